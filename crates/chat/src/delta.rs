@@ -1,0 +1,144 @@
+//! An answer as it grows, and the whole answer it folds into.
+
+use crate::{Error, ToolCall, Usage};
+
+/// One step of an answer. Order: `Start`, all reasoning, all text, tool calls one after the other, `Finish`, `Usage`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delta {
+    /// The prompt has been read; the first token is on its way.
+    Start,
+    /// Some of the reasoning. Never empty, never half a character.
+    Reasoning { text: String, logprobs: Vec<TokenLogprob> },
+    /// Some of the answer. Never empty, never half a character.
+    Text { text: String, logprobs: Vec<TokenLogprob> },
+    /// A call begins; `index` counts from 0.
+    ToolCall { index: usize, id: String, name: String },
+    /// More of that call's JSON arguments.
+    Arguments { index: usize, text: String },
+    Finish(FinishReason),
+    Usage(Usage),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// End token or stop string.
+    Stop,
+    /// `max_tokens` reached, or the context is full.
+    Length,
+    ToolCalls,
+    ContentFilter,
+    /// The engine had to end a running request (out of cache memory, shutdown, time limit).
+    InsufficientSystemResource,
+}
+
+impl FinishReason {
+    /// The word of the OpenAI and DeepSeek APIs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+            Self::InsufficientSystemResource => "insufficient_system_resource",
+        }
+    }
+}
+
+/// The log-probability (natural, temperature 1, before penalties) of one generated token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprob {
+    pub token: String,
+    pub logprob: f32,
+    /// `None` for control tokens.
+    pub bytes: Option<Vec<u8>>,
+    pub top: Vec<TopLogprob>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopLogprob {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reply {
+    pub reasoning: String,
+    pub text: String,
+    pub tool_calls: Vec<ToolCall>,
+    pub reasoning_logprobs: Vec<TokenLogprob>,
+    pub logprobs: Vec<TokenLogprob>,
+    pub finish: Option<FinishReason>,
+    pub usage: Option<Usage>,
+}
+
+impl Reply {
+    /// Adds one delta.
+    ///
+    /// # Errors
+    /// `Internal` when arguments name a call that never began: a provider broke the order of deltas.
+    pub fn push(&mut self, delta: Delta) -> Result<(), Error> {
+        match delta {
+            Delta::Start => {}
+            Delta::Reasoning { text, logprobs } => {
+                self.reasoning.push_str(&text);
+                self.reasoning_logprobs.extend(logprobs);
+            }
+            Delta::Text { text, logprobs } => {
+                self.text.push_str(&text);
+                self.logprobs.extend(logprobs);
+            }
+            Delta::ToolCall { id, name, .. } => self.tool_calls.push(ToolCall { id, name, arguments: String::new() }),
+            Delta::Arguments { index, text } => {
+                let call = self.tool_calls.get_mut(index);
+                let call = call.ok_or_else(|| Error::internal(format!("arguments for tool call {index} before it")))?;
+                call.arguments.push_str(&text);
+            }
+            Delta::Finish(reason) => self.finish = Some(reason),
+            Delta::Usage(usage) => self.usage = Some(usage),
+        }
+        Ok(())
+    }
+}
+
+/// Folds a finished stream into the reply it spells.
+///
+/// # Errors
+/// The first error in the stream.
+pub fn fold(deltas: impl IntoIterator<Item = Result<Delta, Error>>) -> Result<Reply, Error> {
+    let mut reply = Reply::default();
+    for delta in deltas {
+        reply.push(delta?)?;
+    }
+    Ok(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deltas_fold_into_the_reply_they_spell() {
+        let text = |s: &str| Ok(Delta::Text { text: s.into(), logprobs: vec![] });
+        let reply = fold([
+            Ok(Delta::Start),
+            Ok(Delta::Reasoning { text: "hm".into(), logprobs: vec![] }),
+            text("a"),
+            text("b"),
+            Ok(Delta::ToolCall { index: 0, id: "call_00_x".into(), name: "f".into() }),
+            Ok(Delta::Arguments { index: 0, text: "{".into() }),
+            Ok(Delta::Arguments { index: 0, text: "}".into() }),
+            Ok(Delta::Finish(FinishReason::ToolCalls)),
+        ])
+        .unwrap();
+        assert_eq!((reply.reasoning.as_str(), reply.text.as_str()), ("hm", "ab"));
+        assert_eq!(reply.tool_calls[0].arguments, "{}");
+        assert_eq!(reply.finish.unwrap().as_str(), "tool_calls");
+    }
+
+    #[test]
+    fn arguments_without_a_call_are_an_error() {
+        assert!(fold([Ok(Delta::Arguments { index: 0, text: "{".into() })]).is_err());
+    }
+}

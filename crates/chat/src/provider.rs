@@ -1,0 +1,36 @@
+//! The one seam between the halves: whoever can turn a [`Chat`] into [`Deltas`].
+
+use std::pin::Pin;
+
+use futures_core::Stream;
+
+use crate::{Chat, Delta, Error};
+
+/// An answer on its way. Dropping it cancels the request.
+pub type Deltas = Pin<Box<dyn Stream<Item = Result<Delta, Error>> + Send>>;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Something that answers chats: the local engine, or a remote service.
+pub trait Provider: Send + Sync {
+    /// Judges value ranges and structure before anything is queued, and brings the lenient cases into plain form (each
+    /// with a line in `chat.notes`). `chat.thinking` is already decided. A remote provider judges for itself.
+    ///
+    /// # Errors
+    /// `Invalid`, with the text of the API document.
+    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+        let _ = chat;
+        Ok(())
+    }
+
+    /// Starts an answer. The future resolves when the request is admitted (queued), not when the first token is there.
+    ///
+    /// # Errors
+    /// `Invalid` when the prompt does not fit, `Overload` when the queue is full, `Internal` when the engine is down.
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>>;
+
+    /// Able to answer now. `/readyz` is 503 while this is false.
+    fn ready(&self) -> bool {
+        true
+    }
+}
