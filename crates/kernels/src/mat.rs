@@ -1,0 +1,178 @@
+//! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and block scales when it is fp8.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::dtype::{DType, round_bf16, widen};
+
+/// Read-only bytes with a shared owner: a piece of a mapped file, or of memory.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// # Panics
+    /// When `range` does not lie inside the owner's bytes.
+    pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= (*owner).as_ref().len(), "a range inside its owner");
+        Self { owner, range }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        let range = 0..bytes.len();
+        Self { owner: Arc::new(bytes), range }
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &(*self.owner).as_ref()[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({})", self.range.len())
+    }
+}
+
+/// Rows and columns of the blocks that share one fp8 scale.
+pub const SCALE_BLOCK: usize = 128;
+
+/// A weight `[rows, cols]` = `[out, in]`, row-major. A vector has one row.
+#[derive(Clone, Debug)]
+pub struct Mat {
+    rows: usize,
+    cols: usize,
+    dtype: DType,
+    bytes: Bytes,
+    /// `[ceil(rows / 128), ceil(cols / 128)]` multipliers of an fp8 matrix; 128x128 blocks counted from the upper left
+    /// corner, the last of a row or column may be smaller.
+    scales: Option<Arc<[f32]>>,
+}
+
+impl Mat {
+    /// A matrix without scales.
+    ///
+    /// # Panics
+    /// When `bytes` does not hold `rows * cols` numbers; the checkpoint reader has checked it.
+    pub fn new(rows: usize, cols: usize, dtype: DType, bytes: Bytes) -> Self {
+        assert_eq!(bytes.len(), rows * cols * dtype.bytes(), "a matrix holds rows x cols numbers");
+        Self { rows, cols, dtype, bytes, scales: None }
+    }
+
+    /// The same with block scales (`weight_scale_inv`, which multiplies).
+    ///
+    /// # Panics
+    /// When the number of scales is not `ceil(rows / 128) * ceil(cols / 128)`.
+    pub fn with_scales(mut self, scales: impl Into<Arc<[f32]>>) -> Self {
+        let scales = scales.into();
+        assert_eq!(scales.len(), self.rows.div_ceil(SCALE_BLOCK) * self.cols.div_ceil(SCALE_BLOCK), "a scale per block");
+        self.scales = Some(scales);
+        self
+    }
+
+    /// A matrix of f32 values in memory.
+    pub fn from_f32(rows: usize, cols: usize, values: &[f32]) -> Self {
+        Self::new(rows, cols, DType::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into())
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// All bytes, row-major.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn row_bytes(&self, row: usize) -> &[u8] {
+        let width = self.cols * self.dtype.bytes();
+        &self.bytes[row * width..][..width]
+    }
+
+    /// The scales of the blocks that row `row` crosses, left to right; `None` when the matrix is not scaled.
+    pub fn row_scales(&self, row: usize) -> Option<&[f32]> {
+        let blocks = self.cols.div_ceil(SCALE_BLOCK);
+        self.scales.as_ref().map(|scales| &scales[row / SCALE_BLOCK * blocks..][..blocks])
+    }
+
+    /// Row `row` with its scales applied, in f32.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        widen(self.dtype, self.row_bytes(row), out);
+        if let Some(scales) = self.row_scales(row) {
+            for (block, scale) in out.chunks_mut(SCALE_BLOCK).zip(scales) {
+                block.iter_mut().for_each(|v| *v *= scale);
+            }
+        }
+    }
+
+    /// Row `row` as the products of `--compute bf16` see it: 8-bit and 16-bit weights become bf16, f32 and f16 stay.
+    pub(crate) fn row_rounded(&self, row: usize, out: &mut [f32]) {
+        self.row(row, out);
+        if self.scales.is_some() {
+            out.iter_mut().for_each(|v| *v = round_bf16(*v));
+        }
+    }
+
+    /// All values in f32; for small vectors such as norms and biases.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.rows * self.cols];
+        if self.cols > 0 {
+            values.chunks_mut(self.cols).enumerate().for_each(|(row, out)| self.row(row, out));
+        }
+        values
+    }
+
+    /// Rows `range` as a matrix of its own; no bytes are copied.
+    ///
+    /// # Panics
+    /// When a scaled matrix is cut inside a block row.
+    pub fn slice_rows(&self, range: Range<usize>) -> Self {
+        let width = self.cols * self.dtype.bytes();
+        let start = self.bytes.range.start;
+        let bytes = Bytes {
+            owner: self.bytes.owner.clone(),
+            range: start + range.start * width..start + range.end * width,
+        };
+        let scales = self.scales.as_ref().map(|scales| {
+            assert!(range.start % SCALE_BLOCK == 0, "a scaled matrix is cut between blocks");
+            let blocks = self.cols.div_ceil(SCALE_BLOCK);
+            scales[range.start / SCALE_BLOCK * blocks..range.end.div_ceil(SCALE_BLOCK) * blocks].into()
+        });
+        Self { rows: range.len(), cols: self.cols, dtype: self.dtype, bytes, scales }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fp8_rows_take_the_scale_of_their_block() {
+        // 130 x 130 ones (0x38 = 1.0): four blocks, three of them cut off.
+        let mat = Mat::new(130, 130, DType::Fp8, vec![0x38; 130 * 130].into()).with_scales(vec![1.0, 2.0, 4.0, 8.0]);
+        let mut row = vec![0.0; 130];
+        mat.row(127, &mut row);
+        assert_eq!((row[0], row[127], row[128]), (1.0, 1.0, 2.0));
+        mat.row(128, &mut row);
+        assert_eq!((row[0], row[129]), (4.0, 8.0));
+        mat.slice_rows(128..130).row(1, &mut row);
+        assert_eq!((row[0], row[129]), (4.0, 8.0));
+    }
+}
