@@ -1,8 +1,33 @@
 //! Arithmetic on slices: the verbs a model is written in, each with a plain version (the specification) and fast ones
 //! chosen at run time. Knows number formats and shapes, not model names or files.
 
+mod arena;
+mod attention;
+mod cpu;
 mod dtype;
+mod experts;
+mod index;
+mod linear;
 mod mat;
+mod norm;
+mod pool;
+mod product;
+mod quant;
+mod rope;
+mod rows;
+mod scratch;
+mod softmax;
+mod topk;
 
+pub use arena::{Arena, RowFormat};
+pub use attention::{Attention, PAGE_ROWS, Place, Selection};
+pub use cpu::{Compute, Cpu};
 pub use dtype::{DType, FP8_MAX, FP8_VALUES, fp8_from_f32, round_bf16, widen};
+pub use experts::{GateRule, Mlp, Routes};
+pub use index::Index;
+pub use linear::Linear;
 pub use mat::{Bytes, Mat, SCALE_BLOCK};
+pub use norm::{layer_norm, rms_norm};
+pub use quant::{hadamard_rows, round_fp8_rows};
+pub use rope::{Angles, Pairing, rope};
+pub use rows::Rows;

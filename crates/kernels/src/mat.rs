@@ -74,7 +74,11 @@ impl Mat {
     /// When the number of scales is not `ceil(rows / 128) * ceil(cols / 128)`.
     pub fn with_scales(mut self, scales: impl Into<Arc<[f32]>>) -> Self {
         let scales = scales.into();
-        assert_eq!(scales.len(), self.rows.div_ceil(SCALE_BLOCK) * self.cols.div_ceil(SCALE_BLOCK), "a scale per block");
+        assert_eq!(
+            scales.len(),
+            self.rows.div_ceil(SCALE_BLOCK) * self.cols.div_ceil(SCALE_BLOCK),
+            "a scale per block"
+        );
         self.scales = Some(scales);
         self
     }
@@ -138,25 +142,6 @@ impl Mat {
         }
         values
     }
-
-    /// Rows `range` as a matrix of its own; no bytes are copied.
-    ///
-    /// # Panics
-    /// When a scaled matrix is cut inside a block row.
-    pub fn slice_rows(&self, range: Range<usize>) -> Self {
-        let width = self.cols * self.dtype.bytes();
-        let start = self.bytes.range.start;
-        let bytes = Bytes {
-            owner: self.bytes.owner.clone(),
-            range: start + range.start * width..start + range.end * width,
-        };
-        let scales = self.scales.as_ref().map(|scales| {
-            assert!(range.start % SCALE_BLOCK == 0, "a scaled matrix is cut between blocks");
-            let blocks = self.cols.div_ceil(SCALE_BLOCK);
-            scales[range.start / SCALE_BLOCK * blocks..range.end.div_ceil(SCALE_BLOCK) * blocks].into()
-        });
-        Self { rows: range.len(), cols: self.cols, dtype: self.dtype, bytes, scales }
-    }
 }
 
 #[cfg(test)]
@@ -171,8 +156,6 @@ mod tests {
         mat.row(127, &mut row);
         assert_eq!((row[0], row[127], row[128]), (1.0, 1.0, 2.0));
         mat.row(128, &mut row);
-        assert_eq!((row[0], row[129]), (4.0, 8.0));
-        mat.slice_rows(128..130).row(1, &mut row);
         assert_eq!((row[0], row[129]), (4.0, 8.0));
     }
 }

@@ -1,0 +1,98 @@
+//! The processor a model runs on: threads, the number format of products, and the fast versions its instruction set allows.
+
+use std::ops::Range;
+
+use crate::dtype::{DType, bf16_bits};
+use crate::mat::Mat;
+use crate::pool::Pool;
+use crate::product::{self, Left, Nn, Nt};
+
+/// The number format of products in linear layers, attention and index scores. Sums, norms, softmax, the gate and the output head are
+/// f32 in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compute {
+    F32,
+    /// Activations are rounded to bf16 before they meet a weight of 16 or 8 bits; sums stay f32.
+    Bf16,
+}
+
+/// Threads and kernels. The verbs of the model are its methods, one family a file.
+pub struct Cpu {
+    pub(crate) pool: Pool,
+    pub(crate) compute: Compute,
+    isa: &'static Isa,
+}
+
+/// The inner loops that have fast versions, chosen once.
+pub(crate) struct Isa {
+    pub(crate) name: &'static str,
+    pub(crate) nt: fn(&Nt<'_>, Range<usize>),
+    pub(crate) nn: fn(&Nn<'_>, &mut [f32]),
+}
+
+static PLAIN: Isa = Isa { name: "plain", nt: product::nt, nn: product::nn };
+
+impl Cpu {
+    /// A processor of `threads` threads (the caller is one of them) with the fastest kernels this machine can run.
+    pub fn new(threads: usize, compute: Compute) -> Self {
+        Self { pool: Pool::new(threads), compute, isa: fastest() }
+    }
+
+    /// The same with the plain kernels: the specification the fast ones are held against.
+    pub fn plain(threads: usize, compute: Compute) -> Self {
+        Self { isa: &PLAIN, ..Self::new(threads, compute) }
+    }
+
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The instruction set in use, for logs.
+    pub fn isa(&self) -> &'static str {
+        self.isa.name
+    }
+
+    pub fn compute(&self) -> Compute {
+        self.compute
+    }
+
+    pub(crate) fn nt(&self, task: &Nt<'_>, columns: Range<usize>) {
+        (self.isa.nt)(task, columns);
+    }
+
+    pub(crate) fn nn(&self, task: &Nn<'_>, out: &mut [f32]) {
+        (self.isa.nn)(task, out);
+    }
+
+    /// Calls `body` with `x` as the left side of products: rounded to bf16 where this processor computes in bf16.
+    pub(crate) fn with_sides<R>(&self, x: &[f32], body: impl FnOnce(Sides<'_>) -> R) -> R {
+        match self.compute {
+            Compute::F32 => body(Sides { exact: x, rounded: None }),
+            Compute::Bf16 => {
+                let rounded: Vec<u16> = x.iter().map(|v| bf16_bits(*v)).collect();
+                body(Sides { exact: x, rounded: Some(&rounded) })
+            }
+        }
+    }
+}
+
+/// The left side of products in the formats a weight may ask for.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides<'a> {
+    pub(crate) exact: &'a [f32],
+    pub(crate) rounded: Option<&'a [u16]>,
+}
+
+impl<'a> Sides<'a> {
+    /// bf16 where the processor computes in it and the weight has no more than 8 bits of mantissa itself.
+    pub(crate) fn for_weight(&self, w: &Mat) -> Left<'a> {
+        match (self.rounded, w.dtype()) {
+            (Some(rounded), DType::Bf16 | DType::Fp8) => Left::Bf16(rounded),
+            _ => Left::F32(self.exact),
+        }
+    }
+}
+
+fn fastest() -> &'static Isa {
+    &PLAIN
+}

@@ -1,0 +1,120 @@
+//! The lightning indexer: scores of every visible position, and the best of them.
+
+use crate::arena::{Arena, RowFormat};
+use crate::attention::{PAGE_ROWS, Place, Selection};
+use crate::cpu::{Compute, Cpu};
+use crate::dtype::bf16_bits;
+use crate::pool::Disjoint;
+use crate::product::{Left, Nt, Right};
+use crate::rows::Rows;
+use crate::scratch;
+use crate::topk::top_k;
+
+/// Pages one item scores: long contexts are shared between threads even for a single query.
+const PAGES: usize = 8;
+
+/// Shapes of one layer's indexer.
+#[derive(Clone, Copy, Debug)]
+pub struct Index {
+    /// `index_n_heads`
+    pub heads: usize,
+    /// `index_head_dim`
+    pub head_dim: usize,
+    /// `index_topk`
+    pub top_k: usize,
+}
+
+impl Cpu {
+    /// Picks, for every position of the batch, the cached positions worth attending to.
+    ///
+    /// `q` is `[n, heads * head_dim]`, `weights` `[n, heads]`, `keys` the index rows of this layer. While a query sees at most `top_k`
+    /// positions all of them are kept and nothing is scored. Beyond, `score(s) = sum_j weights_j * max(q_j . k_s, 0)`, heads added in order;
+    /// ties go to the lower position. Working memory is one row of scores a thread.
+    ///
+    /// Source: DeepSeek-V3.2-Exp report, eq. 1 and 2.
+    pub fn select(
+        &self,
+        index: Index,
+        q: &Rows,
+        weights: &Rows,
+        places: &[Place<'_>],
+        keys: &Arena,
+        out: &mut Selection,
+    ) {
+        out.dense(places.len());
+        let scored: Vec<usize> = (0..places.len()).filter(|i| places[*i].position + 1 > index.top_k).collect();
+        for group in scored.chunks(self.threads()) {
+            let longest = group.iter().map(|i| places[*i].position + 1).max().unwrap_or(0);
+            let chunk = PAGES * PAGE_ROWS;
+            let chunks = longest.div_ceil(chunk);
+            scratch::with(group.len() * longest, |scores| {
+                let rows = Disjoint::new(scores);
+                let cost = group.len() * longest * index.heads * index.head_dim;
+                self.pool.run(group.len() * chunks, cost, |item| {
+                    let (row, start) = (item / chunks, item % chunks * chunk);
+                    let i = group[row];
+                    let end = (start + chunk).min(places[i].position + 1);
+                    if start < end {
+                        // SAFETY: an item owns its chunk of its query's scores.
+                        let scores = unsafe { rows.piece(row * longest + start, end - start) };
+                        self.index_scores(index, q.row(i), weights.row(i), &places[i], keys, start, scores);
+                    }
+                });
+                let scores = &*scores;
+                let mut picked: Vec<Vec<u32>> = vec![Vec::new(); group.len()];
+                let slots = Disjoint::new(&mut picked);
+                self.pool.run(group.len(), group.len() * longest * 8, |row| {
+                    let visible = places[group[row]].position + 1;
+                    // SAFETY: an item owns its query's list.
+                    top_k(&scores[row * longest..][..visible], index.top_k, unsafe { &mut slots.piece(row, 1)[0] });
+                });
+                group.iter().zip(picked).for_each(|(i, picked)| out.picked[*i] = Some(picked));
+            });
+        }
+    }
+
+    /// Scores of the positions from `start` (a page border) on.
+    #[expect(clippy::too_many_arguments, reason = "one query's part of `select`, which owns the names")]
+    fn index_scores(
+        &self,
+        index: Index,
+        q: &[f32],
+        weights: &[f32],
+        place: &Place<'_>,
+        keys: &Arena,
+        start: usize,
+        out: &mut [f32],
+    ) {
+        let Index { heads, head_dim, .. } = index;
+        let rounded: Vec<u16>;
+        // Pages of bf16 keys are read where they lie; other formats are widened first.
+        let direct = self.compute == Compute::Bf16 && keys.format() == RowFormat::Bf16;
+        let x = if direct {
+            rounded = q.iter().map(|v| bf16_bits(*v)).collect();
+            Left::Bf16(&rounded)
+        } else {
+            Left::F32(q)
+        };
+        out.fill(0.0);
+        scratch::with(PAGE_ROWS * head_dim + heads * PAGE_ROWS, |buffer| {
+            let (rows, dots) = buffer.split_at_mut(PAGE_ROWS * head_dim);
+            for (page, out) in out.chunks_mut(PAGE_ROWS).enumerate() {
+                let slot = place.slot(start + page * PAGE_ROWS);
+                let w = if direct {
+                    Right::Bf16(keys.rows(slot, out.len()))
+                } else {
+                    rows.chunks_mut(head_dim).take(out.len()).enumerate().for_each(|(j, row)| keys.read(slot + j, row));
+                    Right::F32(rows)
+                };
+                let local = Disjoint::new(dots);
+                let task =
+                    Nt { x, rows: None, m: heads, k: head_dim, w, first: 0, out: &local, offset: 0, stride: PAGE_ROWS };
+                self.nt(&task, 0..out.len());
+                for (head, weight) in weights.iter().enumerate() {
+                    let dots = &dots[head * PAGE_ROWS..][..out.len()];
+                    out.iter_mut().zip(dots).for_each(|(out, d)| *out += weight * d.max(0.0));
+                }
+            }
+        });
+    }
+}

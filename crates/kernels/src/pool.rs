@@ -1,0 +1,260 @@
+//! The workers. A decode step is hundreds of parallel regions of 10-100 µs, so a region starts with one atomic increment and
+//! its items are taken from a counter. Waiting spins first, then yields, then parks: threads may outnumber cores.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// 2,000 spins are about 60 µs; longer, and machines with as many threads as cores starve.
+const SPINS: u32 = 2_000;
+const YIELDS: u32 = 200;
+
+/// Regions below this many multiply-adds (about 20 µs of one core) stay on the caller.
+const SMALL: usize = 200_000;
+
+/// One region at a time in the whole process: two pools spinning against each other lose more than either gains.
+static REGION: Mutex<()> = Mutex::new(());
+
+type Body = dyn Fn(usize) + Sync;
+
+struct Shared {
+    /// Incremented to start a region.
+    epoch: AtomicU64,
+    /// The running region; set before `epoch`, cleared after `pending` fell to zero.
+    job: Mutex<Option<Job>>,
+    next: AtomicUsize,
+    /// Workers that have not finished the running region.
+    pending: AtomicUsize,
+    stop: AtomicBool,
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    wake: Condvar,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    body: *const Body,
+    items: usize,
+}
+
+// SAFETY: `body` points to a `Sync` closure that `Pool::run` keeps alive until every worker has finished the region.
+unsafe impl Send for Job {}
+
+/// Worker threads that share loops with the calling thread.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// A pool in which `threads` threads take part, the caller included.
+    pub(crate) fn new(threads: usize) -> Self {
+        let shared = Arc::new(Shared {
+            epoch: AtomicU64::new(0),
+            job: Mutex::new(None),
+            next: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            sleepers: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+            panic: Mutex::new(None),
+        });
+        let spawn = |worker: usize| {
+            let shared = shared.clone();
+            std::thread::Builder::new().name(format!("kernel-{worker}")).spawn(move || work(&shared))
+        };
+        // A machine that refuses a thread still computes, with fewer.
+        let workers = (1..threads.max(1)).map_while(|worker| spawn(worker).ok()).collect();
+        Self { shared, workers }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `body(item)` for every item below `items`, on all threads; returns when all are done. `cost` is the whole
+    /// region's multiply-adds: small regions stay on the caller.
+    ///
+    /// # Panics
+    /// With the first panic of `body`, after every thread has left the region.
+    pub(crate) fn run(&self, items: usize, cost: usize, body: impl Fn(usize) + Sync) {
+        if self.workers.is_empty() || items < 2 || cost < SMALL {
+            return (0..items).for_each(body);
+        }
+        let _one_at_a_time = relock(&REGION);
+        let shared = &*self.shared;
+        let body: &(dyn Fn(usize) + Sync) = &body;
+        // SAFETY: only the lifetime changes; every worker has left the closure before this function returns.
+        let body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Body>(body) };
+        let job = Job { body, items };
+        *relock(&shared.job) = Some(job);
+        shared.next.store(0, SeqCst);
+        shared.pending.store(self.workers.len(), SeqCst);
+        shared.epoch.fetch_add(1, SeqCst);
+        if shared.sleepers.load(SeqCst) > 0 {
+            drop(relock(&shared.lock));
+            shared.wake.notify_all();
+        }
+        let own = catch_unwind(AssertUnwindSafe(|| take_items(shared, job)));
+        let mut waited = 0u32;
+        while shared.pending.load(SeqCst) > 0 {
+            pause(&mut waited);
+        }
+        *relock(&shared.job) = None;
+        let theirs = relock(&shared.panic).take();
+        if let Some(panic) = own.err().or(theirs) {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, SeqCst);
+        self.shared.epoch.fetch_add(1, SeqCst);
+        drop(relock(&self.shared.lock));
+        self.shared.wake.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches every panic of a body, so it ends normally.
+            let _ = worker.join();
+        }
+    }
+}
+
+fn work(shared: &Shared) {
+    let mut seen = 0;
+    loop {
+        seen = wait_for_epoch(shared, seen);
+        if shared.stop.load(SeqCst) {
+            return;
+        }
+        let job = *relock(&shared.job);
+        if let Some(job) = job
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| take_items(shared, job)))
+        {
+            relock(&shared.panic).get_or_insert(panic);
+        }
+        shared.pending.fetch_sub(1, SeqCst);
+    }
+}
+
+fn take_items(shared: &Shared, job: Job) {
+    // SAFETY: `Pool::run` waits for `pending` to reach zero before the closure goes out of scope.
+    let body = unsafe { &*job.body };
+    loop {
+        let item = shared.next.fetch_add(1, SeqCst);
+        if item >= job.items {
+            return;
+        }
+        body(item);
+    }
+}
+
+fn wait_for_epoch(shared: &Shared, seen: u64) -> u64 {
+    let mut waited = 0;
+    while waited < SPINS + YIELDS {
+        let epoch = shared.epoch.load(SeqCst);
+        if epoch != seen {
+            return epoch;
+        }
+        pause(&mut waited);
+    }
+    let mut guard = relock(&shared.lock);
+    shared.sleepers.fetch_add(1, SeqCst);
+    loop {
+        let epoch = shared.epoch.load(SeqCst);
+        if epoch != seen {
+            shared.sleepers.fetch_sub(1, SeqCst);
+            return epoch;
+        }
+        guard = shared.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn pause(waited: &mut u32) {
+    if *waited < SPINS {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+    *waited = waited.saturating_add(1);
+}
+
+/// Nothing behind these locks is left half-changed by a panic.
+fn relock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A slice that the items of a region write to in disjoint pieces.
+pub(crate) struct Disjoint<T> {
+    start: *mut T,
+    len: usize,
+}
+
+// SAFETY: every use goes through `piece`, whose callers promise that no two items touch the same elements.
+unsafe impl<T: Send> Sync for Disjoint<T> {}
+
+impl<T> Disjoint<T> {
+    pub(crate) fn new(slice: &mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len() }
+    }
+
+    /// # Safety
+    /// While the region runs, no other item may hold a piece that overlaps this one, and the slice outlives it.
+    #[expect(clippy::mut_from_ref, reason = "the pieces are disjoint by the caller's promise")]
+    pub(crate) unsafe fn piece(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start + len <= self.len, "a piece inside the slice");
+        // SAFETY: in bounds by the assertion, unaliased by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_runs_once_whatever_the_number_of_threads() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads);
+            for items in [0, 1, 7, 1000] {
+                let counts: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(items, usize::MAX, |item| {
+                    counts[item].fetch_add(1, SeqCst);
+                });
+                assert!(counts.iter().all(|c| c.load(SeqCst) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_an_item_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(3);
+        for _ in 0..20 {
+            let result = catch_unwind(AssertUnwindSafe(|| pool.run(50, usize::MAX, |item| assert!(item != 17))));
+            assert!(result.is_err());
+        }
+        let sum = AtomicUsize::new(0);
+        pool.run(10, usize::MAX, |item| {
+            sum.fetch_add(item, SeqCst);
+        });
+        assert_eq!(sum.load(SeqCst), 45);
+    }
+
+    #[test]
+    fn sleeping_workers_wake_up() {
+        let pool = Pool::new(2);
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let count = AtomicUsize::new(0);
+            pool.run(100, usize::MAX, |_| {
+                count.fetch_add(1, SeqCst);
+            });
+            assert_eq!(count.load(SeqCst), 100);
+        }
+    }
+}

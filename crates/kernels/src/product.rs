@@ -1,0 +1,144 @@
+//! The two products everything is made of, in their plain versions (the specification).
+//!
+//! * [`Nt`]: `out[i, n] = x[i] . w[n]`, both operands contiguous along the sum (linear layers, attention and index scores).
+//! * [`Nn`]: `out[i, :] += sum_j p[i, j] * c[j, :]` (absorbing queries, attention values).
+//!
+//! One reduction order per output element, whatever the tile it is computed in: that is what makes a position's numbers
+//! independent of its batch. For `Nt`, element `k` of the sum goes to lane `k % 16` (bf16 products: lane `k / 2 % 16`), lanes are
+//! added as a tree at the end. For `Nn`, terms are added in order of `j`.
+
+use std::ops::Range;
+
+use crate::dtype::{DType, bf16_value};
+use crate::mat::Mat;
+use crate::pool::Disjoint;
+use crate::scratch;
+
+/// The left side of [`Nt`]: rows of `k` numbers. bf16 rows ask for bf16 products with f32 accumulation.
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [u16]),
+}
+
+/// The right side of [`Nt`].
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    Mat(&'a Mat),
+    /// Rows of f32, for example widened cache rows.
+    F32(&'a [f32]),
+    /// Rows of bf16 as stored in the cache.
+    Bf16(&'a [u8]),
+}
+
+impl Right<'_> {
+    /// Row `n` as the products see it; `rounded`: the left side is bf16.
+    fn row(&self, n: usize, rounded: bool, out: &mut [f32]) {
+        let k = out.len();
+        match self {
+            Self::Mat(mat) if rounded => mat.row_rounded(n, out),
+            Self::Mat(mat) => mat.row(n, out),
+            Self::F32(rows) => out.copy_from_slice(&rows[n * k..][..k]),
+            Self::Bf16(rows) => crate::dtype::widen(DType::Bf16, &rows[2 * n * k..][..2 * k], out),
+        }
+    }
+}
+
+/// `out[offset + i * stride + n - first] = x[rows[i]] . w[n]` for `i` in `0..m` and every `n` asked for.
+pub(crate) struct Nt<'a> {
+    pub(crate) x: Left<'a>,
+    /// Which rows of `x`; all of the first `m` when `None`.
+    pub(crate) rows: Option<&'a [u32]>,
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+    pub(crate) w: Right<'a>,
+    /// The row of `w` that column 0 of the output belongs to.
+    pub(crate) first: usize,
+    pub(crate) out: &'a Disjoint<f32>,
+    pub(crate) offset: usize,
+    pub(crate) stride: usize,
+}
+
+impl Nt<'_> {
+    pub(crate) fn x_row(&self, i: usize) -> usize {
+        self.rows.map_or(i, |rows| rows[i] as usize)
+    }
+
+    /// Where `out[i, n]` goes.
+    pub(crate) fn at(&self, i: usize, n: usize) -> usize {
+        self.offset + i * self.stride + n - self.first
+    }
+}
+
+/// The plain version of [`Nt`] for the columns `columns`.
+pub(crate) fn nt(task: &Nt<'_>, columns: Range<usize>) {
+    let k = task.k;
+    scratch::with(k, |w| {
+        for n in columns {
+            task.w.row(n, matches!(task.x, Left::Bf16(_)), w);
+            for i in 0..task.m {
+                let row = task.x_row(i) * k;
+                let sum = match task.x {
+                    Left::F32(x) => dot(&x[row..][..k], w),
+                    Left::Bf16(x) => dot_bf16(&x[row..][..k], w),
+                };
+                // SAFETY: the items of a region ask for disjoint columns.
+                unsafe { task.out.piece(task.at(i, n), 1)[0] = sum };
+            }
+        }
+    });
+}
+
+/// The lanes of [`Nt`], added as a tree: 8 pairs 8 apart, then 4, 2, 1.
+pub(crate) fn sum_lanes(mut lanes: [f32; 16]) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    lanes[0]
+}
+
+fn dot(x: &[f32], w: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    for (x, w) in x.chunks(16).zip(w.chunks(16)) {
+        for ((lane, x), w) in lanes.iter_mut().zip(x).zip(w) {
+            *lane += x * w;
+        }
+    }
+    sum_lanes(lanes)
+}
+
+fn dot_bf16(x: &[u16], w: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    for (x, w) in x.chunks(32).zip(w.chunks(32)) {
+        for (i, (x, w)) in x.iter().zip(w).enumerate() {
+            lanes[i / 2] += bf16_value(*x) * w;
+        }
+    }
+    sum_lanes(lanes)
+}
+
+/// `out[i * out_stride ..][..d] += sum_j p[i * p_stride + j] * c[j * c_stride ..][..d]` for `i < m`, `j < n`.
+pub(crate) struct Nn<'a> {
+    pub(crate) p: &'a [f32],
+    pub(crate) p_stride: usize,
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) c: &'a [f32],
+    pub(crate) c_stride: usize,
+    pub(crate) d: usize,
+    pub(crate) out_stride: usize,
+}
+
+/// The plain version of [`Nn`].
+pub(crate) fn nn(task: &Nn<'_>, out: &mut [f32]) {
+    for i in 0..task.m {
+        let out = &mut out[i * task.out_stride..][..task.d];
+        for j in 0..task.n {
+            let p = task.p[i * task.p_stride + j];
+            let c = &task.c[j * task.c_stride..][..task.d];
+            out.iter_mut().zip(c).for_each(|(out, c)| *out += p * c);
+        }
+    }
+}

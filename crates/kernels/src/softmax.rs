@@ -1,0 +1,104 @@
+//! Exponentials and what is built on them. One polynomial, so that every instruction set gives the same value.
+
+/// `e^x` to about 1e-7 relative; 0 below -87, infinite above 88.
+///
+/// Splits `x = n ln 2 + r` and evaluates a degree-6 polynomial on `|r| <= ln 2 / 2`.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // NaN stays NaN through the polynomial.
+    let clamped = if x > 88.7 {
+        88.7
+    } else if x < -87.3 {
+        -87.3
+    } else {
+        x
+    };
+    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
+    let shifted = clamped * std::f32::consts::LOG2_E + 12_582_912.0;
+    let n = shifted - 12_582_912.0;
+    let r = clamped - n * LN2_HIGH - n * LN2_LOW;
+    let p = 1.0 / 720.0;
+    let p = p * r + 1.0 / 120.0;
+    let p = p * r + 1.0 / 24.0;
+    let p = p * r + 1.0 / 6.0;
+    let p = p * r + 0.5;
+    let p = p * r + 1.0;
+    let p = p * r + 1.0;
+    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    if x < -87.3 { 0.0 } else { p * scale }
+}
+
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `silu(gate) * up`, into `gate`.
+pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    gate.iter_mut().zip(up).for_each(|(g, u)| *g = *g * sigmoid(*g) * u);
+}
+
+/// The running softmax of one attention head: what has been seen so far, relative to its maximum.
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    max: f32,
+    sum: f32,
+}
+
+impl Running {
+    pub(crate) const START: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
+
+    /// Takes in the next scores: they become their weights, and the returned factor brings what was accumulated under the
+    /// old maximum to the new one.
+    pub(crate) fn step(&mut self, scores: &mut [f32]) -> f32 {
+        let max = scores.iter().fold(self.max, |max, s| max.max(*s));
+        let factor = exp(self.max - max);
+        scores.iter_mut().for_each(|s| *s = exp(*s - max));
+        let mut lanes = [0.0; 16];
+        for chunk in scores.chunks(16) {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, s)| *lane += s);
+        }
+        self.sum = self.sum * factor + crate::product::sum_lanes(lanes);
+        self.max = max;
+        factor
+    }
+
+    /// What the accumulated values are divided by.
+    pub(crate) fn total(&self) -> f32 {
+        self.sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_accurate_over_its_whole_range() {
+        let mut x = -87.0f64;
+        while x < 88.0 {
+            let (got, want) = (exp(x as f32) as f64, (x as f32 as f64).exp());
+            assert!(((got - want) / want).abs() < 3e-7, "exp({x}) = {got}, not {want}");
+            x += 0.013;
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_running_softmax_equals_a_whole_one() {
+        let scores: Vec<f32> = (0..40).map(|i| (i as f32 * 1.7).sin() * 5.0).collect();
+        let (mut running, mut value) = (Running::START, 0.0f32);
+        for chunk in scores.chunks(7) {
+            let mut weights = chunk.to_vec();
+            value *= running.step(&mut weights);
+            value += weights.iter().zip(chunk).map(|(w, s)| w * s).sum::<f32>();
+        }
+        let total: f64 = scores.iter().map(|s| (*s as f64).exp()).sum();
+        let want: f64 = scores.iter().map(|s| (*s as f64).exp() * *s as f64).sum::<f64>() / total;
+        assert!(((value / running.total()) as f64 - want).abs() < 1e-5);
+    }
+}
