@@ -1,0 +1,69 @@
+//! The latent cache: per layer one arena each of latents, rope keys and (with an indexer) index keys, 64 rows a page.
+//!
+//! A page id names the same 64 rows in every arena. Which sequence owns which page is the engine's business; what is in a row is
+//! decided by its own sequence alone, and a sequence is cut back by writing over the rows behind the cut.
+
+use kernels::{Arena, PAGE_ROWS, Place, RowFormat, Rows};
+
+/// The rows of one layer.
+pub(crate) struct LayerCache {
+    /// `[slots, kv_lora_rank]`
+    pub(crate) latents: Arena,
+    /// `[slots, qk_rope_head_dim]`
+    pub(crate) rope_keys: Arena,
+    /// `[slots, index_head_dim]`
+    pub(crate) index_keys: Option<Arena>,
+}
+
+/// Widths and formats of the rows of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowShape {
+    pub(crate) latent: (usize, RowFormat),
+    pub(crate) rope_key: (usize, RowFormat),
+    pub(crate) index_key: Option<(usize, RowFormat)>,
+}
+
+impl RowShape {
+    /// Bytes of one position in one layer.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |(width, format): (usize, RowFormat)| format.row_bytes(width);
+        bytes(self.latent) + bytes(self.rope_key) + self.index_key.map_or(0, bytes)
+    }
+}
+
+/// Cache rows of all layers; the MTP module is one more layer.
+pub struct LatentCache {
+    pub(crate) layers: Vec<LayerCache>,
+    pages: usize,
+}
+
+impl LatentCache {
+    pub(crate) fn new(layers: usize, shape: RowShape, pages: usize) -> Self {
+        let arena = |(width, format)| Arena::new(pages * PAGE_ROWS, width, format);
+        let layer = |_| LayerCache {
+            latents: arena(shape.latent),
+            rope_keys: arena(shape.rope_key),
+            index_keys: shape.index_key.map(arena),
+        };
+        Self { layers: (0..layers).map(layer).collect(), pages }
+    }
+
+    /// Pages there are; ids are below this.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+}
+
+impl LayerCache {
+    /// Stores the rows of a batch at their places. `rope_keys` are the last columns of `kv`.
+    pub(crate) fn write(&mut self, places: &[Place<'_>], latents: &Rows, kv: &Rows, index_keys: Option<&Rows>) {
+        for (i, place) in places.iter().enumerate() {
+            let slot = place.own_slot();
+            self.latents.write(slot, latents.row(i));
+            self.rope_keys.write(slot, &kv.row(i)[latents.width()..]);
+            if let (Some(arena), Some(rows)) = (&mut self.index_keys, index_keys) {
+                arena.write(slot, rows.row(i));
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the engine sees of an architecture: batches in, logits out.
+
+use kernels::{Compute, Place, Rows};
+
+use crate::cache::LatentCache;
+use crate::tap::Tap;
+
+/// The tokens of one forward pass: some positions of some sequences, prefill and decode alike.
+#[derive(Clone, Debug, Default)]
+pub struct Batch<'a> {
+    pub spans: Vec<Span<'a>>,
+}
+
+/// Consecutive positions of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    pub tokens: &'a [u32],
+    /// The position of `tokens[0]`; everything before it is in the cache already.
+    pub start: usize,
+    /// The pages of the sequence, in order; they reach at least to `start + tokens.len()`.
+    pub pages: &'a [u32],
+    pub want: Want,
+}
+
+/// What a span's caller wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Only that the cache is filled.
+    Nothing,
+    /// The output of the last position.
+    Last,
+    /// The output of every position.
+    All,
+}
+
+impl Batch<'_> {
+    /// Number of positions.
+    pub fn len(&self) -> usize {
+        self.spans.iter().map(|span| span.tokens.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn tokens(&self) -> Vec<u32> {
+        self.spans.iter().flat_map(|span| span.tokens).copied().collect()
+    }
+
+    pub(crate) fn places(&self) -> Vec<Place<'_>> {
+
+
+        let span_places = |span: &'_ Span<'_>| {
+            let (pages, start) = (span.pages, span.start);
+            (0..span.tokens.len()).map(move |i| Place { pages, position: start + i }).collect::<Vec<_>>()
+        };
+        self.spans.iter().flat_map(span_places).collect()
+    }
+
+    /// The batch rows whose output is wanted, in order.
+    pub(crate) fn wanted(&self) -> Vec<usize> {
+        let mut rows = Vec::new();
+        let mut first = 0;
+        for span in &self.spans {
+            let end = first + span.tokens.len();
+            match span.want {
+                Want::Nothing => {}
+                Want::Last => rows.extend((first..end).last()),
+                Want::All => rows.extend(first..end),
+            }
+            first = end;
+        }
+        rows
+    }
+}
+
+/// What a forward pass found out, one row for every wanted position, in the order of the batch.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// `[wanted, hidden_size]`: after the final norm; the input of the output head and of the MTP module.
+    pub hidden: Rows,
+    /// `[wanted, vocab_size]`
+    pub logits: Rows,
+}
+
+/// A loaded model.
+pub trait Model: Send {
+    fn info(&self) -> &Info;
+
+    /// An empty cache of `pages` pages of 64 positions.
+    fn new_cache(&self, pages: usize) -> LatentCache;
+
+    /// Runs the batch: fills the cache rows of its positions and returns the wanted outputs.
+    ///
+    /// A position's numbers depend only on the tokens before it, bit for bit.
+    fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: Option<&mut dyn Tap>) -> &Output;
+
+    /// Runs the multi-token-prediction module on tokens shifted by one: `batch.tokens[i]` is the token after the position whose final
+    /// hidden state is `hidden[i]`, and the output predicts the token after that. `None` when the checkpoint has no such module.
+    fn draft(&mut self, batch: &Batch<'_>, hidden: &Rows, cache: &mut LatentCache) -> Option<&Output>;
+}
+
+/// Facts about a loaded model.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// `deepseek_v3` or `deepseek_v32`.
+    pub model_type: String,
+    pub vocab_size: usize,
+    /// Most positions of a sequence.
+    pub context: usize,
+    /// Bytes of one cache page (64 positions, all layers, the MTP module included).
+    pub page_bytes: usize,
+    /// How attention runs, for logs and metrics: `dense` or `sparse`.
+    pub attention: &'static str,
+    pub compute: Compute,
+    /// The instruction set of the kernels.
+    pub isa: &'static str,
+    pub threads: usize,
+}
