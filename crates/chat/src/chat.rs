@@ -10,6 +10,8 @@ pub struct Chat {
     pub model: String,
     pub input: Input,
     pub tools: Vec<Tool>,
+    /// `tools: []` was sent: DeepSeek refuses it, others read it as absent.
+    pub empty_tools: bool,
     pub tool_choice: Option<ToolChoice>,
     /// `false`: at most one call an answer.
     pub parallel_tool_calls: Option<bool>,
@@ -22,11 +24,15 @@ pub struct Chat {
     pub stop: Vec<String>,
     /// Most tokens to generate, reasoning included.
     pub max_tokens: Option<i64>,
+    /// OpenAI's newer name for it, read only when `max_tokens` is absent.
+    pub max_completion_tokens: Option<i64>,
     pub n: Option<i64>,
     pub logprobs: Option<bool>,
     pub top_logprobs: Option<i64>,
     /// The caller's own user, for isolation and logs.
     pub user: Option<String>,
+    /// DeepSeek's stricter form of `user`; it wins where both are given.
+    pub user_id: Option<String>,
     /// Asked for under the `/beta` root, which unlocks prefix completion and strict tools.
     pub beta: bool,
     /// What `Provider::check` accepted although DeepSeek's own service would refuse it (`x-compat-note`).

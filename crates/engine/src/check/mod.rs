@@ -1,0 +1,314 @@
+//! Judges a chat as DeepSeek's own service does, before anything is queued: value ranges in the order of the API
+//! document, then the structure of the conversation. Nouns in, verdict out; prompts and tokens are not seen here.
+//!
+//! The lenient profile accepts a few things the service refuses, brings them into plain form and leaves a note.
+
+mod messages;
+#[cfg(test)]
+mod tests;
+
+use chat::{Chat, Error, Format, Tool, ToolChoice};
+
+use messages::messages;
+
+const MAX_TOOLS: usize = 128;
+const MAX_STOPS: usize = 16;
+const NAME_PATTERN: &str = "^[a-zA-Z0-9_-]+$";
+
+/// What the loaded model and the operator's settings allow.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most tokens of prompt and answer together.
+    pub context: u32,
+    /// The encoding has a thinking mode.
+    pub thinking: bool,
+    /// The encoding has a non-thinking mode.
+    pub plain: bool,
+    pub profile: Profile,
+    pub rules: ReasoningRules,
+    /// Token ids are below this.
+    pub vocab: u32,
+}
+
+/// How closely refusals follow DeepSeek's own service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    DeepSeek,
+    #[default]
+    Lenient,
+}
+
+/// Which period's rules hold for reasoning and tools in thinking mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReasoningRules {
+    /// Thinks and calls; the reasoning of the current turn comes back with its calls.
+    #[default]
+    V32,
+    /// Reasoning in the input is ignored; a thinking request with tools is answered without thinking.
+    V32Exp,
+    /// Reasoning in the input is ignored; a thinking request with tools is refused.
+    R1,
+}
+
+/// Judges `chat` and brings it into the form the engine reads.
+///
+/// Afterwards `thinking` is set and final (tools may have switched it off), sampling fields without effect are gone, an
+/// alias stands in its proper field, and reasoning the prompt must not see is gone. `max_tokens` stays `None` when the
+/// caller gave none: [`budget`] fills it in once the prompt's length is known.
+///
+/// # Errors
+/// `Invalid`, with the text of the API document; the first fault in the document's order wins.
+pub fn check(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+    mode(chat, limits)?;
+    length(chat)?;
+    sampling(chat)?;
+    format(chat)?;
+    tools(chat, limits)?;
+    logprobs(chat)?;
+    logit_bias(chat, limits)?;
+    user(chat)?;
+    messages(chat, limits)
+}
+
+/// The most tokens the answer may have, given the length of its prompt.
+///
+/// # Errors
+/// [`context_error`] when the prompt, or the prompt and an explicit `max_tokens`, exceed the context. A default is cut to
+/// fit instead.
+pub fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Result<usize, Error> {
+    let context = limits.context as usize;
+    let explicit = chat.max_tokens.map(|tokens| usize::try_from(tokens).unwrap_or(0));
+    if prompt_tokens >= context || prompt_tokens + explicit.unwrap_or(0) > context {
+        return Err(context_error(context, prompt_tokens, explicit));
+    }
+    let default = if chat.thinking == Some(true) { 32768 } else { 4096 };
+    Ok(explicit.unwrap_or(default).min(context - prompt_tokens))
+}
+
+/// The refusal of a prompt that does not fit. `max_tokens` is the caller's own, not a default.
+///
+/// LiteLLM recognises it by its first words.
+pub fn context_error(context: usize, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
+    let completion = max_tokens.unwrap_or(0);
+    Error::invalid(format!(
+        "This model's maximum context length is {context} tokens. However, you requested {} tokens ({prompt_tokens} in \
+         the messages, {completion} in the completion). Please reduce the length of the messages or completion.",
+        prompt_tokens + completion
+    ))
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T, Error> {
+    Err(Error::invalid(message))
+}
+
+fn mode(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+    let mut thinking = chat.thinking.unwrap_or(false);
+    if limits.rules == ReasoningRules::V32Exp && !chat.tools.is_empty() {
+        thinking = false;
+    }
+    chat.thinking = Some(thinking);
+    match thinking {
+        true if !limits.thinking => refuse(format!("{} does not support thinking", chat.model)),
+        false if !limits.plain => refuse(format!("{} does not support non-thinking", chat.model)),
+        _ => Ok(()),
+    }
+}
+
+fn length(chat: &mut Chat) -> Result<(), Error> {
+    if chat.n.is_some_and(|n| n != 1) {
+        return refuse("Invalid n value (currently only n = 1 is supported)");
+    }
+    let name = if chat.max_tokens.is_some() { "max_tokens" } else { "max_completion_tokens" };
+    let alias = chat.max_completion_tokens.take();
+    chat.max_tokens = chat.max_tokens.or(alias);
+    let most = if chat.thinking == Some(true) { 65536 } else { 8192 };
+    match chat.max_tokens {
+        Some(tokens) if !(1..=most).contains(&tokens) => {
+            refuse(format!("Invalid {name} value, the valid range of {name} is [1, {most}]"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sampling(chat: &mut Chat) -> Result<(), Error> {
+    let sampling = &mut chat.sampling;
+    let within = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
+        Some(value) if !(low..=high).contains(&value) => {
+            refuse(format!("Invalid {name} value, the valid range of {name} is [{low}, {high}]"))
+        }
+        _ => Ok(()),
+    };
+    within("temperature", sampling.temperature, 0.0, 2.0)?;
+    if sampling.top_p.is_some_and(|top_p| !(top_p > 0.0 && top_p <= 1.0)) {
+        return refuse("Invalid top_p value, the valid range of top_p is (0, 1.0]");
+    }
+    within("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)?;
+    within("presence_penalty", sampling.presence_penalty, -2.0, 2.0)?;
+    if chat.thinking == Some(true) {
+        sampling.temperature = None;
+        sampling.top_p = None;
+        sampling.frequency_penalty = None;
+        sampling.presence_penalty = None;
+    }
+    if chat.stop.len() > MAX_STOPS {
+        return refuse("Invalid stop value, at most 16 stop sequences are supported");
+    }
+    if chat.stop.iter().any(|stop| !(1..=256).contains(&stop.chars().count())) {
+        return refuse("Invalid stop value, a stop sequence must have 1 to 256 characters");
+    }
+    Ok(())
+}
+
+/// Only plain text yet: the other formats promise what only constrained decoding can keep.
+fn format(chat: &Chat) -> Result<(), Error> {
+    match chat.format {
+        Format::Text => Ok(()),
+        _ => refuse("This response_format type is unavailable now"),
+    }
+}
+
+fn tools(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+    if std::mem::take(&mut chat.empty_tools) {
+        if limits.profile == Profile::DeepSeek {
+            return refuse(empty("tools"));
+        }
+        chat.notes.push("an empty `tools` is treated as absent".into());
+    }
+    if chat.tools.len() > MAX_TOOLS {
+        return refuse(too_long("tools", MAX_TOOLS, chat.tools.len()));
+    }
+    for (index, tool) in chat.tools.iter().enumerate() {
+        tool_name(index, tool, &chat.tools[..index])?;
+    }
+    if limits.rules == ReasoningRules::R1 && chat.thinking == Some(true) && !chat.tools.is_empty() {
+        return refuse(format!("{} does not support Function Calling", chat.model));
+    }
+    strict(chat)?;
+    tool_choice(chat, limits)?;
+    if chat.parallel_tool_calls == Some(false) && !chat.tools.is_empty() {
+        return refuse("parallel_tool_calls false cannot be enforced by this server yet, leave it out");
+    }
+    Ok(())
+}
+
+fn tool_name(index: usize, tool: &Tool, earlier: &[Tool]) -> Result<(), Error> {
+    let field = format!("tools[{index}].function.name");
+    if !matches_name_pattern(&tool.name) {
+        return refuse(pattern(&field));
+    }
+    if tool.name.len() > 64 {
+        return refuse(format!(
+            "Invalid '{field}': string too long. Expected a string with maximum length 64, but got a string with length \
+             {} instead.",
+            tool.name.len()
+        ));
+    }
+    if earlier.iter().any(|other| other.name == tool.name) {
+        return refuse("Tool names must be unique.");
+    }
+    Ok(())
+}
+
+/// The beta root promises arguments that match their schema; elsewhere the flag is a wish.
+fn strict(chat: &mut Chat) -> Result<(), Error> {
+    if !chat.tools.iter().any(|tool| tool.strict) {
+        return Ok(());
+    }
+    if chat.beta && !chat.tools.iter().all(|tool| tool.strict) {
+        return refuse("All tools must set strict to true in strict mode");
+    }
+    if chat.beta {
+        return refuse("strict tools cannot be enforced by this server yet, leave `strict` out");
+    }
+    for tool in &mut chat.tools {
+        tool.strict = false;
+    }
+    chat.notes.push("`strict` of tools is not enforced".into());
+    Ok(())
+}
+
+fn tool_choice(chat: &Chat, limits: &Limits) -> Result<(), Error> {
+    let named = match &chat.tool_choice {
+        Some(ToolChoice::Required) => None,
+        Some(ToolChoice::Named(name)) => Some(name),
+        Some(ToolChoice::None | ToolChoice::Auto) | None => return Ok(()),
+    };
+    if chat.tools.is_empty() {
+        return refuse("Tool choice is set but no tools are provided");
+    }
+    if let Some(name) = named.filter(|&name| chat.tools.iter().all(|tool| tool.name != *name)) {
+        return refuse(format!("Tool '{name}' not found in tools"));
+    }
+    if chat.thinking == Some(true) && limits.profile == Profile::DeepSeek {
+        return refuse(format!("{} does not support this tool_choice", chat.model));
+    }
+    refuse("a tool_choice other than `none` and `auto` cannot be enforced by this server yet")
+}
+
+fn logprobs(chat: &Chat) -> Result<(), Error> {
+    let unsupported = |name| refuse(format!("{} does not support the parameter `{name}`", chat.model));
+    let thinking = chat.thinking == Some(true);
+    if thinking && chat.logprobs == Some(true) {
+        return unsupported("logprobs");
+    }
+    let Some(top) = chat.top_logprobs else { return Ok(()) };
+    if thinking {
+        return unsupported("top_logprobs");
+    }
+    if !(0..=20).contains(&top) {
+        return refuse("Invalid top_logprobs value, the valid range of top_logprobs is [0, 20]");
+    }
+    if chat.logprobs != Some(true) {
+        return refuse("Invalid top_logprobs and logprobs value, logprobs must be set to true if top_logprobs is set");
+    }
+    Ok(())
+}
+
+fn logit_bias(chat: &Chat, limits: &Limits) -> Result<(), Error> {
+    for &(token, bias) in &chat.sampling.logit_bias {
+        if token >= limits.vocab {
+            return refuse(format!("Invalid logit_bias token id {token}, ids are below {}", limits.vocab));
+        }
+        if !(-100.0..=100.0).contains(&bias) {
+            return refuse("Invalid logit_bias value, the valid range of logit_bias is [-100, 100]");
+        }
+    }
+    Ok(())
+}
+
+fn user(chat: &mut Chat) -> Result<(), Error> {
+    let Some(id) = chat.user_id.take() else { return Ok(()) };
+    if !matches_name_pattern(&id) {
+        return refuse(pattern("user_id"));
+    }
+    if id.len() > 512 {
+        return refuse(format!(
+            "Invalid 'user_id': string too long. Expected a string with maximum length 512, but got a string with length \
+             {} instead.",
+            id.len()
+        ));
+    }
+    chat.user = Some(id);
+    Ok(())
+}
+
+fn matches_name_pattern(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+fn pattern(field: &str) -> String {
+    format!(
+        "Invalid '{field}': string does not match pattern. Expected a string that matches the pattern '{NAME_PATTERN}'."
+    )
+}
+
+fn empty(field: &str) -> String {
+    format!("Invalid '{field}': empty array. Expected an array with minimum length 1, but got an empty array instead.")
+}
+
+fn too_long(field: &str, most: usize, found: usize) -> String {
+    format!(
+        "Invalid '{field}': array too long. Expected an array with maximum length {most}, but got an array with length \
+         {found} instead."
+    )
+}
