@@ -1,0 +1,164 @@
+//! A growing answer as `chat.completion.chunk` events.
+//!
+//! Without `include_usage` the finish chunk carries the usage, so it waits for it; with it, the usage comes alone in one
+//! more chunk and every other chunk says `"usage": null`. Usage never appears twice: clients that sum would count double.
+
+use chat::{Delta, Error, FinishReason, TokenLogprob, Usage};
+use serde::Serialize;
+
+use crate::reply::{Call, Envelope, Logprob, UsageBody, logprobs};
+use crate::sse;
+
+/// Renders one answer delta by delta, as framed events.
+#[derive(Debug)]
+pub struct Chunks {
+    envelope: Envelope,
+    include_usage: bool,
+    started: bool,
+    /// The end of the answer, waiting for the usage it is sent with.
+    finish: Option<FinishReason>,
+}
+
+impl Chunks {
+    pub fn new(envelope: Envelope, include_usage: bool) -> Self {
+        Self { envelope, include_usage, started: false, finish: None }
+    }
+
+    /// Appends the events of one delta; none when it must wait for the next.
+    pub fn push(&mut self, delta: &Delta, out: &mut String) {
+        if !std::mem::replace(&mut self.started, true) {
+            self.chunk(DeltaBody::start(self.envelope.thinking), out);
+        }
+        let thinking = self.envelope.thinking;
+        match delta {
+            Delta::Start => {}
+            Delta::Reasoning { text, logprobs } => self.tokens(DeltaBody::reasoning(text), logprobs, out),
+            Delta::Text { text, logprobs } => self.tokens(DeltaBody::text(text, thinking), logprobs, out),
+            Delta::ToolCall { index, id, name } => {
+                self.chunk(DeltaBody::call(Call::begins(*index, id, name)), out);
+            }
+            Delta::Arguments { index, text } => self.chunk(DeltaBody::call(Call::goes_on(*index, text)), out),
+            Delta::Finish(reason) if self.include_usage => self.finish(*reason, None, out),
+            Delta::Finish(reason) => self.finish = Some(*reason),
+            Delta::Usage(usage) if self.include_usage => self.usage(usage, out),
+            Delta::Usage(usage) => {
+                if let Some(reason) = self.finish.take() {
+                    self.finish(reason, Some(usage), out);
+                }
+            }
+        }
+    }
+
+    /// Appends the end of the stream: a finish chunk whose usage never came, then `[DONE]`.
+    pub fn end(&mut self, out: &mut String) {
+        if let Some(reason) = self.finish.take() {
+            self.finish(reason, None, out);
+        }
+        sse::event("[DONE]", out);
+    }
+
+    /// Appends a failure in the middle of the stream, and its end.
+    pub fn fail(&mut self, error: &Error, out: &mut String) {
+        sse::event(&crate::error::body(error), out);
+        sse::event("[DONE]", out);
+    }
+
+    fn chunk(&self, delta: DeltaBody<'_>, out: &mut String) {
+        self.render(Some(Choice { index: 0, delta, logprobs: None, finish_reason: None }), None, out);
+    }
+
+    fn tokens(&self, delta: DeltaBody<'_>, tokens: &[TokenLogprob], out: &mut String) {
+        let logprobs = self.envelope.logprobs.then(|| ChunkLogprobs { content: logprobs(tokens) });
+        self.render(Some(Choice { index: 0, delta, logprobs, finish_reason: None }), None, out);
+    }
+
+    fn finish(&self, reason: FinishReason, usage: Option<&Usage>, out: &mut String) {
+        let delta = DeltaBody::finish(self.envelope.thinking && reason != FinishReason::ToolCalls);
+        let choice = Choice { index: 0, delta, logprobs: None, finish_reason: Some(reason.as_str()) };
+        self.render(Some(choice), usage, out);
+    }
+
+    fn usage(&self, usage: &Usage, out: &mut String) {
+        self.render(None, Some(usage), out);
+    }
+
+    fn render(&self, choice: Option<Choice<'_>>, usage: Option<&Usage>, out: &mut String) {
+        let usage = usage.map(|usage| UsageBody::new(usage, self.envelope.thinking));
+        let chunk = Chunk {
+            id: &self.envelope.id,
+            object: "chat.completion.chunk",
+            created: self.envelope.created,
+            model: &self.envelope.model,
+            system_fingerprint: &self.envelope.system_fingerprint,
+            choices: choice.as_slice(),
+            usage: if self.include_usage { Some(usage) } else { usage.map(Some) },
+        };
+        sse::event(&serde_json::to_string(&chunk).expect("a chunk is plain data"), out);
+    }
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: &'a [Choice<'a>],
+    /// Outer `None`: no such key. Inner `None`: null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<UsageBody>>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    delta: DeltaBody<'a>,
+    logprobs: Option<ChunkLogprobs<'a>>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ChunkLogprobs<'a> {
+    content: Vec<Logprob<'a>>,
+}
+
+/// Outer `None`: no such key. Inner `None`: null.
+#[derive(Default, Serialize)]
+struct DeltaBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[Call<'a>; 1]>,
+}
+
+impl<'a> DeltaBody<'a> {
+    fn start(thinking: bool) -> Self {
+        let said = if thinking { Self::reasoning("") } else { Self::text("", false) };
+        Self { role: Some("assistant"), ..said }
+    }
+
+    fn reasoning(text: &'a str) -> Self {
+        Self { content: Some(None), reasoning_content: Some(Some(text)), ..Self::default() }
+    }
+
+    fn text(text: &'a str, thinking: bool) -> Self {
+        Self { content: Some(Some(text)), reasoning_content: thinking.then_some(None), ..Self::default() }
+    }
+
+    fn call(call: Call<'a>) -> Self {
+        Self { tool_calls: Some([call]), ..Self::default() }
+    }
+
+    /// Without a null `reasoning_content` after tool calls: the Node helper would keep the null and lose the reasoning.
+    fn finish(null_reasoning: bool) -> Self {
+        Self::text("", null_reasoning)
+    }
+}
+
+#[cfg(test)]
+mod tests;
