@@ -174,8 +174,8 @@ mod tests {
         let flat = r#"[{"role":"assistant","tool_calls":[{"id":"1","type":"function","name":"f"}]}]"#;
         assert_eq!(fault(&messages(flat)), "messages[0].tool_calls[0]: missing field `function`");
         for (rest, text) in [
-            (r#","max_tokens":"512""#, "max_tokens: invalid type: string \"512\", expected an integer"),
-            (r#","max_tokens":1.5"#, "max_tokens: invalid type: floating point `1.5`, expected an integer"),
+            (r#","max_tokens":"512""#, "max_tokens: invalid type: string \"512\", expected i64"),
+            (r#","max_tokens":1.5"#, "max_tokens: invalid type: floating point `1.5`, expected i64"),
             (r#","temperature":"hot""#, "temperature: invalid type: string \"hot\", expected a number"),
             (r#","stream":"yes""#, "stream: invalid type: string \"yes\", expected a boolean"),
             (r#","stream":1"#, "stream: invalid type: integer `1`, expected a boolean"),

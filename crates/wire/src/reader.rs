@@ -62,7 +62,7 @@ impl Field {
         const EXACT: f64 = 9_007_199_254_740_992.0;
         let integral = |value: f64| value.fract() == 0.0 && value.abs() <= EXACT;
         let written_as_float = || self.value.as_f64().filter(|&value| integral(value)).map(|value| value as i64);
-        self.value.as_i64().or_else(written_as_float).ok_or_else(|| self.mismatch("an integer"))
+        self.value.as_i64().or_else(written_as_float).ok_or_else(|| self.mismatch("i64"))
     }
 
     /// One of a few words, with what each means.

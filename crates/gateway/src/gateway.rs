@@ -1,0 +1,80 @@
+//! The whole path of a request: route, judge, answer, meter.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chat::{Chat, Error};
+
+use crate::meter::{Meter, Metered};
+use crate::route::{Listed, Routes};
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The name of the key, never the key. `None` on a server without keys.
+    pub key: Option<Arc<str>>,
+    /// The only models this key may use, in any case. `None`: all.
+    pub models: Option<Arc<[String]>>,
+}
+
+impl Caller {
+    pub(crate) fn may_use(&self, model: &str) -> bool {
+        self.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed.eq_ignore_ascii_case(model)))
+    }
+}
+
+/// Answers chats by handing each to the provider of its model.
+pub struct Gateway {
+    routes: Routes,
+    /// Notes already in the log, by key.
+    noted: Mutex<HashSet<(Option<Arc<str>>, String)>>,
+}
+
+impl Gateway {
+    pub fn new(routes: Routes) -> Self {
+        Self { routes, noted: Mutex::default() }
+    }
+
+    /// Starts an answer.
+    ///
+    /// Resolves when the provider has admitted the request. Dropping the stream cancels it; either way it is metered once.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown model (`Model Not Exist`), a range or a structure the provider refuses; `Forbidden` when
+    /// the key may not use the model; what the provider's own admission says.
+    pub async fn answer(&self, caller: &Caller, mut chat: Chat) -> Result<Metered, Error> {
+        let route = self.routes.find(caller, &chat.model)?;
+        chat.thinking = Some(route.mode.thinks(&chat));
+        let mut meter = Meter::start(&route.id);
+        meter.watch(route.provider.check(&mut chat))?;
+        let thinking = chat.thinking == Some(true);
+        let notes = std::mem::take(&mut chat.notes);
+        self.log_notes(caller, &notes);
+        let deltas = meter.watch(route.provider.chat(chat).await)?;
+        Ok(Metered::new(deltas, meter, thinking, notes))
+    }
+
+    /// The models this caller may use, in the order of the API document.
+    pub fn models(&self, caller: &Caller) -> Vec<Listed> {
+        self.routes.listed().filter(|listed| caller.may_use(&listed.id)).collect()
+    }
+
+    /// Every provider is able to answer.
+    pub fn ready(&self) -> bool {
+        self.routes.ready()
+    }
+
+    /// What was accepted although DeepSeek's service would refuse it, once per key.
+    fn log_notes(&self, caller: &Caller, notes: &[String]) {
+        for note in notes {
+            // A set of strings is whole even when a holder panicked.
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            if noted.insert((caller.key.clone(), note.clone())) {
+                tracing::info!(key = caller.key.as_deref(), note, "accepted what DeepSeek's service would refuse");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use chat::{BoxFuture, Delta, Deltas, ErrorKind, FinishReason, Provider, Usage};
+use futures_util::{StreamExt, stream};
+
+use super::*;
+use crate::AliasError;
+
+/// Repeats the mode it was asked in; refuses temperatures above 2.
+#[derive(Default)]
+struct Echo {
+    starting: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Provider for Echo {
+    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+        if chat.sampling.temperature > Some(2.0) {
+            return Err(Error::invalid("too hot"));
+        }
+        chat.notes.push("lenient".into());
+        Ok(())
+    }
+
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let text = format!("thinking: {:?}", chat.thinking);
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
+        let deltas = [
+            Delta::Start,
+            Delta::Text { text, logprobs: vec![] },
+            Delta::Finish(FinishReason::Stop),
+            Delta::Usage(usage),
+        ];
+        Box::pin(async move { Ok(Box::pin(stream::iter(deltas.map(Ok))) as Deltas) })
+    }
+
+    fn ready(&self) -> bool {
+        !self.starting.load(Ordering::Relaxed)
+    }
+}
+
+fn gateway() -> Gateway {
+    let mut routes = Routes::local(Arc::new(Echo::default()), "Minnow", true);
+    routes.alias("gpt-fish", "DeepSeek-Reasoner").unwrap();
+    Gateway::new(routes)
+}
+
+fn asks(model: &str) -> Chat {
+    Chat { model: model.into(), ..Chat::default() }
+}
+
+async fn thinks(chat: Chat) -> bool {
+    gateway().answer(&Caller::default(), chat).await.expect("the model exists").thinking
+}
+
+#[tokio::test]
+async fn the_id_decides_the_mode_in_any_case() {
+    for (id, thinking) in [
+        ("deepseek-chat", false),
+        ("DeepSeek-Reasoner", true),
+        ("deepseek-v3.2-exp", false),
+        ("deepseek-v3.2-EXP-THINKING", true),
+        ("DeepSeek-V3.2-Exp-nothinking", false),
+        ("deepseek-v3.2", false),
+        ("deepseek-v3.2-thinking", true),
+        ("deepseek-v3.2-nothinking", false),
+        ("minnow", true),
+        ("GPT-fish", true),
+    ] {
+        assert_eq!(thinks(asks(id)).await, thinking, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn thinking_and_effort_decide_only_where_the_id_leaves_it_open() {
+    let with = |model, thinking, effort: Option<&str>| Chat {
+        thinking,
+        reasoning_effort: effort.map(Into::into),
+        ..asks(model)
+    };
+    assert!(thinks(with("deepseek-chat", Some(true), None)).await);
+    assert!(!thinks(with("deepseek-chat", None, Some("high"))).await);
+    assert!(thinks(with("deepseek-reasoner", Some(false), None)).await);
+    assert!(!thinks(with("deepseek-v3.2-nothinking", Some(true), None)).await);
+    assert!(thinks(with("deepseek-v3.2-exp", None, Some("low"))).await);
+    assert!(!thinks(with("deepseek-v3.2-exp", Some(false), Some("low"))).await);
+    assert!(!thinks(with("minnow", None, Some("none"))).await);
+}
+
+#[tokio::test]
+async fn unknown_models_and_forbidden_ones_are_told_apart() {
+    let gateway = gateway();
+    let models: Arc<[String]> = vec!["DEEPSEEK-CHAT".to_owned()].into();
+    let caller = Caller { key: Some("alice".into()), models: Some(models) };
+    let refusal = async |model| gateway.answer(&caller, asks(model)).await.err().expect("this is refused");
+    assert_eq!(refusal("gpt-4o").await, Error::invalid("Model Not Exist"));
+    assert_eq!(refusal("deepseek-reasoner").await.kind, ErrorKind::Forbidden);
+    assert!(gateway.answer(&caller, asks("deepseek-chat")).await.is_ok());
+    let ids: Vec<_> = gateway.models(&caller).into_iter().map(|listed| listed.id).collect();
+    assert_eq!(ids, ["deepseek-chat".into()]);
+    assert_eq!(gateway.models(&Caller::default()).len(), 10);
+}
+
+#[tokio::test]
+async fn a_chat_that_is_refused_never_reaches_the_provider() {
+    let echo = Arc::new(Echo::default());
+    let gateway = Gateway::new(Routes::local(echo.clone(), "", false));
+    let mut chat = asks("deepseek-chat");
+    chat.sampling.temperature = Some(3.0);
+    assert_eq!(gateway.answer(&Caller::default(), chat).await.err().unwrap().message, "too hot");
+    assert_eq!(echo.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn the_stream_passes_untouched_and_its_usage_is_seen() {
+    let mut answer = gateway().answer(&Caller::default(), asks("deepseek-chat")).await.unwrap();
+    assert_eq!((answer.notes.as_slice(), answer.usage()), (["lenient".to_owned()].as_slice(), None));
+    let deltas: Vec<_> = answer.by_ref().collect().await;
+    assert_eq!(deltas.len(), 4);
+    assert_eq!(answer.usage().unwrap().prompt_tokens, 3);
+}
+
+#[test]
+fn an_alias_leads_somewhere_and_hides_nothing() {
+    let mut routes = Routes::local(Arc::new(Echo::default()), "DeepSeek-V3.2", false);
+    assert_eq!(routes.listed().count(), FAMILY_IDS);
+    assert!(matches!(routes.alias("x", "nope"), Err(AliasError::UnknownTarget { .. })));
+    assert!(matches!(routes.alias("deepseek-CHAT", "deepseek-v3.2"), Err(AliasError::Taken { .. })));
+}
+
+const FAMILY_IDS: usize = 8;
+
+#[test]
+fn a_gateway_is_ready_when_its_providers_are() {
+    let echo = Arc::new(Echo::default());
+    let gateway = Gateway::new(Routes::local(echo.clone(), "", false));
+    assert!(gateway.ready());
+    echo.starting.store(true, Ordering::Relaxed);
+    assert!(!gateway.ready());
+    assert!(Gateway::new(Routes::default()).ready());
+}

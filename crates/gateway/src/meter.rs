@@ -1,0 +1,122 @@
+//! Counts what an answer cost and how long it took; settles once, when the stream is dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use chat::{Delta, Deltas, Error, ErrorKind, Usage};
+use futures_core::Stream;
+use metrics::{counter, gauge, histogram};
+
+/// Tells the recorder what the gateway's metrics mean.
+pub fn describe_metrics() {
+    metrics::describe_gauge!("cachalot_requests_running", "answers being given right now");
+    metrics::describe_counter!("cachalot_requests_total", "requests by model and outcome");
+    metrics::describe_counter!("cachalot_tokens_total", "tokens by model and kind; cached is part of prompt");
+    metrics::describe_histogram!("cachalot_time_to_first_token_seconds", "from the request to its first token");
+    metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
+}
+
+/// An answer on its way, counted as it passes by. Dropping it cancels the request.
+pub struct Metered {
+    deltas: Deltas,
+    meter: Meter,
+    /// The mode the answer is given in, once the provider has judged the request.
+    pub thinking: bool,
+    /// What was accepted although DeepSeek's service would refuse it.
+    pub notes: Vec<String>,
+}
+
+impl Metered {
+    pub(crate) fn new(deltas: Deltas, meter: Meter, thinking: bool, notes: Vec<String>) -> Self {
+        Self { deltas, meter, thinking, notes }
+    }
+
+    /// The id the request was routed by, as the list of models spells it.
+    pub fn model(&self) -> &Arc<str> {
+        &self.meter.model
+    }
+
+    /// `None` until the provider has said it.
+    pub fn usage(&self) -> Option<Usage> {
+        self.meter.usage
+    }
+}
+
+impl Stream for Metered {
+    type Item = Result<Delta, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.deltas.as_mut().poll_next(context);
+        if let Poll::Ready(Some(item)) = &polled {
+            self.meter.see(item);
+        }
+        polled
+    }
+}
+
+/// The record of one request.
+pub(crate) struct Meter {
+    model: Arc<str>,
+    started: Instant,
+    saw_token: bool,
+    usage: Option<Usage>,
+    /// A finish reason, or how else it ended. A stream dropped before its end was cancelled.
+    outcome: &'static str,
+}
+
+impl Meter {
+    pub(crate) fn start(model: &Arc<str>) -> Self {
+        gauge!("cachalot_requests_running").increment(1.0);
+        let model = model.clone();
+        Self { model, started: Instant::now(), saw_token: false, usage: None, outcome: "cancelled" }
+    }
+
+    /// Passes a result on, remembering a failure as the outcome.
+    pub(crate) fn watch<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        result.inspect_err(|error| self.outcome = word(error.kind))
+    }
+
+    fn see(&mut self, item: &Result<Delta, Error>) {
+        match item {
+            Ok(Delta::Start) => {}
+            Ok(Delta::Finish(reason)) => self.outcome = reason.as_str(),
+            Ok(Delta::Usage(usage)) => self.usage = Some(*usage),
+            Ok(_) if !self.saw_token => {
+                self.saw_token = true;
+                histogram!("cachalot_time_to_first_token_seconds", "model" => self.model.to_string())
+                    .record(self.started.elapsed());
+            }
+            Ok(_) => {}
+            Err(error) => self.outcome = word(error.kind),
+        }
+    }
+
+    fn count(&self, kind: &'static str, tokens: u64) {
+        counter!("cachalot_tokens_total", "model" => self.model.to_string(), "kind" => kind).increment(tokens);
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        gauge!("cachalot_requests_running").decrement(1.0);
+        counter!("cachalot_requests_total", "model" => self.model.to_string(), "outcome" => self.outcome).increment(1);
+        histogram!("cachalot_request_seconds", "model" => self.model.to_string()).record(self.started.elapsed());
+        if let Some(usage) = self.usage {
+            self.count("prompt", usage.prompt_tokens);
+            self.count("cached", usage.cached_tokens);
+            self.count("completion", usage.completion_tokens);
+            self.count("reasoning", usage.reasoning_tokens.unwrap_or(0));
+        }
+    }
+}
+
+fn word(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::Overload => "overload",
+        ErrorKind::Timeout => "timeout",
+        _ => "error",
+    }
+}
