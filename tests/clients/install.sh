@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Puts the client libraries where run.sh looks for them: target/ci-venv and target/ci-node. Needs python3 with venv, node and npm.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+target=${CARGO_TARGET_DIR:-$here/../../target}
+
+for tool in python3 node npm curl; do
+  command -v "$tool" >/dev/null || { echo "$tool is needed for the client tests, and is not installed" >&2; exit 1; }
+done
+mkdir -p "$target/ci-node"
+[ -x "$target/ci-venv/bin/python" ] || python3 -m venv "$target/ci-venv"
+"$target/ci-venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+cp "$here/package.json" "$here/package-lock.json" "$target/ci-node/"
+npm ci --prefix "$target/ci-node" --no-audit --no-fund --loglevel=error >&2

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Starts target/release/cachalot as the README does, but on a free port, runs every client against it, and stops it.
+# Builds nothing. Prints what each client printed and a closing line; exits 1 if a check failed.
+#
+#   tests/clients/run.sh                   # needs `cargo build --release`; installs the client libraries when they are missing
+#   CACHALOT_URL=http://... tests/clients/run.sh    # against a server that runs already
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}" && pwd)
+python=$target/ci-venv/bin/python
+[ -x "$python" ] && [ -d "$target/ci-node/node_modules/openai" ] || "$here/install.sh"
+
+work=$(mktemp -d)
+server=
+cleanup() {
+  if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi
+  rm -rf "$work"
+}
+trap cleanup EXIT
+passed=0 failed=0
+pass() { echo "ok $1"; passed=$((passed + 1)); }
+fail() { echo "not ok $1"; failed=$((failed + 1)); }
+
+start() { # no configuration, no data of whoever runs this
+  binary=$target/release/cachalot
+  [ -x "$binary" ] || { echo "$binary is missing: run cargo build --release" >&2; exit 1; }
+  mkdir "$work/cwd"
+  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data exec "$binary" serve --listen 127.0.0.1:0) >"$work/out" 2>"$work/log" &
+  server=$!
+  for _ in $(seq 300); do
+    url=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/log" | head -n 1)
+    if [ -n "$url" ] && curl -sf "$url/readyz" >/dev/null; then
+      export CACHALOT_URL=$url
+      return
+    fi
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.2
+  done
+  echo "the server did not become ready; its log:" >&2
+  cat "$work/log" >&2
+  exit 1
+}
+
+stop() {
+  kill -TERM "$server"
+  local code=0
+  wait "$server" || code=$?
+  server=
+  if [ "$code" = 0 ]; then pass "server: SIGTERM ends it with exit code 0"; else fail "server: exit code $code after SIGTERM"; fi
+  if grep -q panicked "$work/log"; then fail "server: its log has a panic: $(grep -m 1 panicked "$work/log")"; else pass "server: its log has no panic"; fi
+}
+
+client() { # NAME COMMAND...: counts the `ok` and `not ok` lines of a client
+  local name=$1 code=0 oks bad
+  shift
+  "$@" >"$work/client" 2>"$work/client-errors" || code=$?
+  cat "$work/client"
+  oks=$(grep -c '^ok ' "$work/client" || true)
+  bad=$(grep -c '^not ok ' "$work/client" || true)
+  passed=$((passed + oks)) failed=$((failed + bad))
+  if [ "$code" != 0 ] && [ "$bad" = 0 ] || [ $((oks + bad)) = 0 ]; then
+    cat "$work/client-errors" >&2
+    fail "$name: ended with exit code $code after $oks checks"
+  fi
+}
+
+sample() { # NAME COMMAND...: a program that passes by exiting with 0
+  local name=$1
+  shift
+  if "$@" >"$work/client" 2>&1; then pass "$name"; else fail "$name: $(tail -n 1 "$work/client")"; fi
+}
+
+own=${CACHALOT_URL:-}
+[ -n "$own" ] || start
+cp "$here/openai_node.mjs" "$target/ci-node/" # its import is found beside node_modules
+client "curl" bash "$here/articles.sh"
+sample "requests sample of the articles" "$python" "$here/articles.py"
+sample "requests sample of the articles, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/articles.py"
+client "openai for Python" "$python" "$here/openai_python.py"
+client "openai for Node" node "$target/ci-node/openai_node.mjs"
+[ -n "$own" ] || stop
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
