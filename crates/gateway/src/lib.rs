@@ -9,4 +9,4 @@ mod route;
 
 pub use gateway::{Caller, Gateway};
 pub use meter::{Metered, describe_metrics};
-pub use route::{AliasError, Listed, Routes};
+pub use route::{AliasError, Listed, Routes, thinks};

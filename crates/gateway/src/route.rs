@@ -46,6 +46,12 @@ impl Mode {
     }
 }
 
+/// Whether a request thinks, by its model id and its own words. An id outside the family leaves the choice to the request.
+pub fn thinks(chat: &Chat) -> bool {
+    let known = FAMILY.iter().find(|(id, _)| id.eq_ignore_ascii_case(&chat.model));
+    known.map_or(Mode::Open { otherwise: false }, |(_, mode)| *mode).thinks(chat)
+}
+
 /// Where requests for one id go.
 #[derive(Clone)]
 pub(crate) struct Route {
