@@ -1,1 +1,17 @@
-//! server
+//! The HTTP surface: extract, call the gateway, render. [`serve`] runs it on a listener until told to stop.
+#![forbid(unsafe_code)]
+
+mod api;
+mod auth;
+mod body;
+mod config;
+mod cors;
+mod exchange;
+mod line;
+mod metrics;
+mod pace;
+mod reply;
+mod server;
+
+pub use config::{KeepAlive, KeyConfig, ServerConfig};
+pub use server::{ServeError, serve};

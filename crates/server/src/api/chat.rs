@@ -1,0 +1,57 @@
+//! `POST /chat/completions` under every prefix.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use chat::Error;
+use wire::{Chunks, Envelope, deepseek};
+
+use crate::line::Line;
+use crate::pace::{Pace, Rhythm};
+use crate::server::App;
+use crate::{auth, body, reply};
+
+pub(crate) async fn completions(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+) -> Response {
+    answer(&app, line, request).await.unwrap_or_else(|error| reply::refusal(&error))
+}
+
+/// The order of these lines is the documented order of checks.
+async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let deepseek::Request { mut chat, stream, include_usage } = deepseek::parse_request(&bytes)?;
+    chat.beta = parts.uri.path().starts_with("/beta/");
+
+    let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));
+    let mut answer = app.gateway.answer(&caller, chat).await?;
+    line.model(answer.model());
+    let notes = std::mem::take(&mut answer.notes);
+
+    let envelope = Envelope {
+        id: uuid::Uuid::new_v4().to_string(),
+        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        model,
+        system_fingerprint: app.config.system_fingerprint.clone(),
+        thinking: answer.thinking,
+        logprobs,
+    };
+    let times = &app.config.keep_alive;
+    let mut response = if stream {
+        let rhythm = Rhythm { first: times.stream_first, every: times.stream_every, deltas_count: true };
+        reply::streamed(Pace::new(app, answer, rhythm, line), Chunks::new(envelope, include_usage)).await?
+    } else {
+        let rhythm = Rhythm { first: times.plain_first, every: times.plain_every, deltas_count: false };
+        reply::whole(Pace::new(app, answer, rhythm, line), envelope).await?
+    };
+    reply::note(&mut response, &notes);
+    Ok(response)
+}

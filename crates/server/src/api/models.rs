@@ -1,0 +1,54 @@
+//! `GET /models` and `GET /models/{id}`.
+
+use std::sync::Arc;
+
+use ::chat::{Error, ErrorKind};
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use wire::openai::{self, Model};
+
+use crate::auth;
+use crate::exchange::json;
+use crate::line::Line;
+use crate::reply::refusal;
+use crate::server::App;
+
+pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
+    match models(&app, &line, request) {
+        Ok(models) => json(openai::models(&models)),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// The id may contain slashes, plain or percent-encoded.
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let found = models(&app, &line, request).and_then(|models| {
+        let Path(id) = id.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
+        models.into_iter().find(|model| model.id.eq_ignore_ascii_case(&id)).ok_or_else(|| does_not_exist(&id))
+    });
+    match found {
+        Ok(model) => json(model.render()),
+        Err(error) => refusal(&error),
+    }
+}
+
+fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Model>, Error> {
+    let caller = auth::admit(app, &request.into_parts().0)?;
+    line.caller(&caller);
+    let listed = app.gateway.models(&caller).into_iter();
+    Ok(listed.map(|model| Model::new(model.id.as_ref(), model.owned_by.as_ref())).collect())
+}
+
+fn does_not_exist(id: &str) -> Error {
+    let mut error = Error::new(ErrorKind::NotFound, format!("The model '{id}' does not exist"));
+    error.code = Some("model_not_found");
+    error.param = Some("model".into());
+    error
+}

@@ -1,0 +1,179 @@
+//! Key to caller. Keys are compared as hashes, in constant time; nothing of a key but its last four characters is ever
+//! said again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chat::{Error, ErrorKind};
+use gateway::Caller;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Uri, header};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::config::KeyConfig;
+use crate::cors;
+use crate::server::App;
+
+/// Lets a request in: its headers fit, and its credential is good.
+///
+/// # Errors
+/// `HeadersTooLarge`, `Unauthorized`; on a server without keys `Forbidden` for what a web page may have sent.
+pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
+    headers_fit(parts, app.config.header_limit)?;
+    if app.keys.is_empty() {
+        same_machine(parts, app.listen, &app.config.cors_origins)?;
+        return Ok(Caller::default());
+    }
+    let key = credential(&parts.headers).ok_or_else(|| unauthorized("(auth header format should be Bearer sk-...)"))?;
+    app.keys.caller(&key).ok_or_else(|| {
+        let tail = if key.chars().count() < 12 { 0 } else { 4 };
+        let shown: String = key.chars().skip(key.chars().count() - tail).collect();
+        Error::new(ErrorKind::Unauthorized, format!("Authentication Fails, Your api key: ****{shown} is invalid"))
+    })
+}
+
+fn unauthorized(reason: &str) -> Error {
+    Error::new(ErrorKind::Unauthorized, format!("Authentication Fails {reason}"))
+}
+
+fn headers_fit(parts: &Parts, limit: usize) -> Result<(), Error> {
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let bytes = parts.uri.to_string().len() + fields.sum::<usize>();
+    if bytes > limit {
+        let message = format!("Request headers too large: the limit is {limit} bytes");
+        return Err(Error::new(ErrorKind::HeadersTooLarge, message));
+    }
+    Ok(())
+}
+
+/// The first credential present; `None` when there is none or it has the wrong form.
+fn credential(headers: &HeaderMap) -> Option<String> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let (scheme, key) = text.trim().split_once(' ')?;
+        let key = key.trim();
+        return (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then(|| key.to_owned());
+    }
+    let value = headers.get("x-api-key").or_else(|| headers.get("x-goog-api-key"))?;
+    let key = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
+    (!key.is_empty()).then_some(key)
+}
+
+/// The configured keys.
+pub(crate) struct Keys(Vec<([u8; 32], Caller)>);
+
+impl Keys {
+    pub(crate) fn new(keys: &[KeyConfig]) -> Self {
+        let caller = |key: &KeyConfig| Caller {
+            key: Some(Arc::from(key.name.as_str())),
+            models: key.models.as_deref().map(Arc::from),
+        };
+        Self(keys.iter().map(|key| (key.sha256, caller(key))).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every key is compared, whether or not an earlier one matched.
+    fn caller(&self, key: &str) -> Option<Caller> {
+        let hash: [u8; 32] = Sha256::digest(key).into();
+        let mut found = None;
+        for (known, caller) in &self.0 {
+            if bool::from(known.ct_eq(&hash)) {
+                found = Some(caller);
+            }
+        }
+        found.cloned()
+    }
+}
+
+/// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`.
+fn same_machine(parts: &Parts, listen: SocketAddr, origins: &[String]) -> Result<(), Error> {
+    let forbidden = |code, message: String| {
+        let mut error = Error::new(ErrorKind::Forbidden, message);
+        error.code = Some(code);
+        Err(error)
+    };
+    let host = host(&parts.headers, &parts.uri);
+    // A browser always names the host; who does not is no browser.
+    if host.is_some_and(|host| !is_local(host, listen)) {
+        return forbidden("host_not_allowed", format!("this server answers only at `{listen}`, or with a key"));
+    }
+    let origin = parts.headers.get(header::ORIGIN);
+    let own = |origin: &HeaderValue| host.is_some_and(|host| *origin == *format!("http://{host}"));
+    if origin.is_some_and(|origin| !own(origin) && !cors::listed(origin, origins)) {
+        return forbidden(
+            "origin_not_allowed",
+            "this origin may not use a server without keys: add it to `cors_origins`, or configure a key".into(),
+        );
+    }
+    Ok(())
+}
+
+fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    match headers.get(header::HOST) {
+        // An unreadable name is nobody's.
+        Some(host) => Some(host.to_str().unwrap_or_default()),
+        None => uri.authority().map(|authority| authority.as_str()),
+    }
+}
+
+/// The address we listen on, or a name of this machine with any port.
+fn is_local(host: &str, listen: SocketAddr) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let own = match listen {
+        SocketAddr::V4(listen) => listen.ip().to_string(),
+        SocketAddr::V6(listen) => format!("[{}]", listen.ip()),
+    };
+    ["localhost", "127.0.0.1", "[::1]", own.as_str()].iter().any(|local| name.eq_ignore_ascii_case(local))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_first_credential_present_is_used() {
+        let key = |pairs: &[(&'static str, &'static str)]| credential(&headers(pairs));
+        assert_eq!(key(&[("authorization", "bEARER  sk-1 "), ("x-api-key", "sk-2")]).as_deref(), Some("sk-1"));
+        assert_eq!(key(&[("x-goog-api-key", "sk-3"), ("x-api-key", "sk-2")]).as_deref(), Some("sk-2"));
+        assert_eq!(key(&[("x-goog-api-key", "sk-3")]).as_deref(), Some("sk-3"));
+        assert_eq!(key(&[("authorization", "Basic eDp5"), ("x-api-key", "sk-2")]), None);
+        for none in ["Bearer", "Bearer ", "Bearer    ", "", "sk-1"] {
+            assert_eq!(key(&[("authorization", none)]), None);
+        }
+        assert_eq!(key(&[]), None);
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_local() {
+        let listen = "127.0.0.1:8000".parse().unwrap();
+        for host in ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:99", "[::1]"] {
+            assert!(is_local(host, listen), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8000", "localhost.evil.example", "", "::1", "127.0.0.1.nip.io:8000"]
+        {
+            assert!(!is_local(host, listen), "{host}");
+        }
+        assert!(is_local("127.0.0.2:5", "127.0.0.2:8000".parse().unwrap()));
+    }
+
+    #[test]
+    fn each_key_leads_to_its_own_caller() {
+        let limited = KeyConfig { models: Some(vec!["m".into()]), ..KeyConfig::new("bob", "sk-bob") };
+        let keys = Keys::new(&[KeyConfig::new("alice", "sk-alice"), limited]);
+        assert_eq!(keys.caller("sk-alice").unwrap().key.as_deref(), Some("alice"));
+        assert_eq!(keys.caller("sk-bob").unwrap().models.unwrap().as_ref(), ["m".to_owned()]);
+        assert_eq!(keys.caller("sk-alicf"), None);
+        assert!(!format!("{:?}", KeyConfig::new("alice", "sk-alice")).contains("sha"));
+    }
+}

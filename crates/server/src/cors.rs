@@ -1,0 +1,57 @@
+//! Cross-origin rules: which web pages may read our answers.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+const VARY: &str = "origin, access-control-request-method, access-control-request-headers";
+
+/// What one request's `Origin` is allowed. Without configured origins: nothing, and nothing is said about it.
+pub(crate) struct Origin {
+    enabled: bool,
+    allowed: Option<HeaderValue>,
+}
+
+impl Origin {
+    pub(crate) fn of(request: &Request, origins: &[String]) -> Self {
+        let allowed = request.headers().get(header::ORIGIN).filter(|origin| listed(origin, origins)).cloned();
+        Self { enabled: !origins.is_empty(), allowed }
+    }
+
+    /// The answer to `OPTIONS`, when CORS is on.
+    pub(crate) fn preflight(&self, request: &Request) -> Option<Response> {
+        if !self.enabled || request.method() != Method::OPTIONS {
+            return None;
+        }
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if self.allowed.is_some() {
+            let headers = response.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+            if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+            }
+        }
+        Some(response)
+    }
+
+    /// Adds what lets the page of an allowed origin read the response.
+    pub(crate) fn allow(&self, headers: &mut HeaderMap) {
+        if !self.enabled {
+            return;
+        }
+        let mut say = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+        say(header::VARY, VARY);
+        if let Some(origin) = &self.allowed {
+            say(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+            say(header::ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, x-compat-note, retry-after");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+    }
+}
+
+pub(crate) fn listed(origin: &HeaderValue, origins: &[String]) -> bool {
+    origins.iter().any(|listed| listed.trim_end_matches('/').as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+}

@@ -1,0 +1,75 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use chat::{Error, ErrorKind};
+use http::{HeaderValue, StatusCode, header};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::auth;
+use crate::exchange::{Peer, json};
+use crate::reply::refusal;
+use crate::server::{App, ServeError};
+
+/// Seconds. Without buckets a histogram would be rendered as a summary, which cannot be added up over servers.
+const BUCKETS: [f64; 18] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The recorder of this process, installed by the first server.
+pub(crate) fn recorder() -> Result<PrometheusHandle, ServeError> {
+    static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+    let install = || {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).map_err(|error| error.to_string())?;
+        let handle = builder.install_recorder().map_err(|error| error.to_string())?;
+        gateway::describe_metrics();
+        Ok(handle)
+    };
+    INSTALLED.get_or_init(install).clone().map_err(ServeError::Metrics)
+}
+
+/// Empties the recorder's buffers from time to time, also when nobody asks for `/metrics`.
+pub(crate) async fn upkeep(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        metrics.run_upkeep();
+    }
+}
+
+pub(crate) async fn healthz() -> Response {
+    json(r#"{"status":"ok"}"#.into())
+}
+
+pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
+    if app.gateway.ready() {
+        return json(r#"{"status":"ok"}"#.into());
+    }
+    let mut response = json(r#"{"status":"starting"}"#.into());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}
+
+/// For holders of a key; without keys, for this machine alone.
+pub(crate) async fn render(
+    State(app): State<Arc<App>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let admitted = auth::admit(&app, &request.into_parts().0).and_then(|caller| {
+        if caller.key.is_some() || peer.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Forbidden, "metrics of a server without keys are for its own machine"))
+    });
+    if let Err(error) = admitted {
+        return refusal(&error);
+    }
+    let mut response = json(app.metrics.render());
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+}

@@ -1,0 +1,136 @@
+//! An answer beside the clocks that surround it: keep-alive, the wait for its beginning, its total time, shutdown.
+
+use std::time::Duration;
+
+use chat::{Delta, Error, ErrorKind, FinishReason};
+use futures_util::StreamExt;
+use gateway::Metered;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::line::Line;
+use crate::server::App;
+
+const BUSY: &str =
+    "Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.";
+
+/// What happens next.
+pub(crate) enum Step {
+    Delta(Delta),
+    /// Nothing was sent for a while.
+    KeepAlive,
+    /// The answer cannot go on; nothing follows.
+    Failed(Error),
+    /// The answer is complete; nothing follows.
+    Ended,
+}
+
+/// When to say that we are still here.
+#[derive(Clone, Copy)]
+pub(crate) struct Rhythm {
+    pub(crate) first: Duration,
+    pub(crate) every: Duration,
+    /// A delta is sent at once, so that it counts as a sign of life.
+    pub(crate) deltas_count: bool,
+}
+
+/// One answer in time. Dropping it cancels the request.
+pub(crate) struct Pace {
+    answer: Metered,
+    rhythm: Rhythm,
+    keep_alive: Instant,
+    /// `None` once inference has started.
+    start_by: Option<Instant>,
+    end_by: Instant,
+    stopping: watch::Receiver<bool>,
+    finished: bool,
+    over: bool,
+    line: Line,
+}
+
+impl Pace {
+    pub(crate) fn new(app: &App, answer: Metered, rhythm: Rhythm, line: Line) -> Self {
+        let now = Instant::now();
+        Self {
+            answer,
+            rhythm,
+            keep_alive: now + rhythm.first,
+            start_by: Some(now + app.config.queue_timeout),
+            end_by: now + app.config.total_timeout,
+            stopping: app.stopping.clone(),
+            finished: false,
+            over: false,
+            line,
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Step {
+        if self.over {
+            return Step::Ended;
+        }
+        let deadline = self.start_by.map_or(self.end_by, |start_by| start_by.min(self.end_by));
+        tokio::select! {
+            biased;
+            () = stop(&mut self.stopping), if !self.finished => self.cut("The server is shutting down, please send the request again"),
+            () = sleep_until(deadline) => self.cut(BUSY),
+            delta = self.answer.next() => self.step(delta),
+            () = sleep_until(self.keep_alive) => {
+                self.keep_alive = Instant::now() + self.rhythm.every;
+                Step::KeepAlive
+            }
+        }
+    }
+
+    fn step(&mut self, delta: Option<Result<Delta, Error>>) -> Step {
+        let delta = match delta {
+            Some(Ok(delta)) => delta,
+            Some(Err(error)) => return self.fail(error),
+            None if self.finished => return self.end(),
+            None => return self.fail(Error::internal("the answer ended without a finish reason")),
+        };
+        self.start_by = None;
+        match &delta {
+            Delta::Finish(_) => self.finished = true,
+            Delta::Usage(usage) => self.line.usage(*usage),
+            _ => {}
+        }
+        if self.rhythm.deltas_count {
+            self.keep_alive = Instant::now() + self.rhythm.every;
+        }
+        Step::Delta(delta)
+    }
+
+    /// Ends an answer that may not go on: properly when it has begun, else as if it had never been admitted.
+    fn cut(&mut self, message: &str) -> Step {
+        if self.finished {
+            return self.end();
+        }
+        if self.start_by.is_some() {
+            return self.fail(Error::new(ErrorKind::Overload, message));
+        }
+        self.over = true;
+        Step::Delta(Delta::Finish(FinishReason::InsufficientSystemResource))
+    }
+
+    fn fail(&mut self, error: Error) -> Step {
+        self.over = true;
+        Step::Failed(error)
+    }
+
+    fn end(&mut self) -> Step {
+        self.over = true;
+        Step::Ended
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+}
+
+/// Resolves when running answers must end.
+async fn stop(stopping: &mut watch::Receiver<bool>) {
+    if stopping.wait_for(|&stop| stop).await.is_err() {
+        // The server that would tell us is gone, and with it the connection this answer goes to.
+        std::future::pending::<()>().await;
+    }
+}

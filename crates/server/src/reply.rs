@@ -1,0 +1,167 @@
+//! Sends an answer, as events or whole, with signs of life while it is waited for. The status is decided by the first
+//! thing there is to send: until then a failure is a plain refusal.
+
+use std::io;
+
+use axum::body::Body;
+use axum::response::Response;
+use chat::{Error, ErrorKind, Reply};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use wire::{Chunks, Envelope, sse};
+
+use crate::exchange::json;
+use crate::pace::{Pace, Step};
+
+/// Answers with events.
+///
+/// # Errors
+/// Whatever goes wrong before the first event or comment is due.
+pub(crate) async fn streamed(pace: Pace, chunks: Chunks) -> Result<Response, Error> {
+    let mut events = Events { pace, chunks, ended: false };
+    let first = match events.next().await {
+        Some(first) => first?,
+        None => return Err(Error::internal("the answer ended before it began")),
+    };
+    let rest = stream::unfold(events, |mut events| async move {
+        let text = match events.next().await? {
+            Ok(text) => text,
+            Err(error) => events.last_words(&error),
+        };
+        Some((text, events))
+    });
+    let body = stream::iter([first]).chain(rest).map(Ok::<_, io::Error>);
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+struct Events {
+    pace: Pace,
+    chunks: Chunks,
+    ended: bool,
+}
+
+impl Events {
+    /// What is to be sent next; after a failure or the end, nothing.
+    async fn next(&mut self) -> Option<Result<String, Error>> {
+        while !self.ended {
+            let mut out = String::new();
+            match self.pace.next().await {
+                Step::Delta(delta) => self.chunks.push(&delta, &mut out),
+                Step::KeepAlive => sse::comment("keep-alive", &mut out),
+                Step::Failed(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+                Step::Ended => {
+                    self.ended = true;
+                    self.chunks.end(&mut out);
+                }
+            }
+            if !out.is_empty() {
+                return Some(Ok(out));
+            }
+        }
+        None
+    }
+
+    fn last_words(&mut self, error: &Error) -> String {
+        self.pace.line().failed(error);
+        let mut out = String::new();
+        self.chunks.fail(error, &mut out);
+        out
+    }
+}
+
+/// Answers with one object.
+///
+/// # Errors
+/// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
+/// clients see a broken connection and try again, and no error object under status 200.
+pub(crate) async fn whole(pace: Pace, envelope: Envelope) -> Result<Response, Error> {
+    let mut whole = Whole { pace, envelope, reply: Reply::default(), ended: false };
+    let first = whole.next().await?;
+    if whole.ended {
+        return Ok(json(first));
+    }
+    let rest = stream::unfold(whole, |mut whole| async move {
+        if whole.ended {
+            return None;
+        }
+        let text = whole.next().await.map_err(|error| {
+            whole.ended = true;
+            whole.pace.line().failed(&error);
+            io::Error::other(error)
+        });
+        Some((text, whole))
+    });
+    let mut response = json(String::new());
+    *response.body_mut() = Body::from_stream(stream::iter([Ok(first)]).chain(rest));
+    Ok(response)
+}
+
+struct Whole {
+    pace: Pace,
+    envelope: Envelope,
+    reply: Reply,
+    ended: bool,
+}
+
+impl Whole {
+    /// An empty line, or at the end the whole object.
+    async fn next(&mut self) -> Result<String, Error> {
+        loop {
+            match self.pace.next().await {
+                Step::Delta(delta) => self.reply.push(delta)?,
+                Step::KeepAlive => return Ok("\n".into()),
+                Step::Failed(error) => return Err(error),
+                Step::Ended => {
+                    self.ended = true;
+                    return self.envelope.whole(&self.reply);
+                }
+            }
+        }
+    }
+}
+
+/// Answers with an error.
+pub(crate) fn refusal(error: &Error) -> Response {
+    let mut response = json(wire::error::body(error));
+    *response.status_mut() = StatusCode::from_u16(wire::error::status(error)).unwrap_or(StatusCode::BAD_GATEWAY);
+    retry(error, response.headers_mut());
+    if response.status().is_server_error() {
+        tracing::warn!(status = response.status().as_u16(), error = error.message, "a request failed");
+    }
+    response
+}
+
+/// Whether and when official clients should try again.
+fn retry(error: &Error, headers: &mut HeaderMap) {
+    let patience = match error.kind {
+        ErrorKind::Rate => Some(1),
+        ErrorKind::Overload => Some(5),
+        _ => None,
+    };
+    let asked = error.retry_after.map(|after| after.as_secs_f64().ceil() as u64);
+    if let Some(seconds) = asked.or(patience) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.kind == ErrorKind::Balance {
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+    }
+}
+
+/// Tells the caller what was accepted although DeepSeek's service would refuse it.
+pub(crate) fn note(response: &mut Response, notes: &[String]) {
+    if notes.is_empty() {
+        return;
+    }
+    // A note that is no header value is said in the log alone.
+    if let Ok(notes) = HeaderValue::try_from(notes.join("; ")) {
+        response.headers_mut().insert("x-compat-note", notes);
+    }
+}

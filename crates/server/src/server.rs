@@ -1,0 +1,167 @@
+//! Routes at a glance, and the life of the listener: accept, serve, stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use gateway::Gateway;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::auth::Keys;
+use crate::config::ServerConfig;
+use crate::{api, exchange, metrics};
+
+/// What hyper holds of a request's headers before it refuses them by itself.
+const MAX_HEADER_BUFFER: usize = 128 << 10;
+/// What streams get for their last words once they were told to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Everything a handler needs.
+pub(crate) struct App {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) config: ServerConfig,
+    pub(crate) keys: Keys,
+    pub(crate) listen: SocketAddr,
+    pub(crate) metrics: PrometheusHandle,
+    /// Turns true when running answers must end.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+fn routes() -> Router<Arc<App>> {
+    let mut router = Router::new()
+        .route("/healthz", get(metrics::healthz))
+        .route("/readyz", get(metrics::readyz))
+        .route("/metrics", get(metrics::render));
+    for prefix in ["", "/v1", "/beta", "/beta/v1"] {
+        router = router
+            .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
+            .route(&format!("{prefix}/models"), get(api::models::list))
+            .route(&format!("{prefix}/models/{{*id}}"), get(api::models::one));
+    }
+    router.fallback(api::not_found).method_not_allowed_fallback(api::method_not_allowed)
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("no keys are configured, and `{0}` can be reached by others: add a key, or listen on 127.0.0.1")]
+    NoKeys(SocketAddr),
+    #[error("the address of the listener is unknown: {0}")]
+    Address(#[from] io::Error),
+    #[error("metrics cannot be recorded: {0}")]
+    Metrics(String),
+}
+
+/// Serves until `shutdown` resolves and running answers have ended, or were ended after the grace period.
+///
+/// # Errors
+/// See [`ServeError`]; all of them before the first connection is accepted.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    config: ServerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let listen = listener.local_addr()?;
+    if config.keys.is_empty() && !listen.ip().is_loopback() {
+        return Err(ServeError::NoKeys(listen));
+    }
+    let (stop, stopping) = watch::channel(false);
+    let grace = config.grace;
+    let keys = Keys::new(&config.keys);
+    let app = Arc::new(App { gateway, keys, listen, metrics: metrics::recorder()?, stopping, config });
+    let server = Server { router: routes().with_state(app.clone()), app };
+
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let upkeep = connections.spawn(metrics::upkeep(server.app.metrics.clone()));
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => {
+                    connections.spawn(server.clone().converse(socket, peer, graceful.watcher()));
+                }
+                // Usually out of file descriptors: running answers will free some.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    tracing::info!(running = graceful.count(), "stopping: no new connections");
+
+    upkeep.abort();
+    let mut ended = pin!(graceful.shutdown());
+    if tokio::time::timeout(grace, &mut ended).await.is_err() {
+        tracing::info!("stopping: ending the answers still running");
+        stop.send_replace(true);
+        if tokio::time::timeout(LAST_WORDS, &mut ended).await.is_err() {
+            tracing::warn!("stopping: some clients did not take their last words");
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Server {
+    router: Router,
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Serves one connection until it closes, or until its current request is answered once shutdown began.
+    async fn converse(self, socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let read_timeout = self.app.config.read_timeout;
+        // Streams send small pieces that must not wait for each other.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was refused");
+        }
+        let asked = AtomicBool::new(false);
+        let answer = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            let server = self.clone();
+            async move { exchange::exchange(server.router, &server.app, request, peer).await }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(read_timeout)
+            .max_buf_size(MAX_HEADER_BUFFER)
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(read_timeout)
+            .max_header_list_size(MAX_HEADER_BUFFER as u32);
+        // Until the first bytes tell HTTP/1 from HTTP/2, no timeout of the builder runs.
+        let silence = async {
+            tokio::time::sleep(read_timeout).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let connection = watcher.watch(builder.serve_connection(TokioIo::new(socket), answer));
+        tokio::select! {
+            result = connection => if let Err(error) = result {
+                tracing::debug!(%peer, %error, "a connection broke");
+            },
+            () = silence => tracing::debug!(%peer, "a connection never asked anything"),
+        }
+    }
+}

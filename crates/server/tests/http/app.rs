@@ -1,0 +1,170 @@
+//! Starts a server for one test.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use gateway::{Gateway, Routes};
+use serde_json::{Value, json};
+use server::{KeyConfig, ServeError, ServerConfig};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::check::Profile;
+use crate::client::{Answer, Request};
+use crate::provider::{Act, Scripted};
+
+pub(crate) const KEY: &str = "sk-test-0000000000000001";
+
+pub(crate) struct TestApp {
+    pub(crate) addr: SocketAddr,
+    pub(crate) provider: Arc<Scripted>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+pub(crate) struct Setup {
+    pub(crate) provider: Scripted,
+    pub(crate) config: ServerConfig,
+}
+
+impl Setup {
+    /// The setting of the conformance cases: one key, refusals as DeepSeek's own.
+    pub(crate) fn strict() -> Self {
+        let keys = vec![KeyConfig::new("alice", KEY)];
+        let config = ServerConfig { keys, system_fingerprint: "fp_0123456789".into(), ..ServerConfig::default() };
+        Self { provider: Scripted::new(Profile::DeepSeek), config }
+    }
+
+    pub(crate) fn script(mut self, acts: impl IntoIterator<Item = Act>) -> Self {
+        self.provider.script = acts.into_iter().collect();
+        self
+    }
+
+    pub(crate) fn config(mut self, set: impl FnOnce(&mut ServerConfig)) -> Self {
+        set(&mut self.config);
+        self
+    }
+
+    pub(crate) fn provider(mut self, set: impl FnOnce(&mut Scripted)) -> Self {
+        set(&mut self.provider);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestApp {
+        logs();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let provider = Arc::new(self.provider);
+        let gateway = Arc::new(Gateway::new(Routes::local(provider.clone(), "org/Minnow", false)));
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move {
+            // A test that ends without stopping its server drops the sender, which stops it too.
+            let _ = stopped.await;
+        };
+        let serving = tokio::spawn(server::serve(listener, gateway, self.config, shutdown));
+        TestApp { addr, provider, stop: Some(stop), serving }
+    }
+}
+
+impl TestApp {
+    pub(crate) fn request(&self, method: &'static str, path: &str) -> Request {
+        Request::new(self.addr, method, path).header("authorization", &format!("Bearer {KEY}"))
+    }
+
+    pub(crate) fn post(&self, body: Value) -> Request {
+        self.request("POST", "/chat/completions").json(body)
+    }
+
+    /// Asks, and expects to be refused with 400 and this text (`…` at the end: or more).
+    pub(crate) async fn refuses(&self, body: Value, text: &str) {
+        let answer = self.post(body.clone()).send().await;
+        assert_eq!(answer.status, 400, "{body}");
+        let message = answer.message();
+        match text.strip_suffix('…') {
+            Some(start) => assert!(message.starts_with(start), "{body}: {message}"),
+            None => assert_eq!(message, text, "{body}"),
+        }
+        let mut rest = answer.json();
+        rest["error"]["message"] = Value::Null;
+        let kind = "invalid_request_error";
+        assert_eq!(rest, json!({"error": {"message": null, "type": kind, "param": null, "code": kind}}));
+    }
+
+    /// Asks, and expects 200.
+    pub(crate) async fn answers(&self, body: Value) -> Answer {
+        let answer = self.post(body.clone()).send().await;
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+        answer
+    }
+
+    /// Waits until the provider has no answer left, for at most a second.
+    pub(crate) async fn becomes_idle(&self) -> bool {
+        for _ in 0..100 {
+            if self.provider.running.load(Ordering::SeqCst) == 0 {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().expect("stopped once").send(()).expect("the server runs");
+    }
+
+    /// Waits for `serve` to return.
+    pub(crate) async fn ended(self) {
+        let Self { serving, stop, .. } = self;
+        drop(stop);
+        tokio::time::timeout(Duration::from_secs(10), serving).await.expect("the server ends").unwrap().unwrap();
+    }
+}
+
+/// A request for a word or two.
+pub(crate) fn say_hi(more: Value) -> Value {
+    let mut body = json!({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Say hi"}]});
+    for (key, value) in more.as_object().expect("more fields") {
+        body[key] = value.clone();
+    }
+    body
+}
+
+/// Everything logged by this process so far, at every level.
+pub(crate) fn logs() -> Logs {
+    static LOGS: OnceLock<Logs> = OnceLock::new();
+    LOGS.get_or_init(|| {
+        let logs = Logs::default();
+        let writer = logs.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .init();
+        logs
+    })
+    .clone()
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Logs(Arc<Mutex<Vec<u8>>>);
+
+impl Logs {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Logs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

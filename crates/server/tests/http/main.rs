@@ -1,0 +1,15 @@
+//! The real `server::serve` on a loopback port, with a scripted provider behind it.
+#![forbid(unsafe_code)]
+
+mod access;
+mod app;
+#[path = "../../../engine/src/check/mod.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod check;
+mod client;
+mod conformance;
+mod limits;
+mod provider;
+mod shutdown;
+mod streams;
+mod waiting;

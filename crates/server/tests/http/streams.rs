@@ -1,0 +1,127 @@
+//! Streams: whole transcripts, failures in the middle, clients that leave.
+
+use std::time::Duration;
+
+use chat::{Delta, Error};
+use serde_json::json;
+
+use crate::app::{Setup, say_hi};
+use crate::provider::{Act, text};
+
+#[tokio::test]
+async fn transcripts_of_all_four_kinds_of_stream() {
+    let app = Setup::strict().start().await;
+    for (model, include_usage, name) in [
+        ("deepseek-chat", false, "stream_plain"),
+        ("deepseek-chat", true, "stream_plain_usage"),
+        ("deepseek-reasoner", false, "stream_thinking"),
+        ("deepseek-reasoner", true, "stream_thinking_usage"),
+    ] {
+        let more = json!({"model": model, "stream": true, "stream_options": {"include_usage": include_usage}});
+        insta::assert_snapshot!(name, app.answers(say_hi(more)).await.redacted());
+    }
+}
+
+#[tokio::test]
+async fn a_failure_in_the_middle_is_told_in_the_stream() {
+    let acts = [Act::Say(Delta::Start), text("The "), Act::Fail(Error::internal("Inference backend failed"))];
+    let app = Setup::strict().script(acts).start().await;
+    let answer = app.answers(say_hi(json!({"stream": true}))).await;
+    assert!(answer.complete);
+    insta::assert_snapshot!("stream_failure", answer.redacted());
+    let whole = app.post(say_hi(json!({}))).send().await;
+    assert_eq!((whole.status, whole.message().as_str()), (500, "Inference backend failed"));
+    assert_eq!(whole.json()["error"]["type"], "server_error");
+}
+
+#[tokio::test]
+async fn a_failure_before_the_first_delta_is_a_plain_status() {
+    let mut busy = Error::new(chat::ErrorKind::Overload, "queue full");
+    let app = Setup::strict().script([Act::Fail(busy.clone())]).start().await;
+    for stream in [false, true] {
+        let answer = app.post(say_hi(json!({ "stream": stream }))).send().await;
+        assert_eq!((answer.status, answer.header("content-type")), (503, Some("application/json")));
+        assert_eq!(answer.header("retry-after"), Some("5"));
+    }
+    busy.retry_after = Some(Duration::from_millis(1200));
+    let app = Setup::strict().provider(|provider| provider.full = Some(busy)).start().await;
+    let answer = app.post(say_hi(json!({"stream": true}))).send().await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
+    assert_eq!(answer.json()["error"]["code"], "service_unavailable_error");
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_an_error_not_a_hang() {
+    let app = Setup::strict().script([Act::Say(Delta::Start), text("a")]).start().await;
+    assert_eq!(app.post(say_hi(json!({}))).send().await.status, 500);
+    let events = app.answers(say_hi(json!({"stream": true}))).await.events();
+    assert!(events[events.len() - 2].contains("server_error"));
+    assert_eq!(events.last().unwrap(), "[DONE]");
+}
+
+#[tokio::test]
+async fn case_35_a_client_that_leaves_ends_its_answer() {
+    let forever = std::iter::once(Act::Say(Delta::Start)).chain((0..3).map(|_| text("a"))).chain([Act::Hang]);
+    let app = Setup::strict().script(forever).start().await;
+    let mut conversation = app.post(say_hi(json!({"stream": true, "max_tokens": 8192}))).open().await;
+    assert_eq!(conversation.head().await.0, 200);
+    for _ in 0..3 {
+        assert!(conversation.chunk().await.is_some());
+    }
+    drop(conversation);
+    assert!(app.becomes_idle().await);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_ends_its_answer() {
+    let app = Setup::strict().script([Act::Hang]).start().await;
+    for stream in [false, true] {
+        let conversation = app.post(say_hi(json!({ "stream": stream }))).open().await;
+        while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(conversation);
+        assert!(app.becomes_idle().await);
+    }
+}
+
+#[tokio::test]
+async fn deltas_leave_one_by_one_and_at_once() {
+    let pause = Act::Wait(Duration::from_millis(150));
+    let acts = [Act::Say(Delta::Start), text("a"), pause.clone(), text("b"), Act::Hang];
+    let app = Setup::strict().script(acts).start().await;
+    let mut conversation = app.post(say_hi(json!({"stream": true}))).open().await;
+    conversation.head().await;
+    let said = async |conversation: &mut crate::client::Conversation| {
+        String::from_utf8(conversation.chunk().await.unwrap()).unwrap()
+    };
+    assert!(said(&mut conversation).await.contains("\"role\":\"assistant\""));
+    let first = tokio::time::Instant::now();
+    assert!(said(&mut conversation).await.contains("{\"content\":\"a\"}"));
+    assert!(first.elapsed() < Duration::from_millis(100));
+    assert!(said(&mut conversation).await.contains("{\"content\":\"b\"}"));
+    assert!(first.elapsed() > Duration::from_millis(100));
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_request_and_nothing_else() {
+    let app = Setup::strict().script([Act::Panic]).start().await;
+    for stream in [false, true] {
+        let answer = app.post(say_hi(json!({ "stream": stream }))).send().await;
+        assert_eq!((answer.status, answer.message().as_str()), (500, "Internal server error"));
+        assert!(answer.header("x-request-id").is_some());
+    }
+    assert_eq!(app.request("GET", "/models").send().await.status, 200);
+    assert!(app.becomes_idle().await);
+}
+
+#[tokio::test]
+async fn a_connection_carries_one_request_after_the_other() {
+    let app = Setup::strict().start().await;
+    let mut conversation = app.post(say_hi(json!({}))).open().await;
+    assert_eq!(conversation.answer().await.status, 200);
+    assert_eq!(conversation.again(app.post(say_hi(json!({"n": 2})))).await.status, 400);
+    assert_eq!(conversation.again(app.post(say_hi(json!({"stream": true})))).await.events().len(), 5);
+    assert_eq!(conversation.again(app.request("GET", "/nope").bytes("unread body")).await.status, 404);
+    assert_eq!(conversation.again(app.request("GET", "/models")).await.status, 200);
+}
