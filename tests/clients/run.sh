@@ -25,7 +25,7 @@ start() { # no configuration, no data of whoever runs this
   binary=$target/release/cachalot
   [ -x "$binary" ] || { echo "$binary is missing: run cargo build --release" >&2; exit 1; }
   mkdir "$work/cwd"
-  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data exec "$binary" serve --listen 127.0.0.1:0) >"$work/out" 2>"$work/log" &
+  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data exec env -u CACHALOT_LOG "$binary" serve --listen 127.0.0.1:0) >"$work/out" 2>"$work/log" &
   server=$!
   for _ in $(seq 300); do
     url=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/log" | head -n 1)
