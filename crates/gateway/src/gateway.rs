@@ -18,6 +18,14 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A user within this key, so that callers with different keys share no cache.
+    fn scoped(&self, user: Option<String>) -> Option<String> {
+        match &self.key {
+            Some(key) => Some(format!("{key}/{}", user.unwrap_or_default())),
+            None => user,
+        }
+    }
+
     pub(crate) fn may_use(&self, model: &str) -> bool {
         self.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed.eq_ignore_ascii_case(model)))
     }
@@ -50,6 +58,7 @@ impl Gateway {
         let thinking = chat.thinking == Some(true);
         let notes = std::mem::take(&mut chat.notes);
         self.log_notes(caller, &notes);
+        chat.user = caller.scoped(chat.user);
         let deltas = meter.watch(route.provider.chat(chat).await)?;
         Ok(Metered::new(deltas, meter, thinking, notes))
     }

@@ -1,9 +1,10 @@
 //! An answer beside the clocks that surround it: keep-alive, the wait for its beginning, its total time, shutdown.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use chat::{Delta, Error, ErrorKind, FinishReason};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use gateway::Metered;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -73,7 +74,11 @@ impl Pace {
             biased;
             () = stop(&mut self.stopping), if !self.finished => self.cut("The server is shutting down, please send the request again"),
             () = sleep_until(deadline) => self.cut(BUSY),
-            delta = self.answer.next() => self.step(delta),
+            // A panic must not cut the connection before what was said is sent.
+            delta = AssertUnwindSafe(self.answer.next()).catch_unwind() => match delta {
+                Ok(delta) => self.step(delta),
+                Err(_) => self.fail(Error::internal("Internal server error")),
+            },
             () = sleep_until(self.keep_alive) => {
                 self.keep_alive = Instant::now() + self.rhythm.every;
                 Step::KeepAlive

@@ -46,7 +46,8 @@ fn accepted(mut chat: Chat) -> Chat {
 
 #[test]
 fn ranges_are_judged_with_the_documented_texts() {
-    let cases: [(fn(&mut Chat), &str); 14] = [
+    type Spoil = fn(&mut Chat);
+    let cases: [(Spoil, &str); 14] = [
         (|c| c.n = Some(2), "Invalid n value (currently only n = 1 is supported)"),
         (|c| c.max_tokens = Some(0), "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"),
         (|c| c.max_tokens = Some(8193), "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"),

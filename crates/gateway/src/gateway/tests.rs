@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use super::*;
 use crate::AliasError;
 
-/// Repeats the mode it was asked in; refuses temperatures above 2.
+/// Repeats the mode and the user it was asked in; refuses temperatures above 2.
 #[derive(Default)]
 struct Echo {
     starting: AtomicBool,
@@ -24,7 +24,7 @@ impl Provider for Echo {
 
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let text = format!("thinking: {:?}", chat.thinking);
+        let text = format!("thinking: {:?}, user: {:?}", chat.thinking, chat.user);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
         let deltas = [
             Delta::Start,
@@ -139,4 +139,21 @@ fn a_gateway_is_ready_when_its_providers_are() {
     echo.starting.store(true, Ordering::Relaxed);
     assert!(!gateway.ready());
     assert!(Gateway::new(Routes::default()).ready());
+}
+
+#[tokio::test]
+async fn users_of_different_keys_are_different_users() {
+    let heard = async |key: Option<&str>, user: Option<&str>| {
+        let caller = Caller { key: key.map(Into::into), models: None };
+        let chat = Chat { user: user.map(Into::into), ..asks("deepseek-chat") };
+        let deltas: Vec<_> = gateway().answer(&caller, chat).await.unwrap().collect().await;
+        match deltas.into_iter().nth(1) {
+            Some(Ok(Delta::Text { text, .. })) => text.rsplit_once(": ").unwrap().1.to_owned(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(heard(None, None).await, "None");
+    assert_eq!(heard(None, Some("u")).await, "Some(\"u\")");
+    assert_eq!(heard(Some("alice"), None).await, "Some(\"alice/\")");
+    assert_ne!(heard(Some("alice"), Some("u")).await, heard(Some("bob"), Some("u")).await);
 }

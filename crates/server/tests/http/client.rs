@@ -89,6 +89,7 @@ impl Request {
 pub(crate) struct Conversation {
     socket: TcpStream,
     unread: Vec<u8>,
+    sent: bool,
 }
 
 /// A whole answer.
@@ -99,14 +100,15 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The body came to its end; false when the connection was cut before.
     pub(crate) complete: bool,
+    /// The server took the whole request, so that no client stumbles before it reads the answer.
+    pub(crate) sent: bool,
 }
 
 impl Conversation {
     async fn begin(addr: SocketAddr, request: Vec<u8>) -> Self {
         let mut socket = TcpStream::connect(addr).await.expect("the server listens");
-        // A server may refuse and stop reading; the answer is what counts.
-        let _ = socket.write_all(&request).await;
-        Self { socket, unread: Vec::new() }
+        let sent = socket.write_all(&request).await.is_ok();
+        Self { socket, unread: Vec::new(), sent }
     }
 
     /// Status and headers, names in lower case.
@@ -145,7 +147,7 @@ impl Conversation {
 
     pub(crate) async fn answer(&mut self) -> Answer {
         let (status, headers) = self.head().await;
-        let mut answer = Answer { status, headers, body: Vec::new(), complete: true };
+        let mut answer = Answer { status, headers, body: Vec::new(), complete: true, sent: self.sent };
         if answer.header("transfer-encoding") == Some("chunked") {
             loop {
                 match self.chunk().await {

@@ -1,10 +1,13 @@
 //! Bodies and headers of every size are answered, not reset.
 
 use std::io::Write;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::app::{Setup, say_hi};
 
@@ -23,9 +26,9 @@ async fn case_26_a_body_above_the_limit_is_refused_and_the_refusal_arrives() {
         "type": "invalid_request_error", "param": null, "code": "request_too_large"}});
     let request = app.request("POST", "/chat/completions").bytes(of_size(33 << 20));
     let declared = request.clone().send().await;
-    assert_eq!((declared.status, declared.json()), (413, error.clone()));
+    assert_eq!((declared.status, declared.json(), declared.sent), (413, error.clone(), true));
     let chunked = request.send_chunked().await;
-    assert_eq!((chunked.status, chunked.json()), (413, error));
+    assert_eq!((chunked.status, chunked.json(), chunked.sent), (413, error, true));
 }
 
 #[tokio::test]
@@ -41,8 +44,10 @@ async fn a_refusal_before_the_body_arrives_although_nobody_reads_it() {
     let app = Setup::strict().start().await;
     let body = of_size(LIMIT);
     let wrong = app.request("POST", "/chat/completions").header("authorization", "Bearer nope").bytes(body.clone());
-    assert_eq!(wrong.send().await.status, 401);
-    assert_eq!(app.request("POST", "/nope").bytes(body).send().await.status, 404);
+    let wrong = wrong.send().await;
+    assert_eq!((wrong.status, wrong.sent), (401, true));
+    let nowhere = app.request("POST", "/nope").bytes(body).send().await;
+    assert_eq!((nowhere.status, nowhere.sent), (404, true));
 }
 
 #[tokio::test]
@@ -99,4 +104,19 @@ async fn the_first_check_that_fails_is_the_one_that_answers() {
     assert!(app.post(two).send().await.message().contains("temperature: invalid type"));
     let two = say_hi(json!({"model": "nope", "temperature": 9}));
     assert_eq!(app.post(two).send().await.message(), "Model Not Exist");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_talking_is_hung_up_on() {
+    let patience = Duration::from_millis(100);
+    let app = Setup::strict().config(|config| config.read_timeout = patience).start().await;
+    for beginning in ["", "PRI * HT", "POST /chat/completions HTTP/1.1\r\nhost: x\r\n"] {
+        let mut socket = TcpStream::connect(app.addr).await.unwrap();
+        socket.write_all(beginning.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let closed = tokio::time::timeout(20 * patience, socket.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "{beginning:?}");
+    }
+    let half = app.post(say_hi(json!({}))).header("content-length", "1000").open_announced().await.answer().await;
+    assert_eq!((half.status, half.message().as_str()), (400, "The request body did not arrive in time"));
 }

@@ -87,8 +87,8 @@ async fn a_client_that_leaves_while_it_waits_ends_its_answer() {
 
 #[tokio::test]
 async fn deltas_leave_one_by_one_and_at_once() {
-    let pause = Act::Wait(Duration::from_millis(150));
-    let acts = [Act::Say(Delta::Start), text("a"), pause.clone(), text("b"), Act::Hang];
+    let pause = Act::Wait(Duration::from_millis(800));
+    let acts = [Act::Say(Delta::Start), text("a"), pause, text("b"), Act::Hang];
     let app = Setup::strict().script(acts).start().await;
     let mut conversation = app.post(say_hi(json!({"stream": true}))).open().await;
     conversation.head().await;
@@ -98,9 +98,9 @@ async fn deltas_leave_one_by_one_and_at_once() {
     assert!(said(&mut conversation).await.contains("\"role\":\"assistant\""));
     let first = tokio::time::Instant::now();
     assert!(said(&mut conversation).await.contains("{\"content\":\"a\"}"));
-    assert!(first.elapsed() < Duration::from_millis(100));
+    assert!(first.elapsed() < Duration::from_millis(400));
     assert!(said(&mut conversation).await.contains("{\"content\":\"b\"}"));
-    assert!(first.elapsed() > Duration::from_millis(100));
+    assert!(first.elapsed() > Duration::from_millis(400));
 }
 
 #[tokio::test]
@@ -111,6 +111,17 @@ async fn a_panic_costs_one_request_and_nothing_else() {
         assert_eq!((answer.status, answer.message().as_str()), (500, "Internal server error"));
         assert!(answer.header("x-request-id").is_some());
     }
+    assert_eq!(app.request("GET", "/models").send().await.status, 200);
+    assert!(app.becomes_idle().await);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_middle_ends_one_stream_and_nothing_else() {
+    let app = Setup::strict().script([Act::Say(Delta::Start), text("a"), Act::Panic]).start().await;
+    let answer = app.answers(say_hi(json!({"stream": true}))).await;
+    assert!(answer.complete && answer.text().contains("{\"content\":\"a\"}"));
+    let events = answer.events();
+    assert!(events[events.len() - 2].contains("Internal server error"));
     assert_eq!(app.request("GET", "/models").send().await.status, 200);
     assert!(app.becomes_idle().await);
 }

@@ -20,7 +20,7 @@ fn lively(config: &mut ServerConfig) {
 }
 
 fn slow_answer() -> Vec<Act> {
-    let mut acts = vec![Act::Wait(ms(150)), Act::Say(Delta::Start), text("a"), Act::Wait(ms(100)), text("b")];
+    let mut acts = vec![Act::Wait(ms(400)), Act::Say(Delta::Start), text("a"), Act::Wait(ms(300)), text("b")];
     acts.extend(ends(FinishReason::Stop, Usage::default()));
     acts
 }
@@ -50,7 +50,7 @@ async fn a_quick_answer_hears_no_keep_alive() {
 
 #[tokio::test]
 async fn a_failure_after_a_sign_of_life_breaks_the_whole_answer_and_ends_the_stream() {
-    let acts = [Act::Wait(ms(60)), Act::Fail(Error::internal("Inference backend failed"))];
+    let acts = [Act::Wait(ms(300)), Act::Fail(Error::internal("Inference backend failed"))];
     let app = Setup::strict().script(acts).config(lively).start().await;
     let whole = app.post(say_hi(json!({}))).send().await;
     assert_eq!((whole.status, whole.complete), (200, false));
@@ -64,7 +64,7 @@ async fn a_failure_after_a_sign_of_life_breaks_the_whole_answer_and_ends_the_str
 
 #[tokio::test]
 async fn inference_that_never_starts_is_given_up() {
-    let patience = |config: &mut ServerConfig| config.queue_timeout = ms(80);
+    let patience = |config: &mut ServerConfig| config.queue_timeout = ms(300);
     let app = Setup::strict().script([Act::Hang]).config(patience).start().await;
     for stream in [false, true] {
         let answer = app.post(say_hi(json!({ "stream": stream }))).send().await;
@@ -81,7 +81,7 @@ async fn inference_that_never_starts_is_given_up() {
 
 #[tokio::test]
 async fn an_answer_that_takes_too_long_ends_with_what_it_said() {
-    let limits = |config: &mut ServerConfig| (config.queue_timeout, config.total_timeout) = (ms(40), ms(120));
+    let limits = |config: &mut ServerConfig| (config.queue_timeout, config.total_timeout) = (ms(500), ms(800));
     let acts = [Act::Say(Delta::Start), text("so far"), Act::Hang];
     let app = Setup::strict().script(acts).config(limits).start().await;
     let whole = app.answers(say_hi(json!({}))).await.json();
