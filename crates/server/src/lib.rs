@@ -14,4 +14,5 @@ mod reply;
 mod server;
 
 pub use config::{KeepAlive, KeyConfig, ServerConfig};
+pub use metrics::prepare_metrics;
 pub use server::{ServeError, serve};
