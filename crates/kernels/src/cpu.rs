@@ -93,6 +93,16 @@ impl<'a> Sides<'a> {
     }
 }
 
+/// Every set of kernels this machine can run, fastest first.
+pub(crate) fn supported() -> Vec<&'static Isa> {
+    #[cfg(target_arch = "x86_64")]
+    let mut all = crate::x86::supported();
+    #[cfg(not(target_arch = "x86_64"))]
+    let mut all = Vec::new();
+    all.push(&PLAIN);
+    all
+}
+
 fn fastest() -> &'static Isa {
-    &PLAIN
+    supported()[0]
 }

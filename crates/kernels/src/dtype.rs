@@ -39,7 +39,7 @@ pub const FP8_MAX: f32 = 448.0;
 /// The value of every e4m3 byte.
 pub static FP8_VALUES: [f32; 256] = fp8_values();
 
-const fn fp8_values() -> [f32; 256] {
+pub(crate) const fn fp8_values() -> [f32; 256] {
     let mut table = [0.0; 256];
     let mut byte = 0;
     while byte < 256 {

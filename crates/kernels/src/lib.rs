@@ -18,6 +18,8 @@ mod rows;
 mod scratch;
 mod softmax;
 mod topk;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use arena::{Arena, RowFormat};
 pub use attention::{Attention, PAGE_ROWS, Place, Selection};

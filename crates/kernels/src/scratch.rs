@@ -1,18 +1,49 @@
 //! Working memory of a thread, kept between calls.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends `len` floats of unspecified contents. Calls may nest.
-pub(crate) fn with<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+/// Floats on loan; they go back when this is dropped.
+pub(crate) struct Lent {
+    buffer: Vec<f32>,
+    len: usize,
+}
+
+/// Lends `len` floats of unspecified contents. Loans may nest.
+pub(crate) fn lend(len: usize) -> Lent {
     let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
         buffer.resize(len, 0.0);
     }
-    let result = body(&mut buffer[..len]);
-    FREE.with_borrow_mut(|free| free.push(buffer));
-    result
+    Lent { buffer, len }
+}
+
+/// Lends `len` floats of unspecified contents while `body` runs.
+pub(crate) fn with<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+    body(&mut lend(len))
+}
+
+impl Deref for Lent {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[..self.len]
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        FREE.with_borrow_mut(|free| free.push(buffer));
+    }
 }

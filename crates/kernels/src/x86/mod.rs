@@ -1,0 +1,77 @@
+//! The fast versions for x86-64. [`nt`] and [`nn`] say once how a product is cut into tiles; [`avx512`] and [`avx2`] bring the
+//! instructions. Which one runs is decided at start, by what the processor says it can.
+
+mod avx2;
+mod avx512;
+mod nn;
+mod nt;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::cpu::Isa;
+use crate::dtype::{DType, bf16_value};
+use crate::mat::SCALE_BLOCK;
+use crate::product::{Left, Nt, Right};
+use crate::scratch;
+
+/// The kernels this machine can run, fastest first.
+pub(crate) fn supported() -> Vec<&'static Isa> {
+    macro_rules! all {
+        ($first:tt $($feature:tt)*) => { is_x86_feature_detected!($first) $(&& is_x86_feature_detected!($feature))* };
+    }
+    let avx512 = all!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512bf16" "avx512vbmi" "fma" "f16c");
+    let avx2 = all!("avx2" "fma" "f16c");
+    [(avx512, &avx512::ISA), (avx2, &avx2::ISA)].into_iter().filter_map(|(there, isa)| there.then_some(isa)).collect()
+}
+
+/// The right side of a product as bytes.
+struct Weights<'a> {
+    bytes: &'a [u8],
+    dtype: DType,
+    row_bytes: usize,
+}
+
+impl<'a> Weights<'a> {
+    fn of(task: &Nt<'a>) -> Self {
+        let (bytes, dtype) = match task.w {
+            Right::Mat(mat) => {
+                assert_eq!(mat.cols(), task.k, "the matrix fits its input");
+                (mat.bytes(), mat.dtype())
+            }
+            Right::F32(rows) => {
+                // SAFETY: any four bytes of an f32 are four bytes.
+                let (_, bytes, _) = unsafe { rows.align_to::<u8>() };
+                (bytes, DType::F32)
+            }
+            Right::Bf16(rows) => (rows, DType::Bf16),
+        };
+        Self { bytes, dtype, row_bytes: task.k * dtype.bytes() }
+    }
+}
+
+/// Cuts `columns` where the rows of scale blocks of an fp8 matrix meet: every part comes with the scales its columns share.
+fn scale_parts<'a>(task: &Nt<'a>, columns: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
+    let (w, k) = (task.w, task.k);
+    let mut start = columns.start;
+    std::iter::from_fn(move || {
+        let part = start..columns.end.min((start / SCALE_BLOCK + 1) * SCALE_BLOCK);
+        start = part.end;
+        let scales = match w {
+            _ if part.is_empty() => return None,
+            Right::Mat(mat) => mat.row_scales(part.start).map(Cow::Borrowed),
+            Right::F32(_) | Right::Bf16(_) => None,
+        };
+        Some((part, scales.unwrap_or_else(|| vec![1.0; k.div_ceil(SCALE_BLOCK)].into())))
+    })
+}
+
+/// Computes `task`, whose left side is bf16, with its left side in f32: for weights that have no bf16 products.
+fn widened(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
+    let mut wide = scratch::lend(x.len());
+    wide.iter_mut().zip(x).for_each(|(wide, x)| *wide = bf16_value(*x));
+    product(&Nt { x: Left::F32(&wide), ..*task });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! How `out[i, n] = x[i] . w[n]` is cut into tiles, for any instruction set.
+//!
+//! Every output element has one accumulator vector, which takes the steps of the sum in ascending order and is added up by
+//! [`Lanes::totals`] at the end. Tiles only decide which accumulators live in registers at the same time, so the bits of an
+//! element do not depend on its tile, on the number of rows, or on the columns computed beside it.
+#![expect(clippy::needless_range_loop, reason = "a register is an index in several arrays at once")]
+
+use std::ops::Range;
+
+use crate::product::Nt;
+use crate::scratch;
+
+/// Rows of `x` up to which weights are decoded in registers, once per row.
+const FEW: usize = 3;
+
+/// Columns decoded at once, in groups of four, and the memory they may take: half of a usual L2 cache.
+const COLUMNS: usize = 32;
+const PANEL_BYTES: usize = 512 * 1024;
+
+/// Steps of the sum between which a tile's operands stay in the L1 cache.
+const CHUNK: usize = 48;
+
+/// Vectors of one instruction set and one format of products. All methods need the features of their instruction set.
+pub(super) trait Lanes {
+    /// Number format of the left side.
+    type X;
+    /// [`Lanes::STEP`] numbers of one operand.
+    type V: Copy;
+    /// The accumulators of one output element.
+    type Sum: Copy;
+    const STEP: usize;
+    /// Rows of `x` whose accumulators for four columns fit into registers; at most 6.
+    const ROWS: usize;
+
+    /// # Safety
+    /// `x` points to [`Lanes::STEP`] numbers.
+    unsafe fn x(x: *const Self::X) -> Self::V;
+    /// The first `n < STEP` numbers, then zeros.
+    ///
+    /// # Safety
+    /// `x` points to `n` numbers.
+    unsafe fn x_part(x: *const Self::X, n: usize) -> Self::V;
+    /// # Safety
+    /// The features are there.
+    unsafe fn zero() -> Self::Sum;
+    /// # Safety
+    /// The features are there.
+    unsafe fn mul_add(x: Self::V, w: Self::V, sum: Self::Sum) -> Self::Sum;
+    /// The four sums of four accumulators, each added up in the same order.
+    ///
+    /// # Safety
+    /// The features are there.
+    unsafe fn totals(sums: [Self::Sum; 4]) -> [f32; 4];
+}
+
+/// How the bytes of a weight row become vectors.
+pub(super) trait Decode<L: Lanes> {
+    /// Numbers `k..k + STEP` of the row, `k` a multiple of `STEP`.
+    ///
+    /// # Safety
+    /// `row` points to a row of at least `k + STEP` numbers.
+    unsafe fn step(&self, row: *const u8, k: usize) -> L::V;
+    /// Numbers `k..k + n`, then zeros; `n < STEP`.
+    ///
+    /// # Safety
+    /// `row` points to a row of at least `k + n` numbers.
+    unsafe fn part(&self, row: *const u8, k: usize, n: usize) -> L::V;
+}
+
+/// The operands of a product: `x` is the left side's first row, `w` the right side's first row of `row_bytes` bytes.
+pub(super) struct Operands<'a, L: Lanes, D> {
+    pub(super) task: &'a Nt<'a>,
+    pub(super) x: &'a [L::X],
+    pub(super) w: &'a [u8],
+    pub(super) row_bytes: usize,
+    pub(super) decode: D,
+}
+
+/// Computes the columns `columns`.
+///
+/// # Safety
+/// The features of `L` and `D` are there. For speed it must be inlined into a function that enables them.
+///
+/// # Panics
+/// When the operands are shorter than the task says.
+#[inline(always)]
+pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
+    let Nt { m, k, rows, .. } = *of.task;
+    let last = rows.map_or(m, |rows| rows[..m].iter().max().map_or(0, |row| *row as usize + 1));
+    assert!(of.x.len() >= last * k, "the left side has every row asked for");
+    assert!(of.w.len() >= columns.end * of.row_bytes, "the right side has every column asked for");
+    // SAFETY: the rows and columns lie inside the operands by the assertions above; the features are the caller's promise.
+    unsafe {
+        match m {
+            1 => few::<L, D, 1, 2>(of, columns),
+            2 => few::<L, D, 2, 1>(of, columns),
+            FEW => few::<L, D, FEW, 1>(of, columns),
+            _ => many(of, columns),
+        }
+    }
+}
+
+/// `M` rows of `x` against `4 * G` columns at a time, straight from the weights' bytes.
+#[inline(always)]
+unsafe fn few<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(of: &Operands<'_, L, D>, columns: Range<usize>) {
+    let k = of.task.k;
+    let full = k - k % L::STEP;
+    // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the end repeat the last.
+    unsafe {
+        let mut x = [of.x.as_ptr(); M];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = x.add(of.task.x_row(i) * k);
+        }
+        for start in columns.clone().step_by(4 * G) {
+            let mut w = [[of.w.as_ptr(); 4]; G];
+            for (j, w) in w.as_flattened_mut().iter_mut().enumerate() {
+                *w = w.add((start + j).min(columns.end - 1) * of.row_bytes);
+            }
+            let mut sums = [[[L::zero(); 4]; M]; G];
+            for k in (0..full).step_by(L::STEP) {
+                let mut xs = [L::x(x[0].add(k)); M];
+                for i in 1..M {
+                    xs[i] = L::x(x[i].add(k));
+                }
+                for g in 0..G {
+                    for j in 0..4 {
+                        let w = of.decode.step(w[g][j], k);
+                        for i in 0..M {
+                            sums[g][i][j] = L::mul_add(xs[i], w, sums[g][i][j]);
+                        }
+                    }
+                }
+            }
+            if full < k {
+                for g in 0..G {
+                    for j in 0..4 {
+                        let w = of.decode.part(w[g][j], full, k - full);
+                        for i in 0..M {
+                            sums[g][i][j] = L::mul_add(L::x_part(x[i].add(full), k - full), w, sums[g][i][j]);
+                        }
+                    }
+                }
+            }
+            for (g, sums) in sums.iter().enumerate() {
+                write::<L, M>(of.task, 0, sums, start + 4 * g, columns.end);
+            }
+        }
+    }
+}
+
+/// Decodes a block of columns once and meets it with all rows of `x`.
+#[inline(always)]
+unsafe fn many<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
+    let Nt { m, k, .. } = *of.task;
+    let full = k - k % L::STEP;
+    let group_vectors = 4 * k.div_ceil(L::STEP);
+    let vector = size_of::<L::V>();
+    let block = (PANEL_BYTES / (group_vectors * vector).max(1)).clamp(1, COLUMNS / 4) * 4;
+    // One vector more than needed, so that the panel can start at a multiple of the vector size.
+    let mut panel = scratch::lend((block / 4 * group_vectors + 1) * vector / 4);
+    let panel = panel.as_mut_ptr().cast::<u8>();
+    // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the end repeat the last. The
+    // panel holds `block / 4` groups of `group_vectors` vectors after its alignment.
+    unsafe {
+        let panel = panel.add(panel.align_offset(vector)).cast::<L::V>();
+        for start in columns.clone().step_by(block) {
+            let columns = start..columns.end.min(start + block);
+            for group in 0..columns.len().div_ceil(4) {
+                let mut w = [of.w.as_ptr(); 4];
+                for (j, w) in w.iter_mut().enumerate() {
+                    *w = w.add((start + 4 * group + j).min(columns.end - 1) * of.row_bytes);
+                }
+                let mut to = panel.add(group * group_vectors);
+                for k in (0..full).step_by(L::STEP) {
+                    for (j, w) in w.iter().enumerate() {
+                        to.add(j).write(of.decode.step(*w, k));
+                    }
+                    to = to.add(4);
+                }
+                if full < k {
+                    for (j, w) in w.iter().enumerate() {
+                        to.add(j).write(of.decode.part(*w, full, k - full));
+                    }
+                }
+            }
+            for row in (0..m).step_by(L::ROWS) {
+                match L::ROWS.min(m - row) {
+                    1 => band::<L, D, 1>(of, row, panel, columns.clone()),
+                    2 => band::<L, D, 2>(of, row, panel, columns.clone()),
+                    3 => band::<L, D, 3>(of, row, panel, columns.clone()),
+                    4 => band::<L, D, 4>(of, row, panel, columns.clone()),
+                    5 => band::<L, D, 5>(of, row, panel, columns.clone()),
+                    _ => band::<L, D, 6>(of, row, panel, columns.clone()),
+                }
+            }
+        }
+    }
+}
+
+/// Rows `row..row + M` of `x` against the decoded columns, a chunk of the sum at a time.
+#[inline(always)]
+unsafe fn band<L: Lanes, D, const M: usize>(
+    of: &Operands<'_, L, D>,
+    row: usize,
+    panel: *const L::V,
+    columns: Range<usize>,
+) {
+    let k = of.task.k;
+    let (steps, rest) = (k / L::STEP, k % L::STEP);
+    let group_vectors = 4 * k.div_ceil(L::STEP);
+    let groups = columns.len().div_ceil(4);
+    // SAFETY: as for `many`, which calls this for rows of the task.
+    unsafe {
+        let mut x = [of.x.as_ptr(); M];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = x.add(of.task.x_row(row + i) * k);
+        }
+        let mut sums = [[[L::zero(); 4]; M]; COLUMNS / 4];
+        for first in (0..steps).step_by(CHUNK) {
+            let chunk = first..steps.min(first + CHUNK);
+            for (group, sums) in sums.iter_mut().enumerate().take(groups) {
+                tile::<L, M>(&x, panel.add(group * group_vectors), chunk.clone(), sums);
+            }
+        }
+        for (group, sums) in sums.iter_mut().enumerate().take(groups) {
+            if rest > 0 {
+                let w = panel.add(group * group_vectors + 4 * steps);
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let x = L::x_part(x[i].add(steps * L::STEP), rest);
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::mul_add(x, *w.add(j), *sum);
+                    }
+                }
+            }
+            write::<L, M>(of.task, row, sums, columns.start + 4 * group, columns.end);
+        }
+    }
+}
+
+/// The innermost loop: `M x 4` accumulators in registers.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const M: usize>(
+    x: &[*const L::X; M],
+    panel: *const L::V,
+    steps: Range<usize>,
+    sums: &mut [[L::Sum; 4]; M],
+) {
+    // SAFETY: the caller's rows and panel hold `steps.end` whole steps.
+    unsafe {
+        let mut local = *sums;
+        for step in steps {
+            let w = panel.add(4 * step);
+            let w = [*w, *w.add(1), *w.add(2), *w.add(3)];
+            for i in 0..M {
+                let x = L::x(x[i].add(step * L::STEP));
+                for j in 0..4 {
+                    local[i][j] = L::mul_add(x, w[j], local[i][j]);
+                }
+            }
+        }
+        *sums = local;
+    }
+}
+
+/// Adds up the accumulators of rows `row..row + M` and columns from `first` on, and stores those below `end`.
+#[inline(always)]
+unsafe fn write<L: Lanes, const M: usize>(
+    task: &Nt<'_>,
+    row: usize,
+    sums: &[[L::Sum; 4]; M],
+    first: usize,
+    end: usize,
+) {
+    if first >= end {
+        return;
+    }
+    let n = 4.min(end - first);
+    for (i, sums) in sums.iter().enumerate() {
+        // SAFETY: the features are the caller's promise; the items of a region ask for disjoint columns.
+        unsafe {
+            let totals = L::totals(*sums);
+            task.out.piece(task.at(row + i, first), n).copy_from_slice(&totals[..n]);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::cpu::{Isa, supported};
+use crate::dtype::{DType, bf16_bits, bf16_value};
+use crate::mat::{Bytes, Mat, SCALE_BLOCK};
+use crate::pool::Disjoint;
+use crate::product::{Left, Nn, Nt, Right};
+
+/// Numbers from a seed, the same forever.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.next() as usize % n.max(1)
+    }
+
+    fn float(&mut self) -> f32 {
+        (self.next() as f32 / (1u64 << 30) as f32 - 1.0) * [0.01, 1.0, 30.0][self.below(3)]
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+
+    /// A matrix as a file may hold it: at any address.
+    fn mat(&mut self, rows: usize, cols: usize, dtype: DType, scaled: bool) -> Mat {
+        let shift = self.below(8);
+        let mut bytes = vec![0; shift];
+        for _ in 0..rows * cols {
+            let value = self.float();
+            match dtype {
+                DType::F32 => bytes.extend(value.to_le_bytes()),
+                DType::F16 => bytes.extend(half::f16::from_f32(value).to_le_bytes()),
+                DType::Bf16 => bytes.extend(bf16_bits(value).to_le_bytes()),
+                DType::Fp8 => bytes.push(crate::dtype::fp8_from_f32(value)),
+            }
+        }
+        let range = shift..bytes.len();
+        let mat = Mat::new(rows, cols, dtype, Bytes::new(Arc::new(bytes), range));
+        if !scaled {
+            return mat;
+        }
+        let scales: Vec<f32> =
+            (0..rows.div_ceil(SCALE_BLOCK) * cols.div_ceil(SCALE_BLOCK)).map(|_| self.float() * 0.01).collect();
+        mat.with_scales(scales)
+    }
+}
+
+/// Left and right sides of a random product.
+struct Sides {
+    exact: Vec<f32>,
+    rounded: Vec<u16>,
+    bf16: bool,
+    w: Mat,
+    /// Stored like cache rows instead of a matrix.
+    rows: Option<(Vec<f32>, Vec<u8>)>,
+    k: usize,
+    n: usize,
+}
+
+impl Sides {
+    fn random(numbers: &mut Numbers, kind: usize, x_rows: usize, k: usize, n: usize) -> Self {
+        let bf16 = kind % 2 == 1;
+        let (dtype, scaled) = [
+            (DType::F32, false),
+            (DType::F16, false),
+            (DType::Bf16, false),
+            (DType::Fp8, true),
+            (DType::Fp8, false),
+            (DType::F32, false),
+            (DType::Bf16, false),
+        ][kind / 2];
+        let exact = numbers.floats(x_rows * k);
+        let rounded = exact.iter().map(|v| bf16_bits(*v)).collect();
+        let w = numbers.mat(n, k, dtype, scaled);
+        let rows = (kind / 2 > 4).then(|| (w.to_f32(), w.bytes().to_vec()));
+        Self { exact, rounded, bf16, w, rows, k, n }
+    }
+
+    fn left(&self) -> Left<'_> {
+        if self.bf16 { Left::Bf16(&self.rounded) } else { Left::F32(&self.exact) }
+    }
+
+    fn right(&self) -> Right<'_> {
+        match &self.rows {
+            None => Right::Mat(&self.w),
+            Some((values, _)) if self.w.dtype() == DType::F32 => Right::F32(values),
+            Some((_, bytes)) => Right::Bf16(bytes),
+        }
+    }
+
+    /// The product of the rows `rows` and the columns between neighbouring `cuts`, `[rows, n]`; NaN where nothing was computed.
+    fn product(&self, isa: &Isa, rows: &[u32], cuts: &[usize]) -> Vec<f32> {
+        let mut out = vec![f32::NAN; rows.len() * self.n];
+        let to = Disjoint::new(&mut out);
+        let task = Nt {
+            x: self.left(),
+            rows: Some(rows),
+            m: rows.len(),
+            k: self.k,
+            w: self.right(),
+            first: 0,
+            out: &to,
+            offset: 0,
+            stride: self.n,
+        };
+        cuts.windows(2).for_each(|cut| (isa.nt)(&task, cut[0]..cut[1]));
+        out
+    }
+
+    /// `sum |x * w|` of one element.
+    fn magnitude(&self, row: usize, column: usize) -> f32 {
+        let mut w = vec![0.0; self.k];
+        if self.bf16 {
+            self.w.row_rounded(column, &mut w)
+        } else {
+            self.w.row(column, &mut w)
+        }
+        let x = (0..self.k).map(|k| match self.left() {
+            Left::F32(x) => x[row * self.k + k],
+            Left::Bf16(x) => bf16_value(x[row * self.k + k]),
+        });
+        x.zip(w).map(|(x, w)| (x * w).abs()).sum()
+    }
+}
+
+const KINDS: usize = 14;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn an_output_element_has_the_same_bits_in_every_batch_and_tile(
+        seed: u64, kind in 0..KINDS, m in 1usize..20, k in prop_oneof![1usize..300, 1500usize..1700], n in 1usize..150,
+    ) {
+        let numbers = &mut Numbers(seed);
+        let sides = Sides::random(numbers, kind, 9, k, n);
+        let rows: Vec<u32> = (0..m).map(|_| numbers.below(9) as u32).collect();
+        let mut cuts = vec![0, n, numbers.below(n), numbers.below(n)];
+        cuts.sort_unstable();
+        for isa in supported() {
+            let whole = sides.product(isa, &rows, &cuts);
+            for _ in 0..40 {
+                let (i, column) = (numbers.below(m), numbers.below(n));
+                let alone = sides.product(isa, &rows[i..=i], &[column, column + 1])[column];
+                prop_assert_eq!(whole[i * n + column].to_bits(), alone.to_bits(), "{} [{}, {}]", isa.name, i, column);
+            }
+        }
+    }
+
+    #[test]
+    fn fast_products_equal_the_plain_ones(
+        seed: u64, kind in 0..KINDS, m in 1usize..9, k in prop_oneof![1usize..300, 1500usize..1700], n in 1usize..40,
+    ) {
+        let sides = Sides::random(&mut Numbers(seed), kind, m, k, n);
+        let rows: Vec<u32> = (0..m as u32).collect();
+        let isas = supported();
+        let (plain, fast) = isas.split_last().expect("the plain kernels run everywhere");
+        let want = sides.product(plain, &rows, &[0, n]);
+        for isa in fast {
+            let got = sides.product(isa, &rows, &[0, n]);
+            for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+                let bound = 4e-6 * sides.magnitude(at / n, at % n) + 1e-30;
+                prop_assert!((got - want).abs() <= bound, "{}: {got} is not {want} (bound {bound})", isa.name);
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_rows_do_not_depend_on_their_tile_and_equal_the_plain_ones(
+        seed: u64, m in 1usize..15, n in 1usize..70, d in 1usize..200, gap in 0usize..5,
+    ) {
+        let numbers = &mut Numbers(seed);
+        let (p, c) = (numbers.floats(m * (n + gap)), numbers.floats(n * (d + gap)));
+        let start = numbers.floats(m * (d + gap));
+        let task = Nn { p: &p, p_stride: n + gap, m, n, c: &c, c_stride: d + gap, d, out_stride: d + gap };
+        let isas = supported();
+        let (plain, fast) = isas.split_last().expect("the plain kernels run everywhere");
+        let mut want = start.clone();
+        (plain.nn)(&task, &mut want);
+        for isa in fast {
+            let mut whole = start.clone();
+            (isa.nn)(&task, &mut whole);
+            for i in 0..m {
+                for v in 0..d + gap {
+                    let at = i * (d + gap) + v;
+                    if v >= d {
+                        prop_assert_eq!(whole[at], start[at], "nothing is written beside the output");
+                        continue;
+                    }
+                    let terms = (0..n).map(|j| (p[i * (n + gap) + j] * c[j * (d + gap) + v]).abs());
+                    let bound = 8e-6 * (terms.sum::<f32>() + start[at].abs());
+                    prop_assert!((whole[at] - want[at]).abs() <= bound, "{}: {} is not {}", isa.name, whole[at], want[at]);
+                }
+            }
+            for _ in 0..20 {
+                let (i, v) = (numbers.below(m), numbers.below(d));
+                let mut alone = [start[i * (d + gap) + v]];
+                let one = Nn { p: &p[i * (n + gap)..], m: 1, c: &c[v..], d: 1, ..task };
+                (isa.nn)(&one, &mut alone);
+                prop_assert_eq!(alone[0].to_bits(), whole[i * (d + gap) + v].to_bits(), "{} [{}, {}]", isa.name, i, v);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_fp8_byte_decodes_to_its_scaled_value() {
+    let bytes: Vec<u8> = (0..=255).collect();
+    for scale in [1.0, 0.001_234_5, -3.7] {
+        let w = Mat::new(256, 1, DType::Fp8, bytes.clone().into()).with_scales(vec![scale; 2]);
+        for isa in supported() {
+            for (m, rounded) in [(1, false), (1, true), (5, false), (5, true)] {
+                let (exact, bf16) = (vec![1.0; m], vec![bf16_bits(1.0); m]);
+                let mut out = vec![0.0; m * 256];
+                let to = Disjoint::new(&mut out);
+                let x = if rounded { Left::Bf16(&bf16) } else { Left::F32(&exact) };
+                let task = Nt { x, rows: None, m, k: 1, w: Right::Mat(&w), first: 0, out: &to, offset: 0, stride: 256 };
+                (isa.nt)(&task, 0..256);
+                for (at, got) in out.iter().enumerate() {
+                    let mut want = [0.0];
+                    if rounded {
+                        w.row_rounded(at % 256, &mut want)
+                    } else {
+                        w.row(at % 256, &mut want)
+                    }
+                    let same = *got == want[0] || got.is_nan() && want[0].is_nan();
+                    assert!(same, "{}: byte {} times {scale} is {got}, not {}", isa.name, at % 256, want[0]);
+                }
+            }
+        }
+    }
+}
