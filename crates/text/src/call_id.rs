@@ -1,0 +1,43 @@
+//! Ids of tool calls: `call_00_` and 24 letters and digits. The two digits are the call's place in the message.
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Draws ids from a seed (SplitMix64): the same seed gives the same ids.
+pub(crate) struct CallIds {
+    state: u64,
+}
+
+impl CallIds {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    pub(crate) fn next(&mut self, index: usize) -> String {
+        let random: String = (0..24).map(|_| char::from(BASE62[(self.draw() % 62) as usize])).collect();
+        format!("call_{index:02}_{random}")
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_the_place_and_is_random_after_it() {
+        let mut ids = CallIds::new(7);
+        let (first, second) = (ids.next(0), ids.next(11));
+        assert!(first.starts_with("call_00_") && second.starts_with("call_11_"));
+        assert_ne!(first[8..], second[8..]);
+        assert!(first.len() == 32 && first[8..].bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert_eq!(CallIds::new(7).next(0), first);
+        assert_ne!(CallIds::new(8).next(0), first);
+    }
+}

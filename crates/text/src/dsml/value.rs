@@ -1,0 +1,83 @@
+//! The value of a DSML parameter on its way to JSON.
+
+use chat::Tool;
+use serde_json::Value;
+
+use crate::python_json::quoted;
+
+/// A value as it arrives. Strings go on at once; what may be JSON is kept until it is whole, so that what turns out
+/// not to be JSON can become a string.
+pub(super) struct ParameterValue {
+    /// The `string` attribute of its tag.
+    string: Option<bool>,
+    /// The types its schema declares; none when it does not say.
+    types: Vec<String>,
+    whole: Option<String>,
+}
+
+impl ParameterValue {
+    pub(super) fn new(string: Option<bool>, types: Vec<String>) -> Self {
+        let at_once = string != Some(false) && (types.is_empty() || types.iter().any(|name| name == "string"));
+        Self { string, types, whole: (!at_once).then(String::new) }
+    }
+
+    /// The JSON before the value.
+    pub(super) fn open(&self) -> &'static str {
+        if self.whole.is_none() { "\"" } else { "" }
+    }
+
+    /// Takes more of the value; returns the JSON that is certain.
+    pub(super) fn push(&mut self, text: &str) -> String {
+        match &mut self.whole {
+            Some(whole) => {
+                whole.push_str(text);
+                String::new()
+            }
+            None => {
+                let quoted = quoted(text);
+                quoted[1..quoted.len() - 1].to_owned()
+            }
+        }
+    }
+
+    /// The value is whole; returns the rest of its JSON.
+    pub(super) fn close(self) -> String {
+        let Some(raw) = self.whole else { return "\"".into() };
+        let fits = |value: &Value| self.types.iter().any(|name| is(name, value));
+        let text_wanted = self.string != Some(false) || self.types.iter().any(|name| name == "string");
+        match serde_json::from_str(raw.trim()) {
+            Ok(value) if fits(&value) || !text_wanted => raw.trim().to_owned(),
+            _ => quoted(&raw),
+        }
+    }
+
+    /// What is known of a value that will never be whole.
+    pub(super) fn rest(&self) -> &str {
+        self.whole.as_deref().unwrap_or_default()
+    }
+}
+
+/// The types a tool's schema declares for a parameter.
+pub(super) fn declared(tools: &[Tool], tool: &str, key: &str) -> Vec<String> {
+    let tool = tools.iter().find(|known| known.name == tool);
+    let parameters = tool.and_then(|tool| tool.function.get("parameters"));
+    match parameters.and_then(|parameters| parameters.get("properties")?.get(key)?.get("type")) {
+        Some(Value::String(name)) => vec![name.clone()],
+        Some(Value::Array(names)) => names.iter().filter_map(|name| name.as_str().map(Into::into)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether `value` is of the JSON Schema type `name`.
+fn is(name: &str, value: &Value) -> bool {
+    match name {
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "null" => value.is_null(),
+        _ => false,
+    }
+}

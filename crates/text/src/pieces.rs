@@ -1,0 +1,45 @@
+//! A prompt under construction: our own template text, in which markers count, and other people's words, in which
+//! nothing does.
+
+use std::ops::Range;
+
+use crate::Tokenizer;
+
+/// Text with the places of its control tokens.
+pub(crate) struct Pieces<'a> {
+    tokenizer: &'a Tokenizer,
+    text: String,
+    markers: Vec<(Range<usize>, u32)>,
+}
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn new(tokenizer: &'a Tokenizer) -> Self {
+        Self { tokenizer, text: String::new(), markers: Vec::new() }
+    }
+
+    /// Adds text of the format itself: markers in it become control tokens.
+    pub(crate) fn template(&mut self, text: &str) {
+        let start = self.text.len();
+        let markers = self.tokenizer.markers(text).into_iter();
+        self.markers.extend(markers.map(|(at, id)| (start + at.start..start + at.end, id)));
+        self.text.push_str(text);
+    }
+
+    /// Adds what somebody wrote: it stays ordinary text, whatever it looks like.
+    pub(crate) fn content(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// The whole text and its ids. Text between two markers is encoded in one go, as the reference does.
+    pub(crate) fn finish(self) -> (String, Vec<u32>) {
+        let mut ids = Vec::new();
+        let mut done = 0;
+        for (at, id) in self.markers {
+            ids.extend(self.tokenizer.encode(&self.text[done..at.start]));
+            ids.push(id);
+            done = at.end;
+        }
+        ids.extend(self.tokenizer.encode(&self.text[done..]));
+        (self.text, ids)
+    }
+}

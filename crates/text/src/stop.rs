@@ -1,0 +1,82 @@
+//! Stop strings, found across token borders. Only the answer's content passes here.
+
+/// Lets content through up to the first stop string, and never any of a stop string that may still become one.
+pub(crate) struct Stop {
+    strings: Vec<String>,
+    held: String,
+}
+
+impl Stop {
+    pub(crate) fn new(strings: &[String]) -> Self {
+        Self { strings: strings.iter().filter(|string| !string.is_empty()).cloned().collect(), held: String::new() }
+    }
+
+    /// Adds content; returns what is certain to be said, and whether a stop string is complete.
+    ///
+    /// The stop string that is complete first ends the answer, however the text was cut into pieces.
+    pub(crate) fn push(&mut self, text: &str) -> (String, bool) {
+        self.held.push_str(text);
+        let hits = self.strings.iter().filter_map(|stop| self.held.find(stop).map(|at| (at + stop.len(), at)));
+        if let Some((_, at)) = hits.min() {
+            self.held.truncate(at);
+            return (std::mem::take(&mut self.held), true);
+        }
+        let sure = self.held.len() - self.undecided();
+        let kept = self.held.split_off(sure);
+        (std::mem::replace(&mut self.held, kept), false)
+    }
+
+    /// What was held back, now that no more content comes.
+    pub(crate) fn finish(&mut self) -> String {
+        std::mem::take(&mut self.held)
+    }
+
+    /// The length of the longest end of `held` that begins a stop string.
+    fn undecided(&self) -> usize {
+        let longest = |stop: &String| {
+            let starts = stop.char_indices().map(|(at, _)| at).filter(|&at| at > 0);
+            starts.rev().find(|&at| self.held.ends_with(&stop[..at])).unwrap_or(0)
+        };
+        self.strings.iter().map(longest).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(strings: &[&str]) -> Stop {
+        Stop::new(&strings.iter().map(|string| string.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_stop_string_is_found_across_pieces_and_what_only_looked_like_it_is_released() {
+        let mut stop = stop(&["END", "\n\n"]);
+        assert_eq!(stop.push("a E"), ("a ".into(), false));
+        assert_eq!(stop.push("N"), ("".into(), false));
+        assert_eq!(stop.push("Ter\n"), ("ENTer".into(), false));
+        assert_eq!(stop.push("\nrest"), ("".into(), true));
+    }
+
+    #[test]
+    fn the_stop_string_that_ends_first_wins_however_the_text_is_cut() {
+        for pieces in [vec!["abcd"], vec!["abc", "d"], vec!["a", "b", "c", "d"]] {
+            let mut stop = stop(&["abcd", "bc"]);
+            let mut said = String::new();
+            let ended = pieces.iter().any(|piece| {
+                let (text, hit) = stop.push(piece);
+                said.push_str(&text);
+                hit
+            });
+            assert!(ended);
+            assert_eq!(said, "a");
+        }
+    }
+
+    #[test]
+    fn without_stop_strings_nothing_is_held() {
+        let mut stop = stop(&[""]);
+        assert_eq!(stop.push("all"), ("all".into(), false));
+        assert_eq!(stop.finish(), "");
+    }
+}

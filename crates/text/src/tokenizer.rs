@@ -1,0 +1,287 @@
+//! Byte-level BPE read from a `tokenizer.json`. The BPE itself is kitoken's and knows no added token at all, so that
+//! nothing a user writes can become one; added tokens and the bytes of every id are kept here.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use kitoken::convert::convert_tokenizers;
+use kitoken::{Kitoken, Model};
+use serde::Deserialize;
+
+use crate::TextError;
+
+/// Ids from here on are taken for a damaged file: the byte table has one entry an id.
+const MOST_IDS: usize = 1 << 22;
+
+/// Text to ids and back.
+pub struct Tokenizer {
+    bpe: Kitoken,
+    /// The bytes of all ids, one after the other.
+    bytes: Vec<u8>,
+    /// Where the bytes of an id begin in `bytes`; one entry more than there are ids.
+    starts: Vec<usize>,
+    special: Vec<bool>,
+    added: HashMap<String, u32>,
+    /// First byte of added tokens, with the lengths of those that begin so, longest first.
+    lengths: HashMap<u8, Vec<usize>>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+}
+
+impl Tokenizer {
+    /// Reads the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// `NotATokenizer` when the file cannot be read as one, `Unsupported` when it is not byte-level BPE with plain added tokens.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
+        let not_a_tokenizer = |reason: String| TextError::NotATokenizer { reason };
+        let file: File = serde_json::from_slice(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
+        let mut definition = convert_tokenizers(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
+        // Dropping them here is what keeps contents from ever becoming control tokens.
+        definition.specials.clear();
+        let Model::BytePair { vocab, chars: false } = &definition.model else {
+            return Err(unsupported("something else than a byte-level BPE model"));
+        };
+        let tokens = vocab.iter().map(|token| (token.id, token.bytes.as_slice()));
+        let added = file.added_tokens.iter().map(|added| (added.id, added.content.as_bytes()));
+        let (bytes, starts) = table(tokens.clone().chain(added))?;
+        if let Some(byte) = missing_byte(tokens.map(|(_, bytes)| bytes)) {
+            return Err(unsupported(format!("to do without a token for the byte {byte:#04x}")));
+        }
+        let bpe = Kitoken::from_definition(definition).map_err(|error| not_a_tokenizer(error.to_string()))?;
+
+        let mut this = Self {
+            bpe,
+            special: vec![false; starts.len() - 1],
+            bytes,
+            starts,
+            added: HashMap::new(),
+            lengths: HashMap::new(),
+        };
+        for added in file.added_tokens {
+            this.add(added)?;
+        }
+        Ok(this)
+    }
+
+    fn add(&mut self, added: Added) -> Result<(), TextError> {
+        let Added { id, content, single_word, lstrip, rstrip } = added;
+        if single_word || lstrip || rstrip {
+            return Err(unsupported(format!("`single_word`, `lstrip` or `rstrip` for the added token `{content}`")));
+        }
+        let Some(&first) = content.as_bytes().first() else {
+            return Err(unsupported(format!("an empty added token (id {id})")));
+        };
+        self.special[id as usize] = true;
+        let lengths = self.lengths.entry(first).or_default();
+        if let Err(place) = lengths.binary_search_by(|length| content.len().cmp(length)) {
+            lengths.insert(place, content.len());
+        }
+        self.added.insert(content, id);
+        Ok(())
+    }
+
+    /// The ids of what somebody wrote. Added tokens are never recognised, special or not.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        self.bpe.encode(text, &[][..]).expect("every byte has a token, so every text has ids")
+    }
+
+    /// The ids of a text whose author is trusted: added tokens are recognised wherever they stand.
+    pub fn encode_marked(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        let mut done = 0;
+        for (at, id) in self.markers(text) {
+            ids.extend(self.encode(&text[done..at.start]));
+            ids.push(id);
+            done = at.end;
+        }
+        ids.extend(self.encode(&text[done..]));
+        ids
+    }
+
+    /// Where added tokens stand in `text`: leftmost first, and the longest where several begin at one place.
+    pub(crate) fn markers(&self, text: &str) -> Vec<(Range<usize>, u32)> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < text.len() {
+            let lengths = self.lengths.get(&text.as_bytes()[at]).map(Vec::as_slice).unwrap_or_default();
+            let candidates = lengths.iter().filter_map(|length| text.get(at..at + length));
+            let hit = candidates.filter_map(|word| Some((word.len(), *self.added.get(word)?))).next();
+            let (length, id) = hit.unzip();
+            found.extend(id.map(|id| (at..at + length.unwrap_or(0), id)));
+            at += length.unwrap_or(1);
+        }
+        found
+    }
+
+    /// The id whose bytes are exactly those of `token`.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        let added = self.added.get(token).copied();
+        added.or_else(|| (0..self.len() as u32).find(|&id| !token.is_empty() && self.bytes(id) == token.as_bytes()))
+    }
+
+    /// The id of an added token.
+    pub(crate) fn marker(&self, token: &str) -> Option<u32> {
+        self.added.get(token).copied()
+    }
+
+    /// The bytes `id` stands for; empty for ids the tokenizer lacks.
+    pub fn bytes(&self, id: u32) -> &[u8] {
+        let id = id as usize;
+        if id < self.len() { &self.bytes[self.starts[id]..self.starts[id + 1]] } else { &[] }
+    }
+
+    /// An added token: never the encoding of something somebody wrote.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.special.get(id as usize).copied().unwrap_or(false)
+    }
+
+    /// Ids from here on do not exist. (A model's embedding may have more rows.)
+    pub fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Never true: a tokenizer without tokens is not accepted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The text of `ids`, added tokens included; what is not UTF-8 becomes U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.bytes(id)).copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("ids", &self.len()).field("added", &self.added.len()).finish()
+    }
+}
+
+/// All bytes in order of id, and where those of each id begin. Ids nobody has are empty.
+fn table<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(Vec<u8>, Vec<usize>), TextError> {
+    let mut by_id: Vec<&[u8]> = Vec::new();
+    for (id, bytes) in tokens {
+        let id = id as usize;
+        if id >= MOST_IDS {
+            return Err(unsupported(format!("token ids as high as {id}")));
+        }
+        if id >= by_id.len() {
+            by_id.resize(id + 1, &[]);
+        }
+        if !by_id[id].is_empty() && by_id[id] != bytes {
+            return Err(unsupported(format!("two tokens with the id {id}")));
+        }
+        by_id[id] = bytes;
+    }
+    let mut starts = vec![0];
+    starts.extend(by_id.iter().scan(0, |end, bytes| {
+        *end += bytes.len();
+        Some(*end)
+    }));
+    Ok((by_id.concat(), starts))
+}
+
+fn missing_byte<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
+    let mut seen = [false; 256];
+    for bytes in tokens {
+        if let [byte] = bytes {
+            seen[*byte as usize] = true;
+        }
+    }
+    seen.iter().position(|seen| !seen)
+}
+
+fn unsupported(what: impl Into<String>) -> TextError {
+    TextError::Unsupported { what: what.into() }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A `tokenizer.json` with a token for every byte, in order, and `added` behind them.
+    fn json(added: &[&str]) -> Value {
+        let plain = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+        let mut next = 255;
+        let mut letter = |byte: u32| {
+            let code = if plain(byte) {
+                byte
+            } else {
+                next += 1;
+                next
+            };
+            char::from_u32(code).unwrap().to_string()
+        };
+        let vocab: serde_json::Map<_, _> = (0..256).map(|byte| (letter(byte), json!(byte))).collect();
+        let added = added.iter().enumerate().map(|(index, content)| {
+            json!({ "id": 256 + index, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": false })
+        });
+        json!({
+            "added_tokens": added.collect::<Vec<_>>(),
+            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false },
+            "model": { "type": "BPE", "vocab": vocab, "merges": [] },
+        })
+    }
+
+    fn load(json: &Value) -> Result<Tokenizer, TextError> {
+        Tokenizer::from_json(json.to_string().as_bytes())
+    }
+
+    /// A tokenizer of 256 bytes and these added tokens.
+    pub(crate) fn tiny(added: &[&str]) -> Tokenizer {
+        load(&json(added)).unwrap()
+    }
+
+    #[test]
+    fn added_tokens_are_found_only_when_asked_for_and_the_longest_wins() {
+        let tokenizer = tiny(&["<a>", "<a>b"]);
+        assert_eq!(tokenizer.encode("<a>"), [60, 97, 62]);
+        assert_eq!(tokenizer.encode_marked("é<a>b<a>"), [0xc3, 0xa9, 257, 256]);
+        assert_eq!(tokenizer.decode(&[0xc3, 0xa9, 257, 0xff, 9999]), "é<a>b\u{fffd}");
+        assert_eq!(
+            (tokenizer.token_id("<a>"), tokenizer.token_id("b"), tokenizer.token_id("bb")),
+            (Some(256), Some(98), None)
+        );
+        assert_eq!((tokenizer.len(), tokenizer.is_special(257), tokenizer.is_special(98)), (258, true, false));
+        assert!(tokenizer.bytes(258).is_empty() && !tokenizer.is_special(u32::MAX));
+    }
+
+    #[test]
+    fn damaged_and_foreign_files_are_refused_by_name() {
+        let message = |json: Value| load(&json).unwrap_err().to_string();
+        assert!(message(json!({})).contains("not a tokenizer"));
+        assert!(message(json!([1])).contains("not a tokenizer"));
+        let changed = |pointer: &str, value: Value| {
+            let mut json = json(&["<a>"]);
+            *json.pointer_mut(pointer).unwrap() = value;
+            message(json)
+        };
+        assert!(changed("/model/vocab", json!({})).contains("0x00"));
+        assert!(changed("/added_tokens/0/lstrip", json!(true)).contains("`<a>`"));
+        assert!(changed("/added_tokens/0/content", json!("")).contains("empty"));
+        assert!(changed("/added_tokens/0/id", json!(4_000_000_000_u32)).contains("4000000000"));
+        assert!(changed("/added_tokens/0/id", json!(97)).contains("two tokens with the id 97"));
+        assert!(changed("/pre_tokenizer", Value::Null).contains("byte-level"));
+    }
+}

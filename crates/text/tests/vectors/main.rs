@@ -1,0 +1,8 @@
+//! The encodings against what the releases' own tokenizers, templates and encoders produce, and laws that hold for
+//! every answer. Data: `tests/golden/chat`, `reference`.
+
+mod answers;
+mod data;
+mod laws;
+mod prompts;
+mod tokenizers;
