@@ -13,6 +13,10 @@ use crate::TextError;
 /// Ids from here on are taken for a damaged file: the byte table has one entry an id.
 const MOST_IDS: usize = 1 << 22;
 
+/// Longer runs of white space are encoded in stretches of this many characters. The pre-tokenizer's expression backtracks
+/// over such a run, and its engine gives up at a million steps.
+const MOST_WHITE_SPACE: usize = 100_000;
+
 /// Text to ids and back.
 pub struct Tokenizer {
     bpe: Kitoken,
@@ -99,7 +103,16 @@ impl Tokenizer {
 
     /// The ids of what somebody wrote. Added tokens are never recognised, special or not.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        self.bpe.encode(text, &[][..]).expect("every byte has a token, so every text has ids")
+        let encode =
+            |text: &str| self.bpe.encode(text, &[][..]).expect("every byte has a token, so every text has ids");
+        let mut ids = Vec::new();
+        let mut done = 0;
+        for end in ends_of_white_space(text) {
+            ids.extend(encode(&text[done..end]));
+            done = end;
+        }
+        ids.extend(encode(&text[done..]));
+        ids
     }
 
     /// The ids of a text whose author is trusted: added tokens are recognised wherever they stand.
@@ -173,6 +186,23 @@ impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tokenizer").field("ids", &self.len()).field("added", &self.added.len()).finish()
     }
+}
+
+/// Where a run of white space has to be cut.
+fn ends_of_white_space(text: &str) -> Vec<usize> {
+    if text.len() <= MOST_WHITE_SPACE {
+        return Vec::new();
+    }
+    let mut ends = Vec::new();
+    let mut run = 0;
+    for (at, letter) in text.char_indices() {
+        run = if letter.is_whitespace() { run + 1 } else { 0 };
+        if run > MOST_WHITE_SPACE {
+            ends.push(at);
+            run = 1;
+        }
+    }
+    ends
 }
 
 /// All bytes in order of id, and where those of each id begin. Ids nobody has are empty.

@@ -108,6 +108,20 @@ fn contents_never_become_control_tokens() {
 }
 
 #[test]
+fn no_text_is_too_monotonous() {
+    let tokenizer = encoding(EncodingName::V32).tokenizer();
+    for (piece, times) in
+        [(" ", 2_500_000), ("\n ", 1_500_000), ("\u{3000}", 1_200_000), ("a", 1_100_000), ("<", 1_100_000)]
+    {
+        let text = piece.repeat(times) + "x";
+        assert_eq!(tokenizer.decode(&tokenizer.encode(&text)), text, "{piece:?}");
+    }
+    // Below the size of a stretch nothing is cut.
+    let text = format!("a{}b", " ".repeat(90_000));
+    assert_eq!(tokenizer.encode(&text), reference().0.encode(text.as_str(), false).unwrap().get_ids());
+}
+
+#[test]
 fn a_checkpoint_is_known_by_its_tokens() {
     let detect = |name: EncodingName, model_type| Encoding::detect(encoding(name).tokenizer(), model_type);
     assert_eq!(detect(EncodingName::V3, "deepseek_v3"), EncodingName::V3);
