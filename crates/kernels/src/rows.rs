@@ -17,7 +17,7 @@ impl Rows {
     /// # Panics
     /// When `data` is not a whole number of rows.
     pub fn from_vec(width: usize, data: Vec<f32>) -> Self {
-        assert!(width > 0 && data.len() % width == 0, "whole rows");
+        assert!(width > 0 && data.len().is_multiple_of(width), "whole rows");
         let len = data.len() / width;
         Self { data, width, len }
     }

@@ -8,13 +8,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // NaN stays NaN through the polynomial.
-    let clamped = if x > 88.7 {
-        88.7
-    } else if x < -87.3 {
-        -87.3
-    } else {
-        x
-    };
+    let clamped = x.clamp(-87.3, 88.7);
     // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
     let shifted = clamped * std::f32::consts::LOG2_E + 12_582_912.0;
     let n = shifted - 12_582_912.0;

@@ -13,8 +13,8 @@ use crate::product::{Left, Nn, Nt};
 
 pub(super) static ISA: Isa = Isa {
     name: "avx2",
-    // SAFETY: `supported` hands this table out only where the processor has the features.
     nt: |task, columns| match task.x {
+        // SAFETY: `supported` hands this table out only where the processor has the features.
         Left::F32(_) => unsafe { product_nt(task, columns, false) },
         // SAFETY: as above.
         Left::Bf16(x) => widened(x, task, |task| unsafe { product_nt(task, columns, true) }),
@@ -139,6 +139,8 @@ impl Wide for F32 {
 struct FromF32;
 
 impl Decode<F32> for FromF32 {
+    const BYTES: usize = 4;
+
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m256 {
         // SAFETY: 8 numbers of 4 bytes by the caller's promise.
@@ -155,6 +157,8 @@ impl Decode<F32> for FromF32 {
 struct FromF16;
 
 impl Decode<F32> for FromF16 {
+    const BYTES: usize = 2;
+
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m256 {
         // SAFETY: 8 numbers of 2 bytes by the caller's promise.
@@ -171,6 +175,8 @@ impl Decode<F32> for FromF16 {
 struct FromBf16;
 
 impl Decode<F32> for FromBf16 {
+    const BYTES: usize = 2;
+
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m256 {
         // SAFETY: 8 numbers of 2 bytes by the caller's promise.
@@ -213,6 +219,8 @@ impl<const ROUNDED: bool> FromFp8<ROUNDED> {
 }
 
 impl<const ROUNDED: bool> Decode<F32> for FromFp8<ROUNDED> {
+    const BYTES: usize = 1;
+
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m256 {
         // SAFETY: 8 bytes by the caller's promise.

@@ -3,6 +3,7 @@
 
 mod avx2;
 mod avx512;
+mod avx512_decode;
 mod nn;
 mod nt;
 

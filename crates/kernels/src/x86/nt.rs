@@ -3,15 +3,11 @@
 //! Every output element has one accumulator vector, which takes the steps of the sum in ascending order and is added up by
 //! [`Lanes::totals`] at the end. Tiles only decide which accumulators live in registers at the same time, so the bits of an
 //! element do not depend on its tile, on the number of rows, or on the columns computed beside it.
-#![expect(clippy::needless_range_loop, reason = "a register is an index in several arrays at once")]
 
 use std::ops::Range;
 
 use crate::product::Nt;
 use crate::scratch;
-
-/// Rows of `x` up to which weights are decoded in registers, once per row.
-const FEW: usize = 3;
 
 /// Columns decoded at once, in groups of four, and the memory they may take: half of a usual L2 cache.
 const COLUMNS: usize = 32;
@@ -40,6 +36,13 @@ pub(super) trait Lanes {
     /// # Safety
     /// `x` points to `n` numbers.
     unsafe fn x_part(x: *const Self::X, n: usize) -> Self::V;
+    /// Brings the line of `at` into the L2 cache.
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, which may be given any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
     /// # Safety
     /// The features are there.
     unsafe fn zero() -> Self::Sum;
@@ -55,11 +58,23 @@ pub(super) trait Lanes {
 
 /// How the bytes of a weight row become vectors.
 pub(super) trait Decode<L: Lanes> {
+    /// Bytes of one number.
+    const BYTES: usize;
+
     /// Numbers `k..k + STEP` of the row, `k` a multiple of `STEP`.
     ///
     /// # Safety
     /// `row` points to a row of at least `k + STEP` numbers.
     unsafe fn step(&self, row: *const u8, k: usize) -> L::V;
+    /// Two steps at once, where that is cheaper.
+    ///
+    /// # Safety
+    /// `row` points to a row of at least `k + 2 * STEP` numbers.
+    #[inline(always)]
+    unsafe fn pair(&self, row: *const u8, k: usize) -> [L::V; 2] {
+        // SAFETY: both steps lie inside the row.
+        unsafe { [self.step(row, k), self.step(row, k + L::STEP)] }
+    }
     /// Numbers `k..k + n`, then zeros; `n < STEP`.
     ///
     /// # Safety
@@ -92,57 +107,79 @@ pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns
     // SAFETY: the rows and columns lie inside the operands by the assertions above; the features are the caller's promise.
     unsafe {
         match m {
-            1 => few::<L, D, 1, 2>(of, columns),
-            2 => few::<L, D, 2, 1>(of, columns),
-            FEW => few::<L, D, FEW, 1>(of, columns),
+            1 => few::<L, D, 1, 2>(of, 0, columns),
+            _ if m <= 2 * L::ROWS => {
+                for start in columns.clone().step_by(4) {
+                    let columns = start..columns.end.min(start + 4);
+                    for row in (0..m).step_by(L::ROWS) {
+                        match L::ROWS.min(m - row) {
+                            1 => few::<L, D, 1, 1>(of, row, columns.clone()),
+                            2 => few::<L, D, 2, 1>(of, row, columns.clone()),
+                            3 => few::<L, D, 3, 1>(of, row, columns.clone()),
+                            4 => few::<L, D, 4, 1>(of, row, columns.clone()),
+                            5 => few::<L, D, 5, 1>(of, row, columns.clone()),
+                            _ => few::<L, D, 6, 1>(of, row, columns.clone()),
+                        }
+                    }
+                }
+            }
             _ => many(of, columns),
         }
     }
 }
 
-/// `M` rows of `x` against `4 * G` columns at a time, straight from the weights' bytes.
+/// Rows `row..row + M` of `x` against `4 * G` columns at a time, straight from the weights' bytes: memory works while the product
+/// units do.
 #[inline(always)]
-unsafe fn few<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(of: &Operands<'_, L, D>, columns: Range<usize>) {
+unsafe fn few<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
+    of: &Operands<'_, L, D>,
+    row: usize,
+    columns: Range<usize>,
+) {
     let k = of.task.k;
-    let full = k - k % L::STEP;
+    let pairs = k - k % (2 * L::STEP);
     // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the end repeat the last.
     unsafe {
         let mut x = [of.x.as_ptr(); M];
         for (i, x) in x.iter_mut().enumerate() {
-            *x = x.add(of.task.x_row(i) * k);
+            *x = x.add(of.task.x_row(row + i) * k);
         }
         for start in columns.clone().step_by(4 * G) {
             let mut w = [[of.w.as_ptr(); 4]; G];
             for (j, w) in w.as_flattened_mut().iter_mut().enumerate() {
                 *w = w.add((start + j).min(columns.end - 1) * of.row_bytes);
             }
+            // Rows are too short for the processor to see where the next ones begin: fetch them while these are used.
+            let ahead = if M == 1 && start + 4 * G < columns.end { 4 * G * of.row_bytes } else { 0 };
             let mut sums = [[[L::zero(); 4]; M]; G];
-            for k in (0..full).step_by(L::STEP) {
-                let mut xs = [L::x(x[0].add(k)); M];
-                for i in 1..M {
-                    xs[i] = L::x(x[i].add(k));
-                }
-                for g in 0..G {
-                    for j in 0..4 {
-                        let w = of.decode.step(w[g][j], k);
-                        for i in 0..M {
-                            sums[g][i][j] = L::mul_add(xs[i], w, sums[g][i][j]);
+            for k in (0..pairs).step_by(2 * L::STEP) {
+                for (w, sums) in w.iter().zip(&mut sums) {
+                    for (j, w) in w.iter().enumerate() {
+                        if M == 1 {
+                            L::prefetch(w.wrapping_add(ahead + k * D::BYTES));
+                        }
+                        let [first, second] = of.decode.pair(*w, k);
+                        for (x, sums) in x.iter().zip(&mut *sums) {
+                            sums[j] = L::mul_add(L::x(x.add(k)), first, sums[j]);
+                            sums[j] = L::mul_add(L::x(x.add(k + L::STEP)), second, sums[j]);
                         }
                     }
                 }
             }
-            if full < k {
-                for g in 0..G {
-                    for j in 0..4 {
-                        let w = of.decode.part(w[g][j], full, k - full);
-                        for i in 0..M {
-                            sums[g][i][j] = L::mul_add(L::x_part(x[i].add(full), k - full), w, sums[g][i][j]);
+            for k in (pairs..k).step_by(L::STEP) {
+                let n = L::STEP.min(of.task.k - k);
+                for (w, sums) in w.iter().zip(&mut sums) {
+                    for (j, w) in w.iter().enumerate() {
+                        let w = if n < L::STEP { of.decode.part(*w, k, n) } else { of.decode.step(*w, k) };
+                        for (x, sums) in x.iter().zip(&mut *sums) {
+                            let x = if n < L::STEP { L::x_part(x.add(k), n) } else { L::x(x.add(k)) };
+                            sums[j] = L::mul_add(x, w, sums[j]);
                         }
                     }
                 }
             }
             for (g, sums) in sums.iter().enumerate() {
-                write::<L, M>(of.task, 0, sums, start + 4 * g, columns.end);
+                write::<L, M>(of.task, row, sums, start + 4 * g, columns.end);
             }
         }
     }
@@ -152,7 +189,7 @@ unsafe fn few<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(of: &Opera
 #[inline(always)]
 unsafe fn many<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
     let Nt { m, k, .. } = *of.task;
-    let full = k - k % L::STEP;
+    let (steps, rest) = (k / L::STEP, k % L::STEP);
     let group_vectors = 4 * k.div_ceil(L::STEP);
     let vector = size_of::<L::V>();
     let block = (PANEL_BYTES / (group_vectors * vector).max(1)).clamp(1, COLUMNS / 4) * 4;
@@ -170,16 +207,18 @@ unsafe fn many<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<u
                 for (j, w) in w.iter_mut().enumerate() {
                     *w = w.add((start + 4 * group + j).min(columns.end - 1) * of.row_bytes);
                 }
-                let mut to = panel.add(group * group_vectors);
-                for k in (0..full).step_by(L::STEP) {
-                    for (j, w) in w.iter().enumerate() {
-                        to.add(j).write(of.decode.step(*w, k));
+                let to = panel.add(group * group_vectors);
+                for (j, w) in w.iter().enumerate() {
+                    for step in (0..steps - steps % 2).step_by(2) {
+                        let [first, second] = of.decode.pair(*w, step * L::STEP);
+                        to.add(4 * step + j).write(first);
+                        to.add(4 * step + 4 + j).write(second);
                     }
-                    to = to.add(4);
-                }
-                if full < k {
-                    for (j, w) in w.iter().enumerate() {
-                        to.add(j).write(of.decode.part(*w, full, k - full));
+                    if steps % 2 == 1 {
+                        to.add(4 * (steps - 1) + j).write(of.decode.step(*w, (steps - 1) * L::STEP));
+                    }
+                    if rest > 0 {
+                        to.add(4 * steps + j).write(of.decode.part(*w, steps * L::STEP, rest));
                     }
                 }
             }
