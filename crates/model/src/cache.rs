@@ -48,6 +48,28 @@ impl LatentCache {
         Self { layers: (0..layers).map(layer).collect(), pages }
     }
 
+    /// A cache of pages without rows, for models that remember by other means.
+    pub fn without_rows(pages: usize) -> Self {
+        Self { layers: Vec::new(), pages }
+    }
+
+    /// Fills every row with seeded noise, for benchmarks of deep contexts.
+    pub fn fill_with_noise(&mut self, seed: u64) {
+        let mut state = seed;
+        let mut noise = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        for layer in &mut self.layers {
+            for arena in [Some(&mut layer.latents), Some(&mut layer.rope_keys), layer.index_keys.as_mut()].into_iter().flatten() {
+                for slot in 0..self.pages * PAGE_ROWS {
+                    let row: Vec<f32> = (0..arena.width()).map(|_| noise()).collect();
+                    arena.write(slot, &row);
+                }
+            }
+        }
+    }
+
     /// Pages there are; ids are below this.
     pub fn pages(&self) -> usize {
         self.pages

@@ -48,13 +48,11 @@ impl Batch<'_> {
     }
 
     pub(crate) fn places(&self) -> Vec<Place<'_>> {
-
-
-        let span_places = |span: &'_ Span<'_>| {
-            let (pages, start) = (span.pages, span.start);
-            (0..span.tokens.len()).map(move |i| Place { pages, position: start + i }).collect::<Vec<_>>()
-        };
-        self.spans.iter().flat_map(span_places).collect()
+        let mut places = Vec::with_capacity(self.len());
+        for Span { tokens, start, pages, .. } in &self.spans {
+            places.extend((*start..start + tokens.len()).map(|position| Place { pages, position }));
+        }
+        places
     }
 
     /// The batch rows whose output is wanted, in order.
@@ -93,7 +91,7 @@ pub trait Model: Send {
     /// Runs the batch: fills the cache rows of its positions and returns the wanted outputs.
     ///
     /// A position's numbers depend only on the tokens before it, bit for bit.
-    fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: Option<&mut dyn Tap>) -> &Output;
+    fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: &mut dyn Tap) -> &Output;
 
     /// Runs the multi-token-prediction module on tokens shifted by one: `batch.tokens[i]` is the token after the position whose final
     /// hidden state is `hidden[i]`, and the output predicts the token after that. `None` when the checkpoint has no such module.

@@ -1,1 +1,18 @@
-//! weights
+//! Checkpoints: files in, named matrices out, memory-mapped. Knows file formats, not model names.
+//!
+//! Nothing is read but headers and small files until a tensor is asked for, and everything a header claims is checked when the
+//! checkpoint is opened, before anything large is allocated.
+
+mod checkpoint;
+mod error;
+mod json;
+mod safetensors;
+mod source;
+mod table;
+
+pub use checkpoint::{Checkpoint, SCALE_SUFFIX};
+pub use error::Error;
+pub use kernels::Bytes;
+pub use safetensors::{Header, Tensor};
+pub use source::static_bytes;
+pub use table::Survey;

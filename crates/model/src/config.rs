@@ -1,0 +1,410 @@
+//! `config.json`: the hyper-parameters of the family, checked for completeness and contradictions (`model.md` section 2).
+
+use serde_json::Value;
+
+/// Why a config cannot be run. Every message names the key and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("config.json lacks `{0}`: take the file from the release the weights belong to")]
+    Missing(&'static str),
+    #[error("config.json: `{key}` is {found}, but must be {expected}")]
+    Type { key: &'static str, found: String, expected: &'static str },
+    #[error("config.json: `{key}` is {found}, which is not supported: {reason}")]
+    Unsupported { key: &'static str, found: String, reason: &'static str },
+    #[error("config.json contradicts itself: {0}")]
+    Contradiction(String),
+}
+
+/// YaRN scaling of the rotary frequencies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Yarn {
+    pub factor: f64,
+    pub original_max_position_embeddings: usize,
+    pub beta_fast: f64,
+    pub beta_slow: f64,
+    pub mscale: f64,
+    pub mscale_all_dim: f64,
+}
+
+/// The lightning indexer of `deepseek_v32`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexConfig {
+    /// `index_n_heads`
+    pub n_heads: usize,
+    /// `index_head_dim`
+    pub head_dim: usize,
+    /// `index_topk`
+    pub topk: usize,
+    /// `indexer_rope_interleave`
+    pub rope_interleave: bool,
+}
+
+/// The keys the model needs, by their names in `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub model_type: String,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub moe_intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub first_k_dense_replace: usize,
+    pub num_attention_heads: usize,
+    pub q_lora_rank: Option<usize>,
+    pub kv_lora_rank: usize,
+    pub qk_nope_head_dim: usize,
+    pub qk_rope_head_dim: usize,
+    pub v_head_dim: usize,
+    pub n_routed_experts: usize,
+    pub n_shared_experts: usize,
+    pub num_experts_per_tok: usize,
+    pub n_group: usize,
+    pub topk_group: usize,
+    pub norm_topk_prob: bool,
+    pub routed_scaling_factor: f64,
+    pub rms_norm_eps: f64,
+    pub max_position_embeddings: usize,
+    pub rope_theta: f64,
+    pub rope_scaling: Option<Yarn>,
+    pub num_nextn_predict_layers: usize,
+    pub index: Option<IndexConfig>,
+    /// `quantization_config.scale_fmt`, where the weights are fp8.
+    pub quantization: Option<Quantization>,
+}
+
+/// How the weights of an fp8 checkpoint are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantization {
+    /// `scale_fmt` is `ue8m0`: every scale is a power of two.
+    pub ue8m0: bool,
+}
+
+impl Config {
+    /// Reads and judges a `config.json`.
+    ///
+    /// # Errors
+    /// A key that is missing, of the wrong type, unsupported, or at odds with another.
+    pub fn from_json(json: &Value) -> Result<Self, ConfigError> {
+        let keys = Keys(json);
+        let model_type = keys.text("model_type")?;
+        let sparse = match model_type.as_str() {
+            "deepseek_v3" => false,
+            "deepseek_v32" => true,
+            _ => return unsupported("model_type", &model_type, "only deepseek_v3 and deepseek_v32 are"),
+        };
+        keys.architecture(sparse)?;
+        keys.fixed("hidden_act", "silu")?;
+        keys.fixed("scoring_func", "sigmoid")?;
+        keys.fixed("topk_method", "noaux_tc")?;
+        for key in ["attention_bias", "tie_word_embeddings"] {
+            if keys.flag(key, false)? {
+                return unsupported(key, "true", "no released model of the family has it");
+            }
+        }
+        if keys.size_or("moe_layer_freq", 1)? != 1 {
+            return unsupported("moe_layer_freq", "not 1", "every layer from `first_k_dense_replace` on must be a mixture of experts");
+        }
+        let config = Self {
+            vocab_size: keys.size("vocab_size")?,
+            hidden_size: keys.size("hidden_size")?,
+            intermediate_size: keys.size("intermediate_size")?,
+            moe_intermediate_size: keys.size("moe_intermediate_size")?,
+            num_hidden_layers: keys.size("num_hidden_layers")?,
+            first_k_dense_replace: keys.size("first_k_dense_replace")?,
+            num_attention_heads: keys.size("num_attention_heads")?,
+            q_lora_rank: keys.optional_size("q_lora_rank")?,
+            kv_lora_rank: keys.size("kv_lora_rank")?,
+            qk_nope_head_dim: keys.size("qk_nope_head_dim")?,
+            qk_rope_head_dim: keys.size("qk_rope_head_dim")?,
+            v_head_dim: keys.size("v_head_dim")?,
+            n_routed_experts: keys.size("n_routed_experts")?,
+            n_shared_experts: keys.size_or("n_shared_experts", 0)?,
+            num_experts_per_tok: keys.size("num_experts_per_tok")?,
+            n_group: keys.size("n_group")?,
+            topk_group: keys.size("topk_group")?,
+            norm_topk_prob: keys.flag("norm_topk_prob", true)?,
+            routed_scaling_factor: keys.number("routed_scaling_factor")?,
+            rms_norm_eps: keys.number("rms_norm_eps")?,
+            max_position_embeddings: keys.size("max_position_embeddings")?,
+            rope_theta: keys.number("rope_theta")?,
+            rope_scaling: keys.yarn()?,
+            num_nextn_predict_layers: keys.size_or("num_nextn_predict_layers", 0)?,
+            index: sparse.then(|| keys.index()).transpose()?,
+            quantization: keys.quantization()?,
+            model_type,
+        };
+        config.judge()?;
+        Ok(config)
+    }
+
+    /// Sizes that do not fit each other.
+    fn judge(&self) -> Result<(), ConfigError> {
+        let contradiction = |message: String| Err(ConfigError::Contradiction(message));
+        for (key, size) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("moe_intermediate_size", self.moe_intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("kv_lora_rank", self.kv_lora_rank),
+            ("qk_nope_head_dim", self.qk_nope_head_dim),
+            ("v_head_dim", self.v_head_dim),
+            ("n_routed_experts", self.n_routed_experts),
+            ("num_experts_per_tok", self.num_experts_per_tok),
+            ("n_group", self.n_group),
+            ("topk_group", self.topk_group),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if size == 0 {
+                return contradiction(format!("`{key}` is 0, but must be at least 1"));
+            }
+        }
+        let Self { n_routed_experts, n_group, topk_group, num_experts_per_tok, qk_rope_head_dim, .. } = *self;
+        if n_routed_experts % n_group != 0 {
+            return contradiction(format!("{n_routed_experts} `n_routed_experts` cannot be split into {n_group} `n_group` equal groups"));
+        }
+        let per_group = n_routed_experts / n_group;
+        if per_group < 2 {
+            return contradiction(format!("a group of experts needs at least 2, `n_routed_experts` / `n_group` is {per_group}"));
+        }
+        if topk_group > n_group {
+            return contradiction(format!("`topk_group` ({topk_group}) is more than `n_group` ({n_group})"));
+        }
+        if num_experts_per_tok > topk_group * per_group {
+            return contradiction(format!(
+                "`num_experts_per_tok` ({num_experts_per_tok}) is more than the {topk_group} surviving groups of {per_group} hold"
+            ));
+        }
+        if qk_rope_head_dim == 0 || qk_rope_head_dim % 2 != 0 {
+            return contradiction(format!("`qk_rope_head_dim` ({qk_rope_head_dim}) must be even and positive: it is rotated in pairs"));
+        }
+        if let Some(index) = &self.index {
+            if !index.head_dim.is_power_of_two() || index.head_dim < qk_rope_head_dim {
+                return contradiction(format!(
+                    "`index_head_dim` ({}) must be a power of two and at least `qk_rope_head_dim` ({qk_rope_head_dim})",
+                    index.head_dim
+                ));
+            }
+            if index.n_heads == 0 || index.topk == 0 {
+                return contradiction("`index_n_heads` and `index_topk` must be at least 1".into());
+            }
+            if self.q_lora_rank.is_none() {
+                return contradiction("the indexer reads the query latent, but `q_lora_rank` is null".into());
+            }
+        }
+        for (key, value) in
+            [("rms_norm_eps", self.rms_norm_eps), ("rope_theta", self.rope_theta), ("routed_scaling_factor", self.routed_scaling_factor)]
+        {
+            if !(value.is_finite() && value > 0.0) {
+                return contradiction(format!("`{key}` is {value}, but must be positive"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Layer `layer` is a mixture of experts; the MTP module is one too.
+    pub fn is_moe(&self, layer: usize) -> bool {
+        layer >= self.first_k_dense_replace
+    }
+
+    /// Width of a query or key head.
+    pub fn qk_head_dim(&self) -> usize {
+        self.qk_nope_head_dim + self.qk_rope_head_dim
+    }
+
+    /// The factor of attention scores before softmax: `qk_head_dim^-0.5 * m^2`, in both forms of MLA and at all lengths.
+    pub fn softmax_scale(&self) -> f64 {
+        let m = self.rope_scaling.as_ref().map_or(1.0, |yarn| 0.1 * yarn.mscale_all_dim * yarn.factor.ln() + 1.0);
+        (self.qk_head_dim() as f64).powf(-0.5) * m * m
+    }
+
+    /// Activations and cache rows are rounded to fp8 with power-of-two scales: as the weights were, and as V3.2 was released where a
+    /// conversion to bf16 has dropped `quantization_config`.
+    pub fn ue8m0(&self) -> bool {
+        self.quantization.map_or(self.index.is_some(), |quantization| quantization.ue8m0)
+    }
+}
+
+fn unsupported<T>(key: &'static str, found: &str, reason: &'static str) -> Result<T, ConfigError> {
+    Err(ConfigError::Unsupported { key, found: found.to_owned(), reason })
+}
+
+/// Typed access to the keys; null counts as absent.
+struct Keys<'a>(&'a Value);
+
+impl<'a> Keys<'a> {
+    fn get(&self, key: &'static str) -> Option<&'a Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    fn read<T>(&self, key: &'static str, expected: &'static str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>, ConfigError> {
+        let wrong = |value: &Value| ConfigError::Type { key, found: value.to_string(), expected };
+        self.get(key).map(|value| read(value).ok_or_else(|| wrong(value))).transpose()
+    }
+
+    fn optional_size(&self, key: &'static str) -> Result<Option<usize>, ConfigError> {
+        // No size of the family comes near 2^31; the limit keeps products of sizes from overflowing.
+        let read = |value: &Value| value.as_u64().filter(|size| *size < 1 << 31).map(|size| size as usize);
+        self.read(key, "a whole number from 0 to 2^31", read)
+    }
+
+    fn size(&self, key: &'static str) -> Result<usize, ConfigError> {
+        self.optional_size(key)?.ok_or(ConfigError::Missing(key))
+    }
+
+    fn size_or(&self, key: &'static str, default: usize) -> Result<usize, ConfigError> {
+        Ok(self.optional_size(key)?.unwrap_or(default))
+    }
+
+    fn number(&self, key: &'static str) -> Result<f64, ConfigError> {
+        self.read(key, "a number", Value::as_f64)?.ok_or(ConfigError::Missing(key))
+    }
+
+    fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
+        Ok(self.read(key, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    fn text(&self, key: &'static str) -> Result<String, ConfigError> {
+        Ok(self.read(key, "a string", Value::as_str)?.ok_or(ConfigError::Missing(key))?.to_owned())
+    }
+
+    /// A key that may be absent but has only one supported value.
+    fn fixed(&self, key: &'static str, value: &'static str) -> Result<(), ConfigError> {
+        match self.read(key, "a string", Value::as_str)? {
+            Some(found) if found != value => unsupported(key, found, "no released model of the family has it"),
+            _ => Ok(()),
+        }
+    }
+
+    fn architecture(&self, sparse: bool) -> Result<(), ConfigError> {
+        let known = if sparse { "DeepseekV32ForCausalLM" } else { "DeepseekV3ForCausalLM" };
+        let list = self.read("architectures", "a list of strings", Value::as_array)?.ok_or(ConfigError::Missing("architectures"))?;
+        if list.iter().any(|name| name.as_str() == Some(known)) {
+            return Ok(());
+        }
+        let found = Value::from(list.clone()).to_string();
+        unsupported("architectures", &found, "deepseek_v3 needs DeepseekV3ForCausalLM, deepseek_v32 DeepseekV32ForCausalLM")
+    }
+
+    fn yarn(&self) -> Result<Option<Yarn>, ConfigError> {
+        let Some(block) = self.get("rope_scaling") else { return Ok(None) };
+        let keys = Keys(block);
+        let kind = match keys.get("type") {
+            Some(_) => keys.text("type")?,
+            None => keys.text("rope_type")?,
+        };
+        match kind.as_str() {
+            "default" => return Ok(None),
+            "yarn" => {}
+            _ => return unsupported("rope_scaling.type", &kind, "only yarn is"),
+        }
+        let number = |key, default| Ok(keys.read(key, "a number", Value::as_f64)?.unwrap_or(default));
+        let yarn = Yarn {
+            factor: keys.number("factor")?,
+            original_max_position_embeddings: keys.size("original_max_position_embeddings")?,
+            beta_fast: number("beta_fast", 32.0)?,
+            beta_slow: number("beta_slow", 1.0)?,
+            mscale: number("mscale", 1.0)?,
+            mscale_all_dim: number("mscale_all_dim", 0.0)?,
+        };
+        if yarn.factor < 1.0 || yarn.original_max_position_embeddings == 0 {
+            return Err(ConfigError::Contradiction("`rope_scaling` needs a factor of at least 1 and an original length".into()));
+        }
+        if yarn.mscale != yarn.mscale_all_dim {
+            return unsupported("rope_scaling.mscale", &yarn.mscale.to_string(), "it must equal `mscale_all_dim`, as in every release");
+        }
+        Ok(Some(yarn))
+    }
+
+    fn index(&self) -> Result<IndexConfig, ConfigError> {
+        Ok(IndexConfig {
+            n_heads: self.size("index_n_heads")?,
+            head_dim: self.size("index_head_dim")?,
+            topk: self.size("index_topk")?,
+            rope_interleave: self.flag("indexer_rope_interleave", false)?,
+        })
+    }
+
+    fn quantization(&self) -> Result<Option<Quantization>, ConfigError> {
+        let Some(block) = self.get("quantization_config") else { return Ok(None) };
+        let keys = Keys(block);
+        let method = keys.text("quant_method")?;
+        if method != "fp8" {
+            return unsupported("quantization_config.quant_method", &method, "use the released fp8 weights, or a bf16 conversion");
+        }
+        keys.fixed("fmt", "e4m3")?;
+        let blocks = keys.get("weight_block_size").map(Value::to_string).unwrap_or_default();
+        if blocks != "[128,128]" {
+            return unsupported("quantization_config.weight_block_size", &blocks, "only blocks of [128, 128] are");
+        }
+        match keys.read("scale_fmt", "a string", Value::as_str)? {
+            None => Ok(Some(Quantization { ue8m0: false })),
+            Some("ue8m0") => Ok(Some(Quantization { ue8m0: true })),
+            Some(other) => unsupported("quantization_config.scale_fmt", other, "only ue8m0 is, or none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn released(name: &str) -> Value {
+        let text = match name {
+            "v3.2" => include_str!("../../../reference/configs/deepseek-v3.2.json"),
+            _ => include_str!("../../../reference/configs/deepseek-r1.json"),
+        };
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_released_configs_are_read() {
+        let config = Config::from_json(&released("v3.2")).unwrap();
+        assert_eq!((config.hidden_size, config.num_hidden_layers, config.qk_head_dim()), (7168, 61, 192));
+        assert_eq!(config.index, Some(IndexConfig { n_heads: 64, head_dim: 128, topk: 2048, rope_interleave: false }));
+        assert!((config.softmax_scale() - 0.135_233_778_860_880_1).abs() < 1e-15);
+        assert!(config.ue8m0() && config.is_moe(3) && !config.is_moe(2));
+        let config = Config::from_json(&released("r1")).unwrap();
+        assert!(config.index.is_none() && !config.ue8m0());
+    }
+
+    #[test]
+    fn every_missing_or_contradictory_key_is_named() {
+        for (key, value, complaint) in [
+            ("hidden_size", Value::Null, "lacks `hidden_size`"),
+            ("hidden_size", json!("7168"), "`hidden_size` is \"7168\""),
+            ("hidden_size", json!(0), "`hidden_size` is 0"),
+            ("hidden_size", json!(1u64 << 40), "`hidden_size`"),
+            ("model_type", json!("llama"), "`model_type` is llama"),
+            ("architectures", json!(["DeepseekV3ForCausalLM"]), "`architectures`"),
+            ("n_group", json!(7), "`n_group`"),
+            ("topk_group", json!(9), "`topk_group`"),
+            ("num_experts_per_tok", json!(200), "`num_experts_per_tok`"),
+            ("qk_rope_head_dim", json!(63), "`qk_rope_head_dim`"),
+            ("index_head_dim", json!(96), "`index_head_dim`"),
+            ("index_topk", Value::Null, "lacks `index_topk`"),
+            ("q_lora_rank", Value::Null, "`q_lora_rank`"),
+            ("hidden_act", json!("gelu"), "`hidden_act`"),
+            ("scoring_func", json!("softmax"), "`scoring_func`"),
+            ("attention_bias", json!(true), "`attention_bias`"),
+            ("tie_word_embeddings", json!(true), "`tie_word_embeddings`"),
+            ("moe_layer_freq", json!(2), "`moe_layer_freq`"),
+            ("rms_norm_eps", json!(-1), "`rms_norm_eps`"),
+            ("rope_scaling", json!({ "type": "linear", "factor": 2 }), "`rope_scaling.type`"),
+            ("quantization_config", json!({ "quant_method": "gptq" }), "`quantization_config.quant_method`"),
+            (
+                "quantization_config",
+                json!({ "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [64, 64] }),
+                "`quantization_config.weight_block_size`",
+            ),
+        ] {
+            let mut json = released("v3.2");
+            json[key] = value;
+            let error = Config::from_json(&json).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{key}: {error}");
+        }
+    }
+}

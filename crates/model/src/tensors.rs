@@ -1,0 +1,202 @@
+//! The tensors a checkpoint of the family has, by name and shape (`model.md` section 11), and what they add up to.
+
+use weights::Checkpoint;
+
+use crate::config::Config;
+
+/// One tensor a config implies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub name: String,
+    /// `[out, in]`, or `[len]`.
+    pub shape: Vec<usize>,
+    /// The releases store it as fp8 with block scales.
+    pub scaled: bool,
+    /// May be missing: the routing bias, and the MTP module's copies of embedding and head.
+    pub optional: bool,
+    /// Belongs to the MTP module.
+    pub mtp: bool,
+    /// Belongs to a routed expert, of which a token uses only some.
+    pub routed: bool,
+}
+
+/// Parameter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Of the main model.
+    pub total: u64,
+    /// That a token of the main model uses.
+    pub active: u64,
+    /// Of the MTP module, without its copies of embedding and head.
+    pub mtp: u64,
+}
+
+/// All tensors `config` implies, the MTP module's last.
+pub fn expected(config: &Config) -> Vec<Expected> {
+    let mut list = List { config, tensors: Vec::new(), mtp: false };
+    let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+    list.plain("model.embed_tokens.weight", &[vocab, hidden]);
+    for layer in 0..config.num_hidden_layers {
+        list.layer(layer, config.is_moe(layer));
+    }
+    list.plain("model.norm.weight", &[hidden]);
+    list.plain("lm_head.weight", &[vocab, hidden]);
+    list.mtp = true;
+    for layer in config.num_hidden_layers..config.num_hidden_layers + config.num_nextn_predict_layers {
+        let prefix = format!("model.layers.{layer}");
+        list.layer(layer, true);
+        list.plain(&format!("{prefix}.enorm.weight"), &[hidden]);
+        list.plain(&format!("{prefix}.hnorm.weight"), &[hidden]);
+        list.plain(&format!("{prefix}.eh_proj.weight"), &[hidden, 2 * hidden]);
+        list.plain(&format!("{prefix}.shared_head.norm.weight"), &[hidden]);
+        list.optional(&format!("{prefix}.embed_tokens.weight"), &[vocab, hidden]);
+        list.optional(&format!("{prefix}.shared_head.head.weight"), &[vocab, hidden]);
+    }
+    list.tensors
+}
+
+struct List<'a> {
+    config: &'a Config,
+    tensors: Vec<Expected>,
+    mtp: bool,
+}
+
+impl List<'_> {
+    fn push(&mut self, name: &str, shape: &[usize]) -> &mut Expected {
+        let (name, shape) = (name.to_owned(), shape.to_vec());
+        self.tensors.push(Expected { name, shape, scaled: false, optional: false, mtp: self.mtp, routed: false });
+        self.tensors.last_mut().expect("one was just pushed")
+    }
+
+    fn plain(&mut self, name: &str, shape: &[usize]) {
+        self.push(name, shape);
+    }
+
+    fn optional(&mut self, name: &str, shape: &[usize]) {
+        self.push(name, shape).optional = true;
+    }
+
+    fn scaled(&mut self, name: &str, shape: &[usize]) {
+        self.push(name, shape).scaled = true;
+    }
+
+    fn layer(&mut self, layer: usize, moe: bool) {
+        let hidden = self.config.hidden_size;
+        let prefix = format!("model.layers.{layer}");
+        self.plain(&format!("{prefix}.input_layernorm.weight"), &[hidden]);
+        self.attention(&format!("{prefix}.self_attn"));
+        self.plain(&format!("{prefix}.post_attention_layernorm.weight"), &[hidden]);
+        if moe {
+            self.moe(&format!("{prefix}.mlp"));
+        } else {
+            self.mlp(&format!("{prefix}.mlp"), self.config.intermediate_size, false);
+        }
+    }
+
+    fn attention(&mut self, prefix: &str) {
+        let config = self.config;
+        let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
+        let q_width = heads * config.qk_head_dim();
+        if let Some(rank) = config.q_lora_rank {
+            self.scaled(&format!("{prefix}.q_a_proj.weight"), &[rank, hidden]);
+            self.plain(&format!("{prefix}.q_a_layernorm.weight"), &[rank]);
+            self.scaled(&format!("{prefix}.q_b_proj.weight"), &[q_width, rank]);
+            if let Some(index) = &config.index {
+                self.scaled(&format!("{prefix}.indexer.wq_b.weight"), &[index.n_heads * index.head_dim, rank]);
+                self.scaled(&format!("{prefix}.indexer.wk.weight"), &[index.head_dim, hidden]);
+                self.plain(&format!("{prefix}.indexer.k_norm.weight"), &[index.head_dim]);
+                self.plain(&format!("{prefix}.indexer.k_norm.bias"), &[index.head_dim]);
+                self.plain(&format!("{prefix}.indexer.weights_proj.weight"), &[index.n_heads, hidden]);
+            }
+        } else {
+            self.scaled(&format!("{prefix}.q_proj.weight"), &[q_width, hidden]);
+        }
+        self.scaled(&format!("{prefix}.kv_a_proj_with_mqa.weight"), &[config.kv_lora_rank + config.qk_rope_head_dim, hidden]);
+        self.plain(&format!("{prefix}.kv_a_layernorm.weight"), &[config.kv_lora_rank]);
+        let kv_width = heads * (config.qk_nope_head_dim + config.v_head_dim);
+        self.scaled(&format!("{prefix}.kv_b_proj.weight"), &[kv_width, config.kv_lora_rank]);
+        self.scaled(&format!("{prefix}.o_proj.weight"), &[hidden, heads * config.v_head_dim]);
+    }
+
+    fn moe(&mut self, prefix: &str) {
+        let config = self.config;
+        self.plain(&format!("{prefix}.gate.weight"), &[config.n_routed_experts, config.hidden_size]);
+        self.optional(&format!("{prefix}.gate.e_score_correction_bias"), &[config.n_routed_experts]);
+        for expert in 0..config.n_routed_experts {
+            self.mlp(&format!("{prefix}.experts.{expert}"), config.moe_intermediate_size, true);
+        }
+        if config.n_shared_experts > 0 {
+            self.mlp(&format!("{prefix}.shared_experts"), config.n_shared_experts * config.moe_intermediate_size, false);
+        }
+    }
+
+    fn mlp(&mut self, prefix: &str, width: usize, routed: bool) {
+        let hidden = self.config.hidden_size;
+        for (name, shape) in [("gate_proj", [width, hidden]), ("up_proj", [width, hidden]), ("down_proj", [hidden, width])] {
+            let tensor = self.push(&format!("{prefix}.{name}.weight"), &shape);
+            (tensor.scaled, tensor.routed) = (true, routed);
+        }
+    }
+}
+
+/// What the tensors of `config` add up to.
+pub fn parameters(config: &Config) -> Counts {
+    let mut counts = Counts { total: 0, active: 0, mtp: 0 };
+    let mut routed = 0;
+    for tensor in expected(config) {
+        let n = tensor.shape.iter().map(|n| *n as u64).product::<u64>();
+        let copy = tensor.mtp && tensor.optional && tensor.shape.len() == 2;
+        match tensor {
+            _ if copy => {}
+            Expected { mtp: true, .. } => counts.mtp += n,
+            Expected { routed: true, .. } => routed += n,
+            _ => counts.total += n,
+        }
+    }
+    counts.active = counts.total + routed / config.n_routed_experts as u64 * config.num_experts_per_tok as u64;
+    counts.total += routed;
+    counts
+}
+
+/// Checks that the checkpoint has every tensor of `config`, in its shape and in a format that can be computed with, and no others. The
+/// MTP module may be missing as a whole.
+///
+/// # Errors
+/// The first tensor at fault.
+pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::Error> {
+    let expected = expected(config);
+    let has_mtp = expected.iter().any(|tensor| tensor.mtp && !tensor.optional && checkpoint.contains(&tensor.name));
+    for tensor in &expected {
+        let may_be_missing = tensor.optional || (tensor.mtp && !has_mtp);
+        if !may_be_missing || checkpoint.contains(&tensor.name) {
+            checkpoint.check(&tensor.name, &tensor.shape)?;
+        }
+    }
+    let known: std::collections::HashSet<&str> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
+    for name in checkpoint.names() {
+        let weight = name.strip_suffix(weights::SCALE_SUFFIX).unwrap_or(name);
+        let (_, file) = checkpoint.tensor(name).expect("a name of the checkpoint");
+        // Older conversions carry the rotary table along.
+        if !known.contains(weight) && !name.ends_with("rotary_emb.inv_freq") {
+            return Err(weights::Error::UnexpectedTensor { tensor: name.to_owned(), file: file.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_released_models_have_the_published_sizes() {
+        let json = |text: &str| Config::from_json(&serde_json::from_str(text).unwrap()).unwrap();
+        let v32 = json(include_str!("../../../reference/configs/deepseek-v3.2.json"));
+        let v3 = json(include_str!("../../../reference/configs/deepseek-r1.json"));
+        assert_eq!(parameters(&v32).total - parameters(&v3).total, 61 * 13_959_424);
+        assert_eq!(parameters(&v3).total, 671_026_419_200);
+        assert_eq!(parameters(&v32).total, 671_877_944_064);
+        assert_eq!(parameters(&v3).mtp, 11_610_068_224);
+        assert!((37e9..39e9).contains(&(parameters(&v32).active as f64)), "{}", parameters(&v32).active);
+    }
+}

@@ -1,0 +1,187 @@
+//! A Hugging Face checkpoint folder: `config.json`, companions, and weights in one safetensors file or in shards with an index.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kernels::{Bytes, DType, Mat, SCALE_BLOCK};
+
+use crate::Error;
+use crate::safetensors::Tensor;
+use crate::source::Source;
+use crate::table::{self, Table};
+
+/// What a weight's name is followed by in the name of its fp8 block scales.
+pub const SCALE_SUFFIX: &str = "_scale_inv";
+
+/// Small files that are kept beside the weights.
+const COMPANIONS: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+
+/// An open checkpoint. All headers have been checked; no weight has been read.
+pub struct Checkpoint {
+    name: String,
+    config: serde_json::Value,
+    companions: BTreeMap<&'static str, Bytes>,
+    table: Table,
+}
+
+impl Checkpoint {
+    /// Opens the folder `dir` and maps its weights, read-only.
+    ///
+    /// # Errors
+    /// A file that is missing, unreadable, truncated or corrupt, or shards that do not fit their index.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        Self::from_source(&Source::Folder(dir.to_path_buf()))
+    }
+
+    /// The same from files in memory, by their names in a folder; see [`crate::static_bytes`] for files built into the program.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_files(name: &str, files: impl IntoIterator<Item = (String, Bytes)>) -> Result<Self, Error> {
+        Self::from_source(&Source::Memory { name: name.into(), files: files.into_iter().collect() })
+    }
+
+    fn from_source(source: &Source) -> Result<Self, Error> {
+        let config = Self::read_config(source)?;
+        let mut companions = BTreeMap::new();
+        for file in COMPANIONS {
+            companions.extend(source.read(file)?.map(|bytes| (file, bytes)));
+        }
+        Ok(Self { name: source.name(), config, companions, table: table::read(source)? })
+    }
+
+    pub(crate) fn read_config(source: &Source) -> Result<serde_json::Value, Error> {
+        let file = "config.json";
+        let bytes = source.read(file)?.ok_or_else(|| Error::NoFile { folder: source.place(), file })?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::Json { file: file.into(), reason: e.to_string() })
+    }
+
+    /// The name of the folder.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// `config.json`
+    pub fn config(&self) -> &serde_json::Value {
+        &self.config
+    }
+
+    /// A companion file: `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` or `chat_template.jinja`.
+    pub fn file(&self, name: &str) -> Option<Bytes> {
+        self.companions.get(name).cloned()
+    }
+
+    /// Names of all tensors, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.table.tensors.keys().map(String::as_str)
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.table.tensors.contains_key(name)
+    }
+
+    /// The header's description of a tensor, and the file it is in.
+    pub fn tensor(&self, name: &str) -> Option<(&Tensor, &str)> {
+        self.table.tensors.get(name).map(|(shard, tensor)| (tensor, self.table.shards[*shard].file.as_str()))
+    }
+
+    /// Bytes of all tensors.
+    pub fn bytes_total(&self) -> u64 {
+        self.table.tensors.values().map(|(_, tensor)| tensor.bytes()).sum()
+    }
+
+    /// The weight `[rows, cols]`, in place: its bytes stay in the file. An fp8 weight comes with its block scales.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::check`].
+    pub fn mat(&self, name: &str, rows: usize, cols: usize) -> Result<Mat, Error> {
+        let dtype = self.check(name, &[rows, cols])?;
+        let mat = Mat::new(rows, cols, dtype, self.bytes(name));
+        if dtype != DType::Fp8 {
+            return Ok(mat);
+        }
+        let scales = self.bytes(&format!("{name}{SCALE_SUFFIX}"));
+        let scales: Vec<f32> = scales.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        Ok(mat.with_scales(scales))
+    }
+
+    /// The vector `[len]` as f32: norms and biases.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::check`].
+    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        let dtype = self.check(name, &[len])?;
+        Ok(Mat::new(1, len, dtype, self.bytes(name)).to_f32())
+    }
+
+    /// Checks that a weight is there, in the shape the config implies and a format that can be computed with.
+    ///
+    /// # Errors
+    /// A tensor that is missing, misshapen or of another format; an fp8 matrix without its scales `[ceil(rows / 128), ceil(cols / 128)]`
+    /// in F32, or any other tensor with scales.
+    pub fn check(&self, name: &str, shape: &[usize]) -> Result<DType, Error> {
+        let (tensor, file) = self.expect_shape(name, shape)?;
+        let (tensor_name, file) = (|| name.to_string(), || file.to_string());
+        let accepted = if shape.len() == 2 { "F32, F16, BF16, F8_E4M3" } else { "F32, F16, BF16" };
+        let dtype = match tensor.weight_dtype() {
+            Some(DType::Fp8) if shape.len() != 2 => None,
+            dtype => dtype,
+        };
+        let Some(dtype) = dtype else {
+            return Err(Error::DType { tensor: tensor_name(), file: file(), dtype: tensor.dtype, accepted });
+        };
+        let scale = format!("{name}{SCALE_SUFFIX}");
+        match (dtype, self.contains(&scale)) {
+            (DType::Fp8, true) => self.check_scale(&scale, shape)?,
+            (DType::Fp8, false) => return Err(Error::MissingScale { tensor: tensor_name(), file: file(), scale }),
+            (_, true) => return Err(Error::StrayScale { tensor: tensor_name(), file: file(), dtype: tensor.dtype, scale }),
+            (_, false) => {}
+        }
+        Ok(dtype)
+    }
+
+    fn check_scale(&self, scale: &str, shape: &[usize]) -> Result<(), Error> {
+        let blocks: Vec<usize> = shape.iter().map(|n| n.div_ceil(SCALE_BLOCK)).collect();
+        let (tensor, file) = self.expect_shape(scale, &blocks)?;
+        if tensor.weight_dtype() != Some(DType::F32) {
+            return Err(Error::DType { tensor: scale.into(), file: file.into(), dtype: tensor.dtype, accepted: "F32 scales" });
+        }
+        Ok(())
+    }
+
+    fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<(&Tensor, &str), Error> {
+        let (tensor, file) = self.tensor(name).ok_or_else(|| Error::MissingTensor { tensor: name.into() })?;
+        if !tensor.shape.iter().copied().eq(shape.iter().map(|n| *n as u64)) {
+            let (found, expected) = (tensor.shape.clone(), shape.to_vec());
+            return Err(Error::Shape { tensor: name.into(), file: file.into(), found, expected });
+        }
+        Ok((tensor, file))
+    }
+
+    fn bytes(&self, name: &str) -> Bytes {
+        let (shard, tensor) = &self.table.tensors[name];
+        self.table.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
+    }
+
+    /// Reads all weights once, so that the first use does not wait for the disk. `progress` hears how many of
+    /// [`Checkpoint::bytes_total`] are done.
+    pub fn touch(&self, progress: &mut dyn FnMut(u64)) {
+        const STEP: usize = 32 << 20;
+        const PAGE: usize = 4096;
+        let mut done = 0;
+        for (shard, file) in self.table.shards.iter().enumerate() {
+            let tensors = || self.table.tensors.values().filter(|(at, _)| *at == shard).map(|(_, tensor)| &tensor.range);
+            let start = tensors().map(|range| range.start).min().unwrap_or(0) as usize;
+            let bytes = file.mapped.bytes();
+            for from in (start..bytes.len()).step_by(STEP) {
+                let part = &bytes[from..bytes.len().min(from + STEP)];
+                // One step ahead, so that the disk works while this one is read.
+                let ahead = (from + part.len()).min(bytes.len());
+                file.mapped.will_need(ahead, STEP.min(bytes.len() - ahead));
+                std::hint::black_box(part.iter().step_by(PAGE).fold(0u8, |sum, byte| sum ^ byte));
+                done += part.len() as u64;
+                progress(done);
+            }
+        }
+    }
+}

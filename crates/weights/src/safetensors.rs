@@ -1,0 +1,179 @@
+//! The header of a safetensors file: 8 bytes of length, a JSON object of tensors, then their bytes side by side.
+//!
+//! Everything the header claims is checked here. Whether the file is as long as it claims is checked by [`Header::check_length`], so
+//! that an incomplete download can still be described.
+//!
+//! Source: <https://huggingface.co/docs/safetensors>
+
+use std::ops::Range;
+
+use kernels::DType;
+use serde::Deserialize;
+
+use crate::Error;
+use crate::json::Pairs;
+
+/// The longest header the format allows.
+const HEADER_LIMIT: u64 = 100_000_000;
+
+/// Bits of one number of every format a file may hold. Only some can be weights, see [`Tensor::weight_dtype`].
+const DTYPES: [(&str, u64); 20] = [
+    ("BOOL", 8),
+    ("F4", 4),
+    ("F6_E2M3", 6),
+    ("F6_E3M2", 6),
+    ("U8", 8),
+    ("I8", 8),
+    ("F8_E5M2", 8),
+    ("F8_E4M3", 8),
+    ("F8_E8M0", 8),
+    ("I16", 16),
+    ("U16", 16),
+    ("F16", 16),
+    ("BF16", 16),
+    ("I32", 32),
+    ("U32", 32),
+    ("F32", 32),
+    ("I64", 64),
+    ("U64", 64),
+    ("F64", 64),
+    ("C64", 64),
+];
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Header {
+    /// In the order of their bytes.
+    pub tensors: Vec<Tensor>,
+    /// Length of the whole file.
+    pub file_bytes: u64,
+}
+
+/// One tensor of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    pub name: String,
+    /// The format's word, such as `BF16`.
+    pub dtype: &'static str,
+    pub shape: Vec<u64>,
+    /// Its bytes, counted from the start of the file.
+    pub range: Range<u64>,
+}
+
+impl Tensor {
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// The number format, when it is one that weights can be computed in.
+    pub fn weight_dtype(&self) -> Option<DType> {
+        [DType::F32, DType::F16, DType::Bf16, DType::Fp8].into_iter().find(|dtype| dtype.name() == self.dtype)
+    }
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: [u64; 2],
+}
+
+/// A member of the header: a tensor, or the free-form `__metadata__`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Member {
+    Tensor(Entry),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Header {
+    /// Reads and checks the header of the file named `file` from its first bytes (all of them, or more than the header).
+    ///
+    /// # Errors
+    /// A header that is truncated, absurdly long, not JSON; a tensor of unknown format, whose shape does not fit its bytes, or that
+    /// overlaps the next or leaves a hole before it.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let start = data_start(file, bytes)?;
+        let Pairs(members) = serde_json::from_slice::<Pairs<Member>>(&bytes[8..start])
+            .map_err(|e| Error::Header { file: file.into(), reason: e.to_string() })?;
+        let mut tensors = Vec::with_capacity(members.len());
+        for (name, member) in members {
+            match member {
+                Member::Tensor(entry) => tensors.push(tensor(file, name, entry, start as u64)?),
+                Member::Other(_) if name == "__metadata__" => {}
+                Member::Other(_) => {
+                    let reason = format!("`{name}` is not an object of `dtype`, `shape` and two `data_offsets`");
+                    return Err(Error::Header { file: file.into(), reason });
+                }
+            }
+        }
+        tensors.sort_by(|a, b| (a.range.start, a.range.end).cmp(&(b.range.start, b.range.end)));
+        let file_bytes = check_neighbours(file, &tensors, start as u64)?;
+        Ok(Self { tensors, file_bytes })
+    }
+
+    /// Checks that a file of `found` bytes is the file this header describes.
+    pub(crate) fn check_length(&self, file: &str, found: u64) -> Result<(), Error> {
+        let needed = self.file_bytes;
+        match found {
+            _ if found < needed => Err(Error::Truncated { file: file.into(), found, needed }),
+            _ if found > needed => Err(Error::Trailing { file: file.into(), bytes: found - needed }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the tensors' bytes begin.
+fn data_start(file: &str, bytes: &[u8]) -> Result<usize, Error> {
+    let found = bytes.len() as u64;
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(Error::Truncated { file: file.into(), found, needed: 8 });
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > HEADER_LIMIT {
+        return Err(Error::HeaderLength { file: file.into(), length, limit: HEADER_LIMIT });
+    }
+    if length > rest.len() as u64 {
+        return Err(Error::Truncated { file: file.into(), found, needed: 8 + length });
+    }
+    Ok(8 + length as usize)
+}
+
+fn tensor(file: &str, name: String, entry: Entry, data_start: u64) -> Result<Tensor, Error> {
+    let Entry { dtype, shape, data_offsets: [start, end] } = entry;
+    let file = || file.to_string();
+    let Some((dtype, bits)) = DTYPES.into_iter().find(|(word, _)| *word == dtype) else {
+        return Err(Error::UnknownDType { file: file(), tensor: name, dtype });
+    };
+    if end < start {
+        return Err(Error::Reversed { file: file(), tensor: name, start, end });
+    }
+    let bits = shape.iter().try_fold(bits, |bits, n| bits.checked_mul(*n));
+    let (Some(bits), Some(range_end)) = (bits, data_start.checked_add(end)) else {
+        return Err(Error::TooLarge { file: file(), tensor: name, shape });
+    };
+    let (found, needed) = (end - start, bits.div_ceil(8));
+    if found != needed {
+        return Err(Error::ByteLength { file: file(), tensor: name, dtype, shape, found, needed });
+    }
+    Ok(Tensor { name, dtype, shape, range: data_start + start..range_end })
+}
+
+/// Checks that the sorted tensors lie side by side from `start` on, and returns where the last ends.
+fn check_neighbours(file: &str, tensors: &[Tensor], start: u64) -> Result<u64, Error> {
+    let mut at = start;
+    let mut before: Option<&Tensor> = None;
+    for tensor in tensors {
+        let (file, name) = (file.to_string(), tensor.name.clone());
+        if tensor.range.start < at {
+            let other = before.map_or_else(String::new, |before| before.name.clone());
+            return Err(Error::Overlap { file, tensor: name, other });
+        }
+        if tensor.range.start > at {
+            return Err(Error::Hole { file, tensor: name, bytes: tensor.range.start - at });
+        }
+        at = tensor.range.end;
+        before = Some(tensor);
+    }
+    Ok(at)
+}

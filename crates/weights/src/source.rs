@@ -1,0 +1,132 @@
+//! Where a checkpoint's files come from: a folder, mapped into memory, or bytes that are there already.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kernels::Bytes;
+use memmap2::Mmap;
+
+use crate::Error;
+
+/// The files of a checkpoint by name.
+pub(crate) enum Source {
+    Folder(PathBuf),
+    Memory { name: String, files: BTreeMap<String, Bytes> },
+}
+
+/// The bytes of a whole file.
+pub(crate) struct Mapped {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    map: Option<Arc<Mmap>>,
+}
+
+/// Bytes as the owner of other bytes.
+struct Whole(Bytes);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Bytes that live as long as the program, such as a file built into it. Nothing is copied.
+pub fn static_bytes(bytes: &'static [u8]) -> Bytes {
+    Bytes::new(Arc::new(bytes), 0..bytes.len())
+}
+
+impl Source {
+    /// How messages call it: the path of the folder, or the name of the files in memory.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Folder(dir) => dir.display().to_string(),
+            Self::Memory { name, .. } => name.clone(),
+        }
+    }
+
+    /// The name of the model: that of its folder.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Folder(dir) => {
+                let full = fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
+                full.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
+            }
+            Self::Memory { name, .. } => name.clone(),
+        }
+    }
+
+    /// Names of all files whose name ends in `ending`, sorted.
+    pub(crate) fn list(&self, ending: &str) -> Result<Vec<String>, Error> {
+        let mut names = match self {
+            Self::Folder(dir) => {
+                let io = |source| Error::Io { path: dir.clone(), source };
+                let entries = fs::read_dir(dir).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
+                entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+            }
+            Self::Memory { files, .. } => files.keys().cloned().collect(),
+        };
+        names.retain(|name| name.ends_with(ending));
+        names.sort();
+        Ok(names)
+    }
+
+    /// A small file, read whole; `None` when there is none of that name.
+    pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Folder(dir) => {
+                let path = dir.join(file);
+                match fs::read(&path) {
+                    Ok(bytes) => Ok(Some(bytes.into())),
+                    Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(Error::Io { path, source }),
+                }
+            }
+            Self::Memory { files, .. } => Ok(files.get(file).cloned()),
+        }
+    }
+
+    /// A large file, mapped; `None` when there is none of that name.
+    pub(crate) fn map(&self, file: &str) -> Result<Option<Mapped>, Error> {
+        match self {
+            Self::Folder(dir) => map(&dir.join(file)),
+            Self::Memory { files, .. } => Ok(files.get(file).map(|bytes| Mapped { owner: Arc::new(Whole(bytes.clone())), map: None })),
+        }
+    }
+}
+
+fn map(path: &Path) -> Result<Option<Mapped>, Error> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let file = match File::open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(io)?,
+    };
+    // SAFETY: the map is private and read-only, and all reads of it are plain byte reads of initialised pages. What cannot be checked
+    // is that nobody shortens or rewrites the file while it is open; checkpoints are written once, and every engine that maps them
+    // relies on the same.
+    let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io)?);
+    Ok(Some(Mapped { owner: map.clone(), map: Some(map) }))
+}
+
+impl Mapped {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        (*self.owner).as_ref()
+    }
+
+    /// A part of it, sharing the owner.
+    ///
+    /// # Panics
+    /// When it is not inside; headers are checked before.
+    pub(crate) fn slice(&self, start: u64, end: u64) -> Bytes {
+        Bytes::new(self.owner.clone(), start as usize..end as usize)
+    }
+
+    /// Tells the system that the part will be needed soon. Advice only: where it is not taken, reading just waits longer.
+    pub(crate) fn will_need(&self, start: usize, len: usize) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            let _advice = map.advise_range(memmap2::Advice::WillNeed, start, len);
+        }
+    }
+}
