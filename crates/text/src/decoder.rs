@@ -135,6 +135,11 @@ impl Decoder {
         reason
     }
 
+    /// The next token belongs to the reasoning, as far as one can know.
+    pub fn is_reasoning(&self) -> bool {
+        matches!(self.phase, Phase::Reasoning | Phase::Opening(Start::Reasoning))
+    }
+
     /// Tokens between the think markers, markers excluded.
     pub fn reasoning_tokens(&self) -> u64 {
         self.reasoning_tokens

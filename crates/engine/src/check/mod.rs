@@ -75,7 +75,7 @@ pub fn check(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
 /// # Errors
 /// [`context_error`] when the prompt, or the prompt and an explicit `max_tokens`, exceed the context. A default is cut to
 /// fit instead.
-pub fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Result<usize, Error> {
+pub(crate) fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Result<usize, Error> {
     let context = limits.context as usize;
     let explicit = chat.max_tokens.map(|tokens| usize::try_from(tokens).unwrap_or(0));
     if prompt_tokens >= context || prompt_tokens + explicit.unwrap_or(0) > context {
@@ -88,7 +88,7 @@ pub fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Result<usiz
 /// The refusal of a prompt that does not fit. `max_tokens` is the caller's own, not a default.
 ///
 /// LiteLLM recognises it by its first words.
-pub fn context_error(context: usize, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
+pub(crate) fn context_error(context: usize, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
     let completion = max_tokens.unwrap_or(0);
     Error::invalid(format!(
         "This model's maximum context length is {context} tokens. However, you requested {} tokens ({prompt_tokens} in \

@@ -1,0 +1,67 @@
+//! The line to one caller: a bounded channel, and the little that did not fit. A slow reader makes its own sequence wait, never the
+//! engine, and what is held for it never grows beyond the deltas of one step.
+
+use std::collections::VecDeque;
+
+use chat::{Delta, Deltas, Error};
+use futures_util::stream;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// How far a prompt has been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Tokens read, those found in the prefix cache included.
+    pub read: usize,
+    /// Tokens of the prompt.
+    pub total: usize,
+}
+
+pub(crate) struct Line {
+    sender: mpsc::Sender<Result<Delta, Error>>,
+    held: VecDeque<Result<Delta, Error>>,
+}
+
+impl Line {
+    /// A line that holds `capacity` deltas, and its other end. Dropping the stream hangs up.
+    pub(crate) fn new(capacity: usize) -> (Self, Deltas) {
+        let (sender, mut receiver) = mpsc::channel(capacity.max(1));
+        let deltas = stream::poll_fn(move |context| receiver.poll_recv(context));
+        (Self { sender, held: VecDeque::new() }, Box::pin(deltas))
+    }
+
+    pub(crate) fn send(&mut self, deltas: impl IntoIterator<Item = Delta>) {
+        self.held.extend(deltas.into_iter().map(Ok));
+        self.flush();
+    }
+
+    /// The last thing the caller hears.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.held.push_back(Err(error));
+        self.flush();
+    }
+
+    /// Sends what there is room for.
+    pub(crate) fn flush(&mut self) {
+        while let Some(item) = self.held.pop_front() {
+            match self.sender.try_send(item) {
+                Ok(()) => {}
+                Err(TrySendError::Full(item)) => {
+                    self.held.push_front(item);
+                    return;
+                }
+                // Nobody listens: `hung_up` tells.
+                Err(TrySendError::Closed(_)) => self.held.clear(),
+            }
+        }
+    }
+
+    /// The caller has not taken everything yet.
+    pub(crate) fn blocked(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(crate) fn hung_up(&self) -> bool {
+        self.sender.is_closed()
+    }
+}

@@ -1,0 +1,200 @@
+//! Which sequence owns which pages of the cache, and which pages are kept for the next prompt that begins the same.
+//!
+//! A full page whose tokens are final is *published* under its tokens and the page before it; a chain of published pages is a
+//! prefix. Chains are compared token by token, so a hit is never a coincidence of hashes, and each begins at the salt of its
+//! caller, so that callers who must not share cannot. What is in the rows is the model's business.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub(crate) use model::PAGE_ROWS;
+
+/// All pages of a cache: lent to sequences, cached for later, or free.
+pub(crate) struct Pages {
+    pages: Vec<Page>,
+    free: Vec<u32>,
+    /// Published pages by what they hold.
+    index: HashMap<Prefix, u32>,
+    /// Published pages nobody holds, least recently used first.
+    unused: BTreeMap<u64, u32>,
+    /// Source of stamps and of names; never repeats.
+    clock: u64,
+}
+
+#[derive(Clone, Default)]
+struct Page {
+    holders: u32,
+    /// Of a published page.
+    prefix: Option<Prefix>,
+    /// Of a published page: what its successors call it. A page that is reused gets another name, so nothing ever follows a ghost.
+    name: u64,
+    /// Place in `unused`.
+    stamp: u64,
+}
+
+/// What a published page holds: its tokens, after those of its predecessor.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Prefix {
+    before: Before,
+    tokens: Arc<[u32]>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Before {
+    Start(Salt),
+    Page(u64),
+}
+
+/// Whose prefixes these are: only equal salts share.
+pub(crate) type Salt = Option<Arc<str>>;
+
+/// The pages of one sequence, in order. The first `published` of them may be held by others too.
+#[derive(Default)]
+pub(crate) struct Table {
+    pages: Vec<u32>,
+    published: usize,
+    salt: Salt,
+}
+
+impl Table {
+    pub(crate) fn new(salt: Salt) -> Self {
+        Self { pages: Vec::new(), published: 0, salt }
+    }
+
+    pub(crate) fn pages(&self) -> &[u32] {
+        &self.pages
+    }
+
+    /// Positions there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.pages.len() * PAGE_ROWS
+    }
+}
+
+impl Pages {
+    pub(crate) fn new(total: usize) -> Self {
+        let free = (0..total as u32).rev().collect();
+        Self { pages: vec![Page::default(); total], free, index: HashMap::new(), unused: BTreeMap::new(), clock: 0 }
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Kept for later, held by nobody.
+    pub(crate) fn cached(&self) -> usize {
+        self.unused.len()
+    }
+
+    /// Held by some sequence.
+    pub(crate) fn used(&self) -> usize {
+        self.total() - self.available()
+    }
+
+    /// Could be lent now: free ones, and cached ones at the price of forgetting them.
+    pub(crate) fn available(&self) -> usize {
+        self.free.len() + self.unused.len()
+    }
+
+    /// Gives an empty table the longest published prefix of `tokens`, the last token left out: at least one must be computed for there to be an
+    /// output. Returns the number of positions found.
+    pub(crate) fn find(&mut self, table: &mut Table, tokens: &[u32]) -> usize {
+        debug_assert!(table.pages.is_empty(), "only an empty table looks for its beginning");
+        let reusable = &tokens[..tokens.len().saturating_sub(1)];
+        let mut before = Before::Start(table.salt.clone());
+        for tokens in reusable.chunks_exact(PAGE_ROWS) {
+            let Some(&page) = self.index.get(&Prefix { before, tokens: tokens.into() }) else { break };
+            self.hold(page);
+            table.pages.push(page);
+            before = Before::Page(self.pages[page as usize].name);
+        }
+        table.published = table.pages.len();
+        table.room()
+    }
+
+    /// Lends pages until there is room for `positions`. False when there are not enough; what was lent stays lent.
+    pub(crate) fn grow(&mut self, table: &mut Table, positions: usize) -> bool {
+        while table.room() < positions {
+            let Some(page) = self.take() else { return false };
+            table.pages.push(page);
+        }
+        true
+    }
+
+    /// Publishes the pages that `computed` positions have filled; `tokens` are those of the sequence from its beginning.
+    ///
+    /// A page somebody else published first takes the place of ours: equal tokens have equal rows, bit for bit.
+    pub(crate) fn publish(&mut self, table: &mut Table, tokens: &[u32], computed: usize) {
+        while (table.published + 1) * PAGE_ROWS <= computed {
+            let index = table.published;
+            let before = match index.checked_sub(1) {
+                None => Before::Start(table.salt.clone()),
+                Some(before) => Before::Page(self.pages[table.pages[before] as usize].name),
+            };
+            let prefix = Prefix { before, tokens: tokens[index * PAGE_ROWS..][..PAGE_ROWS].into() };
+            let own = table.pages[index];
+            if let Some(&page) = self.index.get(&prefix) {
+                self.hold(page);
+                self.release_page(own);
+                table.pages[index] = page;
+            } else {
+                self.clock += 1;
+                self.pages[own as usize].name = self.clock;
+                self.pages[own as usize].prefix = Some(prefix.clone());
+                self.index.insert(prefix, own);
+            }
+            table.published += 1;
+        }
+    }
+
+    /// Takes all pages back. Published ones stay cached until their room is needed, the end of a prefix forgotten before its beginning.
+    pub(crate) fn release(&mut self, table: &mut Table) {
+        for page in std::mem::take(&mut table.pages).into_iter().rev() {
+            self.release_page(page);
+        }
+        table.published = 0;
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        let page = match self.free.pop() {
+            Some(page) => page,
+            None => self.forget()?,
+        };
+        self.pages[page as usize].holders = 1;
+        Some(page)
+    }
+
+    /// Empties the least recently used cached page.
+    fn forget(&mut self) -> Option<u32> {
+        let (_, page) = self.unused.pop_first()?;
+        let prefix = self.pages[page as usize].prefix.take().expect("a cached page was published");
+        self.index.remove(&prefix);
+        Some(page)
+    }
+
+    fn hold(&mut self, page: u32) {
+        let held = &mut self.pages[page as usize];
+        if held.holders == 0 {
+            self.unused.remove(&held.stamp);
+        }
+        held.holders += 1;
+    }
+
+    fn release_page(&mut self, page: u32) {
+        self.clock += 1;
+        let released = &mut self.pages[page as usize];
+        released.holders -= 1;
+        if released.holders > 0 {
+            return;
+        }
+        if released.prefix.is_some() {
+            released.stamp = self.clock;
+            self.unused.insert(self.clock, page);
+        } else {
+            self.free.push(page);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const P: usize = PAGE_ROWS;
+
+/// `n` tokens that only sequences of this `kind` begin with.
+fn tokens(kind: u32, n: usize) -> Vec<u32> {
+    (0..n as u32).map(|i| kind * 1_000_000 + i).collect()
+}
+
+/// A sequence that has computed all its tokens.
+fn computed(pages: &mut Pages, salt: Option<&str>, tokens: &[u32]) -> Table {
+    let mut table = Table::new(salt.map(Into::into));
+    pages.find(&mut table, tokens);
+    assert!(pages.grow(&mut table, tokens.len()));
+    pages.publish(&mut table, tokens, tokens.len());
+    table
+}
+
+fn found(pages: &mut Pages, salt: Option<&str>, tokens: &[u32]) -> usize {
+    let mut table = Table::new(salt.map(Into::into));
+    let found = pages.find(&mut table, tokens);
+    pages.release(&mut table);
+    found
+}
+
+#[test]
+fn a_prefix_is_found_in_whole_pages_and_one_token_is_always_left() {
+    let mut pages = Pages::new(8);
+    let mut table = computed(&mut pages, None, &tokens(1, 3 * P + 5));
+    assert_eq!((pages.used(), pages.cached()), (4, 0));
+    pages.release(&mut table);
+    assert_eq!((pages.used(), pages.cached(), pages.available()), (0, 3, 8));
+
+    assert_eq!(found(&mut pages, None, &tokens(1, 3 * P + 5)), 3 * P);
+    assert_eq!(found(&mut pages, None, &tokens(1, 3 * P)), 2 * P);
+    assert_eq!(found(&mut pages, None, &tokens(1, 3 * P + 1)), 3 * P);
+    assert_eq!(found(&mut pages, None, &tokens(1, 40)), 0);
+    assert_eq!(found(&mut pages, None, &tokens(2, 3 * P)), 0);
+    assert_eq!(found(&mut pages, None, &[]), 0);
+}
+
+#[test]
+fn the_same_tokens_after_another_beginning_are_another_prefix() {
+    let mut pages = Pages::new(8);
+    let mut table = computed(&mut pages, None, &tokens(1, 2 * P));
+    pages.release(&mut table);
+    let mut other = tokens(2, P);
+    other.extend(&tokens(1, 2 * P)[P..]);
+    other.push(0);
+    assert_eq!(found(&mut pages, None, &other), 0);
+}
+
+#[test]
+fn callers_with_different_salts_share_nothing() {
+    let mut pages = Pages::new(8);
+    let mut table = computed(&mut pages, Some("alice"), &tokens(1, 2 * P));
+    pages.release(&mut table);
+    assert_eq!(found(&mut pages, Some("bob"), &tokens(1, 2 * P)), 0);
+    assert_eq!(found(&mut pages, None, &tokens(1, 2 * P)), 0);
+    assert_eq!(found(&mut pages, Some("alice"), &tokens(1, 2 * P)), P);
+}
+
+#[test]
+fn two_sequences_with_one_beginning_end_up_on_the_same_pages() {
+    let mut pages = Pages::new(8);
+    let text = tokens(1, 2 * P + 3);
+    let (mut first, mut second) = (Table::default(), Table::default());
+    for table in [&mut first, &mut second] {
+        assert_eq!(pages.find(table, &text), 0);
+        assert!(pages.grow(table, text.len()));
+    }
+    assert_eq!(pages.used(), 6);
+    for table in [&mut first, &mut second] {
+        pages.publish(table, &text, text.len());
+    }
+    assert_eq!(first.pages()[..2], second.pages()[..2]);
+    assert_ne!(first.pages()[2], second.pages()[2]);
+    assert_eq!(pages.used(), 4);
+}
+
+#[test]
+fn the_end_of_the_least_recently_used_prefix_is_forgotten_first() {
+    let mut pages = Pages::new(4);
+    for kind in [1, 2] {
+        let mut table = computed(&mut pages, None, &tokens(kind, 2 * P));
+        pages.release(&mut table);
+    }
+    assert_eq!(found(&mut pages, None, &tokens(1, 2 * P + 1)), 2 * P);
+    let mut table = computed(&mut pages, None, &tokens(3, 1));
+    assert_eq!(found(&mut pages, None, &tokens(2, 2 * P + 1)), P);
+    assert_eq!(found(&mut pages, None, &tokens(1, 2 * P + 1)), 2 * P);
+    pages.release(&mut table);
+}
+
+#[test]
+fn a_table_that_cannot_grow_says_so_and_keeps_what_it_has() {
+    let mut pages = Pages::new(3);
+    let mut first = computed(&mut pages, None, &tokens(1, 2 * P));
+    let mut second = Table::default();
+    assert!(!pages.grow(&mut second, 2 * P));
+    assert_eq!((second.room(), pages.available()), (P, 0));
+    pages.release(&mut second);
+    pages.release(&mut first);
+    assert_eq!(pages.available(), 3);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Begin { kind: u32, len: usize, salt: bool },
+    Compute { at: usize, by: usize },
+    Extend { at: usize, by: usize },
+    End { at: usize },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0..3u32, 1..5 * P, any::<bool>()).prop_map(|(kind, len, salt)| Op::Begin { kind, len, salt }),
+        (any::<usize>(), 1..3 * P).prop_map(|(at, by)| Op::Compute { at, by }),
+        (any::<usize>(), 1..P).prop_map(|(at, by)| Op::Extend { at, by }),
+        any::<usize>().prop_map(|at| Op::End { at }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever sequences do: every page is lent, cached or free; no page that is not published has two holders; nothing leaks.
+    #[test]
+    fn every_page_is_somewhere(ops in prop::collection::vec(op(), 1..60)) {
+        let mut pages = Pages::new(12);
+        let mut running: Vec<(Vec<u32>, usize, Table)> = Vec::new();
+        for op in ops {
+            match op {
+                Op::Begin { kind, len, salt } => {
+                    let mut table = Table::new(salt.then(|| "salt".into()));
+                    let computed = pages.find(&mut table, &tokens(kind, len));
+                    prop_assert!(computed < len && computed % P == 0);
+                    running.push((tokens(kind, len), computed, table));
+                }
+                Op::Compute { at, by } if !running.is_empty() => {
+                    let at = at % running.len();
+                    let (tokens, computed, table) = &mut running[at];
+                    pages.grow(table, (*computed + by).min(tokens.len()));
+                    *computed = (*computed + by).min(tokens.len()).min(table.room());
+                    pages.publish(table, tokens, *computed);
+                }
+                Op::Extend { at, by } if !running.is_empty() => {
+                    let at = at % running.len();
+                    running[at].0.extend(tokens(9, by));
+                }
+                Op::End { at } if !running.is_empty() => {
+                    let at = at % running.len();
+                    pages.release(&mut running.swap_remove(at).2);
+                }
+                _ => {}
+            }
+            let held: Vec<u32> = running.iter().flat_map(|(_, _, table)| table.pages()).copied().collect();
+            let distinct: HashSet<u32> = held.iter().copied().collect();
+            prop_assert_eq!(pages.used(), distinct.len());
+            prop_assert_eq!(pages.used() + pages.cached() + pages.free.len(), pages.total());
+            prop_assert_eq!(held.len() as u32, pages.pages.iter().map(|page| page.holders).sum::<u32>());
+            prop_assert_eq!(pages.index.len(), pages.pages.iter().filter(|page| page.prefix.is_some()).count());
+            for (tokens, computed, table) in &running {
+                prop_assert_eq!(table.published, computed / P);
+                for &page in &table.pages()[table.published..] {
+                    prop_assert_eq!(pages.pages[page as usize].holders, 1);
+                }
+                for (index, &page) in table.pages()[..table.published].iter().enumerate() {
+                    let held = &pages.pages[page as usize].prefix.as_ref().unwrap().tokens;
+                    prop_assert_eq!(&held[..], &tokens[index * P..][..P]);
+                }
+            }
+        }
+        for (_, _, mut table) in running {
+            pages.release(&mut table);
+        }
+        prop_assert_eq!(pages.used(), 0);
+        prop_assert_eq!(pages.available(), pages.total());
+    }
+}

@@ -1,0 +1,99 @@
+//! The engine as a provider: from a chat to a request in the queue.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Instant;
+
+use chat::{BoxFuture, Chat, Deltas, Error, Input, Provider, ToolChoice};
+use text::{Encoding, EncodingName};
+use tokio::sync::watch;
+
+use crate::check::{Limits, ReasoningRules, budget, check};
+use crate::engine::Engine;
+use crate::line::{Line, Progress};
+use crate::sample::Sampler;
+use crate::schedule::too_busy;
+use crate::sequence::Request;
+
+impl Provider for Engine {
+    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+        check(chat, self.limits())
+    }
+
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+        Box::pin(self.answer(chat, None))
+    }
+
+    fn ready(&self) -> bool {
+        self.is_ready()
+    }
+}
+
+impl Engine {
+    /// As [`Provider::chat`], and tells `progress` how far the prompt has been read until the first token is drawn.
+    ///
+    /// # Errors
+    /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is full, `Internal` when the engine
+    /// is down.
+    pub async fn answer(&self, chat: Chat, progress: Option<watch::Sender<Progress>>) -> Result<Deltas, Error> {
+        let encoding = self.shared.encoding.clone();
+        // A long prompt takes milliseconds to encode: too long for the runtime's own threads.
+        let render = tokio::task::spawn_blocking(move || encoding.render(&chat).map(|rendered| (chat, rendered)));
+        let (chat, rendered) = render.await.map_err(|error| {
+            tracing::error!(%error, "a prompt could not be rendered");
+            Error::internal("the prompt could not be rendered")
+        })??;
+        let budget = budget(&chat, self.limits(), rendered.tokens.len())?;
+        let place = self.shared.queue.clone().try_acquire_owned().map_err(|_| too_busy())?;
+
+        let encoding = &self.shared.encoding;
+        let (line, deltas) = Line::new(self.shared.unread);
+        let request = Request {
+            budget,
+            salt: chat.user.as_deref().map(Into::into),
+            thinking: chat.thinking == Some(true),
+            top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
+            sampler: Sampler::new(&chat.sampling, random_seed(), banned(&chat, encoding), encoding.tokenizer().len()),
+            decoder: encoding.decoder(&chat, &rendered),
+            prompt: rendered.tokens,
+            encoding: encoding.clone(),
+            line,
+            progress,
+            place,
+        };
+        let down = |_| Error::internal("the engine is down, the server must be restarted");
+        self.shared.requests.send(request).map_err(down)?;
+        Ok(deltas)
+    }
+}
+
+impl Limits {
+    /// What an encoding allows within `context` tokens, by the rules of its release.
+    pub fn of(encoding: &Encoding, context: usize) -> Self {
+        Self {
+            context: u32::try_from(context).unwrap_or(u32::MAX),
+            thinking: encoding.supports_thinking(),
+            plain: encoding.supports_plain(),
+            profile: Default::default(),
+            rules: match encoding.name() {
+                EncodingName::R1 => ReasoningRules::R1,
+                EncodingName::V3 | EncodingName::V31 | EncodingName::V32Exp => ReasoningRules::V32Exp,
+                EncodingName::V32 => ReasoningRules::V32,
+            },
+            vocab: encoding.tokenizer().len() as u32,
+        }
+    }
+}
+
+/// The token that must not be drawn: who offers no tools, or wants none called, gets no call.
+fn banned(chat: &Chat, encoding: &Encoding) -> Option<u32> {
+    let calls = !chat.tools.is_empty() && chat.tool_choice != Some(ToolChoice::None);
+    let raw = matches!(chat.input, Input::Text { .. });
+    encoding.call_marker().filter(|_| !calls && !raw)
+}
+
+/// For requests that name no seed.
+fn random_seed() -> u64 {
+    // The keys of the standard hasher are the process's randomness, and no two states are the same.
+    RandomState::new().hash_one(Instant::now())
+}

@@ -1,0 +1,291 @@
+//! From logits to a token: penalties, bias, temperature, top-p, and a draw whose randomness is a function of seed and position,
+//! so that what else runs beside a request never changes its answer.
+
+use std::collections::HashMap;
+
+use chat::{Sampling, TokenLogprob, TopLogprob};
+use text::Tokenizer;
+
+/// Log-probabilities are told for this many of the likeliest tokens.
+const TOP_LOGPROBS: usize = 20;
+/// What the API writes for a token outside of those.
+const OUTSIDE: f32 = -9999.0;
+/// Of the reference: smaller temperatures are greedy anyway (`model.md` section 9).
+const MIN_TEMPERATURE: f32 = 1e-5;
+
+/// How one answer is sampled.
+pub(crate) struct Sampler {
+    temperature: f32,
+    top_p: f64,
+    presence_penalty: f32,
+    frequency_penalty: f32,
+    seed: u64,
+    /// Added to logits while `biased`.
+    bias: Vec<(u32, f32)>,
+    /// Never drawn.
+    banned: Option<u32>,
+    /// Ids from here on do not exist, whatever the width of the logits.
+    vocab: usize,
+    /// How often each token was drawn.
+    counts: HashMap<u32, u32>,
+    drawn: u64,
+    /// Adjusted logits, then weights.
+    work: Vec<f32>,
+    nucleus: Vec<u32>,
+}
+
+impl Sampler {
+    /// `seed` where the request gives none. `vocab` is the number of ids the tokenizer knows.
+    pub(crate) fn new(sampling: &Sampling, seed: u64, banned: Option<u32>, vocab: usize) -> Self {
+        Self {
+            temperature: sampling.temperature.unwrap_or(1.0) as f32,
+            top_p: sampling.top_p.unwrap_or(1.0),
+            presence_penalty: sampling.presence_penalty.unwrap_or(0.0) as f32,
+            frequency_penalty: sampling.frequency_penalty.unwrap_or(0.0) as f32,
+            seed: sampling.seed.map_or(seed, |seed| seed as u64),
+            bias: sampling.logit_bias.iter().map(|&(token, bias)| (token, bias as f32)).collect(),
+            banned,
+            vocab,
+            counts: HashMap::new(),
+            drawn: 0,
+            work: Vec::new(),
+            nucleus: Vec::new(),
+        }
+    }
+
+    /// Draws the next token of the answer. `biased`: the request's `logit_bias` counts here.
+    ///
+    /// `None` when no token has a finite logit: the model computed nonsense.
+    pub(crate) fn pick(&mut self, logits: &[f32], biased: bool) -> Option<u32> {
+        self.adjust(logits, biased);
+        let best = argmax(&self.work)?;
+        let token = if self.temperature == 0.0 { best } else { self.draw(best) };
+        *self.counts.entry(token).or_default() += 1;
+        self.drawn += 1;
+        Some(token)
+    }
+
+    /// Leaves in `work` what is to be drawn from. Penalties as OpenAI defines them: `presence` once, `frequency` per occurrence.
+    fn adjust(&mut self, logits: &[f32], biased: bool) {
+        self.work.clear();
+        self.work.extend_from_slice(&logits[..self.vocab.min(logits.len())]);
+        if self.presence_penalty != 0.0 || self.frequency_penalty != 0.0 {
+            for (&token, &count) in &self.counts {
+                self.work[token as usize] -= self.presence_penalty + self.frequency_penalty * count as f32;
+            }
+        }
+        for &(token, bias) in self.bias.iter().filter(|_| biased) {
+            if let Some(logit) = self.work.get_mut(token as usize) {
+                *logit += bias;
+            }
+        }
+        if let Some(logit) = self.banned.and_then(|token| self.work.get_mut(token as usize)) {
+            *logit = f32::NEG_INFINITY;
+        }
+    }
+
+    /// Draws from the smallest set of likeliest tokens that has `top_p` of the probability.
+    fn draw(&mut self, best: u32) -> u32 {
+        let (temperature, greatest) = (self.temperature.max(MIN_TEMPERATURE), self.work[best as usize]);
+        let mut sum = 0.0;
+        for logit in &mut self.work {
+            let weight = ((*logit - greatest) / temperature).exp();
+            *logit = if weight.is_finite() { weight } else { 0.0 };
+            sum += f64::from(*logit);
+        }
+        let uniform = uniform(self.seed, self.drawn);
+        if self.top_p >= 1.0 {
+            let ids = 0..self.work.len() as u32;
+            return at_share(ids, &self.work, uniform * sum).unwrap_or(best);
+        }
+        // All tokens below this together have less than `1 - top_p`, so none of them is in the set: only the others are sorted.
+        let least = sum * (1.0 - self.top_p) / self.work.len() as f64;
+        let work = &self.work;
+        self.nucleus.clear();
+        self.nucleus.extend((0..work.len() as u32).filter(|&id| f64::from(work[id as usize]) >= least));
+        self.nucleus.sort_unstable_by(|&a, &b| work[b as usize].total_cmp(&work[a as usize]).then(a.cmp(&b)));
+        let mut kept = 0.0;
+        let mut n = 0;
+        while n < self.nucleus.len() && (n == 0 || kept < self.top_p * sum) {
+            kept += f64::from(work[self.nucleus[n] as usize]);
+            n += 1;
+        }
+        at_share(self.nucleus[..n].iter().copied(), work, uniform * kept).unwrap_or(best)
+    }
+}
+
+/// The first token at which the weights so far exceed `share`.
+fn at_share(ids: impl Iterator<Item = u32>, weights: &[f32], share: f64) -> Option<u32> {
+    let mut last = None;
+    let mut sum = 0.0;
+    for id in ids.filter(|&id| weights[id as usize] > 0.0) {
+        sum += f64::from(weights[id as usize]);
+        last = Some(id);
+        if sum > share {
+            break;
+        }
+    }
+    last
+}
+
+/// The token with the greatest finite logit, the lowest of equals.
+fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best: Option<usize> = None;
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit.is_finite() && best.is_none_or(|best| logit > logits[best]) {
+            best = Some(id);
+        }
+    }
+    best.map(|id| id as u32)
+}
+
+/// A number in `[0, 1)` that depends on nothing but `seed` and `position`: the SplitMix64 generator started at a mix of both.
+fn uniform(seed: u64, position: u64) -> f64 {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |mut z: u64| {
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let bits = mix(mix(seed.wrapping_add(GOLDEN)).wrapping_add(position.wrapping_add(1).wrapping_mul(GOLDEN)));
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// What the model thought of `token` and of the `n` likeliest, at temperature 1 and before penalties.
+pub(crate) fn logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
+    let logits = &logits[..tokenizer.len().min(logits.len())];
+    let greatest = logits.iter().copied().filter(|logit| logit.is_finite()).fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 =
+        logits.iter().map(|&logit| f64::from((logit - greatest).exp())).filter(|weight| weight.is_finite()).sum();
+    let log_sum = f64::from(greatest) + sum.ln();
+    let of = |id: u32| (f64::from(logits[id as usize]) - log_sum) as f32;
+    let top = likeliest(logits, TOP_LOGPROBS);
+    let name = |id: u32| String::from_utf8_lossy(tokenizer.bytes(id)).into_owned();
+    let bytes = |id: u32| (!tokenizer.is_special(id)).then(|| tokenizer.bytes(id).to_vec());
+    TokenLogprob {
+        token: name(token),
+        logprob: if top.contains(&token) { of(token) } else { OUTSIDE },
+        bytes: bytes(token),
+        top: top.iter().take(n).map(|&id| TopLogprob { token: name(id), logprob: of(id), bytes: bytes(id) }).collect(),
+    }
+}
+
+/// The ids of the `n` greatest logits in order, lower ids first among equals.
+fn likeliest(logits: &[f32], n: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| logits[id as usize].is_finite()).collect();
+    let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    if ids.len() > n {
+        ids.select_nth_unstable_by(n, order);
+        ids.truncate(n);
+    }
+    ids.sort_unstable_by(order);
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 6] = [0.0, 2.0, 1.0, 3.0, -1.0, 9.0];
+
+    /// The last of the six logits has no token.
+    fn sampler(sampling: Sampling) -> Sampler {
+        Sampler::new(&sampling, 7, None, 5)
+    }
+
+    fn picks(sampling: Sampling, n: usize) -> Vec<u32> {
+        let mut sampler = sampler(sampling);
+        (0..n).map(|_| sampler.pick(&LOGITS, true).unwrap()).collect()
+    }
+
+    fn greedy() -> Sampling {
+        Sampling { temperature: Some(0.0), ..Sampling::default() }
+    }
+
+    #[test]
+    fn greedy_takes_the_likeliest_token_that_exists_and_the_lowest_of_equals() {
+        assert_eq!(picks(greedy(), 2), [3, 3]);
+        assert_eq!(sampler(greedy()).pick(&[1.0; 6], true), Some(0));
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities_and_ids_without_a_token_are_never_drawn() {
+        let n = 20_000;
+        let picks = picks(Sampling::default(), n);
+        let sum: f64 = LOGITS[..5].iter().map(|&logit| f64::from(logit).exp()).sum();
+        for id in 0..5 {
+            let share = picks.iter().filter(|&&pick| pick == id).count() as f64 / n as f64;
+            let want = f64::from(LOGITS[id as usize]).exp() / sum;
+            assert!((share - want).abs() < 0.02, "{id}: {share} instead of {want}");
+        }
+        assert!(picks.iter().all(|&pick| pick < 5));
+    }
+
+    #[test]
+    fn top_p_keeps_the_smallest_set_that_is_likely_enough() {
+        // Probabilities: 3 has 0.634, 1 has 0.233, 2 has 0.086, 0 has 0.032.
+        let drawn = |top_p| {
+            let mut ids = picks(Sampling { top_p: Some(top_p), ..Sampling::default() }, 2000);
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        assert_eq!(drawn(1e-9), [3]);
+        assert_eq!(drawn(0.63), [3]);
+        assert_eq!(drawn(0.7), [1, 3]);
+        assert_eq!(drawn(0.9), [1, 2, 3]);
+        assert_eq!(drawn(1.0), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_draw_depends_on_seed_and_position_alone() {
+        let seeded = |seed| Sampling { seed: Some(seed), ..Sampling::default() };
+        assert_eq!(picks(seeded(1), 50), picks(seeded(1), 50));
+        assert_ne!(picks(seeded(1), 50), picks(seeded(2), 50));
+        assert_ne!(picks(seeded(-1), 50), picks(seeded(1), 50));
+        // Other logits in between change nothing later.
+        let mut other = sampler(seeded(1));
+        other.pick(&[0.0; 6], true);
+        let rest: Vec<u32> = (1..50).map(|_| other.pick(&LOGITS, true).unwrap()).collect();
+        assert_eq!(rest, picks(seeded(1), 50)[1..]);
+    }
+
+    #[test]
+    fn a_seed_means_the_same_for_ever() {
+        assert_eq!(uniform(0, 0), 0.6524484863740322);
+        assert_eq!(uniform(42, 1000), 0.6952598398323256);
+    }
+
+    #[test]
+    fn penalties_count_what_was_drawn_before() {
+        let presence = Sampling { presence_penalty: Some(1.5), ..greedy() };
+        // 3 falls to 1.5, then 1 to 0.5, then nothing changes any more.
+        assert_eq!(picks(presence, 4), [3, 1, 3, 3]);
+        let frequency = Sampling { frequency_penalty: Some(0.6), ..greedy() };
+        // 3 falls to 2.4, then to 1.8; then 1 to 1.4.
+        assert_eq!(picks(frequency, 4), [3, 3, 1, 3]);
+    }
+
+    #[test]
+    fn bias_and_ban_move_single_tokens() {
+        let biased = Sampling { logit_bias: vec![(4, 100.0), (3, -100.0)], ..greedy() };
+        assert_eq!(picks(biased.clone(), 1), [4]);
+        assert_eq!(sampler(biased).pick(&LOGITS, false), Some(3));
+        assert_eq!(Sampler::new(&greedy(), 0, Some(3), 5).pick(&LOGITS, true), Some(1));
+    }
+
+    #[test]
+    fn nonsense_of_the_model_is_noticed_and_single_bad_logits_are_passed_over() {
+        assert_eq!(sampler(Sampling::default()).pick(&[f32::NAN; 6], true), None);
+        for sampling in [greedy(), Sampling::default()] {
+            let logits = [f32::NAN, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, f32::NAN, 0.0];
+            assert_eq!(sampler(sampling).pick(&logits, true), Some(2));
+        }
+    }
+
+    #[test]
+    fn the_likeliest_come_in_order() {
+        assert_eq!(likeliest(&[1.0, 3.0, f32::NAN, 3.0, 2.0], 3), [1, 3, 4]);
+        assert_eq!(likeliest(&[1.0, 3.0], 3), [1, 0]);
+    }
+}

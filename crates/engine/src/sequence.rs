@@ -1,0 +1,213 @@
+//! One request in flight: its tokens, its pages, its sampler and the way back to its caller.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat::{Delta, Error, FinishReason, Usage};
+use text::{Decoder, Encoding};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::line::{Line, Progress};
+use crate::observe;
+use crate::pages::{PAGE_ROWS, Pages, Salt, Table};
+use crate::sample::{Sampler, logprob};
+
+/// What a caller asks of the engine, its prompt rendered and measured.
+pub(crate) struct Request {
+    pub(crate) prompt: Vec<u32>,
+    /// Most tokens of the answer; prompt and answer fit the context.
+    pub(crate) budget: usize,
+    pub(crate) salt: Salt,
+    pub(crate) thinking: bool,
+    /// How many alternatives to tell with every token; `None`: no log-probabilities at all.
+    pub(crate) top_logprobs: Option<usize>,
+    pub(crate) sampler: Sampler,
+    pub(crate) decoder: Decoder,
+    pub(crate) encoding: Arc<Encoding>,
+    pub(crate) line: Line,
+    pub(crate) progress: Option<watch::Sender<Progress>>,
+    /// A place in the queue, given back when the request is admitted.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+pub(crate) struct Sequence {
+    /// Prompt and answer so far.
+    tokens: Vec<u32>,
+    prompt_tokens: usize,
+    budget: usize,
+    /// Positions whose cache rows are written.
+    computed: usize,
+    table: Table,
+    /// Tokens of the prompt found in the prefix cache when it was first admitted.
+    cached_tokens: Option<usize>,
+    thinking: bool,
+    top_logprobs: Option<usize>,
+    sampler: Sampler,
+    decoder: Decoder,
+    encoding: Arc<Encoding>,
+    line: Line,
+    progress: Option<watch::Sender<Progress>>,
+    place: Option<OwnedSemaphorePermit>,
+    /// Greater for those that came later.
+    arrival: u64,
+    since: Instant,
+    /// The first token has been drawn.
+    started: bool,
+    /// The caller has been told the end.
+    ended: bool,
+}
+
+impl Sequence {
+    pub(crate) fn new(request: Request, arrival: u64) -> Self {
+        Self {
+            prompt_tokens: request.prompt.len(),
+            tokens: request.prompt,
+            budget: request.budget,
+            computed: 0,
+            table: Table::new(request.salt),
+            cached_tokens: None,
+            thinking: request.thinking,
+            top_logprobs: request.top_logprobs,
+            sampler: request.sampler,
+            decoder: request.decoder,
+            encoding: request.encoding,
+            line: request.line,
+            progress: request.progress,
+            place: Some(request.place),
+            arrival,
+            since: Instant::now(),
+            started: false,
+            ended: false,
+        }
+    }
+
+    /// Looks for a cached beginning. Returns how many pages are missing for what is to be computed.
+    pub(crate) fn find(&mut self, pages: &mut Pages) -> usize {
+        self.computed = pages.find(&mut self.table, &self.tokens);
+        self.tokens.len().div_ceil(PAGE_ROWS) - self.table.pages().len()
+    }
+
+    /// Leaves the queue. What [`Sequence::find`] found counts as cached the first time; later it is only what a pause left.
+    pub(crate) fn admit(&mut self) {
+        self.place = None;
+        if self.cached_tokens.is_none() {
+            self.cached_tokens = Some(self.computed);
+            observe::admitted(self.prompt_tokens, self.computed);
+        }
+        self.tell_progress();
+    }
+
+    /// Makes room for all tokens there are. False when there are not enough pages.
+    pub(crate) fn grow(&mut self, pages: &mut Pages) -> bool {
+        pages.grow(&mut self.table, self.tokens.len())
+    }
+
+    /// Gives all pages back. What was computed must be found or computed again.
+    pub(crate) fn release(&mut self, pages: &mut Pages) {
+        pages.release(&mut self.table);
+        self.computed = 0;
+    }
+
+    /// The next `n` tokens to compute, and where they begin.
+    pub(crate) fn chunk(&self, n: usize) -> (&[u32], usize) {
+        (&self.tokens[self.computed..][..n], self.computed)
+    }
+
+    pub(crate) fn pages(&self) -> &[u32] {
+        self.table.pages()
+    }
+
+    /// Tokens whose rows are not computed yet. One: the sequence decodes; more: it is being read, or read again after a pause.
+    pub(crate) fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// The next `n` tokens have been computed.
+    pub(crate) fn advance(&mut self, n: usize, pages: &mut Pages) {
+        self.computed += n;
+        pages.publish(&mut self.table, &self.tokens, self.computed);
+        self.tell_progress();
+    }
+
+    /// Draws the next token and sends what it makes certain.
+    pub(crate) fn take(&mut self, logits: &[f32]) {
+        if !self.started {
+            self.started = true;
+            self.line.send([Delta::Start]);
+        }
+        let Some(token) = self.sampler.pick(logits, !self.decoder.is_reasoning()) else {
+            tracing::error!(position = self.tokens.len(), "the model's output has no finite logit");
+            return self.fail(Error::internal("the model's output is not a number, the answer cannot go on"));
+        };
+        let tokenizer = self.encoding.tokenizer();
+        let logprob = self.top_logprobs.map(|n| logprob(logits, token, n, tokenizer));
+        self.tokens.push(token);
+        observe::generated();
+        let mut deltas = Vec::new();
+        let ended = self.decoder.push(token, logprob, &mut deltas);
+        self.line.send(deltas);
+        let full = self.generated() >= self.budget;
+        if let Some(reason) = ended.or(full.then_some(FinishReason::Length)) {
+            self.end(reason);
+        }
+    }
+
+    /// Ends the answer with what was held back, the reason and the usage.
+    pub(crate) fn end(&mut self, reason: FinishReason) {
+        let mut deltas = Vec::new();
+        if !self.started {
+            deltas.push(Delta::Start);
+        }
+        let reason = self.decoder.finish(reason, &mut deltas);
+        deltas.push(Delta::Finish(reason));
+        deltas.push(Delta::Usage(Usage {
+            prompt_tokens: self.prompt_tokens as u64,
+            cached_tokens: self.cached_tokens.unwrap_or(0) as u64,
+            completion_tokens: self.generated() as u64,
+            reasoning_tokens: self.thinking.then(|| self.decoder.reasoning_tokens()),
+        }));
+        self.line.send(deltas);
+        self.ended = true;
+    }
+
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.line.fail(error);
+        self.ended = true;
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Was admitted at least once.
+    pub(crate) fn was_admitted(&self) -> bool {
+        self.place.is_none()
+    }
+
+    pub(crate) fn arrival(&self) -> u64 {
+        self.arrival
+    }
+
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    pub(crate) fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    /// Can use a step: not ended, and its caller keeps up.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ended && !self.line.blocked()
+    }
+
+    fn generated(&self) -> usize {
+        self.tokens.len() - self.prompt_tokens
+    }
+
+    fn tell_progress(&self) {
+        if let Some(progress) = self.progress.as_ref().filter(|_| !self.started) {
+            progress.send_replace(Progress { read: self.computed, total: self.prompt_tokens });
+        }
+    }
+}

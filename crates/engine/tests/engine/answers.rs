@@ -1,0 +1,238 @@
+//! What an answer consists of, and what it depends on.
+
+use std::sync::atomic::Ordering;
+
+use chat::{Delta, FinishReason, Reply, Sampling, Tool};
+use engine::Progress;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use crate::harness::{CONTEXT, ask, encoding, letters, pages, read, reply, roomy, says, start};
+
+#[tokio::test]
+async fn deltas_come_in_order_and_tokens_are_counted() {
+    let engine = roomy();
+    let chat = says("hello");
+    let prompt = encoding().render(&chat).unwrap().tokens.len() as u64;
+    let deltas: Vec<Delta> = ask(&engine, chat).await.unwrap().map(Result::unwrap).collect().await;
+    assert_eq!(deltas[0], Delta::Start);
+    let [middle @ .., Delta::Finish(FinishReason::Length), Delta::Usage(usage)] = &deltas[1..] else {
+        panic!("{deltas:?}");
+    };
+    assert!(!middle.is_empty() && middle.iter().all(|delta| matches!(delta, Delta::Text { .. })));
+    assert_eq!((usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens), (prompt, 0, 40));
+    assert_eq!(usage.reasoning_tokens, None);
+}
+
+#[tokio::test]
+async fn the_end_token_ends_an_answer_and_is_counted() {
+    let engine = roomy();
+    let mut stopped = 0;
+    for seed in 0..20 {
+        let mut chat = says("go on");
+        chat.max_tokens = Some(200);
+        chat.sampling.seed = Some(seed);
+        let reply = reply(&engine, chat).await;
+        let generated = reply.usage.unwrap().completion_tokens;
+        if reply.finish == Some(FinishReason::Stop) {
+            stopped += 1;
+            // Nearly all tokens are letters; held-back halves of characters make the text longer, never shorter.
+            assert!(generated as usize <= reply.text.len() + 1, "{generated} {}", reply.text.len());
+        } else {
+            assert_eq!((reply.finish, generated), (Some(FinishReason::Length), 200));
+        }
+    }
+    assert!(stopped > 10, "{stopped}");
+}
+
+#[tokio::test]
+async fn a_seed_decides_the_answer_and_temperature_0_needs_none() {
+    let engine = roomy();
+    let with = async |sampling: Sampling| reply(&engine, chat::Chat { sampling, ..says("hi") }).await.text;
+    let seeded = |seed| Sampling { seed, ..Sampling::default() };
+    assert_eq!(with(seeded(Some(5))).await, with(seeded(Some(5))).await);
+    assert_ne!(with(seeded(Some(5))).await, with(seeded(Some(6))).await);
+    assert_ne!(with(seeded(None)).await, with(seeded(None)).await);
+    let greedy = |seed| Sampling { temperature: Some(0.0), seed, ..Sampling::default() };
+    assert_eq!(with(greedy(None)).await, with(greedy(Some(9))).await);
+}
+
+/// Prompts of many lengths, some with a common beginning; answers of many lengths.
+fn mixed(n: u64) -> Vec<chat::Chat> {
+    let chat = |i: u64| {
+        let text =
+            format!("{}{}", letters(i % 3, (i as usize % 5) * 90), letters(100 + i, 1 + (i as usize * 37) % 300));
+        let mut chat = says(text);
+        chat.max_tokens = Some(20 + (i as i64 * 13) % 150);
+        chat.sampling.seed = Some(i as i64);
+        chat.sampling.top_p = (i % 2 == 0).then_some(0.9);
+        chat.sampling.frequency_penalty = (i % 3 == 0).then_some(0.5);
+        chat
+    };
+    (0..n).map(chat).collect()
+}
+
+/// Answers must not depend on what else ran; hits in the prefix cache may.
+fn without_hits(mut reply: Reply) -> Reply {
+    reply.usage = reply.usage.map(|usage| chat::Usage { cached_tokens: 0, ..usage });
+    reply
+}
+
+#[tokio::test]
+async fn thirty_two_requests_at_once_are_each_answered_as_alone() {
+    let together = roomy();
+    let replies = join_all(mixed(32).into_iter().map(|chat| reply(&together, chat))).await;
+    for (chat, reply_together) in mixed(32).into_iter().zip(replies) {
+        assert_eq!(without_hits(reply(&roomy(), chat).await), without_hits(reply_together));
+    }
+}
+
+#[tokio::test]
+async fn the_size_of_chunks_changes_nothing() {
+    let all = async |batch_tokens| {
+        let (engine, _) = start(engine::Options { batch_tokens, ..pages(512) });
+        let replies = join_all(mixed(8).into_iter().map(|chat| reply(&engine, chat))).await;
+        replies.into_iter().map(without_hits).collect::<Vec<_>>()
+    };
+    let whole = all(10_000).await;
+    assert_eq!(all(1).await, whole);
+    assert_eq!(all(63).await, whole);
+}
+
+#[tokio::test]
+async fn a_prompt_seen_before_is_read_from_the_cache_in_pages_of_64() {
+    let (engine, dials) = start(pages(64));
+    let chat = says(letters(1, 300));
+    let first = reply(&engine, chat.clone()).await;
+    let computed = dials.computed.load(Ordering::Relaxed);
+    let second = reply(&engine, chat.clone()).await;
+    let prompt = first.usage.unwrap().prompt_tokens;
+    let hit = (prompt - 1) / 64 * 64;
+    assert_eq!((first.usage.unwrap().cached_tokens, second.usage.unwrap().cached_tokens), (0, hit));
+    assert_eq!(dials.computed.load(Ordering::Relaxed) - computed, computed - hit);
+    assert_eq!(first.text, second.text);
+
+    let stranger = chat::Chat { user: Some("somebody else".into()), ..chat };
+    assert_eq!(reply(&engine, stranger.clone()).await.usage.unwrap().cached_tokens, 0);
+    assert_eq!(reply(&engine, stranger).await.usage.unwrap().cached_tokens, hit);
+}
+
+#[tokio::test]
+async fn the_answer_is_part_of_the_next_prompts_prefix() {
+    let engine = roomy();
+    let mut first = says(letters(1, 100));
+    first.max_tokens = Some(120);
+    first.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
+    // Single bytes that are no characters would come back as something else.
+    first.sampling.logit_bias.extend((128..256).map(|id| (id, -100.0)));
+    let answer = reply(&engine, first.clone()).await;
+    let mut second = first;
+    let chat::Input::Messages(messages) = &mut second.input else { unreachable!() };
+    messages.push(chat::Message::new(chat::Role::Assistant, answer.text));
+    messages.push(chat::Message::new(chat::Role::User, "and then?"));
+    // Begin of sentence, user, 100 letters, assistant, end of thinking, 120 letters: 224 tokens, the last of them not computed.
+    assert_eq!(reply(&engine, second).await.usage.unwrap().cached_tokens, 192);
+}
+
+#[tokio::test]
+async fn a_stop_string_ends_an_answer_before_it() {
+    let engine = roomy();
+    let whole = reply(&engine, says("stop")).await.text;
+    let letters: Vec<char> = whole.chars().collect();
+    let stop: String = letters[10..13].iter().collect();
+    let stopped = reply(&engine, chat::Chat { stop: vec![stop.clone()], ..says("stop") }).await;
+    assert_eq!(stopped.text, whole[..whole.find(&stop).unwrap()]);
+    assert_eq!(stopped.finish, Some(FinishReason::Stop));
+    assert!(stopped.usage.unwrap().completion_tokens < 40);
+}
+
+#[tokio::test]
+async fn logprobs_tell_every_token_of_the_text() {
+    let engine = roomy();
+    let chat = chat::Chat { logprobs: Some(true), top_logprobs: Some(3), ..says("how likely?") };
+    let with = reply(&engine, chat).await;
+    assert_eq!(with.text, reply(&engine, says("how likely?")).await.text);
+    let bytes: Vec<u8> = with.logprobs.iter().flat_map(|token| token.bytes.clone().unwrap()).collect();
+    assert_eq!(String::from_utf8_lossy(&bytes), with.text);
+    for token in &with.logprobs {
+        assert!(token.logprob <= 0.0 && (token.logprob > -20.0 || token.logprob == -9999.0), "{token:?}");
+        assert_eq!(token.top.len(), 3);
+        assert!(token.top.is_sorted_by(|a, b| a.logprob >= b.logprob));
+        let named = token.top.iter().find(|top| top.token == token.token);
+        assert!(named.is_none_or(|top| top.logprob == token.logprob));
+    }
+    assert!(with.logprobs.iter().any(|token| token.logprob == -9999.0), "some token was not among the likeliest 20");
+
+    let plain = chat::Chat { logprobs: Some(true), ..says("how likely?") };
+    assert!(reply(&engine, plain).await.logprobs.iter().all(|token| token.top.is_empty()));
+    assert!(reply(&engine, says("how likely?")).await.logprobs.is_empty());
+}
+
+#[tokio::test]
+async fn reasoning_is_counted_and_bias_spares_it() {
+    let engine = roomy();
+    let mut chat = says("think");
+    chat.thinking = Some(true);
+    chat.sampling.logit_bias = vec![(u32::from(b'A'), 100.0)];
+    let thinking = reply(&engine, chat.clone()).await;
+    assert_eq!((thinking.text.as_str(), thinking.usage.unwrap().reasoning_tokens), ("", Some(40)));
+    assert_ne!(thinking.reasoning, "A".repeat(40));
+    chat.thinking = Some(false);
+    assert_eq!(reply(&engine, chat).await.text, "A".repeat(40));
+}
+
+#[tokio::test]
+async fn who_offers_no_tools_gets_no_call() {
+    let engine = roomy();
+    let marker = encoding().call_marker().unwrap();
+    let mut chat = says("call");
+    chat.sampling = Sampling {
+        temperature: Some(0.0),
+        logit_bias: vec![(marker, 100.0), (encoding().eos(), -100.0)],
+        ..Sampling::default()
+    };
+    chat.logprobs = Some(true);
+    assert_eq!(reply(&engine, chat.clone()).await.text.len(), 40);
+    chat.tools =
+        vec![Tool { name: "f".into(), strict: false, function: serde_json::from_str(r#"{"name":"f"}"#).unwrap() }];
+    assert_ne!(reply(&engine, chat.clone()).await.text.len(), 40);
+    chat.tool_choice = Some(chat::ToolChoice::None);
+    assert_eq!(reply(&engine, chat).await.text.len(), 40);
+}
+
+#[tokio::test]
+async fn a_prompt_beyond_the_context_is_refused_and_a_default_budget_is_cut() {
+    let engine = roomy();
+    let error = ask(&engine, says(letters(1, CONTEXT))).await.err().unwrap();
+    assert!(error.message.starts_with("This model's maximum context length is 4096 tokens."), "{error}");
+
+    let mut long = says(letters(1, CONTEXT - 50));
+    long.max_tokens = None;
+    long.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
+    let reply = reply(&engine, long).await;
+    let usage = reply.usage.unwrap();
+    assert_eq!(
+        (reply.finish, usage.prompt_tokens + usage.completion_tokens),
+        (Some(FinishReason::Length), CONTEXT as u64)
+    );
+}
+
+#[tokio::test]
+async fn progress_is_told_while_a_prompt_is_read() {
+    let (engine, dials) = start(engine::Options { batch_tokens: 50, ..pages(64) });
+    dials.pace_ms.store(5, Ordering::Relaxed);
+    let (sender, mut progress) = watch::channel(Progress::default());
+    let watched = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while progress.changed().await.is_ok() {
+            seen.push(*progress.borrow_and_update());
+        }
+        seen
+    });
+    let deltas = engine.answer(says(letters(1, 500)), Some(sender)).await.unwrap();
+    let total = read(deltas).await.unwrap().usage.unwrap().prompt_tokens as usize;
+    let seen = watched.await.unwrap();
+    assert!(seen.len() > 5 && seen.is_sorted_by(|a, b| a.read < b.read), "{seen:?}");
+    assert_eq!(seen.last(), Some(&Progress { read: total, total }));
+}

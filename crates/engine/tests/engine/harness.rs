@@ -1,0 +1,250 @@
+//! A model of hashes with a tokenizer of bytes, and the shortest way to an answer.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chat::{Chat, Deltas, Error, Input, Message, Provider, Reply, Role, Sampling, fold};
+use engine::{Engine, Load, Options};
+use futures_util::StreamExt;
+use model::{Batch, Compute, Info, LatentCache, Model, Output, PAGE_ROWS, Rows, Tap, Want};
+use serde_json::json;
+use text::{Encoding, EncodingName, Tokenizer};
+
+/// Reading it makes the model panic.
+pub(crate) const PANIC: char = '\u{7}';
+/// Reading it makes the model answer with NaN.
+pub(crate) const NAN: char = '\u{6}';
+pub(crate) const CONTEXT: usize = 4096;
+
+/// Columns of the logits that no token has. They are always the greatest.
+const PADDING: usize = 9;
+const MARKERS: [&str; 7] = [
+    "<｜begin▁of▁sentence｜>",
+    "<｜end▁of▁sentence｜>",
+    "<｜User｜>",
+    "<｜Assistant｜>",
+    "<think>",
+    "</think>",
+    "｜DSML｜",
+];
+
+/// One token for every byte, in order, then the markers of V3.2.
+pub(crate) fn encoding() -> Arc<Encoding> {
+    let plain = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    let others = (0..256).filter(|&byte| !plain(byte)).zip(256..).collect::<HashMap<u32, u32>>();
+    let letter = |byte: u32| char::from_u32(*others.get(&byte).unwrap_or(&byte)).unwrap().to_string();
+    let vocab: serde_json::Map<_, _> = (0..256).map(|byte| (letter(byte), json!(byte))).collect();
+    let added = MARKERS.iter().zip(256..).map(|(content, id)| {
+        json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true })
+    });
+    let file = json!({
+        "added_tokens": added.collect::<Vec<_>>(),
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false },
+        "model": { "type": "BPE", "vocab": vocab, "merges": [] },
+    });
+    let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
+    Arc::new(Encoding::new(tokenizer, EncodingName::V32).unwrap())
+}
+
+/// What a test may turn and read while the model runs.
+#[derive(Default)]
+pub(crate) struct Dials {
+    /// Added to the time of every step.
+    pub(crate) pace_ms: AtomicU64,
+    /// Positions computed so far.
+    pub(crate) computed: AtomicU64,
+    pub(crate) steps: AtomicU64,
+}
+
+/// Its logits are noise seeded by all tokens so far, which it knows only from the rows of the pages it is handed.
+pub(crate) struct HashModel {
+    info: Info,
+    rows: RefCell<Vec<Row>>,
+    output: Output,
+    dials: Arc<Dials>,
+    eos: u32,
+    n_tokens: usize,
+}
+
+/// The row of a position: its token, and a hash of all tokens up to it.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    token: u32,
+    hash: u64,
+}
+
+fn mix(hash: u64, value: u64) -> u64 {
+    let mut z = (hash ^ value.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x632b_e59b_d9b4_e019);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl HashModel {
+    pub(crate) fn new(dials: Arc<Dials>) -> Self {
+        let encoding = encoding();
+        let n_tokens = encoding.tokenizer().len();
+        let vocab_size = n_tokens + PADDING;
+        let info = Info {
+            model_type: "hash".into(),
+            vocab_size,
+            context: CONTEXT,
+            page_bytes: PAGE_ROWS * size_of::<Row>(),
+            attention: "dense",
+            compute: Compute::F32,
+            isa: "none",
+            threads: 1,
+        };
+        let output = Output { hidden: Rows::new(1), logits: Rows::new(vocab_size) };
+        Self { info, rows: RefCell::default(), output, dials, eos: encoding.eos(), n_tokens }
+    }
+
+    pub(crate) fn shrink_vocabulary(&mut self, vocab_size: usize) {
+        self.info.vocab_size = vocab_size;
+    }
+
+    /// Mostly printable letters; now and then the end.
+    fn logits(&self, hash: u64) -> Vec<f32> {
+        let logit = |id: usize| {
+            let noise = (mix(hash, id as u64) >> 40) as f32 / (1u64 << 22) as f32;
+            match id {
+                32..=126 => noise + 4.0,
+                0..=255 => noise - 6.0,
+                _ if id == self.eos as usize => {
+                    if hash % 60 == 0 {
+                        30.0
+                    } else {
+                        -30.0
+                    }
+                }
+                _ if id < self.n_tokens => noise - 12.0,
+                _ => 50.0,
+            }
+        };
+        (0..self.info.vocab_size).map(logit).collect()
+    }
+}
+
+impl Model for HashModel {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn new_cache(&self, pages: usize) -> LatentCache {
+        *self.rows.borrow_mut() = vec![Row::default(); pages * PAGE_ROWS];
+        LatentCache::without_rows(pages)
+    }
+
+    fn forward(&mut self, batch: &Batch<'_>, _: &mut LatentCache, _: &mut dyn Tap) -> &Output {
+        std::thread::sleep(Duration::from_millis(self.dials.pace_ms.load(Ordering::Relaxed)));
+        self.dials.steps.fetch_add(1, Ordering::Relaxed);
+        self.dials.computed.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let mut rows = self.rows.take();
+        let mut writers = HashMap::new();
+        let mut logits = Vec::new();
+        for (index, span) in batch.spans.iter().enumerate() {
+            assert!(!span.tokens.is_empty(), "a span without tokens");
+            let slot = |position: usize| span.pages[position / PAGE_ROWS] as usize * PAGE_ROWS + position % PAGE_ROWS;
+            let mut hash = 0;
+            for position in 0..span.start {
+                let row = rows[slot(position)];
+                hash = mix(hash, u64::from(row.token));
+                assert_eq!(row.hash, hash, "position {position} has the row of another prefix");
+            }
+            for (position, &token) in (span.start..).zip(span.tokens) {
+                assert_ne!(token, PANIC as u32, "told to panic");
+                hash = if token == NAN as u32 { u64::MAX } else { mix(hash, u64::from(token)) };
+                rows[slot(position)] = Row { token, hash };
+                writers.insert(span.pages[position / PAGE_ROWS], index);
+            }
+            match span.want {
+                Want::Nothing => {}
+                Want::Last if hash == u64::MAX => logits.extend(vec![f32::NAN; self.info.vocab_size]),
+                Want::Last => logits.extend(self.logits(hash)),
+                Want::All => panic!("nobody needs all"),
+            }
+        }
+        for (index, span) in batch.spans.iter().enumerate() {
+            let strange = span.pages.iter().find(|page| writers.get(page).is_some_and(|&writer| writer != index));
+            assert_eq!(strange, None, "a page is written by one sequence and held by another");
+        }
+        self.rows = RefCell::new(rows);
+        self.output.logits = Rows::from_vec(self.info.vocab_size, logits);
+        &self.output
+    }
+
+    fn draft(&mut self, _: &Batch<'_>, _: &Rows, _: &mut LatentCache) -> Option<&Output> {
+        None
+    }
+}
+
+pub(crate) fn start(options: Options) -> (Engine, Arc<Dials>) {
+    let dials = Arc::<Dials>::default();
+    let engine = Engine::start(Box::new(HashModel::new(dials.clone())), encoding(), options).unwrap();
+    (engine, dials)
+}
+
+pub(crate) fn pages(cache_pages: usize) -> Options {
+    Options { cache_pages, ..Options::default() }
+}
+
+/// An engine with room for everything.
+pub(crate) fn roomy() -> Engine {
+    start(pages(512)).0
+}
+
+/// A seeded question.
+pub(crate) fn says(text: impl Into<String>) -> Chat {
+    Chat {
+        model: "deepseek-chat".into(),
+        input: Input::Messages(vec![Message::new(Role::User, text)]),
+        thinking: Some(false),
+        max_tokens: Some(40),
+        sampling: Sampling { seed: Some(1), ..Sampling::default() },
+        ..Chat::default()
+    }
+}
+
+/// An answer of exactly `tokens`.
+pub(crate) fn long(kind: u64, prompt: usize, tokens: i64) -> Chat {
+    let mut chat = says(letters(kind, prompt));
+    chat.max_tokens = Some(tokens);
+    chat.sampling.seed = Some(kind as i64);
+    chat.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
+    chat
+}
+
+/// `n` letters that depend on `kind`.
+pub(crate) fn letters(kind: u64, n: usize) -> String {
+    (0..n as u64).map(|i| char::from(b'a' + (mix(kind, i) % 26) as u8)).collect()
+}
+
+/// Judges and starts a chat, as the gateway does.
+pub(crate) async fn ask(engine: &Engine, mut chat: Chat) -> Result<Deltas, Error> {
+    engine.check(&mut chat)?;
+    engine.chat(chat).await
+}
+
+pub(crate) async fn read(deltas: Deltas) -> Result<Reply, Error> {
+    fold(deltas.collect::<Vec<_>>().await)
+}
+
+/// The whole answer.
+pub(crate) async fn reply(engine: &Engine, chat: Chat) -> Reply {
+    read(ask(engine, chat).await.unwrap()).await.unwrap()
+}
+
+/// Waits until the engine's load is as wanted.
+pub(crate) async fn until(engine: &Engine, wanted: impl Fn(Load) -> bool) {
+    for _ in 0..2000 {
+        if wanted(engine.load()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("still {:?} after 10 s", engine.load());
+}
