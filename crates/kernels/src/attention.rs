@@ -3,11 +3,11 @@
 use crate::arena::Arena;
 use crate::cpu::Cpu;
 use crate::mat::Mat;
+use crate::partial::{PART_ROWS, Part, divide, merge};
 use crate::pool::Disjoint;
-use crate::product::{Left, Nn, Nt, Right};
+use crate::product::{Nn, Nt, Right};
 use crate::rows::Rows;
 use crate::scratch;
-use crate::softmax::Running;
 
 /// Rows of a cache page.
 pub const PAGE_ROWS: usize = 64;
@@ -66,6 +66,30 @@ pub struct Attention<'a> {
     pub kv_b: &'a Mat,
 }
 
+/// What a tile of positions sees.
+struct Seen<'a> {
+    places: &'a [Place<'a>],
+    picked: &'a [Option<Vec<u32>>],
+    /// Latents and rope keys.
+    arenas: (&'a Arena, &'a Arena),
+}
+
+impl Seen<'_> {
+    /// How many rows position `i` of the tile attends to.
+    fn rows(&self, i: usize) -> usize {
+        self.picked[i].as_ref().map_or(self.places[i].position + 1, Vec::len)
+    }
+
+    /// The arena slots of one part of them.
+    fn slots(&self, i: usize, part: usize) -> Vec<usize> {
+        let rows = part * PART_ROWS..self.rows(i).min((part + 1) * PART_ROWS);
+        match &self.picked[i] {
+            Some(picked) => picked[rows].iter().map(|position| self.places[i].slot(*position as usize)).collect(),
+            None => rows.map(|position| self.places[i].slot(position)).collect(),
+        }
+    }
+}
+
 impl Cpu {
     /// Attention of every position of the batch over its selected rows.
     ///
@@ -89,14 +113,12 @@ impl Cpu {
             for start in (0..q.len()).step_by(POSITIONS) {
                 let n = POSITIONS.min(q.len() - start);
                 self.absorb(layer, q, start, n, keys);
-                self.attend_tile(
-                    layer,
-                    &places[start..start + n],
-                    (latents, rope_keys),
-                    &selection.picked[start..start + n],
-                    keys,
-                    values,
-                );
+                let seen = Seen {
+                    places: &places[start..start + n],
+                    picked: &selection.picked[start..start + n],
+                    arenas: (latents, rope_keys),
+                };
+                self.attend_tile(layer, &seen, keys, values);
                 self.expand(layer, start, n, values, out);
             }
         });
@@ -108,20 +130,16 @@ impl Cpu {
         let (width, head_width) = (latent + rope, nope + rope);
         let keys = Disjoint::new(keys);
         self.pool.run(heads, n * heads * nope * latent, |head| {
-            scratch::with(nope * latent + n * latent, |buffer| {
-                let (uk, absorbed) = buffer.split_at_mut(nope * latent);
-                for (i, row) in uk.chunks_mut(latent).enumerate() {
-                    layer.kv_b.row(head * (nope + v) + i, row);
-                }
+            scratch::with(n * latent, |absorbed| {
                 absorbed.fill(0.0);
-                let p = &q.all()[start * q.width() + head * head_width..];
                 let task = Nn {
-                    p,
+                    p: &q.all()[start * q.width() + head * head_width..],
                     p_stride: q.width(),
                     m: n,
                     n: nope,
-                    c: uk,
-                    c_stride: latent,
+                    c: Right::Mat(layer.kv_b),
+                    width: latent,
+                    first: head * (nope + v),
                     d: latent,
                     out_stride: latent,
                 };
@@ -137,80 +155,62 @@ impl Cpu {
     }
 
     /// `values[i][head] = sum_s softmax(score)_s c_s` over the selected rows of every position.
-    fn attend_tile(
-        &self,
-        layer: &Attention<'_>,
-        places: &[Place<'_>],
-        (latents, rope_keys): (&Arena, &Arena),
-        picked: &[Option<Vec<u32>>],
-        keys: &[f32],
-        values: &mut [f32],
-    ) {
-        let Attention { heads, rope, latent, .. } = *layer;
-        let width = latent + rope;
-        let seen = |i: usize| picked[i].as_ref().map_or(places[i].position + 1, Vec::len);
-        let cost = (0..places.len()).map(seen).sum::<usize>() * heads * (width + latent);
-        // Heads share the gathered rows; more of them an item means less gathering, fewer means more parallel items.
-        let block = (places.len() * heads).div_ceil(4 * self.threads()).clamp(1, heads.min(16));
+    ///
+    /// Rows are taken in parts of [`PART_ROWS`], which are then merged in order: the same arithmetic whether one thread takes all parts
+    /// of a position or many share them.
+    fn attend_tile(&self, layer: &Attention<'_>, seen: &Seen<'_>, keys: &[f32], values: &mut [f32]) {
+        let Attention { heads, rope, latent, scale, .. } = *layer;
+        let (n, width) = (seen.places.len(), latent + rope);
+        let cost = (0..n).map(|i| seen.rows(i)).sum::<usize>() * heads * (width + latent);
+        // Heads of an item share every cached row they read; fewer heads leave more items to share between threads.
+        let block = if n * heads.div_ceil(32) >= 2 * self.threads() { 32 } else { 16 };
         let blocks = heads.div_ceil(block);
+        let heads_of = |item: usize| item % blocks * block..heads.min((item % blocks + 1) * block);
+        let part = |item: usize, part: usize, out: &mut [f32]| {
+            let (i, heads_of) = (item / blocks, heads_of(item));
+            let queries = &keys[(i * heads + heads_of.start) * width..][..heads_of.len() * width];
+            let slots = seen.slots(i, part);
+            let (latents, rope_keys) = seen.arenas;
+            self.partial(&Part { heads: heads_of.len(), queries, latents, rope_keys, scale, slots: &slots }, out);
+        };
         let values = Disjoint::new(values);
-        self.pool.run(places.len() * blocks, cost, |item| {
-            let (i, first) = (item / blocks, item % blocks * block);
-            let n_heads = block.min(heads - first);
+        let finish = |item: usize, sums: &[f32]| {
+            let first = (item / blocks * heads + heads_of(item).start) * latent;
             // SAFETY: an item owns its heads of its position.
-            let sums = unsafe { values.piece((i * heads + first) * latent, n_heads * latent) };
-            sums.fill(0.0);
-            let queries = &keys[(i * heads + first) * width..][..n_heads * width];
-            let mut running = vec![Running::START; n_heads];
-            scratch::with(PAGE_ROWS * width + n_heads * PAGE_ROWS, |buffer| {
-                let (rows, scores) = buffer.split_at_mut(PAGE_ROWS * width);
-                let total = seen(i);
-                for start in (0..total).step_by(PAGE_ROWS) {
-                    let n = PAGE_ROWS.min(total - start);
-                    for (j, row) in rows.chunks_mut(width).take(n).enumerate() {
-                        let position = picked[i].as_ref().map_or(start + j, |picked| picked[start + j] as usize);
-                        let slot = places[i].slot(position);
-                        latents.read(slot, &mut row[..latent]);
-                        rope_keys.read(slot, &mut row[latent..]);
+            divide(sums, latent, unsafe { values.piece(first, heads_of(item).len() * latent) });
+        };
+        let size = block * (latent + 2);
+        let parts = (0..n).map(|i| seen.rows(i).div_ceil(PART_ROWS)).max().unwrap_or(0);
+        if parts == 1 || n * blocks >= 2 * self.threads() {
+            self.pool.run(n * blocks, cost, |item| {
+                let size = heads_of(item).len() * (latent + 2);
+                scratch::with(2 * size, |buffer| {
+                    let (sums, next) = buffer.split_at_mut(size);
+                    part(item, 0, sums);
+                    for p in 1..seen.rows(item / blocks).div_ceil(PART_ROWS) {
+                        part(item, p, next);
+                        merge(sums, next, latent);
                     }
-                    let out = Disjoint::new(scores);
-                    let x = Left::F32(queries);
-                    self.nt(
-                        &Nt {
-                            x,
-                            rows: None,
-                            m: n_heads,
-                            k: width,
-                            w: Right::F32(rows),
-                            first: 0,
-                            out: &out,
-                            offset: 0,
-                            stride: PAGE_ROWS,
-                        },
-                        0..n,
-                    );
-                    for (head, running) in running.iter_mut().enumerate() {
-                        let scores = &mut scores[head * PAGE_ROWS..][..n];
-                        scores.iter_mut().for_each(|s| *s *= layer.scale);
-                        let factor = running.step(scores);
-                        sums[head * latent..][..latent].iter_mut().for_each(|v| *v *= factor);
-                    }
-                    let task = Nn {
-                        p: scores,
-                        p_stride: PAGE_ROWS,
-                        m: n_heads,
-                        n,
-                        c: rows,
-                        c_stride: width,
-                        d: latent,
-                        out_stride: latent,
-                    };
-                    self.nn(&task, sums);
+                    finish(item, sums);
+                });
+            });
+            return;
+        }
+        scratch::with(n * blocks * parts * size, |buffer| {
+            let all = Disjoint::new(buffer);
+            self.pool.run(n * blocks * parts, cost, |index| {
+                let (item, p) = (index / parts, index % parts);
+                if p * PART_ROWS < seen.rows(item / blocks) {
+                    // SAFETY: an item owns its own sums.
+                    part(item, p, unsafe { all.piece(index * size, heads_of(item).len() * (latent + 2)) });
                 }
             });
-            for (sums, running) in sums.chunks_mut(latent).zip(&running) {
-                let total = running.total();
-                sums.iter_mut().for_each(|v| *v /= total);
+            for (item, sums) in buffer.chunks_mut(parts * size).enumerate() {
+                let used = heads_of(item).len() * (latent + 2);
+                let (sums, others) = sums.split_at_mut(size);
+                let others = others.chunks(size).take(seen.rows(item / blocks).div_ceil(PART_ROWS) - 1);
+                others.for_each(|next| merge(&mut sums[..used], &next[..used], latent));
+                finish(item, &sums[..used]);
             }
         });
     }

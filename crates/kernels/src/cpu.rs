@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use crate::dtype::{DType, bf16_bits};
+use crate::index::Scores;
 use crate::mat::Mat;
+use crate::partial::Part;
 use crate::pool::Pool;
 use crate::product::{self, Left, Nn, Nt};
 
@@ -20,7 +22,7 @@ pub enum Compute {
 pub struct Cpu {
     pub(crate) pool: Pool,
     pub(crate) compute: Compute,
-    isa: &'static Isa,
+    pub(crate) isa: &'static Isa,
 }
 
 /// The inner loops that have fast versions, chosen once.
@@ -28,9 +30,21 @@ pub(crate) struct Isa {
     pub(crate) name: &'static str,
     pub(crate) nt: fn(&Nt<'_>, Range<usize>),
     pub(crate) nn: fn(&Nn<'_>, &mut [f32]),
+    /// `(part, rounded, out)`: attention without gathering; by the products above where there is none.
+    pub(crate) partial: Option<fn(&Part<'_>, bool, &mut [f32])>,
+    /// `(scores, rounded, out)`: index scores without sums across lanes; by the products above where there is none.
+    pub(crate) scores: Option<fn(&Scores<'_>, bool, &mut [f32])>,
+    /// Rounds to bf16.
+    pub(crate) round: fn(&[f32], &mut [u16]),
 }
 
-static PLAIN: Isa = Isa { name: "plain", nt: product::nt, nn: product::nn };
+static PLAIN: Isa =
+    Isa { name: "plain", nt: product::nt, nn: product::nn, partial: None, scores: None, round: round_all };
+
+/// Rounds to bf16.
+pub(crate) fn round_all(values: &[f32], out: &mut [u16]) {
+    out.iter_mut().zip(values).for_each(|(out, v)| *out = bf16_bits(*v));
+}
 
 impl Cpu {
     /// A processor of `threads` threads (the caller is one of them) with the fastest kernels this machine can run.
@@ -69,7 +83,8 @@ impl Cpu {
         match self.compute {
             Compute::F32 => body(Sides { exact: x, rounded: None }),
             Compute::Bf16 => {
-                let rounded: Vec<u16> = x.iter().map(|v| bf16_bits(*v)).collect();
+                let mut rounded = vec![0; x.len()];
+                (self.isa.round)(x, &mut rounded);
                 body(Sides { exact: x, rounded: Some(&rounded) })
             }
         }

@@ -24,6 +24,25 @@ pub struct Index {
     pub top_k: usize,
 }
 
+/// Scores of one query for the positions from `start` (a page border) on: `sum_j weights_j * max(q_j . k_s, 0)`.
+pub(crate) struct Scores<'a> {
+    /// `[heads, head_dim]`
+    pub(crate) q: &'a [f32],
+    /// `[heads]`
+    pub(crate) weights: &'a [f32],
+    pub(crate) place: &'a Place<'a>,
+    /// Rows of `head_dim`.
+    pub(crate) keys: &'a Arena,
+    pub(crate) start: usize,
+}
+
+impl Scores<'_> {
+    /// Whether products are bf16 with f32 sums: where the keys are bf16 anyway.
+    pub(crate) fn rounded(&self, compute: Compute) -> bool {
+        compute == Compute::Bf16 && self.keys.format() == RowFormat::Bf16 && self.keys.width().is_multiple_of(2)
+    }
+}
+
 impl Cpu {
     /// Picks, for every position of the batch, the cached positions worth attending to.
     ///
@@ -57,7 +76,8 @@ impl Cpu {
                     if start < end {
                         // SAFETY: an item owns its chunk of its query's scores.
                         let scores = unsafe { rows.piece(row * longest + start, end - start) };
-                        self.index_scores(index, q.row(i), weights.row(i), &places[i], keys, start, scores);
+                        let task = Scores { q: q.row(i), weights: weights.row(i), place: &places[i], keys, start };
+                        self.index_scores(&task, scores);
                     }
                 });
                 let scores = &*scores;
@@ -73,22 +93,20 @@ impl Cpu {
         }
     }
 
-    /// Scores of the positions from `start` (a page border) on.
-    #[expect(clippy::too_many_arguments, reason = "one query's part of `select`, which owns the names")]
-    fn index_scores(
-        &self,
-        index: Index,
-        q: &[f32],
-        weights: &[f32],
-        place: &Place<'_>,
-        keys: &Arena,
-        start: usize,
-        out: &mut [f32],
-    ) {
-        let Index { heads, head_dim, .. } = index;
+    pub(crate) fn index_scores(&self, task: &Scores<'_>, out: &mut [f32]) {
+        match self.isa.scores {
+            Some(scores) => scores(task, task.rounded(self.compute), out),
+            None => self.scores_by_products(task, out),
+        }
+    }
+
+    /// The specification: every page of keys is scored by all heads, then the heads are weighed and added.
+    fn scores_by_products(&self, task: &Scores<'_>, out: &mut [f32]) {
+        let Scores { keys, q, weights, .. } = *task;
+        let (heads, head_dim) = (weights.len(), keys.width());
         let rounded: Vec<u16>;
         // Pages of bf16 keys are read where they lie; other formats are widened first.
-        let direct = self.compute == Compute::Bf16 && keys.format() == RowFormat::Bf16;
+        let direct = task.rounded(self.compute);
         let x = if direct {
             rounded = q.iter().map(|v| bf16_bits(*v)).collect();
             Left::Bf16(&rounded)
@@ -99,7 +117,7 @@ impl Cpu {
         scratch::with(PAGE_ROWS * head_dim + heads * PAGE_ROWS, |buffer| {
             let (rows, dots) = buffer.split_at_mut(PAGE_ROWS * head_dim);
             for (page, out) in out.chunks_mut(PAGE_ROWS).enumerate() {
-                let slot = place.slot(start + page * PAGE_ROWS);
+                let slot = task.place.slot(task.start + page * PAGE_ROWS);
                 let w = if direct {
                     Right::Bf16(keys.rows(slot, out.len()))
                 } else {

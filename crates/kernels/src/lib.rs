@@ -10,6 +10,7 @@ mod index;
 mod linear;
 mod mat;
 mod norm;
+mod partial;
 mod pool;
 mod product;
 mod quant;

@@ -33,7 +33,7 @@ pub(crate) enum Right<'a> {
 
 impl Right<'_> {
     /// Row `n` as the products see it; `rounded`: the left side is bf16.
-    fn row(&self, n: usize, rounded: bool, out: &mut [f32]) {
+    pub(crate) fn row(&self, n: usize, rounded: bool, out: &mut [f32]) {
         let k = out.len();
         match self {
             Self::Mat(mat) if rounded => mat.row_rounded(n, out),
@@ -119,26 +119,32 @@ fn dot_bf16(x: &[u16], w: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-/// `out[i * out_stride ..][..d] += sum_j p[i * p_stride + j] * c[j * c_stride ..][..d]` for `i < m`, `j < n`.
+/// `out[i * out_stride ..][..d] += sum_j p[i * p_stride + j] * c[first + j][..d]` for `i < m`, `j < n`, in f32.
+#[derive(Clone, Copy)]
 pub(crate) struct Nn<'a> {
     pub(crate) p: &'a [f32],
     pub(crate) p_stride: usize,
     pub(crate) m: usize,
     pub(crate) n: usize,
-    pub(crate) c: &'a [f32],
-    pub(crate) c_stride: usize,
+    pub(crate) c: Right<'a>,
+    /// Numbers of a row of `c`.
+    pub(crate) width: usize,
+    /// The row of `c` that belongs to `j = 0`.
+    pub(crate) first: usize,
     pub(crate) d: usize,
     pub(crate) out_stride: usize,
 }
 
 /// The plain version of [`Nn`].
 pub(crate) fn nn(task: &Nn<'_>, out: &mut [f32]) {
-    for i in 0..task.m {
-        let out = &mut out[i * task.out_stride..][..task.d];
+    scratch::with(task.width, |c| {
         for j in 0..task.n {
-            let p = task.p[i * task.p_stride + j];
-            let c = &task.c[j * task.c_stride..][..task.d];
-            out.iter_mut().zip(c).for_each(|(out, c)| *out += p * c);
+            task.c.row(task.first + j, false, c);
+            for i in 0..task.m {
+                let p = task.p[i * task.p_stride + j];
+                let out = &mut out[i * task.out_stride..][..task.d];
+                out.iter_mut().zip(&*c).for_each(|(out, c)| *out += p * c);
+            }
         }
-    }
+    });
 }

@@ -1,27 +1,29 @@
 //! Exponentials and what is built on them. One polynomial, so that every instruction set gives the same value.
 
+/// Where [`exp`] is neither zero nor infinite.
+pub(crate) const EXP_MIN: f32 = -87.3;
+pub(crate) const EXP_MAX: f32 = 88.7;
+/// ln 2 in two parts, so that multiples of the first are exact.
+pub(crate) const LN2_HIGH: f32 = 0.693_359_4;
+pub(crate) const LN2_LOW: f32 = -2.121_944_4e-4;
+/// 1.5 * 2^23: adding it leaves the nearest integer in the low bits.
+pub(crate) const ROUND: f32 = 12_582_912.0;
+/// 1/6! to 1/0!.
+pub(crate) const EXP_TERMS: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+
 /// `e^x` to about 1e-7 relative; 0 below -87, infinite above 88.
 ///
 /// Splits `x = n ln 2 + r` and evaluates a degree-6 polynomial on `|r| <= ln 2 / 2`.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
     // NaN stays NaN through the polynomial.
-    let clamped = x.clamp(-87.3, 88.7);
-    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
-    let shifted = clamped * std::f32::consts::LOG2_E + 12_582_912.0;
-    let n = shifted - 12_582_912.0;
+    let clamped = x.clamp(EXP_MIN, EXP_MAX);
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = clamped - n * LN2_HIGH - n * LN2_LOW;
-    let p = 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
+    let p = EXP_TERMS.into_iter().reduce(|p, term| p * r + term).unwrap_or_default();
     let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    if x < -87.3 { 0.0 } else { p * scale }
+    if x < EXP_MIN { 0.0 } else { p * scale }
 }
 
 #[inline(always)]
@@ -57,6 +59,10 @@ impl Running {
         self.sum = self.sum * factor + crate::product::sum_lanes(lanes);
         self.max = max;
         factor
+    }
+
+    pub(crate) fn max(&self) -> f32 {
+        self.max
     }
 
     /// What the accumulated values are divided by.

@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::nn::{self, Wide};
+use super::nn::{self, Terms, Wide};
 use super::nt::{self, Decode, Lanes, Operands};
-use super::{Weights, scale_parts, widened};
-use crate::cpu::Isa;
+use super::{Weights, widened};
+use crate::cpu::{Isa, round_all};
 use crate::dtype::DType;
 use crate::mat::SCALE_BLOCK;
 use crate::product::{Left, Nn, Nt};
@@ -21,12 +21,16 @@ pub(super) static ISA: Isa = Isa {
     },
     // SAFETY: as above.
     nn: |task, out| unsafe { product_nn(task, out) },
+    partial: None,
+    scores: None,
+    round: round_all,
 };
 
 /// The product of an f32 left side; `rounded`: scaled weights are rounded to bf16 first.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
-    let Weights { bytes: w, dtype, row_bytes } = Weights::of(task);
+    let weights = Weights::of(task.w, task.k);
+    let Weights { bytes: w, dtype, row_bytes, .. } = weights;
     let Left::F32(x) = task.x else { unreachable!("the caller has widened the left side") };
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their columns cross.
     unsafe {
@@ -35,7 +39,7 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
             DType::F16 => nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromF16 }, columns),
             DType::Bf16 => nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromBf16 }, columns),
             DType::Fp8 => {
-                for (columns, scales) in scale_parts(task, columns) {
+                for (columns, scales) in weights.scale_parts(columns) {
                     let scales = scales.as_ptr();
                     if rounded {
                         let decode = FromFp8::<true> { scales };
@@ -52,8 +56,23 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
-    // SAFETY: the features are the caller's promise.
-    unsafe { nn::nn::<F32>(task, out) }
+    let weights = Weights::of(task.c, task.width);
+    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their rows cross.
+    unsafe {
+        match weights.dtype {
+            DType::F32 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF32), out),
+            DType::F16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF16), out),
+            DType::Bf16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromBf16), out),
+            DType::Fp8 => {
+                for (rows, scales) in weights.scale_parts(task.first..task.first + task.n) {
+                    let p = &task.p[rows.start - task.first..];
+                    let task = Nn { p, n: rows.len(), first: rows.start, ..*task };
+                    let decode = FromFp8::<false> { scales: scales.as_ptr() };
+                    nn::nn(&Terms::<F32, _>::new(&task, &weights, decode), out);
+                }
+            }
+        }
+    }
 }
 
 /// f32 products in 8 lanes.
@@ -107,16 +126,6 @@ impl Lanes for F32 {
 }
 
 impl Wide for F32 {
-    type V = __m256;
-    const WIDTH: usize = 8;
-    const ROWS: usize = 2;
-
-    #[inline(always)]
-    unsafe fn load(p: *const f32, n: usize) -> __m256 {
-        // SAFETY: only the first `n` numbers are read.
-        unsafe { if n == 8 { _mm256_loadu_ps(p) } else { _mm256_maskload_ps(p, first_of_8(n)) } }
-    }
-
     #[inline(always)]
     unsafe fn store(p: *mut f32, n: usize, v: __m256) {
         // SAFETY: only the first `n` numbers are written.
@@ -127,12 +136,6 @@ impl Wide for F32 {
     unsafe fn splat(v: f32) -> __m256 {
         // SAFETY: needs nothing but the features.
         unsafe { _mm256_set1_ps(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(a: __m256, b: __m256, sum: __m256) -> __m256 {
-        // SAFETY: needs nothing but the features.
-        unsafe { _mm256_fmadd_ps(a, b, sum) }
     }
 }
 

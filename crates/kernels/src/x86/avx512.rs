@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::avx512_decode::{Bits, FromBf16, FromF16, FromF32, FromFp8, Lookup, Table, scaled_table};
-use super::nn::{self, Wide};
+use super::avx512_decode::{self, Bits, FromBf16, FromF16, FromF32, FromFp8, Lookup, Table, scaled_table};
+use super::nn::{self, Terms, Wide};
 use super::nt::{self, Lanes, Operands};
-use super::{Weights, scale_parts, widened};
+use super::{Weights, attention_avx512, widened};
 use crate::cpu::Isa;
 use crate::dtype::DType;
 use crate::product::{Left, Nn, Nt};
@@ -18,11 +18,18 @@ pub(super) static ISA: Isa = Isa {
     nt: |task, columns| unsafe { product_nt(task, columns) },
     // SAFETY: as above.
     nn: |task, out| unsafe { product_nn(task, out) },
+    // SAFETY: as above.
+    partial: Some(|part, rounded, out| unsafe { attention_avx512::partial(part, rounded, out) }),
+    // SAFETY: as above.
+    scores: Some(|task, rounded, out| unsafe { attention_avx512::scores(task, rounded, out) }),
+    // SAFETY: as above.
+    round: |values, out| unsafe { avx512_decode::round(values, out) },
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
-    let Weights { bytes: w, dtype, row_bytes } = Weights::of(task);
+    let weights = Weights::of(task.w, task.k);
+    let Weights { bytes: w, dtype, row_bytes, .. } = weights;
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their columns cross.
     unsafe {
         match (task.x, dtype) {
@@ -36,7 +43,7 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
                 nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromBf16 }, columns);
             }
             (Left::F32(x), DType::Fp8) => {
-                for (columns, scales) in scale_parts(task, columns) {
+                for (columns, scales) in weights.scale_parts(columns) {
                     let decode = FromFp8 { scales: scales.as_ptr() };
                     nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode }, columns);
                 }
@@ -45,7 +52,7 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
                 nt::nt(&Operands::<Bf16, _> { task, x, w, row_bytes, decode: Bits }, columns);
             }
             (Left::Bf16(x), DType::Fp8) => {
-                for (columns, scales) in scale_parts(task, columns) {
+                for (columns, scales) in weights.scale_parts(columns) {
                     let mut tables = scratch::lend(scales.len() * (size_of::<Table>() / 4) + 16);
                     let aligned = tables.as_ptr().align_offset(64);
                     let tables = tables[aligned..].as_mut_ptr().cast::<Table>();
@@ -63,8 +70,23 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
-    // SAFETY: the features are the caller's promise.
-    unsafe { nn::nn::<F32>(task, out) }
+    let weights = Weights::of(task.c, task.width);
+    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their rows cross.
+    unsafe {
+        match weights.dtype {
+            DType::F32 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF32), out),
+            DType::F16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF16), out),
+            DType::Bf16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromBf16), out),
+            DType::Fp8 => {
+                for (rows, scales) in weights.scale_parts(task.first..task.first + task.n) {
+                    let p = &task.p[rows.start - task.first..];
+                    let task = Nn { p, n: rows.len(), first: rows.start, ..*task };
+                    let decode = FromFp8 { scales: scales.as_ptr() };
+                    nn::nn(&Terms::<F32, _>::new(&task, &weights, decode), out);
+                }
+            }
+        }
+    }
 }
 
 /// f32 products in 16 lanes.
@@ -109,16 +131,6 @@ impl Lanes for F32 {
 }
 
 impl Wide for F32 {
-    type V = __m512;
-    const WIDTH: usize = 16;
-    const ROWS: usize = 6;
-
-    #[inline(always)]
-    unsafe fn load(p: *const f32, n: usize) -> __m512 {
-        // SAFETY: only the first `n` numbers are read.
-        unsafe { if n == 16 { _mm512_loadu_ps(p) } else { _mm512_maskz_loadu_ps(first_of_16(n), p) } }
-    }
-
     #[inline(always)]
     unsafe fn store(p: *mut f32, n: usize, v: __m512) {
         // SAFETY: only the first `n` numbers are written.
@@ -129,12 +141,6 @@ impl Wide for F32 {
     unsafe fn splat(v: f32) -> __m512 {
         // SAFETY: needs nothing but the features.
         unsafe { _mm512_set1_ps(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(a: __m512, b: __m512, sum: __m512) -> __m512 {
-        // SAFETY: needs nothing but the features.
-        unsafe { _mm512_fmadd_ps(a, b, sum) }
     }
 }
 
@@ -197,7 +203,7 @@ pub(super) fn first_of_32(n: usize) -> __mmask32 {
 
 /// The sums of four vectors: of every 128-bit quarter `(l0 + l2) + (l1 + l3)`, of the quarters `(q0 + q2) + (q1 + q3)`.
 #[inline(always)]
-unsafe fn totals([a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+pub(super) unsafe fn totals([a, b, c, d]: [__m512; 4]) -> [f32; 4] {
     // SAFETY: needs nothing but the features; four floats are a vector of 128 bits.
     unsafe {
         let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));

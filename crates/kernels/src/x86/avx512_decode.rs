@@ -4,8 +4,10 @@ use std::arch::x86_64::*;
 
 use super::avx512::{Bf16, F32, first_of_16, first_of_32};
 use super::nt::Decode;
+use crate::arena::{Arena, RowFormat};
 use crate::dtype::{FP8_VALUES, fp8_values};
 use crate::mat::SCALE_BLOCK;
+use crate::quant::GROUP;
 
 pub(super) struct FromF32;
 
@@ -88,7 +90,7 @@ impl FromFp8 {
                 _mm512_castsi128_si512(bytes),
             );
             let bits = look_up::<THIRD>(&UNSCALED, spread, i32::MIN);
-            _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(*self.scales.add(k / SCALE_BLOCK)))
+            _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(self.scales.add(k / SCALE_BLOCK).read_unaligned()))
         }
     }
 }
@@ -120,7 +122,8 @@ impl Decode<F32> for FromFp8 {
             let bytes = _mm512_castsi256_si512(_mm256_loadu_epi8(row.add(k).cast()));
             let spread = _mm512_permutexvar_epi8(_mm512_loadu_epi8(SPREAD.as_ptr().cast()), bytes);
             let words = look_up::<{ Lookup::LOW }>(&UNSCALED, spread, Lookup::SIGNS);
-            let (zero, scale) = (_mm512_setzero_si512(), _mm512_set1_ps(*self.scales.add(k / SCALE_BLOCK)));
+            let (zero, scale) =
+                (_mm512_setzero_si512(), _mm512_set1_ps(self.scales.add(k / SCALE_BLOCK).read_unaligned()));
             [
                 _mm512_mul_ps(_mm512_castsi512_ps(_mm512_unpacklo_epi16(zero, words)), scale),
                 _mm512_mul_ps(_mm512_castsi512_ps(_mm512_unpackhi_epi16(zero, words)), scale),
@@ -267,6 +270,58 @@ pub(super) unsafe fn scaled_table(scale: f32, table: &mut Table) {
             let out = table.0.as_mut_ptr().add(first);
             _mm256_storeu_epi8(out.cast(), _mm512_cvtepi16_epi8(words));
             _mm256_storeu_epi8(out.add(128).cast(), _mm512_cvtepi16_epi8(_mm512_srli_epi16::<8>(words)));
+        }
+    }
+}
+
+/// [`Arena::read`].
+#[inline(always)]
+pub(super) unsafe fn read_row(arena: &Arena, slot: usize, out: &mut [f32]) {
+    const { assert!(GROUP == SCALE_BLOCK, "groups of a row are like blocks of a matrix") };
+    assert_eq!(out.len(), arena.width(), "a whole row");
+    let row = arena.rows(slot, 1).as_ptr();
+    // SAFETY: the row has its width in numbers, and an fp8 row the scales of its groups after them.
+    unsafe {
+        match arena.format() {
+            RowFormat::F32 => widen(&FromF32, row, out),
+            RowFormat::Bf16 => widen(&FromBf16, row, out),
+            RowFormat::Fp8 { .. } => widen(&FromFp8 { scales: row.add(out.len()).cast() }, row, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn widen(decode: &impl Decode<F32>, row: *const u8, out: &mut [f32]) {
+    let (whole, rest) = out.as_chunks_mut::<16>();
+    // SAFETY: the caller's row is as long as `out`.
+    unsafe {
+        for (step, out) in whole.iter_mut().enumerate() {
+            _mm512_storeu_ps(out.as_mut_ptr(), decode.step(row, 16 * step));
+        }
+        if !rest.is_empty() {
+            let values = decode.part(row, 16 * whole.len(), rest.len());
+            _mm512_mask_storeu_ps(rest.as_mut_ptr(), first_of_16(rest.len()), values);
+        }
+    }
+}
+
+/// Rounds to bf16 like [`crate::dtype::bf16_bits`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
+pub(super) fn round(values: &[f32], out: &mut [u16]) {
+    assert_eq!(values.len(), out.len(), "a place for every value");
+    for (values, out) in values.chunks(16).zip(out.chunks_mut(16)) {
+        let mask = first_of_16(values.len());
+        // SAFETY: both chunks have as many numbers as the mask has bits.
+        unsafe {
+            let bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, values.as_ptr()));
+            // To nearest, ties to even, in integers: the conversion instruction would flush subnormals.
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+            // NaN keeps its upper bits and becomes quiet.
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(_mm512_castsi512_ps(bits), _mm512_castsi512_ps(bits));
+            let rounded = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x40_0000));
+            let words = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded));
+            _mm256_mask_storeu_epi16(out.as_mut_ptr().cast(), mask, words);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The fast versions for x86-64. [`nt`] and [`nn`] say once how a product is cut into tiles; [`avx512`] and [`avx2`] bring the
 //! instructions. Which one runs is decided at start, by what the processor says it can.
 
+mod attention_avx512;
 mod avx2;
 mod avx512;
 mod avx512_decode;
+mod heads_avx512;
 mod nn;
 mod nt;
 
@@ -28,16 +30,18 @@ pub(crate) fn supported() -> Vec<&'static Isa> {
 
 /// The right side of a product as bytes.
 struct Weights<'a> {
+    of: Right<'a>,
     bytes: &'a [u8],
     dtype: DType,
     row_bytes: usize,
 }
 
 impl<'a> Weights<'a> {
-    fn of(task: &Nt<'a>) -> Self {
-        let (bytes, dtype) = match task.w {
+    /// `width`: numbers of a row.
+    fn of(of: Right<'a>, width: usize) -> Self {
+        let (bytes, dtype) = match of {
             Right::Mat(mat) => {
-                assert_eq!(mat.cols(), task.k, "the matrix fits its input");
+                assert_eq!(mat.cols(), width, "the matrix fits its task");
                 (mat.bytes(), mat.dtype())
             }
             Right::F32(rows) => {
@@ -47,24 +51,24 @@ impl<'a> Weights<'a> {
             }
             Right::Bf16(rows) => (rows, DType::Bf16),
         };
-        Self { bytes, dtype, row_bytes: task.k * dtype.bytes() }
+        Self { of, bytes, dtype, row_bytes: width * dtype.bytes() }
     }
-}
 
-/// Cuts `columns` where the rows of scale blocks of an fp8 matrix meet: every part comes with the scales its columns share.
-fn scale_parts<'a>(task: &Nt<'a>, columns: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
-    let (w, k) = (task.w, task.k);
-    let mut start = columns.start;
-    std::iter::from_fn(move || {
-        let part = start..columns.end.min((start / SCALE_BLOCK + 1) * SCALE_BLOCK);
-        start = part.end;
-        let scales = match w {
-            _ if part.is_empty() => return None,
-            Right::Mat(mat) => mat.row_scales(part.start).map(Cow::Borrowed),
-            Right::F32(_) | Right::Bf16(_) => None,
-        };
-        Some((part, scales.unwrap_or_else(|| vec![1.0; k.div_ceil(SCALE_BLOCK)].into())))
-    })
+    /// Cuts `rows` where the scale blocks of an fp8 matrix meet: every part comes with the scales its rows share.
+    fn scale_parts(&self, rows: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
+        let (of, width) = (self.of, self.row_bytes);
+        let mut start = rows.start;
+        std::iter::from_fn(move || {
+            let part = start..rows.end.min((start / SCALE_BLOCK + 1) * SCALE_BLOCK);
+            start = part.end;
+            let scales = match of {
+                _ if part.is_empty() => return None,
+                Right::Mat(mat) => mat.row_scales(part.start).map(Cow::Borrowed),
+                Right::F32(_) | Right::Bf16(_) => None,
+            };
+            Some((part, scales.unwrap_or_else(|| vec![1.0; width.div_ceil(SCALE_BLOCK)].into())))
+        })
+    }
 }
 
 /// Computes `task`, whose left side is bf16, with its left side in f32: for weights that have no bf16 products.
@@ -74,5 +78,7 @@ fn widened(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
     product(&Nt { x: Left::F32(&wide), ..*task });
 }
 
+#[cfg(test)]
+mod attention_tests;
 #[cfg(test)]
 mod tests;

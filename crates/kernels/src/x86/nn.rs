@@ -2,65 +2,70 @@
 //! order of `j`, one fused multiply-add each, whatever the tile.
 #![expect(clippy::needless_range_loop, reason = "a register is an index in several arrays at once")]
 
+use std::marker::PhantomData;
+
+use super::Weights;
+use super::nt::{Decode, Lanes};
 use crate::product::Nn;
 
-/// Vectors of f32 of one instruction set. All methods need its features.
-pub(super) trait Wide {
-    type V: Copy;
-    /// Numbers of a vector.
-    const WIDTH: usize;
-    /// Rows of `p` whose accumulators for [`VECTORS`] vectors fit into registers; at most 6.
-    const ROWS: usize;
-
-    /// The first `n <= WIDTH` numbers at `p`, then zeros.
-    ///
-    /// # Safety
-    /// `p` points to `n` numbers.
-    unsafe fn load(p: *const f32, n: usize) -> Self::V;
-    /// # Safety
-    /// `p` points to `n <= WIDTH` numbers.
-    unsafe fn store(p: *mut f32, n: usize, v: Self::V);
+/// Vectors of f32 that can also be stored.
+pub(super) trait Wide: Lanes<X = f32, Sum = <Self as Lanes>::V> {
     /// # Safety
     /// The features are there.
     unsafe fn splat(v: f32) -> Self::V;
     /// # Safety
-    /// The features are there.
-    unsafe fn mul_add(a: Self::V, b: Self::V, sum: Self::V) -> Self::V;
+    /// `p` points to `n <= STEP` numbers.
+    unsafe fn store(p: *mut f32, n: usize, v: Self::V);
+}
+
+/// The operands of a product.
+pub(super) struct Terms<'a, W, D> {
+    task: &'a Nn<'a>,
+    c: &'a [u8],
+    row_bytes: usize,
+    decode: D,
+    wide: PhantomData<W>,
+}
+
+impl<'a, W, D> Terms<'a, W, D> {
+    pub(super) fn new(task: &'a Nn<'a>, weights: &Weights<'a>, decode: D) -> Self {
+        Self { task, c: weights.bytes, row_bytes: weights.row_bytes, decode, wide: PhantomData }
+    }
 }
 
 /// Vectors of one output row a tile holds.
 const VECTORS: usize = 4;
 
 /// # Safety
-/// The features of `W` are there. For speed it must be inlined into a function that enables them.
+/// The features of `W` and `D` are there. For speed it must be inlined into a function that enables them.
 ///
 /// # Panics
 /// When the operands are shorter than the task says.
 #[inline(always)]
-pub(super) unsafe fn nn<W: Wide>(task: &Nn<'_>, out: &mut [f32]) {
-    let Nn { p, p_stride, m, n, c, c_stride, d, out_stride } = *task;
+pub(super) unsafe fn nn<W: Wide, D: Decode<W>>(of: &Terms<'_, W, D>, out: &mut [f32]) {
+    let Nn { p, p_stride, m, n, width, first, d, out_stride, .. } = *of.task;
     if m == 0 || n == 0 || d == 0 {
         return;
     }
+    assert!(d <= width && of.c.len() >= (first + n) * of.row_bytes, "every row of the right side");
     assert!(p.len() >= (m - 1) * p_stride + n, "a factor for every term");
-    assert!(c.len() >= (n - 1) * c_stride + d, "every row of the right side");
     assert!(out.len() >= (m - 1) * out_stride + d, "every output row");
-    // SAFETY: rows and columns lie inside the operands by the assertions above; the features are the caller's promise.
-    unsafe {
-        let block = VECTORS * W::WIDTH;
-        for first in (0..d).step_by(block) {
-            for row in (0..m).step_by(W::ROWS) {
-                let out = out.as_mut_ptr().add(row * out_stride + first);
-                match (W::ROWS.min(m - row), d - first >= block) {
-                    (1, true) => tile::<W, 1, true>(task, row, first, out),
-                    (2, true) => tile::<W, 2, true>(task, row, first, out),
-                    (3, true) => tile::<W, 3, true>(task, row, first, out),
-                    (4, true) => tile::<W, 4, true>(task, row, first, out),
-                    (5, true) => tile::<W, 5, true>(task, row, first, out),
-                    (_, true) => tile::<W, 6, true>(task, row, first, out),
+    let block = VECTORS * W::STEP;
+    for column in (0..d).step_by(block) {
+        for row in (0..m).step_by(W::ROWS) {
+            // SAFETY: rows and columns lie inside the operands by the assertions above; the features are the caller's promise.
+            unsafe {
+                let out = out.as_mut_ptr().add(row * out_stride + column);
+                match (W::ROWS.min(m - row), d - column >= block) {
+                    (1, true) => tile::<W, D, 1, true>(of, row, column, out),
+                    (2, true) => tile::<W, D, 2, true>(of, row, column, out),
+                    (3, true) => tile::<W, D, 3, true>(of, row, column, out),
+                    (4, true) => tile::<W, D, 4, true>(of, row, column, out),
+                    (5, true) => tile::<W, D, 5, true>(of, row, column, out),
+                    (_, true) => tile::<W, D, 6, true>(of, row, column, out),
                     (rows, false) => {
                         for i in 0..rows {
-                            tile::<W, 1, false>(task, row + i, first, out.add(i * out_stride));
+                            tile::<W, D, 1, false>(of, row + i, column, out.add(i * out_stride));
                         }
                     }
                 }
@@ -71,27 +76,39 @@ pub(super) unsafe fn nn<W: Wide>(task: &Nn<'_>, out: &mut [f32]) {
 
 /// `M` rows of `p` against [`VECTORS`] vectors of every row of `c`; the last vectors may be cut off unless `FULL`.
 #[inline(always)]
-unsafe fn tile<W: Wide, const M: usize, const FULL: bool>(task: &Nn<'_>, row: usize, first: usize, out: *mut f32) {
-    let mut width = [W::WIDTH; VECTORS];
+unsafe fn tile<W: Wide, D: Decode<W>, const M: usize, const FULL: bool>(
+    of: &Terms<'_, W, D>,
+    row: usize,
+    column: usize,
+    out: *mut f32,
+) {
+    let task = of.task;
+    let mut width = [W::STEP; VECTORS];
     if !FULL {
         for (v, width) in width.iter_mut().enumerate() {
-            *width = (task.d - first).saturating_sub(v * W::WIDTH).min(W::WIDTH);
+            *width = (task.d - column).saturating_sub(v * W::STEP).min(W::STEP);
         }
     }
     // SAFETY: `nn` has checked that rows and columns lie inside the operands; a vector of no numbers touches no memory.
     unsafe {
         let p = task.p.as_ptr().add(row * task.p_stride);
-        let c = task.c.as_ptr().add(first);
-        let mut sums = [[W::splat(0.0); VECTORS]; M];
+        let c = of.c.as_ptr().add(task.first * of.row_bytes);
+        let mut sums = [[W::zero(); VECTORS]; M];
         for i in 0..M {
             for v in 0..VECTORS {
-                sums[i][v] = W::load(out.wrapping_add(i * task.out_stride + v * W::WIDTH), width[v]);
+                let out = out.wrapping_add(i * task.out_stride + v * W::STEP);
+                sums[i][v] = if width[v] == W::STEP { W::x(out) } else { W::x_part(out, width[v]) };
             }
         }
         for j in 0..task.n {
-            let mut terms = [W::splat(0.0); VECTORS];
+            let (c, mut terms) = (c.add(j * of.row_bytes), [W::zero(); VECTORS]);
             for v in 0..VECTORS {
-                terms[v] = W::load(c.wrapping_add(j * task.c_stride + v * W::WIDTH), width[v]);
+                let column = column + v * W::STEP;
+                if width[v] == W::STEP {
+                    terms[v] = of.decode.step(c, column);
+                } else if width[v] > 0 {
+                    terms[v] = of.decode.part(c, column, width[v]);
+                }
             }
             for i in 0..M {
                 let p = W::splat(*p.add(i * task.p_stride + j));
@@ -102,7 +119,7 @@ unsafe fn tile<W: Wide, const M: usize, const FULL: bool>(task: &Nn<'_>, row: us
         }
         for i in 0..M {
             for v in 0..VECTORS {
-                W::store(out.wrapping_add(i * task.out_stride + v * W::WIDTH), width[v], sums[i][v]);
+                W::store(out.wrapping_add(i * task.out_stride + v * W::STEP), width[v], sums[i][v]);
             }
         }
     }
