@@ -5,6 +5,9 @@
 
 use kernels::{Arena, PAGE_ROWS, Place, RowFormat, Rows};
 
+use crate::config::Config;
+use crate::options::Options;
+
 /// The rows of one layer.
 pub(crate) struct LayerCache {
     /// `[slots, kv_lora_rank]`
@@ -24,11 +27,25 @@ pub(crate) struct RowShape {
 }
 
 impl RowShape {
+    pub(crate) fn new(config: &Config, options: &Options) -> Self {
+        let ue8m0 = config.ue8m0();
+        Self {
+            latent: (config.kv_lora_rank, options.latent_format(ue8m0)),
+            rope_key: (config.qk_rope_head_dim, options.rope_key_format()),
+            index_key: config.index.as_ref().map(|index| (index.head_dim, options.index_key_format(ue8m0))),
+        }
+    }
+
     /// Bytes of one position in one layer.
     pub(crate) fn bytes(&self) -> usize {
         let bytes = |(width, format): (usize, RowFormat)| format.row_bytes(width);
         bytes(self.latent) + bytes(self.rope_key) + self.index_key.map_or(0, bytes)
     }
+}
+
+/// Bytes that one position takes in the cache of one layer (`model.md` section 12).
+pub fn position_bytes(config: &Config, options: &Options) -> usize {
+    RowShape::new(config, options).bytes()
 }
 
 /// Cache rows of all layers; the MTP module is one more layer.

@@ -68,11 +68,7 @@ impl Deepseek {
         let mtp = config.num_hidden_layers;
         let has_mtp = config.num_nextn_predict_layers > 0 && checkpoint.contains(&format!("model.layers.{mtp}.eh_proj.weight"));
         let rope = Rope::new(config);
-        let shape = RowShape {
-            latent: (config.kv_lora_rank, options.latent_format(config.ue8m0())),
-            rope_key: (config.qk_rope_head_dim, options.rope_key_format()),
-            index_key: config.index.as_ref().map(|index| (index.head_dim, options.index_key_format(config.ue8m0()))),
-        };
+        let shape = RowShape::new(config, options);
         let cpu = if options.plain_kernels { Cpu::plain } else { Cpu::new }(options.threads, options.compute);
         let sparse = config.index.is_some() && options.attention == AttentionPath::Sparse;
         let info = Info {

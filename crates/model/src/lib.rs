@@ -16,7 +16,7 @@ mod scratch;
 mod tap;
 pub mod tensors;
 
-pub use cache::LatentCache;
+pub use cache::{LatentCache, position_bytes};
 pub use deepseek::Deepseek;
 pub use kernels::{Compute, PAGE_ROWS, Routes, Rows, Selection};
 pub use model::{Batch, Info, Model, Output, Span, Want};

@@ -56,6 +56,10 @@ impl Checkpoint {
         serde_json::from_slice(&bytes).map_err(|e| Error::Json { file: file.into(), reason: e.to_string() })
     }
 
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// The name of the folder.
     pub fn name(&self) -> String {
         self.name.clone()

@@ -50,10 +50,19 @@ impl Survey {
         if let Err(problem) = found.look(&source) {
             found.problems.push(problem);
         }
-        let mut tensors: Vec<Tensor> = found.table.tensors.into_values().map(|(_, tensor)| tensor).collect();
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { config, tensors, indexed: found.indexed, problems: found.problems })
+        Ok(Self { config, tensors: sorted(&found.table), indexed: found.indexed, problems: found.problems })
     }
+
+    /// The same of a checkpoint that is open, and therefore complete.
+    pub fn of(checkpoint: &Checkpoint) -> Self {
+        Self { config: checkpoint.config().clone(), tensors: sorted(checkpoint.table()), indexed: None, problems: Vec::new() }
+    }
+}
+
+fn sorted(table: &Table) -> Vec<Tensor> {
+    let mut tensors: Vec<Tensor> = table.tensors.values().map(|(_, tensor)| tensor.clone()).collect();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors
 }
 
 /// Finds all tensors, and complains about the first thing that is wrong.
