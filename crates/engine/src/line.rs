@@ -2,6 +2,7 @@
 //! engine, and what is held for it never grows beyond the deltas of one step.
 
 use std::collections::VecDeque;
+use std::task::{Poll, ready};
 
 use chat::{Delta, Deltas, Error};
 use futures_util::stream;
@@ -23,10 +24,21 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A line that holds `capacity` deltas, and its other end. Dropping the stream hangs up.
+    /// A line that holds `capacity` deltas, and its other end. Dropping the stream hangs up; a line that is cut before its last word
+    /// ends the stream with an error.
     pub(crate) fn new(capacity: usize) -> (Self, Deltas) {
         let (sender, mut receiver) = mpsc::channel(capacity.max(1));
-        let deltas = stream::poll_fn(move |context| receiver.poll_recv(context));
+        let mut complete = false;
+        let deltas = stream::poll_fn(move |context| {
+            let item = ready!(receiver.poll_recv(context));
+            let cut = item.is_none() && !complete;
+            complete |= matches!(item, None | Some(Err(_) | Ok(Delta::Usage(_))));
+            Poll::Ready(if cut {
+                Some(Err(Error::internal("the engine stopped before the answer was complete")))
+            } else {
+                item
+            })
+        });
         (Self { sender, held: VecDeque::new() }, Box::pin(deltas))
     }
 

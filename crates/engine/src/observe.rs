@@ -62,9 +62,12 @@ impl Load {
     }
 }
 
-pub(crate) fn admitted(prompt_tokens: usize, cached_tokens: usize) {
+pub(crate) fn admitted(prompt_tokens: usize) {
     counter!("cachalot_prompt_tokens_total").increment(prompt_tokens as u64);
-    counter!("cachalot_prefix_hit_tokens_total").increment(cached_tokens as u64);
+}
+
+pub(crate) fn hit(tokens: usize) {
+    counter!("cachalot_prefix_hit_tokens_total").increment(tokens as u64);
 }
 
 pub(crate) fn generated() {

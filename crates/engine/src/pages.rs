@@ -96,20 +96,16 @@ impl Pages {
         self.free.len() + self.unused.len()
     }
 
-    /// Gives an empty table the longest published prefix of `tokens`, the last token left out: at least one must be computed for there to be an
-    /// output. Returns the number of positions found.
-    pub(crate) fn find(&mut self, table: &mut Table, tokens: &[u32]) -> usize {
-        debug_assert!(table.pages.is_empty(), "only an empty table looks for its beginning");
-        let reusable = &tokens[..tokens.len().saturating_sub(1)];
-        let mut before = Before::Start(table.salt.clone());
-        for tokens in reusable.chunks_exact(PAGE_ROWS) {
-            let Some(&page) = self.index.get(&Prefix { before, tokens: tokens.into() }) else { break };
-            self.hold(page);
-            table.pages.push(page);
-            before = Before::Page(self.pages[page as usize].name);
+    /// Puts published pages in the place of what a sequence would compute next, as long as there are any, and returns the number of
+    /// positions that are computed now. The last token is left out: at least one must be computed for there to be an output.
+    pub(crate) fn find(&mut self, table: &mut Table, tokens: &[u32], computed: usize) -> usize {
+        let mut computed = computed;
+        while (table.published + 1) * PAGE_ROWS < tokens.len() {
+            let Some(&page) = self.index.get(&self.prefix(table, tokens)) else { break };
+            self.adopt(table, page);
+            computed = table.published * PAGE_ROWS;
         }
-        table.published = table.pages.len();
-        table.room()
+        computed
     }
 
     /// Lends pages until there is room for `positions`. False when there are not enough; what was lent stays lent.
@@ -126,23 +122,16 @@ impl Pages {
     /// A page somebody else published first takes the place of ours: equal tokens have equal rows, bit for bit.
     pub(crate) fn publish(&mut self, table: &mut Table, tokens: &[u32], computed: usize) {
         while (table.published + 1) * PAGE_ROWS <= computed {
-            let index = table.published;
-            let before = match index.checked_sub(1) {
-                None => Before::Start(table.salt.clone()),
-                Some(before) => Before::Page(self.pages[table.pages[before] as usize].name),
-            };
-            let prefix = Prefix { before, tokens: tokens[index * PAGE_ROWS..][..PAGE_ROWS].into() };
-            let own = table.pages[index];
+            let prefix = self.prefix(table, tokens);
             if let Some(&page) = self.index.get(&prefix) {
-                self.hold(page);
-                self.release_page(own);
-                table.pages[index] = page;
-            } else {
-                self.clock += 1;
-                self.pages[own as usize].name = self.clock;
-                self.pages[own as usize].prefix = Some(prefix.clone());
-                self.index.insert(prefix, own);
+                self.adopt(table, page);
+                continue;
             }
+            let own = table.pages[table.published];
+            self.clock += 1;
+            self.pages[own as usize].name = self.clock;
+            self.pages[own as usize].prefix = Some(prefix.clone());
+            self.index.insert(prefix, own);
             table.published += 1;
         }
     }
@@ -153,6 +142,28 @@ impl Pages {
             self.release_page(page);
         }
         table.published = 0;
+    }
+
+    /// What the first page of `table` that is not published holds, or will hold.
+    fn prefix(&self, table: &Table, tokens: &[u32]) -> Prefix {
+        let before = match table.published.checked_sub(1) {
+            None => Before::Start(table.salt.clone()),
+            Some(before) => Before::Page(self.pages[table.pages[before] as usize].name),
+        };
+        Prefix { before, tokens: tokens[table.published * PAGE_ROWS..][..PAGE_ROWS].into() }
+    }
+
+    /// Makes `page` the next published page of `table`.
+    fn adopt(&mut self, table: &mut Table, page: u32) {
+        self.hold(page);
+        match table.pages.get_mut(table.published) {
+            Some(own) => {
+                let own = std::mem::replace(own, page);
+                self.release_page(own);
+            }
+            None => table.pages.push(page),
+        }
+        table.published += 1;
     }
 
     fn take(&mut self) -> Option<u32> {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use chat::{Error, ErrorKind, FinishReason};
 use model::{Batch, Span, Want};
 
-use crate::observe;
 use crate::pages::Pages;
 use crate::sequence::{Request, Sequence};
 
@@ -76,9 +75,13 @@ impl Schedule {
     /// Plans the next step. Empty when nobody can use one.
     pub(crate) fn next(&mut self, pages: &mut Pages) -> Vec<Chunk> {
         self.dismiss(pages, Instant::now());
+        self.retire(pages);
         self.admit(pages);
         self.make_room(pages);
         self.retire(pages);
+        for sequence in self.running.iter_mut().filter(|sequence| sequence.pending() > 1) {
+            sequence.catch_up(pages);
+        }
         self.chunks()
     }
 
@@ -200,13 +203,8 @@ impl Schedule {
 
     fn pause_youngest(&mut self, pages: &mut Pages) {
         let mut youngest = self.running.pop().expect("several are running");
-        youngest.release(pages);
-        if !youngest.ended() {
-            observe::paused();
-            self.waiting.push_front(youngest);
-        } else if youngest.line().blocked() {
-            self.leaving.push(youngest);
-        }
+        youngest.pause(pages);
+        self.waiting.push_front(youngest);
     }
 
     fn chunks(&mut self) -> Vec<Chunk> {

@@ -38,8 +38,10 @@ pub(crate) struct Sequence {
     /// Positions whose cache rows are written.
     computed: usize,
     table: Table,
-    /// Tokens of the prompt found in the prefix cache when it was first admitted.
-    cached_tokens: Option<usize>,
+    /// Tokens of the prompt that were found and not computed.
+    cached_tokens: usize,
+    /// Until it is paused: what is found afterwards is its own work.
+    counts_hits: bool,
     thinking: bool,
     top_logprobs: Option<usize>,
     sampler: Sampler,
@@ -65,7 +67,8 @@ impl Sequence {
             budget: request.budget,
             computed: 0,
             table: Table::new(request.salt),
-            cached_tokens: None,
+            cached_tokens: 0,
+            counts_hits: true,
             thinking: request.thinking,
             top_logprobs: request.top_logprobs,
             sampler: request.sampler,
@@ -81,20 +84,40 @@ impl Sequence {
         }
     }
 
-    /// Looks for a cached beginning. Returns how many pages are missing for what is to be computed.
+    /// Looks for published pages of what comes next. Returns how many pages are missing for all tokens there are.
     pub(crate) fn find(&mut self, pages: &mut Pages) -> usize {
-        self.computed = pages.find(&mut self.table, &self.tokens);
-        self.tokens.len().div_ceil(PAGE_ROWS) - self.table.pages().len()
+        self.computed = pages.find(&mut self.table, &self.tokens, self.computed);
+        self.tokens.len().div_ceil(PAGE_ROWS).saturating_sub(self.table.pages().len())
     }
 
-    /// Leaves the queue. What [`Sequence::find`] found counts as cached the first time; later it is only what a pause left.
+    /// Leaves the queue, after [`Sequence::find`].
     pub(crate) fn admit(&mut self) {
-        self.place = None;
-        if self.cached_tokens.is_none() {
-            self.cached_tokens = Some(self.computed);
-            observe::admitted(self.prompt_tokens, self.computed);
+        if self.place.take().is_some() {
+            observe::admitted(self.prompt_tokens);
         }
+        self.hit(self.computed);
         self.tell_progress();
+    }
+
+    /// Takes over what others have published of its prompt since it was admitted.
+    pub(crate) fn catch_up(&mut self, pages: &mut Pages) {
+        let computed = self.computed;
+        self.find(pages);
+        self.hit(self.computed - computed);
+    }
+
+    fn hit(&mut self, tokens: usize) {
+        if self.counts_hits {
+            self.cached_tokens += tokens;
+            observe::hit(tokens);
+        }
+    }
+
+    /// Gives all pages back, to be admitted again.
+    pub(crate) fn pause(&mut self, pages: &mut Pages) {
+        self.release(pages);
+        self.counts_hits = false;
+        observe::paused();
     }
 
     /// Makes room for all tokens there are. False when there are not enough pages.
@@ -162,7 +185,7 @@ impl Sequence {
         deltas.push(Delta::Finish(reason));
         deltas.push(Delta::Usage(Usage {
             prompt_tokens: self.prompt_tokens as u64,
-            cached_tokens: self.cached_tokens.unwrap_or(0) as u64,
+            cached_tokens: self.cached_tokens as u64,
             completion_tokens: self.generated() as u64,
             reasoning_tokens: self.thinking.then(|| self.decoder.reasoning_tokens()),
         }));

@@ -14,7 +14,7 @@ fn tokens(kind: u32, n: usize) -> Vec<u32> {
 /// A sequence that has computed all its tokens.
 fn computed(pages: &mut Pages, salt: Option<&str>, tokens: &[u32]) -> Table {
     let mut table = Table::new(salt.map(Into::into));
-    pages.find(&mut table, tokens);
+    pages.find(&mut table, tokens, 0);
     assert!(pages.grow(&mut table, tokens.len()));
     pages.publish(&mut table, tokens, tokens.len());
     table
@@ -22,7 +22,7 @@ fn computed(pages: &mut Pages, salt: Option<&str>, tokens: &[u32]) -> Table {
 
 fn found(pages: &mut Pages, salt: Option<&str>, tokens: &[u32]) -> usize {
     let mut table = Table::new(salt.map(Into::into));
-    let found = pages.find(&mut table, tokens);
+    let found = pages.find(&mut table, tokens, 0);
     pages.release(&mut table);
     found
 }
@@ -70,7 +70,7 @@ fn two_sequences_with_one_beginning_end_up_on_the_same_pages() {
     let text = tokens(1, 2 * P + 3);
     let (mut first, mut second) = (Table::default(), Table::default());
     for table in [&mut first, &mut second] {
-        assert_eq!(pages.find(table, &text), 0);
+        assert_eq!(pages.find(table, &text, 0), 0);
         assert!(pages.grow(table, text.len()));
     }
     assert_eq!(pages.used(), 6);
@@ -80,6 +80,22 @@ fn two_sequences_with_one_beginning_end_up_on_the_same_pages() {
     assert_eq!(first.pages()[..2], second.pages()[..2]);
     assert_ne!(first.pages()[2], second.pages()[2]);
     assert_eq!(pages.used(), 4);
+}
+
+#[test]
+fn what_somebody_else_publishes_meanwhile_is_taken_over_from_anywhere_in_a_page() {
+    let mut pages = Pages::new(16);
+    let text = tokens(1, 4 * P + 3);
+    let mut slow = Table::default();
+    assert!(pages.grow(&mut slow, text.len()));
+    pages.publish(&mut slow, &text, P + 10);
+    let mut fast = computed(&mut pages, None, &text);
+    assert_eq!(pages.used(), 5 + 4);
+    assert_eq!(pages.find(&mut slow, &text, P + 10), 4 * P);
+    assert_eq!((slow.pages()[..4] == fast.pages()[..4], slow.pages().len(), pages.used()), (true, 5, 6));
+    pages.release(&mut fast);
+    pages.release(&mut slow);
+    assert_eq!((pages.used(), pages.cached()), (0, 4));
 }
 
 #[test]
@@ -113,6 +129,7 @@ enum Op {
     Begin { kind: u32, len: usize, salt: bool },
     Compute { at: usize, by: usize },
     Extend { at: usize, by: usize },
+    Find { at: usize },
     End { at: usize },
 }
 
@@ -121,6 +138,7 @@ fn op() -> impl Strategy<Value = Op> {
         (0..3u32, 1..5 * P, any::<bool>()).prop_map(|(kind, len, salt)| Op::Begin { kind, len, salt }),
         (any::<usize>(), 1..3 * P).prop_map(|(at, by)| Op::Compute { at, by }),
         (any::<usize>(), 1..P).prop_map(|(at, by)| Op::Extend { at, by }),
+        any::<usize>().prop_map(|at| Op::Find { at }),
         any::<usize>().prop_map(|at| Op::End { at }),
     ]
 }
@@ -137,7 +155,7 @@ proptest! {
             match op {
                 Op::Begin { kind, len, salt } => {
                     let mut table = Table::new(salt.then(|| "salt".into()));
-                    let computed = pages.find(&mut table, &tokens(kind, len));
+                    let computed = pages.find(&mut table, &tokens(kind, len), 0);
                     prop_assert!(computed < len && computed % P == 0);
                     running.push((tokens(kind, len), computed, table));
                 }
@@ -151,6 +169,13 @@ proptest! {
                 Op::Extend { at, by } if !running.is_empty() => {
                     let at = at % running.len();
                     running[at].0.extend(tokens(9, by));
+                }
+                Op::Find { at } if !running.is_empty() => {
+                    let at = at % running.len();
+                    let (tokens, computed, table) = &mut running[at];
+                    let found = pages.find(table, tokens, *computed);
+                    prop_assert!(found >= *computed && found < tokens.len().max(*computed + 1));
+                    *computed = found;
                 }
                 Op::End { at } if !running.is_empty() => {
                     let at = at % running.len();

@@ -119,6 +119,18 @@ async fn a_prompt_seen_before_is_read_from_the_cache_in_pages_of_64() {
 }
 
 #[tokio::test]
+async fn prompts_that_arrive_together_share_what_they_have_in_common() {
+    let (engine, dials) = start(pages(512));
+    dials.pace_ms.store(1, Ordering::Relaxed);
+    let chat = |kind| says(format!("{}{}", letters(1, 1000), letters(kind, 50)));
+    let replies = join_all((10..18).map(|kind| reply(&engine, chat(kind)))).await;
+    let computed = dials.computed.load(Ordering::Relaxed);
+    assert!(computed < 3000, "{computed} positions computed: eight times 1,100 would be 8,800");
+    let alone = reply(&roomy(), chat(17)).await;
+    assert_eq!(without_hits(alone), without_hits(replies.into_iter().nth(7).unwrap()));
+}
+
+#[tokio::test]
 async fn the_answer_is_part_of_the_next_prompts_prefix() {
     let engine = roomy();
     let mut first = says(letters(1, 100));

@@ -84,6 +84,11 @@ fn mix(hash: u64, value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The hash of a prefix and one more token; what once was nonsense stays so.
+fn next(hash: u64, token: u32) -> u64 {
+    if hash == u64::MAX || token == NAN as u32 { u64::MAX } else { mix(hash, u64::from(token)) }
+}
+
 impl HashModel {
     pub(crate) fn new(dials: Arc<Dials>) -> Self {
         let encoding = encoding();
@@ -152,12 +157,12 @@ impl Model for HashModel {
             let mut hash = 0;
             for position in 0..span.start {
                 let row = rows[slot(position)];
-                hash = mix(hash, u64::from(row.token));
+                hash = next(hash, row.token);
                 assert_eq!(row.hash, hash, "position {position} has the row of another prefix");
             }
             for (position, &token) in (span.start..).zip(span.tokens) {
                 assert_ne!(token, PANIC as u32, "told to panic");
-                hash = if token == NAN as u32 { u64::MAX } else { mix(hash, u64::from(token)) };
+                hash = next(hash, token);
                 rows[slot(position)] = Row { token, hash };
                 writers.insert(span.pages[position / PAGE_ROWS], index);
             }

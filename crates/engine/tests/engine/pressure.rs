@@ -22,7 +22,7 @@ async fn paused_answers_go_on_as_if_nothing_had_happened() {
     for (chat, with_pauses) in chats.into_iter().zip(replies) {
         let alone = reply(&roomy(), chat).await;
         assert_eq!((alone.text, alone.finish), (with_pauses.text, with_pauses.finish));
-        assert_eq!(alone.usage, with_pauses.usage);
+        assert_eq!(alone.usage, with_pauses.usage, "pages found again after a pause are no hits");
     }
     until(&engine, |load| load.pages_used == 0 && load.running == 0 && load.waiting == 0).await;
 }
