@@ -1,0 +1,247 @@
+//! One struct is one TOML file. Command line switches win over it; `cachalot.example.toml` shows every setting with its default.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// The whole file. Every section and setting is optional.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub server: Server,
+    pub engine: Engine,
+    pub compat: Compat,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address to listen on.
+    pub listen: String,
+    /// Keys that are let in. None: everybody on a loopback address, nobody elsewhere.
+    pub keys: Vec<Key>,
+    /// Origins of web pages that may call a server without keys.
+    pub cors_origins: Vec<String>,
+    /// Seconds that running streams get after a shutdown was asked for.
+    pub grace_s: u64,
+    /// Seconds until the first keep-alive of a waiting stream, then between them.
+    pub stream_keepalive_s: u64,
+    /// Seconds until the first empty line in front of a waiting whole reply.
+    pub reply_keepalive_s: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8000".into(),
+            keys: Vec::new(),
+            cors_origins: Vec::new(),
+            grace_s: 30,
+            stream_keepalive_s: 10,
+            reply_keepalive_s: 30,
+        }
+    }
+}
+
+/// One caller. The key itself stays outside the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// What logs and metrics call its holder.
+    pub name: String,
+    /// The environment variable that holds the key.
+    pub key_env: Option<String>,
+    /// Or the key's SHA-256, 64 hex digits: `printf %s "$KEY" | sha256sum`.
+    pub sha256: Option<String>,
+    /// Model ids this key may use; all when absent.
+    pub models: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// Requests that may wait; more are answered 503.
+    pub queue: usize,
+    /// Requests answered side by side.
+    pub max_running: usize,
+    /// Prompt tokens read in one step beside the running answers.
+    pub batch_tokens: usize,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { queue: 256, max_running: 64, batch_tokens: 256 }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compat {
+    pub profile: Profile,
+}
+
+/// How closely refusals follow DeepSeek's own service.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Accept what no program depends on being refused, and say so in a header.
+    #[default]
+    Lenient,
+    /// Refuse what DeepSeek's own service refuses.
+    Deepseek,
+}
+
+impl From<Profile> for engine::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Lenient => Self::Lenient,
+            Profile::Deepseek => Self::DeepSeek,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `explicit`, else `./cachalot.toml`, else `cachalot.toml` in the user's configuration folder, else nothing.
+    ///
+    /// # Errors
+    /// An explicit file that is missing; a file that is not valid, with line and column.
+    pub fn load(explicit: Option<&Path>) -> Result<Self> {
+        let candidates = match explicit {
+            Some(path) => vec![path.to_owned()],
+            None => [Some(PathBuf::from("cachalot.toml")), user_file()].into_iter().flatten().collect(),
+        };
+        for path in candidates {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    let config =
+                        toml::from_str(&text).with_context(|| format!("the configuration `{}`", path.display()))?;
+                    tracing::info!(path = %path.display(), "configuration read");
+                    return Ok(config);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && explicit.is_none() => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot read the configuration `{}`", path.display()));
+                }
+            }
+        }
+        Ok(Self::default())
+    }
+}
+
+fn user_file() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
+    Some(base.join("cachalot/cachalot.toml"))
+}
+
+impl Key {
+    /// The SHA-256 of the key.
+    ///
+    /// # Errors
+    /// Neither or both sources given, an unset variable, a digest that is not 64 hex digits.
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        use sha2::{Digest, Sha256};
+        let name = &self.name;
+        match (&self.key_env, &self.sha256) {
+            (Some(variable), None) => {
+                let key = std::env::var(variable).ok().filter(|key| !key.is_empty());
+                let key =
+                    key.with_context(|| format!("key `{name}`: the environment variable `{variable}` is not set"))?;
+                Ok(Sha256::digest(key.as_bytes()).into())
+            }
+            (None, Some(hex)) => {
+                parse_digest(hex).with_context(|| format!("key `{name}`: `sha256` must be 64 hex digits"))
+            }
+            _ => bail!("key `{name}` needs either `key_env` or `sha256`"),
+        }
+    }
+}
+
+fn parse_digest(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (i, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// Bytes with an optional unit: `4GiB`, `512M`, `1000000`. Units are powers of 1024.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let shift = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        unit => return Err(format!("unknown unit `{unit}`: write bytes, or K, M, G, T")),
+    };
+    let number: f64 = text[..digits].parse().map_err(|_| format!("`{text}` is not a number of bytes, such as 4GiB"))?;
+    Ok((number * (1u64 << shift) as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_shows_the_defaults() {
+        let example = include_str!("../../../cachalot.example.toml");
+        let config: Config = toml::from_str(example).unwrap();
+        let (got, want) = (format!("{config:?}"), format!("{:?}", Config::default()));
+        assert_eq!(got, want);
+        // Every setting is in the file, commented out or not.
+        for setting in [
+            "listen",
+            "key_env",
+            "sha256",
+            "models",
+            "cors_origins",
+            "grace_s",
+            "queue",
+            "max_running",
+            "batch_tokens",
+            "profile",
+        ] {
+            assert!(example.contains(setting), "{setting}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_an_error_with_its_line() {
+        let error = toml::from_str::<Config>("[server]\nlissten = \"x\"\n").unwrap_err().to_string();
+        assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn sizes_take_units() {
+        assert_eq!(parse_bytes("4GiB"), Ok(4 << 30));
+        assert_eq!(parse_bytes("1.5k"), Ok(1536));
+        assert_eq!(parse_bytes("77"), Ok(77));
+        assert!(parse_bytes("4 parsecs").is_err() && parse_bytes("").is_err());
+    }
+
+    #[test]
+    fn a_key_needs_exactly_one_source() {
+        let key = |key_env: Option<&str>, sha256: Option<&str>| Key {
+            name: "a".into(),
+            key_env: key_env.map(Into::into),
+            sha256: sha256.map(Into::into),
+            models: None,
+        };
+        let digest = "ab".repeat(32);
+        assert_eq!(key(None, Some(&digest)).digest().unwrap(), [0xab; 32]);
+        for bad in [
+            key(None, None),
+            key(Some("X"), Some(&digest)),
+            key(None, Some("abc")),
+            key(Some("CACHALOT_NO_SUCH_VARIABLE"), None),
+        ] {
+            assert!(bad.digest().is_err());
+        }
+    }
+}

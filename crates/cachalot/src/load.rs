@@ -1,0 +1,163 @@
+//! From the switches every subcommand shares to a loaded model: which checkpoint, which arithmetic, how many threads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use model::{AttentionPath, CacheFormat, Compute, IndexFormat, Model, Options};
+use sha2::{Digest, Sha256};
+use text::{Encoding, EncodingName, Tokenizer};
+use weights::Checkpoint;
+
+use crate::{embedded, memory};
+
+/// Which model, and how it computes
+#[derive(clap::Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// Checkpoint folder in the Hugging Face layout; without it the small embedded model runs
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Number format of products; sums, norms, softmax and the gate are always f32
+    #[arg(long, value_enum)]
+    pub compute: Option<Format>,
+    /// Number format of cached latents
+    #[arg(long, value_enum)]
+    pub cache: Option<Format>,
+    /// Number format of the indexer: `fp8` rounds as the authors do
+    #[arg(long, value_enum)]
+    pub index: Option<Format>,
+    /// `dense` reads every cached position instead of the indexer's choice, for comparison
+    #[arg(long, value_enum, default_value = "sparse")]
+    pub attention: Attention,
+    /// Threads that compute; default: the CPUs this process may use
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Prompt encoding, where the checkpoint's own choice is not wanted
+    #[arg(long, value_name = "v3|r1|v3.1|v3.2-exp|v3.2")]
+    pub encoding: Option<EncodingName>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    F32,
+    Bf16,
+    Fp8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Attention {
+    Sparse,
+    Dense,
+}
+
+/// What the arithmetic switches mean when they are not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defaults {
+    /// f32 throughout, for comparing numbers.
+    Exact,
+    /// bf16 products and cache, for answering.
+    Fast,
+}
+
+/// A model ready to run.
+pub struct Loaded {
+    pub model: Box<dyn Model>,
+    /// The name of the checkpoint's folder.
+    pub name: String,
+    /// `fp_` and ten hex digits: which weights, build and arithmetic made an answer.
+    pub fingerprint: String,
+    pub checkpoint: Checkpoint,
+}
+
+impl ModelArgs {
+    pub fn options(&self, defaults: Defaults) -> Result<Options> {
+        let fallback = if defaults == Defaults::Exact { Format::F32 } else { Format::Bf16 };
+        let compute = match self.compute.unwrap_or(fallback) {
+            Format::F32 => Compute::F32,
+            Format::Bf16 => Compute::Bf16,
+            Format::Fp8 => anyhow::bail!("--compute takes f32 or bf16"),
+        };
+        let cache = match self.cache.unwrap_or(fallback) {
+            Format::F32 => CacheFormat::F32,
+            Format::Bf16 => CacheFormat::Bf16,
+            Format::Fp8 => CacheFormat::Fp8,
+        };
+        let index = match self.index.unwrap_or(Format::F32) {
+            Format::F32 => IndexFormat::F32,
+            Format::Fp8 => IndexFormat::Fp8,
+            Format::Bf16 => anyhow::bail!("--index takes f32 or fp8"),
+        };
+        let attention = match self.attention {
+            Attention::Sparse => AttentionPath::Sparse,
+            Attention::Dense => AttentionPath::Dense,
+        };
+        let threads = self.threads.unwrap_or_else(available_threads);
+        ensure!((1..=1024).contains(&threads), "--threads takes 1 to 1024");
+        Ok(Options { compute, cache, index, attention, threads, plain_kernels: false })
+    }
+
+    /// Opens the checkpoint: its config and headers, no weights yet.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        match &self.model {
+            Some(dir) => {
+                Checkpoint::open(dir).with_context(|| format!("cannot open the checkpoint `{}`", dir.display()))
+            }
+            None => embedded::checkpoint().context("the embedded model"),
+        }
+    }
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Loads the model, with a progress bar for large ones.
+pub fn model(args: &ModelArgs, defaults: Defaults) -> Result<Loaded> {
+    let options = args.options(defaults)?;
+    let checkpoint = args.checkpoint()?;
+    let (needed, there) = (checkpoint.bytes_total(), memory::total());
+    ensure!(
+        needed <= there,
+        "the weights of `{}` take {} and this machine has {} of memory: run it on a larger one, or a smaller checkpoint here",
+        checkpoint.name(),
+        BinaryBytes(needed),
+        BinaryBytes(there)
+    );
+    let model = model::load(&checkpoint, &options)?;
+    read_weights(&checkpoint);
+    let fingerprint = fingerprint(&checkpoint, &options);
+    Ok(Loaded { model, name: checkpoint.name(), fingerprint, checkpoint })
+}
+
+/// The tokenizer and prompt format of a checkpoint.
+pub fn encoding(checkpoint: &Checkpoint, args: &ModelArgs) -> Result<Arc<Encoding>> {
+    let tokenizer = checkpoint.file("tokenizer.json");
+    let tokenizer =
+        tokenizer.context("the checkpoint has no `tokenizer.json`: copy it from the release beside the weights")?;
+    let tokenizer = Tokenizer::from_json(&tokenizer).context("`tokenizer.json` of the checkpoint")?;
+    let model_type = checkpoint.config()["model_type"].as_str().unwrap_or_default();
+    let name = args.encoding.unwrap_or_else(|| Encoding::detect(&tokenizer, model_type));
+    Ok(Arc::new(Encoding::new(tokenizer, name)?))
+}
+
+/// Reads the mapped weights once, so that the first answer does not wait for the disk.
+fn read_weights(checkpoint: &Checkpoint) {
+    let bar = ProgressBar::new(checkpoint.bytes_total());
+    let template = "loading weights {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+    bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
+    checkpoint.touch(&mut |done| bar.set_position(done));
+    bar.finish_and_clear();
+}
+
+fn fingerprint(checkpoint: &Checkpoint, options: &Options) -> String {
+    let mut hash = Sha256::new();
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(checkpoint.config().to_string());
+    hash.update(format!("{} {}", checkpoint.name(), checkpoint.bytes_total()));
+    hash.update(format!("{:?} {:?} {:?} {:?}", options.compute, options.cache, options.index, options.attention));
+    let digest = hash.finalize();
+    let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    format!("fp_{hex}")
+}

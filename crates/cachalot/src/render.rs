@@ -1,0 +1,82 @@
+//! `cachalot render`: the exact prompt the server would send for a request body, or the message a raw completion parses to, so that
+//! nobody has to guess what the model saw.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use chat::{Chat, Reply};
+use serde_json::{Value, json};
+use text::Encoding;
+
+use crate::load::{self, ModelArgs};
+
+/// Print the prompt of a request, or parse a raw completion
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Token ids instead of text
+    #[arg(long)]
+    ids: bool,
+    /// FILE is a raw completion: print the message it parses to, as JSON
+    #[arg(long)]
+    parse: bool,
+    /// The completion belongs to a thinking turn (with --parse); a request's own `model` and `thinking` decide otherwise
+    #[arg(long)]
+    think: bool,
+    /// A chat request body (JSON), or with --parse the text of a completion; `-` is standard input
+    file: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let encoding = load::encoding(&args.model.checkpoint()?, &args.model)?;
+    let input = read(&args.file)?;
+    let mut out = std::io::stdout().lock();
+    if args.parse {
+        let completion = String::from_utf8(input).context("a completion is UTF-8 text")?;
+        let reply = text::parse(&encoding, args.think, &completion, &[])?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&message(&reply, args.think))?)?;
+        return Ok(());
+    }
+    let rendered = encoding.render(&prepared(&input, &encoding, args.think)?)?;
+    if args.ids {
+        writeln!(out, "{}", serde_json::to_string(&rendered.tokens)?)?;
+    } else {
+        out.write_all(rendered.text.as_bytes())?;
+    }
+    Ok(out.flush()?)
+}
+
+/// The chat as the engine would get it: mode decided, ranges and structure judged.
+fn prepared(body: &[u8], encoding: &Arc<Encoding>, think: bool) -> Result<Chat> {
+    let mut chat = wire::deepseek::parse_request(body)?.chat;
+    chat.beta = true;
+    chat.thinking = Some(think || gateway::thinks(&chat));
+    let limits = engine::Limits::of(encoding, usize::MAX);
+    engine::check(&mut chat, &limits)?;
+    Ok(chat)
+}
+
+/// The message of the DeepSeek API that a reply becomes.
+fn message(reply: &Reply, thinking: bool) -> Value {
+    let mut message = json!({ "role": "assistant", "content": reply.text });
+    if thinking {
+        message["reasoning_content"] = json!(reply.reasoning);
+    }
+    if !reply.tool_calls.is_empty() {
+        let call = |call: &chat::ToolCall| json!({ "type": "function", "function": { "name": call.name, "arguments": call.arguments } });
+        message["tool_calls"] = reply.tool_calls.iter().map(call).collect();
+    }
+    message
+}
+
+fn read(file: &PathBuf) -> Result<Vec<u8>> {
+    if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))
+}

@@ -1,0 +1,181 @@
+//! `cachalot serve`: the engine behind the DeepSeek API.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use engine::Engine;
+use gateway::{Gateway, Routes};
+use server::{KeepAlive, KeyConfig, ServerConfig};
+use tokio::net::TcpListener;
+
+use crate::config::{Config, parse_bytes};
+use crate::load::{self, Defaults, ModelArgs};
+use crate::memory;
+
+/// Serve the DeepSeek API
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub room: Room,
+    /// Address to listen on [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Configuration file [default: ./cachalot.toml, else $XDG_CONFIG_HOME/cachalot/cachalot.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seconds that running answers get after Ctrl-C or SIGTERM [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub grace: Option<u64>,
+}
+
+/// How much conversation fits
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Room {
+    /// Most tokens of prompt and answer together [default: the model's, at most 131072, as far as the cache reaches]
+    #[arg(long, value_name = "N")]
+    pub context: Option<usize>,
+    /// Memory for the cache, such as 8GiB [default: a quarter of what is free]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub cache_memory: Option<u64>,
+}
+
+/// The official service's limit, and ours.
+const MAX_CONTEXT: usize = 131_072;
+
+pub fn run(args: &Args) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let config = Config::load(args.config.as_deref())?;
+        let listen = args.listen.clone().unwrap_or_else(|| config.server.listen.clone());
+        let listener = TcpListener::bind(&listen).await.with_context(|| format!("cannot listen on `{listen}`"))?;
+        serve(args, &config, listener, shutdown()).await
+    })
+}
+
+/// Serves on `listener` until `shutdown` resolves. Loading runs first; the address answers when it is done.
+pub async fn serve(
+    args: &Args,
+    config: &Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    ensure!(
+        args.model.model.as_deref() != Some(Path::new("none")),
+        "`--model none` serves no local model, and this build has no other providers yet: give a checkpoint folder, or leave --model out"
+    );
+    let server_config = server_config(args, config)?;
+    server::prepare_metrics()?;
+    let (model, room, settings) = (args.model.clone(), args.room, config.clone());
+    let (engine, name, fingerprint) = tokio::task::spawn_blocking(move || start(&model, room, &settings)).await??;
+    let plain = engine.supports_plain();
+    let routes = Routes::local(Arc::new(engine), &name, !plain);
+    let address = listener.local_addr()?;
+    tracing::info!("listening on http://{address}");
+    let config = ServerConfig { system_fingerprint: fingerprint, ..server_config };
+    server::serve(listener, Arc::new(Gateway::new(routes)), config, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Loads the model and starts its engine: the handle, the model's name and its fingerprint.
+fn start(args: &ModelArgs, room: Room, config: &Config) -> Result<(Engine, String, String)> {
+    if args.model.is_none() {
+        tracing::info!("no --model: serving the small embedded model, a demonstration and not an assistant");
+    }
+    let loaded = load::model(args, Defaults::Fast)?;
+    let encoding = load::encoding(&loaded.checkpoint, args)?;
+    let info = loaded.model.info();
+    tracing::info!(
+        model = loaded.name, model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
+        compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint = loaded.fingerprint, "model loaded"
+    );
+    let options = room.options(info, config)?;
+    Ok((Engine::start(loaded.model, encoding, options)?, loaded.name, loaded.fingerprint))
+}
+
+impl Room {
+    /// Cache pages and context for this model on this machine.
+    ///
+    /// # Errors
+    /// A context beyond the model's, or a cache too small for any conversation.
+    pub fn options(&self, info: &model::Info, config: &Config) -> Result<engine::Options> {
+        let free = memory::available();
+        let bytes = self.cache_memory.unwrap_or(free / 4);
+        ensure!(bytes <= free, "--cache-memory {bytes} is more than the {free} bytes of memory that are free");
+        let asked = self.context.unwrap_or(MAX_CONTEXT.min(info.context));
+        ensure!(asked <= info.context, "--context {asked} is more than the model's {} positions", info.context);
+        // No more pages than all running requests can fill.
+        let most = asked.div_ceil(model::PAGE_ROWS) * config.engine.max_running.max(1);
+        let pages = ((bytes / info.page_bytes as u64) as usize).min(most);
+        let reach = pages * model::PAGE_ROWS;
+        if reach < 2 * model::PAGE_ROWS {
+            bail!(
+                "a cache of {bytes} bytes holds {pages} pages of {} bytes, too few for a conversation: raise --cache-memory",
+                info.page_bytes
+            );
+        }
+        if self.context.is_some() && reach < asked {
+            bail!(
+                "--context {asked} needs {} bytes of cache, but it has {bytes}: raise --cache-memory",
+                asked.div_ceil(model::PAGE_ROWS) * info.page_bytes
+            );
+        }
+        let context = asked.min(reach);
+        tracing::info!(context, cache_tokens = reach, cache_mib = (pages * info.page_bytes) >> 20, "cache");
+        Ok(engine::Options {
+            cache_pages: pages,
+            context,
+            queue: config.engine.queue,
+            max_running: config.engine.max_running,
+            batch_tokens: config.engine.batch_tokens,
+            profile: config.compat.profile.into(),
+            ..engine::Options::default()
+        })
+    }
+}
+
+fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
+    let settings = &config.server;
+    let key = |key: &crate::config::Key| -> Result<KeyConfig> {
+        Ok(KeyConfig { name: key.name.clone(), sha256: key.digest()?, models: key.models.clone() })
+    };
+    let (stream, reply) =
+        (Duration::from_secs(settings.stream_keepalive_s), Duration::from_secs(settings.reply_keepalive_s));
+    Ok(ServerConfig {
+        keys: settings.keys.iter().map(key).collect::<Result<_>>()?,
+        cors_origins: settings.cors_origins.clone(),
+        keep_alive: KeepAlive {
+            stream_first: stream,
+            stream_every: stream,
+            plain_first: reply,
+            ..KeepAlive::default()
+        },
+        grace: Duration::from_secs(args.grace.unwrap_or(settings.grace_s)),
+        ..ServerConfig::default()
+    })
+}
+
+/// Resolves on Ctrl-C or SIGTERM.
+async fn shutdown() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "SIGTERM cannot be caught: only Ctrl-C stops gracefully"),
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = interrupt.await;
+}

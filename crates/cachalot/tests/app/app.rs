@@ -1,0 +1,99 @@
+//! [`TestApp`]: the real `cachalot::serve` on a loopback port with the embedded model.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) struct TestApp {
+    pub(crate) address: SocketAddr,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<anyhow::Result<()>>,
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: cachalot::serve::Args,
+}
+
+impl TestApp {
+    /// Starts with these switches.
+    pub(crate) async fn start(switches: &[&str]) -> Self {
+        let cli = Cli::parse_from(["cachalot"].iter().chain(switches));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let config = cachalot::config::Config::default();
+        let served = tokio::spawn(async move {
+            cachalot::serve::serve(&cli.args, &config, listener, async {
+                // A dropped sender stops the server as well.
+                let _ = stopped.await;
+            })
+            .await
+        });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, client, stop: Some(stop), served }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> String {
+        self.client.get(self.url(path)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// The value of one metric, 0 while it has never been set.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await;
+        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    pub(crate) async fn post(&self, body: &Value) -> reqwest::Response {
+        self.client.post(self.url("/v1/chat/completions")).json(body).send().await.unwrap()
+    }
+
+    /// A whole reply, which must be a 200.
+    pub(crate) async fn reply(&self, body: Value) -> Value {
+        let response = self.post(&body).await;
+        let (status, reply) = (response.status(), response.json::<Value>().await.unwrap());
+        assert_eq!(status, 200, "{reply}");
+        reply
+    }
+
+    /// The data of every event of a stream, which must be a 200.
+    pub(crate) async fn stream(&self, mut body: Value) -> Vec<String> {
+        body["stream"] = json!(true);
+        let response = self.post(&body).await;
+        assert_eq!(response.status(), 200);
+        let text = response.text().await.unwrap();
+        text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).map(str::to_owned).collect()
+    }
+
+    /// Stops the server and waits until it has said goodbye.
+    pub(crate) async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The server may have ended by itself; then its result tells.
+            let _ = stop.send(());
+        }
+        self.served.await.unwrap().unwrap();
+    }
+}
+
+/// What the deltas of a stream say: reasoning and content.
+pub(crate) fn said(events: &[String]) -> (String, String) {
+    let (mut reasoning, mut content) = (String::new(), String::new());
+    for event in events.iter().filter(|event| *event != "[DONE]") {
+        let event: Value = serde_json::from_str(event).unwrap();
+        let delta = &event["choices"][0]["delta"];
+        reasoning.push_str(delta["reasoning_content"].as_str().unwrap_or_default());
+        content.push_str(delta["content"].as_str().unwrap_or_default());
+    }
+    (reasoning, content)
+}

@@ -1,0 +1,96 @@
+//! The shape of the workspace: who may import whom, where `unsafe` may stand, who knows HTTP. ARCHITECTURE.md has the reasons.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// What each crate may import of ours. `cachalot` may import everything.
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("chat", &[]),
+    ("wire", &["chat"]),
+    ("kernels", &[]),
+    ("weights", &["kernels"]),
+    ("model", &["kernels", "weights"]),
+    ("text", &["chat"]),
+    ("engine", &["chat", "text", "model"]),
+    ("gateway", &["chat", "wire"]),
+    ("server", &["chat", "wire", "gateway"]),
+    ("testkit", &["chat"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn packages() -> Vec<Value> {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline", "--manifest-path"])
+        .arg(root().join("Cargo.toml"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    metadata["packages"].as_array().expect("a list of packages").clone()
+}
+
+/// Names of a package's normal dependencies; dev-dependencies are not arrows.
+fn dependencies(package: &Value) -> BTreeSet<String> {
+    let normal = |d: &&Value| d["kind"].is_null();
+    package["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(normal)
+        .map(|d| d["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn crates_import_only_along_the_arrows() {
+    let packages = packages();
+    let ours: BTreeSet<&str> = packages.iter().map(|p| p["name"].as_str().unwrap()).collect();
+    for package in &packages {
+        let name = package["name"].as_str().unwrap();
+        if name == "cachalot" {
+            continue;
+        }
+        let (_, allowed) = ARROWS
+            .iter()
+            .find(|(crate_name, _)| *crate_name == name)
+            .unwrap_or_else(|| panic!("`{name}` has no row in ARROWS"));
+        for dependency in dependencies(package).iter().filter(|d| ours.contains(d.as_str())) {
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "`{name}` imports `{dependency}`, which its arrows do not allow"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_server_and_gateway_know_http_libraries() {
+    for package in packages() {
+        let name = package["name"].as_str().unwrap().to_owned();
+        for library in dependencies(&package) {
+            let http = ["axum", "hyper", "hyper-util", "http", "reqwest", "tower-http"].contains(&library.as_str());
+            assert!(!http || ["server", "gateway"].contains(&name.as_str()), "`{name}` imports `{library}`");
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_only_in_kernels_and_weights() {
+    for package in packages() {
+        let name = package["name"].as_str().unwrap().to_owned();
+        let lib = root().join("crates").join(&name).join("src/lib.rs");
+        let text = std::fs::read_to_string(&lib).unwrap_or_else(|error| panic!("{}: {error}", lib.display()));
+        let forbidden = text.contains("#![forbid(unsafe_code)]");
+        assert_eq!(
+            forbidden,
+            !["kernels", "weights"].contains(&name.as_str()),
+            "`#![forbid(unsafe_code)]` in {}",
+            lib.display()
+        );
+    }
+}

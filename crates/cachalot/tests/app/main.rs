@@ -1,0 +1,6 @@
+//! Tests of the whole program.
+
+mod app;
+mod arrows;
+mod commands;
+mod serve;
