@@ -1,5 +1,12 @@
 //! Deterministic top-k: higher score first, then lower position.
 
+use std::cell::RefCell;
+
+thread_local! {
+    /// Keys of all scores, then of the candidates; kept between calls.
+    static KEYS: RefCell<(Vec<u32>, Vec<u32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
 /// Writes the `k` positions with the highest scores into `out`, ascending. Ties go to the lower position; NaN counts as the
 /// lowest score. All positions when there are at most `k`.
 pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
@@ -11,38 +18,55 @@ pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     if k == 0 {
         return;
     }
-    // Radix selection of the k-th largest key, 11 bits at a time: three passes, whatever the values.
-    let (mut prefix, mut mask, mut wanted) = (0u32, 0u32, k);
-    for (shift, bits) in [(21, 11), (10, 11), (0, 10)] {
-        let mut counts = [0usize; 2048];
-        for key in scores.iter().map(|s| key(*s)).filter(|key| key & mask == prefix) {
-            counts[(key >> shift & ((1 << bits) - 1)) as usize] += 1;
+    KEYS.with_borrow_mut(|(keys, candidates)| {
+        keys.clear();
+        keys.extend(scores.iter().map(|score| key(*score)));
+        candidates.clone_from(keys);
+        let (least, mut wanted) = kth(candidates, k);
+        // `wanted` of the positions that tie with the k-th are taken, the lowest first.
+        for (position, key) in keys.iter().enumerate() {
+            if *key >= least && (*key > least || wanted > 0) {
+                wanted -= usize::from(*key == least);
+                out.push(position as u32);
+            }
         }
+    });
+}
+
+/// The `k`th largest of `candidates` (which are used up), and how many equal to it belong to the first `k`.
+fn kth(candidates: &mut [u32], k: usize) -> (u32, usize) {
+    // Radix selection, 11 bits at a time: three passes whatever the values, the later ones over the few that share the first digits.
+    let (mut candidates, mut least, mut wanted) = (candidates, 0, k);
+    for (shift, bits) in [(21, 11), (10, 11), (0, 10)] {
+        let digit_of = |key: u32| (key >> shift & ((1 << bits) - 1)) as usize;
+        // Neighbours are often alike: four tables, so that one increment need not wait for the last.
+        let mut counts = [[0usize; 2048]; 4];
+        for keys in candidates.chunks(4) {
+            keys.iter().zip(&mut counts).for_each(|(key, counts)| counts[digit_of(*key)] += 1);
+        }
+        let count = |digit: usize| counts.iter().map(|counts| counts[digit]).sum::<usize>();
         let mut digit = (1usize << bits) - 1;
-        while counts[digit] < wanted {
-            wanted -= counts[digit];
+        while count(digit) < wanted {
+            wanted -= count(digit);
             digit -= 1;
         }
-        prefix |= (digit as u32) << shift;
-        mask |= ((1 << bits) - 1) << shift;
-    }
-    // `wanted` of the positions that tie with the k-th are taken, the lowest first.
-    for (position, score) in scores.iter().enumerate() {
-        let key = key(*score);
-        if key > prefix || (key == prefix && wanted > 0) {
-            wanted -= usize::from(key == prefix);
-            out.push(position as u32);
+        least |= (digit as u32) << shift;
+        let mut kept = 0;
+        for i in 0..candidates.len() {
+            let key = candidates[i];
+            candidates[kept] = key;
+            kept += usize::from(digit_of(key) == digit);
         }
+        candidates = &mut candidates[..kept];
     }
+    (least, wanted)
 }
 
 /// A key whose unsigned order is the order of the floats; +0 and -0 are equal, NaN is lowest.
 fn key(score: f32) -> u32 {
-    if score.is_nan() {
-        return 0;
-    }
     let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 }
+    let key = bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000);
+    if score.is_nan() { 0 } else { key }
 }
 
 #[cfg(test)]
