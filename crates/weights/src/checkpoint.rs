@@ -14,7 +14,8 @@ use crate::table::{self, Table};
 pub const SCALE_SUFFIX: &str = "_scale_inv";
 
 /// Small files that are kept beside the weights.
-const COMPANIONS: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+const COMPANIONS: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
 
 /// An open checkpoint. All headers have been checked; no weight has been read.
 pub struct Checkpoint {
@@ -138,7 +139,9 @@ impl Checkpoint {
         match (dtype, self.contains(&scale)) {
             (DType::Fp8, true) => self.check_scale(&scale, shape)?,
             (DType::Fp8, false) => return Err(Error::MissingScale { tensor: tensor_name(), file: file(), scale }),
-            (_, true) => return Err(Error::StrayScale { tensor: tensor_name(), file: file(), dtype: tensor.dtype, scale }),
+            (_, true) => {
+                return Err(Error::StrayScale { tensor: tensor_name(), file: file(), dtype: tensor.dtype, scale });
+            }
             (_, false) => {}
         }
         Ok(dtype)
@@ -148,7 +151,12 @@ impl Checkpoint {
         let blocks: Vec<usize> = shape.iter().map(|n| n.div_ceil(SCALE_BLOCK)).collect();
         let (tensor, file) = self.expect_shape(scale, &blocks)?;
         if tensor.weight_dtype() != Some(DType::F32) {
-            return Err(Error::DType { tensor: scale.into(), file: file.into(), dtype: tensor.dtype, accepted: "F32 scales" });
+            return Err(Error::DType {
+                tensor: scale.into(),
+                file: file.into(),
+                dtype: tensor.dtype,
+                accepted: "F32 scales",
+            });
         }
         Ok(())
     }
@@ -174,7 +182,8 @@ impl Checkpoint {
         const PAGE: usize = 4096;
         let mut done = 0;
         for (shard, file) in self.table.shards.iter().enumerate() {
-            let tensors = || self.table.tensors.values().filter(|(at, _)| *at == shard).map(|(_, tensor)| &tensor.range);
+            let tensors =
+                || self.table.tensors.values().filter(|(at, _)| *at == shard).map(|(_, tensor)| &tensor.range);
             let start = tensors().map(|range| range.start).min().unwrap_or(0) as usize;
             let bytes = file.mapped.bytes();
             for from in (start..bytes.len()).step_by(STEP) {

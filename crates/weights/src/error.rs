@@ -7,7 +7,9 @@ pub enum Error {
     Io { path: PathBuf, source: std::io::Error },
     #[error("`{folder}` has no `{file}`: give the folder of a Hugging Face checkpoint, with all its files")]
     NoFile { folder: String, file: &'static str },
-    #[error("`{folder}` has neither `model.safetensors` nor `model.safetensors.index.json`: copy the weights there (other formats must be converted to safetensors)")]
+    #[error(
+        "`{folder}` has neither `model.safetensors` nor `model.safetensors.index.json`: copy the weights there (other formats must be converted to safetensors)"
+    )]
     NoWeights { folder: String },
     #[error("`{folder}` has several weight indices ({}): keep one, or name it `model.safetensors.index.json`", files.join(", "))]
     SeveralIndices { folder: String, files: Vec<String> },
@@ -20,26 +22,42 @@ pub enum Error {
     MissingShard { file: String, index: String, tensor: String },
     #[error("`{file}` is {found} bytes long and should be {needed}: it is truncated, download it again")]
     Truncated { file: String, found: u64, needed: u64 },
-    #[error("`{file}` goes on for {bytes} bytes behind its last tensor: it is not the file its header describes, download it again")]
+    #[error(
+        "`{file}` goes on for {bytes} bytes behind its last tensor: it is not the file its header describes, download it again"
+    )]
     Trailing { file: String, bytes: u64 },
-    #[error("`{file}` claims a header of {length} bytes, at most {limit} are allowed: this is not a safetensors file, or it is corrupt; download it again")]
+    #[error(
+        "`{file}` claims a header of {length} bytes, at most {limit} are allowed: this is not a safetensors file, or it is corrupt; download it again"
+    )]
     HeaderLength { file: String, length: u64, limit: u64 },
     #[error("the header of `{file}` is corrupt: {reason}; download the file again")]
     Header { file: String, reason: String },
-    #[error("`{tensor}` in `{file}` has the unknown number format `{dtype}`: convert the checkpoint to BF16 or F8_E4M3")]
+    #[error(
+        "`{tensor}` in `{file}` has the unknown number format `{dtype}`: convert the checkpoint to BF16 or F8_E4M3"
+    )]
     UnknownDType { file: String, tensor: String, dtype: String },
-    #[error("`{tensor}` in `{file}` is larger than any memory (shape {shape:?}): the header is corrupt, download the file again")]
+    #[error(
+        "`{tensor}` in `{file}` is larger than any memory (shape {shape:?}): the header is corrupt, download the file again"
+    )]
     TooLarge { file: String, tensor: String, shape: Vec<u64> },
-    #[error("`{tensor}` in `{file}` ({dtype}, shape {shape:?}) has {found} bytes and needs {needed}: the header is corrupt, download the file again")]
+    #[error(
+        "`{tensor}` in `{file}` ({dtype}, shape {shape:?}) has {found} bytes and needs {needed}: the header is corrupt, download the file again"
+    )]
     ByteLength { file: String, tensor: String, dtype: &'static str, shape: Vec<u64>, found: u64, needed: u64 },
-    #[error("`{tensor}` in `{file}` starts at {start} and ends before, at {end}: the header is corrupt, download the file again")]
+    #[error(
+        "`{tensor}` in `{file}` starts at {start} and ends before, at {end}: the header is corrupt, download the file again"
+    )]
     Reversed { file: String, tensor: String, start: u64, end: u64 },
     #[error("`{tensor}` and `{other}` overlap in `{file}`: the header is corrupt, download the file again")]
     Overlap { file: String, tensor: String, other: String },
-    #[error("{bytes} bytes before `{tensor}` in `{file}` belong to no tensor: the header is corrupt, download the file again")]
+    #[error(
+        "{bytes} bytes before `{tensor}` in `{file}` belong to no tensor: the header is corrupt, download the file again"
+    )]
     Hole { file: String, tensor: String, bytes: u64 },
 
-    #[error("`{tensor}` is not in `{file}`, where `{index}` says it is: index and shards are of different downloads, get both again")]
+    #[error(
+        "`{tensor}` is not in `{file}`, where `{index}` says it is: index and shards are of different downloads, get both again"
+    )]
     NotInShard { tensor: String, file: String, index: String },
     #[error("`{tensor}` in `{file}` is not in `{index}`: index and shards are of different downloads, get both again")]
     NotInIndex { tensor: String, file: String, index: String },
@@ -48,14 +66,24 @@ pub enum Error {
 
     #[error("the tensor `{tensor}` is missing: the checkpoint is incomplete, or its config.json is of another model")]
     MissingTensor { tensor: String },
-    #[error("the tensor `{tensor}` in `{file}` is in no model of this config.json: check that both are of the same model")]
+    #[error(
+        "the tensor `{tensor}` in `{file}` is in no model of this config.json: check that both are of the same model"
+    )]
     UnexpectedTensor { tensor: String, file: String },
-    #[error("`{tensor}` in `{file}` has shape {found:?}, the config implies {expected:?}: check that config.json is of the same model")]
+    #[error(
+        "`{tensor}` in `{file}` has shape {found:?}, the config implies {expected:?}: check that config.json is of the same model"
+    )]
     Shape { tensor: String, file: String, found: Vec<u64>, expected: Vec<usize> },
-    #[error("`{tensor}` in `{file}` is {dtype}, which is not supported here ({accepted} are): convert the checkpoint to BF16")]
+    #[error(
+        "`{tensor}` in `{file}` is {dtype}, which is not supported here ({accepted} are): convert the checkpoint to BF16"
+    )]
     DType { tensor: String, file: String, dtype: &'static str, accepted: &'static str },
-    #[error("`{tensor}` in `{file}` is F8_E4M3 and `{scale}` is missing: complete the checkpoint, or convert it to BF16")]
+    #[error(
+        "`{tensor}` in `{file}` is F8_E4M3 and `{scale}` is missing: complete the checkpoint, or convert it to BF16"
+    )]
     MissingScale { tensor: String, file: String, scale: String },
-    #[error("`{tensor}` in `{file}` is {dtype} and yet has the scale `{scale}`: the conversion to {dtype} left it behind; remove it, or convert again")]
+    #[error(
+        "`{tensor}` in `{file}` is {dtype} and yet has the scale `{scale}`: the conversion to {dtype} left it behind; remove it, or convert again"
+    )]
     StrayScale { tensor: String, file: String, dtype: &'static str, scale: String },
 }

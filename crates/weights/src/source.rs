@@ -91,7 +91,9 @@ impl Source {
     pub(crate) fn map(&self, file: &str) -> Result<Option<Mapped>, Error> {
         match self {
             Self::Folder(dir) => map(&dir.join(file)),
-            Self::Memory { files, .. } => Ok(files.get(file).map(|bytes| Mapped { owner: Arc::new(Whole(bytes.clone())), map: None })),
+            Self::Memory { files, .. } => {
+                Ok(files.get(file).map(|bytes| Mapped { owner: Arc::new(Whole(bytes.clone())), map: None }))
+            }
         }
     }
 }

@@ -55,7 +55,12 @@ impl Survey {
 
     /// The same of a checkpoint that is open, and therefore complete.
     pub fn of(checkpoint: &Checkpoint) -> Self {
-        Self { config: checkpoint.config().clone(), tensors: sorted(checkpoint.table()), indexed: None, problems: Vec::new() }
+        Self {
+            config: checkpoint.config().clone(),
+            tensors: sorted(checkpoint.table()),
+            indexed: None,
+            problems: Vec::new(),
+        }
     }
 }
 
@@ -100,7 +105,8 @@ impl Found {
     fn look_at_shards(&mut self, source: &Source, index: &str) -> Result<(), Error> {
         let broken = |reason: String| Error::Index { file: index.to_string(), reason };
         let bytes = source.read(index)?.ok_or_else(|| Error::NoWeights { folder: source.place() })?;
-        let IndexFile { weight_map: Pairs(pairs) } = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        let IndexFile { weight_map: Pairs(pairs) } =
+            serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
         self.indexed = Some(pairs.len());
 
         let mut files: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -146,8 +152,16 @@ impl Found {
         let words = |tensor: &str| (tensor.to_string(), file.to_string(), index.to_string());
         let missing = expected.iter().find(|name| !found.contains(**name));
         let extra = found.iter().find(|name| !expected.contains(name.as_str()));
-        self.problems.extend(missing.map(|name| words(name)).map(|(tensor, file, index)| Error::NotInShard { tensor, file, index }));
-        self.problems.extend(extra.map(|name| words(name)).map(|(tensor, file, index)| Error::NotInIndex { tensor, file, index }));
+        self.problems.extend(missing.map(|name| words(name)).map(|(tensor, file, index)| Error::NotInShard {
+            tensor,
+            file,
+            index,
+        }));
+        self.problems.extend(extra.map(|name| words(name)).map(|(tensor, file, index)| Error::NotInIndex {
+            tensor,
+            file,
+            index,
+        }));
     }
 }
 
