@@ -78,7 +78,9 @@ impl LatentCache {
             (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         };
         for layer in &mut self.layers {
-            for arena in [Some(&mut layer.latents), Some(&mut layer.rope_keys), layer.index_keys.as_mut()].into_iter().flatten() {
+            for arena in
+                [Some(&mut layer.latents), Some(&mut layer.rope_keys), layer.index_keys.as_mut()].into_iter().flatten()
+            {
                 for slot in 0..self.pages * PAGE_ROWS {
                     let row: Vec<f32> = (0..arena.width()).map(|_| noise()).collect();
                     arena.write(slot, &row);

@@ -102,7 +102,11 @@ impl Config {
             }
         }
         if keys.size_or("moe_layer_freq", 1)? != 1 {
-            return unsupported("moe_layer_freq", "not 1", "every layer from `first_k_dense_replace` on must be a mixture of experts");
+            return unsupported(
+                "moe_layer_freq",
+                "not 1",
+                "every layer from `first_k_dense_replace` on must be a mixture of experts",
+            );
         }
         let config = Self {
             vocab_size: keys.size("vocab_size")?,
@@ -160,13 +164,18 @@ impl Config {
                 return contradiction(format!("`{key}` is 0, but must be at least 1"));
             }
         }
+        self.judge_extent()?;
         let Self { n_routed_experts, n_group, topk_group, num_experts_per_tok, qk_rope_head_dim, .. } = *self;
         if n_routed_experts % n_group != 0 {
-            return contradiction(format!("{n_routed_experts} `n_routed_experts` cannot be split into {n_group} `n_group` equal groups"));
+            return contradiction(format!(
+                "{n_routed_experts} `n_routed_experts` cannot be split into {n_group} `n_group` equal groups"
+            ));
         }
         let per_group = n_routed_experts / n_group;
         if per_group < 2 {
-            return contradiction(format!("a group of experts needs at least 2, `n_routed_experts` / `n_group` is {per_group}"));
+            return contradiction(format!(
+                "a group of experts needs at least 2, `n_routed_experts` / `n_group` is {per_group}"
+            ));
         }
         if topk_group > n_group {
             return contradiction(format!("`topk_group` ({topk_group}) is more than `n_group` ({n_group})"));
@@ -177,7 +186,9 @@ impl Config {
             ));
         }
         if qk_rope_head_dim == 0 || qk_rope_head_dim % 2 != 0 {
-            return contradiction(format!("`qk_rope_head_dim` ({qk_rope_head_dim}) must be even and positive: it is rotated in pairs"));
+            return contradiction(format!(
+                "`qk_rope_head_dim` ({qk_rope_head_dim}) must be even and positive: it is rotated in pairs"
+            ));
         }
         if let Some(index) = &self.index {
             if !index.head_dim.is_power_of_two() || index.head_dim < qk_rope_head_dim {
@@ -193,12 +204,50 @@ impl Config {
                 return contradiction("the indexer reads the query latent, but `q_lora_rank` is null".into());
             }
         }
-        for (key, value) in
-            [("rms_norm_eps", self.rms_norm_eps), ("rope_theta", self.rope_theta), ("routed_scaling_factor", self.routed_scaling_factor)]
-        {
-            if !(value.is_finite() && value > 0.0) {
-                return contradiction(format!("`{key}` is {value}, but must be positive"));
+        for (key, value, above) in [
+            ("rms_norm_eps", self.rms_norm_eps, 0.0),
+            ("rope_theta", self.rope_theta, 1.0),
+            ("routed_scaling_factor", self.routed_scaling_factor, 0.0),
+        ] {
+            if !(value.is_finite() && value > above) {
+                return contradiction(format!("`{key}` is {value}, but must be more than {above}"));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses extents far beyond the family's, so that neither the list of its tensors nor their count of parameters can run away:
+    /// matrices of at most 2^20 rows and columns, and at most 2^16 experts in all layers.
+    fn judge_extent(&self) -> Result<(), ConfigError> {
+        let heads = self.num_attention_heads;
+        let (index_heads, index_dim) = self.index.as_ref().map_or((0, 0), |index| (index.n_heads, index.head_dim));
+        for (what, width) in [
+            ("`hidden_size`", self.hidden_size),
+            ("`vocab_size`", self.vocab_size),
+            ("`intermediate_size`", self.intermediate_size),
+            ("`n_routed_experts`", self.n_routed_experts),
+            ("`n_shared_experts` x `moe_intermediate_size`", self.n_shared_experts.max(1) * self.moe_intermediate_size),
+            ("`q_lora_rank`", self.q_lora_rank.unwrap_or(1)),
+            ("`kv_lora_rank` + `qk_rope_head_dim`", self.kv_lora_rank + self.qk_rope_head_dim),
+            ("`num_attention_heads` x (`qk_nope_head_dim` + `qk_rope_head_dim`)", heads * self.qk_head_dim()),
+            (
+                "`num_attention_heads` x (`qk_nope_head_dim` + `v_head_dim`)",
+                heads * (self.qk_nope_head_dim + self.v_head_dim),
+            ),
+            ("`index_n_heads` x `index_head_dim`", index_heads * index_dim),
+        ] {
+            if width > 1 << 20 {
+                return Err(ConfigError::Contradiction(format!(
+                    "{what} is {width}, more than any model of the family has (2^20)"
+                )));
+            }
+        }
+        let layers = self.num_hidden_layers + self.num_nextn_predict_layers;
+        if layers * (self.n_routed_experts + 1) > 1 << 16 {
+            return Err(ConfigError::Contradiction(format!(
+                "{layers} layers of {} `n_routed_experts` are more than any model of the family has (2^16 in all)",
+                self.n_routed_experts
+            )));
         }
         Ok(())
     }
@@ -238,15 +287,20 @@ impl<'a> Keys<'a> {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    fn read<T>(&self, key: &'static str, expected: &'static str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>, ConfigError> {
+    fn read<T>(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
         let wrong = |value: &Value| ConfigError::Type { key, found: value.to_string(), expected };
         self.get(key).map(|value| read(value).ok_or_else(|| wrong(value))).transpose()
     }
 
     fn optional_size(&self, key: &'static str) -> Result<Option<usize>, ConfigError> {
-        // No size of the family comes near 2^31; the limit keeps products of sizes from overflowing.
-        let read = |value: &Value| value.as_u64().filter(|size| *size < 1 << 31).map(|size| size as usize);
-        self.read(key, "a whole number from 0 to 2^31", read)
+        // Positions are exact in f32 up to here, and no other size of the family comes near it.
+        let read = |value: &Value| value.as_u64().filter(|size| *size <= 1 << 24).map(|size| size as usize);
+        self.read(key, "a whole number from 0 to 2^24", read)
     }
 
     fn size(&self, key: &'static str) -> Result<usize, ConfigError> {
@@ -279,12 +333,18 @@ impl<'a> Keys<'a> {
 
     fn architecture(&self, sparse: bool) -> Result<(), ConfigError> {
         let known = if sparse { "DeepseekV32ForCausalLM" } else { "DeepseekV3ForCausalLM" };
-        let list = self.read("architectures", "a list of strings", Value::as_array)?.ok_or(ConfigError::Missing("architectures"))?;
+        let list = self
+            .read("architectures", "a list of strings", Value::as_array)?
+            .ok_or(ConfigError::Missing("architectures"))?;
         if list.iter().any(|name| name.as_str() == Some(known)) {
             return Ok(());
         }
         let found = Value::from(list.clone()).to_string();
-        unsupported("architectures", &found, "deepseek_v3 needs DeepseekV3ForCausalLM, deepseek_v32 DeepseekV32ForCausalLM")
+        unsupported(
+            "architectures",
+            &found,
+            "deepseek_v3 needs DeepseekV3ForCausalLM, deepseek_v32 DeepseekV32ForCausalLM",
+        )
     }
 
     fn yarn(&self) -> Result<Option<Yarn>, ConfigError> {
@@ -309,10 +369,21 @@ impl<'a> Keys<'a> {
             mscale_all_dim: number("mscale_all_dim", 0.0)?,
         };
         if yarn.factor < 1.0 || yarn.original_max_position_embeddings == 0 {
-            return Err(ConfigError::Contradiction("`rope_scaling` needs a factor of at least 1 and an original length".into()));
+            return Err(ConfigError::Contradiction(
+                "`rope_scaling` needs a factor of at least 1 and an original length".into(),
+            ));
+        }
+        if !(yarn.beta_slow > 0.0 && yarn.beta_fast > yarn.beta_slow) {
+            return Err(ConfigError::Contradiction(
+                "`rope_scaling` needs `beta_fast` above `beta_slow`, and both positive".into(),
+            ));
         }
         if yarn.mscale != yarn.mscale_all_dim {
-            return unsupported("rope_scaling.mscale", &yarn.mscale.to_string(), "it must equal `mscale_all_dim`, as in every release");
+            return unsupported(
+                "rope_scaling.mscale",
+                &yarn.mscale.to_string(),
+                "it must equal `mscale_all_dim`, as in every release",
+            );
         }
         Ok(Some(yarn))
     }
@@ -331,7 +402,11 @@ impl<'a> Keys<'a> {
         let keys = Keys(block);
         let method = keys.text("quant_method")?;
         if method != "fp8" {
-            return unsupported("quantization_config.quant_method", &method, "use the released fp8 weights, or a bf16 conversion");
+            return unsupported(
+                "quantization_config.quant_method",
+                &method,
+                "use the released fp8 weights, or a bf16 conversion",
+            );
         }
         keys.fixed("fmt", "e4m3")?;
         let blocks = keys.get("weight_block_size").map(Value::to_string).unwrap_or_default();
@@ -393,6 +468,30 @@ mod tests {
             ("tie_word_embeddings", json!(true), "`tie_word_embeddings`"),
             ("moe_layer_freq", json!(2), "`moe_layer_freq`"),
             ("rms_norm_eps", json!(-1), "`rms_norm_eps`"),
+            ("rope_theta", json!(1), "`rope_theta`"),
+            ("num_hidden_layers", json!(1 << 20), "`n_routed_experts`"),
+            ("n_routed_experts", json!(1 << 19), "`n_routed_experts`"),
+            ("num_attention_heads", json!(1 << 24), "`num_attention_heads` x"),
+            ("index_n_heads", json!(1 << 20), "`index_n_heads` x"),
+            ("vocab_size", json!(1 << 24), "`vocab_size`"),
+            ("max_position_embeddings", json!(1u64 << 25), "`max_position_embeddings`"),
+            ("num_nextn_predict_layers", json!(-1), "`num_nextn_predict_layers`"),
+            ("norm_topk_prob", json!("yes"), "`norm_topk_prob`"),
+            ("architectures", Value::Null, "lacks `architectures`"),
+            ("architectures", json!(["LlamaForCausalLM"]), "LlamaForCausalLM"),
+            ("topk_method", json!("greedy"), "`topk_method`"),
+            ("n_routed_experts", json!(8), "at least 2"),
+            ("rope_scaling", json!({ "type": "yarn", "factor": 40 }), "lacks `original_max_position_embeddings`"),
+            (
+                "rope_scaling",
+                json!({ "type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "mscale": 1, "mscale_all_dim": 0.7 }),
+                "`rope_scaling.mscale`",
+            ),
+            (
+                "quantization_config",
+                json!({ "quant_method": "fp8", "weight_block_size": [128, 128], "scale_fmt": "e5m3" }),
+                "`quantization_config.scale_fmt`",
+            ),
             ("rope_scaling", json!({ "type": "linear", "factor": 2 }), "`rope_scaling.type`"),
             ("quantization_config", json!({ "quant_method": "gptq" }), "`quantization_config.quant_method`"),
             (

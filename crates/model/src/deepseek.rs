@@ -66,7 +66,8 @@ impl Deepseek {
         let block = |layer| Block::load(checkpoint, layer, config, options);
         let blocks = (0..config.num_hidden_layers).map(block).collect::<Result<Vec<_>, _>>()?;
         let mtp = config.num_hidden_layers;
-        let has_mtp = config.num_nextn_predict_layers > 0 && checkpoint.contains(&format!("model.layers.{mtp}.eh_proj.weight"));
+        let has_mtp =
+            config.num_nextn_predict_layers > 0 && checkpoint.contains(&format!("model.layers.{mtp}.eh_proj.weight"));
         let rope = Rope::new(config);
         let shape = RowShape::new(config, options);
         let cpu = if options.plain_kernels { Cpu::plain } else { Cpu::new }(options.threads, options.compute);
@@ -159,7 +160,17 @@ impl Block {
 
     fn forward(&self, cpu: &Cpu, places: &[Place<'_>], cache: &mut LayerCache, s: &mut Scratch, tap: &mut dyn Tap) {
         rms_norm(&s.residual, &self.input_layernorm, self.eps, &mut s.input);
-        self.attention.forward(cpu, &s.input, &s.angles, places, cache, &mut s.attention, self.layer, tap, &mut s.branch);
+        self.attention.forward(
+            cpu,
+            &s.input,
+            &s.angles,
+            places,
+            cache,
+            &mut s.attention,
+            self.layer,
+            tap,
+            &mut s.branch,
+        );
         cpu.add(&mut s.residual, &s.branch);
 
         rms_norm(&s.residual, &self.post_attention_layernorm, self.eps, &mut s.input);

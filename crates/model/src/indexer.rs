@@ -1,6 +1,8 @@
 //! The lightning indexer (`model.md` section 7): which cached positions a query's attention reads.
 
-use kernels::{Angles, Arena, Cpu, Index, Linear, Mat, Pairing, Place, Rows, hadamard_rows, layer_norm, rope, round_fp8_rows};
+use kernels::{
+    Angles, Arena, Cpu, Index, Linear, Mat, Pairing, Place, Rows, hadamard_rows, layer_norm, rope, round_fp8_rows,
+};
 use weights::Checkpoint;
 
 use crate::config::{Config, IndexConfig};
@@ -62,7 +64,15 @@ impl Indexer {
     }
 
     /// Leaves in `s.selection` what every position looks at. Scores nothing while all positions see at most `index_topk`.
-    pub(crate) fn select(&self, cpu: &Cpu, a: &Rows, angles: &Angles, places: &[Place<'_>], keys: &Arena, s: &mut AttentionScratch) {
+    pub(crate) fn select(
+        &self,
+        cpu: &Cpu,
+        a: &Rows,
+        angles: &Angles,
+        places: &[Place<'_>],
+        keys: &Arena,
+        s: &mut AttentionScratch,
+    ) {
         if places.iter().all(|place| place.position < self.index.top_k) {
             return s.selection.dense(places.len());
         }

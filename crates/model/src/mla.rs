@@ -40,7 +40,12 @@ enum Query {
 }
 
 impl Mla {
-    pub(crate) fn load(checkpoint: &Checkpoint, prefix: &str, config: &Config, options: &Options) -> Result<Self, weights::Error> {
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        config: &Config,
+        options: &Options,
+    ) -> Result<Self, weights::Error> {
         let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
         let mat = |name: &str, rows, cols| checkpoint.mat(&format!("{prefix}.{name}.weight"), rows, cols);
         let vector = |name: &str, len| checkpoint.vector(&format!("{prefix}.{name}.weight"), len);

@@ -22,7 +22,12 @@ pub(crate) struct Moe {
 }
 
 impl FeedForward {
-    pub(crate) fn load(checkpoint: &Checkpoint, prefix: &str, config: &Config, moe: bool) -> Result<Self, weights::Error> {
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        config: &Config,
+        moe: bool,
+    ) -> Result<Self, weights::Error> {
         let mlp = |prefix: &str, width| load_mlp(checkpoint, prefix, config.hidden_size, width);
         if !moe {
             return Ok(Self::Dense(mlp(prefix, config.intermediate_size)?));
@@ -48,7 +53,15 @@ impl FeedForward {
     }
 
     /// `out = mlp(x)` or `out = moe(x)`.
-    pub(crate) fn forward(&self, cpu: &Cpu, x: &Rows, s: &mut FeedForwardScratch, layer: usize, tap: &mut dyn Tap, out: &mut Rows) {
+    pub(crate) fn forward(
+        &self,
+        cpu: &Cpu,
+        x: &Rows,
+        s: &mut FeedForwardScratch,
+        layer: usize,
+        tap: &mut dyn Tap,
+        out: &mut Rows,
+    ) {
         let moe = match self {
             Self::Dense(mlp) => {
                 let [gate, up] = &mut s.dense;
@@ -69,5 +82,9 @@ impl FeedForward {
 
 fn load_mlp(checkpoint: &Checkpoint, prefix: &str, hidden: usize, width: usize) -> Result<Mlp, weights::Error> {
     let mat = |name: &str, rows, cols| checkpoint.mat(&format!("{prefix}.{name}.weight"), rows, cols);
-    Ok(Mlp { gate: mat("gate_proj", width, hidden)?, up: mat("up_proj", width, hidden)?, down: mat("down_proj", hidden, width)? })
+    Ok(Mlp {
+        gate: mat("gate_proj", width, hidden)?,
+        up: mat("up_proj", width, hidden)?,
+        down: mat("down_proj", hidden, width)?,
+    })
 }

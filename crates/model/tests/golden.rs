@@ -169,7 +169,10 @@ fn every_way_of_batching_gives_the_golden_logits(folder: &'static str, variant: 
     }
     for seq in 0..4 {
         let mut alone = Run::new(golden.model(&Options { threads: 1, ..options }), vec![golden.tokens(seq)]);
-        assert!(same_bits(&alone.logits(|_, _| usize::MAX)[0], &prefill[seq]), "{folder} {variant} seq{seq}: alone, one thread");
+        assert!(
+            same_bits(&alone.logits(|_, _| usize::MAX)[0], &prefill[seq]),
+            "{folder} {variant} seq{seq}: alone, one thread"
+        );
     }
 }
 
@@ -211,7 +214,11 @@ fn v32_fp8_indexer() {
 
 #[test]
 fn the_plain_kernels_are_right_too() {
-    every_way_of_batching_gives_the_golden_logits("v32-fp8", "logits", Options { plain_kernels: true, ..Options::exact(2) });
+    every_way_of_batching_gives_the_golden_logits(
+        "v32-fp8",
+        "logits",
+        Options { plain_kernels: true, ..Options::exact(2) },
+    );
 }
 
 #[test]
@@ -244,13 +251,22 @@ fn mtp_logits() {
             before.resize(shifted.len());
             before.all_mut().copy_from_slice(&hidden.all()[..shifted.len() * hidden.width()]);
             let span = Span { tokens: shifted, start: 0, pages: &run.pages[seq], want: Want::All };
-            let output = run.model.draft(&Batch { spans: vec![span] }, &before, &mut run.cache).expect("these models have an MTP module");
-            assert_close(&output.logits, &golden.floats(&format!("seq{seq}.mtp_logits")), &format!("{folder} seq{seq}.mtp_logits"));
+            let output = run
+                .model
+                .draft(&Batch { spans: vec![span] }, &before, &mut run.cache)
+                .expect("these models have an MTP module");
+            assert_close(
+                &output.logits,
+                &golden.floats(&format!("seq{seq}.mtp_logits")),
+                &format!("{folder} seq{seq}.mtp_logits"),
+            );
         }
     }
     let mut run = Run::new(Golden::open("v3-f32").model(&Options::exact(1)), vec![vec![0]]);
     let span = Span { tokens: &[1], start: 0, pages: &run.pages[0], want: Want::All };
-    assert!(run.model.draft(&Batch { spans: vec![span] }, &Rows::from_vec(160, vec![0.0; 160]), &mut run.cache).is_none());
+    assert!(
+        run.model.draft(&Batch { spans: vec![span] }, &Rows::from_vec(160, vec![0.0; 160]), &mut run.cache).is_none()
+    );
 }
 
 /// Remembers what one whole prefill chose.
@@ -331,7 +347,9 @@ fn greedy_continuations_equal_the_reference() {
         let cases: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
         assert!(!cases.is_empty());
         for case in cases {
-            let ids = |name: &str| -> Vec<u32> { case[name].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect() };
+            let ids = |name: &str| -> Vec<u32> {
+                case[name].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+            };
             let (mut tokens, want) = (ids("prompt"), ids("continuation"));
             let prompt = tokens.len();
             let mut model = golden.model(&Options::exact(2));
