@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
-use chat::{Chat, Delta, Input, Message, Provider, Reply, Role};
+use chat::{Chat, Delta, FinishReason, Input, Message, Provider, Reply, Role};
 use engine::{Engine, Progress};
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,6 +12,9 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Config;
 use crate::load::{self, Defaults, ModelArgs};
 use crate::serve::Room;
+
+/// Prompts from this many tokens on show how far they have been read.
+const LONG_PROMPT: usize = 256;
 
 /// Talk to the model in the terminal
 #[derive(clap::Args)]
@@ -89,27 +92,37 @@ async fn answer(engine: &Engine, messages: &[Message], think: bool) -> Result<Re
     let mut reply = Reply::default();
     let mut screen = Screen::new();
     let bar = reading_bar();
-    loop {
+    let outcome = loop {
         tokio::select! {
             delta = deltas.next() => {
                 bar.finish_and_clear();
-                let Some(delta) = delta.transpose()? else { break };
-                screen.show(&delta)?;
-                reply.push(delta)?;
+                match delta {
+                    Some(Ok(delta)) => {
+                        screen.show(&delta)?;
+                        reply.push(delta)?;
+                    }
+                    Some(Err(error)) => break Err(error.into()),
+                    None => break Ok(()),
+                }
             }
             Ok(()) = progress.changed() => {
-                let Progress { read, total } = *progress.borrow();
-                bar.set_length(total as u64);
-                bar.set_position(read as u64);
+                let Progress { read, total } = *progress.borrow_and_update();
+                if total >= LONG_PROMPT {
+                    bar.set_length(total as u64);
+                    bar.set_position(read as u64);
+                }
             }
             interrupt = tokio::signal::ctrl_c() => {
-                interrupt?;
-                break;
+                bar.finish_and_clear();
+                break interrupt.map_err(Into::into);
             }
         }
-    }
+    };
     screen.end()?;
-    Ok(reply)
+    if let Some(reason @ (FinishReason::Length | FinishReason::InsufficientSystemResource)) = reply.finish {
+        eprintln!("[ended early: {}]", reason.as_str());
+    }
+    outcome.map(|()| reply)
 }
 
 fn reading_bar() -> ProgressBar {

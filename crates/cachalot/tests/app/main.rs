@@ -2,5 +2,6 @@
 
 mod app;
 mod arrows;
+mod chat;
 mod commands;
 mod serve;
