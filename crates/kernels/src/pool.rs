@@ -19,14 +19,18 @@ static REGION: Mutex<()> = Mutex::new(());
 
 type Body = dyn Fn(usize) + Sync;
 
+/// Parts of [`Shared::state`]: how many workers are inside, whether more may enter, and the number of the region.
+const INSIDE: u64 = (1 << 31) - 1;
+const OPEN: u64 = 1 << 31;
+const REGION_SHIFT: u32 = 32;
+
 struct Shared {
-    /// Incremented to start a region.
-    epoch: AtomicU64,
-    /// The running region; set before `epoch`, cleared after `pending` fell to zero.
+    /// The region's number, whether it is open, and the workers inside. The caller waits only for those: a worker that the system
+    /// has not scheduled when the items are gone finds the region closed.
+    state: AtomicU64,
+    /// The running region; set before it opens, cleared after it closed and the last worker left.
     job: Mutex<Option<Job>>,
     next: AtomicUsize,
-    /// Workers that have not finished the running region.
-    pending: AtomicUsize,
     stop: AtomicBool,
     sleepers: AtomicUsize,
     lock: Mutex<()>,
@@ -40,7 +44,7 @@ struct Job {
     items: usize,
 }
 
-// SAFETY: `body` points to a `Sync` closure that `Pool::run` keeps alive until every worker has finished the region.
+// SAFETY: `body` points to a `Sync` closure that `Pool::run` keeps alive until every worker has left the region.
 unsafe impl Send for Job {}
 
 /// Worker threads that share loops with the calling thread.
@@ -53,10 +57,9 @@ impl Pool {
     /// A pool in which `threads` threads take part, the caller included.
     pub(crate) fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            epoch: AtomicU64::new(0),
+            state: AtomicU64::new(0),
             job: Mutex::new(None),
             next: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             sleepers: AtomicUsize::new(0),
             lock: Mutex::new(()),
@@ -93,15 +96,11 @@ impl Pool {
         let job = Job { body, items };
         *relock(&shared.job) = Some(job);
         shared.next.store(0, SeqCst);
-        shared.pending.store(self.workers.len(), SeqCst);
-        shared.epoch.fetch_add(1, SeqCst);
-        if shared.sleepers.load(SeqCst) > 0 {
-            drop(relock(&shared.lock));
-            shared.wake.notify_all();
-        }
+        self.start(OPEN);
         let own = catch_unwind(AssertUnwindSafe(|| take_items(shared, job)));
+        shared.state.fetch_and(!OPEN, SeqCst);
         let mut waited = 0u32;
-        while shared.pending.load(SeqCst) > 0 {
+        while shared.state.load(SeqCst) & INSIDE > 0 {
             pause(&mut waited);
         }
         *relock(&shared.job) = None;
@@ -110,14 +109,22 @@ impl Pool {
             resume_unwind(panic);
         }
     }
+
+    /// Begins the next region, and wakes workers that sleep.
+    fn start(&self, open: u64) {
+        let region = (self.shared.state.load(SeqCst) >> REGION_SHIFT) + 1;
+        self.shared.state.store(region << REGION_SHIFT | open, SeqCst);
+        if self.shared.sleepers.load(SeqCst) > 0 {
+            drop(relock(&self.shared.lock));
+            self.shared.wake.notify_all();
+        }
+    }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
-        self.shared.epoch.fetch_add(1, SeqCst);
-        drop(relock(&self.shared.lock));
-        self.shared.wake.notify_all();
+        self.start(0);
         for worker in self.workers.drain(..) {
             // A worker catches every panic of a body, so it ends normally.
             let _ = worker.join();
@@ -128,9 +135,12 @@ impl Drop for Pool {
 fn work(shared: &Shared) {
     let mut seen = 0;
     loop {
-        seen = wait_for_epoch(shared, seen);
+        seen = wait_for_region(shared, seen);
         if shared.stop.load(SeqCst) {
             return;
+        }
+        if !enter(shared, seen) {
+            continue;
         }
         let job = *relock(&shared.job);
         if let Some(job) = job
@@ -138,12 +148,18 @@ fn work(shared: &Shared) {
         {
             relock(&shared.panic).get_or_insert(panic);
         }
-        shared.pending.fetch_sub(1, SeqCst);
+        shared.state.fetch_sub(1, SeqCst);
     }
 }
 
+/// Counts this worker in, if region `region` is still open.
+fn enter(shared: &Shared, region: u64) -> bool {
+    let open = |state: u64| (state >> REGION_SHIFT == region && state & OPEN > 0).then_some(state + 1);
+    shared.state.fetch_update(SeqCst, SeqCst, open).is_ok()
+}
+
 fn take_items(shared: &Shared, job: Job) {
-    // SAFETY: `Pool::run` waits for `pending` to reach zero before the closure goes out of scope.
+    // SAFETY: this thread is counted inside the region, and `Pool::run` waits for those before the closure goes out of scope.
     let body = unsafe { &*job.body };
     loop {
         let item = shared.next.fetch_add(1, SeqCst);
@@ -154,22 +170,22 @@ fn take_items(shared: &Shared, job: Job) {
     }
 }
 
-fn wait_for_epoch(shared: &Shared, seen: u64) -> u64 {
+/// Waits until another region than `seen` has begun, and returns its number.
+fn wait_for_region(shared: &Shared, seen: u64) -> u64 {
+    let begun = || Some(shared.state.load(SeqCst) >> REGION_SHIFT).filter(|region| *region != seen);
     let mut waited = 0;
     while waited < SPINS + YIELDS {
-        let epoch = shared.epoch.load(SeqCst);
-        if epoch != seen {
-            return epoch;
+        if let Some(region) = begun() {
+            return region;
         }
         pause(&mut waited);
     }
     let mut guard = relock(&shared.lock);
     shared.sleepers.fetch_add(1, SeqCst);
     loop {
-        let epoch = shared.epoch.load(SeqCst);
-        if epoch != seen {
+        if let Some(region) = begun() {
             shared.sleepers.fetch_sub(1, SeqCst);
-            return epoch;
+            return region;
         }
         guard = shared.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
     }
