@@ -18,6 +18,7 @@ import fp8
 
 QUANTIZATION_CONFIG = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "scale_fmt": "ue8m0", "weight_block_size": [fp8.BLOCK, fp8.BLOCK]}
 KEPT_F32 = ("e_score_correction_bias", "k_norm.weight", "k_norm.bias")
+MINI = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "mini")
 BESIDE = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 
@@ -63,7 +64,7 @@ def main():
         ap.error(f"{a.source} is quantised already")
     checkpoint.write(export(source), {**config, "quantization_config": QUANTIZATION_CONFIG}, a.out)
     for f in BESIDE:
-        shutil.copyfile(next(p for p in (os.path.join(a.source, f), os.path.join(a.beside, f)) if os.path.exists(p)), os.path.join(a.out, f))
+        shutil.copyfile(next(p for p in (os.path.join(a.source, f), os.path.join(a.beside, f), os.path.join(MINI, f)) if os.path.exists(p)), os.path.join(a.out, f))
 
     tokenizer_config = os.path.join(a.out, "tokenizer_config.json")
     with open(tokenizer_config) as f:

@@ -152,6 +152,14 @@ def index_scores(q, k, w):
     return (s * w.float()[..., None]).sum(2)  # not a matrix product: autocast would round it to bf16
 
 
+def best_positions(scores, k, exact):
+    """The k best positions of every row. `exact`: ties go to the lower position, as in an engine; else to any, which is faster.
+    (Ties are not rare: where no index head fires, a score is exactly 0.)"""
+    if exact:
+        return torch.sort(scores, dim=-1, descending=True, stable=True)[1][..., :k]
+    return scores.topk(k, -1)[1]
+
+
 def indexed_chunk(q, k, v, iq, ik, iw, start, scale, topk, learn):
     """Attention of the queries start.. over the keys before them, with the indexer.
 
@@ -165,7 +173,7 @@ def indexed_chunk(q, k, v, iq, ik, iw, start, scale, topk, learn):
     keep = allowed[None]
     if topk and T > topk:
         picked = torch.zeros_like(scores, dtype=torch.bool)
-        picked.scatter_(-1, scores.detach().topk(topk, -1)[1], True)
+        picked.scatter_(-1, best_positions(scores.detach(), topk, exact=not learn), True)
         keep = picked & allowed
     logits = torch.matmul(q, k.transpose(-1, -2)).float() * scale
     p = logits.masked_fill(~keep[:, None], float("-inf")).softmax(-1)

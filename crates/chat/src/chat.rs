@@ -44,7 +44,10 @@ pub struct Chat {
 pub enum Input {
     Messages(Vec<Message>),
     /// Raw completion; with a suffix, fill-in-the-middle.
-    Text { prefix: String, suffix: Option<String> },
+    Text {
+        prefix: String,
+        suffix: Option<String>,
+    },
 }
 
 impl Default for Input {
@@ -110,7 +113,10 @@ impl Message {
 pub enum Part {
     Text(String),
     /// Anything that is not text, kept as it came (`kind` is its `type`).
-    Other { kind: String, value: Value },
+    Other {
+        kind: String,
+        value: Value,
+    },
 }
 
 /// A call an assistant message made.

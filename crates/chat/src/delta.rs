@@ -8,13 +8,26 @@ pub enum Delta {
     /// The prompt has been read; the first token is on its way.
     Start,
     /// Some of the reasoning. Never empty, never half a character.
-    Reasoning { text: String, logprobs: Vec<TokenLogprob> },
+    Reasoning {
+        text: String,
+        logprobs: Vec<TokenLogprob>,
+    },
     /// Some of the answer. Never empty, never half a character.
-    Text { text: String, logprobs: Vec<TokenLogprob> },
+    Text {
+        text: String,
+        logprobs: Vec<TokenLogprob>,
+    },
     /// A call begins; `index` counts from 0.
-    ToolCall { index: usize, id: String, name: String },
+    ToolCall {
+        index: usize,
+        id: String,
+        name: String,
+    },
     /// More of that call's JSON arguments.
-    Arguments { index: usize, text: String },
+    Arguments {
+        index: usize,
+        text: String,
+    },
     Finish(FinishReason),
     Usage(Usage),
 }

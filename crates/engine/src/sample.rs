@@ -10,7 +10,7 @@ use text::Tokenizer;
 const TOP_LOGPROBS: usize = 20;
 /// What the API writes for a token outside of those.
 const OUTSIDE: f32 = -9999.0;
-/// Of the reference: smaller temperatures are greedy anyway (`model.md` section 9).
+/// Of the reference: smaller temperatures are greedy anyway (`docs/model.md` section 9).
 const MIN_TEMPERATURE: f32 = 1e-5;
 
 /// How one answer is sampled.

@@ -20,7 +20,7 @@ pub struct Mlp {
     pub down: Mat,
 }
 
-/// How the gate chooses (`model.md` section 8).
+/// How the gate chooses (`docs/model.md` section 8).
 #[derive(Clone, Debug)]
 pub struct GateRule {
     pub n_group: usize,

@@ -6,7 +6,7 @@ use crate::rows::Rows;
 /// Channels that share one scale.
 pub(crate) const GROUP: usize = 128;
 
-/// The scale of one group (`model.md` 6.3): `amax / 448`, raised to the next power of two for `ue8m0`.
+/// The scale of one group (`docs/model.md` 6.3): `amax / 448`, raised to the next power of two for `ue8m0`.
 pub(crate) fn group_scale(group: &[f32], ue8m0: bool) -> f32 {
     let amax = group.iter().fold(1e-4f32, |amax, v| amax.max(v.abs()));
     let scale = amax * (1.0 / FP8_MAX);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::dtype::round_bf16;
 
-    /// The vector of `model.md` section 15.
+    /// The vector of `docs/model.md` section 15.
     fn vector() -> Vec<f32> {
         (0..128).map(|i| ((37 * i) % 101 - 50) as f32 / 16.0).collect()
     }

@@ -43,7 +43,7 @@ impl RowShape {
     }
 }
 
-/// Bytes that one position takes in the cache of one layer (`model.md` section 12).
+/// Bytes that one position takes in the cache of one layer (`docs/model.md` section 12).
 pub fn position_bytes(config: &Config, options: &Options) -> usize {
     RowShape::new(config, options).bytes()
 }

@@ -1,4 +1,4 @@
-//! `config.json`: the hyper-parameters of the family, checked for completeness and contradictions (`model.md` section 2).
+//! `config.json`: the hyper-parameters of the family, checked for completeness and contradictions (`docs/model.md` section 2).
 
 use serde_json::Value;
 

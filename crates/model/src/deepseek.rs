@@ -42,7 +42,7 @@ struct Block {
     eps: f32,
 }
 
-/// The multi-token-prediction module (`model.md` section 10): one more block over the embedding of the next token and the final hidden
+/// The multi-token-prediction module (`docs/model.md` section 10): one more block over the embedding of the next token and the final hidden
 /// state. It shares the embedding and the head.
 struct Mtp {
     enorm: Vec<f32>,

@@ -1,4 +1,4 @@
-//! The lightning indexer (`model.md` section 7): which cached positions a query's attention reads.
+//! The lightning indexer (`docs/model.md` section 7): which cached positions a query's attention reads.
 
 use kernels::{
     Angles, Arena, Cpu, Index, Linear, Mat, Pairing, Place, Rows, hadamard_rows, layer_norm, rope, round_fp8_rows,

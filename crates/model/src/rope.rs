@@ -1,4 +1,4 @@
-//! Rotary frequencies with YaRN scaling (`model.md` section 4).
+//! Rotary frequencies with YaRN scaling (`docs/model.md` section 4).
 
 use std::f32::consts::PI;
 

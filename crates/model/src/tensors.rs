@@ -1,4 +1,4 @@
-//! The tensors a checkpoint of the family has, by name and shape (`model.md` section 11), and what they add up to.
+//! The tensors a checkpoint of the family has, by name and shape (`docs/model.md` section 11), and what they add up to.
 
 use weights::Checkpoint;
 
