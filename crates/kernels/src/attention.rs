@@ -94,7 +94,7 @@ impl Cpu {
     /// Attention of every position of the batch over its selected rows.
     ///
     /// `q` is `[n, heads * (nope + rope)]` with the rope parts rotated; `latents` and `rope_keys` are the cache rows of this layer;
-    /// `out` becomes `[n, heads * v]`. Per head (`model.md` section 5, absorbed form):
+    /// `out` becomes `[n, heads * v]`. Per head (`docs/model.md` section 5, absorbed form):
     /// `qa = Uk^T q_nope`, `score(s) = (qa . c_s + q_rope . kp_s) * scale`, `o = Uv sum_s softmax(score)_s c_s`.
     pub fn attend(
         &self,
