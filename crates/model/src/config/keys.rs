@@ -1,0 +1,151 @@
+//! Typed access to the keys of a `config.json`, and the blocks inside it.
+
+use serde_json::Value;
+
+use super::{ConfigError, IndexConfig, Quantization, Yarn};
+
+pub(super) fn unsupported<T>(key: &'static str, found: &str, reason: &'static str) -> Result<T, ConfigError> {
+    Err(ConfigError::Unsupported { key, found: found.to_owned(), reason })
+}
+
+/// Typed access to the keys; null counts as absent.
+pub(super) struct Keys<'a>(pub(super) &'a Value);
+
+impl<'a> Keys<'a> {
+    pub(super) fn get(&self, key: &'static str) -> Option<&'a Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let wrong = |value: &Value| ConfigError::Type { key, found: value.to_string(), expected };
+        self.get(key).map(|value| read(value).ok_or_else(|| wrong(value))).transpose()
+    }
+
+    pub(super) fn optional_size(&self, key: &'static str) -> Result<Option<usize>, ConfigError> {
+        // Positions are exact in f32 up to here, and no other size of the family comes near it.
+        let read = |value: &Value| value.as_u64().filter(|size| *size <= 1 << 24).map(|size| size as usize);
+        self.read(key, "a whole number from 0 to 2^24", read)
+    }
+
+    pub(super) fn size(&self, key: &'static str) -> Result<usize, ConfigError> {
+        self.optional_size(key)?.ok_or(ConfigError::Missing(key))
+    }
+
+    pub(super) fn size_or(&self, key: &'static str, default: usize) -> Result<usize, ConfigError> {
+        Ok(self.optional_size(key)?.unwrap_or(default))
+    }
+
+    pub(super) fn number(&self, key: &'static str) -> Result<f64, ConfigError> {
+        self.read(key, "a number", Value::as_f64)?.ok_or(ConfigError::Missing(key))
+    }
+
+    pub(super) fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
+        Ok(self.read(key, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Result<String, ConfigError> {
+        Ok(self.read(key, "a string", Value::as_str)?.ok_or(ConfigError::Missing(key))?.to_owned())
+    }
+
+    /// A key that may be absent but has only one supported value.
+    pub(super) fn fixed(&self, key: &'static str, value: &'static str) -> Result<(), ConfigError> {
+        match self.read(key, "a string", Value::as_str)? {
+            Some(found) if found != value => unsupported(key, found, "no released model of the family has it"),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn architecture(&self, sparse: bool) -> Result<(), ConfigError> {
+        let known = if sparse { "DeepseekV32ForCausalLM" } else { "DeepseekV3ForCausalLM" };
+        let list = self
+            .read("architectures", "a list of strings", Value::as_array)?
+            .ok_or(ConfigError::Missing("architectures"))?;
+        if list.iter().any(|name| name.as_str() == Some(known)) {
+            return Ok(());
+        }
+        let found = Value::from(list.clone()).to_string();
+        unsupported(
+            "architectures",
+            &found,
+            "deepseek_v3 needs DeepseekV3ForCausalLM, deepseek_v32 DeepseekV32ForCausalLM",
+        )
+    }
+
+    pub(super) fn yarn(&self) -> Result<Option<Yarn>, ConfigError> {
+        let Some(block) = self.get("rope_scaling") else { return Ok(None) };
+        let keys = Keys(block);
+        let kind = match keys.get("type") {
+            Some(_) => keys.text("type")?,
+            None => keys.text("rope_type")?,
+        };
+        match kind.as_str() {
+            "default" => return Ok(None),
+            "yarn" => {}
+            _ => return unsupported("rope_scaling.type", &kind, "only yarn is"),
+        }
+        let number = |key, default| Ok(keys.read(key, "a number", Value::as_f64)?.unwrap_or(default));
+        let yarn = Yarn {
+            factor: keys.number("factor")?,
+            original_max_position_embeddings: keys.size("original_max_position_embeddings")?,
+            beta_fast: number("beta_fast", 32.0)?,
+            beta_slow: number("beta_slow", 1.0)?,
+            mscale: number("mscale", 1.0)?,
+            mscale_all_dim: number("mscale_all_dim", 0.0)?,
+        };
+        if yarn.factor < 1.0 || yarn.original_max_position_embeddings == 0 {
+            return Err(ConfigError::Contradiction(
+                "`rope_scaling` needs a factor of at least 1 and an original length".into(),
+            ));
+        }
+        if !(yarn.beta_slow > 0.0 && yarn.beta_fast > yarn.beta_slow) {
+            return Err(ConfigError::Contradiction(
+                "`rope_scaling` needs `beta_fast` above `beta_slow`, and both positive".into(),
+            ));
+        }
+        if yarn.mscale != yarn.mscale_all_dim {
+            return unsupported(
+                "rope_scaling.mscale",
+                &yarn.mscale.to_string(),
+                "it must equal `mscale_all_dim`, as in every release",
+            );
+        }
+        Ok(Some(yarn))
+    }
+
+    pub(super) fn index(&self) -> Result<IndexConfig, ConfigError> {
+        Ok(IndexConfig {
+            n_heads: self.size("index_n_heads")?,
+            head_dim: self.size("index_head_dim")?,
+            topk: self.size("index_topk")?,
+            rope_interleave: self.flag("indexer_rope_interleave", false)?,
+        })
+    }
+
+    pub(super) fn quantization(&self) -> Result<Option<Quantization>, ConfigError> {
+        let Some(block) = self.get("quantization_config") else { return Ok(None) };
+        let keys = Keys(block);
+        let method = keys.text("quant_method")?;
+        if method != "fp8" {
+            return unsupported(
+                "quantization_config.quant_method",
+                &method,
+                "use the released fp8 weights, or a bf16 conversion",
+            );
+        }
+        keys.fixed("fmt", "e4m3")?;
+        let blocks = keys.get("weight_block_size").map(Value::to_string).unwrap_or_default();
+        if blocks != "[128,128]" {
+            return unsupported("quantization_config.weight_block_size", &blocks, "only blocks of [128, 128] are");
+        }
+        match keys.read("scale_fmt", "a string", Value::as_str)? {
+            None => Ok(Some(Quantization { ue8m0: false })),
+            Some("ue8m0") => Ok(Some(Quantization { ue8m0: true })),
+            Some(other) => unsupported("quantization_config.scale_fmt", other, "only ue8m0 is, or none"),
+        }
+    }
+}
