@@ -64,7 +64,9 @@ def main():
         ap.error(f"{a.source} is quantised already")
     checkpoint.write(export(source), {**config, "quantization_config": QUANTIZATION_CONFIG}, a.out)
     for f in BESIDE:
-        shutil.copyfile(next(p for p in (os.path.join(a.source, f), os.path.join(a.beside, f), os.path.join(MINI, f)) if os.path.exists(p)), os.path.join(a.out, f))
+        found = next(p for p in (os.path.join(d, f) for d in (a.source, a.beside, MINI)) if os.path.exists(p))
+        if os.path.realpath(found) != os.path.realpath(os.path.join(a.out, f)):
+            shutil.copyfile(found, os.path.join(a.out, f))
 
     tokenizer_config = os.path.join(a.out, "tokenizer_config.json")
     with open(tokenizer_config) as f:

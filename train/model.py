@@ -152,12 +152,11 @@ def index_scores(q, k, w):
     return (s * w.float()[..., None]).sum(2)  # not a matrix product: autocast would round it to bf16
 
 
-def best_positions(scores, k, exact):
-    """The k best positions of every row. `exact`: ties go to the lower position, as in an engine; else to any, which is faster.
-    (Ties are not rare: where no index head fires, a score is exactly 0.)"""
-    if exact:
-        return torch.sort(scores, dim=-1, descending=True, stable=True)[1][..., :k]
-    return scores.topk(k, -1)[1]
+def best_positions(scores, k):
+    """True at the k best positions of every row; ties go to the lower position. (They are not rare: where no index head fires, a score is exactly 0.)"""
+    least = scores.topk(k, -1)[0][..., -1:]
+    above, tied = scores > least, scores == least
+    return above | (tied & (tied.cumsum(-1) <= k - above.sum(-1, keepdim=True)))
 
 
 def indexed_chunk(q, k, v, iq, ik, iw, start, scale, topk, learn):
@@ -172,9 +171,7 @@ def indexed_chunk(q, k, v, iq, ik, iw, start, scale, topk, learn):
     scores = index_scores(iq, ik, iw).masked_fill(~allowed, float("-inf"))
     keep = allowed[None]
     if topk and T > topk:
-        picked = torch.zeros_like(scores, dtype=torch.bool)
-        picked.scatter_(-1, best_positions(scores.detach(), topk, exact=not learn), True)
-        keep = picked & allowed
+        keep = best_positions(scores.detach(), topk) & allowed
     logits = torch.matmul(q, k.transpose(-1, -2)).float() * scale
     p = logits.masked_fill(~keep[:, None], float("-inf")).softmax(-1)
     out = torch.matmul(p.to(v.dtype), v)
