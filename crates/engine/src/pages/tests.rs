@@ -156,7 +156,7 @@ proptest! {
                 Op::Begin { kind, len, salt } => {
                     let mut table = Table::new(salt.then(|| "salt".into()));
                     let computed = pages.find(&mut table, &tokens(kind, len), 0);
-                    prop_assert!(computed < len && computed % P == 0);
+                    prop_assert!(computed < len && computed.is_multiple_of(P));
                     running.push((tokens(kind, len), computed, table));
                 }
                 Op::Compute { at, by } if !running.is_empty() => {

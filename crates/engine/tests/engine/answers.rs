@@ -66,8 +66,8 @@ fn mixed(n: u64) -> Vec<chat::Chat> {
         let mut chat = says(text);
         chat.max_tokens = Some(20 + (i as i64 * 13) % 150);
         chat.sampling.seed = Some(i as i64);
-        chat.sampling.top_p = (i % 2 == 0).then_some(0.9);
-        chat.sampling.frequency_penalty = (i % 3 == 0).then_some(0.5);
+        chat.sampling.top_p = i.is_multiple_of(2).then_some(0.9);
+        chat.sampling.frequency_penalty = i.is_multiple_of(3).then_some(0.5);
         chat
     };
     (0..n).map(chat).collect()

@@ -120,7 +120,7 @@ impl HashModel {
                 32..=126 => noise + 4.0,
                 0..=255 => noise - 6.0,
                 _ if id == self.eos as usize => {
-                    if hash % 60 == 0 {
+                    if hash.is_multiple_of(60) {
                         30.0
                     } else {
                         -30.0
