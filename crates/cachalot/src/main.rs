@@ -1,6 +1,7 @@
 //! The subcommands at a glance.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use cachalot::{bench, chat, inspect, render, score, serve};
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
     // `serve` tells what it does; the others speak for themselves.
     let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_env("CACHALOT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let result = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Chat(args) => chat::run(args),
