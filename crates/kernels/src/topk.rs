@@ -21,8 +21,8 @@ pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     KEYS.with_borrow_mut(|(keys, candidates)| {
         keys.clear();
         keys.extend(scores.iter().map(|score| key(*score)));
-        candidates.clone_from(keys);
-        let (least, mut wanted) = kth(candidates, k);
+        let least = kth(keys, k, candidates);
+        let mut wanted = k - keys.iter().filter(|key| **key > least).count();
         // `wanted` of the positions that tie with the k-th are taken, the lowest first.
         for (position, key) in keys.iter().enumerate() {
             if *key >= least && (*key > least || wanted > 0) {
@@ -33,33 +33,28 @@ pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     });
 }
 
-/// The `k`th largest of `candidates` (which are used up), and how many equal to it belong to the first `k`.
-fn kth(candidates: &mut [u32], k: usize) -> (u32, usize) {
-    // Radix selection, 11 bits at a time: three passes whatever the values, the later ones over the few that share the first digits.
-    let (mut candidates, mut least, mut wanted) = (candidates, 0, k);
-    for (shift, bits) in [(21, 11), (10, 11), (0, 10)] {
-        let digit_of = |key: u32| (key >> shift & ((1 << bits) - 1)) as usize;
-        // Neighbours are often alike: four tables, so that one increment need not wait for the last.
-        let mut counts = [[0usize; 2048]; 4];
-        for keys in candidates.chunks(4) {
-            keys.iter().zip(&mut counts).for_each(|(key, counts)| counts[digit_of(*key)] += 1);
-        }
-        let count = |digit: usize| counts.iter().map(|counts| counts[digit]).sum::<usize>();
-        let mut digit = (1usize << bits) - 1;
-        while count(digit) < wanted {
-            wanted -= count(digit);
-            digit -= 1;
-        }
-        least |= (digit as u32) << shift;
-        let mut kept = 0;
-        for i in 0..candidates.len() {
-            let key = candidates[i];
-            candidates[kept] = key;
-            kept += usize::from(digit_of(key) == digit);
-        }
-        candidates = &mut candidates[..kept];
+/// The `k`th largest key: the first 11 bits by counting, the others among the few keys that share those.
+fn kth(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
+    const SHIFT: u32 = 21;
+    // Neighbours are often alike: two tables, so that one increment need not wait for the last.
+    let mut counts = [[0u32; 1 << (32 - SHIFT)]; 2];
+    for keys in keys.chunks(2) {
+        keys.iter().zip(&mut counts).for_each(|(key, counts)| counts[(key >> SHIFT) as usize] += 1);
     }
-    (least, wanted)
+    let count = |digit: usize| (counts[0][digit] + counts[1][digit]) as usize;
+    let (mut digit, mut wanted) = (counts[0].len() - 1, k);
+    while count(digit) < wanted {
+        wanted -= count(digit);
+        digit -= 1;
+    }
+    // Without a branch that half of the keys would mispredict: the place is always written, and kept by the next one or not.
+    candidates.resize(count(digit) + 1, 0);
+    let mut kept = 0;
+    for key in keys {
+        candidates[kept] = *key;
+        kept += usize::from((key >> SHIFT) as usize == digit);
+    }
+    *candidates[..kept].select_nth_unstable_by(wanted - 1, |a, b| b.cmp(a)).1
 }
 
 /// A key whose unsigned order is the order of the floats; +0 and -0 are equal, NaN is lowest.

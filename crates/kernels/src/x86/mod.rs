@@ -71,11 +71,15 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Computes `task`, whose left side is bf16, with its left side in f32: for weights that have no bf16 products.
+/// Computes `task`, whose left side is bf16, with the rows it asks for in f32: where there are no bf16 products.
 fn widened(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
-    let mut wide = scratch::lend(x.len());
-    wide.iter_mut().zip(x).for_each(|(wide, x)| *wide = bf16_value(*x));
-    product(&Nt { x: Left::F32(&wide), ..*task });
+    let (m, k) = (task.m, task.k);
+    let mut wide = scratch::lend(m * k);
+    for (i, wide) in wide.chunks_mut(k.max(1)).enumerate() {
+        let row = &x[task.x_row(i) * k..][..k];
+        wide.iter_mut().zip(row).for_each(|(wide, x)| *wide = bf16_value(*x));
+    }
+    product(&Nt { x: Left::F32(&wide), rows: None, ..*task });
 }
 
 #[cfg(test)]
