@@ -1,5 +1,7 @@
 //! The structure of a conversation: who may speak when, which calls must be answered, which reasoning counts.
 
+use std::collections::HashSet;
+
 use chat::{Chat, Error, Input, Message, Part, Role};
 
 use super::{Limits, Profile, ReasoningRules, empty, refuse, too_long};
@@ -75,42 +77,47 @@ fn text_only(messages: &[Message]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every call is answered once, at once, and nothing else is answered.
+/// Every call is answered once, at once, and nothing else is answered. Sets, because a body holds half a million calls.
 fn tool_runs(messages: &[Message]) -> Result<(), Error> {
-    let run_after = |index: usize| messages[index + 1..].iter().take_while(|message| message.role == Role::Tool);
-    let answers = |message: &Message, id: &str| message.tool_call_id.as_deref() == Some(id);
-    for (index, message) in messages.iter().enumerate() {
-        if message.calls().iter().any(|call| !run_after(index).any(|answer| answers(answer, &call.id))) {
+    // A message and the tool messages right behind it; what is in front of the first other message has no caller.
+    let runs = || messages.chunk_by(|_, next| next.role == Role::Tool);
+    for run in runs() {
+        let answered: HashSet<&str> = answers(run).map(|(_, id)| id).collect();
+        if calls(run).any(|id| !answered.contains(id)) {
             return refuse(
                 "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
                  'tool_call_id'. (insufficient tool messages following tool_calls message)",
             );
         }
     }
-    let caller = |index: usize| messages[..index].iter().rposition(|message| message.role != Role::Tool);
-    for (index, message) in messages.iter().enumerate().filter(|(_, message)| message.role == Role::Tool) {
-        let calls = caller(index).map(|caller| messages[caller].calls()).unwrap_or_default();
-        if !calls.iter().any(|call| answers(message, &call.id)) {
+    for run in runs() {
+        let called: HashSet<&str> = calls(run).collect();
+        if answers(run).any(|(_, id)| !called.contains(id)) {
             return refuse("Messages with role 'tool' must be a response to a preceding message with 'tool_calls'");
         }
     }
-    let duplicate =
-        |id: &str, index: usize| refuse(format!("Duplicate value for 'tool_call_id' of {id} in message[{index}]"));
-    for (index, message) in messages.iter().enumerate() {
-        for (nth, call) in message.calls().iter().enumerate() {
-            if message.calls()[..nth].iter().any(|other| other.id == call.id) {
-                return duplicate(&call.id, index);
-            }
+    let mut first = 0;
+    for run in runs() {
+        let (mut called, mut answered) = (HashSet::new(), HashSet::new());
+        let mut twice = calls(run).map(|id| (0, id)).find(|&(_, id)| !called.insert(id));
+        twice = twice.or_else(|| answers(run).find(|&(_, id)| !answered.insert(id)));
+        if let Some((nth, id)) = twice {
+            return refuse(format!("Duplicate value for 'tool_call_id' of {id} in message[{}]", first + nth));
         }
-        if message.role == Role::Tool {
-            let first = caller(index).map_or(0, |caller| caller + 1);
-            let id = message.tool_call_id.as_deref().unwrap_or_default();
-            if messages[first..index].iter().any(|earlier| answers(earlier, id)) {
-                return duplicate(id, index);
-            }
-        }
+        first += run.len();
     }
     Ok(())
+}
+
+/// The ids that the first message of a run calls.
+fn calls(run: &[Message]) -> impl Iterator<Item = &str> {
+    run[0].calls().iter().map(|call| call.id.as_str())
+}
+
+/// Places in a run and the ids that are answered there.
+fn answers(run: &[Message]) -> impl Iterator<Item = (usize, &str)> {
+    let tools = run.iter().enumerate().filter(|(_, message)| message.role == Role::Tool);
+    tools.map(|(nth, message)| (nth, message.tool_call_id.as_deref().unwrap_or_default()))
 }
 
 /// Who may speak last, and where a prefix may stand.

@@ -188,6 +188,17 @@ fn calls_are_answered_once_at_once_and_nothing_else_is() {
 }
 
 #[test]
+fn as_many_calls_as_a_body_holds_are_judged_at_once() {
+    let many: Vec<&str> = ["z"; 500_000].to_vec();
+    let mut messages = vec![user("a"), calls(&many)];
+    messages.extend(vec![answer("a"); 4000]);
+    messages.extend([answer("z"), user("b")]);
+    let begun = std::time::Instant::now();
+    assert!(refusal(says(messages)).starts_with("Messages with role 'tool' must be a response"));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "took {:?}", begun.elapsed());
+}
+
+#[test]
 fn an_assistant_message_says_or_calls_something() {
     let mut silent = calls(&[]);
     let chat = says(vec![user("a"), silent.clone(), user("b")]);
