@@ -191,6 +191,9 @@ impl Config {
                 "`num_experts_per_tok` ({num_experts_per_tok}) is more than the {topk_group} surviving groups of {per_group} hold"
             ));
         }
+        if self.q_lora_rank == Some(0) {
+            return contradiction("`q_lora_rank` is 0: without a query latent it must be null".into());
+        }
         if qk_rope_head_dim == 0 || qk_rope_head_dim % 2 != 0 {
             return contradiction(format!(
                 "`qk_rope_head_dim` ({qk_rope_head_dim}) must be even and positive: it is rotated in pairs"
@@ -215,8 +218,8 @@ impl Config {
             ("rope_theta", self.rope_theta, 1.0),
             ("routed_scaling_factor", self.routed_scaling_factor, 0.0),
         ] {
-            if !(value.is_finite() && value > above) {
-                return contradiction(format!("`{key}` is {value}, but must be more than {above}"));
+            if !((value as f32).is_finite() && value as f32 > above) {
+                return contradiction(format!("`{key}` is {value}, but must be more than {above} and fit an f32"));
             }
         }
         Ok(())

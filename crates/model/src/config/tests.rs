@@ -37,6 +37,8 @@ fn every_missing_or_contradictory_key_is_named() {
         ("index_head_dim", json!(96), "`index_head_dim`"),
         ("index_topk", Value::Null, "lacks `index_topk`"),
         ("q_lora_rank", Value::Null, "`q_lora_rank`"),
+        ("q_lora_rank", json!(0), "`q_lora_rank` is 0"),
+        ("routed_scaling_factor", json!(1e300), "`routed_scaling_factor`"),
         ("hidden_act", json!("gelu"), "`hidden_act`"),
         ("scoring_func", json!("softmax"), "`scoring_func`"),
         ("attention_bias", json!(true), "`attention_bias`"),
