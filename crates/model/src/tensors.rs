@@ -168,7 +168,7 @@ pub fn parameters(config: &Config) -> Counts {
 }
 
 /// Checks that the checkpoint has every tensor of `config`, in its shape and in a format that can be computed with, and no others. The
-/// MTP module may be missing as a whole.
+/// MTP module may be missing as a whole, and where the config counts none, a module that is there is passed over.
 ///
 /// # Errors
 /// The first tensor at fault.
@@ -182,11 +182,14 @@ pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::E
         }
     }
     let known: std::collections::HashSet<&str> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
+    let module = format!("model.layers.{}.", config.num_hidden_layers);
+    let passed_over = config.num_nextn_predict_layers == 0 && checkpoint.contains(&format!("{module}eh_proj.weight"));
     for name in checkpoint.names() {
         let weight = name.strip_suffix(weights::SCALE_SUFFIX).unwrap_or(name);
         let (_, file) = checkpoint.tensor(name).expect("a name of the checkpoint");
         // Older conversions carry the rotary table along.
-        if !known.contains(weight) && !name.ends_with("rotary_emb.inv_freq") {
+        let unread = name.ends_with("rotary_emb.inv_freq") || (passed_over && name.starts_with(&module));
+        if !known.contains(weight) && !unread {
             return Err(weights::Error::UnexpectedTensor { tensor: name.to_owned(), file: file.to_owned() });
         }
     }

@@ -206,3 +206,15 @@ fn a_checkpoint_that_is_not_of_its_config_is_refused_before_loading() {
     assert!(matches!(&error, Error::UnexpectedTensor { tensor, .. } if tensor.ends_with("o_proj.bias")), "{error}");
     changed(|header| rename(header, bias, "model.layers.1.self_attn.rotary_emb.inv_freq")).unwrap();
 }
+
+#[test]
+fn an_mtp_module_the_config_does_not_count_is_passed_over() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/v3-bf16");
+    let checkpoint = Checkpoint::open(&dir).unwrap();
+    let mut config = Config::from_json(checkpoint.config()).unwrap();
+    config.num_nextn_predict_layers = 0;
+    verify(&config, &checkpoint).unwrap();
+    config.num_hidden_layers -= 1;
+    let error = verify(&config, &checkpoint).unwrap_err();
+    assert!(matches!(&error, Error::UnexpectedTensor { .. }), "other layers too many are still noticed: {error}");
+}
