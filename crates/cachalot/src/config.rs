@@ -21,7 +21,7 @@ pub struct Server {
     pub listen: String,
     /// Keys that are let in. None: everybody on a loopback address, nobody elsewhere.
     pub keys: Vec<Key>,
-    /// Origins of web pages that may call a server without keys.
+    /// Origins of web pages that may call this server and read its answers.
     pub cors_origins: Vec<String>,
     /// Seconds that running streams get after a shutdown was asked for.
     pub grace_s: u64,
@@ -48,7 +48,7 @@ impl Default for Server {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
-    /// What logs and metrics call its holder.
+    /// What the log calls its holder.
     pub name: String,
     /// The environment variable that holds the key.
     pub key_env: Option<String>,
@@ -202,6 +202,8 @@ mod tests {
             "models",
             "cors_origins",
             "grace_s",
+            "stream_keepalive_s",
+            "reply_keepalive_s",
             "queue",
             "max_running",
             "batch_tokens",

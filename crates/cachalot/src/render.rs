@@ -52,8 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// The chat as the engine would get it: mode decided, ranges and structure judged.
 fn prepared(body: &[u8], encoding: &Arc<Encoding>, think: bool) -> Result<Chat> {
     let mut chat = wire::deepseek::parse_request(body)?.chat;
-    chat.beta = true;
-    chat.thinking = Some(think || gateway::thinks(&chat));
+    chat.thinking = Some(think || gateway::thinks(&chat, !encoding.supports_plain()));
     let limits = engine::Limits::of(encoding, usize::MAX);
     engine::check(&mut chat, &limits)?;
     Ok(chat)

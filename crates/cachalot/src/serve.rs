@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
         let config = Config::load(args.config.as_deref())?;
         let listen = args.listen.clone().unwrap_or_else(|| config.server.listen.clone());
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("cannot listen on `{listen}`"))?;
-        serve(args, &config, listener, shutdown()).await
+        serve(args, &config, listener, interrupted()).await
     })
 }
 
@@ -68,12 +68,14 @@ pub async fn serve(
         "`--model none` serves no local model, and this build has no other providers yet: give a checkpoint folder, or leave --model out"
     );
     let server_config = server_config(args, config)?;
+    let address = listener.local_addr()?;
+    // Told before a large model is loaded in vain.
+    server_config.suits(address)?;
     server::prepare_metrics()?;
     let (model, room, settings) = (args.model.clone(), args.room, config.clone());
     let (engine, name, fingerprint) = tokio::task::spawn_blocking(move || start(&model, room, &settings)).await??;
     let plain = engine.supports_plain();
     let routes = Routes::local(Arc::new(engine), &name, !plain);
-    let address = listener.local_addr()?;
     tracing::info!("listening on http://{address}");
     let config = ServerConfig { system_fingerprint: fingerprint, ..server_config };
     server::serve(listener, Arc::new(Gateway::new(routes)), config, shutdown).await?;
@@ -143,8 +145,12 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
     let key = |key: &crate::config::Key| -> Result<KeyConfig> {
         Ok(KeyConfig { name: key.name.clone(), sha256: key.digest()?, models: key.models.clone() })
     };
-    let (stream, reply) =
-        (Duration::from_secs(settings.stream_keepalive_s), Duration::from_secs(settings.reply_keepalive_s));
+    let stream = seconds("stream_keepalive_s", settings.stream_keepalive_s)?;
+    let reply = seconds("reply_keepalive_s", settings.reply_keepalive_s)?;
+    if let Some(origin) = settings.cors_origins.iter().find(|origin| !origin.contains("://")) {
+        bail!("`cors_origins` takes origins such as `https://example.org`, not `{origin}`");
+    }
+    let defaults = ServerConfig::default();
     Ok(ServerConfig {
         keys: settings.keys.iter().map(key).collect::<Result<_>>()?,
         cors_origins: settings.cors_origins.clone(),
@@ -155,27 +161,48 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
             ..KeepAlive::default()
         },
         grace: Duration::from_secs(args.grace.unwrap_or(settings.grace_s)),
-        ..ServerConfig::default()
+        // The engine itself gives up what it does not begin within ten minutes. A prompt that is being read may take longer.
+        queue_timeout: defaults.total_timeout,
+        ..defaults
     })
 }
 
-/// Resolves on Ctrl-C or SIGTERM.
-async fn shutdown() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-                return;
+/// A time between two signs of life.
+fn seconds(setting: &str, seconds: u64) -> Result<Duration> {
+    ensure!((1..=86_400).contains(&seconds), "`{setting}` takes 1 to 86400 seconds, not {seconds}");
+    Ok(Duration::from_secs(seconds))
+}
+
+/// Resolves on Ctrl-C or SIGTERM. After that a second one ends the program without the grace.
+async fn interrupted() {
+    signal().await;
+    tokio::spawn(async {
+        signal().await;
+        tracing::warn!("stopped at once, without waiting for running answers");
+        std::process::exit(130);
+    });
+}
+
+async fn signal() {
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => {
+            if let Err(error) = interrupt {
+                tracing::warn!(%error, "Ctrl-C cannot be caught: stopping at once");
             }
-            Err(error) => tracing::warn!(%error, "SIGTERM cannot be caught: only Ctrl-C stops gracefully"),
         }
+        () = terminated() => {}
     }
-    #[cfg(not(unix))]
-    let _ = interrupt.await;
+}
+
+/// Resolves on SIGTERM; never where there is none.
+async fn terminated() {
+    #[cfg(unix)]
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+            return;
+        }
+        Err(error) => tracing::warn!(%error, "SIGTERM cannot be caught: only Ctrl-C stops gracefully"),
+    }
+    std::future::pending().await
 }

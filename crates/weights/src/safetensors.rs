@@ -107,7 +107,7 @@ impl Header {
                 }
             }
         }
-        tensors.sort_by(|a, b| (a.range.start, a.range.end).cmp(&(b.range.start, b.range.end)));
+        tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
         let file_bytes = check_neighbours(file, &tensors, start as u64)?;
         Ok(Self { tensors, file_bytes })
     }

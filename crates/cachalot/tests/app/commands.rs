@@ -1,7 +1,7 @@
 //! The subcommands as a user runs them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -76,6 +76,60 @@ fn render_prints_the_prompt_its_ids_and_the_parsed_answer() {
     let completion = file(&folder, "completion.txt", "Let me see.</think>It is late.");
     let message: Value = serde_json::from_str(&stdout(&["render", "--parse", "--think", &completion])).unwrap();
     assert_eq!(message, json!({ "role": "assistant", "content": "It is late.", "reasoning_content": "Let me see." }));
+}
+
+#[test]
+fn render_accepts_what_the_server_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = |more: &str| {
+        let body = format!(r#"{{"model": "a-folder", "messages": [{{"role": "user", "content": "hi"}}]{more}}}"#);
+        file(&folder, "body.json", &body)
+    };
+    let strict = body(r#", "tools": [{"type": "function", "function": {"name": "f", "strict": true}}]"#);
+    assert!(stdout(&["render", &strict]).ends_with("</think>"));
+    // A model that cannot but think does so under its own name.
+    assert!(stdout(&["render", "--encoding", "r1", &body("")]).contains("hi"));
+}
+
+#[test]
+fn settings_that_cannot_be_served_are_refused_before_the_model_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let flood = file(&folder, "flood.toml", "[server]\nstream_keepalive_s = 0\n");
+    let empty = file(&folder, "empty.toml", "");
+    for (listen, config, complaint) in [
+        ("127.0.0.1:0", &flood, "`stream_keepalive_s` takes 1 to 86400 seconds"),
+        ("0.0.0.0:0", &empty, "no keys are configured"),
+    ] {
+        let output = cachalot(&["serve", "--listen", listen, "--config", config]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(complaint), "{said}");
+        assert!(!said.contains("model loaded"), "{said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_does_not_wait_for_running_answers() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpStream;
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--grace", "600"]).stderr(Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let listening = log.find(|line| line.contains("listening on")).unwrap();
+    let mut client = TcpStream::connect(listening.rsplit_once("http://").unwrap().1).unwrap();
+    // The body never comes to its end.
+    let head =
+        "POST /chat/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    client.read_exact(&mut [0; 12]).unwrap();
+    let interrupt =
+        || assert!(Command::new("kill").args(["-INT", &server.id().to_string()]).status().unwrap().success());
+    interrupt();
+    log.find(|line| line.contains("no new connections")).unwrap();
+    interrupt();
+    assert_eq!(server.wait().unwrap().code(), Some(130));
 }
 
 #[test]
