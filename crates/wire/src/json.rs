@@ -1,5 +1,7 @@
-//! JSON as strict as the API wants it: UTF-8, no repeated keys, no lone surrogates, at most 128 levels deep.
+//! JSON as strict as the API wants it: UTF-8, no repeated keys, no lone surrogates, at most 128 levels deep, and not so many
+//! values that reading them takes gigabytes.
 
+use std::cell::Cell;
 use std::fmt;
 
 use chat::Error;
@@ -7,6 +9,9 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Deserializer, Map, Number, Value};
 
 const MAX_DEPTH: usize = 128;
+/// A value of two bytes (`0,`) takes 72 in memory: without a bound 32 MiB of them would take more than a gigabyte.
+/// 4096 messages and 128 tools with a hundred parameters each stay far below.
+const MAX_VALUES: usize = 1_000_000;
 
 /// Parses a whole body; a byte order mark in front is skipped.
 ///
@@ -18,35 +23,39 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Error> {
     let mut json = Deserializer::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     // Our own count replaces serde_json's, which stops one level early.
     json.disable_recursion_limit();
-    let value = Tree { depth: 0 }.deserialize(&mut json).map_err(|e| fault(e.to_string()))?;
+    let value =
+        Tree { depth: 0, left: &Cell::new(MAX_VALUES) }.deserialize(&mut json).map_err(|e| fault(e.to_string()))?;
     json.end().map_err(|e| fault(e.to_string()))?;
     Ok(value)
 }
 
-/// Builds a value that stands inside `depth` lists and objects.
+/// Builds a value that stands inside `depth` lists and objects, and may be the first of `left` more.
 #[derive(Clone, Copy)]
-struct Tree {
+struct Tree<'a> {
     depth: usize,
+    left: &'a Cell<usize>,
 }
 
-impl Tree {
+impl Tree<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth {
             MAX_DEPTH => Err(E::custom(format!("nested deeper than {MAX_DEPTH} levels"))),
-            depth => Ok(Self { depth: depth + 1 }),
+            depth => Ok(Self { depth: depth + 1, ..self }),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Tree {
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| D::Error::custom(format!("more than {MAX_VALUES} values")))?);
         json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Tree {
+impl<'de> Visitor<'de> for Tree<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,6 +150,13 @@ mod tests {
         parse(nested(128).as_bytes()).unwrap();
         assert!(refusal(nested(129).as_bytes()).starts_with("nested deeper than 128 levels"));
         assert!(refusal("[".repeat(1_000_000).as_bytes()).starts_with("nested deeper than 128 levels"));
+    }
+
+    #[test]
+    fn more_values_than_memory_should_hold_are_refused() {
+        let list = |values: usize| format!("[{}0]", "0,".repeat(values - 1));
+        parse(list(MAX_VALUES - 1).as_bytes()).unwrap();
+        assert!(refusal(list(MAX_VALUES).as_bytes()).starts_with("more than 1000000 values"));
     }
 
     #[test]
