@@ -18,10 +18,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A user within this key, so that callers with different keys share no cache.
+    /// A user within this key, so that callers with different keys share no cache. The name of no key holds a NUL, which
+    /// a slash would not promise: `a` with the user `b/c` is not `a/b` with the user `c`.
     fn scoped(&self, user: Option<String>) -> Option<String> {
         match &self.key {
-            Some(key) => Some(format!("{key}/{}", user.unwrap_or_default())),
+            Some(key) => Some(format!("{key}\0{}", user.unwrap_or_default())),
             None => user,
         }
     }

@@ -154,6 +154,7 @@ async fn users_of_different_keys_are_different_users() {
     };
     assert_eq!(heard(None, None).await, "None");
     assert_eq!(heard(None, Some("u")).await, "Some(\"u\")");
-    assert_eq!(heard(Some("alice"), None).await, "Some(\"alice/\")");
+    assert_eq!(heard(Some("alice"), None).await, r#"Some("alice\0")"#);
     assert_ne!(heard(Some("alice"), Some("u")).await, heard(Some("bob"), Some("u")).await);
+    assert_ne!(heard(Some("a"), Some("b/c")).await, heard(Some("a/b"), Some("c")).await);
 }
