@@ -46,10 +46,11 @@ impl Mode {
     }
 }
 
-/// Whether a request thinks, by its model id and its own words. An id outside the family leaves the choice to the request.
-pub fn thinks(chat: &Chat) -> bool {
+/// Whether a request thinks, by its model id and its own words. An id outside the family leaves the choice to the request,
+/// and then to `otherwise`.
+pub fn thinks(chat: &Chat, otherwise: bool) -> bool {
     let known = FAMILY.iter().find(|(id, _)| id.eq_ignore_ascii_case(&chat.model));
-    known.map_or(Mode::Open { otherwise: false }, |(_, mode)| *mode).thinks(chat)
+    known.map_or(Mode::Open { otherwise }, |(_, mode)| *mode).thinks(chat)
 }
 
 /// Where requests for one id go.
