@@ -47,7 +47,14 @@ pub(crate) async fn read(
             bytes.extend_from_slice(&data);
         }
     }
-    if gzip { decoded(&bytes, limit) } else { Ok(bytes.freeze()) }
+    if gzip { aside(move || decoded(&bytes, limit)).await } else { Ok(bytes.freeze()) }
+}
+
+/// Does `work` where it may take its time: the largest bodies take most of a second, and no stream may wait for that.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::internal("Internal server error")))
 }
 
 fn too_large(limit: usize) -> Error {

@@ -64,6 +64,19 @@ pub enum ServeError {
     Metrics(String),
 }
 
+impl ServerConfig {
+    /// Whether these settings are safe at `listen`. [`serve`] asks as well; who loads a model first may ask before.
+    ///
+    /// # Errors
+    /// `NoKeys` when everybody could reach a server without keys.
+    pub fn suits(&self, listen: SocketAddr) -> Result<(), ServeError> {
+        if self.keys.is_empty() && !listen.ip().is_loopback() {
+            return Err(ServeError::NoKeys(listen));
+        }
+        Ok(())
+    }
+}
+
 /// Serves until `shutdown` resolves and running answers have ended, or were ended after the grace period.
 ///
 /// # Errors
@@ -75,9 +88,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let listen = listener.local_addr()?;
-    if config.keys.is_empty() && !listen.ip().is_loopback() {
-        return Err(ServeError::NoKeys(listen));
-    }
+    config.suits(listen)?;
     let (stop, stopping) = watch::channel(false);
     let grace = config.grace;
     let keys = Keys::new(&config.keys);

@@ -28,7 +28,8 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
     let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
-    let deepseek::Request { mut chat, stream, include_usage } = deepseek::parse_request(&bytes)?;
+    let request = body::aside(move || deepseek::parse_request(&bytes)).await?;
+    let deepseek::Request { mut chat, stream, include_usage } = request;
     chat.beta = parts.uri.path().starts_with("/beta/");
 
     let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));
