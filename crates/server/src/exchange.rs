@@ -34,7 +34,7 @@ pub(crate) async fn exchange(
     let mut request: Request = request.map(Drained::over);
     let id = request_id(request.headers());
     *request.uri_mut() = tidy(request.uri());
-    let line = Line::begin(request.method(), request.uri().path());
+    let line = Line::begin(id.clone(), request.method(), request.uri().path());
     request.extensions_mut().insert(line.clone());
     request.extensions_mut().insert(Peer(peer));
     let origin = cors::Origin::of(&request, &app.config.cors_origins);

@@ -9,7 +9,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use chat::{Error, Usage};
 use gateway::Caller;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 /// What is known so far of a request. Written when the last clone is dropped.
@@ -17,6 +17,8 @@ use hyper::body::{Frame, SizeHint};
 pub(crate) struct Line(Arc<Inner>);
 
 struct Inner {
+    /// As the client was told, so that it can be asked about.
+    id: HeaderValue,
     method: Method,
     path: String,
     started: Instant,
@@ -34,9 +36,9 @@ struct Known {
 }
 
 impl Line {
-    pub(crate) fn begin(method: &Method, path: &str) -> Self {
+    pub(crate) fn begin(id: HeaderValue, method: &Method, path: &str) -> Self {
         let path = path.chars().take(128).collect();
-        Self(Arc::new(Inner { method: method.clone(), path, started: Instant::now(), known: Mutex::default() }))
+        Self(Arc::new(Inner { id, method: method.clone(), path, started: Instant::now(), known: Mutex::default() }))
     }
 
     pub(crate) fn status(&self, status: StatusCode) {
@@ -58,7 +60,7 @@ impl Line {
     /// The answer broke after its status had been sent.
     pub(crate) fn failed(&self, error: &Error) {
         self.known().failed = true;
-        tracing::warn!(path = self.0.path, kind = ?error.kind, "an answer failed midway");
+        tracing::warn!(id = self.0.id(), error = error.message, "an answer failed midway");
     }
 
     /// Keeps the line open until `body` is sent or dropped.
@@ -72,10 +74,17 @@ impl Line {
     }
 }
 
+impl Inner {
+    fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let known = std::mem::take(self.known.get_mut().unwrap_or_else(PoisonError::into_inner));
         tracing::info!(
+            id = self.id(),
             method = %self.method,
             path = self.path,
             status = known.status.map(|status| status.as_u16()),

@@ -205,7 +205,7 @@ async fn every_request_leaves_one_line_in_the_log() {
         }
     }
     assert_eq!(lines.len(), 1, "{lines:?}");
-    for part in ["POST", "/beta/v1/chat/completions", "status=200", "key=\"alice\"", "completion_tokens=5", "ms="] {
+    for part in [id, "POST", "/beta/v1/chat/completions", "status=200", "key=\"alice\"", "completion_tokens=5", "ms="] {
         assert!(lines[0].contains(part), "{part} in {}", lines[0]);
     }
     assert!(!lines[0].contains("failed"));
