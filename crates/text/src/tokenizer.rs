@@ -13,9 +13,9 @@ use crate::TextError;
 /// Ids from here on are taken for a damaged file: the byte table has one entry an id.
 const MOST_IDS: usize = 1 << 22;
 
-/// Longer runs of white space are encoded in stretches of this many characters. The pre-tokenizer's expression backtracks
-/// over such a run, and its engine gives up at a million steps.
-const MOST_WHITE_SPACE: usize = 100_000;
+/// Longer runs of white space, and of what the pre-tokenizer's expression does not know, are encoded in stretches of this
+/// many characters. The expression takes up to six steps for each of them, and its engine gives up at a million.
+const LONGEST_RUN: usize = 100_000;
 
 /// Text to ids and back.
 pub struct Tokenizer {
@@ -107,7 +107,7 @@ impl Tokenizer {
             |text: &str| self.bpe.encode(text, &[][..]).expect("every byte has a token, so every text has ids");
         let mut ids = Vec::new();
         let mut done = 0;
-        for end in ends_of_white_space(text) {
+        for end in ends_of_runs(text) {
             ids.extend(encode(&text[done..end]));
             done = end;
         }
@@ -188,21 +188,27 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
-/// Where a run of white space has to be cut.
-fn ends_of_white_space(text: &str) -> Vec<usize> {
-    if text.len() <= MOST_WHITE_SPACE {
+/// Where a run of characters that make no word has to be cut.
+fn ends_of_runs(text: &str) -> Vec<usize> {
+    if text.len() <= LONGEST_RUN {
         return Vec::new();
     }
     let mut ends = Vec::new();
     let mut run = 0;
     for (at, letter) in text.char_indices() {
-        run = if letter.is_whitespace() { run + 1 } else { 0 };
-        if run > MOST_WHITE_SPACE {
+        run = if makes_no_word(letter) { run + 1 } else { 0 };
+        if run > LONGEST_RUN {
             ends.push(at);
             run = 1;
         }
     }
     ends
+}
+
+/// White space, control and format characters, what is private or not assigned; beyond ASCII also symbols, which the
+/// standard library cannot tell from those.
+fn makes_no_word(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control() || !(letter.is_ascii() || letter.is_alphanumeric())
 }
 
 /// All bytes in order of id, and where those of each id begin. Ids nobody has are empty.

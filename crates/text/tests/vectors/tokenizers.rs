@@ -110,9 +110,15 @@ fn contents_never_become_control_tokens() {
 #[test]
 fn no_text_is_too_monotonous() {
     let tokenizer = encoding(EncodingName::V32).tokenizer();
-    for (piece, times) in
-        [(" ", 2_500_000), ("\n ", 1_500_000), ("\u{3000}", 1_200_000), ("a", 1_100_000), ("<", 1_100_000)]
-    {
+    for (piece, times) in [
+        (" ", 2_500_000),
+        ("\n ", 1_500_000),
+        ("\u{3000}", 1_200_000),
+        ("a", 1_100_000),
+        ("<", 1_100_000),
+        ("\0", 400_000),
+        ("\u{200d}\u{e000}\u{378}", 200_000),
+    ] {
         let text = piece.repeat(times) + "x";
         assert_eq!(tokenizer.decode(&tokenizer.encode(&text)), text, "{piece:?}");
     }
