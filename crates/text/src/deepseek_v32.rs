@@ -236,10 +236,14 @@ fn calls(calls: &[ToolCall], to: &mut Pieces<'_>) {
     to.template("</｜DSML｜function_calls>");
 }
 
+/// No context has room for more, and a tree of values takes many times the memory of its text.
+const MOST_ARGUMENTS_BYTES: usize = 4 << 20;
+
 /// The parameters of a call. Arguments that are no JSON object become one parameter that holds their text.
 fn arguments(call: &ToolCall) -> Map<String, Value> {
-    let parsed: Result<Map<String, Value>, _> = serde_json::from_str(&call.arguments);
-    parsed.unwrap_or_else(|_| Map::from_iter([("arguments".to_owned(), Value::from(call.arguments.as_str()))]))
+    let text = Some(call.arguments.as_str()).filter(|text| text.len() <= MOST_ARGUMENTS_BYTES);
+    let parsed = text.and_then(|text| serde_json::from_str(text).ok());
+    parsed.unwrap_or_else(|| Map::from_iter([("arguments".to_owned(), Value::from(call.arguments.as_str()))]))
 }
 
 /// The results of a turn's calls, and the tag after them.
@@ -271,6 +275,17 @@ mod tests {
         let attachment = Attachment { tools: &[], format: Some(format), to: Some(&messages[to]) };
         conversation(&turns(messages).unwrap(), false, &attachment, &mut pieces).unwrap();
         pieces.finish().0
+    }
+
+    #[test]
+    fn arguments_that_fit_no_context_are_not_taken_apart() {
+        let call = |values: usize| ToolCall {
+            id: "a".into(),
+            name: "f".into(),
+            arguments: format!("{{\"x\": [{}0]}}", "0,".repeat(values)),
+        };
+        assert!(arguments(&call(1000))["x"].is_array());
+        assert_eq!(arguments(&call(3_000_000)).keys().collect::<Vec<_>>(), ["arguments"]);
     }
 
     /// The authors' encoder can attach a format to a developer message although there is a system message, and a format

@@ -62,7 +62,7 @@ fn in_order(message: &Message, results: Vec<(Option<&str>, String)>) -> Result<V
     }
     let place = |id: Option<&str>| calls.iter().position(|call| id == Some(call.id.as_str())).unwrap_or(calls.len());
     let mut results = results;
-    results.sort_by_key(|(id, _)| place(*id));
+    results.sort_by_cached_key(|(id, _)| place(*id));
     Ok(results.into_iter().map(|(_, text)| text).collect())
 }
 
