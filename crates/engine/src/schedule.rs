@@ -1,5 +1,5 @@
 //! Who takes part in the next step: every sequence that decodes, then chunks of prompts, in turn, up to a budget of tokens. The oldest are
-//! admitted first; when pages run out the youngest gives its own back and waits.
+//! admitted first; when pages run out one whose caller does not read, else the youngest, gives its own back and waits.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -180,7 +180,8 @@ impl Schedule {
             sequence.admit();
             // Alone it may still not fit; `make_room` ends it then.
             sequence.grow(pages);
-            self.running.push(sequence);
+            let older = self.running.partition_point(|other| other.arrival() < sequence.arrival());
+            self.running.insert(older, sequence);
         }
     }
 
@@ -196,15 +197,19 @@ impl Schedule {
                 tracing::warn!("an answer was ended: the whole cache is too small for it");
                 sequence.end(FinishReason::InsufficientSystemResource);
             } else {
-                self.pause_youngest(pages);
+                self.pause_one(pages);
+                index = 0;
             }
         }
     }
 
-    fn pause_youngest(&mut self, pages: &mut Pages) {
-        let mut youngest = self.running.pop().expect("several are running");
-        youngest.pause(pages);
-        self.waiting.push_front(youngest);
+    /// Who cannot use a step loses nothing by waiting; else it is the youngest.
+    fn pause_one(&mut self, pages: &mut Pages) {
+        let idle = self.running.iter().rposition(|sequence| !sequence.is_ready());
+        let mut paused = self.running.remove(idle.unwrap_or(self.running.len() - 1));
+        paused.pause(pages);
+        let older = self.waiting.partition_point(|other| other.arrival() < paused.arrival());
+        self.waiting.insert(older, paused);
     }
 
     fn chunks(&mut self) -> Vec<Chunk> {

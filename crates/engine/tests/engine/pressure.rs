@@ -118,6 +118,18 @@ async fn a_slow_reader_waits_alone() {
 }
 
 #[tokio::test]
+async fn a_slow_reader_keeps_no_pages_from_those_who_read() {
+    let (engine, _) = start(Options { unread: 2, ..pages(12) });
+    let mut slow = ask(&engine, long(1, 400, 100)).await.unwrap();
+    let begun = slow.next().await.unwrap();
+    // Alone this one fits, beside the other it does not.
+    let quick = tokio::time::timeout(Duration::from_secs(10), reply(&engine, long(2, 10, 600)));
+    assert_eq!(quick.await.expect("it does not wait for the slow one").finish, Some(FinishReason::Length));
+    let slow = futures_util::stream::iter([begun]).chain(slow);
+    assert_eq!(read(Box::pin(slow)).await.unwrap().text, reply(&roomy(), long(1, 400, 100)).await.text);
+}
+
+#[tokio::test]
 async fn a_short_prompt_does_not_wait_for_a_long_one() {
     let (engine, dials) = start(Options { batch_tokens: 16, ..pages(512) });
     dials.pace_ms.store(1, Ordering::Relaxed);
