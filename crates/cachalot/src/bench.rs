@@ -70,7 +70,7 @@ fn depth(args: &ModelArgs, depths: &[usize], tokens: usize) -> Result<()> {
     print_machine(model.info());
     let context = model.info().context;
     ensure!(
-        depths.iter().all(|depth| depth + tokens <= context),
+        depths.iter().all(|depth| depth.saturating_add(tokens) <= context),
         "the model's context is {context}: --depths and --tokens must fit"
     );
 
@@ -101,7 +101,10 @@ fn speed(args: &ModelArgs, prompt: usize, tokens: usize, batch: usize) -> Result
     let mut model = load::model(args, Defaults::Fast)?.model;
     print_machine(model.info());
     let (context, vocab) = (model.info().context, model.info().vocab_size);
-    ensure!(prompt + tokens <= context, "the model's context is {context}: --prompt and --tokens must fit");
+    ensure!(
+        prompt.saturating_add(tokens) <= context,
+        "the model's context is {context}: --prompt and --tokens must fit"
+    );
     let per_sequence = (prompt + tokens).div_ceil(PAGE_ROWS);
     let mut cache = model.new_cache(per_sequence * batch);
     let pages = |seq: usize| (seq * per_sequence..(seq + 1) * per_sequence).map(|page| page as u32).collect::<Vec<_>>();

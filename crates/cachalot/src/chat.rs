@@ -34,7 +34,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let loaded = load::model(&args.model, Defaults::Fast)?;
     let encoding = load::encoding(&loaded.checkpoint, &args.model)?;
-    let options = args.room.options(loaded.model.info(), &Config::default())?;
+    let options = args.room.options(&loaded, &Config::default())?;
     let think = args.think || !encoding.supports_plain();
     let engine = Engine::start(loaded.model, encoding, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -1,6 +1,7 @@
 //! How much memory this process may still use: what the system has free, within the limits of its control groups.
 
 use std::fs;
+use std::path::Path;
 
 /// Bytes that can be allocated without swapping: the smaller of what the machine and what the control group leave.
 pub fn available() -> u64 {
@@ -13,7 +14,7 @@ pub fn available() -> u64 {
 /// Bytes of the whole machine, or of the control group if that is less.
 pub fn total() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
-    group_maxima().map(|(max, _)| max).fold(machine.unwrap_or(4 << 30), u64::min)
+    groups().map(|group| group.max).fold(machine.unwrap_or(4 << 30), u64::min)
 }
 
 /// A line `Name:  123 kB` of `/proc/meminfo`, in bytes.
@@ -22,21 +23,42 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// What each control group leaves: its limit less its use, but for the file cache it can drop.
 fn group_limits() -> impl Iterator<Item = u64> {
-    group_maxima().map(|(max, used)| max.saturating_sub(used))
+    groups().map(|group| group.max.saturating_sub(group.used.saturating_sub(group.droppable)))
 }
 
-/// Limit and use of the control groups this process may be in, version 2 and 1.
-fn group_maxima() -> impl Iterator<Item = (u64, u64)> {
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+struct Group {
+    max: u64,
+    used: u64,
+    droppable: u64,
+}
+
+/// The control groups this process is in, and those around them, as far as they set a limit.
+fn groups() -> impl Iterator<Item = Group> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").trim_end_matches('/').to_owned();
-    let pairs = [
-        (format!("/sys/fs/cgroup{own}/memory.max"), format!("/sys/fs/cgroup{own}/memory.current")),
-        ("/sys/fs/cgroup/memory.max".into(), "/sys/fs/cgroup/memory.current".into()),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes".into(), "/sys/fs/cgroup/memory/memory.usage_in_bytes".into()),
-    ];
-    pairs.into_iter().filter_map(move |(max, used)| Some((number(&max)?, number(&used)?)))
+    let folders = own.lines().flat_map(|line| {
+        // `0::/path` is version 2; `7:memory:/path` is the memory controller of version 1.
+        let (controller, path) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')).unwrap_or_default();
+        let root = match controller {
+            "" => Some("/sys/fs/cgroup"),
+            "memory" => Some("/sys/fs/cgroup/memory"),
+            _ => None,
+        };
+        let around = |path: &str| Path::new(path).ancestors().map(|p| p.display().to_string()).collect::<Vec<_>>();
+        root.map(|root| around(path).into_iter().map(move |path| format!("{root}{path}"))).into_iter().flatten()
+    });
+    folders.filter_map(|folder| group(Path::new(&folder))).collect::<Vec<_>>().into_iter()
+}
+
+fn group(folder: &Path) -> Option<Group> {
+    let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    let max = number("memory.max").or_else(|| number("memory.limit_in_bytes"))?;
+    let used = number("memory.current").or_else(|| number("memory.usage_in_bytes"))?;
+    let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let value = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    let droppable = value("total_inactive_file ").or_else(|| value("inactive_file ")).unwrap_or(0);
+    Some(Group { max, used, droppable })
 }
 
 #[cfg(test)]
@@ -49,6 +71,20 @@ mod tests {
         assert_eq!(field(text, "MemAvailable:"), Some(12 * 1024));
         assert_eq!(field(text, "MemFree:"), None);
         assert_eq!(field("MemAvailable: many kB", "MemAvailable:"), None);
+    }
+
+    #[test]
+    fn a_group_leaves_its_limit_less_what_it_cannot_drop() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        assert!(group(folder.path()).is_none(), "no limit is set");
+        write("memory.max", "max\n");
+        write("memory.current", "900\n");
+        assert!(group(folder.path()).is_none(), "`max` is no limit");
+        write("memory.max", "1000\n");
+        write("memory.stat", "anon 100\ninactive_file 600\nactive_file 200\n");
+        let Group { max, used, droppable } = group(folder.path()).unwrap();
+        assert_eq!((max, used, droppable), (1000, 900, 600));
     }
 
     #[test]

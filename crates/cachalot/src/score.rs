@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    ensure!(args.chunk > 0, "--chunk must be at least 1");
+    ensure!((1..=1 << 20).contains(&args.chunk), "--chunk takes 1 to 1048576");
     let file = args.tokens.display();
     let text = std::fs::read(&args.tokens).with_context(|| format!("cannot read `{file}`"))?;
     let sequences: Vec<Vec<u32>> = serde_json::from_slice(&text)
@@ -82,7 +82,7 @@ fn check(sequences: &[Vec<u32>], model: &dyn Model, more: usize) -> Result<()> {
         if let Some(id) = tokens.iter().find(|id| **id as usize >= info.vocab_size) {
             bail!("sequence {seq} has the token {id}, but the model's vocabulary ends at {}", info.vocab_size - 1);
         }
-        let length = tokens.len() + more;
+        let length = tokens.len().saturating_add(more);
         ensure!(
             length <= info.context,
             "sequence {seq} reaches {length} tokens, but the model's context is {}",

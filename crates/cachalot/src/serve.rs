@@ -11,7 +11,7 @@ use server::{KeepAlive, KeyConfig, ServerConfig};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, parse_bytes};
-use crate::load::{self, Defaults, ModelArgs};
+use crate::load::{self, Defaults, Loaded, ModelArgs};
 use crate::memory;
 
 /// Serve the DeepSeek API
@@ -95,7 +95,7 @@ fn start(args: &ModelArgs, room: Room, config: &Config) -> Result<(Engine, Strin
         model = loaded.name, model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
         compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint = loaded.fingerprint, "model loaded"
     );
-    let options = room.options(info, config)?;
+    let options = room.options(&loaded, config)?;
     Ok((Engine::start(loaded.model, encoding, options)?, loaded.name, loaded.fingerprint))
 }
 
@@ -103,15 +103,20 @@ impl Room {
     /// Cache pages and context for this model on this machine.
     ///
     /// # Errors
-    /// A context beyond the model's, or a cache too small for any conversation.
-    pub fn options(&self, info: &model::Info, config: &Config) -> Result<engine::Options> {
-        let free = memory::available();
+    /// A context beyond the model's, a cache larger than the memory beside the weights, or too small for any conversation.
+    pub fn options(&self, loaded: &Loaded, config: &Config) -> Result<engine::Options> {
+        let info = loaded.model.info();
+        // The system counts mapped weights as memory it can take back; they are wanted where they are.
+        let free = memory::available().saturating_sub(loaded.checkpoint.bytes_total());
         let bytes = self.cache_memory.unwrap_or(free / 4);
-        ensure!(bytes <= free, "--cache-memory {bytes} is more than the {free} bytes of memory that are free");
+        ensure!(
+            bytes <= free,
+            "--cache-memory {bytes} is more than the {free} bytes of memory that are free beside the weights"
+        );
         let asked = self.context.unwrap_or(MAX_CONTEXT.min(info.context));
         ensure!(asked <= info.context, "--context {asked} is more than the model's {} positions", info.context);
         // No more pages than all running requests can fill.
-        let most = asked.div_ceil(model::PAGE_ROWS) * config.engine.max_running.max(1);
+        let most = asked.div_ceil(model::PAGE_ROWS).saturating_mul(config.engine.max_running.max(1));
         let pages = ((bytes / info.page_bytes as u64) as usize).min(most);
         let reach = pages * model::PAGE_ROWS;
         if reach < 2 * model::PAGE_ROWS {

@@ -22,6 +22,9 @@ use crate::sequence::Request;
 /// How long the thread sleeps when all that run wait for their callers to read.
 const NAP: Duration = Duration::from_millis(5);
 
+/// Prompts that are encoded at once.
+const ENCODERS: usize = 2;
+
 /// How an engine runs. [`Options::default`] fits a small model; `cache_pages` and `context` come from the machine and the model.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -88,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) unread: usize,
     /// A permit for each request that may wait.
     pub(crate) queue: Arc<Semaphore>,
+    /// A permit for each prompt that may be encoded at once; never closed.
+    pub(crate) encoders: Semaphore,
     pub(crate) requests: Sender<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
@@ -139,7 +144,9 @@ impl Engine {
         run.tell_load();
         let thread = Builder::new().name("engine".into()).spawn(move || run.run())?;
         let queue = Arc::new(Semaphore::new(options.queue.min(Semaphore::MAX_PERMITS)));
-        let shared = Shared { encoding, limits, unread: options.unread, queue, requests, ready, load, thread };
+        let encoders = Semaphore::new(ENCODERS);
+        let shared =
+            Shared { encoding, limits, unread: options.unread, queue, encoders, requests, ready, load, thread };
         Ok(Self { shared: Arc::new(shared) })
     }
 

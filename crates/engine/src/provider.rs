@@ -37,12 +37,14 @@ impl Engine {
     /// is down.
     pub async fn answer(&self, chat: Chat, progress: Option<watch::Sender<Progress>>) -> Result<Deltas, Error> {
         let encoding = self.shared.encoding.clone();
-        // A long prompt takes milliseconds to encode: too long for the runtime's own threads.
+        // A long prompt takes milliseconds and many times its own memory to encode: not on the runtime's own threads, and few at once.
+        let turn = self.shared.encoders.acquire().await;
         let render = tokio::task::spawn_blocking(move || encoding.render(&chat).map(|rendered| (chat, rendered)));
         let (chat, rendered) = render.await.map_err(|error| {
             tracing::error!(%error, "a prompt could not be rendered");
             Error::internal("the prompt could not be rendered")
         })??;
+        drop(turn);
         let budget = budget(&chat, self.limits(), rendered.tokens.len())?;
         let place = self.shared.queue.clone().try_acquire_owned().map_err(|_| too_busy())?;
 

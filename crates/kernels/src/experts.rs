@@ -184,7 +184,8 @@ fn choose(scores: &[f32], rule: &GateRule, routes: &mut Routes) {
                 second = *score;
             }
         }
-        best + second
+        // Without a bias a group counts by its best alone, as in the authors' code.
+        if rule.bias.is_some() { best + second } else { best }
     };
     let group_scores: Vec<f32> = (0..rule.n_group).map(group_score).collect();
     let mut kept = vec![false; rule.n_group];
@@ -219,8 +220,12 @@ mod tests {
     fn a_group_wins_by_its_two_best_and_the_bias_never_weighs() {
         let mut routes = Routes::default();
         // Group 0 has the best expert (0.9), group 1 the better pair.
-        choose(&[0.9, 0.1, 0.6, 0.7], &rule(), &mut routes);
+        let scores = [0.9, 0.1, 0.6, 0.7];
+        choose(&scores, &GateRule { bias: Some(vec![0.0; 4]), ..rule() }, &mut routes);
         assert_eq!((routes.ids.as_slice(), routes.weights.as_slice()), (&[3][..], &[2.5][..]));
+        routes = Routes::default();
+        choose(&scores, &rule(), &mut routes);
+        assert_eq!(routes.ids, [0], "without a bias the best expert decides");
         let biased = GateRule { bias: Some(vec![-3.0, -3.0, -2.0, -1.0]), top_k: 2, ..rule() };
         routes = Routes::default();
         choose(&[0.9, 0.1, 0.6, 0.2], &biased, &mut routes);
