@@ -1,5 +1,6 @@
 //! One struct is one TOML file. Command line switches win over it; `cachalot.example.toml` shows every setting with its default.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +13,8 @@ pub struct Config {
     pub server: Server,
     pub engine: Engine,
     pub compat: Compat,
+    /// Further model ids, and the ids they stand for.
+    pub aliases: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -113,8 +113,15 @@ fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Loads the model, with a progress bar for large ones.
+/// Loads the model and reads its weights, with a progress bar.
 pub fn model(args: &ModelArgs, defaults: Defaults) -> Result<Loaded> {
+    let loaded = mapped(args, defaults)?;
+    read_weights(&loaded.checkpoint);
+    Ok(loaded)
+}
+
+/// Loads the model; its weights are mapped, and read when they are first used.
+pub fn mapped(args: &ModelArgs, defaults: Defaults) -> Result<Loaded> {
     let options = args.options(defaults)?;
     let checkpoint = args.checkpoint()?;
     let (needed, there) = (checkpoint.bytes_total(), memory::total());
@@ -126,7 +133,6 @@ pub fn model(args: &ModelArgs, defaults: Defaults) -> Result<Loaded> {
         BinaryBytes(there)
     );
     let model = model::load(&checkpoint, &options)?;
-    read_weights(&checkpoint);
     let fingerprint = fingerprint(&checkpoint, &options);
     Ok(Loaded { model, name: checkpoint.name(), fingerprint, checkpoint })
 }
@@ -143,7 +149,7 @@ pub fn encoding(checkpoint: &Checkpoint, args: &ModelArgs) -> Result<Arc<Encodin
 }
 
 /// Reads the mapped weights once, so that the first answer does not wait for the disk.
-fn read_weights(checkpoint: &Checkpoint) {
+pub fn read_weights(checkpoint: &Checkpoint) {
     let bar = ProgressBar::new(checkpoint.bytes_total());
     let template = "loading weights {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));

@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use chat::{BoxFuture, Chat, Deltas, Error, Provider};
 use engine::Engine;
 use gateway::{Gateway, Routes};
 use server::{KeepAlive, KeyConfig, ServerConfig};
 use tokio::net::TcpListener;
+use weights::Checkpoint;
 
 use crate::config::{Config, parse_bytes};
 use crate::load::{self, Defaults, Loaded, ModelArgs};
@@ -56,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// Serves on `listener` until `shutdown` resolves. Loading runs first; the address answers when it is done.
+/// Serves on `listener` until `shutdown` resolves. `/readyz` says no until the weights have been read once.
 pub async fn serve(
     args: &Args,
     config: &Config,
@@ -73,9 +76,13 @@ pub async fn serve(
     server_config.suits(address)?;
     server::prepare_metrics()?;
     let (model, room, settings) = (args.model.clone(), args.room, config.clone());
-    let (engine, name, fingerprint) = tokio::task::spawn_blocking(move || start(&model, room, &settings)).await??;
-    let plain = engine.supports_plain();
-    let routes = Routes::local(Arc::new(engine), &name, !plain);
+    let Started { engine, checkpoint, fingerprint } =
+        tokio::task::spawn_blocking(move || start(&model, room, &settings)).await??;
+    let (name, plain) = (checkpoint.name(), engine.supports_plain());
+    let mut routes = Routes::local(Arc::new(Warming::begin(engine, checkpoint)?), &name, !plain);
+    for (alias, target) in &config.aliases {
+        routes.alias(alias, target)?;
+    }
     tracing::info!("listening on http://{address}");
     let config = ServerConfig { system_fingerprint: fingerprint, ..server_config };
     server::serve(listener, Arc::new(Gateway::new(routes)), config, shutdown).await?;
@@ -83,20 +90,60 @@ pub async fn serve(
     Ok(())
 }
 
-/// Loads the model and starts its engine: the handle, the model's name and its fingerprint.
-fn start(args: &ModelArgs, room: Room, config: &Config) -> Result<(Engine, String, String)> {
+struct Started {
+    engine: Engine,
+    checkpoint: Checkpoint,
+    fingerprint: String,
+}
+
+/// Maps the model and starts its engine.
+fn start(args: &ModelArgs, room: Room, config: &Config) -> Result<Started> {
     if args.model.is_none() {
         tracing::info!("no --model: serving the small embedded model, a demonstration and not an assistant");
     }
-    let loaded = load::model(args, Defaults::Fast)?;
+    let loaded = load::mapped(args, Defaults::Fast)?;
     let encoding = load::encoding(&loaded.checkpoint, args)?;
-    let info = loaded.model.info();
-    tracing::info!(
-        model = loaded.name, model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
-        compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint = loaded.fingerprint, "model loaded"
-    );
     let options = room.options(&loaded, config)?;
-    Ok((Engine::start(loaded.model, encoding, options)?, loaded.name, loaded.fingerprint))
+    let Loaded { model, name, fingerprint, checkpoint } = loaded;
+    let info = model.info();
+    tracing::info!(
+        model = name, model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
+        compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint, "model loaded"
+    );
+    Ok(Started { engine: Engine::start(model, encoding, options)?, checkpoint, fingerprint })
+}
+
+/// An engine whose weights are being read from disk. It answers meanwhile, only slowly; ready it is when they are in memory.
+struct Warming {
+    engine: Engine,
+    warm: Arc<AtomicBool>,
+}
+
+impl Warming {
+    fn begin(engine: Engine, checkpoint: Checkpoint) -> Result<Self> {
+        let warm = Arc::new(AtomicBool::new(false));
+        let done = warm.clone();
+        // A thread of its own: a shutdown does not wait for it.
+        std::thread::Builder::new().name("weights".into()).spawn(move || {
+            load::read_weights(&checkpoint);
+            done.store(true, Ordering::Release);
+        })?;
+        Ok(Self { engine, warm })
+    }
+}
+
+impl Provider for Warming {
+    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+        self.engine.check(chat)
+    }
+
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+        self.engine.chat(chat)
+    }
+
+    fn ready(&self) -> bool {
+        self.warm.load(Ordering::Acquire) && self.engine.ready()
+    }
 }
 
 impl Room {

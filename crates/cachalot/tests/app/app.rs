@@ -1,6 +1,7 @@
 //! [`TestApp`]: the real `cachalot::serve` on a loopback port with the embedded model.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
@@ -28,7 +29,8 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let config = cachalot::config::Config::default();
+        let mut config = cachalot::config::Config::default();
+        config.aliases.insert("gpt-4o-mini".into(), "deepseek-chat".into());
         let served = tokio::spawn(async move {
             cachalot::serve::serve(&cli.args, &config, listener, async {
                 // A dropped sender stops the server as well.
@@ -37,7 +39,14 @@ impl TestApp {
             .await
         });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, client, stop: Some(stop), served }
+        let app = Self { address, client, stop: Some(stop), served };
+        for _ in 0..600 {
+            if app.get("/readyz").await.contains("ok") {
+                return app;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the server is not ready after 30 s");
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

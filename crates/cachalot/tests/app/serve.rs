@@ -47,6 +47,7 @@ async fn thinking_follows_the_model_id_and_the_field() {
         ("DeepSeek-V3.2-Exp-thinking", true),
         ("DeepSeek-V3.2-Exp-nothinking", false),
         ("minnow", false),
+        ("GPT-4o-mini", false),
     ] {
         assert_eq!(thinks(&app.reply(ask(model, "Hello!")).await), thinking, "{model}");
     }
