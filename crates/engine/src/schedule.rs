@@ -167,15 +167,20 @@ impl Schedule {
     }
 
     /// Admits from the front of the queue while there are pages: for all that is to be computed, and one more for each that runs,
-    /// or somebody would be paused at once.
+    /// or somebody would be paused at once. Callers who do not read take no place and no pages from those who do.
     fn admit(&mut self, pages: &mut Pages) {
-        while self.running.len() < self.bounds.max_running {
-            let Some(mut sequence) = self.waiting.pop_front() else { return };
+        while self.running.iter().filter(|sequence| sequence.is_ready()).count() < self.bounds.max_running {
+            let Some(next) = self.waiting.iter().position(Sequence::is_ready) else { return };
+            let mut sequence = self.waiting.remove(next).expect("a position in the queue");
             let missing = sequence.find(pages);
             if !self.running.is_empty() && missing + self.running.len() > pages.available() {
                 sequence.release(pages);
-                self.waiting.push_front(sequence);
-                return;
+                self.waiting.insert(next, sequence);
+                if self.running.iter().all(Sequence::is_ready) {
+                    return;
+                }
+                self.pause_one(pages);
+                continue;
             }
             sequence.admit();
             // Alone it may still not fit; `make_room` ends it then.

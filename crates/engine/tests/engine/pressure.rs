@@ -130,6 +130,21 @@ async fn a_slow_reader_keeps_no_pages_from_those_who_read() {
 }
 
 #[tokio::test]
+async fn slow_readers_do_not_fill_the_house() {
+    // Two places, and pages for two long answers: both are taken by callers who do not read.
+    let (engine, _) = start(Options { unread: 2, max_running: 2, ..pages(16) });
+    let slow = [ask(&engine, long(1, 400, 60)).await.unwrap(), ask(&engine, long(2, 400, 60)).await.unwrap()];
+    until(&engine, |load| load.running == 2 && load.pages_used >= 14).await;
+    for kind in 3..6 {
+        let quick = tokio::time::timeout(Duration::from_secs(10), reply(&engine, long(kind, 300, 50))).await;
+        assert_eq!(quick.expect("it does not wait for them").text, reply(&roomy(), long(kind, 300, 50)).await.text);
+    }
+    for (kind, slow) in (1..).zip(slow) {
+        assert_eq!(read(slow).await.unwrap().text, reply(&roomy(), long(kind, 400, 60)).await.text);
+    }
+}
+
+#[tokio::test]
 async fn a_short_prompt_does_not_wait_for_a_long_one() {
     let (engine, dials) = start(Options { batch_tokens: 16, ..pages(512) });
     dials.pace_ms.store(1, Ordering::Relaxed);
