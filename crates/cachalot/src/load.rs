@@ -95,7 +95,7 @@ impl ModelArgs {
         };
         let threads = self.threads.unwrap_or_else(available_threads);
         ensure!((1..=1024).contains(&threads), "--threads takes 1 to 1024");
-        Ok(Options { compute, cache, index, attention, threads, plain_kernels: false })
+        Ok(Options { compute, cache, index, attention, threads, isa: None })
     }
 
     /// Opens the checkpoint: its config and headers, no weights yet.

@@ -57,6 +57,17 @@ impl Cpu {
         Self { isa: &PLAIN, ..Self::new(threads, compute) }
     }
 
+    /// The same with the kernels called `isa`; `None` where this machine cannot run them.
+    pub fn with_isa(threads: usize, compute: Compute, isa: &str) -> Option<Self> {
+        let isa = supported().into_iter().find(|supported| supported.name == isa)?;
+        Some(Self { isa, ..Self::new(threads, compute) })
+    }
+
+    /// Names of all kernels this machine can run, fastest first.
+    pub fn supported_isas() -> Vec<&'static str> {
+        supported().into_iter().map(|isa| isa.name).collect()
+    }
+
     pub fn threads(&self) -> usize {
         self.pool.threads()
     }

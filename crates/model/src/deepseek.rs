@@ -70,7 +70,10 @@ impl Deepseek {
             config.num_nextn_predict_layers > 0 && checkpoint.contains(&format!("model.layers.{mtp}.eh_proj.weight"));
         let rope = Rope::new(config);
         let shape = RowShape::new(config, options);
-        let cpu = if options.plain_kernels { Cpu::plain } else { Cpu::new }(options.threads, options.compute);
+        let cpu = match options.isa {
+            Some(isa) => Cpu::with_isa(options.threads, options.compute, isa).ok_or(Error::Isa(isa))?,
+            None => Cpu::new(options.threads, options.compute),
+        };
         let sparse = config.index.is_some() && options.attention == AttentionPath::Sparse;
         let info = Info {
             model_type: config.model_type.clone(),

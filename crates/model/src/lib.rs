@@ -18,7 +18,7 @@ pub mod tensors;
 
 pub use cache::{LatentCache, position_bytes};
 pub use deepseek::Deepseek;
-pub use kernels::{Compute, PAGE_ROWS, Routes, Rows, Selection};
+pub use kernels::{Compute, Cpu, PAGE_ROWS, Routes, Rows, Selection};
 pub use model::{Batch, Info, Model, Output, Span, Want};
 pub use options::{AttentionPath, CacheFormat, IndexFormat, Options};
 pub use tap::Tap;
@@ -30,6 +30,8 @@ pub enum Error {
     Config(#[from] config::ConfigError),
     #[error(transparent)]
     Weights(#[from] weights::Error),
+    #[error("this machine cannot run the `{0}` kernels: leave the choice to the program")]
+    Isa(&'static str),
 }
 
 /// Loads whatever model `checkpoint` holds.

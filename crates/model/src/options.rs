@@ -36,8 +36,8 @@ pub struct Options {
     pub index: IndexFormat,
     pub attention: AttentionPath,
     pub threads: usize,
-    /// Use the plain kernels: the specification, for tests.
-    pub plain_kernels: bool,
+    /// The kernels to use, by name, for comparison; `None`: the fastest this machine can run.
+    pub isa: Option<&'static str>,
 }
 
 impl Options {
@@ -49,7 +49,7 @@ impl Options {
             index: IndexFormat::F32,
             attention: AttentionPath::Sparse,
             threads,
-            plain_kernels: false,
+            isa: None,
         }
     }
 

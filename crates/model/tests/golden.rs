@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use model::{AttentionPath, Batch, IndexFormat, LatentCache, Model, Options, Routes, Rows, Selection, Span, Tap, Want};
+use model::{
+    AttentionPath, Batch, CacheFormat, Compute, Cpu, IndexFormat, LatentCache, Model, Options, Routes, Rows, Selection,
+    Span, Tap, Want,
+};
 
 /// Largest difference of any log-probability; rounding alone gives 2e-5.
 const WORST: f64 = 1e-3;
@@ -211,28 +214,33 @@ fn v32_fp8_indexer() {
 }
 
 #[test]
-fn the_plain_kernels_are_right_too() {
-    every_way_of_batching_gives_the_golden_logits(
-        "v32-fp8",
-        "logits",
-        Options { plain_kernels: true, ..Options::exact(2) },
-    );
+fn all_kernels_are_right() {
+    for isa in Cpu::supported_isas() {
+        every_way_of_batching_gives_the_golden_logits(
+            "v32-fp8",
+            "logits",
+            Options { isa: Some(isa), ..Options::exact(2) },
+        );
+    }
 }
 
 #[test]
 fn bf16_products_and_rounded_caches_do_not_depend_on_the_batch_either() {
     let golden = Golden::open("v32-fp8");
-    for (cache, index) in [(model::CacheFormat::Bf16, IndexFormat::F32), (model::CacheFormat::Fp8, IndexFormat::Fp8)] {
-        let options = Options { compute: model::Compute::Bf16, cache, index, ..Options::exact(2) };
+    let rounded = [(CacheFormat::Bf16, IndexFormat::F32), (CacheFormat::Fp8, IndexFormat::Fp8)];
+    for (isa, (cache, index)) in Cpu::supported_isas().into_iter().flat_map(|isa| rounded.map(|formats| (isa, formats)))
+    {
+        let options = Options { compute: Compute::Bf16, cache, index, isa: Some(isa), ..Options::exact(2) };
         let mut run = Run::new(golden.model(&options), golden.sequences());
         let prefill = run.logits(|_, _| usize::MAX);
         for (seq, logits) in run.logits(|step, seq| 1 + (step + seq) % 9).iter().enumerate() {
-            assert!(same_bits(logits, &prefill[seq]), "{cache:?} seq{seq}");
+            assert!(same_bits(logits, &prefill[seq]), "{isa} {cache:?} seq{seq}");
         }
         // Random weights amplify every flipped expert and selection; a wrong model is off by 2 and more.
         let mean = |seq: usize| differences(prefill[seq].all(), &golden.floats(&format!("seq{seq}.logits")), 512).1;
         let bound = if index == IndexFormat::F32 { 0.4 } else { 1.2 };
-        assert!((0..4).map(mean).sum::<f64>() / 4.0 < bound, "{cache:?}: {:?}", (0..4).map(mean).collect::<Vec<_>>());
+        let means: Vec<f64> = (0..4).map(mean).collect();
+        assert!(means.iter().sum::<f64>() / 4.0 < bound, "{isa} {cache:?}: {means:?}");
     }
 }
 
