@@ -64,8 +64,6 @@ pub enum Defaults {
 /// A model ready to run.
 pub struct Loaded {
     pub model: Box<dyn Model>,
-    /// The name of the checkpoint's folder.
-    pub name: String,
     /// `fp_` and ten hex digits: which weights, build and arithmetic made an answer.
     pub fingerprint: String,
     pub checkpoint: Checkpoint,
@@ -134,7 +132,7 @@ pub fn mapped(args: &ModelArgs, defaults: Defaults) -> Result<Loaded> {
     );
     let model = model::load(&checkpoint, &options)?;
     let fingerprint = fingerprint(&checkpoint, &options);
-    Ok(Loaded { model, name: checkpoint.name(), fingerprint, checkpoint })
+    Ok(Loaded { model, fingerprint, checkpoint })
 }
 
 /// The tokenizer and prompt format of a checkpoint.

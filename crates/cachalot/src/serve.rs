@@ -104,10 +104,10 @@ fn start(args: &ModelArgs, room: Room, config: &Config) -> Result<Started> {
     let loaded = load::mapped(args, Defaults::Fast)?;
     let encoding = load::encoding(&loaded.checkpoint, args)?;
     let options = room.options(&loaded, config)?;
-    let Loaded { model, name, fingerprint, checkpoint } = loaded;
+    let Loaded { model, fingerprint, checkpoint } = loaded;
     let info = model.info();
     tracing::info!(
-        model = name, model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
+        model = checkpoint.name(), model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
         compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint, "model loaded"
     );
     Ok(Started { engine: Engine::start(model, encoding, options)?, checkpoint, fingerprint })
