@@ -119,7 +119,10 @@ async fn answer(engine: &Engine, messages: &[Message], think: bool) -> Result<Re
         }
     };
     screen.end()?;
-    if let Some(reason @ (FinishReason::Length | FinishReason::InsufficientSystemResource)) = reply.finish {
+    if let Some(
+        reason @ (FinishReason::Length | FinishReason::ContextFull | FinishReason::InsufficientSystemResource),
+    ) = reply.finish
+    {
         eprintln!("[ended early: {}]", reason.as_str());
     }
     outcome.map(|()| reply)

@@ -141,6 +141,10 @@ impl Provider for Warming {
         self.engine.chat(chat)
     }
 
+    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+        self.engine.count(chat)
+    }
+
     fn ready(&self) -> bool {
         self.warm.load(Ordering::Acquire) && self.engine.ready()
     }

@@ -48,6 +48,8 @@ pub enum Input {
         prefix: String,
         suffix: Option<String>,
     },
+    /// Raw completion of tokens the caller has encoded itself.
+    Tokens(Vec<u32>),
 }
 
 impl Default for Input {

@@ -34,10 +34,14 @@ pub enum Delta {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// End token or stop string.
+    /// End token.
     Stop,
-    /// `max_tokens` reached, or the context is full.
+    /// The stop string at this place of `Chat::stop`.
+    StopString(usize),
+    /// `max_tokens` reached.
     Length,
+    /// The context is full.
+    ContextFull,
     ToolCalls,
     ContentFilter,
     /// The engine had to end a running request (out of cache memory, shutdown, time limit).
@@ -48,8 +52,8 @@ impl FinishReason {
     /// The word of the OpenAI and DeepSeek APIs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
+            Self::Stop | Self::StopString(_) => "stop",
+            Self::Length | Self::ContextFull => "length",
             Self::ToolCalls => "tool_calls",
             Self::ContentFilter => "content_filter",
             Self::InsufficientSystemResource => "insufficient_system_resource",

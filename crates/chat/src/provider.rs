@@ -29,6 +29,15 @@ pub trait Provider: Send + Sync {
     /// `Invalid` when the prompt does not fit, `Overload` when the queue is full, `Internal` when the engine is down.
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>>;
 
+    /// The tokens of the chat's prompt, counted as [`Provider::chat`] would.
+    ///
+    /// # Errors
+    /// `Invalid` when the prompt cannot be rendered, or when this provider cannot count.
+    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+        let message = format!("{} cannot count tokens", chat.model);
+        Box::pin(async move { Err(Error::invalid(message)) })
+    }
+
     /// Able to answer now. `/readyz` is 503 while this is false.
     fn ready(&self) -> bool {
         true

@@ -4,8 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use chat::{BoxFuture, Chat, Deltas, Error, Input, Provider, ToolChoice};
-use text::{Encoding, EncodingName};
+use chat::{BoxFuture, Chat, Deltas, Error, FinishReason, Input, Provider, ToolChoice};
+use text::{Encoding, EncodingName, Rendered};
 use tokio::sync::watch;
 
 use crate::check::{Limits, ReasoningRules, budget, check};
@@ -24,6 +24,10 @@ impl Provider for Engine {
         Box::pin(self.answer(chat, None))
     }
 
+    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(async move { Ok(self.render(chat).await?.1.tokens.len() as u64) })
+    }
+
     fn ready(&self) -> bool {
         self.is_ready()
     }
@@ -36,22 +40,16 @@ impl Engine {
     /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is full, `Internal` when the engine
     /// is down.
     pub async fn answer(&self, chat: Chat, progress: Option<watch::Sender<Progress>>) -> Result<Deltas, Error> {
-        let encoding = self.shared.encoding.clone();
-        // A long prompt takes milliseconds and many times its own memory to encode: not on the runtime's own threads, and few at once.
-        let turn = self.shared.encoders.acquire().await;
-        let render = tokio::task::spawn_blocking(move || encoding.render(&chat).map(|rendered| (chat, rendered)));
-        let (chat, rendered) = render.await.map_err(|error| {
-            tracing::error!(%error, "a prompt could not be rendered");
-            Error::internal("the prompt could not be rendered")
-        })??;
-        drop(turn);
+        let (chat, rendered) = self.render(chat).await?;
         let budget = budget(&chat, self.limits(), rendered.tokens.len())?;
+        let filled = chat.max_tokens.is_none() && rendered.tokens.len() + budget >= self.limits().context as usize;
         let place = self.shared.queue.clone().try_acquire_owned().map_err(|_| too_busy())?;
 
         let encoding = &self.shared.encoding;
         let (line, deltas) = Line::new(self.shared.unread);
         let request = Request {
             budget,
+            full: if filled { FinishReason::ContextFull } else { FinishReason::Length },
             salt: chat.user.as_deref().map(Into::into),
             thinking: chat.thinking == Some(true),
             top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
@@ -66,6 +64,17 @@ impl Engine {
         let down = |_| Error::internal("the engine is down, the server must be restarted");
         self.shared.requests.send(request).map_err(down)?;
         Ok(deltas)
+    }
+
+    /// A long prompt takes milliseconds and many times its own memory to encode: not on the runtime's own threads, and few at once.
+    async fn render(&self, chat: Chat) -> Result<(Chat, Rendered), Error> {
+        let encoding = self.shared.encoding.clone();
+        let _turn = self.shared.encoders.acquire().await;
+        let render = tokio::task::spawn_blocking(move || encoding.render(&chat).map(|rendered| (chat, rendered)));
+        render.await.map_err(|error| {
+            tracing::error!(%error, "a prompt could not be rendered");
+            Error::internal("the prompt could not be rendered")
+        })?
     }
 }
 
@@ -90,7 +99,7 @@ impl Limits {
 /// The token that must not be drawn: who offers no tools, or wants none called, gets no call.
 fn banned(chat: &Chat, encoding: &Encoding) -> Option<u32> {
     let calls = !chat.tools.is_empty() && chat.tool_choice != Some(ToolChoice::None);
-    let raw = matches!(chat.input, Input::Text { .. });
+    let raw = !matches!(chat.input, Input::Messages(_));
     encoding.call_marker().filter(|_| !calls && !raw)
 }
 

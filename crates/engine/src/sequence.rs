@@ -17,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) prompt: Vec<u32>,
     /// Most tokens of the answer; prompt and answer fit the context.
     pub(crate) budget: usize,
+    /// What it means that the budget is spent: `Length`, or `ContextFull` where only the context set it.
+    pub(crate) full: FinishReason,
     pub(crate) salt: Salt,
     pub(crate) thinking: bool,
     /// How many alternatives to tell with every token; `None`: no log-probabilities at all.
@@ -35,6 +37,8 @@ pub(crate) struct Sequence {
     tokens: Vec<u32>,
     prompt_tokens: usize,
     budget: usize,
+    /// What it means that the budget is spent.
+    full: FinishReason,
     /// Positions whose cache rows are written.
     computed: usize,
     table: Table,
@@ -65,6 +69,7 @@ impl Sequence {
             prompt_tokens: request.prompt.len(),
             tokens: request.prompt,
             budget: request.budget,
+            full: request.full,
             computed: 0,
             table: Table::new(request.salt),
             cached_tokens: 0,
@@ -170,7 +175,7 @@ impl Sequence {
         let ended = self.decoder.push(token, logprob, &mut deltas);
         self.line.send(deltas);
         let full = self.generated() >= self.budget;
-        if let Some(reason) = ended.or(full.then_some(FinishReason::Length)) {
+        if let Some(reason) = ended.or(full.then_some(self.full)) {
             self.end(reason);
         }
     }

@@ -64,6 +64,17 @@ impl Gateway {
         Ok(Metered::new(deltas, meter, thinking, notes))
     }
 
+    /// The tokens of a chat's prompt, judged as [`Gateway::answer`] would.
+    ///
+    /// # Errors
+    /// As [`Gateway::answer`].
+    pub async fn count(&self, caller: &Caller, mut chat: Chat) -> Result<u64, Error> {
+        let route = self.routes.find(caller, &chat.model)?;
+        chat.thinking = Some(route.mode.thinks(&chat));
+        route.provider.check(&mut chat)?;
+        route.provider.count(chat).await
+    }
+
     /// The models this caller may use, in the order of the API document.
     pub fn models(&self, caller: &Caller) -> Vec<Listed> {
         self.routes.listed().filter(|listed| caller.may_use(&listed.id)).collect()

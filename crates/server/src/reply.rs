@@ -7,18 +7,42 @@ use axum::body::Body;
 use axum::response::Response;
 use chat::{Error, ErrorKind, Reply};
 use futures_util::{StreamExt, stream};
+use gateway::Metered;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use wire::{Chunks, Envelope, sse};
+use wire::Render;
 
 use crate::exchange::json;
-use crate::pace::{Pace, Step};
+use crate::line::Line;
+use crate::pace::{Pace, Rhythm, Step};
+use crate::server::App;
+
+/// Answers in the shape of one surface, with events if `stream`.
+///
+/// # Errors
+/// Whatever goes wrong before the first sign of life is due.
+pub(crate) async fn send(
+    app: &App,
+    answer: Metered,
+    render: Box<dyn Render>,
+    stream: bool,
+    line: Line,
+) -> Result<Response, Error> {
+    let times = &app.config.keep_alive;
+    if stream {
+        let rhythm = Rhythm { first: times.stream_first, every: times.stream_every, deltas_count: true };
+        streamed(Pace::new(app, answer, rhythm, line), render).await
+    } else {
+        let rhythm = Rhythm { first: times.plain_first, every: times.plain_every, deltas_count: false };
+        whole(Pace::new(app, answer, rhythm, line), render).await
+    }
+}
 
 /// Answers with events.
 ///
 /// # Errors
 /// Whatever goes wrong before the first event or comment is due.
-pub(crate) async fn streamed(pace: Pace, chunks: Chunks) -> Result<Response, Error> {
-    let mut events = Events { pace, chunks, ended: false };
+async fn streamed(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
+    let mut events = Events { pace, render, ended: false };
     let first = match events.next().await {
         Some(first) => first?,
         None => return Err(Error::internal("the answer ended before it began")),
@@ -41,7 +65,7 @@ pub(crate) async fn streamed(pace: Pace, chunks: Chunks) -> Result<Response, Err
 
 struct Events {
     pace: Pace,
-    chunks: Chunks,
+    render: Box<dyn Render>,
     ended: bool,
 }
 
@@ -51,15 +75,15 @@ impl Events {
         while !self.ended {
             let mut out = String::new();
             match self.pace.next().await {
-                Step::Delta(delta) => self.chunks.push(&delta, &mut out),
-                Step::KeepAlive => sse::comment("keep-alive", &mut out),
+                Step::Delta(delta) => self.render.push(&delta, &mut out),
+                Step::KeepAlive => self.render.keep_alive(&mut out),
                 Step::Failed(error) => {
                     self.ended = true;
                     return Some(Err(error));
                 }
                 Step::Ended => {
                     self.ended = true;
-                    self.chunks.end(&mut out);
+                    self.render.end(&mut out);
                 }
             }
             if !out.is_empty() {
@@ -72,7 +96,7 @@ impl Events {
     fn last_words(&mut self, error: &Error) -> String {
         self.pace.line().failed(error);
         let mut out = String::new();
-        self.chunks.fail(error, &mut out);
+        self.render.fail(error, &mut out);
         out
     }
 }
@@ -82,8 +106,8 @@ impl Events {
 /// # Errors
 /// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
 /// clients see a broken connection and try again, and no error object under status 200.
-pub(crate) async fn whole(pace: Pace, envelope: Envelope) -> Result<Response, Error> {
-    let mut whole = Whole { pace, envelope, reply: Reply::default(), ended: false };
+async fn whole(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
+    let mut whole = Whole { pace, render, reply: Reply::default(), ended: false };
     let first = whole.next().await?;
     if whole.ended {
         return Ok(json(first));
@@ -106,7 +130,7 @@ pub(crate) async fn whole(pace: Pace, envelope: Envelope) -> Result<Response, Er
 
 struct Whole {
     pace: Pace,
-    envelope: Envelope,
+    render: Box<dyn Render>,
     reply: Reply,
     ended: bool,
 }
@@ -121,7 +145,7 @@ impl Whole {
                 Step::Failed(error) => return Err(error),
                 Step::Ended => {
                     self.ended = true;
-                    return self.envelope.whole(&self.reply);
+                    return self.render.whole(&self.reply);
                 }
             }
         }

@@ -199,8 +199,8 @@ impl Decoder {
                 Event::Text(text) => {
                     let (text, hit) = self.stop.push(&text);
                     self.content(text, out);
-                    if hit {
-                        self.ended = Some(FinishReason::Stop);
+                    if let Some(index) = hit {
+                        self.ended = Some(FinishReason::StopString(index));
                         return;
                     }
                 }

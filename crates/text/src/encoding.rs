@@ -117,6 +117,7 @@ impl Encoding {
         let start = match &chat.input {
             Input::Messages(messages) => self.conversation(chat, messages, true, &mut pieces)?,
             Input::Text { prefix, suffix } => Some(self.text(chat, prefix, suffix.as_deref(), &mut pieces)?),
+            Input::Tokens(tokens) => return self.tokens(tokens),
         };
         let Some(start) = start else {
             return Err(Error::invalid(format!(
@@ -179,6 +180,17 @@ impl Encoding {
         Ok(Start::Content)
     }
 
+    /// Raw completion of the caller's own tokens. They may begin with the begin-of-sentence token, or leave it to us.
+    fn tokens(&self, given: &[u32]) -> Result<Rendered, Error> {
+        let known = self.tokenizer.len();
+        if let Some(unknown) = given.iter().find(|&&id| id as usize >= known) {
+            return Err(Error::invalid(format!("Invalid prompt: there is no token {unknown}, ids are below {known}")));
+        }
+        let bos = self.tokenizer.marker(BOS).filter(|bos| given.first() != Some(bos));
+        let tokens: Vec<u32> = bos.into_iter().chain(given.iter().copied()).collect();
+        Ok(Rendered { text: self.tokenizer.decode(&tokens), tokens, start: Start::Content })
+    }
+
     /// Reads the answer to `rendered`, which came of `chat`.
     pub fn decoder(self: &Arc<Self>, chat: &Chat, rendered: &Rendered) -> Decoder {
         self.decoder_seeded(chat, rendered, self.seeds.fetch_add(1, Ordering::Relaxed))
@@ -187,7 +199,7 @@ impl Encoding {
     /// As [`Encoding::decoder`]; the same `seed` gives the same ids of tool calls.
     pub fn decoder_seeded(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
         match &chat.input {
-            Input::Text { .. } => Decoder::raw(self.clone(), Box::new(NoCalls), &chat.stop, seed),
+            Input::Text { .. } | Input::Tokens(_) => Decoder::raw(self.clone(), Box::new(NoCalls), &chat.stop, seed),
             Input::Messages(messages) => {
                 let continues = messages.last().is_some_and(|message| message.prefix);
                 Decoder::new(self.clone(), self.calls(&chat.tools), rendered.start, continues, &chat.stop, seed)

@@ -1,6 +1,6 @@
 //! Stop strings, found across token borders. Only the answer's content passes here.
 
-/// Lets content through up to the first stop string, and never any of a stop string that may still become one.
+/// Lets content through up to the first stop string, and never any of a stop string that may still become one. None is empty.
 pub(crate) struct Stop {
     strings: Vec<String>,
     held: String,
@@ -8,22 +8,22 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(crate) fn new(strings: &[String]) -> Self {
-        Self { strings: strings.iter().filter(|string| !string.is_empty()).cloned().collect(), held: String::new() }
+        Self { strings: strings.to_vec(), held: String::new() }
     }
 
-    /// Adds content; returns what is certain to be said, and whether a stop string is complete.
+    /// Adds content; returns what is certain to be said, and which stop string is complete.
     ///
     /// The stop string that is complete first ends the answer, however the text was cut into pieces.
-    pub(crate) fn push(&mut self, text: &str) -> (String, bool) {
+    pub(crate) fn push(&mut self, text: &str) -> (String, Option<usize>) {
         self.held.push_str(text);
-        let hits = self.strings.iter().filter_map(|stop| self.held.find(stop).map(|at| (at + stop.len(), at)));
-        if let Some((_, at)) = hits.min() {
+        let find = |(index, stop): (usize, &String)| self.held.find(stop).map(|at| (at + stop.len(), at, index));
+        if let Some((_, at, index)) = self.strings.iter().enumerate().filter_map(find).min() {
             self.held.truncate(at);
-            return (std::mem::take(&mut self.held), true);
+            return (std::mem::take(&mut self.held), Some(index));
         }
         let sure = self.held.len() - self.undecided();
         let kept = self.held.split_off(sure);
-        (std::mem::replace(&mut self.held, kept), false)
+        (std::mem::replace(&mut self.held, kept), None)
     }
 
     /// What was held back, now that no more content comes.
@@ -52,10 +52,10 @@ mod tests {
     #[test]
     fn a_stop_string_is_found_across_pieces_and_what_only_looked_like_it_is_released() {
         let mut stop = stop(&["END", "\n\n"]);
-        assert_eq!(stop.push("a E"), ("a ".into(), false));
-        assert_eq!(stop.push("N"), ("".into(), false));
-        assert_eq!(stop.push("Ter\n"), ("ENTer".into(), false));
-        assert_eq!(stop.push("\nrest"), ("".into(), true));
+        assert_eq!(stop.push("a E"), ("a ".into(), None));
+        assert_eq!(stop.push("N"), ("".into(), None));
+        assert_eq!(stop.push("Ter\n"), ("ENTer".into(), None));
+        assert_eq!(stop.push("\nrest"), ("".into(), Some(1)));
     }
 
     #[test]
@@ -66,7 +66,8 @@ mod tests {
             let ended = pieces.iter().any(|piece| {
                 let (text, hit) = stop.push(piece);
                 said.push_str(&text);
-                hit
+                assert!(hit.is_none_or(|index| index == 1));
+                hit.is_some()
             });
             assert!(ended);
             assert_eq!(said, "a");
@@ -75,8 +76,8 @@ mod tests {
 
     #[test]
     fn without_stop_strings_nothing_is_held() {
-        let mut stop = stop(&[""]);
-        assert_eq!(stop.push("all"), ("all".into(), false));
+        let mut stop = stop(&[]);
+        assert_eq!(stop.push("all"), ("all".into(), None));
         assert_eq!(stop.finish(), "");
     }
 }

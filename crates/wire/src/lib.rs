@@ -1,7 +1,7 @@
 //! How chats look on the wire: bytes in, nouns out, and back. No network, no clock.
 //!
-//! A request body becomes a [`deepseek::Request`]; the answer's deltas become a whole reply ([`Envelope::whole`]) or
-//! events ([`Chunks`]); a refusal becomes a status and a body ([`error`]).
+//! A request body becomes a [`deepseek::Request`]; the answer's deltas become a whole reply or events ([`Render`], for
+//! this surface [`Chunks`]); a refusal becomes a status and a body ([`error`]).
 #![forbid(unsafe_code)]
 
 pub mod deepseek;
@@ -9,9 +9,11 @@ pub mod error;
 mod json;
 pub mod openai;
 mod reader;
+mod render;
 mod reply;
 pub mod sse;
 mod stream;
 
+pub use render::Render;
 pub use reply::Envelope;
 pub use stream::Chunks;

@@ -3,13 +3,13 @@
 //! Without `include_usage` the finish chunk carries the usage, so it waits for it; with it, the usage comes alone in one
 //! more chunk and every other chunk says `"usage": null`. Usage never appears twice: clients that sum would count double.
 
-use chat::{Delta, Error, FinishReason, TokenLogprob, Usage};
+use chat::{Delta, Error, FinishReason, Reply, TokenLogprob, Usage};
 use serde::Serialize;
 
 use crate::reply::{Call, Envelope, Logprob, UsageBody, logprobs};
-use crate::sse;
+use crate::{Render, sse};
 
-/// Renders one answer delta by delta, as framed events.
+/// Renders one chat completion.
 #[derive(Debug)]
 pub struct Chunks {
     envelope: Envelope,
@@ -23,9 +23,14 @@ impl Chunks {
     pub fn new(envelope: Envelope, include_usage: bool) -> Self {
         Self { envelope, include_usage, started: false, finish: None }
     }
+}
 
-    /// Appends the events of one delta; none when it must wait for the next.
-    pub fn push(&mut self, delta: &Delta, out: &mut String) {
+impl Render for Chunks {
+    fn whole(&self, reply: &Reply) -> Result<String, Error> {
+        self.envelope.whole(reply)
+    }
+
+    fn push(&mut self, delta: &Delta, out: &mut String) {
         if !std::mem::replace(&mut self.started, true) {
             self.chunk(DeltaBody::start(self.envelope.thinking), out);
         }
@@ -49,20 +54,21 @@ impl Chunks {
         }
     }
 
-    /// Appends the end of the stream: a finish chunk whose usage never came, then `[DONE]`.
-    pub fn end(&mut self, out: &mut String) {
+    /// A finish chunk whose usage never came, then `[DONE]`.
+    fn end(&mut self, out: &mut String) {
         if let Some(reason) = self.finish.take() {
             self.finish(reason, None, out);
         }
         sse::event("[DONE]", out);
     }
 
-    /// Appends a failure in the middle of the stream, and its end.
-    pub fn fail(&mut self, error: &Error, out: &mut String) {
+    fn fail(&mut self, error: &Error, out: &mut String) {
         sse::event(&crate::error::body(error), out);
         sse::event("[DONE]", out);
     }
+}
 
+impl Chunks {
     fn chunk(&self, delta: DeltaBody<'_>, out: &mut String) {
         self.render(Some(Choice { index: 0, delta, logprobs: None, finish_reason: None }), None, out);
     }

@@ -155,7 +155,7 @@ async fn a_stop_string_ends_an_answer_before_it() {
     let stop: String = letters[10..13].iter().collect();
     let stopped = reply(&engine, chat::Chat { stop: vec![stop.clone()], ..says("stop") }).await;
     assert_eq!(stopped.text, whole[..whole.find(&stop).unwrap()]);
-    assert_eq!(stopped.finish, Some(FinishReason::Stop));
+    assert_eq!(stopped.finish, Some(FinishReason::StopString(0)));
     assert!(stopped.usage.unwrap().completion_tokens < 40);
 }
 
@@ -226,7 +226,7 @@ async fn a_prompt_beyond_the_context_is_refused_and_a_default_budget_is_cut() {
     let usage = reply.usage.unwrap();
     assert_eq!(
         (reply.finish, usage.prompt_tokens + usage.completion_tokens),
-        (Some(FinishReason::Length), CONTEXT as u64)
+        (Some(FinishReason::ContextFull), CONTEXT as u64)
     );
 }
 

@@ -10,7 +10,6 @@ use chat::Error;
 use wire::{Chunks, Envelope, deepseek};
 
 use crate::line::Line;
-use crate::pace::{Pace, Rhythm};
 use crate::server::App;
 use crate::{auth, body, reply};
 
@@ -45,14 +44,8 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
         thinking: answer.thinking,
         logprobs,
     };
-    let times = &app.config.keep_alive;
-    let mut response = if stream {
-        let rhythm = Rhythm { first: times.stream_first, every: times.stream_every, deltas_count: true };
-        reply::streamed(Pace::new(app, answer, rhythm, line), Chunks::new(envelope, include_usage)).await?
-    } else {
-        let rhythm = Rhythm { first: times.plain_first, every: times.plain_every, deltas_count: false };
-        reply::whole(Pace::new(app, answer, rhythm, line), envelope).await?
-    };
+    let render = Box::new(Chunks::new(envelope, include_usage));
+    let mut response = reply::send(app, answer, render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)
 }

@@ -218,8 +218,8 @@ fn stop_strings_apply_to_content_only() {
         streamed(v32, &chat, &v32.tokenizer().encode_marked(completion), false)
     };
     assert_eq!(stop(&["Paris", "weather", "\n"], true, WEATHER).2, ["get_weather {\"city\": \"Paris\"}"]);
-    assert_eq!(stop(&["wor", "xyz"], false, "Hello world"), said("", "Hello ", &[], FinishReason::Stop));
-    assert_eq!(stop(&["b"], true, "abc</think>abc"), said("abc", "a", &[], FinishReason::Stop));
+    assert_eq!(stop(&["wor", "xyz"], false, "Hello world"), said("", "Hello ", &[], FinishReason::StopString(0)));
+    assert_eq!(stop(&["b"], true, "abc</think>abc"), said("abc", "a", &[], FinishReason::StopString(0)));
     // What only looked like one is given out before the call.
     let call = "see\n\n\n<｜DSML｜invoke name=\"f\"></｜DSML｜invoke>";
     assert_eq!(stop(&["\n\n"], false, call), said("", "see\n", &["f {}"], FinishReason::ToolCalls));

@@ -1,0 +1,28 @@
+//! How one surface writes an answer: whole, or event by event. Each dialect has its own; the server knows only this.
+
+use chat::{Delta, Error, Reply};
+
+use crate::sse;
+
+/// Writes one answer in the shape of one surface.
+pub trait Render: Send {
+    /// The body of an answer that is not streamed.
+    ///
+    /// # Errors
+    /// `Internal` when the reply never finished; what the surface says instead of an answer that was cut.
+    fn whole(&self, reply: &Reply) -> Result<String, Error>;
+
+    /// Appends the events of one delta; none when it must wait for the next.
+    fn push(&mut self, delta: &Delta, out: &mut String);
+
+    /// Appends the end of the stream.
+    fn end(&mut self, out: &mut String);
+
+    /// Appends a failure in the middle of the stream, and its end.
+    fn fail(&mut self, error: &Error, out: &mut String);
+
+    /// Appends a sign of life for a client that waits.
+    fn keep_alive(&self, out: &mut String) {
+        sse::comment("keep-alive", out);
+    }
+}
