@@ -14,6 +14,7 @@ use text::Encoding;
 use tokio::sync::Semaphore;
 
 use crate::check::{Limits, Profile, ReasoningRules};
+use crate::grammar::Grammars;
 use crate::observe::{self, Load};
 use crate::pages::Pages;
 use crate::schedule::{Bounds, Schedule};
@@ -87,6 +88,7 @@ pub struct Engine {
 
 pub(crate) struct Shared {
     pub(crate) encoding: Arc<Encoding>,
+    pub(crate) grammars: Grammars,
     pub(crate) limits: Limits,
     pub(crate) unread: usize,
     /// A permit for each request that may wait.
@@ -145,8 +147,18 @@ impl Engine {
         let thread = Builder::new().name("engine".into()).spawn(move || run.run())?;
         let queue = Arc::new(Semaphore::new(options.queue.min(Semaphore::MAX_PERMITS)));
         let encoders = Semaphore::new(ENCODERS);
-        let shared =
-            Shared { encoding, limits, unread: options.unread, queue, encoders, requests, ready, load, thread };
+        let shared = Shared {
+            grammars: Grammars::start(&encoding)?,
+            encoding,
+            limits,
+            unread: options.unread,
+            queue,
+            encoders,
+            requests,
+            ready,
+            load,
+            thread,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod engine;
+mod grammar;
 mod line;
 mod observe;
 mod pages;

@@ -4,12 +4,13 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use chat::{BoxFuture, Chat, Deltas, Error, FinishReason, Input, Provider, ToolChoice};
+use chat::{BoxFuture, Chat, Deltas, Error, FinishReason, Input, Provider};
 use text::{Encoding, EncodingName, Rendered};
 use tokio::sync::watch;
 
 use crate::check::{Limits, ReasoningRules, budget, check};
 use crate::engine::Engine;
+use crate::grammar::{Bans, Constraint};
 use crate::line::{Line, Progress};
 use crate::sample::Sampler;
 use crate::schedule::too_busy;
@@ -25,7 +26,7 @@ impl Provider for Engine {
     }
 
     fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
-        Box::pin(async move { Ok(self.render(chat).await?.1.tokens.len() as u64) })
+        Box::pin(async move { Ok(self.prepare(chat).await?.1.tokens.len() as u64) })
     }
 
     fn ready(&self) -> bool {
@@ -40,7 +41,7 @@ impl Engine {
     /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is full, `Internal` when the engine
     /// is down.
     pub async fn answer(&self, chat: Chat, progress: Option<watch::Sender<Progress>>) -> Result<Deltas, Error> {
-        let (chat, rendered) = self.render(chat).await?;
+        let (chat, rendered, constraint) = self.prepare(chat).await?;
         let budget = budget(&chat, self.limits(), rendered.tokens.len())?;
         let filled = chat.max_tokens.is_none() && rendered.tokens.len() + budget >= self.limits().context as usize;
         let place = self.shared.queue.clone().try_acquire_owned().map_err(|_| too_busy())?;
@@ -53,7 +54,9 @@ impl Engine {
             salt: chat.user.as_deref().map(Into::into),
             thinking: chat.thinking == Some(true),
             top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
-            sampler: Sampler::new(&chat.sampling, random_seed(), banned(&chat, encoding), encoding.tokenizer().len()),
+            sampler: Sampler::new(&chat.sampling, random_seed(), encoding.tokenizer().len()),
+            constraint,
+            bans: Bans { raw: !matches!(chat.input, Input::Messages(_)) },
             decoder: encoding.decoder(&chat, &rendered),
             prompt: rendered.tokens,
             encoding: encoding.clone(),
@@ -66,12 +69,24 @@ impl Engine {
         Ok(deltas)
     }
 
-    /// A long prompt takes milliseconds and many times its own memory to encode: not on the runtime's own threads, and few at once.
-    async fn render(&self, chat: Chat) -> Result<(Chat, Rendered), Error> {
-        let encoding = self.shared.encoding.clone();
+    /// Prompt and constraint of a chat. A long prompt takes milliseconds and many times its own memory to encode: not on the
+    /// runtime's own threads, and few at once.
+    async fn prepare(&self, chat: Chat) -> Result<(Chat, Rendered, Option<Constraint>), Error> {
+        let shared = self.shared.clone();
         let _turn = self.shared.encoders.acquire().await;
-        let render = tokio::task::spawn_blocking(move || encoding.render(&chat).map(|rendered| (chat, rendered)));
-        render.await.map_err(|error| {
+        let prepare = tokio::task::spawn_blocking(move || {
+            let rendered = shared.encoding.render(&chat)?;
+            let constraint = match shared.encoding.grammar(&chat)? {
+                Some(grammar) => Some(shared.grammars.constraint(
+                    grammar,
+                    &shared.encoding.given(&chat, &rendered),
+                    rendered.start,
+                )?),
+                None => None,
+            };
+            Ok((chat, rendered, constraint))
+        });
+        prepare.await.map_err(|error| {
             tracing::error!(%error, "a prompt could not be rendered");
             Error::internal("the prompt could not be rendered")
         })?
@@ -94,13 +109,6 @@ impl Limits {
             vocab: encoding.tokenizer().len() as u32,
         }
     }
-}
-
-/// The token that must not be drawn: who offers no tools, or wants none called, gets no call.
-fn banned(chat: &Chat, encoding: &Encoding) -> Option<u32> {
-    let calls = !chat.tools.is_empty() && chat.tool_choice != Some(ToolChoice::None);
-    let raw = !matches!(chat.input, Input::Messages(_));
-    encoding.call_marker().filter(|_| !calls && !raw)
 }
 
 /// For requests that name no seed.

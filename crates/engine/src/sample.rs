@@ -20,10 +20,8 @@ pub(crate) struct Sampler {
     presence_penalty: f32,
     frequency_penalty: f32,
     seed: u64,
-    /// Added to logits while `biased`.
+    /// Added to logits where [`Choice::biased`].
     bias: Vec<(u32, f32)>,
-    /// Never drawn.
-    banned: Option<u32>,
     /// Ids from here on do not exist, whatever the width of the logits.
     vocab: usize,
     /// How often each token was drawn.
@@ -34,9 +32,20 @@ pub(crate) struct Sampler {
     nucleus: Vec<u32>,
 }
 
+/// What the next token is chosen from.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Choice<'a> {
+    /// The request's `logit_bias` counts here.
+    pub(crate) biased: bool,
+    /// Tokens that must not come.
+    pub(crate) banned: &'a [u32],
+    /// One bit a token, set where it may come; `None`: every token may.
+    pub(crate) mask: Option<&'a [u32]>,
+}
+
 impl Sampler {
     /// `seed` where the request gives none. `vocab` is the number of ids the tokenizer knows.
-    pub(crate) fn new(sampling: &Sampling, seed: u64, banned: Option<u32>, vocab: usize) -> Self {
+    pub(crate) fn new(sampling: &Sampling, seed: u64, vocab: usize) -> Self {
         Self {
             temperature: sampling.temperature.unwrap_or(1.0) as f32,
             top_p: sampling.top_p.unwrap_or(1.0),
@@ -44,7 +53,6 @@ impl Sampler {
             frequency_penalty: sampling.frequency_penalty.unwrap_or(0.0) as f32,
             seed: sampling.seed.map_or(seed, |seed| seed as u64),
             bias: sampling.logit_bias.iter().map(|&(token, bias)| (token, bias as f32)).collect(),
-            banned,
             vocab,
             counts: HashMap::new(),
             drawn: 0,
@@ -53,11 +61,11 @@ impl Sampler {
         }
     }
 
-    /// Draws the next token of the answer. `biased`: the request's `logit_bias` counts here.
+    /// Draws the next token of the answer.
     ///
-    /// `None` when no token has a finite logit: the model computed nonsense.
-    pub(crate) fn pick(&mut self, logits: &[f32], biased: bool) -> Option<u32> {
-        self.adjust(logits, biased);
+    /// `None` when no token that may come has a finite logit: the model computed nonsense.
+    pub(crate) fn pick(&mut self, logits: &[f32], choice: Choice<'_>) -> Option<u32> {
+        self.adjust(logits, choice);
         let best = argmax(&self.work)?;
         let token = if self.temperature == 0.0 { best } else { self.draw(best) };
         *self.counts.entry(token).or_default() += 1;
@@ -66,7 +74,7 @@ impl Sampler {
     }
 
     /// Leaves in `work` what is to be drawn from. Penalties as OpenAI defines them: `presence` once, `frequency` per occurrence.
-    fn adjust(&mut self, logits: &[f32], biased: bool) {
+    fn adjust(&mut self, logits: &[f32], choice: Choice<'_>) {
         self.work.clear();
         self.work.extend_from_slice(&logits[..self.vocab.min(logits.len())]);
         if self.presence_penalty != 0.0 || self.frequency_penalty != 0.0 {
@@ -74,13 +82,18 @@ impl Sampler {
                 self.work[token as usize] -= self.presence_penalty + self.frequency_penalty * count as f32;
             }
         }
-        for &(token, bias) in self.bias.iter().filter(|_| biased) {
+        for &(token, bias) in self.bias.iter().filter(|_| choice.biased) {
             if let Some(logit) = self.work.get_mut(token as usize) {
                 *logit += bias;
             }
         }
-        if let Some(logit) = self.banned.and_then(|token| self.work.get_mut(token as usize)) {
-            *logit = f32::NEG_INFINITY;
+        for &token in choice.banned {
+            if let Some(logit) = self.work.get_mut(token as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        if let Some(mask) = choice.mask {
+            forbid(&mut self.work, mask);
         }
     }
 
@@ -111,6 +124,19 @@ impl Sampler {
             n += 1;
         }
         at_share(self.nucleus[..n].iter().copied(), work, uniform * kept).unwrap_or(best)
+    }
+}
+
+/// Leaves only the logits whose bit is set.
+fn forbid(logits: &mut [f32], mask: &[u32]) {
+    for (index, logits) in logits.chunks_mut(32).enumerate() {
+        let bits = mask.get(index).copied().unwrap_or(0);
+        if bits == u32::MAX {
+            continue;
+        }
+        for (_, logit) in logits.iter_mut().enumerate().filter(|(bit, _)| bits >> bit & 1 == 0) {
+            *logit = f32::NEG_INFINITY;
+        }
     }
 }
 
@@ -188,14 +214,16 @@ mod tests {
 
     const LOGITS: [f32; 6] = [0.0, 2.0, 1.0, 3.0, -1.0, 9.0];
 
+    const ANY: Choice<'static> = Choice { biased: true, banned: &[], mask: None };
+
     /// The last of the six logits has no token.
     fn sampler(sampling: Sampling) -> Sampler {
-        Sampler::new(&sampling, 7, None, 5)
+        Sampler::new(&sampling, 7, 5)
     }
 
     fn picks(sampling: Sampling, n: usize) -> Vec<u32> {
         let mut sampler = sampler(sampling);
-        (0..n).map(|_| sampler.pick(&LOGITS, true).unwrap()).collect()
+        (0..n).map(|_| sampler.pick(&LOGITS, ANY).unwrap()).collect()
     }
 
     fn greedy() -> Sampling {
@@ -205,7 +233,7 @@ mod tests {
     #[test]
     fn greedy_takes_the_likeliest_token_that_exists_and_the_lowest_of_equals() {
         assert_eq!(picks(greedy(), 2), [3, 3]);
-        assert_eq!(sampler(greedy()).pick(&[1.0; 6], true), Some(0));
+        assert_eq!(sampler(greedy()).pick(&[1.0; 6], ANY), Some(0));
     }
 
     #[test]
@@ -245,8 +273,8 @@ mod tests {
         assert_ne!(picks(seeded(-1), 50), picks(seeded(1), 50));
         // Other logits in between change nothing later.
         let mut other = sampler(seeded(1));
-        other.pick(&[0.0; 6], true);
-        let rest: Vec<u32> = (1..50).map(|_| other.pick(&LOGITS, true).unwrap()).collect();
+        other.pick(&[0.0; 6], ANY);
+        let rest: Vec<u32> = (1..50).map(|_| other.pick(&LOGITS, ANY).unwrap()).collect();
         assert_eq!(rest, picks(seeded(1), 50)[1..]);
     }
 
@@ -270,16 +298,26 @@ mod tests {
     fn bias_and_ban_move_single_tokens() {
         let biased = Sampling { logit_bias: vec![(4, 100.0), (3, -100.0)], ..greedy() };
         assert_eq!(picks(biased.clone(), 1), [4]);
-        assert_eq!(sampler(biased).pick(&LOGITS, false), Some(3));
-        assert_eq!(Sampler::new(&greedy(), 0, Some(3), 5).pick(&LOGITS, true), Some(1));
+        assert_eq!(sampler(biased).pick(&LOGITS, Choice::default()), Some(3));
+        assert_eq!(sampler(greedy()).pick(&LOGITS, Choice { banned: &[3, 99], ..ANY }), Some(1));
+    }
+
+    #[test]
+    fn only_tokens_of_the_mask_are_drawn() {
+        let picked = |bits: u32| sampler(greedy()).pick(&LOGITS, Choice { mask: Some(&[bits]), ..ANY });
+        assert_eq!((picked(0b10111), picked(0b10000), picked(u32::MAX), picked(0)), (Some(1), Some(4), Some(3), None));
+        let mut long = vec![0.0; 70];
+        forbid(&mut long, &[0, 1 << 31]);
+        let kept: Vec<usize> = (0..70).filter(|&id| long[id].is_finite()).collect();
+        assert_eq!(kept, [63]);
     }
 
     #[test]
     fn nonsense_of_the_model_is_noticed_and_single_bad_logits_are_passed_over() {
-        assert_eq!(sampler(Sampling::default()).pick(&[f32::NAN; 6], true), None);
+        assert_eq!(sampler(Sampling::default()).pick(&[f32::NAN; 6], ANY), None);
         for sampling in [greedy(), Sampling::default()] {
             let logits = [f32::NAN, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, f32::NAN, 0.0];
-            assert_eq!(sampler(sampling).pick(&logits, true), Some(2));
+            assert_eq!(sampler(sampling).pick(&logits, ANY), Some(2));
         }
     }
 

@@ -7,10 +7,11 @@ use chat::{Delta, Error, FinishReason, Usage};
 use text::{Decoder, Encoding};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::grammar::{Bans, Constraint};
 use crate::line::{Line, Progress};
 use crate::observe;
 use crate::pages::{PAGE_ROWS, Pages, Salt, Table};
-use crate::sample::{Sampler, logprob};
+use crate::sample::{Choice, Sampler, logprob};
 
 /// What a caller asks of the engine, its prompt rendered and measured.
 pub(crate) struct Request {
@@ -24,6 +25,9 @@ pub(crate) struct Request {
     /// How many alternatives to tell with every token; `None`: no log-probabilities at all.
     pub(crate) top_logprobs: Option<usize>,
     pub(crate) sampler: Sampler,
+    /// The shape the answer was promised.
+    pub(crate) constraint: Option<Constraint>,
+    pub(crate) bans: Bans,
     pub(crate) decoder: Decoder,
     pub(crate) encoding: Arc<Encoding>,
     pub(crate) line: Line,
@@ -49,6 +53,8 @@ pub(crate) struct Sequence {
     thinking: bool,
     top_logprobs: Option<usize>,
     sampler: Sampler,
+    constraint: Option<Constraint>,
+    bans: Bans,
     decoder: Decoder,
     encoding: Arc<Encoding>,
     line: Line,
@@ -77,6 +83,8 @@ impl Sequence {
             thinking: request.thinking,
             top_logprobs: request.top_logprobs,
             sampler: request.sampler,
+            constraint: request.constraint,
+            bans: request.bans,
             decoder: request.decoder,
             encoding: request.encoding,
             line: request.line,
@@ -163,20 +171,47 @@ impl Sequence {
             self.started = true;
             self.line.send([Delta::Start]);
         }
-        let Some(token) = self.sampler.pick(logits, !self.decoder.is_reasoning()) else {
-            tracing::error!(position = self.tokens.len(), "the model's output has no finite logit");
-            return self.fail(Error::internal("the model's output is not a number, the answer cannot go on"));
+        let token = match self.draw(logits) {
+            Ok(Some(token)) => token,
+            Ok(None) => {
+                tracing::error!(position = self.tokens.len(), "the model's output has no finite logit");
+                return self.fail(Error::internal("the model's output is not a number, the answer cannot go on"));
+            }
+            Err(error) => return self.fail(error),
         };
         let tokenizer = self.encoding.tokenizer();
         let logprob = self.top_logprobs.map(|n| logprob(logits, token, n, tokenizer));
         self.tokens.push(token);
         observe::generated();
         let mut deltas = Vec::new();
+        let answers = !self.decoder.is_reasoning();
         let ended = self.decoder.push(token, logprob, &mut deltas);
+        self.constrain(answers, token);
         self.line.send(deltas);
         let full = self.generated() >= self.budget;
         if let Some(reason) = ended.or(full.then_some(self.full)) {
             self.end(reason);
+        }
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> Result<Option<u32>, Error> {
+        let answers = !self.decoder.is_reasoning();
+        let banned = self.bans.tokens(answers, self.constraint.as_ref(), &self.tokens, &self.encoding);
+        let mask = match self.constraint.as_mut().filter(|_| answers) {
+            Some(constraint) => constraint.mask()?,
+            None => None,
+        };
+        Ok(self.sampler.pick(logits, Choice { biased: answers, banned: &banned, mask }))
+    }
+
+    /// Tells the constraint what was drawn; its next mask is computed while the model runs. `answered`: `token` was part of the
+    /// answer, not of the reasoning.
+    fn constrain(&mut self, answered: bool, token: u32) {
+        let Some(constraint) = &mut self.constraint else { return };
+        if answered {
+            constraint.token(token);
+        } else if !self.decoder.is_reasoning() {
+            constraint.answer_begins();
         }
     }
 

@@ -8,7 +8,8 @@ use chat::{Chat, Error, Message, Role, Tool};
 use crate::Tokenizer;
 use crate::calls::CallParser;
 use crate::deepseek_v31::system;
-use crate::marked_calls::{MarkedCalls, Style};
+use crate::grammar::{CallRules, Callable};
+use crate::marked_calls::{self, MarkedCalls, Style};
 use crate::pieces::Pieces;
 use crate::prompt::{
     ASSISTANT, CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, EOS, OUTPUT_BEGIN, OUTPUT_END, OUTPUTS_BEGIN,
@@ -82,8 +83,12 @@ impl Prompt for DeepSeekV3 {
         if self.r1 { MARKERS } else { &MARKERS[2..] }
     }
 
-    fn call_marker(&self) -> &'static str {
-        CALL_BEGIN
+    fn call_markers(&self) -> &'static [&'static str] {
+        &[CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEP]
+    }
+
+    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[Callable], many: bool) -> CallRules {
+        marked_calls::rules(Style::Fenced, tokenizer, tools, many)
     }
 }
 

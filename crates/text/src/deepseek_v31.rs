@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::Tokenizer;
 use crate::calls::CallParser;
-use crate::marked_calls::{MarkedCalls, Style};
+use crate::grammar::{CallRules, Callable};
+use crate::marked_calls::{self, MarkedCalls, Style};
 use crate::pieces::Pieces;
 use crate::prompt::{
     ASSISTANT, CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, EOS, OUTPUT_BEGIN, OUTPUT_END, Prompt, SEP,
@@ -78,8 +79,12 @@ impl Prompt for DeepSeekV31 {
         &[THINK, END_THINK, CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEP, OUTPUT_BEGIN, OUTPUT_END]
     }
 
-    fn call_marker(&self) -> &'static str {
-        CALL_BEGIN
+    fn call_markers(&self) -> &'static [&'static str] {
+        &[CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEP]
+    }
+
+    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[Callable], many: bool) -> CallRules {
+        marked_calls::rules(Style::Bare, tokenizer, tools, many)
     }
 }
 

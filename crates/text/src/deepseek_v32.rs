@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::Tokenizer;
 use crate::calls::CallParser;
-use crate::dsml::Dsml;
+use crate::dsml::{self, Dsml};
+use crate::grammar::{CallRules, Callable};
 use crate::pieces::Pieces;
 use crate::prompt::{DSML, END_THINK, EOS, Prompt, Start, THINK, USER};
 use crate::python_json::python_json;
@@ -73,8 +74,13 @@ impl Prompt for DeepSeekV32 {
         &[THINK, END_THINK, DSML]
     }
 
-    fn call_marker(&self) -> &'static str {
-        DSML
+    fn call_markers(&self) -> &'static [&'static str] {
+        &[DSML]
+    }
+
+    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[Callable], many: bool) -> CallRules {
+        let marker = tokenizer.marker(DSML).expect("the encoding was refused without its marker");
+        dsml::grammar::rules(marker, tools, many)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::python_json::quoted;
 use tag::{Step, Tag, Word};
 use value::{ParameterValue, declared};
 
+pub(crate) mod grammar;
 mod tag;
 #[cfg(test)]
 mod tests;

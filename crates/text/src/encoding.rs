@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chat::{Chat, Error, FinishReason, Input, Message, Part, Reply, Tool, fold};
 
 use crate::calls::{CallParser, NoCalls};
+use crate::grammar::{Grammar, grammar};
 use crate::pieces::Pieces;
 use crate::prompt::{
     ASSISTANT, BOS, DSML, END_THINK, EOS, FIM_BEGIN, FIM_END, FIM_HOLE, Prompt, SEARCH_BEGIN, THINK, USER, prompt,
@@ -18,7 +19,7 @@ pub struct Encoding {
     name: EncodingName,
     prompt: Box<dyn Prompt>,
     eos: u32,
-    call_marker: Option<u32>,
+    call_markers: Vec<u32>,
     think: Option<u32>,
     end_think: Option<u32>,
     supports_fim: bool,
@@ -48,7 +49,7 @@ impl Encoding {
         let seed = getrandom::u64().map_err(|error| TextError::Random { reason: error.to_string() })?;
         Ok(Self {
             eos,
-            call_marker: tokenizer.marker(prompt.call_marker()),
+            call_markers: prompt.call_markers().iter().filter_map(|token| tokenizer.marker(token)).collect(),
             think: tokenizer.marker(THINK),
             end_think: tokenizer.marker(END_THINK),
             supports_fim: [FIM_BEGIN, FIM_HOLE, FIM_END].iter().all(|token| tokenizer.marker(token).is_some()),
@@ -84,9 +85,31 @@ impl Encoding {
         self.eos
     }
 
-    /// The token without which no tool call can begin: an engine that must not call bans it.
-    pub fn call_marker(&self) -> Option<u32> {
-        self.call_marker
+    /// The control tokens that only tool calls are made of: an engine that must not call bans them.
+    pub fn call_markers(&self) -> &[u32] {
+        &self.call_markers
+    }
+
+    /// Calls may begin behind `token`: DSML has a `<` before its marker.
+    pub fn may_call_behind(&self, token: u32) -> bool {
+        self.name != EncodingName::V32 || self.tokenizer.bytes(token).ends_with(b"<")
+    }
+
+    /// The shape promised for the answer to `chat`; `None` when it is free text without calls.
+    ///
+    /// # Errors
+    /// `Invalid` when a schema cannot be honoured, with its path.
+    pub fn grammar(&self, chat: &Chat) -> Result<Option<Grammar>, Error> {
+        // R1 writes line breaks between reasoning and answer.
+        let lead = if self.name == EncodingName::R1 { "/\\n{0,2}/" } else { "" };
+        grammar(chat, lead, |tools, many| self.prompt.call_rules(&self.tokenizer, tools, many))
+    }
+
+    /// The tokens of the answer's beginning that the caller has given.
+    pub fn given(&self, chat: &Chat, rendered: &Rendered) -> Vec<u32> {
+        let Input::Messages(messages) = &chat.input else { return Vec::new() };
+        let last = messages.last().filter(|message| message.prefix && rendered.start == Start::Content);
+        last.map_or_else(Vec::new, |message| self.tokenizer.encode(&message.text()))
     }
 
     /// The tokens around reasoning, where the format has reasoning.

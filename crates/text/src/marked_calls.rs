@@ -4,6 +4,7 @@ use serde::de::IgnoredAny;
 
 use crate::Tokenizer;
 use crate::calls::{CallParser, Event};
+use crate::grammar::{CallRules, Callable, document, literal};
 use crate::prompt::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, SEP};
 
 /// A name longer than this is no name.
@@ -228,6 +229,26 @@ impl CallParser for MarkedCalls {
         let in_call = matches!(self.state, State::Fence | State::Arguments);
         !in_call || serde_json::from_str::<IgnoredAny>(&self.arguments).is_ok()
     }
+}
+
+/// The rules of a block that calls `tools`; of more than one call if `many`.
+pub(crate) fn rules(style: Style, tokenizer: &Tokenizer, tools: &[Callable], many: bool) -> CallRules {
+    let id = |token| tokenizer.marker(token).expect("the encoding was refused without its markers");
+    let marker = |token| format!("<[{}]>", id(token));
+    let (begin, end, sep) = (marker(CALL_BEGIN), marker(CALL_END), marker(SEP));
+    let names: Vec<String> = (0..tools.len()).map(|index| format!("call_{index}")).collect();
+    let between = if style == Style::Fenced { "\"\\n\"" } else { "" };
+    let more = if many { format!("({between} call)*") } else { String::new() };
+    let mut rules = format!("calls: call {more} {}\ncall: {begin} ({}) {end}\n", marker(CALLS_END), names.join(" | "));
+    for (index, tool) in tools.iter().enumerate() {
+        let schema = document(tool.schema.value());
+        let (name, fenced) = (literal(&tool.name), literal(&format!("{}\n```json\n", tool.name)));
+        rules += &match style {
+            Style::Bare => format!("call_{index}: {name} {sep} %json {schema}\n"),
+            Style::Fenced => format!("call_{index}: \"function\" {sep} {fenced} %json {schema} \"\\n```\"\n"),
+        };
+    }
+    CallRules { lead: String::new(), marker: id(CALLS_BEGIN), rules }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::calls::CallParser;
 use crate::deepseek_v3::DeepSeekV3;
 use crate::deepseek_v31::DeepSeekV31;
 use crate::deepseek_v32::DeepSeekV32;
+use crate::grammar::{CallRules, Callable};
 use crate::pieces::Pieces;
 use crate::{TextError, Tokenizer};
 
@@ -106,8 +107,11 @@ pub(crate) trait Prompt: Send + Sync {
     /// The control tokens the format is made of, besides those of every format.
     fn markers(&self) -> &'static [&'static str];
 
-    /// The marker a block of calls cannot do without.
-    fn call_marker(&self) -> &'static str;
+    /// The markers that only calls are made of.
+    fn call_markers(&self) -> &'static [&'static str];
+
+    /// Calls of these tools as a grammar; more than one call a block if `many`.
+    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[Callable], many: bool) -> CallRules;
 }
 
 /// The format of an encoding.

@@ -7,7 +7,9 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use chat::{Chat, Error, Format, Tool, ToolChoice};
+use chat::{Chat, Error, Format, Input, Message, Part, Role, Tool, ToolChoice};
+use serde_json::Value;
+use text::{format_schema, strict_schema};
 
 use messages::messages;
 
@@ -62,7 +64,7 @@ pub fn check(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
     mode(chat, limits)?;
     length(chat)?;
     sampling(chat)?;
-    format(chat)?;
+    format(chat, limits)?;
     tools(chat, limits)?;
     logprobs(chat)?;
     logit_bias(chat, limits)?;
@@ -159,11 +161,43 @@ fn sampling(chat: &mut Chat) -> Result<(), Error> {
     Ok(())
 }
 
-/// Only plain text yet: the other formats promise what only constrained decoding can keep.
-fn format(chat: &Chat) -> Result<(), Error> {
-    match chat.format {
+/// JSON output must be asked for in words too: a model that does not know of it writes white space until it is cut.
+fn format(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+    match &chat.format {
         Format::Text => Ok(()),
-        _ => refuse("This response_format type is unavailable now"),
+        Format::Unknown(_) => refuse("This response_format type is unavailable now"),
+        Format::JsonSchema(format) => {
+            let name = format.get("name").and_then(Value::as_str).unwrap_or_default();
+            if !matches_name_pattern(name) || name.len() > 64 {
+                return refuse(
+                    "Invalid 'response_format.json_schema.name': expected a string that matches the pattern \
+                     '^[a-zA-Z0-9_-]{1,64}$'.",
+                );
+            }
+            format_schema(format).map(|_| ())
+        }
+        Format::JsonObject => {
+            let Input::Messages(messages) = &mut chat.input else { return Ok(()) };
+            if messages.is_empty() || messages.iter().any(|message| message.text().to_lowercase().contains("json")) {
+                return Ok(());
+            }
+            if limits.profile == Profile::DeepSeek {
+                return refuse(
+                    "Prompt must contain the word 'json' in some form to use 'response_format' of type 'json_object'.",
+                );
+            }
+            ask_for_json(messages);
+            chat.notes.push("`json_object` without the word json in the prompt: an instruction was added".into());
+            Ok(())
+        }
+    }
+}
+
+fn ask_for_json(messages: &mut Vec<Message>) {
+    const ASK: &str = "Respond with one JSON object.";
+    match messages.iter_mut().find(|message| message.role == Role::System) {
+        Some(system) => system.content.get_or_insert_default().push(Part::Text(format!("\n\n{ASK}"))),
+        None => messages.insert(0, Message::new(Role::System, ASK)),
     }
 }
 
@@ -183,12 +217,8 @@ fn tools(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
     if limits.rules == ReasoningRules::R1 && chat.thinking == Some(true) && !chat.tools.is_empty() {
         return refuse(format!("{} does not support Function Calling", chat.model));
     }
-    strict(chat)?;
-    tool_choice(chat, limits)?;
-    if chat.parallel_tool_calls == Some(false) && !chat.tools.is_empty() {
-        return refuse("parallel_tool_calls false cannot be enforced by this server yet, leave it out");
-    }
-    Ok(())
+    strict(chat, limits)?;
+    tool_choice(chat, limits)
 }
 
 fn tool_name(index: usize, tool: &Tool, earlier: &[Tool]) -> Result<(), Error> {
@@ -209,25 +239,33 @@ fn tool_name(index: usize, tool: &Tool, earlier: &[Tool]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The beta root promises arguments that match their schema; elsewhere the flag is a wish.
-fn strict(chat: &mut Chat) -> Result<(), Error> {
+/// The beta root promises arguments that match their schema; elsewhere the flag is a wish, granted where it can be.
+fn strict(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
     if !chat.tools.iter().any(|tool| tool.strict) {
         return Ok(());
     }
     if chat.beta && !chat.tools.iter().all(|tool| tool.strict) {
         return refuse("All tools must set strict to true in strict mode");
     }
-    if chat.beta {
-        return refuse("strict tools cannot be enforced by this server yet, leave `strict` out");
+    for tool in chat.tools.iter_mut().filter(|tool| tool.strict) {
+        match strict_schema(tool) {
+            Ok(_) => {}
+            Err(fault) if chat.beta => return Err(fault),
+            Err(_) => {
+                tool.strict = false;
+                if limits.profile == Profile::Lenient {
+                    chat.notes.push(format!(
+                        "`strict` of the tool {} is not honoured: its schema is not supported",
+                        tool.name
+                    ));
+                }
+            }
+        }
     }
-    for tool in &mut chat.tools {
-        tool.strict = false;
-    }
-    chat.notes.push("`strict` of tools is not enforced".into());
     Ok(())
 }
 
-fn tool_choice(chat: &Chat, limits: &Limits) -> Result<(), Error> {
+fn tool_choice(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
     let named = match &chat.tool_choice {
         Some(ToolChoice::Required) => None,
         Some(ToolChoice::Named(name)) => Some(name),
@@ -239,10 +277,13 @@ fn tool_choice(chat: &Chat, limits: &Limits) -> Result<(), Error> {
     if let Some(name) = named.filter(|&name| chat.tools.iter().all(|tool| tool.name != *name)) {
         return refuse(format!("Tool '{name}' not found in tools"));
     }
-    if chat.thinking == Some(true) && limits.profile == Profile::DeepSeek {
-        return refuse(format!("{} does not support this tool_choice", chat.model));
+    if chat.thinking == Some(true) {
+        if limits.profile == Profile::DeepSeek {
+            return refuse(format!("{} does not support this tool_choice", chat.model));
+        }
+        chat.notes.push("a forced `tool_choice` in thinking mode is honoured after the reasoning".into());
     }
-    refuse("a tool_choice other than `none` and `auto` cannot be enforced by this server yet")
+    Ok(())
 }
 
 fn logprobs(chat: &Chat) -> Result<(), Error> {

@@ -114,20 +114,58 @@ fn tools_are_named_uniquely_and_within_the_pattern() {
 }
 
 #[test]
-fn a_tool_choice_that_cannot_be_enforced_is_refused() {
+fn a_forced_call_needs_its_tool_and_in_thinking_mode_leniency() {
     let choose = |choice, tools| Chat { tool_choice: Some(choice), tools, ..hi() };
     assert_eq!(refusal(choose(ToolChoice::Required, vec![])), "Tool choice is set but no tools are provided");
     assert_eq!(refusal(choose(ToolChoice::Named("x".into()), vec![tool("f")])), "Tool 'x' not found in tools");
-    let mut thinking = choose(ToolChoice::Required, vec![tool("f")]);
-    assert!(refusal(thinking.clone()).contains("cannot be enforced"));
-    thinking.thinking = Some(true);
-    assert_eq!(refusal(thinking), "deepseek-chat does not support this tool_choice");
-    accepted(choose(ToolChoice::None, vec![tool("f")]));
-    assert!(
-        refusal(Chat { parallel_tool_calls: Some(false), ..choose(ToolChoice::Auto, vec![tool("f")]) })
-            .contains("parallel_tool_calls")
-    );
+    let thinking = Chat { thinking: Some(true), ..choose(ToolChoice::Required, vec![tool("f")]) };
+    assert_eq!(refusal(thinking.clone()), "deepseek-chat does not support this tool_choice");
+    assert_eq!(accepted(thinking).notes.len(), 1);
+    assert!(accepted(choose(ToolChoice::Named("f".into()), vec![tool("f")])).notes.is_empty());
     accepted(Chat { parallel_tool_calls: Some(false), ..hi() });
+}
+
+#[test]
+fn json_output_must_be_asked_for_in_words() {
+    let asks = Chat { format: Format::JsonObject, ..hi() };
+    assert!(refusal(asks.clone()).starts_with("Prompt must contain the word 'json' in some form"));
+    let chat = accepted(asks.clone());
+    let Input::Messages(messages) = &chat.input else { unreachable!() };
+    assert_eq!((messages[0].role, messages[0].text().as_str()), (Role::System, "Respond with one JSON object."));
+    assert_eq!(chat.notes.len(), 1);
+    let input = Input::Messages(vec![Message::new(Role::System, "Be brief."), Message::new(Role::User, "Hi")]);
+    let Input::Messages(messages) = accepted(Chat { input, ..asks.clone() }).input else { unreachable!() };
+    assert_eq!(messages[0].text(), "Be brief.\n\nRespond with one JSON object.");
+    let input = Input::Messages(vec![Message::new(Role::User, "Reply in JSON")]);
+    assert!(accepted(Chat { input, ..asks }).notes.is_empty());
+}
+
+#[test]
+fn a_schema_that_cannot_be_honoured_is_refused_with_keyword_and_path() {
+    let format = |value: serde_json::Value| {
+        let Ok(format) = serde_json::from_value(value) else { unreachable!() };
+        Chat { format: Format::JsonSchema(format), ..hi() }
+    };
+    let schema = serde_json::json!({
+        "type": "object", "properties": { "a": { "type": "string", "minLength": 2 } }, "required": ["a"],
+        "additionalProperties": false
+    });
+    let strict = serde_json::json!({ "name": "P", "strict": true, "schema": schema });
+    let message = refusal(format(strict.clone()));
+    assert!(
+        message.starts_with("Invalid schema for response_format 'P': ") && message.contains("minLength"),
+        "{message}"
+    );
+    accepted(format(serde_json::json!({ "name": "P", "schema": schema })));
+    assert!(refusal(format(serde_json::json!({ "name": "a b", "schema": schema }))).contains("json_schema.name"));
+
+    let mut strict = Tool { strict: true, ..tool("f") };
+    strict.function.insert("parameters".into(), schema);
+    let calls = |beta, tools: &[Tool]| Chat { beta, tools: tools.to_vec(), ..hi() };
+    assert!(refusal(calls(true, &[strict.clone()])).starts_with("Invalid schema for function 'f': "));
+    let wish = accepted(calls(false, &[strict.clone()]));
+    assert_eq!((wish.tools[0].strict, wish.notes.len()), (false, 1));
+    assert_eq!(refusal(calls(true, &[strict, tool("g")])), "All tools must set strict to true in strict mode");
 }
 
 #[test]

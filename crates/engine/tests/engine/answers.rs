@@ -197,18 +197,19 @@ async fn reasoning_is_counted_and_bias_spares_it() {
 #[tokio::test]
 async fn who_offers_no_tools_gets_no_call() {
     let engine = roomy();
-    let marker = encoding().call_marker().unwrap();
+    let marker = encoding().call_markers()[0];
     let mut chat = says("call");
     chat.sampling = Sampling {
         temperature: Some(0.0),
-        logit_bias: vec![(marker, 100.0), (encoding().eos(), -100.0)],
+        logit_bias: vec![(marker, 100.0), (b'<'.into(), 70.0), (encoding().eos(), -100.0)],
         ..Sampling::default()
     };
     chat.logprobs = Some(true);
     assert_eq!(reply(&engine, chat.clone()).await.text.len(), 40);
     chat.tools =
         vec![Tool { name: "f".into(), strict: false, function: serde_json::from_str(r#"{"name":"f"}"#).unwrap() }];
-    assert_ne!(reply(&engine, chat.clone()).await.text.len(), 40);
+    let called = reply(&engine, chat.clone()).await;
+    assert_eq!((called.text.as_str(), called.finish), ("", Some(FinishReason::Length)));
     chat.tool_choice = Some(chat::ToolChoice::None);
     assert_eq!(reply(&engine, chat).await.text.len(), 40);
 }

@@ -2,6 +2,7 @@
 //! with pages.
 
 mod answers;
+mod constrained;
 mod faults;
 mod golden;
 mod harness;

@@ -1,0 +1,170 @@
+//! The shape of an answer as a grammar in llguidance's Lark dialect, in which `<[7]>` is the token 7 and `%json` a JSON Schema:
+//! JSON, and tool calls in the model's own format. Nothing here samples; the engine does.
+
+use chat::{Chat, Error, Format, Input, Tool, ToolChoice};
+use serde_json::{Map, Value, json};
+
+use crate::schema::{Parameter, Schema};
+
+/// What an answer, or its constrained part, must look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grammar {
+    pub lark: String,
+    pub begins: Begins,
+    /// Whose shape it is, for errors: `function 'f'`, `response_format 'p'`.
+    pub subject: String,
+}
+
+/// Where the constrained part of an answer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// With the answer itself, once the reasoning is over.
+    Answer,
+    /// Behind this token: what the model says before it is free.
+    Behind(u32),
+}
+
+/// The calls a format may write, as rules of a grammar.
+pub(crate) struct CallRules {
+    /// What stands before the marker, as Lark.
+    pub(crate) lead: String,
+    /// The token that begins a block of calls.
+    pub(crate) marker: u32,
+    /// The rule `calls`, all of a block behind its marker, and the rules it needs.
+    pub(crate) rules: String,
+}
+
+/// A tool whose calls a grammar describes.
+pub(crate) struct Callable {
+    pub(crate) name: String,
+    pub(crate) schema: Schema,
+    /// `None`: the arguments are an object of any keys.
+    pub(crate) parameters: Option<Vec<Parameter>>,
+}
+
+/// The grammar of the answer to `chat`; `None` when it is free text without calls. `rules` writes calls in the model's format,
+/// `lead` may stand before JSON.
+///
+/// # Errors
+/// `Invalid` when a schema cannot be honoured, with its path.
+pub(crate) fn grammar(
+    chat: &Chat,
+    lead: &str,
+    rules: impl FnOnce(&[Callable], bool) -> CallRules,
+) -> Result<Option<Grammar>, Error> {
+    if !matches!(chat.input, Input::Messages(_)) {
+        return Ok(None);
+    }
+    let answer = answer(&chat.format)?;
+    let tools = callable(chat)?;
+    let calls = (!tools.is_empty()).then(|| rules(&tools, chat.parallel_tool_calls != Some(false)));
+    let forced = matches!(chat.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
+    Ok(match (answer, calls) {
+        (None, None) => None,
+        (Some((schema, subject)), None) => {
+            let lark = format!("start: {lead} answer\nanswer: %json {}\n", document(&schema));
+            Some(Grammar { lark, begins: Begins::Answer, subject })
+        }
+        (None, Some(calls)) if !forced => {
+            let lark = format!("start: calls\n{}", calls.rules);
+            Some(Grammar { lark, begins: Begins::Behind(calls.marker), subject: subject(&tools) })
+        }
+        (answer, Some(calls)) => {
+            let CallRules { lead: before, marker, rules } = calls;
+            let block = format!("{before} <[{marker}]> calls");
+            let lark = match answer.filter(|_| !forced) {
+                Some((schema, _)) => {
+                    let schema = document(&schema);
+                    format!("start: {lead} answer | {block}\nanswer: %json {schema}\n{rules}")
+                }
+                None => format!("start: {block}\n{rules}"),
+            };
+            Some(Grammar { lark, begins: Begins::Answer, subject: subject(&tools) })
+        }
+    })
+}
+
+fn subject(tools: &[Callable]) -> String {
+    match tools {
+        [tool] => format!("function '{}'", tool.name),
+        _ => "the functions".into(),
+    }
+}
+
+/// The schema of an answer that must be JSON.
+fn answer(format: &Format) -> Result<Option<(Value, String)>, Error> {
+    match format {
+        Format::Text | Format::Unknown(_) => Ok(None),
+        Format::JsonObject => Ok(Some((json!({ "type": "object" }), "response_format".into()))),
+        Format::JsonSchema(format) => Ok(Some((format_schema(format)?.value().clone(), format_subject(format)))),
+    }
+}
+
+/// The schema of a `json_schema` object, in the strict subset if it says so.
+///
+/// # Errors
+/// `Invalid`, with the path and the reason.
+pub fn format_schema(format: &Map<String, Value>) -> Result<Schema, Error> {
+    let schema = format.get("schema").unwrap_or(&Value::Bool(true));
+    let strict = format.get("strict").and_then(Value::as_bool).unwrap_or(false);
+    let schema = if strict { Schema::strict(schema) } else { Schema::lenient(schema) };
+    schema.map_err(|fault| Error::invalid(format!("Invalid schema for {}: {fault}", format_subject(format))))
+}
+
+fn format_subject(format: &Map<String, Value>) -> String {
+    format!("response_format '{}'", format.get("name").and_then(Value::as_str).unwrap_or_default())
+}
+
+/// The schema of a strict tool's arguments.
+///
+/// # Errors
+/// `Invalid`, with the path and the reason.
+pub fn strict_schema(tool: &Tool) -> Result<Schema, Error> {
+    let schema = Schema::strict(&parameters(tool));
+    schema.map_err(|fault| Error::invalid(format!("Invalid schema for function '{}': {fault}", tool.name)))
+}
+
+fn parameters(tool: &Tool) -> Value {
+    let none = || json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false });
+    tool.function.get("parameters").cloned().unwrap_or_else(none)
+}
+
+/// The tools this chat may call.
+fn callable(chat: &Chat) -> Result<Vec<Callable>, Error> {
+    let may = |tool: &&Tool| match &chat.tool_choice {
+        Some(ToolChoice::None) => false,
+        Some(ToolChoice::Named(name)) => tool.name == *name,
+        Some(ToolChoice::Auto | ToolChoice::Required) | None => true,
+    };
+    let callable = |tool: &Tool| {
+        let schema = match tool.strict {
+            true => strict_schema(tool)?,
+            false => arguments(tool),
+        };
+        Ok(Callable { name: tool.name.clone(), parameters: schema.parameters(), schema })
+    };
+    chat.tools.iter().filter(may).map(callable).collect()
+}
+
+/// The arguments of a tool that is not strict: as its schema says where that can be honoured, else any object.
+fn arguments(tool: &Tool) -> Schema {
+    let any = || Schema::lenient(&json!({ "type": "object" })).expect("a plain object is a schema");
+    let schema = Schema::lenient(&parameters(tool)).ok();
+    schema.filter(|schema| schema.value().get("type").is_some_and(|kind| kind == "object")).unwrap_or_else(any)
+}
+
+/// A schema as it stands in a grammar. White space between JSON tokens is the model's own, but no endless run of it.
+pub(crate) fn document(schema: &Value) -> String {
+    let mut schema = match schema {
+        Value::Object(schema) => schema.clone(),
+        // `true`: anything.
+        _ => Map::new(),
+    };
+    schema.insert("x-guidance".into(), json!({ "whitespace_pattern": r"[\x20\x0A\x0D\x09]{1,64}" }));
+    Value::Object(schema).to_string()
+}
+
+/// A string literal of the grammar.
+pub(crate) fn literal(text: &str) -> String {
+    Value::String(text.into()).to_string()
+}

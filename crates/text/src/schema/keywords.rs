@@ -1,0 +1,171 @@
+//! Which keywords a schema may have, by its type and by how closely it is judged (API 1.10).
+
+use serde_json::{Map, Value};
+
+use super::{Path, Rules, SchemaFault};
+
+/// Say something about a schema and nothing about its values.
+const ANNOTATIONS: [&str; 12] = [
+    "description",
+    "title",
+    "default",
+    "$schema",
+    "$comment",
+    "examples",
+    "$defs",
+    "$def",
+    "definitions",
+    "$id",
+    "readOnly",
+    "writeOnly",
+];
+const TYPES: [&str; 7] = ["object", "array", "string", "number", "integer", "boolean", "null"];
+const OBJECT: [&str; 3] = ["properties", "required", "additionalProperties"];
+const STRING: [&str; 2] = ["pattern", "format"];
+const NUMBER: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const ARRAY: [&str; 1] = ["items"];
+const ANY: [&str; 4] = ["type", "enum", "const", "anyOf"];
+/// Honoured, but not part of the strict subset.
+const COUNTS: [&str; 4] = ["minLength", "maxLength", "minItems", "maxItems"];
+const FORMATS: [&str; 5] = ["email", "hostname", "ipv4", "ipv6", "uuid"];
+const LENIENT_FORMATS: [&str; 5] = ["date-time", "date", "time", "duration", "uri"];
+/// Integers without bounds stay within what every client reads exactly into 64 bits.
+const GREATEST_INTEGER: i64 = 999_999_999_999_999_999;
+
+/// Refuses keywords and types the rules do not have.
+pub(super) fn check(schema: &Map<String, Value>, rules: Rules, at: &Path) -> Result<(), SchemaFault> {
+    let kind = schema.get("type").and_then(Value::as_str);
+    match schema.get("type") {
+        None | Some(Value::String(_) | Value::Array(_)) => {}
+        Some(_) => return at.to("type").fault("a type is a string or a list of strings"),
+    }
+    let kinds =
+        schema.get("type").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).chain(kind);
+    for kind in kinds {
+        if !TYPES.contains(&kind) {
+            return at.to("type").fault(format!("`{kind:.40}` is no type, expected one of {}", TYPES.join(", ")));
+        }
+    }
+    if let Some(words) = schema.get("enum")
+        && words.as_array().is_none_or(Vec::is_empty)
+    {
+        return at.to("enum").fault("a list of values that is not empty");
+    }
+    if rules == Rules::Strict {
+        strict(schema, kind, at)?;
+    }
+    if let Some(pattern) = schema.get("pattern") {
+        let known = pattern.as_str().is_some_and(|pattern| regex_syntax::parse(pattern).is_ok());
+        if !known {
+            return at.to("pattern").fault("a regular expression without look-around and back-references");
+        }
+    }
+    Ok(())
+}
+
+fn strict(schema: &Map<String, Value>, kind: Option<&str>, at: &Path) -> Result<(), SchemaFault> {
+    for key in schema.keys().map(String::as_str) {
+        let known = ANNOTATIONS.contains(&key)
+            || ANY.contains(&key)
+            || [OBJECT.as_slice(), &STRING, &NUMBER, &ARRAY].iter().any(|keys| keys.contains(&key));
+        if !known {
+            return at.to(key).fault("this keyword is not supported with strict, leave it out");
+        }
+        if let Some(kind) = kind.filter(|kind| !belongs(key, kind)) {
+            return at.to(key).fault(format!("this keyword says nothing about a value of type {kind}"));
+        }
+    }
+    if let Some(format) = schema.get("format")
+        && !FORMATS.iter().any(|known| format == known)
+    {
+        return at.to("format").fault(format!("only {} are supported with strict", FORMATS.join(", ")));
+    }
+    if !["type", "enum", "const", "anyOf"].iter().any(|key| schema.contains_key(*key)) {
+        return at.fault("a schema of the strict subset names its type");
+    }
+    if schema.get("items").is_some_and(|items| !items.is_object()) {
+        return at.to("items").fault("one schema for all items");
+    }
+    Ok(())
+}
+
+/// A keyword that needs no work is kept as it stands.
+pub(super) fn kept(key: &str, value: &Value, rules: Rules) -> bool {
+    let known = ANY.contains(&key) || OBJECT.contains(&key) || STRING.contains(&key) || NUMBER.contains(&key);
+    known || (rules == Rules::Lenient && COUNTS.contains(&key) && value.is_u64())
+}
+
+/// The keyword says something about values of this type.
+pub(super) fn belongs(key: &str, kind: &str) -> bool {
+    let only = |keys: &[&str], kinds: &[&str]| !keys.contains(&key) || kinds.contains(&kind);
+    only(&OBJECT, &["object"])
+        && only(&STRING, &["string"])
+        && only(&["minLength", "maxLength"], &["string"])
+        && only(&NUMBER, &["number", "integer"])
+        && only(&ARRAY, &["array"])
+        && only(&["minItems", "maxItems", "prefixItems"], &["array"])
+}
+
+/// Leaves of `enum` and `const` what is of this type; false when nothing is.
+pub(super) fn words_of(schema: &mut Map<String, Value>, kind: &str) -> bool {
+    if let Some(Value::Array(words)) = schema.get_mut("enum") {
+        words.retain(|word| is(word, kind));
+        if words.is_empty() {
+            return false;
+        }
+    }
+    schema.get("const").is_none_or(|word| is(word, kind))
+}
+
+fn is(value: &Value, kind: &str) -> bool {
+    match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "integer" => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|value| value.fract() == 0.0),
+        "boolean" => value.is_boolean(),
+        _ => value.is_null(),
+    }
+}
+
+/// Completes and judges what one schema says about its values.
+pub(super) fn bounds(plain: &mut Map<String, Value>, at: &Path) -> Result<(), SchemaFault> {
+    let kind = plain.get("type").and_then(Value::as_str).map(str::to_owned);
+    if let Some(kind) = &kind
+        && !words_of(plain, kind)
+    {
+        let key = if plain.contains_key("enum") { "enum" } else { "const" };
+        return at.to(key).fault(format!("no value is of type {kind}"));
+    }
+    if let Some(format) = plain.get("format")
+        && !FORMATS.iter().chain(&LENIENT_FORMATS).any(|known| format == known)
+    {
+        plain.shift_remove("format");
+    }
+    for key in NUMBER {
+        if plain.get(key).is_some_and(|value| !value.is_number()) {
+            return at.to(key).fault("a number");
+        }
+    }
+    let number = |key: &str| plain.get(key).and_then(Value::as_f64);
+    if number("multipleOf").is_some_and(|of| of <= 0.0) {
+        return at.to("multipleOf").fault("a number above 0");
+    }
+    let low = [number("minimum"), number("exclusiveMinimum")].into_iter().flatten().reduce(f64::max);
+    let high = [number("maximum"), number("exclusiveMaximum")].into_iter().flatten().reduce(f64::min);
+    if let (Some(low), Some(high)) = (low, high)
+        && low > high
+    {
+        return at.fault(format!("no number is at least {low} and at most {high}"));
+    }
+    if kind.as_deref() == Some("integer") && !plain.contains_key("enum") && !plain.contains_key("const") {
+        if low.is_none() {
+            plain.insert("minimum".into(), (-GREATEST_INTEGER).into());
+        }
+        if high.is_none() {
+            plain.insert("maximum".into(), GREATEST_INTEGER.into());
+        }
+    }
+    Ok(())
+}

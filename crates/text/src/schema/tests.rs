@@ -1,0 +1,201 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn object(properties: Value) -> Value {
+    let required: Vec<String> = properties.as_object().unwrap().keys().cloned().collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn fault(schema: Value) -> String {
+    Schema::strict(&schema).expect_err("the strict subset refuses it").to_string()
+}
+
+fn lenient(schema: Value) -> Value {
+    Schema::lenient(&schema).expect("it is accepted").value().clone()
+}
+
+#[test]
+fn the_strict_subset_has_what_the_api_document_lists() {
+    for property in [
+        json!({ "type": "string", "pattern": "^[a-z]+$" }),
+        json!({ "type": "string", "format": "uuid", "description": "d", "title": "t", "examples": ["x"] }),
+        json!({ "enum": ["a", 1, null] }),
+        json!({ "type": "string", "const": "a" }),
+        json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1.5, "multipleOf": 0.5, "default": 1 }),
+        json!({ "type": "integer", "exclusiveMinimum": 0, "maximum": 3 }),
+        json!({ "type": "boolean" }),
+        json!({ "type": "null" }),
+        json!({ "type": ["string", "null"] }),
+        json!({ "type": "array", "items": { "type": "array", "items": { "type": "string" } } }),
+        json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }),
+        object(json!({ "b": { "type": "string" } })),
+    ] {
+        Schema::strict(&object(json!({ "a": property }))).unwrap();
+    }
+}
+
+#[test]
+fn what_the_strict_subset_lacks_is_named_with_its_place() {
+    let of = |property: Value| fault(object(json!({ "a": property })));
+    for (property, text) in [
+        (json!({ "type": "string", "minLength": 1 }), "properties.a.minLength: this keyword is not supported"),
+        (json!({ "type": "string", "maxLength": 1 }), "properties.a.maxLength: "),
+        (json!({ "type": "string", "format": "date" }), "properties.a.format: only email"),
+        (json!({ "type": "string", "pattern": "(?=a)" }), "properties.a.pattern: a regular expression"),
+        (json!({ "type": "array", "items": { "type": "null" }, "minItems": 1 }), "properties.a.minItems: "),
+        (json!({ "type": "array", "items": [{}] }), "properties.a.items: "),
+        (json!({ "type": "array", "prefixItems": [{}] }), "properties.a.prefixItems: "),
+        (json!({ "allOf": [{ "type": "string" }] }), "properties.a.allOf: "),
+        (json!({ "oneOf": [{ "type": "string" }] }), "properties.a.oneOf: "),
+        (json!({ "not": {} }), "properties.a.not: "),
+        (json!({ "type": "object", "patternProperties": {} }), "properties.a.patternProperties: "),
+        (json!({ "type": "object", "properties": {} }), "properties.a.additionalProperties: must be present"),
+        (json!({ "type": "strange" }), "properties.a.type: `strange` is no type"),
+        (json!({ "type": "string", "minimum": 1 }), "properties.a.minimum: this keyword says nothing"),
+        (json!({ "type": "string", "enum": [1] }), "properties.a.enum: no value is of type string"),
+        (json!({ "type": "integer", "minimum": 3, "maximum": 2 }), "properties.a: no number"),
+        (json!({ "enum": [] }), "properties.a.enum: "),
+        (json!({}), "properties.a: a schema of the strict subset names its type"),
+        (json!(true), "properties.a: a schema of the strict subset names its type"),
+        (json!(5), "properties.a: a schema is an object"),
+        (json!({ "$ref": "#/$defs/b" }), "properties.a.$ref: `#/$defs/b` is not in this schema"),
+        (json!({ "$ref": "#/properties/a" }), "$ref: references that only lead to each other"),
+    ] {
+        let found = of(property);
+        assert!(found.starts_with(text), "{found} instead of {text}");
+    }
+    let open = json!({ "type": "object", "properties": { "a": { "type": "string" } }, "additionalProperties": false });
+    assert_eq!(fault(open), "required: every property must be listed, `a` is not");
+    let ghost = json!({ "type": "object", "properties": {}, "required": ["x"], "additionalProperties": false });
+    assert_eq!(fault(ghost), "required: `x` is not in properties");
+}
+
+#[test]
+fn references_of_every_spelling_are_hoisted() {
+    for (place, target) in [("$defs", "#/$defs/b"), ("$def", "#/$def/b"), ("definitions", "#/definitions/b")] {
+        let mut schema = object(json!({ "a": { "$ref": target, "description": "d" } }));
+        schema[place] = json!({ "b": { "type": "string" } });
+        let plain = Schema::strict(&schema).unwrap();
+        assert_eq!(plain.value()["properties"]["a"], json!({ "$ref": "#/$defs/r0" }));
+        assert_eq!(plain.value()["$defs"], json!({ "r0": { "type": "string" } }));
+        let [parameter] = plain.parameters().unwrap().try_into().unwrap();
+        assert_eq!(parameter.schema.value()["$defs"], plain.value()["$defs"]);
+    }
+    let tree =
+        json!({ "type": "object", "properties": { "next": { "anyOf": [{ "$ref": "#" }, { "type": "null" }] } } });
+    let plain = lenient(tree);
+    assert_eq!(plain["properties"]["next"]["anyOf"][0], json!({ "$ref": "#/$defs/r0" }));
+    assert_eq!(plain["$defs"]["r0"]["properties"]["next"]["anyOf"][0], json!({ "$ref": "#/$defs/r0" }));
+    let bare = lenient(json!({ "$ref": "#/$defs/a%20b", "$defs": { "a b": { "type": "null" } } }));
+    assert_eq!(bare, json!({ "anyOf": [{ "$ref": "#/$defs/r0" }], "$defs": { "r0": { "type": "null" } } }));
+}
+
+#[test]
+fn the_lenient_form_drops_what_cannot_be_kept() {
+    let plain = lenient(json!({
+        "type": "object",
+        "properties": { "a": { "type": "string", "minLength": 2, "format": "made-up", "not": {}, "x-y": 1 } },
+        "required": ["a", "b"], "if": {}, "unevaluatedProperties": false
+    }));
+    let a = json!({ "type": "string", "minLength": 2 });
+    let expected = json!({
+        "type": "object", "properties": { "a": a, "b": {} }, "required": ["a", "b"], "additionalProperties": false
+    });
+    assert_eq!(plain, expected);
+    assert_eq!(lenient(json!({ "oneOf": [{ "type": "null" }] })), json!({ "anyOf": [{ "type": "null" }] }));
+    assert_eq!(lenient(json!({ "type": "object" })), json!({ "type": "object" }));
+    assert_eq!(lenient(json!({ "properties": { "a": true } }))["type"], "object");
+    assert!(Schema::lenient(&json!([])).is_err());
+}
+
+#[test]
+fn a_list_of_types_is_one_of_several_schemas() {
+    let plain =
+        lenient(json!({ "type": ["string", "integer", "null"], "minLength": 1, "maximum": 5, "enum": ["a", 7, 3] }));
+    let expected = json!({ "anyOf": [
+        { "type": "string", "minLength": 1, "enum": ["a"] },
+        { "type": "integer", "maximum": 5, "enum": [7, 3] },
+    ]});
+    assert_eq!(plain, expected);
+}
+
+#[test]
+fn integers_without_bounds_fit_into_64_bits() {
+    let plain = lenient(json!({ "type": "integer", "maximum": 3 }));
+    assert_eq!(plain, json!({ "type": "integer", "maximum": 3, "minimum": -999_999_999_999_999_999_i64 }));
+}
+
+#[test]
+fn an_object_of_any_keys_has_no_parameters() {
+    let parameters = |schema: Value| Schema::lenient(&schema).unwrap().parameters();
+    assert_eq!(parameters(json!({ "type": "object" })), None);
+    assert_eq!(parameters(json!({ "type": "object", "properties": {}, "additionalProperties": true })), None);
+    assert_eq!(parameters(json!({ "anyOf": [{ "type": "object" }] })), None);
+    assert_eq!(parameters(json!({ "type": "object", "properties": {} })), Some(vec![]));
+}
+
+#[test]
+fn limits_hold() {
+    let mut deep = json!({ "type": "string" });
+    for _ in 0..70 {
+        deep = json!({ "type": "array", "items": deep });
+    }
+    assert!(Schema::lenient(&deep).unwrap_err().reason.contains("64 levels"));
+    let many: Map<String, Value> = (0..5001).map(|i| (format!("p{i}"), json!({ "type": "null" }))).collect();
+    assert!(Schema::lenient(&object(many.into())).unwrap_err().reason.contains("5000 properties"));
+}
+
+/// Anything that may be taken for a schema, and much that may not.
+fn any_schema() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        prop::sample::select(vec!["string", "object", "array", "integer", "#", "#/$defs/a", "[a-z", "a"])
+            .prop_map(Value::from),
+    ];
+    let keys = [
+        "type",
+        "properties",
+        "required",
+        "items",
+        "anyOf",
+        "allOf",
+        "oneOf",
+        "enum",
+        "const",
+        "$ref",
+        "$defs",
+        "minimum",
+        "maximum",
+        "pattern",
+        "format",
+        "additionalProperties",
+        "prefixItems",
+        "minLength",
+        "a",
+    ];
+    leaf.prop_recursive(5, 40, 5, move |inner| {
+        let entry = (prop::sample::select(keys.to_vec()), inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::from),
+            prop::collection::vec(entry, 0..5).prop_map(|entries| Value::Object(
+                entries.into_iter().map(|(key, value)| (key.into(), value)).collect()
+            )),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn anything_is_judged_and_the_plain_form_is_final(schema in any_schema()) {
+        let _ = Schema::strict(&schema);
+        if let Ok(plain) = Schema::lenient(&schema) {
+            let again = Schema::lenient(plain.value()).map_err(|fault| fault.to_string());
+            prop_assert!(again.is_ok(), "{again:?} of {plain:?}");
+            let _ = plain.parameters();
+        }
+    }
+}
