@@ -4,4 +4,5 @@ mod app;
 mod arrows;
 mod chat;
 mod commands;
+mod schemas;
 mod serve;
