@@ -12,6 +12,7 @@ use serde::Deserialize;
 pub struct Config {
     pub server: Server,
     pub engine: Engine,
+    pub cache: Cache,
     pub compat: Compat,
     /// Further model ids, and the ids they stand for.
     pub aliases: BTreeMap<String, String>,
@@ -78,6 +79,24 @@ impl Default for Engine {
     }
 }
 
+/// The prefix cache on disk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Keep what was computed of prompts across restarts.
+    pub disk: bool,
+    /// Where; `$XDG_CACHE_HOME/cachalot/prefix`, else `~/.cache/cachalot/prefix`, when absent.
+    pub folder: Option<PathBuf>,
+    /// Most bytes of it, such as `4GiB`.
+    pub disk_bytes: String,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { disk: true, folder: None, disk_bytes: "4GiB".into() }
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Compat {
@@ -130,6 +149,13 @@ impl Config {
         }
         Ok(Self::default())
     }
+}
+
+/// Where the prefix cache goes when nobody says so.
+pub fn cache_folder() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(base.join("cachalot").join("prefix"))
 }
 
 fn user_file() -> Option<PathBuf> {

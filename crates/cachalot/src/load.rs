@@ -155,6 +155,16 @@ pub fn read_weights(checkpoint: &Checkpoint) {
     bar.finish_and_clear();
 }
 
+/// Names all that the rows of the cache depend on besides tokens: weights, build, number formats, kernels.
+pub fn identity(loaded: &Loaded) -> [u8; 32] {
+    let info = loaded.model.info();
+    let mut hash = Sha256::new();
+    hash.update(&loaded.fingerprint);
+    hash.update(format!("{} {} {:?} {}", info.isa, info.attention, info.compute, info.page_bytes));
+    loaded.checkpoint.sample(&mut |bytes| hash.update(bytes));
+    hash.finalize().into()
+}
+
 fn fingerprint(checkpoint: &Checkpoint, options: &Options) -> String {
     let mut hash = Sha256::new();
     hash.update(env!("CARGO_PKG_VERSION"));

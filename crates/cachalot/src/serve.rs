@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use chat::{BoxFuture, Chat, Deltas, Error, Provider};
-use engine::Engine;
+use engine::{DiskOptions, Engine};
 use gateway::{Gateway, Routes};
 use server::{KeepAlive, KeyConfig, ServerConfig};
 use tokio::net::TcpListener;
 use weights::Checkpoint;
 
-use crate::config::{Config, parse_bytes};
+use crate::config::{Config, cache_folder, parse_bytes};
 use crate::load::{self, Defaults, Loaded, ModelArgs};
 use crate::memory;
 
@@ -24,6 +24,12 @@ pub struct Args {
     pub model: ModelArgs,
     #[command(flatten)]
     pub room: Room,
+    /// Folder for prompts that are kept across restarts, or `off` [default: the user's cache folder]
+    #[arg(long, value_name = "DIR|off")]
+    pub disk_cache: Option<PathBuf>,
+    /// Most bytes of that folder, such as 20GiB [default: 4GiB]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub disk_cache_bytes: Option<u64>,
     /// Address to listen on [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
@@ -75,9 +81,9 @@ pub async fn serve(
     // Told before a large model is loaded in vain.
     server_config.suits(address)?;
     server::prepare_metrics()?;
-    let (model, room, settings) = (args.model.clone(), args.room, config.clone());
+    let (args, settings) = (args.clone(), config.clone());
     let Started { engine, checkpoint, fingerprint } =
-        tokio::task::spawn_blocking(move || start(&model, room, &settings)).await??;
+        tokio::task::spawn_blocking(move || start(&args, &settings)).await??;
     let (name, plain) = (checkpoint.name(), engine.supports_plain());
     let mut routes = Routes::local(Arc::new(Warming::begin(engine, checkpoint)?), &name, !plain);
     for (alias, target) in &config.aliases {
@@ -97,13 +103,15 @@ struct Started {
 }
 
 /// Maps the model and starts its engine.
-fn start(args: &ModelArgs, room: Room, config: &Config) -> Result<Started> {
+fn start(whole: &Args, config: &Config) -> Result<Started> {
+    let Args { model: args, room, .. } = whole;
     if args.model.is_none() {
         tracing::info!("no --model: serving the small embedded model, a demonstration and not an assistant");
     }
     let loaded = load::mapped(args, Defaults::Fast)?;
     let encoding = load::encoding(&loaded.checkpoint, args)?;
-    let options = room.options(&loaded, config)?;
+    let mut options = room.options(&loaded, config)?;
+    options.disk = disk_cache(whole, config, &loaded)?;
     let Loaded { model, fingerprint, checkpoint } = loaded;
     let info = model.info();
     tracing::info!(
@@ -111,6 +119,24 @@ fn start(args: &ModelArgs, room: Room, config: &Config) -> Result<Started> {
         compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint, "model loaded"
     );
     Ok(Started { engine: Engine::start(model, encoding, options)?, checkpoint, fingerprint })
+}
+
+/// Where prompts are kept across restarts; `None` when they are not.
+fn disk_cache(args: &Args, config: &Config, loaded: &Loaded) -> Result<Option<DiskOptions>> {
+    let asked = args.disk_cache.as_deref();
+    if asked == Some(Path::new("off")) || (asked.is_none() && !config.cache.disk) {
+        return Ok(None);
+    }
+    let Some(folder) = args.disk_cache.clone().or_else(|| config.cache.folder.clone()).or_else(cache_folder) else {
+        tracing::warn!(
+            "prompts are not cached on disk: neither XDG_CACHE_HOME nor HOME is set, and no folder is configured"
+        );
+        return Ok(None);
+    };
+    let configured = || parse_bytes(&config.cache.disk_bytes).map_err(|error| anyhow!("`disk_bytes`: {error}"));
+    let bytes = args.disk_cache_bytes.map_or_else(configured, Ok)?;
+    tracing::info!(folder = %folder.display(), mib = bytes >> 20, "prompts are cached on disk");
+    Ok(Some(DiskOptions { folder, bytes, identity: load::identity(loaded) }))
 }
 
 /// An engine whose weights are being read from disk. It answers meanwhile, only slowly; ready it is when they are in memory.

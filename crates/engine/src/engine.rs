@@ -14,6 +14,7 @@ use text::Encoding;
 use tokio::sync::Semaphore;
 
 use crate::check::{Limits, Profile, ReasoningRules};
+use crate::disk::{Chain, Disk, DiskOptions};
 use crate::grammar::Grammars;
 use crate::observe::{self, Load};
 use crate::pages::Pages;
@@ -48,6 +49,8 @@ pub struct Options {
     pub profile: Profile,
     /// `None`: those of the encoding's own release.
     pub rules: Option<ReasoningRules>,
+    /// `None`: prefix pages live in memory alone.
+    pub disk: Option<DiskOptions>,
 }
 
 impl Default for Options {
@@ -63,6 +66,7 @@ impl Default for Options {
             unread: 64,
             profile: Profile::default(),
             rules: None,
+            disk: None,
         }
     }
 }
@@ -133,8 +137,11 @@ impl Engine {
         };
         let (requests, inbox) = channel();
         let (ready, load) = (Arc::new(AtomicBool::new(true)), Arc::default());
+        let cache = model.new_cache(options.cache_pages);
+        let disk = options.disk.as_ref().and_then(|disk| Disk::open(disk, cache.page_bytes()));
         let mut run = Run {
-            cache: model.new_cache(options.cache_pages),
+            cache,
+            disk,
             model,
             pages: Pages::new(options.cache_pages),
             schedule: Schedule::new(bounds),
@@ -190,6 +197,7 @@ impl Engine {
 struct Run {
     model: Box<dyn Model>,
     cache: LatentCache,
+    disk: Option<Disk>,
     pages: Pages,
     schedule: Schedule,
     inbox: Receiver<Request>,
@@ -220,7 +228,10 @@ impl Run {
                 (false, false) => Duration::ZERO,
             };
             match self.inbox.recv_timeout(patience) {
-                Ok(request) => self.schedule.push(request),
+                Ok(request) => {
+                    let chain = self.disk.as_ref().map(|disk| Chain::new(disk.root(&request.salt)));
+                    self.schedule.push(request, chain);
+                }
                 Err(RecvTimeoutError::Timeout) if self.schedule.is_empty() => {}
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
@@ -231,7 +242,8 @@ impl Run {
 
     /// One forward pass: schedule, compute, draw, send. False when nobody could use one.
     fn step(&mut self) -> bool {
-        let chunks = self.schedule.next(&mut self.pages);
+        self.schedule.install(&mut self.cache, &mut self.pages);
+        let chunks = self.schedule.next(&mut self.pages, self.disk.as_ref());
         if chunks.is_empty() {
             return false;
         }
@@ -241,6 +253,9 @@ impl Run {
         for chunk in &chunks {
             let sequence = self.schedule.sequence(chunk);
             sequence.advance(chunk.tokens, &mut self.pages);
+            if let Some(disk) = &self.disk {
+                sequence.store(disk, &self.cache);
+            }
             if chunk.last {
                 sequence.take(output.logits.row(row));
                 row += 1;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod disk;
 mod engine;
 mod grammar;
 mod line;
@@ -15,6 +16,7 @@ mod schedule;
 mod sequence;
 
 pub use check::{Limits, Profile, ReasoningRules, check};
+pub use disk::DiskOptions;
 pub use engine::{Engine, Options, StartError};
 pub use line::Progress;
 pub use observe::Load;

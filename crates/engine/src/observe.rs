@@ -70,6 +70,10 @@ pub(crate) fn hit(tokens: usize) {
     counter!("cachalot_prefix_hit_tokens_total").increment(tokens as u64);
 }
 
+pub(crate) fn hit_on_disk(tokens: usize) {
+    counter!("cachalot_disk_cache_hit_tokens_total").increment(tokens as u64);
+}
+
 pub(crate) fn generated() {
     counter!("cachalot_generated_tokens_total").increment(1);
 }

@@ -117,10 +117,12 @@ impl Pages {
         true
     }
 
-    /// Publishes the pages that `computed` positions have filled; `tokens` are those of the sequence from its beginning.
+    /// Publishes the pages that `computed` positions have filled; `tokens` are those of the sequence from its beginning. Returns
+    /// which pages of the table nobody had published before.
     ///
     /// A page somebody else published first takes the place of ours: equal tokens have equal rows, bit for bit.
-    pub(crate) fn publish(&mut self, table: &mut Table, tokens: &[u32], computed: usize) {
+    pub(crate) fn publish(&mut self, table: &mut Table, tokens: &[u32], computed: usize) -> Vec<usize> {
+        let mut fresh = Vec::new();
         while (table.published + 1) * PAGE_ROWS <= computed {
             let prefix = self.prefix(table, tokens);
             if let Some(&page) = self.index.get(&prefix) {
@@ -132,8 +134,10 @@ impl Pages {
             self.pages[own as usize].name = self.clock;
             self.pages[own as usize].prefix = Some(prefix.clone());
             self.index.insert(prefix, own);
+            fresh.push(table.published);
             table.published += 1;
         }
+        fresh
     }
 
     /// Takes all pages back. Published ones stay cached until their room is needed, the end of a prefix forgotten before its beginning.

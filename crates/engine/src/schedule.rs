@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use chat::{Error, ErrorKind, FinishReason};
-use model::{Batch, Span, Want};
+use model::{Batch, LatentCache, Span, Want};
 
+use crate::disk::{Chain, Disk};
 use crate::pages::Pages;
 use crate::sequence::{Request, Sequence};
 
@@ -54,9 +55,9 @@ impl Schedule {
         Self { running: Vec::new(), waiting: VecDeque::new(), leaving: Vec::new(), arrivals: 0, last_read: 0, bounds }
     }
 
-    pub(crate) fn push(&mut self, request: Request) {
+    pub(crate) fn push(&mut self, request: Request, chain: Option<Chain>) {
         self.arrivals += 1;
-        self.waiting.push_back(Sequence::new(request, self.arrivals));
+        self.waiting.push_back(Sequence::new(request, self.arrivals, chain));
     }
 
     pub(crate) fn running(&self) -> usize {
@@ -72,11 +73,18 @@ impl Schedule {
         self.running.is_empty() && self.waiting.is_empty() && self.leaving.is_empty()
     }
 
+    /// Takes over the pages that have come from disk.
+    pub(crate) fn install(&mut self, cache: &mut LatentCache, pages: &mut Pages) {
+        for sequence in &mut self.running {
+            sequence.install(cache, pages);
+        }
+    }
+
     /// Plans the next step. Empty when nobody can use one.
-    pub(crate) fn next(&mut self, pages: &mut Pages) -> Vec<Chunk> {
+    pub(crate) fn next(&mut self, pages: &mut Pages, disk: Option<&Disk>) -> Vec<Chunk> {
         self.dismiss(pages, Instant::now());
         self.retire(pages);
-        self.admit(pages);
+        self.admit(pages, disk);
         self.make_room(pages);
         self.retire(pages);
         for sequence in self.running.iter_mut().filter(|sequence| sequence.pending() > 1) {
@@ -168,15 +176,15 @@ impl Schedule {
 
     /// Admits from the front of the queue while there are pages: for all that is to be computed, and one more for each that runs,
     /// or somebody would be paused at once. Callers who do not read take no place and no pages from those who do.
-    fn admit(&mut self, pages: &mut Pages) {
-        while self.running.iter().filter(|sequence| sequence.is_ready()).count() < self.bounds.max_running {
-            let Some(next) = self.waiting.iter().position(Sequence::is_ready) else { return };
+    fn admit(&mut self, pages: &mut Pages, disk: Option<&Disk>) {
+        while self.running.iter().filter(|sequence| sequence.keeps_up()).count() < self.bounds.max_running {
+            let Some(next) = self.waiting.iter().position(Sequence::keeps_up) else { return };
             let mut sequence = self.waiting.remove(next).expect("a position in the queue");
             let missing = sequence.find(pages);
             if !self.running.is_empty() && missing + self.running.len() > pages.available() {
                 sequence.release(pages);
                 self.waiting.insert(next, sequence);
-                if self.running.iter().all(Sequence::is_ready) {
+                if self.running.iter().all(Sequence::keeps_up) {
                     return;
                 }
                 self.pause_one(pages);
@@ -185,6 +193,9 @@ impl Schedule {
             sequence.admit();
             // Alone it may still not fit; `make_room` ends it then.
             sequence.grow(pages);
+            if let Some(disk) = disk {
+                sequence.fetch(disk);
+            }
             let older = self.running.partition_point(|other| other.arrival() < sequence.arrival());
             self.running.insert(older, sequence);
         }
@@ -196,7 +207,7 @@ impl Schedule {
         while index < self.running.len() {
             let alone = self.running.len() == 1;
             let sequence = &mut self.running[index];
-            if !sequence.is_ready() || sequence.grow(pages) {
+            if !sequence.keeps_up() || sequence.grow(pages) {
                 index += 1;
             } else if alone {
                 tracing::warn!("an answer was ended: the whole cache is too small for it");
@@ -210,7 +221,7 @@ impl Schedule {
 
     /// Who cannot use a step loses nothing by waiting; else it is the youngest.
     fn pause_one(&mut self, pages: &mut Pages) {
-        let idle = self.running.iter().rposition(|sequence| !sequence.is_ready());
+        let idle = self.running.iter().rposition(|sequence| !sequence.keeps_up());
         let mut paused = self.running.remove(idle.unwrap_or(self.running.len() - 1));
         paused.pause(pages);
         let older = self.waiting.partition_point(|other| other.arrival() < paused.arrival());

@@ -1,12 +1,15 @@
 //! One request in flight: its tokens, its pages, its sampler and the way back to its caller.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use chat::{Delta, Error, FinishReason, Usage};
+use model::LatentCache;
 use text::{Decoder, Encoding};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::disk::{Chain, Disk};
 use crate::grammar::{Bans, Constraint};
 use crate::line::{Line, Progress};
 use crate::observe;
@@ -46,6 +49,12 @@ pub(crate) struct Sequence {
     /// Positions whose cache rows are written.
     computed: usize,
     table: Table,
+    /// Names its pages on disk; `None` without a disk cache.
+    chain: Option<Chain>,
+    /// Pages that are being read from disk.
+    fetch: Option<Fetch>,
+    /// Pages that are to be written to disk.
+    fresh: Vec<usize>,
     /// Tokens of the prompt that were found and not computed.
     cached_tokens: usize,
     /// Until it is paused: what is found afterwards is its own work.
@@ -69,8 +78,15 @@ pub(crate) struct Sequence {
     ended: bool,
 }
 
+/// Pages on their way from disk, in order.
+struct Fetch {
+    pages: Receiver<Vec<u8>>,
+    /// The place of the page that comes next.
+    next: usize,
+}
+
 impl Sequence {
-    pub(crate) fn new(request: Request, arrival: u64) -> Self {
+    pub(crate) fn new(request: Request, arrival: u64, chain: Option<Chain>) -> Self {
         Self {
             prompt_tokens: request.prompt.len(),
             tokens: request.prompt,
@@ -78,6 +94,9 @@ impl Sequence {
             full: request.full,
             computed: 0,
             table: Table::new(request.salt),
+            chain,
+            fetch: None,
+            fresh: Vec::new(),
             cached_tokens: 0,
             counts_hits: true,
             thinking: request.thinking,
@@ -119,6 +138,51 @@ impl Sequence {
         self.hit(self.computed - computed);
     }
 
+    /// Asks the disk for what comes next of its tokens, the last one left out.
+    pub(crate) fn fetch(&mut self, disk: &Disk) {
+        let Some(chain) = &mut self.chain else { return };
+        let next = self.computed / PAGE_ROWS;
+        let most = ((self.tokens.len() - 1) / PAGE_ROWS).min(self.table.pages().len());
+        let keys = (next..most).map(|index| chain.key(index, &self.tokens).0).collect();
+        self.fetch = disk.fetch(keys).map(|pages| Fetch { pages, next });
+    }
+
+    /// Takes over what has come from disk. Where it ends, computing goes on.
+    pub(crate) fn install(&mut self, cache: &mut LatentCache, pages: &mut Pages) {
+        if self.fetch.is_none() {
+            return;
+        }
+        while let Some(fetch) = &mut self.fetch {
+            match fetch.pages.try_recv() {
+                Ok(rows) => {
+                    let index = fetch.next;
+                    fetch.next += 1;
+                    // Somebody may have published it in the meantime.
+                    if index * PAGE_ROWS == self.computed {
+                        cache.write_page(self.table.pages()[index], &rows);
+                        self.computed += PAGE_ROWS;
+                        pages.publish(&mut self.table, &self.tokens, self.computed);
+                        self.hit(PAGE_ROWS);
+                        observe::hit_on_disk(PAGE_ROWS);
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.fetch = None,
+            }
+        }
+        self.tell_progress();
+    }
+
+    /// Hands the disk what has been computed since the last time.
+    pub(crate) fn store(&mut self, disk: &Disk, cache: &LatentCache) {
+        let Some(chain) = &mut self.chain else { return };
+        for index in self.fresh.drain(..) {
+            let (key, parent) = chain.key(index, &self.tokens);
+            let page = self.table.pages()[index];
+            disk.store(key, parent, || cache.read_page(page));
+        }
+    }
+
     fn hit(&mut self, tokens: usize) {
         if self.counts_hits {
             self.cached_tokens += tokens;
@@ -141,6 +205,8 @@ impl Sequence {
     /// Gives all pages back. What was computed must be found or computed again.
     pub(crate) fn release(&mut self, pages: &mut Pages) {
         pages.release(&mut self.table);
+        self.fetch = None;
+        self.fresh.clear();
         self.computed = 0;
     }
 
@@ -161,7 +227,7 @@ impl Sequence {
     /// The next `n` tokens have been computed.
     pub(crate) fn advance(&mut self, n: usize, pages: &mut Pages) {
         self.computed += n;
-        pages.publish(&mut self.table, &self.tokens, self.computed);
+        self.fresh.extend(pages.publish(&mut self.table, &self.tokens, self.computed));
         self.tell_progress();
     }
 
@@ -259,9 +325,14 @@ impl Sequence {
         &mut self.line
     }
 
-    /// Can use a step: not ended, and its caller keeps up.
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Not ended, and its caller takes what it gets.
+    pub(crate) fn keeps_up(&self) -> bool {
         !self.ended && !self.line.blocked()
+    }
+
+    /// Can use a step: it waits neither for its caller nor for the disk.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.keeps_up() && self.fetch.is_none()
     }
 
     fn generated(&self) -> usize {

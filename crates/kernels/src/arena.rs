@@ -47,8 +47,19 @@ impl Arena {
         self.format
     }
 
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.format.row_bytes(self.width)
+    }
+
+    /// Replaces the bytes of neighbouring rows, as [`Arena::rows`] gave them.
+    pub fn write_rows(&mut self, slot: usize, bytes: &[u8]) {
+        let start = slot * self.row_bytes();
+        self.data[start..][..bytes.len()].copy_from_slice(bytes);
+    }
+
     /// The bytes of `n` neighbouring rows.
-    pub(crate) fn rows(&self, slot: usize, n: usize) -> &[u8] {
+    pub fn rows(&self, slot: usize, n: usize) -> &[u8] {
         let bytes = self.format.row_bytes(self.width);
         &self.data[slot * bytes..][..n * bytes]
     }

@@ -51,6 +51,8 @@ pub fn position_bytes(config: &Config, options: &Options) -> usize {
 /// Cache rows of all layers; the MTP module is one more layer.
 pub struct LatentCache {
     pub(crate) layers: Vec<LayerCache>,
+    /// The rows of models that keep something else.
+    plain: Option<Arena>,
     pages: usize,
 }
 
@@ -62,12 +64,61 @@ impl LatentCache {
             rope_keys: arena(shape.rope_key),
             index_keys: shape.index_key.map(arena),
         };
-        Self { layers: (0..layers).map(layer).collect(), pages }
+        Self { layers: (0..layers).map(layer).collect(), plain: None, pages }
     }
 
-    /// A cache of pages without rows, for models that remember by other means.
-    pub fn without_rows(pages: usize) -> Self {
-        Self { layers: Vec::new(), pages }
+    /// A cache of rows of `width` numbers, for models that keep something else than latents.
+    pub fn plain(pages: usize, width: usize) -> Self {
+        let rows = Arena::new(pages * PAGE_ROWS, width, RowFormat::F32);
+        Self { layers: Vec::new(), plain: Some(rows), pages }
+    }
+
+    /// The rows of [`LatentCache::plain`].
+    pub fn plain_rows(&mut self) -> Option<&mut Arena> {
+        self.plain.as_mut()
+    }
+
+    /// Bytes of one page in all arenas.
+    pub fn page_bytes(&self) -> usize {
+        self.arenas().map(|arena| arena.row_bytes() * PAGE_ROWS).sum()
+    }
+
+    /// The bytes of a page: its rows in every arena, one arena after the other.
+    pub fn read_page(&self, page: u32) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.page_bytes());
+        for arena in self.arenas() {
+            bytes.extend_from_slice(arena.rows(page as usize * PAGE_ROWS, PAGE_ROWS));
+        }
+        bytes
+    }
+
+    /// Replaces a page by what [`LatentCache::read_page`] gave of a cache of the same shape.
+    ///
+    /// # Panics
+    /// When `bytes` are not those of one page.
+    pub fn write_page(&mut self, page: u32, mut bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.page_bytes(), "a whole page");
+        for arena in self.arenas_mut() {
+            let (own, rest) = bytes.split_at(arena.row_bytes() * PAGE_ROWS);
+            arena.write_rows(page as usize * PAGE_ROWS, own);
+            bytes = rest;
+        }
+    }
+
+    fn arenas<'a>(&'a self) -> impl Iterator<Item = &'a Arena> {
+        let of = |layer: &'a LayerCache| {
+            let LayerCache { latents, rope_keys, index_keys } = layer;
+            [Some(latents), Some(rope_keys), index_keys.as_ref()].into_iter().flatten()
+        };
+        self.layers.iter().flat_map(of).chain(&self.plain)
+    }
+
+    fn arenas_mut<'a>(&'a mut self) -> impl Iterator<Item = &'a mut Arena> {
+        let of = |layer: &'a mut LayerCache| {
+            let LayerCache { latents, rope_keys, index_keys } = layer;
+            [Some(latents), Some(rope_keys), index_keys.as_mut()].into_iter().flatten()
+        };
+        self.layers.iter_mut().flat_map(of).chain(&mut self.plain)
     }
 
     /// Fills every row with seeded noise, for benchmarks of deep contexts.
@@ -77,14 +128,11 @@ impl LatentCache {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         };
-        for layer in &mut self.layers {
-            for arena in
-                [Some(&mut layer.latents), Some(&mut layer.rope_keys), layer.index_keys.as_mut()].into_iter().flatten()
-            {
-                for slot in 0..self.pages * PAGE_ROWS {
-                    let row: Vec<f32> = (0..arena.width()).map(|_| noise()).collect();
-                    arena.write(slot, &row);
-                }
+        let slots = self.pages * PAGE_ROWS;
+        for arena in self.arenas_mut() {
+            for slot in 0..slots {
+                let row: Vec<f32> = (0..arena.width()).map(|_| noise()).collect();
+                arena.write(slot, &row);
             }
         }
     }

@@ -18,7 +18,7 @@ pub mod tensors;
 
 pub use cache::{LatentCache, position_bytes};
 pub use deepseek::Deepseek;
-pub use kernels::{Compute, Cpu, PAGE_ROWS, Routes, Rows, Selection};
+pub use kernels::{Arena, Compute, Cpu, PAGE_ROWS, Routes, Rows, Selection};
 pub use model::{Batch, Info, Model, Output, Span, Want};
 pub use options::{AttentionPath, CacheFormat, IndexFormat, Options};
 pub use tap::Tap;

@@ -175,6 +175,29 @@ impl Checkpoint {
         self.table.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
     }
 
+    /// Lets `hear` have what tells this checkpoint's weights from any others: names and shapes of all tensors, and bytes of them.
+    ///
+    /// All bytes of a small checkpoint; of a large one, whose bytes nobody wants to wait for, 4 KiB each of a few thousand places.
+    pub fn sample(&self, hear: &mut dyn FnMut(&[u8])) {
+        const SMALL: u64 = 256 << 20;
+        const PIECE: usize = 4096;
+        const PIECES: usize = 2048;
+        let mut names: Vec<&str> = self.names().collect();
+        names.sort_unstable();
+        let every = names.len().div_ceil(PIECES);
+        for (index, name) in names.into_iter().enumerate() {
+            let (tensor, _) = self.tensor(name).expect("it is one of the names");
+            hear(format!("{name} {} {:?}\n", tensor.dtype, tensor.shape).as_bytes());
+            let bytes = self.bytes(name);
+            if self.bytes_total() <= SMALL {
+                hear(&bytes);
+            } else if index % every == 0 {
+                let start = (bytes.len() / 2).min(bytes.len().saturating_sub(PIECE));
+                hear(&bytes[start..bytes.len().min(start + PIECE)]);
+            }
+        }
+    }
+
     /// Reads all weights once, so that the first use does not wait for the disk. `progress` hears how many of
     /// [`Checkpoint::bytes_total`] are done.
     pub fn touch(&self, progress: &mut dyn FnMut(u64)) {

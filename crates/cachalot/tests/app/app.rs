@@ -30,6 +30,8 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let mut config = cachalot::config::Config::default();
+        // Tests leave nothing behind, unless they name a folder.
+        config.cache.disk = false;
         config.aliases.insert("gpt-4o-mini".into(), "deepseek-chat".into());
         let served = tokio::spawn(async move {
             cachalot::serve::serve(&cli.args, &config, listener, async {

@@ -114,7 +114,7 @@ fn a_second_interrupt_does_not_wait_for_running_answers() {
     use std::net::TcpStream;
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--grace", "600"]).stderr(Stdio::piped());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--grace", "600", "--disk-cache", "off"]).stderr(Stdio::piped());
     let mut server = command.spawn().unwrap();
     let mut log = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
     let listening = log.find(|line| line.contains("listening on")).unwrap();

@@ -1,6 +1,5 @@
 //! A model of hashes with a tokenizer of bytes, and the shortest way to an answer.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use chat::{Chat, Deltas, Error, Input, Message, Provider, Reply, Role, Sampling, fold};
 use engine::{Engine, Load, Options};
 use futures_util::StreamExt;
-use model::{Batch, Compute, Info, LatentCache, Model, Output, PAGE_ROWS, Rows, Tap, Want};
+use model::{Arena, Batch, Compute, Info, LatentCache, Model, Output, PAGE_ROWS, Rows, Tap, Want};
 use serde_json::json;
 use text::{Encoding, EncodingName, Tokenizer};
 
@@ -63,7 +62,6 @@ pub(crate) struct Dials {
 /// Its logits are noise seeded by all tokens so far, which it knows only from the rows of the pages it is handed.
 pub(crate) struct HashModel {
     info: Info,
-    rows: RefCell<Vec<Row>>,
     output: Output,
     dials: Arc<Dials>,
     eos: u32,
@@ -75,6 +73,22 @@ pub(crate) struct HashModel {
 struct Row {
     token: u32,
     hash: u64,
+}
+
+impl Row {
+    /// The token and the halves of the hash, as the bits of numbers.
+    const WIDTH: usize = 3;
+
+    fn read(rows: &Arena, slot: usize) -> Self {
+        let bits: Vec<u32> =
+            rows.rows(slot, 1).as_chunks::<4>().0.iter().map(|bits| u32::from_le_bytes(*bits)).collect();
+        Self { token: bits[0], hash: u64::from(bits[1]) << 32 | u64::from(bits[2]) }
+    }
+
+    fn write(self, rows: &mut Arena, slot: usize) {
+        let bits = [self.token, (self.hash >> 32) as u32, self.hash as u32];
+        rows.write_rows(slot, &bits.map(u32::to_le_bytes).concat());
+    }
 }
 
 fn mix(hash: u64, value: u64) -> u64 {
@@ -98,14 +112,14 @@ impl HashModel {
             model_type: "hash".into(),
             vocab_size,
             context: CONTEXT,
-            page_bytes: PAGE_ROWS * size_of::<Row>(),
+            page_bytes: PAGE_ROWS * Row::WIDTH * 4,
             attention: "dense",
             compute: Compute::F32,
             isa: "none",
             threads: 1,
         };
         let output = Output { hidden: Rows::new(1), logits: Rows::new(vocab_size) };
-        Self { info, rows: RefCell::default(), output, dials, eos: encoding.eos(), n_tokens }
+        Self { info, output, dials, eos: encoding.eos(), n_tokens }
     }
 
     pub(crate) fn shrink_vocabulary(&mut self, vocab_size: usize) {
@@ -140,15 +154,14 @@ impl Model for HashModel {
     }
 
     fn new_cache(&self, pages: usize) -> LatentCache {
-        *self.rows.borrow_mut() = vec![Row::default(); pages * PAGE_ROWS];
-        LatentCache::without_rows(pages)
+        LatentCache::plain(pages, Row::WIDTH)
     }
 
-    fn forward(&mut self, batch: &Batch<'_>, _: &mut LatentCache, _: &mut dyn Tap) -> &Output {
+    fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, _: &mut dyn Tap) -> &Output {
         std::thread::sleep(Duration::from_millis(self.dials.pace_ms.load(Ordering::Relaxed)));
         self.dials.steps.fetch_add(1, Ordering::Relaxed);
         self.dials.computed.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let mut rows = self.rows.take();
+        let rows = cache.plain_rows().expect("the cache of this model");
         let mut writers = HashMap::new();
         let mut logits = Vec::new();
         for (index, span) in batch.spans.iter().enumerate() {
@@ -156,14 +169,14 @@ impl Model for HashModel {
             let slot = |position: usize| span.pages[position / PAGE_ROWS] as usize * PAGE_ROWS + position % PAGE_ROWS;
             let mut hash = 0;
             for position in 0..span.start {
-                let row = rows[slot(position)];
+                let row = Row::read(rows, slot(position));
                 hash = next(hash, row.token);
                 assert_eq!(row.hash, hash, "position {position} has the row of another prefix");
             }
             for (position, &token) in (span.start..).zip(span.tokens) {
                 assert_ne!(token, PANIC as u32, "told to panic");
                 hash = next(hash, token);
-                rows[slot(position)] = Row { token, hash };
+                Row { token, hash }.write(rows, slot(position));
                 writers.insert(span.pages[position / PAGE_ROWS], index);
             }
             match span.want {
@@ -177,7 +190,6 @@ impl Model for HashModel {
             let strange = span.pages.iter().find(|page| writers.get(page).is_some_and(|&writer| writer != index));
             assert_eq!(strange, None, "a page is written by one sequence and held by another");
         }
-        self.rows = RefCell::new(rows);
         self.output.logits = Rows::from_vec(self.info.vocab_size, logits);
         &self.output
     }

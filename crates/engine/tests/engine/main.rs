@@ -3,6 +3,7 @@
 
 mod answers;
 mod constrained;
+mod disk;
 mod faults;
 mod golden;
 mod harness;

@@ -1,0 +1,161 @@
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const PAGE: usize = 100;
+
+fn options(folder: &Path, pages: u64) -> DiskOptions {
+    let file = file::bytes(&[0; 32], &[0; 32], &[0; PAGE]).len() as u64;
+    DiskOptions { folder: folder.join("prefix"), bytes: pages * file, identity: [7; 32] }
+}
+
+fn open(folder: &Path, pages: u64) -> Disk {
+    Disk::open(&options(folder, pages), PAGE).expect("a folder of our own")
+}
+
+fn rows(seed: usize) -> Vec<u8> {
+    (0..PAGE).map(|at| (at * 31 + seed) as u8).collect()
+}
+
+/// Keys of `n` pages of a conversation.
+fn keys(disk: &Disk, kind: u32, n: usize) -> Vec<(Key, Key)> {
+    let tokens: Vec<u32> = (0..n * PAGE_ROWS).map(|at| at as u32 + kind).collect();
+    let mut chain = Chain::new(disk.root(&None));
+    (0..n).map(|index| chain.key(index, &tokens)).collect()
+}
+
+/// Writes a conversation and waits until it is on disk.
+fn write(disk: &Disk, kind: u32, n: usize) -> Vec<Key> {
+    let keys = keys(disk, kind, n);
+    for (index, (key, parent)) in keys.iter().enumerate() {
+        disk.store(*key, *parent, || rows(index));
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !disk.shared.index().contains(&keys[n - 1].0) {
+        assert!(Instant::now() < deadline, "the page is never written");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    keys.into_iter().map(|(key, _)| key).collect()
+}
+
+fn read(disk: &Disk, keys: &[Key]) -> Vec<Vec<u8>> {
+    disk.fetch(keys.to_vec()).map(|pages| pages.iter().collect()).unwrap_or_default()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder.join("prefix")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names.retain(|name| name != "lock");
+    names
+}
+
+#[test]
+fn pages_survive_a_restart_and_are_written_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path(), 10);
+    let keys = write(&disk, 0, 3);
+    disk.store(keys[1], keys[0], || panic!("it is there already"));
+    drop(disk);
+    let disk = open(folder.path(), 10);
+    assert_eq!(read(&disk, &keys), [rows(0), rows(1), rows(2)]);
+    assert_eq!(files(folder.path()).len(), 3);
+}
+
+#[test]
+fn another_salt_identity_or_beginning_is_another_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path(), 10);
+    let roots = [None, Some("".into()), Some("a".into())].map(|salt: Salt| disk.root(&salt));
+    assert!(roots[0] != roots[1] && roots[1] != roots[2]);
+    assert_ne!(keys(&disk, 0, 2)[1].0, keys(&disk, 1, 2)[1].0);
+    let mut other = open(&folder.path().join("other"), 10);
+    other.identity = [8; 32];
+    assert_ne!(other.root(&None), disk.root(&None));
+}
+
+#[test]
+fn the_bound_holds_and_chains_lose_their_end_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path(), 4);
+    let first = write(&disk, 0, 3);
+    let second = write(&disk, 1000, 3);
+    assert_eq!(files(folder.path()).len(), 4);
+    assert_eq!((read(&disk, &first).len(), read(&disk, &second).len()), (1, 3));
+    drop(disk);
+    let disk = open(folder.path(), 2);
+    assert_eq!(files(folder.path()).len(), 2);
+    assert_eq!((read(&disk, &first).len(), read(&disk, &second).len()), (0, 2));
+}
+
+#[test]
+fn the_second_program_in_a_folder_does_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path(), 4);
+    assert!(Disk::open(&options(folder.path(), 4), PAGE).is_none());
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_done_without() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("prefix"), "a file").unwrap();
+    assert!(Disk::open(&options(folder.path(), 4), PAGE).is_none());
+}
+
+#[test]
+fn unfinished_files_are_swept_and_strangers_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = write(&open(folder.path(), 4), 0, 1);
+    let prefix = folder.path().join("prefix");
+    fs::write(prefix.join(file::temporary(&[3; 32])), "half").unwrap();
+    fs::write(prefix.join(file::name(&[4; 32])), "no page").unwrap();
+    fs::write(prefix.join("notes.txt"), "mine").unwrap();
+    fs::write(prefix.join("abc.page"), "mine too").unwrap();
+    let disk = open(folder.path(), 4);
+    let mut left = [file::name(&keys[0]), "abc.page".into(), "notes.txt".into()];
+    left.sort();
+    assert_eq!(files(folder.path()), left);
+    assert_eq!(read(&disk, &keys).len(), 1);
+}
+
+#[test]
+fn a_page_under_another_pages_name_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path(), 4);
+    let keys = write(&disk, 0, 2);
+    fs::copy(disk.shared.path(&keys[1]), disk.shared.path(&keys[0])).unwrap();
+    assert!(read(&disk, &keys).is_empty());
+    assert_eq!(files(folder.path()), [file::name(&keys[1])]);
+}
+
+proptest! {
+    #[test]
+    fn no_damage_is_believed(cut in 0usize..300, flip in 0usize..300, bit in 0u8..8) {
+        let (key, parent) = ([1; 32], [2; 32]);
+        let whole = file::bytes(&key, &parent, &rows(0));
+        prop_assert_eq!(file::rows(whole.clone(), &key, PAGE), Some(rows(0)));
+        if cut < whole.len() {
+            prop_assert_eq!(file::rows(whole[..cut].to_vec(), &key, PAGE), None);
+        }
+        let mut flipped = whole.clone();
+        let at = flip % whole.len();
+        flipped[at] ^= 1 << bit;
+        prop_assert_eq!(file::rows(flipped, &key, PAGE), None);
+        let longer = [whole.as_slice(), &[0]].concat();
+        prop_assert_eq!(file::rows(longer, &key, PAGE), None);
+        prop_assert_eq!(file::rows(whole, &parent, PAGE), None);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_may_read_what_is_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path(), 4);
+    let keys = write(&disk, 0, 1);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder.path().join("prefix")), mode(&disk.shared.path(&keys[0]))), (0o700, 0o600));
+}

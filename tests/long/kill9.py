@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Kills the server with SIGKILL at random moments while it writes its prefix cache to disk, and starts it again.
+
+    cargo build --release && python3 tests/long/kill9.py [KILLS]
+
+After every restart: answers at temperature 0 equal those of a server without the cache, the folder holds no unfinished files and no more
+bytes than allowed. Exits 1 at the first that does not hold. KILLS is 100 when not given."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+BINARY = os.path.join(os.path.dirname(__file__), "../../target/release/cachalot")
+BOUND = 24 << 20
+
+
+def start(*switches):
+    server = subprocess.Popen(
+        [BINARY, "serve", "--listen", "127.0.0.1:0", *switches], stderr=subprocess.PIPE, text=True
+    )
+    url = None
+    for line in server.stderr:
+        line = re.sub(r"\x1b\[[0-9;]*m", "", line)
+        found = re.search(r"listening on (http://\S+)", line)
+        if found:
+            url = found.group(1)
+            break
+    if url is None:
+        sys.exit("the server did not start")
+    threading.Thread(target=server.stderr.read, daemon=True).start()
+    while True:
+        try:
+            urllib.request.urlopen(url + "/readyz").read()
+            return server, url
+        except OSError:
+            time.sleep(0.02)
+
+
+def prompt(kind):
+    return " ".join(f"Story {kind}: on day {i} the whale went down." for i in range(20 + kind % 7 * 15))
+
+
+def ask(url, kind):
+    """The answer and the tokens found, or None when the server died."""
+    body = {
+        "model": "deepseek-chat", "messages": [{"role": "user", "content": prompt(kind)}], "max_tokens": 6, "temperature": 0
+    }
+    request = urllib.request.Request(
+        url + "/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        reply = json.load(urllib.request.urlopen(request))
+    except OSError:
+        return None
+    except ValueError:
+        return None
+    return reply["choices"][0]["message"]["content"], reply["usage"]["prompt_cache_hit_tokens"]
+
+
+def folder_is_right(folder):
+    names = [name for name in os.listdir(folder) if name != "lock"]
+    unfinished = [name for name in names if not name.endswith(".page")]
+    size = sum(os.path.getsize(os.path.join(folder, name)) for name in names)
+    if unfinished or size > BOUND:
+        sys.exit(f"not ok the folder holds {size} bytes of {BOUND} and unfinished files {unfinished}")
+    return len(names)
+
+
+def main():
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    chance = random.Random(7)
+    server, url = start("--disk-cache", "off")
+    right = {kind: ask(url, kind)[0] for kind in range(40)}
+    server.kill()
+    server.wait()
+    found = checked = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for kill in range(kills):
+            server, url = start("--disk-cache", folder, "--disk-cache-bytes", str(BOUND))
+            pages = folder_is_right(folder)
+            for kind in chance.sample(range(40), 2):
+                said, hit = ask(url, kind)
+                if said != right[kind]:
+                    sys.exit(f"not ok after kill {kill} the answer to prompt {kind} is {said!r}, not {right[kind]!r}")
+                checked += 1
+                found += hit > 0
+            clients = [
+                threading.Thread(target=lambda seed: [ask(url, seed + i) for i in range(40 - seed)], args=(seed,))
+                for seed in chance.sample(range(30), 4)
+            ]
+            for client in clients:
+                client.start()
+            time.sleep(chance.uniform(0.0, 0.6))
+            server.kill()
+            server.wait()
+            for client in clients:
+                client.join()
+    print(f"ok {kills} kills, {checked} answers right, {found} of them with a hit; {pages} pages at the end")
+    if kills >= 10 and found == 0:
+        sys.exit("not ok nothing was ever found on disk")
+
+
+main()

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Time to first token of the longest conversation the embedded model takes: cold, again, and after a restart with the prefix cache on disk.
+
+    cargo build --release && python3 tests/long/restart.py
+
+Prints one line each, and the share of the cold time that the restarted server takes. Exits 1 when that is more than 5 %, or when an
+answer or a count differs."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+BINARY = os.path.join(os.path.dirname(__file__), "../../target/release/cachalot")
+# Words the small tokenizer knows well, numbered so that no two stretches are alike.
+PROMPT = " ".join(f"On day {i} the ship went further down." for i in range(700))
+
+
+def start(folder):
+    server = subprocess.Popen(
+        [BINARY, "serve", "--listen", "127.0.0.1:0", "--disk-cache", folder], stderr=subprocess.PIPE, text=True
+    )
+    for line in server.stderr:
+        found = re.search(r"listening on (http://\S+)", line)
+        if found:
+            url = re.sub(r"\x1b\[[0-9;]*m", "", found.group(1))
+            break
+    else:
+        sys.exit("the server did not start")
+    while True:
+        try:
+            urllib.request.urlopen(url + "/readyz").read()
+            return server, url
+        except OSError:
+            time.sleep(0.05)
+
+
+def stop(server):
+    server.send_signal(signal.SIGTERM)
+    server.wait()
+
+
+def ask(url, prompt):
+    body = {
+        "model": "deepseek-chat", "messages": [{"role": "user", "content": prompt}], "max_tokens": 16, "temperature": 0,
+        "stream": True, "stream_options": {"include_usage": True},
+    }
+    request = urllib.request.Request(
+        url + "/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    begin, first, text, usage = time.monotonic(), None, "", None
+    try:
+        answer = urllib.request.urlopen(request)
+    except urllib.error.HTTPError as error:
+        return None, error.read().decode(), None
+    for line in answer:
+        if not line.startswith(b"data: {"):
+            continue
+        event = json.loads(line[6:])
+        usage = event.get("usage") or usage
+        for choice in event["choices"]:
+            if first is None:
+                first = time.monotonic() - begin
+            text += choice["delta"].get("content") or ""
+    return first, text, usage
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        server, url = start(folder)
+        ask(url, "Hello")  # what every first request pays
+        prompt = PROMPT
+        cold = ask(url, prompt)
+        while cold[0] is None and "maximum context length" in cold[1]:
+            prompt = prompt[: len(prompt) * 15 // 16]
+            cold = ask(url, prompt)
+        warm = ask(url, prompt)
+        stop(server)
+        server, url = start(folder)
+        ask(url, "Hello")
+        again = ask(url, prompt)
+        stop(server)
+    for name, (first, _, usage) in [("cold", cold), ("from memory", warm), ("after a restart", again)]:
+        counts = f"{usage['prompt_cache_hit_tokens']} of {usage['prompt_tokens']} tokens found"
+        print(f"{name:16} {first * 1000:9.1f} ms to the first token, {counts}")
+    share = again[0] / cold[0]
+    print(f"after a restart: {share:.2%} of the cold time")
+    n = cold[2]["prompt_tokens"]
+    hit = (n - 1) // 64 * 64
+    right = cold[1] == warm[1] == again[1] and [a[2]["prompt_cache_hit_tokens"] for a in (cold, warm, again)] == [0, hit, hit]
+    sys.exit(0 if right and share <= 0.05 and n >= 7000 else 1)
+
+
+main()
