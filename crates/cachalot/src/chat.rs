@@ -150,7 +150,7 @@ impl Screen {
             Delta::Text { text, .. } => self.write(text, false),
             Delta::ToolCall { name, .. } => self.write(&format!("\n[call {name}] "), false),
             Delta::Arguments { text, .. } => self.write(text, false),
-            Delta::Start | Delta::Finish(_) | Delta::Usage(_) => Ok(()),
+            Delta::Start(_) | Delta::Finish(_) | Delta::Usage(_) => Ok(()),
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Chat {
     pub max_tokens: Option<i64>,
     /// OpenAI's newer name for it, read only when `max_tokens` is absent.
     pub max_completion_tokens: Option<i64>,
+    /// A greater `max_tokens` than there may be is cut to it, not refused: clients of some surfaces send tens of thousands.
+    pub cut_max_tokens: bool,
     pub n: Option<i64>,
     pub logprobs: Option<bool>,
     pub top_logprobs: Option<i64>,

@@ -5,8 +5,8 @@ use crate::{Error, ToolCall, Usage};
 /// One step of an answer. Order: `Start`, all reasoning, all text, tool calls one after the other, `Finish`, `Usage`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delta {
-    /// The prompt has been read; the first token is on its way.
-    Start,
+    /// The prompt has been read; the first token is on its way. Its usage is that of the prompt alone.
+    Start(Usage),
     /// Some of the reasoning. Never empty, never half a character.
     Reasoning {
         text: String,
@@ -97,7 +97,7 @@ impl Reply {
     /// `Internal` when arguments name a call that never began: a provider broke the order of deltas.
     pub fn push(&mut self, delta: Delta) -> Result<(), Error> {
         match delta {
-            Delta::Start => {}
+            Delta::Start(_) => {}
             Delta::Reasoning { text, logprobs } => {
                 self.reasoning.push_str(&text);
                 self.reasoning_logprobs.extend(logprobs);
@@ -139,7 +139,7 @@ mod tests {
     fn deltas_fold_into_the_reply_they_spell() {
         let text = |s: &str| Ok(Delta::Text { text: s.into(), logprobs: vec![] });
         let reply = fold([
-            Ok(Delta::Start),
+            Ok(Delta::Start(Usage::default())),
             Ok(Delta::Reasoning { text: "hm".into(), logprobs: vec![] }),
             text("a"),
             text("b"),

@@ -235,7 +235,7 @@ impl Sequence {
     pub(crate) fn take(&mut self, logits: &[f32]) {
         if !self.started {
             self.started = true;
-            self.line.send([Delta::Start]);
+            self.line.send([Delta::Start(self.usage())]);
         }
         let token = match self.draw(logits) {
             Ok(Some(token)) => token,
@@ -285,18 +285,23 @@ impl Sequence {
     pub(crate) fn end(&mut self, reason: FinishReason) {
         let mut deltas = Vec::new();
         if !self.started {
-            deltas.push(Delta::Start);
+            deltas.push(Delta::Start(self.usage()));
         }
         let reason = self.decoder.finish(reason, &mut deltas);
         deltas.push(Delta::Finish(reason));
-        deltas.push(Delta::Usage(Usage {
+        deltas.push(Delta::Usage(self.usage()));
+        self.line.send(deltas);
+        self.ended = true;
+    }
+
+    /// The tokens so far.
+    fn usage(&self) -> Usage {
+        Usage {
             prompt_tokens: self.prompt_tokens as u64,
             cached_tokens: self.cached_tokens as u64,
             completion_tokens: self.generated() as u64,
             reasoning_tokens: self.thinking.then(|| self.decoder.reasoning_tokens()),
-        }));
-        self.line.send(deltas);
-        self.ended = true;
+        }
     }
 
     pub(crate) fn fail(&mut self, error: Error) {

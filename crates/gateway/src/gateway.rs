@@ -80,6 +80,11 @@ impl Gateway {
         self.routes.listed().filter(|listed| caller.may_use(&listed.id)).collect()
     }
 
+    /// Some model answers to this id.
+    pub fn knows(&self, model: &str) -> bool {
+        self.routes.knows(model)
+    }
+
     /// Every provider is able to answer.
     pub fn ready(&self) -> bool {
         self.routes.ready()

@@ -80,7 +80,7 @@ impl Meter {
 
     fn see(&mut self, item: &Result<Delta, Error>) {
         match item {
-            Ok(Delta::Start) => {}
+            Ok(Delta::Start(_)) => {}
             Ok(Delta::Finish(reason)) => self.outcome = reason.as_str(),
             Ok(Delta::Usage(usage)) => self.usage = Some(*usage),
             Ok(_) if !self.saw_token => {

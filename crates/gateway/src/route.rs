@@ -134,6 +134,10 @@ impl Routes {
         self.routes.push(route);
     }
 
+    pub(crate) fn knows(&self, model: &str) -> bool {
+        self.places.contains_key(&model.to_lowercase())
+    }
+
     pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<&Route, Error> {
         let place = self.places.get(&model.to_lowercase()).ok_or_else(|| Error::invalid("Model Not Exist"))?;
         if !caller.may_use(model) {

@@ -41,6 +41,11 @@ impl Line {
         Self(Arc::new(Inner { id, method: method.clone(), path, started: Instant::now(), known: Mutex::default() }))
     }
 
+    /// The id of the request.
+    pub(crate) fn id(&self) -> &str {
+        self.0.id()
+    }
+
     pub(crate) fn status(&self, status: StatusCode) {
         self.known().status = Some(status);
     }

@@ -154,8 +154,13 @@ impl Whole {
 
 /// Answers with an error.
 pub(crate) fn refusal(error: &Error) -> Response {
-    let mut response = json(wire::error::body(error));
-    *response.status_mut() = StatusCode::from_u16(wire::error::status(error)).unwrap_or(StatusCode::BAD_GATEWAY);
+    refuse(error, wire::error::status(error), wire::error::body(error))
+}
+
+/// Answers with an error in the shape of some surface.
+pub(crate) fn refuse(error: &Error, status: u16, body: String) -> Response {
+    let mut response = json(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     retry(error, response.headers_mut());
     if response.status().is_server_error() {
         tracing::warn!(status = response.status().as_u16(), error = error.message, "a request failed");

@@ -35,6 +35,8 @@ pub(crate) struct App {
     pub(crate) keys: Keys,
     pub(crate) listen: SocketAddr,
     pub(crate) metrics: PrometheusHandle,
+    /// Signs what clients hand back.
+    pub(crate) secret: [u8; 32],
     /// Turns true when running answers must end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -50,6 +52,11 @@ fn routes() -> Router<Arc<App>> {
             .route(&format!("{prefix}/models"), get(api::models::list))
             .route(&format!("{prefix}/models/{{*id}}"), get(api::models::one));
     }
+    for prefix in ["/v1", "/anthropic/v1"] {
+        router = router
+            .route(&format!("{prefix}/messages"), post(api::messages::create))
+            .route(&format!("{prefix}/messages/count_tokens"), post(api::messages::count));
+    }
     router.fallback(api::not_found).method_not_allowed_fallback(api::method_not_allowed)
 }
 
@@ -62,6 +69,8 @@ pub enum ServeError {
     Address(#[from] io::Error),
     #[error("metrics cannot be recorded: {0}")]
     Metrics(String),
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
 }
 
 impl ServerConfig {
@@ -92,7 +101,9 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let grace = config.grace;
     let keys = Keys::new(&config.keys);
-    let app = Arc::new(App { gateway, keys, listen, metrics: metrics::recorder()?, stopping, config });
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| ServeError::Random(error.to_string()))?;
+    let app = Arc::new(App { gateway, keys, listen, metrics: metrics::recorder()?, secret, stopping, config });
     let server = Server { router: routes().with_state(app.clone()), app };
 
     let graceful = GracefulShutdown::new();

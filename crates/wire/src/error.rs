@@ -8,6 +8,11 @@ pub fn status(error: &Error) -> u16 {
     words(error.kind).0
 }
 
+/// The machine word of an error.
+pub(crate) fn code(error: &Error) -> &'static str {
+    error.code.unwrap_or(words(error.kind).2)
+}
+
 /// The body of an error: always these four keys, `param` null but where the API documents it.
 pub fn body(error: &Error) -> String {
     #[derive(Serialize)]
@@ -21,13 +26,8 @@ pub fn body(error: &Error) -> String {
         param: Option<&'a str>,
         code: &'static str,
     }
-    let (_, kind, code) = words(error.kind);
-    let error = Inner {
-        message: &error.message,
-        r#type: kind,
-        param: error.param.as_deref(),
-        code: error.code.unwrap_or(code),
-    };
+    let (_, kind, _) = words(error.kind);
+    let error = Inner { message: &error.message, r#type: kind, param: error.param.as_deref(), code: code(error) };
     serde_json::to_string(&Body { error }).expect("an error is plain data")
 }
 

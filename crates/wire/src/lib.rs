@@ -4,6 +4,7 @@
 //! this surface [`Chunks`]); a refusal becomes a status and a body ([`error`]).
 #![forbid(unsafe_code)]
 
+pub mod anthropic;
 pub mod deepseek;
 pub mod error;
 mod json;

@@ -36,7 +36,7 @@ impl Render for Chunks {
         }
         let thinking = self.envelope.thinking;
         match delta {
-            Delta::Start => {}
+            Delta::Start(_) => {}
             Delta::Reasoning { text, logprobs } => self.tokens(DeltaBody::reasoning(text), logprobs, out),
             Delta::Text { text, logprobs } => self.tokens(DeltaBody::text(text, thinking), logprobs, out),
             Delta::ToolCall { index, id, name } => {

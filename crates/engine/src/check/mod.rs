@@ -124,6 +124,9 @@ fn length(chat: &mut Chat) -> Result<(), Error> {
     let alias = chat.max_completion_tokens.take();
     chat.max_tokens = chat.max_tokens.or(alias);
     let most = if chat.thinking == Some(true) { 65536 } else { 8192 };
+    if chat.cut_max_tokens {
+        chat.max_tokens = chat.max_tokens.map(|tokens| tokens.min(most));
+    }
     match chat.max_tokens {
         Some(tokens) if !(1..=most).contains(&tokens) => {
             refuse(format!("Invalid {name} value, the valid range of {name} is [1, {most}]"))

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use chat::{Delta, FinishReason, Reply, Sampling, Tool};
+use chat::{Delta, FinishReason, Reply, Sampling, Tool, Usage};
 use engine::Progress;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -16,7 +16,10 @@ async fn deltas_come_in_order_and_tokens_are_counted() {
     let chat = says("hello");
     let prompt = encoding().render(&chat).unwrap().tokens.len() as u64;
     let deltas: Vec<Delta> = ask(&engine, chat).await.unwrap().map(Result::unwrap).collect().await;
-    assert_eq!(deltas[0], Delta::Start);
+    let Delta::Start(Usage { prompt_tokens, cached_tokens: 0, completion_tokens: 0, .. }) = deltas[0] else {
+        panic!("{deltas:?}");
+    };
+    assert_eq!(prompt_tokens, prompt);
     let [middle @ .., Delta::Finish(FinishReason::Length), Delta::Usage(usage)] = &deltas[1..] else {
         panic!("{deltas:?}");
     };

@@ -27,7 +27,7 @@ impl Provider for Echo {
         let text = format!("thinking: {:?}, user: {:?}", chat.thinking, chat.user);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
         let deltas = [
-            Delta::Start,
+            Delta::Start(Usage::default()),
             Delta::Text { text, logprobs: vec![] },
             Delta::Finish(FinishReason::Stop),
             Delta::Usage(usage),

@@ -1,20 +1,30 @@
 //! The handlers, one file a surface, and what is said where there is none.
 
 pub(crate) mod chat;
+pub(crate) mod messages;
 pub(crate) mod models;
 
 use ::chat::{Error, ErrorKind};
+use axum::Extension;
 use axum::extract::Request;
 use axum::response::Response;
 
+use crate::line::Line;
 use crate::reply::refusal;
 
-pub(crate) async fn not_found(request: Request) -> Response {
+pub(crate) async fn not_found(Extension(line): Extension<Line>, request: Request) -> Response {
     let path: String = request.uri().path().chars().take(128).collect();
-    refusal(&Error::new(ErrorKind::NotFound, format!("No such path: {path}")))
+    in_its_shape(&Error::new(ErrorKind::NotFound, format!("No such path: {path}")), &line, &request)
 }
 
-pub(crate) async fn method_not_allowed(request: Request) -> Response {
+pub(crate) async fn method_not_allowed(Extension(line): Extension<Line>, request: Request) -> Response {
     let message = format!("The method {} is not allowed here", request.method());
-    refusal(&Error::new(ErrorKind::MethodNotAllowed, message))
+    in_its_shape(&Error::new(ErrorKind::MethodNotAllowed, message), &line, &request)
+}
+
+/// A refusal in the shape of the surface that the path belongs to.
+fn in_its_shape(error: &Error, line: &Line, request: &Request) -> Response {
+    let path = request.uri().path();
+    let anthropic = path.starts_with("/anthropic") || path.starts_with("/v1/messages");
+    if anthropic { messages::refusal(error, line) } else { refusal(error) }
 }

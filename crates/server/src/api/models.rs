@@ -7,8 +7,10 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use wire::anthropic;
 use wire::openai::{self, Model};
 
+use crate::api::messages;
 use crate::auth;
 use crate::exchange::json;
 use crate::line::Line;
@@ -16,8 +18,14 @@ use crate::reply::refusal;
 use crate::server::App;
 
 pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
+    // Anthropic's clients name the version they speak.
+    let anthropic = request.headers().contains_key("anthropic-version");
     match models(&app, &line, request) {
+        Ok(models) if anthropic => {
+            json(anthropic::models(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>()))
+        }
         Ok(models) => json(openai::models(&models)),
+        Err(error) if anthropic => messages::refusal(&error, &line),
         Err(error) => refusal(&error),
     }
 }

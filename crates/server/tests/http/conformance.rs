@@ -377,7 +377,7 @@ async fn the_lenient_profile_says_what_it_accepted() {
 async fn tool_calls_are_answered_with_empty_text_and_an_index() {
     let call = Delta::ToolCall { index: 0, id: "call_00_x".into(), name: "f".into() };
     let arguments = Delta::Arguments { index: 0, text: "{\"a\": 1}".into() };
-    let acts = [Act::Say(Delta::Start), Act::Say(call), Act::Say(arguments)];
+    let acts = [Act::Say(Delta::Start(Usage::default())), Act::Say(call), Act::Say(arguments)];
     let end = ends(FinishReason::ToolCalls, Usage { prompt_tokens: 9, completion_tokens: 7, ..Usage::default() });
     let app = Setup::strict().script(acts.into_iter().chain(end)).start().await;
     insta::assert_snapshot!("tool_calls", app.answers(say_hi(json!({"tools": [tool("f")]}))).await.redacted());

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod conformance;
 mod limits;
+mod messages;
 mod provider;
 mod shutdown;
 mod streams;

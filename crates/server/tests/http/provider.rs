@@ -75,7 +75,7 @@ fn short_answer(chat: &Chat, prompt_tokens: usize) -> Vec<Act> {
         completion_tokens: if thinking { 5 } else { 3 },
         reasoning_tokens: thinking.then_some(2),
     };
-    let mut acts = vec![Act::Say(Delta::Start)];
+    let mut acts = vec![Act::Say(Delta::Start(Usage::default()))];
     if thinking {
         acts.extend([reasoning("Compare"), reasoning(" tenths.")]);
     }
@@ -100,6 +100,10 @@ impl Provider for Scripted {
             self.seen.lock().unwrap().push(chat);
             Ok(play(acts.into(), Running::new(&self.running)))
         })
+    }
+
+    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(async move { Ok(prompt_tokens(&chat) as u64) })
     }
 
     fn ready(&self) -> bool {

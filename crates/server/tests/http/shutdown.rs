@@ -13,7 +13,7 @@ const GRACE: Duration = Duration::from_millis(1000);
 
 #[tokio::test]
 async fn an_answer_within_the_grace_ends_by_itself() {
-    let mut acts = vec![Act::Say(Delta::Start), Act::Wait(GRACE / 3), text("done")];
+    let mut acts = vec![Act::Say(Delta::Start(Usage::default())), Act::Wait(GRACE / 3), text("done")];
     acts.extend(ends(FinishReason::Stop, Usage::default()));
     let mut app = Setup::strict().script(acts).config(|config| config.grace = GRACE).start().await;
     let mut conversation = app.post(say_hi(json!({"stream": true}))).open().await;
@@ -34,7 +34,7 @@ async fn an_answer_within_the_grace_ends_by_itself() {
 
 #[tokio::test]
 async fn an_answer_beyond_the_grace_is_ended_properly() {
-    let acts = [Act::Say(Delta::Start), text("so far"), Act::Hang];
+    let acts = [Act::Say(Delta::Start(Usage::default())), text("so far"), Act::Hang];
     let mut app = Setup::strict().script(acts).config(|config| config.grace = GRACE).start().await;
     let mut stream = app.post(say_hi(json!({"stream": true}))).open().await;
     stream.head().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat::{Delta, Error};
+use chat::{Delta, Error, Usage};
 use serde_json::json;
 
 use crate::app::{Setup, say_hi};
@@ -24,7 +24,11 @@ async fn transcripts_of_all_four_kinds_of_stream() {
 
 #[tokio::test]
 async fn a_failure_in_the_middle_is_told_in_the_stream() {
-    let acts = [Act::Say(Delta::Start), text("The "), Act::Fail(Error::internal("Inference backend failed"))];
+    let acts = [
+        Act::Say(Delta::Start(Usage::default())),
+        text("The "),
+        Act::Fail(Error::internal("Inference backend failed")),
+    ];
     let app = Setup::strict().script(acts).start().await;
     let answer = app.answers(say_hi(json!({"stream": true}))).await;
     assert!(answer.complete);
@@ -52,7 +56,7 @@ async fn a_failure_before_the_first_delta_is_a_plain_status() {
 
 #[tokio::test]
 async fn an_answer_without_an_end_is_an_error_not_a_hang() {
-    let app = Setup::strict().script([Act::Say(Delta::Start), text("a")]).start().await;
+    let app = Setup::strict().script([Act::Say(Delta::Start(Usage::default())), text("a")]).start().await;
     assert_eq!(app.post(say_hi(json!({}))).send().await.status, 500);
     let events = app.answers(say_hi(json!({"stream": true}))).await.events();
     assert!(events[events.len() - 2].contains("server_error"));
@@ -61,7 +65,8 @@ async fn an_answer_without_an_end_is_an_error_not_a_hang() {
 
 #[tokio::test]
 async fn case_35_a_client_that_leaves_ends_its_answer() {
-    let forever = std::iter::once(Act::Say(Delta::Start)).chain((0..3).map(|_| text("a"))).chain([Act::Hang]);
+    let forever =
+        std::iter::once(Act::Say(Delta::Start(Usage::default()))).chain((0..3).map(|_| text("a"))).chain([Act::Hang]);
     let app = Setup::strict().script(forever).start().await;
     let mut conversation = app.post(say_hi(json!({"stream": true, "max_tokens": 8192}))).open().await;
     assert_eq!(conversation.head().await.0, 200);
@@ -88,7 +93,7 @@ async fn a_client_that_leaves_while_it_waits_ends_its_answer() {
 #[tokio::test]
 async fn deltas_leave_one_by_one_and_at_once() {
     let pause = Act::Wait(Duration::from_millis(800));
-    let acts = [Act::Say(Delta::Start), text("a"), pause, text("b"), Act::Hang];
+    let acts = [Act::Say(Delta::Start(Usage::default())), text("a"), pause, text("b"), Act::Hang];
     let app = Setup::strict().script(acts).start().await;
     let mut conversation = app.post(say_hi(json!({"stream": true}))).open().await;
     conversation.head().await;
@@ -117,7 +122,7 @@ async fn a_panic_costs_one_request_and_nothing_else() {
 
 #[tokio::test]
 async fn a_panic_in_the_middle_ends_one_stream_and_nothing_else() {
-    let app = Setup::strict().script([Act::Say(Delta::Start), text("a"), Act::Panic]).start().await;
+    let app = Setup::strict().script([Act::Say(Delta::Start(Usage::default())), text("a"), Act::Panic]).start().await;
     let answer = app.answers(say_hi(json!({"stream": true}))).await;
     assert!(answer.complete && answer.text().contains("{\"content\":\"a\"}"));
     let events = answer.events();

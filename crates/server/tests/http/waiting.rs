@@ -20,7 +20,8 @@ fn lively(config: &mut ServerConfig) {
 }
 
 fn slow_answer() -> Vec<Act> {
-    let mut acts = vec![Act::Wait(ms(400)), Act::Say(Delta::Start), text("a"), Act::Wait(ms(300)), text("b")];
+    let mut acts =
+        vec![Act::Wait(ms(400)), Act::Say(Delta::Start(Usage::default())), text("a"), Act::Wait(ms(300)), text("b")];
     acts.extend(ends(FinishReason::Stop, Usage::default()));
     acts
 }
@@ -82,7 +83,7 @@ async fn inference_that_never_starts_is_given_up() {
 #[tokio::test]
 async fn an_answer_that_takes_too_long_ends_with_what_it_said() {
     let limits = |config: &mut ServerConfig| (config.queue_timeout, config.total_timeout) = (ms(500), ms(800));
-    let acts = [Act::Say(Delta::Start), text("so far"), Act::Hang];
+    let acts = [Act::Say(Delta::Start(Usage::default())), text("so far"), Act::Hang];
     let app = Setup::strict().script(acts).config(limits).start().await;
     let whole = app.answers(say_hi(json!({}))).await.json();
     let choice = &whole["choices"][0];

@@ -45,7 +45,13 @@ fn choices(chunks: Chunks, deltas: &[Delta]) -> Vec<String> {
 #[test]
 fn a_plain_answer_with_usage_asked_for_ends_with_a_chunk_of_its_own() {
     let usage = Usage { prompt_tokens: 9, completion_tokens: 3, ..Usage::default() };
-    let deltas = [Delta::Start, text("Hello"), text("!"), Delta::Finish(FinishReason::Stop), Delta::Usage(usage)];
+    let deltas = [
+        Delta::Start(Usage::default()),
+        text("Hello"),
+        text("!"),
+        Delta::Finish(FinishReason::Stop),
+        Delta::Usage(usage),
+    ];
     assert_eq!(
         choices(Chunks::new(envelope(false), true), &deltas),
         [
@@ -61,8 +67,13 @@ fn a_plain_answer_with_usage_asked_for_ends_with_a_chunk_of_its_own() {
 
 #[test]
 fn a_thinking_answer_carries_its_usage_in_the_finish_chunk() {
-    let deltas =
-        [Delta::Start, reasoning("Compare"), text("9.8"), Delta::Finish(FinishReason::Stop), Delta::Usage(USAGE)];
+    let deltas = [
+        Delta::Start(Usage::default()),
+        reasoning("Compare"),
+        text("9.8"),
+        Delta::Finish(FinishReason::Stop),
+        Delta::Usage(USAGE),
+    ];
     assert_eq!(
         choices(Chunks::new(envelope(true), false), &deltas),
         [
@@ -80,7 +91,7 @@ fn tool_calls_come_one_after_the_other_and_leave_the_reasoning_alone() {
     let call = |index, id: &str| Delta::ToolCall { index, id: id.into(), name: "f".into() };
     let arguments = |index, text: &str| Delta::Arguments { index, text: text.into() };
     let deltas = [
-        Delta::Start,
+        Delta::Start(Usage::default()),
         call(0, "call_00_a"),
         arguments(0, "{"),
         arguments(0, "}"),

@@ -1,0 +1,120 @@
+//! `POST /v1/messages`, `POST /anthropic/v1/messages` and their token counts: Anthropic's surface.
+
+use std::sync::Arc;
+
+use ::chat::{Chat, Error};
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gateway::Caller;
+use sha2::{Digest, Sha256};
+use wire::anthropic::{self, Messages, Signer};
+
+use crate::exchange::json;
+use crate::line::Line;
+use crate::server::App;
+use crate::{auth, body, reply};
+
+/// What every model id means that nobody knows: programs written for Anthropic's service name Anthropic's models.
+const FALLBACK: &str = "deepseek-chat";
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+) -> Response {
+    answer(&app, &line, request).await.unwrap_or_else(|error| refusal(&error, &line))
+}
+
+pub(crate) async fn count(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
+    match counted(&app, &line, request).await {
+        Ok(tokens) => json(anthropic::count(tokens)),
+        Err(error) => refusal(&error, &line),
+    }
+}
+
+/// A refusal in Anthropic's shape.
+pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
+    let (status, body) = anthropic::error(error, line.id());
+    reply::refuse(error, status, body)
+}
+
+async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
+    let Read { caller, chat, model, stream, places } = read(app, line, request, false).await?;
+    let stops = chat.stop.clone();
+    let answer = app.gateway.answer(&caller, chat).await;
+    let mut answer = answer.map_err(|error| anthropic::Request::retell(&places, error))?;
+    line.model(answer.model());
+    let notes = std::mem::take(&mut answer.notes);
+    let id = format!("msg_{}", uuid::Uuid::now_v7().simple());
+    let render = Box::new(Messages::new(id, model, stops, signer(app.secret)));
+    let mut response = reply::send(app, answer, render, stream, line.clone()).await?;
+    reply::note(&mut response, &notes);
+    Ok(response)
+}
+
+async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error> {
+    let Read { caller, chat, places, .. } = read(app, line, request, true).await?;
+    let counted = app.gateway.count(&caller, chat).await;
+    counted.map_err(|error| anthropic::Request::retell(&places, error))
+}
+
+struct Read {
+    caller: Caller,
+    chat: Chat,
+    /// As the caller wrote it.
+    model: String,
+    stream: bool,
+    places: Vec<usize>,
+}
+
+/// The documented order of checks, up to the model.
+async fn read(app: &App, line: &Line, request: Request, counts: bool) -> Result<Read, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let request = body::aside(move || anthropic::parse_request(&bytes, counts)).await?;
+    let places = request.places();
+    let anthropic::Request { mut chat, stream, .. } = request;
+    let model = chat.model.clone();
+    if !app.gateway.knows(&chat.model) {
+        chat.model = FALLBACK.into();
+    }
+    Ok(Read { caller, chat, model, stream, places })
+}
+
+/// Signs thinking with the secret of this process. Nobody checks it: clients only need that there is one.
+fn signer(secret: [u8; 32]) -> Signer {
+    Arc::new(move |text| {
+        let mac = hmac(&secret, text.as_bytes());
+        URL_SAFE_NO_PAD.encode([b"v1", &mac[..16]].concat())
+    })
+}
+
+/// HMAC-SHA256 (RFC 2104) of a key shorter than a block.
+fn hmac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
+    let pad = |with: u8| {
+        let mut block = [with; 64];
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        block
+    };
+    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
+    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_that_of_the_standard() {
+        // RFC 4231, test case 1, whose key of 20 bytes is padded with zeros.
+        let mut key = [0; 32];
+        key[..20].fill(0x0b);
+        let code: String = hmac(&key, b"Hi There").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(code, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    }
+}
