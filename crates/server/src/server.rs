@@ -49,6 +49,8 @@ fn routes() -> Router<Arc<App>> {
     for prefix in ["", "/v1", "/beta", "/beta/v1"] {
         router = router
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
+            .route(&format!("{prefix}/completions"), post(api::completions::create))
+            .route(&format!("{prefix}/user/balance"), get(api::balance::show))
             .route(&format!("{prefix}/models"), get(api::models::list))
             .route(&format!("{prefix}/models/{{*id}}"), get(api::models::one));
     }

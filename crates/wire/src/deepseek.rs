@@ -4,7 +4,7 @@ use chat::{Chat, Error, Input, Sampling};
 
 use crate::json;
 use crate::openai;
-use crate::reader::Field;
+use crate::reader::{Field, Object};
 
 /// What a caller asked for, and how it wants the answer sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,21 +28,7 @@ pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
 
     chat.thinking = object.optional("thinking").map(thinking).transpose()?.flatten();
     chat.reasoning_effort = object.optional("reasoning_effort").map(effort).transpose()?;
-    let mut integer = |key| object.optional(key).map(Field::integer).transpose();
-    chat.n = integer("n")?;
-    chat.max_tokens = integer("max_tokens")?;
-    chat.max_completion_tokens = integer("max_completion_tokens")?;
-    let mut number = |key| object.optional(key).map(Field::number).transpose();
-    chat.sampling = Sampling {
-        temperature: number("temperature")?,
-        top_p: number("top_p")?,
-        frequency_penalty: number("frequency_penalty")?,
-        presence_penalty: number("presence_penalty")?,
-        ..Sampling::default()
-    };
-    chat.stop = object.optional("stop").map(openai::stop).transpose()?.unwrap_or_default();
-    let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
-    let include_usage = object.optional("stream_options").map(include_usage).transpose()?.unwrap_or(false);
+    let Sent { stream, include_usage } = common(&mut chat, &mut object)?;
     chat.format = object.optional("response_format").map(openai::format).transpose()?.unwrap_or_default();
 
     if let Some(tools) = object.optional("tools") {
@@ -54,11 +40,37 @@ pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
 
     chat.logprobs = object.optional("logprobs").map(Field::bool).transpose()?;
     chat.top_logprobs = object.optional("top_logprobs").map(Field::integer).transpose()?;
-    chat.sampling.seed = object.optional("seed").map(Field::integer).transpose()?;
-    chat.sampling.logit_bias = object.optional("logit_bias").map(openai::logit_bias).transpose()?.unwrap_or_default();
+    Ok(Request { chat, stream, include_usage })
+}
+
+/// How the answer is to be sent.
+pub(crate) struct Sent {
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+}
+
+/// The fields chats and completions share.
+pub(crate) fn common(chat: &mut Chat, object: &mut Object) -> Result<Sent, Error> {
+    let mut integer = |key| object.optional(key).map(Field::integer).transpose();
+    chat.n = integer("n")?;
+    chat.max_tokens = integer("max_tokens")?;
+    chat.max_completion_tokens = integer("max_completion_tokens")?;
+    let seed = integer("seed")?;
+    let mut number = |key| object.optional(key).map(Field::number).transpose();
+    chat.sampling = Sampling {
+        temperature: number("temperature")?,
+        top_p: number("top_p")?,
+        frequency_penalty: number("frequency_penalty")?,
+        presence_penalty: number("presence_penalty")?,
+        seed,
+        logit_bias: object.optional("logit_bias").map(openai::logit_bias).transpose()?.unwrap_or_default(),
+    };
+    chat.stop = object.optional("stop").map(openai::stop).transpose()?.unwrap_or_default();
     chat.user = object.optional("user").map(Field::text).transpose()?;
     chat.user_id = object.optional("user_id").map(Field::text).transpose()?;
-    Ok(Request { chat, stream, include_usage })
+    let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
+    let include_usage = object.optional("stream_options").map(include_usage).transpose()?.unwrap_or(false);
+    Ok(Sent { stream, include_usage })
 }
 
 /// `{"type": "enabled" | "disabled"}`; the words of other services that leave the choice to the model mean nothing here.

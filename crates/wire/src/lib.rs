@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anthropic;
+pub mod completions;
 pub mod deepseek;
 pub mod error;
 mod json;

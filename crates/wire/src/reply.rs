@@ -195,6 +195,6 @@ impl<'a> Logprob<'a> {
 }
 
 /// JSON has no infinity; DeepSeek writes the log of nothing as -9999.
-fn finite(logprob: f32) -> f32 {
+pub(crate) fn finite(logprob: f32) -> f32 {
     if logprob.is_finite() { logprob } else { -9999.0 }
 }

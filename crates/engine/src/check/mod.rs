@@ -3,6 +3,7 @@
 //!
 //! The lenient profile accepts a few things the service refuses, brings them into plain form and leaves a note.
 
+mod completion;
 mod messages;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ pub enum ReasoningRules {
 /// # Errors
 /// `Invalid`, with the text of the API document; the first fault in the document's order wins.
 pub fn check(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+    completion::completion(chat, limits)?;
     mode(chat, limits)?;
     length(chat)?;
     sampling(chat)?;
@@ -83,7 +85,11 @@ pub(crate) fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Resu
     if prompt_tokens >= context || prompt_tokens + explicit.unwrap_or(0) > context {
         return Err(context_error(context, prompt_tokens, explicit));
     }
-    let default = if chat.thinking == Some(true) { 32768 } else { 4096 };
+    let default = match (&chat.input, chat.thinking) {
+        (Input::Messages(_), Some(true)) => 32768,
+        (Input::Messages(_), _) => 4096,
+        _ => completion::default_budget(chat),
+    };
     Ok(explicit.unwrap_or(default).min(context - prompt_tokens))
 }
 
@@ -123,7 +129,11 @@ fn length(chat: &mut Chat) -> Result<(), Error> {
     let name = if chat.max_tokens.is_some() { "max_tokens" } else { "max_completion_tokens" };
     let alias = chat.max_completion_tokens.take();
     chat.max_tokens = chat.max_tokens.or(alias);
-    let most = if chat.thinking == Some(true) { 65536 } else { 8192 };
+    let most = match (&chat.input, chat.thinking) {
+        (Input::Messages(_), Some(true)) => 65536,
+        (Input::Messages(_), _) => 8192,
+        _ => completion::MAX_TOKENS,
+    };
     if chat.cut_max_tokens {
         chat.max_tokens = chat.max_tokens.map(|tokens| tokens.min(most));
     }

@@ -38,7 +38,10 @@ async fn an_answer_that_outgrows_the_whole_cache_ends_with_what_it_has() {
 
     let deltas: Vec<Delta> = ask(&engine, long(1, 500, 10)).await.unwrap().map(Result::unwrap).collect().await;
     assert!(
-        matches!(deltas[..], [Delta::Start(_), Delta::Finish(FinishReason::InsufficientSystemResource), Delta::Usage(_)]),
+        matches!(
+            deltas[..],
+            [Delta::Start(_), Delta::Finish(FinishReason::InsufficientSystemResource), Delta::Usage(_)]
+        ),
         "{deltas:?}"
     );
     assert_eq!(reply(&engine, long(2, 50, 100)).await.finish, Some(FinishReason::Length));

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use chat::Error;
+use gateway::Metered;
 use wire::{Chunks, Envelope, deepseek};
 
 use crate::line::Line;
@@ -36,16 +37,21 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     line.model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
 
-    let envelope = Envelope {
+    let envelope = envelope(app, &answer, model, logprobs);
+    let render = Box::new(Chunks::new(envelope, include_usage));
+    let mut response = reply::send(app, answer, render, stream, line).await?;
+    reply::note(&mut response, &notes);
+    Ok(response)
+}
+
+/// What all parts of an answer to `model` repeat.
+pub(crate) fn envelope(app: &App, answer: &Metered, model: String, logprobs: bool) -> Envelope {
+    Envelope {
         id: uuid::Uuid::new_v4().to_string(),
         created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         model,
         system_fingerprint: app.config.system_fingerprint.clone(),
         thinking: answer.thinking,
         logprobs,
-    };
-    let render = Box::new(Chunks::new(envelope, include_usage));
-    let mut response = reply::send(app, answer, render, stream, line).await?;
-    reply::note(&mut response, &notes);
-    Ok(response)
+    }
 }

@@ -7,6 +7,7 @@ mod app;
 #[allow(dead_code, unreachable_pub, reason = "the engine's own module, of which these tests call only `check`")]
 mod check;
 mod client;
+mod completions;
 mod conformance;
 mod limits;
 mod messages;

@@ -1,0 +1,43 @@
+//! `POST /completions`: text and fill-in-the-middle completions.
+
+use std::sync::Arc;
+
+use ::chat::Error;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use wire::completions::{self, Completions};
+
+use crate::api::chat::envelope;
+use crate::line::Line;
+use crate::server::App;
+use crate::{auth, body, reply};
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+) -> Response {
+    answer(&app, line, request).await.unwrap_or_else(|error| reply::refusal(&error))
+}
+
+/// The order of these lines is the documented order of checks.
+async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let request = body::aside(move || completions::parse_request(&bytes)).await?;
+    let completions::Request { mut chat, stream, include_usage, echo } = request;
+    chat.beta = parts.uri.path().starts_with("/beta/");
+
+    let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));
+    let mut answer = app.gateway.answer(&caller, chat).await?;
+    line.model(answer.model());
+    let notes = std::mem::take(&mut answer.notes);
+    let envelope = envelope(app, &answer, model, logprobs);
+    let render = Box::new(Completions::new(envelope, include_usage, echo));
+    let mut response = reply::send(app, answer, render, stream, line).await?;
+    reply::note(&mut response, &notes);
+    Ok(response)
+}
