@@ -50,6 +50,8 @@ fn routes() -> Router<Arc<App>> {
         router = router
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
             .route(&format!("{prefix}/completions"), post(api::completions::create))
+            .route(&format!("{prefix}/responses"), post(api::responses::create))
+            .route(&format!("{prefix}/responses/{{id}}"), get(api::responses::stored).delete(api::responses::stored))
             .route(&format!("{prefix}/user/balance"), get(api::balance::show))
             .route(&format!("{prefix}/models"), get(api::models::list))
             .route(&format!("{prefix}/models/{{*id}}"), get(api::models::one));

@@ -13,6 +13,7 @@ pub mod openai;
 mod reader;
 mod render;
 mod reply;
+pub mod responses;
 pub mod sse;
 mod stream;
 

@@ -12,6 +12,7 @@ mod conformance;
 mod limits;
 mod messages;
 mod provider;
+mod responses;
 mod shutdown;
 mod streams;
 mod waiting;

@@ -1,0 +1,58 @@
+//! `POST /responses`, and what is said of stored ones: nothing is stored.
+
+use std::sync::Arc;
+
+use ::chat::{Error, ErrorKind};
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use wire::responses::{self, Responses};
+
+use crate::api::chat::envelope;
+use crate::line::Line;
+use crate::server::App;
+use crate::{auth, body, reply};
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+) -> Response {
+    answer(&app, line, request).await.unwrap_or_else(|error| reply::refusal(&error))
+}
+
+pub(crate) async fn stored(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+) -> Response {
+    let error = match auth::admit(&app, &request.into_parts().0) {
+        Ok(caller) => {
+            line.caller(&caller);
+            Error::new(ErrorKind::NotFound, "No such response: this server stores none")
+        }
+        Err(error) => error,
+    };
+    reply::refusal(&error)
+}
+
+/// The order of these lines is the documented order of checks.
+async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let request = body::aside(move || responses::parse_request(&bytes)).await?;
+    let responses::Request { mut chat, stream, asked } = request;
+    chat.beta = parts.uri.path().starts_with("/beta/");
+
+    let model = chat.model.clone();
+    let mut answer = app.gateway.answer(&caller, chat).await?;
+    line.model(answer.model());
+    let notes = std::mem::take(&mut answer.notes);
+    let envelope = envelope(app, &answer, model, false);
+    let render = Box::new(Responses::new(envelope, asked));
+    let mut response = reply::send(app, answer, render, stream, line).await?;
+    reply::note(&mut response, &notes);
+    Ok(response)
+}

@@ -1,0 +1,228 @@
+//! The body of `POST /responses`.
+
+use chat::{Chat, Error, Format, Input, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+use serde_json::{Map, Value, json};
+
+use super::Asked;
+use crate::json;
+use crate::reader::{Field, Object};
+
+/// What a caller asked for, and how it wants the answer sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub chat: Chat,
+    pub stream: bool,
+    /// What the response repeats of the request.
+    pub asked: Asked,
+}
+
+/// Reads a body. Unknown fields are ignored, null is absence.
+///
+/// # Errors
+/// `Invalid`: bytes that are no JSON, a field of the wrong type, what needs a memory this server lacks.
+pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
+    let mut object = Field::root(json::parse(body)?).object()?;
+    let mut chat = Chat { model: object.required("model")?.text()?, ..Chat::default() };
+    for key in ["previous_response_id", "conversation"] {
+        if object.optional(key).is_some() {
+            return Err(Error::invalid(format!("{key} is not supported")));
+        }
+    }
+    if object.optional("background").map(Field::bool).transpose()? == Some(true) {
+        return Err(Error::invalid("background is not supported"));
+    }
+    let mut asked = Asked::default();
+    let mut messages = Vec::new();
+    if let Some(instructions) = object.optional("instructions") {
+        let text = instructions.text()?;
+        messages.push(Message::new(Role::System, text.clone()));
+        asked.instructions = Some(text);
+    }
+    match object.optional("input") {
+        None if messages.is_empty() => return Err(Error::invalid("input or instructions must be set")),
+        None => {}
+        Some(input) => self::input(input, &mut messages)?,
+    }
+    chat.input = Input::Messages(messages);
+    chat.max_tokens = object.optional("max_output_tokens").map(Field::integer).transpose()?;
+    asked.max_output_tokens = chat.max_tokens;
+    let mut number = |key| object.optional(key).map(Field::number).transpose();
+    chat.sampling = Sampling { temperature: number("temperature")?, top_p: number("top_p")?, ..Sampling::default() };
+    (asked.temperature, asked.top_p) = (chat.sampling.temperature, chat.sampling.top_p);
+    if let Some(top) = object.optional("top_logprobs").map(Field::integer).transpose()? {
+        (chat.logprobs, chat.top_logprobs) = (Some(true), Some(top));
+    }
+    if let Some(tools) = object.optional("tools") {
+        asked.tools = tools.value().clone();
+        for tool in tools.list()? {
+            chat.tools.extend(self::tool(tool)?);
+        }
+    }
+    if let Some(choice) = object.optional("tool_choice") {
+        asked.tool_choice = choice.value().clone();
+        chat.tool_choice = Some(tool_choice(choice)?);
+    }
+    chat.parallel_tool_calls = object.optional("parallel_tool_calls").map(Field::bool).transpose()?;
+    if let Some(reasoning) = object.optional("reasoning") {
+        let words = ["none", "minimal", "low", "medium", "high", "xhigh", "max"].map(|word| (word, word));
+        if let Some(effort) = reasoning.object()?.optional("effort") {
+            let effort = effort.variant(&words)?;
+            chat.thinking = Some(effort != "none");
+            asked.effort = Some(effort.into());
+        }
+    }
+    if let Some(text) = object.optional("text")
+        && let Some(format) = text.object()?.optional("format")
+    {
+        asked.format = format.value().clone();
+        chat.format = self::format(format)?;
+    }
+    chat.user = object.optional("user").map(Field::text).transpose()?;
+    asked.user.clone_from(&chat.user);
+    let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
+    Ok(Request { chat, stream, asked })
+}
+
+/// `json_schema` stands flat here: name and schema beside the type.
+fn format(field: Field) -> Result<Format, Error> {
+    let flat = field.value().clone();
+    let mut object = field.object()?;
+    Ok(match object.required("type")?.text()?.as_str() {
+        "text" => Format::Text,
+        "json_object" => Format::JsonObject,
+        "json_schema" => match flat {
+            Value::Object(mut flat) => {
+                flat.shift_remove("type");
+                Format::JsonSchema(flat)
+            }
+            _ => unreachable!("it was read as an object"),
+        },
+        other => Format::Unknown(other.into()),
+    })
+}
+
+/// A function; `None` for tools the service would run itself.
+fn tool(field: Field) -> Result<Option<Tool>, Error> {
+    let mut object = field.object()?;
+    match object.required("type")?.text()?.as_str() {
+        "function" => {}
+        "custom" => return Err(Error::invalid("tools of type custom are not supported")),
+        _ => return Ok(None),
+    }
+    let name = object.required("name")?.text()?;
+    let mut function = Map::new();
+    function.insert("name".into(), name.clone().into());
+    if let Some(description) = object.optional("description") {
+        function.insert("description".into(), description.text()?.into());
+    }
+    if let Some(parameters) = object.optional("parameters") {
+        if !parameters.value().is_object() {
+            return Err(parameters.mismatch("a map"));
+        }
+        function.insert("parameters".into(), parameters.into_value());
+    }
+    let strict = object.optional("strict").map(Field::bool).transpose()?.unwrap_or(false);
+    Ok(Some(Tool { name, strict, function }))
+}
+
+fn tool_choice(field: Field) -> Result<ToolChoice, Error> {
+    if field.value().is_object() {
+        let mut object = field.object()?;
+        object.required("type")?.variant(&[("function", ())])?;
+        return Ok(ToolChoice::Named(object.required("name")?.text()?));
+    }
+    Ok(match field.variant(&[("none", 0), ("auto", 1), ("required", 2)])? {
+        0 => ToolChoice::None,
+        1 => ToolChoice::Auto,
+        _ => ToolChoice::Required,
+    })
+}
+
+/// One user message, or items; what belongs to one answer of the assistant becomes one message.
+fn input(field: Field, to: &mut Vec<Message>) -> Result<(), Error> {
+    if !field.value().is_array() {
+        to.push(Message::new(Role::User, field.text()?));
+        return Ok(());
+    }
+    for item in field.list()? {
+        let mut item = item.object()?;
+        let kind = item.optional("type").map(Field::text).transpose()?;
+        match kind.as_deref().unwrap_or("message") {
+            "message" => message(item, to)?,
+            "reasoning" => reasoning(item, to)?,
+            "function_call" => {
+                let call = ToolCall {
+                    id: item.required("call_id")?.text()?,
+                    name: item.required("name")?.text()?,
+                    arguments: item.required("arguments")?.text()?,
+                };
+                assistant(to).tool_calls.get_or_insert_default().push(call);
+            }
+            "function_call_output" => {
+                let id = item.required("call_id")?.text()?;
+                let text = texts(item.required("output")?)?;
+                to.push(Message { tool_call_id: Some(id), ..Message::new(Role::Tool, text) });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn message(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
+    let roles =
+        [("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System), ("developer", Role::System)];
+    let role = item.required("role")?.variant(&roles)?;
+    let text = texts(item.required("content")?)?;
+    if role == Role::Assistant {
+        assistant(to).content.get_or_insert_default().push(Part::Text(text));
+    } else {
+        to.push(Message::new(role, text));
+    }
+    Ok(())
+}
+
+fn reasoning(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
+    let Some(content) = item.optional("content") else { return Ok(()) };
+    let text = texts(content)?;
+    assistant(to).reasoning.get_or_insert_default().push_str(&text);
+    Ok(())
+}
+
+/// The assistant's message that is being put together.
+fn assistant(to: &mut Vec<Message>) -> &mut Message {
+    if to.last().is_none_or(|last| last.role != Role::Assistant) {
+        to.push(Message { content: None, ..Message::new(Role::Assistant, "") });
+    }
+    to.last_mut().expect("just pushed")
+}
+
+/// A string, or parts of text, joined.
+fn texts(field: Field) -> Result<String, Error> {
+    if !field.value().is_array() {
+        return field.text();
+    }
+    let part = |part: Field| {
+        let mut part = part.object()?;
+        let kinds = ["input_text", "output_text", "text", "reasoning_text", "summary_text"].map(|kind| (kind, ()));
+        part.required("type")?.variant(&kinds)?;
+        part.required("text")?.text()
+    };
+    field.list()?.map(part).collect()
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            instructions: None,
+            max_output_tokens: None,
+            temperature: None,
+            top_p: None,
+            tools: json!([]),
+            tool_choice: json!("auto"),
+            format: json!({ "type": "text" }),
+            effort: None,
+            user: None,
+        }
+    }
+}
