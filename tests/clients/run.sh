@@ -8,7 +8,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}" && pwd)
 python=$target/ci-venv/bin/python
-[ -x "$python" ] && [ -d "$target/ci-node/node_modules/openai" ] || "$here/install.sh"
+[ -x "$python" ] && [ -d "$target/ci-node/node_modules/@anthropic-ai" ] || "$here/install.sh"
 
 work=$(mktemp -d)
 server=
@@ -25,7 +25,7 @@ start() { # no configuration, no data of whoever runs this
   binary=$target/release/cachalot
   [ -x "$binary" ] || { echo "$binary is missing: run cargo build --release" >&2; exit 1; }
   mkdir "$work/cwd"
-  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data exec env -u CACHALOT_LOG "$binary" serve --listen 127.0.0.1:0) >"$work/out" 2>"$work/log" &
+  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache exec env -u CACHALOT_LOG "$binary" serve --listen 127.0.0.1:0) >"$work/out" 2>"$work/log" &
   server=$!
   for _ in $(seq 300); do
     url=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/log" | head -n 1)
@@ -72,12 +72,16 @@ sample() { # NAME COMMAND...: a program that passes by exiting with 0
 
 own=${CACHALOT_URL:-}
 [ -n "$own" ] || start
-cp "$here/openai_node.mjs" "$target/ci-node/" # its import is found beside node_modules
+cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$target/ci-node/" # their imports are found beside node_modules
 client "curl" bash "$here/articles.sh"
 sample "requests sample of the articles" "$python" "$here/articles.py"
 sample "requests sample of the articles, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/articles.py"
 client "openai for Python" "$python" "$here/openai_python.py"
+client "openai for Python, shapes" "$python" "$here/openai_tools.py"
 client "openai for Node" node "$target/ci-node/openai_node.mjs"
+client "anthropic for Python" "$python" "$here/anthropic_python.py"
+client "anthropic for Node" node "$target/ci-node/anthropic_node.mjs"
+client "frameworks" "$python" "$here/frameworks.py"
 [ -n "$own" ] || stop
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
