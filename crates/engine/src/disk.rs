@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
 use sha2::{Digest, Sha256};
@@ -91,10 +92,7 @@ impl Disk {
         describe();
         make_private(&options.folder)?;
         let lock = file::private().create(true).truncate(false).write(true).open(options.folder.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another program uses this folder"),
-            TryLockError::Error(error) => error,
-        })?;
+        own(&lock)?;
         let mut index = Index::new(options.bytes);
         scan(&options.folder, &mut index)?;
         index.record();
@@ -285,6 +283,19 @@ impl Shared {
         }
         file::touch(&path);
         rows
+    }
+}
+
+/// Takes the folder for this program. One that is just stopping is waited for.
+fn own(lock: &File) -> io::Result<()> {
+    let patience = Instant::now() + Duration::from_secs(1);
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another program uses this folder")),
+        }
     }
 }
 

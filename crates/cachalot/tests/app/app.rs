@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
-    client: reqwest::Client,
+    pub(crate) client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<anyhow::Result<()>>,
 }

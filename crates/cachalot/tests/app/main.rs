@@ -6,3 +6,4 @@ mod chat;
 mod commands;
 mod schemas;
 mod serve;
+mod shapes;

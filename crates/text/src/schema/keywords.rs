@@ -143,6 +143,16 @@ pub(super) fn bounds(plain: &mut Map<String, Value>, at: &Path) -> Result<(), Sc
     {
         plain.shift_remove("format");
     }
+    // The grammar's own expressions know no lengths: the name of a mailbox has at most 64 characters, a host's 253.
+    let most = match plain.get("format").and_then(Value::as_str) {
+        Some("email") => Some(64),
+        Some("hostname") => Some(253),
+        _ => None,
+    };
+    if let Some(most) = most {
+        let asked = plain.get("maxLength").and_then(Value::as_u64).unwrap_or(most);
+        plain.insert("maxLength".into(), asked.min(most).into());
+    }
     for key in NUMBER {
         if plain.get(key).is_some_and(|value| !value.is_number()) {
             return at.to(key).fault("a number");

@@ -128,6 +128,15 @@ fn integers_without_bounds_fit_into_64_bits() {
 }
 
 #[test]
+fn formats_have_the_lengths_of_their_standards() {
+    let length = |schema: Value| lenient(schema)["maxLength"].as_u64();
+    assert_eq!(length(json!({ "type": "string", "format": "email" })), Some(64));
+    assert_eq!(length(json!({ "type": "string", "format": "email", "maxLength": 20 })), Some(20));
+    assert_eq!(length(json!({ "type": "string", "format": "hostname", "maxLength": 300 })), Some(253));
+    assert_eq!(length(json!({ "type": "string", "format": "uuid" })), None);
+}
+
+#[test]
 fn an_object_of_any_keys_has_no_parameters() {
     let parameters = |schema: Value| Schema::lenient(&schema).unwrap().parameters();
     assert_eq!(parameters(json!({ "type": "object" })), None);
