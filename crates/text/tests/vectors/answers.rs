@@ -42,7 +42,7 @@ pub(crate) fn streamed(encoding: &Arc<Encoding>, chat: &Chat, tokens: &[u32], cu
 
 #[test]
 fn the_golden_completions_parse_as_the_authors_parse_them() {
-    let golden = data::json("tests/golden/chat/dsml_v3.2.json");
+    let golden = data::json("tests/golden/chat/dsml_v3.2.json.gz");
     let cases = golden["parse"].as_array().unwrap();
     let (refused, accepted): (Vec<_>, Vec<_>) = cases.iter().partition(|case| case.get("error").is_some());
     for case in &accepted {

@@ -15,8 +15,17 @@ pub(crate) fn file(path: &str) -> Vec<u8> {
     std::fs::read(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// A packed file of the repository, unpacked.
+fn unpacked(path: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(file(path).as_slice()).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// A JSON file, packed if its name says so.
 pub(crate) fn json(path: &str) -> Value {
-    serde_json::from_slice(&file(path)).unwrap()
+    let bytes = if path.ends_with(".gz") { unpacked(path) } else { file(path) };
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
@@ -24,12 +33,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// `tokenizer.json` of V3.1 as released.
-static V31_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let packed = file("reference/tokenizers/deepseek-v3.1.tokenizer.json.gz");
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut bytes).unwrap();
-    bytes
-});
+static V31_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| unpacked("reference/tokenizers/deepseek-v3.1.tokenizer.json.gz"));
 
 /// The bytes of a release's `tokenizer.json`: that of V3.1, with the overrides of the others applied.
 pub(crate) fn tokenizer_json(name: EncodingName) -> Vec<u8> {

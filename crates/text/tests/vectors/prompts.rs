@@ -56,7 +56,7 @@ fn the_templates_of_the_releases_are_reproduced() {
         ("v3.1", EncodingName::V31, 0),
         ("v3.2-exp", EncodingName::V32Exp, 0),
     ] {
-        let golden = data::json(&format!("tests/golden/chat/template_deepseek-{file}.json"));
+        let golden = data::json(&format!("tests/golden/chat/template_deepseek-{file}.json.gz"));
         let cases = golden["cases"].as_array().unwrap();
         assert_eq!(cases.len(), 17);
         // The template writes broken text there; `the_templates_defects_are_not_copied` says what stands instead.
@@ -77,7 +77,7 @@ fn the_templates_of_the_releases_are_reproduced() {
 
 #[test]
 fn the_chat_vectors_are_reproduced() {
-    let vectors = data::json("tests/golden/chat/chat_vectors.json");
+    let vectors = data::json("tests/golden/chat/chat_vectors.json.gz");
     let vectors = vectors.as_array().unwrap();
     assert_eq!(vectors.len(), 74);
     let mut left_out = 0;
@@ -106,7 +106,7 @@ fn the_chat_vectors_are_reproduced() {
 
 #[test]
 fn the_dsml_encoder_of_the_authors_is_reproduced() {
-    let golden = data::json("tests/golden/chat/dsml_v3.2.json");
+    let golden = data::json("tests/golden/chat/dsml_v3.2.json.gz");
     let cases = golden["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 20);
     for case in cases {

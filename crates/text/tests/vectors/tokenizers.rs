@@ -28,7 +28,7 @@ fn the_rebuilt_tokenizers_are_the_released_files_byte_for_byte() {
 
 #[test]
 fn texts_have_the_ids_of_the_releases() {
-    let golden = json("tests/golden/chat/tokenizer.json");
+    let golden = json("tests/golden/chat/tokenizer.json.gz");
     let mut checked = 0;
     for case in golden["cases"].as_array().unwrap() {
         for (_, name) in
@@ -56,7 +56,7 @@ fn texts_have_the_ids_of_the_releases() {
 
 #[test]
 fn ids_cut_inside_a_character_decode_with_replacement_characters() {
-    let golden = json("tests/golden/chat/tokenizer.json");
+    let golden = json("tests/golden/chat/tokenizer.json.gz");
     let cases = golden["decode_v3.2"].as_array().unwrap();
     assert_eq!(cases.len(), 46);
     for case in cases {
