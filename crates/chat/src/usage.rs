@@ -11,3 +11,20 @@ pub struct Usage {
     /// The part of `completion_tokens` between the think markers; `None` outside thinking mode.
     pub reasoning_tokens: Option<u64>,
 }
+
+impl std::ops::Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let reasoning_tokens = match (self.reasoning_tokens, other.reasoning_tokens) {
+            (None, None) => None,
+            (some, other) => Some(some.unwrap_or(0) + other.unwrap_or(0)),
+        };
+        Self {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            completion_tokens: self.completion_tokens + other.completion_tokens,
+            reasoning_tokens,
+        }
+    }
+}

@@ -4,6 +4,7 @@
 mod api;
 mod auth;
 mod body;
+mod choices;
 mod config;
 mod cors;
 mod exchange;

@@ -1,14 +1,15 @@
-//! An answer beside the clocks that surround it: keep-alive, the wait for its beginning, its total time, shutdown.
+//! The answers of one request beside the clocks that surround them: keep-alive, the wait for their beginning, their total time, shutdown.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use chat::{Delta, Error, ErrorKind, FinishReason};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use gateway::Metered;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::choices::Choices;
 use crate::line::Line;
 use crate::server::App;
 
@@ -17,7 +18,8 @@ const BUSY: &str =
 
 /// What happens next.
 pub(crate) enum Step {
-    Delta(Delta),
+    /// Something came of one choice.
+    Delta(usize, Delta),
     /// Nothing was sent for a while.
     KeepAlive,
     /// The answer cannot go on; nothing follows.
@@ -35,47 +37,55 @@ pub(crate) struct Rhythm {
     pub(crate) deltas_count: bool,
 }
 
-/// One answer in time. Dropping it cancels the request.
+/// Answers in time. Dropping it cancels the request.
 pub(crate) struct Pace {
-    answer: Metered,
+    choices: Choices,
     rhythm: Rhythm,
     keep_alive: Instant,
     /// `None` once inference has started.
     start_by: Option<Instant>,
     end_by: Instant,
     stopping: watch::Receiver<bool>,
-    finished: bool,
-    over: bool,
+    state: State,
     line: Line,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Going,
+    /// Every choice has to be ended that has not ended yet.
+    Cut,
+    Over,
+}
+
 impl Pace {
-    pub(crate) fn new(app: &App, answer: Metered, rhythm: Rhythm, line: Line) -> Self {
+    pub(crate) fn new(app: &App, answers: Vec<Metered>, rhythm: Rhythm, line: Line) -> Self {
         let now = Instant::now();
         Self {
-            answer,
+            choices: Choices::new(answers),
             rhythm,
             keep_alive: now + rhythm.first,
             start_by: Some(now + app.config.queue_timeout),
             end_by: now + app.config.total_timeout,
             stopping: app.stopping.clone(),
-            finished: false,
-            over: false,
+            state: State::Going,
             line,
         }
     }
 
     pub(crate) async fn next(&mut self) -> Step {
-        if self.over {
-            return Step::Ended;
+        match self.state {
+            State::Going => {}
+            State::Cut => return self.end_one(),
+            State::Over => return Step::Ended,
         }
         let deadline = self.start_by.map_or(self.end_by, |start_by| start_by.min(self.end_by));
         tokio::select! {
             biased;
-            () = stop(&mut self.stopping), if !self.finished => self.cut("The server is shutting down, please send the request again"),
+            () = stop(&mut self.stopping), if !self.choices.finished() => self.cut("The server is shutting down, please send the request again"),
             () = sleep_until(deadline) => self.cut(BUSY),
             // A panic must not cut the connection before what was said is sent.
-            delta = AssertUnwindSafe(self.answer.next()).catch_unwind() => match delta {
+            delta = AssertUnwindSafe(self.choices.next()).catch_unwind() => match delta {
                 Ok(delta) => self.step(delta),
                 Err(_) => self.fail(Error::internal("Internal server error")),
             },
@@ -86,45 +96,51 @@ impl Pace {
         }
     }
 
-    fn step(&mut self, delta: Option<Result<Delta, Error>>) -> Step {
-        let delta = match delta {
+    fn step(&mut self, delta: Option<Result<(usize, Delta), Error>>) -> Step {
+        let (choice, delta) = match delta {
             Some(Ok(delta)) => delta,
             Some(Err(error)) => return self.fail(error),
-            None if self.finished => return self.end(),
+            None if self.choices.finished() => return self.end(),
             None => return self.fail(Error::internal("the answer ended without a finish reason")),
         };
         self.start_by = None;
-        match &delta {
-            Delta::Finish(_) => self.finished = true,
-            Delta::Usage(usage) => self.line.usage(*usage),
-            _ => {}
+        if let Delta::Usage(usage) = &delta {
+            self.line.usage(*usage);
         }
         if self.rhythm.deltas_count {
             self.keep_alive = Instant::now() + self.rhythm.every;
         }
-        Step::Delta(delta)
+        Step::Delta(choice, delta)
     }
 
     /// Ends an answer that may not go on: properly when it has begun, else as if it had never been admitted.
     fn cut(&mut self, message: &str) -> Step {
-        if self.finished {
-            return self.end();
-        }
         if self.start_by.is_some() {
             return self.fail(Error::new(ErrorKind::Overload, message));
         }
-        self.over = true;
-        Step::Delta(Delta::Finish(FinishReason::InsufficientSystemResource))
+        self.state = State::Cut;
+        self.end_one()
+    }
+
+    fn end_one(&mut self) -> Step {
+        match self.choices.cut() {
+            Some(choice) => Step::Delta(choice, Delta::Finish(FinishReason::InsufficientSystemResource)),
+            None => self.end(),
+        }
     }
 
     fn fail(&mut self, error: Error) -> Step {
-        self.over = true;
+        self.state = State::Over;
         Step::Failed(error)
     }
 
     fn end(&mut self) -> Step {
-        self.over = true;
+        self.state = State::Over;
         Step::Ended
+    }
+
+    pub(crate) fn choices(&self) -> usize {
+        self.choices.count()
     }
 
     pub(crate) fn line(&self) -> &Line {

@@ -16,13 +16,13 @@ use crate::line::Line;
 use crate::pace::{Pace, Rhythm, Step};
 use crate::server::App;
 
-/// Answers in the shape of one surface, with events if `stream`.
+/// Answers in the shape of one surface, with events if `stream`. Every answer is a choice.
 ///
 /// # Errors
 /// Whatever goes wrong before the first sign of life is due.
 pub(crate) async fn send(
     app: &App,
-    answer: Metered,
+    answers: Vec<Metered>,
     render: Box<dyn Render>,
     stream: bool,
     line: Line,
@@ -30,10 +30,10 @@ pub(crate) async fn send(
     let times = &app.config.keep_alive;
     if stream {
         let rhythm = Rhythm { first: times.stream_first, every: times.stream_every, deltas_count: true };
-        streamed(Pace::new(app, answer, rhythm, line), render).await
+        streamed(Pace::new(app, answers, rhythm, line), render).await
     } else {
         let rhythm = Rhythm { first: times.plain_first, every: times.plain_every, deltas_count: false };
-        whole(Pace::new(app, answer, rhythm, line), render).await
+        whole(Pace::new(app, answers, rhythm, line), render).await
     }
 }
 
@@ -75,7 +75,10 @@ impl Events {
         while !self.ended {
             let mut out = String::new();
             match self.pace.next().await {
-                Step::Delta(delta) => self.render.push(&delta, &mut out),
+                Step::Delta(choice, delta) => {
+                    self.render.choice(choice);
+                    self.render.push(&delta, &mut out);
+                }
                 Step::KeepAlive => self.render.keep_alive(&mut out),
                 Step::Failed(error) => {
                     self.ended = true;
@@ -107,7 +110,8 @@ impl Events {
 /// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
 /// clients see a broken connection and try again, and no error object under status 200.
 async fn whole(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
-    let mut whole = Whole { pace, render, reply: Reply::default(), ended: false };
+    let replies = vec![Reply::default(); pace.choices()];
+    let mut whole = Whole { pace, render, replies, ended: false };
     let first = whole.next().await?;
     if whole.ended {
         return Ok(json(first));
@@ -131,7 +135,8 @@ async fn whole(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
 struct Whole {
     pace: Pace,
     render: Box<dyn Render>,
-    reply: Reply,
+    /// One for each choice.
+    replies: Vec<Reply>,
     ended: bool,
 }
 
@@ -140,12 +145,12 @@ impl Whole {
     async fn next(&mut self) -> Result<String, Error> {
         loop {
             match self.pace.next().await {
-                Step::Delta(delta) => self.reply.push(delta)?,
+                Step::Delta(choice, delta) => self.replies[choice].push(delta)?,
                 Step::KeepAlive => return Ok("\n".into()),
                 Step::Failed(error) => return Err(error),
                 Step::Ended => {
                     self.ended = true;
-                    return self.render.whole(&self.reply);
+                    return self.render.whole(&self.replies);
                 }
             }
         }

@@ -8,20 +8,24 @@ use crate::reader::Field;
 use crate::reply::{UsageBody, finite};
 use crate::{Envelope, Render, json, sse};
 
+/// Most prompts of one request.
+const MAX_PROMPTS: usize = 16;
+
 /// What a caller asked for, and how it wants the answer sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    pub chat: Chat,
+    /// One for each prompt; there is at least one, and they differ in nothing else.
+    pub chats: Vec<Chat>,
     pub stream: bool,
     pub include_usage: bool,
-    /// The prompt, where it is to stand in front of the answer.
-    pub echo: Option<String>,
+    /// The prompts, where they are to stand in front of the answers; otherwise empty.
+    pub echo: Vec<String>,
 }
 
 /// Reads a request body. Unknown fields are ignored, null is absence.
 ///
 /// # Errors
-/// `Invalid`: bytes that are not strict JSON, a field of the wrong type, several prompts, `echo` with `suffix`.
+/// `Invalid`: bytes that are not strict JSON, a field of the wrong type, too many prompts, `echo` with `suffix`.
 pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
     let mut object = Field::root(json::parse(body)?).object()?;
     let mut chat = Chat { model: object.required("model")?.text()?, ..Chat::default() };
@@ -30,15 +34,15 @@ pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
     if echo && suffix.is_some() {
         return Err(Error::invalid("echo is not supported with suffix"));
     }
-    chat.input = match object.optional("prompt") {
-        None => Input::Text { prefix: "Once upon a time,".into(), suffix },
-        Some(prompt) => self::prompt(prompt, suffix)?,
+    let inputs = match object.optional("prompt") {
+        None => vec![Input::Text { prefix: "Once upon a time,".into(), suffix }],
+        Some(prompt) => prompts(prompt, suffix.as_deref())?,
     };
-    let echo = match &chat.input {
-        Input::Text { prefix, .. } if echo => Some(prefix.clone()),
-        _ if echo => return Err(Error::invalid("echo is not supported with a prompt of tokens")),
-        _ => None,
+    let said = |input: &Input| match input {
+        Input::Text { prefix, .. } => Ok(prefix.clone()),
+        _ => Err(Error::invalid("echo is not supported with a prompt of tokens")),
     };
+    let echo = if echo { inputs.iter().map(said).collect::<Result<_, _>>()? } else { Vec::new() };
     let sent = common(&mut chat, &mut object)?;
     let best_of = object.optional("best_of").map(Field::integer).transpose()?;
     if best_of.is_some_and(|n| n != 1) {
@@ -50,46 +54,64 @@ pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
         }
         (chat.logprobs, chat.top_logprobs) = (Some(true), Some(top));
     }
-    Ok(Request { chat, stream: sent.stream, include_usage: sent.include_usage, echo })
+    let chats = inputs.into_iter().map(|input| Chat { input, ..chat.clone() }).collect();
+    Ok(Request { chats, stream: sent.stream, include_usage: sent.include_usage, echo })
 }
 
-/// A string, a list of one string, a list of token ids, or a list of one such list.
-fn prompt(field: Field, suffix: Option<String>) -> Result<Input, Error> {
-    let Value::Array(items) = field.value() else { return Ok(Input::Text { prefix: field.text()?, suffix }) };
-    if items.iter().all(Value::is_number) && !items.is_empty() {
-        let id = |field: Field| {
-            let id = field.value().as_u64().and_then(|id| u32::try_from(id).ok());
-            id.ok_or_else(|| field.mismatch("a token id"))
-        };
-        if suffix.is_some() {
-            return Err(Error::invalid("suffix is not supported with a prompt of tokens"));
-        }
-        return Ok(Input::Tokens(field.list()?.map(id).collect::<Result<_, _>>()?));
-    }
-    if items.len() != 1 {
-        return Err(Error::invalid("Invalid prompt: one prompt a request, send several requests for several prompts"));
-    }
-    let only = field.list()?.next().expect("a list of one");
-    match only.value() {
-        Value::Array(ids) if ids.is_empty() || !ids.iter().all(Value::is_number) => Err(only.mismatch("token ids")),
-        _ => prompt(only, suffix),
+/// One prompt: a string, or a list of token ids; or a list of such prompts.
+fn prompts(field: Field, suffix: Option<&str>) -> Result<Vec<Input>, Error> {
+    let several = field.value().as_array().filter(|items| !items.iter().all(Value::is_number) || items.is_empty());
+    match several.map(Vec::len) {
+        None => Ok(vec![prompt(field, suffix)?]),
+        Some(1..=MAX_PROMPTS) => field.list()?.map(|field| prompt(field, suffix)).collect(),
+        Some(_) => Err(Error::invalid(format!("Invalid prompt: a list holds 1 to {MAX_PROMPTS} prompts"))),
     }
 }
 
-/// Renders one text completion.
+fn prompt(field: Field, suffix: Option<&str>) -> Result<Input, Error> {
+    let ids = match field.value() {
+        Value::Array(ids) => ids,
+        _ => return Ok(Input::Text { prefix: field.text()?, suffix: suffix.map(Into::into) }),
+    };
+    if ids.is_empty() {
+        return Err(field.mismatch("token ids"));
+    }
+    if suffix.is_some() {
+        return Err(Error::invalid("suffix is not supported with a prompt of tokens"));
+    }
+    let id = |field: Field| {
+        let id = field.value().as_u64().and_then(|id| u32::try_from(id).ok());
+        id.ok_or_else(|| field.mismatch("a token id"))
+    };
+    Ok(Input::Tokens(field.list()?.map(id).collect::<Result<_, _>>()?))
+}
+
+/// Renders text completions, one choice for each prompt.
 pub struct Completions {
     envelope: Envelope,
     include_usage: bool,
-    /// Stands in front of the answer; none once it has been said.
-    echo: Option<String>,
-    /// Characters said so far.
-    offset: usize,
+    choices: Vec<Choice>,
+    /// Whose deltas come.
+    choice: usize,
+    /// The last choice ended for this reason, which is said along with the usage.
     finish: Option<FinishReason>,
 }
 
+#[derive(Default)]
+struct Choice {
+    /// Stands in front of the answer; empty once it has been said.
+    echo: String,
+    /// Characters said so far.
+    offset: usize,
+    ended: bool,
+}
+
 impl Completions {
-    pub fn new(envelope: Envelope, include_usage: bool, echo: Option<String>) -> Self {
-        Self { envelope, include_usage, echo, offset: 0, finish: None }
+    /// `echo` is empty, or has a text for each of the `choices`.
+    pub fn new(envelope: Envelope, include_usage: bool, choices: usize, echo: Vec<String>) -> Self {
+        let mut echo = echo.into_iter();
+        let choices = (0..choices).map(|_| Choice { echo: echo.next().unwrap_or_default(), ..Choice::default() });
+        Self { envelope, include_usage, choices: choices.collect(), choice: 0, finish: None }
     }
 
     fn completion(&self, choices: Vec<Value>, usage: Option<Option<&Usage>>) -> Value {
@@ -101,10 +123,6 @@ impl Completions {
             completion.insert("usage".into(), json!(usage.map(|usage| UsageBody::new(usage, false))));
         }
         completion
-    }
-
-    fn choice(&self, text: &str, logprobs: Option<Value>, finish: Option<FinishReason>) -> Value {
-        json!({ "index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish.map(FinishReason::as_str) })
     }
 
     /// The logprobs of tokens that begin `offset` characters into the text.
@@ -136,35 +154,56 @@ impl Completions {
     }
 
     fn say(&mut self, text: &str, tokens: &[TokenLogprob], out: &mut String) {
-        let logprobs = self.logprobs(tokens, self.offset);
-        self.offset += text.chars().count();
-        self.send(vec![self.choice(text, logprobs, None)], None, out);
+        let offset = self.choices[self.choice].offset;
+        self.choices[self.choice].offset += text.chars().count();
+        let choice = choice(self.choice, text, self.logprobs(tokens, offset), None);
+        self.send(vec![choice], None, out);
+    }
+
+    fn finish(&self, finish: FinishReason, usage: Option<&Usage>, out: &mut String) {
+        self.send(vec![choice(self.choice, "", None, Some(finish))], usage, out);
     }
 }
 
+fn choice(index: usize, text: &str, logprobs: Option<Value>, finish: Option<FinishReason>) -> Value {
+    json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish.map(FinishReason::as_str) })
+}
+
 impl Render for Completions {
-    fn whole(&self, reply: &Reply) -> Result<String, Error> {
-        let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
-        let echo = self.echo.as_deref().unwrap_or_default();
-        let logprobs = self.logprobs(&reply.logprobs, echo.chars().count());
-        let choice = self.choice(&format!("{echo}{}", reply.text), logprobs, Some(finish));
-        Ok(self.completion(vec![choice], reply.usage.as_ref().map(Some)).to_string())
+    fn whole(&self, replies: &[Reply]) -> Result<String, Error> {
+        let mut choices = Vec::new();
+        for (index, (reply, Choice { echo, .. })) in replies.iter().zip(&self.choices).enumerate() {
+            let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
+            let logprobs = self.logprobs(&reply.logprobs, echo.chars().count());
+            choices.push(choice(index, &format!("{echo}{}", reply.text), logprobs, Some(finish)));
+        }
+        let usage = replies.iter().find_map(|reply| reply.usage.as_ref());
+        Ok(self.completion(choices, usage.map(Some)).to_string())
+    }
+
+    fn choice(&mut self, index: usize) {
+        self.choice = index;
     }
 
     fn push(&mut self, delta: &Delta, out: &mut String) {
-        if let Some(echo) = self.echo.take() {
+        let echo = std::mem::take(&mut self.choices[self.choice].echo);
+        if !echo.is_empty() {
             self.say(&echo, &[], out);
         }
         match delta {
             Delta::Text { text, logprobs } => self.say(text, logprobs, out),
-            Delta::Finish(finish) if self.include_usage => {
-                self.send(vec![self.choice("", None, Some(*finish))], None, out);
+            Delta::Finish(finish) => {
+                self.choices[self.choice].ended = true;
+                if self.include_usage || self.choices.iter().any(|choice| !choice.ended) {
+                    self.finish(*finish, None, out);
+                } else {
+                    self.finish = Some(*finish);
+                }
             }
-            Delta::Finish(finish) => self.finish = Some(*finish),
             Delta::Usage(usage) if self.include_usage => self.send(Vec::new(), Some(usage), out),
             Delta::Usage(usage) => {
                 if let Some(finish) = self.finish.take() {
-                    self.send(vec![self.choice("", None, Some(finish))], Some(usage), out);
+                    self.finish(finish, Some(usage), out);
                 }
             }
             // A completion of raw text neither thinks nor calls.
@@ -174,7 +213,7 @@ impl Render for Completions {
 
     fn end(&mut self, out: &mut String) {
         if let Some(finish) = self.finish.take() {
-            self.send(vec![self.choice("", None, Some(finish))], None, out);
+            self.finish(finish, None, out);
         }
         sse::event("[DONE]", out);
     }
@@ -193,26 +232,30 @@ mod tests {
         parse_request(body.to_string().as_bytes()).map_err(|error| error.message)
     }
 
-    fn input(body: Value) -> Input {
-        parse(body).unwrap().chat.input
+    fn inputs(body: Value) -> Vec<Input> {
+        parse(body).unwrap().chats.into_iter().map(|chat| chat.input).collect()
     }
 
     #[test]
     fn prompts_of_every_kind_are_read() {
         let text =
             |prefix: &str, suffix: Option<&str>| Input::Text { prefix: prefix.into(), suffix: suffix.map(Into::into) };
-        assert_eq!(input(json!({ "model": "m" })), text("Once upon a time,", None));
-        assert_eq!(input(json!({ "model": "m", "prompt": "a", "suffix": "b" })), text("a", Some("b")));
-        assert_eq!(input(json!({ "model": "m", "prompt": ["a"] })), text("a", None));
-        assert_eq!(input(json!({ "model": "m", "prompt": [1, 2] })), Input::Tokens(vec![1, 2]));
-        assert_eq!(input(json!({ "model": "m", "prompt": [[1, 2]] })), Input::Tokens(vec![1, 2]));
+        assert_eq!(inputs(json!({ "model": "m" })), [text("Once upon a time,", None)]);
+        assert_eq!(inputs(json!({ "model": "m", "prompt": "a", "suffix": "b" })), [text("a", Some("b"))]);
+        assert_eq!(inputs(json!({ "model": "m", "prompt": ["a"] })), [text("a", None)]);
+        assert_eq!(inputs(json!({ "model": "m", "prompt": ["a", "b"] })), [text("a", None), text("b", None)]);
+        assert_eq!(inputs(json!({ "model": "m", "prompt": [1, 2] })), [Input::Tokens(vec![1, 2])]);
+        let lists = [Input::Tokens(vec![1, 2]), Input::Tokens(vec![3])];
+        assert_eq!(inputs(json!({ "model": "m", "prompt": [[1, 2], [3]] })), lists);
     }
 
     #[test]
     fn what_cannot_be_answered_is_refused() {
         for (more, text) in [
-            (json!({ "prompt": ["a", "b"] }), "Invalid prompt: one prompt a request"),
-            (json!({ "prompt": [] }), "Invalid prompt: one prompt a request"),
+            (json!({ "prompt": vec!["a"; 17] }), "Invalid prompt: a list holds 1 to 16 prompts"),
+            (json!({ "prompt": [] }), "Invalid prompt: a list holds 1 to 16 prompts"),
+            (json!({ "prompt": ["a", 1] }), "Failed to deserialize the JSON body into the target type: prompt[1]: "),
+            (json!({ "prompt": [1, "a"] }), "Failed to deserialize the JSON body into the target type: prompt[0]: "),
             (json!({ "prompt": [[]] }), "Failed to deserialize the JSON body into the target type: prompt[0]: "),
             (json!({ "prompt": [-1] }), "Failed to deserialize the JSON body into the target type: prompt[0]: "),
             (json!({ "prompt": "a", "suffix": "b", "echo": true }), "echo is not supported with suffix"),
@@ -235,9 +278,9 @@ mod tests {
             "stream_options": { "include_usage": true }, "logprobs": 2, "temperature": 0
         });
         let request = parse(body).unwrap();
-        assert_eq!((request.stream, request.include_usage, request.echo.as_deref()), (true, true, Some("a")));
-        let chat = request.chat;
-        assert_eq!((chat.max_tokens, chat.stop, chat.sampling.seed), (Some(5), vec!["x".to_owned()], Some(3)));
+        assert_eq!((request.stream, request.include_usage, request.echo), (true, true, vec!["a".to_owned()]));
+        let chat = &request.chats[0];
+        assert_eq!((chat.max_tokens, &chat.stop, chat.sampling.seed), (Some(5), &vec!["x".to_owned()], Some(3)));
         assert_eq!((chat.logprobs, chat.top_logprobs), (Some(true), Some(2)));
     }
 }

@@ -6,11 +6,14 @@ use crate::sse;
 
 /// Writes one answer in the shape of one surface.
 pub trait Render: Send {
-    /// The body of an answer that is not streamed.
+    /// The body of an answer that is not streamed, of a reply for each choice.
     ///
     /// # Errors
-    /// `Internal` when the reply never finished; what the surface says instead of an answer that was cut.
-    fn whole(&self, reply: &Reply) -> Result<String, Error>;
+    /// `Internal` when a reply never finished; what the surface says instead of an answer that was cut.
+    fn whole(&self, replies: &[Reply]) -> Result<String, Error>;
+
+    /// The deltas that follow are of this choice, counted from 0. Most surfaces have only one.
+    fn choice(&mut self, _index: usize) {}
 
     /// Appends the events of one delta; none when it must wait for the next.
     fn push(&mut self, delta: &Delta, out: &mut String);
@@ -24,5 +27,13 @@ pub trait Render: Send {
     /// Appends a sign of life for a client that waits.
     fn keep_alive(&self, out: &mut String) {
         sse::comment("keep-alive", out);
+    }
+}
+
+/// The reply of a surface that has one choice.
+pub(crate) fn only(replies: &[Reply]) -> Result<&Reply, Error> {
+    match replies {
+        [reply] => Ok(reply),
+        _ => Err(Error::internal("this surface answers with one choice")),
     }
 }

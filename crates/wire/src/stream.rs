@@ -26,8 +26,8 @@ impl Chunks {
 }
 
 impl Render for Chunks {
-    fn whole(&self, reply: &Reply) -> Result<String, Error> {
-        self.envelope.whole(reply)
+    fn whole(&self, replies: &[Reply]) -> Result<String, Error> {
+        self.envelope.whole(crate::render::only(replies)?)
     }
 
     fn push(&mut self, delta: &Delta, out: &mut String) {

@@ -39,7 +39,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
 
     let envelope = envelope(app, &answer, model, logprobs);
     let render = Box::new(Chunks::new(envelope, include_usage));
-    let mut response = reply::send(app, answer, render, stream, line).await?;
+    let mut response = reply::send(app, vec![answer], render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)
 }

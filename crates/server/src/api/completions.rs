@@ -6,6 +6,7 @@ use ::chat::Error;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use futures_util::future::try_join_all;
 use wire::completions::{self, Completions};
 
 use crate::api::chat::envelope;
@@ -28,16 +29,17 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     line.caller(&caller);
     let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
     let request = body::aside(move || completions::parse_request(&bytes)).await?;
-    let completions::Request { mut chat, stream, include_usage, echo } = request;
-    chat.beta = parts.uri.path().starts_with("/beta/");
+    let completions::Request { mut chats, stream, include_usage, echo } = request;
+    let beta = parts.uri.path().starts_with("/beta/");
+    chats.iter_mut().for_each(|chat| chat.beta = beta);
 
-    let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));
-    let mut answer = app.gateway.answer(&caller, chat).await?;
-    line.model(answer.model());
-    let notes = std::mem::take(&mut answer.notes);
-    let envelope = envelope(app, &answer, model, logprobs);
-    let render = Box::new(Completions::new(envelope, include_usage, echo));
-    let mut response = reply::send(app, answer, render, stream, line).await?;
+    let (model, logprobs) = (chats[0].model.clone(), chats[0].logprobs == Some(true));
+    let mut answers = try_join_all(chats.into_iter().map(|chat| app.gateway.answer(&caller, chat))).await?;
+    line.model(answers[0].model());
+    let notes = std::mem::take(&mut answers[0].notes);
+    let envelope = envelope(app, &answers[0], model, logprobs);
+    let render = Box::new(Completions::new(envelope, include_usage, answers.len(), echo));
+    let mut response = reply::send(app, answers, render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)
 }

@@ -50,7 +50,7 @@ async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Er
     let notes = std::mem::take(&mut answer.notes);
     let id = format!("msg_{}", uuid::Uuid::now_v7().simple());
     let render = Box::new(Messages::new(id, model, stops, signer(app.secret)));
-    let mut response = reply::send(app, answer, render, stream, line.clone()).await?;
+    let mut response = reply::send(app, vec![answer], render, stream, line.clone()).await?;
     reply::note(&mut response, &notes);
     Ok(response)
 }

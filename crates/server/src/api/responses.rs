@@ -52,7 +52,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let notes = std::mem::take(&mut answer.notes);
     let envelope = envelope(app, &answer, model, false);
     let render = Box::new(Responses::new(envelope, asked));
-    let mut response = reply::send(app, answer, render, stream, line).await?;
+    let mut response = reply::send(app, vec![answer], render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)
 }

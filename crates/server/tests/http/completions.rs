@@ -79,6 +79,32 @@ async fn whole_completions_and_streams_have_the_documented_shape() {
 }
 
 #[tokio::test]
+async fn every_prompt_of_a_list_gets_a_choice_and_the_usage_is_that_of_all() {
+    let app = Setup::strict().script(script()).start().await;
+    let body = json!({"model": "deepseek-chat", "prompt": ["one", "two"], "echo": true});
+    let whole = ask(&app, "/completions", body.clone()).await;
+    insta::assert_snapshot!("completion_whole_of_two", whole.redacted());
+    let mut body = body.clone();
+    body["stream"] = true.into();
+    let streamed = ask(&app, "/completions", body).await;
+    let mut texts = [String::new(), String::new()];
+    let (mut finishes, mut usages) = (0, Vec::new());
+    for event in streamed.events().iter().filter(|event| *event != "[DONE]") {
+        let event: Value = serde_json::from_str(event).unwrap();
+        let choice = &event["choices"][0];
+        texts[choice["index"].as_u64().unwrap() as usize].push_str(choice["text"].as_str().unwrap());
+        finishes += usize::from(choice["finish_reason"] == "length");
+        usages.extend(event.get("usage").cloned());
+    }
+    assert_eq!((texts, finishes), (["oneéb".to_owned(), "twoéb".to_owned()], 2));
+    assert_eq!((usages.len(), &usages[0]["total_tokens"]), (1, &json!(10)));
+    let seen = app.provider.seen.lock().unwrap();
+    let mut prompts: Vec<&Input> = seen.iter().map(|chat| &chat.input).collect();
+    prompts.dedup();
+    assert_eq!(prompts.len(), 4, "{prompts:?}");
+}
+
+#[tokio::test]
 async fn a_failure_in_the_middle_ends_the_stream() {
     let acts = [Act::Say(Delta::Start(Usage::default())), text("a"), Act::Fail(chat::Error::internal("broken"))];
     let app = Setup::strict().script(acts).start().await;

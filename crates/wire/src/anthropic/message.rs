@@ -102,7 +102,8 @@ impl Messages {
 }
 
 impl Render for Messages {
-    fn whole(&self, reply: &Reply) -> Result<String, Error> {
+    fn whole(&self, replies: &[Reply]) -> Result<String, Error> {
+        let reply = crate::render::only(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         let mut content = Vec::new();
         if !reply.reasoning.is_empty() {

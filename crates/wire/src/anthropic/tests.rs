@@ -132,7 +132,8 @@ fn every_finish_has_its_stop_reason() {
         (FinishReason::ContentFilter, "refusal", Value::Null),
     ] {
         let reply = chat::Reply { finish: Some(finish), text: "a".into(), ..chat::Reply::default() };
-        let body: Value = serde_json::from_str(&crate::Render::whole(&messages, &reply).unwrap()).unwrap();
+        let body: Value =
+            serde_json::from_str(&crate::Render::whole(&messages, std::slice::from_ref(&reply)).unwrap()).unwrap();
         assert_eq!((&body["stop_reason"], &body["stop_sequence"]), (&json!(reason), &sequence));
     }
 }

@@ -178,7 +178,8 @@ impl Responses {
 }
 
 impl Render for Responses {
-    fn whole(&self, reply: &Reply) -> Result<String, Error> {
+    fn whole(&self, replies: &[Reply]) -> Result<String, Error> {
+        let reply = crate::render::only(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         // The items are those of the stream.
         let mut items = Self::new(self.envelope.clone(), self.asked.clone());
