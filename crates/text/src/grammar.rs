@@ -168,3 +168,73 @@ pub(crate) fn document(schema: &Value) -> String {
 pub(crate) fn literal(text: &str) -> String {
     Value::String(text.into()).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(tools: &[Callable], many: bool) -> CallRules {
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        CallRules { lead: "LEAD".into(), marker: 7, rules: format!("calls: {} {many}\n", names.join(" ")) }
+    }
+
+    fn tool(name: &str, parameters: Value) -> Tool {
+        let function = json!({ "name": name, "parameters": parameters });
+        Tool { name: name.into(), strict: false, function: function.as_object().unwrap().clone() }
+    }
+
+    fn chat(format: Format, choice: Option<ToolChoice>) -> Chat {
+        let tools = vec![tool("f", json!({})), tool("g", json!({}))];
+        Chat { format, tools, tool_choice: choice, ..Chat::default() }
+    }
+
+    fn of(chat: &Chat) -> Option<Grammar> {
+        grammar(chat, "lead", rules).unwrap()
+    }
+
+    #[test]
+    fn free_text_needs_no_grammar() {
+        assert_eq!(of(&Chat::default()), None);
+        assert_eq!(of(&chat(Format::Text, Some(ToolChoice::None))), None);
+        let completion = Input::Text { prefix: "a".into(), suffix: None };
+        assert_eq!(of(&Chat { input: completion, ..chat(Format::JsonObject, None) }), None);
+    }
+
+    #[test]
+    fn calls_begin_behind_their_marker_unless_the_answer_must_be_one() {
+        let free = of(&chat(Format::Text, None)).unwrap();
+        assert_eq!((free.lark.as_str(), free.begins), ("start: calls\ncalls: f g true\n", Begins::Behind(7)));
+        let forced = of(&chat(Format::Text, Some(ToolChoice::Named("g".into())))).unwrap();
+        assert_eq!(forced.lark, "start: LEAD <[7]> calls\ncalls: g true\n");
+        assert_eq!((forced.begins, forced.subject.as_str()), (Begins::Answer, "function 'g'"));
+        let one = Chat { parallel_tool_calls: Some(false), ..chat(Format::Text, Some(ToolChoice::Required)) };
+        assert_eq!(of(&one).unwrap().lark, "start: LEAD <[7]> calls\ncalls: f g false\n");
+    }
+
+    #[test]
+    fn a_promised_shape_stands_beside_calls_and_yields_to_forced_ones() {
+        let both = of(&chat(Format::JsonObject, None)).unwrap();
+        assert!(both.lark.starts_with("start: lead answer | LEAD <[7]> calls\nanswer: %json {"), "{}", both.lark);
+        assert_eq!(both.begins, Begins::Answer);
+        let forced = of(&chat(Format::JsonObject, Some(ToolChoice::Required))).unwrap();
+        assert!(!forced.lark.contains("answer"), "{}", forced.lark);
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_honoured_is_refused_with_its_place() {
+        let format = json!({ "name": "p", "strict": true, "schema": {
+            "type": "object", "properties": { "a": { "type": "string", "minLength": 1 } },
+            "required": ["a"], "additionalProperties": false
+        }});
+        let format = Format::JsonSchema(format.as_object().unwrap().clone());
+        let refused = grammar(&chat(format, Some(ToolChoice::None)), "", rules).unwrap_err().message;
+        assert!(refused.starts_with("Invalid schema for response_format 'p': properties.a.minLength: "), "{refused}");
+    }
+
+    #[test]
+    fn a_lenient_tool_of_no_object_takes_any_object() {
+        for parameters in [json!({ "type": "string" }), json!({ "anyOf": [{ "type": "object" }] }), json!(3)] {
+            assert_eq!(arguments(&tool("f", parameters)).value()["type"], "object");
+        }
+    }
+}

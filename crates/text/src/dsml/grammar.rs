@@ -155,3 +155,57 @@ fn words_or_text(node: &Value) -> Option<Raw> {
     };
     words.iter().map(|word| word.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>().map(Raw::OneOf)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a value may be written: the words, `*` for any text; and the schema of its JSON form.
+    fn forms(schema: Value) -> (Vec<String>, Option<Value>) {
+        let Forms { raw, json } = Forms::of(&Schema::lenient(&schema).unwrap());
+        let words = match raw {
+            Raw::Nothing => Vec::new(),
+            Raw::Anything => vec!["*".into()],
+            Raw::OneOf(words) => words,
+        };
+        (words, json)
+    }
+
+    #[test]
+    fn text_is_written_as_it_is_and_everything_else_as_json() {
+        assert_eq!(forms(json!({ "type": "string" })), (vec!["*".into()], None));
+        assert_eq!(forms(json!({ "enum": ["a", "b"] })), (vec!["a".into(), "b".into()], None));
+        assert_eq!(forms(json!({ "const": "a" })), (vec!["a".into()], None));
+        assert_eq!(forms(json!({})), (vec!["*".into()], Some(json!({}))));
+        let (words, json) = forms(json!({ "enum": ["a", 1] }));
+        assert!(words.is_empty() && json.is_some(), "a mixed enumeration is JSON");
+        let (words, json) = forms(json!({ "type": "string", "pattern": "^a+$" }));
+        assert!(words.is_empty() && json.is_some(), "only JSON can be held to a pattern");
+    }
+
+    #[test]
+    fn alternatives_are_written_each_in_its_own_form() {
+        let (words, json) = forms(json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }));
+        let others = json.unwrap();
+        assert_eq!((words, others["anyOf"].as_array().unwrap().len()), (vec!["*".to_owned()], 1));
+        assert_eq!(others["anyOf"][0]["type"], "integer");
+        let words = json!({ "anyOf": [{ "const": "a" }, { "enum": ["b", "c"] }] });
+        assert_eq!(forms(words), (vec!["a".into(), "b".into(), "c".into()], None));
+        let wider = json!({ "anyOf": [{ "const": "a" }, { "type": "string" }] });
+        assert_eq!(forms(wider), (vec!["*".into()], None));
+    }
+
+    #[test]
+    fn references_are_followed_and_go_along() {
+        let text = json!({ "$ref": "#/$defs/t", "$defs": { "t": { "type": "string" } } });
+        assert_eq!(forms(text), (vec!["*".into()], None));
+        let (words, json) = forms(json!({
+            "anyOf": [{ "$ref": "#/$defs/t" }, { "$ref": "#/$defs/n" }],
+            "$defs": { "t": { "type": "string" }, "n": { "type": "object", "properties": {} } }
+        }));
+        let json = json.unwrap();
+        assert_eq!(words, ["*"]);
+        let target = json["anyOf"][0]["$ref"].as_str().unwrap().trim_start_matches('#');
+        assert_eq!(json.pointer(target).unwrap()["type"], "object", "{json}");
+    }
+}
