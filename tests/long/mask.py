@@ -22,6 +22,8 @@ SCHEMA = {
         "required": ["title", "kind", "size"], "additionalProperties": False}}},
     "required": ["notes"], "additionalProperties": False,
 }
+# Free text behind the same prompt: V3.2's encoding writes the schema of an answer into it.
+FREE = {"role": "system", "content": json.dumps(SCHEMA)}
 SHAPES = {
     "free text": None,
     "json_object": {"type": "json_object"},
@@ -37,6 +39,8 @@ def per_token(url, shape, seed):
     }
     if shape:
         body["response_format"] = shape
+    else:
+        body["messages"].insert(0, FREE)
     request = urllib.request.Request(url + "/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
     times = []
     for line in urllib.request.urlopen(request):

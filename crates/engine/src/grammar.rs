@@ -1,8 +1,9 @@
 //! Constrained decoding: which tokens may come next so that an answer fits the shape it was promised. The shapes are written by
-//! [`text`], the masks computed by llguidance on a thread of their own, beside the forward pass.
+//! [`text`], the masks computed by llguidance; those that take long on a thread of their own, beside the forward pass.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use chat::Error;
 use llguidance::api::TopLevelGrammar;
@@ -10,8 +11,11 @@ use llguidance::toktrie::{SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, Tokeni
 use llguidance::{Matcher, ParserFactory};
 use text::{Begins, Encoding, Grammar, Start};
 
-/// Threads that compute masks. A mask takes some 50 µs, a forward pass milliseconds.
+/// Threads that compute masks.
 const WORKERS: usize = 2;
+
+/// A mask that is expected to take less is computed at once: handing it to a thread would cost as much.
+const HANDOVER: Duration = Duration::from_micros(25);
 
 /// Compiles grammars for one tokenizer, and computes their masks.
 pub(crate) struct Grammars {
@@ -26,7 +30,19 @@ struct Job {
 }
 
 /// A matcher with the mask of the token that comes next; why there is none, if there is none.
-type Computed = (Matcher, Result<SimpleVob, String>);
+struct Computed {
+    matcher: Matcher,
+    mask: Result<SimpleVob, String>,
+    took: Duration,
+}
+
+impl Computed {
+    fn of(mut matcher: Matcher) -> Self {
+        let begun = Instant::now();
+        let mask = matcher.compute_mask_or_eos().map_err(|error| first_line(&error));
+        Self { matcher, mask, took: begun.elapsed() }
+    }
+}
 
 impl Grammars {
     /// # Errors
@@ -64,7 +80,8 @@ impl Grammars {
         if matcher.consume_tokens(said).is_err() {
             return Err(Error::invalid(format!("The prefix does not begin an answer that fits {subject}")));
         }
-        let mut constraint = Constraint { state: State::Waiting(Box::new(matcher)), begins, jobs: self.jobs.clone() };
+        let state = State::Waiting(Box::new(matcher));
+        let mut constraint = Constraint { state, begins, jobs: self.jobs.clone(), took: Duration::MAX };
         if start == Start::Content {
             constraint.answer_begins();
         }
@@ -82,10 +99,9 @@ fn work(inbox: &std::sync::Mutex<Receiver<Job>>) {
     loop {
         // A receiver is whole even when a holder panicked.
         let job = inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
-        let Ok(Job { mut matcher, back }) = job else { return };
-        let mask = matcher.compute_mask_or_eos().map_err(|error| first_line(&error));
+        let Ok(Job { matcher, back }) = job else { return };
         // Nobody waits when the caller has hung up.
-        let _ = back.send((matcher, mask));
+        let _ = back.send(Computed::of(matcher));
     }
 }
 
@@ -94,6 +110,8 @@ pub(crate) struct Constraint {
     state: State,
     begins: Begins,
     jobs: Sender<Job>,
+    /// How long the last mask took, the best guess for the next.
+    took: Duration,
 }
 
 enum State {
@@ -151,11 +169,10 @@ impl Constraint {
     /// `Internal` when the grammar's limits are exceeded.
     pub(crate) fn mask(&mut self) -> Result<Option<&[u32]>, Error> {
         if let State::Computing(back) = &self.state {
-            self.state = match back.recv() {
-                Ok((matcher, Ok(mask))) => State::Ready(Box::new(matcher), mask),
-                Ok((_, Err(reason))) => State::Failed(reason),
-                Err(_) => State::Failed("the thread that computes masks is gone".into()),
-            };
+            match back.recv() {
+                Ok(computed) => self.computed(computed),
+                Err(_) => self.state = State::Failed("the thread that computes masks is gone".into()),
+            }
         }
         match &self.state {
             State::Waiting(_) | State::Computing(_) => Ok(None),
@@ -174,10 +191,22 @@ impl Constraint {
     }
 
     fn compute(&mut self, matcher: Matcher) {
+        if self.took < HANDOVER {
+            let computed = Computed::of(matcher);
+            return self.computed(computed);
+        }
         let (back, computed) = channel();
         // When all workers are gone, `computed` tells.
         let _ = self.jobs.send(Job { matcher, back });
         self.state = State::Computing(computed);
+    }
+
+    fn computed(&mut self, Computed { matcher, mask, took }: Computed) {
+        self.took = took;
+        self.state = match mask {
+            Ok(mask) => State::Ready(Box::new(matcher), mask),
+            Err(reason) => State::Failed(reason),
+        };
     }
 }
 

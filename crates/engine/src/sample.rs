@@ -102,6 +102,11 @@ impl Sampler {
         let (temperature, greatest) = (self.temperature.max(MIN_TEMPERATURE), self.work[best as usize]);
         let mut sum = 0.0;
         for logit in &mut self.work {
+            // Under a mask that is nearly all of them, and the exponential of infinity is a slow one.
+            if *logit == f32::NEG_INFINITY {
+                *logit = 0.0;
+                continue;
+            }
             let weight = ((*logit - greatest) / temperature).exp();
             *logit = if weight.is_finite() { weight } else { 0.0 };
             sum += f64::from(*logit);
