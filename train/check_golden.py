@@ -3,11 +3,12 @@
 Prints the relative error of every logits tensor and fails when one exceeds 1e-4. (The folders' README says what is in them.)
 """
 
+import gzip
 import os
 import sys
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 import checkpoint
 
@@ -17,7 +18,8 @@ BOUND = 1e-4
 def check(path):
     """Prints the errors of one folder; returns the largest."""
     net = checkpoint.load_hf(path).eval()
-    gold = load_file(os.path.join(path, "golden.safetensors"))
+    with gzip.open(os.path.join(path, "golden.safetensors.gz")) as packed:
+        gold = load(packed.read())
     net.chunk, worst = 64, 0.0
 
     def compare(name, got):

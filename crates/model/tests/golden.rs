@@ -2,8 +2,10 @@
 //! transformers, both in float64. See `tests/golden/README.md` for how they were made and what each typical mistake looks like.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::PathBuf;
 
+use flate2::read::GzDecoder;
 use model::{
     AttentionPath, Batch, CacheFormat, Compute, Cpu, IndexFormat, LatentCache, Model, Options, Routes, Rows, Selection,
     Span, Tap, Want,
@@ -25,7 +27,10 @@ struct Golden {
 
 impl Golden {
     fn open(name: &'static str) -> Self {
-        Self { bytes: std::fs::read(folder(name).join("golden.safetensors")).unwrap(), folder: name }
+        let packed = std::fs::File::open(folder(name).join("golden.safetensors.gz")).unwrap();
+        let mut bytes = Vec::new();
+        GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+        Self { bytes, folder: name }
     }
 
     fn model(&self, options: &Options) -> Box<dyn Model> {
