@@ -14,6 +14,8 @@ pub struct Config {
     pub engine: Engine,
     pub cache: Cache,
     pub compat: Compat,
+    pub store: Store,
+    pub gateway: Gateway,
     /// Further model ids, and the ids they stand for.
     pub aliases: BTreeMap<String, String>,
 }
@@ -97,6 +99,26 @@ impl Default for Cache {
     }
 }
 
+/// Where keys and usage are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `sqlite:PATH`, `postgres://…`, or `off`; `cachalot.db` in the data folder when absent.
+    pub url: Option<String>,
+    /// The environment variable that holds the URL, where it has a password in it.
+    pub url_env: Option<String>,
+    /// Folder of the journal; `journal` in the data folder when absent.
+    pub journal: Option<PathBuf>,
+}
+
+/// What leads to other providers, and what it costs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// A file of prices that add to those built in.
+    pub prices: Option<PathBuf>,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Compat {
@@ -156,6 +178,13 @@ pub fn cache_folder() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
     Some(base.join("cachalot").join("prefix"))
+}
+
+/// `$XDG_DATA_HOME/cachalot`, else `~/.local/share/cachalot`.
+pub fn data_folder() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?;
+    Some(base.join("cachalot"))
 }
 
 fn user_file() -> Option<PathBuf> {
@@ -237,6 +266,10 @@ mod tests {
             "max_running",
             "batch_tokens",
             "profile",
+            "url",
+            "url_env",
+            "journal",
+            "prices",
         ] {
             assert!(example.contains(setting), "{setting}");
         }

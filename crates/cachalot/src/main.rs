@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use cachalot::{bench, chat, inspect, render, score, serve};
+use cachalot::{bench, chat, inspect, key, project, render, score, serve, usage};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +19,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Key(key::Args),
+    Project(project::Args),
+    Usage(usage::Args),
     Chat(chat::Args),
     Inspect(inspect::Args),
     Score(score::Args),
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
     log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let result = match &cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Key(args) => key::run(args),
+        Command::Project(args) => project::run(args),
+        Command::Usage(args) => usage::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),

@@ -13,6 +13,7 @@ use server::{KeepAlive, KeyConfig, ServerConfig};
 use tokio::net::TcpListener;
 use weights::Checkpoint;
 
+use crate::books;
 use crate::config::{Config, cache_folder, parse_bytes};
 use crate::load::{self, Defaults, Loaded, ModelArgs};
 use crate::memory;
@@ -33,6 +34,9 @@ pub struct Args {
     /// Address to listen on [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Where keys and usage are kept: sqlite:PATH, postgres://... or off [default: cachalot.db in the user's data folder]
+    #[arg(long, value_name = "URL|off")]
+    pub store: Option<String>,
     /// Configuration file [default: ./cachalot.toml, else $XDG_CONFIG_HOME/cachalot/cachalot.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -79,7 +83,8 @@ pub async fn serve(
     let server_config = server_config(args, config)?;
     let address = listener.local_addr()?;
     // Told before a large model is loaded in vain.
-    server_config.suits(address)?;
+    let (books, keepers) = books::open(config, args.store.as_deref()).await?;
+    server_config.suits(address, &books)?;
     server::prepare_metrics()?;
     let (args, settings) = (args.clone(), config.clone());
     let Started { engine, checkpoint, fingerprint } =
@@ -91,7 +96,11 @@ pub async fn serve(
     }
     tracing::info!("listening on http://{address}");
     let config = ServerConfig { system_fingerprint: fingerprint, ..server_config };
-    server::serve(listener, Arc::new(Gateway::new(routes)), config, shutdown).await?;
+    let served = server::serve(listener, Arc::new(Gateway::new(routes, books)), config, shutdown).await;
+    if let Some(keepers) = keepers {
+        keepers.finish().await;
+    }
+    served?;
     tracing::info!("stopped");
     Ok(())
 }

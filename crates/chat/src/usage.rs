@@ -6,6 +6,8 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// The part of `prompt_tokens` that was read from the prefix cache.
     pub cached_tokens: u64,
+    /// The part of `prompt_tokens` that was written to a cache whose provider charges for that.
+    pub cache_write_tokens: u64,
     /// Everything generated, reasoning and the end token included.
     pub completion_tokens: u64,
     /// The part of `completion_tokens` between the think markers; `None` outside thinking mode.
@@ -22,6 +24,7 @@ impl std::ops::Add for Usage {
         };
         Self {
             prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cache_write_tokens: self.cache_write_tokens + other.cache_write_tokens,
             cached_tokens: self.cached_tokens + other.cached_tokens,
             completion_tokens: self.completion_tokens + other.completion_tokens,
             reasoning_tokens,

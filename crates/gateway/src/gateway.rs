@@ -5,23 +5,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chat::{Chat, Error};
 
+use crate::accounts::Holder;
+use crate::bill::{Bill, Target};
+use crate::books::Books;
 use crate::meter::{Meter, Metered};
 use crate::route::{Listed, Routes};
 
 /// Who asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The name of the key, never the key. `None` on a server without keys.
     pub key: Option<Arc<str>>,
     /// The only models this key may use, in any case. `None`: all.
     pub models: Option<Arc<[String]>>,
+    /// The key's row in the store, with its money and pace. `None` for keys of the configuration.
+    pub holder: Option<Arc<Holder>>,
+}
+
+impl From<Arc<Holder>> for Caller {
+    fn from(holder: Arc<Holder>) -> Self {
+        Self { key: Some(holder.name.clone()), models: holder.models.clone(), holder: Some(holder) }
+    }
 }
 
 impl Caller {
     /// A user within this key, so that callers with different keys share no cache. The name of no key holds a NUL, which
     /// a slash would not promise: `a` with the user `b/c` is not `a/b` with the user `c`.
     fn scoped(&self, user: Option<String>) -> Option<String> {
-        match &self.key {
+        // Names may be used again after a key was revoked, ids never.
+        match self.holder.as_ref().map(|holder| &holder.id).or(self.key.as_ref()) {
             Some(key) => Some(format!("{key}\0{}", user.unwrap_or_default())),
             None => user,
         }
@@ -35,13 +47,19 @@ impl Caller {
 /// Answers chats by handing each to the provider of its model.
 pub struct Gateway {
     routes: Routes,
+    books: Arc<Books>,
     /// Notes already in the log, by key.
     noted: Mutex<HashSet<(Option<Arc<str>>, String)>>,
 }
 
 impl Gateway {
-    pub fn new(routes: Routes) -> Self {
-        Self { routes, noted: Mutex::default() }
+    pub fn new(routes: Routes, books: Arc<Books>) -> Self {
+        Self { routes, books, noted: Mutex::default() }
+    }
+
+    /// Keys, prices and records.
+    pub fn books(&self) -> &Books {
+        &self.books
     }
 
     /// Starts an answer.
@@ -49,17 +67,23 @@ impl Gateway {
     /// Resolves when the provider has admitted the request. Dropping the stream cancels it; either way it is metered once.
     ///
     /// # Errors
-    /// `Invalid` for an unknown model (`Model Not Exist`), a range or a structure the provider refuses; `Forbidden` when
-    /// the key may not use the model; what the provider's own admission says.
+    /// In the order of the API document (0.5): `Invalid` for an unknown model (`Model Not Exist`), `Forbidden` when the key
+    /// may not use it, `Balance` and `Rate` when it has used up what it may, `Invalid` for a range or a structure the
+    /// provider refuses, `Overload` when the request cannot be recorded; what the provider's own admission says.
     pub async fn answer(&self, caller: &Caller, mut chat: Chat) -> Result<Metered, Error> {
         let route = self.routes.find(caller, &chat.model)?;
         chat.thinking = Some(route.mode.thinks(&chat));
         let mut meter = Meter::start(&route.id);
+        let price = self.books.prices.find(&route.upstream, &route.id);
+        let target = Target { model: &route.id, upstream: &route.upstream, price };
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &target, &chat))?;
         meter.watch(route.provider.check(&mut chat))?;
         let thinking = chat.thinking == Some(true);
         let notes = std::mem::take(&mut chat.notes);
         self.log_notes(caller, &notes);
         chat.user = caller.scoped(chat.user);
+        meter.watch(bill.begin())?;
+        meter.pays(bill);
         let deltas = meter.watch(route.provider.chat(chat).await)?;
         Ok(Metered::new(deltas, meter, thinking, notes))
     }

@@ -3,10 +3,19 @@
 //! [`Gateway::answer`] is the whole path of a request, read downwards.
 #![forbid(unsafe_code)]
 
+mod accounts;
+mod bill;
+mod books;
 mod gateway;
+mod journal;
+mod limits;
 mod meter;
+mod price;
 mod route;
 
+pub use accounts::{Accounts, Holder, Network};
+pub use books::{Bookkeepers, Books, BooksError};
 pub use gateway::{Caller, Gateway};
 pub use meter::{Metered, describe_metrics};
+pub use price::{LOCAL, Price, PriceError, Prices};
 pub use route::{AliasError, Listed, Routes, thinks};

@@ -9,12 +9,15 @@ use chat::{Delta, Deltas, Error, ErrorKind, Usage};
 use futures_core::Stream;
 use metrics::{counter, gauge, histogram};
 
+use crate::bill::{Bill, Times};
+
 /// Tells the recorder what the gateway's metrics mean.
 pub fn describe_metrics() {
     metrics::describe_gauge!("cachalot_requests_running", "answers being given right now");
     metrics::describe_counter!("cachalot_requests_total", "requests by model and outcome");
     metrics::describe_counter!("cachalot_tokens_total", "tokens by model and kind; cached is part of prompt");
     metrics::describe_histogram!("cachalot_time_to_first_token_seconds", "from the request to its first token");
+    metrics::describe_gauge!("cachalot_records_unbooked", "usage records that the store does not have yet");
     metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
 }
 
@@ -60,17 +63,19 @@ impl Stream for Metered {
 pub(crate) struct Meter {
     model: Arc<str>,
     started: Instant,
-    saw_token: bool,
     usage: Option<Usage>,
     /// A finish reason, or how else it ended. A stream dropped before its end was cancelled.
     outcome: &'static str,
+    first_token_us: Option<i64>,
+    /// `None` until a provider is asked.
+    bill: Option<Bill>,
 }
 
 impl Meter {
     pub(crate) fn start(model: &Arc<str>) -> Self {
         gauge!("cachalot_requests_running").increment(1.0);
         let model = model.clone();
-        Self { model, started: Instant::now(), saw_token: false, usage: None, outcome: "cancelled" }
+        Self { model, started: Instant::now(), usage: None, outcome: "cancelled", first_token_us: None, bill: None }
     }
 
     /// Passes a result on, remembering a failure as the outcome.
@@ -78,13 +83,21 @@ impl Meter {
         result.inspect_err(|error| self.outcome = word(error.kind))
     }
 
+    /// From now on what passes by is settled by `bill`.
+    pub(crate) fn pays(&mut self, bill: Bill) {
+        self.bill = Some(bill);
+    }
+
     fn see(&mut self, item: &Result<Delta, Error>) {
+        if let (Some(bill), Ok(delta)) = (&mut self.bill, item) {
+            bill.see(delta);
+        }
         match item {
             Ok(Delta::Start(_)) => {}
             Ok(Delta::Finish(reason)) => self.outcome = reason.as_str(),
             Ok(Delta::Usage(usage)) => self.usage = Some(*usage),
-            Ok(_) if !self.saw_token => {
-                self.saw_token = true;
+            Ok(_) if self.first_token_us.is_none() => {
+                self.first_token_us = Some(micros(self.started));
                 histogram!("cachalot_time_to_first_token_seconds", "model" => self.model.to_string())
                     .record(self.started.elapsed());
             }
@@ -109,7 +122,15 @@ impl Drop for Meter {
             self.count("completion", usage.completion_tokens);
             self.count("reasoning", usage.reasoning_tokens.unwrap_or(0));
         }
+        if let Some(bill) = self.bill.take() {
+            let times = Times { first_token_us: self.first_token_us, total_us: micros(self.started) };
+            bill.settle(self.usage, times, self.outcome);
+        }
     }
+}
+
+fn micros(since: Instant) -> i64 {
+    i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
 fn word(kind: ErrorKind) -> &'static str {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chat::{Chat, Error, ErrorKind, Provider};
 
 use crate::Caller;
+use crate::price::LOCAL;
 
 /// The ids any model of the family answers to, and their modes (API document 1.1).
 const FAMILY: [(&str, Mode); 8] = [
@@ -59,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) id: Arc<str>,
     pub(crate) mode: Mode,
     pub(crate) provider: Arc<dyn Provider>,
+    /// What records and prices call the provider.
+    pub(crate) upstream: Arc<str>,
     owned_by: Arc<str>,
 }
 
@@ -105,11 +108,17 @@ impl Routes {
     pub fn local(provider: Arc<dyn Provider>, name: &str, thinks_by_default: bool) -> Self {
         let mut routes = Self::default();
         for (id, mode) in FAMILY {
-            routes.add(Route { id: id.into(), mode, provider: provider.clone(), owned_by: "deepseek".into() });
+            routes.add(Route {
+                id: id.into(),
+                mode,
+                provider: provider.clone(),
+                upstream: LOCAL.into(),
+                owned_by: "deepseek".into(),
+            });
         }
         if !name.is_empty() && !routes.places.contains_key(&name.to_lowercase()) {
             let mode = Mode::Open { otherwise: thinks_by_default };
-            routes.add(Route { id: name.into(), mode, provider, owned_by: "local".into() });
+            routes.add(Route { id: name.into(), mode, provider, upstream: LOCAL.into(), owned_by: "local".into() });
         }
         routes
     }

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::KeyConfig;
 use crate::cors;
+use crate::exchange::Peer;
 use crate::server::App;
 
 /// Lets a request in: its headers fit, and its credential is good.
@@ -21,16 +22,27 @@ use crate::server::App;
 /// `HeadersTooLarge`, `Unauthorized`; on a server without keys `Forbidden` for what a web page may have sent.
 pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
     headers_fit(parts, app.config.header_limit)?;
-    if app.keys.is_empty() {
+    let accounts = &app.gateway.books().accounts;
+    if app.keys.is_empty() && !accounts.closed() {
         same_machine(parts, app.listen, &app.config.cors_origins)?;
         return Ok(Caller::default());
     }
     let key = credential(&parts.headers).ok_or_else(|| unauthorized("(auth header format should be Bearer sk-...)"))?;
-    app.keys.caller(&key).ok_or_else(|| {
+    let hash: [u8; 32] = Sha256::digest(&key).into();
+    if let Some(caller) = app.keys.caller(&hash) {
+        return Ok(caller);
+    }
+    let Peer(peer) = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
+    let holder = accounts.find(&hex(&hash), peer.ip())?;
+    holder.map(Caller::from).ok_or_else(|| {
         let tail = if key.chars().count() < 12 { 0 } else { 4 };
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
         Error::new(ErrorKind::Unauthorized, format!("Authentication Fails, Your api key: ****{shown} is invalid"))
     })
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unauthorized(reason: &str) -> Error {
@@ -60,7 +72,7 @@ fn credential(headers: &HeaderMap) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// The configured keys.
+/// The keys of the configuration. Those of the store are the gateway's.
 pub(crate) struct Keys(Vec<([u8; 32], Caller)>);
 
 impl Keys {
@@ -68,6 +80,7 @@ impl Keys {
         let caller = |key: &KeyConfig| Caller {
             key: Some(Arc::from(key.name.as_str())),
             models: key.models.as_deref().map(Arc::from),
+            holder: None,
         };
         Self(keys.iter().map(|key| (key.sha256, caller(key))).collect())
     }
@@ -77,11 +90,10 @@ impl Keys {
     }
 
     /// Every key is compared, whether or not an earlier one matched.
-    fn caller(&self, key: &str) -> Option<Caller> {
-        let hash: [u8; 32] = Sha256::digest(key).into();
+    fn caller(&self, hash: &[u8; 32]) -> Option<Caller> {
         let mut found = None;
         for (known, caller) in &self.0 {
-            if bool::from(known.ct_eq(&hash)) {
+            if bool::from(known.ct_eq(hash)) {
                 found = Some(caller);
             }
         }
@@ -171,9 +183,10 @@ mod tests {
     fn each_key_leads_to_its_own_caller() {
         let limited = KeyConfig { models: Some(vec!["m".into()]), ..KeyConfig::new("bob", "sk-bob") };
         let keys = Keys::new(&[KeyConfig::new("alice", "sk-alice"), limited]);
-        assert_eq!(keys.caller("sk-alice").unwrap().key.as_deref(), Some("alice"));
-        assert_eq!(keys.caller("sk-bob").unwrap().models.unwrap().as_ref(), ["m".to_owned()]);
-        assert_eq!(keys.caller("sk-alicf"), None);
+        let hash = |key: &str| Sha256::digest(key).into();
+        assert_eq!(keys.caller(&hash("sk-alice")).unwrap().key.as_deref(), Some("alice"));
+        assert_eq!(keys.caller(&hash("sk-bob")).unwrap().models.unwrap().as_ref(), ["m".to_owned()]);
+        assert!(keys.caller(&hash("sk-alicf")).is_none());
         assert!(!format!("{:?}", KeyConfig::new("alice", "sk-alice")).contains("sha"));
     }
 }

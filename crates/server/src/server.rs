@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use gateway::Gateway;
+use gateway::{Books, Gateway};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -67,7 +67,9 @@ fn routes() -> Router<Arc<App>> {
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("no keys are configured, and `{0}` can be reached by others: add a key, or listen on 127.0.0.1")]
+    #[error(
+        "no keys are configured, and `{0}` can be reached by others: make a key (`cachalot key add NAME`), or listen on 127.0.0.1"
+    )]
     NoKeys(SocketAddr),
     #[error("the address of the listener is unknown: {0}")]
     Address(#[from] io::Error),
@@ -82,8 +84,8 @@ impl ServerConfig {
     ///
     /// # Errors
     /// `NoKeys` when everybody could reach a server without keys.
-    pub fn suits(&self, listen: SocketAddr) -> Result<(), ServeError> {
-        if self.keys.is_empty() && !listen.ip().is_loopback() {
+    pub fn suits(&self, listen: SocketAddr, books: &Books) -> Result<(), ServeError> {
+        if self.keys.is_empty() && !books.accounts.closed() && !listen.ip().is_loopback() {
             return Err(ServeError::NoKeys(listen));
         }
         Ok(())
@@ -101,7 +103,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let listen = listener.local_addr()?;
-    config.suits(listen)?;
+    config.suits(listen, gateway.books())?;
     let (stop, stopping) = watch::channel(false);
     let grace = config.grace;
     let keys = Keys::new(&config.keys);

@@ -25,6 +25,11 @@ struct Cli {
 impl TestApp {
     /// Starts with these switches.
     pub(crate) async fn start(switches: &[&str]) -> Self {
+        Self::configured(switches, |_| ()).await
+    }
+
+    /// Starts with these switches and a changed configuration.
+    pub(crate) async fn configured(switches: &[&str], set: impl FnOnce(&mut cachalot::config::Config)) -> Self {
         let cli = Cli::parse_from(["cachalot"].iter().chain(switches));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -32,6 +37,8 @@ impl TestApp {
         let mut config = cachalot::config::Config::default();
         // Tests leave nothing behind, unless they name a folder.
         config.cache.disk = false;
+        config.store.url = Some("off".into());
+        set(&mut config);
         config.aliases.insert("gpt-4o-mini".into(), "deepseek-chat".into());
         let served = tokio::spawn(async move {
             cachalot::serve::serve(&cli.args, &config, listener, async {

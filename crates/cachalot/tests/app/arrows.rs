@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// What each crate may import of ours. `cachalot` may import everything.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("chat", &[]),
     ("wire", &["chat"]),
     ("kernels", &[]),
@@ -14,8 +14,9 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("model", &["kernels", "weights"]),
     ("text", &["chat"]),
     ("engine", &["chat", "text", "model"]),
-    ("gateway", &["chat", "wire"]),
-    ("server", &["chat", "wire", "gateway"]),
+    ("store", &[]),
+    ("gateway", &["chat", "wire", "store"]),
+    ("server", &["chat", "wire", "store", "gateway"]),
     ("testkit", &["chat"]),
 ];
 

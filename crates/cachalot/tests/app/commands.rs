@@ -13,10 +13,18 @@ fn cachalot(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cachalot")).args(args).output().unwrap()
 }
 
-fn stdout(args: &[&str]) -> String {
+/// What a command prints that succeeds.
+pub(crate) fn stdout(args: &[&str]) -> String {
     let output = cachalot(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command complains of that fails.
+pub(crate) fn stderr(args: &[&str]) -> String {
+    let output = cachalot(args);
+    assert!(!output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
 }
 
 fn file(folder: &tempfile::TempDir, name: &str, content: &str) -> String {

@@ -4,6 +4,7 @@ mod app;
 mod arrows;
 mod chat;
 mod commands;
+mod keys;
 mod schemas;
 mod serve;
 mod shapes;

@@ -43,7 +43,7 @@ impl Provider for Echo {
 fn gateway() -> Gateway {
     let mut routes = Routes::local(Arc::new(Echo::default()), "Minnow", true);
     routes.alias("gpt-fish", "DeepSeek-Reasoner").unwrap();
-    Gateway::new(routes)
+    Gateway::new(routes, Arc::default())
 }
 
 fn asks(model: &str) -> Chat {
@@ -92,7 +92,7 @@ async fn thinking_and_effort_decide_only_where_the_id_leaves_it_open() {
 async fn unknown_models_and_forbidden_ones_are_told_apart() {
     let gateway = gateway();
     let models: Arc<[String]> = vec!["DEEPSEEK-CHAT".to_owned()].into();
-    let caller = Caller { key: Some("alice".into()), models: Some(models) };
+    let caller = Caller { key: Some("alice".into()), models: Some(models), holder: None };
     let refusal = async |model| gateway.answer(&caller, asks(model)).await.err().expect("this is refused");
     assert_eq!(refusal("gpt-4o").await, Error::invalid("Model Not Exist"));
     assert_eq!(refusal("deepseek-reasoner").await.kind, ErrorKind::Forbidden);
@@ -105,7 +105,7 @@ async fn unknown_models_and_forbidden_ones_are_told_apart() {
 #[tokio::test]
 async fn a_chat_that_is_refused_never_reaches_the_provider() {
     let echo = Arc::new(Echo::default());
-    let gateway = Gateway::new(Routes::local(echo.clone(), "", false));
+    let gateway = Gateway::new(Routes::local(echo.clone(), "", false), Arc::default());
     let mut chat = asks("deepseek-chat");
     chat.sampling.temperature = Some(3.0);
     assert_eq!(gateway.answer(&Caller::default(), chat).await.err().unwrap().message, "too hot");
@@ -134,17 +134,17 @@ const FAMILY_IDS: usize = 8;
 #[test]
 fn a_gateway_is_ready_when_its_providers_are() {
     let echo = Arc::new(Echo::default());
-    let gateway = Gateway::new(Routes::local(echo.clone(), "", false));
+    let gateway = Gateway::new(Routes::local(echo.clone(), "", false), Arc::default());
     assert!(gateway.ready());
     echo.starting.store(true, Ordering::Relaxed);
     assert!(!gateway.ready());
-    assert!(Gateway::new(Routes::default()).ready());
+    assert!(Gateway::new(Routes::default(), Arc::default()).ready());
 }
 
 #[tokio::test]
 async fn users_of_different_keys_are_different_users() {
     let heard = async |key: Option<&str>, user: Option<&str>| {
-        let caller = Caller { key: key.map(Into::into), models: None };
+        let caller = Caller { key: key.map(Into::into), models: None, holder: None };
         let chat = Chat { user: user.map(Into::into), ..asks("deepseek-chat") };
         let deltas: Vec<_> = gateway().answer(&caller, chat).await.unwrap().collect().await;
         match deltas.into_iter().nth(1) {

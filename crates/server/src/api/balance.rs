@@ -1,4 +1,4 @@
-//! `GET /user/balance`. Nobody keeps accounts here yet, so everybody may go on.
+//! `GET /user/balance`: what the key may still spend.
 
 use std::sync::Arc;
 
@@ -15,8 +15,18 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension
     match auth::admit(&app, &request.into_parts().0) {
         Ok(caller) => {
             line.caller(&caller);
-            json(r#"{"is_available":true,"balance_infos":[]}"#.into())
+            json(body(caller.holder.as_ref().and_then(|holder| holder.left())))
         }
         Err(error) => reply::refusal(&error),
     }
+}
+
+/// `left` is in nano-dollars; `None` where nothing bounds it (API document 1.14).
+fn body(left: Option<i64>) -> String {
+    let Some(left) = left else { return r#"{"is_available":true,"balance_infos":[]}"#.into() };
+    let amount = store::money::format(left, 2);
+    format!(
+        r#"{{"is_available":{},"balance_infos":[{{"currency":"USD","total_balance":"{amount}","granted_balance":"0.00","topped_up_balance":"{amount}"}}]}}"#,
+        left > 0
+    )
 }

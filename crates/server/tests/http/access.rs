@@ -103,7 +103,7 @@ async fn without_keys_only_this_machine_may_ask() {
 #[tokio::test]
 async fn a_server_without_keys_does_not_start_where_others_can_reach_it() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let gateway = Arc::new(Gateway::new(Routes::default()));
+    let gateway = Arc::new(Gateway::new(Routes::default(), Arc::default()));
     let refused = server::serve(listener, gateway, ServerConfig::default(), std::future::pending()).await;
     assert!(matches!(refused, Err(ServeError::NoKeys(_))));
 }

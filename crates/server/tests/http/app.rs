@@ -59,7 +59,7 @@ impl Setup {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let provider = Arc::new(self.provider);
-        let gateway = Arc::new(Gateway::new(Routes::local(provider.clone(), "org/Minnow", false)));
+        let gateway = Arc::new(Gateway::new(Routes::local(provider.clone(), "org/Minnow", false), Arc::default()));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             // A test that ends without stopping its server drops the sender, which stops it too.

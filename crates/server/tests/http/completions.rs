@@ -58,7 +58,7 @@ fn script() -> Vec<Act> {
         top: vec![TopLogprob { token: "x".into(), logprob: -1.5, bytes: Some(b"x".to_vec()) }],
     };
     let say = |text: &str| Act::Say(Delta::Text { text: text.into(), logprobs: vec![token(text)] });
-    let usage = Usage { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 2, reasoning_tokens: None };
+    let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
     let acts = [Act::Say(Delta::Start(usage)), say("é"), say("b")];
     acts.into_iter().chain(ends(FinishReason::Length, usage)).collect()
 }

@@ -8,7 +8,13 @@ use crate::check::Profile;
 use crate::client::{Answer, Request};
 use crate::provider::{Act, ends, reasoning, text};
 
-const USAGE: Usage = Usage { prompt_tokens: 17, cached_tokens: 4, completion_tokens: 9, reasoning_tokens: Some(3) };
+const USAGE: Usage = Usage {
+    prompt_tokens: 17,
+    cached_tokens: 4,
+    cache_write_tokens: 0,
+    completion_tokens: 9,
+    reasoning_tokens: Some(3),
+};
 
 fn body(more: Value) -> Value {
     let mut body = json!({

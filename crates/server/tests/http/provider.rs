@@ -72,6 +72,7 @@ fn short_answer(chat: &Chat, prompt_tokens: usize) -> Vec<Act> {
     let usage = Usage {
         prompt_tokens: prompt_tokens as u64,
         cached_tokens: 0,
+        cache_write_tokens: 0,
         completion_tokens: if thinking { 5 } else { 3 },
         reasoning_tokens: thinking.then_some(2),
     };

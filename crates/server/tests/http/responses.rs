@@ -7,7 +7,13 @@ use crate::app::{Setup, TestApp};
 use crate::client::Answer;
 use crate::provider::{Act, ends, reasoning, text};
 
-const USAGE: Usage = Usage { prompt_tokens: 17, cached_tokens: 4, completion_tokens: 9, reasoning_tokens: Some(3) };
+const USAGE: Usage = Usage {
+    prompt_tokens: 17,
+    cached_tokens: 4,
+    cache_write_tokens: 0,
+    completion_tokens: 9,
+    reasoning_tokens: Some(3),
+};
 
 async fn ask(app: &TestApp, more: Value) -> Answer {
     let mut body = json!({"model": "deepseek-v3.2", "input": "hi"});

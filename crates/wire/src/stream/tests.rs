@@ -24,7 +24,13 @@ fn reasoning(text: &str) -> Delta {
     Delta::Reasoning { text: text.into(), logprobs: vec![] }
 }
 
-const USAGE: Usage = Usage { prompt_tokens: 17, cached_tokens: 5, completion_tokens: 12, reasoning_tokens: Some(6) };
+const USAGE: Usage = Usage {
+    prompt_tokens: 17,
+    cached_tokens: 5,
+    cache_write_tokens: 0,
+    completion_tokens: 12,
+    reasoning_tokens: Some(6),
+};
 
 /// The data of every event a stream of these deltas becomes.
 fn stream(mut chunks: Chunks, deltas: &[Delta]) -> Vec<String> {

@@ -1,0 +1,94 @@
+//! The store and the prices, as the configuration and the command line name them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use gateway::{Bookkeepers, Books, Prices};
+use store::Store;
+
+use crate::config::{Config, data_folder};
+
+const PRICES: &str = include_str!("../../../prices.toml");
+
+/// Opens keys, prices and records; without a store when that is off.
+///
+/// # Errors
+/// A store that cannot be used, a price file that cannot be read.
+pub async fn open(config: &Config, asked: Option<&str>) -> Result<(Arc<Books>, Option<Bookkeepers>)> {
+    let prices = prices(config)?;
+    let Some(url) = url(config, asked)? else { return Ok((Arc::new(Books::priced(prices)), None)) };
+    let store = store(&url).await?;
+    let journal = match &config.store.journal {
+        Some(folder) => folder.clone(),
+        None => folder()?.join("journal"),
+    };
+    let (books, keepers) = Books::open(store, &journal, prices).await?;
+    Ok((books, Some(keepers)))
+}
+
+/// The store alone, for the commands that read or change it.
+///
+/// # Errors
+/// As [`open`]; also when the store is off.
+pub async fn store_of(config: &Config, asked: Option<&str>) -> Result<Store> {
+    match url(config, asked)? {
+        Some(url) => store(&url).await,
+        None => bail!("the store is off: give --store, or set `url` in [store]"),
+    }
+}
+
+async fn store(url: &str) -> Result<Store> {
+    Store::open(url).await.with_context(|| format!("the store `{}`", without_secret(url)))
+}
+
+fn url(config: &Config, asked: Option<&str>) -> Result<Option<String>> {
+    let settings = &config.store;
+    let url = match (asked, &settings.url, &settings.url_env) {
+        (Some(url), ..) => url.to_owned(),
+        (None, Some(url), None) => url.clone(),
+        (None, None, Some(variable)) => std::env::var(variable)
+            .with_context(|| format!("[store] url_env: the environment variable `{variable}` is not set"))?,
+        (None, None, None) => format!("sqlite:{}", folder()?.join("cachalot.db").display()),
+        (None, Some(_), Some(_)) => bail!("[store] takes either `url` or `url_env`"),
+    };
+    Ok((url != "off").then_some(url))
+}
+
+fn folder() -> Result<PathBuf> {
+    data_folder().context("neither XDG_DATA_HOME nor HOME is set: say where keys and usage are kept with --store sqlite:PATH, or --store off")
+}
+
+fn prices(config: &Config) -> Result<Prices> {
+    let mut prices = Prices::read(PRICES).context("the built-in prices")?;
+    if let Some(path) = &config.gateway.prices {
+        let context = || format!("the prices `{}`", path.display());
+        prices.extend(Prices::read(&std::fs::read_to_string(path).with_context(context)?).with_context(context)?);
+    }
+    Ok(prices)
+}
+
+/// A URL without what stands between its `//` and its `@`.
+fn without_secret(url: &str) -> String {
+    match (url.find("//"), url.rfind('@')) {
+        (Some(from), Some(to)) if from < to => format!("{}***{}", &url[..from + 2], &url[to..]),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_told_without_its_secret() {
+        assert_eq!(without_secret("postgres://me:secret@host/db"), "postgres://***@host/db");
+        assert_eq!(without_secret("postgres://me:se@cret@host/db"), "postgres://***@host/db");
+        assert_eq!(without_secret("sqlite:/a/b.db"), "sqlite:/a/b.db");
+    }
+
+    #[test]
+    fn the_built_in_prices_can_be_read() {
+        assert!(prices(&Config::default()).unwrap().find(gateway::LOCAL, "any model").is_some());
+    }
+}

@@ -1,0 +1,214 @@
+//! `cachalot key`: makes, lists and revokes API keys. A running server sees the change within a second.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use gateway::Network;
+use sha2::{Digest, Sha256};
+use store::{Key, Limits, NewKey, Project, Store, StoreError, money};
+
+use crate::books;
+use crate::config::Config;
+
+/// The project of keys that name none.
+const PROJECT: &str = "default";
+
+/// Make, list and revoke API keys
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pub at: At,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which store
+#[derive(clap::Args, Clone, Debug)]
+pub struct At {
+    /// Configuration file [default: ./cachalot.toml, else $XDG_CONFIG_HOME/cachalot/cachalot.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Where keys and usage are kept: sqlite:PATH or postgres://... [default: cachalot.db in the user's data folder]
+    #[arg(long, value_name = "URL", global = true)]
+    pub store: Option<String>,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Make a key and print it, once
+    Add(Add),
+    /// List the keys
+    List,
+    /// Revoke a key, by its name or id
+    Revoke { name: String },
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Add {
+    /// What logs and usage call the key
+    pub name: String,
+    /// The project that pays
+    #[arg(long, default_value = PROJECT)]
+    pub project: String,
+    /// All the key may ever spend, in US dollars
+    #[arg(long, value_name = "USD", value_parser = money::parse)]
+    pub budget: Option<i64>,
+    /// Model ids the key may use, separated by commas [default: all]
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub models: Option<Vec<String>>,
+    /// Addresses the key may be used from, such as 10.0.0.0/8 [default: all]
+    #[arg(long, value_name = "RANGES", value_delimiter = ',', value_parser = network)]
+    pub networks: Option<Vec<String>>,
+    /// Requests a minute
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
+    pub rpm: Option<i64>,
+    /// Tokens a minute
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000_000_000))]
+    pub tpm: Option<i64>,
+    /// Requests answered at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    pub concurrency: Option<i64>,
+    /// How long it is good for, such as 90d, 12h or 30m [default: until it is revoked]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub expires: Option<Duration>,
+}
+
+impl At {
+    /// Runs `act` on the store.
+    pub fn with<T>(&self, act: impl AsyncFnOnce(&Store) -> Result<T>) -> Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let store = books::store_of(&Config::load(self.config.as_deref())?, self.store.as_deref()).await?;
+            let done = act(&store).await;
+            store.close().await;
+            done
+        })
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    args.at.with(async |store| match &args.command {
+        Command::Add(new) => {
+            let (key, shown) = add(store, new).await?;
+            println!("{shown}");
+            eprintln!("This is the key `{}`. It is not shown again: only its hash is kept.", key.name);
+            Ok(())
+        }
+        Command::List => list(store).await,
+        Command::Revoke { name } => {
+            store.revoke_key(name).await?;
+            eprintln!("`{name}` is revoked");
+            Ok(())
+        }
+    })
+}
+
+/// Makes a key. Returns it as kept, and as its holder must know it.
+pub async fn add(store: &Store, new: &Add) -> Result<(Key, String)> {
+    ensure!(
+        (1..=64).contains(&new.name.chars().count()) && !new.name.chars().any(char::is_control),
+        "the name of a key has 1 to 64 characters"
+    );
+    let project = project(store, &new.project).await?;
+    let shown = secret()?;
+    let hash: String = Sha256::digest(&shown).iter().map(|byte| format!("{byte:02x}")).collect();
+    let expires_at = new.expires.map(|after| store::now().saturating_add(after.as_micros() as i64));
+    let limits = Limits {
+        models: new.models.clone(),
+        networks: new.networks.clone(),
+        budget: new.budget,
+        requests_per_minute: new.rpm,
+        tokens_per_minute: new.tpm,
+        concurrency: new.concurrency,
+        expires_at,
+    };
+    let tail = &shown[shown.len() - 4..];
+    let key = store.add_key(NewKey { project: &project, name: &new.name, hash: &hash, tail, limits }).await?;
+    Ok((key, shown))
+}
+
+/// The default project is made when it is first needed.
+async fn project(store: &Store, name: &str) -> Result<Project> {
+    match store.project(name).await {
+        Err(StoreError::NotFound(_)) if name == PROJECT => match store.add_project(PROJECT, None).await {
+            // Somebody else was quicker.
+            Err(StoreError::Conflict(_)) => Ok(store.project(PROJECT).await?),
+            made => Ok(made?),
+        },
+        found => Ok(found?),
+    }
+}
+
+/// 256 random bits.
+fn secret() -> Result<String> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 43];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    let letters = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)]));
+    Ok("sk-".chars().chain(letters).collect())
+}
+
+async fn list(store: &Store) -> Result<()> {
+    let projects = store.projects().await?;
+    let dollars = |nano: Option<i64>| nano.map_or("-".to_owned(), |nano| money::format(nano, 6));
+    println!("{:<24} {:<16} {:<8} {:>12} {:>12}  state", "name", "project", "key", "spent USD", "budget USD");
+    for key in store.keys().await? {
+        let project = projects.iter().find(|project| project.id == key.project_id);
+        let state = match (key.revoked_at, key.limits.expires_at) {
+            (Some(_), _) => "revoked",
+            (None, Some(expires)) if expires <= store::now() => "expired",
+            _ => "in use",
+        };
+        println!(
+            "{:<24} {:<16} …{:<7} {:>12} {:>12}  {state}",
+            key.name,
+            project.map_or("", |project| &project.name),
+            key.tail,
+            money::format(key.spent, 6),
+            dollars(key.limits.budget)
+        );
+    }
+    Ok(())
+}
+
+fn network(text: &str) -> Result<String, String> {
+    match Network::parse(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!("`{text}` is no address or range such as 10.0.0.0/8")),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || format!("`{text}` is no time such as 90d, 12h or 30m");
+    let unit = match text.chars().last() {
+        Some('d') => 86_400,
+        Some('h') => 3600,
+        Some('m') => 60,
+        _ => return Err(fault()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| fault())?;
+    // A century is long enough, and small enough to be added to any date.
+    (1..=100 * 366 * 86_400 / unit).contains(&number).then(|| Duration::from_secs(number * unit)).ok_or_else(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_keys_are_alike_and_all_are_long() {
+        let (a, b) = (secret().unwrap(), secret().unwrap());
+        assert!(a != b && a.len() == 46 && a.starts_with("sk-"), "{a}");
+        assert!(a.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("90d"), Ok(Duration::from_secs(90 * 86_400)));
+        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        for bad in ["", "d", "90", "0d", "-1d", "99999999999d", "1.5h", "1é"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

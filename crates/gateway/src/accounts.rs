@@ -1,0 +1,224 @@
+//! The keys of the store, in memory: a request waits for no database. Changes made elsewhere are seen within a second.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use chat::{Error, ErrorKind};
+use store::{Key, Project, Record, Store, StoreError};
+
+use crate::limits::{Account, Purse, Rates};
+
+/// How far back changes are read again, in microseconds: more than the clocks of two machines differ, and than a
+/// transaction takes.
+const OVERLAP: i64 = 10_000_000;
+
+/// A key of the store, and the money and pace behind it.
+#[derive(Debug)]
+pub struct Holder {
+    pub(crate) id: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) project: Arc<str>,
+    pub(crate) models: Option<Arc<[String]>>,
+    pub(crate) rates: Rates,
+    pub(crate) account: Arc<Account>,
+    networks: Option<Vec<Network>>,
+    expires_at: Option<i64>,
+}
+
+impl Holder {
+    /// Its money is counted.
+    pub(crate) fn has_budget(&self) -> bool {
+        self.left().is_some()
+    }
+
+    /// What it may still spend, in nano-dollars: the lesser of the key's and its project's; `None` without a budget.
+    pub fn left(&self) -> Option<i64> {
+        [self.account.key.left(), self.account.project.left()].into_iter().flatten().min()
+    }
+
+    /// Whether the key may be used now, from there.
+    fn check(&self, peer: IpAddr) -> Result<(), Error> {
+        if self.expires_at.is_some_and(|expires| expires <= store::now()) {
+            return Err(Error::new(ErrorKind::Unauthorized, "Authentication Fails, Your api key has expired"));
+        }
+        let peer = peer.to_canonical();
+        if self.networks.as_ref().is_some_and(|networks| !networks.iter().any(|network| network.contains(peer))) {
+            return Err(Error::new(ErrorKind::Forbidden, format!("This key may not be used from {peer}")));
+        }
+        Ok(())
+    }
+}
+
+/// Every key in use.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    by_hash: ArcSwap<HashMap<String, Arc<Holder>>>,
+    known: Mutex<Known>,
+    /// A key was ever made: without a good one nobody is let in any more.
+    closed: AtomicBool,
+    /// The store could not be asked lately.
+    stale: AtomicBool,
+}
+
+/// What outlives a change of its row.
+#[derive(Debug, Default)]
+struct Known {
+    accounts: HashMap<String, Arc<Account>>,
+    projects: HashMap<String, Arc<Purse>>,
+    /// When the store was asked last.
+    asked: i64,
+}
+
+impl Accounts {
+    /// Some key was made, if only to be revoked.
+    pub fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// The holder of the key with this SHA-256 (64 hex digits); `None` when there is no such key.
+    ///
+    /// # Errors
+    /// `Unauthorized` when it has expired, `Forbidden` at this address, `Overload` when the key is unknown but the store,
+    /// which may know it, cannot be asked.
+    pub fn find(&self, hash: &str, peer: IpAddr) -> Result<Option<Arc<Holder>>, Error> {
+        match self.by_hash.load().get(hash) {
+            Some(holder) => holder.check(peer).map(|()| Some(holder.clone())),
+            None if self.stale.load(Ordering::Relaxed) => {
+                Err(Error::new(ErrorKind::Overload, "Keys cannot be checked right now, please try again later"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Reads what has changed in the store.
+    ///
+    /// # Errors
+    /// A store that cannot be asked; a row that no version of this program wrote.
+    pub(crate) async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
+        let since = self.known().asked - OVERLAP;
+        let now = store::now();
+        let read =
+            async { Ok::<_, StoreError>((store.projects_changed(since).await?, store.keys_changed(since).await?)) };
+        let read = read.await;
+        self.stale.store(read.is_err(), Ordering::Relaxed);
+        let (projects, keys) = read?;
+        let mut known = self.known();
+        for Project { id, budget, spent, .. } in projects {
+            known.projects.entry(id).or_default().update(budget, spent);
+        }
+        if !keys.is_empty() {
+            let mut by_hash = HashMap::clone(&self.by_hash.load());
+            for key in keys {
+                known.place(key, &mut by_hash);
+            }
+            self.by_hash.store(Arc::new(by_hash));
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        known.asked = now;
+        Ok(())
+    }
+
+    /// The store has booked these records.
+    pub(crate) fn booked(&self, records: &[Record]) {
+        let known = self.known();
+        for record in records.iter().filter(|record| record.cost != 0) {
+            if let Some(account) = record.key_id.as_ref().and_then(|id| known.accounts.get(id)) {
+                account.key.booked(record.cost);
+                account.project.booked(record.cost);
+            }
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        // Each row is placed whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn place(&mut self, key: Key, by_hash: &mut HashMap<String, Arc<Holder>>) {
+        let project = self.projects.entry(key.project_id.clone()).or_default().clone();
+        let account = self.accounts.entry(key.id.clone());
+        let account = account.or_insert_with(|| Arc::new(Account { project, ..Account::default() })).clone();
+        account.key.update(key.limits.budget, key.spent);
+        if key.revoked_at.is_some() {
+            by_hash.remove(&key.hash);
+            return;
+        }
+        let limits = key.limits;
+        // A range that cannot be read admits nobody.
+        let networks = limits.networks.map(|ranges| ranges.iter().filter_map(|range| Network::parse(range)).collect());
+        let rates = Rates {
+            requests: limits.requests_per_minute,
+            tokens: limits.tokens_per_minute,
+            concurrency: limits.concurrency,
+        };
+        let holder = Holder {
+            id: key.id.into(),
+            name: key.name.into(),
+            project: key.project_id.into(),
+            models: limits.models.map(Arc::from),
+            rates,
+            account,
+            networks,
+            expires_at: limits.expires_at,
+        };
+        by_hash.insert(key.hash, Arc::new(holder));
+    }
+}
+
+/// An address range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: u128,
+    bits: u32,
+    v4: bool,
+}
+
+impl Network {
+    /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u32>().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(width);
+        (bits <= width).then_some(Self { address: number(address), bits, v4: address.is_ipv4() })
+    }
+
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let width = if self.v4 { 32 } else { 128 };
+        let rest = width - self.bits;
+        let prefix = |number: u128| number.checked_shr(rest).unwrap_or(0);
+        address.is_ipv4() == self.v4 && prefix(number(address)) == prefix(self.address)
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_in_their_ranges_alone() {
+        let contains = |range: &str, address: &str| Network::parse(range).unwrap().contains(address.parse().unwrap());
+        assert!(contains("10.0.0.0/8", "10.255.0.1") && !contains("10.0.0.0/8", "11.0.0.1"));
+        assert!(contains("0.0.0.0/0", "8.8.8.8") && !contains("0.0.0.0/0", "::1"));
+        assert!(contains("::/0", "2001:db8::1") && contains("2001:db8::/32", "2001:db8:1::1"));
+        assert!(contains("192.0.2.7", "192.0.2.7") && !contains("192.0.2.7", "192.0.2.8"));
+        for bad in ["10.0.0.0/33", "10.0.0.0/", "x", "", "10.0.0/8", "::/129", "10.0.0.0/-1"] {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The bill of one request: reserved before it begins, written down, settled once when it is dropped.
+
+use std::sync::Arc;
+
+use chat::{Chat, Delta, Error, ErrorKind, Input, Part, Usage};
+use store::Record;
+
+use crate::Caller;
+use crate::books::Books;
+use crate::journal::Place;
+use crate::limits::{Estimate, Permit};
+use crate::price::Price;
+
+/// Bytes of text that are one token, cautiously.
+const BYTES_A_TOKEN: u64 = 3;
+/// What an image or a file counts as.
+const ATTACHMENT: usize = 3000;
+/// Tokens an answer is taken to have whose request sets no bound.
+const ANSWER_TOKENS: u64 = 4096;
+
+/// Who answers a request, as records name it.
+pub(crate) struct Target<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) upstream: &'a str,
+    pub(crate) price: Option<Arc<Price>>,
+}
+
+/// What is known of the cost of one request.
+pub(crate) struct Bill {
+    books: Arc<Books>,
+    permit: Option<Permit>,
+    price: Option<Arc<Price>>,
+    record: Record,
+    state: State,
+    /// Of the prompt: estimated, until the provider has said it.
+    prompt: Usage,
+    /// Pieces of the answer that came, a token each as far as anybody knows.
+    pieces: u64,
+}
+
+enum State {
+    /// Admitted, and nothing was asked of a provider yet.
+    Admitted,
+    Begun(Option<Place>),
+}
+
+impl Bill {
+    /// Reserves what the chat may cost.
+    ///
+    /// # Errors
+    /// `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price.
+    pub(crate) fn admit(books: &Arc<Books>, caller: &Caller, target: &Target<'_>, chat: &Chat) -> Result<Self, Error> {
+        let at = store::now();
+        let prompt = Usage { prompt_tokens: prompt_tokens(chat), ..Usage::default() };
+        let most = chat.max_tokens.or(chat.max_completion_tokens).and_then(|most| u64::try_from(most).ok());
+        let whole = Usage { completion_tokens: most.unwrap_or(ANSWER_TOKENS).min(1 << 20), ..prompt };
+        let cost = |usage| target.price.as_ref().map_or(0, |price| price.cost(usage, at));
+        let estimate = Estimate { tokens: whole.prompt_tokens + whole.completion_tokens, cost: cost(&whole) };
+        let permit = match &caller.holder {
+            Some(holder) if target.price.is_none() && holder.has_budget() => {
+                let message = format!("The model `{}` has no price, and this key has a budget", target.model);
+                return Err(Error::new(ErrorKind::Forbidden, message));
+            }
+            Some(holder) => Some(Permit::take(holder.account.clone(), holder.rates, estimate)?),
+            None => None,
+        };
+        let record = Record {
+            id: uuid::Uuid::now_v7().to_string(),
+            at,
+            key_id: caller.holder.as_ref().map(|holder| holder.id.to_string()),
+            key_name: caller.key.as_deref().unwrap_or_default().to_owned(),
+            project_id: caller.holder.as_ref().map(|holder| holder.project.to_string()),
+            model: target.model.to_owned(),
+            upstream: target.upstream.to_owned(),
+            prompt_tokens: prompt.prompt_tokens as i64,
+            cost: cost(&prompt),
+            price: target.price.as_ref().map(|price| price.name.to_string()).unwrap_or_default(),
+            ..Record::default()
+        };
+        let price = target.price.clone();
+        Ok(Self { books: books.clone(), permit, price, record, state: State::Admitted, prompt, pieces: 0 })
+    }
+
+    /// Writes down that a provider is about to be asked.
+    ///
+    /// # Errors
+    /// `Overload` when that cannot be written.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        self.state = State::Begun(self.books.begin(&self.record)?);
+        Ok(())
+    }
+
+    pub(crate) fn see(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt = *usage,
+            Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => self.pieces += 1,
+            _ => {}
+        }
+    }
+
+    /// Settles: by what the provider counted, else by what came.
+    pub(crate) fn settle(mut self, usage: Option<Usage>, times: Times, outcome: &str) {
+        let State::Begun(place) = self.state else { return };
+        let arrived = if times.first_token_us.is_some() { self.prompt } else { Usage::default() };
+        let counted = usage.unwrap_or(Usage { completion_tokens: self.pieces, ..arrived });
+        let nothing = counted == Usage::default();
+        let mut record = self.record;
+        record.cost = match &self.price {
+            Some(price) if !nothing => price.cost(&counted, record.at),
+            _ => 0,
+        };
+        let tokens = counted.prompt_tokens.saturating_add(counted.completion_tokens);
+        if let Some(permit) = &mut self.permit {
+            permit.settle(tokens, record.cost);
+        }
+        let number = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        record.prompt_tokens = number(counted.prompt_tokens);
+        record.cached_tokens = number(counted.cached_tokens);
+        record.cache_write_tokens = number(counted.cache_write_tokens);
+        record.completion_tokens = number(counted.completion_tokens);
+        record.reasoning_tokens = number(counted.reasoning_tokens.unwrap_or(0));
+        record.estimated = usage.is_none() && !nothing;
+        record.first_token_us = times.first_token_us;
+        record.total_us = times.total_us;
+        outcome.clone_into(&mut record.outcome);
+        self.books.end(record, place);
+    }
+}
+
+/// Microseconds from the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) first_token_us: Option<i64>,
+    pub(crate) total_us: i64,
+}
+
+fn bytes_of(part: &Part) -> usize {
+    match part {
+        Part::Text(text) => text.len(),
+        Part::Other { .. } => ATTACHMENT,
+    }
+}
+
+/// About as many as the prompt will have.
+fn prompt_tokens(chat: &Chat) -> u64 {
+    let bytes: usize = match &chat.input {
+        Input::Messages(messages) => {
+            let calls = messages.iter().flat_map(|message| message.calls());
+            let calls: usize = calls.map(|call| call.name.len() + call.arguments.len()).sum();
+            let parts = messages.iter().flat_map(|message| message.content.iter().flatten());
+            calls + parts.map(bytes_of).sum::<usize>() + 12 * messages.len()
+        }
+        Input::Text { prefix, suffix } => prefix.len() + suffix.as_ref().map_or(0, String::len),
+        Input::Tokens(tokens) => return tokens.len() as u64,
+    };
+    let tools: usize =
+        chat.tools.iter().map(|tool| serde_json::to_string(&tool.function).map_or(0, |text| text.len())).sum();
+    ((bytes + tools) as u64).div_ceil(BYTES_A_TOKEN)
+}

@@ -1,0 +1,207 @@
+//! The accounting: who may ask, what it costs, and one record a request, whatever ends it.
+//!
+//! A request waits for no database. Its record goes through the local journal; a task of its own books what the journal
+//! has in the store, in batches, and tries again for as long as the store is away.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::{Error, ErrorKind};
+use metrics::gauge;
+use store::{Record, Store, StoreError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::accounts::Accounts;
+use crate::journal::{Journal, Left, Place};
+use crate::price::Prices;
+
+/// Most records in one transaction.
+const BATCH: usize = 512;
+/// How often changes of keys are read, and the journal is made safe from a loss of power.
+const REFRESH: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(500);
+/// What the last records get to be booked in when the server stops; the journal keeps them otherwise.
+const LAST_BATCH: Duration = Duration::from_secs(10);
+
+/// Keys, prices and records. Without a store there are no keys, and records go nowhere.
+#[derive(Debug, Default)]
+pub struct Books {
+    pub accounts: Accounts,
+    pub prices: Prices,
+    ledger: Option<Ledger>,
+}
+
+#[derive(Debug)]
+struct Ledger {
+    journal: Arc<Journal>,
+    settled: mpsc::UnboundedSender<Settled>,
+    store: Store,
+}
+
+/// A record, and where the journal has lines of it.
+#[derive(Debug)]
+struct Settled {
+    record: Record,
+    places: [Option<Place>; 2],
+}
+
+/// Why the books cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BooksError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the journal in `{0}` cannot be used: {1}")]
+    Journal(std::path::PathBuf, std::io::Error),
+}
+
+/// The tasks behind the books.
+pub struct Bookkeepers {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Books {
+    /// Books without a store.
+    pub fn priced(prices: Prices) -> Self {
+        Self { prices, ..Self::default() }
+    }
+
+    /// Books what dead processes left in the journal, reads the keys, and starts a journal of its own in `folder`.
+    ///
+    /// # Errors
+    /// A store or a folder that cannot be used.
+    pub async fn open(store: Store, folder: &Path, prices: Prices) -> Result<(Arc<Self>, Bookkeepers), BooksError> {
+        let fault = |error| BooksError::Journal(folder.into(), error);
+        let left = Left::read(folder).map_err(fault)?;
+        if !left.records.is_empty() {
+            tracing::info!(records = left.records.len(), "booking what the last run left");
+        }
+        for batch in left.records.chunks(BATCH) {
+            store.settle(batch).await?;
+        }
+        left.remove();
+        let accounts = Accounts::default();
+        accounts.refresh(&store).await?;
+        let journal = Arc::new(Journal::create(folder).map_err(fault)?);
+        let (settled, records) = mpsc::unbounded_channel();
+        let (stop, stopping) = watch::channel(false);
+        let ledger = Ledger { journal, settled, store: store.clone() };
+        let books = Arc::new(Self { accounts, prices, ledger: Some(ledger) });
+        let tasks = vec![
+            tokio::spawn(book(books.clone(), store.clone(), records, stopping.clone())),
+            tokio::spawn(keep_up(books.clone(), store, stopping)),
+        ];
+        Ok((books, Bookkeepers { stop, tasks }))
+    }
+
+    /// The store behind the books.
+    pub fn store(&self) -> Option<&Store> {
+        self.ledger.as_ref().map(|ledger| &ledger.store)
+    }
+
+    /// Writes down that a request begins, as `record` says if nothing more is heard of it.
+    ///
+    /// # Errors
+    /// `Overload` when it cannot be written: what cannot be billed is not served.
+    pub(crate) fn begin(&self, record: &Record) -> Result<Option<Place>, Error> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        ledger.journal.open(record).map(Some).map_err(|error| {
+            tracing::error!(%error, "the journal cannot be written: requests are refused");
+            Error::new(ErrorKind::Overload, "Requests cannot be recorded right now, please try again later")
+        })
+    }
+
+    /// Writes down how a request has ended.
+    pub(crate) fn end(&self, record: Record, begun: Option<Place>) {
+        let Some(ledger) = &self.ledger else { return };
+        let done = ledger.journal.done(&record);
+        if let Err(error) = &done {
+            tracing::error!(%error, id = record.id, "the journal cannot be written: a record is kept in memory until it is booked");
+        }
+        gauge!("cachalot_records_unbooked").increment(1.0);
+        // The receiver is gone only after the last moment of a stopping server; the journal keeps the record.
+        let _ = ledger.settled.send(Settled { record, places: [begun, done.ok()] });
+    }
+}
+
+impl Bookkeepers {
+    /// Books what is left and ends. What cannot be booked in time is kept by the journal.
+    pub async fn finish(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if tokio::time::timeout(LAST_BATCH, task).await.is_err() {
+                tracing::warn!(
+                    "the store did not answer in time: the journal keeps the last records for the next start"
+                );
+            }
+        }
+    }
+}
+
+/// Books records as they come, until told to stop and none is left.
+async fn book(
+    books: Arc<Books>,
+    store: Store,
+    mut records: mpsc::UnboundedReceiver<Settled>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Some(ledger) = &books.ledger else { return };
+    let mut batch = Vec::new();
+    loop {
+        let more = tokio::select! {
+            biased;
+            more = records.recv_many(&mut batch, BATCH) => more > 0,
+            _ = stopping.wait_for(|&stop| stop) => false,
+        };
+        if !more {
+            break;
+        }
+        let (settled, places): (Vec<Record>, Vec<_>) = batch.drain(..).map(|s: Settled| (s.record, s.places)).unzip();
+        let mut told = false;
+        while let Err(error) = store.settle(&settled).await {
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(%error, "records cannot be booked: the journal keeps them until they can");
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        if told {
+            tracing::info!("records are booked again");
+        }
+        books.accounts.booked(&settled);
+        ledger.journal.booked(places.into_iter().flatten().flatten());
+        gauge!("cachalot_records_unbooked").decrement(settled.len() as f64);
+    }
+    ledger.journal.close();
+}
+
+/// Reads changes of keys, and keeps the journal safe.
+async fn keep_up(books: Arc<Books>, store: Store, mut stopping: watch::Receiver<bool>) {
+    let Some(ledger) = &books.ledger else { return };
+    let mut told = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH) => {}
+            _ = stopping.wait_for(|&stop| stop) => return,
+        }
+        match books.accounts.refresh(&store).await {
+            Ok(()) if std::mem::take(&mut told) => tracing::info!("the store answers again"),
+            Ok(()) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!(%error, "the store does not answer: keys are taken from memory, and new ones are not seen");
+                }
+            }
+        }
+        let journal = ledger.journal.clone();
+        match tokio::task::spawn_blocking(move || journal.sync()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the journal cannot be made safe"),
+            Err(error) => tracing::error!(%error, "the journal cannot be made safe"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use chat::{BoxFuture, Chat, Delta, Deltas, FinishReason, Message, Provider, Role, Usage};
+use futures_util::{StreamExt, stream};
+use store::{Limits, NewKey};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{Caller, Gateway, Metered, Routes};
+
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Answers with four words. Says what they cost, unless it is asked to stay silent about that.
+struct Speaker;
+
+impl Provider for Speaker {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+        let text = chat.stop.first().cloned().unwrap_or_default();
+        Box::pin(async move {
+            if text == "refuse" {
+                return Err(Error::new(ErrorKind::Overload, "full"));
+            }
+            let word = Delta::Text { text: "word ".into(), logprobs: vec![] };
+            let mut deltas = vec![Delta::Start(Usage { prompt_tokens: 10, ..Usage::default() })];
+            deltas.extend([word.clone(), word.clone(), word.clone(), word, Delta::Finish(FinishReason::Stop)]);
+            if text != "silent" {
+                deltas.push(Delta::Usage(Usage { prompt_tokens: 10, completion_tokens: 5, ..Usage::default() }));
+            }
+            Ok(Box::pin(stream::iter(deltas.into_iter().map(Ok))) as Deltas)
+        })
+    }
+}
+
+/// One dollar a prompt token, two a token of the answer.
+const PRICES: &str = "[[price]]\nprovider='local'\nmodel='*'\nsource='s'\ndate='d'\ninput=1000000\noutput=1000000\n";
+const DOLLAR: i64 = 1_000_000_000;
+
+struct Office {
+    folder: TempDir,
+    store: Store,
+}
+
+impl Office {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
+        store.add_project("p", None).await.unwrap();
+        Self { folder, store }
+    }
+
+    async fn open(&self) -> (Gateway, Bookkeepers) {
+        let prices = Prices::read(PRICES).unwrap();
+        let journal = self.folder.path().join("journal");
+        let (books, keepers) = Books::open(self.store.clone(), &journal, prices).await.unwrap();
+        (Gateway::new(Routes::local(Arc::new(Speaker), "m", false), books), keepers)
+    }
+
+    async fn key(&self, name: &str, limits: Limits) {
+        let project = self.store.project("p").await.unwrap();
+        self.store.add_key(NewKey { project: &project, name, hash: name, tail: "", limits }).await.unwrap();
+    }
+
+    async fn outcomes(&self) -> Vec<(String, i64, i64, i64, bool)> {
+        let records = self.store.records(100).await.unwrap().into_iter().rev();
+        records.map(|r| (r.outcome, r.prompt_tokens, r.completion_tokens, r.cost / DOLLAR, r.estimated)).collect()
+    }
+}
+
+fn caller(gateway: &Gateway, name: &str) -> Caller {
+    gateway.books().accounts.find(name, HOME).unwrap().expect("the key exists").into()
+}
+
+async fn ask(gateway: &Gateway, caller: &Caller, how: &str) -> Result<Metered, Error> {
+    let input = chat::Input::Messages(vec![Message::new(Role::User, "x".repeat(18))]);
+    let chat = Chat { model: "m".into(), input, max_tokens: Some(20), stop: vec![how.into()], ..Chat::default() };
+    gateway.answer(caller, chat).await
+}
+
+#[tokio::test]
+async fn every_way_a_request_ends_is_booked_once() {
+    let office = Office::new().await;
+    office.key("alice", Limits::default()).await;
+    let (gateway, keepers) = office.open().await;
+    let alice = caller(&gateway, "alice");
+    let whole = ask(&gateway, &alice, "").await.unwrap();
+    assert_eq!(whole.count().await, 7);
+    let mut left = ask(&gateway, &alice, "").await.unwrap();
+    for _ in 0..3 {
+        left.next().await.unwrap().unwrap();
+    }
+    drop(left);
+    drop(ask(&gateway, &alice, "").await.unwrap());
+    assert!(ask(&gateway, &alice, "refuse").await.is_err());
+    assert_eq!(ask(&gateway, &alice, "silent").await.unwrap().count().await, 6);
+    keepers.finish().await;
+    let want = [
+        ("stop", 10, 5, 15, false),
+        ("cancelled", 10, 2, 12, true),
+        ("cancelled", 0, 0, 0, false),
+        ("overload", 0, 0, 0, false),
+        ("stop", 10, 4, 14, true),
+    ];
+    assert_eq!(office.outcomes().await, want.map(|(o, p, c, cost, e)| (o.to_owned(), p, c, cost, e)));
+    assert_eq!(office.store.keys().await.unwrap()[0].spent, 41 * DOLLAR);
+    assert_eq!(office.store.project("p").await.unwrap().spent, 41 * DOLLAR);
+    let journal = office.folder.path().join("journal");
+    assert_eq!(std::fs::read_dir(journal).unwrap().count(), 0, "all is booked");
+}
+
+#[tokio::test]
+async fn a_budget_ends_and_can_be_raised() {
+    let office = Office::new().await;
+    office.key("alice", Limits { budget: Some(20 * DOLLAR), ..Limits::default() }).await;
+    let (gateway, keepers) = office.open().await;
+    let alice = caller(&gateway, "alice");
+    assert_eq!(alice.holder.as_ref().unwrap().left(), Some(20 * DOLLAR));
+    ask(&gateway, &alice, "").await.unwrap().count().await;
+    // 5 of 20 are left, which one more request may overdraw.
+    let running = ask(&gateway, &alice, "").await.unwrap();
+    assert_eq!(ask(&gateway, &alice, "").await.err().unwrap().kind, ErrorKind::Balance);
+    running.count().await;
+    assert_eq!(alice.holder.as_ref().unwrap().left(), Some(-10 * DOLLAR));
+    let error = ask(&gateway, &alice, "").await.err().unwrap();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Balance, "Insufficient Balance"));
+    keepers.finish().await;
+    // The next process knows what was spent.
+    let (gateway, keepers) = office.open().await;
+    assert_eq!(caller(&gateway, "alice").holder.unwrap().left(), Some(-10 * DOLLAR));
+    keepers.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_crash_cut_off_is_settled_at_the_next_start_once() {
+    let office = Office::new().await;
+    office.key("alice", Limits::default()).await;
+    let (gateway, keepers) = office.open().await;
+    let alice = caller(&gateway, "alice");
+    let running = ask(&gateway, &alice, "").await.unwrap();
+    ask(&gateway, &alice, "").await.unwrap().count().await;
+    // The process dies: nothing of it runs any more.
+    for task in &keepers.tasks {
+        task.abort();
+    }
+    std::mem::forget(running);
+    let journal = office.folder.path().join("journal");
+    let copy = std::fs::read_dir(&journal).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(&copy, copy.with_file_name("1.journal")).unwrap();
+    for _ in 0..2 {
+        let (_, keepers) = office.open().await;
+        keepers.finish().await;
+        let mut outcomes = office.outcomes().await;
+        outcomes.sort();
+        // The prompt was estimated at 18 bytes and a message: ten tokens.
+        assert_eq!(outcomes, [("crashed".into(), 10, 0, 10, true), ("stop".into(), 10, 5, 15, false)]);
+    }
+    assert_eq!(office.store.keys().await.unwrap()[0].spent, 25 * DOLLAR);
+}
+
+#[tokio::test]
+async fn a_key_made_or_revoked_elsewhere_is_seen() {
+    let office = Office::new().await;
+    let (gateway, keepers) = office.open().await;
+    let accounts = &gateway.books().accounts;
+    assert!(!accounts.closed() && accounts.find("alice", HOME).unwrap().is_none());
+    office.key("alice", Limits::default()).await;
+    accounts.refresh(&office.store).await.unwrap();
+    assert!(accounts.closed() && accounts.find("alice", HOME).unwrap().is_some());
+    office.store.revoke_key("alice").await.unwrap();
+    accounts.refresh(&office.store).await.unwrap();
+    assert!(accounts.closed() && accounts.find("alice", HOME).unwrap().is_none());
+    // A store that is away may know a key that we do not.
+    office.store.close().await;
+    assert!(accounts.refresh(&office.store).await.is_err());
+    assert_eq!(accounts.find("alice", HOME).unwrap_err().kind, ErrorKind::Overload);
+    drop(keepers);
+}
+
+#[tokio::test]
+async fn expiry_and_address_are_checked() {
+    let office = Office::new().await;
+    office.key("old", Limits { expires_at: Some(1), ..Limits::default() }).await;
+    office.key("far", Limits { networks: Some(vec!["10.0.0.0/8".into()]), ..Limits::default() }).await;
+    let (gateway, keepers) = office.open().await;
+    let accounts = &gateway.books().accounts;
+    assert_eq!(accounts.find("old", HOME).unwrap_err().kind, ErrorKind::Unauthorized);
+    assert_eq!(accounts.find("far", HOME).unwrap_err().kind, ErrorKind::Forbidden);
+    assert!(accounts.find("far", "::ffff:10.1.2.3".parse().unwrap()).unwrap().is_some());
+    keepers.finish().await;
+}
+
+#[tokio::test]
+async fn a_budget_is_not_spent_on_what_has_no_price() {
+    let office = Office::new().await;
+    office.key("alice", Limits { budget: Some(DOLLAR), ..Limits::default() }).await;
+    let journal = office.folder.path().join("journal");
+    let (books, keepers) = Books::open(office.store.clone(), &journal, Prices::default()).await.unwrap();
+    let gateway = Gateway::new(Routes::local(Arc::new(Speaker), "m", false), books);
+    let error = ask(&gateway, &caller(&gateway, "alice"), "").await.err().unwrap();
+    assert!(error.kind == ErrorKind::Forbidden && error.message.contains("`m` has no price"), "{error}");
+    keepers.finish().await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_does_not_stop_answers_and_gets_its_records_later() {
+    let office = Office::new().await;
+    office.key("alice", Limits::default()).await;
+    let (gateway, keepers) = office.open().await;
+    let alice = caller(&gateway, "alice");
+    office.store.close().await;
+    for _ in 0..3 {
+        ask(&gateway, &alice, "").await.unwrap().count().await;
+    }
+    for task in &keepers.tasks {
+        task.abort();
+    }
+    let store = Store::open(&format!("sqlite:{}", office.folder.path().join("db").display())).await.unwrap();
+    let office = Office { store, ..office };
+    // The journal of a process that lives is its own; what it holds goes with it.
+    drop((gateway, alice));
+    for task in keepers.tasks {
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+    let (_, keepers) = office.open().await;
+    keepers.finish().await;
+    assert_eq!(office.outcomes().await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_served() {
+    let office = Office::new().await;
+    office.key("alice", Limits::default()).await;
+    let (gateway, keepers) = office.open().await;
+    let alice = caller(&gateway, "alice");
+    // As on a full disk, the next file of the journal cannot be made.
+    let journal = office.folder.path().join("journal");
+    gateway.books().ledger.as_ref().unwrap().journal.fill();
+    std::fs::remove_dir_all(&journal).unwrap();
+    std::fs::write(&journal, "").unwrap();
+    assert_eq!(ask(&gateway, &alice, "").await.err().unwrap().kind, ErrorKind::Overload);
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    ask(&gateway, &alice, "").await.unwrap().count().await;
+    keepers.finish().await;
+    assert_eq!(office.outcomes().await.len(), 1);
+}

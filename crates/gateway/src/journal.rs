@@ -1,0 +1,265 @@
+//! A line before a request begins and a line when it is settled, in files that survive a crash. A file is removed once
+//! the store has booked all of it; what a dead process left is settled by the next.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use store::Record;
+
+/// A new file is begun when one is larger.
+const FILE_BYTES: u64 = 8 << 20;
+
+/// The outcome of a request that a crash cut off.
+pub(crate) const CRASHED: &str = "crashed";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Entry<'a> {
+    /// The record as it stands if nothing more is heard of it: the cost of the prompt alone.
+    Open(std::borrow::Cow<'a, Record>),
+    Done(std::borrow::Cow<'a, Record>),
+}
+
+/// The journal of one process.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    folder: PathBuf,
+    files: Mutex<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    current: u64,
+    file: File,
+    bytes: u64,
+    /// Lines whose requests the store has not booked yet, by file.
+    waiting: BTreeMap<u64, u64>,
+}
+
+/// Where a request has lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u64);
+
+impl Journal {
+    /// Begins a file in `folder`.
+    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let current = store::now() as u64;
+        let file = begin(folder, current)?;
+        let files = Files { current, file, bytes: 0, waiting: BTreeMap::new() };
+        Ok(Self { folder: folder.into(), files: Mutex::new(files) })
+    }
+
+    /// A request is about to begin; if nothing more is heard of it, `record` is what it cost.
+    pub(crate) fn open(&self, record: &Record) -> io::Result<Place> {
+        self.files().write(&self.folder, &Entry::Open(std::borrow::Cow::Borrowed(record)))
+    }
+
+    /// A request has ended.
+    pub(crate) fn done(&self, record: &Record) -> io::Result<Place> {
+        self.files().write(&self.folder, &Entry::Done(std::borrow::Cow::Borrowed(record)))
+    }
+
+    /// The store has booked the requests with lines in these places.
+    pub(crate) fn booked(&self, places: impl IntoIterator<Item = Place>) {
+        let mut files = self.files();
+        for Place(number) in places {
+            if let Some(waiting) = files.waiting.get_mut(&number) {
+                *waiting -= 1;
+            }
+        }
+        let current = files.current;
+        files.waiting.retain(|&number, &mut waiting| {
+            let keep = number == current || waiting > 0;
+            if !keep {
+                remove(&path(&self.folder, number));
+            }
+            keep
+        });
+    }
+
+    /// Removes the last file, if the store has booked all of it.
+    pub(crate) fn close(&self) {
+        let files = self.files();
+        if files.waiting.values().all(|&waiting| waiting == 0) {
+            remove(&path(&self.folder, files.current));
+        }
+    }
+
+    /// Makes sure that what was written survives a loss of power.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let file = self.files().file.try_clone()?;
+        file.sync_data()
+    }
+
+    /// Lets the next line begin a new file.
+    #[cfg(test)]
+    pub(crate) fn fill(&self) {
+        self.files().bytes = FILE_BYTES + 1;
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        // A line is counted after it is whole.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    fn write(&mut self, folder: &Path, entry: &Entry<'_>) -> io::Result<Place> {
+        if self.bytes > FILE_BYTES {
+            let next = (store::now() as u64).max(self.current + 1);
+            self.file = begin(folder, next)?;
+            (self.current, self.bytes) = (next, 0);
+        }
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        if let Err(error) = self.file.write_all(&line) {
+            // Half a line would spoil the next. If this fails too, so will that.
+            let _ = self.file.set_len(self.bytes).and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)));
+            return Err(error);
+        }
+        self.bytes += line.len() as u64;
+        *self.waiting.entry(self.current).or_default() += 1;
+        Ok(Place(self.current))
+    }
+}
+
+fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number}.journal"))
+}
+
+/// A new file, locked while this process lives.
+fn begin(folder: &Path, number: u64) -> io::Result<File> {
+    let file = OpenOptions::new().create_new(true).write(true).open(path(folder, number))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        // Its records are booked already, and will not be booked twice.
+        tracing::warn!(path = %path.display(), %error, "a journal could not be removed");
+    }
+}
+
+/// What processes left that are no more.
+pub(crate) struct Left {
+    /// Each request once: as it was settled, or as it was opened with the outcome `crashed`.
+    pub(crate) records: Vec<Record>,
+    files: Vec<(PathBuf, File)>,
+}
+
+impl Left {
+    /// Reads every journal in `folder` that no living process holds.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "journal"));
+        paths.sort();
+        let (mut records, mut files) = (HashMap::<String, Record>::new(), Vec::new());
+        for path in paths {
+            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            read(&path, &mut records)?;
+            files.push((path, file));
+        }
+        Ok(Self { records: records.into_values().collect(), files })
+    }
+
+    /// Removes the files; their records are booked.
+    pub(crate) fn remove(self) {
+        for (path, _lock) in self.files {
+            remove(&path);
+        }
+    }
+}
+
+fn read(path: &Path, records: &mut HashMap<String, Record>) -> io::Result<()> {
+    let bytes = std::fs::read(path)?;
+    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        match serde_json::from_slice::<Entry>(line) {
+            Ok(Entry::Done(record)) => {
+                records.insert(record.id.clone(), record.into_owned());
+            }
+            Ok(Entry::Open(record)) => {
+                records.entry(record.id.clone()).or_insert_with(|| Record {
+                    outcome: CRASHED.into(),
+                    estimated: true,
+                    ..record.into_owned()
+                });
+            }
+            // The last line of a process that died while writing it.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), line = number + 1, %error, "a line of the journal cannot be read")
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str, cost: i64) -> Record {
+        Record { id: id.into(), cost, outcome: "stop".into(), ..Record::default() }
+    }
+
+    fn left(folder: &Path) -> Vec<(String, i64, String)> {
+        let mut left: Vec<_> =
+            Left::read(folder).unwrap().records.into_iter().map(|r| (r.id, r.cost, r.outcome)).collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn a_dead_process_leaves_each_request_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::create(folder.path()).unwrap();
+        journal.open(&record("a", 5)).unwrap();
+        journal.open(&record("b", 6)).unwrap();
+        journal.done(&record("a", 7)).unwrap();
+        assert_eq!(left(folder.path()), [], "a living process settles its own");
+        drop(journal);
+        let want = [("a".into(), 7, "stop".into()), ("b".into(), 6, CRASHED.into())];
+        assert_eq!(left(folder.path()), want);
+        // A line cut short by the crash.
+        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &bytes[..bytes.len() - 4]).unwrap();
+        assert_eq!(left(folder.path()), [("a".into(), 5, CRASHED.into()), ("b".into(), 6, CRASHED.into())]);
+        Left::read(folder.path()).unwrap().remove();
+        assert_eq!(left(folder.path()), []);
+    }
+
+    #[test]
+    fn a_file_goes_when_all_of_it_is_booked() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let journal = Journal::create(folder.path()).unwrap();
+        let first = journal.open(&record("a", 1)).unwrap();
+        journal.fill();
+        let second = journal.open(&record("b", 1)).unwrap();
+        let done = journal.done(&record("a", 1)).unwrap();
+        assert!(first != second && second == done && files() == 2);
+        journal.booked([first, done]);
+        assert_eq!(files(), 1);
+        journal.close();
+        assert_eq!(files(), 1, "b is not booked");
+        journal.booked([second]);
+        journal.close();
+        assert_eq!(files(), 0);
+    }
+}

@@ -1,0 +1,278 @@
+//! What tokens cost. Money is integer: prices in nano-dollars per million tokens, costs in nano-dollars.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chat::Usage;
+use serde::Deserialize;
+
+/// The name of the local engine among the providers.
+pub const LOCAL: &str = "local";
+
+const MILLION: i128 = 1_000_000;
+const DAY: i64 = 86_400 * 1_000_000;
+
+/// What one model of one provider costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// `provider/model@date`: what records name it.
+    pub name: Arc<str>,
+    always: Amounts,
+    /// Other amounts at some time of the day; the first that fits counts.
+    periods: Vec<Period>,
+}
+
+/// Nano-dollars per million tokens, and per call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amounts {
+    input: i64,
+    cached: i64,
+    cache_write: i64,
+    output: i64,
+    reasoning: i64,
+    per_call: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Period {
+    /// Minutes of the UTC day; `until` before `from` reaches over midnight.
+    from: u32,
+    until: u32,
+    amounts: Amounts,
+}
+
+impl Price {
+    /// What one call at `at` (microseconds since 1970) costs that used these tokens. Rounded once, half a nano-dollar up.
+    pub fn cost(&self, usage: &Usage, at: i64) -> i64 {
+        let amounts = self.at(at);
+        let cached = usage.cached_tokens.min(usage.prompt_tokens);
+        let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
+        let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
+        let parts = [
+            (usage.prompt_tokens - cached - written, amounts.input),
+            (cached, amounts.cached),
+            (written, amounts.cache_write),
+            (usage.completion_tokens - reasoning, amounts.output),
+            (reasoning, amounts.reasoning),
+        ];
+        let sum: i128 = parts.iter().map(|&(tokens, price)| i128::from(tokens) * i128::from(price)).sum();
+        i64::try_from((sum + MILLION / 2) / MILLION).unwrap_or(i64::MAX).saturating_add(amounts.per_call)
+    }
+
+    fn at(&self, at: i64) -> &Amounts {
+        let minute = (at.rem_euclid(DAY) / 60_000_000) as u32;
+        let fits = |period: &&Period| match period.from <= period.until {
+            true => (period.from..period.until).contains(&minute),
+            false => minute >= period.from || minute < period.until,
+        };
+        self.periods.iter().find(fits).map_or(&self.always, |period| &period.amounts)
+    }
+}
+
+/// Every price, by provider and model.
+#[derive(Clone, Debug, Default)]
+pub struct Prices(HashMap<(String, String), Arc<Price>>);
+
+/// Why a price file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PriceError {
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    #[error("the price of `{model}`: {what}")]
+    Row { model: String, what: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    price: Vec<Row>,
+}
+
+/// One `[[price]]`: US dollars per million tokens.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    provider: String,
+    model: String,
+    source: String,
+    date: String,
+    #[serde(flatten)]
+    amounts: Dollars,
+    #[serde(default)]
+    period: Vec<PeriodRow>,
+}
+
+#[derive(Deserialize)]
+struct PeriodRow {
+    from: String,
+    until: String,
+    #[serde(flatten)]
+    amounts: Dollars,
+}
+
+#[derive(Deserialize)]
+struct Dollars {
+    #[serde(default)]
+    input: f64,
+    /// Absent: as `input`.
+    cached: Option<f64>,
+    /// Absent: as `input`.
+    cache_write: Option<f64>,
+    #[serde(default)]
+    output: f64,
+    /// Absent: as `output`.
+    reasoning: Option<f64>,
+    #[serde(default)]
+    per_call: f64,
+}
+
+impl Prices {
+    /// Reads the rows of a price file.
+    ///
+    /// # Errors
+    /// Text that is not of this form, with line and column; an amount that is negative or beyond a million dollars; a
+    /// time that is not `HH:MM`.
+    pub fn read(text: &str) -> Result<Self, PriceError> {
+        let mut prices = Self::default();
+        for row in toml::from_str::<File>(text)?.price {
+            let fault = |what| PriceError::Row { model: row.model.clone(), what };
+            let period = |period: &PeriodRow| {
+                Ok(Period {
+                    from: minute(&period.from)?,
+                    until: minute(&period.until)?,
+                    amounts: period.amounts.nano()?,
+                })
+            };
+            if row.source.is_empty() {
+                return Err(fault("`source` says where it was read".into()));
+            }
+            let price = Price {
+                name: format!("{}/{}@{}", row.provider, row.model, row.date).into(),
+                always: row.amounts.nano().map_err(fault)?,
+                periods: row.period.iter().map(period).collect::<Result<_, _>>().map_err(fault)?,
+            };
+            prices.0.insert((row.provider, row.model.to_lowercase()), Arc::new(price));
+        }
+        Ok(prices)
+    }
+
+    /// Adds rows; one of the same provider and model replaces the older.
+    pub fn extend(&mut self, newer: Self) {
+        self.0.extend(newer.0);
+    }
+
+    /// The price of a provider's model, in any case, else that of all its models (`*`).
+    pub fn find(&self, provider: &str, model: &str) -> Option<Arc<Price>> {
+        let row = |model: String| self.0.get(&(provider.to_owned(), model)).cloned();
+        row(model.to_lowercase()).or_else(|| row("*".into()))
+    }
+}
+
+impl Dollars {
+    fn nano(&self) -> Result<Amounts, String> {
+        let nano = |name: &str, dollars: f64| match (0.0..=1e6).contains(&dollars) {
+            true => Ok((dollars * 1e9).round() as i64),
+            false => Err(format!("`{name}` takes 0 to 1000000 dollars, not {dollars}")),
+        };
+        Ok(Amounts {
+            input: nano("input", self.input)?,
+            cached: nano("cached", self.cached.unwrap_or(self.input))?,
+            cache_write: nano("cache_write", self.cache_write.unwrap_or(self.input))?,
+            output: nano("output", self.output)?,
+            reasoning: nano("reasoning", self.reasoning.unwrap_or(self.output))?,
+            per_call: nano("per_call", self.per_call)?,
+        })
+    }
+}
+
+/// The minute of the day that `HH:MM` names.
+fn minute(text: &str) -> Result<u32, String> {
+    let parsed = || {
+        let (hours, minutes) = text.split_once(':')?;
+        let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+    };
+    parsed().ok_or_else(|| format!("`{text}` is no time of the day such as 16:30 (UTC)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prices() -> Prices {
+        Prices::read(
+            r#"
+            [[price]]
+            provider = "deepseek"
+            model = "DeepSeek-Chat"
+            source = "the provider's price page"
+            date = "2025-12-01"
+            input = 0.28
+            cached = 0.003625
+            output = 0.42
+            per_call = 0.001
+            period = [{ from = "16:30", until = "00:30", input = 0.14, output = 0.21 }]
+            "#,
+        )
+        .unwrap()
+    }
+
+    fn at(hour: i64, minute: i64) -> i64 {
+        1_764_547_200_000_000 + (hour * 60 + minute) * 60_000_000
+    }
+
+    #[test]
+    fn every_kind_of_token_has_its_price_and_the_sum_is_rounded_once() {
+        let price = prices().find("deepseek", "deepseek-chat").unwrap();
+        let usage = Usage { prompt_tokens: 1_000_000, cached_tokens: 400_000, ..Usage::default() };
+        // 600,000 tokens at $0.28, 400,000 at $0.003625, and $0.001 for the call.
+        assert_eq!(price.cost(&usage, at(12, 0)), 168_000_000 + 1_450_000 + 1_000_000);
+        let usage = Usage { completion_tokens: 3, reasoning_tokens: Some(2), ..Usage::default() };
+        assert_eq!(price.cost(&usage, at(12, 0)), 1_260 + 1_000_000);
+        let one = Usage { prompt_tokens: 1, cached_tokens: 1, ..Usage::default() };
+        // 3.625 nano-dollars.
+        assert_eq!(price.cost(&one, at(12, 0)), 4 + 1_000_000);
+        assert_eq!(&*price.name, "deepseek/DeepSeek-Chat@2025-12-01");
+    }
+
+    #[test]
+    fn a_period_over_midnight_counts_on_both_sides() {
+        let price = prices().find("deepseek", "deepseek-chat").unwrap();
+        let million = Usage { prompt_tokens: 1_000_000, ..Usage::default() };
+        for (time, cost) in
+            [(at(16, 29), 281), (at(16, 30), 140), (at(23, 59), 140), (at(0, 29), 140), (at(0, 30), 281)]
+        {
+            assert_eq!(price.cost(&million, time) / 1_000_000, cost);
+        }
+    }
+
+    #[test]
+    fn counts_that_contradict_each_other_never_cost_less_than_nothing() {
+        let price = prices().find("deepseek", "deepseek-chat").unwrap();
+        let odd = Usage {
+            prompt_tokens: 1,
+            cached_tokens: 9,
+            cache_write_tokens: 9,
+            completion_tokens: 1,
+            reasoning_tokens: Some(9),
+        };
+        assert!(price.cost(&odd, 0) > 0);
+        let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
+        assert_eq!(price.cost(&most, 0), i64::MAX);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_a_price_is_refused() {
+        let row = |more: &str| format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\n{more}");
+        for (bad, word) in [
+            ("input = -1", "input"),
+            ("output = nan", "output"),
+            ("period = [{from='25:00',until='1:00'}]", "25:00"),
+            ("inptu = 1", "inptu"),
+        ] {
+            let error = Prices::read(&row(bad)).expect_err(bad).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! API keys. Only the SHA-256 of a key is kept.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::{Project, Store, StoreError, now};
+
+/// A key as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub id: String,
+    pub project_id: String,
+    /// Unique among the keys in use.
+    pub name: String,
+    /// SHA-256 of the key, 64 hex digits.
+    pub hash: String,
+    /// The last four characters of the key, by which its holder knows it.
+    pub tail: String,
+    pub limits: Limits,
+    /// What it has spent, in nano-dollars.
+    pub spent: i64,
+    pub created_at: i64,
+    pub revoked_at: Option<i64>,
+}
+
+/// What a key may do. `None` everywhere: no bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The only models it may use.
+    pub models: Option<Vec<String>>,
+    /// The only addresses it may be used from, such as `10.0.0.0/8` or `2001:db8::1`.
+    pub networks: Option<Vec<String>>,
+    /// All it may ever spend, in nano-dollars.
+    pub budget: Option<i64>,
+    pub requests_per_minute: Option<i64>,
+    pub tokens_per_minute: Option<i64>,
+    /// Requests answered at the same time.
+    pub concurrency: Option<i64>,
+    pub expires_at: Option<i64>,
+}
+
+/// A key to be made.
+#[derive(Clone, Debug)]
+pub struct NewKey<'a> {
+    pub project: &'a Project,
+    pub name: &'a str,
+    pub hash: &'a str,
+    pub tail: &'a str,
+    pub limits: Limits,
+}
+
+impl Store {
+    /// Keeps a new key.
+    ///
+    /// # Errors
+    /// `Conflict` when a key in use has the name.
+    pub async fn add_key(&self, new: NewKey<'_>) -> Result<Key, StoreError> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let NewKey { project, name, hash, tail, limits } = new;
+        let added = sqlx::query(
+            "insert into keys (id, project_id, name, hash, tail, models, networks, budget, requests_per_minute,
+                               tokens_per_minute, concurrency, expires_at, created_at, changed_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) on conflict do nothing",
+        )
+        .bind(&id)
+        .bind(&project.id)
+        .bind(name)
+        .bind(hash)
+        .bind(tail)
+        .bind(limits.models.as_ref().map(|list| list.join("\n")))
+        .bind(limits.networks.as_ref().map(|list| list.join("\n")))
+        .bind(limits.budget)
+        .bind(limits.requests_per_minute)
+        .bind(limits.tokens_per_minute)
+        .bind(limits.concurrency)
+        .bind(limits.expires_at)
+        .bind(now())
+        .execute(&self.pool)
+        .await?;
+        if added.rows_affected() == 0 {
+            return Err(StoreError::Conflict(format!(
+                "there is a key `{name}` already: revoke it, or choose another name"
+            )));
+        }
+        let row = sqlx::query("select * from keys where id = $1").bind(&id).fetch_one(&self.pool).await?;
+        Ok(read(&row)?)
+    }
+
+    /// Every key, revoked ones too, the oldest first.
+    pub async fn keys(&self) -> Result<Vec<Key>, StoreError> {
+        self.keys_changed(0).await
+    }
+
+    /// The keys changed at `since` or later.
+    pub async fn keys_changed(&self, since: i64) -> Result<Vec<Key>, StoreError> {
+        let rows = sqlx::query("select * from keys where changed_at >= $1 order by id").bind(since);
+        Ok(rows.fetch_all(&self.pool).await?.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// Revokes the key of this name or id.
+    ///
+    /// # Errors
+    /// `NotFound` when none in use has it.
+    pub async fn revoke_key(&self, name: &str) -> Result<(), StoreError> {
+        let revoked = sqlx::query(
+            "update keys set revoked_at = $1, changed_at = $1 where (name = $2 or id = $2) and revoked_at is null",
+        );
+        let revoked = revoked.bind(now()).bind(name).execute(&self.pool).await?;
+        if revoked.rows_affected() == 0 {
+            return Err(StoreError::NotFound(format!("no key in use is called `{name}`")));
+        }
+        Ok(())
+    }
+}
+
+fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
+    let list = |column| {
+        let text: Option<String> = row.try_get(column)?;
+        Ok::<_, sqlx::Error>(text.map(|text| text.lines().map(str::to_owned).collect()))
+    };
+    Ok(Key {
+        id: row.try_get("id")?,
+        project_id: row.try_get("project_id")?,
+        name: row.try_get("name")?,
+        hash: row.try_get("hash")?,
+        tail: row.try_get("tail")?,
+        limits: Limits {
+            models: list("models")?,
+            networks: list("networks")?,
+            budget: row.try_get("budget")?,
+            requests_per_minute: row.try_get("requests_per_minute")?,
+            tokens_per_minute: row.try_get("tokens_per_minute")?,
+            concurrency: row.try_get("concurrency")?,
+            expires_at: row.try_get("expires_at")?,
+        },
+        spent: row.try_get("spent")?,
+        created_at: row.try_get("created_at")?,
+        revoked_at: row.try_get("revoked_at")?,
+    })
+}

@@ -1,0 +1,90 @@
+//! Projects: who pays.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::{Store, StoreError, now};
+
+/// An account that keys spend from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    pub id: String,
+    pub name: String,
+    /// All it may ever spend, in nano-dollars. `None`: as much as it likes.
+    pub budget: Option<i64>,
+    /// What it has spent, in nano-dollars.
+    pub spent: i64,
+    pub created_at: i64,
+}
+
+impl Store {
+    /// Makes a project. `budget` is in nano-dollars.
+    ///
+    /// # Errors
+    /// `Conflict` when the name is taken.
+    pub async fn add_project(&self, name: &str, budget: Option<i64>) -> Result<Project, StoreError> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let added = sqlx::query(
+            "insert into projects (id, name, budget, created_at, changed_at) values ($1, $2, $3, $4, $4)
+             on conflict (name) do nothing",
+        )
+        .bind(&id)
+        .bind(name)
+        .bind(budget)
+        .bind(now())
+        .execute(&self.pool)
+        .await?;
+        if added.rows_affected() == 0 {
+            return Err(StoreError::Conflict(format!("there is a project `{name}` already")));
+        }
+        self.project(name).await
+    }
+
+    /// The project of this name.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn project(&self, name: &str) -> Result<Project, StoreError> {
+        let row = sqlx::query("select * from projects where name = $1").bind(name).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()?.ok_or_else(|| unknown(name))
+    }
+
+    /// Every project, by name.
+    pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
+        let rows = sqlx::query("select * from projects order by name").fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// The projects changed at `since` or later.
+    pub async fn projects_changed(&self, since: i64) -> Result<Vec<Project>, StoreError> {
+        let rows = sqlx::query("select * from projects where changed_at >= $1").bind(since).fetch_all(&self.pool);
+        Ok(rows.await?.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// Sets all a project may ever spend, in nano-dollars; `None` lifts the bound.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn set_budget(&self, name: &str, budget: Option<i64>) -> Result<Project, StoreError> {
+        let set = sqlx::query("update projects set budget = $1, changed_at = $2 where name = $3");
+        let set = set.bind(budget).bind(now()).bind(name).execute(&self.pool).await?;
+        if set.rows_affected() == 0 {
+            return Err(unknown(name));
+        }
+        self.project(name).await
+    }
+}
+
+fn unknown(name: &str) -> StoreError {
+    StoreError::NotFound(format!("there is no project `{name}`: `cachalot project add {name}` makes it"))
+}
+
+fn read(row: &AnyRow) -> Result<Project, sqlx::Error> {
+    Ok(Project {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        budget: row.try_get("budget")?,
+        spent: row.try_get("spent")?,
+        created_at: row.try_get("created_at")?,
+    })
+}

@@ -1,0 +1,187 @@
+//! Usage records: one a request, written once.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::{Store, StoreError, now};
+
+/// What one request used and cost. Its lines in the journal have the same keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// A UUID v7; the same record is written once however often it is settled.
+    pub id: String,
+    /// When it was asked.
+    pub at: i64,
+    /// `None` for keys of the configuration, and for a server without keys.
+    pub key_id: Option<String>,
+    pub key_name: String,
+    pub project_id: Option<String>,
+    /// As the list of models spells it.
+    pub model: String,
+    /// The provider that answered.
+    pub upstream: String,
+    pub prompt_tokens: i64,
+    /// Parts of `prompt_tokens`.
+    pub cached_tokens: i64,
+    pub cache_write_tokens: i64,
+    pub completion_tokens: i64,
+    /// A part of `completion_tokens`.
+    pub reasoning_tokens: i64,
+    /// The upstream did not say the tokens: they are counted from what arrived.
+    pub estimated: bool,
+    /// Nano-dollars.
+    pub cost: i64,
+    /// Which price was applied; empty when there is none.
+    pub price: String,
+    pub first_token_us: Option<i64>,
+    pub total_us: i64,
+    /// A finish reason, or how else it ended.
+    pub outcome: String,
+}
+
+/// What usage is summed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Key,
+    Project,
+    Model,
+    Upstream,
+    /// UTC days.
+    Day,
+}
+
+/// The sums of some records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// What the records have in common; a day as the number of days since 1970.
+    pub of: String,
+    pub requests: i64,
+    pub prompt_tokens: i64,
+    pub cached_tokens: i64,
+    pub completion_tokens: i64,
+    /// Nano-dollars.
+    pub cost: i64,
+}
+
+impl Store {
+    /// Writes records and books what they cost, all or nothing. A record that is there already is left alone and not
+    /// booked again.
+    pub async fn settle(&self, records: &[Record]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let (mut keys, mut projects) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
+        for record in records {
+            let added = sqlx::query(
+                "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens,
+                     cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price,
+                     first_token_us, total_us, outcome)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                 on conflict (id) do nothing",
+            )
+            .bind(&record.id)
+            .bind(record.at)
+            .bind(&record.key_id)
+            .bind(&record.key_name)
+            .bind(&record.project_id)
+            .bind(&record.model)
+            .bind(&record.upstream)
+            .bind(record.prompt_tokens)
+            .bind(record.cached_tokens)
+            .bind(record.cache_write_tokens)
+            .bind(record.completion_tokens)
+            .bind(record.reasoning_tokens)
+            .bind(i64::from(record.estimated))
+            .bind(record.cost)
+            .bind(&record.price)
+            .bind(record.first_token_us)
+            .bind(record.total_us)
+            .bind(&record.outcome)
+            .execute(&mut *transaction)
+            .await?;
+            if added.rows_affected() == 1 && record.cost != 0 {
+                if let Some(id) = &record.key_id {
+                    *keys.entry(id).or_default() += record.cost;
+                }
+                if let Some(id) = &record.project_id {
+                    *projects.entry(id).or_default() += record.cost;
+                }
+            }
+        }
+        let now = now();
+        // In the order of their ids, so that two writers never wait for each other.
+        for (id, cost) in keys {
+            let book = sqlx::query("update keys set spent = spent + $1, changed_at = $2 where id = $3");
+            book.bind(cost).bind(now).bind(id).execute(&mut *transaction).await?;
+        }
+        for (id, cost) in projects {
+            let book = sqlx::query("update projects set spent = spent + $1, changed_at = $2 where id = $3");
+            book.bind(cost).bind(now).bind(id).execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The sums of all records asked at `since` or later, the most expensive first.
+    pub async fn usage(&self, since: i64, by: By) -> Result<Vec<Total>, StoreError> {
+        let by = match by {
+            By::Key => "key",
+            By::Project => "project",
+            By::Model => "model",
+            By::Upstream => "upstream",
+            By::Day => "day",
+        };
+        let rows = sqlx::query(
+            "select case $2 when 'key' then u.key_name when 'model' then u.model when 'upstream' then u.upstream
+                        when 'day' then cast(u.at / 86400000000 as text) else coalesce(p.name, '') end as shared,
+                    cast(count(*) as bigint) as requests, cast(sum(u.prompt_tokens) as bigint) as prompt_tokens,
+                    cast(sum(u.cached_tokens) as bigint) as cached_tokens,
+                    cast(sum(u.completion_tokens) as bigint) as completion_tokens,
+                    cast(sum(u.cost) as bigint) as cost
+             from usage_records u left join projects p on p.id = u.project_id
+             where u.at >= $1 group by 1 order by 6 desc, 1",
+        );
+        let rows = rows.bind(since).bind(by).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(total).collect::<Result<_, _>>()?)
+    }
+
+    /// The latest records, the newest first.
+    pub async fn records(&self, limit: i64) -> Result<Vec<Record>, StoreError> {
+        let rows = sqlx::query("select * from usage_records order by at desc, id desc limit $1").bind(limit);
+        Ok(rows.fetch_all(&self.pool).await?.iter().map(record).collect::<Result<_, _>>()?)
+    }
+}
+
+fn total(row: &AnyRow) -> Result<Total, sqlx::Error> {
+    Ok(Total {
+        of: row.try_get("shared")?,
+        requests: row.try_get("requests")?,
+        prompt_tokens: row.try_get("prompt_tokens")?,
+        cached_tokens: row.try_get("cached_tokens")?,
+        completion_tokens: row.try_get("completion_tokens")?,
+        cost: row.try_get("cost")?,
+    })
+}
+
+fn record(row: &AnyRow) -> Result<Record, sqlx::Error> {
+    Ok(Record {
+        id: row.try_get("id")?,
+        at: row.try_get("at")?,
+        key_id: row.try_get("key_id")?,
+        key_name: row.try_get("key_name")?,
+        project_id: row.try_get("project_id")?,
+        model: row.try_get("model")?,
+        upstream: row.try_get("upstream")?,
+        prompt_tokens: row.try_get("prompt_tokens")?,
+        cached_tokens: row.try_get("cached_tokens")?,
+        cache_write_tokens: row.try_get("cache_write_tokens")?,
+        completion_tokens: row.try_get("completion_tokens")?,
+        reasoning_tokens: row.try_get("reasoning_tokens")?,
+        estimated: row.try_get::<i64, _>("estimated")? != 0,
+        cost: row.try_get("cost")?,
+        price: row.try_get("price")?,
+        first_token_us: row.try_get("first_token_us")?,
+        total_us: row.try_get("total_us")?,
+        outcome: row.try_get("outcome")?,
+    })
+}

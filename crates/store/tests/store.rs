@@ -1,0 +1,169 @@
+//! Every statement of the store, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which
+//! databases may be made.
+#![forbid(unsafe_code)]
+
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use store::{By, Limits, NewKey, Record, Store, StoreError};
+
+/// Runs `test` on a new database of each kind.
+async fn each_database(test: impl AsyncFn(Store)) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("deep/er/cachalot.db").display());
+    test(Store::open(&url).await.unwrap()).await;
+    // A second start finds its tables.
+    Store::open(&url).await.unwrap().keys().await.unwrap();
+
+    let Ok(server) = std::env::var("CACHALOT_TEST_POSTGRES") else {
+        eprintln!("skipped on PostgreSQL: CACHALOT_TEST_POSTGRES is not set");
+        return;
+    };
+    let name = format!("cachalot_test_{}", uuid::Uuid::new_v4().simple());
+    let mut admin = sqlx::AnyConnection::connect(&server).await.unwrap();
+    admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+    let (base, _) = server.rsplit_once('/').expect("postgres://USER@HOST/NAME");
+    let store = Store::open(&format!("{base}/{name}")).await.unwrap();
+    test(store.clone()).await;
+    store.close().await;
+    admin.execute(AssertSqlSafe(format!("drop database {name}"))).await.unwrap();
+}
+
+async fn add_key(store: &Store, name: &str, hash: &str, limits: Limits) -> Result<store::Key, StoreError> {
+    let project = match store.project("team").await {
+        Ok(project) => project,
+        Err(_) => store.add_project("team", None).await.unwrap(),
+    };
+    store.add_key(NewKey { project: &project, name, hash, tail: "last", limits }).await
+}
+
+fn record(id: &str, key: &store::Key, cost: i64) -> Record {
+    Record {
+        id: id.into(),
+        at: 86_400_000_000 * 3 + 5,
+        key_id: Some(key.id.clone()),
+        key_name: key.name.clone(),
+        project_id: Some(key.project_id.clone()),
+        model: "m".into(),
+        upstream: "u".into(),
+        prompt_tokens: 10,
+        cached_tokens: 4,
+        cache_write_tokens: 1,
+        completion_tokens: 5,
+        reasoning_tokens: 2,
+        estimated: true,
+        cost,
+        price: "u/m@d".into(),
+        first_token_us: Some(7),
+        total_us: 9,
+        outcome: "stop".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_read_as_it_was_written() {
+    each_database(async |store| {
+        let limits = Limits {
+            models: Some(vec!["a".into(), "b/c".into()]),
+            networks: Some(vec!["10.0.0.0/8".into()]),
+            budget: Some(5_000_000_000),
+            requests_per_minute: Some(60),
+            tokens_per_minute: Some(1000),
+            concurrency: Some(3),
+            expires_at: Some(77),
+        };
+        let key = add_key(&store, "alice", "h1", limits.clone()).await.unwrap();
+        assert_eq!((key.limits.clone(), key.spent, key.revoked_at, key.tail.as_str()), (limits, 0, None, "last"));
+        let free = add_key(&store, "bob", "h2", Limits::default()).await.unwrap();
+        assert_eq!(free.limits, Limits::default());
+        assert_eq!(store.keys().await.unwrap(), [key, free]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_is_free_again_once_its_key_is_revoked() {
+    each_database(async |store| {
+        let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
+        let taken = add_key(&store, "alice", "h2", Limits::default()).await.unwrap_err();
+        assert!(matches!(taken, StoreError::Conflict(_)) && taken.to_string().contains("`alice`"), "{taken}");
+        let since = store::now();
+        store.revoke_key("alice").await.unwrap();
+        assert!(matches!(store.revoke_key("alice").await, Err(StoreError::NotFound(_))));
+        add_key(&store, "alice", "h2", Limits::default()).await.unwrap();
+        store.revoke_key(&store.keys().await.unwrap()[1].id).await.unwrap();
+        let changed = store.keys_changed(since).await.unwrap();
+        assert!(changed.len() == 2 && changed.iter().all(|key| key.revoked_at.is_some()));
+        assert_eq!(changed[0].id, key.id);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_project_has_one_name_and_a_budget_that_can_change() {
+    each_database(async |store| {
+        let project = store.add_project("team", Some(7)).await.unwrap();
+        assert!(matches!(store.add_project("team", None).await, Err(StoreError::Conflict(_))));
+        assert_eq!(store.set_budget("team", None).await.unwrap().budget, None);
+        assert!(matches!(store.set_budget("other", None).await, Err(StoreError::NotFound(_))));
+        assert_eq!(store.projects().await.unwrap().len(), 1);
+        assert_eq!(store.projects_changed(project.created_at).await.unwrap()[0].name, "team");
+        assert!(store.projects_changed(store::now() + 1).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_is_booked_once_however_often_it_is_settled() {
+    each_database(async |store| {
+        let (alice, bob) = (
+            add_key(&store, "alice", "h1", Limits::default()).await.unwrap(),
+            add_key(&store, "bob", "h2", Limits::default()).await.unwrap(),
+        );
+        let first = record("1", &alice, 100);
+        store.settle(&[first.clone(), record("2", &bob, 30)]).await.unwrap();
+        // Again, beside a new one, and twice in one batch.
+        let third = record("3", &alice, 7);
+        store.settle(&[first.clone(), third.clone(), third, record("2", &bob, 99)]).await.unwrap();
+        let spent: Vec<_> = store.keys().await.unwrap().iter().map(|key| key.spent).collect();
+        assert_eq!((spent.as_slice(), store.project("team").await.unwrap().spent), ([107, 30].as_slice(), 137));
+        let records = store.records(10).await.unwrap();
+        assert_eq!((records.len(), records.last()), (3, Some(&first)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn usage_is_summed_by_what_is_asked() {
+    each_database(async |store| {
+        let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
+        let nobody = Record { key_id: None, project_id: None, key_name: String::new(), ..record("2", &key, 5) };
+        let later = Record { at: 86_400_000_000 * 4, model: "n".into(), ..record("3", &key, 1) };
+        store.settle(&[record("1", &key, 10), nobody, later]).await.unwrap();
+        let sums = async |since, by| {
+            let totals = store.usage(since, by).await.unwrap();
+            totals.into_iter().map(|total| (total.of, total.requests, total.cost)).collect::<Vec<_>>()
+        };
+        assert_eq!(sums(0, By::Key).await, [("alice".into(), 2, 11), (String::new(), 1, 5)]);
+        assert_eq!(sums(0, By::Project).await, [("team".into(), 2, 11), (String::new(), 1, 5)]);
+        assert_eq!(sums(0, By::Model).await, [("m".into(), 2, 15), ("n".into(), 1, 1)]);
+        assert_eq!(sums(0, By::Upstream).await, [("u".into(), 3, 16)]);
+        assert_eq!(sums(0, By::Day).await, [("3".into(), 2, 15), ("4".into(), 1, 1)]);
+        assert_eq!(sums(86_400_000_000 * 4, By::Day).await, [("4".into(), 1, 1)]);
+        let all = &store.usage(0, By::Upstream).await.unwrap()[0];
+        assert_eq!((all.prompt_tokens, all.cached_tokens, all.completion_tokens), (30, 12, 15));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused_without_telling_the_secret_in_it() {
+    let error = Store::open("mysql://me:secret@host/db").await.unwrap_err().to_string();
+    assert!(error.contains("mysql") && !error.contains("secret"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = Store::open(&format!("sqlite:{}", file.join("db").display())).await.unwrap_err();
+    assert!(matches!(error, StoreError::Folder(..)), "{error}");
+    std::fs::write(folder.path().join("text.db"), "this is not a database, but a text of some length").unwrap();
+    let error = Store::open(&format!("sqlite:{}", folder.path().join("text.db").display())).await.unwrap_err();
+    assert!(error.to_string().contains("not a database"), "{error}");
+}
