@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use wire::upstream::Dialect;
 
 /// The whole file. Every section and setting is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -16,6 +17,8 @@ pub struct Config {
     pub compat: Compat,
     pub store: Store,
     pub gateway: Gateway,
+    /// Providers elsewhere.
+    pub providers: Vec<ProviderSettings>,
     /// Further model ids, and the ids they stand for.
     pub aliases: BTreeMap<String, String>,
 }
@@ -111,7 +114,35 @@ pub struct Store {
     pub journal: Option<PathBuf>,
 }
 
-/// What leads to other providers, and what it costs.
+/// A provider elsewhere. The key itself stays outside the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderSettings {
+    /// A provider built in (`cachalot provider list`), or a name of one's own.
+    pub name: String,
+    /// The provider built in that this is one of, where `name` is another.
+    pub row: Option<String>,
+    pub base_url: Option<String>,
+    pub dialect: Option<Dialect>,
+    /// The environment variable that holds the key.
+    pub key_env: Option<String>,
+    /// It may be at a private address.
+    pub private: Option<bool>,
+    /// Ids of its models that are offered; all of its own list when absent.
+    pub models: Option<Vec<String>>,
+    /// Where several providers have a model, the least is asked first,
+    #[serde(default)]
+    pub priority: i64,
+    /// and among equals each in proportion to this.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What requests cost.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
@@ -270,6 +301,12 @@ mod tests {
             "url_env",
             "journal",
             "prices",
+            "base_url",
+            "dialect",
+            "private",
+            "priority",
+            "weight",
+            "row",
         ] {
             assert!(example.contains(setting), "{setting}");
         }

@@ -11,7 +11,14 @@ pub mod key;
 pub mod load;
 pub mod memory;
 pub mod project;
+pub mod provider;
 pub mod render;
 pub mod score;
 pub mod serve;
 pub mod usage;
+
+/// Chooses who does TLS, for the whole process. Done again, it changes nothing.
+pub fn prepare_tls() {
+    // Somebody has chosen already: then that is whom we use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

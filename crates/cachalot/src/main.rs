@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use cachalot::{bench, chat, inspect, key, project, render, score, serve, usage};
+use cachalot::{bench, chat, inspect, key, project, provider, render, score, serve, usage};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +21,7 @@ enum Command {
     Serve(serve::Args),
     Key(key::Args),
     Project(project::Args),
+    Provider(provider::Args),
     Usage(usage::Args),
     Chat(chat::Args),
     Inspect(inspect::Args),
@@ -31,6 +32,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    cachalot::prepare_tls();
     // `serve` tells what it does; the others speak for themselves.
     let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_env("CACHALOT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Key(args) => key::run(args),
         Command::Project(args) => project::run(args),
+        Command::Provider(args) => provider::run(args),
         Command::Usage(args) => usage::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),

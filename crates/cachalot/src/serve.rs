@@ -16,7 +16,7 @@ use weights::Checkpoint;
 use crate::books;
 use crate::config::{Config, cache_folder, parse_bytes};
 use crate::load::{self, Defaults, Loaded, ModelArgs};
-use crate::memory;
+use crate::{memory, provider};
 
 /// Serve the DeepSeek API
 #[derive(clap::Args, Clone, Debug)]
@@ -76,9 +76,11 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
+    let providers = provider::configured(config)?;
+    let local = args.model.model.as_deref() != Some(Path::new("none"));
     ensure!(
-        args.model.model.as_deref() != Some(Path::new("none")),
-        "`--model none` serves no local model, and this build has no other providers yet: give a checkpoint folder, or leave --model out"
+        local || !providers.is_empty(),
+        "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
     );
     let server_config = server_config(args, config)?;
     let address = listener.local_addr()?;
@@ -86,23 +88,42 @@ pub async fn serve(
     let (books, keepers) = books::open(config, args.store.as_deref()).await?;
     server_config.suits(address, &books)?;
     server::prepare_metrics()?;
-    let (args, settings) = (args.clone(), config.clone());
-    let Started { engine, checkpoint, fingerprint } =
-        tokio::task::spawn_blocking(move || start(&args, &settings)).await??;
-    let (name, plain) = (checkpoint.name(), engine.supports_plain());
-    let mut routes = Routes::local(Arc::new(Warming::begin(engine, checkpoint)?), &name, !plain);
+    let (mut routes, fingerprint) = if local { local_model(args, config).await? } else { Default::default() };
+    for provider in providers.iter().filter(|provider| provider.models.is_some()) {
+        provider.add_to(&mut routes);
+    }
+    let all_known = providers.iter().all(|provider| provider.models.is_some());
     for (alias, target) in &config.aliases {
-        routes.alias(alias, target)?;
+        if all_known {
+            routes.alias(alias, target)?;
+        } else {
+            routes.alias_later(alias, target);
+        }
+    }
+    let gateway = Arc::new(Gateway::new(routes, books));
+    for provider in providers.into_iter().filter(|provider| provider.models.is_none()) {
+        provider.discover(&gateway);
     }
     tracing::info!("listening on http://{address}");
-    let config = ServerConfig { system_fingerprint: fingerprint, ..server_config };
-    let served = server::serve(listener, Arc::new(Gateway::new(routes, books)), config, shutdown).await;
+    let system_fingerprint = fingerprint.unwrap_or(server_config.system_fingerprint);
+    let config = ServerConfig { system_fingerprint, ..server_config };
+    let served = server::serve(listener, gateway, config, shutdown).await;
     if let Some(keepers) = keepers {
         keepers.finish().await;
     }
     served?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts the local model. Returns its routes and its fingerprint.
+async fn local_model(args: &Args, config: &Config) -> Result<(Routes, Option<String>)> {
+    let (args, config) = (args.clone(), config.clone());
+    let Started { engine, checkpoint, fingerprint } =
+        tokio::task::spawn_blocking(move || start(&args, &config)).await??;
+    let (name, plain) = (checkpoint.name(), engine.supports_plain());
+    let routes = Routes::local(Arc::new(Warming::begin(engine, checkpoint)?), &name, !plain);
+    Ok((routes, Some(fingerprint)))
 }
 
 struct Started {

@@ -6,10 +6,12 @@ use chat::{Chat, Delta, Error, ErrorKind, Input, Part, Usage};
 use store::Record;
 
 use crate::Caller;
+use crate::attempt::Chosen;
 use crate::books::Books;
 use crate::journal::Place;
 use crate::limits::{Estimate, Permit};
 use crate::price::Price;
+use crate::route::Target;
 
 /// Bytes of text that are one token, cautiously.
 const BYTES_A_TOKEN: u64 = 3;
@@ -18,18 +20,13 @@ const ATTACHMENT: usize = 3000;
 /// Tokens an answer is taken to have whose request sets no bound.
 const ANSWER_TOKENS: u64 = 4096;
 
-/// Who answers a request, as records name it.
-pub(crate) struct Target<'a> {
-    pub(crate) model: &'a str,
-    pub(crate) upstream: &'a str,
-    pub(crate) price: Option<Arc<Price>>,
-}
-
 /// What is known of the cost of one request.
 pub(crate) struct Bill {
     books: Arc<Books>,
     permit: Option<Permit>,
-    price: Option<Arc<Price>>,
+    /// Who may answer, and for how much.
+    targets: Vec<(Arc<str>, Option<Arc<Price>>)>,
+    chosen: Chosen,
     record: Record,
     state: State,
     /// Of the prompt: estimated, until the provider has said it.
@@ -49,16 +46,24 @@ impl Bill {
     ///
     /// # Errors
     /// `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price.
-    pub(crate) fn admit(books: &Arc<Books>, caller: &Caller, target: &Target<'_>, chat: &Chat) -> Result<Self, Error> {
+    pub(crate) fn admit(
+        books: &Arc<Books>,
+        caller: &Caller,
+        model: &Arc<str>,
+        targets: &[Target],
+        chat: &Chat,
+    ) -> Result<Self, Error> {
         let at = store::now();
         let prompt = Usage { prompt_tokens: prompt_tokens(chat), ..Usage::default() };
         let most = chat.max_tokens.or(chat.max_completion_tokens).and_then(|most| u64::try_from(most).ok());
         let whole = Usage { completion_tokens: most.unwrap_or(ANSWER_TOKENS).min(1 << 20), ..prompt };
-        let cost = |usage| target.price.as_ref().map_or(0, |price| price.cost(usage, at));
+        // Whoever answers: no more than the dearest of them.
+        let prices = || targets.iter().filter_map(|target| target.price.as_ref());
+        let cost = |usage| prices().map(|price| price.cost(usage, at)).max().unwrap_or(0);
         let estimate = Estimate { tokens: whole.prompt_tokens + whole.completion_tokens, cost: cost(&whole) };
         let permit = match &caller.holder {
-            Some(holder) if target.price.is_none() && holder.has_budget() => {
-                let message = format!("The model `{}` has no price, and this key has a budget", target.model);
+            Some(holder) if prices().count() < targets.len() && holder.has_budget() => {
+                let message = format!("The model `{model}` has no price, and this key has a budget");
                 return Err(Error::new(ErrorKind::Forbidden, message));
             }
             Some(holder) => Some(Permit::take(holder.account.clone(), holder.rates, estimate)?),
@@ -70,15 +75,15 @@ impl Bill {
             key_id: caller.holder.as_ref().map(|holder| holder.id.to_string()),
             key_name: caller.key.as_deref().unwrap_or_default().to_owned(),
             project_id: caller.holder.as_ref().map(|holder| holder.project.to_string()),
-            model: target.model.to_owned(),
-            upstream: target.upstream.to_owned(),
+            model: model.to_string(),
+            upstream: targets[0].upstream.to_string(),
             prompt_tokens: prompt.prompt_tokens as i64,
             cost: cost(&prompt),
-            price: target.price.as_ref().map(|price| price.name.to_string()).unwrap_or_default(),
             ..Record::default()
         };
-        let price = target.price.clone();
-        Ok(Self { books: books.clone(), permit, price, record, state: State::Admitted, prompt, pieces: 0 })
+        let targets = targets.iter().map(|target| (target.upstream.clone(), target.price.clone())).collect();
+        let chosen = Chosen::default();
+        Ok(Self { books: books.clone(), permit, targets, chosen, record, state: State::Admitted, prompt, pieces: 0 })
     }
 
     /// Writes down that a provider is about to be asked.
@@ -88,6 +93,11 @@ impl Bill {
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         self.state = State::Begun(self.books.begin(&self.record)?);
         Ok(())
+    }
+
+    /// Tells the bill which of the targets answers.
+    pub(crate) fn chosen(&self) -> Chosen {
+        self.chosen.clone()
     }
 
     pub(crate) fn see(&mut self, delta: &Delta) {
@@ -105,7 +115,10 @@ impl Bill {
         let counted = usage.unwrap_or(Usage { completion_tokens: self.pieces, ..arrived });
         let nothing = counted == Usage::default();
         let mut record = self.record;
-        record.cost = match &self.price {
+        let (upstream, price) = &self.targets[self.chosen.get()];
+        record.upstream = upstream.to_string();
+        record.price = price.as_ref().map(|price| price.name.to_string()).unwrap_or_default();
+        record.cost = match price {
             Some(price) if !nothing => price.cost(&counted, record.at),
             _ => 0,
         };

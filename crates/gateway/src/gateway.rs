@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use chat::{Chat, Error};
 
 use crate::accounts::Holder;
-use crate::bill::{Bill, Target};
+use crate::attempt::{self, Budget};
+use crate::bill::Bill;
 use crate::books::Books;
 use crate::meter::{Meter, Metered};
-use crate::route::{Listed, Routes};
+use crate::route::{Listed, Place, Rank, Routes};
+use crate::upstream::Upstream;
 
 /// Who asks.
 #[derive(Clone, Debug, Default)]
@@ -46,15 +49,27 @@ impl Caller {
 
 /// Answers chats by handing each to the provider of its model.
 pub struct Gateway {
-    routes: Routes,
+    routes: ArcSwap<Routes>,
+    retries: Arc<Budget>,
     books: Arc<Books>,
     /// Notes already in the log, by key.
     noted: Mutex<HashSet<(Option<Arc<str>>, String)>>,
 }
 
 impl Gateway {
-    pub fn new(routes: Routes, books: Arc<Books>) -> Self {
-        Self { routes, books, noted: Mutex::default() }
+    pub fn new(mut routes: Routes, books: Arc<Books>) -> Self {
+        routes.price(&books.prices);
+        Self { routes: ArcSwap::from_pointee(routes), retries: Budget::new(), books, noted: Mutex::default() }
+    }
+
+    /// Adds what a provider elsewhere offers. Running answers go on as they began.
+    pub fn offer(&self, upstream: &Arc<Upstream>, models: &[String], rank: Rank) {
+        self.routes.rcu(|routes| {
+            let mut routes = Routes::clone(routes);
+            routes.remote(upstream, models, rank);
+            routes.price(&self.books.prices);
+            routes
+        });
     }
 
     /// Keys, prices and records.
@@ -71,20 +86,27 @@ impl Gateway {
     /// may not use it, `Balance` and `Rate` when it has used up what it may, `Invalid` for a range or a structure the
     /// provider refuses, `Overload` when the request cannot be recorded; what the provider's own admission says.
     pub async fn answer(&self, caller: &Caller, mut chat: Chat) -> Result<Metered, Error> {
-        let route = self.routes.find(caller, &chat.model)?;
-        chat.thinking = Some(route.mode.thinks(&chat));
+        let route = self.routes.load().find(caller, &chat.model)?;
+        chat.thinking = route.mode.thinks(&chat);
         let mut meter = Meter::start(&route.id);
-        let price = self.books.prices.find(&route.upstream, &route.id);
-        let target = Target { model: &route.id, upstream: &route.upstream, price };
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &target, &chat))?;
-        meter.watch(route.provider.check(&mut chat))?;
+        let targets = route.order();
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, &chat))?;
+        if let Place::Local(provider) = &targets[0].place {
+            meter.watch(provider.check(&mut chat))?;
+        }
         let thinking = chat.thinking == Some(true);
         let notes = std::mem::take(&mut chat.notes);
         self.log_notes(caller, &notes);
-        chat.user = caller.scoped(chat.user);
         meter.watch(bill.begin())?;
+        let chosen = bill.chosen();
         meter.pays(bill);
-        let deltas = meter.watch(route.provider.chat(chat).await)?;
+        let deltas = match &targets[0].place {
+            Place::Local(provider) => {
+                chat.user = caller.scoped(chat.user);
+                meter.watch(provider.chat(chat).await)?
+            }
+            Place::Remote(_) => attempt::answer(targets, chat, chosen, self.retries.clone()),
+        };
         Ok(Metered::new(deltas, meter, thinking, notes))
     }
 
@@ -93,25 +115,26 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::answer`].
     pub async fn count(&self, caller: &Caller, mut chat: Chat) -> Result<u64, Error> {
-        let route = self.routes.find(caller, &chat.model)?;
-        chat.thinking = Some(route.mode.thinks(&chat));
-        route.provider.check(&mut chat)?;
-        route.provider.count(chat).await
+        let route = self.routes.load().find(caller, &chat.model)?;
+        chat.thinking = route.mode.thinks(&chat);
+        let provider = route.targets[0].place.provider();
+        provider.check(&mut chat)?;
+        provider.count(chat).await
     }
 
     /// The models this caller may use, in the order of the API document.
     pub fn models(&self, caller: &Caller) -> Vec<Listed> {
-        self.routes.listed().filter(|listed| caller.may_use(&listed.id)).collect()
+        self.routes.load().listed().filter(|listed| caller.may_use(&listed.id)).collect()
     }
 
     /// Some model answers to this id.
     pub fn knows(&self, model: &str) -> bool {
-        self.routes.knows(model)
+        self.routes.load().knows(model)
     }
 
     /// Every provider is able to answer.
     pub fn ready(&self) -> bool {
-        self.routes.ready()
+        self.routes.load().ready()
     }
 
     /// What was accepted although DeepSeek's service would refuse it, once per key.

@@ -4,18 +4,22 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod attempt;
 mod bill;
 mod books;
 mod gateway;
+mod health;
 mod journal;
 mod limits;
 mod meter;
 mod price;
 mod route;
+mod upstream;
 
 pub use accounts::{Accounts, Holder, Network};
 pub use books::{Bookkeepers, Books, BooksError};
 pub use gateway::{Caller, Gateway};
 pub use meter::{Metered, describe_metrics};
 pub use price::{LOCAL, Price, PriceError, Prices};
-pub use route::{AliasError, Listed, Routes, thinks};
+pub use route::{AliasError, Listed, Rank, Routes, thinks};
+pub use upstream::{Secret, Upstream, UpstreamConfig, UpstreamError};

@@ -1,13 +1,16 @@
-//! Which provider answers a model id, and in which mode.
+//! Which providers answer a model id, in which mode, and which of them first.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat::{Chat, Error, ErrorKind, Provider};
 
 use crate::Caller;
-use crate::price::LOCAL;
+use crate::health::Health;
+use crate::price::{LOCAL, Price, Prices};
+use crate::upstream::Upstream;
 
 /// The ids any model of the family answers to, and their modes (API document 1.1).
 const FAMILY: [(&str, Mode); 8] = [
@@ -32,26 +35,29 @@ pub(crate) enum Mode {
     Open {
         otherwise: bool,
     },
+    /// The provider decides what a request means that does not say.
+    Elsewhere,
 }
 
 impl Mode {
-    /// The mode of one request.
-    pub(crate) fn thinks(self, chat: &Chat) -> bool {
+    /// The mode of one request; `None` where the provider decides.
+    pub(crate) fn thinks(self, chat: &Chat) -> Option<bool> {
         let effort = || chat.reasoning_effort.as_deref().map(|effort| effort != "none");
         match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Asked => chat.thinking.unwrap_or(false),
-            Self::Open { otherwise } => chat.thinking.or_else(effort).unwrap_or(otherwise),
+            Self::Always => Some(true),
+            Self::Never => Some(false),
+            Self::Asked => Some(chat.thinking.unwrap_or(false)),
+            Self::Open { otherwise } => Some(chat.thinking.or_else(effort).unwrap_or(otherwise)),
+            Self::Elsewhere => chat.thinking,
         }
     }
 }
 
-/// Whether a request thinks, by its model id and its own words. An id outside the family leaves the choice to the request,
-/// and then to `otherwise`.
+/// Whether a request to the local model thinks, by its model id and its own words. An id outside the family leaves the
+/// choice to the request, and then to `otherwise`.
 pub fn thinks(chat: &Chat, otherwise: bool) -> bool {
     let known = FAMILY.iter().find(|(id, _)| id.eq_ignore_ascii_case(&chat.model));
-    known.map_or(Mode::Open { otherwise }, |(_, mode)| *mode).thinks(chat)
+    known.map_or(Mode::Open { otherwise }, |(_, mode)| *mode).thinks(chat).unwrap_or(otherwise)
 }
 
 /// Where requests for one id go.
@@ -59,10 +65,91 @@ pub fn thinks(chat: &Chat, otherwise: bool) -> bool {
 pub(crate) struct Route {
     pub(crate) id: Arc<str>,
     pub(crate) mode: Mode,
-    pub(crate) provider: Arc<dyn Provider>,
+    /// At least one.
+    pub(crate) targets: Vec<Target>,
+    owned_by: Arc<str>,
+}
+
+/// One provider of a model.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) place: Place,
     /// What records and prices call the provider.
     pub(crate) upstream: Arc<str>,
-    owned_by: Arc<str>,
+    /// What the provider calls the model.
+    pub(crate) model: Arc<str>,
+    pub(crate) price: Option<Arc<Price>>,
+    pub(crate) health: Arc<Health>,
+    rank: Rank,
+}
+
+/// Here or elsewhere.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Local(Arc<dyn Provider>),
+    Remote(Arc<Upstream>),
+}
+
+impl Place {
+    pub(crate) fn provider(&self) -> &dyn Provider {
+        match self {
+            Self::Local(provider) => provider.as_ref(),
+            Self::Remote(upstream) => upstream.as_ref(),
+        }
+    }
+}
+
+/// Which provider is asked first: the least `priority`; among equals by chance, in proportion to `weight`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    pub priority: i64,
+    /// At least 1.
+    pub weight: u32,
+}
+
+impl Default for Rank {
+    fn default() -> Self {
+        Self { priority: 0, weight: 1 }
+    }
+}
+
+impl Route {
+    /// The targets in the order they are to be tried: those that work first.
+    pub(crate) fn order(&self) -> Vec<Target> {
+        if let [only] = self.targets.as_slice() {
+            return vec![only.clone()];
+        }
+        let mut ranked: Vec<_> = self.targets.iter().map(|target| (target.key(), target)).collect();
+        ranked.sort_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN"));
+        ranked.into_iter().map(|(_, target)| target.clone()).collect()
+    }
+
+    /// The same model, told to think or not to.
+    fn in_mode(&self, id: &str, mode: Mode) -> Arc<Self> {
+        Arc::new(Self { id: id.into(), mode, ..self.clone() })
+    }
+
+    fn is_remote(&self) -> bool {
+        self.targets.iter().all(|target| matches!(target.place, Place::Remote(_)))
+    }
+}
+
+impl Target {
+    /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
+    /// in proportion to its rate.
+    fn key(&self) -> (bool, i64, f64) {
+        (!self.health.usable(), self.rank.priority, -chance().ln() / f64::from(self.rank.weight.max(1)))
+    }
+}
+
+/// Above 0 and at most 1 (SplitMix64 of a counter: no request needs better luck).
+pub(crate) fn chance() -> f64 {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let mut z = COUNTER.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    ((z >> 11) + 1) as f64 / (1u64 << 53) as f64
 }
 
 /// One line of the list of models.
@@ -70,14 +157,17 @@ pub(crate) struct Route {
 pub struct Listed {
     pub id: Arc<str>,
     pub owned_by: Arc<str>,
+    pub price: Option<Arc<Price>>,
 }
 
-/// Model ids, in any case, and where they lead.
+/// Model ids and where they lead. Those of the local model count in any case.
 #[derive(Clone, Default)]
 pub struct Routes {
-    routes: Vec<Route>,
-    /// Lower-case id to place in `routes`.
+    routes: Vec<Arc<Route>>,
+    /// Local ids in lower case, and exact ids of other providers, to places in `routes`.
     places: HashMap<String, usize>,
+    /// Aliases whose targets are not known yet.
+    waiting: Vec<(String, String)>,
 }
 
 /// An alias that leads nowhere, or stands in the way of another id.
@@ -107,20 +197,67 @@ impl Routes {
     /// `thinks_by_default` says so, as a model must that cannot do otherwise.
     pub fn local(provider: Arc<dyn Provider>, name: &str, thinks_by_default: bool) -> Self {
         let mut routes = Self::default();
-        for (id, mode) in FAMILY {
-            routes.add(Route {
-                id: id.into(),
-                mode,
-                provider: provider.clone(),
+        let mut add = |id: &str, mode, owned_by: &str| {
+            let target = Target {
+                place: Place::Local(provider.clone()),
                 upstream: LOCAL.into(),
-                owned_by: "deepseek".into(),
-            });
-        }
-        if !name.is_empty() && !routes.places.contains_key(&name.to_lowercase()) {
-            let mode = Mode::Open { otherwise: thinks_by_default };
-            routes.add(Route { id: name.into(), mode, provider, upstream: LOCAL.into(), owned_by: "local".into() });
+                model: id.into(),
+                price: None,
+                health: Arc::default(),
+                rank: Rank::default(),
+            };
+            let route = Route { id: id.into(), mode, targets: vec![target], owned_by: owned_by.into() };
+            routes.add(id.to_lowercase(), Arc::new(route));
+        };
+        FAMILY.into_iter().for_each(|(id, mode)| add(id, mode, "deepseek"));
+        if !name.is_empty() && !FAMILY.iter().any(|(id, _)| id.eq_ignore_ascii_case(name)) {
+            add(name, Mode::Open { otherwise: thinks_by_default }, "local");
         }
         routes
+    }
+
+    /// Adds models of a provider elsewhere, each under its own id and as `provider/id`. A local id stays local; where
+    /// several providers have an id, they share it.
+    pub fn remote(&mut self, upstream: &Arc<Upstream>, models: &[String], rank: Rank) {
+        for model in models {
+            for id in [model.clone(), format!("{}/{model}", upstream.name())] {
+                let target = Target {
+                    place: Place::Remote(upstream.clone()),
+                    upstream: upstream.name().clone(),
+                    model: model.as_str().into(),
+                    price: None,
+                    health: Arc::default(),
+                    rank,
+                };
+                self.share(&id, target);
+            }
+        }
+        for (alias, target) in std::mem::take(&mut self.waiting) {
+            self.alias_later(&alias, &target);
+        }
+    }
+
+    /// Lets `alias` mean what `target` means as soon as some provider offers it. An id that is taken stays what it is.
+    pub fn alias_later(&mut self, alias: &str, target: &str) {
+        match self.alias(alias, target) {
+            Ok(()) => {}
+            Err(AliasError::UnknownTarget { .. }) => self.waiting.push((alias.into(), target.into())),
+            Err(error @ AliasError::Taken { .. }) => tracing::warn!(%error, "an alias is not used"),
+        }
+    }
+
+    fn share(&mut self, id: &str, target: Target) {
+        if let Some(place) = self.place(id) {
+            let route = Arc::make_mut(&mut self.routes[place]);
+            let known = route.targets.iter().any(|other| other.upstream == target.upstream);
+            if route.is_remote() && !known {
+                route.targets.push(target);
+            }
+            return;
+        }
+        let owned_by = target.upstream.clone();
+        let route = Route { id: id.into(), mode: Mode::Elsewhere, targets: vec![target], owned_by };
+        self.add(id.to_owned(), Arc::new(route));
     }
 
     /// Lets `alias` mean what `target` means.
@@ -128,39 +265,71 @@ impl Routes {
     /// # Errors
     /// When `target` is unknown, or `alias` already means something.
     pub fn alias(&mut self, alias: &str, target: &str) -> Result<(), AliasError> {
-        if self.places.contains_key(&alias.to_lowercase()) {
+        if self.place(alias).is_some() {
             return Err(AliasError::Taken { alias: alias.into() });
         }
-        let Some(&place) = self.places.get(&target.to_lowercase()) else {
+        let Some(place) = self.place(target) else {
             return Err(AliasError::UnknownTarget { alias: alias.into(), target: target.into() });
         };
-        self.add(Route { id: alias.into(), ..self.routes[place].clone() });
+        let route = Route { id: alias.into(), ..Route::clone(&self.routes[place]) };
+        let key = if route.is_remote() { alias.to_owned() } else { alias.to_lowercase() };
+        self.add(key, Arc::new(route));
         Ok(())
     }
 
-    fn add(&mut self, route: Route) {
-        self.places.insert(route.id.to_lowercase(), self.routes.len());
+    /// Looks up what every target costs.
+    pub(crate) fn price(&mut self, prices: &Prices) {
+        for route in &mut self.routes {
+            for target in &mut Arc::make_mut(route).targets {
+                target.price = prices.find(&target.upstream, &target.model);
+            }
+        }
+    }
+
+    fn add(&mut self, key: String, route: Arc<Route>) {
+        self.places.insert(key, self.routes.len());
         self.routes.push(route);
     }
 
-    pub(crate) fn knows(&self, model: &str) -> bool {
-        self.places.contains_key(&model.to_lowercase())
+    fn place(&self, model: &str) -> Option<usize> {
+        let local = |place: &&usize| !self.routes[**place].is_remote();
+        self.places.get(model).or_else(|| self.places.get(&model.to_lowercase()).filter(local)).copied()
     }
 
-    pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<&Route, Error> {
-        let place = self.places.get(&model.to_lowercase()).ok_or_else(|| Error::invalid("Model Not Exist"))?;
+    /// The route of an id. That of a provider elsewhere may end with `-thinking` or `-nothinking`.
+    fn route(&self, model: &str) -> Option<Arc<Route>> {
+        if let Some(place) = self.place(model) {
+            return Some(self.routes[place].clone());
+        }
+        let modes = [("-nothinking", Mode::Never), ("-thinking", Mode::Always)];
+        modes.into_iter().find_map(|(suffix, mode)| {
+            let route = &self.routes[self.place(model.strip_suffix(suffix)?)?];
+            route.is_remote().then(|| route.in_mode(model, mode))
+        })
+    }
+
+    pub(crate) fn knows(&self, model: &str) -> bool {
+        self.route(model).is_some()
+    }
+
+    pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<Arc<Route>, Error> {
+        let route = self.route(model).ok_or_else(|| Error::invalid("Model Not Exist"))?;
         if !caller.may_use(model) {
             return Err(Error::new(ErrorKind::Forbidden, format!("This key may not use the model `{model}`")));
         }
-        Ok(&self.routes[*place])
+        Ok(route)
     }
 
     pub(crate) fn listed(&self) -> impl Iterator<Item = Listed> {
-        self.routes.iter().map(|route| Listed { id: route.id.clone(), owned_by: route.owned_by.clone() })
+        self.routes.iter().map(|route| Listed {
+            id: route.id.clone(),
+            owned_by: route.owned_by.clone(),
+            price: route.targets.first().and_then(|target| target.price.clone()),
+        })
     }
 
     pub(crate) fn ready(&self) -> bool {
-        self.routes.iter().all(|route| route.provider.ready())
+        self.routes.iter().flat_map(|route| &route.targets).all(|target| target.place.provider().ready())
     }
 }
 

@@ -1,4 +1,5 @@
-//! For tests only: tiny seeded checkpoints of the DeepSeek V3 family, and a tokenizer of single bytes to go with them.
+//! For tests only: tiny seeded checkpoints of the DeepSeek V3 family with a tokenizer of single bytes, and a provider to be
+//! asked over HTTP.
 //!
 //! The weights are noise, so nothing may depend on what such a model says.
 #![forbid(unsafe_code)]
@@ -6,6 +7,8 @@
 mod checkpoint;
 mod noise;
 mod tokenizer;
+pub mod upstream;
 
 pub use checkpoint::{Format, Tiny};
 pub use tokenizer::tokenizer_json;
+pub use upstream::FakeUpstream;

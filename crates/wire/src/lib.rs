@@ -16,6 +16,7 @@ mod reply;
 pub mod responses;
 pub mod sse;
 mod stream;
+pub mod upstream;
 
 pub use render::Render;
 pub use reply::Envelope;

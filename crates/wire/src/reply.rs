@@ -32,7 +32,7 @@ impl Envelope {
             message: Message {
                 role: "assistant",
                 content: &reply.text,
-                reasoning_content: self.thinking.then_some(reply.reasoning.as_str()),
+                reasoning_content: (self.thinking || !reply.reasoning.is_empty()).then_some(reply.reasoning.as_str()),
                 tool_calls: calls,
             },
             logprobs: self.logprobs.then(|| WholeLogprobs {
@@ -154,7 +154,7 @@ impl UsageBody {
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
             prompt_tokens_details: PromptDetails { cached_tokens: usage.cached_tokens },
-            completion_tokens_details: thinking
+            completion_tokens_details: (thinking || usage.reasoning_tokens.is_some())
                 .then(|| CompletionDetails { reasoning_tokens: usage.reasoning_tokens.unwrap_or(0) }),
             prompt_cache_hit_tokens: usage.cached_tokens,
             prompt_cache_miss_tokens: usage.prompt_tokens.saturating_sub(usage.cached_tokens),

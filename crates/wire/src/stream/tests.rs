@@ -145,7 +145,10 @@ fn a_whole_answer_has_the_keys_of_its_mode_in_the_documented_order() {
         envelope(true).whole(&reply).unwrap(),
         r#"{"id":"i","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"9.8","reasoning_content":"hm"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":17,"completion_tokens":12,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":6},"prompt_cache_hit_tokens":5,"prompt_cache_miss_tokens":12},"system_fingerprint":"fp"}"#
     );
+    // A provider elsewhere may reason without having been asked to: what it says is not lost.
+    assert!(envelope(false).whole(&reply).unwrap().contains(r#""reasoning_content":"hm""#));
     reply.tool_calls.push(chat::ToolCall { id: "c".into(), name: "f".into(), arguments: "{}".into() });
+    (reply.reasoning, reply.usage) = (String::new(), Some(Usage { reasoning_tokens: None, ..USAGE }));
     let whole = envelope(false).whole(&reply).unwrap();
     assert!(whole.contains(
         r#""message":{"role":"assistant","content":"9.8","tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}"#

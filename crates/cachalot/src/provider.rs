@@ -1,0 +1,232 @@
+//! Providers elsewhere: the rows built in, those of the configuration, and `cachalot provider`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use gateway::{Gateway, Rank, Routes, Secret, Upstream, UpstreamConfig};
+use serde::Deserialize;
+use wire::upstream::Dialect;
+
+use crate::config::{Config, ProviderSettings};
+use crate::key::At;
+
+const ROWS: &str = include_str!("../../../providers.toml");
+/// How often a provider is asked for its list of models; sooner when it could not be asked.
+const DISCOVER: Duration = Duration::from_secs(600);
+const DISCOVER_AGAIN: Duration = Duration::from_secs(15);
+
+/// Show the providers that are known, and ask those configured for their models
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pub at: At,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Command {
+    /// List the providers built in
+    List,
+    /// Ask every configured provider for its models
+    Check,
+}
+
+/// A provider built in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name: String,
+    base_url: String,
+    dialect: Dialect,
+    key_env: Option<String>,
+    #[serde(default)]
+    private: bool,
+    tried: String,
+}
+
+/// A provider of the configuration, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    pub upstream: Arc<Upstream>,
+    pub rank: Rank,
+    /// `None`: those of its own list.
+    pub models: Option<Vec<String>>,
+}
+
+fn rows() -> Vec<Row> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        provider: Vec<Row>,
+    }
+    toml::from_str::<File>(ROWS).expect("a test reads the file built in").provider
+}
+
+/// The providers of the configuration.
+///
+/// # Errors
+/// An unknown name without an address of its own, a key that is not set, an address that cannot be used.
+pub fn configured(config: &Config) -> Result<Vec<Provider>> {
+    let rows = rows();
+    let mut providers = Vec::<Provider>::new();
+    for settings in &config.providers {
+        let row = rows.iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
+        let provider = one(settings, row).with_context(|| format!("provider `{}`", settings.name))?;
+        ensure!(
+            providers.iter().all(|other| other.upstream.name() != provider.upstream.name()),
+            "two providers are called `{}`: give one another `name`, and `row` for the row it is of",
+            settings.name
+        );
+        providers.push(provider);
+    }
+    Ok(providers)
+}
+
+fn one(settings: &ProviderSettings, row: Option<&Row>) -> Result<Provider> {
+    let name = &settings.name;
+    ensure!(
+        !name.is_empty() && name != gateway::LOCAL && !name.contains(['/', ' ']) && !name.chars().any(char::is_control),
+        "a provider's name has no slash and no space, and `local` is the local engine"
+    );
+    let Some(base_url) = settings.base_url.as_ref().or(row.map(|row| &row.base_url)) else {
+        bail!("no such provider is built in (`cachalot provider list` shows them): give its `base_url` and `dialect`");
+    };
+    let dialect = settings.dialect.or(row.map(|row| row.dialect)).context("its `dialect` is missing")?;
+    let key = match settings.key_env.as_ref().or(row.and_then(|row| row.key_env.as_ref())) {
+        Some(variable) => {
+            let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
+            Some(Secret::new(key.with_context(|| format!("the environment variable `{variable}` is not set"))?.trim()))
+        }
+        None => None,
+    };
+    let private = settings.private.unwrap_or_else(|| row.is_some_and(|row| row.private));
+    let upstream =
+        Upstream::new(UpstreamConfig { name: name.clone(), base_url: base_url.clone(), dialect, key, private })?;
+    let rank = Rank { priority: settings.priority, weight: settings.weight };
+    ensure!(rank.weight > 0, "`weight` is at least 1");
+    Ok(Provider { upstream: Arc::new(upstream), rank, models: settings.models.clone() })
+}
+
+impl Provider {
+    /// Adds the models that the configuration names.
+    pub fn add_to(&self, routes: &mut Routes) {
+        routes.remote(&self.upstream, self.models.as_deref().unwrap_or_default(), self.rank);
+    }
+
+    /// Asks it for its models, and offers them, now and later.
+    pub fn discover(self, gateway: &Arc<Gateway>) {
+        let Self { upstream, rank, .. } = self;
+        let gateway = Arc::downgrade(gateway);
+        tokio::spawn(async move {
+            loop {
+                let asked = upstream.models().await;
+                let Some(gateway) = gateway.upgrade() else { return };
+                let pause = match asked {
+                    Ok(models) => {
+                        tracing::info!(provider = &**upstream.name(), models = models.len(), "models offered");
+                        gateway.offer(&upstream, &models, rank);
+                        DISCOVER
+                    }
+                    Err(error) => {
+                        tracing::warn!(provider = &**upstream.name(), %error, "its models are not known");
+                        DISCOVER_AGAIN
+                    }
+                };
+                drop(gateway);
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    match args.command {
+        Command::List => {
+            println!("{:<14} {:<10} {:<22} {:<10} base URL", "provider", "dialect", "key from", "tried");
+            for row in rows() {
+                let dialect = format!("{:?}", row.dialect).to_lowercase();
+                let key = row.key_env.as_deref().unwrap_or("-");
+                println!("{:<14} {dialect:<10} {key:<22} {:<10} {}", row.name, row.tried, row.base_url);
+            }
+            Ok(())
+        }
+        Command::Check => check(&Config::load(args.at.config.as_deref())?),
+    }
+}
+
+fn check(config: &Config) -> Result<()> {
+    let providers = configured(config)?;
+    ensure!(!providers.is_empty(), "no provider is configured: `[[providers]]` in cachalot.toml adds one");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut failed = 0;
+    for provider in providers {
+        let name = provider.upstream.name();
+        match runtime.block_on(provider.upstream.models()) {
+            Ok(models) => println!("{name}: {} models: {}", models.len(), models.join(", ")),
+            Err(error) => {
+                failed += 1;
+                println!("{name}: {error}");
+            }
+        }
+    }
+    ensure!(failed == 0, "{failed} of the providers did not answer");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configure(text: &str) -> Result<Vec<Provider>> {
+        prepare();
+        configured(&toml::from_str(text).unwrap())
+    }
+
+    fn prepare() {
+        crate::prepare_tls();
+    }
+
+    #[test]
+    fn every_row_can_be_used() {
+        prepare();
+        let rows = rows();
+        for row in &rows {
+            let Row { name, base_url, dialect, private, tried, .. } = row.clone();
+            assert!(["fake", "untested"].contains(&tried.as_str()), "{name}");
+            Upstream::new(UpstreamConfig { name, base_url, dialect, key: None, private }).unwrap();
+        }
+        let names: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
+        assert_eq!(names.len(), rows.len());
+    }
+
+    #[test]
+    fn a_block_may_name_a_row_or_describe_itself() {
+        let providers = configure(
+            "[[providers]]\nname='vllm'\nbase_url='http://10.0.0.5:8000/v1'\npriority=2\n
+             [[providers]]\nname='second'\nrow='vllm'\nweight=3\nmodels=['m']\n
+             [[providers]]\nname='own'\nbase_url='https://llm.example.org/v1'\ndialect='openai'\n",
+        );
+        let providers = providers.unwrap();
+        let ranks: Vec<_> = providers.iter().map(|provider| (provider.rank.priority, provider.rank.weight)).collect();
+        assert_eq!(ranks, [(2, 1), (0, 3), (0, 1)]);
+        assert_eq!(providers[1].models.as_deref(), Some(["m".to_owned()].as_slice()));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (text, word) in [
+            ("[[providers]]\nname='nobody'", "base_url"),
+            ("[[providers]]\nname='own'\nbase_url='https://x.example'", "dialect"),
+            ("[[providers]]\nname='own'\nbase_url='http://10.0.0.1'\ndialect='openai'", "private = true"),
+            ("[[providers]]\nname='deepseek'\nkey_env='CACHALOT_NO_SUCH_VARIABLE'", "CACHALOT_NO_SUCH_VARIABLE"),
+            ("[[providers]]\nname='vllm'\n[[providers]]\nname='vllm'", "two providers"),
+            ("[[providers]]\nname='local'\nbase_url='https://x.example'\ndialect='openai'", "local engine"),
+            ("[[providers]]\nname='vllm'\nweight=0", "weight"),
+        ] {
+            let error = format!("{:#}", configure(text).expect_err(text));
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Targets are tried in turn until one says its first word; after that its failures are the caller's to see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chat::{Chat, Delta, Deltas, Error, ErrorKind};
+use futures_util::{StreamExt, stream};
+
+use crate::route::Target;
+
+/// How long a target may take for its first word while there are others.
+const FIRST_WORD: Duration = Duration::from_secs(60);
+/// Before the only target that failed is asked once more, and as much again at random.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Of all requests, how many may be asked again: what fails under load must not be asked for twice as often.
+#[derive(Debug)]
+pub(crate) struct Budget(AtomicI64);
+
+impl Budget {
+    const RETRY: i64 = 10;
+    const MOST: i64 = 100 * Self::RETRY;
+
+    /// A tenth of the requests, and a hundred at once.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(Self::MOST)))
+    }
+
+    fn request(&self) {
+        if self.0.load(Ordering::Relaxed) < Self::MOST {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn retry(&self) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(Self::RETRY).filter(|left| *left >= 0)
+            })
+            .is_ok()
+    }
+}
+
+/// Which target answers, by its place in the order. Shared with the bill.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen(Arc<AtomicUsize>);
+
+impl Chosen {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, target: usize) {
+        self.0.store(target, Ordering::Relaxed);
+    }
+}
+
+/// The answer of the first target that gives one. Nothing is asked before the stream is polled, so that whoever waits for
+/// its first item can keep a client alive meanwhile.
+pub(crate) fn answer(targets: Vec<Target>, chat: Chat, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
+    let first = async move {
+        match first_word(&targets, &chat, &chosen, &budget).await {
+            Ok(deltas) => deltas,
+            Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
+        }
+    };
+    Box::pin(stream::once(first).flatten())
+}
+
+async fn first_word(targets: &[Target], chat: &Chat, chosen: &Chosen, budget: &Budget) -> Result<Deltas, Error> {
+    budget.request();
+    let mut failure = None;
+    for (place, target) in targets.iter().enumerate() {
+        chosen.set(place);
+        let patience = (place + 1 < targets.len()).then_some(FIRST_WORD);
+        match ask(target, chat, patience).await {
+            Ok(deltas) => return Ok(deltas),
+            Err(error) if !elsewhere(&error) => return Err(error),
+            Err(error) => failure = Some(error),
+        }
+    }
+    let failure = failure.unwrap_or_else(|| Error::internal("a route without targets"));
+    // All have failed. What may pass by itself is asked once more, of the first.
+    match targets.first() {
+        Some(target) if passes(&failure) && budget.retry() => {
+            tokio::time::sleep(PAUSE.mul_f64(1.0 + jitter())).await;
+            chosen.set(0);
+            ask(target, chat, None).await
+        }
+        _ => Err(failure),
+    }
+}
+
+/// Asks one target for its answer, which begins with a word.
+async fn ask(target: &Target, chat: &Chat, patience: Option<Duration>) -> Result<Deltas, Error> {
+    // Dropped halfway, the request has told nothing of the target.
+    let guard = Probe(target);
+    let chat = Chat { model: target.model.to_string(), ..chat.clone() };
+    let word = begun(target, chat);
+    let asked = match patience {
+        Some(patience) => tokio::time::timeout(patience, word).await.unwrap_or_else(|_| {
+            let message = format!("The provider `{}` did not answer in time", target.upstream);
+            Err(Error::new(ErrorKind::Timeout, message))
+        }),
+        None => word.await,
+    };
+    std::mem::forget(guard);
+    match &asked {
+        Ok(_) => target.health.worked(),
+        Err(error) if sick(error) => target.health.failed(error.retry_after),
+        Err(_) => target.health.unknown(),
+    }
+    asked
+}
+
+struct Probe<'a>(&'a Target);
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        self.0.health.unknown();
+    }
+}
+
+async fn begun(target: &Target, chat: Chat) -> Result<Deltas, Error> {
+    let mut rest = target.place.provider().chat(chat).await?;
+    let mut begin = Vec::new();
+    while let Some(delta) = rest.next().await {
+        let word = !matches!(delta, Ok(Delta::Start(_)));
+        begin.push(Ok(delta?));
+        if word {
+            break;
+        }
+    }
+    Ok(Box::pin(stream::iter(begin).chain(rest)))
+}
+
+/// Another target may do better.
+pub(crate) fn elsewhere(error: &Error) -> bool {
+    sick(error) || error.message == "Model Not Exist"
+}
+
+/// The target is to be left alone for a while.
+pub(crate) fn sick(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Rate | ErrorKind::Overload | ErrorKind::Timeout | ErrorKind::Upstream(500..))
+}
+
+/// The same request may succeed in a moment. A 429 is told to the caller, who knows better when to come back.
+fn passes(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Upstream(500..))
+}
+
+fn jitter() -> f64 {
+    crate::route::chance()
+}

@@ -1,0 +1,77 @@
+//! Whether a provider has been answering for one model lately.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// After the first failure in a row, and doubled with each further one.
+const COOL: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Of one provider and model. After failures it cools down; then one request at a time may try it (half-open), until one
+/// succeeds.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// In a row.
+    failures: AtomicU32,
+    /// Microseconds since 1970.
+    cool_until: AtomicI64,
+    probing: AtomicBool,
+}
+
+impl Health {
+    /// Whether to try it before others that work. A yes after failures is given to one request alone.
+    pub(crate) fn usable(&self) -> bool {
+        if self.failures.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        store::now() >= self.cool_until.load(Ordering::Relaxed) && !self.probing.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn worked(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.probing.store(false, Ordering::Relaxed);
+    }
+
+    /// `retry_after` is what the provider asked for.
+    pub(crate) fn failed(&self, retry_after: Option<Duration>) {
+        let before = self.failures.fetch_add(1, Ordering::Relaxed);
+        let pause = retry_after.unwrap_or_else(|| COOL.saturating_mul(1 << before.min(10)).min(LONGEST));
+        let until = store::now().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
+        self.cool_until.store(until, Ordering::Relaxed);
+        self.probing.store(false, Ordering::Relaxed);
+    }
+
+    /// The request that tried it ended without telling anything of it.
+    pub(crate) fn unknown(&self) {
+        self.probing.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_pause_one_request_tries_again() {
+        let health = Health::default();
+        assert!(health.usable() && health.usable());
+        health.failed(Some(Duration::from_millis(20)));
+        assert!(!health.usable());
+        std::thread::sleep(Duration::from_millis(25));
+        assert!(health.usable() && !health.usable(), "one probe at a time");
+        health.unknown();
+        assert!(health.usable());
+        health.worked();
+        assert!(health.usable() && health.usable());
+    }
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        let health = Health::default();
+        for _ in 0..40 {
+            health.failed(None);
+        }
+        let pause = health.cool_until.load(Ordering::Relaxed) - store::now();
+        assert!((59_000_000..=60_000_000).contains(&pause), "{pause}");
+    }
+}

@@ -1,0 +1,422 @@
+//! A provider elsewhere: a chat goes out in its dialect, its events come back as deltas.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat::{BoxFuture, Chat, Delta, Deltas, Error, ErrorKind, Provider};
+use futures_util::{StreamExt, stream};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::{Client, Response, Url, redirect};
+use wire::sse::{Frame, Parser};
+use wire::upstream::{Dialect, Reader, refusal};
+
+/// How long a provider may take to be reached.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may stay silent, before its first byte and between two. Providers keep queued requests alive by comments.
+const SILENCE: Duration = Duration::from_secs(300);
+/// What is read of a refusal.
+const REFUSAL_BYTES: usize = 16 << 10;
+/// Most bytes of one event.
+const EVENT_BYTES: usize = 32 << 20;
+
+/// Where a provider is and how it is spoken to.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    pub name: String,
+    /// With the version, as the provider documents it: `https://api.example.org/v1`.
+    pub base_url: String,
+    pub dialect: Dialect,
+    /// `None` for engines that ask for none.
+    pub key: Option<Secret>,
+    /// It may be at a private address: an engine in one's own network.
+    pub private: bool,
+}
+
+/// A credential; it cannot be printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// Why a provider cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("provider `{0}`: `base_url` is no http(s) address without a user or a query: `{1}`")]
+    Url(String, String),
+    #[error("provider `{0}`: its address {1} is private; `private = true` allows that")]
+    Private(String, String),
+    #[error("provider `{0}`: its key has characters that no header can carry")]
+    Key(String),
+    #[error("provider `{0}`: {1}")]
+    Client(String, reqwest::Error),
+}
+
+/// One provider elsewhere.
+pub struct Upstream {
+    name: Arc<str>,
+    base: Url,
+    dialect: Dialect,
+    headers: HeaderMap,
+    client: Client,
+}
+
+impl Upstream {
+    /// # Errors
+    /// An address or key that cannot be used.
+    pub fn new(config: UpstreamConfig) -> Result<Self, UpstreamError> {
+        let UpstreamConfig { name, base_url, dialect, key, private } = config;
+        let base = base(&base_url).ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
+        if !private && base.host_str().is_some_and(is_private_literal) {
+            return Err(UpstreamError::Private(name, base.host_str().unwrap_or_default().to_owned()));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("cachalot/", env!("CARGO_PKG_VERSION"))));
+        if let Some(Secret(key)) = key {
+            let mut value =
+                HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| UpstreamError::Key(name.clone()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client =
+            Client::builder().redirect(redirect::Policy::none()).connect_timeout(CONNECT).read_timeout(SILENCE);
+        let client = if private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
+        let client = client.build().map_err(|error| UpstreamError::Client(name.clone(), error))?;
+        Ok(Self { name: name.into(), base, dialect, headers, client })
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The ids of the models it offers, by its own list.
+    ///
+    /// # Errors
+    /// `Upstream` or `Timeout` when it cannot be asked, or answers what is no list.
+    pub async fn models(&self) -> Result<Vec<String>, Error> {
+        let request = self.client.get(self.url("models")).headers(self.headers.clone()).timeout(CONNECT);
+        let response = self.accepted(request.send().await).await?;
+        let list: serde_json::Value = response.json().await.map_err(|error| unreachable(&self.name, &error))?;
+        let ids = list["data"].as_array().ok_or_else(|| fault(&self.name, "sent no list of models"))?;
+        Ok(ids.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Posts a body; the answer is a success.
+    ///
+    /// # Errors
+    /// What the provider's refusal means (API document 4.5); `Upstream` or `Timeout` when it cannot be reached.
+    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Result<Response, Error> {
+        let request = self.client.post(self.url(path)).headers(self.headers.clone());
+        self.accepted(request.header(CONTENT_TYPE, "application/json").body(body).send().await).await
+    }
+
+    async fn accepted(&self, sent: reqwest::Result<Response>) -> Result<Response, Error> {
+        let response = sent.map_err(|error| unreachable(&self.name, &error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+        tracing::warn!(provider = &*self.name, status, "a provider refused a request");
+        Err(refusal(&self.name, status, retry_after, &beginning(response).await))
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+}
+
+impl Provider for Upstream {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+        Box::pin(async move {
+            let body = self.dialect.request(&chat, &chat.model)?;
+            let response = self.post(self.dialect.path(), body).await?;
+            let hearing = Hearing {
+                provider: self.name.clone(),
+                bytes: response.bytes_stream().boxed(),
+                parser: Parser::default(),
+                reader: self.dialect.reader(),
+                heard: VecDeque::new(),
+                unread: 0,
+                ended: false,
+            };
+            Ok(hearing.deltas())
+        })
+    }
+}
+
+fn fault(provider: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {what}"))
+}
+
+/// reqwest's own words may hold the address, which is no business of the caller's.
+fn unreachable(provider: &str, error: &reqwest::Error) -> Error {
+    tracing::warn!(provider, error = chain(error), "a provider cannot be reached");
+    if error.is_timeout() {
+        return Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"));
+    }
+    fault(provider, if error.is_connect() { "cannot be reached" } else { "broke off its answer" })
+}
+
+/// An answer as it arrives. Dropping it closes the connection, which cancels the request.
+struct Hearing {
+    provider: Arc<str>,
+    bytes: stream::BoxStream<'static, reqwest::Result<Bytes>>,
+    parser: Parser,
+    reader: Box<dyn Reader>,
+    heard: VecDeque<Delta>,
+    /// Bytes since the last frame.
+    unread: usize,
+    ended: bool,
+}
+
+impl Hearing {
+    fn deltas(self) -> Deltas {
+        Box::pin(stream::unfold(self, |mut hearing| async move { Some((hearing.next().await?, hearing)) }))
+    }
+
+    async fn next(&mut self) -> Option<Result<Delta, Error>> {
+        loop {
+            if let Some(delta) = self.heard.pop_front() {
+                return Some(Ok(delta));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(error) = self.hear().await {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Result<(), Error> {
+        let (mut frames, mut deltas) = (Vec::new(), Vec::new());
+        match self.bytes.next().await {
+            Some(Ok(bytes)) => {
+                self.unread += bytes.len();
+                self.parser.feed(&bytes, &mut frames);
+            }
+            Some(Err(error)) => return Err(unreachable(&self.provider, &error)),
+            None => {
+                self.ended = true;
+                self.reader.end(&mut deltas)?;
+            }
+        }
+        if !frames.is_empty() {
+            self.unread = 0;
+        } else if self.unread > EVENT_BYTES {
+            return Err(fault(&self.provider, "sent an event without an end"));
+        }
+        for frame in frames {
+            if let Frame::Event { data, .. } = frame {
+                self.reader.event(&data, &mut deltas)?;
+            }
+        }
+        self.heard.extend(deltas);
+        Ok(())
+    }
+}
+
+/// The first bytes of a body, whatever happens to the rest.
+async fn beginning(response: Response) -> Vec<u8> {
+    let (mut bytes, mut read) = (response.bytes_stream(), Vec::new());
+    while read.len() < REFUSAL_BYTES {
+        match tokio::time::timeout(CONNECT, bytes.next()).await {
+            Ok(Some(Ok(more))) => read.extend_from_slice(&more),
+            // What did not arrive is not told.
+            Ok(Some(Err(_)) | None) | Err(_) => break,
+        }
+    }
+    read.truncate(REFUSAL_BYTES);
+    read
+}
+
+/// Seconds; a date would need the provider's clock, and none of them sends one.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= Duration::from_secs(86_400))
+}
+
+fn base(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then_some(url)
+}
+
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn is_private_literal(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().is_ok_and(is_private)
+}
+
+/// Not of the public internet: loopback, private, link-local, shared, documentation, multicast, and IPv6 forms of these.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || a == 0
+                || a >= 224
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (b == 18 || b == 19))
+        }
+        IpAddr::V6(v6) => {
+            let segments = v6.segments();
+            let embedded = match segments {
+                [0, 0, 0, 0, 0, 0xffff | 0, high, low]
+                | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+                | [0x2002, high, low, ..] => Some((u32::from(high) << 16 | u32::from(low)).to_be_bytes()),
+                _ => None,
+            };
+            v6.is_unspecified()
+                || v6.is_loopback()
+                || embedded.is_some_and(|octets| is_private(IpAddr::from(octets)))
+                || segments[0] & 0xfe00 == 0xfc00
+                || segments[0] & 0xffc0 == 0xfe80
+                || segments[0] & 0xffc0 == 0xfec0
+                || segments[0] & 0xff00 == 0xff00
+                || segments[..2] == [0x2001, 0xdb8]
+                || (segments[0] == 0x64 && segments[1] == 0xff9b && segments[2] == 1)
+        }
+    }
+}
+
+/// Resolves names to public addresses alone, so that none leads into the operator's own network.
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let public: Vec<SocketAddr> = found.into_iter().filter(|address| !is_private(address.ip())).collect();
+            if public.is_empty() {
+                return Err(format!(
+                    "`{}` has no public address; `private = true` allows a private one",
+                    name.as_str()
+                )
+                .into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("name", &self.name).field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses_are_known_in_every_form() {
+        for private in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::ffff:a9fe:a9fe",
+            "::7f00:1",
+            "fc00::1",
+            "fe80::1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:a00:1::",
+            "ff02::1",
+            "fec0::1",
+        ] {
+            assert!(is_private(private.parse().unwrap()), "{private}");
+        }
+        for public in ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"] {
+            assert!(!is_private(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_hides_where_it_leads_is_refused() {
+        let upstream = |base_url: &str, private| {
+            let key = Some(Secret::new("sk-operator"));
+            let config =
+                UpstreamConfig { name: "p".into(), base_url: base_url.into(), dialect: Dialect::OpenAi, key, private };
+            Upstream::new(config).map(|upstream| upstream.url("models").to_string())
+        };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        assert_eq!(upstream("https://api.example.org/v1/", false).unwrap(), "https://api.example.org/v1/models");
+        for tricky in [
+            "https://api.example.org@10.0.0.1/v1",
+            "ftp://api.example.org",
+            "https://api.example.org/v1?x=",
+            "file:///etc/passwd",
+            "",
+            "https://api.example.org/#",
+        ] {
+            assert!(matches!(upstream(tricky, true), Err(UpstreamError::Url(..))), "{tricky}");
+        }
+        // The parser of URLs reads all of these as addresses.
+        for private in [
+            "http://127.0.0.1",
+            "http://0x7f.1",
+            "http://2130706433",
+            "http://[::1]",
+            "http://[::ffff:10.0.0.1]",
+            "http://017700000001",
+        ] {
+            assert!(matches!(upstream(private, false), Err(UpstreamError::Private(..))), "{private}");
+            assert!(upstream(private, true).is_ok(), "{private}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_that_lead_home_are_not_followed() {
+        let found = PublicOnly.resolve("localhost".parse().unwrap()).await;
+        assert!(found.err().unwrap().to_string().contains("no public address"));
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("sk-operator")), "Secret(***)");
+    }
+}

@@ -1,0 +1,305 @@
+//! Providers elsewhere, over HTTP: what is asked of them, what is heard, and what happens when they fail.
+#![forbid(unsafe_code)]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use chat::{Chat, Delta, Error, ErrorKind, Input, Message, Reply, Role, fold};
+use futures_util::StreamExt;
+use gateway::{Bookkeepers, Books, Caller, Gateway, Metered, Prices, Rank, Routes, Secret, Upstream, UpstreamConfig};
+use serde_json::json;
+use store::{Limits, NewKey, Store};
+use testkit::FakeUpstream;
+use testkit::upstream::{Answer, Piece};
+use wire::upstream::Dialect;
+
+fn upstream(name: &str, fake: &FakeUpstream) -> Arc<Upstream> {
+    // Another test may have done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let key = Some(Secret::new("sk-operator"));
+    let (name, base_url) = (name.into(), fake.base_url());
+    let config = UpstreamConfig { name, base_url, dialect: Dialect::DeepSeek, key, private: true };
+    Arc::new(Upstream::new(config).unwrap())
+}
+
+/// A gateway to these, in the order of their ranks, each with the model `m`.
+fn gateway(fakes: &[(&str, &FakeUpstream, Rank)]) -> Gateway {
+    let mut routes = Routes::default();
+    for (name, fake, rank) in fakes {
+        routes.remote(&upstream(name, fake), &["m".into()], *rank);
+    }
+    Gateway::new(routes, Arc::default())
+}
+
+fn first() -> Rank {
+    Rank::default()
+}
+
+fn second() -> Rank {
+    Rank { priority: 1, weight: 1 }
+}
+
+fn chat(model: &str) -> Chat {
+    Chat { model: model.into(), input: Input::Messages(vec![Message::new(Role::User, "hi")]), ..Chat::default() }
+}
+
+async fn ask(gateway: &Gateway) -> Result<Reply, Error> {
+    whole(gateway.answer(&Caller::default(), chat("m")).await?).await
+}
+
+async fn whole(answer: Metered) -> Result<Reply, Error> {
+    fold(answer.collect::<Vec<_>>().await)
+}
+
+async fn says(words: &'static [&'static str]) -> FakeUpstream {
+    FakeUpstream::start(move |_| Answer::words(words, 7)).await
+}
+
+#[tokio::test]
+async fn a_chat_is_asked_in_the_providers_dialect_with_the_operators_key() {
+    let fake = says(&["Hel", "lo"]).await;
+    let gateway = gateway(&[("p", &fake, first())]);
+    let reply = ask(&gateway).await.unwrap();
+    assert_eq!((reply.text.as_str(), reply.usage.unwrap().prompt_tokens), ("Hello", 7));
+    let asked = &fake.asked()[0];
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/chat/completions"));
+    assert_eq!(asked.header("authorization"), Some("Bearer sk-operator"));
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true,
+                      "stream_options": {"include_usage": true}});
+    assert_eq!(asked.json(), body);
+}
+
+#[tokio::test]
+async fn a_model_is_found_by_its_id_its_provider_or_a_suffix() {
+    let (one, two) = (says(&["1"]).await, says(&["2"]).await);
+    let mut routes = Routes::default();
+    routes.alias_later("alias", "m");
+    routes.remote(&upstream("one", &one), &["m".into(), "org/x".into()], first());
+    routes.remote(&upstream("two", &two), &["m".into()], second());
+    let gateway = Gateway::new(routes, Arc::default());
+    let answer = async |model: &str| whole(gateway.answer(&Caller::default(), chat(model)).await?).await;
+    let known = [("m", "1"), ("two/m", "2"), ("one/m", "1"), ("org/x", "1"), ("one/org/x", "1"), ("alias", "1")];
+    for (model, text) in known {
+        assert_eq!(answer(model).await.unwrap().text, text, "{model}");
+    }
+    for (model, thinking) in [("m-thinking", "enabled"), ("two/m-nothinking", "disabled")] {
+        answer(model).await.unwrap();
+        let asked = if model.starts_with("two") { two.asked() } else { one.asked() };
+        let body = asked.last().unwrap().json();
+        assert_eq!((&body["model"], &body["thinking"]["type"]), (&json!("m"), &json!(thinking)));
+    }
+    // Ids of other services count exactly.
+    for unknown in ["M", "three/m", "m-", "-thinking", ""] {
+        assert_eq!(answer(unknown).await.unwrap_err().message, "Model Not Exist");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_before_its_first_word_is_replaced() {
+    for failing in [
+        Answer::json(500, json!({"error": {"message": "broken"}})),
+        Answer::json(401, json!({"error": {"message": "bad key sk-operator"}})),
+        Answer::json(429, json!({"error": {"message": "slow down"}})).header("retry-after", "1"),
+        Answer::json(404, json!({"error": {"message": "no such model"}})),
+        Answer::stream([Piece::Break]),
+        Answer::events(["{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}"]),
+        Answer::events(["{\"error\":{\"message\":\"overloaded\"}}"]),
+        Answer::stream([Piece::Send(b"data: nonsense\n\n".to_vec())]),
+    ] {
+        let name = format!("{failing:?}");
+        let bad = FakeUpstream::start(move |_| failing.clone()).await;
+        let good = says(&["ok"]).await;
+        let gateway = gateway(&[("bad", &bad, first()), ("good", &good, second())]);
+        assert_eq!(ask(&gateway).await.unwrap().text, "ok", "{name}");
+        assert_eq!(bad.asked().len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_is_left_alone_for_a_while() {
+    let failures = Arc::new(AtomicUsize::new(1));
+    let script = move |_: &_| match failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+        Ok(_) => Answer::json(429, json!({"error": {"message": "slow down"}})).header("retry-after", "0.2"),
+        Err(_) => Answer::words(&["flaky"], 1),
+    };
+    let flaky = FakeUpstream::start(script).await;
+    let good = says(&["good"]).await;
+    let gateway = gateway(&[("flaky", &flaky, first()), ("good", &good, second())]);
+    for _ in 0..5 {
+        assert_eq!(ask(&gateway).await.unwrap().text, "good");
+    }
+    assert_eq!(flaky.asked().len(), 1);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(ask(&gateway).await.unwrap().text, "flaky");
+}
+
+#[tokio::test]
+async fn requests_are_shared_by_weight() {
+    let (light, heavy) = (says(&["l"]).await, says(&["h"]).await);
+    let weighs = |weight| Rank { priority: 0, weight };
+    let gateway = gateway(&[("light", &light, weighs(1)), ("heavy", &heavy, weighs(4))]);
+    for _ in 0..200 {
+        ask(&gateway).await.unwrap();
+    }
+    let share = heavy.asked().len();
+    assert!((130..190).contains(&share), "{share} of 200, expected about 160");
+}
+
+#[tokio::test]
+async fn what_the_caller_did_wrong_is_asked_once_and_told_in_the_providers_words() {
+    let refuses = |status| async move {
+        FakeUpstream::start(move |_| Answer::json(status, json!({"error": {"message": "temperature is odd"}}))).await
+    };
+    let (bad, good) = (refuses(400).await, says(&["ok"]).await);
+    let both = gateway(&[("bad", &bad, first()), ("good", &good, second())]);
+    let error = ask(&both).await.unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Invalid, "temperature is odd"));
+    assert_eq!((bad.asked().len(), good.asked().len()), (1, 0));
+    let only = refuses(422).await;
+    assert_eq!(ask(&gateway(&[("p", &only, first())])).await.unwrap_err().kind, ErrorKind::Upstream(422));
+}
+
+#[tokio::test]
+async fn a_429_of_the_only_provider_stays_one_with_its_words_and_its_patience() {
+    let busy = |_: &_| Answer::json(429, json!({"error": {"message": "TPM exceeded"}})).header("retry-after", "17");
+    let busy = FakeUpstream::start(busy).await;
+    let error = ask(&gateway(&[("p", &busy, first())])).await.unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Rate, "TPM exceeded"));
+    assert_eq!((error.retry_after, busy.asked().len()), (Some(Duration::from_secs(17)), 1));
+}
+
+#[tokio::test]
+async fn the_only_provider_is_asked_again_when_it_breaks_before_its_first_word() {
+    let times = AtomicUsize::new(0);
+    let fake = FakeUpstream::start(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::stream([Piece::Break]),
+        _ => Answer::words(&["ok"], 1),
+    })
+    .await;
+    assert_eq!(ask(&gateway(&[("p", &fake, first())])).await.unwrap().text, "ok");
+    assert_eq!(fake.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn after_the_first_word_a_failure_is_told_and_nobody_else_is_asked() {
+    let pieces = [word("wo"), Piece::Wait(Duration::from_millis(20)), Piece::Break];
+    let (bad, good) = (FakeUpstream::start(move |_| Answer::stream(pieces.clone())).await, says(&["ok"]).await);
+    let gateway = gateway(&[("bad", &bad, first()), ("good", &good, second())]);
+    let items: Vec<_> = gateway.answer(&Caller::default(), chat("m")).await.unwrap().collect().await;
+    assert!(matches!(&items[1], Ok(Delta::Text { text, .. }) if text == "wo"), "{items:?}");
+    assert_eq!(items.last().unwrap().as_ref().unwrap_err().kind, ErrorKind::Upstream(502));
+    assert_eq!((items.len(), good.asked().len()), (3, 0));
+}
+
+#[tokio::test]
+async fn odd_framing_is_understood() {
+    let text = ": OPENROUTER PROCESSING\n\nevent: x\r\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"é\"}}]}\r\n\r\n\
+                data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
+    // Byte by byte, without [DONE].
+    let pieces: Vec<_> = text.bytes().map(|byte| Piece::Send(vec![byte])).collect();
+    let fake = FakeUpstream::start(move |_| Answer::stream(pieces.clone())).await;
+    let reply = ask(&gateway(&[("p", &fake, first())])).await.unwrap();
+    assert_eq!((reply.text.as_str(), reply.usage.unwrap().completion_tokens), ("é", 1));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = says(&["leaked"]).await;
+    let target = format!("{}/x", elsewhere.base_url());
+    let redirects = FakeUpstream::start(move |_| Answer::json(307, json!({})).header("location", &target)).await;
+    let error = ask(&gateway(&[("p", &redirects, first())])).await.unwrap_err();
+    assert_eq!((error.kind, elsewhere.asked().len()), (ErrorKind::Upstream(502), 0));
+}
+
+fn word(word: &str) -> Piece {
+    let chunk = json!({"choices": [{"index": 0, "delta": {"content": word}}]});
+    Piece::Send(format!("data: {chunk}\n\n").into_bytes())
+}
+
+struct Office {
+    _folder: tempfile::TempDir,
+    store: Store,
+    gateway: Gateway,
+    keepers: Bookkeepers,
+    alice: Caller,
+}
+
+/// A nano-dollar a token of the prompt, two a token of the answer.
+const PRICES: &str = "[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\n";
+
+async fn office(fake: &FakeUpstream) -> Office {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
+    let project = store.add_project("team", None).await.unwrap();
+    let limits = Limits { budget: Some(1_000_000), ..Limits::default() };
+    store.add_key(NewKey { project: &project, name: "alice", hash: "hash", tail: "", limits }).await.unwrap();
+    let journal = folder.path().join("journal");
+    let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap()).await.unwrap();
+    let alice = books.accounts.find("hash", IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
+    let mut routes = Routes::default();
+    routes.remote(&upstream("p", fake), &["m".into()], first());
+    Office { _folder: folder, store, gateway: Gateway::new(routes, books), keepers, alice }
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_cancels_the_provider_and_pays_for_what_came() {
+    let pieces = [word("one"), word("two"), word("three"), Piece::Wait(Duration::from_secs(60))];
+    let fake = FakeUpstream::start(move |_| Answer::stream(pieces.clone())).await;
+    let office = office(&fake).await;
+    let mut answer = office.gateway.answer(&office.alice, chat("m")).await.unwrap();
+    let mut words = 0;
+    while words < 3 {
+        words += usize::from(matches!(answer.next().await, Some(Ok(Delta::Text { .. }))));
+    }
+    assert_eq!(fake.running(), 1);
+    drop(answer);
+    let left = Instant::now();
+    while fake.running() > 0 {
+        assert!(left.elapsed() < Duration::from_millis(100), "the provider still answers");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    office.keepers.finish().await;
+    let record = &office.store.records(1).await.unwrap()[0];
+    assert_eq!((record.outcome.as_str(), record.completion_tokens, record.estimated), ("cancelled", 3, true));
+    // Two bytes of text and the message around them.
+    assert_eq!((record.prompt_tokens, record.cost), (5, 5 + 6));
+}
+
+#[tokio::test]
+async fn what_the_provider_counted_is_billed_and_a_refusal_is_not() {
+    let times = AtomicUsize::new(0);
+    let fake = FakeUpstream::start(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::words(&["a", "b"], 100),
+        _ => Answer::json(400, json!({"error": {"message": "no"}})),
+    })
+    .await;
+    let office = office(&fake).await;
+    whole(office.gateway.answer(&office.alice, chat("m")).await.unwrap()).await.unwrap();
+    whole(office.gateway.answer(&office.alice, chat("m")).await.unwrap()).await.unwrap_err();
+    office.keepers.finish().await;
+    let records = office.store.records(9).await.unwrap();
+    let told: Vec<_> =
+        records.iter().rev().map(|r| (r.outcome.as_str(), r.cost, r.upstream.as_str(), r.price.as_str())).collect();
+    assert_eq!(told, [("stop", 104, "p", "p/m@d"), ("invalid", 0, "p", "p/m@d")]);
+    assert_eq!(office.alice.holder.as_ref().unwrap().left(), Some(1_000_000 - 104));
+}
+
+#[tokio::test]
+async fn a_providers_own_list_is_offered() {
+    let fake = FakeUpstream::start(|asked| match asked.path.as_str() {
+        "/v1/models" => Answer::json(200, json!({"object": "list", "data": [{"id": "a"}, {"id": "b"}]})),
+        _ => Answer::words(&["ok"], 1),
+    })
+    .await;
+    let gateway = Gateway::new(Routes::default(), Arc::default());
+    let upstream = upstream("p", &fake);
+    let models = upstream.models().await.unwrap();
+    for _ in 0..2 {
+        gateway.offer(&upstream, &models, first());
+    }
+    let listed: Vec<_> = gateway.models(&Caller::default()).iter().map(|model| model.id.to_string()).collect();
+    assert_eq!(listed, ["a", "p/a", "b", "p/b"]);
+    assert!(whole(gateway.answer(&Caller::default(), chat("b")).await.unwrap()).await.is_ok());
+}

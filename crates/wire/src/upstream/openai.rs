@@ -1,0 +1,328 @@
+//! Chat completions, asked and heard: the mirror of `deepseek::parse_request` and `stream::Chunks`.
+
+use chat::{
+    Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
+    TopLogprob, Usage,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Reader, broken};
+
+/// The body of a streamed request. `open`: with DeepSeek's fields, which OpenAI's own service refuses.
+pub(super) fn request(chat: &Chat, model: &str, open: bool) -> Result<String, Error> {
+    let Input::Messages(messages) = &chat.input else {
+        return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
+    };
+    let mut body = Map::new();
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(key.into(), value);
+        }
+    };
+    set("model", Some(model.into()));
+    set("messages", Some(messages.iter().map(|said| message(said, open)).collect()));
+    set("stream", Some(true.into()));
+    set("stream_options", Some(json!({"include_usage": true})));
+    if open {
+        set("max_tokens", chat.max_tokens.or(chat.max_completion_tokens).map(Value::from));
+        set("thinking", chat.thinking.map(|on| json!({"type": if on { "enabled" } else { "disabled" }})));
+    } else {
+        set("max_completion_tokens", chat.max_tokens.or(chat.max_completion_tokens).map(Value::from));
+    }
+    set("reasoning_effort", chat.reasoning_effort.as_deref().map(Value::from));
+    let sampling = &chat.sampling;
+    set("temperature", sampling.temperature.map(Value::from));
+    set("top_p", sampling.top_p.map(Value::from));
+    set("frequency_penalty", sampling.frequency_penalty.map(Value::from));
+    set("presence_penalty", sampling.presence_penalty.map(Value::from));
+    set("seed", sampling.seed.map(Value::from));
+    let bias = |(token, bias): &(u32, f64)| (token.to_string(), Value::from(*bias));
+    set(
+        "logit_bias",
+        some(sampling.logit_bias.iter().map(bias).collect::<Map<_, _>>(), Map::is_empty).map(Value::Object),
+    );
+    set("stop", some(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
+    set("tools", some(chat.tools.iter().map(tool).collect(), Vec::is_empty).map(Value::Array));
+    set("tool_choice", chat.tool_choice.as_ref().map(tool_choice));
+    set("parallel_tool_calls", chat.parallel_tool_calls.map(Value::from));
+    set("response_format", format(&chat.format));
+    set("logprobs", chat.logprobs.map(Value::from));
+    set("top_logprobs", chat.top_logprobs.map(Value::from));
+    set("n", chat.n.map(Value::from));
+    Ok(Value::Object(body).to_string())
+}
+
+fn some<T>(value: T, empty: impl Fn(&T) -> bool) -> Option<T> {
+    (!empty(&value)).then_some(value)
+}
+
+fn message(said: &Message, open: bool) -> Value {
+    let role = match said.role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    };
+    let mut message = Map::from_iter([("role".to_owned(), Value::from(role))]);
+    message.insert("content".into(), said.content.as_deref().map_or(Value::Null, content));
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            message.insert(key.into(), value);
+        }
+    };
+    set("name", said.name.as_deref().map(Value::from));
+    if open {
+        set("reasoning_content", said.reasoning.as_deref().map(Value::from));
+        set("prefix", said.prefix.then_some(Value::Bool(true)));
+    }
+    set("tool_calls", some(said.calls().iter().map(call).collect(), Vec::is_empty).map(Value::Array));
+    set("tool_call_id", said.tool_call_id.as_deref().map(Value::from));
+    Value::Object(message)
+}
+
+/// A string where that says it all.
+fn content(parts: &[Part]) -> Value {
+    match parts {
+        [] => "".into(),
+        [Part::Text(text)] => text.as_str().into(),
+        parts => parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => json!({"type": "text", "text": text}),
+                Part::Other { value, .. } => value.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn call(call: &ToolCall) -> Value {
+    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+}
+
+fn tool(tool: &Tool) -> Value {
+    json!({"type": "function", "function": tool.function})
+}
+
+fn tool_choice(choice: &ToolChoice) -> Value {
+    match choice {
+        ToolChoice::None => "none".into(),
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Named(name) => json!({"type": "function", "function": {"name": name}}),
+    }
+}
+
+fn format(format: &Format) -> Option<Value> {
+    match format {
+        Format::Text => None,
+        Format::JsonObject => Some(json!({"type": "json_object"})),
+        Format::JsonSchema(schema) => Some(json!({"type": "json_schema", "json_schema": schema})),
+        Format::Unknown(kind) => Some(json!({"type": kind})),
+    }
+}
+
+/// Reads `chat.completion.chunk` events, with the liberties services take: usage in every chunk, calls without index or
+/// id, `reasoning` for `reasoning_content`.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    started: bool,
+    /// The provider's index of each call, in the order the calls began.
+    calls: Vec<usize>,
+    finish: Option<FinishReason>,
+    usage: Option<Usage>,
+    done: bool,
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Vec<Choice>,
+    usage: Option<UsageBody>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    index: u64,
+    delta: Option<DeltaBody>,
+    finish_reason: Option<String>,
+    logprobs: Option<Logprobs>,
+}
+
+#[derive(Deserialize)]
+struct DeltaBody {
+    content: Option<String>,
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    tool_calls: Option<Vec<CallBody>>,
+    refusal: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CallBody {
+    #[serde(default)]
+    index: Option<usize>,
+    id: Option<String>,
+    function: Option<FunctionBody>,
+}
+
+#[derive(Deserialize)]
+struct FunctionBody {
+    name: Option<String>,
+    arguments: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    content: Option<Vec<LogprobBody>>,
+    reasoning_content: Option<Vec<LogprobBody>>,
+}
+
+#[derive(Deserialize)]
+struct LogprobBody {
+    token: String,
+    logprob: f32,
+    bytes: Option<Vec<u8>>,
+    #[serde(default)]
+    top_logprobs: Vec<TopBody>,
+}
+
+#[derive(Deserialize)]
+struct TopBody {
+    token: String,
+    logprob: f32,
+    bytes: Option<Vec<u8>>,
+}
+
+/// The usage of OpenAI, with DeepSeek's counts of the cache.
+#[derive(Deserialize)]
+pub(crate) struct UsageBody {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+    prompt_tokens_details: Option<PromptDetails>,
+    completion_tokens_details: Option<CompletionDetails>,
+    prompt_cache_hit_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct CompletionDetails {
+    reasoning_tokens: Option<u64>,
+}
+
+impl From<UsageBody> for Usage {
+    fn from(body: UsageBody) -> Self {
+        let cached = body.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        Self {
+            prompt_tokens: body.prompt_tokens,
+            cached_tokens: cached.or(body.prompt_cache_hit_tokens).unwrap_or(0).min(body.prompt_tokens),
+            cache_write_tokens: 0,
+            completion_tokens: body.completion_tokens,
+            reasoning_tokens: body.completion_tokens_details.and_then(|details| details.reasoning_tokens),
+        }
+    }
+}
+
+impl Reader for Chunks {
+    fn event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        if data.trim() == "[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        let chunk: Chunk = serde_json::from_str(data)
+            .map_err(|error| broken(format!("The provider sent an event that cannot be read: {error}")))?;
+        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
+            let body = json!({"error": error}).to_string();
+            return Err(broken(super::said(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into())));
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            out.push(Delta::Start(Usage::default()));
+        }
+        if let Some(usage) = chunk.usage {
+            self.usage = Some(usage.into());
+        }
+        for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
+            self.choice(choice, out);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
+        let Some(finish) = self.finish.take() else {
+            return Err(broken("The provider's answer broke off before its end"));
+        };
+        out.push(Delta::Finish(finish));
+        out.extend(self.usage.take().map(Delta::Usage));
+        Ok(())
+    }
+}
+
+impl Chunks {
+    fn choice(&mut self, choice: Choice, out: &mut Vec<Delta>) {
+        let logprobs = choice.logprobs.unwrap_or(Logprobs { content: None, reasoning_content: None });
+        if let Some(delta) = choice.delta {
+            let words = |text: Option<String>| text.filter(|text| !text.is_empty());
+            if let Some(text) = words(delta.reasoning_content).or(words(delta.reasoning)) {
+                out.push(Delta::Reasoning { text, logprobs: read_logprobs(logprobs.reasoning_content) });
+            }
+            if let Some(text) = words(delta.content).or(words(delta.refusal)) {
+                out.push(Delta::Text { text, logprobs: read_logprobs(logprobs.content) });
+            }
+            for call in delta.tool_calls.into_iter().flatten() {
+                self.call(call, out);
+            }
+        }
+        if let Some(reason) = choice.finish_reason {
+            self.finish = Some(finish(&reason));
+        }
+    }
+
+    /// A part of a call. One that names no place continues the last, unless it has an id and a name of its own.
+    fn call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
+        let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
+        let begins = call.id.is_some() && name.as_ref().is_some_and(|name| !name.is_empty());
+        let last = self.calls.last().copied();
+        let place =
+            call.index.unwrap_or_else(|| if begins { last.map_or(0, |last| last + 1) } else { last.unwrap_or(0) });
+        let index = self.calls.iter().position(|&known| known == place).unwrap_or_else(|| {
+            self.calls.push(place);
+            let index = self.calls.len() - 1;
+            let id = call.id.unwrap_or_else(|| format!("call_{index}"));
+            out.push(Delta::ToolCall { index, id, name: name.unwrap_or_default() });
+            index
+        });
+        if let Some(text) = arguments.filter(|text| !text.is_empty()) {
+            out.push(Delta::Arguments { index, text });
+        }
+    }
+}
+
+fn finish(reason: &str) -> FinishReason {
+    match reason {
+        "length" | "model_length" => FinishReason::Length,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" => FinishReason::ContentFilter,
+        "insufficient_system_resource" => FinishReason::InsufficientSystemResource,
+        // `stop`, and words of single services for it: `eos`, `end_turn`.
+        _ => FinishReason::Stop,
+    }
+}
+
+fn read_logprobs(body: Option<Vec<LogprobBody>>) -> Vec<TokenLogprob> {
+    let top = |top: TopBody| TopLogprob { token: top.token, logprob: top.logprob, bytes: top.bytes };
+    let token = |token: LogprobBody| TokenLogprob {
+        token: token.token,
+        logprob: token.logprob,
+        bytes: token.bytes,
+        top: token.top_logprobs.into_iter().map(top).collect(),
+    };
+    body.unwrap_or_default().into_iter().map(token).collect()
+}

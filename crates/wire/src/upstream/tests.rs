@@ -1,0 +1,226 @@
+use chat::{FinishReason, Usage, fold};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Chunks, Envelope, Render, deepseek, sse};
+
+fn hear(events: &[Value]) -> Result<Vec<Delta>, Error> {
+    let (mut reader, mut out) = (Dialect::DeepSeek.reader(), Vec::new());
+    for event in events {
+        reader.event(&event.to_string(), &mut out)?;
+    }
+    reader.event("[DONE]", &mut out)?;
+    reader.end(&mut out)?;
+    Ok(out)
+}
+
+fn chunk(delta: Value, finish: Option<&str>) -> Value {
+    json!({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+}
+
+/// A body of `rest` as our callers write it.
+fn asked(rest: Value) -> Chat {
+    let mut body = json!({"model": "alias", "messages": [{"role": "user", "content": "hi"}]});
+    for (key, value) in rest.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    deepseek::parse_request(body.to_string().as_bytes()).unwrap().chat
+}
+
+#[test]
+fn what_we_render_we_read_back_the_same() {
+    let chat = asked(json!({
+        "messages": [
+            {"role": "system", "content": "s", "name": "n"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+            {"role": "assistant", "content": null, "reasoning_content": "r",
+             "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                            {"id": "2", "type": "function", "function": {"name": "g", "arguments": "not json"}}]},
+            {"role": "tool", "tool_call_id": "1", "content": "24"},
+            {"role": "assistant", "content": "pre", "prefix": true}],
+        "thinking": {"type": "enabled"}, "reasoning_effort": "low", "max_tokens": 5, "temperature": 0.5, "top_p": 0.25,
+        "frequency_penalty": 1.0, "presence_penalty": -1.0, "stop": ["a", "b"], "response_format": {"type": "json_object"},
+        "tools": [{"type": "function", "function": {"name": "f", "z": 1, "parameters": {"type": "object"}}}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false, "logprobs": true,
+        "top_logprobs": 3, "seed": -4, "logit_bias": {"17": -2.5}
+    }));
+    let body = Dialect::DeepSeek.request(&chat, "alias").unwrap();
+    let read = deepseek::parse_request(body.as_bytes()).unwrap();
+    assert!(read.stream && read.include_usage);
+    assert_eq!(read.chat, chat);
+}
+
+#[test]
+fn openai_gets_no_field_that_it_refuses() {
+    let chat = asked(json!({"thinking": {"type": "enabled"}, "max_tokens": 5, "messages": [
+        {"role": "assistant", "content": "x", "reasoning_content": "r", "prefix": true}, {"role": "user", "content": "y"}]}));
+    let body: Value = serde_json::from_str(&Dialect::OpenAi.request(&chat, "gpt").unwrap()).unwrap();
+    assert_eq!(
+        body,
+        json!({"model": "gpt", "messages": [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}],
+               "stream": true, "stream_options": {"include_usage": true}, "max_completion_tokens": 5})
+    );
+}
+
+#[test]
+fn reasoning_text_calls_and_usage_are_heard_in_order() {
+    let call = |body: Value| chunk(json!({"tool_calls": [body]}), None);
+    let deltas = hear(&[
+        chunk(json!({"role": "assistant", "content": "", "reasoning_content": null}), None),
+        chunk(json!({"reasoning_content": "hm"}), None),
+        chunk(json!({"reasoning": "!"}), None),
+        chunk(json!({"content": "a"}), None),
+        call(json!({"index": 3, "id": "x", "type": "function", "function": {"name": "f", "arguments": ""}})),
+        call(json!({"index": 3, "function": {"arguments": "{\"a\""}})),
+        call(json!({"index": 7, "id": "y", "function": {"name": "g", "arguments": "{}"}})),
+        call(json!({"index": 3, "function": {"arguments": ":1}"}})),
+        chunk(json!({}), Some("tool_calls")),
+        json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13,
+               "prompt_tokens_details": {"cached_tokens": 5}, "completion_tokens_details": {"reasoning_tokens": 2}}}),
+    ]);
+    let reply = fold(deltas.unwrap().into_iter().map(Ok)).unwrap();
+    assert_eq!((reply.reasoning.as_str(), reply.text.as_str()), ("hm!", "a"));
+    let calls: Vec<_> = reply.tool_calls.iter().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
+    assert_eq!(calls, [("x", "f", "{\"a\":1}"), ("y", "g", "{}")]);
+    assert_eq!(reply.finish, Some(FinishReason::ToolCalls));
+    let usage = Usage {
+        prompt_tokens: 9,
+        cached_tokens: 5,
+        completion_tokens: 4,
+        reasoning_tokens: Some(2),
+        ..Usage::default()
+    };
+    assert_eq!(reply.usage, Some(usage));
+}
+
+#[test]
+fn calls_without_a_place_are_told_apart_by_their_ids() {
+    let call = |body: Value| chunk(json!({"tool_calls": [body]}), None);
+    let reply = fold(
+        hear(&[
+            call(json!({"id": "x", "function": {"name": "f", "arguments": "{"}})),
+            call(json!({"function": {"arguments": "}"}})),
+            call(json!({"id": "y", "function": {"name": "f", "arguments": "[]"}})),
+            chunk(json!({}), Some("function_call")),
+        ])
+        .unwrap()
+        .into_iter()
+        .map(Ok),
+    );
+    let calls: Vec<_> = reply.unwrap().tool_calls.into_iter().map(|call| (call.id, call.arguments)).collect();
+    assert_eq!(calls, [("x".into(), "{}".into()), ("y".into(), "[]".into())]);
+}
+
+#[test]
+fn usage_in_every_chunk_is_said_once() {
+    let with_usage = |tokens: u64| {
+        let mut event = chunk(json!({"content": "a"}), (tokens == 3).then_some("stop"));
+        event["usage"] = json!({"prompt_tokens": 1, "completion_tokens": tokens, "prompt_cache_hit_tokens": 1});
+        event
+    };
+    let deltas = hear(&[with_usage(1), with_usage(2), with_usage(3)]).unwrap();
+    let usages: Vec<_> = deltas.iter().filter(|delta| matches!(delta, Delta::Usage(_))).collect();
+    let usage = Usage { prompt_tokens: 1, cached_tokens: 1, completion_tokens: 3, ..Usage::default() };
+    assert_eq!(usages, [&Delta::Usage(usage)]);
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_no_answer() {
+    assert!(hear(&[chunk(json!({"content": "a"}), None)]).unwrap_err().message.contains("broke off"));
+    let error = hear(&[chunk(json!({"content": "a"}), None), json!({"error": {"message": "out of memory"}})]);
+    assert_eq!(error.unwrap_err().message, "out of memory");
+    assert_eq!(hear(&[json!("nonsense")]).unwrap_err().kind, ErrorKind::Upstream(502));
+}
+
+#[test]
+fn a_refusal_means_what_the_api_document_says() {
+    let body = br#"{"error":{"message":"the key sk-operator is wrong","type":"x"}}"#;
+    for (status, kind, own) in [
+        (400, ErrorKind::Invalid, false),
+        (401, ErrorKind::Upstream(502), true),
+        (402, ErrorKind::Overload, true),
+        (403, ErrorKind::Upstream(502), true),
+        (404, ErrorKind::Invalid, true),
+        (408, ErrorKind::Timeout, false),
+        (413, ErrorKind::TooLarge, false),
+        (422, ErrorKind::Upstream(422), false),
+        (429, ErrorKind::Rate, false),
+        (500, ErrorKind::Upstream(502), false),
+        (503, ErrorKind::Overload, false),
+        (504, ErrorKind::Timeout, false),
+        (529, ErrorKind::Upstream(502), false),
+    ] {
+        let error = refusal("p", status, Some(Duration::from_secs(7)), body);
+        assert_eq!((error.kind, error.retry_after), (kind, Some(Duration::from_secs(7))), "{status}");
+        assert_eq!(error.message.contains("sk-operator"), !own, "{status}: {}", error.message);
+    }
+    for (body, words) in [
+        (r#"{"detail":"no"}"#, "no"),
+        (r#"{"error":"bad"}"#, "bad"),
+        ("plain", "plain"),
+        ("<html>x", "The provider `p` answered with status 400"),
+        ("", "The provider `p` answered with status 400"),
+    ] {
+        assert_eq!(refusal("p", 400, None, body.as_bytes()).message, words);
+    }
+}
+
+/// Answers in the order a provider gives them.
+fn answers() -> impl Strategy<Value = Vec<Delta>> {
+    let text = || prop::collection::vec("[a-zé\"\\\\\n]{1,6}", 0..4);
+    let calls = prop::collection::vec(("[a-z]{1,4}", text()), 0..3);
+    (text(), text(), calls, 0u64..50, 0u64..50).prop_map(|(reasoning, words, calls, prompt, completion)| {
+        let mut deltas = vec![Delta::Start(Usage::default())];
+        deltas.extend(reasoning.into_iter().map(|text| Delta::Reasoning { text, logprobs: vec![] }));
+        deltas.extend(words.into_iter().map(|text| Delta::Text { text, logprobs: vec![] }));
+        let finish = if calls.is_empty() { FinishReason::Length } else { FinishReason::ToolCalls };
+        for (index, (name, arguments)) in calls.into_iter().enumerate() {
+            deltas.push(Delta::ToolCall { index, id: format!("call_{index}_x"), name });
+            deltas.extend(arguments.into_iter().map(|text| Delta::Arguments { index, text }));
+        }
+        deltas.push(Delta::Finish(finish));
+        let usage = Usage {
+            prompt_tokens: prompt,
+            cached_tokens: prompt / 2,
+            completion_tokens: completion,
+            ..Usage::default()
+        };
+        deltas.push(Delta::Usage(Usage { reasoning_tokens: Some(completion / 3), ..usage }));
+        deltas
+    })
+}
+
+proptest! {
+    /// What our own surface says, our reader of upstreams hears, delta by delta, however the bytes are cut.
+    #[test]
+    fn what_is_said_is_heard(deltas in answers(), include_usage: bool, cut in 1usize..20) {
+        let envelope = Envelope {
+            id: "id".into(), created: 0, model: "m".into(), system_fingerprint: "fp".into(), thinking: true, logprobs: false,
+        };
+        let (mut render, mut text) = (Chunks::new(envelope, include_usage), String::new());
+        for delta in &deltas {
+            render.push(delta, &mut text);
+            render.keep_alive(&mut text);
+        }
+        render.end(&mut text);
+        let (mut parser, mut frames) = (sse::Parser::default(), Vec::new());
+        text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames));
+        let (mut reader, mut heard) = (Dialect::DeepSeek.reader(), Vec::new());
+        for frame in frames {
+            if let sse::Frame::Event { data, .. } = frame {
+                reader.event(&data, &mut heard).unwrap();
+            }
+        }
+        reader.end(&mut heard).unwrap();
+        prop_assert_eq!(heard, deltas);
+    }
+
+    #[test]
+    fn no_event_makes_the_reader_panic(data in "[\\[\\]{}:,\"a-z0-9]{0,60}") {
+        let (mut reader, mut out) = (Dialect::OpenAi.reader(), Vec::new());
+        if let Err(error) = reader.event(&data, &mut out) {
+            prop_assert_eq!(error.kind, ErrorKind::Upstream(502));
+        }
+    }
+}
