@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat::{Chat, Delta, Deltas, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
-use crate::route::Target;
+use crate::route::{Target, chance};
 
 /// How long a target may take for its first word while there are others.
 const FIRST_WORD: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ impl Chosen {
 /// its first item can keep a client alive meanwhile.
 pub(crate) fn answer(targets: Vec<Target>, chat: Chat, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
     let first = async move {
-        match first_word(&targets, &chat, &chosen, &budget).await {
+        match each(&targets, &chosen, &budget, |target| first_word(target, &chat)).await {
             Ok(deltas) => deltas,
             Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
         }
@@ -68,14 +68,23 @@ pub(crate) fn answer(targets: Vec<Target>, chat: Chat, chosen: Chosen, budget: A
     Box::pin(stream::once(first).flatten())
 }
 
-async fn first_word(targets: &[Target], chat: &Chat, chosen: &Chosen, budget: &Budget) -> Result<Deltas, Error> {
+/// What the first target answers that does; `ask` waits until it is sure of that.
+///
+/// # Errors
+/// The last target's, or the first that no other target would do better with.
+pub(crate) async fn each<T, A: Future<Output = Result<T, Error>>>(
+    targets: &[Target],
+    chosen: &Chosen,
+    budget: &Budget,
+    ask: impl Fn(Target) -> A,
+) -> Result<T, Error> {
     budget.request();
     let mut failure = None;
     for (place, target) in targets.iter().enumerate() {
         chosen.set(place);
         let patience = (place + 1 < targets.len()).then_some(FIRST_WORD);
-        match ask(target, chat, patience).await {
-            Ok(deltas) => return Ok(deltas),
+        match try_one(target, patience, ask(target.clone())).await {
+            Ok(answer) => return Ok(answer),
             Err(error) if !elsewhere(&error) => return Err(error),
             Err(error) => failure = Some(error),
         }
@@ -84,28 +93,29 @@ async fn first_word(targets: &[Target], chat: &Chat, chosen: &Chosen, budget: &B
     // All have failed. What may pass by itself is asked once more, of the first.
     match targets.first() {
         Some(target) if passes(&failure) && budget.retry() => {
-            tokio::time::sleep(PAUSE.mul_f64(1.0 + jitter())).await;
+            tokio::time::sleep(PAUSE.mul_f64(1.0 + chance())).await;
             chosen.set(0);
-            ask(target, chat, None).await
+            try_one(target, None, ask(target.clone())).await
         }
         _ => Err(failure),
     }
 }
 
-/// Asks one target for its answer, which begins with a word.
-async fn ask(target: &Target, chat: &Chat, patience: Option<Duration>) -> Result<Deltas, Error> {
+async fn try_one<T>(
+    target: &Target,
+    patience: Option<Duration>,
+    asking: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     // Dropped halfway, the request has told nothing of the target.
-    let guard = Probe(target);
-    let chat = Chat { model: target.model.to_string(), ..chat.clone() };
-    let word = begun(target, chat);
+    let probe = Probe(target);
     let asked = match patience {
-        Some(patience) => tokio::time::timeout(patience, word).await.unwrap_or_else(|_| {
+        Some(patience) => tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
             let message = format!("The provider `{}` did not answer in time", target.upstream);
             Err(Error::new(ErrorKind::Timeout, message))
         }),
-        None => word.await,
+        None => asking.await,
     };
-    std::mem::forget(guard);
+    std::mem::forget(probe);
     match &asked {
         Ok(_) => target.health.worked(),
         Err(error) if sick(error) => target.health.failed(error.retry_after),
@@ -122,7 +132,9 @@ impl Drop for Probe<'_> {
     }
 }
 
-async fn begun(target: &Target, chat: Chat) -> Result<Deltas, Error> {
+/// Asks one target for its answer, which begins with a word.
+async fn first_word(target: Target, chat: &Chat) -> Result<Deltas, Error> {
+    let chat = Chat { model: target.model.to_string(), ..chat.clone() };
     let mut rest = target.place.provider().chat(chat).await?;
     let mut begin = Vec::new();
     while let Some(delta) = rest.next().await {
@@ -136,20 +148,16 @@ async fn begun(target: &Target, chat: Chat) -> Result<Deltas, Error> {
 }
 
 /// Another target may do better.
-pub(crate) fn elsewhere(error: &Error) -> bool {
+fn elsewhere(error: &Error) -> bool {
     sick(error) || error.message == "Model Not Exist"
 }
 
 /// The target is to be left alone for a while.
-pub(crate) fn sick(error: &Error) -> bool {
+fn sick(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Rate | ErrorKind::Overload | ErrorKind::Timeout | ErrorKind::Upstream(500..))
 }
 
 /// The same request may succeed in a moment. A 429 is told to the caller, who knows better when to come back.
 fn passes(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Upstream(500..))
-}
-
-fn jitter() -> f64 {
-    crate::route::chance()
 }

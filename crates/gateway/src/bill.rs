@@ -35,6 +35,29 @@ pub(crate) struct Bill {
     pieces: u64,
 }
 
+/// How large a request is, in tokens, before anybody has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    prompt: u64,
+    answer: u64,
+}
+
+impl Size {
+    pub(crate) fn of(chat: &Chat) -> Self {
+        let most = chat.max_tokens.or(chat.max_completion_tokens).and_then(|most| u64::try_from(most).ok());
+        Self::new(prompt_tokens(chat), most)
+    }
+
+    /// Of a body that is not read any further. `most` bounds its answer.
+    pub(crate) fn of_body(bytes: usize, most: Option<u64>) -> Self {
+        Self::new((bytes as u64).div_ceil(BYTES_A_TOKEN), most)
+    }
+
+    fn new(prompt: u64, most: Option<u64>) -> Self {
+        Self { prompt, answer: most.unwrap_or(ANSWER_TOKENS).min(1 << 20) }
+    }
+}
+
 enum State {
     /// Admitted, and nothing was asked of a provider yet.
     Admitted,
@@ -51,12 +74,11 @@ impl Bill {
         caller: &Caller,
         model: &Arc<str>,
         targets: &[Target],
-        chat: &Chat,
+        size: Size,
     ) -> Result<Self, Error> {
         let at = store::now();
-        let prompt = Usage { prompt_tokens: prompt_tokens(chat), ..Usage::default() };
-        let most = chat.max_tokens.or(chat.max_completion_tokens).and_then(|most| u64::try_from(most).ok());
-        let whole = Usage { completion_tokens: most.unwrap_or(ANSWER_TOKENS).min(1 << 20), ..prompt };
+        let prompt = Usage { prompt_tokens: size.prompt, ..Usage::default() };
+        let whole = Usage { completion_tokens: size.answer, ..prompt };
         // Whoever answers: no more than the dearest of them.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
         let cost = |usage| prices().map(|price| price.cost(usage, at)).max().unwrap_or(0);
@@ -98,6 +120,11 @@ impl Bill {
     /// Tells the bill which of the targets answers.
     pub(crate) fn chosen(&self) -> Chosen {
         self.chosen.clone()
+    }
+
+    /// So many pieces of the answer came by.
+    pub(crate) fn came(&mut self, pieces: u64) {
+        self.pieces = pieces;
     }
 
     pub(crate) fn see(&mut self, delta: &Delta) {

@@ -8,7 +8,7 @@ use chat::{Chat, Error};
 
 use crate::accounts::Holder;
 use crate::attempt::{self, Budget};
-use crate::bill::Bill;
+use crate::bill::{Bill, Size};
 use crate::books::Books;
 use crate::meter::{Meter, Metered};
 use crate::route::{Listed, Place, Rank, Routes};
@@ -49,9 +49,9 @@ impl Caller {
 
 /// Answers chats by handing each to the provider of its model.
 pub struct Gateway {
-    routes: ArcSwap<Routes>,
-    retries: Arc<Budget>,
-    books: Arc<Books>,
+    pub(crate) routes: ArcSwap<Routes>,
+    pub(crate) retries: Arc<Budget>,
+    pub(crate) books: Arc<Books>,
     /// Notes already in the log, by key.
     noted: Mutex<HashSet<(Option<Arc<str>>, String)>>,
 }
@@ -90,7 +90,7 @@ impl Gateway {
         chat.thinking = route.mode.thinks(&chat);
         let mut meter = Meter::start(&route.id);
         let targets = route.order();
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, &chat))?;
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, Size::of(&chat)))?;
         if let Place::Local(provider) = &targets[0].place {
             meter.watch(provider.check(&mut chat))?;
         }

@@ -13,6 +13,7 @@ mod journal;
 mod limits;
 mod meter;
 mod price;
+mod relay;
 mod route;
 mod upstream;
 
@@ -21,5 +22,6 @@ pub use books::{Bookkeepers, Books, BooksError};
 pub use gateway::{Caller, Gateway};
 pub use meter::{Metered, describe_metrics};
 pub use price::{LOCAL, Price, PriceError, Prices};
+pub use relay::Relayed;
 pub use route::{AliasError, Listed, Rank, Routes, thinks};
 pub use upstream::{Secret, Upstream, UpstreamConfig, UpstreamError};

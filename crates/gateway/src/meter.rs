@@ -8,6 +8,7 @@ use std::time::Instant;
 use chat::{Delta, Deltas, Error, ErrorKind, Usage};
 use futures_core::Stream;
 use metrics::{counter, gauge, histogram};
+use wire::glance::Seen;
 
 use crate::bill::{Bill, Times};
 
@@ -83,6 +84,40 @@ impl Meter {
         result.inspect_err(|error| self.outcome = word(error.kind))
     }
 
+    pub(crate) fn model(&self) -> &Arc<str> {
+        &self.model
+    }
+
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// What has been seen so far of an answer that passes by.
+    pub(crate) fn seen(&mut self, seen: &Seen) {
+        if seen.pieces > 0 {
+            self.word();
+        }
+        if let Some(bill) = &mut self.bill {
+            bill.came(seen.pieces);
+        }
+        self.usage = seen.usage.or(self.usage);
+        if let Some(reason) = seen.finish {
+            self.outcome = reason.as_str();
+        }
+        if seen.failure.is_some() {
+            self.outcome = "error";
+        }
+    }
+
+    /// A piece of the answer came.
+    fn word(&mut self) {
+        if self.first_token_us.is_none() {
+            self.first_token_us = Some(micros(self.started));
+            histogram!("cachalot_time_to_first_token_seconds", "model" => self.model.to_string())
+                .record(self.started.elapsed());
+        }
+    }
+
     /// From now on what passes by is settled by `bill`.
     pub(crate) fn pays(&mut self, bill: Bill) {
         self.bill = Some(bill);
@@ -96,12 +131,7 @@ impl Meter {
             Ok(Delta::Start(_)) => {}
             Ok(Delta::Finish(reason)) => self.outcome = reason.as_str(),
             Ok(Delta::Usage(usage)) => self.usage = Some(*usage),
-            Ok(_) if self.first_token_us.is_none() => {
-                self.first_token_us = Some(micros(self.started));
-                histogram!("cachalot_time_to_first_token_seconds", "model" => self.model.to_string())
-                    .record(self.started.elapsed());
-            }
-            Ok(_) => {}
+            Ok(_) => self.word(),
             Err(error) => self.outcome = word(error.kind),
         }
     }

@@ -312,12 +312,14 @@ impl Routes {
         self.route(model).is_some()
     }
 
+    /// The route of an id, if requests for it can go on as they came: all its targets are elsewhere.
+    pub(crate) fn passes(&self, model: &str) -> Option<Arc<Route>> {
+        self.route(model).filter(|route| route.is_remote())
+    }
+
     pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<Arc<Route>, Error> {
         let route = self.route(model).ok_or_else(|| Error::invalid("Model Not Exist"))?;
-        if !caller.may_use(model) {
-            return Err(Error::new(ErrorKind::Forbidden, format!("This key may not use the model `{model}`")));
-        }
-        Ok(route)
+        permitted(caller, model, route)
     }
 
     pub(crate) fn listed(&self) -> impl Iterator<Item = Listed> {
@@ -331,6 +333,15 @@ impl Routes {
     pub(crate) fn ready(&self) -> bool {
         self.routes.iter().flat_map(|route| &route.targets).all(|target| target.place.provider().ready())
     }
+}
+
+/// # Errors
+/// `Forbidden` when the caller's key may not use the model.
+pub(crate) fn permitted(caller: &Caller, model: &str, route: Arc<Route>) -> Result<Arc<Route>, Error> {
+    if !caller.may_use(model) {
+        return Err(Error::new(ErrorKind::Forbidden, format!("This key may not use the model `{model}`")));
+    }
+    Ok(route)
 }
 
 impl fmt::Debug for Routes {

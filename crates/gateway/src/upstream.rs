@@ -165,7 +165,7 @@ fn fault(provider: &str, what: &str) -> Error {
 }
 
 /// reqwest's own words may hold the address, which is no business of the caller's.
-fn unreachable(provider: &str, error: &reqwest::Error) -> Error {
+pub(crate) fn unreachable(provider: &str, error: &reqwest::Error) -> Error {
     tracing::warn!(provider, error = chain(error), "a provider cannot be reached");
     if error.is_timeout() {
         return Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"));

@@ -303,3 +303,109 @@ async fn a_providers_own_list_is_offered() {
     assert_eq!(listed, ["a", "p/a", "b", "p/b"]);
     assert!(whole(gateway.answer(&Caller::default(), chat("b")).await.unwrap()).await.is_ok());
 }
+
+async fn relayed(gateway: &Gateway, caller: &Caller, body: &str) -> Result<Option<(String, Option<Error>)>, Error> {
+    let Some(mut relayed) = gateway.relay(caller, &body.to_owned().into()).await? else { return Ok(None) };
+    let (mut text, mut failure) = (Vec::new(), None);
+    while let Some(item) = relayed.next().await {
+        match item {
+            Ok(bytes) => text.extend_from_slice(&bytes),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Ok(Some((String::from_utf8(text).unwrap(), failure)))
+}
+
+/// What `Answer::words` sends, without the event that has usage alone if `hidden`.
+fn sent(words: &[&str], prompt: u64, hidden: bool) -> String {
+    let pieces = Answer::words(words, prompt).pieces.into_iter();
+    let events = pieces
+        .map(|piece| if let Piece::Send(bytes) = piece { String::from_utf8(bytes).unwrap() } else { String::new() });
+    events.filter(|event| !hidden || !event.contains("\"choices\":[]")).collect()
+}
+
+#[tokio::test]
+async fn a_body_of_the_same_dialect_passes_byte_by_byte() {
+    let fake = FakeUpstream::start(|asked| match asked.json()["stream"] == true {
+        true => Answer::words(&["a", "b"], 100),
+        false => Answer::json(
+            200,
+            json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "z": 1,
+                                          "usage": {"prompt_tokens": 5, "completion_tokens": 1}}),
+        ),
+    })
+    .await;
+    let office = office(&fake).await;
+    let pass = async |body: &str| relayed(&office.gateway, &office.alice, body).await.unwrap().unwrap().0;
+
+    let plain = "{ \"unknown\": [1, 2.50],\n\"model\":\"m\",\"messages\":[ ] }";
+    assert_eq!(
+        pass(plain).await,
+        r#"{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"z":1,"usage":{"prompt_tokens":5,"completion_tokens":1}}"#
+    );
+    assert_eq!(fake.asked()[0].body, plain.as_bytes());
+
+    let asks = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
+    assert_eq!(pass(asks).await, sent(&["a", "b"], 100, false));
+    assert_eq!(fake.asked()[1].body, asks.as_bytes());
+
+    // Who does not ask for usage does not get it, but it is billed all the same.
+    assert_eq!(pass(r#"{"model":"p/m","stream":true,"messages":[]}"#).await, sent(&["a", "b"], 100, true));
+    let asked = r#"{"model":"m","stream":true,"messages":[],"stream_options":{"include_usage":true}}"#;
+    assert_eq!(String::from_utf8_lossy(&fake.asked()[2].body), asked);
+    pass(r#"{"model":"m-thinking","messages":[],"thinking":null}"#).await;
+    assert_eq!(fake.asked()[3].body, br#"{"model":"m","messages":[],"thinking":{"type":"enabled"}}"#);
+
+    office.keepers.finish().await;
+    let records = office.store.records(9).await.unwrap();
+    let told: Vec<_> =
+        records.iter().rev().map(|r| (r.prompt_tokens, r.completion_tokens, r.cost, r.estimated)).collect();
+    assert_eq!(told, [(5, 1, 7, false), (100, 2, 104, false), (100, 2, 104, false), (5, 1, 7, false)]);
+    assert!(records.iter().all(|record| record.outcome == "stop" && record.first_token_us.is_some()));
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_left_to_whoever_parses_it() {
+    let fake = says(&["x"]).await;
+    let gateway = gateway(&[("p", &fake, first())]);
+    for body in ["", "{", r#"{"model":7}"#, r#"{"model":"nobody"}"#, r#"{"model":"m","model":"m"}"#, "[]"] {
+        assert!(relayed(&gateway, &Caller::default(), body).await.unwrap().is_none(), "{body}");
+    }
+    let models = Some(Arc::from(["n".to_owned()]));
+    let bob = Caller { key: Some("bob".into()), models, holder: None };
+    let error = relayed(&gateway, &bob, r#"{"model":"m","messages":[]}"#).await.unwrap_err();
+    assert_eq!((error.kind, fake.asked().len()), (ErrorKind::Forbidden, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_told_and_one_that_never_begins_is_replaced() {
+    let body = r#"{"model":"m","stream":true,"messages":[]}"#;
+    let pieces = [word("one"), word("two"), Piece::Wait(Duration::from_millis(20)), Piece::Break];
+    let fake = FakeUpstream::start(move |_| Answer::stream(pieces.clone())).await;
+    let office = office(&fake).await;
+    let (text, failure) = relayed(&office.gateway, &office.alice, body).await.unwrap().unwrap();
+    assert!(text.contains("one") && text.contains("two"));
+    assert_eq!(failure.unwrap().kind, ErrorKind::Upstream(502));
+    office.keepers.finish().await;
+    let record = &office.store.records(1).await.unwrap()[0];
+    assert_eq!((record.outcome.as_str(), record.completion_tokens, record.estimated), ("error", 2, true));
+
+    // Cut off without a word of its end.
+    let cut = FakeUpstream::start(|_| Answer::stream([word("one")])).await;
+    let (_, failure) = relayed(&gateway(&[("p", &cut, first())]), &Caller::default(), body).await.unwrap().unwrap();
+    assert!(failure.unwrap().message.contains("broke off"));
+
+    for failing in [
+        Answer::stream([Piece::Break]),
+        Answer::stream([]),
+        Answer::json(503, json!({})),
+        Answer::events(["{\"error\":{\"message\":\"no room\"}}"]),
+    ] {
+        let name = format!("{failing:?}");
+        let bad = FakeUpstream::start(move |_| failing.clone()).await;
+        let good = says(&["ok"]).await;
+        let both = gateway(&[("bad", &bad, first()), ("good", &good, second())]);
+        let (text, failure) = relayed(&both, &Caller::default(), body).await.unwrap().unwrap();
+        assert!(failure.is_none() && text.contains("ok"), "{name}");
+    }
+}

@@ -11,6 +11,7 @@ mod exchange;
 mod line;
 mod metrics;
 mod pace;
+mod relay;
 mod reply;
 mod server;
 

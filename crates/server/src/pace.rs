@@ -149,7 +149,7 @@ impl Pace {
 }
 
 /// Resolves when running answers must end.
-async fn stop(stopping: &mut watch::Receiver<bool>) {
+pub(crate) async fn stop(stopping: &mut watch::Receiver<bool>) {
     if stopping.wait_for(|&stop| stop).await.is_err() {
         // The server that would tell us is gone, and with it the connection this answer goes to.
         std::future::pending::<()>().await;

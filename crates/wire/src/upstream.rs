@@ -1,6 +1,6 @@
 //! How a provider is spoken to: a chat as the body it wants, its events as deltas, its refusals as errors.
 
-mod openai;
+pub(crate) mod openai;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use wire::{Chunks, Envelope, deepseek};
 
 use crate::line::Line;
 use crate::server::App;
-use crate::{auth, body, reply};
+use crate::{auth, body, relay, reply};
 
 pub(crate) async fn completions(
     State(app): State<Arc<App>>,
@@ -28,6 +28,10 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
     let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    if let Some(relayed) = app.gateway.relay(&caller, &bytes).await? {
+        line.model(relayed.model());
+        return Ok(relay::send(app, relayed, line));
+    }
     let request = body::aside(move || deepseek::parse_request(&bytes)).await?;
     let deepseek::Request { mut chat, stream, include_usage } = request;
     chat.beta = parts.uri.path().starts_with("/beta/");

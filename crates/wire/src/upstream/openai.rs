@@ -305,7 +305,7 @@ impl Chunks {
     }
 }
 
-fn finish(reason: &str) -> FinishReason {
+pub(crate) fn finish(reason: &str) -> FinishReason {
     match reason {
         "length" | "model_length" => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,

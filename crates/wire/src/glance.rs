@@ -1,0 +1,226 @@
+//! A look at chat completions that pass by untouched: what they cost, why they ended, whether they failed.
+
+use chat::{FinishReason, Usage};
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::splice::Fields;
+use crate::upstream::openai::{UsageBody, finish};
+
+/// Most bytes of a line that are kept to be looked at. Longer ones pass unseen.
+const LINE_BYTES: usize = 1 << 20;
+
+/// What has been seen of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub usage: Option<Usage>,
+    pub finish: Option<FinishReason>,
+    /// Events that brought a piece of the answer.
+    pub pieces: u64,
+    /// The provider reported a failure, in these words.
+    pub failure: Option<String>,
+    /// `[DONE]` came.
+    pub done: bool,
+}
+
+/// Looks at a stream of events. With `hide_usage` an event that has nothing but usage is held back, for a caller who did
+/// not ask for it.
+#[derive(Debug, Default)]
+pub struct Events {
+    hide_usage: bool,
+    line: Vec<u8>,
+    /// The line is longer than what is kept of it.
+    cut: bool,
+    /// The event so far, while events are held until they are whole.
+    held: Vec<u8>,
+    hide: bool,
+    pub seen: Seen,
+}
+
+impl Events {
+    pub fn new(hide_usage: bool) -> Self {
+        Self { hide_usage, ..Self::default() }
+    }
+
+    /// Looks at bytes that pass. `None`: they go on as they are; else what goes on in their place.
+    pub fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut out = self.hide_usage.then(Vec::new);
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.keep(piece);
+            if out.is_some() {
+                self.held.extend_from_slice(piece);
+            }
+            if !piece.ends_with(b"\n") {
+                continue;
+            }
+            let blank = !self.cut && self.line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+            if !blank {
+                self.look();
+            }
+            self.line.clear();
+            self.cut = false;
+            if let (true, Some(out)) = (blank, &mut out) {
+                let hide = std::mem::take(&mut self.hide);
+                if !hide {
+                    out.append(&mut self.held);
+                }
+                self.held.clear();
+            }
+        }
+        out
+    }
+
+    /// What was held when the stream ended: an event without its empty line.
+    pub fn rest(&mut self) -> Vec<u8> {
+        self.look();
+        let hide = std::mem::take(&mut self.hide);
+        if hide { Vec::new() } else { std::mem::take(&mut self.held) }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.line.len() + piece.len() > LINE_BYTES {
+            self.cut = true;
+        } else {
+            self.line.extend_from_slice(piece);
+        }
+    }
+
+    fn look(&mut self) {
+        if self.cut {
+            self.seen.pieces += 1;
+            return;
+        }
+        let Some(data) = self.line.strip_prefix(b"data:") else { return };
+        let data = data.trim_ascii();
+        if data == b"[DONE]" {
+            self.seen.done = true;
+            return;
+        }
+        let has = |needle: &str| memmem::find(data, needle.as_bytes()).is_some();
+        // Only few events need to be read.
+        if has("\"usage\":") && !has("\"usage\":null") && !has("\"usage\": null") {
+            let chunk: Option<Chunk> = serde_json::from_slice(data).ok();
+            if let Some(Chunk { usage: Some(usage), choices }) = chunk {
+                self.seen.usage = Some(usage.into());
+                self.hide = self.hide_usage && choices.is_empty();
+            }
+        }
+        if let Some(reason) = word_after(data, "\"finish_reason\":") {
+            self.seen.finish = Some(finish(reason));
+        }
+        if has("\"delta\"") && !has("\"role\"") {
+            self.seen.pieces += 1;
+        }
+        if has("\"error\"") && !has("\"choices\"") {
+            self.seen.failure = Some(failure(data));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Vec<serde::de::IgnoredAny>,
+    usage: Option<UsageBody>,
+}
+
+/// Looks at a whole answer.
+pub fn whole(body: &[u8]) -> Seen {
+    let usage = Fields::scan(body).ok().and_then(|fields| fields.value("usage"));
+    let usage = usage.and_then(|usage| serde_json::from_value::<UsageBody>(usage).ok());
+    let finish = word_after(body, "\"finish_reason\":").map(finish);
+    Seen { usage: usage.map(Usage::from), finish, pieces: 1, failure: None, done: true }
+}
+
+/// The string that follows the last `key`, if one does. A key inside a string has its quotes escaped and is another.
+fn word_after<'a>(data: &'a [u8], key: &str) -> Option<&'a str> {
+    let from = memmem::rfind(data, key.as_bytes())? + key.len();
+    let rest = data[from..].trim_ascii_start().strip_prefix(b"\"")?;
+    std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()
+}
+
+fn failure(data: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(data).unwrap_or_default();
+    let words = ["/error/message", "/error"].iter().find_map(|pointer| value.pointer(pointer)?.as_str());
+    words.unwrap_or("the provider broke off").chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STREAM: &str = ": keep-alive\n\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}\n\n\
+        data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\":{}\"},\"finish_reason\":null}]}\r\n\r\n\
+        data: {\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":null}]}\n\n\
+        data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}\n\n";
+    const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n";
+    const DONE: &str = "data: [DONE]\n\n";
+
+    fn pass(text: &str, hide_usage: bool, cut: usize) -> (Seen, String) {
+        let (mut events, mut out) = (Events::new(hide_usage), Vec::new());
+        for bytes in text.as_bytes().chunks(cut.max(1)) {
+            out.extend(events.pass(bytes).unwrap_or_else(|| bytes.to_vec()));
+        }
+        out.extend(events.rest());
+        (events.seen, String::from_utf8(out).unwrap())
+    }
+
+    fn seen() -> Seen {
+        let usage = Usage { prompt_tokens: 9, cached_tokens: 4, completion_tokens: 2, ..Usage::default() };
+        // Two words, and the end that brings none but looks like one.
+        Seen { usage: Some(usage), finish: Some(FinishReason::Length), pieces: 3, failure: None, done: true }
+    }
+
+    proptest! {
+        #[test]
+        fn all_is_seen_however_the_bytes_are_cut(cut in 1usize..80) {
+            let text = [STREAM, USAGE, DONE].concat();
+            prop_assert_eq!(pass(&text, false, cut), (seen(), text.clone()));
+            prop_assert_eq!(pass(&text, true, cut), (seen(), [STREAM, DONE].concat()));
+        }
+
+        #[test]
+        fn any_bytes_pass(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 1usize..20) {
+            let mut events = Events::default();
+            for bytes in bytes.chunks(cut) {
+                prop_assert!(events.pass(bytes).is_none());
+            }
+            let (mut events, mut out) = (Events::new(true), Vec::new());
+            for bytes in bytes.chunks(cut) {
+                out.extend(events.pass(bytes).unwrap());
+            }
+            out.extend(events.rest());
+            prop_assert_eq!(out, bytes);
+        }
+    }
+
+    #[test]
+    fn a_last_event_without_its_empty_line_counts() {
+        let cut = USAGE.trim_end();
+        assert_eq!(pass(cut, true, 1000).1, "");
+        assert!(pass(cut, false, 7).0.usage.is_some());
+    }
+
+    #[test]
+    fn usage_beside_choices_is_not_hidden() {
+        let text = "data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
+        let (seen, out) = pass(text, true, 1000);
+        assert!(seen.usage.is_some() && out == text);
+    }
+
+    #[test]
+    fn a_failure_is_seen() {
+        let (seen, _) = pass("data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n", false, 1000);
+        assert_eq!(seen.failure.as_deref(), Some("out of memory"));
+    }
+
+    #[test]
+    fn a_whole_answer_is_seen() {
+        let body = br#"{"choices":[{"message":{"content":"\"finish_reason\":\"stop\""},"finish_reason": "tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+        let seen = whole(body);
+        assert_eq!((seen.finish, seen.usage.unwrap().prompt_tokens), (Some(FinishReason::ToolCalls), 3));
+        assert_eq!(whole(b"nonsense").usage, None);
+    }
+}

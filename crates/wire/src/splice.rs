@@ -1,0 +1,283 @@
+//! The top-level fields of a JSON object where they stand, for bodies that go on as they came: a few fields are read, fewer
+//! changed, and all other bytes stay what and where they are.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use chat::Error;
+use memchr::memchr2;
+use serde_json::Value;
+
+/// A scanned body. What stands inside values is not checked: that is for whom the body goes to.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    body: &'a [u8],
+    fields: Vec<(Cow<'a, str>, Range<usize>)>,
+    /// Where the object ends: the place of its `}`.
+    end: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Finds the fields of the object that `body` is.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no object, does not end, is followed by more, or names a field twice: whoever reads it next
+    /// might believe the other one.
+    pub fn scan(body: &'a [u8]) -> Result<Self, Error> {
+        let mut scan = Scan { body, at: 0 };
+        scan.object()
+            .ok_or_else(|| Error::invalid("Failed to parse the request body as JSON: it is no whole object"))?
+    }
+
+    /// The bytes of a field's value.
+    pub fn get(&self, key: &str) -> Option<&'a [u8]> {
+        let (_, span) = self.fields.iter().find(|(name, _)| name == key)?;
+        Some(&self.body[span.clone()])
+    }
+
+    /// The value of a field; `None` when it is absent, null or no JSON.
+    pub fn value(&self, key: &str) -> Option<Value> {
+        serde_json::from_slice(self.get(key)?).ok().filter(|value: &Value| !value.is_null())
+    }
+
+    /// The text of a string field.
+    pub fn text(&self, key: &str) -> Option<String> {
+        serde_json::from_slice(self.get(key)?).ok()
+    }
+
+    /// The same body but for these fields: each is replaced where it stands, or added at the end.
+    pub fn with(&self, changes: &[(&str, String)]) -> Vec<u8> {
+        let added: usize = changes.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+        let mut out = Vec::with_capacity(self.body.len() + added);
+        let place = |key: &str| self.fields.iter().find(|(name, _)| name == key).map(|(_, span)| span.clone());
+        let mut replaced: Vec<_> = changes.iter().filter_map(|(key, value)| Some((place(key)?, value))).collect();
+        replaced.sort_by_key(|(span, _)| span.start);
+        let mut at = 0;
+        for (span, value) in replaced {
+            out.extend_from_slice(&self.body[at..span.start]);
+            out.extend_from_slice(value.as_bytes());
+            at = span.end;
+        }
+        out.extend_from_slice(&self.body[at..self.end]);
+        let mut empty = self.fields.is_empty();
+        for (key, value) in changes.iter().filter(|(key, _)| place(key).is_none()) {
+            if !std::mem::take(&mut empty) {
+                out.push(b',');
+            }
+            out.extend_from_slice(Value::from(*key).to_string().as_bytes());
+            out.push(b':');
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.extend_from_slice(&self.body[self.end..]);
+        out
+    }
+}
+
+/// A place in a body. `None` where the body is not what is expected there.
+struct Scan<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn object(&mut self) -> Option<Result<Fields<'a>, Error>> {
+        if self.body.starts_with("\u{feff}".as_bytes()) {
+            self.at = 3;
+        }
+        let mut fields = Vec::<(Cow<'a, str>, Range<usize>)>::new();
+        self.expect(b'{')?;
+        if self.peek()? != b'}' {
+            loop {
+                let key = self.key()?;
+                if fields.iter().any(|(name, _)| *name == key) {
+                    let name: String = key.chars().take(64).collect();
+                    return Some(Err(Error::invalid(format!(
+                        "Failed to parse the request body as JSON: duplicate field `{name}`"
+                    ))));
+                }
+                self.expect(b':')?;
+                self.peek()?;
+                let from = self.at;
+                self.value()?;
+                fields.push((key, from..self.at));
+                if self.peek()? != b',' {
+                    break;
+                }
+                self.at += 1;
+            }
+        }
+        let end = self.at;
+        self.expect(b'}')?;
+        self.peek().is_none().then_some(Ok(Fields { body: self.body, fields, end }))
+    }
+
+    /// The next byte that is no white space.
+    fn peek(&mut self) -> Option<u8> {
+        let white = self.body[self.at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        self.at += white.count();
+        self.body.get(self.at).copied()
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn key(&mut self) -> Option<Cow<'a, str>> {
+        self.peek()?;
+        let from = self.at;
+        self.string()?;
+        let written = &self.body[from..self.at];
+        let plain = std::str::from_utf8(&written[1..written.len() - 1]).ok()?;
+        // An escaped name is the same name to others.
+        Some(if plain.contains('\\') {
+            Cow::Owned(serde_json::from_slice(written).ok()?)
+        } else {
+            Cow::Borrowed(plain)
+        })
+    }
+
+    fn string(&mut self) -> Option<()> {
+        if *self.body.get(self.at)? != b'"' {
+            return None;
+        }
+        self.at += 1;
+        loop {
+            self.at += memchr2(b'"', b'\\', &self.body[self.at..])?;
+            if self.body[self.at] == b'"' {
+                self.at += 1;
+                return Some(());
+            }
+            self.at += 2;
+            self.body.get(self.at)?;
+        }
+    }
+
+    fn value(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match self.body.get(self.at)? {
+                b'"' => {
+                    self.string()?;
+                    if depth == 0 {
+                        return Some(());
+                    }
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                    if depth == 0 {
+                        return Some(());
+                    }
+                }
+                b',' | b':' if depth == 0 => return None,
+                _ if depth == 0 => return self.word(),
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// A number, `true`, `false` or `null`.
+    fn word(&mut self) -> Option<()> {
+        let rest = &self.body[self.at..];
+        let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+        self.at += length;
+        (length > 0).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn other_bytes_stay_where_they_are() {
+        let body = "\u{feff} { \"model\" : \"a\\u0041\",\n \"x\":[1,{\"model\":\"inner\"}] , \"stream\":true}  ";
+        let fields = Fields::scan(body.as_bytes()).unwrap();
+        assert_eq!((fields.text("model").as_deref(), fields.value("stream")), (Some("aA"), Some(Value::Bool(true))));
+        assert_eq!((fields.get("x"), fields.get("y")), (Some(&b"[1,{\"model\":\"inner\"}]"[..]), None));
+        let changed = fields.with(&[("model", "\"b\"".into()), ("y", "null".into()), ("stream", "false".into())]);
+        let want = "\u{feff} { \"model\" : \"b\",\n \"x\":[1,{\"model\":\"inner\"}] , \"stream\":false,\"y\":null}  ";
+        assert_eq!(String::from_utf8(changed).unwrap(), want);
+        assert_eq!(fields.with(&[]), body.as_bytes());
+        assert_eq!(Fields::scan(b"{ }").unwrap().with(&[("a", "1".into())]), b"{ \"a\":1}");
+    }
+
+    #[test]
+    fn a_field_cannot_hide_behind_another() {
+        for twice in [r#"{"model":"a","model":"b"}"#, r#"{"model":"a","mod\u0065l":"b"}"#] {
+            assert!(Fields::scan(twice.as_bytes()).unwrap_err().message.contains("duplicate field `model`"));
+        }
+        let escaped = Fields::scan(br#"{"mod\u0065l":"b"}"#).unwrap();
+        assert_eq!(escaped.text("model").as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn what_is_no_whole_object_is_refused() {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":1}x",
+            "{\"a\":1}{}",
+            "{\"a\":\"}",
+            "{a:1}",
+            "{\"a\":[}",
+            "{\"a\":1 2}",
+            "{,}",
+            "{\"a\\\":1}",
+            "{\"a\":\"\\",
+        ] {
+            assert!(Fields::scan(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f32>().prop_map(Value::from),
+            "[ -~é\"\\\\{}\\[\\],:]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z\"\\\\]{1,4}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// A change of a field is what a change of the parsed object is, in compact and in pretty text.
+        #[test]
+        fn splicing_is_changing(
+            object in prop::collection::btree_map("[a-e\"\\\\é]{1,3}", json(), 0..6),
+            key in "[a-e]{1,2}",
+            new in json(),
+            pretty: bool,
+        ) {
+            let mut value = Value::Object(object.into_iter().collect());
+            let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
+            let spliced = Fields::scan(text.as_bytes()).unwrap().with(&[(&key, new.to_string())]);
+            value[&key] = new;
+            prop_assert_eq!(serde_json::from_slice::<Value>(&spliced).unwrap(), value);
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(body in "[{}\\[\\]\",:\\\\a1 ]{0,30}") {
+            if let Ok(fields) = Fields::scan(body.as_bytes()) {
+                prop_assert_eq!(fields.with(&[]), body.as_bytes());
+            }
+        }
+    }
+}
