@@ -15,6 +15,7 @@ mod meter;
 mod price;
 mod relay;
 mod route;
+mod signatures;
 mod upstream;
 
 pub use accounts::{Accounts, Holder, Network};

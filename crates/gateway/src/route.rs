@@ -312,9 +312,13 @@ impl Routes {
         self.route(model).is_some()
     }
 
-    /// The route of an id, if requests for it can go on as they came: all its targets are elsewhere.
+    /// The route of an id, if chat completions for it can go on as they came: all its targets speak them.
     pub(crate) fn passes(&self, model: &str) -> Option<Arc<Route>> {
-        self.route(model).filter(|route| route.is_remote())
+        let speaks = |target: &Target| match &target.place {
+            Place::Local(_) => false,
+            Place::Remote(upstream) => upstream.dialect().path() == "chat/completions",
+        };
+        self.route(model).filter(|route| route.targets.iter().all(speaks))
     }
 
     pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<Arc<Route>, Error> {

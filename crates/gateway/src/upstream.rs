@@ -10,10 +10,12 @@ use bytes::Bytes;
 use chat::{BoxFuture, Chat, Delta, Deltas, Error, ErrorKind, Provider};
 use futures_util::{StreamExt, stream};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, Url, redirect};
 use wire::sse::{Frame, Parser};
 use wire::upstream::{Dialect, Reader, refusal};
+
+use crate::signatures::Kept;
 
 /// How long a provider may take to be reached.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -73,6 +75,7 @@ pub struct Upstream {
     dialect: Dialect,
     headers: HeaderMap,
     client: Client,
+    signatures: Arc<Kept>,
 }
 
 impl Upstream {
@@ -86,17 +89,25 @@ impl Upstream {
         }
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("cachalot/", env!("CARGO_PKG_VERSION"))));
+        for &(name, value) in dialect.headers() {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
         if let Some(Secret(key)) = key {
+            let (header, before) = dialect.credential();
             let mut value =
-                HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| UpstreamError::Key(name.clone()))?;
+                HeaderValue::try_from(format!("{before}{key}")).map_err(|_| UpstreamError::Key(name.clone()))?;
             value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.insert(header, value);
         }
         let client =
             Client::builder().redirect(redirect::Policy::none()).connect_timeout(CONNECT).read_timeout(SILENCE);
         let client = if private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
         let client = client.build().map_err(|error| UpstreamError::Client(name.clone(), error))?;
-        Ok(Self { name: name.into(), base, dialect, headers, client })
+        Ok(Self { name: name.into(), base, dialect, headers, client, signatures: Arc::default() })
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -144,13 +155,14 @@ impl Upstream {
 impl Provider for Upstream {
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
         Box::pin(async move {
-            let body = self.dialect.request(&chat, &chat.model)?;
+            let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
             let response = self.post(self.dialect.path(), body).await?;
             let hearing = Hearing {
                 provider: self.name.clone(),
                 bytes: response.bytes_stream().boxed(),
                 parser: Parser::default(),
-                reader: self.dialect.reader(),
+                reader: self.dialect.reader(&chat),
+                signatures: self.signatures.clone(),
                 heard: VecDeque::new(),
                 unread: 0,
                 ended: false,
@@ -179,6 +191,7 @@ struct Hearing {
     bytes: stream::BoxStream<'static, reqwest::Result<Bytes>>,
     parser: Parser,
     reader: Box<dyn Reader>,
+    signatures: Arc<Kept>,
     heard: VecDeque<Delta>,
     /// Bytes since the last frame.
     unread: usize,
@@ -226,6 +239,9 @@ impl Hearing {
         for frame in frames {
             if let Frame::Event { data, .. } = frame {
                 self.reader.event(&data, &mut deltas)?;
+                if let Some(signed) = self.reader.signed() {
+                    self.signatures.keep(signed);
+                }
             }
         }
         self.heard.extend(deltas);

@@ -15,13 +15,17 @@ use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Piece};
 use wire::upstream::Dialect;
 
-fn upstream(name: &str, fake: &FakeUpstream) -> Arc<Upstream> {
+fn speaks(name: &str, fake: &FakeUpstream, dialect: Dialect) -> Arc<Upstream> {
     // Another test may have done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let key = Some(Secret::new("sk-operator"));
     let (name, base_url) = (name.into(), fake.base_url());
-    let config = UpstreamConfig { name, base_url, dialect: Dialect::DeepSeek, key, private: true };
+    let config = UpstreamConfig { name, base_url, dialect, key, private: true };
     Arc::new(Upstream::new(config).unwrap())
+}
+
+fn upstream(name: &str, fake: &FakeUpstream) -> Arc<Upstream> {
+    speaks(name, fake, Dialect::DeepSeek)
 }
 
 /// A gateway to these, in the order of their ranks, each with the model `m`.
@@ -408,4 +412,62 @@ async fn a_stream_that_breaks_is_told_and_one_that_never_begins_is_replaced() {
         let (text, failure) = relayed(&both, &Caller::default(), body).await.unwrap().unwrap();
         assert!(failure.is_none() && text.contains("ok"), "{name}");
     }
+}
+
+/// A message with thinking, words and a call, as Anthropic's service sends it.
+fn message() -> Answer {
+    let events = [
+        json!({"type": "message_start", "message": {"id": "msg", "usage": {"input_tokens": 20, "cache_read_input_tokens": 4}}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "ping"}),
+        json!({"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}}),
+        json!({"type": "content_block_stop", "index": 1}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": null}, "usage": {"output_tokens": 7}}),
+        json!({"type": "message_stop"}),
+    ];
+    let send = |event: serde_json::Value| {
+        let name = event["type"].as_str().unwrap_or_default();
+        Piece::Send(format!("event: {name}\ndata: {event}\n\n").into_bytes())
+    };
+    Answer::stream(events.map(send))
+}
+
+#[tokio::test]
+async fn thinking_goes_back_to_anthropic_with_the_signature_it_came_with() {
+    let fake = FakeUpstream::start(|_| message()).await;
+    let mut routes = Routes::default();
+    routes.remote(&speaks("claude", &fake, Dialect::Anthropic), &["m".into()], first());
+    let gateway = Gateway::new(routes, Arc::default());
+    assert!(relayed(&gateway, &Caller::default(), r#"{"model":"m","messages":[]}"#).await.unwrap().is_none());
+
+    let mut chat = Chat { thinking: Some(true), ..chat("m") };
+    let reply = whole(gateway.answer(&Caller::default(), chat.clone()).await.unwrap()).await.unwrap();
+    assert_eq!((reply.reasoning.as_str(), reply.tool_calls[0].arguments.as_str()), ("hm", "{}"));
+    let usage = reply.usage.unwrap();
+    assert_eq!((usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens), (24, 4, 7));
+    let asked = &fake.asked()[0];
+    assert_eq!((asked.path.as_str(), asked.header("x-api-key")), ("/v1/messages", Some("sk-operator")));
+    assert_eq!((asked.header("anthropic-version"), asked.header("authorization")), (Some("2023-06-01"), None));
+
+    let Input::Messages(messages) = &mut chat.input else { unreachable!() };
+    let said = Message {
+        content: None,
+        reasoning: Some(reply.reasoning),
+        tool_calls: Some(reply.tool_calls),
+        ..Message::new(Role::Assistant, "")
+    };
+    let result = Message { tool_call_id: Some("toolu_1".into()), ..Message::new(Role::Tool, "42") };
+    messages.extend([said, result]);
+    whole(gateway.answer(&Caller::default(), chat).await.unwrap()).await.unwrap();
+    assert_eq!(
+        fake.asked()[1].json()["messages"],
+        json!([
+            {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "sig"},
+                                              {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "42"}]}])
+    );
 }

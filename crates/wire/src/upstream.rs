@@ -1,5 +1,6 @@
 //! How a provider is spoken to: a chat as the body it wants, its events as deltas, its refusals as errors.
 
+pub(crate) mod anthropic;
 pub(crate) mod openai;
 
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub enum Dialect {
     OpenAi,
     /// Chat completions with `reasoning_content`, `thinking` and `max_tokens`, as DeepSeek and most others have them.
     DeepSeek,
+    /// Anthropic's Messages API.
+    Anthropic,
 }
 
 impl Dialect {
@@ -22,25 +25,63 @@ impl Dialect {
     pub fn path(self) -> &'static str {
         match self {
             Self::OpenAi | Self::DeepSeek => "chat/completions",
+            Self::Anthropic => "messages",
         }
     }
 
-    /// A body that asks for `chat` of the provider's `model`, streamed and with its usage.
+    /// A body that asks for `chat` of the provider's `model`, streamed and with its usage. `signatures` are those the provider
+    /// has given.
     ///
     /// # Errors
     /// `Invalid` for what this dialect cannot say.
-    pub fn request(self, chat: &Chat, model: &str) -> Result<String, Error> {
-        openai::request(chat, model, self == Self::DeepSeek)
+    pub fn request(self, chat: &Chat, model: &str, signatures: &dyn Signatures) -> Result<String, Error> {
+        match self {
+            Self::OpenAi | Self::DeepSeek => openai::request(chat, model, self == Self::DeepSeek),
+            Self::Anthropic => anthropic::request(chat, model, signatures),
+        }
     }
 
-    /// Reads the events of one answer.
-    pub fn reader(self) -> Box<dyn Reader> {
-        Box::new(openai::Chunks::default())
+    /// Reads the events of the answer to `chat`.
+    pub fn reader(self, chat: &Chat) -> Box<dyn Reader> {
+        match self {
+            Self::OpenAi | Self::DeepSeek => Box::new(openai::Chunks::default()),
+            Self::Anthropic => Box::new(anthropic::Events::new(&chat.stop)),
+        }
     }
 
-    /// The credential as the dialect carries it: the name of a header and what stands before the key.
+    /// The headers of every request but its credential.
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::OpenAi | Self::DeepSeek => &[],
+            Self::Anthropic => &[("anthropic-version", "2023-06-01")],
+        }
+    }
+
+    /// The header that carries the credential, and what stands before the key.
     pub fn credential(self) -> (&'static str, &'static str) {
-        ("authorization", "Bearer ")
+        match self {
+            Self::OpenAi | Self::DeepSeek => ("authorization", "Bearer "),
+            Self::Anthropic => ("x-api-key", ""),
+        }
+    }
+}
+
+/// Reasoning and the signature a provider gave with it, without which it does not take it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub text: String,
+    pub signature: String,
+}
+
+/// Finds the signature of a text.
+pub trait Signatures {
+    fn find(&self, text: &str) -> Option<String>;
+}
+
+/// No signatures.
+impl Signatures for () {
+    fn find(&self, _text: &str) -> Option<String> {
+        None
     }
 }
 
@@ -57,6 +98,11 @@ pub trait Reader: Send {
     /// # Errors
     /// `Upstream` when the answer was not complete.
     fn end(&mut self, out: &mut Vec<Delta>) -> Result<(), Error>;
+
+    /// Reasoning that has been signed since the last call.
+    fn signed(&mut self) -> Option<Signed> {
+        None
+    }
 }
 
 /// What a refusal of a provider means to our caller (API document 4.5). `body` is the beginning of its body.
@@ -76,7 +122,8 @@ pub fn refusal(provider: &str, status: u16, retry_after: Option<Duration>, body:
         429 => (ErrorKind::Rate, quoted()),
         400 => (ErrorKind::Invalid, quoted()),
         401..=499 => (ErrorKind::Upstream(status), quoted()),
-        503 => (ErrorKind::Overload, quoted()),
+        // 529 is Anthropic's word for it.
+        503 | 529 => (ErrorKind::Overload, quoted()),
         _ => (ErrorKind::Upstream(502), quoted()),
     };
     Error { retry_after, ..Error::new(kind, message) }

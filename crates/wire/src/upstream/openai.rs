@@ -127,8 +127,8 @@ fn format(format: &Format) -> Option<Value> {
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     started: bool,
-    /// The provider's index of each call, in the order the calls began.
-    calls: Vec<usize>,
+    /// The provider's index of each call, and the call, in the order they began.
+    calls: Vec<(usize, ToolCall)>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     done: bool,
@@ -259,6 +259,12 @@ impl Reader for Chunks {
         let Some(finish) = self.finish.take() else {
             return Err(broken("The provider's answer broke off before its end"));
         };
+        for (index, (_, call)) in self.calls.drain(..).enumerate().skip(1) {
+            out.push(Delta::ToolCall { index, id: call.id, name: call.name });
+            if !call.arguments.is_empty() {
+                out.push(Delta::Arguments { index, text: call.arguments });
+            }
+        }
         out.push(Delta::Finish(finish));
         out.extend(self.usage.take().map(Delta::Usage));
         Ok(())
@@ -286,21 +292,28 @@ impl Chunks {
     }
 
     /// A part of a call. One that names no place continues the last, unless it has an id and a name of its own.
+    ///
+    /// The first call is told as it grows, the others at the end: providers may mix their parts, and deltas may not.
     fn call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
         let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
         let begins = call.id.is_some() && name.as_ref().is_some_and(|name| !name.is_empty());
-        let last = self.calls.last().copied();
-        let place =
-            call.index.unwrap_or_else(|| if begins { last.map_or(0, |last| last + 1) } else { last.unwrap_or(0) });
-        let index = self.calls.iter().position(|&known| known == place).unwrap_or_else(|| {
-            self.calls.push(place);
-            let index = self.calls.len() - 1;
+        let last = self.calls.last().map(|(place, _)| *place);
+        let next = if begins { last.map_or(0, |last| last + 1) } else { last.unwrap_or(0) };
+        let place = call.index.unwrap_or(next);
+        let index = self.calls.iter().position(|(known, _)| *known == place).unwrap_or_else(|| {
+            let index = self.calls.len();
             let id = call.id.unwrap_or_else(|| format!("call_{index}"));
-            out.push(Delta::ToolCall { index, id, name: name.unwrap_or_default() });
+            let call = ToolCall { id, name: name.unwrap_or_default(), arguments: String::new() };
+            if index == 0 {
+                out.push(Delta::ToolCall { index, id: call.id.clone(), name: call.name.clone() });
+            }
+            self.calls.push((place, call));
             index
         });
-        if let Some(text) = arguments.filter(|text| !text.is_empty()) {
-            out.push(Delta::Arguments { index, text });
+        match arguments.filter(|text| !text.is_empty()) {
+            Some(text) if index == 0 => out.push(Delta::Arguments { index, text }),
+            Some(text) => self.calls[index].1.arguments.push_str(&text),
+            None => {}
         }
     }
 }

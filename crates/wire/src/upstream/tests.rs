@@ -1,12 +1,15 @@
-use chat::{FinishReason, Usage, fold};
+use std::sync::Arc;
+
+use chat::{FinishReason, Reply, Usage, fold};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::anthropic::{self, Messages};
 use crate::{Chunks, Envelope, Render, deepseek, sse};
 
 fn hear(events: &[Value]) -> Result<Vec<Delta>, Error> {
-    let (mut reader, mut out) = (Dialect::DeepSeek.reader(), Vec::new());
+    let (mut reader, mut out) = (Dialect::DeepSeek.reader(&Chat::default()), Vec::new());
     for event in events {
         reader.event(&event.to_string(), &mut out)?;
     }
@@ -45,7 +48,7 @@ fn what_we_render_we_read_back_the_same() {
         "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false, "logprobs": true,
         "top_logprobs": 3, "seed": -4, "logit_bias": {"17": -2.5}
     }));
-    let body = Dialect::DeepSeek.request(&chat, "alias").unwrap();
+    let body = Dialect::DeepSeek.request(&chat, "alias", &()).unwrap();
     let read = deepseek::parse_request(body.as_bytes()).unwrap();
     assert!(read.stream && read.include_usage);
     assert_eq!(read.chat, chat);
@@ -55,7 +58,7 @@ fn what_we_render_we_read_back_the_same() {
 fn openai_gets_no_field_that_it_refuses() {
     let chat = asked(json!({"thinking": {"type": "enabled"}, "max_tokens": 5, "messages": [
         {"role": "assistant", "content": "x", "reasoning_content": "r", "prefix": true}, {"role": "user", "content": "y"}]}));
-    let body: Value = serde_json::from_str(&Dialect::OpenAi.request(&chat, "gpt").unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&Dialect::OpenAi.request(&chat, "gpt", &()).unwrap()).unwrap();
     assert_eq!(
         body,
         json!({"model": "gpt", "messages": [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}],
@@ -133,6 +136,135 @@ fn an_answer_that_breaks_off_is_no_answer() {
     assert_eq!(hear(&[json!("nonsense")]).unwrap_err().kind, ErrorKind::Upstream(502));
 }
 
+/// Everything is signed with its own length.
+struct Lengths;
+
+impl Signatures for Lengths {
+    fn find(&self, text: &str) -> Option<String> {
+        (text != "unsigned").then(|| text.len().to_string())
+    }
+}
+
+#[test]
+fn a_chat_is_asked_as_messages() {
+    let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
+    let chat = asked(json!({
+        "messages": [
+            {"role": "system", "content": "s1"}, {"role": "developer", "content": "s2"},
+            {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+                                         {"type": "image_url", "image_url": {"url": "https://x.example/a.jpg"}}]},
+            {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [call("a", "{\"x\":1}"), call("b c", "nonsense"), call("d", "")]},
+            {"role": "tool", "tool_call_id": "a", "content": "1"}, {"role": "tool", "tool_call_id": "b c", "content": "2"},
+            {"role": "system", "content": "later"}, {"role": "user", "content": "go on"},
+            {"role": "assistant", "content": "pre", "prefix": true, "reasoning_content": "unsigned"}],
+        "thinking": {"type": "enabled"}, "max_tokens": 5000, "temperature": 1.5, "stop": ["a", " "], "user": "u",
+        "tools": [{"type": "function", "function": {"name": "f", "description": "d", "strict": true}}],
+        "tool_choice": "required", "parallel_tool_calls": false
+    }));
+    let body: Value = serde_json::from_str(&Dialect::Anthropic.request(&chat, "claude", &Lengths).unwrap()).unwrap();
+    let other = body["messages"][1]["content"][2]["id"].as_str().unwrap();
+    assert!(other.starts_with("call_") && other.len() == 21, "{other}");
+    assert_eq!(
+        body,
+        json!({
+            "model": "claude", "max_tokens": 5000, "system": "s1\n\ns2", "stream": true,
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "look"},
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+                    {"type": "image", "source": {"type": "url", "url": "https://x.example/a.jpg"}}]},
+                {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "2"},
+                    {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}},
+                    {"type": "tool_use", "id": other, "name": "f", "input": {"_raw": "nonsense"}},
+                    {"type": "tool_use", "id": "d", "name": "f", "input": {}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "1"},
+                    {"type": "tool_result", "tool_use_id": other, "content": "2"},
+                    {"type": "text", "text": "<system>later</system>"}, {"type": "text", "text": "go on"}]},
+                {"role": "assistant", "content": [{"type": "text", "text": "pre"}]}],
+            "thinking": {"type": "enabled", "budget_tokens": 3976}, "stop_sequences": ["a"], "metadata": {"user_id": "u"},
+            "tools": [{"name": "f", "description": "d", "strict": true, "input_schema": {"type": "object", "properties": {}}}],
+            "tool_choice": {"type": "any", "disable_parallel_tool_use": true}
+        })
+    );
+}
+
+#[test]
+fn messages_we_render_are_read_back_the_same() {
+    let text = r#"{"model":"claude","max_tokens":900,"system":"s","temperature":0.5,"top_p":0.25,"stop_sequences":["x"],
+        "messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"text","text":"a"},
+        {"type":"tool_use","id":"t","name":"f","input":{"k":[1,2]}}]},{"role":"user","content":[
+        {"type":"tool_result","tool_use_id":"t","content":"7"},{"type":"text","text":"and?"}]}],
+        "tools":[{"name":"f","description":"d","input_schema":{"type":"object"}}],"tool_choice":{"type":"tool","name":"f"},
+        "metadata":{"user_id":"u"},"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}}"#;
+    let chat = anthropic::parse_request(text.as_bytes(), false).unwrap().chat;
+    let body = Dialect::Anthropic.request(&chat, "claude", &()).unwrap();
+    let read = anthropic::parse_request(body.as_bytes(), false).unwrap();
+    assert!(read.stream);
+    assert_eq!(read.chat, chat);
+}
+
+#[test]
+fn without_room_for_thinking_the_answer_goes_before() {
+    let chat = asked(json!({"thinking": {"type": "enabled"}, "max_tokens": 800, "temperature": 1.5}));
+    let body: Value = serde_json::from_str(&Dialect::Anthropic.request(&chat, "c", &()).unwrap()).unwrap();
+    assert_eq!(
+        (&body["thinking"], &body["temperature"], &body["max_tokens"]),
+        (&Value::Null, &json!(1.0), &json!(800))
+    );
+    let chat = asked(json!({"thinking": {"type": "enabled"}, "messages": [{"role": "assistant", "content": null}]}));
+    let body: Value = serde_json::from_str(&Dialect::Anthropic.request(&chat, "c", &()).unwrap()).unwrap();
+    assert_eq!((&body["thinking"]["budget_tokens"], &body["max_tokens"]), (&json!(3072), &json!(4096)));
+    let turn = |role: &str| json!({"role": role, "content": [{"type": "text", "text": "."}]});
+    assert_eq!(body["messages"], json!([turn("user"), turn("assistant")]));
+}
+
+#[test]
+fn what_anthropic_counts_and_signs_is_heard() {
+    let chat = asked(json!({"stop": ["no", "END"]}));
+    let (mut reader, mut out) = (Dialect::Anthropic.reader(&chat), Vec::new());
+    let mut hear = |event: Value| {
+        reader.event(&event.to_string(), &mut out).unwrap();
+        reader.signed()
+    };
+    hear(json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5,
+        "cache_creation_input_tokens": 3, "output_tokens": 1}}}));
+    hear(
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}}),
+    );
+    hear(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "h"}}));
+    hear(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "m"}}));
+    let signed = hear(
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}}),
+    );
+    assert_eq!(signed, Some(Signed { text: "hm".into(), signature: "sig".into() }));
+    hear(json!({"type": "content_block_stop", "index": 0}));
+    hear(json!({"type": "a_later_kind_of_event"}));
+    hear(
+        json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": {"output_tokens": 9}}),
+    );
+    let mut cut = Vec::new();
+    assert!(reader.end(&mut cut).unwrap_err().message.contains("broke off"), "no message_stop");
+    let (mut reader, mut out) = (Dialect::Anthropic.reader(&chat), Vec::new());
+    for event in [
+        json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}}}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": {"output_tokens": 9}}),
+        json!({"type": "message_stop"}),
+    ] {
+        reader.event(&event.to_string(), &mut out).unwrap();
+    }
+    reader.end(&mut out).unwrap();
+    let usage = Usage {
+        prompt_tokens: 18,
+        cached_tokens: 5,
+        cache_write_tokens: 3,
+        completion_tokens: 9,
+        reasoning_tokens: None,
+    };
+    assert_eq!(out[1..], [Delta::Finish(FinishReason::StopString(1)), Delta::Usage(usage)]);
+    let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    let error = Dialect::Anthropic.reader(&chat).event(&error.to_string(), &mut out).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Overload, "Overloaded"));
+}
+
 #[test]
 fn a_refusal_means_what_the_api_document_says() {
     let body = br#"{"error":{"message":"the key sk-operator is wrong","type":"x"}}"#;
@@ -149,7 +281,7 @@ fn a_refusal_means_what_the_api_document_says() {
         (500, ErrorKind::Upstream(502), false),
         (503, ErrorKind::Overload, false),
         (504, ErrorKind::Timeout, false),
-        (529, ErrorKind::Upstream(502), false),
+        (529, ErrorKind::Overload, false),
     ] {
         let error = refusal("p", status, Some(Duration::from_secs(7)), body);
         assert_eq!((error.kind, error.retry_after), (kind, Some(Duration::from_secs(7))), "{status}");
@@ -191,34 +323,49 @@ fn answers() -> impl Strategy<Value = Vec<Delta>> {
     })
 }
 
+fn said_and_heard(deltas: &[Delta], mut render: Box<dyn Render>, dialect: Dialect, cut: usize) -> Reply {
+    let mut text = String::new();
+    for delta in deltas {
+        render.push(delta, &mut text);
+        render.keep_alive(&mut text);
+    }
+    render.end(&mut text);
+    let (mut parser, mut frames) = (sse::Parser::default(), Vec::new());
+    text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames));
+    let (mut reader, mut heard) = (dialect.reader(&Chat::default()), Vec::new());
+    for frame in frames {
+        if let sse::Frame::Event { data, .. } = frame {
+            reader.event(&data, &mut heard).unwrap();
+        }
+    }
+    reader.end(&mut heard).unwrap();
+    fold(heard.into_iter().map(Ok)).unwrap()
+}
+
 proptest! {
-    /// What our own surface says, our reader of upstreams hears, delta by delta, however the bytes are cut.
+    /// What our own surfaces say, our readers of upstreams hear, however the bytes are cut.
     #[test]
     fn what_is_said_is_heard(deltas in answers(), include_usage: bool, cut in 1usize..20) {
+        let want = fold(deltas.iter().cloned().map(Ok)).unwrap();
+        let messages = Messages::new("id".into(), "m".into(), vec![], Arc::new(|text| format!("signed {}", text.len())));
+        let heard = said_and_heard(&deltas, Box::new(messages), Dialect::Anthropic, cut);
+        // Anthropic counts no reasoning, and a call has an object or nothing.
+        let mut anthropic = want.clone();
+        anthropic.usage = anthropic.usage.map(|usage| Usage { reasoning_tokens: None, ..usage });
+        for call in anthropic.tool_calls.iter_mut().filter(|call| call.arguments.is_empty()) {
+            call.arguments = "{}".into();
+        }
+        prop_assert_eq!(heard, anthropic);
         let envelope = Envelope {
             id: "id".into(), created: 0, model: "m".into(), system_fingerprint: "fp".into(), thinking: true, logprobs: false,
         };
-        let (mut render, mut text) = (Chunks::new(envelope, include_usage), String::new());
-        for delta in &deltas {
-            render.push(delta, &mut text);
-            render.keep_alive(&mut text);
-        }
-        render.end(&mut text);
-        let (mut parser, mut frames) = (sse::Parser::default(), Vec::new());
-        text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames));
-        let (mut reader, mut heard) = (Dialect::DeepSeek.reader(), Vec::new());
-        for frame in frames {
-            if let sse::Frame::Event { data, .. } = frame {
-                reader.event(&data, &mut heard).unwrap();
-            }
-        }
-        reader.end(&mut heard).unwrap();
-        prop_assert_eq!(heard, deltas);
+        let chunks = Box::new(Chunks::new(envelope, include_usage));
+        prop_assert_eq!(said_and_heard(&deltas, chunks, Dialect::DeepSeek, cut), want);
     }
 
     #[test]
     fn no_event_makes_the_reader_panic(data in "[\\[\\]{}:,\"a-z0-9]{0,60}") {
-        let (mut reader, mut out) = (Dialect::OpenAi.reader(), Vec::new());
+        let (mut reader, mut out) = (Dialect::OpenAi.reader(&Chat::default()), Vec::new());
         if let Err(error) = reader.event(&data, &mut out) {
             prop_assert_eq!(error.kind, ErrorKind::Upstream(502));
         }
