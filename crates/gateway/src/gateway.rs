@@ -127,6 +127,11 @@ impl Gateway {
         self.routes.load().listed().filter(|listed| caller.may_use(&listed.id)).collect()
     }
 
+    /// Every model and what it costs.
+    pub fn catalogue(&self) -> Vec<Listed> {
+        self.routes.load().listed().collect()
+    }
+
     /// Some model answers to this id.
     pub fn knows(&self, model: &str) -> bool {
         self.routes.load().knows(model)

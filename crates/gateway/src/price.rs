@@ -59,6 +59,12 @@ impl Price {
         i64::try_from((sum + MILLION / 2) / MILLION).unwrap_or(i64::MAX).saturating_add(amounts.per_call)
     }
 
+    /// Input, cached input and output in US dollars per million tokens, and dollars per call; outside any period.
+    pub fn dollars(&self) -> [f64; 4] {
+        let Amounts { input, cached, output, per_call, .. } = self.always;
+        [input, cached, output, per_call].map(|nano| nano as f64 / 1e9)
+    }
+
     fn at(&self, at: i64) -> &Amounts {
         let minute = (at.rem_euclid(DAY) / 60_000_000) as u32;
         let fits = |period: &&Period| match period.from <= period.until {

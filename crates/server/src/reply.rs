@@ -162,6 +162,15 @@ pub(crate) fn refusal(error: &Error) -> Response {
     refuse(error, wire::error::status(error), wire::error::body(error))
 }
 
+/// Answers a request that failed; what a provider elsewhere did wrong can be asked about by the request's id.
+pub(crate) fn failure(error: Error, line: &Line) -> Response {
+    if !matches!(error.kind, ErrorKind::Upstream(_)) {
+        return refusal(&error);
+    }
+    let message = format!("{} (request id: {})", error.message, line.id());
+    refusal(&Error { message, ..error })
+}
+
 /// Answers with an error in the shape of some surface.
 pub(crate) fn refuse(error: &Error, status: u16, body: String) -> Response {
     let mut response = json(body);

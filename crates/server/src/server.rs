@@ -45,7 +45,8 @@ fn routes() -> Router<Arc<App>> {
     let mut router = Router::new()
         .route("/healthz", get(metrics::healthz))
         .route("/readyz", get(metrics::readyz))
-        .route("/metrics", get(metrics::render));
+        .route("/metrics", get(metrics::render))
+        .route("/api/models", get(api::catalogue::list));
     for prefix in ["", "/v1", "/beta", "/beta/v1"] {
         router = router
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))

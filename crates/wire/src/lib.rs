@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anthropic;
+pub mod catalogue;
 pub mod completions;
 pub mod deepseek;
 pub mod error;

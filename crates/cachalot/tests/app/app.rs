@@ -38,8 +38,9 @@ impl TestApp {
         // Tests leave nothing behind, unless they name a folder.
         config.cache.disk = false;
         config.store.url = Some("off".into());
-        set(&mut config);
         config.aliases.insert("gpt-4o-mini".into(), "deepseek-chat".into());
+        set(&mut config);
+        cachalot::prepare_tls();
         let served = tokio::spawn(async move {
             cachalot::serve::serve(&cli.args, &config, listener, async {
                 // A dropped sender stops the server as well.

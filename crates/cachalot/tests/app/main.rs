@@ -5,6 +5,7 @@ mod arrows;
 mod chat;
 mod commands;
 mod keys;
+mod providers;
 mod schemas;
 mod serve;
 mod shapes;

@@ -19,7 +19,7 @@ pub(crate) async fn create(
     Extension(line): Extension<Line>,
     request: Request,
 ) -> Response {
-    answer(&app, line, request).await.unwrap_or_else(|error| reply::refusal(&error))
+    answer(&app, line.clone(), request).await.unwrap_or_else(|error| reply::failure(error, &line))
 }
 
 /// The order of these lines is the documented order of checks.

@@ -1,6 +1,7 @@
 //! The handlers, one file a surface, and what is said where there is none.
 
 pub(crate) mod balance;
+pub(crate) mod catalogue;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod messages;

@@ -18,7 +18,7 @@ pub(crate) async fn create(
     Extension(line): Extension<Line>,
     request: Request,
 ) -> Response {
-    answer(&app, line, request).await.unwrap_or_else(|error| reply::refusal(&error))
+    answer(&app, line.clone(), request).await.unwrap_or_else(|error| reply::failure(error, &line))
 }
 
 pub(crate) async fn stored(

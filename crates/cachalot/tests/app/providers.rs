@@ -1,0 +1,124 @@
+//! Providers elsewhere behind every surface of the real server.
+
+use serde_json::{Value, json};
+use testkit::FakeUpstream;
+use testkit::upstream::{Answer, Asked};
+
+use crate::app::TestApp;
+
+/// Speaks chat completions under `/v1` and answers with words, or as the last message says.
+async fn service() -> FakeUpstream {
+    FakeUpstream::start(|asked: &Asked| {
+        let body = asked.json();
+        let last = body["messages"].as_array().and_then(|messages| messages.last()).cloned().unwrap_or_default();
+        match (asked.path.as_str(), last["content"].as_str()) {
+            ("/v1/models", _) => Answer::json(200, json!({"data": [{"id": "gpt-x"}, {"id": "org/y"}]})),
+            (_, Some("refuse")) => Answer::json(401, json!({"error": {"message": "Incorrect API key: sk-operator"}})),
+            (_, Some("busy")) => {
+                Answer::json(429, json!({"error": {"message": "slow down"}})).header("retry-after", "9")
+            }
+            _ if body["stream"] == true => Answer::words(&["Hel", "lo"], 11),
+            _ => Answer::json(
+                200,
+                json!({"id": "up", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"},
+                "finish_reason": "stop"}], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}),
+            ),
+        }
+    })
+    .await
+}
+
+async fn app(service: &FakeUpstream, switches: &[&str], models: &str) -> TestApp {
+    let provider = format!(
+        "[[providers]]\nname = 'own'\nbase_url = '{}'\ndialect = 'openai'\nprivate = true\n{models}",
+        service.base_url()
+    );
+    let providers = toml::from_str::<cachalot::config::Config>(&provider).unwrap().providers;
+    let set = |config: &mut cachalot::config::Config| {
+        config.providers = providers;
+        // It leads to the local model.
+        config.aliases.clear();
+    };
+    TestApp::configured(switches, set).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_surface_reaches_a_provider_elsewhere() {
+    let service = service().await;
+    let app = app(&service, &["--model", "none"], "models = ['gpt-x']").await;
+    let chat = json!({"model": "gpt-x", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(app.reply(chat.clone()).await["choices"][0]["message"]["content"], "Hello");
+    let events = app.stream(chat.clone()).await;
+    assert_eq!(crate::app::said(&events).1, "Hello");
+    assert_eq!(events.last().unwrap(), "[DONE]");
+
+    let post = async |path: &str, body: Value| {
+        let response = app.client.post(app.url(path)).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let (status, text) =
+        post("/v1/messages", json!({"model": "own/gpt-x", "max_tokens": 9, "messages": chat["messages"]})).await;
+    let message: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &message["content"]), (200, &json!([{"type": "text", "text": "Hello"}])));
+    assert_eq!(message["usage"]["input_tokens"], 11);
+    let (status, text) = post("/responses", json!({"model": "gpt-x", "input": "hi"})).await;
+    let response: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &response["output"][0]["content"][0]["text"]), (200, &json!("Hello")));
+    let (status, text) = post("/completions", json!({"model": "gpt-x", "prompt": "hi"})).await;
+    assert!(status == 400 && text.contains("answers chats"), "{text}");
+    let (status, text) =
+        post("/chat/completions", json!({"model": "deepseek-chat", "messages": chat["messages"]})).await;
+    assert!(status == 400 && text.contains("Model Not Exist"), "{text}");
+
+    let listed: Value = serde_json::from_str(&app.get("/v1/models").await).unwrap();
+    let ids: Vec<_> = listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["gpt-x", "own/gpt-x"]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstreams_refusal_is_told_without_the_operators_matters() {
+    let service = service().await;
+    let app = app(&service, &["--model", "none"], "models = ['gpt-x']").await;
+    for (word, stream) in [("refuse", false), ("refuse", true), ("busy", false), ("busy", true)] {
+        let body = json!({"model": "gpt-x", "stream": stream, "messages": [{"role": "user", "content": word}]});
+        let response = app.post(&body).await;
+        let (status, retry) = (response.status().as_u16(), response.headers().get("retry-after").cloned());
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let text = response.text().await.unwrap();
+        if word == "refuse" {
+            assert!(status == 502 && text.contains(&format!("(request id: {id})")), "{status} {text}");
+            assert!(!text.contains("sk-"), "{text}");
+        } else {
+            assert_eq!((status, retry.unwrap().to_str().unwrap()), (429, "9"));
+            assert!(text.contains("slow down"), "{text}");
+        }
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_are_discovered_and_stand_beside_the_local_ones() {
+    let service = service().await;
+    let app = app(&service, &[], "").await;
+    let catalogue = async || serde_json::from_str::<Value>(&app.get("/api/models").await).unwrap();
+    let mut seen = catalogue().await;
+    for _ in 0..100 {
+        if seen["data"].as_array().unwrap().iter().any(|model| model["id"] == "org/y") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        seen = catalogue().await;
+    }
+    let find = |id: &str| seen["data"].as_array().unwrap().iter().find(|model| model["id"] == id).cloned();
+    let remote = find("org/y").expect("it was discovered");
+    assert_eq!((&remote["provider"], &remote["pricing"]["input"]), (&json!("own"), &Value::Null));
+    let local = find("deepseek-v3.2-exp").unwrap();
+    assert_eq!(local["pricing"]["input"], 0.28);
+    assert_eq!((&seen["success"], &seen["page"]), (&json!(true), &json!(0)));
+    assert_eq!(seen["total"], seen["data"].as_array().unwrap().len());
+    let body = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4});
+    app.reply(body("deepseek-chat")).await;
+    assert_eq!(app.reply(body("org/y")).await["choices"][0]["message"]["content"], "Hello");
+    app.stop().await;
+}

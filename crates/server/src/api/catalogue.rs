@@ -1,0 +1,24 @@
+//! `GET /api/models`: what there is and what it costs, for everybody (API document 4.4).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use gateway::Listed;
+use wire::catalogue::{Entry, Pricing};
+
+use crate::exchange::json;
+use crate::server::App;
+
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
+    let models: Vec<Entry> = app.gateway.catalogue().into_iter().map(entry).collect();
+    json(wire::catalogue::render(&models))
+}
+
+fn entry(model: Listed) -> Entry {
+    let pricing = model.price.map_or_else(Pricing::default, |price| {
+        let [input, cached_input, output, per_request] = price.dollars().map(Some);
+        Pricing { input, cached_input, output, per_request: per_request.filter(|&dollars| dollars > 0.0) }
+    });
+    Entry { id: model.id.to_string(), provider: model.owned_by.to_string(), pricing }
+}

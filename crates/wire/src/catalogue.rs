@@ -1,0 +1,74 @@
+//! The catalogue of `GET /api/models` (API document 4.4).
+
+use serde::Serialize;
+
+/// One model.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub id: String,
+    pub provider: String,
+    pub pricing: Pricing,
+}
+
+/// US dollars per million tokens, and per request. `None`: no price is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pricing {
+    pub input: Option<f64>,
+    pub cached_input: Option<f64>,
+    pub output: Option<f64>,
+    pub per_request: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Catalogue<'a> {
+    success: bool,
+    /// 0: the whole catalogue in one answer.
+    page: u32,
+    page_size: u32,
+    total: usize,
+    data: Vec<Model<'a>>,
+}
+
+#[derive(Serialize)]
+struct Model<'a> {
+    id: &'a str,
+    provider: &'a str,
+    model_type: &'static str,
+    features: [&'static str; 1],
+    pricing: Prices,
+    api_doc_url: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Prices {
+    currency: &'static str,
+    input: Option<f64>,
+    cached_input: Option<f64>,
+    output: Option<f64>,
+    per_request: Option<f64>,
+    per_second: Option<f64>,
+}
+
+impl<'a> Model<'a> {
+    fn new(entry: &'a Entry) -> Self {
+        let Pricing { input, cached_input, output, per_request } = entry.pricing;
+        let currency = "USD / M Tokens";
+        let pricing = Prices { currency, input, cached_input, output, per_request, per_second: None };
+        Self {
+            id: &entry.id,
+            provider: &entry.provider,
+            // Nothing else is served yet.
+            model_type: "text",
+            features: ["text-to-text"],
+            pricing,
+            api_doc_url: None,
+        }
+    }
+}
+
+/// The body.
+pub fn render(models: &[Entry]) -> String {
+    let data: Vec<_> = models.iter().map(Model::new).collect();
+    let catalogue = Catalogue { success: true, page: 0, page_size: 0, total: data.len(), data };
+    serde_json::to_string(&catalogue).expect("a catalogue is plain data")
+}
