@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod key;
 pub mod load;
 pub mod memory;
+pub mod price;
 pub mod project;
 pub mod provider;
 pub mod render;

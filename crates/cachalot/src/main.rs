@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use cachalot::{bench, chat, inspect, key, project, provider, render, score, serve, usage};
+use cachalot::{bench, chat, inspect, key, price, project, provider, render, score, serve, usage};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +20,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Key(key::Args),
+    Price(price::Args),
     Project(project::Args),
     Provider(provider::Args),
     Usage(usage::Args),
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Key(args) => key::run(args),
+        Command::Price(args) => price::run(args),
         Command::Project(args) => project::run(args),
         Command::Provider(args) => provider::run(args),
         Command::Usage(args) => usage::run(args),

@@ -64,6 +64,11 @@ fn rows() -> Vec<Row> {
     toml::from_str::<File>(ROWS).expect("a test reads the file built in").provider
 }
 
+/// A provider of this name is built in.
+pub fn is_known(name: &str) -> bool {
+    rows().iter().any(|row| row.name == name)
+}
+
 /// The providers of the configuration.
 ///
 /// # Errors

@@ -109,7 +109,7 @@ struct Answered {
 /// Asks one target, and waits for the first bytes of its answer.
 async fn first_bytes(target: Target, body: Bytes) -> Result<Answered, Error> {
     let Place::Remote(upstream) = &target.place else { return Err(Error::internal("only providers elsewhere relay")) };
-    let response = upstream.post("chat/completions", body).await?;
+    let response = upstream.post("chat/completions", None, body).await?;
     let content_type = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or("application/json").to_owned();
     let mut body = response.bytes_stream().boxed();

@@ -316,7 +316,7 @@ impl Routes {
     pub(crate) fn passes(&self, model: &str) -> Option<Arc<Route>> {
         let speaks = |target: &Target| match &target.place {
             Place::Local(_) => false,
-            Place::Remote(upstream) => upstream.dialect().path() == "chat/completions",
+            Place::Remote(upstream) => upstream.dialect().is_chat_completions(),
         };
         self.route(model).filter(|route| route.targets.iter().all(speaks))
     }

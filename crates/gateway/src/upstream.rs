@@ -122,16 +122,27 @@ impl Upstream {
         let request = self.client.get(self.url("models")).headers(self.headers.clone()).timeout(CONNECT);
         let response = self.accepted(request.send().await).await?;
         let list: serde_json::Value = response.json().await.map_err(|error| unreachable(&self.name, &error))?;
-        let ids = list["data"].as_array().ok_or_else(|| fault(&self.name, "sent no list of models"))?;
-        Ok(ids.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect())
+        // Gemini's own list has another form.
+        let models = list["data"].as_array().or(list["models"].as_array());
+        let models = models.ok_or_else(|| fault(&self.name, "sent no list of models"))?;
+        let gemini = |model: &serde_json::Value| Some(model["name"].as_str()?.trim_start_matches("models/").to_owned());
+        let id = |model: &serde_json::Value| model["id"].as_str().map(str::to_owned).or_else(|| gemini(model));
+        Ok(models.iter().filter_map(id).collect())
     }
 
     /// Posts a body; the answer is a success.
     ///
     /// # Errors
     /// What the provider's refusal means (API document 4.5); `Upstream` or `Timeout` when it cannot be reached.
-    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Result<Response, Error> {
-        let request = self.client.post(self.url(path)).headers(self.headers.clone());
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        query: Option<&str>,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<Response, Error> {
+        let mut url = self.url(path);
+        url.set_query(query);
+        let request = self.client.post(url).headers(self.headers.clone());
         self.accepted(request.header(CONTENT_TYPE, "application/json").body(body).send().await).await
     }
 
@@ -156,7 +167,8 @@ impl Provider for Upstream {
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
         Box::pin(async move {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
-            let response = self.post(self.dialect.path(), body).await?;
+            let (path, query) = self.dialect.path(&chat.model);
+            let response = self.post(&path, query, body).await?;
             let hearing = Hearing {
                 provider: self.name.clone(),
                 bytes: response.bytes_stream().boxed(),
@@ -239,9 +251,7 @@ impl Hearing {
         for frame in frames {
             if let Frame::Event { data, .. } = frame {
                 self.reader.event(&data, &mut deltas)?;
-                if let Some(signed) = self.reader.signed() {
-                    self.signatures.keep(signed);
-                }
+                self.reader.signed().into_iter().for_each(|signed| self.signatures.keep(signed));
             }
         }
         self.heard.extend(deltas);

@@ -27,7 +27,9 @@ pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
         same_machine(parts, app.listen, &app.config.cors_origins)?;
         return Ok(Caller::default());
     }
-    let key = credential(&parts.headers).ok_or_else(|| unauthorized("(auth header format should be Bearer sk-...)"))?;
+    let key = credential(&parts.headers)
+        .or_else(|| in_query(&parts.uri))
+        .ok_or_else(|| unauthorized("(auth header format should be Bearer sk-...)"))?;
     let hash: [u8; 32] = Sha256::digest(&key).into();
     if let Some(caller) = app.keys.caller(&hash) {
         return Ok(caller);
@@ -70,6 +72,13 @@ fn credential(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("x-api-key").or_else(|| headers.get("x-goog-api-key"))?;
     let key = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
     (!key.is_empty()).then_some(key)
+}
+
+/// The `key` of a query, which Gemini's clients send.
+fn in_query(uri: &Uri) -> Option<String> {
+    let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/"))?;
+    let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
+    (!key.is_empty()).then(|| key.to_owned())
 }
 
 /// The keys of the configuration. Those of the store are the gateway's.

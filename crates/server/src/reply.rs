@@ -42,6 +42,7 @@ pub(crate) async fn send(
 /// # Errors
 /// Whatever goes wrong before the first event or comment is due.
 async fn streamed(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
+    let content_type = render.content_type();
     let mut events = Events { pace, render, ended: false };
     let first = match events.next().await {
         Some(first) => first?,
@@ -57,7 +58,7 @@ async fn streamed(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error
     let body = stream::iter([first]).chain(rest).map(Ok::<_, io::Error>);
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)

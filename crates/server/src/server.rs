@@ -62,6 +62,9 @@ fn routes() -> Router<Arc<App>> {
             .route(&format!("{prefix}/messages"), post(api::messages::create))
             .route(&format!("{prefix}/messages/count_tokens"), post(api::messages::count));
     }
+    router = router
+        .route("/v1beta/models", get(api::gemini::list))
+        .route("/v1beta/models/{*id}", get(api::gemini::one).post(api::gemini::generate));
     router.fallback(api::not_found).method_not_allowed_fallback(api::method_not_allowed)
 }
 

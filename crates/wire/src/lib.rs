@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod completions;
 pub mod deepseek;
 pub mod error;
+pub mod gemini;
 pub mod glance;
 mod json;
 pub mod openai;

@@ -12,6 +12,11 @@ pub trait Render: Send {
     /// `Internal` when a reply never finished; what the surface says instead of an answer that was cut.
     fn whole(&self, replies: &[Reply]) -> Result<String, Error>;
 
+    /// What a stream of events is called.
+    fn content_type(&self) -> &'static str {
+        "text/event-stream; charset=utf-8"
+    }
+
     /// The deltas that follow are of this choice, counted from 0. Most surfaces have only one.
     fn choice(&mut self, _index: usize) {}
 

@@ -1,6 +1,7 @@
 //! How a provider is spoken to: a chat as the body it wants, its events as deltas, its refusals as errors.
 
 pub(crate) mod anthropic;
+pub(crate) mod gemini;
 pub(crate) mod openai;
 
 use std::time::Duration;
@@ -18,15 +19,23 @@ pub enum Dialect {
     DeepSeek,
     /// Anthropic's Messages API.
     Anthropic,
+    /// Gemini's `generateContent`.
+    Gemini,
 }
 
 impl Dialect {
-    /// The path below the base URL that chats are posted to.
-    pub fn path(self) -> &'static str {
+    /// The path below the base URL, and the query, that chats for the provider's `model` are posted to.
+    pub fn path(self, model: &str) -> (String, Option<&'static str>) {
         match self {
-            Self::OpenAi | Self::DeepSeek => "chat/completions",
-            Self::Anthropic => "messages",
+            Self::OpenAi | Self::DeepSeek => ("chat/completions".into(), None),
+            Self::Anthropic => ("messages".into(), None),
+            Self::Gemini => (format!("models/{model}:streamGenerateContent"), Some("alt=sse")),
         }
+    }
+
+    /// Requests and answers are chat completions.
+    pub fn is_chat_completions(self) -> bool {
+        matches!(self, Self::OpenAi | Self::DeepSeek)
     }
 
     /// A body that asks for `chat` of the provider's `model`, streamed and with its usage. `signatures` are those the provider
@@ -38,6 +47,7 @@ impl Dialect {
         match self {
             Self::OpenAi | Self::DeepSeek => openai::request(chat, model, self == Self::DeepSeek),
             Self::Anthropic => anthropic::request(chat, model, signatures),
+            Self::Gemini => gemini::request(chat, signatures),
         }
     }
 
@@ -46,13 +56,14 @@ impl Dialect {
         match self {
             Self::OpenAi | Self::DeepSeek => Box::new(openai::Chunks::default()),
             Self::Anthropic => Box::new(anthropic::Events::new(&chat.stop)),
+            Self::Gemini => Box::new(gemini::Events::default()),
         }
     }
 
     /// The headers of every request but its credential.
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::OpenAi | Self::DeepSeek => &[],
+            Self::OpenAi | Self::DeepSeek | Self::Gemini => &[],
             Self::Anthropic => &[("anthropic-version", "2023-06-01")],
         }
     }
@@ -62,11 +73,12 @@ impl Dialect {
         match self {
             Self::OpenAi | Self::DeepSeek => ("authorization", "Bearer "),
             Self::Anthropic => ("x-api-key", ""),
+            Self::Gemini => ("x-goog-api-key", ""),
         }
     }
 }
 
-/// Reasoning and the signature a provider gave with it, without which it does not take it back.
+/// Reasoning, or the call that came of it, and the signature a provider gave with it, without which it does not take it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
     pub text: String,
@@ -100,8 +112,8 @@ pub trait Reader: Send {
     fn end(&mut self, out: &mut Vec<Delta>) -> Result<(), Error>;
 
     /// Reasoning that has been signed since the last call.
-    fn signed(&mut self) -> Option<Signed> {
-        None
+    fn signed(&mut self) -> Vec<Signed> {
+        Vec::new()
     }
 }
 

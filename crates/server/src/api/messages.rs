@@ -87,7 +87,7 @@ async fn read(app: &App, line: &Line, request: Request, counts: bool) -> Result<
 }
 
 /// Signs thinking with the secret of this process. Nobody checks it: clients only need that there is one.
-fn signer(secret: [u8; 32]) -> Signer {
+pub(crate) fn signer(secret: [u8; 32]) -> Signer {
     Arc::new(move |text| {
         let mac = hmac(&secret, text.as_bytes());
         URL_SAFE_NO_PAD.encode([b"v1", &mac[..16]].concat())

@@ -4,6 +4,7 @@ pub(crate) mod balance;
 pub(crate) mod catalogue;
 pub(crate) mod chat;
 pub(crate) mod completions;
+pub(crate) mod gemini;
 pub(crate) mod messages;
 pub(crate) mod models;
 pub(crate) mod responses;
@@ -30,5 +31,11 @@ pub(crate) async fn method_not_allowed(Extension(line): Extension<Line>, request
 fn in_its_shape(error: &Error, line: &Line, request: &Request) -> Response {
     let path = request.uri().path();
     let anthropic = path.starts_with("/anthropic") || path.starts_with("/v1/messages");
-    if anthropic { messages::refusal(error, line) } else { refusal(error) }
+    if anthropic {
+        messages::refusal(error, line)
+    } else if path.starts_with("/v1beta/") {
+        gemini::refusal(error)
+    } else {
+        refusal(error)
+    }
 }

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod completions;
 mod conformance;
+mod gemini;
 mod limits;
 mod messages;
 mod provider;

@@ -196,7 +196,7 @@ pub(super) struct Events {
     calls: usize,
     /// All of the thinking of the block that is open.
     thinking: String,
-    signed: Option<Signed>,
+    signed: Vec<Signed>,
     finish: Option<FinishReason>,
     stopped: bool,
 }
@@ -363,8 +363,8 @@ impl Reader for Events {
         Ok(())
     }
 
-    fn signed(&mut self) -> Option<Signed> {
-        self.signed.take()
+    fn signed(&mut self) -> Vec<Signed> {
+        std::mem::take(&mut self.signed)
     }
 }
 
@@ -392,7 +392,7 @@ impl Events {
                 out.push(Delta::Reasoning { text, logprobs });
             }
             BlockDelta::SignatureDelta { signature } if !signature.is_empty() => {
-                self.signed = Some(Signed { text: self.thinking.clone(), signature });
+                self.signed.push(Signed { text: self.thinking.clone(), signature });
             }
             BlockDelta::InputJsonDelta { partial_json: text } if !text.is_empty() && self.calls > 0 => {
                 self.block = Block::Call { any_arguments: true };

@@ -235,7 +235,7 @@ fn what_anthropic_counts_and_signs_is_heard() {
     let signed = hear(
         json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}}),
     );
-    assert_eq!(signed, Some(Signed { text: "hm".into(), signature: "sig".into() }));
+    assert_eq!(signed, vec![Signed { text: "hm".into(), signature: "sig".into() }]);
     hear(json!({"type": "content_block_stop", "index": 0}));
     hear(json!({"type": "a_later_kind_of_event"}));
     hear(

@@ -1,0 +1,115 @@
+//! `/v1beta/models`: Gemini's surface.
+
+use std::sync::Arc;
+
+use ::chat::{Error, ErrorKind};
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use wire::gemini::{self, Form, Responses};
+
+use crate::api::messages::signer;
+use crate::exchange::json;
+use crate::line::Line;
+use crate::server::App;
+use crate::{auth, body, reply};
+
+pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
+    match models(&app, &line, request) {
+        Ok(ids) => json(gemini::models(&ids.iter().map(AsRef::as_ref).collect::<Vec<_>>())),
+        Err(error) => refusal(&error),
+    }
+}
+
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let found = models(&app, &line, request).and_then(|ids| {
+        let Path(id) = id.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
+        let found = ids.into_iter().find(|known| known.eq_ignore_ascii_case(&id));
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("The model '{id}' does not exist")))
+    });
+    match found {
+        Ok(id) => json(gemini::model(&id).to_string()),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// `{model}:{operator}`.
+pub(crate) async fn generate(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    what: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    answer(&app, line, what, request).await.unwrap_or_else(|error| refusal(&error))
+}
+
+/// A refusal in Gemini's shape.
+pub(crate) fn refusal(error: &Error) -> Response {
+    let (status, body) = gemini::error(error);
+    reply::refuse(error, status, body)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Generate,
+    Stream(Form),
+    Count,
+}
+
+/// The order of these lines is the documented order of checks.
+async fn answer(
+    app: &App,
+    line: Line,
+    what: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let (model, operator) = operation(what, parts.uri.query())?;
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let id = model.clone();
+    let gemini::Request { chat, include_thoughts } = body::aside(move || gemini::parse_request(&bytes, &model)).await?;
+    if operator == Operator::Count {
+        return Ok(json(gemini::count(app.gateway.count(&caller, chat).await?)));
+    }
+    let mut answer = app.gateway.answer(&caller, chat).await?;
+    line.model(answer.model());
+    let notes = std::mem::take(&mut answer.notes);
+    let (stream, form) = match operator {
+        Operator::Stream(form) => (true, form),
+        _ => (false, Form::Events),
+    };
+    let response_id = uuid::Uuid::now_v7().simple().to_string();
+    let render = Box::new(Responses::new(response_id, id, include_thoughts, form, signer(app.secret)));
+    let mut response = reply::send(app, vec![answer], render, stream, line).await?;
+    reply::note(&mut response, &notes);
+    Ok(response)
+}
+
+fn operation(what: Result<Path<String>, PathRejection>, query: Option<&str>) -> Result<(String, Operator), Error> {
+    let Path(what) = what.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
+    let unknown = || Error::new(ErrorKind::NotFound, format!("No such path: /v1beta/models/{what:.128}"));
+    let (model, operator) = what.rsplit_once(':').ok_or_else(unknown)?;
+    let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+    let operator = match operator {
+        "generateContent" => Operator::Generate,
+        "streamGenerateContent" if events => Operator::Stream(Form::Events),
+        "streamGenerateContent" => Operator::Stream(Form::Array),
+        "countTokens" => Operator::Count,
+        _ => return Err(unknown()),
+    };
+    Ok((model.to_owned(), operator))
+}
+
+fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Arc<str>>, Error> {
+    let caller = auth::admit(app, &request.into_parts().0)?;
+    line.caller(&caller);
+    Ok(app.gateway.models(&caller).into_iter().map(|model| model.id).collect())
+}

@@ -1,0 +1,278 @@
+//! The body of `generateContent`, `streamGenerateContent` and `countTokens`.
+
+use chat::{Chat, Error, Format, Input, Message, Part, Role, Tool, ToolCall, ToolChoice};
+use serde_json::{Map, Value, json};
+
+use crate::json;
+use crate::reader::{Field, Object};
+
+/// What a caller asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub chat: Chat,
+    /// Send reasoning too.
+    pub include_thoughts: bool,
+}
+
+/// Reads a body; `model` is that of the path. Names may be in camel case or in snake case. Unknown fields are ignored.
+///
+/// # Errors
+/// `Invalid`: bytes that are no JSON, a field of the wrong type, a part this server cannot read, each with its path.
+pub fn parse_request(body: &[u8], model: &str) -> Result<Request, Error> {
+    let mut object = Field::root(json::parse(body)?).object()?;
+    // A token count may wrap the request it asks about.
+    if let Some(inner) = either(&mut object, "generateContentRequest") {
+        object = inner.object()?;
+    }
+    let mut chat = Chat { model: model.into(), cut_max_tokens: true, ..Chat::default() };
+    let mut messages = Vec::new();
+    if let Some(system) = either(&mut object, "systemInstruction") {
+        messages.push(Message::new(Role::System, system_text(system)?));
+    }
+    for content in object.required("contents")?.list()? {
+        self::content(content, &mut messages)?;
+    }
+    if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
+        last.prefix = true;
+        // A prefilled answer is part of this surface, and needs no other root.
+        chat.beta = true;
+    }
+    chat.input = Input::Messages(messages);
+    let mut include_thoughts = false;
+    if let Some(config) = either(&mut object, "generationConfig") {
+        include_thoughts = options(&mut chat, config.object()?)?;
+    }
+    if let Some(tools) = object.optional("tools") {
+        for tool in tools.list()? {
+            if let Some(functions) = either(&mut tool.object()?, "functionDeclarations") {
+                chat.tools.extend(functions.list()?.map(function).collect::<Result<Vec<_>, _>>()?);
+            }
+        }
+    }
+    if let Some(config) = either(&mut object, "toolConfig") {
+        tool_choice(&mut chat, config.object()?)?;
+    }
+    Ok(Request { chat, include_thoughts })
+}
+
+/// A field by its name in camel case, or the same in snake case.
+fn either(object: &mut Object, camel: &str) -> Option<Field> {
+    let snake = || {
+        camel.chars().fold(String::new(), |mut name, letter| {
+            if letter.is_ascii_uppercase() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_lowercase());
+            name
+        })
+    };
+    object.optional(camel).or_else(|| object.optional(&snake()))
+}
+
+fn system_text(field: Field) -> Result<String, Error> {
+    if field.value().is_string() {
+        return field.text();
+    }
+    let parts = field.object()?.required("parts")?.list()?;
+    let texts: Result<Vec<_>, _> = parts.map(|part| part.object()?.required("text")?.text()).collect();
+    Ok(texts?.join("\n\n"))
+}
+
+/// One content becomes one message, or a tool message for each response and one for the words around them.
+fn content(field: Field, to: &mut Vec<Message>) -> Result<(), Error> {
+    let mut object = field.object()?;
+    let roles = [("user", Role::User), ("model", Role::Assistant), ("function", Role::User)];
+    let role = object.optional("role").map(|role| role.variant(&roles)).transpose()?.unwrap_or(Role::User);
+    let mut message = Message { content: None, ..Message::new(role, "") };
+    let (mut calls, mut answers) = (Vec::new(), false);
+    for part in object.required("parts")?.list()? {
+        let fault = part.fault("a part of a kind that is not supported");
+        let mut part = part.object()?;
+        if let Some(call) = either(&mut part, "functionCall") {
+            calls.push(function_call(call, calls.len())?);
+        } else if let Some(response) = either(&mut part, "functionResponse") {
+            answers = true;
+            let response = function_response(response, to)?;
+            to.push(response);
+        } else if let Some(data) = either(&mut part, "inlineData") {
+            message.content.get_or_insert_default().push(inline_data(data)?);
+        } else if let Some(data) = either(&mut part, "fileData") {
+            let url = either(&mut data.object()?, "fileUri").ok_or(fault)?.text()?;
+            message.content.get_or_insert_default().push(image(&url));
+        } else if let Some(text) = part.optional("text") {
+            let thought = part.optional("thought").map(Field::bool).transpose()?.unwrap_or(false);
+            let text = text.text()?;
+            match (thought, role) {
+                (true, Role::Assistant) => message.reasoning.get_or_insert_default().push_str(&text),
+                _ => message.content.get_or_insert_default().push(Part::Text(text)),
+            }
+        } else {
+            return Err(fault);
+        }
+    }
+    if !calls.is_empty() {
+        message.tool_calls = Some(calls);
+    }
+    if message.content.is_none() && message.tool_calls.is_none() {
+        if answers {
+            return Ok(());
+        }
+        message.content = Some(vec![Part::Text(String::new())]);
+    }
+    to.push(message);
+    Ok(())
+}
+
+fn function_call(field: Field, place: usize) -> Result<ToolCall, Error> {
+    let mut object = field.object()?;
+    let name = object.required("name")?.text()?;
+    let id = object.optional("id").map(Field::text).transpose()?;
+    let arguments = object.optional("args").map_or_else(|| "{}".to_owned(), |args| args.into_value().to_string());
+    Ok(ToolCall { id: id.unwrap_or_else(|| format!("call_00_{name}_{place}")), name, arguments })
+}
+
+/// A response without an id answers the first call of its name that has no answer yet (API document 3.2).
+fn function_response(field: Field, before: &[Message]) -> Result<Message, Error> {
+    let mut object = field.object()?;
+    let name = object.required("name")?.text()?;
+    let id = object.optional("id").map(Field::text).transpose()?;
+    let value = object.optional("response").map_or_else(|| json!({}), Field::into_value);
+    let answered = |id: &str| before.iter().any(|message| message.tool_call_id.as_deref() == Some(id));
+    let open = || {
+        let calls = before.iter().rev().flat_map(|message| message.calls());
+        calls.into_iter().find(|call| call.name == name && !answered(&call.id)).map(|call| call.id.clone())
+    };
+    let id = id.or_else(open).unwrap_or_else(|| format!("call_00_{name}_0"));
+    Ok(Message { tool_call_id: Some(id), name: Some(name), ..Message::new(Role::Tool, response_text(&value)) })
+}
+
+fn response_text(value: &Value) -> String {
+    let only = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next());
+    match only {
+        Some((key, Value::String(text))) if key == "result" || key == "output" => text.clone(),
+        Some((key, Value::String(text))) if key == "error" => format!("Error: {text}"),
+        _ => value.to_string(),
+    }
+}
+
+fn inline_data(field: Field) -> Result<Part, Error> {
+    let fault = field.fault("missing field `mimeType`");
+    let mut object = field.object()?;
+    let kind = either(&mut object, "mimeType").ok_or(fault)?.text()?;
+    let data = object.required("data")?.text()?;
+    Ok(image(&format!("data:{kind};base64,{data}")))
+}
+
+fn image(url: &str) -> Part {
+    Part::Other { kind: "image_url".into(), value: json!({"type": "image_url", "image_url": {"url": url}}) }
+}
+
+/// Returns whether reasoning is to be sent.
+fn options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
+    let mut number = |name| either(&mut object, name).map(Field::number).transpose();
+    chat.sampling.temperature = number("temperature")?;
+    chat.sampling.top_p = number("topP")?;
+    chat.sampling.presence_penalty = number("presencePenalty")?;
+    chat.sampling.frequency_penalty = number("frequencyPenalty")?;
+    let mut integer = |name| either(&mut object, name).map(Field::integer).transpose();
+    chat.sampling.seed = integer("seed")?;
+    chat.max_tokens = integer("maxOutputTokens")?;
+    chat.n = integer("candidateCount")?;
+    chat.top_logprobs = integer("logprobs")?;
+    chat.logprobs = either(&mut object, "responseLogprobs").map(Field::bool).transpose()?;
+    if let Some(stops) = either(&mut object, "stopSequences") {
+        chat.stop = stops.list()?.map(Field::text).collect::<Result<_, _>>()?;
+    }
+    chat.format = format(&mut object)?;
+    let Some(thinking) = either(&mut object, "thinkingConfig") else { return Ok(false) };
+    let mut thinking = thinking.object()?;
+    let include = either(&mut thinking, "includeThoughts").map(Field::bool).transpose()?;
+    let budget = either(&mut thinking, "thinkingBudget").map(Field::integer).transpose()?;
+    let level = either(&mut thinking, "thinkingLevel").map(Field::text).transpose()?;
+    let minimal = level.is_some_and(|level| level.eq_ignore_ascii_case("minimal"));
+    chat.thinking = match (budget, include) {
+        (Some(0), _) => Some(false),
+        _ if minimal => Some(false),
+        (Some(_), _) | (_, Some(true)) => Some(true),
+        _ => None,
+    };
+    Ok(include == Some(true))
+}
+
+fn format(object: &mut Object) -> Result<Format, Error> {
+    let kind = either(object, "responseMimeType").map(Field::text).transpose()?;
+    let schema = match either(object, "responseJsonSchema") {
+        Some(schema) => Some(schema.into_value()),
+        None => either(object, "responseSchema").map(|schema| plain_schema(schema.into_value())),
+    };
+    Ok(match (kind.as_deref(), schema) {
+        (_, Some(schema)) => {
+            Format::JsonSchema(Map::from_iter([("name".into(), "output".into()), ("schema".into(), schema)]))
+        }
+        (None | Some("text/plain"), None) => Format::Text,
+        (Some("application/json"), None) => Format::JsonObject,
+        (Some(other), None) => Format::Unknown(other.into()),
+    })
+}
+
+fn function(field: Field) -> Result<Tool, Error> {
+    let mut object = field.object()?;
+    let name = object.required("name")?.text()?;
+    let mut function = Map::from_iter([("name".to_owned(), Value::from(name.clone()))]);
+    if let Some(description) = object.optional("description") {
+        function.insert("description".into(), description.text()?.into());
+    }
+    let schema = match either(&mut object, "parametersJsonSchema") {
+        Some(schema) => Some(schema.into_value()),
+        None => object.optional("parameters").map(|schema| plain_schema(schema.into_value())),
+    };
+    if let Some(schema) = schema {
+        function.insert("parameters".into(), schema);
+    }
+    Ok(Tool { name, strict: false, function })
+}
+
+/// An OpenAPI schema as JSON Schema: type names in lower case, `nullable` as an alternative (API document 3.3).
+fn plain_schema(schema: Value) -> Value {
+    let Value::Object(fields) = schema else { return schema };
+    let nullable = fields.get("nullable") == Some(&Value::Bool(true));
+    let mut plain = Map::new();
+    for (key, value) in fields {
+        let value = match (key.as_str(), value) {
+            ("nullable", _) => continue,
+            ("type", Value::String(kind)) => Value::from(kind.to_ascii_lowercase()),
+            ("properties", Value::Object(properties)) => {
+                properties.into_iter().map(|(name, schema)| (name, plain_schema(schema))).collect()
+            }
+            ("items" | "additionalProperties", schema) => plain_schema(schema),
+            ("anyOf" | "any_of", Value::Array(schemas)) => schemas.into_iter().map(plain_schema).collect(),
+            (_, value) => value,
+        };
+        let known = [("any_of", "anyOf"), ("min_items", "minItems"), ("max_items", "maxItems")];
+        let key = known.iter().find(|(snake, _)| *snake == key).map_or(key, |(_, camel)| (*camel).to_owned());
+        plain.insert(key, value);
+    }
+    let plain = Value::Object(plain);
+    if nullable { json!({"anyOf": [plain, {"type": "null"}]}) } else { plain }
+}
+
+fn tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {
+    let Some(config) = either(&mut object, "functionCallingConfig") else { return Ok(()) };
+    let mut config = config.object()?;
+    let names = either(&mut config, "allowedFunctionNames").map(|names| names.list()?.map(Field::text).collect());
+    let names: Vec<String> = names.transpose()?.unwrap_or_default();
+    let modes = [("MODE_UNSPECIFIED", 0), ("AUTO", 0), ("VALIDATED", 0), ("ANY", 1), ("NONE", 2)];
+    let mode = config.optional("mode").map(|mode| mode.variant(&modes)).transpose()?.unwrap_or(0);
+    chat.tool_choice = Some(match (mode, names.as_slice()) {
+        (0, _) => ToolChoice::Auto,
+        (1, [name]) => ToolChoice::Named(name.clone()),
+        (1, names) => {
+            if !names.is_empty() {
+                chat.tools.retain(|tool| names.contains(&tool.name));
+            }
+            ToolChoice::Required
+        }
+        _ => ToolChoice::None,
+    });
+    Ok(())
+}

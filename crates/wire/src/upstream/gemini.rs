@@ -1,0 +1,331 @@
+//! Gemini's `generateContent`, asked and heard (API document 3): the mirror of `gemini::parse_request` and
+//! `gemini::Responses`.
+
+use chat::{Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, ToolCall, ToolChoice, Usage};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Reader, Signatures, Signed, broken};
+
+/// Most stop sequences that the API takes.
+const STOPS: usize = 5;
+
+/// The body of a request.
+pub(super) fn request(chat: &Chat, signatures: &dyn Signatures) -> Result<String, Error> {
+    let Input::Messages(messages) = &chat.input else {
+        return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
+    };
+    let first = messages.iter().position(|message| !is_system(message)).unwrap_or(messages.len());
+    let (system, rest) = messages.split_at(first);
+    let mut body = Map::from_iter([("contents".to_owned(), Value::from(contents(rest, signatures)?))]);
+    if !system.is_empty() {
+        let text = system.iter().map(Message::text).collect::<Vec<_>>().join("\n\n");
+        body.insert("systemInstruction".into(), json!({"parts": [{"text": text}]}));
+    }
+    let config = config(chat);
+    if !config.is_empty() {
+        body.insert("generationConfig".into(), config.into());
+    }
+    if !chat.tools.is_empty() {
+        let functions: Vec<_> = chat.tools.iter().map(function).collect();
+        body.insert("tools".into(), json!([{"functionDeclarations": functions}]));
+    }
+    if let Some(choice) = &chat.tool_choice {
+        let config = match choice {
+            ToolChoice::Auto => json!({"mode": "AUTO"}),
+            ToolChoice::None => json!({"mode": "NONE"}),
+            ToolChoice::Required => json!({"mode": "ANY"}),
+            ToolChoice::Named(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
+        };
+        body.insert("toolConfig".into(), json!({"functionCallingConfig": config}));
+    }
+    Ok(Value::Object(body).to_string())
+}
+
+fn is_system(message: &Message) -> bool {
+    matches!(message.role, Role::System | Role::Developer)
+}
+
+/// Contents in which the roles alternate.
+fn contents(messages: &[Message], signatures: &dyn Signatures) -> Result<Vec<Value>, Error> {
+    let mut turns = Vec::<(&str, Vec<Value>)>::new();
+    for (place, message) in messages.iter().enumerate() {
+        let role = if message.role == Role::Assistant { "model" } else { "user" };
+        let parts = parts(message, &messages[..place], signatures)?;
+        match turns.last_mut() {
+            None if role == "model" => turns.extend([("user", vec![json!({"text": "."})]), (role, parts)]),
+            Some((last, earlier)) if *last == role => earlier.extend(parts),
+            _ => turns.push((role, parts)),
+        }
+    }
+    Ok(turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
+}
+
+fn parts(message: &Message, before: &[Message], signatures: &dyn Signatures) -> Result<Vec<Value>, Error> {
+    let mut parts = Vec::new();
+    match message.role {
+        Role::System | Role::Developer => {
+            parts.push(json!({"text": format!("<system>{}</system>", message.text())}));
+        }
+        Role::Tool => {
+            let id = message.tool_call_id.as_deref().unwrap_or_default();
+            let mut calls = before.iter().rev().flat_map(|message| message.calls());
+            let called = calls.find(|call| call.id == id).map(|call| call.name.as_str());
+            let name = called.or(message.name.as_deref()).unwrap_or("function");
+            let text = message.text();
+            let response = match serde_json::from_str(&text) {
+                Ok(object @ Value::Object(_)) => object,
+                _ => json!({ "result": text }),
+            };
+            parts.push(json!({"functionResponse": {"id": id, "name": name, "response": response}}));
+        }
+        Role::User | Role::Assistant => {
+            for part in message.content.iter().flatten() {
+                parts.push(self::part(part)?);
+            }
+            for call in message.calls() {
+                let mut part = json!({"functionCall": {"id": call.id, "name": call.name, "args": args(call)}});
+                if let Some(signature) = signatures.find(&of_call(&call.id)) {
+                    part["thoughtSignature"] = signature.into();
+                }
+                parts.push(part);
+            }
+        }
+    }
+    if parts.is_empty() {
+        parts.push(json!({"text": ""}));
+    }
+    Ok(parts)
+}
+
+fn part(part: &Part) -> Result<Value, Error> {
+    let (kind, value) = match part {
+        Part::Text(text) => return Ok(json!({ "text": text })),
+        Part::Other { kind, value } => (kind, value),
+    };
+    let url = value["image_url"]["url"].as_str().filter(|_| kind == "image_url");
+    let Some(url) = url else {
+        return Err(Error::invalid(format!("This model's provider takes no content of type `{kind:.64}`")));
+    };
+    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    Ok(match data {
+        Some((kind, data)) => json!({"inlineData": {"mimeType": kind, "data": data}}),
+        None => json!({"fileData": {"fileUri": url, "mimeType": image_kind(url)}}),
+    })
+}
+
+/// The kind of an image by the end of its path.
+fn image_kind(url: &str) -> &'static str {
+    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let kinds = [(".png", "image/png"), (".webp", "image/webp"), (".gif", "image/gif"), (".heic", "image/heic")];
+    kinds.iter().find(|(end, _)| path.ends_with(end)).map_or("image/jpeg", |(_, kind)| kind)
+}
+
+fn args(call: &ToolCall) -> Value {
+    match serde_json::from_str(&call.arguments) {
+        Ok(args @ Value::Object(_)) => args,
+        _ if call.arguments.trim().is_empty() => json!({}),
+        _ => json!({"_raw": call.arguments}),
+    }
+}
+
+fn config(chat: &Chat) -> Map<String, Value> {
+    let mut config = Map::new();
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            config.insert(key.into(), value);
+        }
+    };
+    let sampling = &chat.sampling;
+    set("maxOutputTokens", chat.max_tokens.or(chat.max_completion_tokens).map(Value::from));
+    set("temperature", sampling.temperature.map(Value::from));
+    set("topP", sampling.top_p.map(Value::from));
+    set("seed", sampling.seed.map(Value::from));
+    set("presencePenalty", sampling.presence_penalty.map(Value::from));
+    set("frequencyPenalty", sampling.frequency_penalty.map(Value::from));
+    set("candidateCount", chat.n.map(Value::from));
+    set("responseLogprobs", chat.logprobs.map(Value::from));
+    set("logprobs", chat.top_logprobs.map(Value::from));
+    let stops: Vec<&String> = chat.stop.iter().take(STOPS).collect();
+    set("stopSequences", (!stops.is_empty()).then(|| json!(stops)));
+    match &chat.format {
+        Format::Text | Format::Unknown(_) => {}
+        Format::JsonObject => set("responseMimeType", Some("application/json".into())),
+        Format::JsonSchema(format) => {
+            set("responseMimeType", Some("application/json".into()));
+            set("responseJsonSchema", format.get("schema").cloned());
+        }
+    }
+    set(
+        "thinkingConfig",
+        match chat.thinking {
+            Some(true) => Some(json!({"includeThoughts": true})),
+            Some(false) => Some(json!({"thinkingBudget": 0})),
+            None => None,
+        },
+    );
+    config
+}
+
+fn function(tool: &chat::Tool) -> Value {
+    let mut function = json!({"name": tool.name});
+    if let Some(description) = tool.function.get("description") {
+        function["description"] = description.clone();
+    }
+    if let Some(schema) = tool.function.get("parameters") {
+        function["parametersJsonSchema"] = schema.clone();
+    }
+    function
+}
+
+/// Under what the signature of a call is kept: calls come without reasoning of their own.
+fn of_call(id: &str) -> String {
+    format!("call {id}")
+}
+
+/// Reads the events of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    started: bool,
+    calls: usize,
+    signed: Vec<Signed>,
+    finish: Option<FinishReason>,
+    usage: Option<UsageBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[serde(default)]
+    candidates: Vec<Candidate>,
+    usage_metadata: Option<UsageBody>,
+    prompt_feedback: Option<Feedback>,
+    response_id: Option<String>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Feedback {
+    block_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate {
+    content: Option<Content>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    #[serde(default)]
+    parts: Vec<PartBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PartBody {
+    text: Option<String>,
+    #[serde(default)]
+    thought: bool,
+    thought_signature: Option<String>,
+    function_call: Option<CallBody>,
+}
+
+#[derive(Deserialize)]
+struct CallBody {
+    id: Option<String>,
+    name: String,
+    args: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct UsageBody {
+    prompt_token_count: u64,
+    cached_content_token_count: u64,
+    candidates_token_count: u64,
+    thoughts_token_count: u64,
+}
+
+impl From<UsageBody> for Usage {
+    fn from(body: UsageBody) -> Self {
+        Self {
+            prompt_tokens: body.prompt_token_count,
+            cached_tokens: body.cached_content_token_count.min(body.prompt_token_count),
+            cache_write_tokens: 0,
+            completion_tokens: body.candidates_token_count.saturating_add(body.thoughts_token_count),
+            reasoning_tokens: (body.thoughts_token_count > 0).then_some(body.thoughts_token_count),
+        }
+    }
+}
+
+impl Reader for Events {
+    fn event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        let event: Event = serde_json::from_str(data)
+            .map_err(|error| broken(format!("The provider sent an event that cannot be read: {error}")))?;
+        if let Some(error) = event.error {
+            let body = json!({ "error": error }).to_string();
+            return Err(broken(super::said(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into())));
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            out.push(Delta::Start(Usage::default()));
+        }
+        self.usage = event.usage_metadata.or(self.usage);
+        if event.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
+            self.finish = Some(FinishReason::ContentFilter);
+        }
+        let Some(candidate) = event.candidates.into_iter().next() else { return Ok(()) };
+        for part in candidate.content.into_iter().flat_map(|content| content.parts) {
+            self.part(part, event.response_id.as_deref().unwrap_or("0"), out);
+        }
+        if let Some(reason) = candidate.finish_reason {
+            self.finish = Some(self.reason(&reason));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
+        let finish = self.finish.take().ok_or_else(|| broken("The provider's answer broke off before its end"))?;
+        out.push(Delta::Finish(finish));
+        out.extend(self.usage.map(|usage| Delta::Usage(usage.into())));
+        Ok(())
+    }
+
+    fn signed(&mut self) -> Vec<Signed> {
+        std::mem::take(&mut self.signed)
+    }
+}
+
+impl Events {
+    fn part(&mut self, part: PartBody, response: &str, out: &mut Vec<Delta>) {
+        let logprobs = Vec::new();
+        if let Some(text) = part.text.filter(|text| !text.is_empty()) {
+            out.push(match part.thought {
+                true => Delta::Reasoning { text, logprobs },
+                false => Delta::Text { text, logprobs },
+            });
+        }
+        let Some(call) = part.function_call else { return };
+        let index = self.calls;
+        self.calls += 1;
+        // The id of the response keeps calls of different turns apart.
+        let id = call.id.unwrap_or_else(|| format!("call_{index:02}_{response}"));
+        self.signed.extend(part.thought_signature.map(|signature| Signed { text: of_call(&id), signature }));
+        out.push(Delta::ToolCall { index, id, name: call.name });
+        let text = call.args.filter(|args| !args.is_null()).unwrap_or_else(|| json!({})).to_string();
+        out.push(Delta::Arguments { index, text });
+    }
+
+    fn reason(&self, reason: &str) -> FinishReason {
+        match reason {
+            "MAX_TOKENS" => FinishReason::Length,
+            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" => {
+                FinishReason::ContentFilter
+            }
+            "STOP" if self.calls > 0 => FinishReason::ToolCalls,
+            _ => FinishReason::Stop,
+        }
+    }
+}
