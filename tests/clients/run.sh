@@ -81,6 +81,7 @@ client "openai for Python, shapes" "$python" "$here/openai_tools.py"
 client "openai for Node" node "$target/ci-node/openai_node.mjs"
 client "anthropic for Python" "$python" "$here/anthropic_python.py"
 client "anthropic for Node" node "$target/ci-node/anthropic_node.mjs"
+client "google-genai for Python" "$python" "$here/gemini_python.py"
 client "frameworks" "$python" "$here/frameworks.py"
 [ -n "$own" ] || stop
 echo "$passed passed, $failed failed"
