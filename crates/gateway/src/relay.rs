@@ -9,7 +9,8 @@ use chat::{Error, ErrorKind};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use wire::glance::{self, Seen};
+use reqwest::header::HeaderMap;
+use wire::glance::{self, Passage, Seen};
 use wire::splice::Fields;
 
 use crate::attempt;
@@ -25,6 +26,7 @@ const WHOLE_BYTES: usize = 64 << 20;
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
 pub struct Relayed {
     body: BoxStream<'static, reqwest::Result<Bytes>>,
+    passage: Passage,
     look: Look,
     meter: Meter,
     provider: std::sync::Arc<str>,
@@ -39,38 +41,48 @@ enum Look {
 }
 
 impl Gateway {
-    /// Passes a chat completion on as it is, if all that could answer it speak that dialect; `None` when it has to be read
-    /// and answered ([`Gateway::answer`]).
+    /// Passes a request on as it is, if all that could answer it speak its dialect; `None` when it has to be read and answered
+    /// ([`Gateway::answer`]). `headers` go on with it: those of the caller's that mean something to the provider.
     ///
     /// # Errors
     /// As [`Gateway::answer`].
-    pub async fn relay(&self, caller: &Caller, body: &Bytes) -> Result<Option<Relayed>, Error> {
+    pub async fn relay(
+        &self,
+        caller: &Caller,
+        passage: Passage,
+        body: &Bytes,
+        headers: &HeaderMap,
+    ) -> Result<Option<Relayed>, Error> {
         // What cannot be scanned gets its documented refusal from whoever parses it.
         let Ok(fields) = Fields::scan(body) else { return Ok(None) };
         let Some(model) = fields.text("model") else { return Ok(None) };
-        let Some(route) = self.routes.load().passes(&model) else { return Ok(None) };
+        let Some(route) = self.routes.load().passes(&model, passage) else { return Ok(None) };
         let route = permitted(caller, &model, route)?;
 
         let stream = fields.get("stream") == Some(b"true");
         let wants_usage = fields.value("stream_options").is_some_and(|options| options["include_usage"] == true);
         let mut meter = Meter::start(&route.id);
         let targets = route.order();
-        let size = Size::of_body(body.len(), most(&fields));
+        let most = if passage == Passage::Embeddings { Some(0) } else { most(&fields) };
+        let size = Size::of_body(body.len(), most);
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size))?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
         meter.pays(bill);
         let ask = |target: Target| {
-            let body = edited(&fields, body, &route, &target, stream);
-            first_bytes(target, body)
+            let body = edited(&fields, passage, body, &route, &target, stream);
+            first_bytes(target, passage, body, headers)
         };
         let answered = attempt::each(&targets, &chosen, &self.retries, ask).await;
         let Answered { content_type, body, provider } = meter.watch(answered)?;
         let look = match stream {
-            true => Look::Events(Box::new(glance::Events::new(!wants_usage))),
+            true => {
+                let hide_usage = passage != Passage::Messages && !wants_usage;
+                Look::Events(Box::new(glance::Events::new(passage, hide_usage)))
+            }
             false => Look::Whole(Vec::new()),
         };
-        Ok(Some(Relayed { body, look, meter, provider, ended: false, content_type }))
+        Ok(Some(Relayed { body, passage, look, meter, provider, ended: false, content_type }))
     }
 }
 
@@ -80,7 +92,7 @@ fn most(fields: &Fields<'_>) -> Option<u64> {
 }
 
 /// The body for one target: its name for the model, the mode of the id, and the usage that bills are made of.
-fn edited(fields: &Fields<'_>, body: &Bytes, route: &Route, target: &Target, stream: bool) -> Bytes {
+fn edited(fields: &Fields<'_>, passage: Passage, body: &Bytes, route: &Route, target: &Target, stream: bool) -> Bytes {
     let mut changes = Vec::new();
     if fields.text("model").as_deref() != Some(&*target.model) {
         changes.push(("model", serde_json::Value::from(&*target.model).to_string()));
@@ -90,7 +102,7 @@ fn edited(fields: &Fields<'_>, body: &Bytes, route: &Route, target: &Target, str
         Mode::Never => changes.push(("thinking", r#"{"type":"disabled"}"#.into())),
         _ => {}
     }
-    if stream {
+    if stream && passage != Passage::Messages {
         let mut options = fields.value("stream_options").unwrap_or_else(|| serde_json::json!({}));
         if options.is_object() && options["include_usage"] != true {
             options["include_usage"] = true.into();
@@ -107,16 +119,16 @@ struct Answered {
 }
 
 /// Asks one target, and waits for the first bytes of its answer.
-async fn first_bytes(target: Target, body: Bytes) -> Result<Answered, Error> {
+async fn first_bytes(target: Target, passage: Passage, body: Bytes, headers: &HeaderMap) -> Result<Answered, Error> {
     let Place::Remote(upstream) = &target.place else { return Err(Error::internal("only providers elsewhere relay")) };
-    let response = upstream.post("chat/completions", None, body).await?;
+    let response = upstream.post(passage.path(), None, headers, body).await?;
     let content_type = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or("application/json").to_owned();
     let mut body = response.bytes_stream().boxed();
     let provider = upstream.name().clone();
     match body.next().await {
         Some(Ok(first)) => {
-            let mut events = glance::Events::default();
+            let mut events = glance::Events::new(passage, false);
             events.pass(&first);
             match events.seen.failure {
                 Some(failure) => Err(Error::new(ErrorKind::Upstream(502), failure)),
@@ -178,7 +190,7 @@ impl Relayed {
                 if whole { Ok(rest.into()) } else { Err(Error::new(ErrorKind::Upstream(502), broken())) }
             }
             Look::Whole(body) => {
-                self.meter.seen(&glance::whole(body));
+                self.meter.seen(&glance::whole(self.passage, body));
                 Ok(Bytes::new())
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat::{Chat, Error, ErrorKind, Provider};
+use wire::glance::Passage;
 
 use crate::Caller;
 use crate::health::Health;
@@ -312,13 +313,15 @@ impl Routes {
         self.route(model).is_some()
     }
 
-    /// The route of an id, if chat completions for it can go on as they came: all its targets speak them.
-    pub(crate) fn passes(&self, model: &str) -> Option<Arc<Route>> {
+    /// The route of an id, if requests of this kind can go on as they came: all its targets speak it. What an id says about
+    /// thinking is told in a field that only chat completions have.
+    pub(crate) fn passes(&self, model: &str, passage: Passage) -> Option<Arc<Route>> {
         let speaks = |target: &Target| match &target.place {
             Place::Local(_) => false,
-            Place::Remote(upstream) => upstream.dialect().is_chat_completions(),
+            Place::Remote(upstream) => passage.is_spoken_by(upstream.dialect()),
         };
-        self.route(model).filter(|route| route.targets.iter().all(speaks))
+        let sayable = |mode| mode == Mode::Elsewhere || passage == Passage::ChatCompletions;
+        self.route(model).filter(|route| sayable(route.mode) && route.targets.iter().all(speaks))
     }
 
     pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<Arc<Route>, Error> {

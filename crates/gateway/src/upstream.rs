@@ -138,11 +138,14 @@ impl Upstream {
         &self,
         path: &str,
         query: Option<&str>,
+        more: &HeaderMap,
         body: impl Into<reqwest::Body>,
     ) -> Result<Response, Error> {
         let mut url = self.url(path);
         url.set_query(query);
-        let request = self.client.post(url).headers(self.headers.clone());
+        let mut headers = self.headers.clone();
+        headers.extend(more.clone());
+        let request = self.client.post(url).headers(headers);
         self.accepted(request.header(CONTENT_TYPE, "application/json").body(body).send().await).await
     }
 
@@ -168,7 +171,7 @@ impl Provider for Upstream {
         Box::pin(async move {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
             let (path, query) = self.dialect.path(&chat.model);
-            let response = self.post(&path, query, body).await?;
+            let response = self.post(&path, query, &HeaderMap::new(), body).await?;
             let hearing = Hearing {
                 provider: self.name.clone(),
                 bytes: response.bytes_stream().boxed(),

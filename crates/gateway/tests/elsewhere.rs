@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use chat::{Chat, Delta, Error, ErrorKind, Input, Message, Reply, Role, fold};
 use futures_util::StreamExt;
 use gateway::{Bookkeepers, Books, Caller, Gateway, Metered, Prices, Rank, Routes, Secret, Upstream, UpstreamConfig};
+use reqwest::header::HeaderMap;
 use serde_json::json;
 use store::{Limits, NewKey, Store};
 use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Piece};
+use wire::glance::Passage;
 use wire::upstream::Dialect;
 
 fn speaks(name: &str, fake: &FakeUpstream, dialect: Dialect) -> Arc<Upstream> {
@@ -309,7 +311,18 @@ async fn a_providers_own_list_is_offered() {
 }
 
 async fn relayed(gateway: &Gateway, caller: &Caller, body: &str) -> Result<Option<(String, Option<Error>)>, Error> {
-    let Some(mut relayed) = gateway.relay(caller, &body.to_owned().into()).await? else { return Ok(None) };
+    passed(gateway, caller, Passage::ChatCompletions, body).await
+}
+
+async fn passed(
+    gateway: &Gateway,
+    caller: &Caller,
+    passage: Passage,
+    body: &str,
+) -> Result<Option<(String, Option<Error>)>, Error> {
+    let Some(mut relayed) = gateway.relay(caller, passage, &body.to_owned().into(), &HeaderMap::new()).await? else {
+        return Ok(None);
+    };
     let (mut text, mut failure) = (Vec::new(), None);
     while let Some(item) = relayed.next().await {
         match item {
@@ -469,5 +482,40 @@ async fn thinking_goes_back_to_anthropic_with_the_signature_it_came_with() {
             {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "sig"},
                                               {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "42"}]}])
+    );
+}
+
+#[tokio::test]
+async fn what_a_provider_speaks_passes_and_is_counted() {
+    let fake = FakeUpstream::start(|asked| match asked.path.as_str() {
+        "/v1/embeddings" => Answer::json(200, json!({"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 6, "total_tokens": 6}})),
+        "/v1/completions" => Answer::json(200, json!({"choices": [{"text": "x", "finish_reason": "length"}], "usage": {"prompt_tokens": 2, "completion_tokens": 1}})),
+        _ => message(),
+    })
+    .await;
+    let office = office(&fake).await;
+    let pass = async |passage, body: &str| passed(&office.gateway, &office.alice, passage, body).await.unwrap();
+    assert!(pass(Passage::Embeddings, r#"{"model":"m","input":"x"}"#).await.unwrap().0.contains("0.5"));
+    assert!(pass(Passage::Completions, r#"{"model":"m","prompt":"x"}"#).await.unwrap().0.contains("length"));
+    assert!(pass(Passage::Messages, r#"{"model":"m","messages":[]}"#).await.is_none(), "it speaks chat completions");
+    office.keepers.finish().await;
+    let records = office.store.records(9).await.unwrap();
+    let told: Vec<_> = records.iter().rev().map(|r| (r.prompt_tokens, r.cost, r.outcome.as_str())).collect();
+    assert_eq!(told, [(6, 6, "stop"), (2, 4, "length")]);
+
+    let mut routes = Routes::default();
+    routes.remote(&speaks("claude", &fake, Dialect::Anthropic), &["m".into()], first());
+    let gateway = Gateway::new(routes, Arc::default());
+    let body = r#"{"model":"claude/m","stream":true,"max_tokens":5,"messages":[]}"#;
+    let (text, failure) = passed(&gateway, &Caller::default(), Passage::Messages, body).await.unwrap().unwrap();
+    let pieces = message().pieces.into_iter().map(|piece| if let Piece::Send(bytes) = piece { bytes } else { vec![] });
+    assert_eq!((text.into_bytes(), failure), (pieces.flatten().collect(), None));
+    let asked = fake.asked().pop().unwrap();
+    assert_eq!(asked.body, br#"{"model":"m","stream":true,"max_tokens":5,"messages":[]}"#);
+    assert!(
+        passed(&gateway, &Caller::default(), Passage::Messages, r#"{"model":"m-thinking","messages":[]}"#)
+            .await
+            .unwrap()
+            .is_none()
     );
 }

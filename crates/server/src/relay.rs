@@ -16,13 +16,21 @@ use crate::line::Line;
 use crate::pace::stop;
 use crate::server::App;
 
+/// How a surface says what only this server can say of a stream that passes.
+#[derive(Clone, Copy)]
+pub(crate) enum Tongue {
+    OpenAi,
+    Anthropic,
+}
+
 /// Answers with what passes.
-pub(crate) fn send(app: &App, relayed: Relayed, line: Line) -> Response {
+pub(crate) fn send(app: &App, relayed: Relayed, tongue: Tongue, line: Line) -> Response {
     let content_type = HeaderValue::try_from(&relayed.content_type);
     let content_type = content_type.unwrap_or(HeaderValue::from_static("application/json"));
     let events = relayed.streams();
     let passing = Passing {
         relayed,
+        tongue,
         line,
         stopping: app.stopping.clone(),
         every: app.config.keep_alive.stream_every,
@@ -43,6 +51,7 @@ pub(crate) fn send(app: &App, relayed: Relayed, line: Line) -> Response {
 
 struct Passing {
     relayed: Relayed,
+    tongue: Tongue,
     line: Line,
     stopping: watch::Receiver<bool>,
     every: Duration,
@@ -64,7 +73,7 @@ impl Passing {
             item = self.relayed.next() => item,
             () = stop(&mut self.stopping) => Some(Err(ended("The server is shutting down, please send the request again"))),
             () = sleep_until(self.end_by) => Some(Err(ended("The answer took too long"))),
-            () = sleep_until(keep_alive), if events && self.between => return Some(Ok(Bytes::from_static(b": keep-alive\n\n"))),
+            () = sleep_until(keep_alive), if events && self.between => return Some(Ok(self.tongue.sign_of_life())),
         };
         match item {
             Some(Ok(bytes)) => {
@@ -89,9 +98,26 @@ impl Passing {
     /// An error event before anything that looks like an end. An event that was cut is ended first.
     fn last_words(&self, error: &Error) -> Bytes {
         let mut text = String::from(if self.between { "" } else { "\n\n" });
-        wire::sse::event(&wire::error::body(error), &mut text);
-        wire::sse::event("[DONE]", &mut text);
+        match self.tongue {
+            Tongue::OpenAi => {
+                wire::sse::event(&wire::error::body(error), &mut text);
+                wire::sse::event("[DONE]", &mut text);
+            }
+            Tongue::Anthropic => {
+                text.push_str("event: error\n");
+                wire::sse::event(&wire::anthropic::error(error, self.line.id()).1, &mut text);
+            }
+        }
         text.into()
+    }
+}
+
+impl Tongue {
+    fn sign_of_life(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::OpenAi => b": keep-alive\n\n",
+            Self::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+        })
     }
 }
 

@@ -51,6 +51,7 @@ fn routes() -> Router<Arc<App>> {
         router = router
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
             .route(&format!("{prefix}/completions"), post(api::completions::create))
+            .route(&format!("{prefix}/embeddings"), post(api::embeddings::create))
             .route(&format!("{prefix}/responses"), post(api::responses::create))
             .route(&format!("{prefix}/responses/{{id}}"), get(api::responses::stored).delete(api::responses::stored))
             .route(&format!("{prefix}/user/balance"), get(api::balance::show))

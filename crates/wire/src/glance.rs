@@ -1,4 +1,4 @@
-//! A look at chat completions that pass by untouched: what they cost, why they ended, whether they failed.
+//! A look at answers that pass by untouched: what they cost, why they ended, whether they failed.
 
 use chat::{FinishReason, Usage};
 use memchr::memmem;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::splice::Fields;
-use crate::upstream::openai::{UsageBody, finish};
+use crate::upstream::{Dialect, anthropic, openai};
 
 /// Most bytes of a line that are kept to be looked at. Longer ones pass unseen.
 const LINE_BYTES: usize = 1 << 20;
@@ -20,14 +20,46 @@ pub struct Seen {
     pub pieces: u64,
     /// The provider reported a failure, in these words.
     pub failure: Option<String>,
-    /// `[DONE]` came.
+    /// Its last event came.
     pub done: bool,
+}
+
+/// What passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passage {
+    #[default]
+    ChatCompletions,
+    Completions,
+    Embeddings,
+    /// Anthropic's.
+    Messages,
+}
+
+impl Passage {
+    /// The path below a provider's base URL.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat/completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+        }
+    }
+
+    /// Providers of this dialect take it.
+    pub fn is_spoken_by(self, dialect: Dialect) -> bool {
+        match self {
+            Self::Messages => dialect == Dialect::Anthropic,
+            _ => dialect.is_chat_completions(),
+        }
+    }
 }
 
 /// Looks at a stream of events. With `hide_usage` an event that has nothing but usage is held back, for a caller who did
 /// not ask for it.
 #[derive(Debug, Default)]
 pub struct Events {
+    passage: Passage,
     hide_usage: bool,
     line: Vec<u8>,
     /// The line is longer than what is kept of it.
@@ -35,12 +67,14 @@ pub struct Events {
     /// The event so far, while events are held until they are whole.
     held: Vec<u8>,
     hide: bool,
+    /// Anthropic's counts, which come in parts.
+    counts: anthropic::UsageBody,
     pub seen: Seen,
 }
 
 impl Events {
-    pub fn new(hide_usage: bool) -> Self {
-        Self { hide_usage, ..Self::default() }
+    pub fn new(passage: Passage, hide_usage: bool) -> Self {
+        Self { passage, hide_usage, ..Self::default() }
     }
 
     /// Looks at bytes that pass. `None`: they go on as they are; else what goes on in their place.
@@ -95,42 +129,105 @@ impl Events {
         let data = data.trim_ascii();
         if data == b"[DONE]" {
             self.seen.done = true;
-            return;
-        }
-        let has = |needle: &str| memmem::find(data, needle.as_bytes()).is_some();
-        // Only few events need to be read.
-        if has("\"usage\":") && !has("\"usage\":null") && !has("\"usage\": null") {
-            let chunk: Option<Chunk> = serde_json::from_slice(data).ok();
-            if let Some(Chunk { usage: Some(usage), choices }) = chunk {
-                self.seen.usage = Some(usage.into());
-                self.hide = self.hide_usage && choices.is_empty();
-            }
-        }
-        if let Some(reason) = word_after(data, "\"finish_reason\":") {
-            self.seen.finish = Some(finish(reason));
-        }
-        if has("\"delta\"") && !has("\"role\"") {
-            self.seen.pieces += 1;
-        }
-        if has("\"error\"") && !has("\"choices\"") {
-            self.seen.failure = Some(failure(data));
+        } else if self.passage == Passage::Messages {
+            message(data, &mut self.counts, &mut self.seen);
+        } else {
+            self.hide |= chunk(data, self.hide_usage, &mut self.seen);
         }
     }
+}
+
+fn has(data: &[u8], needle: &str) -> bool {
+    memmem::find(data, needle.as_bytes()).is_some()
+}
+
+/// Looks at one chunk. Returns whether it has nothing but usage, and is to be hidden then.
+fn chunk(data: &[u8], hide_usage: bool, seen: &mut Seen) -> bool {
+    let has = |needle| has(data, needle);
+    let mut hide = false;
+    // Only few events need to be read.
+    if has("\"usage\":") && !has("\"usage\":null") && !has("\"usage\": null") {
+        let chunk: Option<Chunk> = serde_json::from_slice(data).ok();
+        if let Some(Chunk { usage: Some(usage), choices }) = chunk {
+            seen.usage = Some(usage.into());
+            hide = hide_usage && choices.is_empty();
+        }
+    }
+    if let Some(reason) = word_after(data, "\"finish_reason\":") {
+        seen.finish = Some(openai::finish(reason));
+    }
+    if (has("\"delta\"") && !has("\"role\"")) || has("\"text\":") {
+        seen.pieces += 1;
+    }
+    if has("\"error\"") && !has("\"choices\"") {
+        seen.failure = Some(failure(data));
+    }
+    hide
+}
+
+/// Looks at one event of Anthropic's.
+fn message(data: &[u8], counts: &mut anthropic::UsageBody, seen: &mut Seen) {
+    // The most frequent kind is not read.
+    if has(data, "\"content_block_delta\"") {
+        seen.pieces += 1;
+        return;
+    }
+    let Ok(event) = serde_json::from_slice::<MessageEvent>(data) else { return };
+    for usage in [event.usage, event.message.and_then(|message| message.usage)].into_iter().flatten() {
+        counts.update(usage);
+        seen.usage = Some((*counts).into());
+    }
+    if let Some(reason) = event.delta.and_then(|delta| delta.stop_reason) {
+        seen.finish = Some(anthropic::reason(&reason));
+    }
+    match event.kind.as_str() {
+        "message_stop" => seen.done = true,
+        "error" => seen.failure = Some(failure(data)),
+        _ => {}
+    }
+}
+
+#[derive(Deserialize)]
+struct MessageEvent {
+    #[serde(rename = "type")]
+    kind: String,
+    message: Option<MessageBody>,
+    delta: Option<MessageEnd>,
+    usage: Option<anthropic::UsageBody>,
+}
+
+#[derive(Deserialize)]
+struct MessageBody {
+    usage: Option<anthropic::UsageBody>,
+}
+
+#[derive(Deserialize)]
+struct MessageEnd {
+    stop_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Chunk {
     #[serde(default)]
     choices: Vec<serde::de::IgnoredAny>,
-    usage: Option<UsageBody>,
+    usage: Option<openai::UsageBody>,
 }
 
 /// Looks at a whole answer.
-pub fn whole(body: &[u8]) -> Seen {
+pub fn whole(passage: Passage, body: &[u8]) -> Seen {
     let usage = Fields::scan(body).ok().and_then(|fields| fields.value("usage"));
-    let usage = usage.and_then(|usage| serde_json::from_value::<UsageBody>(usage).ok());
-    let finish = word_after(body, "\"finish_reason\":").map(finish);
-    Seen { usage: usage.map(Usage::from), finish, pieces: 1, failure: None, done: true }
+    let (usage, finish) = match passage {
+        Passage::Messages => {
+            let usage = usage.and_then(|usage| serde_json::from_value::<anthropic::UsageBody>(usage).ok());
+            (usage.map(Usage::from), word_after(body, "\"stop_reason\":").map(anthropic::reason))
+        }
+        Passage::ChatCompletions | Passage::Completions | Passage::Embeddings => {
+            let usage = usage.and_then(|usage| serde_json::from_value::<openai::UsageBody>(usage).ok());
+            (usage.map(Usage::from), word_after(body, "\"finish_reason\":").map(openai::finish))
+        }
+    };
+    let finish = finish.or((passage == Passage::Embeddings).then_some(FinishReason::Stop));
+    Seen { usage, finish, pieces: 1, failure: None, done: true }
 }
 
 /// The string that follows the last `key`, if one does. A key inside a string has its quotes escaped and is another.
@@ -159,7 +256,7 @@ mod tests {
     const DONE: &str = "data: [DONE]\n\n";
 
     fn pass(text: &str, hide_usage: bool, cut: usize) -> (Seen, String) {
-        let (mut events, mut out) = (Events::new(hide_usage), Vec::new());
+        let (mut events, mut out) = (Events::new(Passage::ChatCompletions, hide_usage), Vec::new());
         for bytes in text.as_bytes().chunks(cut.max(1)) {
             out.extend(events.pass(bytes).unwrap_or_else(|| bytes.to_vec()));
         }
@@ -187,7 +284,7 @@ mod tests {
             for bytes in bytes.chunks(cut) {
                 prop_assert!(events.pass(bytes).is_none());
             }
-            let (mut events, mut out) = (Events::new(true), Vec::new());
+            let (mut events, mut out) = (Events::new(Passage::ChatCompletions, true), Vec::new());
             for bytes in bytes.chunks(cut) {
                 out.extend(events.pass(bytes).unwrap());
             }
@@ -219,8 +316,36 @@ mod tests {
     #[test]
     fn a_whole_answer_is_seen() {
         let body = br#"{"choices":[{"message":{"content":"\"finish_reason\":\"stop\""},"finish_reason": "tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
-        let seen = whole(body);
+        let seen = whole(Passage::ChatCompletions, body);
         assert_eq!((seen.finish, seen.usage.unwrap().prompt_tokens), (Some(FinishReason::ToolCalls), 3));
-        assert_eq!(whole(b"nonsense").usage, None);
+        assert_eq!(whole(Passage::ChatCompletions, b"nonsense").usage, None);
+    }
+
+    #[test]
+    fn anthropics_events_are_seen_too() {
+        let text = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5,\"cache_read_input_tokens\":4,\"output_tokens\":1}}}\n\n\
+            event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n\
+            event: ping\ndata: {\"type\":\"ping\"}\n\n\
+            event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":7}}\n\n\
+            event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        let mut events = Events::new(Passage::Messages, false);
+        assert!(events.pass(text.as_bytes()).is_none());
+        let usage = Usage { prompt_tokens: 9, cached_tokens: 4, completion_tokens: 7, ..Usage::default() };
+        let finish = Some(FinishReason::ToolCalls);
+        assert_eq!(events.seen, Seen { usage: Some(usage), finish, pieces: 1, failure: None, done: true });
+        let mut events = Events::new(Passage::Messages, false);
+        events.pass(
+            b"data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+        );
+        assert_eq!(events.seen.failure.as_deref(), Some("Overloaded"));
+        let body = br#"{"content":[],"stop_reason":"max_tokens","usage":{"input_tokens":3,"output_tokens":1}}"#;
+        let seen = whole(Passage::Messages, body);
+        assert_eq!((seen.finish, seen.usage.unwrap().prompt_tokens), (Some(FinishReason::Length), 3));
+    }
+
+    #[test]
+    fn embeddings_have_usage_and_no_reason() {
+        let seen = whole(Passage::Embeddings, br#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#);
+        assert_eq!((seen.finish, seen.usage.unwrap().prompt_tokens), (Some(FinishReason::Stop), 8));
     }
 }

@@ -13,6 +13,9 @@ async fn service() -> FakeUpstream {
         let last = body["messages"].as_array().and_then(|messages| messages.last()).cloned().unwrap_or_default();
         match (asked.path.as_str(), last["content"].as_str()) {
             ("/v1/models", _) => Answer::json(200, json!({"data": [{"id": "gpt-x"}, {"id": "org/y"}]})),
+            (path @ ("/v1/completions" | "/v1/embeddings"), _) => {
+                Answer::json(200, json!({"id": format!("echo of {path}")}))
+            }
             (_, Some("refuse")) => Answer::json(401, json!({"error": {"message": "Incorrect API key: sk-operator"}})),
             (_, Some("busy")) => {
                 Answer::json(429, json!({"error": {"message": "slow down"}})).header("retry-after", "9")
@@ -64,8 +67,15 @@ async fn every_surface_reaches_a_provider_elsewhere() {
     let (status, text) = post("/responses", json!({"model": "gpt-x", "input": "hi"})).await;
     let response: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &response["output"][0]["content"][0]["text"]), (200, &json!("Hello")));
+    // What is no chat passes as it is.
     let (status, text) = post("/completions", json!({"model": "gpt-x", "prompt": "hi"})).await;
-    assert!(status == 400 && text.contains("answers chats"), "{text}");
+    assert!(status == 200 && text.contains("echo of /v1/completions"), "{text}");
+    let (status, text) = post("/v1/embeddings", json!({"model": "gpt-x", "input": "hi"})).await;
+    assert!(status == 200 && text.contains("echo of /v1/embeddings"), "{text}");
+    let (status, text) = post("/v1/embeddings", json!({"model": "nobody", "input": "hi"})).await;
+    assert!(status == 400 && text.contains("Model Not Exist"), "{text}");
+    let (status, text) = post("/v1/embeddings", json!({"input": "hi"})).await;
+    assert!(status == 400 && text.contains("missing field `model`"), "{text}");
     let (status, text) =
         post("/chat/completions", json!({"model": "deepseek-chat", "messages": chat["messages"]})).await;
     assert!(status == 400 && text.contains("Model Not Exist"), "{text}");

@@ -8,9 +8,12 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use chat::Error;
 use gateway::Metered;
+use http::HeaderMap;
+use wire::glance::Passage;
 use wire::{Chunks, Envelope, deepseek};
 
 use crate::line::Line;
+use crate::relay::Tongue;
 use crate::server::App;
 use crate::{auth, body, relay, reply};
 
@@ -28,9 +31,9 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
     let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
-    if let Some(relayed) = app.gateway.relay(&caller, &bytes).await? {
+    if let Some(relayed) = app.gateway.relay(&caller, Passage::ChatCompletions, &bytes, &HeaderMap::new()).await? {
         line.model(relayed.model());
-        return Ok(relay::send(app, relayed, line));
+        return Ok(relay::send(app, relayed, Tongue::OpenAi, line));
     }
     let request = body::aside(move || deepseek::parse_request(&bytes)).await?;
     let deepseek::Request { mut chat, stream, include_usage } = request;

@@ -7,12 +7,15 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::future::try_join_all;
+use http::HeaderMap;
 use wire::completions::{self, Completions};
+use wire::glance::Passage;
 
 use crate::api::chat::envelope;
 use crate::line::Line;
+use crate::relay::Tongue;
 use crate::server::App;
-use crate::{auth, body, reply};
+use crate::{auth, body, relay, reply};
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
@@ -28,6 +31,10 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
     let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    if let Some(relayed) = app.gateway.relay(&caller, Passage::Completions, &bytes, &HeaderMap::new()).await? {
+        line.model(relayed.model());
+        return Ok(relay::send(app, relayed, Tongue::OpenAi, line));
+    }
     let request = body::aside(move || completions::parse_request(&bytes)).await?;
     let completions::Request { mut chats, stream, include_usage, echo } = request;
     let beta = parts.uri.path().starts_with("/beta/");

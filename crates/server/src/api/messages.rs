@@ -8,14 +8,18 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use gateway::Caller;
+use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use wire::anthropic::{self, Messages, Signer};
+use wire::glance::Passage;
 
 use crate::exchange::json;
 use crate::line::Line;
+use crate::relay::Tongue;
 use crate::server::App;
-use crate::{auth, body, reply};
+use crate::{auth, body, relay, reply};
 
 /// What every model id means that nobody knows: programs written for Anthropic's service name Anthropic's models.
 const FALLBACK: &str = "deepseek-chat";
@@ -42,7 +46,14 @@ pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
 }
 
 async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
-    let Read { caller, chat, model, stream, places } = read(app, line, request, false).await?;
+    let Body { caller, bytes, headers } = take(app, line, request).await?;
+    if let Some(relayed) =
+        app.gateway.relay(&caller, Passage::Messages, &bytes, &meant_for_the_provider(&headers)).await?
+    {
+        line.model(relayed.model());
+        return Ok(relay::send(app, relayed, Tongue::Anthropic, line.clone()));
+    }
+    let Read { chat, model, stream, places } = read(app, bytes, false).await?;
     let stops = chat.stop.clone();
     let answer = app.gateway.answer(&caller, chat).await;
     let mut answer = answer.map_err(|error| anthropic::Request::retell(&places, error))?;
@@ -56,13 +67,35 @@ async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Er
 }
 
 async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error> {
-    let Read { caller, chat, places, .. } = read(app, line, request, true).await?;
+    let Body { caller, bytes, .. } = take(app, line, request).await?;
+    let Read { chat, places, .. } = read(app, bytes, true).await?;
     let counted = app.gateway.count(&caller, chat).await;
     counted.map_err(|error| anthropic::Request::retell(&places, error))
 }
 
-struct Read {
+struct Body {
     caller: Caller,
+    bytes: Bytes,
+    headers: HeaderMap,
+}
+
+/// The documented order of checks, up to the body.
+async fn take(app: &App, line: &Line, request: Request) -> Result<Body, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    Ok(Body { caller, bytes, headers: parts.headers })
+}
+
+/// Which version and which tests of the API the caller speaks.
+fn meant_for_the_provider(headers: &HeaderMap) -> HeaderMap {
+    let known = |name: &&str| headers.contains_key(*name);
+    let pairs = ["anthropic-version", "anthropic-beta"].into_iter().filter(known);
+    pairs.map(|name| (HeaderName::from_static(name), headers[name].clone())).collect()
+}
+
+struct Read {
     chat: Chat,
     /// As the caller wrote it.
     model: String,
@@ -70,12 +103,7 @@ struct Read {
     places: Vec<usize>,
 }
 
-/// The documented order of checks, up to the model.
-async fn read(app: &App, line: &Line, request: Request, counts: bool) -> Result<Read, Error> {
-    let (parts, body) = request.into_parts();
-    let caller = auth::admit(app, &parts)?;
-    line.caller(&caller);
-    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+async fn read(app: &App, bytes: Bytes, counts: bool) -> Result<Read, Error> {
     let request = body::aside(move || anthropic::parse_request(&bytes, counts)).await?;
     let places = request.places();
     let anthropic::Request { mut chat, stream, .. } = request;
@@ -83,7 +111,7 @@ async fn read(app: &App, line: &Line, request: Request, counts: bool) -> Result<
     if !app.gateway.knows(&chat.model) {
         chat.model = FALLBACK.into();
     }
-    Ok(Read { caller, chat, model, stream, places })
+    Ok(Read { chat, model, stream, places })
 }
 
 /// Signs thinking with the secret of this process. Nobody checks it: clients only need that there is one.

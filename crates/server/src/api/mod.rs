@@ -4,6 +4,7 @@ pub(crate) mod balance;
 pub(crate) mod catalogue;
 pub(crate) mod chat;
 pub(crate) mod completions;
+pub(crate) mod embeddings;
 pub(crate) mod gemini;
 pub(crate) mod messages;
 pub(crate) mod models;

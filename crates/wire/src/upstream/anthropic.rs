@@ -403,18 +403,20 @@ impl Events {
     }
 
     fn reason(&self, reason: &str, sequence: Option<&str>) -> FinishReason {
-        match reason {
-            "stop_sequence" => {
-                let place = sequence.and_then(|text| self.stops.iter().position(|stop| stop == text));
-                place.map_or(FinishReason::Stop, FinishReason::StopString)
-            }
-            "max_tokens" => FinishReason::Length,
-            "model_context_window_exceeded" => FinishReason::ContextFull,
-            "tool_use" => FinishReason::ToolCalls,
-            "refusal" => FinishReason::ContentFilter,
-            // `end_turn`, `pause_turn`.
-            _ => FinishReason::Stop,
-        }
+        let place = sequence.and_then(|text| self.stops.iter().position(|stop| stop == text));
+        place.filter(|_| reason == "stop_sequence").map_or_else(|| self::reason(reason), FinishReason::StopString)
+    }
+}
+
+/// What a `stop_reason` means.
+pub(crate) fn reason(reason: &str) -> FinishReason {
+    match reason {
+        "max_tokens" => FinishReason::Length,
+        "model_context_window_exceeded" => FinishReason::ContextFull,
+        "tool_use" => FinishReason::ToolCalls,
+        "refusal" => FinishReason::ContentFilter,
+        // `end_turn`, `pause_turn`, a stop sequence that the caller did not name.
+        _ => FinishReason::Stop,
     }
 }
 

@@ -1,0 +1,37 @@
+//! `POST /embeddings`: passes to providers that have them; no embedding model is built in (API document 2.2).
+
+use std::sync::Arc;
+
+use ::chat::Error;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::HeaderMap;
+use wire::glance::Passage;
+
+use crate::line::Line;
+use crate::relay::Tongue;
+use crate::server::App;
+use crate::{auth, body, relay, reply};
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(line): Extension<Line>,
+    request: Request,
+) -> Response {
+    answer(&app, line.clone(), request).await.unwrap_or_else(|error| reply::failure(error, &line))
+}
+
+async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let fields = wire::splice::Fields::scan(&bytes)?;
+    let missing = "Failed to deserialize the JSON body into the target type: missing field `model`";
+    fields.text("model").ok_or_else(|| Error::invalid(missing))?;
+    let relayed = app.gateway.relay(&caller, Passage::Embeddings, &bytes, &HeaderMap::new()).await?;
+    let relayed = relayed.ok_or_else(|| Error::invalid("Model Not Exist"))?;
+    line.model(relayed.model());
+    Ok(relay::send(app, relayed, Tongue::OpenAi, line))
+}
