@@ -21,6 +21,8 @@ use crate::price::Prices;
 const BATCH: usize = 512;
 /// How often changes of keys are read, and the journal is made safe from a loss of power.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long a record may wait for others to be booked with.
+const GATHER: Duration = Duration::from_millis(20);
 const RETRY: Duration = Duration::from_millis(500);
 /// What the last records get to be booked in when the server stops; the journal keeps them otherwise.
 const LAST_BATCH: Duration = Duration::from_secs(10);
@@ -157,6 +159,13 @@ async fn book(
         };
         if !more {
             break;
+        }
+        // Many in one transaction cost little more than one.
+        tokio::time::sleep(GATHER).await;
+        while batch.len() < BATCH
+            && let Ok(record) = records.try_recv()
+        {
+            batch.push(record);
         }
         let (settled, places): (Vec<Record>, Vec<_>) = batch.drain(..).map(|s: Settled| (s.record, s.places)).unzip();
         let mut told = false;

@@ -1,10 +1,11 @@
 //! Usage records: one a request, written once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row};
 
 use crate::{Store, StoreError, now};
 
@@ -72,35 +73,22 @@ impl Store {
     pub async fn settle(&self, records: &[Record]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         let (mut keys, mut projects) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
-        for record in records {
-            let added = sqlx::query(
-                "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens,
-                     cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price,
-                     first_token_us, total_us, outcome)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-                 on conflict (id) do nothing",
-            )
-            .bind(&record.id)
-            .bind(record.at)
-            .bind(&record.key_id)
-            .bind(&record.key_name)
-            .bind(&record.project_id)
-            .bind(&record.model)
-            .bind(&record.upstream)
-            .bind(record.prompt_tokens)
-            .bind(record.cached_tokens)
-            .bind(record.cache_write_tokens)
-            .bind(record.completion_tokens)
-            .bind(record.reasoning_tokens)
-            .bind(i64::from(record.estimated))
-            .bind(record.cost)
-            .bind(&record.price)
-            .bind(record.first_token_us)
-            .bind(record.total_us)
-            .bind(&record.outcome)
-            .execute(&mut *transaction)
-            .await?;
-            if added.rows_affected() == 1 && record.cost != 0 {
+        let mut rest = records;
+        while !rest.is_empty() {
+            // Few lengths, so that their statements stay prepared.
+            let (now, later) = rest.split_at(MOST_ROWS.min(1 << rest.len().ilog2()));
+            let mut insert = sqlx::query(insert(now.len()));
+            for record in now {
+                insert = bind(insert, record);
+            }
+            let added = insert.fetch_all(&mut *transaction).await?;
+            let added: BTreeSet<String> = added.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+            // The first of two with the same id is the one that was written.
+            let mut seen = BTreeSet::new();
+            for record in now.iter().filter(|record| added.contains(&record.id) && seen.insert(&record.id)) {
+                if record.cost == 0 {
+                    continue;
+                }
                 if let Some(id) = &record.key_id {
                     *keys.entry(id).or_default() += record.cost;
                 }
@@ -108,6 +96,7 @@ impl Store {
                     *projects.entry(id).or_default() += record.cost;
                 }
             }
+            rest = later;
         }
         let now = now();
         // In the order of their ids, so that two writers never wait for each other.
@@ -150,6 +139,47 @@ impl Store {
         let rows = sqlx::query("select * from usage_records order by at desc, id desc limit $1").bind(limit);
         Ok(rows.fetch_all(&self.pool).await?.iter().map(record).collect::<Result<_, _>>()?)
     }
+}
+
+/// Most records in one statement.
+const MOST_ROWS: usize = 64;
+const COLUMNS: usize = 18;
+
+/// The statement that inserts so many records. Its text has nothing but the numbers of its parameters.
+fn insert(rows: usize) -> AssertSqlSafe<String> {
+    let row = |row: usize| {
+        let parameters: Vec<_> = (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect();
+        format!("({})", parameters.join(", "))
+    };
+    let rows: Vec<_> = (0..rows).map(row).collect();
+    AssertSqlSafe(format!(
+        "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
+             cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome)
+         values {} on conflict (id) do nothing returning id",
+        rows.join(", ")
+    ))
+}
+
+fn bind<'q>(insert: Query<'q, Any, AnyArguments>, record: &'q Record) -> Query<'q, Any, AnyArguments> {
+    insert
+        .bind(&record.id)
+        .bind(record.at)
+        .bind(&record.key_id)
+        .bind(&record.key_name)
+        .bind(&record.project_id)
+        .bind(&record.model)
+        .bind(&record.upstream)
+        .bind(record.prompt_tokens)
+        .bind(record.cached_tokens)
+        .bind(record.cache_write_tokens)
+        .bind(record.completion_tokens)
+        .bind(record.reasoning_tokens)
+        .bind(i64::from(record.estimated))
+        .bind(record.cost)
+        .bind(&record.price)
+        .bind(record.first_token_us)
+        .bind(record.total_us)
+        .bind(&record.outcome)
 }
 
 fn total(row: &AnyRow) -> Result<Total, sqlx::Error> {

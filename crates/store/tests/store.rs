@@ -132,6 +132,18 @@ async fn a_record_is_booked_once_however_often_it_is_settled() {
 }
 
 #[tokio::test]
+async fn a_large_batch_is_booked_whole() {
+    each_database(async |store| {
+        let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
+        let records: Vec<_> = (0..205).map(|number| record(&number.to_string(), &key, number)).collect();
+        store.settle(&[records.as_slice(), &records[100..]].concat()).await.unwrap();
+        assert_eq!(store.keys().await.unwrap()[0].spent, (0..205).sum());
+        assert_eq!(store.usage(0, By::Key).await.unwrap()[0].requests, 205);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn usage_is_summed_by_what_is_asked() {
     each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
