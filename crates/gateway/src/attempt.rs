@@ -60,7 +60,7 @@ impl Chosen {
 /// its first item can keep a client alive meanwhile.
 pub(crate) fn answer(targets: Vec<Target>, chat: Chat, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
     let first = async move {
-        match each(&targets, &chosen, &budget, |target| first_word(target, &chat)).await {
+        match each(&targets, &chosen, &budget, |_, target| first_word(target, &chat)).await {
             Ok(deltas) => deltas,
             Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
         }
@@ -76,14 +76,14 @@ pub(crate) async fn each<T, A: Future<Output = Result<T, Error>>>(
     targets: &[Target],
     chosen: &Chosen,
     budget: &Budget,
-    ask: impl Fn(Target) -> A,
+    ask: impl Fn(usize, Target) -> A,
 ) -> Result<T, Error> {
     budget.request();
     let mut failure = None;
     for (place, target) in targets.iter().enumerate() {
         chosen.set(place);
         let patience = (place + 1 < targets.len()).then_some(FIRST_WORD);
-        match try_one(target, patience, ask(target.clone())).await {
+        match try_one(target, patience, ask(place, target.clone())).await {
             Ok(answer) => return Ok(answer),
             Err(error) if !elsewhere(&error) => return Err(error),
             Err(error) => failure = Some(error),
@@ -95,7 +95,7 @@ pub(crate) async fn each<T, A: Future<Output = Result<T, Error>>>(
         Some(target) if passes(&failure) && budget.retry() => {
             tokio::time::sleep(PAUSE.mul_f64(1.0 + chance())).await;
             chosen.set(0);
-            try_one(target, None, ask(target.clone())).await
+            try_one(target, None, ask(0, target.clone())).await
         }
         _ => Err(failure),
     }

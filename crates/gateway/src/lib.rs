@@ -23,6 +23,6 @@ pub use books::{Bookkeepers, Books, BooksError};
 pub use gateway::{Caller, Gateway};
 pub use meter::{Metered, describe_metrics};
 pub use price::{LOCAL, Price, PriceError, Prices};
-pub use relay::Relayed;
+pub use relay::{Relay, Relayed};
 pub use route::{AliasError, Listed, Rank, Routes, thinks};
 pub use upstream::{Secret, Upstream, UpstreamConfig, UpstreamError};

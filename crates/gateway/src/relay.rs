@@ -2,9 +2,10 @@
 //! few fields that policy changes. The same admission, routing and metering as [`Gateway::answer`].
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chat::{Error, ErrorKind};
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -13,46 +14,55 @@ use reqwest::header::HeaderMap;
 use wire::glance::{self, Passage, Seen};
 use wire::splice::Fields;
 
-use crate::attempt;
+use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
 use crate::meter::Meter;
 use crate::route::{Mode, Place, Route, Target, permitted};
 use crate::upstream::unreachable;
 use crate::{Caller, Gateway};
 
-/// Most bytes of a whole answer that are kept to read its usage.
-const WHOLE_BYTES: usize = 64 << 20;
+/// A request that was admitted and is about to be passed on. Dropping it costs nothing.
+pub struct Relay {
+    passage: Passage,
+    /// The answer is wanted as events,
+    stream: bool,
+    /// and with an event for its usage.
+    wants_usage: bool,
+    /// Who may answer, and the body for each.
+    targets: Vec<Target>,
+    bodies: Vec<Bytes>,
+    headers: HeaderMap,
+    chosen: Chosen,
+    retries: Arc<Budget>,
+    meter: Meter,
+}
 
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
 pub struct Relayed {
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     passage: Passage,
-    look: Look,
+    events: Box<glance::Events>,
     meter: Meter,
-    provider: std::sync::Arc<str>,
+    provider: Arc<str>,
     ended: bool,
     /// `text/event-stream` or what the provider says it is.
     pub content_type: String,
 }
 
-enum Look {
-    Events(Box<glance::Events>),
-    Whole(Vec<u8>),
-}
-
 impl Gateway {
-    /// Passes a request on as it is, if all that could answer it speak its dialect; `None` when it has to be read and answered
-    /// ([`Gateway::answer`]). `headers` go on with it: those of the caller's that mean something to the provider.
+    /// Admits a request that can go on as it is, because all that could answer it speak its dialect; `None` when it has to be
+    /// read and answered ([`Gateway::answer`]). `headers` go on with it: those of the caller's that mean something to the
+    /// provider.
     ///
     /// # Errors
     /// As [`Gateway::answer`].
-    pub async fn relay(
+    pub fn relay(
         &self,
         caller: &Caller,
         passage: Passage,
         body: &Bytes,
-        headers: &HeaderMap,
-    ) -> Result<Option<Relayed>, Error> {
+        headers: HeaderMap,
+    ) -> Result<Option<Relay>, Error> {
         // What cannot be scanned gets its documented refusal from whoever parses it.
         let Ok(fields) = Fields::scan(body) else { return Ok(None) };
         let Some(model) = fields.text("model") else { return Ok(None) };
@@ -69,20 +79,35 @@ impl Gateway {
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
         meter.pays(bill);
-        let ask = |target: Target| {
-            let body = edited(&fields, passage, body, &route, &target, stream);
-            first_bytes(target, passage, body, headers)
-        };
-        let answered = attempt::each(&targets, &chosen, &self.retries, ask).await;
-        let Answered { content_type, body, provider } = meter.watch(answered)?;
-        let look = match stream {
-            true => {
-                let hide_usage = passage != Passage::Messages && !wants_usage;
-                Look::Events(Box::new(glance::Events::new(passage, hide_usage)))
-            }
-            false => Look::Whole(Vec::new()),
-        };
-        Ok(Some(Relayed { body, passage, look, meter, provider, ended: false, content_type }))
+        let bodies = targets.iter().map(|target| edited(&fields, passage, body, &route, target, stream)).collect();
+        let retries = self.retries.clone();
+        Ok(Some(Relay { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, meter }))
+    }
+}
+
+impl Relay {
+    /// The id the request was routed by.
+    pub fn model(&self) -> &Arc<str> {
+        self.meter.model()
+    }
+
+    /// The answer comes as events.
+    pub fn streams(&self) -> bool {
+        self.stream
+    }
+
+    /// Asks the providers in turn, until one begins to answer.
+    ///
+    /// # Errors
+    /// What the last of them refused with (API document 4.5).
+    pub async fn begin(self) -> Result<Relayed, Error> {
+        let Self { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, mut meter } = self;
+        let ask = |place: usize, target: Target| first_bytes(target, passage, bodies[place].clone(), &headers);
+        let Answered { content_type, body, provider } =
+            meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
+        let hide_usage = stream && passage != Passage::Messages && !wants_usage;
+        let events = Box::new(glance::Events::new(passage, hide_usage));
+        Ok(Relayed { body, passage, events, meter, provider, ended: false, content_type })
     }
 }
 
@@ -115,7 +140,7 @@ fn edited(fields: &Fields<'_>, passage: Passage, body: &Bytes, route: &Route, ta
 struct Answered {
     content_type: String,
     body: BoxStream<'static, reqwest::Result<Bytes>>,
-    provider: std::sync::Arc<str>,
+    provider: Arc<str>,
 }
 
 /// Asks one target, and waits for the first bytes of its answer.
@@ -144,14 +169,29 @@ async fn first_bytes(target: Target, passage: Passage, body: Bytes, headers: &He
 }
 
 impl Relayed {
-    /// The id the request was routed by.
-    pub fn model(&self) -> &std::sync::Arc<str> {
-        self.meter.model()
-    }
-
-    /// It comes as events.
-    pub fn streams(&self) -> bool {
-        matches!(self.look, Look::Events(_))
+    /// The whole body of an answer that does not come as events.
+    ///
+    /// # Errors
+    /// `Upstream` when the provider breaks it off.
+    pub async fn whole(mut self) -> Result<(Bytes, Option<chat::Usage>), Error> {
+        let mut whole = Bytes::new();
+        let mut more = BytesMut::new();
+        while let Some(bytes) = self.body.next().await {
+            let bytes = self.meter.watch(bytes.map_err(|error| unreachable(&self.provider, &error)))?;
+            if whole.is_empty() && more.is_empty() {
+                self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
+                // Most come in one piece.
+                whole = bytes;
+                continue;
+            }
+            more.extend_from_slice(&std::mem::take(&mut whole));
+            more.extend_from_slice(&bytes);
+        }
+        if whole.is_empty() {
+            whole = more.freeze();
+        }
+        self.meter.seen(&glance::whole(self.passage, &whole));
+        Ok((whole, self.meter.usage()))
     }
 
     pub fn usage(&self) -> Option<chat::Usage> {
@@ -160,43 +200,28 @@ impl Relayed {
 
     /// What goes on of these bytes.
     fn pass(&mut self, bytes: Bytes) -> Bytes {
-        match &mut self.look {
-            Look::Events(events) => {
-                let instead = events.pass(&bytes);
-                self.meter.seen(&events.seen);
-                instead.map_or(bytes, Bytes::from)
-            }
-            Look::Whole(body) => {
-                self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
-                if body.len() + bytes.len() <= WHOLE_BYTES {
-                    body.extend_from_slice(&bytes);
-                }
-                bytes
-            }
-        }
+        let instead = self.events.pass(&bytes);
+        self.meter.seen(&self.events.seen);
+        instead.map_or(bytes, Bytes::from)
     }
 
     /// The last bytes; none when nothing was held back.
     ///
     /// # Errors
-    /// `Upstream` when the provider ended a stream before its end.
+    /// `Upstream` when the provider ended the stream before its end.
     fn rest(&mut self) -> Result<Bytes, Error> {
-        match &mut self.look {
-            Look::Events(events) => {
-                let rest = events.rest();
-                self.meter.seen(&events.seen);
-                let whole = events.seen.done || events.seen.finish.is_some() || events.seen.failure.is_some();
-                let broken = || format!("The provider `{}` broke off its answer", self.provider);
-                if whole { Ok(rest.into()) } else { Err(Error::new(ErrorKind::Upstream(502), broken())) }
-            }
-            Look::Whole(body) => {
-                self.meter.seen(&glance::whole(self.passage, body));
-                Ok(Bytes::new())
-            }
+        let rest = self.events.rest();
+        let seen = &self.events.seen;
+        self.meter.seen(seen);
+        if seen.done || seen.finish.is_some() || seen.failure.is_some() {
+            return Ok(rest.into());
         }
+        let message = format!("The provider `{}` broke off its answer", self.provider);
+        Err(Error::new(ErrorKind::Upstream(502), message))
     }
 }
 
+/// The events, as they pass.
 impl Stream for Relayed {
     type Item = Result<Bytes, Error>;
 

@@ -320,9 +320,15 @@ async fn passed(
     passage: Passage,
     body: &str,
 ) -> Result<Option<(String, Option<Error>)>, Error> {
-    let Some(mut relayed) = gateway.relay(caller, passage, &body.to_owned().into(), &HeaderMap::new()).await? else {
+    let Some(relay) = gateway.relay(caller, passage, &body.to_owned().into(), HeaderMap::new())? else {
         return Ok(None);
     };
+    let streams = relay.streams();
+    let mut relayed = relay.begin().await?;
+    if !streams {
+        let (bytes, _) = relayed.whole().await?;
+        return Ok(Some((String::from_utf8(bytes.to_vec()).unwrap(), None)));
+    }
     let (mut text, mut failure) = (Vec::new(), None);
     while let Some(item) = relayed.next().await {
         match item {

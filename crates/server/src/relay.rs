@@ -1,47 +1,94 @@
 //! Sends an answer on as its provider sends it, with signs of life while nothing comes, and an error event where it breaks.
 
 use std::io;
+use std::pin::Pin;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use chat::{Error, ErrorKind};
+use chat::{Error, ErrorKind, Usage};
 use futures_util::{StreamExt, stream};
-use gateway::Relayed;
+use gateway::{Relay, Relayed};
 use http::{HeaderValue, header};
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
 use crate::line::Line;
 use crate::pace::stop;
 use crate::server::App;
 
-/// How a surface says what only this server can say of a stream that passes.
+/// How a surface says what only this server can say of an answer that passes.
 #[derive(Clone, Copy)]
 pub(crate) enum Tongue {
     OpenAi,
     Anthropic,
 }
 
+/// What a provider has begun to answer.
+enum Begun {
+    Events(Box<Relayed>),
+    Whole { content_type: String, bytes: Bytes, usage: Option<Usage> },
+}
+
+type Beginning = Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>>;
+
 /// Answers with what passes.
-pub(crate) fn send(app: &App, relayed: Relayed, tongue: Tongue, line: Line) -> Response {
-    let content_type = HeaderValue::try_from(&relayed.content_type);
-    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/json"));
-    let events = relayed.streams();
+///
+/// # Errors
+/// Whatever goes wrong before the first sign of life is due.
+pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) -> Result<Response, Error> {
+    line.model(relay.model());
+    let (events, times) = (relay.streams(), &app.config.keep_alive);
+    let (first, every) = match events {
+        true => (times.stream_first, times.stream_every),
+        false => (times.plain_first, times.plain_every),
+    };
+    let mut beginning: Beginning = Box::pin(begin(relay));
+    let begun = match timeout_at(Instant::now() + first, &mut beginning).await {
+        Ok(begun) => Some(begun?),
+        Err(_) => None,
+    };
+    let (content_type, state) = match begun {
+        Some(Begun::Whole { content_type, bytes, usage }) => {
+            tell(&line, usage);
+            return Ok(response(Body::from(bytes), &content_type, false));
+        }
+        Some(Begun::Events(relayed)) => (relayed.content_type.clone(), State::Events(relayed)),
+        None if events => ("text/event-stream; charset=utf-8".into(), State::Late(beginning)),
+        None => ("application/json".into(), State::Late(beginning)),
+    };
     let passing = Passing {
-        relayed,
+        // Its first sign of life is due.
+        due: matches!(state, State::Late(_)),
+        state,
         tongue,
+        events,
         line,
         stopping: app.stopping.clone(),
-        every: app.config.keep_alive.stream_every,
+        every,
         end_by: Instant::now() + app.config.total_timeout,
         between: true,
-        ended: false,
     };
     let body = stream::unfold(passing, |mut passing| async move { Some((passing.next().await?, passing)) });
-    let mut response = Response::new(Body::from_stream(body));
+    Ok(response(Body::from_stream(body), &content_type, events))
+}
+
+async fn begin(relay: Relay) -> Result<Begun, Error> {
+    let events = relay.streams();
+    let relayed = relay.begin().await?;
+    if events {
+        return Ok(Begun::Events(Box::new(relayed)));
+    }
+    let content_type = relayed.content_type.clone();
+    let (bytes, usage) = relayed.whole().await?;
+    Ok(Begun::Whole { content_type, bytes, usage })
+}
+
+fn response(body: Body, content_type: &str, events: bool) -> Response {
+    let mut response = Response::new(body);
+    let content_type = HeaderValue::try_from(content_type);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/json")));
     if events {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -49,50 +96,78 @@ pub(crate) fn send(app: &App, relayed: Relayed, tongue: Tongue, line: Line) -> R
     response
 }
 
+fn tell(line: &Line, usage: Option<Usage>) {
+    if let Some(usage) = usage {
+        line.usage(usage);
+    }
+}
+
+enum State {
+    /// The client has had a sign of life before there was an answer.
+    Late(Beginning),
+    Events(Box<Relayed>),
+    Over,
+}
+
 struct Passing {
-    relayed: Relayed,
+    state: State,
     tongue: Tongue,
+    events: bool,
     line: Line,
     stopping: watch::Receiver<bool>,
     every: Duration,
     end_by: Instant,
-    /// What was sent last ended an event, so that a comment may stand here.
+    /// What was sent last ended an event, so that a sign of life may stand here.
     between: bool,
-    ended: bool,
+    due: bool,
 }
 
 impl Passing {
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        if self.ended {
-            return None;
+        if std::mem::take(&mut self.due) {
+            return Some(Ok(self.sign_of_life()));
         }
-        let events = self.relayed.streams();
-        let keep_alive = Instant::now() + self.every;
-        let item = tokio::select! {
-            biased;
-            item = self.relayed.next() => item,
-            () = stop(&mut self.stopping) => Some(Err(ended("The server is shutting down, please send the request again"))),
-            () = sleep_until(self.end_by) => Some(Err(ended("The answer took too long"))),
-            () = sleep_until(keep_alive), if events && self.between => return Some(Ok(self.tongue.sign_of_life())),
-        };
-        match item {
-            Some(Ok(bytes)) => {
-                self.between = bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n");
-                Some(Ok(bytes))
-            }
-            Some(Err(error)) => {
-                self.ended = true;
-                self.line.failed(&error);
-                Some(if events { Ok(self.last_words(&error)) } else { Err(io::Error::other(error)) })
-            }
-            None => {
-                self.ended = true;
-                if let Some(usage) = self.relayed.usage() {
-                    self.line.usage(usage);
+        loop {
+            let keep_alive = Instant::now() + self.every;
+            let step = tokio::select! {
+                biased;
+                step = step(&mut self.state) => step,
+                () = stop(&mut self.stopping) => Step::Broken(ended("The server is shutting down, please send the request again")),
+                () = sleep_until(self.end_by) => Step::Broken(ended("The answer took too long")),
+                () = sleep_until(keep_alive), if self.between => return Some(Ok(self.sign_of_life())),
+            };
+            match step {
+                Step::Begun(relayed) => self.state = State::Events(relayed),
+                Step::Whole(bytes, usage) => {
+                    self.state = State::Over;
+                    tell(&self.line, usage);
+                    return Some(Ok(bytes));
                 }
-                None
+                Step::Bytes(bytes) => {
+                    self.between = bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n");
+                    return Some(Ok(bytes));
+                }
+                Step::Broken(error) => {
+                    self.state = State::Over;
+                    self.line.failed(&error);
+                    return Some(if self.events { Ok(self.last_words(&error)) } else { Err(io::Error::other(error)) });
+                }
+                Step::Ended => {
+                    if let State::Events(relayed) = std::mem::replace(&mut self.state, State::Over) {
+                        tell(&self.line, relayed.usage());
+                    }
+                    return None;
+                }
             }
         }
+    }
+
+    fn sign_of_life(&self) -> Bytes {
+        Bytes::from_static(match self.tongue {
+            _ if !self.events => b"\n",
+            Tongue::OpenAi => b": keep-alive\n\n",
+            Tongue::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+        })
     }
 
     /// An error event before anything that looks like an end. An event that was cut is ended first.
@@ -112,12 +187,27 @@ impl Passing {
     }
 }
 
-impl Tongue {
-    fn sign_of_life(self) -> Bytes {
-        Bytes::from_static(match self {
-            Self::OpenAi => b": keep-alive\n\n",
-            Self::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
-        })
+enum Step {
+    Begun(Box<Relayed>),
+    Whole(Bytes, Option<Usage>),
+    Bytes(Bytes),
+    Broken(Error),
+    Ended,
+}
+
+async fn step(state: &mut State) -> Step {
+    match state {
+        State::Over => Step::Ended,
+        State::Late(beginning) => match beginning.await {
+            Ok(Begun::Events(relayed)) => Step::Begun(relayed),
+            Ok(Begun::Whole { bytes, usage, .. }) => Step::Whole(bytes, usage),
+            Err(error) => Step::Broken(error),
+        },
+        State::Events(relayed) => match relayed.next().await {
+            Some(Ok(bytes)) => Step::Bytes(bytes),
+            Some(Err(error)) => Step::Broken(error),
+            None => Step::Ended,
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Usage records: one a request, written once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::{AnyArguments, AnyRow};
@@ -71,24 +71,32 @@ impl Store {
     /// Writes records and books what they cost, all or nothing. A record that is there already is left alone and not
     /// booked again.
     pub async fn settle(&self, records: &[Record]) -> Result<(), StoreError> {
+        // Records are new but after a crash: only then it matters which of them are.
+        if !self.settle_in(records, MOST_ROWS).await? {
+            self.settle_in(records, 1).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles with so many records in one statement. Returns whether it could: where only some of a statement's records
+    /// are new, it cannot be told which, and nothing is written.
+    async fn settle_in(&self, records: &[Record], rows: usize) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let (mut keys, mut projects) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
         let mut rest = records;
         while !rest.is_empty() {
             // Few lengths, so that their statements stay prepared.
-            let (now, later) = rest.split_at(MOST_ROWS.min(1 << rest.len().ilog2()));
+            let (now, later) = rest.split_at(rows.min(1 << rest.len().ilog2()));
             let mut insert = sqlx::query(insert(now.len()));
             for record in now {
                 insert = bind(insert, record);
             }
-            let added = insert.fetch_all(&mut *transaction).await?;
-            let added: BTreeSet<String> = added.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
-            // The first of two with the same id is the one that was written.
-            let mut seen = BTreeSet::new();
-            for record in now.iter().filter(|record| added.contains(&record.id) && seen.insert(&record.id)) {
-                if record.cost == 0 {
-                    continue;
-                }
+            let added = insert.execute(&mut *transaction).await?.rows_affected();
+            if added > 0 && added < now.len() as u64 {
+                transaction.rollback().await?;
+                return Ok(false);
+            }
+            for record in now.iter().filter(|record| added > 0 && record.cost != 0) {
                 if let Some(id) = &record.key_id {
                     *keys.entry(id).or_default() += record.cost;
                 }
@@ -108,7 +116,8 @@ impl Store {
             let book = sqlx::query("update projects set spent = spent + $1, changed_at = $2 where id = $3");
             book.bind(cost).bind(now).bind(id).execute(&mut *transaction).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// The sums of all records asked at `since` or later, the most expensive first.
@@ -141,8 +150,8 @@ impl Store {
     }
 }
 
-/// Most records in one statement.
-const MOST_ROWS: usize = 64;
+/// Most records in one statement: SQLite looks for each parameter among all of them.
+const MOST_ROWS: usize = 8;
 const COLUMNS: usize = 18;
 
 /// The statement that inserts so many records. Its text has nothing but the numbers of its parameters.
@@ -155,7 +164,7 @@ fn insert(rows: usize) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!(
         "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
              cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome)
-         values {} on conflict (id) do nothing returning id",
+         values {} on conflict (id) do nothing",
         rows.join(", ")
     ))
 }

@@ -132,3 +132,37 @@ async fn models_are_discovered_and_stand_beside_the_local_ones() {
     assert_eq!(app.reply(body("org/y")).await["choices"][0]["message"]["content"], "Hello");
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
+    use std::time::Duration;
+    use testkit::upstream::Piece;
+    let slow = FakeUpstream::start(|asked: &Asked| {
+        let quick = match asked.json()["stream"] == true {
+            true => Answer::words(&["late"], 1),
+            false => Answer::json(200, json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})),
+        };
+        Answer { pieces: [Piece::Wait(Duration::from_millis(1500))].into_iter().chain(quick.pieces).collect(), ..quick }
+    })
+    .await;
+    let provider = format!(
+        "[server]\nstream_keepalive_s = 1\nreply_keepalive_s = 1\n[[providers]]\nname = 'own'\nbase_url = '{}'\ndialect = 'openai'\n\
+         private = true\nmodels = ['m']",
+        slow.base_url()
+    );
+    let slow_config: cachalot::config::Config = toml::from_str(&provider).unwrap();
+    let app = TestApp::configured(&["--model", "none"], |config| {
+        config.server = slow_config.server;
+        config.providers = slow_config.providers;
+        config.aliases.clear();
+    })
+    .await;
+    let ask = async |stream: bool| {
+        let body = json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+        app.post(&body).await.text().await.unwrap()
+    };
+    let (events, whole) = (ask(true).await, ask(false).await);
+    assert!(events.starts_with(": keep-alive\n\ndata: ") && events.ends_with("data: [DONE]\n\n"), "{events}");
+    assert!(whole.starts_with("\n{\"choices\""), "{whole}");
+    app.stop().await;
+}

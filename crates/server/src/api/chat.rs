@@ -31,9 +31,8 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
     let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
-    if let Some(relayed) = app.gateway.relay(&caller, Passage::ChatCompletions, &bytes, &HeaderMap::new()).await? {
-        line.model(relayed.model());
-        return Ok(relay::send(app, relayed, Tongue::OpenAi, line));
+    if let Some(relay) = app.gateway.relay(&caller, Passage::ChatCompletions, &bytes, HeaderMap::new())? {
+        return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
     let request = body::aside(move || deepseek::parse_request(&bytes)).await?;
     let deepseek::Request { mut chat, stream, include_usage } = request;

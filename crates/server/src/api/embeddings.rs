@@ -30,8 +30,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let fields = wire::splice::Fields::scan(&bytes)?;
     let missing = "Failed to deserialize the JSON body into the target type: missing field `model`";
     fields.text("model").ok_or_else(|| Error::invalid(missing))?;
-    let relayed = app.gateway.relay(&caller, Passage::Embeddings, &bytes, &HeaderMap::new()).await?;
-    let relayed = relayed.ok_or_else(|| Error::invalid("Model Not Exist"))?;
-    line.model(relayed.model());
-    Ok(relay::send(app, relayed, Tongue::OpenAi, line))
+    let relay = app.gateway.relay(&caller, Passage::Embeddings, &bytes, HeaderMap::new())?;
+    let relay = relay.ok_or_else(|| Error::invalid("Model Not Exist"))?;
+    relay::send(app, relay, Tongue::OpenAi, line).await
 }

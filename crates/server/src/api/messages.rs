@@ -47,11 +47,8 @@ pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
 
 async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
     let Body { caller, bytes, headers } = take(app, line, request).await?;
-    if let Some(relayed) =
-        app.gateway.relay(&caller, Passage::Messages, &bytes, &meant_for_the_provider(&headers)).await?
-    {
-        line.model(relayed.model());
-        return Ok(relay::send(app, relayed, Tongue::Anthropic, line.clone()));
+    if let Some(relay) = app.gateway.relay(&caller, Passage::Messages, &bytes, meant_for_the_provider(&headers))? {
+        return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
     }
     let Read { chat, model, stream, places } = read(app, bytes, false).await?;
     let stops = chat.stop.clone();
