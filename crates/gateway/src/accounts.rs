@@ -55,7 +55,7 @@ impl Holder {
 /// Every key in use.
 #[derive(Debug, Default)]
 pub struct Accounts {
-    by_hash: ArcSwap<HashMap<String, Arc<Holder>>>,
+    by_hash: ArcSwap<HashMap<[u8; 32], Arc<Holder>>>,
     known: Mutex<Known>,
     /// A key was ever made: without a good one nobody is let in any more.
     closed: AtomicBool,
@@ -78,12 +78,12 @@ impl Accounts {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// The holder of the key with this SHA-256 (64 hex digits); `None` when there is no such key.
+    /// The holder of the key with this SHA-256; `None` when there is no such key.
     ///
     /// # Errors
     /// `Unauthorized` when it has expired, `Forbidden` at this address, `Overload` when the key is unknown but the store,
     /// which may know it, cannot be asked.
-    pub fn find(&self, hash: &str, peer: IpAddr) -> Result<Option<Arc<Holder>>, Error> {
+    pub fn find(&self, hash: &[u8; 32], peer: IpAddr) -> Result<Option<Arc<Holder>>, Error> {
         match self.by_hash.load().get(hash) {
             Some(holder) => holder.check(peer).map(|()| Some(holder.clone())),
             None if self.stale.load(Ordering::Relaxed) => {
@@ -139,13 +139,17 @@ impl Accounts {
 }
 
 impl Known {
-    fn place(&mut self, key: Key, by_hash: &mut HashMap<String, Arc<Holder>>) {
+    fn place(&mut self, key: Key, by_hash: &mut HashMap<[u8; 32], Arc<Holder>>) {
+        let Some(hash) = digest(&key.hash) else {
+            tracing::error!(key = key.name, "the store has a key whose hash cannot be read");
+            return;
+        };
         let project = self.projects.entry(key.project_id.clone()).or_default().clone();
         let account = self.accounts.entry(key.id.clone());
         let account = account.or_insert_with(|| Arc::new(Account { project, ..Account::default() })).clone();
         account.key.update(key.limits.budget, key.spent);
         if key.revoked_at.is_some() {
-            by_hash.remove(&key.hash);
+            by_hash.remove(&hash);
             return;
         }
         let limits = key.limits;
@@ -166,8 +170,20 @@ impl Known {
             networks,
             expires_at: limits.expires_at,
         };
-        by_hash.insert(key.hash, Arc::new(holder));
+        by_hash.insert(hash, Arc::new(holder));
     }
+}
+
+/// The bytes of 64 hex digits.
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (place, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// An address range.

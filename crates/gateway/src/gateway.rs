@@ -88,7 +88,7 @@ impl Gateway {
     pub async fn answer(&self, caller: &Caller, mut chat: Chat) -> Result<Metered, Error> {
         let route = self.routes.load().find(caller, &chat.model)?;
         chat.thinking = route.mode.thinks(&chat);
-        let mut meter = Meter::start(&route.id);
+        let mut meter = Meter::start(&route.instruments);
         let targets = route.order();
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, Size::of(&chat)))?;
         if let Place::Local(provider) = &targets[0].place {

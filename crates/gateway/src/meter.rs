@@ -7,20 +7,10 @@ use std::time::Instant;
 
 use chat::{Delta, Deltas, Error, ErrorKind, Usage};
 use futures_core::Stream;
-use metrics::{counter, gauge, histogram};
 use wire::glance::Seen;
 
 use crate::bill::{Bill, Times};
-
-/// Tells the recorder what the gateway's metrics mean.
-pub fn describe_metrics() {
-    metrics::describe_gauge!("cachalot_requests_running", "answers being given right now");
-    metrics::describe_counter!("cachalot_requests_total", "requests by model and outcome");
-    metrics::describe_counter!("cachalot_tokens_total", "tokens by model and kind; cached is part of prompt");
-    metrics::describe_histogram!("cachalot_time_to_first_token_seconds", "from the request to its first token");
-    metrics::describe_gauge!("cachalot_records_unbooked", "usage records that the store does not have yet");
-    metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
-}
+use crate::instruments::Instruments;
 
 /// An answer on its way, counted as it passes by. Dropping it cancels the request.
 pub struct Metered {
@@ -39,7 +29,7 @@ impl Metered {
 
     /// The id the request was routed by, as the list of models spells it.
     pub fn model(&self) -> &Arc<str> {
-        &self.meter.model
+        self.meter.model()
     }
 
     /// `None` until the provider has said it.
@@ -62,7 +52,7 @@ impl Stream for Metered {
 
 /// The record of one request.
 pub(crate) struct Meter {
-    model: Arc<str>,
+    instruments: Arc<Instruments>,
     started: Instant,
     usage: Option<Usage>,
     /// A finish reason, or how else it ended. A stream dropped before its end was cancelled.
@@ -73,10 +63,17 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn start(model: &Arc<str>) -> Self {
-        gauge!("cachalot_requests_running").increment(1.0);
-        let model = model.clone();
-        Self { model, started: Instant::now(), usage: None, outcome: "cancelled", first_token_us: None, bill: None }
+    pub(crate) fn start(instruments: &Arc<Instruments>) -> Self {
+        instruments.began();
+        let instruments = instruments.clone();
+        Self {
+            instruments,
+            started: Instant::now(),
+            usage: None,
+            outcome: "cancelled",
+            first_token_us: None,
+            bill: None,
+        }
     }
 
     /// Passes a result on, remembering a failure as the outcome.
@@ -85,7 +82,7 @@ impl Meter {
     }
 
     pub(crate) fn model(&self) -> &Arc<str> {
-        &self.model
+        &self.instruments.model
     }
 
     pub(crate) fn usage(&self) -> Option<Usage> {
@@ -113,8 +110,7 @@ impl Meter {
     fn word(&mut self) {
         if self.first_token_us.is_none() {
             self.first_token_us = Some(micros(self.started));
-            histogram!("cachalot_time_to_first_token_seconds", "model" => self.model.to_string())
-                .record(self.started.elapsed());
+            self.instruments.first_token(self.started.elapsed());
         }
     }
 
@@ -135,23 +131,11 @@ impl Meter {
             Err(error) => self.outcome = word(error.kind),
         }
     }
-
-    fn count(&self, kind: &'static str, tokens: u64) {
-        counter!("cachalot_tokens_total", "model" => self.model.to_string(), "kind" => kind).increment(tokens);
-    }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        gauge!("cachalot_requests_running").decrement(1.0);
-        counter!("cachalot_requests_total", "model" => self.model.to_string(), "outcome" => self.outcome).increment(1);
-        histogram!("cachalot_request_seconds", "model" => self.model.to_string()).record(self.started.elapsed());
-        if let Some(usage) = self.usage {
-            self.count("prompt", usage.prompt_tokens);
-            self.count("cached", usage.cached_tokens);
-            self.count("completion", usage.completion_tokens);
-            self.count("reasoning", usage.reasoning_tokens.unwrap_or(0));
-        }
+        self.instruments.ended(self.outcome, self.usage, self.started.elapsed());
         if let Some(bill) = self.bill.take() {
             let times = Times { first_token_us: self.first_token_us, total_us: micros(self.started) };
             bill.settle(self.usage, times, self.outcome);

@@ -71,7 +71,7 @@ impl Gateway {
 
         let stream = fields.get("stream") == Some(b"true");
         let wants_usage = fields.value("stream_options").is_some_and(|options| options["include_usage"] == true);
-        let mut meter = Meter::start(&route.id);
+        let mut meter = Meter::start(&route.instruments);
         let targets = route.order();
         let most = if passage == Passage::Embeddings { Some(0) } else { most(&fields) };
         let size = Size::of_body(body.len(), most);
@@ -146,7 +146,7 @@ struct Answered {
 /// Asks one target, and waits for the first bytes of its answer.
 async fn first_bytes(target: Target, passage: Passage, body: Bytes, headers: &HeaderMap) -> Result<Answered, Error> {
     let Place::Remote(upstream) = &target.place else { return Err(Error::internal("only providers elsewhere relay")) };
-    let response = upstream.post(passage.path(), None, headers, body).await?;
+    let response = upstream.pass(passage, headers, body).await?;
     let content_type = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let content_type = content_type.unwrap_or("application/json").to_owned();
     let mut body = response.bytes_stream().boxed();

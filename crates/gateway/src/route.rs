@@ -10,6 +10,7 @@ use wire::glance::Passage;
 
 use crate::Caller;
 use crate::health::Health;
+use crate::instruments::Instruments;
 use crate::price::{LOCAL, Price, Prices};
 use crate::upstream::Upstream;
 
@@ -65,6 +66,7 @@ pub fn thinks(chat: &Chat, otherwise: bool) -> bool {
 #[derive(Clone)]
 pub(crate) struct Route {
     pub(crate) id: Arc<str>,
+    pub(crate) instruments: Arc<Instruments>,
     pub(crate) mode: Mode,
     /// At least one.
     pub(crate) targets: Vec<Target>,
@@ -115,6 +117,17 @@ impl Default for Rank {
 }
 
 impl Route {
+    fn new(id: &str, mode: Mode, target: Target, owned_by: Arc<str>) -> Self {
+        let id: Arc<str> = id.into();
+        Self { instruments: Instruments::new(id.clone()), id, mode, targets: vec![target], owned_by }
+    }
+
+    /// The same under another id.
+    fn named(&self, id: &str, mode: Mode) -> Self {
+        let id: Arc<str> = id.into();
+        Self { instruments: Instruments::new(id.clone()), id, mode, ..self.clone() }
+    }
+
     /// The targets in the order they are to be tried: those that work first.
     pub(crate) fn order(&self) -> Vec<Target> {
         if let [only] = self.targets.as_slice() {
@@ -127,7 +140,7 @@ impl Route {
 
     /// The same model, told to think or not to.
     fn in_mode(&self, id: &str, mode: Mode) -> Arc<Self> {
-        Arc::new(Self { id: id.into(), mode, ..self.clone() })
+        Arc::new(self.named(id, mode))
     }
 
     fn is_remote(&self) -> bool {
@@ -207,7 +220,7 @@ impl Routes {
                 health: Arc::default(),
                 rank: Rank::default(),
             };
-            let route = Route { id: id.into(), mode, targets: vec![target], owned_by: owned_by.into() };
+            let route = Route::new(id, mode, target, owned_by.into());
             routes.add(id.to_lowercase(), Arc::new(route));
         };
         FAMILY.into_iter().for_each(|(id, mode)| add(id, mode, "deepseek"));
@@ -257,7 +270,7 @@ impl Routes {
             return;
         }
         let owned_by = target.upstream.clone();
-        let route = Route { id: id.into(), mode: Mode::Elsewhere, targets: vec![target], owned_by };
+        let route = Route::new(id, Mode::Elsewhere, target, owned_by);
         self.add(id.to_owned(), Arc::new(route));
     }
 
@@ -272,7 +285,7 @@ impl Routes {
         let Some(place) = self.place(target) else {
             return Err(AliasError::UnknownTarget { alias: alias.into(), target: target.into() });
         };
-        let route = Route { id: alias.into(), ..Route::clone(&self.routes[place]) };
+        let route = self.routes[place].named(alias, self.routes[place].mode);
         let key = if route.is_remote() { alias.to_owned() } else { alias.to_lowercase() };
         self.add(key, Arc::new(route));
         Ok(())

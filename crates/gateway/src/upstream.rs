@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, Url, redirect};
+use wire::glance::Passage;
 use wire::sse::{Frame, Parser};
 use wire::upstream::{Dialect, Reader, refusal};
 
@@ -72,6 +73,8 @@ pub enum UpstreamError {
 pub struct Upstream {
     name: Arc<str>,
     base: Url,
+    /// That of what passes, by `Passage`: parsed once.
+    passages: [Url; 4],
     dialect: Dialect,
     headers: HeaderMap,
     client: Client,
@@ -88,6 +91,7 @@ impl Upstream {
             return Err(UpstreamError::Private(name, base.host_str().unwrap_or_default().to_owned()));
         }
         let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("cachalot/", env!("CARGO_PKG_VERSION"))));
         for &(name, value) in dialect.headers() {
             headers.insert(name, HeaderValue::from_static(value));
@@ -103,7 +107,8 @@ impl Upstream {
             Client::builder().redirect(redirect::Policy::none()).connect_timeout(CONNECT).read_timeout(SILENCE);
         let client = if private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
         let client = client.build().map_err(|error| UpstreamError::Client(name.clone(), error))?;
-        Ok(Self { name: name.into(), base, dialect, headers, client, signatures: Arc::default() })
+        let passages = Passage::ALL.map(|passage| below(&base, passage.path()));
+        Ok(Self { name: name.into(), base, passages, dialect, headers, client, signatures: Arc::default() })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -119,7 +124,7 @@ impl Upstream {
     /// # Errors
     /// `Upstream` or `Timeout` when it cannot be asked, or answers what is no list.
     pub async fn models(&self) -> Result<Vec<String>, Error> {
-        let request = self.client.get(self.url("models")).headers(self.headers.clone()).timeout(CONNECT);
+        let request = self.client.get(self.url("models", None)).headers(self.headers.clone()).timeout(CONNECT);
         let response = self.accepted(request.send().await).await?;
         let list: serde_json::Value = response.json().await.map_err(|error| unreachable(&self.name, &error))?;
         // Gemini's own list has another form.
@@ -130,23 +135,18 @@ impl Upstream {
         Ok(models.iter().filter_map(id).collect())
     }
 
-    /// Posts a body; the answer is a success.
+    /// Passes a body on; the answer is a success. `headers` are the caller's own.
     ///
     /// # Errors
     /// What the provider's refusal means (API document 4.5); `Upstream` or `Timeout` when it cannot be reached.
-    pub(crate) async fn post(
-        &self,
-        path: &str,
-        query: Option<&str>,
-        more: &HeaderMap,
-        body: impl Into<reqwest::Body>,
-    ) -> Result<Response, Error> {
-        let mut url = self.url(path);
-        url.set_query(query);
+    pub(crate) async fn pass(&self, passage: Passage, headers: &HeaderMap, body: Bytes) -> Result<Response, Error> {
+        self.post(self.passages[passage as usize].clone(), headers, body.into()).await
+    }
+
+    async fn post(&self, url: Url, more: &HeaderMap, body: reqwest::Body) -> Result<Response, Error> {
         let mut headers = self.headers.clone();
-        headers.extend(more.clone());
-        let request = self.client.post(url).headers(headers);
-        self.accepted(request.header(CONTENT_TYPE, "application/json").body(body).send().await).await
+        headers.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self.accepted(self.client.post(url).headers(headers).body(body).send().await).await
     }
 
     async fn accepted(&self, sent: reqwest::Result<Response>) -> Result<Response, Error> {
@@ -159,9 +159,9 @@ impl Upstream {
         Err(refusal(&self.name, status, retry_after, &beginning(response).await))
     }
 
-    fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+    fn url(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = below(&self.base, path);
+        url.set_query(query);
         url
     }
 }
@@ -171,7 +171,7 @@ impl Provider for Upstream {
         Box::pin(async move {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
             let (path, query) = self.dialect.path(&chat.model);
-            let response = self.post(&path, query, &HeaderMap::new(), body).await?;
+            let response = self.post(self.url(&path, query), &HeaderMap::new(), body.into()).await?;
             let hearing = Hearing {
                 provider: self.name.clone(),
                 bytes: response.bytes_stream().boxed(),
@@ -280,6 +280,12 @@ async fn beginning(response: Response) -> Vec<u8> {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= Duration::from_secs(86_400))
+}
+
+fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
 }
 
 fn base(text: &str) -> Option<Url> {
@@ -410,7 +416,7 @@ mod tests {
             let key = Some(Secret::new("sk-operator"));
             let config =
                 UpstreamConfig { name: "p".into(), base_url: base_url.into(), dialect: Dialect::OpenAi, key, private };
-            Upstream::new(config).map(|upstream| upstream.url("models").to_string())
+            Upstream::new(config).map(|upstream| upstream.url("models", None).to_string())
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
         assert_eq!(upstream("https://api.example.org/v1/", false).unwrap(), "https://api.example.org/v1/models");

@@ -240,10 +240,10 @@ async fn office(fake: &FakeUpstream) -> Office {
     let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
     let project = store.add_project("team", None).await.unwrap();
     let limits = Limits { budget: Some(1_000_000), ..Limits::default() };
-    store.add_key(NewKey { project: &project, name: "alice", hash: "hash", tail: "", limits }).await.unwrap();
+    store.add_key(NewKey { project: &project, name: "alice", hash: &"ab".repeat(32), tail: "", limits }).await.unwrap();
     let journal = folder.path().join("journal");
     let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap()).await.unwrap();
-    let alice = books.accounts.find("hash", IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
+    let alice = books.accounts.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
     let mut routes = Routes::default();
     routes.remote(&upstream("p", fake), &["m".into()], first());
     Office { _folder: folder, store, gateway: Gateway::new(routes, books), keepers, alice }

@@ -35,16 +35,12 @@ pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
         return Ok(caller);
     }
     let Peer(peer) = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
-    let holder = accounts.find(&hex(&hash), peer.ip())?;
+    let holder = accounts.find(&hash, peer.ip())?;
     holder.map(Caller::from).ok_or_else(|| {
         let tail = if key.chars().count() < 12 { 0 } else { 4 };
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
         Error::new(ErrorKind::Unauthorized, format!("Authentication Fails, Your api key: ****{shown} is invalid"))
     })
-}
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unauthorized(reason: &str) -> Error {

@@ -36,6 +36,8 @@ pub enum Passage {
 }
 
 impl Passage {
+    pub const ALL: [Self; 4] = [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Messages];
+
     /// The path below a provider's base URL.
     pub fn path(self) -> &'static str {
         match self {

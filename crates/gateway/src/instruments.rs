@@ -1,0 +1,94 @@
+//! What is measured of each model. Handles are looked up once: doing so for every request would cost more than counting.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use chat::Usage;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// Tells the recorder what the gateway's metrics mean.
+pub fn describe_metrics() {
+    metrics::describe_gauge!("cachalot_requests_running", "answers being given right now");
+    metrics::describe_counter!("cachalot_requests_total", "requests by model and outcome");
+    metrics::describe_counter!("cachalot_tokens_total", "tokens by model and kind; cached is part of prompt");
+    metrics::describe_histogram!("cachalot_time_to_first_token_seconds", "from the request to its first token");
+    metrics::describe_gauge!("cachalot_records_unbooked", "usage records that the store does not have yet");
+    metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
+}
+
+/// Of one model, by the id that the list of models spells.
+#[derive(Debug)]
+pub(crate) struct Instruments {
+    pub(crate) model: Arc<str>,
+    /// Made at the first request: before it there may be no recorder yet.
+    handles: OnceLock<Handles>,
+}
+
+struct Handles {
+    running: Gauge,
+    first_token: Histogram,
+    whole: Histogram,
+    prompt: Counter,
+    cached: Counter,
+    completion: Counter,
+    reasoning: Counter,
+    outcomes: Mutex<Vec<(&'static str, Counter)>>,
+}
+
+impl std::fmt::Debug for Handles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handles")
+    }
+}
+
+impl Instruments {
+    pub(crate) fn new(model: Arc<str>) -> Arc<Self> {
+        Arc::new(Self { model, handles: OnceLock::new() })
+    }
+
+    fn handles(&self) -> &Handles {
+        self.handles.get_or_init(|| {
+            let model = || self.model.to_string();
+            let tokens = |kind: &'static str| counter!("cachalot_tokens_total", "model" => model(), "kind" => kind);
+            Handles {
+                running: gauge!("cachalot_requests_running"),
+                first_token: histogram!("cachalot_time_to_first_token_seconds", "model" => model()),
+                whole: histogram!("cachalot_request_seconds", "model" => model()),
+                prompt: tokens("prompt"),
+                cached: tokens("cached"),
+                completion: tokens("completion"),
+                reasoning: tokens("reasoning"),
+                outcomes: Mutex::default(),
+            }
+        })
+    }
+
+    pub(crate) fn began(&self) {
+        self.handles().running.increment(1.0);
+    }
+
+    pub(crate) fn first_token(&self, after: Duration) {
+        self.handles().first_token.record(after);
+    }
+
+    pub(crate) fn ended(&self, outcome: &'static str, usage: Option<Usage>, after: Duration) {
+        let handles = self.handles();
+        handles.running.decrement(1.0);
+        handles.whole.record(after);
+        // A pair is pushed whole.
+        let mut outcomes = handles.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = outcomes.iter().position(|(word, _)| *word == outcome).unwrap_or_else(|| {
+            let model = self.model.to_string();
+            outcomes.push((outcome, counter!("cachalot_requests_total", "model" => model, "outcome" => outcome)));
+            outcomes.len() - 1
+        });
+        outcomes[place].1.increment(1);
+        drop(outcomes);
+        if let Some(usage) = usage {
+            handles.prompt.increment(usage.prompt_tokens);
+            handles.cached.increment(usage.cached_tokens);
+            handles.completion.increment(usage.completion_tokens);
+            handles.reasoning.increment(usage.reasoning_tokens.unwrap_or(0));
+        }
+    }
+}
