@@ -111,8 +111,9 @@ async fn start(arguments: &[&str]) -> Process {
 
 /// cachalot with everything on. Returns the key too.
 async fn cachalot(folder: &Path, upstream: SocketAddr) -> (Process, String) {
-    let binary = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/release/cachalot");
-    assert!(binary.exists(), "{} is missing: run cargo build --release in the root", binary.display());
+    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/dist/cachalot");
+    let binary = std::env::var_os("CACHALOT").map_or(default, PathBuf::from);
+    assert!(binary.exists(), "{} is missing: run cargo build --profile dist in the root", binary.display());
     let store = format!("sqlite:{}", folder.join("cachalot.db").display());
     let journal = folder.join("journal");
     let port = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("it is bound");

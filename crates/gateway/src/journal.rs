@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use store::Record;
@@ -34,7 +34,7 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 struct Files {
     current: u64,
-    file: File,
+    file: Arc<File>,
     bytes: u64,
     /// Lines whose requests the store has not booked yet, by file.
     waiting: BTreeMap<u64, u64>,
@@ -49,19 +49,30 @@ impl Journal {
     pub(crate) fn create(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let current = store::now() as u64;
-        let file = begin(folder, current)?;
+        let file = Arc::new(begin(folder, current)?);
         let files = Files { current, file, bytes: 0, waiting: BTreeMap::new() };
         Ok(Self { folder: folder.into(), files: Mutex::new(files) })
     }
 
     /// A request is about to begin; if nothing more is heard of it, `record` is what it cost.
     pub(crate) fn open(&self, record: &Record) -> io::Result<Place> {
-        self.files().write(&self.folder, &Entry::Open(std::borrow::Cow::Borrowed(record)))
+        self.write(&Entry::Open(std::borrow::Cow::Borrowed(record)))
     }
 
     /// A request has ended.
     pub(crate) fn done(&self, record: &Record) -> io::Result<Place> {
-        self.files().write(&self.folder, &Entry::Done(std::borrow::Cow::Borrowed(record)))
+        self.write(&Entry::Done(std::borrow::Cow::Borrowed(record)))
+    }
+
+    fn write(&self, entry: &Entry<'_>) -> io::Result<Place> {
+        // A line begins with a line break too: what was cut off by a full disk does not spoil it.
+        let mut line = vec![b'\n'];
+        serde_json::to_writer(&mut line, entry)?;
+        line.push(b'\n');
+        let (place, file) = self.files().take(&self.folder, line.len() as u64)?;
+        // Nobody waits for anybody's write: each is appended whole.
+        (&*file).write_all(&line).inspect_err(|_| self.booked([place]))?;
+        Ok(place)
     }
 
     /// The store has booked the requests with lines in these places.
@@ -92,7 +103,7 @@ impl Journal {
 
     /// Makes sure that what was written survives a loss of power.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let file = self.files().file.try_clone()?;
+        let file = self.files().file.clone();
         file.sync_data()
     }
 
@@ -109,22 +120,16 @@ impl Journal {
 }
 
 impl Files {
-    fn write(&mut self, folder: &Path, entry: &Entry<'_>) -> io::Result<Place> {
+    /// The file for a line of so many bytes.
+    fn take(&mut self, folder: &Path, bytes: u64) -> io::Result<(Place, Arc<File>)> {
         if self.bytes > FILE_BYTES {
             let next = (store::now() as u64).max(self.current + 1);
-            self.file = begin(folder, next)?;
+            self.file = Arc::new(begin(folder, next)?);
             (self.current, self.bytes) = (next, 0);
         }
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
-            // Half a line would spoil the next. If this fails too, so will that.
-            let _ = self.file.set_len(self.bytes).and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)));
-            return Err(error);
-        }
-        self.bytes += line.len() as u64;
+        self.bytes += bytes;
         *self.waiting.entry(self.current).or_default() += 1;
-        Ok(Place(self.current))
+        Ok((Place(self.current), self.file.clone()))
     }
 }
 
@@ -134,7 +139,7 @@ fn path(folder: &Path, number: u64) -> PathBuf {
 
 /// A new file, locked while this process lives.
 fn begin(folder: &Path, number: u64) -> io::Result<File> {
-    let file = OpenOptions::new().create_new(true).write(true).open(path(folder, number))?;
+    let file = OpenOptions::new().create_new(true).append(true).open(path(folder, number))?;
     file.lock()?;
     Ok(file)
 }
