@@ -104,6 +104,17 @@ impl Meter {
         if seen.failure.is_some() {
             self.outcome = "error";
         }
+        if seen.done {
+            self.settle();
+        }
+    }
+
+    /// Settles the bill, if that has not been done. Who saw the end of an answer must find it booked, whatever happens next.
+    fn settle(&mut self) {
+        if let Some(bill) = self.bill.take() {
+            let times = Times { first_token_us: self.first_token_us, total_us: micros(self.started) };
+            bill.settle(self.usage, times, self.outcome);
+        }
     }
 
     /// A piece of the answer came.
@@ -126,7 +137,11 @@ impl Meter {
         match item {
             Ok(Delta::Start(_)) => {}
             Ok(Delta::Finish(reason)) => self.outcome = reason.as_str(),
-            Ok(Delta::Usage(usage)) => self.usage = Some(*usage),
+            Ok(Delta::Usage(usage)) => {
+                self.usage = Some(*usage);
+                // It comes last.
+                self.settle();
+            }
             Ok(_) => self.word(),
             Err(error) => self.outcome = word(error.kind),
         }
@@ -136,10 +151,7 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.instruments.ended(self.outcome, self.usage, self.started.elapsed());
-        if let Some(bill) = self.bill.take() {
-            let times = Times { first_token_us: self.first_token_us, total_us: micros(self.started) };
-            bill.settle(self.usage, times, self.outcome);
-        }
+        self.settle();
     }
 }
 
