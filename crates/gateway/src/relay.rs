@@ -21,6 +21,9 @@ use crate::route::{Mode, Place, Route, Target, permitted};
 use crate::upstream::unreachable;
 use crate::{Caller, Gateway};
 
+/// Most bytes of an answer that does not come as events.
+const WHOLE_BYTES: usize = 256 << 20;
+
 /// A request that was admitted and is about to be passed on. Dropping it costs nothing.
 pub struct Relay {
     passage: Passage,
@@ -183,6 +186,10 @@ impl Relayed {
                 // Most come in one piece.
                 whole = bytes;
                 continue;
+            }
+            if more.len() + bytes.len() > WHOLE_BYTES {
+                let message = format!("The provider `{}` sent more than {WHOLE_BYTES} bytes", self.provider);
+                return self.meter.watch(Err(Error::new(ErrorKind::Upstream(502), message)));
             }
             more.extend_from_slice(&std::mem::take(&mut whole));
             more.extend_from_slice(&bytes);

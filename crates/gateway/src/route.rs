@@ -234,17 +234,17 @@ impl Routes {
     /// several providers have an id, they share it.
     pub fn remote(&mut self, upstream: &Arc<Upstream>, models: &[String], rank: Rank) {
         for model in models {
-            for id in [model.clone(), format!("{}/{model}", upstream.name())] {
-                let target = Target {
-                    place: Place::Remote(upstream.clone()),
-                    upstream: upstream.name().clone(),
-                    model: model.as_str().into(),
-                    price: None,
-                    health: Arc::default(),
-                    rank,
-                };
-                self.share(&id, target);
-            }
+            let target = Target {
+                place: Place::Remote(upstream.clone()),
+                upstream: upstream.name().clone(),
+                model: model.as_str().into(),
+                price: None,
+                // Under both its ids it is as well as it is.
+                health: Arc::default(),
+                rank,
+            };
+            self.share(model, target.clone());
+            self.share(&format!("{}/{model}", upstream.name()), target);
         }
         for (alias, target) in std::mem::take(&mut self.waiting) {
             self.alias_later(&alias, &target);
