@@ -7,6 +7,7 @@ use std::time::Duration;
 use chat::{Chat, Delta, Deltas, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
+use crate::affinity::Running;
 use crate::route::{Target, chance};
 
 /// How long a target may take for its first word while there are others.
@@ -61,7 +62,8 @@ impl Chosen {
 pub(crate) fn answer(targets: Vec<Target>, chat: Chat, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
     let first = async move {
         match each(&targets, &chosen, &budget, |_, target| first_word(target, &chat)).await {
-            Ok(deltas) => deltas,
+            // It runs until its last delta is gone.
+            Ok((deltas, running)) => Box::pin(deltas.inspect(move |_| _ = &running)) as Deltas,
             Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
         }
     };
@@ -77,7 +79,7 @@ pub(crate) async fn each<T, A: Future<Output = Result<T, Error>>>(
     chosen: &Chosen,
     budget: &Budget,
     ask: impl Fn(usize, Target) -> A,
-) -> Result<T, Error> {
+) -> Result<(T, Running), Error> {
     budget.request();
     let mut failure = None;
     for (place, target) in targets.iter().enumerate() {
@@ -105,7 +107,8 @@ async fn try_one<T>(
     target: &Target,
     patience: Option<Duration>,
     asking: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+) -> Result<(T, Running), Error> {
+    let running = target.load.begin();
     // Dropped halfway, the request has told nothing of the target.
     let probe = Probe(target);
     let asked = match patience {
@@ -121,7 +124,7 @@ async fn try_one<T>(
         Err(error) if sick(error) => target.health.failed(error.retry_after),
         Err(_) => target.health.unknown(),
     }
-    asked
+    asked.map(|answer| (answer, running))
 }
 
 struct Probe<'a>(&'a Target);

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use chat::{Chat, Error};
+use chat::{Chat, Error, Input, Part};
 
 use crate::accounts::Holder;
+use crate::affinity::Beginning;
 use crate::attempt::{self, Budget};
 use crate::bill::{Bill, Size};
 use crate::books::Books;
@@ -89,7 +90,7 @@ impl Gateway {
         let route = self.routes.load().find(caller, &chat.model)?;
         chat.thinking = route.mode.thinks(&chat);
         let mut meter = Meter::start(&route.instruments);
-        let targets = route.order();
+        let targets = route.order(|| beginning(&chat));
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, Size::of(&chat)))?;
         if let Place::Local(provider) = &targets[0].place {
             meter.watch(provider.check(&mut chat))?;
@@ -152,6 +153,13 @@ impl Gateway {
             }
         }
     }
+}
+
+/// The texts of its messages: what a provider's cache would be asked for.
+fn beginning(chat: &Chat) -> Beginning {
+    let Input::Messages(messages) = &chat.input else { return Beginning::default() };
+    let parts = messages.iter().flat_map(|message| message.content.iter().flatten());
+    Beginning::of(parts.filter_map(|part| if let Part::Text(text) = part { Some(text.as_bytes()) } else { None }))
 }
 
 #[cfg(test)]

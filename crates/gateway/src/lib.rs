@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod affinity;
 mod attempt;
 mod bill;
 mod books;

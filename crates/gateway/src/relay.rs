@@ -14,6 +14,7 @@ use reqwest::header::HeaderMap;
 use wire::glance::{self, Passage, Seen};
 use wire::splice::Fields;
 
+use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
 use crate::meter::Meter;
@@ -48,6 +49,7 @@ pub struct Relayed {
     meter: Meter,
     provider: Arc<str>,
     ended: bool,
+    _running: Running,
     /// `text/event-stream` or what the provider says it is.
     pub content_type: String,
 }
@@ -75,7 +77,8 @@ impl Gateway {
         let stream = fields.get("stream") == Some(b"true");
         let wants_usage = fields.value("stream_options").is_some_and(|options| options["include_usage"] == true);
         let mut meter = Meter::start(&route.instruments);
-        let targets = route.order();
+        let said = || [fields.get("system"), fields.get("messages"), fields.get("prompt")];
+        let targets = route.order(|| Beginning::of(said().into_iter().flatten()));
         let most = if passage == Passage::Embeddings { Some(0) } else { most(&fields) };
         let size = Size::of_body(body.len(), most);
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size))?;
@@ -106,11 +109,11 @@ impl Relay {
     pub async fn begin(self) -> Result<Relayed, Error> {
         let Self { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, mut meter } = self;
         let ask = |place: usize, target: Target| first_bytes(target, passage, bodies[place].clone(), &headers);
-        let Answered { content_type, body, provider } =
-            meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
+        let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
+        let Answered { content_type, body, provider } = answered;
         let hide_usage = stream && passage != Passage::Messages && !wants_usage;
         let events = Box::new(glance::Events::new(passage, hide_usage));
-        Ok(Relayed { body, passage, events, meter, provider, ended: false, content_type })
+        Ok(Relayed { body, passage, events, meter, provider, ended: false, content_type, _running: running })
     }
 }
 

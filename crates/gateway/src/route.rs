@@ -9,6 +9,7 @@ use chat::{Chat, Error, ErrorKind, Provider};
 use wire::glance::Passage;
 
 use crate::Caller;
+use crate::affinity::{self, Affinity, Beginning, Load};
 use crate::health::Health;
 use crate::instruments::Instruments;
 use crate::price::{LOCAL, Price, Prices};
@@ -70,6 +71,7 @@ pub(crate) struct Route {
     pub(crate) mode: Mode,
     /// At least one.
     pub(crate) targets: Vec<Target>,
+    affinity: Arc<Affinity>,
     owned_by: Arc<str>,
 }
 
@@ -83,6 +85,7 @@ pub(crate) struct Target {
     pub(crate) model: Arc<str>,
     pub(crate) price: Option<Arc<Price>>,
     pub(crate) health: Arc<Health>,
+    pub(crate) load: Load,
     rank: Rank,
 }
 
@@ -119,7 +122,8 @@ impl Default for Rank {
 impl Route {
     fn new(id: &str, mode: Mode, target: Target, owned_by: Arc<str>) -> Self {
         let id: Arc<str> = id.into();
-        Self { instruments: Instruments::new(id.clone()), id, mode, targets: vec![target], owned_by }
+        let instruments = Instruments::new(id.clone());
+        Self { instruments, id, mode, targets: vec![target], affinity: Arc::default(), owned_by }
     }
 
     /// The same under another id.
@@ -128,14 +132,21 @@ impl Route {
         Self { instruments: Instruments::new(id.clone()), id, mode, ..self.clone() }
     }
 
-    /// The targets in the order they are to be tried: those that work first.
-    pub(crate) fn order(&self) -> Vec<Target> {
+    /// The targets in the order they are to be tried: those that work first, then by priority; among equals the one that
+    /// has read the beginning of the prompt before, unless it is much busier than another; then by lot.
+    pub(crate) fn order(&self, beginning: impl FnOnce() -> Beginning) -> Vec<Target> {
         if let [only] = self.targets.as_slice() {
             return vec![only.clone()];
         }
-        let mut ranked: Vec<_> = self.targets.iter().map(|target| (target.key(), target)).collect();
+        let beginning = beginning();
+        let least = self.targets.iter().map(|target| target.load.running()).min().unwrap_or(0);
+        let has_room = |place: &usize| affinity::has_room(self.targets[*place].load.running(), least);
+        let knows = self.affinity.find(&beginning).filter(|place| *place < self.targets.len()).filter(has_room);
+        let ranked = self.targets.iter().enumerate();
+        let mut ranked: Vec<_> = ranked.map(|(place, target)| (target.key(knows == Some(place)), place)).collect();
         ranked.sort_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN"));
-        ranked.into_iter().map(|(_, target)| target.clone()).collect()
+        self.affinity.remember(&beginning, ranked[0].1);
+        ranked.into_iter().map(|(_, place)| self.targets[place].clone()).collect()
     }
 
     /// The same model, told to think or not to.
@@ -151,8 +162,9 @@ impl Route {
 impl Target {
     /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
     /// in proportion to its rate.
-    fn key(&self) -> (bool, i64, f64) {
-        (!self.health.usable(), self.rank.priority, -chance().ln() / f64::from(self.rank.weight.max(1)))
+    fn key(&self, knows: bool) -> (bool, i64, bool, f64) {
+        let lot = -chance().ln() / f64::from(self.rank.weight.max(1));
+        (!self.health.usable(), self.rank.priority, !knows, lot)
     }
 }
 
@@ -218,6 +230,7 @@ impl Routes {
                 model: id.into(),
                 price: None,
                 health: Arc::default(),
+                load: Load::default(),
                 rank: Rank::default(),
             };
             let route = Route::new(id, mode, target, owned_by.into());
@@ -241,6 +254,7 @@ impl Routes {
                 price: None,
                 // Under both its ids it is as well as it is.
                 health: Arc::default(),
+                load: Load::default(),
                 rank,
             };
             self.share(model, target.clone());

@@ -525,3 +525,31 @@ async fn what_a_provider_speaks_passes_and_is_counted() {
             .is_none()
     );
 }
+
+#[tokio::test]
+async fn a_conversation_stays_where_its_beginning_was_read() {
+    let (one, two) = (says(&["1"]).await, says(&["2"]).await);
+    let gateway = gateway(&[("one", &one, first()), ("two", &two, first())]);
+    let system = |number: usize| format!("{number} {}", "You are a helpful whale. ".repeat(40));
+    let mut homes = Vec::new();
+    for round in 0..4 {
+        for number in 0..8 {
+            let mut messages = vec![Message::new(Role::System, system(number))];
+            messages.extend((0..=round).map(|turn| Message::new(Role::User, format!("turn {turn}"))));
+            let chat = Chat { input: Input::Messages(messages), ..chat("m") };
+            let reply = whole(gateway.answer(&Caller::default(), chat).await.unwrap()).await.unwrap();
+            match homes.get(number) {
+                Some(home) => assert_eq!(*home, reply.text, "conversation {number}, round {round}"),
+                None => homes.push(reply.text),
+            }
+        }
+    }
+    // The same holds for bodies that pass.
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hello ".repeat(200)}]}).to_string();
+    let asked = || one.asked().len();
+    let before = asked();
+    for _ in 0..6 {
+        relayed(&gateway, &Caller::default(), &body).await.unwrap().unwrap();
+    }
+    assert!([0, 6].contains(&(asked() - before)), "{} of 6", asked() - before);
+}
