@@ -101,6 +101,7 @@ impl Bill {
             upstream: targets[0].upstream.to_string(),
             prompt_tokens: prompt.prompt_tokens as i64,
             cost: cost(&prompt),
+            price: name(targets[0].price.as_ref()),
             ..Record::default()
         };
         let targets = targets.iter().map(|target| (target.upstream.clone(), target.price.clone())).collect();
@@ -144,7 +145,7 @@ impl Bill {
         let mut record = self.record;
         let (upstream, price) = &self.targets[self.chosen.get()];
         record.upstream = upstream.to_string();
-        record.price = price.as_ref().map(|price| price.name.to_string()).unwrap_or_default();
+        record.price = name(price.as_ref());
         record.cost = match price {
             Some(price) if !nothing => price.cost(&counted, record.at),
             _ => 0,
@@ -172,6 +173,11 @@ impl Bill {
 pub(crate) struct Times {
     pub(crate) first_token_us: Option<i64>,
     pub(crate) total_us: i64,
+}
+
+/// What records call a price; empty where there is none.
+fn name(price: Option<&Arc<Price>>) -> String {
+    price.map(|price| price.name.to_string()).unwrap_or_default()
 }
 
 fn bytes_of(part: &Part) -> usize {

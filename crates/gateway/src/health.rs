@@ -1,11 +1,13 @@
 //! Whether a provider has been answering for one model lately.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// After the first failure in a row, and doubled with each further one.
 const COOL: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long one request may try it. It may never come to that: admission or another provider may end it before.
+const PROBE: Duration = Duration::from_secs(60);
 
 /// Of one provider and model. After failures it cools down; then one request at a time may try it (half-open), until one
 /// succeeds.
@@ -15,7 +17,7 @@ pub(crate) struct Health {
     failures: AtomicU32,
     /// Microseconds since 1970.
     cool_until: AtomicI64,
-    probing: AtomicBool,
+    probe_until: AtomicI64,
 }
 
 impl Health {
@@ -24,27 +26,33 @@ impl Health {
         if self.failures.load(Ordering::Relaxed) == 0 {
             return true;
         }
-        store::now() >= self.cool_until.load(Ordering::Relaxed) && !self.probing.swap(true, Ordering::Relaxed)
+        let (now, probe) = (store::now(), self.probe_until.load(Ordering::Relaxed));
+        let free = now >= probe && now >= self.cool_until.load(Ordering::Relaxed);
+        let until = after(now, PROBE);
+        free && self.probe_until.compare_exchange(probe, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn worked(&self) {
         self.failures.store(0, Ordering::Relaxed);
-        self.probing.store(false, Ordering::Relaxed);
+        self.unknown();
     }
 
     /// `retry_after` is what the provider asked for.
     pub(crate) fn failed(&self, retry_after: Option<Duration>) {
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
         let pause = retry_after.unwrap_or_else(|| COOL.saturating_mul(1 << before.min(10)).min(LONGEST));
-        let until = store::now().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
-        self.cool_until.store(until, Ordering::Relaxed);
-        self.probing.store(false, Ordering::Relaxed);
+        self.cool_until.store(after(store::now(), pause), Ordering::Relaxed);
+        self.unknown();
     }
 
     /// The request that tried it ended without telling anything of it.
     pub(crate) fn unknown(&self) {
-        self.probing.store(false, Ordering::Relaxed);
+        self.probe_until.store(0, Ordering::Relaxed);
     }
+}
+
+fn after(time: i64, pause: Duration) -> i64 {
+    time.saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -59,6 +67,9 @@ mod tests {
         assert!(!health.usable());
         std::thread::sleep(Duration::from_millis(25));
         assert!(health.usable() && !health.usable(), "one probe at a time");
+        // A probe that never reported back is forgotten after a minute.
+        health.probe_until.store(store::now() - 1, Ordering::Relaxed);
+        assert!(health.usable() && !health.usable());
         health.unknown();
         assert!(health.usable());
         health.worked();

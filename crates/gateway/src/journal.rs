@@ -137,10 +137,12 @@ fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number}.journal"))
 }
 
-/// A new file, locked while this process lives.
+/// A new file, locked while this process lives. It gets its name when it is locked: nobody takes it for that of a dead one.
 fn begin(folder: &Path, number: u64) -> io::Result<File> {
-    let file = OpenOptions::new().create_new(true).append(true).open(path(folder, number))?;
+    let unnamed = folder.join(format!("{number}.new"));
+    let file = OpenOptions::new().create_new(true).append(true).open(&unnamed)?;
     file.lock()?;
+    std::fs::rename(unnamed, path(folder, number))?;
     Ok(file)
 }
 
