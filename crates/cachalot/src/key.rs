@@ -1,5 +1,6 @@
 //! `cachalot key`: makes, lists and revokes API keys. A running server sees the change within a second.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.at.with(async |store| match &args.command {
         Command::Add(new) => {
             let (key, shown) = add(store, new).await?;
-            println!("{shown}");
+            writeln!(io::stdout(), "{shown}")?;
             eprintln!("This is the key `{}`. It is not shown again: only its hash is kept.", key.name);
             Ok(())
         }
@@ -152,7 +153,15 @@ fn secret() -> Result<String> {
 async fn list(store: &Store) -> Result<()> {
     let projects = store.projects().await?;
     let dollars = |nano: Option<i64>| nano.map_or("-".to_owned(), |nano| money::format(nano, 6));
-    println!("{:<24} {:<16} {:<8} {:>12} {:>12}  state", "name", "project", "key", "spent USD", "budget USD");
+    writeln!(
+        io::stdout(),
+        "{:<24} {:<16} {:<8} {:>12} {:>12}  state",
+        "name",
+        "project",
+        "key",
+        "spent USD",
+        "budget USD"
+    )?;
     for key in store.keys().await? {
         let project = projects.iter().find(|project| project.id == key.project_id);
         let state = match (key.revoked_at, key.limits.expires_at) {
@@ -160,14 +169,15 @@ async fn list(store: &Store) -> Result<()> {
             (None, Some(expires)) if expires <= store::now() => "expired",
             _ => "in use",
         };
-        println!(
+        writeln!(
+            io::stdout(),
             "{:<24} {:<16} …{:<7} {:>12} {:>12}  {state}",
             key.name,
             project.map_or("", |project| &project.name),
             key.tail,
             money::format(key.spent, 6),
             dollars(key.limits.budget)
-        );
+        )?;
     }
     Ok(())
 }

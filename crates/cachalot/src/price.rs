@@ -1,7 +1,8 @@
 //! `cachalot price`: prices out of LiteLLM's list.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -56,7 +57,11 @@ struct Model {
 pub fn run(args: &Args) -> Result<()> {
     let Command::Import { file, providers, date } = &args.command;
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    print!("{}", import(&text, providers.as_deref(), date).with_context(|| format!("`{}`", file.display()))?);
+    write!(
+        io::stdout(),
+        "{}",
+        import(&text, providers.as_deref(), date).with_context(|| format!("`{}`", file.display()))?
+    )?;
     Ok(())
 }
 

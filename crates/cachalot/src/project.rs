@@ -1,5 +1,7 @@
 //! `cachalot project`: who pays for keys.
 
+use std::io::{self, Write};
+
 use anyhow::{Result, ensure};
 use store::money;
 
@@ -53,10 +55,15 @@ pub fn run(args: &Args) -> Result<()> {
                 eprintln!("`{name}` is made: `cachalot key add NAME --project {name}` makes a key for it");
             }
             Command::List => {
-                println!("{:<24} {:>14} {:>14}", "project", "spent USD", "budget USD");
+                writeln!(io::stdout(), "{:<24} {:>14} {:>14}", "project", "spent USD", "budget USD")?;
                 for project in store.projects().await? {
                     let budget = project.budget.map_or("-".to_owned(), |nano| money::format(nano, 6));
-                    println!("{:<24} {:>14} {budget:>14}", project.name, money::format(project.spent, 6));
+                    writeln!(
+                        io::stdout(),
+                        "{:<24} {:>14} {budget:>14}",
+                        project.name,
+                        money::format(project.spent, 6)
+                    )?;
                 }
             }
             Command::Budget { name, budget } => {

@@ -1,5 +1,6 @@
 //! Providers elsewhere: the rows built in, those of the configuration, and `cachalot provider`.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,11 +150,11 @@ impl Provider {
 pub fn run(args: &Args) -> Result<()> {
     match args.command {
         Command::List => {
-            println!("{:<14} {:<10} {:<22} {:<10} base URL", "provider", "dialect", "key from", "tried");
+            writeln!(io::stdout(), "{:<14} {:<10} {:<22} {:<10} base URL", "provider", "dialect", "key from", "tried")?;
             for row in rows() {
                 let dialect = format!("{:?}", row.dialect).to_lowercase();
                 let key = row.key_env.as_deref().unwrap_or("-");
-                println!("{:<14} {dialect:<10} {key:<22} {:<10} {}", row.name, row.tried, row.base_url);
+                writeln!(io::stdout(), "{:<14} {dialect:<10} {key:<22} {:<10} {}", row.name, row.tried, row.base_url)?;
             }
             Ok(())
         }
@@ -169,10 +170,10 @@ fn check(config: &Config) -> Result<()> {
     for provider in providers {
         let name = provider.upstream.name();
         match runtime.block_on(provider.upstream.models()) {
-            Ok(models) => println!("{name}: {} models: {}", models.len(), models.join(", ")),
+            Ok(models) => writeln!(io::stdout(), "{name}: {} models: {}", models.len(), models.join(", "))?,
             Err(error) => {
                 failed += 1;
-                println!("{name}: {error}");
+                writeln!(io::stdout(), "{name}: {error}")?;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `cachalot usage`: what was asked, and what it cost.
 
+use std::io::{self, Write};
+
 use anyhow::Result;
 use jiff::Timestamp;
 use store::{By, money};
@@ -40,21 +42,30 @@ pub fn run(args: &Args) -> Result<()> {
     };
     args.at.with(async |store| {
         let since = (store::now().div_euclid(DAY) - (args.days - 1)) * DAY;
-        println!("{title:<28} {:>9} {:>12} {:>12} {:>12} {:>14}", "requests", "prompt", "cached", "completion", "USD");
+        writeln!(
+            io::stdout(),
+            "{title:<28} {:>9} {:>12} {:>12} {:>12} {:>14}",
+            "requests",
+            "prompt",
+            "cached",
+            "completion",
+            "USD"
+        )?;
         for total in store.usage(since, by).await? {
             let of = match (args.by, total.of.as_str()) {
                 (Shared::Day, days) => days.parse().map_or_else(|_| days.to_owned(), date),
                 (_, "") => "(none)".to_owned(),
                 (_, of) => of.to_owned(),
             };
-            println!(
+            writeln!(
+                io::stdout(),
                 "{of:<28} {:>9} {:>12} {:>12} {:>12} {:>14}",
                 total.requests,
                 total.prompt_tokens,
                 total.cached_tokens,
                 total.completion_tokens,
                 money::format(total.cost, 6)
-            );
+            )?;
         }
         Ok(())
     })
