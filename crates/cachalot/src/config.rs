@@ -240,22 +240,11 @@ impl Key {
                 Ok(Sha256::digest(key.as_bytes()).into())
             }
             (None, Some(hex)) => {
-                parse_digest(hex).with_context(|| format!("key `{name}`: `sha256` must be 64 hex digits"))
+                gateway::digest(hex).with_context(|| format!("key `{name}`: `sha256` must be 64 hex digits"))
             }
             _ => bail!("key `{name}` needs either `key_env` or `sha256`"),
         }
     }
-}
-
-fn parse_digest(hex: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (i, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(digest)
 }
 
 /// Bytes with an optional unit: `4GiB`, `512M`, `1000000`. Units are powers of 1024.

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::affinity::Running;
 use crate::route::{Target, chance};
+use crate::upstream::late;
 
 /// How long a target may take for its first word while there are others.
 const FIRST_WORD: Duration = Duration::from_secs(60);
@@ -112,10 +113,7 @@ async fn try_one<T>(
     // Dropped halfway, the request has told nothing of the target.
     let probe = Probe(target);
     let asked = match patience {
-        Some(patience) => tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
-            let message = format!("The provider `{}` did not answer in time", target.upstream);
-            Err(Error::new(ErrorKind::Timeout, message))
-        }),
+        Some(patience) => tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| Err(late(&target.upstream))),
         None => asking.await,
     };
     std::mem::forget(probe);

@@ -1,4 +1,4 @@
-//! The bill of one request: reserved before it begins, written down, settled once when it is dropped.
+//! The bill of one request: reserved before it begins, written down, settled once.
 
 use std::sync::Arc;
 

@@ -39,7 +39,6 @@ pub struct Books {
 struct Ledger {
     journal: Arc<Journal>,
     settled: mpsc::UnboundedSender<Settled>,
-    store: Store,
 }
 
 /// A record, and where the journal has lines of it.
@@ -89,18 +88,13 @@ impl Books {
         let journal = Arc::new(Journal::create(folder).map_err(fault)?);
         let (settled, records) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
-        let ledger = Ledger { journal, settled, store: store.clone() };
+        let ledger = Ledger { journal, settled };
         let books = Arc::new(Self { accounts, prices, ledger: Some(ledger) });
         let tasks = vec![
             tokio::spawn(book(books.clone(), store.clone(), records, stopping.clone())),
             tokio::spawn(keep_up(books.clone(), store, stopping)),
         ];
         Ok((books, Bookkeepers { stop, tasks }))
-    }
-
-    /// The store behind the books.
-    pub fn store(&self) -> Option<&Store> {
-        self.ledger.as_ref().map(|ledger| &ledger.store)
     }
 
     /// Writes down that a request begins, as `record` says if nothing more is heard of it.

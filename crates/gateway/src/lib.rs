@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod address;
 mod affinity;
 mod attempt;
 mod bill;
@@ -20,7 +21,8 @@ mod route;
 mod signatures;
 mod upstream;
 
-pub use accounts::{Accounts, Holder, Network};
+pub use accounts::{Accounts, Holder, digest};
+pub use address::Network;
 pub use books::{Bookkeepers, Books, BooksError};
 pub use gateway::{Caller, Gateway};
 pub use instruments::describe_metrics;

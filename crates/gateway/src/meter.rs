@@ -1,4 +1,4 @@
-//! Counts what an answer cost and how long it took; settles once, when the stream is dropped.
+//! Counts what an answer cost and how long it took; settles once, when its end is seen or the stream is dropped.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
 use crate::meter::Meter;
 use crate::route::{Mode, Place, Route, Target, permitted};
-use crate::upstream::unreachable;
+use crate::upstream::{fault, unreachable};
 use crate::{Caller, Gateway};
 
 /// Most bytes of an answer that does not come as events.
@@ -85,7 +85,11 @@ impl Gateway {
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
         meter.pays(bill);
-        let bodies = targets.iter().map(|target| edited(&fields, passage, body, &route, target, stream)).collect();
+        let edited = |target: &Target| edited(&fields, passage, body, &route, target, stream);
+        let first = edited(&targets[0]);
+        // Nearly always all of them call the model the same.
+        let body = |target: &Target| if target.model == targets[0].model { first.clone() } else { edited(target) };
+        let bodies = targets.iter().map(body).collect();
         let retries = self.retries.clone();
         Ok(Some(Relay { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, meter }))
     }
@@ -170,7 +174,7 @@ async fn first_bytes(target: Target, passage: Passage, body: Bytes, headers: &He
             }
         }
         Some(Err(error)) => Err(unreachable(&provider, &error)),
-        None => Err(Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` sent nothing"))),
+        None => Err(fault(&provider, "sent nothing")),
     }
 }
 
@@ -191,8 +195,8 @@ impl Relayed {
                 continue;
             }
             if more.len() + bytes.len() > WHOLE_BYTES {
-                let message = format!("The provider `{}` sent more than {WHOLE_BYTES} bytes", self.provider);
-                return self.meter.watch(Err(Error::new(ErrorKind::Upstream(502), message)));
+                let too_much = fault(&self.provider, &format!("sent more than {WHOLE_BYTES} bytes"));
+                return self.meter.watch(Err(too_much));
             }
             more.extend_from_slice(&std::mem::take(&mut whole));
             more.extend_from_slice(&bytes);
@@ -226,8 +230,7 @@ impl Relayed {
         if seen.done || seen.finish.is_some() || seen.failure.is_some() {
             return Ok(rest.into());
         }
-        let message = format!("The provider `{}` broke off its answer", self.provider);
-        Err(Error::new(ErrorKind::Upstream(502), message))
+        Err(fault(&self.provider, "broke off its answer"))
     }
 }
 

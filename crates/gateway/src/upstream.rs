@@ -2,20 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chat::{BoxFuture, Chat, Delta, Deltas, Error, ErrorKind, Provider};
 use futures_util::{StreamExt, stream};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response, Url, redirect};
 use wire::glance::Passage;
 use wire::sse::{Frame, Parser};
 use wire::upstream::{Dialect, Reader, refusal};
 
+use crate::address::{PublicOnly, is_private_literal};
 use crate::signatures::Kept;
 
 /// How long a provider may take to be reached.
@@ -187,15 +186,19 @@ impl Provider for Upstream {
     }
 }
 
-fn fault(provider: &str, what: &str) -> Error {
+pub(crate) fn fault(provider: &str, what: &str) -> Error {
     Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {what}"))
+}
+
+pub(crate) fn late(provider: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"))
 }
 
 /// reqwest's own words may hold the address, which is no business of the caller's.
 pub(crate) fn unreachable(provider: &str, error: &reqwest::Error) -> Error {
     tracing::warn!(provider, error = chain(error), "a provider cannot be reached");
     if error.is_timeout() {
-        return Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"));
+        return late(provider);
     }
     fault(provider, if error.is_connect() { "cannot be reached" } else { "broke off its answer" })
 }
@@ -305,68 +308,6 @@ fn chain(error: &reqwest::Error) -> String {
     text
 }
 
-fn is_private_literal(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<IpAddr>().is_ok_and(is_private)
-}
-
-/// Not of the public internet: loopback, private, link-local, shared, documentation, multicast, and IPv6 forms of these.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_broadcast()
-                || v4.is_documentation()
-                || a == 0
-                || a >= 224
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 192 && b == 0 && c == 0)
-                || (a == 198 && (b == 18 || b == 19))
-        }
-        IpAddr::V6(v6) => {
-            let segments = v6.segments();
-            let embedded = match segments {
-                [0, 0, 0, 0, 0, 0xffff | 0, high, low]
-                | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-                | [0x2002, high, low, ..] => Some((u32::from(high) << 16 | u32::from(low)).to_be_bytes()),
-                _ => None,
-            };
-            v6.is_unspecified()
-                || v6.is_loopback()
-                || embedded.is_some_and(|octets| is_private(IpAddr::from(octets)))
-                || segments[0] & 0xfe00 == 0xfc00
-                || segments[0] & 0xffc0 == 0xfe80
-                || segments[0] & 0xffc0 == 0xfec0
-                || segments[0] & 0xff00 == 0xff00
-                || segments[..2] == [0x2001, 0xdb8]
-                || (segments[0] == 0x64 && segments[1] == 0xff9b && segments[2] == 1)
-        }
-    }
-}
-
-/// Resolves names to public addresses alone, so that none leads into the operator's own network.
-struct PublicOnly;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let public: Vec<SocketAddr> = found.into_iter().filter(|address| !is_private(address.ip())).collect();
-            if public.is_empty() {
-                return Err(format!(
-                    "`{}` has no public address; `private = true` allows a private one",
-                    name.as_str()
-                )
-                .into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
-    }
-}
-
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("name", &self.name).field("base", &self.base.as_str()).finish_non_exhaustive()
@@ -376,39 +317,6 @@ impl fmt::Debug for Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn private_addresses_are_known_in_every_form() {
-        for private in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "0.0.0.0",
-            "100.64.0.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "::1",
-            "::",
-            "::ffff:127.0.0.1",
-            "::ffff:a9fe:a9fe",
-            "::7f00:1",
-            "fc00::1",
-            "fe80::1",
-            "64:ff9b::a00:1",
-            "64:ff9b:1::1",
-            "2002:a00:1::",
-            "ff02::1",
-            "fec0::1",
-        ] {
-            assert!(is_private(private.parse().unwrap()), "{private}");
-        }
-        for public in ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"] {
-            assert!(!is_private(public.parse().unwrap()), "{public}");
-        }
-    }
 
     #[test]
     fn an_address_that_hides_where_it_leads_is_refused() {
@@ -442,12 +350,6 @@ mod tests {
             assert!(matches!(upstream(private, false), Err(UpstreamError::Private(..))), "{private}");
             assert!(upstream(private, true).is_ok(), "{private}");
         }
-    }
-
-    #[tokio::test]
-    async fn names_that_lead_home_are_not_followed() {
-        let found = PublicOnly.resolve("localhost".parse().unwrap()).await;
-        assert!(found.err().unwrap().to_string().contains("no public address"));
     }
 
     #[test]

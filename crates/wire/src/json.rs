@@ -29,6 +29,15 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Error> {
     Ok(value)
 }
 
+/// A call's arguments as an object; what is none is handed on as it came (API document 3.2).
+pub(crate) fn arguments(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(object @ Value::Object(_)) => object,
+        _ if text.trim().is_empty() => Value::Object(Map::new()),
+        _ => Value::Object(Map::from_iter([("_raw".to_owned(), text.into())])),
+    }
+}
+
 /// Builds a value that stands inside `depth` lists and objects, and may be the first of `left` more.
 #[derive(Clone, Copy)]
 struct Tree<'a> {

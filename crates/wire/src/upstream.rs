@@ -157,6 +157,24 @@ fn said(body: &[u8]) -> Option<String> {
     words.filter(|words| !words.is_empty()).map(|words| words.chars().take(LONGEST).collect())
 }
 
+/// An image of a message.
+enum Image<'a> {
+    Data { kind: &'a str, base64: &'a str },
+    Url(&'a str),
+}
+
+/// The image that a part is which is no text.
+///
+/// # Errors
+/// `Invalid` when it is something else.
+fn image<'a>(kind: &str, value: &'a serde_json::Value) -> Result<Image<'a>, Error> {
+    let url = value["image_url"]["url"].as_str().filter(|_| kind == "image_url");
+    let url =
+        url.ok_or_else(|| Error::invalid(format!("This model's provider takes no content of type `{kind:.64}`")))?;
+    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    Ok(data.map_or(Image::Url(url), |(kind, base64)| Image::Data { kind, base64 }))
+}
+
 /// A failure in the middle of an answer.
 pub(crate) fn broken(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::Upstream(502), what)

@@ -12,10 +12,11 @@ use wire::completions::{self, Completions};
 use wire::glance::Passage;
 
 use crate::api::chat::envelope;
+use crate::api::{Taken, take};
 use crate::line::Line;
 use crate::relay::Tongue;
 use crate::server::App;
-use crate::{auth, body, relay, reply};
+use crate::{body, relay, reply};
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
@@ -27,10 +28,7 @@ pub(crate) async fn create(
 
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let caller = auth::admit(app, &parts)?;
-    line.caller(&caller);
-    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let Taken { caller, parts, bytes } = take(app, &line, request).await?;
     if let Some(relay) = app.gateway.relay(&caller, Passage::Completions, &bytes, HeaderMap::new())? {
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }

@@ -9,10 +9,11 @@ use axum::response::Response;
 use http::HeaderMap;
 use wire::glance::Passage;
 
+use crate::api::{Taken, take};
 use crate::line::Line;
 use crate::relay::Tongue;
 use crate::server::App;
-use crate::{auth, body, relay, reply};
+use crate::{relay, reply};
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
@@ -23,10 +24,7 @@ pub(crate) async fn create(
 }
 
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let caller = auth::admit(app, &parts)?;
-    line.caller(&caller);
-    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let Taken { caller, bytes, .. } = take(app, &line, request).await?;
     let fields = wire::splice::Fields::scan(&bytes)?;
     let missing = "Failed to deserialize the JSON body into the target type: missing field `model`";
     fields.text("model").ok_or_else(|| Error::invalid(missing))?;

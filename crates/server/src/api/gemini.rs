@@ -10,14 +10,15 @@ use axum::response::Response;
 use wire::gemini::{self, Form, Responses};
 
 use crate::api::messages::signer;
+use crate::api::models;
 use crate::exchange::json;
 use crate::line::Line;
 use crate::server::App;
 use crate::{auth, body, reply};
 
 pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
-    match models(&app, &line, request) {
-        Ok(ids) => json(gemini::models(&ids.iter().map(AsRef::as_ref).collect::<Vec<_>>())),
+    match models::models(&app, &line, request) {
+        Ok(models) => json(gemini::models(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>())),
         Err(error) => refusal(&error),
     }
 }
@@ -28,13 +29,8 @@ pub(crate) async fn one(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let found = models(&app, &line, request).and_then(|ids| {
-        let Path(id) = id.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
-        let found = ids.into_iter().find(|known| known.eq_ignore_ascii_case(&id));
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("The model '{id}' does not exist")))
-    });
-    match found {
-        Ok(id) => json(gemini::model(&id).to_string()),
+    match models::find(&app, &line, id, request) {
+        Ok(model) => json(gemini::model(&model.id).to_string()),
         Err(error) => refusal(&error),
     }
 }
@@ -106,10 +102,4 @@ fn operation(what: Result<Path<String>, PathRejection>, query: Option<&str>) -> 
         _ => return Err(unknown()),
     };
     Ok((model.to_owned(), operator))
-}
-
-fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Arc<str>>, Error> {
-    let caller = auth::admit(app, &request.into_parts().0)?;
-    line.caller(&caller);
-    Ok(app.gateway.models(&caller).into_iter().map(|model| model.id).collect())
 }

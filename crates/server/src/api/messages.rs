@@ -9,17 +9,17 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use gateway::Caller;
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use wire::anthropic::{self, Messages, Signer};
 use wire::glance::Passage;
 
+use crate::api::{Taken, take};
 use crate::exchange::json;
 use crate::line::Line;
 use crate::relay::Tongue;
 use crate::server::App;
-use crate::{auth, body, relay, reply};
+use crate::{body, relay, reply};
 
 /// What every model id means that nobody knows: programs written for Anthropic's service name Anthropic's models.
 const FALLBACK: &str = "deepseek-chat";
@@ -46,8 +46,10 @@ pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
 }
 
 async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
-    let Body { caller, bytes, headers } = take(app, line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Passage::Messages, &bytes, meant_for_the_provider(&headers))? {
+    let Taken { caller, parts, bytes } = take(app, line, request).await?;
+    if let Some(relay) =
+        app.gateway.relay(&caller, Passage::Messages, &bytes, meant_for_the_provider(&parts.headers))?
+    {
         return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
     }
     let Read { chat, model, stream, places } = read(app, bytes, false).await?;
@@ -64,25 +66,10 @@ async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Er
 }
 
 async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error> {
-    let Body { caller, bytes, .. } = take(app, line, request).await?;
+    let Taken { caller, bytes, .. } = take(app, line, request).await?;
     let Read { chat, places, .. } = read(app, bytes, true).await?;
     let counted = app.gateway.count(&caller, chat).await;
     counted.map_err(|error| anthropic::Request::retell(&places, error))
-}
-
-struct Body {
-    caller: Caller,
-    bytes: Bytes,
-    headers: HeaderMap,
-}
-
-/// The documented order of checks, up to the body.
-async fn take(app: &App, line: &Line, request: Request) -> Result<Body, Error> {
-    let (parts, body) = request.into_parts();
-    let caller = auth::admit(app, &parts)?;
-    line.caller(&caller);
-    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
-    Ok(Body { caller, bytes, headers: parts.headers })
 }
 
 /// Which version and which tests of the API the caller speaks.

@@ -14,9 +14,30 @@ use ::chat::{Error, ErrorKind};
 use axum::Extension;
 use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
+use gateway::Caller;
+use http::request::Parts;
 
 use crate::line::Line;
 use crate::reply::refusal;
+use crate::server::App;
+use crate::{auth, body};
+
+/// A request whose caller is let in and whose body is read.
+pub(crate) struct Taken {
+    pub(crate) caller: Caller,
+    pub(crate) parts: Parts,
+    pub(crate) bytes: Bytes,
+}
+
+/// The documented order of checks, up to the body.
+pub(crate) async fn take(app: &App, line: &Line, request: Request) -> Result<Taken, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = auth::admit(app, &parts)?;
+    line.caller(&caller);
+    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    Ok(Taken { caller, parts, bytes })
+}
 
 pub(crate) async fn not_found(Extension(line): Extension<Line>, request: Request) -> Response {
     let path: String = request.uri().path().chars().take(128).collect();

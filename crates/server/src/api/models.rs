@@ -37,17 +37,28 @@ pub(crate) async fn one(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let found = models(&app, &line, request).and_then(|models| {
-        let Path(id) = id.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
-        models.into_iter().find(|model| model.id.eq_ignore_ascii_case(&id)).ok_or_else(|| does_not_exist(&id))
-    });
-    match found {
+    match find(&app, &line, id, request) {
         Ok(model) => json(model.render()),
         Err(error) => refusal(&error),
     }
 }
 
-fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Model>, Error> {
+/// The model of this id, in any case.
+///
+/// # Errors
+/// `NotFound` when the caller has no such model.
+pub(crate) fn find(
+    app: &App,
+    line: &Line,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Model, Error> {
+    let models = models(app, line, request)?;
+    let Path(id) = id.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
+    models.into_iter().find(|model| model.id.eq_ignore_ascii_case(&id)).ok_or_else(|| does_not_exist(&id))
+}
+
+pub(crate) fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Model>, Error> {
     let caller = auth::admit(app, &request.into_parts().0)?;
     line.caller(&caller);
     let listed = app.gateway.models(&caller).into_iter();

@@ -9,6 +9,7 @@ use axum::response::Response;
 use wire::responses::{self, Responses};
 
 use crate::api::chat::envelope;
+use crate::api::{Taken, take};
 use crate::line::Line;
 use crate::server::App;
 use crate::{auth, body, reply};
@@ -38,10 +39,7 @@ pub(crate) async fn stored(
 
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let caller = auth::admit(app, &parts)?;
-    line.caller(&caller);
-    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let Taken { caller, parts, bytes } = take(app, &line, request).await?;
     let request = body::aside(move || responses::parse_request(&bytes)).await?;
     let responses::Request { mut chat, stream, asked } = request;
     chat.beta = parts.uri.path().starts_with("/beta/");

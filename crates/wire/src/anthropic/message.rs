@@ -6,6 +6,7 @@ use chat::{Delta, Error, ErrorKind, FinishReason, Reply, Usage};
 use serde_json::{Value, json};
 
 use crate::Render;
+use crate::json::arguments;
 
 /// Signs the text of a thinking block.
 pub type Signer = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -114,7 +115,7 @@ impl Render for Messages {
             content.push(json!({ "type": "text", "text": reply.text }));
         }
         for call in &reply.tool_calls {
-            let input = input(&call.arguments);
+            let input = arguments(&call.arguments);
             content.push(json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input }));
         }
         if finish == FinishReason::InsufficientSystemResource && content.is_empty() {
@@ -185,15 +186,6 @@ impl Render for Messages {
 
 fn overloaded() -> Error {
     Error::new(ErrorKind::Overload, "The server had to end this answer, please send the request again")
-}
-
-/// Arguments as an object; what is none is handed on as it came.
-fn input(arguments: &str) -> Value {
-    match serde_json::from_str(arguments) {
-        Ok(input @ Value::Object(_)) => input,
-        _ if arguments.trim().is_empty() => json!({}),
-        _ => json!({ "_raw": arguments }),
-    }
 }
 
 fn usage(usage: &Usage) -> Value {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Render;
 use crate::anthropic::Signer;
+use crate::json::arguments;
 
 /// How the parts of a streamed answer are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +100,7 @@ fn signed(mut part: Value, signature: Option<String>) -> Value {
 }
 
 fn function_call(call: &ToolCall) -> Value {
-    let args: Value = match serde_json::from_str(&call.arguments) {
-        Ok(args @ Value::Object(_)) => args,
-        _ if call.arguments.trim().is_empty() => json!({}),
-        _ => json!({"_raw": call.arguments}),
-    };
-    json!({"functionCall": {"id": call.id, "name": call.name, "args": args}})
+    json!({"functionCall": {"id": call.id, "name": call.name, "args": arguments(&call.arguments)}})
 }
 
 fn reason(finish: FinishReason) -> &'static str {

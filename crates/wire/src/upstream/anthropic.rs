@@ -5,7 +5,8 @@ use chat::{Chat, Delta, Error, ErrorKind, FinishReason, Format, Input, Message, 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Reader, Signatures, Signed, broken};
+use super::{Image, Reader, Signatures, Signed, broken, image};
+use crate::json::arguments;
 
 /// `max_tokens` where a request has none: the API wants one (API document 3.1).
 const MAX_TOKENS: i64 = 4096;
@@ -100,7 +101,7 @@ fn blocks(message: &Message, thinks: bool, signatures: &dyn Signatures) -> Resul
                 blocks.extend(block(part)?);
             }
             for call in message.calls() {
-                let input = input(&call.arguments);
+                let input = arguments(&call.arguments);
                 blocks.push(json!({"type": "tool_use", "id": id(&call.id), "name": call.name, "input": input}));
             }
         }
@@ -123,25 +124,11 @@ fn block(part: &Part) -> Result<Option<Value>, Error> {
         Part::Text(words) => return Ok(Some(text(words))),
         Part::Other { kind, value } => (kind, value),
     };
-    let url = value["image_url"]["url"].as_str().filter(|_| kind == "image_url");
-    let Some(url) = url else {
-        return Err(Error::invalid(format!("This model's provider takes no content of type `{kind:.64}`")));
-    };
-    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    let source = match data {
-        Some((media_type, data)) => json!({"type": "base64", "media_type": media_type, "data": data}),
-        None => json!({"type": "url", "url": url}),
+    let source = match image(kind, value)? {
+        Image::Data { kind, base64 } => json!({"type": "base64", "media_type": kind, "data": base64}),
+        Image::Url(url) => json!({"type": "url", "url": url}),
     };
     Ok(Some(json!({"type": "image", "source": source})))
-}
-
-/// Arguments as an object (API document 3.2).
-fn input(arguments: &str) -> Value {
-    match serde_json::from_str(arguments) {
-        Ok(object @ Value::Object(_)) => object,
-        _ if arguments.trim().is_empty() => json!({}),
-        _ => json!({"_raw": arguments}),
-    }
 }
 
 /// An id the API takes: the caller's own, or a stable stand-in (FNV-1a).

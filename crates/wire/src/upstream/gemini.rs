@@ -1,11 +1,12 @@
 //! Gemini's `generateContent`, asked and heard (API document 3): the mirror of `gemini::parse_request` and
 //! `gemini::Responses`.
 
-use chat::{Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, ToolCall, ToolChoice, Usage};
+use chat::{Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, ToolChoice, Usage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Reader, Signatures, Signed, broken};
+use super::{Image, Reader, Signatures, Signed, broken, image};
+use crate::json::arguments;
 
 /// Most stop sequences that the API takes.
 const STOPS: usize = 5;
@@ -84,7 +85,8 @@ fn parts(message: &Message, before: &[Message], signatures: &dyn Signatures) -> 
                 parts.push(self::part(part)?);
             }
             for call in message.calls() {
-                let mut part = json!({"functionCall": {"id": call.id, "name": call.name, "args": args(call)}});
+                let mut part =
+                    json!({"functionCall": {"id": call.id, "name": call.name, "args": arguments(&call.arguments)}});
                 if let Some(signature) = signatures.find(&of_call(&call.id)) {
                     part["thoughtSignature"] = signature.into();
                 }
@@ -103,14 +105,9 @@ fn part(part: &Part) -> Result<Value, Error> {
         Part::Text(text) => return Ok(json!({ "text": text })),
         Part::Other { kind, value } => (kind, value),
     };
-    let url = value["image_url"]["url"].as_str().filter(|_| kind == "image_url");
-    let Some(url) = url else {
-        return Err(Error::invalid(format!("This model's provider takes no content of type `{kind:.64}`")));
-    };
-    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    Ok(match data {
-        Some((kind, data)) => json!({"inlineData": {"mimeType": kind, "data": data}}),
-        None => json!({"fileData": {"fileUri": url, "mimeType": image_kind(url)}}),
+    Ok(match image(kind, value)? {
+        Image::Data { kind, base64 } => json!({"inlineData": {"mimeType": kind, "data": base64}}),
+        Image::Url(url) => json!({"fileData": {"fileUri": url, "mimeType": image_kind(url)}}),
     })
 }
 
@@ -119,14 +116,6 @@ fn image_kind(url: &str) -> &'static str {
     let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
     let kinds = [(".png", "image/png"), (".webp", "image/webp"), (".gif", "image/gif"), (".heic", "image/heic")];
     kinds.iter().find(|(end, _)| path.ends_with(end)).map_or("image/jpeg", |(_, kind)| kind)
-}
-
-fn args(call: &ToolCall) -> Value {
-    match serde_json::from_str(&call.arguments) {
-        Ok(args @ Value::Object(_)) => args,
-        _ if call.arguments.trim().is_empty() => json!({}),
-        _ => json!({"_raw": call.arguments}),
-    }
 }
 
 fn config(chat: &Chat) -> Map<String, Value> {
