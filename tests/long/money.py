@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Money under fire: requests with random hang-ups, failures and failovers, while the gateway is killed with SIGKILL again and again.
+"""Money under fire: requests with random hang-ups, failures and failovers, while the gateway, and PostgreSQL, are killed again and again.
 
-    cargo build --release && python3 tests/long/money.py [REQUESTS] [KILLS]
-    CACHALOT_TEST_POSTGRES=postgres://USER@HOST/postgres python3 tests/long/money.py      # on PostgreSQL: `tests/postgres.sh python3 tests/long/money.py`
+    cargo build --release && python3 tests/long/money.py [REQUESTS] [KILLS] [REPLICAS]
+    tests/services.sh python3 tests/long/money.py      # on PostgreSQL (CACHALOT_TEST_POSTGRES) and Redis (CACHALOT_TEST_REDIS), which several replicas need
 
 Two fake providers of one model answer whole or streamed, refuse, break off, or count nothing. The prompt tokens of an answer are the number of
 its request, so that each record can be found. Then, of the store: every answer that a client saw whole is booked exactly once at its exact price; no answer is
 booked twice; what was cut off costs no more than was sent; what a kill cut off costs no more than its reservation; keys and project have spent the sum of
-the records; the journal is empty. Exits 1 at the first that does not hold. 20000 requests and 10 kills when not given."""
+the records; a small budget is used up and not overrun by more than what its running requests cost; the journals are empty. Exits 1 at the first that does not
+hold. 20000 requests, 10 kills and one replica when not given."""
 
 import asyncio
 import json
@@ -94,14 +95,17 @@ class Provider:
 
 
 class Gateway:
-    def __init__(self, folder, ports, store):
+    """One replica. What it has of its own is its folder."""
+
+    def __init__(self, folder, ports, store, redis):
+        os.makedirs(folder)
         self.folder, self.config = folder, os.path.join(folder, "cachalot.toml")
         prices = os.path.join(folder, "prices.toml")
         with open(prices, "w") as file:
             for name in ("one", "two"):
                 file.write(f"[[price]]\nprovider='{name}'\nmodel='m'\nsource='s'\ndate='d'\ninput={INPUT / 1000}\noutput={OUTPUT / 1000}\n")
         with open(self.config, "w") as file:
-            file.write(f"[store]\nurl='{store}'\njournal='{folder}/journal'\n[gateway]\nprices='{prices}'\n")
+            file.write(f"[store]\nurl='{store}'\njournal='{folder}/journal'\n{redis}[gateway]\nprices='{prices}'\n")
             for name, port in zip(("one", "two"), ports):
                 file.write(f"[[providers]]\nname='{name}'\nbase_url='http://127.0.0.1:{port}/v1'\ndialect='deepseek'\nprivate=true\nmodels=['m']\n")
 
@@ -133,14 +137,14 @@ class Gateway:
             sys.exit("the gateway did not end in order")
 
 
-async def ask(gateway, key, number):
+async def ask(gateways, key, number):
     """How many words a client saw of a whole answer; None of one that was not whole."""
     stream, leaves = random.random() < 0.6, random.random() < 0.1
     body = {"model": "m", "number": number, "stream": stream, "max_tokens": MAX_TOKENS, "messages": [{"role": "user", "content": "x" * random.randint(1, 300)}]}
     body = json.dumps(body).encode()
     while True:
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", random.choice(gateways).port)
             break
         except OSError:  # it was killed a moment ago
             await asyncio.sleep(0.01)
@@ -166,6 +170,7 @@ async def ask(gateway, key, number):
 async def main():
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 20000
     kills = int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    replicas = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     seed = random.randrange(1 << 32)
     random.seed(seed)
     folder = tempfile.mkdtemp()
@@ -176,11 +181,19 @@ async def main():
         store = server.rsplit("/", 1)[0] + "/" + name
     else:
         store = f"sqlite:{folder}/cachalot.db"
-    print(f"seed {seed}, {requests} requests, {kills} kills, {store.split(':')[0]}, in {folder}", flush=True)
+    redis = os.environ.get("CACHALOT_TEST_REDIS")
+    if replicas > 1 and not (server and redis):
+        sys.exit("several replicas need PostgreSQL and Redis: tests/services.sh python3 tests/long/money.py ...")
+    print(f"seed {seed}, {requests} requests, {kills} kills, {replicas} replicas, {store.split(':')[0]}{', redis' if redis else ''}, in {folder}", flush=True)
     providers = [Provider(), Provider()]
-    gateway = Gateway(folder, [await provider.start() for provider in providers], store)
-    keys = [gateway.run("key", "add", f"key{number}", "--budget", "1000000") for number in range(KEYS)]
-    await asyncio.to_thread(gateway.start)
+    ports = [await provider.start() for provider in providers]
+    gateways = [Gateway(f"{folder}/{replica}", ports, store, f"redis='{redis}'\n" if redis else "") for replica in range(replicas)]
+    # The last key has a third of what its requests would cost.
+    small = requests // KEYS * (requests // 2) * INPUT // 3
+    budgets = ["1000000"] * (KEYS - 1) + [f"{small / 1e9:.9f}"]
+    keys = [gateways[0].run("key", "add", f"key{number}", "--budget", budget) for number, budget in enumerate(budgets)]
+    for gateway in gateways:
+        await asyncio.to_thread(gateway.start)
 
     whole, in_flight, cut, numbers, next_number = {}, set(), set(), iter(range(1, requests + 1)), [0]
 
@@ -188,36 +201,42 @@ async def main():
         for number in numbers:
             next_number[0] = number
             in_flight.add(number)
-            words = await ask(gateway, keys[number % KEYS], number)
+            words = await ask(gateways, keys[number % KEYS], number)
             in_flight.discard(number)
             if words is not None:
                 whole[number] = words
+
+    crash = os.environ.get("CACHALOT_TEST_POSTGRES_CRASH") if server else None
 
     async def killer():
         for kill in range(1, kills + 1):
             while next_number[0] < requests * kill / (kills + 1):
                 await asyncio.sleep(0.005)
             cut.update(in_flight)
+            gateway = gateways[kill % replicas]
             await asyncio.to_thread(gateway.kill)
+            if crash and kill % 3 == 0:  # and the database too
+                subprocess.run(crash, shell=True, check=True, stdout=subprocess.DEVNULL)
             await asyncio.to_thread(gateway.start)
 
     began = time.time()
     assassin = asyncio.create_task(killer())
     await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
     await asyncio.wait_for(assassin, 60)
-    await asyncio.to_thread(gateway.stop)
+    for gateway in gateways:
+        await asyncio.to_thread(gateway.stop)
     print(f"{requests / (time.time() - began):.0f} requests a second; {len(whole)} whole, {len(cut)} cut off by kills; the providers were asked {sum(p.asked for p in providers)} times")
 
     columns = "outcome, prompt_tokens, completion_tokens, cost, estimated, key_name"
     if server:
         text = subprocess.run(["psql", "-q", "-A", "-t", "-F", "\t", store, "-c", f"select {columns} from usage_records"], capture_output=True, text=True, check=True).stdout
         records = [(o, int(p), int(c), int(n), int(e), k) for o, p, c, n, e, k in (line.split("\t") for line in text.splitlines())]
-        spent = [int(n) for n in subprocess.run(["psql", "-q", "-A", "-t", store, "-c", "select spent from keys union all select spent from projects"], capture_output=True, text=True, check=True).stdout.split()]
+        spent = [int(n) for n in subprocess.run(["psql", "-q", "-A", "-t", store, "-c", "select spent from (select name, spent from keys union all select '~', spent from projects) s order by name"], capture_output=True, text=True, check=True).stdout.split()]
         subprocess.run(["psql", "-q", server, "-c", f"drop database {name}"], check=True)
     else:
         database = sqlite3.connect(f"{folder}/cachalot.db")
         records = database.execute(f"select {columns} from usage_records").fetchall()
-        spent = [row[0] for row in database.execute("select spent from keys union all select spent from projects")]
+        spent = [row[0] for row in database.execute("select spent from (select name, spent from keys union all select '~', spent from projects) order by name")]
 
     def holds(what, true):
         print("ok" if true else "NOT", what)
@@ -243,8 +262,10 @@ async def main():
     holds("no more records than requests", len(records) <= requests)
     total = sum(record[3] for record in records)
     holds("the keys have spent the sum of their records, and so has the project", sum(spent[:KEYS]) == total == spent[KEYS])
-    holds("the journal is empty", os.listdir(f"{folder}/journal") == [])
-    print("8 passed, 0 failed")
+    dearest, over = requests * INPUT + 12 * OUTPUT, spent[KEYS - 1] - small
+    holds(f"the small budget is used up, and overrun by what its running requests cost at most ({over / small:+.1%})", -dearest <= over <= AT_ONCE * dearest)
+    holds("the journals are empty", all(os.listdir(f"{gateway.folder}/journal") == [] for gateway in gateways))
+    print("9 passed, 0 failed")
 
 
 asyncio.run(main())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use gateway::{Bookkeepers, Books, Prices};
+use gateway::{Bookkeepers, Books, Leases, Prices};
 use store::Store;
 
 use crate::config::{Config, data_folder};
@@ -23,7 +23,11 @@ pub async fn open(config: &Config, asked: Option<&str>) -> Result<(Arc<Books>, O
         Some(folder) => folder.clone(),
         None => folder()?.join("journal"),
     };
-    let (books, keepers) = Books::open(store, &journal, prices).await?;
+    let leases = match redis(config)? {
+        Some(url) => Some(Leases::connect(&url).await?),
+        None => None,
+    };
+    let (books, keepers) = Books::open(store, &journal, prices, leases).await?;
     Ok((books, Some(keepers)))
 }
 
@@ -44,15 +48,28 @@ async fn store(url: &str) -> Result<Store> {
 
 fn url(config: &Config, asked: Option<&str>) -> Result<Option<String>> {
     let settings = &config.store;
-    let url = match (asked, &settings.url, &settings.url_env) {
-        (Some(url), ..) => url.to_owned(),
-        (None, Some(url), None) => url.clone(),
-        (None, None, Some(variable)) => std::env::var(variable)
-            .with_context(|| format!("[store] url_env: the environment variable `{variable}` is not set"))?,
-        (None, None, None) => format!("sqlite:{}", folder()?.join("cachalot.db").display()),
-        (None, Some(_), Some(_)) => bail!("[store] takes either `url` or `url_env`"),
+    let url = match asked {
+        Some(url) => Some(url.to_owned()),
+        None => either("url", &settings.url, &settings.url_env)?,
     };
+    let url = url.map_or_else(|| Ok(format!("sqlite:{}", folder()?.join("cachalot.db").display())), anyhow::Ok)?;
     Ok((url != "off").then_some(url))
+}
+
+/// Where limits are kept that several servers share.
+fn redis(config: &Config) -> Result<Option<String>> {
+    either("redis", &config.store.redis, &config.store.redis_env)
+}
+
+/// A setting of [store], or what the environment variable holds that is named instead.
+fn either(setting: &str, value: &Option<String>, variable: &Option<String>) -> Result<Option<String>> {
+    match (value, variable) {
+        (Some(_), Some(_)) => bail!("[store] takes either `{setting}` or `{setting}_env`"),
+        (None, Some(variable)) => std::env::var(variable)
+            .map(Some)
+            .with_context(|| format!("[store] {setting}_env: the environment variable `{variable}` is not set")),
+        (value, None) => Ok(value.clone()),
+    }
 }
 
 fn folder() -> Result<PathBuf> {

@@ -112,6 +112,10 @@ pub struct Store {
     pub url_env: Option<String>,
     /// Folder of the journal; `journal` in the data folder when absent.
     pub journal: Option<PathBuf>,
+    /// `redis://…` of the limits that several servers share; each counts by itself when absent.
+    pub redis: Option<String>,
+    /// The environment variable that holds it, where it has a password in it.
+    pub redis_env: Option<String>,
 }
 
 /// A provider elsewhere. The key itself stays outside the file.
@@ -289,6 +293,8 @@ mod tests {
             "url",
             "url_env",
             "journal",
+            "redis",
+            "redis_env",
             "prices",
             "base_url",
             "dialect",

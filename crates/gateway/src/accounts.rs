@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
-use store::{Key, Project, Record, Store, StoreError};
+use store::{Booked, Key, Project, Record, Store, StoreError};
 
 use crate::address::Network;
 use crate::limits::{Account, Purse, Rates};
@@ -62,6 +62,8 @@ pub struct Accounts {
     closed: AtomicBool,
     /// The store could not be asked lately.
     stale: AtomicBool,
+    /// Other machines have the same keys: what one may use of their limits is leased.
+    leased: bool,
 }
 
 /// What outlives a change of its row.
@@ -74,6 +76,11 @@ struct Known {
 }
 
 impl Accounts {
+    /// `leased`: other machines have the same keys and limits.
+    pub(crate) fn new(leased: bool) -> Self {
+        Self { leased, ..Self::default() }
+    }
+
     /// Some key was made, if only to be revoked.
     pub fn closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
@@ -107,13 +114,13 @@ impl Accounts {
         self.stale.store(read.is_err(), Ordering::Relaxed);
         let (projects, keys) = read?;
         let mut known = self.known();
-        for Project { id, budget, spent, .. } in projects {
-            known.projects.entry(id).or_default().update(budget, spent);
+        for Project { id, budget, spent, changed_at, .. } in projects {
+            known.purse(&id, self.leased).update(budget, spent, changed_at);
         }
         if !keys.is_empty() {
             let mut by_hash = HashMap::clone(&self.by_hash.load());
             for key in keys {
-                known.place(key, &mut by_hash);
+                known.place(key, &mut by_hash, self.leased);
             }
             self.by_hash.store(Arc::new(by_hash));
             self.closed.store(true, Ordering::Relaxed);
@@ -122,9 +129,19 @@ impl Accounts {
         Ok(())
     }
 
-    /// The store has booked these records.
-    pub(crate) fn booked(&self, records: &[Record]) {
+    /// The store has booked these records, after which so much is spent.
+    pub(crate) fn booked(&self, records: &[Record], booked: &Booked) {
         let known = self.known();
+        for spent in &booked.keys {
+            if let Some(account) = known.accounts.get(&spent.id) {
+                account.key.spent(spent.spent, spent.changed_at);
+            }
+        }
+        for spent in &booked.projects {
+            if let Some(purse) = known.projects.get(&spent.id) {
+                purse.spent(spent.spent, spent.changed_at);
+            }
+        }
         for record in records.iter().filter(|record| record.cost != 0) {
             if let Some(account) = record.key_id.as_ref().and_then(|id| known.accounts.get(id)) {
                 account.key.booked(record.cost);
@@ -140,15 +157,20 @@ impl Accounts {
 }
 
 impl Known {
-    fn place(&mut self, key: Key, by_hash: &mut HashMap<[u8; 32], Arc<Holder>>) {
+    fn purse(&mut self, project: &str, leased: bool) -> &Arc<Purse> {
+        let purse = || Arc::new(Purse::new(format!("project:{project}"), leased));
+        self.projects.entry(project.to_owned()).or_insert_with(purse)
+    }
+
+    fn place(&mut self, key: Key, by_hash: &mut HashMap<[u8; 32], Arc<Holder>>, leased: bool) {
         let Some(hash) = digest(&key.hash) else {
             tracing::error!(key = key.name, "the store has a key whose hash cannot be read");
             return;
         };
-        let project = self.projects.entry(key.project_id.clone()).or_default().clone();
+        let project = self.purse(&key.project_id, leased).clone();
         let account = self.accounts.entry(key.id.clone());
-        let account = account.or_insert_with(|| Arc::new(Account { project, ..Account::default() })).clone();
-        account.key.update(key.limits.budget, key.spent);
+        let account = account.or_insert_with(|| Arc::new(Account::new(&key.id, project, leased))).clone();
+        account.key.update(key.limits.budget, key.spent, key.changed_at);
         if key.revoked_at.is_some() {
             by_hash.remove(&hash);
             return;

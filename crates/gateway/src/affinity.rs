@@ -38,6 +38,19 @@ impl Beginning {
         }
         Self(hashes)
     }
+
+    /// Of its first block and a name, above 0 and at most 1: the same on every machine. `None` of what is too short.
+    pub(crate) fn lot(&self, name: &str) -> Option<f64> {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(*self.0.first()?);
+        hasher.write(name.as_bytes());
+        Some(unit(hasher.finish()))
+    }
+}
+
+/// Bits to a number above 0 and at most 1.
+pub(crate) fn unit(bits: u64) -> f64 {
+    ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64
 }
 
 /// Of one model: which target answered last what begins with a block.

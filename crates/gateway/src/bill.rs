@@ -68,8 +68,8 @@ impl Bill {
     /// Reserves what the chat may cost.
     ///
     /// # Errors
-    /// `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price.
-    pub(crate) fn admit(
+    /// `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price; `Overload` when limits cannot be checked.
+    pub(crate) async fn admit(
         books: &Arc<Books>,
         caller: &Caller,
         model: &Arc<str>,
@@ -88,7 +88,7 @@ impl Bill {
                 let message = format!("The model `{model}` has no price, and this key has a budget");
                 return Err(Error::new(ErrorKind::Forbidden, message));
             }
-            Some(holder) => Some(Permit::take(holder.account.clone(), holder.rates, estimate)?),
+            Some(holder) => Some(books.admit(holder, estimate).await?),
             None => None,
         };
         let record = Record {

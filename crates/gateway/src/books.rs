@@ -13,8 +13,10 @@ use store::{Record, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Holder};
 use crate::journal::{Journal, Left, Place};
+use crate::leases::{Leases, LeasesError};
+use crate::limits::{Estimate, Permit};
 use crate::price::Prices;
 
 /// Most records in one transaction.
@@ -33,6 +35,8 @@ pub struct Books {
     pub accounts: Accounts,
     pub prices: Prices,
     ledger: Option<Ledger>,
+    /// Limits that other machines have too.
+    pub(crate) leases: Option<Leases>,
 }
 
 #[derive(Debug)]
@@ -53,6 +57,8 @@ struct Settled {
 pub enum BooksError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Leases(#[from] LeasesError),
     #[error("the journal in `{0}` cannot be used: {1}")]
     Journal(std::path::PathBuf, std::io::Error),
 }
@@ -69,11 +75,17 @@ impl Books {
         Self { prices, ..Self::default() }
     }
 
-    /// Books what dead processes left in the journal, reads the keys, and starts a journal of its own in `folder`.
+    /// Books what dead processes left in the journal, reads the keys, and starts a journal of its own in `folder`. Limits are
+    /// counted here alone without `leases`.
     ///
     /// # Errors
-    /// A store or a folder that cannot be used.
-    pub async fn open(store: Store, folder: &Path, prices: Prices) -> Result<(Arc<Self>, Bookkeepers), BooksError> {
+    /// A store, a folder or a Redis that cannot be used.
+    pub async fn open(
+        store: Store,
+        folder: &Path,
+        prices: Prices,
+        leases: Option<Leases>,
+    ) -> Result<(Arc<Self>, Bookkeepers), BooksError> {
         let fault = |error| BooksError::Journal(folder.into(), error);
         let left = Left::read(folder).map_err(fault)?;
         if !left.records.is_empty() {
@@ -82,19 +94,37 @@ impl Books {
         for batch in left.records.chunks(BATCH) {
             store.settle(batch).await?;
         }
+        if let Some(leases) = &leases {
+            leases.forget(&left.machines).await?;
+        }
         left.remove();
-        let accounts = Accounts::default();
+        let accounts = Accounts::new(leases.is_some());
         accounts.refresh(&store).await?;
-        let journal = Arc::new(Journal::create(folder).map_err(fault)?);
+        let machine = leases.as_ref().map_or("alone", Leases::machine);
+        let journal = Arc::new(Journal::create(folder, machine).map_err(fault)?);
         let (settled, records) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
         let ledger = Ledger { journal, settled };
-        let books = Arc::new(Self { accounts, prices, ledger: Some(ledger) });
-        let tasks = vec![
+        let books = Arc::new(Self { accounts, prices, ledger: Some(ledger), leases });
+        let mut tasks = vec![
             tokio::spawn(book(books.clone(), store.clone(), records, stopping.clone())),
-            tokio::spawn(keep_up(books.clone(), store, stopping)),
+            tokio::spawn(keep_up(books.clone(), store, stopping.clone())),
         ];
+        if books.leases.is_some() {
+            tasks.push(tokio::spawn(keep_leases(books.clone(), stopping)));
+        }
         Ok((books, Bookkeepers { stop, tasks }))
+    }
+
+    /// Takes aside what a request may cost its caller.
+    ///
+    /// # Errors
+    /// `Balance`, `Rate`; `Overload` when limits that are shared cannot be checked.
+    pub(crate) async fn admit(&self, holder: &Holder, estimate: Estimate) -> Result<Permit, Error> {
+        match &self.leases {
+            Some(leases) => leases.admit(&holder.account, holder.rates, estimate).await,
+            None => Ok(Permit::take(&holder.account, holder.rates, estimate)?),
+        }
     }
 
     /// Writes down that a request begins, as `record` says if nothing more is heard of it.
@@ -163,20 +193,30 @@ async fn book(
         }
         let (settled, places): (Vec<Record>, Vec<_>) = batch.drain(..).map(|s: Settled| (s.record, s.places)).unzip();
         let mut told = false;
-        while let Err(error) = store.settle(&settled).await {
-            if !std::mem::replace(&mut told, true) {
-                tracing::error!(%error, "records cannot be booked: the journal keeps them until they can");
+        let booked = loop {
+            match store.settle(&settled).await {
+                Ok(booked) => break booked,
+                Err(error) if !std::mem::replace(&mut told, true) => {
+                    tracing::error!(%error, "records cannot be booked: the journal keeps them until they can");
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(RETRY).await;
-        }
+        };
         if told {
             tracing::info!("records are booked again");
         }
-        books.accounts.booked(&settled);
+        books.accounts.booked(&settled, &booked);
         ledger.journal.booked(places.into_iter().flatten().flatten());
         gauge!("cachalot_records_unbooked").decrement(settled.len() as f64);
     }
     ledger.journal.close();
+}
+
+async fn keep_leases(books: Arc<Books>, stopping: watch::Receiver<bool>) {
+    if let Some(leases) = &books.leases {
+        leases.keep(stopping).await;
+    }
 }
 
 /// Reads changes of keys, and keeps the journal safe.

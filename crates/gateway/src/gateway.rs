@@ -91,7 +91,7 @@ impl Gateway {
         chat.thinking = route.mode.thinks(&chat);
         let mut meter = Meter::start(&route.instruments);
         let targets = route.order(|| beginning(&chat));
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, Size::of(&chat)))?;
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, Size::of(&chat)).await)?;
         if let Place::Local(provider) = &targets[0].place {
             meter.watch(provider.check(&mut chat))?;
         }

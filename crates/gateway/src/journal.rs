@@ -1,7 +1,7 @@
 //! A line before a request begins and a line when it is settled, in files that survive a crash. A file is removed once
 //! the store has booked all of it; what a dead process left is settled by the next.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ enum Entry<'a> {
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: PathBuf,
+    /// What other processes call this one; a part of the names of its files.
+    machine: String,
     files: Mutex<Files>,
 }
 
@@ -46,12 +48,16 @@ pub(crate) struct Place(u64);
 
 impl Journal {
     /// Begins a file in `folder`.
-    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn create(folder: &Path, machine: &str) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let current = store::now() as u64;
-        let file = Arc::new(begin(folder, current)?);
+        let file = Arc::new(begin(&path(folder, current, machine))?);
         let files = Files { current, file, bytes: 0, waiting: BTreeMap::new() };
-        Ok(Self { folder: folder.into(), files: Mutex::new(files) })
+        Ok(Self { folder: folder.into(), machine: machine.into(), files: Mutex::new(files) })
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        path(&self.folder, number, &self.machine)
     }
 
     /// A request is about to begin; if nothing more is heard of it, `record` is what it cost.
@@ -69,7 +75,7 @@ impl Journal {
         let mut line = vec![b'\n'];
         serde_json::to_writer(&mut line, entry)?;
         line.push(b'\n');
-        let (place, file) = self.files().take(&self.folder, line.len() as u64)?;
+        let (place, file) = self.files().take(line.len() as u64, |number| self.path(number))?;
         // Nobody waits for anybody's write: each is appended whole.
         (&*file).write_all(&line).inspect_err(|_| self.booked([place]))?;
         Ok(place)
@@ -87,7 +93,7 @@ impl Journal {
         files.waiting.retain(|&number, &mut waiting| {
             let keep = number == current || waiting > 0;
             if !keep {
-                remove(&path(&self.folder, number));
+                remove(&self.path(number));
             }
             keep
         });
@@ -97,7 +103,7 @@ impl Journal {
     pub(crate) fn close(&self) {
         let files = self.files();
         if files.waiting.values().all(|&waiting| waiting == 0) {
-            remove(&path(&self.folder, files.current));
+            remove(&self.path(files.current));
         }
     }
 
@@ -121,10 +127,10 @@ impl Journal {
 
 impl Files {
     /// The file for a line of so many bytes.
-    fn take(&mut self, folder: &Path, bytes: u64) -> io::Result<(Place, Arc<File>)> {
+    fn take(&mut self, bytes: u64, path: impl Fn(u64) -> PathBuf) -> io::Result<(Place, Arc<File>)> {
         if self.bytes > FILE_BYTES {
             let next = (store::now() as u64).max(self.current + 1);
-            self.file = Arc::new(begin(folder, next)?);
+            self.file = Arc::new(begin(&path(next))?);
             (self.current, self.bytes) = (next, 0);
         }
         self.bytes += bytes;
@@ -133,16 +139,22 @@ impl Files {
     }
 }
 
-fn path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number}.journal"))
+fn path(folder: &Path, number: u64, machine: &str) -> PathBuf {
+    folder.join(format!("{number}.{machine}.journal"))
+}
+
+/// The machine in the name of a file.
+fn machine(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    Some(name.split('.').nth(1).filter(|machine| *machine != "journal")?.to_owned())
 }
 
 /// A new file, locked while this process lives. It gets its name when it is locked: nobody takes it for that of a dead one.
-fn begin(folder: &Path, number: u64) -> io::Result<File> {
-    let unnamed = folder.join(format!("{number}.new"));
+fn begin(path: &Path) -> io::Result<File> {
+    let unnamed = path.with_extension("new");
     let file = OpenOptions::new().create_new(true).append(true).open(&unnamed)?;
     file.lock()?;
-    std::fs::rename(unnamed, path(folder, number))?;
+    std::fs::rename(unnamed, path)?;
     Ok(file)
 }
 
@@ -157,6 +169,8 @@ fn remove(path: &Path) {
 pub(crate) struct Left {
     /// Each request once: as it was settled, or as it was opened with the outcome `crashed`.
     pub(crate) records: Vec<Record>,
+    /// Those processes.
+    pub(crate) machines: Vec<String>,
     files: Vec<(PathBuf, File)>,
 }
 
@@ -179,7 +193,8 @@ impl Left {
             read(&path, &mut records)?;
             files.push((path, file));
         }
-        Ok(Self { records: records.into_values().collect(), files })
+        let machines: BTreeSet<_> = files.iter().filter_map(|(path, _)| machine(path)).collect();
+        Ok(Self { records: records.into_values().collect(), machines: machines.into_iter().collect(), files })
     }
 
     /// Removes the files; their records are booked.
@@ -234,7 +249,7 @@ mod tests {
     #[test]
     fn a_dead_process_leaves_each_request_once() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::create(folder.path()).unwrap();
+        let journal = Journal::create(folder.path(), "m").unwrap();
         journal.open(&record("a", 5)).unwrap();
         journal.open(&record("b", 6)).unwrap();
         journal.done(&record("a", 7)).unwrap();
@@ -242,6 +257,7 @@ mod tests {
         drop(journal);
         let want = [("a".into(), 7, "stop".into()), ("b".into(), 6, CRASHED.into())];
         assert_eq!(left(folder.path()), want);
+        assert_eq!(Left::read(folder.path()).unwrap().machines, ["m"]);
         // A line cut short by the crash.
         let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         let bytes = std::fs::read(&file).unwrap();
@@ -255,7 +271,7 @@ mod tests {
     fn a_file_goes_when_all_of_it_is_booked() {
         let folder = tempfile::tempdir().unwrap();
         let files = || std::fs::read_dir(folder.path()).unwrap().count();
-        let journal = Journal::create(folder.path()).unwrap();
+        let journal = Journal::create(folder.path(), "m").unwrap();
         let first = journal.open(&record("a", 1)).unwrap();
         journal.fill();
         let second = journal.open(&record("b", 1)).unwrap();

@@ -61,7 +61,7 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::answer`].
-    pub fn relay(
+    pub async fn relay(
         &self,
         caller: &Caller,
         passage: Passage,
@@ -81,7 +81,7 @@ impl Gateway {
         let targets = route.order(|| Beginning::of(said().into_iter().flatten()));
         let most = if passage == Passage::Embeddings { Some(0) } else { most(&fields) };
         let size = Size::of_body(body.len(), most);
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size))?;
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
         meter.pays(bill);

@@ -133,7 +133,8 @@ impl Route {
     }
 
     /// The targets in the order they are to be tried: those that work first, then by priority; among equals the one that
-    /// has read the beginning of the prompt before, unless it is much busier than another; then by lot.
+    /// has read the beginning of the prompt before, unless it is much busier than another; then by lot. Where nobody has read
+    /// it, the prompt itself draws the first lot, so that machines which know nothing of each other agree.
     pub(crate) fn order(&self, beginning: impl FnOnce() -> Beginning) -> Vec<Target> {
         if let [only] = self.targets.as_slice() {
             return vec![only.clone()];
@@ -141,12 +142,24 @@ impl Route {
         let beginning = beginning();
         let least = self.targets.iter().map(|target| target.load.running()).min().unwrap_or(0);
         let has_room = |place: &usize| affinity::has_room(self.targets[*place].load.running(), least);
-        let knows = self.affinity.find(&beginning).filter(|place| *place < self.targets.len()).filter(has_room);
+        let known = self.affinity.find(&beginning).filter(|place| *place < self.targets.len());
+        let knows = known.or_else(|| self.meeting_place(&beginning)).filter(has_room);
         let ranked = self.targets.iter().enumerate();
-        let mut ranked: Vec<_> = ranked.map(|(place, target)| (target.key(knows == Some(place)), place)).collect();
+        let mut ranked: Vec<_> =
+            ranked.map(|(place, target)| (target.key(knows == Some(place), chance()), place)).collect();
         ranked.sort_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN"));
         self.affinity.remember(&beginning, ranked[0].1);
         ranked.into_iter().map(|(_, place)| self.targets[place].clone()).collect()
+    }
+
+    /// Of the targets that would be tried first, the one that the beginning of a prompt draws (rendezvous hashing).
+    fn meeting_place(&self, beginning: &Beginning) -> Option<usize> {
+        let keyed = self
+            .targets
+            .iter()
+            .enumerate()
+            .filter_map(|(place, target)| Some((target.key(false, beginning.lot(&target.upstream)?), place)));
+        keyed.min_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN")).map(|(_, place)| place)
     }
 
     /// The same model, told to think or not to.
@@ -162,8 +175,8 @@ impl Route {
 impl Target {
     /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
     /// in proportion to its rate.
-    fn key(&self, knows: bool) -> (bool, i64, bool, f64) {
-        let lot = -chance().ln() / f64::from(self.rank.weight.max(1));
+    fn key(&self, knows: bool, chance: f64) -> (bool, i64, bool, f64) {
+        let lot = -chance.ln() / f64::from(self.rank.weight.max(1));
         (!self.health.usable(), self.rank.priority, !knows, lot)
     }
 }
@@ -175,7 +188,7 @@ pub(crate) fn chance() -> f64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;
-    ((z >> 11) + 1) as f64 / (1u64 << 53) as f64
+    affinity::unit(z)
 }
 
 /// One line of the list of models.

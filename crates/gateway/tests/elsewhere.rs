@@ -242,7 +242,7 @@ async fn office(fake: &FakeUpstream) -> Office {
     let limits = Limits { budget: Some(1_000_000), ..Limits::default() };
     store.add_key(NewKey { project: &project, name: "alice", hash: &"ab".repeat(32), tail: "", limits }).await.unwrap();
     let journal = folder.path().join("journal");
-    let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap()).await.unwrap();
+    let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap(), None).await.unwrap();
     let alice = books.accounts.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
     let mut routes = Routes::default();
     routes.remote(&upstream("p", fake), &["m".into()], first());
@@ -320,7 +320,7 @@ async fn passed(
     passage: Passage,
     body: &str,
 ) -> Result<Option<(String, Option<Error>)>, Error> {
-    let Some(relay) = gateway.relay(caller, passage, &body.to_owned().into(), HeaderMap::new())? else {
+    let Some(relay) = gateway.relay(caller, passage, &body.to_owned().into(), HeaderMap::new()).await? else {
         return Ok(None);
     };
     let streams = relay.streams();
@@ -552,4 +552,24 @@ async fn a_conversation_stays_where_its_beginning_was_read() {
         relayed(&gateway, &Caller::default(), &body).await.unwrap().unwrap();
     }
     assert!([0, 6].contains(&(asked() - before)), "{} of 6", asked() - before);
+}
+
+#[tokio::test]
+async fn gateways_that_know_nothing_of_each_other_agree_where_a_prompt_goes() {
+    let fakes = [says(&["0"]).await, says(&["1"]).await, says(&["2"]).await];
+    let weighs = |weight| Rank { priority: 0, weight };
+    let ranked = [("a", &fakes[0], weighs(1)), ("b", &fakes[1], weighs(1)), ("c", &fakes[2], weighs(2))];
+    let gateways = [gateway(&ranked), gateway(&ranked)];
+    for number in 0..60 {
+        let system = Message::new(Role::System, format!("{number} {}", "You are a helpful whale. ".repeat(40)));
+        let mut homes = Vec::new();
+        for gateway in &gateways {
+            let chat = Chat { input: Input::Messages(vec![system.clone()]), ..chat("m") };
+            homes.push(whole(gateway.answer(&Caller::default(), chat).await.unwrap()).await.unwrap().text);
+        }
+        assert_eq!(homes[0], homes[1]);
+    }
+    // Prompts are shared by weight all the same.
+    let share = fakes[2].asked().len() / 2;
+    assert!((20..=40).contains(&share), "{share} of 60, expected about 30");
 }

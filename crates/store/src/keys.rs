@@ -21,6 +21,8 @@ pub struct Key {
     pub spent: i64,
     pub created_at: i64,
     pub revoked_at: Option<i64>,
+    /// Each change of the row has a later time.
+    pub changed_at: i64,
 }
 
 /// What a key may do. `None` everywhere: no bound.
@@ -103,7 +105,8 @@ impl Store {
     /// `NotFound` when none in use has it.
     pub async fn revoke_key(&self, name: &str) -> Result<(), StoreError> {
         let revoked = sqlx::query(
-            "update keys set revoked_at = $1, changed_at = $1 where (name = $2 or id = $2) and revoked_at is null",
+            "update keys set revoked_at = $1, changed_at = case when changed_at < $1 then $1 else changed_at + 1 end
+             where (name = $2 or id = $2) and revoked_at is null",
         );
         let revoked = revoked.bind(now()).bind(name).execute(&self.pool).await?;
         if revoked.rows_affected() == 0 {
@@ -136,5 +139,6 @@ fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
         spent: row.try_get("spent")?,
         created_at: row.try_get("created_at")?,
         revoked_at: row.try_get("revoked_at")?,
+        changed_at: row.try_get("changed_at")?,
     })
 }

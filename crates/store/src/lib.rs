@@ -12,4 +12,4 @@ mod usage;
 pub use keys::{Key, Limits, NewKey};
 pub use projects::Project;
 pub use store::{Store, StoreError, now};
-pub use usage::{By, Record, Total};
+pub use usage::{Booked, By, Record, Spent, Total};

@@ -15,6 +15,8 @@ pub struct Project {
     /// What it has spent, in nano-dollars.
     pub spent: i64,
     pub created_at: i64,
+    /// Each change of the row has a later time.
+    pub changed_at: i64,
 }
 
 impl Store {
@@ -66,7 +68,10 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn set_budget(&self, name: &str, budget: Option<i64>) -> Result<Project, StoreError> {
-        let set = sqlx::query("update projects set budget = $1, changed_at = $2 where name = $3");
+        let set = sqlx::query(
+            "update projects set budget = $1, changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
+             where name = $3",
+        );
         let set = set.bind(budget).bind(now()).bind(name).execute(&self.pool).await?;
         if set.rows_affected() == 0 {
             return Err(unknown(name));
@@ -86,5 +91,6 @@ fn read(row: &AnyRow) -> Result<Project, sqlx::Error> {
         budget: row.try_get("budget")?,
         spent: row.try_get("spent")?,
         created_at: row.try_get("created_at")?,
+        changed_at: row.try_get("changed_at")?,
     })
 }

@@ -67,20 +67,36 @@ pub struct Total {
     pub cost: i64,
 }
 
+/// What a key or a project has spent, as of the change with this time. A later change of the row has a later time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    pub id: String,
+    /// Nano-dollars.
+    pub spent: i64,
+    pub changed_at: i64,
+}
+
+/// What keys and projects have spent after some records were booked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Booked {
+    pub keys: Vec<Spent>,
+    pub projects: Vec<Spent>,
+}
+
 impl Store {
     /// Writes records and books what they cost, all or nothing. A record that is there already is left alone and not
     /// booked again.
-    pub async fn settle(&self, records: &[Record]) -> Result<(), StoreError> {
+    pub async fn settle(&self, records: &[Record]) -> Result<Booked, StoreError> {
         // Records are new but after a crash: only then it matters which of them are.
-        if !self.settle_in(records, MOST_ROWS).await? {
-            self.settle_in(records, 1).await?;
+        if let Some(booked) = self.settle_in(records, MOST_ROWS).await? {
+            return Ok(booked);
         }
-        Ok(())
+        Ok(self.settle_in(records, 1).await?.unwrap_or_default())
     }
 
-    /// Settles with so many records in one statement. Returns whether it could: where only some of a statement's records
+    /// Settles with so many records in one statement. `None` when it could not: where only some of a statement's records
     /// are new, it cannot be told which, and nothing is written.
-    async fn settle_in(&self, records: &[Record], rows: usize) -> Result<bool, StoreError> {
+    async fn settle_in(&self, records: &[Record], rows: usize) -> Result<Option<Booked>, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let (mut keys, mut projects) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
         let mut rest = records;
@@ -94,7 +110,7 @@ impl Store {
             let added = insert.execute(&mut *transaction).await?.rows_affected();
             if added > 0 && added < now.len() as u64 {
                 transaction.rollback().await?;
-                return Ok(false);
+                return Ok(None);
             }
             for record in now.iter().filter(|record| added > 0 && record.cost != 0) {
                 if let Some(id) = &record.key_id {
@@ -106,18 +122,26 @@ impl Store {
             }
             rest = later;
         }
-        let now = now();
+        let (now, mut booked) = (now(), Booked::default());
         // In the order of their ids, so that two writers never wait for each other.
         for (id, cost) in keys {
-            let book = sqlx::query("update keys set spent = spent + $1, changed_at = $2 where id = $3");
-            book.bind(cost).bind(now).bind(id).execute(&mut *transaction).await?;
+            let book = sqlx::query(
+                "update keys set spent = spent + $1, changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
+                 where id = $3 returning id, spent, changed_at",
+            );
+            let row = book.bind(cost).bind(now).bind(id).fetch_optional(&mut *transaction).await?;
+            booked.keys.extend(row.as_ref().map(spent).transpose()?);
         }
         for (id, cost) in projects {
-            let book = sqlx::query("update projects set spent = spent + $1, changed_at = $2 where id = $3");
-            book.bind(cost).bind(now).bind(id).execute(&mut *transaction).await?;
+            let book = sqlx::query(
+                "update projects set spent = spent + $1, changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
+                 where id = $3 returning id, spent, changed_at",
+            );
+            let row = book.bind(cost).bind(now).bind(id).fetch_optional(&mut *transaction).await?;
+            booked.projects.extend(row.as_ref().map(spent).transpose()?);
         }
         transaction.commit().await?;
-        Ok(true)
+        Ok(Some(booked))
     }
 
     /// The sums of all records asked at `since` or later, the most expensive first.
@@ -189,6 +213,10 @@ fn bind<'q>(insert: Query<'q, Any, AnyArguments>, record: &'q Record) -> Query<'
         .bind(record.first_token_us)
         .bind(record.total_us)
         .bind(&record.outcome)
+}
+
+fn spent(row: &AnyRow) -> Result<Spent, sqlx::Error> {
+    Ok(Spent { id: row.try_get("id")?, spent: row.try_get("spent")?, changed_at: row.try_get("changed_at")? })
 }
 
 fn total(row: &AnyRow) -> Result<Total, sqlx::Error> {

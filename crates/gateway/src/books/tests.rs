@@ -62,7 +62,7 @@ impl Office {
     async fn open(&self) -> (Gateway, Bookkeepers) {
         let prices = Prices::read(PRICES).unwrap();
         let journal = self.folder.path().join("journal");
-        let (books, keepers) = Books::open(self.store.clone(), &journal, prices).await.unwrap();
+        let (books, keepers) = Books::open(self.store.clone(), &journal, prices, None).await.unwrap();
         (Gateway::new(Routes::local(Arc::new(Speaker), "m", false), books), keepers)
     }
 
@@ -204,7 +204,7 @@ async fn a_budget_is_not_spent_on_what_has_no_price() {
     let office = Office::new().await;
     office.key("alice", Limits { budget: Some(DOLLAR), ..Limits::default() }).await;
     let journal = office.folder.path().join("journal");
-    let (books, keepers) = Books::open(office.store.clone(), &journal, Prices::default()).await.unwrap();
+    let (books, keepers) = Books::open(office.store.clone(), &journal, Prices::default(), None).await.unwrap();
     let gateway = Gateway::new(Routes::local(Arc::new(Speaker), "m", false), books);
     let error = ask(&gateway, &caller(&gateway, "alice"), "").await.err().unwrap();
     assert!(error.kind == ErrorKind::Forbidden && error.message.contains("`m` has no price"), "{error}");

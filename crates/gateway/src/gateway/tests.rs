@@ -98,7 +98,7 @@ async fn unknown_models_and_forbidden_ones_are_told_apart() {
     assert_eq!(refusal("deepseek-reasoner").await.kind, ErrorKind::Forbidden);
     assert!(gateway.answer(&caller, asks("deepseek-chat")).await.is_ok());
     let ids: Vec<_> = gateway.models(&caller).into_iter().map(|listed| listed.id).collect();
-    assert_eq!(ids, ["deepseek-chat".into()]);
+    assert_eq!(ids, [Arc::from("deepseek-chat")]);
     assert_eq!(gateway.models(&Caller::default()).len(), 10);
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn completions(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Passage::ChatCompletions, &bytes, HeaderMap::new())? {
+    if let Some(relay) = app.gateway.relay(&caller, Passage::ChatCompletions, &bytes, HeaderMap::new()).await? {
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
     let request = body::aside(move || deepseek::parse_request(&bytes)).await?;

@@ -28,7 +28,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let fields = wire::splice::Fields::scan(&bytes)?;
     let missing = "Failed to deserialize the JSON body into the target type: missing field `model`";
     fields.text("model").ok_or_else(|| Error::invalid(missing))?;
-    let relay = app.gateway.relay(&caller, Passage::Embeddings, &bytes, HeaderMap::new())?;
+    let relay = app.gateway.relay(&caller, Passage::Embeddings, &bytes, HeaderMap::new()).await?;
     let relay = relay.ok_or_else(|| Error::invalid("Model Not Exist"))?;
     relay::send(app, relay, Tongue::OpenAi, line).await
 }

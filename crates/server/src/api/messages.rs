@@ -48,7 +48,7 @@ pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
 async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, line, request).await?;
     if let Some(relay) =
-        app.gateway.relay(&caller, Passage::Messages, &bytes, meant_for_the_provider(&parts.headers))?
+        app.gateway.relay(&caller, Passage::Messages, &bytes, meant_for_the_provider(&parts.headers)).await?
     {
         return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
     }

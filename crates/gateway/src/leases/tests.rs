@@ -1,0 +1,217 @@
+use super::*;
+
+const DOLLAR: i64 = 1_000_000_000;
+
+/// As many machines as wanted, which share a key with a name of its own; `None` where there is no Redis to test with.
+async fn machines<const N: usize>(budget: Option<i64>) -> Option<[(Leases, Arc<Account>); N]> {
+    let Ok(url) = std::env::var("CACHALOT_TEST_REDIS") else {
+        eprintln!("skipped: CACHALOT_TEST_REDIS names no Redis to test with");
+        return None;
+    };
+    let name = uuid::Uuid::now_v7().to_string();
+    let mut made = Vec::new();
+    for _ in 0..N {
+        let project = Arc::new(Purse::new(format!("project:{name}"), true));
+        let account = Account::new(&name, project, true);
+        account.key.update(budget, 0, 1);
+        made.push((Leases::connect(&url).await.unwrap(), Arc::new(account)));
+    }
+    made.try_into().ok()
+}
+
+fn costs(cost: i64) -> Estimate {
+    Estimate { tokens: 10, cost }
+}
+
+async fn take(machine: &(Leases, Arc<Account>), rates: Rates, estimate: Estimate) -> Result<Permit, ErrorKind> {
+    machine.0.admit(&machine.1, rates, estimate).await.map_err(|error| error.kind)
+}
+
+#[tokio::test]
+async fn machines_together_spend_no_more_than_a_budget() {
+    let Some(machines) = machines::<3>(Some(10 * DOLLAR)).await else { return };
+    let mut permits = Vec::new();
+    let mut spent = 0;
+    for turn in 0.. {
+        match take(&machines[turn % 3], Rates::default(), costs(DOLLAR / 10)).await {
+            Ok(mut permit) => {
+                permit.settle(10, DOLLAR / 10);
+                spent += DOLLAR / 10;
+                if turn % 2 == 0 {
+                    permits.push(permit);
+                }
+            }
+            Err(kind) => {
+                assert_eq!(kind, ErrorKind::Balance);
+                break;
+            }
+        }
+    }
+    assert!(spent <= 10 * DOLLAR, "{spent}");
+    // What the others have in spare comes back, and can be spent to the last cent.
+    for (leases, _) in &machines {
+        leases.tidy(false).await.unwrap();
+    }
+    while let Ok(mut permit) = take(&machines[0], Rates::default(), costs(DOLLAR / 10)).await {
+        permit.settle(10, DOLLAR / 10);
+        spent += DOLLAR / 10;
+    }
+    assert_eq!(spent, 10 * DOLLAR);
+}
+
+#[tokio::test]
+async fn what_is_booked_counts_once() {
+    let Some([one, two]) = machines::<2>(Some(10 * DOLLAR)).await else { return };
+    let mut permit = take(&one, Rates::default(), costs(6 * DOLLAR)).await.unwrap();
+    permit.settle(10, 6 * DOLLAR);
+    drop(permit);
+    // The second machine takes what is left, though it wished for more.
+    let second = take(&two, Rates::default(), costs(6 * DOLLAR)).await.unwrap();
+    assert_eq!(two.1.key.statement().unwrap().used, 4 * DOLLAR);
+    assert_eq!(take(&one, Rates::default(), costs(1)).await.unwrap_err(), ErrorKind::Balance);
+    drop(second);
+    two.0.tidy(false).await.unwrap();
+    // The store has booked it, which only the first knows; then it tells.
+    one.1.key.spent(6 * DOLLAR, 2);
+    one.1.key.booked(6 * DOLLAR);
+    one.0.tidy(false).await.unwrap();
+    let permit = take(&two, Rates::default(), costs(6 * DOLLAR)).await.unwrap();
+    assert_eq!(two.1.key.statement().unwrap().used, 4 * DOLLAR);
+    drop(permit);
+    // A refund, as of a later time.
+    two.1.key.update(Some(10 * DOLLAR), DOLLAR, 3);
+    two.0.tidy(false).await.unwrap();
+    let permit = take(&two, Rates::default(), costs(6 * DOLLAR)).await.unwrap();
+    assert_eq!(two.1.key.statement().unwrap().used, 6 * DOLLAR);
+    drop(permit);
+}
+
+#[tokio::test]
+async fn what_a_dead_machine_had_is_free_once_its_journal_is_booked() {
+    let Some([dead, living]) = machines::<2>(Some(10 * DOLLAR)).await else { return };
+    let permit = take(&dead, Rates::default(), costs(10 * DOLLAR)).await.unwrap();
+    std::mem::forget(permit);
+    assert_eq!(take(&living, Rates::default(), costs(1)).await.unwrap_err(), ErrorKind::Balance);
+    let dead = dead.0.machine().to_owned();
+    living.0.forget(&[dead]).await.unwrap();
+    take(&living, Rates::default(), costs(10 * DOLLAR)).await.unwrap();
+}
+
+#[tokio::test]
+async fn machines_together_ask_no_more_than_a_minute_allows() {
+    let Some(machines) = machines::<3>(None).await else { return };
+    let rates = Rates { requests: Some(7), tokens: Some(6000), concurrency: None };
+    let mut asked = 0;
+    for turn in 0..30 {
+        match take(&machines[turn % 3], rates, costs(0)).await {
+            Ok(mut permit) => {
+                asked += 1;
+                permit.settle(10, 0);
+            }
+            Err(kind) => assert_eq!(kind, ErrorKind::Rate),
+        }
+    }
+    assert_eq!(asked, 7);
+    // A request that used more than it said leaves a debt that all machines have.
+    let rates = Rates { requests: None, ..rates };
+    let mut permit = take(&machines[0], rates, costs(0)).await.unwrap();
+    permit.settle(10_000, 0);
+    drop(permit);
+    for (leases, _) in &machines {
+        leases.tidy(false).await.unwrap();
+    }
+    let error = machines[1].0.admit(&machines[1].1, rates, costs(0)).await.unwrap_err();
+    let wait = error.retry_after.unwrap().as_secs();
+    assert!(error.kind == ErrorKind::Rate && (35..=60).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn only_so_many_run_on_all_machines_at_once() {
+    let Some([one, two]) = machines::<2>(None).await else { return };
+    let rates = Rates { concurrency: Some(2), ..Rates::default() };
+    let first = take(&one, rates, costs(0)).await.unwrap();
+    let second = take(&two, rates, costs(0)).await.unwrap();
+    assert_eq!(take(&one, rates, costs(0)).await.unwrap_err(), ErrorKind::Rate);
+    assert_eq!(take(&two, rates, costs(0)).await.unwrap_err(), ErrorKind::Rate);
+    let (stop, stopping) = watch::channel(false);
+    drop(second);
+    stop.send_replace(true);
+    two.0.keep(stopping).await;
+    let third = take(&one, rates, costs(0)).await.unwrap();
+    drop((first, third));
+}
+
+#[tokio::test]
+async fn many_at_once_on_one_machine_are_all_let_in() {
+    let Some([one, two]) = machines::<2>(Some(1000 * DOLLAR)).await else { return };
+    let rates = Rates { requests: Some(600), tokens: Some(1_000_000), concurrency: Some(300) };
+    let all = (0..200).map(|turn| take(if turn % 2 == 0 { &one } else { &two }, rates, costs(DOLLAR)));
+    let permits = futures_util::future::join_all(all).await;
+    assert_eq!(permits.iter().filter(|permit| permit.is_ok()).count(), 200);
+}
+
+#[tokio::test]
+async fn without_redis_only_keys_with_limits_are_refused() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = Leases::connect(&format!("redis://:secret@{closed}")).await.unwrap_err().to_string();
+    assert!(error.contains("Redis") && !error.contains("secret"), "{error}");
+    assert!(Leases::connect("postgres://x").await.is_err());
+
+    let Some(proxy) = Proxy::start().await else { return };
+    let leases = Leases::connect(&format!("redis://{}", proxy.address)).await.unwrap();
+    let name = uuid::Uuid::now_v7().to_string();
+    let account = Account::new(&name, Arc::new(Purse::new(format!("project:{name}"), true)), true);
+    let machine = (leases, Arc::new(account));
+    let limited = Rates { requests: Some(1_000_000), ..Rates::default() };
+    take(&machine, limited, costs(0)).await.unwrap();
+    proxy.cut.send_replace(true);
+    take(&machine, Rates::default(), costs(0)).await.unwrap();
+    let mut last = Ok(());
+    for _ in 0..10_000 {
+        last = take(&machine, limited, costs(0)).await.map(drop);
+        if last.is_err() {
+            break;
+        }
+    }
+    assert_eq!(last, Err(ErrorKind::Overload), "the lease is used up");
+    proxy.cut.send_replace(false);
+    for _ in 0..100 {
+        if take(&machine, limited, costs(0)).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("Redis is back, and nobody has noticed");
+}
+
+/// Stands before the Redis of the tests, and can be cut.
+struct Proxy {
+    address: std::net::SocketAddr,
+    cut: watch::Sender<bool>,
+}
+
+impl Proxy {
+    async fn start() -> Option<Self> {
+        let url = std::env::var("CACHALOT_TEST_REDIS").ok()?;
+        let to = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, is_cut) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (mut is_cut, to) = (is_cut.clone(), to.clone());
+                if *is_cut.borrow() {
+                    continue;
+                }
+                tokio::spawn(async move {
+                    let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut socket, &mut server) => {}
+                        () = stopped(&mut is_cut) => {}
+                    }
+                });
+            }
+        });
+        Some(Self { address, cut })
+    }
+}
