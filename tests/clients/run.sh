@@ -83,6 +83,7 @@ client "anthropic for Python" "$python" "$here/anthropic_python.py"
 client "anthropic for Node" node "$target/ci-node/anthropic_node.mjs"
 client "google-genai for Python" "$python" "$here/gemini_python.py"
 client "frameworks" "$python" "$here/frameworks.py"
+[ -n "$own" ] || client "deploy" "$python" "$here/deploy.py"
 [ -n "$own" ] || stop
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
