@@ -129,9 +129,9 @@ mod tests {
         let rows = import(LIST, None, "2026-01-01").unwrap();
         let prices = gateway::Prices::read(&rows).unwrap();
         let dollars = |provider: &str, model: &str| prices.find(provider, model).map(|price| price.dollars());
-        assert_eq!(dollars("deepseek", "deepseek-chat"), Some([0.28, 0.028, 0.42, 0.0]));
-        assert_eq!(dollars("anthropic", "claude-x"), Some([3.0, 0.3, 15.0, 0.0]));
-        assert_eq!(dollars("together", "org/m"), Some([0.1, 0.1, 0.0, 0.0]));
+        assert_eq!(dollars("deepseek", "deepseek-chat"), Some([0.28, 0.028, 0.42, 0.0, 0.0]));
+        assert_eq!(dollars("anthropic", "claude-x"), Some([3.0, 0.3, 15.0, 0.0, 0.0]));
+        assert_eq!(dollars("together", "org/m"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
         assert_eq!((dollars("openai", "embed"), dollars("bedrock", "x")), (None, None));
         assert!(rows.contains("cache_write = 3.75") && rows.contains("date = \"2026-01-01\""), "{rows}");
         let only = import(LIST, Some(&["anthropic".into()]), "d").unwrap();

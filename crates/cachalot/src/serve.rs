@@ -104,6 +104,7 @@ pub async fn serve(
     for provider in providers.into_iter().filter(|provider| provider.models.is_none()) {
         provider.discover(&gateway);
     }
+    gateway.watch_tasks();
     tracing::info!("listening on http://{address}");
     let system_fingerprint = fingerprint.unwrap_or(server_config.system_fingerprint);
     let config = ServerConfig { system_fingerprint, ..server_config };

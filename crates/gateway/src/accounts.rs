@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
-use store::{Booked, Key, Project, Record, Store, StoreError};
+use store::{Booked, Key, Project, REFUNDED, Record, Store, StoreError};
 
 use crate::address::Network;
 use crate::limits::{Account, Purse, Rates};
@@ -142,7 +142,8 @@ impl Accounts {
                 purse.spent(spent.spent, spent.changed_at);
             }
         }
-        for record in records.iter().filter(|record| record.cost != 0) {
+        // A refund was never on its way to be booked.
+        for record in records.iter().filter(|record| record.cost != 0 && record.outcome != REFUNDED) {
             if let Some(account) = record.key_id.as_ref().and_then(|id| known.accounts.get(id)) {
                 account.key.booked(record.cost);
                 account.project.booked(record.cost);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use chat::{Chat, Delta, Error, ErrorKind, Input, Part, Usage};
-use store::Record;
+use store::{JobId, Record};
 
 use crate::Caller;
 use crate::attempt::Chosen;
 use crate::books::Books;
 use crate::journal::Place;
 use crate::limits::{Estimate, Permit};
-use crate::price::Price;
+use crate::price::{Pieces, Price};
 use crate::route::Target;
 
 /// Bytes of text that are one token, cautiously.
@@ -31,6 +31,8 @@ pub(crate) struct Bill {
     state: State,
     /// Of the prompt: estimated, until the provider has said it.
     prompt: Usage,
+    /// What is paid by the piece.
+    bought: Pieces,
     /// Pieces of the answer that came, a token each as far as anybody knows.
     pieces: u64,
 }
@@ -40,6 +42,7 @@ pub(crate) struct Bill {
 pub(crate) struct Size {
     prompt: u64,
     answer: u64,
+    pieces: Pieces,
 }
 
 impl Size {
@@ -53,8 +56,18 @@ impl Size {
         Self::new((bytes as u64).div_ceil(BYTES_A_TOKEN), most)
     }
 
+    /// Of what is paid by the piece.
+    pub(crate) fn of_pieces(pieces: Pieces) -> Self {
+        Self { pieces, ..Self::new(0, Some(0)) }
+    }
+
+    /// The same answered so many times.
+    pub(crate) fn times(self, answers: u64) -> Self {
+        Self { answer: self.answer.saturating_mul(answers).min(1 << 20), ..self }
+    }
+
     fn new(prompt: u64, most: Option<u64>) -> Self {
-        Self { prompt, answer: most.unwrap_or(ANSWER_TOKENS).min(1 << 20) }
+        Self { prompt, answer: most.unwrap_or(ANSWER_TOKENS).min(1 << 20), pieces: Pieces::default() }
     }
 }
 
@@ -81,7 +94,7 @@ impl Bill {
         let whole = Usage { completion_tokens: size.answer, ..prompt };
         // Whoever answers: no more than the dearest of them.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
-        let cost = |usage| prices().map(|price| price.cost(usage, at)).max().unwrap_or(0);
+        let cost = |usage| prices().map(|price| price.cost(usage, size.pieces, at)).max().unwrap_or(0);
         let estimate = Estimate { tokens: whole.prompt_tokens + whole.completion_tokens, cost: cost(&whole) };
         let permit = match &caller.holder {
             Some(holder) if prices().count() < targets.len() && holder.has_budget() => {
@@ -106,7 +119,8 @@ impl Bill {
         };
         let targets = targets.iter().map(|target| (target.upstream.clone(), target.price.clone())).collect();
         let chosen = Chosen::default();
-        Ok(Self { books: books.clone(), permit, targets, chosen, record, state: State::Admitted, prompt, pieces: 0 })
+        let (books, state, bought) = (books.clone(), State::Admitted, size.pieces);
+        Ok(Self { books, permit, targets, chosen, record, state, prompt, bought, pieces: 0 })
     }
 
     /// Writes down that a provider is about to be asked.
@@ -128,6 +142,14 @@ impl Bill {
         self.pieces = pieces;
     }
 
+    /// The provider has taken a task, which is to be paid for when it is new.
+    pub(crate) fn submits(&mut self, job: JobId, is_new: bool) {
+        self.record.job = Some(job);
+        if !is_new {
+            self.bought = Pieces { calls: 0, seconds: 0 };
+        }
+    }
+
     pub(crate) fn see(&mut self, delta: &Delta) {
         match delta {
             Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt = *usage,
@@ -141,13 +163,13 @@ impl Bill {
         let State::Begun(place) = self.state else { return };
         let arrived = if times.first_token_us.is_some() { self.prompt } else { Usage::default() };
         let counted = usage.unwrap_or(Usage { completion_tokens: self.pieces, ..arrived });
-        let nothing = counted == Usage::default();
+        let nothing = counted == Usage::default() && times.first_token_us.is_none();
         let mut record = self.record;
         let (upstream, price) = &self.targets[self.chosen.get()];
         record.upstream = upstream.to_string();
         record.price = name(price.as_ref());
         record.cost = match price {
-            Some(price) if !nothing => price.cost(&counted, record.at),
+            Some(price) if !nothing => price.cost(&counted, self.bought, record.at),
             _ => 0,
         };
         let tokens = counted.prompt_tokens.saturating_add(counted.completion_tokens);

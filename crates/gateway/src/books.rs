@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chat::{Error, ErrorKind};
 use metrics::gauge;
-use store::{Record, Store, StoreError};
+use store::{Job, JobId, REFUNDED, Record, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -18,6 +18,7 @@ use crate::journal::{Journal, Left, Place};
 use crate::leases::{Leases, LeasesError};
 use crate::limits::{Estimate, Permit};
 use crate::price::Prices;
+use crate::tasks::{self, Recent};
 
 /// Most records in one transaction.
 const BATCH: usize = 512;
@@ -37,10 +38,12 @@ pub struct Books {
     ledger: Option<Ledger>,
     /// Limits that other machines have too.
     pub(crate) leases: Option<Leases>,
+    tasks: Recent,
 }
 
 #[derive(Debug)]
 struct Ledger {
+    store: Store,
     journal: Arc<Journal>,
     settled: mpsc::UnboundedSender<Settled>,
 }
@@ -104,8 +107,8 @@ impl Books {
         let journal = Arc::new(Journal::create(folder, machine).map_err(fault)?);
         let (settled, records) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
-        let ledger = Ledger { journal, settled };
-        let books = Arc::new(Self { accounts, prices, ledger: Some(ledger), leases });
+        let ledger = Ledger { store: store.clone(), journal, settled };
+        let books = Arc::new(Self { accounts, prices, ledger: Some(ledger), leases, tasks: Recent::default() });
         let mut tasks = vec![
             tokio::spawn(book(books.clone(), store.clone(), records, stopping.clone())),
             tokio::spawn(keep_up(books.clone(), store, stopping.clone())),
@@ -141,6 +144,9 @@ impl Books {
 
     /// Writes down how a request has ended.
     pub(crate) fn end(&self, record: Record, begun: Option<Place>) {
+        if let Some(job) = Job::of(&record) {
+            self.tasks.remember(job);
+        }
         let Some(ledger) = &self.ledger else { return };
         let done = ledger.journal.done(&record);
         if let Err(error) = &done {
@@ -149,6 +155,64 @@ impl Books {
         gauge!("cachalot_records_unbooked").increment(1.0);
         // The receiver is gone only after the last moment of a stopping server; the journal keeps the record.
         let _ = ledger.settled.send(Settled { record, places: [begun, done.ok()] });
+    }
+}
+
+/// Tasks.
+impl Books {
+    /// The task of this id.
+    ///
+    /// # Errors
+    /// `Overload` when the store, which may know it, cannot be asked.
+    pub(crate) async fn job(&self, id: &JobId) -> Result<Option<Job>, Error> {
+        if let Some(job) = self.tasks.find(id) {
+            return Ok(Some(job));
+        }
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let mut patience = tasks::patience(self.leases.is_some()).iter();
+        loop {
+            let found = ledger.store.job(id, tasks::kept_since()).await.map_err(|error| {
+                tracing::error!(%error, "tasks cannot be looked for");
+                Error::new(ErrorKind::Overload, "Tasks cannot be looked for right now, please try again later")
+            })?;
+            match (found, patience.next()) {
+                (None, Some(pause)) => tokio::time::sleep(*pause).await,
+                (found, _) => return Ok(found),
+            }
+        }
+    }
+
+    /// A task has ended. What was paid for one that failed is given back: the record of that is the same however often it is written.
+    pub(crate) async fn job_ended(&self, job: &Job, failed: bool) {
+        let Some(ledger) = &self.ledger else { return self.tasks.ended(&job.id) };
+        if failed && job.cost != 0 {
+            let refund = Record {
+                id: format!("{}:refund", job.record_id),
+                at: store::now(),
+                key_id: job.key_id.clone(),
+                key_name: job.key_name.clone(),
+                project_id: job.project_id.clone(),
+                model: job.model.clone(),
+                upstream: job.upstream.clone(),
+                cost: -job.cost,
+                outcome: REFUNDED.into(),
+                ..Record::default()
+            };
+            self.end(refund, None);
+        }
+        let state = if failed { "failed" } else { "done" };
+        match ledger.store.end_job(&job.id, state).await {
+            Ok(()) => self.tasks.ended(&job.id),
+            // It is asked for again, and nothing is given back twice.
+            Err(error) => tracing::warn!(%error, task = job.id.id, "the end of a task cannot be written down"),
+        }
+    }
+
+    /// Tasks of which it is not known how they ended. Those submitted more than a week ago are forgotten.
+    pub(crate) async fn open_jobs(&self, since: i64, limit: i64) -> Result<Vec<Job>, StoreError> {
+        let Some(ledger) = &self.ledger else { return Ok(self.tasks.open()) };
+        ledger.store.forget_jobs(since).await?;
+        ledger.store.open_jobs(since, i64::MAX, limit).await
     }
 }
 

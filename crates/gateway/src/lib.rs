@@ -20,6 +20,7 @@ mod price;
 mod relay;
 mod route;
 mod signatures;
+mod tasks;
 mod upstream;
 
 pub use accounts::{Accounts, Holder, digest};
@@ -30,6 +31,7 @@ pub use instruments::describe_metrics;
 pub use leases::{Leases, LeasesError};
 pub use meter::Metered;
 pub use price::{LOCAL, Price, PriceError, Prices};
-pub use relay::{Relay, Relayed};
+pub use relay::{Relay, Relayed, Shape};
 pub use route::{AliasError, Listed, Rank, Routes, thinks};
+pub use tasks::{Made, Submission, Told};
 pub use upstream::{Secret, Upstream, UpstreamConfig, UpstreamError};

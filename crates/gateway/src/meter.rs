@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chat::{Delta, Deltas, Error, ErrorKind, Usage};
 use futures_core::Stream;
+use store::JobId;
 use wire::glance::Seen;
 
 use crate::bill::{Bill, Times};
@@ -107,6 +108,18 @@ impl Meter {
         if seen.done {
             self.settle();
         }
+    }
+
+    /// The provider has taken a task, which is to be paid for when it is new.
+    pub(crate) fn submitted(&mut self, job: JobId, is_new: bool) {
+        if let Some(bill) = &mut self.bill {
+            bill.submits(job, is_new);
+        }
+    }
+
+    /// The provider has refused a task in its own words.
+    pub(crate) fn refused(&mut self) {
+        self.outcome = "invalid";
     }
 
     /// Settles the bill, if that has not been done. Who saw the end of an answer must find it booked, whatever happens next.

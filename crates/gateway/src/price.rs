@@ -22,7 +22,22 @@ pub struct Price {
     periods: Vec<Period>,
 }
 
-/// Nano-dollars per million tokens, and per call.
+/// What is paid by the piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pieces {
+    /// Pictures, tasks; 1 for an answer in text.
+    pub(crate) calls: u64,
+    /// Of video.
+    pub(crate) seconds: u64,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self { calls: 1, seconds: 0 }
+    }
+}
+
+/// Nano-dollars per million tokens, per call, and per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Amounts {
     input: i64,
@@ -31,6 +46,7 @@ struct Amounts {
     output: i64,
     reasoning: i64,
     per_call: i64,
+    per_second: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +58,8 @@ struct Period {
 }
 
 impl Price {
-    /// What one call at `at` (microseconds since 1970) costs that used these tokens. Rounded once, half a nano-dollar up.
-    pub fn cost(&self, usage: &Usage, at: i64) -> i64 {
+    /// What a call at `at` (microseconds since 1970) costs that used these tokens and pieces. Rounded once, half a nano-dollar up.
+    pub(crate) fn cost(&self, usage: &Usage, pieces: Pieces, at: i64) -> i64 {
         let amounts = self.at(at);
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
@@ -56,13 +72,15 @@ impl Price {
             (reasoning, amounts.reasoning),
         ];
         let sum: i128 = parts.iter().map(|&(tokens, price)| i128::from(tokens) * i128::from(price)).sum();
-        i64::try_from((sum + MILLION / 2) / MILLION).unwrap_or(i64::MAX).saturating_add(amounts.per_call)
+        let calls = i128::from(pieces.calls) * i128::from(amounts.per_call);
+        let seconds = i128::from(pieces.seconds) * i128::from(amounts.per_second);
+        i64::try_from((sum + MILLION / 2) / MILLION + calls + seconds).unwrap_or(i64::MAX)
     }
 
-    /// Input, cached input and output in US dollars per million tokens, and dollars per call; outside any period.
-    pub fn dollars(&self) -> [f64; 4] {
-        let Amounts { input, cached, output, per_call, .. } = self.always;
-        [input, cached, output, per_call].map(|nano| nano as f64 / 1e9)
+    /// Input, cached input and output in US dollars per million tokens, and dollars per call and per second; outside any period.
+    pub fn dollars(&self) -> [f64; 5] {
+        let Amounts { input, cached, output, per_call, per_second, .. } = self.always;
+        [input, cached, output, per_call, per_second].map(|nano| nano as f64 / 1e9)
     }
 
     fn at(&self, at: i64) -> &Amounts {
@@ -131,6 +149,8 @@ struct Dollars {
     reasoning: Option<f64>,
     #[serde(default)]
     per_call: f64,
+    #[serde(default)]
+    per_second: f64,
 }
 
 impl Prices {
@@ -188,6 +208,7 @@ impl Dollars {
             output: nano("output", self.output)?,
             reasoning: nano("reasoning", self.reasoning.unwrap_or(self.output))?,
             per_call: nano("per_call", self.per_call)?,
+            per_second: nano("per_second", self.per_second)?,
         })
     }
 }
@@ -218,6 +239,7 @@ mod tests {
             cached = 0.003625
             output = 0.42
             per_call = 0.001
+            per_second = 0.0005
             period = [{ from = "16:30", until = "00:30", input = 0.14, output = 0.21 }]
             "#,
         )
@@ -233,12 +255,14 @@ mod tests {
         let price = prices().find("deepseek", "deepseek-chat").unwrap();
         let usage = Usage { prompt_tokens: 1_000_000, cached_tokens: 400_000, ..Usage::default() };
         // 600,000 tokens at $0.28, 400,000 at $0.003625, and $0.001 for the call.
-        assert_eq!(price.cost(&usage, at(12, 0)), 168_000_000 + 1_450_000 + 1_000_000);
+        assert_eq!(price.cost(&usage, Pieces::default(), at(12, 0)), 168_000_000 + 1_450_000 + 1_000_000);
         let usage = Usage { completion_tokens: 3, reasoning_tokens: Some(2), ..Usage::default() };
-        assert_eq!(price.cost(&usage, at(12, 0)), 1_260 + 1_000_000);
+        assert_eq!(price.cost(&usage, Pieces::default(), at(12, 0)), 1_260 + 1_000_000);
         let one = Usage { prompt_tokens: 1, cached_tokens: 1, ..Usage::default() };
         // 3.625 nano-dollars.
-        assert_eq!(price.cost(&one, at(12, 0)), 4 + 1_000_000);
+        assert_eq!(price.cost(&one, Pieces::default(), at(12, 0)), 4 + 1_000_000);
+        let pieces = Pieces { calls: 3, seconds: 8 };
+        assert_eq!(price.cost(&Usage::default(), pieces, at(12, 0)), 3_000_000 + 8 * 500_000);
         assert_eq!(&*price.name, "deepseek/DeepSeek-Chat@2025-12-01");
     }
 
@@ -249,7 +273,7 @@ mod tests {
         for (time, cost) in
             [(at(16, 29), 281), (at(16, 30), 140), (at(23, 59), 140), (at(0, 29), 140), (at(0, 30), 281)]
         {
-            assert_eq!(price.cost(&million, time) / 1_000_000, cost);
+            assert_eq!(price.cost(&million, Pieces::default(), time) / 1_000_000, cost);
         }
     }
 
@@ -263,9 +287,9 @@ mod tests {
             completion_tokens: 1,
             reasoning_tokens: Some(9),
         };
-        assert!(price.cost(&odd, 0) > 0);
+        assert!(price.cost(&odd, Pieces::default(), 0) > 0);
         let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
-        assert_eq!(price.cost(&most, 0), i64::MAX);
+        assert_eq!(price.cost(&most, Pieces::default(), 0), i64::MAX);
     }
 
     #[test]

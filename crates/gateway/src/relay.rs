@@ -10,7 +10,8 @@ use chat::{Error, ErrorKind};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use wire::form::Form;
 use wire::glance::{self, Passage, Seen};
 use wire::splice::Fields;
 
@@ -18,12 +19,90 @@ use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
 use crate::meter::Meter;
+use crate::price::Pieces;
 use crate::route::{Mode, Place, Route, Target, permitted};
 use crate::upstream::{fault, unreachable};
 use crate::{Caller, Gateway};
 
 /// Most bytes of an answer that does not come as events.
 const WHOLE_BYTES: usize = 256 << 20;
+
+/// What a body says, where policy needs to know.
+pub(crate) enum Said<'a> {
+    Json(Fields<'a>),
+    Form(Form<'a>),
+}
+
+impl<'a> Said<'a> {
+    /// # Errors
+    /// `Invalid` for what is neither whole.
+    pub(crate) fn scan(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, Error> {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        match kind.filter(|kind| kind.starts_with("multipart/")) {
+            Some(kind) => Form::scan(kind, body).map(Self::Form),
+            None => Fields::scan(body).map(Self::Json),
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        match self {
+            Self::Json(fields) => fields.text(key),
+            Self::Form(form) => form.text(key),
+        }
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        match self {
+            // Some say their numbers in quotes.
+            Self::Json(fields) => {
+                fields.value(key).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
+            }
+            Self::Form(form) => form.text(key)?.parse().ok(),
+        }
+    }
+
+    /// `body`, which says this, with the target's name for its model.
+    pub(crate) fn renamed(&self, body: &Bytes, target: &Target) -> Bytes {
+        if self.text("model").as_deref() == Some(&*target.model) {
+            return body.clone();
+        }
+        match self {
+            Self::Json(fields) => fields.with(&[("model", serde_json::Value::from(&*target.model).to_string())]).into(),
+            Self::Form(form) => form.with("model", &target.model).into(),
+        }
+    }
+
+    /// The bytes of a field of JSON.
+    fn get(&self, key: &str) -> Option<&'a [u8]> {
+        match self {
+            Self::Json(fields) => fields.get(key),
+            Self::Form(_) => None,
+        }
+    }
+
+    fn streams(&self) -> bool {
+        match self {
+            Self::Json(fields) => fields.get("stream") == Some(b"true"),
+            Self::Form(form) => form.text("stream").is_some_and(|stream| stream == "true"),
+        }
+    }
+
+    /// How many answers are asked for at once.
+    fn answers(&self) -> u64 {
+        self.number("n").unwrap_or(1).clamp(1, 128)
+    }
+
+    fn size(&self, passage: Passage, bytes: usize) -> Size {
+        match passage {
+            _ if passage.medium().is_some() => Size::of_pieces(Pieces { calls: self.answers(), seconds: 0 }),
+            Passage::Embeddings => Size::of_body(bytes, Some(0)),
+            _ => {
+                let most = ["max_tokens", "max_completion_tokens"].iter().find_map(|key| self.number(key));
+                Size::of_body(bytes, most).times(self.answers())
+            }
+        }
+    }
+}
 
 /// A request that was admitted and is about to be passed on. Dropping it costs nothing.
 pub struct Relay {
@@ -39,6 +118,18 @@ pub struct Relay {
     chosen: Chosen,
     retries: Arc<Budget>,
     meter: Meter,
+}
+
+/// What an answer is, before it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Events,
+    /// One object, in front of which white space may stand.
+    Json,
+    /// A whole of any type.
+    Text,
+    /// Bytes that go on as they come.
+    Sound,
 }
 
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
@@ -57,10 +148,10 @@ pub struct Relayed {
 impl Gateway {
     /// Admits a request that can go on as it is, because all that could answer it speak its dialect; `None` when it has to be
     /// read and answered ([`Gateway::answer`]). `headers` go on with it: those of the caller's that mean something to the
-    /// provider.
+    /// provider, and the type of a body that is no JSON.
     ///
     /// # Errors
-    /// As [`Gateway::answer`].
+    /// As [`Gateway::answer`]; `Invalid` for a form that is none.
     pub async fn relay(
         &self,
         caller: &Caller,
@@ -68,19 +159,27 @@ impl Gateway {
         body: &Bytes,
         headers: HeaderMap,
     ) -> Result<Option<Relay>, Error> {
-        // What cannot be scanned gets its documented refusal from whoever parses it.
-        let Ok(fields) = Fields::scan(body) else { return Ok(None) };
+        let fields = match Said::scan(&headers, body) {
+            Ok(fields) => fields,
+            // What cannot be scanned gets its documented refusal from whoever parses it.
+            Err(_) if passage.medium().is_none() => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let Some(model) = fields.text("model") else { return Ok(None) };
         let Some(route) = self.routes.load().passes(&model, passage) else { return Ok(None) };
         let route = permitted(caller, &model, route)?;
 
-        let stream = fields.get("stream") == Some(b"true");
-        let wants_usage = fields.value("stream_options").is_some_and(|options| options["include_usage"] == true);
+        let stream = fields.streams();
+        let wants_usage = match &fields {
+            Said::Json(fields) => {
+                fields.value("stream_options").is_some_and(|options| options["include_usage"] == true)
+            }
+            Said::Form(_) => false,
+        };
         let mut meter = Meter::start(&route.instruments);
         let said = || [fields.get("system"), fields.get("messages"), fields.get("prompt")];
         let targets = route.order(|| Beginning::of(said().into_iter().flatten()));
-        let most = if passage == Passage::Embeddings { Some(0) } else { most(&fields) };
-        let size = Size::of_body(body.len(), most);
+        let size = fields.size(passage, body.len());
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
@@ -101,9 +200,14 @@ impl Relay {
         self.meter.model()
     }
 
-    /// The answer comes as events.
-    pub fn streams(&self) -> bool {
-        self.stream
+    /// What the answer will be.
+    pub fn shape(&self) -> Shape {
+        match self.passage {
+            Passage::Speech => Shape::Sound,
+            _ if self.stream => Shape::Events,
+            Passage::Transcriptions | Passage::Translations => Shape::Text,
+            _ => Shape::Json,
+        }
     }
 
     /// Asks the providers in turn, until one begins to answer.
@@ -115,19 +219,15 @@ impl Relay {
         let ask = |place: usize, target: Target| first_bytes(target, passage, bodies[place].clone(), &headers);
         let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
         let Answered { content_type, body, provider } = answered;
-        let hide_usage = stream && passage != Passage::Messages && !wants_usage;
+        let hide_usage = stream && passage.is_completions() && !wants_usage;
         let events = Box::new(glance::Events::new(passage, hide_usage));
         Ok(Relayed { body, passage, events, meter, provider, ended: false, content_type, _running: running })
     }
 }
 
-/// The most tokens of the answer that the request allows.
-fn most(fields: &Fields<'_>) -> Option<u64> {
-    ["max_tokens", "max_completion_tokens"].iter().find_map(|key| fields.value(key)?.as_u64())
-}
-
 /// The body for one target: its name for the model, the mode of the id, and the usage that bills are made of.
-fn edited(fields: &Fields<'_>, passage: Passage, body: &Bytes, route: &Route, target: &Target, stream: bool) -> Bytes {
+fn edited(said: &Said<'_>, passage: Passage, body: &Bytes, route: &Route, target: &Target, stream: bool) -> Bytes {
+    let Said::Json(fields) = said else { return said.renamed(body, target) };
     let mut changes = Vec::new();
     if fields.text("model").as_deref() != Some(&*target.model) {
         changes.push(("model", serde_json::Value::from(&*target.model).to_string()));
@@ -137,7 +237,7 @@ fn edited(fields: &Fields<'_>, passage: Passage, body: &Bytes, route: &Route, ta
         Mode::Never => changes.push(("thinking", r#"{"type":"disabled"}"#.into())),
         _ => {}
     }
-    if stream && passage != Passage::Messages {
+    if stream && passage.is_completions() {
         let mut options = fields.value("stream_options").unwrap_or_else(|| serde_json::json!({}));
         if options.is_object() && options["include_usage"] != true {
             options["include_usage"] = true.into();

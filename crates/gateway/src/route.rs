@@ -377,6 +377,14 @@ impl Routes {
         })
     }
 
+    /// The provider elsewhere of this name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.routes.iter().flat_map(|route| &route.targets).find_map(|target| match &target.place {
+            Place::Remote(upstream) if **upstream.name() == *name => Some(upstream.clone()),
+            _ => None,
+        })
+    }
+
     pub(crate) fn ready(&self) -> bool {
         self.routes.iter().flat_map(|route| &route.targets).all(|target| target.place.provider().ready())
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chat::{BoxFuture, Chat, Delta, Deltas, Error, ErrorKind, Provider};
 use futures_util::{StreamExt, stream};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, Method, Response, Url, redirect};
 use wire::glance::Passage;
 use wire::sse::{Frame, Parser};
 use wire::upstream::{Dialect, Reader, refusal};
@@ -73,7 +73,7 @@ pub struct Upstream {
     name: Arc<str>,
     base: Url,
     /// That of what passes, by `Passage`: parsed once.
-    passages: [Url; 4],
+    passages: [Url; Passage::ALL.len()],
     dialect: Dialect,
     headers: HeaderMap,
     client: Client,
@@ -123,6 +123,9 @@ impl Upstream {
     /// # Errors
     /// `Upstream` or `Timeout` when it cannot be asked, or answers what is no list.
     pub async fn models(&self) -> Result<Vec<String>, Error> {
+        if let Some(models) = self.dialect.models() {
+            return Ok(models.iter().map(|&model| model.to_owned()).collect());
+        }
         let request = self.client.get(self.url("models", None)).headers(self.headers.clone()).timeout(CONNECT);
         let response = self.accepted(request.send().await).await?;
         let list: serde_json::Value = response.json().await.map_err(|error| unreachable(&self.name, &error))?;
@@ -142,10 +145,31 @@ impl Upstream {
         self.post(self.passages[passage as usize].clone(), headers, body.into()).await
     }
 
+    /// Asks for something else, below its base URL; the answer is a success.
+    ///
+    /// # Errors
+    /// As [`Upstream::pass`].
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        more: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, Error> {
+        self.send(method, self.url(path, None), more, body.into()).await
+    }
+
     async fn post(&self, url: Url, more: &HeaderMap, body: reqwest::Body) -> Result<Response, Error> {
+        self.send(Method::POST, url, more, body).await
+    }
+
+    async fn send(&self, method: Method, url: Url, more: &HeaderMap, body: reqwest::Body) -> Result<Response, Error> {
         let mut headers = self.headers.clone();
+        if more.contains_key(CONTENT_TYPE) {
+            headers.remove(CONTENT_TYPE);
+        }
         headers.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
-        self.accepted(self.client.post(url).headers(headers).body(body).send().await).await
+        self.accepted(self.client.request(method, url).headers(headers).body(body).send().await).await
     }
 
     async fn accepted(&self, sent: reqwest::Result<Response>) -> Result<Response, Error> {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use chat::{Chat, Delta, Error, ErrorKind, Input, Message, Reply, Role, fold};
 use futures_util::StreamExt;
-use gateway::{Bookkeepers, Books, Caller, Gateway, Metered, Prices, Rank, Routes, Secret, Upstream, UpstreamConfig};
+use gateway::{
+    Bookkeepers, Books, Caller, Gateway, Metered, Prices, Rank, Routes, Secret, Shape, Upstream, UpstreamConfig,
+};
 use reqwest::header::HeaderMap;
 use serde_json::json;
 use store::{Limits, NewKey, Store};
@@ -323,7 +325,7 @@ async fn passed(
     let Some(relay) = gateway.relay(caller, passage, &body.to_owned().into(), HeaderMap::new()).await? else {
         return Ok(None);
     };
-    let streams = relay.streams();
+    let streams = relay.shape() == Shape::Events;
     let mut relayed = relay.begin().await?;
     if !streams {
         let (bytes, _) = relayed.whole().await?;

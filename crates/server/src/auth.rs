@@ -29,6 +29,7 @@ pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
     }
     let key = credential(&parts.headers)
         .or_else(|| in_query(&parts.uri))
+        .or_else(|| of_midjourney(parts))
         .ok_or_else(|| unauthorized("(auth header format should be Bearer sk-...)"))?;
     let hash: [u8; 32] = Sha256::digest(&key).into();
     if let Some(caller) = app.keys.caller(&hash) {
@@ -75,6 +76,13 @@ fn in_query(uri: &Uri) -> Option<String> {
     let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/"))?;
     let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
     (!key.is_empty()).then(|| key.to_owned())
+}
+
+/// The credential that Midjourney's clients send.
+fn of_midjourney(parts: &Parts) -> Option<String> {
+    let value = parts.headers.get("mj-api-secret").filter(|_| parts.uri.path().starts_with("/mj"))?;
+    let key = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
+    (!key.is_empty()).then_some(key)
 }
 
 /// The keys of the configuration. Those of the store are the gateway's.

@@ -18,7 +18,24 @@ const MAX_DRAINED: usize = 128 << 20;
 /// Longest time spent on that.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
-/// The whole body of a JSON route, decoded, of at most `limit` bytes.
+/// What a route reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Json,
+    /// `multipart/form-data`.
+    Form,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Form => "multipart/form-data",
+        }
+    }
+}
+
+/// The whole body of a route, decoded, of at most `limit` bytes.
 ///
 /// # Errors
 /// `TooLarge`, `UnsupportedMediaType`; `Invalid` when the client stops sending for `patience`, or sends no gzip where it
@@ -26,13 +43,14 @@ const DRAIN_TIME: Duration = Duration::from_secs(30);
 pub(crate) async fn read(
     headers: &HeaderMap,
     mut body: Body,
+    kind: Kind,
     limit: usize,
     patience: Duration,
 ) -> Result<Bytes, Error> {
     if declared_length(headers).is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    is_json(headers)?;
+    is(kind, headers)?;
     let gzip = is_gzip(headers)?;
     let mut bytes = BytesMut::new();
     loop {
@@ -66,14 +84,17 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A missing type is taken for JSON.
-fn is_json(headers: &HeaderMap) -> Result<(), Error> {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let kind = String::from_utf8_lossy(kind.as_bytes());
-    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+fn is(wanted: Kind, headers: &HeaderMap) -> Result<(), Error> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    if kind.is_none() && wanted == Kind::Json {
+        return Ok(());
+    }
+    let kind = String::from_utf8_lossy(kind.map_or(b"", HeaderValue::as_bytes));
+    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted.name()) {
         return Ok(());
     }
     let kind: String = kind.chars().take(64).collect();
-    let message = format!("Unsupported content type `{kind}`, expected application/json");
+    let message = format!("Unsupported content type `{kind}`, expected {}", wanted.name());
     Err(Error::new(ErrorKind::UnsupportedMediaType, message))
 }
 
@@ -159,7 +180,7 @@ mod tests {
     }
 
     async fn sent(headers: &HeaderMap, body: impl Into<Body>) -> Result<Bytes, ErrorKind> {
-        read(headers, body.into(), 100, Duration::from_millis(50)).await.map_err(|error| error.kind)
+        read(headers, body.into(), Kind::Json, 100, Duration::from_millis(50)).await.map_err(|error| error.kind)
     }
 
     fn gzip(plain: &[u8]) -> Vec<u8> {

@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub total_timeout: Duration,
     /// Bytes of a request body, after decoding.
     pub body_limit: usize,
+    /// Of one that is a form with files.
+    pub form_limit: usize,
     /// Bytes of a request's line and headers. Above 128 KiB the connection itself refuses.
     pub header_limit: usize,
     /// How long a client may take to send its headers, or to stay silent between requests or pieces of a body.
@@ -39,6 +41,7 @@ impl Default for ServerConfig {
             queue_timeout: Duration::from_secs(10 * 60),
             total_timeout: Duration::from_secs(30 * 60),
             body_limit: 32 << 20,
+            form_limit: 64 << 20,
             header_limit: 64 << 10,
             read_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(30),

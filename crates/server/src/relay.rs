@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use chat::{Error, ErrorKind, Usage};
 use futures_util::{StreamExt, stream};
-use gateway::{Relay, Relayed};
+use gateway::{Relay, Relayed, Shape};
 use http::{HeaderValue, header};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
@@ -38,10 +38,13 @@ type Beginning = Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>>;
 /// Whatever goes wrong before the first sign of life is due.
 pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) -> Result<Response, Error> {
     line.model(relay.model());
-    let (events, times) = (relay.streams(), &app.config.keep_alive);
-    let (first, every) = match events {
-        true => (times.stream_first, times.stream_every),
-        false => (times.plain_first, times.plain_every),
+    let (shape, times) = (relay.shape(), &app.config.keep_alive);
+    let events = shape == Shape::Events;
+    let (first, every) = match shape {
+        Shape::Events => (times.stream_first, times.stream_every),
+        Shape::Json => (times.plain_first, times.plain_every),
+        // Nothing may stand before it.
+        Shape::Text | Shape::Sound => (app.config.total_timeout, app.config.total_timeout),
     };
     let mut beginning: Beginning = Box::pin(begin(relay));
     let begun = match timeout_at(Instant::now() + first, &mut beginning).await {
@@ -49,6 +52,7 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         Err(_) => None,
     };
     let (content_type, state) = match begun {
+        None if !matches!(shape, Shape::Events | Shape::Json) => return Err(ended("The answer took too long")),
         Some(Begun::Whole { content_type, bytes, usage }) => {
             tell(&line, usage);
             return Ok(response(Body::from(bytes), &content_type, false));
@@ -67,16 +71,16 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         stopping: app.stopping.clone(),
         every,
         end_by: Instant::now() + app.config.total_timeout,
-        between: true,
+        between: shape != Shape::Sound,
     };
     let body = stream::unfold(passing, |mut passing| async move { Some((passing.next().await?, passing)) });
     Ok(response(Body::from_stream(body), &content_type, events))
 }
 
 async fn begin(relay: Relay) -> Result<Begun, Error> {
-    let events = relay.streams();
+    let shape = relay.shape();
     let relayed = relay.begin().await?;
-    if events {
+    if matches!(shape, Shape::Events | Shape::Sound) {
         return Ok(Begun::Events(Box::new(relayed)));
     }
     let content_type = relayed.content_type.clone();
@@ -144,7 +148,7 @@ impl Passing {
                     return Some(Ok(bytes));
                 }
                 Step::Bytes(bytes) => {
-                    self.between = bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n");
+                    self.between = self.events && (bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n"));
                     return Some(Ok(bytes));
                 }
                 Step::Broken(error) => {

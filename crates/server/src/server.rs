@@ -18,8 +18,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wire::glance::Passage;
 
+use crate::api::media::route as media;
 use crate::auth::Keys;
+use crate::body::Kind;
 use crate::config::ServerConfig;
 use crate::{api, exchange, metrics};
 
@@ -52,6 +55,11 @@ fn routes() -> Router<Arc<App>> {
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
             .route(&format!("{prefix}/completions"), post(api::completions::create))
             .route(&format!("{prefix}/embeddings"), post(api::embeddings::create))
+            .route(&format!("{prefix}/images/generations"), media(Passage::ImageGenerations, Kind::Json))
+            .route(&format!("{prefix}/images/edits"), media(Passage::ImageEdits, Kind::Form))
+            .route(&format!("{prefix}/audio/speech"), media(Passage::Speech, Kind::Json))
+            .route(&format!("{prefix}/audio/transcriptions"), media(Passage::Transcriptions, Kind::Form))
+            .route(&format!("{prefix}/audio/translations"), media(Passage::Translations, Kind::Form))
             .route(&format!("{prefix}/responses"), post(api::responses::create))
             .route(&format!("{prefix}/responses/{{id}}"), get(api::responses::stored).delete(api::responses::stored))
             .route(&format!("{prefix}/user/balance"), get(api::balance::show))
@@ -64,6 +72,7 @@ fn routes() -> Router<Arc<App>> {
             .route(&format!("{prefix}/messages/count_tokens"), post(api::messages::count));
     }
     router = router
+        .merge(api::tasks::routes())
         .route("/v1beta/models", get(api::gemini::list))
         .route("/v1beta/models/{*id}", get(api::gemini::one).post(api::gemini::generate));
     router.fallback(api::not_found).method_not_allowed_fallback(api::method_not_allowed)

@@ -7,7 +7,8 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row};
 
-use crate::{Store, StoreError, now};
+use crate::jobs;
+use crate::{Job, JobId, Store, StoreError, now};
 
 /// What one request used and cost. Its lines in the journal have the same keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,13 @@ pub struct Record {
     pub total_us: i64,
     /// A finish reason, or how else it ended.
     pub outcome: String,
+    /// The task it has submitted. The store keeps it with the other tasks, not in the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
 }
+
+/// The outcome of a record that gives back what a task has cost that failed.
+pub const REFUNDED: &str = "refunded";
 
 /// What usage is summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +129,11 @@ impl Store {
             }
             rest = later;
         }
+        for job in records.iter().filter_map(Job::of) {
+            let keep = sqlx::query(jobs::INSERT).bind(job.id.kind).bind(job.id.id).bind(job.upstream).bind(job.model);
+            let keep = keep.bind(job.project_id).bind(job.key_id).bind(job.key_name).bind(job.record_id);
+            keep.bind(job.cost).bind(job.created_at).execute(&mut *transaction).await?;
+        }
         let (now, mut booked) = (now(), Booked::default());
         // In the order of their ids, so that two writers never wait for each other.
         for (id, cost) in keys {
@@ -156,7 +168,7 @@ impl Store {
         let rows = sqlx::query(
             "select case $2 when 'key' then u.key_name when 'model' then u.model when 'upstream' then u.upstream
                         when 'day' then cast(u.at / 86400000000 as text) else coalesce(p.name, '') end as shared,
-                    cast(count(*) as bigint) as requests, cast(sum(u.prompt_tokens) as bigint) as prompt_tokens,
+                    cast(sum(case when u.outcome = 'refunded' then 0 else 1 end) as bigint) as requests, cast(sum(u.prompt_tokens) as bigint) as prompt_tokens,
                     cast(sum(u.cached_tokens) as bigint) as cached_tokens,
                     cast(sum(u.completion_tokens) as bigint) as completion_tokens,
                     cast(sum(u.cost) as bigint) as cost
@@ -250,5 +262,6 @@ fn record(row: &AnyRow) -> Result<Record, sqlx::Error> {
         first_token_us: row.try_get("first_token_us")?,
         total_us: row.try_get("total_us")?,
         outcome: row.try_get("outcome")?,
+        job: None,
     })
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use store::{By, Limits, NewKey, Record, Store, StoreError};
+use store::{By, Job, JobId, Limits, NewKey, REFUNDED, Record, Store, StoreError};
 
 /// Runs `test` on a new database of each kind.
 async fn each_database(test: impl AsyncFn(Store)) {
@@ -55,6 +55,7 @@ fn record(id: &str, key: &store::Key, cost: i64) -> Record {
         first_token_us: Some(7),
         total_us: 9,
         outcome: "stop".into(),
+        job: None,
     }
 }
 
@@ -139,6 +140,34 @@ async fn a_large_batch_is_booked_whole() {
         store.settle(&[records.as_slice(), &records[100..]].concat()).await.unwrap();
         assert_eq!(store.keys().await.unwrap()[0].spent, (0..205).sum());
         assert_eq!(store.usage(0, By::Key).await.unwrap()[0].requests, 205);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
+    each_database(async |store| {
+        let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
+        let id = JobId { kind: "suno".into(), id: "t1".into() };
+        let submitted = Record { job: Some(id.clone()), ..record("1", &key, 100) };
+        for _ in 0..2 {
+            store.settle(std::slice::from_ref(&submitted)).await.unwrap();
+        }
+        let job = store.job(&id, 0).await.unwrap().unwrap();
+        assert_eq!((&job, job.cost), (&Job::of(&submitted).unwrap(), 100));
+        assert_eq!(store.job(&id, job.created_at + 1).await.unwrap(), None, "too old");
+        assert_eq!(store.open_jobs(0, job.created_at + 1, 9).await.unwrap(), std::slice::from_ref(&job));
+        let refund = Record { id: "1:refund".into(), outcome: REFUNDED.into(), cost: -100, ..record("", &key, 0) };
+        for _ in 0..2 {
+            store.settle(std::slice::from_ref(&refund)).await.unwrap();
+        }
+        store.end_job(&id, "failed").await.unwrap();
+        assert!(store.open_jobs(0, i64::MAX, 9).await.unwrap().is_empty());
+        assert_eq!(store.keys().await.unwrap()[0].spent, 0);
+        let total = &store.usage(0, By::Key).await.unwrap()[0];
+        assert_eq!((total.requests, total.cost), (1, 0));
+        store.forget_jobs(i64::MAX).await.unwrap();
+        assert_eq!(store.job(&id, 0).await.unwrap(), None);
     })
     .await;
 }

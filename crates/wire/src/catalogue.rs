@@ -10,13 +10,14 @@ pub struct Entry {
     pub pricing: Pricing,
 }
 
-/// US dollars per million tokens, and per request. `None`: no price is known.
+/// US dollars per million tokens, per request, and per second of video. `None`: no price is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pricing {
     pub input: Option<f64>,
     pub cached_input: Option<f64>,
     pub output: Option<f64>,
     pub per_request: Option<f64>,
+    pub per_second: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -51,18 +52,16 @@ struct Prices {
 
 impl<'a> Model<'a> {
     fn new(entry: &'a Entry) -> Self {
-        let Pricing { input, cached_input, output, per_request } = entry.pricing;
+        let Pricing { input, cached_input, output, per_request, per_second } = entry.pricing;
         let currency = "USD / M Tokens";
-        let pricing = Prices { currency, input, cached_input, output, per_request, per_second: None };
-        Self {
-            id: &entry.id,
-            provider: &entry.provider,
-            // Nothing else is served yet.
-            model_type: "text",
-            features: ["text-to-text"],
-            pricing,
-            api_doc_url: None,
-        }
+        let pricing = Prices { currency, input, cached_input, output, per_request, per_second };
+        let (model_type, feature) = match entry.id.split('_').next() {
+            Some("mj") => ("image", "text-to-image"),
+            Some("suno") => ("music", "text-to-music"),
+            _ if per_second.is_some() => ("video", "text-to-video"),
+            _ => ("text", "text-to-text"),
+        };
+        Self { id: &entry.id, provider: &entry.provider, model_type, features: [feature], pricing, api_doc_url: None }
     }
 }
 

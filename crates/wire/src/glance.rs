@@ -33,10 +33,25 @@ pub enum Passage {
     Embeddings,
     /// Anthropic's.
     Messages,
+    ImageGenerations,
+    ImageEdits,
+    Speech,
+    Transcriptions,
+    Translations,
 }
 
 impl Passage {
-    pub const ALL: [Self; 4] = [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Messages];
+    pub const ALL: [Self; 9] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Messages,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+        Self::Speech,
+        Self::Transcriptions,
+        Self::Translations,
+    ];
 
     /// The path below a provider's base URL.
     pub fn path(self) -> &'static str {
@@ -45,7 +60,29 @@ impl Passage {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::Messages => "messages",
+            Self::ImageGenerations => "images/generations",
+            Self::ImageEdits => "images/edits",
+            Self::Speech => "audio/speech",
+            Self::Transcriptions => "audio/transcriptions",
+            Self::Translations => "audio/translations",
         }
+    }
+
+    /// What is asked for, in words; `None` for text.
+    pub fn medium(self) -> Option<&'static str> {
+        match self {
+            Self::ImageGenerations => Some("image generation"),
+            Self::ImageEdits => Some("image edits"),
+            Self::Speech => Some("speech"),
+            Self::Transcriptions => Some("transcription"),
+            Self::Translations => Some("translation"),
+            _ => None,
+        }
+    }
+
+    /// The request is chat or legacy completions, whose streams end with their usage only where it is asked for.
+    pub fn is_completions(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions)
     }
 
     /// Providers of this dialect take it.
@@ -81,6 +118,10 @@ impl Events {
 
     /// Looks at bytes that pass. `None`: they go on as they are; else what goes on in their place.
     pub fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.passage == Passage::Speech {
+            self.seen.pieces += 1;
+            return None;
+        }
         let mut out = self.hide_usage.then(Vec::new);
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.keep(piece);
@@ -109,6 +150,11 @@ impl Events {
 
     /// What was held when the stream ended: an event without its empty line.
     pub fn rest(&mut self) -> Vec<u8> {
+        if self.passage == Passage::Speech {
+            // Its end is that of the connection.
+            self.seen = Seen { usage: Some(Usage::default()), done: true, ..std::mem::take(&mut self.seen) };
+            return Vec::new();
+        }
         self.look();
         let hide = std::mem::take(&mut self.hide);
         if hide { Vec::new() } else { std::mem::take(&mut self.held) }
@@ -133,6 +179,8 @@ impl Events {
             self.seen.done = true;
         } else if self.passage == Passage::Messages {
             message(data, &mut self.counts, &mut self.seen);
+        } else if self.passage.medium().is_some() {
+            medium(data, &mut self.seen);
         } else {
             self.hide |= chunk(data, self.hide_usage, &mut self.seen);
         }
@@ -189,6 +237,47 @@ fn message(data: &[u8], counts: &mut anthropic::UsageBody, seen: &mut Seen) {
     }
 }
 
+/// Looks at one event of an image or a transcript.
+fn medium(data: &[u8], seen: &mut Seen) {
+    seen.pieces += 1;
+    // The large ones are pictures in the making.
+    if !has(data, "\"usage\"") && !has(data, "\"error\"") && !has(data, ".done\"") && !has(data, ".completed\"") {
+        return;
+    }
+    let Ok(event) = serde_json::from_slice::<MediumEvent>(data) else { return };
+    seen.usage = event.usage.map(Usage::from).or(seen.usage);
+    if event.kind.ends_with(".done") || event.kind.ends_with(".completed") {
+        seen.finish = Some(FinishReason::Stop);
+        seen.usage = seen.usage.or(Some(Usage::default()));
+    }
+    if event.kind == "error" || event.error.is_some() {
+        seen.failure = Some(failure(data));
+    }
+}
+
+#[derive(Deserialize)]
+struct MediumEvent {
+    #[serde(rename = "type", default)]
+    kind: String,
+    usage: Option<MediumUsage>,
+    error: Option<serde::de::IgnoredAny>,
+}
+
+/// What images and transcripts count by.
+#[derive(Deserialize)]
+struct MediumUsage {
+    #[serde(default)]
+    input_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+}
+
+impl From<MediumUsage> for Usage {
+    fn from(usage: MediumUsage) -> Self {
+        Self { prompt_tokens: usage.input_tokens, completion_tokens: usage.output_tokens, ..Self::default() }
+    }
+}
+
 #[derive(Deserialize)]
 struct MessageEvent {
     #[serde(rename = "type")]
@@ -223,7 +312,12 @@ pub fn whole(passage: Passage, body: &[u8]) -> Seen {
             let usage = usage.and_then(|usage| serde_json::from_value::<anthropic::UsageBody>(usage).ok());
             (usage.map(Usage::from), word_after(body, "\"stop_reason\":").map(anthropic::reason))
         }
-        Passage::ChatCompletions | Passage::Completions | Passage::Embeddings => {
+        _ if passage.medium().is_some() => {
+            let usage = usage.and_then(|usage| serde_json::from_value::<MediumUsage>(usage).ok());
+            // Without tokens it is paid by the piece.
+            (Some(usage.map(Usage::from).unwrap_or_default()), Some(FinishReason::Stop))
+        }
+        _ => {
             let usage = usage.and_then(|usage| serde_json::from_value::<openai::UsageBody>(usage).ok());
             (usage.map(Usage::from), word_after(body, "\"finish_reason\":").map(openai::finish))
         }

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod completions;
 pub mod deepseek;
 pub mod error;
+pub mod form;
 pub mod gemini;
 pub mod glance;
 mod json;
@@ -20,6 +21,7 @@ pub mod responses;
 pub mod splice;
 pub mod sse;
 mod stream;
+pub mod tasks;
 pub mod upstream;
 
 pub use render::Render;

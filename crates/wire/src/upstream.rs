@@ -9,6 +9,8 @@ use std::time::Duration;
 use chat::{Chat, Delta, Error, ErrorKind};
 use serde::Deserialize;
 
+use crate::tasks;
+
 /// The dialect of a provider. Data: a provider's row names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +23,10 @@ pub enum Dialect {
     Anthropic,
     /// Gemini's `generateContent`.
     Gemini,
+    /// Midjourney's tasks, as its proxies take them. No chat.
+    Midjourney,
+    /// Suno's tasks. No chat.
+    Suno,
 }
 
 impl Dialect {
@@ -30,6 +36,25 @@ impl Dialect {
             Self::OpenAi | Self::DeepSeek => ("chat/completions".into(), None),
             Self::Anthropic => ("messages".into(), None),
             Self::Gemini => (format!("models/{model}:streamGenerateContent"), Some("alt=sse")),
+            Self::Midjourney | Self::Suno => (String::new(), None),
+        }
+    }
+
+    /// The models of a provider that has no list of them.
+    pub fn models(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Midjourney => Some(&tasks::MIDJOURNEY),
+            Self::Suno => Some(&tasks::SUNO),
+            _ => None,
+        }
+    }
+
+    /// Its providers take tasks of this kind.
+    pub fn takes(self, kind: tasks::Kind) -> bool {
+        match kind {
+            tasks::Kind::Midjourney => self == Self::Midjourney,
+            tasks::Kind::Suno => self == Self::Suno,
+            tasks::Kind::Video => self.is_chat_completions(),
         }
     }
 
@@ -48,13 +73,15 @@ impl Dialect {
             Self::OpenAi | Self::DeepSeek => openai::request(chat, model, self == Self::DeepSeek),
             Self::Anthropic => anthropic::request(chat, model, signatures),
             Self::Gemini => gemini::request(chat, signatures),
+            Self::Midjourney | Self::Suno => Err(Error::invalid(format!("Model '{model:.64}' does not chat"))),
         }
     }
 
     /// Reads the events of the answer to `chat`.
     pub fn reader(self, chat: &Chat) -> Box<dyn Reader> {
         match self {
-            Self::OpenAi | Self::DeepSeek => Box::new(openai::Chunks::default()),
+            // What does not chat has refused the request.
+            Self::OpenAi | Self::DeepSeek | Self::Midjourney | Self::Suno => Box::new(openai::Chunks::default()),
             Self::Anthropic => Box::new(anthropic::Events::new(&chat.stop)),
             Self::Gemini => Box::new(gemini::Events::default()),
         }
@@ -63,7 +90,7 @@ impl Dialect {
     /// The headers of every request but its credential.
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::OpenAi | Self::DeepSeek | Self::Gemini => &[],
+            Self::OpenAi | Self::DeepSeek | Self::Gemini | Self::Midjourney | Self::Suno => &[],
             Self::Anthropic => &[("anthropic-version", "2023-06-01")],
         }
     }
@@ -71,7 +98,7 @@ impl Dialect {
     /// The header that carries the credential, and what stands before the key.
     pub fn credential(self) -> (&'static str, &'static str) {
         match self {
-            Self::OpenAi | Self::DeepSeek => ("authorization", "Bearer "),
+            Self::OpenAi | Self::DeepSeek | Self::Midjourney | Self::Suno => ("authorization", "Bearer "),
             Self::Anthropic => ("x-api-key", ""),
             Self::Gemini => ("x-goog-api-key", ""),
         }

@@ -9,3 +9,4 @@ mod providers;
 mod schemas;
 mod serve;
 mod shapes;
+mod tasks;

@@ -17,8 +17,10 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
 
 fn entry(model: Listed) -> Entry {
     let pricing = model.price.map_or_else(Pricing::default, |price| {
-        let [input, cached_input, output, per_request] = price.dollars().map(Some);
-        Pricing { input, cached_input, output, per_request: per_request.filter(|&dollars| dollars > 0.0) }
+        let [input, cached_input, output, per_request, per_second] = price.dollars();
+        let positive = |dollars: f64| Some(dollars).filter(|&dollars| dollars > 0.0);
+        let (per_request, per_second) = (positive(per_request), positive(per_second));
+        Pricing { input: Some(input), cached_input: Some(cached_input), output: Some(output), per_request, per_second }
     });
     Entry { id: model.id.to_string(), provider: model.owned_by.to_string(), pricing }
 }

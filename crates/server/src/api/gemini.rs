@@ -69,7 +69,8 @@ async fn answer(
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
     let (model, operator) = operation(what, parts.uri.query())?;
-    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let bytes =
+        body::read(&parts.headers, body, body::Kind::Json, app.config.body_limit, app.config.read_timeout).await?;
     let id = model.clone();
     let gemini::Request { chat, include_thoughts } = body::aside(move || gemini::parse_request(&bytes, &model)).await?;
     if operator == Operator::Count {

@@ -6,9 +6,11 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
 pub(crate) mod gemini;
+pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod models;
 pub(crate) mod responses;
+pub(crate) mod tasks;
 
 use ::chat::{Error, ErrorKind};
 use axum::Extension;
@@ -32,10 +34,16 @@ pub(crate) struct Taken {
 
 /// The documented order of checks, up to the body.
 pub(crate) async fn take(app: &App, line: &Line, request: Request) -> Result<Taken, Error> {
+    take_as(app, line, request, body::Kind::Json).await
+}
+
+/// The same for a body of another kind.
+pub(crate) async fn take_as(app: &App, line: &Line, request: Request, kind: body::Kind) -> Result<Taken, Error> {
     let (parts, body) = request.into_parts();
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
-    let bytes = body::read(&parts.headers, body, app.config.body_limit, app.config.read_timeout).await?;
+    let limit = if kind == body::Kind::Form { app.config.form_limit } else { app.config.body_limit };
+    let bytes = body::read(&parts.headers, body, kind, limit, app.config.read_timeout).await?;
     Ok(Taken { caller, parts, bytes })
 }
 

@@ -1,0 +1,282 @@
+//! Images, sound, and tasks that run elsewhere, with what they cost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::multipart::{Form, Part};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::FakeUpstream;
+use testkit::upstream::{Answer, Asked, Piece};
+
+use crate::app::TestApp;
+use crate::commands::stdout;
+
+/// A service with everything that is no text. Its tasks fail while `fails` is set.
+async fn service(fails: Arc<AtomicBool>) -> FakeUpstream {
+    FakeUpstream::start(move |asked: &Asked| {
+        let status = |good: &str, bad: &str| if fails.load(Ordering::SeqCst) { bad.to_owned() } else { good.to_owned() };
+        let mj = |id: &str| json!({"id": id, "status": status("SUCCESS", "FAILURE"), "progress": "100%", "imageUrl": "x", "buttons": []});
+        let song = |id: &str| json!({"task_id": id, "action": "MUSIC", "status": status("SUCCESS", "FAILURE"), "data": []});
+        match (asked.method.as_str(), asked.path.as_str()) {
+            ("POST", "/v1/images/generations") => Answer::json(200, json!({"created": 1, "data": [{"url": "https://x/1.png"}]})),
+            ("POST", "/v1/images/edits") => Answer::json(200, json!({"created": 1, "data": [], "usage": {"input_tokens": 7, "output_tokens": 5}})),
+            ("POST", "/v1/audio/speech") => Answer {
+                status: 200,
+                headers: vec![("content-type".into(), "audio/mpeg".into())],
+                pieces: vec![Piece::Send(b"ID3\n\n".to_vec()), Piece::Wait(Duration::from_millis(20)), Piece::Send(vec![0, 255, b'\n', b'\n'])],
+            },
+            ("POST", "/v1/audio/transcriptions") => Answer {
+                status: 200,
+                headers: vec![("content-type".into(), "text/plain".into())],
+                pieces: vec![Piece::Send(b"1\n00:00 whale song\n".to_vec())],
+            },
+            ("POST", "/mj-fast/mj/submit/imagine" | "/mj/submit/imagine" | "/mj-fast/submit/imagine") if asked.json()["prompt"] == "banned" => {
+                Answer::json(200, json!({"code": 24, "description": "banned words", "result": null, "properties": {}}))
+            }
+            ("POST", "/mj/submit/imagine" | "/mj-fast/submit/imagine" | "/mj/submit/action") => {
+                Answer::json(200, json!({"code": 1, "description": "ok", "result": "mj1", "properties": {}}))
+            }
+            ("GET", "/mj/task/mj1/fetch") => Answer::json(200, mj("mj1")),
+            ("POST", "/mj/task/list-by-condition") => Answer::json(200, json!([mj("mj1"), mj("somebody-elses")])),
+            ("GET", "/mj/image/mj1") => Answer { status: 200, headers: vec![("content-type".into(), "image/png".into())], pieces: vec![Piece::Send(vec![137, 80])] },
+            ("POST", "/suno/submit/music") => Answer::json(200, json!({"code": "success", "message": "", "data": "song-1"})),
+            ("GET", "/suno/fetch/song-1") => Answer::json(200, json!({"code": "success", "message": "", "data": song("song-1")})),
+            ("POST", "/suno/fetch") => Answer::json(200, json!({"code": "success", "message": "", "data": [song("song-1")]})),
+            ("POST", "/v1/videos" | "/v1/videos/video_1/remix") => Answer::json(200, json!({"id": "video_1", "object": "video", "model": "sora-2", "status": "queued"})),
+            ("GET", "/v1/videos/video_1") => Answer::json(200, json!({"id": "video_1", "status": status("completed", "failed")})),
+            ("GET", "/v1/videos/video_1/content") => Answer { status: 200, headers: vec![("content-type".into(), "video/mp4".into())], pieces: vec![Piece::Send(vec![0, 0, 0, 24])] },
+            (method, path) => Answer::json(404, json!({"error": {"message": format!("no {method} {path}")}})),
+        }
+    })
+    .await
+}
+
+struct Office {
+    app: TestApp,
+    folder: TempDir,
+    alice: String,
+    bob: String,
+}
+
+const PRICES: &str = "
+    [[price]]\nprovider='own'\nmodel='paint'\nsource='s'\ndate='d'\nper_call=0.04\n
+    [[price]]\nprovider='own'\nmodel='voice'\nsource='s'\ndate='d'\nper_call=0.01\n
+    [[price]]\nprovider='own'\nmodel='sora-2'\nsource='s'\ndate='d'\nper_second=0.1\n
+    [[price]]\nprovider='midjourney'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.08\n
+    [[price]]\nprovider='suno'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.02\n";
+
+impl Office {
+    /// Two projects with a key each, which may spend a dollar.
+    async fn open(service: &FakeUpstream) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let prices = folder.path().join("prices.toml");
+        std::fs::write(&prices, PRICES).unwrap();
+        let root = format!("http://{}", service.address);
+        let providers = format!(
+            "[[providers]]\nname='own'\nbase_url='{root}/v1'\ndialect='openai'\nprivate=true\nmodels=['paint','voice','sora-2']\n
+             [[providers]]\nname='midjourney'\nbase_url='{root}'\nprivate=true\nkey_env='PATH'\n
+             [[providers]]\nname='suno'\nbase_url='{root}'\nprivate=true\nkey_env='PATH'\n"
+        );
+        let providers = toml::from_str::<cachalot::config::Config>(&providers).unwrap().providers;
+        let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
+        let add = |name: &str| {
+            stdout(&["project", "add", name, "--store", &store]);
+            stdout(&["key", "add", name, "--project", name, "--budget", "1", "--store", &store]).trim().to_owned()
+        };
+        let (alice, bob) = (add("alice"), add("bob"));
+        let journal = folder.path().join("journal");
+        let app = TestApp::configured(&["--store", &store], |config| {
+            config.store.journal = Some(journal);
+            config.gateway.prices = Some(prices);
+            config.providers = providers;
+        })
+        .await;
+        Self { app, folder, alice, bob }
+    }
+
+    async fn ask(&self, key: &str, request: reqwest::RequestBuilder) -> (u16, String, Vec<u8>) {
+        let response = request.bearer_auth(key).send().await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), kind, response.bytes().await.unwrap().to_vec())
+    }
+
+    async fn post(&self, key: &str, path: &str, body: Value) -> (u16, Value) {
+        let (status, _, bytes) = self.ask(key, self.app.client.post(self.app.url(path)).json(&body)).await;
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    async fn get(&self, key: &str, path: &str) -> (u16, Value) {
+        let (status, _, bytes) = self.ask(key, self.app.client.get(self.app.url(path))).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// What the key has left, in US dollars; asked for until it is so much.
+    async fn has_left(&self, key: &str, left: &str) {
+        let mut last = Value::Null;
+        for _ in 0..60 {
+            last = self.get(key, "/user/balance").await.1["balance_infos"][0]["total_balance"].clone();
+            if last == left {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{last} is left, not {left}");
+    }
+
+    async fn close(self) -> String {
+        self.app.stop().await;
+        let store = format!("sqlite:{}", self.folder.path().join("cachalot.db").display());
+        stdout(&["usage", "--by", "model", "--store", &store])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_and_sound_pass_and_are_paid_by_the_piece() {
+    let service = service(Arc::default()).await;
+    let office = Office::open(&service).await;
+    let Office { app, alice, .. } = &office;
+    let (status, image) =
+        office.post(alice, "/v1/images/generations", json!({"model": "own/paint", "prompt": "a whale", "n": 3})).await;
+    assert_eq!((status, &image["data"][0]["url"]), (200, &json!("https://x/1.png")));
+    assert_eq!(service.asked().last().unwrap().json()["model"], "paint");
+    office.has_left(alice, "0.88").await;
+
+    let form = |model: &str| {
+        Form::new()
+            .text("model", model.to_owned())
+            .text("prompt", "x")
+            .part("image", Part::bytes(vec![1; 2000]).file_name("a.png"))
+    };
+    let edit = app.client.post(app.url("/v1/images/edits")).multipart(form("own/paint"));
+    let (status, _, _) = office.ask(alice, edit).await;
+    let asked = service.asked().pop().unwrap();
+    let text = String::from_utf8_lossy(&asked.body).into_owned();
+    assert!(status == 200 && text.contains("\r\n\r\npaint\r\n") && asked.body.len() > 2000, "{text}");
+    assert!(asked.header("content-type").unwrap().starts_with("multipart/form-data; boundary="));
+    office.has_left(alice, "0.84").await;
+
+    let speak =
+        app.client.post(app.url("/v1/audio/speech")).json(&json!({"model": "voice", "input": "hi", "voice": "low"}));
+    let (status, kind, bytes) = office.ask(alice, speak).await;
+    assert_eq!((status, kind.as_str(), bytes), (200, "audio/mpeg", b"ID3\n\n\x00\xff\n\n".to_vec()));
+    office.has_left(alice, "0.83").await;
+
+    let form = Form::new()
+        .text("model", "voice")
+        .text("response_format", "srt")
+        .part("file", Part::bytes(vec![1; 9]).file_name("a.wav"));
+    let (status, kind, bytes) =
+        office.ask(alice, app.client.post(app.url("/v1/audio/transcriptions")).multipart(form)).await;
+    assert_eq!((status, kind.as_str(), bytes), (200, "text/plain", b"1\n00:00 whale song\n".to_vec()));
+
+    for (path, body, word) in [
+        ("/v1/images/generations", json!({"prompt": "x"}), "missing field `model`"),
+        ("/v1/images/generations", json!({"model": "nobody", "prompt": "x"}), "Model Not Exist"),
+        (
+            "/images/generations",
+            json!({"model": "deepseek-chat", "prompt": "x"}),
+            "Model 'deepseek-chat' does not support image generation",
+        ),
+        ("/v1/audio/speech", json!({"model": "mj_imagine", "input": "x"}), "does not support speech"),
+        (
+            "/v1/chat/completions",
+            json!({"model": "mj_imagine", "messages": [{"role": "user", "content": "x"}]}),
+            "does not chat",
+        ),
+    ] {
+        let (status, refused) = office.post(alice, path, body).await;
+        assert!(status == 400 && refused["error"]["message"].as_str().unwrap().contains(word), "{path}: {refused}");
+    }
+    let (status, refused) = office.post(alice, "/v1/audio/transcriptions", json!({"model": "voice"})).await;
+    assert!(status == 415 && refused.to_string().contains("multipart/form-data"), "{refused}");
+    let usage = office.close().await;
+    assert!(usage.contains("paint") && usage.contains("voice"), "{usage}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_has_an_owner_is_paid_once_and_given_back_when_it_fails() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let service = service(fails.clone()).await;
+    let office = Office::open(&service).await;
+    let Office { app, alice, bob, .. } = &office;
+
+    let (status, refused) = office.post(alice, "/mj/submit/imagine", json!({"prompt": "banned"})).await;
+    assert_eq!((status, &refused["code"]), (200, &json!(24)));
+    office.has_left(alice, "1.00").await;
+    let (status, submitted) =
+        office.post(alice, "/mj-fast/submit/imagine", json!({"prompt": "a whale", "odd": [1]})).await;
+    assert_eq!((status, &submitted["result"]), (200, &json!("mj1")));
+    assert_eq!(service.asked().last().unwrap().json(), json!({"prompt": "a whale", "odd": [1]}));
+    office.has_left(alice, "0.92").await;
+    for path in ["/mj/task/mj1/fetch", "/mj/image/mj1"] {
+        assert_eq!(office.get(bob, path).await.1["error"]["code"], "task_not_found");
+        assert_eq!(office.get(alice, path).await.0, 200);
+    }
+    for id in ["nobody", "..%2f..%2fkeys", "a%20b"] {
+        assert_eq!(office.get(alice, &format!("/mj/task/{id}/fetch")).await.0, 404);
+    }
+    let list = json!({"ids": ["mj1", "other"]});
+    assert_eq!(office.post(alice, "/mj/task/list-by-condition", list.clone()).await.1.as_array().unwrap().len(), 1);
+    assert_eq!(office.post(bob, "/mj/task/list-by-condition", list).await.1, json!([]));
+    // A picture goes on from another only for its owner.
+    let action = json!({"taskId": "mj1", "customId": "U1"});
+    assert_eq!(office.post(bob, "/mj/submit/action", action.clone()).await.0, 404);
+    assert_eq!(office.post(alice, "/mj/submit/action", action).await.0, 200);
+    office.has_left(alice, "0.84").await;
+
+    assert_eq!(
+        office.post(alice, "/suno/submit/music", json!({"gpt_description_prompt": "x", "mv": "chirp-v4"})).await.1["data"],
+        "song-1"
+    );
+    office.has_left(alice, "0.82").await;
+    // It fails, which is heard of twice and given back once.
+    fails.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(office.get(alice, "/suno/fetch/song-1").await.1["data"]["status"], "FAILURE");
+        assert_eq!(
+            office.post(alice, "/suno/fetch", json!({"ids": ["song-1"], "action": "MUSIC"})).await.1["data"][0]["task_id"],
+            "song-1"
+        );
+    }
+    office.has_left(alice, "0.84").await;
+
+    let (status, video) =
+        office.post(alice, "/v1/videos", json!({"model": "own/sora-2", "prompt": "a whale", "seconds": "8"})).await;
+    assert_eq!((status, &video["id"]), (200, &json!("video_1")));
+    assert_eq!(service.asked().last().unwrap().json()["model"], "sora-2");
+    office.has_left(alice, "0.04").await;
+    let poor = office.post(alice, "/v1/videos/video_1/remix", json!({"prompt": "more"})).await;
+    assert_eq!(poor.0, 200, "what is left is enough to begin");
+    let content = office.ask(alice, app.client.get(app.url("/v1/videos/video_1/content"))).await;
+    assert_eq!(content, (200, "video/mp4".into(), vec![0, 0, 0, 24]));
+    assert_eq!(office.get(bob, "/v1/videos/video_1").await.0, 404);
+    assert_eq!(office.post(bob, "/v1/videos", json!({"model": "deepseek-chat", "prompt": "x"})).await.0, 400);
+
+    for (path, status) in [("/mj/submit/paint", 404), ("/suno/submit/noise", 404)] {
+        assert_eq!(office.post(alice, path, json!({})).await.0, status);
+    }
+    let secret = app.client.get(app.url("/mj/task/mj1/fetch")).header("mj-api-secret", alice).send().await.unwrap();
+    assert_eq!(secret.status(), 200);
+    let usage = office.close().await;
+    assert!(usage.contains("suno_music"), "{usage}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_their_providers_tasks_are_refused_as_documented() {
+    let app = TestApp::start(&[]).await;
+    let post = async |path: &str, body: Value| {
+        let response = app.client.post(app.url(path)).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let (status, refused) = post("/mj/submit/imagine", json!({"prompt": "x"})).await;
+    let want =
+        json!({"code": 4, "description": "No Midjourney provider is configured", "result": null, "properties": {}});
+    assert_eq!((status, refused), (200, want));
+    let (status, refused) = post("/suno/submit/music", json!({"prompt": "x"})).await;
+    assert_eq!((status, &refused["error"]["message"]), (400, &json!("Model Not Exist")));
+    let (status, refused) = post("/v1/videos", json!({"model": "sora-2", "prompt": "x"})).await;
+    assert_eq!((status, &refused["error"]["message"]), (400, &json!("Model Not Exist")));
+    app.stop().await;
+}

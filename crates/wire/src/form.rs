@@ -1,0 +1,180 @@
+//! The fields of a `multipart/form-data` body (RFC 7578) where they stand, for bodies that go on as they came: see
+//! [`Fields`](crate::splice::Fields) for those of JSON.
+
+use std::ops::Range;
+
+use chat::Error;
+use memchr::memmem;
+
+/// Most parts of a form.
+const PARTS: usize = 256;
+/// Most bytes of the headers of one part.
+const HEADERS: usize = 16 << 10;
+
+/// A scanned form.
+#[derive(Clone, Debug)]
+pub struct Form<'a> {
+    body: &'a [u8],
+    /// Names, and the places of their contents. Files are not among them.
+    fields: Vec<(String, Range<usize>)>,
+}
+
+impl<'a> Form<'a> {
+    /// Finds the fields of `body`, whose type is `content_type`.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no form, does not end, or names a field twice that is no list (`image[]`): whoever reads it next
+    /// might believe the other one.
+    pub fn scan(content_type: &str, body: &'a [u8]) -> Result<Self, Error> {
+        let fault =
+            |what: &str| Error::invalid(format!("Failed to parse the request body as multipart/form-data: {what}"));
+        let boundary = parameter(content_type, "boundary").filter(|boundary| (1..=70).contains(&boundary.len()));
+        let boundary = boundary.ok_or_else(|| fault("its type names no boundary"))?;
+        let (first, next) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
+        let next = memmem::Finder::new(next.as_bytes());
+        // What stands before the first boundary means nothing.
+        let mut at = match body.starts_with(first.as_bytes()) {
+            true => first.len(),
+            false => next.find(body).ok_or_else(|| fault("it has no parts"))? + first.len() + 2,
+        };
+        let mut fields = Vec::new();
+        loop {
+            let rest = &body[at..];
+            if rest.starts_with(b"--") {
+                return Ok(Self { body, fields });
+            }
+            if fields.len() == PARTS {
+                return Err(fault("it has too many parts"));
+            }
+            let headers = memmem::find(&rest[..rest.len().min(HEADERS)], b"\r\n\r\n")
+                .ok_or_else(|| fault("a part has no end of its headers"))?;
+            let from = at + headers + 4;
+            // A part without content ends with the line break that ends its headers.
+            let until = next.find(&body[from - 2..]).ok_or_else(|| fault("it does not end"))? + from - 2;
+            let text = String::from_utf8_lossy(&rest[..headers]);
+            let name = disposition(&text).ok_or_else(|| fault("a part has no name"))?;
+            if let Disposition { name, file: false } = name {
+                if !name.ends_with("[]") && fields.iter().any(|(known, _)| *known == name) {
+                    return Err(fault(&format!("the field `{name:.64}` is there twice")));
+                }
+                fields.push((name, from.min(until)..until));
+            }
+            at = until + first.len() + 2;
+        }
+    }
+
+    /// The text of a field.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let (_, span) = self.fields.iter().find(|(known, _)| known == name)?;
+        String::from_utf8(self.body[span.clone()].to_vec()).ok()
+    }
+
+    /// The same form but for one field that it has.
+    pub fn with(&self, name: &str, value: &str) -> Vec<u8> {
+        match self.fields.iter().find(|(known, _)| known == name) {
+            Some((_, span)) => [&self.body[..span.start], value.as_bytes(), &self.body[span.end..]].concat(),
+            None => self.body.to_vec(),
+        }
+    }
+}
+
+struct Disposition {
+    name: String,
+    file: bool,
+}
+
+/// What the headers of a part say of it.
+fn disposition(headers: &str) -> Option<Disposition> {
+    let is_it = |line: &&str| line.trim_start().to_ascii_lowercase().starts_with("content-disposition:");
+    let line = headers.split("\r\n").find(is_it)?;
+    let file = parameter(line, "filename").is_some() || parameter(line, "filename*").is_some();
+    Some(Disposition { name: parameter(line, "name")?, file })
+}
+
+/// A parameter of a header, in quotes or not.
+fn parameter(header: &str, name: &str) -> Option<String> {
+    let mut rest = header.split_once(';')?.1;
+    loop {
+        let (key, after) = rest.split_once('=')?;
+        let after = after.trim_start();
+        let (value, more) = match after.strip_prefix('"') {
+            Some(quoted) => {
+                let (mut value, mut letters) = (String::new(), quoted.char_indices());
+                let end = loop {
+                    match letters.next()? {
+                        (_, '\\') => value.push(letters.next()?.1),
+                        (at, '"') => break at,
+                        (_, letter) => value.push(letter),
+                    }
+                };
+                (value, quoted[end + 1..].split_once(';').map_or("", |(_, more)| more))
+            }
+            None => {
+                let (value, more) = after.split_once(';').unwrap_or((after, ""));
+                (value.trim().to_owned(), more)
+            }
+        };
+        if key.trim().eq_ignore_ascii_case(name) {
+            return Some(value);
+        }
+        rest = more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TYPE: &str = "multipart/form-data; boundary=\"x y\"";
+
+    fn form(parts: &[(&str, &str)]) -> Vec<u8> {
+        let part = |(name, content): &(&str, &str)| {
+            format!("--x y\r\nContent-Disposition: form-data; name={name}\r\n\r\n{content}\r\n")
+        };
+        (parts.iter().map(part).collect::<String>() + "--x y--\r\n").into_bytes()
+    }
+
+    #[test]
+    fn fields_are_found_and_replaced_and_files_left_alone() {
+        let body = form(&[
+            ("file; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg", "\r\n--x\r\n\0"),
+            ("\"model\"", "whisper-1"),
+            ("\"prompt\"", ""),
+            ("\"image[]\"", "a"),
+            ("\"image[]\"", "b"),
+        ]);
+        let scanned = Form::scan(TYPE, &body).unwrap();
+        assert_eq!(scanned.text("model").as_deref(), Some("whisper-1"));
+        assert_eq!((scanned.text("prompt").as_deref(), scanned.text("file")), (Some(""), None));
+        let edited = scanned.with("model", "other");
+        assert_eq!(Form::scan(TYPE, &edited).unwrap().text("model").as_deref(), Some("other"));
+        assert_eq!(String::from_utf8(edited).unwrap().replace("other", "whisper-1").into_bytes(), body);
+    }
+
+    #[test]
+    fn what_is_no_form_is_refused() {
+        let twice = form(&[("model", "a"), ("model", "b")]);
+        for (kind, body, word) in [
+            ("multipart/form-data", form(&[]), "boundary"),
+            (TYPE, b"".to_vec(), "no parts"),
+            (TYPE, b"--x y\r\nContent-Disposition: form-data; name=a\r\n\r\nb".to_vec(), "does not end"),
+            (TYPE, b"--x y\r\nContent-Type: a\r\n\r\nb\r\n--x y--".to_vec(), "no name"),
+            (TYPE, twice, "twice"),
+        ] {
+            let error = Form::scan(kind, &body).unwrap_err().message;
+            assert!(error.contains(word), "{error}");
+        }
+        let empty = form(&[]);
+        assert!(Form::scan(TYPE, &empty).unwrap().text("model").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_scanned(bytes in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), Just(b'x'), Just(b' '), Just(b'y'), Just(b';'), Just(b'='), Just(b'"'), any::<u8>()], 0..120), kind in ".{0,40}") {
+            let _ = Form::scan(TYPE, &bytes);
+            let _ = Form::scan(&kind, &bytes);
+            let _ = Form::scan(TYPE, &[b"--x y\r\nContent-Disposition: form-data; name=a\r\n\r\n".as_slice(), &bytes].concat());
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Tasks that run elsewhere for a while: Midjourney, Suno, video (API document 4.8 to 4.11). Their bodies pass; read is only
+//! what a task is called and how it goes.
+
+use serde_json::Value;
+
+/// A family of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Midjourney,
+    Suno,
+    Video,
+}
+
+/// A task that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub id: String,
+    /// It is to be paid for.
+    pub is_new: bool,
+}
+
+/// How a task goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Open,
+    Done,
+    Failed,
+}
+
+/// The models of Midjourney: what its actions are priced by.
+pub const MIDJOURNEY: [&str; 8] =
+    ["mj_imagine", "mj_action", "mj_blend", "mj_describe", "mj_modal", "mj_video", "mj_edits", "mj_shorten"];
+pub const SUNO: [&str; 3] = ["suno_music", "suno_lyrics", "suno_concat"];
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::Midjourney, Self::Suno, Self::Video];
+
+    /// What the store calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Midjourney => "midjourney",
+            Self::Suno => "suno",
+            Self::Video => "video",
+        }
+    }
+
+    /// The path below the provider's base URL that tells how a task goes.
+    pub fn fetch_path(self, id: &str) -> String {
+        match self {
+            Self::Midjourney => format!("mj/task/{id}/fetch"),
+            Self::Suno => format!("suno/fetch/{id}"),
+            Self::Video => format!("videos/{id}"),
+        }
+    }
+
+    /// The task that a provider says it has taken; `None` when it has not.
+    pub fn taken(self, answer: &Value) -> Option<Taken> {
+        // It is there already, or waits for more to be said.
+        let is_new = self != Self::Midjourney || answer["code"] != 21;
+        let id = match self {
+            // 1: taken; 22: queued.
+            Self::Midjourney => matches!(answer["code"].as_i64(), Some(1 | 21 | 22)).then_some(&answer["result"]),
+            Self::Suno => (answer["code"] == "success").then_some(&answer["data"]),
+            Self::Video => Some(&answer["id"]),
+        };
+        let id = match id? {
+            Value::String(id) => id.clone(),
+            Value::Number(id) => id.to_string(),
+            _ => return None,
+        };
+        is_id(&id).then_some(Taken { id, is_new })
+    }
+
+    /// How the task goes that a provider's answer describes.
+    pub fn state(self, task: &Value) -> State {
+        let status = match self {
+            Self::Midjourney | Self::Video => &task["status"],
+            // The answer may be the task, or hold it.
+            Self::Suno => {
+                [&task["status"], &task["data"]["status"]].into_iter().find(|s| s.is_string()).unwrap_or(&Value::Null)
+            }
+        };
+        match status.as_str().unwrap_or_default() {
+            "SUCCESS" | "completed" => State::Done,
+            "FAILURE" | "failed" => State::Failed,
+            _ => State::Open,
+        }
+    }
+
+    /// What a task in a list of tasks is called.
+    pub fn id_in_list(self, task: &Value) -> Option<&str> {
+        task[if self == Self::Suno { "task_id" } else { "id" }].as_str()
+    }
+
+    /// The task that a request goes on from, which another may own.
+    pub fn parent(self, request: &Value) -> Option<&str> {
+        match self {
+            Self::Midjourney => request["taskId"].as_str(),
+            Self::Suno => request["task_id"].as_str(),
+            Self::Video => None,
+        }
+    }
+}
+
+/// Whether it can be a part of a path, as it is.
+pub fn is_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_taken_has_an_id() {
+        let taken = |kind: Kind, answer| kind.taken(&answer).map(|taken| taken.id);
+        let mj = |code: i64| json!({"code": code, "description": "", "result": "17733", "properties": {}});
+        assert_eq!(taken(Kind::Midjourney, mj(1)).as_deref(), Some("17733"));
+        assert_eq!(taken(Kind::Midjourney, mj(22)).as_deref(), Some("17733"));
+        assert_eq!(taken(Kind::Midjourney, mj(24)), None, "banned words");
+        assert!(!Kind::Midjourney.taken(&mj(21)).unwrap().is_new && Kind::Midjourney.taken(&mj(1)).unwrap().is_new);
+        assert_eq!(taken(Kind::Midjourney, json!({"code": 1, "result": 5})).as_deref(), Some("5"));
+        assert_eq!(taken(Kind::Suno, json!({"code": "success", "data": "a-b"})).as_deref(), Some("a-b"));
+        assert_eq!(taken(Kind::Suno, json!({"code": "fail_to_submit", "data": null})), None);
+        assert_eq!(taken(Kind::Video, json!({"id": "video_1"})).as_deref(), Some("video_1"));
+        assert_eq!(taken(Kind::Video, json!({"id": "../../keys"})), None);
+        assert_eq!(taken(Kind::Video, json!(null)), None);
+    }
+
+    #[test]
+    fn how_it_goes_is_understood() {
+        for (kind, task, state) in [
+            (Kind::Midjourney, json!({"status": "SUCCESS"}), State::Done),
+            (Kind::Midjourney, json!({"status": "MODAL"}), State::Open),
+            (Kind::Midjourney, json!({"status": "FAILURE"}), State::Failed),
+            (Kind::Suno, json!({"code": "success", "data": {"status": "FAILURE"}}), State::Failed),
+            (Kind::Suno, json!({"task_id": "a", "status": "SUCCESS", "data": []}), State::Done),
+            (Kind::Video, json!({"status": "in_progress"}), State::Open),
+            (Kind::Video, json!({"status": "failed"}), State::Failed),
+            (Kind::Video, json!("odd"), State::Open),
+        ] {
+            assert_eq!(kind.state(&task), state, "{task}");
+        }
+    }
+}
