@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wire::upstream::Dialect;
 
 /// The whole file. Every section and setting is optional.
@@ -21,6 +21,9 @@ pub struct Config {
     pub providers: Vec<ProviderSettings>,
     /// Further model ids, and the ids they stand for.
     pub aliases: BTreeMap<String, String>,
+    /// The file this was read from.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +33,10 @@ pub struct Server {
     pub listen: String,
     /// Keys that are let in. None: everybody on a loopback address, nobody elsewhere.
     pub keys: Vec<Key>,
+    /// The environment variable that holds a token for the admin API; one is made in the data folder when absent.
+    pub admin_token_env: Option<String>,
+    /// Names that the admin API is called by, beside those of this machine.
+    pub hosts: Vec<String>,
     /// Origins of web pages that may call this server and read its answers.
     pub cors_origins: Vec<String>,
     /// Seconds that running streams get after a shutdown was asked for.
@@ -45,6 +52,8 @@ impl Default for Server {
         Self {
             listen: "127.0.0.1:8000".into(),
             keys: Vec::new(),
+            admin_token_env: None,
+            hosts: Vec::new(),
             cors_origins: Vec::new(),
             grace_s: 30,
             stream_keepalive_s: 10,
@@ -65,6 +74,8 @@ pub struct Key {
     pub sha256: Option<String>,
     /// Model ids this key may use; all when absent.
     pub models: Option<Vec<String>>,
+    /// What it may do on the admin API: `member` (nothing), `viewer`, `admin`.
+    pub role: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -119,7 +130,7 @@ pub struct Store {
 }
 
 /// A provider elsewhere. The key itself stays outside the file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderSettings {
     /// A provider built in (`cachalot provider list`), or a name of one's own.
@@ -193,10 +204,10 @@ impl Config {
         for path in candidates {
             match std::fs::read_to_string(&path) {
                 Ok(text) => {
-                    let config =
+                    let config: Self =
                         toml::from_str(&text).with_context(|| format!("the configuration `{}`", path.display()))?;
                     tracing::info!(path = %path.display(), "configuration read");
-                    return Ok(config);
+                    return Ok(Self { source: Some(path), ..config });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && explicit.is_none() => {}
                 Err(error) => {
@@ -238,9 +249,7 @@ impl Key {
         let name = &self.name;
         match (&self.key_env, &self.sha256) {
             (Some(variable), None) => {
-                let key = std::env::var(variable).ok().filter(|key| !key.is_empty());
-                let key =
-                    key.with_context(|| format!("key `{name}`: the environment variable `{variable}` is not set"))?;
+                let key = secret(variable, 16).with_context(|| format!("key `{name}`"))?;
                 Ok(Sha256::digest(key.as_bytes()).into())
             }
             (None, Some(hex)) => {
@@ -249,6 +258,22 @@ impl Key {
             _ => bail!("key `{name}` needs either `key_env` or `sha256`"),
         }
     }
+}
+
+/// What an environment variable holds that must be hard to guess.
+///
+/// # Errors
+/// One that is not set or empty, shorter than `least` characters, or made of few.
+pub fn secret(variable: &str, least: usize) -> Result<String> {
+    let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
+    let secret = secret.with_context(|| format!("the environment variable `{variable}` is not set"))?;
+    let different: std::collections::BTreeSet<_> = secret.chars().collect();
+    if secret.chars().count() < least || different.len() < 6 {
+        bail!(
+            "the secret in `{variable}` is too easy to guess: it needs at least {least} characters, such as `openssl rand -hex 24` makes"
+        );
+    }
+    Ok(secret)
 }
 
 /// Bytes with an optional unit: `4GiB`, `512M`, `1000000`. Units are powers of 1024.
@@ -282,6 +307,9 @@ mod tests {
             "key_env",
             "sha256",
             "models",
+            "role",
+            "admin_token_env",
+            "hosts",
             "cors_origins",
             "grace_s",
             "stream_keepalive_s",
@@ -328,6 +356,7 @@ mod tests {
             key_env: key_env.map(Into::into),
             sha256: sha256.map(Into::into),
             models: None,
+            role: None,
         };
         let digest = "ab".repeat(32);
         assert_eq!(key(None, Some(&digest)).digest().unwrap(), [0xab; 32]);

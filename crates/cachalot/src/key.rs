@@ -5,15 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use gateway::Network;
-use sha2::{Digest, Sha256};
-use store::{Key, Limits, NewKey, Project, Store, StoreError, money};
+use gateway::{Network, NewKey, PROJECT};
+use store::{Key, Limits, Store, money};
 
 use crate::books;
 use crate::config::Config;
-
-/// The project of keys that name none.
-const PROJECT: &str = "default";
 
 /// Make, list and revoke API keys
 #[derive(clap::Args, Clone, Debug)]
@@ -52,6 +48,9 @@ pub struct Add {
     /// The project that pays
     #[arg(long, default_value = PROJECT)]
     pub project: String,
+    /// The user it belongs to, who may more than ask models (`cachalot user add`)
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     /// All the key may ever spend, in US dollars
     #[arg(long, value_name = "USD", value_parser = money::parse)]
     pub budget: Option<i64>,
@@ -111,9 +110,6 @@ pub async fn add(store: &Store, new: &Add) -> Result<(Key, String)> {
         (1..=64).contains(&new.name.chars().count()) && !new.name.chars().any(char::is_control),
         "the name of a key has 1 to 64 characters"
     );
-    let project = project(store, &new.project).await?;
-    let shown = secret()?;
-    let hash: String = Sha256::digest(&shown).iter().map(|byte| format!("{byte:02x}")).collect();
     let expires_at = new.expires.map(|after| store::now().saturating_add(after.as_micros() as i64));
     let limits = Limits {
         models: new.models.clone(),
@@ -124,30 +120,8 @@ pub async fn add(store: &Store, new: &Add) -> Result<(Key, String)> {
         concurrency: new.concurrency,
         expires_at,
     };
-    let tail = &shown[shown.len() - 4..];
-    let key = store.add_key(NewKey { project: &project, name: &new.name, hash: &hash, tail, limits }).await?;
-    Ok((key, shown))
-}
-
-/// The default project is made when it is first needed.
-async fn project(store: &Store, name: &str) -> Result<Project> {
-    match store.project(name).await {
-        Err(StoreError::NotFound(_)) if name == PROJECT => match store.add_project(PROJECT, None).await {
-            // Somebody else was quicker.
-            Err(StoreError::Conflict(_)) => Ok(store.project(PROJECT).await?),
-            made => Ok(made?),
-        },
-        found => Ok(found?),
-    }
-}
-
-/// 256 random bits.
-fn secret() -> Result<String> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bytes = [0; 43];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
-    let letters = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)]));
-    Ok("sk-".chars().chain(letters).collect())
+    let (project, user) = (Some(new.project.as_str()), new.user.as_deref());
+    Ok(gateway::make_key(store, NewKey { name: &new.name, project, user, limits }).await?)
 }
 
 async fn list(store: &Store) -> Result<()> {
@@ -205,13 +179,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_two_keys_are_alike_and_all_are_long() {
-        let (a, b) = (secret().unwrap(), secret().unwrap());
-        assert!(a != b && a.len() == 46 && a.starts_with("sk-"), "{a}");
-        assert!(a.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
-    }
 
     #[test]
     fn times_have_a_unit() {

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod books;
 pub mod chat;
 pub mod config;
+pub mod control;
 mod embedded;
 pub mod inspect;
 pub mod key;
@@ -17,6 +18,7 @@ pub mod render;
 pub mod score;
 pub mod serve;
 pub mod usage;
+pub mod user;
 
 /// Chooses who does TLS, for the whole process. Done again, it changes nothing.
 pub fn prepare_tls() {

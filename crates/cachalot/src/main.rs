@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use cachalot::{bench, chat, inspect, key, price, project, provider, render, score, serve, usage};
+use cachalot::{bench, chat, inspect, key, price, project, provider, render, score, serve, usage, user};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ enum Command {
     Project(project::Args),
     Provider(provider::Args),
     Usage(usage::Args),
+    User(user::Args),
     Chat(chat::Args),
     Inspect(inspect::Args),
     Score(score::Args),
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Project(args) => project::run(args),
         Command::Provider(args) => provider::run(args),
         Command::Usage(args) => usage::run(args),
+        Command::User(args) => user::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),

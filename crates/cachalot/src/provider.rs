@@ -1,7 +1,7 @@
 //! Providers elsewhere: the rows built in, those of the configuration, and `cachalot provider`.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -54,6 +54,10 @@ pub struct Provider {
     pub rank: Rank,
     /// `None`: those of its own list.
     pub models: Option<Vec<String>>,
+    /// What its own list said last.
+    listed: Arc<Mutex<Vec<String>>>,
+    settings: ProviderSettings,
+    key: Option<Secret>,
 }
 
 fn rows() -> Vec<Row> {
@@ -70,16 +74,14 @@ pub fn is_known(name: &str) -> bool {
     rows().iter().any(|row| row.name == name)
 }
 
-/// The providers of the configuration.
+/// The providers of the configuration file.
 ///
 /// # Errors
 /// An unknown name without an address of its own, a key that is not set, an address that cannot be used.
 pub fn configured(config: &Config) -> Result<Vec<Provider>> {
-    let rows = rows();
     let mut providers = Vec::<Provider>::new();
     for settings in &config.providers {
-        let row = rows.iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
-        let provider = one(settings, row).with_context(|| format!("provider `{}`", settings.name))?;
+        let provider = configured_one(settings, &[])?;
         ensure!(
             providers.iter().all(|other| other.upstream.name() != provider.upstream.name()),
             "two providers are called `{}`: give one another `name`, and `row` for the row it is of",
@@ -88,6 +90,18 @@ pub fn configured(config: &Config) -> Result<Vec<Provider>> {
         providers.push(provider);
     }
     Ok(providers)
+}
+
+/// One provider; the one among those `before` that has the same settings and the same key.
+///
+/// # Errors
+/// As [`configured`].
+pub fn configured_one(settings: &ProviderSettings, before: &[Provider]) -> Result<Provider> {
+    let rows = rows();
+    let row = rows.iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
+    let provider = one(settings, row).with_context(|| format!("provider `{}`", settings.name))?;
+    let same = |other: &&Provider| other.settings == provider.settings && other.key == provider.key;
+    Ok(before.iter().find(same).cloned().unwrap_or(provider))
 }
 
 fn one(settings: &ProviderSettings, row: Option<&Row>) -> Result<Provider> {
@@ -108,31 +122,47 @@ fn one(settings: &ProviderSettings, row: Option<&Row>) -> Result<Provider> {
         None => None,
     };
     let private = settings.private.unwrap_or_else(|| row.is_some_and(|row| row.private));
-    let upstream =
-        Upstream::new(UpstreamConfig { name: name.clone(), base_url: base_url.clone(), dialect, key, private })?;
+    let config = UpstreamConfig { name: name.clone(), base_url: base_url.clone(), dialect, key: key.clone(), private };
     let rank = Rank { priority: settings.priority, weight: settings.weight };
     ensure!(rank.weight > 0, "`weight` is at least 1");
-    Ok(Provider { upstream: Arc::new(upstream), rank, models: settings.models.clone() })
+    Ok(Provider {
+        upstream: Arc::new(Upstream::new(config)?),
+        rank,
+        models: settings.models.clone(),
+        listed: Arc::default(),
+        settings: settings.clone(),
+        key,
+    })
 }
 
 impl Provider {
-    /// Adds the models that the configuration names.
+    /// Adds the models that the configuration names, else those that its own list had last.
     pub fn add_to(&self, routes: &mut Routes) {
-        routes.remote(&self.upstream, self.models.as_deref().unwrap_or_default(), self.rank);
+        let models = self.models.clone().unwrap_or_else(|| self.listed().clone());
+        routes.remote(&self.upstream, &models, self.rank);
     }
 
-    /// Asks it for its models, and offers them, now and later.
-    pub fn discover(self, gateway: &Arc<Gateway>) {
-        let Self { upstream, rank, .. } = self;
-        let gateway = Arc::downgrade(gateway);
+    /// Asks it for its models, and offers them, now and later, for as long as it is in force. Does nothing where the configuration names
+    /// them.
+    pub fn discover(&self, gateway: &Arc<Gateway>) {
+        if self.models.is_some() {
+            return;
+        }
+        let Self { upstream, rank, listed, .. } = self;
+        let (gateway, upstream, rank, listed) =
+            (Arc::downgrade(gateway), Arc::downgrade(upstream), *rank, listed.clone());
         tokio::spawn(async move {
             loop {
-                let asked = upstream.models().await;
-                let Some(gateway) = gateway.upgrade() else { return };
-                let pause = match asked {
+                let Some(asked) = upstream.upgrade() else { return };
+                let models = asked.models().await;
+                drop(asked);
+                // It may have been removed meanwhile.
+                let (Some(gateway), Some(upstream)) = (gateway.upgrade(), upstream.upgrade()) else { return };
+                let pause = match models {
                     Ok(models) => {
                         tracing::info!(provider = &**upstream.name(), models = models.len(), "models offered");
                         gateway.offer(&upstream, &models, rank);
+                        *listed.lock().unwrap_or_else(PoisonError::into_inner) = models;
                         DISCOVER
                     }
                     Err(error) => {
@@ -140,10 +170,15 @@ impl Provider {
                         DISCOVER_AGAIN
                     }
                 };
-                drop(gateway);
+                drop((gateway, upstream));
                 tokio::time::sleep(pause).await;
             }
         });
+    }
+
+    fn listed(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        // It is replaced whole.
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,13 +10,15 @@ use chat::{BoxFuture, Chat, Deltas, Error, Provider};
 use engine::{DiskOptions, Engine};
 use gateway::{Gateway, Routes};
 use server::{KeepAlive, KeyConfig, ServerConfig};
+use store::Role;
 use tokio::net::TcpListener;
 use weights::Checkpoint;
 
 use crate::books;
 use crate::config::{Config, cache_folder, parse_bytes};
+use crate::control::{InForce, Running};
 use crate::load::{self, Defaults, Loaded, ModelArgs};
-use crate::{memory, provider};
+use crate::memory;
 
 /// Serve the DeepSeek API
 #[derive(clap::Args, Clone, Debug)]
@@ -76,39 +78,32 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    let providers = provider::configured(config)?;
     let local = args.model.model.as_deref() != Some(Path::new("none"));
-    ensure!(
-        local || !providers.is_empty(),
-        "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
-    );
+    let asked = args.store.as_deref();
     let server_config = server_config(args, config)?;
     let address = listener.local_addr()?;
     // Told before a large model is loaded in vain.
-    let (books, keepers) = books::open(config, args.store.as_deref()).await?;
-    server_config.suits(address, &books)?;
+    let (books, keepers) = books::open(config, asked).await?;
+    let in_force = InForce::read(config.clone(), books.store(), &[]).await?;
+    ensure!(
+        local || !in_force.providers.is_empty() || books.store().is_some(),
+        "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
+    );
+    let token = books::admin_token(config, asked)?;
+    // One that nobody has been told opens nothing to the world.
+    let told = token.filter(|_| config.server.admin_token_env.is_some());
+    ServerConfig { admin_token: told, ..server_config.clone() }.suits(address, &books)?;
+    let server_config = ServerConfig { admin_token: token, ..server_config };
     server::prepare_metrics()?;
-    let (mut routes, fingerprint) = if local { local_model(args, config).await? } else { Default::default() };
-    for provider in providers.iter().filter(|provider| provider.models.is_some()) {
-        provider.add_to(&mut routes);
-    }
-    let all_known = providers.iter().all(|provider| provider.models.is_some());
-    for (alias, target) in &config.aliases {
-        if all_known {
-            routes.alias(alias, target)?;
-        } else {
-            routes.alias_later(alias, target);
-        }
-    }
-    let gateway = Arc::new(Gateway::new(routes, books));
-    for provider in providers.into_iter().filter(|provider| provider.models.is_none()) {
-        provider.discover(&gateway);
-    }
+    let (local, fingerprint) = if local { local_model(args, config).await? } else { Default::default() };
+    let gateway = Arc::new(Gateway::new(Routes::default(), books));
+    gateway.replace(in_force.routes(&local)?, in_force.prices.clone());
+    let control = Running::start(gateway.clone(), local, server_config.keys.clone(), in_force);
     gateway.watch_tasks();
     tracing::info!("listening on http://{address}");
     let system_fingerprint = fingerprint.unwrap_or(server_config.system_fingerprint);
     let config = ServerConfig { system_fingerprint, ..server_config };
-    let served = server::serve(listener, gateway, config, shutdown).await;
+    let served = server::serve_with(listener, gateway, config, Some(control), shutdown).await;
     if let Some(keepers) = keepers {
         keepers.finish().await;
     }
@@ -253,11 +248,22 @@ impl Room {
     }
 }
 
+/// The keys of the configuration file.
+///
+/// # Errors
+/// A key that is not there or too easy to guess, a role that is none.
+pub fn keys(config: &Config) -> Result<Vec<KeyConfig>> {
+    let key = |key: &crate::config::Key| -> Result<KeyConfig> {
+        let name = &key.name;
+        let role = key.role.as_deref().map_or(Some(Role::Member), Role::parse);
+        let role = role.with_context(|| format!("key `{name}`: `role` is member, viewer or admin"))?;
+        Ok(KeyConfig { name: name.clone(), sha256: key.digest()?, models: key.models.clone(), role })
+    };
+    config.server.keys.iter().map(key).collect()
+}
+
 fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
     let settings = &config.server;
-    let key = |key: &crate::config::Key| -> Result<KeyConfig> {
-        Ok(KeyConfig { name: key.name.clone(), sha256: key.digest()?, models: key.models.clone() })
-    };
     let stream = seconds("stream_keepalive_s", settings.stream_keepalive_s)?;
     let reply = seconds("reply_keepalive_s", settings.reply_keepalive_s)?;
     if let Some(origin) = settings.cors_origins.iter().find(|origin| !origin.contains("://")) {
@@ -265,7 +271,8 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
     }
     let defaults = ServerConfig::default();
     Ok(ServerConfig {
-        keys: settings.keys.iter().map(key).collect::<Result<_>>()?,
+        keys: keys(config)?.into(),
+        hosts: settings.hosts.clone(),
         cors_origins: settings.cors_origins.clone(),
         keep_alive: KeepAlive {
             stream_first: stream,

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     NotFound,
     /// (405)
     MethodNotAllowed,
+    /// It contradicts what is there (409).
+    Conflict,
     /// (401)
     Unauthorized,
     /// (403)

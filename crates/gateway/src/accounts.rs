@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
-use store::{Booked, Key, Project, REFUNDED, Record, Store, StoreError};
+use store::{Booked, Key, Project, REFUNDED, Record, Role, Store, StoreError};
 
 use crate::address::Network;
 use crate::limits::{Account, Purse, Rates};
@@ -25,11 +25,34 @@ pub struct Holder {
     pub(crate) models: Option<Arc<[String]>>,
     pub(crate) rates: Rates,
     pub(crate) account: Arc<Account>,
+    user: Option<Arc<Person>>,
     networks: Option<Vec<Network>>,
     expires_at: Option<i64>,
 }
 
+/// A user, as it stands now.
+#[derive(Debug, Default)]
+struct Person(Mutex<(Role, bool)>);
+
+impl Person {
+    /// The role, and whether its keys are let in.
+    fn standing(&self) -> (Role, bool) {
+        // A pair is written whole.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Holder {
+    /// Its key in the store.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// That of its user; of nobody's key `Member`.
+    pub fn role(&self) -> Role {
+        self.user.as_ref().map_or(Role::Member, |user| user.standing().0)
+    }
+
     /// Its money is counted.
     pub(crate) fn has_budget(&self) -> bool {
         self.left().is_some()
@@ -71,6 +94,7 @@ pub struct Accounts {
 struct Known {
     accounts: HashMap<String, Arc<Account>>,
     projects: HashMap<String, Arc<Purse>>,
+    users: HashMap<String, Arc<Person>>,
     /// When the store was asked last.
     asked: i64,
 }
@@ -93,6 +117,7 @@ impl Accounts {
     /// which may know it, cannot be asked.
     pub fn find(&self, hash: &[u8; 32], peer: IpAddr) -> Result<Option<Arc<Holder>>, Error> {
         match self.by_hash.load().get(hash) {
+            Some(holder) if holder.user.as_ref().is_some_and(|user| !user.standing().1) => Ok(None),
             Some(holder) => holder.check(peer).map(|()| Some(holder.clone())),
             None if self.stale.load(Ordering::Relaxed) => {
                 Err(Error::new(ErrorKind::Overload, "Keys cannot be checked right now, please try again later"))
@@ -108,12 +133,18 @@ impl Accounts {
     pub(crate) async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
         let since = self.known().asked - OVERLAP;
         let now = store::now();
-        let read =
-            async { Ok::<_, StoreError>((store.projects_changed(since).await?, store.keys_changed(since).await?)) };
+        let read = async {
+            let projects = store.projects_changed(since).await?;
+            Ok::<_, StoreError>((projects, store.users_changed(since).await?, store.keys_changed(since).await?))
+        };
         let read = read.await;
         self.stale.store(read.is_err(), Ordering::Relaxed);
-        let (projects, keys) = read?;
+        let (projects, users, keys) = read?;
         let mut known = self.known();
+        for user in users {
+            let person = known.users.entry(user.id).or_default();
+            *person.0.lock().unwrap_or_else(PoisonError::into_inner) = (user.role, user.disabled_at.is_none());
+        }
         for Project { id, budget, spent, changed_at, .. } in projects {
             known.purse(&id, self.leased).update(budget, spent, changed_at);
         }
@@ -176,6 +207,8 @@ impl Known {
             by_hash.remove(&hash);
             return;
         }
+        // Of a user who is not known yet, the key is not let in yet.
+        let user = key.user_id.map(|id| self.users.entry(id).or_default().clone());
         let limits = key.limits;
         // A range that cannot be read admits nobody.
         let networks = limits.networks.map(|ranges| ranges.iter().filter_map(|range| Network::parse(range)).collect());
@@ -191,6 +224,7 @@ impl Known {
             models: limits.models.map(Arc::from),
             rates,
             account,
+            user,
             networks,
             expires_at: limits.expires_at,
         };

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
 use metrics::gauge;
 use store::{Job, JobId, REFUNDED, Record, Store, StoreError};
@@ -34,7 +35,7 @@ const LAST_BATCH: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Books {
     pub accounts: Accounts,
-    pub prices: Prices,
+    pub prices: ArcSwap<Prices>,
     ledger: Option<Ledger>,
     /// Limits that other machines have too.
     pub(crate) leases: Option<Leases>,
@@ -75,7 +76,7 @@ pub struct Bookkeepers {
 impl Books {
     /// Books without a store.
     pub fn priced(prices: Prices) -> Self {
-        Self { prices, ..Self::default() }
+        Self { prices: ArcSwap::from_pointee(prices), ..Self::default() }
     }
 
     /// Books what dead processes left in the journal, reads the keys, and starts a journal of its own in `folder`. Limits are
@@ -108,6 +109,7 @@ impl Books {
         let (settled, records) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
         let ledger = Ledger { store: store.clone(), journal, settled };
+        let prices = ArcSwap::from_pointee(prices);
         let books = Arc::new(Self { accounts, prices, ledger: Some(ledger), leases, tasks: Recent::default() });
         let mut tasks = vec![
             tokio::spawn(book(books.clone(), store.clone(), records, stopping.clone())),
@@ -155,6 +157,24 @@ impl Books {
         gauge!("cachalot_records_unbooked").increment(1.0);
         // The receiver is gone only after the last moment of a stopping server; the journal keeps the record.
         let _ = ledger.settled.send(Settled { record, places: [begun, done.ok()] });
+    }
+}
+
+impl Books {
+    /// Where keys and usage are kept; `None` when that is off.
+    pub fn store(&self) -> Option<&Store> {
+        Some(&self.ledger.as_ref()?.store)
+    }
+
+    /// Reads what has changed in the store, now rather than within a second.
+    ///
+    /// # Errors
+    /// A store that cannot be asked.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        match &self.ledger {
+            Some(ledger) => self.accounts.refresh(&ledger.store).await,
+            None => Ok(()),
+        }
     }
 }
 

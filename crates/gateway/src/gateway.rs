@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Chat, Error, Input, Part};
+use store::Role;
 
 use crate::accounts::Holder;
 use crate::affinity::Beginning;
@@ -12,7 +13,8 @@ use crate::attempt::{self, Budget};
 use crate::bill::{Bill, Size};
 use crate::books::Books;
 use crate::meter::{Meter, Metered};
-use crate::route::{Listed, Place, Rank, Routes};
+use crate::price::Prices;
+use crate::route::{Listed, Place, Rank, Routed, Routes};
 use crate::upstream::Upstream;
 
 /// Who asks.
@@ -24,11 +26,14 @@ pub struct Caller {
     pub models: Option<Arc<[String]>>,
     /// The key's row in the store, with its money and pace. `None` for keys of the configuration.
     pub holder: Option<Arc<Holder>>,
+    /// What it may do beside asking models.
+    pub role: Role,
 }
 
 impl From<Arc<Holder>> for Caller {
     fn from(holder: Arc<Holder>) -> Self {
-        Self { key: Some(holder.name.clone()), models: holder.models.clone(), holder: Some(holder) }
+        let (key, models, role) = (Some(holder.name.clone()), holder.models.clone(), holder.role());
+        Self { key, models, role, holder: Some(holder) }
     }
 }
 
@@ -59,7 +64,7 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn new(mut routes: Routes, books: Arc<Books>) -> Self {
-        routes.price(&books.prices);
+        routes.price(&books.prices.load());
         Self { routes: ArcSwap::from_pointee(routes), retries: Budget::new(), books, noted: Mutex::default() }
     }
 
@@ -68,9 +73,22 @@ impl Gateway {
         self.routes.rcu(|routes| {
             let mut routes = Routes::clone(routes);
             routes.remote(upstream, models, rank);
-            routes.price(&self.books.prices);
+            routes.price(&self.books.prices.load());
             routes
         });
+    }
+
+    /// Other routes and prices from now on. Running answers go on as they began, and what is known of providers that stay is kept.
+    pub fn replace(&self, mut routes: Routes, prices: Prices) {
+        self.books.prices.store(Arc::new(prices));
+        routes.price(&self.books.prices.load());
+        routes.inherit(&self.routes.load());
+        self.routes.store(Arc::new(routes));
+    }
+
+    /// Every model id and who answers it.
+    pub fn table(&self) -> Vec<Routed> {
+        self.routes.load().table().collect()
     }
 
     /// Keys, prices and records.

@@ -32,6 +32,11 @@ impl Health {
         free && self.probe_until.compare_exchange(probe, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    /// It has not failed since it last answered.
+    pub(crate) fn works(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) == 0
+    }
+
     pub(crate) fn worked(&self) {
         self.failures.store(0, Ordering::Relaxed);
         self.unknown();

@@ -162,6 +162,28 @@ impl Prices {
     pub fn read(text: &str) -> Result<Self, PriceError> {
         let mut prices = Self::default();
         for row in toml::from_str::<File>(text)?.price {
+            prices.add(row)?;
+        }
+        Ok(prices)
+    }
+
+    /// Reads one row whose other fields are `fields`.
+    ///
+    /// # Errors
+    /// As [`Prices::read`].
+    pub fn read_row(provider: &str, model: &str, mut fields: serde_json::Value) -> Result<Self, PriceError> {
+        let mut prices = Self::default();
+        let fault = |what: String| PriceError::Row { model: model.to_owned(), what };
+        if !fields.is_object() {
+            return Err(fault("it is no object".into()));
+        }
+        (fields["provider"], fields["model"]) = (provider.into(), model.into());
+        prices.add(serde_json::from_value(fields).map_err(|error| fault(error.to_string()))?)?;
+        Ok(prices)
+    }
+
+    fn add(&mut self, row: Row) -> Result<(), PriceError> {
+        {
             let fault = |what| PriceError::Row { model: row.model.clone(), what };
             let period = |period: &PeriodRow| {
                 Ok(Period {
@@ -178,9 +200,9 @@ impl Prices {
                 always: row.amounts.nano().map_err(fault)?,
                 periods: row.period.iter().map(period).collect::<Result<_, _>>().map_err(fault)?,
             };
-            prices.0.insert((row.provider, row.model.to_lowercase()), Arc::new(price));
+            self.0.insert((row.provider, row.model.to_lowercase()), Arc::new(price));
         }
-        Ok(prices)
+        Ok(())
     }
 
     /// Adds rows; one of the same provider and model replaces the older.

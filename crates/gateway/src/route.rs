@@ -176,8 +176,22 @@ impl Target {
     /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
     /// in proportion to its rate.
     fn key(&self, knows: bool, chance: f64) -> (bool, i64, bool, f64) {
-        let lot = -chance.ln() / f64::from(self.rank.weight.max(1));
-        (!self.health.usable(), self.rank.priority, !knows, lot)
+        (!self.health.usable(), self.rank.priority, !knows, self.lot(chance))
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            provider: self.upstream.clone(),
+            model: self.model.clone(),
+            price: self.price.as_ref().map(|price| price.name.clone()),
+            rank: self.rank,
+            works: self.health.works(),
+            running: self.load.running(),
+        }
+    }
+
+    fn lot(&self, chance: f64) -> f64 {
+        -chance.ln() / f64::from(self.rank.weight.max(1))
     }
 }
 
@@ -197,6 +211,28 @@ pub struct Listed {
     pub id: Arc<str>,
     pub owned_by: Arc<str>,
     pub price: Option<Arc<Price>>,
+}
+
+/// One id and who answers it.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    pub id: Arc<str>,
+    pub targets: Vec<Standing>,
+}
+
+/// How one provider of a model stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub provider: Arc<str>,
+    /// What the provider calls the model.
+    pub model: Arc<str>,
+    /// The price that is applied; `None` where there is none.
+    pub price: Option<Arc<str>>,
+    pub rank: Rank,
+    /// It has not failed since it last answered.
+    pub works: bool,
+    /// Requests it is answering.
+    pub running: i64,
 }
 
 /// Model ids and where they lead. Those of the local model count in any case.
@@ -318,6 +354,28 @@ impl Routes {
         Ok(())
     }
 
+    /// What is known of routes and targets that were there before goes on to be known.
+    pub(crate) fn inherit(&mut self, older: &Self) {
+        for route in &mut self.routes {
+            let Some(known) = older.places.get(&*route.id).or_else(|| older.places.get(&route.id.to_lowercase()))
+            else {
+                continue;
+            };
+            let (route, known) = (Arc::make_mut(route), &older.routes[*known]);
+            route.instruments = known.instruments.clone();
+            let names = |route: &Route| route.targets.iter().map(|target| target.upstream.clone()).collect::<Vec<_>>();
+            if names(route) == names(known) {
+                route.affinity = known.affinity.clone();
+            }
+            for target in &mut route.targets {
+                let same = |other: &&Target| other.upstream == target.upstream && other.model == target.model;
+                if let Some(known) = known.targets.iter().find(same) {
+                    (target.health, target.load) = (known.health.clone(), known.load.clone());
+                }
+            }
+        }
+    }
+
     /// Looks up what every target costs.
     pub(crate) fn price(&mut self, prices: &Prices) {
         for route in &mut self.routes {
@@ -367,6 +425,13 @@ impl Routes {
     pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<Arc<Route>, Error> {
         let route = self.route(model).ok_or_else(|| Error::invalid("Model Not Exist"))?;
         permitted(caller, model, route)
+    }
+
+    /// Every route and its targets, for who operates them.
+    pub(crate) fn table(&self) -> impl Iterator<Item = Routed> {
+        self.routes
+            .iter()
+            .map(|route| Routed { id: route.id.clone(), targets: route.targets.iter().map(Target::standing).collect() })
     }
 
     pub(crate) fn listed(&self) -> impl Iterator<Item = Listed> {

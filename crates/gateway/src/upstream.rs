@@ -40,7 +40,7 @@ pub struct UpstreamConfig {
 }
 
 /// A credential; it cannot be printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

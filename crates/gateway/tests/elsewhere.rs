@@ -242,7 +242,10 @@ async fn office(fake: &FakeUpstream) -> Office {
     let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
     let project = store.add_project("team", None).await.unwrap();
     let limits = Limits { budget: Some(1_000_000), ..Limits::default() };
-    store.add_key(NewKey { project: &project, name: "alice", hash: &"ab".repeat(32), tail: "", limits }).await.unwrap();
+    store
+        .add_key(NewKey { project: &project, user: None, name: "alice", hash: &"ab".repeat(32), tail: "", limits })
+        .await
+        .unwrap();
     let journal = folder.path().join("journal");
     let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap(), None).await.unwrap();
     let alice = books.accounts.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
@@ -397,7 +400,7 @@ async fn what_does_not_pass_is_left_to_whoever_parses_it() {
         assert!(relayed(&gateway, &Caller::default(), body).await.unwrap().is_none(), "{body}");
     }
     let models = Some(Arc::from(["n".to_owned()]));
-    let bob = Caller { key: Some("bob".into()), models, holder: None };
+    let bob = Caller { key: Some("bob".into()), models, ..Caller::default() };
     let error = relayed(&gateway, &bob, r#"{"model":"m","messages":[]}"#).await.unwrap_err();
     assert_eq!((error.kind, fake.asked().len()), (ErrorKind::Forbidden, 0));
 }

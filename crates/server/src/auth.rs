@@ -9,9 +9,9 @@ use gateway::Caller;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use sha2::{Digest, Sha256};
+use store::Role;
 use subtle::ConstantTimeEq;
 
-use crate::config::KeyConfig;
 use crate::cors;
 use crate::exchange::Peer;
 use crate::server::App;
@@ -22,22 +22,75 @@ use crate::server::App;
 /// `HeadersTooLarge`, `Unauthorized`; on a server without keys `Forbidden` for what a web page may have sent.
 pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
     headers_fit(parts, app.config.header_limit)?;
+    match identify(app, parts)? {
+        Who::Anybody => same_machine(parts, app).map(|()| Caller::default()),
+        Who::Known(caller) => Ok(caller),
+        Who::Token => {
+            let message = "The admin token asks no models: make a key with it";
+            Err(Error::new(ErrorKind::Forbidden, message))
+        }
+    }
+}
+
+/// Who may make a call of the admin API.
+pub(crate) struct Operator {
+    /// The name of the key, or what else let it in.
+    pub(crate) name: Arc<str>,
+    pub(crate) role: Role,
+}
+
+/// Lets an operator in who has the role that is needed. On a server without keys that is whoever is on its machine.
+///
+/// # Errors
+/// As [`admit`]; `Forbidden` for another role, and for what a web page may have sent.
+pub(crate) fn operator(app: &App, parts: &Parts, needs: Role) -> Result<Operator, Error> {
+    headers_fit(parts, app.config.header_limit)?;
+    let operator = match identify(app, parts)? {
+        Who::Anybody => Operator { name: "this machine".into(), role: Role::Admin },
+        Who::Token => Operator { name: "admin token".into(), role: Role::Admin },
+        Who::Known(caller) => Operator { name: caller.key.unwrap_or_default(), role: caller.role },
+    };
+    same_machine(parts, app)?;
+    if operator.role < needs {
+        let message =
+            format!("This needs the role `{}`, and this key has `{}`", needs.as_str(), operator.role.as_str());
+        let mut error = Error::new(ErrorKind::Forbidden, message);
+        error.code = Some("role_not_sufficient");
+        return Err(error);
+    }
+    Ok(operator)
+}
+
+enum Who {
+    /// There are no keys, and whoever asks is on this machine.
+    Anybody,
+    /// Has the admin token.
+    Token,
+    Known(Caller),
+}
+
+fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
     let accounts = &app.gateway.books().accounts;
-    if app.keys.is_empty() && !accounts.closed() {
-        same_machine(parts, app.listen, &app.config.cors_origins)?;
-        return Ok(Caller::default());
-    }
-    let key = credential(&parts.headers)
-        .or_else(|| in_query(&parts.uri))
-        .or_else(|| of_midjourney(parts))
-        .ok_or_else(|| unauthorized("(auth header format should be Bearer sk-...)"))?;
-    let hash: [u8; 32] = Sha256::digest(&key).into();
-    if let Some(caller) = app.keys.caller(&hash) {
-        return Ok(caller);
-    }
     let Peer(peer) = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
+    let is_open = app.config.keys.is_empty() && !accounts.closed() && app.listen.ip().is_loopback();
+    let key = credential(&parts.headers).or_else(|| in_query(&parts.uri)).or_else(|| of_midjourney(parts));
+    let hash: Option<[u8; 32]> = key.as_ref().map(|key| Sha256::digest(key).into());
+    if let (Some(hash), Some(token)) = (&hash, &app.config.admin_token)
+        && bool::from(token.ct_eq(hash))
+    {
+        return Ok(Who::Token);
+    }
+    if is_open {
+        return Ok(Who::Anybody);
+    }
+    let (Some(key), Some(hash)) = (key, hash) else {
+        return Err(unauthorized("(auth header format should be Bearer sk-...)"));
+    };
+    if let Some(caller) = app.config.keys.caller(&hash) {
+        return Ok(Who::Known(caller));
+    }
     let holder = accounts.find(&hash, peer.ip())?;
-    holder.map(Caller::from).ok_or_else(|| {
+    holder.map(|holder| Who::Known(holder.into())).ok_or_else(|| {
         let tail = if key.chars().count() < 12 { 0 } else { 4 };
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
         Error::new(ErrorKind::Unauthorized, format!("Authentication Fails, Your api key: ****{shown} is invalid"))
@@ -71,9 +124,9 @@ fn credential(headers: &HeaderMap) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// The `key` of a query, which Gemini's clients send.
+/// The `key` of a query, which Gemini's clients send, and those that ask for a quota.
 fn in_query(uri: &Uri) -> Option<String> {
-    let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/"))?;
+    let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/") || uri.path() == "/user/quota")?;
     let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
     (!key.is_empty()).then(|| key.to_owned())
 }
@@ -85,37 +138,9 @@ fn of_midjourney(parts: &Parts) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// The keys of the configuration. Those of the store are the gateway's.
-pub(crate) struct Keys(Vec<([u8; 32], Caller)>);
-
-impl Keys {
-    pub(crate) fn new(keys: &[KeyConfig]) -> Self {
-        let caller = |key: &KeyConfig| Caller {
-            key: Some(Arc::from(key.name.as_str())),
-            models: key.models.as_deref().map(Arc::from),
-            holder: None,
-        };
-        Self(keys.iter().map(|key| (key.sha256, caller(key))).collect())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Every key is compared, whether or not an earlier one matched.
-    fn caller(&self, hash: &[u8; 32]) -> Option<Caller> {
-        let mut found = None;
-        for (known, caller) in &self.0 {
-            if bool::from(known.ct_eq(hash)) {
-                found = Some(caller);
-            }
-        }
-        found.cloned()
-    }
-}
-
 /// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`.
-fn same_machine(parts: &Parts, listen: SocketAddr, origins: &[String]) -> Result<(), Error> {
+fn same_machine(parts: &Parts, app: &App) -> Result<(), Error> {
+    let (listen, origins) = (app.listen, &app.config.cors_origins);
     let forbidden = |code, message: String| {
         let mut error = Error::new(ErrorKind::Forbidden, message);
         error.code = Some(code);
@@ -123,8 +148,11 @@ fn same_machine(parts: &Parts, listen: SocketAddr, origins: &[String]) -> Result
     };
     let host = host(&parts.headers, &parts.uri);
     // A browser always names the host; who does not is no browser.
-    if host.is_some_and(|host| !is_local(host, listen)) {
-        return forbidden("host_not_allowed", format!("this server answers only at `{listen}`, or with a key"));
+    if host.is_some_and(|host| !is_local(host, listen) && !is_named(host, &app.config.hosts)) {
+        return forbidden(
+            "host_not_allowed",
+            format!("this is answered only at `{listen}`: the setting `hosts` adds names"),
+        );
     }
     let origin = parts.headers.get(header::ORIGIN);
     let own = |origin: &HeaderValue| host.is_some_and(|host| *origin == *format!("http://{host}"));
@@ -145,6 +173,12 @@ fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     }
 }
 
+/// A name of the configuration, with any port or none.
+fn is_named(host: &str, names: &[String]) -> bool {
+    let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(bare))
+}
+
 /// The address we listen on, or a name of this machine with any port.
 fn is_local(host: &str, listen: SocketAddr) -> bool {
     let name = match host.rsplit_once(':') {
@@ -161,6 +195,7 @@ fn is_local(host: &str, listen: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{KeyConfig, Keyring};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
@@ -195,7 +230,7 @@ mod tests {
     #[test]
     fn each_key_leads_to_its_own_caller() {
         let limited = KeyConfig { models: Some(vec!["m".into()]), ..KeyConfig::new("bob", "sk-bob") };
-        let keys = Keys::new(&[KeyConfig::new("alice", "sk-alice"), limited]);
+        let keys = Keyring::from(vec![KeyConfig::new("alice", "sk-alice"), limited]);
         let hash = |key: &str| Sha256::digest(key).into();
         assert_eq!(keys.caller(&hash("sk-alice")).unwrap().key.as_deref(), Some("alice"));
         assert_eq!(keys.caller(&hash("sk-bob")).unwrap().models.unwrap().as_ref(), ["m".to_owned()]);

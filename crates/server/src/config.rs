@@ -1,15 +1,24 @@
 //! What an operator may set.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use gateway::Caller;
 use sha2::{Digest, Sha256};
+use store::Role;
+use subtle::ConstantTimeEq;
 
 /// Settings of one listener.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// Who may ask. Empty: everybody, which only a loopback address allows.
-    pub keys: Vec<KeyConfig>,
+    pub keys: Keyring,
+    /// Opens the admin API; `None`: only keys whose users may.
+    pub admin_token: Option<[u8; 32]>,
+    /// Names that the admin API is called by, beside those of this machine.
+    pub hosts: Vec<String>,
     /// Origins (`https://example.org`) of web pages that may call this server; empty switches CORS off.
     pub cors_origins: Vec<String>,
     /// `fp_` and ten hex digits that name weights, build and number formats.
@@ -34,7 +43,9 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            keys: Vec::new(),
+            keys: Keyring::default(),
+            admin_token: None,
+            hosts: Vec::new(),
             cors_origins: Vec::new(),
             system_fingerprint: "fp_0000000000".into(),
             keep_alive: KeepAlive::default(),
@@ -78,11 +89,62 @@ pub struct KeyConfig {
     pub sha256: [u8; 32],
     /// The only models it may use; `None`: all.
     pub models: Option<Vec<String>>,
+    /// What it may do on the admin API.
+    pub role: Role,
 }
 
 impl KeyConfig {
     pub fn new(name: impl Into<String>, key: &str) -> Self {
-        Self { name: name.into(), sha256: Sha256::digest(key).into(), models: None }
+        Self { name: name.into(), sha256: Sha256::digest(key).into(), models: None, role: Role::Member }
+    }
+}
+
+/// The keys of the configuration, which can be read again. Clones are the same ring.
+#[derive(Clone, Default)]
+pub struct Keyring(Arc<ArcSwap<Vec<Ring>>>);
+
+/// The SHA-256 of a key, and whom it lets in.
+type Ring = ([u8; 32], Caller);
+
+impl Keyring {
+    pub fn replace(&self, keys: &[KeyConfig]) {
+        let caller = |key: &KeyConfig| Caller {
+            key: Some(Arc::from(key.name.as_str())),
+            models: key.models.as_deref().map(Arc::from),
+            holder: None,
+            role: key.role,
+        };
+        self.0.store(Arc::new(keys.iter().map(|key| (key.sha256, caller(key))).collect()));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.load().is_empty()
+    }
+
+    /// Every key is compared, whether or not an earlier one matched.
+    pub(crate) fn caller(&self, hash: &[u8; 32]) -> Option<Caller> {
+        let mut found = None;
+        let keys = self.0.load();
+        for (known, caller) in keys.iter() {
+            if bool::from(known.ct_eq(hash)) {
+                found = Some(caller);
+            }
+        }
+        found.cloned()
+    }
+}
+
+impl From<Vec<KeyConfig>> for Keyring {
+    fn from(keys: Vec<KeyConfig>) -> Self {
+        let ring = Self::default();
+        ring.replace(&keys);
+        ring
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.load().iter().map(|(_, caller)| &caller.key)).finish()
     }
 }
 

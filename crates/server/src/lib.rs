@@ -1,6 +1,7 @@
 //! The HTTP surface: extract, call the gateway, render. [`serve`] runs it on a listener until told to stop.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 mod api;
 mod auth;
 mod body;
@@ -15,6 +16,6 @@ mod relay;
 mod reply;
 mod server;
 
-pub use config::{KeepAlive, KeyConfig, ServerConfig};
+pub use config::{KeepAlive, KeyConfig, Keyring, ServerConfig};
 pub use metrics::prepare_metrics;
-pub use server::{ServeError, serve};
+pub use server::{ServeError, serve, serve_with};

@@ -12,6 +12,8 @@ use gateway::Caller;
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
+use crate::auth::Operator;
+
 /// What is known so far of a request. Written when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Line(Arc<Inner>);
@@ -52,6 +54,10 @@ impl Line {
 
     pub(crate) fn caller(&self, caller: &Caller) {
         self.known().key.clone_from(&caller.key);
+    }
+
+    pub(crate) fn operator(&self, operator: &Operator) {
+        self.known().key = Some(operator.name.clone());
     }
 
     pub(crate) fn model(&self, model: &Arc<str>) {

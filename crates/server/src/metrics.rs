@@ -3,15 +3,14 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use chat::{Error, ErrorKind};
 use http::{HeaderValue, StatusCode, header};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use store::Role;
 
 use crate::auth;
-use crate::exchange::{Peer, json};
+use crate::exchange::json;
 use crate::reply::refusal;
 use crate::server::{App, ServeError};
 
@@ -62,19 +61,9 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     response
 }
 
-/// For holders of a key; without keys, for this machine alone.
-pub(crate) async fn render(
-    State(app): State<Arc<App>>,
-    Extension(Peer(peer)): Extension<Peer>,
-    request: Request,
-) -> Response {
-    let admitted = auth::admit(&app, &request.into_parts().0).and_then(|caller| {
-        if caller.key.is_some() || peer.ip().is_loopback() {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Forbidden, "metrics of a server without keys are for its own machine"))
-    });
-    if let Err(error) = admitted {
+/// For operators; without keys, for this machine alone.
+pub(crate) async fn render(State(app): State<Arc<App>>, request: Request) -> Response {
+    if let Err(error) = auth::operator(&app, &request.into_parts().0, Role::Viewer) {
         return refusal(&error);
     }
     let mut response = json(app.metrics.render());

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::glance::Passage;
 
+use crate::admin::{self, Control};
 use crate::api::media::route as media;
-use crate::auth::Keys;
 use crate::body::Kind;
 use crate::config::ServerConfig;
 use crate::{api, exchange, metrics};
@@ -35,7 +35,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) config: ServerConfig,
-    pub(crate) keys: Keys,
+    /// Whoever can read the configuration again.
+    pub(crate) control: Option<Arc<dyn Control>>,
     pub(crate) listen: SocketAddr,
     pub(crate) metrics: PrometheusHandle,
     /// Signs what clients hand back.
@@ -49,7 +50,8 @@ fn routes() -> Router<Arc<App>> {
         .route("/healthz", get(metrics::healthz))
         .route("/readyz", get(metrics::readyz))
         .route("/metrics", get(metrics::render))
-        .route("/api/models", get(api::catalogue::list));
+        .route("/api/models", get(api::catalogue::list))
+        .route("/user/quota", get(api::quota::show));
     for prefix in ["", "/v1", "/beta", "/beta/v1"] {
         router = router
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
@@ -73,6 +75,7 @@ fn routes() -> Router<Arc<App>> {
     }
     router = router
         .merge(api::tasks::routes())
+        .merge(admin::routes())
         .route("/v1beta/models", get(api::gemini::list))
         .route("/v1beta/models/{*id}", get(api::gemini::one).post(api::gemini::generate));
     router.fallback(api::not_found).method_not_allowed_fallback(api::method_not_allowed)
@@ -82,7 +85,7 @@ fn routes() -> Router<Arc<App>> {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(
-        "no keys are configured, and `{0}` can be reached by others: make a key (`cachalot key add NAME`), or listen on 127.0.0.1"
+        "no keys are configured, and `{0}` can be reached by others: make a key (`cachalot key add NAME`), set `admin_token_env`, or listen on 127.0.0.1"
     )]
     NoKeys(SocketAddr),
     #[error("the address of the listener is unknown: {0}")]
@@ -99,7 +102,9 @@ impl ServerConfig {
     /// # Errors
     /// `NoKeys` when everybody could reach a server without keys.
     pub fn suits(&self, listen: SocketAddr, books: &Books) -> Result<(), ServeError> {
-        if self.keys.is_empty() && !books.accounts.closed() && !listen.ip().is_loopback() {
+        // With the token, keys can be made. Until then, nobody is let in.
+        let can_be_opened = self.admin_token.is_some() && books.store().is_some();
+        if self.keys.is_empty() && !books.accounts.closed() && !listen.ip().is_loopback() && !can_be_opened {
             return Err(ServeError::NoKeys(listen));
         }
         Ok(())
@@ -116,14 +121,27 @@ pub async fn serve(
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    serve_with(listener, gateway, config, None, shutdown).await
+}
+
+/// The same, with a configuration that the admin API can change.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    config: ServerConfig,
+    control: Option<Arc<dyn Control>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     let listen = listener.local_addr()?;
     config.suits(listen, gateway.books())?;
     let (stop, stopping) = watch::channel(false);
     let grace = config.grace;
-    let keys = Keys::new(&config.keys);
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| ServeError::Random(error.to_string()))?;
-    let app = Arc::new(App { gateway, keys, listen, metrics: metrics::recorder()?, secret, stopping, config });
+    let app = Arc::new(App { gateway, control, listen, metrics: metrics::recorder()?, secret, stopping, config });
     let server = Server { router: routes().with_state(app.clone()), app };
 
     let graceful = GracefulShutdown::new();

@@ -3,13 +3,15 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::{Project, Store, StoreError, now};
+use crate::{Project, Store, StoreError, User, now};
 
 /// A key as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     pub id: String,
     pub project_id: String,
+    /// To whom it belongs; `None`: to nobody, who is a member.
+    pub user_id: Option<String>,
     /// Unique among the keys in use.
     pub name: String,
     /// SHA-256 of the key, 64 hex digits.
@@ -41,10 +43,20 @@ pub struct Limits {
     pub expires_at: Option<i64>,
 }
 
+/// A key, who pays for it, and how often that has been asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub key: Key,
+    pub project: Project,
+    /// Requests of all keys of the project.
+    pub requests: i64,
+}
+
 /// A key to be made.
 #[derive(Clone, Debug)]
 pub struct NewKey<'a> {
     pub project: &'a Project,
+    pub user: Option<&'a User>,
     pub name: &'a str,
     pub hash: &'a str,
     pub tail: &'a str,
@@ -58,11 +70,11 @@ impl Store {
     /// `Conflict` when a key in use has the name.
     pub async fn add_key(&self, new: NewKey<'_>) -> Result<Key, StoreError> {
         let id = uuid::Uuid::now_v7().to_string();
-        let NewKey { project, name, hash, tail, limits } = new;
+        let NewKey { project, user, name, hash, tail, limits } = new;
         let added = sqlx::query(
             "insert into keys (id, project_id, name, hash, tail, models, networks, budget, requests_per_minute,
-                               tokens_per_minute, concurrency, expires_at, created_at, changed_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) on conflict do nothing",
+                               tokens_per_minute, concurrency, expires_at, created_at, changed_at, user_id)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14) on conflict do nothing",
         )
         .bind(&id)
         .bind(&project.id)
@@ -77,6 +89,7 @@ impl Store {
         .bind(limits.concurrency)
         .bind(limits.expires_at)
         .bind(now())
+        .bind(user.map(|user| &user.id))
         .execute(&self.pool)
         .await?;
         if added.rows_affected() == 0 {
@@ -99,6 +112,58 @@ impl Store {
         Ok(rows.fetch_all(&self.pool).await?.iter().map(read).collect::<Result<_, _>>()?)
     }
 
+    /// The key of this id, or the one in use of this name.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn key(&self, name: &str) -> Result<Key, StoreError> {
+        let found = sqlx::query("select * from keys where id = $1 or (name = $1 and revoked_at is null) order by id");
+        let row = found.bind(name).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()?.ok_or_else(|| unknown(name))
+    }
+
+    /// The key of this id, its project, and the requests of that.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn account(&self, id: &str) -> Result<Account, StoreError> {
+        let key = self.key(id).await?;
+        let project = self.projects().await?.into_iter().find(|project| project.id == key.project_id);
+        let project = project.ok_or_else(|| unknown(id))?;
+        let count = sqlx::query(
+            "select cast(count(*) as bigint) as requests from usage_records where project_id = $1 and outcome <> 'refunded'",
+        );
+        let row = count.bind(&project.id).fetch_one(&self.pool).await?;
+        Ok(Account { key, project, requests: row.try_get("requests")? })
+    }
+
+    /// Sets what a key may do.
+    ///
+    /// # Errors
+    /// `NotFound` when none in use has this name or id.
+    pub async fn limit_key(&self, name: &str, limits: &Limits) -> Result<Key, StoreError> {
+        let limited = sqlx::query(
+            "update keys set models = $1, networks = $2, budget = $3, requests_per_minute = $4, tokens_per_minute = $5,
+                 concurrency = $6, expires_at = $7, changed_at = case when changed_at < $8 then $8 else changed_at + 1 end
+             where (name = $9 or id = $9) and revoked_at is null",
+        )
+        .bind(limits.models.as_ref().map(|list| list.join("\n")))
+        .bind(limits.networks.as_ref().map(|list| list.join("\n")))
+        .bind(limits.budget)
+        .bind(limits.requests_per_minute)
+        .bind(limits.tokens_per_minute)
+        .bind(limits.concurrency)
+        .bind(limits.expires_at)
+        .bind(now())
+        .bind(name)
+        .execute(&self.pool)
+        .await?;
+        if limited.rows_affected() == 0 {
+            return Err(unknown(name));
+        }
+        self.key(name).await
+    }
+
     /// Revokes the key of this name or id.
     ///
     /// # Errors
@@ -110,10 +175,14 @@ impl Store {
         );
         let revoked = revoked.bind(now()).bind(name).execute(&self.pool).await?;
         if revoked.rows_affected() == 0 {
-            return Err(StoreError::NotFound(format!("no key in use is called `{name}`")));
+            return Err(unknown(name));
         }
         Ok(())
     }
+}
+
+fn unknown(name: &str) -> StoreError {
+    StoreError::NotFound(format!("no key in use is called `{name}`"))
 }
 
 fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
@@ -124,6 +193,7 @@ fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
     Ok(Key {
         id: row.try_get("id")?,
         project_id: row.try_get("project_id")?,
+        user_id: row.try_get("user_id")?,
         name: row.try_get("name")?,
         hash: row.try_get("hash")?,
         tail: row.try_get("tail")?,

@@ -8,9 +8,10 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, Connection, Executor, SqlSafeStr};
 
 /// One more line, and one more file in `migrations/`, for every change of the tables. What was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "accounts", include_str!("../migrations/0001_accounts.sql")),
     (2, "jobs", include_str!("../migrations/0002_jobs.sql")),
+    (3, "operating", include_str!("../migrations/0003_operating.sql")),
 ];
 
 /// How long a statement waits for another process that writes.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use store::{By, Job, JobId, Limits, NewKey, REFUNDED, Record, Store, StoreError};
+use store::{By, Job, JobId, Limits, NewKey, REFUNDED, Record, Role, Setting, Store, StoreError};
 
 /// Runs `test` on a new database of each kind.
 async fn each_database(test: impl AsyncFn(Store)) {
@@ -32,7 +32,7 @@ async fn add_key(store: &Store, name: &str, hash: &str, limits: Limits) -> Resul
         Ok(project) => project,
         Err(_) => store.add_project("team", None).await.unwrap(),
     };
-    store.add_key(NewKey { project: &project, name, hash, tail: "last", limits }).await
+    store.add_key(NewKey { project: &project, user: None, name, hash, tail: "last", limits }).await
 }
 
 fn record(id: &str, key: &store::Key, cost: i64) -> Record {
@@ -207,4 +207,54 @@ async fn what_is_no_database_is_refused_without_telling_the_secret_in_it() {
     std::fs::write(folder.path().join("text.db"), "this is not a database, but a text of some length").unwrap();
     let error = Store::open(&format!("sqlite:{}", folder.path().join("text.db").display())).await.unwrap_err();
     assert!(error.to_string().contains("not a database"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_has_a_role_and_can_be_disabled() {
+    each_database(async |store| {
+        let user = store.add_user("olga", Role::Viewer).await.unwrap();
+        assert!(matches!(store.add_user("olga", Role::Admin).await, Err(StoreError::Conflict(_))));
+        let project = store.add_project("team2", None).await.unwrap();
+        let limits = Limits::default();
+        let new = NewKey { project: &project, user: Some(&user), name: "k", hash: "h", tail: "t", limits };
+        assert_eq!(store.add_key(new).await.unwrap().user_id, Some(user.id.clone()));
+        let since = store::now();
+        let changed = store.change_user("olga", Role::Admin, true).await.unwrap();
+        assert!(changed.role == Role::Admin && changed.disabled_at.is_some());
+        assert_eq!(store.users_changed(since).await.unwrap(), [changed]);
+        assert_eq!(store.change_user("olga", Role::Member, false).await.unwrap().disabled_at, None);
+        assert!(matches!(store.change_user("nobody", Role::Admin, false).await, Err(StoreError::NotFound(_))));
+        assert_eq!(store.users().await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_keys_limits_change_and_a_revoked_one_stays_as_it_is() {
+    each_database(async |store| {
+        let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
+        let limits = Limits { models: Some(vec!["m".into()]), budget: Some(5), ..Limits::default() };
+        let changed = store.limit_key("alice", &limits).await.unwrap();
+        assert!(changed.limits == limits && changed.changed_at > key.changed_at);
+        assert_eq!(store.key(&key.id).await.unwrap(), changed);
+        store.revoke_key("alice").await.unwrap();
+        assert!(matches!(store.limit_key("alice", &limits).await, Err(StoreError::NotFound(_))));
+        assert!(store.key("alice").await.is_err() && store.key(&key.id).await.unwrap().revoked_at.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settings_are_counted_when_they_change() {
+    each_database(async |store| {
+        let setting = |value: &str| Setting { kind: "alias".into(), name: "a".into(), value: value.into() };
+        assert_eq!(store.settings().await.unwrap(), (0, vec![]));
+        store.put_setting(&setting("\"b\"")).await.unwrap();
+        store.put_setting(&setting("\"c\"")).await.unwrap();
+        assert_eq!(store.settings().await.unwrap(), (2, vec![setting("\"c\"")]));
+        store.remove_setting("alias", "a").await.unwrap();
+        assert!(matches!(store.remove_setting("alias", "a").await, Err(StoreError::NotFound(_))));
+        assert_eq!((store.settings_version().await.unwrap(), store.settings().await.unwrap().1), (3, vec![]));
+    })
+    .await;
 }

@@ -41,6 +41,7 @@ fn words(kind: ErrorKind) -> (u16, &'static str, &'static str) {
         ErrorKind::Forbidden => (403, "permission_error", "model_not_allowed"),
         ErrorKind::NotFound => (404, REQUEST, "not_found"),
         ErrorKind::MethodNotAllowed => (405, REQUEST, "method_not_allowed"),
+        ErrorKind::Conflict => (409, REQUEST, "conflict"),
         ErrorKind::TooLarge => (413, REQUEST, "request_too_large"),
         ErrorKind::UnsupportedMediaType => (415, REQUEST, "unsupported_media_type"),
         ErrorKind::Rate => (429, "rate_limit_error", "rate_limit_exceeded"),

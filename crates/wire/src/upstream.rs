@@ -7,12 +7,12 @@ pub(crate) mod openai;
 use std::time::Duration;
 
 use chat::{Chat, Delta, Error, ErrorKind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::tasks;
 
 /// The dialect of a provider. Data: a provider's row names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// Chat completions as OpenAI's own service takes them: unknown fields are refused, reasoning stays hidden.

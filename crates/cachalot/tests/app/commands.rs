@@ -108,7 +108,7 @@ fn settings_that_cannot_be_served_are_refused_before_the_model_is_loaded() {
         ("127.0.0.1:0", &flood, "`stream_keepalive_s` takes 1 to 86400 seconds"),
         ("0.0.0.0:0", &empty, "no keys are configured"),
     ] {
-        let output = cachalot(&["serve", "--listen", listen, "--config", config]);
+        let output = cachalot(&["serve", "--listen", listen, "--store", "off", "--config", config]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(complaint), "{said}");
         assert!(!said.contains("model loaded"), "{said}");
@@ -122,7 +122,9 @@ fn a_second_interrupt_does_not_wait_for_running_answers() {
     use std::net::TcpStream;
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--grace", "600", "--disk-cache", "off"]).stderr(Stdio::piped());
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--grace", "600", "--disk-cache", "off", "--store", "off"])
+        .stderr(Stdio::piped());
     let mut server = command.spawn().unwrap();
     let mut log = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
     let listening = log.find(|line| line.contains("listening on")).unwrap();

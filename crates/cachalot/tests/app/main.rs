@@ -1,5 +1,6 @@
 //! Tests of the whole program.
 
+mod admin;
 mod app;
 mod arrows;
 mod chat;

@@ -68,7 +68,10 @@ impl Office {
 
     async fn key(&self, name: &str, limits: Limits) {
         let project = self.store.project("p").await.unwrap();
-        self.store.add_key(NewKey { project: &project, name, hash: &hex(name), tail: "", limits }).await.unwrap();
+        self.store
+            .add_key(NewKey { project: &project, user: None, name, hash: &hex(name), tail: "", limits })
+            .await
+            .unwrap();
     }
 
     async fn outcomes(&self) -> Vec<(String, i64, i64, i64, bool)> {

@@ -92,7 +92,7 @@ async fn thinking_and_effort_decide_only_where_the_id_leaves_it_open() {
 async fn unknown_models_and_forbidden_ones_are_told_apart() {
     let gateway = gateway();
     let models: Arc<[String]> = vec!["DEEPSEEK-CHAT".to_owned()].into();
-    let caller = Caller { key: Some("alice".into()), models: Some(models), holder: None };
+    let caller = Caller { key: Some("alice".into()), models: Some(models), ..Caller::default() };
     let refusal = async |model| gateway.answer(&caller, asks(model)).await.err().expect("this is refused");
     assert_eq!(refusal("gpt-4o").await, Error::invalid("Model Not Exist"));
     assert_eq!(refusal("deepseek-reasoner").await.kind, ErrorKind::Forbidden);
@@ -144,7 +144,7 @@ fn a_gateway_is_ready_when_its_providers_are() {
 #[tokio::test]
 async fn users_of_different_keys_are_different_users() {
     let heard = async |key: Option<&str>, user: Option<&str>| {
-        let caller = Caller { key: key.map(Into::into), models: None, holder: None };
+        let caller = Caller { key: key.map(Into::into), models: None, ..Caller::default() };
         let chat = Chat { user: user.map(Into::into), ..asks("deepseek-chat") };
         let deltas: Vec<_> = gateway().answer(&caller, chat).await.unwrap().collect().await;
         match deltas.into_iter().nth(1) {

@@ -37,7 +37,10 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
     let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
     let project = store.add_project("p", None).await.unwrap();
     let (hash, limits) = ("0".repeat(64), Limits { budget: Some(1_000_000_000), ..Limits::default() });
-    store.add_key(NewKey { project: &project, name: "alice", hash: &hash, tail: "", limits }).await.unwrap();
+    store
+        .add_key(NewKey { project: &project, user: None, name: "alice", hash: &hash, tail: "", limits })
+        .await
+        .unwrap();
     let prices = Prices::read(PRICES).unwrap();
     let (books, keepers) = Books::open(store.clone(), &folder.path().join("journal"), prices, None).await.unwrap();
     let mut routes = Routes::default();

@@ -9,6 +9,7 @@ pub(crate) mod gemini;
 pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod models;
+pub(crate) mod quota;
 pub(crate) mod responses;
 pub(crate) mod tasks;
 

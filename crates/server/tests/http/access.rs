@@ -7,6 +7,7 @@ use std::time::Duration;
 use gateway::{Gateway, Routes};
 use serde_json::json;
 use server::{KeyConfig, ServeError, ServerConfig};
+use store::Role;
 use tokio::net::TcpListener;
 
 use crate::app::{KEY, Setup, logs, say_hi};
@@ -14,7 +15,7 @@ use crate::app::{KEY, Setup, logs, say_hi};
 const FORMAT: &str = "Authentication Fails (auth header format should be Bearer sk-...)";
 
 fn keyless() -> Setup {
-    Setup::strict().config(|config| config.keys.clear())
+    Setup::strict().config(|config| config.keys = Default::default())
 }
 
 #[tokio::test]
@@ -68,7 +69,7 @@ async fn every_kind_of_credential_opens_the_door() {
 #[tokio::test]
 async fn a_key_may_be_limited_to_some_models() {
     let limited = KeyConfig { models: Some(vec!["deepseek-chat".into()]), ..KeyConfig::new("bob", KEY) };
-    let app = Setup::strict().config(|config| config.keys = vec![limited]).start().await;
+    let app = Setup::strict().config(|config| config.keys = vec![limited].into()).start().await;
     app.answers(say_hi(json!({}))).await;
     let answer = app.post(say_hi(json!({"model": "deepseek-reasoner"}))).send().await;
     assert_eq!(answer.status, 403);
@@ -143,8 +144,9 @@ async fn health_needs_no_key_and_readiness_tells_the_truth() {
 }
 
 #[tokio::test]
-async fn metrics_need_a_key_and_count_every_request_once() {
-    let app = Setup::strict().start().await;
+async fn metrics_need_an_operators_key_and_count_every_request_once() {
+    let viewer = KeyConfig { role: Role::Viewer, ..KeyConfig::new("alice", KEY) };
+    let app = Setup::strict().config(|config| config.keys = vec![viewer].into()).start().await;
     assert_eq!(app.request("GET", "/metrics").header("authorization", "").send().await.status, 401);
     // No other test asks this model, and the recorder is shared by all of them.
     let body = say_hi(json!({"model": "deepseek-v3.2-nothinking"}));

@@ -34,7 +34,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// The setting of the conformance cases: one key, refusals as DeepSeek's own.
     pub(crate) fn strict() -> Self {
-        let keys = vec![KeyConfig::new("alice", KEY)];
+        let keys = vec![KeyConfig::new("alice", KEY)].into();
         let config = ServerConfig { keys, system_fingerprint: "fp_0123456789".into(), ..ServerConfig::default() };
         Self { provider: Scripted::new(Profile::DeepSeek), config }
     }

@@ -14,6 +14,7 @@ mod limits;
 mod messages;
 mod provider;
 mod responses;
+mod roles;
 mod shutdown;
 mod streams;
 mod waiting;

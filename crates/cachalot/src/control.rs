@@ -1,0 +1,284 @@
+//! The configuration in force: the file and what the admin API keeps in the store, read again while the server runs. A name
+//! that both have is the file's.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use chat::BoxFuture;
+use gateway::{Gateway, Prices, Routes};
+use serde_json::{Value, json};
+use server::Keyring;
+use server::admin::{Control, Kind, Origin};
+use store::{Setting, Store};
+
+use crate::config::{Config, ProviderSettings};
+use crate::provider::{self, Provider};
+use crate::{books, serve};
+
+/// How often the store is asked whether settings have changed.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Providers, aliases and prices of file and store together.
+#[derive(Default)]
+pub struct InForce {
+    file: Config,
+    settings: Vec<(Kind, String, Value, Origin)>,
+    pub providers: Vec<Provider>,
+    aliases: Vec<(String, String)>,
+    pub prices: Prices,
+    /// Of the store's settings.
+    version: i64,
+}
+
+impl InForce {
+    /// Reads the store's settings and judges all. Providers that were `before` as they are now stay the same, with their connections.
+    ///
+    /// # Errors
+    /// What is wrong with the file, a store that cannot be asked. What is wrong with a setting of the store is told in the log, and
+    /// that setting is left out.
+    pub async fn read(file: Config, store: Option<&Store>, before: &[Provider]) -> Result<Self> {
+        let (version, stored) = match store {
+            Some(store) => store.settings().await?,
+            None => (0, Vec::new()),
+        };
+        let mut in_force = Self { version, prices: books::prices(&file)?, ..Self::default() };
+        for settings in &file.providers {
+            in_force.provider(settings, before)?;
+            in_force.note(Kind::Provider, &settings.name, json!(settings), Origin::File);
+        }
+        for (alias, target) in &file.aliases {
+            in_force.aliases.push((alias.clone(), target.clone()));
+            in_force.note(Kind::Alias, alias, json!(target), Origin::File);
+        }
+        for setting in stored {
+            if let Err(error) = in_force.stored(&setting, before) {
+                tracing::error!(
+                    kind = setting.kind,
+                    name = setting.name,
+                    error = format!("{error:#}"),
+                    "a setting of the store is not used"
+                );
+            }
+        }
+        in_force.file = file;
+        Ok(in_force)
+    }
+
+    fn stored(&mut self, setting: &Setting, before: &[Provider]) -> Result<()> {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == setting.kind);
+        let kind = kind.context("a later version has written it")?;
+        let name = &setting.name;
+        let known = self.settings.iter().any(|(known, other, ..)| *known == kind && other == name);
+        ensure!(!known, "the configuration file has one of this name too, which counts");
+        let value: Value = serde_json::from_str(&setting.value)?;
+        match kind {
+            Kind::Provider => self.provider(&provider_settings(name, &value)?, before)?,
+            Kind::Alias => self.aliases.push((name.clone(), alias(&value)?.to_owned())),
+            Kind::Price => self.prices.extend(price(name, &value)?),
+        }
+        self.note(kind, name, value, Origin::Store);
+        Ok(())
+    }
+
+    fn provider(&mut self, settings: &ProviderSettings, before: &[Provider]) -> Result<()> {
+        let provider = provider::configured_one(settings, before)?;
+        ensure!(
+            self.providers.iter().all(|other| other.upstream.name() != provider.upstream.name()),
+            "two providers are called `{}`: give one another `name`, and `row` for the row it is of",
+            settings.name
+        );
+        self.providers.push(provider);
+        Ok(())
+    }
+
+    fn note(&mut self, kind: Kind, name: &str, value: Value, origin: Origin) {
+        self.settings.push((kind, name.to_owned(), value, origin));
+    }
+
+    /// The routes to the local model, and to all providers whose models are known.
+    ///
+    /// # Errors
+    /// An alias of the file that leads nowhere.
+    pub fn routes(&self, local: &Routes) -> Result<Routes> {
+        let mut routes = local.clone();
+        for provider in &self.providers {
+            provider.add_to(&mut routes);
+        }
+        let all_known = self.providers.iter().all(|provider| provider.models.is_some());
+        for (alias, target) in &self.aliases {
+            let from_file = self.file.aliases.contains_key(alias);
+            if all_known && from_file {
+                routes.alias(alias, target)?;
+            } else {
+                routes.alias_later(alias, target);
+            }
+        }
+        Ok(routes)
+    }
+}
+
+fn provider_settings(name: &str, value: &Value) -> Result<ProviderSettings> {
+    let mut value = value.clone();
+    ensure!(value.is_object(), "a provider is an object");
+    ensure!(value.get("name").is_none_or(|own| own == name), "its `name` is another one");
+    value["name"] = name.into();
+    Ok(serde_json::from_value(value)?)
+}
+
+fn alias(value: &Value) -> Result<&str> {
+    value.as_str().filter(|target| !target.is_empty()).context("an alias is the id of a model, as text")
+}
+
+fn price(name: &str, value: &Value) -> Result<Prices> {
+    let (provider, model) = name.split_once(':').context("the name of a price is `provider:model`")?;
+    Ok(Prices::read_row(provider, model, value.clone())?)
+}
+
+/// The configuration of a server that runs.
+pub struct Running {
+    gateway: Arc<Gateway>,
+    local: Routes,
+    keys: Keyring,
+    in_force: RwLock<Arc<InForce>>,
+    /// Read again by one at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Running {
+    /// Watches over a server that runs with `in_force`, and asks its providers for their models.
+    pub fn start(gateway: Arc<Gateway>, local: Routes, keys: Keyring, in_force: InForce) -> Arc<Self> {
+        in_force.providers.iter().for_each(|provider| provider.discover(&gateway));
+        let in_force = RwLock::new(Arc::new(in_force));
+        let running = Arc::new(Self { gateway, local, keys, in_force, turn: tokio::sync::Mutex::default() });
+        tokio::spawn(watch(Arc::downgrade(&running)));
+        running
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        // It is replaced whole.
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn read_again(&self) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let now = self.in_force();
+        let file = match &now.file.source {
+            Some(path) => Config::load(Some(path))?,
+            None => now.file.clone(),
+        };
+        let keys = serve::keys(&file)?;
+        let next = InForce::read(file, self.gateway.books().store(), &now.providers).await?;
+        self.gateway.replace(next.routes(&self.local)?, next.prices.clone());
+        self.keys.replace(&keys);
+        let is_new =
+            |provider: &&Provider| !now.providers.iter().any(|old| Arc::ptr_eq(&old.upstream, &provider.upstream));
+        next.providers.iter().filter(is_new).for_each(|provider| provider.discover(&self.gateway));
+        tracing::info!(providers = next.providers.len(), "configuration read again");
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+}
+
+/// Reads again when the store's settings have changed, or on SIGHUP. Ends with the server.
+async fn watch(running: std::sync::Weak<Running>) {
+    let mut hangup = Hangup::new();
+    let mut failed = None;
+    loop {
+        let asked = tokio::select! {
+            () = tokio::time::sleep(WATCH) => false,
+            () = hangup.came() => true,
+        };
+        let Some(running) = running.upgrade() else { return };
+        let version = match running.gateway.books().store() {
+            Some(store) => store.settings_version().await.ok(),
+            None => None,
+        };
+        // What could not be read is not read again before it has changed.
+        let changed = version.is_some_and(|version| version != running.in_force().version) && version != failed;
+        if !asked && !changed {
+            continue;
+        }
+        if let Err(error) = running.read_again().await {
+            failed = version;
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the configuration cannot be used: the one before stays in force"
+            );
+        }
+    }
+}
+
+/// SIGHUP; never where there is none.
+struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+
+impl Hangup {
+    fn new() -> Self {
+        #[cfg(unix)]
+        {
+            let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+            Self(signal.inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be caught")).ok())
+        }
+        #[cfg(not(unix))]
+        Self()
+    }
+
+    async fn came(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+impl Control for Running {
+    fn config(&self) -> Value {
+        let now = self.in_force();
+        let Config { server, engine, cache, compat, store, .. } = &now.file;
+        let keys: Vec<_> =
+            server.keys.iter().map(|key| json!({"name": key.name, "models": key.models, "role": key.role})).collect();
+        json!({
+            "file": now.file.source,
+            "server": {
+                "listen": server.listen, "keys": keys, "hosts": server.hosts, "cors_origins": server.cors_origins,
+                "grace_s": server.grace_s, "stream_keepalive_s": server.stream_keepalive_s,
+                "reply_keepalive_s": server.reply_keepalive_s,
+            },
+            "engine": {"queue": engine.queue, "max_running": engine.max_running, "batch_tokens": engine.batch_tokens},
+            "cache": {"disk": cache.disk, "folder": cache.folder, "disk_bytes": cache.disk_bytes},
+            "compat": {"profile": format!("{:?}", compat.profile).to_lowercase()},
+            // Their URLs may hold passwords.
+            "store": {"journal": store.journal, "shared_limits": store.redis.is_some() || store.redis_env.is_some()},
+            "gateway": {"prices": now.file.gateway.prices},
+        })
+    }
+
+    fn settings(&self, kind: Kind) -> Vec<(String, Value, Origin)> {
+        let now = self.in_force();
+        let of_kind = now.settings.iter().filter(|(known, ..)| *known == kind);
+        of_kind.map(|(_, name, value, origin)| (name.clone(), value.clone(), *origin)).collect()
+    }
+
+    fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), String> {
+        let checked = match kind {
+            Kind::Provider => {
+                provider_settings(name, value).and_then(|settings| provider::configured_one(&settings, &[]).map(drop))
+            }
+            Kind::Alias => alias(value).and_then(|target| {
+                let is_alias = self.in_force().aliases.iter().any(|(known, _)| known == name);
+                ensure!(!self.gateway.knows(name) || is_alias, "`{name}` is already the id of a model");
+                ensure!(self.gateway.knows(target), "`{target}` is no model here");
+                Ok(())
+            }),
+            Kind::Price => price(name, value).map(drop),
+        };
+        checked.map_err(|error| format!("{error:#}"))
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { self.read_again().await.map_err(|error| format!("{:#}", anyhow!(error))) })
+    }
+}

@@ -1,0 +1,86 @@
+//! The OpenAPI description of the admin API: the table of its calls, and the schemas of what they take.
+
+use chat::Error;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Ask, Entry, ROUTES};
+
+const SCHEMAS: &str = include_str!("schemas.json");
+
+pub(super) async fn show(_ask: Ask) -> Result<Answer, Error> {
+    Ok(description().into())
+}
+
+/// The whole document.
+pub(crate) fn description() -> Value {
+    let schemas: Value = serde_json::from_str(SCHEMAS).expect("a test reads the schemas");
+    let mut paths = Map::new();
+    for entry in ROUTES {
+        let path = paths.entry(entry.path).or_insert_with(|| json!({}));
+        path[entry.method.to_lowercase()] = operation(entry);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "cachalot admin API", "version": env!("CARGO_PKG_VERSION")},
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}, "schemas": schemas},
+    })
+}
+
+fn operation(entry: &Entry) -> Value {
+    let id = format!(
+        "{}{}",
+        entry.method.to_lowercase(),
+        entry.path.replace("/admin", "").replace(['/', '{', '}', '.'], "_")
+    );
+    let mut operation = json!({
+        "operationId": id,
+        "summary": entry.summary,
+        "description": format!("Needs the role `{}`.", entry.needs.as_str()),
+        "responses": {
+            "default": {"description": "A refusal", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
+        },
+    });
+    let good = if entry.method == "POST" && !entry.body.is_empty() { "201" } else { "200" };
+    operation["responses"][good] =
+        json!({"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}});
+    let mut parameters = Vec::new();
+    if let Some((_, rest)) = entry.path.split_once('{') {
+        let name = rest.trim_end_matches('}');
+        parameters.push(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    }
+    let query = match entry.path {
+        "/admin/usage" => &["by", "days"][..],
+        "/admin/records" => &["limit"],
+        _ => &[],
+    };
+    parameters.extend(query.iter().map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}})));
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    if !entry.body.is_empty() {
+        let schema = format!("#/components/schemas/{}", entry.body);
+        operation["requestBody"] =
+            json!({"required": true, "content": {"application/json": {"schema": {"$ref": schema}}}});
+    }
+    operation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_described_and_every_schema_is_there() {
+        let document = description();
+        let operations =
+            document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+        let ids: std::collections::BTreeSet<_> =
+            operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), ROUTES.len(), "{ids:?}");
+        for entry in ROUTES.iter().filter(|entry| !entry.body.is_empty()) {
+            assert!(document["components"]["schemas"][entry.body].is_object(), "{}", entry.body);
+        }
+    }
+}

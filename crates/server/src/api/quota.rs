@@ -1,0 +1,51 @@
+//! `GET /user/quota`: what the key and its account have spent and may spend, as CometAPI's query service tells it.
+
+use std::sync::Arc;
+
+use ::chat::{Error, ErrorKind};
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use gateway::Caller;
+use serde_json::json;
+
+use crate::exchange::json;
+use crate::line::Line;
+use crate::server::App;
+use crate::{auth, reply};
+
+pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
+    let shown = async {
+        let caller = auth::admit(&app, &request.into_parts().0)?;
+        line.caller(&caller);
+        quota(&app, &caller).await
+    };
+    shown.await.unwrap_or_else(|error| reply::failure(error, &line))
+}
+
+async fn quota(app: &App, caller: &Caller) -> Result<Response, Error> {
+    let (Some(holder), Some(store)) = (&caller.holder, app.gateway.books().store()) else {
+        let name = caller.key.as_deref().unwrap_or_default();
+        let free = json!({"username": name, "total_quota": -1, "total_used_quota": 0, "request_count": 0, "keys": []});
+        return Ok(json(free.to_string()));
+    };
+    let account = store.account(holder.id()).await.map_err(|error| {
+        tracing::error!(%error, "the store cannot be asked for a quota");
+        Error::new(ErrorKind::Overload, "The account cannot be looked up right now, please try again later")
+    })?;
+    let dollars = |nano: i64| nano as f64 / 1e9;
+    let left = |budget: Option<i64>, spent: i64| budget.map_or(json!(-1), |budget| json!(dollars(budget - spent)));
+    let quota = json!({
+        "username": account.project.name,
+        "total_quota": left(account.project.budget, account.project.spent),
+        "total_used_quota": dollars(account.project.spent),
+        "request_count": account.requests,
+        // The other keys of the account are not this key's business.
+        "keys": [{
+            "name": account.key.name,
+            "remain_quota": left(account.key.limits.budget, account.key.spent),
+            "used_quota": dollars(account.key.spent),
+        }],
+    });
+    Ok(json(quota.to_string()))
+}

@@ -1,0 +1,116 @@
+//! Users: to whom keys belong, and what these may do beside asking models.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::{Store, StoreError, now};
+
+/// What a user's keys may do on the admin API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Ask models.
+    #[default]
+    Member,
+    /// See everything, too.
+    Viewer,
+    /// And change it.
+    Admin,
+}
+
+impl Role {
+    pub const ALL: [Self; 3] = [Self::Member, Self::Viewer, Self::Admin];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Viewer => "viewer",
+            Self::Admin => "admin",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub id: String,
+    pub name: String,
+    pub role: Role,
+    pub created_at: i64,
+    /// None of its keys is let in any more.
+    pub disabled_at: Option<i64>,
+}
+
+impl Store {
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// `Conflict` when the name is taken.
+    pub async fn add_user(&self, name: &str, role: Role) -> Result<User, StoreError> {
+        let added = sqlx::query(
+            "insert into users (id, name, role, created_at, changed_at) values ($1, $2, $3, $4, $4)
+             on conflict (name) do nothing",
+        );
+        let id = uuid::Uuid::now_v7().to_string();
+        let added = added.bind(id).bind(name).bind(role.as_str()).bind(now()).execute(&self.pool).await?;
+        if added.rows_affected() == 0 {
+            return Err(StoreError::Conflict(format!("there is a user `{name}` already")));
+        }
+        self.user(name).await
+    }
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn user(&self, name: &str) -> Result<User, StoreError> {
+        let row = sqlx::query("select * from users where name = $1").bind(name).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()?.ok_or_else(|| unknown(name))
+    }
+
+    /// Every user, by name.
+    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+        let rows = sqlx::query("select * from users order by name").fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// The users changed at `since` or later.
+    pub async fn users_changed(&self, since: i64) -> Result<Vec<User>, StoreError> {
+        let rows = sqlx::query("select * from users where changed_at >= $1").bind(since).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// Gives a user another role, and lets its keys in or not.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn change_user(&self, name: &str, role: Role, disabled: bool) -> Result<User, StoreError> {
+        let change = sqlx::query(
+            "update users set role = $1, disabled_at = case when $2 = 0 then null else coalesce(disabled_at, $3) end,
+                 changed_at = case when changed_at < $3 then $3 else changed_at + 1 end
+             where name = $4",
+        );
+        let change = change.bind(role.as_str()).bind(i64::from(disabled)).bind(now()).bind(name);
+        if change.execute(&self.pool).await?.rows_affected() == 0 {
+            return Err(unknown(name));
+        }
+        self.user(name).await
+    }
+}
+
+fn unknown(name: &str) -> StoreError {
+    StoreError::NotFound(format!("there is no user `{name}`: `cachalot user add {name}` makes it"))
+}
+
+fn read(row: &AnyRow) -> Result<User, sqlx::Error> {
+    Ok(User {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        // A role that a later version knows may do nothing here.
+        role: Role::parse(&row.try_get::<String, _>("role")?).unwrap_or_default(),
+        created_at: row.try_get("created_at")?,
+        disabled_at: row.try_get("disabled_at")?,
+    })
+}
