@@ -8,12 +8,14 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}" && pwd)
 python=$target/ci-venv/bin/python
-[ -x "$python" ] && [ -d "$target/ci-node/node_modules/@anthropic-ai" ] || "$here/install.sh"
+[ -x "$python" ] && [ -d "$target/ci-node/node_modules/@google" ] || "$here/install.sh"
 
 work=$(mktemp -d)
 server=
+elsewhere=
 cleanup() {
   if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi
+  for one in $elsewhere; do kill "$one" 2>/dev/null || true; done
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -64,6 +66,26 @@ client() { # NAME COMMAND...: counts the `ok` and `not ok` lines of a client
   fi
 }
 
+matrix() { # a gateway to fake providers of every dialect, for each client to be answered by each
+  python3 "$here/upstream.py" >"$work/upstream" &
+  elsewhere=$!
+  for _ in $(seq 100); do [ -s "$work/upstream" ] && break; sleep 0.1; done
+  for dialect in openai deepseek anthropic gemini; do
+    printf '[[providers]]\nname = "fake-%s"\nbase_url = "%s/%s/v1"\ndialect = "%s"\nprivate = true\nmodels = ["%s"]\n' \
+      $dialect "$(cat "$work/upstream")" $dialect $dialect $dialect
+  done >"$work/matrix.toml"
+  "$target/release/cachalot" serve --model none --store off --listen 127.0.0.1:0 --config "$work/matrix.toml" 2>"$work/matrix.log" &
+  elsewhere="$elsewhere $!"
+  for _ in $(seq 100); do
+    CACHALOT_MATRIX_URL=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/matrix.log")
+    [ -n "$CACHALOT_MATRIX_URL" ] && break
+    sleep 0.1
+  done
+  export CACHALOT_MATRIX_URL
+  client "matrix for Python" "$python" "$here/matrix.py"
+  client "matrix for Node" node "$target/ci-node/matrix.mjs"
+}
+
 sample() { # NAME COMMAND...: a program that passes by exiting with 0
   local name=$1
   shift
@@ -72,7 +94,7 @@ sample() { # NAME COMMAND...: a program that passes by exiting with 0
 
 own=${CACHALOT_URL:-}
 [ -n "$own" ] || start
-cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$target/ci-node/" # their imports are found beside node_modules
+cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$here/matrix.mjs" "$target/ci-node/" # their imports are found beside node_modules
 client "curl" bash "$here/articles.sh"
 sample "requests sample of the articles" "$python" "$here/articles.py"
 sample "requests sample of the articles, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/articles.py"
@@ -83,6 +105,7 @@ client "anthropic for Python" "$python" "$here/anthropic_python.py"
 client "anthropic for Node" node "$target/ci-node/anthropic_node.mjs"
 client "google-genai for Python" "$python" "$here/gemini_python.py"
 client "frameworks" "$python" "$here/frameworks.py"
+[ -n "$own" ] || matrix
 [ -n "$own" ] || client "deploy" "$python" "$here/deploy.py"
 [ -n "$own" ] || stop
 echo "$passed passed, $failed failed"

@@ -1,0 +1,182 @@
+"""Fake services of four dialects on one port, for the official clients to reach through cachalot: /openai, /deepseek, /anthropic, /gemini.
+
+    python3 upstream.py        # prints its address
+
+Each answers "Hello, whale." in two pieces; thinks "Let me think." first when it is told to; calls get_weather for Paris and Rome when it has the tool and no
+results, and says "It is sunny." when both have come. It counts 11 tokens of prompt (3 of them cached) and 7 of answer, and refuses what the real service would:
+unknown fields, results without their calls, thoughts that come back without their signature."""
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+CITIES = ("Paris", "Rome")
+SIGNATURE = "c2lnbmVk"
+
+
+class Refused(Exception):
+    pass
+
+
+def need(truth, what):
+    if not truth:
+        raise Refused(what)
+
+
+def plan(tools, results, thinks):
+    """What is answered: thoughts, text, calls."""
+    calls = [(f"call_{i}", {"city": city}) for i, city in enumerate(CITIES)] if tools and not results else []
+    text = [] if calls else ["It is ", "sunny."] if results else ["Hello, ", "whale."]
+    return (["Let me ", "think."] if thinks else []), text, calls
+
+
+class Completions:
+    """Chat completions; strict as OpenAI's own, or with reasoning as DeepSeek's."""
+
+    KNOWN = {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "parallel_tool_calls", "user", "reasoning_effort", "stop"}
+
+    def __init__(self, strict):
+        self.strict = strict
+
+    def answer(self, path, body):
+        need(path.endswith("/chat/completions"), path)
+        unknown = set(body) - self.KNOWN
+        need(not self.strict or not unknown, f"unknown fields {unknown}")
+        messages = body["messages"]
+        calls = [call for message in messages for call in message.get("tool_calls") or []]
+        results = [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+        need([call["id"] for call in calls] == results, "every call has its result")
+        thinks = (body.get("thinking") or {}).get("type") == "enabled" and not self.strict
+        if thinks and results:
+            need(any(message.get("reasoning_content") for message in messages), "the reasoning of the turn comes back")
+        thoughts, text, calls = plan(body.get("tools"), results, thinks)
+        finish = "tool_calls" if calls else "stop"
+        usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "prompt_tokens_details": {"cached_tokens": 3}}
+        calls = [{"id": name, "type": "function", "function": {"name": "get_weather", "arguments": json.dumps(arguments)}} for name, arguments in calls]
+        head = {"id": "chatcmpl-1", "created": 1, "model": body["model"]}
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": "".join(text) or None, **({"reasoning_content": "".join(thoughts)} if thinks else {}), **({"tool_calls": calls} if calls else {})}
+            return {**head, "object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}
+        deltas = [{"role": "assistant", "content": ""}, *({"reasoning_content": piece} for piece in thoughts), *({"content": piece} for piece in text)]
+        for index, call in enumerate(calls):
+            arguments = call["function"].pop("arguments")
+            deltas.append({"tool_calls": [{"index": index, **call, "function": {**call["function"], "arguments": ""}}]})
+            deltas += [{"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in (arguments[:6], arguments[6:])]
+        chunk = {**head, "object": "chat.completion.chunk"}
+        events = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+        events.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+        if (body.get("stream_options") or {}).get("include_usage"):
+            events.append({**chunk, "choices": [], "usage": usage})
+        return [(None, event) for event in events] + [(None, "[DONE]")]
+
+
+class Messages:
+    """Anthropic's."""
+
+    def answer(self, path, body):
+        need(path.endswith("/messages") and body["max_tokens"] > 0, path)
+        blocks = [block for message in body["messages"] if isinstance(message["content"], list) for block in message["content"]]
+        calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        need(calls == results, "every call has its result")
+        thinks = (body.get("thinking") or {}).get("type") == "enabled"
+        if thinks and results:
+            need(any(block["type"] == "thinking" and block["signature"] == SIGNATURE for block in blocks), "the thought comes back signed")
+        thoughts, text, calls = plan(body.get("tools"), results, thinks)
+        usage = {"input_tokens": 8, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 0, "output_tokens": 7}
+        content = []
+        if thoughts:
+            content.append({"type": "thinking", "thinking": "".join(thoughts), "signature": SIGNATURE})
+        if text:
+            content.append({"type": "text", "text": "".join(text)})
+        content += [{"type": "tool_use", "id": name, "name": "get_weather", "input": arguments} for name, arguments in calls]
+        reason = "tool_use" if calls else "end_turn"
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": content, "stop_reason": reason, "stop_sequence": None, "usage": usage}
+        if not body.get("stream"):
+            return message
+        start = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+        events = [{"type": "message_start", "message": start}, {"type": "ping"}]
+        for index, block in enumerate(content):
+            if block["type"] == "thinking":
+                empty, deltas = {"type": "thinking", "thinking": "", "signature": ""}, [{"type": "thinking_delta", "thinking": piece} for piece in thoughts] + [{"type": "signature_delta", "signature": SIGNATURE}]
+            elif block["type"] == "text":
+                empty, deltas = {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in text]
+            else:
+                arguments = json.dumps(block["input"])
+                empty, deltas = {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in ("", arguments[:6], arguments[6:])]
+            events.append({"type": "content_block_start", "index": index, "content_block": empty})
+            events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+            events.append({"type": "content_block_stop", "index": index})
+        events.append({"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": {"output_tokens": 7}})
+        events.append({"type": "message_stop"})
+        return [(event["type"], event) for event in events]
+
+
+class Contents:
+    """Gemini's."""
+
+    def answer(self, path, body):
+        parts = [part for content in body["contents"] for part in content["parts"]]
+        calls = [part for part in parts if "functionCall" in part]
+        results = [part for part in parts if "functionResponse" in part]
+        need(len(calls) == len(results), "every call has its result")
+        thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
+        thinks = thinking.get("includeThoughts", False)
+        if thinks and calls:
+            need(calls[0].get("thoughtSignature") == SIGNATURE, "the first call comes back signed")
+        thoughts, text, calls = plan(body.get("tools"), results, thinks)
+        pieces = [{"text": piece, "thought": True} for piece in thoughts] + [{"text": piece} for piece in text]
+        for index, (_, arguments) in enumerate(calls):
+            signature = {"thoughtSignature": SIGNATURE} if thinks and index == 0 else {}
+            pieces.append({"functionCall": {"name": "get_weather", "args": arguments}, **signature})
+        counts = {"promptTokenCount": 11, "cachedContentTokenCount": 3, "candidatesTokenCount": 3 if thinks else 7, "totalTokenCount": 18, **({"thoughtsTokenCount": 4} if thinks else {})}
+
+        def response(parts, **more):
+            return {"candidates": [{"index": 0, "content": {"role": "model", "parts": parts}, **more}], "modelVersion": "m", "responseId": "r"}
+
+        if ":generateContent" in path:
+            return {**response(pieces, finishReason="STOP"), "usageMetadata": counts}
+        need(":streamGenerateContent?alt=sse" in path, path)
+        return [(None, response([piece])) for piece in pieces] + [(None, {**response([], finishReason="STOP"), "usageMetadata": counts})]
+
+
+DIALECTS = {"openai": Completions(True), "deepseek": Completions(False), "anthropic": Messages(), "gemini": Contents()}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        dialect = DIALECTS[self.path.split("/")[1]]
+        try:
+            answer = dialect.answer(self.path, body)
+        except (Refused, KeyError) as refused:
+            return self.whole(400, {"error": {"message": f"{type(refused).__name__}: {refused}", "type": "invalid_request_error"}})
+        if isinstance(answer, dict):
+            return self.whole(200, answer)
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for name, data in answer:
+            data = data if isinstance(data, str) else json.dumps(data)
+            event = (f"event: {name}\n" if name else "") + f"data: {data}\n\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event.encode()))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def whole(self, status, body):
+        body = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+    server.serve_forever()
