@@ -123,6 +123,14 @@ pub enum Part {
     },
 }
 
+impl Part {
+    /// An image as chat completions have it. `url` may be a `data:` URL.
+    pub fn image(url: &str) -> Self {
+        let value = serde_json::json!({"type": "image_url", "image_url": {"url": url}});
+        Self::Other { kind: "image_url".into(), value }
+    }
+}
+
 /// A call an assistant message made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCall {

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -210,7 +210,14 @@ fn a_checkpoint_that_is_not_of_its_config_is_refused_before_loading() {
 #[test]
 fn an_mtp_module_the_config_does_not_count_is_passed_over() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/v3-bf16");
-    let checkpoint = Checkpoint::open(&dir).unwrap();
+    let mut weights = Vec::new();
+    let packed = fs::File::open(dir.join("model.safetensors.gz")).unwrap();
+    flate2::read::GzDecoder::new(packed).read_to_end(&mut weights).unwrap();
+    let files: [(String, Bytes); 2] = [
+        ("config.json".into(), fs::read(dir.join("config.json")).unwrap().into()),
+        ("model.safetensors".into(), weights.into()),
+    ];
+    let checkpoint = Checkpoint::from_files("v3-bf16", files).unwrap();
     let mut config = Config::from_json(checkpoint.config()).unwrap();
     config.num_nextn_predict_layers = 0;
     verify(&config, &checkpoint).unwrap();

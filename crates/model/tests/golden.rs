@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use model::{
@@ -20,6 +20,12 @@ fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
 }
 
+fn unpacked(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
 struct Golden {
     bytes: Vec<u8>,
     folder: &'static str,
@@ -27,14 +33,17 @@ struct Golden {
 
 impl Golden {
     fn open(name: &'static str) -> Self {
-        let packed = std::fs::File::open(folder(name).join("golden.safetensors.gz")).unwrap();
-        let mut bytes = Vec::new();
-        GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
-        Self { bytes, folder: name }
+        Self { bytes: unpacked(&folder(name).join("golden.safetensors.gz")), folder: name }
     }
 
     fn model(&self, options: &Options) -> Box<dyn Model> {
-        model::load(&weights::Checkpoint::open(&folder(self.folder)).unwrap(), options).unwrap()
+        let (folder, packed) = (folder(self.folder), folder(self.folder).join("model.safetensors.gz"));
+        if !packed.exists() {
+            return model::load(&weights::Checkpoint::open(&folder).unwrap(), options).unwrap();
+        }
+        let config = std::fs::read(folder.join("config.json")).unwrap();
+        let files = [("config.json".into(), config.into()), ("model.safetensors".into(), unpacked(&packed).into())];
+        model::load(&weights::Checkpoint::from_files(self.folder, files).unwrap(), options).unwrap()
     }
 
     fn numbers<T>(&self, name: &str, parse: impl Fn(&[u8]) -> T, size: usize) -> Vec<T> {

@@ -55,7 +55,7 @@ async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Er
     let Read { chat, model, stream, places } = read(app, bytes, false).await?;
     let stops = chat.stop.clone();
     let answer = app.gateway.answer(&caller, chat).await;
-    let mut answer = answer.map_err(|error| anthropic::Request::retell(&places, error))?;
+    let mut answer = answer.map_err(|error| places.retell(error))?;
     line.model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
     let id = format!("msg_{}", uuid::Uuid::now_v7().simple());
@@ -69,7 +69,7 @@ async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error>
     let Taken { caller, bytes, .. } = take(app, line, request).await?;
     let Read { chat, places, .. } = read(app, bytes, true).await?;
     let counted = app.gateway.count(&caller, chat).await;
-    counted.map_err(|error| anthropic::Request::retell(&places, error))
+    counted.map_err(|error| places.retell(error))
 }
 
 /// Which version and which tests of the API the caller speaks.
@@ -84,13 +84,12 @@ struct Read {
     /// As the caller wrote it.
     model: String,
     stream: bool,
-    places: Vec<usize>,
+    places: anthropic::Places,
 }
 
 async fn read(app: &App, bytes: Bytes, counts: bool) -> Result<Read, Error> {
     let request = body::aside(move || anthropic::parse_request(&bytes, counts)).await?;
-    let places = request.places();
-    let anthropic::Request { mut chat, stream, .. } = request;
+    let anthropic::Request { mut chat, stream, places } = request;
     let model = chat.model.clone();
     if !app.gateway.knows(&chat.model) {
         chat.model = FALLBACK.into();

@@ -166,6 +166,14 @@ async fn refusals_have_anthropics_shape() {
     let image = json!([{ "role": "user", "content": [{ "type": "image", "source": {} }] }]);
     let refused = ask(&app, "/v1/messages", body(json!({ "messages": image }))).await;
     assert_eq!(refused.message(), "messages.0.content.0: content type 'image' is not supported");
+    // One that can be read is refused by the model, which is text only.
+    let source = json!({ "type": "url", "url": "https://example.org/whale.png" });
+    let image = json!([
+        { "role": "user", "content": "hi" }, { "role": "assistant", "content": "hi" },
+        { "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "image", "source": source }] },
+    ]);
+    let refused = ask(&app, "/v1/messages", body(json!({ "system": "s", "messages": image }))).await;
+    assert_eq!(refused.message(), "messages.2.content.1: content type 'image' is not supported");
 }
 
 #[tokio::test]

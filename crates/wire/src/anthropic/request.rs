@@ -11,26 +11,40 @@ use crate::reader::{Field, Object};
 pub struct Request {
     pub chat: Chat,
     pub stream: bool,
-    /// For each message of the chat, the caller's message it came of.
-    places: Vec<usize>,
+    /// Where the chat's messages stand in the caller's.
+    pub places: Places,
 }
 
-impl Request {
-    /// A refusal in the words of this surface: the place of a message is the caller's own.
-    pub fn retell(places: &[usize], error: Error) -> Error {
-        let place =
-            |text: &str| text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse::<usize>().ok());
-        if !error.message.starts_with("Missing `reasoning_content`") {
-            return error;
-        }
-        let place = place(&error.message).and_then(|place| places.get(place)).copied().unwrap_or_default();
-        let text = "The `content[].thinking` in the thinking mode must be passed back to the API.";
-        Error { message: format!("{text} (messages.{place})"), ..error }
-    }
+/// Where the messages of a chat stand in a body of this surface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// For each message of the chat, the caller's message it came of.
+    messages: Vec<usize>,
+    /// Messages of the chat that have images, and the block that is the first.
+    images: Vec<(usize, usize)>,
+}
 
-    pub fn places(&self) -> Vec<usize> {
-        self.places.clone()
+impl Places {
+    /// A refusal in the words of this surface: the place of a message is the caller's own.
+    pub fn retell(&self, error: Error) -> Error {
+        let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
+        let message: usize = number(&error.message).unwrap_or_default();
+        let place = self.messages.get(message).copied().unwrap_or_default();
+        if error.message.starts_with("Missing `reasoning_content`") {
+            let text = "The `content[].thinking` in the thinking mode must be passed back to the API.";
+            return Error { message: format!("{text} (messages.{place})"), ..error };
+        }
+        if error.message.contains("unknown variant image_url")
+            && let Some((_, block)) = self.images.iter().find(|(of, _)| *of == message)
+        {
+            return Error { message: unsupported(place, *block, "image"), ..error };
+        }
+        error
     }
+}
+
+fn unsupported(message: usize, block: usize, kind: &str) -> String {
+    format!("messages.{message}.content.{block}: content type '{kind:.64}' is not supported")
 }
 
 /// Reads a body; `counts` for a token count, which needs no `max_tokens`. Unknown fields are ignored, null is absence.
@@ -45,14 +59,16 @@ pub fn parse_request(body: &[u8], counts: bool) -> Result<Request, Error> {
         false => Some(object.required("max_tokens")?.integer()?),
     };
     let mut messages = Vec::new();
-    let mut places = Vec::new();
+    let mut places = Places::default();
     if let Some(system) = object.optional("system") {
         messages.push(Message::new(Role::System, texts(system)?.join("\n\n")));
-        places.push(0);
+        places.messages.push(0);
     }
     for (place, message) in object.required("messages")?.list()?.enumerate() {
-        self::message(message, place, &mut messages)?;
-        places.resize(messages.len(), place);
+        if let Some(block) = self::message(message, place, &mut messages)? {
+            places.images.push((messages.len() - 1, block));
+        }
+        places.messages.resize(messages.len(), place);
     }
     if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
         last.prefix = true;
@@ -144,16 +160,18 @@ fn texts(field: Field) -> Result<Vec<String>, Error> {
     }
 }
 
-/// One message becomes one, or a tool message for each result and one for the words around them.
-fn message(field: Field, place: usize, to: &mut Vec<Message>) -> Result<(), Error> {
+/// One message becomes one, or a tool message for each result and one for the words around them. Returns the first block that is an
+/// image; it is in the last message then.
+fn message(field: Field, place: usize, to: &mut Vec<Message>) -> Result<Option<usize>, Error> {
     let mut object = field.object()?;
     let roles = [("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System)];
     let role = object.required("role")?.variant(&roles)?;
     let content = object.required("content")?;
     if !content.value().is_array() {
         to.push(Message::new(role, content.text()?));
-        return Ok(());
+        return Ok(None);
     }
+    let mut first_image = None;
     let mut message = Message { content: None, ..Message::new(role, "") };
     for (index, block) in content.list()?.enumerate() {
         let mut block = block.object()?;
@@ -175,21 +193,36 @@ fn message(field: Field, place: usize, to: &mut Vec<Message>) -> Result<(), Erro
                 arguments: block.required("input")?.into_value().to_string(),
             }),
             ("tool_result", Role::User) => to.push(result(block)?),
-            _ => {
-                let text = format!("messages.{place}.content.{index}: content type '{kind:.64}' is not supported");
-                return Err(Error::invalid(text));
+            ("image", Role::User) if let Some(image) = image(&mut block)? => {
+                message.content.get_or_insert_default().push(image);
+                first_image.get_or_insert(index);
             }
+            _ => return Err(Error::invalid(unsupported(place, index, &kind))),
         }
     }
     let answers = role == Role::User && to.last().is_some_and(|last| last.role == Role::Tool);
     if message.content.is_none() && message.tool_calls.is_none() {
         if answers {
-            return Ok(());
+            return Ok(None);
         }
         message.content = Some(vec![Part::Text(String::new())]);
     }
     to.push(message);
-    Ok(())
+    Ok(first_image)
+}
+
+/// An image as chat completions have it; `None` where its source is of another kind.
+fn image(block: &mut Object) -> Result<Option<Part>, Error> {
+    let mut source = block.required("source")?.object()?;
+    let url = match source.optional("type").map(Field::text).transpose()?.as_deref() {
+        Some("url") => source.required("url")?.text()?,
+        Some("base64") => {
+            let (kind, data) = (source.required("media_type")?.text()?, source.required("data")?.text()?);
+            format!("data:{kind};base64,{data}")
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Part::image(&url)))
 }
 
 fn result(mut block: Object) -> Result<Message, Error> {

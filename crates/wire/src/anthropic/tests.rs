@@ -103,9 +103,13 @@ fn what_cannot_be_read_is_named() {
 
 #[test]
 fn a_missing_thought_is_told_at_the_callers_own_place() {
+    let turn = |role: &str| json!({ "role": role, "content": "x" });
+    let messages = json!([turn("user"), turn("assistant"), turn("user")]);
+    let body = json!({ "model": "m", "max_tokens": 1, "system": "s", "messages": messages });
+    let request = parse_request(body.to_string().as_bytes(), false).unwrap();
     let error =
         Error::invalid("Missing `reasoning_content` field in the assistant message at message index 2. For more");
-    let told = Request::retell(&[0, 0, 1, 2], error);
+    let told = request.places.retell(error);
     assert!(told.message.ends_with("must be passed back to the API. (messages.1)"), "{}", told.message);
 }
 

@@ -98,7 +98,7 @@ fn content(field: Field, to: &mut Vec<Message>) -> Result<(), Error> {
             message.content.get_or_insert_default().push(inline_data(data)?);
         } else if let Some(data) = either(&mut part, "fileData") {
             let url = either(&mut data.object()?, "fileUri").ok_or(fault)?.text()?;
-            message.content.get_or_insert_default().push(image(&url));
+            message.content.get_or_insert_default().push(Part::image(&url));
         } else if let Some(text) = part.optional("text") {
             let thought = part.optional("thought").map(Field::bool).transpose()?.unwrap_or(false);
             let text = text.text()?;
@@ -160,11 +160,7 @@ fn inline_data(field: Field) -> Result<Part, Error> {
     let mut object = field.object()?;
     let kind = either(&mut object, "mimeType").ok_or(fault)?.text()?;
     let data = object.required("data")?.text()?;
-    Ok(image(&format!("data:{kind};base64,{data}")))
-}
-
-fn image(url: &str) -> Part {
-    Part::Other { kind: "image_url".into(), value: json!({"type": "image_url", "image_url": {"url": url}}) }
+    Ok(Part::image(&format!("data:{kind};base64,{data}")))
 }
 
 /// Returns whether reasoning is to be sent.

@@ -173,13 +173,36 @@ fn message(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
     let roles =
         [("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System), ("developer", Role::System)];
     let role = item.required("role")?.variant(&roles)?;
-    let text = texts(item.required("content")?)?;
-    if role == Role::Assistant {
-        assistant(to).content.get_or_insert_default().push(Part::Text(text));
-    } else {
-        to.push(Message::new(role, text));
+    let content = item.required("content")?;
+    match role {
+        Role::Assistant => assistant(to).content.get_or_insert_default().push(Part::Text(texts(content)?)),
+        Role::User => to.push(Message { content: Some(parts(content)?), ..Message::new(role, "") }),
+        _ => to.push(Message::new(role, texts(content)?)),
     }
     Ok(())
+}
+
+/// Text, joined up to the next image, and images.
+fn parts(field: Field) -> Result<Vec<Part>, Error> {
+    let has_image = |list: &Vec<Value>| list.iter().any(|part| part["type"] == "input_image");
+    if !field.value().as_array().is_some_and(has_image) {
+        return Ok(vec![Part::Text(texts(field)?)]);
+    }
+    let mut parts = Vec::new();
+    for part in field.list()? {
+        let mut part = part.object()?;
+        let kinds = [("input_image", true), ("input_text", false), ("text", false)];
+        if part.required("type")?.variant(&kinds)? {
+            parts.push(Part::image(&part.required("image_url")?.text()?));
+            continue;
+        }
+        let text = part.required("text")?.text()?;
+        match parts.last_mut() {
+            Some(Part::Text(before)) => before.push_str(&text),
+            _ => parts.push(Part::Text(text)),
+        }
+    }
+    Ok(parts)
 }
 
 fn reasoning(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {

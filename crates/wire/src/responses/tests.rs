@@ -55,6 +55,18 @@ fn items_of_one_answer_become_one_message() {
 }
 
 #[test]
+fn images_stand_between_the_words_around_them() {
+    let content = json!([
+        { "type": "input_text", "text": "a" }, { "type": "input_text", "text": "b" },
+        { "type": "input_image", "image_url": "https://x/y.png", "detail": "low" }, { "type": "input_text", "text": "c" },
+    ]);
+    let chat = parse(json!({ "model": "m", "input": [{ "role": "user", "content": content }] })).unwrap().chat;
+    let chat::Input::Messages(messages) = chat.input else { panic!("messages") };
+    let text = |text: &str| chat::Part::Text(text.into());
+    assert_eq!(messages[0].content, Some(vec![text("ab"), chat::Part::image("https://x/y.png"), text("c")]));
+}
+
+#[test]
 fn what_needs_a_memory_is_refused() {
     for (more, text) in [
         (json!({ "previous_response_id": "resp_1" }), "previous_response_id is not supported"),
