@@ -7,6 +7,7 @@
 mod checkpoint;
 mod noise;
 mod tokenizer;
+pub mod transcripts;
 pub mod upstream;
 
 pub use checkpoint::{Format, Tiny};

@@ -81,7 +81,10 @@ fn parts(message: &Message, before: &[Message], signatures: &dyn Signatures) -> 
             parts.push(json!({"functionResponse": {"id": id, "name": name, "response": response}}));
         }
         Role::User | Role::Assistant => {
-            for part in message.content.iter().flatten() {
+            // Beside something else, empty text is refused.
+            let said =
+                message.content.iter().flatten().filter(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+            for part in said {
                 parts.push(self::part(part)?);
             }
             for call in message.calls() {

@@ -1,0 +1,266 @@
+//! Every surface to every dialect, streamed and whole: what goes to the provider, and what comes back, as snapshots. Framing
+//! that is odd in any way must change nothing of it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::FakeUpstream;
+use testkit::transcripts::{self, Plot};
+use testkit::upstream::{Answer, Piece};
+
+use crate::app::TestApp;
+
+const DIALECTS: [&str; 4] = ["openai", "deepseek", "anthropic", "gemini"];
+const SURFACES: [Surface; 4] = [Surface::Chat, Surface::Responses, Surface::Messages, Surface::Gemini];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Surface {
+    Chat,
+    Responses,
+    Messages,
+    Gemini,
+}
+
+/// What the service says next, and how it is framed.
+#[derive(Clone, Copy)]
+struct Says {
+    plot: Plot,
+    odd: bool,
+}
+
+struct Stage {
+    app: TestApp,
+    fake: FakeUpstream,
+    says: Arc<Mutex<Says>>,
+}
+
+impl Stage {
+    async fn open() -> Self {
+        let says = Arc::new(Mutex::new(Says { plot: Plot::Text, odd: false }));
+        let told = says.clone();
+        let fake = FakeUpstream::start(move |asked| {
+            let Says { plot, odd } = *told.lock().unwrap();
+            let dialect = asked.path.split('/').nth(1).unwrap_or_default();
+            let streamed = asked.json()["stream"] == true || asked.path.contains("streamGenerateContent");
+            match (streamed, odd) {
+                (false, _) => Answer::json(200, transcripts::whole(dialect, plot)),
+                (true, false) => transcripts::answer(dialect, plot),
+                (true, true) => odd_framing(transcripts::answer(dialect, plot)),
+            }
+        })
+        .await;
+        let block = |dialect: &str| {
+            let url = format!("http://{}/{dialect}/v1", fake.address);
+            format!(
+                "[[providers]]\nname='fake-{dialect}'\nbase_url='{url}'\ndialect='{dialect}'\nprivate=true\nmodels=['to-{dialect}']\n"
+            )
+        };
+        let providers: String = DIALECTS.iter().map(|dialect| block(dialect)).collect();
+        let providers = toml::from_str::<cachalot::config::Config>(&providers).unwrap().providers;
+        let app = TestApp::configured(&["--model", "none"], |config| {
+            config.providers = providers;
+            config.aliases.clear();
+        })
+        .await;
+        Self { app, fake, says }
+    }
+
+    /// What comes back, its random parts named.
+    async fn ask(&self, surface: Surface, dialect: &str, says: Says, stream: bool) -> String {
+        *self.says.lock().unwrap() = says;
+        let model = format!("to-{dialect}");
+        let (path, body) = surface.request(&model, says.plot == Plot::Calls, stream);
+        let response = self.app.client.post(self.app.url(&path)).json(&body).send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        format!("{status}\n{}\n", steady(text.trim_end()))
+    }
+}
+
+/// Line ends of another kind, comments, pieces cut anywhere, and pauses.
+fn odd_framing(answer: Answer) -> Answer {
+    let bytes = answer
+        .pieces
+        .iter()
+        .filter_map(|piece| if let Piece::Send(bytes) = piece { Some(bytes.clone()) } else { None });
+    let text = String::from_utf8(bytes.collect::<Vec<_>>().concat()).unwrap();
+    let text = format!(": OPENROUTER PROCESSING\r\n\r\n{}", text.replace('\n', "\r\n"));
+    let breaks = answer.pieces.iter().any(|piece| matches!(piece, Piece::Break));
+    let mut pieces = Vec::new();
+    for (number, bytes) in text.as_bytes().chunks(61).enumerate() {
+        pieces.push(Piece::Send(bytes.to_vec()));
+        if number % 8 == 0 {
+            pieces.push(Piece::Wait(Duration::from_millis(2)));
+        }
+    }
+    if breaks {
+        pieces.extend([Piece::Wait(Duration::from_millis(50)), Piece::Break]);
+    }
+    Answer::stream(pieces)
+}
+
+impl Surface {
+    /// A request with words, an image and settings; or one in the middle of a turn with tools.
+    fn request(self, model: &str, tools: bool, stream: bool) -> (String, Value) {
+        let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+        let png = "https://example.org/whale.png";
+        match self {
+            Self::Chat => {
+                let call = |id: &str, city: &str| json!({"id": id, "type": "function", "function": {"name": "get_weather", "arguments": json!({"city": city}).to_string()}});
+                let messages = match tools {
+                    false => json!([
+                        {"role": "system", "content": "Be brief."},
+                        {"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": png}}]},
+                    ]),
+                    true => json!([
+                        {"role": "user", "content": "Weather?"},
+                        {"role": "assistant", "content": "", "reasoning_content": "Ask.", "tool_calls": [call("call_a", "Oslo"), call("call_b", "Bern")]},
+                        {"role": "tool", "tool_call_id": "call_a", "content": "rain"},
+                        {"role": "tool", "tool_call_id": "call_b", "content": "snow"},
+                    ]),
+                };
+                let mut body = json!({"model": model, "messages": messages, "stream": stream, "max_tokens": 50, "temperature": 0.5, "stop": ["END"]});
+                if tools {
+                    body["tools"] = json!([{"type": "function", "function": {"name": "get_weather", "description": "d", "parameters": schema}}]);
+                    body["thinking"] = json!({"type": "enabled"});
+                }
+                ("/v1/chat/completions".into(), body)
+            }
+            Self::Responses => {
+                let call = |id: &str, city: &str| json!({"type": "function_call", "call_id": id, "name": "get_weather", "arguments": json!({"city": city}).to_string()});
+                let result =
+                    |id: &str, text: &str| json!({"type": "function_call_output", "call_id": id, "output": text});
+                let input = match tools {
+                    false => {
+                        json!([{"role": "user", "content": [{"type": "input_text", "text": "What is this?"}, {"type": "input_image", "image_url": png}]}])
+                    }
+                    true => {
+                        json!([{"role": "user", "content": "Weather?"}, call("call_a", "Oslo"), call("call_b", "Bern"), result("call_a", "rain"), result("call_b", "snow")])
+                    }
+                };
+                let mut body = json!({"model": model, "instructions": "Be brief.", "input": input, "stream": stream, "max_output_tokens": 50, "temperature": 0.5});
+                if tools {
+                    body["tools"] =
+                        json!([{"type": "function", "name": "get_weather", "description": "d", "parameters": schema}]);
+                    body["reasoning"] = json!({"effort": "high"});
+                }
+                ("/v1/responses".into(), body)
+            }
+            Self::Messages => {
+                let call = |id: &str, city: &str| json!({"type": "tool_use", "id": id, "name": "get_weather", "input": {"city": city}});
+                let result = |id: &str, text: &str| json!({"type": "tool_result", "tool_use_id": id, "content": text});
+                let messages = match tools {
+                    false => {
+                        json!([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image", "source": {"type": "url", "url": png}}]}])
+                    }
+                    true => json!([
+                        {"role": "user", "content": "Weather?"},
+                        {"role": "assistant", "content": [{"type": "thinking", "thinking": "Ask.", "signature": "eA"}, call("call_a", "Oslo"), call("call_b", "Bern")]},
+                        {"role": "user", "content": [result("call_a", "rain"), result("call_b", "snow")]},
+                    ]),
+                };
+                let mut body = json!({"model": model, "system": "Be brief.", "messages": messages, "stream": stream, "max_tokens": 2000, "temperature": 0.5, "stop_sequences": ["END"]});
+                if tools {
+                    body["tools"] = json!([{"name": "get_weather", "description": "d", "input_schema": schema}]);
+                    body["thinking"] = json!({"type": "enabled", "budget_tokens": 1024});
+                    body.as_object_mut().unwrap().remove("temperature");
+                }
+                ("/v1/messages".into(), body)
+            }
+            Self::Gemini => {
+                let call = |city: &str| json!({"functionCall": {"name": "get_weather", "args": {"city": city}}});
+                let result =
+                    |text: &str| json!({"functionResponse": {"name": "get_weather", "response": {"result": text}}});
+                let contents = match tools {
+                    false => {
+                        json!([{"role": "user", "parts": [{"text": "What is this?"}, {"fileData": {"mimeType": "image/png", "fileUri": png}}]}])
+                    }
+                    true => json!([
+                        {"role": "user", "parts": [{"text": "Weather?"}]},
+                        {"role": "model", "parts": [{"text": "Ask.", "thought": true}, call("Oslo"), call("Bern")]},
+                        {"role": "user", "parts": [result("rain"), result("snow")]},
+                    ]),
+                };
+                let mut body = json!({"systemInstruction": {"parts": [{"text": "Be brief."}]}, "contents": contents,
+                    "generationConfig": {"maxOutputTokens": 50, "temperature": 0.5, "stopSequences": ["END"]}});
+                if tools {
+                    body["tools"] = json!([{"functionDeclarations": [{"name": "get_weather", "description": "d", "parametersJsonSchema": schema}]}]);
+                    body["generationConfig"]["thinkingConfig"] = json!({"includeThoughts": true});
+                }
+                let call = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+                (format!("/v1beta/models/{model}:{call}"), body)
+            }
+        }
+    }
+}
+
+/// A text without what is another every time: ids that we make, times, signatures of this process.
+fn steady(text: &str) -> String {
+    let mut text = text.to_owned();
+    for key in [
+        "\"id\":\"",
+        "\"item_id\":\"",
+        "\"response_id\":\"",
+        "\"responseId\":\"",
+        "\"request_id\":\"",
+        "\"created\":",
+        "\"created_at\":",
+        "\"completed_at\":",
+        "\"signature\":\"",
+        "\"thoughtSignature\":\"",
+        "(request id: ",
+    ] {
+        let (mut out, mut rest) = (String::new(), text.as_str());
+        while let Some(at) = rest.find(key) {
+            let (before, after) = rest.split_at(at + key.len());
+            let end = after.find(['"', ',', '}', ')']).unwrap_or(after.len());
+            out.push_str(before);
+            // What the service itself has made stays.
+            let own = ["up_1", "msg_1", "call_0", "call_1", "c2lnbmVk", "r1", "1", ""].contains(&&after[..end]);
+            out.push_str(if own { &after[..end] } else { "~" });
+            rest = &after[end..];
+        }
+        out.push_str(rest);
+        text = out;
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_surface_to_every_dialect_says_what_it_said_before() {
+    let stage = Stage::open().await;
+    for surface in SURFACES {
+        for dialect in DIALECTS {
+            let mut transcript = String::new();
+            for plot in Plot::ALL {
+                let says = Says { plot, odd: false };
+                let streamed = stage.ask(surface, dialect, says, true).await;
+                let asked = stage.fake.asked().pop().unwrap();
+                if matches!(plot, Plot::Text | Plot::Calls) {
+                    transcript += &format!(
+                        "## {plot:?}: what the provider is asked\n{} {}\n",
+                        asked.path,
+                        steady(&asked.json().to_string())
+                    );
+                    transcript +=
+                        &format!("## {plot:?}: the answer whole\n{}", stage.ask(surface, dialect, says, false).await);
+                }
+                transcript += &format!("## {plot:?}: the answer streamed\n{streamed}");
+                // However it is framed. What passes as it is keeps its frames.
+                let passes = matches!(
+                    (surface, dialect),
+                    (Surface::Chat, "openai" | "deepseek") | (Surface::Messages, "anthropic")
+                );
+                if !passes {
+                    let odd = stage.ask(surface, dialect, Says { plot, odd: true }, true).await;
+                    assert_eq!(odd, streamed, "{surface:?} to {dialect}, {plot:?}");
+                }
+            }
+            insta::with_settings!({omit_expression => true}, {
+                insta::assert_snapshot!(format!("{surface:?}-to-{dialect}").to_lowercase(), transcript);
+            });
+        }
+    }
+    stage.app.stop().await;
+}

@@ -1,0 +1,229 @@
+//! What services of each dialect say, event by event: for tests of all that listens to them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::upstream::{Answer, Piece};
+
+/// How an answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plot {
+    /// `Hello, whale.` in two pieces.
+    Text,
+    /// `Let me think.`, then two calls of `get_weather` at once.
+    Calls,
+    /// An error event after the first piece.
+    Fails,
+    /// The connection breaks after the first piece.
+    Breaks,
+}
+
+impl Plot {
+    pub const ALL: [Self; 4] = [Self::Text, Self::Calls, Self::Fails, Self::Breaks];
+}
+
+/// The service's own way to stream it: 11 tokens of prompt, 3 of them cached, and 7 of answer, 4 of them of reasoning.
+///
+/// # Panics
+/// For a dialect that is not `openai`, `deepseek`, `anthropic` or `gemini`.
+pub fn stream(dialect: &str, plot: Plot) -> Vec<String> {
+    match dialect {
+        "openai" | "deepseek" => chunks(plot, dialect == "deepseek"),
+        "anthropic" => messages(plot),
+        "gemini" => contents(plot),
+        other => panic!("no dialect {other}"),
+    }
+}
+
+/// The same as an answer, each event sent by itself.
+pub fn answer(dialect: &str, plot: Plot) -> Answer {
+    let mut pieces: Vec<_> = stream(dialect, plot).into_iter().map(|event| Piece::Send(event.into_bytes())).collect();
+    if plot == Plot::Breaks {
+        // What was sent before has arrived.
+        pieces.extend([Piece::Wait(Duration::from_millis(50)), Piece::Break]);
+    }
+    Answer::stream(pieces)
+}
+
+/// The same answer whole, where the service is asked for it so; the plots that go wrong have none.
+pub fn whole(dialect: &str, plot: Plot) -> Value {
+    let calls = plot == Plot::Calls;
+    match dialect {
+        "openai" | "deepseek" => {
+            let mut message =
+                json!({"role": "assistant", "content": if calls { Value::Null } else { "Hello, whale.".into() }});
+            if calls {
+                message["tool_calls"] = json!([call(0, true), call(1, true)]);
+                if dialect == "deepseek" {
+                    message["reasoning_content"] = "Let me think.".into();
+                }
+            }
+            let finish = if calls { "tool_calls" } else { "stop" };
+            json!({"id": "up_1", "object": "chat.completion", "created": 1, "model": "up",
+                "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage()})
+        }
+        _ => {
+            let content = if calls {
+                json!([{"type": "thinking", "thinking": "Let me think.", "signature": "c2lnbmVk"}, used(0), used(1)])
+            } else {
+                json!([{"type": "text", "text": "Hello, whale."}])
+            };
+            let reason = if calls { "tool_use" } else { "end_turn" };
+            json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up", "content": content, "stop_reason": reason,
+                "stop_sequence": null, "usage": {"input_tokens": 8, "cache_read_input_tokens": 3, "output_tokens": 7}})
+        }
+    }
+}
+
+const CITIES: [&str; 2] = ["Paris", "Rome"];
+
+fn event(data: &Value) -> String {
+    format!("data: {data}\n\n")
+}
+
+fn usage() -> Value {
+    json!({"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "prompt_tokens_details": {"cached_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 4}})
+}
+
+fn call(index: usize, whole: bool) -> Value {
+    let arguments = if whole { json!({"city": CITIES[index]}).to_string() } else { String::new() };
+    json!({"id": format!("call_{index}"), "type": "function", "function": {"name": "get_weather", "arguments": arguments}})
+}
+
+fn used(index: usize) -> Value {
+    json!({"type": "tool_use", "id": format!("call_{index}"), "name": "get_weather", "input": {"city": CITIES[index]}})
+}
+
+fn chunks(plot: Plot, reasons: bool) -> Vec<String> {
+    let chunk = |delta: Value, finish: Value| {
+        event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null}))
+    };
+    let piece = |delta| chunk(delta, Value::Null);
+    let mut events = vec![piece(json!({"role": "assistant", "content": ""}))];
+    match plot {
+        Plot::Calls => {
+            if reasons {
+                events.extend(["Let me ", "think."].map(|text| piece(json!({"reasoning_content": text}))));
+            }
+            for (index, city) in CITIES.iter().enumerate() {
+                let mut begin = call(index, false);
+                begin["index"] = index.into();
+                events.push(piece(json!({"tool_calls": [begin]})));
+                for text in ["{\"city\"".to_owned(), format!(":\"{city}\"}}")] {
+                    events.push(piece(json!({"tool_calls": [{"index": index, "function": {"arguments": text}}]})));
+                }
+            }
+            events.push(chunk(json!({}), "tool_calls".into()));
+        }
+        _ => {
+            events.push(piece(json!({"content": "Hello, "})));
+            match plot {
+                Plot::Breaks => return events,
+                Plot::Fails => {
+                    events.push(event(
+                        &json!({"error": {"message": "The engine has stopped", "type": "server_error", "code": 500}}),
+                    ));
+                    return events;
+                }
+                _ => {}
+            }
+            events.push(piece(json!({"content": "whale."})));
+            events.push(chunk(json!({}), "stop".into()));
+        }
+    }
+    events.push(event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up", "choices": [], "usage": usage()})));
+    events.push("data: [DONE]\n\n".into());
+    events
+}
+
+fn messages(plot: Plot) -> Vec<String> {
+    let event = |data: Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default());
+    let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up", "content": [], "stop_reason": null,
+        "stop_sequence": null, "usage": {"input_tokens": 8, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 0, "output_tokens": 1}});
+    let mut events = vec![event(json!({"type": "message_start", "message": message})), event(json!({"type": "ping"}))];
+    let mut block = |index: usize, empty: Value, deltas: Vec<Value>, ends: bool| {
+        events.push(event(json!({"type": "content_block_start", "index": index, "content_block": empty})));
+        events.extend(
+            deltas
+                .into_iter()
+                .map(|delta| event(json!({"type": "content_block_delta", "index": index, "delta": delta}))),
+        );
+        if ends {
+            events.push(event(json!({"type": "content_block_stop", "index": index})));
+        }
+    };
+    let text = |text: &str| json!({"type": "text_delta", "text": text});
+    let reason = match plot {
+        Plot::Calls => {
+            let thoughts = ["Let me ", "think."].map(|text| json!({"type": "thinking_delta", "thinking": text}));
+            let mut deltas = thoughts.to_vec();
+            deltas.push(json!({"type": "signature_delta", "signature": "c2lnbmVk"}));
+            block(0, json!({"type": "thinking", "thinking": "", "signature": ""}), deltas, true);
+            for (index, city) in CITIES.iter().enumerate() {
+                let mut empty = used(index);
+                empty["input"] = json!({});
+                let pieces = ["".to_owned(), "{\"city\"".to_owned(), format!(":\"{city}\"}}")];
+                let deltas = pieces.map(|piece| json!({"type": "input_json_delta", "partial_json": piece})).to_vec();
+                block(index + 1, empty, deltas, true);
+            }
+            "tool_use"
+        }
+        Plot::Text => {
+            block(0, json!({"type": "text", "text": ""}), vec![text("Hello, "), text("whale.")], true);
+            "end_turn"
+        }
+        Plot::Fails | Plot::Breaks => {
+            block(0, json!({"type": "text", "text": ""}), vec![text("Hello, ")], false);
+            if plot == Plot::Fails {
+                events.push(event(
+                    json!({"type": "error", "error": {"type": "api_error", "message": "The engine has stopped"}}),
+                ));
+            }
+            return events;
+        }
+    };
+    let end = json!({"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": null}, "usage": {"output_tokens": 7}});
+    events.extend([event(end), event(json!({"type": "message_stop"}))]);
+    events
+}
+
+fn contents(plot: Plot) -> Vec<String> {
+    let response = |parts: Value| json!({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}], "modelVersion": "up", "responseId": "r1"});
+    let piece = |part: Value| event(&response(json!([part])));
+    let mut events = Vec::new();
+    match plot {
+        Plot::Calls => {
+            events.extend(["Let me ", "think."].map(|text| piece(json!({"text": text, "thought": true}))));
+            for (index, city) in CITIES.iter().enumerate() {
+                let mut part = json!({"functionCall": {"name": "get_weather", "args": {"city": city}}});
+                if index == 0 {
+                    part["thoughtSignature"] = "c2lnbmVk".into();
+                }
+                events.push(piece(part));
+            }
+        }
+        _ => {
+            events.push(piece(json!({"text": "Hello, "})));
+            match plot {
+                Plot::Breaks => return events,
+                Plot::Fails => {
+                    events.push(event(
+                        &json!({"error": {"code": 500, "message": "The engine has stopped", "status": "INTERNAL"}}),
+                    ));
+                    return events;
+                }
+                _ => events.push(piece(json!({"text": "whale."}))),
+            }
+        }
+    }
+    let thoughts = if plot == Plot::Calls { 4 } else { 0 };
+    let mut end = response(json!([{"text": ""}]));
+    end["candidates"][0]["finishReason"] = "STOP".into();
+    end["usageMetadata"] = json!({"promptTokenCount": 11, "cachedContentTokenCount": 3, "candidatesTokenCount": 7 - thoughts,
+        "thoughtsTokenCount": thoughts, "totalTokenCount": 18});
+    events.push(event(&end));
+    events
+}
