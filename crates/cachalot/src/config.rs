@@ -157,10 +157,12 @@ fn one() -> u32 {
     1
 }
 
-/// What requests cost.
+/// Who is asked, and what it costs.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
+    /// Which of the providers of equal priority is asked first: `weight`, `latency` or `price`.
+    pub routing: gateway::Policy,
     /// A file of prices that add to those built in.
     pub prices: Option<PathBuf>,
 }
@@ -324,6 +326,7 @@ mod tests {
             "redis",
             "redis_env",
             "prices",
+            "routing",
             "base_url",
             "dialect",
             "private",

@@ -102,6 +102,7 @@ impl InForce {
     /// An alias of the file that leads nowhere.
     pub fn routes(&self, local: &Routes) -> Result<Routes> {
         let mut routes = local.clone();
+        routes.choose_by(self.file.gateway.routing);
         for provider in &self.providers {
             provider.add_to(&mut routes);
         }
@@ -252,7 +253,7 @@ impl Control for Running {
             "compat": {"profile": format!("{:?}", compat.profile).to_lowercase()},
             // Their URLs may hold passwords.
             "store": {"journal": store.journal, "shared_limits": store.redis.is_some() || store.redis_env.is_some()},
-            "gateway": {"prices": now.file.gateway.prices},
+            "gateway": {"prices": now.file.gateway.prices, "routing": format!("{:?}", now.file.gateway.routing).to_lowercase()},
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chat::{Chat, Delta, Deltas, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
@@ -109,7 +109,7 @@ async fn try_one<T>(
     patience: Option<Duration>,
     asking: impl Future<Output = Result<T, Error>>,
 ) -> Result<(T, Running), Error> {
-    let running = target.load.begin();
+    let (running, began) = (target.load.begin(), Instant::now());
     // Dropped halfway, the request has told nothing of the target.
     let probe = Probe(target);
     let asked = match patience {
@@ -118,7 +118,10 @@ async fn try_one<T>(
     };
     std::mem::forget(probe);
     match &asked {
-        Ok(_) => target.health.worked(),
+        Ok(_) => {
+            target.health.worked();
+            target.health.took(began.elapsed());
+        }
         Err(error) if sick(error) => target.health.failed(error.retry_after),
         Err(_) => target.health.unknown(),
     }

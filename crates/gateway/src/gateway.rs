@@ -14,7 +14,7 @@ use crate::bill::{Bill, Size};
 use crate::books::Books;
 use crate::meter::{Meter, Metered};
 use crate::price::Prices;
-use crate::route::{Listed, Place, Rank, Routed, Routes};
+use crate::route::{Listed, Place, Rank, Routed, Routes, Target};
 use crate::upstream::Upstream;
 
 /// Who asks.
@@ -114,7 +114,8 @@ impl Gateway {
             meter.watch(provider.check(&mut chat))?;
         }
         let thinking = chat.thinking == Some(true);
-        let notes = std::mem::take(&mut chat.notes);
+        let mut notes = std::mem::take(&mut chat.notes);
+        notes.extend(dropped(&targets, &chat));
         self.log_notes(caller, &notes);
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
@@ -161,16 +162,33 @@ impl Gateway {
         self.routes.load().ready()
     }
 
-    /// What was accepted although DeepSeek's service would refuse it, once per key.
+    /// What was accepted although DeepSeek's service would refuse it, or not passed on, once per key.
     fn log_notes(&self, caller: &Caller, notes: &[String]) {
         for note in notes {
             // A set of strings is whole even when a holder panicked.
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
             if noted.insert((caller.key.clone(), note.clone())) {
-                tracing::info!(key = caller.key.as_deref(), note, "accepted what DeepSeek's service would refuse");
+                tracing::info!(
+                    key = caller.key.as_deref(),
+                    note,
+                    "accepted what DeepSeek's service would refuse, or could not be passed on"
+                );
             }
         }
     }
+}
+
+/// What of a chat some of these providers cannot be told.
+fn dropped(targets: &[Target], chat: &Chat) -> Option<String> {
+    let mut dropped = Vec::new();
+    for target in targets {
+        if let Place::Remote(upstream) = &target.place {
+            dropped.extend(upstream.dialect().drops(chat));
+        }
+    }
+    dropped.sort_unstable();
+    dropped.dedup();
+    (!dropped.is_empty()).then(|| format!("dropped: {}", dropped.join(", ")))
 }
 
 /// The texts of its messages: what a provider's cache would be asked for.

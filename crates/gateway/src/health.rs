@@ -1,6 +1,6 @@
 //! Whether a provider has been answering for one model lately.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// After the first failure in a row, and doubled with each further one.
@@ -18,6 +18,8 @@ pub(crate) struct Health {
     /// Microseconds since 1970.
     cool_until: AtomicI64,
     probe_until: AtomicI64,
+    /// Until the first word, in microseconds, averaged over about the last ten; 0 while nothing is known.
+    latency: AtomicU64,
 }
 
 impl Health {
@@ -30,6 +32,20 @@ impl Health {
         let free = now >= probe && now >= self.cool_until.load(Ordering::Relaxed);
         let until = after(now, PROBE);
         free && self.probe_until.compare_exchange(probe, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Its first word took so long.
+    pub(crate) fn took(&self, time: Duration) {
+        let now = time.as_micros().min(u128::from(u64::MAX / 16)) as u64;
+        let before = self.latency.load(Ordering::Relaxed);
+        let average = if before == 0 { now } else { (9 * before + now) / 10 };
+        // Of two that end at once, one is forgotten.
+        self.latency.store(average.max(1), Ordering::Relaxed);
+    }
+
+    /// How long its first word takes, in microseconds; 0 while nothing is known.
+    pub(crate) fn latency(&self) -> u64 {
+        self.latency.load(Ordering::Relaxed)
     }
 
     /// It has not failed since it last answered.

@@ -34,6 +34,6 @@ pub use leases::{Leases, LeasesError};
 pub use meter::Metered;
 pub use price::{LOCAL, Price, PriceError, Prices};
 pub use relay::{Relay, Relayed, Shape};
-pub use route::{AliasError, Listed, Rank, Routed, Routes, Standing, thinks};
+pub use route::{AliasError, Listed, Policy, Rank, Routed, Routes, Standing, thinks};
 pub use tasks::{Made, Submission, Told};
 pub use upstream::{Secret, Upstream, UpstreamConfig, UpstreamError};

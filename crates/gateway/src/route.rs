@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat::{Chat, Error, ErrorKind, Provider};
+use serde::Deserialize;
 use wire::glance::Passage;
 
 use crate::Caller;
@@ -73,6 +74,7 @@ pub(crate) struct Route {
     pub(crate) targets: Vec<Target>,
     affinity: Arc<Affinity>,
     owned_by: Arc<str>,
+    policy: Policy,
 }
 
 /// One provider of a model.
@@ -113,6 +115,19 @@ pub struct Rank {
     pub weight: u32,
 }
 
+/// Which of the providers of equal priority is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Each in proportion to its weight.
+    #[default]
+    Weight,
+    /// The one whose first words have come soonest lately; one request in twenty asks another, to know how that has become.
+    Latency,
+    /// The cheapest; those without a price last.
+    Price,
+}
+
 impl Default for Rank {
     fn default() -> Self {
         Self { priority: 0, weight: 1 }
@@ -123,7 +138,15 @@ impl Route {
     fn new(id: &str, mode: Mode, target: Target, owned_by: Arc<str>) -> Self {
         let id: Arc<str> = id.into();
         let instruments = Instruments::new(id.clone());
-        Self { instruments, id, mode, targets: vec![target], affinity: Arc::default(), owned_by }
+        Self {
+            instruments,
+            id,
+            mode,
+            targets: vec![target],
+            affinity: Arc::default(),
+            owned_by,
+            policy: Policy::default(),
+        }
     }
 
     /// The same under another id.
@@ -143,10 +166,13 @@ impl Route {
         let least = self.targets.iter().map(|target| target.load.running()).min().unwrap_or(0);
         let has_room = |place: &usize| affinity::has_room(self.targets[*place].load.running(), least);
         let known = self.affinity.find(&beginning).filter(|place| *place < self.targets.len());
-        let knows = known.or_else(|| self.meeting_place(&beginning)).filter(has_room);
+        let meet = || self.meeting_place(&beginning).filter(|_| self.policy == Policy::Weight);
+        let knows = known.or_else(meet).filter(has_room);
+        // One request in twenty finds out how the others have become.
+        let policy = if self.policy == Policy::Latency && chance() < 0.05 { Policy::Weight } else { self.policy };
         let ranked = self.targets.iter().enumerate();
         let mut ranked: Vec<_> =
-            ranked.map(|(place, target)| (target.key(knows == Some(place), chance()), place)).collect();
+            ranked.map(|(place, target)| (target.key(knows == Some(place), policy), place)).collect();
         ranked.sort_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN"));
         self.affinity.remember(&beginning, ranked[0].1);
         ranked.into_iter().map(|(_, place)| self.targets[place].clone()).collect()
@@ -154,11 +180,12 @@ impl Route {
 
     /// Of the targets that would be tried first, the one that the beginning of a prompt draws (rendezvous hashing).
     fn meeting_place(&self, beginning: &Beginning) -> Option<usize> {
-        let keyed = self
-            .targets
-            .iter()
-            .enumerate()
-            .filter_map(|(place, target)| Some((target.key(false, beginning.lot(&target.upstream)?), place)));
+        // Who has failed is tried by one request at a time, which is not decided here.
+        let works = self.targets.iter().enumerate().filter(|(_, target)| target.health.works());
+        let keyed = works.filter_map(|(place, target)| {
+            let lot = target.lot(beginning.lot(&target.upstream)?);
+            Some(((target.rank.priority, lot), place))
+        });
         keyed.min_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN")).map(|(_, place)| place)
     }
 
@@ -175,8 +202,17 @@ impl Route {
 impl Target {
     /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
     /// in proportion to its rate.
-    fn key(&self, knows: bool, chance: f64) -> (bool, i64, bool, f64) {
-        (!self.health.usable(), self.rank.priority, !knows, self.lot(chance))
+    fn key(&self, knows: bool, policy: Policy) -> (bool, i64, bool, f64, f64) {
+        let merit = match policy {
+            Policy::Weight => 0.0,
+            Policy::Latency => self.health.latency() as f64,
+            Policy::Price => self.price.as_ref().map_or(f64::MAX, |price| {
+                let [input, _, output, per_call, _] = price.dollars();
+                // As of a request with three times as much to read as to write.
+                (3.0 * input + output) / 4.0 + per_call * 1000.0
+            }),
+        };
+        (!self.health.usable(), self.rank.priority, !knows, merit, self.lot(chance()))
     }
 
     fn standing(&self) -> Standing {
@@ -243,6 +279,7 @@ pub struct Routes {
     places: HashMap<String, usize>,
     /// Aliases whose targets are not known yet.
     waiting: Vec<(String, String)>,
+    policy: Policy,
 }
 
 /// An alias that leads nowhere, or stands in the way of another id.
@@ -333,7 +370,7 @@ impl Routes {
             return;
         }
         let owned_by = target.upstream.clone();
-        let route = Route::new(id, Mode::Elsewhere, target, owned_by);
+        let route = Route { policy: self.policy, ..Route::new(id, Mode::Elsewhere, target, owned_by) };
         self.add(id.to_owned(), Arc::new(route));
     }
 
@@ -352,6 +389,14 @@ impl Routes {
         let key = if route.is_remote() { alias.to_owned() } else { alias.to_lowercase() };
         self.add(key, Arc::new(route));
         Ok(())
+    }
+
+    /// Chooses among providers of equal priority by `policy`.
+    pub fn choose_by(&mut self, policy: Policy) {
+        self.policy = policy;
+        for route in &mut self.routes {
+            Arc::make_mut(route).policy = policy;
+        }
     }
 
     /// What is known of routes and targets that were there before goes on to be known.

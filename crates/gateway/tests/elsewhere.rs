@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chat::{Chat, Delta, Error, ErrorKind, Input, Message, Reply, Role, fold};
 use futures_util::StreamExt;
 use gateway::{
-    Bookkeepers, Books, Caller, Gateway, Metered, Prices, Rank, Routes, Secret, Shape, Upstream, UpstreamConfig,
+    Bookkeepers, Books, Caller, Gateway, Metered, Policy, Prices, Rank, Routes, Secret, Shape, Upstream, UpstreamConfig,
 };
 use reqwest::header::HeaderMap;
 use serde_json::json;
@@ -153,6 +153,51 @@ async fn requests_are_shared_by_weight() {
     }
     let share = heavy.asked().len();
     assert!((130..190).contains(&share), "{share} of 200, expected about 160");
+}
+
+#[tokio::test]
+async fn the_quickest_or_the_cheapest_is_asked_first() {
+    let slow = FakeUpstream::start(|_| {
+        let mut answer = Answer::words(&["slow"], 7);
+        answer.pieces.insert(0, Piece::Wait(Duration::from_millis(30)));
+        answer
+    })
+    .await;
+    let quick = says(&["quick"]).await;
+    let by = |policy, prices: &str| {
+        let mut routes = Routes::default();
+        routes.remote(&upstream("slow", &slow), &["m".into()], first());
+        routes.choose_by(policy);
+        // One that is discovered later is chosen by the same.
+        routes.remote(&upstream("quick", &quick), &["m".into()], first());
+        Gateway::new(routes, Arc::new(Books::priced(Prices::read(prices).unwrap())))
+    };
+    let gateway = by(Policy::Latency, "");
+    for _ in 0..60 {
+        ask(&gateway).await.unwrap();
+    }
+    // Each is asked once to be known; then one request in twenty finds out how the slow one has become.
+    let others = slow.asked().len();
+    assert!((1..15).contains(&others), "the slow one was asked {others} times of 60");
+    let row = |provider: &str, output: u32| {
+        format!("[[price]]\nprovider='{provider}'\nmodel='m'\nsource='s'\ndate='d'\ninput=1\noutput={output}\n")
+    };
+    let gateway = by(Policy::Price, &(row("slow", 2) + &row("quick", 3)));
+    assert_eq!(ask(&gateway).await.unwrap().text, "slow");
+    let gateway = by(Policy::Price, &row("quick", 3));
+    assert_eq!(ask(&gateway).await.unwrap().text, "quick", "what has no price comes last");
+}
+
+#[tokio::test]
+async fn what_a_provider_cannot_be_told_is_said() {
+    let fake = says(&["x"]).await;
+    let mut routes = Routes::default();
+    routes.remote(&speaks("claude", &fake, Dialect::Anthropic), &["m".into()], first());
+    let gateway = Gateway::new(routes, Arc::default());
+    let mut asks = chat("m");
+    (asks.sampling.seed, asks.n) = (Some(1), Some(2));
+    let answer = gateway.answer(&Caller::default(), asks).await.unwrap();
+    assert_eq!(answer.notes, ["dropped: n, seed"]);
 }
 
 #[tokio::test]

@@ -77,6 +77,30 @@ impl Dialect {
         }
     }
 
+    /// The settings of a chat that this dialect has no words for: they are not sent.
+    pub fn drops(self, chat: &Chat) -> Vec<&'static str> {
+        let sampling = &chat.sampling;
+        let many = chat.n.is_some_and(|n| n > 1);
+        let set: &[(&'static str, bool)] = match self {
+            Self::OpenAi => &[("thinking", chat.thinking == Some(true) && chat.reasoning_effort.is_none())],
+            Self::Anthropic => &[
+                ("frequency_penalty", sampling.frequency_penalty.is_some()),
+                ("presence_penalty", sampling.presence_penalty.is_some()),
+                ("seed", sampling.seed.is_some()),
+                ("logit_bias", !sampling.logit_bias.is_empty()),
+                ("logprobs", chat.logprobs == Some(true)),
+                ("n", many),
+            ],
+            Self::Gemini => &[
+                ("logit_bias", !sampling.logit_bias.is_empty()),
+                ("parallel_tool_calls", chat.parallel_tool_calls == Some(false)),
+                ("stop", chat.stop.len() > gemini::STOPS),
+            ],
+            Self::DeepSeek | Self::Midjourney | Self::Suno => &[],
+        };
+        set.iter().filter(|(_, dropped)| *dropped).map(|(name, _)| *name).collect()
+    }
+
     /// Reads the events of the answer to `chat`.
     pub fn reader(self, chat: &Chat) -> Box<dyn Reader> {
         match self {

@@ -9,7 +9,7 @@ use super::{Image, Reader, Signatures, Signed, broken, image};
 use crate::json::arguments;
 
 /// Most stop sequences that the API takes.
-const STOPS: usize = 5;
+pub(super) const STOPS: usize = 5;
 
 /// The body of a request.
 pub(super) fn request(chat: &Chat, signatures: &dyn Signatures) -> Result<String, Error> {
