@@ -1,7 +1,8 @@
-//! Any bytes are a body that is to pass, and an answer that passes: what is not changed comes out as it went in.
+//! Any bytes are a body or a form that is to pass, and an answer that passes: what is not changed comes out as it went in.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use wire::form::Form;
 use wire::glance::{self, Events, Passage};
 use wire::splice::Fields;
 
@@ -11,6 +12,13 @@ fuzz_target!(|input: (u8, Vec<u8>)| {
         assert_eq!(fields.with(&[]), bytes);
         let changed = fields.with(&[("model", "\"other\"".into())]);
         let again = Fields::scan(&changed).expect("a changed object is one still");
+        assert_eq!(again.text("model").as_deref(), Some("other"));
+    }
+    if let Ok(form) = Form::scan("multipart/form-data; boundary=x", &bytes)
+        && form.text("model").is_some()
+    {
+        let changed = form.with("model", "other");
+        let again = Form::scan("multipart/form-data; boundary=x", &changed).expect("a changed form is one still");
         assert_eq!(again.text("model").as_deref(), Some("other"));
     }
     for passage in Passage::ALL {

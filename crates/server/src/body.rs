@@ -13,6 +13,8 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 
+/// A body that goes on arriving may take so many times the patience for one piece of it.
+const WHOLE: u32 = 10;
 /// Most bytes of an unwanted body that are read and thrown away.
 const MAX_DRAINED: usize = 128 << 20;
 /// Longest time spent on that.
@@ -53,8 +55,10 @@ pub(crate) async fn read(
     is(kind, headers)?;
     let gzip = is_gzip(headers)?;
     let mut bytes = BytesMut::new();
+    let end_by = tokio::time::Instant::now() + patience * WHOLE;
     loop {
-        let frame = tokio::time::timeout(patience, body.frame()).await;
+        let next = end_by.min(tokio::time::Instant::now() + patience);
+        let frame = tokio::time::timeout_at(next, body.frame()).await;
         let frame = frame.map_err(|_| Error::invalid("The request body did not arrive in time"))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| Error::invalid("The request body could not be read to its end"))?;
@@ -212,6 +216,17 @@ mod tests {
         }
         let refused = sent(&headers(header::CONTENT_ENCODING, "br"), "{}").await;
         assert_eq!(refused, Err(ErrorKind::UnsupportedMediaType));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_only_trickles_is_given_up() {
+        let drip = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let began = tokio::time::Instant::now();
+        assert_eq!(sent(&HeaderMap::new(), Body::from_stream(drip)).await, Err(ErrorKind::Invalid));
+        assert!(began.elapsed() >= Duration::from_millis(500));
     }
 
     #[tokio::test]

@@ -119,7 +119,7 @@ impl Events {
     /// Looks at bytes that pass. `None`: they go on as they are; else what goes on in their place.
     pub fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.passage == Passage::Speech {
-            self.seen.pieces += 1;
+            self.seen.pieces = self.seen.pieces.max(u64::from(!bytes.is_empty()));
             return None;
         }
         let mut out = self.hide_usage.then(Vec::new);

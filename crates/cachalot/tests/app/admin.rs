@@ -27,6 +27,7 @@ impl Office {
         let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
         let app = TestApp::configured(&["--store", &store], |config| *config = from_file).await;
         let token = std::fs::read_to_string(folder.path().join("admin-token")).unwrap().trim().to_owned();
+        crate::secrets::keep(&token);
         Self { app, folder, token }
     }
 
@@ -84,6 +85,7 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
         (&made["budget"], &made["user"], &made["project"]),
         (&json!("0.250000000"), &json!("olga"), &json!("team"))
     );
+    crate::secrets::keep(&key);
     // At once, not within a second.
     assert_eq!(office.asks(&key, "deepseek-chat").await.0, 200);
     assert_eq!(office.asks(&key, "deepseek-reasoner").await.0, 403);

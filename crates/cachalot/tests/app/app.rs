@@ -30,6 +30,7 @@ impl TestApp {
 
     /// Starts with these switches and a changed configuration.
     pub(crate) async fn configured(switches: &[&str], set: impl FnOnce(&mut cachalot::config::Config)) -> Self {
+        crate::secrets::watch();
         let cli = Cli::parse_from(["cachalot"].iter().chain(switches));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -97,11 +98,13 @@ impl TestApp {
 
     /// Stops the server and waits until it has said goodbye.
     pub(crate) async fn stop(mut self) {
+        let metrics = self.get("/metrics").await;
         if let Some(stop) = self.stop.take() {
             // The server may have ended by itself; then its result tells.
             let _ = stop.send(());
         }
         self.served.await.unwrap().unwrap();
+        crate::secrets::check(&metrics);
     }
 }
 

@@ -45,6 +45,7 @@ async fn a_key_spends_its_budget_and_is_revoked() {
 
     // The price of the prompt alone is 8 tokens * $0.28 a million.
     let key = run("key add alice --budget 0.00002").trim().to_owned();
+    crate::secrets::keep(&key);
     becomes(&app, None, 401).await;
     becomes(&app, Some(&key), 200).await;
     let refused = becomes(&app, Some(&key), 402).await;
@@ -55,6 +56,7 @@ async fn a_key_spends_its_budget_and_is_revoked() {
     // A project's budget bounds all its keys.
     run("project add team --budget 0.000001");
     let poor = run("key add bob --project team").trim().to_owned();
+    crate::secrets::keep(&poor);
     becomes(&app, Some(&poor), 402).await;
     run("project budget team none");
     becomes(&app, Some(&poor), 200).await;

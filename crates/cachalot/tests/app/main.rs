@@ -8,6 +8,7 @@ mod commands;
 mod keys;
 mod providers;
 mod schemas;
+mod secrets;
 mod serve;
 mod shapes;
 mod tasks;

@@ -104,7 +104,7 @@ async fn a_client_that_hangs_up_gives_its_pages_back() {
     let used = app.metric("cachalot_cache_pages_used").await;
     drop(response);
     let mut left = used;
-    for _ in 0..100 {
+    for _ in 0..600 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         left = app.metric("cachalot_cache_pages_used").await;
         if left == 0.0 {

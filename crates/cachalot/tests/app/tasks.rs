@@ -86,6 +86,10 @@ impl Office {
             stdout(&["key", "add", name, "--project", name, "--budget", "1", "--store", &store]).trim().to_owned()
         };
         let (alice, bob) = (add("alice"), add("bob"));
+        crate::secrets::keep(&alice);
+        crate::secrets::keep(&bob);
+        // Two of the providers are given this as their key.
+        crate::secrets::keep(&std::env::var("PATH").unwrap());
         let journal = folder.path().join("journal");
         let app = TestApp::configured(&["--store", &store], |config| {
             config.store.journal = Some(journal);
