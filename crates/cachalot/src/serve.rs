@@ -94,6 +94,11 @@ pub async fn serve(
     let told = token.filter(|_| config.server.admin_token_env.is_some());
     ServerConfig { admin_token: told, ..server_config.clone() }.suits(address, &books)?;
     let server_config = ServerConfig { admin_token: token, ..server_config };
+    if !local && in_force.providers.is_empty() {
+        tracing::warn!(
+            "there is no local model and no provider: nothing is answered until one is added (docs/gateway.md, the admin API)"
+        );
+    }
     server::prepare_metrics()?;
     let (local, fingerprint) = if local { local_model(args, config).await? } else { Default::default() };
     let gateway = Arc::new(Gateway::new(Routes::default(), books));

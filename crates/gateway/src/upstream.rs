@@ -145,7 +145,7 @@ impl Upstream {
         self.post(self.passages[passage as usize].clone(), headers, body.into()).await
     }
 
-    /// Asks for something else, below its base URL; the answer is a success.
+    /// Asks for something else, below its base URL and with a query if `path` has one; the answer is a success.
     ///
     /// # Errors
     /// As [`Upstream::pass`].
@@ -156,7 +156,8 @@ impl Upstream {
         more: &HeaderMap,
         body: Bytes,
     ) -> Result<Response, Error> {
-        self.send(method, self.url(path, None), more, body.into()).await
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        self.send(method, self.url(path, query), more, body.into()).await
     }
 
     async fn post(&self, url: Url, more: &HeaderMap, body: reqwest::Body) -> Result<Response, Error> {

@@ -46,7 +46,7 @@ async fn service(fails: Arc<AtomicBool>) -> FakeUpstream {
             ("POST", "/suno/fetch") => Answer::json(200, json!({"code": "success", "message": "", "data": [song("song-1")]})),
             ("POST", "/v1/videos" | "/v1/videos/video_1/remix") => Answer::json(200, json!({"id": "video_1", "object": "video", "model": "sora-2", "status": "queued"})),
             ("GET", "/v1/videos/video_1") => Answer::json(200, json!({"id": "video_1", "status": status("completed", "failed")})),
-            ("GET", "/v1/videos/video_1/content") => Answer { status: 200, headers: vec![("content-type".into(), "video/mp4".into())], pieces: vec![Piece::Send(vec![0, 0, 0, 24])] },
+            ("GET", "/v1/videos/video_1/content?variant=video") => Answer { status: 200, headers: vec![("content-type".into(), "video/mp4".into())], pieces: vec![Piece::Send(vec![0, 0, 0, 24])] },
             (method, path) => Answer::json(404, json!({"error": {"message": format!("no {method} {path}")}})),
         }
     })
@@ -253,7 +253,7 @@ async fn a_task_has_an_owner_is_paid_once_and_given_back_when_it_fails() {
     office.has_left(alice, "0.04").await;
     let poor = office.post(alice, "/v1/videos/video_1/remix", json!({"prompt": "more"})).await;
     assert_eq!(poor.0, 200, "what is left is enough to begin");
-    let content = office.ask(alice, app.client.get(app.url("/v1/videos/video_1/content"))).await;
+    let content = office.ask(alice, app.client.get(app.url("/v1/videos/video_1/content?variant=video"))).await;
     assert_eq!(content, (200, "video/mp4".into(), vec![0, 0, 0, 24]));
     assert_eq!(office.get(bob, "/v1/videos/video_1").await.0, 404);
     assert_eq!(office.post(bob, "/v1/videos", json!({"model": "deepseek-chat", "prompt": "x"})).await.0, 400);

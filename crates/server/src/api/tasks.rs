@@ -48,12 +48,13 @@ fn answered(result: Result<Response, Error>, line: &Line) -> Response {
     result.unwrap_or_else(|error| reply::failure(error, line))
 }
 
-/// Lets in who only asks.
+/// Lets in who only asks. Returns the path to be asked for, and its query.
 fn admit(app: &App, line: &Line, request: Request) -> Result<(Caller, String), Error> {
     let (parts, _) = request.into_parts();
     let caller = auth::admit(app, &parts)?;
     line.caller(&caller);
-    Ok((caller, below(parts.uri.path())))
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    Ok((caller, below(path)))
 }
 
 /// The path below a provider's base URL, which has the version.
