@@ -10,7 +10,7 @@ use crate::attempt::Chosen;
 use crate::books::Books;
 use crate::journal::Place;
 use crate::limits::{Estimate, Permit};
-use crate::price::{Pieces, Price};
+use crate::price::{Price, Units};
 use crate::route::Target;
 
 /// Bytes of text that are one token, cautiously.
@@ -31,8 +31,8 @@ pub(crate) struct Bill {
     state: State,
     /// Of the prompt: estimated, until the provider has said it.
     prompt: Usage,
-    /// What is paid by the piece.
-    bought: Pieces,
+    /// What is not paid by the token.
+    bought: Units,
     /// Pieces of the answer that came, a token each as far as anybody knows.
     pieces: u64,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Bill {
 pub(crate) struct Size {
     prompt: u64,
     answer: u64,
-    pieces: Pieces,
+    units: Units,
 }
 
 impl Size {
@@ -56,9 +56,9 @@ impl Size {
         Self::new((bytes as u64).div_ceil(BYTES_A_TOKEN), most)
     }
 
-    /// Of what is paid by the piece.
-    pub(crate) fn of_pieces(pieces: Pieces) -> Self {
-        Self { pieces, ..Self::new(0, Some(0)) }
+    /// Of what is not paid by the token.
+    pub(crate) fn of_units(units: Units) -> Self {
+        Self { units, ..Self::new(0, Some(0)) }
     }
 
     /// The same answered so many times.
@@ -67,7 +67,7 @@ impl Size {
     }
 
     fn new(prompt: u64, most: Option<u64>) -> Self {
-        Self { prompt, answer: most.unwrap_or(ANSWER_TOKENS).min(1 << 20), pieces: Pieces::default() }
+        Self { prompt, answer: most.unwrap_or(ANSWER_TOKENS).min(1 << 20), units: Units::default() }
     }
 }
 
@@ -94,7 +94,7 @@ impl Bill {
         let whole = Usage { completion_tokens: size.answer, ..prompt };
         // Whoever answers: no more than the dearest of them.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
-        let cost = |usage| prices().map(|price| price.cost(usage, size.pieces, at)).max().unwrap_or(0);
+        let cost = |usage| prices().map(|price| price.cost(usage, size.units, at)).max().unwrap_or(0);
         let estimate = Estimate { tokens: whole.prompt_tokens + whole.completion_tokens, cost: cost(&whole) };
         let permit = match &caller.holder {
             Some(holder) if prices().count() < targets.len() && holder.has_budget() => {
@@ -119,7 +119,7 @@ impl Bill {
         };
         let targets = targets.iter().map(|target| (target.upstream.clone(), target.price.clone())).collect();
         let chosen = Chosen::default();
-        let (books, state, bought) = (books.clone(), State::Admitted, size.pieces);
+        let (books, state, bought) = (books.clone(), State::Admitted, size.units);
         Ok(Self { books, permit, targets, chosen, record, state, prompt, bought, pieces: 0 })
     }
 
@@ -146,7 +146,7 @@ impl Bill {
     pub(crate) fn submits(&mut self, job: JobId, is_new: bool) {
         self.record.job = Some(job);
         if !is_new {
-            self.bought = Pieces { calls: 0, seconds: 0 };
+            self.bought = Units { calls: 0, seconds: 0 };
         }
     }
 

@@ -22,16 +22,16 @@ pub struct Price {
     periods: Vec<Period>,
 }
 
-/// What is paid by the piece.
+/// What is not paid by the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pieces {
+pub(crate) struct Units {
     /// Pictures, tasks; 1 for an answer in text.
     pub(crate) calls: u64,
     /// Of video.
     pub(crate) seconds: u64,
 }
 
-impl Default for Pieces {
+impl Default for Units {
     fn default() -> Self {
         Self { calls: 1, seconds: 0 }
     }
@@ -58,8 +58,8 @@ struct Period {
 }
 
 impl Price {
-    /// What a call at `at` (microseconds since 1970) costs that used these tokens and pieces. Rounded once, half a nano-dollar up.
-    pub(crate) fn cost(&self, usage: &Usage, pieces: Pieces, at: i64) -> i64 {
+    /// What a call at `at` (microseconds since 1970) costs that used these tokens and units. Rounded once, half a nano-dollar up.
+    pub(crate) fn cost(&self, usage: &Usage, units: Units, at: i64) -> i64 {
         let amounts = self.at(at);
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
@@ -72,8 +72,8 @@ impl Price {
             (reasoning, amounts.reasoning),
         ];
         let sum: i128 = parts.iter().map(|&(tokens, price)| i128::from(tokens) * i128::from(price)).sum();
-        let calls = i128::from(pieces.calls) * i128::from(amounts.per_call);
-        let seconds = i128::from(pieces.seconds) * i128::from(amounts.per_second);
+        let calls = i128::from(units.calls) * i128::from(amounts.per_call);
+        let seconds = i128::from(units.seconds) * i128::from(amounts.per_second);
         i64::try_from((sum + MILLION / 2) / MILLION + calls + seconds).unwrap_or(i64::MAX)
     }
 
@@ -277,14 +277,14 @@ mod tests {
         let price = prices().find("deepseek", "deepseek-chat").unwrap();
         let usage = Usage { prompt_tokens: 1_000_000, cached_tokens: 400_000, ..Usage::default() };
         // 600,000 tokens at $0.28, 400,000 at $0.003625, and $0.001 for the call.
-        assert_eq!(price.cost(&usage, Pieces::default(), at(12, 0)), 168_000_000 + 1_450_000 + 1_000_000);
+        assert_eq!(price.cost(&usage, Units::default(), at(12, 0)), 168_000_000 + 1_450_000 + 1_000_000);
         let usage = Usage { completion_tokens: 3, reasoning_tokens: Some(2), ..Usage::default() };
-        assert_eq!(price.cost(&usage, Pieces::default(), at(12, 0)), 1_260 + 1_000_000);
+        assert_eq!(price.cost(&usage, Units::default(), at(12, 0)), 1_260 + 1_000_000);
         let one = Usage { prompt_tokens: 1, cached_tokens: 1, ..Usage::default() };
         // 3.625 nano-dollars.
-        assert_eq!(price.cost(&one, Pieces::default(), at(12, 0)), 4 + 1_000_000);
-        let pieces = Pieces { calls: 3, seconds: 8 };
-        assert_eq!(price.cost(&Usage::default(), pieces, at(12, 0)), 3_000_000 + 8 * 500_000);
+        assert_eq!(price.cost(&one, Units::default(), at(12, 0)), 4 + 1_000_000);
+        let units = Units { calls: 3, seconds: 8 };
+        assert_eq!(price.cost(&Usage::default(), units, at(12, 0)), 3_000_000 + 8 * 500_000);
         assert_eq!(&*price.name, "deepseek/DeepSeek-Chat@2025-12-01");
     }
 
@@ -295,7 +295,7 @@ mod tests {
         for (time, cost) in
             [(at(16, 29), 281), (at(16, 30), 140), (at(23, 59), 140), (at(0, 29), 140), (at(0, 30), 281)]
         {
-            assert_eq!(price.cost(&million, Pieces::default(), time) / 1_000_000, cost);
+            assert_eq!(price.cost(&million, Units::default(), time) / 1_000_000, cost);
         }
     }
 
@@ -309,9 +309,9 @@ mod tests {
             completion_tokens: 1,
             reasoning_tokens: Some(9),
         };
-        assert!(price.cost(&odd, Pieces::default(), 0) > 0);
+        assert!(price.cost(&odd, Units::default(), 0) > 0);
         let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
-        assert_eq!(price.cost(&most, Pieces::default(), 0), i64::MAX);
+        assert_eq!(price.cost(&most, Units::default(), 0), i64::MAX);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
 use crate::meter::Meter;
-use crate::price::Pieces;
+use crate::price::Units;
 use crate::route::{Mode, Place, Route, Target, permitted};
 use crate::upstream::{fault, unreachable};
 use crate::{Caller, Gateway};
@@ -94,7 +94,7 @@ impl<'a> Said<'a> {
 
     fn size(&self, passage: Passage, bytes: usize) -> Size {
         match passage {
-            _ if passage.medium().is_some() => Size::of_pieces(Pieces { calls: self.answers(), seconds: 0 }),
+            _ if passage.medium().is_some() => Size::of_units(Units { calls: self.answers(), seconds: 0 }),
             Passage::Embeddings => Size::of_body(bytes, Some(0)),
             _ => {
                 let most = ["max_tokens", "max_completion_tokens"].iter().find_map(|key| self.number(key));

@@ -20,7 +20,7 @@ use crate::affinity::Beginning;
 use crate::attempt::Chosen;
 use crate::bill::{Bill, Size};
 use crate::meter::Meter;
-use crate::price::Pieces;
+use crate::price::Units;
 use crate::relay::Said;
 use crate::route::{Place, Target};
 use crate::upstream::{Upstream, fault, unreachable};
@@ -89,7 +89,7 @@ impl Gateway {
         let said = Said::scan(&headers, body)?;
         let seconds = if kind == Kind::Video { said.number("seconds").unwrap_or(4).min(3600) } else { 0 };
         let mut meter = Meter::start(&route.instruments);
-        let size = Size::of_pieces(Pieces { calls: 1, seconds });
+        let size = Size::of_units(Units { calls: 1, seconds });
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
