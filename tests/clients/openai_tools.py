@@ -69,14 +69,14 @@ def parsed():
 def parsed_tools():
     """.parse() gives the pydantic model of a strict tool, on both roots"""
     for c in (client, beta):
-        r = c.chat.completions.parse(model="deepseek-chat", messages=ASK, tools=[openai.pydantic_function_tool(Forecast)], tool_choice="required", parallel_tool_calls=False, max_tokens=300)
+        r = c.chat.completions.parse(model="deepseek-chat", messages=ASK, tools=[openai.pydantic_function_tool(Forecast)], tool_choice="required", parallel_tool_calls=False, max_tokens=2000, seed=7)
         (call,) = r.choices[0].message.tool_calls
         assert isinstance(call.function.parsed_arguments, Forecast) and r.choices[0].finish_reason == "tool_calls", r
 
 
 def stream_helper():
     """.stream() collects calls and parses them"""
-    with client.chat.completions.stream(model="deepseek-chat", messages=ASK, tools=[tool(strict=True)], tool_choice="required", parallel_tool_calls=False, max_tokens=200) as s:
+    with client.chat.completions.stream(model="deepseek-chat", messages=ASK, tools=[tool(strict=True)], tool_choice="required", parallel_tool_calls=False, max_tokens=2000, seed=7) as s:
         kinds = {event.type for event in s}
         final = s.get_final_completion()
     assert "tool_calls.function.arguments.delta" in kinds, kinds
