@@ -12,12 +12,12 @@ use crate::config::{Config, data_folder};
 
 const PRICES: &str = include_str!("../../../prices.toml");
 
-/// Opens keys, prices and records; without a store when that is off. Prices are those of the files alone: the store has more.
+/// Opens keys and records; without a store when that is off. Prices come with the routes that they are of.
 ///
 /// # Errors
-/// A store that cannot be used, a price file that cannot be read.
+/// A store or a Redis that cannot be used.
 pub async fn open(config: &Config, asked: Option<&str>) -> Result<(Arc<Books>, Option<Bookkeepers>)> {
-    let prices = prices(config)?;
+    let prices = Prices::default();
     let Some(url) = url(config, asked)? else { return Ok((Arc::new(Books::priced(prices)), None)) };
     let store = store(&url).await?;
     let journal = match &config.store.journal {

@@ -1,10 +1,11 @@
 //! The configuration in force: the file and what the admin API keeps in the store, read again while the server runs. A name
 //! that both have is the file's.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use arc_swap::ArcSwap;
 use chat::BoxFuture;
 use gateway::{Gateway, Prices, Routes};
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ impl InForce {
         };
         let mut in_force = Self { version, prices: books::prices(&file)?, ..Self::default() };
         for settings in &file.providers {
-            in_force.provider(settings, before)?;
+            provider::add(&mut in_force.providers, settings, before)?;
             in_force.note(Kind::Provider, &settings.name, json!(settings), Origin::File);
         }
         for (alias, target) in &file.aliases {
@@ -73,22 +74,11 @@ impl InForce {
         ensure!(!known, "the configuration file has one of this name too, which counts");
         let value: Value = serde_json::from_str(&setting.value)?;
         match kind {
-            Kind::Provider => self.provider(&provider_settings(name, &value)?, before)?,
+            Kind::Provider => provider::add(&mut self.providers, &provider_settings(name, &value)?, before)?,
             Kind::Alias => self.aliases.push((name.clone(), alias(&value)?.to_owned())),
             Kind::Price => self.prices.extend(price(name, &value)?),
         }
         self.note(kind, name, value, Origin::Store);
-        Ok(())
-    }
-
-    fn provider(&mut self, settings: &ProviderSettings, before: &[Provider]) -> Result<()> {
-        let provider = provider::configured_one(settings, before)?;
-        ensure!(
-            self.providers.iter().all(|other| other.upstream.name() != provider.upstream.name()),
-            "two providers are called `{}`: give one another `name`, and `row` for the row it is of",
-            settings.name
-        );
-        self.providers.push(provider);
         Ok(())
     }
 
@@ -141,7 +131,7 @@ pub struct Running {
     gateway: Arc<Gateway>,
     local: Routes,
     keys: Keyring,
-    in_force: RwLock<Arc<InForce>>,
+    in_force: ArcSwap<InForce>,
     /// Read again by one at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -150,20 +140,15 @@ impl Running {
     /// Watches over a server that runs with `in_force`, and asks its providers for their models.
     pub fn start(gateway: Arc<Gateway>, local: Routes, keys: Keyring, in_force: InForce) -> Arc<Self> {
         in_force.providers.iter().for_each(|provider| provider.discover(&gateway));
-        let in_force = RwLock::new(Arc::new(in_force));
+        let in_force = ArcSwap::from_pointee(in_force);
         let running = Arc::new(Self { gateway, local, keys, in_force, turn: tokio::sync::Mutex::default() });
         tokio::spawn(watch(Arc::downgrade(&running)));
         running
     }
 
-    fn in_force(&self) -> Arc<InForce> {
-        // It is replaced whole.
-        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     async fn read_again(&self) -> Result<()> {
         let _turn = self.turn.lock().await;
-        let now = self.in_force();
+        let now = self.in_force.load_full();
         let file = match &now.file.source {
             Some(path) => Config::load(Some(path))?,
             None => now.file.clone(),
@@ -176,7 +161,7 @@ impl Running {
             |provider: &&Provider| !now.providers.iter().any(|old| Arc::ptr_eq(&old.upstream, &provider.upstream));
         next.providers.iter().filter(is_new).for_each(|provider| provider.discover(&self.gateway));
         tracing::info!(providers = next.providers.len(), "configuration read again");
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.in_force.store(Arc::new(next));
         Ok(())
     }
 }
@@ -196,7 +181,7 @@ async fn watch(running: std::sync::Weak<Running>) {
             None => None,
         };
         // What could not be read is not read again before it has changed.
-        let changed = version.is_some_and(|version| version != running.in_force().version) && version != failed;
+        let changed = version.is_some_and(|version| version != running.in_force.load().version) && version != failed;
         if !asked && !changed {
             continue;
         }
@@ -237,7 +222,7 @@ impl Hangup {
 
 impl Control for Running {
     fn config(&self) -> Value {
-        let now = self.in_force();
+        let now = self.in_force.load();
         let Config { server, engine, cache, compat, store, .. } = &now.file;
         let keys: Vec<_> =
             server.keys.iter().map(|key| json!({"name": key.name, "models": key.models, "role": key.role})).collect();
@@ -258,7 +243,7 @@ impl Control for Running {
     }
 
     fn settings(&self, kind: Kind) -> Vec<(String, Value, Origin)> {
-        let now = self.in_force();
+        let now = self.in_force.load();
         let of_kind = now.settings.iter().filter(|(known, ..)| *known == kind);
         of_kind.map(|(_, name, value, origin)| (name.clone(), value.clone(), *origin)).collect()
     }
@@ -266,10 +251,10 @@ impl Control for Running {
     fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), String> {
         let checked = match kind {
             Kind::Provider => {
-                provider_settings(name, value).and_then(|settings| provider::configured_one(&settings, &[]).map(drop))
+                provider_settings(name, value).and_then(|settings| provider::add(&mut Vec::new(), &settings, &[]))
             }
             Kind::Alias => alias(value).and_then(|target| {
-                let is_alias = self.in_force().aliases.iter().any(|(known, _)| known == name);
+                let is_alias = self.in_force.load().aliases.iter().any(|(known, _)| known == name);
                 ensure!(!self.gateway.knows(name) || is_alias, "`{name}` is already the id of a model");
                 ensure!(self.gateway.knows(target), "`{target}` is no model here");
                 Ok(())

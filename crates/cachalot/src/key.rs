@@ -106,10 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Makes a key. Returns it as kept, and as its holder must know it.
 pub async fn add(store: &Store, new: &Add) -> Result<(Key, String)> {
-    ensure!(
-        (1..=64).contains(&new.name.chars().count()) && !new.name.chars().any(char::is_control),
-        "the name of a key has 1 to 64 characters"
-    );
+    ensure!(store::is_name(&new.name), "the name of a key has 1 to 64 characters");
     let expires_at = new.expires.map(|after| store::now().saturating_add(after.as_micros() as i64));
     let limits = Limits {
         models: new.models.clone(),

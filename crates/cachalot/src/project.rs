@@ -47,10 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.at.with(async |store| {
         match &args.command {
             Command::Add { name, budget } => {
-                ensure!(
-                    (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control),
-                    "the name of a project has 1 to 64 characters"
-                );
+                ensure!(store::is_name(name), "the name of a project has 1 to 64 characters");
                 store.add_project(name, *budget).await?;
                 eprintln!("`{name}` is made: `cachalot key add NAME --project {name}` makes a key for it");
             }

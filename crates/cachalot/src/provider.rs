@@ -1,7 +1,7 @@
 //! Providers elsewhere: the rows built in, those of the configuration, and `cachalot provider`.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -60,13 +60,15 @@ pub struct Provider {
     key: Option<Secret>,
 }
 
-fn rows() -> Vec<Row> {
+fn rows() -> &'static [Row] {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct File {
         provider: Vec<Row>,
     }
-    toml::from_str::<File>(ROWS).expect("a test reads the file built in").provider
+    static READ: LazyLock<Vec<Row>> =
+        LazyLock::new(|| toml::from_str::<File>(ROWS).expect("a test reads the file built in").provider);
+    &READ
 }
 
 /// A provider of this name is built in.
@@ -79,32 +81,30 @@ pub fn is_known(name: &str) -> bool {
 /// # Errors
 /// An unknown name without an address of its own, a key that is not set, an address that cannot be used.
 pub fn configured(config: &Config) -> Result<Vec<Provider>> {
-    let mut providers = Vec::<Provider>::new();
+    let mut providers = Vec::new();
     for settings in &config.providers {
-        let provider = configured_one(settings, &[])?;
-        ensure!(
-            providers.iter().all(|other| other.upstream.name() != provider.upstream.name()),
-            "two providers are called `{}`: give one another `name`, and `row` for the row it is of",
-            settings.name
-        );
-        providers.push(provider);
+        add(&mut providers, settings, &[])?;
     }
     Ok(providers)
 }
 
-/// One provider; the one among those `before` that has the same settings and the same key.
+/// Adds a provider: the one among those `before` that has the same settings and the same key, with its connections, else a new one.
 ///
 /// # Errors
-/// As [`configured`].
-pub fn configured_one(settings: &ProviderSettings, before: &[Provider]) -> Result<Provider> {
-    let rows = rows();
-    let row = rows.iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
-    let provider = one(settings, row).with_context(|| format!("provider `{}`", settings.name))?;
-    let same = |other: &&Provider| other.settings == provider.settings && other.key == provider.key;
-    Ok(before.iter().find(same).cloned().unwrap_or(provider))
+/// As [`configured`]; a name that one among `providers` has.
+pub fn add(providers: &mut Vec<Provider>, settings: &ProviderSettings, before: &[Provider]) -> Result<()> {
+    let provider = one(settings, before).with_context(|| format!("provider `{}`", settings.name))?;
+    ensure!(
+        providers.iter().all(|other| other.upstream.name() != provider.upstream.name()),
+        "two providers are called `{}`: give one another `name`, and `row` for the row it is of",
+        settings.name
+    );
+    providers.push(provider);
+    Ok(())
 }
 
-fn one(settings: &ProviderSettings, row: Option<&Row>) -> Result<Provider> {
+fn one(settings: &ProviderSettings, before: &[Provider]) -> Result<Provider> {
+    let row = rows().iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
     let name = &settings.name;
     ensure!(
         !name.is_empty() && name != gateway::LOCAL && !name.contains(['/', ' ']) && !name.chars().any(char::is_control),
@@ -121,6 +121,9 @@ fn one(settings: &ProviderSettings, row: Option<&Row>) -> Result<Provider> {
         }
         None => None,
     };
+    if let Some(same) = before.iter().find(|other| other.settings == *settings && other.key == key) {
+        return Ok(same.clone());
+    }
     let private = settings.private.unwrap_or_else(|| row.is_some_and(|row| row.private));
     let config = UpstreamConfig { name: name.clone(), base_url: base_url.clone(), dialect, key: key.clone(), private };
     let rank = Rank { priority: settings.priority, weight: settings.weight };
@@ -161,8 +164,9 @@ impl Provider {
                 let pause = match models {
                     Ok(models) => {
                         tracing::info!(provider = &**upstream.name(), models = models.len(), "models offered");
+                        // Noted first: routes that are made again meanwhile have them too.
+                        listed.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&models);
                         gateway.offer(&upstream, &models, rank);
-                        *listed.lock().unwrap_or_else(PoisonError::into_inner) = models;
                         DISCOVER
                     }
                     Err(error) => {
@@ -233,7 +237,7 @@ mod tests {
     fn every_row_can_be_used() {
         prepare();
         let rows = rows();
-        for row in &rows {
+        for row in rows {
             let Row { name, base_url, dialect, private, tried, .. } = row.clone();
             assert!(["fake", "untested"].contains(&tried.as_str()), "{name}");
             Upstream::new(UpstreamConfig { name, base_url, dialect, key: None, private }).unwrap();

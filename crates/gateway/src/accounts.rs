@@ -10,7 +10,9 @@ use chat::{Error, ErrorKind};
 use store::{Booked, Key, Project, REFUNDED, Record, Role, Store, StoreError};
 
 use crate::address::Network;
-use crate::limits::{Account, Purse, Rates};
+use crate::limits::Account;
+use crate::pace::Rates;
+use crate::purse::Purse;
 
 /// How far back changes are read again, in microseconds: more than the clocks of two machines differ, and than a
 /// transaction takes.

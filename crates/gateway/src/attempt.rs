@@ -8,7 +8,7 @@ use chat::{Chat, Delta, Deltas, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
 use crate::affinity::Running;
-use crate::route::{Target, chance};
+use crate::target::{Target, chance};
 use crate::upstream::late;
 
 /// How long a target may take for its first word while there are others.

@@ -11,7 +11,7 @@ use crate::books::Books;
 use crate::journal::Place;
 use crate::limits::{Estimate, Permit};
 use crate::price::{Price, Units};
-use crate::route::Target;
+use crate::target::Target;
 
 /// Bytes of text that are one token, cautiously.
 const BYTES_A_TOKEN: u64 = 3;

@@ -14,7 +14,8 @@ use crate::bill::{Bill, Size};
 use crate::books::Books;
 use crate::meter::{Meter, Metered};
 use crate::price::Prices;
-use crate::route::{Listed, Place, Rank, Routed, Routes, Target};
+use crate::route::{Listed, Routed, Routes};
+use crate::target::{Place, Rank, Target};
 use crate::upstream::Upstream;
 
 /// Who asks.

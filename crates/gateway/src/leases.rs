@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chat::{Error, ErrorKind};
@@ -14,7 +14,9 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{RedisError, RedisResult, Script};
 use tokio::sync::{mpsc, watch};
 
-use crate::limits::{Account, Estimate, Pace, Permit, Purse, Rates, Short};
+use crate::limits::{Account, Estimate, Permit, Short, lock};
+use crate::pace::{Pace, Rates};
+use crate::purse::Purse;
 
 /// How often what is spare goes back to the others.
 const TIDY: Duration = Duration::from_secs(1);
@@ -157,7 +159,7 @@ impl Leases {
     async fn lease_money(&self, purse: &Purse, wish: i64, spare: i64) -> RedisResult<()> {
         let Some(statement) = purse.statement() else { return Ok(()) };
         let mut invocation = self.scripts.purse.key(format!("cachalot:{}", purse.name));
-        invocation.key(self.mine()).arg(&self.machine).arg(statement.budget).arg(statement.booked);
+        invocation.key(holdings(&self.machine)).arg(&self.machine).arg(statement.budget).arg(statement.booked);
         invocation.arg(statement.as_of).arg(statement.used).arg(wish).arg(spare).arg(LOST);
         let (most, scarce): (i64, bool) = invocation.invoke_async(&mut self.redis.clone()).await?;
         purse.leased(most, scarce);
@@ -203,16 +205,11 @@ impl Leases {
         format!("{}:{slot}", self.machine)
     }
 
-    /// The set of purses in which this process has something.
-    fn mine(&self) -> String {
-        format!("cachalot:machine:{}", self.machine)
-    }
-
     /// Lets go of what dead machines had leased: the store has booked what they spent.
     pub(crate) async fn forget(&self, machines: &[String]) -> Result<(), LeasesError> {
         let mut redis = self.redis.clone();
         for machine in machines {
-            let set = format!("cachalot:machine:{machine}");
+            let set = holdings(machine);
             let purses: Vec<String> = redis::cmd("SMEMBERS").arg(&set).query_async(&mut redis).await?;
             let mut pipeline = redis::pipe();
             for purse in &purses {
@@ -306,6 +303,11 @@ impl Leases {
     }
 }
 
+/// The set of purses in which a machine has something.
+fn holdings(machine: &str) -> String {
+    format!("cachalot:machine:{machine}")
+}
+
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // Without its sender nobody is left who could want anything.
     let _ = stopping.wait_for(|&stop| stop).await;
@@ -315,11 +317,6 @@ fn away(error: RedisError) -> Error {
     counter!("cachalot_limits_unavailable_total").increment(1);
     tracing::debug!(%error, "limits cannot be checked");
     Error::new(ErrorKind::Overload, "Limits cannot be checked right now, please try again later")
-}
-
-/// What is locked is whole even when a holder panicked.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

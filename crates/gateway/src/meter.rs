@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use chat::{Delta, Deltas, Error, ErrorKind, Usage};
+use chat::{Delta, Deltas, Error, ErrorKind, FinishReason, Usage};
 use futures_core::Stream;
 use store::JobId;
 use wire::glance::Seen;
@@ -110,11 +110,13 @@ impl Meter {
         }
     }
 
-    /// The provider has taken a task, which is to be paid for when it is new.
+    /// The provider has taken a task, which is to be paid for when it is new: what there was to be done is done.
     pub(crate) fn submitted(&mut self, job: JobId, is_new: bool) {
         if let Some(bill) = &mut self.bill {
             bill.submits(job, is_new);
         }
+        let (usage, finish) = (Some(Usage::default()), Some(FinishReason::Stop));
+        self.seen(&Seen { usage, finish, pieces: 1, failure: None, done: true });
     }
 
     /// The provider has refused a task in its own words.

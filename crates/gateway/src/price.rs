@@ -183,25 +183,19 @@ impl Prices {
     }
 
     fn add(&mut self, row: Row) -> Result<(), PriceError> {
-        {
-            let fault = |what| PriceError::Row { model: row.model.clone(), what };
-            let period = |period: &PeriodRow| {
-                Ok(Period {
-                    from: minute(&period.from)?,
-                    until: minute(&period.until)?,
-                    amounts: period.amounts.nano()?,
-                })
-            };
-            if row.source.is_empty() {
-                return Err(fault("`source` says where it was read".into()));
-            }
-            let price = Price {
-                name: format!("{}/{}@{}", row.provider, row.model, row.date).into(),
-                always: row.amounts.nano().map_err(fault)?,
-                periods: row.period.iter().map(period).collect::<Result<_, _>>().map_err(fault)?,
-            };
-            self.0.insert((row.provider, row.model.to_lowercase()), Arc::new(price));
+        let fault = |what| PriceError::Row { model: row.model.clone(), what };
+        let period = |period: &PeriodRow| {
+            Ok(Period { from: minute(&period.from)?, until: minute(&period.until)?, amounts: period.amounts.nano()? })
+        };
+        if row.source.is_empty() {
+            return Err(fault("`source` says where it was read".into()));
         }
+        let price = Price {
+            name: format!("{}/{}@{}", row.provider, row.model, row.date).into(),
+            always: row.amounts.nano().map_err(fault)?,
+            periods: row.period.iter().map(period).collect::<Result<_, _>>().map_err(fault)?,
+        };
+        self.0.insert((row.provider, row.model.to_lowercase()), Arc::new(price));
         Ok(())
     }
 

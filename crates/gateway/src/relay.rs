@@ -20,8 +20,9 @@ use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
 use crate::meter::Meter;
 use crate::price::Units;
-use crate::route::{Mode, Place, Route, Target, permitted};
-use crate::upstream::{fault, unreachable};
+use crate::route::{Mode, Route, permitted};
+use crate::target::{Place, Target};
+use crate::upstream::{content_type, fault, unreachable};
 use crate::{Caller, Gateway};
 
 /// Most bytes of an answer that does not come as events.
@@ -44,7 +45,7 @@ impl<'a> Said<'a> {
         }
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
         match self {
             Self::Json(fields) => fields.text(key),
             Self::Form(form) => form.text(key),
@@ -257,8 +258,7 @@ struct Answered {
 async fn first_bytes(target: Target, passage: Passage, body: Bytes, headers: &HeaderMap) -> Result<Answered, Error> {
     let Place::Remote(upstream) = &target.place else { return Err(Error::internal("only providers elsewhere relay")) };
     let response = upstream.pass(passage, headers, body).await?;
-    let content_type = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
-    let content_type = content_type.unwrap_or("application/json").to_owned();
+    let content_type = content_type(&response);
     let mut body = response.bytes_stream().boxed();
     let provider = upstream.name().clone();
     match body.next().await {

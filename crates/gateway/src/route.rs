@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat::{Chat, Error, ErrorKind, Provider};
-use serde::Deserialize;
 use wire::glance::Passage;
 
 use crate::Caller;
 use crate::affinity::{self, Affinity, Beginning, Load};
-use crate::health::Health;
 use crate::instruments::Instruments;
 use crate::price::{LOCAL, Price, Prices};
+use crate::target::{Place, Policy, Rank, Standing, Target, chance};
 use crate::upstream::Upstream;
 
 /// The ids any model of the family answers to, and their modes (API document 1.1).
@@ -75,63 +73,6 @@ pub(crate) struct Route {
     affinity: Arc<Affinity>,
     owned_by: Arc<str>,
     policy: Policy,
-}
-
-/// One provider of a model.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) place: Place,
-    /// What records and prices call the provider.
-    pub(crate) upstream: Arc<str>,
-    /// What the provider calls the model.
-    pub(crate) model: Arc<str>,
-    pub(crate) price: Option<Arc<Price>>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) load: Load,
-    rank: Rank,
-}
-
-/// Here or elsewhere.
-#[derive(Clone)]
-pub(crate) enum Place {
-    Local(Arc<dyn Provider>),
-    Remote(Arc<Upstream>),
-}
-
-impl Place {
-    pub(crate) fn provider(&self) -> &dyn Provider {
-        match self {
-            Self::Local(provider) => provider.as_ref(),
-            Self::Remote(upstream) => upstream.as_ref(),
-        }
-    }
-}
-
-/// Which provider is asked first: the least `priority`; among equals by chance, in proportion to `weight`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rank {
-    pub priority: i64,
-    /// At least 1.
-    pub weight: u32,
-}
-
-/// Which of the providers of equal priority is asked first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Policy {
-    /// Each in proportion to its weight.
-    #[default]
-    Weight,
-    /// The one whose first words have come soonest lately; one request in twenty asks another, to know how that has become.
-    Latency,
-    /// The cheapest; those without a price last.
-    Price,
-}
-
-impl Default for Rank {
-    fn default() -> Self {
-        Self { priority: 0, weight: 1 }
-    }
 }
 
 impl Route {
@@ -199,48 +140,6 @@ impl Route {
     }
 }
 
-impl Target {
-    /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
-    /// in proportion to its rate.
-    fn key(&self, knows: bool, policy: Policy) -> (bool, i64, bool, f64, f64) {
-        let merit = match policy {
-            Policy::Weight => 0.0,
-            Policy::Latency => self.health.latency() as f64,
-            Policy::Price => self.price.as_ref().map_or(f64::MAX, |price| {
-                let [input, _, output, per_call, _] = price.dollars();
-                // As of a request with three times as much to read as to write.
-                (3.0 * input + output) / 4.0 + per_call * 1000.0
-            }),
-        };
-        (!self.health.usable(), self.rank.priority, !knows, merit, self.lot(chance()))
-    }
-
-    fn standing(&self) -> Standing {
-        Standing {
-            provider: self.upstream.clone(),
-            model: self.model.clone(),
-            price: self.price.as_ref().map(|price| price.name.clone()),
-            rank: self.rank,
-            works: self.health.works(),
-            running: self.load.running(),
-        }
-    }
-
-    fn lot(&self, chance: f64) -> f64 {
-        -chance.ln() / f64::from(self.rank.weight.max(1))
-    }
-}
-
-/// Above 0 and at most 1 (SplitMix64 of a counter: no request needs better luck).
-pub(crate) fn chance() -> f64 {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let mut z = COUNTER.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    affinity::unit(z)
-}
-
 /// One line of the list of models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -254,21 +153,6 @@ pub struct Listed {
 pub struct Routed {
     pub id: Arc<str>,
     pub targets: Vec<Standing>,
-}
-
-/// How one provider of a model stands.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    pub provider: Arc<str>,
-    /// What the provider calls the model.
-    pub model: Arc<str>,
-    /// The price that is applied; `None` where there is none.
-    pub price: Option<Arc<str>>,
-    pub rank: Rank,
-    /// It has not failed since it last answered.
-    pub works: bool,
-    /// Requests it is answering.
-    pub running: i64,
 }
 
 /// Model ids and where they lead. Those of the local model count in any case.

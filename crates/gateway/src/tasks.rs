@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chat::{Error, ErrorKind, FinishReason, Usage};
+use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use store::{Job, JobId};
-use wire::glance::Seen;
 use wire::tasks::{Kind, State, is_id};
 
 use crate::affinity::Beginning;
@@ -22,8 +21,8 @@ use crate::bill::{Bill, Size};
 use crate::meter::Meter;
 use crate::price::Units;
 use crate::relay::Said;
-use crate::route::{Place, Target};
-use crate::upstream::{Upstream, fault, unreachable};
+use crate::target::{Place, Target};
+use crate::upstream::{Upstream, content_type, fault, unreachable};
 use crate::{Caller, Gateway};
 
 /// How long a task can be asked for.
@@ -42,8 +41,8 @@ const KNOWN: [Duration; 4] = [Duration::from_millis(100); 4];
 /// A task to be submitted.
 pub struct Submission<'a> {
     pub kind: Kind,
-    /// What it is priced by.
-    pub model: &'a str,
+    /// What it is priced by; `None`: the model of its parent, else the one that the body names.
+    pub model: Option<&'a str>,
     /// Below the provider's base URL.
     pub path: &'a str,
     /// The task that it goes on from: it has to run where that did.
@@ -70,14 +69,23 @@ impl Gateway {
     /// Submits a task.
     ///
     /// # Errors
-    /// As [`Gateway::answer`]; `NotFound` when the caller has no such parent; `Invalid` when the model makes something else.
+    /// As [`Gateway::answer`]; `NotFound` when the caller has no such parent; `Invalid` when the model makes something else, or nobody
+    /// names one.
     pub async fn submit(&self, caller: &Caller, submission: Submission<'_>) -> Result<Told, Error> {
         let Submission { kind, model, path, parent, body, headers } = submission;
         let parent = match parent {
             Some(id) => Some(self.task(caller, kind, id).await?),
             None => None,
         };
-        let route = self.routes.load().find(caller, model)?;
+        let said = Said::scan(&headers, body)?;
+        let model = match (model, &parent) {
+            (Some(model), _) => model.to_owned(),
+            (None, Some(parent)) => parent.model.clone(),
+            (None, None) => {
+                said.text("model").ok_or_else(|| Error::invalid("The request body has no field `model`"))?
+            }
+        };
+        let route = self.routes.load().find(caller, &model)?;
         let mut targets = route.order(Beginning::default);
         targets.retain(|target| {
             let takes = matches!(&target.place, Place::Remote(upstream) if upstream.dialect().takes(kind));
@@ -86,7 +94,6 @@ impl Gateway {
         if targets.is_empty() {
             return Err(Error::invalid(format!("Model '{model:.64}' does not support {}", kind.name())));
         }
-        let said = Said::scan(&headers, body)?;
         let seconds = if kind == Kind::Video { said.number("seconds").unwrap_or(4).min(3600) } else { 0 };
         let mut meter = Meter::start(&route.instruments);
         let size = Size::of_units(Units { calls: 1, seconds });
@@ -100,25 +107,10 @@ impl Gateway {
             Some(taken) => {
                 let id = JobId { kind: kind.name().into(), id: taken.id };
                 meter.submitted(id, taken.is_new);
-                meter.seen(&Seen {
-                    usage: Some(Usage::default()),
-                    finish: Some(FinishReason::Stop),
-                    pieces: 1,
-                    failure: None,
-                    done: true,
-                });
             }
             None => meter.refused(),
         }
         Ok(told)
-    }
-
-    /// The model that a task was submitted to.
-    ///
-    /// # Errors
-    /// `NotFound` when the caller has no such task.
-    pub async fn model_of_task(&self, caller: &Caller, kind: Kind, id: &str) -> Result<String, Error> {
-        Ok(self.task(caller, kind, id).await?.model)
     }
 
     /// How a task goes. `path` is below the provider's base URL.
@@ -286,11 +278,6 @@ async fn ask_in_turn(
         }
     }
     Err(failure)
-}
-
-fn content_type(response: &Response) -> String {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.unwrap_or("application/json").to_owned()
 }
 
 /// The whole of an answer, and what it says; null when it is no JSON.

@@ -211,6 +211,12 @@ impl Provider for Upstream {
     }
 }
 
+/// What an answer says it is.
+pub(crate) fn content_type(response: &Response) -> String {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.unwrap_or("application/json").to_owned()
+}
+
 pub(crate) fn fault(provider: &str, what: &str) -> Error {
     Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {what}"))
 }

@@ -88,7 +88,8 @@ async fn begin(relay: Relay) -> Result<Begun, Error> {
     Ok(Begun::Whole { content_type, bytes, usage })
 }
 
-fn response(body: Body, content_type: &str, events: bool) -> Response {
+/// A body of this type; events are not to be held back on their way.
+pub(crate) fn response(body: Body, content_type: &str, events: bool) -> Response {
     let mut response = Response::new(body);
     let content_type = HeaderValue::try_from(content_type);
     let headers = response.headers_mut();

@@ -56,7 +56,7 @@ fn routes() -> Router<Arc<App>> {
         router = router
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
             .route(&format!("{prefix}/completions"), post(api::completions::create))
-            .route(&format!("{prefix}/embeddings"), post(api::embeddings::create))
+            .route(&format!("{prefix}/embeddings"), media(Passage::Embeddings, Kind::Json))
             .route(&format!("{prefix}/images/generations"), media(Passage::ImageGenerations, Kind::Json))
             .route(&format!("{prefix}/images/edits"), media(Passage::ImageEdits, Kind::Form))
             .route(&format!("{prefix}/audio/speech"), media(Passage::Speech, Kind::Json))

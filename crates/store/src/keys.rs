@@ -1,7 +1,8 @@
 //! API keys. Only the SHA-256 of a key is kept.
 
-use sqlx::Row;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, Row};
 
 use crate::{Project, Store, StoreError, User, now};
 
@@ -80,25 +81,14 @@ impl Store {
         .bind(&project.id)
         .bind(name)
         .bind(hash)
-        .bind(tail)
-        .bind(limits.models.as_ref().map(|list| list.join("\n")))
-        .bind(limits.networks.as_ref().map(|list| list.join("\n")))
-        .bind(limits.budget)
-        .bind(limits.requests_per_minute)
-        .bind(limits.tokens_per_minute)
-        .bind(limits.concurrency)
-        .bind(limits.expires_at)
-        .bind(now())
-        .bind(user.map(|user| &user.id))
-        .execute(&self.pool)
-        .await?;
+        .bind(tail);
+        let added = bind(added, &limits).bind(now()).bind(user.map(|user| &user.id)).execute(&self.pool).await?;
         if added.rows_affected() == 0 {
             return Err(StoreError::Conflict(format!(
                 "there is a key `{name}` already: revoke it, or choose another name"
             )));
         }
-        let row = sqlx::query("select * from keys where id = $1").bind(&id).fetch_one(&self.pool).await?;
-        Ok(read(&row)?)
+        self.key(&id).await
     }
 
     /// Every key, revoked ones too, the oldest first.
@@ -128,8 +118,7 @@ impl Store {
     /// `NotFound`.
     pub async fn account(&self, id: &str) -> Result<Account, StoreError> {
         let key = self.key(id).await?;
-        let project = self.projects().await?.into_iter().find(|project| project.id == key.project_id);
-        let project = project.ok_or_else(|| unknown(id))?;
+        let project = self.project_of(&key).await?;
         let count = sqlx::query(
             "select cast(count(*) as bigint) as requests from usage_records where project_id = $1 and outcome <> 'refunded'",
         );
@@ -146,18 +135,8 @@ impl Store {
             "update keys set models = $1, networks = $2, budget = $3, requests_per_minute = $4, tokens_per_minute = $5,
                  concurrency = $6, expires_at = $7, changed_at = case when changed_at < $8 then $8 else changed_at + 1 end
              where (name = $9 or id = $9) and revoked_at is null",
-        )
-        .bind(limits.models.as_ref().map(|list| list.join("\n")))
-        .bind(limits.networks.as_ref().map(|list| list.join("\n")))
-        .bind(limits.budget)
-        .bind(limits.requests_per_minute)
-        .bind(limits.tokens_per_minute)
-        .bind(limits.concurrency)
-        .bind(limits.expires_at)
-        .bind(now())
-        .bind(name)
-        .execute(&self.pool)
-        .await?;
+        );
+        let limited = bind(limited, limits).bind(now()).bind(name).execute(&self.pool).await?;
         if limited.rows_affected() == 0 {
             return Err(unknown(name));
         }
@@ -179,6 +158,19 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Binds what a key may do, in the order of its columns.
+fn bind<'q>(query: Query<'q, Any, AnyArguments>, limits: &'q Limits) -> Query<'q, Any, AnyArguments> {
+    let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| list.join("\n"));
+    query
+        .bind(list(&limits.models))
+        .bind(list(&limits.networks))
+        .bind(limits.budget)
+        .bind(limits.requests_per_minute)
+        .bind(limits.tokens_per_minute)
+        .bind(limits.concurrency)
+        .bind(limits.expires_at)
 }
 
 fn unknown(name: &str) -> StoreError {

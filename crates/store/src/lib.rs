@@ -12,6 +12,11 @@ mod store;
 mod usage;
 mod users;
 
+/// A name that logs and lists can show: 1 to 64 characters, none of which controls a terminal.
+pub fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
 pub use jobs::{Job, JobId};
 pub use keys::{Account, Key, Limits, NewKey};
 pub use projects::Project;

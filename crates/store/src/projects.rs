@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::{Store, StoreError, now};
+use crate::{Key, Store, StoreError, now};
 
 /// An account that keys spend from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,12 @@ impl Store {
     pub async fn project(&self, name: &str) -> Result<Project, StoreError> {
         let row = sqlx::query("select * from projects where name = $1").bind(name).fetch_optional(&self.pool).await?;
         row.as_ref().map(read).transpose()?.ok_or_else(|| unknown(name))
+    }
+
+    /// Who pays for a key.
+    pub(crate) async fn project_of(&self, key: &Key) -> Result<Project, StoreError> {
+        let row = sqlx::query("select * from projects where id = $1").bind(&key.project_id).fetch_one(&self.pool);
+        Ok(read(&row.await?)?)
     }
 
     /// Every project, by name.

@@ -17,7 +17,7 @@ const MAX_VALUES: usize = 1_000_000;
 ///
 /// # Errors
 /// `Invalid`: `Failed to parse the request body as JSON: ` and the place and reason.
-pub(crate) fn parse(body: &[u8]) -> Result<Value, Error> {
+pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let fault = |reason: String| Error::invalid(format!("Failed to parse the request body as JSON: {reason}"));
     let text = std::str::from_utf8(body).map_err(|e| fault(format!("invalid UTF-8 at byte {}", e.valid_up_to())))?;
     let mut json = Deserializer::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));

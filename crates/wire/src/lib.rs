@@ -12,7 +12,7 @@ pub mod error;
 pub mod form;
 pub mod gemini;
 pub mod glance;
-mod json;
+pub mod json;
 pub mod openai;
 mod reader;
 mod render;

@@ -44,6 +44,17 @@ impl Kind {
         }
     }
 
+    /// What an action of this kind is priced by; `None` when there is no such action.
+    pub fn model(self, action: &str) -> Option<String> {
+        let (prefix, models): (_, &[&str]) = match self {
+            Self::Midjourney => ("mj", &MIDJOURNEY),
+            Self::Suno => ("suno", &SUNO),
+            Self::Video => return None,
+        };
+        let model = format!("{prefix}_{action}");
+        models.contains(&&*model).then_some(model)
+    }
+
     /// The path below the provider's base URL that tells how a task goes.
     pub fn fetch_path(self, id: &str) -> String {
         match self {
@@ -126,6 +137,14 @@ mod tests {
         assert_eq!(taken(Kind::Video, json!({"id": "video_1"})).as_deref(), Some("video_1"));
         assert_eq!(taken(Kind::Video, json!({"id": "../../keys"})), None);
         assert_eq!(taken(Kind::Video, json!(null)), None);
+    }
+
+    #[test]
+    fn only_known_actions_have_a_model() {
+        assert_eq!(Kind::Midjourney.model("imagine").as_deref(), Some("mj_imagine"));
+        assert_eq!(Kind::Suno.model("music").as_deref(), Some("suno_music"));
+        assert!(Kind::Midjourney.model("music").is_none() && Kind::Suno.model("").is_none());
+        assert!(Kind::Video.model("imagine").is_none());
     }
 
     #[test]

@@ -52,7 +52,7 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
     let (kind, body) = (Kind::Suno, Bytes::from_static(b"{}"));
     let submission = Submission {
         kind,
-        model: "suno_music",
+        model: Some("suno_music"),
         path: "suno/submit/music",
         parent: None,
         body: &body,

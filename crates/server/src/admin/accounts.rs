@@ -54,10 +54,7 @@ fn role(text: &str) -> Result<Role, Error> {
 
 /// A name that logs and lists can show.
 fn named(name: &str) -> Result<&str, Error> {
-    if (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
-        return Ok(name);
-    }
-    Err(Error::invalid("A name has 1 to 64 characters"))
+    store::is_name(name).then_some(name).ok_or_else(|| Error::invalid("A name has 1 to 64 characters"))
 }
 
 fn user(user: &User) -> Value {

@@ -6,17 +6,15 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use crate::api::enter;
 use crate::exchange::json;
 use crate::line::Line;
+use crate::reply;
 use crate::server::App;
-use crate::{auth, reply};
 
 pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
-    match auth::admit(&app, &request.into_parts().0) {
-        Ok(caller) => {
-            line.caller(&caller);
-            json(body(caller.holder.as_ref().and_then(|holder| holder.left())))
-        }
+    match enter(&app, &line, &request.into_parts().0) {
+        Ok(caller) => json(body(caller.holder.as_ref().and_then(|holder| holder.left()))),
         Err(error) => reply::refusal(&error),
     }
 }

@@ -10,11 +10,11 @@ use axum::response::Response;
 use wire::gemini::{self, Form, Responses};
 
 use crate::api::messages::signer;
-use crate::api::models;
+use crate::api::{enter, models};
 use crate::exchange::json;
 use crate::line::Line;
 use crate::server::App;
-use crate::{auth, body, reply};
+use crate::{body, reply};
 
 pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
     match models::models(&app, &line, request) {
@@ -66,8 +66,7 @@ async fn answer(
     request: Request,
 ) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
-    let caller = auth::admit(app, &parts)?;
-    line.caller(&caller);
+    let caller = enter(app, &line, &parts)?;
     let (model, operator) = operation(what, parts.uri.query())?;
     let bytes =
         body::read(&parts.headers, body, body::Kind::Json, app.config.body_limit, app.config.read_timeout).await?;

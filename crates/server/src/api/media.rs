@@ -1,4 +1,4 @@
-//! Images and audio: they pass to providers that have them (API document 2.5, 2.6).
+//! What passes to providers that have it, and is not answered here: embeddings, images, audio (API document 2.2, 2.5, 2.6).
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use wire::form::Form;
 use wire::glance::Passage;
@@ -28,26 +29,40 @@ pub(crate) fn route(passage: Passage, kind: Kind) -> MethodRouter<Arc<App>> {
 
 async fn answer(app: &App, line: Line, request: Request, passage: Passage, kind: Kind) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take_as(app, &line, request, kind).await?;
-    let mut headers = HeaderMap::new();
+    match app.gateway.relay(&caller, passage, &bytes, form_type(kind, &parts.headers)).await? {
+        Some(relay) => relay::send(app, relay, Tongue::OpenAi, line).await,
+        None => Err(refusal(app, passage, kind, &parts.headers, &bytes)),
+    }
+}
+
+/// The header that says where the parts of a form end; it goes on with it.
+pub(crate) fn form_type(kind: Kind, headers: &HeaderMap) -> HeaderMap {
+    let form = headers.get(header::CONTENT_TYPE).filter(|_| kind == Kind::Form);
+    form.map(|kind| (header::CONTENT_TYPE, kind.clone())).into_iter().collect()
+}
+
+/// Why nobody can be asked for it.
+fn refusal(app: &App, passage: Passage, kind: Kind, headers: &HeaderMap, bytes: &Bytes) -> Error {
     let (model, missing) = match kind {
         Kind::Json => {
             let missing = "Failed to deserialize the JSON body into the target type: missing field `model`";
-            (Fields::scan(&bytes)?.text("model"), missing)
+            (Fields::scan(bytes).map(|fields| fields.text("model")), missing)
         }
         Kind::Form => {
-            let kind = parts.headers[header::CONTENT_TYPE].clone();
-            let model = Form::scan(&String::from_utf8_lossy(kind.as_bytes()), &bytes)?.text("model");
-            headers.insert(header::CONTENT_TYPE, kind);
-            (model, "Failed to parse the request body as multipart/form-data: missing field `model`")
+            let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+            let form = Form::scan(&String::from_utf8_lossy(kind), bytes);
+            (
+                form.map(|form| form.text("model")),
+                "Failed to parse the request body as multipart/form-data: missing field `model`",
+            )
         }
     };
-    let model = model.ok_or_else(|| Error::invalid(missing))?;
-    match app.gateway.relay(&caller, passage, &bytes, headers).await? {
-        Some(relay) => relay::send(app, relay, Tongue::OpenAi, line).await,
-        None if app.gateway.knows(&model) => {
-            let medium = passage.medium().unwrap_or("this");
-            Err(Error::invalid(format!("Model '{model:.64}' does not support {medium}")))
+    match (model, passage.medium()) {
+        (Err(error), _) => error,
+        (Ok(None), _) => Error::invalid(missing),
+        (Ok(Some(model)), Some(medium)) if app.gateway.knows(&model) => {
+            Error::invalid(format!("Model '{model:.64}' does not support {medium}"))
         }
-        None => Err(Error::invalid("Model Not Exist")),
+        (Ok(Some(_)), _) => Error::invalid("Model Not Exist"),
     }
 }

@@ -4,7 +4,6 @@ pub(crate) mod balance;
 pub(crate) mod catalogue;
 pub(crate) mod chat;
 pub(crate) mod completions;
-pub(crate) mod embeddings;
 pub(crate) mod gemini;
 pub(crate) mod media;
 pub(crate) mod messages;
@@ -33,6 +32,16 @@ pub(crate) struct Taken {
     pub(crate) bytes: Bytes,
 }
 
+/// Lets a caller in, and notes who it is.
+///
+/// # Errors
+/// As [`auth::admit`].
+pub(crate) fn enter(app: &App, line: &Line, parts: &Parts) -> Result<Caller, Error> {
+    let caller = auth::admit(app, parts)?;
+    line.caller(&caller);
+    Ok(caller)
+}
+
 /// The documented order of checks, up to the body.
 pub(crate) async fn take(app: &App, line: &Line, request: Request) -> Result<Taken, Error> {
     take_as(app, line, request, body::Kind::Json).await
@@ -41,8 +50,7 @@ pub(crate) async fn take(app: &App, line: &Line, request: Request) -> Result<Tak
 /// The same for a body of another kind.
 pub(crate) async fn take_as(app: &App, line: &Line, request: Request, kind: body::Kind) -> Result<Taken, Error> {
     let (parts, body) = request.into_parts();
-    let caller = auth::admit(app, &parts)?;
-    line.caller(&caller);
+    let caller = enter(app, line, &parts)?;
     let limit = if kind == body::Kind::Form { app.config.form_limit } else { app.config.body_limit };
     let bytes = body::read(&parts.headers, body, kind, limit, app.config.read_timeout).await?;
     Ok(Taken { caller, parts, bytes })

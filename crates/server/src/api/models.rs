@@ -10,8 +10,7 @@ use axum::response::Response;
 use wire::anthropic;
 use wire::openai::{self, Model};
 
-use crate::api::messages;
-use crate::auth;
+use crate::api::{enter, messages};
 use crate::exchange::json;
 use crate::line::Line;
 use crate::reply::refusal;
@@ -59,8 +58,7 @@ pub(crate) fn find(
 }
 
 pub(crate) fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Model>, Error> {
-    let caller = auth::admit(app, &request.into_parts().0)?;
-    line.caller(&caller);
+    let caller = enter(app, line, &request.into_parts().0)?;
     let listed = app.gateway.models(&caller).into_iter();
     Ok(listed.map(|model| Model::new(model.id.as_ref(), model.owned_by.as_ref())).collect())
 }

@@ -9,15 +9,15 @@ use axum::response::Response;
 use gateway::Caller;
 use serde_json::json;
 
+use crate::api::enter;
 use crate::exchange::json;
 use crate::line::Line;
+use crate::reply;
 use crate::server::App;
-use crate::{auth, reply};
 
 pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
     let shown = async {
-        let caller = auth::admit(&app, &request.into_parts().0)?;
-        line.caller(&caller);
+        let caller = enter(&app, &line, &request.into_parts().0)?;
         quota(&app, &caller).await
     };
     shown.await.unwrap_or_else(|error| reply::failure(error, &line))

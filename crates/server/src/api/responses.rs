@@ -9,10 +9,10 @@ use axum::response::Response;
 use wire::responses::{self, Responses};
 
 use crate::api::chat::envelope;
-use crate::api::{Taken, take};
+use crate::api::{Taken, enter, take};
 use crate::line::Line;
 use crate::server::App;
-use crate::{auth, body, reply};
+use crate::{body, reply};
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
@@ -27,14 +27,8 @@ pub(crate) async fn stored(
     Extension(line): Extension<Line>,
     request: Request,
 ) -> Response {
-    let error = match auth::admit(&app, &request.into_parts().0) {
-        Ok(caller) => {
-            line.caller(&caller);
-            Error::new(ErrorKind::NotFound, "No such response: this server stores none")
-        }
-        Err(error) => error,
-    };
-    reply::refusal(&error)
+    let none = || Error::new(ErrorKind::NotFound, "No such response: this server stores none");
+    reply::refusal(&enter(&app, &line, &request.into_parts().0).err().unwrap_or_else(none))
 }
 
 /// The order of these lines is the documented order of checks.
