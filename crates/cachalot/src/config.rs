@@ -145,6 +145,11 @@ pub struct ProviderSettings {
     pub private: Option<bool>,
     /// Ids of its models that are offered; all of its own list when absent.
     pub models: Option<Vec<String>>,
+    /// Further ids that are offered, and what the provider calls those models.
+    #[serde(default)]
+    pub rename: BTreeMap<String, String>,
+    /// The path on its host at which an engine says how busy it is; empty: it is not asked.
+    pub metrics: Option<String>,
     /// Where several providers have a model, the least is asked first,
     #[serde(default)]
     pub priority: i64,
@@ -163,6 +168,8 @@ fn one() -> u32 {
 pub struct Gateway {
     /// Which of the providers of equal priority is asked first: `weight`, `latency` or `price`.
     pub routing: gateway::Policy,
+    /// Tell callers which provider has answered, in the header `x-gateway-provider`.
+    pub expose_provider: bool,
     /// A file of prices that add to those built in.
     pub prices: Option<PathBuf>,
 }
@@ -327,9 +334,12 @@ mod tests {
             "redis_env",
             "prices",
             "routing",
+            "expose_provider",
             "base_url",
             "dialect",
             "private",
+            "rename",
+            "metrics",
             "priority",
             "weight",
             "row",

@@ -93,6 +93,7 @@ impl InForce {
     pub fn routes(&self, local: &Routes) -> Result<Routes> {
         let mut routes = local.clone();
         routes.choose_by(self.file.gateway.routing);
+        routes.expose_provider(self.file.gateway.expose_provider);
         for provider in &self.providers {
             provider.add_to(&mut routes);
         }
@@ -139,7 +140,7 @@ pub struct Running {
 impl Running {
     /// Watches over a server that runs with `in_force`, and asks its providers for their models.
     pub fn start(gateway: Arc<Gateway>, local: Routes, keys: Keyring, in_force: InForce) -> Arc<Self> {
-        in_force.providers.iter().for_each(|provider| provider.discover(&gateway));
+        in_force.providers.iter().for_each(|provider| provider.watch(&gateway));
         let in_force = ArcSwap::from_pointee(in_force);
         let running = Arc::new(Self { gateway, local, keys, in_force, turn: tokio::sync::Mutex::default() });
         tokio::spawn(watch(Arc::downgrade(&running)));
@@ -159,7 +160,7 @@ impl Running {
         self.keys.replace(&keys);
         let is_new =
             |provider: &&Provider| !now.providers.iter().any(|old| Arc::ptr_eq(&old.upstream, &provider.upstream));
-        next.providers.iter().filter(is_new).for_each(|provider| provider.discover(&self.gateway));
+        next.providers.iter().filter(is_new).for_each(|provider| provider.watch(&self.gateway));
         tracing::info!(providers = next.providers.len(), "configuration read again");
         self.in_force.store(Arc::new(next));
         Ok(())
@@ -238,7 +239,10 @@ impl Control for Running {
             "compat": {"profile": format!("{:?}", compat.profile).to_lowercase()},
             // Their URLs may hold passwords.
             "store": {"journal": store.journal, "shared_limits": store.redis.is_some() || store.redis_env.is_some()},
-            "gateway": {"prices": now.file.gateway.prices, "routing": format!("{:?}", now.file.gateway.routing).to_lowercase()},
+            "gateway": {
+                "prices": now.file.gateway.prices, "routing": format!("{:?}", now.file.gateway.routing).to_lowercase(),
+                "expose_provider": now.file.gateway.expose_provider,
+            },
         })
     }
 

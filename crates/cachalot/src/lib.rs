@@ -9,6 +9,7 @@ pub mod control;
 mod embedded;
 pub mod inspect;
 pub mod key;
+pub mod litellm;
 pub mod load;
 pub mod memory;
 pub mod price;

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::litellm;
+
 /// Turn LiteLLM's price list into rows for a price file
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -30,15 +32,6 @@ pub enum Command {
         date: String,
     },
 }
-
-/// What LiteLLM calls providers that we call otherwise.
-const NAMES: [(&str, &str); 5] = [
-    ("together_ai", "together"),
-    ("fireworks_ai", "fireworks"),
-    ("nvidia_nim", "nvidia"),
-    ("zai", "zhipu"),
-    ("text-completion-openai", "openai"),
-];
 
 /// One model of the list, in US dollars per token.
 #[derive(Deserialize)]
@@ -78,7 +71,8 @@ fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String
         // The list explains itself in an entry that is none.
         let Ok(model) = serde_json::from_value::<Model>(value) else { continue };
         let (Some(provider), Some(input)) = (&model.litellm_provider, model.input_cost_per_token) else { continue };
-        let name = NAMES.iter().find(|(theirs, _)| theirs == provider).map_or(provider.as_str(), |(_, ours)| ours);
+        let name =
+            litellm::NAMES.iter().find(|(theirs, _)| theirs == provider).map_or(provider.as_str(), |(_, ours)| ours);
         if !known(name) || model.mode.as_deref() != Some("chat") {
             continue;
         }

@@ -1,21 +1,27 @@
 //! Providers elsewhere: the rows built in, those of the configuration, and `cachalot provider`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use gateway::{Gateway, Rank, Routes, Secret, Upstream, UpstreamConfig};
+use gateway::{Gateway, Model, Rank, Routes, Secret, Upstream, UpstreamConfig};
 use serde::Deserialize;
 use wire::upstream::Dialect;
 
 use crate::config::{Config, ProviderSettings};
 use crate::key::At;
+use crate::litellm;
 
 const ROWS: &str = include_str!("../../../providers.toml");
 /// How often a provider is asked for its list of models; sooner when it could not be asked.
 const DISCOVER: Duration = Duration::from_secs(600);
 const DISCOVER_AGAIN: Duration = Duration::from_secs(15);
+/// How often an engine is asked how busy it is; less often when it does not say.
+const LOOK: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Show the providers that are known, and ask those configured for their models
 #[derive(clap::Args, Clone, Debug)]
@@ -32,6 +38,11 @@ pub enum Command {
     List,
     /// Ask every configured provider for its models
     Check,
+    /// Print a configuration out of LiteLLM's config.yaml
+    Import {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 /// A provider built in.
@@ -44,6 +55,7 @@ struct Row {
     key_env: Option<String>,
     #[serde(default)]
     private: bool,
+    metrics: Option<String>,
     tried: String,
 }
 
@@ -74,6 +86,11 @@ fn rows() -> &'static [Row] {
 /// A provider of this name is built in.
 pub fn is_known(name: &str) -> bool {
     rows().iter().any(|row| row.name == name)
+}
+
+/// The provider built in of this name asks for no key.
+pub fn asks_no_key(name: &str) -> bool {
+    rows().iter().any(|row| row.name == name && row.key_env.is_none())
 }
 
 /// The providers of the configuration file.
@@ -125,7 +142,15 @@ fn one(settings: &ProviderSettings, before: &[Provider]) -> Result<Provider> {
         return Ok(same.clone());
     }
     let private = settings.private.unwrap_or_else(|| row.is_some_and(|row| row.private));
-    let config = UpstreamConfig { name: name.clone(), base_url: base_url.clone(), dialect, key: key.clone(), private };
+    let metrics = settings.metrics.as_ref().or(row.and_then(|row| row.metrics.as_ref()));
+    let config = UpstreamConfig {
+        name: name.clone(),
+        base_url: base_url.clone(),
+        dialect,
+        key: key.clone(),
+        private,
+        metrics: metrics.filter(|path| !path.is_empty()).cloned(),
+    };
     let rank = Rank { priority: settings.priority, weight: settings.weight };
     ensure!(rank.weight > 0, "`weight` is at least 1");
     Ok(Provider {
@@ -142,18 +167,25 @@ impl Provider {
     /// Adds the models that the configuration names, else those that its own list had last.
     pub fn add_to(&self, routes: &mut Routes) {
         let models = self.models.clone().unwrap_or_else(|| self.listed().clone());
-        routes.remote(&self.upstream, &models, self.rank);
+        routes.remote(&self.upstream, &offered(models, &self.settings.rename), self.rank);
     }
 
-    /// Asks it for its models, and offers them, now and later, for as long as it is in force. Does nothing where the configuration names
-    /// them.
-    pub fn discover(&self, gateway: &Arc<Gateway>) {
+    /// Asks it for what it says of itself, now and later, for as long as it is in force.
+    pub fn watch(&self, gateway: &Arc<Gateway>) {
+        self.discover(gateway);
+        if self.upstream.has_metrics() {
+            tokio::spawn(look(Arc::downgrade(&self.upstream)));
+        }
+    }
+
+    /// Asks it for its models, and offers them. Does nothing where the configuration names them.
+    fn discover(&self, gateway: &Arc<Gateway>) {
         if self.models.is_some() {
             return;
         }
-        let Self { upstream, rank, listed, .. } = self;
-        let (gateway, upstream, rank, listed) =
-            (Arc::downgrade(gateway), Arc::downgrade(upstream), *rank, listed.clone());
+        let Self { upstream, rank, listed, settings, .. } = self;
+        let (gateway, upstream, rank, listed, rename) =
+            (Arc::downgrade(gateway), Arc::downgrade(upstream), *rank, listed.clone(), settings.rename.clone());
         tokio::spawn(async move {
             loop {
                 let Some(asked) = upstream.upgrade() else { return };
@@ -166,7 +198,7 @@ impl Provider {
                         tracing::info!(provider = &**upstream.name(), models = models.len(), "models offered");
                         // Noted first: routes that are made again meanwhile have them too.
                         listed.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&models);
-                        gateway.offer(&upstream, &models, rank);
+                        gateway.offer(&upstream, &offered(models, &rename), rank);
                         DISCOVER
                     }
                     Err(error) => {
@@ -186,8 +218,36 @@ impl Provider {
     }
 }
 
+/// Models by the provider's names, and those that the configuration has another id for.
+fn offered(models: Vec<String>, rename: &BTreeMap<String, String>) -> Vec<Model> {
+    let renamed = rename.iter().map(|(id, name)| Model { id: id.clone(), name: name.clone() });
+    models.into_iter().filter(|model| !rename.contains_key(model)).map(Model::from).chain(renamed).collect()
+}
+
+/// Asks an engine how busy it is, for as long as it is in force.
+async fn look(upstream: Weak<Upstream>) {
+    let mut told = false;
+    loop {
+        let Some(engine) = upstream.upgrade() else { return };
+        let pause = match engine.look().await {
+            Ok(()) => {
+                told = false;
+                LOOK
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(provider = &**engine.name(), %error, "how busy it is is not known: only requests from here count");
+                }
+                LOOK_AGAIN
+            }
+        };
+        drop(engine);
+        tokio::time::sleep(pause).await;
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
-    match args.command {
+    match &args.command {
         Command::List => {
             writeln!(io::stdout(), "{:<14} {:<10} {:<22} {:<10} base URL", "provider", "dialect", "key from", "tried")?;
             for row in rows() {
@@ -196,6 +256,11 @@ pub fn run(args: &Args) -> Result<()> {
                 writeln!(io::stdout(), "{:<14} {dialect:<10} {key:<22} {:<10} {}", row.name, row.tried, row.base_url)?;
             }
             Ok(())
+        }
+        Command::Import { file } => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+            let imported = litellm::import(&text).with_context(|| format!("`{}`", file.display()))?;
+            Ok(write!(io::stdout(), "{imported}")?)
         }
         Command::Check => check(&Config::load(args.at.config.as_deref())?),
     }
@@ -238,9 +303,9 @@ mod tests {
         prepare();
         let rows = rows();
         for row in rows {
-            let Row { name, base_url, dialect, private, tried, .. } = row.clone();
+            let Row { name, base_url, dialect, private, metrics, tried, .. } = row.clone();
             assert!(["fake", "untested"].contains(&tried.as_str()), "{name}");
-            Upstream::new(UpstreamConfig { name, base_url, dialect, key: None, private }).unwrap();
+            Upstream::new(UpstreamConfig { name, base_url, dialect, key: None, private, metrics }).unwrap();
         }
         let names: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
         assert_eq!(names.len(), rows.len());

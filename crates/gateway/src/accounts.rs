@@ -11,7 +11,7 @@ use store::{Booked, Key, Project, REFUNDED, Record, Role, Store, StoreError};
 
 use crate::address::Network;
 use crate::limits::Account;
-use crate::pace::Rates;
+use crate::pace::{Allowance, Pace, Rates};
 use crate::purse::Purse;
 
 /// How far back changes are read again, in microseconds: more than the clocks of two machines differ, and than a
@@ -63,6 +63,11 @@ impl Holder {
     /// What it may still spend, in nano-dollars: the lesser of the key's and its project's; `None` without a budget.
     pub fn left(&self) -> Option<i64> {
         [self.account.key.left(), self.account.project.left()].into_iter().flatten().min()
+    }
+
+    /// What is left of its requests and its tokens of this minute, where they are limited.
+    pub fn allowances(&self) -> [Option<Allowance>; 2] {
+        [Pace::Requests, Pace::Tokens].map(|pace| self.account.speed.left(self.rates, pace))
     }
 
     /// Whether the key may be used now, from there.

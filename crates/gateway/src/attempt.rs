@@ -8,6 +8,7 @@ use chat::{Chat, Delta, Deltas, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
 use crate::affinity::Running;
+use crate::price::Price;
 use crate::target::{Target, chance};
 use crate::upstream::late;
 
@@ -44,17 +45,34 @@ impl Budget {
     }
 }
 
-/// Which target answers, by its place in the order. Shared with the bill.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Chosen(Arc<AtomicUsize>);
+/// Who may answer, for how much, and which of them does. Shared by all who want to know.
+#[derive(Clone, Debug)]
+pub struct Chosen(Arc<Choice>);
+
+#[derive(Debug)]
+struct Choice {
+    /// In the order in which they are asked.
+    offers: Vec<(Arc<str>, Option<Arc<Price>>)>,
+    place: AtomicUsize,
+}
 
 impl Chosen {
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    pub(crate) fn among(targets: &[Target]) -> Self {
+        let offers = targets.iter().map(|target| (target.upstream.clone(), target.price.clone())).collect();
+        Self(Arc::new(Choice { offers, place: AtomicUsize::new(0) }))
     }
 
-    pub(crate) fn set(&self, target: usize) {
-        self.0.store(target, Ordering::Relaxed);
+    /// The provider that is asked, or has answered.
+    pub fn provider(&self) -> &Arc<str> {
+        &self.get().0
+    }
+
+    pub(crate) fn get(&self) -> &(Arc<str>, Option<Arc<Price>>) {
+        &self.0.offers[self.0.place.load(Ordering::Relaxed)]
+    }
+
+    pub(crate) fn set(&self, place: usize) {
+        self.0.place.store(place, Ordering::Relaxed);
     }
 }
 

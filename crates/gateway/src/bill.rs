@@ -24,8 +24,6 @@ const ANSWER_TOKENS: u64 = 4096;
 pub(crate) struct Bill {
     books: Arc<Books>,
     permit: Option<Permit>,
-    /// Who may answer, and for how much.
-    targets: Vec<(Arc<str>, Option<Arc<Price>>)>,
     chosen: Chosen,
     record: Record,
     state: State,
@@ -117,10 +115,9 @@ impl Bill {
             price: name(targets[0].price.as_ref()),
             ..Record::default()
         };
-        let targets = targets.iter().map(|target| (target.upstream.clone(), target.price.clone())).collect();
-        let chosen = Chosen::default();
+        let chosen = Chosen::among(targets);
         let (books, state, bought) = (books.clone(), State::Admitted, size.units);
-        Ok(Self { books, permit, targets, chosen, record, state, prompt, bought, pieces: 0 })
+        Ok(Self { books, permit, chosen, record, state, prompt, bought, pieces: 0 })
     }
 
     /// Writes down that a provider is about to be asked.
@@ -132,7 +129,7 @@ impl Bill {
         Ok(())
     }
 
-    /// Tells the bill which of the targets answers.
+    /// Who tells the bill which of the targets answers.
     pub(crate) fn chosen(&self) -> Chosen {
         self.chosen.clone()
     }
@@ -165,7 +162,7 @@ impl Bill {
         let counted = usage.unwrap_or(Usage { completion_tokens: self.pieces, ..arrived });
         let nothing = counted == Usage::default() && times.first_token_us.is_none();
         let mut record = self.record;
-        let (upstream, price) = &self.targets[self.chosen.get()];
+        let (upstream, price) = self.chosen.get();
         record.upstream = upstream.to_string();
         record.price = name(price.as_ref());
         record.cost = match price {

@@ -14,7 +14,7 @@ use crate::bill::{Bill, Size};
 use crate::books::Books;
 use crate::meter::{Meter, Metered};
 use crate::price::Prices;
-use crate::route::{Listed, Routed, Routes};
+use crate::route::{Listed, Model, Routed, Routes};
 use crate::target::{Place, Rank, Target};
 use crate::upstream::Upstream;
 
@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     /// Adds what a provider elsewhere offers. Running answers go on as they began.
-    pub fn offer(&self, upstream: &Arc<Upstream>, models: &[String], rank: Rank) {
+    pub fn offer(&self, upstream: &Arc<Upstream>, models: &[Model], rank: Rank) {
         self.routes.rcu(|routes| {
             let mut routes = Routes::clone(routes);
             routes.remote(upstream, models, rank);
@@ -126,9 +126,9 @@ impl Gateway {
                 chat.user = caller.scoped(chat.user);
                 meter.watch(provider.chat(chat).await)?
             }
-            Place::Remote(_) => attempt::answer(targets, chat, chosen, self.retries.clone()),
+            Place::Remote(_) => attempt::answer(targets, chat, chosen.clone(), self.retries.clone()),
         };
-        Ok(Metered::new(deltas, meter, thinking, notes))
+        Ok(Metered::new(deltas, meter, chosen, thinking, notes))
     }
 
     /// The tokens of a chat's prompt, judged as [`Gateway::answer`] would.
@@ -156,6 +156,11 @@ impl Gateway {
     /// Some model answers to this id.
     pub fn knows(&self, model: &str) -> bool {
         self.routes.load().knows(model)
+    }
+
+    /// Callers are told which provider has answered.
+    pub fn exposes_provider(&self) -> bool {
+        self.routes.load().exposes_provider
     }
 
     /// Every provider is able to answer.

@@ -183,9 +183,10 @@ impl Leases {
         let mut invocation = self.scripts.bucket.key(format!("cachalot:{}:{word}", account.key.name));
         let Some((per_minute, back)) = account.speed.empty(pace) else { return Ok(None) };
         invocation.arg(per_minute).arg(back).arg(wish).arg(per_minute / 120);
-        let granted: RedisResult<(i64, u64)> = invocation.invoke_async(&mut self.redis.clone()).await;
-        let (granted, wait) = granted.inspect_err(|_| account.speed.fill(pace, back))?;
+        let granted: RedisResult<(i64, u64, f64)> = invocation.invoke_async(&mut self.redis.clone()).await;
+        let (granted, wait, level) = granted.inspect_err(|_| account.speed.fill(pace, back))?;
         account.speed.fill(pace, granted as f64);
+        account.speed.told(pace, level);
         Ok((wish > 0 && granted == 0).then(|| Duration::from_millis(wait)))
     }
 

@@ -10,6 +10,7 @@ use futures_core::Stream;
 use store::JobId;
 use wire::glance::Seen;
 
+use crate::attempt::Chosen;
 use crate::bill::{Bill, Times};
 use crate::instruments::Instruments;
 
@@ -17,6 +18,7 @@ use crate::instruments::Instruments;
 pub struct Metered {
     deltas: Deltas,
     meter: Meter,
+    chosen: Chosen,
     /// The mode the answer is given in, once the provider has judged the request.
     pub thinking: bool,
     /// What was accepted although DeepSeek's service would refuse it.
@@ -24,8 +26,13 @@ pub struct Metered {
 }
 
 impl Metered {
-    pub(crate) fn new(deltas: Deltas, meter: Meter, thinking: bool, notes: Vec<String>) -> Self {
-        Self { deltas, meter, thinking, notes }
+    pub(crate) fn new(deltas: Deltas, meter: Meter, chosen: Chosen, thinking: bool, notes: Vec<String>) -> Self {
+        Self { deltas, meter, chosen, thinking, notes }
+    }
+
+    /// Who answers, once a delta has come.
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
     }
 
     /// The id the request was routed by, as the list of models spells it.

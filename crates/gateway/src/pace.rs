@@ -5,20 +5,38 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{Short, lock};
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// A bucket that fills over a minute and may go into debt; one that machines share is filled by what they lease of it.
 #[derive(Debug)]
 struct Bucket {
     per_minute: i64,
     level: f64,
     filled: Option<Instant>,
+    /// What the machines' common bucket had, and when it was asked.
+    common: Option<(f64, Instant)>,
 }
 
 impl Bucket {
     fn new(per_minute: i64, leased: bool) -> Self {
         match leased {
-            true => Self { per_minute, level: 0.0, filled: None },
-            false => Self { per_minute, level: per_minute as f64, filled: Some(Instant::now()) },
+            true => Self { per_minute, level: 0.0, filled: None, common: None },
+            false => Self { per_minute, level: per_minute as f64, filled: Some(Instant::now()), common: None },
         }
+    }
+
+    fn per_second(&self) -> f64 {
+        self.per_minute as f64 / 60.0
+    }
+
+    /// What is left of the minute, here and in the common bucket, and how long it takes until all of it is there again.
+    fn left(&self) -> Allowance {
+        let since = self.filled.or(self.common.map(|(_, at)| at)).map_or(0.0, |at| at.elapsed().as_secs_f64());
+        let most = self.per_minute as f64;
+        let common = self.common.map_or(0.0, |(level, _)| level);
+        let left = (self.level + common + since * self.per_second()).min(most);
+        let full = Duration::try_from_secs_f64((most - left) / self.per_second()).unwrap_or(HOUR);
+        Allowance { limit: self.per_minute, remaining: left.max(0.0) as i64, full }
     }
 
     /// Whether `needed` is there.
@@ -26,7 +44,7 @@ impl Bucket {
     /// # Errors
     /// How long it takes until it is.
     fn has(&mut self, needed: f64) -> Result<(), Duration> {
-        let per_second = self.per_minute as f64 / 60.0;
+        let per_second = self.per_second();
         if let Some(filled) = &mut self.filled {
             let now = Instant::now();
             let more = now.duration_since(*filled).as_secs_f64() * per_second;
@@ -37,8 +55,18 @@ impl Bucket {
             return Ok(());
         }
         let wait = (needed - self.level) / per_second;
-        Err(Duration::try_from_secs_f64(wait).unwrap_or(Duration::from_secs(3600)))
+        Err(Duration::try_from_secs_f64(wait).unwrap_or(HOUR))
     }
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// A minute.
+    pub limit: i64,
+    pub remaining: i64,
+    /// Until nothing of it is used any more.
+    pub full: Duration,
 }
 
 /// What a key may do in a minute and at once.
@@ -156,6 +184,23 @@ impl Speed {
         if let Some(bucket) = lock(&self.running).known(pace) {
             bucket.level += amount;
         }
+    }
+
+    /// So much is left in the bucket that machines share.
+    pub(crate) fn told(&self, pace: Pace, level: f64) {
+        if let Some(bucket) = lock(&self.running).known(pace) {
+            bucket.common = Some((level, Instant::now()));
+        }
+    }
+
+    /// What is left of this minute, where there is a limit.
+    pub(crate) fn left(&self, rates: Rates, pace: Pace) -> Option<Allowance> {
+        let limit = match pace {
+            Pace::Requests => rates.requests,
+            Pace::Tokens => rates.tokens,
+        }?;
+        let untouched = Allowance { limit, remaining: limit, full: Duration::ZERO };
+        Some(lock(&self.running).known(pace).as_ref().map_or(untouched, Bucket::left))
     }
 
     /// Requests run.

@@ -93,8 +93,20 @@ impl<'a> Said<'a> {
         self.number("n").unwrap_or(1).clamp(1, 128)
     }
 
+    /// A field of Gemini's, in either spelling, or null.
+    fn either(&self, camel: &str, snake: &str) -> serde_json::Value {
+        let Self::Json(fields) = self else { return serde_json::Value::Null };
+        fields.value(camel).or_else(|| fields.value(snake)).unwrap_or_default()
+    }
+
     fn size(&self, passage: Passage, bytes: usize) -> Size {
         match passage {
+            Passage::GenerateContent => {
+                let config = self.either("generationConfig", "generation_config");
+                let number = |camel, snake| config[camel].as_u64().or_else(|| config[snake].as_u64());
+                let answers = number("candidateCount", "candidate_count").unwrap_or(1).clamp(1, 128);
+                Size::of_body(bytes, number("maxOutputTokens", "max_output_tokens")).times(answers)
+            }
             _ if passage.medium().is_some() => Size::of_units(Units { calls: self.answers(), seconds: 0 }),
             Passage::Embeddings => Size::of_body(bytes, Some(0)),
             _ => {
@@ -102,6 +114,23 @@ impl<'a> Said<'a> {
                 Size::of_body(bytes, most).times(self.answers())
             }
         }
+    }
+}
+
+/// A request as it came.
+pub struct Asked<'a> {
+    pub passage: Passage,
+    /// The model, and whether events are wanted, where its path says so and not its body.
+    pub path: Option<(&'a str, bool)>,
+    pub body: &'a Bytes,
+    /// They go on with it: those of the caller's that mean something to the provider, and the type of a body that is no JSON.
+    pub headers: HeaderMap,
+}
+
+impl<'a> Asked<'a> {
+    /// One whose body says everything.
+    pub fn new(passage: Passage, body: &'a Bytes) -> Self {
+        Self { passage, path: None, body, headers: HeaderMap::new() }
     }
 }
 
@@ -139,7 +168,7 @@ pub struct Relayed {
     passage: Passage,
     events: Box<glance::Events>,
     meter: Meter,
-    provider: Arc<str>,
+    chosen: Chosen,
     ended: bool,
     _running: Running,
     /// `text/event-stream` or what the provider says it is.
@@ -148,29 +177,24 @@ pub struct Relayed {
 
 impl Gateway {
     /// Admits a request that can go on as it is, because all that could answer it speak its dialect; `None` when it has to be
-    /// read and answered ([`Gateway::answer`]). `headers` go on with it: those of the caller's that mean something to the
-    /// provider, and the type of a body that is no JSON.
+    /// read and answered ([`Gateway::answer`]).
     ///
     /// # Errors
     /// As [`Gateway::answer`]; `Invalid` for a form that is none.
-    pub async fn relay(
-        &self,
-        caller: &Caller,
-        passage: Passage,
-        body: &Bytes,
-        headers: HeaderMap,
-    ) -> Result<Option<Relay>, Error> {
+    pub async fn relay(&self, caller: &Caller, asked: Asked<'_>) -> Result<Option<Relay>, Error> {
+        let Asked { passage, path, body, headers } = asked;
         let fields = match Said::scan(&headers, body) {
             Ok(fields) => fields,
             // What cannot be scanned gets its documented refusal from whoever parses it.
             Err(_) if passage.medium().is_none() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(model) = fields.text("model") else { return Ok(None) };
+        let model = path.map(|(model, _)| model.to_owned()).or_else(|| fields.text("model"));
+        let Some(model) = model else { return Ok(None) };
         let Some(route) = self.routes.load().passes(&model, passage) else { return Ok(None) };
         let route = permitted(caller, &model, route)?;
 
-        let stream = fields.streams();
+        let stream = path.map_or_else(|| fields.streams(), |(_, stream)| stream);
         let wants_usage = match &fields {
             Said::Json(fields) => {
                 fields.value("stream_options").is_some_and(|options| options["include_usage"] == true)
@@ -178,8 +202,8 @@ impl Gateway {
             Said::Form(_) => false,
         };
         let mut meter = Meter::start(&route.instruments);
-        let said = || [fields.get("system"), fields.get("messages"), fields.get("prompt")];
-        let targets = route.order(|| Beginning::of(said().into_iter().flatten()));
+        let said = ["systemInstruction", "system", "contents", "messages", "prompt"];
+        let targets = route.order(|| Beginning::of(said.iter().filter_map(|key| fields.get(key))));
         let size = fields.size(passage, body.len());
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
         meter.watch(bill.begin())?;
@@ -217,18 +241,22 @@ impl Relay {
     /// What the last of them refused with (API document 4.5).
     pub async fn begin(self) -> Result<Relayed, Error> {
         let Self { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, mut meter } = self;
-        let ask = |place: usize, target: Target| first_bytes(target, passage, bodies[place].clone(), &headers);
+        let ask = |place: usize, target: Target| first_bytes(target, passage, stream, bodies[place].clone(), &headers);
         let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
-        let Answered { content_type, body, provider } = answered;
+        let Answered { content_type, body } = answered;
         let hide_usage = stream && passage.is_completions() && !wants_usage;
         let events = Box::new(glance::Events::new(passage, hide_usage));
-        Ok(Relayed { body, passage, events, meter, provider, ended: false, content_type, _running: running })
+        Ok(Relayed { body, passage, events, meter, chosen, ended: false, content_type, _running: running })
     }
 }
 
 /// The body for one target: its name for the model, the mode of the id, and the usage that bills are made of.
 fn edited(said: &Said<'_>, passage: Passage, body: &Bytes, route: &Route, target: &Target, stream: bool) -> Bytes {
     let Said::Json(fields) = said else { return said.renamed(body, target) };
+    // Its path says all of it.
+    if passage == Passage::GenerateContent {
+        return body.clone();
+    }
     let mut changes = Vec::new();
     if fields.text("model").as_deref() != Some(&*target.model) {
         changes.push(("model", serde_json::Value::from(&*target.model).to_string()));
@@ -251,16 +279,20 @@ fn edited(said: &Said<'_>, passage: Passage, body: &Bytes, route: &Route, target
 struct Answered {
     content_type: String,
     body: BoxStream<'static, reqwest::Result<Bytes>>,
-    provider: Arc<str>,
 }
 
 /// Asks one target, and waits for the first bytes of its answer.
-async fn first_bytes(target: Target, passage: Passage, body: Bytes, headers: &HeaderMap) -> Result<Answered, Error> {
+async fn first_bytes(
+    target: Target,
+    passage: Passage,
+    stream: bool,
+    body: Bytes,
+    headers: &HeaderMap,
+) -> Result<Answered, Error> {
     let Place::Remote(upstream) = &target.place else { return Err(Error::internal("only providers elsewhere relay")) };
-    let response = upstream.pass(passage, headers, body).await?;
+    let response = upstream.pass(passage, &target.model, stream, headers, body).await?;
     let content_type = content_type(&response);
     let mut body = response.bytes_stream().boxed();
-    let provider = upstream.name().clone();
     match body.next().await {
         Some(Ok(first)) => {
             let mut events = glance::Events::new(passage, false);
@@ -269,12 +301,12 @@ async fn first_bytes(target: Target, passage: Passage, body: Bytes, headers: &He
                 Some(failure) => Err(Error::new(ErrorKind::Upstream(502), failure)),
                 None => {
                     let body = futures_util::stream::iter([Ok(first)]).chain(body).boxed();
-                    Ok(Answered { content_type, body, provider })
+                    Ok(Answered { content_type, body })
                 }
             }
         }
-        Some(Err(error)) => Err(unreachable(&provider, &error)),
-        None => Err(fault(&provider, "sent nothing")),
+        Some(Err(error)) => Err(unreachable(upstream.name(), &error)),
+        None => Err(fault(upstream.name(), "sent nothing")),
     }
 }
 
@@ -287,7 +319,7 @@ impl Relayed {
         let mut whole = Bytes::new();
         let mut more = BytesMut::new();
         while let Some(bytes) = self.body.next().await {
-            let bytes = self.meter.watch(bytes.map_err(|error| unreachable(&self.provider, &error)))?;
+            let bytes = self.meter.watch(bytes.map_err(|error| unreachable(self.provider(), &error)))?;
             if whole.is_empty() && more.is_empty() {
                 self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
                 // Most come in one piece.
@@ -295,7 +327,7 @@ impl Relayed {
                 continue;
             }
             if more.len() + bytes.len() > WHOLE_BYTES {
-                let too_much = fault(&self.provider, &format!("sent more than {WHOLE_BYTES} bytes"));
+                let too_much = fault(self.provider(), &format!("sent more than {WHOLE_BYTES} bytes"));
                 return self.meter.watch(Err(too_much));
             }
             more.extend_from_slice(&std::mem::take(&mut whole));
@@ -306,6 +338,11 @@ impl Relayed {
         }
         self.meter.seen(&glance::whole(self.passage, &whole));
         Ok((whole, self.meter.usage()))
+    }
+
+    /// Who answers.
+    pub fn provider(&self) -> &Arc<str> {
+        self.chosen.provider()
     }
 
     pub fn usage(&self) -> Option<chat::Usage> {
@@ -330,7 +367,7 @@ impl Relayed {
         if seen.done || seen.finish.is_some() || seen.failure.is_some() {
             return Ok(rest.into());
         }
-        Err(fault(&self.provider, "broke off its answer"))
+        Err(fault(self.provider(), "broke off its answer"))
     }
 }
 
@@ -347,7 +384,7 @@ impl Stream for Relayed {
                 Some(Ok(bytes)) => Ok(self.pass(bytes)),
                 Some(Err(error)) => {
                     self.ended = true;
-                    Err(unreachable(&self.provider, &error))
+                    Err(unreachable(self.provider(), &error))
                 }
                 None => {
                     self.ended = true;

@@ -97,15 +97,15 @@ impl Route {
     }
 
     /// The targets in the order they are to be tried: those that work first, then by priority; among equals the one that
-    /// has read the beginning of the prompt before, unless it is much busier than another; then by lot. Where nobody has read
-    /// it, the prompt itself draws the first lot, so that machines which know nothing of each other agree.
+    /// has read the beginning of the prompt before, unless it is much busier than another; then one at which nobody waits; then
+    /// by lot. Where nobody has read it, the prompt itself draws the first lot, so that machines which know nothing of each other agree.
     pub(crate) fn order(&self, beginning: impl FnOnce() -> Beginning) -> Vec<Target> {
         if let [only] = self.targets.as_slice() {
             return vec![only.clone()];
         }
         let beginning = beginning();
-        let least = self.targets.iter().map(|target| target.load.running()).min().unwrap_or(0);
-        let has_room = |place: &usize| affinity::has_room(self.targets[*place].load.running(), least);
+        let least = self.targets.iter().map(Target::busy).min().unwrap_or(0);
+        let has_room = |place: &usize| affinity::has_room(self.targets[*place].busy(), least);
         let known = self.affinity.find(&beginning).filter(|place| *place < self.targets.len());
         let meet = || self.meeting_place(&beginning).filter(|_| self.policy == Policy::Weight);
         let knows = known.or_else(meet).filter(has_room);
@@ -140,6 +140,23 @@ impl Route {
     }
 }
 
+/// A model of a provider elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// What callers ask for.
+    pub id: String,
+    /// What the provider calls it.
+    pub name: String,
+}
+
+impl<T: Into<String>> From<T> for Model {
+    /// By the provider's own name.
+    fn from(id: T) -> Self {
+        let id = id.into();
+        Self { name: id.clone(), id }
+    }
+}
+
 /// One line of the list of models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -164,6 +181,7 @@ pub struct Routes {
     /// Aliases whose targets are not known yet.
     waiting: Vec<(String, String)>,
     policy: Policy,
+    pub(crate) exposes_provider: bool,
 }
 
 /// An alias that leads nowhere, or stands in the way of another id.
@@ -215,20 +233,20 @@ impl Routes {
 
     /// Adds models of a provider elsewhere, each under its own id and as `provider/id`. A local id stays local; where
     /// several providers have an id, they share it.
-    pub fn remote(&mut self, upstream: &Arc<Upstream>, models: &[String], rank: Rank) {
-        for model in models {
+    pub fn remote(&mut self, upstream: &Arc<Upstream>, models: &[Model], rank: Rank) {
+        for Model { id, name } in models {
             let target = Target {
                 place: Place::Remote(upstream.clone()),
                 upstream: upstream.name().clone(),
-                model: model.as_str().into(),
+                model: name.as_str().into(),
                 price: None,
                 // Under both its ids it is as well as it is.
                 health: Arc::default(),
                 load: Load::default(),
                 rank,
             };
-            self.share(model, target.clone());
-            self.share(&format!("{}/{model}", upstream.name()), target);
+            self.share(id, target.clone());
+            self.share(&format!("{}/{id}", upstream.name()), target);
         }
         for (alias, target) in std::mem::take(&mut self.waiting) {
             self.alias_later(&alias, &target);
@@ -281,6 +299,11 @@ impl Routes {
         for route in &mut self.routes {
             Arc::make_mut(route).policy = policy;
         }
+    }
+
+    /// Tells callers which provider has answered, if `exposes`.
+    pub fn expose_provider(&mut self, exposes: bool) {
+        self.exposes_provider = exposes;
     }
 
     /// What is known of routes and targets that were there before goes on to be known.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::affinity::{self, Load};
 use crate::health::Health;
+use crate::occupancy::Occupancy;
 use crate::price::Price;
 use crate::upstream::Upstream;
 
@@ -71,7 +72,7 @@ impl Default for Rank {
 impl Target {
     /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
     /// in proportion to its rate.
-    pub(crate) fn key(&self, knows: bool, policy: Policy) -> (bool, i64, bool, f64, f64) {
+    pub(crate) fn key(&self, knows: bool, policy: Policy) -> (bool, i64, bool, bool, f64, f64) {
         let merit = match policy {
             Policy::Weight => 0.0,
             Policy::Latency => self.health.latency() as f64,
@@ -81,7 +82,22 @@ impl Target {
                 (3.0 * input + output) / 4.0 + per_call * 1000.0
             }),
         };
-        (!self.health.usable(), self.rank.priority, !knows, merit, self.lot(chance()))
+        let waits = self.occupancy().is_some_and(|occupancy| occupancy.waiting > 0);
+        (!self.health.usable(), self.rank.priority, !knows, waits, merit, self.lot(chance()))
+    }
+
+    /// How busy it says that it is.
+    fn occupancy(&self) -> Option<Occupancy> {
+        match &self.place {
+            Place::Local(_) => None,
+            Place::Remote(upstream) => upstream.occupancy(),
+        }
+    }
+
+    /// Requests that it is answering or has in its queue: those from here, or everybody's where it says so.
+    pub(crate) fn busy(&self) -> i64 {
+        let said = self.occupancy().map_or(0, |Occupancy { running, waiting }| i64::from(running) + i64::from(waiting));
+        self.load.running().max(said)
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -92,6 +108,7 @@ impl Target {
             rank: self.rank,
             works: self.health.works(),
             running: self.load.running(),
+            occupancy: self.occupancy(),
         }
     }
 
@@ -121,6 +138,8 @@ pub struct Standing {
     pub rank: Rank,
     /// It has not failed since it last answered.
     pub works: bool,
-    /// Requests it is answering.
+    /// Requests from here that it is answering.
     pub running: i64,
+    /// Everybody's, by its own metrics.
+    pub occupancy: Option<Occupancy>,
 }

@@ -15,6 +15,7 @@ use wire::sse::{Frame, Parser};
 use wire::upstream::{Dialect, Reader, refusal};
 
 use crate::address::{PublicOnly, is_private_literal};
+use crate::occupancy::{Latest, Occupancy};
 use crate::signatures::Kept;
 
 /// How long a provider may take to be reached.
@@ -23,6 +24,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(300);
 /// What is read of a refusal.
 const REFUSAL_BYTES: usize = 16 << 10;
+/// What is read of its metrics, and how long they may take.
+const METRICS_BYTES: usize = 4 << 20;
+const LOOK: Duration = Duration::from_secs(2);
 /// Most bytes of one event.
 const EVENT_BYTES: usize = 32 << 20;
 
@@ -37,6 +41,8 @@ pub struct UpstreamConfig {
     pub key: Option<Secret>,
     /// It may be at a private address: an engine in one's own network.
     pub private: bool,
+    /// The path of its metrics, on the same host: that of an engine which says how busy it is.
+    pub metrics: Option<String>,
 }
 
 /// A credential; it cannot be printed.
@@ -62,6 +68,8 @@ pub enum UpstreamError {
     Url(String, String),
     #[error("provider `{0}`: its address {1} is private; `private = true` allows that")]
     Private(String, String),
+    #[error("provider `{0}`: `metrics` is a path such as `/metrics`, not `{1}`")]
+    Metrics(String, String),
     #[error("provider `{0}`: its key has characters that no header can carry")]
     Key(String),
     #[error("provider `{0}`: {1}")]
@@ -78,17 +86,28 @@ pub struct Upstream {
     headers: HeaderMap,
     client: Client,
     signatures: Arc<Kept>,
+    metrics: Option<Url>,
+    occupancy: Latest,
 }
 
 impl Upstream {
     /// # Errors
     /// An address or key that cannot be used.
     pub fn new(config: UpstreamConfig) -> Result<Self, UpstreamError> {
-        let UpstreamConfig { name, base_url, dialect, key, private } = config;
+        let UpstreamConfig { name, base_url, dialect, key, private, metrics } = config;
         let base = base(&base_url).ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
         if !private && base.host_str().is_some_and(is_private_literal) {
             return Err(UpstreamError::Private(name, base.host_str().unwrap_or_default().to_owned()));
         }
+        let metrics = match metrics {
+            Some(path) if path.starts_with('/') => {
+                let mut url = base.clone();
+                url.set_path(&path);
+                Some(url)
+            }
+            Some(path) => return Err(UpstreamError::Metrics(name, path)),
+            None => None,
+        };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("cachalot/", env!("CARGO_PKG_VERSION"))));
@@ -107,7 +126,8 @@ impl Upstream {
         let client = if private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
         let client = client.build().map_err(|error| UpstreamError::Client(name.clone(), error))?;
         let passages = Passage::ALL.map(|passage| below(&base, passage.path()));
-        Ok(Self { name: name.into(), base, passages, dialect, headers, client, signatures: Arc::default() })
+        let (name, signatures, occupancy) = (name.into(), Arc::default(), Latest::default());
+        Ok(Self { name, base, passages, dialect, headers, client, signatures, metrics, occupancy })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -137,12 +157,56 @@ impl Upstream {
         Ok(models.iter().filter_map(id).collect())
     }
 
-    /// Passes a body on; the answer is a success. `headers` are the caller's own.
+    /// It may be asked how busy it is.
+    pub fn has_metrics(&self) -> bool {
+        self.metrics.is_some()
+    }
+
+    /// Asks how busy it is. What was known before is forgotten when that is not told.
+    ///
+    /// # Errors
+    /// `Upstream` or `Timeout` when it cannot be asked, or says nothing of its requests.
+    pub async fn look(&self) -> Result<(), Error> {
+        let Some(url) = &self.metrics else { return Ok(()) };
+        let request = self.client.get(url.clone()).headers(self.headers.clone()).timeout(LOOK);
+        let metrics = async {
+            let response = self.accepted(request.send().await).await?;
+            Ok(beginning(response, METRICS_BYTES).await)
+        };
+        let read = metrics.await.and_then(|bytes| {
+            let occupancy = Occupancy::read(&String::from_utf8_lossy(&bytes));
+            occupancy.ok_or_else(|| fault(&self.name, "says nothing of its requests at its metrics"))
+        });
+        self.occupancy.set(read.as_ref().ok().copied());
+        read.map(drop)
+    }
+
+    /// How busy it is; `None` where it does not say.
+    pub fn occupancy(&self) -> Option<Occupancy> {
+        self.occupancy.get()
+    }
+
+    /// Passes a body on that is for its `model`; the answer is a success, and comes as events if `stream`. `headers` are the
+    /// caller's own.
     ///
     /// # Errors
     /// What the provider's refusal means (API document 4.5); `Upstream` or `Timeout` when it cannot be reached.
-    pub(crate) async fn pass(&self, passage: Passage, headers: &HeaderMap, body: Bytes) -> Result<Response, Error> {
-        self.post(self.passages[passage as usize].clone(), headers, body.into()).await
+    pub(crate) async fn pass(
+        &self,
+        passage: Passage,
+        model: &str,
+        stream: bool,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, Error> {
+        let url = match passage {
+            Passage::GenerateContent => {
+                let (path, query) = self.dialect.path(model, stream);
+                self.url(&path, query)
+            }
+            _ => self.passages[passage as usize].clone(),
+        };
+        self.post(url, headers, body.into()).await
     }
 
     /// Asks for something else, below its base URL and with a query if `path` has one; the answer is a success.
@@ -180,7 +244,7 @@ impl Upstream {
         }
         let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
         tracing::warn!(provider = &*self.name, status, "a provider refused a request");
-        Err(refusal(&self.name, status, retry_after, &beginning(response).await))
+        Err(refusal(&self.name, status, retry_after, &beginning(response, REFUSAL_BYTES).await))
     }
 
     fn url(&self, path: &str, query: Option<&str>) -> Url {
@@ -194,7 +258,7 @@ impl Provider for Upstream {
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
         Box::pin(async move {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
-            let (path, query) = self.dialect.path(&chat.model);
+            let (path, query) = self.dialect.path(&chat.model, true);
             let response = self.post(self.url(&path, query), &HeaderMap::new(), body.into()).await?;
             let hearing = Hearing {
                 provider: self.name.clone(),
@@ -296,17 +360,17 @@ impl Hearing {
     }
 }
 
-/// The first bytes of a body, whatever happens to the rest.
-async fn beginning(response: Response) -> Vec<u8> {
+/// The first bytes of a body, at most so many, whatever happens to the rest.
+async fn beginning(response: Response, most: usize) -> Vec<u8> {
     let (mut bytes, mut read) = (response.bytes_stream(), Vec::new());
-    while read.len() < REFUSAL_BYTES {
+    while read.len() < most {
         match tokio::time::timeout(CONNECT, bytes.next()).await {
             Ok(Some(Ok(more))) => read.extend_from_slice(&more),
             // What did not arrive is not told.
             Ok(Some(Err(_)) | None) | Err(_) => break,
         }
     }
-    read.truncate(REFUSAL_BYTES);
+    read.truncate(most);
     read
 }
 
@@ -353,8 +417,14 @@ mod tests {
     fn an_address_that_hides_where_it_leads_is_refused() {
         let upstream = |base_url: &str, private| {
             let key = Some(Secret::new("sk-operator"));
-            let config =
-                UpstreamConfig { name: "p".into(), base_url: base_url.into(), dialect: Dialect::OpenAi, key, private };
+            let config = UpstreamConfig {
+                name: "p".into(),
+                base_url: base_url.into(),
+                dialect: Dialect::OpenAi,
+                key,
+                private,
+                metrics: None,
+            };
             Upstream::new(config).map(|upstream| upstream.url("models", None).to_string())
         };
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use chat::{Chat, Delta, Error, ErrorKind, Input, Message, Reply, Role, fold};
 use futures_util::StreamExt;
 use gateway::{
-    Bookkeepers, Books, Caller, Gateway, Metered, Policy, Prices, Rank, Routes, Secret, Shape, Upstream, UpstreamConfig,
+    Asked, Bookkeepers, Books, Caller, Gateway, Metered, Model, Policy, Prices, Rank, Relay, Routes, Secret, Shape,
+    Upstream, UpstreamConfig,
 };
-use reqwest::header::HeaderMap;
 use serde_json::json;
 use store::{Limits, NewKey, Store};
 use testkit::FakeUpstream;
@@ -24,7 +24,8 @@ fn speaks(name: &str, fake: &FakeUpstream, dialect: Dialect) -> Arc<Upstream> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let key = Some(Secret::new("sk-operator"));
     let (name, base_url) = (name.into(), fake.base_url());
-    let config = UpstreamConfig { name, base_url, dialect, key, private: true };
+    let metrics = Some("/metrics".into());
+    let config = UpstreamConfig { name, base_url, dialect, key, private: true, metrics };
     Arc::new(Upstream::new(config).unwrap())
 }
 
@@ -283,6 +284,10 @@ struct Office {
 const PRICES: &str = "[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\n";
 
 async fn office(fake: &FakeUpstream) -> Office {
+    office_of(upstream("p", fake)).await
+}
+
+async fn office_of(provider: Arc<Upstream>) -> Office {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
     let project = store.add_project("team", None).await.unwrap();
@@ -295,7 +300,7 @@ async fn office(fake: &FakeUpstream) -> Office {
     let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap(), None).await.unwrap();
     let alice = books.accounts.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
     let mut routes = Routes::default();
-    routes.remote(&upstream("p", fake), &["m".into()], first());
+    routes.remote(&provider, &["m".into()], first());
     Office { _folder: folder, store, gateway: Gateway::new(routes, books), keepers, alice }
 }
 
@@ -351,7 +356,7 @@ async fn a_providers_own_list_is_offered() {
     .await;
     let gateway = Gateway::new(Routes::default(), Arc::default());
     let upstream = upstream("p", &fake);
-    let models = upstream.models().await.unwrap();
+    let models: Vec<_> = upstream.models().await.unwrap().into_iter().map(Model::from).collect();
     for _ in 0..2 {
         gateway.offer(&upstream, &models, first());
     }
@@ -370,14 +375,17 @@ async fn passed(
     passage: Passage,
     body: &str,
 ) -> Result<Option<(String, Option<Error>)>, Error> {
-    let Some(relay) = gateway.relay(caller, passage, &body.to_owned().into(), HeaderMap::new()).await? else {
-        return Ok(None);
-    };
+    let body = body.to_owned().into();
+    let Some(relay) = gateway.relay(caller, Asked::new(passage, &body)).await? else { return Ok(None) };
+    read(relay).await.map(Some)
+}
+
+async fn read(relay: Relay) -> Result<(String, Option<Error>), Error> {
     let streams = relay.shape() == Shape::Events;
     let mut relayed = relay.begin().await?;
     if !streams {
         let (bytes, _) = relayed.whole().await?;
-        return Ok(Some((String::from_utf8(bytes.to_vec()).unwrap(), None)));
+        return Ok((String::from_utf8(bytes.to_vec()).unwrap(), None));
     }
     let (mut text, mut failure) = (Vec::new(), None);
     while let Some(item) = relayed.next().await {
@@ -386,7 +394,7 @@ async fn passed(
             Err(error) => failure = Some(error),
         }
     }
-    Ok(Some((String::from_utf8(text).unwrap(), failure)))
+    Ok((String::from_utf8(text).unwrap(), failure))
 }
 
 /// What `Answer::words` sends, without the event that has usage alone if `hidden`.
@@ -435,6 +443,93 @@ async fn a_body_of_the_same_dialect_passes_byte_by_byte() {
         records.iter().rev().map(|r| (r.prompt_tokens, r.completion_tokens, r.cost, r.estimated)).collect();
     assert_eq!(told, [(5, 1, 7, false), (100, 2, 104, false), (100, 2, 104, false), (5, 1, 7, false)]);
     assert!(records.iter().all(|record| record.outcome == "stop" && record.first_token_us.is_some()));
+}
+
+#[tokio::test]
+async fn geminis_own_words_pass_byte_by_byte() {
+    let event = |text: &str, end: &str| {
+        let usage = r#""usageMetadata":{"promptTokenCount":100,"candidatesTokenCount":2}"#;
+        format!(
+            "data: {{\"candidates\": [{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}{end}}}],{usage}}}\r\n\r\n"
+        )
+    };
+    let events = [event("a", ""), event("b", ",\"finishReason\":\"STOP\"")];
+    let (whole, sent) = (events.concat(), events.clone());
+    let fake = FakeUpstream::start(move |asked| match asked.path.contains(":streamGenerateContent") {
+        true => Answer::stream(sent.clone().map(|event| Piece::Send(event.into_bytes()))),
+        false => Answer::json(200, serde_json::from_str(sent[1].trim_start_matches("data: ")).unwrap()),
+    })
+    .await;
+    let office = office_of(speaks("p", &fake, Dialect::Gemini)).await;
+    let body = "{ \"contents\":[{\"parts\":[{\"text\":\"hi\"}]}], \"unknown\": 2.50,\n\"generationConfig\":{\"maxOutputTokens\":9}}";
+    let bytes = body.to_owned().into();
+    let pass = async |model, stream| {
+        let asked = Asked { path: Some((model, stream)), ..Asked::new(Passage::GenerateContent, &bytes) };
+        match office.gateway.relay(&office.alice, asked).await.unwrap() {
+            Some(relay) => Some(read(relay).await.unwrap()),
+            None => None,
+        }
+    };
+    let (text, failure) = pass("m", true).await.unwrap();
+    assert_eq!((text, failure.is_none()), (whole, true));
+    let (text, _) = pass("p/m", false).await.unwrap();
+    assert!(text.contains("\"finishReason\":\"STOP\""), "{text}");
+    // What the id says of thinking has to be said in words.
+    assert!(pass("m-thinking", true).await.is_none());
+    let paths: Vec<_> = fake.asked().iter().map(|asked| asked.path.clone()).collect();
+    assert_eq!(paths, ["/v1/models/m:streamGenerateContent?alt=sse", "/v1/models/m:generateContent"]);
+    assert!(fake.asked().iter().all(|asked| asked.body == body.as_bytes()));
+
+    office.keepers.finish().await;
+    let records = office.store.records(9).await.unwrap();
+    let told: Vec<_> =
+        records.iter().map(|r| (r.prompt_tokens, r.completion_tokens, r.cost, r.outcome.as_str())).collect();
+    assert_eq!(told, [(100, 2, 104, "stop"), (100, 2, 104, "stop")]);
+}
+
+#[tokio::test]
+async fn a_provider_may_call_a_model_otherwise() {
+    let fake = says(&["x"]).await;
+    let mut routes = Routes::default();
+    routes.remote(&upstream("p", &fake), &[Model { id: "m".into(), name: "org/m-2".into() }], first());
+    let gateway = Gateway::new(routes, Arc::default());
+    let answer = gateway.answer(&Caller::default(), chat("m")).await.unwrap();
+    let chosen = answer.chosen().clone();
+    whole(answer).await.unwrap();
+    relayed(&gateway, &Caller::default(), r#"{"model":"p/m","messages":[]}"#).await.unwrap().unwrap();
+    let models: Vec<_> = fake.asked().iter().map(|asked| asked.json()["model"].clone()).collect();
+    assert_eq!((models, &**chosen.provider()), (vec![json!("org/m-2"), json!("org/m-2")], "p"));
+}
+
+#[tokio::test]
+async fn an_engine_at_which_others_wait_is_asked_later() {
+    let engine = |waiting: u32, word: &'static str| {
+        FakeUpstream::start(move |asked| match asked.path.as_str() {
+            "/metrics" => Answer::stream([Piece::Send(format!("vllm:num_requests_waiting {waiting}\n").into_bytes())]),
+            _ => Answer::words(&[word], 1),
+        })
+    };
+    let (full, free) = (engine(5, "full").await, engine(0, "free").await);
+    let (one, two) = (upstream("one", &full), upstream("two", &free));
+    let mut routes = Routes::default();
+    for engine in [&one, &two] {
+        routes.remote(engine, &["m".into()], first());
+    }
+    let gateway = Gateway::new(routes, Arc::default());
+    assert_eq!(one.occupancy(), None);
+    one.look().await.unwrap();
+    two.look().await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&gateway).await.unwrap().text, "free");
+    }
+    let table = gateway.table();
+    let said: Vec<_> = table[0].targets.iter().map(|target| target.occupancy.unwrap().waiting).collect();
+    assert_eq!(said, [5, 0]);
+
+    // What says nothing of its requests is not believed to be free.
+    let silent = FakeUpstream::start(|_| Answer::json(200, json!({}))).await;
+    let silent = upstream("p", &silent);
+    assert!(silent.look().await.unwrap_err().message.contains("metrics") && silent.occupancy().is_none());
 }
 
 #[tokio::test]

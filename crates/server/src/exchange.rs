@@ -50,6 +50,7 @@ pub(crate) async fn exchange(
     for name in ["x-request-id", "request-id", "x-ds-trace-id"] {
         response.headers_mut().insert(name, id.clone());
     }
+    line.tell(app.gateway.exposes_provider(), response.headers_mut());
     line.status(response.status());
     Ok(response.map(|body| line.until_the_end_of(body)))
 }

@@ -3,16 +3,22 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use chat::{Error, Usage};
-use gateway::Caller;
-use http::{HeaderValue, Method, StatusCode};
+use gateway::{Allowance, Caller, Holder};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 use crate::auth::Operator;
+
+/// The headers that say what is left of a minute's requests and tokens (API document 0.3).
+const RATES: [[&str; 3]; 2] = [
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+];
 
 /// What is known so far of a request. Written when the last clone is dropped.
 #[derive(Clone)]
@@ -32,7 +38,9 @@ struct Known {
     /// `None`: the client left before it was answered.
     status: Option<StatusCode>,
     key: Option<Arc<str>>,
+    holder: Option<Arc<Holder>>,
     model: Option<Arc<str>>,
+    provider: Option<Arc<str>>,
     usage: Option<Usage>,
     failed: bool,
 }
@@ -53,7 +61,9 @@ impl Line {
     }
 
     pub(crate) fn caller(&self, caller: &Caller) {
-        self.known().key.clone_from(&caller.key);
+        let mut known = self.known();
+        known.key.clone_from(&caller.key);
+        known.holder.clone_from(&caller.holder);
     }
 
     pub(crate) fn operator(&self, operator: &Operator) {
@@ -64,8 +74,32 @@ impl Line {
         self.known().model = Some(model.clone());
     }
 
+    /// Who answers. Until then, somebody else may.
+    pub(crate) fn provider(&self, provider: &Arc<str>) {
+        self.known().provider = Some(provider.clone());
+    }
+
     pub(crate) fn usage(&self, usage: Usage) {
         self.known().usage = Some(usage);
+    }
+
+    /// What the headers of the response say of its caller and its provider.
+    pub(crate) fn tell(&self, expose_provider: bool, headers: &mut HeaderMap) {
+        let known = self.known();
+        if let Some(holder) = &known.holder {
+            for (names, allowance) in RATES.iter().zip(holder.allowances()) {
+                let Some(Allowance { limit, remaining, full }) = allowance else { continue };
+                let [limit_name, remaining_name, reset_name] = names;
+                headers.insert(*limit_name, HeaderValue::from(limit));
+                headers.insert(*remaining_name, HeaderValue::from(remaining));
+                headers.insert(*reset_name, HeaderValue::try_from(span(full)).expect("digits and letters"));
+            }
+        }
+        // A name that is no header value is not told.
+        let provider = known.provider.as_ref().filter(|_| expose_provider);
+        if let Some(Ok(provider)) = provider.map(|provider| HeaderValue::try_from(&**provider)) {
+            headers.insert("x-gateway-provider", provider);
+        }
     }
 
     /// The answer broke after its status had been sent.
@@ -102,11 +136,25 @@ impl Drop for Inner {
             failed = known.failed.then_some(true),
             key = known.key.as_deref(),
             model = known.model.as_deref(),
+            provider = known.provider.as_deref(),
             prompt_tokens = known.usage.map(|usage| usage.prompt_tokens),
             completion_tokens = known.usage.map(|usage| usage.completion_tokens),
             ms = self.started.elapsed().as_millis() as u64,
             "request"
         );
+    }
+}
+
+/// A duration as Go writes it and OpenAI's service says it: `6m0s`, `1.5s`, `20ms`. Milliseconds, rounded up.
+fn span(time: Duration) -> String {
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    let (minutes, seconds, millis) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
+    let fraction = format!(".{millis:03}").trim_end_matches(['0', '.']).to_owned();
+    match (minutes, seconds) {
+        (0, 0) if millis > 0 => format!("{millis}ms"),
+        (0, _) => format!("{seconds}{fraction}s"),
+        (..60, _) => format!("{minutes}m{seconds}{fraction}s"),
+        _ => format!("{}h{}m{seconds}{fraction}s", minutes / 60, minutes % 60),
     }
 }
 
@@ -132,5 +180,18 @@ impl HttpBody for Logged {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_go_writes_them() {
+        let millis = |millis| span(Duration::from_millis(millis));
+        assert_eq!([millis(0), millis(20), millis(1000), millis(1500)], ["0s", "20ms", "1s", "1.5s"]);
+        assert_eq!([millis(59_999), millis(360_000), millis(3_661_010)], ["59.999s", "6m0s", "1h1m1.01s"]);
+        assert_eq!(span(Duration::from_nanos(1)), "1ms");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chat::{Delta, Error, ErrorKind, FinishReason};
 use futures_util::FutureExt;
-use gateway::Metered;
+use gateway::{Chosen, Metered};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -42,6 +42,7 @@ pub(crate) struct Pace {
     choices: Choices,
     rhythm: Rhythm,
     keep_alive: Instant,
+    chosen: Chosen,
     /// `None` once inference has started.
     start_by: Option<Instant>,
     end_by: Instant,
@@ -60,9 +61,10 @@ enum State {
 
 impl Pace {
     pub(crate) fn new(app: &App, answers: Vec<Metered>, rhythm: Rhythm, line: Line) -> Self {
-        let now = Instant::now();
+        let (now, chosen) = (Instant::now(), answers[0].chosen().clone());
         Self {
             choices: Choices::new(answers),
+            chosen,
             rhythm,
             keep_alive: now + rhythm.first,
             start_by: Some(now + app.config.queue_timeout),
@@ -103,7 +105,9 @@ impl Pace {
             None if self.choices.finished() => return self.end(),
             None => return self.fail(Error::internal("the answer ended without a finish reason")),
         };
-        self.start_by = None;
+        if self.start_by.take().is_some() {
+            self.line.provider(self.chosen.provider());
+        }
         if let Delta::Usage(usage) = &delta {
             self.line.usage(*usage);
         }

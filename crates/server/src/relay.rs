@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -22,12 +23,13 @@ use crate::server::App;
 pub(crate) enum Tongue {
     OpenAi,
     Anthropic,
+    Gemini,
 }
 
 /// What a provider has begun to answer.
 enum Begun {
     Events(Box<Relayed>),
-    Whole { content_type: String, bytes: Bytes, usage: Option<Usage> },
+    Whole { content_type: String, bytes: Bytes, usage: Option<Usage>, provider: Arc<str> },
 }
 
 type Beginning = Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>>;
@@ -53,11 +55,14 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
     };
     let (content_type, state) = match begun {
         None if !matches!(shape, Shape::Events | Shape::Json) => return Err(ended("The answer took too long")),
-        Some(Begun::Whole { content_type, bytes, usage }) => {
-            tell(&line, usage);
+        Some(Begun::Whole { content_type, bytes, usage, provider }) => {
+            tell(&line, &provider, usage);
             return Ok(response(Body::from(bytes), &content_type, false));
         }
-        Some(Begun::Events(relayed)) => (relayed.content_type.clone(), State::Events(relayed)),
+        Some(Begun::Events(relayed)) => {
+            line.provider(relayed.provider());
+            (relayed.content_type.clone(), State::Events(relayed))
+        }
         None if events => ("text/event-stream; charset=utf-8".into(), State::Late(beginning)),
         None => ("application/json".into(), State::Late(beginning)),
     };
@@ -83,9 +88,9 @@ async fn begin(relay: Relay) -> Result<Begun, Error> {
     if matches!(shape, Shape::Events | Shape::Sound) {
         return Ok(Begun::Events(Box::new(relayed)));
     }
-    let content_type = relayed.content_type.clone();
+    let (content_type, provider) = (relayed.content_type.clone(), relayed.provider().clone());
     let (bytes, usage) = relayed.whole().await?;
-    Ok(Begun::Whole { content_type, bytes, usage })
+    Ok(Begun::Whole { content_type, bytes, usage, provider })
 }
 
 /// A body of this type; events are not to be held back on their way.
@@ -101,7 +106,8 @@ pub(crate) fn response(body: Body, content_type: &str, events: bool) -> Response
     response
 }
 
-fn tell(line: &Line, usage: Option<Usage>) {
+fn tell(line: &Line, provider: &Arc<str>, usage: Option<Usage>) {
+    line.provider(provider);
     if let Some(usage) = usage {
         line.usage(usage);
     }
@@ -143,9 +149,9 @@ impl Passing {
             };
             match step {
                 Step::Begun(relayed) => self.state = State::Events(relayed),
-                Step::Whole(bytes, usage) => {
+                Step::Whole(bytes, usage, provider) => {
                     self.state = State::Over;
-                    tell(&self.line, usage);
+                    tell(&self.line, &provider, usage);
                     return Some(Ok(bytes));
                 }
                 Step::Bytes(bytes) => {
@@ -159,7 +165,7 @@ impl Passing {
                 }
                 Step::Ended => {
                     if let State::Events(relayed) = std::mem::replace(&mut self.state, State::Over) {
-                        tell(&self.line, relayed.usage());
+                        tell(&self.line, relayed.provider(), relayed.usage());
                     }
                     return None;
                 }
@@ -172,6 +178,8 @@ impl Passing {
             _ if !self.events => b"\n",
             Tongue::OpenAi => b": keep-alive\n\n",
             Tongue::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+            // Its SDK takes every line for data.
+            Tongue::Gemini => b"\r\n",
         })
     }
 
@@ -187,6 +195,7 @@ impl Passing {
                 text.push_str("event: error\n");
                 wire::sse::event(&wire::anthropic::error(error, self.line.id()).1, &mut text);
             }
+            Tongue::Gemini => wire::sse::event(&wire::gemini::error(error).1, &mut text),
         }
         text.into()
     }
@@ -194,7 +203,7 @@ impl Passing {
 
 enum Step {
     Begun(Box<Relayed>),
-    Whole(Bytes, Option<Usage>),
+    Whole(Bytes, Option<Usage>, Arc<str>),
     Bytes(Bytes),
     Broken(Error),
     Ended,
@@ -205,7 +214,7 @@ async fn step(state: &mut State) -> Step {
         State::Over => Step::Ended,
         State::Late(beginning) => match beginning.await {
             Ok(Begun::Events(relayed)) => Step::Begun(relayed),
-            Ok(Begun::Whole { bytes, usage, .. }) => Step::Whole(bytes, usage),
+            Ok(Begun::Whole { bytes, usage, provider, .. }) => Step::Whole(bytes, usage, provider),
             Err(error) => Step::Broken(error),
         },
         State::Events(relayed) => match relayed.next().await {

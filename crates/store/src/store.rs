@@ -21,6 +21,8 @@ const BUSY: &str = "pragma busy_timeout = 10000";
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: AnyPool,
+    /// Parameters are numbered (`$1`); SQLite, which looks for each numbered one among all of them, also takes `?`.
+    pub(crate) numbered: bool,
 }
 
 /// Why the store did not do as asked.
@@ -48,7 +50,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let options = AnyPoolOptions::new().acquire_timeout(Duration::from_secs(10));
-        let pool = if let Some(path) = url.strip_prefix("sqlite:") {
+        let (pool, numbered) = if let Some(path) = url.strip_prefix("sqlite:") {
             make_folder(path)?;
             let url = format!("sqlite:{}?mode=rwc", path.replace('%', "%25").replace('?', "%3F"));
             // Outside the pool, which would try again and again what cannot succeed.
@@ -63,15 +65,15 @@ impl Store {
                     Ok(())
                 })
             });
-            options.connect(&url).await?
+            (options.connect(&url).await?, false)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            options.max_connections(8).connect(url).await?
+            (options.max_connections(8).connect(url).await?, true)
         } else {
             // What stands before the first colon tells the kind, and holds no secret.
             return Err(StoreError::Url(url.split(':').next().unwrap_or_default().to_owned()));
         };
         migrator().run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, numbered })
     }
 
     /// Ends the connections in order.

@@ -110,7 +110,7 @@ impl Store {
         while !rest.is_empty() {
             // Few lengths, so that their statements stay prepared.
             let (now, later) = rest.split_at(rows.min(1 << rest.len().ilog2()));
-            let mut insert = sqlx::query(insert(now.len()));
+            let mut insert = sqlx::query(insert(now.len(), self.numbered));
             for record in now {
                 insert = bind(insert, record);
             }
@@ -186,14 +186,15 @@ impl Store {
     }
 }
 
-/// Most records in one statement: SQLite looks for each parameter among all of them.
-const MOST_ROWS: usize = 8;
+/// Most records in one statement.
+const MOST_ROWS: usize = 64;
 const COLUMNS: usize = 18;
 
-/// The statement that inserts so many records. Its text has nothing but the numbers of its parameters.
-fn insert(rows: usize) -> AssertSqlSafe<String> {
+/// The statement that inserts so many records. Its text is made of nothing but its parameters.
+fn insert(rows: usize, numbered: bool) -> AssertSqlSafe<String> {
+    let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
     let row = |row: usize| {
-        let parameters: Vec<_> = (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect();
+        let parameters: Vec<_> = (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect();
         format!("({})", parameters.join(", "))
     };
     let rows: Vec<_> = (0..rows).map(row).collect();

@@ -63,6 +63,14 @@ pub fn whole(dialect: &str, plot: Plot) -> Value {
             json!({"id": "up_1", "object": "chat.completion", "created": 1, "model": "up",
                 "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage()})
         }
+        "gemini" => {
+            let parts = if calls {
+                json!([{"text": "Let me think.", "thought": true}, called(0), called(1)])
+            } else {
+                json!([{"text": "Hello, whale."}])
+            };
+            ended(parts, calls)
+        }
         _ => {
             let content = if calls {
                 json!([{"type": "thinking", "thinking": "Let me think.", "signature": "c2lnbmVk"}, used(0), used(1)])
@@ -94,6 +102,28 @@ fn call(index: usize, whole: bool) -> Value {
 
 fn used(index: usize) -> Value {
     json!({"type": "tool_use", "id": format!("call_{index}"), "name": "get_weather", "input": {"city": CITIES[index]}})
+}
+
+fn called(index: usize) -> Value {
+    let mut part = json!({"functionCall": {"name": "get_weather", "args": {"city": CITIES[index]}}});
+    if index == 0 {
+        part["thoughtSignature"] = "c2lnbmVk".into();
+    }
+    part
+}
+
+fn response(parts: Value) -> Value {
+    json!({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}], "modelVersion": "up", "responseId": "r1"})
+}
+
+/// The last of an answer, or all of it.
+fn ended(parts: Value, thinks: bool) -> Value {
+    let thoughts = if thinks { 4 } else { 0 };
+    let mut end = response(parts);
+    end["candidates"][0]["finishReason"] = "STOP".into();
+    end["usageMetadata"] = json!({"promptTokenCount": 11, "cachedContentTokenCount": 3, "candidatesTokenCount": 7 - thoughts,
+        "thoughtsTokenCount": thoughts, "totalTokenCount": 18});
+    end
 }
 
 fn chunks(plot: Plot, reasons: bool) -> Vec<String> {
@@ -191,19 +221,12 @@ fn messages(plot: Plot) -> Vec<String> {
 }
 
 fn contents(plot: Plot) -> Vec<String> {
-    let response = |parts: Value| json!({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}], "modelVersion": "up", "responseId": "r1"});
     let piece = |part: Value| event(&response(json!([part])));
     let mut events = Vec::new();
     match plot {
         Plot::Calls => {
             events.extend(["Let me ", "think."].map(|text| piece(json!({"text": text, "thought": true}))));
-            for (index, city) in CITIES.iter().enumerate() {
-                let mut part = json!({"functionCall": {"name": "get_weather", "args": {"city": city}}});
-                if index == 0 {
-                    part["thoughtSignature"] = "c2lnbmVk".into();
-                }
-                events.push(piece(part));
-            }
+            events.extend([0, 1].map(|index| piece(called(index))));
         }
         _ => {
             events.push(piece(json!({"text": "Hello, "})));
@@ -219,11 +242,6 @@ fn contents(plot: Plot) -> Vec<String> {
             }
         }
     }
-    let thoughts = if plot == Plot::Calls { 4 } else { 0 };
-    let mut end = response(json!([{"text": ""}]));
-    end["candidates"][0]["finishReason"] = "STOP".into();
-    end["usageMetadata"] = json!({"promptTokenCount": 11, "cachedContentTokenCount": 3, "candidatesTokenCount": 7 - thoughts,
-        "thoughtsTokenCount": thoughts, "totalTokenCount": 18});
-    events.push(event(&end));
+    events.push(event(&ended(json!([{"text": ""}]), plot == Plot::Calls)));
     events
 }

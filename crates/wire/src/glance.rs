@@ -6,10 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::splice::Fields;
-use crate::upstream::{Dialect, anthropic, openai};
-
-/// Most bytes of a line that are kept to be looked at. Longer ones pass unseen.
-const LINE_BYTES: usize = 1 << 20;
+use crate::upstream::{Dialect, anthropic, gemini, openai};
 
 /// What has been seen of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +30,8 @@ pub enum Passage {
     Embeddings,
     /// Anthropic's.
     Messages,
+    /// Gemini's.
+    GenerateContent,
     ImageGenerations,
     ImageEdits,
     Speech,
@@ -41,11 +40,12 @@ pub enum Passage {
 }
 
 impl Passage {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
         Self::Messages,
+        Self::GenerateContent,
         Self::ImageGenerations,
         Self::ImageEdits,
         Self::Speech,
@@ -53,13 +53,14 @@ impl Passage {
         Self::Translations,
     ];
 
-    /// The path below a provider's base URL.
+    /// The path below a provider's base URL. Gemini's goes on: [`Dialect::path`].
     pub fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat/completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::Messages => "messages",
+            Self::GenerateContent => "models",
             Self::ImageGenerations => "images/generations",
             Self::ImageEdits => "images/edits",
             Self::Speech => "audio/speech",
@@ -89,8 +90,15 @@ impl Passage {
     pub fn is_spoken_by(self, dialect: Dialect) -> bool {
         match self {
             Self::Messages => dialect == Dialect::Anthropic,
+            Self::GenerateContent => dialect == Dialect::Gemini,
             _ => dialect.is_chat_completions(),
         }
+    }
+
+    /// Most bytes of a line that are kept to be looked at; longer ones pass unseen. Gemini's pictures are events, which say all
+    /// that there is to say of the answer.
+    fn line_bytes(self) -> usize {
+        if self == Self::GenerateContent { 32 << 20 } else { 1 << 20 }
     }
 }
 
@@ -156,12 +164,14 @@ impl Events {
             return Vec::new();
         }
         self.look();
+        // Gemini's last event says why it ended, and does not look like the last.
+        self.seen.done |= self.passage == Passage::GenerateContent && self.seen.finish.is_some();
         let hide = std::mem::take(&mut self.hide);
         if hide { Vec::new() } else { std::mem::take(&mut self.held) }
     }
 
     fn keep(&mut self, piece: &[u8]) {
-        if self.line.len() + piece.len() > LINE_BYTES {
+        if self.line.len() + piece.len() > self.passage.line_bytes() {
             self.cut = true;
         } else {
             self.line.extend_from_slice(piece);
@@ -179,6 +189,8 @@ impl Events {
             self.seen.done = true;
         } else if self.passage == Passage::Messages {
             message(data, &mut self.counts, &mut self.seen);
+        } else if self.passage == Passage::GenerateContent {
+            content(data, &mut self.seen);
         } else if self.passage.medium().is_some() {
             medium(data, &mut self.seen);
         } else {
@@ -235,6 +247,36 @@ fn message(data: &[u8], counts: &mut anthropic::UsageBody, seen: &mut Seen) {
         "error" => seen.failure = Some(failure(data)),
         _ => {}
     }
+}
+
+/// Looks at one event of Gemini's, or at its whole answer.
+fn content(data: &[u8], seen: &mut Seen) {
+    let Ok(event) = serde_json::from_slice::<ContentEvent>(data) else { return };
+    seen.pieces += u64::from(!event.candidates.is_empty());
+    seen.usage = event.usage_metadata.map(Usage::from).or(seen.usage);
+    let ended = event.candidates.into_iter().find_map(|candidate| candidate.finish_reason);
+    let ended = ended.map(|reason| gemini::reason(&reason, has(data, "\"functionCall\"")));
+    let blocked = event.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some());
+    seen.finish = blocked.then_some(FinishReason::ContentFilter).or(ended).or(seen.finish);
+    if event.error.is_some() {
+        seen.failure = Some(failure(data));
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContentEvent {
+    #[serde(default)]
+    candidates: Vec<ContentEnd>,
+    usage_metadata: Option<gemini::UsageBody>,
+    prompt_feedback: Option<gemini::Feedback>,
+    error: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContentEnd {
+    finish_reason: Option<String>,
 }
 
 /// Looks at one event of an image or a transcript.
@@ -306,6 +348,11 @@ struct Chunk {
 
 /// Looks at a whole answer.
 pub fn whole(passage: Passage, body: &[u8]) -> Seen {
+    if passage == Passage::GenerateContent {
+        let mut seen = Seen::default();
+        content(body, &mut seen);
+        return Seen { pieces: 1, done: true, ..seen };
+    }
     let usage = Fields::scan(body).ok().and_then(|fields| fields.value("usage"));
     let (usage, finish) = match passage {
         Passage::Messages => {
@@ -437,6 +484,29 @@ mod tests {
         let body = br#"{"content":[],"stop_reason":"max_tokens","usage":{"input_tokens":3,"output_tokens":1}}"#;
         let seen = whole(Passage::Messages, body);
         assert_eq!((seen.finish, seen.usage.unwrap().prompt_tokens), (Some(FinishReason::Length), 3));
+    }
+
+    #[test]
+    fn geminis_events_are_seen_too() {
+        let text = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}],\"usageMetadata\":{\"promptTokenCount\":9}}\r\n\r\n\
+            data: {\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":3}}\r\n\r\n";
+        let mut events = Events::new(Passage::GenerateContent, false);
+        assert!(events.pass(text.as_bytes()).is_none() && !events.seen.done);
+        assert!(events.rest().is_empty());
+        let usage = Usage { prompt_tokens: 9, completion_tokens: 5, reasoning_tokens: Some(3), ..Usage::default() };
+        let finish = Some(FinishReason::Length);
+        let seen = Seen { usage: Some(usage), finish, pieces: 2, failure: None, done: true };
+        assert_eq!(events.seen, seen);
+        let last = text.rsplit("data: ").next().unwrap().trim_end();
+        assert_eq!(whole(Passage::GenerateContent, last.as_bytes()), Seen { pieces: 1, ..seen });
+
+        let mut cut = Events::new(Passage::GenerateContent, false);
+        cut.pass(text.split_inclusive("\r\n\r\n").next().unwrap().as_bytes());
+        cut.rest();
+        assert!(!cut.seen.done && cut.seen.finish.is_none());
+        let mut failed = Events::new(Passage::GenerateContent, false);
+        failed.pass(b"data: {\"error\":{\"code\":503,\"message\":\"The model is overloaded\"}}\n\n");
+        assert_eq!(failed.seen.failure.as_deref(), Some("The model is overloaded"));
     }
 
     #[test]

@@ -30,12 +30,14 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The path below the base URL, and the query, that chats for the provider's `model` are posted to.
-    pub fn path(self, model: &str) -> (String, Option<&'static str>) {
+    /// The path below the base URL, and the query, that chats for the provider's `model` are posted to. `stream`: the answer is
+    /// wanted as events, which only Gemini's path tells.
+    pub fn path(self, model: &str, stream: bool) -> (String, Option<&'static str>) {
         match self {
             Self::OpenAi | Self::DeepSeek => ("chat/completions".into(), None),
             Self::Anthropic => ("messages".into(), None),
-            Self::Gemini => (format!("models/{model}:streamGenerateContent"), Some("alt=sse")),
+            Self::Gemini if stream => (format!("models/{model}:streamGenerateContent"), Some("alt=sse")),
+            Self::Gemini => (format!("models/{model}:generateContent"), None),
             Self::Midjourney | Self::Suno => (String::new(), None),
         }
     }

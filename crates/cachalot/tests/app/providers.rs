@@ -5,6 +5,7 @@ use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Asked};
 
 use crate::app::TestApp;
+use crate::commands::stdout;
 
 /// Speaks chat completions under `/v1` and answers with words, or as the last message says.
 async fn service() -> FakeUpstream {
@@ -84,6 +85,55 @@ async fn every_surface_reaches_a_provider_elsewhere() {
     let ids: Vec<_> = listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["gpt-x", "own/gpt-x"]);
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_and_what_is_left_of_the_minute_is_told_where_it_may_be() {
+    let (service, folder) = (service().await, tempfile::tempdir().unwrap());
+    let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
+    let key = stdout(&["key", "add", "alice", "--rpm", "3", "--store", &store]).trim().to_owned();
+    crate::secrets::keep(&key);
+    let provider = format!(
+        "name = 'own'\nbase_url = '{}'\ndialect = 'openai'\nprivate = true\nmodels = ['gpt-x']",
+        service.base_url()
+    );
+    for exposed in [true, false] {
+        let (provider, journal) = (toml::from_str(&provider).unwrap(), folder.path().join("journal"));
+        let set = |config: &mut cachalot::config::Config| {
+            config.providers = vec![provider];
+            config.aliases.clear();
+            config.gateway.expose_provider = exposed;
+            config.store.journal = Some(journal);
+        };
+        let app = TestApp::configured(&["--model", "none", "--store", &store], set).await;
+        let ask = async |path: &str, body: Value| {
+            let answer = app.client.post(app.url(path)).bearer_auth(&key).json(&body).send().await.unwrap();
+            let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            let left = header("x-ratelimit-remaining-requests");
+            assert_eq!(header("x-ratelimit-limit-requests").as_deref(), Some("3"));
+            assert_eq!(header("x-ratelimit-limit-tokens"), None, "nothing is said where there is no limit");
+            (
+                answer.status().as_u16(),
+                left.unwrap(),
+                header("x-ratelimit-reset-requests").unwrap(),
+                header("x-gateway-provider"),
+            )
+        };
+        let (messages, own) = (json!([{"role": "user", "content": "hi"}]), exposed.then(|| "own".to_owned()));
+        // One that passes, and one that is read and written again.
+        let (status, left, reset, provider) =
+            ask("/chat/completions", json!({"model": "gpt-x", "messages": messages})).await;
+        assert_eq!((status, left.as_str(), &provider), (200, "2", &own));
+        let reset: f64 = reset.strip_suffix('s').unwrap().parse().unwrap();
+        assert!((15.0..=20.0).contains(&reset), "{reset}");
+        let message = json!({"model": "gpt-x", "max_tokens": 9, "stream": true, "messages": messages});
+        let (status, left, _, provider) = ask("/v1/messages", message.clone()).await;
+        assert_eq!((status, left.as_str(), &provider), (200, "1", &own));
+        ask("/v1/messages", message.clone()).await;
+        let (status, left, _, provider) = ask("/v1/messages", message).await;
+        assert_eq!((status, left.as_str(), provider), (429, "0", None));
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

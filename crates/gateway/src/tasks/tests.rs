@@ -6,7 +6,7 @@ use testkit::upstream::Answer;
 use wire::upstream::Dialect;
 
 use super::*;
-use crate::{Books, Prices, Rank, Routes, UpstreamConfig};
+use crate::{Books, Model, Prices, Rank, Routes, UpstreamConfig};
 
 const PRICES: &str = "[[price]]\nprovider='suno'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.5\n";
 
@@ -31,6 +31,7 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
         dialect: Dialect::Suno,
         key: None,
         private: true,
+        metrics: None,
     };
     let upstream = Arc::new(Upstream::new(config).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -44,7 +45,8 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
     let prices = Prices::read(PRICES).unwrap();
     let (books, keepers) = Books::open(store.clone(), &folder.path().join("journal"), prices, None).await.unwrap();
     let mut routes = Routes::default();
-    routes.remote(&upstream, &upstream.models().await.unwrap(), Rank::default());
+    let models: Vec<_> = upstream.models().await.unwrap().into_iter().map(Model::from).collect();
+    routes.remote(&upstream, &models, Rank::default());
     let gateway = Gateway::new(routes, books);
     let alice = gateway.books().accounts.find(&[0; 32], std::net::Ipv4Addr::LOCALHOST.into()).unwrap().unwrap();
     let left = || alice.left().unwrap();

@@ -18,8 +18,9 @@ pub(super) async fn models(ask: Ask) -> Result<Answer, Error> {
 }
 
 fn target(standing: &Standing) -> Value {
+    let said = standing.occupancy.map(|said| json!({"running": said.running, "waiting": said.waiting}));
     json!({
         "provider": &*standing.provider, "model": &*standing.model, "price": standing.price.as_deref(),
-        "priority": standing.rank.priority, "weight": standing.rank.weight, "works": standing.works, "running": standing.running,
+        "priority": standing.rank.priority, "weight": standing.rank.weight, "works": standing.works, "running": standing.running, "engine": said,
     })
 }

@@ -7,8 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use chat::Error;
-use gateway::Metered;
-use http::HeaderMap;
+use gateway::{Asked, Metered};
 use wire::glance::Passage;
 use wire::{Chunks, Envelope, deepseek};
 
@@ -29,7 +28,7 @@ pub(crate) async fn completions(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Passage::ChatCompletions, &bytes, HeaderMap::new()).await? {
+    if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::ChatCompletions, &bytes)).await? {
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
     let request = body::aside(move || deepseek::parse_request(&bytes)).await?;

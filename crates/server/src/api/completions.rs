@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::future::try_join_all;
-use http::HeaderMap;
+use gateway::Asked;
 use wire::completions::{self, Completions};
 use wire::glance::Passage;
 
@@ -29,7 +29,7 @@ pub(crate) async fn create(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Passage::Completions, &bytes, HeaderMap::new()).await? {
+    if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::Completions, &bytes)).await? {
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
     let request = body::aside(move || completions::parse_request(&bytes)).await?;

@@ -7,14 +7,17 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use gateway::Asked;
 use wire::gemini::{self, Form, Responses};
+use wire::glance::Passage;
 
 use crate::api::messages::signer;
 use crate::api::{enter, models};
 use crate::exchange::json;
 use crate::line::Line;
+use crate::relay::Tongue;
 use crate::server::App;
-use crate::{body, reply};
+use crate::{body, relay, reply};
 
 pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
     match models::models(&app, &line, request) {
@@ -70,6 +73,18 @@ async fn answer(
     let (model, operator) = operation(what, parts.uri.query())?;
     let bytes =
         body::read(&parts.headers, body, body::Kind::Json, app.config.body_limit, app.config.read_timeout).await?;
+    let form = match operator {
+        Operator::Generate => Some(false),
+        // An array is not looked at as it passes.
+        Operator::Stream(Form::Events) => Some(true),
+        Operator::Stream(Form::Array) | Operator::Count => None,
+    };
+    if let Some(stream) = form {
+        let asked = Asked { path: Some((&model, stream)), ..Asked::new(Passage::GenerateContent, &bytes) };
+        if let Some(relay) = app.gateway.relay(&caller, asked).await? {
+            return relay::send(app, relay, Tongue::Gemini, line).await;
+        }
+    }
     let id = model.clone();
     let gemini::Request { chat, include_thoughts } = body::aside(move || gemini::parse_request(&bytes, &model)).await?;
     if operator == Operator::Count {

@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
+use gateway::Asked;
 use http::{HeaderMap, header};
 use wire::form::Form;
 use wire::glance::Passage;
@@ -29,7 +30,8 @@ pub(crate) fn route(passage: Passage, kind: Kind) -> MethodRouter<Arc<App>> {
 
 async fn answer(app: &App, line: Line, request: Request, passage: Passage, kind: Kind) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take_as(app, &line, request, kind).await?;
-    match app.gateway.relay(&caller, passage, &bytes, form_type(kind, &parts.headers)).await? {
+    let asked = Asked { headers: form_type(kind, &parts.headers), ..Asked::new(passage, &bytes) };
+    match app.gateway.relay(&caller, asked).await? {
         Some(relay) => relay::send(app, relay, Tongue::OpenAi, line).await,
         None => Err(refusal(app, passage, kind, &parts.headers, &bytes)),
     }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use gateway::Asked;
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use wire::anthropic::{self, Messages, Signer};
@@ -47,9 +48,8 @@ pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
 
 async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, line, request).await?;
-    if let Some(relay) =
-        app.gateway.relay(&caller, Passage::Messages, &bytes, meant_for_the_provider(&parts.headers)).await?
-    {
+    let headers = meant_for_the_provider(&parts.headers);
+    if let Some(relay) = app.gateway.relay(&caller, Asked { headers, ..Asked::new(Passage::Messages, &bytes) }).await? {
         return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
     }
     let Read { chat, model, stream, places } = read(app, bytes, false).await?;

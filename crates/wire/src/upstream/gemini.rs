@@ -198,8 +198,8 @@ struct Event {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Feedback {
-    block_reason: Option<String>,
+pub(crate) struct Feedback {
+    pub(crate) block_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -273,7 +273,7 @@ impl Reader for Events {
             self.part(part, event.response_id.as_deref().unwrap_or("0"), out);
         }
         if let Some(reason) = candidate.finish_reason {
-            self.finish = Some(self.reason(&reason));
+            self.finish = Some(self::reason(&reason, self.calls > 0));
         }
         Ok(())
     }
@@ -309,15 +309,16 @@ impl Events {
         let text = call.args.filter(|args| !args.is_null()).unwrap_or_else(|| json!({})).to_string();
         out.push(Delta::Arguments { index, text });
     }
+}
 
-    fn reason(&self, reason: &str) -> FinishReason {
-        match reason {
-            "MAX_TOKENS" => FinishReason::Length,
-            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" => {
-                FinishReason::ContentFilter
-            }
-            "STOP" if self.calls > 0 => FinishReason::ToolCalls,
-            _ => FinishReason::Stop,
+/// Why an answer ended that `calls`.
+pub(crate) fn reason(reason: &str, calls: bool) -> FinishReason {
+    match reason {
+        "MAX_TOKENS" => FinishReason::Length,
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" => {
+            FinishReason::ContentFilter
         }
+        "STOP" if calls => FinishReason::ToolCalls,
+        _ => FinishReason::Stop,
     }
 }

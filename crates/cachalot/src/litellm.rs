@@ -1,0 +1,351 @@
+//! LiteLLM's `config.yaml` as a configuration of ours.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::provider;
+
+/// What LiteLLM calls providers that we call otherwise.
+pub const NAMES: [(&str, &str); 9] = [
+    ("together_ai", "together"),
+    ("fireworks_ai", "fireworks"),
+    ("nvidia_nim", "nvidia"),
+    ("zai", "zhipu"),
+    ("text-completion-openai", "openai"),
+    ("hosted_vllm", "vllm"),
+    ("ollama_chat", "ollama"),
+    ("openai_like", "openai"),
+    ("custom_openai", "openai"),
+];
+
+/// How its models begin that LiteLLM knows without a provider in front.
+const BARE: [(&str, &str); 9] = [
+    ("gpt-", "openai"),
+    ("chatgpt-", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("text-embedding-", "openai"),
+    ("claude-", "anthropic"),
+    ("deepseek-", "deepseek"),
+    ("grok-", "xai"),
+];
+
+/// What it calls a way of choosing among equals, and what we do.
+const STRATEGIES: [(&str, &str); 3] =
+    [("simple-shuffle", "weight"), ("latency-based-routing", "latency"), ("cost-based-routing", "price")];
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    model_list: Vec<Deployment>,
+    #[serde(default)]
+    router_settings: RouterSettings,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RouterSettings {
+    routing_strategy: Option<String>,
+    model_group_alias: BTreeMap<String, Value>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Deployment {
+    model_name: String,
+    litellm_params: Parameters,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    model: String,
+    #[serde(alias = "base_url")]
+    api_base: Option<String>,
+    api_key: Option<String>,
+    custom_llm_provider: Option<String>,
+    weight: Option<f64>,
+    order: Option<i64>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+/// One `[[providers]]` block.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Block {
+    row: String,
+    base_url: Option<String>,
+    key_env: Option<String>,
+    priority: i64,
+    weight: u32,
+    /// All of the provider's own list.
+    all: bool,
+    models: Vec<String>,
+    rename: BTreeMap<String, String>,
+}
+
+impl Block {
+    /// Both are the same provider, asked in the same way.
+    fn suits(&self, other: &Self) -> bool {
+        let way = |block: &Self| {
+            (block.row.clone(), block.base_url.clone(), block.key_env.clone(), block.priority, block.weight)
+        };
+        way(self) == way(other)
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.models.iter().any(|model| model == id) || self.rename.contains_key(id)
+    }
+}
+
+/// A configuration that does what LiteLLM's file says, as far as we can; what is not taken over stands in comments. Keys are
+/// never copied.
+///
+/// # Errors
+/// Text that is not LiteLLM's configuration, or without a model that can be taken over.
+pub fn import(text: &str) -> Result<String> {
+    let file: File = serde_saphyr::from_str(text).context("it is not LiteLLM's config.yaml")?;
+    ensure!(!file.model_list.is_empty(), "it has no `model_list`");
+    let (mut blocks, mut left) = (Vec::<Block>::new(), Vec::new());
+    for Deployment { model_name, litellm_params } in &file.model_list {
+        if let Err(why) = take(model_name, litellm_params, &mut blocks, &mut left) {
+            left.push(format!("model `{model_name}`: {why}"));
+        }
+    }
+    ensure!(!blocks.is_empty(), "none of its models can be taken over: {}", left.join("; "));
+
+    let strategy = file.router_settings.routing_strategy.as_deref();
+    let routing = strategy.and_then(|strategy| STRATEGIES.iter().find(|(theirs, _)| *theirs == strategy));
+    if let (Some(strategy), None) = (strategy, routing) {
+        left.push(format!("`routing_strategy: {strategy}`; the busiest of equals is avoided in any case"));
+    }
+    left.extend(file.router_settings.rest.keys().map(|key| format!("`router_settings.{key}`")));
+    for (section, settings) in &file.rest {
+        match settings.as_object() {
+            Some(settings) => left.extend(settings.keys().map(|key| format!("`{section}.{key}`"))),
+            None => left.push(format!("`{section}`")),
+        }
+    }
+    let mut aliases = BTreeMap::new();
+    for (alias, target) in &file.router_settings.model_group_alias {
+        match target.as_str().or(target["model"].as_str()) {
+            Some(target) => _ = aliases.insert(alias, target),
+            None => left.push(format!("`model_group_alias.{alias}`")),
+        }
+    }
+
+    let mut out = String::from("# Out of LiteLLM's config.yaml. Keys for callers are made with `cachalot key add`.\n");
+    if !left.is_empty() {
+        out.push_str("# Not taken over:\n");
+        left.iter().for_each(|what| out.push_str(&format!("#   {}\n", what.replace(char::is_control, " "))));
+    }
+    if let Some((_, ours)) = routing {
+        write!(out, "\n[gateway]\nrouting = {}\n", quoted(ours))?;
+    }
+    for (place, block) in blocks.iter().enumerate() {
+        write_block(block, blocks[..place].iter().filter(|other| other.row == block.row).count(), &mut out)?;
+    }
+    if !aliases.is_empty() {
+        out.push_str("\n[aliases]\n");
+        for (alias, target) in aliases {
+            writeln!(out, "{} = {}", quoted(alias), quoted(target))?;
+        }
+    }
+    Ok(out)
+}
+
+/// Takes a deployment over, or says why not.
+fn take(name: &str, parameters: &Parameters, blocks: &mut Vec<Block>, left: &mut Vec<String>) -> Result<(), String> {
+    let (prefix, model) = match (&parameters.custom_llm_provider, parameters.model.split_once('/')) {
+        (Some(provider), _) => (provider.as_str(), parameters.model.as_str()),
+        (None, Some((prefix, model))) => (prefix, model),
+        (None, None) => {
+            let bare = BARE.iter().find(|(begins, _)| parameters.model.starts_with(begins));
+            let known = bare.map(|(_, provider)| (*provider, parameters.model.as_str()));
+            known.ok_or_else(|| format!("the provider of `{}` is not named", parameters.model))?
+        }
+    };
+    let row = NAMES.iter().find(|(theirs, _)| *theirs == prefix).map_or(prefix, |(_, ours)| ours);
+    if !provider::is_known(row) {
+        return Err(format!(
+            "the provider `{prefix}` is not built in; one that speaks chat completions can be described"
+        ));
+    }
+    let key_env = match parameters.api_key.as_deref() {
+        None => None,
+        Some(key) => match key.strip_prefix("os.environ/") {
+            Some(variable) => Some(variable.to_owned()),
+            // Engines that ask for none are given any.
+            None if provider::asks_no_key(row) => None,
+            None => {
+                let variable = format!("{}_API_KEY", row.to_uppercase().replace('-', "_"));
+                left.push(format!("the key of `{name}`, which the file holds: put it into `{variable}`"));
+                Some(variable)
+            }
+        },
+    };
+    left.extend(parameters.rest.keys().map(|key| format!("`{key}` of the model `{name}`")));
+    let weight = parameters.weight.unwrap_or(1.0).clamp(1.0, 1e6) as u32;
+    let base_url = parameters.api_base.as_deref().map(|base| base_url(row, base));
+    let block = Block {
+        row: row.into(),
+        base_url,
+        key_env,
+        priority: parameters.order.unwrap_or(0),
+        weight,
+        ..Block::default()
+    };
+    let place = blocks.iter().position(|other| other.suits(&block) && !other.has(name));
+    let block = match place {
+        Some(place) => &mut blocks[place],
+        None => {
+            blocks.push(block);
+            blocks.last_mut().expect("it was just pushed")
+        }
+    };
+    match model {
+        "*" => block.all = true,
+        _ if model == name => block.models.push(name.into()),
+        _ => _ = block.rename.insert(name.into(), model.into()),
+    }
+    Ok(())
+}
+
+/// LiteLLM adds the version to some addresses by itself.
+fn base_url(row: &str, base: &str) -> String {
+    let base = base.trim_end_matches('/');
+    let versioned = base.ends_with("/v1") || !["anthropic", "ollama", "vllm"].contains(&row);
+    if versioned { base.into() } else { format!("{base}/v1") }
+}
+
+fn write_block(block: &Block, earlier: usize, out: &mut String) -> std::fmt::Result {
+    let Block { row, base_url, key_env, priority, weight, all, models, rename } = block;
+    out.push_str("\n[[providers]]\n");
+    match earlier {
+        0 => writeln!(out, "name = {}", quoted(row))?,
+        earlier => writeln!(out, "name = {}\nrow = {}", quoted(&format!("{row}-{}", earlier + 1)), quoted(row))?,
+    }
+    if let Some(base_url) = base_url {
+        writeln!(out, "base_url = {}", quoted(base_url))?;
+        if row == "openai" {
+            // What only looks like OpenAI's service takes more than it does.
+            out.push_str("dialect = \"deepseek\"\n");
+        }
+        if base_url.starts_with("http:") {
+            out.push_str("private = true\n");
+        }
+    }
+    if let Some(key_env) = key_env {
+        writeln!(out, "key_env = {}", quoted(key_env))?;
+    }
+    if *priority != 0 {
+        writeln!(out, "priority = {priority}")?;
+    }
+    if *weight != 1 {
+        writeln!(out, "weight = {weight}")?;
+    }
+    if !all {
+        writeln!(out, "models = {}", Value::from(models.clone()))?;
+    }
+    if !rename.is_empty() {
+        let pairs: Vec<_> = rename.iter().map(|(id, name)| format!("{} = {}", quoted(id), quoted(name))).collect();
+        writeln!(out, "rename = {{ {} }}", pairs.join(", "))?;
+    }
+    Ok(())
+}
+
+/// Text of TOML, which takes JSON's escapes.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const FILE: &str = r#"
+model_list:
+  - model_name: gpt-4o
+    litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY, rpm: 60}
+  - model_name: fast
+    litellm_params:
+      model: openai/gpt-4o-mini
+      api_key: os.environ/OPENAI_API_KEY
+  - model_name: claude
+    litellm_params: {model: claude-sonnet-4-5, api_key: "sk-ant-literal"}
+  - model_name: deepseek-v3.2
+    litellm_params: {model: hosted_vllm/deepseek-ai/DeepSeek-V3.2, api_base: "http://10.0.0.5:8000", api_key: none, weight: 3}
+  - model_name: deepseek-v3.2
+    litellm_params: {model: hosted_vllm/deepseek-ai/DeepSeek-V3.2, api_base: "http://10.0.0.6:8000/v1", order: 2}
+  - model_name: "openrouter/*"
+    litellm_params: {model: "openrouter/*", api_key: os.environ/OPENROUTER_API_KEY}
+  - model_name: own
+    litellm_params: {model: openai/own-7b, api_base: "https://llm.example.org/v1", api_key: os.environ/OWN_KEY}
+  - model_name: cloud
+    litellm_params: {model: bedrock/anthropic.claude, aws_region_name: us-east-1}
+router_settings:
+  routing_strategy: latency-based-routing
+  model_group_alias: {gpt-4: gpt-4o, hidden: {model: fast, hidden: true}}
+  num_retries: 2
+litellm_settings:
+  drop_params: true
+general_settings:
+  master_key: sk-1234
+"#;
+
+    #[test]
+    fn a_file_of_litellms_becomes_one_of_ours() {
+        let text = import(FILE).unwrap();
+        assert!(!text.contains("literal") && !text.contains("sk-1234"), "{text}");
+        let config: Config = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let [openai, anthropic, first, second, router, own] = &config.providers[..] else { panic!("{text}") };
+        assert_eq!((openai.name.as_str(), openai.key_env.as_deref()), ("openai", Some("OPENAI_API_KEY")));
+        assert_eq!((openai.models.as_deref(), &*openai.rename["fast"]), (Some(&["gpt-4o".into()][..]), "gpt-4o-mini"));
+        assert_eq!(
+            (&*anthropic.rename["claude"], anthropic.key_env.as_deref()),
+            ("claude-sonnet-4-5", Some("ANTHROPIC_API_KEY"))
+        );
+        assert_eq!((first.base_url.as_deref(), first.weight), (Some("http://10.0.0.5:8000/v1"), 3));
+        assert_eq!((first.private, first.key_env.as_deref()), (Some(true), None));
+        assert_eq!((second.name.as_str(), second.row.as_deref(), second.priority), ("vllm-2", Some("vllm"), 2));
+        assert_eq!(second.rename["deepseek-v3.2"], "deepseek-ai/DeepSeek-V3.2");
+        assert_eq!((router.name.as_str(), &router.models), ("openrouter", &None));
+        assert_eq!((own.name.as_str(), own.dialect), ("openai-2", Some(wire::upstream::Dialect::DeepSeek)));
+        assert_eq!(config.gateway.routing, gateway::Policy::Latency);
+        assert_eq!(
+            config.aliases.into_iter().collect::<Vec<_>>(),
+            [("gpt-4".into(), "gpt-4o".into()), ("hidden".into(), "fast".into())]
+        );
+        for told in [
+            "`rpm` of the model `gpt-4o`",
+            "bedrock",
+            "ANTHROPIC_API_KEY",
+            "`router_settings.num_retries`",
+            "`litellm_settings.drop_params`",
+            "`general_settings.master_key`",
+        ] {
+            assert!(text.contains(told), "{told}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_refused() {
+        for (text, word) in [
+            ("model_list: [", "config.yaml"),
+            ("a: 1", "model_list"),
+            ("model_list: [{model_name: x, litellm_params: {model: azure/x}}]", "azure"),
+            ("model_list: [{model_name: x, litellm_params: {model: mystery}}]", "mystery"),
+        ] {
+            let error = format!("{:#}", import(text).expect_err(text));
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
