@@ -27,8 +27,9 @@ async fn main() {
     match (arguments.next().as_deref(), arguments.next()) {
         (Some("fake"), _) => fake().await,
         (Some("floor"), Some(upstream)) => floor(upstream).await,
+        (Some("flat"), minutes) => flat(minutes.map_or(60, |minutes| minutes.parse().expect("minutes"))).await,
         (None, _) => bench().await,
-        _ => eprintln!("bench-gateway takes no arguments"),
+        _ => eprintln!("bench-gateway, or bench-gateway flat [MINUTES]"),
     }
 }
 
@@ -205,6 +206,7 @@ impl Load {
 
     /// Streams side by side; returns seconds to the first byte, and how many chunks came in all.
     async fn streams(self: &Arc<Self>, target: &Arc<Target>, body: &Bytes, streams: usize) -> (Vec<f64>, usize) {
+        let end = if target.url.contains("/v1beta/") { "\"finishReason\":\"STOP\"" } else { "data: [DONE]\n\n" };
         let workers = (0..streams).map(|_| {
             let (load, target, body) = (self.clone(), target.clone(), body.clone());
             tokio::spawn(async move {
@@ -216,7 +218,8 @@ impl Load {
                     text.extend_from_slice(&more.expect("bytes"));
                 }
                 let text = String::from_utf8(text).expect("text");
-                assert!(text.ends_with("data: [DONE]\n\n"), "a stream without its end");
+                let last = text.trim_end().rfind("data: ").expect("an event");
+                assert!(text[last..].contains(end), "a stream without its end");
                 (first.expect("a byte"), text.matches("word ").count())
             })
         });
@@ -228,6 +231,48 @@ impl Load {
         }
         (times, chunks)
     }
+}
+
+/// A chat in Gemini's words: the provider speaks others, so that it is converted, and its answer too.
+fn converted(chunks: usize, pause_us: usize) -> Bytes {
+    let config = json!({"maxOutputTokens": chunks, "seed": pause_us});
+    json!({"contents": [{"parts": [{"text": "Say hi"}]}], "generationConfig": config}).to_string().into()
+}
+
+/// Paced streams, passed and converted, and whole answers, minute after minute: what is resident may not grow.
+async fn flat(minutes: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let provider = start(&["fake"]).await;
+    let (cachalot, key) = cachalot(folder.path(), provider.address).await;
+    let target = |path: &str| {
+        Arc::new(Target { name: "cachalot", url: format!("http://{}{path}", cachalot.address), pid: Some(cachalot.pid) })
+    };
+    let (chat, gemini) = (target("/v1/chat/completions"), target("/v1beta/models/m:streamGenerateContent?alt=sse"));
+    let client = Client::builder().no_proxy().pool_max_idle_per_host(512).build().expect("a client");
+    let load = Arc::new(Load { client, key });
+    let passed = body(json!({"stream": true, "max_tokens": 200, "seed": 20000}), "Say hi");
+    let (written, small) = (converted(200, 20000), body(json!({"max_tokens": 20}), "Say hi"));
+    let idle = resident(cachalot.pid);
+    println!("resident: {idle:.1} MiB when idle after the start");
+    let (began, mut sizes, mut chunks) = (Instant::now(), Vec::new(), 0);
+    while began.elapsed() < Duration::from_secs(60 * minutes as u64) {
+        let minute = Instant::now();
+        while minute.elapsed() < Duration::from_secs(60) {
+            let all = tokio::join!(
+                load.streams(&chat, &passed, 64),
+                load.streams(&gemini, &written, 64),
+                load.whole(&chat, &small, 4, 400)
+            );
+            assert_eq!((all.0.1, all.1.1), (64 * 200, 64 * 200), "chunks are missing");
+            chunks += all.0.1 + all.1.1;
+        }
+        sizes.push(resident(cachalot.pid));
+        println!("minute {}: {:.1} MiB, {chunks} chunks so far, none lost", sizes.len(), sizes[sizes.len() - 1]);
+    }
+    // After the first tenth everything that is kept has been filled.
+    let (before, after) = (sizes[sizes.len() / 10], sizes[sizes.len() - 1]);
+    println!("{before:.1} MiB after a tenth of the time, {after:.1} MiB at the end");
+    assert!(after <= before * 1.1 + 1.0, "it grows");
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -318,6 +363,19 @@ async fn bench() {
         .await
     });
     line("CPU a passed chunk, 32 streams", &values.await, "µs", true);
+    let url = format!("http://{}/v1beta/models/m:streamGenerateContent?alt=sse", cachalot.address);
+    let gemini = Arc::new(Target { name: "cachalot", url, pid: Some(cachalot.pid) });
+    let long = converted(500, 2000);
+    let mut values = Vec::new();
+    for _ in 0..ROUNDS {
+        values.push(spent(&gemini, Box::pin(async {
+            let (_, chunks) = load.streams(&gemini, &long, 32).await;
+            assert_eq!(chunks, 32 * 500, "chunks are missing");
+            chunks
+        }))
+        .await);
+    }
+    println!("| CPU a converted chunk, 32 streams | - | - | {:.3} µs | |", median(values));
 
     let paced = body(json!({"stream": true, "max_tokens": 100, "seed": 20000}), "Say hi");
     let (_, chunks) = load.streams(&targets[2], &paced, 256).await;

@@ -182,7 +182,7 @@ impl Accounts {
         }
         // A refund was never on its way to be booked.
         for record in records.iter().filter(|record| record.cost != 0 && record.outcome != REFUNDED) {
-            if let Some(account) = record.key_id.as_ref().and_then(|id| known.accounts.get(id)) {
+            if let Some(account) = record.key_id.as_deref().and_then(|id| known.accounts.get(id)) {
                 account.key.booked(record.cost);
                 account.project.booked(record.cost);
             }

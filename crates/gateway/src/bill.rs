@@ -105,11 +105,11 @@ impl Bill {
         let record = Record {
             id: uuid::Uuid::now_v7().to_string(),
             at,
-            key_id: caller.holder.as_ref().map(|holder| holder.id.to_string()),
-            key_name: caller.key.as_deref().unwrap_or_default().to_owned(),
-            project_id: caller.holder.as_ref().map(|holder| holder.project.to_string()),
-            model: model.to_string(),
-            upstream: targets[0].upstream.to_string(),
+            key_id: caller.holder.as_ref().map(|holder| holder.id.clone()),
+            key_name: caller.key.clone().unwrap_or_default(),
+            project_id: caller.holder.as_ref().map(|holder| holder.project.clone()),
+            model: model.clone(),
+            upstream: targets[0].upstream.clone(),
             prompt_tokens: prompt.prompt_tokens as i64,
             cost: cost(&prompt),
             price: name(targets[0].price.as_ref()),
@@ -156,14 +156,14 @@ impl Bill {
     }
 
     /// Settles: by what the provider counted, else by what came.
-    pub(crate) fn settle(mut self, usage: Option<Usage>, times: Times, outcome: &str) {
+    pub(crate) fn settle(mut self, usage: Option<Usage>, times: Times, outcome: &'static str) {
         let State::Begun(place) = self.state else { return };
         let arrived = if times.first_token_us.is_some() { self.prompt } else { Usage::default() };
         let counted = usage.unwrap_or(Usage { completion_tokens: self.pieces, ..arrived });
         let nothing = counted == Usage::default() && times.first_token_us.is_none();
         let mut record = self.record;
         let (upstream, price) = self.chosen.get();
-        record.upstream = upstream.to_string();
+        record.upstream = upstream.clone();
         record.price = name(price.as_ref());
         record.cost = match price {
             Some(price) if !nothing => price.cost(&counted, self.bought, record.at),
@@ -182,7 +182,7 @@ impl Bill {
         record.estimated = usage.is_none() && !nothing;
         record.first_token_us = times.first_token_us;
         record.total_us = times.total_us;
-        outcome.clone_into(&mut record.outcome);
+        record.outcome = outcome.into();
         self.books.end(record, place);
     }
 }
@@ -195,8 +195,8 @@ pub(crate) struct Times {
 }
 
 /// What records call a price; empty where there is none.
-fn name(price: Option<&Arc<Price>>) -> String {
-    price.map(|price| price.name.to_string()).unwrap_or_default()
+fn name(price: Option<&Arc<Price>>) -> Arc<str> {
+    price.map(|price| price.name.clone()).unwrap_or_default()
 }
 
 fn bytes_of(part: &Part) -> usize {

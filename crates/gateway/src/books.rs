@@ -4,12 +4,12 @@
 //! has in the store, in batches, and tries again for as long as the store is away.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
-use metrics::gauge;
+use metrics::{Gauge, gauge};
 use store::{Job, JobId, REFUNDED, Record, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -42,11 +42,24 @@ pub struct Books {
     tasks: Recent,
 }
 
-#[derive(Debug)]
 struct Ledger {
     store: Store,
     journal: Arc<Journal>,
     settled: mpsc::UnboundedSender<Settled>,
+    /// Made at the first record: before it there may be no recorder yet.
+    unbooked: OnceLock<Gauge>,
+}
+
+impl Ledger {
+    fn unbooked(&self) -> &Gauge {
+        self.unbooked.get_or_init(|| gauge!("cachalot_records_unbooked"))
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("store", &self.store).finish_non_exhaustive()
+    }
 }
 
 /// A record, and where the journal has lines of it.
@@ -108,7 +121,7 @@ impl Books {
         let journal = Arc::new(Journal::create(folder, machine).map_err(fault)?);
         let (settled, records) = mpsc::unbounded_channel();
         let (stop, stopping) = watch::channel(false);
-        let ledger = Ledger { store: store.clone(), journal, settled };
+        let ledger = Ledger { store: store.clone(), journal, settled, unbooked: OnceLock::new() };
         let prices = ArcSwap::from_pointee(prices);
         let books = Arc::new(Self { accounts, prices, ledger: Some(ledger), leases, tasks: Recent::default() });
         let mut tasks = vec![
@@ -154,7 +167,7 @@ impl Books {
         if let Err(error) = &done {
             tracing::error!(%error, id = record.id, "the journal cannot be written: a record is kept in memory until it is booked");
         }
-        gauge!("cachalot_records_unbooked").increment(1.0);
+        ledger.unbooked().increment(1.0);
         // The receiver is gone only after the last moment of a stopping server; the journal keeps the record.
         let _ = ledger.settled.send(Settled { record, places: [begun, done.ok()] });
     }
@@ -292,7 +305,7 @@ async fn book(
         }
         books.accounts.booked(&settled, &booked);
         ledger.journal.booked(places.into_iter().flatten().flatten());
-        gauge!("cachalot_records_unbooked").decrement(settled.len() as f64);
+        ledger.unbooked().decrement(settled.len() as f64);
     }
     ledger.journal.close();
 }

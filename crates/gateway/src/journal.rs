@@ -13,6 +13,9 @@ use store::Record;
 /// A new file is begun when one is larger.
 const FILE_BYTES: u64 = 8 << 20;
 
+/// Few lines are longer.
+const LINE_BYTES: usize = 768;
+
 /// The outcome of a request that a crash cut off.
 pub(crate) const CRASHED: &str = "crashed";
 
@@ -72,7 +75,8 @@ impl Journal {
 
     fn write(&self, entry: &Entry<'_>) -> io::Result<Place> {
         // A line begins with a line break too: what was cut off by a full disk does not spoil it.
-        let mut line = vec![b'\n'];
+        let mut line = Vec::with_capacity(LINE_BYTES);
+        line.push(b'\n');
         serde_json::to_writer(&mut line, entry)?;
         line.push(b'\n');
         let (place, file) = self.files().take(line.len() as u64, |number| self.path(number))?;
@@ -241,7 +245,7 @@ mod tests {
 
     fn left(folder: &Path) -> Vec<(String, i64, String)> {
         let mut left: Vec<_> =
-            Left::read(folder).unwrap().records.into_iter().map(|r| (r.id, r.cost, r.outcome)).collect();
+            Left::read(folder).unwrap().records.into_iter().map(|r| (r.id, r.cost, r.outcome.into_owned())).collect();
         left.sort();
         left
     }

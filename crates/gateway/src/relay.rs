@@ -10,7 +10,7 @@ use chat::{Error, ErrorKind};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use wire::form::Form;
 use wire::glance::{self, Passage, Seen};
 use wire::splice::Fields;
@@ -164,7 +164,8 @@ pub enum Shape {
 
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
 pub struct Relayed {
-    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    first: Option<Bytes>,
+    rest: BoxStream<'static, reqwest::Result<Bytes>>,
     passage: Passage,
     events: Box<glance::Events>,
     meter: Meter,
@@ -172,7 +173,7 @@ pub struct Relayed {
     ended: bool,
     _running: Running,
     /// `text/event-stream` or what the provider says it is.
-    pub content_type: String,
+    pub content_type: HeaderValue,
 }
 
 impl Gateway {
@@ -243,10 +244,11 @@ impl Relay {
         let Self { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, mut meter } = self;
         let ask = |place: usize, target: Target| first_bytes(target, passage, stream, bodies[place].clone(), &headers);
         let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
-        let Answered { content_type, body } = answered;
+        let Answered { content_type, first, rest } = answered;
         let hide_usage = stream && passage.is_completions() && !wants_usage;
         let events = Box::new(glance::Events::new(passage, hide_usage));
-        Ok(Relayed { body, passage, events, meter, chosen, ended: false, content_type, _running: running })
+        let first = Some(first);
+        Ok(Relayed { first, rest, passage, events, meter, chosen, ended: false, content_type, _running: running })
     }
 }
 
@@ -277,8 +279,9 @@ fn edited(said: &Said<'_>, passage: Passage, body: &Bytes, route: &Route, target
 }
 
 struct Answered {
-    content_type: String,
-    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    content_type: HeaderValue,
+    first: Bytes,
+    rest: BoxStream<'static, reqwest::Result<Bytes>>,
 }
 
 /// Asks one target, and waits for the first bytes of its answer.
@@ -295,15 +298,14 @@ async fn first_bytes(
     let mut body = response.bytes_stream().boxed();
     match body.next().await {
         Some(Ok(first)) => {
-            let mut events = glance::Events::new(passage, false);
-            events.pass(&first);
-            match events.seen.failure {
-                Some(failure) => Err(Error::new(ErrorKind::Upstream(502), failure)),
-                None => {
-                    let body = futures_util::stream::iter([Ok(first)]).chain(body).boxed();
-                    Ok(Answered { content_type, body })
+            if stream {
+                let mut events = glance::Events::new(passage, false);
+                events.pass(&first);
+                if let Some(failure) = events.seen.failure {
+                    return Err(Error::new(ErrorKind::Upstream(502), failure));
                 }
             }
+            Ok(Answered { content_type, first, rest: body })
         }
         Some(Err(error)) => Err(unreachable(upstream.name(), &error)),
         None => Err(fault(upstream.name(), "sent nothing")),
@@ -316,16 +318,13 @@ impl Relayed {
     /// # Errors
     /// `Upstream` when the provider breaks it off.
     pub async fn whole(mut self) -> Result<(Bytes, Option<chat::Usage>), Error> {
-        let mut whole = Bytes::new();
+        self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
+        // Most come in one piece.
+        let mut whole = self.first.take().unwrap_or_default();
         let mut more = BytesMut::new();
-        while let Some(bytes) = self.body.next().await {
-            let bytes = self.meter.watch(bytes.map_err(|error| unreachable(self.provider(), &error)))?;
-            if whole.is_empty() && more.is_empty() {
-                self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
-                // Most come in one piece.
-                whole = bytes;
-                continue;
-            }
+        while let Some(bytes) = self.rest.next().await {
+            let bytes = bytes.map_err(|error| unreachable(self.chosen.provider(), &error));
+            let bytes = self.meter.watch(bytes)?;
             if more.len() + bytes.len() > WHOLE_BYTES {
                 let too_much = fault(self.provider(), &format!("sent more than {WHOLE_BYTES} bytes"));
                 return self.meter.watch(Err(too_much));
@@ -380,7 +379,11 @@ impl Stream for Relayed {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let item = match std::task::ready!(self.body.poll_next_unpin(context)) {
+            let next = match self.first.take() {
+                Some(first) => Some(Ok(first)),
+                None => std::task::ready!(self.rest.poll_next_unpin(context)),
+            };
+            let item = match next {
                 Some(Ok(bytes)) => Ok(self.pass(bytes)),
                 Some(Err(error)) => {
                     self.ended = true;

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use store::{Job, JobId};
@@ -55,13 +55,13 @@ pub struct Submission<'a> {
 /// What a provider says.
 #[derive(Debug)]
 pub struct Told {
-    pub content_type: String,
+    pub content_type: HeaderValue,
     pub bytes: Bytes,
 }
 
 /// The bytes of what a task has made.
 pub struct Made {
-    pub content_type: String,
+    pub content_type: HeaderValue,
     pub body: BoxStream<'static, Result<Bytes, Error>>,
 }
 
@@ -78,18 +78,20 @@ impl Gateway {
             None => None,
         };
         let said = Said::scan(&headers, body)?;
-        let model = match (model, &parent) {
-            (Some(model), _) => model.to_owned(),
+        let model: Arc<str> = match (model, &parent) {
+            (Some(model), _) => model.into(),
             (None, Some(parent)) => parent.model.clone(),
             (None, None) => {
-                said.text("model").ok_or_else(|| Error::invalid("The request body has no field `model`"))?
+                let named =
+                    said.text("model").ok_or_else(|| Error::invalid("The request body has no field `model`"))?;
+                named.into()
             }
         };
         let route = self.routes.load().find(caller, &model)?;
         let mut targets = route.order(Beginning::default);
         targets.retain(|target| {
             let takes = matches!(&target.place, Place::Remote(upstream) if upstream.dialect().takes(kind));
-            takes && parent.as_ref().is_none_or(|job| job.upstream == *target.upstream)
+            takes && parent.as_ref().is_none_or(|job| job.upstream == target.upstream)
         });
         if targets.is_empty() {
             return Err(Error::invalid(format!("Model '{model:.64}' does not support {}", kind.name())));
@@ -152,7 +154,7 @@ impl Gateway {
         if ids.len() > LISTED {
             return Err(Error::invalid(format!("Invalid 'ids': at most {LISTED} tasks can be asked for at once")));
         }
-        let mut by_upstream = BTreeMap::<String, Vec<Job>>::new();
+        let mut by_upstream = BTreeMap::<Arc<str>, Vec<Job>>::new();
         for id in ids {
             match self.task(caller, kind, id).await {
                 Ok(job) => by_upstream.entry(job.upstream.clone()).or_default().push(job),
@@ -248,7 +250,7 @@ impl Gateway {
 fn owns(caller: &Caller, job: &Job) -> bool {
     match (&caller.holder, &job.project_id) {
         (Some(holder), Some(project)) => *holder.project == **project,
-        (None, None) => caller.key.as_deref().unwrap_or_default() == job.key_name,
+        (None, None) => caller.key.as_deref().unwrap_or_default() == &*job.key_name,
         _ => false,
     }
 }

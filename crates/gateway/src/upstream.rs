@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chat::{BoxFuture, Chat, Delta, Deltas, Error, ErrorKind, Provider};
 use futures_util::{StreamExt, stream};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Client, Method, Response, Url, redirect};
+use reqwest::{Client, Method, Request, Response, Url, redirect};
 use wire::glance::Passage;
 use wire::sse::{Frame, Parser};
 use wire::upstream::{Dialect, Reader, refusal};
@@ -229,12 +229,15 @@ impl Upstream {
     }
 
     async fn send(&self, method: Method, url: Url, more: &HeaderMap, body: reqwest::Body) -> Result<Response, Error> {
-        let mut headers = self.headers.clone();
+        let mut request = Request::new(method, url);
+        *request.body_mut() = Some(body);
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
         if more.contains_key(CONTENT_TYPE) {
             headers.remove(CONTENT_TYPE);
         }
         headers.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
-        self.accepted(self.client.request(method, url).headers(headers).body(body).send().await).await
+        self.accepted(self.client.execute(request).await).await
     }
 
     async fn accepted(&self, sent: reqwest::Result<Response>) -> Result<Response, Error> {
@@ -276,9 +279,8 @@ impl Provider for Upstream {
 }
 
 /// What an answer says it is.
-pub(crate) fn content_type(response: &Response) -> String {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.unwrap_or("application/json").to_owned()
+pub(crate) fn content_type(response: &Response) -> HeaderValue {
+    response.headers().get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("application/json"))
 }
 
 pub(crate) fn fault(provider: &str, what: &str) -> Error {

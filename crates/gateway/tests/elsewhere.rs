@@ -323,7 +323,7 @@ async fn a_caller_who_leaves_cancels_the_provider_and_pays_for_what_came() {
     }
     office.keepers.finish().await;
     let record = &office.store.records(1).await.unwrap()[0];
-    assert_eq!((record.outcome.as_str(), record.completion_tokens, record.estimated), ("cancelled", 3, true));
+    assert_eq!((&*record.outcome, record.completion_tokens, record.estimated), ("cancelled", 3, true));
     // Two bytes of text and the message around them.
     assert_eq!((record.prompt_tokens, record.cost), (5, 5 + 6));
 }
@@ -341,8 +341,7 @@ async fn what_the_provider_counted_is_billed_and_a_refusal_is_not() {
     whole(office.gateway.answer(&office.alice, chat("m")).await.unwrap()).await.unwrap_err();
     office.keepers.finish().await;
     let records = office.store.records(9).await.unwrap();
-    let told: Vec<_> =
-        records.iter().rev().map(|r| (r.outcome.as_str(), r.cost, r.upstream.as_str(), r.price.as_str())).collect();
+    let told: Vec<_> = records.iter().rev().map(|r| (&*r.outcome, r.cost, &*r.upstream, &*r.price)).collect();
     assert_eq!(told, [("stop", 104, "p", "p/m@d"), ("invalid", 0, "p", "p/m@d")]);
     assert_eq!(office.alice.holder.as_ref().unwrap().left(), Some(1_000_000 - 104));
 }
@@ -482,8 +481,7 @@ async fn geminis_own_words_pass_byte_by_byte() {
 
     office.keepers.finish().await;
     let records = office.store.records(9).await.unwrap();
-    let told: Vec<_> =
-        records.iter().map(|r| (r.prompt_tokens, r.completion_tokens, r.cost, r.outcome.as_str())).collect();
+    let told: Vec<_> = records.iter().map(|r| (r.prompt_tokens, r.completion_tokens, r.cost, &*r.outcome)).collect();
     assert_eq!(told, [(100, 2, 104, "stop"), (100, 2, 104, "stop")]);
 }
 
@@ -556,7 +554,7 @@ async fn a_stream_that_breaks_is_told_and_one_that_never_begins_is_replaced() {
     assert_eq!(failure.unwrap().kind, ErrorKind::Upstream(502));
     office.keepers.finish().await;
     let record = &office.store.records(1).await.unwrap()[0];
-    assert_eq!((record.outcome.as_str(), record.completion_tokens, record.estimated), ("error", 2, true));
+    assert_eq!((&*record.outcome, record.completion_tokens, record.estimated), ("error", 2, true));
 
     // Cut off without a word of its end.
     let cut = FakeUpstream::start(|_| Answer::stream([word("one")])).await;
@@ -651,7 +649,7 @@ async fn what_a_provider_speaks_passes_and_is_counted() {
     assert!(pass(Passage::Messages, r#"{"model":"m","messages":[]}"#).await.is_none(), "it speaks chat completions");
     office.keepers.finish().await;
     let records = office.store.records(9).await.unwrap();
-    let told: Vec<_> = records.iter().rev().map(|r| (r.prompt_tokens, r.cost, r.outcome.as_str())).collect();
+    let told: Vec<_> = records.iter().rev().map(|r| (r.prompt_tokens, r.cost, &*r.outcome)).collect();
     assert_eq!(told, [(6, 6, "stop"), (2, 4, "length")]);
 
     let mut routes = Routes::default();

@@ -13,7 +13,7 @@ use store::Role;
 use subtle::ConstantTimeEq;
 
 use crate::cors;
-use crate::exchange::Peer;
+use crate::line::Line;
 use crate::server::App;
 
 /// Lets a request in: its headers fit, and its credential is good.
@@ -71,7 +71,7 @@ enum Who {
 
 fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
     let accounts = &app.gateway.books().accounts;
-    let Peer(peer) = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
+    let line: &Line = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
     let is_open = app.config.keys.is_empty() && !accounts.closed() && app.listen.ip().is_loopback();
     let key = credential(&parts.headers).or_else(|| in_query(&parts.uri)).or_else(|| of_midjourney(parts));
     let hash: Option<[u8; 32]> = key.as_ref().map(|key| Sha256::digest(key).into());
@@ -89,7 +89,7 @@ fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
     if let Some(caller) = app.config.keys.caller(&hash) {
         return Ok(Who::Known(caller));
     }
-    let holder = accounts.find(&hash, peer.ip())?;
+    let holder = accounts.find(&hash, line.peer().ip())?;
     holder.map(|holder| Who::Known(holder.into())).ok_or_else(|| {
         let tail = if key.chars().count() < 12 { 0 } else { 4 };
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
@@ -103,7 +103,9 @@ fn unauthorized(reason: &str) -> Error {
 
 fn headers_fit(parts: &Parts, limit: usize) -> Result<(), Error> {
     let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    let bytes = parts.uri.to_string().len() + fields.sum::<usize>();
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+    let bytes = target + authority + fields.sum::<usize>();
     if bytes > limit {
         let message = format!("Request headers too large: the limit is {limit} bytes");
         return Err(Error::new(ErrorKind::HeadersTooLarge, message));

@@ -15,6 +15,8 @@ use hyper::body::{Frame, Incoming, SizeHint};
 
 /// A body that goes on arriving may take so many times the patience for one piece of it.
 const WHOLE: u32 = 10;
+/// Bodies of so many bytes are understood within a fraction of a millisecond.
+const QUICK: usize = 32 << 10;
 /// Most bytes of an unwanted body that are read and thrown away.
 const MAX_DRAINED: usize = 128 << 20;
 /// Longest time spent on that.
@@ -72,10 +74,16 @@ pub(crate) async fn read(
     if gzip { aside(move || decoded(&bytes, limit)).await } else { Ok(bytes.freeze()) }
 }
 
-/// Does `work` where it may take its time: the largest bodies take most of a second, and no stream may wait for that.
-pub(crate) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+/// Understands a body. The largest take most of a second, which no stream may wait for.
+pub(crate) async fn understood<T: Send + 'static>(
+    bytes: Bytes,
+    parse: impl FnOnce(&Bytes) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    if bytes.len() <= QUICK { parse(&bytes) } else { aside(move || parse(&bytes)).await }
+}
+
+/// Does `work` where it may take its time.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::internal("Internal server error")))
 }
 

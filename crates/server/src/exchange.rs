@@ -11,7 +11,7 @@ use axum::response::Response;
 use chat::Error;
 use futures_util::FutureExt;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
@@ -20,9 +20,12 @@ use crate::line::Line;
 use crate::server::App;
 use crate::{cors, reply};
 
-/// The address of the client, in the extensions of its request.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+/// The headers that say the id of a request (API document 0.3).
+static IDS: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-ds-trace-id"),
+];
 
 /// Answers one request.
 pub(crate) async fn exchange(
@@ -34,9 +37,8 @@ pub(crate) async fn exchange(
     let mut request: Request = request.map(Drained::over);
     let id = request_id(request.headers());
     *request.uri_mut() = tidy(request.uri());
-    let line = Line::begin(id.clone(), request.method(), request.uri().path());
+    let line = Line::begin(id.clone(), peer, request.method(), request.uri().path());
     request.extensions_mut().insert(line.clone());
-    request.extensions_mut().insert(Peer(peer));
     let origin = cors::Origin::of(&request, &app.config.cors_origins);
 
     let mut response = match origin.preflight(&request) {
@@ -47,9 +49,7 @@ pub(crate) async fn exchange(
         },
     };
     origin.allow(response.headers_mut());
-    for name in ["x-request-id", "request-id", "x-ds-trace-id"] {
-        response.headers_mut().insert(name, id.clone());
-    }
+    response.headers_mut().extend(IDS.iter().map(|name| (name.clone(), id.clone())));
     line.tell(app.gateway.exposes_provider(), response.headers_mut());
     line.status(response.status());
     Ok(response.map(|body| line.until_the_end_of(body)))
@@ -62,7 +62,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
             && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     headers.get("x-request-id").filter(harmless).cloned().unwrap_or_else(|| {
-        HeaderValue::try_from(format!("req_{}", uuid::Uuid::now_v7().simple())).expect("hex digits make a header")
+        let mut id = *b"req_00000000000000000000000000000000";
+        uuid::Uuid::now_v7().simple().encode_lower(&mut id[4..]);
+        HeaderValue::from_bytes(&id).expect("hex digits make a header")
     })
 }
 

@@ -1,23 +1,33 @@
 //! One line in the log for every request, written when its answer has ended, however it ended.
 
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chat::{Error, Usage};
 use gateway::{Allowance, Caller, Holder};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 use crate::auth::Operator;
 
 /// The headers that say what is left of a minute's requests and tokens (API document 0.3).
-const RATES: [[&str; 3]; 2] = [
-    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+static RATES: [[HeaderName; 3]; 2] = [
+    [
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ],
+    [
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ],
 ];
 
 /// What is known so far of a request. Written when the last clone is dropped.
@@ -27,6 +37,8 @@ pub(crate) struct Line(Arc<Inner>);
 struct Inner {
     /// As the client was told, so that it can be asked about.
     id: HeaderValue,
+    /// The address of the client.
+    peer: SocketAddr,
     method: Method,
     path: String,
     started: Instant,
@@ -46,14 +58,25 @@ struct Known {
 }
 
 impl Line {
-    pub(crate) fn begin(id: HeaderValue, method: &Method, path: &str) -> Self {
-        let path = path.chars().take(128).collect();
-        Self(Arc::new(Inner { id, method: method.clone(), path, started: Instant::now(), known: Mutex::default() }))
+    pub(crate) fn begin(id: HeaderValue, peer: SocketAddr, method: &Method, path: &str) -> Self {
+        let path = path[..path.floor_char_boundary(128)].to_owned();
+        Self(Arc::new(Inner {
+            id,
+            peer,
+            method: method.clone(),
+            path,
+            started: Instant::now(),
+            known: Mutex::default(),
+        }))
     }
 
     /// The id of the request.
     pub(crate) fn id(&self) -> &str {
         self.0.id()
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.0.peer
     }
 
     pub(crate) fn status(&self, status: StatusCode) {
@@ -86,14 +109,20 @@ impl Line {
     /// What the headers of the response say of its caller and its provider.
     pub(crate) fn tell(&self, expose_provider: bool, headers: &mut HeaderMap) {
         let known = self.known();
-        if let Some(holder) = &known.holder {
-            for (names, allowance) in RATES.iter().zip(holder.allowances()) {
-                let Some(Allowance { limit, remaining, full }) = allowance else { continue };
-                let [limit_name, remaining_name, reset_name] = names;
-                headers.insert(*limit_name, HeaderValue::from(limit));
-                headers.insert(*remaining_name, HeaderValue::from(remaining));
-                headers.insert(*reset_name, HeaderValue::try_from(span(full)).expect("digits and letters"));
-            }
+        let mut text = BytesMut::with_capacity(96);
+        let mut value = |value: fmt::Arguments<'_>| {
+            text.write_fmt(value).expect("bytes grow");
+            HeaderValue::from_maybe_shared(text.split().freeze()).expect("digits and letters")
+        };
+        let allowances = known.holder.as_ref().map(|holder| holder.allowances()).unwrap_or_default();
+        for (names, allowance) in RATES.iter().zip(allowances) {
+            let Some(Allowance { limit, remaining, full }) = allowance else { continue };
+            let values = [
+                value(format_args!("{limit}")),
+                value(format_args!("{remaining}")),
+                value(format_args!("{}", Span(full))),
+            ];
+            headers.extend(names.iter().cloned().zip(values));
         }
         // A name that is no header value is not told.
         let provider = known.provider.as_ref().filter(|_| expose_provider);
@@ -146,15 +175,24 @@ impl Drop for Inner {
 }
 
 /// A duration as Go writes it and OpenAI's service says it: `6m0s`, `1.5s`, `20ms`. Milliseconds, rounded up.
-fn span(time: Duration) -> String {
-    let millis = time.as_nanos().div_ceil(1_000_000);
-    let (minutes, seconds, millis) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
-    let fraction = format!(".{millis:03}").trim_end_matches(['0', '.']).to_owned();
-    match (minutes, seconds) {
-        (0, 0) if millis > 0 => format!("{millis}ms"),
-        (0, _) => format!("{seconds}{fraction}s"),
-        (..60, _) => format!("{minutes}m{seconds}{fraction}s"),
-        _ => format!("{}h{}m{seconds}{fraction}s", minutes / 60, minutes % 60),
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_nanos().div_ceil(1_000_000) as u64;
+        let (minutes, seconds, millis) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
+        match (minutes, seconds) {
+            (0, 0) if millis > 0 => return write!(f, "{millis}ms"),
+            (0, _) => write!(f, "{seconds}")?,
+            (..60, _) => write!(f, "{minutes}m{seconds}")?,
+            _ => write!(f, "{}h{}m{seconds}", minutes / 60, minutes % 60)?,
+        }
+        match millis {
+            0 => f.write_str("s"),
+            _ if millis % 100 == 0 => write!(f, ".{}s", millis / 100),
+            _ if millis % 10 == 0 => write!(f, ".{:02}s", millis / 10),
+            _ => write!(f, ".{millis:03}s"),
+        }
     }
 }
 
@@ -189,9 +227,9 @@ mod tests {
 
     #[test]
     fn times_are_written_as_go_writes_them() {
-        let millis = |millis| span(Duration::from_millis(millis));
+        let millis = |millis| Span(Duration::from_millis(millis)).to_string();
         assert_eq!([millis(0), millis(20), millis(1000), millis(1500)], ["0s", "20ms", "1s", "1.5s"]);
         assert_eq!([millis(59_999), millis(360_000), millis(3_661_010)], ["59.999s", "6m0s", "1h1m1.01s"]);
-        assert_eq!(span(Duration::from_nanos(1)), "1ms");
+        assert_eq!(Span(Duration::from_nanos(1)).to_string(), "1ms");
     }
 }

@@ -29,7 +29,7 @@ pub(crate) enum Tongue {
 /// What a provider has begun to answer.
 enum Begun {
     Events(Box<Relayed>),
-    Whole { content_type: String, bytes: Bytes, usage: Option<Usage>, provider: Arc<str> },
+    Whole { content_type: HeaderValue, bytes: Bytes, usage: Option<Usage>, provider: Arc<str> },
 }
 
 type Beginning = Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>>;
@@ -57,14 +57,16 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         None if !matches!(shape, Shape::Events | Shape::Json) => return Err(ended("The answer took too long")),
         Some(Begun::Whole { content_type, bytes, usage, provider }) => {
             tell(&line, &provider, usage);
-            return Ok(response(Body::from(bytes), &content_type, false));
+            return Ok(response(Body::from(bytes), content_type, false));
         }
         Some(Begun::Events(relayed)) => {
             line.provider(relayed.provider());
             (relayed.content_type.clone(), State::Events(relayed))
         }
-        None if events => ("text/event-stream; charset=utf-8".into(), State::Late(beginning)),
-        None => ("application/json".into(), State::Late(beginning)),
+        None => {
+            let content_type = if events { "text/event-stream; charset=utf-8" } else { "application/json" };
+            (HeaderValue::from_static(content_type), State::Late(beginning))
+        }
     };
     let passing = Passing {
         // Its first sign of life is due.
@@ -79,7 +81,7 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         between: shape != Shape::Sound,
     };
     let body = stream::unfold(passing, |mut passing| async move { Some((passing.next().await?, passing)) });
-    Ok(response(Body::from_stream(body), &content_type, events))
+    Ok(response(Body::from_stream(body), content_type, events))
 }
 
 async fn begin(relay: Relay) -> Result<Begun, Error> {
@@ -94,11 +96,12 @@ async fn begin(relay: Relay) -> Result<Begun, Error> {
 }
 
 /// A body of this type; events are not to be held back on their way.
-pub(crate) fn response(body: Body, content_type: &str, events: bool) -> Response {
+pub(crate) fn response(body: Body, content_type: HeaderValue, events: bool) -> Response {
     let mut response = Response::new(body);
-    let content_type = HeaderValue::try_from(content_type);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/json")));
+    // Those that every response gets follow.
+    headers.reserve(12);
+    headers.insert(header::CONTENT_TYPE, content_type);
     if events {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -1,5 +1,7 @@
 //! Tasks that run at a provider: who owns them, where they are, what was paid for them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -19,11 +21,11 @@ pub struct JobId {
 pub struct Job {
     pub id: JobId,
     /// The provider that runs it.
-    pub upstream: String,
-    pub model: String,
-    pub project_id: Option<String>,
-    pub key_id: Option<String>,
-    pub key_name: String,
+    pub upstream: Arc<str>,
+    pub model: Arc<str>,
+    pub project_id: Option<Arc<str>>,
+    pub key_id: Option<Arc<str>>,
+    pub key_name: Arc<str>,
     /// The record of its submission, and what that cost, in nano-dollars.
     pub record_id: String,
     pub cost: i64,
@@ -87,13 +89,14 @@ pub(crate) const INSERT: &str =
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10) on conflict do nothing";
 
 fn read(row: &AnyRow) -> Result<Job, sqlx::Error> {
+    let text = |column| row.try_get::<String, _>(column);
     Ok(Job {
         id: JobId { kind: row.try_get("kind")?, id: row.try_get("id")? },
-        upstream: row.try_get("upstream")?,
-        model: row.try_get("model")?,
-        project_id: row.try_get("project_id")?,
-        key_id: row.try_get("key_id")?,
-        key_name: row.try_get("key_name")?,
+        upstream: text("upstream")?.into(),
+        model: text("model")?.into(),
+        project_id: row.try_get::<Option<String>, _>("project_id")?.map(Arc::from),
+        key_id: row.try_get::<Option<String>, _>("key_id")?.map(Arc::from),
+        key_name: text("key_name")?.into(),
         record_id: row.try_get("record_id")?,
         cost: row.try_get("cost")?,
         created_at: row.try_get("created_at")?,

@@ -1,11 +1,14 @@
 //! Connecting, and bringing the tables up to date.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, Connection, Executor, SqlSafeStr};
+
+use crate::usage::Inserts;
 
 /// One more line, and one more file in `migrations/`, for every change of the tables. What was released never changes.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
@@ -21,8 +24,7 @@ const BUSY: &str = "pragma busy_timeout = 10000";
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: AnyPool,
-    /// Parameters are numbered (`$1`); SQLite, which looks for each numbered one among all of them, also takes `?`.
-    pub(crate) numbered: bool,
+    pub(crate) inserts: Arc<Inserts>,
 }
 
 /// Why the store did not do as asked.
@@ -73,7 +75,7 @@ impl Store {
             return Err(StoreError::Url(url.split(':').next().unwrap_or_default().to_owned()));
         };
         migrator().run(&pool).await?;
-        Ok(Self { pool, numbered })
+        Ok(Self { pool, inserts: Arc::new(Inserts::new(numbered)) })
     }
 
     /// Ends the connections in order.

@@ -1,6 +1,8 @@
 //! Usage records: one a request, written once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::{AnyArguments, AnyRow};
@@ -18,13 +20,13 @@ pub struct Record {
     /// When it was asked.
     pub at: i64,
     /// `None` for keys of the configuration, and for a server without keys.
-    pub key_id: Option<String>,
-    pub key_name: String,
-    pub project_id: Option<String>,
+    pub key_id: Option<Arc<str>>,
+    pub key_name: Arc<str>,
+    pub project_id: Option<Arc<str>>,
     /// As the list of models spells it.
-    pub model: String,
+    pub model: Arc<str>,
     /// The provider that answered.
-    pub upstream: String,
+    pub upstream: Arc<str>,
     pub prompt_tokens: i64,
     /// Parts of `prompt_tokens`.
     pub cached_tokens: i64,
@@ -37,11 +39,11 @@ pub struct Record {
     /// Nano-dollars.
     pub cost: i64,
     /// Which price was applied; empty when there is none.
-    pub price: String,
+    pub price: Arc<str>,
     pub first_token_us: Option<i64>,
     pub total_us: i64,
     /// A finish reason, or how else it ended.
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
     /// The task it has submitted. The store keeps it with the other tasks, not in the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
@@ -110,7 +112,7 @@ impl Store {
         while !rest.is_empty() {
             // Few lengths, so that their statements stay prepared.
             let (now, later) = rest.split_at(rows.min(1 << rest.len().ilog2()));
-            let mut insert = sqlx::query(insert(now.len(), self.numbered));
+            let mut insert = sqlx::query(self.inserts.of(now.len()));
             for record in now {
                 insert = bind(insert, record);
             }
@@ -130,8 +132,13 @@ impl Store {
             rest = later;
         }
         for job in records.iter().filter_map(Job::of) {
-            let keep = sqlx::query(jobs::INSERT).bind(job.id.kind).bind(job.id.id).bind(job.upstream).bind(job.model);
-            let keep = keep.bind(job.project_id).bind(job.key_id).bind(job.key_name).bind(job.record_id);
+            let keep =
+                sqlx::query(jobs::INSERT).bind(job.id.kind).bind(job.id.id).bind(&*job.upstream).bind(&*job.model);
+            let keep = keep
+                .bind(job.project_id.as_deref())
+                .bind(job.key_id.as_deref())
+                .bind(&*job.key_name)
+                .bind(job.record_id);
             keep.bind(job.cost).bind(job.created_at).execute(&mut *transaction).await?;
         }
         let (now, mut booked) = (now(), Booked::default());
@@ -186,35 +193,49 @@ impl Store {
     }
 }
 
-/// Most records in one statement.
+/// Most records in one statement; a power of two.
 const MOST_ROWS: usize = 64;
 const COLUMNS: usize = 18;
 
-/// The statement that inserts so many records. Its text is made of nothing but its parameters.
-fn insert(rows: usize, numbered: bool) -> AssertSqlSafe<String> {
-    let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
-    let row = |row: usize| {
-        let parameters: Vec<_> = (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect();
-        format!("({})", parameters.join(", "))
-    };
-    let rows: Vec<_> = (0..rows).map(row).collect();
-    AssertSqlSafe(format!(
-        "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
-             cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome)
-         values {} on conflict (id) do nothing",
-        rows.join(", ")
-    ))
+/// The statements that insert 1, 2, 4, ... records. Their text is made of nothing but parameters.
+#[derive(Debug)]
+pub(crate) struct Inserts(Vec<Arc<str>>);
+
+impl Inserts {
+    /// Parameters are numbered (`$1`) or not (`?`): SQLite, which knows both, looks for each numbered one among all of them.
+    pub(crate) fn new(numbered: bool) -> Self {
+        let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
+        let row = |row: usize| {
+            let parameters: Vec<_> = (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect();
+            format!("({})", parameters.join(", "))
+        };
+        let insert = |rows: usize| {
+            let rows: Vec<_> = (0..rows).map(row).collect();
+            format!(
+                "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
+                     cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome)
+                 values {} on conflict (id) do nothing",
+                rows.join(", ")
+            )
+        };
+        Self((0..=MOST_ROWS.ilog2()).map(|power| insert(1 << power).into()).collect())
+    }
+
+    /// That for `rows` records, a power of two.
+    fn of(&self, rows: usize) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.0[rows.ilog2() as usize].clone())
+    }
 }
 
 fn bind<'q>(insert: Query<'q, Any, AnyArguments>, record: &'q Record) -> Query<'q, Any, AnyArguments> {
     insert
         .bind(&record.id)
         .bind(record.at)
-        .bind(&record.key_id)
-        .bind(&record.key_name)
-        .bind(&record.project_id)
-        .bind(&record.model)
-        .bind(&record.upstream)
+        .bind(record.key_id.as_deref())
+        .bind(&*record.key_name)
+        .bind(record.project_id.as_deref())
+        .bind(&*record.model)
+        .bind(&*record.upstream)
         .bind(record.prompt_tokens)
         .bind(record.cached_tokens)
         .bind(record.cache_write_tokens)
@@ -222,10 +243,10 @@ fn bind<'q>(insert: Query<'q, Any, AnyArguments>, record: &'q Record) -> Query<'
         .bind(record.reasoning_tokens)
         .bind(i64::from(record.estimated))
         .bind(record.cost)
-        .bind(&record.price)
+        .bind(&*record.price)
         .bind(record.first_token_us)
         .bind(record.total_us)
-        .bind(&record.outcome)
+        .bind(&*record.outcome)
 }
 
 fn spent(row: &AnyRow) -> Result<Spent, sqlx::Error> {
@@ -244,14 +265,15 @@ fn total(row: &AnyRow) -> Result<Total, sqlx::Error> {
 }
 
 fn record(row: &AnyRow) -> Result<Record, sqlx::Error> {
+    let text = |column| row.try_get::<String, _>(column);
     Ok(Record {
         id: row.try_get("id")?,
         at: row.try_get("at")?,
-        key_id: row.try_get("key_id")?,
-        key_name: row.try_get("key_name")?,
-        project_id: row.try_get("project_id")?,
-        model: row.try_get("model")?,
-        upstream: row.try_get("upstream")?,
+        key_id: row.try_get::<Option<String>, _>("key_id")?.map(Arc::from),
+        key_name: text("key_name")?.into(),
+        project_id: row.try_get::<Option<String>, _>("project_id")?.map(Arc::from),
+        model: text("model")?.into(),
+        upstream: text("upstream")?.into(),
         prompt_tokens: row.try_get("prompt_tokens")?,
         cached_tokens: row.try_get("cached_tokens")?,
         cache_write_tokens: row.try_get("cache_write_tokens")?,
@@ -259,10 +281,10 @@ fn record(row: &AnyRow) -> Result<Record, sqlx::Error> {
         reasoning_tokens: row.try_get("reasoning_tokens")?,
         estimated: row.try_get::<i64, _>("estimated")? != 0,
         cost: row.try_get("cost")?,
-        price: row.try_get("price")?,
+        price: text("price")?.into(),
         first_token_us: row.try_get("first_token_us")?,
         total_us: row.try_get("total_us")?,
-        outcome: row.try_get("outcome")?,
+        outcome: text("outcome")?.into(),
         job: None,
     })
 }

@@ -39,9 +39,9 @@ fn record(id: &str, key: &store::Key, cost: i64) -> Record {
     Record {
         id: id.into(),
         at: 86_400_000_000 * 3 + 5,
-        key_id: Some(key.id.clone()),
-        key_name: key.name.clone(),
-        project_id: Some(key.project_id.clone()),
+        key_id: Some(key.id.as_str().into()),
+        key_name: key.name.as_str().into(),
+        project_id: Some(key.project_id.as_str().into()),
         model: "m".into(),
         upstream: "u".into(),
         prompt_tokens: 10,
@@ -138,7 +138,7 @@ async fn a_large_batch_is_booked_whole() {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let records: Vec<_> = (0..205).map(|number| record(&number.to_string(), &key, number)).collect();
         store.settle(&[records.as_slice(), &records[100..]].concat()).await.unwrap();
-        assert_eq!(store.keys().await.unwrap()[0].spent, (0..205).sum());
+        assert_eq!(store.keys().await.unwrap()[0].spent, (0..205).sum::<i64>());
         assert_eq!(store.usage(0, By::Key).await.unwrap()[0].requests, 205);
     })
     .await;
@@ -176,7 +176,7 @@ async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
 async fn usage_is_summed_by_what_is_asked() {
     each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
-        let nobody = Record { key_id: None, project_id: None, key_name: String::new(), ..record("2", &key, 5) };
+        let nobody = Record { key_id: None, project_id: None, key_name: "".into(), ..record("2", &key, 5) };
         let later = Record { at: 86_400_000_000 * 4, model: "n".into(), ..record("3", &key, 1) };
         store.settle(&[record("1", &key, 10), nobody, later]).await.unwrap();
         let sums = async |since, by| {

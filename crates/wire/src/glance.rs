@@ -353,19 +353,19 @@ pub fn whole(passage: Passage, body: &[u8]) -> Seen {
         content(body, &mut seen);
         return Seen { pieces: 1, done: true, ..seen };
     }
-    let usage = Fields::scan(body).ok().and_then(|fields| fields.value("usage"));
+    let usage = Fields::scan(body).ok().and_then(|fields| fields.get("usage"));
     let (usage, finish) = match passage {
         Passage::Messages => {
-            let usage = usage.and_then(|usage| serde_json::from_value::<anthropic::UsageBody>(usage).ok());
+            let usage = usage.and_then(|usage| serde_json::from_slice::<anthropic::UsageBody>(usage).ok());
             (usage.map(Usage::from), word_after(body, "\"stop_reason\":").map(anthropic::reason))
         }
         _ if passage.medium().is_some() => {
-            let usage = usage.and_then(|usage| serde_json::from_value::<MediumUsage>(usage).ok());
+            let usage = usage.and_then(|usage| serde_json::from_slice::<MediumUsage>(usage).ok());
             // Without tokens it is paid by the piece.
             (Some(usage.map(Usage::from).unwrap_or_default()), Some(FinishReason::Stop))
         }
         _ => {
-            let usage = usage.and_then(|usage| serde_json::from_value::<openai::UsageBody>(usage).ok());
+            let usage = usage.and_then(|usage| serde_json::from_slice::<openai::UsageBody>(usage).ok());
             (usage.map(Usage::from), word_after(body, "\"finish_reason\":").map(openai::finish))
         }
     };

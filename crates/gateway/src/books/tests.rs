@@ -76,7 +76,9 @@ impl Office {
 
     async fn outcomes(&self) -> Vec<(String, i64, i64, i64, bool)> {
         let records = self.store.records(100).await.unwrap().into_iter().rev();
-        records.map(|r| (r.outcome, r.prompt_tokens, r.completion_tokens, r.cost / DOLLAR, r.estimated)).collect()
+        records
+            .map(|r| (r.outcome.into_owned(), r.prompt_tokens, r.completion_tokens, r.cost / DOLLAR, r.estimated))
+            .collect()
     }
 }
 

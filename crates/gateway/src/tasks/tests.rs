@@ -83,11 +83,11 @@ fn what_is_remembered_is_bounded() {
     let recent = Recent::default();
     let job = |number: usize| Job {
         id: JobId { kind: "suno".into(), id: number.to_string() },
-        upstream: String::new(),
-        model: String::new(),
+        upstream: "".into(),
+        model: "".into(),
         project_id: None,
         key_id: None,
-        key_name: String::new(),
+        key_name: "".into(),
         record_id: String::new(),
         cost: 0,
         created_at: store::now() + number as i64,

@@ -31,7 +31,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::ChatCompletions, &bytes)).await? {
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
-    let request = body::aside(move || deepseek::parse_request(&bytes)).await?;
+    let request = body::understood(bytes, |bytes| deepseek::parse_request(bytes)).await?;
     let deepseek::Request { mut chat, stream, include_usage } = request;
     chat.beta = parts.uri.path().starts_with("/beta/");
 

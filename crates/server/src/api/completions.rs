@@ -32,7 +32,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::Completions, &bytes)).await? {
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
-    let request = body::aside(move || completions::parse_request(&bytes)).await?;
+    let request = body::understood(bytes, |bytes| completions::parse_request(bytes)).await?;
     let completions::Request { mut chats, stream, include_usage, echo } = request;
     let beta = parts.uri.path().starts_with("/beta/");
     chats.iter_mut().for_each(|chat| chat.beta = beta);

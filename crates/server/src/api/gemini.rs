@@ -86,7 +86,8 @@ async fn answer(
         }
     }
     let id = model.clone();
-    let gemini::Request { chat, include_thoughts } = body::aside(move || gemini::parse_request(&bytes, &model)).await?;
+    let gemini::Request { chat, include_thoughts } =
+        body::understood(bytes, move |bytes| gemini::parse_request(bytes, &model)).await?;
     if operator == Operator::Count {
         return Ok(json(gemini::count(app.gateway.count(&caller, chat).await?)));
     }

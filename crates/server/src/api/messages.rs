@@ -88,7 +88,7 @@ struct Read {
 }
 
 async fn read(app: &App, bytes: Bytes, counts: bool) -> Result<Read, Error> {
-    let request = body::aside(move || anthropic::parse_request(&bytes, counts)).await?;
+    let request = body::understood(bytes, move |bytes| anthropic::parse_request(bytes, counts)).await?;
     let anthropic::Request { mut chat, stream, places } = request;
     let model = chat.model.clone();
     if !app.gateway.knows(&chat.model) {

@@ -34,7 +34,7 @@ pub(crate) async fn stored(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    let request = body::aside(move || responses::parse_request(&bytes)).await?;
+    let request = body::understood(bytes, |bytes| responses::parse_request(bytes)).await?;
     let responses::Request { mut chat, stream, asked } = request;
     chat.beta = parts.uri.path().starts_with("/beta/");
 

@@ -55,7 +55,7 @@ fn below(path: &str) -> String {
 }
 
 fn told(told: Told) -> Response {
-    response(Body::from(told.bytes), &told.content_type, false)
+    response(Body::from(told.bytes), told.content_type, false)
 }
 
 /// Submits an action, whose body is JSON.
@@ -131,7 +131,7 @@ fn made(kind: Kind) -> MethodRouter<Arc<App>> {
     let made = async move |app: &App, line: &Line, id: String, request: Request| {
         let (caller, path) = asks(app, line, request)?;
         let made = app.gateway.made(&caller, kind, &id, &path).await?;
-        Ok(response(Body::from_stream(made.body), &made.content_type, false))
+        Ok(response(Body::from_stream(made.body), made.content_type, false))
     };
     get(move |State(app): Shared, Extension(line): Extension<Line>, Path(id), request: Request| async move {
         answered(made(&app, &line, id, request).await, &line)
