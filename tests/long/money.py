@@ -190,7 +190,7 @@ async def main():
     gateways = [Gateway(f"{folder}/{replica}", ports, store, f"redis='{redis}'\n" if redis else "") for replica in range(replicas)]
     # The last key has a third of what its requests would cost.
     small = requests // KEYS * (requests // 2) * INPUT // 3
-    budgets = ["1000000"] * (KEYS - 1) + [f"{small / 1e9:.9f}"]
+    budgets = ["1000000000"] * (KEYS - 1) + [f"{small / 1e9:.9f}"]
     keys = [gateways[0].run("key", "add", f"key{number}", "--budget", budget) for number, budget in enumerate(budgets)]
     for gateway in gateways:
         await asyncio.to_thread(gateway.start)

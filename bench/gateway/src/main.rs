@@ -14,6 +14,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use http::Uri;
+use http_body_util::Full;
+use hyper_util::rt::TokioExecutor;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -27,6 +30,7 @@ async fn main() {
     match (arguments.next().as_deref(), arguments.next()) {
         (Some("fake"), _) => fake().await,
         (Some("floor"), Some(upstream)) => floor(upstream).await,
+        (Some("bare"), Some(upstream)) => bare(upstream).await,
         (Some("flat"), minutes) => flat(minutes.map_or(60, |minutes| minutes.parse().expect("minutes"))).await,
         (None, _) => bench().await,
         _ => eprintln!("bench-gateway, or bench-gateway flat [MINUTES]"),
@@ -93,6 +97,21 @@ async fn floor(upstream: String) {
     };
     let router = Router::new().fallback(pass).with_state((client, format!("http://{upstream}/v1/chat/completions")));
     serve(listen().await, router).await;
+}
+
+/// The same on hyper's own client, which cachalot has.
+async fn bare(upstream: String) {
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let pass = async |State((client, upstream)): State<(_, Uri)>, request: Request| {
+        let client: hyper_util::client::legacy::Client<_, Full<Bytes>> = client;
+        let bytes = to_bytes(request.into_body(), 64 << 20).await.expect("a body");
+        let sent = Request::post(upstream).header("content-type", "application/json").body(Full::new(bytes));
+        let answer = client.request(sent.expect("a request")).await.expect("the provider answers");
+        let kind = answer.headers()["content-type"].clone();
+        Response::builder().header("content-type", kind).body(Body::new(answer.into_body())).expect("a response")
+    };
+    let upstream: Uri = format!("http://{upstream}/v1/chat/completions").parse().expect("an address");
+    serve(listen().await, Router::new().fallback(pass).with_state((client, upstream))).await;
 }
 
 struct Process {
@@ -250,8 +269,8 @@ async fn flat(minutes: usize) {
     let (chat, gemini) = (target("/v1/chat/completions"), target("/v1beta/models/m:streamGenerateContent?alt=sse"));
     let client = Client::builder().no_proxy().pool_max_idle_per_host(512).build().expect("a client");
     let load = Arc::new(Load { client, key });
-    let passed = body(json!({"stream": true, "max_tokens": 200, "seed": 20000}), "Say hi");
-    let (written, small) = (converted(200, 20000), body(json!({"max_tokens": 20}), "Say hi"));
+    let passed = body(json!({"stream": true, "max_tokens": 100, "seed": 100_000}), "Say hi");
+    let (written, small) = (converted(100, 100_000), body(json!({"max_tokens": 20}), "Say hi"));
     let idle = resident(cachalot.pid);
     println!("resident: {idle:.1} MiB when idle after the start");
     let (began, mut sizes, mut chunks) = (Instant::now(), Vec::new(), 0);
@@ -263,7 +282,7 @@ async fn flat(minutes: usize) {
                 load.streams(&gemini, &written, 64),
                 load.whole(&chat, &small, 4, 400)
             );
-            assert_eq!((all.0.1, all.1.1), (64 * 200, 64 * 200), "chunks are missing");
+            assert_eq!((all.0.1, all.1.1), (64 * 100, 64 * 100), "chunks are missing");
             chunks += all.0.1 + all.1.1;
         }
         sizes.push(resident(cachalot.pid));
@@ -335,6 +354,15 @@ async fn bench() {
         spent(target, Box::pin(async { load.whole(target, &small, 32, 4000).await.len() })).await
     });
     line("CPU a request, 32 connections", &values.await, "µs", true);
+    let bare = start(&["bare", &provider.address.to_string()]).await;
+    let on_hyper = [targets[1].clone(), target("bare", bare.address, Some(bare.pid)), targets[2].clone()];
+    for target in &on_hyper {
+        load.whole(target, &small, 32, 2000).await;
+    }
+    let values = rounds(&on_hyper, async |target| {
+        spent(target, Box::pin(async { load.whole(target, &small, 32, 4000).await.len() })).await
+    });
+    let bare = values.await[1];
     let values = rounds(&targets, async |target| median(load.whole(target, &small, 1, 1000).await) * 1e3);
     line("p50, one connection", &values.await, "ms", false);
     let large = body(json!({"max_tokens": 20}), &"x".repeat(1 << 20));
@@ -379,6 +407,7 @@ async fn bench() {
 
     let paced = body(json!({"stream": true, "max_tokens": 100, "seed": 20000}), "Say hi");
     let (_, chunks) = load.streams(&targets[2], &paced, 256).await;
-    println!("\n256 paced streams of 100 chunks through cachalot: {chunks} of 25600 arrived");
+    println!("\nCPU a request of the floor on hyper's own client: {bare:.3} µs");
+    println!("256 paced streams of 100 chunks through cachalot: {chunks} of 25600 arrived");
     println!("resident: {idle:.1} MiB when idle after the start, {:.1} MiB now", resident(cachalot.pid));
 }

@@ -1,8 +1,12 @@
 //! Addresses: the ranges a key may be used from, and which of them are nobody's but our own.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
+use tower_service::Service;
 
 /// An address range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,22 +87,31 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Resolves names to public addresses alone, so that none leads into the operator's own network.
-pub(crate) struct PublicOnly;
+/// Finds the addresses of names: public ones alone, so that none leads into the operator's own network, unless `private`.
+#[derive(Clone)]
+pub(crate) struct Lookup {
+    pub(crate) private: bool,
+}
 
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Lookup {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let Self { private } = *self;
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let public: Vec<SocketAddr> = found.into_iter().filter(|address| !is_private(address.ip())).collect();
-            if public.is_empty() {
-                return Err(format!(
-                    "`{}` has no public address; `private = true` allows a private one",
-                    name.as_str()
-                )
-                .into());
+            let mut found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            found.retain(|address| private || !is_private(address.ip()));
+            if found.is_empty() {
+                let what = format!("`{name}` has no public address; `private = true` allows a private one");
+                return Err(io::Error::other(what));
             }
-            Ok(Box::new(public.into_iter()) as Addrs)
+            Ok(found.into_iter())
         })
     }
 }
@@ -154,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn names_that_lead_home_are_not_followed() {
-        let found = PublicOnly.resolve("localhost".parse().unwrap()).await;
+        let found = Lookup { private: false }.call("localhost".parse().unwrap()).await;
         assert!(found.err().unwrap().to_string().contains("no public address"));
     }
 }

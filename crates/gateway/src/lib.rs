@@ -9,6 +9,7 @@ mod affinity;
 mod attempt;
 mod bill;
 mod books;
+mod client;
 mod gateway;
 mod health;
 mod instruments;

@@ -9,8 +9,7 @@ use bytes::{Bytes, BytesMut};
 use chat::{Error, ErrorKind};
 use futures_core::Stream;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use wire::form::Form;
 use wire::glance::{self, Passage, Seen};
 use wire::splice::Fields;
@@ -18,6 +17,7 @@ use wire::splice::Fields;
 use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
+use crate::client::Pieces;
 use crate::meter::Meter;
 use crate::price::Units;
 use crate::route::{Mode, Route, permitted};
@@ -165,7 +165,7 @@ pub enum Shape {
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
 pub struct Relayed {
     first: Option<Bytes>,
-    rest: BoxStream<'static, reqwest::Result<Bytes>>,
+    rest: Pieces,
     passage: Passage,
     events: Box<glance::Events>,
     meter: Meter,
@@ -281,7 +281,7 @@ fn edited(said: &Said<'_>, passage: Passage, body: &Bytes, route: &Route, target
 struct Answered {
     content_type: HeaderValue,
     first: Bytes,
-    rest: BoxStream<'static, reqwest::Result<Bytes>>,
+    rest: Pieces,
 }
 
 /// Asks one target, and waits for the first bytes of its answer.
@@ -295,7 +295,7 @@ async fn first_bytes(
     let Place::Remote(upstream) = &target.place else { return Err(Error::internal("only providers elsewhere relay")) };
     let response = upstream.pass(passage, &target.model, stream, headers, body).await?;
     let content_type = content_type(&response);
-    let mut body = response.bytes_stream().boxed();
+    let mut body = response.pieces;
     match body.next().await {
         Some(Ok(first)) => {
             if stream {

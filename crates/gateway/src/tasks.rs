@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Method, Response};
+use http::Method;
+use http::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use store::{Job, JobId};
 use wire::tasks::{Kind, State, is_id};
@@ -18,6 +18,7 @@ use wire::tasks::{Kind, State, is_id};
 use crate::affinity::Beginning;
 use crate::attempt::Chosen;
 use crate::bill::{Bill, Size};
+use crate::client::Response;
 use crate::meter::Meter;
 use crate::price::Units;
 use crate::relay::Said;
@@ -134,7 +135,7 @@ impl Gateway {
         let response = upstream.ask(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
         let content_type = content_type(&response);
         let name = upstream.name().clone();
-        let body = response.bytes_stream().map(move |bytes| bytes.map_err(|error| unreachable(&name, &error))).boxed();
+        let body = response.pieces.map(move |bytes| bytes.map_err(|error| unreachable(&name, &error))).boxed();
         Ok(Made { content_type, body })
     }
 
@@ -285,7 +286,7 @@ async fn ask_in_turn(
 /// The whole of an answer, and what it says; null when it is no JSON.
 async fn whole(upstream: &Upstream, response: Response) -> Result<(Told, Value), Error> {
     let content_type = content_type(&response);
-    let (mut bytes, mut body) = (BytesMut::new(), response.bytes_stream());
+    let (mut bytes, mut body) = (BytesMut::new(), response.pieces);
     while let Some(more) = body.next().await {
         bytes.extend_from_slice(&more.map_err(|error| unreachable(upstream.name(), &error))?);
         if bytes.len() > ANSWER_BYTES {

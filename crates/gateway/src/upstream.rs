@@ -2,26 +2,29 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chat::{BoxFuture, Chat, Delta, Deltas, Error, ErrorKind, Provider};
 use futures_util::{StreamExt, stream};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Client, Method, Request, Response, Url, redirect};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+use tokio::time::timeout;
+use url::Url;
 use wire::glance::Passage;
 use wire::sse::{Frame, Parser};
 use wire::upstream::{Dialect, Reader, refusal};
 
-use crate::address::{PublicOnly, is_private_literal};
+use crate::address::is_private_literal;
+use crate::client::{CONNECT, Client, Failure, Pieces, Response};
 use crate::occupancy::{Latest, Occupancy};
 use crate::signatures::Kept;
 
-/// How long a provider may take to be reached.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long it may stay silent, before its first byte and between two. Providers keep queued requests alive by comments.
-const SILENCE: Duration = Duration::from_secs(300);
+/// What is read of a list of models.
+const LIST_BYTES: usize = 16 << 20;
 /// What is read of a refusal.
 const REFUSAL_BYTES: usize = 16 << 10;
 /// What is read of its metrics, and how long they may take.
@@ -73,7 +76,7 @@ pub enum UpstreamError {
     #[error("provider `{0}`: its key has characters that no header can carry")]
     Key(String),
     #[error("provider `{0}`: {1}")]
-    Client(String, reqwest::Error),
+    Client(String, io::Error),
 }
 
 /// One provider elsewhere.
@@ -81,12 +84,12 @@ pub struct Upstream {
     name: Arc<str>,
     base: Url,
     /// That of what passes, by `Passage`: parsed once.
-    passages: [Url; Passage::ALL.len()],
+    passages: [Uri; Passage::ALL.len()],
     dialect: Dialect,
     headers: HeaderMap,
     client: Client,
     signatures: Arc<Kept>,
-    metrics: Option<Url>,
+    metrics: Option<Uri>,
     occupancy: Latest,
 }
 
@@ -103,13 +106,14 @@ impl Upstream {
             Some(path) if path.starts_with('/') => {
                 let mut url = base.clone();
                 url.set_path(&path);
-                Some(url)
+                Some(uri(&url).ok_or_else(|| UpstreamError::Metrics(name.clone(), path))?)
             }
             Some(path) => return Err(UpstreamError::Metrics(name, path)),
             None => None,
         };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("cachalot/", env!("CARGO_PKG_VERSION"))));
         for &(name, value) in dialect.headers() {
             headers.insert(name, HeaderValue::from_static(value));
@@ -121,11 +125,12 @@ impl Upstream {
             value.set_sensitive(true);
             headers.insert(header, value);
         }
-        let client =
-            Client::builder().redirect(redirect::Policy::none()).connect_timeout(CONNECT).read_timeout(SILENCE);
-        let client = if private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
-        let client = client.build().map_err(|error| UpstreamError::Client(name.clone(), error))?;
-        let passages = Passage::ALL.map(|passage| below(&base, passage.path()));
+        let client = Client::new(private).map_err(|error| UpstreamError::Client(name.clone(), error))?;
+        let mut passages = Passage::ALL.map(|_| Uri::default());
+        for passage in Passage::ALL {
+            let uri = uri(&below(&base, passage.path()));
+            passages[passage as usize] = uri.ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
+        }
         let (name, signatures, occupancy) = (name.into(), Arc::default(), Latest::default());
         Ok(Self { name, base, passages, dialect, headers, client, signatures, metrics, occupancy })
     }
@@ -146,9 +151,11 @@ impl Upstream {
         if let Some(models) = self.dialect.models() {
             return Ok(models.iter().map(|&model| model.to_owned()).collect());
         }
-        let request = self.client.get(self.url("models", None)).headers(self.headers.clone()).timeout(CONNECT);
-        let response = self.accepted(request.send().await).await?;
-        let list: serde_json::Value = response.json().await.map_err(|error| unreachable(&self.name, &error))?;
+        let none = HeaderMap::new();
+        let list = self.ask(Method::GET, "models", &none, Bytes::new());
+        let list = async { Ok(beginning(list.await?, LIST_BYTES).await) };
+        let list: Vec<u8> = timeout(CONNECT, list).await.unwrap_or_else(|_| Err(late(&self.name)))?;
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
         // Gemini's own list has another form.
         let models = list["data"].as_array().or(list["models"].as_array());
         let models = models.ok_or_else(|| fault(&self.name, "sent no list of models"))?;
@@ -167,13 +174,12 @@ impl Upstream {
     /// # Errors
     /// `Upstream` or `Timeout` when it cannot be asked, or says nothing of its requests.
     pub async fn look(&self) -> Result<(), Error> {
-        let Some(url) = &self.metrics else { return Ok(()) };
-        let request = self.client.get(url.clone()).headers(self.headers.clone()).timeout(LOOK);
-        let metrics = async {
-            let response = self.accepted(request.send().await).await?;
-            Ok(beginning(response, METRICS_BYTES).await)
-        };
-        let read = metrics.await.and_then(|bytes| {
+        let Some(uri) = &self.metrics else { return Ok(()) };
+        let none = HeaderMap::new();
+        let metrics = self.send(Method::GET, uri.clone(), &none, Bytes::new());
+        let metrics = async { Ok(beginning(metrics.await?, METRICS_BYTES).await) };
+        let metrics = timeout(LOOK, metrics).await.unwrap_or_else(|_| Err(late(&self.name)));
+        let read = metrics.and_then(|bytes| {
             let occupancy = Occupancy::read(&String::from_utf8_lossy(&bytes));
             occupancy.ok_or_else(|| fault(&self.name, "says nothing of its requests at its metrics"))
         });
@@ -199,14 +205,14 @@ impl Upstream {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response, Error> {
-        let url = match passage {
+        let uri = match passage {
             Passage::GenerateContent => {
                 let (path, query) = self.dialect.path(model, stream);
-                self.url(&path, query)
+                self.uri(&path, query)?
             }
             _ => self.passages[passage as usize].clone(),
         };
-        self.post(url, headers, body.into()).await
+        self.send(Method::POST, uri, headers, body).await
     }
 
     /// Asks for something else, below its base URL and with a query if `path` has one; the answer is a success.
@@ -221,39 +227,30 @@ impl Upstream {
         body: Bytes,
     ) -> Result<Response, Error> {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        self.send(method, self.url(path, query), more, body.into()).await
+        self.send(method, self.uri(path, query)?, more, body).await
     }
 
-    async fn post(&self, url: Url, more: &HeaderMap, body: reqwest::Body) -> Result<Response, Error> {
-        self.send(Method::POST, url, more, body).await
-    }
-
-    async fn send(&self, method: Method, url: Url, more: &HeaderMap, body: reqwest::Body) -> Result<Response, Error> {
-        let mut request = Request::new(method, url);
-        *request.body_mut() = Some(body);
+    async fn send(&self, method: Method, uri: Uri, more: &HeaderMap, body: Bytes) -> Result<Response, Error> {
+        let mut request = Request::new(Full::new(body));
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        if more.contains_key(CONTENT_TYPE) {
-            headers.remove(CONTENT_TYPE);
+        for (name, value) in more {
+            headers.insert(name, value.clone());
         }
-        headers.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
-        self.accepted(self.client.execute(request).await).await
-    }
-
-    async fn accepted(&self, sent: reqwest::Result<Response>) -> Result<Response, Error> {
-        let response = sent.map_err(|error| unreachable(&self.name, &error))?;
-        if response.status().is_success() {
+        let response = self.client.send(request).await.map_err(|failure| unreachable(&self.name, &failure))?;
+        if response.status.is_success() {
             return Ok(response);
         }
-        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+        let (status, retry_after) = (response.status.as_u16(), retry_after(&response.headers));
         tracing::warn!(provider = &*self.name, status, "a provider refused a request");
         Err(refusal(&self.name, status, retry_after, &beginning(response, REFUSAL_BYTES).await))
     }
 
-    fn url(&self, path: &str, query: Option<&str>) -> Url {
+    fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Error> {
         let mut url = below(&self.base, path);
         url.set_query(query);
-        url
+        uri(&url).ok_or_else(|| Error::invalid("The path is too long to be passed on"))
     }
 }
 
@@ -262,10 +259,10 @@ impl Provider for Upstream {
         Box::pin(async move {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
             let (path, query) = self.dialect.path(&chat.model, true);
-            let response = self.post(self.url(&path, query), &HeaderMap::new(), body.into()).await?;
+            let response = self.send(Method::POST, self.uri(&path, query)?, &HeaderMap::new(), body.into()).await?;
             let hearing = Hearing {
                 provider: self.name.clone(),
-                bytes: response.bytes_stream().boxed(),
+                bytes: response.pieces,
                 parser: Parser::default(),
                 reader: self.dialect.reader(&chat),
                 signatures: self.signatures.clone(),
@@ -280,7 +277,7 @@ impl Provider for Upstream {
 
 /// What an answer says it is.
 pub(crate) fn content_type(response: &Response) -> HeaderValue {
-    response.headers().get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("application/json"))
+    response.headers.get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("application/json"))
 }
 
 pub(crate) fn fault(provider: &str, what: &str) -> Error {
@@ -291,19 +288,20 @@ pub(crate) fn late(provider: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"))
 }
 
-/// reqwest's own words may hold the address, which is no business of the caller's.
-pub(crate) fn unreachable(provider: &str, error: &reqwest::Error) -> Error {
-    tracing::warn!(provider, error = chain(error), "a provider cannot be reached");
-    if error.is_timeout() {
-        return late(provider);
+/// What went wrong is told in the log alone: it may hold the address, which is no business of the caller's.
+pub(crate) fn unreachable(provider: &str, failure: &Failure) -> Error {
+    tracing::warn!(provider, error = %failure, "a provider cannot be reached");
+    match failure {
+        Failure::Late => late(provider),
+        Failure::Connect(_) => fault(provider, "cannot be reached"),
+        Failure::Broken(_) => fault(provider, "broke off its answer"),
     }
-    fault(provider, if error.is_connect() { "cannot be reached" } else { "broke off its answer" })
 }
 
 /// An answer as it arrives. Dropping it closes the connection, which cancels the request.
 struct Hearing {
     provider: Arc<str>,
-    bytes: stream::BoxStream<'static, reqwest::Result<Bytes>>,
+    bytes: Pieces,
     parser: Parser,
     reader: Box<dyn Reader>,
     signatures: Arc<Kept>,
@@ -364,9 +362,9 @@ impl Hearing {
 
 /// The first bytes of a body, at most so many, whatever happens to the rest.
 async fn beginning(response: Response, most: usize) -> Vec<u8> {
-    let (mut bytes, mut read) = (response.bytes_stream(), Vec::new());
+    let (mut bytes, mut read) = (response.pieces, Vec::new());
     while read.len() < most {
-        match tokio::time::timeout(CONNECT, bytes.next()).await {
+        match timeout(CONNECT, bytes.next()).await {
             Ok(Some(Ok(more))) => read.extend_from_slice(&more),
             // What did not arrive is not told.
             Ok(Some(Err(_)) | None) | Err(_) => break,
@@ -388,21 +386,16 @@ fn below(base: &Url, path: &str) -> Url {
     url
 }
 
+/// `None` where it is longer than any address may be.
+fn uri(url: &Url) -> Option<Uri> {
+    Uri::try_from(url.as_str()).ok()
+}
+
 fn base(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let plain =
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then_some(url)
-}
-
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl fmt::Debug for Upstream {
@@ -427,7 +420,7 @@ mod tests {
                 private,
                 metrics: None,
             };
-            Upstream::new(config).map(|upstream| upstream.url("models", None).to_string())
+            Upstream::new(config).map(|upstream| upstream.uri("models", None).unwrap().to_string())
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
         assert_eq!(upstream("https://api.example.org/v1/", false).unwrap(), "https://api.example.org/v1/models");

@@ -74,7 +74,8 @@ fn only_server_and_gateway_know_http_libraries() {
     for package in packages() {
         let name = package["name"].as_str().unwrap().to_owned();
         for library in dependencies(&package) {
-            let http = ["axum", "hyper", "hyper-util", "http", "reqwest", "tower-http"].contains(&library.as_str());
+            let http = ["axum", "hyper", "hyper-rustls", "hyper-util", "http", "reqwest", "tower-http"]
+                .contains(&library.as_str());
             assert!(!http || ["server", "gateway", "testkit"].contains(&name.as_str()), "`{name}` imports `{library}`");
         }
     }

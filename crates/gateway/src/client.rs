@@ -1,0 +1,301 @@
+//! HTTP to providers: connections of both versions that are kept and used again, through the proxies that the environment names.
+//! Redirects are not followed: nobody but the operator says where a request goes.
+//!
+//! This is hyper's own client. A library around it would parse the address of every request again, which costs a tenth of a
+//! small one (`bench/gateway`).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tower_service::Service;
+
+use crate::address::Lookup;
+
+/// How long a provider may take to be reached.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may stay silent, before its first byte and between two. Providers keep queued requests alive by comments.
+const SILENCE: Duration = Duration::from_secs(300);
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// The head of an answer, and the body that follows.
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) pieces: Pieces,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// Why an answer did not come, or not to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("it said nothing in time")]
+    Late,
+    #[error("no connection: {0}")]
+    Connect(String),
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Its connections are shared by its clones.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pool: legacy::Client<Patient<HttpsConnector<Dial>>, Full<Bytes>>,
+    silence: Duration,
+}
+
+impl Client {
+    /// With `private`, names may lead to private addresses.
+    ///
+    /// # Errors
+    /// Certificates of this system that cannot be read.
+    pub(crate) fn new(private: bool) -> io::Result<Self> {
+        let mut direct = HttpConnector::new_with_resolver(Lookup { private });
+        direct.enforce_http(false);
+        direct.set_nodelay(true);
+        // Proxies are the operator's own.
+        let mut to_proxy = HttpConnector::new_with_resolver(Lookup { private: true });
+        to_proxy.set_nodelay(true);
+        let dial = Dial { direct, to_proxy, proxies: Arc::new(Matcher::from_env()) };
+        let tls = HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?;
+        let connector = Patient(tls.https_or_http().enable_all_versions().wrap_connector(dial));
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
+        Ok(Self { pool: builder.build(connector), silence: SILENCE })
+    }
+
+    /// Resolves with the head of the response; its body goes on arriving.
+    ///
+    /// # Errors
+    /// A provider that cannot be reached, breaks off, or says nothing in time.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
+        match timeout(self.silence, self.pool.request(request)).await {
+            Ok(Ok(response)) => {
+                let (head, body) = response.into_parts();
+                let pieces = Pieces { body, heard: Instant::now(), patience: self.silence, silence: None };
+                Ok(Response { status: head.status, headers: head.headers, pieces })
+            }
+            Ok(Err(error)) if is_late(&error) => Err(Failure::Late),
+            Ok(Err(error)) if error.is_connect() => Err(Failure::Connect(chain(&error))),
+            Ok(Err(error)) => Err(Failure::Broken(chain(&error))),
+            Err(_) => Err(Failure::Late),
+        }
+    }
+}
+
+/// The pieces of a body, as they arrive.
+pub(crate) struct Pieces {
+    body: Incoming,
+    heard: Instant,
+    patience: Duration,
+    /// It has been silent, and is given up then.
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pieces {
+    /// Ready when nothing was heard for too long.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let end = self.heard + self.patience;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        // A timer that has rung may have been set before something was heard.
+        while silence.as_mut().poll(context).is_ready() {
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            silence.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, Failure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.heard = Instant::now();
+                    // Trailers say nothing that is wanted.
+                    if let Ok(bytes) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(Failure::Broken(chain(&error))))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    std::task::ready!(self.poll_silence(context));
+                    return Poll::Ready(Some(Err(Failure::Late)));
+                }
+            }
+        }
+    }
+}
+
+/// Gives up what cannot be connected in time, names and TLS included.
+#[derive(Clone)]
+struct Patient<C>(C);
+
+#[derive(Debug, thiserror::Error)]
+#[error("not connected within {CONNECT:?}")]
+struct TooLate;
+
+impl<C: Service<Uri, Error = BoxError, Future: Send + 'static>> Service<Uri> for Patient<C> {
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Connecting<C::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = timeout(CONNECT, self.0.call(uri));
+        Box::pin(async { connecting.await.unwrap_or_else(|_| Err(TooLate.into())) })
+    }
+}
+
+/// Connects to a host, by a proxy where the environment names one for it (`HTTPS_PROXY`, `NO_PROXY` and the like).
+#[derive(Clone)]
+struct Dial {
+    direct: HttpConnector<Lookup>,
+    to_proxy: HttpConnector<Lookup>,
+    proxies: Arc<Matcher>,
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        match self.proxies.intercept(&uri) {
+            None => Box::pin(connect(self.direct.clone(), uri)),
+            Some(proxy) => {
+                let tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
+                let auth = proxy.basic_auth().cloned();
+                let tunnel = if let Some(auth) = auth { tunnel.with_auth(auth) } else { tunnel };
+                Box::pin(connect(tunnel, uri))
+            }
+        }
+    }
+}
+
+async fn connect<C: Service<Uri, Error: Into<BoxError>>>(mut connector: C, uri: Uri) -> Result<C::Response, BoxError> {
+    poll_fn(|context| connector.poll_ready(context)).await.map_err(Into::into)?;
+    connector.call(uri).await.map_err(Into::into)
+}
+
+fn is_late(error: &legacy::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<TooLate>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// An error and its causes. For the log: they may hold the address, which is no business of the caller's.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A proxy that tells the first line of what it was asked, and lets nobody through.
+    async fn proxy() -> (String, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = [0; 512];
+            let read = socket.read(&mut head).await.unwrap();
+            socket.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
+            String::from_utf8_lossy(&head[..read]).into_owned()
+        });
+        (format!("http://alice:secret@{address}"), asked)
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_a_tunnel() {
+        let (proxy, asked) = proxy().await;
+        let lookup = || HttpConnector::new_with_resolver(Lookup { private: true });
+        let proxies = Arc::new(Matcher::builder().https(proxy).no("127.0.0.2").build());
+        let mut dial = Dial { direct: lookup(), to_proxy: lookup(), proxies };
+        assert!(dial.call("https://api.example.org/v1".parse().unwrap()).await.is_err());
+        let asked = asked.await.unwrap();
+        assert!(asked.starts_with("CONNECT api.example.org:443 HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.to_lowercase().contains("proxy-authorization: basic ywxpy2u6c2vjcmv0"), "{asked}");
+        assert!(dial.proxies.intercept(&"https://127.0.0.2/".parse().unwrap()).is_none());
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let quiet = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            for words in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nword"] {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                assert!(socket.read(&mut [0; 512]).await.unwrap() > 0);
+                socket.write_all(words.as_bytes()).await.unwrap();
+                kept.push(socket);
+            }
+            std::future::pending::<()>().await;
+        });
+        let client = Client { silence: Duration::from_millis(300), ..Client::new(true).unwrap() };
+        let ask = async || client.send(Request::get(format!("http://{address}/")).body(Full::default()).unwrap()).await;
+        assert_eq!(ask().await.err(), Some(Failure::Late));
+        let mut pieces = ask().await.unwrap().pieces;
+        let mut next = async || poll_fn(|context| Pin::new(&mut pieces).poll_next(context)).await;
+        assert_eq!(next().await, Some(Ok(Bytes::from_static(b"word"))));
+        assert_eq!(next().await, Some(Err(Failure::Late)));
+        quiet.abort();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_reached_is_told() {
+        let client = Client::new(false).unwrap();
+        let ask = async |uri: &str| client.send(Request::get(uri).body(Full::default()).unwrap()).await.err().unwrap();
+        let Failure::Connect(words) = ask("http://localhost:1/").await else { panic!("it was reached") };
+        assert!(words.contains("no public address"), "{words}");
+        assert!(matches!(ask("http://127.0.0.1:1/").await, Failure::Connect(_)));
+    }
+}
