@@ -50,8 +50,8 @@ impl Size {
     }
 
     /// Of a body that is not read any further. `most` bounds its answer.
-    pub(crate) fn of_body(bytes: usize, most: Option<u64>) -> Self {
-        Self::new((bytes as u64).div_ceil(BYTES_A_TOKEN), most)
+    pub(crate) fn of_body(body: &[u8], most: Option<u64>) -> Self {
+        Self::new((bytes_of_text(body) as u64).div_ceil(BYTES_A_TOKEN), most)
     }
 
     /// Of what is not paid by the token.
@@ -199,6 +199,23 @@ fn name(price: Option<&Arc<Price>>) -> Arc<str> {
     price.map(|price| price.name.clone()).unwrap_or_default()
 }
 
+/// About as many as are text in a body of JSON: what its strings hold in base64 are images and files.
+fn bytes_of_text(body: &[u8]) -> usize {
+    // No text is so long without a space, but Asian text, which is not ASCII.
+    const LONG: usize = 4096;
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=:;,.".contains(byte);
+    let mut text = body.len();
+    let mut from = 0;
+    for to in memchr::memchr_iter(b'"', body) {
+        let piece = &body[from..to];
+        if piece.len() >= LONG && piece[..LONG].iter().all(is_base64) {
+            text = text - piece.len() + ATTACHMENT;
+        }
+        from = to + 1;
+    }
+    text
+}
+
 fn bytes_of(part: &Part) -> usize {
     match part {
         Part::Text(text) => text.len(),
@@ -221,4 +238,22 @@ fn prompt_tokens(chat: &Chat) -> u64 {
     let tools: usize =
         chat.tools.iter().map(|tool| serde_json::to_string(&tool.function).map_or(0, |text| text.len())).sum();
     ((bytes + tools) as u64).div_ceil(BYTES_A_TOKEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_in_a_body_is_no_text() {
+        let body =
+            |url: &str| format!(r#"{{"messages":[{{"content":[{{"image_url":{{"url":"{url}"}}}},"What is it?"]}}]}}"#);
+        let around = body("").len();
+        let image = body(&format!("data:image/png;base64,{}", "iVBORw0KGgo+/".repeat(50_000)));
+        assert_eq!(bytes_of_text(image.as_bytes()), around + ATTACHMENT);
+        for text in ["word ".repeat(5000), "\u{6587}".repeat(5000), "x".repeat(4000)] {
+            assert_eq!(bytes_of_text(body(&text).as_bytes()), around + text.len());
+        }
+        assert_eq!(bytes_of_text(b"cut \"AAAA"), 9);
+    }
 }

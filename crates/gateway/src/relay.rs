@@ -99,19 +99,19 @@ impl<'a> Said<'a> {
         fields.value(camel).or_else(|| fields.value(snake)).unwrap_or_default()
     }
 
-    fn size(&self, passage: Passage, bytes: usize) -> Size {
+    fn size(&self, passage: Passage, body: &[u8]) -> Size {
         match passage {
             Passage::GenerateContent => {
                 let config = self.either("generationConfig", "generation_config");
                 let number = |camel, snake| config[camel].as_u64().or_else(|| config[snake].as_u64());
                 let answers = number("candidateCount", "candidate_count").unwrap_or(1).clamp(1, 128);
-                Size::of_body(bytes, number("maxOutputTokens", "max_output_tokens")).times(answers)
+                Size::of_body(body, number("maxOutputTokens", "max_output_tokens")).times(answers)
             }
             _ if passage.medium().is_some() => Size::of_units(Units { calls: self.answers(), seconds: 0 }),
-            Passage::Embeddings => Size::of_body(bytes, Some(0)),
+            Passage::Embeddings => Size::of_body(body, Some(0)),
             _ => {
                 let most = ["max_tokens", "max_completion_tokens"].iter().find_map(|key| self.number(key));
-                Size::of_body(bytes, most).times(self.answers())
+                Size::of_body(body, most).times(self.answers())
             }
         }
     }
@@ -203,9 +203,9 @@ impl Gateway {
             Said::Form(_) => false,
         };
         let mut meter = Meter::start(&route.instruments);
-        let said = ["systemInstruction", "system", "contents", "messages", "prompt"];
+        let said = ["systemInstruction", "system_instruction", "system", "contents", "messages", "prompt"];
         let targets = route.order(|| Beginning::of(said.iter().filter_map(|key| fields.get(key))));
-        let size = fields.size(passage, body.len());
+        let size = fields.size(passage, body);
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();

@@ -12,6 +12,7 @@ use gateway::{
     Asked, Bookkeepers, Books, Caller, Gateway, Metered, Model, Policy, Prices, Rank, Relay, Routes, Secret, Shape,
     Upstream, UpstreamConfig,
 };
+use http::{HeaderName, HeaderValue};
 use serde_json::json;
 use store::{Limits, NewKey, Store};
 use testkit::FakeUpstream;
@@ -661,6 +662,14 @@ async fn what_a_provider_speaks_passes_and_is_counted() {
     assert_eq!((text.into_bytes(), failure), (pieces.flatten().collect(), None));
     let asked = fake.asked().pop().unwrap();
     assert_eq!(asked.body, br#"{"model":"m","stream":true,"max_tokens":5,"messages":[]}"#);
+    // The caller's own version takes the place of ours.
+    let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2024-01-01"));
+    let bytes = body.to_owned().into();
+    let asked = Asked { headers: [version].into_iter().collect(), ..Asked::new(Passage::Messages, &bytes) };
+    read(gateway.relay(&Caller::default(), asked).await.unwrap().unwrap()).await.unwrap();
+    let asked = fake.asked().pop().unwrap();
+    let versions = asked.headers.iter().filter(|(name, _)| name == "anthropic-version");
+    assert_eq!(versions.map(|(_, version)| version.as_str()).collect::<Vec<_>>(), ["2024-01-01"]);
     assert!(
         passed(&gateway, &Caller::default(), Passage::Messages, r#"{"model":"m-thinking","messages":[]}"#)
             .await
