@@ -120,7 +120,8 @@ class Contents:
         results = [part for part in parts if "functionResponse" in part]
         need(len(calls) == len(results), "every call has its result")
         thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
-        thinks = thinking.get("includeThoughts", False)
+        # Protobuf's JSON has both spellings, and the Python client writes the second.
+        thinks = thinking.get("includeThoughts", thinking.get("include_thoughts", False))
         if thinks and calls:
             need(calls[0].get("thoughtSignature") == SIGNATURE, "the first call comes back signed")
         thoughts, text, calls = plan(body.get("tools"), results, thinks)
