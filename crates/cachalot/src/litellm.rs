@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -111,7 +111,11 @@ impl Block {
 /// # Errors
 /// Text that is not LiteLLM's configuration, or without a model that can be taken over.
 pub fn import(text: &str) -> Result<String> {
-    let file: File = serde_saphyr::from_str(text).context("it is not LiteLLM's config.yaml")?;
+    // The parser's own words may quote what stands there, which may be a key.
+    let file: File = serde_saphyr::from_str(text).map_err(|error| match error.location() {
+        Some(at) => anyhow!("it is not LiteLLM's config.yaml: see line {}, column {}", at.line(), at.column()),
+        None => anyhow!("it is not LiteLLM's config.yaml"),
+    })?;
     ensure!(!file.model_list.is_empty(), "it has no `model_list`");
     let (mut blocks, mut left) = (Vec::<Block>::new(), Vec::new());
     for Deployment { model_name, litellm_params } in &file.model_list {
@@ -340,12 +344,13 @@ general_settings:
     fn what_is_no_such_file_is_refused() {
         for (text, word) in [
             ("model_list: [", "config.yaml"),
+            ("model_list:\n  - {model_name: x, litellm_params: sk-secret}", "line 2, column"),
             ("a: 1", "model_list"),
             ("model_list: [{model_name: x, litellm_params: {model: azure/x}}]", "azure"),
             ("model_list: [{model_name: x, litellm_params: {model: mystery}}]", "mystery"),
         ] {
             let error = format!("{:#}", import(text).expect_err(text));
-            assert!(error.contains(word), "{text}: {error}");
+            assert!(error.contains(word) && !error.contains("sk-"), "{text}: {error}");
         }
     }
 }
