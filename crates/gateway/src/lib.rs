@@ -1,4 +1,4 @@
-//! Who answers a chat, may the caller ask, and what did it cost. No HTTP of its own, no tensors.
+//! Who answers a chat, may the caller ask, and what did it cost. It asks providers over HTTP and serves none; no tensors.
 //!
 //! [`Gateway::answer`] is the whole path of a request, read downwards.
 #![forbid(unsafe_code)]
