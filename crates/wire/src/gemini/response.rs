@@ -18,9 +18,8 @@ pub enum Form {
 
 /// Renders one answer.
 pub struct Responses {
-    id: String,
-    /// As the caller wrote it.
-    model: String,
+    /// What every part of the answer repeats: the model, as the caller wrote it, and the id.
+    names: String,
     include_thoughts: bool,
     form: Form,
     sign: Signer,
@@ -36,19 +35,18 @@ pub struct Responses {
 impl Responses {
     pub fn new(id: String, model: String, include_thoughts: bool, form: Form, sign: Signer) -> Self {
         let (reasoning, call, finish, sent) = (String::new(), None, None, 0);
-        Self { id, model, include_thoughts, form, sign, reasoning, call, finish, sent }
+        let names = format!(r#""modelVersion":{},"responseId":{}"#, Value::from(model), Value::from(id));
+        Self { names, include_thoughts, form, sign, reasoning, call, finish, sent }
     }
 
-    fn response(&self, parts: Vec<Value>, finish: Option<FinishReason>, usage: Option<&Usage>) -> Value {
-        let mut candidate = json!({"content": {"role": "model", "parts": parts}, "index": 0});
-        if let Some(finish) = finish {
-            candidate["finishReason"] = reason(finish).into();
-        }
-        let mut response = json!({"candidates": [candidate], "modelVersion": self.model, "responseId": self.id});
-        if let Some(usage) = usage {
-            response["usageMetadata"] = self::usage(usage);
-        }
-        response
+    /// Written in one go: a stream is made of these.
+    fn response(&self, parts: Vec<Value>, finish: Option<FinishReason>, usage: Option<&Usage>) -> String {
+        let finish = finish.map(|finish| format!(r#","finishReason":"{}""#, reason(finish))).unwrap_or_default();
+        let usage = usage.map(|usage| format!(r#","usageMetadata":{}"#, self::usage(usage))).unwrap_or_default();
+        let (parts, names) = (Value::from(parts), &self.names);
+        format!(
+            r#"{{"candidates":[{{"content":{{"role":"model","parts":{parts}}},"index":0{finish}}}],{names}{usage}}}"#
+        )
     }
 
     fn part(&mut self, part: Value, out: &mut String) {
@@ -56,16 +54,16 @@ impl Responses {
         self.send(&response, out);
     }
 
-    fn send(&mut self, response: &Value, out: &mut String) {
+    fn send(&mut self, response: &str, out: &mut String) {
         match self.form {
             Form::Events => {
                 out.push_str("data: ");
-                out.push_str(&response.to_string());
+                out.push_str(response);
                 out.push_str("\r\n\r\n");
             }
             Form::Array => {
                 out.push_str(if self.sent == 0 { "[" } else { ",\r\n" });
-                out.push_str(&response.to_string());
+                out.push_str(response);
             }
         }
         self.sent += 1;
@@ -144,7 +142,7 @@ impl Render for Responses {
         if let Some(part) = parts.get_mut(place).filter(|_| !reply.reasoning.is_empty()) {
             part["thoughtSignature"] = (self.sign)(&reply.reasoning).into();
         }
-        Ok(self.response(parts, Some(finish), Some(&reply.usage.unwrap_or_default())).to_string())
+        Ok(self.response(parts, Some(finish), Some(&reply.usage.unwrap_or_default())))
     }
 
     fn content_type(&self) -> &'static str {
@@ -190,7 +188,6 @@ impl Render for Responses {
 
     fn fail(&mut self, error: &Error, out: &mut String) {
         let (_, body) = super::error(error);
-        let body: Value = serde_json::from_str(&body).expect("our own body");
         self.send(&body, out);
         if self.form == Form::Array {
             out.push(']');
