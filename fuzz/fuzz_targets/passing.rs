@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use wire::form::Form;
-use wire::glance::{self, Events, Passage};
+use wire::Passage;
+use wire::glance::{self, Events};
 use wire::splice::Fields;
 
 fuzz_target!(|input: (u8, Vec<u8>)| {

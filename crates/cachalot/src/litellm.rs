@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::provider;
 
 /// What LiteLLM calls providers that we call otherwise.
-pub const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 9] = [
     ("together_ai", "together"),
     ("fireworks_ai", "fireworks"),
     ("nvidia_nim", "nvidia"),
@@ -21,6 +21,11 @@ pub const NAMES: [(&str, &str); 9] = [
     ("openai_like", "openai"),
     ("custom_openai", "openai"),
 ];
+
+/// Our name of a provider of LiteLLM's.
+pub fn ours(provider: &str) -> &str {
+    NAMES.iter().find(|(theirs, _)| *theirs == provider).map_or(provider, |(_, ours)| ours)
+}
 
 /// How its models begin that LiteLLM knows without a provider in front.
 const BARE: [(&str, &str); 9] = [
@@ -77,14 +82,20 @@ struct Parameters {
     rest: BTreeMap<String, Value>,
 }
 
-/// One `[[providers]]` block.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Block {
+/// Which provider it is, and how it is asked.
+#[derive(Debug, PartialEq, Eq)]
+struct Way {
     row: String,
     base_url: Option<String>,
     key_env: Option<String>,
     priority: i64,
     weight: u32,
+}
+
+/// One `[[providers]]` block.
+#[derive(Debug)]
+struct Block {
+    way: Way,
     /// All of the provider's own list.
     all: bool,
     models: Vec<String>,
@@ -92,14 +103,6 @@ struct Block {
 }
 
 impl Block {
-    /// Both are the same provider, asked in the same way.
-    fn suits(&self, other: &Self) -> bool {
-        let way = |block: &Self| {
-            (block.row.clone(), block.base_url.clone(), block.key_env.clone(), block.priority, block.weight)
-        };
-        way(self) == way(other)
-    }
-
     fn has(&self, id: &str) -> bool {
         self.models.iter().any(|model| model == id) || self.rename.contains_key(id)
     }
@@ -154,7 +157,7 @@ pub fn import(text: &str) -> Result<String> {
         write!(out, "\n[gateway]\nrouting = {}\n", quoted(ours))?;
     }
     for (place, block) in blocks.iter().enumerate() {
-        write_block(block, blocks[..place].iter().filter(|other| other.row == block.row).count(), &mut out)?;
+        write_block(block, blocks[..place].iter().filter(|other| other.way.row == block.way.row).count(), &mut out)?;
     }
     if !aliases.is_empty() {
         out.push_str("\n[aliases]\n");
@@ -176,7 +179,7 @@ fn take(name: &str, parameters: &Parameters, blocks: &mut Vec<Block>, left: &mut
             known.ok_or_else(|| format!("the provider of `{}` is not named", parameters.model))?
         }
     };
-    let row = NAMES.iter().find(|(theirs, _)| *theirs == prefix).map_or(prefix, |(_, ours)| ours);
+    let row = ours(prefix);
     if !provider::is_known(row) {
         return Err(format!(
             "the provider `{prefix}` is not built in; one that speaks chat completions can be described"
@@ -198,22 +201,13 @@ fn take(name: &str, parameters: &Parameters, blocks: &mut Vec<Block>, left: &mut
     left.extend(parameters.rest.keys().map(|key| format!("`{key}` of the model `{name}`")));
     let weight = parameters.weight.unwrap_or(1.0).clamp(1.0, 1e6) as u32;
     let base_url = parameters.api_base.as_deref().map(|base| base_url(row, base));
-    let block = Block {
-        row: row.into(),
-        base_url,
-        key_env,
-        priority: parameters.order.unwrap_or(0),
-        weight,
-        ..Block::default()
-    };
-    let place = blocks.iter().position(|other| other.suits(&block) && !other.has(name));
-    let block = match place {
-        Some(place) => &mut blocks[place],
-        None => {
-            blocks.push(block);
-            blocks.last_mut().expect("it was just pushed")
-        }
-    };
+    let way = Way { row: row.into(), base_url, key_env, priority: parameters.order.unwrap_or(0), weight };
+    let place = blocks.iter().position(|block| block.way == way && !block.has(name));
+    let place = place.unwrap_or_else(|| {
+        blocks.push(Block { way, all: false, models: Vec::new(), rename: BTreeMap::new() });
+        blocks.len() - 1
+    });
+    let block = &mut blocks[place];
     match model {
         "*" => block.all = true,
         _ if model == name => block.models.push(name.into()),
@@ -230,7 +224,8 @@ fn base_url(row: &str, base: &str) -> String {
 }
 
 fn write_block(block: &Block, earlier: usize, out: &mut String) -> std::fmt::Result {
-    let Block { row, base_url, key_env, priority, weight, all, models, rename } = block;
+    let Block { way, all, models, rename } = block;
+    let Way { row, base_url, key_env, priority, weight } = way;
     out.push_str("\n[[providers]]\n");
     match earlier {
         0 => writeln!(out, "name = {}", quoted(row))?,

@@ -71,8 +71,7 @@ fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String
         // The list explains itself in an entry that is none.
         let Ok(model) = serde_json::from_value::<Model>(value) else { continue };
         let (Some(provider), Some(input)) = (&model.litellm_provider, model.input_cost_per_token) else { continue };
-        let name =
-            litellm::NAMES.iter().find(|(theirs, _)| theirs == provider).map_or(provider.as_str(), |(_, ours)| ours);
+        let name = litellm::ours(provider);
         if !known(name) || model.mode.as_deref() != Some("chat") {
             continue;
         }

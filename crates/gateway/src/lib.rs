@@ -12,6 +12,7 @@ mod books;
 mod client;
 mod gateway;
 mod health;
+mod hearing;
 mod instruments;
 mod journal;
 mod key;

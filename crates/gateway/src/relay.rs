@@ -10,8 +10,9 @@ use chat::{Error, ErrorKind};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use wire::Passage;
 use wire::form::Form;
-use wire::glance::{self, Passage, Seen};
+use wire::glance::{self, Seen};
 use wire::splice::Fields;
 
 use crate::affinity::{Beginning, Running};

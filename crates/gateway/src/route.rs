@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chat::{Chat, Error, ErrorKind, Provider};
-use wire::glance::Passage;
+use wire::Passage;
 
 use crate::Caller;
 use crate::affinity::{self, Affinity, Beginning, Load};

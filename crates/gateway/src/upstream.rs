@@ -1,25 +1,24 @@
-//! A provider elsewhere: a chat goes out in its dialect, its events come back as deltas.
+//! A provider elsewhere: where it is, how it is asked, what its refusals mean.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat::{BoxFuture, Chat, Delta, Deltas, Error, ErrorKind, Provider};
-use futures_util::{StreamExt, stream};
+use chat::{BoxFuture, Chat, Deltas, Error, ErrorKind, Provider};
+use futures_util::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
 use url::Url;
-use wire::glance::Passage;
-use wire::sse::{Frame, Parser};
-use wire::upstream::{Dialect, Reader, refusal};
+use wire::Passage;
+use wire::upstream::{Dialect, refusal};
 
 use crate::address::is_private_literal;
-use crate::client::{CONNECT, Client, Failure, Pieces, Response};
+use crate::client::{CONNECT, Client, Failure, Response};
+use crate::hearing::Hearing;
 use crate::occupancy::{Latest, Occupancy};
 use crate::signatures::Kept;
 
@@ -30,8 +29,6 @@ const REFUSAL_BYTES: usize = 16 << 10;
 /// What is read of its metrics, and how long they may take.
 const METRICS_BYTES: usize = 4 << 20;
 const LOOK: Duration = Duration::from_secs(2);
-/// Most bytes of one event.
-const EVENT_BYTES: usize = 32 << 20;
 
 /// Where a provider is and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -151,10 +148,7 @@ impl Upstream {
         if let Some(models) = self.dialect.models() {
             return Ok(models.iter().map(|&model| model.to_owned()).collect());
         }
-        let none = HeaderMap::new();
-        let list = self.ask(Method::GET, "models", &none, Bytes::new());
-        let list = async { Ok(beginning(list.await?, LIST_BYTES).await) };
-        let list: Vec<u8> = timeout(CONNECT, list).await.unwrap_or_else(|_| Err(late(&self.name)))?;
+        let list = self.fetch(self.uri("models", None)?, LIST_BYTES, CONNECT).await?;
         let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
         // Gemini's own list has another form.
         let models = list["data"].as_array().or(list["models"].as_array());
@@ -175,11 +169,7 @@ impl Upstream {
     /// `Upstream` or `Timeout` when it cannot be asked, or says nothing of its requests.
     pub async fn look(&self) -> Result<(), Error> {
         let Some(uri) = &self.metrics else { return Ok(()) };
-        let none = HeaderMap::new();
-        let metrics = self.send(Method::GET, uri.clone(), &none, Bytes::new());
-        let metrics = async { Ok(beginning(metrics.await?, METRICS_BYTES).await) };
-        let metrics = timeout(LOOK, metrics).await.unwrap_or_else(|_| Err(late(&self.name)));
-        let read = metrics.and_then(|bytes| {
+        let read = self.fetch(uri.clone(), METRICS_BYTES, LOOK).await.and_then(|bytes| {
             let occupancy = Occupancy::read(&String::from_utf8_lossy(&bytes));
             occupancy.ok_or_else(|| fault(&self.name, "says nothing of its requests at its metrics"))
         });
@@ -230,6 +220,15 @@ impl Upstream {
         self.send(method, self.uri(path, query)?, more, body).await
     }
 
+    /// What it says of itself: at most so many bytes, within that time.
+    async fn fetch(&self, uri: Uri, most: usize, patience: Duration) -> Result<Vec<u8>, Error> {
+        let said = async {
+            let response = self.send(Method::GET, uri, &HeaderMap::new(), Bytes::new()).await?;
+            Ok(beginning(response, most).await)
+        };
+        timeout(patience, said).await.unwrap_or_else(|_| Err(late(&self.name)))
+    }
+
     async fn send(&self, method: Method, uri: Uri, more: &HeaderMap, body: Bytes) -> Result<Response, Error> {
         let mut request = Request::new(Full::new(body));
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
@@ -260,17 +259,8 @@ impl Provider for Upstream {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
             let (path, query) = self.dialect.path(&chat.model, true);
             let response = self.send(Method::POST, self.uri(&path, query)?, &HeaderMap::new(), body.into()).await?;
-            let hearing = Hearing {
-                provider: self.name.clone(),
-                bytes: response.pieces,
-                parser: Parser::default(),
-                reader: self.dialect.reader(&chat),
-                signatures: self.signatures.clone(),
-                heard: VecDeque::new(),
-                unread: 0,
-                ended: false,
-            };
-            Ok(hearing.deltas())
+            let reader = self.dialect.reader(&chat);
+            Ok(Hearing::of(self.name.clone(), response.pieces, reader, self.signatures.clone()).deltas())
         })
     }
 }
@@ -295,68 +285,6 @@ pub(crate) fn unreachable(provider: &str, failure: &Failure) -> Error {
         Failure::Late => late(provider),
         Failure::Connect(_) => fault(provider, "cannot be reached"),
         Failure::Broken(_) => fault(provider, "broke off its answer"),
-    }
-}
-
-/// An answer as it arrives. Dropping it closes the connection, which cancels the request.
-struct Hearing {
-    provider: Arc<str>,
-    bytes: Pieces,
-    parser: Parser,
-    reader: Box<dyn Reader>,
-    signatures: Arc<Kept>,
-    heard: VecDeque<Delta>,
-    /// Bytes since the last frame.
-    unread: usize,
-    ended: bool,
-}
-
-impl Hearing {
-    fn deltas(self) -> Deltas {
-        Box::pin(stream::unfold(self, |mut hearing| async move { Some((hearing.next().await?, hearing)) }))
-    }
-
-    async fn next(&mut self) -> Option<Result<Delta, Error>> {
-        loop {
-            if let Some(delta) = self.heard.pop_front() {
-                return Some(Ok(delta));
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(error) = self.hear().await {
-                self.ended = true;
-                return Some(Err(error));
-            }
-        }
-    }
-
-    async fn hear(&mut self) -> Result<(), Error> {
-        let (mut frames, mut deltas) = (Vec::new(), Vec::new());
-        match self.bytes.next().await {
-            Some(Ok(bytes)) => {
-                self.unread += bytes.len();
-                self.parser.feed(&bytes, &mut frames);
-            }
-            Some(Err(error)) => return Err(unreachable(&self.provider, &error)),
-            None => {
-                self.ended = true;
-                self.reader.end(&mut deltas)?;
-            }
-        }
-        if !frames.is_empty() {
-            self.unread = 0;
-        } else if self.unread > EVENT_BYTES {
-            return Err(fault(&self.provider, "sent an event without an end"));
-        }
-        for frame in frames {
-            if let Frame::Event { data, .. } = frame {
-                self.reader.event(&data, &mut deltas)?;
-                self.reader.signed().into_iter().for_each(|signed| self.signatures.keep(signed));
-            }
-        }
-        self.heard.extend(deltas);
-        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use store::{Limits, NewKey, Store};
 use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Piece};
-use wire::glance::Passage;
+use wire::Passage;
 use wire::upstream::Dialect;
 
 fn speaks(name: &str, fake: &FakeUpstream, dialect: Dialect) -> Arc<Upstream> {

@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wire::glance::Passage;
+use wire::Passage;
 
 use crate::admin::{self, Control};
 use crate::api::media::route as media;

@@ -14,6 +14,7 @@ pub mod gemini;
 pub mod glance;
 pub mod json;
 pub mod openai;
+mod passage;
 mod reader;
 mod render;
 mod reply;
@@ -24,6 +25,7 @@ mod stream;
 pub mod tasks;
 pub mod upstream;
 
+pub use passage::Passage;
 pub use render::Render;
 pub use reply::Envelope;
 pub use stream::Chunks;

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use chat::Error;
 use gateway::{Asked, Metered};
-use wire::glance::Passage;
+use wire::Passage;
 use wire::{Chunks, Envelope, deepseek};
 
 use crate::api::{Taken, take};

@@ -8,8 +8,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::future::try_join_all;
 use gateway::Asked;
+use wire::Passage;
 use wire::completions::{self, Completions};
-use wire::glance::Passage;
 
 use crate::api::chat::envelope;
 use crate::api::{Taken, take};

@@ -8,8 +8,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use gateway::Asked;
+use wire::Passage;
 use wire::gemini::{self, Form, Responses};
-use wire::glance::Passage;
 
 use crate::api::messages::signer;
 use crate::api::{enter, models};

@@ -10,8 +10,8 @@ use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use gateway::Asked;
 use http::{HeaderMap, header};
+use wire::Passage;
 use wire::form::Form;
-use wire::glance::Passage;
 use wire::splice::Fields;
 
 use crate::api::{Taken, take_as};

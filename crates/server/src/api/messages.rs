@@ -12,8 +12,8 @@ use bytes::Bytes;
 use gateway::Asked;
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
+use wire::Passage;
 use wire::anthropic::{self, Messages, Signer};
-use wire::glance::Passage;
 
 use crate::api::{Taken, take};
 use crate::exchange::json;

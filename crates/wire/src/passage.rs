@@ -1,0 +1,84 @@
+//! The kinds of requests whose answers may pass untouched, and who takes them.
+
+use crate::upstream::Dialect;
+
+/// What passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passage {
+    #[default]
+    ChatCompletions,
+    Completions,
+    Embeddings,
+    /// Anthropic's.
+    Messages,
+    /// Gemini's.
+    GenerateContent,
+    ImageGenerations,
+    ImageEdits,
+    Speech,
+    Transcriptions,
+    Translations,
+}
+
+impl Passage {
+    pub const ALL: [Self; 10] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Messages,
+        Self::GenerateContent,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+        Self::Speech,
+        Self::Transcriptions,
+        Self::Translations,
+    ];
+
+    /// The path below a provider's base URL. Gemini's goes on: [`Dialect::path`].
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat/completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::GenerateContent => "models",
+            Self::ImageGenerations => "images/generations",
+            Self::ImageEdits => "images/edits",
+            Self::Speech => "audio/speech",
+            Self::Transcriptions => "audio/transcriptions",
+            Self::Translations => "audio/translations",
+        }
+    }
+
+    /// What is asked for, in words; `None` for text.
+    pub fn medium(self) -> Option<&'static str> {
+        match self {
+            Self::ImageGenerations => Some("image generation"),
+            Self::ImageEdits => Some("image edits"),
+            Self::Speech => Some("speech"),
+            Self::Transcriptions => Some("transcription"),
+            Self::Translations => Some("translation"),
+            _ => None,
+        }
+    }
+
+    /// The request is chat or legacy completions, whose streams end with their usage only where it is asked for.
+    pub fn is_completions(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions)
+    }
+
+    /// Providers of this dialect take it.
+    pub fn is_spoken_by(self, dialect: Dialect) -> bool {
+        match self {
+            Self::Messages => dialect == Dialect::Anthropic,
+            Self::GenerateContent => dialect == Dialect::Gemini,
+            _ => dialect.is_chat_completions(),
+        }
+    }
+
+    /// Most bytes of a line that are kept to be looked at; longer ones pass unseen. Gemini's pictures are events, which say all
+    /// that there is to say of the answer.
+    pub(crate) fn line_bytes(self) -> usize {
+        if self == Self::GenerateContent { 32 << 20 } else { 1 << 20 }
+    }
+}
