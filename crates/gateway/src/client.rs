@@ -4,8 +4,10 @@
 //! This is hyper's own client. A library around it would parse the address of every request again, which costs a tenth of a
 //! small one (`bench/gateway`).
 
+use std::error::Error;
 use std::future::poll_fn;
 use std::io;
+use std::iter::successors;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -42,7 +44,7 @@ pub(crate) struct Response {
     pub(crate) pieces: Pieces,
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// Why an answer did not come, or not to its end.
@@ -211,25 +213,16 @@ async fn connect<C: Service<Uri, Error: Into<BoxError>>>(mut connector: C, uri: 
 }
 
 fn is_late(error: &legacy::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<TooLate>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).any(|cause| cause.is::<TooLate>())
 }
 
-/// An error and its causes. For the log: they may hold the address, which is no business of the caller's.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+/// An error and its causes, in words. For the log: they may hold the address, which is no business of the caller's.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
 }
 
 #[cfg(test)]

@@ -73,13 +73,13 @@ async fn answer(
     let (model, operator) = operation(what, parts.uri.query())?;
     let bytes =
         body::read(&parts.headers, body, body::Kind::Json, app.config.body_limit, app.config.read_timeout).await?;
-    let form = match operator {
+    let passes = match operator {
         Operator::Generate => Some(false),
         // An array is not looked at as it passes.
         Operator::Stream(Form::Events) => Some(true),
         Operator::Stream(Form::Array) | Operator::Count => None,
     };
-    if let Some(stream) = form {
+    if let Some(stream) = passes {
         let asked = Asked { path: Some((&model, stream)), ..Asked::new(Passage::GenerateContent, &bytes) };
         if let Some(relay) = app.gateway.relay(&caller, asked).await? {
             return relay::send(app, relay, Tongue::Gemini, line).await;
