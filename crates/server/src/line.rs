@@ -109,7 +109,8 @@ impl Line {
     /// What the headers of the response say of its caller and its provider.
     pub(crate) fn tell(&self, expose_provider: bool, headers: &mut HeaderMap) {
         let known = self.known();
-        let mut text = BytesMut::with_capacity(96);
+        // Without limits nothing is written.
+        let mut text = BytesMut::with_capacity(if known.holder.is_some() { 96 } else { 0 });
         let mut value = |value: fmt::Arguments<'_>| {
             text.write_fmt(value).expect("bytes grow");
             HeaderValue::from_maybe_shared(text.split().freeze()).expect("digits and letters")
