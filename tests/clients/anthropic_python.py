@@ -78,8 +78,12 @@ def counting():
 
 def stop_sequence():
     """a stop sequence is named"""
-    m = clients[0].messages.create(model="claude-sonnet-4-5", max_tokens=200, messages=ASK, stop_sequences=["a", "e", "i", "o"])
-    assert m.stop_reason == "stop_sequence" and m.stop_sequence in "aeio", m
+    kw = dict(model="claude-sonnet-4-5", max_tokens=40, messages=ASK, extra_body={"temperature": 0})
+    whole = clients[0].messages.create(**kw).content[0].text
+    at = next(c for c in whole if not c.isspace() and c != whole[0])
+    m = clients[0].messages.create(stop_sequences=["never said", at], **kw)
+    assert (m.stop_reason, m.stop_sequence) == ("stop_sequence", at), (whole, m)
+    assert m.content[0].text == whole.split(at)[0], (whole, m)
 
 
 def faults():

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Starts target/release/cachalot as the README does, but on a free port, runs every client against it, and stops it.
-# Builds nothing. Prints what each client printed and a closing line; exits 1 if a check failed.
+# Starts target/release/cachalot as the README does, but on a free port and with a seed, runs every client against it, and stops
+# it. With the seed the small model says the same in every run. Builds nothing. Prints what each client printed, what failed once
+# more, and a closing line; exits 1 if a check failed.
 #
 #   tests/clients/run.sh                   # needs `cargo build --release`; installs the client libraries when they are missing
 #   CACHALOT_URL=http://... tests/clients/run.sh    # against a server that runs already
@@ -19,15 +20,15 @@ cleanup() {
   rm -rf "$work"
 }
 trap cleanup EXIT
-passed=0 failed=0
+passed=0 failed=()
 pass() { echo "ok $1"; passed=$((passed + 1)); }
-fail() { echo "not ok $1"; failed=$((failed + 1)); }
+fail() { echo "not ok $1"; failed+=("not ok $1"); }
 
 start() { # no configuration, no data of whoever runs this
   binary=$target/release/cachalot
   [ -x "$binary" ] || { echo "$binary is missing: run cargo build --release" >&2; exit 1; }
   mkdir "$work/cwd"
-  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache exec env -u CACHALOT_LOG "$binary" serve --listen 127.0.0.1:0) >"$work/out" 2>"$work/log" &
+  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache exec env -u CACHALOT_LOG "$binary" serve --listen 127.0.0.1:0 --seed 1) >"$work/out" 2>"$work/log" &
   server=$!
   for _ in $(seq 300); do
     url=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/log" | head -n 1)
@@ -53,14 +54,14 @@ stop() {
 }
 
 client() { # NAME COMMAND...: counts the `ok` and `not ok` lines of a client
-  local name=$1 code=0 oks bad
+  local name=$1 code=0 oks bad=()
   shift
   "$@" >"$work/client" 2>"$work/client-errors" || code=$?
   cat "$work/client"
   oks=$(grep -c '^ok ' "$work/client" || true)
-  bad=$(grep -c '^not ok ' "$work/client" || true)
-  passed=$((passed + oks)) failed=$((failed + bad))
-  if [ "$code" != 0 ] && [ "$bad" = 0 ] || [ $((oks + bad)) = 0 ]; then
+  mapfile -t bad < <(grep '^not ok ' "$work/client")
+  passed=$((passed + oks)) failed+=("${bad[@]}")
+  if [ "$code" != 0 ] && [ ${#bad[@]} = 0 ] || [ $((oks + ${#bad[@]})) = 0 ]; then
     cat "$work/client-errors" >&2
     fail "$name: ended with exit code $code after $oks checks"
   fi
@@ -108,5 +109,6 @@ client "frameworks" "$python" "$here/frameworks.py"
 [ -n "$own" ] || matrix
 [ -n "$own" ] || client "deploy" "$python" "$here/deploy.py"
 [ -n "$own" ] || stop
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+[ ${#failed[@]} = 0 ] || printf '%s\n' "" "${failed[@]}"
+echo "$passed passed, ${#failed[@]} failed"
+[ ${#failed[@]} = 0 ]

@@ -87,11 +87,13 @@ pub struct Engine {
     pub max_running: usize,
     /// Prompt tokens read in one step beside the running answers.
     pub batch_tokens: usize,
+    /// The seed of requests that name none; each gets one of its own when absent.
+    pub seed: Option<i64>,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { queue: 256, max_running: 64, batch_tokens: 256 }
+        Self { queue: 256, max_running: 64, batch_tokens: 256, seed: None }
     }
 }
 
@@ -326,6 +328,7 @@ mod tests {
             "queue",
             "max_running",
             "batch_tokens",
+            "seed",
             "profile",
             "url",
             "url_env",

@@ -234,7 +234,7 @@ impl Control for Running {
                 "grace_s": server.grace_s, "stream_keepalive_s": server.stream_keepalive_s,
                 "reply_keepalive_s": server.reply_keepalive_s,
             },
-            "engine": {"queue": engine.queue, "max_running": engine.max_running, "batch_tokens": engine.batch_tokens},
+            "engine": {"queue": engine.queue, "max_running": engine.max_running, "batch_tokens": engine.batch_tokens, "seed": engine.seed},
             "cache": {"disk": cache.disk, "folder": cache.folder, "disk_bytes": cache.disk_bytes},
             "compat": {"profile": format!("{:?}", compat.profile).to_lowercase()},
             // Their URLs may hold passwords.

@@ -33,6 +33,9 @@ pub struct Args {
     /// Most bytes of that folder, such as 20GiB [default: 4GiB]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub disk_cache_bytes: Option<u64>,
+    /// The seed of requests that name none: what is asked again is answered the same [default: each gets one of its own]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<i64>,
     /// Address to listen on [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
@@ -142,6 +145,7 @@ fn start(whole: &Args, config: &Config) -> Result<Started> {
     let loaded = load::mapped(args, Defaults::Fast)?;
     let encoding = load::encoding(&loaded.checkpoint, args)?;
     let mut options = room.options(&loaded, config)?;
+    options.seed = whole.seed.or(config.engine.seed);
     options.disk = disk_cache(whole, config, &loaded)?;
     let Loaded { model, fingerprint, checkpoint } = loaded;
     let info = model.info();

@@ -40,6 +40,8 @@ pub struct Options {
     pub max_running: usize,
     /// Requests that may wait; more are refused.
     pub queue: usize,
+    /// The seed of requests that name none. `None`: each gets one of its own.
+    pub seed: Option<i64>,
     /// Longest wait until a request is admitted.
     pub start_limit: Duration,
     /// Longest time from a request to the end of its answer.
@@ -61,6 +63,7 @@ impl Default for Options {
             batch_tokens: 256,
             max_running: 64,
             queue: 256,
+            seed: None,
             start_limit: Duration::from_secs(600),
             total_limit: Duration::from_secs(1800),
             unread: 64,
@@ -95,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) grammars: Grammars,
     pub(crate) limits: Limits,
     pub(crate) unread: usize,
+    pub(crate) seed: Option<i64>,
     /// A permit for each request that may wait.
     pub(crate) queue: Arc<Semaphore>,
     /// A permit for each prompt that may be encoded at once; never closed.
@@ -159,6 +163,7 @@ impl Engine {
             encoding,
             limits,
             unread: options.unread,
+            seed: options.seed,
             queue,
             encoders,
             requests,

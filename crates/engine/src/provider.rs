@@ -47,6 +47,7 @@ impl Engine {
         let place = self.shared.queue.clone().try_acquire_owned().map_err(|_| too_busy())?;
 
         let encoding = &self.shared.encoding;
+        let seed = self.shared.seed.map_or_else(random_seed, |seed| seed as u64);
         let (line, deltas) = Line::new(self.shared.unread);
         let request = Request {
             budget,
@@ -54,7 +55,7 @@ impl Engine {
             salt: chat.user.as_deref().map(Into::into),
             thinking: chat.thinking == Some(true),
             top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
-            sampler: Sampler::new(&chat.sampling, random_seed(), encoding.tokenizer().len()),
+            sampler: Sampler::new(&chat.sampling, seed, encoding.tokenizer().len()),
             constraint,
             bans: Bans { raw: !matches!(chat.input, Input::Messages(_)) },
             decoder: encoding.decoder(&chat, &rendered),
@@ -111,7 +112,7 @@ impl Limits {
     }
 }
 
-/// For requests that name no seed.
+/// For requests that name no seed, where the operator names none either.
 fn random_seed() -> u64 {
     // The keys of the standard hasher are the process's randomness, and no two states are the same.
     RandomState::new().hash_one(Instant::now())

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use chat::{Delta, FinishReason, Reply, Sampling, Tool, Usage};
-use engine::Progress;
+use engine::{Engine, Progress};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -59,6 +59,17 @@ async fn a_seed_decides_the_answer_and_temperature_0_needs_none() {
     assert_ne!(with(seeded(None)).await, with(seeded(None)).await);
     let greedy = |seed| Sampling { temperature: Some(0.0), seed, ..Sampling::default() };
     assert_eq!(with(greedy(None)).await, with(greedy(Some(9))).await);
+}
+
+#[tokio::test]
+async fn a_seed_of_the_operator_holds_where_the_request_names_none() {
+    let (engine, _) = start(engine::Options { seed: Some(5), ..pages(512) });
+    let with = async |engine: &Engine, seed| {
+        reply(engine, chat::Chat { sampling: Sampling { seed, ..Sampling::default() }, ..says("hi") }).await.text
+    };
+    let free = roomy();
+    assert_eq!(with(&engine, None).await, with(&free, Some(5)).await);
+    assert_eq!(with(&engine, Some(6)).await, with(&free, Some(6)).await);
 }
 
 /// Prompts of many lengths, some with a common beginning; answers of many lengths.
