@@ -10,7 +10,8 @@ use store::Store;
 
 use crate::config::{Config, data_folder};
 
-const PRICES: &str = include_str!("../../../prices.toml");
+/// The later replaces the earlier.
+const PRICES: [&str; 2] = [include_str!("../../../prices.hosted.toml"), include_str!("../../../prices.toml")];
 
 /// Opens keys and records; without a store when that is off. Prices come with the routes that they are of.
 ///
@@ -82,7 +83,10 @@ fn folder() -> Result<PathBuf> {
 /// # Errors
 /// A file that cannot be read.
 pub fn prices(config: &Config) -> Result<Prices> {
-    let mut prices = Prices::read(PRICES).context("the built-in prices")?;
+    let mut prices = Prices::default();
+    for built_in in PRICES {
+        prices.extend(Prices::read(built_in).context("the built-in prices")?);
+    }
     if let Some(path) = &config.gateway.prices {
         let context = || format!("the prices `{}`", path.display());
         prices.extend(Prices::read(&std::fs::read_to_string(path).with_context(context)?).with_context(context)?);

@@ -1,15 +1,13 @@
 //! `cachalot price`: prices out of LiteLLM's list.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::litellm;
+use crate::{litellm, provider};
 
 /// Turn LiteLLM's price list into rows for a price file
 #[derive(clap::Args, Clone, Debug)]
@@ -24,27 +22,13 @@ pub enum Command {
     Import {
         /// The file; nothing is fetched
         file: PathBuf,
-        /// Only these providers, by our names, separated by commas [default: all that are built in]
+        /// Only these providers, by our names, separated by commas [default: all that are built in and ask for a key]
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         providers: Option<Vec<String>>,
         /// The day the file is of, such as 2026-11-25, for the records
         #[arg(long, value_name = "DATE")]
         date: String,
     },
-}
-
-/// One model of the list, in US dollars per token.
-#[derive(Deserialize)]
-struct Model {
-    litellm_provider: Option<String>,
-    mode: Option<String>,
-    input_cost_per_token: Option<f64>,
-    output_cost_per_token: Option<f64>,
-    cache_read_input_token_cost: Option<f64>,
-    /// The older name of the same.
-    input_cost_per_token_cache_hit: Option<f64>,
-    cache_creation_input_token_cost: Option<f64>,
-    output_cost_per_reasoning_token: Option<f64>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -64,38 +48,103 @@ pub fn run(args: &Args) -> Result<()> {
 /// Text that is not LiteLLM's list; a list in which none of the providers has a price.
 fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String> {
     let list: BTreeMap<String, Value> = serde_json::from_str(text).context("it is not LiteLLM's price list")?;
-    let known =
-        |name: &str| providers.map_or_else(|| crate::provider::is_known(name), |names| names.iter().any(|n| n == name));
-    let (mut out, mut rows) = (String::new(), 0);
-    for (id, value) in list {
-        // The list explains itself in an entry that is none.
-        let Ok(model) = serde_json::from_value::<Model>(value) else { continue };
-        let (Some(provider), Some(input)) = (&model.litellm_provider, model.input_cost_per_token) else { continue };
+    let known = |name: &str| match providers {
+        Some(names) => names.iter().any(|other| other == name),
+        None => provider::is_known(name) && !provider::asks_no_key(name),
+    };
+    let mut rows = BTreeMap::new();
+    for (id, model) in &list {
+        let Some(provider) = model["litellm_provider"].as_str() else { continue };
         let name = litellm::ours(provider);
-        if !known(name) || model.mode.as_deref() != Some("chat") {
+        let id = id.strip_prefix(&format!("{provider}/")).unwrap_or(id);
+        // What it has of one model by the size of its pictures asks for that model by no id.
+        if !known(name) || id.contains("-x-") {
             continue;
         }
-        let id = id.strip_prefix(&format!("{provider}/")).unwrap_or(&id);
-        rows += 1;
-        let quoted = |text: &str| Value::from(text).to_string();
-        write!(out, "[[price]]\nprovider = {}\nmodel = {}\n", quoted(name), quoted(id))?;
-        write!(out, "source = \"LiteLLM, model_prices_and_context_window.json\"\ndate = {}\n", quoted(date))?;
-        let amounts = [
-            ("input", Some(input)),
-            ("cached", model.cache_read_input_token_cost.or(model.input_cost_per_token_cache_hit)),
-            ("cache_write", model.cache_creation_input_token_cost),
-            ("output", model.output_cost_per_token),
-            ("reasoning", model.output_cost_per_reasoning_token),
-        ];
-        for (key, dollars) in amounts {
-            if let Some(dollars) = dollars {
-                writeln!(out, "{key} = {}", per_million(dollars))?;
+        if let Some(amounts) = amounts(model) {
+            rows.insert((name, id), row(name, id, model["source"].as_str(), date, &amounts));
+        }
+    }
+    ensure!(!rows.is_empty(), "no model of these providers has a price in it");
+    let head = format!(
+        "# What providers ask by LiteLLM's list of {date}, in US dollars per million tokens. Made by `cachalot price import`.\n\n"
+    );
+    Ok(rows.into_values().fold(head, |all, row| all + &row))
+}
+
+/// What a row says a model costs, by our names, and above which sizes of the prompt it says otherwise. `None` where it is not paid
+/// in a way we know.
+struct Amounts {
+    always: Vec<(&'static str, f64)>,
+    above: BTreeMap<u64, Vec<(&'static str, f64)>>,
+}
+
+/// What we call amounts a token, and what LiteLLM does, the older name last.
+const PER_TOKEN: [(&str, &[&str]); 5] = [
+    ("input", &["input_cost_per_token"]),
+    ("cached", &["cache_read_input_token_cost", "input_cost_per_token_cache_hit"]),
+    ("cache_write", &["cache_creation_input_token_cost"]),
+    ("output", &["output_cost_per_token"]),
+    ("reasoning", &["output_cost_per_reasoning_token"]),
+];
+
+fn amounts(model: &Value) -> Option<Amounts> {
+    // In dollars a token, which are few digits as dollars a million.
+    let dollars = |key: &str| Some(per_million(model[key].as_f64()?));
+    let first = |names: &[&str], suffix: &str| names.iter().find_map(|name| dollars(&format!("{name}{suffix}")));
+    let tokens = |suffix: &str| -> BTreeMap<_, _> {
+        PER_TOKEN.iter().filter_map(|(ours, theirs)| Some((*ours, first(theirs, suffix)?))).collect()
+    };
+    let whole = |keys: &[&str]| keys.iter().find_map(|key| model[key].as_f64());
+    let mut always = tokens("");
+    let mut above = BTreeMap::new();
+    match model["mode"].as_str()? {
+        "chat" | "completion" | "responses" | "embedding" => {
+            for key in model.as_object()?.keys() {
+                let size =
+                    key.strip_prefix("input_cost_per_token_above_").and_then(|size| size.strip_suffix("k_tokens"));
+                let Some(thousands) = size.and_then(|size| size.parse::<u64>().ok()) else { continue };
+                let mut larger = always.clone();
+                larger.extend(tokens(&format!("_above_{thousands}k_tokens")));
+                above.insert(thousands * 1000, larger.into_iter().collect());
             }
         }
-        out.push('\n');
+        "image_generation" => match dollars("output_cost_per_image_token") {
+            // What it says are pictures, in tokens.
+            Some(output) => _ = always.insert("output", output),
+            None => always = BTreeMap::from([("per_call", whole(&["output_cost_per_image", "input_cost_per_image"])?)]),
+        },
+        "video_generation" => {
+            let second = whole(&["output_cost_per_second", "output_cost_per_video_per_second"])?;
+            always = BTreeMap::from([("per_second", second)]);
+        }
+        _ => return None,
     }
-    ensure!(rows > 0, "no chat model of these providers has a price in it");
-    Ok(out)
+    let paid = ["input", "per_call", "per_second"].iter().any(|key| always.contains_key(key));
+    paid.then(|| Amounts { always: always.into_iter().collect(), above })
+}
+
+fn row(provider: &str, model: &str, source: Option<&str>, date: &str, amounts: &Amounts) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let pairs =
+        |amounts: &[(&str, f64)]| amounts.iter().map(|(key, dollars)| format!("{key} = {dollars}")).collect::<Vec<_>>();
+    let mut lines = vec![
+        "[[price]]".to_owned(),
+        format!("provider = {}", quoted(provider)),
+        format!("model = {}", quoted(model)),
+        format!("source = {}", quoted(source.unwrap_or("LiteLLM"))),
+        format!("date = {}", quoted(date)),
+    ];
+    lines.extend(pairs(&amounts.always));
+    let above = amounts
+        .above
+        .iter()
+        .map(|(size, amounts)| format!("{{ prompt_tokens = {size}, {} }}", pairs(amounts).join(", ")));
+    let above = above.collect::<Vec<_>>().join(", ");
+    if !above.is_empty() {
+        lines.push(format!("above = [{above}]"));
+    }
+    lines.join("\n") + "\n\n"
 }
 
 /// Without the digits that a float has too many.
@@ -107,6 +156,22 @@ fn per_million(dollars: f64) -> f64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_ships_prices_the_providers_built_in() {
+        let prices = crate::books::prices(&crate::config::Config::default()).unwrap();
+        for (provider, model) in [
+            (gateway::LOCAL, "anything"),
+            ("openai", "gpt-4o"),
+            ("anthropic", "claude-sonnet-4-5"),
+            ("gemini", "gemini-2.5-pro"),
+            ("deepseek", "deepseek-chat"),
+            ("mistral", "mistral-large-latest"),
+        ] {
+            let [input, cached, output, ..] = prices.find(provider, model).expect(model).dollars();
+            assert!(0.0 < cached && cached <= input && input < output && output < 100.0, "{provider}/{model}");
+        }
+    }
+
     const LIST: &str = r#"{
         "sample_spec": {"litellm_provider": "one of https://docs", "input_cost_per_token": 0.0, "mode": "chat"},
         "deepseek/deepseek-chat": {"litellm_provider": "deepseek", "mode": "chat", "input_cost_per_token": 2.8e-07,
@@ -115,6 +180,15 @@ mod tests {
             "cache_read_input_token_cost": 3e-07, "cache_creation_input_token_cost": 3.75e-06},
         "together_ai/org/m": {"litellm_provider": "together_ai", "mode": "chat", "input_cost_per_token": 1e-07},
         "embed": {"litellm_provider": "openai", "mode": "embedding", "input_cost_per_token": 1e-07},
+        "gemini/pro": {"litellm_provider": "gemini", "mode": "chat", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05,
+            "input_cost_per_token_above_200k_tokens": 2.5e-06, "input_cost_per_token_above_200k_tokens_priority": 9,
+            "cache_read_input_token_cost": 1.25e-07, "source": "https://example.org/pricing"},
+        "picture": {"litellm_provider": "openai", "mode": "image_generation", "output_cost_per_image": 0.04},
+        "low/1024-x-1024/picture": {"litellm_provider": "openai", "mode": "image_generation", "input_cost_per_image": 0.01},
+        "drawn": {"litellm_provider": "openai", "mode": "image_generation", "input_cost_per_token": 5e-06, "output_cost_per_image_token": 4e-05},
+        "film": {"litellm_provider": "openai", "mode": "video_generation", "output_cost_per_video_per_second": 0.1},
+        "openai/film": {"litellm_provider": "openai", "mode": "video_generation", "output_cost_per_video_per_second": 0.2},
+        "speech": {"litellm_provider": "openai", "mode": "audio_speech", "input_cost_per_character": 1},
         "bedrock/x": {"litellm_provider": "bedrock", "mode": "chat", "input_cost_per_token": 1e-07}}"#;
 
     #[test]
@@ -125,7 +199,17 @@ mod tests {
         assert_eq!(dollars("deepseek", "deepseek-chat"), Some([0.28, 0.028, 0.42, 0.0, 0.0]));
         assert_eq!(dollars("anthropic", "claude-x"), Some([3.0, 0.3, 15.0, 0.0, 0.0]));
         assert_eq!(dollars("together", "org/m"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
-        assert_eq!((dollars("openai", "embed"), dollars("bedrock", "x")), (None, None));
+        assert_eq!(dollars("openai", "embed"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
+        assert_eq!(dollars("gemini", "pro"), Some([1.25, 0.125, 10.0, 0.0, 0.0]));
+        let above = "above = [{ prompt_tokens = 200000, cached = 0.125, input = 2.5, output = 10 }]";
+        assert!(rows.contains(above) && rows.contains("source = \"https://example.org/pricing\""), "{rows}");
+        assert_eq!(dollars("openai", "picture"), Some([0.0, 0.0, 0.0, 0.04, 0.0]));
+        assert_eq!(dollars("openai", "drawn"), Some([5.0, 5.0, 40.0, 0.0, 0.0]));
+        assert_eq!(dollars("openai", "film"), Some([0.0, 0.0, 0.0, 0.0, 0.2]));
+        for none in ["low/1024-x-1024/picture", "speech"] {
+            assert_eq!(dollars("openai", none), None);
+        }
+        assert_eq!(dollars("bedrock", "x"), None);
         assert!(rows.contains("cache_write = 3.75") && rows.contains("date = \"2026-01-01\""), "{rows}");
         let only = import(LIST, Some(&["anthropic".into()]), "d").unwrap();
         assert!(only.contains("claude-x") && !only.contains("deepseek"));

@@ -145,6 +145,7 @@ fn one(settings: &ProviderSettings, before: &[Provider]) -> Result<Provider> {
     let metrics = settings.metrics.as_ref().or(row.and_then(|row| row.metrics.as_ref()));
     let config = UpstreamConfig {
         name: name.clone(),
+        row: row.map(|row| row.name.clone()),
         base_url: base_url.clone(),
         dialect,
         key: key.clone(),
@@ -305,7 +306,7 @@ mod tests {
         for row in rows {
             let Row { name, base_url, dialect, private, metrics, tried, .. } = row.clone();
             assert!(["fake", "untested"].contains(&tried.as_str()), "{name}");
-            Upstream::new(UpstreamConfig { name, base_url, dialect, key: None, private, metrics }).unwrap();
+            Upstream::new(UpstreamConfig { name, row: None, base_url, dialect, key: None, private, metrics }).unwrap();
         }
         let names: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
         assert_eq!(names.len(), rows.len());
@@ -322,6 +323,26 @@ mod tests {
         let ranks: Vec<_> = providers.iter().map(|provider| (provider.rank.priority, provider.rank.weight)).collect();
         assert_eq!(ranks, [(2, 1), (0, 3), (0, 1)]);
         assert_eq!(providers[1].models.as_deref(), Some(["m".to_owned()].as_slice()));
+    }
+
+    #[test]
+    fn a_second_key_has_the_prices_of_its_row_unless_rows_name_it() {
+        let block =
+            |name: &str, model: &str| format!("[[providers]]\nname='{name}'\nrow='llamacpp'\nmodels=['{model}']\n");
+        let mut routes = Routes::default();
+        for provider in configure(&(block("one", "a") + &block("two", "a") + &block("three", "b"))).unwrap() {
+            provider.add_to(&mut routes);
+        }
+        let row = |provider: &str, input: f64| {
+            format!("[[price]]\nprovider='{provider}'\nmodel='a'\nsource='s'\ndate='d'\ninput={input}\n")
+        };
+        let prices = gateway::Prices::read(&(row("llamacpp", 1.0) + &row("two", 2.0))).unwrap();
+        let gateway = Gateway::new(routes, Arc::new(gateway::Books::priced(prices)));
+        let input = |id: &str| {
+            let listed = gateway.catalogue().into_iter().find(|listed| *listed.id == *id).unwrap();
+            listed.price.map(|price| price.dollars()[0])
+        };
+        assert_eq!(["one/a", "two/a", "three/b"].map(input), [Some(1.0), Some(2.0), None]);
     }
 
     #[test]

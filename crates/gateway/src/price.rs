@@ -1,5 +1,6 @@
 //! What tokens cost. Money is integer: prices in nano-dollars per million tokens, costs in nano-dollars.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ pub struct Price {
     /// `provider/model@date`: what records name it.
     pub name: Arc<str>,
     always: Amounts,
-    /// Other amounts at some time of the day; the first that fits counts.
-    periods: Vec<Period>,
+    /// Other amounts in some cases; the first that fits counts.
+    cases: Vec<(Case, Amounts)>,
 }
 
 /// What is not paid by the token.
@@ -49,18 +50,28 @@ struct Amounts {
     per_second: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Period {
-    /// Minutes of the UTC day; `until` before `from` reaches over midnight.
-    from: u32,
-    until: u32,
-    amounts: Amounts,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    /// Between two minutes of the UTC day; `until` before `from` reaches over midnight.
+    Period { from: u32, until: u32 },
+    /// The prompt has more tokens than this. All of the request is paid at these amounts.
+    Above(u64),
+}
+
+impl Case {
+    fn fits(self, usage: &Usage, minute: u32) -> bool {
+        match self {
+            Self::Period { from, until } if from <= until => (from..until).contains(&minute),
+            Self::Period { from, until } => minute >= from || minute < until,
+            Self::Above(tokens) => usage.prompt_tokens > tokens,
+        }
+    }
 }
 
 impl Price {
     /// What a call at `at` (microseconds since 1970) costs that used these tokens and units. Rounded once, half a nano-dollar up.
     pub(crate) fn cost(&self, usage: &Usage, units: Units, at: i64) -> i64 {
-        let amounts = self.at(at);
+        let amounts = self.amounts(usage, at);
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
         let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
@@ -77,19 +88,16 @@ impl Price {
         i64::try_from((sum + MILLION / 2) / MILLION + calls + seconds).unwrap_or(i64::MAX)
     }
 
-    /// Input, cached input and output in US dollars per million tokens, and dollars per call and per second; outside any period.
+    /// Input, cached input and output in US dollars per million tokens, and dollars per call and per second; where no case fits.
     pub fn dollars(&self) -> [f64; 5] {
         let Amounts { input, cached, output, per_call, per_second, .. } = self.always;
         [input, cached, output, per_call, per_second].map(|nano| nano as f64 / 1e9)
     }
 
-    fn at(&self, at: i64) -> &Amounts {
+    fn amounts(&self, usage: &Usage, at: i64) -> &Amounts {
         let minute = (at.rem_euclid(DAY) / 60_000_000) as u32;
-        let fits = |period: &&Period| match period.from <= period.until {
-            true => (period.from..period.until).contains(&minute),
-            false => minute >= period.from || minute < period.until,
-        };
-        self.periods.iter().find(fits).map_or(&self.always, |period| &period.amounts)
+        let case = self.cases.iter().find(|(case, _)| case.fits(usage, minute));
+        case.map_or(&self.always, |(_, amounts)| amounts)
     }
 }
 
@@ -124,13 +132,26 @@ struct Row {
     #[serde(flatten)]
     amounts: Dollars,
     #[serde(default)]
-    period: Vec<PeriodRow>,
+    period: Vec<Period>,
+    #[serde(default)]
+    above: Vec<Above>,
 }
 
+/// Other amounts at some time of the day.
 #[derive(Deserialize)]
-struct PeriodRow {
+#[serde(deny_unknown_fields)]
+struct Period {
     from: String,
     until: String,
+    #[serde(flatten)]
+    amounts: Dollars,
+}
+
+/// Other amounts for long prompts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Above {
+    prompt_tokens: u64,
     #[serde(flatten)]
     amounts: Dollars,
 }
@@ -184,16 +205,22 @@ impl Prices {
 
     fn add(&mut self, row: Row) -> Result<(), PriceError> {
         let fault = |what| PriceError::Row { model: row.model.clone(), what };
-        let period = |period: &PeriodRow| {
-            Ok(Period { from: minute(&period.from)?, until: minute(&period.until)?, amounts: period.amounts.nano()? })
+        let period = |period: &Period| {
+            let case = Case::Period { from: minute(&period.from)?, until: minute(&period.until)? };
+            Ok((case, period.amounts.nano()?))
         };
+        let above = |above: &Above| Ok((Case::Above(above.prompt_tokens), above.amounts.nano()?));
+        let mut sizes: Vec<_> = row.above.iter().collect();
+        sizes.sort_by_key(|above| Reverse(above.prompt_tokens));
         if row.source.is_empty() {
             return Err(fault("`source` says where it was read".into()));
         }
         let price = Price {
             name: format!("{}/{}@{}", row.provider, row.model, row.date).into(),
             always: row.amounts.nano().map_err(fault)?,
-            periods: row.period.iter().map(period).collect::<Result<_, _>>().map_err(fault)?,
+            cases: (row.period.iter().map(period).chain(sizes.into_iter().map(above)))
+                .collect::<Result<_, _>>()
+                .map_err(fault)?,
         };
         self.0.insert((row.provider, row.model.to_lowercase()), Arc::new(price));
         Ok(())
@@ -294,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn a_long_prompt_makes_the_whole_request_dearer() {
+        let row = |cases: &str| {
+            format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=1\noutput=2\n{cases}")
+        };
+        let cases = "above = [{prompt_tokens=100, input=10, output=20}, {prompt_tokens=1000, input=100, output=200}]";
+        let cost = |cases: &str, prompt_tokens: u64, time: i64| {
+            let usage = Usage { prompt_tokens, completion_tokens: 1, ..Usage::default() };
+            Prices::read(&row(cases)).unwrap().find("p", "m").unwrap().cost(&usage, Units::default(), time) / 1000
+        };
+        assert_eq!([100, 101, 1000, 1001].map(|tokens| cost(cases, tokens, 0)), [102, 1030, 10_020, 100_300]);
+        // At a time of its own, that is what counts.
+        let both = format!("{cases}\nperiod = [{{from='16:30', until='00:30', input=0.5, output=1}}]");
+        assert_eq!([at(16, 29), at(16, 30)].map(|time| cost(&both, 102, time)), [1040, 52]);
+    }
+
+    #[test]
     fn counts_that_contradict_each_other_never_cost_less_than_nothing() {
         let price = prices().find("deepseek", "deepseek-chat").unwrap();
         let odd = Usage {
@@ -315,6 +358,9 @@ mod tests {
             ("input = -1", "input"),
             ("output = nan", "output"),
             ("period = [{from='25:00',until='1:00'}]", "25:00"),
+            ("period = [{from='15:00',until='1:00',inptu=1}]", "inptu"),
+            ("above = [{prompt_tokens=1,output=-1}]", "output"),
+            ("above = [{input=1}]", "prompt_tokens"),
             ("inptu = 1", "inptu"),
         ] {
             let error = Prices::read(&row(bad)).expect_err(bad).to_string();

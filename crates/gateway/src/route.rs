@@ -332,7 +332,12 @@ impl Routes {
     pub(crate) fn price(&mut self, prices: &Prices) {
         for route in &mut self.routes {
             for target in &mut Arc::make_mut(route).targets {
-                target.price = prices.find(&target.upstream, &target.model);
+                let row = match &target.place {
+                    Place::Remote(upstream) => upstream.row(),
+                    Place::Local(_) => None,
+                };
+                let price = |provider| prices.find(provider, &target.model);
+                target.price = price(&target.upstream).or_else(|| row.and_then(price));
             }
         }
     }

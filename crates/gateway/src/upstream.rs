@@ -34,6 +34,8 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
     pub name: String,
+    /// What price rows call it that do not name it as the operator does: the provider built in that it is one of.
+    pub row: Option<String>,
     /// With the version, as the provider documents it: `https://api.example.org/v1`.
     pub base_url: String,
     pub dialect: Dialect,
@@ -79,6 +81,7 @@ pub enum UpstreamError {
 /// One provider elsewhere.
 pub struct Upstream {
     name: Arc<str>,
+    row: Option<String>,
     base: Url,
     /// That of what passes, by `Passage`: parsed once.
     passages: [Uri; Passage::ALL.len()],
@@ -94,7 +97,7 @@ impl Upstream {
     /// # Errors
     /// An address or key that cannot be used.
     pub fn new(config: UpstreamConfig) -> Result<Self, UpstreamError> {
-        let UpstreamConfig { name, base_url, dialect, key, private, metrics } = config;
+        let UpstreamConfig { name, row, base_url, dialect, key, private, metrics } = config;
         let base = base(&base_url).ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
         if !private && base.host_str().is_some_and(is_private_literal) {
             return Err(UpstreamError::Private(name, base.host_str().unwrap_or_default().to_owned()));
@@ -129,7 +132,7 @@ impl Upstream {
             passages[passage as usize] = uri.ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
         }
         let (name, signatures, occupancy) = (name.into(), Arc::default(), Latest::default());
-        Ok(Self { name, base, passages, dialect, headers, client, signatures, metrics, occupancy })
+        Ok(Self { name, row, base, passages, dialect, headers, client, signatures, metrics, occupancy })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -138,6 +141,11 @@ impl Upstream {
 
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// The provider built in that it is one of.
+    pub(crate) fn row(&self) -> Option<&str> {
+        self.row.as_deref()
     }
 
     /// The ids of the models it offers, by its own list.
@@ -342,6 +350,7 @@ mod tests {
             let key = Some(Secret::new("sk-operator"));
             let config = UpstreamConfig {
                 name: "p".into(),
+                row: None,
                 base_url: base_url.into(),
                 dialect: Dialect::OpenAi,
                 key,

@@ -26,7 +26,7 @@ fn speaks(name: &str, fake: &FakeUpstream, dialect: Dialect) -> Arc<Upstream> {
     let key = Some(Secret::new("sk-operator"));
     let (name, base_url) = (name.into(), fake.base_url());
     let metrics = Some("/metrics".into());
-    let config = UpstreamConfig { name, base_url, dialect, key, private: true, metrics };
+    let config = UpstreamConfig { name, row: None, base_url, dialect, key, private: true, metrics };
     Arc::new(Upstream::new(config).unwrap())
 }
 

@@ -27,6 +27,7 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
     .await;
     let config = UpstreamConfig {
         name: "suno".into(),
+        row: None,
         base_url: format!("http://{}", fake.address),
         dialect: Dialect::Suno,
         key: None,
