@@ -17,6 +17,7 @@ pub struct Config {
     pub compat: Compat,
     pub store: Store,
     pub gateway: Gateway,
+    pub telemetry: Telemetry,
     /// Providers elsewhere.
     pub providers: Vec<ProviderSettings>,
     /// Further model ids, and the ids they stand for.
@@ -95,6 +96,14 @@ impl Default for Engine {
     fn default() -> Self {
         Self { queue: 256, max_running: 64, batch_tokens: 256, seed: None }
     }
+}
+
+/// What is told to others about how this server does.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The address of a collector of OpenTelemetry (OTLP over HTTP) that gets a span of every request.
+    pub otlp: Option<String>,
 }
 
 /// The prefix cache on disk.
@@ -342,6 +351,7 @@ mod tests {
             "dialect",
             "private",
             "rename",
+            "otlp",
             "metrics",
             "priority",
             "weight",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use chat::{BoxFuture, Chat, Deltas, Error, Provider};
 use engine::{DiskOptions, Engine};
-use gateway::{Gateway, Routes};
+use gateway::{Gateway, Routes, Telemetry};
 use server::{KeepAlive, KeyConfig, ServerConfig};
 use store::Role;
 use tokio::net::TcpListener;
@@ -103,6 +103,7 @@ pub async fn serve(
         );
     }
     server::prepare_metrics()?;
+    let telemetry = Telemetry::start(config.telemetry.otlp.as_deref()).context("`[telemetry]`")?;
     let (local, fingerprint) = if local { local_model(args, config).await? } else { Default::default() };
     let gateway = Arc::new(Gateway::new(Routes::default(), books));
     gateway.replace(in_force.routes(&local)?, in_force.prices.clone());
@@ -110,10 +111,14 @@ pub async fn serve(
     gateway.watch_tasks();
     tracing::info!("listening on http://{address}");
     let system_fingerprint = fingerprint.unwrap_or(server_config.system_fingerprint);
-    let config = ServerConfig { system_fingerprint, ..server_config };
+    let tracer = telemetry.as_ref().map(Telemetry::tracer);
+    let config = ServerConfig { system_fingerprint, tracer, ..server_config };
     let served = server::serve_with(listener, gateway, config, Some(control), shutdown).await;
     if let Some(keepers) = keepers {
         keepers.finish().await;
+    }
+    if let Some(telemetry) = telemetry {
+        telemetry.finish().await;
     }
     served?;
     tracing::info!("stopped");

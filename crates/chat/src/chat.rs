@@ -35,6 +35,8 @@ pub struct Chat {
     pub user: Option<String>,
     /// DeepSeek's stricter form of `user`; it wins where both are given.
     pub user_id: Option<String>,
+    /// The trace the request belongs to, for whoever answers it: a W3C `traceparent`.
+    pub trace: Option<String>,
     /// Asked for under the `/beta` root, which unlocks prefix completion and strict tools.
     pub beta: bool,
     /// What `Provider::check` accepted although DeepSeek's own service would refuse it (`x-compat-note`).

@@ -59,7 +59,7 @@ pub(crate) enum Failure {
 }
 
 /// Its connections are shared by its clones.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     pool: legacy::Client<Patient<HttpsConnector<Dial>>, Full<Bytes>>,
     silence: Duration,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Chat, Error, Input, Part};
+use http::HeaderValue;
 use store::Role;
 
 use crate::accounts::Holder;
@@ -29,12 +30,14 @@ pub struct Caller {
     pub holder: Option<Arc<Holder>>,
     /// What it may do beside asking models.
     pub role: Role,
+    /// The trace this request belongs to: a W3C `traceparent`. Providers in one's own network are told.
+    pub trace: Option<HeaderValue>,
 }
 
 impl From<Arc<Holder>> for Caller {
     fn from(holder: Arc<Holder>) -> Self {
         let (key, models, role) = (Some(holder.name.clone()), holder.models.clone(), holder.role());
-        Self { key, models, role, holder: Some(holder) }
+        Self { key, models, role, holder: Some(holder), trace: None }
     }
 }
 
@@ -126,7 +129,11 @@ impl Gateway {
                 chat.user = caller.scoped(chat.user);
                 meter.watch(provider.chat(chat).await)?
             }
-            Place::Remote(_) => attempt::answer(targets, chat, chosen.clone(), self.retries.clone()),
+            Place::Remote(_) => {
+                let trace = caller.trace.as_ref().and_then(|trace| trace.to_str().ok());
+                let chat = Chat { trace: trace.map(str::to_owned), ..chat };
+                attempt::answer(targets, chat, chosen.clone(), self.retries.clone())
+            }
         };
         Ok(Metered::new(deltas, meter, chosen, thinking, notes))
     }

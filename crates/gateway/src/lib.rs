@@ -28,6 +28,7 @@ mod route;
 mod signatures;
 mod target;
 mod tasks;
+mod telemetry;
 mod upstream;
 
 pub use accounts::{Accounts, Holder, digest};
@@ -46,4 +47,5 @@ pub use relay::{Asked, Relay, Relayed, Shape};
 pub use route::{AliasError, Listed, Model, Routed, Routes, thinks};
 pub use target::{Policy, Rank, Standing};
 pub use tasks::{Made, Submission, Told};
+pub use telemetry::{Telemetry, TelemetryError};
 pub use upstream::{Secret, Upstream, UpstreamConfig, UpstreamError};

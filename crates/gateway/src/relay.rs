@@ -23,7 +23,7 @@ use crate::meter::Meter;
 use crate::price::Units;
 use crate::route::{Mode, Route, permitted};
 use crate::target::{Place, Target};
-use crate::upstream::{content_type, fault, unreachable};
+use crate::upstream::{TRACE, content_type, fault, unreachable};
 use crate::{Caller, Gateway};
 
 /// Most bytes of an answer that does not come as events.
@@ -184,7 +184,7 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::answer`]; `Invalid` for a form that is none.
     pub async fn relay(&self, caller: &Caller, asked: Asked<'_>) -> Result<Option<Relay>, Error> {
-        let Asked { passage, path, body, headers } = asked;
+        let Asked { passage, path, body, mut headers } = asked;
         let fields = match Said::scan(&headers, body) {
             Ok(fields) => fields,
             // What cannot be scanned gets its documented refusal from whoever parses it.
@@ -217,6 +217,7 @@ impl Gateway {
         let body = |target: &Target| if target.model == targets[0].model { first.clone() } else { edited(target) };
         let bodies = targets.iter().map(body).collect();
         let retries = self.retries.clone();
+        headers.extend(caller.trace.clone().map(|trace| (TRACE, trace)));
         Ok(Some(Relay { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, meter }))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat::{BoxFuture, Chat, Deltas, Error, ErrorKind, Provider};
 use futures_util::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
@@ -29,6 +29,9 @@ const REFUSAL_BYTES: usize = 16 << 10;
 /// What is read of its metrics, and how long they may take.
 const METRICS_BYTES: usize = 4 << 20;
 const LOOK: Duration = Duration::from_secs(2);
+
+/// The trace a request belongs to (W3C Trace Context).
+pub(crate) const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 /// Where a provider is and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -82,6 +85,7 @@ pub enum UpstreamError {
 pub struct Upstream {
     name: Arc<str>,
     row: Option<String>,
+    private: bool,
     base: Url,
     /// That of what passes, by `Passage`: parsed once.
     passages: [Uri; Passage::ALL.len()],
@@ -132,7 +136,7 @@ impl Upstream {
             passages[passage as usize] = uri.ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
         }
         let (name, signatures, occupancy) = (name.into(), Arc::default(), Latest::default());
-        Ok(Self { name, row, base, passages, dialect, headers, client, signatures, metrics, occupancy })
+        Ok(Self { name, row, private, base, passages, dialect, headers, client, signatures, metrics, occupancy })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -243,7 +247,10 @@ impl Upstream {
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         for (name, value) in more {
-            headers.insert(name, value.clone());
+            // What runs in one's own network is of no interest to others.
+            if self.private || name != TRACE {
+                headers.insert(name, value.clone());
+            }
         }
         let response = self.client.send(request).await.map_err(|failure| unreachable(&self.name, &failure))?;
         if response.status.is_success() {
@@ -266,7 +273,9 @@ impl Provider for Upstream {
         Box::pin(async move {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
             let (path, query) = self.dialect.path(&chat.model, true);
-            let response = self.send(Method::POST, self.uri(&path, query)?, &HeaderMap::new(), body.into()).await?;
+            let trace = chat.trace.as_ref().and_then(|trace| HeaderValue::try_from(trace).ok());
+            let more = HeaderMap::from_iter(trace.map(|trace| (TRACE, trace)));
+            let response = self.send(Method::POST, self.uri(&path, query)?, &more, body.into()).await?;
             let reader = self.dialect.reader(&chat);
             Ok(Hearing::of(self.name.clone(), response.pieces, reader, self.signatures.clone()).deltas())
         })
@@ -297,7 +306,7 @@ pub(crate) fn unreachable(provider: &str, failure: &Failure) -> Error {
 }
 
 /// The first bytes of a body, at most so many, whatever happens to the rest.
-async fn beginning(response: Response, most: usize) -> Vec<u8> {
+pub(crate) async fn beginning(response: Response, most: usize) -> Vec<u8> {
     let (mut bytes, mut read) = (response.pieces, Vec::new());
     while read.len() < most {
         match timeout(CONNECT, bytes.next()).await {

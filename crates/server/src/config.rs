@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gateway::Caller;
+use opentelemetry_sdk::trace::SdkTracer;
 use sha2::{Digest, Sha256};
 use store::Role;
 use subtle::ConstantTimeEq;
@@ -38,6 +39,8 @@ pub struct ServerConfig {
     pub read_timeout: Duration,
     /// What running answers get after shutdown was asked for.
     pub grace: Duration,
+    /// Makes a span of every request; `None`: there are none.
+    pub tracer: Option<SdkTracer>,
 }
 
 impl Default for ServerConfig {
@@ -56,6 +59,7 @@ impl Default for ServerConfig {
             header_limit: 64 << 10,
             read_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(30),
+            tracer: None,
         }
     }
 }
@@ -113,6 +117,7 @@ impl Keyring {
             models: key.models.as_deref().map(Arc::from),
             holder: None,
             role: key.role,
+            trace: None,
         };
         self.0.store(Arc::new(keys.iter().map(|key| (key.sha256, caller(key))).collect()));
     }

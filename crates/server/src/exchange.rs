@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use crate::body::Drained;
 use crate::line::Line;
 use crate::server::App;
+use crate::trace::Trace;
 use crate::{cors, reply};
 
 /// The headers that say the id of a request (API document 0.3).
@@ -37,7 +38,9 @@ pub(crate) async fn exchange(
     let mut request: Request = request.map(Drained::over);
     let id = request_id(request.headers());
     *request.uri_mut() = tidy(request.uri());
-    let line = Line::begin(id.clone(), peer, request.method(), request.uri().path());
+    let trace =
+        app.config.tracer.as_ref().and_then(|tracer| Trace::begin(tracer, request.headers(), request.uri().path()));
+    let line = Line::begin(id.clone(), peer, request.method(), request.uri().path(), trace);
     request.extensions_mut().insert(line.clone());
     let origin = cors::Origin::of(&request, &app.config.cors_origins);
 

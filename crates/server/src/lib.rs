@@ -15,6 +15,7 @@ mod pace;
 mod relay;
 mod reply;
 mod server;
+mod trace;
 
 pub use config::{KeepAlive, KeyConfig, Keyring, ServerConfig};
 pub use metrics::prepare_metrics;

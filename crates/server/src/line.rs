@@ -1,4 +1,4 @@
-//! One line in the log for every request, written when its answer has ended, however it ended.
+//! One line in the log for every request, and its span, written when its answer has ended, however it ended.
 
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 use crate::auth::Operator;
+use crate::trace::Trace;
 
 /// The headers that say what is left of a minute's requests and tokens (API document 0.3).
 static RATES: [[HeaderName; 3]; 2] = [
@@ -42,23 +43,27 @@ struct Inner {
     method: Method,
     path: String,
     started: Instant,
+    trace: Option<Trace>,
     known: Mutex<Known>,
 }
 
+/// What has become of it.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     /// `None`: the client left before it was answered.
-    status: Option<StatusCode>,
-    key: Option<Arc<str>>,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) key: Option<Arc<str>>,
     holder: Option<Arc<Holder>>,
-    model: Option<Arc<str>>,
-    provider: Option<Arc<str>>,
-    usage: Option<Usage>,
-    failed: bool,
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) provider: Option<Arc<str>>,
+    pub(crate) usage: Option<Usage>,
+    /// From the request to the first words of a stream.
+    pub(crate) first_chunk: Option<Duration>,
+    pub(crate) failed: bool,
 }
 
 impl Line {
-    pub(crate) fn begin(id: HeaderValue, peer: SocketAddr, method: &Method, path: &str) -> Self {
+    pub(crate) fn begin(id: HeaderValue, peer: SocketAddr, method: &Method, path: &str, trace: Option<Trace>) -> Self {
         let path = path[..path.floor_char_boundary(128)].to_owned();
         Self(Arc::new(Inner {
             id,
@@ -66,6 +71,7 @@ impl Line {
             method: method.clone(),
             path,
             started: Instant::now(),
+            trace,
             known: Mutex::default(),
         }))
     }
@@ -77,6 +83,11 @@ impl Line {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.0.peer
+    }
+
+    /// What those are told who are asked on its behalf: the `traceparent` of its span.
+    pub(crate) fn trace(&self) -> Option<HeaderValue> {
+        self.0.trace.as_ref().map(Trace::parent)
     }
 
     pub(crate) fn status(&self, status: StatusCode) {
@@ -100,6 +111,11 @@ impl Line {
     /// Who answers. Until then, somebody else may.
     pub(crate) fn provider(&self, provider: &Arc<str>) {
         self.known().provider = Some(provider.clone());
+    }
+
+    /// The first words of a stream came.
+    pub(crate) fn first_chunk(&self) {
+        self.known().first_chunk = Some(self.0.started.elapsed());
     }
 
     pub(crate) fn usage(&self, usage: Usage) {
@@ -172,6 +188,9 @@ impl Drop for Inner {
             ms = self.started.elapsed().as_millis() as u64,
             "request"
         );
+        if let Some(trace) = self.trace.take() {
+            trace.end(&self.method, &self.path, self.id(), self.peer, &known);
+        }
     }
 }
 

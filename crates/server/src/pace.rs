@@ -48,6 +48,8 @@ pub(crate) struct Pace {
     end_by: Instant,
     stopping: watch::Receiver<bool>,
     state: State,
+    /// It has begun to say something.
+    said: bool,
     line: Line,
 }
 
@@ -71,6 +73,8 @@ impl Pace {
             end_by: now + app.config.total_timeout,
             stopping: app.stopping.clone(),
             state: State::Going,
+            // What is not streamed has no first chunk.
+            said: !rhythm.deltas_count,
             line,
         }
     }
@@ -108,8 +112,11 @@ impl Pace {
         if self.start_by.take().is_some() {
             self.line.provider(self.chosen.provider());
         }
-        if let Delta::Usage(usage) = &delta {
-            self.line.usage(*usage);
+        match &delta {
+            Delta::Start(_) => {}
+            Delta::Usage(usage) => self.line.usage(*usage),
+            _ if std::mem::replace(&mut self.said, true) => {}
+            _ => self.line.first_chunk(),
         }
         if self.rhythm.deltas_count {
             self.keep_alive = Instant::now() + self.rhythm.every;

@@ -61,6 +61,7 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         }
         Some(Begun::Events(relayed)) => {
             line.provider(relayed.provider());
+            line.first_chunk();
             (relayed.content_type.clone(), State::Events(relayed))
         }
         None => {
@@ -151,7 +152,10 @@ impl Passing {
                 () = sleep_until(keep_alive), if self.between => return Some(Ok(self.sign_of_life())),
             };
             match step {
-                Step::Begun(relayed) => self.state = State::Events(relayed),
+                Step::Begun(relayed) => {
+                    self.line.first_chunk();
+                    self.state = State::Events(relayed);
+                }
                 Step::Whole(bytes, usage, provider) => {
                     self.state = State::Over;
                     tell(&self.line, &provider, usage);

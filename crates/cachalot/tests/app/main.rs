@@ -12,4 +12,5 @@ mod secrets;
 mod serve;
 mod shapes;
 mod tasks;
+mod telemetry;
 mod transcripts;

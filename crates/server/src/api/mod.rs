@@ -37,8 +37,9 @@ pub(crate) struct Taken {
 /// # Errors
 /// As [`auth::admit`].
 pub(crate) fn enter(app: &App, line: &Line, parts: &Parts) -> Result<Caller, Error> {
-    let caller = auth::admit(app, parts)?;
+    let mut caller = auth::admit(app, parts)?;
     line.caller(&caller);
+    caller.trace = line.trace();
     Ok(caller)
 }
 

@@ -1,0 +1,138 @@
+//! Spans of requests, as a collector of OpenTelemetry gets them.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use serde_json::{Value, json};
+use testkit::FakeUpstream;
+use testkit::upstream::{Answer, Asked};
+
+use crate::app::TestApp;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A provider that answers, streamed or not, and breaks off what says `break`.
+async fn provider() -> FakeUpstream {
+    FakeUpstream::start(|asked: &Asked| match asked.json() {
+        body if body["messages"][0]["content"] == "break" => {
+            Answer::events([r#"{"choices":[{"delta":{"content":"He"}}]}"#])
+        }
+        body if body["stream"] == true => Answer::words(&["Hel", "lo"], 11),
+        _ => Answer::json(
+            200,
+            json!({"id": "up", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"},
+                "finish_reason": "stop"}], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}),
+        ),
+    })
+    .await
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Its attributes, as JSON.
+fn attributes(span: &Span) -> BTreeMap<&str, Value> {
+    let value = |any: &Any| match any {
+        Any::StringValue(text) => json!(text),
+        Any::IntValue(number) => json!(number),
+        Any::DoubleValue(number) => json!(number),
+        other => panic!("{other:?}"),
+    };
+    let pairs = span.attributes.iter();
+    pairs.map(|pair| (pair.key.as_str(), value(pair.value.as_ref().unwrap().value.as_ref().unwrap()))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_has_a_span_below_its_callers() {
+    let collector = FakeUpstream::start(|_| Answer::json(200, json!({}))).await;
+    let (own, hosted) = (provider().await, provider().await);
+    let block = |name: &str, fake: &FakeUpstream, dialect: &str| {
+        format!(
+            "[[providers]]\nname='{name}'\nbase_url='{}'\ndialect='{dialect}'\nprivate=true\nmodels=['{name}']\n",
+            fake.base_url()
+        )
+    };
+    let text = block("passes", &own, "openai") + &block("converts", &hosted, "deepseek");
+    let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
+    let address = format!("http://{}", collector.address);
+    let app = TestApp::configured(&["--model", "none"], |config| {
+        config.providers = providers;
+        config.aliases.clear();
+        config.telemetry.otlp = Some(address);
+    })
+    .await;
+    let ask = async |path: &str, body: Value| {
+        let asked = app.client.post(app.url(path)).json(&body).header("traceparent", PARENT);
+        asked.send().await.unwrap().text().await.unwrap()
+    };
+    let say = |model: &str, what: &str| json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": what}]});
+    let streamed = |model: &str, what: &str| {
+        let mut body = say(model, what);
+        body["stream"] = json!(true);
+        body
+    };
+    ask("/v1/chat/completions", streamed("passes", "a secret")).await;
+    ask("/v1/messages", say("converts", "a secret")).await;
+    ask("/v1/chat/completions", streamed("passes", "break")).await;
+    ask("/v1/chat/completions", say("nobody", "hi")).await;
+    app.stop().await;
+
+    let exports = collector.asked();
+    assert!(exports.iter().all(|export| export.path == "/v1/traces"), "{exports:?}");
+    let exports: Vec<_> =
+        exports.iter().map(|export| ExportTraceServiceRequest::decode(&*export.body).unwrap()).collect();
+    let resource = exports[0].resource_spans[0].resource.as_ref().unwrap();
+    assert!(format!("{resource:?}").contains("cachalot"));
+    let mut spans: Vec<&Span> = exports
+        .iter()
+        .flat_map(|export| &export.resource_spans)
+        .flat_map(|resource| &resource.scope_spans)
+        .flat_map(|scope| &scope.spans)
+        .collect();
+    spans.sort_by_key(|span| span.start_time_unix_nano);
+    // What asks whether the server is ready has none.
+    let [passed, converted, broken, refused] = spans[..] else { panic!("{spans:#?}") };
+    for span in &spans {
+        assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE.into(), "b7ad6b7169203331".into()));
+        assert!(!format!("{span:?}").contains("secret"));
+    }
+    assert_eq!(
+        [&passed.name, &converted.name, &broken.name, &refused.name],
+        ["chat passes", "chat converts", "chat passes", "chat"]
+    );
+
+    let seen = attributes(passed);
+    for (key, value) in [
+        ("gen_ai.operation.name", json!("chat")),
+        ("gen_ai.request.model", json!("passes")),
+        ("gen_ai.provider.name", json!("passes")),
+        ("gen_ai.usage.input_tokens", json!(11)),
+        ("gen_ai.usage.output_tokens", json!(2)),
+        ("http.request.method", json!("POST")),
+        ("http.response.status_code", json!(200)),
+        ("url.path", json!("/v1/chat/completions")),
+        ("client.address", json!("127.0.0.1")),
+    ] {
+        assert_eq!(seen.get(key), Some(&value), "{key}");
+    }
+    assert!(seen["gen_ai.response.time_to_first_chunk"].as_f64().unwrap() > 0.0);
+    assert!(seen["cachalot.request.id"].as_str().unwrap().starts_with("req_"));
+    let seen = attributes(converted);
+    assert_eq!(
+        (&seen["gen_ai.usage.output_tokens"], seen.get("gen_ai.response.time_to_first_chunk")),
+        (&json!(2), None)
+    );
+    assert_eq!(attributes(broken)["error.type"], "broken_off");
+    let seen = attributes(refused);
+    assert_eq!((&seen["http.response.status_code"], seen.get("error.type")), (&json!(400), None));
+
+    // Providers in one's own network are told which span they belong to.
+    let told = |fake: &FakeUpstream| fake.asked()[0].header("traceparent").map(str::to_owned);
+    assert_eq!(told(&own), Some(format!("00-{TRACE}-{}-01", hex(&passed.span_id))));
+    assert_eq!(told(&hosted), Some(format!("00-{TRACE}-{}-01", hex(&converted.span_id))));
+}

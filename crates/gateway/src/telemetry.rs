@@ -1,0 +1,133 @@
+//! Spans of requests for a collector of OpenTelemetry: OTLP over HTTP, by the program's own client.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::client::Client;
+use crate::upstream::beginning;
+
+/// What a collector may take for an answer, and for the last spans at the end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is read of that answer.
+const ANSWER_BYTES: usize = 64 << 10;
+
+/// Why spans cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("`otlp` takes the address of a collector, such as http://127.0.0.1:4318")]
+    Address,
+    #[error("`otlp` takes an address without a user, a password or a query: put those into OTEL_EXPORTER_OTLP_HEADERS")]
+    Secret,
+    #[error("{0}")]
+    Client(#[from] std::io::Error),
+    #[error("{0}")]
+    Exporter(#[from] ExporterBuildError),
+}
+
+/// Sends the spans of a tracer, in batches.
+pub struct Telemetry(SdkTracerProvider);
+
+impl Telemetry {
+    /// Sends to the collector at `otlp`, else to that of the environment (`OTEL_EXPORTER_OTLP_ENDPOINT`); `None` without either. What else OpenTelemetry's variables say holds as well: headers, the service's name, the sampler.
+    ///
+    /// # Errors
+    /// An address that is none, or holds a password.
+    pub fn start(otlp: Option<&str>) -> Result<Option<Self>, TelemetryError> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let environment = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        let is_named = otlp.is_some() || environment.iter().any(|name| variable(name).is_some());
+        if !is_named || variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Ok(None);
+        }
+        let client = Client::new(true)?;
+        let mut exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(Post { client, runtime: Handle::current() })
+            .with_protocol(Protocol::HttpBinary);
+        if let Some(otlp) = otlp {
+            exporter = exporter.with_endpoint(address(otlp)?);
+        }
+        let exporter = exporter.build()?;
+        let names_itself = variable("OTEL_SERVICE_NAME").is_some()
+            || variable("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|attributes| attributes.contains("service.name="));
+        let mut resource = Resource::builder();
+        if !names_itself {
+            resource = resource.with_service_name("cachalot");
+        }
+        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+        let resource = resource.with_attribute(version).build();
+        Ok(Some(Self(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())))
+    }
+
+    pub fn tracer(&self) -> SdkTracer {
+        self.0.tracer("cachalot")
+    }
+
+    /// Sends what is left.
+    pub async fn finish(self) {
+        let finished = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(PATIENCE)).await;
+        match finished {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last spans could not be sent"),
+            Err(error) => tracing::warn!(%error, "the last spans could not be sent"),
+        }
+    }
+}
+
+/// Where spans go below the address of a collector.
+fn address(otlp: &str) -> Result<String, TelemetryError> {
+    let url = Url::parse(otlp).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or(TelemetryError::Address)?;
+    match url.username().is_empty() && url.password().is_none() && url.query().is_none() {
+        true => Ok(format!("{}/v1/traces", url.as_str().trim_end_matches('/'))),
+        false => Err(TelemetryError::Secret),
+    }
+}
+
+/// Batches are sent by a thread that has no runtime: they are handed to ours.
+#[derive(Debug)]
+struct Post {
+    client: Client,
+    runtime: Handle,
+}
+
+#[async_trait]
+impl HttpClient for Post {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let sending = async move {
+            let answer = timeout(PATIENCE, client.send(request.map(Into::into))).await??;
+            let mut response = Response::builder().status(answer.status);
+            response.headers_mut().into_iter().for_each(|headers| headers.clone_from(&answer.headers));
+            Ok(response.body(beginning(answer, ANSWER_BYTES).await.into())?)
+        };
+        self.runtime.spawn(sending).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_holds_no_secret() {
+        assert_eq!(address("http://c:4318").unwrap(), "http://c:4318/v1/traces");
+        assert_eq!(address("https://c.example/otlp/").unwrap(), "https://c.example/otlp/v1/traces");
+        for bad in ["c:4318", "ftp://c", "http://u:hunter2@c", "http://c/?key=hunter2"] {
+            let error = address(bad).expect_err(bad).to_string();
+            assert!(error.contains("otlp") && !error.contains("hunter2"), "{error}");
+        }
+    }
+}
