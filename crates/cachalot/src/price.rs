@@ -72,8 +72,7 @@ fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String
     Ok(rows.into_values().fold(head, |all, row| all + &row))
 }
 
-/// What a row says a model costs, by our names, and above which sizes of the prompt it says otherwise. `None` where it is not paid
-/// in a way we know.
+/// What a model costs by our names, and above which sizes of the prompt it costs otherwise.
 struct Amounts {
     always: Vec<(&'static str, f64)>,
     above: BTreeMap<u64, Vec<(&'static str, f64)>>,
@@ -88,6 +87,7 @@ const PER_TOKEN: [(&str, &[&str]); 5] = [
     ("reasoning", &["output_cost_per_reasoning_token"]),
 ];
 
+/// What the list says of a model; `None` where it is not paid in a way we know.
 fn amounts(model: &Value) -> Option<Amounts> {
     // In dollars a token, which are few digits as dollars a million.
     let dollars = |key: &str| Some(per_million(model[key].as_f64()?));
