@@ -216,3 +216,32 @@ async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
     assert!(whole.starts_with("\n{\"choices\""), "{whole}");
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_stands_in_under_the_same_id() {
+    let fails = FakeUpstream::start(|_| Answer::json(503, json!({"error": {"message": "no"}}))).await;
+    let answers = service().await;
+    let block = |name: &str, fake: &FakeUpstream, more: &str| {
+        let base_url = fake.base_url();
+        format!(
+            "[[providers]]\nname='{name}'\nbase_url='{base_url}'\ndialect='openai'\nprivate=true\nmodels=[]\n{more}\n"
+        )
+    };
+    let text =
+        block("one", &fails, "rename={smart='large'}") + &block("two", &answers, "rename={smart='other'}\npriority=1");
+    let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
+    let app = TestApp::configured(&["--model", "none"], |config| {
+        config.providers = providers;
+        config.aliases.clear();
+    })
+    .await;
+    let chat = json!({"model": "smart", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(app.reply(chat.clone()).await["choices"][0]["message"]["content"], "Hello");
+    let converted = app.client.post(app.url("/v1/messages")).json(&chat).send().await.unwrap();
+    assert_eq!(converted.json::<Value>().await.unwrap()["content"][0]["text"], "Hello");
+    let models =
+        |fake: &FakeUpstream| fake.asked().iter().map(|asked| asked.json()["model"].clone()).collect::<Vec<_>>();
+    // Having failed, the first is left alone for a while.
+    assert_eq!((models(&fails), models(&answers)), (vec![json!("large")], vec![json!("other"), json!("other")]));
+    app.stop().await;
+}
