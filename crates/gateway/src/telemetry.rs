@@ -1,5 +1,6 @@
 //! Spans of requests for a collector of OpenTelemetry: OTLP over HTTP, by the program's own client.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -55,7 +56,7 @@ impl Telemetry {
         let client = Client::new(true)?;
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Post { client, runtime: Handle::current() })
+            .with_http_client(Post { client, runtime: Handle::current(), failing: AtomicBool::new(false) })
             .with_protocol(Protocol::HttpBinary);
         if let Some(otlp) = otlp {
             exporter = exporter.with_endpoint(address(otlp)?);
@@ -102,6 +103,8 @@ fn address(otlp: &str) -> Result<String, TelemetryError> {
 struct Post {
     client: Client,
     runtime: Handle,
+    /// The last batch did not arrive.
+    failing: AtomicBool,
 }
 
 #[async_trait]
@@ -114,7 +117,16 @@ impl HttpClient for Post {
             response.headers_mut().into_iter().for_each(|headers| headers.clone_from(&answer.headers));
             Ok(response.body(beginning(answer, ANSWER_BYTES).await.into())?)
         };
-        self.runtime.spawn(sending).await?
+        let sent: Result<_, HttpError> = self.runtime.spawn(sending).await?;
+        // That spans are lost is logged each time; why, once.
+        match &sent {
+            Ok(_) => self.failing.store(false, Ordering::Relaxed),
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(%error, "the collector of OpenTelemetry cannot be reached");
+            }
+            Err(_) => {}
+        }
+        sent
     }
 }
 
