@@ -1,13 +1,14 @@
 //! The answers of one request beside the clocks that surround them: keep-alive, the wait for their beginning, their total time, shutdown.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::time::Duration;
 
 use chat::{Delta, Error, ErrorKind, FinishReason};
 use futures_util::FutureExt;
 use gateway::{Chosen, Metered};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::choices::Choices;
 use crate::line::Line;
@@ -46,7 +47,8 @@ pub(crate) struct Pace {
     /// `None` once inference has started.
     start_by: Option<Instant>,
     end_by: Instant,
-    stopping: watch::Receiver<bool>,
+    alarm: Alarm,
+    stop: Stop,
     state: State,
     /// It has begun to say something.
     said: bool,
@@ -71,7 +73,8 @@ impl Pace {
             keep_alive: now + rhythm.first,
             start_by: Some(now + app.config.queue_timeout),
             end_by: now + app.config.total_timeout,
-            stopping: app.stopping.clone(),
+            alarm: Alarm::new(now + rhythm.first),
+            stop: stop(app.stopping.clone()),
             state: State::Going,
             // What is not streamed has no first chunk.
             said: !rhythm.deltas_count,
@@ -86,16 +89,23 @@ impl Pace {
             State::Over => return Step::Ended,
         }
         let deadline = self.start_by.map_or(self.end_by, |start_by| start_by.min(self.end_by));
+        // Also where there is always something to say.
+        if deadline <= Instant::now() {
+            return self.cut(BUSY);
+        }
+        let next = deadline.min(self.keep_alive);
         tokio::select! {
             biased;
-            () = stop(&mut self.stopping), if !self.choices.finished() => self.cut("The server is shutting down, please send the request again"),
-            () = sleep_until(deadline) => self.cut(BUSY),
+            () = &mut self.stop, if !self.choices.finished() => self.cut("The server is shutting down, please send the request again"),
             // A panic must not cut the connection before what was said is sent.
             delta = AssertUnwindSafe(self.choices.next()).catch_unwind() => match delta {
                 Ok(delta) => self.step(delta),
                 Err(_) => self.fail(Error::internal("Internal server error")),
             },
-            () = sleep_until(self.keep_alive) => {
+            () = self.alarm.at(next) => {
+                if next == deadline {
+                    return self.cut(BUSY);
+                }
                 self.keep_alive = Instant::now() + self.rhythm.every;
                 Step::KeepAlive
             }
@@ -159,10 +169,62 @@ impl Pace {
     }
 }
 
-/// Resolves when running answers must end.
-pub(crate) async fn stop(stopping: &mut watch::Receiver<bool>) {
-    if stopping.wait_for(|&stop| stop).await.is_err() {
-        // The server that would tell us is gone, and with it the connection this answer goes to.
-        std::future::pending::<()>().await;
+/// Resolves once, when running answers must end.
+pub(crate) type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(crate) fn stop(mut stopping: watch::Receiver<bool>) -> Stop {
+    Box::pin(async move {
+        if stopping.wait_for(|&stop| stop).await.is_err() {
+            // The server that would tell us is gone, and with it the connection this answer goes to.
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+/// A time that is put off with every piece of an answer. The timer stands: it is set anew when it has rung too early, not for
+/// each piece.
+pub(crate) struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    pub(crate) fn new(first: Instant) -> Self {
+        Self(Box::pin(sleep_until(first)))
+    }
+
+    /// Resolves at this time, or a moment later.
+    pub(crate) async fn at(&mut self, time: Instant) {
+        if time < self.0.deadline() {
+            self.0.as_mut().reset(time);
+        }
+        loop {
+            self.0.as_mut().await;
+            if time <= self.0.deadline() || time <= Instant::now() {
+                return;
+            }
+            self.0.as_mut().reset(time);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_alarm_never_rings_before_it_was_asked_to_last() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut alarm = Alarm::new(after(5));
+        // Put off while it stands, beyond the time it was set to.
+        assert!(tokio::time::timeout_at(after(10), alarm.at(after(10_000))).await.is_err());
+        alarm.at(after(30)).await;
+        assert!(Instant::now() >= after(30));
+        alarm.at(after(60)).await;
+        assert!(Instant::now() >= after(60));
+        // Sooner than it was set to: not after an hour.
+        assert!(tokio::time::timeout_at(after(70), alarm.at(after(3_600_000))).await.is_err());
+        alarm.at(after(80)).await;
+        assert!(Instant::now() >= after(80));
+        // It is past already.
+        alarm.at(after(1)).await;
     }
 }

@@ -11,11 +11,10 @@ use chat::{Error, ErrorKind, Usage};
 use futures_util::{StreamExt, stream};
 use gateway::{Relay, Relayed, Shape};
 use http::{HeaderValue, header};
-use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep_until, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::line::Line;
-use crate::pace::stop;
+use crate::pace::{Alarm, Stop, stop};
 use crate::server::App;
 
 /// How a surface says what only this server can say of an answer that passes.
@@ -76,7 +75,8 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         tongue,
         events,
         line,
-        stopping: app.stopping.clone(),
+        alarm: Alarm::new(Instant::now() + every),
+        stop: stop(app.stopping.clone()),
         every,
         end_by: Instant::now() + app.config.total_timeout,
         between: shape != Shape::Sound,
@@ -129,7 +129,8 @@ struct Passing {
     tongue: Tongue,
     events: bool,
     line: Line,
-    stopping: watch::Receiver<bool>,
+    alarm: Alarm,
+    stop: Stop,
     every: Duration,
     end_by: Instant,
     /// What was sent last ended an event, so that a sign of life may stand here.
@@ -143,13 +144,16 @@ impl Passing {
             return Some(Ok(self.sign_of_life()));
         }
         loop {
-            let keep_alive = Instant::now() + self.every;
+            // Between events a sign of life may stand.
+            let silence = self.between.then(|| Instant::now() + self.every).filter(|silence| *silence < self.end_by);
             let step = tokio::select! {
                 biased;
                 step = step(&mut self.state) => step,
-                () = stop(&mut self.stopping) => Step::Broken(ended("The server is shutting down, please send the request again")),
-                () = sleep_until(self.end_by) => Step::Broken(ended("The answer took too long")),
-                () = sleep_until(keep_alive), if self.between => return Some(Ok(self.sign_of_life())),
+                () = &mut self.stop => Step::Broken(ended("The server is shutting down, please send the request again")),
+                () = self.alarm.at(silence.unwrap_or(self.end_by)) => match silence {
+                    Some(_) => return Some(Ok(self.sign_of_life())),
+                    None => Step::Broken(ended("The answer took too long")),
+                },
             };
             match step {
                 Step::Begun(relayed) => {
