@@ -109,8 +109,16 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
     office.done(Method::PATCH, "/admin/projects/team", json!({"budget": "0"})).await;
     assert_eq!(office.asks(&key, "deepseek-chat").await.0, 402);
     office.done(Method::PATCH, "/admin/projects/team", json!({"budget": null})).await;
-    let quota = office.app.get(&format!("/user/quota?key={key}")).await;
-    let quota: Value = serde_json::from_str(&quota).unwrap();
+    // Records are booked in batches, a moment after their answers.
+    let mut quota = Value::Null;
+    for _ in 0..100 {
+        let text = office.app.get(&format!("/user/quota?key={key}")).await;
+        quota = serde_json::from_str(&text).unwrap();
+        if quota["request_count"] != 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     assert!(
         quota["total_quota"] == -1 && quota["keys"][0]["name"] == "olga's" && quota["request_count"].as_i64() > Some(0),
         "{quota}"
