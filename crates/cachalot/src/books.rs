@@ -1,7 +1,7 @@
 //! The store and the prices, as the configuration and the command line name them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result, bail, ensure};
 use gateway::{Bookkeepers, Books, Leases, Prices};
@@ -10,8 +10,13 @@ use store::Store;
 
 use crate::config::{Config, data_folder};
 
-/// The later replaces the earlier.
-const PRICES: [&str; 2] = [include_str!("../../../prices.hosted.toml"), include_str!("../../../prices.toml")];
+/// The prices built in. They are read once, not at each change of the others.
+static PRICES: LazyLock<Prices> = LazyLock::new(|| {
+    let read = |text| Prices::read(text).expect("a test reads the files built in");
+    let mut prices = read(include_str!("../../../prices.hosted.toml"));
+    prices.extend(read(include_str!("../../../prices.toml")));
+    prices
+});
 
 /// Opens keys and records; without a store when that is off. Prices come with the routes that they are of.
 ///
@@ -83,10 +88,7 @@ fn folder() -> Result<PathBuf> {
 /// # Errors
 /// A file that cannot be read.
 pub fn prices(config: &Config) -> Result<Prices> {
-    let mut prices = Prices::default();
-    for built_in in PRICES {
-        prices.extend(Prices::read(built_in).context("the built-in prices")?);
-    }
+    let mut prices = PRICES.clone();
     if let Some(path) = &config.gateway.prices {
         let context = || format!("the prices `{}`", path.display());
         prices.extend(Prices::read(&std::fs::read_to_string(path).with_context(context)?).with_context(context)?);

@@ -261,7 +261,7 @@ fn write_block(block: &Block, earlier: usize, out: &mut String) -> std::fmt::Res
 }
 
 /// Text of TOML, which takes JSON's escapes.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 

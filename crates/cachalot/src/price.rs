@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{litellm, provider};
+use crate::litellm::{self, quoted};
+use crate::provider;
 
 /// Turn LiteLLM's price list into rows for a price file
 #[derive(clap::Args, Clone, Debug)]
@@ -72,10 +73,13 @@ fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String
     Ok(rows.into_values().fold(head, |all, row| all + &row))
 }
 
-/// What a model costs by our names, and above which sizes of the prompt it costs otherwise.
+/// Dollars, by our names.
+type Dollars = BTreeMap<&'static str, f64>;
+
+/// What a model costs, and above which sizes of the prompt it costs otherwise.
 struct Amounts {
-    always: Vec<(&'static str, f64)>,
-    above: BTreeMap<u64, Vec<(&'static str, f64)>>,
+    always: Dollars,
+    above: BTreeMap<u64, Dollars>,
 }
 
 /// What we call amounts a token, and what LiteLLM does, the older name last.
@@ -92,7 +96,7 @@ fn amounts(model: &Value) -> Option<Amounts> {
     // In dollars a token, which are few digits as dollars a million.
     let dollars = |key: &str| Some(per_million(model[key].as_f64()?));
     let first = |names: &[&str], suffix: &str| names.iter().find_map(|name| dollars(&format!("{name}{suffix}")));
-    let tokens = |suffix: &str| -> BTreeMap<_, _> {
+    let tokens = |suffix: &str| -> Dollars {
         PER_TOKEN.iter().filter_map(|(ours, theirs)| Some((*ours, first(theirs, suffix)?))).collect()
     };
     let whole = |keys: &[&str]| keys.iter().find_map(|key| model[key].as_f64());
@@ -106,7 +110,7 @@ fn amounts(model: &Value) -> Option<Amounts> {
                 let Some(thousands) = size.and_then(|size| size.parse::<u64>().ok()) else { continue };
                 let mut larger = always.clone();
                 larger.extend(tokens(&format!("_above_{thousands}k_tokens")));
-                above.insert(thousands * 1000, larger.into_iter().collect());
+                above.insert(thousands * 1000, larger);
             }
         }
         "image_generation" => match dollars("output_cost_per_image_token") {
@@ -121,13 +125,12 @@ fn amounts(model: &Value) -> Option<Amounts> {
         _ => return None,
     }
     let paid = ["input", "per_call", "per_second"].iter().any(|key| always.contains_key(key));
-    paid.then(|| Amounts { always: always.into_iter().collect(), above })
+    paid.then_some(Amounts { always, above })
 }
 
 fn row(provider: &str, model: &str, source: Option<&str>, date: &str, amounts: &Amounts) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
     let pairs =
-        |amounts: &[(&str, f64)]| amounts.iter().map(|(key, dollars)| format!("{key} = {dollars}")).collect::<Vec<_>>();
+        |dollars: &Dollars| dollars.iter().map(|(key, dollars)| format!("{key} = {dollars}")).collect::<Vec<_>>();
     let mut lines = vec![
         "[[price]]".to_owned(),
         format!("provider = {}", quoted(provider)),

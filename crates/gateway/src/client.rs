@@ -25,10 +25,11 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 use crate::address::Lookup;
+use crate::alarm::Alarm;
 
 /// How long a provider may take to be reached.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
@@ -94,7 +95,7 @@ impl Client {
         match timeout(self.silence, self.pool.request(request)).await {
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
-                let pieces = Pieces { body, heard: Instant::now(), patience: self.silence, silence: None };
+                let pieces = Pieces { body, heard: Instant::now(), patience: self.silence, alarm: Alarm::default() };
                 Ok(Response { status: head.status, headers: head.headers, pieces })
             }
             Ok(Err(error)) if is_late(&error) => Err(Failure::Late),
@@ -110,24 +111,8 @@ pub(crate) struct Pieces {
     body: Incoming,
     heard: Instant,
     patience: Duration,
-    /// It has been silent, and is given up then.
-    silence: Option<Pin<Box<Sleep>>>,
-}
-
-impl Pieces {
-    /// Ready when nothing was heard for too long.
-    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let end = self.heard + self.patience;
-        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        // A timer that has rung may have been set before something was heard.
-        while silence.as_mut().poll(context).is_ready() {
-            if Instant::now() >= end {
-                return Poll::Ready(());
-            }
-            silence.as_mut().reset(end);
-        }
-        Poll::Pending
-    }
+    /// It is given up then, if it stays silent.
+    alarm: Alarm,
 }
 
 impl Stream for Pieces {
@@ -146,7 +131,8 @@ impl Stream for Pieces {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(Failure::Broken(chain(&error))))),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
-                    std::task::ready!(self.poll_silence(context));
+                    let end = self.heard + self.patience;
+                    std::task::ready!(self.alarm.poll_at(end, context));
                     return Poll::Ready(Some(Err(Failure::Late)));
                 }
             }

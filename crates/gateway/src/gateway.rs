@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Chat, Error, Input, Part};
-use http::HeaderValue;
 use store::Role;
 
 use crate::accounts::Holder;
@@ -31,7 +30,7 @@ pub struct Caller {
     /// What it may do beside asking models.
     pub role: Role,
     /// The trace this request belongs to: a W3C `traceparent`. Providers in one's own network are told.
-    pub trace: Option<HeaderValue>,
+    pub trace: Option<String>,
 }
 
 impl From<Arc<Holder>> for Caller {
@@ -130,8 +129,7 @@ impl Gateway {
                 meter.watch(provider.chat(chat).await)?
             }
             Place::Remote(_) => {
-                let trace = caller.trace.as_ref().and_then(|trace| trace.to_str().ok());
-                let chat = Chat { trace: trace.map(str::to_owned), ..chat };
+                chat.trace.clone_from(&caller.trace);
                 attempt::answer(targets, chat, chosen.clone(), self.retries.clone())
             }
         };

@@ -6,6 +6,7 @@
 mod accounts;
 mod address;
 mod affinity;
+mod alarm;
 mod attempt;
 mod bill;
 mod books;
@@ -33,6 +34,7 @@ mod upstream;
 
 pub use accounts::{Accounts, Holder, digest};
 pub use address::Network;
+pub use alarm::Alarm;
 pub use attempt::Chosen;
 pub use books::{Bookkeepers, Books, BooksError};
 pub use gateway::{Caller, Gateway};

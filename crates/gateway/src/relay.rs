@@ -23,7 +23,7 @@ use crate::meter::Meter;
 use crate::price::Units;
 use crate::route::{Mode, Route, permitted};
 use crate::target::{Place, Target};
-use crate::upstream::{TRACE, content_type, fault, unreachable};
+use crate::upstream::{content_type, fault, traced, unreachable};
 use crate::{Caller, Gateway};
 
 /// Most bytes of an answer that does not come as events.
@@ -217,7 +217,7 @@ impl Gateway {
         let body = |target: &Target| if target.model == targets[0].model { first.clone() } else { edited(target) };
         let bodies = targets.iter().map(body).collect();
         let retries = self.retries.clone();
-        headers.extend(caller.trace.clone().map(|trace| (TRACE, trace)));
+        headers.extend(traced(caller.trace.as_deref()));
         Ok(Some(Relay { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, meter }))
     }
 }

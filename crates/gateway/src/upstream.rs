@@ -31,7 +31,7 @@ const METRICS_BYTES: usize = 4 << 20;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The trace a request belongs to (W3C Trace Context).
-pub(crate) const TRACE: HeaderName = HeaderName::from_static("traceparent");
+const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 /// Where a provider is and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -273,13 +273,17 @@ impl Provider for Upstream {
         Box::pin(async move {
             let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
             let (path, query) = self.dialect.path(&chat.model, true);
-            let trace = chat.trace.as_ref().and_then(|trace| HeaderValue::try_from(trace).ok());
-            let more = HeaderMap::from_iter(trace.map(|trace| (TRACE, trace)));
+            let more = HeaderMap::from_iter(traced(chat.trace.as_deref()));
             let response = self.send(Method::POST, self.uri(&path, query)?, &more, body.into()).await?;
             let reader = self.dialect.reader(&chat);
             Ok(Hearing::of(self.name.clone(), response.pieces, reader, self.signatures.clone()).deltas())
         })
     }
+}
+
+/// The header that tells of a trace.
+pub(crate) fn traced(trace: Option<&str>) -> Option<(HeaderName, HeaderValue)> {
+    Some((TRACE, HeaderValue::try_from(trace?).ok()?))
 }
 
 /// What an answer says it is.

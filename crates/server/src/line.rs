@@ -86,7 +86,7 @@ impl Line {
     }
 
     /// What those are told who are asked on its behalf: the `traceparent` of its span.
-    pub(crate) fn trace(&self) -> Option<HeaderValue> {
+    pub(crate) fn trace(&self) -> Option<String> {
         self.0.trace.as_ref().map(Trace::parent)
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chat::{Delta, Error, ErrorKind, FinishReason};
 use futures_util::FutureExt;
-use gateway::{Chosen, Metered};
+use gateway::{Alarm, Chosen, Metered};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::choices::Choices;
 use crate::line::Line;
@@ -73,7 +73,7 @@ impl Pace {
             keep_alive: now + rhythm.first,
             start_by: Some(now + app.config.queue_timeout),
             end_by: now + app.config.total_timeout,
-            alarm: Alarm::new(now + rhythm.first),
+            alarm: Alarm::default(),
             stop: stop(app.stopping.clone()),
             state: State::Going,
             // What is not streamed has no first chunk.
@@ -179,52 +179,4 @@ pub(crate) fn stop(mut stopping: watch::Receiver<bool>) -> Stop {
             std::future::pending::<()>().await;
         }
     })
-}
-
-/// A time that is put off with every piece of an answer. The timer stands: it is set anew when it has rung too early, not for
-/// each piece.
-pub(crate) struct Alarm(Pin<Box<Sleep>>);
-
-impl Alarm {
-    pub(crate) fn new(first: Instant) -> Self {
-        Self(Box::pin(sleep_until(first)))
-    }
-
-    /// Resolves at this time, or a moment later.
-    pub(crate) async fn at(&mut self, time: Instant) {
-        if time < self.0.deadline() {
-            self.0.as_mut().reset(time);
-        }
-        loop {
-            self.0.as_mut().await;
-            if time <= self.0.deadline() || time <= Instant::now() {
-                return;
-            }
-            self.0.as_mut().reset(time);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_alarm_never_rings_before_it_was_asked_to_last() {
-        let start = Instant::now();
-        let after = |millis| start + Duration::from_millis(millis);
-        let mut alarm = Alarm::new(after(5));
-        // Put off while it stands, beyond the time it was set to.
-        assert!(tokio::time::timeout_at(after(10), alarm.at(after(10_000))).await.is_err());
-        alarm.at(after(30)).await;
-        assert!(Instant::now() >= after(30));
-        alarm.at(after(60)).await;
-        assert!(Instant::now() >= after(60));
-        // Sooner than it was set to: not after an hour.
-        assert!(tokio::time::timeout_at(after(70), alarm.at(after(3_600_000))).await.is_err());
-        alarm.at(after(80)).await;
-        assert!(Instant::now() >= after(80));
-        // It is past already.
-        alarm.at(after(1)).await;
-    }
 }

@@ -9,12 +9,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use chat::{Error, ErrorKind, Usage};
 use futures_util::{StreamExt, stream};
-use gateway::{Relay, Relayed, Shape};
+use gateway::{Alarm, Relay, Relayed, Shape};
 use http::{HeaderValue, header};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::line::Line;
-use crate::pace::{Alarm, Stop, stop};
+use crate::pace::{Stop, stop};
 use crate::server::App;
 
 /// How a surface says what only this server can say of an answer that passes.
@@ -75,7 +75,7 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         tongue,
         events,
         line,
-        alarm: Alarm::new(Instant::now() + every),
+        alarm: Alarm::default(),
         stop: stop(app.stopping.clone()),
         every,
         end_by: Instant::now() + app.config.total_timeout,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chat::Usage;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer};
 use opentelemetry::{Context, KeyValue};
@@ -42,10 +42,10 @@ impl Trace {
     }
 
     /// Its `traceparent`.
-    pub(crate) fn parent(&self) -> HeaderValue {
+    pub(crate) fn parent(&self) -> String {
         let span = self.0.span_context();
         let (trace, id, flags) = (span.trace_id(), span.span_id(), span.trace_flags().to_u8());
-        HeaderValue::try_from(format!("00-{trace}-{id}-{flags:02x}")).expect("hex digits make a header")
+        format!("00-{trace}-{id}-{flags:02x}")
     }
 
     /// Ends it, with what has become of the request.

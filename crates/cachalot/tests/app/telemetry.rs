@@ -50,14 +50,14 @@ fn attributes(span: &Span) -> BTreeMap<&str, Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_has_a_span_below_its_callers() {
     let collector = FakeUpstream::start(|_| Answer::json(200, json!({}))).await;
-    let (own, hosted) = (provider().await, provider().await);
+    let (passing, converting) = (provider().await, provider().await);
     let block = |name: &str, fake: &FakeUpstream, dialect: &str| {
         format!(
             "[[providers]]\nname='{name}'\nbase_url='{}'\ndialect='{dialect}'\nprivate=true\nmodels=['{name}']\n",
             fake.base_url()
         )
     };
-    let text = block("passes", &own, "openai") + &block("converts", &hosted, "deepseek");
+    let text = block("passes", &passing, "openai") + &block("converts", &converting, "deepseek");
     let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
     let address = format!("http://{}", collector.address);
     let app = TestApp::configured(&["--model", "none"], |config| {
@@ -133,6 +133,6 @@ async fn every_request_has_a_span_below_its_callers() {
 
     // Providers in one's own network are told which span they belong to.
     let told = |fake: &FakeUpstream| fake.asked()[0].header("traceparent").map(str::to_owned);
-    assert_eq!(told(&own), Some(format!("00-{TRACE}-{}-01", hex(&passed.span_id))));
-    assert_eq!(told(&hosted), Some(format!("00-{TRACE}-{}-01", hex(&converted.span_id))));
+    assert_eq!(told(&passing), Some(format!("00-{TRACE}-{}-01", hex(&passed.span_id))));
+    assert_eq!(told(&converting), Some(format!("00-{TRACE}-{}-01", hex(&converted.span_id))));
 }
