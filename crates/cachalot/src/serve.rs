@@ -17,7 +17,9 @@ use weights::Checkpoint;
 use crate::books;
 use crate::config::{Config, cache_folder, parse_bytes};
 use crate::control::{InForce, Running};
+use crate::folder::{self, DataFolder};
 use crate::load::{self, Defaults, Loaded, ModelArgs};
+use crate::lock::DataLock;
 use crate::memory;
 
 /// Serve the DeepSeek API
@@ -85,6 +87,15 @@ pub async fn serve(
     let asked = args.store.as_deref();
     let server_config = server_config(args, config)?;
     let address = listener.local_addr()?;
+    let folder = DataFolder::of(config, asked)?;
+    // Held until this function returns.
+    let _lock = match &folder {
+        Some(folder) => {
+            let locked = folder.locked.clone();
+            Some(tokio::task::spawn_blocking(move || DataLock::acquire(&locked)).await??)
+        }
+        None => None,
+    };
     // Told before a large model is loaded in vain.
     let (books, keepers) = books::open(config, asked).await?;
     let in_force = InForce::read(config.clone(), books.store(), &[]).await?;
@@ -92,7 +103,7 @@ pub async fn serve(
         local || !in_force.providers.is_empty() || books.store().is_some(),
         "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
     );
-    let token = books::admin_token(config, asked)?;
+    let token = folder::admin_token(config, folder.as_ref())?;
     // One that nobody has been told opens nothing to the world.
     let told = token.filter(|_| config.server.admin_token_env.is_some());
     ServerConfig { admin_token: told, ..server_config.clone() }.suits(address, &books)?;

@@ -52,7 +52,7 @@ pub(crate) struct Place(u64);
 impl Journal {
     /// Begins a file in `folder`.
     pub(crate) fn create(folder: &Path, machine: &str) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        files::create_private_folder(folder)?;
         let current = store::now() as u64;
         let file = Arc::new(begin(&path(folder, current, machine))?);
         let files = Files { current, file, bytes: 0, waiting: BTreeMap::new() };
@@ -156,7 +156,7 @@ fn machine(path: &Path) -> Option<String> {
 /// A new file, locked while this process lives. It gets its name when it is locked: nobody takes it for that of a dead one.
 fn begin(path: &Path) -> io::Result<File> {
     let unnamed = path.with_extension("new");
-    let file = OpenOptions::new().create_new(true).append(true).open(&unnamed)?;
+    let file = files::private().create_new(true).append(true).open(&unnamed)?;
     file.lock()?;
     std::fs::rename(unnamed, path)?;
     Ok(file)
@@ -181,14 +181,16 @@ pub(crate) struct Left {
 impl Left {
     /// Reads every journal in `folder` that no living process holds.
     pub(crate) fn read(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        files::create_private_folder(folder)?;
         let mut paths: Vec<PathBuf> =
             std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "journal"));
         paths.sort();
         let (mut records, mut files) = (HashMap::<String, Record>::new(), Vec::new());
         for path in paths {
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+            files::check_regular(&path).map_err(named)?;
+            let file = OpenOptions::new().read(true).write(true).open(&path).map_err(named)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => continue,

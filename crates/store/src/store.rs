@@ -86,7 +86,7 @@ impl Store {
 
 fn make_folder(path: &str) -> Result<(), StoreError> {
     match std::path::Path::new(path).parent() {
-        Some(folder) => std::fs::create_dir_all(folder).map_err(|error| StoreError::Folder(folder.into(), error)),
+        Some(folder) => files::create_private_folder(folder).map_err(|error| StoreError::Folder(folder.into(), error)),
         None => Ok(()),
     }
 }

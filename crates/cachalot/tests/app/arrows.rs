@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// What each crate may import of ours. `cachalot` may import everything.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("chat", &[]),
+    ("files", &[]),
     ("wire", &["chat"]),
     ("kernels", &[]),
-    ("weights", &["kernels"]),
+    ("weights", &["files", "kernels"]),
     ("model", &["kernels", "weights"]),
     ("text", &["chat"]),
-    ("engine", &["chat", "text", "model"]),
-    ("store", &[]),
-    ("gateway", &["chat", "wire", "store"]),
+    ("engine", &["chat", "files", "text", "model"]),
+    ("store", &["files"]),
+    ("gateway", &["chat", "files", "wire", "store"]),
     ("server", &["chat", "wire", "store", "gateway"]),
     ("testkit", &["chat"]),
 ];

@@ -6,11 +6,14 @@ mod arrows;
 mod chat;
 mod commands;
 mod keys;
+#[allow(dead_code)]
+mod process;
 mod providers;
 mod schemas;
 mod secrets;
 mod serve;
 mod shapes;
+mod startup;
 mod tasks;
 mod telemetry;
 mod transcripts;

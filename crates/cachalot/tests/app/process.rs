@@ -1,0 +1,249 @@
+//! The program as an operator runs it: a process with a home of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longer than anything takes here, also on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A home folder. The default data folder is in it.
+pub(crate) struct Home {
+    folder: TempDir,
+}
+
+/// How a command has ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
+        self.path("data/cachalot").join(name)
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
+        self.prepare(command.args(arguments));
+        command
+    }
+
+    /// The same by a shell script, in which `$CACHALOT` is the program.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        self.prepare(command.args(["-c", script]).env("CACHALOT", env!("CARGO_BIN_EXE_cachalot")));
+        command
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command.current_dir(self.folder.path()).env("HOME", self.folder.path()).stdin(Stdio::null());
+        command.env("XDG_DATA_HOME", self.path("data")).env("XDG_CACHE_HOME", self.path("cache"));
+        command.env("XDG_CONFIG_HOME", self.path("config")).env_remove("CACHALOT_LOG");
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        end(self.command(arguments))
+    }
+
+    /// What a command prints that succeeds.
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert!(ended.status.success(), "{arguments:?}: {}", ended.stderr);
+        ended.stdout
+    }
+
+    /// What a command complains of that fails.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert!(!ended.status.success(), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
+        ended.stderr
+    }
+
+    /// Starts a server without a local model.
+    pub(crate) fn serve(&self, switches: &[&str]) -> Server {
+        Server::start(self.command(&[&SERVE[..], switches].concat()))
+    }
+
+    /// The complaint of a server that must not start.
+    pub(crate) fn serve_refused(&self, switches: &[&str]) -> String {
+        self.refused(&[&SERVE[..], switches].concat())
+    }
+}
+
+pub(crate) const SERVE: [&str; 5] = ["serve", "--model", "none", "--listen", "127.0.0.1:0"];
+
+/// Runs a command to its end, which must come in time.
+pub(crate) fn end(mut command: Command) -> Ended {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (reads(child.stdout.take().unwrap()), reads(child.stderr.take().unwrap()));
+    let status = wait(&mut child, PATIENCE);
+    Ended { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn reads(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Waits for the end of a process, which is killed when it does not come in time.
+fn wait(child: &mut Child, patience: Duration) -> ExitStatus {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("the process did not end within {patience:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server that listens.
+pub(crate) struct Server {
+    child: Child,
+    address: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    pub(crate) fn start(command: Command) -> Self {
+        let mut server = Self::begin(command);
+        let line = server.until("listening on http://");
+        server.address = line.rsplit_once("http://").unwrap().1.trim().to_owned();
+        server
+    }
+
+    /// Starts a server, and does not wait until it listens.
+    pub(crate) fn begin(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, address: String::new(), log }
+    }
+
+    /// The first line of the log with these words, which must come in time.
+    pub(crate) fn until(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| line.contains(words)) {
+                return line.to_owned();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() || self.log().contains(words), "the server has ended: {log}");
+            assert!(Instant::now() < deadline, "nobody said `{words}`: {log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ends(mut self, patience: Duration) -> (ExitStatus, String) {
+        let status = wait(&mut self.child, patience);
+        // The thread that reads the log may still be at its last lines.
+        std::thread::sleep(Duration::from_millis(100));
+        (status, self.log())
+    }
+
+    /// Stops it as an operator does.
+    pub(crate) fn stop(self) -> String {
+        self.signal("TERM");
+        let (status, log) = self.ends(PATIENCE);
+        assert!(status.success(), "{status}: {log}");
+        log
+    }
+
+    /// Ends it without a farewell.
+    pub(crate) fn kill(self) {
+        self.signal("KILL");
+        self.ends(PATIENCE);
+    }
+
+    /// The status and the text of an answer. `headers` are whole lines.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let host = if headers.iter().any(|header| header.to_ascii_lowercase().starts_with("host:")) {
+            ""
+        } else {
+            "Host: localhost\r\n"
+        };
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("no answer: {answer}")), answer)
+    }
+
+    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> (u16, String) {
+        self.ask("GET", path, headers, "")
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The permissions of a file or folder.
+#[cfg(unix)]
+pub(crate) fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
+}
