@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::amounts::integer;
 use crate::{Record, Store, StoreError};
 
 /// How a provider calls a task. A record of the request that submitted it has this.
@@ -98,7 +99,7 @@ fn read(row: &AnyRow) -> Result<Job, sqlx::Error> {
         key_id: row.try_get::<Option<String>, _>("key_id")?.map(Arc::from),
         key_name: text("key_name")?.into(),
         record_id: row.try_get("record_id")?,
-        cost: row.try_get("cost")?,
+        cost: integer(row, "cost")?,
         created_at: row.try_get("created_at")?,
         open: row.try_get::<String, _>("state")? == "open",
     })

@@ -4,6 +4,7 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row};
 
+use crate::amounts::spent;
 use crate::{Project, Store, StoreError, User, now};
 
 /// A key as it is kept.
@@ -198,7 +199,7 @@ fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
             concurrency: row.try_get("concurrency")?,
             expires_at: row.try_get("expires_at")?,
         },
-        spent: row.try_get("spent")?,
+        spent: spent(row),
         created_at: row.try_get("created_at")?,
         revoked_at: row.try_get("revoked_at")?,
         changed_at: row.try_get("changed_at")?,

@@ -3,10 +3,13 @@
 //! One SQL text serves both databases. Times are microseconds since 1970 (UTC), money is integer nano-dollars.
 #![forbid(unsafe_code)]
 
+mod amounts;
+mod integrity;
 mod jobs;
 mod keys;
 pub mod money;
 mod projects;
+mod refusal;
 mod settings;
 mod store;
 mod usage;
@@ -17,6 +20,8 @@ pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
+pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS};
+pub use integrity::{Difference, IMPLAUSIBLE, Integrity};
 pub use jobs::{Job, JobId};
 pub use keys::{Account, Key, Limits, NewKey};
 pub use projects::Project;

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::amounts::spent;
 use crate::{Key, Store, StoreError, now};
 
 /// An account that keys spend from.
@@ -95,7 +96,7 @@ fn read(row: &AnyRow) -> Result<Project, sqlx::Error> {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         budget: row.try_get("budget")?,
-        spent: row.try_get("spent")?,
+        spent: spent(row),
         created_at: row.try_get("created_at")?,
         changed_at: row.try_get("changed_at")?,
     })

@@ -25,6 +25,7 @@ const BUSY: &str = "pragma busy_timeout = 10000";
 pub struct Store {
     pub(crate) pool: AnyPool,
     pub(crate) inserts: Arc<Inserts>,
+    pub(crate) is_postgres: bool,
 }
 
 /// Why the store did not do as asked.
@@ -38,6 +39,8 @@ pub enum StoreError {
     Folder(PathBuf, std::io::Error),
     #[error("`{0}` is no database: write sqlite:PATH or postgres://USER@HOST/NAME")]
     Url(String),
+    #[error("the store refuses it: {0}")]
+    Refused(String),
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]
@@ -75,7 +78,7 @@ impl Store {
             return Err(StoreError::Url(url.split(':').next().unwrap_or_default().to_owned()));
         };
         migrator().run(&pool).await?;
-        Ok(Self { pool, inserts: Arc::new(Inserts::new(numbered)) })
+        Ok(Self { pool, inserts: Arc::new(Inserts::new(numbered)), is_postgres: numbered })
     }
 
     /// Ends the connections in order.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe, Row};
+use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
+use crate::amounts::{MOST_SPENT, integer, saturated, sum};
 use crate::jobs;
 use crate::{Job, JobId, Store, StoreError, now};
 
@@ -63,7 +64,7 @@ pub enum By {
     Day,
 }
 
-/// The sums of some records.
+/// The sums of some records; the nearest that can be told where they are beyond what an `i64` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
     /// What the records have in common; a day as the number of days since 1970.
@@ -95,7 +96,12 @@ pub struct Booked {
 impl Store {
     /// Writes records and books what they cost, all or nothing. A record that is there already is left alone and not
     /// booked again.
+    ///
+    /// # Errors
+    /// `Refused` for a record whose counts or amounts are out of range, or that would take what a key or a project has spent
+    /// out of range; a database that cannot be used ([`StoreError::is_refusal`] tells them apart).
     pub async fn settle(&self, records: &[Record]) -> Result<Booked, StoreError> {
+        records.iter().try_for_each(Record::check)?;
         // Records are new but after a crash: only then it matters which of them are.
         if let Some(booked) = self.settle_in(records, MOST_ROWS).await? {
             return Ok(booked);
@@ -107,7 +113,7 @@ impl Store {
     /// are new, it cannot be told which, and nothing is written.
     async fn settle_in(&self, records: &[Record], rows: usize) -> Result<Option<Booked>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let (mut keys, mut projects) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
+        let (mut keys, mut projects) = (BTreeMap::<&str, i128>::new(), BTreeMap::<&str, i128>::new());
         let mut rest = records;
         while !rest.is_empty() {
             // Few lengths, so that their statements stay prepared.
@@ -123,10 +129,10 @@ impl Store {
             }
             for record in now.iter().filter(|record| added > 0 && record.cost != 0) {
                 if let Some(id) = &record.key_id {
-                    *keys.entry(id).or_default() += record.cost;
+                    *keys.entry(id).or_default() += i128::from(record.cost);
                 }
                 if let Some(id) = &record.project_id {
-                    *projects.entry(id).or_default() += record.cost;
+                    *projects.entry(id).or_default() += i128::from(record.cost);
                 }
             }
             rest = later;
@@ -144,20 +150,10 @@ impl Store {
         let (now, mut booked) = (now(), Booked::default());
         // In the order of their ids, so that two writers never wait for each other.
         for (id, cost) in keys {
-            let book = sqlx::query(
-                "update keys set spent = spent + $1, changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
-                 where id = $3 returning id, spent, changed_at",
-            );
-            let row = book.bind(cost).bind(now).bind(id).fetch_optional(&mut *transaction).await?;
-            booked.keys.extend(row.as_ref().map(spent).transpose()?);
+            booked.keys.extend(spend(&mut transaction, &KEYS, id, cost, now).await?);
         }
         for (id, cost) in projects {
-            let book = sqlx::query(
-                "update projects set spent = spent + $1, changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
-                 where id = $3 returning id, spent, changed_at",
-            );
-            let row = book.bind(cost).bind(now).bind(id).fetch_optional(&mut *transaction).await?;
-            booked.projects.extend(row.as_ref().map(spent).transpose()?);
+            booked.projects.extend(spend(&mut transaction, &PROJECTS, id, cost, now).await?);
         }
         transaction.commit().await?;
         Ok(Some(booked))
@@ -175,21 +171,79 @@ impl Store {
         let rows = sqlx::query(
             "select case $2 when 'key' then u.key_name when 'model' then u.model when 'upstream' then u.upstream
                         when 'day' then cast(u.at / 86400000000 as text) else coalesce(p.name, '') end as shared,
-                    cast(sum(case when u.outcome = 'refunded' then 0 else 1 end) as bigint) as requests, cast(sum(u.prompt_tokens) as bigint) as prompt_tokens,
-                    cast(sum(u.cached_tokens) as bigint) as cached_tokens,
-                    cast(sum(u.completion_tokens) as bigint) as completion_tokens,
-                    cast(sum(u.cost) as bigint) as cost
+                    cast(sum(case when u.outcome = 'refunded' then 0 else 1 end) as bigint) as requests,
+                    cast(sum(cast(u.prompt_tokens as bigint) / 4294967296) as bigint) as prompt_high,
+                    cast(sum(cast(u.prompt_tokens as bigint) % 4294967296) as bigint) as prompt_low,
+                    cast(sum(cast(u.cached_tokens as bigint) / 4294967296) as bigint) as cached_high,
+                    cast(sum(cast(u.cached_tokens as bigint) % 4294967296) as bigint) as cached_low,
+                    cast(sum(cast(u.completion_tokens as bigint) / 4294967296) as bigint) as completion_high,
+                    cast(sum(cast(u.completion_tokens as bigint) % 4294967296) as bigint) as completion_low,
+                    cast(sum(cast(u.cost as bigint) / 4294967296) as bigint) as cost_high,
+                    cast(sum(cast(u.cost as bigint) % 4294967296) as bigint) as cost_low
              from usage_records u left join projects p on p.id = u.project_id
-             where u.at >= $1 group by 1 order by 6 desc, 1",
+             where u.at >= $1 group by 1",
         );
         let rows = rows.bind(since).bind(by).fetch_all(&self.pool).await?;
-        Ok(rows.iter().map(total).collect::<Result<_, _>>()?)
+        let mut totals: Vec<Total> = rows.iter().map(total).collect::<Result<_, _>>()?;
+        totals.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.of.cmp(&b.of)));
+        Ok(totals)
+    }
+
+    /// Writes a record like any other and takes it back: fails where the database takes none at all.
+    ///
+    /// # Errors
+    /// Why the database takes no records.
+    pub async fn takes_records(&self) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let probe = Record { id: format!("probe:{}", uuid::Uuid::now_v7()), at: now(), ..Record::default() };
+        bind(sqlx::query(self.inserts.of(1)), &probe).execute(&mut *transaction).await?;
+        Ok(transaction.rollback().await?)
     }
 
     /// The latest records, the newest first.
     pub async fn records(&self, limit: i64) -> Result<Vec<Record>, StoreError> {
         let rows = sqlx::query("select * from usage_records order by at desc, id desc limit $1").bind(limit);
         Ok(rows.fetch_all(&self.pool).await?.iter().map(record).collect::<Result<_, _>>()?)
+    }
+}
+
+/// What books a cost, and what tells whether the row is there.
+type Spend = (&'static str, &'static str);
+
+/// SQLite makes floats of integers that overflow, PostgreSQL fails: neither is asked to add what is out of range.
+const KEYS: Spend = (
+    "update keys set spent = cast(spent as bigint) + $1,
+         changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
+     where id = $3 and cast(spent as bigint) between $4 and $5 returning id, spent, changed_at",
+    "select id from keys where id = $1",
+);
+const PROJECTS: Spend = (
+    "update projects set spent = cast(spent as bigint) + $1,
+         changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
+     where id = $3 and cast(spent as bigint) between $4 and $5 returning id, spent, changed_at",
+    "select id from projects where id = $1",
+);
+
+/// Books a cost. `None` where there is no such row.
+async fn spend(
+    transaction: &mut Transaction<'_, Any>,
+    (update, find): &Spend,
+    id: &str,
+    cost: i128,
+    now: i64,
+) -> Result<Option<Spent>, StoreError> {
+    let refused = || StoreError::Refused(format!("what `{id}` has spent would be out of range with {cost} more"));
+    let cost = i64::try_from(cost).ok().filter(|cost| cost.checked_abs().is_some_and(|cost| cost <= MOST_SPENT));
+    let cost = cost.ok_or_else(refused)?;
+    // Sums stay within the range on both sides of the addition.
+    let (least, most) = ((-MOST_SPENT - cost).max(-MOST_SPENT), (MOST_SPENT - cost).min(MOST_SPENT));
+    let update = sqlx::query(*update).bind(cost).bind(now).bind(id).bind(least).bind(most);
+    if let Some(row) = update.fetch_optional(&mut **transaction).await? {
+        return Ok(Some(spent(&row)?));
+    }
+    match sqlx::query(*find).bind(id).fetch_optional(&mut **transaction).await? {
+        Some(_) => Err(refused()),
+        None => Ok(None),
     }
 }
 
@@ -257,10 +311,10 @@ fn total(row: &AnyRow) -> Result<Total, sqlx::Error> {
     Ok(Total {
         of: row.try_get("shared")?,
         requests: row.try_get("requests")?,
-        prompt_tokens: row.try_get("prompt_tokens")?,
-        cached_tokens: row.try_get("cached_tokens")?,
-        completion_tokens: row.try_get("completion_tokens")?,
-        cost: row.try_get("cost")?,
+        prompt_tokens: saturated(sum(row, "prompt_high", "prompt_low")?),
+        cached_tokens: saturated(sum(row, "cached_high", "cached_low")?),
+        completion_tokens: saturated(sum(row, "completion_high", "completion_low")?),
+        cost: saturated(sum(row, "cost_high", "cost_low")?),
     })
 }
 
@@ -274,13 +328,13 @@ fn record(row: &AnyRow) -> Result<Record, sqlx::Error> {
         project_id: row.try_get::<Option<String>, _>("project_id")?.map(Arc::from),
         model: text("model")?.into(),
         upstream: text("upstream")?.into(),
-        prompt_tokens: row.try_get("prompt_tokens")?,
-        cached_tokens: row.try_get("cached_tokens")?,
-        cache_write_tokens: row.try_get("cache_write_tokens")?,
-        completion_tokens: row.try_get("completion_tokens")?,
-        reasoning_tokens: row.try_get("reasoning_tokens")?,
+        prompt_tokens: integer(row, "prompt_tokens")?,
+        cached_tokens: integer(row, "cached_tokens")?,
+        cache_write_tokens: integer(row, "cache_write_tokens")?,
+        completion_tokens: integer(row, "completion_tokens")?,
+        reasoning_tokens: integer(row, "reasoning_tokens")?,
         estimated: row.try_get::<i64, _>("estimated")? != 0,
-        cost: row.try_get("cost")?,
+        cost: integer(row, "cost")?,
         price: text("price")?.into(),
         first_token_us: row.try_get("first_token_us")?,
         total_us: row.try_get("total_us")?,
