@@ -46,6 +46,10 @@ pub struct Server {
     pub stream_keepalive_s: u64,
     /// Seconds until the first empty line in front of a waiting whole reply.
     pub reply_keepalive_s: u64,
+    /// Most bytes that requests in flight may hold, such as `512MiB`; a quarter of the memory when absent.
+    pub inflight_bytes: Option<String>,
+    /// The part of it that the requests of one key may hold; 0.25 when absent.
+    pub inflight_share: Option<f64>,
 }
 
 impl Default for Server {
@@ -59,6 +63,8 @@ impl Default for Server {
             grace_s: 30,
             stream_keepalive_s: 10,
             reply_keepalive_s: 30,
+            inflight_bytes: None,
+            inflight_share: None,
         }
     }
 }
@@ -334,6 +340,8 @@ mod tests {
             "grace_s",
             "stream_keepalive_s",
             "reply_keepalive_s",
+            "inflight_bytes",
+            "inflight_share",
             "queue",
             "max_running",
             "batch_tokens",

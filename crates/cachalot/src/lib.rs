@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 mod embedded;
 pub mod folder;
+pub mod inflight;
 pub mod inspect;
 pub mod key;
 pub mod litellm;

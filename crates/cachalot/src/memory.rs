@@ -11,10 +11,17 @@ pub fn available() -> u64 {
     group_limits().fold(machine, u64::min)
 }
 
-/// Bytes of the whole machine, or of the control group if that is less.
+/// Bytes of the whole machine, or of the control group or what this process may allocate if that is less.
 pub fn total() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
-    groups().map(|group| group.max).fold(machine.unwrap_or(4 << 30), u64::min)
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    groups().map(|group| group.max).chain(resource_limits(&limits)).fold(machine.unwrap_or(4 << 30), u64::min)
+}
+
+/// What `RLIMIT_DATA` and `RLIMIT_AS` allow, as far as they are set.
+fn resource_limits(text: &str) -> impl Iterator<Item = u64> {
+    let soft = |line: &str, name| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok();
+    text.lines().filter_map(move |line| soft(line, "Max data size").or_else(|| soft(line, "Max address space")))
 }
 
 /// A line `Name:  123 kB` of `/proc/meminfo`, in bytes.
@@ -42,7 +49,7 @@ fn groups() -> impl Iterator<Item = Group> {
         let (controller, path) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')).unwrap_or_default();
         let root = match controller {
             "" => Some("/sys/fs/cgroup"),
-            "memory" => Some("/sys/fs/cgroup/memory"),
+            list if list.split(',').any(|name| name == "memory") => Some("/sys/fs/cgroup/memory"),
             _ => None,
         };
         let around = |path: &str| Path::new(path).ancestors().map(|p| p.display().to_string()).collect::<Vec<_>>();
@@ -85,6 +92,15 @@ mod tests {
         write("memory.stat", "anon 100\ninactive_file 600\nactive_file 200\n");
         let Group { max, used, droppable } = group(folder.path()).unwrap();
         assert_eq!((max, used, droppable), (1000, 900, 600));
+    }
+
+    #[test]
+    fn what_the_process_may_allocate_is_a_limit_too() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units\n\
+                    Max data size             1073741824           unlimited            bytes\n\
+                    Max stack size            8388608              unlimited            bytes\n\
+                    Max address space         unlimited            unlimited            bytes\n";
+        assert_eq!(resource_limits(text).collect::<Vec<_>>(), [1 << 30]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::books;
 use crate::config::{Config, cache_folder, parse_bytes};
 use crate::control::{InForce, Running};
 use crate::folder::{self, DataFolder};
+use crate::inflight;
 use crate::load::{self, Defaults, Loaded, ModelArgs};
 use crate::lock::DataLock;
 use crate::memory;
@@ -298,6 +299,7 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
     Ok(ServerConfig {
         keys: keys(config)?.into(),
         hosts: settings.hosts.clone(),
+        inflight: inflight::limits(settings, defaults.body_limit)?,
         cors_origins: settings.cors_origins.clone(),
         keep_alive: KeepAlive {
             stream_first: stream,

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::Held;
+
 /// One request for an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chat {
@@ -41,6 +43,8 @@ pub struct Chat {
     pub beta: bool,
     /// What `Provider::check` accepted although DeepSeek's own service would refuse it (`x-compat-note`).
     pub notes: Vec<String>,
+    /// The memory that is reserved for it.
+    pub held: Held,
 }
 
 /// What the answer continues.

@@ -6,11 +6,15 @@
 mod chat;
 mod delta;
 mod error;
+mod held;
 mod provider;
+mod size;
 mod usage;
 
 pub use chat::{Chat, Format, Input, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
 pub use delta::{Delta, FinishReason, Reply, TokenLogprob, TopLogprob, fold};
 pub use error::{Error, ErrorKind};
+pub use held::Held;
 pub use provider::{BoxFuture, Deltas, Provider};
+pub use size::json as json_bytes;
 pub use usage::Usage;

@@ -1,6 +1,7 @@
 //! The whole path of a request: route, judge, answer, meter.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use crate::affinity::Beginning;
 use crate::attempt::{self, Budget};
 use crate::bill::{Bill, Size};
 use crate::books::Books;
+use crate::inflight::{Owner, RequestMemory};
 use crate::meter::{Meter, Metered};
 use crate::price::Prices;
 use crate::route::{Listed, Model, Routed, Routes};
@@ -31,16 +33,26 @@ pub struct Caller {
     pub role: Role,
     /// The trace this request belongs to: a W3C `traceparent`. Providers in one's own network are told.
     pub trace: Option<String>,
+    /// The memory that this request holds.
+    pub memory: RequestMemory,
 }
 
 impl From<Arc<Holder>> for Caller {
     fn from(holder: Arc<Holder>) -> Self {
         let (key, models, role) = (Some(holder.name.clone()), holder.models.clone(), holder.role());
-        Self { key, models, role, holder: Some(holder), trace: None }
+        Self { key, models, role, holder: Some(holder), trace: None, memory: RequestMemory::default() }
     }
 }
 
 impl Caller {
+    /// Whose share of the memory its requests count to.
+    pub fn owner(&self, peer: IpAddr) -> Owner {
+        match self.holder.as_ref().map(|holder| &holder.id).or(self.key.as_ref()) {
+            Some(key) => Owner::Key(key.clone()),
+            None => Owner::Peer(peer.to_canonical()),
+        }
+    }
+
     /// A user within this key, so that callers with different keys share no cache. The name of no key holds a NUL, which
     /// a slash would not promise: `a` with the user `b/c` is not `a/b` with the user `c`.
     fn scoped(&self, user: Option<String>) -> Option<String> {

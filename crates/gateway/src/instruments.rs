@@ -13,6 +13,11 @@ pub fn describe_metrics() {
     metrics::describe_counter!("cachalot_tokens_total", "tokens by model and kind; cached is part of prompt");
     metrics::describe_histogram!("cachalot_time_to_first_token_seconds", "from the request to its first token");
     metrics::describe_gauge!("cachalot_records_unbooked", "usage records that the store does not have yet");
+    metrics::describe_gauge!("cachalot_inflight_bytes", "memory that is reserved for requests in flight");
+    metrics::describe_counter!(
+        "cachalot_inflight_refused_total",
+        "reservations refused: by the caller's own share (413), or by the budget (503)"
+    );
     metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
 }
 

@@ -1,4 +1,4 @@
-//! Reads a request body within its limits, and lets a client finish sending what nobody wants to read.
+//! Reads a request body within its limits and its memory, and lets a client finish sending what nobody wants to read.
 
 use std::io::Read;
 use std::pin::Pin;
@@ -6,17 +6,28 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use flate2::read::MultiGzDecoder;
+use gateway::{Hold, RequestMemory, aside};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 /// A body that goes on arriving may take so many times the patience for one piece of it.
 const WHOLE: u32 = 10;
-/// Bodies of so many bytes are understood within a fraction of a millisecond.
-const QUICK: usize = 32 << 10;
+/// The patience for one piece of it, and the bytes a second that it has to bring on average, while memory is scarce.
+const HURRY: Duration = Duration::from_secs(5);
+const HURRY_RATE: usize = 16 << 10;
+/// A shorter body is not asked for its memory before it arrives.
+const SHORT: u64 = 64 << 10;
+/// Bytes that one byte of gzip is taken to become, and the most that counts: inflating takes time, but no memory of its own.
+const INFLATED: usize = 64;
+const MOST_INFLATED: usize = 4 << 20;
+/// Bytes that are inflated at a time.
+const INFLATE_STEP: usize = 64 << 10;
 /// Most bytes of an unwanted body that are read and thrown away.
 const MAX_DRAINED: usize = 128 << 20;
 /// Longest time spent on that.
@@ -39,52 +50,134 @@ impl Kind {
     }
 }
 
-/// The whole body of a route, decoded, of at most `limit` bytes.
-///
-/// # Errors
-/// `TooLarge`, `UnsupportedMediaType`; `Invalid` when the client stops sending for `patience`, or sends no gzip where it
-/// says so.
-pub(crate) async fn read(
-    headers: &HeaderMap,
-    mut body: Body,
-    kind: Kind,
-    limit: usize,
-    patience: Duration,
-) -> Result<Bytes, Error> {
-    if declared_length(headers).is_some_and(|length| length > limit as u64) {
-        return Err(too_large(limit));
-    }
-    is(kind, headers)?;
-    let gzip = is_gzip(headers)?;
-    let mut bytes = BytesMut::new();
-    let end_by = tokio::time::Instant::now() + patience * WHOLE;
-    loop {
-        let next = end_by.min(tokio::time::Instant::now() + patience);
-        let frame = tokio::time::timeout_at(next, body.frame()).await;
-        let frame = frame.map_err(|_| Error::invalid("The request body did not arrive in time"))?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Error::invalid("The request body could not be read to its end"))?;
-        if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > limit {
-                return Err(too_large(limit));
+/// How a body is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) kind: Kind,
+    /// Most bytes, after decoding.
+    pub(crate) limit: usize,
+    /// Longest silence between two pieces.
+    pub(crate) patience: Duration,
+    pub(crate) memory: &'a RequestMemory,
+}
+
+impl Reading<'_> {
+    /// The whole body of a route, decoded. Its memory is reserved as it arrives, and held until the bytes are gone.
+    ///
+    /// # Errors
+    /// `TooLarge`, `UnsupportedMediaType`; `Overload` when there is no memory for it; `Invalid` when the client stops sending,
+    /// or sends no gzip where it says so.
+    pub(crate) async fn read(self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Error> {
+        let declared = declared_length(headers);
+        if declared.is_some_and(|length| length > self.limit as u64) {
+            return Err(too_large(self.limit));
+        }
+        is(self.kind, headers)?;
+        let gzip = is_gzip(headers)?;
+        // Who announces more than there is room for need not send it.
+        if let Some(length) = declared.filter(|&length| length > SHORT) {
+            self.memory.fits(length as usize)?;
+        }
+        let mut buffer = Buffer::new(self.memory, self.limit, declared.map(|length| length as usize));
+        let began = Instant::now();
+        while let Some(frame) = self.piece(&mut body, began, buffer.bytes.len()).await? {
+            let frame = frame.map_err(|_| Error::invalid("The request body could not be read to its end"))?;
+            if let Ok(data) = frame.into_data() {
+                buffer.push(&data)?;
             }
-            bytes.extend_from_slice(&data);
+        }
+        if !gzip {
+            return buffer.finish();
+        }
+        let (memory, limit) = (self.memory.clone(), self.limit);
+        let expected = buffer.bytes.len().saturating_mul(INFLATED).min(MOST_INFLATED);
+        aside(self.memory, expected, move || inflated(&buffer.bytes, Buffer::new(&memory, limit, None))).await
+    }
+
+    /// What comes next of a body of which `read` bytes have come since it `began`.
+    async fn piece(
+        &self,
+        body: &mut Body,
+        began: Instant,
+        read: usize,
+    ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Error> {
+        let (end_by, heard) = (began + self.patience * WHOLE, Instant::now());
+        loop {
+            let next = end_by.min(Instant::now() + self.patience.min(HURRY));
+            let came = timeout_at(next, body.frame()).await;
+            let slow = read < began.elapsed().as_secs() as usize * HURRY_RATE;
+            let hurry = read > 0 && began.elapsed() >= HURRY && self.memory.is_scarce();
+            match came {
+                Ok(frame) if !(hurry && slow) => return Ok(frame),
+                Err(_) if !hurry && heard.elapsed() < self.patience && Instant::now() < end_by => {}
+                _ => return Err(Error::invalid("The request body did not arrive in time")),
+            }
         }
     }
-    if gzip { aside(move || decoded(&bytes, limit)).await } else { Ok(bytes.freeze()) }
 }
 
-/// Understands a body. The largest take most of a second, which no stream may wait for.
+/// Bytes that have arrived. The memory of the buffer is reserved before it grows, and it never grows far beyond what has come.
+struct Buffer {
+    bytes: Vec<u8>,
+    hold: Hold,
+    /// Most bytes that may come.
+    limit: usize,
+    /// Bytes that will come, if that was announced.
+    declared: Option<usize>,
+}
+
+impl Buffer {
+    fn new(memory: &RequestMemory, limit: usize, declared: Option<usize>) -> Self {
+        Self { bytes: Vec::new(), hold: memory.empty(), limit, declared }
+    }
+
+    /// # Errors
+    /// `TooLarge` beyond the limit; as [`RequestMemory::hold`].
+    fn push(&mut self, data: &[u8]) -> Result<(), Error> {
+        /// Large buffers grow by less than they are.
+        const DOUBLED: usize = 1 << 20;
+        let needed = self.bytes.len() + data.len();
+        if needed > self.limit {
+            return Err(too_large(self.limit));
+        }
+        if needed > self.bytes.capacity() {
+            let more = needed.min(DOUBLED).max(needed / 4);
+            let capacity = (needed + more).min(self.declared.unwrap_or(self.limit)).max(needed);
+            self.hold.set(capacity)?;
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// All that came.
+    fn finish(mut self) -> Result<Bytes, Error> {
+        self.bytes.shrink_to_fit();
+        self.hold.set(self.bytes.len())?;
+        Ok(self.hold.over(self.bytes))
+    }
+}
+
+/// Understands a body: parses it, and lets `read` make something of the tree, which holds as much memory as `size` says.
+///
+/// # Errors
+/// What is no JSON, and those of `read`; `TooLarge` or `Overload` when there is no memory for it.
 pub(crate) async fn understood<T: Send + 'static>(
+    memory: &RequestMemory,
     bytes: Bytes,
-    parse: impl FnOnce(&Bytes) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    if bytes.len() <= QUICK { parse(&bytes) } else { aside(move || parse(&bytes)).await }
-}
-
-/// Does `work` where it may take its time.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::internal("Internal server error")))
+    read: impl FnOnce(Value, &mut Hold) -> Result<T, Error> + Send + 'static,
+    size: fn(&T) -> usize,
+) -> Result<(T, Hold), Error> {
+    let mut hold = memory.empty();
+    aside(memory, bytes.len(), move || {
+        let tree = wire::json::parse_within(&bytes, &mut |more| hold.grow(more))?;
+        // The tree has copies of all it needs.
+        drop(bytes);
+        let made = read(tree, &mut hold)?;
+        hold.set(size(&made))?;
+        Ok((made, hold))
+    })
+    .await
 }
 
 fn too_large(limit: usize) -> Error {
@@ -122,11 +215,15 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
     }
 }
 
-fn decoded(bytes: &[u8], limit: usize) -> Result<Bytes, Error> {
-    let mut plain = Vec::new();
-    let read = MultiGzDecoder::new(bytes).take(limit as u64 + 1).read_to_end(&mut plain);
-    read.map_err(|_| Error::invalid("The request body is not valid gzip"))?;
-    if plain.len() > limit { Err(too_large(limit)) } else { Ok(plain.into()) }
+fn inflated(bytes: &[u8], mut plain: Buffer) -> Result<Bytes, Error> {
+    let (mut gzip, mut step) = (MultiGzDecoder::new(bytes), vec![0; INFLATE_STEP]);
+    loop {
+        match gzip.read(&mut step) {
+            Ok(0) => return plain.finish(),
+            Ok(read) => plain.push(&step[..read])?,
+            Err(_) => return Err(Error::invalid("The request body is not valid gzip")),
+        }
+    }
 }
 
 /// A request body that is read to its end in the background when it is dropped before.
@@ -192,7 +289,9 @@ mod tests {
     }
 
     async fn sent(headers: &HeaderMap, body: impl Into<Body>) -> Result<Bytes, ErrorKind> {
-        read(headers, body.into(), Kind::Json, 100, Duration::from_millis(50)).await.map_err(|error| error.kind)
+        let (patience, memory) = (Duration::from_millis(50), &RequestMemory::default());
+        let reading = Reading { kind: Kind::Json, limit: 100, patience, memory };
+        reading.read(headers, body.into()).await.map_err(|error| error.kind)
     }
 
     fn gzip(plain: &[u8]) -> Vec<u8> {

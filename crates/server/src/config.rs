@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gateway::Caller;
+use gateway::{Caller, InflightLimits};
 use opentelemetry_sdk::trace::SdkTracer;
 use sha2::{Digest, Sha256};
 use store::Role;
@@ -33,6 +33,8 @@ pub struct ServerConfig {
     pub body_limit: usize,
     /// Of one that is a form with files.
     pub form_limit: usize,
+    /// The memory that requests may hold.
+    pub inflight: InflightLimits,
     /// Bytes of a request's line and headers. Above 128 KiB the connection itself refuses.
     pub header_limit: usize,
     /// How long a client may take to send its headers, or to stay silent between requests or pieces of a body.
@@ -56,6 +58,7 @@ impl Default for ServerConfig {
             total_timeout: Duration::from_secs(30 * 60),
             body_limit: 32 << 20,
             form_limit: 64 << 20,
+            inflight: InflightLimits { bytes: 1 << 30, share: 256 << 20 },
             header_limit: 64 << 10,
             read_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(30),
@@ -118,6 +121,7 @@ impl Keyring {
             holder: None,
             role: key.role,
             trace: None,
+            memory: Default::default(),
         };
         self.0.store(Arc::new(keys.iter().map(|key| (key.sha256, caller(key))).collect()));
     }

@@ -66,6 +66,7 @@ pub(crate) async fn render(State(app): State<Arc<App>>, request: Request) -> Res
     if let Err(error) = auth::operator(&app, &request.into_parts().0, Role::Viewer) {
         return refusal(&error);
     }
+    metrics::gauge!("cachalot_inflight_bytes").set(app.memory.used() as f64);
     let mut response = json(app.metrics.render());
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);

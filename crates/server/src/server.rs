@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use gateway::{Books, Gateway};
+use gateway::{Books, Gateway, InflightBudget};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -39,6 +39,8 @@ pub(crate) struct App {
     pub(crate) control: Option<Arc<dyn Control>>,
     pub(crate) listen: SocketAddr,
     pub(crate) metrics: PrometheusHandle,
+    /// What requests in flight hold.
+    pub(crate) memory: InflightBudget,
     /// Signs what clients hand back.
     pub(crate) secret: [u8; 32],
     /// Turns true when running answers must end.
@@ -141,7 +143,9 @@ pub async fn serve_with(
     let grace = config.grace;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| ServeError::Random(error.to_string()))?;
-    let app = Arc::new(App { gateway, control, listen, metrics: metrics::recorder()?, secret, stopping, config });
+    let memory = InflightBudget::new(config.inflight);
+    let app =
+        Arc::new(App { memory, gateway, control, listen, metrics: metrics::recorder()?, secret, stopping, config });
     let server = Server { router: routes().with_state(app.clone()), app };
 
     let graceful = GracefulShutdown::new();

@@ -6,7 +6,7 @@ mod request;
 mod tests;
 
 pub use message::{Messages, Signer};
-pub use request::{Places, Request, parse_request};
+pub use request::{Places, Request, parse_request, read_request};
 
 use chat::{Error, ErrorKind};
 use serde_json::json;

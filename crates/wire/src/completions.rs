@@ -10,6 +10,8 @@ use crate::{Envelope, Render, json, sse};
 
 /// Most prompts of one request.
 const MAX_PROMPTS: usize = 16;
+/// Most bytes of all else in a request of several prompts, because each gets a copy.
+const MAX_COPIED: usize = 256 << 10;
 
 /// What a caller asked for, and how it wants the answer sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,12 +24,27 @@ pub struct Request {
     pub echo: Vec<String>,
 }
 
+impl Request {
+    /// The memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.chats.iter().map(Chat::bytes).sum::<usize>() + self.echo.iter().map(String::len).sum::<usize>()
+    }
+}
+
 /// Reads a request body. Unknown fields are ignored, null is absence.
 ///
 /// # Errors
 /// `Invalid`: bytes that are not strict JSON, a field of the wrong type, too many prompts, `echo` with `suffix`.
 pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
-    let mut object = Field::root(json::parse(body)?).object()?;
+    read_request(json::parse(body)?)
+}
+
+/// The same of a body that is parsed.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn read_request(body: Value) -> Result<Request, Error> {
+    let mut object = Field::root(body).object()?;
     let mut chat = Chat { model: object.required("model")?.text()?, ..Chat::default() };
     let suffix = object.optional("suffix").map(Field::text).transpose()?;
     let echo = object.optional("echo").map(Field::bool).transpose()?.unwrap_or(false);
@@ -54,6 +71,11 @@ pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
         }
         (chat.logprobs, chat.top_logprobs) = (Some(true), Some(top));
     }
+    if inputs.len() > 1 && chat.bytes() > MAX_COPIED {
+        return Err(Error::invalid(format!(
+            "Invalid prompt: beside several prompts the request may hold {MAX_COPIED} bytes"
+        )));
+    }
     let chats = inputs.into_iter().map(|input| Chat { input, ..chat.clone() }).collect();
     Ok(Request { chats, stream: sent.stream, include_usage: sent.include_usage, echo })
 }
@@ -63,6 +85,9 @@ fn prompts(field: Field, suffix: Option<&str>) -> Result<Vec<Input>, Error> {
     let several = field.value().as_array().filter(|items| !items.iter().all(Value::is_number) || items.is_empty());
     match several.map(Vec::len) {
         None => Ok(vec![prompt(field, suffix)?]),
+        Some(2..=MAX_PROMPTS) if suffix.is_some_and(|suffix| suffix.len() > MAX_COPIED) => {
+            Err(Error::invalid(format!("Invalid suffix: with several prompts it may hold {MAX_COPIED} bytes")))
+        }
         Some(1..=MAX_PROMPTS) => field.list()?.map(|field| prompt(field, suffix)).collect(),
         Some(_) => Err(Error::invalid(format!("Invalid prompt: a list holds 1 to {MAX_PROMPTS} prompts"))),
     }

@@ -2,6 +2,8 @@
 
 use chat::{Chat, Error, Input, Sampling};
 
+use serde_json::Value;
+
 use crate::json;
 use crate::openai;
 use crate::reader::{Field, Object};
@@ -22,7 +24,15 @@ pub struct Request {
 /// # Errors
 /// `Invalid`: bytes that are not strict JSON, or a field of the wrong type, named by its path. Ranges are judged later.
 pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
-    let mut object = Field::root(json::parse(body)?).object()?;
+    read_request(json::parse(body)?)
+}
+
+/// The same of a body that is parsed.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn read_request(body: Value) -> Result<Request, Error> {
+    let mut object = Field::root(body).object()?;
     let mut chat = Chat { model: object.required("model")?.text()?, ..Chat::default() };
     chat.input = Input::Messages(object.required("messages")?.list()?.map(openai::message).collect::<Result<_, _>>()?);
 

@@ -5,7 +5,7 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Request, parse_request};
+pub use request::{Request, parse_request, read_request};
 pub use response::{Form, Responses};
 
 use chat::{Error, ErrorKind};

@@ -70,14 +70,22 @@ fn tool_call(field: Field) -> Result<ToolCall, Error> {
 pub(crate) fn tool(field: Field) -> Result<Tool, Error> {
     let mut object = field.object()?;
     object.required("type")?.variant(&[("function", ())])?;
-    let function = object.required("function")?;
-    let kept = function.value().clone();
-    let mut function = function.object()?;
+    let mut function = object.required("function")?.object()?;
     let name = function.required("name")?.text()?;
-    function.optional("description").map(Field::text).transpose()?;
-    function.optional("parameters").map(Field::object).transpose()?;
-    let strict = function.optional("strict").map(Field::bool).transpose()?.unwrap_or(false);
-    let Value::Object(mut function) = kept else { unreachable!("`function` was read as an object") };
+    function.keep("name", name.clone().into());
+    // They go on as they are: a schema is not copied.
+    if let Some(description) = function.optional("description").map(Field::text).transpose()? {
+        function.keep("description", description.into());
+    }
+    if let Some(parameters) = function.optional("parameters").map(Field::object).transpose()? {
+        function.keep("parameters", Value::Object(parameters.into_fields()));
+    }
+    let strict = function.optional("strict").map(Field::bool).transpose()?;
+    if let Some(strict) = strict {
+        function.keep("strict", strict.into());
+    }
+    let strict = strict.unwrap_or(false);
+    let mut function = function.into_fields();
     for key in ["description", "parameters", "strict"] {
         if function.get(key).is_some_and(Value::is_null) {
             function.shift_remove(key);

@@ -115,6 +115,18 @@ impl Object {
         Ok(Field { path: self.path_of(key), value })
     }
 
+    /// Puts a field back that was taken out, where it stood.
+    pub(crate) fn keep(&mut self, key: &str, value: Value) {
+        if let Some(place) = self.fields.get_mut(key) {
+            *place = value;
+        }
+    }
+
+    /// What is left of the fields; those that were taken out are null.
+    pub(crate) fn into_fields(self) -> Map<String, Value> {
+        self.fields
+    }
+
     /// The remaining fields in the caller's order, for objects whose keys are data.
     pub(crate) fn entries(self) -> impl Iterator<Item = (String, Field)> {
         let path = self.path;

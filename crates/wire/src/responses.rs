@@ -5,5 +5,5 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Request, parse_request};
+pub use request::{Request, copied_bytes, parse_request, read_request};
 pub use response::{Asked, Responses};

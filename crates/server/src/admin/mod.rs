@@ -14,6 +14,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use chat::{BoxFuture, Error, ErrorKind};
+use gateway::Owner;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -26,6 +27,9 @@ use crate::server::App;
 use crate::{body, reply};
 
 pub use settings::{Control, Kind, Origin};
+
+/// Most bytes of a body. It is read where it arrives, which takes half a millisecond.
+const MAX_BODY: usize = 256 << 10;
 
 /// Who may do what. Methods of one path stand together.
 pub(crate) const ROUTES: &[Entry] = &[
@@ -181,7 +185,10 @@ async fn answer(
     let body = match entry.body {
         "" => Bytes::new(),
         _ => {
-            body::read(&parts.headers, whole, body::Kind::Json, app.config.body_limit, app.config.read_timeout).await?
+            let memory = app.memory.request(Owner::Key(operator.name.clone()));
+            let (limit, patience) = (MAX_BODY.min(app.config.body_limit), app.config.read_timeout);
+            let reading = body::Reading { kind: body::Kind::Json, limit, patience, memory: &memory };
+            reading.read(&parts.headers, whole).await?
         }
     };
     let query = parts.uri.query().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use chat::Error;
+use chat::{Error, Held};
 use gateway::{Asked, Metered};
 use wire::Passage;
 use wire::{Chunks, Envelope, deepseek};
@@ -29,10 +29,13 @@ pub(crate) async fn completions(
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
     if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::ChatCompletions, &bytes)).await? {
+        drop(bytes);
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
-    let request = body::understood(bytes, |bytes| deepseek::parse_request(bytes)).await?;
+    let read = |tree, _: &mut _| deepseek::read_request(tree);
+    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.bytes()).await?;
     let deepseek::Request { mut chat, stream, include_usage } = request;
+    chat.held = Held::new(hold);
     chat.beta = parts.uri.path().starts_with("/beta/");
 
     let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::chat::Error;
+use ::chat::{Error, Held};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -30,12 +30,16 @@ pub(crate) async fn create(
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
     if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::Completions, &bytes)).await? {
+        drop(bytes);
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
-    let request = body::understood(bytes, |bytes| completions::parse_request(bytes)).await?;
+    let read = |tree, _: &mut _| completions::read_request(tree);
+    let (request, hold) = body::understood(&caller.memory, bytes, read, completions::Request::bytes).await?;
     let completions::Request { mut chats, stream, include_usage, echo } = request;
-    let beta = parts.uri.path().starts_with("/beta/");
-    chats.iter_mut().for_each(|chat| chat.beta = beta);
+    let (beta, held) = (parts.uri.path().starts_with("/beta/"), Held::new(hold));
+    for chat in &mut chats {
+        (chat.beta, chat.held) = (beta, held.clone());
+    }
 
     let (model, logprobs) = (chats[0].model.clone(), chats[0].logprobs == Some(true));
     let mut answers = try_join_all(chats.into_iter().map(|chat| app.gateway.answer(&caller, chat))).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::chat::{Error, ErrorKind};
+use ::chat::{Error, ErrorKind, Held};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -12,7 +12,7 @@ use wire::Passage;
 use wire::gemini::{self, Form, Responses};
 
 use crate::api::messages::signer;
-use crate::api::{enter, models};
+use crate::api::{Taken, enter, models, take_body};
 use crate::exchange::json;
 use crate::line::Line;
 use crate::relay::Tongue;
@@ -71,8 +71,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let caller = enter(app, &line, &parts)?;
     let (model, operator) = operation(what, parts.uri.query())?;
-    let bytes =
-        body::read(&parts.headers, body, body::Kind::Json, app.config.body_limit, app.config.read_timeout).await?;
+    let Taken { caller, bytes, .. } = take_body(app, caller, parts, body, body::Kind::Json).await?;
     let passes = match operator {
         Operator::Generate => Some(false),
         // An array is not looked at as it passes.
@@ -82,12 +81,15 @@ async fn answer(
     if let Some(stream) = passes {
         let asked = Asked { path: Some((&model, stream)), ..Asked::new(Passage::GenerateContent, &bytes) };
         if let Some(relay) = app.gateway.relay(&caller, asked).await? {
+            drop(bytes);
             return relay::send(app, relay, Tongue::Gemini, line).await;
         }
     }
     let id = model.clone();
-    let gemini::Request { chat, include_thoughts } =
-        body::understood(bytes, move |bytes| gemini::parse_request(bytes, &model)).await?;
+    let read = move |tree, _: &mut _| gemini::read_request(tree, &model);
+    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.bytes()).await?;
+    let gemini::Request { mut chat, include_thoughts } = request;
+    chat.held = Held::new(hold);
     if operator == Operator::Count {
         return Ok(json(gemini::count(app.gateway.count(&caller, chat).await?)));
     }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ::chat::{Chat, Error};
+use ::chat::{Chat, Error, Held};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use gateway::Asked;
+use gateway::{Asked, Caller};
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use wire::Passage;
@@ -50,9 +50,10 @@ async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Er
     let Taken { caller, parts, bytes } = take(app, line, request).await?;
     let headers = meant_for_the_provider(&parts.headers);
     if let Some(relay) = app.gateway.relay(&caller, Asked { headers, ..Asked::new(Passage::Messages, &bytes) }).await? {
+        drop(bytes);
         return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
     }
-    let Read { chat, model, stream, places } = read(app, bytes, false).await?;
+    let Read { chat, model, stream, places } = read(app, &caller, bytes, false).await?;
     let stops = chat.stop.clone();
     let answer = app.gateway.answer(&caller, chat).await;
     let mut answer = answer.map_err(|error| places.retell(error))?;
@@ -67,7 +68,7 @@ async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Er
 
 async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error> {
     let Taken { caller, bytes, .. } = take(app, line, request).await?;
-    let Read { chat, places, .. } = read(app, bytes, true).await?;
+    let Read { chat, places, .. } = read(app, &caller, bytes, true).await?;
     let counted = app.gateway.count(&caller, chat).await;
     counted.map_err(|error| places.retell(error))
 }
@@ -87,9 +88,11 @@ struct Read {
     places: anthropic::Places,
 }
 
-async fn read(app: &App, bytes: Bytes, counts: bool) -> Result<Read, Error> {
-    let request = body::understood(bytes, move |bytes| anthropic::parse_request(bytes, counts)).await?;
+async fn read(app: &App, caller: &Caller, bytes: Bytes, counts: bool) -> Result<Read, Error> {
+    let read = move |tree, _: &mut _| anthropic::read_request(tree, counts);
+    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.bytes()).await?;
     let anthropic::Request { mut chat, stream, places } = request;
+    chat.held = Held::new(hold);
     let model = chat.model.clone();
     if !app.gateway.knows(&chat.model) {
         chat.model = FALLBACK.into();

@@ -14,6 +14,7 @@ pub(crate) mod tasks;
 
 use ::chat::{Error, ErrorKind};
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
@@ -40,6 +41,7 @@ pub(crate) fn enter(app: &App, line: &Line, parts: &Parts) -> Result<Caller, Err
     let mut caller = auth::admit(app, parts)?;
     line.caller(&caller);
     caller.trace = line.trace();
+    caller.memory = app.memory.request(caller.owner(line.peer().ip()));
     Ok(caller)
 }
 
@@ -52,8 +54,20 @@ pub(crate) async fn take(app: &App, line: &Line, request: Request) -> Result<Tak
 pub(crate) async fn take_as(app: &App, line: &Line, request: Request, kind: body::Kind) -> Result<Taken, Error> {
     let (parts, body) = request.into_parts();
     let caller = enter(app, line, &parts)?;
+    take_body(app, caller, parts, body, kind).await
+}
+
+/// The body of a request whose caller was let in.
+pub(crate) async fn take_body(
+    app: &App,
+    caller: Caller,
+    parts: Parts,
+    body: Body,
+    kind: body::Kind,
+) -> Result<Taken, Error> {
     let limit = if kind == body::Kind::Form { app.config.form_limit } else { app.config.body_limit };
-    let bytes = body::read(&parts.headers, body, kind, limit, app.config.read_timeout).await?;
+    let reading = body::Reading { kind, limit, patience: app.config.read_timeout, memory: &caller.memory };
+    let bytes = reading.read(&parts.headers, body).await?;
     Ok(Taken { caller, parts, bytes })
 }
 

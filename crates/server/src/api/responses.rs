@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use ::chat::{Error, ErrorKind};
+use ::chat::{Error, ErrorKind, Held};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use gateway::Hold;
 use wire::responses::{self, Responses};
 
 use crate::api::chat::envelope;
@@ -34,8 +35,13 @@ pub(crate) async fn stored(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    let request = body::understood(bytes, |bytes| responses::parse_request(bytes)).await?;
+    let read = |tree, hold: &mut Hold| {
+        hold.grow(responses::copied_bytes(&tree))?;
+        responses::read_request(tree)
+    };
+    let (request, hold) = body::understood(&caller.memory, bytes, read, responses::Request::bytes).await?;
     let responses::Request { mut chat, stream, asked } = request;
+    chat.held = Held::new(hold);
     chat.beta = parts.uri.path().starts_with("/beta/");
 
     let model = chat.model.clone();

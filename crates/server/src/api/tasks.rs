@@ -70,8 +70,11 @@ fn submit(kind: Kind) -> MethodRouter<Arc<App>> {
             let refusal = json!({"code": 4, "description": none, "result": null, "properties": {}});
             return Ok(exchange::json(refusal.to_string()));
         }
-        let (said, path, headers) = (wire::json::parse(&bytes)?, below(path), HeaderMap::new());
-        let (model, parent) = (Some(model.as_str()), kind.parent(&said));
+        let read = move |said, _: &mut _| Ok(kind.parent(&said).map(str::to_owned));
+        let size = |parent: &Option<String>| parent.as_ref().map_or(0, String::len);
+        let (parent, _) = body::understood(&caller.memory, bytes.clone(), read, size).await?;
+        let (path, headers) = (below(path), HeaderMap::new());
+        let (model, parent) = (Some(model.as_str()), parent.as_deref());
         let submission = Submission { kind, model, path: &path, parent, body: &bytes, headers };
         app.gateway.submit(&caller, submission).await.map(told)
     };
@@ -142,7 +145,8 @@ fn made(kind: Kind) -> MethodRouter<Arc<App>> {
 fn list(kind: Kind) -> MethodRouter<Arc<App>> {
     let list = async move |app: &App, line: &Line, request: Request| {
         let Taken { caller, parts, bytes } = take(app, line, request).await?;
-        let body = wire::json::parse(&bytes)?;
+        let read = |tree, _: &mut _| Ok(tree);
+        let (body, _hold) = body::understood(&caller.memory, bytes, read, ::chat::json_bytes).await?;
         let texts = |ids: &Vec<Value>| ids.iter().map(|id| Some(id.as_str()?.to_owned())).collect::<Option<Vec<_>>>();
         let ids = body["ids"].as_array().and_then(texts);
         let ids = ids.ok_or_else(|| Error::invalid("Invalid 'ids': expected an array of strings"))?;

@@ -52,7 +52,15 @@ fn unsupported(message: usize, block: usize, kind: &str) -> String {
 /// # Errors
 /// `Invalid`: bytes that are no JSON, a field of the wrong type, a block this server cannot read, each with its path.
 pub fn parse_request(body: &[u8], counts: bool) -> Result<Request, Error> {
-    let mut object = Field::root(json::parse(body)?).object()?;
+    read_request(json::parse(body)?, counts)
+}
+
+/// The same of a body that is parsed.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn read_request(body: Value, counts: bool) -> Result<Request, Error> {
+    let mut object = Field::root(body).object()?;
     let mut chat = Chat { model: object.required("model")?.text()?, cut_max_tokens: true, ..Chat::default() };
     chat.max_tokens = match counts {
         true => None,

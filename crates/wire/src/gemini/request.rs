@@ -19,7 +19,15 @@ pub struct Request {
 /// # Errors
 /// `Invalid`: bytes that are no JSON, a field of the wrong type, a part this server cannot read, each with its path.
 pub fn parse_request(body: &[u8], model: &str) -> Result<Request, Error> {
-    let mut object = Field::root(json::parse(body)?).object()?;
+    read_request(json::parse(body)?, model)
+}
+
+/// The same of a body that is parsed.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn read_request(body: Value, model: &str) -> Result<Request, Error> {
+    let mut object = Field::root(body).object()?;
     // A token count may wrap the request it asks about.
     if let Some(inner) = either(&mut object, "generateContentRequest") {
         object = inner.object()?;

@@ -16,12 +16,35 @@ pub struct Request {
     pub asked: Asked,
 }
 
+impl Request {
+    /// The memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        let Asked { instructions, tools, tool_choice, format, user, .. } = &self.asked;
+        let words = [instructions, user].into_iter().flatten().map(String::len).sum::<usize>();
+        let values = [tools, tool_choice, format].into_iter().map(chat::json_bytes).sum::<usize>();
+        self.chat.bytes() + words + values
+    }
+}
+
 /// Reads a body. Unknown fields are ignored, null is absence.
 ///
 /// # Errors
 /// `Invalid`: bytes that are no JSON, a field of the wrong type, what needs a memory this server lacks.
 pub fn parse_request(body: &[u8]) -> Result<Request, Error> {
-    let mut object = Field::root(json::parse(body)?).object()?;
+    read_request(json::parse(body)?)
+}
+
+/// Bytes that [`read_request`] copies of a body, because the response repeats them.
+pub fn copied_bytes(body: &Value) -> usize {
+    ["instructions", "tools", "tool_choice", "text", "user"].iter().map(|key| chat::json_bytes(&body[*key])).sum()
+}
+
+/// The same of a body that is parsed.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn read_request(body: Value) -> Result<Request, Error> {
+    let mut object = Field::root(body).object()?;
     let mut chat = Chat { model: object.required("model")?.text()?, ..Chat::default() };
     for key in ["previous_response_id", "conversation"] {
         if object.optional(key).is_some() {

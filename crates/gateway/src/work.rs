@@ -1,0 +1,83 @@
+//! Work that may take over a millisecond, away from the threads that serve connections. How much of it runs at once is bounded,
+//! because parsers and serializers take memory of their own beside what they make.
+
+use std::sync::Arc;
+
+use chat::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+use crate::inflight::RequestMemory;
+
+/// Bodies of at most so many bytes are worked on at once, where they are: it takes a fraction of a millisecond.
+pub const QUICK_BYTES: usize = 16 << 10;
+/// Above these many bytes only some run at once,
+const MEDIUM_BYTES: usize = 256 << 10;
+const MEDIUM_AT_ONCE: usize = 4;
+/// and above these only as many as fit into the workspace.
+const LARGE_BYTES: usize = 4 << 20;
+/// What work takes beside its input and its result, in inputs: scratch and buffers that double.
+const SCRATCH: usize = 3;
+
+/// The turns of large pieces of work.
+pub(crate) struct Workspace {
+    medium: Arc<Semaphore>,
+    /// A permit for each MiB.
+    large: Arc<Semaphore>,
+    mib: usize,
+}
+
+impl Workspace {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let mib = (bytes >> 20).clamp(1, u32::MAX as usize);
+        let (medium, large) = (Arc::new(Semaphore::new(MEDIUM_AT_ONCE)), Arc::new(Semaphore::new(mib)));
+        Self { medium, large, mib }
+    }
+
+    /// Waits for the turn of work on so many bytes. What alone exceeds the workspace gets all of it.
+    async fn turn(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let (permits, count) = match bytes {
+            ..=MEDIUM_BYTES => return None,
+            ..=LARGE_BYTES => (&self.medium, 1),
+            _ => (&self.large, bytes.saturating_mul(SCRATCH).div_ceil(1 << 20).min(self.mib)),
+        };
+        // They are never closed.
+        permits.clone().acquire_many_owned(count as u32).await.ok()
+    }
+}
+
+/// Does `work` on an input of so many bytes: at once where that is quick, else on a blocking thread, in its turn. Work that has not
+/// begun when the caller leaves is not done.
+///
+/// # Errors
+/// Those of `work`; `Internal` when it panics.
+pub async fn aside<T: Send + 'static>(
+    memory: &RequestMemory,
+    bytes: usize,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if bytes <= QUICK_BYTES {
+        return work();
+    }
+    let turn = match memory.workspace() {
+        Some(workspace) => workspace.turn(bytes).await,
+        None => None,
+    };
+    // The turn ends with the work, also where nobody waits for it any more.
+    let mut running = Running(tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    }));
+    (&mut running.0).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "work on a request failed");
+        Err(Error::internal("Internal server error"))
+    })
+}
+
+struct Running<T>(JoinHandle<T>);
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
