@@ -6,7 +6,7 @@ use std::ops::Range;
 use chat::Error;
 use memchr::memmem;
 
-/// Most parts of a form.
+/// Most parts of a form, files among them.
 const PARTS: usize = 256;
 /// Most bytes of the headers of one part.
 const HEADERS: usize = 16 << 10;
@@ -38,12 +38,12 @@ impl<'a> Form<'a> {
             false => next.find(body).ok_or_else(|| fault("it has no parts"))? + first.len() + 2,
         };
         let mut fields = Vec::new();
-        loop {
+        for part in 0.. {
             let rest = &body[at..];
             if rest.starts_with(b"--") {
-                return Ok(Self { body, fields });
+                break;
             }
-            if fields.len() == PARTS {
+            if part == PARTS {
                 return Err(fault("it has too many parts"));
             }
             let headers = memmem::find(&rest[..rest.len().min(HEADERS)], b"\r\n\r\n")
@@ -61,6 +61,7 @@ impl<'a> Form<'a> {
             }
             at = until + first.len() + 2;
         }
+        Ok(Self { body, fields })
     }
 
     /// The text of a field.
@@ -165,6 +166,9 @@ mod tests {
             let error = Form::scan(kind, &body).unwrap_err().message;
             assert!(error.contains(word), "{error}");
         }
+        let files = vec![("a; filename=b", "c"); PARTS + 1];
+        assert!(Form::scan(TYPE, &form(&files)).unwrap_err().message.contains("too many parts"));
+        assert!(Form::scan(TYPE, &form(&files[1..])).is_ok());
         let empty = form(&[]);
         assert!(Form::scan(TYPE, &empty).unwrap().text("model").is_none());
     }

@@ -233,5 +233,11 @@ pub(crate) fn broken(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::Upstream(502), what)
 }
 
+/// An event that is none of its dialect. The parser's own words may quote all of a string that stands where a number should.
+pub(crate) fn unreadable(error: &serde_json::Error) -> Error {
+    let reason: String = error.to_string().chars().take(200).collect();
+    broken(format!("The provider sent an event that cannot be read: {reason}"))
+}
+
 #[cfg(test)]
 mod tests;

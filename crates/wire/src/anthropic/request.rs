@@ -191,8 +191,13 @@ fn message(field: Field, place: usize, to: &mut Vec<Message>) -> Result<Option<u
             }
             ("thinking", Role::Assistant) => {
                 let text = block.required("thinking")?.text()?;
-                let earlier = message.reasoning.take();
-                message.reasoning = Some(earlier.map_or(text.clone(), |earlier| format!("{earlier}\n\n{text}")));
+                match &mut message.reasoning {
+                    None => message.reasoning = Some(text),
+                    Some(earlier) => {
+                        earlier.push_str("\n\n");
+                        earlier.push_str(&text);
+                    }
+                }
             }
             ("redacted_thinking", _) => {}
             ("tool_use", Role::Assistant) => message.tool_calls.get_or_insert_default().push(ToolCall {

@@ -1,5 +1,7 @@
 //! The body of `generateContent`, `streamGenerateContent` and `countTokens`.
 
+use std::collections::{HashMap, HashSet};
+
 use chat::{Chat, Error, Format, Input, Message, Part, Role, Tool, ToolCall, ToolChoice};
 use serde_json::{Map, Value, json};
 
@@ -33,13 +35,14 @@ pub fn read_request(body: Value, model: &str) -> Result<Request, Error> {
         object = inner.object()?;
     }
     let mut chat = Chat { model: model.into(), cut_max_tokens: true, ..Chat::default() };
-    let mut messages = Vec::new();
+    let mut conversation = Conversation::default();
     if let Some(system) = either(&mut object, "systemInstruction") {
-        messages.push(Message::new(Role::System, system_text(system)?));
+        conversation.push(Message::new(Role::System, system_text(system)?));
     }
     for content in object.required("contents")?.list()? {
-        self::content(content, &mut messages)?;
+        self::content(content, &mut conversation)?;
     }
+    let mut messages = conversation.messages;
     if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
         last.prefix = true;
         // A prefilled answer is part of this surface, and needs no other root.
@@ -86,8 +89,37 @@ fn system_text(field: Field) -> Result<String, Error> {
     Ok(texts?.join("\n\n"))
 }
 
+/// The messages so far, and the calls that a response without an id may answer. A list of all calls would be searched again for
+/// every response.
+#[derive(Default)]
+struct Conversation {
+    messages: Vec<Message>,
+    /// The ids of the calls of a name. The next one to be answered stands last: the first call of the latest message.
+    calls: HashMap<String, Vec<String>>,
+    answered: HashSet<String>,
+}
+
+impl Conversation {
+    fn push(&mut self, message: Message) {
+        for call in message.calls().iter().rev() {
+            self.calls.entry(call.name.clone()).or_default().push(call.id.clone());
+        }
+        self.answered.extend(message.tool_call_id.clone());
+        self.messages.push(message);
+    }
+
+    /// The call of this name that a response without an id answers.
+    fn open(&mut self, name: &str) -> Option<String> {
+        let calls = self.calls.get_mut(name)?;
+        while calls.last().is_some_and(|id| self.answered.contains(id)) {
+            calls.pop();
+        }
+        calls.pop()
+    }
+}
+
 /// One content becomes one message, or a tool message for each response and one for the words around them.
-fn content(field: Field, to: &mut Vec<Message>) -> Result<(), Error> {
+fn content(field: Field, to: &mut Conversation) -> Result<(), Error> {
     let mut object = field.object()?;
     let roles = [("user", Role::User), ("model", Role::Assistant), ("function", Role::User)];
     let role = object.optional("role").map(|role| role.variant(&roles)).transpose()?.unwrap_or(Role::User);
@@ -140,17 +172,12 @@ fn function_call(field: Field, place: usize) -> Result<ToolCall, Error> {
 }
 
 /// A response without an id answers the first call of its name that has no answer yet (API document 3.2).
-fn function_response(field: Field, before: &[Message]) -> Result<Message, Error> {
+fn function_response(field: Field, before: &mut Conversation) -> Result<Message, Error> {
     let mut object = field.object()?;
     let name = object.required("name")?.text()?;
     let id = object.optional("id").map(Field::text).transpose()?;
     let value = object.optional("response").map_or_else(|| json!({}), Field::into_value);
-    let answered = |id: &str| before.iter().any(|message| message.tool_call_id.as_deref() == Some(id));
-    let open = || {
-        let calls = before.iter().rev().flat_map(|message| message.calls());
-        calls.into_iter().find(|call| call.name == name && !answered(&call.id)).map(|call| call.id.clone())
-    };
-    let id = id.or_else(open).unwrap_or_else(|| format!("call_00_{name}_0"));
+    let id = id.or_else(|| before.open(&name)).unwrap_or_else(|| format!("call_00_{name}_0"));
     Ok(Message { tool_call_id: Some(id), name: Some(name), ..Message::new(Role::Tool, response_text(&value)) })
 }
 
@@ -272,7 +299,8 @@ fn tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {
         (1, [name]) => ToolChoice::Named(name.clone()),
         (1, names) => {
             if !names.is_empty() {
-                chat.tools.retain(|tool| names.contains(&tool.name));
+                let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+                chat.tools.retain(|tool| names.contains(&*tool.name));
             }
             ToolChoice::Required
         }

@@ -1,11 +1,13 @@
 //! Anthropic's Messages API, asked and heard (API document 3): the mirror of `anthropic::parse_request` and
 //! `anthropic::Messages`.
 
+use std::collections::HashMap;
+
 use chat::{Chat, Delta, Error, ErrorKind, FinishReason, Format, Input, Message, Part, Role, Tool, ToolChoice, Usage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Image, Reader, Signatures, Signed, broken, image};
+use super::{Image, Reader, Signatures, Signed, broken, image, unreadable};
 use crate::json::arguments;
 
 /// `max_tokens` where a request has none: the API wants one (API document 3.1).
@@ -175,7 +177,8 @@ fn tool_choice(chat: &Chat) -> Option<Value> {
 /// Reads the events of one message.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    stops: Vec<String>,
+    /// The caller's stop strings, and the first place of each.
+    stops: HashMap<String, usize>,
     usage: UsageBody,
     /// The kind of each block, by its index.
     block: Block,
@@ -307,14 +310,14 @@ impl From<UsageBody> for Usage {
 
 impl Events {
     pub(super) fn new(stops: &[String]) -> Self {
-        Self { stops: stops.to_vec(), ..Self::default() }
+        let stops = stops.iter().enumerate().rev().map(|(place, stop)| (stop.clone(), place)).collect();
+        Self { stops, ..Self::default() }
     }
 }
 
 impl Reader for Events {
     fn event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
-        let event: Event = serde_json::from_str(data)
-            .map_err(|error| broken(format!("The provider sent an event that cannot be read: {error}")))?;
+        let event: Event = serde_json::from_str(data).map_err(|error| unreadable(&error))?;
         match event {
             Event::MessageStart { message } => {
                 self.usage.update(message.usage);
@@ -378,8 +381,9 @@ impl Events {
                 self.thinking.push_str(&text);
                 out.push(Delta::Reasoning { text, logprobs });
             }
-            BlockDelta::SignatureDelta { signature } if !signature.is_empty() => {
-                self.signed.push(Signed { text: self.thinking.clone(), signature });
+            // It ends the thinking of its block: a second one signs nothing.
+            BlockDelta::SignatureDelta { signature } if !signature.is_empty() && !self.thinking.is_empty() => {
+                self.signed.push(Signed { text: std::mem::take(&mut self.thinking), signature });
             }
             BlockDelta::InputJsonDelta { partial_json: text } if !text.is_empty() && self.calls > 0 => {
                 self.block = Block::Call { any_arguments: true };
@@ -390,7 +394,7 @@ impl Events {
     }
 
     fn reason(&self, reason: &str, sequence: Option<&str>) -> FinishReason {
-        let place = sequence.and_then(|text| self.stops.iter().position(|stop| stop == text));
+        let place = sequence.and_then(|text| self.stops.get(text).copied());
         place.filter(|_| reason == "stop_sequence").map_or_else(|| self::reason(reason), FinishReason::StopString)
     }
 }

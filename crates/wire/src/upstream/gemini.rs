@@ -1,11 +1,13 @@
 //! Gemini's `generateContent`, asked and heard (API document 3): the mirror of `gemini::parse_request` and
 //! `gemini::Responses`.
 
+use std::collections::HashMap;
+
 use chat::{Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, ToolChoice, Usage};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Image, Reader, Signatures, Signed, broken, image};
+use super::{Image, Reader, Signatures, Signed, broken, image, unreadable};
 use crate::json::arguments;
 
 /// Most stop sequences that the API takes.
@@ -50,9 +52,12 @@ fn is_system(message: &Message) -> bool {
 /// Contents in which the roles alternate.
 fn contents(messages: &[Message], signatures: &dyn Signatures) -> Result<Vec<Value>, Error> {
     let mut turns = Vec::<(&str, Vec<Value>)>::new();
-    for (place, message) in messages.iter().enumerate() {
+    // The names of the calls so far by their ids: the latest message counts, and its first call of an id.
+    let mut called = HashMap::<&str, &str>::new();
+    for message in messages {
         let role = if message.role == Role::Assistant { "model" } else { "user" };
-        let parts = parts(message, &messages[..place], signatures)?;
+        let parts = parts(message, &called, signatures)?;
+        called.extend(message.calls().iter().rev().map(|call| (call.id.as_str(), call.name.as_str())));
         match turns.last_mut() {
             None if role == "model" => turns.extend([("user", vec![json!({"text": "."})]), (role, parts)]),
             Some((last, earlier)) if *last == role => earlier.extend(parts),
@@ -62,7 +67,7 @@ fn contents(messages: &[Message], signatures: &dyn Signatures) -> Result<Vec<Val
     Ok(turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect())
 }
 
-fn parts(message: &Message, before: &[Message], signatures: &dyn Signatures) -> Result<Vec<Value>, Error> {
+fn parts(message: &Message, called: &HashMap<&str, &str>, signatures: &dyn Signatures) -> Result<Vec<Value>, Error> {
     let mut parts = Vec::new();
     match message.role {
         Role::System | Role::Developer => {
@@ -70,9 +75,7 @@ fn parts(message: &Message, before: &[Message], signatures: &dyn Signatures) -> 
         }
         Role::Tool => {
             let id = message.tool_call_id.as_deref().unwrap_or_default();
-            let mut calls = before.iter().rev().flat_map(|message| message.calls());
-            let called = calls.find(|call| call.id == id).map(|call| call.name.as_str());
-            let name = called.or(message.name.as_deref()).unwrap_or("function");
+            let name = called.get(id).copied().or(message.name.as_deref()).unwrap_or("function");
             let text = message.text();
             let response = match serde_json::from_str(&text) {
                 Ok(object @ Value::Object(_)) => object,
@@ -255,8 +258,7 @@ impl From<UsageBody> for Usage {
 
 impl Reader for Events {
     fn event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
-        let event: Event = serde_json::from_str(data)
-            .map_err(|error| broken(format!("The provider sent an event that cannot be read: {error}")))?;
+        let event: Event = serde_json::from_str(data).map_err(|error| unreadable(&error))?;
         if let Some(error) = event.error {
             let body = json!({ "error": error }).to_string();
             return Err(broken(super::said(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into())));

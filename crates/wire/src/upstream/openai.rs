@@ -1,5 +1,8 @@
 //! Chat completions, asked and heard: the mirror of `deepseek::parse_request` and `stream::Chunks`.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use chat::{
     Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
     TopLogprob, Usage,
@@ -7,7 +10,7 @@ use chat::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Reader, broken};
+use super::{Reader, broken, unreadable};
 
 /// The body of a streamed request. `open`: with DeepSeek's fields, which OpenAI's own service refuses.
 pub(super) fn request(chat: &Chat, model: &str, open: bool) -> Result<String, Error> {
@@ -127,8 +130,12 @@ fn format(format: &Format) -> Option<Value> {
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     started: bool,
-    /// The provider's index of each call, and the call, in the order they began.
-    calls: Vec<(usize, ToolCall)>,
+    /// The calls in the order they began,
+    calls: Vec<ToolCall>,
+    /// by the provider's index of each,
+    places: HashMap<usize, usize>,
+    /// and that of the last one to begin.
+    last: Option<usize>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     done: bool,
@@ -237,8 +244,7 @@ impl Reader for Chunks {
             self.done = true;
             return Ok(());
         }
-        let chunk: Chunk = serde_json::from_str(data)
-            .map_err(|error| broken(format!("The provider sent an event that cannot be read: {error}")))?;
+        let chunk: Chunk = serde_json::from_str(data).map_err(|error| unreadable(&error))?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             let body = json!({"error": error}).to_string();
             return Err(broken(super::said(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into())));
@@ -259,7 +265,7 @@ impl Reader for Chunks {
         let Some(finish) = self.finish.take() else {
             return Err(broken("The provider's answer broke off before its end"));
         };
-        for (index, (_, call)) in self.calls.drain(..).enumerate().skip(1) {
+        for (index, call) in self.calls.drain(..).enumerate().skip(1) {
             out.push(Delta::ToolCall { index, id: call.id, name: call.name });
             if !call.arguments.is_empty() {
                 out.push(Delta::Arguments { index, text: call.arguments });
@@ -297,22 +303,25 @@ impl Chunks {
     fn call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
         let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
         let begins = call.id.is_some() && name.as_ref().is_some_and(|name| !name.is_empty());
-        let last = self.calls.last().map(|(place, _)| *place);
-        let next = if begins { last.map_or(0, |last| last + 1) } else { last.unwrap_or(0) };
+        let next = if begins { self.last.map_or(0, |last| last.saturating_add(1)) } else { self.last.unwrap_or(0) };
         let place = call.index.unwrap_or(next);
-        let index = self.calls.iter().position(|(known, _)| *known == place).unwrap_or_else(|| {
-            let index = self.calls.len();
-            let id = call.id.unwrap_or_else(|| format!("call_{index}"));
-            let call = ToolCall { id, name: name.unwrap_or_default(), arguments: String::new() };
-            if index == 0 {
-                out.push(Delta::ToolCall { index, id: call.id.clone(), name: call.name.clone() });
+        let index = match self.places.entry(place) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let index = *new.insert(self.calls.len());
+                let id = call.id.unwrap_or_else(|| format!("call_{index}"));
+                let call = ToolCall { id, name: name.unwrap_or_default(), arguments: String::new() };
+                if index == 0 {
+                    out.push(Delta::ToolCall { index, id: call.id.clone(), name: call.name.clone() });
+                }
+                self.calls.push(call);
+                self.last = Some(place);
+                index
             }
-            self.calls.push((place, call));
-            index
-        });
+        };
         match arguments.filter(|text| !text.is_empty()) {
             Some(text) if index == 0 => out.push(Delta::Arguments { index, text }),
-            Some(text) => self.calls[index].1.arguments.push_str(&text),
+            Some(text) => self.calls[index].arguments.push_str(&text),
             None => {}
         }
     }

@@ -1,0 +1,449 @@
+//! How the parsers of bodies and answers grow with their input: `cargo bench -p wire --bench growth [-- part of a name]`. The
+//! table of docs/performance.md is made of this one's. It fails where a parser takes over twelve times as long for eight times the
+//! bytes.
+
+use std::process::ExitCode;
+
+use chat::{Chat, Delta, Input, Message, Reply, Role, ToolCall};
+use serde_json::{Value, json};
+use testkit::growth::Growth;
+use wire::form::Form;
+use wire::glance::{self, Events};
+use wire::splice::Fields;
+use wire::sse::{Frame, Parser};
+use wire::upstream::Dialect;
+use wire::{Envelope, Passage, Render};
+
+/// Makes an attack of so many bytes.
+type Make = fn(usize) -> Vec<u8>;
+/// Makes the event of a number.
+type Event = fn(usize) -> Value;
+type Attack<T> = (&'static str, T);
+
+fn main() -> ExitCode {
+    let mut growth = Growth::from_args();
+    bodies_that_pass(&mut growth);
+    bodies(&mut growth);
+    answers_that_pass(&mut growth);
+    answers(&mut growth);
+    requests_to_providers(&mut growth);
+    renderers(&mut growth);
+    growth.finish()
+}
+
+/// `piece(0)`, `piece(1)` and so on, joined, until there are `bytes` of them; between `before` and `after`.
+fn repeated(before: &str, piece: impl Fn(usize) -> String, between: &str, after: &str, bytes: usize) -> Vec<u8> {
+    let mut text = String::from(before);
+    for number in 0.. {
+        let piece = piece(number);
+        if text.len() + piece.len() + between.len() + after.len() > bytes {
+            break;
+        }
+        if number > 0 {
+            text.push_str(between);
+        }
+        text.push_str(&piece);
+    }
+    text.push_str(after);
+    text.into_bytes()
+}
+
+/// Attacks on everything that reads JSON.
+fn json_attacks() -> Vec<Attack<Make>> {
+    vec![
+        ("distinct keys", |bytes| repeated("{", |n| format!("\"k{n}\":0"), ",", "}", bytes)),
+        ("escaped keys", |bytes| repeated("{", |n| format!("\"\\u006b{n}\":0"), ",", "}", bytes)),
+        ("distinct keys inside", |bytes| {
+            repeated("{\"model\":\"m\",\"x\":{", |n| format!("\"k{n}\":0"), ",", "}}", bytes)
+        }),
+        ("small values", |bytes| repeated("{\"model\":\"m\",\"x\":[", |_| "0".into(), ",", "]}", bytes)),
+        ("nesting", |bytes| repeated("{\"x\":", |_| "[".into(), "", "", bytes)),
+        ("nested lists", |bytes| {
+            let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+            repeated("{\"model\":\"m\",\"x\":[", |_| deep.clone(), ",", "]}", bytes)
+        }),
+        ("one string", |bytes| repeated("{\"model\":\"", |_| "m".into(), "", "\"}", bytes)),
+        ("escapes", |bytes| repeated("{\"model\":\"", |_| "\\u00e9\\n".into(), "", "\"}", bytes)),
+        ("backslashes without end", |bytes| repeated("{\"model\":\"", |_| "\\\\".into(), "", "", bytes)),
+        ("one number", |bytes| repeated("{\"max_tokens\":", |_| "1".into(), "", "}", bytes)),
+        ("one fraction", |bytes| repeated("{\"temperature\":0.", |_| "1".into(), "", "}", bytes)),
+        ("white space", |bytes| repeated("{\"model\":\"m\"", |_| " \n".into(), "", "}", bytes)),
+    ]
+}
+
+fn bodies_that_pass(growth: &mut Growth) {
+    for (attack, make) in json_attacks() {
+        growth.row("splice::Fields", attack, make, |body| {
+            let fields = Fields::scan(body).ok()?;
+            let said = (fields.text("model"), fields.value("stream"), fields.value("max_tokens"));
+            Some((fields.with(&[("model", "\"other\"".into()), ("stream_options", "{}".into())]), said))
+        });
+    }
+    const TYPE: &str = "multipart/form-data; boundary=b";
+    let part = |name: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nx");
+    let forms: [Attack<&dyn Fn(usize) -> Vec<u8>>; 7] = [
+        ("parts", &|bytes| repeated("", |n| part(&format!("k{n}")), "\r\n", "\r\n--b--", bytes)),
+        ("files", &|bytes| repeated("", |n| part(&format!("k{n}\"; filename=\"f")), "\r\n", "\r\n--b--", bytes)),
+        ("almost boundaries", &|bytes| repeated(&part("a"), |_| "\r\n--".into(), "", "\r\n--b--", bytes)),
+        ("headers of a part", &|bytes| {
+            repeated("--b\r\n", |_| "content-dispositio:\r\n".into(), "", "\r\n\r\nx\r\n--b--", bytes)
+        }),
+        ("parameters", &|bytes| {
+            repeated("--b\r\nContent-Disposition: form-data", |_| ";a=".into(), "", "\r\n\r\nx\r\n--b--", bytes)
+        }),
+        ("a quoted name", &|bytes| {
+            repeated(
+                "--b\r\nContent-Disposition: form-data; name=\"",
+                |_| "\\\"".into(),
+                "",
+                "\r\n\r\nx\r\n--b--",
+                bytes,
+            )
+        }),
+        ("a preamble", &|bytes| repeated("", |_| "\r\n--".into(), "", "\r\n--b--", bytes)),
+    ];
+    for (attack, make) in forms {
+        growth.row("form::Form", attack, make, |body| {
+            let form = Form::scan(TYPE, body).ok()?;
+            Some((form.text("model"), form.with("model", "other")))
+        });
+    }
+}
+
+/// A body of chat completions whose one field has everything.
+fn chat_body(field: &str, piece: impl Fn(usize) -> String, bytes: usize) -> Vec<u8> {
+    let before = match field {
+        "messages" => r#"{"model":"m","messages":["#.to_owned(),
+        field => format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"{field}":["#),
+    };
+    repeated(&before, piece, ",", "]}", bytes)
+}
+
+fn bodies(growth: &mut Growth) {
+    for (attack, make) in json_attacks() {
+        growth.row("json::parse", attack, make, |body| wire::json::parse(body));
+    }
+    let chats: [Attack<Make>; 8] = [
+        ("messages", |bytes| chat_body("messages", |_| r#"{"role":"user","content":"x"}"#.into(), bytes)),
+        ("parts", |bytes| {
+            let before = r#"{"model":"m","messages":[{"role":"user","content":["#;
+            repeated(before, |_| r#"{"type":"text","text":"x"}"#.into(), ",", "]}]}", bytes)
+        }),
+        ("calls", |bytes| {
+            let call = |n| format!(r#"{{"id":"c{n}","type":"function","function":{{"name":"f","arguments":""}}}}"#);
+            repeated(r#"{"model":"m","messages":[{"role":"assistant","tool_calls":["#, call, ",", "]}]}", bytes)
+        }),
+        ("results", |bytes| {
+            chat_body("messages", |n| format!(r#"{{"role":"tool","content":"","tool_call_id":"c{n}"}}"#), bytes)
+        }),
+        ("tools", |bytes| {
+            let tool =
+                |n| format!(r#"{{"type":"function","function":{{"name":"f{n}","strict":null,"parameters":null}}}}"#);
+            chat_body("tools", tool, bytes)
+        }),
+        ("stops", |bytes| chat_body("stop", |n| format!("\"{n}\""), bytes)),
+        ("logit biases", |bytes| {
+            let before = r#"{"model":"m","messages":[],"logit_bias":{"#;
+            repeated(before, |n| format!("\"{n}\":1"), ",", "}}", bytes)
+        }),
+        ("a word nobody knows", |bytes| {
+            repeated(r#"{"model":"m","messages":[{"role":""#, |_| "x".into(), "", "\"}]}", bytes)
+        }),
+    ];
+    for (attack, make) in chats {
+        growth.row("deepseek::parse_request", attack, make, |body| wire::deepseek::parse_request(body));
+    }
+    let completions: [Attack<Make>; 2] = [
+        ("token ids", |bytes| repeated(r#"{"model":"m","prompt":["#, |_| "1".into(), ",", "]}", bytes)),
+        ("sixteen prompts with a suffix", |bytes| {
+            let prompts = vec!["\"a\""; 16].join(",");
+            let before = format!(r#"{{"model":"m","prompt":[{prompts}],"suffix":""#);
+            repeated(&before, |_| "x".into(), "", "\"}", bytes)
+        }),
+    ];
+    for (attack, make) in completions {
+        growth.row("completions::parse_request", attack, make, |body| wire::completions::parse_request(body));
+    }
+    let responses: [Attack<Make>; 3] = [
+        ("items", |bytes| {
+            repeated(r#"{"model":"m","input":["#, |_| r#"{"role":"assistant","content":"x"}"#.into(), ",", "]}", bytes)
+        }),
+        ("reasoning", |bytes| {
+            let item = |_| r#"{"type":"reasoning","content":[{"type":"text","text":"x"}]}"#.into();
+            repeated(r#"{"model":"m","input":["#, item, ",", "]}", bytes)
+        }),
+        ("calls", |bytes| {
+            let item = |n| format!(r#"{{"type":"function_call","call_id":"{n}","name":"f","arguments":""}}"#);
+            repeated(r#"{"model":"m","input":["#, item, ",", "]}", bytes)
+        }),
+    ];
+    for (attack, make) in responses {
+        growth.row("responses::parse_request", attack, make, |body| wire::responses::parse_request(body));
+    }
+    let messages: [Attack<Make>; 4] = [
+        ("messages", |bytes| {
+            let before = r#"{"model":"m","max_tokens":1,"messages":["#;
+            repeated(before, |_| r#"{"role":"user","content":"x"}"#.into(), ",", "]}", bytes)
+        }),
+        ("thinking blocks", |bytes| {
+            let before = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":["#;
+            repeated(before, |_| r#"{"type":"thinking","thinking":"x"}"#.into(), ",", "]}]}", bytes)
+        }),
+        ("results", |bytes| {
+            let before = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":["#;
+            let result = |n| format!(r#"{{"type":"tool_result","tool_use_id":"{n}","is_error":true}}"#);
+            repeated(before, result, ",", "]}]}", bytes)
+        }),
+        ("images", |bytes| {
+            let before = r#"{"model":"m","max_tokens":1,"messages":["#;
+            let image = r#"{"role":"user","content":[{"type":"image","source":{"type":"url","url":"x"}}]}"#;
+            repeated(before, |_| image.into(), ",", "]}", bytes)
+        }),
+    ];
+    for (attack, make) in messages {
+        growth.row("anthropic::parse_request", attack, make, |body| wire::anthropic::parse_request(body, false));
+    }
+    let gemini: [Attack<Make>; 6] = [
+        ("contents", |bytes| repeated(r#"{"contents":["#, |_| r#"{"parts":[{"text":"x"}]}"#.into(), ",", "]}", bytes)),
+        ("calls and responses", |bytes| {
+            let turn = |n| {
+                let call = format!(r#"{{"role":"model","parts":[{{"functionCall":{{"name":"f","id":"{n}"}}}}]}}"#);
+                format!(r#"{call},{{"parts":[{{"functionResponse":{{"name":"f"}}}}]}}"#)
+            };
+            repeated(r#"{"contents":["#, turn, ",", "]}", bytes)
+        }),
+        ("calls, then responses", |bytes| {
+            let call = |n| format!(r#"{{"functionCall":{{"name":"f","id":"{n}"}}}}"#);
+            let calls = repeated(r#"{"contents":[{"role":"model","parts":["#, call, ",", "]},", bytes / 2);
+            let response = |_| r#"{"functionResponse":{"name":"f"}}"#.into();
+            let responses = repeated(r#"{"parts":["#, response, ",", "]}]}", bytes / 2);
+            [calls, responses].concat()
+        }),
+        ("responses nobody asked for", |bytes| {
+            let response = |n| format!(r#"{{"functionResponse":{{"name":"f{n}"}}}}"#);
+            repeated(r#"{"contents":[{"parts":["#, response, ",", "]}]}", bytes)
+        }),
+        ("allowed functions", |bytes| {
+            let function = |n| format!(r#"{{"name":"f{n}"}}"#);
+            let functions =
+                repeated(r#"{"contents":[],"tools":[{"functionDeclarations":["#, function, ",", "]}],", bytes / 2);
+            let before = r#""toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["#;
+            let names = repeated(before, |n| format!("\"g{n}\""), ",", "]}}}", bytes / 2);
+            [functions, names].concat()
+        }),
+        ("a schema", |bytes| {
+            let before = r#"{"contents":[],"tools":[{"functionDeclarations":[{"name":"f","parameters":{"properties":{"#;
+            repeated(before, |n| format!(r#""p{n}":{{"type":"STRING","nullable":true}}"#), ",", "}}}]}]}", bytes)
+        }),
+    ];
+    for (attack, make) in gemini {
+        growth.row("gemini::parse_request", attack, make, |body| wire::gemini::parse_request(body, "m"));
+    }
+}
+
+/// Answers of providers, as they arrive.
+fn stream_attacks() -> Vec<Attack<Make>> {
+    vec![
+        ("small events", |bytes| repeated("", |_| "data: {}\n\n".into(), "", "", bytes)),
+        ("one line", |bytes| repeated("data: {\"x\":\"", |_| "x".into(), "", "\"}\n\n", bytes)),
+        ("a line without end", |bytes| repeated("data: ", |_| "x".into(), "", "", bytes)),
+        ("an event without end", |bytes| repeated("", |_| "data: x\n".into(), "", "", bytes)),
+        ("an event without end, and comments", |bytes| repeated("", |_| "data: x\n: c\n".into(), "", "", bytes)),
+        ("comments", |bytes| repeated("", |_| ": c\n".into(), "", "", bytes)),
+        ("blank lines", |bytes| repeated("", |_| "\n".into(), "", "", bytes)),
+        ("returns", |bytes| repeated("", |_| "\r".into(), "", "", bytes)),
+        ("names", |bytes| repeated("", |_| "event: x\n".into(), "", "", bytes)),
+        ("broken characters", |bytes| vec![0xff; bytes]),
+        ("usage in every event", |bytes| {
+            repeated("", |n| format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{n}}}}}\n\n"), "", "", bytes)
+        }),
+    ]
+}
+
+const PIECES: [usize; 3] = [1, 1000, usize::MAX];
+
+fn answers_that_pass(growth: &mut Growth) {
+    for (attack, make) in stream_attacks() {
+        for size in PIECES {
+            let attack = format!(
+                "{attack}, in {}",
+                if size == usize::MAX { "one piece".into() } else { format!("pieces of {size}") }
+            );
+            growth.row("sse::Parser", &attack, make, |bytes| {
+                let (mut parser, mut frames) = (Parser::default(), Vec::new());
+                for piece in bytes.chunks(size) {
+                    parser.feed(piece, &mut frames);
+                }
+                frames
+            });
+            growth.row("glance::Events", &attack, make, |bytes| {
+                let mut seen = Vec::new();
+                for passage in
+                    [Passage::ChatCompletions, Passage::Messages, Passage::GenerateContent, Passage::ImageEdits]
+                {
+                    let mut events = Events::new(passage, passage == Passage::ChatCompletions);
+                    for piece in bytes.chunks(size) {
+                        events.pass(piece);
+                    }
+                    events.rest();
+                    seen.push(events.seen);
+                }
+                seen
+            });
+        }
+    }
+    for (attack, make) in json_attacks() {
+        for passage in [Passage::ChatCompletions, Passage::Messages, Passage::GenerateContent, Passage::ImageEdits] {
+            growth.row("glance::whole", &format!("{attack}, {passage:?}"), make, |body| glance::whole(passage, body));
+        }
+    }
+    let reasons = |bytes| repeated("{\"choices\":[", |_| r#"{"finish_reason":1}"#.into(), ",", "]}", bytes);
+    growth.row("glance::whole", "reasons that are none", reasons, |body| glance::whole(Passage::ChatCompletions, body));
+}
+
+fn answers(growth: &mut Growth) {
+    let events = |event: Event, bytes| repeated("", |n| format!("data: {}\n\n", event(n)), "", "", bytes);
+    let openai: [Attack<Event>; 4] = [
+        ("words", |_| json!({"choices": [{"delta": {"content": "x"}}]})),
+        (
+            "calls",
+            |n| json!({"choices": [{"delta": {"tool_calls": [{"index": n, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}}]}),
+        ),
+        (
+            "calls without a place",
+            |_| json!({"choices": [{"delta": {"tool_calls": [{"id": "c", "function": {"name": "f"}}]}}]}),
+        ),
+        (
+            "arguments",
+            |n| json!({"choices": [{"delta": {"tool_calls": [{"index": n % 2, "function": {"arguments": "x"}}]}}]}),
+        ),
+    ];
+    let anthropic: [Attack<Event>; 4] = [
+        ("thinking", |_| json!({"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x"}})),
+        ("signatures", |n| match n % 2 {
+            0 => json!({"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x"}}),
+            _ => json!({"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "s"}}),
+        }),
+        (
+            "blocks",
+            |n| json!({"type": "content_block_start", "content_block": {"type": "tool_use", "id": n.to_string(), "name": "f"}}),
+        ),
+        (
+            "stops",
+            |_| json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "none"}}),
+        ),
+    ];
+    let gemini: [Attack<Event>; 2] = [
+        ("words", |_| json!({"candidates": [{"content": {"parts": [{"text": "x"}]}}]})),
+        (
+            "calls",
+            |_| json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}, "thoughtSignature": "s"}]}}]}),
+        ),
+    ];
+    // So many stop strings as a request may have.
+    let chat = Chat { stop: (0..10_000).map(|n| n.to_string()).collect(), ..Chat::default() };
+    let dialects: [(&str, Dialect, &[Attack<Event>]); 3] = [
+        ("openai", Dialect::OpenAi, &openai),
+        ("anthropic", Dialect::Anthropic, &anthropic),
+        ("gemini", Dialect::Gemini, &gemini),
+    ];
+    for (name, dialect, attacks) in dialects {
+        for &(attack, event) in attacks {
+            growth.row(
+                &format!("upstream::{name}"),
+                attack,
+                |bytes| events(event, bytes),
+                |bytes| hear(dialect, &chat, bytes),
+            );
+        }
+        let large = |bytes| repeated("data: {\"choices\":[", |_| "{}".into(), ",", "]}\n\n", bytes);
+        growth.row(&format!("upstream::{name}"), "one large event", large, |bytes| hear(dialect, &chat, bytes));
+        let wrong = |bytes| repeated("data: {\"choices\":\"", |_| "x".into(), "", "\"}\n\n", bytes);
+        growth.row(&format!("upstream::{name}"), "text for a list", wrong, |bytes| hear(dialect, &chat, bytes));
+    }
+    let page = |bytes| repeated("", |_| "é<".into(), "", "", bytes);
+    growth.row("upstream::refusal", "a page", page, |body| wire::upstream::refusal("p", 500, None, body));
+}
+
+fn hear(dialect: Dialect, chat: &Chat, bytes: &[u8]) -> (Reply, bool) {
+    let (mut parser, mut frames) = (Parser::default(), Vec::new());
+    parser.feed(bytes, &mut frames);
+    let (mut reader, mut deltas) = (dialect.reader(chat), Vec::new());
+    let mut whole = true;
+    for frame in frames {
+        if let Frame::Event { data, .. } = frame {
+            whole &= reader.event(&data, &mut deltas).is_ok();
+            reader.signed();
+        }
+    }
+    let _ = reader.end(&mut deltas);
+    let mut reply = Reply::default();
+    deltas.into_iter().for_each(|delta| whole &= reply.push(delta).is_ok());
+    (reply, whole)
+}
+
+/// A chat of so many turns that each call, and are answered in one.
+fn conversation(bytes: usize) -> Chat {
+    let mut messages = Vec::new();
+    for turn in 0..bytes / 128 {
+        let id = format!("call_{turn}");
+        let call = ToolCall { id: id.clone(), name: "f".into(), arguments: "{\"a\":1}".into() };
+        messages.push(Message { tool_calls: Some(vec![call]), ..Message::new(Role::Assistant, "x") });
+        messages.push(Message { tool_call_id: Some(id), ..Message::new(Role::Tool, "y") });
+    }
+    Chat { model: "m".into(), input: Input::Messages(messages), thinking: Some(true), ..Chat::default() }
+}
+
+fn requests_to_providers(growth: &mut Growth) {
+    for (name, dialect) in [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)]
+    {
+        growth.row(&format!("upstream::{name} request"), "calls and results", conversation, |chat| {
+            dialect.request(chat, "m", &()).map(|body| body.len())
+        });
+    }
+}
+
+fn renderers(growth: &mut Growth) {
+    let envelope = || Envelope {
+        id: "00000000-0000-4000-8000-000000000000".into(),
+        created: 1,
+        model: "m".into(),
+        system_fingerprint: "fp".into(),
+        thinking: true,
+        logprobs: false,
+    };
+    let sign: wire::anthropic::Signer = std::sync::Arc::new(|text| text.len().to_string());
+    let deltas = |bytes: usize| {
+        let mut deltas = Vec::new();
+        for index in 0..bytes / 256 {
+            deltas.push(Delta::Reasoning { text: "x".into(), logprobs: vec![] });
+            deltas.push(Delta::Text { text: "y".into(), logprobs: vec![] });
+            deltas.push(Delta::ToolCall { index, id: "c".into(), name: "f".into() });
+            deltas.push(Delta::Arguments { index, text: "{}".into() });
+        }
+        deltas
+    };
+    let render = |mut render: Box<dyn Render>, deltas: &[Delta]| {
+        let mut sent = 0;
+        for delta in deltas {
+            let mut out = String::new();
+            render.push(delta, &mut out);
+            sent += out.len();
+        }
+        sent
+    };
+    growth.row("stream::Chunks", "pieces of all kinds", deltas, |deltas| {
+        render(Box::new(wire::Chunks::new(envelope(), true)), deltas)
+    });
+    growth.row("anthropic::Messages", "pieces of all kinds", deltas, |deltas| {
+        render(Box::new(wire::anthropic::Messages::new("id".into(), "m".into(), vec![], sign.clone())), deltas)
+    });
+    growth.row("gemini::Responses", "pieces of all kinds", deltas, |deltas| {
+        let form = wire::gemini::Form::Events;
+        render(Box::new(wire::gemini::Responses::new("id".into(), "m".into(), true, form, sign.clone())), deltas)
+    });
+    growth.row("responses::Responses", "pieces of all kinds", deltas, |deltas| {
+        let asked = wire::responses::parse_request(br#"{"model":"m","input":"x"}"#).expect("a request").asked;
+        render(Box::new(wire::responses::Responses::new(envelope(), asked)), deltas)
+    });
+}
