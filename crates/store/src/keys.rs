@@ -69,7 +69,7 @@ impl Store {
     /// Keeps a new key.
     ///
     /// # Errors
-    /// `Conflict` when a key in use has the name.
+    /// `Conflict` when a key in use has the name; `IdFile` when it cannot be noted outside of the database: then there is no key.
     pub async fn add_key(&self, new: NewKey<'_>) -> Result<Key, StoreError> {
         let id = uuid::Uuid::now_v7().to_string();
         let NewKey { project, user, name, hash, tail, limits } = new;
@@ -83,11 +83,20 @@ impl Store {
         .bind(name)
         .bind(hash)
         .bind(tail);
-        let added = bind(added, &limits).bind(now()).bind(user.map(|user| &user.id)).execute(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
+        let added = bind(added, &limits).bind(now()).bind(user.map(|user| &user.id)).execute(&mut *transaction).await?;
         if added.rows_affected() == 0 {
             return Err(StoreError::Conflict(format!(
                 "there is a key `{name}` already: revoke it, or choose another name"
             )));
+        }
+        if let Err(error) = self.commit_change(transaction, format!("key `{name}` added")).await {
+            if let StoreError::NotNoted(path, reason) = error {
+                // Nobody has seen it.
+                sqlx::query("delete from keys where id = $1").bind(&id).execute(&self.pool).await?;
+                return Err(StoreError::IdFile(path, reason));
+            }
+            return Err(error);
         }
         self.key(&id).await
     }
@@ -137,10 +146,12 @@ impl Store {
                  concurrency = $6, expires_at = $7, changed_at = case when changed_at < $8 then $8 else changed_at + 1 end
              where (name = $9 or id = $9) and revoked_at is null",
         );
-        let limited = bind(limited, limits).bind(now()).bind(name).execute(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
+        let limited = bind(limited, limits).bind(now()).bind(name).execute(&mut *transaction).await?;
         if limited.rows_affected() == 0 {
             return Err(unknown(name));
         }
+        self.commit_change(transaction, format!("key `{name}` changed")).await?;
         self.key(name).await
     }
 
@@ -153,11 +164,14 @@ impl Store {
             "update keys set revoked_at = $1, changed_at = case when changed_at < $1 then $1 else changed_at + 1 end
              where (name = $2 or id = $2) and revoked_at is null",
         );
-        let revoked = revoked.bind(now()).bind(name).execute(&self.pool).await?;
+        // Its name says more than its id, when `store-id` names what a restored database lacks.
+        let key = self.key(name).await?;
+        let mut transaction = self.pool.begin().await?;
+        let revoked = revoked.bind(now()).bind(name).execute(&mut *transaction).await?;
         if revoked.rows_affected() == 0 {
             return Err(unknown(name));
         }
-        Ok(())
+        self.commit_change(transaction, format!("key `{}` revoked", key.name)).await
     }
 }
 

@@ -4,13 +4,18 @@
 #![forbid(unsafe_code)]
 
 mod amounts;
+mod error;
+mod id_file;
+mod identity;
 mod integrity;
 mod jobs;
 mod keys;
 pub mod money;
+mod open;
 mod projects;
 mod refusal;
 mod settings;
+mod sqlite;
 mod store;
 mod usage;
 mod users;
@@ -21,11 +26,14 @@ pub fn is_name(text: &str) -> bool {
 }
 
 pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS};
+pub use error::StoreError;
+pub use identity::Identity;
 pub use integrity::{Difference, IMPLAUSIBLE, Integrity};
 pub use jobs::{Job, JobId};
 pub use keys::{Account, Key, Limits, NewKey};
+pub use open::{Opened, Opening, Restored};
 pub use projects::Project;
 pub use settings::Setting;
-pub use store::{Store, StoreError, now};
+pub use store::{Store, now};
 pub use usage::{Booked, By, REFUNDED, Record, Spent, Total};
 pub use users::{Role, User};

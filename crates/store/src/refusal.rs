@@ -17,7 +17,7 @@ impl StoreError {
                     | sqlx::Error::InvalidArgument(_)
                     | sqlx::Error::AnyDriverError(_)
             ),
-            Self::Migrate(_) | Self::Folder(..) | Self::Url(_) => false,
+            _ => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Connecting, and bringing the tables up to date.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,17 +8,26 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, Connection, Executor, SqlSafeStr};
 
+use crate::id_file::IdFile;
 use crate::usage::Inserts;
+use crate::{StoreError, identity, sqlite};
 
 /// One more line, and one more file in `migrations/`, for every change of the tables. What was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "accounts", include_str!("../migrations/0001_accounts.sql")),
     (2, "jobs", include_str!("../migrations/0002_jobs.sql")),
     (3, "operating", include_str!("../migrations/0003_operating.sql")),
+    (4, "identity", include_str!("../migrations/0004_identity.sql")),
 ];
 
 /// How long a statement waits for another process that writes.
 const BUSY: &str = "pragma busy_timeout = 10000";
+
+/// How long it waits while the database is opened, before the operator hears of it.
+const BUSY_AT_START: &str = "pragma busy_timeout = 1000";
+
+/// How long PostgreSQL may take to let a connection in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The tables, in one SQLite file or one PostgreSQL database.
 #[derive(Clone, Debug)]
@@ -26,42 +35,29 @@ pub struct Store {
     pub(crate) pool: AnyPool,
     pub(crate) inserts: Arc<Inserts>,
     pub(crate) is_postgres: bool,
-}
-
-/// Why the store did not do as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the database cannot be reached or used: {0}")]
-    Database(#[from] sqlx::Error),
-    #[error("the tables of the database cannot be brought up to date: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the folder `{0}` of the database cannot be made: {1}")]
-    Folder(PathBuf, std::io::Error),
-    #[error("`{0}` is no database: write sqlite:PATH or postgres://USER@HOST/NAME")]
-    Url(String),
-    #[error("the store refuses it: {0}")]
-    Refused(String),
-    #[error("{0}")]
-    Conflict(String),
-    #[error("{0}")]
-    NotFound(String),
+    /// Where the identity of the database is noted outside of it.
+    pub(crate) id_file: Option<Arc<IdFile>>,
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` (made when it is missing) or `postgres://…`, and brings the tables up to date.
+    /// Opens `sqlite:PATH` (made when it is missing) or `postgres://…`, and brings the tables up to date. Nothing is noted outside of it:
+    /// a program that lets people in opens it by [`Store::open_in`].
     ///
     /// # Errors
     /// Another kind of URL, a database that cannot be reached, tables newer than this program.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let options = AnyPoolOptions::new().acquire_timeout(Duration::from_secs(10));
-        let (pool, numbered) = if let Some(path) = url.strip_prefix("sqlite:") {
-            make_folder(path)?;
-            let url = format!("sqlite:{}?mode=rwc", path.replace('%', "%25").replace('?', "%3F"));
-            // Outside the pool, which would try again and again what cannot succeed.
-            let mut first = AnyConnection::connect(&url).await?;
-            first.execute("pragma journal_mode = wal").await?;
-            first.close().await?;
+        Self::connect(url, false, None).await
+    }
+
+    /// Opens it, and creates what is missing. With `serving`, a writer that holds an SQLite database is an error that is
+    /// [busy](StoreError::is_busy).
+    pub(crate) async fn connect(url: &str, serving: bool, id_file: Option<Arc<IdFile>>) -> Result<Self, StoreError> {
+        let options = AnyPoolOptions::new().acquire_timeout(CONNECT_TIMEOUT);
+        let (pool, numbered) = if let Some(path) = url.strip_prefix("sqlite:").map(Path::new) {
+            sqlite::create(path)?;
+            let url = sqlite_url(path, "rwc");
+            prepare(&url, serving).await.map_err(|error| error.of_sqlite(path))?;
             // One connection: SQLite has one writer, and none waits for a lock that its own process holds.
             let options = options.max_connections(1).after_connect(|connection, _| {
                 Box::pin(async move {
@@ -71,14 +67,15 @@ impl Store {
                 })
             });
             (options.connect(&url).await?, false)
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            (options.max_connections(8).connect(url).await?, true)
+        } else if is_postgres(url) {
+            let pool = options.max_connections(8).connect(url).await?;
+            migrator().run(&pool).await?;
+            identity::make(&mut *pool.acquire().await?).await?;
+            (pool, true)
         } else {
-            // What stands before the first colon tells the kind, and holds no secret.
-            return Err(StoreError::Url(url.split(':').next().unwrap_or_default().to_owned()));
+            return Err(StoreError::url(url));
         };
-        migrator().run(&pool).await?;
-        Ok(Self { pool, inserts: Arc::new(Inserts::new(numbered)), is_postgres: numbered })
+        Ok(Self { pool, inserts: Arc::new(Inserts::new(numbered)), is_postgres: numbered, id_file })
     }
 
     /// Ends the connections in order.
@@ -87,11 +84,33 @@ impl Store {
     }
 }
 
-fn make_folder(path: &str) -> Result<(), StoreError> {
-    match std::path::Path::new(path).parent() {
-        Some(folder) => files::create_private_folder(folder).map_err(|error| StoreError::Folder(folder.into(), error)),
-        None => Ok(()),
+/// Brings an SQLite database up to date, outside the pool, which would try again and again what cannot succeed.
+async fn prepare(url: &str, serving: bool) -> Result<(), StoreError> {
+    let mut first = AnyConnection::connect(url).await?;
+    first.execute(BUSY_AT_START).await?;
+    first.execute("pragma journal_mode = wal").await?;
+    migrator().run(&mut first).await?;
+    identity::make(&mut first).await?;
+    if serving {
+        // Whoever holds it now would hold up the first records.
+        first.execute("begin immediate").await?;
+        first.execute("rollback").await?;
     }
+    Ok(first.close().await?)
+}
+
+pub(crate) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Connects to PostgreSQL outside the pool.
+pub(crate) async fn connect_once(url: &str) -> Result<AnyConnection, StoreError> {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, AnyConnection::connect(url)).await;
+    Ok(connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
+}
+
+pub(crate) fn sqlite_url(path: &Path, mode: &str) -> String {
+    format!("sqlite:{}?mode={mode}", path.to_string_lossy().replace('%', "%25").replace('?', "%3F"))
 }
 
 fn migrator() -> Migrator {

@@ -54,10 +54,12 @@ impl Store {
              on conflict (name) do nothing",
         );
         let id = uuid::Uuid::now_v7().to_string();
-        let added = added.bind(id).bind(name).bind(role.as_str()).bind(now()).execute(&self.pool).await?;
+        let mut transaction = self.pool.begin().await?;
+        let added = added.bind(id).bind(name).bind(role.as_str()).bind(now()).execute(&mut *transaction).await?;
         if added.rows_affected() == 0 {
             return Err(StoreError::Conflict(format!("there is a user `{name}` already")));
         }
+        self.commit_change(transaction, format!("user `{name}` added as {}", role.as_str())).await?;
         self.user(name).await
     }
 
@@ -93,9 +95,12 @@ impl Store {
              where name = $4",
         );
         let change = change.bind(role.as_str()).bind(i64::from(disabled)).bind(now()).bind(name);
-        if change.execute(&self.pool).await?.rows_affected() == 0 {
+        let mut transaction = self.pool.begin().await?;
+        if change.execute(&mut *transaction).await?.rows_affected() == 0 {
             return Err(unknown(name));
         }
+        let what = if disabled { " and disabled" } else { "" };
+        self.commit_change(transaction, format!("user `{name}` made {}{what}", role.as_str())).await?;
         self.user(name).await
     }
 }

@@ -1,0 +1,94 @@
+//! Why the store did not do as asked.
+
+use std::path::{Path, PathBuf};
+
+/// Why the store did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database cannot be reached or used: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the tables of the database cannot be brought up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the folder `{0}` of the database cannot be made: {1}")]
+    Folder(PathBuf, std::io::Error),
+    #[error("`{0}` cannot be used: {1}")]
+    File(PathBuf, std::io::Error),
+    #[error(
+        "the database `{0}` cannot be written: SQLite writes it and its folder (`-wal`, `-shm`) even to read it. Let this user write both"
+    )]
+    ReadOnly(PathBuf),
+    #[error(
+        "`{0}` cannot be used: {1}. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or set it aside and begin with an empty one by `cachalot serve --new-store`"
+    )]
+    Unusable(PathBuf, String),
+    #[error(
+        "the database ({0}) is missing or empty, but it was used here before: without its keys everybody would be let in. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or begin with an empty one by `cachalot serve --new-store`"
+    )]
+    Lost(String),
+    #[error(
+        "the database is older than it was: it has seen {seen} changes of keys and users, and `{file}` notes {noted}. Keys that were revoked since would be good again. If it was restored from a backup, start with `cachalot serve --accept-restored-store`"
+    )]
+    Older { file: PathBuf, seen: i64, noted: i64 },
+    #[error(
+        "the database is not the one whose keys `{file}` notes, but {}. If it is to be used from now on, start with `cachalot serve --accept-restored-store`; otherwise name the right one with --store, or begin with an empty one by `cachalot serve --new-store`",
+        if *.known { "another one" } else { "one without an identity, such as a backup from before the upgrade" }
+    )]
+    Another { file: PathBuf, known: bool },
+    #[error(
+        "`{0}`, which notes the keys of the database, cannot be used: {1}. If the database is the right one, `cachalot serve --accept-restored-store` writes the file anew"
+    )]
+    IdFile(PathBuf, String),
+    #[error("the change is made, but `{0}` cannot be brought up to date: {1}")]
+    NotNoted(PathBuf, String),
+    #[error(
+        "--new-store is for a database that is lost or not to be used, and this one is in order and has keys: start without it. To begin anew all the same, move the database and `store-id` away first"
+    )]
+    InOrder,
+    #[error("--new-store needs an empty PostgreSQL database: make one, and name it with --store or in [store]")]
+    NotEmpty,
+    #[error("`{0}` is no database: write sqlite:PATH or postgres://USER@HOST/NAME")]
+    Url(String),
+    #[error("the store refuses it: {0}")]
+    Refused(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl StoreError {
+    pub(crate) fn url(url: &str) -> Self {
+        // What stands before the first colon tells the kind, and holds no secret.
+        Self::Url(url.split(':').next().unwrap_or_default().to_owned())
+    }
+
+    /// Another process holds a lock on the SQLite database.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.sqlite_code(), Some(5 | 6))
+    }
+
+    /// The database is not the one that `store-id` names.
+    pub fn is_another(&self) -> bool {
+        matches!(self, Self::Another { .. })
+    }
+
+    /// Says what an error of SQLite means for this file.
+    pub(crate) fn of_sqlite(self, path: &Path) -> Self {
+        match self.sqlite_code() {
+            Some(8 | 14) => Self::ReadOnly(path.to_owned()),
+            Some(11 | 26) => Self::Unusable(path.to_owned(), format!("it is damaged ({self})")),
+            _ => self,
+        }
+    }
+
+    /// SQLite's primary result code.
+    fn sqlite_code(&self) -> Option<u32> {
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+        let (Self::Database(error) | Self::Migrate(Execute(error) | ExecuteMigration(error, _))) = self else {
+            return None;
+        };
+        // PostgreSQL's codes have five characters.
+        let code = error.as_database_error()?.code()?;
+        Some(code.parse::<u32>().ok().filter(|_| code.len() < 5)? & 0xff)
+    }
+}

@@ -1,0 +1,132 @@
+//! Which database this is, and how often its keys and users have changed. The copy in `store-id` is brought up to date before a
+//! change is reported as done.
+
+use std::sync::Arc;
+
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, Row, Transaction};
+
+use crate::id_file::IdFile;
+use crate::{Store, StoreError};
+
+/// The identity of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// A random UUID.
+    pub id: String,
+    /// How often keys and users have been added, changed, disabled or revoked: whatever decides who is let in.
+    pub changes: i64,
+}
+
+impl Store {
+    /// The identity of the database.
+    ///
+    /// # Errors
+    /// A database that cannot be asked.
+    pub async fn identity(&self) -> Result<Identity, StoreError> {
+        let row = sqlx::query("select id, changes from store_identity where one = 1").fetch_one(&self.pool).await?;
+        Ok(read(&row)?)
+    }
+
+    /// Whether a key was ever made: in the database, or by `store-id` in one before it. Then nobody is let in without a key.
+    ///
+    /// # Errors
+    /// A database that cannot be asked, a `store-id` that cannot be read.
+    pub async fn had_keys(&self) -> Result<bool, StoreError> {
+        let noted = match &self.id_file {
+            Some(file) => file.read()?.is_some(),
+            None => false,
+        };
+        Ok(noted || has_keys(&mut *self.pool.acquire().await?).await?)
+    }
+
+    /// Brings `store-id` up to date with what others have changed. Returns false when the database is not the one that was opened any
+    /// more: another id, or fewer changes than were seen before.
+    ///
+    /// # Errors
+    /// A database that cannot be asked, a file that cannot be written.
+    pub async fn follow_changes(&self) -> Result<bool, StoreError> {
+        let Some(file) = &self.id_file else { return Ok(true) };
+        let now = self.identity().await?;
+        match file.seen() {
+            Some(seen) if seen == now => return Ok(true),
+            Some(seen) if seen.id != now.id || seen.changes > now.changes => return Ok(false),
+            Some(_) => {}
+            None if !has_keys(&mut *self.pool.acquire().await?).await? => return Ok(true),
+            None => {}
+        }
+        write(file, now, None).await?;
+        Ok(true)
+    }
+
+    /// Commits a change of keys or users, and notes it in `store-id`.
+    ///
+    /// # Errors
+    /// `NotNoted` when the change is made and cannot be noted.
+    pub(crate) async fn commit_change(
+        &self,
+        mut transaction: Transaction<'_, Any>,
+        what: String,
+    ) -> Result<(), StoreError> {
+        // Last in its transaction: writers queue for this row, and hold it shortly.
+        let counted =
+            sqlx::query("update store_identity set changes = changes + 1 where one = 1 returning id, changes");
+        let now = read(&counted.fetch_one(&mut *transaction).await?)?;
+        let any_keys = match &self.id_file {
+            Some(_) => has_keys(&mut transaction).await?,
+            None => false,
+        };
+        transaction.commit().await?;
+        match &self.id_file {
+            Some(file) if any_keys => write(file, now, Some(what)).await.map_err(|error| match error {
+                StoreError::IdFile(path, reason) => StoreError::NotNoted(path, reason),
+                error => error,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Gives the database an identity, if it has none yet.
+pub(crate) async fn make(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    if find(connection).await?.is_some() {
+        return Ok(());
+    }
+    // Of a database from before the upgrade, each key is at least one change.
+    let make = sqlx::query(
+        "insert into store_identity (one, id, changes)
+         select 1, $1, cast(count(*) as bigint) from keys where true on conflict (one) do nothing",
+    );
+    make.bind(uuid::Uuid::new_v4().to_string()).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// The identity of a database that has the table for it.
+pub(crate) async fn find(connection: &mut AnyConnection) -> Result<Option<Identity>, StoreError> {
+    let found = sqlx::query("select id, changes from store_identity where one = 1");
+    Ok(found.fetch_optional(connection).await?.as_ref().map(read).transpose()?)
+}
+
+/// Goes on from a restored database: its changes are counted from beyond all that were noted.
+pub(crate) async fn adopt(connection: &mut AnyConnection, noted: i64) -> Result<Identity, StoreError> {
+    let adopt = sqlx::query(
+        "update store_identity set changes = case when changes < $1 then $1 else changes end + 1 where one = 1 returning id, changes",
+    );
+    Ok(read(&adopt.bind(noted).fetch_one(connection).await?)?)
+}
+
+pub(crate) async fn has_keys(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let row = sqlx::query("select cast(count(*) as bigint) as keys from (select id from keys limit 1) k");
+    Ok(row.fetch_one(connection).await?.try_get::<i64, _>("keys")? > 0)
+}
+
+/// Writes the file on a thread that may wait for the disk.
+pub(crate) async fn write(file: &Arc<IdFile>, now: Identity, what: Option<String>) -> Result<(), StoreError> {
+    let file = file.clone();
+    let written = tokio::task::spawn_blocking(move || file.note(&now, what.as_deref())).await;
+    written.unwrap_or_else(|panic| Err(StoreError::Database(sqlx::Error::Protocol(panic.to_string()))))
+}
+
+fn read(row: &AnyRow) -> Result<Identity, sqlx::Error> {
+    Ok(Identity { id: row.try_get("id")?, changes: row.try_get("changes")? })
+}
