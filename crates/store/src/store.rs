@@ -89,7 +89,8 @@ async fn prepare(url: &str, serving: bool) -> Result<(), StoreError> {
     let mut first = AnyConnection::connect(url).await?;
     first.execute(BUSY_AT_START).await?;
     first.execute("pragma journal_mode = wal").await?;
-    migrator().run(&mut first).await?;
+    // `run` takes whatever connections come from, by a trait that is not general enough for a future that is sent to another thread.
+    migrator().run_direct(None, &mut first, false).await?;
     identity::make(&mut first).await?;
     if serving {
         // Whoever holds it now would hold up the first records.
