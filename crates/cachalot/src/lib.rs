@@ -22,6 +22,7 @@ pub mod render;
 pub mod score;
 pub mod serve;
 pub mod usage;
+pub mod usage_check;
 pub mod user;
 
 /// Chooses who does TLS, for the whole process. Done again, it changes nothing.

@@ -7,18 +7,26 @@ use jiff::Timestamp;
 use store::{By, money};
 
 use crate::key::At;
+use crate::usage_check;
 
 /// Show what was asked and what it cost
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
     pub at: At,
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// What to sum by
     #[arg(long, value_enum, default_value = "key")]
     pub by: Shared,
     /// How many days back, today included
     #[arg(long, value_name = "N", default_value = "30", value_parser = clap::value_parser!(i64).range(1..=36_500))]
     pub days: i64,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Command {
+    Check(usage_check::Args),
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -33,6 +41,9 @@ pub enum Shared {
 const DAY: i64 = 86_400 * 1_000_000;
 
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(Command::Check(check)) = &args.command {
+        return usage_check::run(&args.at, check);
+    }
     let (by, title) = match args.by {
         Shared::Key => (By::Key, "key"),
         Shared::Project => (By::Project, "project"),

@@ -10,15 +10,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
 use metrics::{Gauge, gauge};
-use store::{Job, JobId, REFUNDED, Record, Store, StoreError};
+use store::{Booked, Job, JobId, REFUNDED, Record, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::accounts::{Accounts, Holder};
+use crate::booking::Booking;
 use crate::journal::{Journal, Left, Place};
 use crate::leases::{Leases, LeasesError};
 use crate::limits::{Estimate, Permit};
 use crate::price::Prices;
+use crate::quarantine::Quarantine;
 use crate::tasks::{self, Recent};
 
 /// Most records in one transaction.
@@ -27,7 +29,6 @@ const BATCH: usize = 512;
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long a record may wait for others to be booked with.
 const GATHER: Duration = Duration::from_millis(20);
-const RETRY: Duration = Duration::from_millis(500);
 /// What the last records get to be booked in when the server stops; the journal keeps them otherwise.
 const LAST_BATCH: Duration = Duration::from_secs(10);
 
@@ -108,9 +109,11 @@ impl Books {
         if !left.records.is_empty() {
             tracing::info!(records = left.records.len(), "booking what the last run left");
         }
+        let mut booking = Booking { store: store.clone(), quarantine: Quarantine::of(folder), waits: false };
         for batch in left.records.chunks(BATCH) {
-            store.settle(batch).await?;
+            booking.settle(batch, |_, _| {}).await?;
         }
+        booking.waits = true;
         if let Some(leases) = &leases {
             leases.forget(&left.machines).await?;
         }
@@ -125,7 +128,7 @@ impl Books {
         let prices = ArcSwap::from_pointee(prices);
         let books = Arc::new(Self { accounts, prices, ledger: Some(ledger), leases, tasks: Recent::default() });
         let mut tasks = vec![
-            tokio::spawn(book(books.clone(), store.clone(), records, stopping.clone())),
+            tokio::spawn(book(books.clone(), booking, records, stopping.clone())),
             tokio::spawn(keep_up(books.clone(), store, stopping.clone())),
         ];
         if books.leases.is_some() {
@@ -227,7 +230,7 @@ impl Books {
                 project_id: job.project_id.clone(),
                 model: job.model.clone(),
                 upstream: job.upstream.clone(),
-                cost: -job.cost,
+                cost: job.cost.saturating_neg(),
                 outcome: REFUNDED.into(),
                 ..Record::default()
             };
@@ -266,7 +269,7 @@ impl Bookkeepers {
 /// Books records as they come, until told to stop and none is left.
 async fn book(
     books: Arc<Books>,
-    store: Store,
+    booking: Booking,
     mut records: mpsc::UnboundedReceiver<Settled>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -289,23 +292,18 @@ async fn book(
             batch.push(record);
         }
         let (settled, places): (Vec<Record>, Vec<_>) = batch.drain(..).map(|s: Settled| (s.record, s.places)).unzip();
-        let mut told = false;
-        let booked = loop {
-            match store.settle(&settled).await {
-                Ok(booked) => break booked,
-                Err(error) if !std::mem::replace(&mut told, true) => {
-                    tracing::error!(%error, "records cannot be booked: the journal keeps them until they can");
-                }
-                Err(_) => {}
+        let mut places = places.into_iter();
+        let done = |piece: &[Record], booked: Option<&Booked>| {
+            // What was set aside stays settled here: it was spent.
+            if let Some(booked) = booked {
+                books.accounts.booked(piece, booked);
             }
-            tokio::time::sleep(RETRY).await;
+            ledger.journal.booked(places.by_ref().take(piece.len()).flatten().flatten());
+            ledger.unbooked().decrement(piece.len() as f64);
         };
-        if told {
-            tracing::info!("records are booked again");
+        if let Err(error) = booking.settle(&settled, done).await {
+            tracing::error!(%error, "records are left to the journal");
         }
-        books.accounts.booked(&settled, &booked);
-        ledger.journal.booked(places.into_iter().flatten().flatten());
-        ledger.unbooked().decrement(settled.len() as f64);
     }
     ledger.journal.close();
 }

@@ -18,6 +18,10 @@ pub fn describe_metrics() {
         "cachalot_inflight_refused_total",
         "reservations refused: by the caller's own share (413), or by the budget (503)"
     );
+    metrics::describe_counter!(
+        "cachalot_records_quarantined_total",
+        "usage records that the store refused and that were set aside"
+    );
     metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
 }
 

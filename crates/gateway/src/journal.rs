@@ -169,6 +169,40 @@ fn remove(path: &Path) {
     }
 }
 
+/// What the journals in `folder` hold, those of living processes too: each request once, with the outcome `crashed` if it has
+/// not ended. The store may have booked some of it.
+///
+/// # Errors
+/// A folder or a file that cannot be read.
+pub fn held(folder: &Path) -> io::Result<Vec<Record>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut records = HashMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "journal") {
+            continue;
+        }
+        files::check_regular(&path)?;
+        match read(&path, &mut records) {
+            // All of it was booked meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            read => read?,
+        }
+    }
+    let mut records: Vec<Record> = records.into_values().collect();
+    records.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(records)
+}
+
+/// The outcome of records of requests that have not ended.
+pub fn is_open(record: &Record) -> bool {
+    record.outcome == CRASHED
+}
+
 /// What processes left that are no more.
 pub(crate) struct Left {
     /// Each request once: as it was settled, or as it was opened with the outcome `crashed`.

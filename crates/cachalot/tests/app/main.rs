@@ -17,3 +17,4 @@ mod startup;
 mod tasks;
 mod telemetry;
 mod transcripts;
+mod usage_check;

@@ -259,3 +259,32 @@ async fn what_cannot_be_recorded_is_not_served() {
     keepers.finish().await;
     assert_eq!(office.outcomes().await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_record_that_the_store_refuses_holds_up_no_tenant_now_and_at_the_next_start() {
+    let office = Office::new().await;
+    office.key("alice", Limits::default()).await;
+    office.key("mallory", Limits::default()).await;
+    let (gateway, keepers) = office.open().await;
+    let journal = office.folder.path().join("journal");
+    let ledger = gateway.books().ledger.as_ref().unwrap();
+    let absurd = |id: &str| Record { id: id.into(), cost: i64::MAX, outcome: "stop".into(), ..Record::default() };
+    gateway.books().end(absurd("absurd-1"), None);
+    let alice = caller(&gateway, "alice");
+    for _ in 0..3 {
+        ask(&gateway, &alice, "").await.unwrap().count().await;
+    }
+    // As a version before has left it in its journal.
+    ledger.journal.done(&absurd("absurd-2")).unwrap();
+    keepers.finish().await;
+    assert_eq!(office.outcomes().await.len(), 3);
+    assert_eq!(crate::Quarantine::of(&journal).records().unwrap().len(), 1);
+    drop((gateway, alice));
+    let (gateway, keepers) = office.open().await;
+    ask(&gateway, &caller(&gateway, "alice"), "").await.unwrap().count().await;
+    keepers.finish().await;
+    assert_eq!(office.outcomes().await.len(), 4);
+    let aside = crate::Quarantine::of(&journal).records().unwrap();
+    assert_eq!(aside.iter().map(|(record, _)| record.id.as_str()).collect::<Vec<_>>(), ["absurd-1", "absurd-2"]);
+    assert!(crate::held(&journal).unwrap().is_empty());
+}

@@ -1,0 +1,173 @@
+//! `cachalot usage check`: whether the books agree, and with `--repair` that they do.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use gateway::Quarantine;
+use serde_json::{Value, json};
+use store::{Difference, Integrity, Record, Store, money};
+
+use crate::books;
+use crate::config::Config;
+use crate::folder::{self, DataFolder};
+use crate::key::At;
+use crate::lock::DataLock;
+
+/// Compare what keys and projects have spent with the sums of their records; exit status 1 where they differ
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Set each value to what it should be, and book the quarantined records that can be booked by then. The old values are
+    /// written to a file first. Refused while a server uses the data folder
+    #[arg(long)]
+    pub repair: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// All that a check has found.
+struct Findings {
+    books: Integrity,
+    /// Records that have ended and are not booked yet.
+    ended: Vec<Record>,
+    /// Records of requests that have not ended, or that a crash cut off.
+    open: Vec<Record>,
+    quarantined: Vec<(Record, String)>,
+}
+
+/// What was repaired.
+struct Repair {
+    differences: Vec<Difference>,
+    copy: Option<PathBuf>,
+    booked: Vec<Record>,
+}
+
+pub fn run(at: &At, args: &Args) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let config = Config::load(at.config.as_deref())?;
+        let asked = at.store.as_deref();
+        if args.repair {
+            refuse_while_served(&config, asked)?;
+        }
+        let (store, journal) = (books::store_of(&config, asked).await?, folder::journal(&config)?);
+        let done = check(&store, &journal, args).await;
+        store.close().await;
+        done
+    })
+}
+
+/// # Errors
+/// A server uses the data folder.
+fn refuse_while_served(config: &Config, asked: Option<&str>) -> Result<()> {
+    let Some(folder) = DataFolder::of(config, asked)? else { return Ok(()) };
+    let context = || format!("the data folder `{}`", folder.locked.display());
+    match DataLock::holder(&folder.locked).with_context(context)? {
+        Some(process) => bail!(
+            "a server (process {process}) uses the data folder `{}`: stop it before its books are repaired",
+            folder.locked.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+async fn check(store: &Store, journal: &Path, args: &Args) -> Result<()> {
+    let repaired = if args.repair { Some(repair(store, journal).await?) } else { None };
+    let found = find(store, journal).await?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", report(&found, repaired.as_ref()))?,
+        false => write!(out, "{}", text(&found, repaired.as_ref()))?,
+    }
+    match found.books.differences.len() {
+        0 => Ok(()),
+        differences => bail!("the books differ in {differences} places: `cachalot usage check --repair` repairs them"),
+    }
+}
+
+async fn find(store: &Store, journal: &Path) -> Result<Findings> {
+    // The journal first: what is booked meanwhile is found in the store.
+    let journal_fault = || format!("the journal in `{}`", journal.display());
+    let held = gateway::held(journal).with_context(journal_fault)?;
+    let ids: Vec<_> = held.iter().map(|record| record.id.clone()).collect();
+    let books = store.check_integrity(&ids).await?;
+    let unbooked: Vec<_> = books.unbooked.iter().map(|&place| held[place].clone()).collect();
+    let (open, ended) = unbooked.into_iter().partition(gateway::is_open);
+    let quarantine = Quarantine::of(journal);
+    let quarantined = quarantine.records().with_context(|| format!("`{}`", quarantine.path().display()))?;
+    Ok(Findings { books, ended, open, quarantined })
+}
+
+async fn repair(store: &Store, journal: &Path) -> Result<Repair> {
+    let copy = journal.join(format!("usage-repair-{}.jsonl", store::now()));
+    let save = |differences: &[Difference]| -> Result<()> {
+        let lines: String = differences.iter().map(|difference| one(difference).to_string() + "\n").collect();
+        let written = files::create_private_folder(journal).and_then(|()| files::create(&copy, lines.as_bytes()));
+        written.with_context(|| format!("the old values cannot be written to `{}`", copy.display()))
+    };
+    let differences = store.repair_integrity(save).await?.differences;
+    let quarantine = Quarantine::of(journal);
+    let booked = quarantine.book(store).await.with_context(|| format!("`{}`", quarantine.path().display()))?;
+    let copy = (!differences.is_empty()).then_some(copy);
+    Ok(Repair { differences, copy, booked })
+}
+
+fn cost(records: &[Record]) -> i64 {
+    records.iter().fold(0, |sum: i64, record| sum.saturating_add(record.cost))
+}
+
+fn one(difference: &Difference) -> Value {
+    let Difference { of, id, name, column, is, should_be } = difference;
+    json!({"of": of, "id": id, "name": name, "column": column, "is": is, "should_be": should_be})
+}
+
+fn report(found: &Findings, repaired: Option<&Repair>) -> Value {
+    let list = |differences: &[Difference]| differences.iter().map(one).collect::<Vec<_>>();
+    let quarantined: Vec<_> = (found.quarantined.iter())
+        .map(|(record, error)| json!({"id": record.id, "key": record.key_name, "cost": record.cost, "error": error}))
+        .collect();
+    json!({
+        "clean": found.books.differences.is_empty(),
+        "records": found.books.records,
+        "keys": found.books.keys,
+        "projects": found.books.projects,
+        "differences": list(&found.books.differences),
+        "journal": {"ended": found.ended.len(), "open": found.open.len(), "cost": cost(&found.ended)},
+        "quarantined": quarantined,
+        "repaired": repaired.map(|repair| json!({
+            "changes": list(&repair.differences),
+            "copy": repair.copy,
+            "booked": repair.booked.iter().map(|record| &record.id).collect::<Vec<_>>(),
+        })),
+    })
+}
+
+fn text(found: &Findings, repaired: Option<&Repair>) -> String {
+    let mut lines = Vec::new();
+    let named = |difference: &Difference| {
+        let Difference { of, id, name, column, .. } = difference;
+        format!("{of} `{name}` ({id}): {column}")
+    };
+    if let Some(repair) = repaired {
+        let changed = |d: &Difference| format!("repaired: {} was {}, is {}", named(d), d.is, d.should_be);
+        lines.extend(repair.differences.iter().map(changed));
+        lines.extend(repair.copy.iter().map(|copy| format!("the old values are in `{}`", copy.display())));
+        lines.extend(repair.booked.iter().map(|record| format!("booked from the quarantine: record `{}`", record.id)));
+    }
+    let differs = |d: &Difference| format!("difference: {} is {}, should be {}", named(d), d.is, d.should_be);
+    lines.extend(found.books.differences.iter().map(differs));
+    for (record, error) in &found.quarantined {
+        lines.push(format!("quarantined: record `{}` of `{}`: {error}", record.id, record.key_name));
+    }
+    let Integrity { records, keys, projects, differences, .. } = &found.books;
+    lines.push(format!(
+        "{records} records, {keys} keys and {projects} projects; {} differences, {} records in quarantine; the journal holds {} ended (${}) and {} open requests that are not booked",
+        differences.len(),
+        found.quarantined.len(),
+        found.ended.len(),
+        money::format(cost(&found.ended), 9),
+        found.open.len(),
+    ));
+    lines.join("\n") + "\n"
+}
