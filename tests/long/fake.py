@@ -1,0 +1,182 @@
+"""A provider of the long tests that answers as it should, in every dialect, and what the hostile one shares with it.
+
+Below /deepseek/v1, /openai/v1, /anthropic/v1 and /gemini/v1beta it answers text, below /deepseek/v1 also embeddings, pictures
+and videos, below / Midjourney's tasks. A prompt that says `#N.` is answered with `words(N)` words, and counted as N tokens, so
+that its record can be found and its price is known. Ids of tasks repeat: they are unique for nobody."""
+
+import asyncio
+import json
+import random
+import re
+
+NUMBER = re.compile(rb"#(\d+)\.")
+TASK_IDS = 3
+
+
+def words(number):
+    return 1 + number % 12
+
+
+def usage(dialect, prompt, completion):
+    """The counts of an answer as a dialect gives them."""
+    if dialect == "anthropic":
+        return {"input_tokens": prompt, "output_tokens": completion}
+    if dialect == "gemini":
+        return {"promptTokenCount": prompt, "candidatesTokenCount": completion, "totalTokenCount": prompt + completion}
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def whole(dialect, text, counts, model="m"):
+    """An answer in one piece. `counts` None: it has none."""
+    if dialect == "anthropic":
+        answer = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "stop_reason": "end_turn"}
+        answer |= {"stop_sequence": None, "content": [{"type": "text", "text": text}]}
+        return {**answer, **({} if counts is None else {"usage": counts})}
+    if dialect == "gemini":
+        content = {"role": "model", "parts": [{"text": text}]}
+        answer = {"candidates": [{"index": 0, "content": content, "finishReason": "STOP"}], "modelVersion": model}
+        return {**answer, **({} if counts is None else {"usageMetadata": counts})}
+    message = {"role": "assistant", "content": text}
+    answer = {"id": "c", "object": "chat.completion", "created": 1, "model": model}
+    answer["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    return {**answer, **({} if counts is None else {"usage": counts})}
+
+
+def events(dialect, pieces, counts, model="m"):
+    """The events of an answer, each as its bytes."""
+    if dialect == "anthropic":
+        start = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": []}
+        start |= {"stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 1} if counts is None else counts}
+        yield _event({"type": "message_start", "message": start})
+        yield _event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+        for piece in pieces:
+            yield _event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})
+        yield _event({"type": "content_block_stop", "index": 0})
+        ends = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}
+        yield _event({**ends, **({} if counts is None else {"usage": counts})})
+        yield _event({"type": "message_stop"})
+    elif dialect == "gemini":
+        for piece in pieces:
+            yield _data({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": piece}]}}]})
+        last = {"candidates": [{"index": 0, "content": {"role": "model", "parts": []}, "finishReason": "STOP"}]}
+        yield _data({**last, **({} if counts is None else {"usageMetadata": counts})})
+    else:
+        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": model}
+        for piece in pieces:
+            yield _data({**chunk, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+        yield _data({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        if counts is not None:
+            yield _data({**chunk, "choices": [], "usage": counts})
+        yield b"data: [DONE]\n\n"
+
+
+def _data(value):
+    return b"data: %s\n\n" % json.dumps(value, separators=(",", ":")).encode()
+
+
+def _event(value):
+    return b"event: %s\n%s" % (value["type"].encode(), _data(value))
+
+
+class Asked:
+    """A request as it came."""
+
+    def __init__(self, head, body):
+        self.head, self.body = head, body
+        self.method, self.path = head.split(b" ", 2)[:2]
+        self.path = self.path.decode("latin-1")
+        self.dialect = self.path.split("/")[1]
+
+    def streams(self):
+        return ":streamGenerateContent" in self.path or re.search(rb'"stream": ?true', self.body) is not None
+
+    def number(self):
+        found = NUMBER.search(self.body)
+        return int(found.group(1)) if found else 0
+
+    def json(self):
+        return json.loads(self.body or b"{}")
+
+
+class HttpServer:
+    """Answers on connections that stay open. `answer` returns whether one goes on."""
+
+    async def start(self):
+        # The longest request has a bound, that of the memory of this process.
+        self.server = await asyncio.start_server(self.talk, "127.0.0.1", 0, limit=1 << 20)
+        return self.server.sockets[0].getsockname()[1]
+
+    async def talk(self, reader, writer):
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: *(\d+)", head, re.I)
+                body = await reader.readexactly(int(length.group(1))) if length else b""
+                if not await self.answer(Asked(head, body), writer):
+                    break
+                await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+            pass  # The gateway has left.
+        finally:
+            writer.close()
+
+    @staticmethod
+    def send(writer, status, body, kind="application/json", headers=""):
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+        writer.write(head.encode("latin-1") + body)
+        return True
+
+    @staticmethod
+    def begin(writer, kind="text/event-stream"):
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+
+    @staticmethod
+    def chunk(writer, piece):
+        writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+
+class Provider(HttpServer):
+    """The one that answers as it should."""
+
+    def __init__(self):
+        self.tasks = 0
+
+    async def answer(self, asked, writer):
+        number, path = asked.number(), asked.path
+        if path.endswith("/embeddings"):
+            data = [{"object": "embedding", "index": 0, "embedding": [0.5] * 64}]
+            return self.send(writer, 200, {"object": "list", "data": data, "model": "embed", "usage": {"prompt_tokens": number, "total_tokens": number}})
+        if path.endswith("/images/generations"):
+            picture = {"url": "https://example.org/whale.png"}
+            return self.send(writer, 200, {"created": 1, "data": [picture] * asked.json().get("n", 1)})
+        if "/videos" in path or path.startswith("/mj/"):
+            return self.task(asked, writer)
+        if not path.endswith(("/chat/completions", "/messages")) and ":" not in path:
+            return self.send(writer, 404, {"error": {"message": f"no {path}"}})
+        text = ["word "] * words(number)
+        counts = usage(asked.dialect, number, words(number))
+        if not asked.streams():
+            return self.send(writer, 200, whole(asked.dialect, "".join(text), counts))
+        self.begin(writer)
+        for event in events(asked.dialect, text, counts):
+            self.chunk(writer, event)
+            await writer.drain()
+            await asyncio.sleep(random.uniform(0.01, 0.03))
+        writer.write(b"0\r\n\r\n")
+        return True
+
+    def task(self, asked, writer):
+        """Takes tasks under ids that others have too, and says of each that it is done."""
+        self.tasks += asked.method == b"POST"
+        midjourney = asked.path.startswith("/mj/")
+        if asked.method == b"POST":
+            name = f"{4711 + self.tasks % TASK_IDS}" if midjourney else f"video_{self.tasks % TASK_IDS}"
+            taken = {"code": 1, "description": "ok", "result": name, "properties": {}}
+            return self.send(writer, 200, taken if midjourney else {"id": name, "object": "video", "status": "queued"})
+        name = asked.path.split("/")[3]
+        if midjourney:
+            done = {"id": name, "status": "SUCCESS", "progress": "100%", "imageUrl": "https://example.org/1.png", "buttons": []}
+            return self.send(writer, 200, done)
+        name = asked.path.rsplit("/", 1)[1]
+        return self.send(writer, 200, {"id": name, "object": "video", "status": "completed"})

@@ -1,0 +1,181 @@
+"""The ordinary traffic of a long test: requests of every surface at a steady rate, each of whose answers is known beforehand."""
+
+import asyncio
+import collections
+import json
+import random
+import re
+import time
+
+import client
+import fake
+
+# Nano-dollars a token, and for what has a fixed price.
+INPUT, OUTPUT = 1000, 2000
+PICTURE, TASK, SECOND = 40_000_000, 80_000_000, 100_000_000
+LOCAL_TOKENS = 12
+
+TEXT = "Here are some words to read. " * 6
+
+
+def chat(model):
+    return lambda text, stream: ("/v1/chat/completions", {"model": model, "max_tokens": 64, "stream": stream, "messages": [{"role": "user", "content": text}]})
+
+
+def messages(model):
+    return lambda text, stream: ("/v1/messages", {"model": model, "max_tokens": 64, "stream": stream, "messages": [{"role": "user", "content": text}]})
+
+
+def contents(model):
+    def ask(text, stream):
+        call = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"/v1beta/models/{model}:{call}", {"contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 64}}
+    return ask
+
+
+def responses(model):
+    return lambda text, stream: ("/v1/responses", {"model": model, "max_output_tokens": 64, "stream": stream, "input": text})
+
+
+# Name, how it is asked, whether it may stream, how often. What is passed and what is converted, on every surface.
+KINDS = [
+    ("passed: chat completions", chat("deepseek/chat"), True, 5),
+    ("passed: chat completions of another dialect", chat("openai/chat"), True, 2),
+    ("passed: messages", messages("anthropic/chat"), True, 3),
+    ("passed: contents", contents("gemini/chat"), True, 3),
+    ("converted: chat completions to messages", chat("anthropic/chat"), True, 3),
+    ("converted: chat completions to contents", chat("gemini/chat"), True, 2),
+    ("converted: messages to chat completions", messages("deepseek/chat"), True, 3),
+    ("converted: contents to chat completions", contents("openai/chat"), True, 2),
+    ("converted: responses to chat completions", responses("deepseek/chat"), True, 2),
+    ("embeddings", lambda text, _: ("/v1/embeddings", {"model": "deepseek/embed", "input": text}), False, 1),
+    ("picture", lambda text, _: ("/v1/images/generations", {"model": "deepseek/paint", "prompt": text, "n": 2}), False, 1),
+    ("task of Midjourney", lambda text, _: ("/mj/submit/imagine", {"prompt": text}), False, 1),
+    ("video", lambda text, _: ("/v1/videos", {"model": "deepseek/film", "prompt": text, "seconds": "4"}), False, 1),
+    ("local: chat completions", None, True, 3),
+]
+NAMES, WEIGHTS = [kind[0] for kind in KINDS], [kind[3] for kind in KINDS]
+
+
+class Result:
+    """One request and what came of it. `books` is the record that it has to leave: key, model's provider, tokens, cost."""
+
+    __slots__ = ("kind", "key", "number", "first", "total", "fault", "books")
+
+    def __init__(self, kind, key, number):
+        self.kind, self.key, self.number, self.first, self.total, self.fault, self.books = kind, key, number, None, None, None, None
+
+
+class Traffic:
+    """Asks with `keys` (name to key) at `rate` requests a second, numbered from `number`, until told to stop."""
+
+    def __init__(self, port, keys, rate, number, seed, local):
+        self.port, self.keys, self.rate, self.number, self.local = port, keys, rate, number, local
+        self.random, self.results, self.tasks = random.Random(seed), [], collections.deque(maxlen=64)
+
+    async def run(self, stop):
+        running, due = set(), time.monotonic()
+        while not stop.is_set():
+            running.add(task := asyncio.create_task(self.once()))
+            task.add_done_callback(running.discard)
+            # The next is due whether or not this one has been answered.
+            due = max(due + 1 / self.rate, time.monotonic() - 1)
+            await asyncio.sleep(max(0, due - time.monotonic()))
+        await asyncio.gather(*running)
+        return self.results
+
+    async def once(self):
+        kind, ask, may_stream, _ = self.random.choices(KINDS, WEIGHTS)[0]
+        self.number += 1
+        number, key = self.number, self.random.choice(list(self.keys))
+        stream = may_stream and self.random.random() < 0.6
+        result = Result(kind, key, number)
+        try:
+            if ask is None:
+                if self.local:
+                    await self.ask_local(result, stream)
+                    self.results.append(result)
+                return
+            await self.ask(result, ask, stream)
+        except Exception as fault:  # A fault of the answer must be told, whatever it is.
+            result.fault = f"{type(fault).__name__}: {fault}"
+        self.results.append(result)
+
+    async def send(self, result, method, path, body=b""):
+        reply = await client.send(self.port, client.request(method, path, self.keys[result.key], body))
+        if result.total is None:
+            result.first, result.total = reply.first, reply.total
+        if reply.status != 200 or reply.ended != "whole":
+            result.fault = f"{method} {path}: {reply}"
+            return None
+        return reply
+
+    async def ask(self, result, ask, stream):
+        number, count = result.number, fake.words(result.number)
+        path, body = ask(f"#{number}. {TEXT}", stream)
+        reply = await self.send(result, "POST", path, body)
+        if reply is None:
+            return
+        said = reply.body
+        if result.kind == "picture":
+            result.books = (result.key, "deepseek", 0, 0, 2 * PICTURE)
+        elif result.kind in ("task of Midjourney", "video"):
+            await self.follow(result, reply.json())
+        elif result.kind == "embeddings":
+            result.books = (result.key, "deepseek", number, 0, number * INPUT)
+        else:
+            # Responses repeat the whole text in the events of their end.
+            seen = said.count(b'"delta":"word "') if stream and path == "/v1/responses" else said.count(b"word ")
+            if seen != count or b'"error":{' in said:
+                result.fault = f"{path}: {seen} words instead of {count}: {reply}"
+                return
+            provider = body.get("model", path.removeprefix("/v1beta/models/")).split("/")[0]
+            result.books = (result.key, provider, number, count, number * INPUT + count * OUTPUT)
+
+    async def follow(self, result, taken):
+        """The task is the caller's own, whatever else its provider has called the same."""
+        midjourney = result.kind == "task of Midjourney"
+        name = taken.get("result") if midjourney else taken.get("id")
+        result.books = (result.key, "midjourney", 0, 0, TASK) if midjourney else (result.key, "deepseek", 0, 0, 4 * SECOND)
+        task = await self.send(result, "GET", f"/mj/task/{name}/fetch" if midjourney else f"/v1/videos/{name}")
+        if task is not None and task.json().get("id") != name:
+            result.fault = f"asked for {name}, told of {task}"
+        self.tasks.append((name, result.kind, result.key))
+
+    async def ask_local(self, result, stream):
+        body = {"model": "deepseek-chat", "max_tokens": LOCAL_TOKENS, "stream": stream, "messages": [{"role": "user", "content": f"Story {result.number}: the whale went down."}]}
+        if stream:
+            body["stream_options"] = {"include_usage": True}
+        reply = await self.send(result, "POST", "/chat/completions", body)
+        if reply is None:
+            return
+        counts = reply.json()["usage"] if not stream else last_usage(reply.body)
+        if counts is None or (stream and b"[DONE]" not in reply.body):
+            result.fault = f"not a whole answer: {reply}"
+            return
+        prompt, completion = counts["prompt_tokens"], counts["completion_tokens"]
+        result.books = (result.key, "local", prompt, completion, prompt * INPUT + completion * OUTPUT)
+
+
+def last_usage(body):
+    for line in reversed(body.split(b"\n")):
+        if line.startswith(b"data: {") and b'"usage":{' in line:
+            return json.loads(line[6:])["usage"]
+    return None
+
+
+def percentile(values, share):
+    """The least value that `share` of all do not exceed."""
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+
+
+def slowest(results, share=0.99):
+    """The percentiles of first byte and whole answer, of what providers answer and of what the local model does."""
+    found = {}
+    for name, of in (("providers", lambda kind: not kind.startswith("local")), ("the local model", lambda kind: kind.startswith("local"))):
+        times = [result for result in results if of(result.kind) and result.fault is None]
+        if times:
+            found[name, "first byte"] = percentile([result.first for result in times if result.first is not None], share)
+            found[name, "whole"] = percentile([result.total for result in times], share)
+    return found
