@@ -189,6 +189,17 @@ pub struct Gateway {
     pub expose_provider: bool,
     /// A file of prices that add to those built in.
     pub prices: Option<PathBuf>,
+    /// Environment variables that may be sent as keys to hosts beside those of the providers built in and of this file.
+    pub key_envs: Vec<KeyEnv>,
+}
+
+/// A variable and the host it may be sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEnv {
+    pub env: String,
+    /// `api.acme.example`, with a port where it has one.
+    pub host: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -355,6 +366,7 @@ mod tests {
             "prices",
             "routing",
             "expose_provider",
+            "key_envs",
             "base_url",
             "dialect",
             "private",

@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
-use chat::BoxFuture;
+use chat::{BoxFuture, Error};
 use gateway::{Gateway, Prices, Routes};
 use serde_json::{Value, json};
 use server::Keyring;
-use server::admin::{Control, Kind, Origin};
+use server::admin::{Control, Kind, Origin, Row};
 use store::{Setting, Store};
 
 use crate::config::{Config, ProviderSettings};
+use crate::key_env::{KeyEnvs, NotAllowed};
 use crate::provider::{self, Provider};
 use crate::{books, serve};
 
@@ -24,7 +25,8 @@ const WATCH: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct InForce {
     file: Config,
-    settings: Vec<(Kind, String, Value, Origin)>,
+    settings: Vec<(Kind, Row)>,
+    rules: KeyEnvs,
     pub providers: Vec<Provider>,
     aliases: Vec<(String, String)>,
     pub prices: Prices,
@@ -43,9 +45,10 @@ impl InForce {
             Some(store) => store.settings().await?,
             None => (0, Vec::new()),
         };
-        let mut in_force = Self { version, prices: books::prices(&file)?, ..Self::default() };
+        let rules = provider::key_envs(&file)?;
+        let mut in_force = Self { version, rules, prices: books::prices(&file)?, ..Self::default() };
         for settings in &file.providers {
-            provider::add(&mut in_force.providers, settings, before)?;
+            provider::add(&mut in_force.providers, settings, &in_force.rules, before)?;
             in_force.note(Kind::Provider, &settings.name, json!(settings), Origin::File);
         }
         for (alias, target) in &file.aliases {
@@ -58,8 +61,9 @@ impl InForce {
                     kind = setting.kind,
                     name = setting.name,
                     error = format!("{error:#}"),
-                    "a setting of the store is not used"
+                    "a setting of the store is disabled"
                 );
+                in_force.disabled(setting, format!("{error:#}"));
             }
         }
         in_force.file = file;
@@ -70,11 +74,12 @@ impl InForce {
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == setting.kind);
         let kind = kind.context("a later version has written it")?;
         let name = &setting.name;
-        let known = self.settings.iter().any(|(known, other, ..)| *known == kind && other == name);
-        ensure!(!known, "the configuration file has one of this name too, which counts");
+        ensure!(!self.has(kind, name), "the configuration file has one of this name too, which counts");
         let value: Value = serde_json::from_str(&setting.value)?;
         match kind {
-            Kind::Provider => provider::add(&mut self.providers, &provider_settings(name, &value)?, before)?,
+            Kind::Provider => {
+                provider::add(&mut self.providers, &provider_settings(name, &value)?, &self.rules, before)?;
+            }
             Kind::Alias => self.aliases.push((name.clone(), alias(&value)?.to_owned())),
             Kind::Price => self.prices.extend(price(name, &value)?),
         }
@@ -82,8 +87,22 @@ impl InForce {
         Ok(())
     }
 
+    fn has(&self, kind: Kind, name: &str) -> bool {
+        self.settings.iter().any(|(known, row)| *known == kind && row.name == name)
+    }
+
     fn note(&mut self, kind: Kind, name: &str, value: Value, origin: Origin) {
-        self.settings.push((kind, name.to_owned(), value, origin));
+        self.settings.push((kind, Row { name: name.to_owned(), value, origin, disabled: None }));
+    }
+
+    /// Lists a setting of the store that cannot be used, so that it can be seen and removed.
+    fn disabled(&mut self, setting: Setting, reason: String) {
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == setting.kind) else { return };
+        if self.has(kind, &setting.name) {
+            return;
+        }
+        let value = serde_json::from_str(&setting.value).unwrap_or(Value::String(setting.value));
+        self.settings.push((kind, Row { name: setting.name, value, origin: Origin::Store, disabled: Some(reason) }));
     }
 
     /// The routes to the local model, and to all providers whose models are known.
@@ -241,22 +260,20 @@ impl Control for Running {
             "store": {"journal": store.journal, "shared_limits": store.redis.is_some() || store.redis_env.is_some()},
             "gateway": {
                 "prices": now.file.gateway.prices, "routing": format!("{:?}", now.file.gateway.routing).to_lowercase(),
-                "expose_provider": now.file.gateway.expose_provider,
+                "expose_provider": now.file.gateway.expose_provider, "key_envs": now.file.gateway.key_envs,
             },
         })
     }
 
-    fn settings(&self, kind: Kind) -> Vec<(String, Value, Origin)> {
+    fn settings(&self, kind: Kind) -> Vec<Row> {
         let now = self.in_force.load();
-        let of_kind = now.settings.iter().filter(|(known, ..)| *known == kind);
-        of_kind.map(|(_, name, value, origin)| (name.clone(), value.clone(), *origin)).collect()
+        now.settings.iter().filter(|(known, _)| *known == kind).map(|(_, row)| row.clone()).collect()
     }
 
-    fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), String> {
+    fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), Error> {
         let checked = match kind {
-            Kind::Provider => {
-                provider_settings(name, value).and_then(|settings| provider::add(&mut Vec::new(), &settings, &[]))
-            }
+            Kind::Provider => provider_settings(name, value)
+                .and_then(|settings| provider::add(&mut Vec::new(), &settings, &self.in_force.load().rules, &[])),
             Kind::Alias => alias(value).and_then(|target| {
                 let is_alias = self.in_force.load().aliases.iter().any(|(known, _)| known == name);
                 ensure!(!self.gateway.knows(name) || is_alias, "`{name}` is already the id of a model");
@@ -265,10 +282,16 @@ impl Control for Running {
             }),
             Kind::Price => price(name, value).map(drop),
         };
-        checked.map_err(|error| format!("{error:#}"))
+        checked.map_err(|error| refusal(&error))
     }
 
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { self.read_again().await.map_err(|error| format!("{:#}", anyhow!(error))) })
+    fn reload(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { self.read_again().await.map_err(|error| refusal(&error)) })
     }
+}
+
+/// A setting that cannot be used, as it is answered.
+fn refusal(error: &anyhow::Error) -> Error {
+    let code = error.downcast_ref::<NotAllowed>().map(|_| "key_env_not_allowed");
+    Error { code, ..Error::invalid(format!("{error:#}")) }
 }

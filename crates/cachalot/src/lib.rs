@@ -11,6 +11,7 @@ pub mod folder;
 pub mod inflight;
 pub mod inspect;
 pub mod key;
+pub mod key_env;
 pub mod litellm;
 pub mod load;
 pub mod lock;

@@ -241,7 +241,9 @@ fn write_block(block: &Block, earlier: usize, out: &mut String) -> std::fmt::Res
             out.push_str("private = true\n");
         }
     }
-    if let Some(key_env) = key_env {
+    // The variable of a provider built in goes to another address only where its block says so.
+    let of_row = || provider::key_env_of(row).filter(|_| base_url.is_some());
+    if let Some(key_env) = key_env.as_deref().or_else(of_row) {
         writeln!(out, "key_env = {}", quoted(key_env))?;
     }
     if *priority != 0 {

@@ -13,6 +13,7 @@ use wire::upstream::Dialect;
 
 use crate::config::{Config, ProviderSettings};
 use crate::key::At;
+use crate::key_env::KeyEnvs;
 use crate::litellm;
 
 const ROWS: &str = include_str!("../../../providers.toml");
@@ -93,24 +94,42 @@ pub fn asks_no_key(name: &str) -> bool {
     rows().iter().any(|row| row.name == name && row.key_env.is_none())
 }
 
+/// The variable that usually holds the key of the provider built in of this name.
+pub fn key_env_of(name: &str) -> Option<&'static str> {
+    rows().iter().find(|row| row.name == name)?.key_env.as_deref()
+}
+
 /// The providers of the configuration file.
 ///
 /// # Errors
 /// An unknown name without an address of its own, a key that is not set, an address that cannot be used.
 pub fn configured(config: &Config) -> Result<Vec<Provider>> {
-    let mut providers = Vec::new();
+    let (rules, mut providers) = (key_envs(config)?, Vec::new());
     for settings in &config.providers {
-        add(&mut providers, settings, &[])?;
+        add(&mut providers, settings, &rules, &[])?;
     }
     Ok(providers)
+}
+
+/// Which variable may be sent to which address.
+///
+/// # Errors
+/// An entry of `key_envs` that cannot be used.
+pub fn key_envs(config: &Config) -> Result<KeyEnvs> {
+    KeyEnvs::of(config, rows().iter().filter_map(|row| Some((row.key_env.as_deref()?, row.base_url.as_str()))))
 }
 
 /// Adds a provider: the one among those `before` that has the same settings and the same key, with its connections, else a new one.
 ///
 /// # Errors
 /// As [`configured`]; a name that one among `providers` has.
-pub fn add(providers: &mut Vec<Provider>, settings: &ProviderSettings, before: &[Provider]) -> Result<()> {
-    let provider = one(settings, before).with_context(|| format!("provider `{}`", settings.name))?;
+pub fn add(
+    providers: &mut Vec<Provider>,
+    settings: &ProviderSettings,
+    rules: &KeyEnvs,
+    before: &[Provider],
+) -> Result<()> {
+    let provider = one(settings, rules, before).with_context(|| format!("provider `{}`", settings.name))?;
     ensure!(
         providers.iter().all(|other| other.upstream.name() != provider.upstream.name()),
         "two providers are called `{}`: give one another `name`, and `row` for the row it is of",
@@ -120,7 +139,7 @@ pub fn add(providers: &mut Vec<Provider>, settings: &ProviderSettings, before: &
     Ok(())
 }
 
-fn one(settings: &ProviderSettings, before: &[Provider]) -> Result<Provider> {
+fn one(settings: &ProviderSettings, rules: &KeyEnvs, before: &[Provider]) -> Result<Provider> {
     let row = rows().iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
     let name = &settings.name;
     ensure!(
@@ -133,6 +152,8 @@ fn one(settings: &ProviderSettings, before: &[Provider]) -> Result<Provider> {
     let dialect = settings.dialect.or(row.map(|row| row.dialect)).context("its `dialect` is missing")?;
     let key = match settings.key_env.as_ref().or(row.and_then(|row| row.key_env.as_ref())) {
         Some(variable) => {
+            // Before the variable is looked for: whether there is one is not told either.
+            rules.check(variable, base_url)?;
             let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
             Some(Secret::new(key.with_context(|| format!("the environment variable `{variable}` is not set"))?.trim()))
         }
@@ -355,6 +376,8 @@ mod tests {
             ("[[providers]]\nname='vllm'\n[[providers]]\nname='vllm'", "two providers"),
             ("[[providers]]\nname='local'\nbase_url='https://x.example'\ndialect='openai'", "local engine"),
             ("[[providers]]\nname='vllm'\nweight=0", "weight"),
+            ("[[providers]]\nname='deepseek'\nbase_url='https://other.example'", "key_envs"),
+            ("[[providers]]\nname='deepseek'\nkey_env='HTTPS_PROXY'", "never sent"),
         ] {
             let error = format!("{:#}", configure(text).expect_err(text));
             assert!(error.contains(word), "{text}: {error}");

@@ -23,7 +23,7 @@ use crate::server::App;
 pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
     headers_fit(parts, app.config.header_limit)?;
     match identify(app, parts)? {
-        Who::Anybody => same_machine(parts, app).map(|()| Caller::default()),
+        Who::Anybody => same_machine(parts, app, Some(&app.config.cors_origins)).map(|()| Caller::default()),
         Who::Known(caller) => Ok(caller),
         Who::Token => {
             let message = "The admin token asks no models: make a key with it";
@@ -50,7 +50,7 @@ pub(crate) fn operator(app: &App, parts: &Parts, needs: Role) -> Result<Operator
         Who::Token => Operator { name: "admin token".into(), role: Role::Admin },
         Who::Known(caller) => Operator { name: caller.key.unwrap_or_default(), role: caller.role },
     };
-    same_machine(parts, app)?;
+    same_machine(parts, app, None)?;
     if operator.role < needs {
         let message =
             format!("This needs the role `{}`, and this key has `{}`", needs.as_str(), operator.role.as_str());
@@ -140,9 +140,10 @@ fn of_midjourney(parts: &Parts) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`.
-fn same_machine(parts: &Parts, app: &App) -> Result<(), Error> {
-    let (listen, origins) = (app.listen, &app.config.cors_origins);
+/// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`. `origins` may ask models; no
+/// other web page administers the server.
+fn same_machine(parts: &Parts, app: &App, origins: Option<&[String]>) -> Result<(), Error> {
+    let listen = app.listen;
     let forbidden = |code, message: String| {
         let mut error = Error::new(ErrorKind::Forbidden, message);
         error.code = Some(code);
@@ -157,12 +158,17 @@ fn same_machine(parts: &Parts, app: &App) -> Result<(), Error> {
         );
     }
     let origin = parts.headers.get(header::ORIGIN);
-    let own = |origin: &HeaderValue| host.is_some_and(|host| *origin == *format!("http://{host}"));
-    if origin.is_some_and(|origin| !own(origin) && !cors::listed(origin, origins)) {
-        return forbidden(
-            "origin_not_allowed",
-            "this origin may not use a server without keys: add it to `cors_origins`, or configure a key".into(),
-        );
+    let own = |origin: &HeaderValue| {
+        // A proxy in front may speak TLS.
+        host.is_some_and(|host| ["http", "https"].iter().any(|scheme| *origin == *format!("{scheme}://{host}")))
+    };
+    let listed = |origin: &HeaderValue| origins.is_some_and(|origins| cors::listed(origin, origins));
+    if origin.is_some_and(|origin| !own(origin) && !listed(origin)) {
+        let message = match origins {
+            Some(_) => "this origin may not use a server without keys: add it to `cors_origins`, or configure a key",
+            None => "web pages of another origin may not administer this server",
+        };
+        return forbidden("origin_not_allowed", message.into());
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn of(request: &Request, origins: &[String]) -> Self {
-        let allowed = request.headers().get(header::ORIGIN).filter(|origin| listed(origin, origins)).cloned();
+        let allowed = request.headers().get(header::ORIGIN).filter(|origin| listed(origin, origins));
+        let allowed = allowed.filter(|_| !is_operators(request.uri().path())).cloned();
         Self { enabled: !origins.is_empty(), allowed }
     }
 
@@ -50,6 +51,11 @@ impl Origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
     }
+}
+
+/// The routes of operators are for no other web page, whatever `cors_origins` lists.
+fn is_operators(path: &str) -> bool {
+    path == "/metrics" || path == "/admin" || path.starts_with("/admin/")
 }
 
 pub(crate) fn listed(origin: &HeaderValue, origins: &[String]) -> bool {

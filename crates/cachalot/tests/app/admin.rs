@@ -10,15 +10,19 @@ use testkit::upstream::{Answer, Piece};
 
 use crate::app::TestApp;
 
-struct Office {
-    app: TestApp,
-    folder: TempDir,
-    token: String,
+pub(crate) struct Office {
+    pub(crate) app: TestApp,
+    pub(crate) folder: TempDir,
+    pub(crate) token: String,
 }
 
 impl Office {
-    async fn open(file: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    pub(crate) async fn open(file: &str) -> Self {
+        Self::open_in(tempfile::tempdir().unwrap(), file).await
+    }
+
+    /// The same in a folder that may hold a database already.
+    pub(crate) async fn open_in(folder: TempDir, file: &str) -> Self {
         let path = folder.path().join("cachalot.toml");
         std::fs::write(&path, file).unwrap();
         let mut from_file = cachalot::config::Config::load(Some(&path)).unwrap();
@@ -31,31 +35,31 @@ impl Office {
         Self { app, folder, token }
     }
 
-    async fn call(&self, method: Method, path: &str, key: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, key: &str, body: Value) -> (u16, Value) {
         let request = self.app.client.request(method, self.app.url(path)).bearer_auth(key).json(&body);
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, answer) = self.call(Method::GET, path, &self.token, json!(null)).await;
         assert_eq!(status, 200, "{path}: {answer}");
         answer
     }
 
-    async fn done(&self, method: Method, path: &str, body: Value) -> Value {
+    pub(crate) async fn done(&self, method: Method, path: &str, body: Value) -> Value {
         let (status, answer) = self.call(method, path, &self.token, body).await;
         assert!([200, 201].contains(&status), "{path}: {answer}");
         answer
     }
 
     /// What is refused, with its words.
-    async fn refused(&self, method: Method, path: &str, body: Value) -> (u16, String) {
+    pub(crate) async fn refused(&self, method: Method, path: &str, body: Value) -> (u16, String) {
         let (status, answer) = self.call(method, path, &self.token, body).await;
         (status, answer["error"]["message"].as_str().expect("a refusal").to_owned())
     }
 
-    async fn asks(&self, key: &str, model: &str) -> (u16, Value) {
+    pub(crate) async fn asks(&self, key: &str, model: &str) -> (u16, Value) {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3});
         self.call(Method::POST, "/v1/chat/completions", key, body).await
     }

@@ -5,6 +5,7 @@ mod app;
 mod arrows;
 mod chat;
 mod commands;
+mod key_envs;
 mod keys;
 #[allow(dead_code)]
 mod process;

@@ -26,7 +26,7 @@ use crate::line::Line;
 use crate::server::App;
 use crate::{body, reply};
 
-pub use settings::{Control, Kind, Origin};
+pub use settings::{Control, Kind, Origin, Row};
 
 /// Most bytes of a body. It is read where it arrives, which takes half a millisecond.
 const MAX_BODY: usize = 256 << 10;

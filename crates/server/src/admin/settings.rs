@@ -37,25 +37,35 @@ pub enum Origin {
     Store,
 }
 
+/// One setting.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub name: String,
+    pub value: Value,
+    pub origin: Origin,
+    /// Why it is not in force.
+    pub disabled: Option<String>,
+}
+
 /// Whoever has read the configuration, and can read it again.
 pub trait Control: Send + Sync {
     /// What is in force, without secrets.
     fn config(&self) -> Value;
 
-    /// The settings in force of a kind: their names, what they say, where they come from.
-    fn settings(&self, kind: Kind) -> Vec<(String, Value, Origin)>;
+    /// The settings of a kind, in force or disabled.
+    fn settings(&self, kind: Kind) -> Vec<Row>;
 
     /// Whether a setting could be used.
     ///
     /// # Errors
-    /// What is wrong with it.
-    fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), String>;
+    /// What is wrong with it, as it is answered.
+    fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), Error>;
 
     /// Reads file and store again. What cannot be used leaves all as it was.
     ///
     /// # Errors
-    /// What is wrong.
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// What is wrong, as it is answered.
+    fn reload(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 fn control(ask: &Ask) -> Result<Arc<dyn Control>, Error> {
@@ -68,14 +78,18 @@ pub(super) async fn config(ask: Ask) -> Result<Answer, Error> {
 }
 
 pub(super) async fn reload(ask: Ask) -> Result<Answer, Error> {
-    control(&ask)?.reload().await.map_err(Error::invalid)?;
+    control(&ask)?.reload().await?;
     Ok(json!({"reloaded": true}).into())
 }
 
 pub(super) async fn list(ask: Ask, kind: Kind) -> Result<Answer, Error> {
-    let settings = control(&ask)?.settings(kind).into_iter().map(|(name, value, origin)| {
+    let settings = control(&ask)?.settings(kind).into_iter().map(|Row { name, value, origin, disabled }| {
         let origin = if origin == Origin::File { "file" } else { "store" };
-        json!({"name": name, "source": origin, "value": value})
+        let mut listed = json!({"name": name, "source": origin, "value": value});
+        if let Some(reason) = disabled {
+            listed["disabled"] = reason.into();
+        }
+        listed
     });
     Ok(json!({"data": settings.collect::<Vec<_>>()}).into())
 }
@@ -83,7 +97,7 @@ pub(super) async fn list(ask: Ask, kind: Kind) -> Result<Answer, Error> {
 /// What the file says is changed in the file.
 fn not_in_file(control: &dyn Control, kind: Kind, name: &str) -> Result<(), Error> {
     let settings = control.settings(kind);
-    if settings.iter().any(|(known, _, origin)| known == name && *origin == Origin::File) {
+    if settings.iter().any(|row| row.name == name && row.origin == Origin::File) {
         let message = format!("The {} `{name:.64}` is set in the configuration file: change it there", kind.as_str());
         return Err(Error::new(ErrorKind::Conflict, message));
     }
@@ -93,10 +107,10 @@ fn not_in_file(control: &dyn Control, kind: Kind, name: &str) -> Result<(), Erro
 pub(super) async fn put(ask: Ask, kind: Kind) -> Result<Answer, Error> {
     let (control, value) = (control(&ask)?, ask.read::<Value>()?);
     not_in_file(control.as_ref(), kind, &ask.name)?;
-    control.check(kind, &ask.name, &value).map_err(Error::invalid)?;
+    control.check(kind, &ask.name, &value)?;
     let setting = Setting { kind: kind.as_str().into(), name: ask.name.clone(), value: value.to_string() };
     ask.store()?.put_setting(&setting).await.map_err(fault)?;
-    control.reload().await.map_err(Error::invalid)?;
+    control.reload().await?;
     Ok(json!({"name": ask.name, "source": "store", "value": value}).into())
 }
 
@@ -104,6 +118,6 @@ pub(super) async fn remove(ask: Ask, kind: Kind) -> Result<Answer, Error> {
     let control = control(&ask)?;
     not_in_file(control.as_ref(), kind, &ask.name)?;
     ask.store()?.remove_setting(kind.as_str(), &ask.name).await.map_err(fault)?;
-    control.reload().await.map_err(Error::invalid)?;
+    control.reload().await?;
     Ok(json!({"removed": ask.name}).into())
 }

@@ -151,6 +151,24 @@ async fn a_web_page_cannot_administer() {
     }
     assert_eq!(ask("evil.example", "").await.json()["error"]["code"], "host_not_allowed");
     assert_eq!(ask("localhost", "https://evil.example").await.json()["error"]["code"], "origin_not_allowed");
+    // Pages that may ask models may not administer.
+    let origin = "https://chat.example";
+    let listed = Setup::strict().config(|config| {
+        config.keys = Default::default();
+        config.cors_origins = vec![origin.into()];
+    });
+    let listed = listed.start().await;
+    let ask = |method: &'static str, path: &'static str, origin: &'static str| {
+        listed.request(method, path).header("authorization", "").header("origin", origin).send()
+    };
+    for path in ["/admin/me", "/admin/keys", "/metrics"] {
+        let answer = ask("GET", path, origin).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None), "{path}");
+        let preflight = ask("OPTIONS", path, origin).await;
+        assert_eq!(preflight.header("access-control-allow-origin"), None, "{path}");
+        assert_eq!(preflight.header("access-control-allow-methods"), None, "{path}");
+    }
+    assert_eq!(ask("GET", "/v1/models", origin).await.header("access-control-allow-origin"), Some(origin));
     // Without keys, whoever is on this machine may, but for web pages.
     let open = Setup::strict().config(|config| config.keys = Default::default()).start().await;
     let ask = |host: &str| open.request("GET", "/admin/me").header("authorization", "").header("host", host).send();
