@@ -275,8 +275,14 @@ impl LineBreaks {
         if !self.r1 {
             return text.to_owned();
         }
-        self.held.push_str(text);
-        let kept = self.held.split_off(self.held.trim_end_matches('\n').len());
-        std::mem::replace(&mut self.held, kept)
+        // What is held is line breaks: only what is new is looked at.
+        let (sure, breaks) = text.split_at(text.trim_end_matches('\n').len());
+        if sure.is_empty() {
+            self.held.push_str(breaks);
+            return String::new();
+        }
+        let mut out = std::mem::replace(&mut self.held, breaks.to_owned());
+        out.push_str(sure);
+        out
     }
 }

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::{Parameter, Schema};
 
+/// Most bytes that the schemas of all tools take in a grammar. Those of tools that are not strict are dropped beyond it.
+const MAX_SCHEMA_BYTES: usize = 16 << 20;
+
 /// What an answer, or its constrained part, must look like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grammar {
@@ -136,10 +139,25 @@ fn callable(chat: &Chat) -> Result<Vec<Callable>, Error> {
         Some(ToolChoice::Named(name)) => tool.name == *name,
         Some(ToolChoice::Auto | ToolChoice::Required) | None => true,
     };
+    let mut left = MAX_SCHEMA_BYTES;
+    let mut fits = |schema: &Schema| {
+        let fits = left.checked_sub(schema.grammar_bytes());
+        left = fits.unwrap_or(left);
+        fits.is_some()
+    };
     let callable = |tool: &Tool| {
         let schema = match tool.strict {
             true => strict_schema(tool)?,
             false => arguments(tool),
+        };
+        let schema = match (fits(&schema), tool.strict) {
+            (true, _) => schema,
+            (false, false) => any_object(),
+            (false, true) => {
+                let message =
+                    format!("Invalid schema for function '{}': the schemas are too large together", tool.name);
+                return Err(Error::invalid(message));
+            }
         };
         Ok(Callable { name: tool.name.clone(), parameters: schema.parameters(), schema })
     };
@@ -148,9 +166,12 @@ fn callable(chat: &Chat) -> Result<Vec<Callable>, Error> {
 
 /// The arguments of a tool that is not strict: as its schema says where that can be honoured, else any object.
 fn arguments(tool: &Tool) -> Schema {
-    let any = || Schema::lenient(&json!({ "type": "object" })).expect("a plain object is a schema");
     let schema = Schema::lenient(&parameters(tool)).ok();
-    schema.filter(|schema| schema.value().get("type").is_some_and(|kind| kind == "object")).unwrap_or_else(any)
+    schema.filter(|schema| schema.value().get("type").is_some_and(|kind| kind == "object")).unwrap_or_else(any_object)
+}
+
+fn any_object() -> Schema {
+    Schema::lenient(&json!({ "type": "object" })).expect("a plain object is a schema")
 }
 
 /// A schema as it stands in a grammar. White space between JSON tokens is the model's own, but no endless run of it.

@@ -9,6 +9,9 @@ use crate::prompt::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, SEP};
 
 /// A name longer than this is no name.
 const MOST_NAME_BYTES: usize = 1024;
+/// White space and backticks longer than this are no fence, and the first line of one is no longer. What is held is looked at again
+/// with every token.
+const MOST_FENCE_BYTES: usize = 1024;
 
 /// What stands between the markers of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,13 +119,14 @@ impl MarkedCalls {
     fn fence(&mut self, text: &str, events: &mut Vec<Event>) {
         self.held.push_str(text);
         let line = self.held.trim_start();
-        if line.starts_with("```") {
+        let too_long = self.held.len() > MOST_FENCE_BYTES && !line.contains('\n');
+        if line.starts_with("```") && !too_long {
             let Some((_, arguments)) = line.split_once('\n') else { return };
             let arguments = arguments.to_owned();
             self.held.clear();
             self.state = State::Arguments;
             self.text(&arguments, events);
-        } else if !"```".starts_with(line) {
+        } else if too_long || !"```".starts_with(line) {
             self.state = State::Arguments;
             self.text("", events);
         }
@@ -133,7 +137,9 @@ impl MarkedCalls {
             return self.say(text, events);
         }
         self.held.push_str(text);
-        let kept = self.held.split_off(closing_fence(&self.held));
+        let fence = closing_fence(&self.held);
+        let fence = if self.held.len() - fence > MOST_FENCE_BYTES { self.held.len() } else { fence };
+        let kept = self.held.split_off(fence);
         let sure = std::mem::replace(&mut self.held, kept);
         self.say(&sure, events);
     }
@@ -254,6 +260,33 @@ pub(crate) fn rules(style: Style, tokenizer: &Tokenizer, tools: &[Callable], man
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The arguments of a call in fenced style whose text comes in these pieces, and what is held of them.
+    fn fenced(state: State, pieces: impl Iterator<Item = &'static str>) -> (String, usize) {
+        let tokenizer = crate::tokenizer::tests::tiny(&[]);
+        let (mut calls, mut events, mut most) = (MarkedCalls::new(&tokenizer, Style::Fenced), Vec::new(), 0);
+        (calls.state, calls.calls) = (state, 1);
+        for piece in pieces {
+            calls.text(piece, &mut events);
+            most = most.max(calls.held.len());
+        }
+        calls.end_arguments(&mut events);
+        let text = |event| if let Event::Arguments(text) = event { text } else { String::new() };
+        (events.into_iter().map(text).collect(), most)
+    }
+
+    #[test]
+    fn what_may_be_a_fence_is_not_held_for_ever() {
+        let (said, held) = fenced(State::Arguments, std::iter::repeat_n(" ", 100_000));
+        assert!(said.len() > 90_000 && held <= MOST_FENCE_BYTES, "{} {held}", said.len());
+        for begins in ["```", " "] {
+            let pieces = std::iter::once(begins).chain(std::iter::repeat_n("x", 100_000));
+            let (said, held) = fenced(State::Fence, pieces);
+            assert!(said.ends_with("xxx") && held <= MOST_FENCE_BYTES + 1, "{} {held}", said.len());
+        }
+        let (said, _) = fenced(State::Fence, ["```json\n", "{}", "\n", "```"].into_iter());
+        assert_eq!(said, "{}");
+    }
 
     #[test]
     fn only_what_may_be_a_closing_fence_is_held() {

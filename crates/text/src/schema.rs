@@ -1,7 +1,7 @@
 //! JSON Schemas of callers, judged and brought into a plain form that a grammar can honour: self-contained, every `$ref` a name
 //! in `$defs`, no keyword that would be promised and not kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde_json::{Map, Value, json};
@@ -16,6 +16,14 @@ mod tests;
 /// Levels of nesting, and properties in all, that a schema may have (API 1.10).
 const MAX_DEPTH: usize = 64;
 const MAX_PROPERTIES: usize = 5000;
+/// Schemas within a schema that are judged, each alternative and each of several types being one: they could double at every level.
+const MAX_SCHEMAS: usize = 20_000;
+/// Bytes of what is kept of a schema, with so many for each key and so many times those of a pattern; and of all that a grammar
+/// repeats of it: the definitions stand beside every parameter.
+const MAX_BYTES: usize = 512 << 10;
+const KEY_BYTES: usize = 8;
+const PATTERN_COST: usize = 4;
+const MAX_REPEATED_BYTES: usize = 8 << 20;
 
 /// Why a schema is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,16 +97,11 @@ impl Schema {
         {
             return None;
         }
-        let required = |name: &str| {
-            schema
-                .get("required")
-                .and_then(Value::as_array)
-                .is_some_and(|names| names.iter().any(|known| known == name))
-        };
+        let required: HashSet<&str> = strings(schema.get("required")).collect();
         let properties = schema.get("properties").and_then(Value::as_object);
         let parameter = |(name, of): (&String, &Value)| Parameter {
             name: name.clone(),
-            required: required(name),
+            required: required.contains(name.as_str()),
             schema: Self(self.with_definitions(of.clone())),
         };
         Some(properties.into_iter().flatten().map(parameter).collect())
@@ -112,13 +115,11 @@ impl Schema {
     }
 
     fn plain(schema: &Value, rules: Rules) -> Result<Self, SchemaFault> {
-        let mut refs = Refs::new(schema);
-        let mut properties = 0;
-        let mut judge = Judge { rules, refs: &mut refs, properties: &mut properties };
-        let mut plain = judge.schema(schema, &Path::root(), 0)?;
+        let mut judge = Judge { rules, refs: Refs::new(schema), properties: 0, schemas: 0, bytes: 0 };
+        let mut plain = judge.schema(schema, &Path::ROOT, 0)?;
         let mut definitions = BTreeMap::new();
-        while let Some((name, target, path)) = judge.refs.next() {
-            let target = judge.schema(&target, &Path(path), 0)?;
+        while let Some(refs::Target { name, schema, path }) = judge.refs.next() {
+            let target = judge.schema(schema, &Path::ROOT.to(&path), 0)?;
             definitions.insert(name, target);
         }
         refs::terminate(&definitions)?;
@@ -130,39 +131,70 @@ impl Schema {
             let definitions: Map<String, Value> = definitions.into_iter().collect();
             plain.as_object_mut().expect("just seen to be an object").insert("$defs".into(), definitions.into());
         }
-        Ok(Self(plain))
+        let schema = Self(plain);
+        if schema.grammar_bytes() > MAX_REPEATED_BYTES {
+            return Path::ROOT.fault("too many properties beside so large definitions, please shorten it");
+        }
+        Ok(schema)
+    }
+
+    /// Bytes that it takes in a grammar: its own, and its definitions once more for every parameter.
+    pub(crate) fn grammar_bytes(&self) -> usize {
+        let bytes = |schema: &Value| schema.to_string().len();
+        let definitions = self.0.get("$defs").map_or(0, bytes);
+        let parameters = self.0.get("properties").and_then(Value::as_object).map_or(0, Map::len);
+        bytes(&self.0) + parameters * definitions
     }
 }
 
-/// A place in a schema.
-#[derive(Clone)]
-struct Path(String);
+/// The strings of a list.
+fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
 
-impl Path {
-    fn root() -> Self {
-        Self(String::new())
-    }
+/// A place in a schema: a key, and the place it is at.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    key: &'a str,
+    at: Option<&'a Path<'a>>,
+}
 
-    fn to(&self, key: &str) -> Self {
-        let key: String = key.chars().take(64).collect();
-        Self(if self.0.is_empty() { key } else { format!("{}.{key}", self.0) })
+impl<'a> Path<'a> {
+    const ROOT: Path<'static> = Path { key: "", at: None };
+
+    fn to(&'a self, key: &'a str) -> Path<'a> {
+        Path { key, at: Some(self) }
     }
 
     fn fault<T>(&self, reason: impl Into<String>) -> Result<T, SchemaFault> {
-        let path = if self.0.is_empty() { "$".into() } else { self.0.clone() };
+        let mut keys: Vec<String> = Vec::new();
+        let mut path = self;
+        while let Some(at) = path.at {
+            keys.push(path.key.chars().take(64).collect());
+            path = at;
+        }
+        keys.reverse();
+        let path = if keys.is_empty() { "$".into() } else { keys.join(".") };
         Err(SchemaFault { path, reason: reason.into() })
     }
 }
 
-struct Judge<'a, 'b> {
+struct Judge<'a> {
     rules: Rules,
-    refs: &'a mut Refs<'b>,
-    properties: &'a mut usize,
+    refs: Refs<'a>,
+    /// Properties, schemas, and bytes of what is kept of them, so far.
+    properties: usize,
+    schemas: usize,
+    bytes: usize,
 }
 
-impl Judge<'_, '_> {
+impl<'a> Judge<'a> {
     /// The plain form of one schema.
-    fn schema(&mut self, schema: &Value, at: &Path, depth: usize) -> Result<Value, SchemaFault> {
+    fn schema(&mut self, schema: &'a Value, at: &Path<'_>, depth: usize) -> Result<Value, SchemaFault> {
+        self.schemas += 1;
+        if self.schemas > MAX_SCHEMAS {
+            return at.fault(format!("more than {MAX_SCHEMAS} schemas, each alternative and each type counted"));
+        }
         if depth > MAX_DEPTH {
             return at.fault(format!("nested deeper than {MAX_DEPTH} levels"));
         }
@@ -180,14 +212,27 @@ impl Judge<'_, '_> {
                 None => at.to("$ref").fault(format!("`{target:.80}` is not in this schema")),
             };
         }
+        // A key takes time also where it is not kept.
+        self.keep(schema.len() * KEY_BYTES, at)?;
         keywords::check(schema, self.rules, at)?;
         if let Some(Value::Array(kinds)) = schema.get("type") {
             return self.one_of_types(schema, kinds, at, depth);
         }
+        let fields = schema.iter().map(|(key, value)| (key.as_str(), value));
+        self.fields(fields, at, depth)
+    }
+
+    /// The plain form of a schema of these fields, whose type is one or is not said.
+    fn fields(
+        &mut self,
+        fields: impl Iterator<Item = (&'a str, &'a Value)>,
+        at: &Path<'_>,
+        depth: usize,
+    ) -> Result<Value, SchemaFault> {
         let mut plain = Map::new();
-        for (key, value) in schema {
+        for (key, value) in fields {
             let at = at.to(key);
-            match key.as_str() {
+            match key {
                 "anyOf" | "oneOf" | "allOf" | "prefixItems" => {
                     let Some(all) = value.as_array().filter(|all| !all.is_empty()) else {
                         return at.fault("a list of schemas that is not empty");
@@ -199,16 +244,18 @@ impl Judge<'_, '_> {
                     plain.insert(key.into(), each.collect::<Result<Vec<_>, _>>()?.into());
                 }
                 "items" | "additionalProperties" if value.is_boolean() => {
-                    plain.insert(key.clone(), value.clone());
+                    plain.insert(key.into(), value.clone());
                 }
                 "items" | "additionalProperties" => {
-                    plain.insert(key.clone(), self.schema(value, &at, depth + 1)?);
+                    plain.insert(key.into(), self.schema(value, &at, depth + 1)?);
                 }
                 "properties" => {
-                    plain.insert(key.clone(), self.properties(value, &at, depth)?);
+                    plain.insert(key.into(), self.properties(value, &at, depth)?);
                 }
                 _ if keywords::kept(key, value, self.rules) => {
-                    plain.insert(key.clone(), value.clone());
+                    let times = if key == "pattern" { PATTERN_COST } else { 1 };
+                    self.keep(value.to_string().len() * times, &at)?;
+                    plain.insert(key.into(), value.clone());
                 }
                 _ => {}
             }
@@ -218,18 +265,28 @@ impl Judge<'_, '_> {
         Ok(plain.into())
     }
 
-    fn properties(&mut self, properties: &Value, at: &Path, depth: usize) -> Result<Value, SchemaFault> {
+    /// Counts what is about to be kept. The same part of a schema may be kept once for each of several types.
+    fn keep(&mut self, bytes: usize, at: &Path<'_>) -> Result<(), SchemaFault> {
+        self.bytes += bytes;
+        if self.bytes > MAX_BYTES {
+            return at.fault(format!("the schema is larger than {MAX_BYTES} bytes up to here, please shorten it"));
+        }
+        Ok(())
+    }
+
+    fn properties(&mut self, properties: &'a Value, at: &Path<'_>, depth: usize) -> Result<Value, SchemaFault> {
         let Some(properties) = properties.as_object() else { return at.fault("properties are an object") };
-        *self.properties += properties.len();
-        if *self.properties > MAX_PROPERTIES {
+        self.properties += properties.len();
+        if self.properties > MAX_PROPERTIES {
             return at.fault(format!("more than {MAX_PROPERTIES} properties"));
         }
+        self.keep(properties.keys().map(String::len).sum(), at)?;
         let each = properties.iter().map(|(name, of)| Ok((name.clone(), self.schema(of, &at.to(name), depth + 1)?)));
         Ok(Value::Object(each.collect::<Result<Map<_, _>, _>>()?))
     }
 
     /// What an object says about the keys it does not declare.
-    fn object(&self, plain: &mut Map<String, Value>, at: &Path) -> Result<(), SchemaFault> {
+    fn object(&self, plain: &mut Map<String, Value>, at: &Path<'_>) -> Result<(), SchemaFault> {
         if plain.get("type").is_none_or(|kind| kind != "object") && !plain.contains_key("properties") {
             return Ok(());
         }
@@ -251,8 +308,9 @@ impl Judge<'_, '_> {
             }
         }
         if self.rules == Rules::Strict {
+            let listed: HashSet<&str> = required.iter().map(String::as_str).collect();
             for name in plain.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name) {
-                if !required.contains(name) {
+                if !listed.contains(name.as_str()) {
                     return at.to("required").fault(format!("every property must be listed, `{name}` is not"));
                 }
             }
@@ -278,21 +336,25 @@ impl Judge<'_, '_> {
     /// A list of types is one of several schemas, each with the keywords of its type.
     fn one_of_types(
         &mut self,
-        schema: &Map<String, Value>,
-        kinds: &[Value],
-        at: &Path,
+        schema: &'a Map<String, Value>,
+        kinds: &'a [Value],
+        at: &Path<'_>,
         depth: usize,
     ) -> Result<Value, SchemaFault> {
-        let mut each = Vec::new();
+        let (mut each, mut seen) = (Vec::new(), HashSet::new());
         for kind in kinds {
             let Some(name) = kind.as_str() else { return at.to("type").fault("a type is a string") };
-            let of_kind = schema.iter().filter(|(key, _)| keywords::belongs(key, name));
-            let mut one: Map<String, Value> = of_kind.map(|(key, value)| (key.clone(), value.clone())).collect();
-            one.insert("type".into(), kind.clone());
-            if !keywords::words_of(&mut one, name) {
+            // There are seven types: whoever names one twice means it once.
+            if !seen.insert(name) || !keywords::any_word_of(schema, name) {
                 continue;
             }
-            each.push(self.schema(&one.into(), at, depth + 1)?);
+            self.schemas += 1;
+            if depth + 1 > MAX_DEPTH {
+                return at.fault(format!("nested deeper than {MAX_DEPTH} levels"));
+            }
+            let of_kind = schema.iter().filter(|(key, _)| keywords::belongs(key, name));
+            let of_kind = of_kind.map(|(key, value)| (key.as_str(), if key == "type" { kind } else { value }));
+            each.push(self.fields(of_kind, at, depth + 1)?);
         }
         match each.len() {
             0 => at.to("type").fault("no value fits"),

@@ -1,5 +1,7 @@
 //! A conversation as the templates see it: tool results belong to the message whose calls they answer.
 
+use std::collections::HashMap;
+
 use chat::{Error, Message, Role};
 
 /// A message, and the results of its calls in the order of the calls.
@@ -60,7 +62,10 @@ fn in_order(message: &Message, results: Vec<(Option<&str>, String)>) -> Result<V
             "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'",
         ));
     }
-    let place = |id: Option<&str>| calls.iter().position(|call| id == Some(call.id.as_str())).unwrap_or(calls.len());
+    // The first call of an id counts.
+    let places: HashMap<&str, usize> =
+        calls.iter().enumerate().rev().map(|(at, call)| (call.id.as_str(), at)).collect();
+    let place = |id: Option<&str>| id.and_then(|id| places.get(id).copied()).unwrap_or(calls.len());
     let mut results = results;
     results.sort_by_cached_key(|(id, _)| place(*id));
     Ok(results.into_iter().map(|(_, text)| text).collect())

@@ -27,11 +27,13 @@ pub(super) struct Tag {
     lead: String,
     /// What came after the marker.
     text: String,
+    /// A quote is open.
+    inside: bool,
 }
 
 impl Tag {
     pub(super) fn new(closing: bool, lead: String) -> Self {
-        Self { closing, lead, text: String::new() }
+        Self { closing, lead, text: String::new(), inside: false }
     }
 
     pub(super) fn push(&mut self, letter: char) -> Step {
@@ -44,8 +46,8 @@ impl Tag {
             return Step::NoTag;
         }
         // A `>` inside of quotes belongs to a name, unless a quote stands right before it: names may hold quotes too.
-        let inside = self.text.matches('"').count() % 2 == 1;
-        let ends = letter == '>' && (!inside || self.text[..before].ends_with('"'));
+        self.inside ^= letter == '"';
+        let ends = letter == '>' && (!self.inside || self.text[..before].ends_with('"'));
         if ends { Step::Complete } else { Step::Growing }
     }
 

@@ -32,10 +32,16 @@ const LENIENT_FORMATS: [&str; 5] = ["date-time", "date", "time", "duration", "ur
 /// Integers without bounds stay within what every client reads exactly into 64 bits.
 const GREATEST_INTEGER: i64 = 999_999_999_999_999_999;
 
+/// A class such as `\w` takes a few kilobytes once it is parsed.
+const MAX_PATTERN_BYTES: usize = 2048;
+
 /// Refuses keywords and types the rules do not have.
-pub(super) fn check(schema: &Map<String, Value>, rules: Rules, at: &Path) -> Result<(), SchemaFault> {
+pub(super) fn check(schema: &Map<String, Value>, rules: Rules, at: &Path<'_>) -> Result<(), SchemaFault> {
     let kind = schema.get("type").and_then(Value::as_str);
     match schema.get("type") {
+        Some(Value::Array(kinds)) if kinds.len() > TYPES.len() => {
+            return at.to("type").fault("a list of types names each of them once");
+        }
         None | Some(Value::String(_) | Value::Array(_)) => {}
         Some(_) => return at.to("type").fault("a type is a string or a list of strings"),
     }
@@ -55,15 +61,18 @@ pub(super) fn check(schema: &Map<String, Value>, rules: Rules, at: &Path) -> Res
         strict(schema, kind, at)?;
     }
     if let Some(pattern) = schema.get("pattern") {
-        let known = pattern.as_str().is_some_and(|pattern| regex_syntax::parse(pattern).is_ok());
-        if !known {
+        let pattern = pattern.as_str().unwrap_or("(");
+        if pattern.len() > MAX_PATTERN_BYTES {
+            return at.to("pattern").fault(format!("longer than {MAX_PATTERN_BYTES} bytes"));
+        }
+        if regex_syntax::parse(pattern).is_err() {
             return at.to("pattern").fault("a regular expression without look-around and back-references");
         }
     }
     Ok(())
 }
 
-fn strict(schema: &Map<String, Value>, kind: Option<&str>, at: &Path) -> Result<(), SchemaFault> {
+fn strict(schema: &Map<String, Value>, kind: Option<&str>, at: &Path<'_>) -> Result<(), SchemaFault> {
     for key in schema.keys().map(String::as_str) {
         let known = ANNOTATIONS.contains(&key)
             || ANY.contains(&key)
@@ -117,6 +126,12 @@ pub(super) fn words_of(schema: &mut Map<String, Value>, kind: &str) -> bool {
     schema.get("const").is_none_or(|word| is(word, kind))
 }
 
+/// Something of `enum` and `const` is of this type, where there are any.
+pub(super) fn any_word_of(schema: &Map<String, Value>, kind: &str) -> bool {
+    let any = |words: &Value| words.as_array().is_none_or(|words| words.iter().any(|word| is(word, kind)));
+    schema.get("enum").is_none_or(any) && schema.get("const").is_none_or(|word| is(word, kind))
+}
+
 fn is(value: &Value, kind: &str) -> bool {
     match kind {
         "object" => value.is_object(),
@@ -130,7 +145,7 @@ fn is(value: &Value, kind: &str) -> bool {
 }
 
 /// Completes and judges what one schema says about its values.
-pub(super) fn bounds(plain: &mut Map<String, Value>, at: &Path) -> Result<(), SchemaFault> {
+pub(super) fn bounds(plain: &mut Map<String, Value>, at: &Path<'_>) -> Result<(), SchemaFault> {
     let kind = plain.get("type").and_then(Value::as_str).map(str::to_owned);
     if let Some(kind) = &kind
         && !words_of(plain, kind)

@@ -1,6 +1,6 @@
 //! References inside of one schema: every target gets a name in `$defs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -10,7 +10,15 @@ use super::{Path, SchemaFault};
 pub(super) struct Refs<'a> {
     root: &'a Value,
     names: HashMap<String, String>,
-    waiting: Vec<(String, Value, String)>,
+    waiting: Vec<Target<'a>>,
+}
+
+/// What a reference points to.
+pub(super) struct Target<'a> {
+    pub(super) name: String,
+    pub(super) schema: &'a Value,
+    /// Where it stands.
+    pub(super) path: String,
 }
 
 impl<'a> Refs<'a> {
@@ -24,16 +32,16 @@ impl<'a> Refs<'a> {
             return Some(name.clone());
         }
         let pointer = decoded(target.strip_prefix('#')?)?;
-        let found = self.root.pointer(&pointer)?.clone();
+        let schema = self.root.pointer(&pointer)?;
         let name = format!("r{}", self.names.len());
         self.names.insert(target.into(), name.clone());
         let path = pointer.trim_start_matches('/').replace('/', ".");
-        self.waiting.push((name.clone(), found, path));
+        self.waiting.push(Target { name: name.clone(), schema, path });
         Some(name)
     }
 
-    /// A target nobody has judged yet: its name, itself, and where it stands.
-    pub(super) fn next(&mut self) -> Option<(String, Value, String)> {
+    /// A target nobody has judged yet.
+    pub(super) fn next(&mut self) -> Option<Target<'a>> {
         self.waiting.pop()
     }
 }
@@ -57,18 +65,21 @@ fn decoded(text: &str) -> Option<String> {
 
 /// Refuses definitions that are nothing but references to each other.
 pub(super) fn terminate(definitions: &BTreeMap<String, Value>) -> Result<(), SchemaFault> {
-    let target = |value: &Value| value.get("$ref").and_then(Value::as_str).map(|at| at["#/$defs/".len()..].to_owned());
+    let target = |name: &str| definitions.get(name)?.get("$ref")?.as_str()?.strip_prefix("#/$defs/");
+    // Those that are known to lead somewhere.
+    let mut ends = HashSet::new();
     for name in definitions.keys() {
-        let mut at = name.clone();
-        for _ in 0..=definitions.len() {
-            match definitions.get(&at).and_then(target) {
+        let (mut way, mut at) = (HashSet::new(), name.as_str());
+        while !ends.contains(at) {
+            if !way.insert(at) {
+                return Path::ROOT.to("$ref").fault("references that only lead to each other");
+            }
+            match target(at) {
                 Some(next) => at = next,
                 None => break,
             }
         }
-        if definitions.get(&at).and_then(target).is_some() {
-            return Path::root().to("$ref").fault("references that only lead to each other");
-        }
+        ends.extend(way);
     }
     Ok(())
 }

@@ -208,3 +208,66 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_doubles_at_every_level_is_refused() {
+    let kinds = json!(["object", "array", "string", "number", "integer", "boolean", "null"]);
+    for keyword in ["items", "additionalProperties"] {
+        let mut schema = json!({ "type": "string" });
+        for _ in 0..30 {
+            schema = json!({ "type": ["array", "object"], keyword: schema });
+        }
+        // Each is kept for one of the types alone.
+        Schema::lenient(&schema).unwrap();
+    }
+    let mut schema = json!({ "type": "string" });
+    for _ in 0..30 {
+        schema = json!({ "type": kinds, "anyOf": [schema] });
+    }
+    let fault = Schema::lenient(&schema).unwrap_err().to_string();
+    assert!(fault.contains("more than 20000 schemas"), "{fault}");
+    let twice = json!({ "type": ["array", "array"], "items": { "type": "string" } });
+    assert_eq!(lenient(twice), json!({ "type": "array", "items": { "type": "string" } }));
+    let many = json!({ "type": vec!["array"; 8] });
+    assert!(Schema::lenient(&many).unwrap_err().to_string().contains("names each of them once"));
+}
+
+#[test]
+fn a_large_part_is_not_kept_again_for_every_level() {
+    let mut schema = json!({ "type": "string", "enum": vec!["0123456789"; 30_000] });
+    for _ in 0..30 {
+        schema = json!({ "type": ["array", "string"], "items": schema.clone(), "enum": ["a", []] });
+    }
+    Schema::lenient(&schema).unwrap();
+    let words = json!({ "type": ["string", "null"], "enum": vec!["0123456789"; 100_000] });
+    assert!(Schema::lenient(&words).unwrap_err().to_string().contains("larger than 524288 bytes"));
+}
+
+#[test]
+fn definitions_are_not_repeated_beside_many_parameters() {
+    let words = json!({ "type": "string", "enum": vec!["0123456789"; 20_000] });
+    let properties: Map<String, Value> =
+        (0..100).map(|n| (n.to_string(), json!({ "$ref": "#/$defs/words" }))).collect();
+    let schema = json!({ "type": "object", "properties": properties, "$defs": { "words": words } });
+    assert!(Schema::lenient(&schema).unwrap_err().to_string().contains("too many properties beside"));
+}
+
+#[test]
+fn references_in_a_long_row_are_followed_once() {
+    let definitions: Map<String, Value> = (0..9000)
+        .map(|n| (n.to_string(), json!({ "$ref": format!("#/$defs/{}", n + 1) })))
+        .chain([("9000".to_owned(), json!({ "type": "string" }))])
+        .collect();
+    let schema = json!({ "anyOf": [{ "$ref": "#/$defs/0" }], "$defs": definitions });
+    let began = std::time::Instant::now();
+    Schema::lenient(&schema).unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    let circle = json!({ "anyOf": [{ "$ref": "#/$defs/a" }], "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } } });
+    assert!(Schema::lenient(&circle).unwrap_err().to_string().contains("only lead to each other"));
+}
+
+#[test]
+fn a_pattern_has_a_length() {
+    let pattern = json!({ "type": "string", "pattern": "\\w".repeat(2000) });
+    assert!(Schema::lenient(&pattern).unwrap_err().to_string().contains("longer than 2048 bytes"));
+}
