@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Chat, Format, Input, Message, Part, Tool, ToolChoice};
+use crate::{Chat, Format, Input, Message, Part, ToolChoice};
 
 /// What the allocator adds to each piece.
 const PIECE: usize = 16;
@@ -12,73 +12,110 @@ const FIELD: usize = 2 * (size_of::<u64>() + size_of::<String>() + size_of::<Val
 impl Chat {
     /// Bytes of everything in it, about.
     pub fn bytes(&self) -> usize {
-        let input = match &self.input {
-            Input::Messages(messages) => list(messages, Message::bytes),
-            Input::Text { prefix, suffix } => text(prefix) + suffix.as_ref().map_or(0, text),
-            Input::Tokens(tokens) => tokens.capacity() * size_of::<u32>(),
-        };
-        let format = match &self.format {
-            Format::JsonSchema(schema) => object(schema),
-            Format::Unknown(word) => text(word),
-            Format::Text | Format::JsonObject => 0,
-        };
-        let choice = if let Some(ToolChoice::Named(name)) = &self.tool_choice { text(name) } else { 0 };
-        let words = [&self.reasoning_effort, &self.user, &self.user_id, &self.trace];
-        size_of::<Self>()
-            + input
-            + format
-            + choice
-            + text(&self.model)
-            + words.into_iter().flatten().map(text).sum::<usize>()
-            + list(&self.tools, Tool::bytes)
-            + list(&self.stop, text)
-            + list(&self.notes, text)
-            + self.sampling.logit_bias.capacity() * size_of::<(u32, f64)>()
+        let mut count = Count { left: usize::MAX };
+        let counted = count.chat(self);
+        if counted.is_some() { usize::MAX - count.left } else { usize::MAX }
+    }
+
+    /// It takes more than `most` bytes. This is known in a time that grows with `most`, not with the chat.
+    pub fn exceeds(&self, most: usize) -> bool {
+        Count { left: most }.chat(self).is_none()
     }
 }
 
-impl Message {
-    fn bytes(&self) -> usize {
-        let words = [&self.reasoning, &self.tool_call_id, &self.name];
-        let part = |part: &Part| match part {
-            Part::Text(said) => text(said),
-            Part::Other { kind, value } => text(kind) + json(value),
-        };
-        self.content.as_ref().map_or(0, |parts| list(parts, part))
-            + words.into_iter().flatten().map(text).sum::<usize>()
-            + self
-                .tool_calls
-                .as_ref()
-                .map_or(0, |calls| list(calls, |call| text(&call.id) + text(&call.name) + text(&call.arguments)))
-    }
-}
-
-impl Tool {
-    fn bytes(&self) -> usize {
-        text(&self.name) + object(&self.function)
-    }
-}
-
-/// What a value holds beside itself.
+/// What a value holds beside itself, in bytes.
 pub fn json(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(said) => text(said),
-        Value::Array(values) => list(values, json),
-        Value::Object(fields) => object(fields),
+    let mut count = Count { left: usize::MAX };
+    let counted = count.json(value);
+    if counted.is_some() { usize::MAX - count.left } else { usize::MAX }
+}
+
+/// Counts down, and stops with `None` at 0.
+struct Count {
+    left: usize,
+}
+
+impl Count {
+    fn take(&mut self, bytes: usize) -> Option<()> {
+        self.left = self.left.checked_sub(bytes)?;
+        Some(())
     }
-}
 
-fn object(fields: &Map<String, Value>) -> usize {
-    fields.iter().map(|(key, value)| FIELD + text(key) + json(value)).sum::<usize>() + 4 * PIECE
-}
+    fn text(&mut self, said: &String) -> Option<()> {
+        self.take(said.capacity() + PIECE)
+    }
 
-fn text(said: &String) -> usize {
-    said.capacity() + PIECE
-}
+    fn words<'a>(&mut self, words: impl IntoIterator<Item = &'a Option<String>>) -> Option<()> {
+        words.into_iter().flatten().try_for_each(|word| self.text(word))
+    }
 
-fn list<T>(items: &Vec<T>, each: impl Fn(&T) -> usize) -> usize {
-    items.capacity() * size_of::<T>() + PIECE + items.iter().map(each).sum::<usize>()
+    fn list<T>(&mut self, items: &Vec<T>, each: impl Fn(&mut Self, &T) -> Option<()>) -> Option<()> {
+        self.take(items.capacity() * size_of::<T>() + PIECE)?;
+        items.iter().try_for_each(|item| each(self, item))
+    }
+
+    fn json(&mut self, value: &Value) -> Option<()> {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => Some(()),
+            Value::String(said) => self.text(said),
+            Value::Array(values) => self.list(values, Self::json),
+            Value::Object(fields) => self.object(fields),
+        }
+    }
+
+    fn object(&mut self, fields: &Map<String, Value>) -> Option<()> {
+        self.take(fields.len() * FIELD + 4 * PIECE)?;
+        fields.iter().try_for_each(|(key, value)| {
+            self.text(key)?;
+            self.json(value)
+        })
+    }
+
+    fn chat(&mut self, chat: &Chat) -> Option<()> {
+        self.take(size_of::<Chat>())?;
+        match &chat.input {
+            Input::Messages(messages) => self.list(messages, Self::message)?,
+            Input::Text { prefix, suffix } => {
+                self.text(prefix)?;
+                self.words([suffix])?;
+            }
+            Input::Tokens(tokens) => self.take(tokens.capacity() * size_of::<u32>())?,
+        }
+        match &chat.format {
+            Format::JsonSchema(schema) => self.object(schema)?,
+            Format::Unknown(word) => self.text(word)?,
+            Format::Text | Format::JsonObject => {}
+        }
+        if let Some(ToolChoice::Named(name)) = &chat.tool_choice {
+            self.text(name)?;
+        }
+        self.text(&chat.model)?;
+        self.words([&chat.reasoning_effort, &chat.user, &chat.user_id, &chat.trace])?;
+        self.list(&chat.tools, |count, tool| {
+            count.text(&tool.name)?;
+            count.object(&tool.function)
+        })?;
+        self.list(&chat.stop, Self::text)?;
+        self.list(&chat.notes, Self::text)?;
+        self.take(chat.sampling.logit_bias.capacity() * size_of::<(u32, f64)>())
+    }
+
+    fn message(&mut self, message: &Message) -> Option<()> {
+        if let Some(parts) = &message.content {
+            self.list(parts, |count, part| match part {
+                Part::Text(said) => count.text(said),
+                Part::Other { kind, value } => {
+                    count.text(kind)?;
+                    count.json(value)
+                }
+            })?;
+        }
+        self.words([&message.reasoning, &message.tool_call_id, &message.name])?;
+        let Some(calls) = &message.tool_calls else { return Some(()) };
+        self.list(calls, |count, call| {
+            [&call.id, &call.name, &call.arguments].into_iter().try_for_each(|word| count.text(word))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -92,8 +129,9 @@ mod tests {
             input: Input::Messages((0..texts).map(|_| Message::new(Role::User, "x".repeat(length))).collect()),
             ..Chat::default()
         };
-        let long = chat(1, 1_000_000).bytes();
-        assert!((1_000_000..1_002_000).contains(&long), "{long}");
+        let long = chat(1, 1_000_000);
+        assert!((1_000_000..1_002_000).contains(&long.bytes()), "{}", long.bytes());
+        assert!(long.exceeds(1_000_000) && !long.exceeds(1_002_000));
         let many = chat(1000, 1).bytes();
         assert!(many > 1000 * (size_of::<Message>() + size_of::<Part>()), "{many}");
         let schema = serde_json::json!({"a": [1, 2, {"b": "text"}]});

@@ -24,6 +24,9 @@ impl Beginning {
     pub(crate) fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let (mut hashes, mut hasher, mut filled) = (Vec::new(), DefaultHasher::new(), 0);
         for mut piece in pieces {
+            if hashes.len() == BLOCKS {
+                break;
+            }
             while !piece.is_empty() && hashes.len() < BLOCKS {
                 let (now, later) = piece.split_at(piece.len().min(BLOCK - filled));
                 hasher.write(now);

@@ -8,8 +8,9 @@ use chat::{Chat, Delta, Deltas, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
 use crate::affinity::Running;
+use crate::inflight::RequestMemory;
 use crate::price::Price;
-use crate::target::{Target, chance};
+use crate::target::{Place, Target, chance};
 use crate::upstream::late;
 
 /// How long a target may take for its first word while there are others.
@@ -76,11 +77,19 @@ impl Chosen {
     }
 }
 
+/// A chat that targets are asked to answer.
+pub(crate) struct Asking {
+    pub(crate) chat: Arc<Chat>,
+    /// What it takes.
+    pub(crate) bytes: usize,
+    pub(crate) memory: RequestMemory,
+}
+
 /// The answer of the first target that gives one. Nothing is asked before the stream is polled, so that whoever waits for
 /// its first item can keep a client alive meanwhile.
-pub(crate) fn answer(targets: Vec<Target>, chat: Chat, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
+pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
     let first = async move {
-        match each(&targets, &chosen, &budget, |_, target| first_word(target, &chat)).await {
+        match each(&targets, &chosen, &budget, |_, target| first_word(target, &asking)).await {
             // It runs until its last delta is gone.
             Ok((deltas, running)) => Box::pin(deltas.inspect(move |_| _ = &running)) as Deltas,
             Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
@@ -155,9 +164,11 @@ impl Drop for Probe<'_> {
 }
 
 /// Asks one target for its answer, which begins with a word.
-async fn first_word(target: Target, chat: &Chat) -> Result<Deltas, Error> {
-    let chat = Chat { model: target.model.to_string(), ..chat.clone() };
-    let mut rest = target.place.provider().chat(chat).await?;
+async fn first_word(target: Target, asking: &Asking) -> Result<Deltas, Error> {
+    let mut rest = match &target.place {
+        Place::Remote(upstream) => upstream.answer(asking, &target.model).await?,
+        Place::Local(_) => return Err(Error::internal("the local engine is asked by itself")),
+    };
     let mut begin = Vec::new();
     while let Some(delta) = rest.next().await {
         let word = !matches!(delta, Ok(Delta::Start(_)));

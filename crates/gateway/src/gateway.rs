@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use chat::{Chat, Error, Input, Part};
+use chat::{Chat, Deltas, Error, Input, Part};
+use futures_util::StreamExt;
 use store::Role;
 
 use crate::accounts::Holder;
 use crate::affinity::Beginning;
-use crate::attempt::{self, Budget};
+use crate::attempt::{self, Asking, Budget};
 use crate::bill::{Bill, Size};
 use crate::books::Books;
 use crate::inflight::{Owner, RequestMemory};
@@ -19,6 +20,10 @@ use crate::price::Prices;
 use crate::route::{Listed, Model, Routed, Routes};
 use crate::target::{Place, Rank, Target};
 use crate::upstream::Upstream;
+use crate::work::{QUICK_BYTES, aside};
+
+/// Most bytes that the tokens of a prompt are taken to need.
+const PROMPT_TOKENS: usize = 1 << 20;
 
 /// Who asks.
 #[derive(Clone, Debug, Default)]
@@ -123,10 +128,15 @@ impl Gateway {
         let route = self.routes.load().find(caller, &chat.model)?;
         chat.thinking = route.mode.thinks(&chat);
         let mut meter = Meter::start(&route.instruments);
-        let targets = route.order(|| beginning(&chat));
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, Size::of(&chat)).await)?;
+        let memory = &caller.memory;
+        let weighed = on_chat(memory, chat, |chat| Ok((Size::of(chat), beginning(chat), chat.bytes()))).await;
+        let (mut chat, (size, beginning, bytes)) = meter.watch(weighed)?;
+        let targets = route.order(|| beginning);
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
         if let Place::Local(provider) = &targets[0].place {
-            meter.watch(provider.check(&mut chat))?;
+            let provider = provider.clone();
+            let checked = on_chat(memory, chat, move |chat| provider.check(chat)).await;
+            (chat, ()) = meter.watch(checked)?;
         }
         let thinking = chat.thinking == Some(true);
         let mut notes = std::mem::take(&mut chat.notes);
@@ -138,14 +148,18 @@ impl Gateway {
         let deltas = match &targets[0].place {
             Place::Local(provider) => {
                 chat.user = caller.scoped(chat.user);
-                meter.watch(provider.chat(chat).await)?
+                // Of the prompt, its tokens stay until the answer has ended.
+                let tokens = meter.watch(memory.hold(bytes.saturating_mul(size_of::<u32>()).min(PROMPT_TOKENS)))?;
+                let deltas = meter.watch(provider.chat(chat).await)?;
+                Box::pin(deltas.inspect(move |_| _ = &tokens)) as Deltas
             }
             Place::Remote(_) => {
                 chat.trace.clone_from(&caller.trace);
-                attempt::answer(targets, chat, chosen.clone(), self.retries.clone())
+                let asking = Asking { chat: Arc::new(chat), bytes, memory: memory.clone() };
+                attempt::answer(targets, asking, chosen.clone(), self.retries.clone())
             }
         };
-        Ok(Metered::new(deltas, meter, chosen, thinking, notes))
+        Ok(Metered::new(deltas, meter, chosen, thinking, notes, memory.clone()))
     }
 
     /// The tokens of a chat's prompt, judged as [`Gateway::answer`] would.
@@ -155,9 +169,15 @@ impl Gateway {
     pub async fn count(&self, caller: &Caller, mut chat: Chat) -> Result<u64, Error> {
         let route = self.routes.load().find(caller, &chat.model)?;
         chat.thinking = route.mode.thinks(&chat);
-        let provider = route.targets[0].place.provider();
-        provider.check(&mut chat)?;
-        provider.count(chat).await
+        let place = route.targets[0].place.clone();
+        let (chat, ()) = match &place {
+            Place::Local(provider) => {
+                let provider = provider.clone();
+                on_chat(&caller.memory, chat, move |chat| provider.check(chat)).await?
+            }
+            Place::Remote(_) => (chat, ()),
+        };
+        place.provider().count(chat).await
     }
 
     /// The models this caller may use, in the order of the API document.
@@ -199,6 +219,16 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Does `work` on a chat: aside, where the chat is large.
+async fn on_chat<T: Send + 'static>(
+    memory: &RequestMemory,
+    mut chat: Chat,
+    work: impl FnOnce(&mut Chat) -> Result<T, Error> + Send + 'static,
+) -> Result<(Chat, T), Error> {
+    let bytes = if chat.exceeds(QUICK_BYTES) { QUICK_BYTES + 1 } else { 0 };
+    aside(memory, bytes, move || work(&mut chat).map(|made| (chat, made))).await
 }
 
 /// What of a chat some of these providers cannot be told.

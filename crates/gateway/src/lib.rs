@@ -12,6 +12,7 @@ mod bill;
 mod booking;
 mod books;
 mod client;
+mod edit;
 mod gateway;
 mod health;
 mod hearing;

@@ -12,6 +12,7 @@ use wire::glance::Seen;
 
 use crate::attempt::Chosen;
 use crate::bill::{Bill, Times};
+use crate::inflight::RequestMemory;
 use crate::instruments::Instruments;
 
 /// An answer on its way, counted as it passes by. Dropping it cancels the request.
@@ -23,11 +24,25 @@ pub struct Metered {
     pub thinking: bool,
     /// What was accepted although DeepSeek's service would refuse it.
     pub notes: Vec<String>,
+    /// The memory of the request.
+    memory: RequestMemory,
 }
 
 impl Metered {
-    pub(crate) fn new(deltas: Deltas, meter: Meter, chosen: Chosen, thinking: bool, notes: Vec<String>) -> Self {
-        Self { deltas, meter, chosen, thinking, notes }
+    pub(crate) fn new(
+        deltas: Deltas,
+        meter: Meter,
+        chosen: Chosen,
+        thinking: bool,
+        notes: Vec<String>,
+        memory: RequestMemory,
+    ) -> Self {
+        Self { deltas, meter, chosen, thinking, notes, memory }
+    }
+
+    /// The memory of the request, of which whoever collects the answer takes some.
+    pub fn memory(&self) -> &RequestMemory {
+        &self.memory
     }
 
     /// Who answers, once a delta has come.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -19,15 +19,21 @@ use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
 use crate::bill::{Bill, Size};
 use crate::client::Pieces;
+use crate::edit::{Bodies, Edit, Looked, Scanned, is_invalid};
+use crate::inflight::RequestMemory;
 use crate::meter::Meter;
 use crate::price::Units;
-use crate::route::{Mode, Route, permitted};
+use crate::route::permitted;
 use crate::target::{Place, Target};
 use crate::upstream::{content_type, fault, traced, unreachable};
+use crate::work::aside;
 use crate::{Caller, Gateway};
 
 /// Most bytes of an answer that does not come as events.
 const WHOLE_BYTES: usize = 256 << 20;
+/// Most bytes of a field that policy looks at, and most letters of a model's name.
+const SHORT_VALUE: usize = 4 << 10;
+const LONGEST_MODEL: usize = 512;
 
 /// What a body says, where policy needs to know.
 pub(crate) enum Said<'a> {
@@ -56,9 +62,7 @@ impl<'a> Said<'a> {
     pub(crate) fn number(&self, key: &str) -> Option<u64> {
         match self {
             // Some say their numbers in quotes.
-            Self::Json(fields) => {
-                fields.value(key).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
-            }
+            Self::Json(_) => self.short(key).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())),
             Self::Form(form) => form.text(key)?.parse().ok(),
         }
     }
@@ -82,6 +86,30 @@ impl<'a> Said<'a> {
         }
     }
 
+    /// The value of a field of JSON that is short, as those are which policy looks at; `None` when it is absent, null or long.
+    pub(crate) fn short(&self, key: &str) -> Option<serde_json::Value> {
+        let raw = self.get(key).filter(|raw| raw.len() <= SHORT_VALUE)?;
+        serde_json::from_slice(raw).ok().filter(|value: &serde_json::Value| !value.is_null())
+    }
+
+    /// What policy has to know.
+    pub(crate) fn look(&self, passage: Passage, body: &[u8]) -> Looked {
+        Looked {
+            // No model has a name as long as that.
+            model: self.text("model").map(|name| name.chars().take(LONGEST_MODEL).collect()),
+            streams: self.streams(),
+            wants_usage: self.short("stream_options").is_some_and(|options| options["include_usage"] == true),
+            size: self.size(passage, body),
+            beginning: None,
+        }
+    }
+
+    /// The beginning of the prompt.
+    pub(crate) fn beginning(&self) -> Beginning {
+        let said = ["systemInstruction", "system_instruction", "system", "contents", "messages", "prompt"];
+        Beginning::of(said.iter().filter_map(|key| self.get(key)))
+    }
+
     fn streams(&self) -> bool {
         match self {
             Self::Json(fields) => fields.get("stream") == Some(b"true"),
@@ -94,17 +122,23 @@ impl<'a> Said<'a> {
         self.number("n").unwrap_or(1).clamp(1, 128)
     }
 
-    /// A field of Gemini's, in either spelling, or null.
-    fn either(&self, camel: &str, snake: &str) -> serde_json::Value {
-        let Self::Json(fields) = self else { return serde_json::Value::Null };
-        fields.value(camel).or_else(|| fields.value(snake)).unwrap_or_default()
+    /// A field of Gemini's, in either spelling.
+    fn either(&self, camel: &str, snake: &str) -> Option<&'a [u8]> {
+        self.get(camel).or_else(|| self.get(snake))
     }
 
     fn size(&self, passage: Passage, body: &[u8]) -> Size {
         match passage {
             Passage::GenerateContent => {
-                let config = self.either("generationConfig", "generation_config");
-                let number = |camel, snake| config[camel].as_u64().or_else(|| config[snake].as_u64());
+                // It may hold a schema of any size.
+                let config =
+                    self.either("generationConfig", "generation_config").map(Fields::scan).and_then(Result::ok);
+                let config = config.map(Self::Json);
+                let number = |camel, snake| {
+                    let config = config.as_ref()?;
+                    let number = |key| config.short(key).and_then(|value| value.as_u64());
+                    number(camel).or_else(|| number(snake))
+                };
                 let answers = number("candidateCount", "candidate_count").unwrap_or(1).clamp(1, 128);
                 Size::of_body(body, number("maxOutputTokens", "max_output_tokens")).times(answers)
             }
@@ -144,10 +178,11 @@ pub struct Relay {
     wants_usage: bool,
     /// Who may answer, and the body for each.
     targets: Vec<Target>,
-    bodies: Vec<Bytes>,
+    bodies: Bodies,
     headers: HeaderMap,
     chosen: Chosen,
     retries: Arc<Budget>,
+    memory: RequestMemory,
     meter: Meter,
 }
 
@@ -170,6 +205,7 @@ pub struct Relayed {
     passage: Passage,
     events: Box<glance::Events>,
     meter: Meter,
+    memory: RequestMemory,
     chosen: Chosen,
     ended: bool,
     _running: Running,
@@ -185,40 +221,30 @@ impl Gateway {
     /// As [`Gateway::answer`]; `Invalid` for a form that is none.
     pub async fn relay(&self, caller: &Caller, asked: Asked<'_>) -> Result<Option<Relay>, Error> {
         let Asked { passage, path, body, mut headers } = asked;
-        let fields = match Said::scan(&headers, body) {
-            Ok(fields) => fields,
+        let mut scanned = match Scanned::of(&caller.memory, passage, &headers, body).await {
+            Ok(scanned) => scanned,
             // What cannot be scanned gets its documented refusal from whoever parses it.
-            Err(_) if passage.medium().is_none() => return Ok(None),
+            Err(error) if is_invalid(&error) && passage.medium().is_none() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let model = path.map(|(model, _)| model.to_owned()).or_else(|| fields.text("model"));
+        let model = path.map(|(model, _)| model.to_owned()).or_else(|| scanned.looked.model.take());
         let Some(model) = model else { return Ok(None) };
         let Some(route) = self.routes.load().passes(&model, passage) else { return Ok(None) };
         let route = permitted(caller, &model, route)?;
 
-        let stream = path.map_or_else(|| fields.streams(), |(_, stream)| stream);
-        let wants_usage = match &fields {
-            Said::Json(fields) => {
-                fields.value("stream_options").is_some_and(|options| options["include_usage"] == true)
-            }
-            Said::Form(_) => false,
-        };
+        let stream = path.map_or(scanned.looked.streams, |(_, stream)| stream);
+        let Looked { wants_usage, size, .. } = scanned.looked;
         let mut meter = Meter::start(&route.instruments);
-        let said = ["systemInstruction", "system_instruction", "system", "contents", "messages", "prompt"];
-        let targets = route.order(|| Beginning::of(said.iter().filter_map(|key| fields.get(key))));
-        let size = fields.size(passage, body);
+        let targets = route.order(|| scanned.beginning());
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
+        let edit = Edit { passage, mode: route.mode, stream };
+        let bodies = meter.watch(scanned.bodies(edit, &headers, &targets).await)?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
         meter.pays(bill);
-        let edited = |target: &Target| edited(&fields, passage, body, &route, target, stream);
-        let first = edited(&targets[0]);
-        // Nearly always all of them call the model the same.
-        let body = |target: &Target| if target.model == targets[0].model { first.clone() } else { edited(target) };
-        let bodies = targets.iter().map(body).collect();
-        let retries = self.retries.clone();
+        let (retries, memory) = (self.retries.clone(), caller.memory.clone());
         headers.extend(traced(caller.trace.as_deref()));
-        Ok(Some(Relay { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, meter }))
+        Ok(Some(Relay { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, memory, meter }))
     }
 }
 
@@ -243,41 +269,30 @@ impl Relay {
     /// # Errors
     /// What the last of them refused with (API document 4.5).
     pub async fn begin(self) -> Result<Relayed, Error> {
-        let Self { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, mut meter } = self;
-        let ask = |place: usize, target: Target| first_bytes(target, passage, stream, bodies[place].clone(), &headers);
+        let Self { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, memory, mut meter } = self;
+        let (bodies, headers) = (&bodies, &headers);
+        let ask = |_, target: Target| async move {
+            let body = bodies.of(&target).await?;
+            first_bytes(target, passage, stream, body, headers).await
+        };
         let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
         let Answered { content_type, first, rest } = answered;
         let hide_usage = stream && passage.is_completions() && !wants_usage;
         let events = Box::new(glance::Events::new(passage, hide_usage));
         let first = Some(first);
-        Ok(Relayed { first, rest, passage, events, meter, chosen, ended: false, content_type, _running: running })
+        Ok(Relayed {
+            first,
+            rest,
+            passage,
+            events,
+            meter,
+            memory,
+            chosen,
+            ended: false,
+            content_type,
+            _running: running,
+        })
     }
-}
-
-/// The body for one target: its name for the model, the mode of the id, and the usage that bills are made of.
-fn edited(said: &Said<'_>, passage: Passage, body: &Bytes, route: &Route, target: &Target, stream: bool) -> Bytes {
-    let Said::Json(fields) = said else { return said.renamed(body, target) };
-    // Its path says all of it.
-    if passage == Passage::GenerateContent {
-        return body.clone();
-    }
-    let mut changes = Vec::new();
-    if fields.text("model").as_deref() != Some(&*target.model) {
-        changes.push(("model", serde_json::Value::from(&*target.model).to_string()));
-    }
-    match route.mode {
-        Mode::Always => changes.push(("thinking", r#"{"type":"enabled"}"#.into())),
-        Mode::Never => changes.push(("thinking", r#"{"type":"disabled"}"#.into())),
-        _ => {}
-    }
-    if stream && passage.is_completions() {
-        let mut options = fields.value("stream_options").unwrap_or_else(|| serde_json::json!({}));
-        if options.is_object() && options["include_usage"] != true {
-            options["include_usage"] = true.into();
-            changes.push(("stream_options", options.to_string()));
-        }
-    }
-    if changes.is_empty() { body.clone() } else { fields.with(&changes).into() }
 }
 
 struct Answered {
@@ -314,6 +329,12 @@ async fn first_bytes(
     }
 }
 
+/// There is no memory for an answer: not the caller's fault, but the same request may need less another time.
+fn too_large(error: Error, provider: &str) -> Error {
+    let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
+    Error { kind: ErrorKind::Overload, message, ..error }
+}
+
 impl Relayed {
     /// The whole body of an answer that does not come as events.
     ///
@@ -323,21 +344,33 @@ impl Relayed {
         self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
         // Most come in one piece.
         let mut whole = self.first.take().unwrap_or_default();
-        let mut more = BytesMut::new();
+        let (mut more, mut hold) = (Vec::new(), self.memory.empty());
         while let Some(bytes) = self.rest.next().await {
             let bytes = bytes.map_err(|error| unreachable(self.chosen.provider(), &error));
             let bytes = self.meter.watch(bytes)?;
-            if more.len() + bytes.len() > WHOLE_BYTES {
+            let needed = whole.len() + more.len() + bytes.len();
+            if needed > WHOLE_BYTES {
                 let too_much = fault(self.provider(), &format!("sent more than {WHOLE_BYTES} bytes"));
                 return self.meter.watch(Err(too_much));
+            }
+            if needed > more.capacity() {
+                // Large buffers grow by less than they are.
+                let capacity = needed + needed.min(1 << 20).max(needed / 4);
+                self.meter.watch(hold.set(capacity).map_err(|error| too_large(error, self.chosen.provider())))?;
+                more.reserve_exact(capacity - more.len());
             }
             more.extend_from_slice(&std::mem::take(&mut whole));
             more.extend_from_slice(&bytes);
         }
         if whole.is_empty() {
-            whole = more.freeze();
+            more.shrink_to_fit();
+            self.meter.watch(hold.set(more.len()))?;
+            whole = hold.over(more);
         }
-        self.meter.seen(&glance::whole(self.passage, &whole));
+        let (passage, body) = (self.passage, whole.clone());
+        let seen = aside(&self.memory, whole.len(), move || Ok(glance::whole(passage, &body))).await;
+        let seen = self.meter.watch(seen)?;
+        self.meter.seen(&seen);
         Ok((whole, self.meter.usage()))
     }
 

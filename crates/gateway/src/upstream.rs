@@ -17,10 +17,13 @@ use wire::Passage;
 use wire::upstream::{Dialect, refusal};
 
 use crate::address::is_private_literal;
+use crate::attempt::Asking;
 use crate::client::{CONNECT, Client, Failure, Response};
 use crate::hearing::Hearing;
+use crate::inflight::RequestMemory;
 use crate::occupancy::{Latest, Occupancy};
 use crate::signatures::Kept;
+use crate::work::aside;
 
 /// What is read of a list of models.
 const LIST_BYTES: usize = 16 << 20;
@@ -268,15 +271,35 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// Asks for an answer of its `model`. The body is made aside, where the chat is large.
+    ///
+    /// # Errors
+    /// What the dialect cannot say, what the provider's refusal means; `TooLarge` or `Overload` when there is no memory for the body.
+    pub(crate) async fn answer(&self, asking: &Asking, model: &Arc<str>) -> Result<Deltas, Error> {
+        let (dialect, mut hold) = (self.dialect, asking.memory.hold(asking.bytes)?);
+        let (chat, name, signatures) = (asking.chat.clone(), model.clone(), self.signatures.clone());
+        let body = aside(&asking.memory, asking.bytes, move || {
+            let mut body = dialect.request(&chat, &name, signatures.as_ref())?.into_bytes();
+            body.shrink_to_fit();
+            hold.set(body.len())?;
+            Ok(hold.over(body))
+        });
+        let (body, chat) = (body.await?, &asking.chat);
+        let (path, query) = self.dialect.path(model, true);
+        let more = HeaderMap::from_iter(traced(chat.trace.as_deref()));
+        let response = self.send(Method::POST, self.uri(&path, query)?, &more, body).await?;
+        let reader = self.dialect.reader(chat);
+        Ok(Hearing::of(self.name.clone(), response.pieces, reader, self.signatures.clone()).deltas())
+    }
+}
+
 impl Provider for Upstream {
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
         Box::pin(async move {
-            let body = self.dialect.request(&chat, &chat.model, self.signatures.as_ref())?;
-            let (path, query) = self.dialect.path(&chat.model, true);
-            let more = HeaderMap::from_iter(traced(chat.trace.as_deref()));
-            let response = self.send(Method::POST, self.uri(&path, query)?, &more, body.into()).await?;
-            let reader = self.dialect.reader(&chat);
-            Ok(Hearing::of(self.name.clone(), response.pieces, reader, self.signatures.clone()).deltas())
+            let (model, bytes) = (chat.model.as_str().into(), chat.bytes());
+            let asking = Asking { chat: Arc::new(chat), bytes, memory: RequestMemory::default() };
+            self.answer(&asking, &model).await
         })
     }
 }

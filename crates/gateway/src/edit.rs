@@ -1,0 +1,199 @@
+//! A body that passes: what it says, and what it becomes for each target. Both take as long as the body is large, and so leave
+//! the threads that serve connections where it is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chat::{Error, ErrorKind};
+use http::header::{CONTENT_TYPE, HeaderMap};
+use serde_json::Value;
+use wire::Passage;
+
+use crate::affinity::Beginning;
+use crate::bill::Size;
+use crate::inflight::RequestMemory;
+use crate::relay::Said;
+use crate::route::Mode;
+use crate::target::Target;
+use crate::work::{QUICK_BYTES, aside};
+
+/// What changed fields may add to a body.
+const ADDED: usize = 8 << 10;
+
+/// What a body says that policy has to know.
+pub(crate) struct Looked {
+    pub(crate) model: Option<String>,
+    /// Events are wanted,
+    pub(crate) streams: bool,
+    /// and one of them for the usage.
+    pub(crate) wants_usage: bool,
+    pub(crate) size: Size,
+    pub(crate) beginning: Option<Beginning>,
+}
+
+/// A body and what it says. One that is quick to scan is scanned once; of others, only what was looked for is kept.
+pub(crate) struct Scanned<'a> {
+    body: &'a Bytes,
+    said: Option<Said<'a>>,
+    memory: RequestMemory,
+    pub(crate) looked: Looked,
+}
+
+impl<'a> Scanned<'a> {
+    /// # Errors
+    /// `Invalid` for what is no body of its kind.
+    pub(crate) async fn of(
+        memory: &RequestMemory,
+        passage: Passage,
+        headers: &HeaderMap,
+        body: &'a Bytes,
+    ) -> Result<Self, Error> {
+        let memory = memory.clone();
+        if body.len() <= QUICK_BYTES {
+            let said = Said::scan(headers, body)?;
+            let looked = said.look(passage, body);
+            return Ok(Self { body, said: Some(said), memory, looked });
+        }
+        let (headers, bytes) = (kind(headers), body.clone());
+        let look = move || {
+            let said = Said::scan(&headers, &bytes)?;
+            let beginning = Some(said.beginning());
+            Ok(Looked { beginning, ..said.look(passage, &bytes) })
+        };
+        let looked = aside(&memory, body.len(), look).await?;
+        Ok(Self { body, said: None, memory, looked })
+    }
+
+    pub(crate) fn beginning(&mut self) -> Beginning {
+        let scanned = self.said.as_ref().map(Said::beginning);
+        self.looked.beginning.take().or(scanned).unwrap_or_default()
+    }
+
+    /// The bodies for `targets`, of which that for the first is made now.
+    ///
+    /// # Errors
+    /// As [`RequestMemory::hold`].
+    pub(crate) async fn bodies(self, edit: Edit, headers: &HeaderMap, targets: &[Target]) -> Result<Bodies, Error> {
+        let model = targets[0].model.clone();
+        let first = match &self.said {
+            Some(said) => {
+                let edited = edit.apply(said, &model);
+                let hold = self.memory.hold(edited.as_ref().map_or(0, Vec::len))?;
+                edited.map_or_else(|| self.body.clone(), |edited| hold.over(edited))
+            }
+            None => edited_aside(&self.memory, edit.clone(), headers, self.body, &model).await?,
+        };
+        // Nearly always all of them call the model the same.
+        let others = targets.iter().any(|target| target.model != model);
+        let original = others.then(|| (self.body.clone(), kind(headers), edit));
+        Ok(Bodies { first, model, original, memory: self.memory })
+    }
+}
+
+/// The header that says of which kind a body is.
+fn kind(headers: &HeaderMap) -> HeaderMap {
+    headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())).into_iter().collect()
+}
+
+async fn edited_aside(
+    memory: &RequestMemory,
+    edit: Edit,
+    headers: &HeaderMap,
+    body: &Bytes,
+    model: &Arc<str>,
+) -> Result<Bytes, Error> {
+    let mut hold = memory.empty();
+    let (headers, bytes, model) = (kind(headers), body.clone(), model.clone());
+    aside(memory, body.len(), move || {
+        let said = Said::scan(&headers, &bytes)?;
+        if !edit.changes(&said, &model) {
+            return Ok(bytes);
+        }
+        hold.grow(bytes.len() + ADDED)?;
+        let Some(edited) = edit.apply(&said, &model) else { return Ok(bytes) };
+        Ok(hold.over(edited))
+    })
+    .await
+}
+
+/// What policy changes of a body: the name of the model, the mode of its id, and the usage that bills are made of.
+#[derive(Clone)]
+pub(crate) struct Edit {
+    pub(crate) passage: Passage,
+    pub(crate) mode: Mode,
+    pub(crate) stream: bool,
+}
+
+impl Edit {
+    fn changes(&self, said: &Said<'_>, model: &str) -> bool {
+        let renamed = self.passage != Passage::GenerateContent && said.text("model").as_deref() != Some(model);
+        renamed || !self.fields(said).is_empty()
+    }
+
+    /// The body for a target that calls the model so; `None` when it stays what it is.
+    fn apply(&self, said: &Said<'_>, model: &str) -> Option<Vec<u8>> {
+        // The path of this one says all of it.
+        if self.passage == Passage::GenerateContent {
+            return None;
+        }
+        let renamed = said.text("model").as_deref() != Some(model);
+        match said {
+            Said::Form(form) => renamed.then(|| form.with("model", model)),
+            Said::Json(fields) => {
+                let mut changes = self.fields(said);
+                if renamed {
+                    changes.insert(0, ("model", Value::from(model).to_string()));
+                }
+                (!changes.is_empty()).then(|| fields.with(&changes))
+            }
+        }
+    }
+
+    /// The fields that change whatever the target is.
+    fn fields(&self, said: &Said<'_>) -> Vec<(&'static str, String)> {
+        if self.passage == Passage::GenerateContent || matches!(said, Said::Form(_)) {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        match self.mode {
+            Mode::Always => changes.push(("thinking", r#"{"type":"enabled"}"#.into())),
+            Mode::Never => changes.push(("thinking", r#"{"type":"disabled"}"#.into())),
+            _ => {}
+        }
+        if self.stream && self.passage.is_completions() {
+            let mut options = said.short("stream_options").unwrap_or_else(|| serde_json::json!({}));
+            if options.is_object() && options["include_usage"] != true {
+                options["include_usage"] = true.into();
+                changes.push(("stream_options", options.to_string()));
+            }
+        }
+        changes
+    }
+}
+
+/// The body for each target: made for the first, and for others when they are asked.
+pub(crate) struct Bodies {
+    first: Bytes,
+    /// What the first target calls the model.
+    model: Arc<str>,
+    original: Option<(Bytes, HeaderMap, Edit)>,
+    memory: RequestMemory,
+}
+
+impl Bodies {
+    /// # Errors
+    /// As [`RequestMemory::hold`].
+    pub(crate) async fn of(&self, target: &Target) -> Result<Bytes, Error> {
+        match &self.original {
+            Some((body, headers, edit)) if target.model != self.model => {
+                edited_aside(&self.memory, edit.clone(), headers, body, &target.model).await
+            }
+            _ => Ok(self.first.clone()),
+        }
+    }
+}
+
+/// What is wrong with a body is told by whoever parses it.
+pub(crate) fn is_invalid(error: &Error) -> bool {
+    error.kind == ErrorKind::Invalid
+}
