@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Chat, Format, Input, Message, Part, ToolChoice};
+use crate::{Chat, Delta, Format, Input, Message, Part, TokenLogprob, ToolCall, ToolChoice, TopLogprob};
 
 /// What the allocator adds to each piece.
 const PIECE: usize = 16;
@@ -20,6 +20,24 @@ impl Chat {
     /// It takes more than `most` bytes. This is known in a time that grows with `most`, not with the chat.
     pub fn exceeds(&self, most: usize) -> bool {
         Count { left: most }.chat(self).is_none()
+    }
+}
+
+impl Delta {
+    /// Bytes of everything in it, about.
+    pub fn bytes(&self) -> usize {
+        let token = |token: &TokenLogprob| {
+            let top = |top: &TopLogprob| size_of::<TopLogprob>() + 2 * (top.token.len() + PIECE);
+            size_of::<TokenLogprob>() + 2 * (token.token.len() + PIECE) + token.top.iter().map(top).sum::<usize>()
+        };
+        match self {
+            Self::Reasoning { text, logprobs } | Self::Text { text, logprobs } => {
+                text.len() + logprobs.iter().map(token).sum::<usize>()
+            }
+            Self::ToolCall { id, name, .. } => size_of::<ToolCall>() + id.len() + name.len() + 3 * PIECE,
+            Self::Arguments { text, .. } => text.len(),
+            Self::Start(_) | Self::Finish(_) | Self::Usage(_) => 0,
+        }
     }
 }
 

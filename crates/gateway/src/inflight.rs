@@ -236,6 +236,11 @@ impl Hold {
         self.bytes
     }
 
+    /// The memory of which it is a part.
+    pub fn memory(&self) -> &RequestMemory {
+        &self.memory
+    }
+
     /// `bytes`, and the memory that is held for them until the last of their clones and slices is gone.
     pub fn over(self, bytes: Vec<u8>) -> Bytes {
         if self.memory.0.is_none() || bytes.is_empty() {

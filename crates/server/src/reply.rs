@@ -5,9 +5,10 @@ use std::io;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use chat::{Error, ErrorKind, Reply};
 use futures_util::{StreamExt, stream};
-use gateway::Metered;
+use gateway::{Hold, Metered, aside};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use wire::Render;
 
@@ -27,13 +28,13 @@ pub(crate) async fn send(
     stream: bool,
     line: Line,
 ) -> Result<Response, Error> {
-    let times = &app.config.keep_alive;
+    let (times, hold) = (&app.config.keep_alive, answers[0].memory().empty());
     if stream {
         let rhythm = Rhythm { first: times.stream_first, every: times.stream_every, deltas_count: true };
-        streamed(Pace::new(app, answers, rhythm, line), render).await
+        streamed(Pace::new(app, answers, rhythm, line), render, hold).await
     } else {
         let rhythm = Rhythm { first: times.plain_first, every: times.plain_every, deltas_count: false };
-        whole(Pace::new(app, answers, rhythm, line), render).await
+        whole(Pace::new(app, answers, rhythm, line), render, hold).await
     }
 }
 
@@ -41,9 +42,9 @@ pub(crate) async fn send(
 ///
 /// # Errors
 /// Whatever goes wrong before the first event or comment is due.
-async fn streamed(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
+async fn streamed(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Response, Error> {
     let content_type = render.content_type();
-    let mut events = Events { pace, render, ended: false };
+    let mut events = Events { pace, render, hold, ended: false };
     let first = match events.next().await {
         Some(first) => first?,
         None => return Err(Error::internal("the answer ended before it began")),
@@ -67,6 +68,8 @@ async fn streamed(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error
 struct Events {
     pace: Pace,
     render: Box<dyn Render>,
+    /// What the renderer keeps.
+    hold: Hold,
     ended: bool,
 }
 
@@ -78,6 +81,12 @@ impl Events {
             match self.pace.next().await {
                 Step::Delta(choice, delta) => {
                     self.render.choice(choice);
+                    if self.render.keeps(&delta)
+                        && let Err(error) = self.hold.grow(delta.bytes())
+                    {
+                        self.ended = true;
+                        return Some(Err(no_memory(error)));
+                    }
                     self.render.push(&delta, &mut out);
                 }
                 Step::KeepAlive => self.render.keep_alive(&mut out),
@@ -110,19 +119,19 @@ impl Events {
 /// # Errors
 /// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
 /// clients see a broken connection and try again, and no error object under status 200.
-async fn whole(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
+async fn whole(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Response, Error> {
     let replies = vec![Reply::default(); pace.choices()];
-    let mut whole = Whole { pace, render, replies, ended: false };
+    let mut whole = Whole { pace, answer: Some((render, replies)), hold };
     let first = whole.next().await?;
-    if whole.ended {
-        return Ok(json(first));
+    if whole.answer.is_none() {
+        let mut response = json(String::new());
+        *response.body_mut() = Body::from(first);
+        return Ok(response);
     }
     let rest = stream::unfold(whole, |mut whole| async move {
-        if whole.ended {
-            return None;
-        }
+        whole.answer.as_ref()?;
         let text = whole.next().await.map_err(|error| {
-            whole.ended = true;
+            whole.answer = None;
             whole.pace.line().failed(&error);
             io::Error::other(error)
         });
@@ -135,27 +144,55 @@ async fn whole(pace: Pace, render: Box<dyn Render>) -> Result<Response, Error> {
 
 struct Whole {
     pace: Pace,
-    render: Box<dyn Render>,
-    /// One for each choice.
-    replies: Vec<Reply>,
-    ended: bool,
+    /// What writes the answer, and a reply for each choice; `None` after the end.
+    answer: Option<(Box<dyn Render>, Vec<Reply>)>,
+    /// What the replies take.
+    hold: Hold,
 }
 
 impl Whole {
     /// An empty line, or at the end the whole object.
-    async fn next(&mut self) -> Result<String, Error> {
+    async fn next(&mut self) -> Result<Bytes, Error> {
         loop {
             match self.pace.next().await {
-                Step::Delta(choice, delta) => self.replies[choice].push(delta)?,
-                Step::KeepAlive => return Ok("\n".into()),
+                Step::Delta(choice, delta) => {
+                    self.hold.grow(delta.bytes()).map_err(no_memory)?;
+                    if let Some((_, replies)) = &mut self.answer {
+                        replies[choice].push(delta)?;
+                    }
+                }
+                Step::KeepAlive => return Ok(Bytes::from_static(b"\n")),
                 Step::Failed(error) => return Err(error),
                 Step::Ended => {
-                    self.ended = true;
-                    return self.render.whole(&self.replies);
+                    let ended = || Error::internal("the answer ended twice");
+                    let (render, replies) = self.answer.take().ok_or_else(ended)?;
+                    return self.rendered(render, replies).await;
                 }
             }
         }
     }
+
+    /// The whole object. A large one is written aside.
+    async fn rendered(&mut self, render: Box<dyn Render>, replies: Vec<Reply>) -> Result<Bytes, Error> {
+        let mut hold = std::mem::take(&mut self.hold);
+        let bytes = hold.bytes();
+        let memory = hold.memory().clone();
+        let write = move || {
+            // The text beside the replies it is made of.
+            hold.grow(bytes).map_err(no_memory)?;
+            let text = render.whole(&replies)?.into_bytes();
+            drop(replies);
+            hold.set(text.len()).map_err(no_memory)?;
+            Ok(hold.over(text))
+        };
+        aside(&memory, bytes, write).await
+    }
+}
+
+/// An answer takes more memory than there is: that is not the caller's fault.
+fn no_memory(error: Error) -> Error {
+    let message = "The answer is larger than the memory there is for it now, please try again later";
+    Error { kind: ErrorKind::Overload, message: message.into(), ..error }
 }
 
 /// Answers with an error.

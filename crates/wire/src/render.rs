@@ -23,6 +23,11 @@ pub trait Render: Send {
     /// Appends the events of one delta; none when it must wait for the next.
     fn push(&mut self, delta: &Delta, out: &mut String);
 
+    /// It keeps what a delta says until the end of the stream.
+    fn keeps(&self, _delta: &Delta) -> bool {
+        false
+    }
+
     /// Appends the end of the stream.
     fn end(&mut self, out: &mut String);
 

@@ -103,6 +103,10 @@ impl Messages {
 }
 
 impl Render for Messages {
+    fn keeps(&self, delta: &Delta) -> bool {
+        matches!(delta, Delta::Reasoning { .. })
+    }
+
     fn whole(&self, replies: &[Reply]) -> Result<String, Error> {
         let reply = crate::render::only(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;

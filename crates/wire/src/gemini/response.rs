@@ -127,6 +127,10 @@ fn usage(usage: &Usage) -> Value {
 }
 
 impl Render for Responses {
+    fn keeps(&self, delta: &Delta) -> bool {
+        matches!(delta, Delta::Reasoning { .. } | Delta::Arguments { .. })
+    }
+
     fn whole(&self, replies: &[Reply]) -> Result<String, Error> {
         let reply = crate::render::only(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;

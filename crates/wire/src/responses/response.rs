@@ -178,6 +178,10 @@ impl Responses {
 }
 
 impl Render for Responses {
+    fn keeps(&self, _: &Delta) -> bool {
+        true
+    }
+
     fn whole(&self, replies: &[Reply]) -> Result<String, Error> {
         let reply = crate::render::only(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
