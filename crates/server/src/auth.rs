@@ -32,6 +32,38 @@ pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
     }
 }
 
+/// Lets everybody in to what needs no key. A server that only its own machine can reach answers no web page of elsewhere, which
+/// may have made its own name lead here.
+///
+/// # Errors
+/// `HeadersTooLarge`; `Forbidden` for what a web page may have sent.
+pub(crate) fn public(app: &App, parts: &Parts) -> Result<(), Error> {
+    headers_fit(parts, app.config.header_limit)?;
+    if app.listen.ip().is_loopback() { same_machine(parts, app) } else { Ok(()) }
+}
+
+/// A request names one host: who decides by `host` and who decides by `:authority` must not differ.
+///
+/// # Errors
+/// `Invalid` for several `host` headers, and for one that is unlike the authority of the address.
+pub(crate) fn one_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Error::invalid("The request has more than one Host header"));
+    }
+    let port = match uri.scheme_str() {
+        Some("https") => ":443",
+        _ => ":80",
+    };
+    let bare = |name: &str| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
+    let Some((host, authority)) = host.zip(uri.authority()) else { return Ok(()) };
+    if host.to_str().is_ok_and(|host| bare(host) == bare(authority.as_str())) {
+        return Ok(());
+    }
+    Err(Error::invalid("The Host header names another host than the address of the request"))
+}
+
 /// Who may make a call of the admin API.
 pub(crate) struct Operator {
     /// The name of the key, or what else let it in.
@@ -220,6 +252,25 @@ mod tests {
             assert_eq!(key(&[("authorization", none)]), None);
         }
         assert_eq!(key(&[]), None);
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let allowed = |hosts: &[&'static str], uri: &str| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, HeaderValue::from_static(host));
+            }
+            one_host(&headers, &uri.parse().unwrap()).is_ok()
+        };
+        assert!(allowed(&[], "/") && allowed(&["a"], "/") && allowed(&[], "http://a/"));
+        assert!(!allowed(&["a", "b"], "/") && !allowed(&["a", "a"], "/"));
+        assert!(allowed(&["a:8000"], "http://A:8000/") && allowed(&["a"], "http://a:80/"));
+        assert!(allowed(&["a:443"], "https://a/"));
+        assert!(
+            !allowed(&["a"], "http://b/") && !allowed(&["a:1"], "http://a:2/") && !allowed(&["a"], "https://a:80/")
+        );
+        assert!(!allowed(&["a"], "http://user@a/"));
     }
 
     #[test]

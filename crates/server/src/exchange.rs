@@ -19,7 +19,7 @@ use crate::body::Drained;
 use crate::line::Line;
 use crate::server::App;
 use crate::trace::Trace;
-use crate::{cors, reply};
+use crate::{api, auth, cors, reply};
 
 /// The headers that say the id of a request (API document 0.3).
 static IDS: [HeaderName; 3] = [
@@ -46,6 +46,9 @@ pub(crate) async fn exchange(
 
     let mut response = match origin.preflight(&request) {
         Some(response) => response,
+        None if let Err(error) = auth::one_host(request.headers(), request.uri()) => {
+            api::in_its_shape(&error, &line, &request)
+        }
         None => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
             Ok(answered) => answered?,
             Err(_) => reply::refusal(&Error::internal("Internal server error")),

@@ -165,6 +165,13 @@ impl Line {
     }
 }
 
+/// The name of a method, of which clients may make up any. Names are ASCII.
+pub(crate) fn method(method: &Method) -> &str {
+    const MOST: usize = 32;
+    let name = method.as_str();
+    name.get(..MOST).unwrap_or(name)
+}
+
 impl Inner {
     fn id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
@@ -176,7 +183,7 @@ impl Drop for Inner {
         let known = std::mem::take(self.known.get_mut().unwrap_or_else(PoisonError::into_inner));
         tracing::info!(
             id = self.id(),
-            method = %self.method,
+            method = method(&self.method),
             path = self.path,
             status = known.status.map(|status| status.as_u16()),
             failed = known.failed.then_some(true),
@@ -189,7 +196,7 @@ impl Drop for Inner {
             "request"
         );
         if let Some(trace) = self.trace.take() {
-            trace.end(&self.method, &self.path, self.id(), self.peer, &known);
+            trace.end(method(&self.method), &self.path, self.id(), self.peer, &known);
         }
     }
 }

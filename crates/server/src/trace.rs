@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chat::Usage;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer};
 use opentelemetry::{Context, KeyValue};
@@ -49,17 +49,17 @@ impl Trace {
     }
 
     /// Ends it, with what has become of the request.
-    pub(crate) fn end(self, method: &Method, path: &str, id: &str, peer: SocketAddr, known: &Known) {
+    pub(crate) fn end(self, method: &str, path: &str, id: &str, peer: SocketAddr, known: &Known) {
         let Self(mut span) = self;
         let operation = OPERATIONS.iter().find(|(end, _)| path.ends_with(end)).map(|(_, operation)| *operation);
         match (operation, &known.model) {
             (Some(operation), Some(model)) => span.update_name(format!("{operation} {model}")),
             // Paths may hold ids: they make no name.
             (Some(operation), None) => span.update_name(operation),
-            _ => span.update_name(method.to_string()),
+            _ => span.update_name(method.to_owned()),
         }
         let mut set = |key: &'static str, value: opentelemetry::Value| span.set_attribute(KeyValue::new(key, value));
-        set("http.request.method", method.to_string().into());
+        set("http.request.method", method.to_owned().into());
         set("url.path", path.to_owned().into());
         set("client.address", peer.ip().to_string().into());
         set("cachalot.request.id", id.to_owned().into());

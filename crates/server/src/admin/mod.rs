@@ -199,7 +199,7 @@ async fn answer(
         tracing::info!(
             operator = &*operator.name,
             call = format!("{} {}", entry.method, entry.path),
-            name,
+            name = &name[..name.floor_char_boundary(128)],
             "administered"
         );
     }

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use gateway::Listed;
 use wire::catalogue::{Entry, Pricing};
 
+use crate::auth;
 use crate::exchange::json;
+use crate::reply::refusal;
 use crate::server::App;
 
-pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+    // The key of nobody is needed, but a web page must not read what only this machine can reach.
+    if let Err(error) = auth::public(&app, &request.into_parts().0) {
+        return refusal(&error);
+    }
     let models: Vec<Entry> = app.gateway.catalogue().into_iter().map(entry).collect();
     json(wire::catalogue::render(&models))
 }

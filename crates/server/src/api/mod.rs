@@ -21,7 +21,7 @@ use bytes::Bytes;
 use gateway::Caller;
 use http::request::Parts;
 
-use crate::line::Line;
+use crate::line::{self, Line};
 use crate::reply::refusal;
 use crate::server::App;
 use crate::{auth, body};
@@ -77,12 +77,12 @@ pub(crate) async fn not_found(Extension(line): Extension<Line>, request: Request
 }
 
 pub(crate) async fn method_not_allowed(Extension(line): Extension<Line>, request: Request) -> Response {
-    let message = format!("The method {} is not allowed here", request.method());
+    let message = format!("The method {} is not allowed here", line::method(request.method()));
     in_its_shape(&Error::new(ErrorKind::MethodNotAllowed, message), &line, &request)
 }
 
 /// A refusal in the shape of the surface that the path belongs to.
-fn in_its_shape(error: &Error, line: &Line, request: &Request) -> Response {
+pub(crate) fn in_its_shape(error: &Error, line: &Line, request: &Request) -> Response {
     let path = request.uri().path();
     let anthropic = path.starts_with("/anthropic") || path.starts_with("/v1/messages");
     if anthropic {

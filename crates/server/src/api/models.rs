@@ -64,7 +64,7 @@ pub(crate) fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Mod
 }
 
 fn does_not_exist(id: &str) -> Error {
-    let mut error = Error::new(ErrorKind::NotFound, format!("The model '{id}' does not exist"));
+    let mut error = Error::new(ErrorKind::NotFound, format!("The model '{id:.128}' does not exist"));
     error.code = Some("model_not_found");
     error.param = Some("model".into());
     error

@@ -56,6 +56,58 @@ async fn case_31_a_whole_environment_sent_as_a_key_is_answered_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_request_that_names_two_hosts_is_refused_on_every_route() {
+    let app = keyless().start().await;
+    let local = format!("127.0.0.1:{}", app.addr.port());
+    for path in ["/healthz", "/api/models", "/models", "/chat/completions", "/admin/me", "/nope"] {
+        // The header itself, and one more in its value.
+        let two = app.request("GET", path).header("host", &format!("{local}\r\nhost: evil.example"));
+        assert_eq!(two.send().await.status, 400, "{path}");
+        let unlike = app.request("GET", &format!("http://evil.example{path}")).header("host", &local);
+        assert_eq!(unlike.send().await.status, 400, "{path}");
+    }
+    let alike = app.request("GET", &format!("http://{local}/models")).header("host", &local);
+    assert_eq!(alike.send().await.status, 200);
+}
+
+#[tokio::test]
+async fn what_needs_no_key_is_not_for_web_pages_either() {
+    for app in [keyless().start().await, Setup::strict().start().await] {
+        let ask = |path, host: &str, origin: &str| {
+            app.request("GET", path).header("authorization", "").header("host", host).header("origin", origin)
+        };
+        let local = format!("127.0.0.1:{}", app.addr.port());
+        assert_eq!(ask("/api/models", &local, "").send().await.status, 200);
+        let rebound = ask("/api/models", "evil.example", "").send().await;
+        assert_eq!((rebound.status, &rebound.json()["error"]["code"]), (403, &json!("host_not_allowed")));
+        let page = ask("/api/models", &local, "https://evil.example").send().await;
+        assert_eq!((page.status, &page.json()["error"]["code"]), (403, &json!("origin_not_allowed")));
+        for path in ["/user/quota", "/user/balance", "/metrics"] {
+            assert!(matches!(ask(path, "evil.example", "").send().await.status, 401 | 403), "{path}");
+        }
+        assert_eq!(ask("/healthz", "evil.example", "").send().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn methods_and_paths_of_any_length_are_cut_in_the_log() {
+    let app = Setup::strict().start().await;
+    let method: &'static str = "XYZZY".repeat(400).leak();
+    let answer = app.request(method, &format!("/{}", "plugh".repeat(2000))).send().await;
+    assert!(matches!(answer.status, 404 | 405), "{}", answer.status);
+    let answer = app.request(method, "/models").send().await;
+    assert!(answer.status == 405 && answer.message().len() < 100, "{}", answer.text());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let logs = logs().text();
+    let lines = logs.lines().filter(|line| line.contains("XYZZY") && line.contains(": request "));
+    assert!(
+        lines.clone().count() >= 2 && lines.clone().all(|line| line.len() < 600),
+        "{:?}",
+        lines.collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
 async fn every_kind_of_credential_opens_the_door() {
     let app = Setup::strict().start().await;
     let bare = app.request("GET", "/models").header("authorization", "");

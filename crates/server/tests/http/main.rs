@@ -11,6 +11,7 @@ mod completions;
 mod conformance;
 mod gemini;
 mod limits;
+mod memory;
 mod messages;
 mod provider;
 mod responses;
