@@ -50,7 +50,7 @@ async fn half_a_million_small_objects_are_refused_before_they_are_in_memory() {
     {
         let at_once = futures_util::future::join_all((0..4).map(|_| zipped(&app, path, &body).send())).await;
         for refused in at_once {
-            assert!(matches!(refused.status, 413 | 503), "{path}: {}", refused.text());
+            assert!(matches!(refused.status, 413 | 503 | 529), "{path}: {}", refused.text());
         }
     }
     app.answers(padded(20 * MIB)).await;
