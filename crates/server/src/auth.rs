@@ -39,7 +39,7 @@ pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
 /// `HeadersTooLarge`; `Forbidden` for what a web page may have sent.
 pub(crate) fn public(app: &App, parts: &Parts) -> Result<(), Error> {
     headers_fit(parts, app.config.header_limit)?;
-    if app.listen.ip().is_loopback() { same_machine(parts, app) } else { Ok(()) }
+    if app.listen.ip().is_loopback() { same_machine(parts, app, Some(&app.config.cors_origins)) } else { Ok(()) }
 }
 
 /// A request names one host: who decides by `host` and who decides by `:authority` must not differ.
