@@ -28,14 +28,13 @@ import resource
 import sys
 import tempfile
 import time
-import urllib.request
 
 import attacks
 import fake
 import ledger
 import ordinary
 from attacks import hostile, providers
-from beside import Beside, Watch, ask, assault, compute, provide
+from beside import Beside, Watch, ask, assault, compute, get, provide
 from judging import BUDGETS, HONEST, Checks, judge_books, judge_log, judge_starts, judge_traffic
 from server import Server
 
@@ -141,9 +140,7 @@ def settle(server, before, patience=60):
 
 
 def metric(run, name):
-    request = urllib.request.Request(f"http://127.0.0.1:{run.server.port}/metrics", headers={"authorization": f"Bearer {run.admin}"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        text = answer.read().decode()
+    _, text = get(run.server.port, "/metrics", {"authorization": f"Bearer {run.admin}"})
     values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(name + r"[ {]", line)]
     return sum(values), len(text)
 

@@ -25,6 +25,16 @@ async def no_key(context):
 
 
 @attack("keys")
+async def a_key_that_is_revoked_while_it_is_used(context):
+    """Routes and keys change under load; a key is good until it is revoked, and not after."""
+    made = expect(await context.raw(client.request("POST", "/admin/keys", context.admin, {"name": f"guest {context.random.randrange(1 << 40)}", "budget": "1"})), 201).json()
+    expect(await context.post(CHAT, context.chat(), made["key"]), 200, 429, 502, 503)
+    expect(await context.raw(client.request("DELETE", f"/admin/keys/{made['id']}", context.admin)), 2)
+    expect(await context.post(CHAT, context.chat(), made["key"]), 401)
+    expect(await context.raw(client.request("POST", "/admin/reload", context.admin)), 2)
+
+
+@attack("keys")
 async def the_admin_api_with_a_key_of_a_caller(context):
     calls = [("GET", "/admin/keys"), ("GET", "/admin/usage"), ("GET", "/metrics"), ("PUT", "/admin/providers/x"), ("POST", "/admin/keys"), ("POST", "/admin/reload"), ("DELETE", "/admin/keys/x"), ("GET", "/admin/config")]
     method, path = context.random.choice(calls)
