@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use anyhow::{Context, Result, bail};
-use gateway::{Bookkeepers, Books, Leases, Prices};
-use store::Store;
+use anyhow::{Context, Result, bail, ensure};
+use gateway::{Bookkeepers, Books, BooksError, Leases, Prices};
+use store::{Opening, Restored, Store};
 
 use crate::config::Config;
-use crate::folder;
+use crate::folder::{self, DataFolder};
 
 /// The prices built in. They are read once, not at each change of the others.
 static PRICES: LazyLock<Prices> = LazyLock::new(|| {
@@ -20,17 +20,39 @@ static PRICES: LazyLock<Prices> = LazyLock::new(|| {
 /// Opens keys and records; without a store when that is off. Prices come with the routes that they are of.
 ///
 /// # Errors
-/// A store or a Redis that cannot be used.
-pub async fn open(config: &Config, asked: Option<&str>) -> Result<(Arc<Books>, Option<Bookkeepers>)> {
+/// A store or a Redis that cannot be used, a database that is not the one that was used last.
+pub async fn open(
+    config: &Config,
+    asked: Option<&str>,
+    restored: Restored,
+) -> Result<(Arc<Books>, Option<Bookkeepers>)> {
     let prices = Prices::default();
-    let Some(url) = url(config, asked)? else { return Ok((Arc::new(Books::priced(prices)), None)) };
-    let store = store(&url).await?;
-    let journal = folder::journal(config)?;
-    let leases = match redis(config)? {
-        Some(url) => Some(Leases::connect(&url).await?),
-        None => None,
+    let (Some(url), Some(folder)) = (url(config, asked)?, DataFolder::of(config, asked)?) else {
+        folder::check_off(config)?;
+        ensure!(restored == Restored::Refuse, "the store is off: there is none to accept or to begin anew");
+        return Ok((Arc::new(Books::priced(prices)), None));
     };
-    let (books, keepers) = Books::open(store, &journal, prices, leases).await?;
+    let opening =
+        Opening { url: &url, folder: Some(&folder.path), used: folder.is_used(config), restored, serving: true };
+    let opened = Store::open_in(opening).await.with_context(|| format!("the store `{}`", without_secret(&url)))?;
+    opened.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let (store, journal) = (opened.store, folder::journal(config)?);
+    let (books, keepers) = loop {
+        let leases = match redis(config)? {
+            Some(url) => Some(Leases::connect(&url).await?),
+            None => None,
+        };
+        match Books::open(store.clone(), &journal, prices.clone(), leases).await {
+            Err(BooksError::Store(error)) if error.is_busy() => {
+                tracing::warn!("the database is locked by another process: waiting until it is free");
+            }
+            opened => break opened?,
+        }
+    };
+    // Also where the rows of all keys were removed by hand.
+    if store.had_keys().await? {
+        books.accounts.close();
+    }
     Ok((books, Some(keepers)))
 }
 
@@ -39,14 +61,25 @@ pub async fn open(config: &Config, asked: Option<&str>) -> Result<(Arc<Books>, O
 /// # Errors
 /// As [`open`]; also when the store is off.
 pub async fn store_of(config: &Config, asked: Option<&str>) -> Result<Store> {
-    match url(config, asked)? {
-        Some(url) => store(&url).await,
-        None => bail!("the store is off: give --store, or set `url` in [store]"),
-    }
-}
-
-async fn store(url: &str) -> Result<Store> {
-    Store::open(url).await.with_context(|| format!("the store `{}`", without_secret(url)))
+    let Some(url) = url(config, asked)? else { bail!("the store is off: give --store, or set `url` in [store]") };
+    let is_local = url.starts_with("sqlite:");
+    // A machine that only administers a database elsewhere notes nothing.
+    let folder = match DataFolder::of(config, asked) {
+        Ok(folder) => folder.filter(|folder| is_local || folder.is_of_a_server(config)),
+        Err(_) if !is_local => None,
+        Err(error) => return Err(error),
+    };
+    let path = folder.as_ref().map(|folder| folder.path.as_path());
+    let used = folder.as_ref().is_some_and(|folder| folder.is_used(config));
+    let opening = Opening { url: &url, folder: path, used, restored: Restored::Refuse, serving: false };
+    let opened = match Store::open_in(opening).await {
+        Err(error) if error.is_another() && !is_local && config.store.journal.is_none() => {
+            eprintln!("note: this database is not the one that a server on this machine uses");
+            Store::open_in(Opening { folder: None, ..opening }).await
+        }
+        opened => opened,
+    };
+    Ok(opened.with_context(|| format!("the store `{}`", without_secret(&url)))?.store)
 }
 
 /// The URL of the store; `None` when it is off.
@@ -88,7 +121,10 @@ pub fn prices(config: &Config) -> Result<Prices> {
     let mut prices = PRICES.clone();
     if let Some(path) = &config.gateway.prices {
         let context = || format!("the prices `{}`", path.display());
-        prices.extend(Prices::read(&std::fs::read_to_string(path).with_context(context)?).with_context(context)?);
+        prices.extend(
+            Prices::read(&files::read_text(path, crate::MOST_INPUT_BYTES).with_context(context)?)
+                .with_context(context)?,
+        );
     }
     Ok(prices)
 }

@@ -228,6 +228,9 @@ impl From<Profile> for engine::Profile {
     }
 }
 
+/// More than anybody writes by hand.
+const MOST_BYTES: u64 = 16 << 20;
+
 impl Config {
     /// Reads `explicit`, else `./cachalot.toml`, else `cachalot.toml` in the user's configuration folder, else nothing.
     ///
@@ -239,7 +242,7 @@ impl Config {
             None => [Some(PathBuf::from("cachalot.toml")), user_file()].into_iter().flatten().collect(),
         };
         for path in candidates {
-            match std::fs::read_to_string(&path) {
+            match files::read_text(&path, MOST_BYTES) {
                 Ok(text) => {
                     let config: Self =
                         toml::from_str(&text).with_context(|| format!("the configuration `{}`", path.display()))?;

@@ -11,7 +11,7 @@ use gateway::{Gateway, Prices, Routes};
 use serde_json::{Value, json};
 use server::Keyring;
 use server::admin::{Control, Kind, Origin, Row};
-use store::{Setting, Store};
+use store::{Setting, Store, StoreError};
 
 use crate::config::{Config, ProviderSettings};
 use crate::key_env::{KeyEnvs, NotAllowed};
@@ -158,11 +158,11 @@ pub struct Running {
 
 impl Running {
     /// Watches over a server that runs with `in_force`, and asks its providers for their models.
-    pub fn start(gateway: Arc<Gateway>, local: Routes, keys: Keyring, in_force: InForce) -> Arc<Self> {
+    pub fn start(gateway: Arc<Gateway>, local: Routes, keys: Keyring, in_force: InForce, hangup: Hangup) -> Arc<Self> {
         in_force.providers.iter().for_each(|provider| provider.watch(&gateway));
         let in_force = ArcSwap::from_pointee(in_force);
         let running = Arc::new(Self { gateway, local, keys, in_force, turn: tokio::sync::Mutex::default() });
-        tokio::spawn(watch(Arc::downgrade(&running)));
+        tokio::spawn(watch(Arc::downgrade(&running), hangup));
         running
     }
 
@@ -187,9 +187,9 @@ impl Running {
 }
 
 /// Reads again when the store's settings have changed, or on SIGHUP. Ends with the server.
-async fn watch(running: std::sync::Weak<Running>) {
-    let mut hangup = Hangup::new();
+async fn watch(running: std::sync::Weak<Running>, mut hangup: Hangup) {
     let mut failed = None;
+    let mut identity = IdentityWatch::default();
     loop {
         let asked = tokio::select! {
             () = tokio::time::sleep(WATCH) => false,
@@ -200,6 +200,9 @@ async fn watch(running: std::sync::Weak<Running>) {
             Some(store) => store.settings_version().await.ok(),
             None => None,
         };
+        if let Some(store) = running.gateway.books().store() {
+            identity.follow(store).await;
+        }
         // What could not be read is not read again before it has changed.
         let changed = version.is_some_and(|version| version != running.in_force.load().version) && version != failed;
         if !asked && !changed {
@@ -215,11 +218,33 @@ async fn watch(running: std::sync::Weak<Running>) {
     }
 }
 
+/// Keeps `store-id` up to date with changes that other processes make in the database.
+#[derive(Default)]
+struct IdentityWatch {
+    told: bool,
+}
+
+impl IdentityWatch {
+    async fn follow(&mut self, store: &Store) {
+        let fault = match store.follow_changes().await {
+            Ok(true) => return self.told = false,
+            Ok(false) => "the database is another or an older one than at the start: the keys known so far stay in force, restart the server".into(),
+            // Whoever reads keys says that it is away.
+            Err(StoreError::Database(_)) => return,
+            Err(error) => format!("changes of keys are not noted outside of the database: {error}"),
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::error!("{fault}");
+        }
+    }
+}
+
 /// SIGHUP; never where there is none.
-struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+pub struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
 impl Hangup {
-    fn new() -> Self {
+    /// Catches it from now on.
+    pub fn catch() -> Self {
         #[cfg(unix)]
         {
             let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::books;
 use crate::config::{Config, data_folder};
 
+const TOKEN: &str = "admin-token";
+const STORE_ID: &str = "store-id";
 /// Most bytes of a token's file.
 const TOKEN_BYTES: u64 = 64 << 10;
 
@@ -34,6 +36,36 @@ impl DataFolder {
         }
         let journal = journal(config)?;
         Ok(Some(Self { path: files::folder_of(&journal), locked: journal }))
+    }
+
+    /// A server has worked here before.
+    pub(crate) fn is_used(&self, config: &Config) -> bool {
+        self.path.join(TOKEN).exists() && journal(config).is_ok_and(|journal| journal.exists())
+    }
+
+    /// A server works here, or is to: the journal was put here on purpose, or there are files of one.
+    pub(crate) fn is_of_a_server(&self, config: &Config) -> bool {
+        let is_there = |name: &str| self.path.join(name).symlink_metadata().is_ok();
+        config.store.journal.is_some() || is_there(TOKEN) || is_there(STORE_ID) || self.locked.exists()
+    }
+}
+
+/// Checks that no keys were made in the store that is to be off: without them everybody would be let in.
+///
+/// # Errors
+/// A `store-id` in the folder of the store that the configuration names, in that of its journal, or in the user's data folder.
+pub fn check_off(config: &Config) -> Result<()> {
+    let of_store = DataFolder::of(config, None).ok().flatten().map(|folder| folder.path);
+    let of_journal = config.store.journal.as_ref().map(|journal| files::folder_of(journal));
+    // The user's own folder does not count where another one is named.
+    let named = of_store.into_iter().chain(of_journal).collect::<Vec<_>>();
+    let folders = if named.is_empty() { data_folder().into_iter().collect() } else { named };
+    match folders.iter().map(|folder| folder.join(STORE_ID)).find(|path| path.symlink_metadata().is_ok()) {
+        Some(path) => bail!(
+            "the store is off, but `{}` says that keys were made in it: without them everybody on this machine would be let in. Start with the store, or move that file away if its keys are to count no more",
+            path.display()
+        ),
+        None => Ok(()),
     }
 }
 
@@ -66,7 +98,7 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
         return Ok(Some(Sha256::digest(crate::config::secret(variable, 32)?).into()));
     }
     let Some(folder) = folder else { return Ok(None) };
-    let path = folder.path.join("admin-token");
+    let path = folder.path.join(TOKEN);
     let fault = || format!("the admin token `{}`", path.display());
     let token = match files::read_text(&path, TOKEN_BYTES) {
         Ok(token) => token,
@@ -79,7 +111,7 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
         }
         Err(error) => return Err(error).with_context(fault),
     };
-    check_private(&path)?;
+    check_token(config, Some(folder))?;
     ensure!(
         token.trim().len() >= 32,
         "the admin token in `{}` is too short: remove the file, and a new one is made",
@@ -88,12 +120,20 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
     Ok(Some(Sha256::digest(token.trim()).into()))
 }
 
-/// Checks that nobody else reads the file of a secret.
-fn check_private(path: &Path) -> Result<()> {
-    let open = files::is_open_to_others(path).with_context(|| format!("the admin token `{}`", path.display()))?;
+/// Checks that nobody but its owner reads the admin token, if there is one.
+///
+/// # Errors
+/// Others may read it.
+pub fn check_token(config: &Config, folder: Option<&DataFolder>) -> Result<()> {
+    let Some(folder) = folder.filter(|_| config.server.admin_token_env.is_none()) else { return Ok(()) };
+    let path = folder.path.join(TOKEN);
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let open = files::is_open_to_others(&path).with_context(|| format!("the admin token `{}`", path.display()))?;
     ensure!(
         !open,
-        "the admin token `{path}` can be read by others than its owner: run `chmod 600 {path}`, or remove the file if somebody may have read it, and a new one is made",
+        "the admin token `{path}` can be read by others than its owner: run `chmod 600 {path}`. If somebody may have read it, remove the file instead, and a new one is made",
         path = path.display()
     );
     Ok(())

@@ -79,6 +79,7 @@ impl At {
     pub fn with<T>(&self, act: impl AsyncFnOnce(&Store) -> Result<T>) -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
+            crate::signals::survive_file_limit();
             let store = books::store_of(&Config::load(self.config.as_deref())?, self.store.as_deref()).await?;
             let done = act(&store).await;
             store.close().await;

@@ -22,9 +22,13 @@ pub mod provider;
 pub mod render;
 pub mod score;
 pub mod serve;
+pub mod signals;
 pub mod usage;
 pub mod usage_check;
 pub mod user;
+
+/// Most bytes of a file that a command reads whole: a list of prices, a body, token ids.
+const MOST_INPUT_BYTES: u64 = 1 << 30;
 
 /// Chooses who does TLS, for the whole process. Done again, it changes nothing.
 pub fn prepare_tls() {

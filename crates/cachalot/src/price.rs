@@ -34,7 +34,8 @@ pub enum Command {
 
 pub fn run(args: &Args) -> Result<()> {
     let Command::Import { file, providers, date } = &args.command;
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let text =
+        files::read_text(file, crate::MOST_INPUT_BYTES).with_context(|| format!("cannot read `{}`", file.display()))?;
     write!(
         io::stdout(),
         "{}",

@@ -280,7 +280,8 @@ pub fn run(args: &Args) -> Result<()> {
             Ok(())
         }
         Command::Import { file } => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+            let text = files::read_text(file, crate::MOST_INPUT_BYTES)
+                .with_context(|| format!("cannot read `{}`", file.display()))?;
             let imported = litellm::import(&text).with_context(|| format!("`{}`", file.display()))?;
             Ok(write!(io::stdout(), "{imported}")?)
         }

@@ -74,8 +74,10 @@ fn message(reply: &Reply, thinking: bool) -> Value {
 fn read(file: &PathBuf) -> Result<Vec<u8>> {
     if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)?;
+        let most = crate::MOST_INPUT_BYTES;
+        std::io::Read::read_to_end(&mut std::io::Read::take(std::io::stdin(), most + 1), &mut bytes)?;
+        anyhow::ensure!(bytes.len() as u64 <= most, "standard input has more than {most} bytes");
         return Ok(bytes);
     }
-    std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))
+    files::read(file, crate::MOST_INPUT_BYTES).with_context(|| format!("cannot read `{}`", file.display()))
 }

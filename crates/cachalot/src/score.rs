@@ -39,7 +39,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     ensure!((1..=1 << 20).contains(&args.chunk), "--chunk takes 1 to 1048576");
     let file = args.tokens.display();
-    let text = std::fs::read(&args.tokens).with_context(|| format!("cannot read `{file}`"))?;
+    let text = files::read(&args.tokens, crate::MOST_INPUT_BYTES).with_context(|| format!("cannot read `{file}`"))?;
     let sequences: Vec<Vec<u32>> = serde_json::from_slice(&text)
         .with_context(|| format!("`{file}` is not a list of lists of token ids, such as [[0, 17, 4]]"))?;
     let mut model = load::model(&args.model, load::Defaults::Exact)?.model;

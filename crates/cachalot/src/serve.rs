@@ -1,5 +1,6 @@
 //! `cachalot serve`: the engine behind the DeepSeek API.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,20 +9,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use chat::{BoxFuture, Chat, Deltas, Error, Provider};
 use engine::{DiskOptions, Engine};
-use gateway::{Gateway, Routes, Telemetry};
+use gateway::{Bookkeepers, Gateway, Routes, Telemetry};
 use server::{KeepAlive, KeyConfig, ServerConfig};
-use store::Role;
+use store::{Restored, Role};
 use tokio::net::TcpListener;
 use weights::Checkpoint;
 
 use crate::books;
 use crate::config::{Config, cache_folder, parse_bytes};
-use crate::control::{InForce, Running};
+use crate::control::{Hangup, InForce, Running};
 use crate::folder::{self, DataFolder};
 use crate::inflight;
 use crate::load::{self, Defaults, Loaded, ModelArgs};
 use crate::lock::DataLock;
 use crate::memory;
+use crate::signals::Signals;
 
 /// Serve the DeepSeek API
 #[derive(clap::Args, Clone, Debug)]
@@ -51,6 +53,12 @@ pub struct Args {
     /// Seconds that running answers get after Ctrl-C or SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<u64>,
+    /// Use a database that was restored from a backup or replaced, and say what it lacks
+    #[arg(long, conflicts_with = "new_store")]
+    pub accept_restored_store: bool,
+    /// Keep aside a database that is lost or cannot be used, and begin with an empty one
+    #[arg(long)]
+    pub new_store: bool,
 }
 
 /// How much conversation fits
@@ -67,14 +75,23 @@ pub struct Room {
 /// The official service's limit, and ours.
 const MAX_CONTEXT: usize = 131_072;
 
+/// What tasks that wait for the disk get to end in, once everything else has ended.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
 pub fn run(args: &Args) -> Result<()> {
+    // Before anything that takes time: a signal that comes now stops the server in order.
+    let signals = Signals::catch()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let config = Config::load(args.config.as_deref())?;
+        signals.grace(grace(args, &config));
         let listen = args.listen.clone().unwrap_or_else(|| config.server.listen.clone());
         let listener = TcpListener::bind(&listen).await.with_context(|| format!("cannot listen on `{listen}`"))?;
-        serve(args, &config, listener, interrupted()).await
-    })
+        serve(args, &config, listener, signals.asked()).await
+    });
+    // A task that is stuck does not keep the process alive.
+    runtime.shutdown_timeout(LAST_TASKS);
+    served
 }
 
 /// Serves on `listener` until `shutdown` resolves. `/readyz` says no until the weights have been read once.
@@ -84,13 +101,49 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
+    let address = listener.local_addr()?;
+    let mut shutdown = Box::pin(shutdown);
+    let prepared = tokio::select! {
+        biased;
+        () = &mut shutdown => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+        prepared = prepare(args, config, address) => prepared?,
+    };
+    let Prepared { gateway, keepers, config, control, telemetry, _lock } = prepared;
+    tracing::info!("listening on http://{address}");
+    let served = server::serve_with(listener, gateway, config, Some(control), shutdown).await;
+    if let Some(keepers) = keepers {
+        keepers.finish().await;
+    }
+    if let Some(telemetry) = telemetry {
+        telemetry.finish().await;
+    }
+    served?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// All that a server needs.
+struct Prepared {
+    gateway: Arc<Gateway>,
+    keepers: Option<Bookkeepers>,
+    config: ServerConfig,
+    control: Arc<Running>,
+    telemetry: Option<Telemetry>,
+    /// Given back when the server has ended.
+    _lock: Option<DataLock>,
+}
+
+async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Prepared> {
+    // From now on SIGHUP is remembered.
+    let hangup = Hangup::catch();
     let local = args.model.model.as_deref() != Some(Path::new("none"));
     let asked = args.store.as_deref();
     let server_config = server_config(args, config)?;
-    let address = listener.local_addr()?;
     let folder = DataFolder::of(config, asked)?;
-    // Held until this function returns.
-    let _lock = match &folder {
+    let lock = match &folder {
         Some(folder) => {
             let locked = folder.locked.clone();
             Some(tokio::task::spawn_blocking(move || DataLock::acquire(&locked)).await??)
@@ -98,7 +151,8 @@ pub async fn serve(
         None => None,
     };
     // Told before a large model is loaded in vain.
-    let (books, keepers) = books::open(config, asked).await?;
+    folder::check_token(config, folder.as_ref())?;
+    let (books, keepers) = books::open(config, asked, args.restored()).await?;
     let in_force = InForce::read(config.clone(), books.store(), &[]).await?;
     ensure!(
         local || !in_force.providers.is_empty() || books.store().is_some(),
@@ -119,22 +173,23 @@ pub async fn serve(
     let (local, fingerprint) = if local { local_model(args, config).await? } else { Default::default() };
     let gateway = Arc::new(Gateway::new(Routes::default(), books));
     gateway.replace(in_force.routes(&local)?, in_force.prices.clone());
-    let control = Running::start(gateway.clone(), local, server_config.keys.clone(), in_force);
+    let control = Running::start(gateway.clone(), local, server_config.keys.clone(), in_force, hangup);
     gateway.watch_tasks();
-    tracing::info!("listening on http://{address}");
     let system_fingerprint = fingerprint.unwrap_or(server_config.system_fingerprint);
     let tracer = telemetry.as_ref().map(Telemetry::tracer);
     let config = ServerConfig { system_fingerprint, tracer, ..server_config };
-    let served = server::serve_with(listener, gateway, config, Some(control), shutdown).await;
-    if let Some(keepers) = keepers {
-        keepers.finish().await;
+    Ok(Prepared { gateway, keepers, config, control, telemetry, _lock: lock })
+}
+
+impl Args {
+    /// What to do with a database that is not the one that was used last.
+    fn restored(&self) -> Restored {
+        match (self.accept_restored_store, self.new_store) {
+            (true, _) => Restored::Accept,
+            (_, true) => Restored::BeginAnew,
+            _ => Restored::Refuse,
+        }
     }
-    if let Some(telemetry) = telemetry {
-        telemetry.finish().await;
-    }
-    served?;
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// Starts the local model. Returns its routes and its fingerprint.
@@ -288,6 +343,10 @@ pub fn keys(config: &Config) -> Result<Vec<KeyConfig>> {
     config.server.keys.iter().map(key).collect()
 }
 
+fn grace(args: &Args, config: &Config) -> Duration {
+    Duration::from_secs(args.grace.unwrap_or(config.server.grace_s))
+}
+
 fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
     let settings = &config.server;
     let stream = seconds("stream_keepalive_s", settings.stream_keepalive_s)?;
@@ -307,7 +366,7 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
             plain_first: reply,
             ..KeepAlive::default()
         },
-        grace: Duration::from_secs(args.grace.unwrap_or(settings.grace_s)),
+        grace: grace(args, config),
         // The engine itself gives up what it does not begin within ten minutes. A prompt that is being read may take longer.
         queue_timeout: defaults.total_timeout,
         ..defaults
@@ -318,38 +377,4 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
 fn seconds(setting: &str, seconds: u64) -> Result<Duration> {
     ensure!((1..=86_400).contains(&seconds), "`{setting}` takes 1 to 86400 seconds, not {seconds}");
     Ok(Duration::from_secs(seconds))
-}
-
-/// Resolves on Ctrl-C or SIGTERM. After that a second one ends the program without the grace.
-async fn interrupted() {
-    signal().await;
-    tokio::spawn(async {
-        signal().await;
-        tracing::warn!("stopped at once, without waiting for running answers");
-        std::process::exit(130);
-    });
-}
-
-async fn signal() {
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => {
-            if let Err(error) = interrupt {
-                tracing::warn!(%error, "Ctrl-C cannot be caught: stopping at once");
-            }
-        }
-        () = terminated() => {}
-    }
-}
-
-/// Resolves on SIGTERM; never where there is none.
-async fn terminated() {
-    #[cfg(unix)]
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
-            return;
-        }
-        Err(error) => tracing::warn!(%error, "SIGTERM cannot be caught: only Ctrl-C stops gracefully"),
-    }
-    std::future::pending().await
 }

@@ -27,6 +27,8 @@ mod tests;
 /// Bytes that may wait to be written, and pages that are read ahead of the engine.
 const QUEUE_BYTES: usize = 256 << 20;
 const AHEAD_BYTES: usize = 64 << 20;
+/// Far more than a page of any model has.
+const MOST_PAGE_BYTES: u64 = 1 << 30;
 
 /// Where prefix pages are kept, and how many.
 #[derive(Clone, Debug)]
@@ -90,8 +92,9 @@ impl Disk {
 
     fn start(options: &DiskOptions, page_bytes: usize) -> io::Result<Self> {
         describe();
-        make_private(&options.folder)?;
-        let lock = file::private().create(true).truncate(false).write(true).open(options.folder.join("lock"))?;
+        files::create_private_folder(&options.folder)?;
+        files::check_regular(&options.folder.join("lock"))?;
+        let lock = files::private().create(true).truncate(false).write(true).open(options.folder.join("lock"))?;
         own(&lock)?;
         let mut index = Index::new(options.bytes);
         scan(&options.folder, &mut index)?;
@@ -216,7 +219,7 @@ impl Shared {
             return Ok(());
         }
         let temporary = self.folder.join(file::temporary(&page.key));
-        let open = || file::private().create(true).truncate(true).write(true).open(&temporary);
+        let open = || files::private().create(true).truncate(true).write(true).open(&temporary);
         let written = open().and_then(|mut file| {
             io::Write::write_all(&mut file, &bytes)?;
             fs::rename(&temporary, self.path(&page.key))
@@ -262,7 +265,7 @@ impl Shared {
     /// The rows of a page; a file that does not hold what its name says is removed.
     fn read(&self, key: &Key) -> Option<Vec<u8>> {
         let path = self.path(key);
-        let bytes = match fs::read(&path) {
+        let bytes = match files::read(&path, MOST_PAGE_BYTES) {
             Ok(bytes) => bytes,
             // It has been evicted since it was found.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -297,15 +300,6 @@ fn own(lock: &File) -> io::Result<()> {
             Err(TryLockError::WouldBlock) => return Err(io::Error::other("another program uses this folder")),
         }
     }
-}
-
-/// Makes the folder, for this user alone.
-fn make_private(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// Learns what pages there are, oldest first, and sweeps what is no page any more. Strangers' files are left alone.

@@ -117,6 +117,11 @@ impl Accounts {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Lets nobody in without a key from now on, also where the store has none.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
     /// The holder of the key with this SHA-256; `None` when there is no such key.
     ///
     /// # Errors

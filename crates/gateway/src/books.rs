@@ -30,7 +30,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// How long a record may wait for others to be booked with.
 const GATHER: Duration = Duration::from_millis(20);
 /// What the last records get to be booked in when the server stops; the journal keeps them otherwise.
-const LAST_BATCH: Duration = Duration::from_secs(10);
+const LAST_BATCH: Duration = Duration::from_secs(5);
 
 /// Keys, prices and records. Without a store there are no keys, and records go nowhere.
 #[derive(Debug, Default)]
@@ -256,8 +256,9 @@ impl Bookkeepers {
     /// Books what is left and ends. What cannot be booked in time is kept by the journal.
     pub async fn finish(self) {
         self.stop.send_replace(true);
+        let deadline = tokio::time::Instant::now() + LAST_BATCH;
         for task in self.tasks {
-            if tokio::time::timeout(LAST_BATCH, task).await.is_err() {
+            if tokio::time::timeout_at(deadline, task).await.is_err() {
                 tracing::warn!(
                     "the store did not answer in time: the journal keeps the last records for the next start"
                 );

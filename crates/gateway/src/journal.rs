@@ -13,6 +13,9 @@ use store::Record;
 /// A new file is begun when one is larger.
 const FILE_BYTES: u64 = 8 << 20;
 
+/// Far beyond what a journal grows to: the lines of the requests that run when it is full.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// Few lines are longer.
 const LINE_BYTES: usize = 768;
 
@@ -246,7 +249,7 @@ impl Left {
 }
 
 fn read(path: &Path, records: &mut HashMap<String, Record>) -> io::Result<()> {
-    let bytes = std::fs::read(path)?;
+    let bytes = files::read(path, MOST_BYTES)?;
     for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         if line.is_empty() {
             continue;

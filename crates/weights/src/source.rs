@@ -1,7 +1,7 @@
 //! Where a checkpoint's files come from: a folder, mapped into memory, or bytes that are there already.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,9 @@ use kernels::Bytes;
 use memmap2::Mmap;
 
 use crate::Error;
+
+/// Most bytes of a file that is read whole. Tokenizers have a few megabytes.
+const MOST_READ: u64 = 1 << 30;
 
 /// The files of a checkpoint by name.
 pub(crate) enum Source {
@@ -77,7 +80,7 @@ impl Source {
         match self {
             Self::Folder(dir) => {
                 let path = dir.join(file);
-                match fs::read(&path) {
+                match files::read(&path, MOST_READ) {
                     Ok(bytes) => Ok(Some(bytes.into())),
                     Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
                     Err(source) => Err(Error::Io { path, source }),
@@ -100,7 +103,7 @@ impl Source {
 
 fn map(path: &Path) -> Result<Option<Mapped>, Error> {
     let io = |source| Error::Io { path: path.to_path_buf(), source };
-    let file = match File::open(path) {
+    let file = match files::open(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(io)?,
     };

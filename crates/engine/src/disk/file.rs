@@ -1,6 +1,6 @@
 //! The file of one page: magic, key, key of the page before it, length, rows, and a SHA-256 over all of that.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::time::SystemTime;
@@ -47,15 +47,6 @@ fn unhex(text: &str) -> Option<Key> {
     (digits.len() == 64).then(|| bytes.try_into().ok()).flatten()
 }
 
-/// How files are opened that only this user may read.
-pub(super) fn private() -> OpenOptions {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has modes"))]
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
 /// The whole file.
 pub(super) fn bytes(key: &Key, parent: &Key, rows: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + rows.len() + CHECKSUM);
@@ -86,7 +77,7 @@ pub(super) fn rows(mut bytes: Vec<u8>, key: &Key, page_bytes: usize) -> Option<V
 /// What the header says about the page before; `None` when it is not the header of `key`, or the file has another length than
 /// it says.
 pub(super) fn parent(path: &Path, key: &Key) -> Option<Key> {
-    let mut file = File::open(path).ok()?;
+    let mut file = files::open(path).ok()?;
     let mut header = [0; HEADER];
     file.read_exact(&mut header).ok()?;
     let length = u64::from_le_bytes(header[80..].try_into().ok()?);
