@@ -77,12 +77,18 @@ pub(crate) struct Operator {
 /// As [`admit`]; `Forbidden` for another role, and for what a web page may have sent.
 pub(crate) fn operator(app: &App, parts: &Parts, needs: Role) -> Result<Operator, Error> {
     headers_fit(parts, app.config.header_limit)?;
-    let operator = match identify(app, parts)? {
+    let who = identify(app, parts)?;
+    // No web page knows the token: it is good by whatever name the server is called.
+    let any_host = matches!(who, Who::Token);
+    let operator = match who {
         Who::Anybody => Operator { name: "this machine".into(), role: Role::Admin },
         Who::Token => Operator { name: "admin token".into(), role: Role::Admin },
         Who::Known(caller) => Operator { name: caller.key.unwrap_or_default(), role: caller.role },
     };
-    same_machine(parts, app, None)?;
+    if !any_host {
+        host_allowed(parts, app)?;
+    }
+    origin_allowed(parts, None)?;
     if operator.role < needs {
         let message =
             format!("This needs the role `{}`, and this key has `{}`", needs.as_str(), operator.role.as_str());
@@ -113,7 +119,7 @@ fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
         return Ok(Who::Token);
     }
     if is_open {
-        return Ok(Who::Anybody);
+        return on_this_machine(&parts.headers, line.peer()).map(|()| Who::Anybody);
     }
     let (Some(key), Some(hash)) = (key, hash) else {
         return Err(unauthorized("(auth header format should be Bearer sk-...)"));
@@ -127,6 +133,37 @@ fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
         Error::new(ErrorKind::Unauthorized, format!("Authentication Fails, Your api key: ****{shown} is invalid"))
     })
+}
+
+/// The headers by which a proxy tells that it passes on what somebody else has sent.
+static PROXIED: [&str; 14] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-by",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "true-client-ip",
+    "cf-connecting-ip",
+];
+
+/// Without keys a request must come from this machine, and not through a proxy on it: the proxy's own callers may be anywhere.
+fn on_this_machine(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Error> {
+    let from = match PROXIED.iter().find(|name| headers.contains_key(**name)) {
+        Some(name) => format!("this request came through a proxy (`{name}`)"),
+        None if !peer.ip().to_canonical().is_loopback() => format!("this request came from {}", peer.ip()),
+        None => return Ok(()),
+    };
+    let message = format!(
+        "This server has no keys and answers only programs on its own machine, but {from}: make a key with `cachalot key add NAME` and send it, or send the admin token"
+    );
+    forbidden("key_required", message)
 }
 
 fn unauthorized(reason: &str) -> Error {
@@ -175,12 +212,18 @@ fn of_midjourney(parts: &Parts) -> Option<String> {
 /// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`. `origins` may ask models; no
 /// other web page administers the server.
 fn same_machine(parts: &Parts, app: &App, origins: Option<&[String]>) -> Result<(), Error> {
+    host_allowed(parts, app)?;
+    origin_allowed(parts, origins)
+}
+
+fn forbidden(code: &'static str, message: String) -> Result<(), Error> {
+    let mut error = Error::new(ErrorKind::Forbidden, message);
+    error.code = Some(code);
+    Err(error)
+}
+
+fn host_allowed(parts: &Parts, app: &App) -> Result<(), Error> {
     let listen = app.listen;
-    let forbidden = |code, message: String| {
-        let mut error = Error::new(ErrorKind::Forbidden, message);
-        error.code = Some(code);
-        Err(error)
-    };
     let host = host(&parts.headers, &parts.uri);
     // A browser always names the host; who does not is no browser.
     if host.is_some_and(|host| !is_local(host, listen) && !is_named(host, &app.config.hosts)) {
@@ -189,6 +232,11 @@ fn same_machine(parts: &Parts, app: &App, origins: Option<&[String]>) -> Result<
             format!("this is answered only at `{listen}`: the setting `hosts` adds names"),
         );
     }
+    Ok(())
+}
+
+fn origin_allowed(parts: &Parts, origins: Option<&[String]>) -> Result<(), Error> {
+    let host = host(&parts.headers, &parts.uri);
     let origin = parts.headers.get(header::ORIGIN);
     let own = |origin: &HeaderValue| {
         // A proxy in front may speak TLS.

@@ -70,7 +70,11 @@ impl Store {
         let mut told = false;
         loop {
             let begun = Instant::now();
-            match attempt(&opening).await {
+            let attempt = attempt(&opening).await.map_err(|error| match opening.url.strip_prefix("sqlite:") {
+                Some(path) => error.of_sqlite(Path::new(path)),
+                None => error,
+            });
+            match attempt {
                 Err(error) if error.is_busy() => {
                     if begun.elapsed() >= Duration::from_millis(900) && !std::mem::replace(&mut told, true) {
                         tracing::warn!("the database is locked by another process: waiting until it is free");

@@ -154,6 +154,52 @@ async fn without_keys_only_this_machine_may_ask() {
 }
 
 #[tokio::test]
+async fn without_keys_nobody_is_let_in_through_a_proxy_but_by_the_admin_token() {
+    use sha2::{Digest, Sha256};
+    let token = "sk-admin-0123456789012345678901234567890123456789";
+    let app = keyless().config(|config| config.admin_token = Some(Sha256::digest(token).into())).start().await;
+    let proxied = [
+        ("x-forwarded-for", "203.0.113.7"),
+        ("forwarded", "for=203.0.113.7"),
+        ("via", "1.1 proxy"),
+        ("x-real-ip", "127.0.0.1"),
+        ("cf-connecting-ip", "203.0.113.7"),
+    ];
+    for (name, value) in proxied {
+        for (method, path) in [
+            ("POST", "/chat/completions"),
+            ("GET", "/models"),
+            ("GET", "/admin/me"),
+            ("POST", "/admin/keys"),
+            ("GET", "/metrics"),
+        ] {
+            // What is no key of anybody's is no credential.
+            for credential in ["", "Bearer sk-of-nobody-000000"] {
+                let request = app.request(method, path).header("authorization", credential).header(name, value);
+                let answer = request.json(say_hi(json!({}))).send().await;
+                let error = &answer.json()["error"];
+                assert_eq!((answer.status, &error["code"]), (403, &json!("key_required")), "{name} {path}");
+                let message = error["message"].as_str().unwrap();
+                assert!(message.contains(name) && message.contains("cachalot key add"), "{message}");
+            }
+        }
+        let operator = app.request("GET", "/admin/me").header("authorization", &format!("Bearer {token}"));
+        let answer = operator.header(name, value).header("host", "gateway.example.org").send().await;
+        assert_eq!((answer.status, &answer.json()["role"]), (200, &json!("admin")), "{name}");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(
+            app.request("GET", path).header("x-forwarded-for", "203.0.113.7").send().await.status,
+            200,
+            "{path}"
+        );
+    }
+    // With a key, it does not matter where a request came through.
+    let app = Setup::strict().start().await;
+    assert_eq!(app.post(say_hi(json!({}))).header("x-forwarded-for", "203.0.113.7").send().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_server_without_keys_does_not_start_where_others_can_reach_it() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let gateway = Arc::new(Gateway::new(Routes::default(), Arc::default()));

@@ -1,0 +1,287 @@
+//! A database that was lost, replaced or restored, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use store::{Limits, NewKey, Opened, Opening, Restored, Role, Store, StoreError};
+use tempfile::TempDir;
+
+struct Place {
+    folder: TempDir,
+    url: String,
+}
+
+impl Place {
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("cachalot.db").display());
+        Self { folder, url }
+    }
+
+    async fn postgres() -> Option<Self> {
+        let Ok(server) = std::env::var("CACHALOT_TEST_POSTGRES") else {
+            eprintln!("skipped on PostgreSQL: CACHALOT_TEST_POSTGRES is not set");
+            return None;
+        };
+        sqlx::any::install_default_drivers();
+        let name = format!("cachalot_test_{}", uuid::Uuid::new_v4().simple());
+        let mut admin = sqlx::AnyConnection::connect(&server).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+        let (base, _) = server.rsplit_once('/').expect("postgres://USER@HOST/NAME");
+        Some(Self { folder: tempfile::tempdir().unwrap(), url: format!("{base}/{name}") })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn note(&self) -> String {
+        std::fs::read_to_string(self.file("store-id")).unwrap()
+    }
+
+    async fn open_as(&self, restored: Restored) -> Result<Opened, StoreError> {
+        let folder = Some(self.folder.path());
+        Store::open_in(Opening { url: &self.url, folder, used: false, restored, serving: true }).await
+    }
+
+    async fn open(&self) -> Result<Store, StoreError> {
+        self.open_as(Restored::Refuse).await.map(|opened| opened.store)
+    }
+}
+
+async fn add_key(store: &Store, name: &str) -> Result<store::Key, StoreError> {
+    let project = match store.project("team").await {
+        Ok(project) => project,
+        Err(_) => store.add_project("team", None).await.unwrap(),
+    };
+    store
+        .add_key(NewKey { project: &project, user: None, name, hash: name, tail: "last", limits: Limits::default() })
+        .await
+}
+
+fn changes(note: &str) -> i64 {
+    note.lines().next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+async fn every_change_is_counted_and_noted(place: Place) {
+    let store = place.open().await.unwrap();
+    store.add_user("olga", Role::Admin).await.unwrap();
+    assert!(!place.file("store-id").exists(), "nothing is noted before the first key");
+    let before = store.identity().await.unwrap();
+    add_key(&store, "alice").await.unwrap();
+    let noted = place.note();
+    assert!(noted.starts_with(&before.id) && changes(&noted) == before.changes + 1, "{noted}");
+    store.limit_key("alice", &Limits { expires_at: Some(1), ..Limits::default() }).await.unwrap();
+    store.change_user("olga", Role::Member, true).await.unwrap();
+    store.revoke_key("alice").await.unwrap();
+    let noted = place.note();
+    assert_eq!(changes(&noted), before.changes + 4);
+    for what in
+        ["key `alice` added", "key `alice` changed", "user `olga` made member and disabled", "key `alice` revoked"]
+    {
+        assert!(noted.contains(what), "{what}: {noted}");
+    }
+    // What is not done is not counted.
+    assert!(store.revoke_key("alice").await.is_err() && add_key(&store, "bob").await.is_ok());
+    assert!(matches!(add_key(&store, "bob").await, Err(StoreError::Conflict(_))));
+    assert_eq!(store.identity().await.unwrap().changes, before.changes + 5);
+    // What is spent or who pays decides not who is let in.
+    store.set_budget("team", Some(1)).await.unwrap();
+    assert_eq!(store.identity().await.unwrap().changes, before.changes + 5);
+    store.close().await;
+    assert!(place.open().await.is_ok());
+}
+
+#[tokio::test]
+async fn every_change_of_keys_and_users_is_counted_and_noted() {
+    every_change_is_counted_and_noted(Place::sqlite()).await;
+    if let Some(place) = Place::postgres().await {
+        every_change_is_counted_and_noted(place).await;
+    }
+}
+
+async fn an_older_one_is_refused_until_it_is_accepted(place: Place) {
+    let store = place.open().await.unwrap();
+    add_key(&store, "alice").await.unwrap();
+    add_key(&store, "bob").await.unwrap();
+    let backup = store.identity().await.unwrap();
+    store.revoke_key("bob").await.unwrap();
+    add_key(&store, "carol").await.unwrap();
+    store.close().await;
+    // As a backup is older.
+    let mut connection = sqlx::AnyConnection::connect(&place.url).await.unwrap();
+    let set = format!("update store_identity set changes = {}", backup.changes);
+    connection.execute(AssertSqlSafe(set)).await.unwrap();
+    connection.close().await.unwrap();
+    let before = place.note();
+    assert!(matches!(place.open().await, Err(StoreError::Older { .. })));
+    assert!(matches!(place.open_as(Restored::Refuse).await, Err(StoreError::Older { .. })), "and again");
+    assert_eq!(place.note(), before);
+    let opened = place.open_as(Restored::Accept).await.unwrap();
+    let said = opened.notes.join("\n");
+    assert!(
+        said.contains("lacks 2 changes") && said.contains("key `bob` revoked") && said.contains("key `carol` added"),
+        "{said}"
+    );
+    assert!(!said.contains("alice"), "{said}");
+    opened.store.close().await;
+    // The counter goes on from beyond everything that was noted: the backup that was accepted is not accepted for ever.
+    assert!(changes(&place.note()) > changes(&before));
+    assert_eq!(place.open().await.unwrap().identity().await.unwrap().changes, changes(&place.note()));
+    let again = place.open_as(Restored::Accept).await.unwrap();
+    assert!(again.notes.join("\n").contains("nothing to accept"));
+}
+
+#[tokio::test]
+async fn a_restored_backup_is_refused_until_it_is_accepted() {
+    an_older_one_is_refused_until_it_is_accepted(Place::sqlite()).await;
+    if let Some(place) = Place::postgres().await {
+        an_older_one_is_refused_until_it_is_accepted(place).await;
+    }
+}
+
+async fn another_one_is_refused_until_it_is_accepted(place: Place, other: Place) {
+    add_key(&place.open().await.unwrap(), "alice").await.unwrap();
+    let there = other.open().await.unwrap();
+    for name in ["one", "two", "three"] {
+        add_key(&there, name).await.unwrap();
+    }
+    there.close().await;
+    let swapped = Place { url: other.url.clone(), folder: place.folder };
+    assert!(matches!(swapped.open().await, Err(StoreError::Another { known: true, .. })));
+    let said = swapped.open_as(Restored::Accept).await.unwrap().notes.join("\n");
+    assert!(said.contains("another database"), "{said}");
+    assert!(swapped.open().await.is_ok());
+    // A backup from before databases had an identity.
+    let mut connection = sqlx::AnyConnection::connect(&swapped.url).await.unwrap();
+    connection.execute("delete from store_identity").await.unwrap();
+    connection.close().await.unwrap();
+    assert!(matches!(swapped.open().await, Err(StoreError::Another { known: false, .. })));
+    assert!(swapped.open_as(Restored::Accept).await.is_ok() && swapped.open().await.is_ok());
+    drop(other.folder);
+}
+
+#[tokio::test]
+async fn another_database_is_refused_until_it_is_accepted() {
+    another_one_is_refused_until_it_is_accepted(Place::sqlite(), Place::sqlite()).await;
+    if let (Some(place), Some(other)) = (Place::postgres().await, Place::postgres().await) {
+        another_one_is_refused_until_it_is_accepted(place, other).await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_postgresql_database_is_not_taken_for_one_without_keys() {
+    let (Some(place), Some(empty)) = (Place::postgres().await, Place::postgres().await) else { return };
+    add_key(&place.open().await.unwrap(), "alice").await.unwrap();
+    let swapped = Place { url: empty.url.clone(), folder: place.folder };
+    assert!(matches!(swapped.open().await, Err(StoreError::Lost(_))));
+    assert!(matches!(swapped.open_as(Restored::Accept).await, Err(StoreError::Lost(_))));
+    let mut connection = sqlx::AnyConnection::connect(&swapped.url).await.unwrap();
+    let query = "select cast(count(*) as bigint) as n from information_schema.tables where table_name = 'keys'";
+    let row = connection.fetch_one(query).await.unwrap();
+    assert_eq!(sqlx::Row::get::<i64, _>(&row, "n"), 0, "nothing was created");
+    let opened = swapped.open_as(Restored::BeginAnew).await.unwrap();
+    assert!(opened.store.keys().await.unwrap().is_empty() && !swapped.file("store-id").exists());
+    // One with tables cannot be set aside.
+    add_key(&opened.store, "bob").await.unwrap();
+    assert!(matches!(swapped.open_as(Restored::BeginAnew).await, Err(StoreError::InOrder)));
+    let elsewhere = Place { url: place.url, folder: swapped.folder };
+    assert!(matches!(elsewhere.open_as(Restored::BeginAnew).await, Err(StoreError::NotEmpty)));
+}
+
+#[tokio::test]
+async fn a_server_that_lags_behind_is_let_in_and_catches_up() {
+    let place = Place::sqlite();
+    let store = place.open().await.unwrap();
+    add_key(&store, "alice").await.unwrap();
+    let old = place.note();
+    add_key(&store, "bob").await.unwrap();
+    // A crash between the database and the file, or another server's change.
+    std::fs::write(place.file("store-id"), old).unwrap();
+    let other = place.open().await.unwrap();
+    assert_eq!(changes(&place.note()), other.identity().await.unwrap().changes);
+    add_key(&store, "carol").await.unwrap();
+    assert!(other.follow_changes().await.unwrap());
+    // A new replica has no file, and trusts the database.
+    std::fs::remove_file(place.file("store-id")).unwrap();
+    let new = place.open().await.unwrap();
+    assert_eq!(changes(&place.note()), new.identity().await.unwrap().changes);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_noted_is_not_made() {
+    let place = Place::sqlite();
+    let store = place.open().await.unwrap();
+    std::fs::create_dir(place.file("store-id")).unwrap();
+    let error = add_key(&store, "alice").await.unwrap_err();
+    assert!(matches!(error, StoreError::IdFile(..)), "{error}");
+    assert!(store.keys().await.unwrap().is_empty());
+    std::fs::remove_dir(place.file("store-id")).unwrap();
+    add_key(&store, "alice").await.unwrap();
+    std::fs::remove_file(place.file("store-id")).unwrap();
+    std::fs::create_dir(place.file("store-id")).unwrap();
+    let error = store.revoke_key("alice").await.unwrap_err();
+    assert!(error.to_string().contains("the change is made"), "{error}");
+    assert!(store.keys().await.unwrap()[0].revoked_at.is_some());
+}
+
+#[tokio::test]
+async fn what_is_no_database_of_ours_is_neither_used_nor_changed() {
+    let place = Place::sqlite();
+    sqlx::any::install_default_drivers();
+    let mut other = sqlx::AnyConnection::connect(&format!("{}?mode=rwc", place.url)).await.unwrap();
+    other.execute("create table songs (name text); insert into songs values ('La Mer')").await.unwrap();
+    other.close().await.unwrap();
+    let path = place.file("cachalot.db");
+    let bytes = std::fs::read(&path).unwrap();
+    let error = place.open().await.unwrap_err();
+    assert!(error.to_string().contains("another program"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    let opened = place.open_as(Restored::BeginAnew).await.unwrap();
+    let aside = aside(place.folder.path(), "cachalot.db.old-");
+    assert_eq!(std::fs::read(aside).unwrap(), bytes, "{:?}", opened.notes);
+}
+
+fn aside(folder: &Path, beginning: &str) -> PathBuf {
+    let mut names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(beginning)).expect("it is kept")
+}
+
+#[tokio::test]
+async fn a_database_with_a_damaged_table_of_keys_is_refused() {
+    let place = Place::sqlite();
+    let store = place.open().await.unwrap();
+    for number in 0..200 {
+        add_key(&store, &format!("key-{number}")).await.unwrap();
+    }
+    store.close().await;
+    let path = place.file("cachalot.db");
+    let whole = std::fs::read(&path).unwrap();
+    // Cut at the end of a page, and in the middle of one; and a page in which nothing is left.
+    let mut damaged = vec![whole[..4096 * 3].to_vec(), whole[..whole.len() / 2 + 100].to_vec()];
+    for page in 2..whole.len() / 4096 {
+        let mut zeroed = whole.clone();
+        zeroed[page * 4096..(page + 1) * 4096].fill(0);
+        damaged.push(zeroed);
+    }
+    let mut refused = 0;
+    for bytes in damaged {
+        for beside in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(place.file(&format!("cachalot.db{beside}")));
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        match place.open().await {
+            // Only what does not concern keys may be damaged and go unnoticed here.
+            Ok(store) => {
+                assert_eq!(store.keys().await.unwrap().len(), 200);
+                store.close().await;
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(matches!(error, StoreError::Unusable(..)), "{error}");
+            }
+        }
+    }
+    assert!(refused >= 5, "{refused}");
+}
