@@ -7,7 +7,7 @@ mod chat;
 mod commands;
 mod key_envs;
 mod keys;
-#[allow(dead_code)]
+mod lost_store;
 mod process;
 mod providers;
 mod schemas;
