@@ -98,7 +98,7 @@ pub(crate) fn url(config: &Config, asked: Option<&str>) -> Result<Option<String>
 }
 
 /// Where limits are kept that several servers share.
-fn redis(config: &Config) -> Result<Option<String>> {
+pub(crate) fn redis(config: &Config) -> Result<Option<String>> {
     either("redis", &config.store.redis, &config.store.redis_env)
 }
 

@@ -1,13 +1,13 @@
 //! The configuration in force: the file and what the admin API keeps in the store, read again while the server runs. A name
 //! that both have is the file's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use chat::{BoxFuture, Error};
-use gateway::{Gateway, Prices, Routes};
+use gateway::{Gateway, Prices, Routes, Secret};
 use serde_json::{Value, json};
 use server::Keyring;
 use server::admin::{Control, Kind, Origin, Row};
@@ -16,7 +16,7 @@ use store::{Setting, Store, StoreError};
 use crate::config::{Config, ProviderSettings};
 use crate::key_env::{KeyEnvs, NotAllowed};
 use crate::provider::{self, Provider};
-use crate::{books, serve};
+use crate::{books, secrets, serve};
 
 /// How often the store is asked whether settings have changed.
 const WATCH: Duration = Duration::from_secs(1);
@@ -152,6 +152,8 @@ pub struct Running {
     local: Routes,
     keys: Keyring,
     in_force: ArcSwap<InForce>,
+    /// Known to the search for as long as the server runs.
+    secrets: Mutex<Vec<Secret>>,
     /// Read again by one at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -161,9 +163,21 @@ impl Running {
     pub fn start(gateway: Arc<Gateway>, local: Routes, keys: Keyring, in_force: InForce, hangup: Hangup) -> Arc<Self> {
         in_force.providers.iter().for_each(|provider| provider.watch(&gateway));
         let in_force = ArcSwap::from_pointee(in_force);
-        let running = Arc::new(Self { gateway, local, keys, in_force, turn: tokio::sync::Mutex::default() });
+        let (secrets, turn) = (Mutex::default(), tokio::sync::Mutex::default());
+        let running = Arc::new(Self { gateway, local, keys, in_force, secrets, turn });
         tokio::spawn(watch(Arc::downgrade(&running), hangup));
         running
+    }
+
+    /// Keeps secrets out of what providers say for as long as the server runs.
+    pub fn keep(&self, secrets: Vec<Secret>) {
+        // A list is extended whole.
+        let mut kept = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        for secret in secrets {
+            if !kept.contains(&secret) {
+                kept.push(secret);
+            }
+        }
     }
 
     async fn read_again(&self) -> Result<()> {
@@ -174,9 +188,12 @@ impl Running {
             None => now.file.clone(),
         };
         let keys = serve::keys(&file)?;
+        // Those of keys that the file names anew. The others cannot change while the server runs, and are kept.
+        let secrets = secrets::of(&file, None, None);
         let next = InForce::read(file, self.gateway.books().store(), &now.providers).await?;
         self.gateway.replace(next.routes(&self.local)?, next.prices.clone());
         self.keys.replace(&keys);
+        self.keep(secrets);
         let is_new =
             |provider: &&Provider| !now.providers.iter().any(|old| Arc::ptr_eq(&old.upstream, &provider.upstream));
         next.providers.iter().filter(is_new).for_each(|provider| provider.watch(&self.gateway));

@@ -98,7 +98,7 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
         return Ok(Some(Sha256::digest(crate::config::secret(variable, 32)?).into()));
     }
     let Some(folder) = folder else { return Ok(None) };
-    let path = folder.path.join(TOKEN);
+    let path = admin_token_path(folder);
     let fault = || format!("the admin token `{}`", path.display());
     let token = match files::read_text(&path, TOKEN_BYTES) {
         Ok(token) => token,
@@ -118,6 +118,11 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
         path.display()
     );
     Ok(Some(Sha256::digest(token.trim()).into()))
+}
+
+/// The file of the admin token that the first start makes.
+pub fn admin_token_path(folder: &DataFolder) -> PathBuf {
+    folder.path.join(TOKEN)
 }
 
 /// Checks that nobody but its owner reads the admin token, if there is one.

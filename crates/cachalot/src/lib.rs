@@ -21,6 +21,7 @@ pub mod project;
 pub mod provider;
 pub mod render;
 pub mod score;
+mod secrets;
 pub mod serve;
 pub mod signals;
 pub mod usage;

@@ -22,8 +22,8 @@ use crate::folder::{self, DataFolder};
 use crate::inflight;
 use crate::load::{self, Defaults, Loaded, ModelArgs};
 use crate::lock::DataLock;
-use crate::memory;
 use crate::signals::Signals;
+use crate::{memory, secrets};
 
 /// Serve the DeepSeek API
 #[derive(clap::Args, Clone, Debug)]
@@ -159,6 +159,7 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
         "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
     );
     let token = folder::admin_token(config, folder.as_ref())?;
+    let secrets = secrets::of(config, asked, folder.as_ref());
     // One that nobody has been told opens nothing to the world.
     let told = token.filter(|_| config.server.admin_token_env.is_some());
     ServerConfig { admin_token: told, ..server_config.clone() }.suits(address, &books)?;
@@ -174,6 +175,7 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     let gateway = Arc::new(Gateway::new(Routes::default(), books));
     gateway.replace(in_force.routes(&local)?, in_force.prices.clone());
     let control = Running::start(gateway.clone(), local, server_config.keys.clone(), in_force, hangup);
+    control.keep(secrets);
     gateway.watch_tasks();
     let system_fingerprint = fingerprint.unwrap_or(server_config.system_fingerprint);
     let tracer = telemetry.as_ref().map(Telemetry::tracer);

@@ -30,6 +30,7 @@ use tower_service::Service;
 
 use crate::address::Lookup;
 use crate::alarm::Alarm;
+use crate::secret::Scrubber;
 
 /// How long a provider may take to be reached.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
@@ -95,7 +96,14 @@ impl Client {
         match timeout(self.silence, self.pool.request(request)).await {
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
-                let pieces = Pieces { body, heard: Instant::now(), patience: self.silence, alarm: Alarm::default() };
+                let pieces = Pieces {
+                    body,
+                    heard: Instant::now(),
+                    patience: self.silence,
+                    alarm: Alarm::default(),
+                    scrubber: Scrubber::new(),
+                    end: None,
+                };
                 Ok(Response { status: head.status, headers: head.headers, pieces })
             }
             Ok(Err(error)) if is_late(&error) => Err(Failure::Late),
@@ -106,19 +114,21 @@ impl Client {
     }
 }
 
-/// The pieces of a body, as they arrive.
+/// The pieces of a body, as they arrive, without the secrets in force.
 pub(crate) struct Pieces {
     body: Incoming,
     heard: Instant,
     patience: Duration,
     /// It is given up then, if it stays silent.
     alarm: Alarm,
+    scrubber: Scrubber,
+    /// How it ended, while the last bytes go on.
+    end: Option<Option<Failure>>,
 }
 
-impl Stream for Pieces {
-    type Item = Result<Bytes, Failure>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+impl Pieces {
+    /// The next piece as it came.
+    fn poll_raw(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -135,6 +145,32 @@ impl Stream for Pieces {
                     std::task::ready!(self.alarm.poll_at(end, context));
                     return Poll::Ready(Some(Err(Failure::Late)));
                 }
+            }
+        }
+    }
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, Failure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(end) = &mut self.end {
+                return Poll::Ready(end.take().map(Err));
+            }
+            let passed = match std::task::ready!(self.poll_raw(context)) {
+                Some(Ok(bytes)) => self.scrubber.pass(bytes),
+                Some(Err(failure)) => {
+                    self.end = Some(Some(failure));
+                    self.scrubber.rest()
+                }
+                None => {
+                    self.end = Some(None);
+                    self.scrubber.rest()
+                }
+            };
+            if !passed.is_empty() {
+                return Poll::Ready(Some(Ok(passed)));
             }
         }
     }

@@ -10,7 +10,7 @@ use wire::upstream::Reader;
 
 use crate::client::Pieces;
 use crate::signatures::Kept;
-use crate::upstream::{fault, unreachable};
+use crate::upstream::{fault, unreachable, without_secrets};
 
 /// Most bytes of one event.
 const EVENT_BYTES: usize = 32 << 20;
@@ -63,7 +63,7 @@ impl Hearing {
             Some(Err(error)) => return Err(unreachable(&self.provider, &error)),
             None => {
                 self.ended = true;
-                self.reader.end(&mut deltas)?;
+                self.reader.end(&mut deltas).map_err(without_secrets)?;
             }
         }
         if !frames.is_empty() {
@@ -73,7 +73,7 @@ impl Hearing {
         }
         for frame in frames {
             if let Frame::Event { data, .. } = frame {
-                self.reader.event(&data, &mut deltas)?;
+                self.reader.event(&data, &mut deltas).map_err(without_secrets)?;
                 self.reader.signed().into_iter().for_each(|signed| self.signatures.keep(signed));
             }
         }

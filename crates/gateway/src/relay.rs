@@ -25,7 +25,7 @@ use crate::meter::Meter;
 use crate::price::Units;
 use crate::route::permitted;
 use crate::target::{Place, Target};
-use crate::upstream::{content_type, fault, traced, unreachable};
+use crate::upstream::{content_type, fault, traced, unreachable, without_secrets};
 use crate::work::aside;
 use crate::{Caller, Gateway};
 
@@ -319,7 +319,7 @@ async fn first_bytes(
                 let mut events = glance::Events::new(passage, false);
                 events.pass(&first);
                 if let Some(failure) = events.seen.failure {
-                    return Err(Error::new(ErrorKind::Upstream(502), failure));
+                    return Err(without_secrets(Error::new(ErrorKind::Upstream(502), failure)));
                 }
             }
             Ok(Answered { content_type, first, rest: body })

@@ -1,5 +1,6 @@
 //! A provider elsewhere: where it is, how it is asked, what its refusals mean.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::client::{CONNECT, Client, Failure, Response};
 use crate::hearing::Hearing;
 use crate::inflight::RequestMemory;
 use crate::occupancy::{Latest, Occupancy};
+use crate::secret::{Secret, scrubbed};
 use crate::signatures::Kept;
 use crate::work::aside;
 
@@ -53,22 +55,6 @@ pub struct UpstreamConfig {
     pub metrics: Option<String>,
 }
 
-/// A credential; it cannot be printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
 /// Why a provider cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -94,6 +80,8 @@ pub struct Upstream {
     passages: [Uri; Passage::ALL.len()],
     dialect: Dialect,
     headers: HeaderMap,
+    /// Held, so that nothing it says can hold it.
+    _key: Option<Secret>,
     client: Client,
     signatures: Arc<Kept>,
     metrics: Option<Uri>,
@@ -125,7 +113,7 @@ impl Upstream {
         for &(name, value) in dialect.headers() {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        if let Some(Secret(key)) = key {
+        if let Some(key) = key.as_ref().map(Secret::expose) {
             let (header, before) = dialect.credential();
             let mut value =
                 HeaderValue::try_from(format!("{before}{key}")).map_err(|_| UpstreamError::Key(name.clone()))?;
@@ -139,7 +127,20 @@ impl Upstream {
             passages[passage as usize] = uri.ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
         }
         let (name, signatures, occupancy) = (name.into(), Arc::default(), Latest::default());
-        Ok(Self { name, row, private, base, passages, dialect, headers, client, signatures, metrics, occupancy })
+        Ok(Self {
+            name,
+            row,
+            private,
+            base,
+            passages,
+            dialect,
+            headers,
+            _key: key,
+            client,
+            signatures,
+            metrics,
+            occupancy,
+        })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -261,7 +262,7 @@ impl Upstream {
         }
         let (status, retry_after) = (response.status.as_u16(), retry_after(&response.headers));
         tracing::warn!(provider = &*self.name, status, "a provider refused a request");
-        Err(refusal(&self.name, status, retry_after, &beginning(response, REFUSAL_BYTES).await))
+        Err(without_secrets(refusal(&self.name, status, retry_after, &beginning(response, REFUSAL_BYTES).await)))
     }
 
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Error> {
@@ -311,7 +312,16 @@ pub(crate) fn traced(trace: Option<&str>) -> Option<(HeaderName, HeaderValue)> {
 
 /// What an answer says it is.
 pub(crate) fn content_type(response: &Response) -> HeaderValue {
-    response.headers.get(CONTENT_TYPE).cloned().unwrap_or(HeaderValue::from_static("application/json"))
+    let said = response.headers.get(CONTENT_TYPE).filter(|said| said.to_str().is_ok_and(|said| scrubbed(said) == said));
+    said.cloned().unwrap_or(HeaderValue::from_static("application/json"))
+}
+
+/// A provider's words may quote the request, and with it the operator's key.
+pub(crate) fn without_secrets(error: Error) -> Error {
+    match scrubbed(&error.message) {
+        Cow::Borrowed(_) => error,
+        Cow::Owned(message) => Error { message, ..error },
+    }
 }
 
 pub(crate) fn fault(provider: &str, what: &str) -> Error {
@@ -324,7 +334,8 @@ pub(crate) fn late(provider: &str) -> Error {
 
 /// What went wrong is told in the log alone: it may hold the address, which is no business of the caller's.
 pub(crate) fn unreachable(provider: &str, failure: &Failure) -> Error {
-    tracing::warn!(provider, error = %failure, "a provider cannot be reached");
+    let words = failure.to_string();
+    tracing::warn!(provider, error = %scrubbed(&words), "a provider cannot be reached");
     match failure {
         Failure::Late => late(provider),
         Failure::Connect(_) => fault(provider, "cannot be reached"),
@@ -419,10 +430,5 @@ mod tests {
             assert!(matches!(upstream(private, false), Err(UpstreamError::Private(..))), "{private}");
             assert!(upstream(private, true).is_ok(), "{private}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_not_printed() {
-        assert_eq!(format!("{:?}", Secret::new("sk-operator")), "Secret(***)");
     }
 }

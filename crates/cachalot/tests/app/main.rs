@@ -19,3 +19,4 @@ mod tasks;
 mod telemetry;
 mod transcripts;
 mod usage_check;
+mod words;

@@ -1,0 +1,99 @@
+//! The secrets of this server that are not keys of providers: known to the search that keeps them out of what providers say.
+
+use std::path::Path;
+
+use gateway::Secret;
+use url::Url;
+
+use crate::books;
+use crate::config::Config;
+use crate::folder::{DataFolder, admin_token_path};
+
+/// Variables whose value is a proxy, perhaps with a user and a password.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+/// Headers of the collector of OpenTelemetry.
+const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
+
+/// The secrets of the configuration and the environment. They are looked for until what this returns is dropped.
+pub(crate) fn of(config: &Config, asked: Option<&str>, folder: Option<&DataFolder>) -> Vec<Secret> {
+    let mut found: Vec<String> = Vec::new();
+    let variables = config.server.keys.iter().map(|key| &key.key_env).chain([&config.server.admin_token_env]);
+    found.extend(variables.flatten().filter_map(|variable| std::env::var(variable).ok()));
+    found.extend(folder.and_then(|folder| token(&admin_token_path(folder))));
+    // What cannot be read is told where it is used.
+    for url in [books::url(config, asked), books::redis(config)] {
+        found.extend(url.ok().flatten().iter().flat_map(|url| of_url(url)));
+    }
+    found.extend(std::env::var("PGPASSWORD"));
+    for name in PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]) {
+        found.extend(std::env::var(name).ok().iter().flat_map(|url| of_url(url)));
+    }
+    for headers in HEADERS.iter().filter_map(|name| std::env::var(name).ok()) {
+        let values = headers.split(',').filter_map(|pair| Some(pair.split_once('=')?.1));
+        found.extend(values.flat_map(|value| of_header(&decoded(value))));
+    }
+    let known = found.iter().map(|secret| secret.trim()).filter(|secret| !secret.is_empty());
+    known.map(Secret::new).collect()
+}
+
+fn token(path: &Path) -> Option<String> {
+    files::read_text(path, 64 << 10).ok()
+}
+
+/// The password of a URL, as it is written and as it is meant.
+fn of_url(url: &str) -> Vec<String> {
+    let parsed = Url::parse(url).or_else(|_| Url::parse(&format!("http://{url}"))).ok();
+    let password = parsed.and_then(|url| url.password().map(str::to_owned));
+    password.map_or_else(Vec::new, |password| vec![decoded(&password), password])
+}
+
+/// The value of a header; of `Bearer` or `Basic` the credential alone as well.
+fn of_header(value: &str) -> Vec<String> {
+    let credential = value.trim().split_once(' ').map(|(_, credential)| credential.trim().to_owned());
+    [Some(value.trim().to_owned()), credential].into_iter().flatten().collect()
+}
+
+/// Text without its percent signs.
+fn decoded(text: &str) -> String {
+    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_urls_and_headers_are_found() {
+        assert_eq!(of_url("postgres://me:p%40ss@host/db"), ["p@ss", "p%40ss"]);
+        assert_eq!(of_url("rediss://:hunter2@host:6379"), ["hunter2", "hunter2"]);
+        assert_eq!(of_url("me:hunter2@proxy:3128"), ["hunter2", "hunter2"]);
+        assert!(of_url("sqlite:/a/b.db").is_empty() && of_url("").is_empty());
+        assert_eq!(of_header("Basic dXNlcg=="), ["Basic dXNlcg==", "dXNlcg=="]);
+        assert_eq!(decoded("%41%zz%"), "A%zz%");
+    }
+
+    #[test]
+    fn the_secrets_of_a_server_are_known_while_it_runs() {
+        let mut config = Config::default();
+        config.store.redis = Some("redis://:cache-password-7@127.0.0.1".into());
+        let secrets = of(&config, Some("postgres://me:db-password-7@127.0.0.1/x"), None);
+        let said = gateway::scrubbed("cache-password-7 db-password-7").into_owned();
+        assert_eq!(said, "*** ***");
+        drop(secrets);
+        assert_eq!(gateway::scrubbed("db-password-7"), "db-password-7");
+    }
+}

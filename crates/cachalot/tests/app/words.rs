@@ -1,0 +1,121 @@
+//! What providers say: never a secret, and only what their dialect can be.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testkit::FakeUpstream;
+use testkit::upstream::{Answer, Asked, Piece};
+
+use crate::app::TestApp;
+
+/// A provider of each dialect at `fake`, whose key is the value of the variable PATH.
+async fn app(fake: &FakeUpstream) -> TestApp {
+    crate::secrets::keep(&std::env::var("PATH").unwrap());
+    let block = |name: &str, dialect: &str, root: &str, more: &str| {
+        format!(
+            "[[providers]]\nname='{name}'\nbase_url='http://{}{root}'\ndialect='{dialect}'\nprivate=true\nkey_env='PATH'\n{more}\n",
+            fake.address
+        )
+    };
+    let text = block("own", "openai", "/v1", "models=['gpt','paint','voice','sora']")
+        + &block("claude", "anthropic", "/a", "models=['claude']")
+        + &block("gemini", "gemini", "/g", "models=['gemini']")
+        + &block("midjourney", "midjourney", "", "")
+        + &block("suno", "suno", "", "");
+    let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
+    TestApp::configured(&[], |config| config.providers = providers).await
+}
+
+/// Every way to a provider: a path and a body.
+fn ways() -> Vec<(&'static str, Value)> {
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let contents = json!({"contents": [{"parts": [{"text": "hi"}]}]});
+    let mut ways = Vec::new();
+    for model in ["gpt", "claude", "gemini"] {
+        for stream in [false, true] {
+            ways.push(("/v1/chat/completions", json!({"model": model, "messages": messages, "stream": stream})));
+            ways.push((
+                "/v1/messages",
+                json!({"model": model, "messages": messages, "max_tokens": 9, "stream": stream}),
+            ));
+        }
+    }
+    ways.push(("/v1beta/models/gemini:generateContent", contents.clone()));
+    ways.push(("/v1beta/models/gemini:streamGenerateContent?alt=sse", contents));
+    ways.push(("/v1/completions", json!({"model": "gpt", "prompt": "x"})));
+    ways.push(("/v1/embeddings", json!({"model": "gpt", "input": "x"})));
+    ways.push(("/v1/images/generations", json!({"model": "paint", "prompt": "x"})));
+    ways.push(("/v1/audio/speech", json!({"model": "voice", "input": "x", "voice": "low"})));
+    ways.push(("/v1/videos", json!({"model": "sora", "prompt": "x"})));
+    ways.push(("/mj/submit/imagine", json!({"prompt": "x"})));
+    ways.push(("/suno/submit/music", json!({"prompt": "x"})));
+    ways
+}
+
+async fn ask(app: &TestApp, path: &str, body: &Value) -> (u16, String, String) {
+    let response = app.client.post(app.url(path)).json(body).send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), format!("{:?}", response.headers()));
+    (status, headers, String::from_utf8_lossy(&response.bytes().await.unwrap_or_default()).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_quotes_its_request_does_not_tell_the_operators_key() {
+    type Quote = fn(&str) -> Answer;
+    let quotes: [Quote; 9] = [
+        |key| Answer::json(400, json!({"error": {"message": format!("bad: authorization: Bearer {key}")}})),
+        |key| Answer::json(500, json!({"detail": format!("boom {key}")})),
+        |key| Answer::json(429, json!({"message": key})),
+        |key| Answer { status: 503, headers: vec![], pieces: vec![Piece::Send(format!("oops {key}").into_bytes())] },
+        |key| Answer::json(200, json!({"error": {"message": key}})),
+        |key| {
+            Answer::json(
+                200,
+                json!({"code": 1, "result": "t", "description": key, "id": "t", "choices": [{"message": {"content": key}, "finish_reason": "stop"}], "data": []}),
+            )
+        },
+        |key| Answer::events([json!({"error": {"message": key, "type": "x"}, "type": "error"}).to_string()]),
+        |key| {
+            let event = format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": key}}]}));
+            let (a, b) = event.split_at(event.find(&key[..4]).unwrap() + 7);
+            Answer::stream([
+                Piece::Send(a.as_bytes().to_vec()),
+                Piece::Wait(std::time::Duration::from_millis(20)),
+                Piece::Send(b.as_bytes().to_vec()),
+                Piece::Send(b"data: [DONE]\n\n".to_vec()),
+            ])
+        },
+        |key| Answer::json(200, json!({})).header("content-type", &format!("text/plain; key={key}")),
+    ];
+    let key = std::env::var("PATH").unwrap();
+    for quote in quotes {
+        let fake = FakeUpstream::start(move |asked: &Asked| {
+            let sent = ["authorization", "x-api-key", "x-goog-api-key"].iter().find_map(|name| asked.header(name));
+            quote(sent.unwrap().trim_start_matches("Bearer "))
+        })
+        .await;
+        let app = app(&fake).await;
+        for (path, body) in ways() {
+            let (status, headers, text) = ask(&app, path, &body).await;
+            assert!(!text.contains(&key) && !headers.contains(&key), "{path} {body}: {status} {text}");
+        }
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_passes_as_it_came_but_for_the_secret() {
+    let key = Arc::new(std::env::var("PATH").unwrap());
+    let events = [
+        json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "see "}}]}).to_string(),
+        json!({"choices": [{"index": 0, "delta": {"content": &*key}}]}).to_string(),
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string(),
+        "[DONE]".to_owned(),
+    ];
+    let want: String =
+        events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>().replace(&*key, "***");
+    let fake = FakeUpstream::start(move |_| Answer::events(&events)).await;
+    let app = app(&fake).await;
+    let body = json!({"model": "gpt", "messages": [{"role": "user", "content": "hi"}], "stream": true});
+    assert_eq!(ask(&app, "/v1/chat/completions", &body).await.2, want);
+    app.stop().await;
+}
