@@ -102,7 +102,7 @@ pub(crate) struct Shared {
     /// A permit for each request that may wait.
     pub(crate) queue: Arc<Semaphore>,
     /// A permit for each prompt that may be encoded at once; never closed.
-    pub(crate) encoders: Semaphore,
+    pub(crate) encoders: Arc<Semaphore>,
     pub(crate) requests: Sender<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
@@ -157,7 +157,7 @@ impl Engine {
         run.tell_load();
         let thread = Builder::new().name("engine".into()).spawn(move || run.run())?;
         let queue = Arc::new(Semaphore::new(options.queue.min(Semaphore::MAX_PERMITS)));
-        let encoders = Semaphore::new(ENCODERS);
+        let encoders = Arc::new(Semaphore::new(ENCODERS));
         let shared = Shared {
             grammars: Grammars::start(&encoding)?,
             encoding,

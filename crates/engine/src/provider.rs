@@ -2,13 +2,15 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use chat::{BoxFuture, Chat, Deltas, Error, FinishReason, Input, Provider};
-use text::{Encoding, EncodingName, Rendered};
+use text::{Encoding, EncodingName, PromptLimit, RenderError, Rendered};
 use tokio::sync::watch;
 
-use crate::check::{Limits, ReasoningRules, budget, check};
+use crate::check::{Limits, ReasoningRules, budget, check, context_exceeded};
 use crate::engine::Engine;
 use crate::grammar::{Bans, Constraint};
 use crate::line::{Line, Progress};
@@ -26,7 +28,9 @@ impl Provider for Engine {
     }
 
     fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
-        Box::pin(async move { Ok(self.prepare(chat).await?.1.tokens.len() as u64) })
+        // Who counts wants to know by how much it is too long, within reason.
+        let most = (self.limits().context as usize).saturating_mul(2);
+        Box::pin(async move { Ok(self.prepare(chat, most).await?.1.tokens.len() as u64) })
     }
 
     fn ready(&self) -> bool {
@@ -41,7 +45,7 @@ impl Engine {
     /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is full, `Internal` when the engine
     /// is down.
     pub async fn answer(&self, chat: Chat, progress: Option<watch::Sender<Progress>>) -> Result<Deltas, Error> {
-        let (chat, rendered, constraint) = self.prepare(chat).await?;
+        let (chat, rendered, constraint) = self.prepare(chat, self.limits().context as usize).await?;
         let budget = budget(&chat, self.limits(), rendered.tokens.len())?;
         let filled = chat.max_tokens.is_none() && rendered.tokens.len() + budget >= self.limits().context as usize;
         let place = self.shared.queue.clone().try_acquire_owned().map_err(|_| too_busy())?;
@@ -70,13 +74,20 @@ impl Engine {
         Ok(deltas)
     }
 
-    /// Prompt and constraint of a chat. A long prompt takes milliseconds and many times its own memory to encode: not on the
-    /// runtime's own threads, and few at once.
-    async fn prepare(&self, chat: Chat) -> Result<(Chat, Rendered, Option<Constraint>), Error> {
+    /// Prompt and constraint of a chat, of at most so many tokens. A long prompt takes milliseconds and many times its own memory to
+    /// encode: not on the runtime's own threads, and few at once.
+    async fn prepare(&self, chat: Chat, most: usize) -> Result<(Chat, Rendered, Option<Constraint>), Error> {
         let shared = self.shared.clone();
-        let _turn = self.shared.encoders.acquire().await;
+        // Never closed. The turn ends with the work, also where nobody waits for it any more.
+        let turn = self.shared.encoders.clone().acquire_owned().await;
+        let limit = PromptLimit::new(most);
+        let _cancelled = CancelOnDrop(limit.cancelled.clone());
         let prepare = tokio::task::spawn_blocking(move || {
-            let rendered = shared.encoding.render(&chat)?;
+            let _turn = turn;
+            let rendered = shared
+                .encoding
+                .render_within(&chat, &limit)
+                .map_err(|error| refusal(error, &chat, shared.limits.context as usize))?;
             let constraint = match shared.encoding.grammar(&chat)? {
                 Some(grammar) => Some(shared.grammars.constraint(
                     grammar,
@@ -91,6 +102,23 @@ impl Engine {
             tracing::error!(%error, "a prompt could not be rendered");
             Error::internal("the prompt could not be rendered")
         })?
+    }
+}
+
+/// Tells work on a blocking thread that nobody waits for it.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn refusal(error: RenderError, chat: &Chat, context: usize) -> Error {
+    match error {
+        RenderError::Refused(error) => error,
+        RenderError::TooLong { at_least } => context_exceeded(chat, context, at_least),
+        RenderError::Cancelled => Error::internal("the request was cancelled"),
     }
 }
 

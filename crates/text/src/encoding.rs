@@ -7,6 +7,7 @@ use chat::{Chat, Error, FinishReason, Input, Message, Part, Reply, Tool, fold};
 
 use crate::calls::{CallParser, NoCalls};
 use crate::grammar::{Grammar, grammar};
+use crate::limit::{PromptLimit, RenderError};
 use crate::pieces::Pieces;
 use crate::prompt::{
     ASSISTANT, BOS, DSML, END_THINK, EOS, FIM_BEGIN, FIM_END, FIM_HOLE, Prompt, SEARCH_BEGIN, THINK, USER, prompt,
@@ -135,21 +136,35 @@ impl Encoding {
     /// # Errors
     /// `Invalid` when the format cannot express the chat, or when nothing would be left to answer.
     pub fn render(&self, chat: &Chat) -> Result<Rendered, Error> {
+        self.render_within(chat, &PromptLimit::new(usize::MAX)).map_err(|error| match error {
+            RenderError::Refused(error) => error,
+            RenderError::TooLong { .. } | RenderError::Cancelled => {
+                Error::internal("a prompt without a limit was refused")
+            }
+        })
+    }
+
+    /// The same of at most so many tokens.
+    ///
+    /// # Errors
+    /// As [`Encoding::render`]; `TooLong` when the prompt has more tokens for sure. One that is short comes whole, however many
+    /// it has.
+    pub fn render_within(&self, chat: &Chat, limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let mut pieces = Pieces::new(&self.tokenizer);
         pieces.template(BOS);
         let start = match &chat.input {
             Input::Messages(messages) => self.conversation(chat, messages, true, &mut pieces)?,
             Input::Text { prefix, suffix } => Some(self.text(chat, prefix, suffix.as_deref(), &mut pieces)?),
-            Input::Tokens(tokens) => return self.tokens(tokens),
+            Input::Tokens(tokens) => return self.tokens(tokens, limit),
         };
         let Some(start) = start else {
-            return Err(Error::invalid(format!(
+            return Err(RenderError::Refused(Error::invalid(format!(
                 "The last message of {} must be a user message, or an assistant message with prefix mode on (refer to \
                  https://api-docs.deepseek.com/guides/chat_prefix_completion).",
                 chat.model
-            )));
+            ))));
         };
-        let (text, tokens) = pieces.finish();
+        let (text, tokens) = pieces.finish_within(limit)?;
         Ok(Rendered { text, tokens, start })
     }
 
@@ -204,10 +219,14 @@ impl Encoding {
     }
 
     /// Raw completion of the caller's own tokens. They may begin with the begin-of-sentence token, or leave it to us.
-    fn tokens(&self, given: &[u32]) -> Result<Rendered, Error> {
+    fn tokens(&self, given: &[u32], limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let known = self.tokenizer.len();
         if let Some(unknown) = given.iter().find(|&&id| id as usize >= known) {
-            return Err(Error::invalid(format!("Invalid prompt: there is no token {unknown}, ids are below {known}")));
+            let message = format!("Invalid prompt: there is no token {unknown}, ids are below {known}");
+            return Err(Error::invalid(message).into());
+        }
+        if given.len() > limit.tokens {
+            return Err(RenderError::TooLong { at_least: given.len() });
         }
         let bos = self.tokenizer.marker(BOS).filter(|bos| given.first() != Some(bos));
         let tokens: Vec<u32> = bos.into_iter().chain(given.iter().copied()).collect();

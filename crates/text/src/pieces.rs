@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::Tokenizer;
+use crate::limit::{self, PromptLimit, RenderError};
 
 /// Text with the places of its control tokens.
 pub(crate) struct Pieces<'a> {
@@ -28,6 +29,30 @@ impl<'a> Pieces<'a> {
     /// Adds what somebody wrote: it stays ordinary text, whatever it looks like.
     pub(crate) fn content(&mut self, text: &str) {
         self.text.push_str(text);
+    }
+
+    /// The same of at most so many tokens. What is short is tokenized whole, so that its length is known.
+    ///
+    /// # Errors
+    /// `TooLong`, `Cancelled`.
+    pub(crate) fn finish_within(self, limit: &PromptLimit) -> Result<(String, Vec<u32>), RenderError> {
+        if limit.is_short(self.text.len()) {
+            limit.check()?;
+            return Ok(self.finish());
+        }
+        let written: usize = self.markers.iter().map(|(at, _)| at.len()).sum();
+        let least = (self.text.len() - written).div_ceil(self.tokenizer.longest()) + self.markers.len();
+        if least > limit.tokens {
+            return Err(RenderError::TooLong { at_least: least });
+        }
+        let (mut ids, mut done) = (Vec::new(), 0);
+        for (at, id) in self.markers {
+            ids.extend(limit::encode(self.tokenizer, &self.text[done..at.start], ids.len(), limit)?);
+            ids.push(id);
+            done = at.end;
+        }
+        ids.extend(limit::encode(self.tokenizer, &self.text[done..], ids.len(), limit)?);
+        Ok((self.text, ids))
     }
 
     /// The whole text and its ids. Text between two markers is encoded in one go, as the reference does.

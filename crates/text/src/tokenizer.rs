@@ -24,6 +24,8 @@ pub struct Tokenizer {
     bytes: Vec<u8>,
     /// Where the bytes of an id begin in `bytes`; one entry more than there are ids.
     starts: Vec<usize>,
+    /// Bytes of the longest.
+    longest: usize,
     special: Vec<bool>,
     added: HashMap<String, u32>,
     /// First byte of added tokens, with the lengths of those that begin so, longest first.
@@ -72,6 +74,7 @@ impl Tokenizer {
 
         let mut this = Self {
             bpe,
+            longest: starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0).max(1),
             special: vec![false; starts.len() - 1],
             bytes,
             starts,
@@ -168,6 +171,11 @@ impl Tokenizer {
     /// Ids from here on do not exist. (A model's embedding may have more rows.)
     pub fn len(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// Bytes of the longest token: no text has fewer tokens than its bytes make of these.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// Never true: a tokenizer without tokens is not accepted.

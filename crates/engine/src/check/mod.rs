@@ -97,10 +97,21 @@ pub(crate) fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Resu
 ///
 /// LiteLLM recognises it by its first words.
 pub(crate) fn context_error(context: usize, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
+    context_refusal(context, "", prompt_tokens, max_tokens)
+}
+
+/// The same of a prompt that has at least so many tokens: it was not counted to its end.
+pub(crate) fn context_exceeded(chat: &Chat, context: usize, at_least: usize) -> Error {
+    let explicit = chat.max_tokens.map(|tokens| usize::try_from(tokens).unwrap_or(0));
+    context_refusal(context, "at least ", at_least, explicit)
+}
+
+fn context_refusal(context: usize, at_least: &str, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
     let completion = max_tokens.unwrap_or(0);
     Error::invalid(format!(
-        "This model's maximum context length is {context} tokens. However, you requested {} tokens ({prompt_tokens} in \
-         the messages, {completion} in the completion). Please reduce the length of the messages or completion.",
+        "This model's maximum context length is {context} tokens. However, you requested {at_least}{} tokens \
+         ({prompt_tokens} in the messages, {completion} in the completion). Please reduce the length of the messages or \
+         completion.",
         prompt_tokens + completion
     ))
 }

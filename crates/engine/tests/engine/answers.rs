@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use chat::{Delta, FinishReason, Reply, Sampling, Tool, Usage};
+use chat::{Chat, Delta, FinishReason, Input, Provider, Reply, Sampling, Tool, Usage};
 use engine::{Engine, Progress};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -226,6 +226,28 @@ async fn who_offers_no_tools_gets_no_call() {
     assert_eq!((called.text.as_str(), called.finish), ("", Some(FinishReason::Length)));
     chat.tool_choice = Some(chat::ToolChoice::None);
     assert_eq!(reply(&engine, chat).await.text.len(), 40);
+}
+
+#[tokio::test]
+async fn a_prompt_far_beyond_the_context_is_refused_before_it_is_tokenized() {
+    let engine = roomy();
+    let digits = || "0123456789".repeat(3_000_000);
+    let with = |input| Chat { input, ..says(String::new()) };
+    let text = |suffix| Input::Text { prefix: digits(), suffix };
+    let prompts = [says(digits()), with(text(None)), with(Input::Tokens(vec![48; 1_000_000]))];
+    for prompt in prompts {
+        let began = std::time::Instant::now();
+        let counted = engine.count(prompt.clone()).await.unwrap_err();
+        let refused = ask(&engine, prompt).await.err().unwrap();
+        for error in [counted, refused] {
+            let begins = "This model's maximum context length is 4096 tokens. However, you requested at least ";
+            assert!(error.message.starts_with(begins), "{error}");
+        }
+        // Tokenized whole it takes 18 seconds, and ten times as much in a debug build.
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+    // What is counted may be longer than what is answered.
+    assert!(engine.count(says(letters(1, CONTEXT + 100))).await.unwrap() > CONTEXT as u64);
 }
 
 #[tokio::test]
