@@ -11,7 +11,7 @@ from attacks import Wrong, attack, expect
 from attacks.parsers import surfaces
 
 MIB = 1 << 20
-ANY = (2, 4, 503)
+ANY = (2, 4, 503, 529)
 HELD = 20  # seconds
 
 

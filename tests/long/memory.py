@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""The memory of a server under attack, and what 16 ordinary streams notice of it.
+
+    cargo build --release && python3 tests/long/memory.py [SECONDS]
+
+Starts a server without a model under `prlimit --data` of 1 GiB, then one with the embedded model under 2 GiB, each with a
+provider (`fake.py`) and, where attacks need one, one that never stops (`attacks/hostile.py`). The budget is the default one: a
+quarter of the limit. For SECONDS (30 when not given) each attack runs over and over, one kind after the other, with four keys,
+while 16 streams of other keys go on. Checked is that the server lives, that no stream of the others fails or is refused, that
+/healthz answers within a second, and that memory returns to within 10 % of before. VmHWM, the most the server ever held, is
+printed for each attack. Prints `N passed, N failed`; exits 1 when one failed. Linux only."""
+
+import argparse
+import asyncio
+import hashlib
+import math
+import resource
+import statistics
+import sys
+import tempfile
+import time
+
+import client
+import fake
+from attacks import hostile
+from attacks.memory import long_prompt, packed, small_objects
+from beside import Beside, provide
+from server import Server
+
+MIB = 1 << 20
+STREAMS = 16
+GROWTH = 0.10
+ATTACKERS = [f"sk-attacker-{n}-{'f00d' * 6}" for n in range(4)]
+ORDINARY = [f"sk-ordinary-{n}-{'cafe' * 6}" for n in range(4)]
+REFUSED = {400, 413, 503, 529}
+
+
+def settings(good, bad):
+    text = ["[store]\nurl='off'"]
+    for key in ATTACKERS + ORDINARY:
+        text.append(f"[[server.keys]]\nname='{key[3:15]}'\nsha256='{hashlib.sha256(key.encode()).hexdigest()}'")
+    for name, dialect, port in (("good", "deepseek", good), ("claude", "anthropic", good), ("bad", "deepseek", bad)):
+        models = hostile.MODELS if name == "bad" else ["chat"]
+        text.append(f"[[providers]]\nname='{name}'\nbase_url='http://127.0.0.1:{port}/{dialect}/v1'\ndialect='{dialect}'\nprivate=true\nkey_env='KEY_OF_THE_PROVIDER'\nmodels={models}")
+    return "\n".join(text) + "\n"
+
+
+class Limited(Server):
+    """A server that may allocate only so many bytes."""
+
+    def __init__(self, limit, *arguments):
+        super().__init__(*arguments, environment={"KEY_OF_THE_PROVIDER": "sk-provider-0123456789"})
+        self.limit = limit
+
+    def start(self):
+        # The limit is inherited; this process itself needs no more.
+        before = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (self.limit, before[1]))
+        try:
+            super().start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+class Streams:
+    """16 callers that stream one answer after the other."""
+
+    def __init__(self, port):
+        self.port, self.over, self.times, self.first, self.faults = port, False, [], [], []
+
+    async def one(self, n):
+        while not self.over:
+            model = ["good/chat", "claude/chat"][n % 2]
+            body = {"model": model, "stream": True, "messages": [{"role": "user", "content": f"#{11 + 12 * n}. Tell me. " + "Word. " * 200}]}
+            reply = await client.send(self.port, client.request("POST", "/v1/chat/completions", ORDINARY[n % 4], body), patience=60)
+            if reply.status != 200 or b"data: [DONE]" not in reply.body or b'"error"' in reply.body:
+                self.faults.append(str(reply))
+            self.times.append(reply.total)
+            self.first.append(reply.first or reply.total)
+            await asyncio.sleep(0.05)
+
+    async def health(self):
+        while not self.over:
+            reply = await client.send(self.port, client.request("GET", "/healthz"), patience=30)
+            if reply.status != 200:
+                self.faults.append(f"/healthz: {reply}")
+            self.slowest = max(getattr(self, "slowest", 0), reply.total)
+            await asyncio.sleep(0.2)
+
+    async def beside(self, attack):
+        """What `attack` returns, once it has ended."""
+        going = [asyncio.create_task(self.one(n)) for n in range(STREAMS)] + [asyncio.create_task(self.health())]
+        try:
+            return await attack
+        finally:
+            self.over = True
+            await asyncio.gather(*going)
+
+
+def late(times):
+    times = sorted(times)
+    return times[min(len(times) - 1, math.ceil(0.99 * len(times)) - 1)] if times else 0.0
+
+
+async def zipped(port, key, path, body, statuses):
+    reply = await client.send(port, client.request("POST", path, key, body, ["content-encoding: gzip"]), patience=60)
+    statuses[reply.status] = statuses.get(reply.status, 0) + 1
+
+
+async def eight(port, statuses):
+    """Eight bodies of some KB that are 490,000 objects each, on four surfaces."""
+    paths = ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1beta/models/claude/chat:generateContent"]
+    await asyncio.gather(*(zipped(port, ATTACKERS[n % 4], paths[n // 2], small_objects(490_000), statuses) for n in range(8)))
+
+
+async def filled(port, statuses):
+    """Objects with a field, which take the most for their bytes."""
+    head = b'{"model":"claude/chat","max_tokens":4,"messages":[{"role":"user","content":"x"}],"metadata":['
+    body = packed((head, 1), (b'{"a":1},', 480_000), (b"{}]}", 1))
+    await asyncio.gather(*(zipped(port, ATTACKERS[n % 4], "/v1/chat/completions", body, statuses) for n in range(8)))
+
+
+async def halves(port, statuses):
+    """60 bodies of 30 MB of which 20 MB come, and no more."""
+    async def half(n):
+        head = client.request("POST", "/v1/chat/completions", ATTACKERS[n % 4], b"").replace(b"content-length: 0", b"content-length: 30000000")
+        reply = await client.send(port, [head + b'{"model":"good/chat","messages":[{"role":"user","content":"', *[b"x" * MIB] * 20], patience=8)
+        statuses[reply.status] = statuses.get(reply.status, 0) + 1
+
+    await asyncio.gather(*(half(n) for n in range(60)))
+
+
+async def whole(port, statuses):
+    """Prompts of 25 MB, passed and converted."""
+    async def one(n):
+        body = {"model": ["good/chat", "claude/chat"][n % 2], "max_tokens": 4, "messages": [{"role": "user", "content": "A line of text.\n" * 1_500_000}]}
+        reply = await client.send(port, client.request("POST", "/v1/chat/completions", ATTACKERS[n % 4], body), patience=60)
+        statuses[reply.status] = statuses.get(reply.status, 0) + 1
+
+    await asyncio.gather(*(one(n) for n in range(8)))
+
+
+async def endless(port, statuses):
+    """Answers without an end, in lines and in none, read and kept."""
+    async def one(n, model, stream):
+        body = {"model": f"bad/{model}", "stream": stream, "messages": [{"role": "user", "content": "x"}]}
+        path = ["/v1/chat/completions", "/v1/responses", "/v1/messages"][n % 3]
+        body |= {"input": "x"} if n % 3 == 1 else {"max_tokens": 9}
+        reply = await client.send(port, client.request("POST", path, ATTACKERS[n % 4], body), patience=15)
+        statuses[reply.status] = statuses.get(reply.status, 0) + 1
+
+    models = [model for model in hostile.MODELS if model.startswith("endless") or model in ("flood", "gzip-bomb", "keys", "choices")]
+    await asyncio.gather(*(one(n, model, stream) for n, (model, stream) in enumerate((m, s) for m in models for s in (True, False))))
+
+
+async def prompts(port, statuses):
+    """30 MB of one thing, for the local model, in a few KB of gzip."""
+    pieces = [b"7", b"word ", b" ", b"x"]
+    bodies = [long_prompt("deepseek-chat", piece, 30_000_000) for piece in pieces]
+    paths = ["/chat/completions", "/v1/messages/count_tokens"]
+    await asyncio.gather(*(zipped(port, ATTACKERS[n % 4], paths[n // 4], bodies[n % 4], statuses) for n in range(8)))
+
+
+class Checks:
+    passed = failed = 0
+
+    def check(self, ok, name, detail=""):
+        self.passed, self.failed = self.passed + bool(ok), self.failed + (not ok)
+        print("ok" if ok else "not ok", name, detail if not ok else "", flush=True)
+
+
+async def over_and_over(attack, port, seconds, statuses):
+    until = time.monotonic() + seconds
+    rounds = 0
+    while rounds == 0 or time.monotonic() < until:
+        await attack(port, statuses)
+        rounds += 1
+    return rounds
+
+
+def settled(server, before, seconds=20):
+    """The resident memory, once it is within the bound or time has passed."""
+    until = time.monotonic() + seconds
+    while (now := server.memory()) > before * (1 + GROWTH) and time.monotonic() < until:
+        time.sleep(0.25)
+    return now
+
+
+def run(checks, title, server, attacks, seconds):
+    server.start()
+    try:
+        # What every server does once (connections, tables of metrics, threads) is no growth.
+        for _ in range(2):
+            asyncio.run(warm(server.port, attacks))
+        quiet = Streams(server.port)
+        asyncio.run(quiet.beside(asyncio.sleep(seconds / 3)))
+        checks.check(not quiet.faults, f"{title}: streams without an attack", quiet.faults[:2])
+        time.sleep(2)
+        before = server.memory()
+        print(f"{title}: {before:.0f} MiB before; streams take {statistics.median(quiet.times):.2f} s, 99 % {late(quiet.times):.2f} s")
+        for attack in attacks:
+            streams, statuses, cpu = Streams(server.port), {}, server.cpu()
+            rounds = asyncio.run(streams.beside(over_and_over(attack, server.port, seconds, statuses)))
+            name = f"{title}: {attack.__name__}"
+            checks.check(server.alive(), f"{name}: the server lives")
+            if not server.alive():
+                return
+            answered = " ".join(f"{status}:{count}" for status, count in sorted(statuses.items()))
+            print(f"{name}: {rounds} rounds, {answered}; VmHWM {server.memory('VmHWM'):.0f} MiB, now {server.memory():.0f}, VmData {server.memory('VmData'):.0f}; cpu {server.cpu() - cpu:.0f} s; streams {len(streams.times)}, median {statistics.median(streams.times):.2f} s, 99 % {late(streams.times):.2f} s, first 99 % {late(streams.first):.2f} s; /healthz {streams.slowest:.2f} s")
+            checks.check(not streams.faults, f"{name}: {len(streams.times)} streams of others go on", streams.faults[:2])
+            checks.check(streams.slowest < 1, f"{name}: /healthz within a second", f"{streams.slowest:.2f} s")
+            after = settled(server, before)
+            checks.check(after <= before * (1 + GROWTH), f"{name}: memory returns", f"{before:.0f} to {after:.0f} MiB")
+        most = server.memory("VmHWM")
+        checks.check(most < server.limit / MIB, f"{title}: VmHWM {most:.0f} MiB of {server.limit // MIB}")
+    finally:
+        if server.alive():
+            server.stop()
+
+
+async def warm(port, attacks):
+    """Some ordinary requests and one round of the smallest attack."""
+    streams = Streams(port)
+    await streams.beside(asyncio.sleep(2))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("seconds", type=float, nargs="?", default=30)
+    parser.add_argument("--only", choices=["gateway", "local"])
+    arguments = parser.parse_args()
+    checks = Checks()
+    good = Beside(provide, fake.Provider, ())
+    bad = Beside(provide, hostile.Hostile, ([],))
+    try:
+        with tempfile.TemporaryDirectory(prefix="cachalot-memory-") as folder:
+            text = settings(good.first, bad.first)
+            if arguments.only != "local":
+                server = Limited(1 << 30, f"{folder}/gateway", text)
+                run(checks, "1 GiB, no model", server, [eight, filled, halves, whole, endless], arguments.seconds)
+            if arguments.only != "gateway":
+                cache = ("--cache-memory", "64MiB", "--disk-cache", "off")
+                server = Limited(2 << 30, f"{folder}/local", text, cache)
+                run(checks, "2 GiB, local model", server, [prompts, eight], arguments.seconds)
+    finally:
+        for process in (good, bad):
+            process.stop()
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    sys.exit(1 if checks.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
