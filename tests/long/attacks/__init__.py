@@ -98,7 +98,8 @@ def failed(reply):
     body = reply.body
     if reply.status // 100 == 2 and reply.ended == "whole" and b'"error"' not in body:
         raise Wrong(f"a failure was to come, not {reply}")
-    if reply.status not in (0, 200, 429) and reply.status // 100 == 4:
+    # An answer that is larger than a caller's share of the memory is 413.
+    if reply.status not in (0, 200, 413, 429) and reply.status // 100 == 4:
         raise Wrong(f"the provider's failure is none of the caller's, but {reply}")
     return reply
 
