@@ -51,7 +51,7 @@ def settings(folder, good, bad, inflight):
     text += [f"[store]\nurl='sqlite:{folder}/cachalot.db'\njournal='{folder}/journal'", f"[gateway]\nprices='{folder}/prices.toml'"]
     for hostile_too, port in ((False, good), (True, bad)):
         for dialect in providers.DIALECTS:
-            name = f"hostile-{dialect}" if hostile_too else dialect
+            name = f"hostile-{dialect}" if hostile_too else f"good-{dialect}"
             models = [*hostile.MODELS, "film", "paint"] if hostile_too else ["chat", "embed", "paint", "film"]
             version = "v1beta" if dialect == "gemini" else "v1"
             text.append(f"[[providers]]\nname='{name}'\nbase_url='http://127.0.0.1:{port}/{dialect}/{version}'\ndialect='{dialect}'\nprivate=true\nkey_env='KEY_OF_THE_PROVIDER'\nmodels={models}")

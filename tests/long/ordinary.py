@@ -39,19 +39,19 @@ def responses(model):
 
 # Name, how it is asked, whether it may stream, how often. What is passed and what is converted, on every surface.
 KINDS = [
-    ("passed: chat completions", chat("deepseek/chat"), True, 5),
-    ("passed: chat completions of another dialect", chat("openai/chat"), True, 2),
-    ("passed: messages", messages("anthropic/chat"), True, 3),
-    ("passed: contents", contents("gemini/chat"), True, 3),
-    ("converted: chat completions to messages", chat("anthropic/chat"), True, 3),
-    ("converted: chat completions to contents", chat("gemini/chat"), True, 2),
-    ("converted: messages to chat completions", messages("deepseek/chat"), True, 3),
-    ("converted: contents to chat completions", contents("openai/chat"), True, 2),
-    ("converted: responses to chat completions", responses("deepseek/chat"), True, 2),
-    ("embeddings", lambda text, _: ("/v1/embeddings", {"model": "deepseek/embed", "input": text}), False, 1),
-    ("picture", lambda text, _: ("/v1/images/generations", {"model": "deepseek/paint", "prompt": text, "n": 2}), False, 1),
+    ("passed: chat completions", chat("good-deepseek/chat"), True, 5),
+    ("passed: chat completions of another dialect", chat("good-openai/chat"), True, 2),
+    ("passed: messages", messages("good-anthropic/chat"), True, 3),
+    ("passed: contents", contents("good-gemini/chat"), True, 3),
+    ("converted: chat completions to messages", chat("good-anthropic/chat"), True, 3),
+    ("converted: chat completions to contents", chat("good-gemini/chat"), True, 2),
+    ("converted: messages to chat completions", messages("good-deepseek/chat"), True, 3),
+    ("converted: contents to chat completions", contents("good-openai/chat"), True, 2),
+    ("converted: responses to chat completions", responses("good-deepseek/chat"), True, 2),
+    ("embeddings", lambda text, _: ("/v1/embeddings", {"model": "good-deepseek/embed", "input": text}), False, 1),
+    ("picture", lambda text, _: ("/v1/images/generations", {"model": "good-deepseek/paint", "prompt": text, "n": 2}), False, 1),
     ("task of Midjourney", lambda text, _: ("/mj/submit/imagine", {"prompt": text}), False, 1),
-    ("video", lambda text, _: ("/v1/videos", {"model": "deepseek/film", "prompt": text, "seconds": "4"}), False, 1),
+    ("video", lambda text, _: ("/v1/videos", {"model": "good-deepseek/film", "prompt": text, "seconds": "4"}), False, 1),
     ("local: chat completions", None, True, 3),
 ]
 NAMES, WEIGHTS = [kind[0] for kind in KINDS], [kind[3] for kind in KINDS]
@@ -118,11 +118,11 @@ class Traffic:
             return
         said = reply.body
         if result.kind == "picture":
-            result.books = (result.key, "deepseek", 0, 0, 2 * PICTURE)
+            result.books = (result.key, "good-deepseek", 0, 0, 2 * PICTURE)
         elif result.kind in ("task of Midjourney", "video"):
             await self.follow(result, reply.json())
         elif result.kind == "embeddings":
-            result.books = (result.key, "deepseek", number, 0, number * INPUT)
+            result.books = (result.key, "good-deepseek", number, 0, number * INPUT)
         else:
             # Responses repeat the whole text in the events of their end.
             seen = said.count(b'"delta":"word "') if stream and path == "/v1/responses" else said.count(b"word ")
@@ -136,7 +136,7 @@ class Traffic:
         """The task is the caller's own, whatever else its provider has called the same."""
         midjourney = result.kind == "task of Midjourney"
         name = taken.get("result") if midjourney else taken.get("id")
-        result.books = (result.key, "midjourney", 0, 0, TASK) if midjourney else (result.key, "deepseek", 0, 0, 4 * SECOND)
+        result.books = (result.key, "midjourney", 0, 0, TASK) if midjourney else (result.key, "good-deepseek", 0, 0, 4 * SECOND)
         task = await self.send(result, "GET", f"/mj/task/{name}/fetch" if midjourney else f"/v1/videos/{name}")
         if task is not None and task.json().get("id") != name:
             result.fault = f"asked for {name}, told of {task}"

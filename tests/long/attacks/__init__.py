@@ -87,8 +87,9 @@ class Context:
 
 
 def expect(reply, *statuses):
-    """One of these statuses, where 2 stands for all of 200 to 299, and so on."""
-    if reply.status not in statuses and reply.status // 100 not in statuses:
+    """One of these statuses, where 2 stands for all of 200 to 299, and so on. Anthropic's surface says 529 for 503."""
+    status = 503 if reply.status == 529 else reply.status
+    if status not in statuses and status // 100 not in statuses:
         raise Wrong(f"{' or '.join(map(str, statuses))} was to come, not {reply}")
     return reply
 

@@ -259,7 +259,7 @@ class Hostile(fake.HttpServer):
     async def do_no_end(self, asked, writer):
         """A stream that stops without saying so."""
         self.begin(writer)
-        for event in list(fake.events(asked.dialect, ["a", "b"], None))[:3]:
+        for event in list(fake.events(asked.dialect, ["a", "b"], None))[:2]:
             self.chunk(writer, event)
         writer.write(b"0\r\n\r\n")
         return True

@@ -110,7 +110,7 @@ def cut(context, size, declared=30_000_000, key=None, path="/v1/chat/completions
 async def hold(context, payload, seconds=HELD):
     """Keeps a connection open after a part of a request. An answer may come meanwhile: that of the bound."""
     reply = await client.send(context.port, payload, patience=seconds, pace=context.pace)
-    if reply.status not in (0, 400, 401, 402, 403, 404, 408, 413, 429, 431, 503):
+    if reply.status not in (0, 400, 401, 402, 403, 404, 408, 413, 429, 431, 503, 529):
         raise Wrong(str(reply))
     if any(secret in reply.bytes for secret in context.secrets):
         raise Wrong(f"a secret was told: {reply}")
