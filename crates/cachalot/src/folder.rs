@@ -135,6 +135,7 @@ pub fn check_token(config: &Config, folder: Option<&DataFolder>) -> Result<()> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
+    files::check_regular(&path).with_context(|| format!("the admin token `{}`", path.display()))?;
     let open = files::is_open_to_others(&path).with_context(|| format!("the admin token `{}`", path.display()))?;
     ensure!(
         !open,

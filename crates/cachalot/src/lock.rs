@@ -28,9 +28,10 @@ impl DataLock {
         let path = path(folder);
         let fault = || format!("the data folder `{}` cannot be locked", folder.display());
         files::create_private_folder(folder).with_context(fault)?;
-        files::check_regular(&path).with_context(|| format!("the lock file `{}`", path.display()))?;
+        let of_file = || format!("the lock file `{}`", path.display());
+        files::check_regular(&path).with_context(of_file)?;
         let open = files::private().create(true).truncate(false).read(true).write(true).open(&path);
-        let mut file = open.with_context(fault)?;
+        let mut file = open.with_context(of_file)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {

@@ -39,6 +39,9 @@ pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
 /// `HeadersTooLarge`; `Forbidden` for what a web page may have sent.
 pub(crate) fn public(app: &App, parts: &Parts) -> Result<(), Error> {
     headers_fit(parts, app.config.header_limit)?;
+    if is_open(app) {
+        identify(app, parts)?;
+    }
     if app.listen.ip().is_loopback() { same_machine(parts, app, Some(&app.config.cors_origins)) } else { Ok(()) }
 }
 
@@ -107,10 +110,14 @@ enum Who {
     Known(Caller),
 }
 
+/// There are no keys, and only this machine can reach the server.
+fn is_open(app: &App) -> bool {
+    app.config.keys.is_empty() && !app.gateway.books().accounts.closed() && app.listen.ip().is_loopback()
+}
+
 fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
     let accounts = &app.gateway.books().accounts;
     let line: &Line = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
-    let is_open = app.config.keys.is_empty() && !accounts.closed() && app.listen.ip().is_loopback();
     let key = credential(&parts.headers).or_else(|| in_query(&parts.uri)).or_else(|| of_midjourney(parts));
     let hash: Option<[u8; 32]> = key.as_ref().map(|key| Sha256::digest(key).into());
     if let (Some(hash), Some(token)) = (&hash, &app.config.admin_token)
@@ -118,7 +125,7 @@ fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
     {
         return Ok(Who::Token);
     }
-    if is_open {
+    if is_open(app) {
         return on_this_machine(&parts.headers, line.peer()).map(|()| Who::Anybody);
     }
     let (Some(key), Some(hash)) = (key, hash) else {

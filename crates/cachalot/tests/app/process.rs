@@ -224,12 +224,12 @@ impl Server {
         (status.unwrap_or_else(|| panic!("no answer: {answer}")), answer)
     }
 
-    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> (u16, String) {
-        self.ask("GET", path, headers, "")
-    }
-
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> (u16, String) {
+        self.ask("GET", path, headers, "")
     }
 }
 

@@ -169,6 +169,7 @@ async fn without_keys_nobody_is_let_in_through_a_proxy_but_by_the_admin_token() 
         for (method, path) in [
             ("POST", "/chat/completions"),
             ("GET", "/models"),
+            ("GET", "/api/models"),
             ("GET", "/admin/me"),
             ("POST", "/admin/keys"),
             ("GET", "/metrics"),
