@@ -14,19 +14,25 @@ pub struct Usage {
     pub reasoning_tokens: Option<u64>,
 }
 
+impl Usage {
+    /// Stands for what a provider sent as a count and is none: negative, a fraction, text, beyond all numbers. No answer has so
+    /// many tokens.
+    pub const NOT_A_COUNT: u64 = u64::MAX;
+}
+
 impl std::ops::Add for Usage {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
         let reasoning_tokens = match (self.reasoning_tokens, other.reasoning_tokens) {
             (None, None) => None,
-            (some, other) => Some(some.unwrap_or(0) + other.unwrap_or(0)),
+            (some, other) => Some(some.unwrap_or(0).saturating_add(other.unwrap_or(0))),
         };
         Self {
-            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
-            cache_write_tokens: self.cache_write_tokens + other.cache_write_tokens,
-            cached_tokens: self.cached_tokens + other.cached_tokens,
-            completion_tokens: self.completion_tokens + other.completion_tokens,
+            prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
             reasoning_tokens,
         }
     }

@@ -4,7 +4,9 @@ use chat::{FinishReason, Usage};
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::count::{Count, Counts};
 use crate::passage::Passage;
 use crate::splice::Fields;
 use crate::upstream::{anthropic, gemini, openai};
@@ -131,7 +133,7 @@ fn chunk(data: &[u8], hide_usage: bool, seen: &mut Seen) -> bool {
     if has("\"usage\":") && !has("\"usage\":null") && !has("\"usage\": null") {
         let chunk: Option<Chunk> = serde_json::from_slice(data).ok();
         if let Some(Chunk { usage: Some(usage), choices }) = chunk {
-            seen.usage = Some(usage.into());
+            seen.usage = openai::UsageBody::of(Some(usage)).and_then(openai::UsageBody::usage).or(seen.usage);
             hide = hide_usage && choices.is_empty();
         }
     }
@@ -155,7 +157,8 @@ fn message(data: &[u8], counts: &mut anthropic::UsageBody, seen: &mut Seen) {
         return;
     }
     let Ok(event) = serde_json::from_slice::<MessageEvent>(data) else { return };
-    for usage in [event.usage, event.message.and_then(|message| message.usage)].into_iter().flatten() {
+    for usage in [event.usage, event.message.and_then(|message| message.usage)] {
+        let Some(usage) = anthropic::UsageBody::of(usage) else { continue };
         counts.update(usage);
         seen.usage = Some((*counts).into());
     }
@@ -173,7 +176,7 @@ fn message(data: &[u8], counts: &mut anthropic::UsageBody, seen: &mut Seen) {
 fn content(data: &[u8], seen: &mut Seen) {
     let Ok(event) = serde_json::from_slice::<ContentEvent>(data) else { return };
     seen.pieces += u64::from(!event.candidates.is_empty());
-    seen.usage = event.usage_metadata.map(Usage::from).or(seen.usage);
+    seen.usage = gemini::UsageBody::of(event.usage_metadata).map(Usage::from).or(seen.usage);
     let ended = event.candidates.into_iter().find_map(|candidate| candidate.finish_reason);
     let ended = ended.map(|reason| gemini::reason(&reason, has(data, "\"functionCall\"")));
     let blocked = event.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some());
@@ -185,10 +188,11 @@ fn content(data: &[u8], seen: &mut Seen) {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ContentEvent {
+struct ContentEvent<'a> {
     #[serde(default)]
     candidates: Vec<ContentEnd>,
-    usage_metadata: Option<gemini::UsageBody>,
+    #[serde(borrow)]
+    usage_metadata: Option<&'a RawValue>,
     prompt_feedback: Option<gemini::Feedback>,
     error: Option<serde::de::IgnoredAny>,
 }
@@ -207,7 +211,7 @@ fn medium(data: &[u8], seen: &mut Seen) {
         return;
     }
     let Ok(event) = serde_json::from_slice::<MediumEvent>(data) else { return };
-    seen.usage = event.usage.map(Usage::from).or(seen.usage);
+    seen.usage = MediumUsage::of(event.usage).map(Usage::from).or(seen.usage);
     if event.kind.ends_with(".done") || event.kind.ends_with(".completed") {
         seen.finish = Some(FinishReason::Stop);
         seen.usage = seen.usage.or(Some(Usage::default()));
@@ -218,40 +222,51 @@ fn medium(data: &[u8], seen: &mut Seen) {
 }
 
 #[derive(Deserialize)]
-struct MediumEvent {
+struct MediumEvent<'a> {
     #[serde(rename = "type", default)]
     kind: String,
-    usage: Option<MediumUsage>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     error: Option<serde::de::IgnoredAny>,
 }
 
 /// What images and transcripts count by.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct MediumUsage {
-    #[serde(default)]
-    input_tokens: u64,
-    #[serde(default)]
-    output_tokens: u64,
+    input_tokens: Count,
+    output_tokens: Count,
+}
+
+impl Counts for MediumUsage {
+    const UNREADABLE: Self = Self { input_tokens: Count::UNREADABLE, output_tokens: Count::NONE };
 }
 
 impl From<MediumUsage> for Usage {
     fn from(usage: MediumUsage) -> Self {
-        Self { prompt_tokens: usage.input_tokens, completion_tokens: usage.output_tokens, ..Self::default() }
+        Self {
+            prompt_tokens: usage.input_tokens.tokens(),
+            completion_tokens: usage.output_tokens.tokens(),
+            ..Self::default()
+        }
     }
 }
 
 #[derive(Deserialize)]
-struct MessageEvent {
+struct MessageEvent<'a> {
     #[serde(rename = "type")]
     kind: String,
-    message: Option<MessageBody>,
+    #[serde(borrow)]
+    message: Option<MessageBody<'a>>,
     delta: Option<MessageEnd>,
-    usage: Option<anthropic::UsageBody>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct MessageBody {
-    usage: Option<anthropic::UsageBody>,
+struct MessageBody<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -260,10 +275,11 @@ struct MessageEnd {
 }
 
 #[derive(Deserialize)]
-struct Chunk {
+struct Chunk<'a> {
     #[serde(default)]
     choices: Vec<serde::de::IgnoredAny>,
-    usage: Option<openai::UsageBody>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 /// Looks at a whole answer.
@@ -274,19 +290,21 @@ pub fn whole(passage: Passage, body: &[u8]) -> Seen {
         return Seen { pieces: 1, done: true, ..seen };
     }
     let usage = Fields::scan(body).ok().and_then(|fields| fields.get("usage"));
+    let usage = usage.map(String::from_utf8_lossy);
+    let usage = usage.as_deref();
     let (usage, finish) = match passage {
         Passage::Messages => {
-            let usage = usage.and_then(|usage| serde_json::from_slice::<anthropic::UsageBody>(usage).ok());
+            let usage = usage.and_then(anthropic::UsageBody::read);
             (usage.map(Usage::from), word_after(body, "\"stop_reason\":").map(anthropic::reason))
         }
         _ if passage.medium().is_some() => {
-            let usage = usage.and_then(|usage| serde_json::from_slice::<MediumUsage>(usage).ok());
+            let usage = usage.and_then(MediumUsage::read);
             // Without tokens it is paid by the piece.
             (Some(usage.map(Usage::from).unwrap_or_default()), Some(FinishReason::Stop))
         }
         _ => {
-            let usage = usage.and_then(|usage| serde_json::from_slice::<openai::UsageBody>(usage).ok());
-            (usage.map(Usage::from), word_after(body, "\"finish_reason\":").map(openai::finish))
+            let usage = usage.and_then(openai::UsageBody::read).and_then(openai::UsageBody::usage);
+            (usage, word_after(body, "\"finish_reason\":").map(openai::finish))
         }
     };
     let finish = finish.or((passage == Passage::Embeddings).then_some(FinishReason::Stop));

@@ -7,6 +7,7 @@
 pub mod anthropic;
 pub mod catalogue;
 pub mod completions;
+mod count;
 pub mod deepseek;
 pub mod error;
 pub mod form;

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 
 use chat::{Chat, Delta, Error, ErrorKind, FinishReason, Format, Input, Message, Part, Role, Tool, ToolChoice, Usage};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Image, Reader, Signatures, Signed, broken, image, unreadable};
+use crate::count::{Count, Counts};
 use crate::json::arguments;
 
 /// `max_tokens` where a request has none: the API wants one (API document 3.1).
@@ -201,35 +203,31 @@ enum Block {
     },
 }
 
+/// An event, whose parts are read as its type needs them: what no type needs may be anything.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Event {
-    MessageStart {
-        message: MessageBody,
-    },
-    ContentBlockStart {
-        content_block: ContentBlock,
-    },
-    ContentBlockDelta {
-        delta: BlockDelta,
-    },
-    ContentBlockStop,
-    MessageDelta {
-        delta: MessageEnd,
-        usage: Option<UsageBody>,
-    },
-    MessageStop,
-    Error {
-        error: ErrorBody,
-    },
-    #[serde(other)]
-    Other,
+struct Event<'a> {
+    r#type: String,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content_block: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct MessageBody {
-    #[serde(default)]
-    usage: UsageBody,
+struct MessageBody<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+/// A part that an event of its type has to have.
+fn part<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Result<T, Error> {
+    serde_json::from_str(json.map_or("null", RawValue::get)).map_err(|error| unreadable(&error))
 }
 
 #[derive(Deserialize)]
@@ -277,11 +275,21 @@ struct ErrorBody {
 
 /// Counts as the API gives them: those of the cache are not part of `input_tokens`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct UsageBody {
-    input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
+    input_tokens: Count,
+    cache_read_input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    output_tokens: Count,
+}
+
+impl Counts for UsageBody {
+    const UNREADABLE: Self = Self {
+        input_tokens: Count::UNREADABLE,
+        cache_read_input_tokens: Count::NONE,
+        cache_creation_input_tokens: Count::NONE,
+        output_tokens: Count::NONE,
+    };
 }
 
 impl UsageBody {
@@ -296,13 +304,12 @@ impl UsageBody {
 
 impl From<UsageBody> for Usage {
     fn from(body: UsageBody) -> Self {
-        let count = |tokens: Option<u64>| tokens.unwrap_or(0);
-        let (read, written) = (count(body.cache_read_input_tokens), count(body.cache_creation_input_tokens));
+        let (read, written) = (body.cache_read_input_tokens.tokens(), body.cache_creation_input_tokens.tokens());
         Self {
-            prompt_tokens: count(body.input_tokens).saturating_add(read).saturating_add(written),
+            prompt_tokens: body.input_tokens.tokens().saturating_add(read).saturating_add(written),
             cached_tokens: read,
             cache_write_tokens: written,
-            completion_tokens: count(body.output_tokens),
+            completion_tokens: body.output_tokens.tokens(),
             reasoning_tokens: None,
         }
     }
@@ -318,29 +325,31 @@ impl Events {
 impl Reader for Events {
     fn event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
         let event: Event = serde_json::from_str(data).map_err(|error| unreadable(&error))?;
-        match event {
-            Event::MessageStart { message } => {
-                self.usage.update(message.usage);
+        match event.r#type.as_str() {
+            "message_start" => {
+                let message: MessageBody = part(event.message)?;
+                self.usage.update(UsageBody::of(message.usage).unwrap_or_default());
                 out.push(Delta::Start(Usage { completion_tokens: 0, ..self.usage.into() }));
             }
-            Event::ContentBlockStart { content_block } => self.begin(content_block, out),
-            Event::ContentBlockDelta { delta } => self.delta(delta, out),
-            Event::ContentBlockStop => {
+            "content_block_start" => self.begin(part(event.content_block)?, out),
+            "content_block_delta" => self.delta(part(event.delta)?, out),
+            "content_block_stop" => {
                 // A call without arguments has none at all; others expect an object.
                 if self.block == (Block::Call { any_arguments: false }) {
                     out.push(Delta::Arguments { index: self.calls - 1, text: "{}".into() });
                 }
                 self.block = Block::Other;
             }
-            Event::MessageDelta { delta, usage } => {
-                self.usage.update(usage.unwrap_or_default());
+            "message_delta" => {
+                let delta: MessageEnd = part(event.delta)?;
+                self.usage.update(UsageBody::of(event.usage).unwrap_or_default());
                 if let Some(reason) = delta.stop_reason {
                     self.finish = Some(self.reason(&reason, delta.stop_sequence.as_deref()));
                 }
             }
-            Event::MessageStop => self.stopped = true,
-            Event::Error { error } => return Err(failure(error)),
-            Event::Other => {}
+            "message_stop" => self.stopped = true,
+            "error" => return Err(failure(part(event.error)?)),
+            _ => {}
         }
         Ok(())
     }

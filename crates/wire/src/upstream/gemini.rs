@@ -5,9 +5,11 @@ use std::collections::HashMap;
 
 use chat::{Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, ToolChoice, Usage};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Image, Reader, Signatures, Signed, broken, image, unreadable};
+use crate::count::{Count, Counts};
 use crate::json::arguments;
 
 /// Most stop sequences that the API takes.
@@ -190,10 +192,11 @@ pub(super) struct Events {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
+struct Event<'a> {
     #[serde(default)]
     candidates: Vec<Candidate>,
-    usage_metadata: Option<UsageBody>,
+    #[serde(borrow)]
+    usage_metadata: Option<&'a RawValue>,
     prompt_feedback: Option<Feedback>,
     response_id: Option<String>,
     error: Option<Value>,
@@ -238,20 +241,30 @@ struct CallBody {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct UsageBody {
-    prompt_token_count: u64,
-    cached_content_token_count: u64,
-    candidates_token_count: u64,
-    thoughts_token_count: u64,
+    prompt_token_count: Count,
+    cached_content_token_count: Count,
+    candidates_token_count: Count,
+    thoughts_token_count: Count,
+}
+
+impl Counts for UsageBody {
+    const UNREADABLE: Self = Self {
+        prompt_token_count: Count::UNREADABLE,
+        cached_content_token_count: Count::NONE,
+        candidates_token_count: Count::NONE,
+        thoughts_token_count: Count::NONE,
+    };
 }
 
 impl From<UsageBody> for Usage {
     fn from(body: UsageBody) -> Self {
+        let thoughts = body.thoughts_token_count.tokens();
         Self {
-            prompt_tokens: body.prompt_token_count,
-            cached_tokens: body.cached_content_token_count.min(body.prompt_token_count),
+            prompt_tokens: body.prompt_token_count.tokens(),
+            cached_tokens: body.cached_content_token_count.tokens(),
             cache_write_tokens: 0,
-            completion_tokens: body.candidates_token_count.saturating_add(body.thoughts_token_count),
-            reasoning_tokens: (body.thoughts_token_count > 0).then_some(body.thoughts_token_count),
+            completion_tokens: body.candidates_token_count.tokens().saturating_add(thoughts),
+            reasoning_tokens: (thoughts > 0).then_some(thoughts),
         }
     }
 }
@@ -266,7 +279,7 @@ impl Reader for Events {
         if !std::mem::replace(&mut self.started, true) {
             out.push(Delta::Start(Usage::default()));
         }
-        self.usage = event.usage_metadata.or(self.usage);
+        self.usage = UsageBody::of(event.usage_metadata).or(self.usage);
         if event.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
             self.finish = Some(FinishReason::ContentFilter);
         }

@@ -8,9 +8,11 @@ use chat::{
     TopLogprob, Usage,
 };
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Reader, broken, unreadable};
+use crate::count::{Count, Counts};
 
 /// The body of a streamed request. `open`: with DeepSeek's fields, which OpenAI's own service refuses.
 pub(super) fn request(chat: &Chat, model: &str, open: bool) -> Result<String, Error> {
@@ -142,10 +144,11 @@ pub(super) struct Chunks {
 }
 
 #[derive(Deserialize)]
-struct Chunk {
+struct Chunk<'a> {
     #[serde(default)]
     choices: Vec<Choice>,
-    usage: Option<UsageBody>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     error: Option<Value>,
 }
 
@@ -205,36 +208,57 @@ struct TopBody {
 
 /// The usage of OpenAI, with DeepSeek's counts of the cache.
 #[derive(Deserialize)]
+#[serde(default)]
 pub(crate) struct UsageBody {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
+    prompt_tokens: Count,
+    completion_tokens: Count,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
-    prompt_cache_hit_tokens: Option<u64>,
+    prompt_cache_hit_tokens: Count,
+}
+
+impl Counts for UsageBody {
+    const UNREADABLE: Self = Self { prompt_tokens: Count::UNREADABLE, ..Self::NONE };
+}
+
+impl Default for UsageBody {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 #[derive(Deserialize)]
 struct PromptDetails {
-    cached_tokens: Option<u64>,
+    #[serde(default)]
+    cached_tokens: Count,
 }
 
 #[derive(Deserialize)]
 struct CompletionDetails {
-    reasoning_tokens: Option<u64>,
+    #[serde(default)]
+    reasoning_tokens: Count,
 }
 
-impl From<UsageBody> for Usage {
-    fn from(body: UsageBody) -> Self {
-        let cached = body.prompt_tokens_details.and_then(|details| details.cached_tokens);
-        Self {
-            prompt_tokens: body.prompt_tokens,
-            cached_tokens: cached.or(body.prompt_cache_hit_tokens).unwrap_or(0).min(body.prompt_tokens),
+impl UsageBody {
+    const NONE: Self = Self {
+        prompt_tokens: Count::NONE,
+        completion_tokens: Count::NONE,
+        prompt_tokens_details: None,
+        completion_tokens_details: None,
+        prompt_cache_hit_tokens: Count::NONE,
+    };
+
+    /// What is counted; `None` where nothing is.
+    pub(crate) fn usage(self) -> Option<Usage> {
+        self.prompt_tokens.or(self.completion_tokens).get()?;
+        let cached = self.prompt_tokens_details.map_or(Count::NONE, |details| details.cached_tokens);
+        Some(Usage {
+            prompt_tokens: self.prompt_tokens.tokens(),
+            cached_tokens: cached.or(self.prompt_cache_hit_tokens).tokens(),
             cache_write_tokens: 0,
-            completion_tokens: body.completion_tokens,
-            reasoning_tokens: body.completion_tokens_details.and_then(|details| details.reasoning_tokens),
-        }
+            completion_tokens: self.completion_tokens.tokens(),
+            reasoning_tokens: self.completion_tokens_details.and_then(|details| details.reasoning_tokens.get()),
+        })
     }
 }
 
@@ -252,9 +276,7 @@ impl Reader for Chunks {
         if !std::mem::replace(&mut self.started, true) {
             out.push(Delta::Start(Usage::default()));
         }
-        if let Some(usage) = chunk.usage {
-            self.usage = Some(usage.into());
-        }
+        self.usage = UsageBody::of(chunk.usage).and_then(UsageBody::usage).or(self.usage);
         for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
             self.choice(choice, out);
         }

@@ -1,0 +1,133 @@
+//! Counts as providers write them. What stands there and is no count is neither cut to one nor fails the answer: it is read as
+//! [`Usage::NOT_A_COUNT`], for whoever knows what can be true.
+
+use std::fmt;
+
+use chat::Usage;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A count of tokens; `None` where there is none, or null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count(Option<u64>);
+
+impl Count {
+    pub(crate) const NONE: Self = Self(None);
+    pub(crate) const UNREADABLE: Self = Self(Some(Usage::NOT_A_COUNT));
+
+    pub(crate) fn get(self) -> Option<u64> {
+        self.0
+    }
+
+    /// 0 where there is none.
+    pub(crate) fn tokens(self) -> u64 {
+        self.0.unwrap_or(0)
+    }
+
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self(self.0.or(other.0))
+    }
+}
+
+/// What a provider says of the tokens of an answer.
+pub(crate) trait Counts: for<'a> Deserialize<'a> {
+    /// What stands for an object that cannot be read.
+    const UNREADABLE: Self;
+
+    /// Reads the value of a `usage` field; `None` for null.
+    fn read(json: &str) -> Option<Self> {
+        let json = json.trim_ascii();
+        if json == "null" {
+            return None;
+        }
+        // A list would be taken for the fields in their order.
+        let read = json.starts_with('{').then(|| serde_json::from_str(json).ok());
+        Some(read.flatten().unwrap_or(Self::UNREADABLE))
+    }
+
+    /// The same for a field that may be absent.
+    fn of(field: Option<&RawValue>) -> Option<Self> {
+        Self::read(field?.get())
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyCount)
+    }
+}
+
+struct AnyCount;
+
+impl<'de> Visitor<'de> for AnyCount {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a count")
+    }
+
+    fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
+        Ok(Count(Some(count)))
+    }
+
+    fn visit_i64<E>(self, count: i64) -> Result<Count, E> {
+        Ok(u64::try_from(count).map_or(Count::UNREADABLE, |count| Count(Some(count))))
+    }
+
+    /// Some write whole numbers as `12.0`.
+    fn visit_f64<E>(self, count: f64) -> Result<Count, E> {
+        // Beyond 2^53 a float no longer says which integer it means.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let whole = count.fract() == 0.0 && (0.0..=EXACT).contains(&count);
+        Ok(if whole { Count(Some(count as u64)) } else { Count::UNREADABLE })
+    }
+
+    fn visit_unit<E>(self) -> Result<Count, E> {
+        Ok(Count::NONE)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+        Ok(Count::UNREADABLE)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
+        Ok(Count::UNREADABLE)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Count, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Count::UNREADABLE)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Count, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Count::UNREADABLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_count_is_told_from_none() {
+        let read = |json: &str| serde_json::from_str::<Count>(json).unwrap().get();
+        assert_eq!((read("0"), read("12"), read("12.0"), read("1e3")), (Some(0), Some(12), Some(12), Some(1000)));
+        assert_eq!((read("9223372036854775808"), read("null")), (Some(1 << 63), None));
+        let odd = [
+            "-1",
+            "-9223372036854775808",
+            "1.5",
+            "18446744073709551616",
+            "1e30",
+            "-0.5",
+            "\"12\"",
+            "true",
+            "[1]",
+            "{}",
+        ];
+        for odd in odd {
+            assert_eq!(read(odd), Some(Usage::NOT_A_COUNT), "{odd}");
+        }
+    }
+}
