@@ -187,6 +187,8 @@ pub struct Gateway {
     pub routing: gateway::Policy,
     /// Tell callers which provider has answered, in the header `x-gateway-provider`.
     pub expose_provider: bool,
+    /// How far a request may take a budget below nothing: `last-request`, or US dollars.
+    pub overdraft: gateway::Overdraft,
     /// A file of prices that add to those built in.
     pub prices: Option<PathBuf>,
     /// Environment variables that may be sent as keys to hosts beside those of the providers built in and of this file.
@@ -369,6 +371,7 @@ mod tests {
             "prices",
             "routing",
             "expose_provider",
+            "overdraft",
             "key_envs",
             "base_url",
             "dialect",

@@ -113,6 +113,7 @@ impl InForce {
         let mut routes = local.clone();
         routes.choose_by(self.file.gateway.routing);
         routes.expose_provider(self.file.gateway.expose_provider);
+        routes.allow_overdraft(self.file.gateway.overdraft);
         for provider in &self.providers {
             provider.add_to(&mut routes);
         }
@@ -302,7 +303,7 @@ impl Control for Running {
             "store": {"journal": store.journal, "shared_limits": store.redis.is_some() || store.redis_env.is_some()},
             "gateway": {
                 "prices": now.file.gateway.prices, "routing": format!("{:?}", now.file.gateway.routing).to_lowercase(),
-                "expose_provider": now.file.gateway.expose_provider, "key_envs": now.file.gateway.key_envs,
+                "expose_provider": now.file.gateway.expose_provider, "overdraft": now.file.gateway.overdraft.to_string(), "key_envs": now.file.gateway.key_envs,
             },
         })
     }

@@ -280,6 +280,10 @@ impl Provider for Warming {
         self.engine.count(chat)
     }
 
+    fn context(&self) -> Option<u64> {
+        self.engine.context()
+    }
+
     fn ready(&self) -> bool {
         self.warm.load(Ordering::Acquire) && self.engine.ready()
     }

@@ -28,6 +28,9 @@ pub struct Chat {
     pub max_tokens: Option<i64>,
     /// OpenAI's newer name for it, read only when `max_tokens` is absent.
     pub max_completion_tokens: Option<i64>,
+    /// The most tokens that the caller's money allows: set by the gateway, never by a caller. It cuts the answer, and is no
+    /// reason to refuse it.
+    pub paid_tokens: Option<i64>,
     /// A greater `max_tokens` than there may be is cut to it, not refused: clients of some surfaces send tens of thousands.
     pub cut_max_tokens: bool,
     pub n: Option<i64>,
@@ -45,6 +48,17 @@ pub struct Chat {
     pub notes: Vec<String>,
     /// The memory that is reserved for it.
     pub held: Held,
+}
+
+impl Chat {
+    /// The bound of its answer that a provider is told: the caller's own, or what the caller's money allows.
+    pub fn answer_limit(&self) -> Option<i64> {
+        let own = self.max_tokens.or(self.max_completion_tokens);
+        match self.paid_tokens {
+            Some(paid) => Some(own.filter(|own| *own > 0).map_or(paid, |own| own.min(paid))),
+            None => own,
+        }
+    }
 }
 
 /// What the answer continues.

@@ -38,6 +38,11 @@ pub trait Provider: Send + Sync {
         Box::pin(async move { Err(Error::invalid(message)) })
     }
 
+    /// The tokens of the model's context, where they are known.
+    fn context(&self) -> Option<u64> {
+        None
+    }
+
     /// Able to answer now. `/readyz` is 503 while this is false.
     fn ready(&self) -> bool {
         true

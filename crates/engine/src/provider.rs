@@ -33,6 +33,10 @@ impl Provider for Engine {
         Box::pin(async move { Ok(self.prepare(chat, most).await?.1.tokens.len() as u64) })
     }
 
+    fn context(&self) -> Option<u64> {
+        Some(self.limits().context.into())
+    }
+
     fn ready(&self) -> bool {
         self.is_ready()
     }

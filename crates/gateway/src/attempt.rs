@@ -8,6 +8,7 @@ use chat::{Chat, Delta, Deltas, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
 use crate::affinity::Running;
+use crate::health::Health;
 use crate::inflight::RequestMemory;
 use crate::price::Price;
 use crate::target::{Place, Target, chance};
@@ -53,22 +54,38 @@ pub struct Chosen(Arc<Choice>);
 #[derive(Debug)]
 struct Choice {
     /// In the order in which they are asked.
-    offers: Vec<(Arc<str>, Option<Arc<Price>>)>,
+    offers: Vec<Offer>,
     place: AtomicUsize,
+}
+
+/// What is to be known of a target to settle what it has answered.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) provider: Arc<str>,
+    pub(crate) price: Option<Arc<Price>>,
+    pub(crate) health: Arc<Health>,
+    /// Of the model, where it is known.
+    pub(crate) context: Option<u64>,
 }
 
 impl Chosen {
     pub(crate) fn among(targets: &[Target]) -> Self {
-        let offers = targets.iter().map(|target| (target.upstream.clone(), target.price.clone())).collect();
+        let offer = |target: &Target| Offer {
+            provider: target.upstream.clone(),
+            price: target.price.clone(),
+            health: target.health.clone(),
+            context: target.context(),
+        };
+        let offers = targets.iter().map(offer).collect();
         Self(Arc::new(Choice { offers, place: AtomicUsize::new(0) }))
     }
 
     /// The provider that is asked, or has answered.
     pub fn provider(&self) -> &Arc<str> {
-        &self.get().0
+        &self.get().provider
     }
 
-    pub(crate) fn get(&self) -> &(Arc<str>, Option<Arc<Price>>) {
+    pub(crate) fn get(&self) -> &Offer {
         &self.0.offers[self.0.place.load(Ordering::Relaxed)]
     }
 

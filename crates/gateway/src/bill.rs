@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use chat::{Chat, Delta, Error, ErrorKind, Input, Part, Usage};
-use store::{JobId, Record};
+use chat::{Delta, Error, ErrorKind, Usage};
+use metrics::counter;
+use store::{IMPLAUSIBLE, JobId, Record};
 
 use crate::Caller;
 use crate::attempt::Chosen;
 use crate::books::Books;
 use crate::journal::Place;
-use crate::limits::{Estimate, Permit};
+use crate::limits::Permit;
+use crate::overdraft::{self, Overdraft};
+use crate::plausibility::{Bounds, MOST_COST, contained, shown};
 use crate::price::{Price, Units};
+use crate::size::Size;
 use crate::target::Target;
-
-/// Bytes of text that are one token, cautiously.
-const BYTES_A_TOKEN: u64 = 3;
-/// What an image or a file counts as.
-const ATTACHMENT: usize = 3000;
-/// Tokens an answer is taken to have whose request sets no bound.
-const ANSWER_TOKENS: u64 = 4096;
+use crate::worst::Worst;
 
 /// What is known of the cost of one request.
 pub(crate) struct Bill {
@@ -33,40 +31,11 @@ pub(crate) struct Bill {
     bought: Units,
     /// Pieces of the answer that came, a token each as far as anybody knows.
     pieces: u64,
-}
-
-/// How large a request is, in tokens, before anybody has counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Size {
-    prompt: u64,
-    answer: u64,
-    units: Units,
-}
-
-impl Size {
-    pub(crate) fn of(chat: &Chat) -> Self {
-        let most = chat.max_tokens.or(chat.max_completion_tokens).and_then(|most| u64::try_from(most).ok());
-        Self::new(prompt_tokens(chat), most)
-    }
-
-    /// Of a body that is not read any further. `most` bounds its answer.
-    pub(crate) fn of_body(body: &[u8], most: Option<u64>) -> Self {
-        Self::new((bytes_of_text(body) as u64).div_ceil(BYTES_A_TOKEN), most)
-    }
-
-    /// Of what is not paid by the token.
-    pub(crate) fn of_units(units: Units) -> Self {
-        Self { units, ..Self::new(0, Some(0)) }
-    }
-
-    /// The same answered so many times.
-    pub(crate) fn times(self, answers: u64) -> Self {
-        Self { answer: self.answer.saturating_mul(answers).min(1 << 20), ..self }
-    }
-
-    fn new(prompt: u64, most: Option<u64>) -> Self {
-        Self { prompt, answer: most.unwrap_or(ANSWER_TOKENS).min(1 << 20), units: Units::default() }
-    }
+    size: Size,
+    /// The provider has counted what cannot be true.
+    implausible: bool,
+    /// The bound of each answer that money sets where the caller sets none.
+    pub(crate) cap: Option<u64>,
 }
 
 enum State {
@@ -79,27 +48,48 @@ impl Bill {
     /// Reserves what the chat may cost.
     ///
     /// # Errors
-    /// `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price; `Overload` when limits cannot be checked.
+    /// `Invalid` for what costs more than any request may; `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price; `Overload` when limits cannot be checked.
     pub(crate) async fn admit(
         books: &Arc<Books>,
         caller: &Caller,
         model: &Arc<str>,
         targets: &[Target],
         size: Size,
+        overdraft: Overdraft,
     ) -> Result<Self, Error> {
         let at = store::now();
         let prompt = Usage { prompt_tokens: size.prompt, ..Usage::default() };
-        let whole = Usage { completion_tokens: size.answer, ..prompt };
+        let whole = Usage { completion_tokens: size.answer(), ..prompt };
         // Whoever answers: no more than the dearest of them.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
         let cost = |usage| prices().map(|price| price.cost(usage, size.units, at)).max().unwrap_or(0);
-        let estimate = Estimate { tokens: whole.prompt_tokens + whole.completion_tokens, cost: cost(&whole) };
+        let worst = prices().map(|price| price.worst(size.prompt_most, size.units, at));
+        let worst = worst.reduce(Worst::or).unwrap_or_default();
+        if worst.fixed > MOST_COST.into() {
+            let most = store::money::format(MOST_COST, 0);
+            return Err(Error::invalid(format!(
+                "The request would cost more than ${most}, the most that one request may"
+            )));
+        }
+        let mut cap = None;
         let permit = match &caller.holder {
             Some(holder) if prices().count() < targets.len() && holder.has_budget() => {
                 let message = format!("The model `{model}` has no price, and this key has a budget");
                 return Err(Error::new(ErrorKind::Forbidden, message));
             }
-            Some(holder) => Some(books.admit(holder, estimate).await?),
+            Some(holder) => {
+                let bound = if holder.has_budget() { overdraft } else { Overdraft::LastRequest };
+                let need = bound.need(worst, cost(&whole), &size, targets);
+                let permit = books.admit(holder, overdraft::estimate(&size, need)).await.map_err(|mut error| {
+                    let fitting = bound.fitting(worst, &holder.account, &size);
+                    if let Some(tokens) = fitting.filter(|_| error.kind == ErrorKind::Balance) {
+                        error.message = format!("{}: a `max_tokens` of at most {tokens} would fit", error.message);
+                    }
+                    error
+                })?;
+                cap = bound.cap(worst, permit.reserved(), &size, targets);
+                Some(permit)
+            }
             None => None,
         };
         let record = Record {
@@ -110,14 +100,14 @@ impl Bill {
             project_id: caller.holder.as_ref().map(|holder| holder.project.clone()),
             model: model.clone(),
             upstream: targets[0].upstream.clone(),
-            prompt_tokens: prompt.prompt_tokens as i64,
+            prompt_tokens: tokens(prompt.prompt_tokens),
             cost: cost(&prompt),
             price: name(targets[0].price.as_ref()),
             ..Record::default()
         };
         let chosen = Chosen::among(targets);
         let (books, state, bought) = (books.clone(), State::Admitted, size.units);
-        Ok(Self { books, permit, chosen, record, state, prompt, bought, pieces: 0 })
+        Ok(Self { books, permit, chosen, record, state, prompt, bought, pieces: 0, size, implausible: false, cap })
     }
 
     /// Writes down that a provider is about to be asked.
@@ -150,41 +140,91 @@ impl Bill {
     pub(crate) fn see(&mut self, delta: &Delta) {
         match delta {
             Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt = *usage,
-            Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => self.pieces += 1,
+            Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => {
+                self.pieces = self.pieces.saturating_add(1);
+            }
             _ => {}
         }
     }
 
+    /// What the provider has counted, if that can be true; else what came, by estimate, and the provider has failed.
+    ///
+    /// # Errors
+    /// The estimate.
+    pub(crate) fn judge(&mut self, usage: Usage) -> Result<Usage, Usage> {
+        let offer = self.chosen.get();
+        let fault = self.bounds().fault(&usage);
+        let usage = contained(usage);
+        let dear = || {
+            let cost = offer.price.as_ref()?.exact_cost(&usage, self.bought, self.record.at);
+            (cost > MOST_COST.into()).then(|| ("cost", u64::try_from(cost).unwrap_or(u64::MAX)))
+        };
+        let Some((count, value)) = fault.or_else(dear) else { return Ok(usage) };
+        if !std::mem::replace(&mut self.implausible, true) {
+            offer.health.failed(None);
+            counter!("cachalot_implausible_usage_total", "provider" => offer.provider.to_string()).increment(1);
+            tracing::warn!(
+                provider = &*offer.provider,
+                model = &*self.record.model,
+                id = self.record.id,
+                count,
+                value = shown(value),
+                "a provider counted what cannot be true: the answer is settled by estimate"
+            );
+        }
+        Err(self.estimate())
+    }
+
+    /// What the provider that answers can have counted.
+    fn bounds(&self) -> Bounds {
+        Bounds::new(self.chosen.get().context, self.size.allowed, self.size.answers)
+    }
+
+    /// What came, by estimate.
+    fn estimate(&self) -> Usage {
+        let allowed = self.size.allowed.map_or(u64::MAX, |most| most.saturating_mul(self.size.answers));
+        let allowed = allowed.min(self.bounds().output());
+        contained(Usage { completion_tokens: self.pieces.min(allowed), ..self.prompt })
+    }
+
     /// Settles: by what the provider counted, else by what came.
     pub(crate) fn settle(mut self, usage: Option<Usage>, times: Times, outcome: &'static str) {
+        let usage = usage.filter(|_| !self.implausible);
+        let came = times.first_token_us.is_some();
+        let counted = usage.unwrap_or(if came {
+            self.estimate()
+        } else {
+            Usage { completion_tokens: self.pieces, ..Usage::default() }
+        });
         let State::Begun(place) = self.state else { return };
-        let arrived = if times.first_token_us.is_some() { self.prompt } else { Usage::default() };
-        let counted = usage.unwrap_or(Usage { completion_tokens: self.pieces, ..arrived });
-        let nothing = counted == Usage::default() && times.first_token_us.is_none();
+        let nothing = counted == Usage::default() && !came;
         let mut record = self.record;
-        let (upstream, price) = self.chosen.get();
-        record.upstream = upstream.clone();
-        record.price = name(price.as_ref());
-        record.cost = match price {
+        let offer = self.chosen.get();
+        record.upstream = offer.provider.clone();
+        record.price = name(offer.price.as_ref());
+        record.cost = match &offer.price {
             Some(price) if !nothing => price.cost(&counted, self.bought, record.at),
             _ => 0,
         };
-        let tokens = counted.prompt_tokens.saturating_add(counted.completion_tokens);
         if let Some(permit) = &mut self.permit {
-            permit.settle(tokens, record.cost);
+            permit.settle(counted.prompt_tokens.saturating_add(counted.completion_tokens), record.cost);
         }
-        let number = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-        record.prompt_tokens = number(counted.prompt_tokens);
-        record.cached_tokens = number(counted.cached_tokens);
-        record.cache_write_tokens = number(counted.cache_write_tokens);
-        record.completion_tokens = number(counted.completion_tokens);
-        record.reasoning_tokens = number(counted.reasoning_tokens.unwrap_or(0));
-        record.estimated = usage.is_none() && !nothing;
+        record.prompt_tokens = tokens(counted.prompt_tokens);
+        record.cached_tokens = tokens(counted.cached_tokens);
+        record.cache_write_tokens = tokens(counted.cache_write_tokens);
+        record.completion_tokens = tokens(counted.completion_tokens);
+        record.reasoning_tokens = tokens(counted.reasoning_tokens.unwrap_or(0));
+        record.estimated = self.implausible || (usage.is_none() && !nothing);
         record.first_token_us = times.first_token_us;
         record.total_us = times.total_us;
-        record.outcome = outcome.into();
+        record.outcome = if self.implausible { IMPLAUSIBLE } else { outcome }.into();
         self.books.end(record, place);
     }
+}
+
+/// A count as records have it.
+fn tokens(count: u64) -> i64 {
+    i64::try_from(count).map_or(store::MOST_TOKENS, |count| count.min(store::MOST_TOKENS))
 }
 
 /// Microseconds from the request.
@@ -197,63 +237,4 @@ pub(crate) struct Times {
 /// What records call a price; empty where there is none.
 fn name(price: Option<&Arc<Price>>) -> Arc<str> {
     price.map(|price| price.name.clone()).unwrap_or_default()
-}
-
-/// About as many as are text in a body of JSON: what its strings hold in base64 are images and files.
-fn bytes_of_text(body: &[u8]) -> usize {
-    // No text is so long without a space, but Asian text, which is not ASCII.
-    const LONG: usize = 4096;
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=:;,.".contains(byte);
-    let mut text = body.len();
-    let mut from = 0;
-    for to in memchr::memchr_iter(b'"', body) {
-        let piece = &body[from..to];
-        if piece.len() >= LONG && piece[..LONG].iter().all(is_base64) {
-            text = text - piece.len() + ATTACHMENT;
-        }
-        from = to + 1;
-    }
-    text
-}
-
-fn bytes_of(part: &Part) -> usize {
-    match part {
-        Part::Text(text) => text.len(),
-        Part::Other { .. } => ATTACHMENT,
-    }
-}
-
-/// About as many as the prompt will have.
-fn prompt_tokens(chat: &Chat) -> u64 {
-    let bytes: usize = match &chat.input {
-        Input::Messages(messages) => {
-            let calls = messages.iter().flat_map(|message| message.calls());
-            let calls: usize = calls.map(|call| call.name.len() + call.arguments.len()).sum();
-            let parts = messages.iter().flat_map(|message| message.content.iter().flatten());
-            calls + parts.map(bytes_of).sum::<usize>() + 12 * messages.len()
-        }
-        Input::Text { prefix, suffix } => prefix.len() + suffix.as_ref().map_or(0, String::len),
-        Input::Tokens(tokens) => return tokens.len() as u64,
-    };
-    let tools: usize =
-        chat.tools.iter().map(|tool| serde_json::to_string(&tool.function).map_or(0, |text| text.len())).sum();
-    ((bytes + tools) as u64).div_ceil(BYTES_A_TOKEN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_in_a_body_is_no_text() {
-        let body =
-            |url: &str| format!(r#"{{"messages":[{{"content":[{{"image_url":{{"url":"{url}"}}}},"What is it?"]}}]}}"#);
-        let around = body("").len();
-        let image = body(&format!("data:image/png;base64,{}", "iVBORw0KGgo+/".repeat(50_000)));
-        assert_eq!(bytes_of_text(image.as_bytes()), around + ATTACHMENT);
-        for text in ["word ".repeat(5000), "\u{6587}".repeat(5000), "x".repeat(4000)] {
-            assert_eq!(bytes_of_text(body(&text).as_bytes()), around + text.len());
-        }
-        assert_eq!(bytes_of_text(b"cut \"AAAA"), 9);
-    }
 }

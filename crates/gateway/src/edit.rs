@@ -8,13 +8,15 @@ use chat::{Error, ErrorKind};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 use wire::Passage;
+use wire::upstream::Dialect;
 
 use crate::affinity::Beginning;
-use crate::bill::Size;
 use crate::inflight::RequestMemory;
 use crate::relay::Said;
 use crate::route::Mode;
-use crate::target::Target;
+use crate::size::Size;
+use crate::stated;
+use crate::target::{Place, Target};
 use crate::work::{QUICK_BYTES, aside};
 
 /// What changed fields may add to a body.
@@ -27,7 +29,8 @@ pub(crate) struct Looked {
     pub(crate) streams: bool,
     /// and one of them for the usage.
     pub(crate) wants_usage: bool,
-    pub(crate) size: Size,
+    /// Or why it has none, which is told to those who may ask.
+    pub(crate) size: Result<Size, Error>,
     pub(crate) beginning: Option<Beginning>,
 }
 
@@ -116,25 +119,59 @@ async fn edited_aside(
     .await
 }
 
-/// What policy changes of a body: the name of the model, the mode of its id, and the usage that bills are made of.
+/// What policy changes of a body: the name of the model, the mode of its id, the usage that bills are made of, and the bound that
+/// money sets.
 #[derive(Clone)]
 pub(crate) struct Edit {
     pub(crate) passage: Passage,
     pub(crate) mode: Mode,
     pub(crate) stream: bool,
+    pub(crate) cap: Option<Cap>,
+}
+
+/// The bound of an answer that money sets where the caller sets none.
+#[derive(Clone, Copy)]
+pub(crate) struct Cap {
+    tokens: u64,
+    /// What chat completions call it.
+    field: &'static str,
+}
+
+impl Cap {
+    pub(crate) fn of(tokens: Option<u64>, targets: &[Target]) -> Option<Self> {
+        let openai =
+            |target: &Target| matches!(&target.place, Place::Remote(upstream) if upstream.dialect() == Dialect::OpenAi);
+        let field = if targets.iter().all(openai) { "max_completion_tokens" } else { "max_tokens" };
+        Some(Self { tokens: tokens?, field })
+    }
+
+    /// The fields that are to say it: those that are there, else the one that the provider knows.
+    fn fields(self, passage: Passage, said: &Said<'_>) -> Vec<(&'static str, String)> {
+        let there = ["max_tokens", "max_completion_tokens"].into_iter().filter(|field| said.has(field));
+        let mut fields: Vec<_> = there.collect();
+        if fields.is_empty() {
+            fields.push(if passage == Passage::ChatCompletions { self.field } else { "max_tokens" });
+        }
+        fields.into_iter().map(|field| (field, self.tokens.to_string())).collect()
+    }
 }
 
 impl Edit {
     fn changes(&self, said: &Said<'_>, model: &str) -> bool {
-        let renamed = self.passage != Passage::GenerateContent && said.text("model").as_deref() != Some(model);
+        if self.passage == Passage::GenerateContent {
+            return self.cap.is_some();
+        }
+        let renamed = said.text("model").as_deref() != Some(model);
         renamed || !self.fields(said).is_empty()
     }
 
     /// The body for a target that calls the model so; `None` when it stays what it is.
     fn apply(&self, said: &Said<'_>, model: &str) -> Option<Vec<u8>> {
-        // The path of this one says all of it.
+        // The path of this one says all else of it.
         if self.passage == Passage::GenerateContent {
-            return None;
+            let Said::Json(fields) = said else { return None };
+            // A configuration that is none was refused before.
+            return stated::with_output_bound(fields, self.cap?.tokens).ok();
         }
         let renamed = said.text("model").as_deref() != Some(model);
         match said {
@@ -160,6 +197,7 @@ impl Edit {
             Mode::Never => changes.push(("thinking", r#"{"type":"disabled"}"#.into())),
             _ => {}
         }
+        changes.extend(self.cap.into_iter().flat_map(|cap| cap.fields(self.passage, said)));
         if self.stream && self.passage.is_completions() {
             let mut options = said.short("stream_options").unwrap_or_else(|| serde_json::json!({}));
             if options.is_object() && options["include_usage"] != true {

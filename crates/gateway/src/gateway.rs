@@ -12,12 +12,14 @@ use store::Role;
 use crate::accounts::Holder;
 use crate::affinity::Beginning;
 use crate::attempt::{self, Asking, Budget};
-use crate::bill::{Bill, Size};
+use crate::bill::Bill;
 use crate::books::Books;
 use crate::inflight::{Owner, RequestMemory};
 use crate::meter::{Meter, Metered};
+use crate::overdraft::Overdraft;
 use crate::price::Prices;
 use crate::route::{Listed, Model, Routed, Routes};
+use crate::size::Size;
 use crate::target::{Place, Rank, Target};
 use crate::upstream::Upstream;
 use crate::work::{QUICK_BYTES, aside};
@@ -129,10 +131,13 @@ impl Gateway {
         chat.thinking = route.mode.thinks(&chat);
         let mut meter = Meter::start(&route.instruments);
         let memory = &caller.memory;
-        let weighed = on_chat(memory, chat, |chat| Ok((Size::of(chat), beginning(chat), chat.bytes()))).await;
-        let (mut chat, (size, beginning, bytes)) = meter.watch(weighed)?;
+        let is_local = matches!(route.targets[0].place, Place::Local(_));
+        let weigh = move |chat: &mut Chat| Ok((Size::of(chat, is_local)?, beginning(chat), chat.bytes()));
+        let (mut chat, (size, beginning, bytes)) = meter.watch(on_chat(memory, chat, weigh).await)?;
         let targets = route.order(|| beginning);
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
+        let overdraft = self.overdraft();
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size, overdraft).await)?;
+        chat.paid_tokens = bill.cap.map(|cap| i64::try_from(cap).unwrap_or(i64::MAX));
         if let Place::Local(provider) = &targets[0].place {
             let provider = provider.clone();
             let checked = on_chat(memory, chat, move |chat| provider.check(chat)).await;
@@ -193,6 +198,11 @@ impl Gateway {
     /// Some model answers to this id.
     pub fn knows(&self, model: &str) -> bool {
         self.routes.load().knows(model)
+    }
+
+    /// How far a request may take a budget below nothing.
+    pub(crate) fn overdraft(&self) -> Overdraft {
+        self.routes.load().overdraft
     }
 
     /// Callers are told which provider has answered.

@@ -22,6 +22,10 @@ pub fn describe_metrics() {
         "cachalot_records_quarantined_total",
         "usage records that the store refused and that were set aside"
     );
+    metrics::describe_counter!(
+        "cachalot_implausible_usage_total",
+        "answers whose provider counted what cannot be true, by provider"
+    );
     metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
 }
 

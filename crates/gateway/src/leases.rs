@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::limits::{Account, Estimate, Permit, Short, lock};
 use crate::pace::{Pace, Rates};
-use crate::purse::Purse;
+use crate::purse::{Need, Purse};
 
 /// How often what is spare goes back to the others.
 const TIDY: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ const SLOT: u64 = 60;
 const KEEP: u32 = 15;
 /// So many requests like the one that asks are leased with it, while there is plenty.
 const SPARE: i64 = 8;
+/// Most that is leased for one request, in nano-dollars: whatever is larger is more than any request may cost.
+const MOST_WISH: i64 = store::MOST_COST;
 /// Longest time that a request waits for Redis.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Accounts that are tidied side by side.
@@ -131,7 +133,7 @@ impl Leases {
             match Permit::take(account, rates, estimate) {
                 Ok(permit) => break permit,
                 Err(short @ Short::Money(whose)) => {
-                    self.ask_money(account.purse(whose), estimate.cost, short).await?;
+                    self.ask_money(account.purse(whose), estimate.money, short).await?;
                 }
                 Err(Short::Pace(pace, _)) => {
                     self.ask_pace(account, pace, estimate.tokens).await?;
@@ -145,14 +147,15 @@ impl Leases {
         Ok(permit)
     }
 
-    async fn ask_money(&self, purse: &Purse, wish: i64, short: Short) -> Result<(), Error> {
+    async fn ask_money(&self, purse: &Purse, need: Need, short: Short) -> Result<(), Error> {
         let _turn = purse.turn.lock().await;
         // Somebody else may have asked meanwhile.
-        if purse.has(wish) {
+        if purse.has(need) {
             return Ok(());
         }
-        self.lease_money(purse, wish.max(1), wish.saturating_mul(SPARE)).await.map_err(away)?;
-        if purse.has(wish) { Ok(()) } else { Err(short.into()) }
+        let wish = need.amount.clamp(1, MOST_WISH);
+        self.lease_money(purse, wish, wish.saturating_mul(SPARE)).await.map_err(away)?;
+        if purse.has(need) { Ok(()) } else { Err(short.into()) }
     }
 
     /// Tells the others what is used, and leases `wish` beside it, if there is so much.

@@ -9,7 +9,7 @@ use chat::{Error, ErrorKind};
 
 use crate::leases::Slot;
 use crate::pace::{Pace, Rates, Speed};
-use crate::purse::Purse;
+use crate::purse::{Need, Purse};
 
 /// The purses and the pace of one key.
 #[derive(Debug, Default)]
@@ -26,6 +26,11 @@ impl Account {
     pub(crate) fn new(key: &str, project: Arc<Purse>, leased: bool) -> Self {
         let (key, speed) = (Purse::new(format!("key:{key}"), leased), Speed::new(leased));
         Self { key, project, speed, ..Self::default() }
+    }
+
+    /// What requests may still take aside of the key and of its project, an overdraft included; `None` without a budget.
+    pub(crate) fn room(&self) -> Option<i64> {
+        [self.key.room(), self.project.room()].into_iter().flatten().min()
     }
 
     pub(crate) fn purse(&self, whose: Whose) -> &Purse {
@@ -68,8 +73,7 @@ impl From<Short> for Error {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Estimate {
     pub(crate) tokens: u64,
-    /// Nano-dollars.
-    pub(crate) cost: i64,
+    pub(crate) money: Need,
 }
 
 /// The right to ask once. Dropped without [`Permit::settle`], it costs nothing.
@@ -91,8 +95,8 @@ impl Permit {
     /// # Errors
     /// What the key or its project is short of.
     pub(crate) fn take(account: &Arc<Account>, rates: Rates, estimate: Estimate) -> Result<Self, Short> {
-        let key = account.key.reserve(estimate.cost).ok_or(Short::Money(Whose::Key))?;
-        let Some(project) = account.project.reserve(estimate.cost) else {
+        let key = account.key.reserve(estimate.money).ok_or(Short::Money(Whose::Key))?;
+        let Some(project) = account.project.reserve(estimate.money) else {
             account.key.settle(key, 0);
             return Err(Short::Money(Whose::Project));
         };
@@ -103,6 +107,11 @@ impl Permit {
         }
         let account = account.clone();
         Ok(Self { account, key, project, tokens: estimate.tokens, cost: 0, used: 0, slot: None })
+    }
+
+    /// What is taken aside for it, of the key and of the project.
+    pub(crate) fn reserved(&self) -> i64 {
+        self.key.min(self.project)
     }
 
     /// What the request cost in the end, which may be more than was reserved.
@@ -135,7 +144,8 @@ mod tests {
     }
 
     fn take(account: &Arc<Account>, rates: Rates, tokens: u64, cost: i64) -> Result<Permit, Error> {
-        Permit::take(account, rates, Estimate { tokens, cost }).map_err(Error::from)
+        let money = Need { amount: cost, least: 1, overdraft: 0 };
+        Permit::take(account, rates, Estimate { tokens, money }).map_err(Error::from)
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use chat::{Delta, Deltas, Error, ErrorKind, FinishReason, Usage};
 use futures_core::Stream;
-use store::JobId;
+use store::{IMPLAUSIBLE, JobId};
 use wire::glance::Seen;
 
 use crate::attempt::Chosen;
 use crate::bill::{Bill, Times};
 use crate::inflight::RequestMemory;
 use crate::instruments::Instruments;
+use crate::plausibility::contained;
 
 /// An answer on its way, counted as it passes by. Dropping it cancels the request.
 pub struct Metered {
@@ -65,8 +66,8 @@ impl Stream for Metered {
     type Item = Result<Delta, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.deltas.as_mut().poll_next(context);
-        if let Poll::Ready(Some(item)) = &polled {
+        let mut polled = self.deltas.as_mut().poll_next(context);
+        if let Poll::Ready(Some(item)) = &mut polled {
             self.meter.see(item);
         }
         polled
@@ -81,6 +82,8 @@ pub(crate) struct Meter {
     /// A finish reason, or how else it ended. A stream dropped before its end was cancelled.
     outcome: &'static str,
     first_token_us: Option<i64>,
+    /// The provider has counted what cannot be true.
+    implausible: bool,
     /// `None` until a provider is asked.
     bill: Option<Bill>,
 }
@@ -95,6 +98,7 @@ impl Meter {
             usage: None,
             outcome: "cancelled",
             first_token_us: None,
+            implausible: false,
             bill: None,
         }
     }
@@ -120,7 +124,9 @@ impl Meter {
         if let Some(bill) = &mut self.bill {
             bill.came(seen.pieces);
         }
-        self.usage = seen.usage.or(self.usage);
+        if let Some(usage) = seen.usage {
+            self.usage = Some(self.judge(usage));
+        }
         if let Some(reason) = seen.finish {
             self.outcome = reason.as_str();
         }
@@ -150,8 +156,25 @@ impl Meter {
     fn settle(&mut self) {
         if let Some(bill) = self.bill.take() {
             let times = Times { first_token_us: self.first_token_us, total_us: micros(self.started) };
-            bill.settle(self.usage, times, self.outcome);
+            bill.settle(self.usage, times, self.outcome());
         }
+    }
+
+    /// A finish reason, or how else it ended.
+    fn outcome(&self) -> &'static str {
+        if self.implausible { IMPLAUSIBLE } else { self.outcome }
+    }
+
+    /// What the provider has counted, if that can be true; else an estimate.
+    fn judge(&mut self, usage: Usage) -> Usage {
+        let judged = match &mut self.bill {
+            Some(bill) => bill.judge(usage),
+            None => return self.usage.unwrap_or_else(|| contained(usage)),
+        };
+        judged.unwrap_or_else(|estimate| {
+            self.implausible = true;
+            estimate
+        })
     }
 
     /// A piece of the answer came.
@@ -167,8 +190,12 @@ impl Meter {
         self.bill = Some(bill);
     }
 
-    fn see(&mut self, item: &Result<Delta, Error>) {
-        if let (Some(bill), Ok(delta)) = (&mut self.bill, item) {
+    /// Looks at what passes by. Counts that cannot be true are replaced: nobody is told them.
+    fn see(&mut self, item: &mut Result<Delta, Error>) {
+        if let Ok(Delta::Start(usage) | Delta::Usage(usage)) = item {
+            *usage = self.judge(*usage);
+        }
+        if let (Some(bill), Ok(delta)) = (&mut self.bill, &*item) {
             bill.see(delta);
         }
         match item {
@@ -187,7 +214,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.instruments.ended(self.outcome, self.usage, self.started.elapsed());
+        self.instruments.ended(self.outcome(), self.usage, self.started.elapsed());
         self.settle();
     }
 }

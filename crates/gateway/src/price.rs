@@ -7,6 +7,9 @@ use std::sync::Arc;
 use chat::Usage;
 use serde::Deserialize;
 
+use crate::plausibility::{MOST_CONTEXT, MOST_COST};
+use crate::worst::Worst;
+
 /// The name of the local engine among the providers.
 pub const LOCAL: &str = "local";
 
@@ -18,6 +21,9 @@ const DAY: i64 = 86_400 * 1_000_000;
 pub struct Price {
     /// `provider/model@date`: what records name it.
     pub name: Arc<str>,
+    /// The model's context in tokens, and most tokens of an answer, where the row says them.
+    pub(crate) context: Option<u64>,
+    pub(crate) max_output: Option<u64>,
     always: Amounts,
     /// Other amounts in some cases; the first that fits counts.
     cases: Vec<(Case, Amounts)>,
@@ -69,8 +75,13 @@ impl Case {
 }
 
 impl Price {
-    /// What a call at `at` (microseconds since 1970) costs that used these tokens and units. Rounded once, half a nano-dollar up.
+    /// What a call at `at` (microseconds since 1970) costs that used these tokens and units, at most [`MOST_COST`].
     pub(crate) fn cost(&self, usage: &Usage, units: Units, at: i64) -> i64 {
+        i64::try_from(self.exact_cost(usage, units, at)).map_or(MOST_COST, |cost| cost.min(MOST_COST))
+    }
+
+    /// The same without a bound, which no count takes beyond an `i128`. Rounded once, half a nano-dollar up.
+    pub(crate) fn exact_cost(&self, usage: &Usage, units: Units, at: i64) -> i128 {
         let amounts = self.amounts(usage, at);
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
@@ -83,9 +94,35 @@ impl Price {
             (reasoning, amounts.reasoning),
         ];
         let sum: i128 = parts.iter().map(|&(tokens, price)| i128::from(tokens) * i128::from(price)).sum();
-        let calls = i128::from(units.calls) * i128::from(amounts.per_call);
-        let seconds = i128::from(units.seconds) * i128::from(amounts.per_second);
-        i64::try_from((sum + MILLION / 2) / MILLION + calls + seconds).unwrap_or(i64::MAX)
+        (sum + MILLION / 2) / MILLION + amounts.fixed(units)
+    }
+
+    /// The most that a call at `at` can cost whose prompt has at most so many tokens.
+    pub(crate) fn worst(&self, prompt: u64, units: Units, at: i64) -> Worst {
+        let minute = minute_of_day(at);
+        let mut worst = Worst::default();
+        for (case, amounts) in &self.cases {
+            match case {
+                Case::Above(tokens) if prompt <= *tokens => continue,
+                // It may be shorter.
+                Case::Above(_) => worst = worst.or(amounts.worst(prompt, units)),
+                period if period.fits(&Usage::default(), minute) => return worst.or(amounts.worst(prompt, units)),
+                Case::Period { .. } => {}
+            }
+        }
+        worst.or(self.always.worst(prompt, units))
+    }
+
+    /// Seconds have a price.
+    pub(crate) fn is_by_second(&self) -> bool {
+        self.cases.iter().map(|(_, amounts)| amounts).chain([&self.always]).any(|amounts| amounts.per_second > 0)
+    }
+
+    /// The seconds that were paid for with `cost` by a call at `at`.
+    pub(crate) fn seconds_of(&self, cost: i64, at: i64) -> Option<u64> {
+        let amounts = self.amounts(&Usage::default(), at);
+        let seconds = cost.checked_sub(amounts.per_call)?.checked_div(amounts.per_second)?;
+        u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
     }
 
     /// Input, cached input and output in US dollars per million tokens, and dollars per call and per second; where no case fits.
@@ -95,10 +132,27 @@ impl Price {
     }
 
     fn amounts(&self, usage: &Usage, at: i64) -> &Amounts {
-        let minute = (at.rem_euclid(DAY) / 60_000_000) as u32;
+        let minute = minute_of_day(at);
         let case = self.cases.iter().find(|(case, _)| case.fits(usage, minute));
         case.map_or(&self.always, |(_, amounts)| amounts)
     }
+}
+
+impl Amounts {
+    /// What is not paid by the token.
+    fn fixed(&self, units: Units) -> i128 {
+        i128::from(units.calls) * i128::from(self.per_call) + i128::from(units.seconds) * i128::from(self.per_second)
+    }
+
+    fn worst(&self, prompt: u64, units: Units) -> Worst {
+        let input = self.input.max(self.cached).max(self.cache_write);
+        let prompt = (i128::from(prompt) * i128::from(input)).div_euclid(MILLION) + 1;
+        Worst { fixed: self.fixed(units), prompt, answer: self.output.max(self.reasoning) }
+    }
+}
+
+fn minute_of_day(at: i64) -> u32 {
+    (at.rem_euclid(DAY) / 60_000_000) as u32
 }
 
 /// Every price, by provider and model.
@@ -129,6 +183,9 @@ struct Row {
     model: String,
     source: String,
     date: String,
+    /// The model's context, and most tokens of an answer.
+    context: Option<u64>,
+    max_output: Option<u64>,
     #[serde(flatten)]
     amounts: Dollars,
     #[serde(default)]
@@ -215,7 +272,15 @@ impl Prices {
         if row.source.is_empty() {
             return Err(fault("`source` says where it was read".into()));
         }
+        let tokens = |name: &str, tokens: Option<u64>| match tokens {
+            Some(tokens) if !(1..=MOST_CONTEXT).contains(&tokens) => {
+                Err(fault(format!("`{name}` takes 1 to {MOST_CONTEXT} tokens, not {tokens}")))
+            }
+            tokens => Ok(tokens),
+        };
         let price = Price {
+            context: tokens("context", row.context)?,
+            max_output: tokens("max_output", row.max_output)?,
             name: format!("{}/{}@{}", row.provider, row.model, row.date).into(),
             always: row.amounts.nano().map_err(fault)?,
             cases: (row.period.iter().map(period).chain(sizes.into_iter().map(above)))
@@ -348,7 +413,10 @@ mod tests {
         };
         assert!(price.cost(&odd, Units::default(), 0) > 0);
         let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
-        assert_eq!(price.cost(&most, Units::default(), 0), i64::MAX);
+        assert_eq!(price.cost(&most, Units::default(), 0), MOST_COST);
+        let most = Usage { completion_tokens: u64::MAX, reasoning_tokens: Some(u64::MAX), ..most };
+        let units = Units { calls: u64::MAX, seconds: u64::MAX };
+        assert!(price.exact_cost(&most, units, 0) > i128::from(i64::MAX));
     }
 
     #[test]
@@ -362,6 +430,9 @@ mod tests {
             ("above = [{prompt_tokens=1,output=-1}]", "output"),
             ("above = [{input=1}]", "prompt_tokens"),
             ("inptu = 1", "inptu"),
+            ("context = 0", "context"),
+            ("context = 1073741825", "context"),
+            ("max_output = 0", "max_output"),
         ] {
             let error = Prices::read(&row(bad)).expect_err(bad).to_string();
             assert!(error.contains(word), "{error}");

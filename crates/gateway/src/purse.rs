@@ -26,6 +26,19 @@ struct Money {
     /// What running requests may cost.
     reserved: i64,
     lease: Lease,
+    /// How far below nothing a request may take it, as was asked last.
+    overdraft: i64,
+}
+
+/// What a request needs of a purse to begin, in nano-dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// What it may cost. As much of it is taken aside as there is,
+    pub(crate) amount: i64,
+    /// and so much has to be there.
+    pub(crate) least: i64,
+    /// How far below nothing it may take the purse.
+    pub(crate) overdraft: i64,
 }
 
 /// Which part of the budget this process may use for what is not booked yet.
@@ -54,19 +67,26 @@ impl Money {
     }
 
     fn left(&self) -> Option<i64> {
-        Some(self.budget?.saturating_sub(self.booked).saturating_sub(self.used()))
+        // A sum below 0 is an older version's that has overflowed: nobody gains by it.
+        Some(self.budget?.saturating_sub(self.booked.max(0)).saturating_sub(self.used()))
     }
 
-    /// What one request may take aside that wishes for `amount`; at most 0 when it may not begin.
-    fn open(&self, amount: i64) -> i64 {
-        let Some(left) = self.left() else { return amount.max(1) };
-        match self.lease {
+    /// What requests may still take aside; `None` without a budget.
+    fn room(&self) -> Option<i64> {
+        let left = self.left()?.saturating_add(self.overdraft);
+        Some(match self.lease {
             Lease::Alone => left,
-            Lease::Of { most, scarce } => {
-                let open = left.min(most.saturating_sub(self.used()));
-                if open < amount && !scarce { 0 } else { open }
-            }
-        }
+            Lease::Of { most, .. } => left.min(most.saturating_sub(self.used())),
+        })
+    }
+
+    /// What a request takes aside; `None` when it may not begin, or the others have to be asked first.
+    fn admits(&mut self, need: Need) -> Option<i64> {
+        self.overdraft = need.overdraft;
+        // Without a budget nothing is refused, whatever it is said to cost.
+        let Some(room) = self.room() else { return Some(need.amount.min(store::MOST_COST)) };
+        let unasked = matches!(self.lease, Lease::Of { scarce: false, .. }) && room < need.amount;
+        (room >= need.least && !unasked).then(|| need.amount.min(room))
     }
 }
 
@@ -85,27 +105,24 @@ impl Purse {
         }
     }
 
-    /// Takes `amount` aside, or what is left of it; nothing when nothing is left.
-    pub(crate) fn reserve(&self, amount: i64) -> Option<i64> {
+    /// Takes aside what a request needs, or what is left of it; nothing when less is left than has to be there.
+    pub(crate) fn reserve(&self, need: Need) -> Option<i64> {
         let mut money = lock(&self.money);
-        let open = money.open(amount);
-        if open <= 0 {
-            return None;
-        }
-        let amount = amount.min(open);
-        money.reserved += amount;
+        let amount = money.admits(need)?;
+        money.reserved = money.reserved.checked_add(amount)?;
         Some(amount)
     }
 
     pub(crate) fn settle(&self, reserved: i64, cost: i64) {
         let mut money = lock(&self.money);
-        money.reserved -= reserved;
+        money.reserved = money.reserved.saturating_sub(reserved);
         money.settled = money.settled.saturating_add(cost);
     }
 
     /// The store has booked what cost so much here.
     pub(crate) fn booked(&self, cost: i64) {
-        lock(&self.money).settled -= cost;
+        let mut money = lock(&self.money);
+        money.settled = money.settled.saturating_sub(cost);
     }
 
     /// All that the store had booked at a time.
@@ -121,16 +138,22 @@ impl Purse {
         lock(&self.money).left()
     }
 
-    /// A request for `amount` could begin.
-    pub(crate) fn has(&self, amount: i64) -> bool {
-        lock(&self.money).open(amount) > 0
+    /// A request that needs this could begin.
+    pub(crate) fn has(&self, need: Need) -> bool {
+        lock(&self.money).admits(need).is_some()
+    }
+
+    /// What requests may still take aside, an overdraft included; `None` without a budget.
+    pub(crate) fn room(&self) -> Option<i64> {
+        lock(&self.money).room()
     }
 
     /// What the others are to know; `None` without a budget.
     pub(crate) fn statement(&self) -> Option<Statement> {
         let money = lock(&self.money);
         let Money { booked, as_of, .. } = *money;
-        Some(Statement { budget: money.budget?, booked, as_of, used: money.used() })
+        let budget = money.budget?.saturating_add(money.overdraft);
+        Some(Statement { budget, booked: booked.max(0), as_of, used: money.used() })
     }
 
     /// The others leave it so much for what is not booked yet.

@@ -17,13 +17,13 @@ use wire::splice::Fields;
 
 use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
-use crate::bill::{Bill, Size};
+use crate::bill::Bill;
 use crate::client::Pieces;
-use crate::edit::{Bodies, Edit, Looked, Scanned, is_invalid};
+use crate::edit::{Bodies, Cap, Edit, Looked, Scanned, is_invalid};
 use crate::inflight::RequestMemory;
 use crate::meter::Meter;
-use crate::price::Units;
 use crate::route::permitted;
+use crate::size::tokens_of;
 use crate::target::{Place, Target};
 use crate::upstream::{content_type, fault, traced, unreachable, without_secrets};
 use crate::work::aside;
@@ -32,7 +32,7 @@ use crate::{Caller, Gateway};
 /// Most bytes of an answer that does not come as events.
 const WHOLE_BYTES: usize = 256 << 20;
 /// Most bytes of a field that policy looks at, and most letters of a model's name.
-const SHORT_VALUE: usize = 4 << 10;
+pub(crate) const SHORT_VALUE: usize = 4 << 10;
 const LONGEST_MODEL: usize = 512;
 
 /// What a body says, where policy needs to know.
@@ -56,14 +56,6 @@ impl<'a> Said<'a> {
         match self {
             Self::Json(fields) => fields.text(key),
             Self::Form(form) => form.text(key),
-        }
-    }
-
-    pub(crate) fn number(&self, key: &str) -> Option<u64> {
-        match self {
-            // Some say their numbers in quotes.
-            Self::Json(_) => self.short(key).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())),
-            Self::Form(form) => form.text(key)?.parse().ok(),
         }
     }
 
@@ -114,40 +106,6 @@ impl<'a> Said<'a> {
         match self {
             Self::Json(fields) => fields.get("stream") == Some(b"true"),
             Self::Form(form) => form.text("stream").is_some_and(|stream| stream == "true"),
-        }
-    }
-
-    /// How many answers are asked for at once.
-    fn answers(&self) -> u64 {
-        self.number("n").unwrap_or(1).clamp(1, 128)
-    }
-
-    /// A field of Gemini's, in either spelling.
-    fn either(&self, camel: &str, snake: &str) -> Option<&'a [u8]> {
-        self.get(camel).or_else(|| self.get(snake))
-    }
-
-    fn size(&self, passage: Passage, body: &[u8]) -> Size {
-        match passage {
-            Passage::GenerateContent => {
-                // It may hold a schema of any size.
-                let config =
-                    self.either("generationConfig", "generation_config").map(Fields::scan).and_then(Result::ok);
-                let config = config.map(Self::Json);
-                let number = |camel, snake| {
-                    let config = config.as_ref()?;
-                    let number = |key| config.short(key).and_then(|value| value.as_u64());
-                    number(camel).or_else(|| number(snake))
-                };
-                let answers = number("candidateCount", "candidate_count").unwrap_or(1).clamp(1, 128);
-                Size::of_body(body, number("maxOutputTokens", "max_output_tokens")).times(answers)
-            }
-            _ if passage.medium().is_some() => Size::of_units(Units { calls: self.answers(), seconds: 0 }),
-            Passage::Embeddings => Size::of_body(body, Some(0)),
-            _ => {
-                let most = ["max_tokens", "max_completion_tokens"].iter().find_map(|key| self.number(key));
-                Size::of_body(body, most).times(self.answers())
-            }
         }
     }
 }
@@ -233,11 +191,12 @@ impl Gateway {
         let route = permitted(caller, &model, route)?;
 
         let stream = path.map_or(scanned.looked.streams, |(_, stream)| stream);
-        let Looked { wants_usage, size, .. } = scanned.looked;
+        let (wants_usage, size) = (scanned.looked.wants_usage, scanned.looked.size.clone());
         let mut meter = Meter::start(&route.instruments);
         let targets = route.order(|| scanned.beginning());
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
-        let edit = Edit { passage, mode: route.mode, stream };
+        let (size, overdraft) = (meter.watch(size)?, self.overdraft());
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size, overdraft).await)?;
+        let edit = Edit { passage, mode: route.mode, stream, cap: Cap::of(bill.cap, &targets) };
         let bodies = meter.watch(scanned.bodies(edit, &headers, &targets).await)?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
@@ -368,7 +327,15 @@ impl Relayed {
             whole = hold.over(more);
         }
         let (passage, body) = (self.passage, whole.clone());
-        let seen = aside(&self.memory, whole.len(), move || Ok(glance::whole(passage, &body))).await;
+        let look = move || {
+            let mut seen = glance::whole(passage, &body);
+            if passage.medium().is_none() && passage != Passage::Embeddings {
+                // It counts where the provider counts nothing that can be true.
+                seen.pieces = tokens_of(&body).max(1);
+            }
+            Ok(seen)
+        };
+        let seen = aside(&self.memory, whole.len(), look).await;
         let seen = self.meter.watch(seen)?;
         self.meter.seen(&seen);
         Ok((whole, self.meter.usage()))

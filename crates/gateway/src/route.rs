@@ -10,6 +10,7 @@ use wire::Passage;
 use crate::Caller;
 use crate::affinity::{self, Affinity, Beginning, Load};
 use crate::instruments::Instruments;
+use crate::overdraft::Overdraft;
 use crate::price::{LOCAL, Price, Prices};
 use crate::target::{Place, Policy, Rank, Standing, Target, chance};
 use crate::upstream::Upstream;
@@ -182,6 +183,7 @@ pub struct Routes {
     waiting: Vec<(String, String)>,
     policy: Policy,
     pub(crate) exposes_provider: bool,
+    pub(crate) overdraft: Overdraft,
 }
 
 /// An alias that leads nowhere, or stands in the way of another id.
@@ -304,6 +306,11 @@ impl Routes {
     /// Tells callers which provider has answered, if `exposes`.
     pub fn expose_provider(&mut self, exposes: bool) {
         self.exposes_provider = exposes;
+    }
+
+    /// Lets requests take a budget so far below nothing.
+    pub fn allow_overdraft(&mut self, overdraft: Overdraft) {
+        self.overdraft = overdraft;
     }
 
     /// What is known of routes and targets that were there before goes on to be known.

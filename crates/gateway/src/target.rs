@@ -86,6 +86,18 @@ impl Target {
         (!self.health.usable(), self.rank.priority, !knows, waits, merit, self.lot(chance()))
     }
 
+    /// The tokens of the model's context, where its price row or its provider says so.
+    pub(crate) fn context(&self) -> Option<u64> {
+        let row = self.price.as_ref().and_then(|price| price.context);
+        row.or_else(|| self.place.provider().context())
+    }
+
+    /// Most tokens of an answer, where that is known.
+    pub(crate) fn answer_limit(&self) -> Option<u64> {
+        let row = self.price.as_ref().and_then(|price| price.max_output);
+        row.into_iter().chain(self.context()).min()
+    }
+
     /// How busy it says that it is.
     fn occupancy(&self) -> Option<Occupancy> {
         match &self.place {

@@ -17,11 +17,13 @@ use wire::tasks::{Kind, State, is_id};
 
 use crate::affinity::Beginning;
 use crate::attempt::Chosen;
-use crate::bill::{Bill, Size};
+use crate::bill::Bill;
 use crate::client::Response;
 use crate::meter::Meter;
 use crate::price::Units;
 use crate::relay::Said;
+use crate::size::Size;
+use crate::stated;
 use crate::target::{Place, Target};
 use crate::upstream::{Upstream, content_type, fault, unreachable};
 use crate::{Caller, Gateway};
@@ -97,13 +99,25 @@ impl Gateway {
         if targets.is_empty() {
             return Err(Error::invalid(format!("Model '{model:.64}' does not support {}", kind.name())));
         }
-        let seconds = if kind == Kind::Video { said.number("seconds").unwrap_or(4).min(3600) } else { 0 };
         let mut meter = Meter::start(&route.instruments);
-        let size = Size::of_units(Units { calls: 1, seconds });
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size).await)?;
+        let units = match kind {
+            Kind::Video => meter.watch(said.video(parent.as_ref().and_then(|job| length_of(job, &targets))))?,
+            Kind::Midjourney | Kind::Suno => Units { calls: 1, seconds: 0 },
+        };
+        let (size, overdraft) = (Size::of_units(units), self.overdraft());
+        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size, overdraft).await)?;
         meter.watch(bill.begin())?;
         let chosen = bill.chosen();
         meter.pays(bill);
+        // Where the length has a price, the provider is told the one that is billed. A remix has that of its parent.
+        let has_price = targets.iter().filter_map(|target| target.price.as_ref()).any(|price| price.is_by_second());
+        let with_length;
+        let (said, body) = if kind == Kind::Video && parent.is_none() && has_price && !said.states_length() {
+            with_length = Bytes::from(stated::with_length(&said));
+            (Said::scan(&headers, &with_length)?, &with_length)
+        } else {
+            (said, body)
+        };
         let bodies = |target: &Target| if kind == Kind::Video { said.renamed(body, target) } else { body.clone() };
         let (told, answer) = meter.watch(ask_in_turn(&targets, &chosen, path, &headers, bodies).await)?;
         match kind.taken(&answer) {
@@ -245,6 +259,12 @@ impl Gateway {
             self.books.job_ended(job, state == State::Failed).await;
         }
     }
+}
+
+/// The length of a video by what was paid for it.
+fn length_of(job: &Job, targets: &[Target]) -> Option<u64> {
+    let prices = targets.iter().filter_map(|target| target.price.as_ref());
+    prices.filter_map(|price| price.seconds_of(job.cost, job.created_at)).max()
 }
 
 /// The account that has submitted it, with any of its keys.

@@ -15,6 +15,9 @@ const HEADERS: usize = 16 << 10;
 #[derive(Clone, Debug)]
 pub struct Form<'a> {
     body: &'a [u8],
+    boundary: String,
+    /// The place of the first boundary.
+    first: usize,
     /// Names, and the places of their contents. Files are not among them.
     fields: Vec<(String, Range<usize>)>,
 }
@@ -33,10 +36,11 @@ impl<'a> Form<'a> {
         let (first, next) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
         let next = memmem::Finder::new(next.as_bytes());
         // What stands before the first boundary means nothing.
-        let mut at = match body.starts_with(first.as_bytes()) {
-            true => first.len(),
-            false => next.find(body).ok_or_else(|| fault("it has no parts"))? + first.len() + 2,
+        let begin = match body.starts_with(first.as_bytes()) {
+            true => 0,
+            false => next.find(body).ok_or_else(|| fault("it has no parts"))? + 2,
         };
+        let mut at = begin + first.len();
         let mut fields = Vec::new();
         for part in 0.. {
             let rest = &body[at..];
@@ -61,13 +65,24 @@ impl<'a> Form<'a> {
             }
             at = until + first.len() + 2;
         }
-        Ok(Self { body, fields })
+        Ok(Self { body, boundary, first: begin, fields })
     }
 
     /// The text of a field.
     pub fn text(&self, name: &str) -> Option<String> {
+        String::from_utf8(self.bytes(name)?.to_vec()).ok()
+    }
+
+    /// The bytes of a field.
+    pub fn bytes(&self, name: &str) -> Option<&'a [u8]> {
         let (_, span) = self.fields.iter().find(|(known, _)| known == name)?;
-        String::from_utf8(self.body[span.clone()].to_vec()).ok()
+        Some(&self.body[span.clone()])
+    }
+
+    /// The same form with one more field in front of the others.
+    pub fn added(&self, name: &str, value: &str) -> Vec<u8> {
+        let part = format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n", self.boundary);
+        [&self.body[..self.first], part.as_bytes(), &self.body[self.first..]].concat()
     }
 
     /// The same form but for one field that it has.
@@ -148,6 +163,9 @@ mod tests {
         let scanned = Form::scan(TYPE, &body).unwrap();
         assert_eq!(scanned.text("model").as_deref(), Some("whisper-1"));
         assert_eq!((scanned.text("prompt").as_deref(), scanned.text("file")), (Some(""), None));
+        let added = scanned.added("seconds", "4");
+        assert_eq!(Form::scan(TYPE, &added).unwrap().text("seconds").as_deref(), Some("4"));
+        assert_eq!(&added[added.len() - body.len()..], body);
         let edited = scanned.with("model", "other");
         assert_eq!(Form::scan(TYPE, &edited).unwrap().text("model").as_deref(), Some("other"));
         assert_eq!(String::from_utf8(edited).unwrap().replace("other", "whisper-1").into_bytes(), body);

@@ -90,7 +90,8 @@ pub(crate) fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Resu
         (Input::Messages(_), _) => 4096,
         _ => completion::default_budget(chat),
     };
-    Ok(explicit.unwrap_or(default).min(context - prompt_tokens))
+    let paid = chat.paid_tokens.map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(0));
+    Ok(explicit.unwrap_or(default).min(context - prompt_tokens).min(paid))
 }
 
 /// The refusal of a prompt that does not fit. `max_tokens` is the caller's own, not a default.

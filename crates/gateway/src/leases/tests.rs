@@ -20,7 +20,7 @@ async fn machines<const N: usize>(budget: Option<i64>) -> Option<[(Leases, Arc<A
 }
 
 fn costs(cost: i64) -> Estimate {
-    Estimate { tokens: 10, cost }
+    Estimate { tokens: 10, money: Need { amount: cost, least: 1, overdraft: 0 } }
 }
 
 async fn take(machine: &(Leases, Arc<Account>), rates: Rates, estimate: Estimate) -> Result<Permit, ErrorKind> {

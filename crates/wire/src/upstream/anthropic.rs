@@ -22,7 +22,11 @@ pub(super) fn request(chat: &Chat, model: &str, signatures: &dyn Signatures) -> 
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
     };
-    let max_tokens = chat.max_tokens.or(chat.max_completion_tokens).unwrap_or(MAX_TOKENS);
+    let max_tokens = match chat.max_tokens.or(chat.max_completion_tokens) {
+        // What money allows may be more than the model does.
+        None => chat.paid_tokens.map_or(MAX_TOKENS, |paid| paid.min(MAX_TOKENS)),
+        Some(own) => chat.answer_limit().unwrap_or(own),
+    };
     // Thinking needs a budget below `max_tokens`; where there is no room for both, the answer goes before.
     let thinks = chat.thinking == Some(true) && max_tokens > LEAST_THINKING;
     let (system, messages) = turns(messages, &chat.format, thinks, signatures)?;

@@ -134,7 +134,7 @@ fn config(chat: &Chat) -> Map<String, Value> {
         }
     };
     let sampling = &chat.sampling;
-    set("maxOutputTokens", chat.max_tokens.or(chat.max_completion_tokens).map(Value::from));
+    set("maxOutputTokens", chat.answer_limit().map(Value::from));
     set("temperature", sampling.temperature.map(Value::from));
     set("topP", sampling.top_p.map(Value::from));
     set("seed", sampling.seed.map(Value::from));

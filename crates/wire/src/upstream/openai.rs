@@ -30,10 +30,10 @@ pub(super) fn request(chat: &Chat, model: &str, open: bool) -> Result<String, Er
     set("stream", Some(true.into()));
     set("stream_options", Some(json!({"include_usage": true})));
     if open {
-        set("max_tokens", chat.max_tokens.or(chat.max_completion_tokens).map(Value::from));
+        set("max_tokens", chat.answer_limit().map(Value::from));
         set("thinking", chat.thinking.map(|on| json!({"type": if on { "enabled" } else { "disabled" }})));
     } else {
-        set("max_completion_tokens", chat.max_tokens.or(chat.max_completion_tokens).map(Value::from));
+        set("max_completion_tokens", chat.answer_limit().map(Value::from));
     }
     set("reasoning_effort", chat.reasoning_effort.as_deref().map(Value::from));
     let sampling = &chat.sampling;

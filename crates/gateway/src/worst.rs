@@ -1,0 +1,56 @@
+//! The most that a request can cost, known before a provider is asked.
+
+const MILLION: i128 = 1_000_000;
+
+/// The most that a request can cost, in nano-dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Worst {
+    /// What is known beforehand: calls, pictures, seconds.
+    pub(crate) fixed: i128,
+    pub(crate) prompt: i128,
+    /// A million tokens of its answer.
+    pub(crate) answer: i64,
+}
+
+impl Worst {
+    /// The more of each.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            fixed: self.fixed.max(other.fixed),
+            prompt: self.prompt.max(other.prompt),
+            answer: self.answer.max(other.answer),
+        }
+    }
+
+    /// With an answer of so many tokens; `i64::MAX` beyond that.
+    pub(crate) fn with(self, answer: u64) -> i64 {
+        let answer = (i128::from(answer) * i128::from(self.answer) + MILLION - 1) / MILLION;
+        i64::try_from(self.fixed + self.prompt + answer).unwrap_or(i64::MAX)
+    }
+
+    /// The tokens of an answer that so much money pays for; `None` where they cost nothing.
+    pub(crate) fn fits(self, money: i64) -> Option<u64> {
+        let left = (i128::from(money) - self.fixed - self.prompt).max(0);
+        let tokens = (left * MILLION).checked_div(i128::from(self.answer))?;
+        Some(u64::try_from(tokens).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_is_what_is_paid_for() {
+        for answer in [1, 3, 999_999, 1_000_000, 1_000_001, 15_000_000_000, 1_000_000_000_000_000] {
+            let worst = Worst { fixed: 7, prompt: 5, answer };
+            for money in [0, 11, 12, 13, 100, 999_999_999, 1 << 53, i64::MAX - 1] {
+                let fits = worst.fits(money).unwrap();
+                assert!(money < 12 || worst.with(fits) <= money, "{answer} {money}");
+                assert!(fits == u64::MAX || worst.with(fits + 1) > money, "{answer} {money} {fits}");
+            }
+        }
+        assert_eq!(Worst { answer: 0, ..Worst::default() }.fits(5), None);
+        assert_eq!(Worst { answer: i64::MAX, ..Worst::default() }.with(u64::MAX), i64::MAX);
+    }
+}
