@@ -167,6 +167,8 @@ pub struct ProviderSettings {
     pub rename: BTreeMap<String, String>,
     /// The path on its host at which an engine says how busy it is; empty: it is not asked.
     pub metrics: Option<String>,
+    /// Seconds within which it must begin an answer; 60 when absent.
+    pub timeout_s: Option<u64>,
     /// Where several providers have a model, the least is asked first,
     #[serde(default)]
     pub priority: i64,
@@ -379,6 +381,7 @@ mod tests {
             "rename",
             "otlp",
             "metrics",
+            "timeout_s",
             "priority",
             "weight",
             "row",

@@ -175,8 +175,14 @@ fn one(settings: &ProviderSettings, rules: &KeyEnvs, before: &[Provider]) -> Res
     };
     let rank = Rank { priority: settings.priority, weight: settings.weight };
     ensure!(rank.weight > 0, "`weight` is at least 1");
+    let upstream = Upstream::new(config)?;
+    let upstream = match settings.timeout_s {
+        Some(seconds @ 1..=3600) => upstream.patient(Duration::from_secs(seconds)),
+        Some(seconds) => bail!("`timeout_s` takes 1 to 3600 seconds, not {seconds}"),
+        None => upstream,
+    };
     Ok(Provider {
-        upstream: Arc::new(Upstream::new(config)?),
+        upstream: Arc::new(upstream),
         rank,
         models: settings.models.clone(),
         listed: Arc::default(),
@@ -377,6 +383,8 @@ mod tests {
             ("[[providers]]\nname='vllm'\n[[providers]]\nname='vllm'", "two providers"),
             ("[[providers]]\nname='local'\nbase_url='https://x.example'\ndialect='openai'", "local engine"),
             ("[[providers]]\nname='vllm'\nweight=0", "weight"),
+            ("[[providers]]\nname='vllm'\ntimeout_s=0", "timeout_s"),
+            ("[[providers]]\nname='vllm'\ntimeout_s=99999999999", "timeout_s"),
             ("[[providers]]\nname='deepseek'\nbase_url='https://other.example'", "key_envs"),
             ("[[providers]]\nname='deepseek'\nkey_env='HTTPS_PROXY'", "never sent"),
         ] {

@@ -14,8 +14,9 @@ use crate::price::Price;
 use crate::target::{Place, Target, chance};
 use crate::upstream::late;
 
-/// How long a target may take for its first word while there are others.
-const FIRST_WORD: Duration = Duration::from_secs(60);
+/// How long a target may take for its first word while there are others. That one which says nothing at all is given up is the
+/// client's matter, also of the last.
+pub(crate) const FIRST_WORD: Duration = Duration::from_secs(60);
 /// Before the only target that failed is asked once more, and as much again at random.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -106,7 +107,7 @@ pub(crate) struct Asking {
 /// its first item can keep a client alive meanwhile.
 pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
     let first = async move {
-        match each(&targets, &chosen, &budget, |_, target| first_word(target, &asking)).await {
+        match each(&targets, &chosen, &budget, Some(FIRST_WORD), |_, target| first_word(target, &asking)).await {
             // It runs until its last delta is gone.
             Ok((deltas, running)) => Box::pin(deltas.inspect(move |_| _ = &running)) as Deltas,
             Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
@@ -115,7 +116,8 @@ pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budge
     Box::pin(stream::once(first).flatten())
 }
 
-/// What the first target answers that does; `ask` waits until it is sure of that.
+/// What the first target answers that does; `ask` waits until it is sure of that, for as long as `patience` says while there are
+/// other targets.
 ///
 /// # Errors
 /// The last target's, or the first that no other target would do better with.
@@ -123,13 +125,14 @@ pub(crate) async fn each<T, A: Future<Output = Result<T, Error>>>(
     targets: &[Target],
     chosen: &Chosen,
     budget: &Budget,
+    patience: Option<Duration>,
     ask: impl Fn(usize, Target) -> A,
 ) -> Result<(T, Running), Error> {
     budget.request();
     let mut failure = None;
     for (place, target) in targets.iter().enumerate() {
         chosen.set(place);
-        let patience = (place + 1 < targets.len()).then_some(FIRST_WORD);
+        let patience = patience.filter(|_| place + 1 < targets.len());
         match try_one(target, patience, ask(place, target.clone())).await {
             Ok(answer) => return Ok(answer),
             Err(error) if !elsewhere(&error) => return Err(error),

@@ -130,8 +130,9 @@ impl Bill {
     }
 
     /// The provider has taken a task, which is to be paid for when it is new.
-    pub(crate) fn submits(&mut self, job: JobId, is_new: bool) {
+    pub(crate) fn submits(&mut self, job: JobId, provider_id: String, is_new: bool) {
         self.record.job = Some(job);
+        self.record.provider_job = Some(provider_id);
         if !is_new {
             self.bought = Units { calls: 0, seconds: 0 };
         }

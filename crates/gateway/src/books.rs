@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
 use metrics::{Gauge, gauge};
-use store::{Booked, Job, JobId, REFUNDED, Record, Store, StoreError};
+use store::{Booked, Job, JobId, Owner, REFUNDED, Record, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -21,7 +21,8 @@ use crate::leases::{Leases, LeasesError};
 use crate::limits::{Estimate, Permit};
 use crate::price::Prices;
 use crate::quarantine::Quarantine;
-use crate::tasks::{self, Recent};
+use crate::recent::Recent;
+use crate::tasks;
 
 /// Most records in one transaction.
 const BATCH: usize = 512;
@@ -196,18 +197,30 @@ impl Books {
 
 /// Tasks.
 impl Books {
-    /// The task of this id.
+    /// The owner's task of this id, which may be the provider's own as well.
     ///
     /// # Errors
     /// `Overload` when the store, which may know it, cannot be asked.
-    pub(crate) async fn job(&self, id: &JobId) -> Result<Option<Job>, Error> {
-        if let Some(job) = self.tasks.find(id) {
+    pub(crate) async fn job(&self, id: &JobId, owner: Owner<'_>) -> Result<Option<Job>, Error> {
+        self.find_job(id, owner, tasks::patience(self.leases.is_some())).await
+    }
+
+    /// The same; a task that another machine may have taken a moment ago is not waited for.
+    ///
+    /// # Errors
+    /// As [`Books::job`].
+    pub(crate) async fn known_job(&self, id: &JobId, owner: Owner<'_>) -> Result<Option<Job>, Error> {
+        self.find_job(id, owner, &[]).await
+    }
+
+    async fn find_job(&self, id: &JobId, owner: Owner<'_>, patience: &[Duration]) -> Result<Option<Job>, Error> {
+        if let Some(job) = self.tasks.find(id, owner) {
             return Ok(Some(job));
         }
         let Some(ledger) = &self.ledger else { return Ok(None) };
-        let mut patience = tasks::patience(self.leases.is_some()).iter();
+        let mut patience = patience.iter();
         loop {
-            let found = ledger.store.job(id, tasks::kept_since()).await.map_err(|error| {
+            let found = ledger.store.job(id, owner, tasks::kept_since()).await.map_err(|error| {
                 tracing::error!(%error, "tasks cannot be looked for");
                 Error::new(ErrorKind::Overload, "Tasks cannot be looked for right now, please try again later")
             })?;

@@ -35,7 +35,9 @@ use crate::secret::Scrubber;
 /// How long a provider may take to be reached.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// How long it may stay silent, before its first byte and between two. Providers keep queued requests alive by comments.
-const SILENCE: Duration = Duration::from_secs(300);
+pub(crate) const SILENCE: Duration = Duration::from_secs(300);
+/// How long it may take to begin its answer, where the operator says nothing else.
+pub(crate) const BEGIN: Duration = Duration::from_secs(60);
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(90);
 
@@ -58,6 +60,16 @@ pub(crate) enum Failure {
     Connect(String),
     #[error("{0}")]
     Broken(String),
+}
+
+/// How long an answer may take to begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Until the head of the response.
+    pub(crate) head: Duration,
+    /// The first byte of the body is due in the same time. Of an answer that is made before it is sent, the head is the sign of
+    /// life, and the body may take as long as any silence.
+    pub(crate) body_too: bool,
 }
 
 /// Its connections are shared by its clones.
@@ -92,14 +104,16 @@ impl Client {
     ///
     /// # Errors
     /// A provider that cannot be reached, breaks off, or says nothing in time.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
-        match timeout(self.silence, self.pool.request(request)).await {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>, patience: Patience) -> Result<Response, Failure> {
+        let asked = Instant::now();
+        match timeout(patience.head, self.pool.request(request)).await {
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
                 let pieces = Pieces {
                     body,
-                    heard: Instant::now(),
-                    patience: self.silence,
+                    heard: if patience.body_too { asked } else { Instant::now() },
+                    patience: if patience.body_too { patience.head } else { self.silence },
+                    silence: self.silence,
                     alarm: Alarm::default(),
                     scrubber: Scrubber::new(),
                     end: None,
@@ -118,7 +132,9 @@ impl Client {
 pub(crate) struct Pieces {
     body: Incoming,
     heard: Instant,
+    /// How long it may stay silent now, and from its first byte on.
     patience: Duration,
+    silence: Duration,
     /// It is given up then, if it stays silent.
     alarm: Alarm,
     scrubber: Scrubber,
@@ -132,7 +148,7 @@ impl Pieces {
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.heard = Instant::now();
+                    (self.heard, self.patience) = (Instant::now(), self.silence);
                     // Trailers say nothing that is wanted.
                     if let Ok(bytes) = frame.into_data() {
                         return Poll::Ready(Some(Ok(bytes)));
@@ -287,7 +303,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let quiet = tokio::spawn(async move {
             let mut kept = Vec::new();
-            for words in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nword"] {
+            for words in
+                ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nword"]
+            {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 assert!(socket.read(&mut [0; 512]).await.unwrap() > 0);
                 socket.write_all(words.as_bytes()).await.unwrap();
@@ -296,8 +314,13 @@ mod tests {
             std::future::pending::<()>().await;
         });
         let client = Client { silence: Duration::from_millis(300), ..Client::new(true).unwrap() };
-        let ask = async || client.send(Request::get(format!("http://{address}/")).body(Full::default()).unwrap()).await;
+        let patience = Patience { head: Duration::from_millis(300), body_too: true };
+        let request = || Request::get(format!("http://{address}/")).body(Full::default()).unwrap();
+        let ask = async || client.send(request(), patience).await;
         assert_eq!(ask().await.err(), Some(Failure::Late));
+        let mut pieces = ask().await.unwrap().pieces;
+        let first = poll_fn(|context| Pin::new(&mut pieces).poll_next(context)).await;
+        assert_eq!(first, Some(Err(Failure::Late)), "a head alone is no beginning");
         let mut pieces = ask().await.unwrap().pieces;
         let mut next = async || poll_fn(|context| Pin::new(&mut pieces).poll_next(context)).await;
         assert_eq!(next().await, Some(Ok(Bytes::from_static(b"word"))));
@@ -308,7 +331,13 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_reached_is_told() {
         let client = Client::new(false).unwrap();
-        let ask = async |uri: &str| client.send(Request::get(uri).body(Full::default()).unwrap()).await.err().unwrap();
+        let ask = async |uri: &str| {
+            client
+                .send(Request::get(uri).body(Full::default()).unwrap(), Patience { head: BEGIN, body_too: true })
+                .await
+                .err()
+                .unwrap()
+        };
         let Failure::Connect(words) = ask("http://localhost:1/").await else { panic!("it was reached") };
         assert!(words.contains("no public address"), "{words}");
         assert!(matches!(ask("http://127.0.0.1:1/").await, Failure::Connect(_)));

@@ -139,9 +139,9 @@ impl Meter {
     }
 
     /// The provider has taken a task, which is to be paid for when it is new: what there was to be done is done.
-    pub(crate) fn submitted(&mut self, job: JobId, is_new: bool) {
+    pub(crate) fn submitted(&mut self, job: JobId, provider_id: String, is_new: bool) {
         if let Some(bill) = &mut self.bill {
-            bill.submits(job, is_new);
+            bill.submits(job, provider_id, is_new);
         }
         let (usage, finish) = (Some(Usage::default()), Some(FinishReason::Stop));
         self.seen(&Seen { usage, finish, pieces: 1, failure: None, done: true });

@@ -6,31 +6,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use chat::{Error, ErrorKind};
+use chat::Error;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use wire::Passage;
-use wire::form::Form;
 use wire::glance::{self, Seen};
 use wire::splice::Fields;
 
 use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
+use crate::begin::{Answered, Asking, Rest, shape_of};
 use crate::bill::Bill;
-use crate::client::Pieces;
 use crate::edit::{Bodies, Cap, Edit, Looked, Scanned, is_invalid};
 use crate::inflight::RequestMemory;
 use crate::meter::Meter;
 use crate::route::permitted;
 use crate::size::tokens_of;
-use crate::target::{Place, Target};
-use crate::upstream::{content_type, fault, traced, unreachable, without_secrets};
+use crate::target::Target;
+use crate::upstream::{fault, traced, unreachable};
 use crate::work::aside;
 use crate::{Caller, Gateway};
 
-/// Most bytes of an answer that does not come as events.
-const WHOLE_BYTES: usize = 256 << 20;
 /// Most bytes of a field that policy looks at, and most letters of a model's name.
 pub(crate) const SHORT_VALUE: usize = 4 << 10;
 const LONGEST_MODEL: usize = 512;
@@ -38,7 +35,7 @@ const LONGEST_MODEL: usize = 512;
 /// What a body says, where policy needs to know.
 pub(crate) enum Said<'a> {
     Json(Fields<'a>),
-    Form(Form<'a>),
+    Form(wire::form::Form<'a>),
 }
 
 impl<'a> Said<'a> {
@@ -47,7 +44,7 @@ impl<'a> Said<'a> {
     pub(crate) fn scan(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, Error> {
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         match kind.filter(|kind| kind.starts_with("multipart/")) {
-            Some(kind) => Form::scan(kind, body).map(Self::Form),
+            Some(kind) => wire::form::Form::scan(kind, body).map(Self::Form),
             None => Fields::scan(body).map(Self::Json),
         }
     }
@@ -159,7 +156,7 @@ pub enum Shape {
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
 pub struct Relayed {
     first: Option<Bytes>,
-    rest: Pieces,
+    rest: Rest,
     passage: Passage,
     events: Box<glance::Events>,
     meter: Meter,
@@ -215,12 +212,7 @@ impl Relay {
 
     /// What the answer will be.
     pub fn shape(&self) -> Shape {
-        match self.passage {
-            Passage::Speech => Shape::Sound,
-            _ if self.stream => Shape::Events,
-            Passage::Transcriptions | Passage::Translations => Shape::Text,
-            _ => Shape::Json,
-        }
+        shape_of(self.passage, self.stream)
     }
 
     /// Asks the providers in turn, until one begins to answer.
@@ -230,11 +222,15 @@ impl Relay {
     pub async fn begin(self) -> Result<Relayed, Error> {
         let Self { passage, stream, wants_usage, targets, bodies, headers, chosen, retries, memory, mut meter } = self;
         let (bodies, headers) = (&bodies, &headers);
+        let (shape, keep) = (shape_of(passage, stream), &memory);
         let ask = |_, target: Target| async move {
             let body = bodies.of(&target).await?;
-            first_bytes(target, passage, stream, body, headers).await
+            let asked = Asking { target, passage, stream, shape, memory: keep };
+            asked.begin(body, headers).await
         };
-        let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, ask).await)?;
+        // What comes whole may be thought about for minutes, once its head is there.
+        let patience = (shape == Shape::Events).then_some(attempt::FIRST_WORD);
+        let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, patience, ask).await)?;
         let Answered { content_type, first, rest } = answered;
         let hide_usage = stream && passage.is_completions() && !wants_usage;
         let events = Box::new(glance::Events::new(passage, hide_usage));
@@ -254,46 +250,6 @@ impl Relay {
     }
 }
 
-struct Answered {
-    content_type: HeaderValue,
-    first: Bytes,
-    rest: Pieces,
-}
-
-/// Asks one target, and waits for the first bytes of its answer.
-async fn first_bytes(
-    target: Target,
-    passage: Passage,
-    stream: bool,
-    body: Bytes,
-    headers: &HeaderMap,
-) -> Result<Answered, Error> {
-    let Place::Remote(upstream) = &target.place else { return Err(Error::internal("only providers elsewhere relay")) };
-    let response = upstream.pass(passage, &target.model, stream, headers, body).await?;
-    let content_type = content_type(&response);
-    let mut body = response.pieces;
-    match body.next().await {
-        Some(Ok(first)) => {
-            if stream {
-                let mut events = glance::Events::new(passage, false);
-                events.pass(&first);
-                if let Some(failure) = events.seen.failure {
-                    return Err(without_secrets(Error::new(ErrorKind::Upstream(502), failure)));
-                }
-            }
-            Ok(Answered { content_type, first, rest: body })
-        }
-        Some(Err(error)) => Err(unreachable(upstream.name(), &error)),
-        None => Err(fault(upstream.name(), "sent nothing")),
-    }
-}
-
-/// There is no memory for an answer: not the caller's fault, but the same request may need less another time.
-fn too_large(error: Error, provider: &str) -> Error {
-    let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
-    Error { kind: ErrorKind::Overload, message, ..error }
-}
-
 impl Relayed {
     /// The whole body of an answer that does not come as events.
     ///
@@ -301,31 +257,10 @@ impl Relayed {
     /// `Upstream` when the provider breaks it off.
     pub async fn whole(mut self) -> Result<(Bytes, Option<chat::Usage>), Error> {
         self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
-        // Most come in one piece.
-        let mut whole = self.first.take().unwrap_or_default();
-        let (mut more, mut hold) = (Vec::new(), self.memory.empty());
-        while let Some(bytes) = self.rest.next().await {
-            let bytes = bytes.map_err(|error| unreachable(self.chosen.provider(), &error));
-            let bytes = self.meter.watch(bytes)?;
-            let needed = whole.len() + more.len() + bytes.len();
-            if needed > WHOLE_BYTES {
-                let too_much = fault(self.provider(), &format!("sent more than {WHOLE_BYTES} bytes"));
-                return self.meter.watch(Err(too_much));
-            }
-            if needed > more.capacity() {
-                // Large buffers grow by less than they are.
-                let capacity = needed + needed.min(1 << 20).max(needed / 4);
-                self.meter.watch(hold.set(capacity).map_err(|error| too_large(error, self.chosen.provider())))?;
-                more.reserve_exact(capacity - more.len());
-            }
-            more.extend_from_slice(&std::mem::take(&mut whole));
-            more.extend_from_slice(&bytes);
+        if let Rest::Broken(error) = std::mem::replace(&mut self.rest, Rest::Nothing) {
+            return self.meter.watch(Err(error));
         }
-        if whole.is_empty() {
-            more.shrink_to_fit();
-            self.meter.watch(hold.set(more.len()))?;
-            whole = hold.over(more);
-        }
+        let whole = self.first.take().unwrap_or_default();
         let (passage, body) = (self.passage, whole.clone());
         let look = move || {
             let mut seen = glance::whole(passage, &body);
@@ -383,7 +318,10 @@ impl Stream for Relayed {
             }
             let next = match self.first.take() {
                 Some(first) => Some(Ok(first)),
-                None => std::task::ready!(self.rest.poll_next_unpin(context)),
+                None => match &mut self.rest {
+                    Rest::Pieces(pieces) => std::task::ready!(pieces.poll_next_unpin(context)),
+                    Rest::Nothing | Rest::Broken(_) => None,
+                },
             };
             let item = match next {
                 Some(Ok(bytes)) => Ok(self.pass(bytes)),

@@ -1,18 +1,20 @@
 //! Tasks that run at a provider for a while: submitted and paid once, asked for until they end, given back the money when
 //! they fail. Their bodies pass as they are.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use store::{Job, JobId};
+use store::{Job, JobId, Owner};
+use wire::fits::{Form, bytes_fit};
+use wire::tasks::ids::{self, Pair};
 use wire::tasks::{Kind, State, is_id};
 
 use crate::affinity::Beginning;
@@ -25,7 +27,7 @@ use crate::relay::Said;
 use crate::size::Size;
 use crate::stated;
 use crate::target::{Place, Target};
-use crate::upstream::{Upstream, content_type, fault, unreachable};
+use crate::upstream::{Upstream, check_type, content_type, fault, unreachable};
 use crate::{Caller, Gateway};
 
 /// How long a task can be asked for.
@@ -38,6 +40,8 @@ const WATCHED: i64 = 200;
 const ANSWER_BYTES: usize = 16 << 20;
 /// Most tasks that are asked for at once.
 const LISTED: usize = 100;
+/// Most further tasks that a request may mention.
+const MENTIONED: usize = 8;
 /// How long a task may take to be known on another machine.
 const KNOWN: [Duration; 4] = [Duration::from_millis(100); 4];
 
@@ -76,12 +80,12 @@ impl Gateway {
     /// names one.
     pub async fn submit(&self, caller: &Caller, submission: Submission<'_>) -> Result<Told, Error> {
         let Submission { kind, model, path, parent, body, headers } = submission;
-        let parent = match parent {
-            Some(id) => Some(self.task(caller, kind, id).await?),
-            None => None,
-        };
+        let jobs = self.mentioned(caller, kind, parent, body).await?;
+        let parent = jobs.first();
+        let body = &with_their_ids(body, &jobs);
+        let path = &jobs.iter().fold(path.to_owned(), |path, job| ids::in_path(&path, &job.id.id, &job.provider_id));
         let said = Said::scan(&headers, body)?;
-        let model: Arc<str> = match (model, &parent) {
+        let model: Arc<str> = match (model, parent) {
             (Some(model), _) => model.into(),
             (None, Some(parent)) => parent.model.clone(),
             (None, None) => {
@@ -94,7 +98,7 @@ impl Gateway {
         let mut targets = route.order(Beginning::default);
         targets.retain(|target| {
             let takes = matches!(&target.place, Place::Remote(upstream) if upstream.dialect().takes(kind));
-            takes && parent.as_ref().is_none_or(|job| job.upstream == target.upstream)
+            takes && parent.is_none_or(|job| job.upstream == target.upstream)
         });
         if targets.is_empty() {
             return Err(Error::invalid(format!("Model '{model:.64}' does not support {}", kind.name())));
@@ -119,15 +123,42 @@ impl Gateway {
             (said, body)
         };
         let bodies = |target: &Target| if kind == Kind::Video { said.renamed(body, target) } else { body.clone() };
-        let (told, answer) = meter.watch(ask_in_turn(&targets, &chosen, path, &headers, bodies).await)?;
-        match kind.taken(&answer) {
-            Some(taken) => {
-                let id = JobId { kind: kind.name().into(), id: taken.id };
-                meter.submitted(id, taken.is_new);
-            }
-            None => meter.refused(),
-        }
+        let (told, answer) = meter.watch(ask_in_turn(&targets, &chosen, kind, path, &headers, bodies).await)?;
+        let Some(taken) = kind.taken(&answer) else {
+            meter.refused();
+            return Ok(with_our_ids(kind, told, &jobs));
+        };
+        let id = JobId { kind: kind.name().into(), id: new_id(kind) };
+        let new = Pair { theirs: &taken.id, ours: &id.id };
+        let told = with_pairs(kind, told, &[&[new], &*pairs(&jobs)].concat());
+        meter.submitted(id, taken.id, taken.is_new);
         Ok(told)
+    }
+
+    /// The caller's tasks that a request goes on from, or mentions: the first says where it has to run, and the others run there.
+    ///
+    /// # Errors
+    /// `NotFound` when the caller has no such parent.
+    async fn mentioned(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        parent: Option<&str>,
+        body: &[u8],
+    ) -> Result<Vec<Job>, Error> {
+        let mut jobs: Vec<Job> = Vec::new();
+        if let Some(id) = parent {
+            jobs.push(self.task(caller, kind, id).await?);
+        }
+        for id in ids::candidates(kind, body, MENTIONED) {
+            let id = JobId { kind: kind.name().into(), id };
+            if jobs.iter().any(|job| job.id == id) {
+                continue;
+            }
+            let job = self.books.known_job(&id, owner(caller)).await?;
+            jobs.extend(job.filter(|job| jobs.first().is_none_or(|first| first.upstream == job.upstream)));
+        }
+        Ok(jobs)
     }
 
     /// How a task goes. `path` is below the provider's base URL.
@@ -136,7 +167,15 @@ impl Gateway {
     /// `NotFound` when the caller has no such task; what the provider's refusal means.
     pub async fn follow(&self, caller: &Caller, kind: Kind, id: &str, path: &str) -> Result<Told, Error> {
         let job = self.task(caller, kind, id).await?;
-        self.follow_job(kind, &job, path).await
+        let path = ids::in_path(path, &job.id.id, &job.provider_id);
+        let (told, task) = self.follow_job(kind, &job, &path).await?;
+        let mut jobs = vec![job];
+        // A task that this one goes on from is the caller's as well.
+        if let Some(from) = task["remixed_from_video_id"].as_str().filter(|from| is_id(from)) {
+            let from = JobId { kind: kind.name().into(), id: from.into() };
+            jobs.extend(self.books.known_job(&from, owner(caller)).await?);
+        }
+        Ok(with_our_ids(kind, told, &jobs))
     }
 
     /// What a task has made.
@@ -145,12 +184,17 @@ impl Gateway {
     /// As [`Gateway::follow`].
     pub async fn made(&self, caller: &Caller, kind: Kind, id: &str, path: &str) -> Result<Made, Error> {
         let job = self.task(caller, kind, id).await?;
-        let upstream = self.runs(&job)?;
-        let response = upstream.ask(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
+        let (upstream, path) = (self.runs(&job)?, ids::in_path(path, &job.id.id, &job.provider_id));
+        let response = upstream.ask(Method::GET, &path, &HeaderMap::new(), Bytes::new()).await?;
+        check_type(upstream.name(), Form::Binary, &response)?;
         let content_type = content_type(&response);
         let name = upstream.name().clone();
-        let body = response.pieces.map(move |bytes| bytes.map_err(|error| unreachable(&name, &error))).boxed();
-        Ok(Made { content_type, body })
+        let mut pieces = response.pieces;
+        let first = pieces.next().await.transpose().map_err(|error| unreachable(&name, &error))?;
+        let first = first.filter(|first| bytes_fit(Form::Binary, first));
+        let first = first.ok_or_else(|| fault(&name, "sent what is nothing that a task has made"))?;
+        let rest = pieces.map(move |bytes| bytes.map_err(|error| unreachable(&name, &error)));
+        Ok(Made { content_type, body: stream::iter([Ok(first)]).chain(rest).boxed() })
     }
 
     /// How several tasks go: the caller's among `ids`, in any order. `path` and the fields of `body` are the provider's own for
@@ -180,16 +224,21 @@ impl Gateway {
         let mut tasks = Vec::new();
         for jobs in by_upstream.values() {
             let mut body = body.clone();
-            body["ids"] = json!(jobs.iter().map(|job| &job.id.id).collect::<Vec<_>>());
+            let ids: BTreeSet<_> = jobs.iter().map(|job| &job.provider_id).collect();
+            body["ids"] = json!(ids);
             let upstream = self.runs(&jobs[0])?;
             let response = upstream.ask(Method::POST, path, &HeaderMap::new(), body.to_string().into()).await?;
-            let (_, answer) = whole(&upstream, response).await?;
+            let (_, answer) = whole(&upstream, response, |_| true).await?;
             let list = answer.as_array().or(answer["data"].as_array());
             for task in list.ok_or_else(|| fault(upstream.name(), "sent no list of tasks"))? {
                 let id = kind.id_in_list(task).unwrap_or_default();
-                if let Some(job) = jobs.iter().find(|job| job.id.id == id) {
+                // Several of the caller's may be the same one there.
+                for job in jobs.iter().filter(|job| job.provider_id == id) {
                     self.noticed(job, kind.state(task)).await;
-                    tasks.push(task.clone());
+                    let bytes = Bytes::from(task.to_string());
+                    let told = Told { content_type: HeaderValue::from_static("application/json"), bytes };
+                    let told = with_our_ids(kind, told, std::slice::from_ref(job));
+                    tasks.push(serde_json::from_slice(&told.bytes).unwrap_or_default());
                 }
             }
         }
@@ -218,18 +267,19 @@ impl Gateway {
         };
         for job in open {
             let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == job.id.kind) else { continue };
-            if let Err(error) = self.follow_job(kind, &job, &kind.fetch_path(&job.id.id)).await {
+            if let Err(error) = self.follow_job(kind, &job, &kind.fetch_path(&job.provider_id)).await {
                 tracing::debug!(%error, task = job.id.id, "a task cannot be asked for");
             }
         }
     }
 
-    async fn follow_job(&self, kind: Kind, job: &Job, path: &str) -> Result<Told, Error> {
+    /// Asks the provider how a task goes.
+    async fn follow_job(&self, kind: Kind, job: &Job, path: &str) -> Result<(Told, Value), Error> {
         let upstream = self.runs(job)?;
         let response = upstream.ask(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
-        let (told, task) = whole(&upstream, response).await?;
+        let (told, task) = whole(&upstream, response, |task| kind.is_task(task)).await?;
         self.noticed(job, kind.state(&task)).await;
-        Ok(told)
+        Ok((told, task))
     }
 
     /// The provider that runs a task.
@@ -243,10 +293,10 @@ impl Gateway {
     /// The caller's task of this id.
     async fn task(&self, caller: &Caller, kind: Kind, id: &str) -> Result<Job, Error> {
         let known = match is_id(id) {
-            true => self.books.job(&JobId { kind: kind.name().into(), id: id.into() }).await?,
+            true => self.books.job(&JobId { kind: kind.name().into(), id: id.into() }, owner(caller)).await?,
             false => None,
         };
-        known.filter(|job| owns(caller, job)).ok_or_else(|| {
+        known.ok_or_else(|| {
             let mut error = Error::new(ErrorKind::NotFound, "No such task");
             error.code = Some("task_not_found");
             error
@@ -267,12 +317,35 @@ fn length_of(job: &Job, targets: &[Target]) -> Option<u64> {
     prices.filter_map(|price| price.seconds_of(job.cost, job.created_at)).max()
 }
 
-/// The account that has submitted it, with any of its keys.
-fn owns(caller: &Caller, job: &Job) -> bool {
-    match (&caller.holder, &job.project_id) {
-        (Some(holder), Some(project)) => *holder.project == **project,
-        (None, None) => caller.key.as_deref().unwrap_or_default() == &*job.key_name,
-        _ => false,
+/// The account of a caller, whose tasks are those of all its keys.
+fn owner(caller: &Caller) -> Owner<'_> {
+    let project_id = caller.holder.as_ref().map(|holder| &*holder.project);
+    Owner { project_id, key_name: caller.key.as_deref().unwrap_or_default() }
+}
+
+/// An id that nobody guesses.
+fn new_id(kind: Kind) -> String {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).expect("the system has random numbers");
+    kind.id_of(random)
+}
+
+fn pairs(jobs: &[Job]) -> Vec<Pair<'_>> {
+    jobs.iter().map(|job| Pair { theirs: &job.provider_id, ours: &job.id.id }).collect()
+}
+
+fn with_their_ids(body: &Bytes, jobs: &[Job]) -> Bytes {
+    ids::inward(body, &pairs(jobs)).map_or_else(|| body.clone(), Bytes::from)
+}
+
+fn with_our_ids(kind: Kind, told: Told, jobs: &[Job]) -> Told {
+    with_pairs(kind, told, &pairs(jobs))
+}
+
+fn with_pairs(kind: Kind, told: Told, pairs: &[Pair<'_>]) -> Told {
+    match ids::outward(kind, &told.bytes, pairs) {
+        Some(bytes) => Told { bytes: bytes.into(), ..told },
+        None => told,
     }
 }
 
@@ -280,6 +353,7 @@ fn owns(caller: &Caller, job: &Job) -> bool {
 async fn ask_in_turn(
     targets: &[Target],
     chosen: &Chosen,
+    kind: Kind,
     path: &str,
     headers: &HeaderMap,
     body: impl Fn(&Target) -> Bytes,
@@ -290,8 +364,13 @@ async fn ask_in_turn(
         chosen.set(place);
         match upstream.ask(Method::POST, path, headers, body(target)).await {
             Ok(response) => {
-                target.health.worked();
-                return whole(upstream, response).await;
+                let answered = whole(upstream, response, |answer| kind.is_submission(answer)).await;
+                match &answered {
+                    Ok(_) => target.health.worked(),
+                    // It may have taken the task all the same: no other is asked.
+                    Err(_) => target.health.failed(None),
+                }
+                return answered;
             }
             Err(error) if matches!(error.kind, ErrorKind::Rate | ErrorKind::Overload) => {
                 target.health.failed(error.retry_after);
@@ -303,9 +382,10 @@ async fn ask_in_turn(
     Err(failure)
 }
 
-/// The whole of an answer, and what it says; null when it is no JSON.
-async fn whole(upstream: &Upstream, response: Response) -> Result<(Told, Value), Error> {
-    let content_type = content_type(&response);
+/// The whole of an answer, which is JSON that fits, and what it says.
+async fn whole(upstream: &Upstream, response: Response, fits: impl Fn(&Value) -> bool) -> Result<(Told, Value), Error> {
+    check_type(upstream.name(), Form::Json, &response)?;
+    let content_type = HeaderValue::from_static("application/json");
     let (mut bytes, mut body) = (BytesMut::new(), response.pieces);
     while let Some(more) = body.next().await {
         bytes.extend_from_slice(&more.map_err(|error| unreachable(upstream.name(), &error))?);
@@ -313,47 +393,11 @@ async fn whole(upstream: &Upstream, response: Response) -> Result<(Told, Value),
             return Err(fault(upstream.name(), "says too much of a task"));
         }
     }
-    let answer = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    let answer: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    if !answer.is_object() && !answer.is_array() || !fits(&answer) {
+        return Err(fault(upstream.name(), "sent what says nothing of a task"));
+    }
     Ok((Told { content_type, bytes: bytes.freeze() }, answer))
-}
-
-/// Tasks that were submitted here lately: they are known before the store has them, and without a store.
-#[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<HashMap<JobId, Job>>);
-
-impl Recent {
-    const MOST: usize = 1 << 14;
-
-    pub(crate) fn find(&self, id: &JobId) -> Option<Job> {
-        self.jobs().get(id).filter(|job| job.created_at >= store::now() - KEPT).cloned()
-    }
-
-    pub(crate) fn remember(&self, job: Job) {
-        let mut jobs = self.jobs();
-        if jobs.len() >= Self::MOST {
-            let mut times: Vec<_> = jobs.values().map(|job| job.created_at).collect();
-            let (_, middle, _) = times.select_nth_unstable(Self::MOST / 2);
-            let middle = *middle;
-            jobs.retain(|_, job| job.created_at > middle);
-        }
-        jobs.insert(job.id.clone(), job);
-    }
-
-    pub(crate) fn ended(&self, id: &JobId) {
-        if let Some(job) = self.jobs().get_mut(id) {
-            job.open = false;
-        }
-    }
-
-    /// Those that are open.
-    pub(crate) fn open(&self) -> Vec<Job> {
-        self.jobs().values().filter(|job| job.open).cloned().collect()
-    }
-
-    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Job>> {
-        // Each is kept whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// How often and how long a task is looked for that another machine may have taken.

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::upstream::beginning;
 
 /// What a collector may take for an answer, and for the last spans at the end.
@@ -111,8 +111,9 @@ struct Post {
 impl HttpClient for Post {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
+        let patience = Patience { head: PATIENCE, body_too: true };
         let sending = async move {
-            let answer = timeout(PATIENCE, client.send(request.map(Into::into))).await??;
+            let answer = timeout(PATIENCE, client.send(request.map(Into::into), patience)).await??;
             let mut response = Response::builder().status(answer.status);
             response.headers_mut().into_iter().for_each(|headers| headers.clone_from(&answer.headers));
             Ok(response.body(beginning(answer, ANSWER_BYTES).await.into())?)

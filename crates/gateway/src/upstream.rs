@@ -15,11 +15,12 @@ use http_body_util::Full;
 use tokio::time::timeout;
 use url::Url;
 use wire::Passage;
+use wire::fits::{Form, type_fits};
 use wire::upstream::{Dialect, refusal};
 
 use crate::address::is_private_literal;
 use crate::attempt::Asking;
-use crate::client::{CONNECT, Client, Failure, Response};
+use crate::client::{BEGIN, CONNECT, Client, Failure, Patience, Response, SILENCE};
 use crate::hearing::Hearing;
 use crate::inflight::RequestMemory;
 use crate::occupancy::{Latest, Occupancy};
@@ -86,6 +87,8 @@ pub struct Upstream {
     signatures: Arc<Kept>,
     metrics: Option<Uri>,
     occupancy: Latest,
+    /// How long it may take to begin an answer.
+    begin: Duration,
 }
 
 impl Upstream {
@@ -140,7 +143,13 @@ impl Upstream {
             signatures,
             metrics,
             occupancy,
+            begin: BEGIN,
         })
+    }
+
+    /// The same with another time to begin its answers in.
+    pub fn patient(self, begin: Duration) -> Self {
+        Self { begin, ..self }
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -218,7 +227,12 @@ impl Upstream {
             }
             _ => self.passages[passage as usize].clone(),
         };
-        self.send(Method::POST, uri, headers, body).await
+        let head = match passage.medium() {
+            // Pictures and sound are made before anything is sent.
+            Some(_) => self.begin.max(SILENCE),
+            None => self.begin,
+        };
+        self.send(Method::POST, uri, headers, body, Patience { head, body_too: stream }).await
     }
 
     /// Asks for something else, below its base URL and with a query if `path` has one; the answer is a success.
@@ -233,19 +247,30 @@ impl Upstream {
         body: Bytes,
     ) -> Result<Response, Error> {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        self.send(method, self.uri(path, query)?, more, body).await
+        self.send(method, self.uri(path, query)?, more, body, self.patience(false)).await
     }
 
     /// What it says of itself: at most so many bytes, within that time.
     async fn fetch(&self, uri: Uri, most: usize, patience: Duration) -> Result<Vec<u8>, Error> {
         let said = async {
-            let response = self.send(Method::GET, uri, &HeaderMap::new(), Bytes::new()).await?;
+            let response = self.send(Method::GET, uri, &HeaderMap::new(), Bytes::new(), self.patience(true)).await?;
             Ok(beginning(response, most).await)
         };
         timeout(patience, said).await.unwrap_or_else(|_| Err(late(&self.name)))
     }
 
-    async fn send(&self, method: Method, uri: Uri, more: &HeaderMap, body: Bytes) -> Result<Response, Error> {
+    fn patience(&self, body_too: bool) -> Patience {
+        Patience { head: self.begin, body_too }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        uri: Uri,
+        more: &HeaderMap,
+        body: Bytes,
+        patience: Patience,
+    ) -> Result<Response, Error> {
         let mut request = Request::new(Full::new(body));
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
         let headers = request.headers_mut();
@@ -256,7 +281,8 @@ impl Upstream {
                 headers.insert(name, value.clone());
             }
         }
-        let response = self.client.send(request).await.map_err(|failure| unreachable(&self.name, &failure))?;
+        let response =
+            self.client.send(request, patience).await.map_err(|failure| unreachable(&self.name, &failure))?;
         if response.status.is_success() {
             return Ok(response);
         }
@@ -289,7 +315,8 @@ impl Upstream {
         let (body, chat) = (body.await?, &asking.chat);
         let (path, query) = self.dialect.path(model, true);
         let more = HeaderMap::from_iter(traced(chat.trace.as_deref()));
-        let response = self.send(Method::POST, self.uri(&path, query)?, &more, body).await?;
+        let response = self.send(Method::POST, self.uri(&path, query)?, &more, body, self.patience(true)).await?;
+        check_type(&self.name, Form::Events, &response)?;
         let reader = self.dialect.reader(chat);
         Ok(Hearing::of(self.name.clone(), response.pieces, reader, self.signatures.clone()).deltas())
     }
@@ -321,6 +348,16 @@ pub(crate) fn without_secrets(error: Error) -> Error {
     match scrubbed(&error.message) {
         Cow::Borrowed(_) => error,
         Cow::Owned(message) => Error { message, ..error },
+    }
+}
+
+/// # Errors
+/// `Upstream` for an answer of a type that cannot be what was asked for.
+pub(crate) fn check_type(provider: &str, form: Form, response: &Response) -> Result<(), Error> {
+    let said = response.headers.get(CONTENT_TYPE).map_or("", |said| said.to_str().unwrap_or("?"));
+    match type_fits(form, said) {
+        true => Ok(()),
+        false => Err(fault(provider, "sent what is no answer of its dialect")),
     }
 }
 

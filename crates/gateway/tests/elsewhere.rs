@@ -495,7 +495,7 @@ async fn a_provider_may_call_a_model_otherwise() {
     let answer = gateway.answer(&Caller::default(), chat("m")).await.unwrap();
     let chosen = answer.chosen().clone();
     whole(answer).await.unwrap();
-    relayed(&gateway, &Caller::default(), r#"{"model":"p/m","messages":[]}"#).await.unwrap().unwrap();
+    relayed(&gateway, &Caller::default(), r#"{"model":"p/m","messages":[],"stream":true}"#).await.unwrap().unwrap();
     let models: Vec<_> = fake.asked().iter().map(|asked| asked.json()["model"].clone()).collect();
     assert_eq!((models, &**chosen.provider()), (vec![json!("org/m-2"), json!("org/m-2")], "p"));
 }
@@ -697,7 +697,8 @@ async fn a_conversation_stays_where_its_beginning_was_read() {
         }
     }
     // The same holds for bodies that pass.
-    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hello ".repeat(200)}]}).to_string();
+    let hello = [json!({"role": "user", "content": "hello ".repeat(200)})];
+    let body = json!({"model": "m", "stream": true, "messages": hello}).to_string();
     let asked = || one.asked().len();
     let before = asked();
     for _ in 0..6 {

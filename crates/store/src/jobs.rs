@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use crate::amounts::integer;
 use crate::{Record, Store, StoreError};
 
-/// How a provider calls a task. A record of the request that submitted it has this.
+/// What callers call a task. A record of the request that submitted it has this.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobId {
     /// `midjourney`, `suno` or `video`.
@@ -21,6 +21,8 @@ pub struct JobId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub id: JobId,
+    /// What its provider calls it.
+    pub provider_id: String,
     /// The provider that runs it.
     pub upstream: Arc<str>,
     pub model: Arc<str>,
@@ -38,8 +40,12 @@ pub struct Job {
 impl Job {
     /// The task that a request has submitted.
     pub fn of(record: &Record) -> Option<Self> {
+        let id = record.job.clone()?;
+        // Lines of a journal that an earlier version has written have one id alone.
+        let provider_id = record.provider_job.clone().unwrap_or_else(|| id.id.clone());
         Some(Self {
-            id: record.job.clone()?,
+            id,
+            provider_id,
             upstream: record.upstream.clone(),
             model: record.model.clone(),
             project_id: record.project_id.clone(),
@@ -53,12 +59,33 @@ impl Job {
     }
 }
 
+/// Who may ask for a task: the project of the key that submitted it; without one, that key.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    pub project_id: Option<&'a str>,
+    pub key_name: &'a str,
+}
+
+impl Owner<'_> {
+    pub fn owns(&self, job: &Job) -> bool {
+        match (self.project_id, job.project_id.as_deref()) {
+            (Some(own), Some(project)) => own == project,
+            (None, None) => self.key_name == &*job.key_name,
+            _ => false,
+        }
+    }
+}
+
 impl Store {
-    /// The task of this id, if it was submitted at `since` or later.
-    pub async fn job(&self, id: &JobId, since: i64) -> Result<Option<Job>, StoreError> {
-        let found = sqlx::query("select * from jobs where kind = $1 and id = $2 and created_at >= $3");
-        let found = found.bind(&id.kind).bind(&id.id).bind(since).fetch_optional(&self.pool).await?;
-        Ok(found.as_ref().map(read).transpose()?)
+    /// The owner's task of this id, or that its provider calls so, if it was submitted at `since` or later.
+    pub async fn job(&self, id: &JobId, owner: Owner<'_>, since: i64) -> Result<Option<Job>, StoreError> {
+        let found = sqlx::query(
+            "select * from jobs where kind = $1 and created_at >= $2 and (id = $3 or provider_id = $3)
+                 and (project_id = $4 or (project_id is null and cast($4 as text) is null and key_name = $5))
+             order by case when id = $3 then 0 else 1 end, created_at desc limit 1",
+        );
+        let found = found.bind(&id.kind).bind(since).bind(&id.id).bind(owner.project_id).bind(owner.key_name);
+        Ok(found.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()?)
     }
 
     /// Tasks of which nobody knows yet how they ended, submitted between these times, the oldest first.
@@ -86,13 +113,16 @@ impl Store {
 
 /// The statement that keeps a task; a task that is known is left alone.
 pub(crate) const INSERT: &str =
-    "insert into jobs (kind, id, upstream, model, project_id, key_id, key_name, record_id, cost, state, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10) on conflict do nothing";
+    "insert into jobs (kind, id, upstream, model, project_id, key_id, key_name, record_id, cost, state, created_at, provider_id)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11) on conflict do nothing";
 
 fn read(row: &AnyRow) -> Result<Job, sqlx::Error> {
     let text = |column| row.try_get::<String, _>(column);
+    let id = JobId { kind: row.try_get("kind")?, id: text("id")? };
+    let provider_id = row.try_get::<Option<String>, _>("provider_id")?.unwrap_or_else(|| id.id.clone());
     Ok(Job {
-        id: JobId { kind: row.try_get("kind")?, id: row.try_get("id")? },
+        id,
+        provider_id,
         upstream: text("upstream")?.into(),
         model: text("model")?.into(),
         project_id: row.try_get::<Option<String>, _>("project_id")?.map(Arc::from),

@@ -29,7 +29,7 @@ pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS};
 pub use error::StoreError;
 pub use identity::Identity;
 pub use integrity::{Difference, IMPLAUSIBLE, Integrity};
-pub use jobs::{Job, JobId};
+pub use jobs::{Job, JobId, Owner};
 pub use keys::{Account, Key, Limits, NewKey};
 pub use open::{Opened, Opening, Restored};
 pub use projects::Project;

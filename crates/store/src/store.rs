@@ -13,11 +13,12 @@ use crate::usage::Inserts;
 use crate::{StoreError, identity, sqlite};
 
 /// One more line, and one more file in `migrations/`, for every change of the tables. What was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "accounts", include_str!("../migrations/0001_accounts.sql")),
     (2, "jobs", include_str!("../migrations/0002_jobs.sql")),
     (3, "operating", include_str!("../migrations/0003_operating.sql")),
     (4, "identity", include_str!("../migrations/0004_identity.sql")),
+    (5, "task_ids", include_str!("../migrations/0005_task_ids.sql")),
 ];
 
 /// How long a statement waits for another process that writes.

@@ -48,6 +48,9 @@ pub struct Record {
     /// The task it has submitted. The store keeps it with the other tasks, not in the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
+    /// What its provider calls that task; by the same id when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_job: Option<String>,
 }
 
 /// The outcome of a record that gives back what a task has cost that failed.
@@ -145,7 +148,7 @@ impl Store {
                 .bind(job.key_id.as_deref())
                 .bind(&*job.key_name)
                 .bind(job.record_id);
-            keep.bind(job.cost).bind(job.created_at).execute(&mut *transaction).await?;
+            keep.bind(job.cost).bind(job.created_at).bind(job.provider_id).execute(&mut *transaction).await?;
         }
         let (now, mut booked) = (now(), Booked::default());
         // In the order of their ids, so that two writers never wait for each other.
@@ -340,5 +343,6 @@ fn record(row: &AnyRow) -> Result<Record, sqlx::Error> {
         total_us: row.try_get("total_us")?,
         outcome: text("outcome")?.into(),
         job: None,
+        provider_job: None,
     })
 }

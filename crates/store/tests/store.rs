@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use store::{By, Job, JobId, Limits, NewKey, REFUNDED, Record, Role, Setting, Store, StoreError};
+use store::{By, Job, JobId, Limits, NewKey, Owner, REFUNDED, Record, Role, Setting, Store, StoreError};
 
 /// Runs `test` on a new database of each kind.
 async fn each_database(test: impl AsyncFn(Store)) {
@@ -56,6 +56,7 @@ fn record(id: &str, key: &store::Key, cost: i64) -> Record {
         total_us: 9,
         outcome: "stop".into(),
         job: None,
+        provider_job: None,
     }
 }
 
@@ -153,9 +154,10 @@ async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
         for _ in 0..2 {
             store.settle(std::slice::from_ref(&submitted)).await.unwrap();
         }
-        let job = store.job(&id, 0).await.unwrap().unwrap();
+        let owner = Owner { project_id: submitted.project_id.as_deref(), key_name: "" };
+        let job = store.job(&id, owner, 0).await.unwrap().unwrap();
         assert_eq!((&job, job.cost), (&Job::of(&submitted).unwrap(), 100));
-        assert_eq!(store.job(&id, job.created_at + 1).await.unwrap(), None, "too old");
+        assert_eq!(store.job(&id, owner, job.created_at + 1).await.unwrap(), None, "too old");
         assert_eq!(store.open_jobs(0, job.created_at + 1, 9).await.unwrap(), std::slice::from_ref(&job));
         let refund = Record { id: "1:refund".into(), outcome: REFUNDED.into(), cost: -100, ..record("", &key, 0) };
         for _ in 0..2 {
@@ -167,7 +169,43 @@ async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
         let total = &store.usage(0, By::Key).await.unwrap()[0];
         assert_eq!((total.requests, total.cost), (1, 0));
         store.forget_jobs(i64::MAX).await.unwrap();
-        assert_eq!(store.job(&id, 0).await.unwrap(), None);
+        assert_eq!(store.job(&id, owner, 0).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_that_providers_call_the_same_belong_to_those_who_submitted_them() {
+    each_database(async |store| {
+        let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
+        let id = |id: &str| JobId { kind: "suno".into(), id: id.into() };
+        let task = |number: &str, ours: &str, project: Option<&str>, key_name: &str| Record {
+            job: Some(id(ours)),
+            provider_job: Some("same".into()),
+            project_id: project.map(Into::into),
+            key_name: key_name.into(),
+            ..record(number, &key, 0)
+        };
+        // The last is one of an earlier version, which knew the provider's id alone.
+        let old = Record { provider_job: None, ..task("4", "same", Some("old"), "o") };
+        let tasks = [task("1", "a", Some("p"), "x"), task("2", "b", Some("q"), "x"), task("3", "c", None, "x"), old];
+        store.settle(&tasks).await.unwrap();
+        let find = async |asked: &str, project_id, key_name| {
+            let found = store.job(&id(asked), Owner { project_id, key_name }, 0).await.unwrap();
+            found.map(|job| (job.id.id, job.provider_id))
+        };
+        let same = |ours: &str| Some((ours.to_owned(), "same".to_owned()));
+        for (project, key, ours) in
+            [(Some("p"), "y", "a"), (Some("q"), "x", "b"), (None, "x", "c"), (Some("old"), "", "same")]
+        {
+            assert_eq!(find(ours, project, key).await, same(ours));
+            assert_eq!(find("same", project, key).await, same(ours), "its owner may use the provider's own id");
+        }
+        for (asked, project, key) in
+            [("a", Some("q"), "x"), ("a", None, "x"), ("c", None, "y"), ("c", Some("p"), "x"), ("same", None, "y")]
+        {
+            assert_eq!(find(asked, project, key).await, None);
+        }
     })
     .await;
 }

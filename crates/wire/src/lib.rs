@@ -10,6 +10,7 @@ pub mod completions;
 mod count;
 pub mod deepseek;
 pub mod error;
+pub mod fits;
 pub mod form;
 pub mod gemini;
 pub mod glance;

@@ -1,6 +1,8 @@
 //! Tasks that run elsewhere for a while: Midjourney, Suno, video (API document 4.8 to 4.11). Their bodies pass; read is only
 //! what a task is called and how it goes.
 
+pub mod ids;
+
 use serde_json::Value;
 
 /// A family of tasks.
@@ -82,6 +84,29 @@ impl Kind {
         is_id(&id).then_some(Taken { id, is_new })
     }
 
+    /// An answer to a submission: a task, or a refusal in the words of the family.
+    pub fn is_submission(self, answer: &Value) -> bool {
+        match self {
+            // What was taken has an id, or nobody could follow it.
+            Self::Midjourney => {
+                answer["code"].is_i64()
+                    && (!matches!(answer["code"].as_i64(), Some(1 | 22)) || self.taken(answer).is_some())
+            }
+            Self::Suno => answer["code"].is_string() && (answer["code"] != "success" || self.taken(answer).is_some()),
+            Self::Video => self.taken(answer).is_some(),
+        }
+    }
+
+    /// A description of a task.
+    pub fn is_task(self, answer: &Value) -> bool {
+        let has = |fields: &[&str]| fields.iter().any(|field| !answer[*field].is_null());
+        match self {
+            Self::Midjourney => has(&["id", "status", "code"]),
+            Self::Suno => has(&["code", "status", "task_id"]),
+            Self::Video => has(&["id", "status"]),
+        }
+    }
+
     /// How the task goes that a provider's answer describes.
     pub fn state(self, task: &Value) -> State {
         let status = match self {
@@ -103,12 +128,17 @@ impl Kind {
         task[if self == Self::Suno { "task_id" } else { "id" }].as_str()
     }
 
-    /// The task that a request goes on from, which another may own.
-    pub fn parent(self, request: &Value) -> Option<&str> {
-        match self {
-            Self::Midjourney => request["taskId"].as_str(),
-            Self::Suno => request["task_id"].as_str(),
-            Self::Video => None,
+    /// The task that a request goes on from, which another may own: also where its id is written as a number.
+    pub fn parent(self, request: &Value) -> Option<String> {
+        let field = match self {
+            Self::Midjourney => &request["taskId"],
+            Self::Suno => &request["task_id"],
+            Self::Video => return None,
+        };
+        match field {
+            Value::Null => None,
+            Value::String(id) => Some(id.clone()),
+            other => Some(other.to_string()),
         }
     }
 }

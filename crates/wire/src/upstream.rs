@@ -210,6 +210,11 @@ fn said(body: &[u8]) -> Option<String> {
     words.filter(|words| !words.is_empty()).map(|words| words.chars().take(LONGEST).collect())
 }
 
+/// What a provider reports in an answer that is none: `None` where it says nothing.
+pub(crate) fn words(body: &[u8]) -> Option<String> {
+    serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|_| said(body))
+}
+
 /// An image of a message.
 enum Image<'a> {
     Data { kind: &'a str, base64: &'a str },

@@ -15,7 +15,7 @@ async fn service() -> FakeUpstream {
         match (asked.path.as_str(), last["content"].as_str()) {
             ("/v1/models", _) => Answer::json(200, json!({"data": [{"id": "gpt-x"}, {"id": "org/y"}]})),
             (path @ ("/v1/completions" | "/v1/embeddings"), _) => {
-                Answer::json(200, json!({"id": format!("echo of {path}")}))
+                Answer::json(200, json!({"id": format!("echo of {path}"), "choices": [], "data": []}))
             }
             (_, Some("refuse")) => Answer::json(401, json!({"error": {"message": "Incorrect API key: sk-operator"}})),
             (_, Some("busy")) => {

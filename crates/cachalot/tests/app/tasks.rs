@@ -211,57 +211,61 @@ async fn a_task_has_an_owner_is_paid_once_and_given_back_when_it_fails() {
     office.has_left(alice, "1.00").await;
     let (status, submitted) =
         office.post(alice, "/mj-fast/submit/imagine", json!({"prompt": "a whale", "odd": [1]})).await;
-    assert_eq!((status, &submitted["result"]), (200, &json!("mj1")));
+    let mj = submitted["result"].as_str().unwrap().to_owned();
+    assert!(status == 200 && mj.len() == 19 && mj.bytes().all(|byte| byte.is_ascii_digit()), "{submitted}");
     assert_eq!(service.asked().last().unwrap().json(), json!({"prompt": "a whale", "odd": [1]}));
     office.has_left(alice, "0.92").await;
-    for path in ["/mj/task/mj1/fetch", "/mj/image/mj1"] {
-        assert_eq!(office.get(bob, path).await.1["error"]["code"], "task_not_found");
-        assert_eq!(office.get(alice, path).await.0, 200);
+    for path in [format!("/mj/task/{mj}/fetch"), format!("/mj/image/{mj}")] {
+        assert_eq!(office.get(bob, &path).await.1["error"]["code"], "task_not_found");
+        assert_eq!(office.get(alice, &path).await.0, 200);
     }
+    assert_eq!(office.get(alice, &format!("/mj/task/{mj}/fetch")).await.1["id"], mj.as_str());
     for id in ["nobody", "..%2f..%2fkeys", "a%20b"] {
         assert_eq!(office.get(alice, &format!("/mj/task/{id}/fetch")).await.0, 404);
     }
-    let list = json!({"ids": ["mj1", "other"]});
+    let list = json!({"ids": [mj, "other"]});
     assert_eq!(office.post(alice, "/mj/task/list-by-condition", list.clone()).await.1.as_array().unwrap().len(), 1);
     assert_eq!(office.post(bob, "/mj/task/list-by-condition", list).await.1, json!([]));
     // A picture goes on from another only for its owner.
-    let action = json!({"taskId": "mj1", "customId": "U1"});
+    let action = json!({"taskId": mj, "customId": "U1"});
     assert_eq!(office.post(bob, "/mj/submit/action", action.clone()).await.0, 404);
     assert_eq!(office.post(alice, "/mj/submit/action", action).await.0, 200);
     office.has_left(alice, "0.84").await;
 
-    assert_eq!(
-        office.post(alice, "/suno/submit/music", json!({"gpt_description_prompt": "x", "mv": "chirp-v4"})).await.1["data"],
-        "song-1"
-    );
+    let submitted =
+        office.post(alice, "/suno/submit/music", json!({"gpt_description_prompt": "x", "mv": "chirp-v4"})).await.1;
+    let song = submitted["data"].as_str().unwrap().to_owned();
+    assert_eq!(song.len(), 36, "{submitted}");
     office.has_left(alice, "0.82").await;
     // It fails, which is heard of twice and given back once.
     fails.store(true, Ordering::SeqCst);
     for _ in 0..2 {
-        assert_eq!(office.get(alice, "/suno/fetch/song-1").await.1["data"]["status"], "FAILURE");
+        assert_eq!(office.get(alice, &format!("/suno/fetch/{song}")).await.1["data"]["status"], "FAILURE");
         assert_eq!(
-            office.post(alice, "/suno/fetch", json!({"ids": ["song-1"], "action": "MUSIC"})).await.1["data"][0]["task_id"],
-            "song-1"
+            office.post(alice, "/suno/fetch", json!({"ids": [song], "action": "MUSIC"})).await.1["data"][0]["task_id"],
+            song.as_str()
         );
     }
     office.has_left(alice, "0.84").await;
 
     let (status, video) =
         office.post(alice, "/v1/videos", json!({"model": "own/sora-2", "prompt": "a whale", "seconds": "8"})).await;
-    assert_eq!((status, &video["id"]), (200, &json!("video_1")));
+    let film = video["id"].as_str().unwrap().to_owned();
+    assert!(status == 200 && film.starts_with("video_") && film.len() == 38, "{video}");
     assert_eq!(service.asked().last().unwrap().json()["model"], "sora-2");
     office.has_left(alice, "0.04").await;
-    let poor = office.post(alice, "/v1/videos/video_1/remix", json!({"prompt": "more"})).await;
+    let poor = office.post(alice, &format!("/v1/videos/{film}/remix"), json!({"prompt": "more"})).await;
     assert_eq!(poor.0, 200, "what is left is enough to begin");
-    let content = office.ask(alice, app.client.get(app.url("/v1/videos/video_1/content?variant=video"))).await;
+    let content = office.ask(alice, app.client.get(app.url(&format!("/v1/videos/{film}/content?variant=video")))).await;
     assert_eq!(content, (200, "video/mp4".into(), vec![0, 0, 0, 24]));
-    assert_eq!(office.get(bob, "/v1/videos/video_1").await.0, 404);
+    assert_eq!(office.get(bob, &format!("/v1/videos/{film}")).await.0, 404);
     assert_eq!(office.post(bob, "/v1/videos", json!({"model": "deepseek-chat", "prompt": "x"})).await.0, 400);
 
     for (path, status) in [("/mj/submit/paint", 404), ("/suno/submit/noise", 404)] {
         assert_eq!(office.post(alice, path, json!({})).await.0, status);
     }
-    let secret = app.client.get(app.url("/mj/task/mj1/fetch")).header("mj-api-secret", alice).send().await.unwrap();
+    let secret =
+        app.client.get(app.url(&format!("/mj/task/{mj}/fetch"))).header("mj-api-secret", alice).send().await.unwrap();
     assert_eq!(secret.status(), 200);
     let usage = office.close().await;
     assert!(usage.contains("suno_music"), "{usage}");
@@ -283,4 +287,121 @@ async fn without_their_providers_tasks_are_refused_as_documented() {
     let (status, refused) = post("/v1/videos", json!({"model": "sora-2", "prompt": "x"})).await;
     assert_eq!((status, &refused["error"]["message"]), (400, &json!("Model Not Exist")));
     app.stop().await;
+}
+
+/// A service that calls every task the same, and tells what it was asked.
+async fn repeats_itself() -> FakeUpstream {
+    FakeUpstream::start(|asked: &Asked| {
+        let path = asked.path.as_str();
+        match (asked.method.as_str(), path) {
+            ("POST", "/mj/submit/imagine" | "/mj/submit/action" | "/mj/submit/modal") => {
+                Answer::json(200, json!({"code": 1, "description": "ok", "result": "task-0001", "properties": {}}))
+            }
+            ("GET", "/mj/task/task-0001/fetch") => Answer::json(
+                200,
+                json!({"id": "task-0001", "status": "SUCCESS", "imageUrl": "https://cdn.example/task-0001.png",
+                    "buttons": [{"customId": "MJ::JOB::upsample::task-0001::1"}]}),
+            ),
+            ("POST", "/mj/task/list-by-condition") => {
+                Answer::json(200, json!([{"id": "task-0001", "status": "SUCCESS"}]))
+            }
+            ("POST", "/suno/submit/music") => {
+                Answer::json(200, json!({"code": "success", "message": "", "data": "song-1"}))
+            }
+            ("GET", "/suno/fetch/song-1") => {
+                Answer::json(200, json!({"code": "success", "data": {"task_id": "song-1", "status": "SUCCESS"}}))
+            }
+            ("POST", "/v1/videos") => Answer::json(200, json!({"id": "video_1", "status": "queued"})),
+            ("POST", "/v1/videos/video_1/remix") => {
+                Answer::json(200, json!({"id": "video_1", "status": "queued", "remixed_from_video_id": "video_1"}))
+            }
+            ("GET", "/v1/videos/video_1") => Answer::json(200, json!({"id": "video_1", "status": "completed"})),
+            (method, path) => Answer::json(404, json!({"error": {"message": format!("no {method} {path}")}})),
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_a_provider_calls_the_same_stay_with_those_who_submitted_them() {
+    let service = repeats_itself().await;
+    let office = Office::open(&service).await;
+    let Office { alice, bob, .. } = &office;
+    for (path, body, id, follow) in [
+        ("/mj/submit/imagine", json!({"prompt": "x"}), "result", "/mj/task/ID/fetch"),
+        ("/suno/submit/music", json!({"prompt": "x"}), "data", "/suno/fetch/ID"),
+        ("/v1/videos", json!({"model": "sora-2", "prompt": "x", "seconds": "1"}), "id", "/v1/videos/ID"),
+    ] {
+        let mut ids = Vec::new();
+        for key in [alice, bob, alice] {
+            let (status, submitted) = office.post(key, path, body.clone()).await;
+            assert_eq!(status, 200, "{submitted}");
+            ids.push(submitted[id].as_str().unwrap().to_owned());
+        }
+        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+        for (key, id, status) in [(alice, 0, 200), (bob, 1, 200), (alice, 2, 200), (bob, 0, 404), (alice, 1, 404)] {
+            let (got, task) = office.get(key, &follow.replace("ID", &ids[id])).await;
+            assert_eq!(got, status, "{path} {task}");
+            let text = task.to_string();
+            assert!(status == 404 || text.contains(&ids[id]), "{text}");
+            assert!(!text.contains("song-1") && !text.contains("video_1\""), "{text}");
+        }
+    }
+    // Where ids stand in other things, they lead to the provider as its own.
+    let mj = office.post(alice, "/mj/submit/imagine", json!({"prompt": "x"})).await.1["result"].clone();
+    let task = office.get(alice, &format!("/mj/task/{}/fetch", mj.as_str().unwrap())).await.1;
+    let custom = task["buttons"][0]["customId"].clone();
+    assert!(custom.as_str().unwrap().contains(mj.as_str().unwrap()), "{task}");
+    assert_eq!(task["imageUrl"], "https://cdn.example/task-0001.png");
+    office.post(alice, "/mj/submit/action", json!({"taskId": mj, "customId": custom, "odd": [1]})).await;
+    let want = json!({"taskId": "task-0001", "customId": "MJ::JOB::upsample::task-0001::1", "odd": [1]});
+    assert_eq!(service.asked().last().unwrap().json(), want);
+    // Also where an id is written as a number.
+    let number: u64 = mj.as_str().unwrap().parse().unwrap();
+    assert_eq!(office.post(alice, "/mj/submit/modal", json!({"taskId": number})).await.0, 200);
+    assert_eq!(service.asked().last().unwrap().json(), json!({"taskId": "task-0001"}));
+    assert_eq!(office.post(bob, "/mj/submit/modal", json!({"taskId": number})).await.0, 404);
+    let listed = office.post(alice, "/mj/task/list-by-condition", json!({"ids": [mj, "nobody"]})).await.1;
+    assert_eq!(listed, json!([{"id": mj, "status": "SUCCESS"}]));
+    assert_eq!(service.asked().last().unwrap().json()["ids"], json!(["task-0001"]));
+    // Callbacks come from the provider itself: its id is good for the owner alone.
+    assert_eq!(office.get(alice, "/mj/task/task-0001/fetch").await.0, 200);
+    assert_eq!(office.get(bob, "/suno/fetch/song-1").await.0, 200);
+    let video = office.post(alice, "/v1/videos", json!({"model": "sora-2", "prompt": "x", "seconds": "1"})).await.1;
+    let path = format!("/v1/videos/{}/remix", video["id"].as_str().unwrap());
+    let remix = office.post(alice, &path, json!({"prompt": "more"})).await.1;
+    assert!(remix["id"] != video["id"] && remix["id"].as_str().unwrap().len() == 38, "{remix}");
+    office.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_answer_that_is_none_costs_nothing() {
+    for (kind, body) in [
+        ("text/html", "<html>It works!</html>"),
+        ("application/json", "<html>It works!</html>"),
+        ("application/json", ""),
+        ("application/json", "[]"),
+        ("application/json", "{\"status\":\"ok\"}"),
+        ("application/json", "{\"code\":1,\"result\":null}"),
+        ("application/json", "{\"code\":\"success\",\"data\":\"../x\"}"),
+    ] {
+        let fake = FakeUpstream::start(move |_| Answer {
+            status: 200,
+            headers: vec![("content-type".into(), kind.into())],
+            pieces: if body.is_empty() { vec![] } else { vec![Piece::Send(body.as_bytes().to_vec())] },
+        });
+        let fake = fake.await;
+        let office = Office::open(&fake).await;
+        for (path, request) in [
+            ("/mj/submit/imagine", json!({"prompt": "x"})),
+            ("/suno/submit/music", json!({"prompt": "x"})),
+            ("/v1/videos", json!({"model": "sora-2", "prompt": "x", "seconds": "1"})),
+        ] {
+            // What another family would answer is not this one's.
+            let (status, answer) = office.post(&office.alice, path, request).await;
+            assert!(status == 502 && !answer.to_string().contains("It works"), "{path} {body}: {status} {answer}");
+        }
+        office.has_left(&office.alice, "1.00").await;
+        office.close().await;
+    }
 }

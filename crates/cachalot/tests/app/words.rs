@@ -119,3 +119,94 @@ async fn a_stream_passes_as_it_came_but_for_the_secret() {
     assert_eq!(ask(&app, "/v1/chat/completions", &body).await.2, want);
     app.stop().await;
 }
+
+/// Two providers of everything, of which the first sends `odd` for an answer.
+async fn pair(odd: &Answer) -> (FakeUpstream, FakeUpstream, TestApp) {
+    let odd = odd.clone();
+    let bad = FakeUpstream::start(move |_| odd.clone()).await;
+    let good = FakeUpstream::start(|asked: &Asked| match asked.path.as_str() {
+        "/v1/chat/completions" if asked.json()["stream"] == true => Answer::words(&["good"], 1),
+        "/v1/images/generations" => Answer::json(200, json!({"data": [{"url": "good"}]})),
+        "/v1/embeddings" => Answer::json(200, json!({"data": [{"embedding": [1], "object": "good"}]})),
+        "/v1/audio/speech" => Answer { status: 200, headers: vec![("content-type".into(), "audio/mpeg".into())], pieces: vec![Piece::Send(b"good".to_vec())] },
+        _ => Answer::json(200, json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "good"}, "finish_reason": "stop"}]})),
+    })
+    .await;
+    let block = |name: &str, fake: &FakeUpstream, priority: u8| {
+        format!(
+            "[[providers]]\nname='{name}'\nbase_url='{}'\ndialect='openai'\nprivate=true\nmodels=['gpt','paint','voice']\npriority={priority}\n",
+            fake.base_url()
+        )
+    };
+    let text = block("bad", &bad, 0) + &block("good", &good, 1);
+    let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
+    let app = TestApp::configured(&[], |config| config.providers = providers).await;
+    (bad, good, app)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
+    let of_type = |kind: &str, body: &str| Answer {
+        status: 200,
+        headers: if kind.is_empty() { vec![] } else { vec![("content-type".into(), kind.into())] },
+        pieces: if body.is_empty() { vec![] } else { vec![Piece::Send(body.as_bytes().to_vec())] },
+    };
+    let page = "<!DOCTYPE html><html><body>It works!</body></html>";
+    let odd = [
+        of_type("text/html; charset=utf-8", page),
+        of_type("application/json", page),
+        of_type("text/event-stream", page),
+        of_type("", page),
+        of_type("application/json", ""),
+        of_type("text/event-stream", ""),
+        of_type("application/json", "{\"status\":\"ok\"}"),
+        of_type("application/json", "[]"),
+        of_type("application/json", "{\"choices\":"),
+        of_type("application/json", "{\"error\":{\"message\":\"out of credit\"}}"),
+        of_type("application/xml", "<a/>"),
+        of_type("text/event-stream", "data: {\"foo\":1}\n\ndata: [DONE]\n\n"),
+        of_type("text/event-stream", "data: [DONE]\n\n"),
+        of_type("text/event-stream", ": keep-alive\n\n"),
+    ];
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let ways = [
+        ("/v1/chat/completions", json!({"model": "gpt", "messages": messages})),
+        ("/v1/chat/completions", json!({"model": "gpt", "messages": messages, "stream": true})),
+        ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9})),
+        ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9, "stream": true})),
+        ("/v1/embeddings", json!({"model": "gpt", "input": "x"})),
+        ("/v1/images/generations", json!({"model": "paint", "prompt": "x"})),
+        ("/v1/audio/speech", json!({"model": "voice", "input": "x", "voice": "low"})),
+    ];
+    for answer in &odd {
+        let (bad, good, app) = pair(answer).await;
+        for (path, body) in &ways {
+            // Speech in events has no shape of its own.
+            if path.ends_with("speech") && format!("{answer:?}").contains("event-stream") {
+                continue;
+            }
+            let (asked, before) = (bad.asked().len(), good.asked().len());
+            let (status, _, text) = ask(&app, path, body).await;
+            assert!(status == 200 && text.contains("good"), "{path} {body} {answer:?}: {status} {text}");
+            assert!(good.asked().len() == before + 1 && bad.asked().len() <= asked + 1, "{path}");
+        }
+        let models: Value = serde_json::from_str(&app.get("/admin/models").await).unwrap();
+        let works = |model: &&Value| model["id"] == "gpt" && model["targets"][0]["works"] == false;
+        assert!(models["data"].as_array().unwrap().iter().any(|model| works(&model)), "{answer:?}: {models}");
+        // Where nobody else has it, it is a bad gateway.
+        for (path, body) in &ways {
+            if path.ends_with("speech") && format!("{answer:?}").contains("event-stream") {
+                continue;
+            }
+            let mut body = body.clone();
+            body["model"] = format!("bad/{}", body["model"].as_str().unwrap()).into();
+            let (status, _, text) = ask(&app, path, &body).await;
+            assert!(
+                status == 502 && text.contains("bad_gateway") || path.ends_with("messages") && status == 502,
+                "{path} {answer:?}: {status} {text}"
+            );
+            assert!(!text.contains("It works") && !text.contains("<html"), "{text}");
+        }
+        app.stop().await;
+    }
+}

@@ -6,6 +6,7 @@ use testkit::upstream::Answer;
 use wire::upstream::Dialect;
 
 use super::*;
+use crate::recent::Recent;
 use crate::{Books, Model, Prices, Rank, Routes, UpstreamConfig};
 
 const PRICES: &str = "[[price]]\nprovider='suno'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.5\n";
@@ -84,6 +85,7 @@ fn what_is_remembered_is_bounded() {
     let recent = Recent::default();
     let job = |number: usize| Job {
         id: JobId { kind: "suno".into(), id: number.to_string() },
+        provider_id: format!("p{number}"),
         upstream: "".into(),
         model: "".into(),
         project_id: None,
@@ -97,6 +99,9 @@ fn what_is_remembered_is_bounded() {
     for number in 0..2 * Recent::MOST {
         recent.remember(job(number));
     }
+    let owner = Owner { project_id: None, key_name: "" };
     assert!(recent.open().len() <= Recent::MOST);
-    assert!(recent.find(&job(2 * Recent::MOST - 1).id).is_some() && recent.find(&job(0).id).is_none());
+    assert!(recent.find(&job(2 * Recent::MOST - 1).id, owner).is_some() && recent.find(&job(0).id, owner).is_none());
+    let theirs = |number: usize| JobId { kind: "suno".into(), id: format!("p{number}") };
+    assert!(recent.find(&theirs(2 * Recent::MOST - 1), owner).is_some() && recent.find(&theirs(0), owner).is_none());
 }

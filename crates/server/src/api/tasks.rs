@@ -70,7 +70,7 @@ fn submit(kind: Kind) -> MethodRouter<Arc<App>> {
             let refusal = json!({"code": 4, "description": none, "result": null, "properties": {}});
             return Ok(exchange::json(refusal.to_string()));
         }
-        let read = move |said, _: &mut _| Ok(kind.parent(&said).map(str::to_owned));
+        let read = move |said, _: &mut _| Ok(kind.parent(&said));
         let size = |parent: &Option<String>| parent.as_ref().map_or(0, String::len);
         let (parent, _) = body::understood(&caller.memory, bytes.clone(), read, size).await?;
         let (path, headers) = (below(path), HeaderMap::new());
