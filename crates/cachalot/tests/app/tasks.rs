@@ -369,7 +369,7 @@ async fn tasks_that_a_provider_calls_the_same_stay_with_those_who_submitted_them
     assert_eq!(office.get(bob, "/suno/fetch/song-1").await.0, 200);
     let video = office.post(alice, "/v1/videos", json!({"model": "sora-2", "prompt": "x", "seconds": "1"})).await.1;
     let path = format!("/v1/videos/{}/remix", video["id"].as_str().unwrap());
-    let remix = office.post(alice, &path, json!({"prompt": "more"})).await.1;
+    let remix = office.post(alice, &path, json!({"prompt": "more", "seconds": "1"})).await.1;
     assert!(remix["id"] != video["id"] && remix["id"].as_str().unwrap().len() == 38, "{remix}");
     office.close().await;
 }
