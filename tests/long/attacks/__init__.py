@@ -12,7 +12,7 @@ import time
 
 import client
 
-STARTS = 5
+STARTS = 12
 BYTES = 24 << 20
 # The longest that anything but a slow attack may take while two cores are shared with it.
 PATIENCE = 30
