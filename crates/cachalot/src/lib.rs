@@ -36,3 +36,15 @@ pub fn prepare_tls() {
     // Somebody has chosen already: then that is whom we use.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
+
+/// Checks the file of root certificates that the environment names, which is read when a provider is first asked.
+///
+/// # Errors
+/// Something other than a file.
+pub fn check_certificates() -> anyhow::Result<()> {
+    use anyhow::Context;
+    let Some(path) = std::env::var_os("SSL_CERT_FILE") else { return Ok(()) };
+    let path = std::path::PathBuf::from(path);
+    files::check_regular(&path)
+        .with_context(|| format!("the environment variable `SSL_CERT_FILE` names `{}`", path.display()))
+}

@@ -296,6 +296,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn check(config: &Config) -> Result<()> {
+    crate::check_certificates()?;
     let providers = configured(config)?;
     ensure!(!providers.is_empty(), "no provider is configured: `[[providers]]` in cachalot.toml adds one");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -139,6 +139,7 @@ struct Prepared {
 async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Prepared> {
     // From now on SIGHUP is remembered.
     let hangup = Hangup::catch();
+    crate::check_certificates()?;
     let local = args.model.model.as_deref() != Some(Path::new("none"));
     let asked = args.store.as_deref();
     let server_config = server_config(args, config)?;

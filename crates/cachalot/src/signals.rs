@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 
 /// What a server gets beyond its grace to end: last words to clients, last records, the rest of a trace.
-const FAREWELL: Duration = Duration::from_secs(15);
+const FAREWELL: Duration = Duration::from_secs(12);
 
 /// The signals of this process.
 pub struct Signals {

@@ -68,6 +68,7 @@ impl IdFile {
     /// `IdFile` when it cannot be written, or is of another database.
     pub(crate) fn note(&self, now: &Identity, what: Option<&str>) -> Result<(), StoreError> {
         let mut seen = self.lock();
+        let _turn = self.turn();
         let mut noted = match self.read()? {
             Some(noted) if noted.identity.id == now.id => noted,
             Some(_) => {
@@ -90,6 +91,7 @@ impl IdFile {
     /// `IdFile` when it cannot be written.
     pub(crate) fn replace(&self, now: &Identity, what: &str) -> Result<(), StoreError> {
         let mut seen = self.lock();
+        let _turn = self.turn();
         self.write(&Noted { identity: now.clone(), recent: [(now.changes, what.to_owned())].into() })?;
         *seen = Some(now.clone());
         Ok(())
@@ -107,6 +109,14 @@ impl IdFile {
         let fault = |error: std::io::Error| StoreError::IdFile(self.path.clone(), error.to_string());
         files::create_private_folder(&files::folder_of(&self.path)).map_err(fault)?;
         files::replace(&self.path, text.as_bytes()).map_err(fault)
+    }
+
+    /// Waits for other processes that write it. Where the folder cannot be locked, a note of what was changed may be lost, and
+    /// never the number of changes for long: whoever serves reads it from the database.
+    fn turn(&self) -> Option<std::fs::File> {
+        let folder = std::fs::File::open(files::folder_of(&self.path)).ok()?;
+        folder.lock().ok()?;
+        Some(folder)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Identity>> {

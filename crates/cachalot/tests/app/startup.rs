@@ -300,6 +300,12 @@ fn a_pipe_or_a_device_in_the_place_of_a_file_is_an_error_that_names_it() {
             std::fs::rename(&kept, &path).unwrap();
         }
     }
+    let refused = end({
+        let mut command = home.command(&SERVE);
+        command.env("SSL_CERT_FILE", &pipe);
+        command
+    });
+    assert!(!refused.status.success() && refused.stderr.contains("SSL_CERT_FILE"), "{}", refused.stderr);
     home.serve(&["--config", "/dev/null"]).stop();
 }
 
@@ -329,4 +335,55 @@ fn a_pipe_in_a_checkpoint_is_an_error_that_names_it() {
     make_pipe(&folder.join("tokenizer.json"));
     let refused = home.refused(&["render", "--model", folder.to_str().unwrap(), "/dev/null"]);
     assert!(refused.contains("a pipe (FIFO)") && refused.contains("tokenizer.json"), "{refused}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_disk_cache_is_in_nobodys_way() {
+    let home = Home::new();
+    let cache = home.path("prefix");
+    for name in [format!("{}.page", "ab".repeat(32)), "lock".into()] {
+        make_pipe(&cache.join(name));
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--disk-cache", cache.to_str().unwrap()];
+        Server::start(home.command(&arguments)).stop();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_whose_threads_are_all_stuck_still_ends() {
+    const STUCK: &str = "CACHALOT_TEST_STUCK";
+    if std::env::var_os(STUCK).is_some() {
+        be_stuck();
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "startup::a_server_whose_threads_are_all_stuck_still_ends", "--nocapture"])
+        .env(STUCK, "1");
+    let mut server = Server::begin(command);
+    server.until("stuck");
+    server.signal("TERM");
+    let (status, _) = server.ends(Duration::from_secs(25));
+    assert_eq!(status.code(), Some(1));
+}
+
+/// A runtime none of whose threads comes back.
+#[cfg(unix)]
+fn be_stuck() -> ! {
+    let signals = cachalot::signals::Signals::catch().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for _ in 0..2 {
+        runtime.spawn(async {
+            loop {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    eprintln!("stuck");
+    runtime.block_on(async {
+        signals.asked().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    });
+    unreachable!("no thread is left that could ring");
 }

@@ -246,6 +246,11 @@ fn fault(error: StoreError) -> Error {
     match error {
         StoreError::Conflict(message) => Error::new(ErrorKind::Conflict, message),
         StoreError::NotFound(message) => Error::new(ErrorKind::NotFound, message),
+        StoreError::NotNoted(..) => {
+            tracing::error!("{error}");
+            let message = "The change is made, but it cannot be noted beside the database: the server's log says why";
+            Error::new(ErrorKind::Overload, message)
+        }
         error => {
             tracing::error!(%error, "the store cannot be used");
             Error::new(ErrorKind::Overload, "The store cannot be used right now, please try again later")
