@@ -52,6 +52,11 @@ impl InForce {
             in_force.note(Kind::Provider, &settings.name, json!(settings), Origin::File);
         }
         for (alias, target) in &file.aliases {
+            ensure!(
+                store::is_plain(alias),
+                "the alias `{}` has characters that do not show as they are",
+                alias.escape_debug()
+            );
             in_force.aliases.push((alias.clone(), target.clone()));
             in_force.note(Kind::Alias, alias, json!(target), Origin::File);
         }

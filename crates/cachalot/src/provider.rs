@@ -143,8 +143,8 @@ fn one(settings: &ProviderSettings, rules: &KeyEnvs, before: &[Provider]) -> Res
     let row = rows().iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
     let name = &settings.name;
     ensure!(
-        !name.is_empty() && name != gateway::LOCAL && !name.contains(['/', ' ']) && !name.chars().any(char::is_control),
-        "a provider's name has no slash and no space, and `local` is the local engine"
+        store::is_name(name) && name != gateway::LOCAL && !name.contains(['/', ' ']),
+        "a provider's name has 1 to 64 characters that show as they are, no slash and no space, and `local` is the local engine"
     );
     let Some(base_url) = settings.base_url.as_ref().or(row.map(|row| &row.base_url)) else {
         bail!("no such provider is built in (`cachalot provider list` shows them): give its `base_url` and `dialect`");

@@ -343,6 +343,11 @@ impl Room {
 pub fn keys(config: &Config) -> Result<Vec<KeyConfig>> {
     let key = |key: &crate::config::Key| -> Result<KeyConfig> {
         let name = &key.name;
+        ensure!(
+            store::is_name(name),
+            "the key `{}` of the configuration: a name has 1 to 64 characters, none of which controls how text is shown",
+            name.escape_debug()
+        );
         let role = key.role.as_deref().map_or(Some(Role::Member), Role::parse);
         let role = role.with_context(|| format!("key `{name}`: `role` is member, viewer or admin"))?;
         Ok(KeyConfig { name: name.clone(), sha256: key.digest()?, models: key.models.clone(), role })

@@ -103,7 +103,8 @@ impl IdFile {
         let old = noted.recent.len().saturating_sub(RECENT);
         for (number, what) in noted.recent.iter().skip(old) {
             // Names of old databases may hold anything.
-            let what: String = what.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            let what: String =
+                what.chars().map(|c| if crate::is_plain(c.encode_utf8(&mut [0; 4])) { c } else { '?' }).collect();
             text.push_str(&format!("{number} {what}\n"));
         }
         let fault = |error: std::io::Error| StoreError::IdFile(self.path.clone(), error.to_string());

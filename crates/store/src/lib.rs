@@ -21,9 +21,15 @@ mod store;
 mod usage;
 mod users;
 
-/// A name that logs and lists can show: 1 to 64 characters, none of which controls a terminal.
+/// A name that logs and lists can show: 1 to 64 characters, as [`is_plain`] as that.
 pub fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    (1..=64).contains(&text.chars().count()) && is_plain(text)
+}
+
+/// Text that shows as it is: no character of it controls a terminal, breaks a line or turns the direction of writing.
+pub fn is_plain(text: &str) -> bool {
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+    !text.chars().any(|c| c.is_control() || turns(c))
 }
 
 pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS};
@@ -38,3 +44,30 @@ pub use settings::Setting;
 pub use store::{Store, now};
 pub use usage::{Booked, By, REFUNDED, Record, Spent, Total};
 pub use users::{Role, User};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_shows_as_it_is() {
+        for good in ["a", "olga's", "Zoë", "名前", "\u{5d0}\u{5d1}", &"x".repeat(64)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a\u{202e}b",
+            "\u{2066}a",
+            "\u{200f}",
+            "\u{61c}",
+            "a\nb",
+            "a\u{2028}b",
+            "\u{1b}[1m",
+            "\u{9b}1m",
+            "\u{feff}a",
+            &"x".repeat(65),
+        ] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+    }
+}

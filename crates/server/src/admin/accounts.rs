@@ -54,7 +54,9 @@ fn role(text: &str) -> Result<Role, Error> {
 
 /// A name that logs and lists can show.
 fn named(name: &str) -> Result<&str, Error> {
-    store::is_name(name).then_some(name).ok_or_else(|| Error::invalid("A name has 1 to 64 characters"))
+    store::is_name(name)
+        .then_some(name)
+        .ok_or_else(|| Error::invalid("A name has 1 to 64 characters, none of which controls how text is shown"))
 }
 
 fn user(user: &User) -> Value {

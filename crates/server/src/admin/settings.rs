@@ -68,6 +68,8 @@ pub trait Control: Send + Sync {
     fn reload(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
+const LONGEST_NAME: usize = 256;
+
 fn control(ask: &Ask) -> Result<Arc<dyn Control>, Error> {
     let none = || Error::new(ErrorKind::Conflict, "This server has no configuration that could be changed");
     ask.app.control.clone().ok_or_else(none)
@@ -107,6 +109,11 @@ fn not_in_file(control: &dyn Control, kind: Kind, name: &str) -> Result<(), Erro
 pub(super) async fn put(ask: Ask, kind: Kind) -> Result<Answer, Error> {
     let (control, value) = (control(&ask)?, ask.read::<Value>()?);
     not_in_file(control.as_ref(), kind, &ask.name)?;
+    // Names of aliases and prices are ids of models, which are longer than other names.
+    if ask.name.chars().count() > LONGEST_NAME || !store::is_plain(&ask.name) {
+        let message = format!("A name has 1 to {LONGEST_NAME} characters, none of which controls how text is shown");
+        return Err(Error::invalid(message));
+    }
     control.check(kind, &ask.name, &value)?;
     let setting = Setting { kind: kind.as_str().into(), name: ask.name.clone(), value: value.to_string() };
     ask.store()?.put_setting(&setting).await.map_err(fault)?;
