@@ -2,7 +2,7 @@
 //! nobody has to guess what the model saw.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -71,7 +71,7 @@ fn message(reply: &Reply, thinking: bool) -> Value {
     message
 }
 
-fn read(file: &PathBuf) -> Result<Vec<u8>> {
+fn read(file: &Path) -> Result<Vec<u8>> {
     if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
         let most = crate::MOST_INPUT_BYTES;
