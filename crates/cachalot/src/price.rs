@@ -81,6 +81,8 @@ type Dollars = BTreeMap<&'static str, f64>;
 struct Amounts {
     always: Dollars,
     above: BTreeMap<u64, Dollars>,
+    /// Tokens of its context and of an answer, by our names.
+    sizes: BTreeMap<&'static str, u64>,
 }
 
 /// What we call amounts a token, and what LiteLLM does, the older name last.
@@ -126,7 +128,18 @@ fn amounts(model: &Value) -> Option<Amounts> {
         _ => return None,
     }
     let paid = ["input", "per_call", "per_second"].iter().any(|key| always.contains_key(key));
-    paid.then_some(Amounts { always, above })
+    paid.then(|| Amounts { always, above, sizes: sizes(model) })
+}
+
+/// The tokens that a model takes and gives, where the list says so.
+fn sizes(model: &Value) -> BTreeMap<&'static str, u64> {
+    let is_text = matches!(model["mode"].as_str(), Some("chat" | "completion" | "responses"));
+    let size = |key: &str| {
+        let tokens = model[key].as_u64().or_else(|| model[key].as_f64().map(|tokens| tokens as u64));
+        tokens.filter(|tokens| is_text && (1..=1 << 30).contains(tokens))
+    };
+    let sizes = [("context", size("max_input_tokens")), ("max_output", size("max_output_tokens"))];
+    sizes.into_iter().filter_map(|(name, tokens)| Some((name, tokens?))).collect()
 }
 
 fn row(provider: &str, model: &str, source: Option<&str>, date: &str, amounts: &Amounts) -> String {
@@ -139,6 +152,7 @@ fn row(provider: &str, model: &str, source: Option<&str>, date: &str, amounts: &
         format!("source = {}", quoted(source.unwrap_or("LiteLLM"))),
         format!("date = {}", quoted(date)),
     ];
+    lines.extend(amounts.sizes.iter().map(|(name, tokens)| format!("{name} = {tokens}")));
     lines.extend(pairs(&amounts.always));
     let above = amounts
         .above
@@ -179,7 +193,7 @@ mod tests {
     const LIST: &str = r#"{
         "sample_spec": {"litellm_provider": "one of https://docs", "input_cost_per_token": 0.0, "mode": "chat"},
         "deepseek/deepseek-chat": {"litellm_provider": "deepseek", "mode": "chat", "input_cost_per_token": 2.8e-07,
-            "output_cost_per_token": 4.2e-07, "input_cost_per_token_cache_hit": 2.8e-08},
+            "max_input_tokens": 131072, "max_output_tokens": 8192.0, "max_tokens": 1, "output_cost_per_token": 4.2e-07, "input_cost_per_token_cache_hit": 2.8e-08},
         "claude-x": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05,
             "cache_read_input_token_cost": 3e-07, "cache_creation_input_token_cost": 3.75e-06},
         "together_ai/org/m": {"litellm_provider": "together_ai", "mode": "chat", "input_cost_per_token": 1e-07},
@@ -201,6 +215,7 @@ mod tests {
         let prices = gateway::Prices::read(&rows).unwrap();
         let dollars = |provider: &str, model: &str| prices.find(provider, model).map(|price| price.dollars());
         assert_eq!(dollars("deepseek", "deepseek-chat"), Some([0.28, 0.028, 0.42, 0.0, 0.0]));
+        assert!(rows.contains("date = \"2026-01-01\"\ncontext = 131072\nmax_output = 8192\n"), "{rows}");
         assert_eq!(dollars("anthropic", "claude-x"), Some([3.0, 0.3, 15.0, 0.0, 0.0]));
         assert_eq!(dollars("together", "org/m"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
         assert_eq!(dollars("openai", "embed"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));

@@ -80,9 +80,15 @@ async fn check(store: &Store, journal: &Path, args: &Args) -> Result<()> {
         true => writeln!(out, "{}", report(&found, repaired.as_ref()))?,
         false => write!(out, "{}", text(&found, repaired.as_ref()))?,
     }
-    match found.books.differences.len() {
-        0 => Ok(()),
-        differences => bail!("the books differ in {differences} places: `cachalot usage check --repair` repairs them"),
+    match (found.books.differences.len(), found.quarantined.len()) {
+        (0, 0) => Ok(()),
+        (0, records) => bail!(
+            "{records} records are in quarantine: `cachalot usage check --repair` books those that can be booked; remove the others from `{}`",
+            Quarantine::of(journal).path().display()
+        ),
+        (differences, _) => {
+            bail!("the books differ in {differences} places: `cachalot usage check --repair` repairs them")
+        }
     }
 }
 
@@ -128,7 +134,7 @@ fn report(found: &Findings, repaired: Option<&Repair>) -> Value {
         .map(|(record, error)| json!({"id": record.id, "key": record.key_name, "cost": record.cost, "error": error}))
         .collect();
     json!({
-        "clean": found.books.differences.is_empty(),
+        "clean": found.books.differences.is_empty() && found.quarantined.is_empty(),
         "records": found.books.records,
         "keys": found.books.keys,
         "projects": found.books.projects,

@@ -1,13 +1,13 @@
 //! The keys of the store, in memory: a request waits for no database. Changes made elsewhere are seen within a second.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
-use store::{Booked, Key, Project, REFUNDED, Record, Role, Store, StoreError};
+use store::{Booked, Key, POISONED, Project, REFUNDED, Record, Role, Store, StoreError};
 
 use crate::address::Network;
 use crate::limits::Account;
@@ -102,6 +102,8 @@ struct Known {
     accounts: HashMap<String, Arc<Account>>,
     projects: HashMap<String, Arc<Purse>>,
     users: HashMap<String, Arc<Person>>,
+    /// Keys and projects that the log has named because of what they have spent.
+    poisoned: HashSet<String>,
     /// When the store was asked last.
     asked: i64,
 }
@@ -157,12 +159,14 @@ impl Accounts {
             let person = known.users.entry(user.id).or_default();
             *person.0.lock().unwrap_or_else(PoisonError::into_inner) = (user.role, user.disabled_at.is_none());
         }
-        for Project { id, budget, spent, changed_at, .. } in projects {
+        for Project { id, name, budget, spent, changed_at, .. } in projects {
+            known.tell_poisoned("project", &id, &name, spent);
             known.purse(&id, self.leased).update(budget, spent, changed_at);
         }
         if !keys.is_empty() {
             let mut by_hash = HashMap::clone(&self.by_hash.load());
             for key in keys {
+                known.tell_poisoned("key", &key.id, &key.name, key.spent);
                 known.place(key, &mut by_hash, self.leased);
             }
             self.by_hash.store(Arc::new(by_hash));
@@ -201,6 +205,19 @@ impl Accounts {
 }
 
 impl Known {
+    /// Says once of a sum that cannot be true that nothing more is paid by it.
+    fn tell_poisoned(&mut self, of: &str, id: &str, name: &str, spent: i64) {
+        if spent != POISONED {
+            self.poisoned.remove(id);
+        } else if self.poisoned.insert(id.to_owned()) {
+            tracing::error!(
+                id,
+                name,
+                "what this {of} has spent cannot be true: its budget counts as used up until the server is stopped and `cachalot usage check --repair` has run"
+            );
+        }
+    }
+
     fn purse(&mut self, project: &str, leased: bool) -> &Arc<Purse> {
         let purse = || Arc::new(Purse::new(format!("project:{project}"), leased));
         self.projects.entry(project.to_owned()).or_insert_with(purse)

@@ -178,7 +178,8 @@ impl Bill {
 
     /// What the provider that answers can have counted.
     fn bounds(&self) -> Bounds {
-        Bounds::new(self.chosen.get().context, self.size.allowed, self.size.answers)
+        let context = self.chosen.get().context.filter(|_| !self.size.is_batch);
+        Bounds::new(context, self.size.allowed, self.size.answers)
     }
 
     /// What came, by estimate.

@@ -67,8 +67,7 @@ impl Money {
     }
 
     fn left(&self) -> Option<i64> {
-        // A sum below 0 is an older version's that has overflowed: nobody gains by it.
-        Some(self.budget?.saturating_sub(self.booked.max(0)).saturating_sub(self.used()))
+        Some(self.budget?.saturating_sub(self.booked).saturating_sub(self.used()))
     }
 
     /// What requests may still take aside; `None` without a budget.
@@ -153,11 +152,75 @@ impl Purse {
         let money = lock(&self.money);
         let Money { booked, as_of, .. } = *money;
         let budget = money.budget?.saturating_add(money.overdraft);
-        Some(Statement { budget, booked: booked.max(0), as_of, used: money.used() })
+        Some(Statement { budget, booked, as_of, used: money.used() })
     }
 
     /// The others leave it so much for what is not booked yet.
     pub(crate) fn leased(&self, most: i64, scarce: bool) {
         lock(&self.money).lease = Lease::Of { most, scarce };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Amounts of all sizes, absurd ones among them.
+    fn amount() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            0..1000i64,
+            0..=store::MOST_COST,
+            Just(i64::MAX),
+            any::<i64>().prop_map(|amount| amount.saturating_abs())
+        ]
+    }
+
+    proptest! {
+        /// Whatever is asked, what is taken aside never exceeds the budget and the overdraft, and all of it comes back.
+        #[test]
+        fn what_is_taken_aside_fits_and_comes_back(
+            budget in amount(), booked in amount(), overdraft in 0..=store::MOST_COST,
+            asks in prop::collection::vec((amount(), amount(), any::<bool>()), 0..30),
+        ) {
+            let purse = Purse::default();
+            purse.update(Some(budget), booked, 1);
+            let room = budget.saturating_sub(booked).saturating_add(overdraft);
+            let mut taken = Vec::new();
+            for (amount, least, settles) in asks {
+                let need = Need { amount, least: least.min(amount), overdraft };
+                if let Some(reserved) = purse.reserve(need) {
+                    prop_assert!(reserved >= need.least && reserved <= amount);
+                    taken.push(reserved);
+                }
+                let sum: i128 = taken.iter().copied().map(i128::from).sum();
+                prop_assert!(sum <= i128::from(room.max(0)), "{sum} of {room}");
+                if settles && let Some(reserved) = taken.pop() {
+                    purse.settle(reserved, 0);
+                }
+            }
+            for reserved in taken {
+                purse.settle(reserved, 0);
+            }
+            prop_assert_eq!(purse.left(), Some(budget.saturating_sub(booked)));
+        }
+
+        /// No sequence of absurd amounts wraps.
+        #[test]
+        fn nothing_wraps(steps in prop::collection::vec((0..5u8, any::<i64>()), 0..50)) {
+            let purse = Purse::default();
+            purse.update(Some(100), 0, 0);
+            for (step, amount) in steps {
+                match step {
+                    0 => _ = purse.reserve(Need { amount, least: amount.min(1), overdraft: 0 }),
+                    1 => purse.settle(amount, amount),
+                    2 => purse.booked(amount),
+                    3 => purse.spent(amount, i64::MAX),
+                    _ => purse.leased(amount, amount % 2 == 0),
+                }
+                let _ = (purse.left(), purse.room(), purse.statement());
+            }
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Size {
     /// The caller's own bound for each answer.
     pub(crate) allowed: Option<u64>,
     pub(crate) answers: u64,
+    /// It has several prompts, each of which may be as long as the model's context.
+    pub(crate) is_batch: bool,
     /// Its answer is text, which is paid by the token.
     is_text: bool,
     pub(crate) units: Units,
@@ -65,8 +67,13 @@ impl Size {
         Self { answers, ..self }
     }
 
+    /// The same with several prompts.
+    pub(crate) fn batch(self, is_batch: bool) -> Self {
+        Self { is_batch, ..self }
+    }
+
     fn new(prompt: u64, prompt_most: u64, allowed: Option<u64>) -> Self {
-        Self { prompt, prompt_most, allowed, answers: 1, is_text: true, units: Units::default() }
+        Self { prompt, prompt_most, allowed, answers: 1, is_batch: false, is_text: true, units: Units::default() }
     }
 
     /// The tokens of its answers, about.

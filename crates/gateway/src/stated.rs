@@ -82,11 +82,12 @@ impl Said<'_> {
                 Size::of_body(body, allowed).times(answers)
             }
             _ if passage.medium().is_some() => Size::of_units(Units { calls: answers(&["n"])?, seconds: 0 }),
-            Passage::Embeddings => Size::of_body(body, Some(0)),
+            Passage::Embeddings => Size::of_body(body, Some(0)).batch(true),
             // Each of several prompts is answered, and all attempts of which the best is returned are paid for.
             Passage::Completions => {
-                let answers = answers(&["n", "best_of"])?.saturating_mul(self.prompts());
-                Size::of_body(body, self.allowed()).times(answers)
+                let prompts = self.prompts();
+                let answers = answers(&["n", "best_of"])?.saturating_mul(prompts);
+                Size::of_body(body, self.allowed()).times(answers).batch(prompts > 1)
             }
             _ => Size::of_body(body, self.allowed()).times(answers(&["n"])?),
         })

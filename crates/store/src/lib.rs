@@ -32,7 +32,7 @@ pub fn is_plain(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() || turns(c))
 }
 
-pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS};
+pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS, POISONED};
 pub use error::StoreError;
 pub use identity::Identity;
 pub use integrity::{Difference, IMPLAUSIBLE, Integrity};

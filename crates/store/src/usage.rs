@@ -9,7 +9,7 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
-use crate::amounts::{MOST_SPENT, integer, saturated, sum};
+use crate::amounts::{MOST_COST, MOST_SPENT, integer, saturated, sum};
 use crate::jobs;
 use crate::{Job, JobId, Store, StoreError, now};
 
@@ -239,7 +239,7 @@ async fn spend(
     let cost = i64::try_from(cost).ok().filter(|cost| cost.checked_abs().is_some_and(|cost| cost <= MOST_SPENT));
     let cost = cost.ok_or_else(refused)?;
     // Sums stay within the range on both sides of the addition.
-    let (least, most) = ((-MOST_SPENT - cost).max(-MOST_SPENT), (MOST_SPENT - cost).min(MOST_SPENT));
+    let (least, most) = ((-MOST_COST - cost).max(-MOST_COST), (MOST_SPENT - cost).min(MOST_SPENT));
     let update = sqlx::query(*update).bind(cost).bind(now).bind(id).bind(least).bind(most);
     if let Some(row) = update.fetch_optional(&mut **transaction).await? {
         return Ok(Some(spent(&row)?));

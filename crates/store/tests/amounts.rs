@@ -4,7 +4,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::{
-    By, Difference, IMPLAUSIBLE, Limits, MOST_COST, MOST_SPENT, MOST_TOKENS, NewKey, REFUNDED, Record, Store,
+    By, Difference, IMPLAUSIBLE, Limits, MOST_COST, MOST_SPENT, MOST_TOKENS, NewKey, POISONED, REFUNDED, Record, Store,
     StoreError,
 };
 
@@ -102,8 +102,8 @@ async fn what_is_spent_never_leaves_its_range() {
         for (stands, cost, fits) in [
             (MOST_SPENT - 5, 5, true),
             (MOST_SPENT - 5, 6, false),
-            (-MOST_SPENT + 5, -5, true),
-            (-MOST_SPENT + 5, -6, false),
+            (-MOST_COST + 5, -5, true),
+            (-MOST_COST + 5, -6, false),
             (i64::MAX, 1, false),
             (i64::MIN, -1, false),
             // As an older version has left it by wrapping.
@@ -140,7 +140,8 @@ async fn a_poisoned_database_is_read_summed_and_repaired() {
 
         let store = Store::open(url).await.unwrap();
         let keys = store.keys_changed(0).await.unwrap();
-        assert_eq!(keys.iter().map(|key| key.spent).collect::<Vec<_>>(), [i64::MAX, 30]);
+        assert_eq!(keys.iter().map(|key| key.spent).collect::<Vec<_>>(), [POISONED, 30]);
+        assert_eq!(store.projects_changed(0).await.unwrap()[0].spent, POISONED);
         for by in [By::Key, By::Project, By::Model, By::Upstream, By::Day] {
             let totals = store.usage(0, by).await.unwrap();
             assert_eq!(totals[0].cost, i64::MAX, "{by:?}");

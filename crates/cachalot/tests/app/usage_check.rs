@@ -32,8 +32,8 @@ const RECORD: &str = "insert into usage_records (id, at, key_id, key_name, proje
 #[test]
 fn a_poisoned_database_is_served_checked_and_repaired() {
     let home = Home::new();
-    home.done(&["key", "add", "alice", "--budget", "1"]);
-    home.done(&["key", "add", "mallory", "--budget", "1"]);
+    let alice = home.done(&["key", "add", "alice", "--budget", "1"]);
+    let mallory = home.done(&["key", "add", "mallory", "--budget", "1"]);
     assert_eq!(check(&home)["clean"], true);
     sql(
         &home,
@@ -57,6 +57,16 @@ fn a_poisoned_database_is_served_checked_and_repaired() {
     ] {
         let (status, body) = server.get(path, &[&authorization]);
         assert_eq!(status, 200, "{path}: {body}");
+    }
+    // A budget whose sum has overflowed is used up; the other key of the project is not.
+    for key in [&alice, &mallory] {
+        let key = format!("authorization: Bearer {}", key.trim());
+        let (_, balance) = server.get("/user/balance", &[&key]);
+        assert!(balance.contains("\"is_available\":false"), "{balance}");
+    }
+    let log = server.log();
+    for name in ["alice", "mallory", "default"] {
+        assert!(log.contains("usage check --repair") && log.contains(name), "{name}: {log}");
     }
     assert!(home.done(&["usage", "--days", "36500"]).contains("mallory"));
     assert!(home.done(&["key", "list"]).contains("alice"));
@@ -112,6 +122,39 @@ fn what_the_journal_and_the_quarantine_hold_is_counted() {
         (&found["journal"]["ended"], &found["journal"]["open"], &found["records"]),
         (&json!(0), &json!(0), &json!(2))
     );
-    assert_eq!((&found["quarantined"][0]["id"], &found["clean"]), (&json!("c"), &json!(true)));
-    assert!(home.done(&["usage", "check"]).contains("quarantined: record `c` of `alice`"));
+    assert_eq!((&found["quarantined"][0]["id"], &found["clean"]), (&json!("c"), &json!(false)));
+    assert!(home.run(&["usage", "check"]).stdout.contains("quarantined: record `c` of `alice`"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overdraft_caps_the_local_engine_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
+    let journal = folder.path().join("journal");
+    let key = crate::commands::stdout(&["key", "add", "alice", "--budget", "0.00004", "--store", &store]);
+    crate::secrets::keep(key.trim());
+    let app = crate::app::TestApp::configured(&["--store", &store], |config| {
+        config.store.journal = Some(journal);
+        config.gateway.overdraft = gateway::Overdraft::AtMost(0);
+    })
+    .await;
+    let ask = async |max_tokens: Option<u64>| {
+        let mut body =
+            json!({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Tell me a long story"}]});
+        if let Some(most) = max_tokens {
+            body["max_tokens"] = json!(most);
+        }
+        let response =
+            app.client.post(app.url("/chat/completions")).bearer_auth(key.trim()).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let (status, refused) = ask(Some(4000)).await;
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(status == 402 && message.contains("`max_tokens` of at most"), "{refused}");
+    let fits: u64 = message.split(' ').find_map(|word| word.parse().ok()).unwrap();
+    assert!((10..100).contains(&fits), "{message}");
+    let (status, answer) = ask(None).await;
+    let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap();
+    assert!(status == 200 && tokens <= fits, "{answer}");
+    app.stop().await;
 }

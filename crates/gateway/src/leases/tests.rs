@@ -215,3 +215,52 @@ impl Proxy {
         Some(Self { address, cut })
     }
 }
+
+#[tokio::test]
+async fn a_price_known_beforehand_and_an_overdraft_hold_on_all_machines() {
+    let Some([one, two]) = machines::<2>(Some(10 * DOLLAR)).await else { return };
+    let fixed = |cost| Estimate { tokens: 10, money: Need { amount: cost, least: cost, overdraft: 0 } };
+    assert_eq!(take(&one, Rates::default(), fixed(11 * DOLLAR)).await.unwrap_err(), ErrorKind::Balance);
+    let first = take(&one, Rates::default(), fixed(6 * DOLLAR)).await.unwrap();
+    // Four are left, wherever they are asked for.
+    assert_eq!(take(&two, Rates::default(), fixed(5 * DOLLAR)).await.unwrap_err(), ErrorKind::Balance);
+    let second = take(&two, Rates::default(), fixed(4 * DOLLAR)).await.unwrap();
+    drop((first, second));
+    for machine in [&one, &two] {
+        machine.0.tidy(false).await.unwrap();
+    }
+    // With an overdraft of two, all machines together go two below nothing.
+    let bounded = |cost| Estimate { tokens: 10, money: Need { amount: cost, least: cost, overdraft: 2 * DOLLAR } };
+    let first = take(&one, Rates::default(), bounded(7 * DOLLAR)).await.unwrap();
+    let second = take(&two, Rates::default(), bounded(5 * DOLLAR)).await.unwrap();
+    for machine in [&one, &two] {
+        assert_eq!(take(machine, Rates::default(), bounded(1)).await.unwrap_err(), ErrorKind::Balance);
+    }
+    drop((first, second));
+}
+
+#[tokio::test]
+async fn amounts_that_no_float_can_tell_apart_are_exact() {
+    // Above 2^53 a float has no odd numbers.
+    let budget = 9_000_000_000 * DOLLAR + 7;
+    let Some([one, two]) = machines::<2>(Some(budget)).await else { return };
+    for machine in [&one, &two] {
+        machine.1.key.update(Some(budget), budget - 1_000_000_001, 2);
+    }
+    let exact = |cost| Estimate { tokens: 10, money: Need { amount: cost, least: cost, overdraft: 0 } };
+    assert_eq!(take(&one, Rates::default(), exact(1_000_000_002)).await.unwrap_err(), ErrorKind::Balance);
+    one.0.tidy(false).await.unwrap();
+    let first = take(&one, Rates::default(), exact(600_000_001)).await.unwrap();
+    assert_eq!(take(&two, Rates::default(), exact(400_000_001)).await.unwrap_err(), ErrorKind::Balance);
+    let second = take(&two, Rates::default(), exact(400_000_000)).await.unwrap();
+    assert_eq!(take(&two, Rates::default(), exact(1)).await.unwrap_err(), ErrorKind::Balance);
+    drop((first, second));
+    // Poisoned sums lease nothing, and break nothing.
+    for (budget, booked) in [(5, i64::MAX), (i64::MAX, i64::MAX), (i64::MAX, i64::MIN), (0, 0), (i64::MAX, 0)] {
+        one.1.key.update(Some(budget), booked, 3);
+        let taken = take(&one, Rates::default(), exact(1)).await;
+        assert_eq!(taken.is_ok(), i128::from(budget) - i128::from(booked) > 0, "{budget} {booked}");
+        drop(taken);
+        one.0.tidy(false).await.unwrap();
+    }
+}

@@ -34,7 +34,9 @@ async fn quota(app: &App, caller: &Caller) -> Result<Response, Error> {
         Error::new(ErrorKind::Overload, "The account cannot be looked up right now, please try again later")
     })?;
     let dollars = |nano: i64| nano as f64 / 1e9;
-    let left = |budget: Option<i64>, spent: i64| budget.map_or(json!(-1), |budget| json!(dollars(budget - spent)));
+    let left = |budget: Option<i64>, spent: i64| {
+        budget.map_or(json!(-1), |budget| json!(dollars(budget.saturating_sub(spent))))
+    };
     let quota = json!({
         "username": account.project.name,
         "total_quota": left(account.project.budget, account.project.spent),
