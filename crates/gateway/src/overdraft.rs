@@ -77,7 +77,8 @@ impl Overdraft {
         match self {
             Self::LastRequest => Need { amount: about.max(fixed), least: fixed.max(1), overdraft: 0 },
             Self::AtMost(overdraft) if size.is_unbounded() => {
-                let most = answer_limit(targets).unwrap_or(UNKNOWN_OUTPUT).saturating_mul(size.answers);
+                let most = size.usual.or_else(|| answer_limit(targets)).unwrap_or(UNKNOWN_OUTPUT);
+                let most = most.saturating_mul(size.answers);
                 Need { amount: bounded(worst.with(most)), least: bounded(worst.with(size.answers)), overdraft }
             }
             Self::AtMost(overdraft) => {
@@ -95,13 +96,14 @@ impl Overdraft {
         }
         let paid = worst.fits(reserved)? / size.answers.max(1);
         let limit = answer_limit(targets);
-        if limit.is_some_and(|limit| paid >= limit) {
+        if size.usual.is_none() && limit.is_some_and(|limit| paid >= limit) {
             return None;
         }
         // Providers refuse a bound that does not fit into the context beside the prompt.
         let contexts = targets.iter().filter_map(Target::context);
         let room = contexts.min().map_or(u64::MAX, |context| context.saturating_sub(size.prompt));
-        Some(paid.min(limit.unwrap_or(UNKNOWN_OUTPUT)).min(room).max(1))
+        let limit = size.usual.into_iter().chain(limit).min().unwrap_or(UNKNOWN_OUTPUT);
+        Some(paid.min(limit).min(room).max(1))
     }
 
     /// The `max_tokens` with which a request would have been let in that asked for more; `None` where no answer would.

@@ -25,6 +25,8 @@ pub(crate) struct Size {
     /// The caller's own bound for each answer.
     pub(crate) allowed: Option<u64>,
     pub(crate) answers: u64,
+    /// The tokens of an answer that its surface documents for requests without a bound.
+    pub(crate) usual: Option<u64>,
     /// It has several prompts, each of which may be as long as the model's context.
     pub(crate) is_batch: bool,
     /// Its answer is text, which is paid by the token.
@@ -72,8 +74,22 @@ impl Size {
         Self { is_batch, ..self }
     }
 
+    /// The same on a surface that gives so many tokens where nothing bounds an answer.
+    pub(crate) fn usually(self, tokens: u64) -> Self {
+        Self { usual: Some(tokens), ..self }
+    }
+
     fn new(prompt: u64, prompt_most: u64, allowed: Option<u64>) -> Self {
-        Self { prompt, prompt_most, allowed, answers: 1, is_batch: false, is_text: true, units: Units::default() }
+        Self {
+            prompt,
+            prompt_most,
+            allowed,
+            answers: 1,
+            usual: None,
+            is_batch: false,
+            is_text: true,
+            units: Units::default(),
+        }
     }
 
     /// The tokens of its answers, about.

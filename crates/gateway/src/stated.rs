@@ -15,6 +15,9 @@ use crate::size::{MOST_ANSWERS, Size, out_of_range};
 const MOST_SECONDS: u64 = 10_000_000;
 /// What a video has whose request does not say.
 const SECONDS: u64 = 4;
+/// What a legacy completion without a bound has in tokens, and one that fills the middle.
+const COMPLETION: u64 = 16;
+const MIDDLE: u64 = 4096;
 /// What services call the length of a video, in seconds, and the number of videos.
 const LENGTHS: [&str; 4] = ["seconds", "duration", "duration_seconds", "n_seconds"];
 const VARIANTS: [&str; 2] = ["n", "n_variants"];
@@ -87,7 +90,11 @@ impl Said<'_> {
             Passage::Completions => {
                 let prompts = self.prompts();
                 let answers = answers(&["n", "best_of"])?.saturating_mul(prompts);
-                Size::of_body(body, self.allowed()).times(answers).batch(prompts > 1)
+                Size::of_body(body, self.allowed()).times(answers).batch(prompts > 1).usually(if self.has("suffix") {
+                    MIDDLE
+                } else {
+                    COMPLETION
+                })
             }
             _ => Size::of_body(body, self.allowed()).times(answers(&["n"])?),
         })

@@ -468,6 +468,11 @@ async fn a_cap_goes_into_bodies_that_pass() {
     limited["model"] = json!("limited");
     office.pass(Passage::ChatCompletions, None, &limited).await.unwrap();
     assert_eq!(told()["max_tokens"], Value::Null);
+    // A legacy completion has the sixteen tokens that its surface documents, and not all there is money for.
+    let office = Office::of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
+    let completion = json!({"model": "m", "prompt": "once"});
+    office.pass(Passage::Completions, None, &completion).await.unwrap();
+    assert_eq!(told()["max_tokens"], 16);
     // Without a budget nothing changes.
     let office = Office::with(&fake, Dialect::DeepSeek, None, None, Overdraft::AtMost(0)).await;
     office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
