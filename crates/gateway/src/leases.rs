@@ -154,18 +154,19 @@ impl Leases {
             return Ok(());
         }
         let wish = need.amount.clamp(1, MOST_WISH);
-        self.lease_money(purse, wish, wish.saturating_mul(SPARE)).await.map_err(away)?;
+        let least = need.least.clamp(0, MOST_WISH);
+        self.lease_money(purse, wish, wish.saturating_mul(SPARE), least).await.map_err(away)?;
         if purse.has(need) { Ok(()) } else { Err(short.into()) }
     }
 
-    /// Tells the others what is used, and leases `wish` beside it, if there is so much.
-    async fn lease_money(&self, purse: &Purse, wish: i64, spare: i64) -> RedisResult<()> {
+    /// Tells the others what is used, and leases `wish` beside it, or what there is, unless that is less than `least`.
+    async fn lease_money(&self, purse: &Purse, wish: i64, spare: i64, least: i64) -> RedisResult<()> {
         let Some(statement) = purse.statement() else { return Ok(()) };
         let mut invocation = self.scripts.purse.key(format!("cachalot:{}", purse.name));
         invocation.key(holdings(&self.machine)).arg(&self.machine).arg(statement.budget).arg(statement.booked);
-        invocation.arg(statement.as_of).arg(statement.used).arg(wish).arg(spare).arg(LOST);
-        let (most, scarce): (i64, bool) = invocation.invoke_async(&mut self.redis.clone()).await?;
-        purse.leased(most, scarce);
+        invocation.arg(statement.as_of).arg(statement.used).arg(wish).arg(spare).arg(LOST).arg(least);
+        let (most, scarce, open): (i64, bool, i64) = invocation.invoke_async(&mut self.redis.clone()).await?;
+        purse.leased(most, scarce, open);
         Ok(())
     }
 
@@ -296,7 +297,7 @@ impl Leases {
         let mut used = false;
         for purse in [&account.key, &*account.project] {
             let _turn = purse.turn.lock().await;
-            self.lease_money(purse, 0, 0).await?;
+            self.lease_money(purse, 0, 0, 0).await?;
             used |= purse.statement().is_some_and(|statement| statement.used != 0);
         }
         let _turn = account.speed.turn.lock().await;

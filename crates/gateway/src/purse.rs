@@ -48,7 +48,8 @@ enum Lease {
     #[default]
     Alone,
     /// So much, until the others are asked again. Where less was left than wished, a request takes what there is.
-    Of { most: i64, scarce: bool },
+    /// `open` is what it might have used at most when the others were asked.
+    Of { most: i64, scarce: bool, open: i64 },
 }
 
 /// What the others are told of a purse.
@@ -70,8 +71,17 @@ impl Money {
         Some(self.budget?.saturating_sub(self.booked).saturating_sub(self.used()))
     }
 
-    /// What requests may still take aside; `None` without a budget.
+    /// What is left, an overdraft included, as far as the others are known; `None` without a budget.
     fn room(&self) -> Option<i64> {
+        let left = self.left()?.saturating_add(self.overdraft);
+        Some(match self.lease {
+            Lease::Alone => left,
+            Lease::Of { open, .. } => left.min(open.saturating_sub(self.used())),
+        })
+    }
+
+    /// What requests may still take aside without asking the others; `None` without a budget.
+    fn leased(&self) -> Option<i64> {
         let left = self.left()?.saturating_add(self.overdraft);
         Some(match self.lease {
             Lease::Alone => left,
@@ -83,7 +93,7 @@ impl Money {
     fn admits(&mut self, need: Need) -> Option<i64> {
         self.overdraft = need.overdraft;
         // Without a budget nothing is refused, whatever it is said to cost.
-        let Some(room) = self.room() else { return Some(need.amount.min(store::MOST_COST)) };
+        let Some(room) = self.leased() else { return Some(need.amount.min(store::MOST_COST)) };
         let unasked = matches!(self.lease, Lease::Of { scarce: false, .. }) && room < need.amount;
         (room >= need.least && !unasked).then(|| need.amount.min(room))
     }
@@ -92,7 +102,7 @@ impl Money {
 impl Purse {
     /// `leased`: other machines have the same budget.
     pub(crate) fn new(name: String, leased: bool) -> Self {
-        let lease = if leased { Lease::Of { most: 0, scarce: false } } else { Lease::Alone };
+        let lease = if leased { Lease::Of { most: 0, scarce: false, open: 0 } } else { Lease::Alone };
         Self { name, money: Mutex::new(Money { lease, ..Money::default() }), ..Self::default() }
     }
 
@@ -142,7 +152,7 @@ impl Purse {
         lock(&self.money).admits(need).is_some()
     }
 
-    /// What requests may still take aside, an overdraft included; `None` without a budget.
+    /// What is left, an overdraft included, as far as the others are known; `None` without a budget.
     pub(crate) fn room(&self) -> Option<i64> {
         lock(&self.money).room()
     }
@@ -156,8 +166,8 @@ impl Purse {
     }
 
     /// The others leave it so much for what is not booked yet.
-    pub(crate) fn leased(&self, most: i64, scarce: bool) {
-        lock(&self.money).lease = Lease::Of { most, scarce };
+    pub(crate) fn leased(&self, most: i64, scarce: bool, open: i64) {
+        lock(&self.money).lease = Lease::Of { most, scarce, open };
     }
 }
 
@@ -217,7 +227,7 @@ mod tests {
                     1 => purse.settle(amount, amount),
                     2 => purse.booked(amount),
                     3 => purse.spent(amount, i64::MAX),
-                    _ => purse.leased(amount, amount % 2 == 0),
+                    _ => purse.leased(amount, amount % 2 == 0, amount),
                 }
                 let _ = (purse.left(), purse.room(), purse.statement());
             }

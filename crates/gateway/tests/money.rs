@@ -239,8 +239,15 @@ async fn an_answer_that_passes_stays_as_it_is_and_its_absurd_counts_are_not_book
         let field = if dialect == Dialect::Gemini { "usageMetadata" } else { "usage" };
         for absurd in ABSURD {
             let counts = format!(r#"{{"{input}":3,"{output}":{absurd}}}"#);
-            let whole =
-                format!(r#"{{"content":"two words","choices":[],"stop_reason":"end_turn","{field}":{counts}}}"#);
+            let said = match passage {
+                Passage::Messages => r#""content":[{"type":"text","text":"two words"}],"stop_reason":"end_turn""#,
+                Passage::GenerateContent => r#""candidates":[{"content":{"parts":[{"text":"two words"}]}}]"#,
+                Passage::ChatCompletions => {
+                    r#""choices":[{"index":0,"message":{"content":"two words"},"finish_reason":"stop"}]"#
+                }
+                _ => r#""data":[]"#,
+            };
+            let whole = format!(r#"{{{said},"{field}":{counts}}}"#);
             for stream in [true, false] {
                 if stream && passage.medium().is_some() || stream && passage == Passage::Embeddings {
                     continue;
@@ -313,6 +320,7 @@ async fn makes() -> FakeUpstream {
         path if path.contains("/videos") => {
             Answer::json(200, json!({"id": format!("video_{}", uuid::Uuid::now_v7().simple()), "status": "queued"}))
         }
+        "/v1/completions" => Answer::json(200, json!({"choices": [{"text": "ok", "finish_reason": "stop"}]})),
         _ => Answer::json(200, json!({"created": 1, "data": []})),
     })
     .await

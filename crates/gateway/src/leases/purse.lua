@@ -1,9 +1,10 @@
 -- What one machine may use of a budget for what the store has not booked yet.
 -- KEYS: the purse; the set of purses in which the machine has something.
--- ARGV: machine, budget, booked, time of that, used, wished for beside it, spare, seconds after which a silent machine is lost.
--- Returns what the machine may use, and 1 when that is less than it wished for.
+-- ARGV: machine, budget, booked, time of that, used, wished for beside it, spare, seconds after which a silent machine is lost, what has to
+-- be there: of less, nothing is leased.
+-- Returns what the machine may use, 1 when that is less than it wished for, and what it might use at most.
 local machine, as_of = ARGV[1], tonumber(ARGV[4])
-local wish, spare, lost = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local wish, spare, lost, least = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local now = tonumber(redis.call('TIME')[1])
 
 -- Numbers here are floats, exact up to 2^53; nano-dollars go to 2^63. An amount is {dollars, nano-dollars from 0 to below one dollar}.
@@ -56,7 +57,10 @@ end
 
 local room = small(minus(minus(minus(budget, booked), others), used))
 local more = math.min(wish, room)
-if wish > 0 then
+local refused = room < least
+if refused then
+  more = 0
+elseif wish > 0 then
   -- For some more like it.
   more = more + math.floor(math.min(spare, math.max(room - wish, 0) / 16) / wish) * wish
 end
@@ -71,4 +75,4 @@ else
   redis.call('SREM', KEYS[2], KEYS[1])
 end
 redis.call('EXPIRE', KEYS[1], 7 * 86400)
-return {text(most), more < wish and 1 or 0}
+return {text(most), more < wish and not refused and 1 or 0, text(plus(used, normal(0, room)))}
