@@ -320,6 +320,9 @@ pub fn secret(variable: &str, least: usize) -> Result<String> {
     Ok(secret)
 }
 
+/// An exbibyte: what is more is a mistake.
+const LARGEST_SIZE: u64 = 1 << 60;
+
 /// Bytes with an optional unit: `4GiB`, `512M`, `1000000`. Units are powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -331,8 +334,21 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         "t" | "tb" | "tib" => 40,
         unit => return Err(format!("unknown unit `{unit}`: write bytes, or K, M, G, T")),
     };
-    let number: f64 = text[..digits].parse().map_err(|_| format!("`{text}` is not a number of bytes, such as 4GiB"))?;
-    Ok((number * (1u64 << shift) as f64) as u64)
+    let fault = || format!("`{text}` is not a number of bytes, such as 4GiB");
+    let (number, unit) = (&text[..digits], 1u64 << shift);
+    let bytes = match number.parse::<u64>() {
+        Ok(whole) => whole.checked_mul(unit),
+        Err(_) => {
+            let number: f64 = number.parse().map_err(|_| fault())?;
+            let bytes = number * unit as f64;
+            (bytes <= LARGEST_SIZE as f64).then_some(bytes as u64)
+        }
+    };
+    match bytes {
+        Some(0) => Err(format!("`{text}` is no bytes at all")),
+        Some(bytes) if bytes <= LARGEST_SIZE => Ok(bytes),
+        _ => Err(format!("`{text}` is more than any machine has: at most {LARGEST_SIZE} bytes")),
+    }
 }
 
 #[cfg(test)]
@@ -401,7 +417,29 @@ mod tests {
         assert_eq!(parse_bytes("4GiB"), Ok(4 << 30));
         assert_eq!(parse_bytes("1.5k"), Ok(1536));
         assert_eq!(parse_bytes("77"), Ok(77));
-        assert!(parse_bytes("4 parsecs").is_err() && parse_bytes("").is_err());
+        assert_eq!(parse_bytes("9007199254740993"), Ok(9_007_199_254_740_993));
+        for bad in [
+            "4 parsecs",
+            "",
+            "0",
+            "0GiB",
+            "0.0",
+            "-1",
+            "-1GiB",
+            "99999999999999999999GiB",
+            "99999999999999999999",
+            "18446744073709551616",
+            "16777216TiB",
+            "1e3",
+            "inf",
+            "NaN",
+            ".",
+            "1.2.3",
+            "0.0000001k",
+            "٣",
+        ] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -52,11 +52,7 @@ impl InForce {
             in_force.note(Kind::Provider, &settings.name, json!(settings), Origin::File);
         }
         for (alias, target) in &file.aliases {
-            ensure!(
-                store::is_plain(alias),
-                "the alias `{}` has characters that do not show as they are",
-                alias.escape_debug()
-            );
+            alias_name(alias).context("[aliases]")?;
             in_force.aliases.push((alias.clone(), target.clone()));
             in_force.note(Kind::Alias, alias, json!(target), Origin::File);
         }
@@ -85,7 +81,10 @@ impl InForce {
             Kind::Provider => {
                 provider::add(&mut self.providers, &provider_settings(name, &value)?, &self.rules, before)?;
             }
-            Kind::Alias => self.aliases.push((name.clone(), alias(&value)?.to_owned())),
+            Kind::Alias => {
+                alias_name(name)?;
+                self.aliases.push((name.clone(), alias(&value)?.to_owned()));
+            }
             Kind::Price => self.prices.extend(price(name, &value)?),
         }
         self.note(kind, name, value, Origin::Store);
@@ -147,7 +146,16 @@ fn alias(value: &Value) -> Result<&str> {
     value.as_str().filter(|target| !target.is_empty()).context("an alias is the id of a model, as text")
 }
 
+fn alias_name(name: &str) -> Result<()> {
+    ensure!(store::is_name(name), "{name:.64?} is no name of an alias: it has {}", store::NAME);
+    Ok(())
+}
+
 fn price(name: &str, value: &Value) -> Result<Prices> {
+    ensure!(
+        store::is_model_id(name),
+        "{name:.64?} is no name of a price: `provider:model`, without control characters"
+    );
     let (provider, model) = name.split_once(':').context("the name of a price is `provider:model`")?;
     Ok(Prices::read_row(provider, model, value.clone())?)
 }
@@ -323,6 +331,7 @@ impl Control for Running {
             Kind::Provider => provider_settings(name, value)
                 .and_then(|settings| provider::add(&mut Vec::new(), &settings, &self.in_force.load().rules, &[])),
             Kind::Alias => alias(value).and_then(|target| {
+                alias_name(name)?;
                 let is_alias = self.in_force.load().aliases.iter().any(|(known, _)| known == name);
                 ensure!(!self.gateway.knows(name) || is_alias, "`{name}` is already the id of a model");
                 ensure!(self.gateway.knows(target), "`{target}` is no model here");

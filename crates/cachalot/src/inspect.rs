@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{BinaryBytes, HumanCount};
 use model::config::Config;
 use model::tensors::{self, Counts};
@@ -33,7 +33,17 @@ pub fn run(args: &Args) -> Result<()> {
         Some(dir) if survey.problems.is_empty() => tensors::verify(&config, &Checkpoint::open(dir)?).err(),
         _ => None,
     };
-    print!("{}", Report { config: &config, survey: &survey, fault, available: memory::available() });
+    let (available, unusable) = (memory::available(), fault.as_ref().map(ToString::to_string));
+    let report = Report { config: &config, survey: &survey, fault, available }.to_string();
+    std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
+    // What is not there yet is no fault; what is there and is not what it should be is one.
+    let is_broken = |problem: &&weights::Error| {
+        !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
+    };
+    let broken = survey.problems.iter().find(is_broken).map(ToString::to_string).or(unusable);
+    if let (Some(dir), Some(problem)) = (&args.dir, broken) {
+        bail!("the checkpoint `{}` cannot be used: {problem}", dir.display());
+    }
     Ok(())
 }
 

@@ -107,10 +107,9 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Makes a key. Returns it as kept, and as its holder must know it.
 pub async fn add(store: &Store, new: &Add) -> Result<(Key, String)> {
-    ensure!(
-        store::is_name(&new.name),
-        "the name of a key has 1 to 64 characters, none of which controls how text is shown"
-    );
+    ensure!(store::is_name(&new.name), "the name of a key has {}", store::NAME);
+    let odd = new.models.iter().flatten().find(|model| !store::is_model_id(model));
+    ensure!(odd.is_none(), "--models: {odd:?} is no id of a model");
     let expires_at = new.expires.map(|after| store::now().saturating_add(after.as_micros() as i64));
     let limits = Limits {
         models: new.models.clone(),

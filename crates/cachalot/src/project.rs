@@ -47,10 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.at.with(async |store| {
         match &args.command {
             Command::Add { name, budget } => {
-                ensure!(
-                    store::is_name(name),
-                    "the name of a project has 1 to 64 characters, none of which controls how text is shown"
-                );
+                ensure!(store::is_name(name), "the name of a project has {}", store::NAME);
                 store.add_project(name, *budget).await?;
                 eprintln!("`{name}` is made: `cachalot key add NAME --project {name}` makes a key for it");
             }

@@ -143,9 +143,17 @@ fn one(settings: &ProviderSettings, rules: &KeyEnvs, before: &[Provider]) -> Res
     let row = rows().iter().find(|row| row.name == *settings.row.as_ref().unwrap_or(&settings.name));
     let name = &settings.name;
     ensure!(
-        store::is_name(name) && name != gateway::LOCAL && !name.contains(['/', ' ']),
-        "a provider's name has 1 to 64 characters that show as they are, no slash and no space, and `local` is the local engine"
+        name != gateway::LOCAL && !name.contains(['/', ' ']) && store::is_name(name),
+        "a provider's name has {}; it has no slash and no space, and `local` is the local engine",
+        store::NAME
     );
+    let ids = settings.models.iter().flatten().chain(settings.rename.values());
+    if let Some(odd) = ids.into_iter().find(|id| !store::is_model_id(id)) {
+        bail!("{odd:.64?} is no id of a model");
+    }
+    if let Some(odd) = settings.rename.keys().find(|id| !store::is_name(id)) {
+        bail!("{odd:.64?} is no id of your own: it has {}", store::NAME);
+    }
     let Some(base_url) = settings.base_url.as_ref().or(row.map(|row| &row.base_url)) else {
         bail!("no such provider is built in (`cachalot provider list` shows them): give its `base_url` and `dialect`");
     };
@@ -384,6 +392,9 @@ mod tests {
             ("[[providers]]\nname='vllm'\n[[providers]]\nname='vllm'", "two providers"),
             ("[[providers]]\nname='local'\nbase_url='https://x.example'\ndialect='openai'", "local engine"),
             ("[[providers]]\nname='vllm'\nweight=0", "weight"),
+            ("[[providers]]\nname=\"a\\u202eb\"\nbase_url='https://x.example'\ndialect='openai'", "1 to 64"),
+            ("[[providers]]\nname='vllm'\nmodels=[\"a\\u001b\"]", "no id of a model"),
+            ("[[providers]]\nname='vllm'\nrename={\"a\\u202e\"='b'}", "1 to 64"),
             ("[[providers]]\nname='vllm'\ntimeout_s=0", "timeout_s"),
             ("[[providers]]\nname='vllm'\ntimeout_s=99999999999", "timeout_s"),
             ("[[providers]]\nname='deepseek'\nbase_url='https://other.example'", "key_envs"),

@@ -48,13 +48,17 @@ pub fn run(args: &Args) -> Result<()> {
     let out = std::io::stdout().lock();
     let mut out = std::io::BufWriter::new(out);
     if let Some(n) = args.greedy {
-        let continued = |tokens: &Vec<u32>| json!({ "prompt": tokens, "continuation": continue_greedily(model.as_mut(), tokens, n, args.chunk) });
-        let continuations: Vec<_> = sequences.iter().map(continued).collect();
+        let mut continuations = Vec::new();
+        for (seq, tokens) in sequences.iter().enumerate() {
+            let continuation = continue_greedily(model.as_mut(), seq, tokens, n, args.chunk)?;
+            continuations.push(json!({ "prompt": tokens, "continuation": continuation }));
+        }
         serde_json::to_writer(&mut out, &continuations)?;
         writeln!(out)?;
     } else {
         for (seq, tokens) in sequences.iter().enumerate() {
             let mut row = |position: usize, token: u32, logits: &[f32]| -> Result<()> {
+                check_numbers(logits, seq, position)?;
                 let mut line = json!({ "seq": seq, "position": position, "token": token });
                 let (name, value) =
                     if args.logits { ("logits", json!(logits)) } else { ("top", json!(top(logits, args.top))) };
@@ -137,7 +141,7 @@ fn score_mtp(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut Row<
     Ok(())
 }
 
-fn continue_greedily(model: &mut dyn Model, prompt: &[u32], n: usize, chunk: usize) -> Vec<u32> {
+fn continue_greedily(model: &mut dyn Model, seq: usize, prompt: &[u32], n: usize, chunk: usize) -> Result<Vec<u32>> {
     let mut solo = Solo::new(model, prompt.len() + n);
     let pages = solo.pages.clone();
     let mut tokens = prompt.to_vec();
@@ -148,10 +152,22 @@ fn continue_greedily(model: &mut dyn Model, prompt: &[u32], n: usize, chunk: usi
         let output = model.forward(&Batch { spans: vec![span] }, &mut solo.cache, &mut ());
         done = end;
         if done == tokens.len() {
+            check_numbers(output.logits.row(0), seq, done - 1)?;
             tokens.push(top(output.logits.row(0), 1)[0].0);
         }
     }
-    tokens.split_off(prompt.len())
+    Ok(tokens.split_off(prompt.len()))
+}
+
+/// Logits of damaged weights are no numbers, and nothing can be said of them.
+fn check_numbers(logits: &[f32], seq: usize, position: usize) -> Result<()> {
+    let odd = logits.iter().position(|logit| !logit.is_finite());
+    ensure!(
+        odd.is_none(),
+        "sequence {seq}, position {position}: the logit of token {} is no finite number: the weights are damaged (NaN or infinite), download them again",
+        odd.unwrap_or_default()
+    );
+    Ok(())
 }
 
 /// The `n` best ids with their natural-log probabilities, best first; ties go to the lower id.

@@ -343,11 +343,9 @@ impl Room {
 pub fn keys(config: &Config) -> Result<Vec<KeyConfig>> {
     let key = |key: &crate::config::Key| -> Result<KeyConfig> {
         let name = &key.name;
-        ensure!(
-            store::is_name(name),
-            "the key `{}` of the configuration: a name has 1 to 64 characters, none of which controls how text is shown",
-            name.escape_debug()
-        );
+        ensure!(store::is_name(name), "the name {name:.64?} of a key in [server] is none: it has {}", store::NAME);
+        let odd = key.models.iter().flatten().find(|model| !store::is_model_id(model));
+        ensure!(odd.is_none(), "key `{name}`: {odd:?} is no id of a model");
         let role = key.role.as_deref().map_or(Some(Role::Member), Role::parse);
         let role = role.with_context(|| format!("key `{name}`: `role` is member, viewer or admin"))?;
         Ok(KeyConfig { name: name.clone(), sha256: key.digest()?, models: key.models.clone(), role })
@@ -355,12 +353,19 @@ pub fn keys(config: &Config) -> Result<Vec<KeyConfig>> {
     config.server.keys.iter().map(key).collect()
 }
 
+/// A day, in seconds.
+const MOST_GRACE: u64 = 86_400;
+
 fn grace(args: &Args, config: &Config) -> Duration {
-    Duration::from_secs(args.grace.unwrap_or(config.server.grace_s))
+    // More is refused with the other settings.
+    Duration::from_secs(args.grace.unwrap_or(config.server.grace_s).min(MOST_GRACE))
 }
 
 fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
     let settings = &config.server;
+    check_engine(&config.engine)?;
+    let grace_s = args.grace.unwrap_or(settings.grace_s);
+    ensure!(grace_s <= MOST_GRACE, "`grace_s` takes 0 to {MOST_GRACE} seconds, not {grace_s}");
     let stream = seconds("stream_keepalive_s", settings.stream_keepalive_s)?;
     let reply = seconds("reply_keepalive_s", settings.reply_keepalive_s)?;
     if let Some(origin) = settings.cors_origins.iter().find(|origin| !origin.contains("://")) {
@@ -383,6 +388,16 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
         queue_timeout: defaults.total_timeout,
         ..defaults
     })
+}
+
+/// The numbers of [engine], none of which may be none or beyond any memory.
+fn check_engine(engine: &crate::config::Engine) -> Result<()> {
+    for (setting, number) in
+        [("queue", engine.queue), ("max_running", engine.max_running), ("batch_tokens", engine.batch_tokens)]
+    {
+        ensure!((1..=1 << 20).contains(&number), "`{setting}` in [engine] takes 1 to 1048576, not {number}");
+    }
+    Ok(())
 }
 
 /// A time between two signs of life.

@@ -47,10 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.at.with(async |store| {
         match &args.command {
             Command::Add { name, role } => {
-                ensure!(
-                    store::is_name(name),
-                    "the name of a user has 1 to 64 characters, none of which controls how text is shown"
-                );
+                ensure!(store::is_name(name), "the name of a user has {}", store::NAME);
                 store.add_user(name, *role).await?;
                 eprintln!("`{name}` is made: `cachalot key add NAME --user {name}` makes a key for it");
             }

@@ -12,6 +12,7 @@ mod integrity;
 mod jobs;
 mod keys;
 pub mod money;
+mod names;
 mod open;
 mod projects;
 mod refusal;
@@ -21,23 +22,13 @@ mod store;
 mod usage;
 mod users;
 
-/// A name that logs and lists can show: 1 to 64 characters, as [`is_plain`] as that.
-pub fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.chars().count()) && is_plain(text)
-}
-
-/// Text that shows as it is: no character of it controls a terminal, breaks a line or turns the direction of writing.
-pub fn is_plain(text: &str) -> bool {
-    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
-    !text.chars().any(|c| c.is_control() || turns(c))
-}
-
 pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS, POISONED};
 pub use error::StoreError;
 pub use identity::Identity;
 pub use integrity::{Difference, IMPLAUSIBLE, Integrity};
 pub use jobs::{Job, JobId, Owner};
 pub use keys::{Account, Key, Limits, NewKey};
+pub use names::{NAME, is_model_id, is_name, is_plain};
 pub use open::{Opened, Opening, Restored};
 pub use projects::Project;
 pub use settings::Setting;

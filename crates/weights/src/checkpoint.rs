@@ -1,6 +1,6 @@
 //! A Hugging Face checkpoint folder: `config.json`, companions, and weights in one safetensors file or in shards with an index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use kernels::{Bytes, DType, Mat, SCALE_BLOCK};
@@ -14,8 +14,21 @@ use crate::table::{self, Table};
 pub const SCALE_SUFFIX: &str = "_scale_inv";
 
 /// Small files that are kept beside the weights.
-const COMPANIONS: [&str; 4] =
+pub(crate) const COMPANIONS: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+
+/// A small file, if there is one.
+///
+/// # Errors
+/// One that is called JSON and is no object.
+pub(crate) fn read_companion(source: &Source, file: &'static str) -> Result<Option<Bytes>, Error> {
+    let Some(bytes) = source.read(file)? else { return Ok(None) };
+    if file.ends_with(".json") {
+        let object = serde_json::from_slice::<HashMap<String, serde::de::IgnoredAny>>(&bytes);
+        object.map_err(|error| Error::Json { file: file.into(), reason: error.to_string() })?;
+    }
+    Ok(Some(bytes))
+}
 
 /// An open checkpoint. All headers have been checked; no weight has been read.
 pub struct Checkpoint {
@@ -46,7 +59,7 @@ impl Checkpoint {
         let config = Self::read_config(source)?;
         let mut companions = BTreeMap::new();
         for file in COMPANIONS {
-            companions.extend(source.read(file)?.map(|bytes| (file, bytes)));
+            companions.extend(read_companion(source, file)?.map(|bytes| (file, bytes)));
         }
         Ok(Self { name: source.name(), config, companions, table: table::read(source)? })
     }

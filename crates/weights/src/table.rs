@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::checkpoint::{COMPANIONS, read_companion};
 use crate::json::Pairs;
 use crate::safetensors::{Header, Tensor};
 use crate::source::{Mapped, Source};
@@ -50,6 +51,7 @@ impl Survey {
         if let Err(problem) = found.look(&source) {
             found.problems.push(problem);
         }
+        found.problems.extend(COMPANIONS.iter().filter_map(|file| read_companion(&source, file).err()));
         Ok(Self { config, tensors: sorted(&found.table), indexed: found.indexed, problems: found.problems })
     }
 

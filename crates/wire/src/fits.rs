@@ -67,7 +67,8 @@ pub fn bytes_fit(form: Form, bytes: &[u8]) -> bool {
             .any(|tag| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes())));
     match form {
         Form::Binary => {
-            !is_page && !(start.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok())
+            let is_report = start.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+            !is_page && !is_report
         }
         _ => !is_page,
     }

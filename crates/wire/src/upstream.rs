@@ -179,7 +179,13 @@ pub fn refusal(provider: &str, status: u16, retry_after: Option<Duration>, body:
     };
     let (kind, message) = match status {
         // The operator's matters, not the caller's; their texts may name the operator's key.
-        401 | 403 => (ErrorKind::Upstream(502), format!("The provider `{provider}` refused this server's credentials")),
+        401 | 403 | 407 => {
+            (ErrorKind::Upstream(502), format!("The provider `{provider}` refused this server's credentials"))
+        }
+        // How it is asked is not the caller's doing.
+        405 | 406 | 411 | 417 | 421 | 426 | 428 | 431 => {
+            (ErrorKind::Upstream(502), format!("The provider `{provider}` answered with status {status}"))
+        }
         402 => (ErrorKind::Overload, format!("The provider `{provider}` is not available right now")),
         404 => (ErrorKind::Invalid, "Model Not Exist".into()),
         408 | 504 => (ErrorKind::Timeout, quoted()),

@@ -55,6 +55,125 @@ fn score_prints_the_exchange_format_whatever_the_chunk() {
     assert_eq!(greedy[0]["continuation"].as_array().unwrap().len(), 5);
 }
 
+/// A copy of a golden checkpoint.
+fn copied(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(golden(name)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    folder
+}
+
+/// The only file of weights, or the first.
+fn weights_of(folder: &Path) -> PathBuf {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    files.sort();
+    files.remove(0)
+}
+
+#[test]
+fn score_fails_where_the_weights_are_no_numbers() {
+    let folder = copied("v3-f32");
+    let file_of_weights = weights_of(folder.path());
+    let mut bytes = std::fs::read(&file_of_weights).unwrap();
+    let header = weights::Header::parse("w", &bytes).unwrap();
+    let tensor = header.tensors.iter().find(|tensor| tensor.name.ends_with("input_layernorm.weight")).unwrap();
+    // Every format of numbers has NaN there.
+    bytes[tensor.range.start as usize..tensor.range.end as usize].fill(0xff);
+    std::fs::write(&file_of_weights, bytes).unwrap();
+    let tokens = file(&folder, "tokens.json", "[[0, 17, 4, 99]]");
+    for more in [&[][..], &["--logits"], &["--greedy", "3"]] {
+        let error =
+            stderr(&[&["score", "--model", folder.path().to_str().unwrap(), "--tokens", &tokens], more].concat());
+        assert!(error.contains("sequence 0") && error.contains("weights are damaged"), "{more:?}: {error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_whose_files_are_not_what_they_should_be_is_refused_by_name() {
+    let tokens = tempfile::tempdir().unwrap();
+    let tokens = file(&tokens, "tokens.json", "[[0, 17]]");
+    let complaints = |folder: &Path| {
+        let folder = folder.to_str().unwrap();
+        [stderr(&["inspect", folder]), stderr(&["score", "--model", folder, "--tokens", &tokens])]
+    };
+    for length in [-1, -9, 1] {
+        let folder = copied("v3-f32");
+        let file_of_weights = weights_of(folder.path());
+        let mut bytes = std::fs::read(&file_of_weights).unwrap();
+        bytes.resize((bytes.len() as i64 + length) as usize, 0);
+        std::fs::write(&file_of_weights, bytes).unwrap();
+        let name = file_of_weights.file_name().unwrap().to_str().unwrap();
+        for error in complaints(folder.path()) {
+            assert!(error.contains(name) && error.contains("download it again"), "{length}: {error}");
+        }
+    }
+    for name in ["generation_config.json", "tokenizer_config.json"] {
+        for broken in ["", "{", "[]", "null", "{\"temperature\": NaN}", "<html>"] {
+            let folder = copied("v3-f32");
+            std::fs::write(folder.path().join(name), broken).unwrap();
+            for error in complaints(folder.path()) {
+                assert!(error.contains(name), "{name} {broken}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_and_sizes_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
+    let long = "x".repeat(65);
+    for name in [&*long, "a\u{202e}b", "a\u{1b}[31m", "a\nb", "a\u{200b}", " "] {
+        for command in
+            [&["key", "add", name][..], &["project", "add", name], &["user", "add", name, "--role", "viewer"]]
+        {
+            let error = stderr(&[command, &["--store", &store]].concat());
+            assert!(error.contains("1 to 64 characters"), "{command:?}: {error}");
+        }
+    }
+    for size in ["99999999999999999999GiB", "0", "0GiB", "17000000TiB", "18446744073709551616"] {
+        for switch in ["--cache-memory", "--disk-cache-bytes"] {
+            let error = stderr(&["serve", "--listen", "127.0.0.1:0", "--store", "off", switch, size]);
+            assert!(error.contains(switch) && error.contains(size), "{error}");
+        }
+    }
+    for (command, word) in [
+        (&["key", "add", "a", "--expires", "99999999999999999999d"][..], "--expires"),
+        (&["key", "add", "a", "--expires", "36601d"], "--expires"),
+        (&["key", "add", "a", "--expires", "0d"], "--expires"),
+        (&["key", "add", "a", "--budget", "NaN"], "--budget"),
+        (&["key", "add", "a", "--budget", "inf"], "--budget"),
+        (&["key", "add", "a", "--budget", "1e30"], "--budget"),
+        (&["key", "add", "a", "--budget=-1"], "--budget"),
+        (&["key", "add", "a", "--rpm", "0"], "--rpm"),
+        (&["key", "add", "a", "--models", "a\u{202e}"], "--models"),
+        (&["usage", "--days", "99999999999"], "--days"),
+    ] {
+        let error = stderr(&[command, &["--store", &store]].concat());
+        assert!(error.contains(word), "{command:?}: {error}");
+    }
+    for (settings, word) in [
+        ("[cache]\ndisk_bytes = '99999999999999999999GiB'", "disk_bytes"),
+        ("[server]\ngrace_s = 18446744073709551615", "grace_s"),
+        ("[server]\ngrace_s = 9223372036854775807", "grace_s"),
+        ("[server]\nreply_keepalive_s = 0", "reply_keepalive_s"),
+        ("[engine]\nbatch_tokens = 0", "batch_tokens"),
+        ("[engine]\nmax_running = 9223372036854775807", "max_running"),
+        ("[aliases]\n\"a\\u202e\" = 'deepseek-chat'", "1 to 64"),
+        ("[[server.keys]]\nname = \"a\\u202e\"\nkey_env = 'PATH'", "1 to 64"),
+        ("[[providers]]\nname = 'vllm'\nweight = 99999999999", "weight"),
+    ] {
+        let config = file(&folder, "cachalot.toml", settings);
+        let error = stderr(&["serve", "--listen", "127.0.0.1:0", "--store", "off", "--config", &config]);
+        assert!(error.contains(word), "{settings}: {error}");
+    }
+}
+
 #[test]
 fn score_refuses_tokens_it_cannot_score() {
     let folder = tempfile::tempdir().unwrap();

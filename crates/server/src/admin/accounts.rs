@@ -10,6 +10,8 @@ use store::{By, Key, Limits, Project, Record, Role, Total, User, money, now};
 
 use super::{Answer, Ask, fault};
 
+/// The end of the year 9999, in seconds since 1970.
+const LATEST: i64 = 253_402_300_799;
 const DAY: i64 = 86_400 * 1_000_000;
 
 pub(super) async fn me(ask: Ask) -> Result<Answer, Error> {
@@ -54,9 +56,7 @@ fn role(text: &str) -> Result<Role, Error> {
 
 /// A name that logs and lists can show.
 fn named(name: &str) -> Result<&str, Error> {
-    store::is_name(name)
-        .then_some(name)
-        .ok_or_else(|| Error::invalid("A name has 1 to 64 characters, none of which controls how text is shown"))
+    store::is_name(name).then_some(name).ok_or_else(|| Error::invalid(format!("A name has {}", store::NAME)))
 }
 
 fn user(user: &User) -> Value {
@@ -204,6 +204,18 @@ impl LimitsBody {
             }
             bound => Ok(bound.unwrap_or(before)),
         };
+        if let Some(Some(models)) = &self.models
+            && let Some(odd) = models.iter().find(|model| !store::is_model_id(model))
+        {
+            return Err(Error::invalid(format!("Invalid 'models': {odd:.64?} is no id of a model")));
+        }
+        if let Some(Some(at)) = self.expires_at
+            && !(1..=LATEST).contains(&at)
+        {
+            return Err(Error::invalid(format!(
+                "Invalid 'expires_at': expected seconds since 1970, from 1 to {LATEST}"
+            )));
+        }
         if let Some(Some(networks)) = &self.networks
             && let Some(odd) = networks.iter().find(|network| Network::parse(network).is_none())
         {

@@ -97,7 +97,7 @@ fn decoded(segment: &str) -> Option<String> {
     let mut any = false;
     for part in parts {
         out.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
-        out.extend_from_slice(part[2..].as_bytes());
+        out.extend_from_slice(&part.as_bytes()[2..]);
         any = true;
     }
     any.then(|| String::from_utf8(out).ok()).flatten()

@@ -1,0 +1,66 @@
+//! Names that logs, lists and terminals can show.
+
+/// What a name is, for messages.
+pub const NAME: &str = "1 to 64 characters, none of them a control or an invisible one";
+
+/// A name of a key, a user, a project, a provider or an alias.
+pub fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.chars().count()) && !text.trim().is_empty() && is_plain(text)
+}
+
+/// Text that shows as it is.
+pub fn is_plain(text: &str) -> bool {
+    !text.chars().any(is_hidden)
+}
+
+/// An id of a model, which its provider has named: it may be longer.
+pub fn is_model_id(text: &str) -> bool {
+    (1..=256).contains(&text.chars().count()) && is_plain(text)
+}
+
+/// Characters that control a terminal, change the direction of text, or are not seen.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_shows_what_it_is() {
+        for good in ["a", "olga's", "Команда 7", "名前", "a/b:c", &"x".repeat(64), &"é".repeat(64)] {
+            assert!(is_name(good), "{good}");
+        }
+        let long = "x".repeat(65);
+        for bad in [
+            "",
+            " ",
+            &long,
+            "a\nb",
+            "a\0",
+            "\u{1b}[31m",
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}",
+            "\u{feff}a",
+            "a\u{7f}",
+            "a\u{85}",
+        ] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+        assert!(is_model_id(&long) && !is_model_id(&"x".repeat(257)) && !is_model_id("a\u{202e}") && !is_model_id(""));
+    }
+}
