@@ -132,7 +132,7 @@ pub(crate) async fn each<T, A: Future<Output = Result<T, Error>>>(
     let mut failure = None;
     for (place, target) in targets.iter().enumerate() {
         chosen.set(place);
-        let patience = patience.filter(|_| place + 1 < targets.len());
+        let patience = patience.filter(|_| place + 1 < targets.len()).map(|patience| patience.max(target.begin_time()));
         match try_one(target, patience, ask(place, target.clone())).await {
             Ok(answer) => return Ok(answer),
             Err(error) if !elsewhere(&error) => return Err(error),

@@ -1,7 +1,7 @@
 //! The beginning of an answer that passes: one target is asked, and what it sends is judged before anything goes on, so that
 //! another can be asked in its place.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use http::header::{HeaderMap, HeaderValue};
@@ -18,6 +18,9 @@ use crate::work::aside;
 
 /// Most bytes of an answer that does not come as events.
 const WHOLE_BYTES: usize = 256 << 20;
+
+/// Bytes of a line that is judged before its end.
+const LONG: usize = 64 << 10;
 
 /// What an answer to a request of this kind is.
 pub(crate) fn shape_of(passage: Passage, stream: bool) -> Shape {
@@ -115,19 +118,35 @@ async fn next(provider: &str, pieces: &mut Pieces) -> Result<Option<Bytes>, Erro
 
 /// The bytes of a stream up to its first event, or some more.
 async fn first_event(provider: &str, passage: Passage, pieces: &mut Pieces) -> Result<Bytes, Error> {
-    let mut first = Bytes::new();
+    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
     loop {
-        let Some(more) = next(provider, pieces).await? else {
+        let Some(piece) = next(provider, pieces).await? else {
             let what = if first.is_empty() { "sent nothing" } else { "sent what is no answer of its dialect" };
             return Err(fault(provider, what));
         };
-        // Mostly the first piece has it.
-        first = if first.is_empty() { more } else { [first, more].concat().into() };
-        match fits::begins(passage, &first) {
+        // Mostly the first piece has it. What ends no line tells nothing new, but where it never ends.
+        let tells = first.is_empty() || piece.contains(&b'\n') || more.len() < 16 || more.len() + piece.len() > LONG;
+        let judged = match first.is_empty() {
+            true => {
+                first = piece;
+                fits::begins(passage, &first)
+            }
+            false => {
+                if more.is_empty() {
+                    more.extend_from_slice(&first);
+                }
+                more.extend_from_slice(&piece);
+                if tells { fits::begins(passage, &more) } else { fits::Beginning::Open }
+            }
+        };
+        match judged {
             fits::Beginning::Open => {}
             fits::Beginning::Differs => return Err(fault(provider, "sent what is no answer of its dialect")),
             fits::Beginning::Fits => break,
         }
+    }
+    if !more.is_empty() {
+        first = more.freeze();
     }
     let mut events = glance::Events::new(passage, false);
     events.pass(&first);

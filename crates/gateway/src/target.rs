@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use chat::Provider;
 use serde::Deserialize;
@@ -103,6 +104,14 @@ impl Target {
         match &self.place {
             Place::Local(_) => None,
             Place::Remote(upstream) => upstream.occupancy(),
+        }
+    }
+
+    /// How long the operator lets it take to begin an answer.
+    pub(crate) fn begin_time(&self) -> Duration {
+        match &self.place {
+            Place::Local(_) => Duration::ZERO,
+            Place::Remote(upstream) => upstream.begin_time(),
         }
     }
 

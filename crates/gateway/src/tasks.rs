@@ -12,7 +12,7 @@ use futures_util::stream::{self, BoxStream};
 use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use store::{Job, JobId, Owner};
+use store::{Job, JobId};
 use wire::fits::{Form, bytes_fit};
 use wire::tasks::ids::{self, Pair};
 use wire::tasks::{Kind, State, is_id};
@@ -27,6 +27,7 @@ use crate::relay::Said;
 use crate::size::Size;
 use crate::stated;
 use crate::target::{Place, Target};
+use crate::task_ids::{new_id, owner, pairs, with_our_ids, with_pairs, with_their_ids};
 use crate::upstream::{Upstream, check_type, content_type, fault, unreachable};
 use crate::{Caller, Gateway};
 
@@ -315,38 +316,6 @@ impl Gateway {
 fn length_of(job: &Job, targets: &[Target]) -> Option<u64> {
     let prices = targets.iter().filter_map(|target| target.price.as_ref());
     prices.filter_map(|price| price.seconds_of(job.cost, job.created_at)).max()
-}
-
-/// The account of a caller, whose tasks are those of all its keys.
-fn owner(caller: &Caller) -> Owner<'_> {
-    let project_id = caller.holder.as_ref().map(|holder| &*holder.project);
-    Owner { project_id, key_name: caller.key.as_deref().unwrap_or_default() }
-}
-
-/// An id that nobody guesses.
-fn new_id(kind: Kind) -> String {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).expect("the system has random numbers");
-    kind.id_of(random)
-}
-
-fn pairs(jobs: &[Job]) -> Vec<Pair<'_>> {
-    jobs.iter().map(|job| Pair { theirs: &job.provider_id, ours: &job.id.id }).collect()
-}
-
-fn with_their_ids(body: &Bytes, jobs: &[Job]) -> Bytes {
-    ids::inward(body, &pairs(jobs)).map_or_else(|| body.clone(), Bytes::from)
-}
-
-fn with_our_ids(kind: Kind, told: Told, jobs: &[Job]) -> Told {
-    with_pairs(kind, told, &pairs(jobs))
-}
-
-fn with_pairs(kind: Kind, told: Told, pairs: &[Pair<'_>]) -> Told {
-    match ids::outward(kind, &told.bytes, pairs) {
-        Some(bytes) => Told { bytes: bytes.into(), ..told },
-        None => told,
-    }
 }
 
 /// Asks one target after the other; only one that has not taken the task for sure is followed by the next.

@@ -1,13 +1,12 @@
 //! A provider elsewhere: where it is, how it is asked, what its refusals mean.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat::{BoxFuture, Chat, Deltas, Error, ErrorKind, Provider};
+use chat::{BoxFuture, Chat, Deltas, Error, Provider};
 use futures_util::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Uri};
@@ -15,16 +14,17 @@ use http_body_util::Full;
 use tokio::time::timeout;
 use url::Url;
 use wire::Passage;
-use wire::fits::{Form, type_fits};
+use wire::fits::Form;
 use wire::upstream::{Dialect, refusal};
 
 use crate::address::is_private_literal;
 use crate::attempt::Asking;
-use crate::client::{BEGIN, CONNECT, Client, Failure, Patience, Response, SILENCE};
+use crate::client::{BEGIN, CONNECT, Client, Patience, Response, SILENCE};
+pub(crate) use crate::faults::{check_type, content_type, fault, late, unreachable, without_secrets};
 use crate::hearing::Hearing;
 use crate::inflight::RequestMemory;
 use crate::occupancy::{Latest, Occupancy};
-use crate::secret::{Secret, scrubbed};
+use crate::secret::Secret;
 use crate::signatures::Kept;
 use crate::work::aside;
 
@@ -147,6 +147,11 @@ impl Upstream {
         })
     }
 
+    /// How long it may take to begin an answer.
+    pub(crate) fn begin_time(&self) -> Duration {
+        self.begin
+    }
+
     /// The same with another time to begin its answers in.
     pub fn patient(self, begin: Duration) -> Self {
         Self { begin, ..self }
@@ -180,7 +185,17 @@ impl Upstream {
         let models = models.ok_or_else(|| fault(&self.name, "sent no list of models"))?;
         let gemini = |model: &serde_json::Value| Some(model["name"].as_str()?.trim_start_matches("models/").to_owned());
         let id = |model: &serde_json::Value| model["id"].as_str().map(str::to_owned).or_else(|| gemini(model));
-        Ok(models.iter().filter_map(id).collect())
+        let mut ids: Vec<String> = models.iter().filter_map(id).collect();
+        let all = ids.len();
+        ids.retain(|id| store::is_model_id(id));
+        if ids.len() < all {
+            tracing::warn!(
+                provider = &*self.name,
+                left_out = all - ids.len(),
+                "models whose ids cannot be shown are left out"
+            );
+        }
+        Ok(ids)
     }
 
     /// It may be asked how busy it is.
@@ -335,49 +350,6 @@ impl Provider for Upstream {
 /// The header that tells of a trace.
 pub(crate) fn traced(trace: Option<&str>) -> Option<(HeaderName, HeaderValue)> {
     Some((TRACE, HeaderValue::try_from(trace?).ok()?))
-}
-
-/// What an answer says it is.
-pub(crate) fn content_type(response: &Response) -> HeaderValue {
-    let said = response.headers.get(CONTENT_TYPE).filter(|said| said.to_str().is_ok_and(|said| scrubbed(said) == said));
-    said.cloned().unwrap_or(HeaderValue::from_static("application/json"))
-}
-
-/// A provider's words may quote the request, and with it the operator's key.
-pub(crate) fn without_secrets(error: Error) -> Error {
-    match scrubbed(&error.message) {
-        Cow::Borrowed(_) => error,
-        Cow::Owned(message) => Error { message, ..error },
-    }
-}
-
-/// # Errors
-/// `Upstream` for an answer of a type that cannot be what was asked for.
-pub(crate) fn check_type(provider: &str, form: Form, response: &Response) -> Result<(), Error> {
-    let said = response.headers.get(CONTENT_TYPE).map_or("", |said| said.to_str().unwrap_or("?"));
-    match type_fits(form, said) {
-        true => Ok(()),
-        false => Err(fault(provider, "sent what is no answer of its dialect")),
-    }
-}
-
-pub(crate) fn fault(provider: &str, what: &str) -> Error {
-    Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {what}"))
-}
-
-pub(crate) fn late(provider: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"))
-}
-
-/// What went wrong is told in the log alone: it may hold the address, which is no business of the caller's.
-pub(crate) fn unreachable(provider: &str, failure: &Failure) -> Error {
-    let words = failure.to_string();
-    tracing::warn!(provider, error = %scrubbed(&words), "a provider cannot be reached");
-    match failure {
-        Failure::Late => late(provider),
-        Failure::Connect(_) => fault(provider, "cannot be reached"),
-        Failure::Broken(_) => fault(provider, "broke off its answer"),
-    }
 }
 
 /// The first bytes of a body, at most so many, whatever happens to the rest.

@@ -5,8 +5,10 @@ use serde::de::IgnoredAny;
 
 use crate::passage::Passage;
 
-/// Bytes of a beginning after which it is believed.
+/// Bytes of an event after which it is not waited for.
 const ENOUGH: usize = 64 << 10;
+/// Bytes of signs of life after which a stream is believed.
+const LIVELY: usize = 8 << 10;
 
 /// What the beginning of a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,7 @@ pub fn begins(passage: Passage, bytes: &[u8]) -> Beginning {
             return match rest {
                 // A large event, such as a picture, is not waited for.
                 _ if rest.len() > ENOUGH && rest.starts_with(b"data:") => Beginning::Fits,
-                _ if is_line(rest) => Beginning::Open,
+                _ if is_line(rest) && rest.len() <= ENOUGH => Beginning::Open,
                 _ => Beginning::Differs,
             };
         };
@@ -96,7 +98,7 @@ pub fn begins(passage: Passage, bytes: &[u8]) -> Beginning {
         }
     }
     // Signs of life alone.
-    if bytes.len() > ENOUGH { Beginning::Fits } else { Beginning::Open }
+    if bytes.len() > LIVELY { Beginning::Fits } else { Beginning::Open }
 }
 
 /// A line of an event stream, or the beginning of one.
@@ -243,7 +245,7 @@ mod tests {
                 "{\"choices\":[]",
                 "\"choices\"",
             ] {
-                assert_eq!(json(passage, other).is_ok(), false, "{passage:?} {other}");
+                assert!(json(passage, other).is_err(), "{passage:?} {other}");
             }
         }
         let said = json(Passage::ChatCompletions, "{\"error\":{\"message\":\"no credit\"}}");

@@ -210,3 +210,83 @@ async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
         app.stop().await;
     }
 }
+
+/// A provider that takes every request and sends `head`, and then nothing.
+async fn silent(head: &'static str) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 4096]).await;
+            let _ = socket.write_all(head.as_bytes()).await;
+            kept.push(socket);
+        }
+    });
+    (address, serving)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_never_answers_ends_in_its_time_although_it_is_the_only_one() {
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    for head in ["", stream] {
+        let (address, serving) = silent(head).await;
+        let block = |name: &str, dialect: &str, models: &str| {
+            format!(
+                "[[providers]]\nname='{name}'\nbase_url='http://{address}'\ndialect='{dialect}'\nprivate=true\ntimeout_s=1\n{models}\n"
+            )
+        };
+        let text = block("own", "openai", "models=['gpt','sora']")
+            + &block("mj", "midjourney", "")
+            + &block("suno", "suno", "");
+        let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
+        let app = TestApp::configured(&[], |config| config.providers = providers).await;
+        let mut ways = vec![
+            ("/v1/chat/completions", json!({"model": "gpt", "messages": messages, "stream": true})),
+            ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9})),
+            ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9, "stream": true})),
+        ];
+        if head.is_empty() {
+            ways.push(("/v1/chat/completions", json!({"model": "gpt", "messages": messages})));
+            ways.push(("/v1/embeddings", json!({"model": "gpt", "input": "x"})));
+            ways.push(("/v1/videos", json!({"model": "sora", "prompt": "x"})));
+            ways.push(("/mj/submit/imagine", json!({"prompt": "x"})));
+            ways.push(("/suno/submit/music", json!({"prompt": "x"})));
+        }
+        for (path, body) in ways {
+            let began = std::time::Instant::now();
+            let (status, _, text) = ask(&app, path, &body).await;
+            assert!(
+                status == 504 && began.elapsed().as_secs() < 5,
+                "{path} {body}: {status} {text} {:?}",
+                began.elapsed()
+            );
+        }
+        app.stop().await;
+        serving.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_answer_may_be_thought_about_once_its_head_is_there() {
+    let fake = FakeUpstream::start(|_| {
+        let mut answer = Answer::json(200, json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "thought"}, "finish_reason": "stop"}]}));
+        answer.pieces.insert(0, Piece::Wait(std::time::Duration::from_millis(2500)));
+        answer
+    })
+    .await;
+    let block = |name: &str| {
+        format!(
+            "[[providers]]\nname='{name}'\nbase_url='{}'\ndialect='openai'\nprivate=true\nmodels=['gpt']\ntimeout_s=1\n",
+            fake.base_url()
+        )
+    };
+    let providers = toml::from_str::<cachalot::config::Config>(&(block("a") + &block("b"))).unwrap().providers;
+    let app = TestApp::configured(&[], |config| config.providers = providers).await;
+    let body = json!({"model": "gpt", "messages": [{"role": "user", "content": "hi"}]});
+    let (status, _, text) = ask(&app, "/v1/chat/completions", &body).await;
+    assert!(status == 200 && text.contains("thought") && fake.asked().len() == 1, "{status} {text}");
+    app.stop().await;
+}

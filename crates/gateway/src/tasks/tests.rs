@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use store::{Limits, NewKey, Store};
+use store::{Limits, NewKey, Owner, Store};
 use testkit::FakeUpstream;
 use testkit::upstream::Answer;
 use wire::upstream::Dialect;

@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(inward(r#"{"taskId":"5"}"#, "77"), None);
         assert_eq!(
             candidates(Kind::Midjourney, format!(r#"{{"a":"{ours}","b":[{ours}],"c":"1"}}"#).as_bytes(), 8),
-            [ours.clone()]
+            std::slice::from_ref(&ours)
         );
         assert_eq!(in_path(&format!("mj/task/{ours}/fetch?x={ours}&y=1"), &ours, "a"), "mj/task/a/fetch?x=a&y=1");
         assert_eq!(in_path("videos/%76ideo_1/content", "video_1", "v"), "videos/v/content");

@@ -1,0 +1,54 @@
+//! What went wrong with a provider, in words for the caller and for the log.
+
+use std::borrow::Cow;
+
+use chat::{Error, ErrorKind};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use wire::fits::{Form, type_fits};
+
+use crate::client::{Failure, Response};
+use crate::secret::scrubbed;
+
+/// What an answer says it is.
+pub(crate) fn content_type(response: &Response) -> HeaderValue {
+    let said = response.headers.get(CONTENT_TYPE).filter(|said| said.to_str().is_ok_and(|said| scrubbed(said) == said));
+    said.cloned().unwrap_or(HeaderValue::from_static("application/json"))
+}
+
+/// A provider's words may quote the request, and with it the operator's key.
+pub(crate) fn without_secrets(error: Error) -> Error {
+    match scrubbed(&error.message) {
+        Cow::Borrowed(_) => error,
+        Cow::Owned(message) => Error { message, ..error },
+    }
+}
+
+/// # Errors
+/// `Upstream` for an answer of a type that cannot be what was asked for.
+pub(crate) fn check_type(provider: &str, form: Form, response: &Response) -> Result<(), Error> {
+    let said = response.headers.get(CONTENT_TYPE).map_or("", |said| said.to_str().unwrap_or("?"));
+    match type_fits(form, said) {
+        true => Ok(()),
+        false => Err(fault(provider, "sent what is no answer of its dialect")),
+    }
+}
+
+pub(crate) fn fault(provider: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {what}"))
+}
+
+pub(crate) fn late(provider: &str) -> Error {
+    Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"))
+}
+
+/// What went wrong is told in the log alone: it may hold the address, which is no business of the caller's.
+pub(crate) fn unreachable(provider: &str, failure: &Failure) -> Error {
+    let words = failure.to_string();
+    tracing::warn!(provider, error = %scrubbed(&words), "a provider cannot be reached");
+    match failure {
+        Failure::Late => late(provider),
+        Failure::Connect(_) => fault(provider, "cannot be reached"),
+        Failure::Broken(_) => fault(provider, "broke off its answer"),
+    }
+}
