@@ -21,8 +21,7 @@ use crate::leases::{Leases, LeasesError};
 use crate::limits::{Estimate, Permit};
 use crate::price::Prices;
 use crate::quarantine::Quarantine;
-use crate::recent::Recent;
-use crate::tasks;
+use crate::recent::{self, Recent};
 
 /// Most records in one transaction.
 const BATCH: usize = 512;
@@ -202,7 +201,7 @@ impl Books {
     /// # Errors
     /// `Overload` when the store, which may know it, cannot be asked.
     pub(crate) async fn job(&self, id: &JobId, owner: Owner<'_>) -> Result<Option<Job>, Error> {
-        self.find_job(id, owner, tasks::patience(self.leases.is_some())).await
+        self.find_job(id, owner, recent::patience(self.leases.is_some())).await
     }
 
     /// The same; a task that another machine may have taken a moment ago is not waited for.
@@ -220,7 +219,7 @@ impl Books {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         let mut patience = patience.iter();
         loop {
-            let found = ledger.store.job(id, owner, tasks::kept_since()).await.map_err(|error| {
+            let found = ledger.store.job(id, owner, recent::kept_since()).await.map_err(|error| {
                 tracing::error!(%error, "tasks cannot be looked for");
                 Error::new(ErrorKind::Overload, "Tasks cannot be looked for right now, please try again later")
             })?;

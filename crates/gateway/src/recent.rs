@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use store::{Job, JobId, Owner};
 
-use crate::tasks::kept_since;
+/// How long a task can be asked for.
+const KEPT: i64 = 7 * 86_400 * 1_000_000;
+/// How long a task may take to be known on another machine.
+const KNOWN: [Duration; 4] = [Duration::from_millis(100); 4];
 
 /// The tasks of this process, by the ids that callers have.
 #[derive(Debug, Default)]
@@ -70,4 +74,14 @@ impl Jobs {
             !ids.is_empty()
         });
     }
+}
+
+/// How often and how long a task is looked for that another machine may have taken.
+pub(crate) fn patience(shared: bool) -> &'static [Duration] {
+    if shared { &KNOWN } else { &[] }
+}
+
+/// Since when tasks are kept.
+pub(crate) fn kept_since() -> i64 {
+    store::now() - KEPT
 }

@@ -1,12 +1,18 @@
 //! Whose a task is, and its two ids: callers have one of ours, its provider another.
 
 use bytes::Bytes;
+use chat::Error;
 use store::{Job, Owner};
 use wire::tasks::Kind;
 use wire::tasks::ids::{self, Pair};
 
 use crate::Caller;
+use crate::inflight::RequestMemory;
 use crate::tasks::Told;
+use crate::work::aside;
+
+/// Most further tasks that a request may mention.
+const MENTIONED: usize = 8;
 
 /// The account of a caller, whose tasks are those of all its keys.
 pub(crate) fn owner(caller: &Caller) -> Owner<'_> {
@@ -21,21 +27,53 @@ pub(crate) fn new_id(kind: Kind) -> String {
     kind.id_of(random)
 }
 
-pub(crate) fn pairs(jobs: &[Job]) -> Vec<Pair<'_>> {
-    jobs.iter().map(|job| Pair { theirs: &job.provider_id, ours: &job.id.id }).collect()
+/// The ids of tasks: theirs and ours.
+pub(crate) type Ids = Vec<(String, String)>;
+
+pub(crate) fn ids_of(jobs: &[Job]) -> Ids {
+    jobs.iter().map(|job| (job.provider_id.clone(), job.id.id.clone())).collect()
 }
 
-pub(crate) fn with_their_ids(body: &Bytes, jobs: &[Job]) -> Bytes {
-    ids::inward(body, &pairs(jobs)).map_or_else(|| body.clone(), Bytes::from)
+fn pairs(ids: &Ids) -> Vec<Pair<'_>> {
+    ids.iter().map(|(theirs, ours)| Pair { theirs, ours }).collect()
 }
 
-pub(crate) fn with_our_ids(kind: Kind, told: Told, jobs: &[Job]) -> Told {
-    with_pairs(kind, told, &pairs(jobs))
+/// What a body mentions that looks like an id of ours.
+///
+/// # Errors
+/// As [`aside`].
+pub(crate) async fn mentioned(memory: &RequestMemory, kind: Kind, body: &Bytes) -> Result<Vec<String>, Error> {
+    let bytes = body.clone();
+    aside(memory, body.len(), move || Ok(ids::candidates(kind, &bytes, MENTIONED))).await
 }
 
-pub(crate) fn with_pairs(kind: Kind, told: Told, pairs: &[Pair<'_>]) -> Told {
-    match ids::outward(kind, &told.bytes, pairs) {
-        Some(bytes) => Told { bytes: bytes.into(), ..told },
-        None => told,
+/// What a caller says, as the provider has to hear it.
+///
+/// # Errors
+/// As [`aside`]; no memory for another body.
+pub(crate) async fn with_their_ids(memory: &RequestMemory, body: &Bytes, jobs: &[Job]) -> Result<Bytes, Error> {
+    let (bytes, ids) = (body.clone(), ids_of(jobs));
+    if ids.iter().all(|(theirs, ours)| theirs == ours) {
+        return Ok(bytes);
     }
+    let hold = memory.hold(body.len())?;
+    aside(memory, body.len(), move || {
+        let changed = ids::inward(&bytes, &pairs(&ids));
+        Ok(changed.map_or(bytes, |changed| hold.over(changed)))
+    })
+    .await
+}
+
+/// What a provider says, as the caller has to hear it.
+///
+/// # Errors
+/// As [`aside`].
+pub(crate) async fn with_our_ids(memory: &RequestMemory, kind: Kind, told: Told, ids: Ids) -> Result<Told, Error> {
+    let Told { content_type, bytes } = told;
+    let length = bytes.len();
+    let changed = move || {
+        let changed = ids::outward(kind, &bytes, &pairs(&ids));
+        Ok(changed.map_or(bytes, Bytes::from))
+    };
+    Ok(Told { content_type, bytes: aside(memory, length, changed).await? })
 }

@@ -14,25 +14,26 @@ use http::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use store::{Job, JobId};
 use wire::fits::{Form, bytes_fit};
-use wire::tasks::ids::{self, Pair};
+use wire::tasks::ids;
 use wire::tasks::{Kind, State, is_id};
 
 use crate::affinity::Beginning;
 use crate::attempt::Chosen;
 use crate::bill::Bill;
 use crate::client::Response;
+use crate::inflight::RequestMemory;
 use crate::meter::Meter;
 use crate::price::Units;
+use crate::recent::kept_since;
 use crate::relay::Said;
 use crate::size::Size;
 use crate::stated;
 use crate::target::{Place, Target};
-use crate::task_ids::{new_id, owner, pairs, with_our_ids, with_pairs, with_their_ids};
+use crate::task_ids::{ids_of, mentioned, new_id, owner, with_our_ids, with_their_ids};
 use crate::upstream::{Upstream, check_type, content_type, fault, unreachable};
+use crate::work::aside;
 use crate::{Caller, Gateway};
 
-/// How long a task can be asked for.
-const KEPT: i64 = 7 * 86_400 * 1_000_000;
 /// A task of which nobody has asked is asked for by ourselves, for its money's sake.
 const WATCH: Duration = Duration::from_secs(30);
 /// Most tasks asked for each time.
@@ -41,10 +42,6 @@ const WATCHED: i64 = 200;
 const ANSWER_BYTES: usize = 16 << 20;
 /// Most tasks that are asked for at once.
 const LISTED: usize = 100;
-/// Most further tasks that a request may mention.
-const MENTIONED: usize = 8;
-/// How long a task may take to be known on another machine.
-const KNOWN: [Duration; 4] = [Duration::from_millis(100); 4];
 
 /// A task to be submitted.
 pub struct Submission<'a> {
@@ -83,7 +80,7 @@ impl Gateway {
         let Submission { kind, model, path, parent, body, headers } = submission;
         let jobs = self.mentioned(caller, kind, parent, body).await?;
         let parent = jobs.first();
-        let body = &with_their_ids(body, &jobs);
+        let body = &with_their_ids(&caller.memory, body, &jobs).await?;
         let path = &jobs.iter().fold(path.to_owned(), |path, job| ids::in_path(&path, &job.id.id, &job.provider_id));
         let said = Said::scan(&headers, body)?;
         let model: Arc<str> = match (model, parent) {
@@ -124,15 +121,17 @@ impl Gateway {
             (said, body)
         };
         let bodies = |target: &Target| if kind == Kind::Video { said.renamed(body, target) } else { body.clone() };
-        let (told, answer) = meter.watch(ask_in_turn(&targets, &chosen, kind, path, &headers, bodies).await)?;
+        let (told, answer) =
+            meter.watch(ask_in_turn(&caller.memory, &targets, &chosen, kind, path, &headers, bodies).await)?;
         let Some(taken) = kind.taken(&answer) else {
             meter.refused();
-            return Ok(with_our_ids(kind, told, &jobs));
+            return with_our_ids(&caller.memory, kind, told, ids_of(&jobs)).await;
         };
         let id = JobId { kind: kind.name().into(), id: new_id(kind) };
-        let new = Pair { theirs: &taken.id, ours: &id.id };
-        let told = with_pairs(kind, told, &[&[new], &*pairs(&jobs)].concat());
+        let known = [vec![(taken.id.clone(), id.id.clone())], ids_of(&jobs)].concat();
+        // It runs, whatever becomes of the answer.
         meter.submitted(id, taken.id, taken.is_new);
+        let told = with_our_ids(&caller.memory, kind, told, known).await?;
         Ok(told)
     }
 
@@ -145,13 +144,13 @@ impl Gateway {
         caller: &Caller,
         kind: Kind,
         parent: Option<&str>,
-        body: &[u8],
+        body: &Bytes,
     ) -> Result<Vec<Job>, Error> {
         let mut jobs: Vec<Job> = Vec::new();
         if let Some(id) = parent {
             jobs.push(self.task(caller, kind, id).await?);
         }
-        for id in ids::candidates(kind, body, MENTIONED) {
+        for id in mentioned(&caller.memory, kind, body).await? {
             let id = JobId { kind: kind.name().into(), id };
             if jobs.iter().any(|job| job.id == id) {
                 continue;
@@ -169,14 +168,14 @@ impl Gateway {
     pub async fn follow(&self, caller: &Caller, kind: Kind, id: &str, path: &str) -> Result<Told, Error> {
         let job = self.task(caller, kind, id).await?;
         let path = ids::in_path(path, &job.id.id, &job.provider_id);
-        let (told, task) = self.follow_job(kind, &job, &path).await?;
+        let (told, task) = self.follow_job(&caller.memory, kind, &job, &path).await?;
         let mut jobs = vec![job];
         // A task that this one goes on from is the caller's as well.
         if let Some(from) = task["remixed_from_video_id"].as_str().filter(|from| is_id(from)) {
             let from = JobId { kind: kind.name().into(), id: from.into() };
             jobs.extend(self.books.known_job(&from, owner(caller)).await?);
         }
-        Ok(with_our_ids(kind, told, &jobs))
+        with_our_ids(&caller.memory, kind, told, ids_of(&jobs)).await
     }
 
     /// What a task has made.
@@ -229,7 +228,7 @@ impl Gateway {
             body["ids"] = json!(ids);
             let upstream = self.runs(&jobs[0])?;
             let response = upstream.ask(Method::POST, path, &HeaderMap::new(), body.to_string().into()).await?;
-            let (_, answer) = whole(&upstream, response, |_| true).await?;
+            let (_, answer) = whole(&caller.memory, &upstream, response, |_| true).await?;
             let list = answer.as_array().or(answer["data"].as_array());
             for task in list.ok_or_else(|| fault(upstream.name(), "sent no list of tasks"))? {
                 let id = kind.id_in_list(task).unwrap_or_default();
@@ -238,7 +237,7 @@ impl Gateway {
                     self.noticed(job, kind.state(task)).await;
                     let bytes = Bytes::from(task.to_string());
                     let told = Told { content_type: HeaderValue::from_static("application/json"), bytes };
-                    let told = with_our_ids(kind, told, std::slice::from_ref(job));
+                    let told = with_our_ids(&caller.memory, kind, told, ids_of(std::slice::from_ref(job))).await?;
                     tasks.push(serde_json::from_slice(&told.bytes).unwrap_or_default());
                 }
             }
@@ -261,24 +260,31 @@ impl Gateway {
 
     /// Once of [`Gateway::watch_tasks`].
     pub(crate) async fn look_after_tasks(&self) {
-        let since = store::now() - KEPT;
+        let since = kept_since();
         let open = match self.books.open_jobs(since, WATCHED).await {
             Ok(open) => open,
             Err(error) => return tracing::warn!(%error, "open tasks cannot be read"),
         };
+        let memory = RequestMemory::default();
         for job in open {
             let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == job.id.kind) else { continue };
-            if let Err(error) = self.follow_job(kind, &job, &kind.fetch_path(&job.provider_id)).await {
+            if let Err(error) = self.follow_job(&memory, kind, &job, &kind.fetch_path(&job.provider_id)).await {
                 tracing::debug!(%error, task = job.id.id, "a task cannot be asked for");
             }
         }
     }
 
     /// Asks the provider how a task goes.
-    async fn follow_job(&self, kind: Kind, job: &Job, path: &str) -> Result<(Told, Value), Error> {
+    async fn follow_job(
+        &self,
+        memory: &RequestMemory,
+        kind: Kind,
+        job: &Job,
+        path: &str,
+    ) -> Result<(Told, Value), Error> {
         let upstream = self.runs(job)?;
         let response = upstream.ask(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
-        let (told, task) = whole(&upstream, response, |task| kind.is_task(task)).await?;
+        let (told, task) = whole(memory, &upstream, response, |task| kind.is_task(task)).await?;
         self.noticed(job, kind.state(&task)).await;
         Ok((told, task))
     }
@@ -320,6 +326,7 @@ fn length_of(job: &Job, targets: &[Target]) -> Option<u64> {
 
 /// Asks one target after the other; only one that has not taken the task for sure is followed by the next.
 async fn ask_in_turn(
+    memory: &RequestMemory,
     targets: &[Target],
     chosen: &Chosen,
     kind: Kind,
@@ -333,7 +340,7 @@ async fn ask_in_turn(
         chosen.set(place);
         match upstream.ask(Method::POST, path, headers, body(target)).await {
             Ok(response) => {
-                let answered = whole(upstream, response, |answer| kind.is_submission(answer)).await;
+                let answered = whole(memory, upstream, response, |answer| kind.is_submission(answer)).await;
                 match &answered {
                     Ok(_) => target.health.worked(),
                     // It may have taken the task all the same: no other is asked.
@@ -345,14 +352,24 @@ async fn ask_in_turn(
                 target.health.failed(error.retry_after);
                 failure = error;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if matches!(error.kind, ErrorKind::Timeout | ErrorKind::Upstream(500..)) {
+                    target.health.failed(error.retry_after);
+                }
+                return Err(error);
+            }
         }
     }
     Err(failure)
 }
 
 /// The whole of an answer, which is JSON that fits, and what it says.
-async fn whole(upstream: &Upstream, response: Response, fits: impl Fn(&Value) -> bool) -> Result<(Told, Value), Error> {
+async fn whole(
+    memory: &RequestMemory,
+    upstream: &Upstream,
+    response: Response,
+    fits: impl Fn(&Value) -> bool,
+) -> Result<(Told, Value), Error> {
     check_type(upstream.name(), Form::Json, &response)?;
     let content_type = HeaderValue::from_static("application/json");
     let (mut bytes, mut body) = (BytesMut::new(), response.pieces);
@@ -362,21 +379,14 @@ async fn whole(upstream: &Upstream, response: Response, fits: impl Fn(&Value) ->
             return Err(fault(upstream.name(), "says too much of a task"));
         }
     }
-    let answer: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    let bytes = bytes.freeze();
+    let read = bytes.clone();
+    let parse = move || Ok(serde_json::from_slice(&read).unwrap_or(Value::Null));
+    let answer: Value = aside(memory, bytes.len(), parse).await?;
     if !answer.is_object() && !answer.is_array() || !fits(&answer) {
         return Err(fault(upstream.name(), "sent what says nothing of a task"));
     }
-    Ok((Told { content_type, bytes: bytes.freeze() }, answer))
-}
-
-/// How often and how long a task is looked for that another machine may have taken.
-pub(crate) fn patience(shared: bool) -> &'static [Duration] {
-    if shared { &KNOWN } else { &[] }
-}
-
-/// Since when tasks are kept.
-pub(crate) fn kept_since() -> i64 {
-    store::now() - KEPT
+    Ok((Told { content_type, bytes }, answer))
 }
 
 #[cfg(test)]

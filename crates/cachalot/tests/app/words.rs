@@ -167,6 +167,8 @@ async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
         of_type("text/event-stream", "data: {\"foo\":1}\n\ndata: [DONE]\n\n"),
         of_type("text/event-stream", "data: [DONE]\n\n"),
         of_type("text/event-stream", ": keep-alive\n\n"),
+        of_type("application/json", "\u{1f}packed").header("content-encoding", "gzip"),
+        of_type("", "{\"choices\":[],\"data\":[]}").header("content-encoding", "br"),
     ];
     let messages = json!([{"role": "user", "content": "hi"}]);
     let ways = [
