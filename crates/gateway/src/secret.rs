@@ -3,10 +3,11 @@
 //! A [`Secret`] is known to the search for as long as one copy of it lives, so that whoever uses a secret cannot forget to name it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, MatchKind};
 use arc_swap::ArcSwap;
 use base64::Engine;
@@ -21,6 +22,9 @@ const LEAST_IN_ANSWERS: usize = 8;
 const LEAST_OF_ONE_KIND: usize = 16;
 /// Shorter ones are looked for nowhere, nor are words shorter than in answers.
 const LEAST_IN_ERRORS: usize = 4;
+
+/// What vector instructions look for at once.
+const MOST_BEGINNINGS: usize = 100;
 
 /// A credential; it cannot be printed, and no provider can say it to a caller.
 #[derive(Clone)]
@@ -118,6 +122,8 @@ pub fn scrubbed(text: &str) -> Cow<'_, str> {
 #[derive(Default)]
 struct Search {
     in_answers: Option<AhoCorasick>,
+    /// The beginnings of its patterns: where none of them stands, which vector instructions tell, there is no secret.
+    quick: Option<Searcher>,
     in_errors: Option<AhoCorasick>,
     /// Of `in_answers`, by first byte.
     patterns: Vec<Vec<u8>>,
@@ -149,7 +155,8 @@ impl Search {
         patterns.sort_unstable();
         patterns.dedup();
         let all: Vec<_> = patterns.iter().chain(&short).cloned().collect();
-        let mut search = Self { in_answers: automaton(&patterns), in_errors: automaton(&all), ..Self::default() };
+        let (in_answers, in_errors) = (automaton(&patterns), automaton(&all));
+        let mut search = Self { in_answers, quick: quick(&patterns), in_errors, ..Self::default() };
         for pattern in &patterns {
             search.begins.0[usize::from(pattern[0])] = true;
             pattern[..pattern.len() - 1].iter().for_each(|byte| search.within.0[usize::from(*byte)] = true);
@@ -174,6 +181,15 @@ impl Search {
         let candidates = (from..bytes.len()).filter(|at| self.begins.0[usize::from(bytes[*at])]);
         candidates.into_iter().find(goes_on).unwrap_or(bytes.len())
     }
+}
+
+/// Looks for the beginnings of patterns, which are fewer: keys of one service begin alike.
+fn quick(patterns: &[Vec<u8>]) -> Option<Searcher> {
+    let beginnings = [6, 5, 4, 3]
+        .into_iter()
+        .map(|length| patterns.iter().map(|pattern| &pattern[..length.min(pattern.len())]).collect::<BTreeSet<_>>());
+    let few = beginnings.into_iter().find(|beginnings| (1..=MOST_BEGINNINGS).contains(&beginnings.len()))?;
+    Searcher::new(few)
 }
 
 fn automaton(patterns: &[Vec<u8>]) -> Option<AhoCorasick> {
@@ -253,6 +269,10 @@ impl Scrubber {
             }
         };
         let mut hold = search.may_go_on(&bytes, 0);
+        if search.quick.as_ref().is_some_and(|quick| quick.find(&bytes).is_none()) {
+            self.held.extend_from_slice(&bytes[hold..]);
+            return bytes.slice(..hold);
+        }
         let (mut out, mut from) = (Vec::new(), 0);
         for found in automaton.find_iter(&bytes) {
             if found.start() >= hold {

@@ -255,7 +255,7 @@ async fn a_task_has_an_owner_is_paid_once_and_given_back_when_it_fails() {
     assert_eq!(service.asked().last().unwrap().json()["model"], "sora-2");
     office.has_left(alice, "0.04").await;
     let poor = office.post(alice, &format!("/v1/videos/{film}/remix"), json!({"prompt": "more"})).await;
-    assert_eq!(poor.0, 200, "what is left is enough to begin");
+    assert_eq!(poor.0, 402, "a price that is known before has to be there");
     let content = office.ask(alice, app.client.get(app.url(&format!("/v1/videos/{film}/content?variant=video")))).await;
     assert_eq!(content, (200, "video/mp4".into(), vec![0, 0, 0, 24]));
     assert_eq!(office.get(bob, &format!("/v1/videos/{film}")).await.0, 404);

@@ -242,7 +242,7 @@ async fn a_provider_that_never_answers_ends_in_its_time_although_it_is_the_only_
         };
         let text = block("own", "openai", "models=['gpt','sora']")
             + &block("mj", "midjourney", "")
-            + &block("suno", "suno", "");
+            + &block("singer", "suno", "");
         let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
         let app = TestApp::configured(&[], |config| config.providers = providers).await;
         let mut ways = vec![
