@@ -272,7 +272,9 @@ fn answers_that_pass(growth: &mut Growth) {
             growth.row("sse::Parser", &attack, make, |bytes| {
                 let (mut parser, mut frames) = (Parser::default(), Vec::new());
                 for piece in bytes.chunks(size) {
-                    parser.feed(piece, &mut frames);
+                    if parser.feed(piece, &mut frames).is_err() {
+                        break;
+                    }
                 }
                 frames
             });
@@ -367,7 +369,7 @@ fn answers(growth: &mut Growth) {
 
 fn hear(dialect: Dialect, chat: &Chat, bytes: &[u8]) -> (Reply, bool) {
     let (mut parser, mut frames) = (Parser::default(), Vec::new());
-    parser.feed(bytes, &mut frames);
+    parser.feed(bytes, &mut frames).expect("it stays within its bounds");
     let (mut reader, mut deltas) = (dialect.reader(chat), Vec::new());
     let mut whole = true;
     for frame in frames {

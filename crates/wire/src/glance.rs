@@ -1,14 +1,18 @@
 //! A look at answers that pass by untouched: what they cost, why they ended, whether they failed.
 
+use std::fmt;
+
 use chat::{FinishReason, Usage};
 use memchr::memmem;
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::bounds::{EMPTY_EVENTS, EVENT_BYTES, Exceeded, IDLE_BYTES, LINE_BYTES, has_few_values};
 use crate::count::{Count, Counts};
 use crate::passage::Passage;
-use crate::splice::Fields;
+use crate::splice;
 use crate::upstream::{anthropic, gemini, openai};
 
 /// What has been seen of an answer.
@@ -38,8 +42,24 @@ pub struct Events {
     hide: bool,
     /// Anthropic's counts, which come in parts.
     counts: anthropic::UsageBody,
+    /// Bytes of the line, of the event, and since the last event, whether they are kept or not.
+    length: Length,
+    /// Events since the last piece of the answer.
+    empty: u64,
     pub seen: Seen,
+    /// The provider has sent too much: the stream has to end.
+    pub exceeded: Option<Exceeded>,
 }
+
+#[derive(Debug, Default)]
+struct Length {
+    line: usize,
+    event: usize,
+    idle: usize,
+}
+
+/// What is kept of the memory of a line.
+const KEPT_BYTES: usize = 64 << 10;
 
 impl Events {
     pub fn new(passage: Passage, hide_usage: bool) -> Self {
@@ -54,6 +74,9 @@ impl Events {
         }
         let mut out = self.hide_usage.then(Vec::new);
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if self.exceeded.is_some() {
+                break;
+            }
             self.keep(piece);
             if out.is_some() {
                 self.held.extend_from_slice(piece);
@@ -65,8 +88,7 @@ impl Events {
             if !blank {
                 self.look();
             }
-            self.line.clear();
-            self.cut = false;
+            self.end_line(blank);
             if let (true, Some(out)) = (blank, &mut out) {
                 let hide = std::mem::take(&mut self.hide);
                 if !hide {
@@ -92,7 +114,19 @@ impl Events {
         if hide { Vec::new() } else { std::mem::take(&mut self.held) }
     }
 
+    /// Bytes that are held: of the line, and of the event while it may be hidden.
+    pub fn held(&self) -> usize {
+        self.line.len() + self.held.len()
+    }
+
     fn keep(&mut self, piece: &[u8]) {
+        self.length.line += piece.len();
+        self.length.event += piece.len();
+        if self.length.line > LINE_BYTES {
+            self.exceeded = Some(Exceeded::Line);
+        } else if self.length.event > EVENT_BYTES {
+            self.exceeded = Some(Exceeded::Event);
+        }
         if self.line.len() + piece.len() > self.passage.line_bytes() {
             self.cut = true;
         } else {
@@ -100,7 +134,37 @@ impl Events {
         }
     }
 
+    fn end_line(&mut self, blank: bool) {
+        self.length.idle = match self.cut || self.line.starts_with(b"data:") {
+            true => 0,
+            false => self.length.idle + self.length.line,
+        };
+        if self.length.idle > IDLE_BYTES {
+            self.exceeded = Some(Exceeded::Idle);
+        }
+        self.length.line = 0;
+        if blank {
+            self.length.event = 0;
+        }
+        self.line.clear();
+        self.line.shrink_to(KEPT_BYTES);
+        self.cut = false;
+    }
+
     fn look(&mut self) {
+        let before = self.seen.pieces;
+        self.look_at_line();
+        if self.seen.pieces > before {
+            self.empty = 0;
+        } else if self.line.starts_with(b"data:") {
+            self.empty += 1;
+        }
+        if self.empty > EMPTY_EVENTS {
+            self.exceeded = Some(Exceeded::Empty);
+        }
+    }
+
+    fn look_at_line(&mut self) {
         if self.cut {
             self.seen.pieces += 1;
             return;
@@ -175,9 +239,9 @@ fn message(data: &[u8], counts: &mut anthropic::UsageBody, seen: &mut Seen) {
 /// Looks at one event of Gemini's, or at its whole answer.
 fn content(data: &[u8], seen: &mut Seen) {
     let Ok(event) = serde_json::from_slice::<ContentEvent>(data) else { return };
-    seen.pieces += u64::from(!event.candidates.is_empty());
+    seen.pieces += u64::from(event.candidates.any);
     seen.usage = gemini::UsageBody::of(event.usage_metadata).map(Usage::from).or(seen.usage);
-    let ended = event.candidates.into_iter().find_map(|candidate| candidate.finish_reason);
+    let ended = event.candidates.finish_reason;
     let ended = ended.map(|reason| gemini::reason(&reason, has(data, "\"functionCall\"")));
     let blocked = event.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some());
     seen.finish = blocked.then_some(FinishReason::ContentFilter).or(ended).or(seen.finish);
@@ -190,17 +254,47 @@ fn content(data: &[u8], seen: &mut Seen) {
 #[serde(rename_all = "camelCase")]
 struct ContentEvent<'a> {
     #[serde(default)]
-    candidates: Vec<ContentEnd>,
+    candidates: Candidates,
     #[serde(borrow)]
     usage_metadata: Option<&'a RawValue>,
     prompt_feedback: Option<gemini::Feedback>,
     error: Option<serde::de::IgnoredAny>,
 }
 
+/// The candidates of an answer: that there are any, and the first reason for their end. They are not kept, there may be millions.
+#[derive(Default)]
+struct Candidates {
+    any: bool,
+    finish_reason: Option<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ContentEnd {
     finish_reason: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Candidates {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Candidates;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of candidates")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Candidates, A::Error> {
+                let mut candidates = Candidates::default();
+                while let Some(ContentEnd { finish_reason }) = list.next_element()? {
+                    candidates.any = true;
+                    candidates.finish_reason = candidates.finish_reason.or(finish_reason);
+                }
+                Ok(candidates)
+            }
+        }
+        json.deserialize_seq(List)
+    }
 }
 
 /// Looks at one event of an image or a transcript.
@@ -289,8 +383,7 @@ pub fn whole(passage: Passage, body: &[u8]) -> Seen {
         content(body, &mut seen);
         return Seen { pieces: 1, done: true, ..seen };
     }
-    let usage = Fields::scan(body).ok().and_then(|fields| fields.get("usage"));
-    let usage = usage.map(String::from_utf8_lossy);
+    let usage = splice::field(body, "usage").map(String::from_utf8_lossy);
     let usage = usage.as_deref();
     let (usage, finish) = match passage {
         Passage::Messages => {
@@ -319,7 +412,10 @@ fn word_after<'a>(data: &'a [u8], key: &str) -> Option<&'a str> {
 }
 
 fn failure(data: &[u8]) -> String {
-    let value: Value = serde_json::from_slice(data).unwrap_or_default();
+    // An error of more values is none that could be told.
+    const MOST: usize = 10_000;
+    let value = has_few_values(data, MOST).then(|| serde_json::from_slice::<Value>(data).ok());
+    let value = value.flatten().unwrap_or_default();
     let words = ["/error/message", "/error"].iter().find_map(|pointer| value.pointer(pointer)?.as_str());
     words.unwrap_or("the provider broke off").chars().take(500).collect()
 }

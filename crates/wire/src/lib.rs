@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anthropic;
+pub mod bounds;
 pub mod catalogue;
 pub mod completions;
 mod count;

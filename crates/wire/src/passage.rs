@@ -1,5 +1,6 @@
 //! The kinds of requests whose answers may pass untouched, and who takes them.
 
+use crate::bounds::{ANSWER_BYTES, LINE_BYTES, WHOLE_BYTES};
 use crate::upstream::Dialect;
 
 /// What passes.
@@ -79,6 +80,14 @@ impl Passage {
     /// Most bytes of a line that are kept to be looked at; longer ones pass unseen. Gemini's pictures are events, which say all
     /// that there is to say of the answer.
     pub(crate) fn line_bytes(self) -> usize {
-        if self == Self::GenerateContent { 32 << 20 } else { 1 << 20 }
+        if self == Self::GenerateContent { LINE_BYTES } else { 1 << 20 }
+    }
+
+    /// Most bytes of an answer that does not come as events.
+    pub fn whole_bytes(self) -> usize {
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Messages | Self::GenerateContent => ANSWER_BYTES,
+            _ => WHOLE_BYTES,
+        }
     }
 }

@@ -10,8 +10,9 @@ use chat::Error;
 use memchr::memchr2;
 use serde_json::Value;
 
-/// Room for the fields of most bodies.
+/// Room for the fields of most bodies, and the most that one may have: each takes a hundred bytes.
 const USUAL_FIELDS: usize = 24;
+const MOST_FIELDS: usize = 1 << 17;
 
 /// A scanned body. What stands inside values is not checked: that is for whom the body goes to.
 #[derive(Clone, Debug)]
@@ -78,6 +79,32 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The bytes of one field of the object that `body` is; `None` when it is no object, or names the field never or twice. Nothing is
+/// kept of the other fields.
+pub(crate) fn field<'a>(body: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    let (mut scan, mut found) = (Scan { body, at: 0 }, None);
+    scan.expect(b'{')?;
+    if scan.peek()? == b'}' {
+        return None;
+    }
+    loop {
+        let name = scan.key()?;
+        scan.expect(b':')?;
+        scan.peek()?;
+        let from = scan.at;
+        scan.value()?;
+        if name == key && found.replace(&body[from..scan.at]).is_some() {
+            return None;
+        }
+        if scan.peek()? != b',' {
+            break;
+        }
+        scan.at += 1;
+    }
+    scan.expect(b'}')?;
+    found.filter(|_| scan.peek().is_none())
+}
+
 /// A place in a body. `None` where the body is not what is expected there.
 struct Scan<'a> {
     body: &'a [u8],
@@ -94,6 +121,11 @@ impl<'a> Scan<'a> {
         if self.peek()? != b'}' {
             loop {
                 let key = self.key()?;
+                if fields.len() == MOST_FIELDS {
+                    return Some(Err(Error::invalid(format!(
+                        "Failed to parse the request body as JSON: it has more than {MOST_FIELDS} fields"
+                    ))));
+                }
                 let field = match fields.entry(key) {
                     Entry::Vacant(field) => field,
                     Entry::Occupied(twice) => {
@@ -234,6 +266,24 @@ mod tests {
         assert_eq!(scanned.with(&[("k7", "0".into())]), body.as_bytes());
         let took = testkit::growth::cpu_time() - began;
         assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+    }
+
+    #[test]
+    fn one_field_is_found_without_the_others() {
+        let found =
+            |body: &'static str| field(body.as_bytes(), "usage").map(|found| std::str::from_utf8(found).unwrap());
+        assert_eq!(found(r#"{"a":{"usage":1},"usage" : {"b":[2]} , "c":3}"#), Some(r#"{"b":[2]}"#));
+        for none in ["{}", r#"{"a":1}"#, r#"{"usage":1,"us\u0061ge":2}"#, r#"{"usage":1}x"#, r#"{"usage":1"#, "[]", ""]
+        {
+            assert_eq!(found(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn more_fields_than_memory_should_hold_are_refused() {
+        let fields: Vec<String> = (0..=MOST_FIELDS).map(|number| format!("\"{number}\":0")).collect();
+        let error = Fields::scan(format!("{{{}}}", fields.join(",")).as_bytes()).unwrap_err();
+        assert!(error.message.contains("more than 131072 fields"), "{}", error.message);
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! Event-stream framing, both ways. Lines end with `\n`, `\r\n` or `\r`; bytes may arrive in any chunks.
 
+use memchr::memchr2;
+
+use crate::bounds::{EVENT_BYTES, Exceeded, IDLE_BYTES, LINE_BYTES};
+
+/// What is kept of the memory of a line.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// Appends one event. Line breaks inside `data` become several `data:` lines.
 pub fn event(data: &str, out: &mut String) {
     for line in data.split('\n') {
@@ -37,45 +44,88 @@ pub struct Parser {
     any_line: bool,
     name: Option<String>,
     data: Option<String>,
+    /// Bytes of comments and empty lines since the last event.
+    idle: usize,
 }
 
 impl Parser {
     /// Appends the frames that `bytes` complete to `out`.
-    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Frame>) {
-        for &byte in bytes {
-            let after_return = std::mem::replace(&mut self.after_return, byte == b'\r');
-            match byte {
-                b'\n' if after_return => {}
-                b'\n' | b'\r' => self.end_line(out),
-                _ => self.line.push(byte),
+    ///
+    /// # Errors
+    /// What the stream has exceeded; nothing may be fed any more then.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Frame>) -> Result<(), Exceeded> {
+        let mut rest = bytes;
+        while let Some(at) = memchr2(b'\n', b'\r', rest) {
+            let (begin, end) = (&rest[..at], rest[at]);
+            rest = &rest[at + 1..];
+            let is_rest_of_return =
+                std::mem::replace(&mut self.after_return, false) && end == b'\n' && begin.is_empty();
+            self.keep(begin)?;
+            if !is_rest_of_return {
+                self.end_line(out)?;
             }
+            self.after_return = end == b'\r';
         }
+        self.after_return &= rest.is_empty();
+        self.keep(rest)
     }
 
-    fn end_line(&mut self, out: &mut Vec<Frame>) {
-        let bytes = std::mem::take(&mut self.line);
-        let line = String::from_utf8_lossy(&bytes);
+    /// Bytes that are held of the event that has not ended.
+    pub fn held(&self) -> usize {
+        self.line.len() + self.event_bytes()
+    }
+
+    fn event_bytes(&self) -> usize {
+        self.data.as_ref().map_or(0, String::len) + self.name.as_ref().map_or(0, String::len)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Exceeded> {
+        let length = self.line.len() + bytes.len();
+        if length > LINE_BYTES {
+            return Err(Exceeded::Line);
+        }
+        if length + self.event_bytes() > EVENT_BYTES {
+            return Err(Exceeded::Event);
+        }
+        self.line.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn end_line(&mut self, out: &mut Vec<Frame>) -> Result<(), Exceeded> {
+        let line = String::from_utf8_lossy(&self.line);
+        self.idle += self.line.len() + 1;
         let first = !std::mem::replace(&mut self.any_line, true);
         let line = if first { line.strip_prefix('\u{feff}').unwrap_or(&line) } else { &line };
         if line.is_empty() {
             let name = self.name.take();
-            out.extend(self.data.take().map(|data| Frame::Event { name, data }));
-            return;
-        }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "" => out.push(Frame::Comment(value.into())),
-            "event" => self.name = Some(value.into()),
-            "data" => match &mut self.data {
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(value);
+            if let Some(data) = self.data.take() {
+                self.idle = 0;
+                out.push(Frame::Event { name, data });
+            }
+        } else {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "" => out.push(Frame::Comment(value.into())),
+                "event" => self.name = Some(value.into()),
+                "data" => {
+                    // What belongs to an event is bounded with it.
+                    self.idle = 0;
+                    match &mut self.data {
+                        Some(data) => {
+                            data.push('\n');
+                            data.push_str(value);
+                        }
+                        None => self.data = Some(value.into()),
+                    }
                 }
-                None => self.data = Some(value.into()),
-            },
-            _ => {}
+                _ => {}
+            }
         }
+        self.line.clear();
+        // A long line is rare, and its memory is not kept for the next.
+        self.line.shrink_to(KEPT_BYTES);
+        if self.idle > IDLE_BYTES { Err(Exceeded::Idle) } else { Ok(()) }
     }
 }
 
@@ -87,7 +137,7 @@ mod tests {
     fn parse<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Frame> {
         let (mut parser, mut frames) = (Parser::default(), Vec::new());
         for chunk in chunks {
-            parser.feed(chunk, &mut frames);
+            parser.feed(chunk, &mut frames).unwrap();
         }
         frames
     }
@@ -111,6 +161,39 @@ mod tests {
         event("[DONE]", &mut out);
         assert_eq!(out, ": keep-alive\n\ndata: {}\n\ndata: [DONE]\n\n");
         assert_eq!(parse([out.as_bytes()]), [Frame::Comment("keep-alive".into()), says("{}"), says("[DONE]")]);
+    }
+
+    /// What is exceeded by `piece` sent for ever, and the most that was held until then.
+    fn endless(piece: &str) -> (Exceeded, usize) {
+        let (mut parser, mut most) = (Parser::default(), 0);
+        let bytes = piece.repeat((64 << 10) / piece.len());
+        for _ in 0..2000 {
+            if let Err(exceeded) = parser.feed(bytes.as_bytes(), &mut Vec::new()) {
+                return (exceeded, most);
+            }
+            most = most.max(parser.held());
+        }
+        panic!("{piece:?} goes on for ever")
+    }
+
+    #[test]
+    fn nothing_goes_on_for_ever() {
+        for (piece, exceeded) in [
+            ("x", Exceeded::Line),
+            ("data: x\n", Exceeded::Event),
+            ("data: x\n: c\n", Exceeded::Event),
+            ("data: xxxxxxxxxxxxxxxx\nevent: y\n", Exceeded::Event),
+            ("data\n", Exceeded::Event),
+            (": c\n", Exceeded::Idle),
+            ("\n", Exceeded::Idle),
+            ("\r", Exceeded::Idle),
+            ("event: x\n\n", Exceeded::Idle),
+            ("id: 7\n", Exceeded::Idle),
+        ] {
+            let (found, held) = endless(piece);
+            assert_eq!(found, exceeded, "{piece:?}");
+            assert!(held <= EVENT_BYTES, "{piece:?}: {held}");
+        }
     }
 
     proptest! {

@@ -209,7 +209,7 @@ impl Answer {
     /// The data of every event.
     pub(crate) fn events(&self) -> Vec<String> {
         let mut frames = Vec::new();
-        wire::sse::Parser::default().feed(&self.body, &mut frames);
+        wire::sse::Parser::default().feed(&self.body, &mut frames).expect("a stream within its bounds");
         let data = |frame| match frame {
             wire::sse::Frame::Event { data, .. } => Some(data),
             wire::sse::Frame::Comment(_) => None,

@@ -217,7 +217,7 @@ proptest! {
         deltas.push(Delta::Usage(Usage { prompt_tokens: 7, completion_tokens: 5, reasoning_tokens: Some(2), ..Usage::default() }));
         let text = stream(render(true, Form::Events), &deltas);
         let (mut parser, mut frames) = (Parser::default(), Vec::new());
-        text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames));
+        text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames).unwrap());
         let (mut reader, mut heard) = (Dialect::Gemini.reader(&Chat::default()), Vec::new());
         for frame in frames {
             if let Frame::Event { data, .. } = frame {

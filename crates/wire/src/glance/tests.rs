@@ -122,3 +122,51 @@ fn embeddings_have_usage_and_no_reason() {
     let seen = whole(Passage::Embeddings, br#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#);
     assert_eq!((seen.finish, seen.usage.unwrap().prompt_tokens), (Some(FinishReason::Stop), 8));
 }
+
+/// What is exceeded by `piece` sent for ever, and the most that was held until then.
+fn endless(passage: Passage, hide_usage: bool, piece: &str) -> (Option<Exceeded>, usize) {
+    let (mut events, mut most) = (Events::new(passage, hide_usage), 0);
+    let bytes = piece.repeat((64 << 10) / piece.len());
+    for _ in 0..1000 {
+        events.pass(bytes.as_bytes());
+        if events.exceeded.is_some() {
+            break;
+        }
+        most = most.max(events.held());
+    }
+    (events.exceeded, most)
+}
+
+#[test]
+fn nothing_is_held_for_ever() {
+    for passage in [Passage::ChatCompletions, Passage::Messages, Passage::GenerateContent, Passage::ImageEdits] {
+        for hide_usage in [false, true] {
+            for (piece, exceeded) in [
+                ("x", Exceeded::Line),
+                ("data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", Exceeded::Event),
+                (": c\n\n", Exceeded::Idle),
+                ("\n", Exceeded::Idle),
+                ("event: x\n\n", Exceeded::Idle),
+            ] {
+                let (found, held) = endless(passage, hide_usage, piece);
+                assert_eq!(found, Some(exceeded), "{passage:?} {piece:?}");
+                assert!(held <= EVENT_BYTES + LINE_BYTES, "{held}");
+            }
+        }
+    }
+    // What brings something of the answer may go on for ever, for it is not held.
+    let word = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    assert_eq!(endless(Passage::ChatCompletions, true, word), (None, 0));
+    let nothing = "data: {}\n\n";
+    assert_eq!(endless(Passage::ChatCompletions, false, nothing).0, Some(Exceeded::Empty));
+    assert_eq!(endless(Passage::Speech, false, "x"), (None, 0));
+}
+
+#[test]
+fn an_answer_of_many_fields_or_candidates_takes_no_memory() {
+    let fields: Vec<String> = (0..200_000).map(|n| format!("\"k{n}\":0")).collect();
+    let body = format!("{{{},\"usage\":{{\"prompt_tokens\":3}}}}", fields.join(","));
+    assert_eq!(whole(Passage::ChatCompletions, body.as_bytes()).usage.unwrap().prompt_tokens, 3);
+    let body = format!("{{\"candidates\":[{}{{\"finishReason\":\"STOP\"}}]}}", "{},".repeat(200_000));
+    assert_eq!(whole(Passage::GenerateContent, body.as_bytes()).finish, Some(FinishReason::Stop));
+}

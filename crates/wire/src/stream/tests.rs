@@ -38,7 +38,7 @@ fn stream(mut chunks: Chunks, deltas: &[Delta]) -> Vec<String> {
     deltas.iter().for_each(|delta| chunks.push(delta, &mut out));
     chunks.end(&mut out);
     let mut frames = Vec::new();
-    Parser::default().feed(out.as_bytes(), &mut frames);
+    Parser::default().feed(out.as_bytes(), &mut frames).unwrap();
     frames.into_iter().map(|frame| if let Frame::Event { data, .. } = frame { data } else { unreachable!() }).collect()
 }
 

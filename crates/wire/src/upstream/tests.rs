@@ -331,7 +331,7 @@ fn said_and_heard(deltas: &[Delta], mut render: Box<dyn Render>, dialect: Dialec
     }
     render.end(&mut text);
     let (mut parser, mut frames) = (sse::Parser::default(), Vec::new());
-    text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames));
+    text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames).unwrap());
     let (mut reader, mut heard) = (dialect.reader(&Chat::default()), Vec::new());
     for frame in frames {
         if let sse::Frame::Event { data, .. } = frame {
