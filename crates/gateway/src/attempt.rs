@@ -87,7 +87,12 @@ impl Chosen {
     }
 
     pub(crate) fn get(&self) -> &Offer {
-        &self.0.offers[self.0.place.load(Ordering::Relaxed)]
+        &self.0.offers[self.place()]
+    }
+
+    /// The place of the target that is asked, or has answered.
+    pub(crate) fn place(&self) -> usize {
+        self.0.place.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set(&self, place: usize) {
@@ -109,7 +114,16 @@ pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budge
     let first = async move {
         match each(&targets, &chosen, &budget, Some(FIRST_WORD), |_, target| first_word(target, &asking)).await {
             // It runs until its last delta is gone.
-            Ok((deltas, running)) => Box::pin(deltas.inspect(move |_| _ = &running)) as Deltas,
+            Ok((deltas, running)) => {
+                let health = targets[chosen.place()].health.clone();
+                let watched = deltas.inspect(move |delta| {
+                    _ = &running;
+                    if let Err(error) = delta {
+                        broke(&health, error);
+                    }
+                });
+                Box::pin(watched) as Deltas
+            }
             Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
         }
     };
@@ -198,6 +212,13 @@ async fn first_word(target: Target, asking: &Asking) -> Result<Deltas, Error> {
         }
     }
     Ok(Box::pin(stream::iter(begin).chain(rest)))
+}
+
+/// An answer has ended in this error after it had begun: who exceeds a bound then has failed as much as before.
+pub(crate) fn broke(health: &Health, error: &Error) {
+    if error.code == Some(wire::bounds::CODE) {
+        health.failed(None);
+    }
 }
 
 /// Another target may do better.

@@ -1,11 +1,12 @@
 //! The beginning of an answer that passes: one target is asked, and what it sends is judged before anything goes on, so that
 //! another can be asked in its place.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use http::header::{HeaderMap, HeaderValue};
 use wire::Passage;
+use wire::bounds::Exceeded;
 use wire::fits::{self, Form};
 use wire::glance;
 
@@ -13,14 +14,8 @@ use crate::client::Pieces;
 use crate::inflight::RequestMemory;
 use crate::relay::Shape;
 use crate::target::{Place, Target};
-use crate::upstream::{check_type, content_type, fault, unreachable, without_secrets};
+use crate::upstream::{check_type, content_type, fault, memory_refused, unreachable, without_secrets};
 use crate::work::aside;
-
-/// Most bytes of an answer that does not come as events.
-const WHOLE_BYTES: usize = 256 << 20;
-
-/// Bytes of a line that is judged before its end.
-const LONG: usize = 64 << 10;
 
 /// What an answer to a request of this kind is.
 pub(crate) fn shape_of(passage: Passage, stream: bool) -> Shape {
@@ -70,7 +65,7 @@ impl Asking<'_> {
         let (mut content_type, mut pieces) = (content_type(&response), response.pieces);
         let (first, rest) = match shape {
             Shape::Events => {
-                let first = first_event(name, passage, &mut pieces).await?;
+                let first = first_event(name, passage, &mut pieces, memory).await?;
                 (first, Rest::Pieces(pieces))
             }
             Shape::Sound => {
@@ -78,7 +73,7 @@ impl Asking<'_> {
                 (first.ok_or_else(differs)?, Rest::Pieces(pieces))
             }
             Shape::Json | Shape::Text => {
-                let (whole, broken) = whole(name, pieces, memory).await?;
+                let (whole, broken) = whole(name, passage, pieces, memory).await?;
                 if let Some(broken) = broken {
                     return Ok(Answered { content_type, first: whole, rest: Rest::Broken(broken) });
                 }
@@ -116,48 +111,58 @@ async fn next(provider: &str, pieces: &mut Pieces) -> Result<Option<Bytes>, Erro
     pieces.next().await.transpose().map_err(|error| unreachable(provider, &error))
 }
 
-/// The bytes of a stream up to its first event, or some more.
-async fn first_event(provider: &str, passage: Passage, pieces: &mut Pieces) -> Result<Bytes, Error> {
-    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+/// The bytes of a stream up to its first event, or some more. Comments alone are no answer: whoever sends them for ever is not waited
+/// for longer than who sends nothing.
+async fn first_event(
+    provider: &str,
+    passage: Passage,
+    pieces: &mut Pieces,
+    memory: &RequestMemory,
+) -> Result<Bytes, Error> {
+    let (mut events, mut hold) = (glance::Events::new(passage, false), memory.empty());
+    let (mut first, mut judged) = (Vec::new(), 0);
     loop {
-        let Some(piece) = next(provider, pieces).await? else {
+        let Some(more) = next(provider, pieces).await? else {
             let what = if first.is_empty() { "sent nothing" } else { "sent what is no answer of its dialect" };
             return Err(fault(provider, what));
         };
-        // Mostly the first piece has it. What ends no line tells nothing new, but where it never ends.
-        let tells = first.is_empty() || piece.contains(&b'\n') || more.len() < 16 || more.len() + piece.len() > LONG;
-        let judged = match first.is_empty() {
-            true => {
-                first = piece;
-                fits::begins(passage, &first)
-            }
-            false => {
-                if more.is_empty() {
-                    more.extend_from_slice(&first);
-                }
-                more.extend_from_slice(&piece);
-                if tells { fits::begins(passage, &more) } else { fits::Beginning::Open }
-            }
-        };
-        match judged {
-            fits::Beginning::Open => {}
-            fits::Beginning::Differs => return Err(fault(provider, "sent what is no answer of its dialect")),
-            fits::Beginning::Fits => break,
+        events.pass(&more);
+        if let Some(exceeded) = events.exceeded {
+            return Err(exceeded.error(provider));
         }
-    }
-    if !more.is_empty() {
-        first = more.freeze();
-    }
-    let mut events = glance::Events::new(passage, false);
-    events.pass(&first);
-    match events.seen.failure {
-        Some(failure) => Err(without_secrets(Error::new(ErrorKind::Upstream(502), failure))),
-        None => Ok(first),
+        // Mostly the first piece has it.
+        let alone = first.is_empty() && fits::begins(passage, &more) == fits::Beginning::Fits;
+        if !alone {
+            hold.set(first.len() + more.len()).map_err(|error| memory_refused(error, provider))?;
+            first.extend_from_slice(&more);
+        }
+        // What is known to be open is judged again when it has an event, or is twice as long.
+        let ended_line = events.has_begun() && more.contains(&b'\n');
+        if !alone && (ended_line || first.len() >= 2 * judged) {
+            judged = first.len();
+            match fits::begins(passage, &first) {
+                fits::Beginning::Open => continue,
+                fits::Beginning::Differs => return Err(fault(provider, "sent what is no answer of its dialect")),
+                fits::Beginning::Fits => {}
+            }
+        } else if !alone {
+            continue;
+        }
+        return match events.seen.failure {
+            Some(failure) => Err(without_secrets(Error::new(ErrorKind::Upstream(502), failure))),
+            None if alone => Ok(more),
+            None => Ok(hold.over(first)),
+        };
     }
 }
 
 /// All of an answer; with the failure that broke it off after its beginning.
-async fn whole(provider: &str, mut pieces: Pieces, memory: &RequestMemory) -> Result<(Bytes, Option<Error>), Error> {
+async fn whole(
+    provider: &str,
+    passage: Passage,
+    mut pieces: Pieces,
+    memory: &RequestMemory,
+) -> Result<(Bytes, Option<Error>), Error> {
     // Most come in one piece.
     let Some(mut whole) = next(provider, &mut pieces).await? else { return Err(fault(provider, "sent nothing")) };
     let (mut more, mut hold) = (Vec::new(), memory.empty());
@@ -168,14 +173,14 @@ async fn whole(provider: &str, mut pieces: Pieces, memory: &RequestMemory) -> Re
             Err(broken) => return Ok((whole, Some(broken))),
         };
         let needed = whole.len() + more.len() + bytes.len();
-        if needed > WHOLE_BYTES {
-            return Ok((whole, Some(fault(provider, &format!("sent more than {WHOLE_BYTES} bytes")))));
+        if needed > passage.whole_bytes() {
+            return Ok((whole, Some(Exceeded::Bytes(passage.whole_bytes()).error(provider))));
         }
         if needed > more.capacity() {
             // Large buffers grow by less than they are.
             let capacity = needed + needed.min(1 << 20).max(needed / 4);
             if let Err(error) = hold.set(capacity) {
-                return Ok((whole, Some(too_large(error, provider))));
+                return Ok((whole, Some(memory_refused(error, provider))));
             }
             more.reserve_exact(capacity - more.len());
         }
@@ -188,10 +193,4 @@ async fn whole(provider: &str, mut pieces: Pieces, memory: &RequestMemory) -> Re
         whole = hold.over(more);
     }
     Ok((whole, None))
-}
-
-/// There is no memory for an answer: not the caller's fault, but the same request may need less another time.
-fn too_large(error: Error, provider: &str) -> Error {
-    let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
-    Error { kind: ErrorKind::Overload, message, ..error }
 }

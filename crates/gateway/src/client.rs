@@ -10,6 +10,7 @@ use std::io;
 use std::iter::successors;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use futures_core::Stream;
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
+use hyper::ext::on_informational;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -25,6 +27,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
@@ -38,6 +41,11 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 pub(crate) const SILENCE: Duration = Duration::from_secs(300);
 /// How long it may take to begin its answer, where the operator says nothing else.
 pub(crate) const BEGIN: Duration = Duration::from_secs(60);
+/// Most headers of an answer, and most bytes of all of them.
+const HEADERS: usize = 128;
+const HEADER_BYTES: usize = 256 << 10;
+/// Most responses (1xx) that may come before the one that counts.
+const INFORMATIONAL: usize = 32;
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(90);
 
@@ -96,8 +104,25 @@ impl Client {
             .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?;
         let connector = Patient(tls.https_or_http().enable_all_versions().wrap_connector(dial));
         let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.http1_max_headers(HEADERS).http1_max_buf_size(HEADER_BYTES);
+        builder.http2_max_header_list_size(HEADER_BYTES as u32);
         builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
         Ok(Self { pool: builder.build(connector), silence: SILENCE })
+    }
+
+    /// The answer to a request; `None` when too many informational ones come before it.
+    async fn head(&self, mut request: Request<Full<Bytes>>) -> Option<Result<http::Response<Incoming>, legacy::Error>> {
+        let (informed, too_often) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+        let flooded = too_often.clone();
+        on_informational(&mut request, move |_| {
+            if informed.fetch_add(1, Ordering::Relaxed) >= INFORMATIONAL {
+                flooded.notify_one();
+            }
+        });
+        tokio::select! {
+            answered = self.pool.request(request) => Some(answered),
+            () = too_often.notified() => None,
+        }
     }
 
     /// Resolves with the head of the response; its body goes on arriving.
@@ -106,7 +131,14 @@ impl Client {
     /// A provider that cannot be reached, breaks off, or says nothing in time.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>, patience: Patience) -> Result<Response, Failure> {
         let asked = Instant::now();
-        match timeout(patience.head, self.pool.request(request)).await {
+        let answered = match timeout(patience.head, self.head(request)).await {
+            Ok(Some(answered)) => Ok(answered),
+            Ok(None) => {
+                return Err(Failure::Broken(format!("it sent more than {INFORMATIONAL} responses before its answer")));
+            }
+            Err(late) => Err(late),
+        };
+        match answered {
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
                 let pieces = Pieces {

@@ -3,35 +3,63 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use chat::{Delta, Deltas, Error};
+use chat::{Delta, Deltas, Error, TokenLogprob};
 use futures_util::{StreamExt, stream};
+use wire::bounds::{ANSWER_BYTES, EMPTY_EVENTS, Exceeded, check_event};
 use wire::sse::{Frame, Parser};
-use wire::upstream::Reader;
+use wire::upstream::{Reader, Signed};
 
 use crate::client::Pieces;
+use crate::inflight::{Hold, RequestMemory};
 use crate::signatures::Kept;
-use crate::upstream::{fault, unreachable, without_secrets};
+use crate::upstream::{memory_refused, unreachable, without_secrets};
+use crate::work::aside;
 
-/// Most bytes of one event.
-const EVENT_BYTES: usize = 32 << 20;
+/// What is held of an event is charged to its request from so many bytes on.
+const SMALL: usize = 64 << 10;
+/// What a log-probability takes beside its text.
+const LOGPROB: usize = 64;
 
 /// An answer as it arrives. Dropping it closes the connection, which cancels the request.
 pub(crate) struct Hearing {
     provider: Arc<str>,
     bytes: Pieces,
     parser: Parser,
-    reader: Box<dyn Reader>,
+    /// `None` while it reads a large event elsewhere.
+    reader: Option<Box<dyn Reader>>,
     signatures: Arc<Kept>,
     heard: VecDeque<Delta>,
-    /// Bytes since the last frame.
-    unread: usize,
+    memory: RequestMemory,
+    /// The memory of the event that arrives.
+    hold: Hold,
+    /// Bytes of the answer so far.
+    answer: usize,
+    /// Events since the last that brought something.
+    empty: u64,
     ended: bool,
 }
 
 impl Hearing {
-    pub(crate) fn of(provider: Arc<str>, pieces: Pieces, reader: Box<dyn Reader>, signatures: Arc<Kept>) -> Self {
-        let (parser, heard) = (Parser::default(), VecDeque::new());
-        Self { provider, bytes: pieces, parser, reader, signatures, heard, unread: 0, ended: false }
+    pub(crate) fn of(
+        provider: Arc<str>,
+        pieces: Pieces,
+        reader: Box<dyn Reader>,
+        signatures: Arc<Kept>,
+        memory: RequestMemory,
+    ) -> Self {
+        Self {
+            provider,
+            bytes: pieces,
+            parser: Parser::default(),
+            reader: Some(reader),
+            signatures,
+            heard: VecDeque::new(),
+            hold: memory.empty(),
+            memory,
+            answer: 0,
+            empty: 0,
+            ended: false,
+        }
     }
 
     pub(crate) fn deltas(self) -> Deltas {
@@ -54,30 +82,76 @@ impl Hearing {
     }
 
     async fn hear(&mut self) -> Result<(), Error> {
-        let (mut frames, mut deltas) = (Vec::new(), Vec::new());
+        let mut frames = Vec::new();
         match self.bytes.next().await {
-            Some(Ok(bytes)) => {
-                self.unread += bytes.len();
-                self.parser.feed(&bytes, &mut frames);
-            }
+            Some(Ok(bytes)) => self.parser.feed(&bytes, &mut frames).map_err(|exceeded| self.fail(exceeded))?,
             Some(Err(error)) => return Err(unreachable(&self.provider, &error)),
             None => {
                 self.ended = true;
-                self.reader.end(&mut deltas).map_err(without_secrets)?;
+                let mut deltas = Vec::new();
+                self.reader.as_mut().map_or(Ok(()), |reader| reader.end(&mut deltas)).map_err(without_secrets)?;
+                return self.take(deltas);
             }
         }
-        if !frames.is_empty() {
-            self.unread = 0;
-        } else if self.unread > EVENT_BYTES {
-            return Err(fault(&self.provider, "sent an event without an end"));
-        }
-        for frame in frames {
-            if let Frame::Event { data, .. } = frame {
-                self.reader.event(&data, &mut deltas).map_err(without_secrets)?;
-                self.reader.signed().into_iter().for_each(|signed| self.signatures.keep(signed));
+        let held = Some(self.parser.held()).filter(|held| *held > SMALL).unwrap_or(0);
+        self.hold.set(held).map_err(|error| memory_refused(error, &self.provider))?;
+        let events = frames.into_iter().filter_map(|frame| match frame {
+            Frame::Event { data, .. } => Some(data),
+            Frame::Comment(_) => None,
+        });
+        for data in events {
+            let (deltas, signed) = self.read(data).await?;
+            signed.into_iter().for_each(|signed| self.signatures.keep(signed));
+            self.empty = if deltas.is_empty() { self.empty + 1 } else { 0 };
+            if self.empty > EMPTY_EVENTS {
+                return Err(self.fail(Exceeded::Empty));
             }
+            self.take(deltas)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one event; aside, where it is large.
+    async fn read(&mut self, data: String) -> Result<(Vec<Delta>, Vec<Signed>), Error> {
+        check_event(data.as_bytes()).map_err(|exceeded| self.fail(exceeded))?;
+        let Some(mut reader) = self.reader.take() else { return Err(Error::internal("an answer without a reader")) };
+        let read = aside(&self.memory, data.len(), move || {
+            let mut deltas = Vec::new();
+            reader.event(&data, &mut deltas)?;
+            let signed = reader.signed();
+            Ok((reader, deltas, signed))
+        });
+        let (reader, deltas, signed) = read.await.map_err(without_secrets)?;
+        self.reader = Some(reader);
+        Ok((deltas, signed))
+    }
+
+    fn take(&mut self, deltas: Vec<Delta>) -> Result<(), Error> {
+        self.answer += deltas.iter().map(bytes_of).sum::<usize>();
+        if self.answer > ANSWER_BYTES {
+            return Err(self.fail(Exceeded::Answer));
         }
         self.heard.extend(deltas);
         Ok(())
+    }
+
+    fn fail(&self, exceeded: Exceeded) -> Error {
+        exceeded.error(&self.provider)
+    }
+}
+
+/// What whoever collects the answer holds of a delta.
+fn bytes_of(delta: &Delta) -> usize {
+    let logprob = |token: &TokenLogprob| {
+        let top: usize = token.top.iter().map(|top| top.token.len() + LOGPROB).sum();
+        token.token.len() + LOGPROB + top
+    };
+    match delta {
+        Delta::Reasoning { text, logprobs } | Delta::Text { text, logprobs } => {
+            text.len() + logprobs.iter().map(logprob).sum::<usize>()
+        }
+        Delta::ToolCall { id, name, .. } => id.len() + name.len() + LOGPROB,
+        Delta::Arguments { text, .. } => text.len(),
+        Delta::Start(_) | Delta::Finish(_) | Delta::Usage(_) => 0,
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chat::Error;
 use futures_core::Stream;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use wire::Passage;
 use wire::glance::{self, Seen};
@@ -19,15 +20,19 @@ use crate::attempt::{self, Budget, Chosen};
 use crate::begin::{Answered, Asking, Rest, shape_of};
 use crate::bill::Bill;
 use crate::edit::{Bodies, Cap, Edit, Looked, Scanned, is_invalid};
-use crate::inflight::RequestMemory;
+use crate::health::Health;
+use crate::inflight::{Hold, RequestMemory};
 use crate::meter::Meter;
 use crate::route::permitted;
 use crate::size::tokens_of;
 use crate::target::Target;
-use crate::upstream::{fault, traced, unreachable};
+use crate::upstream::{fault, memory_refused, traced, unreachable};
 use crate::work::aside;
 use crate::{Caller, Gateway};
 
+/// What is held of an event is charged to its request from so many bytes on, and a line is looked at aside from so many.
+const SMALL: usize = 64 << 10;
+const LONG_LINE: usize = 256 << 10;
 /// Most bytes of a field that policy looks at, and most letters of a model's name.
 pub(crate) const SHORT_VALUE: usize = 4 << 10;
 const LONGEST_MODEL: usize = 512;
@@ -153,6 +158,9 @@ pub enum Shape {
     Sound,
 }
 
+/// What has looked, what passed by, and what goes on in its place.
+type Looking = BoxFuture<'static, Result<(Box<glance::Events>, Bytes, Option<Vec<u8>>), Error>>;
+
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
 pub struct Relayed {
     first: Option<Bytes>,
@@ -161,7 +169,12 @@ pub struct Relayed {
     events: Box<glance::Events>,
     meter: Meter,
     memory: RequestMemory,
+    /// The memory of the event that passes.
+    hold: Hold,
+    /// A long line is looked at.
+    looking: Option<Looking>,
     chosen: Chosen,
+    health: Arc<Health>,
     ended: bool,
     _running: Running,
     /// `text/event-stream` or what the provider says it is.
@@ -232,6 +245,7 @@ impl Relay {
         let patience = (shape == Shape::Events).then_some(attempt::FIRST_WORD);
         let (answered, running) = meter.watch(attempt::each(&targets, &chosen, &retries, patience, ask).await)?;
         let Answered { content_type, first, rest } = answered;
+        let health = targets[chosen.place()].health.clone();
         let hide_usage = stream && passage.is_completions() && !wants_usage;
         let events = Box::new(glance::Events::new(passage, hide_usage));
         let first = Some(first);
@@ -241,8 +255,11 @@ impl Relay {
             passage,
             events,
             meter,
+            hold: memory.empty(),
             memory,
+            looking: None,
             chosen,
+            health,
             ended: false,
             content_type,
             _running: running,
@@ -258,6 +275,7 @@ impl Relayed {
     pub async fn whole(mut self) -> Result<(Bytes, Option<chat::Usage>), Error> {
         self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
         if let Rest::Broken(error) = std::mem::replace(&mut self.rest, Rest::Nothing) {
+            attempt::broke(&self.health, &error);
             return self.meter.watch(Err(error));
         }
         let whole = self.first.take().unwrap_or_default();
@@ -285,11 +303,35 @@ impl Relayed {
         self.meter.usage()
     }
 
-    /// What goes on of these bytes.
-    fn pass(&mut self, bytes: Bytes) -> Bytes {
-        let instead = self.events.pass(&bytes);
+    /// What goes on of these bytes; `None` while they are looked at.
+    ///
+    /// # Errors
+    /// `Upstream` when the provider has exceeded a bound.
+    fn pass(&mut self, bytes: Bytes) -> Option<Result<Bytes, Error>> {
+        let line = self.events.held() + bytes.len();
+        if line <= LONG_LINE || memchr::memchr(b'\n', &bytes).is_none() {
+            let instead = self.events.pass(&bytes);
+            return Some(self.passed(bytes, instead));
+        }
+        let (mut events, memory) = (std::mem::take(&mut self.events), self.memory.clone());
+        self.looking = Some(Box::pin(async move {
+            let look = move || {
+                let instead = events.pass(&bytes);
+                Ok((events, bytes, instead))
+            };
+            aside(&memory, line, look).await
+        }));
+        None
+    }
+
+    fn passed(&mut self, bytes: Bytes, instead: Option<Vec<u8>>) -> Result<Bytes, Error> {
         self.meter.seen(&self.events.seen);
-        instead.map_or(bytes, Bytes::from)
+        if let Some(exceeded) = self.events.exceeded {
+            return Err(exceeded.error(self.provider()));
+        }
+        let held = Some(self.events.held()).filter(|held| *held > SMALL).unwrap_or(0);
+        self.hold.set(held).map_err(|error| memory_refused(error, self.chosen.provider()))?;
+        Ok(instead.map_or(bytes, Bytes::from))
     }
 
     /// The last bytes; none when nothing was held back.
@@ -316,24 +358,37 @@ impl Stream for Relayed {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let next = match self.first.take() {
-                Some(first) => Some(Ok(first)),
-                None => match &mut self.rest {
-                    Rest::Pieces(pieces) => std::task::ready!(pieces.poll_next_unpin(context)),
-                    Rest::Nothing | Rest::Broken(_) => None,
-                },
-            };
-            let item = match next {
-                Some(Ok(bytes)) => Ok(self.pass(bytes)),
-                Some(Err(error)) => {
-                    self.ended = true;
-                    Err(unreachable(self.provider(), &error))
+            let item = if let Some(looking) = &mut self.looking {
+                let looked = std::task::ready!(looking.as_mut().poll(context));
+                self.looking = None;
+                looked.and_then(|(events, bytes, instead)| {
+                    self.events = events;
+                    self.passed(bytes, instead)
+                })
+            } else {
+                let next = match self.first.take() {
+                    Some(first) => Some(Ok(first)),
+                    None => match &mut self.rest {
+                        Rest::Pieces(pieces) => std::task::ready!(pieces.poll_next_unpin(context)),
+                        Rest::Nothing | Rest::Broken(_) => None,
+                    },
+                };
+                match next {
+                    Some(Ok(bytes)) => match self.pass(bytes) {
+                        Some(item) => item,
+                        None => continue,
+                    },
+                    Some(Err(error)) => Err(unreachable(self.provider(), &error)),
+                    None => {
+                        self.ended = true;
+                        self.rest()
+                    }
                 }
-                None => {
-                    self.ended = true;
-                    self.rest()
-                }
             };
+            if let Err(error) = &item {
+                self.ended = true;
+                attempt::broke(&self.health, error);
+            }
             match self.meter.watch(item) {
                 Ok(bytes) if bytes.is_empty() => {}
                 other => return Poll::Ready(Some(other)),

@@ -13,6 +13,7 @@ use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use store::{Job, JobId};
+use wire::bounds::Exceeded;
 use wire::fits::{Form, bytes_fit};
 use wire::tasks::ids;
 use wire::tasks::{Kind, State, is_id};
@@ -376,12 +377,13 @@ async fn whole(
     while let Some(more) = body.next().await {
         bytes.extend_from_slice(&more.map_err(|error| unreachable(upstream.name(), &error))?);
         if bytes.len() > ANSWER_BYTES {
-            return Err(fault(upstream.name(), "says too much of a task"));
+            return Err(Exceeded::Bytes(ANSWER_BYTES).error(upstream.name()));
         }
     }
     let bytes = bytes.freeze();
     let read = bytes.clone();
-    let parse = move || Ok(serde_json::from_slice(&read).unwrap_or(Value::Null));
+    // As strict as with requests: an answer of more values than memory should hold is none.
+    let parse = move || Ok(wire::json::parse(&read).unwrap_or(Value::Null));
     let answer: Value = aside(memory, bytes.len(), parse).await?;
     if !answer.is_object() && !answer.is_array() || !fits(&answer) {
         return Err(fault(upstream.name(), "sent what says nothing of a task"));

@@ -11,9 +11,10 @@ use futures_util::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use wire::Passage;
+use wire::bounds::Exceeded;
 use wire::fits::Form;
 use wire::upstream::{Dialect, refusal};
 
@@ -179,13 +180,8 @@ impl Upstream {
             return Ok(models.iter().map(|&model| model.to_owned()).collect());
         }
         let list = self.fetch(self.uri("models", None)?, LIST_BYTES, CONNECT).await?;
-        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
-        // Gemini's own list has another form.
-        let models = list["data"].as_array().or(list["models"].as_array());
-        let models = models.ok_or_else(|| fault(&self.name, "sent no list of models"))?;
-        let gemini = |model: &serde_json::Value| Some(model["name"].as_str()?.trim_start_matches("models/").to_owned());
-        let id = |model: &serde_json::Value| model["id"].as_str().map(str::to_owned).or_else(|| gemini(model));
-        let mut ids: Vec<String> = models.iter().filter_map(id).collect();
+        let read = aside(&RequestMemory::default(), list.len(), move || Ok(wire::upstream::models(&list))).await?;
+        let mut ids = read.ok_or_else(|| fault(&self.name, "sent no list of models"))?;
         let all = ids.len();
         ids.retain(|id| store::is_model_id(id));
         if ids.len() < all {
@@ -209,10 +205,13 @@ impl Upstream {
     /// `Upstream` or `Timeout` when it cannot be asked, or says nothing of its requests.
     pub async fn look(&self) -> Result<(), Error> {
         let Some(uri) = &self.metrics else { return Ok(()) };
-        let read = self.fetch(uri.clone(), METRICS_BYTES, LOOK).await.and_then(|bytes| {
-            let occupancy = Occupancy::read(&String::from_utf8_lossy(&bytes));
+        let read = async {
+            let bytes = self.fetch(uri.clone(), METRICS_BYTES, LOOK).await?;
+            let read = move || Ok(Occupancy::read(&String::from_utf8_lossy(&bytes)));
+            let occupancy = aside(&RequestMemory::default(), METRICS_BYTES, read).await?;
             occupancy.ok_or_else(|| fault(&self.name, "says nothing of its requests at its metrics"))
-        });
+        };
+        let read = read.await;
         self.occupancy.set(read.as_ref().ok().copied());
         read.map(drop)
     }
@@ -269,7 +268,8 @@ impl Upstream {
     async fn fetch(&self, uri: Uri, most: usize, patience: Duration) -> Result<Vec<u8>, Error> {
         let said = async {
             let response = self.send(Method::GET, uri, &HeaderMap::new(), Bytes::new(), self.patience(true)).await?;
-            Ok(beginning(response, most).await)
+            let read = beginning(response, most + 1).await;
+            if read.len() > most { Err(Exceeded::Bytes(most).error(&self.name)) } else { Ok(read) }
         };
         timeout(patience, said).await.unwrap_or_else(|_| Err(late(&self.name)))
     }
@@ -333,7 +333,8 @@ impl Upstream {
         let response = self.send(Method::POST, self.uri(&path, query)?, &more, body, self.patience(true)).await?;
         check_type(&self.name, Form::Events, &response)?;
         let reader = self.dialect.reader(chat);
-        Ok(Hearing::of(self.name.clone(), response.pieces, reader, self.signatures.clone()).deltas())
+        let (signatures, memory) = (self.signatures.clone(), asking.memory.clone());
+        Ok(Hearing::of(self.name.clone(), response.pieces, reader, signatures, memory).deltas())
     }
 }
 
@@ -352,18 +353,22 @@ pub(crate) fn traced(trace: Option<&str>) -> Option<(HeaderName, HeaderValue)> {
     Some((TRACE, HeaderValue::try_from(trace?).ok()?))
 }
 
-/// The first bytes of a body, at most so many, whatever happens to the rest.
+/// The first bytes of a body, at most so many, of what arrives within [`CONNECT`].
 pub(crate) async fn beginning(response: Response, most: usize) -> Vec<u8> {
     let (mut bytes, mut read) = (response.pieces, Vec::new());
+    let end_by = Instant::now() + CONNECT;
     while read.len() < most {
-        match timeout(CONNECT, bytes.next()).await {
-            Ok(Some(Ok(more))) => read.extend_from_slice(&more),
-            // What did not arrive is not told.
-            Ok(Some(Err(_)) | None) | Err(_) => break,
-        }
+        // What did not arrive is not told.
+        let Ok(Some(Ok(more))) = timeout_at(end_by, bytes.next()).await else { break };
+        read.extend_from_slice(&more[..more.len().min(most - read.len())]);
     }
-    read.truncate(most);
     read
+}
+
+/// There is no memory for an answer: not the caller's fault, but the same request may need less another time.
+pub(crate) fn memory_refused(error: Error, provider: &str) -> Error {
+    let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
+    Error { kind: chat::ErrorKind::Overload, message, ..error }
 }
 
 /// Seconds; a date would need the provider's clock, and none of them sends one.

@@ -78,6 +78,7 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         alarm: Alarm::default(),
         stop: stop(app.stopping.clone()),
         every,
+        begin_by: Instant::now() + app.config.queue_timeout,
         end_by: Instant::now() + app.config.total_timeout,
         between: shape != Shape::Sound,
     };
@@ -132,6 +133,8 @@ struct Passing {
     alarm: Alarm,
     stop: Stop,
     every: Duration,
+    /// What has not begun by then, does not.
+    begin_by: Instant,
     end_by: Instant,
     /// What was sent last ended an event, so that a sign of life may stand here.
     between: bool,
@@ -145,12 +148,16 @@ impl Passing {
         }
         loop {
             // Between events a sign of life may stand.
-            let silence = self.between.then(|| Instant::now() + self.every).filter(|silence| *silence < self.end_by);
+            let end_by = match self.state {
+                State::Late(_) => self.begin_by.min(self.end_by),
+                _ => self.end_by,
+            };
+            let silence = self.between.then(|| Instant::now() + self.every).filter(|silence| *silence < end_by);
             let step = tokio::select! {
                 biased;
                 step = step(&mut self.state) => step,
                 () = &mut self.stop => Step::Broken(ended("The server is shutting down, please send the request again")),
-                () = self.alarm.at(silence.unwrap_or(self.end_by)) => match silence {
+                () = self.alarm.at(silence.unwrap_or(end_by)) => match silence {
                     Some(_) => return Some(Ok(self.sign_of_life())),
                     None => Step::Broken(ended("The answer took too long")),
                 },

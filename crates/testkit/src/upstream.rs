@@ -1,5 +1,6 @@
 //! [`FakeUpstream`]: a provider on a loopback port that answers as it is told, with pauses, odd framing and broken lines.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +42,8 @@ impl Asked {
 pub enum Piece {
     Send(Vec<u8>),
     Wait(Duration),
+    /// These bytes again and again, until nobody listens any more.
+    Endless(Vec<u8>),
     /// The connection breaks here.
     Break,
 }
@@ -164,12 +167,16 @@ async fn answer(State(inner): State<Arc<Inner>>, request: axum::extract::Request
     let answer = (inner.script)(&asked);
     inner.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     inner.running.fetch_add(1, Ordering::SeqCst);
-    let pieces = (answer.pieces.into_iter(), Running(inner));
+    let pieces = (VecDeque::from(answer.pieces), Running(inner));
     let body = stream::unfold(pieces, |(mut pieces, running)| async move {
         loop {
-            match pieces.next()? {
+            match pieces.pop_front()? {
                 Piece::Send(bytes) => return Some((Ok(bytes), (pieces, running))),
                 Piece::Wait(time) => tokio::time::sleep(time).await,
+                Piece::Endless(bytes) => {
+                    pieces.push_front(Piece::Endless(bytes.clone()));
+                    return Some((Ok(bytes), (pieces, running)));
+                }
                 Piece::Break => return Some((Err(std::io::Error::other("broken on purpose")), (pieces, running))),
             }
         }

@@ -7,8 +7,6 @@ use crate::passage::Passage;
 
 /// Bytes of an event after which it is not waited for.
 const ENOUGH: usize = 64 << 10;
-/// Bytes of signs of life after which a stream is believed.
-const LIVELY: usize = 8 << 10;
 
 /// What the beginning of a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +95,8 @@ pub fn begins(passage: Passage, bytes: &[u8]) -> Beginning {
             return Beginning::Differs;
         }
     }
-    // Signs of life alone.
-    if bytes.len() > LIVELY { Beginning::Fits } else { Beginning::Open }
+    // Signs of life alone are no event, however many: who reads them bounds them.
+    Beginning::Open
 }
 
 /// A line of an event stream, or the beginning of one.

@@ -46,6 +46,7 @@ pub struct Events {
     length: Length,
     /// Events since the last piece of the answer.
     empty: u64,
+    begun: bool,
     pub seen: Seen,
     /// The provider has sent too much: the stream has to end.
     pub exceeded: Option<Exceeded>,
@@ -114,6 +115,11 @@ impl Events {
         if hide { Vec::new() } else { std::mem::take(&mut self.held) }
     }
 
+    /// An event has come, or its first line is on its way: not only comments.
+    pub fn has_begun(&self) -> bool {
+        self.begun || self.line.starts_with(b"data:")
+    }
+
     /// Bytes that are held: of the line, and of the event while it may be hidden.
     pub fn held(&self) -> usize {
         self.line.len() + self.held.len()
@@ -170,6 +176,7 @@ impl Events {
             return;
         }
         let Some(data) = self.line.strip_prefix(b"data:") else { return };
+        self.begun = true;
         let data = data.trim_ascii();
         if data == b"[DONE]" {
             self.seen.done = true;

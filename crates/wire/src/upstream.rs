@@ -9,7 +9,7 @@ use std::time::Duration;
 use chat::{Chat, Delta, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::tasks;
+use crate::{bounds, tasks};
 
 /// The dialect of a provider. Data: a provider's row names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -219,6 +219,30 @@ fn said(body: &[u8]) -> Option<String> {
 /// What a provider reports in an answer that is none: `None` where it says nothing.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|_| said(body))
+}
+
+/// Most models of a list, and most bytes of an id: beyond it nobody could choose among them.
+const MODELS: usize = 20_000;
+const MODEL_BYTES: usize = 512;
+
+/// The ids in a list of models, in the form of OpenAI, or of Gemini; `None` when it is no list. What stands beside the ids is not
+/// kept.
+pub fn models(list: &[u8]) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct List {
+        data: Option<Vec<Model>>,
+        models: Option<Vec<Model>>,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        id: Option<String>,
+        name: Option<String>,
+    }
+    bounds::check_event(list).ok()?;
+    let List { data, models } = serde_json::from_slice(list).ok()?;
+    let id = |Model { id, name }: Model| id.or_else(|| Some(name?.trim_start_matches("models/").to_owned()));
+    let ids = data.or(models)?.into_iter().filter_map(id);
+    Some(ids.filter(|id| id.len() <= MODEL_BYTES).take(MODELS).collect())
 }
 
 /// An image of a message.

@@ -139,8 +139,8 @@ fn endless(passage: Passage, hide_usage: bool, piece: &str) -> (Option<Exceeded>
 
 #[test]
 fn nothing_is_held_for_ever() {
-    for passage in [Passage::ChatCompletions, Passage::Messages, Passage::GenerateContent, Passage::ImageEdits] {
-        for hide_usage in [false, true] {
+    for (passage, hides) in [(Passage::ChatCompletions, true), (Passage::GenerateContent, false)] {
+        for hide_usage in [false, hides] {
             for (piece, exceeded) in [
                 ("x", Exceeded::Line),
                 ("data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", Exceeded::Event),
