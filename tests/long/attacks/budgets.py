@@ -117,9 +117,9 @@ async def a_task_that_fails(context):
 
 @attack("8")
 async def the_ids_that_the_provider_gave(context):
-    """They are no caller's: neither one's own nor another's."""
+    """They lead nobody to a task of another's. This key has none."""
     fetch = context.random.choice(["/mj/task/4711/fetch", "/mj/task/4712/fetch", "/v1/videos/video_0", "/v1/videos/video_1/content", "/mj/image/4711", "/suno/fetch/same-1", "/v1/videos/video_same"])
-    expect(await context.get(fetch), 404)
+    expect(await context.get(fetch, context.keys["mime"]), 404)
 
 
 @attack("8")
@@ -130,5 +130,5 @@ async def tasks_with_odd_ids(context):
 
 @attack("8")
 async def going_on_from_a_task_of_another(context):
-    expect(await context.post("/mj/submit/action", {"taskId": context.random.choice(["4711", "4712", "same-1"]), "customId": "x"}), 404)
-    expect(await context.post("/v1/videos/video_0/remix", {"prompt": "x"}), 404)
+    expect(await context.post("/mj/submit/action", {"taskId": context.random.choice(["4711", "4712", "same-1"]), "customId": "x"}, context.keys["mime"]), 404)
+    expect(await context.post("/v1/videos/video_0/remix", {"prompt": "x"}, context.keys["mime"]), 404)

@@ -60,6 +60,8 @@ class Hostile(fake.HttpServer):
             return self.task(asked, writer)
         if "/images/" in asked.path or "/audio/" in asked.path:
             return self.send(writer, 200, {"created": 1, "data": []})
+        if asked.path.endswith("/embeddings"):
+            return self.send(writer, 200, {"object": "list", "data": [], "model": "m", "usage": {"prompt_tokens": 9, "total_tokens": 9}})
         return await getattr(self, "do_" + model.replace("-", "_"), self.do_plain)(asked, writer)
 
     def say(self, asked, writer, text="a b c", counts=""):
@@ -138,7 +140,7 @@ class Hostile(fake.HttpServer):
 
     async def do_status(self, asked, writer):
         """Statuses that nothing should answer a request with."""
-        status = [100, 204, 205, 206, 299, 301, 304, 307, 401, 402, 403, 404, 407, 418, 429, 451, 500, 503, 507, 599, 700, 999][self.asked % 22]
+        status = [203, 204, 205, 206, 299, 301, 304, 307, 401, 402, 403, 404, 407, 418, 429, 451, 500, 503, 507, 599, 700, 999][self.asked % 22]
         headers = f"retry-after: {['-1', '1e300', 'NaN', '99999999999999999999', 'soon'][self.asked % 5]}\r\nlocation: http://127.0.0.1:1/latest/meta-data\r\n"
         return self.send(writer, status, b"", headers=headers)
 
