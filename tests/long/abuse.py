@@ -30,6 +30,7 @@ import tempfile
 import time
 
 import attacks
+import client
 import fake
 import ledger
 import ordinary
@@ -39,6 +40,8 @@ from judging import BUDGETS, HONEST, Checks, judge_books, judge_log, judge_start
 from server import Server
 
 GRACE = 5
+# Of the local model. It is touched page by page, and so is filled before memory is measured.
+CACHE = "16MiB"
 RATE = 12  # ordinary requests a second
 GROWTH = 0.10  # of the resident memory
 
@@ -76,7 +79,7 @@ class Run:
         self.secrets["CACHALOT_ADMIN_TOKEN"] = word("admin")
         self.good = Beside(provide, fake.Provider, ())
         self.bad = Beside(provide, hostile.Hostile, ([value for name, value in self.secrets.items() if name != "KEY_OF_THE_PROVIDER"],))
-        cache = ("--cache-memory", "64MiB", "--disk-cache", f"{self.folder}/prefix", "--disk-cache-bytes", "64MiB")
+        cache = ("--cache-memory", CACHE, "--disk-cache", f"{self.folder}/prefix", "--disk-cache-bytes", "64MiB")
         text = settings(self.folder, self.good.first, self.bad.first, arguments.inflight)
         self.server = Server(self.folder, text, cache, self.secrets)
         self.store = f"sqlite:{self.folder}/cachalot.db"
@@ -91,6 +94,15 @@ class Run:
         with open(f"{self.folder}/admin-token") as file:
             self.admin = file.read().strip()
         self.local, self.rate, self.results, self.number = arguments.local, arguments.rate, [], 0
+        self.filled, self.only = [], arguments.only
+
+    async def fill_cache(self):
+        for number in range(4):
+            text = " ".join(f"On day {day} the whale went down {number}." for day in range(500))
+            body = {"model": "deepseek-chat", "max_tokens": 1, "messages": [{"role": "user", "content": text}]}
+            reply = await client.send(self.server.port, client.request("POST", "/chat/completions", self.keys["alice"], body))
+            counts = reply.json()["usage"]
+            self.filled.append(("alice", "local", counts["prompt_tokens"], 1, counts["prompt_tokens"] * ordinary.INPUT + ordinary.OUTPUT))
 
     def ordinary(self):
         keys = {name: self.keys[name] for name in HONEST}
@@ -116,7 +128,7 @@ class Run:
     def attackers(self):
         keys = {name: self.keys[name] for name in BUDGETS}
         told = [*self.secrets.values(), *(self.keys[name] for name in HONEST)]
-        return Beside(assault, (self.server.port, keys, self.keys["revoked"], self.admin, told, self.seed), self.bad.first)
+        return Beside(assault, (self.server.port, keys, self.keys["revoked"], self.admin, told, self.seed), self.bad.first, self.only)
 
     def beside_attacks(self, seconds):
         """Ordinary traffic beside all attacks. Returns its results, what the attacks got, and the cores of the server and of the attackers."""
@@ -156,8 +168,7 @@ def main():
     parser.add_argument("--each", type=int, metavar="TIMES", help="instead: each attack alone, so often, one after the other")
     parser.add_argument("--only", help="only attacks whose name or paragraph holds this")
     arguments = parser.parse_args()
-    if arguments.only:
-        attacks.TABLE[:] = [one for one in attacks.TABLE if arguments.only in (one.paragraph, *one.name.split(), one.name)]
+    attacks.keep(arguments.only)
     # Connections of a flood are files.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65536), most))
@@ -201,6 +212,8 @@ def alone(run, check, arguments):
 
 def judge(run, check, arguments):
     server, watch = run.server, Watch(run.server)
+    if arguments.local:
+        asyncio.run(run.fill_cache())
     compared = min(120, arguments.minutes * 30)
     run.beside_load(min(20, compared / 2), 0.5)  # Caches fill, connections are made.
     before, quiet_cores = run.beside_load(compared, arguments.load)
@@ -248,7 +261,7 @@ def judge(run, check, arguments):
         check(not never, f"every attack was tried {never}")
     faults = run.bad.stop()
     check(not faults, f"the hostile provider got nothing that it should not {dict(collections.Counter(faults).most_common(5))}")
-    run.good.stop()
+    check(not (faults := run.good.stop()), f"the provider that answers as it should had no fault {faults[:3]}")
 
     judge_starts(check, server)
 

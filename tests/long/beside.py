@@ -12,9 +12,8 @@ import ordinary
 from attacks import access, budgets, memory, parsers, providers  # noqa: F401  Each registers its attacks.
 from server import cpu
 
-
 # That others leave in the middle is what these tests are about.
-logging.getLogger("asyncio").setLevel(logging.ERROR)
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def provide(kind, arguments, pipe, stop):
@@ -22,7 +21,7 @@ def provide(kind, arguments, pipe, stop):
         provider = kind(*arguments)
         pipe.send(await provider.start())
         await told(stop)
-        pipe.send(getattr(provider, "faults", []))
+        pipe.send(provider.faults)
 
     asyncio.run(run())
 
@@ -36,10 +35,11 @@ def ask(arguments, pipe, stop):
     asyncio.run(run())
 
 
-def assault(arguments, extra, pipe, stop):
+def assault(arguments, hostile_port, only, pipe, stop):
     async def run():
+        attacks.keep(only)
         context = attacks.Context(*arguments)
-        context.hostile_port = extra
+        context.hostile_port = hostile_port
         pipe.send(None)
         running = await attacks.run(context, await event(stop))
         for task in running:

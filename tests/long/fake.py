@@ -101,6 +101,9 @@ class Asked:
 class HttpServer:
     """Answers on connections that stay open. `answer` returns whether one goes on."""
 
+    def __init__(self):
+        self.faults = []
+
     async def start(self):
         # The longest request has a bound, that of the memory of this process.
         self.server = await asyncio.start_server(self.talk, "127.0.0.1", 0, limit=1 << 20)
@@ -112,11 +115,17 @@ class HttpServer:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"content-length: *(\d+)", head, re.I)
                 body = await reader.readexactly(int(length.group(1))) if length else b""
-                if not await self.answer(Asked(head, body), writer):
+                asked = Asked(head, body)
+                asked.reader = reader
+                if not await self.answer(asked, writer):
                     break
                 await writer.drain()
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
             pass  # The gateway has left.
+        except asyncio.CancelledError:
+            pass  # The test is over.
+        except Exception as fault:  # A fault of the test's own must not be taken for one of the gateway's.
+            self.faults.append(f"{type(fault).__name__} in the provider: {fault}")
         finally:
             writer.close()
 
@@ -140,6 +149,7 @@ class Provider(HttpServer):
     """The one that answers as it should."""
 
     def __init__(self):
+        super().__init__()
         self.tasks = 0
 
     async def answer(self, asked, writer):

@@ -46,7 +46,7 @@ def judge_books(check, run):
     """Every record, and every sum."""
     records = ledger.records(run.store)
     of = lambda keys: [record for record in records if record.key in keys]  # noqa: E731
-    wanted = collections.Counter(result.books for result in run.results if result.books)
+    wanted = collections.Counter([*run.filled, *(result.books for result in run.results if result.books)])
     found = collections.Counter((r.key, r.provider, r.prompt, r.completion, r.cost) for r in of(HONEST) if not r.estimated)
     lost, wrong = wanted - found, found - wanted
     # A request that failed may have been booked, rightly or not: it has been told above.

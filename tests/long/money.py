@@ -44,6 +44,7 @@ class Provider(fake.HttpServer):
     """Chat completions and videos. Remembers the most words it sent for each request."""
 
     def __init__(self):
+        super().__init__()
         self.sent, self.absurd, self.asked, self.pages = {}, set(), 0, 0
 
     async def answer(self, asked, writer):

@@ -40,6 +40,12 @@ def attack(paragraph, lasts=False, every=0):
     return register
 
 
+def keep(only):
+    """Only the attacks of a paragraph, or with a word in their name."""
+    if only:
+        TABLE[:] = [one for one in TABLE if only in (one.paragraph, *one.name.split(), one.name)]
+
+
 class Context:
     """What attackers have: four keys, one that was revoked, and what must never be seen by them."""
 

@@ -45,8 +45,9 @@ def absurd_usage(dialect, field, value):
 
 class Hostile(fake.HttpServer):
     def __init__(self, secrets):
+        super().__init__()
         # Variables of the environment that no request may ever bring here.
-        self.secrets, self.faults, self.asked, self.tasks = [secret.encode() for secret in secrets], [], 0, 0
+        self.secrets, self.asked, self.tasks = [secret.encode() for secret in secrets], 0, 0
         self.tokens, self.filled = RATE, time.monotonic()
 
     async def answer(self, asked, writer):
@@ -227,7 +228,7 @@ class Hostile(fake.HttpServer):
     # Silence, slowness and breaks.
 
     async def do_never(self, asked, writer):
-        await self.closed(writer, 90, "never: no answer is waited for")
+        await self.closed(asked, 90, "never: no answer is waited for")
         return False
 
     async def do_slow_head(self, asked, writer):
@@ -240,7 +241,7 @@ class Hostile(fake.HttpServer):
     async def do_silent(self, asked, writer):
         self.begin(writer)
         self.chunk(writer, next(iter(fake.events(asked.dialect, ["a"], None))))
-        await self.closed(writer, 30)
+        await self.closed(asked, 30)
         return False
 
     async def do_broken_head(self, asked, writer):
@@ -319,12 +320,12 @@ class Hostile(fake.HttpServer):
             self.faults.append(f"{cap >> 20} MiB of what has no end were taken in, beginning with {piece[:24]!r}")
         return False
 
-    async def closed(self, writer, seconds, fault=None):
+    async def closed(self, asked, seconds, fault=None):
         """Waits for the other side to leave."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             await asyncio.sleep(0.2)
-            if writer.is_closing() or writer.transport.is_closing():
+            if asked.reader.at_eof():
                 return
         if fault:
             self.faults.append(f"{fault} for {seconds} s")
