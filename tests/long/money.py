@@ -231,7 +231,8 @@ async def main():
         sys.exit("several replicas need PostgreSQL and Redis: tests/services.sh python3 tests/long/money.py ...")
     # What a request may cost beyond what is left, in nano-dollars; None: the last request may cost what it costs.
     overdraft = random.choice([None, 0, 1_000_000])
-    setting = f"overdraft='{'last-request' if overdraft is None else f'{overdraft / 1e9:.9f}'}'\n"
+    amount = "'last-request'" if overdraft is None else f"{overdraft / 1e9:.9f}"
+    setting = f"overdraft={amount}\n"
     print(f"seed {seed}, {requests} requests, {kills} kills, {replicas} replicas, {store.split(':')[0]}{', redis' if redis else ''}, {setting.strip()}, in {folder}", flush=True)
     providers = [Provider(), Provider()]
     ports = [await provider.start() for provider in providers]
