@@ -97,7 +97,16 @@ impl Office {
             config.providers = providers;
         })
         .await;
-        Self { app, folder, alice, bob }
+        let office = Self { app, folder, alice, bob };
+        // Models are found a moment after the start.
+        for _ in 0..100 {
+            let models = office.get(&office.alice, "/v1/models").await.1.to_string();
+            if ["mj_imagine", "suno_music"].iter().all(|model| models.contains(model)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        office
     }
 
     async fn ask(&self, key: &str, request: reqwest::RequestBuilder) -> (u16, String, Vec<u8>) {

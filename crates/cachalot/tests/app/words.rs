@@ -23,7 +23,21 @@ async fn app(fake: &FakeUpstream) -> TestApp {
         + &block("midjourney", "midjourney", "", "")
         + &block("suno", "suno", "", "");
     let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
-    TestApp::configured(&[], |config| config.providers = providers).await
+    let app = TestApp::configured(&[], |config| config.providers = providers).await;
+    offers(&app, &["mj_imagine", "suno_music"]).await;
+    app
+}
+
+/// Waits until models are found, a moment after the start.
+async fn offers(app: &TestApp, models: &[&str]) {
+    for _ in 0..100 {
+        let listed = app.get("/v1/models").await;
+        if models.iter().all(|model| listed.contains(model)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{models:?} are not offered");
 }
 
 /// Every way to a provider: a path and a body.
@@ -245,6 +259,7 @@ async fn a_provider_that_never_answers_ends_in_its_time_although_it_is_the_only_
             + &block("singer", "suno", "");
         let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
         let app = TestApp::configured(&[], |config| config.providers = providers).await;
+        offers(&app, &["mj_imagine", "suno_music"]).await;
         let mut ways = vec![
             ("/v1/chat/completions", json!({"model": "gpt", "messages": messages, "stream": true})),
             ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9})),
