@@ -82,6 +82,7 @@ def check(server):
 def left_in_journal(server):
     """Names of files that the journal of a stopped server still holds, and of quarantined records."""
     folder = os.path.join(server.folder, "journal")
-    names = os.listdir(folder) if os.path.isdir(folder) else []
+    # The lock of a data folder that is the journal's stays where it is.
+    names = [name for name in os.listdir(folder) if name != "server.lock"] if os.path.isdir(folder) else []
     beside = [name for name in os.listdir(server.folder) if "quarantine" in name]
     return sorted(names + beside)
