@@ -9,7 +9,11 @@ use wire::upstream::Dialect;
 fuzz_target!(|input: (u8, Vec<u8>)| {
     let (cut, bytes) = input;
     let (mut parser, mut frames) = (Parser::default(), Vec::new());
-    bytes.chunks(usize::from(cut).max(1)).for_each(|piece| parser.feed(piece, &mut frames));
+    for piece in bytes.chunks(usize::from(cut).max(1)) {
+        if parser.feed(piece, &mut frames).is_err() {
+            break;
+        }
+    }
     for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini] {
         let (mut reader, mut deltas, mut broken) = (dialect.reader(&Chat::default()), Vec::new(), false);
         for frame in &frames {

@@ -40,6 +40,11 @@ struct Row {
 }
 
 impl Row {
+    /// A scan at the speed of memory is quick at any size of these: its ratio is that of the caches.
+    fn is_slow(&self) -> bool {
+        self.large > Duration::from_millis(1)
+    }
+
     fn ratio(&self) -> f64 {
         self.large.as_secs_f64() / self.small.as_secs_f64().max(1e-9)
     }
@@ -71,7 +76,7 @@ impl Growth {
     /// Fails when a parser grows faster than it may.
     #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
     pub fn finish(self) -> ExitCode {
-        let bad: Vec<&Row> = self.rows.iter().filter(|row| row.ratio() > MOST).collect();
+        let bad: Vec<&Row> = self.rows.iter().filter(|row| row.is_slow() && row.ratio() > MOST).collect();
         for row in &bad {
             println!(
                 "{} ({}) takes {:.1} times as long, at most {MOST} are allowed",
