@@ -161,6 +161,9 @@ async def prompts(port, statuses):
     await asyncio.gather(*(zipped(port, ATTACKERS[n % 4], paths[n // 4], bodies[n % 4], statuses) for n in range(8)))
 
 
+ATTACKS = {attack.__name__: attack for attack in (eight, filled, halves, whole, endless, prompts)}
+
+
 class Checks:
     passed = failed = 0
 
@@ -169,13 +172,25 @@ class Checks:
         print("ok" if ok else "not ok", name, detail if not ok else "", flush=True)
 
 
-async def over_and_over(attack, port, seconds, statuses):
-    until = time.monotonic() + seconds
-    rounds = 0
-    while rounds == 0 or time.monotonic() < until:
-        await attack(port, statuses)
-        rounds += 1
-    return rounds
+def assault(name, port, pipe, stop):
+    """An attack over and over, in a process of its own: the streams must not wait for its sender."""
+
+    async def run():
+        rounds, statuses = 0, {}
+        while rounds == 0 or not stop.is_set():
+            await ATTACKS[name](port, statuses)
+            rounds += 1
+        pipe.send((rounds, statuses))
+
+    pipe.send(None)
+    asyncio.run(run())
+
+
+async def attacked(attack, port, seconds):
+    """How often the attack was made, and what was answered."""
+    beside = await asyncio.to_thread(Beside, assault, attack.__name__, port)
+    await asyncio.sleep(seconds)
+    return await asyncio.to_thread(beside.stop)
 
 
 def settled(server, before, seconds=20):
@@ -189,18 +204,19 @@ def settled(server, before, seconds=20):
 def run(checks, title, server, attacks, seconds):
     server.start()
     try:
-        # What every server does once (connections, tables of metrics, threads) is no growth.
-        for _ in range(2):
-            asyncio.run(warm(server.port, attacks))
-        quiet = Streams(server.port)
-        asyncio.run(quiet.beside(asyncio.sleep(seconds / 3)))
-        checks.check(not quiet.faults, f"{title}: streams without an attack", quiet.faults[:2])
-        time.sleep(2)
-        before = server.memory()
-        print(f"{title}: {before:.0f} MiB before; streams take {statistics.median(quiet.times):.2f} s, 99 % {late(quiet.times):.2f} s")
+        # What every server does once (threads, connections, tables of metrics) is no growth.
         for attack in attacks:
-            streams, statuses, cpu = Streams(server.port), {}, server.cpu()
-            rounds = asyncio.run(streams.beside(over_and_over(attack, server.port, seconds, statuses)))
+            asyncio.run(Streams(server.port).beside(attack(server.port, {})))
+        quiet, cpu = Streams(server.port), server.cpu()
+        asyncio.run(quiet.beside(asyncio.sleep(seconds / 3)))
+        cpu = 1000 * (server.cpu() - cpu) / len(quiet.times)
+        checks.check(not quiet.faults, f"{title}: streams without an attack", quiet.faults[:2])
+        time.sleep(15)
+        before = server.memory()
+        print(f"{title}: {before:.0f} MiB before; streams take {statistics.median(quiet.times):.2f} s, 99 % {late(quiet.times):.2f} s, and {cpu:.2f} ms of processor each")
+        for attack in attacks:
+            streams, cpu = Streams(server.port), server.cpu()
+            rounds, statuses = asyncio.run(streams.beside(attacked(attack, server.port, seconds)))
             name = f"{title}: {attack.__name__}"
             checks.check(server.alive(), f"{name}: the server lives")
             if not server.alive():
@@ -216,12 +232,6 @@ def run(checks, title, server, attacks, seconds):
     finally:
         if server.alive():
             server.stop()
-
-
-async def warm(port, attacks):
-    """Some ordinary requests and one round of the smallest attack."""
-    streams = Streams(port)
-    await streams.beside(asyncio.sleep(2))
 
 
 def main():

@@ -8,6 +8,12 @@ use cachalot::{bench, chat, inspect, key, price, project, provider, render, scor
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+/// Gives memory that requests have held back to the system within a fraction of a second. The system's own allocator keeps most of it,
+/// scattered over its arenas. How it works is said in `.cargo/config.toml`, the figures are in docs/performance.md.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Runs the DeepSeek V3 family on your own machine and serves it behind the DeepSeek API
 #[derive(Parser)]
 #[command(version, max_term_width = 110)]

@@ -72,6 +72,9 @@ pub struct Room {
     pub cache_memory: Option<u64>,
 }
 
+/// Threads for what takes its time: each takes a stack, and what it works on.
+const BLOCKING_THREADS: usize = 64;
+
 /// The official service's limit, and ours.
 const MAX_CONTEXT: usize = 131_072;
 
@@ -81,7 +84,11 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 pub fn run(args: &Args) -> Result<()> {
     // Before anything that takes time: a signal that comes now stops the server in order.
     let signals = Signals::catch()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()?;
     let served = runtime.block_on(async {
         let config = Config::load(args.config.as_deref())?;
         signals.grace(grace(args, &config));
