@@ -71,4 +71,4 @@ pub use target::{Policy, Rank, Standing};
 pub use tasks::{Made, Submission, Told};
 pub use telemetry::{Telemetry, TelemetryError};
 pub use upstream::{Upstream, UpstreamConfig, UpstreamError};
-pub use work::{QUICK_BYTES, aside};
+pub use work::{QUICK_BYTES, aside, in_place};

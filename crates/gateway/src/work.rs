@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use chat::Error;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -72,6 +73,16 @@ pub async fn aside<T: Send + 'static>(
         tracing::error!(%error, "work on a request failed");
         Err(Error::internal("Internal server error"))
     })
+}
+
+/// The same for work that borrows: where it is not quick, other tasks leave this thread meanwhile.
+pub fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let runtime = Handle::try_current().ok().filter(|_| bytes > QUICK_BYTES);
+    match runtime.map(|runtime| runtime.runtime_flavor()) {
+        Some(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        // A runtime of one thread has no other, as in tests.
+        _ => work(),
+    }
 }
 
 struct Running<T>(JoinHandle<T>);

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
-use gateway::Asked;
+use gateway::{Asked, in_place};
 use http::{HeaderMap, header};
 use wire::Passage;
 use wire::form::Form;
@@ -33,7 +33,7 @@ async fn answer(app: &App, line: Line, request: Request, passage: Passage, kind:
     let asked = Asked { headers: form_type(kind, &parts.headers), ..Asked::new(passage, &bytes) };
     match app.gateway.relay(&caller, asked).await? {
         Some(relay) => relay::send(app, relay, Tongue::OpenAi, line).await,
-        None => Err(refusal(app, passage, kind, &parts.headers, &bytes)),
+        None => Err(in_place(bytes.len(), || refusal(app, passage, kind, &parts.headers, &bytes))),
     }
 }
 
