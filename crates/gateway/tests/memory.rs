@@ -46,15 +46,16 @@ async fn passed(gateway: &Gateway, caller: &Caller, body: &Bytes) -> Result<Opti
 
 #[tokio::test]
 async fn a_large_body_is_changed_for_each_provider_as_a_small_one_is() {
-    let broken = FakeUpstream::start(|_| Answer::json(500, json!({}))).await;
-    let fake = FakeUpstream::start(|_| Answer::words(&["Hi"], 7)).await;
-    let mut routes = Routes::default();
-    let named = |name: &str| [Model { id: "m".into(), name: name.into() }];
-    routes.remote(&upstream("one", &broken, Dialect::DeepSeek), &named("first"), Rank::default());
-    routes.remote(&upstream("two", &fake, Dialect::DeepSeek), &named("second"), Rank { priority: 1, weight: 1 });
-    let gateway = Gateway::new(routes, Arc::default());
     let (budget, caller) = caller(16);
     for text in [10, 300_000] {
+        // New ones each time: a provider that has failed is left alone for a while.
+        let broken = FakeUpstream::start(|_| Answer::json(500, json!({}))).await;
+        let fake = FakeUpstream::start(|_| Answer::words(&["Hi"], 7)).await;
+        let mut routes = Routes::default();
+        let named = |name: &str| [Model { id: "m".into(), name: name.into() }];
+        routes.remote(&upstream("one", &broken, Dialect::DeepSeek), &named("first"), Rank::default());
+        routes.remote(&upstream("two", &fake, Dialect::DeepSeek), &named("second"), Rank { priority: 1, weight: 1 });
+        let gateway = Gateway::new(routes, Arc::default());
         let body = body(text, true);
         let relay = passed(&gateway, &caller, &body).await.unwrap().unwrap();
         let events: Vec<_> = relay.begin().await.unwrap().collect().await;
