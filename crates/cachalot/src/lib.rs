@@ -27,6 +27,7 @@ pub mod signals;
 pub mod usage;
 pub mod usage_check;
 pub mod user;
+mod warming;
 
 /// Most bytes of a file that a command reads whole: a list of prices, a body, token ids.
 const MOST_INPUT_BYTES: u64 = 1 << 30;

@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use chat::{BoxFuture, Chat, Deltas, Error, Provider};
 use engine::{DiskOptions, Engine};
 use gateway::{Bookkeepers, Gateway, Routes, Telemetry};
 use server::{KeepAlive, KeyConfig, ServerConfig};
@@ -23,6 +21,7 @@ use crate::inflight;
 use crate::load::{self, Defaults, Loaded, ModelArgs};
 use crate::lock::DataLock;
 use crate::signals::Signals;
+use crate::warming::Warming;
 use crate::{memory, secrets};
 
 /// Serve the DeepSeek API
@@ -254,47 +253,6 @@ fn disk_cache(args: &Args, config: &Config, loaded: &Loaded) -> Result<Option<Di
     let bytes = args.disk_cache_bytes.map_or_else(configured, Ok)?;
     tracing::info!(folder = %folder.display(), mib = bytes >> 20, "prompts are cached on disk");
     Ok(Some(DiskOptions { folder, bytes, identity: load::identity(loaded) }))
-}
-
-/// An engine whose weights are being read from disk. It answers meanwhile, only slowly; ready it is when they are in memory.
-struct Warming {
-    engine: Engine,
-    warm: Arc<AtomicBool>,
-}
-
-impl Warming {
-    fn begin(engine: Engine, checkpoint: Checkpoint) -> Result<Self> {
-        let warm = Arc::new(AtomicBool::new(false));
-        let done = warm.clone();
-        // A thread of its own: a shutdown does not wait for it.
-        std::thread::Builder::new().name("weights".into()).spawn(move || {
-            load::read_weights(&checkpoint);
-            done.store(true, Ordering::Release);
-        })?;
-        Ok(Self { engine, warm })
-    }
-}
-
-impl Provider for Warming {
-    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
-        self.engine.check(chat)
-    }
-
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
-        self.engine.chat(chat)
-    }
-
-    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
-        self.engine.count(chat)
-    }
-
-    fn context(&self) -> Option<u64> {
-        self.engine.context()
-    }
-
-    fn ready(&self) -> bool {
-        self.warm.load(Ordering::Acquire) && self.engine.ready()
-    }
 }
 
 impl Room {
