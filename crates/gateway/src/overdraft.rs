@@ -76,14 +76,21 @@ impl Overdraft {
         let bounded = |amount: i64| amount.min(MOST_COST);
         match self {
             Self::LastRequest => Need { amount: about.max(fixed), least: fixed.max(1), overdraft: 0 },
-            Self::AtMost(overdraft) if size.is_unbounded() => {
-                let most = size.usual.or_else(|| answer_limit(targets)).unwrap_or(UNKNOWN_OUTPUT);
-                let most = most.saturating_mul(size.answers);
-                Need { amount: bounded(worst.with(most)), least: bounded(worst.with(size.answers)), overdraft }
+            // All of it is known beforehand.
+            Self::AtMost(_) if !size.is_text() => {
+                let amount = bounded(worst.with(0));
+                Need { amount, least: amount, overdraft: 0 }
             }
             Self::AtMost(overdraft) => {
-                let amount = bounded(worst.with(size.answer()));
-                Need { amount, least: amount, overdraft }
+                let (most, least) = match size.is_unbounded() {
+                    true => (size.usual.or_else(|| answer_limit(targets)).unwrap_or(UNKNOWN_OUTPUT), 1),
+                    false => (size.allowed.unwrap_or(0), size.allowed.unwrap_or(0)),
+                };
+                let with = |tokens: u64| bounded(worst.with(tokens.saturating_mul(size.answers)));
+                // Its fixed part is paid by what is left without the overdraft.
+                let beforehand = if fixed > 0 { fixed.saturating_add(overdraft) } else { 0 };
+                let least = with(least).max(beforehand);
+                Need { amount: with(most).max(least), least, overdraft }
             }
         }
     }

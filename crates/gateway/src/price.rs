@@ -146,7 +146,7 @@ impl Amounts {
 
     fn worst(&self, prompt: u64, units: Units) -> Worst {
         let input = self.input.max(self.cached).max(self.cache_write);
-        let prompt = (i128::from(prompt) * i128::from(input)).div_euclid(MILLION) + 1;
+        let prompt = (i128::from(prompt) * i128::from(input) + MILLION - 1) / MILLION;
         Worst { fixed: self.fixed(units), prompt, answer: self.output.max(self.reasoning) }
     }
 }

@@ -103,6 +103,11 @@ impl Size {
         self.prompt.saturating_add(self.answer().min(PACED))
     }
 
+    /// Its answer is text, which is paid by the token.
+    pub(crate) fn is_text(&self) -> bool {
+        self.is_text
+    }
+
     /// Nothing bounds its answer, which is text.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.is_text && self.allowed.is_none()

@@ -30,8 +30,9 @@ const PRICES: &str = "
     [[price]]\nprovider='p'\nmodel='dear'\nsource='s'\ndate='d'\ninput=1000000\noutput=1000000\n
     [[price]]\nprovider='p'\nmodel='picture'\nsource='s'\ndate='d'\nper_call=1\n
     [[price]]\nprovider='p'\nmodel='film'\nsource='s'\ndate='d'\nper_call=1\nper_second=0.1\n
-    [[price]]\nprovider='p'\nmodel='palace'\nsource='s'\ndate='d'\nper_call=600000\n";
-const MODELS: [&str; 7] = ["m", "small", "limited", "dear", "picture", "film", "palace"];
+    [[price]]\nprovider='p'\nmodel='palace'\nsource='s'\ndate='d'\nper_call=600000\n
+    [[price]]\nprovider='p'\nmodel='called'\nsource='s'\ndate='d'\nper_call=1\noutput=1000\n";
+const MODELS: [&str; 8] = ["m", "small", "limited", "dear", "picture", "film", "palace", "called"];
 
 struct Office {
     _folder: tempfile::TempDir,
@@ -331,7 +332,7 @@ async fn what_has_a_price_beforehand_is_refused_above_what_is_left() {
     let fake = makes().await;
     // Of the key and of the project, whichever has less.
     for (key, team) in [(Some(5 * DOLLAR), None), (None, Some(5 * DOLLAR)), (Some(9 * DOLLAR), Some(5 * DOLLAR))] {
-        for overdraft in [Overdraft::LastRequest, Overdraft::AtMost(0)] {
+        for overdraft in [Overdraft::LastRequest, Overdraft::AtMost(0), Overdraft::AtMost(DOLLAR)] {
             let office = Office::with(&fake, Dialect::DeepSeek, key, team, overdraft).await;
             let asked = fake.asked().len();
             let kind = |result: Result<(), Error>| result.unwrap_err().kind;
@@ -356,6 +357,29 @@ async fn what_has_a_price_beforehand_is_refused_above_what_is_left() {
             let records = office.records().await;
             assert_eq!(records.iter().map(|record| record.cost).sum::<i64>(), 4_400_000_000);
         }
+    }
+}
+
+#[tokio::test]
+async fn an_overdraft_pays_for_tokens_and_for_nothing_else() {
+    let fake = makes().await;
+    // A dollar a call, and a thousandth of one a token.
+    for (budget, most, admitted) in [
+        (DOLLAR - 1, None, false),
+        (DOLLAR - 1, Some(1), false),
+        (DOLLAR, None, true),
+        (DOLLAR, Some(500), true),
+        (DOLLAR, Some(501), false),
+        (DOLLAR + DOLLAR / 2, Some(1000), true),
+    ] {
+        let office = Office::of(&fake, Dialect::DeepSeek, budget, Overdraft::AtMost(DOLLAR / 2)).await;
+        let answer = office.ask(chat("called", most)).await;
+        assert_eq!(answer.is_ok(), admitted, "{budget} {most:?}: {answer:?}");
+    }
+    let office = Office::of(&fake, Dialect::DeepSeek, 5 * DOLLAR, Overdraft::AtMost(DOLLAR)).await;
+    for turn in 0..8 {
+        let answer = office.pass(Passage::ImageGenerations, None, &json!({"model": "picture"})).await;
+        assert_eq!(answer.is_ok(), turn < 5, "{turn}");
     }
 }
 
@@ -426,7 +450,7 @@ async fn a_remix_costs_what_its_parent_did() {
 #[tokio::test]
 async fn an_overdraft_in_dollars_bounds_what_a_request_may_cost() {
     let fake = makes().await;
-    // A byte of the prompt is a token at most: 2 of text and 12 of the message. 86 nano-dollars are left for 43 tokens.
+    // A byte of the prompt is a token at most: 2 of text and 12 of the message. 87 nano-dollars are left for 43 tokens.
     for overdraft in [0, 40] {
         let office = Office::of(&fake, Dialect::DeepSeek, 101 - overdraft, Overdraft::AtMost(overdraft)).await;
         let error = office.ask(chat("m", Some(44))).await.unwrap_err();
@@ -436,7 +460,7 @@ async fn an_overdraft_in_dollars_bounds_what_a_request_may_cost() {
         assert_eq!(fake.asked().last().unwrap().json()["max_tokens"], 43);
         // 9 are spent: the answer that has no bound is given one.
         office.ask(chat("m", None)).await.unwrap();
-        assert_eq!(fake.asked().last().unwrap().json()["max_tokens"], 38);
+        assert_eq!(fake.asked().last().unwrap().json()["max_tokens"], 39);
         // One that is no bound is none.
         office.ask(chat("m", Some(-1))).await.unwrap();
         assert_eq!(fake.asked().last().unwrap().json()["max_tokens"], 34);
@@ -450,7 +474,7 @@ async fn a_cap_goes_into_bodies_that_pass() {
     let told = || fake.asked().last().unwrap().json();
     let office = Office::of(&fake, Dialect::OpenAi, 1000, Overdraft::AtMost(0)).await;
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true});
-    let worst = 1000 - 1 - body.to_string().len() as i64;
+    let worst = 1000 - body.to_string().len() as i64;
     office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(told()["max_completion_tokens"], worst / 2);
     let office = Office::of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
@@ -461,7 +485,7 @@ async fn a_cap_goes_into_bodies_that_pass() {
     two["n"] = json!(2);
     let office = Office::of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
     office.pass(Passage::ChatCompletions, None, &two).await.unwrap();
-    assert_eq!(told()["max_tokens"], (1000 - 1 - two.to_string().len() as i64) / 4);
+    assert_eq!(told()["max_tokens"], (1000 - two.to_string().len() as i64) / 4);
     // What the caller bounds stays as it is, or is refused.
     let mut bounded = body.clone();
     bounded["max_completion_tokens"] = json!(5);
@@ -494,7 +518,7 @@ async fn a_cap_goes_into_bodies_that_pass() {
     let body = json!({"contents": [], "generationConfig": {"temperature": 1}});
     office.pass(Passage::GenerateContent, Some(("m", true)), &body).await.unwrap();
     let config = content.asked().last().unwrap().json()["generationConfig"].clone();
-    assert_eq!(config, json!({"temperature": 1, "maxOutputTokens": (1000 - 1 - body.to_string().len() as i64) / 2}));
+    assert_eq!(config, json!({"temperature": 1, "maxOutputTokens": (1000 - body.to_string().len() as i64) / 2}));
 }
 
 #[tokio::test]
