@@ -128,10 +128,15 @@ impl Purse {
         money.settled = money.settled.saturating_add(cost);
     }
 
-    /// The store has booked what cost so much here.
+    /// The store has booked what cost so much here. That part of a lease is used up: it does not become free again with the
+    /// booking, for the others still count the whole lease beside what is booked.
     pub(crate) fn booked(&self, cost: i64) {
         let mut money = lock(&self.money);
         money.settled = money.settled.saturating_sub(cost);
+        if let Lease::Of { most, open, .. } = &mut money.lease {
+            *most = most.saturating_sub(cost);
+            *open = open.saturating_sub(cost);
+        }
     }
 
     /// All that the store had booked at a time.
@@ -185,6 +190,24 @@ mod tests {
             Just(i64::MAX),
             any::<i64>().prop_map(|amount| amount.saturating_abs())
         ]
+    }
+
+    #[test]
+    fn what_is_booked_of_a_lease_is_not_free_again() {
+        let purse = Purse::new("key:a".into(), true);
+        purse.update(Some(100), 0, 1);
+        purse.leased(30, false, 30);
+        let need = Need { amount: 15, least: 15, overdraft: 0 };
+        for booked in [15, 30] {
+            let reserved = purse.reserve(need).unwrap();
+            purse.settle(reserved, 15);
+            purse.spent(booked, 1 + booked);
+            purse.booked(15);
+        }
+        // 70 are left of the budget, but the others may have leased them meanwhile.
+        assert_eq!((purse.left(), purse.reserve(need)), (Some(70), None));
+        purse.leased(15, false, 15);
+        assert_eq!(purse.reserve(need), Some(15));
     }
 
     proptest! {
