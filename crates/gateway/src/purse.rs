@@ -28,6 +28,8 @@ struct Money {
     lease: Lease,
     /// How far below nothing a request may take it, as was asked last.
     overdraft: i64,
+    /// What was booked since the others were last told what is used.
+    booked_since: i64,
 }
 
 /// What a request needs of a purse to begin, in nano-dollars.
@@ -133,6 +135,7 @@ impl Purse {
     pub(crate) fn booked(&self, cost: i64) {
         let mut money = lock(&self.money);
         money.settled = money.settled.saturating_sub(cost);
+        money.booked_since = money.booked_since.saturating_add(cost);
         if let Lease::Of { most, open, .. } = &mut money.lease {
             *most = most.saturating_sub(cost);
             *open = open.saturating_sub(cost);
@@ -162,17 +165,20 @@ impl Purse {
         lock(&self.money).room()
     }
 
-    /// What the others are to know; `None` without a budget.
+    /// What the others are told now, before they are asked for a lease; `None` without a budget.
     pub(crate) fn statement(&self) -> Option<Statement> {
-        let money = lock(&self.money);
+        let mut money = lock(&self.money);
+        money.booked_since = 0;
         let Money { booked, as_of, .. } = *money;
         let budget = money.budget?.saturating_add(money.overdraft);
         Some(Statement { budget, booked, as_of, used: money.used() })
     }
 
-    /// The others leave it so much for what is not booked yet.
+    /// The others leave it so much for what was not booked when they were told.
     pub(crate) fn leased(&self, most: i64, scarce: bool, open: i64) {
-        lock(&self.money).lease = Lease::Of { most, scarce, open };
+        let mut money = lock(&self.money);
+        let booked = money.booked_since;
+        money.lease = Lease::Of { most: most.saturating_sub(booked), scarce, open: open.saturating_sub(booked) };
     }
 }
 
@@ -206,8 +212,15 @@ mod tests {
         }
         // 70 are left of the budget, but the others may have leased them meanwhile.
         assert_eq!((purse.left(), purse.reserve(need)), (Some(70), None));
+        purse.statement();
         purse.leased(15, false, 15);
-        assert_eq!(purse.reserve(need), Some(15));
+        let reserved = purse.reserve(need).unwrap();
+        purse.settle(reserved, 15);
+        // What is booked while the others are asked counts as used in their answer.
+        purse.statement();
+        purse.booked(15);
+        purse.leased(15, false, 15);
+        assert_eq!(purse.reserve(need), None);
     }
 
     proptest! {
