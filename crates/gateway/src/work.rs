@@ -37,10 +37,13 @@ impl Workspace {
 
     /// Waits for the turn of work on so many bytes. What alone exceeds the workspace gets all of it.
     async fn turn(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let (permits, count) = match bytes {
-            ..=MEDIUM_BYTES => return None,
-            ..=LARGE_BYTES => (&self.medium, 1),
-            _ => (&self.large, bytes.saturating_mul(SCRATCH).div_ceil(1 << 20).min(self.mib)),
+        if bytes <= MEDIUM_BYTES {
+            return None;
+        }
+        let (permits, count) = if bytes <= LARGE_BYTES {
+            (&self.medium, 1)
+        } else {
+            (&self.large, bytes.saturating_mul(SCRATCH).div_ceil(1 << 20).min(self.mib))
         };
         // They are never closed.
         permits.clone().acquire_many_owned(count as u32).await.ok()

@@ -104,7 +104,7 @@ fn what_it_costs() {
                 }
                 best = best.min(start.elapsed().as_nanos() as f64 / f64::from(rounds));
             }
-            println!("{keys:>3} secrets, {name:<15} {} bytes: {best:>10.0} ns", bytes.len());
+            eprintln!("{keys:>3} secrets, {name:<15} {} bytes: {best:>10.0} ns", bytes.len());
         }
         drop(secrets);
     }
