@@ -87,10 +87,11 @@ impl<'a> Form<'a> {
 
     /// The same form but for one field that it has.
     pub fn with(&self, name: &str, value: &str) -> Vec<u8> {
-        match self.fields.iter().find(|(known, _)| known == name) {
-            Some((_, span)) => [&self.body[..span.start], value.as_bytes(), &self.body[span.end..]].concat(),
-            None => self.body.to_vec(),
-        }
+        let Some((_, span)) = self.fields.iter().find(|(known, _)| known == name) else { return self.body.to_vec() };
+        let (before, after) = (&self.body[..span.start], &self.body[span.end..]);
+        // Where the line break before the boundary also ends the headers, a content needs one of its own.
+        let line_break: &[u8] = if before.ends_with(b"\r\n\r\n") { b"" } else { b"\r\n" };
+        [before, line_break, value.as_bytes(), after].concat()
     }
 }
 
@@ -169,6 +170,16 @@ mod tests {
         let edited = scanned.with("model", "other");
         assert_eq!(Form::scan(TYPE, &edited).unwrap().text("model").as_deref(), Some("other"));
         assert_eq!(String::from_utf8(edited).unwrap().replace("other", "whisper-1").into_bytes(), body);
+    }
+
+    #[test]
+    fn a_field_without_content_gets_one() {
+        let head = "--x y\r\nContent-Disposition: form-data; name=model\r\n\r\n";
+        for body in [format!("{head}--x y--"), format!("{head}\r\n--x y--")] {
+            let scanned = Form::scan(TYPE, body.as_bytes()).unwrap();
+            assert_eq!(scanned.text("model").as_deref(), Some(""));
+            assert_eq!(String::from_utf8(scanned.with("model", "m")).unwrap(), format!("{head}m\r\n--x y--"));
+        }
     }
 
     #[test]
