@@ -76,7 +76,11 @@ pub fn bytes_fit(form: Form, bytes: &[u8]) -> bool {
 
 /// Judges the first bytes of a stream of events, up to its first event with data.
 pub fn begins(passage: Passage, bytes: &[u8]) -> Beginning {
-    let mut rest = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    if MARK.starts_with(bytes) {
+        return Beginning::Open;
+    }
+    let mut rest = bytes.strip_prefix(MARK).unwrap_or(bytes);
     while !rest.is_empty() {
         let Some(end) = memchr::memchr(b'\n', rest) else {
             return match rest {
@@ -215,6 +219,11 @@ mod tests {
         ] {
             assert_eq!(begins(passage, bytes.as_bytes()), want, "{passage:?} {bytes}");
         }
+        // A byte order mark that is not whole yet.
+        assert_eq!(
+            (begins(chat, b"\xef"), begins(chat, b"\xef\xbb"), begins(chat, b"\xef\xbb\xbf")),
+            (Open, Open, Open)
+        );
         let picture = format!("data: {{\"candidates\":[\"{}", "A".repeat(ENOUGH));
         assert_eq!(begins(Passage::GenerateContent, picture.as_bytes()), Fits);
     }
