@@ -203,6 +203,10 @@ fn string_end(body: &[u8], mut at: usize) -> usize {
 
 /// A text with every whole word `from` replaced.
 fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    // A search is prepared only where there can be a find: texts may be many and short.
+    if text.len() < from.len() {
+        return None;
+    }
     let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| is_id(&char::from(*byte).to_string()));
     let (mut out, mut done, mut any) = (Vec::new(), 0, false);
     for start in memmem::find_iter(text, from) {
