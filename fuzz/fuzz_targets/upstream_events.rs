@@ -1,31 +1,67 @@
-//! Any bytes are the answer of a provider of any dialect: deltas come in order or an error does.
+//! Any bytes are the answer of a provider of any dialect: deltas come in order or an error does, however the bytes were cut.
 #![no_main]
 
-use chat::{Chat, Delta};
+use chat::{Chat, Delta, ErrorKind};
+use fuzzing::{bounded, pieces, steered};
 use libfuzzer_sys::fuzz_target;
-use wire::sse::{Frame, Parser};
+use wire::bounds::Exceeded;
+use wire::sse::{self, Frame, Parser};
 use wire::upstream::Dialect;
 
-fuzz_target!(|input: (u8, Vec<u8>)| {
-    let (cut, bytes) = input;
-    let (mut parser, mut frames) = (Parser::default(), Vec::new());
-    for piece in bytes.chunks(usize::from(cut).max(1)) {
-        if parser.feed(piece, &mut frames).is_err() {
-            break;
-        }
-    }
+fuzz_target!(|input: &[u8]| {
+    let Some((bytes, [seed])) = steered(input) else { return };
+    bounded(bytes.len(), || check(bytes, seed));
+});
+
+fn check(bytes: &[u8], seed: u8) {
+    let (frames, held) = parsed(pieces(bytes, seed)).expect("so few bytes exceed nothing");
+    assert_eq!(parsed(vec![bytes]).expect("so few bytes exceed nothing"), (frames.clone(), held), "cut elsewhere");
+    assert!(held <= 3 * bytes.len(), "a byte that is no UTF-8 becomes three");
+    written_and_read(&frames);
     for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini] {
         let (mut reader, mut deltas, mut broken) = (dialect.reader(&Chat::default()), Vec::new(), false);
         for frame in &frames {
             let Frame::Event { data, .. } = frame else { continue };
-            if reader.event(data, &mut deltas).is_err() {
+            if let Err(error) = reader.event(data, &mut deltas) {
+                assert!(error.message.len() <= data.len() + 1000, "{}", error.message);
                 broken = true;
                 break;
             }
         }
-        if !broken && reader.end(&mut deltas).is_ok() {
-            assert!(deltas.iter().any(|delta| matches!(delta, Delta::Finish(_))));
+        if !broken {
+            match reader.end(&mut deltas) {
+                Ok(()) => assert!(deltas.iter().any(|delta| matches!(delta, Delta::Finish(_)))),
+                Err(error) => assert_eq!(error.kind, ErrorKind::Upstream(502)),
+            }
         }
         chat::fold(deltas.into_iter().map(Ok)).expect("arguments follow their call");
     }
-});
+}
+
+/// The frames, and how many bytes are held of the next.
+fn parsed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<Frame>, usize), Exceeded> {
+    let (mut parser, mut frames) = (Parser::default(), Vec::new());
+    for piece in pieces {
+        parser.feed(piece, &mut frames)?;
+    }
+    Ok((frames, parser.held()))
+}
+
+/// What was read can be written, and is read again.
+fn written_and_read(frames: &[Frame]) {
+    let (mut text, mut written) = (String::new(), Vec::new());
+    for frame in frames {
+        match frame {
+            Frame::Event { data, .. } => {
+                sse::event(data, &mut text);
+                written.push(Frame::Event { name: None, data: data.clone() });
+            }
+            Frame::Comment(words) => {
+                sse::comment(words, &mut text);
+                written.push(frame.clone());
+            }
+        }
+    }
+    let (again, held) = parsed([text.as_bytes()]).expect("so few bytes exceed nothing");
+    assert_eq!((again, held), (written, 0));
+}

@@ -1,0 +1,171 @@
+//! Any JSON is what a provider says of tokens: every reader of its dialect finds the same counts, which are those that are written, or
+//! are marked as none; what is marked is not plausible.
+#![no_main]
+
+extern crate self as store;
+
+use chat::{Chat, Delta, Usage};
+use fuzzing::bounded;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use wire::Passage;
+use wire::glance::{self, Events};
+use wire::upstream::Dialect;
+
+#[expect(dead_code, reason = "a part of it is checked")]
+#[path = "../../crates/gateway/src/plausibility.rs"]
+mod plausibility;
+
+// As the store has them: it is too much to instrument.
+pub const MOST_COST: i64 = 1_000_000_000_000_000;
+pub const MOST_TOKENS: i64 = 1 << 32;
+
+const CHAT: &str = r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}],"usage":USAGE}"#;
+const START: &str = r#"{"type":"message_start","message":{"usage":USAGE}}"#;
+const END: &str = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":USAGE}"#;
+const MESSAGE: &str = r#"{"type":"message","content":[],"stop_reason":"end_turn","usage":USAGE}"#;
+const CONTENT: &str =
+    r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}],"usageMetadata":USAGE}"#;
+const IMAGE: &str = r#"{"type":"image_generation.completed","usage":USAGE}"#;
+
+fuzz_target!(|input: &[u8]| bounded(input.len(), || check(input)));
+
+fn check(input: &[u8]) {
+    // Lines end events; in JSON they are white space.
+    let text = String::from_utf8_lossy(input).replace(['\n', '\r'], " ");
+    let is_json = serde_json::from_str::<&RawValue>(&text).is_ok();
+    // Events are told apart by words that stand in them.
+    let is_odd = text.contains("\"usage\"") || text.contains("\"content_block_delta\"");
+    let written = Written::of(&text);
+    for (passage, dialect, whole, events) in [
+        (Passage::ChatCompletions, Some(Dialect::OpenAi), CHAT, &[CHAT][..]),
+        (Passage::Embeddings, None, CHAT, &[]),
+        (Passage::Messages, Some(Dialect::Anthropic), MESSAGE, &[START, END]),
+        (Passage::Messages, Some(Dialect::Anthropic), MESSAGE, &[START]),
+        (Passage::Messages, Some(Dialect::Anthropic), MESSAGE, &[END]),
+        (Passage::GenerateContent, Some(Dialect::Gemini), CONTENT, &[CONTENT]),
+        (Passage::ImageGenerations, None, IMAGE, &[IMAGE]),
+        (Passage::Transcriptions, None, IMAGE, &[IMAGE]),
+    ] {
+        let whole = glance::whole(passage, whole.replace("USAGE", &text).as_bytes()).usage;
+        let events: Vec<_> = events.iter().map(|event| event.replace("USAGE", &text)).collect();
+        let passed = (!events.is_empty()).then(|| passed(passage, &events));
+        let read = dialect.filter(|_| !events.is_empty()).map(|dialect| read(dialect, &events));
+        if is_json && !is_odd {
+            assert!(passed.is_none_or(|passed| passed == whole), "{passage:?}: {passed:?} {whole:?}");
+            // Readers give zeros where nothing was counted.
+            let counted = whole.unwrap_or_default();
+            assert!(read.is_none_or(|read| read == Some(counted)), "{passage:?}: {read:?} {counted:?}");
+        }
+        for usage in [whole, passed.flatten(), read.flatten()].into_iter().flatten() {
+            plausible_or_not(usage);
+            if is_json
+                && !is_odd
+                && let Some(written) = &written
+            {
+                written.check(passage, usage);
+            }
+        }
+    }
+}
+
+/// What is seen of events that pass.
+fn passed(passage: Passage, events: &[String]) -> Option<Usage> {
+    let mut passing = Events::new(passage, false);
+    for event in events {
+        passing.pass(format!("data: {event}\n\n").as_bytes());
+    }
+    passing.rest();
+    passing.seen.usage
+}
+
+/// What is read of events that become deltas; `None` where they cannot be read.
+fn read(dialect: Dialect, events: &[String]) -> Option<Usage> {
+    let (mut reader, mut deltas) = (dialect.reader(&Chat::default()), Vec::new());
+    for event in events {
+        reader.event(event, &mut deltas).ok()?;
+    }
+    if dialect == Dialect::Anthropic {
+        let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
+        reader.event(end, &mut deltas).ok()?;
+        reader.event(r#"{"type":"message_stop"}"#, &mut deltas).ok()?;
+    }
+    reader.end(&mut deltas).ok()?;
+    let usage = deltas.iter().rev().find_map(|delta| match delta {
+        Delta::Usage(usage) => Some(*usage),
+        _ => None,
+    });
+    Some(usage.unwrap_or_default())
+}
+
+fn counts(usage: &Usage) -> [u64; 5] {
+    let reasoning = usage.reasoning_tokens.unwrap_or(0);
+    [usage.prompt_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.completion_tokens, reasoning]
+}
+
+/// Counts beyond what any answer has are told by name; the others are, once their parts are within them, what is booked.
+fn plausible_or_not(usage: Usage) {
+    let most = plausibility::MOST_TOKENS;
+    let fault = plausibility::Bounds::new(None, None, 1).fault(&usage);
+    assert_eq!(fault.is_some(), counts(&usage).iter().any(|count| *count > most), "{usage:?}");
+    assert!(fault.is_none_or(|(name, count)| !name.is_empty() && count > most));
+    let booked = plausibility::contained(usage);
+    assert!(
+        booked.cached_tokens.checked_add(booked.cache_write_tokens).is_some_and(|parts| parts <= booked.prompt_tokens)
+    );
+    assert_eq!((booked.prompt_tokens, booked.completion_tokens), (usage.prompt_tokens, usage.completion_tokens));
+}
+
+/// What is written, read in the plainest way.
+struct Written(Value);
+
+impl Written {
+    fn of(text: &str) -> Option<Self> {
+        wire::json::parse(text.as_bytes()).ok().map(Self)
+    }
+
+    /// A count; `None` where it is absent or null.
+    fn count(&self, pointer: &str) -> Option<u64> {
+        let exact = |count: &f64| count.fract() == 0.0 && *count >= 0.0 && *count <= (1u64 << 53) as f64;
+        match self.0.pointer(pointer)? {
+            Value::Null => None,
+            Value::Number(number) => {
+                let float = || number.as_f64().filter(|_| number.is_f64()).filter(exact).map(|count| count as u64);
+                Some(number.as_u64().or_else(float).unwrap_or(Usage::NOT_A_COUNT))
+            }
+            _ => Some(Usage::NOT_A_COUNT),
+        }
+    }
+
+    fn sum(&self, pointers: &[&str]) -> u64 {
+        pointers.iter().fold(0, |sum: u64, pointer| sum.saturating_add(self.count(pointer).unwrap_or(0)))
+    }
+
+    fn check(&self, passage: Passage, usage: Usage) {
+        let is_read = self.0.is_object()
+            && ["/prompt_tokens_details", "/completion_tokens_details"]
+                .iter()
+                .all(|details| self.0.pointer(details).is_none_or(|details| details.is_null() || details.is_object()));
+        let (prompt, completion) = match passage {
+            Passage::Messages => {
+                let prompt = ["/input_tokens", "/cache_read_input_tokens", "/cache_creation_input_tokens"];
+                (self.sum(&prompt), self.sum(&["/output_tokens"]))
+            }
+            Passage::GenerateContent => {
+                (self.sum(&["/promptTokenCount"]), self.sum(&["/candidatesTokenCount", "/thoughtsTokenCount"]))
+            }
+            passage if passage.medium().is_some() => (self.sum(&["/input_tokens"]), self.sum(&["/output_tokens"])),
+            _ => (self.sum(&["/prompt_tokens"]), self.sum(&["/completion_tokens"])),
+        };
+        let counted = (usage.prompt_tokens, usage.completion_tokens);
+        if self.0.is_null() {
+            assert_eq!(counted, (0, 0));
+        } else if is_read {
+            assert_eq!(counted, (prompt, completion), "{passage:?}");
+        } else {
+            // Details that are no object: all of it is unreadable, or they are looked over.
+            assert!(usage.prompt_tokens == Usage::NOT_A_COUNT || counted == (prompt, completion), "{passage:?}");
+        }
+    }
+}
