@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use chat::{Chat, Error, ErrorKind, Provider};
+use chat::{Error, ErrorKind, Provider};
 use wire::Passage;
 
 use crate::Caller;
@@ -14,54 +14,11 @@ use crate::overdraft::Overdraft;
 use crate::price::{LOCAL, Price, Prices};
 use crate::target::{Place, Policy, Rank, Standing, Target, chance};
 use crate::upstream::Upstream;
+use mode::FAMILY;
+pub(crate) use mode::Mode;
+pub use mode::thinks;
 
-/// The ids any model of the family answers to, and their modes (API document 1.1).
-const FAMILY: [(&str, Mode); 8] = [
-    ("deepseek-chat", Mode::Asked),
-    ("deepseek-reasoner", Mode::Always),
-    ("deepseek-v3.2-exp", Mode::Open { otherwise: false }),
-    ("DeepSeek-V3.2-Exp-thinking", Mode::Always),
-    ("DeepSeek-V3.2-Exp-nothinking", Mode::Never),
-    ("deepseek-v3.2", Mode::Open { otherwise: false }),
-    ("deepseek-v3.2-thinking", Mode::Always),
-    ("deepseek-v3.2-nothinking", Mode::Never),
-];
-
-/// What an id says about thinking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Always,
-    Never,
-    /// Only when `thinking` asks for it.
-    Asked,
-    /// `thinking` decides, then `reasoning_effort`.
-    Open {
-        otherwise: bool,
-    },
-    /// The provider decides what a request means that does not say.
-    Elsewhere,
-}
-
-impl Mode {
-    /// The mode of one request; `None` where the provider decides.
-    pub(crate) fn thinks(self, chat: &Chat) -> Option<bool> {
-        let effort = || chat.reasoning_effort.as_deref().map(|effort| effort != "none");
-        match self {
-            Self::Always => Some(true),
-            Self::Never => Some(false),
-            Self::Asked => Some(chat.thinking.unwrap_or(false)),
-            Self::Open { otherwise } => Some(chat.thinking.or_else(effort).unwrap_or(otherwise)),
-            Self::Elsewhere => chat.thinking,
-        }
-    }
-}
-
-/// Whether a request to the local model thinks, by its model id and its own words. An id outside the family leaves the
-/// choice to the request, and then to `otherwise`.
-pub fn thinks(chat: &Chat, otherwise: bool) -> bool {
-    let known = FAMILY.iter().find(|(id, _)| id.eq_ignore_ascii_case(&chat.model));
-    known.map_or(Mode::Open { otherwise }, |(_, mode)| *mode).thinks(chat).unwrap_or(otherwise)
-}
+mod mode;
 
 /// Where requests for one id go.
 #[derive(Clone)]

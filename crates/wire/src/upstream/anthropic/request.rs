@@ -1,0 +1,175 @@
+//! Requests to Anthropic's Messages API.
+
+use chat::{Chat, Error, Format, Input, Message, Part, Role, Tool, ToolChoice};
+use serde_json::{Map, Value, json};
+
+use crate::json::arguments;
+use crate::upstream::{Image, Signatures, image};
+
+/// `max_tokens` where a request has none: the API wants one (API document 3.1).
+const MAX_TOKENS: i64 = 4096;
+/// The least room for thinking.
+const LEAST_THINKING: i64 = 1024;
+
+/// The body of a streamed request.
+pub(in crate::upstream) fn request(chat: &Chat, model: &str, signatures: &dyn Signatures) -> Result<String, Error> {
+    let Input::Messages(messages) = &chat.input else {
+        return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
+    };
+    let max_tokens = match chat.max_tokens.or(chat.max_completion_tokens) {
+        // What money allows may be more than the model does.
+        None => chat.paid_tokens.map_or(MAX_TOKENS, |paid| paid.min(MAX_TOKENS)),
+        Some(own) => chat.answer_limit().unwrap_or(own),
+    };
+    // Thinking needs a budget below `max_tokens`; where there is no room for both, the answer goes before.
+    let thinks = chat.thinking == Some(true) && max_tokens > LEAST_THINKING;
+    let (system, messages) = turns(messages, &chat.format, thinks, signatures)?;
+    let mut body = Map::new();
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(key.into(), value);
+        }
+    };
+    set("model", Some(model.into()));
+    set("max_tokens", Some(max_tokens.into()));
+    set("system", (!system.is_empty()).then(|| system.into()));
+    set("messages", Some(messages.into()));
+    set("stream", Some(true.into()));
+    if thinks {
+        let budget = (max_tokens - LEAST_THINKING).max(max_tokens / 2).clamp(LEAST_THINKING, max_tokens - 1);
+        set("thinking", Some(json!({"type": "enabled", "budget_tokens": budget})));
+    } else {
+        // Thinking and temperature exclude each other.
+        set("temperature", chat.sampling.temperature.map(|value| value.min(1.0).into()));
+        set("top_p", chat.sampling.top_p.map(Value::from));
+    }
+    let stops: Vec<&str> = chat.stop.iter().map(String::as_str).filter(|stop| !stop.trim().is_empty()).collect();
+    set("stop_sequences", (!stops.is_empty()).then(|| json!(stops)));
+    set("metadata", chat.user.as_ref().map(|user| json!({"user_id": user})));
+    set("tools", (!chat.tools.is_empty()).then(|| chat.tools.iter().map(tool).collect()));
+    set("tool_choice", tool_choice(chat));
+    if let Format::JsonSchema(format) = &chat.format {
+        let schema = format.get("schema").cloned().unwrap_or_else(|| json!({}));
+        set("output_config", Some(json!({"format": {"type": "json_schema", "schema": schema}})));
+    }
+    Ok(Value::Object(body).to_string())
+}
+
+/// The system prompt, and messages in which the roles alternate.
+fn turns(
+    messages: &[Message],
+    format: &Format,
+    thinks: bool,
+    signatures: &dyn Signatures,
+) -> Result<(String, Vec<Value>), Error> {
+    let first = messages.iter().position(|message| !is_system(message)).unwrap_or(messages.len());
+    let mut system: Vec<String> = messages[..first].iter().map(Message::text).collect();
+    if *format == Format::JsonObject {
+        system.push("Respond with one JSON object.".into());
+    }
+    let mut turns = Vec::<(&str, Vec<Value>)>::new();
+    for message in &messages[first..] {
+        let role = if message.role == Role::Assistant { "assistant" } else { "user" };
+        let blocks = blocks(message, thinks, signatures)?;
+        match turns.last_mut() {
+            None if role == "assistant" => turns.extend([("user", vec![text(".")]), (role, blocks)]),
+            Some((last, earlier)) if *last == role => earlier.extend(blocks),
+            _ => turns.push((role, blocks)),
+        }
+    }
+    let turns = turns.into_iter().map(|(role, blocks)| json!({"role": role, "content": blocks}));
+    Ok((system.join("\n\n"), turns.collect()))
+}
+
+fn is_system(message: &Message) -> bool {
+    matches!(message.role, Role::System | Role::Developer)
+}
+
+fn blocks(message: &Message, thinks: bool, signatures: &dyn Signatures) -> Result<Vec<Value>, Error> {
+    let mut blocks = Vec::new();
+    match message.role {
+        Role::System | Role::Developer => blocks.push(text(&format!("<system>{}</system>", message.text()))),
+        Role::Tool => {
+            let id = id(message.tool_call_id.as_deref().unwrap_or_default());
+            blocks.push(json!({"type": "tool_result", "tool_use_id": id, "content": message.text()}));
+        }
+        Role::User | Role::Assistant => {
+            // A thinking block is good only with the signature it came with.
+            let reasoning = message.reasoning.as_deref().filter(|reasoning| thinks && !reasoning.is_empty());
+            if let Some((reasoning, signature)) = reasoning.and_then(|text| Some((text, signatures.find(text)?))) {
+                blocks.push(json!({"type": "thinking", "thinking": reasoning, "signature": signature}));
+            }
+            for part in message.content.iter().flatten() {
+                blocks.extend(block(part)?);
+            }
+            for call in message.calls() {
+                let input = arguments(&call.arguments);
+                blocks.push(json!({"type": "tool_use", "id": id(&call.id), "name": call.name, "input": input}));
+            }
+        }
+    }
+    if blocks.is_empty() {
+        // A message without content is refused.
+        blocks.push(text("."));
+    }
+    Ok(blocks)
+}
+
+fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
+
+/// `None` for empty text, which the API refuses.
+fn block(part: &Part) -> Result<Option<Value>, Error> {
+    let (kind, value) = match part {
+        Part::Text(words) if words.is_empty() => return Ok(None),
+        Part::Text(words) => return Ok(Some(text(words))),
+        Part::Other { kind, value } => (kind, value),
+    };
+    let source = match image(kind, value)? {
+        Image::Data { kind, base64 } => json!({"type": "base64", "media_type": kind, "data": base64}),
+        Image::Url(url) => json!({"type": "url", "url": url}),
+    };
+    Ok(Some(json!({"type": "image", "source": source})))
+}
+
+/// An id the API takes: the caller's own, or a stable stand-in (FNV-1a).
+fn id(id: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=64).contains(&id.len()) && id.bytes().all(plain) {
+        return id.into();
+    }
+    let hash = id
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("call_{hash:016x}")
+}
+
+fn tool(tool: &Tool) -> Value {
+    let schema = tool.function.get("parameters").cloned();
+    let schema = schema.unwrap_or_else(|| json!({"type": "object", "properties": {}}));
+    let mut body = json!({"name": tool.name, "input_schema": schema});
+    if let Some(description) = tool.function.get("description") {
+        body["description"] = description.clone();
+    }
+    if tool.strict {
+        body["strict"] = true.into();
+    }
+    body
+}
+
+fn tool_choice(chat: &Chat) -> Option<Value> {
+    let alone = chat.parallel_tool_calls == Some(false) && !chat.tools.is_empty();
+    let mut choice = match &chat.tool_choice {
+        None if alone => json!({"type": "auto"}),
+        None => return None,
+        Some(ToolChoice::Auto) => json!({"type": "auto"}),
+        Some(ToolChoice::None) => return Some(json!({"type": "none"})),
+        Some(ToolChoice::Required) => json!({"type": "any"}),
+        Some(ToolChoice::Named(name)) => json!({"type": "tool", "name": name}),
+    };
+    if alone {
+        choice["disable_parallel_tool_use"] = true.into();
+    }
+    Some(choice)
+}
