@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// Text that is not LiteLLM's list; a list in which none of the providers has a price.
-fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String> {
+pub fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String> {
     let list: BTreeMap<String, Value> = serde_json::from_str(text).context("it is not LiteLLM's price list")?;
     let known = |name: &str| match providers {
         Some(names) => names.iter().any(|other| other == name),

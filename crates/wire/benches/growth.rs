@@ -11,8 +11,14 @@ use wire::form::Form;
 use wire::glance::{self, Events};
 use wire::splice::Fields;
 use wire::sse::{Frame, Parser};
+use wire::tasks::Kind;
+use wire::tasks::ids::{self, Pair};
 use wire::upstream::Dialect;
 use wire::{Envelope, Passage, Render};
+
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
 /// Makes an attack of so many bytes.
 type Make = fn(usize) -> Vec<u8>;
@@ -28,6 +34,7 @@ fn main() -> ExitCode {
     answers(&mut growth);
     requests_to_providers(&mut growth);
     renderers(&mut growth);
+    ids_of_tasks(&mut growth);
     growth.finish()
 }
 
@@ -401,6 +408,26 @@ fn requests_to_providers(growth: &mut Growth) {
     {
         growth.row(&format!("upstream::{name} request"), "calls and results", conversation, |chat| {
             dialect.request(chat, "m", &()).map(|body| body.len())
+        });
+    }
+}
+
+/// Ids of tasks in the place of others, in what callers and providers say.
+fn ids_of_tasks(growth: &mut Growth) {
+    let ours: Vec<String> = (0..9).map(|n| Kind::Video.id_of([n; 16])).collect();
+    let theirs: Vec<String> = (0..9).map(|n| format!("task-of-theirs-{n}")).collect();
+    let pairs: Vec<Pair<'_>> =
+        theirs.iter().zip(&ours).map(|(theirs, ours)| Pair { theirs: theirs.as_str(), ours: ours.as_str() }).collect();
+    let mentions = |bytes| repeated("{\"x\":[", |n| format!("\"{}\"", ours[n % 9]), ",", "]}", bytes);
+    let told = |bytes| repeated("{\"x\":[", |n| format!("{{\"id\":\"{}\"}}", theirs[n % 9]), ",", "]}", bytes);
+    let in_text = |bytes| repeated("{\"x\":\"", |n| theirs[n % 9].clone(), " ", "\"}", bytes);
+    growth.row("tasks::ids", "ids of ours, to the provider", mentions, |body| ids::inward(body, &pairs));
+    growth.row("tasks::ids", "ids of ours, looked for", mentions, |body| ids::candidates(Kind::Video, body, 8));
+    growth.row("tasks::ids", "ids of theirs, to the caller", told, |body| ids::outward(Kind::Video, body, &pairs));
+    growth.row("tasks::ids", "one text of ids", in_text, |body| ids::outward(Kind::Video, body, &pairs));
+    for (attack, make) in json_attacks() {
+        growth.row("tasks::ids", attack, make, |body| {
+            (ids::inward(body, &pairs), ids::outward(Kind::Video, body, &pairs), ids::candidates(Kind::Video, body, 8))
         });
     }
 }

@@ -155,7 +155,8 @@ impl<'de> Visitor<'de> for Tree<'_, '_> {
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(deeper)? {
             if values.len() == values.capacity() {
-                let more = values.len().max(4);
+                // Room for 1, 4, 8 and so on: a list of one value, as in nested lists, takes no room for four.
+                let more = if values.is_empty() { 1 } else { values.len().max(3) };
                 self.costs.take(more * VALUE + PIECE)?;
                 values.reserve_exact(more);
             }
