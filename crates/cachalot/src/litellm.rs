@@ -1,6 +1,6 @@
 //! LiteLLM's `config.yaml` as a configuration of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use anyhow::{Result, anyhow, ensure};
@@ -83,7 +83,7 @@ struct Parameters {
 }
 
 /// Which provider it is, and how it is asked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Way {
     row: String,
     base_url: Option<String>,
@@ -102,9 +102,37 @@ struct Block {
     rename: BTreeMap<String, String>,
 }
 
-impl Block {
-    fn has(&self, id: &str) -> bool {
-        self.models.iter().any(|model| model == id) || self.rename.contains_key(id)
+/// The blocks in the order of the file, and where those of a way stand.
+#[derive(Debug, Default)]
+struct Blocks {
+    all: Vec<Block>,
+    of_way: HashMap<Way, Ways>,
+}
+
+#[derive(Debug, Default)]
+struct Ways {
+    places: Vec<usize>,
+    /// How many of them have a model: always the first ones.
+    having: HashMap<String, usize>,
+}
+
+impl Blocks {
+    /// Adds a model under a name to the first block of the way that has none of this name.
+    fn add(&mut self, way: Way, name: &str, model: &str) {
+        let ways = self.of_way.entry(way.clone()).or_default();
+        let having = ways.having.get(name).copied().unwrap_or(0);
+        if having == ways.places.len() {
+            ways.places.push(self.all.len());
+            self.all.push(Block { way, all: false, models: Vec::new(), rename: BTreeMap::new() });
+        }
+        let block = &mut self.all[ways.places[having]];
+        match model {
+            // It has no name of its own.
+            "*" => return block.all = true,
+            _ if model == name => block.models.push(name.into()),
+            _ => _ = block.rename.insert(name.into(), model.into()),
+        }
+        ways.having.insert(name.to_owned(), having + 1);
     }
 }
 
@@ -120,12 +148,13 @@ pub fn import(text: &str) -> Result<String> {
         None => anyhow!("it is not LiteLLM's config.yaml"),
     })?;
     ensure!(!file.model_list.is_empty(), "it has no `model_list`");
-    let (mut blocks, mut left) = (Vec::<Block>::new(), Vec::new());
+    let (mut blocks, mut left) = (Blocks::default(), Vec::new());
     for Deployment { model_name, litellm_params } in &file.model_list {
         if let Err(why) = take(model_name, litellm_params, &mut blocks, &mut left) {
             left.push(format!("model `{model_name}`: {why}"));
         }
     }
+    let blocks = blocks.all;
     ensure!(!blocks.is_empty(), "none of its models can be taken over: {}", left.join("; "));
 
     let strategy = file.router_settings.routing_strategy.as_deref();
@@ -156,8 +185,11 @@ pub fn import(text: &str) -> Result<String> {
     if let Some((_, ours)) = routing {
         write!(out, "\n[gateway]\nrouting = {}\n", quoted(ours))?;
     }
-    for (place, block) in blocks.iter().enumerate() {
-        write_block(block, blocks[..place].iter().filter(|other| other.way.row == block.way.row).count(), &mut out)?;
+    let mut of_row = HashMap::<&str, usize>::new();
+    for block in &blocks {
+        let earlier = of_row.entry(&block.way.row).or_default();
+        write_block(block, *earlier, &mut out)?;
+        *earlier += 1;
     }
     if !aliases.is_empty() {
         out.push_str("\n[aliases]\n");
@@ -169,7 +201,7 @@ pub fn import(text: &str) -> Result<String> {
 }
 
 /// Takes a deployment over, or says why not.
-fn take(name: &str, parameters: &Parameters, blocks: &mut Vec<Block>, left: &mut Vec<String>) -> Result<(), String> {
+fn take(name: &str, parameters: &Parameters, blocks: &mut Blocks, left: &mut Vec<String>) -> Result<(), String> {
     let (prefix, model) = match (&parameters.custom_llm_provider, parameters.model.split_once('/')) {
         (Some(provider), _) => (provider.as_str(), parameters.model.as_str()),
         (None, Some((prefix, model))) => (prefix, model),
@@ -202,17 +234,7 @@ fn take(name: &str, parameters: &Parameters, blocks: &mut Vec<Block>, left: &mut
     let weight = parameters.weight.unwrap_or(1.0).clamp(1.0, 1e6) as u32;
     let base_url = parameters.api_base.as_deref().map(|base| base_url(row, base));
     let way = Way { row: row.into(), base_url, key_env, priority: parameters.order.unwrap_or(0), weight };
-    let place = blocks.iter().position(|block| block.way == way && !block.has(name));
-    let place = place.unwrap_or_else(|| {
-        blocks.push(Block { way, all: false, models: Vec::new(), rename: BTreeMap::new() });
-        blocks.len() - 1
-    });
-    let block = &mut blocks[place];
-    match model {
-        "*" => block.all = true,
-        _ if model == name => block.models.push(name.into()),
-        _ => _ = block.rename.insert(name.into(), model.into()),
-    }
+    blocks.add(way, name, model);
     Ok(())
 }
 
