@@ -16,6 +16,8 @@ mod client;
 mod edit;
 mod faults;
 mod gateway;
+#[cfg(test)]
+mod growth;
 mod health;
 mod hearing;
 mod inflight;
