@@ -15,7 +15,8 @@ pub use tikv_jemallocator::Jemalloc;
 /// The allocator reads its settings here, before `main`.
 const SETTINGS: &str = "_RJEM_MALLOC_CONF";
 /// Freed memory stays mapped and is used again.
-const KEEPING: &str = "background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1,retain:true,narenas:1";
+const KEEPING: &str =
+    "background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1,retain:true,narenas:1,lg_extent_max_active_fit:16";
 
 /// Bytes of the two inputs.
 const SMALL: usize = 256 << 10;
