@@ -42,8 +42,9 @@ fn token(path: &Path) -> Option<String> {
 
 /// The password of a URL, as it is written and as it is meant.
 fn of_url(url: &str) -> Vec<String> {
-    let parsed = Url::parse(url).or_else(|_| Url::parse(&format!("http://{url}"))).ok();
-    let password = parsed.and_then(|url| url.password().map(str::to_owned));
+    let password = |url: &str| Url::parse(url).ok()?.password().map(str::to_owned);
+    // A proxy may be named without its scheme: its user looks like one then.
+    let password = password(url).or_else(|| password(&format!("http://{url}")));
     password.map_or_else(Vec::new, |password| vec![decoded(&password), password])
 }
 

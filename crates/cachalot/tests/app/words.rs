@@ -218,7 +218,7 @@ async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
             body["model"] = format!("bad/{}", body["model"].as_str().unwrap()).into();
             let (status, _, text) = ask(&app, path, &body).await;
             assert!(
-                status == 502 && text.contains("bad_gateway") || path.ends_with("messages") && status == 502,
+                status == 502 && (text.contains("bad_gateway") || path.ends_with("messages")),
                 "{path} {answer:?}: {status} {text}"
             );
             assert!(!text.contains("It works") && !text.contains("<html"), "{text}");
