@@ -220,9 +220,10 @@ impl Checkpoint {
         for (shard, file) in self.table.shards.iter().enumerate() {
             let tensors =
                 || self.table.tensors.values().filter(|(at, _)| *at == shard).map(|(_, tensor)| &tensor.range);
-            let start = tensors().map(|range| range.start).min().unwrap_or(0) as usize;
+            // A file without tensors has nothing but its header.
+            let Some(start) = tensors().map(|range| range.start).min() else { continue };
             let bytes = file.mapped.bytes();
-            for from in (start..bytes.len()).step_by(STEP) {
+            for from in (start as usize..bytes.len()).step_by(STEP) {
                 let part = &bytes[from..bytes.len().min(from + STEP)];
                 // One step ahead, so that the disk works while this one is read.
                 let ahead = (from + part.len()).min(bytes.len());

@@ -78,6 +78,12 @@ fn a_sound_checkpoint_opens() {
 }
 
 #[test]
+fn the_header_of_a_file_without_tensors_is_no_progress() {
+    let checkpoint = open(&[(FILE, raw(b"{}      ", 0))]).unwrap();
+    checkpoint.touch(&mut |done| assert!(done <= checkpoint.bytes_total(), "{done} bytes of none"));
+}
+
+#[test]
 fn files_that_are_cut_off_are_truncated() {
     let whole = vectors(&["a", "b"]);
     for length in 0..whole.len() {
