@@ -161,14 +161,12 @@ fn rewrite(body: &[u8], mut change: impl FnMut(Token<'_>) -> Option<Vec<u8>>) ->
                 let end = string_end(body, at + 1);
                 (at + 1..end, (end + 1).min(body.len()), true)
             }
-            b'{' | b'}' | b'[' | b']' | b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => {
+            byte if is_between(byte) => {
                 at += 1;
                 continue;
             }
             _ => {
-                let ends = |byte: &u8| {
-                    matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':' | b'"') || byte.is_ascii_whitespace()
-                };
+                let ends = |byte: &u8| *byte == b'"' || is_between(*byte);
                 let end = body[at..].iter().position(ends).map_or(body.len(), |length| at + length);
                 (at..end, end, false)
             }
@@ -187,6 +185,11 @@ fn rewrite(body: &[u8], mut change: impl FnMut(Token<'_>) -> Option<Vec<u8>>) ->
         out.extend_from_slice(&body[from..]);
         out
     })
+}
+
+/// It stands between values: what ends a word must not begin one, or the word has no end.
+fn is_between(byte: u8) -> bool {
+    matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':') || byte.is_ascii_whitespace()
 }
 
 /// The place of the quote that ends the string which begins at `at`.
@@ -270,6 +273,22 @@ mod tests {
         );
         assert_eq!(outward_text(Kind::Suno, "<html>t1", "t1"), "<html>t1");
         assert_eq!(outward_text(Kind::Suno, r#"{"data":"t1"#, "t1"), r#"{"data":"OURS"#);
+    }
+
+    #[test]
+    fn any_byte_between_values_comes_to_an_end() {
+        let ours = Kind::Midjourney.id_of([7; 16]);
+        let pairs = [Pair { theirs: "17733149", ours: &ours }];
+        for byte in 0..=255 {
+            let body = [b"{\"a\":1,", &[byte][..], b"\"id\":17733149}"].concat();
+            candidates(Kind::Midjourney, &body, 8);
+            inward(&body, &pairs);
+            outward(Kind::Midjourney, &body, &pairs);
+        }
+        assert_eq!(
+            outward_text(Kind::Midjourney, "\u{c}{\"id\":17733149}\u{c}", "17733149"),
+            "\u{c}{\"id\":OURS}\u{c}"
+        );
     }
 
     #[test]
