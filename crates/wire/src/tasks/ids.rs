@@ -280,7 +280,7 @@ mod tests {
         let ours = Kind::Midjourney.id_of([7; 16]);
         let pairs = [Pair { theirs: "17733149", ours: &ours }];
         for byte in 0..=255 {
-            let body = [b"{\"a\":1,", &[byte][..], b"\"id\":17733149}"].concat();
+            let body = [b"{\"a\":1,".as_slice(), &[byte], b"\"id\":17733149}"].concat();
             candidates(Kind::Midjourney, &body, 8);
             inward(&body, &pairs);
             outward(Kind::Midjourney, &body, &pairs);
