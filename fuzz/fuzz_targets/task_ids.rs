@@ -36,9 +36,11 @@ fn there_and_back(kind: Kind, body: &[u8], theirs: &str, ours: &str) {
     assert_eq!(ids::inward(body, &pairs), None, "what is not ours is the caller's own");
     let Some(outward) = outward else { return };
     assert!(has(&outward, ours));
-    if wire::json::parse(body).is_ok() {
-        wire::json::parse(&outward).expect("JSON stays JSON");
+    // Of what is no JSON, a quote that is added may end what was no string.
+    if wire::json::parse(body).is_err() {
+        return;
     }
+    wire::json::parse(&outward).expect("JSON stays JSON");
     let back = ids::inward(&outward, &pairs).expect("what is ours becomes theirs");
     // A number may have become a string.
     assert_eq!(without(&back, b'"'), without(body, b'"'));

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// What an input of any length may take: a hundred times what a short one takes.
 const FLOOR: Duration = Duration::from_millis(20);
-/// And for every byte. Instrumented parsers of a whole target take a twentieth of it; one that compares every byte of 64 KiB with every
+/// And for every byte. Instrumented parsers of a whole target take at most a fifth of it; one that compares every byte of 64 KiB with every
 /// other takes thirty times as long.
 const PER_BYTE: Duration = Duration::from_micros(2);
 
