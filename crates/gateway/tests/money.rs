@@ -250,7 +250,7 @@ async fn an_answer_that_passes_stays_as_it_is_and_its_absurd_counts_are_not_book
             };
             let whole = format!(r#"{{{said},"{field}":{counts}}}"#);
             for stream in [true, false] {
-                if stream && passage.medium().is_some() || stream && passage == Passage::Embeddings {
+                if stream && (passage.medium().is_some() || passage == Passage::Embeddings) {
                     continue;
                 }
                 let answer = match stream {
