@@ -260,7 +260,7 @@ impl IdentityWatch {
         let fault = match store.follow_changes().await {
             Ok(true) => return self.told = false,
             Ok(false) => "the database is another or an older one than at the start: the keys known so far stay in force, restart the server".into(),
-            // Whoever reads keys says that it is away.
+            // An unreachable store is logged by the task that refreshes the keys.
             Err(StoreError::Database(_)) => return,
             Err(error) => format!("changes of keys are not noted outside of the database: {error}"),
         };

@@ -13,9 +13,9 @@ const LEAST: u64 = 64 << 20;
 const MOST: u64 = 1 << 30;
 /// The part of that which the requests of one key may hold.
 const SHARE: f64 = 0.25;
-/// What the largest plain prompt takes at once, in bodies: itself, and the chat or the body for a provider that is made of it.
+/// Copies of its body that the largest plain prompt holds at once: the body, and the chat or the provider's body made from it.
 const COPIES: usize = 2;
-/// What else such a request takes.
+/// Further bytes that such a request holds.
 const BESIDE: usize = 1 << 20;
 
 /// The limits of a server whose bodies have at most `body_limit` bytes.

@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (available, unusable) = (memory::available(), fault.as_ref().map(ToString::to_string));
     let report = Report { config: &config, survey: &survey, fault, available }.to_string();
     std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
-    // What is not there yet is no fault; what is there and is not what it should be is one.
+    // A missing shard may still be downloading; a shard that is present and damaged is an error.
     let is_broken = |problem: &&weights::Error| {
         !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
     };

@@ -18,7 +18,7 @@ pub struct KeyEnvs {
     /// A variable, and the setting that names it.
     reserved: Vec<(String, String)>,
     allowed: Vec<(String, Target)>,
-    /// What messages call the configuration file.
+    /// The name of the configuration file in error messages.
     file: String,
 }
 
@@ -153,7 +153,7 @@ fn host(text: &str) -> Result<Target> {
     Ok(Target::Host(url, scheme))
 }
 
-/// What would have to be written as `host`.
+/// The value of `host` that would allow this pair.
 fn shown_host(url: &Url) -> Option<String> {
     let port = url.port().or((url.scheme() == "http").then_some(80));
     let host = url.host_str().filter(|host| !host.is_empty())?;

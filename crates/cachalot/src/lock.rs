@@ -88,7 +88,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
 }
 
-/// What the lock file says about its holder.
+/// The process that the lock file names as its holder.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));

@@ -18,7 +18,7 @@ pub fn total() -> u64 {
     groups().map(|group| group.max).chain(resource_limits(&limits)).fold(machine.unwrap_or(4 << 30), u64::min)
 }
 
-/// What `RLIMIT_DATA` and `RLIMIT_AS` allow, as far as they are set.
+/// The limits `RLIMIT_DATA` and `RLIMIT_AS`, in bytes, as far as they are set.
 fn resource_limits(text: &str) -> impl Iterator<Item = u64> {
     let soft = |line: &str, name| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok();
     text.lines().filter_map(move |line| soft(line, "Max data size").or_else(|| soft(line, "Max address space")))

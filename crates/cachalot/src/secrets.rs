@@ -20,7 +20,7 @@ pub(crate) fn of(config: &Config, asked: Option<&str>, folder: Option<&DataFolde
     let variables = config.server.keys.iter().map(|key| &key.key_env).chain([&config.server.admin_token_env]);
     found.extend(variables.flatten().filter_map(|variable| std::env::var(variable).ok()));
     found.extend(folder.and_then(|folder| token(&admin_token_path(folder))));
-    // What cannot be read is told where it is used.
+    // A setting that cannot be read is reported where it is used.
     for url in [books::url(config, asked), books::redis(config)] {
         found.extend(url.ok().flatten().iter().flat_map(|url| of_url(url)));
     }

@@ -77,7 +77,7 @@ const BLOCKING_THREADS: usize = 64;
 /// The official service's limit, and ours.
 const MAX_CONTEXT: usize = 131_072;
 
-/// What tasks that wait for the disk get to end in, once everything else has ended.
+/// Time that blocking tasks get to end in after everything else has ended.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
 pub fn run(args: &Args) -> Result<()> {

@@ -14,16 +14,16 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
-/// What stands in the place of a secret.
+/// The replacement for a secret.
 const STARS: &str = "***";
 /// Shorter secrets are looked for in error texts alone: in answers they would hit ordinary words.
 const LEAST_IN_ANSWERS: usize = 8;
 /// Secrets of one kind of characters have to be this long: a password such as `cachalot` is a word of answers too.
 const LEAST_OF_ONE_KIND: usize = 16;
-/// Shorter ones are looked for nowhere, nor are words shorter than in answers.
+/// Secrets shorter than this are not searched for at all. Secrets of one kind of characters need [`LEAST_IN_ANSWERS`].
 const LEAST_IN_ERRORS: usize = 4;
 
-/// What vector instructions look for at once.
+/// The most patterns that the vectorised search takes.
 const MOST_BEGINNINGS: usize = 100;
 
 /// A credential; it cannot be printed, and no provider can say it to a caller.
