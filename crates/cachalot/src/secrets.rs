@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gateway::Secret;
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::books;
@@ -54,23 +55,9 @@ fn of_header(value: &str) -> Vec<String> {
     [Some(value.trim().to_owned()), credential].into_iter().flatten().collect()
 }
 
-/// Text without its percent signs.
+/// Text without its percent escapes; what is not an escape stays.
 fn decoded(text: &str) -> String {
-    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
-    while let Some(&byte) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.filter(|_| byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

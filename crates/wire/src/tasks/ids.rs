@@ -1,6 +1,7 @@
 //! Ids of tasks in bodies and paths: callers have ids of ours, providers their own, and all other bytes stay what they are.
 
 use memchr::{memchr2, memmem};
+use percent_encoding::percent_decode_str;
 
 use super::{Kind, is_id};
 
@@ -76,7 +77,7 @@ pub fn candidates(kind: Kind, body: &[u8], most: usize) -> Vec<String> {
 /// A path whose segment `ours` is `theirs`. The query stays, but for whole values.
 pub fn in_path(path: &str, ours: &str, theirs: &str) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-    let is_ours = |segment: &str| segment == ours || decoded(segment).as_deref() == Some(ours);
+    let is_ours = |segment: &str| segment == ours || percent_decode_str(segment).eq(ours.bytes());
     let segments: Vec<_> = path.split('/').map(|segment| if is_ours(segment) { theirs } else { segment }).collect();
     let mut path = segments.join("/");
     if let Some(query) = query {
@@ -88,19 +89,6 @@ pub fn in_path(path: &str, ours: &str, theirs: &str) -> String {
         path = format!("{path}?{}", pairs.join("&"));
     }
     path
-}
-
-/// A segment of a path without percent signs; `None` where it has none.
-fn decoded(segment: &str) -> Option<String> {
-    let mut parts = segment.split('%');
-    let mut out = parts.next()?.as_bytes().to_vec();
-    let mut any = false;
-    for part in parts {
-        out.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
-        out.extend_from_slice(&part.as_bytes()[2..]);
-        any = true;
-    }
-    any.then(|| String::from_utf8(out).ok()).flatten()
 }
 
 impl Kind {
