@@ -11,6 +11,7 @@ use wire::fits::{self, Form};
 use wire::glance;
 
 use crate::client::Pieces;
+use crate::held_buffer::HeldBuffer;
 use crate::inflight::RequestMemory;
 use crate::relay::Shape;
 use crate::target::{Place, Target};
@@ -165,32 +166,24 @@ async fn whole(
 ) -> Result<(Bytes, Option<Error>), Error> {
     // Most come in one piece.
     let Some(mut whole) = next(provider, &mut pieces).await? else { return Err(fault(provider, "sent nothing")) };
-    let (mut more, mut hold) = (Vec::new(), memory.empty());
+    let mut more = HeldBuffer::new(memory);
     loop {
         let bytes = match next(provider, &mut pieces).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => break,
             Err(broken) => return Ok((whole, Some(broken))),
         };
-        let needed = whole.len() + more.len() + bytes.len();
-        if needed > passage.whole_bytes() {
-            return Ok((whole, Some(Exceeded::Bytes(passage.whole_bytes()).error(provider))));
+        let most = passage.whole_bytes();
+        if whole.len() + more.bytes().len() + bytes.len() > most {
+            return Ok((whole, Some(Exceeded::Bytes(most).error(provider))));
         }
-        if needed > more.capacity() {
-            // Large buffers grow by less than they are.
-            let capacity = needed + needed.min(1 << 20).max(needed / 4);
-            if let Err(error) = hold.set(capacity) {
-                return Ok((whole, Some(memory_refused(error, provider))));
-            }
-            more.reserve_exact(capacity - more.len());
+        let pushed = more.push(&std::mem::take(&mut whole), most).and_then(|()| more.push(&bytes, most));
+        if let Err(error) = pushed {
+            return Ok((whole, Some(memory_refused(error, provider))));
         }
-        more.extend_from_slice(&std::mem::take(&mut whole));
-        more.extend_from_slice(&bytes);
     }
     if whole.is_empty() {
-        more.shrink_to_fit();
-        hold.set(more.len())?;
-        whole = hold.over(more);
+        whole = more.finish()?;
     }
     Ok((whole, None))
 }

@@ -9,7 +9,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use flate2::read::MultiGzDecoder;
-use gateway::{Hold, RequestMemory, aside};
+use gateway::{HeldBuffer, Hold, RequestMemory, aside};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -80,18 +80,18 @@ impl Reading<'_> {
         }
         let mut buffer = Buffer::new(self.memory, self.limit, declared.map(|length| length as usize));
         let began = Instant::now();
-        while let Some(frame) = self.piece(&mut body, began, buffer.bytes.len()).await? {
+        while let Some(frame) = self.piece(&mut body, began, buffer.held.bytes().len()).await? {
             let frame = frame.map_err(|_| Error::invalid("The request body could not be read to its end"))?;
             if let Ok(data) = frame.into_data() {
                 buffer.push(&data)?;
             }
         }
         if !gzip {
-            return buffer.finish();
+            return buffer.held.finish();
         }
         let (memory, limit) = (self.memory.clone(), self.limit);
-        let expected = buffer.bytes.len().saturating_mul(INFLATED).min(MOST_INFLATED);
-        aside(self.memory, expected, move || inflated(&buffer.bytes, Buffer::new(&memory, limit, None))).await
+        let expected = buffer.held.bytes().len().saturating_mul(INFLATED).min(MOST_INFLATED);
+        aside(self.memory, expected, move || inflated(buffer.held.bytes(), Buffer::new(&memory, limit, None))).await
     }
 
     /// What comes next of a body of which `read` bytes have come since it `began`.
@@ -116,10 +116,9 @@ impl Reading<'_> {
     }
 }
 
-/// Bytes that have arrived. The memory of the buffer is reserved before it grows, and it never grows far beyond what has come.
+/// A body that is read: its bytes so far, and its bounds.
 struct Buffer {
-    bytes: Vec<u8>,
-    hold: Hold,
+    held: HeldBuffer,
     /// Most bytes that may come.
     limit: usize,
     /// Bytes that will come, if that was announced.
@@ -128,33 +127,16 @@ struct Buffer {
 
 impl Buffer {
     fn new(memory: &RequestMemory, limit: usize, declared: Option<usize>) -> Self {
-        Self { bytes: Vec::new(), hold: memory.empty(), limit, declared }
+        Self { held: HeldBuffer::new(memory), limit, declared }
     }
 
     /// # Errors
-    /// `TooLarge` beyond the limit; as [`RequestMemory::hold`].
+    /// `TooLarge` beyond the limit; as [`HeldBuffer::push`].
     fn push(&mut self, data: &[u8]) -> Result<(), Error> {
-        /// Large buffers grow by less than they are.
-        const DOUBLED: usize = 1 << 20;
-        let needed = self.bytes.len() + data.len();
-        if needed > self.limit {
+        if self.held.bytes().len() + data.len() > self.limit {
             return Err(too_large(self.limit));
         }
-        if needed > self.bytes.capacity() {
-            let more = needed.min(DOUBLED).max(needed / 4);
-            let capacity = (needed + more).min(self.declared.unwrap_or(self.limit)).max(needed);
-            self.hold.set(capacity)?;
-            self.bytes.reserve_exact(capacity - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(data);
-        Ok(())
-    }
-
-    /// All that came.
-    fn finish(mut self) -> Result<Bytes, Error> {
-        self.bytes.shrink_to_fit();
-        self.hold.set(self.bytes.len())?;
-        Ok(self.hold.over(self.bytes))
+        self.held.push(data, self.declared.unwrap_or(self.limit))
     }
 }
 
@@ -219,7 +201,7 @@ fn inflated(bytes: &[u8], mut plain: Buffer) -> Result<Bytes, Error> {
     let (mut gzip, mut step) = (MultiGzDecoder::new(bytes), vec![0; INFLATE_STEP]);
     loop {
         match gzip.read(&mut step) {
-            Ok(0) => return plain.finish(),
+            Ok(0) => return plain.held.finish(),
             Ok(read) => plain.push(&step[..read])?,
             Err(_) => return Err(Error::invalid("The request body is not valid gzip")),
         }
