@@ -6,6 +6,7 @@ use std::fmt;
 
 use chat::Error;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Deserializer, Map, Number, Value};
 
 const MAX_DEPTH: usize = 128;
@@ -171,16 +172,18 @@ impl<'de> Visitor<'de> for Tree<'_, '_> {
         // Its table has room for 3, 7, 14, 28 and so on.
         let mut room = 0;
         while let Some(key) = object.next_key::<String>()? {
-            if values.contains_key(&key) {
-                return Err(A::Error::custom(format!("repeated key {key:.64?}")));
-            }
             if values.len() == room {
                 let more = if room < 4 { 3 + room / 3 } else { room };
                 self.costs.take(more * FIELD + 4 * PIECE)?;
                 room += more;
             }
             self.costs.string(&key)?;
-            values.insert(key, object.next_value_seed(deeper)?);
+            match values.entry(key) {
+                Entry::Vacant(field) => field.insert(object.next_value_seed(deeper)?),
+                Entry::Occupied(field) => {
+                    return Err(A::Error::custom(format!("repeated key {:.64?}", field.key())));
+                }
+            };
         }
         Ok(Value::Object(values))
     }
