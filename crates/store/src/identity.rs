@@ -55,7 +55,7 @@ impl Store {
             None if !has_keys(&mut *self.pool.acquire().await?).await? => return Ok(true),
             None => {}
         }
-        write(file, now, None).await?;
+        write(file, move |file| file.note(&now, None)).await?;
         Ok(true)
     }
 
@@ -78,10 +78,12 @@ impl Store {
         };
         transaction.commit().await?;
         match &self.id_file {
-            Some(file) if any_keys => write(file, now, Some(what)).await.map_err(|error| match error {
-                StoreError::IdFile(path, reason) => StoreError::NotNoted(path, reason),
-                error => error,
-            }),
+            Some(file) if any_keys => {
+                write(file, move |file| file.note(&now, Some(&what))).await.map_err(|error| match error {
+                    StoreError::IdFile(path, reason) => StoreError::NotNoted(path, reason),
+                    error => error,
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -121,9 +123,12 @@ pub(crate) async fn has_keys(connection: &mut AnyConnection) -> Result<bool, Sto
 }
 
 /// Writes the file on a thread that may wait for the disk.
-pub(crate) async fn write(file: &Arc<IdFile>, now: Identity, what: Option<String>) -> Result<(), StoreError> {
+pub(crate) async fn write(
+    file: &Arc<IdFile>,
+    write: impl FnOnce(&IdFile) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
     let file = file.clone();
-    let written = tokio::task::spawn_blocking(move || file.note(&now, what.as_deref())).await;
+    let written = tokio::task::spawn_blocking(move || write(&file)).await;
     written.unwrap_or_else(|panic| Err(StoreError::Database(sqlx::Error::Protocol(panic.to_string()))))
 }
 

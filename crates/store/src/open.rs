@@ -125,7 +125,7 @@ async fn attempt(opening: &Opening<'_>) -> Result<Opened, StoreError> {
         if opening.restored == Restored::BeginAnew {
             return Err(StoreError::InOrder);
         }
-        identity::write(file, now, None).await?;
+        identity::write(file, move |file| file.note(&now, None)).await?;
     }
     drop(connection);
     if opening.restored == Restored::Accept && !adopts {
@@ -274,9 +274,7 @@ async fn adopt(
     if sqlite::rename(file.path(), &kept)? {
         notes.push(format!("the former note is kept as `{}`", kept.display()));
     }
-    let file = file.clone();
-    let written = tokio::task::spawn_blocking(move || file.replace(&now, "a restored database was accepted")).await;
-    written.unwrap_or_else(|panic| Err(StoreError::Database(sqlx::Error::Protocol(panic.to_string()))))
+    identity::write(file, move |file| file.replace(&now, "a restored database was accepted")).await
 }
 
 /// Checks the tables that say who is let in: a row that cannot be found is a key that is not revoked.
