@@ -6,12 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use http::header::{CONTENT_TYPE, HeaderMap};
-use serde_json::Value;
 use wire::Passage;
 use wire::upstream::Dialect;
 
 use crate::affinity::Beginning;
-use crate::inflight::RequestMemory;
+use crate::inflight::{Hold, RequestMemory};
 use crate::relay::Said;
 use crate::route::Mode;
 use crate::size::Size;
@@ -79,12 +78,8 @@ impl<'a> Scanned<'a> {
     pub(crate) async fn bodies(self, edit: Edit, headers: &HeaderMap, targets: &[Target]) -> Result<Bodies, Error> {
         let model = targets[0].model.clone();
         let first = match &self.said {
-            Some(said) => {
-                let edited = edit.apply(said, &model);
-                let hold = self.memory.hold(edited.as_ref().map_or(0, Vec::len))?;
-                edited.map_or_else(|| self.body.clone(), |edited| hold.over(edited))
-            }
-            None => edited_aside(&self.memory, edit.clone(), headers, self.body, &model).await?,
+            Some(said) => edited(&edit, said, self.body.clone(), &model, self.memory.empty())?,
+            None => edited_aside(&self.memory, &edit, headers, self.body, &model).await?,
         };
         // Nearly always all of them call the model the same.
         let others = targets.iter().any(|target| target.model != model);
@@ -100,23 +95,33 @@ fn kind(headers: &HeaderMap) -> HeaderMap {
 
 async fn edited_aside(
     memory: &RequestMemory,
-    edit: Edit,
+    edit: &Edit,
     headers: &HeaderMap,
     body: &Bytes,
     model: &Arc<str>,
 ) -> Result<Bytes, Error> {
-    let mut hold = memory.empty();
-    let (headers, bytes, model) = (kind(headers), body.clone(), model.clone());
+    let hold = memory.empty();
+    let (headers, bytes, edit, model) = (kind(headers), body.clone(), edit.clone(), model.clone());
     aside(memory, body.len(), move || {
         let said = Said::scan(&headers, &bytes)?;
-        if !edit.changes(&said, &model) {
-            return Ok(bytes);
-        }
-        hold.grow(bytes.len() + ADDED)?;
-        let Some(edited) = edit.apply(&said, &model) else { return Ok(bytes) };
-        Ok(hold.over(edited))
+        edited(&edit, &said, bytes.clone(), &model, hold)
     })
     .await
+}
+
+/// `body`, which says `said`, for a target that calls the model so. Its memory is reserved before it is copied.
+///
+/// # Errors
+/// As [`RequestMemory::hold`].
+fn edited(edit: &Edit, said: &Said<'_>, body: Bytes, model: &str, mut hold: Hold) -> Result<Bytes, Error> {
+    let changes = edit.changes(said, model);
+    if changes.is_empty() {
+        return Ok(body);
+    }
+    hold.grow(body.len() + ADDED)?;
+    let edited = said.with(changes);
+    hold.set(edited.len())?;
+    Ok(hold.over(edited))
 }
 
 /// What policy changes of a body: the name of the model, the mode of its id, the usage that bills are made of, and the bound that
@@ -156,41 +161,35 @@ impl Cap {
     }
 }
 
-impl Edit {
-    fn changes(&self, said: &Said<'_>, model: &str) -> bool {
-        if self.passage == Passage::GenerateContent {
-            return self.cap.is_some();
-        }
-        let renamed = said.text("model").as_deref() != Some(model);
-        renamed || !self.fields(said).is_empty()
-    }
+/// The changes of a body for one target.
+#[derive(Default)]
+pub(crate) struct Changes<'a> {
+    /// The target's name for the model, where the body names another.
+    pub(crate) model: Option<&'a str>,
+    /// Fields of JSON and their new values, as JSON.
+    pub(crate) fields: Vec<(&'static str, String)>,
+}
 
-    /// The body for a target that calls the model so; `None` when it stays what it is.
-    fn apply(&self, said: &Said<'_>, model: &str) -> Option<Vec<u8>> {
-        // The path of this one says all else of it.
+impl Changes<'_> {
+    fn is_empty(&self) -> bool {
+        self.model.is_none() && self.fields.is_empty()
+    }
+}
+
+impl Edit {
+    /// The changes for a target that calls the model so.
+    fn changes<'a>(&self, said: &Said<'_>, model: &'a str) -> Changes<'a> {
+        let Said::Json(fields) = said else { return Changes { model: said.renaming(model), ..Changes::default() } };
+        // The path of this one says all else of it. A configuration that is none was refused before.
         if self.passage == Passage::GenerateContent {
-            let Said::Json(fields) = said else { return None };
-            // A configuration that is none was refused before.
-            return stated::with_output_bound(fields, self.cap?.tokens).ok();
+            let bound = self.cap.and_then(|cap| stated::output_bound(fields, cap.tokens).ok());
+            return Changes { model: None, fields: bound.into_iter().collect() };
         }
-        let renamed = said.text("model").as_deref() != Some(model);
-        match said {
-            Said::Form(form) => renamed.then(|| form.with("model", model)),
-            Said::Json(fields) => {
-                let mut changes = self.fields(said);
-                if renamed {
-                    changes.insert(0, ("model", Value::from(model).to_string()));
-                }
-                (!changes.is_empty()).then(|| fields.with(&changes))
-            }
-        }
+        Changes { model: said.renaming(model), fields: self.fields(said) }
     }
 
     /// The fields that change whatever the target is.
     fn fields(&self, said: &Said<'_>) -> Vec<(&'static str, String)> {
-        if self.passage == Passage::GenerateContent || matches!(said, Said::Form(_)) {
-            return Vec::new();
-        }
         let mut changes = Vec::new();
         match self.mode {
             Mode::Always => changes.push(("thinking", r#"{"type":"enabled"}"#.into())),
@@ -224,7 +223,7 @@ impl Bodies {
     pub(crate) async fn of(&self, target: &Target) -> Result<Bytes, Error> {
         match &self.original {
             Some((body, headers, edit)) if target.model != self.model => {
-                edited_aside(&self.memory, edit.clone(), headers, body, &target.model).await
+                edited_aside(&self.memory, edit, headers, body, &target.model).await
             }
             _ => Ok(self.first.clone()),
         }

@@ -19,7 +19,7 @@ use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
 use crate::begin::{Answered, Asking, Rest, shape_of};
 use crate::bill::Bill;
-use crate::edit::{Bodies, Cap, Edit, Looked, Scanned, is_invalid};
+use crate::edit::{Bodies, Cap, Changes, Edit, Looked, Scanned, is_invalid};
 use crate::health::Health;
 use crate::inflight::{Hold, RequestMemory};
 use crate::meter::Meter;
@@ -63,12 +63,29 @@ impl<'a> Said<'a> {
 
     /// `body`, which says this, with the target's name for its model.
     pub(crate) fn renamed(&self, body: &Bytes, target: &Target) -> Bytes {
-        if self.text("model").as_deref() == Some(&*target.model) {
+        let model = self.renaming(&target.model);
+        if model.is_none() {
             return body.clone();
         }
+        self.with(Changes { model, ..Changes::default() }).into()
+    }
+
+    /// `model`, unless the body names it already.
+    pub(crate) fn renaming<'m>(&self, model: &'m str) -> Option<&'m str> {
+        (self.text("model").as_deref() != Some(model)).then_some(model)
+    }
+
+    /// The body with these changes. Of a form, only the model can change.
+    pub(crate) fn with(&self, changes: Changes<'_>) -> Vec<u8> {
+        let Changes { model, mut fields } = changes;
         match self {
-            Self::Json(fields) => fields.with(&[("model", serde_json::Value::from(&*target.model).to_string())]).into(),
-            Self::Form(form) => form.with("model", &target.model).into(),
+            Self::Json(json) => {
+                if let Some(model) = model {
+                    fields.insert(0, ("model", serde_json::Value::from(model).to_string()));
+                }
+                json.with(&fields)
+            }
+            Self::Form(form) => form.with("model", model.unwrap_or_default()),
         }
     }
 

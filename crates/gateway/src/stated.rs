@@ -160,11 +160,11 @@ pub(crate) fn with_length(said: &Said<'_>) -> Vec<u8> {
     }
 }
 
-/// Gemini's body with a bound of its answers.
+/// The field of Gemini's body that bounds its answers, and its new value.
 ///
 /// # Errors
 /// `Invalid` for a configuration that is none.
-pub(crate) fn with_output_bound(fields: &Fields<'_>, most: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn output_bound(fields: &Fields<'_>, most: u64) -> Result<(&'static str, String), Error> {
     let name = match (fields.get("generationConfig"), fields.get("generation_config")) {
         (None | Some(b"null"), Some(_)) => "generation_config",
         _ => "generationConfig",
@@ -173,7 +173,7 @@ pub(crate) fn with_output_bound(fields: &Fields<'_>, most: u64) -> Result<Vec<u8
     let config = Fields::scan(config)?;
     let key = if config.get("max_output_tokens").is_some() { "max_output_tokens" } else { "maxOutputTokens" };
     let config = String::from_utf8_lossy(&config.with(&[(key, most.to_string())])).into_owned();
-    Ok(fields.with(&[(name, config)]))
+    Ok((name, config))
 }
 
 #[cfg(test)]
@@ -244,7 +244,7 @@ mod tests {
     fn a_bound_finds_its_place_in_geminis_body() {
         let bounded = |body: &str| {
             let fields = Fields::scan(body.as_bytes()).unwrap();
-            String::from_utf8(with_output_bound(&fields, 7).unwrap()).unwrap()
+            String::from_utf8(fields.with(&[output_bound(&fields, 7).unwrap()])).unwrap()
         };
         assert_eq!(bounded(r#"{"a":1}"#), r#"{"a":1,"generationConfig":{"maxOutputTokens":7}}"#);
         assert_eq!(bounded(r#"{"generationConfig":null}"#), r#"{"generationConfig":{"maxOutputTokens":7}}"#);
