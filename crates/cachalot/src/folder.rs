@@ -131,12 +131,13 @@ pub fn admin_token_path(folder: &DataFolder) -> PathBuf {
 /// Others may read it.
 pub fn check_token(config: &Config, folder: Option<&DataFolder>) -> Result<()> {
     let Some(folder) = folder.filter(|_| config.server.admin_token_env.is_none()) else { return Ok(()) };
-    let path = folder.path.join(TOKEN);
+    let path = admin_token_path(folder);
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
-    files::check_regular(&path).with_context(|| format!("the admin token `{}`", path.display()))?;
-    let open = files::is_open_to_others(&path).with_context(|| format!("the admin token `{}`", path.display()))?;
+    let fault = || format!("the admin token `{}`", path.display());
+    files::check_regular(&path).with_context(fault)?;
+    let open = files::is_open_to_others(&path).with_context(fault)?;
     ensure!(
         !open,
         "the admin token `{path}` can be read by others than its owner: run `chmod 600 {path}`. If somebody may have read it, remove the file instead, and a new one is made",
