@@ -1,11 +1,12 @@
 //! A database that was lost, replaced or restored, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server.
-#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::{Limits, NewKey, Opened, Opening, Restored, Role, Store, StoreError};
 use tempfile::TempDir;
+
+use crate::databases::{self, Postgres};
 
 struct Place {
     folder: TempDir,
@@ -15,21 +16,13 @@ struct Place {
 impl Place {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("cachalot.db").display());
+        let url = databases::sqlite(folder.path());
         Self { folder, url }
     }
 
     async fn postgres() -> Option<Self> {
-        let Ok(server) = std::env::var("CACHALOT_TEST_POSTGRES") else {
-            eprintln!("skipped on PostgreSQL: CACHALOT_TEST_POSTGRES is not set");
-            return None;
-        };
-        sqlx::any::install_default_drivers();
-        let name = format!("cachalot_test_{}", uuid::Uuid::new_v4().simple());
-        let mut admin = sqlx::AnyConnection::connect(&server).await.unwrap();
-        admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
-        let (base, _) = server.rsplit_once('/').expect("postgres://USER@HOST/NAME");
-        Some(Self { folder: tempfile::tempdir().unwrap(), url: format!("{base}/{name}") })
+        let url = Postgres::create().await?.url;
+        Some(Self { folder: tempfile::tempdir().unwrap(), url })
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -1,30 +1,23 @@
 //! Every statement of the store, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which
 //! databases may be made.
-#![forbid(unsafe_code)]
 
-use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::{By, Job, JobId, Limits, NewKey, Owner, REFUNDED, Record, Role, Setting, Store, StoreError};
+
+use crate::databases::{self, Postgres};
 
 /// Runs `test` on a new database of each kind.
 async fn each_database(test: impl AsyncFn(Store)) {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("deep/er/cachalot.db").display());
+    let url = databases::sqlite(&folder.path().join("deep/er"));
     test(Store::open(&url).await.unwrap()).await;
     // A second start finds its tables.
     Store::open(&url).await.unwrap().keys().await.unwrap();
 
-    let Ok(server) = std::env::var("CACHALOT_TEST_POSTGRES") else {
-        eprintln!("skipped on PostgreSQL: CACHALOT_TEST_POSTGRES is not set");
-        return;
-    };
-    let name = format!("cachalot_test_{}", uuid::Uuid::new_v4().simple());
-    let mut admin = sqlx::AnyConnection::connect(&server).await.unwrap();
-    admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
-    let (base, _) = server.rsplit_once('/').expect("postgres://USER@HOST/NAME");
-    let store = Store::open(&format!("{base}/{name}")).await.unwrap();
+    let Some(postgres) = Postgres::create().await else { return };
+    let store = Store::open(&postgres.url).await.unwrap();
     test(store.clone()).await;
     store.close().await;
-    admin.execute(AssertSqlSafe(format!("drop database {name}"))).await.unwrap();
+    postgres.remove().await;
 }
 
 async fn add_key(store: &Store, name: &str, hash: &str, limits: Limits) -> Result<store::Key, StoreError> {

@@ -1,6 +1,5 @@
 //! Counts and amounts that cannot be true: what the store refuses, what it reads of older databases, and what is repaired; on
 //! SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which databases may be made.
-#![forbid(unsafe_code)]
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::{
@@ -8,24 +7,19 @@ use store::{
     StoreError,
 };
 
+use crate::databases::{self, Postgres};
+
 /// Runs `test` on a new database of each kind, with its URL.
 async fn each_database(test: impl AsyncFn(Store, &str)) {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("cachalot.db").display());
+    let url = databases::sqlite(folder.path());
     test(Store::open(&url).await.unwrap(), &url).await;
 
-    let Ok(server) = std::env::var("CACHALOT_TEST_POSTGRES") else {
-        eprintln!("skipped on PostgreSQL: CACHALOT_TEST_POSTGRES is not set");
-        return;
-    };
-    let name = format!("cachalot_test_{}", uuid::Uuid::new_v4().simple());
-    let mut admin = sqlx::AnyConnection::connect(&server).await.unwrap();
-    admin.execute(AssertSqlSafe(format!("create database {name}"))).await.unwrap();
-    let url = format!("{}/{name}", server.rsplit_once('/').expect("postgres://USER@HOST/NAME").0);
-    let store = Store::open(&url).await.unwrap();
-    test(store.clone(), &url).await;
+    let Some(postgres) = Postgres::create().await else { return };
+    let store = Store::open(&postgres.url).await.unwrap();
+    test(store.clone(), &postgres.url).await;
     store.close().await;
-    admin.execute(AssertSqlSafe(format!("drop database {name} with (force)"))).await.unwrap();
+    postgres.remove().await;
 }
 
 /// Writes past the store, as an older version could.

@@ -1,0 +1,7 @@
+//! The store on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which databases may be made.
+#![forbid(unsafe_code)]
+
+mod amounts;
+mod databases;
+mod identity;
+mod statements;
