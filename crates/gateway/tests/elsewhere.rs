@@ -1,33 +1,29 @@
 //! Providers elsewhere, over HTTP: what is asked of them, what is heard, and what happens when they fail.
 #![forbid(unsafe_code)]
 
-use std::net::{IpAddr, Ipv4Addr};
+#[path = "common/office.rs"]
+mod office;
+#[path = "common/upstream.rs"]
+mod upstream;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chat::{Chat, Delta, Error, ErrorKind, Input, Message, Reply, Role, fold};
 use futures_util::StreamExt;
-use gateway::{
-    Asked, Bookkeepers, Books, Caller, Gateway, Metered, Model, Policy, Prices, Rank, Relay, Routes, Secret, Shape,
-    Upstream, UpstreamConfig,
-};
+use gateway::{Asked, Books, Caller, Gateway, Metered, Model, Policy, Prices, Rank, Relay, Routes, Shape, Upstream};
 use http::{HeaderName, HeaderValue};
 use serde_json::json;
-use store::{Limits, NewKey, Store};
 use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Piece};
 use wire::Passage;
 use wire::upstream::Dialect;
 
+use crate::office::Office;
+
 fn speaks(name: &str, fake: &FakeUpstream, dialect: Dialect) -> Arc<Upstream> {
-    // Another test may have done it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let key = Some(Secret::new("sk-operator"));
-    let (name, base_url) = (name.into(), fake.base_url());
-    let metrics = Some("/metrics".into());
-    let config = UpstreamConfig { name, row: None, base_url, dialect, key, private: true, metrics };
-    Arc::new(Upstream::new(config).unwrap())
+    upstream::upstream(name, fake.base_url(), dialect)
 }
 
 fn upstream(name: &str, fake: &FakeUpstream) -> Arc<Upstream> {
@@ -273,14 +269,6 @@ fn word(word: &str) -> Piece {
     Piece::Send(format!("data: {chunk}\n\n").into_bytes())
 }
 
-struct Office {
-    _folder: tempfile::TempDir,
-    store: Store,
-    gateway: Gateway,
-    keepers: Bookkeepers,
-    alice: Caller,
-}
-
 /// A nano-dollar a token of the prompt, two a token of the answer.
 const PRICES: &str = "[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\n";
 
@@ -289,20 +277,9 @@ async fn office(fake: &FakeUpstream) -> Office {
 }
 
 async fn office_of(provider: Arc<Upstream>) -> Office {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
-    let project = store.add_project("team", None).await.unwrap();
-    let limits = Limits { budget: Some(1_000_000), ..Limits::default() };
-    store
-        .add_key(NewKey { project: &project, user: None, name: "alice", hash: &"ab".repeat(32), tail: "", limits })
-        .await
-        .unwrap();
-    let journal = folder.path().join("journal");
-    let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap(), None).await.unwrap();
-    let alice = books.accounts.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
     let mut routes = Routes::default();
     routes.remote(&provider, &["m".into()], first());
-    Office { _folder: folder, store, gateway: Gateway::new(routes, books), keepers, alice }
+    Office::open(routes, PRICES, Some(1_000_000), None).await
 }
 
 #[tokio::test]

@@ -2,12 +2,15 @@
 //! meanwhile.
 #![forbid(unsafe_code)]
 
+#[path = "common/upstream.rs"]
+mod upstream;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use chat::{Chat, Error, ErrorKind, Input, Message, Reply, Role, fold};
 use futures_util::StreamExt;
-use gateway::{Asked, Caller, Gateway, Rank, Routes, Secret, Upstream, UpstreamConfig};
+use gateway::{Asked, Caller, Gateway, Rank, Routes};
 use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Piece};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,16 +19,10 @@ use wire::Passage;
 use wire::bounds::CODE;
 use wire::upstream::Dialect;
 
+use crate::upstream::upstream;
+
 const FIRST: Rank = Rank { priority: 0, weight: 1 };
 const SECOND: Rank = Rank { priority: 1, weight: 1 };
-
-fn upstream(name: &str, base_url: String, dialect: Dialect) -> Arc<Upstream> {
-    // Another test may have done it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (key, metrics) = (Some(Secret::new("sk-operator")), Some("/metrics".into()));
-    let config = UpstreamConfig { name: name.into(), row: None, base_url, dialect, key, private: true, metrics };
-    Arc::new(Upstream::new(config).unwrap())
-}
 
 fn gateway(fakes: &[(&str, &FakeUpstream, Rank)], dialect: Dialect) -> Gateway {
     let mut routes = Routes::default();

@@ -1,31 +1,25 @@
 //! What passes through the gateway holds memory of a budget, whatever is large: a body, its copies, an answer.
 #![forbid(unsafe_code)]
 
+#[path = "common/upstream.rs"]
+mod upstream;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::{Chat, Error, ErrorKind, Held, Input, Message, Role, fold};
 use futures_util::StreamExt;
-use gateway::{
-    Asked, Caller, Gateway, InflightBudget, InflightLimits, Model, Rank, Relay, Routes, Secret, Upstream,
-    UpstreamConfig,
-};
+use gateway::{Asked, Caller, Gateway, InflightBudget, InflightLimits, Model, Rank, Relay, Routes};
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
 use testkit::upstream::Answer;
 use wire::Passage;
 use wire::upstream::Dialect;
 
-const MIB: usize = 1 << 20;
+use crate::upstream::upstream;
 
-fn upstream(name: &str, fake: &FakeUpstream, dialect: Dialect) -> Arc<Upstream> {
-    // Another test may have done it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (name, base_url, key) = (name.into(), fake.base_url(), Some(Secret::new("sk-operator")));
-    let config = UpstreamConfig { name, row: None, base_url, dialect, key, private: true, metrics: None };
-    Arc::new(Upstream::new(config).unwrap())
-}
+const MIB: usize = 1 << 20;
 
 /// A caller whose requests may hold so many MiB.
 fn caller(mib: usize) -> (InflightBudget, Caller) {
@@ -53,8 +47,12 @@ async fn a_large_body_is_changed_for_each_provider_as_a_small_one_is() {
         let fake = FakeUpstream::start(|_| Answer::words(&["Hi"], 7)).await;
         let mut routes = Routes::default();
         let named = |name: &str| [Model { id: "m".into(), name: name.into() }];
-        routes.remote(&upstream("one", &broken, Dialect::DeepSeek), &named("first"), Rank::default());
-        routes.remote(&upstream("two", &fake, Dialect::DeepSeek), &named("second"), Rank { priority: 1, weight: 1 });
+        routes.remote(&upstream("one", broken.base_url(), Dialect::DeepSeek), &named("first"), Rank::default());
+        routes.remote(
+            &upstream("two", fake.base_url(), Dialect::DeepSeek),
+            &named("second"),
+            Rank { priority: 1, weight: 1 },
+        );
         let gateway = Gateway::new(routes, Arc::default());
         let body = body(text, true);
         let relay = passed(&gateway, &caller, &body).await.unwrap().unwrap();
@@ -77,11 +75,11 @@ async fn a_copy_beyond_the_share_is_refused_before_anybody_is_asked() {
     let fake = FakeUpstream::start(|_| Answer::words(&["Hi"], 7)).await;
     let mut routes = Routes::default();
     routes.remote(
-        &upstream("p", &fake, Dialect::DeepSeek),
+        &upstream("p", fake.base_url(), Dialect::DeepSeek),
         &[Model { id: "m".into(), name: "other".into() }],
         Rank::default(),
     );
-    routes.remote(&upstream("a", &fake, Dialect::Anthropic), &["c".into()], Rank::default());
+    routes.remote(&upstream("a", fake.base_url(), Dialect::Anthropic), &["c".into()], Rank::default());
     let gateway = Gateway::new(routes, Arc::default());
     let (budget, caller) = caller(1);
     let refused = passed(&gateway, &caller, &body(2 * MIB, false)).await.err().unwrap();
@@ -108,7 +106,7 @@ async fn a_whole_answer_is_held_until_it_is_sent_and_one_that_does_not_fit_is_gi
     })
     .await;
     let mut routes = Routes::default();
-    routes.remote(&upstream("p", &fake, Dialect::DeepSeek), &["m".into()], Rank::default());
+    routes.remote(&upstream("p", fake.base_url(), Dialect::DeepSeek), &["m".into()], Rank::default());
     let gateway = Gateway::new(routes, Arc::default());
     let (budget, caller) = caller(2);
     let whole = async |text| {

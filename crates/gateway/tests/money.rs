@@ -1,24 +1,26 @@
 //! Money at the border: counts that cannot be true, prices that are known beforehand, and budgets that nothing may overdraw.
 #![forbid(unsafe_code)]
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+#[path = "common/office.rs"]
+mod office;
+#[path = "common/upstream.rs"]
+mod upstream;
 
 use bytes::Bytes;
 use chat::{Chat, Error, ErrorKind, Input, Message, Reply, Role, fold};
 use futures_util::StreamExt;
-use gateway::{
-    Asked, Bookkeepers, Books, Caller, Gateway, Overdraft, Prices, Rank, Routes, Secret, Submission, Upstream,
-    UpstreamConfig,
-};
+use gateway::{Asked, Overdraft, Rank, Routes, Submission};
 use http::HeaderMap;
 use serde_json::{Value, json};
-use store::{IMPLAUSIBLE, Limits, NewKey, Record, Store};
+use store::{IMPLAUSIBLE, Record};
 use testkit::FakeUpstream;
 use testkit::upstream::Answer;
 use wire::Passage;
 use wire::tasks::Kind;
 use wire::upstream::Dialect;
+
+use crate::office::Office;
+use crate::upstream::upstream;
 
 const DOLLAR: i64 = 1_000_000_000;
 
@@ -34,53 +36,24 @@ const PRICES: &str = "
     [[price]]\nprovider='p'\nmodel='called'\nsource='s'\ndate='d'\nper_call=1\noutput=1000\n";
 const MODELS: [&str; 8] = ["m", "small", "limited", "dear", "picture", "film", "palace", "called"];
 
-struct Office {
-    _folder: tempfile::TempDir,
-    store: Store,
-    gateway: Gateway,
-    keepers: Bookkeepers,
-    alice: Caller,
+async fn office_of(fake: &FakeUpstream, dialect: Dialect, budget: i64, overdraft: Overdraft) -> Office {
+    office_with(fake, dialect, Some(budget), None, overdraft).await
+}
+
+async fn office_with(
+    fake: &FakeUpstream,
+    dialect: Dialect,
+    key: Option<i64>,
+    team: Option<i64>,
+    overdraft: Overdraft,
+) -> Office {
+    let mut routes = Routes::default();
+    routes.remote(&upstream("p", fake.base_url(), dialect), &MODELS.map(Into::into), Rank::default());
+    routes.allow_overdraft(overdraft);
+    Office::open(routes, PRICES, key, team).await
 }
 
 impl Office {
-    async fn of(fake: &FakeUpstream, dialect: Dialect, budget: i64, overdraft: Overdraft) -> Self {
-        Self::with(fake, dialect, Some(budget), None, overdraft).await
-    }
-
-    async fn with(
-        fake: &FakeUpstream,
-        dialect: Dialect,
-        key: Option<i64>,
-        team: Option<i64>,
-        overdraft: Overdraft,
-    ) -> Self {
-        // Another test may have done it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let config = UpstreamConfig {
-            name: "p".into(),
-            row: None,
-            base_url: fake.base_url(),
-            dialect,
-            key: Some(Secret::new("sk-operator")),
-            private: true,
-            metrics: None,
-        };
-        let provider = Arc::new(Upstream::new(config).unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
-        let project = store.add_project("team", team).await.unwrap();
-        let limits = Limits { budget: key, ..Limits::default() };
-        let new = NewKey { project: &project, user: None, name: "alice", hash: &"ab".repeat(32), tail: "", limits };
-        store.add_key(new).await.unwrap();
-        let journal = folder.path().join("journal");
-        let (books, keepers) = Books::open(store.clone(), &journal, Prices::read(PRICES).unwrap(), None).await.unwrap();
-        let alice = books.accounts.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
-        let mut routes = Routes::default();
-        routes.remote(&provider, &MODELS.map(Into::into), Rank::default());
-        routes.allow_overdraft(overdraft);
-        Self { _folder: folder, store, gateway: Gateway::new(routes, books), keepers, alice }
-    }
-
     async fn ask(&self, chat: Chat) -> Result<Reply, Error> {
         fold(self.gateway.answer(&self.alice, chat).await?.collect::<Vec<_>>().await)
     }
@@ -202,7 +175,7 @@ async fn an_answer_with_absurd_counts_is_whole_and_settled_by_estimate() {
         let fake =
             FakeUpstream::start(move |_| Answer::events(events(dialect, &answers.lock().unwrap().next().unwrap())))
                 .await;
-        let office = Office::of(&fake, dialect, DOLLAR, Overdraft::LastRequest).await;
+        let office = office_of(&fake, dialect, DOLLAR, Overdraft::LastRequest).await;
         for counts in &usages {
             let reply =
                 office.ask(chat("m", None)).await.unwrap_or_else(|error| panic!("{dialect:?} {counts}: {error}"));
@@ -270,7 +243,7 @@ async fn an_answer_that_passes_stays_as_it_is_and_its_absurd_counts_are_not_book
                     })
                     .collect();
                 let fake = FakeUpstream::start(move |_| answer.clone()).await;
-                let office = Office::of(&fake, dialect, DOLLAR, Overdraft::LastRequest).await;
+                let office = office_of(&fake, dialect, DOLLAR, Overdraft::LastRequest).await;
                 let path = (dialect == Dialect::Gemini).then_some(("m", stream));
                 let body = json!({"model": "m", "messages": [], "stream": stream, "stream_options": {"include_usage": true}, "max_tokens": 900});
                 let got = office.pass(passage, path, &body).await.unwrap();
@@ -307,7 +280,7 @@ async fn counts_are_bounded_by_the_context_the_request_and_the_cost() {
     ] {
         let told = counts.clone();
         let fake = FakeUpstream::start(move |_| Answer::events(events(Dialect::DeepSeek, &told))).await;
-        let office = Office::of(&fake, Dialect::DeepSeek, 2_000_000 * DOLLAR, Overdraft::LastRequest).await;
+        let office = office_of(&fake, Dialect::DeepSeek, 2_000_000 * DOLLAR, Overdraft::LastRequest).await;
         office.ask(chat(model, most)).await.unwrap();
         let record = office.records().await.remove(0);
         assert_eq!(record.outcome == "stop", fits, "{model} {counts}: {record:?}");
@@ -333,7 +306,7 @@ async fn what_has_a_price_beforehand_is_refused_above_what_is_left() {
     // Of the key and of the project, whichever has less.
     for (key, team) in [(Some(5 * DOLLAR), None), (None, Some(5 * DOLLAR)), (Some(9 * DOLLAR), Some(5 * DOLLAR))] {
         for overdraft in [Overdraft::LastRequest, Overdraft::AtMost(0), Overdraft::AtMost(DOLLAR)] {
-            let office = Office::with(&fake, Dialect::DeepSeek, key, team, overdraft).await;
+            let office = office_with(&fake, Dialect::DeepSeek, key, team, overdraft).await;
             let asked = fake.asked().len();
             let kind = |result: Result<(), Error>| result.unwrap_err().kind;
             assert_eq!(kind(office.film(json!({"model": "film", "seconds": "41"}), None).await), ErrorKind::Balance);
@@ -372,11 +345,11 @@ async fn an_overdraft_pays_for_tokens_and_for_nothing_else() {
         (DOLLAR, Some(501), false),
         (DOLLAR + DOLLAR / 2, Some(1000), true),
     ] {
-        let office = Office::of(&fake, Dialect::DeepSeek, budget, Overdraft::AtMost(DOLLAR / 2)).await;
+        let office = office_of(&fake, Dialect::DeepSeek, budget, Overdraft::AtMost(DOLLAR / 2)).await;
         let answer = office.ask(chat("called", most)).await;
         assert_eq!(answer.is_ok(), admitted, "{budget} {most:?}: {answer:?}");
     }
-    let office = Office::of(&fake, Dialect::DeepSeek, 5 * DOLLAR, Overdraft::AtMost(DOLLAR)).await;
+    let office = office_of(&fake, Dialect::DeepSeek, 5 * DOLLAR, Overdraft::AtMost(DOLLAR)).await;
     for turn in 0..8 {
         let answer = office.pass(Passage::ImageGenerations, None, &json!({"model": "picture"})).await;
         assert_eq!(answer.is_ok(), turn < 5, "{turn}");
@@ -386,7 +359,7 @@ async fn an_overdraft_pays_for_tokens_and_for_nothing_else() {
 #[tokio::test]
 async fn two_at_once_do_not_spend_the_same_dollar() {
     let fake = makes().await;
-    let office = Office::of(&fake, Dialect::DeepSeek, 3 * DOLLAR, Overdraft::LastRequest).await;
+    let office = office_of(&fake, Dialect::DeepSeek, 3 * DOLLAR, Overdraft::LastRequest).await;
     let pictures = json!({"model": "picture", "n": 2});
     let asks = (0..8).map(|_| office.pass(Passage::ImageGenerations, None, &pictures));
     let got = futures_util::future::join_all(asks).await;
@@ -397,7 +370,7 @@ async fn two_at_once_do_not_spend_the_same_dollar() {
 #[tokio::test]
 async fn what_is_billed_is_what_the_provider_is_told() {
     let fake = makes().await;
-    let office = Office::of(&fake, Dialect::DeepSeek, 900_000 * DOLLAR, Overdraft::LastRequest).await;
+    let office = office_of(&fake, Dialect::DeepSeek, 900_000 * DOLLAR, Overdraft::LastRequest).await;
     office.pass(Passage::ImageGenerations, None, &json!({"model": "picture", "n": 200})).await.unwrap();
     assert_eq!(fake.asked().last().unwrap().json()["n"], 200);
     office.film(json!({"model": "film", "seconds": 1_000_000}), None).await.unwrap();
@@ -429,7 +402,7 @@ async fn what_is_billed_is_what_the_provider_is_told() {
 #[tokio::test]
 async fn a_remix_costs_what_its_parent_did() {
     let fake = makes().await;
-    let office = Office::of(&fake, Dialect::DeepSeek, 100 * DOLLAR, Overdraft::LastRequest).await;
+    let office = office_of(&fake, Dialect::DeepSeek, 100 * DOLLAR, Overdraft::LastRequest).await;
     let body = Bytes::from(json!({"model": "film", "seconds": "12"}).to_string());
     let submission = Submission {
         kind: Kind::Video,
@@ -452,7 +425,7 @@ async fn an_overdraft_in_dollars_bounds_what_a_request_may_cost() {
     let fake = makes().await;
     // A byte of the prompt is a token at most: 2 of text and 12 of the message. 87 nano-dollars are left for 43 tokens.
     for overdraft in [0, 40] {
-        let office = Office::of(&fake, Dialect::DeepSeek, 101 - overdraft, Overdraft::AtMost(overdraft)).await;
+        let office = office_of(&fake, Dialect::DeepSeek, 101 - overdraft, Overdraft::AtMost(overdraft)).await;
         let error = office.ask(chat("m", Some(44))).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Balance);
         assert!(error.message.contains("`max_tokens` of at most 43"), "{error}");
@@ -472,18 +445,18 @@ async fn an_overdraft_in_dollars_bounds_what_a_request_may_cost() {
 async fn a_cap_goes_into_bodies_that_pass() {
     let fake = makes().await;
     let told = || fake.asked().last().unwrap().json();
-    let office = Office::of(&fake, Dialect::OpenAi, 1000, Overdraft::AtMost(0)).await;
+    let office = office_of(&fake, Dialect::OpenAi, 1000, Overdraft::AtMost(0)).await;
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true});
     let worst = 1000 - body.to_string().len() as i64;
     office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(told()["max_completion_tokens"], worst / 2);
-    let office = Office::of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
+    let office = office_of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
     office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(told()["max_tokens"], worst / 2);
     // Two answers get half of it each.
     let mut two = body.clone();
     two["n"] = json!(2);
-    let office = Office::of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
+    let office = office_of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
     office.pass(Passage::ChatCompletions, None, &two).await.unwrap();
     assert_eq!(told()["max_tokens"], (1000 - two.to_string().len() as i64) / 4);
     // What the caller bounds stays as it is, or is refused.
@@ -495,18 +468,18 @@ async fn a_cap_goes_into_bodies_that_pass() {
     let error = office.pass(Passage::ChatCompletions, None, &bounded).await.unwrap_err();
     assert!(error.kind == ErrorKind::Balance && error.message.contains("`max_tokens` of at most"), "{error}");
     // A model that gives less than there is money for is told nothing.
-    let office = Office::of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
+    let office = office_of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
     let mut limited = body.clone();
     limited["model"] = json!("limited");
     office.pass(Passage::ChatCompletions, None, &limited).await.unwrap();
     assert_eq!(told()["max_tokens"], Value::Null);
     // A legacy completion has the sixteen tokens that its surface documents, and not all there is money for.
-    let office = Office::of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
+    let office = office_of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
     let completion = json!({"model": "m", "prompt": "once"});
     office.pass(Passage::Completions, None, &completion).await.unwrap();
     assert_eq!(told()["max_tokens"], 16);
     // Without a budget nothing changes.
-    let office = Office::with(&fake, Dialect::DeepSeek, None, None, Overdraft::AtMost(0)).await;
+    let office = office_with(&fake, Dialect::DeepSeek, None, None, Overdraft::AtMost(0)).await;
     office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(told()["max_tokens"], Value::Null);
 
@@ -514,7 +487,7 @@ async fn a_cap_goes_into_bodies_that_pass() {
         Answer::events(events(Dialect::Gemini, r#"{"promptTokenCount":3,"candidatesTokenCount":2}"#))
     })
     .await;
-    let office = Office::of(&content, Dialect::Gemini, 1000, Overdraft::AtMost(0)).await;
+    let office = office_of(&content, Dialect::Gemini, 1000, Overdraft::AtMost(0)).await;
     let body = json!({"contents": [], "generationConfig": {"temperature": 1}});
     office.pass(Passage::GenerateContent, Some(("m", true)), &body).await.unwrap();
     let config = content.asked().last().unwrap().json()["generationConfig"].clone();
@@ -529,7 +502,7 @@ async fn a_budget_without_overdraft_is_never_overdrawn() {
         Answer::words(&vec!["w"; most as usize], 14)
     })
     .await;
-    let office = Office::of(&fake, Dialect::DeepSeek, 5000, Overdraft::AtMost(0)).await;
+    let office = office_of(&fake, Dialect::DeepSeek, 5000, Overdraft::AtMost(0)).await;
     for turn in 0..200 {
         let most = [None, Some(100), Some(7), Some(100_000)][turn % 4];
         let asks = (0..3).map(|_| office.ask(chat("m", most)));

@@ -1,0 +1,14 @@
+//! A provider whose key is `sk-operator`, at the address of a fake one.
+
+use std::sync::Arc;
+
+use gateway::{Secret, Upstream, UpstreamConfig};
+use wire::upstream::Dialect;
+
+pub(crate) fn upstream(name: &str, base_url: String, dialect: Dialect) -> Arc<Upstream> {
+    // Another test may have done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (key, metrics) = (Some(Secret::new("sk-operator")), Some("/metrics".into()));
+    let config = UpstreamConfig { name: name.into(), row: None, base_url, dialect, key, private: true, metrics };
+    Arc::new(Upstream::new(config).unwrap())
+}
