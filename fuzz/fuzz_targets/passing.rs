@@ -32,12 +32,12 @@ fn check(passage: Passage, bytes: &[u8], seed: u8) {
     }
 }
 
-/// What became of a stream.
+/// The result of a stream.
 #[derive(Debug, PartialEq)]
 struct Passed {
     seen: Seen,
     has_begun: bool,
-    /// What goes on; `None` where it is what came.
+    /// The bytes that go on; `None` where they are unchanged.
     out: Option<Vec<u8>>,
 }
 

@@ -99,7 +99,7 @@ fn error(text: &str) {
     assert_eq!(scrubbed(&clean), clean);
 }
 
-/// What stands between stars stood there before, in this order; the first part at the beginning, the last at the end.
+/// The parts between stars stood there before, in this order; the first part at the beginning, the last at the end.
 fn only_stars_are_new(before: &[u8], after: &[u8]) {
     if before.contains(&b'*') {
         return;

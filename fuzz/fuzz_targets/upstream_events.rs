@@ -47,7 +47,7 @@ fn parsed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<Frame>,
     Ok((frames, parser.held()))
 }
 
-/// What was read can be written, and is read again.
+/// Writes the frames that were read, and reads them again.
 fn written_and_read(frames: &[Frame]) {
     let (mut text, mut written) = (String::new(), Vec::new());
     for frame in frames {

@@ -70,7 +70,7 @@ fn check(input: &[u8]) {
     }
 }
 
-/// What is seen of events that pass.
+/// The usage that is found in events that pass.
 fn passed(passage: Passage, events: &[String]) -> Option<Usage> {
     let mut passing = Events::new(passage, false);
     for event in events {
@@ -80,7 +80,7 @@ fn passed(passage: Passage, events: &[String]) -> Option<Usage> {
     passing.seen.usage
 }
 
-/// What is read of events that become deltas; `None` where they cannot be read.
+/// The usage in events that become deltas; `None` where they cannot be read.
 fn read(dialect: Dialect, events: &[String]) -> Option<Usage> {
     let (mut reader, mut deltas) = (dialect.reader(&Chat::default()), Vec::new());
     for event in events {
@@ -117,7 +117,7 @@ fn plausible_or_not(usage: Usage) {
     assert_eq!((booked.prompt_tokens, booked.completion_tokens), (usage.prompt_tokens, usage.completion_tokens));
 }
 
-/// What is written, read in the plainest way.
+/// The written counts, read in the plainest way.
 struct Written(Value);
 
 impl Written {

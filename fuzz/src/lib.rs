@@ -1,11 +1,11 @@
-//! What the fuzz targets share: a time bound for every input, and bytes cut at any places.
+//! Shared by the fuzz targets: a time bound for every input, and bytes cut at any places.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What an input of any length may take: a hundred times what a short one takes.
+/// Time that an input of any length may take: a hundred times the time of a short one.
 const FLOOR: Duration = Duration::from_millis(20);
 /// And for every byte. Instrumented parsers of a whole target take at most a fifth of it; one that compares every byte of 64 KiB with every
 /// other takes thirty times as long.

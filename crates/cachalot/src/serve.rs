@@ -191,7 +191,7 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
 }
 
 impl Args {
-    /// What to do with a database that is not the one that was used last.
+    /// The operator's decision about a database that is not the one that was used last.
     fn restored(&self) -> Restored {
         match (self.accept_restored_store, self.new_store) {
             (true, _) => Restored::Accept,

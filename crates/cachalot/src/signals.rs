@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
-/// What a server gets beyond its grace to end: last words to clients, last records, the rest of a trace.
+/// Time beyond the grace period to end in: final events to clients, the last records, the rest of a trace.
 const FAREWELL: Duration = Duration::from_secs(12);
 
 /// The signals of this process.

@@ -36,7 +36,7 @@ struct Findings {
     quarantined: Vec<(Record, String)>,
 }
 
-/// What was repaired.
+/// The changes that a repair has made.
 struct Repair {
     differences: Vec<Difference>,
     copy: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! What has to live as long as a request that is read: the memory that is reserved for it.
+//! A value that lives as long as a request: the memory that is reserved for it.
 
 use std::any::Any;
 use std::fmt;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::{Chat, Delta, Format, Input, Message, Part, TokenLogprob, ToolCall, ToolChoice, TopLogprob};
 
-/// What the allocator adds to each piece.
+/// Bytes that the allocator adds to each allocation.
 const PIECE: usize = 16;
 /// A field of an object: its hash, name and value, and its places in the table, which has room for some more.
 const FIELD: usize = 2 * (size_of::<u64>() + size_of::<String>() + size_of::<Value>() + size_of::<usize>());
@@ -41,7 +41,7 @@ impl Delta {
     }
 }
 
-/// What a value holds beside itself, in bytes.
+/// Bytes that a value holds on the heap.
 pub fn json(value: &Value) -> usize {
     let mut count = Count { left: usize::MAX };
     let counted = count.json(value);

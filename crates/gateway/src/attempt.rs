@@ -59,7 +59,7 @@ struct Choice {
     place: AtomicUsize,
 }
 
-/// What is to be known of a target to settle what it has answered.
+/// The facts about a target by which its answer is settled.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) provider: Arc<str>,
@@ -103,7 +103,7 @@ impl Chosen {
 /// A chat that targets are asked to answer.
 pub(crate) struct Asking {
     pub(crate) chat: Arc<Chat>,
-    /// What it takes.
+    /// Bytes of memory that the chat holds.
     pub(crate) bytes: usize,
     pub(crate) memory: RequestMemory,
 }
@@ -130,8 +130,8 @@ pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budge
     Box::pin(stream::once(first).flatten())
 }
 
-/// What the first target answers that does; `ask` waits until it is sure of that, for as long as `patience` says while there are
-/// other targets.
+/// Tries the targets in order, and returns the first answer. `ask` resolves when its target has begun to answer; while other
+/// targets are left it gets `patience` for that.
 ///
 /// # Errors
 /// The last target's, or the first that no other target would do better with.

@@ -18,7 +18,7 @@ use crate::target::{Place, Target};
 use crate::upstream::{check_type, content_type, fault, memory_refused, unreachable, without_secrets};
 use crate::work::aside;
 
-/// What an answer to a request of this kind is.
+/// The shape of an answer to a request of this kind.
 pub(crate) fn shape_of(passage: Passage, stream: bool) -> Shape {
     match passage {
         Passage::Speech => Shape::Sound,
@@ -34,7 +34,7 @@ pub(crate) struct Answered {
     pub(crate) rest: Rest,
 }
 
-/// What follows the bytes that are there.
+/// The rest of an answer after its first bytes.
 pub(crate) enum Rest {
     Pieces(Pieces),
     /// Nothing: the answer is whole,

@@ -148,10 +148,10 @@ impl Bill {
         }
     }
 
-    /// What the provider has counted, if that can be true; else what came, by estimate, and the provider has failed.
+    /// Returns the provider's counts if they are plausible. Otherwise the provider has failed.
     ///
     /// # Errors
-    /// The estimate.
+    /// The estimate by which the answer is settled instead.
     pub(crate) fn judge(&mut self, usage: Usage) -> Result<Usage, Usage> {
         let offer = self.chosen.get();
         let fault = self.bounds().fault(&usage);
@@ -176,13 +176,13 @@ impl Bill {
         Err(self.estimate())
     }
 
-    /// What the provider that answers can have counted.
+    /// The range of the counts of the provider that answers.
     fn bounds(&self) -> Bounds {
         let context = self.chosen.get().context.filter(|_| !self.size.is_batch);
         Bounds::new(context, self.size.allowed, self.size.answers)
     }
 
-    /// What came, by estimate.
+    /// An estimate of the tokens that arrived.
     fn estimate(&self) -> Usage {
         let allowed = self.size.allowed.map_or(u64::MAX, |most| most.saturating_mul(self.size.answers));
         let allowed = allowed.min(self.bounds().output());

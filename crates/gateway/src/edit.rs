@@ -18,10 +18,10 @@ use crate::stated;
 use crate::target::{Place, Target};
 use crate::work::{QUICK_BYTES, aside};
 
-/// What changed fields may add to a body.
+/// Most bytes that changed fields add to a body.
 const ADDED: usize = 8 << 10;
 
-/// What a body says that policy has to know.
+/// The fields of a body by which a request is admitted and routed.
 pub(crate) struct Looked {
     pub(crate) model: Option<String>,
     /// Events are wanted,
@@ -124,8 +124,8 @@ fn edited(edit: &Edit, said: &Said<'_>, body: Bytes, model: &str, mut hold: Hold
     Ok(hold.over(edited))
 }
 
-/// What policy changes of a body: the name of the model, the mode of its id, the usage that bills are made of, and the bound that
-/// money sets.
+/// The fields of a body that policy changes: the model's name, the thinking mode of its id, the request for usage, and the
+/// output bound that the budget sets.
 #[derive(Clone)]
 pub(crate) struct Edit {
     pub(crate) passage: Passage,
@@ -138,7 +138,7 @@ pub(crate) struct Edit {
 #[derive(Clone, Copy)]
 pub(crate) struct Cap {
     tokens: u64,
-    /// What chat completions call it.
+    /// The name of the field in chat completions.
     field: &'static str,
 }
 
@@ -211,7 +211,7 @@ impl Edit {
 /// The body for each target: made for the first, and for others when they are asked.
 pub(crate) struct Bodies {
     first: Bytes,
-    /// What the first target calls the model.
+    /// The first target's name for the model.
     model: Arc<str>,
     original: Option<(Bytes, HeaderMap, Edit)>,
     memory: RequestMemory,
@@ -230,7 +230,7 @@ impl Bodies {
     }
 }
 
-/// What is wrong with a body is told by whoever parses it.
+/// Whether the body is malformed: its parser then returns the documented error.
 pub(crate) fn is_invalid(error: &Error) -> bool {
     error.kind == ErrorKind::Invalid
 }

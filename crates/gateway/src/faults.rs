@@ -1,4 +1,4 @@
-//! What went wrong with a provider, in words for the caller and for the log.
+//! Failures of providers, as errors for the caller and lines for the log.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use wire::fits::{Form, type_fits};
 use crate::client::{Failure, Response};
 use crate::secret::scrubbed;
 
-/// What an answer says it is.
+/// The content type of an answer; JSON where it has none.
 pub(crate) fn content_type(response: &Response) -> HeaderValue {
     let said = response.headers.get(CONTENT_TYPE).filter(|said| said.to_str().is_ok_and(|said| scrubbed(said) == said));
     said.cloned().unwrap_or(HeaderValue::from_static("application/json"))
@@ -44,7 +44,7 @@ pub(crate) fn late(provider: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"))
 }
 
-/// What went wrong is told in the log alone: it may hold the address, which is no business of the caller's.
+/// The caller's error for a failed connection. The cause is logged only, because it may hold the provider's address.
 pub(crate) fn unreachable(provider: &str, failure: &Failure) -> Error {
     let words = failure.to_string();
     tracing::warn!(provider, error = %scrubbed(&words), "a provider cannot be reached");

@@ -52,7 +52,7 @@ impl From<Arc<Holder>> for Caller {
 }
 
 impl Caller {
-    /// Whose share of the memory its requests count to.
+    /// The owner whose share of memory its requests use.
     pub fn owner(&self, peer: IpAddr) -> Owner {
         match self.holder.as_ref().map(|holder| &holder.id).or(self.key.as_ref()) {
             Some(key) => Owner::Key(key.clone()),

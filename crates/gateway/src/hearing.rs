@@ -15,9 +15,9 @@ use crate::signatures::Kept;
 use crate::upstream::{memory_refused, unreachable, without_secrets};
 use crate::work::aside;
 
-/// What is held of an event is charged to its request from so many bytes on.
+/// Bytes of a partial event from which on it is charged to its request.
 const SMALL: usize = 64 << 10;
-/// What a log-probability takes beside its text.
+/// Bytes of a log-probability beside its text.
 const LOGPROB: usize = 64;
 
 /// An answer as it arrives. Dropping it closes the connection, which cancels the request.
@@ -140,7 +140,7 @@ impl Hearing {
     }
 }
 
-/// What whoever collects the answer holds of a delta.
+/// Bytes that a collected delta holds.
 fn bytes_of(delta: &Delta) -> usize {
     let logprob = |token: &TokenLogprob| {
         let top: usize = token.top.iter().map(|top| top.token.len() + LOGPROB).sum();

@@ -24,7 +24,7 @@ const QUIET: usize = 16;
 /// The budget is scarce when less than this part of it is left.
 const SCARCE: usize = 4;
 
-/// Whose share of the budget a request counts to.
+/// The owner of a share of the budget.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     Key(Arc<str>),

@@ -172,8 +172,8 @@ fn remove(path: &Path) {
     }
 }
 
-/// What the journals in `folder` hold, those of living processes too: each request once, with the outcome `crashed` if it has
-/// not ended. The store may have booked some of it.
+/// The records in all journals in `folder`, those of living processes too: each request once, with the outcome `crashed` if it
+/// has not ended. The store may have booked some of it.
 ///
 /// # Errors
 /// A folder or a file that cannot be read.

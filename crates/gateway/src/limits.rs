@@ -28,7 +28,7 @@ impl Account {
         Self { key, project, speed, ..Self::default() }
     }
 
-    /// What requests may still take aside of the key and of its project, an overdraft included; `None` without a budget.
+    /// Nano-dollars that requests may still reserve of the key and of its project, an overdraft included; `None` without a budget.
     pub(crate) fn room(&self) -> Option<i64> {
         [self.key.room(), self.project.room()].into_iter().flatten().min()
     }
@@ -109,7 +109,7 @@ impl Permit {
         Ok(Self { account, key, project, tokens: estimate.tokens, cost: 0, used: 0, slot: None })
     }
 
-    /// What is taken aside for it, of the key and of the project.
+    /// Nano-dollars that are reserved for it: the lesser of the key's and the project's.
     pub(crate) fn reserved(&self) -> i64 {
         self.key.min(self.project)
     }

@@ -165,7 +165,7 @@ impl Meter {
         if self.implausible { IMPLAUSIBLE } else { self.outcome }
     }
 
-    /// What the provider has counted, if that can be true; else an estimate.
+    /// The provider's counts if they are plausible, else an estimate.
     fn judge(&mut self, usage: Usage) -> Usage {
         let judged = match &mut self.bill {
             Some(bill) => bill.judge(usage),

@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Overdraft {
 }
 
 impl Overdraft {
-    /// What a request needs of its caller's purses. `about` is what it costs by estimate.
+    /// The money that a request needs to be admitted. `about` is its estimated cost.
     pub(crate) fn need(self, worst: Worst, about: i64, size: &Size, targets: &[Target]) -> Need {
         let fixed = worst.fixed.min(MOST_COST.into()) as i64;
         let bounded = |amount: i64| amount.min(MOST_COST);
@@ -128,7 +128,7 @@ fn answer_limit(targets: &[Target]) -> Option<u64> {
     targets.iter().map(Target::answer_limit).collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
-/// What a request takes aside.
+/// The reservation of a request.
 pub(crate) fn estimate(size: &Size, money: Need) -> Estimate {
     Estimate { tokens: size.paced(), money }
 }

@@ -75,7 +75,7 @@ impl Case {
 }
 
 impl Price {
-    /// What a call at `at` (microseconds since 1970) costs that used these tokens and units, at most [`MOST_COST`].
+    /// The cost of a call at `at` (microseconds since 1970) that used these tokens and units, at most [`MOST_COST`].
     pub(crate) fn cost(&self, usage: &Usage, units: Units, at: i64) -> i64 {
         i64::try_from(self.exact_cost(usage, units, at)).map_or(MOST_COST, |cost| cost.min(MOST_COST))
     }
@@ -139,7 +139,7 @@ impl Price {
 }
 
 impl Amounts {
-    /// What is not paid by the token.
+    /// The part of the cost that does not depend on tokens.
     fn fixed(&self, units: Units) -> i128 {
         i128::from(units.calls) * i128::from(self.per_call) + i128::from(units.seconds) * i128::from(self.per_second)
     }

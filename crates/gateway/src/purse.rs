@@ -28,14 +28,14 @@ struct Money {
     lease: Lease,
     /// How far below nothing a request may take it, as was asked last.
     overdraft: i64,
-    /// What was booked since the others were last told what is used.
+    /// Nano-dollars booked since the usage was last reported to the other machines.
     booked_since: i64,
 }
 
-/// What a request needs of a purse to begin, in nano-dollars.
+/// The nano-dollars that a request needs to be admitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Need {
-    /// What it may cost. As much of it is taken aside as there is,
+    /// Its estimated cost. As much of it is reserved as is left,
     pub(crate) amount: i64,
     /// and so much has to be there.
     pub(crate) least: i64,
@@ -73,7 +73,7 @@ impl Money {
         Some(self.budget?.saturating_sub(self.booked).saturating_sub(self.used()))
     }
 
-    /// What is left, an overdraft included, as far as the others are known; `None` without a budget.
+    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None` without a budget.
     fn room(&self) -> Option<i64> {
         let left = self.left()?.saturating_add(self.overdraft);
         Some(match self.lease {
@@ -82,7 +82,7 @@ impl Money {
         })
     }
 
-    /// What requests may still take aside without asking the others; `None` without a budget.
+    /// Nano-dollars that requests may still reserve without a new lease; `None` without a budget.
     fn leased(&self) -> Option<i64> {
         let left = self.left()?.saturating_add(self.overdraft);
         Some(match self.lease {
@@ -91,7 +91,7 @@ impl Money {
         })
     }
 
-    /// What a request takes aside; `None` when it may not begin, or the others have to be asked first.
+    /// The reservation of a request; `None` when it is refused, or a new lease is needed first.
     fn admits(&mut self, need: Need) -> Option<i64> {
         self.overdraft = need.overdraft;
         // Without a budget nothing is refused, whatever it is said to cost.
@@ -160,12 +160,12 @@ impl Purse {
         lock(&self.money).admits(need).is_some()
     }
 
-    /// What is left, an overdraft included, as far as the others are known; `None` without a budget.
+    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None` without a budget.
     pub(crate) fn room(&self) -> Option<i64> {
         lock(&self.money).room()
     }
 
-    /// What the others are told now, before they are asked for a lease; `None` without a budget.
+    /// The report to the other machines that precedes a lease call; `None` without a budget.
     pub(crate) fn statement(&self) -> Option<Statement> {
         let mut money = lock(&self.money);
         money.booked_since = 0;
@@ -224,7 +224,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked, what is taken aside never exceeds the budget and the overdraft, and all of it comes back.
+        /// Reservations never exceed the budget and the overdraft, and all of them come back.
         #[test]
         fn what_is_taken_aside_fits_and_comes_back(
             budget in amount(), booked in amount(), overdraft in 0..=store::MOST_COST,

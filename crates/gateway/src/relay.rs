@@ -30,7 +30,7 @@ use crate::upstream::{fault, memory_refused, traced, unreachable};
 use crate::work::aside;
 use crate::{Caller, Gateway};
 
-/// What is held of an event is charged to its request from so many bytes on, and a line is looked at aside from so many.
+/// Bytes of a partial event from which on it is charged to its request, and of a line from which on it is scanned off thread.
 const SMALL: usize = 64 << 10;
 const LONG_LINE: usize = 256 << 10;
 /// Most bytes of a field that policy looks at, and most letters of a model's name.
@@ -103,7 +103,7 @@ impl<'a> Said<'a> {
         serde_json::from_slice(raw).ok().filter(|value: &serde_json::Value| !value.is_null())
     }
 
-    /// What policy has to know.
+    /// Reads the fields by which the request is admitted and routed.
     pub(crate) fn look(&self, passage: Passage, body: &[u8]) -> Looked {
         Looked {
             // No model has a name as long as that.
@@ -175,7 +175,7 @@ pub enum Shape {
     Sound,
 }
 
-/// What has looked, what passed by, and what goes on in its place.
+/// A scan off thread: the scanner, the bytes it has scanned, and their replacement.
 type Looking = BoxFuture<'static, Result<(Box<glance::Events>, Bytes, Option<Vec<u8>>), Error>>;
 
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
@@ -320,7 +320,7 @@ impl Relayed {
         self.meter.usage()
     }
 
-    /// What goes on of these bytes; `None` while they are looked at.
+    /// Scans bytes, and returns those that go on; `None` while they are scanned off thread.
     ///
     /// # Errors
     /// `Upstream` when the provider has exceeded a bound.

@@ -253,7 +253,7 @@ impl Scrubber {
         Self { search: search.in_answers.is_some().then_some(search), held: Vec::new() }
     }
 
-    /// What may go on of `bytes`.
+    /// Removes secrets from `bytes`, and returns the bytes that may go on.
     pub(crate) fn pass(&mut self, bytes: Bytes) -> Bytes {
         let Some((search, automaton)) =
             self.search.as_ref().and_then(|search| Some((search, search.in_answers.as_ref()?)))
@@ -295,7 +295,7 @@ impl Scrubber {
         }
     }
 
-    /// What was held back when the end came.
+    /// Returns the bytes that were held back, at the end of the stream.
     pub(crate) fn rest(&mut self) -> Bytes {
         let held = std::mem::take(&mut self.held);
         let whole = self.search.as_ref().and_then(|search| {

@@ -6,7 +6,7 @@ use crate::price::Units;
 
 /// Bytes of text that are one token, cautiously.
 const BYTES_A_TOKEN: u64 = 3;
-/// What an image or a file counts as, in bytes of text.
+/// Bytes of text that an image or a file counts as.
 const ATTACHMENT: usize = 3000;
 /// Tokens an answer is taken to have whose request sets no bound.
 const ANSWER_TOKENS: u64 = 4096;

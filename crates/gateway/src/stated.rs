@@ -1,5 +1,5 @@
-//! What a body states that its price depends on: numbers of answers and of seconds, and the bound of an answer. What is billed is
-//! what the provider is told.
+//! The fields of a body that its price depends on: the numbers of answers and of seconds, and the output bound. The billed number
+//! is the one that is sent to the provider.
 
 use chat::Error;
 use serde::de::IgnoredAny;
@@ -13,12 +13,12 @@ use crate::size::{MOST_ANSWERS, Size, out_of_range};
 
 /// Most seconds of a video.
 const MOST_SECONDS: u64 = 10_000_000;
-/// What a video has whose request does not say.
+/// Seconds of a video whose request states no length.
 const SECONDS: u64 = 4;
-/// What a legacy completion without a bound has in tokens, and one that fills the middle.
+/// Tokens of a legacy completion without a bound, and of one that fills the middle.
 const COMPLETION: u64 = 16;
 const MIDDLE: u64 = 4096;
-/// What services call the length of a video, in seconds, and the number of videos.
+/// Names of the fields for the length of a video, in seconds, and for the number of videos.
 const LENGTHS: [&str; 4] = ["seconds", "duration", "duration_seconds", "n_seconds"];
 const VARIANTS: [&str; 2] = ["n", "n_variants"];
 

@@ -1,4 +1,4 @@
-//! Whose a task is, and its two ids: callers have one of ours, its provider another.
+//! The owner of a task, and its two ids: one that callers use, and the provider's own.
 
 use bytes::Bytes;
 use chat::Error;
@@ -38,7 +38,7 @@ fn pairs(ids: &Ids) -> Vec<Pair<'_>> {
     ids.iter().map(|(theirs, ours)| Pair { theirs, ours }).collect()
 }
 
-/// What a body mentions that looks like an id of ours.
+/// The values of a body that look like ids of ours.
 ///
 /// # Errors
 /// As [`aside`].
@@ -47,7 +47,7 @@ pub(crate) async fn mentioned(memory: &RequestMemory, kind: Kind, body: &Bytes) 
     aside(memory, body.len(), move || Ok(ids::candidates(kind, &bytes, MENTIONED))).await
 }
 
-/// What a caller says, as the provider has to hear it.
+/// The caller's body, with the provider's ids.
 ///
 /// # Errors
 /// As [`aside`]; no memory for another body.
@@ -64,7 +64,7 @@ pub(crate) async fn with_their_ids(memory: &RequestMemory, body: &Bytes, jobs: &
     .await
 }
 
-/// What a provider says, as the caller has to hear it.
+/// The provider's answer, with our ids.
 ///
 /// # Errors
 /// As [`aside`].

@@ -317,7 +317,7 @@ impl Upstream {
     /// Asks for an answer of its `model`. The body is made aside, where the chat is large.
     ///
     /// # Errors
-    /// What the dialect cannot say, what the provider's refusal means; `TooLarge` or `Overload` when there is no memory for the body.
+    /// Chats that the dialect cannot express, and the provider's refusal; `TooLarge` or `Overload` when there is no memory for the body.
     pub(crate) async fn answer(&self, asking: &Asking, model: &Arc<str>) -> Result<Deltas, Error> {
         let (dialect, mut hold) = (self.dialect, asking.memory.hold(asking.bytes)?);
         let (chat, name, signatures) = (asking.chat.clone(), model.clone(), self.signatures.clone());

@@ -17,7 +17,7 @@ const MEDIUM_BYTES: usize = 256 << 10;
 const MEDIUM_AT_ONCE: usize = 4;
 /// and above these only as many as fit into the workspace.
 const LARGE_BYTES: usize = 4 << 20;
-/// What work takes beside its input and its result, in inputs: scratch and buffers that double.
+/// Memory of work beside its input and its result, as a multiple of the input: scratch, and buffers that double.
 const SCRATCH: usize = 3;
 
 /// The turns of large pieces of work.

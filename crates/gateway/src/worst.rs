@@ -5,7 +5,7 @@ const MILLION: i128 = 1_000_000;
 /// The most that a request can cost, in nano-dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Worst {
-    /// What is known beforehand: calls, pictures, seconds.
+    /// The part that is known beforehand: calls, pictures, seconds.
     pub(crate) fixed: i128,
     pub(crate) prompt: i128,
     /// A million tokens of its answer.

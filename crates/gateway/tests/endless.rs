@@ -91,7 +91,7 @@ fn peak() -> usize {
 }
 
 const WORD: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word\"}}]}\n\n";
-/// What may go on for ever.
+/// Pieces that a provider repeats without end.
 const PIECES: [&str; 6] = ["x", "data: xxxxxxxxxxxxxxxx\n", ": keep-alive\n\n", "\n", "event: x\n\n", "id: 1\n"];
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What passes through the gateway holds memory of a budget, whatever is large: a body, its copies, an answer.
+//! Passthrough requests hold memory of the budget: for a body, its copies and the answer.
 #![forbid(unsafe_code)]
 
 #[path = "common/upstream.rs"]

@@ -142,7 +142,7 @@ fn names(dialect: Dialect) -> [&'static str; 3] {
     }
 }
 
-/// What no count can be.
+/// JSON that is not a plausible count.
 const ABSURD: [&str; 14] = [
     "9223372036854775808",
     "9223372036854775807",

@@ -94,7 +94,7 @@ impl Reading<'_> {
         aside(self.memory, expected, move || inflated(buffer.held.bytes(), Buffer::new(&memory, limit, None))).await
     }
 
-    /// What comes next of a body of which `read` bytes have come since it `began`.
+    /// The next frame of a body of which `read` bytes have arrived since it `began`.
     async fn piece(
         &self,
         body: &mut Body,
@@ -143,7 +143,7 @@ impl Buffer {
 /// Understands a body: parses it, and lets `read` make something of the tree, which holds as much memory as `size` says.
 ///
 /// # Errors
-/// What is no JSON, and those of `read`; `TooLarge` or `Overload` when there is no memory for it.
+/// `Invalid` for malformed JSON, and those of `read`; `TooLarge` or `Overload` when there is no memory for it.
 pub(crate) async fn understood<T: Send + 'static>(
     memory: &RequestMemory,
     bytes: Bytes,

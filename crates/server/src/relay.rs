@@ -133,7 +133,7 @@ struct Passing {
     alarm: Alarm,
     stop: Stop,
     every: Duration,
-    /// What has not begun by then, does not.
+    /// The deadline for the first bytes.
     begin_by: Instant,
     end_by: Instant,
     /// What was sent last ended an event, so that a sign of life may stand here.

@@ -68,7 +68,7 @@ async fn streamed(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Res
 struct Events {
     pace: Pace,
     render: Box<dyn Render>,
-    /// What the renderer keeps.
+    /// The memory that the renderer holds.
     hold: Hold,
     ended: bool,
 }
@@ -144,9 +144,9 @@ async fn whole(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Respon
 
 struct Whole {
     pace: Pace,
-    /// What writes the answer, and a reply for each choice; `None` after the end.
+    /// The renderer, and a reply for each choice; `None` after the end.
     answer: Option<(Box<dyn Render>, Vec<Reply>)>,
-    /// What the replies take.
+    /// The memory that the replies hold.
     hold: Hold,
 }
 

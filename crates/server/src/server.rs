@@ -39,7 +39,7 @@ pub(crate) struct App {
     pub(crate) control: Option<Arc<dyn Control>>,
     pub(crate) listen: SocketAddr,
     pub(crate) metrics: PrometheusHandle,
-    /// What requests in flight hold.
+    /// The memory budget of requests in flight.
     pub(crate) memory: InflightBudget,
     /// Signs what clients hand back.
     pub(crate) secret: [u8; 32],

@@ -12,7 +12,7 @@ pub const MOST_TOKENS: i64 = 1 << 32;
 /// Most that a key or a project can have spent, in nano-dollars: $9,000,000,000.
 pub const MOST_SPENT: i64 = 9_000_000_000_000_000_000;
 
-/// What a key or a project has spent whose sum is not one that can be true, until it is repaired.
+/// The spent amount of a key or a project whose sum has overflowed, until it is repaired.
 pub const POISONED: i64 = i64::MAX;
 
 /// Sums of `bigint` columns overflow where their values are absurd. Sums of a value's quotient and remainder by this do not.
@@ -50,7 +50,7 @@ pub(crate) fn integer(row: &AnyRow, column: &str) -> Result<i64, sqlx::Error> {
         .or_else(|error| row.try_get::<f64, _>(column).map(|value| value as i64).map_err(|_| error))
 }
 
-/// What a key or a project has spent. A sum that has overflowed in an older version, or cannot be read at all, counts as
+/// The amount that a key or a project has spent. A sum that has overflowed in an older version, or cannot be read at all, counts as
 /// [`POISONED`]: one row must not keep the others from being read, and must not be good for any money.
 pub(crate) fn spent(row: &AnyRow) -> i64 {
     let spent = row.try_get::<i64, _>("spent").ok();

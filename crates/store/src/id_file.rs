@@ -18,11 +18,11 @@ const MOST_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct IdFile {
     path: PathBuf,
-    /// What this process has read or written last. One writer at a time.
+    /// The identity that this process has read or written last. One writer at a time.
     seen: Mutex<Option<Identity>>,
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Noted {
     pub(crate) identity: Identity,
@@ -39,7 +39,7 @@ impl IdFile {
         &self.path
     }
 
-    /// What this process knows of it.
+    /// The identity that this process has read or written last.
     pub(crate) fn seen(&self) -> Option<Identity> {
         self.lock().clone()
     }
@@ -126,7 +126,7 @@ impl IdFile {
     }
 }
 
-/// What the text says; `None` when a part of it is missing.
+/// Parses the content of the file; `None` when a part of it is missing.
 fn parse(text: &str) -> Option<Noted> {
     let mut lines = text.strip_suffix('\n')?.split('\n');
     let (id, changes) = lines.next()?.split_once(' ')?;

@@ -26,7 +26,7 @@ pub struct Difference {
     pub should_be: i64,
 }
 
-/// What a check has found.
+/// The findings of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Integrity {
     pub keys: usize,

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use crate::amounts::integer;
 use crate::{Record, Store, StoreError};
 
-/// What callers call a task. A record of the request that submitted it has this.
+/// The id of a task that callers use. The record of its submission has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobId {
     /// `midjourney`, `suno` or `video`.
@@ -21,7 +21,7 @@ pub struct JobId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub id: JobId,
-    /// What its provider calls it.
+    /// The provider's id of it.
     pub provider_id: String,
     /// The provider that runs it.
     pub upstream: Arc<str>,
@@ -59,7 +59,7 @@ impl Job {
     }
 }
 
-/// Who may ask for a task: the project of the key that submitted it; without one, that key.
+/// The owner of a task: the project of the key that submitted it; without one, that key.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
     pub project_id: Option<&'a str>,

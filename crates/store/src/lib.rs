@@ -1,4 +1,4 @@
-//! What must survive: users, projects, keys, usage records, tasks and settings, in SQLite or PostgreSQL. SQL,
+//! Persistent data: users, projects, keys, usage records, tasks and settings, in SQLite or PostgreSQL. SQL,
 //! and a note outside of the database (`store-id`) by which a lost or restored one is noticed.
 //!
 //! One SQL text serves both databases. Times are microseconds since 1970 (UTC), money is integer nano-dollars.

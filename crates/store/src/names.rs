@@ -1,6 +1,6 @@
 //! Names that logs, lists and terminals can show.
 
-/// What a name is, for messages.
+/// The rule for names, for error messages.
 pub const NAME: &str = "1 to 64 characters, none of them a control or an invisible one";
 
 /// A name of a key, a user, a project, a provider or an alias.

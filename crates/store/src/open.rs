@@ -26,7 +26,7 @@ pub struct Opening<'a> {
     pub serving: bool,
 }
 
-/// What to do where the database is not the one that `store-id` names.
+/// The operator's decision about a database that is not the one that `store-id` names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restored {
     /// Refuse it.
@@ -42,11 +42,11 @@ pub enum Restored {
 #[derive(Debug)]
 pub struct Opened {
     pub store: Store,
-    /// What was done to a database that was restored or set aside, for the operator.
+    /// Notes for the operator about a database that was restored or set aside.
     pub notes: Vec<String>,
 }
 
-/// What there is before anything is created.
+/// The state before anything is created.
 enum State {
     Missing,
     /// A database of ours, of a version that has an identity or of one before.

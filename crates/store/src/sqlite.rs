@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::{StoreError, now};
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// What SQLite puts beside the file.
+/// Endings of the files that SQLite puts beside the database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// What is at the path.
+/// The kind of file at the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No file, or an empty one. `wal`: a write-ahead log lies there without its database.

@@ -48,7 +48,7 @@ pub struct Record {
     /// The task it has submitted. The store keeps it with the other tasks, not in the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
-    /// What its provider calls that task; by the same id when absent.
+    /// The provider's id of that task; the same id when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_job: Option<String>,
 }
@@ -210,7 +210,7 @@ impl Store {
     }
 }
 
-/// What books a cost, and what tells whether the row is there.
+/// The statement that books a cost, and the one that finds the row.
 type Spend = (&'static str, &'static str);
 
 /// SQLite makes floats of integers that overflow, PostgreSQL fails: neither is asked to add what is out of range.

@@ -58,7 +58,7 @@ fn tokenizers(growth: &mut Growth) {
     }
 }
 
-/// What a model writes, token by token. Every byte is a token of its own, so that nothing can come in smaller pieces.
+/// Answers of a model, token by token. Every byte is a token of its own, so that nothing can come in smaller pieces.
 fn answers(growth: &mut Growth) {
     let attacks: [Attack; 15] = [
         ("text", "", "a"),

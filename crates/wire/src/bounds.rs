@@ -53,7 +53,7 @@ impl fmt::Display for Exceeded {
 }
 
 impl Exceeded {
-    /// What the caller is told.
+    /// The caller's error.
     pub fn error(self, provider: &str) -> Error {
         let error = Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {self}"));
         Error { code: Some(CODE), ..error }
@@ -90,7 +90,7 @@ pub(crate) fn has_few_values(json: &[u8], most: usize) -> bool {
     true
 }
 
-/// What follows a string whose quote has been read.
+/// The bytes after a string whose opening quote has been read.
 fn after_string(mut rest: &[u8]) -> &[u8] {
     while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
         if rest[at] == b'"' {

@@ -29,9 +29,9 @@ impl Count {
     }
 }
 
-/// What a provider says of the tokens of an answer.
+/// A provider's token counts of an answer.
 pub(crate) trait Counts: for<'a> Deserialize<'a> {
-    /// What stands for an object that cannot be read.
+    /// The value for an object that cannot be read.
     const UNREADABLE: Self;
 
     /// Reads the value of a `usage` field; `None` for null.

@@ -8,7 +8,7 @@ use crate::passage::Passage;
 /// Bytes of an event after which it is not waited for.
 const ENOUGH: usize = 64 << 10;
 
-/// What the beginning of a stream is.
+/// The verdict on the first bytes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// Events of the dialect.
@@ -164,7 +164,7 @@ struct Lists {
 /// Whether a whole answer is one of its dialect.
 ///
 /// # Errors
-/// What the provider says it is instead, if it says so.
+/// The provider's own error message, where the body has one.
 pub fn whole(passage: Passage, content_type: &str, body: &[u8]) -> Result<(), Option<String>> {
     let is_text = matches!(passage, Passage::Transcriptions | Passage::Translations);
     let start = body.trim_ascii_start();

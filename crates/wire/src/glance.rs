@@ -55,7 +55,7 @@ struct Length {
     idle: usize,
 }
 
-/// What is kept of the memory of a line.
+/// Capacity of the line buffer that is kept for the next line.
 const KEPT_BYTES: usize = 64 << 10;
 
 impl Events {

@@ -15,10 +15,10 @@ const MAX_DEPTH: usize = 128;
 const MAX_VALUES: usize = 1_000_000;
 /// Memory is asked for in pieces of at least so many bytes.
 const CHARGE: usize = 64 << 10;
-/// What a value takes where it stands, and a field of an object: its hash, its name and its value, and its places in the table.
+/// Bytes of a value, and of a field of an object: its hash, name and value, and its places in the table.
 const VALUE: usize = size_of::<Value>();
 const FIELD: usize = size_of::<u64>() + size_of::<String>() + VALUE + 2 * size_of::<usize>();
-/// What the allocator adds to each piece.
+/// Bytes that the allocator adds to each allocation.
 const PIECE: usize = 16;
 
 /// Parses a whole body; a byte order mark in front is skipped.
@@ -55,7 +55,7 @@ pub fn parse_within(body: &[u8], charge: &mut dyn FnMut(usize) -> Result<(), Err
     Ok(value)
 }
 
-/// What a tree may cost, and has cost so far.
+/// The values and the memory of a tree: the bounds, and the use so far.
 struct Costs<'a> {
     /// Values that may follow.
     left: Cell<usize>,
@@ -236,7 +236,7 @@ mod tests {
         assert!(refusal(list(MAX_VALUES).as_bytes()).starts_with("more than 1000000 values"));
     }
 
-    /// What was asked for, by a budget of `most` bytes.
+    /// Parses with a budget of `most` bytes, and returns the bytes that were charged.
     fn charged(body: &str, most: usize) -> (usize, Option<Error>) {
         let mut charged = 0;
         let full = || Error::new(chat::ErrorKind::Overload, "full");

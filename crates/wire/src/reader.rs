@@ -122,7 +122,7 @@ impl Object {
         }
     }
 
-    /// What is left of the fields; those that were taken out are null.
+    /// The remaining fields; those that were taken out are null.
     pub(crate) fn into_fields(self) -> Map<String, Value> {
         self.fields
     }

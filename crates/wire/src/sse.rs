@@ -4,7 +4,7 @@ use memchr::memchr2;
 
 use crate::bounds::{EVENT_BYTES, Exceeded, IDLE_BYTES, LINE_BYTES};
 
-/// What is kept of the memory of a line.
+/// Capacity of the line buffer that is kept for the next line.
 const KEPT_BYTES: usize = 64 << 10;
 
 /// Appends one event. Line breaks inside `data` become several `data:` lines.
@@ -52,7 +52,7 @@ impl Parser {
     /// Appends the frames that `bytes` complete to `out`.
     ///
     /// # Errors
-    /// What the stream has exceeded; nothing may be fed any more then.
+    /// The bound that the stream has exceeded. Nothing may be fed after that.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Frame>) -> Result<(), Exceeded> {
         let mut rest = bytes;
         while let Some(at) = memchr2(b'\n', b'\r', rest) {
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(parse([out.as_bytes()]), [Frame::Comment("keep-alive".into()), says("{}"), says("[DONE]")]);
     }
 
-    /// What is exceeded by `piece` sent for ever, and the most that was held until then.
+    /// The bound that `piece` exceeds when it is repeated without end, and the most bytes held until then.
     fn endless(piece: &str) -> (Exceeded, usize) {
         let (mut parser, mut most) = (Parser::default(), 0);
         let bytes = piece.repeat((64 << 10) / piece.len());

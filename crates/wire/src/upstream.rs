@@ -216,7 +216,7 @@ fn said(body: &[u8]) -> Option<String> {
     words.filter(|words| !words.is_empty()).map(|words| words.chars().take(LONGEST).collect())
 }
 
-/// What a provider reports in an answer that is none: `None` where it says nothing.
+/// The error message in a body that is not an answer; `None` where it has none.
 pub(crate) fn words(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|_| said(body))
 }

@@ -62,14 +62,14 @@ impl Home {
         end(self.command(arguments))
     }
 
-    /// What a command prints that succeeds.
+    /// Runs a command that succeeds, and returns its standard output.
     pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
         assert!(ended.status.success(), "{arguments:?}: {}", ended.stderr);
         ended.stdout
     }
 
-    /// What a command complains of that fails.
+    /// Runs a command that fails, and returns its standard error.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
         assert!(!ended.status.success(), "{arguments:?}: {}{}", ended.stdout, ended.stderr);

@@ -1,4 +1,4 @@
-//! What providers say: never a secret, and only what their dialect can be.
+//! Answers of providers: without secrets, and refused where their dialect cannot be so.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ pub(super) const FAMILY: [(&str, Mode); 8] = [
     ("deepseek-v3.2-nothinking", Mode::Never),
 ];
 
-/// What an id says about thinking.
+/// The thinking mode that a model id asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Always,

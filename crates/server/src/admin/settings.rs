@@ -58,13 +58,13 @@ pub trait Control: Send + Sync {
     /// Whether a setting could be used.
     ///
     /// # Errors
-    /// What is wrong with it, as it is answered.
+    /// The error that the API returns for a value that cannot be used.
     fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), Error>;
 
     /// Reads file and store again. What cannot be used leaves all as it was.
     ///
     /// # Errors
-    /// What is wrong, as it is answered.
+    /// The error that the API returns for a configuration that cannot be used.
     fn reload(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 

@@ -1,4 +1,4 @@
-//! What requests in flight may hold, and what is refused beyond it.
+//! The memory budget of requests in flight, and the refusals beyond it.
 
 use std::io::Write;
 

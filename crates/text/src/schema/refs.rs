@@ -13,7 +13,7 @@ pub(super) struct Refs<'a> {
     waiting: Vec<Target<'a>>,
 }
 
-/// What a reference points to.
+/// The target of a reference.
 pub(super) struct Target<'a> {
     pub(super) name: String,
     pub(super) schema: &'a Value,

@@ -153,7 +153,7 @@ struct MediumEvent<'a> {
     error: Option<serde::de::IgnoredAny>,
 }
 
-/// What images and transcripts count by.
+/// Token counts of images and transcripts.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct MediumUsage {

@@ -123,7 +123,7 @@ fn embeddings_have_usage_and_no_reason() {
     assert_eq!((seen.finish, seen.usage.unwrap().prompt_tokens), (Some(FinishReason::Stop), 8));
 }
 
-/// What is exceeded by `piece` sent for ever, and the most that was held until then.
+/// The bound that `piece` exceeds when it is repeated without end, and the most bytes held until then.
 fn endless(passage: Passage, hide_usage: bool, piece: &str) -> (Option<Exceeded>, usize) {
     let (mut events, mut most) = (Events::new(passage, hide_usage), 0);
     let bytes = piece.repeat((64 << 10) / piece.len());

@@ -16,7 +16,7 @@ pub struct Pair<'a> {
     pub ours: &'a str,
 }
 
-/// What a provider says of tasks, with our ids in the place of its own. Addresses stay what they are: they lead to the provider.
+/// Replaces the provider's ids in an answer by ours. Addresses stay unchanged, because they lead to the provider.
 pub fn outward(kind: Kind, body: &[u8], pairs: &[Pair<'_>]) -> Option<Vec<u8>> {
     let fields: &[&[u8]] = match kind {
         Kind::Midjourney => &[b"id", b"result", b"taskId", b"task_id", b"parentId"],
@@ -39,7 +39,7 @@ pub fn outward(kind: Kind, body: &[u8], pairs: &[Pair<'_>]) -> Option<Vec<u8>> {
     })
 }
 
-/// What a caller says, with a provider's ids in the place of ours, wherever they stand: nothing else looks like one.
+/// Replaces our ids in a request by the provider's, wherever they stand: nothing else looks like one.
 pub fn inward(body: &[u8], pairs: &[Pair<'_>]) -> Option<Vec<u8>> {
     let json = body.trim_ascii_start().first() == Some(&b'{');
     let mut changed: Option<Vec<u8>> = None;

@@ -248,7 +248,7 @@ impl UsageBody {
         prompt_cache_hit_tokens: Count::NONE,
     };
 
-    /// What is counted; `None` where nothing is.
+    /// The counts; `None` where there are none.
     pub(crate) fn usage(self) -> Option<Usage> {
         self.prompt_tokens.or(self.completion_tokens).get()?;
         let cached = self.prompt_tokens_details.map_or(Count::NONE, |details| details.cached_tokens);
