@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use model::config::Config;
-use model::{Batch, Info, PAGE_ROWS, Span, Want};
+use model::{Batch, Info, LogitsWanted, PAGE_ROWS, Span};
 use serde_json::json;
 use weights::Checkpoint;
 
@@ -83,8 +83,12 @@ fn depth(args: &ModelArgs, depths: &[usize], tokens: usize) -> Result<()> {
     for &depth in depths {
         let mut times = Vec::new();
         for i in 0..tokens + 2 {
-            let span =
-                Span { tokens: &[i as u32 + 7], start: depth + i.min(tokens - 1), pages: &pages, want: Want::Last };
+            let span = Span {
+                tokens: &[i as u32 + 7],
+                start: depth + i.min(tokens - 1),
+                pages: &pages,
+                logits: LogitsWanted::Last,
+            };
             let start = Instant::now();
             model.forward(&Batch { spans: vec![span] }, &mut cache, &mut ());
             times.push(start.elapsed().as_secs_f64() * 1e3);
@@ -116,7 +120,7 @@ fn speed(args: &ModelArgs, prompt: usize, tokens: usize, batch: usize) -> Result
         let ids: Vec<u32> = (0..prompt).map(|i| token(seq, i)).collect();
         for (i, tokens) in ids.chunks(256).enumerate() {
             model.forward(
-                &Batch { spans: vec![Span { tokens, start: i * 256, pages, want: Want::Last }] },
+                &Batch { spans: vec![Span { tokens, start: i * 256, pages, logits: LogitsWanted::Last }] },
                 &mut cache,
                 &mut (),
             );
@@ -128,8 +132,11 @@ fn speed(args: &ModelArgs, prompt: usize, tokens: usize, batch: usize) -> Result
     let mut times = Vec::new();
     for i in prompt..prompt + tokens {
         let ids: Vec<[u32; 1]> = (0..batch).map(|seq| [token(seq, i)]).collect();
-        let spans =
-            ids.iter().zip(&pages).map(|(tokens, pages)| Span { tokens, start: i, pages, want: Want::Last }).collect();
+        let spans = ids
+            .iter()
+            .zip(&pages)
+            .map(|(tokens, pages)| Span { tokens, start: i, pages, logits: LogitsWanted::Last })
+            .collect();
         let start = Instant::now();
         model.forward(&Batch { spans }, &mut cache, &mut ());
         times.push(start.elapsed().as_secs_f64());
@@ -155,7 +162,7 @@ fn median(times: &mut [f64]) -> f64 {
 fn random_checkpoint(config: &serde_json::Value) -> Result<Checkpoint> {
     let mut header = serde_json::Map::new();
     let mut data: Vec<u8> = Vec::new();
-    for (i, tensor) in model::tensors::expected(&Config::from_json(config)?).iter().enumerate() {
+    for (i, tensor) in model::tensors::expected_tensors(&Config::from_json(config)?).iter().enumerate() {
         let start = data.len();
         let inputs = *tensor.shape.last().unwrap_or(&1);
         let mut state = i as u64;

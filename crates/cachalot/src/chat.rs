@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use chat::{Chat, Delta, FinishReason, Input, Message, Provider, Reply, Role};
-use engine::{Engine, Progress};
+use engine::{Engine, PrefillProgress};
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{mpsc, watch};
@@ -87,8 +87,8 @@ async fn answer(engine: &Engine, messages: &[Message], think: bool) -> Result<Re
     let input = Input::Messages(messages.to_vec());
     let mut chat = Chat { model: "chat".into(), input, thinking: Some(think), ..Chat::default() };
     engine.check(&mut chat)?;
-    let (sender, mut progress) = watch::channel(Progress::default());
-    let mut deltas = engine.answer(chat, Some(sender)).await?;
+    let (sender, mut progress) = watch::channel(PrefillProgress::default());
+    let mut deltas = engine.chat_with_progress(chat, Some(sender)).await?;
     let mut reply = Reply::default();
     let mut screen = Screen::new();
     let bar = reading_bar();
@@ -106,10 +106,10 @@ async fn answer(engine: &Engine, messages: &[Message], think: bool) -> Result<Re
                 }
             }
             Ok(()) = progress.changed() => {
-                let Progress { read, total } = *progress.borrow_and_update();
+                let PrefillProgress { processed, total } = *progress.borrow_and_update();
                 if total >= LONG_PROMPT {
                     bar.set_length(total as u64);
-                    bar.set_position(read as u64);
+                    bar.set_position(processed as u64);
                 }
             }
             interrupt = tokio::signal::ctrl_c() => {

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use indicatif::{BinaryBytes, HumanCount};
 use model::config::Config;
-use model::tensors::{self, Counts};
+use model::tensors::{self, ParameterCounts};
 use model::{CacheFormat, IndexFormat, Options, position_bytes};
-use weights::{Checkpoint, Survey};
+use weights::{Checkpoint, CheckpointSummary};
 
 use crate::{embedded, memory};
 
@@ -24,8 +24,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let survey = match &args.dir {
-        Some(dir) => Survey::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?,
-        None => Survey::of(&embedded::checkpoint().context("the embedded model")?),
+        Some(dir) => CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?,
+        None => CheckpointSummary::from_checkpoint(&embedded::checkpoint().context("the embedded model")?),
     };
     let config = Config::from_json(&survey.config)?;
     // Only headers that are all there can be held against the config.
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 struct Report<'a> {
     config: &'a Config,
-    survey: &'a Survey,
+    survey: &'a CheckpointSummary,
     /// What keeps the tensors from being those of the config.
     fault: Option<weights::Error>,
     /// Bytes of memory that are free.
@@ -71,7 +71,7 @@ impl Display for Report<'_> {
 impl Report<'_> {
     fn architecture(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let config = self.config;
-        let Counts { total, active, mtp } = tensors::parameters(config);
+        let ParameterCounts { total, active, mtp } = tensors::count_parameters(config);
         writeln!(f, "architecture  {}", config.model_type)?;
         let dense = config.first_k_dense_replace.min(config.num_hidden_layers);
         writeln!(
@@ -82,7 +82,7 @@ impl Report<'_> {
         )?;
         let (experts, used, shared) = (config.n_routed_experts, config.num_experts_per_tok, config.n_shared_experts);
         writeln!(f, "experts       {experts}, of which a token uses {used}, and {shared} shared")?;
-        match &config.index {
+        match &config.indexer {
             Some(index) => writeln!(
                 f,
                 "attention     sparse: the best {} positions by {} index heads",
@@ -126,7 +126,7 @@ impl Report<'_> {
         if problems.len() > 1 {
             writeln!(f, "  and {} more problems", problems.len() - 1)?;
         }
-        if let Some(indexed) = self.survey.indexed {
+        if let Some(indexed) = self.survey.indexed_tensors {
             writeln!(f, "  the index names {} tensors", HumanCount(indexed as u64))?;
         }
         let whole = self.expected_bytes().max(found);
@@ -137,17 +137,17 @@ impl Report<'_> {
     /// Bytes of all tensors in the releases' formats: fp8 with an f32 scale a block where the config says so, else bf16.
     fn expected_bytes(&self) -> u64 {
         let fp8 = self.config.quantization.is_some();
-        let bytes = |tensor: &tensors::Expected| {
+        let bytes = |tensor: &tensors::TensorSpec| {
             let sides = |block: u64| tensor.shape.iter().map(|n| (*n as u64).div_ceil(block)).product::<u64>();
             if fp8 && tensor.scaled { sides(1) + 4 * sides(128) } else { 2 * sides(1) }
         };
-        tensors::expected(self.config).iter().map(bytes).sum()
+        tensors::expected_tensors(self.config).iter().map(bytes).sum()
     }
 
     fn cache(&self, f: &mut Formatter<'_>, weights_bytes: u64) -> fmt::Result {
         let (main, mtp) = (self.config.num_hidden_layers, self.config.num_nextn_predict_layers.min(1));
         writeln!(f, "cache         bytes a token  with MTP  positions that fit beside the weights")?;
-        let formats = if self.config.index.is_some() { &FORMATS[..] } else { &FORMATS[..3] };
+        let formats = if self.config.indexer.is_some() { &FORMATS[..] } else { &FORMATS[..3] };
         for &(switches, cache, index) in formats {
             let one = position_bytes(self.config, &Options { cache, index, ..Options::exact(1) });
             let (bytes, with_mtp) = ((one * main) as u64, (one * (main + mtp)) as u64);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn report(dir: &Path, available: u64) -> String {
-        let survey = Survey::open(dir).unwrap();
+        let survey = CheckpointSummary::open(dir).unwrap();
         let config = Config::from_json(&survey.config).unwrap();
         Report { config: &config, survey: &survey, fault: None, available }.to_string()
     }

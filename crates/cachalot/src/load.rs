@@ -151,7 +151,7 @@ pub fn read_weights(checkpoint: &Checkpoint) {
     let bar = ProgressBar::new(checkpoint.bytes_total());
     let template = "loading weights {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
-    checkpoint.touch(&mut |done| bar.set_position(done));
+    checkpoint.prefault(&mut |done| bar.set_position(done));
     bar.finish_and_clear();
 }
 
@@ -161,7 +161,7 @@ pub fn identity(loaded: &Loaded) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(&loaded.fingerprint);
     hash.update(format!("{} {} {:?} {}", info.isa, info.attention, info.compute, info.page_bytes));
-    loaded.checkpoint.sample(&mut |bytes| hash.update(bytes));
+    loaded.checkpoint.fingerprint(&mut |bytes| hash.update(bytes));
     hash.finalize().into()
 }
 

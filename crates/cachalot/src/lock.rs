@@ -30,7 +30,7 @@ impl DataLock {
         files::create_private_folder(folder).with_context(fault)?;
         let of_file = || format!("the lock file `{}`", path.display());
         files::check_regular(&path).with_context(of_file)?;
-        let open = files::private().create(true).truncate(false).read(true).write(true).open(&path);
+        let open = files::private_options().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = open.with_context(of_file)?;
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn prepared(body: &[u8], encoding: &Arc<Encoding>, think: bool) -> Result<Chat> {
     let mut chat = wire::deepseek::parse_request(body)?.chat;
     chat.thinking = Some(think || gateway::thinks(&chat, !encoding.supports_plain()));
-    let limits = engine::Limits::of(encoding, usize::MAX);
+    let limits = engine::ValidationRules::of(encoding, usize::MAX);
     engine::check(&mut chat, &limits)?;
     Ok(chat)
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use model::{Batch, LatentCache, Model, PAGE_ROWS, Rows, Span, Want};
+use model::{Batch, LatentCache, LogitsWanted, Model, PAGE_ROWS, Rows, Span};
 use serde_json::json;
 
 use crate::load::{self, ModelArgs};
@@ -115,7 +115,7 @@ fn score(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut Row<'_>)
     let mut solo = Solo::new(model, tokens.len());
     for (i, part) in tokens.chunks(chunk).enumerate() {
         let (pages, start) = (solo.pages.clone(), i * chunk);
-        let batch = Batch { spans: vec![Span { tokens: part, start, pages: &pages, want: Want::All }] };
+        let batch = Batch { spans: vec![Span { tokens: part, start, pages: &pages, logits: LogitsWanted::All }] };
         let output = model.forward(&batch, &mut solo.cache, &mut ());
         for (j, token) in part.iter().enumerate() {
             row(start + j, *token, output.logits.row(j))?;
@@ -130,7 +130,8 @@ fn score_mtp(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut Row<
     let last = tokens.len() - 1;
     for start in (0..last).step_by(chunk) {
         let end = (start + chunk).min(last);
-        let span = |tokens, start| Batch { spans: vec![Span { tokens, start, pages: &pages, want: Want::All }] };
+        let span =
+            |tokens, start| Batch { spans: vec![Span { tokens, start, pages: &pages, logits: LogitsWanted::All }] };
         let hidden: Rows = model.forward(&span(&tokens[start..end], start), &mut solo.cache, &mut ()).hidden.clone();
         let output = model.draft(&span(&tokens[start + 1..end + 1], start), &hidden, &mut solo.cache);
         let output = output.context("this checkpoint has no multi-token-prediction module: score it without --mtp")?;
@@ -148,7 +149,7 @@ fn continue_greedily(model: &mut dyn Model, seq: usize, prompt: &[u32], n: usize
     let mut done = 0;
     while tokens.len() < prompt.len() + n {
         let end = (done + chunk).min(tokens.len());
-        let span = Span { tokens: &tokens[done..end], start: done, pages: &pages, want: Want::Last };
+        let span = Span { tokens: &tokens[done..end], start: done, pages: &pages, logits: LogitsWanted::Last };
         let output = model.forward(&Batch { spans: vec![span] }, &mut solo.cache, &mut ());
         done = end;
         if done == tokens.len() {

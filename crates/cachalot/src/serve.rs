@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use engine::{DiskOptions, Engine};
+use engine::{DiskCacheOptions, Engine};
 use gateway::{Bookkeepers, Gateway, Routes, Telemetry};
 use server::{KeepAlive, KeyConfig, ServerConfig};
 use store::{Restored, Role};
@@ -206,7 +206,7 @@ async fn local_model(args: &Args, config: &Config) -> Result<(Routes, Option<Str
     let (args, config) = (args.clone(), config.clone());
     let Started { engine, checkpoint, fingerprint } =
         tokio::task::spawn_blocking(move || start(&args, &config)).await??;
-    let (name, plain) = (checkpoint.name(), engine.supports_plain());
+    let (name, plain) = (checkpoint.name(), engine.supports_non_thinking());
     let routes = Routes::local(Arc::new(Warming::begin(engine, checkpoint)?), &name, !plain);
     Ok((routes, Some(fingerprint)))
 }
@@ -238,7 +238,7 @@ fn start(whole: &Args, config: &Config) -> Result<Started> {
 }
 
 /// Where prompts are kept across restarts; `None` when they are not.
-fn disk_cache(args: &Args, config: &Config, loaded: &Loaded) -> Result<Option<DiskOptions>> {
+fn disk_cache(args: &Args, config: &Config, loaded: &Loaded) -> Result<Option<DiskCacheOptions>> {
     let asked = args.disk_cache.as_deref();
     if asked == Some(Path::new("off")) || (asked.is_none() && !config.cache.disk) {
         return Ok(None);
@@ -252,7 +252,7 @@ fn disk_cache(args: &Args, config: &Config, loaded: &Loaded) -> Result<Option<Di
     let configured = || parse_bytes(&config.cache.disk_bytes).map_err(|error| anyhow!("`disk_bytes`: {error}"));
     let bytes = args.disk_cache_bytes.map_or_else(configured, Ok)?;
     tracing::info!(folder = %folder.display(), mib = bytes >> 20, "prompts are cached on disk");
-    Ok(Some(DiskOptions { folder, bytes, identity: load::identity(loaded) }))
+    Ok(Some(DiskCacheOptions { folder, max_bytes: bytes, fingerprint: load::identity(loaded) }))
 }
 
 impl Room {

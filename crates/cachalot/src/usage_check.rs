@@ -109,7 +109,8 @@ async fn repair(store: &Store, journal: &Path) -> Result<Repair> {
     let copy = journal.join(format!("usage-repair-{}.jsonl", store::now()));
     let save = |differences: &[Difference]| -> Result<()> {
         let lines: String = differences.iter().map(|difference| one(difference).to_string() + "\n").collect();
-        let written = files::create_private_folder(journal).and_then(|()| files::create(&copy, lines.as_bytes()));
+        let written =
+            files::create_private_folder(journal).and_then(|()| files::create_private(&copy, lines.as_bytes()));
         written.with_context(|| format!("the old values cannot be written to `{}`", copy.display()))
     };
     let differences = store.repair_integrity(save).await?.differences;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use chat::{Chat, Format, Input, Message, Role, Tool, ToolCall, ToolChoice};
-use engine::{Limits, Profile, ReasoningRules, check};
+use engine::{Profile, ReasoningRules, ValidationRules, check};
 use serde_json::json;
 use testkit::growth::Growth;
 
@@ -13,13 +13,13 @@ static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
 fn main() -> ExitCode {
     let mut growth = Growth::from_args();
-    let limits = Limits {
+    let rules = ValidationRules {
         context: 1 << 24,
-        thinking: true,
-        plain: true,
+        supports_thinking: true,
+        supports_non_thinking: true,
         profile: Profile::Lenient,
-        rules: ReasoningRules::V32,
-        vocab: 1 << 17,
+        reasoning_rules: ReasoningRules::V32,
+        vocab_size: 1 << 17,
     };
     let user = || Message::new(Role::User, "x");
     let of = |messages| Chat { model: "m".into(), input: Input::Messages(messages), ..Chat::default() };
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         }),
     ];
     for (attack, make) in attacks {
-        growth.row("engine::check", attack, make, |chat| check(&mut chat.clone(), &limits));
+        growth.row("engine::check", attack, make, |chat| check(&mut chat.clone(), &rules));
     }
     growth.finish()
 }

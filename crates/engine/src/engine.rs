@@ -1,4 +1,4 @@
-//! The engine: a thread that owns the model, and the handle its callers hold. The loop of the thread is [`Run::run`].
+//! The engine: a thread that owns the model, and the handle its callers hold. The loop of the thread is [`EngineThread::run`].
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,19 +13,19 @@ use model::{LatentCache, Model};
 use text::Encoding;
 use tokio::sync::Semaphore;
 
-use crate::check::{Limits, Profile, ReasoningRules};
-use crate::disk::{Chain, Disk, DiskOptions};
-use crate::grammar::Grammars;
-use crate::observe::{self, Load};
-use crate::pages::Pages;
-use crate::schedule::{Bounds, Schedule};
+use crate::check::{Profile, ReasoningRules, ValidationRules};
+use crate::disk_cache::{DiskCache, DiskCacheOptions, PageKeyChain};
+use crate::grammar::GrammarCompiler;
+use crate::metrics::{self, Load};
+use crate::page_allocator::PageAllocator;
+use crate::scheduler::{Scheduler, SchedulerLimits};
 use crate::sequence::Request;
 
 /// How long the thread sleeps when all that run wait for their callers to read.
-const NAP: Duration = Duration::from_millis(5);
+const BACKPRESSURE_POLL: Duration = Duration::from_millis(5);
 
 /// Prompts that are encoded at once.
-const ENCODERS: usize = 2;
+const MAX_CONCURRENT_ENCODES: usize = 2;
 
 /// How an engine runs. [`Options::default`] fits a small model; `cache_pages` and `context` come from the machine and the model.
 #[derive(Clone, Debug)]
@@ -43,16 +43,16 @@ pub struct Options {
     /// The seed of requests that name none. `None`: each gets one of its own.
     pub seed: Option<i64>,
     /// Longest wait until a request is admitted.
-    pub start_limit: Duration,
+    pub queue_timeout: Duration,
     /// Longest time from a request to the end of its answer.
-    pub total_limit: Duration,
+    pub total_timeout: Duration,
     /// Deltas a caller may be behind before its sequence waits for it.
-    pub unread: usize,
+    pub channel_capacity: usize,
     pub profile: Profile,
     /// `None`: those of the encoding's own release.
-    pub rules: Option<ReasoningRules>,
+    pub reasoning_rules: Option<ReasoningRules>,
     /// `None`: prefix pages live in memory alone.
-    pub disk: Option<DiskOptions>,
+    pub disk: Option<DiskCacheOptions>,
 }
 
 impl Default for Options {
@@ -64,11 +64,11 @@ impl Default for Options {
             max_running: 64,
             queue: 256,
             seed: None,
-            start_limit: Duration::from_secs(600),
-            total_limit: Duration::from_secs(1800),
-            unread: 64,
+            queue_timeout: Duration::from_secs(600),
+            total_timeout: Duration::from_secs(1800),
+            channel_capacity: 64,
             profile: Profile::default(),
-            rules: None,
+            reasoning_rules: None,
             disk: None,
         }
     }
@@ -95,14 +95,14 @@ pub struct Engine {
 
 pub(crate) struct Shared {
     pub(crate) encoding: Arc<Encoding>,
-    pub(crate) grammars: Grammars,
-    pub(crate) limits: Limits,
-    pub(crate) unread: usize,
+    pub(crate) grammar_compiler: GrammarCompiler,
+    pub(crate) validation_rules: ValidationRules,
+    pub(crate) channel_capacity: usize,
     pub(crate) seed: Option<i64>,
     /// A permit for each request that may wait.
-    pub(crate) queue: Arc<Semaphore>,
+    pub(crate) queue_permits: Arc<Semaphore>,
     /// A permit for each prompt that may be encoded at once; never closed.
-    pub(crate) encoders: Arc<Semaphore>,
+    pub(crate) encode_permits: Arc<Semaphore>,
     pub(crate) requests: Sender<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
@@ -129,43 +129,43 @@ impl Engine {
         if tokenizer > info.vocab_size {
             return Err(StartError::Vocabulary { tokenizer, model: info.vocab_size });
         }
-        observe::describe(info.attention);
-        let mut limits = Limits::of(&encoding, options.context.min(info.context));
-        limits.profile = options.profile;
-        limits.rules = options.rules.unwrap_or(limits.rules);
-        let bounds = Bounds {
+        metrics::describe(info.attention);
+        let mut validation_rules = ValidationRules::of(&encoding, options.context.min(info.context));
+        validation_rules.profile = options.profile;
+        validation_rules.reasoning_rules = options.reasoning_rules.unwrap_or(validation_rules.reasoning_rules);
+        let limits = SchedulerLimits {
             batch_tokens: options.batch_tokens,
             max_running: options.max_running,
-            start: options.start_limit,
-            total: options.total_limit,
+            queue_timeout: options.queue_timeout,
+            total_timeout: options.total_timeout,
         };
         let (requests, inbox) = channel();
         let (ready, load) = (Arc::new(AtomicBool::new(true)), Arc::default());
         let cache = model.new_cache(options.cache_pages);
-        let disk = options.disk.as_ref().and_then(|disk| Disk::open(disk, cache.page_bytes()));
-        let mut run = Run {
+        let disk = options.disk.as_ref().and_then(|disk| DiskCache::open(disk, cache.page_bytes()));
+        let mut engine_thread = EngineThread {
             cache,
             disk,
             model,
-            pages: Pages::new(options.cache_pages),
-            schedule: Schedule::new(bounds),
+            pages: PageAllocator::new(options.cache_pages),
+            scheduler: Scheduler::new(limits),
             inbox,
             ready: ready.clone(),
             load: Arc::clone(&load),
             idle: true,
         };
-        run.tell_load();
-        let thread = Builder::new().name("engine".into()).spawn(move || run.run())?;
-        let queue = Arc::new(Semaphore::new(options.queue.min(Semaphore::MAX_PERMITS)));
-        let encoders = Arc::new(Semaphore::new(ENCODERS));
+        engine_thread.publish_load();
+        let thread = Builder::new().name("engine".into()).spawn(move || engine_thread.run())?;
+        let queue_permits = Arc::new(Semaphore::new(options.queue.min(Semaphore::MAX_PERMITS)));
+        let encode_permits = Arc::new(Semaphore::new(MAX_CONCURRENT_ENCODES));
         let shared = Shared {
-            grammars: Grammars::start(&encoding)?,
+            grammar_compiler: GrammarCompiler::start(&encoding)?,
             encoding,
-            limits,
-            unread: options.unread,
+            validation_rules,
+            channel_capacity: options.channel_capacity,
             seed: options.seed,
-            queue,
-            encoders,
+            queue_permits,
+            encode_permits,
             requests,
             ready,
             load,
@@ -175,18 +175,18 @@ impl Engine {
     }
 
     /// What chats are judged by.
-    pub fn limits(&self) -> &Limits {
-        &self.shared.limits
+    pub fn validation_rules(&self) -> &ValidationRules {
+        &self.shared.validation_rules
     }
 
     /// Answers without thinking are possible.
-    pub fn supports_plain(&self) -> bool {
-        self.shared.limits.plain
+    pub fn supports_non_thinking(&self) -> bool {
+        self.shared.validation_rules.supports_non_thinking
     }
 
     /// Answers with thinking are possible.
     pub fn supports_thinking(&self) -> bool {
-        self.shared.limits.thinking
+        self.shared.validation_rules.supports_thinking
     }
 
     pub fn load(&self) -> Load {
@@ -199,12 +199,12 @@ impl Engine {
 }
 
 /// Everything the thread owns.
-struct Run {
+struct EngineThread {
     model: Box<dyn Model>,
     cache: LatentCache,
-    disk: Option<Disk>,
-    pages: Pages,
-    schedule: Schedule,
+    disk: Option<DiskCache>,
+    pages: PageAllocator,
+    scheduler: Scheduler,
     inbox: Receiver<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
@@ -212,32 +212,33 @@ struct Run {
     idle: bool,
 }
 
-impl Run {
+impl EngineThread {
     fn run(mut self) {
-        while self.receive() {
+        while self.receive_requests() {
             match catch_unwind(AssertUnwindSafe(|| self.step())) {
                 Ok(worked) => self.idle = !worked,
-                Err(panic) => self.recover(&*panic),
+                Err(panic) => self.recover_from_panic(&*panic),
             }
-            self.tell_load();
+            self.publish_load();
         }
-        self.schedule.close();
+        self.scheduler.shut_down();
     }
 
     /// Takes in what has come; waits only while there is nothing else to do. False when all handles are gone.
-    fn receive(&mut self) -> bool {
+    fn receive_requests(&mut self) -> bool {
         loop {
-            let patience = match (self.schedule.is_empty(), self.idle) {
+            let timeout = match (self.scheduler.is_empty(), self.idle) {
                 (true, _) => Duration::from_secs(3600),
-                (false, true) => NAP,
+                (false, true) => BACKPRESSURE_POLL,
                 (false, false) => Duration::ZERO,
             };
-            match self.inbox.recv_timeout(patience) {
+            match self.inbox.recv_timeout(timeout) {
                 Ok(request) => {
-                    let chain = self.disk.as_ref().map(|disk| Chain::new(disk.root(&request.salt)));
-                    self.schedule.push(request, chain);
+                    let page_keys =
+                        self.disk.as_ref().map(|disk| PageKeyChain::new(disk.root_key(&request.cache_scope)));
+                    self.scheduler.enqueue(request, page_keys);
                 }
-                Err(RecvTimeoutError::Timeout) if self.schedule.is_empty() => {}
+                Err(RecvTimeoutError::Timeout) if self.scheduler.is_empty() => {}
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
@@ -247,52 +248,53 @@ impl Run {
 
     /// One forward pass: schedule, compute, draw, send. False when nobody could use one.
     fn step(&mut self) -> bool {
-        self.schedule.install(&mut self.cache, &mut self.pages);
-        let chunks = self.schedule.next(&mut self.pages, self.disk.as_ref());
+        self.scheduler.install_fetched_pages(&mut self.cache, &mut self.pages);
+        let chunks = self.scheduler.plan_step(&mut self.pages, self.disk.as_ref());
         if chunks.is_empty() {
             return false;
         }
         let start = Instant::now();
-        let output = self.model.forward(&self.schedule.batch(&chunks), &mut self.cache, &mut ());
+        let output = self.model.forward(&self.scheduler.batch(&chunks), &mut self.cache, &mut ());
         let mut row = 0;
         for chunk in &chunks {
-            let sequence = self.schedule.sequence(chunk);
+            let sequence = self.scheduler.sequence(chunk);
             sequence.advance(chunk.tokens, &mut self.pages);
             if let Some(disk) = &self.disk {
-                sequence.store(disk, &self.cache);
+                sequence.store_pages(disk, &self.cache);
             }
-            if chunk.last {
-                sequence.take(output.logits.row(row));
+            if chunk.needs_logits {
+                sequence.sample_next(output.logits.row(row));
                 row += 1;
             }
         }
-        self.schedule.retire(&mut self.pages);
-        observe::stepped(start.elapsed().as_secs_f64());
+        self.scheduler.retire(&mut self.pages);
+        metrics::record_step(start.elapsed().as_secs_f64());
         true
     }
 
-    fn tell_load(&mut self) {
-        let load = Load::of(&self.schedule, &self.pages);
+    fn publish_load(&mut self) {
+        let load = Load::of(&self.scheduler, &self.pages);
         load.record();
         *self.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
     }
 
     /// After a panic nobody knows what the cache holds: those that run are told, and everything begins anew.
-    fn recover(&mut self, panic: &(dyn Any + Send)) {
+    fn recover_from_panic(&mut self, panic: &(dyn Any + Send)) {
         self.ready.store(false, Ordering::Release);
-        observe::panicked();
+        metrics::record_panic();
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         tracing::error!(
             panic = text.unwrap_or("no message"),
-            running = self.schedule.running(),
+            running = self.scheduler.running(),
             "a step panicked: the cache is rebuilt"
         );
-        self.schedule.fail(&Error::internal("the engine failed while computing this answer and has started anew"));
+        self.scheduler
+            .fail_running(&Error::internal("the engine failed while computing this answer and has started anew"));
         let pages = self.pages.total();
         // The old cache goes before the new one comes: there may be no memory for both.
         self.cache = self.model.new_cache(0);
         self.cache = self.model.new_cache(pages);
-        self.pages = Pages::new(pages);
+        self.pages = PageAllocator::new(pages);
         self.ready.store(true, Ordering::Release);
     }
 }

@@ -12,43 +12,43 @@ use llguidance::{Matcher, ParserFactory};
 use text::{Begins, Encoding, Grammar, Start};
 
 /// Threads that compute masks.
-const WORKERS: usize = 2;
+const MASK_WORKERS: usize = 2;
 
 /// A mask that is expected to take less is computed at once: handing it to a thread would cost as much.
-const HANDOVER: Duration = Duration::from_micros(25);
+const INLINE_MASK_LIMIT: Duration = Duration::from_micros(25);
 
 /// Compiles grammars for one tokenizer, and computes their masks.
-pub(crate) struct Grammars {
+pub(crate) struct GrammarCompiler {
     factory: ParserFactory,
-    jobs: Sender<Job>,
+    jobs: Sender<MaskJob>,
 }
 
 /// A matcher on its way to a worker, and the way back.
-struct Job {
+struct MaskJob {
     matcher: Matcher,
-    back: Sender<Computed>,
+    reply: Sender<ComputedMask>,
 }
 
 /// A matcher with the mask of the token that comes next; why there is none, if there is none.
-struct Computed {
+struct ComputedMask {
     matcher: Matcher,
     mask: Result<SimpleVob, String>,
-    took: Duration,
+    elapsed: Duration,
 }
 
-impl Computed {
+impl ComputedMask {
     fn of(mut matcher: Matcher) -> Self {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mask = matcher.compute_mask_or_eos().map_err(|error| first_line(&error));
-        Self { matcher, mask, took: begun.elapsed() }
+        Self { matcher, mask, elapsed: started.elapsed() }
     }
 }
 
-impl Grammars {
+impl GrammarCompiler {
     /// # Errors
     /// When the system gives no threads.
     pub(crate) fn start(encoding: &Arc<Encoding>) -> std::io::Result<Self> {
-        let env: TokEnv = Arc::new(Tokens::of(encoding));
+        let env: TokEnv = Arc::new(TokenizerAdapter::of(encoding));
         let mut factory = ParserFactory::new_simple(&env).expect("the slices are constants of the library");
         factory.quiet();
         // Error texts with the prompt's tokens in them would end up in logs.
@@ -57,33 +57,34 @@ impl Grammars {
         factory.limits_mut().initial_lexer_fuel = 500_000;
         factory.limits_mut().max_grammar_size = 200_000;
         factory.limits_mut().max_lexer_states = 50_000;
-        let (jobs, inbox) = channel::<Job>();
+        let (jobs, inbox) = channel::<MaskJob>();
         let inbox = Arc::new(std::sync::Mutex::new(inbox));
-        for worker in 0..WORKERS {
+        for worker in 0..MASK_WORKERS {
             let inbox = inbox.clone();
-            std::thread::Builder::new().name(format!("grammar-{worker}")).spawn(move || work(&inbox))?;
+            std::thread::Builder::new().name(format!("grammar-{worker}")).spawn(move || run_worker(&inbox))?;
         }
         Ok(Self { factory, jobs })
     }
 
-    /// Builds the constraint of one answer. `said` is the beginning of the answer that the caller has given.
+    /// Builds the constraint of one answer. `prefix` is the beginning of the answer that the caller has given.
     ///
     /// # Errors
-    /// `Invalid` when the grammar is too large or has what the library cannot do, or when `said` does not fit it.
-    pub(crate) fn constraint(&self, grammar: Grammar, said: &[u32], start: Start) -> Result<Constraint, Error> {
+    /// `Invalid` when the grammar is too large or has what the library cannot do, or when `prefix` does not fit it.
+    pub(crate) fn compile(&self, grammar: Grammar, prefix: &[u32], start: Start) -> Result<Constraint, Error> {
         let Grammar { lark, begins, subject } = grammar;
         let parser = self.factory.create_parser(TopLevelGrammar::from_lark(lark));
         let parser = parser.map_err(|error| {
             Error::invalid(format!("Invalid schema for {subject}: it cannot be enforced: {}", first_line(&error)))
         })?;
         let mut matcher = Matcher::new(Ok(parser));
-        if matcher.consume_tokens(said).is_err() {
+        if matcher.consume_tokens(prefix).is_err() {
             return Err(Error::invalid(format!("The prefix does not begin an answer that fits {subject}")));
         }
-        let state = State::Waiting(Box::new(matcher));
-        let mut constraint = Constraint { state, begins, jobs: self.jobs.clone(), took: Duration::MAX };
+        let state = ConstraintState::Waiting(Box::new(matcher));
+        let mut constraint =
+            Constraint { state, starts_at: begins, jobs: self.jobs.clone(), last_mask_time: Duration::MAX };
         if start == Start::Content {
-            constraint.answer_begins();
+            constraint.start_answer();
         }
         Ok(constraint)
     }
@@ -95,30 +96,30 @@ fn first_line(error: &dyn std::fmt::Display) -> String {
     text.lines().next().unwrap_or_default().chars().take(300).collect()
 }
 
-fn work(inbox: &std::sync::Mutex<Receiver<Job>>) {
+fn run_worker(inbox: &std::sync::Mutex<Receiver<MaskJob>>) {
     loop {
         // A receiver is whole even when a holder panicked.
         let job = inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
-        let Ok(Job { matcher, back }) = job else { return };
+        let Ok(MaskJob { matcher, reply: back }) = job else { return };
         // Nobody waits when the caller has hung up.
-        let _ = back.send(Computed::of(matcher));
+        let _ = back.send(ComputedMask::of(matcher));
     }
 }
 
 /// The constraint of one answer as it grows.
 pub(crate) struct Constraint {
-    state: State,
-    begins: Begins,
-    jobs: Sender<Job>,
+    state: ConstraintState,
+    starts_at: Begins,
+    jobs: Sender<MaskJob>,
     /// How long the last mask took, the best guess for the next.
-    took: Duration,
+    last_mask_time: Duration,
 }
 
-enum State {
+enum ConstraintState {
     /// The constrained part has not begun.
     Waiting(Box<Matcher>),
     /// The next mask is being computed.
-    Computing(Receiver<Computed>),
+    Computing(Receiver<ComputedMask>),
     /// The next mask is there.
     Ready(Box<Matcher>, SimpleVob),
     /// Nothing more can come of it; `token` and `mask` tell why.
@@ -128,36 +129,36 @@ enum State {
 impl Constraint {
     /// Part of the answer is still free, and the part that is not begins with the answer itself.
     pub(crate) fn awaits_answer(&self) -> bool {
-        matches!((&self.state, self.begins), (State::Waiting(_), Begins::Answer))
+        matches!((&self.state, self.starts_at), (ConstraintState::Waiting(_), Begins::Answer))
     }
 
     /// The token that begins the constrained part, while that has not begun.
-    pub(crate) fn trigger(&self) -> Option<u32> {
-        match (&self.state, self.begins) {
-            (State::Waiting(_), Begins::Behind(token)) => Some(token),
+    pub(crate) fn trigger_token(&self) -> Option<u32> {
+        match (&self.state, self.starts_at) {
+            (ConstraintState::Waiting(_), Begins::Behind(token)) => Some(token),
             _ => None,
         }
     }
 
     /// The answer begins: the reasoning is over, or there is none.
-    pub(crate) fn answer_begins(&mut self) {
+    pub(crate) fn start_answer(&mut self) {
         if self.awaits_answer() {
-            self.begin();
+            self.activate();
         }
     }
 
     /// Takes the token that was drawn in the answer.
-    pub(crate) fn token(&mut self, token: u32) {
-        match std::mem::replace(&mut self.state, State::Failed(String::new())) {
-            State::Waiting(matcher) => {
-                self.state = State::Waiting(matcher);
-                if self.begins == Begins::Behind(token) {
-                    self.begin();
+    pub(crate) fn accept_token(&mut self, token: u32) {
+        match std::mem::replace(&mut self.state, ConstraintState::Failed(String::new())) {
+            ConstraintState::Waiting(matcher) => {
+                self.state = ConstraintState::Waiting(matcher);
+                if self.starts_at == Begins::Behind(token) {
+                    self.activate();
                 }
             }
-            State::Ready(mut matcher, _) => match matcher.consume_token(token) {
-                Ok(()) => self.compute(*matcher),
-                Err(error) => self.state = State::Failed(first_line(&error)),
+            ConstraintState::Ready(mut matcher, _) => match matcher.consume_token(token) {
+                Ok(()) => self.compute_mask(*matcher),
+                Err(error) => self.state = ConstraintState::Failed(first_line(&error)),
             },
             other => self.state = other,
         }
@@ -167,61 +168,63 @@ impl Constraint {
     ///
     /// # Errors
     /// `Internal` when the grammar's limits are exceeded.
-    pub(crate) fn mask(&mut self) -> Result<Option<&[u32]>, Error> {
-        if let State::Computing(back) = &self.state {
+    pub(crate) fn next_mask(&mut self) -> Result<Option<&[u32]>, Error> {
+        if let ConstraintState::Computing(back) = &self.state {
             match back.recv() {
-                Ok(computed) => self.computed(computed),
-                Err(_) => self.state = State::Failed("the thread that computes masks is gone".into()),
+                Ok(computed) => self.set_mask(computed),
+                Err(_) => self.state = ConstraintState::Failed("the thread that computes masks is gone".into()),
             }
         }
         match &self.state {
-            State::Waiting(_) | State::Computing(_) => Ok(None),
-            State::Ready(_, mask) => Ok(Some(mask.as_slice())),
-            State::Failed(reason) => {
+            ConstraintState::Waiting(_) | ConstraintState::Computing(_) => Ok(None),
+            ConstraintState::Ready(_, mask) => Ok(Some(mask.as_slice())),
+            ConstraintState::Failed(reason) => {
                 tracing::warn!(reason, "a grammar could not be followed");
                 Err(Error::internal("the schema is too complex to be enforced any further, please simplify it"))
             }
         }
     }
 
-    fn begin(&mut self) {
-        if let State::Waiting(matcher) = std::mem::replace(&mut self.state, State::Failed(String::new())) {
-            self.compute(*matcher);
+    fn activate(&mut self) {
+        if let ConstraintState::Waiting(matcher) =
+            std::mem::replace(&mut self.state, ConstraintState::Failed(String::new()))
+        {
+            self.compute_mask(*matcher);
         }
     }
 
-    fn compute(&mut self, matcher: Matcher) {
-        if self.took < HANDOVER {
-            let computed = Computed::of(matcher);
-            return self.computed(computed);
+    fn compute_mask(&mut self, matcher: Matcher) {
+        if self.last_mask_time < INLINE_MASK_LIMIT {
+            let computed = ComputedMask::of(matcher);
+            return self.set_mask(computed);
         }
         let (back, computed) = channel();
         // When all workers are gone, `computed` tells.
-        let _ = self.jobs.send(Job { matcher, back });
-        self.state = State::Computing(computed);
+        let _ = self.jobs.send(MaskJob { matcher, reply: back });
+        self.state = ConstraintState::Computing(computed);
     }
 
-    fn computed(&mut self, Computed { matcher, mask, took }: Computed) {
-        self.took = took;
+    fn set_mask(&mut self, ComputedMask { matcher, mask, elapsed: took }: ComputedMask) {
+        self.last_mask_time = took;
         self.state = match mask {
-            Ok(mask) => State::Ready(Box::new(matcher), mask),
-            Err(reason) => State::Failed(reason),
+            Ok(mask) => ConstraintState::Ready(Box::new(matcher), mask),
+            Err(reason) => ConstraintState::Failed(reason),
         };
     }
 }
 
 /// What must not be drawn while no mask says so.
 #[derive(Clone, Debug)]
-pub(crate) struct Bans {
+pub(crate) struct TokenBans {
     /// The answer is raw text: nothing is banned.
     pub(crate) raw: bool,
 }
 
-impl Bans {
+impl TokenBans {
     /// The tokens that must not come next. `answers`: the reasoning is over. `tokens` are prompt and answer so far.
-    pub(crate) fn tokens(
+    pub(crate) fn banned_tokens(
         &self,
-        answers: bool,
+        in_answer: bool,
         constraint: Option<&Constraint>,
         tokens: &[u32],
         encoding: &Encoding,
@@ -229,26 +232,26 @@ impl Bans {
         if self.raw {
             return Vec::new();
         }
-        if !answers {
+        if !in_answer {
             // Whoever promised an answer of some shape must come to it.
             let promised = constraint.is_some_and(Constraint::awaits_answer);
             return if promised { vec![encoding.eos()] } else { Vec::new() };
         }
-        let trigger = constraint.and_then(Constraint::trigger);
-        let begins = trigger.filter(|_| tokens.last().is_some_and(|&last| encoding.may_call_behind(last)));
-        let free = constraint.is_none_or(|constraint| constraint.trigger().is_some());
+        let trigger = constraint.and_then(Constraint::trigger_token);
+        let allowed_trigger = trigger.filter(|_| tokens.last().is_some_and(|&last| encoding.may_call_behind(last)));
+        let free = constraint.is_none_or(|constraint| constraint.trigger_token().is_some());
         // A mask knows its own markers.
-        encoding.call_markers().iter().copied().filter(|&marker| free && Some(marker) != begins).collect()
+        encoding.call_markers().iter().copied().filter(|&marker| free && Some(marker) != allowed_trigger).collect()
     }
 }
 
 /// Our tokenizer as llguidance wants it.
-struct Tokens {
+struct TokenizerAdapter {
     trie: TokTrie,
     encoding: Arc<Encoding>,
 }
 
-impl Tokens {
+impl TokenizerAdapter {
     fn of(encoding: &Arc<Encoding>) -> Self {
         let tokenizer = encoding.tokenizer();
         let bytes = |id: u32| {
@@ -264,7 +267,7 @@ impl Tokens {
     }
 }
 
-impl TokenizerEnv for Tokens {
+impl TokenizerEnv for TokenizerAdapter {
     fn tok_trie(&self) -> &TokTrie {
         &self.trie
     }

@@ -4,19 +4,19 @@
 #![forbid(unsafe_code)]
 
 mod check;
-mod disk;
+mod delta_sender;
+mod disk_cache;
 mod engine;
 mod grammar;
-mod line;
-mod observe;
-mod pages;
+mod metrics;
+mod page_allocator;
 mod provider;
-mod sample;
-mod schedule;
+mod sampler;
+mod scheduler;
 mod sequence;
 
-pub use check::{Limits, Profile, ReasoningRules, check};
-pub use disk::DiskOptions;
+pub use check::{Profile, ReasoningRules, ValidationRules, check};
+pub use delta_sender::PrefillProgress;
+pub use disk_cache::DiskCacheOptions;
 pub use engine::{Engine, Options, StartError};
-pub use line::Progress;
-pub use observe::Load;
+pub use metrics::Load;

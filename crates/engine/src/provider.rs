@@ -10,31 +10,31 @@ use chat::{BoxFuture, Chat, Deltas, Error, FinishReason, Input, Provider};
 use text::{Encoding, EncodingName, PromptLimit, RenderError, Rendered};
 use tokio::sync::watch;
 
-use crate::check::{Limits, ReasoningRules, budget, check, context_exceeded};
+use crate::check::{ReasoningRules, ValidationRules, check, max_new_tokens, uncounted_context_length_error};
+use crate::delta_sender::{DeltaSender, PrefillProgress};
 use crate::engine::Engine;
-use crate::grammar::{Bans, Constraint};
-use crate::line::{Line, Progress};
-use crate::sample::Sampler;
-use crate::schedule::too_busy;
+use crate::grammar::{Constraint, TokenBans};
+use crate::sampler::Sampler;
+use crate::scheduler::overloaded;
 use crate::sequence::Request;
 
 impl Provider for Engine {
     fn check(&self, chat: &mut Chat) -> Result<(), Error> {
-        check(chat, self.limits())
+        check(chat, self.validation_rules())
     }
 
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
-        Box::pin(self.answer(chat, None))
+        Box::pin(self.chat_with_progress(chat, None))
     }
 
     fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
         // Who counts wants to know by how much it is too long, within reason.
-        let most = (self.limits().context as usize).saturating_mul(2);
-        Box::pin(async move { Ok(self.prepare(chat, most).await?.1.tokens.len() as u64) })
+        let max_prompt_tokens = (self.validation_rules().context as usize).saturating_mul(2);
+        Box::pin(async move { Ok(self.prepare(chat, max_prompt_tokens).await?.1.tokens.len() as u64) })
     }
 
     fn context(&self) -> Option<u64> {
-        Some(self.limits().context.into())
+        Some(self.validation_rules().context.into())
     }
 
     fn ready(&self) -> bool {
@@ -48,30 +48,35 @@ impl Engine {
     /// # Errors
     /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is full, `Internal` when the engine
     /// is down.
-    pub async fn answer(&self, chat: Chat, progress: Option<watch::Sender<Progress>>) -> Result<Deltas, Error> {
-        let (chat, rendered, constraint) = self.prepare(chat, self.limits().context as usize).await?;
-        let budget = budget(&chat, self.limits(), rendered.tokens.len())?;
-        let filled = chat.max_tokens.is_none() && rendered.tokens.len() + budget >= self.limits().context as usize;
-        let place = self.shared.queue.clone().try_acquire_owned().map_err(|_| too_busy())?;
+    pub async fn chat_with_progress(
+        &self,
+        chat: Chat,
+        progress: Option<watch::Sender<PrefillProgress>>,
+    ) -> Result<Deltas, Error> {
+        let (chat, rendered, constraint) = self.prepare(chat, self.validation_rules().context as usize).await?;
+        let max_new_tokens = max_new_tokens(&chat, self.validation_rules(), rendered.tokens.len())?;
+        let fills_context = chat.max_tokens.is_none()
+            && rendered.tokens.len() + max_new_tokens >= self.validation_rules().context as usize;
+        let queue_permit = self.shared.queue_permits.clone().try_acquire_owned().map_err(|_| overloaded())?;
 
         let encoding = &self.shared.encoding;
         let seed = self.shared.seed.map_or_else(random_seed, |seed| seed as u64);
-        let (line, deltas) = Line::new(self.shared.unread);
+        let (sender, deltas) = DeltaSender::channel(self.shared.channel_capacity);
         let request = Request {
-            budget,
-            full: if filled { FinishReason::ContextFull } else { FinishReason::Length },
-            salt: chat.user.as_deref().map(Into::into),
+            max_new_tokens,
+            length_reason: if fills_context { FinishReason::ContextFull } else { FinishReason::Length },
+            cache_scope: chat.user.as_deref().map(Into::into),
             thinking: chat.thinking == Some(true),
             top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
             sampler: Sampler::new(&chat.sampling, seed, encoding.tokenizer().len()),
             constraint,
-            bans: Bans { raw: !matches!(chat.input, Input::Messages(_)) },
+            bans: TokenBans { raw: !matches!(chat.input, Input::Messages(_)) },
             decoder: encoding.decoder(&chat, &rendered),
             prompt: rendered.tokens,
             encoding: encoding.clone(),
-            line,
+            sender,
             progress,
-            place,
+            queue_permit,
         };
         let down = |_| Error::internal("the engine is down, the server must be restarted");
         self.shared.requests.send(request).map_err(down)?;
@@ -80,20 +85,24 @@ impl Engine {
 
     /// Prompt and constraint of a chat, of at most so many tokens. A long prompt takes milliseconds and many times its own memory to
     /// encode: not on the runtime's own threads, and few at once.
-    async fn prepare(&self, chat: Chat, most: usize) -> Result<(Chat, Rendered, Option<Constraint>), Error> {
+    async fn prepare(
+        &self,
+        chat: Chat,
+        max_prompt_tokens: usize,
+    ) -> Result<(Chat, Rendered, Option<Constraint>), Error> {
         let shared = self.shared.clone();
         // Never closed. The turn ends with the work, also where nobody waits for it any more.
-        let turn = self.shared.encoders.clone().acquire_owned().await;
-        let limit = PromptLimit::new(most);
+        let permit = self.shared.encode_permits.clone().acquire_owned().await;
+        let limit = PromptLimit::new(max_prompt_tokens);
         let _cancelled = CancelOnDrop(limit.cancelled.clone());
         let prepare = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             let rendered = shared
                 .encoding
                 .render_within(&chat, &limit)
-                .map_err(|error| refusal(error, &chat, shared.limits.context as usize))?;
+                .map_err(|error| render_error(error, &chat, shared.validation_rules.context as usize))?;
             let constraint = match shared.encoding.grammar(&chat)? {
-                Some(grammar) => Some(shared.grammars.constraint(
+                Some(grammar) => Some(shared.grammar_compiler.compile(
                     grammar,
                     &shared.encoding.given(&chat, &rendered),
                     rendered.start,
@@ -118,28 +127,28 @@ impl Drop for CancelOnDrop {
     }
 }
 
-fn refusal(error: RenderError, chat: &Chat, context: usize) -> Error {
+fn render_error(error: RenderError, chat: &Chat, context: usize) -> Error {
     match error {
         RenderError::Refused(error) => error,
-        RenderError::TooLong { at_least } => context_exceeded(chat, context, at_least),
+        RenderError::TooLong { at_least } => uncounted_context_length_error(chat, context, at_least),
         RenderError::Cancelled => Error::internal("the request was cancelled"),
     }
 }
 
-impl Limits {
+impl ValidationRules {
     /// What an encoding allows within `context` tokens, by the rules of its release.
     pub fn of(encoding: &Encoding, context: usize) -> Self {
         Self {
             context: u32::try_from(context).unwrap_or(u32::MAX),
-            thinking: encoding.supports_thinking(),
-            plain: encoding.supports_plain(),
+            supports_thinking: encoding.supports_thinking(),
+            supports_non_thinking: encoding.supports_plain(),
             profile: Default::default(),
-            rules: match encoding.name() {
+            reasoning_rules: match encoding.name() {
                 EncodingName::R1 => ReasoningRules::R1,
                 EncodingName::V3 | EncodingName::V31 | EncodingName::V32Exp => ReasoningRules::V32Exp,
                 EncodingName::V32 => ReasoningRules::V32,
             },
-            vocab: encoding.tokenizer().len() as u32,
+            vocab_size: encoding.tokenizer().len() as u32,
         }
     }
 }

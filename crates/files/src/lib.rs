@@ -38,9 +38,9 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 /// As [`read`].
 pub fn open(path: &Path) -> io::Result<File> {
     // Before it is opened: opening a FIFO waits for its other end, and opening a device may do anything.
-    regular(&fs::metadata(path)?)?;
+    ensure_regular(&fs::metadata(path)?)?;
     let file = File::open(path)?;
-    regular(&file.metadata()?)?;
+    ensure_regular(&file.metadata()?)?;
     Ok(file)
 }
 
@@ -50,23 +50,23 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Something else is there; a path that cannot be looked at.
 pub fn check_regular(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(metadata) => regular(&metadata),
+        Ok(metadata) => ensure_regular(&metadata),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn regular(metadata: &Metadata) -> io::Result<()> {
+fn ensure_regular(metadata: &Metadata) -> io::Result<()> {
     let kind = metadata.file_type();
     if kind.is_file() {
         return Ok(());
     }
-    let what = if kind.is_dir() { "a folder" } else { special(kind) };
+    let what = if kind.is_dir() { "a folder" } else { describe_special(kind) };
     Err(io::Error::new(ErrorKind::InvalidInput, format!("it is {what}, and a regular file is expected")))
 }
 
 #[cfg(unix)]
-fn special(kind: fs::FileType) -> &'static str {
+fn describe_special(kind: fs::FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_fifo() {
         "a pipe (FIFO)"
@@ -83,7 +83,7 @@ fn special(_: fs::FileType) -> &'static str {
 }
 
 /// Options that create files only their owner may read (mode 0600), whatever the umask.
-pub fn private() -> OpenOptions {
+pub fn private_options() -> OpenOptions {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has modes"))]
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -118,8 +118,8 @@ pub fn folder_of(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// `AlreadyExists`; a folder that is missing or cannot be written, a full disk.
-pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = private().write(true).create_new(true).open(path)?;
+pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = private_options().write(true).create_new(true).open(path)?;
     file.write_all(content)?;
     file.sync_all()?;
     sync_folder(&folder_of(path))
@@ -130,7 +130,7 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// A folder that is missing or cannot be written, a full disk.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}-{}.new", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
@@ -145,7 +145,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = private().write(true).create(true).truncate(true).open(path)?;
+    let mut file = private_options().write(true).create(true).truncate(true).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -216,11 +216,11 @@ mod tests {
     fn a_file_is_replaced_as_a_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        replace(&path, b"one").unwrap();
-        replace(&path, b"two").unwrap();
+        replace_atomically(&path, b"one").unwrap();
+        replace_atomically(&path, b"two").unwrap();
         assert_eq!(read(&path, 9).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
-        assert!(replace(&folder.path().join("no/file"), b"").is_err());
+        assert!(replace_atomically(&folder.path().join("no/file"), b"").is_err());
     }
 
     #[cfg(unix)]
@@ -230,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (inner, path) = (folder.path().join("a/b"), folder.path().join("a/b/file"));
         create_private_folder(&inner).unwrap();
-        replace(&path, b"secret").unwrap();
+        replace_atomically(&path, b"secret").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&folder.path().join("a")), mode(&inner), mode(&path)), (0o700, 0o700, 0o600));
         assert!(!is_open_to_others(&path).unwrap());

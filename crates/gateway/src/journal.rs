@@ -159,7 +159,7 @@ fn machine(path: &Path) -> Option<String> {
 /// A new file, locked while this process lives. It gets its name when it is locked: nobody takes it for that of a dead one.
 fn begin(path: &Path) -> io::Result<File> {
     let unnamed = path.with_extension("new");
-    let file = files::private().create_new(true).append(true).open(&unnamed)?;
+    let file = files::private_options().create_new(true).append(true).open(&unnamed)?;
     file.lock()?;
     std::fs::rename(unnamed, path)?;
     Ok(file)

@@ -46,7 +46,7 @@ impl Quarantine {
         // A line begins with a line break too: what was cut off by a full disk does not spoil it.
         let line = format!("\n{}\n", serde_json::to_string(&line)?);
         files::check_regular(&self.path)?;
-        let mut file = files::private().create(true).append(true).open(&self.path)?;
+        let mut file = files::private_options().create(true).append(true).open(&self.path)?;
         file.write_all(line.as_bytes())?;
         file.sync_all()?;
         files::sync_folder(&files::folder_of(&self.path))
@@ -79,7 +79,7 @@ impl Quarantine {
         match (booked.is_empty(), kept.is_empty()) {
             (true, _) => {}
             (false, true) => std::fs::remove_file(&self.path)?,
-            (false, false) => files::replace(&self.path, kept.as_bytes())?,
+            (false, false) => files::replace_atomically(&self.path, kept.as_bytes())?,
         }
         Ok(booked)
     }

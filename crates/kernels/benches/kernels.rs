@@ -6,7 +6,8 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use kernels::{
-    Arena, Attention, Compute, Cpu, DType, Index, Linear, Mat, PAGE_ROWS, Place, RowFormat, Rows, Selection,
+    Arena, Attention, CachePosition, Compute, Cpu, DType, IndexerShape, Linear, Mat, PAGE_ROWS, RowFormat, Rows,
+    Selection,
 };
 
 fn main() {
@@ -231,7 +232,8 @@ mod attention {
         let layer = Attention { heads, nope, rope, v, latent, scale: 0.1, kv_b: &kv_b };
         let (latents, keys) = (arena(latent, format), arena(rope, format));
         let pages = pages();
-        let places: Vec<_> = (CONTEXT - n..CONTEXT).map(|position| Place { pages: &pages, position }).collect();
+        let positions: Vec<_> =
+            (CONTEXT - n..CONTEXT).map(|position| CachePosition { pages: &pages, position }).collect();
         let spread = (0..SELECTED).map(|i| (i * (CONTEXT - n) / SELECTED) as u32).collect::<Vec<_>>();
         let selection = Selection { picked: vec![Some(spread); n] };
         let q = Rows::from_vec(heads * (nope + rope), values(n * heads * (nope + rope)));
@@ -239,7 +241,7 @@ mod attention {
         let cpu = Cpu::new(threads, compute);
         bencher
             .counter(ItemsCount::new(n * heads * SELECTED * (2 * latent + rope)))
-            .bench_local(|| cpu.attend(&layer, &q, &places, (&latents, &keys), &selection, &mut out));
+            .bench_local(|| cpu.attend(&layer, &q, &positions, (&latents, &keys), &selection, &mut out));
     }
 
     #[divan::bench(args = THREADS)]
@@ -273,10 +275,11 @@ mod indexer {
 
     /// `n` positions at the end of the context pick 2,048 rows, with 16 heads of 128.
     fn select(bencher: Bencher<'_, '_>, compute: Compute, format: RowFormat, threads: usize, n: usize) {
-        let index = Index { heads: 16, head_dim: 128, top_k: 2048 };
+        let index = IndexerShape { heads: 16, head_dim: 128, top_k: 2048 };
         let keys = arena(index.head_dim, format);
         let pages = pages();
-        let places: Vec<_> = (CONTEXT - n..CONTEXT).map(|position| Place { pages: &pages, position }).collect();
+        let positions: Vec<_> =
+            (CONTEXT - n..CONTEXT).map(|position| CachePosition { pages: &pages, position }).collect();
         let q = Rows::from_vec(16 * 128, values(n * 16 * 128));
         let weights = Rows::from_vec(16, values(n * 16));
         let mut out = Selection::default();
@@ -284,7 +287,7 @@ mod indexer {
         bencher
             .counter(BytesCount::new(n * CONTEXT * format.row_bytes(index.head_dim)))
             .counter(ItemsCount::new(n * CONTEXT * 16 * 128))
-            .bench_local(|| cpu.select(index, &q, &weights, &places, &keys, &mut out));
+            .bench_local(|| cpu.select(index, &q, &weights, &positions, &keys, &mut out));
     }
 
     #[divan::bench(args = THREADS)]

@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::cpu::Cpu;
 use crate::mat::Mat;
-use crate::partial::{PART_ROWS, Part, divide, merge};
+use crate::partial_softmax::{AttentionPart, PART_ROWS, merge_parts, normalize_sums};
 use crate::pool::Disjoint;
 use crate::product::{Nn, Nt, Right};
 use crate::rows::Rows;
@@ -17,13 +17,13 @@ const POSITIONS: usize = 32;
 
 /// Where a position of the batch lives: its place in its sequence, and the pages of that sequence.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct CachePosition<'a> {
     /// Page ids of the sequence, in order; position `p` is row `p % 64` of page `pages[p / 64]`.
     pub pages: &'a [u32],
     pub position: usize,
 }
 
-impl Place<'_> {
+impl CachePosition<'_> {
     /// The arena slot of position `position` of this sequence.
     pub fn slot(&self, position: usize) -> usize {
         self.pages[position / PAGE_ROWS] as usize * PAGE_ROWS + position % PAGE_ROWS
@@ -67,25 +67,25 @@ pub struct Attention<'a> {
 }
 
 /// What a tile of positions sees.
-struct Seen<'a> {
-    places: &'a [Place<'a>],
+struct TileView<'a> {
+    positions: &'a [CachePosition<'a>],
     picked: &'a [Option<Vec<u32>>],
     /// Latents and rope keys.
     arenas: (&'a Arena, &'a Arena),
 }
 
-impl Seen<'_> {
+impl TileView<'_> {
     /// How many rows position `i` of the tile attends to.
-    fn rows(&self, i: usize) -> usize {
-        self.picked[i].as_ref().map_or(self.places[i].position + 1, Vec::len)
+    fn row_count(&self, i: usize) -> usize {
+        self.picked[i].as_ref().map_or(self.positions[i].position + 1, Vec::len)
     }
 
     /// The arena slots of one part of them.
     fn slots(&self, i: usize, part: usize) -> Vec<usize> {
-        let rows = part * PART_ROWS..self.rows(i).min((part + 1) * PART_ROWS);
+        let rows = part * PART_ROWS..self.row_count(i).min((part + 1) * PART_ROWS);
         match &self.picked[i] {
-            Some(picked) => picked[rows].iter().map(|position| self.places[i].slot(*position as usize)).collect(),
-            None => rows.map(|position| self.places[i].slot(position)).collect(),
+            Some(picked) => picked[rows].iter().map(|position| self.positions[i].slot(*position as usize)).collect(),
+            None => rows.map(|position| self.positions[i].slot(position)).collect(),
         }
     }
 }
@@ -100,7 +100,7 @@ impl Cpu {
         &self,
         layer: &Attention<'_>,
         q: &Rows,
-        places: &[Place<'_>],
+        positions: &[CachePosition<'_>],
         (latents, rope_keys): (&Arena, &Arena),
         selection: &Selection,
         out: &mut Rows,
@@ -113,12 +113,12 @@ impl Cpu {
             for start in (0..q.len()).step_by(POSITIONS) {
                 let n = POSITIONS.min(q.len() - start);
                 self.absorb(layer, q, start, n, keys);
-                let seen = Seen {
-                    places: &places[start..start + n],
+                let view = TileView {
+                    positions: &positions[start..start + n],
                     picked: &selection.picked[start..start + n],
                     arenas: (latents, rope_keys),
                 };
-                self.attend_tile(layer, &seen, keys, values);
+                self.attend_tile(layer, &view, keys, values);
                 self.expand(layer, start, n, values, out);
             }
         });
@@ -158,10 +158,10 @@ impl Cpu {
     ///
     /// Rows are taken in parts of [`PART_ROWS`], which are then merged in order: the same arithmetic whether one thread takes all parts
     /// of a position or many share them.
-    fn attend_tile(&self, layer: &Attention<'_>, seen: &Seen<'_>, keys: &[f32], values: &mut [f32]) {
+    fn attend_tile(&self, layer: &Attention<'_>, view: &TileView<'_>, keys: &[f32], values: &mut [f32]) {
         let Attention { heads, rope, latent, scale, .. } = *layer;
-        let (n, width) = (seen.places.len(), latent + rope);
-        let cost = (0..n).map(|i| seen.rows(i)).sum::<usize>() * heads * (width + latent);
+        let (n, width) = (view.positions.len(), latent + rope);
+        let cost = (0..n).map(|i| view.row_count(i)).sum::<usize>() * heads * (width + latent);
         // Heads of an item share every cached row they read; fewer heads leave more items to share between threads.
         let block = if n * heads.div_ceil(32) >= 2 * self.threads() { 32 } else { 16 };
         let blocks = heads.div_ceil(block);
@@ -169,27 +169,30 @@ impl Cpu {
         let part = |item: usize, part: usize, out: &mut [f32]| {
             let (i, heads_of) = (item / blocks, heads_of(item));
             let queries = &keys[(i * heads + heads_of.start) * width..][..heads_of.len() * width];
-            let slots = seen.slots(i, part);
-            let (latents, rope_keys) = seen.arenas;
-            self.partial(&Part { heads: heads_of.len(), queries, latents, rope_keys, scale, slots: &slots }, out);
+            let slots = view.slots(i, part);
+            let (latents, rope_keys) = view.arenas;
+            self.partial(
+                &AttentionPart { heads: heads_of.len(), queries, latents, rope_keys, scale, slots: &slots },
+                out,
+            );
         };
         let values = Disjoint::new(values);
         let finish = |item: usize, sums: &[f32]| {
             let first = (item / blocks * heads + heads_of(item).start) * latent;
             // SAFETY: an item owns its heads of its position.
-            divide(sums, latent, unsafe { values.piece(first, heads_of(item).len() * latent) });
+            normalize_sums(sums, latent, unsafe { values.piece(first, heads_of(item).len() * latent) });
         };
         let size = block * (latent + 2);
-        let parts = (0..n).map(|i| seen.rows(i).div_ceil(PART_ROWS)).max().unwrap_or(0);
+        let parts = (0..n).map(|i| view.row_count(i).div_ceil(PART_ROWS)).max().unwrap_or(0);
         if parts == 1 || n * blocks >= 2 * self.threads() {
             self.pool.run(n * blocks, cost, |item| {
                 let size = heads_of(item).len() * (latent + 2);
                 scratch::with(2 * size, |buffer| {
                     let (sums, next) = buffer.split_at_mut(size);
                     part(item, 0, sums);
-                    for p in 1..seen.rows(item / blocks).div_ceil(PART_ROWS) {
+                    for p in 1..view.row_count(item / blocks).div_ceil(PART_ROWS) {
                         part(item, p, next);
-                        merge(sums, next, latent);
+                        merge_parts(sums, next, latent);
                     }
                     finish(item, sums);
                 });
@@ -200,7 +203,7 @@ impl Cpu {
             let all = Disjoint::new(buffer);
             self.pool.run(n * blocks * parts, cost, |index| {
                 let (item, p) = (index / parts, index % parts);
-                if p * PART_ROWS < seen.rows(item / blocks) {
+                if p * PART_ROWS < view.row_count(item / blocks) {
                     // SAFETY: an item owns its own sums.
                     part(item, p, unsafe { all.piece(index * size, heads_of(item).len() * (latent + 2)) });
                 }
@@ -208,8 +211,8 @@ impl Cpu {
             for (item, sums) in buffer.chunks_mut(parts * size).enumerate() {
                 let used = heads_of(item).len() * (latent + 2);
                 let (sums, others) = sums.split_at_mut(size);
-                let others = others.chunks(size).take(seen.rows(item / blocks).div_ceil(PART_ROWS) - 1);
-                others.for_each(|next| merge(&mut sums[..used], &next[..used], latent));
+                let others = others.chunks(size).take(view.row_count(item / blocks).div_ceil(PART_ROWS) - 1);
+                others.for_each(|next| merge_parts(&mut sums[..used], &next[..used], latent));
                 finish(item, &sums[..used]);
             }
         });
@@ -220,14 +223,14 @@ impl Cpu {
         let Attention { heads, nope, v, latent, .. } = *layer;
         let width = heads * v;
         let out = Disjoint::new(&mut out.all_mut()[start * width..]);
-        self.with_sides(&values[..n * heads * latent], |sides| {
+        self.with_activations(&values[..n * heads * latent], |activations| {
             self.pool.run(heads, n * width * latent, |head| {
                 let rows: Vec<u32> = (0..n).map(|i| (i * heads + head) as u32).collect();
                 let first = head * (nope + v) + nope;
                 // Row `first + j` of the matrix becomes column `head * v + j`.
                 scratch::with(n * v, |buffer| {
                     let local = Disjoint::new(buffer);
-                    let (x, w) = (sides.for_weight(layer.kv_b), Right::Mat(layer.kv_b));
+                    let (x, w) = (activations.for_weight(layer.kv_b), Right::Mat(layer.kv_b));
                     let task =
                         Nt { x, rows: Some(&rows), m: n, k: latent, w, first, out: &local, offset: 0, stride: v };
                     self.nt(&task, first..first + v);

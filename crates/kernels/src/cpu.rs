@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::dtype::{DType, bf16_bits};
-use crate::index::Scores;
+use crate::indexer::IndexScores;
 use crate::mat::Mat;
-use crate::partial::Part;
+use crate::partial_softmax::AttentionPart;
 use crate::pool::Pool;
 use crate::product::{self, Left, Nn, Nt};
 
@@ -31,15 +31,15 @@ pub(crate) struct Isa {
     pub(crate) nt: fn(&Nt<'_>, Range<usize>),
     pub(crate) nn: fn(&Nn<'_>, &mut [f32]),
     /// `(part, rounded, out)`: attention without gathering; by the products above where there is none.
-    pub(crate) partial: Option<fn(&Part<'_>, bool, &mut [f32])>,
+    pub(crate) partial: Option<fn(&AttentionPart<'_>, bool, &mut [f32])>,
     /// `(scores, rounded, out)`: index scores without sums across lanes; by the products above where there is none.
-    pub(crate) scores: Option<fn(&Scores<'_>, bool, &mut [f32])>,
+    pub(crate) index_scores: Option<fn(&IndexScores<'_>, bool, &mut [f32])>,
     /// Rounds to bf16.
     pub(crate) round: fn(&[f32], &mut [u16]),
 }
 
 static PLAIN: Isa =
-    Isa { name: "plain", nt: product::nt, nn: product::nn, partial: None, scores: None, round: round_all };
+    Isa { name: "plain", nt: product::nt, nn: product::nn, partial: None, index_scores: None, round: round_all };
 
 /// Rounds to bf16.
 pub(crate) fn round_all(values: &[f32], out: &mut [u16]) {
@@ -90,13 +90,13 @@ impl Cpu {
     }
 
     /// Calls `body` with `x` as the left side of products: rounded to bf16 where this processor computes in bf16.
-    pub(crate) fn with_sides<R>(&self, x: &[f32], body: impl FnOnce(Sides<'_>) -> R) -> R {
+    pub(crate) fn with_activations<R>(&self, x: &[f32], body: impl FnOnce(Activations<'_>) -> R) -> R {
         match self.compute {
-            Compute::F32 => body(Sides { exact: x, rounded: None }),
+            Compute::F32 => body(Activations { exact: x, rounded: None }),
             Compute::Bf16 => {
                 let mut rounded = vec![0; x.len()];
                 (self.isa.round)(x, &mut rounded);
-                body(Sides { exact: x, rounded: Some(&rounded) })
+                body(Activations { exact: x, rounded: Some(&rounded) })
             }
         }
     }
@@ -104,12 +104,12 @@ impl Cpu {
 
 /// The left side of products in the formats a weight may ask for.
 #[derive(Clone, Copy)]
-pub(crate) struct Sides<'a> {
+pub(crate) struct Activations<'a> {
     pub(crate) exact: &'a [f32],
     pub(crate) rounded: Option<&'a [u16]>,
 }
 
-impl<'a> Sides<'a> {
+impl<'a> Activations<'a> {
     /// bf16 where the processor computes in it and the weight has no more than 8 bits of mantissa itself.
     pub(crate) fn for_weight(&self, w: &Mat) -> Left<'a> {
         match (self.rounded, w.dtype()) {

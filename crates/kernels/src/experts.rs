@@ -35,7 +35,7 @@ pub struct GateRule {
 
 /// The experts of every position: `top_k` ids, ascending, and their weights.
 #[derive(Clone, Debug, Default)]
-pub struct Routes {
+pub struct ExpertRoutes {
     pub top_k: usize,
     pub ids: Vec<u32>,
     pub weights: Vec<f32>,
@@ -45,7 +45,7 @@ impl Cpu {
     /// Picks experts. `x` is `[n, hidden]`, `weight` `[n_experts, hidden]`; `scores` is working memory of width `n_experts`.
     ///
     /// Products are f32. Ties go to the lower expert.
-    pub fn gate(&self, x: &Rows, weight: &Mat, rule: &GateRule, scores: &mut Rows, routes: &mut Routes) {
+    pub fn gate(&self, x: &Rows, weight: &Mat, rule: &GateRule, scores: &mut Rows, routes: &mut ExpertRoutes) {
         self.linear_f32(x, &mut [Linear { w: weight, out: scores }]);
         routes.top_k = rule.top_k;
         routes.ids.clear();
@@ -53,12 +53,12 @@ impl Cpu {
         for i in 0..x.len() {
             let row = scores.row_mut(i);
             row.iter_mut().for_each(|s| *s = sigmoid(*s));
-            choose(row, rule, routes);
+            route_token(row, rule, routes);
         }
     }
 
     /// `out[i] = sum over the chosen experts of weight * expert(x[i])`, experts added in ascending order.
-    pub fn experts(&self, x: &Rows, experts: &[Mlp], routes: &Routes, out: &mut Rows) {
+    pub fn experts(&self, x: &Rows, experts: &[Mlp], routes: &ExpertRoutes, out: &mut Rows) {
         let hidden = x.width();
         let inter = experts[0].gate.rows();
         // Pairs (position, weight) grouped by expert; `spans` has the experts that were chosen at all.
@@ -82,7 +82,7 @@ impl Cpu {
 
         scratch::with(2 * pairs.len() * inter, |hidden_rows| {
             let (gates, ups) = hidden_rows.split_at_mut(pairs.len() * inter);
-            self.with_sides(x.all(), |sides| {
+            self.with_activations(x.all(), |activations| {
                 let (gates, ups) = (Disjoint::new(gates), Disjoint::new(ups));
                 let blocks = inter.div_ceil(COLUMNS);
                 self.pool.run(spans.len() * blocks, 2 * pairs.len() * inter * hidden, |item| {
@@ -92,7 +92,7 @@ impl Cpu {
                     for (w, out) in [(&experts[expert].gate, &gates), (&experts[expert].up, &ups)] {
                         let rows = Some(&positions[first..end]);
                         let nt = Nt {
-                            x: sides.for_weight(w),
+                            x: activations.for_weight(w),
                             rows,
                             m: end - first,
                             k: hidden,
@@ -119,7 +119,7 @@ impl Cpu {
             out.resize(x.len());
             out.all_mut().fill(0.0);
             let sums = Disjoint::new(out.all_mut());
-            self.with_sides(gates, |sides| {
+            self.with_activations(gates, |activations| {
                 self.pool.run(hidden.div_ceil(COLUMNS), pairs.len() * inter * hidden, |item| {
                     let start = item * COLUMNS;
                     let width = COLUMNS.min(hidden - start);
@@ -129,7 +129,7 @@ impl Cpu {
                             let down = &experts[expert].down;
                             let rows: Vec<u32> = (first as u32..end as u32).collect();
                             let nt = Nt {
-                                x: sides.for_weight(down),
+                                x: activations.for_weight(down),
                                 rows: Some(&rows),
                                 m: end - first,
                                 k: inter,
@@ -169,7 +169,7 @@ impl Cpu {
 const COLUMNS: usize = 32;
 
 /// Appends one token's experts, given its sigmoid scores.
-fn choose(scores: &[f32], rule: &GateRule, routes: &mut Routes) {
+fn route_token(scores: &[f32], rule: &GateRule, routes: &mut ExpertRoutes) {
     let biased: Vec<f32> = match &rule.bias {
         Some(bias) => scores.iter().zip(bias).map(|(s, b)| s + b).collect(),
         None => scores.to_vec(),
@@ -189,8 +189,8 @@ fn choose(scores: &[f32], rule: &GateRule, routes: &mut Routes) {
     };
     let group_scores: Vec<f32> = (0..rule.n_group).map(group_score).collect();
     let mut kept = vec![false; rule.n_group];
-    best_of(&group_scores, rule.topk_group, |_| true).for_each(|group| kept[group] = true);
-    let mut chosen: Vec<usize> = best_of(&biased, rule.top_k, |expert| kept[expert / per_group]).collect();
+    top_k_where(&group_scores, rule.topk_group, |_| true).for_each(|group| kept[group] = true);
+    let mut chosen: Vec<usize> = top_k_where(&biased, rule.top_k, |expert| kept[expert / per_group]).collect();
     chosen.sort_unstable();
     let total: f32 = chosen.iter().map(|expert| scores[*expert]).sum();
     for expert in chosen {
@@ -201,7 +201,7 @@ fn choose(scores: &[f32], rule: &GateRule, routes: &mut Routes) {
 }
 
 /// The `k` indices with the highest scores among those `allowed`; ties go to the lower index.
-fn best_of(scores: &[f32], k: usize, allowed: impl Fn(usize) -> bool) -> impl Iterator<Item = usize> {
+fn top_k_where(scores: &[f32], k: usize, allowed: impl Fn(usize) -> bool) -> impl Iterator<Item = usize> {
     let mut order: Vec<usize> = (0..scores.len()).filter(|i| allowed(*i)).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
     order.truncate(k);
@@ -218,25 +218,25 @@ mod tests {
 
     #[test]
     fn a_group_wins_by_its_two_best_and_the_bias_never_weighs() {
-        let mut routes = Routes::default();
+        let mut routes = ExpertRoutes::default();
         // Group 0 has the best expert (0.9), group 1 the better pair.
         let scores = [0.9, 0.1, 0.6, 0.7];
-        choose(&scores, &GateRule { bias: Some(vec![0.0; 4]), ..rule() }, &mut routes);
+        route_token(&scores, &GateRule { bias: Some(vec![0.0; 4]), ..rule() }, &mut routes);
         assert_eq!((routes.ids.as_slice(), routes.weights.as_slice()), (&[3][..], &[2.5][..]));
-        routes = Routes::default();
-        choose(&scores, &rule(), &mut routes);
+        routes = ExpertRoutes::default();
+        route_token(&scores, &rule(), &mut routes);
         assert_eq!(routes.ids, [0], "without a bias the best expert decides");
         let biased = GateRule { bias: Some(vec![-3.0, -3.0, -2.0, -1.0]), top_k: 2, ..rule() };
-        routes = Routes::default();
-        choose(&[0.9, 0.1, 0.6, 0.2], &biased, &mut routes);
+        routes = ExpertRoutes::default();
+        route_token(&[0.9, 0.1, 0.6, 0.2], &biased, &mut routes);
         assert_eq!(routes.ids, [2, 3]);
         assert!((routes.weights[0] - 2.5 * 0.75).abs() < 1e-6, "weights come from the unbiased scores");
     }
 
     #[test]
     fn ties_go_to_the_lower_expert() {
-        let mut routes = Routes::default();
-        choose(&[0.5; 4], &GateRule { top_k: 2, topk_group: 2, ..rule() }, &mut routes);
+        let mut routes = ExpertRoutes::default();
+        route_token(&[0.5; 4], &GateRule { top_k: 2, topk_group: 2, ..rule() }, &mut routes);
         assert_eq!(routes.ids, [0, 1]);
     }
 }

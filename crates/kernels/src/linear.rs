@@ -1,6 +1,6 @@
 //! Linear layers, embedding rows, and the small vector verbs between them.
 
-use crate::cpu::{Cpu, Sides};
+use crate::cpu::{Activations, Cpu};
 use crate::mat::Mat;
 use crate::pool::Disjoint;
 use crate::product::{Nt, Right};
@@ -26,15 +26,15 @@ impl Cpu {
 
     /// Several matrices over one input, in one parallel region. `x` is `[n, in]`, each `w` `[out, in]`, each `out` becomes `[n, out]`.
     pub fn linear(&self, x: &Rows, layers: &mut [Linear<'_>]) {
-        self.with_sides(x.all(), |sides| self.products(sides, x.len(), x.width(), layers));
+        self.with_activations(x.all(), |activations| self.products(activations, x.len(), x.width(), layers));
     }
 
     /// [`Cpu::linear`] with f32 products whatever the processor's setting: the gate, the index head weights and the output head.
     pub fn linear_f32(&self, x: &Rows, layers: &mut [Linear<'_>]) {
-        self.products(Sides { exact: x.all(), rounded: None }, x.len(), x.width(), layers);
+        self.products(Activations { exact: x.all(), rounded: None }, x.len(), x.width(), layers);
     }
 
-    fn products(&self, x: Sides<'_>, m: usize, k: usize, layers: &mut [Linear<'_>]) {
+    fn products(&self, x: Activations<'_>, m: usize, k: usize, layers: &mut [Linear<'_>]) {
         let mut items = Vec::new();
         let mut tasks = Vec::with_capacity(layers.len());
         let mut cost = 0;

@@ -10,7 +10,7 @@ pub fn rms_norm(x: &Rows, weight: &[f32], eps: f32, out: &mut Rows) {
     out.resize(x.len());
     for i in 0..x.len() {
         let row = &x.row(i)[..weight.len()];
-        let scale = (sum_of(row, |v| v * v) / weight.len() as f32 + eps).sqrt().recip();
+        let scale = (lane_sum(row, |v| v * v) / weight.len() as f32 + eps).sqrt().recip();
         out.row_mut(i).iter_mut().zip(row).zip(weight).for_each(|((out, v), w)| *out = w * (v * scale));
     }
 }
@@ -21,14 +21,14 @@ pub fn layer_norm(x: &mut Rows, weight: &[f32], bias: &[f32], eps: f32) {
     let n = weight.len() as f32;
     for i in 0..x.len() {
         let row = x.row_mut(i);
-        let mean = sum_of(row, |v| v) / n;
-        let scale = (sum_of(row, |v| (v - mean) * (v - mean)) / n + eps).sqrt().recip();
+        let mean = lane_sum(row, |v| v) / n;
+        let scale = (lane_sum(row, |v| (v - mean) * (v - mean)) / n + eps).sqrt().recip();
         row.iter_mut().zip(weight).zip(bias).for_each(|((v, w), b)| *v = w * ((*v - mean) * scale) + b);
     }
 }
 
 /// The sum of `f` over a row in 16 lanes, a fixed order the compiler can vectorise.
-fn sum_of(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+fn lane_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; 16];
     for chunk in row.chunks(16) {
         lanes.iter_mut().zip(chunk).for_each(|(lane, v)| *lane += f(*v));

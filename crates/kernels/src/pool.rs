@@ -12,7 +12,7 @@ const SPINS: u32 = 2_000;
 const YIELDS: u32 = 200;
 
 /// Regions below this many multiply-adds (about 20 µs of one core) stay on the caller.
-const SMALL: usize = 200_000;
+const MIN_PARALLEL_COST: usize = 200_000;
 
 /// One region at a time in the whole process: two pools spinning against each other lose more than either gains.
 static REGION: Mutex<()> = Mutex::new(());
@@ -68,7 +68,7 @@ impl Pool {
         });
         let spawn = |worker: usize| {
             let shared = shared.clone();
-            std::thread::Builder::new().name(format!("kernel-{worker}")).spawn(move || work(&shared))
+            std::thread::Builder::new().name(format!("kernel-{worker}")).spawn(move || run_worker(&shared))
         };
         // A machine that refuses a thread still computes, with fewer.
         let workers = (1..threads.max(1)).map_while(|worker| spawn(worker).ok()).collect();
@@ -85,37 +85,37 @@ impl Pool {
     /// # Panics
     /// With the first panic of `body`, after every thread has left the region.
     pub(crate) fn run(&self, items: usize, cost: usize, body: impl Fn(usize) + Sync) {
-        if self.workers.is_empty() || items < 2 || cost < SMALL {
+        if self.workers.is_empty() || items < 2 || cost < MIN_PARALLEL_COST {
             return (0..items).for_each(body);
         }
-        let _one_at_a_time = relock(&REGION);
+        let _one_at_a_time = lock_ignoring_poison(&REGION);
         let shared = &*self.shared;
         let body: &(dyn Fn(usize) + Sync) = &body;
         // SAFETY: only the lifetime changes; every worker has left the closure before this function returns.
         let body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Body>(body) };
         let job = Job { body, items };
-        *relock(&shared.job) = Some(job);
+        *lock_ignoring_poison(&shared.job) = Some(job);
         shared.next.store(0, SeqCst);
-        self.start(OPEN);
-        let own = catch_unwind(AssertUnwindSafe(|| take_items(shared, job)));
+        self.open_region(OPEN);
+        let own = catch_unwind(AssertUnwindSafe(|| run_items(shared, job)));
         shared.state.fetch_and(!OPEN, SeqCst);
         let mut waited = 0u32;
         while shared.state.load(SeqCst) & INSIDE > 0 {
             pause(&mut waited);
         }
-        *relock(&shared.job) = None;
-        let theirs = relock(&shared.panic).take();
+        *lock_ignoring_poison(&shared.job) = None;
+        let theirs = lock_ignoring_poison(&shared.panic).take();
         if let Some(panic) = own.err().or(theirs) {
             resume_unwind(panic);
         }
     }
 
     /// Begins the next region, and wakes workers that sleep.
-    fn start(&self, open: u64) {
+    fn open_region(&self, open: u64) {
         let region = (self.shared.state.load(SeqCst) >> REGION_SHIFT) + 1;
         self.shared.state.store(region << REGION_SHIFT | open, SeqCst);
         if self.shared.sleepers.load(SeqCst) > 0 {
-            drop(relock(&self.shared.lock));
+            drop(lock_ignoring_poison(&self.shared.lock));
             self.shared.wake.notify_all();
         }
     }
@@ -124,7 +124,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
-        self.start(0);
+        self.open_region(0);
         for worker in self.workers.drain(..) {
             // A worker catches every panic of a body, so it ends normally.
             let _ = worker.join();
@@ -132,7 +132,7 @@ impl Drop for Pool {
     }
 }
 
-fn work(shared: &Shared) {
+fn run_worker(shared: &Shared) {
     let mut seen = 0;
     loop {
         seen = wait_for_region(shared, seen);
@@ -142,11 +142,11 @@ fn work(shared: &Shared) {
         if !enter(shared, seen) {
             continue;
         }
-        let job = *relock(&shared.job);
+        let job = *lock_ignoring_poison(&shared.job);
         if let Some(job) = job
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| take_items(shared, job)))
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| run_items(shared, job)))
         {
-            relock(&shared.panic).get_or_insert(panic);
+            lock_ignoring_poison(&shared.panic).get_or_insert(panic);
         }
         shared.state.fetch_sub(1, SeqCst);
     }
@@ -158,7 +158,7 @@ fn enter(shared: &Shared, region: u64) -> bool {
     shared.state.fetch_update(SeqCst, SeqCst, open).is_ok()
 }
 
-fn take_items(shared: &Shared, job: Job) {
+fn run_items(shared: &Shared, job: Job) {
     // SAFETY: this thread is counted inside the region, and `Pool::run` waits for those before the closure goes out of scope.
     let body = unsafe { &*job.body };
     loop {
@@ -180,7 +180,7 @@ fn wait_for_region(shared: &Shared, seen: u64) -> u64 {
         }
         pause(&mut waited);
     }
-    let mut guard = relock(&shared.lock);
+    let mut guard = lock_ignoring_poison(&shared.lock);
     shared.sleepers.fetch_add(1, SeqCst);
     loop {
         if let Some(region) = begun() {
@@ -201,7 +201,7 @@ fn pause(waited: &mut u32) {
 }
 
 /// Nothing behind these locks is left half-changed by a panic.
-fn relock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

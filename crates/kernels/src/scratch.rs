@@ -8,26 +8,26 @@ thread_local! {
 }
 
 /// Floats on loan; they go back when this is dropped.
-pub(crate) struct Lent {
+pub(crate) struct ScratchBuffer {
     buffer: Vec<f32>,
     len: usize,
 }
 
 /// Lends `len` floats of unspecified contents. Loans may nest.
-pub(crate) fn lend(len: usize) -> Lent {
+pub(crate) fn borrow(len: usize) -> ScratchBuffer {
     let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
         buffer.resize(len, 0.0);
     }
-    Lent { buffer, len }
+    ScratchBuffer { buffer, len }
 }
 
 /// Lends `len` floats of unspecified contents while `body` runs.
 pub(crate) fn with<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
-    body(&mut lend(len))
+    body(&mut borrow(len))
 }
 
-impl Deref for Lent {
+impl Deref for ScratchBuffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
@@ -35,13 +35,13 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for ScratchBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.buffer[..self.len]
     }
 }
 
-impl Drop for Lent {
+impl Drop for ScratchBuffer {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
         FREE.with_borrow_mut(|free| free.push(buffer));

@@ -38,17 +38,17 @@ pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
 
 /// The running softmax of one attention head: what has been seen so far, relative to its maximum.
 #[derive(Clone, Copy)]
-pub(crate) struct Running {
+pub(crate) struct OnlineSoftmax {
     max: f32,
     sum: f32,
 }
 
-impl Running {
-    pub(crate) const START: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
+impl OnlineSoftmax {
+    pub(crate) const EMPTY: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
 
     /// Takes in the next scores: they become their weights, and the returned factor brings what was accumulated under the
     /// old maximum to the new one.
-    pub(crate) fn step(&mut self, scores: &mut [f32]) -> f32 {
+    pub(crate) fn update(&mut self, scores: &mut [f32]) -> f32 {
         let max = scores.iter().fold(self.max, |max, s| max.max(*s));
         let factor = exp(self.max - max);
         scores.iter_mut().for_each(|s| *s = exp(*s - max));
@@ -66,7 +66,7 @@ impl Running {
     }
 
     /// What the accumulated values are divided by.
-    pub(crate) fn total(&self) -> f32 {
+    pub(crate) fn sum(&self) -> f32 {
         self.sum
     }
 }
@@ -91,14 +91,14 @@ mod tests {
     #[test]
     fn a_running_softmax_equals_a_whole_one() {
         let scores: Vec<f32> = (0..40).map(|i| (i as f32 * 1.7).sin() * 5.0).collect();
-        let (mut running, mut value) = (Running::START, 0.0f32);
+        let (mut running, mut value) = (OnlineSoftmax::EMPTY, 0.0f32);
         for chunk in scores.chunks(7) {
             let mut weights = chunk.to_vec();
-            value *= running.step(&mut weights);
+            value *= running.update(&mut weights);
             value += weights.iter().zip(chunk).map(|(w, s)| w * s).sum::<f32>();
         }
         let total: f64 = scores.iter().map(|s| (*s as f64).exp()).sum();
         let want: f64 = scores.iter().map(|s| (*s as f64).exp() * *s as f64).sum::<f64>() / total;
-        assert!(((value / running.total()) as f64 - want).abs() < 1e-5);
+        assert!(((value / running.sum()) as f64 - want).abs() < 1e-5);
     }
 }

@@ -20,13 +20,13 @@ pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     }
     KEYS.with_borrow_mut(|(keys, candidates)| {
         keys.clear();
-        keys.extend(scores.iter().map(|score| key(*score)));
-        let least = kth(keys, k, candidates);
-        let mut wanted = k - keys.iter().filter(|key| **key > least).count();
+        keys.extend(scores.iter().map(|score| sortable_key(*score)));
+        let threshold = kth_largest(keys, k, candidates);
+        let mut wanted = k - keys.iter().filter(|key| **key > threshold).count();
         // `wanted` of the positions that tie with the k-th are taken, the lowest first.
         for (position, key) in keys.iter().enumerate() {
-            if *key >= least && (*key > least || wanted > 0) {
-                wanted -= usize::from(*key == least);
+            if *key >= threshold && (*key > threshold || wanted > 0) {
+                wanted -= usize::from(*key == threshold);
                 out.push(position as u32);
             }
         }
@@ -34,7 +34,7 @@ pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
 }
 
 /// The `k`th largest key: the first 11 bits by counting, the others among the few keys that share those.
-fn kth(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
+fn kth_largest(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
     const SHIFT: u32 = 21;
     // Neighbours are often alike: two tables, so that one increment need not wait for the last.
     let mut counts = [[0u32; 1 << (32 - SHIFT)]; 2];
@@ -58,7 +58,7 @@ fn kth(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
 }
 
 /// A key whose unsigned order is the order of the floats; +0 and -0 are equal, NaN is lowest.
-fn key(score: f32) -> u32 {
+fn sortable_key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
     let key = bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000);
     if score.is_nan() { 0 } else { key }

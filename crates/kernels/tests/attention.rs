@@ -1,6 +1,8 @@
 //! Attention and selection through the public verbs: fast against plain, and the same bits in every batch and on any threads.
 
-use kernels::{Arena, Attention, Compute, Cpu, Index, Mat, PAGE_ROWS, Place, RowFormat, Rows, Selection};
+use kernels::{
+    Arena, Attention, CachePosition, Compute, Cpu, IndexerShape, Mat, PAGE_ROWS, RowFormat, Rows, Selection,
+};
 use proptest::prelude::*;
 
 fn values(n: usize, seed: &mut u32) -> Vec<f32> {
@@ -56,12 +58,13 @@ impl Case {
     fn attend(&self, cpu: &Cpu, range: std::ops::Range<usize>) -> Vec<f32> {
         let Self { heads, nope, rope, v, latent, ref kv_b, .. } = *self;
         let layer = Attention { heads, nope, rope, v, latent, scale: 0.7, kv_b };
-        let places: Vec<_> = range.clone().map(|i| Place { pages: &self.pages, position: self.first + i }).collect();
+        let positions: Vec<_> =
+            range.clone().map(|i| CachePosition { pages: &self.pages, position: self.first + i }).collect();
         let rows = range.clone().flat_map(|i| self.q.row(i).to_vec()).collect();
         let selection = Selection { picked: self.selection.picked[range].to_vec() };
         let mut out = Rows::new(heads * v);
         let q = Rows::from_vec(self.q.width(), rows);
-        cpu.attend(&layer, &q, &places, (&self.latents, &self.rope_keys), &selection, &mut out);
+        cpu.attend(&layer, &q, &positions, (&self.latents, &self.rope_keys), &selection, &mut out);
         out.all().to_vec()
     }
 }
@@ -121,15 +124,15 @@ proptest! {
         let pages: Vec<u32> = (0..(slots / PAGE_ROWS) as u32).rev().collect();
         let q = values(n * heads * head_dim, seed);
         let weights = values(n * heads, seed);
-        let index = Index { heads, head_dim, top_k: 20 };
+        let index = IndexerShape { heads, head_dim, top_k: 20 };
         let compute = if bf16 { Compute::Bf16 } else { Compute::F32 };
         let select = |cpu: &Cpu, range: std::ops::Range<usize>| {
-            let places: Vec<_> =
-                range.clone().map(|i| Place { pages: &pages, position: context - n + i }).collect();
+            let positions: Vec<_> =
+                range.clone().map(|i| CachePosition { pages: &pages, position: context - n + i }).collect();
             let part = |all: &[f32], width: usize| all[range.start * width..range.end * width].to_vec();
             let q = Rows::from_vec(heads * head_dim, part(&q, heads * head_dim));
             let mut out = Selection::default();
-            cpu.select(index, &q, &Rows::from_vec(heads, part(&weights, heads)), &places, &keys, &mut out);
+            cpu.select(index, &q, &Rows::from_vec(heads, part(&weights, heads)), &positions, &keys, &mut out);
             out.picked
         };
         let together = select(&Cpu::new(1, compute), 0..n);

@@ -3,7 +3,7 @@
 //! A page id names the same 64 rows in every arena. Which sequence owns which page is the engine's business; what is in a row is
 //! decided by its own sequence alone, and a sequence is cut back by writing over the rows behind the cut.
 
-use kernels::{Arena, PAGE_ROWS, Place, RowFormat, Rows};
+use kernels::{Arena, CachePosition, PAGE_ROWS, RowFormat, Rows};
 
 use crate::config::Config;
 use crate::options::Options;
@@ -32,7 +32,7 @@ impl RowShape {
         Self {
             latent: (config.kv_lora_rank, options.latent_format(ue8m0)),
             rope_key: (config.qk_rope_head_dim, options.rope_key_format()),
-            index_key: config.index.as_ref().map(|index| (index.head_dim, options.index_key_format(ue8m0))),
+            index_key: config.indexer.as_ref().map(|index| (index.head_dim, options.index_key_format(ue8m0))),
         }
     }
 
@@ -52,7 +52,7 @@ pub fn position_bytes(config: &Config, options: &Options) -> usize {
 pub struct LatentCache {
     pub(crate) layers: Vec<LayerCache>,
     /// The rows of models that keep something else.
-    plain: Option<Arena>,
+    custom_rows: Option<Arena>,
     pages: usize,
 }
 
@@ -64,18 +64,18 @@ impl LatentCache {
             rope_keys: arena(shape.rope_key),
             index_keys: shape.index_key.map(arena),
         };
-        Self { layers: (0..layers).map(layer).collect(), plain: None, pages }
+        Self { layers: (0..layers).map(layer).collect(), custom_rows: None, pages }
     }
 
     /// A cache of rows of `width` numbers, for models that keep something else than latents.
-    pub fn plain(pages: usize, width: usize) -> Self {
+    pub fn with_custom_rows(pages: usize, width: usize) -> Self {
         let rows = Arena::new(pages * PAGE_ROWS, width, RowFormat::F32);
-        Self { layers: Vec::new(), plain: Some(rows), pages }
+        Self { layers: Vec::new(), custom_rows: Some(rows), pages }
     }
 
-    /// The rows of [`LatentCache::plain`].
-    pub fn plain_rows(&mut self) -> Option<&mut Arena> {
-        self.plain.as_mut()
+    /// The rows of [`LatentCache::with_custom_rows`].
+    pub fn custom_rows_mut(&mut self) -> Option<&mut Arena> {
+        self.custom_rows.as_mut()
     }
 
     /// Bytes of one page in all arenas.
@@ -110,7 +110,7 @@ impl LatentCache {
             let LayerCache { latents, rope_keys, index_keys } = layer;
             [Some(latents), Some(rope_keys), index_keys.as_ref()].into_iter().flatten()
         };
-        self.layers.iter().flat_map(of).chain(&self.plain)
+        self.layers.iter().flat_map(of).chain(&self.custom_rows)
     }
 
     fn arenas_mut<'a>(&'a mut self) -> impl Iterator<Item = &'a mut Arena> {
@@ -118,7 +118,7 @@ impl LatentCache {
             let LayerCache { latents, rope_keys, index_keys } = layer;
             [Some(latents), Some(rope_keys), index_keys.as_mut()].into_iter().flatten()
         };
-        self.layers.iter_mut().flat_map(of).chain(&mut self.plain)
+        self.layers.iter_mut().flat_map(of).chain(&mut self.custom_rows)
     }
 
     /// Fills every row with seeded noise, for benchmarks of deep contexts.
@@ -144,10 +144,16 @@ impl LatentCache {
 }
 
 impl LayerCache {
-    /// Stores the rows of a batch at their places. `rope_keys` are the last columns of `kv`.
-    pub(crate) fn write(&mut self, places: &[Place<'_>], latents: &Rows, kv: &Rows, index_keys: Option<&Rows>) {
-        for (i, place) in places.iter().enumerate() {
-            let slot = place.own_slot();
+    /// Stores the rows of a batch at their positions. `rope_keys` are the last columns of `kv`.
+    pub(crate) fn write(
+        &mut self,
+        positions: &[CachePosition<'_>],
+        latents: &Rows,
+        kv: &Rows,
+        index_keys: Option<&Rows>,
+    ) {
+        for (i, at) in positions.iter().enumerate() {
+            let slot = at.own_slot();
             self.latents.write(slot, latents.row(i));
             self.rope_keys.write(slot, &kv.row(i)[latents.width()..]);
             if let (Some(arena), Some(rows)) = (&mut self.index_keys, index_keys) {

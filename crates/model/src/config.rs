@@ -6,7 +6,7 @@ mod tests;
 
 use serde_json::Value;
 
-use keys::{Keys, unsupported};
+use keys::{ConfigKeys, unsupported};
 
 /// Why a config cannot be run. Every message names the key and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub struct Yarn {
 
 /// The lightning indexer of `deepseek_v32`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexConfig {
+pub struct IndexerConfig {
     /// `index_n_heads`
     pub n_heads: usize,
     /// `index_head_dim`
@@ -73,7 +73,7 @@ pub struct Config {
     pub rope_theta: f64,
     pub rope_scaling: Option<Yarn>,
     pub num_nextn_predict_layers: usize,
-    pub index: Option<IndexConfig>,
+    pub indexer: Option<IndexerConfig>,
     /// `quantization_config.scale_fmt`, where the weights are fp8.
     pub quantization: Option<Quantization>,
 }
@@ -91,17 +91,17 @@ impl Config {
     /// # Errors
     /// A key that is missing, of the wrong type, unsupported, or at odds with another.
     pub fn from_json(json: &Value) -> Result<Self, ConfigError> {
-        let keys = Keys(json);
+        let keys = ConfigKeys(json);
         let model_type = keys.text("model_type")?;
         let sparse = match model_type.as_str() {
             "deepseek_v3" => false,
             "deepseek_v32" => true,
             _ => return unsupported("model_type", &model_type, "only deepseek_v3 and deepseek_v32 are"),
         };
-        keys.architecture(sparse)?;
-        keys.fixed("hidden_act", "silu")?;
-        keys.fixed("scoring_func", "sigmoid")?;
-        keys.fixed("topk_method", "noaux_tc")?;
+        keys.check_architecture(sparse)?;
+        keys.require_value("hidden_act", "silu")?;
+        keys.require_value("scoring_func", "sigmoid")?;
+        keys.require_value("topk_method", "noaux_tc")?;
         for key in ["attention_bias", "tie_word_embeddings"] {
             if keys.flag(key, false)? {
                 return unsupported(key, "true", "no released model of the family has it");
@@ -139,16 +139,16 @@ impl Config {
             rope_theta: keys.number("rope_theta")?,
             rope_scaling: keys.yarn()?,
             num_nextn_predict_layers: keys.size_or("num_nextn_predict_layers", 0)?,
-            index: sparse.then(|| keys.index()).transpose()?,
+            indexer: sparse.then(|| keys.indexer()).transpose()?,
             quantization: keys.quantization()?,
             model_type,
         };
-        config.judge()?;
+        config.validate()?;
         Ok(config)
     }
 
     /// Sizes that do not fit each other.
-    fn judge(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ConfigError> {
         let contradiction = |message: String| Err(ConfigError::Contradiction(message));
         for (key, size) in [
             ("vocab_size", self.vocab_size),
@@ -170,7 +170,7 @@ impl Config {
                 return contradiction(format!("`{key}` is 0, but must be at least 1"));
             }
         }
-        self.judge_extent()?;
+        self.validate_extent()?;
         let Self { n_routed_experts, n_group, topk_group, num_experts_per_tok, qk_rope_head_dim, .. } = *self;
         if n_routed_experts % n_group != 0 {
             return contradiction(format!(
@@ -199,7 +199,7 @@ impl Config {
                 "`qk_rope_head_dim` ({qk_rope_head_dim}) must be even and positive: it is rotated in pairs"
             ));
         }
-        if let Some(index) = &self.index {
+        if let Some(index) = &self.indexer {
             if !index.head_dim.is_power_of_two() || index.head_dim < qk_rope_head_dim {
                 return contradiction(format!(
                     "`index_head_dim` ({}) must be a power of two and at least `qk_rope_head_dim` ({qk_rope_head_dim})",
@@ -227,9 +227,9 @@ impl Config {
 
     /// Refuses extents far beyond the family's, so that neither the list of its tensors nor their count of parameters can run away:
     /// matrices of at most 2^20 rows and columns, and at most 2^16 experts in all layers.
-    fn judge_extent(&self) -> Result<(), ConfigError> {
+    fn validate_extent(&self) -> Result<(), ConfigError> {
         let heads = self.num_attention_heads;
-        let (index_heads, index_dim) = self.index.as_ref().map_or((0, 0), |index| (index.n_heads, index.head_dim));
+        let (index_heads, index_dim) = self.indexer.as_ref().map_or((0, 0), |index| (index.n_heads, index.head_dim));
         for (what, width) in [
             ("`hidden_size`", self.hidden_size),
             ("`vocab_size`", self.vocab_size),
@@ -280,6 +280,6 @@ impl Config {
     /// Activations and cache rows are rounded to fp8 with power-of-two scales: as the weights were, and as V3.2 was released where a
     /// conversion to bf16 has dropped `quantization_config`.
     pub fn ue8m0(&self) -> bool {
-        self.quantization.map_or(self.index.is_some(), |quantization| quantization.ue8m0)
+        self.quantization.map_or(self.indexer.is_some(), |quantization| quantization.ue8m0)
     }
 }

@@ -1,6 +1,6 @@
 //! DeepSeek V3, R1, V3.1 (`deepseek_v3`) and V3.2 (`deepseek_v32`): embedding, blocks, head, and the MTP module.
 
-use kernels::{Cpu, Linear, Mat, Place, Rows, rms_norm};
+use kernels::{CachePosition, Cpu, Linear, Mat, Rows, rms_norm};
 use weights::Checkpoint;
 
 use crate::Error;
@@ -74,7 +74,7 @@ impl Deepseek {
             Some(isa) => Cpu::with_isa(options.threads, options.compute, isa).ok_or(Error::Isa(isa))?,
             None => Cpu::new(options.threads, options.compute),
         };
-        let sparse = config.index.is_some() && options.attention == AttentionPath::Sparse;
+        let sparse = config.indexer.is_some() && options.attention == AttentionPath::Sparse;
         let info = Info {
             model_type: config.model_type.clone(),
             vocab_size: vocab,
@@ -112,35 +112,56 @@ impl Model for Deepseek {
     }
 
     fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: &mut dyn Tap) -> &Output {
-        let (places, s) = (batch.places(), &mut self.scratch);
-        self.rope.angles(&places, &mut s.angles);
+        let (positions, s) = (batch.positions(), &mut self.scratch);
+        self.rope.angles(&positions, &mut s.angles);
         self.cpu.embed(&self.embed_tokens, &batch.tokens(), &mut s.residual);
         tap.residual(0, &s.residual);
         for (block, cache) in self.blocks.iter().zip(&mut cache.layers) {
-            block.forward(&self.cpu, &places, cache, s, tap);
+            block.forward(&self.cpu, &positions, cache, s, tap);
         }
-        finish(&self.cpu, &s.residual, &batch.wanted(), (&self.norm, self.eps), &self.lm_head, &mut self.output);
+        output_logits(
+            &self.cpu,
+            &s.residual,
+            &batch.output_rows(),
+            (&self.norm, self.eps),
+            &self.lm_head,
+            &mut self.output,
+        );
         &self.output
     }
 
     fn draft(&mut self, batch: &Batch<'_>, hidden: &Rows, cache: &mut LatentCache) -> Option<&Output> {
         let mtp = self.mtp.as_mut()?;
-        let (places, s) = (batch.places(), &mut self.scratch);
-        self.rope.angles(&places, &mut s.angles);
+        let (positions, s) = (batch.positions(), &mut self.scratch);
+        self.rope.angles(&positions, &mut s.angles);
         self.cpu.embed(&self.embed_tokens, &batch.tokens(), &mut s.residual);
         mtp.join(&self.cpu, &mut s.residual, hidden, self.eps, &mut s.input);
         let cache = cache.layers.last_mut().expect("a cache of this model has the MTP layer last");
-        mtp.block.forward(&self.cpu, &places, cache, s, &mut ());
-        finish(&self.cpu, &s.residual, &batch.wanted(), (&mtp.norm, self.eps), &self.lm_head, &mut self.output);
+        mtp.block.forward(&self.cpu, &positions, cache, s, &mut ());
+        output_logits(
+            &self.cpu,
+            &s.residual,
+            &batch.output_rows(),
+            (&mtp.norm, self.eps),
+            &self.lm_head,
+            &mut self.output,
+        );
         Some(&self.output)
     }
 }
 
 /// Final norm and output head of the wanted rows.
-fn finish(cpu: &Cpu, residual: &Rows, wanted: &[usize], (norm, eps): (&[f32], f32), head: &Mat, output: &mut Output) {
+fn output_logits(
+    cpu: &Cpu,
+    residual: &Rows,
+    rows: &[usize],
+    (norm, eps): (&[f32], f32),
+    head: &Mat,
+    output: &mut Output,
+) {
     let mut picked = Rows::new(residual.width());
-    picked.resize(wanted.len());
-    for (i, row) in wanted.iter().enumerate() {
+    picked.resize(rows.len());
+    for (i, row) in rows.iter().enumerate() {
         picked.row_mut(i).copy_from_slice(residual.row(*row));
     }
     rms_norm(&picked, norm, eps, &mut output.hidden);
@@ -161,13 +182,20 @@ impl Block {
         })
     }
 
-    fn forward(&self, cpu: &Cpu, places: &[Place<'_>], cache: &mut LayerCache, s: &mut Scratch, tap: &mut dyn Tap) {
+    fn forward(
+        &self,
+        cpu: &Cpu,
+        positions: &[CachePosition<'_>],
+        cache: &mut LayerCache,
+        s: &mut Scratch,
+        tap: &mut dyn Tap,
+    ) {
         rms_norm(&s.residual, &self.input_layernorm, self.eps, &mut s.input);
         self.attention.forward(
             cpu,
             &s.input,
             &s.angles,
-            places,
+            positions,
             cache,
             &mut s.attention,
             self.layer,

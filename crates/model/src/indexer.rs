@@ -1,11 +1,12 @@
 //! The lightning indexer (`docs/model.md` section 7): which cached positions a query's attention reads.
 
 use kernels::{
-    Angles, Arena, Cpu, Index, Linear, Mat, Pairing, Place, Rows, hadamard_rows, layer_norm, rope, round_fp8_rows,
+    Angles, Arena, CachePosition, Cpu, IndexerShape, Linear, Mat, Pairing, Rows, hadamard_rows, layer_norm, rope,
+    round_fp8_rows,
 };
 use weights::Checkpoint;
 
-use crate::config::{Config, IndexConfig};
+use crate::config::{Config, IndexerConfig};
 use crate::options::{IndexFormat, Options};
 use crate::scratch::AttentionScratch;
 
@@ -20,7 +21,7 @@ pub(crate) struct Indexer {
     k_norm_bias: Vec<f32>,
     /// `[index_n_heads, hidden_size]`: the weights of the heads.
     weights_proj: Mat,
-    index: Index,
+    shape: IndexerShape,
     format: IndexFormat,
     ue8m0: bool,
     pairing: Pairing,
@@ -34,7 +35,7 @@ impl Indexer {
         checkpoint: &Checkpoint,
         prefix: &str,
         config: &Config,
-        index: &IndexConfig,
+        index: &IndexerConfig,
         q_lora_rank: usize,
         options: &Options,
     ) -> Result<Self, weights::Error> {
@@ -46,7 +47,7 @@ impl Indexer {
             k_norm_weight: vector("k_norm.weight")?,
             k_norm_bias: vector("k_norm.bias")?,
             weights_proj: mat("weights_proj.weight", index.n_heads, config.hidden_size)?,
-            index: Index { heads: index.n_heads, head_dim: index.head_dim, top_k: index.topk },
+            shape: IndexerShape { heads: index.n_heads, head_dim: index.head_dim, top_k: index.topk },
             format: options.index,
             ue8m0: config.ue8m0(),
             pairing: if index.rope_interleave { Pairing::Interleaved } else { Pairing::HalfSplit },
@@ -57,9 +58,9 @@ impl Indexer {
     /// rounds).
     pub(crate) fn finish_keys(&self, keys: &mut Rows, angles: &Angles) {
         layer_norm(keys, &self.k_norm_weight, &self.k_norm_bias, LAYER_NORM_EPS);
-        rope(keys, 1, self.index.head_dim, 0, angles, self.pairing);
+        rope(keys, 1, self.shape.head_dim, 0, angles, self.pairing);
         if self.format == IndexFormat::Fp8 {
-            hadamard_rows(keys, self.index.head_dim);
+            hadamard_rows(keys, self.shape.head_dim);
         }
     }
 
@@ -69,14 +70,14 @@ impl Indexer {
         cpu: &Cpu,
         a: &Rows,
         angles: &Angles,
-        places: &[Place<'_>],
+        positions: &[CachePosition<'_>],
         keys: &Arena,
         s: &mut AttentionScratch,
     ) {
-        if places.iter().all(|place| place.position < self.index.top_k) {
-            return s.selection.dense(places.len());
+        if positions.iter().all(|at| at.position < self.shape.top_k) {
+            return s.selection.dense(positions.len());
         }
-        let Index { heads, head_dim, .. } = self.index;
+        let IndexerShape { heads, head_dim, .. } = self.shape;
         cpu.linear(&s.q_normed, &mut [Linear { w: &self.wq_b, out: &mut s.index_q }]);
         rope(&mut s.index_q, heads, head_dim, 0, angles, self.pairing);
         if self.format == IndexFormat::Fp8 {
@@ -86,6 +87,6 @@ impl Indexer {
         cpu.linear_f32(a, &mut [Linear { w: &self.weights_proj, out: &mut s.index_weights }]);
         let scale = ((heads * head_dim) as f32).sqrt().recip();
         s.index_weights.all_mut().iter_mut().for_each(|w| *w *= scale);
-        cpu.select(self.index, &s.index_q, &s.index_weights, places, keys, &mut s.selection);
+        cpu.select(self.shape, &s.index_q, &s.index_weights, positions, keys, &mut s.selection);
     }
 }

@@ -18,8 +18,8 @@ pub mod tensors;
 
 pub use cache::{LatentCache, position_bytes};
 pub use deepseek::Deepseek;
-pub use kernels::{Arena, Compute, Cpu, PAGE_ROWS, Routes, Rows, Selection};
-pub use model::{Batch, Info, Model, Output, Span, Want};
+pub use kernels::{Arena, Compute, Cpu, ExpertRoutes, PAGE_ROWS, Rows, Selection};
+pub use model::{Batch, Info, LogitsWanted, Model, Output, Span};
 pub use options::{AttentionPath, CacheFormat, IndexFormat, Options};
 pub use tap::Tap;
 

@@ -1,6 +1,6 @@
 //! Multi-head latent attention (`docs/model.md` section 5), with the indexer's selection where the layer has one (section 7).
 
-use kernels::{Angles, Attention, Cpu, Linear, Mat, Pairing, Place, Rows, rms_norm, rope};
+use kernels::{Angles, Attention, CachePosition, Cpu, Linear, Mat, Pairing, Rows, rms_norm, rope};
 use weights::Checkpoint;
 
 use crate::cache::LayerCache;
@@ -58,7 +58,7 @@ impl Mla {
             },
             None => Query::Direct { q_proj: mat("q_proj", q_width, hidden)? },
         };
-        let indexer = match (&config.index, config.q_lora_rank) {
+        let indexer = match (&config.indexer, config.q_lora_rank) {
             (Some(index), Some(rank)) => Some(Indexer::load(checkpoint, prefix, config, index, rank, options)?),
             _ => None,
         };
@@ -79,14 +79,14 @@ impl Mla {
         })
     }
 
-    /// `out = attention(a)` for the normalised inputs `a` at `places`; fills their cache rows.
+    /// `out = attention(a)` for the normalised inputs `a` at `positions`; fills their cache rows.
     #[expect(clippy::too_many_arguments, reason = "the arguments of a layer are the state of the forward pass")]
     pub(crate) fn forward(
         &self,
         cpu: &Cpu,
         a: &Rows,
         angles: &Angles,
-        places: &[Place<'_>],
+        positions: &[CachePosition<'_>],
         cache: &mut LayerCache,
         s: &mut AttentionScratch,
         layer: usize,
@@ -109,7 +109,7 @@ impl Mla {
         if let Some(indexer) = &self.indexer {
             indexer.finish_keys(&mut s.index_key, angles);
         }
-        cache.write(places, &s.latent, &s.kv, self.indexer.as_ref().map(|_| &s.index_key));
+        cache.write(positions, &s.latent, &s.kv, self.indexer.as_ref().map(|_| &s.index_key));
 
         // The queries, and the positions they look at.
         if let Query::Lora { q_a_layernorm, q_b_proj, .. } = &self.query {
@@ -118,8 +118,8 @@ impl Mla {
         }
         rope(&mut s.q, self.heads, self.nope + self.rope, self.nope, angles, Pairing::Interleaved);
         match (&self.indexer, &cache.index_keys, self.path) {
-            (Some(indexer), Some(keys), AttentionPath::Sparse) => indexer.select(cpu, a, angles, places, keys, s),
-            _ => s.selection.dense(places.len()),
+            (Some(indexer), Some(keys), AttentionPath::Sparse) => indexer.select(cpu, a, angles, positions, keys, s),
+            _ => s.selection.dense(positions.len()),
         }
         tap.selection(layer, &s.selection);
 
@@ -132,7 +132,7 @@ impl Mla {
             scale: self.scale,
             kv_b: &self.kv_b_proj,
         };
-        cpu.attend(&attention, &s.q, places, (&cache.latents, &cache.rope_keys), &s.selection, &mut s.output);
+        cpu.attend(&attention, &s.q, positions, (&cache.latents, &cache.rope_keys), &s.selection, &mut s.output);
         cpu.linear(&s.output, &mut [Linear { w: &self.o_proj, out }]);
     }
 }

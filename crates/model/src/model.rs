@@ -1,6 +1,6 @@
 //! What the engine sees of an architecture: batches in, logits out.
 
-use kernels::{Compute, Place, Rows};
+use kernels::{CachePosition, Compute, Rows};
 
 use crate::cache::LatentCache;
 use crate::tap::Tap;
@@ -19,14 +19,14 @@ pub struct Span<'a> {
     pub start: usize,
     /// The pages of the sequence, in order; they reach at least to `start + tokens.len()`.
     pub pages: &'a [u32],
-    pub want: Want,
+    pub logits: LogitsWanted,
 }
 
 /// What a span's caller wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum LogitsWanted {
     /// Only that the cache is filled.
-    Nothing,
+    None,
     /// The output of the last position.
     Last,
     /// The output of every position.
@@ -47,24 +47,24 @@ impl Batch<'_> {
         self.spans.iter().flat_map(|span| span.tokens).copied().collect()
     }
 
-    pub(crate) fn places(&self) -> Vec<Place<'_>> {
-        let mut places = Vec::with_capacity(self.len());
+    pub(crate) fn positions(&self) -> Vec<CachePosition<'_>> {
+        let mut positions = Vec::with_capacity(self.len());
         for Span { tokens, start, pages, .. } in &self.spans {
-            places.extend((*start..start + tokens.len()).map(|position| Place { pages, position }));
+            positions.extend((*start..start + tokens.len()).map(|position| CachePosition { pages, position }));
         }
-        places
+        positions
     }
 
     /// The batch rows whose output is wanted, in order.
-    pub(crate) fn wanted(&self) -> Vec<usize> {
+    pub(crate) fn output_rows(&self) -> Vec<usize> {
         let mut rows = Vec::new();
         let mut first = 0;
         for span in &self.spans {
             let end = first + span.tokens.len();
-            match span.want {
-                Want::Nothing => {}
-                Want::Last => rows.extend((first..end).last()),
-                Want::All => rows.extend(first..end),
+            match span.logits {
+                LogitsWanted::None => {}
+                LogitsWanted::Last => rows.extend((first..end).last()),
+                LogitsWanted::All => rows.extend(first..end),
             }
             first = end;
         }

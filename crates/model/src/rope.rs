@@ -2,7 +2,7 @@
 
 use std::f32::consts::PI;
 
-use kernels::{Angles, Place, Rows};
+use kernels::{Angles, CachePosition, Rows};
 
 use crate::config::Config;
 
@@ -33,13 +33,13 @@ impl Rope {
     }
 
     /// The angles of every place: `position * frequency` in f32, as the reference computes it.
-    pub(crate) fn angles(&self, places: &[Place<'_>], out: &mut Angles) {
-        out.cos.resize(places.len());
-        out.sin.resize(places.len());
-        for (i, place) in places.iter().enumerate() {
+    pub(crate) fn angles(&self, positions: &[CachePosition<'_>], out: &mut Angles) {
+        out.cos.resize(positions.len());
+        out.sin.resize(positions.len());
+        for (i, at) in positions.iter().enumerate() {
             let (cos, sin) = (out.cos.row_mut(i), out.sin.row_mut(i));
             for ((cos, sin), f) in cos.iter_mut().zip(sin).zip(&self.frequencies) {
-                (*sin, *cos) = (place.position as f32 * f).sin_cos();
+                (*sin, *cos) = (at.position as f32 * f).sin_cos();
             }
         }
     }

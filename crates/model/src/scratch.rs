@@ -1,6 +1,6 @@
 //! Every buffer of a forward pass, allocated once and grown to the largest batch seen.
 
-use kernels::{Angles, Routes, Rows, Selection};
+use kernels::{Angles, ExpertRoutes, Rows, Selection};
 
 use crate::config::Config;
 use crate::rope::Rope;
@@ -39,7 +39,7 @@ pub(crate) struct AttentionScratch {
 pub(crate) struct FeedForwardScratch {
     /// `[n, n_routed_experts]`
     pub(crate) scores: Rows,
-    pub(crate) routes: Routes,
+    pub(crate) routes: ExpertRoutes,
     /// `[n, width]` of the dense MLP and of the shared expert.
     pub(crate) dense: [Rows; 2],
     pub(crate) shared: [Rows; 2],
@@ -51,7 +51,7 @@ impl Scratch {
     pub(crate) fn new(config: &Config, rope: &Rope) -> Self {
         let hidden = || Rows::new(config.hidden_size);
         let heads = config.num_attention_heads;
-        let (index_heads, index_dim) = config.index.as_ref().map_or((0, 0), |index| (index.n_heads, index.head_dim));
+        let (index_heads, index_dim) = config.indexer.as_ref().map_or((0, 0), |index| (index.n_heads, index.head_dim));
         let shared = config.n_shared_experts * config.moe_intermediate_size;
         Self {
             angles: rope.new_angles(),
@@ -72,7 +72,7 @@ impl Scratch {
             },
             feed_forward: FeedForwardScratch {
                 scores: Rows::new(config.n_routed_experts),
-                routes: Routes::default(),
+                routes: ExpertRoutes::default(),
                 dense: [Rows::new(config.intermediate_size), Rows::new(config.intermediate_size)],
                 shared: [Rows::new(shared), Rows::new(shared)],
                 shared_output: hidden(),

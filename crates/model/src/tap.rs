@@ -1,6 +1,6 @@
 //! What an observer may see of a forward pass. While serving the observer is `()`, which sees nothing.
 
-use kernels::{Routes, Rows, Selection};
+use kernels::{ExpertRoutes, Rows, Selection};
 
 /// An observer; every method has a default that looks away.
 pub trait Tap {
@@ -15,7 +15,7 @@ pub trait Tap {
     }
 
     /// The experts layer `layer` chose.
-    fn routes(&mut self, layer: usize, routes: &Routes) {
+    fn routes(&mut self, layer: usize, routes: &ExpertRoutes) {
         let _ = (layer, routes);
     }
 }

@@ -6,7 +6,7 @@ use crate::config::Config;
 
 /// One tensor a config implies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub struct TensorSpec {
     pub name: String,
     /// `[out, in]`, or `[len]`.
     pub shape: Vec<usize>,
@@ -22,7 +22,7 @@ pub struct Expected {
 
 /// Parameter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts {
+pub struct ParameterCounts {
     /// Of the main model.
     pub total: u64,
     /// That a token of the main model uses.
@@ -32,8 +32,8 @@ pub struct Counts {
 }
 
 /// All tensors `config` implies, the MTP module's last.
-pub fn expected(config: &Config) -> Vec<Expected> {
-    let mut list = List { config, tensors: Vec::new(), mtp: false };
+pub fn expected_tensors(config: &Config) -> Vec<TensorSpec> {
+    let mut list = TensorList { config, tensors: Vec::new(), mtp: false };
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     list.plain("model.embed_tokens.weight", &[vocab, hidden]);
     for layer in 0..config.num_hidden_layers {
@@ -55,16 +55,16 @@ pub fn expected(config: &Config) -> Vec<Expected> {
     list.tensors
 }
 
-struct List<'a> {
+struct TensorList<'a> {
     config: &'a Config,
-    tensors: Vec<Expected>,
+    tensors: Vec<TensorSpec>,
     mtp: bool,
 }
 
-impl List<'_> {
-    fn push(&mut self, name: &str, shape: &[usize]) -> &mut Expected {
+impl TensorList<'_> {
+    fn push(&mut self, name: &str, shape: &[usize]) -> &mut TensorSpec {
         let (name, shape) = (name.to_owned(), shape.to_vec());
-        self.tensors.push(Expected { name, shape, scaled: false, optional: false, mtp: self.mtp, routed: false });
+        self.tensors.push(TensorSpec { name, shape, scaled: false, optional: false, mtp: self.mtp, routed: false });
         self.tensors.last_mut().expect("one was just pushed")
     }
 
@@ -101,7 +101,7 @@ impl List<'_> {
             self.scaled(&format!("{prefix}.q_a_proj.weight"), &[rank, hidden]);
             self.plain(&format!("{prefix}.q_a_layernorm.weight"), &[rank]);
             self.scaled(&format!("{prefix}.q_b_proj.weight"), &[q_width, rank]);
-            if let Some(index) = &config.index {
+            if let Some(index) = &config.indexer {
                 self.scaled(&format!("{prefix}.indexer.wq_b.weight"), &[index.n_heads * index.head_dim, rank]);
                 self.scaled(&format!("{prefix}.indexer.wk.weight"), &[index.head_dim, hidden]);
                 self.plain(&format!("{prefix}.indexer.k_norm.weight"), &[index.head_dim]);
@@ -149,16 +149,16 @@ impl List<'_> {
 }
 
 /// What the tensors of `config` add up to.
-pub fn parameters(config: &Config) -> Counts {
-    let mut counts = Counts { total: 0, active: 0, mtp: 0 };
+pub fn count_parameters(config: &Config) -> ParameterCounts {
+    let mut counts = ParameterCounts { total: 0, active: 0, mtp: 0 };
     let mut routed = 0;
-    for tensor in expected(config) {
+    for tensor in expected_tensors(config) {
         let n = tensor.shape.iter().map(|n| *n as u64).product::<u64>();
         let copy = tensor.mtp && tensor.optional && tensor.shape.len() == 2;
         match tensor {
             _ if copy => {}
-            Expected { mtp: true, .. } => counts.mtp += n,
-            Expected { routed: true, .. } => routed += n,
+            TensorSpec { mtp: true, .. } => counts.mtp += n,
+            TensorSpec { routed: true, .. } => routed += n,
             _ => counts.total += n,
         }
     }
@@ -173,8 +173,9 @@ pub fn parameters(config: &Config) -> Counts {
 /// # Errors
 /// The first tensor at fault.
 pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::Error> {
-    let expected = expected(config);
-    let has_mtp = expected.iter().any(|tensor| tensor.mtp && !tensor.optional && checkpoint.contains(&tensor.name));
+    let expected = expected_tensors(config);
+    let has_mtp =
+        expected.iter().any(|tensor| tensor.mtp && !tensor.optional && checkpoint.contains(&tensor.name));
     for tensor in &expected {
         let may_be_missing = tensor.optional || (tensor.mtp && !has_mtp);
         if !may_be_missing || checkpoint.contains(&tensor.name) {
@@ -197,5 +198,4 @@ pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::E
 }
 
 #[cfg(test)]
-#[path = "tensors_tests.rs"]
 mod tests;

@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use model::{
-    AttentionPath, Batch, CacheFormat, Compute, Cpu, IndexFormat, LatentCache, Model, Options, Routes, Rows, Selection,
-    Span, Tap, Want,
+    AttentionPath, Batch, CacheFormat, Compute, Cpu, ExpertRoutes, IndexFormat, LatentCache, LogitsWanted, Model,
+    Options, Rows, Selection, Span, Tap,
 };
 
 /// Largest difference of any log-probability; rounding alone gives 2e-5.
-const WORST: f64 = 1e-3;
+const MAX_LOGPROB_DIFFERENCE: f64 = 1e-3;
 /// Mean difference.
-const MEAN: f64 = 1e-5;
+const MEAN_LOGPROB_DIFFERENCE: f64 = 1e-5;
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
 }
 
-fn unpacked(path: &Path) -> Vec<u8> {
+fn gunzip(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
     bytes
@@ -33,7 +33,7 @@ struct Golden {
 
 impl Golden {
     fn open(name: &'static str) -> Self {
-        Self { bytes: unpacked(&folder(name).join("golden.safetensors.gz")), folder: name }
+        Self { bytes: gunzip(&folder(name).join("golden.safetensors.gz")), folder: name }
     }
 
     fn model(&self, options: &Options) -> Box<dyn Model> {
@@ -42,26 +42,26 @@ impl Golden {
             return model::load(&weights::Checkpoint::open(&folder).unwrap(), options).unwrap();
         }
         let config = std::fs::read(folder.join("config.json")).unwrap();
-        let files = [("config.json".into(), config.into()), ("model.safetensors".into(), unpacked(&packed).into())];
+        let files = [("config.json".into(), config.into()), ("model.safetensors".into(), gunzip(&packed).into())];
         model::load(&weights::Checkpoint::from_files(self.folder, files).unwrap(), options).unwrap()
     }
 
-    fn numbers<T>(&self, name: &str, parse: impl Fn(&[u8]) -> T, size: usize) -> Vec<T> {
+    fn tensor_values<T>(&self, name: &str, parse: impl Fn(&[u8]) -> T, size: usize) -> Vec<T> {
         let tensors = safetensors::SafeTensors::deserialize(&self.bytes).unwrap();
         let tensor = tensors.tensor(name).unwrap_or_else(|_| panic!("{} has {name}", self.folder));
         tensor.data().chunks(size).map(parse).collect()
     }
 
     fn floats(&self, name: &str) -> Vec<f32> {
-        self.numbers(name, |b| f32::from_le_bytes(b.try_into().unwrap()), 4)
+        self.tensor_values(name, |b| f32::from_le_bytes(b.try_into().unwrap()), 4)
     }
 
     fn ints(&self, name: &str) -> Vec<i32> {
-        self.numbers(name, |b| i32::from_le_bytes(b.try_into().unwrap()), 4)
+        self.tensor_values(name, |b| i32::from_le_bytes(b.try_into().unwrap()), 4)
     }
 
     fn tokens(&self, seq: usize) -> Vec<u32> {
-        self.numbers(&format!("seq{seq}.input_ids"), |b| i64::from_le_bytes(b.try_into().unwrap()) as u32, 8)
+        self.tensor_values(&format!("seq{seq}.input_ids"), |b| i64::from_le_bytes(b.try_into().unwrap()) as u32, 8)
     }
 
     fn sequences(&self) -> Vec<Vec<u32>> {
@@ -70,14 +70,14 @@ impl Golden {
 }
 
 /// The sequences side by side in one cache, each with pages of its own (handed out in an order that is not theirs).
-struct Run {
+struct BatchedRun {
     model: Box<dyn Model>,
     cache: LatentCache,
     sequences: Vec<Vec<u32>>,
     pages: Vec<Vec<u32>>,
 }
 
-impl Run {
+impl BatchedRun {
     fn new(model: Box<dyn Model>, sequences: Vec<Vec<u32>>) -> Self {
         let mut next = 0;
         let mut pages: Vec<Vec<u32>> = vec![Vec::new(); sequences.len()];
@@ -111,7 +111,7 @@ impl Run {
                 let end = (done[seq] + chunk(step, seq)).min(tokens.len());
                 if done[seq] < end {
                     let (start, pages) = (done[seq], self.pages[seq].as_slice());
-                    batch.spans.push(Span { tokens: &tokens[start..end], start, pages, want: Want::All });
+                    batch.spans.push(Span { tokens: &tokens[start..end], start, pages, logits: LogitsWanted::All });
                     taken.push((seq, end - start));
                     done[seq] = end;
                 }
@@ -161,7 +161,10 @@ fn differences(got: &[f32], want: &[f32], vocab: usize) -> (f64, f64) {
 
 fn assert_close(got: &Rows, want: &[f32], what: &str) {
     let (worst, mean) = differences(got.all(), want, got.width());
-    assert!(worst < WORST && mean < MEAN, "{what}: worst {worst:.2e}, mean {mean:.2e}");
+    assert!(
+        worst < MAX_LOGPROB_DIFFERENCE && mean < MEAN_LOGPROB_DIFFERENCE,
+        "{what}: worst {worst:.2e}, mean {mean:.2e}"
+    );
 }
 
 /// How many tokens of a sequence a step takes: `(step, sequence)`.
@@ -169,7 +172,7 @@ type Chunk = fn(usize, usize) -> usize;
 
 fn every_way_of_batching_gives_the_golden_logits(folder: &'static str, variant: &str, options: Options) {
     let golden = Golden::open(folder);
-    let mut run = Run::new(golden.model(&options), golden.sequences());
+    let mut run = BatchedRun::new(golden.model(&options), golden.sequences());
     let prefill = run.logits(|_, _| usize::MAX);
     // The variants exist for the sequences that are long enough to differ.
     let compared = if variant == "logits" { 0..4 } else { 2..4 };
@@ -185,7 +188,7 @@ fn every_way_of_batching_gives_the_golden_logits(folder: &'static str, variant: 
         }
     }
     for (seq, logits) in prefill.iter().enumerate() {
-        let mut alone = Run::new(golden.model(&Options { threads: 1, ..options }), vec![golden.tokens(seq)]);
+        let mut alone = BatchedRun::new(golden.model(&Options { threads: 1, ..options }), vec![golden.tokens(seq)]);
         let alone = alone.logits(|_, _| usize::MAX);
         assert!(same_bits(&alone[0], logits), "{folder} {variant} seq{seq}: alone, one thread");
     }
@@ -245,7 +248,7 @@ fn bf16_products_and_rounded_caches_do_not_depend_on_the_batch_either() {
     for (isa, (cache, index)) in Cpu::supported_isas().into_iter().flat_map(|isa| rounded.map(|formats| (isa, formats)))
     {
         let options = Options { compute: Compute::Bf16, cache, index, isa: Some(isa), ..Options::exact(2) };
-        let mut run = Run::new(golden.model(&options), golden.sequences());
+        let mut run = BatchedRun::new(golden.model(&options), golden.sequences());
         let prefill = run.logits(|_, _| usize::MAX);
         for (seq, logits) in run.logits(|step, seq| 1 + (step + seq) % 9).iter().enumerate() {
             assert!(same_bits(logits, &prefill[seq]), "{isa} {cache:?} seq{seq}");
@@ -262,7 +265,7 @@ fn bf16_products_and_rounded_caches_do_not_depend_on_the_batch_either() {
 fn mtp_logits() {
     for folder in ["v3-bf16", "v32-bf16", "v32-fp8"] {
         let golden = Golden::open(folder);
-        let mut run = Run::new(golden.model(&Options::exact(2)), golden.sequences());
+        let mut run = BatchedRun::new(golden.model(&Options::exact(2)), golden.sequences());
         let outputs = run.outputs(|_, _| 50, &mut ());
         for (seq, (_, hidden)) in outputs.iter().enumerate().skip(1) {
             let tokens = golden.tokens(seq);
@@ -270,7 +273,7 @@ fn mtp_logits() {
             let mut before = Rows::new(hidden.width());
             before.resize(shifted.len());
             before.all_mut().copy_from_slice(&hidden.all()[..shifted.len() * hidden.width()]);
-            let span = Span { tokens: shifted, start: 0, pages: &run.pages[seq], want: Want::All };
+            let span = Span { tokens: shifted, start: 0, pages: &run.pages[seq], logits: LogitsWanted::All };
             let output = run
                 .model
                 .draft(&Batch { spans: vec![span] }, &before, &mut run.cache)
@@ -282,8 +285,8 @@ fn mtp_logits() {
             );
         }
     }
-    let mut run = Run::new(Golden::open("v3-f32").model(&Options::exact(1)), vec![vec![0]]);
-    let span = Span { tokens: &[1], start: 0, pages: &run.pages[0], want: Want::All };
+    let mut run = BatchedRun::new(Golden::open("v3-f32").model(&Options::exact(1)), vec![vec![0]]);
+    let span = Span { tokens: &[1], start: 0, pages: &run.pages[0], logits: LogitsWanted::All };
     assert!(
         run.model.draft(&Batch { spans: vec![span] }, &Rows::from_vec(160, vec![0.0; 160]), &mut run.cache).is_none()
     );
@@ -291,13 +294,13 @@ fn mtp_logits() {
 
 /// Remembers what one whole prefill chose.
 #[derive(Default)]
-struct Watch {
+struct RecordingTap {
     selections: HashMap<usize, Vec<Option<Vec<u32>>>>,
-    routes: HashMap<usize, Routes>,
+    routes: HashMap<usize, ExpertRoutes>,
     residuals: HashMap<usize, Vec<f32>>,
 }
 
-impl Tap for Watch {
+impl Tap for RecordingTap {
     fn residual(&mut self, layer: usize, rows: &Rows) {
         self.residuals.insert(layer, rows.all().to_vec());
     }
@@ -306,14 +309,14 @@ impl Tap for Watch {
         self.selections.insert(layer, selection.picked.clone());
     }
 
-    fn routes(&mut self, layer: usize, routes: &Routes) {
+    fn routes(&mut self, layer: usize, routes: &ExpertRoutes) {
         self.routes.insert(layer, routes.clone());
     }
 }
 
-fn watched(golden: &Golden, seq: usize, options: &Options) -> Watch {
-    let mut watch = Watch::default();
-    Run::new(golden.model(options), vec![golden.tokens(seq)]).outputs(|_, _| usize::MAX, &mut watch);
+fn record_prefill(golden: &Golden, seq: usize, options: &Options) -> RecordingTap {
+    let mut watch = RecordingTap::default();
+    BatchedRun::new(golden.model(options), vec![golden.tokens(seq)]).outputs(|_, _| usize::MAX, &mut watch);
     watch
 }
 
@@ -322,7 +325,7 @@ fn the_indexer_picks_the_reference_positions() {
     let golden = Golden::open("v32-bf16");
     for (format, name) in [(IndexFormat::F32, "dsa_topk"), (IndexFormat::Fp8, "dsa_topk_fp8idx")] {
         for seq in [2, 3] {
-            let watch = watched(&golden, seq, &Options { index: format, ..Options::exact(2) });
+            let watch = record_prefill(&golden, seq, &Options { index: format, ..Options::exact(2) });
             for layer in 0..4 {
                 let want = golden.ints(&format!("seq{seq}.{name}.{layer}"));
                 for (position, (picked, want)) in watch.selections[&layer].iter().zip(want.chunks(16)).enumerate() {
@@ -342,7 +345,7 @@ fn the_indexer_picks_the_reference_positions() {
 fn the_gate_chooses_the_reference_experts() {
     for folder in ["v3-bf16", "v32-bf16"] {
         let golden = Golden::open(folder);
-        let watch = watched(&golden, 2, &Options::exact(2));
+        let watch = record_prefill(&golden, 2, &Options::exact(2));
         for layer in 1..4 {
             let routes = &watch.routes[&layer];
             let ids: Vec<i32> = routes.ids.iter().map(|id| *id as i32).collect();
@@ -377,7 +380,7 @@ fn greedy_continuations_equal_the_reference() {
             let mut cache = model.new_cache(pages.len());
             let mut done = 0;
             while tokens.len() < prompt + want.len() {
-                let span = Span { tokens: &tokens[done..], start: done, pages: &pages, want: Want::Last };
+                let span = Span { tokens: &tokens[done..], start: done, pages: &pages, logits: LogitsWanted::Last };
                 let output = model.forward(&Batch { spans: vec![span] }, &mut cache, &mut ());
                 let logits = output.logits.row(0);
                 let best = (0..logits.len()).reduce(|a, b| if logits[b] > logits[a] { b } else { a }).unwrap();

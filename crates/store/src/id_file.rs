@@ -109,7 +109,7 @@ impl IdFile {
         }
         let fault = |error: std::io::Error| StoreError::IdFile(self.path.clone(), error.to_string());
         files::create_private_folder(&files::folder_of(&self.path)).map_err(fault)?;
-        files::replace(&self.path, text.as_bytes()).map_err(fault)
+        files::replace_atomically(&self.path, text.as_bytes()).map_err(fault)
     }
 
     /// Waits for other processes that write it. Where the folder cannot be locked, a note of what was changed may be lost, and

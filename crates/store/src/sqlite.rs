@@ -70,7 +70,7 @@ pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
     let fault = |error| StoreError::File(path.to_owned(), error);
     let folder = files::folder_of(path);
     files::create_private_folder(&folder).map_err(|error| StoreError::Folder(folder, error))?;
-    files::private().create(true).truncate(false).write(true).open(path).map_err(fault)?;
+    files::private_options().create(true).truncate(false).write(true).open(path).map_err(fault)?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The tiny checkpoints are what the rest of the project takes for checkpoints.
 
-use model::{Batch, Options, Span, Want};
+use model::{Batch, LogitsWanted, Options, Span};
 use testkit::{Format, Tiny, tokenizer_json};
 use text::{Encoding, EncodingName, Tokenizer};
 use weights::Checkpoint;
@@ -14,7 +14,7 @@ fn logits(tiny: &Tiny) -> Vec<f32> {
     let mut model = model::load(&open(tiny), &Options::exact(1)).unwrap();
     let mut cache = model.new_cache(1);
     let tokens: Vec<u32> = (0..40).map(|i| i * 7 % 512).collect();
-    let span = Span { tokens: &tokens, start: 0, pages: &[0], want: Want::Last };
+    let span = Span { tokens: &tokens, start: 0, pages: &[0], logits: LogitsWanted::Last };
     model.forward(&Batch { spans: vec![span] }, &mut cache, &mut ()).logits.row(0).to_vec()
 }
 

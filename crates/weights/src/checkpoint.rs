@@ -6,9 +6,9 @@ use std::path::Path;
 use kernels::{Bytes, DType, Mat, SCALE_BLOCK};
 
 use crate::Error;
-use crate::safetensors::Tensor;
+use crate::safetensors::TensorInfo;
 use crate::source::Source;
-use crate::table::{self, Table};
+use crate::tensor_index::{self, TensorIndex};
 
 /// What a weight's name is followed by in the name of its fp8 block scales.
 pub const SCALE_SUFFIX: &str = "_scale_inv";
@@ -35,7 +35,7 @@ pub struct Checkpoint {
     name: String,
     config: serde_json::Value,
     companions: BTreeMap<&'static str, Bytes>,
-    table: Table,
+    table: TensorIndex,
 }
 
 impl Checkpoint {
@@ -61,16 +61,16 @@ impl Checkpoint {
         for file in COMPANIONS {
             companions.extend(read_companion(source, file)?.map(|bytes| (file, bytes)));
         }
-        Ok(Self { name: source.name(), config, companions, table: table::read(source)? })
+        Ok(Self { name: source.name(), config, companions, table: tensor_index::read(source)? })
     }
 
     pub(crate) fn read_config(source: &Source) -> Result<serde_json::Value, Error> {
         let file = "config.json";
-        let bytes = source.read(file)?.ok_or_else(|| Error::NoFile { folder: source.place(), file })?;
+        let bytes = source.read(file)?.ok_or_else(|| Error::NoFile { folder: source.location(), file })?;
         serde_json::from_slice(&bytes).map_err(|e| Error::Json { file: file.into(), reason: e.to_string() })
     }
 
-    pub(crate) fn table(&self) -> &Table {
+    pub(crate) fn table(&self) -> &TensorIndex {
         &self.table
     }
 
@@ -99,7 +99,7 @@ impl Checkpoint {
     }
 
     /// The header's description of a tensor, and the file it is in.
-    pub fn tensor(&self, name: &str) -> Option<(&Tensor, &str)> {
+    pub fn tensor(&self, name: &str) -> Option<(&TensorInfo, &str)> {
         self.table.tensors.get(name).map(|(shard, tensor)| (tensor, self.table.shards[*shard].file.as_str()))
     }
 
@@ -174,7 +174,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<(&Tensor, &str), Error> {
+    fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<(&TensorInfo, &str), Error> {
         let (tensor, file) = self.tensor(name).ok_or_else(|| Error::MissingTensor { tensor: name.into() })?;
         if !tensor.shape.iter().copied().eq(shape.iter().map(|n| *n as u64)) {
             let (found, expected) = (tensor.shape.clone(), shape.to_vec());
@@ -188,10 +188,10 @@ impl Checkpoint {
         self.table.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
     }
 
-    /// Lets `hear` have what tells this checkpoint's weights from any others: names and shapes of all tensors, and bytes of them.
+    /// Lets `update` have what tells this checkpoint's weights from any others: names and shapes of all tensors, and bytes of them.
     ///
     /// All bytes of a small checkpoint; of a large one, whose bytes nobody wants to wait for, 4 KiB each of a few thousand places.
-    pub fn sample(&self, hear: &mut dyn FnMut(&[u8])) {
+    pub fn fingerprint(&self, update: &mut dyn FnMut(&[u8])) {
         const SMALL: u64 = 256 << 20;
         const PIECE: usize = 4096;
         const PIECES: usize = 2048;
@@ -200,20 +200,20 @@ impl Checkpoint {
         let every = names.len().div_ceil(PIECES);
         for (index, name) in names.into_iter().enumerate() {
             let (tensor, _) = self.tensor(name).expect("it is one of the names");
-            hear(format!("{name} {} {:?}\n", tensor.dtype, tensor.shape).as_bytes());
+            update(format!("{name} {} {:?}\n", tensor.dtype, tensor.shape).as_bytes());
             let bytes = self.bytes(name);
             if self.bytes_total() <= SMALL {
-                hear(&bytes);
+                update(&bytes);
             } else if index % every == 0 {
                 let start = (bytes.len() / 2).min(bytes.len().saturating_sub(PIECE));
-                hear(&bytes[start..bytes.len().min(start + PIECE)]);
+                update(&bytes[start..bytes.len().min(start + PIECE)]);
             }
         }
     }
 
     /// Reads all weights once, so that the first use does not wait for the disk. `progress` hears how many of
     /// [`Checkpoint::bytes_total`] are done.
-    pub fn touch(&self, progress: &mut dyn FnMut(u64)) {
+    pub fn prefault(&self, progress: &mut dyn FnMut(u64)) {
         const STEP: usize = 32 << 20;
         const PAGE: usize = 4096;
         let mut done = 0;

@@ -8,11 +8,11 @@ mod error;
 mod json;
 mod safetensors;
 mod source;
-mod table;
+mod tensor_index;
 
 pub use checkpoint::{Checkpoint, SCALE_SUFFIX};
 pub use error::Error;
 pub use kernels::Bytes;
-pub use safetensors::{Header, Tensor};
+pub use safetensors::{Header, TensorInfo};
 pub use source::static_bytes;
-pub use table::Survey;
+pub use tensor_index::CheckpointSummary;

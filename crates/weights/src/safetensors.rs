@@ -16,7 +16,7 @@ use crate::json::Pairs;
 /// The longest header the format allows.
 const HEADER_LIMIT: u64 = 100_000_000;
 
-/// Bits of one number of every format a file may hold. Only some can be weights, see [`Tensor::weight_dtype`].
+/// Bits of one number of every format a file may hold. Only some can be weights, see [`TensorInfo::weight_dtype`].
 const DTYPES: [(&str, u64); 20] = [
     ("BOOL", 8),
     ("F4", 4),
@@ -44,14 +44,14 @@ const DTYPES: [(&str, u64); 20] = [
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// In the order of their bytes.
-    pub tensors: Vec<Tensor>,
+    pub tensors: Vec<TensorInfo>,
     /// Length of the whole file.
     pub file_bytes: u64,
 }
 
 /// One tensor of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
+pub struct TensorInfo {
     pub name: String,
     /// The format's word, such as `BF16`.
     pub dtype: &'static str,
@@ -60,7 +60,7 @@ pub struct Tensor {
     pub range: Range<u64>,
 }
 
-impl Tensor {
+impl TensorInfo {
     pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
@@ -99,7 +99,7 @@ impl Header {
         let mut tensors = Vec::with_capacity(members.len());
         for (name, member) in members {
             match member {
-                Member::Tensor(entry) => tensors.push(tensor(file, name, entry, start as u64)?),
+                Member::Tensor(entry) => tensors.push(parse_tensor(file, name, entry, start as u64)?),
                 Member::Other(_) if name == "__metadata__" => {}
                 Member::Other(_) => {
                     let reason = format!("`{name}` is not an object of `dtype`, `shape` and two `data_offsets`");
@@ -108,7 +108,7 @@ impl Header {
             }
         }
         tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
-        let file_bytes = check_neighbours(file, &tensors, start as u64)?;
+        let file_bytes = check_contiguous(file, &tensors, start as u64)?;
         Ok(Self { tensors, file_bytes })
     }
 
@@ -139,7 +139,7 @@ fn data_start(file: &str, bytes: &[u8]) -> Result<usize, Error> {
     Ok(8 + length as usize)
 }
 
-fn tensor(file: &str, name: String, entry: Entry, data_start: u64) -> Result<Tensor, Error> {
+fn parse_tensor(file: &str, name: String, entry: Entry, data_start: u64) -> Result<TensorInfo, Error> {
     let Entry { dtype, shape, data_offsets: [start, end] } = entry;
     let file = || file.to_string();
     let Some((dtype, bits)) = DTYPES.into_iter().find(|(word, _)| *word == dtype) else {
@@ -156,13 +156,13 @@ fn tensor(file: &str, name: String, entry: Entry, data_start: u64) -> Result<Ten
     if found != needed {
         return Err(Error::ByteLength { file: file(), tensor: name, dtype, shape, found, needed });
     }
-    Ok(Tensor { name, dtype, shape, range: data_start + start..range_end })
+    Ok(TensorInfo { name, dtype, shape, range: data_start + start..range_end })
 }
 
 /// Checks that the sorted tensors lie side by side from `start` on, and returns where the last ends.
-fn check_neighbours(file: &str, tensors: &[Tensor], start: u64) -> Result<u64, Error> {
+fn check_contiguous(file: &str, tensors: &[TensorInfo], start: u64) -> Result<u64, Error> {
     let mut at = start;
-    let mut before: Option<&Tensor> = None;
+    let mut before: Option<&TensorInfo> = None;
     for tensor in tensors {
         let (file, name) = (file.to_string(), tensor.name.clone());
         if tensor.range.start < at {

@@ -12,7 +12,7 @@ use memmap2::Mmap;
 use crate::Error;
 
 /// Most bytes of a file that is read whole. Tokenizers have a few megabytes.
-const MOST_READ: u64 = 1 << 30;
+const MAX_READ_BYTES: u64 = 1 << 30;
 
 /// The files of a checkpoint by name.
 pub(crate) enum Source {
@@ -21,15 +21,15 @@ pub(crate) enum Source {
 }
 
 /// The bytes of a whole file.
-pub(crate) struct Mapped {
+pub(crate) struct MappedFile {
     owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
     map: Option<Arc<Mmap>>,
 }
 
 /// Bytes as the owner of other bytes.
-struct Whole(Bytes);
+struct BytesOwner(Bytes);
 
-impl AsRef<[u8]> for Whole {
+impl AsRef<[u8]> for BytesOwner {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
@@ -42,7 +42,7 @@ pub fn static_bytes(bytes: &'static [u8]) -> Bytes {
 
 impl Source {
     /// How messages call it: the path of the folder, or the name of the files in memory.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         match self {
             Self::Folder(dir) => dir.display().to_string(),
             Self::Memory { name, .. } => name.clone(),
@@ -80,7 +80,7 @@ impl Source {
         match self {
             Self::Folder(dir) => {
                 let path = dir.join(file);
-                match files::read(&path, MOST_READ) {
+                match files::read(&path, MAX_READ_BYTES) {
                     Ok(bytes) => Ok(Some(bytes.into())),
                     Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
                     Err(source) => Err(Error::Io { path, source }),
@@ -91,17 +91,17 @@ impl Source {
     }
 
     /// A large file, mapped; `None` when there is none of that name.
-    pub(crate) fn map(&self, file: &str) -> Result<Option<Mapped>, Error> {
+    pub(crate) fn map(&self, file: &str) -> Result<Option<MappedFile>, Error> {
         match self {
             Self::Folder(dir) => map(&dir.join(file)),
             Self::Memory { files, .. } => {
-                Ok(files.get(file).map(|bytes| Mapped { owner: Arc::new(Whole(bytes.clone())), map: None }))
+                Ok(files.get(file).map(|bytes| MappedFile { owner: Arc::new(BytesOwner(bytes.clone())), map: None }))
             }
         }
     }
 }
 
-fn map(path: &Path) -> Result<Option<Mapped>, Error> {
+fn map(path: &Path) -> Result<Option<MappedFile>, Error> {
     let io = |source| Error::Io { path: path.to_path_buf(), source };
     let file = match files::open(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -111,10 +111,10 @@ fn map(path: &Path) -> Result<Option<Mapped>, Error> {
     // is that nobody shortens or rewrites the file while it is open; checkpoints are written once, and every engine that maps them
     // relies on the same.
     let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io)?);
-    Ok(Some(Mapped { owner: map.clone(), map: Some(map) }))
+    Ok(Some(MappedFile { owner: map.clone(), map: Some(map) }))
 }
 
-impl Mapped {
+impl MappedFile {
     pub(crate) fn bytes(&self) -> &[u8] {
         (*self.owner).as_ref()
     }

@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use weights::{Checkpoint, Error, Header, Survey};
+use weights::{Checkpoint, CheckpointSummary, Error, Header};
 
 const FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// A safetensors file with this header and `data` bytes behind it.
 fn file(header: &Value, data: usize) -> Vec<u8> {
-    raw(header.to_string().as_bytes(), data)
+    file_of_header_bytes(header.to_string().as_bytes(), data)
 }
 
-fn raw(header: &[u8], data: usize) -> Vec<u8> {
+fn file_of_header_bytes(header: &[u8], data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header);
     bytes.resize(bytes.len() + data, 0);
@@ -47,14 +47,14 @@ fn open(files: &[(&str, Vec<u8>)]) -> Result<Checkpoint, Error> {
     let from_folder = Checkpoint::open(dir.path());
     let in_memory =
         Checkpoint::from_files("test", files.iter().map(|(name, bytes)| (name.to_string(), bytes.clone().into())));
-    let place = dir.path().display().to_string();
+    let location = dir.path().display().to_string();
     let words =
-        |result: &Result<Checkpoint, Error>| result.as_ref().err().map(|e| e.to_string().replace(&place, "test"));
+        |result: &Result<Checkpoint, Error>| result.as_ref().err().map(|e| e.to_string().replace(&location, "test"));
     assert_eq!(words(&from_folder), words(&in_memory), "folder and memory are one code path");
     from_folder
 }
 
-fn single(bytes: Vec<u8>) -> Error {
+fn open_single_error(bytes: Vec<u8>) -> Error {
     open(&[(FILE, bytes)]).err().expect("a broken file is refused")
 }
 
@@ -73,14 +73,14 @@ fn a_sound_checkpoint_opens() {
     let checkpoint = open(&[(FILE, vectors(&["a", "b"]))]).unwrap();
     assert_eq!((checkpoint.bytes_total(), checkpoint.vector("b", 2).unwrap()), (16, vec![0.0, 0.0]));
     let mut seen = 0;
-    checkpoint.touch(&mut |done| seen = done);
+    checkpoint.prefault(&mut |done| seen = done);
     assert_eq!(seen, 16);
 }
 
 #[test]
 fn the_header_of_a_file_without_tensors_is_no_progress() {
-    let checkpoint = open(&[(FILE, raw(b"{}      ", 0))]).unwrap();
-    checkpoint.touch(&mut |done| assert!(done <= checkpoint.bytes_total(), "{done} bytes of none"));
+    let checkpoint = open(&[(FILE, file_of_header_bytes(b"{}      ", 0))]).unwrap();
+    checkpoint.prefault(&mut |done| assert!(done <= checkpoint.bytes_total(), "{done} bytes of none"));
 }
 
 #[test]
@@ -88,7 +88,13 @@ fn files_that_are_cut_off_are_truncated() {
     let whole = vectors(&["a", "b"]);
     for length in 0..whole.len() {
         let words = format!("{length} bytes long");
-        refused!(single(whole[..length].to_vec()), Error::Truncated { .. }, FILE, words.as_str(), "download it again");
+        refused!(
+            open_single_error(whole[..length].to_vec()),
+            Error::Truncated { .. },
+            FILE,
+            words.as_str(),
+            "download it again"
+        );
     }
 }
 
@@ -96,7 +102,7 @@ fn files_that_are_cut_off_are_truncated() {
 fn bytes_behind_the_last_tensor_are_refused() {
     let mut bytes = vectors(&["a"]);
     bytes.extend([0; 3]);
-    refused!(single(bytes), Error::Trailing { bytes: 3, .. }, FILE, "3 bytes");
+    refused!(open_single_error(bytes), Error::Trailing { bytes: 3, .. }, FILE, "3 bytes");
 }
 
 #[test]
@@ -104,10 +110,10 @@ fn absurd_header_lengths_are_refused_before_anything_is_allocated() {
     for length in [u64::MAX, 1 << 63, 100_000_001] {
         let mut bytes = length.to_le_bytes().to_vec();
         bytes.extend(b"{}");
-        refused!(single(bytes), Error::HeaderLength { .. }, FILE, "not a safetensors file");
+        refused!(open_single_error(bytes), Error::HeaderLength { .. }, FILE, "not a safetensors file");
     }
     refused!(
-        single(b"<!DOCTYPE html><html></html>".to_vec()),
+        open_single_error(b"<!DOCTYPE html><html></html>".to_vec()),
         Error::HeaderLength { .. },
         FILE,
         "not a safetensors file"
@@ -118,9 +124,9 @@ fn absurd_header_lengths_are_refused_before_anything_is_allocated() {
 fn headers_that_are_not_json_are_corrupt() {
     let deep = "[".repeat(100_000);
     for header in ["", "{", "[]", "null", "{\"a\": }", "{\"a\": 1}", "\u{0}\u{1}", "{} {}", deep.as_str()] {
-        refused!(single(raw(header.as_bytes(), 0)), Error::Header { .. }, FILE, "corrupt");
+        refused!(open_single_error(file_of_header_bytes(header.as_bytes(), 0)), Error::Header { .. }, FILE, "corrupt");
     }
-    refused!(single(raw(b"{\"\xff\": 1}", 0)), Error::Header { .. }, FILE, "corrupt");
+    refused!(open_single_error(file_of_header_bytes(b"{\"\xff\": 1}", 0)), Error::Header { .. }, FILE, "corrupt");
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn entries_without_their_members_are_corrupt() {
         json!({ "dtype": 7, "shape": [2], "data_offsets": [0, 8] }),
         json!({ "dtype": "F32", "shape": [2], "data_offsets": [0, 1e30] }),
     ] {
-        refused!(single(file(&json!({ "odd": entry }), 8)), Error::Header { .. }, FILE, "`odd`");
+        refused!(open_single_error(file(&json!({ "odd": entry }), 8)), Error::Header { .. }, FILE, "`odd`");
     }
 }
 
@@ -144,36 +150,46 @@ fn entries_without_their_members_are_corrupt() {
 fn a_name_that_appears_twice_in_a_header_is_corrupt() {
     let entry = tensor("F32", &[2], 0, 8);
     let header = format!("{{\"a\": {entry}, \"a\": {entry}}}");
-    refused!(single(raw(header.as_bytes(), 8)), Error::Header { .. }, FILE, "`a` appears twice");
+    refused!(
+        open_single_error(file_of_header_bytes(header.as_bytes(), 8)),
+        Error::Header { .. },
+        FILE,
+        "`a` appears twice"
+    );
 }
 
 #[test]
 fn unknown_number_formats_are_named() {
-    let error = single(file(&json!({ "a": tensor("Q4_K", &[2], 0, 8) }), 8));
+    let error = open_single_error(file(&json!({ "a": tensor("Q4_K", &[2], 0, 8) }), 8));
     refused!(error, Error::UnknownDType { .. }, FILE, "`a`", "`Q4_K`", "convert");
 }
 
 #[test]
 fn shapes_that_do_not_fit_their_bytes_are_refused() {
-    let error = single(file(&json!({ "a": tensor("BF16", &[3, 5], 0, 29) }), 29));
+    let error = open_single_error(file(&json!({ "a": tensor("BF16", &[3, 5], 0, 29) }), 29));
     refused!(error, Error::ByteLength { found: 29, needed: 30, .. }, FILE, "`a`", "BF16", "[3, 5]");
-    let error = single(file(&json!({ "a": tensor("F32", &[], 0, 8) }), 8));
+    let error = open_single_error(file(&json!({ "a": tensor("F32", &[], 0, 8) }), 8));
     refused!(error, Error::ByteLength { found: 8, needed: 4, .. }, "`a`");
 }
 
 #[test]
 fn shapes_whose_product_overflows_are_refused() {
     for shape in [&[u64::MAX, 2][..], &[1 << 40, 1 << 40], &[u64::MAX / 4]] {
-        refused!(single(file(&json!({ "a": tensor("F32", shape, 0, 8) }), 8)), Error::TooLarge { .. }, FILE, "`a`");
+        refused!(
+            open_single_error(file(&json!({ "a": tensor("F32", shape, 0, 8) }), 8)),
+            Error::TooLarge { .. },
+            FILE,
+            "`a`"
+        );
     }
     let huge = tensor("U8", &[u64::MAX / 16], u64::MAX - u64::MAX / 16, u64::MAX);
-    refused!(single(file(&json!({ "a": huge }), 8)), Error::TooLarge { .. }, FILE, "`a`");
+    refused!(open_single_error(file(&json!({ "a": huge }), 8)), Error::TooLarge { .. }, FILE, "`a`");
 }
 
 #[test]
 fn offsets_that_run_backwards_are_refused() {
     refused!(
-        single(file(&json!({ "a": tensor("F32", &[2], 8, 0) }), 8)),
+        open_single_error(file(&json!({ "a": tensor("F32", &[2], 8, 0) }), 8)),
         Error::Reversed { start: 8, end: 0, .. },
         FILE,
         "`a`"
@@ -183,21 +199,26 @@ fn offsets_that_run_backwards_are_refused() {
 #[test]
 fn overlapping_tensors_are_refused_by_both_names() {
     let header = json!({ "a": tensor("F32", &[2], 0, 8), "b": tensor("F32", &[2], 4, 12) });
-    refused!(single(file(&header, 12)), Error::Overlap { .. }, FILE, "`a`", "`b`");
+    refused!(open_single_error(file(&header, 12)), Error::Overlap { .. }, FILE, "`a`", "`b`");
     let header = json!({ "a": tensor("F32", &[2], 0, 8), "b": tensor("F32", &[2], 0, 8) });
-    refused!(single(file(&header, 8)), Error::Overlap { .. }, FILE, "`a`", "`b`");
+    refused!(open_single_error(file(&header, 8)), Error::Overlap { .. }, FILE, "`a`", "`b`");
 }
 
 #[test]
 fn bytes_that_belong_to_no_tensor_are_refused() {
     let header = json!({ "a": tensor("F32", &[2], 0, 8), "b": tensor("F32", &[2], 12, 20) });
-    refused!(single(file(&header, 20)), Error::Hole { bytes: 4, .. }, FILE, "`b`", "4 bytes");
-    refused!(single(file(&json!({ "a": tensor("F32", &[2], 8, 16) }), 16)), Error::Hole { bytes: 8, .. }, FILE, "`a`");
+    refused!(open_single_error(file(&header, 20)), Error::Hole { bytes: 4, .. }, FILE, "`b`", "4 bytes");
+    refused!(
+        open_single_error(file(&json!({ "a": tensor("F32", &[2], 8, 16) }), 16)),
+        Error::Hole { bytes: 8, .. },
+        FILE,
+        "`a`"
+    );
 }
 
 #[test]
 fn offsets_behind_the_end_of_the_file_are_a_truncation() {
-    let error = single(file(&json!({ "a": tensor("U8", &[1 << 40], 0, 1 << 40) }), 8));
+    let error = open_single_error(file(&json!({ "a": tensor("U8", &[1 << 40], 0, 1 << 40) }), 8));
     refused!(error, Error::Truncated { .. }, FILE, "truncated");
 }
 
@@ -379,13 +400,13 @@ fn an_incomplete_folder_can_still_be_surveyed() {
     write("x.safetensors", &vectors(&["a"]));
     let cut = vectors(&["b"]);
     write("y.safetensors", &cut[..cut.len() - 1]);
-    let survey = Survey::open(dir.path()).unwrap();
-    assert_eq!(survey.tensors.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((survey.indexed, survey.problems.len()), (Some(3), 2));
+    let summary = CheckpointSummary::open(dir.path()).unwrap();
+    assert_eq!(summary.tensors.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((summary.indexed_tensors, summary.problems.len()), (Some(3), 2));
     assert!(
-        matches!(&survey.problems[..], [Error::Truncated { .. }, Error::MissingShard { .. }]),
+        matches!(&summary.problems[..], [Error::Truncated { .. }, Error::MissingShard { .. }]),
         "{:?}",
-        survey.problems
+        summary.problems
     );
 }
 

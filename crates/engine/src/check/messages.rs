@@ -4,24 +4,24 @@ use std::collections::HashSet;
 
 use chat::{Chat, Error, Input, Message, Part, Role};
 
-use super::{Limits, Profile, ReasoningRules, empty, refuse, too_long};
+use super::{Profile, ReasoningRules, ValidationRules, array_too_long_error, empty_array_error, invalid};
 
 const MAX_MESSAGES: usize = 4096;
 
 /// The structure of the conversation: rule by rule, each over all messages.
-pub(super) fn messages(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let Input::Messages(messages) = &mut chat.input else { return Ok(()) };
-    let lenient = limits.profile == Profile::Lenient;
-    let reasons = chat.thinking == Some(true) && limits.rules == ReasoningRules::V32;
+    let lenient = rules.profile == Profile::Lenient;
+    let reasons = chat.thinking == Some(true) && rules.reasoning_rules == ReasoningRules::V32;
     let mut notes = Notes(&mut chat.notes);
 
     if messages.is_empty() {
-        return refuse(empty("messages"));
+        return invalid(empty_array_error("messages"));
     }
     if messages.len() > MAX_MESSAGES {
-        return refuse(too_long("messages", MAX_MESSAGES, messages.len()));
+        return invalid(array_too_long_error("messages", MAX_MESSAGES, messages.len()));
     }
-    text_only(messages)?;
+    check_text_only(messages)?;
     if lenient {
         for message in messages.iter_mut().filter(|message| message.tool_calls.as_ref().is_some_and(Vec::is_empty)) {
             message.tool_calls = None;
@@ -30,19 +30,19 @@ pub(super) fn messages(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
     }
     for message in messages.iter().filter(|message| message.role == Role::Assistant) {
         if message.content.is_none() && message.tool_calls.is_none() {
-            return refuse("Invalid assistant message: content or tool_calls must be set");
+            return invalid("Invalid assistant message: content or tool_calls must be set");
         }
     }
     for (index, message) in messages.iter().enumerate() {
         if message.tool_calls.as_ref().is_some_and(Vec::is_empty) {
-            return refuse(empty(&format!("messages[{index}].tool_calls")));
+            return invalid(empty_array_error(&format!("messages[{index}].tool_calls")));
         }
     }
-    tool_runs(messages)?;
-    last(messages, &chat.model, chat.beta, lenient, &mut notes)?;
+    check_tool_results(messages)?;
+    check_last_message(messages, &chat.model, chat.beta, lenient, &mut notes)?;
     let turn = messages.iter().rposition(|message| matches!(message.role, Role::User)).map_or(0, |user| user + 1);
     if reasons {
-        reasoning_of_calls(messages, turn, lenient, &mut notes)?;
+        check_reasoning_of_calls(messages, turn, lenient, &mut notes)?;
     }
     let thinking = chat.thinking == Some(true);
     for (index, message) in messages.iter_mut().enumerate() {
@@ -63,11 +63,11 @@ impl Notes<'_> {
     }
 }
 
-fn text_only(messages: &[Message]) -> Result<(), Error> {
+fn check_text_only(messages: &[Message]) -> Result<(), Error> {
     for (index, message) in messages.iter().enumerate() {
         for part in message.content.iter().flatten() {
             if let Part::Other { kind, .. } = part {
-                return refuse(format!(
+                return invalid(format!(
                     "Failed to deserialize the JSON body into the target type: messages[{index}]: unknown variant {kind}, \
                      expected text"
                 ));
@@ -78,31 +78,31 @@ fn text_only(messages: &[Message]) -> Result<(), Error> {
 }
 
 /// Every call is answered once, at once, and nothing else is answered. Sets, because a body holds half a million calls.
-fn tool_runs(messages: &[Message]) -> Result<(), Error> {
+fn check_tool_results(messages: &[Message]) -> Result<(), Error> {
     // A message and the tool messages right behind it; what is in front of the first other message has no caller.
     let runs = || messages.chunk_by(|_, next| next.role == Role::Tool);
     for run in runs() {
-        let answered: HashSet<&str> = answers(run).map(|(_, id)| id).collect();
-        if calls(run).any(|id| !answered.contains(id)) {
-            return refuse(
+        let answered: HashSet<&str> = answered_ids(run).map(|(_, id)| id).collect();
+        if called_ids(run).any(|id| !answered.contains(id)) {
+            return invalid(
                 "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
                  'tool_call_id'. (insufficient tool messages following tool_calls message)",
             );
         }
     }
     for run in runs() {
-        let called: HashSet<&str> = calls(run).collect();
-        if answers(run).any(|(_, id)| !called.contains(id)) {
-            return refuse("Messages with role 'tool' must be a response to a preceding message with 'tool_calls'");
+        let called: HashSet<&str> = called_ids(run).collect();
+        if answered_ids(run).any(|(_, id)| !called.contains(id)) {
+            return invalid("Messages with role 'tool' must be a response to a preceding message with 'tool_calls'");
         }
     }
     let mut first = 0;
     for run in runs() {
         let (mut called, mut answered) = (HashSet::new(), HashSet::new());
-        let mut twice = calls(run).map(|id| (0, id)).find(|&(_, id)| !called.insert(id));
-        twice = twice.or_else(|| answers(run).find(|&(_, id)| !answered.insert(id)));
+        let mut twice = called_ids(run).map(|id| (0, id)).find(|&(_, id)| !called.insert(id));
+        twice = twice.or_else(|| answered_ids(run).find(|&(_, id)| !answered.insert(id)));
         if let Some((nth, id)) = twice {
-            return refuse(format!("Duplicate value for 'tool_call_id' of {id} in message[{}]", first + nth));
+            return invalid(format!("Duplicate value for 'tool_call_id' of {id} in message[{}]", first + nth));
         }
         first += run.len();
     }
@@ -110,18 +110,24 @@ fn tool_runs(messages: &[Message]) -> Result<(), Error> {
 }
 
 /// The ids that the first message of a run calls.
-fn calls(run: &[Message]) -> impl Iterator<Item = &str> {
+fn called_ids(run: &[Message]) -> impl Iterator<Item = &str> {
     run[0].calls().iter().map(|call| call.id.as_str())
 }
 
 /// Places in a run and the ids that are answered there.
-fn answers(run: &[Message]) -> impl Iterator<Item = (usize, &str)> {
+fn answered_ids(run: &[Message]) -> impl Iterator<Item = (usize, &str)> {
     let tools = run.iter().enumerate().filter(|(_, message)| message.role == Role::Tool);
     tools.map(|(nth, message)| (nth, message.tool_call_id.as_deref().unwrap_or_default()))
 }
 
 /// Who may speak last, and where a prefix may stand.
-fn last(messages: &mut [Message], model: &str, beta: bool, lenient: bool, notes: &mut Notes<'_>) -> Result<(), Error> {
+fn check_last_message(
+    messages: &mut [Message],
+    model: &str,
+    beta: bool,
+    lenient: bool,
+    notes: &mut Notes<'_>,
+) -> Result<(), Error> {
     let (last, earlier) = messages.split_last_mut().expect("the list of messages is not empty");
     match last.role {
         Role::User | Role::Tool => {}
@@ -131,30 +137,30 @@ fn last(messages: &mut [Message], model: &str, beta: bool, lenient: bool, notes:
             }
         }
         Role::Assistant if last.prefix => {
-            return refuse("The prefix parameter is only available on the beta endpoint");
+            return invalid("The prefix parameter is only available on the beta endpoint");
         }
         Role::Assistant if lenient => {
             last.prefix = true;
             notes.add("a last assistant message is treated as a prefix");
         }
         _ => {
-            return refuse(format!(
+            return invalid(format!(
                 "The last message of {model} must be a user message, or an assistant message with prefix mode on (refer \
                  to https://api-docs.deepseek.com/guides/chat_prefix_completion)."
             ));
         }
     }
     if last.prefix && last.tool_calls.is_some() {
-        return refuse("The prefix parameter cannot be used with tool_calls in the same message");
+        return invalid("The prefix parameter cannot be used with tool_calls in the same message");
     }
     if earlier.iter().any(|message| message.prefix) {
-        return refuse("Only the last message can set prefix");
+        return invalid("Only the last message can set prefix");
     }
     Ok(())
 }
 
 /// Inside a turn, calls come back together with the reasoning that led to them.
-fn reasoning_of_calls(
+fn check_reasoning_of_calls(
     messages: &mut [Message],
     turn: usize,
     lenient: bool,
@@ -165,7 +171,7 @@ fn reasoning_of_calls(
             continue;
         }
         if !lenient {
-            return refuse(format!(
+            return invalid(format!(
                 "Missing `reasoning_content` field in the assistant message at message index {index}. For more \
                  information, please refer to https://api-docs.deepseek.com/guides/thinking_mode#tool-calls"
             ));

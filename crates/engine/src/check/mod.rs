@@ -12,7 +12,7 @@ use chat::{Chat, Error, Format, Input, Message, Part, Role, Tool, ToolChoice};
 use serde_json::Value;
 use text::{format_schema, strict_schema};
 
-use messages::messages;
+use messages::check_messages;
 
 const MAX_TOOLS: usize = 128;
 const MAX_STOPS: usize = 16;
@@ -20,17 +20,17 @@ const NAME_PATTERN: &str = "^[a-zA-Z0-9_-]+$";
 
 /// What the loaded model and the operator's settings allow.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ValidationRules {
     /// Most tokens of prompt and answer together.
     pub context: u32,
     /// The encoding has a thinking mode.
-    pub thinking: bool,
+    pub supports_thinking: bool,
     /// The encoding has a non-thinking mode.
-    pub plain: bool,
+    pub supports_non_thinking: bool,
     pub profile: Profile,
-    pub rules: ReasoningRules,
+    pub reasoning_rules: ReasoningRules,
     /// Token ids are below this.
-    pub vocab: u32,
+    pub vocab_size: u32,
 }
 
 /// How closely refusals follow DeepSeek's own service.
@@ -57,38 +57,38 @@ pub enum ReasoningRules {
 ///
 /// Afterwards `thinking` is set and final (tools may have switched it off), sampling fields without effect are gone, an
 /// alias stands in its proper field, and reasoning the prompt must not see is gone. `max_tokens` stays `None` when the
-/// caller gave none: [`budget`] fills it in once the prompt's length is known.
+/// caller gave none: [`max_new_tokens`] fills it in once the prompt's length is known.
 ///
 /// # Errors
 /// `Invalid`, with the text of the API document; the first fault in the document's order wins.
-pub fn check(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
-    completion::completion(chat, limits)?;
-    mode(chat, limits)?;
-    length(chat)?;
-    sampling(chat)?;
-    format(chat, limits)?;
-    tools(chat, limits)?;
-    logprobs(chat)?;
-    logit_bias(chat, limits)?;
-    user(chat)?;
-    messages(chat, limits)
+pub fn check(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
+    completion::check_completion(chat, rules)?;
+    check_thinking_mode(chat, rules)?;
+    check_length(chat)?;
+    check_sampling(chat)?;
+    check_response_format(chat, rules)?;
+    check_tools(chat, rules)?;
+    check_logprobs(chat)?;
+    check_logit_bias(chat, rules)?;
+    check_user_id(chat)?;
+    check_messages(chat, rules)
 }
 
 /// The most tokens the answer may have, given the length of its prompt.
 ///
 /// # Errors
-/// [`context_error`] when the prompt, or the prompt and an explicit `max_tokens`, exceed the context. A default is cut to
+/// [`context_length_error`] when the prompt, or the prompt and an explicit `max_tokens`, exceed the context. A default is cut to
 /// fit instead.
-pub(crate) fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Result<usize, Error> {
-    let context = limits.context as usize;
+pub(crate) fn max_new_tokens(chat: &Chat, rules: &ValidationRules, prompt_tokens: usize) -> Result<usize, Error> {
+    let context = rules.context as usize;
     let explicit = chat.max_tokens.map(|tokens| usize::try_from(tokens).unwrap_or(0));
     if prompt_tokens >= context || prompt_tokens + explicit.unwrap_or(0) > context {
-        return Err(context_error(context, prompt_tokens, explicit));
+        return Err(context_length_error(context, prompt_tokens, explicit));
     }
     let default = match (&chat.input, chat.thinking) {
         (Input::Messages(_), Some(true)) => 32768,
         (Input::Messages(_), _) => 4096,
-        _ => completion::default_budget(chat),
+        _ => completion::default_max_tokens(chat),
     };
     let paid = chat.paid_tokens.map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(0));
     Ok(explicit.unwrap_or(default).min(context - prompt_tokens).min(paid))
@@ -97,17 +97,22 @@ pub(crate) fn budget(chat: &Chat, limits: &Limits, prompt_tokens: usize) -> Resu
 /// The refusal of a prompt that does not fit. `max_tokens` is the caller's own, not a default.
 ///
 /// LiteLLM recognises it by its first words.
-pub(crate) fn context_error(context: usize, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
-    context_refusal(context, "", prompt_tokens, max_tokens)
+pub(crate) fn context_length_error(context: usize, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
+    build_context_length_error(context, "", prompt_tokens, max_tokens)
 }
 
 /// The same of a prompt that has at least so many tokens: it was not counted to its end.
-pub(crate) fn context_exceeded(chat: &Chat, context: usize, at_least: usize) -> Error {
+pub(crate) fn uncounted_context_length_error(chat: &Chat, context: usize, at_least: usize) -> Error {
     let explicit = chat.max_tokens.map(|tokens| usize::try_from(tokens).unwrap_or(0));
-    context_refusal(context, "at least ", at_least, explicit)
+    build_context_length_error(context, "at least ", at_least, explicit)
 }
 
-fn context_refusal(context: usize, at_least: &str, prompt_tokens: usize, max_tokens: Option<usize>) -> Error {
+fn build_context_length_error(
+    context: usize,
+    at_least: &str,
+    prompt_tokens: usize,
+    max_tokens: Option<usize>,
+) -> Error {
     let completion = max_tokens.unwrap_or(0);
     Error::invalid(format!(
         "This model's maximum context length is {context} tokens. However, you requested {at_least}{} tokens \
@@ -117,26 +122,26 @@ fn context_refusal(context: usize, at_least: &str, prompt_tokens: usize, max_tok
     ))
 }
 
-fn refuse<T>(message: impl Into<String>) -> Result<T, Error> {
+fn invalid<T>(message: impl Into<String>) -> Result<T, Error> {
     Err(Error::invalid(message))
 }
 
-fn mode(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+fn check_thinking_mode(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let mut thinking = chat.thinking.unwrap_or(false);
-    if limits.rules == ReasoningRules::V32Exp && !chat.tools.is_empty() {
+    if rules.reasoning_rules == ReasoningRules::V32Exp && !chat.tools.is_empty() {
         thinking = false;
     }
     chat.thinking = Some(thinking);
     match thinking {
-        true if !limits.thinking => refuse(format!("{} does not support thinking", chat.model)),
-        false if !limits.plain => refuse(format!("{} does not support non-thinking", chat.model)),
+        true if !rules.supports_thinking => invalid(format!("{} does not support thinking", chat.model)),
+        false if !rules.supports_non_thinking => invalid(format!("{} does not support non-thinking", chat.model)),
         _ => Ok(()),
     }
 }
 
-fn length(chat: &mut Chat) -> Result<(), Error> {
+fn check_length(chat: &mut Chat) -> Result<(), Error> {
     if chat.n.is_some_and(|n| n != 1) {
-        return refuse("Invalid n value (currently only n = 1 is supported)");
+        return invalid("Invalid n value (currently only n = 1 is supported)");
     }
     let name = if chat.max_tokens.is_some() { "max_tokens" } else { "max_completion_tokens" };
     let alias = chat.max_completion_tokens.take();
@@ -151,23 +156,23 @@ fn length(chat: &mut Chat) -> Result<(), Error> {
     }
     match chat.max_tokens {
         Some(tokens) if !(1..=most).contains(&tokens) => {
-            refuse(format!("Invalid {name} value, the valid range of {name} is [1, {most}]"))
+            invalid(format!("Invalid {name} value, the valid range of {name} is [1, {most}]"))
         }
         _ => Ok(()),
     }
 }
 
-fn sampling(chat: &mut Chat) -> Result<(), Error> {
+fn check_sampling(chat: &mut Chat) -> Result<(), Error> {
     let sampling = &mut chat.sampling;
     let within = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
         Some(value) if !(low..=high).contains(&value) => {
-            refuse(format!("Invalid {name} value, the valid range of {name} is [{low}, {high}]"))
+            invalid(format!("Invalid {name} value, the valid range of {name} is [{low}, {high}]"))
         }
         _ => Ok(()),
     };
     within("temperature", sampling.temperature, 0.0, 2.0)?;
     if sampling.top_p.is_some_and(|top_p| !(top_p > 0.0 && top_p <= 1.0)) {
-        return refuse("Invalid top_p value, the valid range of top_p is (0, 1.0]");
+        return invalid("Invalid top_p value, the valid range of top_p is (0, 1.0]");
     }
     within("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)?;
     within("presence_penalty", sampling.presence_penalty, -2.0, 2.0)?;
@@ -178,23 +183,23 @@ fn sampling(chat: &mut Chat) -> Result<(), Error> {
         sampling.presence_penalty = None;
     }
     if chat.stop.len() > MAX_STOPS {
-        return refuse("Invalid stop value, at most 16 stop sequences are supported");
+        return invalid("Invalid stop value, at most 16 stop sequences are supported");
     }
     if chat.stop.iter().any(|stop| !(1..=256).contains(&stop.chars().count())) {
-        return refuse("Invalid stop value, a stop sequence must have 1 to 256 characters");
+        return invalid("Invalid stop value, a stop sequence must have 1 to 256 characters");
     }
     Ok(())
 }
 
 /// JSON output must be asked for in words too: a model that does not know of it writes white space until it is cut.
-fn format(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+fn check_response_format(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     match &chat.format {
         Format::Text => Ok(()),
-        Format::Unknown(_) => refuse("This response_format type is unavailable now"),
+        Format::Unknown(_) => invalid("This response_format type is unavailable now"),
         Format::JsonSchema(format) => {
             let name = format.get("name").and_then(Value::as_str).unwrap_or_default();
             if !matches_name_pattern(name) || name.len() > 64 {
-                return refuse(
+                return invalid(
                     "Invalid 'response_format.json_schema.name': expected a string that matches the pattern \
                      '^[a-zA-Z0-9_-]{1,64}$'.",
                 );
@@ -206,71 +211,71 @@ fn format(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
             if messages.is_empty() || messages.iter().any(|message| message.text().to_lowercase().contains("json")) {
                 return Ok(());
             }
-            if limits.profile == Profile::DeepSeek {
-                return refuse(
+            if rules.profile == Profile::DeepSeek {
+                return invalid(
                     "Prompt must contain the word 'json' in some form to use 'response_format' of type 'json_object'.",
                 );
             }
-            ask_for_json(messages);
+            add_json_instruction(messages);
             chat.notes.push("`json_object` without the word json in the prompt: an instruction was added".into());
             Ok(())
         }
     }
 }
 
-fn ask_for_json(messages: &mut Vec<Message>) {
-    const ASK: &str = "Respond with one JSON object.";
+fn add_json_instruction(messages: &mut Vec<Message>) {
+    const JSON_INSTRUCTION: &str = "Respond with one JSON object.";
     match messages.iter_mut().find(|message| message.role == Role::System) {
-        Some(system) => system.content.get_or_insert_default().push(Part::Text(format!("\n\n{ASK}"))),
-        None => messages.insert(0, Message::new(Role::System, ASK)),
+        Some(system) => system.content.get_or_insert_default().push(Part::Text(format!("\n\n{JSON_INSTRUCTION}"))),
+        None => messages.insert(0, Message::new(Role::System, JSON_INSTRUCTION)),
     }
 }
 
-fn tools(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+fn check_tools(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     if std::mem::take(&mut chat.empty_tools) {
-        if limits.profile == Profile::DeepSeek {
-            return refuse(empty("tools"));
+        if rules.profile == Profile::DeepSeek {
+            return invalid(empty_array_error("tools"));
         }
         chat.notes.push("an empty `tools` is treated as absent".into());
     }
     if chat.tools.len() > MAX_TOOLS {
-        return refuse(too_long("tools", MAX_TOOLS, chat.tools.len()));
+        return invalid(array_too_long_error("tools", MAX_TOOLS, chat.tools.len()));
     }
     for (index, tool) in chat.tools.iter().enumerate() {
-        tool_name(index, tool, &chat.tools[..index])?;
+        check_tool_name(index, tool, &chat.tools[..index])?;
     }
-    if limits.rules == ReasoningRules::R1 && chat.thinking == Some(true) && !chat.tools.is_empty() {
-        return refuse(format!("{} does not support Function Calling", chat.model));
+    if rules.reasoning_rules == ReasoningRules::R1 && chat.thinking == Some(true) && !chat.tools.is_empty() {
+        return invalid(format!("{} does not support Function Calling", chat.model));
     }
-    strict(chat, limits)?;
-    tool_choice(chat, limits)
+    check_strict(chat, rules)?;
+    check_tool_choice(chat, rules)
 }
 
-fn tool_name(index: usize, tool: &Tool, earlier: &[Tool]) -> Result<(), Error> {
+fn check_tool_name(index: usize, tool: &Tool, earlier: &[Tool]) -> Result<(), Error> {
     let field = format!("tools[{index}].function.name");
     if !matches_name_pattern(&tool.name) {
-        return refuse(pattern(&field));
+        return invalid(pattern_error(&field));
     }
     if tool.name.len() > 64 {
-        return refuse(format!(
+        return invalid(format!(
             "Invalid '{field}': string too long. Expected a string with maximum length 64, but got a string with length \
              {} instead.",
             tool.name.len()
         ));
     }
     if earlier.iter().any(|other| other.name == tool.name) {
-        return refuse("Tool names must be unique.");
+        return invalid("Tool names must be unique.");
     }
     Ok(())
 }
 
 /// The beta root promises arguments that match their schema; elsewhere the flag is a wish, granted where it can be.
-fn strict(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+fn check_strict(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     if !chat.tools.iter().any(|tool| tool.strict) {
         return Ok(());
     }
     if chat.beta && !chat.tools.iter().all(|tool| tool.strict) {
-        return refuse("All tools must set strict to true in strict mode");
+        return invalid("All tools must set strict to true in strict mode");
     }
     for tool in chat.tools.iter_mut().filter(|tool| tool.strict) {
         match strict_schema(tool) {
@@ -278,7 +283,7 @@ fn strict(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
             Err(fault) if chat.beta => return Err(fault),
             Err(_) => {
                 tool.strict = false;
-                if limits.profile == Profile::Lenient {
+                if rules.profile == Profile::Lenient {
                     chat.notes.push(format!(
                         "`strict` of the tool {} is not honoured: its schema is not supported",
                         tool.name
@@ -290,29 +295,29 @@ fn strict(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
     Ok(())
 }
 
-fn tool_choice(chat: &mut Chat, limits: &Limits) -> Result<(), Error> {
+fn check_tool_choice(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let named = match &chat.tool_choice {
         Some(ToolChoice::Required) => None,
         Some(ToolChoice::Named(name)) => Some(name),
         Some(ToolChoice::None | ToolChoice::Auto) | None => return Ok(()),
     };
     if chat.tools.is_empty() {
-        return refuse("Tool choice is set but no tools are provided");
+        return invalid("Tool choice is set but no tools are provided");
     }
     if let Some(name) = named.filter(|&name| chat.tools.iter().all(|tool| tool.name != *name)) {
-        return refuse(format!("Tool '{name}' not found in tools"));
+        return invalid(format!("Tool '{name}' not found in tools"));
     }
     if chat.thinking == Some(true) {
-        if limits.profile == Profile::DeepSeek {
-            return refuse(format!("{} does not support this tool_choice", chat.model));
+        if rules.profile == Profile::DeepSeek {
+            return invalid(format!("{} does not support this tool_choice", chat.model));
         }
         chat.notes.push("a forced `tool_choice` in thinking mode is honoured after the reasoning".into());
     }
     Ok(())
 }
 
-fn logprobs(chat: &Chat) -> Result<(), Error> {
-    let unsupported = |name| refuse(format!("{} does not support the parameter `{name}`", chat.model));
+fn check_logprobs(chat: &Chat) -> Result<(), Error> {
+    let unsupported = |name| invalid(format!("{} does not support the parameter `{name}`", chat.model));
     let thinking = chat.thinking == Some(true);
     if thinking && chat.logprobs == Some(true) {
         return unsupported("logprobs");
@@ -322,33 +327,33 @@ fn logprobs(chat: &Chat) -> Result<(), Error> {
         return unsupported("top_logprobs");
     }
     if !(0..=20).contains(&top) {
-        return refuse("Invalid top_logprobs value, the valid range of top_logprobs is [0, 20]");
+        return invalid("Invalid top_logprobs value, the valid range of top_logprobs is [0, 20]");
     }
     if chat.logprobs != Some(true) {
-        return refuse("Invalid top_logprobs and logprobs value, logprobs must be set to true if top_logprobs is set");
+        return invalid("Invalid top_logprobs and logprobs value, logprobs must be set to true if top_logprobs is set");
     }
     Ok(())
 }
 
-fn logit_bias(chat: &Chat, limits: &Limits) -> Result<(), Error> {
+fn check_logit_bias(chat: &Chat, rules: &ValidationRules) -> Result<(), Error> {
     for &(token, bias) in &chat.sampling.logit_bias {
-        if token >= limits.vocab {
-            return refuse(format!("Invalid logit_bias token id {token}, ids are below {}", limits.vocab));
+        if token >= rules.vocab_size {
+            return invalid(format!("Invalid logit_bias token id {token}, ids are below {}", rules.vocab_size));
         }
         if !(-100.0..=100.0).contains(&bias) {
-            return refuse("Invalid logit_bias value, the valid range of logit_bias is [-100, 100]");
+            return invalid("Invalid logit_bias value, the valid range of logit_bias is [-100, 100]");
         }
     }
     Ok(())
 }
 
-fn user(chat: &mut Chat) -> Result<(), Error> {
+fn check_user_id(chat: &mut Chat) -> Result<(), Error> {
     let Some(id) = chat.user_id.take() else { return Ok(()) };
     if !matches_name_pattern(&id) {
-        return refuse(pattern("user_id"));
+        return invalid(pattern_error("user_id"));
     }
     if id.len() > 512 {
-        return refuse(format!(
+        return invalid(format!(
             "Invalid 'user_id': string too long. Expected a string with maximum length 512, but got a string with length \
              {} instead.",
             id.len()
@@ -362,19 +367,19 @@ fn matches_name_pattern(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-fn pattern(field: &str) -> String {
+fn pattern_error(field: &str) -> String {
     format!(
         "Invalid '{field}': string does not match pattern. Expected a string that matches the pattern '{NAME_PATTERN}'."
     )
 }
 
-fn empty(field: &str) -> String {
+fn empty_array_error(field: &str) -> String {
     format!("Invalid '{field}': empty array. Expected an array with minimum length 1, but got an empty array instead.")
 }
 
-fn too_long(field: &str, most: usize, found: usize) -> String {
+fn array_too_long_error(field: &str, max: usize, found: usize) -> String {
     format!(
-        "Invalid '{field}': array too long. Expected an array with maximum length {most}, but got an array with length \
+        "Invalid '{field}': array too long. Expected an array with maximum length {max}, but got an array with length \
          {found} instead."
     )
 }

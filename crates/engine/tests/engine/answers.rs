@@ -3,19 +3,22 @@
 use std::sync::atomic::Ordering;
 
 use chat::{Chat, Delta, FinishReason, Input, Provider, Reply, Sampling, Tool, Usage};
-use engine::{Engine, Progress};
+use engine::{Engine, PrefillProgress};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::harness::{CONTEXT, ask, encoding, letters, pages, read, reply, roomy, says, start};
+use crate::harness::{
+    CONTEXT, collect_reply, encoding, large_engine, options_with_pages, random_letters, reply, start_engine, submit,
+    user_chat,
+};
 
 #[tokio::test]
 async fn deltas_come_in_order_and_tokens_are_counted() {
-    let engine = roomy();
-    let chat = says("hello");
+    let engine = large_engine();
+    let chat = user_chat("hello");
     let prompt = encoding().render(&chat).unwrap().tokens.len() as u64;
-    let deltas: Vec<Delta> = ask(&engine, chat).await.unwrap().map(Result::unwrap).collect().await;
+    let deltas: Vec<Delta> = submit(&engine, chat).await.unwrap().map(Result::unwrap).collect().await;
     let Delta::Start(Usage { prompt_tokens, cached_tokens: 0, completion_tokens: 0, .. }) = deltas[0] else {
         panic!("{deltas:?}");
     };
@@ -30,10 +33,10 @@ async fn deltas_come_in_order_and_tokens_are_counted() {
 
 #[tokio::test]
 async fn the_end_token_ends_an_answer_and_is_counted() {
-    let engine = roomy();
+    let engine = large_engine();
     let mut stopped = 0;
     for seed in 0..20 {
-        let mut chat = says("go on");
+        let mut chat = user_chat("go on");
         chat.max_tokens = Some(200);
         chat.sampling.seed = Some(seed);
         let reply = reply(&engine, chat).await;
@@ -51,8 +54,8 @@ async fn the_end_token_ends_an_answer_and_is_counted() {
 
 #[tokio::test]
 async fn a_seed_decides_the_answer_and_temperature_0_needs_none() {
-    let engine = roomy();
-    let with = async |sampling: Sampling| reply(&engine, chat::Chat { sampling, ..says("hi") }).await.text;
+    let engine = large_engine();
+    let with = async |sampling: Sampling| reply(&engine, chat::Chat { sampling, ..user_chat("hi") }).await.text;
     let seeded = |seed| Sampling { seed, ..Sampling::default() };
     assert_eq!(with(seeded(Some(5))).await, with(seeded(Some(5))).await);
     assert_ne!(with(seeded(Some(5))).await, with(seeded(Some(6))).await);
@@ -63,21 +66,24 @@ async fn a_seed_decides_the_answer_and_temperature_0_needs_none() {
 
 #[tokio::test]
 async fn a_seed_of_the_operator_holds_where_the_request_names_none() {
-    let (engine, _) = start(engine::Options { seed: Some(5), ..pages(512) });
+    let (engine, _) = start_engine(engine::Options { seed: Some(5), ..options_with_pages(512) });
     let with = async |engine: &Engine, seed| {
-        reply(engine, chat::Chat { sampling: Sampling { seed, ..Sampling::default() }, ..says("hi") }).await.text
+        reply(engine, chat::Chat { sampling: Sampling { seed, ..Sampling::default() }, ..user_chat("hi") }).await.text
     };
-    let free = roomy();
+    let free = large_engine();
     assert_eq!(with(&engine, None).await, with(&free, Some(5)).await);
     assert_eq!(with(&engine, Some(6)).await, with(&free, Some(6)).await);
 }
 
 /// Prompts of many lengths, some with a common beginning; answers of many lengths.
-fn mixed(n: u64) -> Vec<chat::Chat> {
+fn mixed_chats(n: u64) -> Vec<chat::Chat> {
     let chat = |i: u64| {
-        let text =
-            format!("{}{}", letters(i % 3, (i as usize % 5) * 90), letters(100 + i, 1 + (i as usize * 37) % 300));
-        let mut chat = says(text);
+        let text = format!(
+            "{}{}",
+            random_letters(i % 3, (i as usize % 5) * 90),
+            random_letters(100 + i, 1 + (i as usize * 37) % 300)
+        );
+        let mut chat = user_chat(text);
         chat.max_tokens = Some(20 + (i as i64 * 13) % 150);
         chat.sampling.seed = Some(i as i64);
         chat.sampling.top_p = i.is_multiple_of(2).then_some(0.9);
@@ -88,26 +94,26 @@ fn mixed(n: u64) -> Vec<chat::Chat> {
 }
 
 /// Answers must not depend on what else ran; hits in the prefix cache may.
-fn without_hits(mut reply: Reply) -> Reply {
+fn without_cached_tokens(mut reply: Reply) -> Reply {
     reply.usage = reply.usage.map(|usage| chat::Usage { cached_tokens: 0, ..usage });
     reply
 }
 
 #[tokio::test]
 async fn thirty_two_requests_at_once_are_each_answered_as_alone() {
-    let together = roomy();
-    let replies = join_all(mixed(32).into_iter().map(|chat| reply(&together, chat))).await;
-    for (chat, reply_together) in mixed(32).into_iter().zip(replies) {
-        assert_eq!(without_hits(reply(&roomy(), chat).await), without_hits(reply_together));
+    let together = large_engine();
+    let replies = join_all(mixed_chats(32).into_iter().map(|chat| reply(&together, chat))).await;
+    for (chat, reply_together) in mixed_chats(32).into_iter().zip(replies) {
+        assert_eq!(without_cached_tokens(reply(&large_engine(), chat).await), without_cached_tokens(reply_together));
     }
 }
 
 #[tokio::test]
 async fn the_size_of_chunks_changes_nothing() {
     let all = async |batch_tokens| {
-        let (engine, _) = start(engine::Options { batch_tokens, ..pages(512) });
-        let replies = join_all(mixed(8).into_iter().map(|chat| reply(&engine, chat))).await;
-        replies.into_iter().map(without_hits).collect::<Vec<_>>()
+        let (engine, _) = start_engine(engine::Options { batch_tokens, ..options_with_pages(512) });
+        let replies = join_all(mixed_chats(8).into_iter().map(|chat| reply(&engine, chat))).await;
+        replies.into_iter().map(without_cached_tokens).collect::<Vec<_>>()
     };
     let whole = all(10_000).await;
     assert_eq!(all(1).await, whole);
@@ -116,15 +122,15 @@ async fn the_size_of_chunks_changes_nothing() {
 
 #[tokio::test]
 async fn a_prompt_seen_before_is_read_from_the_cache_in_pages_of_64() {
-    let (engine, dials) = start(pages(64));
-    let chat = says(letters(1, 300));
+    let (engine, controls) = start_engine(options_with_pages(64));
+    let chat = user_chat(random_letters(1, 300));
     let first = reply(&engine, chat.clone()).await;
-    let computed = dials.computed.load(Ordering::Relaxed);
+    let computed = controls.computed_tokens.load(Ordering::Relaxed);
     let second = reply(&engine, chat.clone()).await;
     let prompt = first.usage.unwrap().prompt_tokens;
     let hit = (prompt - 1) / 64 * 64;
     assert_eq!((first.usage.unwrap().cached_tokens, second.usage.unwrap().cached_tokens), (0, hit));
-    assert_eq!(dials.computed.load(Ordering::Relaxed) - computed, computed - hit);
+    assert_eq!(controls.computed_tokens.load(Ordering::Relaxed) - computed, computed - hit);
     assert_eq!(first.text, second.text);
 
     let stranger = chat::Chat { user: Some("somebody else".into()), ..chat };
@@ -134,20 +140,20 @@ async fn a_prompt_seen_before_is_read_from_the_cache_in_pages_of_64() {
 
 #[tokio::test]
 async fn prompts_that_arrive_together_share_what_they_have_in_common() {
-    let (engine, dials) = start(pages(512));
-    dials.pace_ms.store(1, Ordering::Relaxed);
-    let chat = |kind| says(format!("{}{}", letters(1, 1000), letters(kind, 50)));
+    let (engine, controls) = start_engine(options_with_pages(512));
+    controls.step_delay_ms.store(1, Ordering::Relaxed);
+    let chat = |kind| user_chat(format!("{}{}", random_letters(1, 1000), random_letters(kind, 50)));
     let replies = join_all((10..18).map(|kind| reply(&engine, chat(kind)))).await;
-    let computed = dials.computed.load(Ordering::Relaxed);
+    let computed = controls.computed_tokens.load(Ordering::Relaxed);
     assert!(computed < 3000, "{computed} positions computed: eight times 1,100 would be 8,800");
-    let alone = reply(&roomy(), chat(17)).await;
-    assert_eq!(without_hits(alone), without_hits(replies.into_iter().nth(7).unwrap()));
+    let alone = reply(&large_engine(), chat(17)).await;
+    assert_eq!(without_cached_tokens(alone), without_cached_tokens(replies.into_iter().nth(7).unwrap()));
 }
 
 #[tokio::test]
 async fn the_answer_is_part_of_the_next_prompts_prefix() {
-    let engine = roomy();
-    let mut first = says(letters(1, 100));
+    let engine = large_engine();
+    let mut first = user_chat(random_letters(1, 100));
     first.max_tokens = Some(120);
     first.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
     // Single bytes that are no characters would come back as something else.
@@ -163,11 +169,11 @@ async fn the_answer_is_part_of_the_next_prompts_prefix() {
 
 #[tokio::test]
 async fn a_stop_string_ends_an_answer_before_it() {
-    let engine = roomy();
-    let whole = reply(&engine, says("stop")).await.text;
+    let engine = large_engine();
+    let whole = reply(&engine, user_chat("stop")).await.text;
     let letters: Vec<char> = whole.chars().collect();
     let stop: String = letters[10..13].iter().collect();
-    let stopped = reply(&engine, chat::Chat { stop: vec![stop.clone()], ..says("stop") }).await;
+    let stopped = reply(&engine, chat::Chat { stop: vec![stop.clone()], ..user_chat("stop") }).await;
     assert_eq!(stopped.text, whole[..whole.find(&stop).unwrap()]);
     assert_eq!(stopped.finish, Some(FinishReason::StopString(0)));
     assert!(stopped.usage.unwrap().completion_tokens < 40);
@@ -175,10 +181,10 @@ async fn a_stop_string_ends_an_answer_before_it() {
 
 #[tokio::test]
 async fn logprobs_tell_every_token_of_the_text() {
-    let engine = roomy();
-    let chat = chat::Chat { logprobs: Some(true), top_logprobs: Some(3), ..says("how likely?") };
+    let engine = large_engine();
+    let chat = chat::Chat { logprobs: Some(true), top_logprobs: Some(3), ..user_chat("how likely?") };
     let with = reply(&engine, chat).await;
-    assert_eq!(with.text, reply(&engine, says("how likely?")).await.text);
+    assert_eq!(with.text, reply(&engine, user_chat("how likely?")).await.text);
     let bytes: Vec<u8> = with.logprobs.iter().flat_map(|token| token.bytes.clone().unwrap()).collect();
     assert_eq!(String::from_utf8_lossy(&bytes), with.text);
     for token in &with.logprobs {
@@ -190,15 +196,15 @@ async fn logprobs_tell_every_token_of_the_text() {
     }
     assert!(with.logprobs.iter().any(|token| token.logprob == -9999.0), "some token was not among the likeliest 20");
 
-    let plain = chat::Chat { logprobs: Some(true), ..says("how likely?") };
+    let plain = chat::Chat { logprobs: Some(true), ..user_chat("how likely?") };
     assert!(reply(&engine, plain).await.logprobs.iter().all(|token| token.top.is_empty()));
-    assert!(reply(&engine, says("how likely?")).await.logprobs.is_empty());
+    assert!(reply(&engine, user_chat("how likely?")).await.logprobs.is_empty());
 }
 
 #[tokio::test]
 async fn reasoning_is_counted_and_bias_spares_it() {
-    let engine = roomy();
-    let mut chat = says("think");
+    let engine = large_engine();
+    let mut chat = user_chat("think");
     chat.thinking = Some(true);
     chat.sampling.logit_bias = vec![(u32::from(b'A'), 100.0)];
     let thinking = reply(&engine, chat.clone()).await;
@@ -210,9 +216,9 @@ async fn reasoning_is_counted_and_bias_spares_it() {
 
 #[tokio::test]
 async fn who_offers_no_tools_gets_no_call() {
-    let engine = roomy();
+    let engine = large_engine();
     let marker = encoding().call_markers()[0];
-    let mut chat = says("call");
+    let mut chat = user_chat("call");
     chat.sampling = Sampling {
         temperature: Some(0.0),
         logit_bias: vec![(marker, 100.0), (b'<'.into(), 70.0), (encoding().eos(), -100.0)],
@@ -230,15 +236,15 @@ async fn who_offers_no_tools_gets_no_call() {
 
 #[tokio::test]
 async fn a_prompt_far_beyond_the_context_is_refused_before_it_is_tokenized() {
-    let engine = roomy();
+    let engine = large_engine();
     let digits = || "0123456789".repeat(3_000_000);
-    let with = |input| Chat { input, ..says(String::new()) };
+    let with = |input| Chat { input, ..user_chat(String::new()) };
     let text = |suffix| Input::Text { prefix: digits(), suffix };
-    let prompts = [says(digits()), with(text(None)), with(Input::Tokens(vec![48; 1_000_000]))];
+    let prompts = [user_chat(digits()), with(text(None)), with(Input::Tokens(vec![48; 1_000_000]))];
     for prompt in prompts {
         let began = std::time::Instant::now();
         let counted = engine.count(prompt.clone()).await.unwrap_err();
-        let refused = ask(&engine, prompt).await.err().unwrap();
+        let refused = submit(&engine, prompt).await.err().unwrap();
         for error in [counted, refused] {
             let begins = "This model's maximum context length is 4096 tokens. However, you requested at least ";
             assert!(error.message.starts_with(begins), "{error}");
@@ -247,16 +253,16 @@ async fn a_prompt_far_beyond_the_context_is_refused_before_it_is_tokenized() {
         assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     }
     // What is counted may be longer than what is answered.
-    assert!(engine.count(says(letters(1, CONTEXT + 100))).await.unwrap() > CONTEXT as u64);
+    assert!(engine.count(user_chat(random_letters(1, CONTEXT + 100))).await.unwrap() > CONTEXT as u64);
 }
 
 #[tokio::test]
 async fn a_prompt_beyond_the_context_is_refused_and_a_default_budget_is_cut() {
-    let engine = roomy();
-    let error = ask(&engine, says(letters(1, CONTEXT))).await.err().unwrap();
+    let engine = large_engine();
+    let error = submit(&engine, user_chat(random_letters(1, CONTEXT))).await.err().unwrap();
     assert!(error.message.starts_with("This model's maximum context length is 4096 tokens."), "{error}");
 
-    let mut long = says(letters(1, CONTEXT - 50));
+    let mut long = user_chat(random_letters(1, CONTEXT - 50));
     long.max_tokens = None;
     long.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
     let reply = reply(&engine, long).await;
@@ -269,9 +275,9 @@ async fn a_prompt_beyond_the_context_is_refused_and_a_default_budget_is_cut() {
 
 #[tokio::test]
 async fn progress_is_told_while_a_prompt_is_read() {
-    let (engine, dials) = start(engine::Options { batch_tokens: 50, ..pages(64) });
-    dials.pace_ms.store(5, Ordering::Relaxed);
-    let (sender, mut progress) = watch::channel(Progress::default());
+    let (engine, controls) = start_engine(engine::Options { batch_tokens: 50, ..options_with_pages(64) });
+    controls.step_delay_ms.store(5, Ordering::Relaxed);
+    let (sender, mut progress) = watch::channel(PrefillProgress::default());
     let watched = tokio::spawn(async move {
         let mut seen = Vec::new();
         while progress.changed().await.is_ok() {
@@ -279,9 +285,9 @@ async fn progress_is_told_while_a_prompt_is_read() {
         }
         seen
     });
-    let deltas = engine.answer(says(letters(1, 500)), Some(sender)).await.unwrap();
-    let total = read(deltas).await.unwrap().usage.unwrap().prompt_tokens as usize;
+    let deltas = engine.chat_with_progress(user_chat(random_letters(1, 500)), Some(sender)).await.unwrap();
+    let total = collect_reply(deltas).await.unwrap().usage.unwrap().prompt_tokens as usize;
     let seen = watched.await.unwrap();
-    assert!(seen.len() > 5 && seen.is_sorted_by(|a, b| a.read < b.read), "{seen:?}");
-    assert_eq!(seen.last(), Some(&Progress { read: total, total }));
+    assert!(seen.len() > 5 && seen.is_sorted_by(|a, b| a.processed < b.processed), "{seen:?}");
+    assert_eq!(seen.last(), Some(&PrefillProgress { processed: total, total }));
 }

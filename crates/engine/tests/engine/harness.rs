@@ -8,14 +8,14 @@ use std::time::Duration;
 use chat::{Chat, Deltas, Error, Input, Message, Provider, Reply, Role, Sampling, fold};
 use engine::{Engine, Load, Options};
 use futures_util::StreamExt;
-use model::{Arena, Batch, Compute, Info, LatentCache, Model, Output, PAGE_ROWS, Rows, Tap, Want};
+use model::{Arena, Batch, Compute, Info, LatentCache, LogitsWanted, Model, Output, PAGE_ROWS, Rows, Tap};
 use serde_json::json;
 use text::{Encoding, EncodingName, Tokenizer};
 
 /// Reading it makes the model panic.
-pub(crate) const PANIC: char = '\u{7}';
+pub(crate) const PANIC_CHAR: char = '\u{7}';
 /// Reading it makes the model answer with NaN.
-pub(crate) const NAN: char = '\u{6}';
+pub(crate) const NAN_CHAR: char = '\u{6}';
 pub(crate) const CONTEXT: usize = 4096;
 
 /// Columns of the logits that no token has. They are always the greatest.
@@ -51,11 +51,11 @@ pub(crate) fn encoding() -> Arc<Encoding> {
 
 /// What a test may turn and read while the model runs.
 #[derive(Default)]
-pub(crate) struct Dials {
+pub(crate) struct TestControls {
     /// Added to the time of every step.
-    pub(crate) pace_ms: AtomicU64,
+    pub(crate) step_delay_ms: AtomicU64,
     /// Positions computed so far.
-    pub(crate) computed: AtomicU64,
+    pub(crate) computed_tokens: AtomicU64,
     pub(crate) steps: AtomicU64,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Dials {
 pub(crate) struct HashModel {
     info: Info,
     output: Output,
-    dials: Arc<Dials>,
+    controls: Arc<TestControls>,
     eos: u32,
     n_tokens: usize,
 }
@@ -99,12 +99,12 @@ fn mix(hash: u64, value: u64) -> u64 {
 }
 
 /// The hash of a prefix and one more token; what once was nonsense stays so.
-fn next(hash: u64, token: u32) -> u64 {
-    if hash == u64::MAX || token == NAN as u32 { u64::MAX } else { mix(hash, u64::from(token)) }
+fn extend_hash(hash: u64, token: u32) -> u64 {
+    if hash == u64::MAX || token == NAN_CHAR as u32 { u64::MAX } else { mix(hash, u64::from(token)) }
 }
 
 impl HashModel {
-    pub(crate) fn new(dials: Arc<Dials>) -> Self {
+    pub(crate) fn new(controls: Arc<TestControls>) -> Self {
         let encoding = encoding();
         let n_tokens = encoding.tokenizer().len();
         let vocab_size = n_tokens + PADDING;
@@ -119,7 +119,7 @@ impl HashModel {
             threads: 1,
         };
         let output = Output { hidden: Rows::new(1), logits: Rows::new(vocab_size) };
-        Self { info, output, dials, eos: encoding.eos(), n_tokens }
+        Self { info, output, controls: controls, eos: encoding.eos(), n_tokens }
     }
 
     pub(crate) fn shrink_vocabulary(&mut self, vocab_size: usize) {
@@ -154,14 +154,14 @@ impl Model for HashModel {
     }
 
     fn new_cache(&self, pages: usize) -> LatentCache {
-        LatentCache::plain(pages, Row::WIDTH)
+        LatentCache::with_custom_rows(pages, Row::WIDTH)
     }
 
     fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, _: &mut dyn Tap) -> &Output {
-        std::thread::sleep(Duration::from_millis(self.dials.pace_ms.load(Ordering::Relaxed)));
-        self.dials.steps.fetch_add(1, Ordering::Relaxed);
-        self.dials.computed.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let rows = cache.plain_rows().expect("the cache of this model");
+        std::thread::sleep(Duration::from_millis(self.controls.step_delay_ms.load(Ordering::Relaxed)));
+        self.controls.steps.fetch_add(1, Ordering::Relaxed);
+        self.controls.computed_tokens.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let rows = cache.custom_rows_mut().expect("the cache of this model");
         let mut writers = HashMap::new();
         let mut logits = Vec::new();
         for (index, span) in batch.spans.iter().enumerate() {
@@ -170,25 +170,25 @@ impl Model for HashModel {
             let mut hash = 0;
             for position in 0..span.start {
                 let row = Row::read(rows, slot(position));
-                hash = next(hash, row.token);
+                hash = extend_hash(hash, row.token);
                 assert_eq!(row.hash, hash, "position {position} has the row of another prefix");
             }
             for (position, &token) in (span.start..).zip(span.tokens) {
-                assert_ne!(token, PANIC as u32, "told to panic");
-                hash = next(hash, token);
+                assert_ne!(token, PANIC_CHAR as u32, "told to panic");
+                hash = extend_hash(hash, token);
                 Row { token, hash }.write(rows, slot(position));
                 writers.insert(span.pages[position / PAGE_ROWS], index);
             }
-            match span.want {
-                Want::Nothing => {}
-                Want::Last if hash == u64::MAX => logits.extend(vec![f32::NAN; self.info.vocab_size]),
-                Want::Last => logits.extend(self.logits(hash)),
-                Want::All => panic!("nobody needs all"),
+            match span.logits {
+                LogitsWanted::None => {}
+                LogitsWanted::Last if hash == u64::MAX => logits.extend(vec![f32::NAN; self.info.vocab_size]),
+                LogitsWanted::Last => logits.extend(self.logits(hash)),
+                LogitsWanted::All => panic!("nobody needs all"),
             }
         }
         for (index, span) in batch.spans.iter().enumerate() {
-            let strange = span.pages.iter().find(|page| writers.get(page).is_some_and(|&writer| writer != index));
-            assert_eq!(strange, None, "a page is written by one sequence and held by another");
+            let shared_page = span.pages.iter().find(|page| writers.get(page).is_some_and(|&writer| writer != index));
+            assert_eq!(shared_page, None, "a page is written by one sequence and held by another");
         }
         self.output.logits = Rows::from_vec(self.info.vocab_size, logits);
         &self.output
@@ -199,23 +199,23 @@ impl Model for HashModel {
     }
 }
 
-pub(crate) fn start(options: Options) -> (Engine, Arc<Dials>) {
-    let dials = Arc::<Dials>::default();
-    let engine = Engine::start(Box::new(HashModel::new(dials.clone())), encoding(), options).unwrap();
-    (engine, dials)
+pub(crate) fn start_engine(options: Options) -> (Engine, Arc<TestControls>) {
+    let controls = Arc::<TestControls>::default();
+    let engine = Engine::start(Box::new(HashModel::new(controls.clone())), encoding(), options).unwrap();
+    (engine, controls)
 }
 
-pub(crate) fn pages(cache_pages: usize) -> Options {
+pub(crate) fn options_with_pages(cache_pages: usize) -> Options {
     Options { cache_pages, ..Options::default() }
 }
 
 /// An engine with room for everything.
-pub(crate) fn roomy() -> Engine {
-    start(pages(512)).0
+pub(crate) fn large_engine() -> Engine {
+    start_engine(options_with_pages(512)).0
 }
 
 /// A seeded question.
-pub(crate) fn says(text: impl Into<String>) -> Chat {
+pub(crate) fn user_chat(text: impl Into<String>) -> Chat {
     Chat {
         model: "deepseek-chat".into(),
         input: Input::Messages(vec![Message::new(Role::User, text)]),
@@ -227,36 +227,36 @@ pub(crate) fn says(text: impl Into<String>) -> Chat {
 }
 
 /// An answer of exactly `tokens`.
-pub(crate) fn long(kind: u64, prompt: usize, tokens: i64) -> Chat {
-    let mut chat = says(letters(kind, prompt));
+pub(crate) fn fixed_length_chat(seed: u64, prompt: usize, tokens: i64) -> Chat {
+    let mut chat = user_chat(random_letters(seed, prompt));
     chat.max_tokens = Some(tokens);
-    chat.sampling.seed = Some(kind as i64);
+    chat.sampling.seed = Some(seed as i64);
     chat.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
     chat
 }
 
 /// `n` letters that depend on `kind`.
-pub(crate) fn letters(kind: u64, n: usize) -> String {
-    (0..n as u64).map(|i| char::from(b'a' + (mix(kind, i) % 26) as u8)).collect()
+pub(crate) fn random_letters(seed: u64, n: usize) -> String {
+    (0..n as u64).map(|i| char::from(b'a' + (mix(seed, i) % 26) as u8)).collect()
 }
 
 /// Judges and starts a chat, as the gateway does.
-pub(crate) async fn ask(engine: &Engine, mut chat: Chat) -> Result<Deltas, Error> {
+pub(crate) async fn submit(engine: &Engine, mut chat: Chat) -> Result<Deltas, Error> {
     engine.check(&mut chat)?;
     engine.chat(chat).await
 }
 
-pub(crate) async fn read(deltas: Deltas) -> Result<Reply, Error> {
+pub(crate) async fn collect_reply(deltas: Deltas) -> Result<Reply, Error> {
     fold(deltas.collect::<Vec<_>>().await)
 }
 
 /// The whole answer.
 pub(crate) async fn reply(engine: &Engine, chat: Chat) -> Reply {
-    read(ask(engine, chat).await.unwrap()).await.unwrap()
+    collect_reply(submit(engine, chat).await.unwrap()).await.unwrap()
 }
 
 /// Waits until the engine's load is as wanted.
-pub(crate) async fn until(engine: &Engine, wanted: impl Fn(Load) -> bool) {
+pub(crate) async fn wait_for_load(engine: &Engine, wanted: impl Fn(Load) -> bool) {
     for _ in 0..2000 {
         if wanted(engine.load()) {
             return;

@@ -3,7 +3,7 @@
 
 mod answers;
 mod constrained;
-mod disk;
+mod disk_cache;
 mod faults;
 mod golden;
 mod harness;

@@ -7,8 +7,8 @@ use super::avx512_decode::read_row;
 use super::heads_avx512::{Bf16, F32, Format, LANES, ROWS, dots, exp, pack};
 use crate::arena::Arena;
 use crate::attention::PAGE_ROWS;
-use crate::index::Scores;
-use crate::partial::{BLOCK_ROWS, Part};
+use crate::indexer::IndexScores;
+use crate::partial_softmax::{AttentionPart, BLOCK_ROWS};
 use crate::scratch;
 
 /// Heads whose sums live in registers.
@@ -19,14 +19,14 @@ const COLUMNS: usize = 2 * LANES;
 
 /// Attention over one part; `rounded`: in bf16.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
-pub(super) unsafe fn partial(part: &Part<'_>, rounded: bool, out: &mut [f32]) {
+pub(super) unsafe fn partial(part: &AttentionPart<'_>, rounded: bool, out: &mut [f32]) {
     // SAFETY: the features are the caller's promise.
     unsafe { if rounded { partial_in::<Bf16>(part, out) } else { partial_in::<F32>(part, out) } }
 }
 
 /// Index scores of one query; `rounded`: in bf16.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
-pub(super) unsafe fn scores(task: &Scores<'_>, rounded: bool, out: &mut [f32]) {
+pub(super) unsafe fn scores(task: &IndexScores<'_>, rounded: bool, out: &mut [f32]) {
     // SAFETY: the features are the caller's promise.
     unsafe { if rounded { scores_in::<Bf16>(task, out) } else { scores_in::<F32>(task, out) } }
 }
@@ -35,12 +35,12 @@ pub(super) unsafe fn scores(task: &Scores<'_>, rounded: bool, out: &mut [f32]) {
 struct Reader<'a> {
     arena: &'a Arena,
     /// Rows of this width are widened to; none when they are read where they lie.
-    widened: Option<scratch::Lent>,
+    widened: Option<scratch::ScratchBuffer>,
 }
 
 impl<'a> Reader<'a> {
     fn new<F: Format>(arena: &'a Arena) -> Self {
-        let widened = (arena.format() != F::ROWS).then(|| scratch::lend(BLOCK_ROWS * arena.width()));
+        let widened = (arena.format() != F::ROWS).then(|| scratch::borrow(BLOCK_ROWS * arena.width()));
         Self { arena, widened }
     }
 
@@ -56,16 +56,16 @@ impl<'a> Reader<'a> {
 }
 
 #[inline(always)]
-unsafe fn partial_in<F: Format>(part: &Part<'_>, out: &mut [f32]) {
-    let Part { heads, queries, latents, rope_keys, scale, slots } = *part;
+unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
+    let AttentionPart { heads, queries, latents, rope_keys, scale, slots } = *part;
     let (latent, rope) = (latents.width(), rope_keys.width());
     let (width, lanes) = (latent + rope, heads.next_multiple_of(LANES));
     assert!(queries.len() == heads * width && out.len() == heads * (latent + 2), "a query and sums for every head");
     let (sums, rest) = out.split_at_mut(heads * latent);
     sums.fill(0.0);
 
-    let mut q = scratch::lend(width * lanes);
-    let mut weights = scratch::lend((BLOCK_ROWS + 3) * lanes);
+    let mut q = scratch::borrow(width * lanes);
+    let mut weights = scratch::borrow((BLOCK_ROWS + 3) * lanes);
     let (weights, state) = weights.split_at_mut(BLOCK_ROWS * lanes);
     let (maxima, state) = state.split_at_mut(lanes);
     let (totals, factors) = state.split_at_mut(lanes);
@@ -100,7 +100,7 @@ unsafe fn partial_in<F: Format>(part: &Part<'_>, out: &mut [f32]) {
             }
             for first in (0..lanes).step_by(LANES) {
                 let state = [&mut *maxima, &mut *totals, &mut *factors].map(|state| state.as_mut_ptr().add(first));
-                weigh::<F>(weights.as_mut_ptr().add(first), lanes, n, state);
+                softmax_step::<F>(weights.as_mut_ptr().add(first), lanes, n, state);
             }
             let units = (weights.as_ptr().cast::<i32>(), lanes);
             for head in (0..heads).step_by(HEADS) {
@@ -151,7 +151,7 @@ unsafe fn score<F: Format, const B: usize>(
 /// One step of the running softmax of 16 heads: the `n` rows of scores become units of weights; `state` has the maximum, the sum
 /// of weights, and the factor that brings earlier sums to the new maximum.
 #[inline(always)]
-unsafe fn weigh<F: Format>(scores: *mut f32, lanes: usize, n: usize, [max, total, factor]: [*mut f32; 3]) {
+unsafe fn softmax_step<F: Format>(scores: *mut f32, lanes: usize, n: usize, [max, total, factor]: [*mut f32; 3]) {
     // SAFETY: the caller's scores are `n` rows of `lanes`.
     unsafe {
         let row = |j: usize| scores.add(j * lanes);
@@ -231,13 +231,13 @@ impl Tile<'_> {
 }
 
 #[inline(always)]
-unsafe fn scores_in<F: Format>(task: &Scores<'_>, out: &mut [f32]) {
-    let Scores { q, weights, place, keys, start } = *task;
+unsafe fn scores_in<F: Format>(task: &IndexScores<'_>, out: &mut [f32]) {
+    let IndexScores { q, weights, query, keys, start } = *task;
     let (heads, head_dim) = (weights.len(), keys.width());
     let lanes = heads.next_multiple_of(LANES);
     assert_eq!(q.len(), heads * head_dim, "a query for every head");
-    let mut units = scratch::lend(head_dim * lanes);
-    let mut padded = scratch::lend(lanes);
+    let mut units = scratch::borrow(head_dim * lanes);
+    let mut padded = scratch::borrow(lanes);
     padded[..heads].copy_from_slice(weights);
     padded[heads..].fill(0.0);
     let mut keys = Reader::new::<F>(keys);
@@ -246,7 +246,7 @@ unsafe fn scores_in<F: Format>(task: &Scores<'_>, out: &mut [f32]) {
         let q = units.as_mut_ptr().cast::<i32>();
         pack::<F>(task.q, head_dim, q, lanes);
         for (page, out) in out.chunks_mut(PAGE_ROWS).enumerate() {
-            let slot = place.slot(start + page * PAGE_ROWS);
+            let slot = query.slot(start + page * PAGE_ROWS);
             for (group, out) in out.chunks_mut(ROWS).enumerate() {
                 let mut rows = [std::ptr::null(); ROWS];
                 for (j, row) in rows.iter_mut().enumerate() {
@@ -255,11 +255,23 @@ unsafe fn scores_in<F: Format>(task: &Scores<'_>, out: &mut [f32]) {
                 let mut weighed = [_mm512_setzero_ps(); ROWS];
                 let (mut first, units) = (0, head_dim / F::NUMBERS);
                 while lanes - first >= 2 * LANES {
-                    weigh_heads::<F, 2>((q.add(first), lanes), &rows, units, padded[first..].as_ptr(), &mut weighed);
+                    add_weighted_scores::<F, 2>(
+                        (q.add(first), lanes),
+                        &rows,
+                        units,
+                        padded[first..].as_ptr(),
+                        &mut weighed,
+                    );
                     first += 2 * LANES;
                 }
                 if first < lanes {
-                    weigh_heads::<F, 1>((q.add(first), lanes), &rows, units, padded[first..].as_ptr(), &mut weighed);
+                    add_weighted_scores::<F, 1>(
+                        (q.add(first), lanes),
+                        &rows,
+                        units,
+                        padded[first..].as_ptr(),
+                        &mut weighed,
+                    );
                 }
                 let [a, b, c, d, e, f, g, h] = weighed;
                 let sums = [totals([a, b, c, d]), totals([e, f, g, h])];
@@ -271,7 +283,7 @@ unsafe fn scores_in<F: Format>(task: &Scores<'_>, out: &mut [f32]) {
 
 /// Adds `weight * max(q . row, 0)` of `B` vectors of heads.
 #[inline(always)]
-unsafe fn weigh_heads<F: Format, const B: usize>(
+unsafe fn add_weighted_scores<F: Format, const B: usize>(
     q: (*const i32, usize),
     rows: &[*const u8; ROWS],
     units: usize,

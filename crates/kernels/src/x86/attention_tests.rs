@@ -1,8 +1,8 @@
 use crate::arena::{Arena, RowFormat};
-use crate::attention::{PAGE_ROWS, Place};
+use crate::attention::{CachePosition, PAGE_ROWS};
 use crate::cpu::{Compute, Cpu, supported};
 use crate::dtype::bf16_bits;
-use crate::index::Scores;
+use crate::indexer::IndexScores;
 
 #[test]
 fn rounding_is_the_same_for_every_kind_of_number() {
@@ -26,10 +26,13 @@ fn index_scores_equal_the_plain_ones_and_do_not_depend_on_where_a_chunk_begins()
         for format in [RowFormat::F32, RowFormat::Bf16, RowFormat::Fp8 { ue8m0: true }] {
             let mut keys = Arena::new(5 * PAGE_ROWS, head_dim, format);
             (0..300).for_each(|slot| keys.write(slot, &rows[slot..][..head_dim]));
-            let place = Place { pages: &[3, 1, 0, 4, 2], position: 299 };
+            let query = CachePosition { pages: &[3, 1, 0, 4, 2], position: 299 };
             let scores = |cpu: &Cpu, start: usize, n: usize| {
                 let mut out = vec![f32::NAN; n];
-                cpu.index_scores(&Scores { q: &q, weights: &weights, place: &place, keys: &keys, start }, &mut out);
+                cpu.index_scores(
+                    &IndexScores { q: &q, weights: &weights, query: &query, keys: &keys, start },
+                    &mut out,
+                );
                 out
             };
             for compute in [Compute::F32, Compute::Bf16] {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::nn::{self, Terms, Wide};
 use super::nt::{self, Decode, Lanes, Operands};
-use super::{Weights, widened};
+use super::{RightBytes, with_widened_rows};
 use crate::cpu::{Isa, round_all};
 use crate::dtype::DType;
 use crate::mat::SCALE_BLOCK;
@@ -17,20 +17,20 @@ pub(super) static ISA: Isa = Isa {
         // SAFETY: `supported` hands this table out only where the processor has the features.
         Left::F32(_) => unsafe { product_nt(task, columns, false) },
         // SAFETY: as above.
-        Left::Bf16(x) => widened(x, task, |task| unsafe { product_nt(task, columns, true) }),
+        Left::Bf16(x) => with_widened_rows(x, task, |task| unsafe { product_nt(task, columns, true) }),
     },
     // SAFETY: as above.
     nn: |task, out| unsafe { product_nn(task, out) },
     partial: None,
-    scores: None,
+    index_scores: None,
     round: round_all,
 };
 
 /// The product of an f32 left side; `rounded`: scaled weights are rounded to bf16 first.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
-    let weights = Weights::of(task.w, task.k);
-    let Weights { bytes: w, dtype, row_bytes, .. } = weights;
+    let weights = RightBytes::new(task.w, task.k);
+    let RightBytes { bytes: w, dtype, row_bytes, .. } = weights;
     let Left::F32(x) = task.x else { unreachable!("the caller has widened the left side") };
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their columns cross.
     unsafe {
@@ -56,7 +56,7 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
-    let weights = Weights::of(task.c, task.width);
+    let weights = RightBytes::new(task.c, task.width);
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their rows cross.
     unsafe {
         match weights.dtype {

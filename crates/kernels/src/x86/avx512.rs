@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::avx512_decode::{self, Bits, FromBf16, FromF16, FromF32, FromFp8, Lookup, Table, scaled_table};
 use super::nn::{self, Terms, Wide};
 use super::nt::{self, Lanes, Operands};
-use super::{Weights, attention_avx512, widened};
+use super::{RightBytes, attention_avx512, with_widened_rows};
 use crate::cpu::Isa;
 use crate::dtype::DType;
 use crate::product::{Left, Nn, Nt};
@@ -21,15 +21,15 @@ pub(super) static ISA: Isa = Isa {
     // SAFETY: as above.
     partial: Some(|part, rounded, out| unsafe { attention_avx512::partial(part, rounded, out) }),
     // SAFETY: as above.
-    scores: Some(|task, rounded, out| unsafe { attention_avx512::scores(task, rounded, out) }),
+    index_scores: Some(|task, rounded, out| unsafe { attention_avx512::scores(task, rounded, out) }),
     // SAFETY: as above.
     round: |values, out| unsafe { avx512_decode::round(values, out) },
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
-    let weights = Weights::of(task.w, task.k);
-    let Weights { bytes: w, dtype, row_bytes, .. } = weights;
+    let weights = RightBytes::new(task.w, task.k);
+    let RightBytes { bytes: w, dtype, row_bytes, .. } = weights;
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their columns cross.
     unsafe {
         match (task.x, dtype) {
@@ -53,7 +53,7 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
             }
             (Left::Bf16(x), DType::Fp8) => {
                 for (columns, scales) in weights.scale_parts(columns) {
-                    let mut tables = scratch::lend(scales.len() * (size_of::<Table>() / 4) + 16);
+                    let mut tables = scratch::borrow(scales.len() * (size_of::<Table>() / 4) + 16);
                     let aligned = tables.as_ptr().align_offset(64);
                     let tables = tables[aligned..].as_mut_ptr().cast::<Table>();
                     for (block, scale) in scales.iter().enumerate() {
@@ -63,14 +63,14 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
                     nt::nt(&Operands::<Bf16, _> { task, x, w, row_bytes, decode }, columns);
                 }
             }
-            (Left::Bf16(x), DType::F32 | DType::F16) => widened(x, task, |task| product_nt(task, columns)),
+            (Left::Bf16(x), DType::F32 | DType::F16) => with_widened_rows(x, task, |task| product_nt(task, columns)),
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
-    let weights = Weights::of(task.c, task.width);
+    let weights = RightBytes::new(task.c, task.width);
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their rows cross.
     unsafe {
         match weights.dtype {

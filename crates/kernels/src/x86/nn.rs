@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use super::Weights;
+use super::RightBytes;
 use super::nt::{Decode, Lanes};
 use crate::product::Nn;
 
@@ -28,7 +28,7 @@ pub(super) struct Terms<'a, W, D> {
 }
 
 impl<'a, W, D> Terms<'a, W, D> {
-    pub(super) fn new(task: &'a Nn<'a>, weights: &Weights<'a>, decode: D) -> Self {
+    pub(super) fn new(task: &'a Nn<'a>, weights: &RightBytes<'a>, decode: D) -> Self {
         Self { task, c: weights.bytes, row_bytes: weights.row_bytes, decode, wide: PhantomData }
     }
 }

@@ -107,23 +107,23 @@ pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns
     // SAFETY: the rows and columns lie inside the operands by the assertions above; the features are the caller's promise.
     unsafe {
         match m {
-            1 => few::<L, D, 1, 2>(of, 0, columns),
+            1 => few_rows::<L, D, 1, 2>(of, 0, columns),
             _ if m <= 2 * L::ROWS => {
                 for start in columns.clone().step_by(4) {
                     let columns = start..columns.end.min(start + 4);
                     for row in (0..m).step_by(L::ROWS) {
                         match L::ROWS.min(m - row) {
-                            1 => few::<L, D, 1, 1>(of, row, columns.clone()),
-                            2 => few::<L, D, 2, 1>(of, row, columns.clone()),
-                            3 => few::<L, D, 3, 1>(of, row, columns.clone()),
-                            4 => few::<L, D, 4, 1>(of, row, columns.clone()),
-                            5 => few::<L, D, 5, 1>(of, row, columns.clone()),
-                            _ => few::<L, D, 6, 1>(of, row, columns.clone()),
+                            1 => few_rows::<L, D, 1, 1>(of, row, columns.clone()),
+                            2 => few_rows::<L, D, 2, 1>(of, row, columns.clone()),
+                            3 => few_rows::<L, D, 3, 1>(of, row, columns.clone()),
+                            4 => few_rows::<L, D, 4, 1>(of, row, columns.clone()),
+                            5 => few_rows::<L, D, 5, 1>(of, row, columns.clone()),
+                            _ => few_rows::<L, D, 6, 1>(of, row, columns.clone()),
                         }
                     }
                 }
             }
-            _ => many(of, columns),
+            _ => many_rows(of, columns),
         }
     }
 }
@@ -131,7 +131,7 @@ pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns
 /// Rows `row..row + M` of `x` against `4 * G` columns at a time, straight from the weights' bytes: memory works while the product
 /// units do.
 #[inline(always)]
-unsafe fn few<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
+unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
     of: &Operands<'_, L, D>,
     row: usize,
     columns: Range<usize>,
@@ -187,14 +187,14 @@ unsafe fn few<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
 
 /// Decodes a block of columns once and meets it with all rows of `x`.
 #[inline(always)]
-unsafe fn many<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
+unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
     let Nt { m, k, .. } = *of.task;
     let (steps, rest) = (k / L::STEP, k % L::STEP);
     let group_vectors = 4 * k.div_ceil(L::STEP);
     let vector = size_of::<L::V>();
     let block = (PANEL_BYTES / (group_vectors * vector).max(1)).clamp(1, COLUMNS / 4) * 4;
     // One vector more than needed, so that the panel can start at a multiple of the vector size.
-    let mut panel = scratch::lend((block / 4 * group_vectors + 1) * vector / 4);
+    let mut panel = scratch::borrow((block / 4 * group_vectors + 1) * vector / 4);
     let panel = panel.as_mut_ptr().cast::<u8>();
     // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the end repeat the last. The
     // panel holds `block / 4` groups of `group_vectors` vectors after its alignment.
@@ -224,12 +224,12 @@ unsafe fn many<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<u
             }
             for row in (0..m).step_by(L::ROWS) {
                 match L::ROWS.min(m - row) {
-                    1 => band::<L, D, 1>(of, row, panel, columns.clone()),
-                    2 => band::<L, D, 2>(of, row, panel, columns.clone()),
-                    3 => band::<L, D, 3>(of, row, panel, columns.clone()),
-                    4 => band::<L, D, 4>(of, row, panel, columns.clone()),
-                    5 => band::<L, D, 5>(of, row, panel, columns.clone()),
-                    _ => band::<L, D, 6>(of, row, panel, columns.clone()),
+                    1 => row_band::<L, D, 1>(of, row, panel, columns.clone()),
+                    2 => row_band::<L, D, 2>(of, row, panel, columns.clone()),
+                    3 => row_band::<L, D, 3>(of, row, panel, columns.clone()),
+                    4 => row_band::<L, D, 4>(of, row, panel, columns.clone()),
+                    5 => row_band::<L, D, 5>(of, row, panel, columns.clone()),
+                    _ => row_band::<L, D, 6>(of, row, panel, columns.clone()),
                 }
             }
         }
@@ -238,7 +238,7 @@ unsafe fn many<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<u
 
 /// Rows `row..row + M` of `x` against the decoded columns, a chunk of the sum at a time.
 #[inline(always)]
-unsafe fn band<L: Lanes, D, const M: usize>(
+unsafe fn row_band<L: Lanes, D, const M: usize>(
     of: &Operands<'_, L, D>,
     row: usize,
     panel: *const L::V,
@@ -248,7 +248,7 @@ unsafe fn band<L: Lanes, D, const M: usize>(
     let (steps, rest) = (k / L::STEP, k % L::STEP);
     let group_vectors = 4 * k.div_ceil(L::STEP);
     let groups = columns.len().div_ceil(4);
-    // SAFETY: as for `many`, which calls this for rows of the task.
+    // SAFETY: as for `many_rows`, which calls this for rows of the task.
     unsafe {
         let mut x = [of.x.as_ptr(); M];
         for (i, x) in x.iter_mut().enumerate() {

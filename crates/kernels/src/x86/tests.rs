@@ -9,9 +9,9 @@ use crate::pool::Disjoint;
 use crate::product::{Left, Nn, Nt, Right};
 
 /// Numbers from a seed, the same forever.
-struct Numbers(u64);
+struct TestRng(u64);
 
-impl Numbers {
+impl TestRng {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
@@ -54,7 +54,7 @@ impl Numbers {
 }
 
 /// Left and right sides of a random product.
-struct Sides {
+struct TestOperands {
     exact: Vec<f32>,
     rounded: Vec<u16>,
     bf16: bool,
@@ -65,8 +65,8 @@ struct Sides {
     n: usize,
 }
 
-impl Sides {
-    fn random(numbers: &mut Numbers, kind: usize, x_rows: usize, k: usize, n: usize) -> Self {
+impl TestOperands {
+    fn random(rng: &mut TestRng, kind: usize, x_rows: usize, k: usize, n: usize) -> Self {
         let bf16 = kind % 2 == 1;
         let (dtype, scaled) = [
             (DType::F32, false),
@@ -77,9 +77,9 @@ impl Sides {
             (DType::F32, false),
             (DType::Bf16, false),
         ][kind / 2];
-        let exact = numbers.floats(x_rows * k);
+        let exact = rng.floats(x_rows * k);
         let rounded = exact.iter().map(|v| bf16_bits(*v)).collect();
-        let w = numbers.mat(n, k, dtype, scaled);
+        let w = rng.mat(n, k, dtype, scaled);
         let rows = (kind / 2 > 4).then(|| (w.to_f32(), w.bytes().to_vec()));
         Self { exact, rounded, bf16, w, rows, k, n }
     }
@@ -140,15 +140,15 @@ proptest! {
     fn an_output_element_has_the_same_bits_in_every_batch_and_tile(
         seed: u64, kind in 0..KINDS, m in 1usize..20, k in prop_oneof![1usize..300, 1500usize..1700], n in 1usize..150,
     ) {
-        let numbers = &mut Numbers(seed);
-        let sides = Sides::random(numbers, kind, 9, k, n);
-        let rows: Vec<u32> = (0..m).map(|_| numbers.below(9) as u32).collect();
-        let mut cuts = vec![0, n, numbers.below(n), numbers.below(n)];
+        let rng = &mut TestRng(seed);
+        let sides = TestOperands::random(rng, kind, 9, k, n);
+        let rows: Vec<u32> = (0..m).map(|_| rng.below(9) as u32).collect();
+        let mut cuts = vec![0, n, rng.below(n), rng.below(n)];
         cuts.sort_unstable();
         for isa in supported() {
             let whole = sides.product(isa, &rows, &cuts);
             for _ in 0..40 {
-                let (i, column) = (numbers.below(m), numbers.below(n));
+                let (i, column) = (rng.below(m), rng.below(n));
                 let alone = sides.product(isa, &rows[i..=i], &[column, column + 1])[column];
                 prop_assert_eq!(whole[i * n + column].to_bits(), alone.to_bits(), "{} [{}, {}]", isa.name, i, column);
             }
@@ -159,7 +159,7 @@ proptest! {
     fn fast_products_equal_the_plain_ones(
         seed: u64, kind in 0..KINDS, m in 1usize..9, k in prop_oneof![1usize..300, 1500usize..1700], n in 1usize..40,
     ) {
-        let sides = Sides::random(&mut Numbers(seed), kind, m, k, n);
+        let sides = TestOperands::random(&mut TestRng(seed), kind, m, k, n);
         let rows: Vec<u32> = (0..m as u32).collect();
         let isas = supported();
         let (plain, fast) = isas.split_last().expect("the plain kernels run everywhere");
@@ -177,10 +177,10 @@ proptest! {
     fn sums_of_rows_do_not_depend_on_their_tile_and_equal_the_plain_ones(
         seed: u64, kind in 0..5usize, m in 1usize..15, n in 1usize..150, d in 1usize..200, gap in 0usize..5, first in 0usize..200,
     ) {
-        let numbers = &mut Numbers(seed);
+        let rng = &mut TestRng(seed);
         let dtype = [DType::F32, DType::F16, DType::Bf16, DType::Fp8, DType::Fp8][kind];
-        let (p, c) = (numbers.floats(m * (n + gap)), numbers.mat(first + n, d + gap, dtype, kind == 3));
-        let (start, mut rows) = (numbers.floats(m * (d + gap)), vec![0.0; d + gap]);
+        let (p, c) = (rng.floats(m * (n + gap)), rng.mat(first + n, d + gap, dtype, kind == 3));
+        let (start, mut rows) = (rng.floats(m * (d + gap)), vec![0.0; d + gap]);
         let c = Right::Mat(&c);
         let task = Nn { p: &p, p_stride: n + gap, m, n, c, width: d + gap, first, d, out_stride: d + gap };
         let isas = supported();
@@ -205,7 +205,7 @@ proptest! {
                 prop_assert!((whole[at] - want[at]).abs() <= bound, "{}: {} is not {}", isa.name, whole[at], want[at]);
             }
             for _ in 0..20 {
-                let (i, d) = (numbers.below(m), 1 + numbers.below(d));
+                let (i, d) = (rng.below(m), 1 + rng.below(d));
                 let mut alone = start[i * task.out_stride..][..d].to_vec();
                 let one = Nn { p: &p[i * (n + gap)..], m: 1, d, ..task };
                 (isa.nn)(&one, &mut alone);

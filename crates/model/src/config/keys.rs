@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::{ConfigError, IndexConfig, Quantization, Yarn};
+use super::{ConfigError, IndexerConfig, Quantization, Yarn};
 
 pub(super) fn unsupported<T>(key: &'static str, found: &str, reason: &'static str) -> Result<T, ConfigError> {
     Err(ConfigError::Unsupported { key, found: found.to_owned(), reason })
 }
 
 /// Typed access to the keys; null counts as absent.
-pub(super) struct Keys<'a>(pub(super) &'a Value);
+pub(super) struct ConfigKeys<'a>(pub(super) &'a Value);
 
-impl<'a> Keys<'a> {
+impl<'a> ConfigKeys<'a> {
     pub(super) fn get(&self, key: &'static str) -> Option<&'a Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
@@ -53,14 +53,14 @@ impl<'a> Keys<'a> {
     }
 
     /// A key that may be absent but has only one supported value.
-    pub(super) fn fixed(&self, key: &'static str, value: &'static str) -> Result<(), ConfigError> {
+    pub(super) fn require_value(&self, key: &'static str, value: &'static str) -> Result<(), ConfigError> {
         match self.read(key, "a string", Value::as_str)? {
             Some(found) if found != value => unsupported(key, found, "no released model of the family has it"),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn architecture(&self, sparse: bool) -> Result<(), ConfigError> {
+    pub(super) fn check_architecture(&self, sparse: bool) -> Result<(), ConfigError> {
         let known = if sparse { "DeepseekV32ForCausalLM" } else { "DeepseekV3ForCausalLM" };
         let list = self
             .read("architectures", "a list of strings", Value::as_array)?
@@ -78,7 +78,7 @@ impl<'a> Keys<'a> {
 
     pub(super) fn yarn(&self) -> Result<Option<Yarn>, ConfigError> {
         let Some(block) = self.get("rope_scaling") else { return Ok(None) };
-        let keys = Keys(block);
+        let keys = ConfigKeys(block);
         let kind = match keys.get("type") {
             Some(_) => keys.text("type")?,
             None => keys.text("rope_type")?,
@@ -117,8 +117,8 @@ impl<'a> Keys<'a> {
         Ok(Some(yarn))
     }
 
-    pub(super) fn index(&self) -> Result<IndexConfig, ConfigError> {
-        Ok(IndexConfig {
+    pub(super) fn indexer(&self) -> Result<IndexerConfig, ConfigError> {
+        Ok(IndexerConfig {
             n_heads: self.size("index_n_heads")?,
             head_dim: self.size("index_head_dim")?,
             topk: self.size("index_topk")?,
@@ -128,7 +128,7 @@ impl<'a> Keys<'a> {
 
     pub(super) fn quantization(&self) -> Result<Option<Quantization>, ConfigError> {
         let Some(block) = self.get("quantization_config") else { return Ok(None) };
-        let keys = Keys(block);
+        let keys = ConfigKeys(block);
         let method = keys.text("quant_method")?;
         if method != "fp8" {
             return unsupported(
@@ -137,7 +137,7 @@ impl<'a> Keys<'a> {
                 "use the released fp8 weights, or a bf16 conversion",
             );
         }
-        keys.fixed("fmt", "e4m3")?;
+        keys.require_value("fmt", "e4m3")?;
         let blocks = keys.get("weight_block_size").map(Value::to_string).unwrap_or_default();
         if blocks != "[128,128]" {
             return unsupported("quantization_config.weight_block_size", &blocks, "only blocks of [128, 128] are");

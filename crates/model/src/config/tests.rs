@@ -14,11 +14,11 @@ fn released(name: &str) -> Value {
 fn the_released_configs_are_read() {
     let config = Config::from_json(&released("v3.2")).unwrap();
     assert_eq!((config.hidden_size, config.num_hidden_layers, config.qk_head_dim()), (7168, 61, 192));
-    assert_eq!(config.index, Some(IndexConfig { n_heads: 64, head_dim: 128, topk: 2048, rope_interleave: false }));
+    assert_eq!(config.indexer, Some(IndexerConfig { n_heads: 64, head_dim: 128, topk: 2048, rope_interleave: false }));
     assert!((config.softmax_scale() - 0.135_233_778_860_880_1).abs() < 1e-15);
     assert!(config.ue8m0() && config.is_moe(3) && !config.is_moe(2));
     let config = Config::from_json(&released("r1")).unwrap();
-    assert!(config.index.is_none() && !config.ue8m0());
+    assert!(config.indexer.is_none() && !config.ue8m0());
 }
 
 #[test]

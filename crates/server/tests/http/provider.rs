@@ -8,7 +8,7 @@ use std::time::Duration;
 use chat::{BoxFuture, Chat, Delta, Deltas, Error, FinishReason, Input, Provider, Usage};
 use futures_util::stream;
 
-use crate::check::{self, Limits, Profile, ReasoningRules};
+use crate::check::{self, Profile, ReasoningRules, ValidationRules};
 
 /// What an answer does next.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(crate) enum Act {
 }
 
 pub(crate) struct Scripted {
-    pub(crate) limits: Limits,
+    pub(crate) limits: ValidationRules,
     /// Empty: a short answer that suits the request.
     pub(crate) script: Vec<Act>,
     /// The refusal of the admission queue.
@@ -38,7 +38,14 @@ impl Scripted {
     pub(crate) fn new(profile: Profile) -> Self {
         let rules = ReasoningRules::V32;
         Self {
-            limits: Limits { context: 131_072, thinking: true, plain: true, profile, rules, vocab: 129_280 },
+            limits: ValidationRules {
+                context: 131_072,
+                supports_thinking: true,
+                supports_non_thinking: true,
+                profile,
+                reasoning_rules: rules,
+                vocab_size: 129_280,
+            },
             script: Vec::new(),
             full: None,
             starting: AtomicBool::new(false),
@@ -93,7 +100,7 @@ impl Provider for Scripted {
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
         Box::pin(async move {
             let prompt_tokens = prompt_tokens(&chat);
-            check::budget(&chat, &self.limits, prompt_tokens)?;
+            check::max_new_tokens(&chat, &self.limits, prompt_tokens)?;
             if let Some(error) = &self.full {
                 return Err(error.clone());
             }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::Key;
+use super::PageKey;
 
 const MAGIC: &[u8; 16] = b"cachalot page 1\n";
 /// Magic, two keys, length.
@@ -15,12 +15,12 @@ const HEADER: usize = 16 + 32 + 32 + 8;
 const CHECKSUM: usize = 32;
 
 /// `<64 hex digits>.page`
-pub(super) fn name(key: &Key) -> String {
+pub(super) fn file_name(key: &PageKey) -> String {
     format!("{}.page", hex(key))
 }
 
 /// The name of a file that is not whole yet.
-pub(super) fn temporary(key: &Key) -> String {
+pub(super) fn temporary_name(key: &PageKey) -> String {
     format!("{}.part", hex(key))
 }
 
@@ -29,15 +29,15 @@ pub(super) fn is_temporary(name: &str) -> bool {
 }
 
 /// The key that a name says; `None` for files that are not ours.
-pub(super) fn key(name: &str) -> Option<Key> {
+pub(super) fn key_from_name(name: &str) -> Option<PageKey> {
     name.strip_suffix(".page").and_then(unhex)
 }
 
-fn hex(key: &Key) -> String {
+fn hex(key: &PageKey) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Key> {
+fn unhex(text: &str) -> Option<PageKey> {
     let digits: Vec<u8> =
         text.bytes().map(|byte| char::from(byte).to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -48,7 +48,7 @@ fn unhex(text: &str) -> Option<Key> {
 }
 
 /// The whole file.
-pub(super) fn bytes(key: &Key, parent: &Key, rows: &[u8]) -> Vec<u8> {
+pub(super) fn encode(key: &PageKey, parent: &PageKey, rows: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + rows.len() + CHECKSUM);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(key);
@@ -61,7 +61,7 @@ pub(super) fn bytes(key: &Key, parent: &Key, rows: &[u8]) -> Vec<u8> {
 }
 
 /// The rows of a file, if it is whole and the page `key`.
-pub(super) fn rows(mut bytes: Vec<u8>, key: &Key, page_bytes: usize) -> Option<Vec<u8>> {
+pub(super) fn decode(mut bytes: Vec<u8>, key: &PageKey, page_bytes: usize) -> Option<Vec<u8>> {
     if bytes.len() != HEADER + page_bytes + CHECKSUM || !bytes.starts_with(MAGIC) || bytes[16..48] != *key {
         return None;
     }
@@ -76,7 +76,7 @@ pub(super) fn rows(mut bytes: Vec<u8>, key: &Key, page_bytes: usize) -> Option<V
 
 /// What the header says about the page before; `None` when it is not the header of `key`, or the file has another length than
 /// it says.
-pub(super) fn parent(path: &Path, key: &Key) -> Option<Key> {
+pub(super) fn read_parent(path: &Path, key: &PageKey) -> Option<PageKey> {
     let mut file = files::open(path).ok()?;
     let mut header = [0; HEADER];
     file.read_exact(&mut header).ok()?;
@@ -87,6 +87,6 @@ pub(super) fn parent(path: &Path, key: &Key) -> Option<Key> {
 }
 
 /// Remembers across restarts that the page was used. Nothing is lost where that cannot be written.
-pub(super) fn touch(path: &Path) {
+pub(super) fn touch_modified_time(path: &Path) {
     let _ = File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }

@@ -29,17 +29,17 @@ pub(crate) fn supported() -> Vec<&'static Isa> {
 }
 
 /// The right side of a product as bytes.
-struct Weights<'a> {
-    of: Right<'a>,
+struct RightBytes<'a> {
+    right: Right<'a>,
     bytes: &'a [u8],
     dtype: DType,
     row_bytes: usize,
 }
 
-impl<'a> Weights<'a> {
+impl<'a> RightBytes<'a> {
     /// `width`: numbers of a row.
-    fn of(of: Right<'a>, width: usize) -> Self {
-        let (bytes, dtype) = match of {
+    fn new(right: Right<'a>, width: usize) -> Self {
+        let (bytes, dtype) = match right {
             Right::Mat(mat) => {
                 assert_eq!(mat.cols(), width, "the matrix fits its task");
                 (mat.bytes(), mat.dtype())
@@ -51,17 +51,17 @@ impl<'a> Weights<'a> {
             }
             Right::Bf16(rows) => (rows, DType::Bf16),
         };
-        Self { of, bytes, dtype, row_bytes: width * dtype.bytes() }
+        Self { right, bytes, dtype, row_bytes: width * dtype.bytes() }
     }
 
     /// Cuts `rows` where the scale blocks of an fp8 matrix meet: every part comes with the scales its rows share.
     fn scale_parts(&self, rows: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
-        let (of, width) = (self.of, self.row_bytes);
+        let (right, width) = (self.right, self.row_bytes);
         let mut start = rows.start;
         std::iter::from_fn(move || {
             let part = start..rows.end.min((start / SCALE_BLOCK + 1) * SCALE_BLOCK);
             start = part.end;
-            let scales = match of {
+            let scales = match right {
                 _ if part.is_empty() => return None,
                 Right::Mat(mat) => mat.row_scales(part.start).map(Cow::Borrowed),
                 Right::F32(_) | Right::Bf16(_) => None,
@@ -72,9 +72,9 @@ impl<'a> Weights<'a> {
 }
 
 /// Computes `task`, whose left side is bf16, with the rows it asks for in f32: where there are no bf16 products.
-fn widened(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
+fn with_widened_rows(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
     let (m, k) = (task.m, task.k);
-    let mut wide = scratch::lend(m * k);
+    let mut wide = scratch::borrow(m * k);
     for (i, wide) in wide.chunks_mut(k.max(1)).enumerate() {
         let row = &x[task.x_row(i) * k..][..k];
         wide.iter_mut().zip(row).for_each(|(wide, x)| *wide = bf16_value(*x));

@@ -2,31 +2,31 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PAGE: usize = 100;
+const PAGE_BYTES: usize = 100;
 
-fn options(folder: &Path, pages: u64) -> DiskOptions {
-    let file = file::bytes(&[0; 32], &[0; 32], &[0; PAGE]).len() as u64;
-    DiskOptions { folder: folder.join("prefix"), bytes: pages * file, identity: [7; 32] }
+fn options(folder: &Path, pages: u64) -> DiskCacheOptions {
+    let file = page_file::encode(&[0; 32], &[0; 32], &[0; PAGE_BYTES]).len() as u64;
+    DiskCacheOptions { folder: folder.join("prefix"), max_bytes: pages * file, fingerprint: [7; 32] }
 }
 
-fn open(folder: &Path, pages: u64) -> Disk {
-    Disk::open(&options(folder, pages), PAGE).expect("a folder of our own")
+fn open(folder: &Path, pages: u64) -> DiskCache {
+    DiskCache::open(&options(folder, pages), PAGE_BYTES).expect("a folder of our own")
 }
 
 fn rows(seed: usize) -> Vec<u8> {
-    (0..PAGE).map(|at| (at * 31 + seed) as u8).collect()
+    (0..PAGE_BYTES).map(|at| (at * 31 + seed) as u8).collect()
 }
 
 /// Keys of `n` pages of a conversation.
-fn keys(disk: &Disk, kind: u32, n: usize) -> Vec<(Key, Key)> {
-    let tokens: Vec<u32> = (0..n * PAGE_ROWS).map(|at| at as u32 + kind).collect();
-    let mut chain = Chain::new(disk.root(&None));
+fn keys(disk: &DiskCache, seed: u32, n: usize) -> Vec<(PageKey, PageKey)> {
+    let tokens: Vec<u32> = (0..n * PAGE_ROWS).map(|at| at as u32 + seed).collect();
+    let mut chain = PageKeyChain::new(disk.root_key(&None));
     (0..n).map(|index| chain.key(index, &tokens)).collect()
 }
 
 /// Writes a conversation and waits until it is on disk.
-fn write(disk: &Disk, kind: u32, n: usize) -> Vec<Key> {
-    let keys = keys(disk, kind, n);
+fn write(disk: &DiskCache, seed: u32, n: usize) -> Vec<PageKey> {
+    let keys = keys(disk, seed, n);
     for (index, (key, parent)) in keys.iter().enumerate() {
         disk.store(*key, *parent, || rows(index));
     }
@@ -38,7 +38,7 @@ fn write(disk: &Disk, kind: u32, n: usize) -> Vec<Key> {
     keys.into_iter().map(|(key, _)| key).collect()
 }
 
-fn read(disk: &Disk, keys: &[Key]) -> Vec<Vec<u8>> {
+fn read(disk: &DiskCache, keys: &[PageKey]) -> Vec<Vec<u8>> {
     disk.fetch(keys.to_vec()).map(|pages| pages.iter().collect()).unwrap_or_default()
 }
 
@@ -63,15 +63,15 @@ fn pages_survive_a_restart_and_are_written_once() {
 }
 
 #[test]
-fn another_salt_identity_or_beginning_is_another_key() {
+fn another_cache_scope_fingerprint_or_prefix_is_another_key() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path(), 10);
-    let roots = [None, Some("".into()), Some("a".into())].map(|salt: Salt| disk.root(&salt));
+    let roots = [None, Some("".into()), Some("a".into())].map(|salt: CacheScope| disk.root_key(&salt));
     assert!(roots[0] != roots[1] && roots[1] != roots[2]);
     assert_ne!(keys(&disk, 0, 2)[1].0, keys(&disk, 1, 2)[1].0);
     let mut other = open(&folder.path().join("other"), 10);
-    other.identity = [8; 32];
-    assert_ne!(other.root(&None), disk.root(&None));
+    other.fingerprint = [8; 32];
+    assert_ne!(other.root_key(&None), disk.root_key(&None));
 }
 
 #[test]
@@ -92,14 +92,14 @@ fn the_bound_holds_and_chains_lose_their_end_first() {
 fn the_second_program_in_a_folder_does_without() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(folder.path(), 4);
-    assert!(Disk::open(&options(folder.path(), 4), PAGE).is_none());
+    assert!(DiskCache::open(&options(folder.path(), 4), PAGE_BYTES).is_none());
 }
 
 #[test]
 fn a_folder_that_cannot_be_used_is_done_without() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("prefix"), "a file").unwrap();
-    assert!(Disk::open(&options(folder.path(), 4), PAGE).is_none());
+    assert!(DiskCache::open(&options(folder.path(), 4), PAGE_BYTES).is_none());
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn unfinished_files_are_swept_and_strangers_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let keys = write(&open(folder.path(), 4), 0, 1);
     let prefix = folder.path().join("prefix");
-    fs::write(prefix.join(file::temporary(&[3; 32])), "half").unwrap();
-    fs::write(prefix.join(file::name(&[4; 32])), "no page").unwrap();
+    fs::write(prefix.join(page_file::temporary_name(&[3; 32])), "half").unwrap();
+    fs::write(prefix.join(page_file::file_name(&[4; 32])), "no page").unwrap();
     fs::write(prefix.join("notes.txt"), "mine").unwrap();
     fs::write(prefix.join("abc.page"), "mine too").unwrap();
     let disk = open(folder.path(), 4);
-    let mut left = [file::name(&keys[0]), "abc.page".into(), "notes.txt".into()];
+    let mut left = [page_file::file_name(&keys[0]), "abc.page".into(), "notes.txt".into()];
     left.sort();
     assert_eq!(files(folder.path()), left);
     assert_eq!(read(&disk, &keys).len(), 1);
@@ -125,25 +125,25 @@ fn a_page_under_another_pages_name_is_not_believed() {
     let keys = write(&disk, 0, 2);
     fs::copy(disk.shared.path(&keys[1]), disk.shared.path(&keys[0])).unwrap();
     assert!(read(&disk, &keys).is_empty());
-    assert_eq!(files(folder.path()), [file::name(&keys[1])]);
+    assert_eq!(files(folder.path()), [page_file::file_name(&keys[1])]);
 }
 
 proptest! {
     #[test]
     fn no_damage_is_believed(cut in 0usize..300, flip in 0usize..300, bit in 0u8..8) {
         let (key, parent) = ([1; 32], [2; 32]);
-        let whole = file::bytes(&key, &parent, &rows(0));
-        prop_assert_eq!(file::rows(whole.clone(), &key, PAGE), Some(rows(0)));
+        let whole = page_file::encode(&key, &parent, &rows(0));
+        prop_assert_eq!(page_file::decode(whole.clone(), &key, PAGE_BYTES), Some(rows(0)));
         if cut < whole.len() {
-            prop_assert_eq!(file::rows(whole[..cut].to_vec(), &key, PAGE), None);
+            prop_assert_eq!(page_file::decode(whole[..cut].to_vec(), &key, PAGE_BYTES), None);
         }
         let mut flipped = whole.clone();
         let at = flip % whole.len();
         flipped[at] ^= 1 << bit;
-        prop_assert_eq!(file::rows(flipped, &key, PAGE), None);
+        prop_assert_eq!(page_file::decode(flipped, &key, PAGE_BYTES), None);
         let longer = [whole.as_slice(), &[0]].concat();
-        prop_assert_eq!(file::rows(longer, &key, PAGE), None);
-        prop_assert_eq!(file::rows(whole, &parent, PAGE), None);
+        prop_assert_eq!(page_file::decode(longer, &key, PAGE_BYTES), None);
+        prop_assert_eq!(page_file::decode(whole, &parent, PAGE_BYTES), None);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The lightning indexer: scores of every visible position, and the best of them.
 
 use crate::arena::{Arena, RowFormat};
-use crate::attention::{PAGE_ROWS, Place, Selection};
+use crate::attention::{CachePosition, PAGE_ROWS, Selection};
 use crate::cpu::{Compute, Cpu};
 use crate::dtype::bf16_bits;
 use crate::pool::Disjoint;
@@ -11,11 +11,11 @@ use crate::scratch;
 use crate::topk::top_k;
 
 /// Pages one item scores: long contexts are shared between threads even for a single query.
-const PAGES: usize = 8;
+const PAGES_PER_ITEM: usize = 8;
 
 /// Shapes of one layer's indexer.
 #[derive(Clone, Copy, Debug)]
-pub struct Index {
+pub struct IndexerShape {
     /// `index_n_heads`
     pub heads: usize,
     /// `index_head_dim`
@@ -25,18 +25,18 @@ pub struct Index {
 }
 
 /// Scores of one query for the positions from `start` (a page border) on: `sum_j weights_j * max(q_j . k_s, 0)`.
-pub(crate) struct Scores<'a> {
+pub(crate) struct IndexScores<'a> {
     /// `[heads, head_dim]`
     pub(crate) q: &'a [f32],
     /// `[heads]`
     pub(crate) weights: &'a [f32],
-    pub(crate) place: &'a Place<'a>,
+    pub(crate) query: &'a CachePosition<'a>,
     /// Rows of `head_dim`.
     pub(crate) keys: &'a Arena,
     pub(crate) start: usize,
 }
 
-impl Scores<'_> {
+impl IndexScores<'_> {
     /// Whether products are bf16 with f32 sums: where the keys are bf16 anyway.
     pub(crate) fn rounded(&self, compute: Compute) -> bool {
         compute == Compute::Bf16 && self.keys.format() == RowFormat::Bf16 && self.keys.width().is_multiple_of(2)
@@ -53,30 +53,31 @@ impl Cpu {
     /// Source: DeepSeek-V3.2-Exp report, eq. 1 and 2.
     pub fn select(
         &self,
-        index: Index,
+        shape: IndexerShape,
         q: &Rows,
         weights: &Rows,
-        places: &[Place<'_>],
+        positions: &[CachePosition<'_>],
         keys: &Arena,
         out: &mut Selection,
     ) {
-        out.dense(places.len());
-        let scored: Vec<usize> = (0..places.len()).filter(|i| places[*i].position + 1 > index.top_k).collect();
+        out.dense(positions.len());
+        let scored: Vec<usize> = (0..positions.len()).filter(|i| positions[*i].position + 1 > shape.top_k).collect();
         for group in scored.chunks(self.threads()) {
-            let longest = group.iter().map(|i| places[*i].position + 1).max().unwrap_or(0);
-            let chunk = PAGES * PAGE_ROWS;
+            let longest = group.iter().map(|i| positions[*i].position + 1).max().unwrap_or(0);
+            let chunk = PAGES_PER_ITEM * PAGE_ROWS;
             let chunks = longest.div_ceil(chunk);
             scratch::with(group.len() * longest, |scores| {
                 let rows = Disjoint::new(scores);
-                let cost = group.len() * longest * index.heads * index.head_dim;
+                let cost = group.len() * longest * shape.heads * shape.head_dim;
                 self.pool.run(group.len() * chunks, cost, |item| {
                     let (row, start) = (item / chunks, item % chunks * chunk);
                     let i = group[row];
-                    let end = (start + chunk).min(places[i].position + 1);
+                    let end = (start + chunk).min(positions[i].position + 1);
                     if start < end {
                         // SAFETY: an item owns its chunk of its query's scores.
                         let scores = unsafe { rows.piece(row * longest + start, end - start) };
-                        let task = Scores { q: q.row(i), weights: weights.row(i), place: &places[i], keys, start };
+                        let task =
+                            IndexScores { q: q.row(i), weights: weights.row(i), query: &positions[i], keys, start };
                         self.index_scores(&task, scores);
                     }
                 });
@@ -84,25 +85,25 @@ impl Cpu {
                 let mut picked: Vec<Vec<u32>> = vec![Vec::new(); group.len()];
                 let slots = Disjoint::new(&mut picked);
                 self.pool.run(group.len(), group.len() * longest * 8, |row| {
-                    let visible = places[group[row]].position + 1;
+                    let visible = positions[group[row]].position + 1;
                     // SAFETY: an item owns its query's list.
-                    top_k(&scores[row * longest..][..visible], index.top_k, unsafe { &mut slots.piece(row, 1)[0] });
+                    top_k(&scores[row * longest..][..visible], shape.top_k, unsafe { &mut slots.piece(row, 1)[0] });
                 });
                 group.iter().zip(picked).for_each(|(i, picked)| out.picked[*i] = Some(picked));
             });
         }
     }
 
-    pub(crate) fn index_scores(&self, task: &Scores<'_>, out: &mut [f32]) {
-        match self.isa.scores {
+    pub(crate) fn index_scores(&self, task: &IndexScores<'_>, out: &mut [f32]) {
+        match self.isa.index_scores {
             Some(scores) => scores(task, task.rounded(self.compute), out),
             None => self.scores_by_products(task, out),
         }
     }
 
     /// The specification: every page of keys is scored by all heads, then the heads are weighed and added.
-    fn scores_by_products(&self, task: &Scores<'_>, out: &mut [f32]) {
-        let Scores { keys, q, weights, .. } = *task;
+    fn scores_by_products(&self, task: &IndexScores<'_>, out: &mut [f32]) {
+        let IndexScores { keys, q, weights, .. } = *task;
         let (heads, head_dim) = (weights.len(), keys.width());
         let rounded: Vec<u16>;
         // Pages of bf16 keys are read where they lie; other formats are widened first.
@@ -117,7 +118,7 @@ impl Cpu {
         scratch::with(PAGE_ROWS * head_dim + heads * PAGE_ROWS, |buffer| {
             let (rows, dots) = buffer.split_at_mut(PAGE_ROWS * head_dim);
             for (page, out) in out.chunks_mut(PAGE_ROWS).enumerate() {
-                let slot = task.place.slot(task.start + page * PAGE_ROWS);
+                let slot = task.query.slot(task.start + page * PAGE_ROWS);
                 let w = if direct {
                     Right::Bf16(keys.rows(slot, out.len()))
                 } else {

@@ -7,8 +7,8 @@ use weights::{Bytes, Checkpoint, Error};
 
 use super::*;
 
-const V32: &str = include_str!("../../../reference/configs/deepseek-v3.2.json");
-const R1: &str = include_str!("../../../reference/configs/deepseek-r1.json");
+const V32: &str = include_str!("../../../../reference/configs/deepseek-v3.2.json");
+const R1: &str = include_str!("../../../../reference/configs/deepseek-r1.json");
 
 fn config(text: &str) -> Config {
     Config::from_json(&serde_json::from_str(text).unwrap()).unwrap()
@@ -16,7 +16,7 @@ fn config(text: &str) -> Config {
 
 #[test]
 fn the_released_models_have_the_published_sizes() {
-    let (v32, v3) = (parameters(&config(V32)), parameters(&config(R1)));
+    let (v32, v3) = (count_parameters(&config(V32)), count_parameters(&config(R1)));
     assert_eq!(v3.total, 671_026_419_200);
     assert_eq!(v32.total, 671_877_944_064);
     assert_eq!(v32.total - v3.total, 61 * 13_959_424);
@@ -146,9 +146,9 @@ fn the_real_layout_of_163_shards_is_what_the_config_implies() {
         }
     }
     assert_eq!(counts, [671_877_944_064, 11_610_068_224 + 13_959_424]);
-    let quantised = expected(&config).iter().filter(|tensor| tensor.scaled).count();
+    let quantised = expected_tensors(&config).iter().filter(|tensor| tensor.scaled).count();
     assert_eq!(quantised, checkpoint.names().filter(|name| name.ends_with(weights::SCALE_SUFFIX)).count());
-    assert_eq!(expected(&config).len() + quantised, checkpoint.names().count());
+    assert_eq!(expected_tensors(&config).len() + quantised, checkpoint.names().count());
 
     // One matrix whose last row block is cut off, from a shard of gigabytes that takes no room.
     let mat = checkpoint.mat("model.layers.60.self_attn.kv_a_proj_with_mqa.weight", 576, 7168).unwrap();
@@ -160,7 +160,7 @@ fn the_real_layout_of_163_shards_is_what_the_config_implies() {
 }
 
 /// A golden checkpoint's files with one change.
-fn changed(change: impl Fn(&mut Map<String, Value>)) -> Result<(), Error> {
+fn verify_changed_header(change: impl Fn(&mut Map<String, Value>)) -> Result<(), Error> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/v3-f32");
     let bytes = fs::read(dir.join("model.safetensors")).unwrap();
     let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
@@ -178,23 +178,23 @@ fn changed(change: impl Fn(&mut Map<String, Value>)) -> Result<(), Error> {
 }
 
 /// Gives `tensor` another name.
-fn rename(header: &mut Map<String, Value>, tensor: &str, name: &str) {
+fn rename_tensor(header: &mut Map<String, Value>, tensor: &str, name: &str) {
     let entry = header.remove(tensor).unwrap();
     header.insert(name.to_owned(), entry);
 }
 
 #[test]
 fn a_checkpoint_that_is_not_of_its_config_is_refused_before_loading() {
-    changed(|_| {}).unwrap();
+    verify_changed_header(|_| {}).unwrap();
     let norm = "model.layers.1.self_attn.kv_a_layernorm.weight";
 
-    let error = changed(|header| rename(header, norm, "model.layers.1.extra.weight")).unwrap_err();
+    let error = verify_changed_header(|header| rename_tensor(header, norm, "model.layers.1.extra.weight")).unwrap_err();
     assert!(matches!(&error, Error::MissingTensor { tensor } if tensor == norm), "{error}");
 
-    let error = changed(|header| header[norm]["shape"] = json!([8, 8])).unwrap_err();
+    let error = verify_changed_header(|header| header[norm]["shape"] = json!([8, 8])).unwrap_err();
     assert!(matches!(&error, Error::Shape { tensor, .. } if tensor == norm), "{error}");
 
-    let error = changed(|header| {
+    let error = verify_changed_header(|header| {
         header[norm]["dtype"] = json!("I32");
     })
     .unwrap_err();
@@ -202,9 +202,11 @@ fn a_checkpoint_that_is_not_of_its_config_is_refused_before_loading() {
 
     // The routing bias may be missing, but nothing may be there that the model would not read.
     let bias = "model.layers.1.mlp.gate.e_score_correction_bias";
-    let error = changed(|header| rename(header, bias, "model.layers.1.self_attn.o_proj.bias")).unwrap_err();
+    let error = verify_changed_header(|header| rename_tensor(header, bias, "model.layers.1.self_attn.o_proj.bias"))
+        .unwrap_err();
     assert!(matches!(&error, Error::UnexpectedTensor { tensor, .. } if tensor.ends_with("o_proj.bias")), "{error}");
-    changed(|header| rename(header, bias, "model.layers.1.self_attn.rotary_emb.inv_freq")).unwrap();
+    verify_changed_header(|header| rename_tensor(header, bias, "model.layers.1.self_attn.rotary_emb.inv_freq"))
+        .unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use text::Tokenizer;
 /// Log-probabilities are told for this many of the likeliest tokens.
 const TOP_LOGPROBS: usize = 20;
 /// What the API writes for a token outside of those.
-const OUTSIDE: f32 = -9999.0;
+const OUTSIDE_TOP_LOGPROB: f32 = -9999.0;
 /// Of the reference: smaller temperatures are greedy anyway (`docs/model.md` section 9).
 const MIN_TEMPERATURE: f32 = 1e-5;
 
@@ -20,23 +20,23 @@ pub(crate) struct Sampler {
     presence_penalty: f32,
     frequency_penalty: f32,
     seed: u64,
-    /// Added to logits where [`Choice::biased`].
+    /// Added to logits where [`TokenFilter::apply_bias`].
     bias: Vec<(u32, f32)>,
     /// Ids from here on do not exist, whatever the width of the logits.
     vocab: usize,
     /// How often each token was drawn.
     counts: HashMap<u32, u32>,
-    drawn: u64,
+    sampled: u64,
     /// Adjusted logits, then weights.
-    work: Vec<f32>,
+    scratch: Vec<f32>,
     nucleus: Vec<u32>,
 }
 
 /// What the next token is chosen from.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Choice<'a> {
+pub(crate) struct TokenFilter<'a> {
     /// The request's `logit_bias` counts here.
-    pub(crate) biased: bool,
+    pub(crate) apply_bias: bool,
     /// Tokens that must not come.
     pub(crate) banned: &'a [u32],
     /// One bit a token, set where it may come; `None`: every token may.
@@ -55,8 +55,8 @@ impl Sampler {
             bias: sampling.logit_bias.iter().map(|&(token, bias)| (token, bias as f32)).collect(),
             vocab,
             counts: HashMap::new(),
-            drawn: 0,
-            work: Vec::new(),
+            sampled: 0,
+            scratch: Vec::new(),
             nucleus: Vec::new(),
         }
     }
@@ -64,76 +64,76 @@ impl Sampler {
     /// Draws the next token of the answer.
     ///
     /// `None` when no token that may come has a finite logit: the model computed nonsense.
-    pub(crate) fn pick(&mut self, logits: &[f32], choice: Choice<'_>) -> Option<u32> {
-        self.adjust(logits, choice);
-        let best = argmax(&self.work)?;
-        let token = if self.temperature == 0.0 { best } else { self.draw(best) };
+    pub(crate) fn sample(&mut self, logits: &[f32], filter: TokenFilter<'_>) -> Option<u32> {
+        self.adjust_logits(logits, filter);
+        let best = argmax(&self.scratch)?;
+        let token = if self.temperature == 0.0 { best } else { self.sample_top_p(best) };
         *self.counts.entry(token).or_default() += 1;
-        self.drawn += 1;
+        self.sampled += 1;
         Some(token)
     }
 
-    /// Leaves in `work` what is to be drawn from. Penalties as OpenAI defines them: `presence` once, `frequency` per occurrence.
-    fn adjust(&mut self, logits: &[f32], choice: Choice<'_>) {
-        self.work.clear();
-        self.work.extend_from_slice(&logits[..self.vocab.min(logits.len())]);
+    /// Leaves in `scratch` what is to be drawn from. Penalties as OpenAI defines them: `presence` once, `frequency` per occurrence.
+    fn adjust_logits(&mut self, logits: &[f32], filter: TokenFilter<'_>) {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&logits[..self.vocab.min(logits.len())]);
         if self.presence_penalty != 0.0 || self.frequency_penalty != 0.0 {
             for (&token, &count) in &self.counts {
-                self.work[token as usize] -= self.presence_penalty + self.frequency_penalty * count as f32;
+                self.scratch[token as usize] -= self.presence_penalty + self.frequency_penalty * count as f32;
             }
         }
-        for &(token, bias) in self.bias.iter().filter(|_| choice.biased) {
-            if let Some(logit) = self.work.get_mut(token as usize) {
+        for &(token, bias) in self.bias.iter().filter(|_| filter.apply_bias) {
+            if let Some(logit) = self.scratch.get_mut(token as usize) {
                 *logit += bias;
             }
         }
-        for &token in choice.banned {
-            if let Some(logit) = self.work.get_mut(token as usize) {
+        for &token in filter.banned {
+            if let Some(logit) = self.scratch.get_mut(token as usize) {
                 *logit = f32::NEG_INFINITY;
             }
         }
-        if let Some(mask) = choice.mask {
-            forbid(&mut self.work, mask);
+        if let Some(mask) = filter.mask {
+            apply_mask(&mut self.scratch, mask);
         }
     }
 
     /// Draws from the smallest set of likeliest tokens that has `top_p` of the probability.
-    fn draw(&mut self, best: u32) -> u32 {
-        let (temperature, greatest) = (self.temperature.max(MIN_TEMPERATURE), self.work[best as usize]);
+    fn sample_top_p(&mut self, best: u32) -> u32 {
+        let (temperature, max) = (self.temperature.max(MIN_TEMPERATURE), self.scratch[best as usize]);
         let mut sum = 0.0;
-        for logit in &mut self.work {
+        for logit in &mut self.scratch {
             // Under a mask that is nearly all of them, and the exponential of infinity is a slow one.
             if *logit == f32::NEG_INFINITY {
                 *logit = 0.0;
                 continue;
             }
-            let weight = ((*logit - greatest) / temperature).exp();
+            let weight = ((*logit - max) / temperature).exp();
             *logit = if weight.is_finite() { weight } else { 0.0 };
             sum += f64::from(*logit);
         }
-        let uniform = uniform(self.seed, self.drawn);
+        let uniform = uniform(self.seed, self.sampled);
         if self.top_p >= 1.0 {
-            let ids = 0..self.work.len() as u32;
-            return at_share(ids, &self.work, uniform * sum).unwrap_or(best);
+            let ids = 0..self.scratch.len() as u32;
+            return inverse_cdf(ids, &self.scratch, uniform * sum).unwrap_or(best);
         }
         // All tokens below this together have less than `1 - top_p`, so none of them is in the set: only the others are sorted.
-        let least = sum * (1.0 - self.top_p) / self.work.len() as f64;
-        let work = &self.work;
+        let min_weight = sum * (1.0 - self.top_p) / self.scratch.len() as f64;
+        let weights = &self.scratch;
         self.nucleus.clear();
-        self.nucleus.extend((0..work.len() as u32).filter(|&id| f64::from(work[id as usize]) >= least));
-        self.nucleus.sort_unstable_by(|&a, &b| work[b as usize].total_cmp(&work[a as usize]).then(a.cmp(&b)));
+        self.nucleus.extend((0..weights.len() as u32).filter(|&id| f64::from(weights[id as usize]) >= min_weight));
+        self.nucleus.sort_unstable_by(|&a, &b| weights[b as usize].total_cmp(&weights[a as usize]).then(a.cmp(&b)));
         let mut kept = 0.0;
         let mut n = 0;
         while n < self.nucleus.len() && (n == 0 || kept < self.top_p * sum) {
-            kept += f64::from(work[self.nucleus[n] as usize]);
+            kept += f64::from(weights[self.nucleus[n] as usize]);
             n += 1;
         }
-        at_share(self.nucleus[..n].iter().copied(), work, uniform * kept).unwrap_or(best)
+        inverse_cdf(self.nucleus[..n].iter().copied(), weights, uniform * kept).unwrap_or(best)
     }
 }
 
 /// Leaves only the logits whose bit is set.
-fn forbid(logits: &mut [f32], mask: &[u32]) {
+fn apply_mask(logits: &mut [f32], mask: &[u32]) {
     for (index, logits) in logits.chunks_mut(32).enumerate() {
         let bits = mask.get(index).copied().unwrap_or(0);
         if bits == u32::MAX {
@@ -146,13 +146,13 @@ fn forbid(logits: &mut [f32], mask: &[u32]) {
 }
 
 /// The first token at which the weights so far exceed `share`.
-fn at_share(ids: impl Iterator<Item = u32>, weights: &[f32], share: f64) -> Option<u32> {
+fn inverse_cdf(ids: impl Iterator<Item = u32>, weights: &[f32], target: f64) -> Option<u32> {
     let mut last = None;
     let mut sum = 0.0;
     for id in ids.filter(|&id| weights[id as usize] > 0.0) {
         sum += f64::from(weights[id as usize]);
         last = Some(id);
-        if sum > share {
+        if sum > target {
             break;
         }
     }
@@ -183,26 +183,25 @@ fn uniform(seed: u64, position: u64) -> f64 {
 }
 
 /// What the model thought of `token` and of the `n` likeliest, at temperature 1 and before penalties.
-pub(crate) fn logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
+pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
     let logits = &logits[..tokenizer.len().min(logits.len())];
-    let greatest = logits.iter().copied().filter(|logit| logit.is_finite()).fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 =
-        logits.iter().map(|&logit| f64::from((logit - greatest).exp())).filter(|weight| weight.is_finite()).sum();
-    let log_sum = f64::from(greatest) + sum.ln();
+    let max = logits.iter().copied().filter(|logit| logit.is_finite()).fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from((logit - max).exp())).filter(|weight| weight.is_finite()).sum();
+    let log_sum = f64::from(max) + sum.ln();
     let of = |id: u32| (f64::from(logits[id as usize]) - log_sum) as f32;
-    let top = likeliest(logits, TOP_LOGPROBS);
+    let top = top_tokens(logits, TOP_LOGPROBS);
     let name = |id: u32| String::from_utf8_lossy(tokenizer.bytes(id)).into_owned();
     let bytes = |id: u32| (!tokenizer.is_special(id)).then(|| tokenizer.bytes(id).to_vec());
     TokenLogprob {
         token: name(token),
-        logprob: if top.contains(&token) { of(token) } else { OUTSIDE },
+        logprob: if top.contains(&token) { of(token) } else { OUTSIDE_TOP_LOGPROB },
         bytes: bytes(token),
         top: top.iter().take(n).map(|&id| TopLogprob { token: name(id), logprob: of(id), bytes: bytes(id) }).collect(),
     }
 }
 
 /// The ids of the `n` greatest logits in order, lower ids first among equals.
-fn likeliest(logits: &[f32], n: usize) -> Vec<u32> {
+fn top_tokens(logits: &[f32], n: usize) -> Vec<u32> {
     let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| logits[id as usize].is_finite()).collect();
     let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
     if ids.len() > n {
@@ -219,16 +218,16 @@ mod tests {
 
     const LOGITS: [f32; 6] = [0.0, 2.0, 1.0, 3.0, -1.0, 9.0];
 
-    const ANY: Choice<'static> = Choice { biased: true, banned: &[], mask: None };
+    const UNFILTERED: TokenFilter<'static> = TokenFilter { apply_bias: true, banned: &[], mask: None };
 
     /// The last of the six logits has no token.
     fn sampler(sampling: Sampling) -> Sampler {
         Sampler::new(&sampling, 7, 5)
     }
 
-    fn picks(sampling: Sampling, n: usize) -> Vec<u32> {
+    fn samples(sampling: Sampling, n: usize) -> Vec<u32> {
         let mut sampler = sampler(sampling);
-        (0..n).map(|_| sampler.pick(&LOGITS, ANY).unwrap()).collect()
+        (0..n).map(|_| sampler.sample(&LOGITS, UNFILTERED).unwrap()).collect()
     }
 
     fn greedy() -> Sampling {
@@ -237,14 +236,14 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_likeliest_token_that_exists_and_the_lowest_of_equals() {
-        assert_eq!(picks(greedy(), 2), [3, 3]);
-        assert_eq!(sampler(greedy()).pick(&[1.0; 6], ANY), Some(0));
+        assert_eq!(samples(greedy(), 2), [3, 3]);
+        assert_eq!(sampler(greedy()).sample(&[1.0; 6], UNFILTERED), Some(0));
     }
 
     #[test]
     fn draws_follow_the_probabilities_and_ids_without_a_token_are_never_drawn() {
         let n = 20_000;
-        let picks = picks(Sampling::default(), n);
+        let picks = samples(Sampling::default(), n);
         let sum: f64 = LOGITS[..5].iter().map(|&logit| f64::from(logit).exp()).sum();
         for id in 0..5 {
             let share = picks.iter().filter(|&&pick| pick == id).count() as f64 / n as f64;
@@ -258,7 +257,7 @@ mod tests {
     fn top_p_keeps_the_smallest_set_that_is_likely_enough() {
         // Probabilities: 3 has 0.634, 1 has 0.233, 2 has 0.086, 0 has 0.032.
         let drawn = |top_p| {
-            let mut ids = picks(Sampling { top_p: Some(top_p), ..Sampling::default() }, 2000);
+            let mut ids = samples(Sampling { top_p: Some(top_p), ..Sampling::default() }, 2000);
             ids.sort_unstable();
             ids.dedup();
             ids
@@ -273,14 +272,14 @@ mod tests {
     #[test]
     fn a_draw_depends_on_seed_and_position_alone() {
         let seeded = |seed| Sampling { seed: Some(seed), ..Sampling::default() };
-        assert_eq!(picks(seeded(1), 50), picks(seeded(1), 50));
-        assert_ne!(picks(seeded(1), 50), picks(seeded(2), 50));
-        assert_ne!(picks(seeded(-1), 50), picks(seeded(1), 50));
+        assert_eq!(samples(seeded(1), 50), samples(seeded(1), 50));
+        assert_ne!(samples(seeded(1), 50), samples(seeded(2), 50));
+        assert_ne!(samples(seeded(-1), 50), samples(seeded(1), 50));
         // Other logits in between change nothing later.
         let mut other = sampler(seeded(1));
-        other.pick(&[0.0; 6], ANY);
-        let rest: Vec<u32> = (1..50).map(|_| other.pick(&LOGITS, ANY).unwrap()).collect();
-        assert_eq!(rest, picks(seeded(1), 50)[1..]);
+        other.sample(&[0.0; 6], UNFILTERED);
+        let rest: Vec<u32> = (1..50).map(|_| other.sample(&LOGITS, UNFILTERED).unwrap()).collect();
+        assert_eq!(rest, samples(seeded(1), 50)[1..]);
     }
 
     #[test]
@@ -293,42 +292,42 @@ mod tests {
     fn penalties_count_what_was_drawn_before() {
         let presence = Sampling { presence_penalty: Some(1.5), ..greedy() };
         // 3 falls to 1.5, then 1 to 0.5, then nothing changes any more.
-        assert_eq!(picks(presence, 4), [3, 1, 3, 3]);
+        assert_eq!(samples(presence, 4), [3, 1, 3, 3]);
         let frequency = Sampling { frequency_penalty: Some(0.6), ..greedy() };
         // 3 falls to 2.4, then to 1.8; then 1 to 1.4.
-        assert_eq!(picks(frequency, 4), [3, 3, 1, 3]);
+        assert_eq!(samples(frequency, 4), [3, 3, 1, 3]);
     }
 
     #[test]
     fn bias_and_ban_move_single_tokens() {
         let biased = Sampling { logit_bias: vec![(4, 100.0), (3, -100.0)], ..greedy() };
-        assert_eq!(picks(biased.clone(), 1), [4]);
-        assert_eq!(sampler(biased).pick(&LOGITS, Choice::default()), Some(3));
-        assert_eq!(sampler(greedy()).pick(&LOGITS, Choice { banned: &[3, 99], ..ANY }), Some(1));
+        assert_eq!(samples(biased.clone(), 1), [4]);
+        assert_eq!(sampler(biased).sample(&LOGITS, TokenFilter::default()), Some(3));
+        assert_eq!(sampler(greedy()).sample(&LOGITS, TokenFilter { banned: &[3, 99], ..UNFILTERED }), Some(1));
     }
 
     #[test]
     fn only_tokens_of_the_mask_are_drawn() {
-        let picked = |bits: u32| sampler(greedy()).pick(&LOGITS, Choice { mask: Some(&[bits]), ..ANY });
+        let picked = |bits: u32| sampler(greedy()).sample(&LOGITS, TokenFilter { mask: Some(&[bits]), ..UNFILTERED });
         assert_eq!((picked(0b10111), picked(0b10000), picked(u32::MAX), picked(0)), (Some(1), Some(4), Some(3), None));
         let mut long = vec![0.0; 70];
-        forbid(&mut long, &[0, 1 << 31]);
+        apply_mask(&mut long, &[0, 1 << 31]);
         let kept: Vec<usize> = (0..70).filter(|&id| long[id].is_finite()).collect();
         assert_eq!(kept, [63]);
     }
 
     #[test]
     fn nonsense_of_the_model_is_noticed_and_single_bad_logits_are_passed_over() {
-        assert_eq!(sampler(Sampling::default()).pick(&[f32::NAN; 6], ANY), None);
+        assert_eq!(sampler(Sampling::default()).sample(&[f32::NAN; 6], UNFILTERED), None);
         for sampling in [greedy(), Sampling::default()] {
             let logits = [f32::NAN, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, f32::NAN, 0.0];
-            assert_eq!(sampler(sampling).pick(&logits, ANY), Some(2));
+            assert_eq!(sampler(sampling).sample(&logits, UNFILTERED), Some(2));
         }
     }
 
     #[test]
     fn the_likeliest_come_in_order() {
-        assert_eq!(likeliest(&[1.0, 3.0, f32::NAN, 3.0, 2.0], 3), [1, 3, 4]);
-        assert_eq!(likeliest(&[1.0, 3.0], 3), [1, 0]);
+        assert_eq!(top_tokens(&[1.0, 3.0, f32::NAN, 3.0, 2.0], 3), [1, 3, 4]);
+        assert_eq!(top_tokens(&[1.0, 3.0], 3), [1, 0]);
     }
 }

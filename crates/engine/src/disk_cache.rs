@@ -16,72 +16,72 @@ use std::time::{Duration, Instant};
 use metrics::{counter, gauge};
 use sha2::{Digest, Sha256};
 
-use crate::pages::{PAGE_ROWS, Salt};
-use index::Index;
+use crate::page_allocator::{CacheScope, PAGE_ROWS};
+use index::PageIndex;
 
-mod file;
 mod index;
+mod page_file;
 #[cfg(test)]
 mod tests;
 
 /// Bytes that may wait to be written, and pages that are read ahead of the engine.
-const QUEUE_BYTES: usize = 256 << 20;
-const AHEAD_BYTES: usize = 64 << 20;
+const WRITE_QUEUE_BYTES: usize = 256 << 20;
+const READ_AHEAD_BYTES: usize = 64 << 20;
 /// Far more than a page of any model has.
-const MOST_PAGE_BYTES: u64 = 1 << 30;
+const MAX_PAGE_BYTES: u64 = 1 << 30;
 
 /// Where prefix pages are kept, and how many.
 #[derive(Clone, Debug)]
-pub struct DiskOptions {
+pub struct DiskCacheOptions {
     /// Only this program's own files in it are ever touched. Made when it is missing.
     pub folder: PathBuf,
     /// Most bytes of all files together.
-    pub bytes: u64,
+    pub max_bytes: u64,
     /// A hash of what rows depend on besides tokens: weights, build, number formats, instruction set.
-    pub identity: [u8; 32],
+    pub fingerprint: [u8; 32],
 }
 
 /// Names a page: a hash of all that its rows depend on.
-pub(crate) type Key = [u8; 32];
+pub(crate) type PageKey = [u8; 32];
 
 /// The store of one engine.
-pub(crate) struct Disk {
+pub(crate) struct DiskCache {
     shared: Arc<Shared>,
-    identity: [u8; 32],
-    writes: Option<SyncSender<Page>>,
-    reads: Option<SyncSender<Read>>,
+    fingerprint: [u8; 32],
+    write_queue: Option<SyncSender<PageWrite>>,
+    read_queue: Option<SyncSender<PageRead>>,
     threads: Vec<JoinHandle<()>>,
     /// Pages a reader may be ahead of the engine.
-    ahead: usize,
+    read_ahead: usize,
 }
 
 struct Shared {
     folder: PathBuf,
     page_bytes: usize,
-    index: Mutex<Index>,
+    index: Mutex<PageIndex>,
     /// The folder takes no more files.
-    broken: AtomicBool,
+    write_failed: AtomicBool,
     /// Held as long as the store is used: two programs do not share a folder.
     _lock: File,
 }
 
 /// A page on its way to disk.
-struct Page {
-    key: Key,
-    parent: Key,
+struct PageWrite {
+    key: PageKey,
+    parent: PageKey,
     rows: Vec<u8>,
 }
 
 /// Pages wanted, in order, and the way back. The way back ends at the first page that is not there.
-struct Read {
-    keys: Vec<Key>,
-    back: SyncSender<Vec<u8>>,
+struct PageRead {
+    keys: Vec<PageKey>,
+    reply: SyncSender<Vec<u8>>,
 }
 
-impl Disk {
+impl DiskCache {
     /// Opens the folder and learns what is in it. `None`, with a warning, when it cannot be used: the engine does without.
-    pub(crate) fn open(options: &DiskOptions, page_bytes: usize) -> Option<Self> {
-        match Self::start(options, page_bytes) {
+    pub(crate) fn open(options: &DiskCacheOptions, page_bytes: usize) -> Option<Self> {
+        match Self::try_open(options, page_bytes) {
             Ok(disk) => Some(disk),
             Err(error) => {
                 tracing::warn!(folder = %options.folder.display(), %error, "prompts are not cached on disk");
@@ -90,73 +90,81 @@ impl Disk {
         }
     }
 
-    fn start(options: &DiskOptions, page_bytes: usize) -> io::Result<Self> {
-        describe();
+    fn try_open(options: &DiskCacheOptions, page_bytes: usize) -> io::Result<Self> {
+        describe_metrics();
         files::create_private_folder(&options.folder)?;
         files::check_regular(&options.folder.join("lock"))?;
-        let lock = files::private().create(true).truncate(false).write(true).open(options.folder.join("lock"))?;
-        own(&lock)?;
-        let mut index = Index::new(options.bytes);
-        scan(&options.folder, &mut index)?;
-        index.record();
+        let lock =
+            files::private_options().create(true).truncate(false).write(true).open(options.folder.join("lock"))?;
+        lock_folder(&lock)?;
+        let mut index = PageIndex::new(options.max_bytes);
+        load_index(&options.folder, &mut index)?;
+        index.record_gauges();
         let shared = Arc::new(Shared {
             folder: options.folder.clone(),
             page_bytes,
             index: Mutex::new(index),
-            broken: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
             _lock: lock,
         });
         // A bound that has become smaller holds from now on.
         shared.evict(0);
-        let (writes, to_write) = sync_channel(8.max(QUEUE_BYTES / page_bytes.max(1)));
-        let (reads, to_read) = sync_channel(1024);
+        let (write_queue, to_write) = sync_channel(8.max(WRITE_QUEUE_BYTES / page_bytes.max(1)));
+        let (read_queue, to_read) = sync_channel(1024);
         let (writer, reader) = (shared.clone(), shared.clone());
         let threads = vec![
-            Builder::new().name("cache-write".into()).spawn(move || writer.write_all(&to_write))?,
-            Builder::new().name("cache-read".into()).spawn(move || reader.read_all(&to_read))?,
+            Builder::new().name("cache-write".into()).spawn(move || writer.run_writer(&to_write))?,
+            Builder::new().name("cache-read".into()).spawn(move || reader.run_reader(&to_read))?,
         ];
-        let ahead = (AHEAD_BYTES / page_bytes.max(1)).clamp(2, 256);
-        Ok(Self { shared, identity: options.identity, writes: Some(writes), reads: Some(reads), threads, ahead })
+        let read_ahead = (READ_AHEAD_BYTES / page_bytes.max(1)).clamp(2, 256);
+        Ok(Self {
+            shared,
+            fingerprint: options.fingerprint,
+            write_queue: Some(write_queue),
+            read_queue: Some(read_queue),
+            threads,
+            read_ahead,
+        })
     }
 
     /// The key every chain of a caller begins with. No page has it.
-    pub(crate) fn root(&self, salt: &Salt) -> Key {
+    pub(crate) fn root_key(&self, cache_scope: &CacheScope) -> PageKey {
         let mut hash = Sha256::new();
-        hash.update(self.identity);
-        hash.update([u8::from(salt.is_some())]);
-        hash.update(salt.as_deref().unwrap_or_default());
+        hash.update(self.fingerprint);
+        hash.update([u8::from(cache_scope.is_some())]);
+        hash.update(cache_scope.as_deref().unwrap_or_default());
         hash.finalize().into()
     }
 
     /// Hands a page to be written. When the disk is too slow for that, the page is dropped, and nobody waits.
-    pub(crate) fn store(&self, key: Key, parent: Key, rows: impl FnOnce() -> Vec<u8>) {
-        if self.shared.broken.load(Ordering::Relaxed) || self.shared.index().contains(&key) {
+    pub(crate) fn store(&self, key: PageKey, parent: PageKey, rows: impl FnOnce() -> Vec<u8>) {
+        if self.shared.write_failed.load(Ordering::Relaxed) || self.shared.index().contains(&key) {
             return;
         }
-        let Some(writes) = &self.writes else { return };
-        if let Err(TrySendError::Full(_)) = writes.try_send(Page { key, parent, rows: rows() }) {
+        let Some(writes) = &self.write_queue else { return };
+        if let Err(TrySendError::Full(_)) = writes.try_send(PageWrite { key, parent, rows: rows() }) {
             counter!("cachalot_disk_cache_dropped_pages_total").increment(1);
         }
     }
 
     /// Begins to read the pages of `keys`, as far as there are any; `None` when not even the first is there.
-    pub(crate) fn fetch(&self, keys: Vec<Key>) -> Option<Receiver<Vec<u8>>> {
-        let keys = self.shared.index().found(keys);
+    pub(crate) fn fetch(&self, keys: Vec<PageKey>) -> Option<Receiver<Vec<u8>>> {
+        let keys = self.shared.index().longest_prefix(keys);
         if keys.is_empty() {
             return None;
         }
-        let (back, pages) = sync_channel(self.ahead);
+        let (reply, pages) = sync_channel(self.read_ahead);
         // More readers than that at once wait for nothing: they compute.
-        self.reads.as_ref()?.try_send(Read { keys, back }).ok()?;
+        self.read_queue.as_ref()?.try_send(PageRead { keys, reply }).ok()?;
         Some(pages)
     }
 }
 
-impl Drop for Disk {
+impl Drop for DiskCache {
     /// What waits to be written is written: a restart finds it.
     fn drop(&mut self) {
-        self.writes = None;
-        self.reads = None;
+        self.write_queue = None;
+        self.read_queue = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the disk cache panicked");
@@ -166,18 +174,18 @@ impl Drop for Disk {
 }
 
 /// The keys of one sequence's pages, as far as anybody has asked for them.
-pub(crate) struct Chain {
-    root: Key,
-    keys: Vec<Key>,
+pub(crate) struct PageKeyChain {
+    root: PageKey,
+    keys: Vec<PageKey>,
 }
 
-impl Chain {
-    pub(crate) fn new(root: Key) -> Self {
+impl PageKeyChain {
+    pub(crate) fn new(root: PageKey) -> Self {
         Self { root, keys: Vec::new() }
     }
 
     /// The key of the page `index`, and that of the page before it. `tokens` are those of the sequence from its beginning.
-    pub(crate) fn key(&mut self, index: usize, tokens: &[u32]) -> (Key, Key) {
+    pub(crate) fn key(&mut self, index: usize, tokens: &[u32]) -> (PageKey, PageKey) {
         while self.keys.len() <= index {
             let mut hash = Sha256::new();
             hash.update(self.keys.last().unwrap_or(&self.root));
@@ -191,35 +199,35 @@ impl Chain {
 }
 
 impl Shared {
-    fn index(&self) -> MutexGuard<'_, Index> {
+    fn index(&self) -> MutexGuard<'_, PageIndex> {
         // A half-done change leaves a page too many or too few: files are checked before they are believed.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
-        self.folder.join(file::name(key))
+    fn path(&self, key: &PageKey) -> PathBuf {
+        self.folder.join(page_file::file_name(key))
     }
 
-    fn write_all(&self, pages: &Receiver<Page>) {
+    fn run_writer(&self, pages: &Receiver<PageWrite>) {
         while let Ok(page) = pages.recv() {
-            if self.broken.load(Ordering::Relaxed) || self.index().contains(&page.key) {
+            if self.write_failed.load(Ordering::Relaxed) || self.index().contains(&page.key) {
                 continue;
             }
-            if let Err(error) = self.write(&page) {
-                self.broken.store(true, Ordering::Relaxed);
+            if let Err(error) = self.write_page(&page) {
+                self.write_failed.store(true, Ordering::Relaxed);
                 tracing::warn!(folder = %self.folder.display(), %error, "no more prompts are written to the disk cache");
             }
         }
     }
 
-    fn write(&self, page: &Page) -> io::Result<()> {
-        let bytes = file::bytes(&page.key, &page.parent, &page.rows);
+    fn write_page(&self, page: &PageWrite) -> io::Result<()> {
+        let bytes = page_file::encode(&page.key, &page.parent, &page.rows);
         let size = bytes.len() as u64;
         if !self.evict(size) {
             return Ok(());
         }
-        let temporary = self.folder.join(file::temporary(&page.key));
-        let open = || files::private().create(true).truncate(true).write(true).open(&temporary);
+        let temporary = self.folder.join(page_file::temporary_name(&page.key));
+        let open = || files::private_options().create(true).truncate(true).write(true).open(&temporary);
         let written = open().and_then(|mut file| {
             io::Write::write_all(&mut file, &bytes)?;
             fs::rename(&temporary, self.path(&page.key))
@@ -231,7 +239,7 @@ impl Shared {
         }
         let mut index = self.index();
         index.insert(page.key, page.parent, size);
-        index.record();
+        index.record_gauges();
         counter!("cachalot_disk_cache_written_pages_total").increment(1);
         Ok(())
     }
@@ -239,7 +247,7 @@ impl Shared {
     /// Removes the least recently used pages until there is room for `size` bytes; false when there never will be.
     fn evict(&self, size: u64) -> bool {
         loop {
-            let key = match self.index().make_room(size) {
+            let key = match self.index().evict_one_if_full(size) {
                 Ok(None) => return true,
                 Ok(Some(key)) => key,
                 Err(()) => return false,
@@ -250,10 +258,10 @@ impl Shared {
         }
     }
 
-    fn read_all(&self, reads: &Receiver<Read>) {
-        while let Ok(Read { keys, back }) = reads.recv() {
+    fn run_reader(&self, reads: &Receiver<PageRead>) {
+        while let Ok(PageRead { keys, reply: back }) = reads.recv() {
             for key in keys {
-                let Some(rows) = self.read(&key) else { break };
+                let Some(rows) = self.read_page(&key) else { break };
                 // Whoever asked may have left.
                 if back.send(rows).is_err() {
                     break;
@@ -263,9 +271,9 @@ impl Shared {
     }
 
     /// The rows of a page; a file that does not hold what its name says is removed.
-    fn read(&self, key: &Key) -> Option<Vec<u8>> {
+    fn read_page(&self, key: &PageKey) -> Option<Vec<u8>> {
         let path = self.path(key);
-        let bytes = match files::read(&path, MOST_PAGE_BYTES) {
+        let bytes = match files::read(&path, MAX_PAGE_BYTES) {
             Ok(bytes) => bytes,
             // It has been evicted since it was found.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -274,46 +282,46 @@ impl Shared {
                 return None;
             }
         };
-        let rows = file::rows(bytes, key, self.page_bytes);
+        let rows = page_file::decode(bytes, key, self.page_bytes);
         if rows.is_none() {
             counter!("cachalot_disk_cache_bad_files_total").increment(1);
             tracing::warn!(file = %path.display(), "a page of the disk cache was damaged, and is removed");
             let _ = fs::remove_file(&path);
             let mut index = self.index();
             index.remove(key);
-            index.record();
+            index.record_gauges();
             return None;
         }
-        file::touch(&path);
+        page_file::touch_modified_time(&path);
         rows
     }
 }
 
 /// Takes the folder for this program. One that is just stopping is waited for.
-fn own(lock: &File) -> io::Result<()> {
-    let patience = Instant::now() + Duration::from_secs(1);
+fn lock_folder(lock: &File) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(1);
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
             Err(TryLockError::WouldBlock) => return Err(io::Error::other("another program uses this folder")),
         }
     }
 }
 
 /// Learns what pages there are, oldest first, and sweeps what is no page any more. Strangers' files are left alone.
-fn scan(folder: &Path, index: &mut Index) -> io::Result<()> {
+fn load_index(folder: &Path, index: &mut PageIndex) -> io::Result<()> {
     let mut pages = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if file::is_temporary(&name) {
+        if page_file::is_temporary(&name) {
             fs::remove_file(entry.path())?;
-        } else if let Some(key) = file::key(&name) {
+        } else if let Some(key) = page_file::key_from_name(&name) {
             let metadata = entry.metadata()?;
-            match file::parent(&entry.path(), &key) {
+            match page_file::read_parent(&entry.path(), &key) {
                 Some(parent) => pages.push((metadata.modified()?, key, parent, metadata.len())),
                 None => {
                     counter!("cachalot_disk_cache_bad_files_total").increment(1);
@@ -329,7 +337,7 @@ fn scan(folder: &Path, index: &mut Index) -> io::Result<()> {
     Ok(())
 }
 
-fn describe() {
+fn describe_metrics() {
     use metrics::{describe_counter, describe_gauge};
     describe_gauge!("cachalot_disk_cache_bytes", "Bytes of the prefix cache on disk");
     describe_gauge!("cachalot_disk_cache_pages", "Pages of the prefix cache on disk");

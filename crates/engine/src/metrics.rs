@@ -2,8 +2,8 @@
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::pages::Pages;
-use crate::schedule::Schedule;
+use crate::page_allocator::PageAllocator;
+use crate::scheduler::Scheduler;
 
 /// Tells the recorder what the numbers mean, and the one thing that never changes: how attention runs.
 pub(crate) fn describe(attention: &'static str) {
@@ -43,10 +43,10 @@ pub struct Load {
 }
 
 impl Load {
-    pub(crate) fn of(schedule: &Schedule, pages: &Pages) -> Self {
+    pub(crate) fn of(scheduler: &Scheduler, pages: &PageAllocator) -> Self {
         Self {
-            running: schedule.running(),
-            waiting: schedule.waiting(),
+            running: scheduler.running(),
+            waiting: scheduler.waiting(),
             pages_total: pages.total(),
             pages_used: pages.used(),
             pages_cached: pages.cached(),
@@ -62,30 +62,30 @@ impl Load {
     }
 }
 
-pub(crate) fn admitted(prompt_tokens: usize) {
+pub(crate) fn record_prompt_tokens(prompt_tokens: usize) {
     counter!("cachalot_prompt_tokens_total").increment(prompt_tokens as u64);
 }
 
-pub(crate) fn hit(tokens: usize) {
+pub(crate) fn record_prefix_hit(tokens: usize) {
     counter!("cachalot_prefix_hit_tokens_total").increment(tokens as u64);
 }
 
-pub(crate) fn hit_on_disk(tokens: usize) {
+pub(crate) fn record_disk_hit(tokens: usize) {
     counter!("cachalot_disk_cache_hit_tokens_total").increment(tokens as u64);
 }
 
-pub(crate) fn generated() {
+pub(crate) fn record_generated_token() {
     counter!("cachalot_generated_tokens_total").increment(1);
 }
 
-pub(crate) fn stepped(seconds: f64) {
+pub(crate) fn record_step(seconds: f64) {
     histogram!("cachalot_step_seconds").record(seconds);
 }
 
-pub(crate) fn paused() {
+pub(crate) fn record_preemption() {
     counter!("cachalot_preemptions_total").increment(1);
 }
 
-pub(crate) fn panicked() {
+pub(crate) fn record_panic() {
     counter!("cachalot_engine_panics_total").increment(1);
 }

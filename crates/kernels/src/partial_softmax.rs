@@ -9,7 +9,7 @@ use crate::dtype::round_bf16;
 use crate::pool::Disjoint;
 use crate::product::{Left, Nn, Nt, Right};
 use crate::scratch;
-use crate::softmax::{Running, exp};
+use crate::softmax::{OnlineSoftmax, exp};
 
 /// Rows of a part: enough that merging costs nothing beside them, few enough to share a long context between threads.
 pub(crate) const PART_ROWS: usize = 512;
@@ -17,7 +17,7 @@ pub(crate) const PART_ROWS: usize = 512;
 /// Rows whose scores meet the running maximum together.
 pub(crate) const BLOCK_ROWS: usize = 64;
 
-pub(crate) struct Part<'a> {
+pub(crate) struct AttentionPart<'a> {
     pub(crate) heads: usize,
     /// Absorbed queries, `[heads, latent + rope]`.
     pub(crate) queries: &'a [f32],
@@ -29,7 +29,7 @@ pub(crate) struct Part<'a> {
     pub(crate) slots: &'a [usize],
 }
 
-impl Part<'_> {
+impl AttentionPart<'_> {
     /// Whether products are bf16 with f32 sums: queries and weights are rounded to bf16, where the cache is bf16 anyway.
     pub(crate) fn rounded(&self, compute: Compute) -> bool {
         let bf16 = |arena: &Arena| arena.format() == RowFormat::Bf16 && arena.width().is_multiple_of(2);
@@ -39,7 +39,7 @@ impl Part<'_> {
 
 impl Cpu {
     /// Computes one part into `out` (`heads * (latent + 2)` numbers).
-    pub(crate) fn partial(&self, part: &Part<'_>, out: &mut [f32]) {
+    pub(crate) fn partial(&self, part: &AttentionPart<'_>, out: &mut [f32]) {
         match self.isa.partial {
             Some(partial) => partial(part, part.rounded(self.compute), out),
             None => self.partial_by_products(part, out),
@@ -47,12 +47,12 @@ impl Cpu {
     }
 
     /// The specification: rows are gathered, then scored, weighed and added by the two products.
-    fn partial_by_products(&self, part: &Part<'_>, out: &mut [f32]) {
+    fn partial_by_products(&self, part: &AttentionPart<'_>, out: &mut [f32]) {
         let (latent, rounded, heads) = (part.latents.width(), part.rounded(self.compute), part.heads);
         let width = latent + part.rope_keys.width();
         let (sums, rest) = out.split_at_mut(heads * latent);
         sums.fill(0.0);
-        let mut running = vec![Running::START; heads];
+        let mut running = vec![OnlineSoftmax::EMPTY; heads];
         scratch::with(BLOCK_ROWS * width + heads * (BLOCK_ROWS + width), |buffer| {
             let (rows, buffer) = buffer.split_at_mut(BLOCK_ROWS * width);
             let (scores, queries) = buffer.split_at_mut(heads * BLOCK_ROWS);
@@ -81,7 +81,7 @@ impl Cpu {
                 for (head, running) in running.iter_mut().enumerate() {
                     let scores = &mut scores[head * BLOCK_ROWS..][..slots.len()];
                     scores.iter_mut().for_each(|s| *s *= part.scale);
-                    let factor = running.step(scores);
+                    let factor = running.update(scores);
                     sums[head * latent..][..latent].iter_mut().for_each(|v| *v *= factor);
                     if rounded {
                         scores.iter_mut().for_each(|s| *s = round_bf16(*s));
@@ -103,13 +103,13 @@ impl Cpu {
         });
         let (maxima, totals) = rest.split_at_mut(heads);
         for ((max, total), running) in maxima.iter_mut().zip(totals).zip(running) {
-            (*max, *total) = (running.max(), running.total());
+            (*max, *total) = (running.max(), running.sum());
         }
     }
 }
 
 /// Takes the part `next` into `sums`, bringing both to the larger maximum.
-pub(crate) fn merge(sums: &mut [f32], next: &[f32], latent: usize) {
+pub(crate) fn merge_parts(sums: &mut [f32], next: &[f32], latent: usize) {
     let heads = sums.len() / (latent + 2);
     let (values, rest) = sums.split_at_mut(heads * latent);
     let (maxima, totals) = rest.split_at_mut(heads);
@@ -126,7 +126,7 @@ pub(crate) fn merge(sums: &mut [f32], next: &[f32], latent: usize) {
 }
 
 /// `out[head] = sum of values / sum of weights`.
-pub(crate) fn divide(sums: &[f32], latent: usize, out: &mut [f32]) {
+pub(crate) fn normalize_sums(sums: &[f32], latent: usize, out: &mut [f32]) {
     let heads = sums.len() / (latent + 2);
     let totals = &sums[heads * (latent + 1)..];
     for ((out, values), total) in out.chunks_mut(latent).zip(sums.chunks(latent)).zip(totals) {
