@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     bounded(body.len(), || {
-        if let Err(error) = wire::deepseek::parse_request(body) {
+        if let Err(error) = wire::surface::chat_completions::request::parse_request(body) {
             assert!(!error.message.is_empty());
         }
     });

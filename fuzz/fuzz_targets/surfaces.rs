@@ -7,11 +7,11 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|body: &[u8]| {
     bounded(body.len(), || {
         let refusals = [
-            wire::anthropic::parse_request(body, false).err(),
-            wire::anthropic::parse_request(body, true).err(),
-            wire::gemini::parse_request(body, "m").err(),
-            wire::responses::parse_request(body).err(),
-            wire::completions::parse_request(body).err(),
+            wire::surface::anthropic::parse_request(body, false).err(),
+            wire::surface::anthropic::parse_request(body, true).err(),
+            wire::surface::gemini::parse_request(body, "m").err(),
+            wire::surface::responses::parse_request(body).err(),
+            wire::surface::completions::parse_request(body).err(),
         ];
         for error in refusals.into_iter().flatten() {
             assert!(!error.message.is_empty());

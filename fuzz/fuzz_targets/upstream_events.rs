@@ -4,8 +4,8 @@
 use chat::{Chat, Delta, ErrorKind};
 use fuzzing::{bounded, pieces, steered};
 use libfuzzer_sys::fuzz_target;
-use wire::bounds::Exceeded;
-use wire::sse::{self, Frame, Parser};
+use wire::provider_limits::ProviderLimitExceeded;
+use wire::sse::{self, SseFrame, SseParser};
 use wire::upstream::Dialect;
 
 fuzz_target!(|input: &[u8]| {
@@ -19,17 +19,17 @@ fn check(bytes: &[u8], seed: u8) {
     assert!(held <= 3 * bytes.len(), "a byte that is no UTF-8 becomes three");
     written_and_read(&frames);
     for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini] {
-        let (mut reader, mut deltas, mut broken) = (dialect.reader(&Chat::default()), Vec::new(), false);
+        let (mut reader, mut deltas, mut broken) = (dialect.event_reader(&Chat::default()), Vec::new(), false);
         for frame in &frames {
-            let Frame::Event { data, .. } = frame else { continue };
-            if let Err(error) = reader.event(data, &mut deltas) {
+            let SseFrame::Event { data, .. } = frame else { continue };
+            if let Err(error) = reader.read_event(data, &mut deltas) {
                 assert!(error.message.len() <= data.len() + 1000, "{}", error.message);
                 broken = true;
                 break;
             }
         }
         if !broken {
-            match reader.end(&mut deltas) {
+            match reader.finish(&mut deltas) {
                 Ok(()) => assert!(deltas.iter().any(|delta| matches!(delta, Delta::Finish(_)))),
                 Err(error) => assert_eq!(error.kind, ErrorKind::Upstream(502)),
             }
@@ -39,25 +39,25 @@ fn check(bytes: &[u8], seed: u8) {
 }
 
 /// The frames, and how many bytes are held of the next.
-fn parsed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<Frame>, usize), Exceeded> {
-    let (mut parser, mut frames) = (Parser::default(), Vec::new());
+fn parsed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<SseFrame>, usize), ProviderLimitExceeded> {
+    let (mut parser, mut frames) = (SseParser::default(), Vec::new());
     for piece in pieces {
         parser.feed(piece, &mut frames)?;
     }
-    Ok((frames, parser.held()))
+    Ok((frames, parser.buffered_bytes()))
 }
 
 /// Writes the frames that were read, and reads them again.
-fn written_and_read(frames: &[Frame]) {
+fn written_and_read(frames: &[SseFrame]) {
     let (mut text, mut written) = (String::new(), Vec::new());
     for frame in frames {
         match frame {
-            Frame::Event { data, .. } => {
-                sse::event(data, &mut text);
-                written.push(Frame::Event { name: None, data: data.clone() });
+            SseFrame::Event { data, .. } => {
+                sse::write_event(data, &mut text);
+                written.push(SseFrame::Event { name: None, data: data.clone() });
             }
-            Frame::Comment(words) => {
-                sse::comment(words, &mut text);
+            SseFrame::Comment(words) => {
+                sse::write_comment(words, &mut text);
                 written.push(frame.clone());
             }
         }

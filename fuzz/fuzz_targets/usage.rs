@@ -9,8 +9,8 @@ use fuzzing::bounded;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use wire::Passage;
-use wire::glance::{self, Events};
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::usage_scanner::{self, Events};
 use wire::upstream::Dialect;
 
 #[expect(dead_code, reason = "a part of it is checked")]
@@ -38,25 +38,25 @@ fn check(input: &[u8]) {
     // Events are told apart by words that stand in them.
     let is_odd = text.contains("\"usage\"") || text.contains("\"content_block_delta\"");
     let written = Written::of(&text);
-    for (passage, dialect, whole, events) in [
-        (Passage::ChatCompletions, Some(Dialect::OpenAi), CHAT, &[CHAT][..]),
-        (Passage::Embeddings, None, CHAT, &[]),
-        (Passage::Messages, Some(Dialect::Anthropic), MESSAGE, &[START, END]),
-        (Passage::Messages, Some(Dialect::Anthropic), MESSAGE, &[START]),
-        (Passage::Messages, Some(Dialect::Anthropic), MESSAGE, &[END]),
-        (Passage::GenerateContent, Some(Dialect::Gemini), CONTENT, &[CONTENT]),
-        (Passage::ImageGenerations, None, IMAGE, &[IMAGE]),
-        (Passage::Transcriptions, None, IMAGE, &[IMAGE]),
+    for (endpoint, dialect, whole, events) in [
+        (ApiEndpoint::ChatCompletions, Some(Dialect::OpenAi), CHAT, &[CHAT][..]),
+        (ApiEndpoint::Embeddings, None, CHAT, &[]),
+        (ApiEndpoint::Messages, Some(Dialect::Anthropic), MESSAGE, &[START, END]),
+        (ApiEndpoint::Messages, Some(Dialect::Anthropic), MESSAGE, &[START]),
+        (ApiEndpoint::Messages, Some(Dialect::Anthropic), MESSAGE, &[END]),
+        (ApiEndpoint::GenerateContent, Some(Dialect::Gemini), CONTENT, &[CONTENT]),
+        (ApiEndpoint::ImageGenerations, None, IMAGE, &[IMAGE]),
+        (ApiEndpoint::Transcriptions, None, IMAGE, &[IMAGE]),
     ] {
-        let whole = glance::whole(passage, whole.replace("USAGE", &text).as_bytes()).usage;
+        let whole = usage_scanner::scan_body(endpoint, whole.replace("USAGE", &text).as_bytes()).usage;
         let events: Vec<_> = events.iter().map(|event| event.replace("USAGE", &text)).collect();
-        let passed = (!events.is_empty()).then(|| passed(passage, &events));
+        let passed = (!events.is_empty()).then(|| passed(endpoint, &events));
         let read = dialect.filter(|_| !events.is_empty()).map(|dialect| read(dialect, &events));
         if is_json && !is_odd {
-            assert!(passed.is_none_or(|passed| passed == whole), "{passage:?}: {passed:?} {whole:?}");
+            assert!(passed.is_none_or(|passed| passed == whole), "{endpoint:?}: {passed:?} {whole:?}");
             // Readers give zeros where nothing was counted.
             let counted = whole.unwrap_or_default();
-            assert!(read.is_none_or(|read| read == Some(counted)), "{passage:?}: {read:?} {counted:?}");
+            assert!(read.is_none_or(|read| read == Some(counted)), "{endpoint:?}: {read:?} {counted:?}");
         }
         for usage in [whole, passed.flatten(), read.flatten()].into_iter().flatten() {
             plausible_or_not(usage);
@@ -64,34 +64,34 @@ fn check(input: &[u8]) {
                 && !is_odd
                 && let Some(written) = &written
             {
-                written.check(passage, usage);
+                written.check(endpoint, usage);
             }
         }
     }
 }
 
 /// The usage that is found in events that pass.
-fn passed(passage: Passage, events: &[String]) -> Option<Usage> {
-    let mut passing = Events::new(passage, false);
+fn passed(endpoint: ApiEndpoint, events: &[String]) -> Option<Usage> {
+    let mut scanner = SseScanner::new(endpoint, false);
     for event in events {
-        passing.pass(format!("data: {event}\n\n").as_bytes());
+        scanner.feed(format!("data: {event}\n\n").as_bytes());
     }
-    passing.rest();
-    passing.seen.usage
+    scanner.finish();
+    scanner.stats.usage
 }
 
 /// The usage in events that become deltas; `None` where they cannot be read.
 fn read(dialect: Dialect, events: &[String]) -> Option<Usage> {
-    let (mut reader, mut deltas) = (dialect.reader(&Chat::default()), Vec::new());
+    let (mut reader, mut deltas) = (dialect.event_reader(&Chat::default()), Vec::new());
     for event in events {
-        reader.event(event, &mut deltas).ok()?;
+        reader.read_event(event, &mut deltas).ok()?;
     }
     if dialect == Dialect::Anthropic {
         let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
-        reader.event(end, &mut deltas).ok()?;
-        reader.event(r#"{"type":"message_stop"}"#, &mut deltas).ok()?;
+        reader.read_event(end, &mut deltas).ok()?;
+        reader.read_event(r#"{"type":"message_stop"}"#, &mut deltas).ok()?;
     }
-    reader.end(&mut deltas).ok()?;
+    reader.finish(&mut deltas).ok()?;
     let usage = deltas.iter().rev().find_map(|delta| match delta {
         Delta::Usage(usage) => Some(*usage),
         _ => None,
@@ -132,9 +132,9 @@ impl Written {
             Value::Null => None,
             Value::Number(number) => {
                 let float = || number.as_f64().filter(|_| number.is_f64()).filter(exact).map(|count| count as u64);
-                Some(number.as_u64().or_else(float).unwrap_or(Usage::NOT_A_COUNT))
+                Some(number.as_u64().or_else(float).unwrap_or(Usage::INVALID_COUNT))
             }
-            _ => Some(Usage::NOT_A_COUNT),
+            _ => Some(Usage::INVALID_COUNT),
         }
     }
 
@@ -142,30 +142,30 @@ impl Written {
         pointers.iter().fold(0, |sum: u64, pointer| sum.saturating_add(self.count(pointer).unwrap_or(0)))
     }
 
-    fn check(&self, passage: Passage, usage: Usage) {
+    fn check(&self, endpoint: ApiEndpoint, usage: Usage) {
         let is_read = self.0.is_object()
             && ["/prompt_tokens_details", "/completion_tokens_details"]
                 .iter()
                 .all(|details| self.0.pointer(details).is_none_or(|details| details.is_null() || details.is_object()));
-        let (prompt, completion) = match passage {
-            Passage::Messages => {
+        let (prompt, completion) = match endpoint {
+            ApiEndpoint::Messages => {
                 let prompt = ["/input_tokens", "/cache_read_input_tokens", "/cache_creation_input_tokens"];
                 (self.sum(&prompt), self.sum(&["/output_tokens"]))
             }
-            Passage::GenerateContent => {
+            ApiEndpoint::GenerateContent => {
                 (self.sum(&["/promptTokenCount"]), self.sum(&["/candidatesTokenCount", "/thoughtsTokenCount"]))
             }
-            passage if passage.medium().is_some() => (self.sum(&["/input_tokens"]), self.sum(&["/output_tokens"])),
+            endpoint if endpoint.media_name().is_some() => (self.sum(&["/input_tokens"]), self.sum(&["/output_tokens"])),
             _ => (self.sum(&["/prompt_tokens"]), self.sum(&["/completion_tokens"])),
         };
         let counted = (usage.prompt_tokens, usage.completion_tokens);
         if self.0.is_null() {
             assert_eq!(counted, (0, 0));
         } else if is_read {
-            assert_eq!(counted, (prompt, completion), "{passage:?}");
+            assert_eq!(counted, (prompt, completion), "{endpoint:?}");
         } else {
             // Details that are no object: all of it is unreadable, or they are looked over.
-            assert!(usage.prompt_tokens == Usage::NOT_A_COUNT || counted == (prompt, completion), "{passage:?}");
+            assert!(usage.prompt_tokens == Usage::INVALID_COUNT || counted == (prompt, completion), "{endpoint:?}");
         }
     }
 }

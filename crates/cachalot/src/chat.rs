@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<()> {
     let loaded = load::model(&args.model, Defaults::Fast)?;
     let encoding = load::encoding(&loaded.checkpoint, &args.model)?;
     let options = args.room.options(&loaded, &Config::default())?;
-    let think = args.think || !encoding.supports_plain();
+    let think = args.think || !encoding.supports_non_thinking();
     let engine = Engine::start(loaded.model, encoding, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(converse(&engine, args, think))
@@ -86,7 +86,7 @@ async fn converse(engine: &Engine, args: &Args, think: bool) -> Result<()> {
 async fn answer(engine: &Engine, messages: &[Message], think: bool) -> Result<Reply> {
     let input = Input::Messages(messages.to_vec());
     let mut chat = Chat { model: "chat".into(), input, thinking: Some(think), ..Chat::default() };
-    engine.check(&mut chat)?;
+    engine.validate(&mut chat)?;
     let (sender, mut progress) = watch::channel(PrefillProgress::default());
     let mut deltas = engine.chat_with_progress(chat, Some(sender)).await?;
     let mut reply = Reply::default();

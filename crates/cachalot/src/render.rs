@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if args.parse {
         let completion = String::from_utf8(input).context("a completion is UTF-8 text")?;
-        let reply = text::parse(&encoding, args.think, &completion, &[])?;
+        let reply = text::parse_completion(&encoding, args.think, &completion, &[])?;
         writeln!(out, "{}", serde_json::to_string_pretty(&message(&reply, args.think))?)?;
         return Ok(());
     }
@@ -51,8 +51,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The chat as the engine would get it: mode decided, ranges and structure judged.
 fn prepared(body: &[u8], encoding: &Arc<Encoding>, think: bool) -> Result<Chat> {
-    let mut chat = wire::deepseek::parse_request(body)?.chat;
-    chat.thinking = Some(think || gateway::thinks(&chat, !encoding.supports_plain()));
+    let mut chat = wire::surface::chat_completions::request::parse_request(body)?.chat;
+    chat.thinking = Some(think || gateway::thinks(&chat, !encoding.supports_non_thinking()));
     let limits = engine::ValidationRules::of(encoding, usize::MAX);
     engine::check(&mut chat, &limits)?;
     Ok(chat)

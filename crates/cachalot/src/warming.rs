@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use chat::{BoxFuture, Chat, Deltas, Error, Provider};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Error, Provider};
 use engine::Engine;
 use weights::Checkpoint;
 
@@ -30,23 +30,23 @@ impl Warming {
 }
 
 impl Provider for Warming {
-    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
-        self.engine.check(chat)
+    fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
+        self.engine.validate(chat)
     }
 
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
         self.engine.chat(chat)
     }
 
-    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
-        self.engine.count(chat)
+    fn count_tokens(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+        self.engine.count_tokens(chat)
     }
 
-    fn context(&self) -> Option<u64> {
-        self.engine.context()
+    fn context_length(&self) -> Option<u64> {
+        self.engine.context_length()
     }
 
-    fn ready(&self) -> bool {
-        self.warm.load(Ordering::Acquire) && self.engine.ready()
+    fn is_ready(&self) -> bool {
+        self.warm.load(Ordering::Acquire) && self.engine.is_ready()
     }
 }

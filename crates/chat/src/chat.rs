@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::Held;
+use crate::MemoryGuard;
 
 /// One request for an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,7 +17,7 @@ pub struct Chat {
     pub tool_choice: Option<ToolChoice>,
     /// `false`: at most one call an answer.
     pub parallel_tool_calls: Option<bool>,
-    pub format: Format,
+    pub response_format: ResponseFormat,
     /// Think before answering. `None`: not said; the route fills in the mode of the model id.
     pub thinking: Option<bool>,
     /// OpenAI's `reasoning_effort`, read only where `thinking` and the model id leave the mode open.
@@ -30,9 +30,9 @@ pub struct Chat {
     pub max_completion_tokens: Option<i64>,
     /// The most tokens that the caller's money allows: set by the gateway, never by a caller. It cuts the answer, and is no
     /// reason to refuse it.
-    pub paid_tokens: Option<i64>,
+    pub affordable_tokens: Option<i64>,
     /// A greater `max_tokens` than there may be is cut to it, not refused: clients of some surfaces send tens of thousands.
-    pub cut_max_tokens: bool,
+    pub clamp_max_tokens: bool,
     pub n: Option<i64>,
     pub logprobs: Option<bool>,
     pub top_logprobs: Option<i64>,
@@ -41,22 +41,22 @@ pub struct Chat {
     /// DeepSeek's stricter form of `user`; it wins where both are given.
     pub user_id: Option<String>,
     /// The trace the request belongs to, for whoever answers it: a W3C `traceparent`.
-    pub trace: Option<String>,
+    pub traceparent: Option<String>,
     /// Asked for under the `/beta` root, which unlocks prefix completion and strict tools.
     pub beta: bool,
     /// What `Provider::check` accepted although DeepSeek's own service would refuse it (`x-compat-note`).
     pub notes: Vec<String>,
     /// The memory that is reserved for it.
-    pub held: Held,
+    pub memory_guard: MemoryGuard,
 }
 
 impl Chat {
     /// The bound of its answer that a provider is told: the caller's own, or what the caller's money allows.
-    pub fn answer_limit(&self) -> Option<i64> {
-        let own = self.max_tokens.or(self.max_completion_tokens);
-        match self.paid_tokens {
-            Some(paid) => Some(own.filter(|own| *own > 0).map_or(paid, |own| own.min(paid))),
-            None => own,
+    pub fn max_output_tokens(&self) -> Option<i64> {
+        let requested = self.max_tokens.or(self.max_completion_tokens);
+        match self.affordable_tokens {
+            Some(affordable) => Some(requested.filter(|own| *own > 0).map_or(affordable, |own| own.min(affordable))),
+            None => requested,
         }
     }
 }
@@ -179,7 +179,7 @@ pub enum ToolChoice {
 
 /// The shape of the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Format {
+pub enum ResponseFormat {
     #[default]
     Text,
     JsonObject,

@@ -20,7 +20,7 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request is at fault (400).
-    Invalid,
+    InvalidRequest,
     /// (404)
     NotFound,
     /// (405)
@@ -32,7 +32,7 @@ pub enum ErrorKind {
     /// (403)
     Forbidden,
     /// (402)
-    Balance,
+    InsufficientBalance,
     /// (413)
     TooLarge,
     /// (415)
@@ -40,9 +40,9 @@ pub enum ErrorKind {
     /// (431)
     HeadersTooLarge,
     /// The caller is too fast (429).
-    Rate,
+    RateLimited,
     /// The server is too busy (503).
-    Overload,
+    Overloaded,
     /// An upstream answered with this status (502, or the status itself).
     Upstream(u16),
     /// An upstream did not answer in time (504).
@@ -57,7 +57,7 @@ impl Error {
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Invalid, message)
+        Self::new(ErrorKind::InvalidRequest, message)
     }
 
     pub fn internal(message: impl Into<String>) -> Self {

@@ -6,15 +6,15 @@
 mod chat;
 mod delta;
 mod error;
-mod held;
+mod memory_guard;
+mod memory_size;
 mod provider;
-mod size;
 mod usage;
 
-pub use chat::{Chat, Format, Input, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+pub use chat::{Chat, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
 pub use delta::{Delta, FinishReason, Reply, TokenLogprob, TopLogprob, fold};
 pub use error::{Error, ErrorKind};
-pub use held::Held;
-pub use provider::{BoxFuture, Deltas, Provider};
-pub use size::json as json_bytes;
+pub use memory_guard::MemoryGuard;
+pub use memory_size::json_bytes;
+pub use provider::{BoxDeltaStream, BoxFuture, Provider};
 pub use usage::Usage;

@@ -1,4 +1,4 @@
-//! The one seam between the halves: whoever can turn a [`Chat`] into [`Deltas`].
+//! The one seam between the halves: whoever can turn a [`Chat`] into [`BoxDeltaStream`].
 
 use std::pin::Pin;
 
@@ -7,7 +7,7 @@ use futures_core::Stream;
 use crate::{Chat, Delta, Error};
 
 /// An answer on its way. Dropping it cancels the request.
-pub type Deltas = Pin<Box<dyn Stream<Item = Result<Delta, Error>> + Send>>;
+pub type BoxDeltaStream = Pin<Box<dyn Stream<Item = Result<Delta, Error>> + Send>>;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -18,7 +18,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// `Invalid`, with the text of the API document.
-    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+    fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
         let _ = chat;
         Ok(())
     }
@@ -27,24 +27,24 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// `Invalid` when the prompt does not fit, `Overload` when the queue is full, `Internal` when the engine is down.
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>>;
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>>;
 
     /// The tokens of the chat's prompt, counted as [`Provider::chat`] would.
     ///
     /// # Errors
     /// `Invalid` when the prompt cannot be rendered, or when this provider cannot count.
-    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+    fn count_tokens(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
         let message = format!("{} cannot count tokens", chat.model);
         Box::pin(async move { Err(Error::invalid(message)) })
     }
 
     /// The tokens of the model's context, where they are known.
-    fn context(&self) -> Option<u64> {
+    fn context_length(&self) -> Option<u64> {
         None
     }
 
     /// Able to answer now. `/readyz` is 503 while this is false.
-    fn ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         true
     }
 }

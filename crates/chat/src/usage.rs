@@ -17,7 +17,7 @@ pub struct Usage {
 impl Usage {
     /// Stands for what a provider sent as a count and is none: negative, a fraction, text, beyond all numbers. No answer has so
     /// many tokens.
-    pub const NOT_A_COUNT: u64 = u64::MAX;
+    pub const INVALID_COUNT: u64 = u64::MAX;
 }
 
 impl std::ops::Add for Usage {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chat::{Chat, Format, Input, Message, Role, Tool, ToolCall, ToolChoice};
+use chat::{Chat, Input, Message, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
 use engine::{Profile, ReasoningRules, ValidationRules, check};
 use serde_json::json;
 use testkit::growth::Growth;
@@ -59,7 +59,10 @@ fn main() -> ExitCode {
         ("stops", &|bytes| Chat { stop: (0..bytes / 8).map(|n| n.to_string()).collect(), ..of(vec![user()]) }),
         ("a schema", &|bytes| {
             let format = json!({ "name": "p", "schema": { "enum": (0..bytes / 8).collect::<Vec<_>>() } });
-            Chat { format: Format::JsonSchema(format.as_object().expect("an object").clone()), ..of(vec![user()]) }
+            Chat {
+                response_format: ResponseFormat::JsonSchema(format.as_object().expect("an object").clone()),
+                ..of(vec![user()])
+            }
         }),
     ];
     for (attack, make) in attacks {

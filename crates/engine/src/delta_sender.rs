@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::task::{Poll, ready};
 
-use chat::{Delta, Deltas, Error};
+use chat::{BoxDeltaStream, Delta, Error};
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -26,7 +26,7 @@ pub(crate) struct DeltaSender {
 impl DeltaSender {
     /// A line that holds `capacity` deltas, and its other end. Dropping the stream hangs up; a line that is cut before its last word
     /// ends the stream with an error.
-    pub(crate) fn channel(capacity: usize) -> (Self, Deltas) {
+    pub(crate) fn channel(capacity: usize) -> (Self, BoxDeltaStream) {
         let (sender, mut receiver) = mpsc::channel(capacity.max(1));
         let mut complete = false;
         let deltas = stream::poll_fn(move |context| {

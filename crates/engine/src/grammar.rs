@@ -9,7 +9,7 @@ use chat::Error;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
-use text::{Begins, Encoding, Grammar, Start};
+use text::{Encoding, Grammar, GrammarStart, ResponseStart};
 
 /// Threads that compute masks.
 const MASK_WORKERS: usize = 2;
@@ -70,8 +70,8 @@ impl GrammarCompiler {
     ///
     /// # Errors
     /// `Invalid` when the grammar is too large or has what the library cannot do, or when `prefix` does not fit it.
-    pub(crate) fn compile(&self, grammar: Grammar, prefix: &[u32], start: Start) -> Result<Constraint, Error> {
-        let Grammar { lark, begins, subject } = grammar;
+    pub(crate) fn compile(&self, grammar: Grammar, prefix: &[u32], start: ResponseStart) -> Result<Constraint, Error> {
+        let Grammar { lark, start: begins, subject } = grammar;
         let parser = self.factory.create_parser(TopLevelGrammar::from_lark(lark));
         let parser = parser.map_err(|error| {
             Error::invalid(format!("Invalid schema for {subject}: it cannot be enforced: {}", first_line(&error)))
@@ -83,7 +83,7 @@ impl GrammarCompiler {
         let state = ConstraintState::Waiting(Box::new(matcher));
         let mut constraint =
             Constraint { state, starts_at: begins, jobs: self.jobs.clone(), last_mask_time: Duration::MAX };
-        if start == Start::Content {
+        if start == ResponseStart::Content {
             constraint.start_answer();
         }
         Ok(constraint)
@@ -109,7 +109,7 @@ fn run_worker(inbox: &std::sync::Mutex<Receiver<MaskJob>>) {
 /// The constraint of one answer as it grows.
 pub(crate) struct Constraint {
     state: ConstraintState,
-    starts_at: Begins,
+    starts_at: GrammarStart,
     jobs: Sender<MaskJob>,
     /// How long the last mask took, the best guess for the next.
     last_mask_time: Duration,
@@ -129,13 +129,13 @@ enum ConstraintState {
 impl Constraint {
     /// Part of the answer is still free, and the part that is not begins with the answer itself.
     pub(crate) fn awaits_answer(&self) -> bool {
-        matches!((&self.state, self.starts_at), (ConstraintState::Waiting(_), Begins::Answer))
+        matches!((&self.state, self.starts_at), (ConstraintState::Waiting(_), GrammarStart::Answer))
     }
 
     /// The token that begins the constrained part, while that has not begun.
     pub(crate) fn trigger_token(&self) -> Option<u32> {
         match (&self.state, self.starts_at) {
-            (ConstraintState::Waiting(_), Begins::Behind(token)) => Some(token),
+            (ConstraintState::Waiting(_), GrammarStart::AfterToken(token)) => Some(token),
             _ => None,
         }
     }
@@ -152,7 +152,7 @@ impl Constraint {
         match std::mem::replace(&mut self.state, ConstraintState::Failed(String::new())) {
             ConstraintState::Waiting(matcher) => {
                 self.state = ConstraintState::Waiting(matcher);
-                if self.starts_at == Begins::Behind(token) {
+                if self.starts_at == GrammarStart::AfterToken(token) {
                     self.activate();
                 }
             }
@@ -238,10 +238,10 @@ impl TokenBans {
             return if promised { vec![encoding.eos()] } else { Vec::new() };
         }
         let trigger = constraint.and_then(Constraint::trigger_token);
-        let allowed_trigger = trigger.filter(|_| tokens.last().is_some_and(|&last| encoding.may_call_behind(last)));
+        let allowed_trigger = trigger.filter(|_| tokens.last().is_some_and(|&last| encoding.can_call_follow(last)));
         let free = constraint.is_none_or(|constraint| constraint.trigger_token().is_some());
         // A mask knows its own markers.
-        encoding.call_markers().iter().copied().filter(|&marker| free && Some(marker) != allowed_trigger).collect()
+        encoding.call_tokens().iter().copied().filter(|&marker| free && Some(marker) != allowed_trigger).collect()
     }
 }
 
@@ -256,7 +256,7 @@ impl TokenizerAdapter {
         let tokenizer = encoding.tokenizer();
         let bytes = |id: u32| {
             let mut bytes = tokenizer.bytes(id).to_vec();
-            if tokenizer.is_special(id) {
+            if tokenizer.is_added_token(id) {
                 bytes.insert(0, TokTrie::SPECIAL_TOKEN_MARKER);
             }
             bytes

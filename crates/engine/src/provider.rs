@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use chat::{BoxFuture, Chat, Deltas, Error, FinishReason, Input, Provider};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Error, FinishReason, Input, Provider};
 use text::{Encoding, EncodingName, PromptLimit, RenderError, Rendered};
 use tokio::sync::watch;
 
@@ -19,25 +19,25 @@ use crate::scheduler::overloaded;
 use crate::sequence::Request;
 
 impl Provider for Engine {
-    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+    fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
         check(chat, self.validation_rules())
     }
 
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
         Box::pin(self.chat_with_progress(chat, None))
     }
 
-    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+    fn count_tokens(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
         // Who counts wants to know by how much it is too long, within reason.
         let max_prompt_tokens = (self.validation_rules().context as usize).saturating_mul(2);
         Box::pin(async move { Ok(self.prepare(chat, max_prompt_tokens).await?.1.tokens.len() as u64) })
     }
 
-    fn context(&self) -> Option<u64> {
+    fn context_length(&self) -> Option<u64> {
         Some(self.validation_rules().context.into())
     }
 
-    fn ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.is_ready()
     }
 }
@@ -52,7 +52,7 @@ impl Engine {
         &self,
         chat: Chat,
         progress: Option<watch::Sender<PrefillProgress>>,
-    ) -> Result<Deltas, Error> {
+    ) -> Result<BoxDeltaStream, Error> {
         let (chat, rendered, constraint) = self.prepare(chat, self.validation_rules().context as usize).await?;
         let max_new_tokens = max_new_tokens(&chat, self.validation_rules(), rendered.tokens.len())?;
         let fills_context = chat.max_tokens.is_none()
@@ -104,7 +104,7 @@ impl Engine {
             let constraint = match shared.encoding.grammar(&chat)? {
                 Some(grammar) => Some(shared.grammar_compiler.compile(
                     grammar,
-                    &shared.encoding.given(&chat, &rendered),
+                    &shared.encoding.prefilled_tokens(&chat, &rendered),
                     rendered.start,
                 )?),
                 None => None,
@@ -141,7 +141,7 @@ impl ValidationRules {
         Self {
             context: u32::try_from(context).unwrap_or(u32::MAX),
             supports_thinking: encoding.supports_thinking(),
-            supports_non_thinking: encoding.supports_plain(),
+            supports_non_thinking: encoding.supports_non_thinking(),
             profile: Default::default(),
             reasoning_rules: match encoding.name() {
                 EncodingName::R1 => ReasoningRules::R1,

@@ -191,7 +191,7 @@ pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &To
     let of = |id: u32| (f64::from(logits[id as usize]) - log_sum) as f32;
     let top = top_tokens(logits, TOP_LOGPROBS);
     let name = |id: u32| String::from_utf8_lossy(tokenizer.bytes(id)).into_owned();
-    let bytes = |id: u32| (!tokenizer.is_special(id)).then(|| tokenizer.bytes(id).to_vec());
+    let bytes = |id: u32| (!tokenizer.is_added_token(id)).then(|| tokenizer.bytes(id).to_vec());
     TokenLogprob {
         token: name(token),
         logprob: if top.contains(&token) { of(token) } else { OUTSIDE_TOP_LOGPROB },

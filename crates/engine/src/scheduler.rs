@@ -47,7 +47,7 @@ pub(crate) struct Chunk {
 /// What the API says when there is no room.
 pub(crate) fn overloaded() -> Error {
     let text = "Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.";
-    Error { retry_after: Some(Duration::from_secs(10)), ..Error::new(ErrorKind::Overload, text) }
+    Error { retry_after: Some(Duration::from_secs(10)), ..Error::new(ErrorKind::Overloaded, text) }
 }
 
 impl Scheduler {

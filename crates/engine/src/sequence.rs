@@ -94,7 +94,7 @@ impl Sequence {
             length_reason: request.length_reason,
             computed_tokens: 0,
             table: PageTable::new(request.cache_scope),
-            page_keys: page_keys,
+            page_keys,
             disk_fetch: None,
             unstored_pages: Vec::new(),
             cached_tokens: 0,

@@ -134,7 +134,7 @@ impl Accounts {
             Some(holder) if holder.user.as_ref().is_some_and(|user| !user.standing().1) => Ok(None),
             Some(holder) => holder.check(peer).map(|()| Some(holder.clone())),
             None if self.stale.load(Ordering::Relaxed) => {
-                Err(Error::new(ErrorKind::Overload, "Keys cannot be checked right now, please try again later"))
+                Err(Error::new(ErrorKind::Overloaded, "Keys cannot be checked right now, please try again later"))
             }
             None => Ok(None),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use chat::{Chat, Delta, Deltas, Error, ErrorKind};
+use chat::{BoxDeltaStream, Chat, Delta, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
 use crate::affinity::Running;
@@ -110,7 +110,7 @@ pub(crate) struct Asking {
 
 /// The answer of the first target that gives one. Nothing is asked before the stream is polled, so that whoever waits for
 /// its first item can keep a client alive meanwhile.
-pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budget: Arc<Budget>) -> Deltas {
+pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budget: Arc<Budget>) -> BoxDeltaStream {
     let first = async move {
         match each(&targets, &chosen, &budget, Some(FIRST_WORD), |_, target| first_word(target, &asking)).await {
             // It runs until its last delta is gone.
@@ -122,9 +122,9 @@ pub(crate) fn answer(targets: Vec<Target>, asking: Asking, chosen: Chosen, budge
                         broke(&health, error);
                     }
                 });
-                Box::pin(watched) as Deltas
+                Box::pin(watched) as BoxDeltaStream
             }
-            Err(error) => Box::pin(stream::iter([Err(error)])) as Deltas,
+            Err(error) => Box::pin(stream::iter([Err(error)])) as BoxDeltaStream,
         }
     };
     Box::pin(stream::once(first).flatten())
@@ -198,7 +198,7 @@ impl Drop for Probe<'_> {
 }
 
 /// Asks one target for its answer, which begins with a word.
-async fn first_word(target: Target, asking: &Asking) -> Result<Deltas, Error> {
+async fn first_word(target: Target, asking: &Asking) -> Result<BoxDeltaStream, Error> {
     let mut rest = match &target.place {
         Place::Remote(upstream) => upstream.answer(asking, &target.model).await?,
         Place::Local(_) => return Err(Error::internal("the local engine is asked by itself")),
@@ -216,7 +216,7 @@ async fn first_word(target: Target, asking: &Asking) -> Result<Deltas, Error> {
 
 /// An answer has ended in this error after it had begun: who exceeds a bound then has failed as much as before.
 pub(crate) fn broke(health: &Health, error: &Error) {
-    if error.code == Some(wire::bounds::CODE) {
+    if error.code == Some(wire::provider_limits::PROVIDER_LIMIT_EXCEEDED) {
         health.failed(None);
     }
 }
@@ -228,7 +228,10 @@ fn elsewhere(error: &Error) -> bool {
 
 /// The target is to be left alone for a while.
 fn sick(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Rate | ErrorKind::Overload | ErrorKind::Timeout | ErrorKind::Upstream(500..))
+    matches!(
+        error.kind,
+        ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Upstream(500..)
+    )
 }
 
 /// The same request may succeed in a moment. A 429 is told to the caller, who knows better when to come back.

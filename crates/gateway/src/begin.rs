@@ -5,10 +5,10 @@ use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use http::header::{HeaderMap, HeaderValue};
-use wire::Passage;
-use wire::bounds::Exceeded;
-use wire::fits::{self, Form};
-use wire::glance;
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::response_validation::{self, BodyFormat};
+use wire::passthrough::usage_scanner;
+use wire::provider_limits::ProviderLimitExceeded;
 
 use crate::client::Pieces;
 use crate::held_buffer::HeldBuffer;
@@ -19,11 +19,11 @@ use crate::upstream::{check_type, content_type, fault, memory_refused, unreachab
 use crate::work::aside;
 
 /// The shape of an answer to a request of this kind.
-pub(crate) fn shape_of(passage: Passage, stream: bool) -> Shape {
+pub(crate) fn shape_of(passage: ApiEndpoint, stream: bool) -> Shape {
     match passage {
-        Passage::Speech => Shape::Sound,
+        ApiEndpoint::Speech => Shape::Sound,
         _ if stream => Shape::Events,
-        Passage::Transcriptions | Passage::Translations => Shape::Text,
+        ApiEndpoint::Transcriptions | ApiEndpoint::Translations => Shape::Text,
         _ => Shape::Json,
     }
 }
@@ -46,7 +46,7 @@ pub(crate) enum Rest {
 /// One target that is asked.
 pub(crate) struct Asking<'a> {
     pub(crate) target: Target,
-    pub(crate) passage: Passage,
+    pub(crate) passage: ApiEndpoint,
     pub(crate) stream: bool,
     pub(crate) shape: Shape,
     pub(crate) memory: &'a RequestMemory,
@@ -70,7 +70,8 @@ impl Asking<'_> {
                 (first, Rest::Pieces(pieces))
             }
             Shape::Sound => {
-                let first = next(name, &mut pieces).await?.filter(|first| fits::bytes_fit(form, first));
+                let first =
+                    next(name, &mut pieces).await?.filter(|first| response_validation::body_start_matches(form, first));
                 (first.ok_or_else(differs)?, Rest::Pieces(pieces))
             }
             Shape::Json | Shape::Text => {
@@ -79,7 +80,9 @@ impl Asking<'_> {
                     return Ok(Answered { content_type, first: whole, rest: Rest::Broken(broken) });
                 }
                 let (kind, bytes) = (content_type.to_str().unwrap_or_default().to_owned(), whole.clone());
-                let fits = aside(memory, whole.len(), move || Ok(fits::whole(passage, &kind, &bytes))).await?;
+                let fits =
+                    aside(memory, whole.len(), move || Ok(response_validation::validate_body(passage, &kind, &bytes)))
+                        .await?;
                 let said = |words: String| without_secrets(Error::new(ErrorKind::Upstream(502), words));
                 fits.map_err(|words| words.map_or_else(differs, said))?;
                 (whole, Rest::Nothing)
@@ -98,12 +101,12 @@ impl Asking<'_> {
     }
 }
 
-fn form(shape: Shape) -> Form {
+fn form(shape: Shape) -> BodyFormat {
     match shape {
-        Shape::Events => Form::Events,
-        Shape::Json => Form::Json,
-        Shape::Text => Form::Text,
-        Shape::Sound => Form::Binary,
+        Shape::Events => BodyFormat::EventStream,
+        Shape::Json => BodyFormat::Json,
+        Shape::Text => BodyFormat::Text,
+        Shape::Sound => BodyFormat::Binary,
     }
 }
 
@@ -116,40 +119,43 @@ async fn next(provider: &str, pieces: &mut Pieces) -> Result<Option<Bytes>, Erro
 /// for longer than who sends nothing.
 async fn first_event(
     provider: &str,
-    passage: Passage,
+    passage: ApiEndpoint,
     pieces: &mut Pieces,
     memory: &RequestMemory,
 ) -> Result<Bytes, Error> {
-    let (mut events, mut hold) = (glance::Events::new(passage, false), memory.empty());
+    let (mut events, mut hold) = (usage_scanner::SseScanner::new(passage, false), memory.empty());
     let (mut first, mut judged) = (Vec::new(), 0);
     loop {
         let Some(more) = next(provider, pieces).await? else {
             let what = if first.is_empty() { "sent nothing" } else { "sent what is no answer of its dialect" };
             return Err(fault(provider, what));
         };
-        events.pass(&more);
+        events.feed(&more);
         if let Some(exceeded) = events.exceeded {
-            return Err(exceeded.error(provider));
+            return Err(exceeded.to_error(provider));
         }
         // Mostly the first piece has it.
-        let alone = first.is_empty() && fits::begins(passage, &more) == fits::Beginning::Fits;
+        let alone = first.is_empty()
+            && response_validation::validate_stream_start(passage, &more) == response_validation::StreamStart::Valid;
         if !alone {
             hold.set(first.len() + more.len()).map_err(|error| memory_refused(error, provider))?;
             first.extend_from_slice(&more);
         }
         // What is known to be open is judged again when it has an event, or is twice as long.
-        let ended_line = events.has_begun() && more.contains(&b'\n');
+        let ended_line = events.has_started() && more.contains(&b'\n');
         if !alone && (ended_line || first.len() >= 2 * judged) {
             judged = first.len();
-            match fits::begins(passage, &first) {
-                fits::Beginning::Open => continue,
-                fits::Beginning::Differs => return Err(fault(provider, "sent what is no answer of its dialect")),
-                fits::Beginning::Fits => {}
+            match response_validation::validate_stream_start(passage, &first) {
+                response_validation::StreamStart::Incomplete => continue,
+                response_validation::StreamStart::Invalid => {
+                    return Err(fault(provider, "sent what is no answer of its dialect"));
+                }
+                response_validation::StreamStart::Valid => {}
             }
         } else if !alone {
             continue;
         }
-        return match events.seen.failure {
+        return match events.stats.error_message {
             Some(failure) => Err(without_secrets(Error::new(ErrorKind::Upstream(502), failure))),
             None if alone => Ok(more),
             None => Ok(hold.over(first)),
@@ -160,7 +166,7 @@ async fn first_event(
 /// All of an answer; with the failure that broke it off after its beginning.
 async fn whole(
     provider: &str,
-    passage: Passage,
+    passage: ApiEndpoint,
     mut pieces: Pieces,
     memory: &RequestMemory,
 ) -> Result<(Bytes, Option<Error>), Error> {
@@ -173,9 +179,9 @@ async fn whole(
             Ok(None) => break,
             Err(broken) => return Ok((whole, Some(broken))),
         };
-        let most = passage.whole_bytes();
+        let most = passage.max_body_bytes();
         if whole.len() + more.bytes().len() + bytes.len() > most {
-            return Ok((whole, Some(Exceeded::Bytes(most).error(provider))));
+            return Ok((whole, Some(ProviderLimitExceeded::Bytes(most).to_error(provider))));
         }
         let pushed = more.push(&std::mem::take(&mut whole), most).and_then(|()| more.push(&bytes, most));
         if let Err(error) = pushed {

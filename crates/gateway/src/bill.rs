@@ -82,7 +82,7 @@ impl Bill {
                 let need = bound.need(worst, cost(&whole), &size, targets);
                 let permit = books.admit(holder, overdraft::estimate(&size, need)).await.map_err(|mut error| {
                     let fitting = bound.fitting(worst, &holder.account, &size);
-                    if let Some(tokens) = fitting.filter(|_| error.kind == ErrorKind::Balance) {
+                    if let Some(tokens) = fitting.filter(|_| error.kind == ErrorKind::InsufficientBalance) {
                         error.message = format!("{}: a `max_tokens` of at most {tokens} would fit", error.message);
                     }
                     error

@@ -156,7 +156,7 @@ impl Books {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         ledger.journal.open(record).map(Some).map_err(|error| {
             tracing::error!(%error, "the journal cannot be written: requests are refused");
-            Error::new(ErrorKind::Overload, "Requests cannot be recorded right now, please try again later")
+            Error::new(ErrorKind::Overloaded, "Requests cannot be recorded right now, please try again later")
         })
     }
 
@@ -221,7 +221,7 @@ impl Books {
         loop {
             let found = ledger.store.job(id, owner, recent::kept_since()).await.map_err(|error| {
                 tracing::error!(%error, "tasks cannot be looked for");
-                Error::new(ErrorKind::Overload, "Tasks cannot be looked for right now, please try again later")
+                Error::new(ErrorKind::Overloaded, "Tasks cannot be looked for right now, please try again later")
             })?;
             match (found, patience.next()) {
                 (None, Some(pause)) => tokio::time::sleep(*pause).await,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use http::header::{CONTENT_TYPE, HeaderMap};
-use wire::Passage;
+use wire::passthrough::ApiEndpoint;
 use wire::upstream::Dialect;
 
 use crate::affinity::Beginning;
@@ -46,7 +46,7 @@ impl<'a> Scanned<'a> {
     /// `Invalid` for what is no body of its kind.
     pub(crate) async fn of(
         memory: &RequestMemory,
-        passage: Passage,
+        passage: ApiEndpoint,
         headers: &HeaderMap,
         body: &'a Bytes,
     ) -> Result<Self, Error> {
@@ -128,7 +128,7 @@ fn edited(edit: &Edit, said: &Said<'_>, body: Bytes, model: &str, mut hold: Hold
 /// output bound that the budget sets.
 #[derive(Clone)]
 pub(crate) struct Edit {
-    pub(crate) passage: Passage,
+    pub(crate) passage: ApiEndpoint,
     pub(crate) mode: Mode,
     pub(crate) stream: bool,
     pub(crate) cap: Option<Cap>,
@@ -151,11 +151,11 @@ impl Cap {
     }
 
     /// The fields that are to say it: those that are there, else the one that the provider knows.
-    fn fields(self, passage: Passage, said: &Said<'_>) -> Vec<(&'static str, String)> {
+    fn fields(self, passage: ApiEndpoint, said: &Said<'_>) -> Vec<(&'static str, String)> {
         let there = ["max_tokens", "max_completion_tokens"].into_iter().filter(|field| said.has(field));
         let mut fields: Vec<_> = there.collect();
         if fields.is_empty() {
-            fields.push(if passage == Passage::ChatCompletions { self.field } else { "max_tokens" });
+            fields.push(if passage == ApiEndpoint::ChatCompletions { self.field } else { "max_tokens" });
         }
         fields.into_iter().map(|field| (field, self.tokens.to_string())).collect()
     }
@@ -181,7 +181,7 @@ impl Edit {
     fn changes<'a>(&self, said: &Said<'_>, model: &'a str) -> Changes<'a> {
         let Said::Json(fields) = said else { return Changes { model: said.renaming(model), ..Changes::default() } };
         // The path of this one says all else of it. A configuration that is none was refused before.
-        if self.passage == Passage::GenerateContent {
+        if self.passage == ApiEndpoint::GenerateContent {
             let bound = self.cap.and_then(|cap| stated::output_bound(fields, cap.tokens).ok());
             return Changes { model: None, fields: bound.into_iter().collect() };
         }
@@ -232,5 +232,5 @@ impl Bodies {
 
 /// Whether the body is malformed: its parser then returns the documented error.
 pub(crate) fn is_invalid(error: &Error) -> bool {
-    error.kind == ErrorKind::Invalid
+    error.kind == ErrorKind::InvalidRequest
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chat::{Error, ErrorKind};
 use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use wire::fits::{Form, type_fits};
+use wire::passthrough::response_validation::{BodyFormat, content_type_matches};
 
 use crate::client::{Failure, Response};
 use crate::secret::scrubbed;
@@ -26,11 +26,11 @@ pub(crate) fn without_secrets(error: Error) -> Error {
 
 /// # Errors
 /// `Upstream` for an answer of a type that cannot be what was asked for.
-pub(crate) fn check_type(provider: &str, form: Form, response: &Response) -> Result<(), Error> {
+pub(crate) fn check_type(provider: &str, form: BodyFormat, response: &Response) -> Result<(), Error> {
     let said = response.headers.get(CONTENT_TYPE).map_or("", |said| said.to_str().unwrap_or("?"));
     // Nobody has asked for a packed one.
     let is_plain = response.headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
-    match is_plain && type_fits(form, said) {
+    match is_plain && content_type_matches(form, said) {
         true => Ok(()),
         false => Err(fault(provider, "sent what is no answer of its dialect")),
     }

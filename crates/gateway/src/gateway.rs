@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use chat::{Chat, Deltas, Error, Input, Part};
+use chat::{BoxDeltaStream, Chat, Error, Input, Part};
 use futures_util::StreamExt;
 use store::Role;
 
@@ -132,15 +132,15 @@ impl Gateway {
         let mut meter = Meter::start(&route.instruments);
         let memory = &caller.memory;
         let is_local = matches!(route.targets[0].place, Place::Local(_));
-        let weigh = move |chat: &mut Chat| Ok((Size::of(chat, is_local)?, beginning(chat), chat.bytes()));
+        let weigh = move |chat: &mut Chat| Ok((Size::of(chat, is_local)?, beginning(chat), chat.memory_bytes()));
         let (mut chat, (size, beginning, bytes)) = meter.watch(on_chat(memory, chat, weigh).await)?;
         let targets = route.order(|| beginning);
         let overdraft = self.overdraft();
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size, overdraft).await)?;
-        chat.paid_tokens = bill.cap.map(|cap| i64::try_from(cap).unwrap_or(i64::MAX));
+        chat.affordable_tokens = bill.cap.map(|cap| i64::try_from(cap).unwrap_or(i64::MAX));
         if let Place::Local(provider) = &targets[0].place {
             let provider = provider.clone();
-            let checked = on_chat(memory, chat, move |chat| provider.check(chat)).await;
+            let checked = on_chat(memory, chat, move |chat| provider.validate(chat)).await;
             (chat, ()) = meter.watch(checked)?;
         }
         let thinking = chat.thinking == Some(true);
@@ -156,10 +156,10 @@ impl Gateway {
                 // Of the prompt, its tokens stay until the answer has ended.
                 let tokens = meter.watch(memory.hold(bytes.saturating_mul(size_of::<u32>()).min(PROMPT_TOKENS)))?;
                 let deltas = meter.watch(provider.chat(chat).await)?;
-                Box::pin(deltas.inspect(move |_| _ = &tokens)) as Deltas
+                Box::pin(deltas.inspect(move |_| _ = &tokens)) as BoxDeltaStream
             }
             Place::Remote(_) => {
-                chat.trace.clone_from(&caller.trace);
+                chat.traceparent.clone_from(&caller.trace);
                 let asking = Asking { chat: Arc::new(chat), bytes, memory: memory.clone() };
                 attempt::answer(targets, asking, chosen.clone(), self.retries.clone())
             }
@@ -178,11 +178,11 @@ impl Gateway {
         let (chat, ()) = match &place {
             Place::Local(provider) => {
                 let provider = provider.clone();
-                on_chat(&caller.memory, chat, move |chat| provider.check(chat)).await?
+                on_chat(&caller.memory, chat, move |chat| provider.validate(chat)).await?
             }
             Place::Remote(_) => (chat, ()),
         };
-        place.provider().count(chat).await
+        place.provider().count_tokens(chat).await
     }
 
     /// The models this caller may use, in the order of the API document.
@@ -237,7 +237,7 @@ async fn on_chat<T: Send + 'static>(
     mut chat: Chat,
     work: impl FnOnce(&mut Chat) -> Result<T, Error> + Send + 'static,
 ) -> Result<(Chat, T), Error> {
-    let bytes = if chat.exceeds(QUICK_BYTES) { QUICK_BYTES + 1 } else { 0 };
+    let bytes = if chat.exceeds_bytes(QUICK_BYTES) { QUICK_BYTES + 1 } else { 0 };
     aside(memory, bytes, move || work(&mut chat).map(|made| (chat, made))).await
 }
 
@@ -246,7 +246,7 @@ fn dropped(targets: &[Target], chat: &Chat) -> Option<String> {
     let mut dropped = Vec::new();
     for target in targets {
         if let Place::Remote(upstream) = &target.place {
-            dropped.extend(upstream.dialect().drops(chat));
+            dropped.extend(upstream.dialect().unsupported_params(chat));
         }
     }
     dropped.sort_unstable();

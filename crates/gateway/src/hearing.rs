@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use chat::{Delta, Deltas, Error, TokenLogprob};
+use chat::{BoxDeltaStream, Delta, Error, TokenLogprob};
 use futures_util::{StreamExt, stream};
-use wire::bounds::{ANSWER_BYTES, EMPTY_EVENTS, Exceeded, check_event};
-use wire::sse::{Frame, Parser};
-use wire::upstream::{Reader, Signed};
+use wire::provider_limits::{MAX_EMPTY_EVENTS, MAX_RESPONSE_BYTES, ProviderLimitExceeded, check_event_values};
+use wire::sse::{SseFrame, SseParser};
+use wire::upstream::{EventReader, SignedReasoning};
 
 use crate::client::Pieces;
 use crate::inflight::{Hold, RequestMemory};
@@ -24,9 +24,9 @@ const LOGPROB: usize = 64;
 pub(crate) struct Hearing {
     provider: Arc<str>,
     bytes: Pieces,
-    parser: Parser,
+    parser: SseParser,
     /// `None` while it reads a large event elsewhere.
-    reader: Option<Box<dyn Reader>>,
+    reader: Option<Box<dyn EventReader>>,
     signatures: Arc<Kept>,
     heard: VecDeque<Delta>,
     memory: RequestMemory,
@@ -43,14 +43,14 @@ impl Hearing {
     pub(crate) fn of(
         provider: Arc<str>,
         pieces: Pieces,
-        reader: Box<dyn Reader>,
+        reader: Box<dyn EventReader>,
         signatures: Arc<Kept>,
         memory: RequestMemory,
     ) -> Self {
         Self {
             provider,
             bytes: pieces,
-            parser: Parser::default(),
+            parser: SseParser::default(),
             reader: Some(reader),
             signatures,
             heard: VecDeque::new(),
@@ -62,7 +62,7 @@ impl Hearing {
         }
     }
 
-    pub(crate) fn deltas(self) -> Deltas {
+    pub(crate) fn deltas(self) -> BoxDeltaStream {
         Box::pin(stream::unfold(self, |mut hearing| async move { Some((hearing.next().await?, hearing)) }))
     }
 
@@ -89,22 +89,22 @@ impl Hearing {
             None => {
                 self.ended = true;
                 let mut deltas = Vec::new();
-                self.reader.as_mut().map_or(Ok(()), |reader| reader.end(&mut deltas)).map_err(without_secrets)?;
+                self.reader.as_mut().map_or(Ok(()), |reader| reader.finish(&mut deltas)).map_err(without_secrets)?;
                 return self.take(deltas);
             }
         }
-        let held = Some(self.parser.held()).filter(|held| *held > SMALL).unwrap_or(0);
+        let held = Some(self.parser.buffered_bytes()).filter(|held| *held > SMALL).unwrap_or(0);
         self.hold.set(held).map_err(|error| memory_refused(error, &self.provider))?;
         let events = frames.into_iter().filter_map(|frame| match frame {
-            Frame::Event { data, .. } => Some(data),
-            Frame::Comment(_) => None,
+            SseFrame::Event { data, .. } => Some(data),
+            SseFrame::Comment(_) => None,
         });
         for data in events {
             let (deltas, signed) = self.read(data).await?;
             signed.into_iter().for_each(|signed| self.signatures.keep(signed));
             self.empty = if deltas.is_empty() { self.empty + 1 } else { 0 };
-            if self.empty > EMPTY_EVENTS {
-                return Err(self.fail(Exceeded::Empty));
+            if self.empty > MAX_EMPTY_EVENTS {
+                return Err(self.fail(ProviderLimitExceeded::EmptyEvents));
             }
             self.take(deltas)?;
         }
@@ -112,13 +112,13 @@ impl Hearing {
     }
 
     /// Reads one event; aside, where it is large.
-    async fn read(&mut self, data: String) -> Result<(Vec<Delta>, Vec<Signed>), Error> {
-        check_event(data.as_bytes()).map_err(|exceeded| self.fail(exceeded))?;
+    async fn read(&mut self, data: String) -> Result<(Vec<Delta>, Vec<SignedReasoning>), Error> {
+        check_event_values(data.as_bytes()).map_err(|exceeded| self.fail(exceeded))?;
         let Some(mut reader) = self.reader.take() else { return Err(Error::internal("an answer without a reader")) };
         let read = aside(&self.memory, data.len(), move || {
             let mut deltas = Vec::new();
-            reader.event(&data, &mut deltas)?;
-            let signed = reader.signed();
+            reader.read_event(&data, &mut deltas)?;
+            let signed = reader.take_signed();
             Ok((reader, deltas, signed))
         });
         let (reader, deltas, signed) = read.await.map_err(without_secrets)?;
@@ -128,15 +128,15 @@ impl Hearing {
 
     fn take(&mut self, deltas: Vec<Delta>) -> Result<(), Error> {
         self.answer += deltas.iter().map(bytes_of).sum::<usize>();
-        if self.answer > ANSWER_BYTES {
-            return Err(self.fail(Exceeded::Answer));
+        if self.answer > MAX_RESPONSE_BYTES {
+            return Err(self.fail(ProviderLimitExceeded::Response));
         }
         self.heard.extend(deltas);
         Ok(())
     }
 
-    fn fail(&self, exceeded: Exceeded) -> Error {
-        exceeded.error(&self.provider)
+    fn fail(&self, exceeded: ProviderLimitExceeded) -> Error {
+        exceeded.to_error(&self.provider)
     }
 }
 

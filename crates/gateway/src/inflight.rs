@@ -197,7 +197,7 @@ fn too_large(share: usize) -> Error {
 
 fn full() -> Error {
     let message = "The server holds as much of requests in flight as its memory allows, please try again later";
-    let error = Error::new(ErrorKind::Overload, message);
+    let error = Error::new(ErrorKind::Overloaded, message);
     Error { code: Some("memory_full"), retry_after: Some(RETRY_AFTER), ..error }
 }
 

@@ -321,7 +321,7 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 fn away(error: RedisError) -> Error {
     counter!("cachalot_limits_unavailable_total").increment(1);
     tracing::debug!(%error, "limits cannot be checked");
-    Error::new(ErrorKind::Overload, "Limits cannot be checked right now, please try again later")
+    Error::new(ErrorKind::Overloaded, "Limits cannot be checked right now, please try again later")
 }
 
 #[cfg(test)]

@@ -59,11 +59,11 @@ pub(crate) enum Short {
 impl From<Short> for Error {
     fn from(short: Short) -> Self {
         let wait = match short {
-            Short::Money(_) => return Self::new(ErrorKind::Balance, "Insufficient Balance"),
+            Short::Money(_) => return Self::new(ErrorKind::InsufficientBalance, "Insufficient Balance"),
             Short::Pace(_, wait) => wait,
             Short::Busy => Duration::from_secs(1),
         };
-        let mut error = Self::new(ErrorKind::Rate, "Rate limit reached");
+        let mut error = Self::new(ErrorKind::RateLimited, "Rate limit reached");
         error.retry_after = Some(wait);
         error
     }
@@ -154,7 +154,7 @@ mod tests {
         let mut first = take(&account, Rates::default(), 0, 60).unwrap();
         let second = take(&account, Rates::default(), 0, 60).unwrap();
         // 60 and the 40 that were left.
-        assert_eq!(take(&account, Rates::default(), 0, 1).unwrap_err().kind, ErrorKind::Balance);
+        assert_eq!(take(&account, Rates::default(), 0, 1).unwrap_err().kind, ErrorKind::InsufficientBalance);
         drop(second);
         assert_eq!(account.key.left(), Some(40));
         first.settle(0, 10);
@@ -181,7 +181,7 @@ mod tests {
     fn an_empty_project_stops_its_keys_and_nothing_stays_reserved() {
         let account = account(Some(100));
         account.project.update(Some(5), 5, 0);
-        assert_eq!(take(&account, Rates::default(), 0, 60).unwrap_err().kind, ErrorKind::Balance);
+        assert_eq!(take(&account, Rates::default(), 0, 60).unwrap_err().kind, ErrorKind::InsufficientBalance);
         assert_eq!(account.key.left(), Some(100));
     }
 
@@ -194,7 +194,7 @@ mod tests {
         // 600 - 10,000 tokens, ten a second.
         let error = take(&account, rates, 1, 0).unwrap_err();
         let wait = error.retry_after.unwrap().as_secs();
-        assert!(error.kind == ErrorKind::Rate && (938..=941).contains(&wait), "{wait}");
+        assert!(error.kind == ErrorKind::RateLimited && (938..=941).contains(&wait), "{wait}");
 
         let account = self::account(None);
         let rates = Rates { requests: Some(2), ..Rates::default() };
@@ -209,7 +209,7 @@ mod tests {
     fn only_so_many_at_once() {
         let (account, rates) = (account(None), Rates { concurrency: Some(1), ..Rates::default() });
         let permit = take(&account, rates, 0, 0).unwrap();
-        assert_eq!(take(&account, rates, 0, 0).unwrap_err().kind, ErrorKind::Rate);
+        assert_eq!(take(&account, rates, 0, 0).unwrap_err().kind, ErrorKind::RateLimited);
         drop(permit);
         assert!(take(&account, rates, 0, 0).is_ok());
     }

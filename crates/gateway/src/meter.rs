@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use chat::{Delta, Deltas, Error, ErrorKind, FinishReason, Usage};
+use chat::{BoxDeltaStream, Delta, Error, ErrorKind, FinishReason, Usage};
 use futures_core::Stream;
 use store::{IMPLAUSIBLE, JobId};
-use wire::glance::Seen;
+use wire::passthrough::usage_scanner::ResponseStats;
 
 use crate::attempt::Chosen;
 use crate::bill::{Bill, Times};
@@ -18,7 +18,7 @@ use crate::plausibility::contained;
 
 /// An answer on its way, counted as it passes by. Dropping it cancels the request.
 pub struct Metered {
-    deltas: Deltas,
+    deltas: BoxDeltaStream,
     meter: Meter,
     chosen: Chosen,
     /// The mode the answer is given in, once the provider has judged the request.
@@ -31,7 +31,7 @@ pub struct Metered {
 
 impl Metered {
     pub(crate) fn new(
-        deltas: Deltas,
+        deltas: BoxDeltaStream,
         meter: Meter,
         chosen: Chosen,
         thinking: bool,
@@ -117,23 +117,23 @@ impl Meter {
     }
 
     /// What has been seen so far of an answer that passes by.
-    pub(crate) fn seen(&mut self, seen: &Seen) {
-        if seen.pieces > 0 {
+    pub(crate) fn seen(&mut self, seen: &ResponseStats) {
+        if seen.content_events > 0 {
             self.word();
         }
         if let Some(bill) = &mut self.bill {
-            bill.came(seen.pieces);
+            bill.came(seen.content_events);
         }
         if let Some(usage) = seen.usage {
             self.usage = Some(self.judge(usage));
         }
-        if let Some(reason) = seen.finish {
+        if let Some(reason) = seen.finish_reason {
             self.outcome = reason.as_str();
         }
-        if seen.failure.is_some() {
+        if seen.error_message.is_some() {
             self.outcome = "error";
         }
-        if seen.done {
+        if seen.is_complete {
             self.settle();
         }
     }
@@ -144,7 +144,13 @@ impl Meter {
             bill.submits(job, provider_id, is_new);
         }
         let (usage, finish) = (Some(Usage::default()), Some(FinishReason::Stop));
-        self.seen(&Seen { usage, finish, pieces: 1, failure: None, done: true });
+        self.seen(&ResponseStats {
+            usage,
+            finish_reason: finish,
+            content_events: 1,
+            error_message: None,
+            is_complete: true,
+        });
     }
 
     /// The provider has refused a task in its own words.
@@ -225,8 +231,8 @@ fn micros(since: Instant) -> i64 {
 
 fn word(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::Overload => "overload",
+        ErrorKind::InvalidRequest => "invalid",
+        ErrorKind::Overloaded => "overload",
         ErrorKind::Timeout => "timeout",
         _ => "error",
     }

@@ -59,7 +59,7 @@ pub(crate) fn contained(usage: Usage) -> Usage {
 
 /// A count for people: what was no number has none.
 pub(crate) fn shown(count: u64) -> String {
-    if count == Usage::NOT_A_COUNT { "not a count".into() } else { count.to_string() }
+    if count == Usage::INVALID_COUNT { "not a count".into() } else { count.to_string() }
 }
 
 #[cfg(test)]
@@ -92,7 +92,9 @@ mod tests {
         );
         let most = Bounds::new(Some(u64::MAX), None, u64::MAX);
         assert_eq!(most.fault(&usage(1 << 32, 1 << 32)), None);
-        assert!(most.fault(&usage((1 << 32) + 1, 0)).is_some() && most.fault(&usage(0, Usage::NOT_A_COUNT)).is_some());
+        assert!(
+            most.fault(&usage((1 << 32) + 1, 0)).is_some() && most.fault(&usage(0, Usage::INVALID_COUNT)).is_some()
+        );
     }
 
     #[test]
@@ -100,7 +102,7 @@ mod tests {
         let bounds = Bounds::new(None, None, 1);
         for odd in [
             Usage { cached_tokens: 1 << 63, ..usage(1, 1) },
-            Usage { cache_write_tokens: Usage::NOT_A_COUNT, ..usage(1, 1) },
+            Usage { cache_write_tokens: Usage::INVALID_COUNT, ..usage(1, 1) },
             Usage { reasoning_tokens: Some(1 << 40), ..usage(1, 1) },
         ] {
             assert!(bounds.fault(&odd).is_some(), "{odd:?}");

@@ -11,9 +11,9 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use wire::Passage;
-use wire::glance::{self, Seen};
-use wire::splice::Fields;
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::json_fields::JsonFields;
+use wire::passthrough::usage_scanner::{self, ResponseStats};
 
 use crate::affinity::{Beginning, Running};
 use crate::attempt::{self, Budget, Chosen};
@@ -39,8 +39,8 @@ const LONGEST_MODEL: usize = 512;
 
 /// What a body says, where policy needs to know.
 pub(crate) enum Said<'a> {
-    Json(Fields<'a>),
-    Form(wire::form::Form<'a>),
+    Json(JsonFields<'a>),
+    Form(wire::passthrough::multipart_fields::MultipartFields<'a>),
 }
 
 impl<'a> Said<'a> {
@@ -49,8 +49,8 @@ impl<'a> Said<'a> {
     pub(crate) fn scan(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, Error> {
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         match kind.filter(|kind| kind.starts_with("multipart/")) {
-            Some(kind) => wire::form::Form::scan(kind, body).map(Self::Form),
-            None => Fields::scan(body).map(Self::Json),
+            Some(kind) => wire::passthrough::multipart_fields::MultipartFields::scan(kind, body).map(Self::Form),
+            None => JsonFields::scan(body).map(Self::Json),
         }
     }
 
@@ -83,9 +83,9 @@ impl<'a> Said<'a> {
                 if let Some(model) = model {
                     fields.insert(0, ("model", serde_json::Value::from(model).to_string()));
                 }
-                json.with(&fields)
+                json.with_changes(&fields)
             }
-            Self::Form(form) => form.with("model", model.unwrap_or_default()),
+            Self::Form(form) => form.with_value("model", model.unwrap_or_default()),
         }
     }
 
@@ -104,7 +104,7 @@ impl<'a> Said<'a> {
     }
 
     /// Reads the fields by which the request is admitted and routed.
-    pub(crate) fn look(&self, passage: Passage, body: &[u8]) -> Looked {
+    pub(crate) fn look(&self, passage: ApiEndpoint, body: &[u8]) -> Looked {
         Looked {
             // No model has a name as long as that.
             model: self.text("model").map(|name| name.chars().take(LONGEST_MODEL).collect()),
@@ -131,7 +131,7 @@ impl<'a> Said<'a> {
 
 /// A request as it came.
 pub struct Asked<'a> {
-    pub passage: Passage,
+    pub passage: ApiEndpoint,
     /// The model, and whether events are wanted, where its path says so and not its body.
     pub path: Option<(&'a str, bool)>,
     pub body: &'a Bytes,
@@ -141,14 +141,14 @@ pub struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// One whose body says everything.
-    pub fn new(passage: Passage, body: &'a Bytes) -> Self {
+    pub fn new(passage: ApiEndpoint, body: &'a Bytes) -> Self {
         Self { passage, path: None, body, headers: HeaderMap::new() }
     }
 }
 
 /// A request that was admitted and is about to be passed on. Dropping it costs nothing.
 pub struct Relay {
-    passage: Passage,
+    passage: ApiEndpoint,
     /// The answer is wanted as events,
     stream: bool,
     /// and with an event for its usage.
@@ -176,14 +176,14 @@ pub enum Shape {
 }
 
 /// A scan off thread: the scanner, the bytes it has scanned, and their replacement.
-type Looking = BoxFuture<'static, Result<(Box<glance::Events>, Bytes, Option<Vec<u8>>), Error>>;
+type Looking = BoxFuture<'static, Result<(Box<usage_scanner::SseScanner>, Bytes, Option<Vec<u8>>), Error>>;
 
 /// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
 pub struct Relayed {
     first: Option<Bytes>,
     rest: Rest,
-    passage: Passage,
-    events: Box<glance::Events>,
+    passage: ApiEndpoint,
+    events: Box<usage_scanner::SseScanner>,
     meter: Meter,
     memory: RequestMemory,
     /// The memory of the event that passes.
@@ -209,7 +209,7 @@ impl Gateway {
         let mut scanned = match Scanned::of(&caller.memory, passage, &headers, body).await {
             Ok(scanned) => scanned,
             // What cannot be scanned gets its documented refusal from whoever parses it.
-            Err(error) if is_invalid(&error) && passage.medium().is_none() => return Ok(None),
+            Err(error) if is_invalid(&error) && passage.media_name().is_none() => return Ok(None),
             Err(error) => return Err(error),
         };
         let model = path.map(|(model, _)| model.to_owned()).or_else(|| scanned.looked.model.take());
@@ -264,7 +264,7 @@ impl Relay {
         let Answered { content_type, first, rest } = answered;
         let health = targets[chosen.place()].health.clone();
         let hide_usage = stream && passage.is_completions() && !wants_usage;
-        let events = Box::new(glance::Events::new(passage, hide_usage));
+        let events = Box::new(usage_scanner::SseScanner::new(passage, hide_usage));
         let first = Some(first);
         Ok(Relayed {
             first,
@@ -290,7 +290,7 @@ impl Relayed {
     /// # Errors
     /// `Upstream` when the provider breaks it off.
     pub async fn whole(mut self) -> Result<(Bytes, Option<chat::Usage>), Error> {
-        self.meter.seen(&Seen { pieces: 1, ..Seen::default() });
+        self.meter.seen(&ResponseStats { content_events: 1, ..ResponseStats::default() });
         if let Rest::Broken(error) = std::mem::replace(&mut self.rest, Rest::Nothing) {
             attempt::broke(&self.health, &error);
             return self.meter.watch(Err(error));
@@ -298,10 +298,10 @@ impl Relayed {
         let whole = self.first.take().unwrap_or_default();
         let (passage, body) = (self.passage, whole.clone());
         let look = move || {
-            let mut seen = glance::whole(passage, &body);
-            if passage.medium().is_none() && passage != Passage::Embeddings {
+            let mut seen = usage_scanner::scan_body(passage, &body);
+            if passage.media_name().is_none() && passage != ApiEndpoint::Embeddings {
                 // It counts where the provider counts nothing that can be true.
-                seen.pieces = tokens_of(&body).max(1);
+                seen.content_events = tokens_of(&body).max(1);
             }
             Ok(seen)
         };
@@ -325,15 +325,15 @@ impl Relayed {
     /// # Errors
     /// `Upstream` when the provider has exceeded a bound.
     fn pass(&mut self, bytes: Bytes) -> Option<Result<Bytes, Error>> {
-        let line = self.events.held() + bytes.len();
+        let line = self.events.buffered_bytes() + bytes.len();
         if line <= LONG_LINE || memchr::memchr(b'\n', &bytes).is_none() {
-            let instead = self.events.pass(&bytes);
+            let instead = self.events.feed(&bytes);
             return Some(self.passed(bytes, instead));
         }
         let (mut events, memory) = (std::mem::take(&mut self.events), self.memory.clone());
         self.looking = Some(Box::pin(async move {
             let look = move || {
-                let instead = events.pass(&bytes);
+                let instead = events.feed(&bytes);
                 Ok((events, bytes, instead))
             };
             aside(&memory, line, look).await
@@ -342,11 +342,11 @@ impl Relayed {
     }
 
     fn passed(&mut self, bytes: Bytes, instead: Option<Vec<u8>>) -> Result<Bytes, Error> {
-        self.meter.seen(&self.events.seen);
+        self.meter.seen(&self.events.stats);
         if let Some(exceeded) = self.events.exceeded {
-            return Err(exceeded.error(self.provider()));
+            return Err(exceeded.to_error(self.provider()));
         }
-        let held = Some(self.events.held()).filter(|held| *held > SMALL).unwrap_or(0);
+        let held = Some(self.events.buffered_bytes()).filter(|held| *held > SMALL).unwrap_or(0);
         self.hold.set(held).map_err(|error| memory_refused(error, self.chosen.provider()))?;
         Ok(instead.map_or(bytes, Bytes::from))
     }
@@ -356,10 +356,10 @@ impl Relayed {
     /// # Errors
     /// `Upstream` when the provider ended the stream before its end.
     fn rest(&mut self) -> Result<Bytes, Error> {
-        let rest = self.events.rest();
-        let seen = &self.events.seen;
+        let rest = self.events.finish();
+        let seen = &self.events.stats;
         self.meter.seen(seen);
-        if seen.done || seen.finish.is_some() || seen.failure.is_some() {
+        if seen.is_complete || seen.finish_reason.is_some() || seen.error_message.is_some() {
             return Ok(rest.into());
         }
         Err(fault(self.provider(), "broke off its answer"))

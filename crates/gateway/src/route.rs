@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chat::{Error, ErrorKind, Provider};
-use wire::Passage;
+use wire::passthrough::ApiEndpoint;
 
 use crate::Caller;
 use crate::affinity::{self, Affinity, Beginning, Load};
@@ -334,12 +334,12 @@ impl Routes {
 
     /// The route of an id, if requests of this kind can go on as they came: all its targets speak it. What an id says about
     /// thinking is told in a field that only chat completions have.
-    pub(crate) fn passes(&self, model: &str, passage: Passage) -> Option<Arc<Route>> {
+    pub(crate) fn passes(&self, model: &str, passage: ApiEndpoint) -> Option<Arc<Route>> {
         let speaks = |target: &Target| match &target.place {
             Place::Local(_) => false,
-            Place::Remote(upstream) => passage.is_spoken_by(upstream.dialect()),
+            Place::Remote(upstream) => passage.is_supported_by(upstream.dialect()),
         };
-        let sayable = |mode| mode == Mode::Elsewhere || passage == Passage::ChatCompletions;
+        let sayable = |mode| mode == Mode::Elsewhere || passage == ApiEndpoint::ChatCompletions;
         self.route(model).filter(|route| sayable(route.mode) && route.targets.iter().all(speaks))
     }
 
@@ -372,7 +372,7 @@ impl Routes {
     }
 
     pub(crate) fn ready(&self) -> bool {
-        self.routes.iter().flat_map(|route| &route.targets).all(|target| target.place.provider().ready())
+        self.routes.iter().flat_map(|route| &route.targets).all(|target| target.place.provider().is_ready())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use wire::upstream::{Signatures, Signed};
+use wire::upstream::{SignatureStore, SignedReasoning};
 
 /// How long a conversation may pause.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -20,7 +20,7 @@ type Hash = [u8; 32];
 pub(crate) struct Kept(Mutex<HashMap<Hash, (Instant, String)>>);
 
 impl Kept {
-    pub(crate) fn keep(&self, signed: Signed) {
+    pub(crate) fn keep(&self, signed: SignedReasoning) {
         if signed.signature.len() > LONGEST {
             return;
         }
@@ -39,7 +39,7 @@ impl Kept {
     }
 }
 
-impl Signatures for Kept {
+impl SignatureStore for Kept {
     fn find(&self, text: &str) -> Option<String> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, signature) = kept.get(&hash(text))?;
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_signature_belongs_to_its_text_and_the_oldest_go_first() {
         let kept = Kept::default();
-        let keep = |text: &str| kept.keep(Signed { text: text.into(), signature: format!("of {text}") });
+        let keep = |text: &str| kept.keep(SignedReasoning { text: text.into(), signature: format!("of {text}") });
         keep("first");
         assert_eq!((kept.find("first").as_deref(), kept.find("second")), (Some("of first"), None));
         (0..MOST).for_each(|number| keep(&number.to_string()));

@@ -4,8 +4,8 @@
 use chat::Error;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use wire::Passage;
-use wire::splice::Fields;
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::json_fields::JsonFields;
 
 use crate::price::Units;
 use crate::relay::{SHORT_VALUE, Said};
@@ -50,7 +50,7 @@ impl Said<'_> {
                 let value = value.unwrap_or_else(|_| Value::from(String::from_utf8_lossy(raw)));
                 (!value.is_null()).then_some(value)
             }
-            Self::Form(form) => form.bytes(key).map(|text| Value::from(String::from_utf8_lossy(text))),
+            Self::Form(form) => form.get(key).map(|text| Value::from(String::from_utf8_lossy(text))),
         }
     }
 
@@ -77,17 +77,17 @@ impl Said<'_> {
 
     /// # Errors
     /// `Invalid` for a number of answers that cannot be.
-    pub(crate) fn size(&self, passage: Passage, body: &[u8]) -> Result<Size, Error> {
+    pub(crate) fn size(&self, passage: ApiEndpoint, body: &[u8]) -> Result<Size, Error> {
         let answers = |names: &[&str]| Ok::<_, Error>(self.number_of(names, MOST_ANSWERS)?.unwrap_or(1));
         Ok(match passage {
-            Passage::GenerateContent => {
+            ApiEndpoint::GenerateContent => {
                 let (answers, allowed) = self.generation()?;
                 Size::of_body(body, allowed).times(answers)
             }
-            _ if passage.medium().is_some() => Size::of_units(Units { calls: answers(&["n"])?, seconds: 0 }),
-            Passage::Embeddings => Size::of_body(body, Some(0)).batch(true),
+            _ if passage.media_name().is_some() => Size::of_units(Units { calls: answers(&["n"])?, seconds: 0 }),
+            ApiEndpoint::Embeddings => Size::of_body(body, Some(0)).batch(true),
             // Each of several prompts is answered, and all attempts of which the best is returned are paid for.
-            Passage::Completions => {
+            ApiEndpoint::Completions => {
                 let prompts = self.prompts();
                 let answers = answers(&["n", "best_of"])?.saturating_mul(prompts);
                 Size::of_body(body, self.allowed()).times(answers).batch(prompts > 1).usually(if self.has("suffix") {
@@ -127,7 +127,7 @@ impl Said<'_> {
                 continue;
             }
             // What is no object is refused by the provider; one that says something twice may be read either way.
-            let config = Self::Json(Fields::scan(config)?);
+            let config = Self::Json(JsonFields::scan(config)?);
             let count = config.number_of(&["candidateCount", "candidate_count"], MOST_ANSWERS)?;
             answers = answers.max(count.unwrap_or(1));
             let bound = |key: &&str| whole(&config.stated(key)?).filter(|most| *most > 0);
@@ -155,8 +155,8 @@ impl Said<'_> {
 /// The body with the length that is billed.
 pub(crate) fn with_length(said: &Said<'_>) -> Vec<u8> {
     match said {
-        Said::Json(fields) => fields.with(&[("seconds", format!("\"{SECONDS}\""))]),
-        Said::Form(form) => form.added("seconds", &SECONDS.to_string()),
+        Said::Json(fields) => fields.with_changes(&[("seconds", format!("\"{SECONDS}\""))]),
+        Said::Form(form) => form.with_added_field("seconds", &SECONDS.to_string()),
     }
 }
 
@@ -164,15 +164,15 @@ pub(crate) fn with_length(said: &Said<'_>) -> Vec<u8> {
 ///
 /// # Errors
 /// `Invalid` for a configuration that is none.
-pub(crate) fn output_bound(fields: &Fields<'_>, most: u64) -> Result<(&'static str, String), Error> {
+pub(crate) fn output_bound(fields: &JsonFields<'_>, most: u64) -> Result<(&'static str, String), Error> {
     let name = match (fields.get("generationConfig"), fields.get("generation_config")) {
         (None | Some(b"null"), Some(_)) => "generation_config",
         _ => "generationConfig",
     };
     let config = fields.get(name).filter(|config| *config != b"null").unwrap_or(b"{}");
-    let config = Fields::scan(config)?;
+    let config = JsonFields::scan(config)?;
     let key = if config.get("max_output_tokens").is_some() { "max_output_tokens" } else { "maxOutputTokens" };
-    let config = String::from_utf8_lossy(&config.with(&[(key, most.to_string())])).into_owned();
+    let config = String::from_utf8_lossy(&config.with_changes(&[(key, most.to_string())])).into_owned();
     Ok((name, config))
 }
 
@@ -180,12 +180,12 @@ pub(crate) fn output_bound(fields: &Fields<'_>, most: u64) -> Result<(&'static s
 mod tests {
     use super::*;
 
-    fn size(passage: Passage, body: &str) -> Result<Size, Error> {
-        Said::Json(Fields::scan(body.as_bytes()).unwrap()).size(passage, body.as_bytes())
+    fn size(passage: ApiEndpoint, body: &str) -> Result<Size, Error> {
+        Said::Json(JsonFields::scan(body.as_bytes()).unwrap()).size(passage, body.as_bytes())
     }
 
     fn video(body: &str) -> Result<(u64, u64), Error> {
-        let units = Said::Json(Fields::scan(body.as_bytes()).unwrap()).video(None)?;
+        let units = Said::Json(JsonFields::scan(body.as_bytes()).unwrap()).video(None)?;
         Ok((units.calls, units.seconds))
     }
 
@@ -194,35 +194,38 @@ mod tests {
         for (n, answers) in
             [("1", 1), ("129", 129), ("\"7\"", 7), ("3.0", 3), ("\" 5 \"", 5), ("1e3", 1000), ("null", 1)]
         {
-            let images = size(Passage::ImageGenerations, &format!(r#"{{"n":{n}}}"#)).unwrap();
+            let images = size(ApiEndpoint::ImageGenerations, &format!(r#"{{"n":{n}}}"#)).unwrap();
             assert_eq!(images.units.calls, answers, "{n}");
-            assert_eq!(size(Passage::ChatCompletions, &format!(r#"{{"n":{n}}}"#)).unwrap().answers, answers, "{n}");
+            assert_eq!(size(ApiEndpoint::ChatCompletions, &format!(r#"{{"n":{n}}}"#)).unwrap().answers, answers, "{n}");
         }
         for odd in
             ["0", "-1", "1.5", "10001", "9223372036854775808", "1e30", "1e400", "\"x\"", "[]", "{}", "true", "\"\""]
         {
-            for passage in [Passage::ImageGenerations, Passage::ChatCompletions, Passage::Completions] {
+            for passage in [ApiEndpoint::ImageGenerations, ApiEndpoint::ChatCompletions, ApiEndpoint::Completions] {
                 let error = size(passage, &format!(r#"{{"n":{odd}}}"#)).unwrap_err();
                 assert!(error.message.contains("'n'") && error.message.contains("10000"), "{odd}: {error}");
             }
             let gemini = format!(r#"{{"generationConfig":{{"candidateCount":{odd}}}}}"#);
-            assert!(size(Passage::GenerateContent, &gemini).unwrap_err().message.contains("'candidateCount'"), "{odd}");
+            assert!(
+                size(ApiEndpoint::GenerateContent, &gemini).unwrap_err().message.contains("'candidateCount'"),
+                "{odd}"
+            );
         }
     }
 
     #[test]
     fn the_larger_counts_of_what_is_said_twice() {
-        let gemini = |body: &str| size(Passage::GenerateContent, body).map(|size| (size.answers, size.allowed));
+        let gemini = |body: &str| size(ApiEndpoint::GenerateContent, body).map(|size| (size.answers, size.allowed));
         let both = r#"{"generationConfig":{"candidateCount":2,"candidate_count":3,"maxOutputTokens":5},"generation_config":{"candidate_count":4,"max_output_tokens":"9"}}"#;
         assert_eq!(gemini(both).unwrap(), (4, Some(9)));
         assert_eq!(gemini(r#"{"generationConfig":null}"#).unwrap(), (1, None));
         assert!(gemini(r#"{"generationConfig":{"candidateCount":1,"candidateCount":100}}"#).is_err());
-        let completions = |body: &str| size(Passage::Completions, body).unwrap().answers;
+        let completions = |body: &str| size(ApiEndpoint::Completions, body).unwrap().answers;
         assert_eq!(completions(r#"{"prompt":["a","b","c"],"n":2,"best_of":4}"#), 12);
         assert_eq!((completions(r#"{"prompt":[1,2,3]}"#), completions(r#"{"prompt":[[1],[2]]}"#)), (1, 2));
-        let chat = size(Passage::ChatCompletions, r#"{"max_tokens":5,"max_completion_tokens":"700"}"#).unwrap();
+        let chat = size(ApiEndpoint::ChatCompletions, r#"{"max_tokens":5,"max_completion_tokens":"700"}"#).unwrap();
         assert_eq!(chat.allowed, Some(700));
-        assert_eq!(size(Passage::ChatCompletions, r#"{"max_tokens":-1}"#).unwrap().allowed, None);
+        assert_eq!(size(ApiEndpoint::ChatCompletions, r#"{"max_tokens":-1}"#).unwrap().allowed, None);
     }
 
     #[test]
@@ -243,8 +246,8 @@ mod tests {
     #[test]
     fn a_bound_finds_its_place_in_geminis_body() {
         let bounded = |body: &str| {
-            let fields = Fields::scan(body.as_bytes()).unwrap();
-            String::from_utf8(fields.with(&[output_bound(&fields, 7).unwrap()])).unwrap()
+            let fields = JsonFields::scan(body.as_bytes()).unwrap();
+            String::from_utf8(fields.with_changes(&[output_bound(&fields, 7).unwrap()])).unwrap()
         };
         assert_eq!(bounded(r#"{"a":1}"#), r#"{"a":1,"generationConfig":{"maxOutputTokens":7}}"#);
         assert_eq!(bounded(r#"{"generationConfig":null}"#), r#"{"generationConfig":{"maxOutputTokens":7}}"#);

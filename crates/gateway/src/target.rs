@@ -90,7 +90,7 @@ impl Target {
     /// The tokens of the model's context, where its price row or its provider says so.
     pub(crate) fn context(&self) -> Option<u64> {
         let row = self.price.as_ref().and_then(|price| price.context);
-        row.or_else(|| self.place.provider().context())
+        row.or_else(|| self.place.provider().context_length())
     }
 
     /// Most tokens of an answer, where that is known.

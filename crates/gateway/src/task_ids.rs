@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use chat::Error;
 use store::{Job, Owner};
-use wire::tasks::Kind;
-use wire::tasks::ids::{self, Pair};
+use wire::tasks::TaskKind;
+use wire::tasks::id_rewriting::{self, IdPair};
 
 use crate::Caller;
 use crate::inflight::RequestMemory;
@@ -21,10 +21,10 @@ pub(crate) fn owner(caller: &Caller) -> Owner<'_> {
 }
 
 /// An id that nobody guesses.
-pub(crate) fn new_id(kind: Kind) -> String {
+pub(crate) fn new_id(kind: TaskKind) -> String {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the system has random numbers");
-    kind.id_of(random)
+    kind.new_public_id(random)
 }
 
 /// The ids of tasks: theirs and ours.
@@ -34,17 +34,17 @@ pub(crate) fn ids_of(jobs: &[Job]) -> Ids {
     jobs.iter().map(|job| (job.provider_id.clone(), job.id.id.clone())).collect()
 }
 
-fn pairs(ids: &Ids) -> Vec<Pair<'_>> {
-    ids.iter().map(|(theirs, ours)| Pair { theirs, ours }).collect()
+fn pairs(ids: &Ids) -> Vec<IdPair<'_>> {
+    ids.iter().map(|(theirs, ours)| IdPair { provider_id: theirs, public_id: ours }).collect()
 }
 
 /// The values of a body that look like ids of ours.
 ///
 /// # Errors
 /// As [`aside`].
-pub(crate) async fn mentioned(memory: &RequestMemory, kind: Kind, body: &Bytes) -> Result<Vec<String>, Error> {
+pub(crate) async fn mentioned(memory: &RequestMemory, kind: TaskKind, body: &Bytes) -> Result<Vec<String>, Error> {
     let bytes = body.clone();
-    aside(memory, body.len(), move || Ok(ids::candidates(kind, &bytes, MENTIONED))).await
+    aside(memory, body.len(), move || Ok(id_rewriting::find_public_ids(kind, &bytes, MENTIONED))).await
 }
 
 /// The caller's body, with the provider's ids.
@@ -58,7 +58,7 @@ pub(crate) async fn with_their_ids(memory: &RequestMemory, body: &Bytes, jobs: &
     }
     let hold = memory.hold(body.len())?;
     aside(memory, body.len(), move || {
-        let changed = ids::inward(&bytes, &pairs(&ids));
+        let changed = id_rewriting::to_provider_ids(&bytes, &pairs(&ids));
         Ok(changed.map_or(bytes, |changed| hold.over(changed)))
     })
     .await
@@ -68,11 +68,11 @@ pub(crate) async fn with_their_ids(memory: &RequestMemory, body: &Bytes, jobs: &
 ///
 /// # Errors
 /// As [`aside`].
-pub(crate) async fn with_our_ids(memory: &RequestMemory, kind: Kind, told: Told, ids: Ids) -> Result<Told, Error> {
+pub(crate) async fn with_our_ids(memory: &RequestMemory, kind: TaskKind, told: Told, ids: Ids) -> Result<Told, Error> {
     let Told { content_type, bytes } = told;
     let length = bytes.len();
     let changed = move || {
-        let changed = ids::outward(kind, &bytes, &pairs(&ids));
+        let changed = id_rewriting::to_public_ids(kind, &bytes, &pairs(&ids));
         Ok(changed.map_or(bytes, Bytes::from))
     };
     Ok(Told { content_type, bytes: aside(memory, length, changed).await? })

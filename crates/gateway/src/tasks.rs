@@ -13,10 +13,10 @@ use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use store::{Job, JobId};
-use wire::bounds::Exceeded;
-use wire::fits::{Form, bytes_fit};
-use wire::tasks::ids;
-use wire::tasks::{Kind, State, is_id};
+use wire::passthrough::response_validation::{BodyFormat, body_start_matches};
+use wire::provider_limits::ProviderLimitExceeded;
+use wire::tasks::id_rewriting;
+use wire::tasks::{TaskKind, TaskState, is_path_safe_id};
 
 use crate::affinity::Beginning;
 use crate::attempt::Chosen;
@@ -46,7 +46,7 @@ const LISTED: usize = 100;
 
 /// A task to be submitted.
 pub struct Submission<'a> {
-    pub kind: Kind,
+    pub kind: TaskKind,
     /// What it is priced by; `None`: the model of its parent, else the one that the body names.
     pub model: Option<&'a str>,
     /// Below the provider's base URL.
@@ -82,7 +82,9 @@ impl Gateway {
         let jobs = self.mentioned(caller, kind, parent, body).await?;
         let parent = jobs.first();
         let body = &with_their_ids(&caller.memory, body, &jobs).await?;
-        let path = &jobs.iter().fold(path.to_owned(), |path, job| ids::in_path(&path, &job.id.id, &job.provider_id));
+        let path = &jobs
+            .iter()
+            .fold(path.to_owned(), |path, job| id_rewriting::replace_in_path(&path, &job.id.id, &job.provider_id));
         let said = Said::scan(&headers, body)?;
         let model: Arc<str> = match (model, parent) {
             (Some(model), _) => model.into(),
@@ -96,7 +98,7 @@ impl Gateway {
         let route = self.routes.load().find(caller, &model)?;
         let mut targets = route.order(Beginning::default);
         targets.retain(|target| {
-            let takes = matches!(&target.place, Place::Remote(upstream) if upstream.dialect().takes(kind));
+            let takes = matches!(&target.place, Place::Remote(upstream) if upstream.dialect().supports_task(kind));
             takes && parent.is_none_or(|job| job.upstream == target.upstream)
         });
         if targets.is_empty() {
@@ -104,8 +106,8 @@ impl Gateway {
         }
         let mut meter = Meter::start(&route.instruments);
         let units = match kind {
-            Kind::Video => meter.watch(said.video(parent.as_ref().and_then(|job| length_of(job, &targets))))?,
-            Kind::Midjourney | Kind::Suno => Units { calls: 1, seconds: 0 },
+            TaskKind::Video => meter.watch(said.video(parent.as_ref().and_then(|job| length_of(job, &targets))))?,
+            TaskKind::Midjourney | TaskKind::Suno => Units { calls: 1, seconds: 0 },
         };
         let (size, overdraft) = (Size::of_units(units), self.overdraft());
         let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size, overdraft).await)?;
@@ -115,16 +117,16 @@ impl Gateway {
         // Where the length has a price, the provider is told the one that is billed. A remix has that of its parent.
         let has_price = targets.iter().filter_map(|target| target.price.as_ref()).any(|price| price.is_by_second());
         let with_length;
-        let (said, body) = if kind == Kind::Video && parent.is_none() && has_price && !said.states_length() {
+        let (said, body) = if kind == TaskKind::Video && parent.is_none() && has_price && !said.states_length() {
             with_length = Bytes::from(stated::with_length(&said));
             (Said::scan(&headers, &with_length)?, &with_length)
         } else {
             (said, body)
         };
-        let bodies = |target: &Target| if kind == Kind::Video { said.renamed(body, target) } else { body.clone() };
+        let bodies = |target: &Target| if kind == TaskKind::Video { said.renamed(body, target) } else { body.clone() };
         let (told, answer) =
             meter.watch(ask_in_turn(&caller.memory, &targets, &chosen, kind, path, &headers, bodies).await)?;
-        let Some(taken) = kind.taken(&answer) else {
+        let Some(taken) = kind.accepted_task(&answer) else {
             meter.refused();
             return with_our_ids(&caller.memory, kind, told, ids_of(&jobs)).await;
         };
@@ -143,7 +145,7 @@ impl Gateway {
     async fn mentioned(
         &self,
         caller: &Caller,
-        kind: Kind,
+        kind: TaskKind,
         parent: Option<&str>,
         body: &Bytes,
     ) -> Result<Vec<Job>, Error> {
@@ -166,13 +168,13 @@ impl Gateway {
     ///
     /// # Errors
     /// `NotFound` when the caller has no such task; what the provider's refusal means.
-    pub async fn follow(&self, caller: &Caller, kind: Kind, id: &str, path: &str) -> Result<Told, Error> {
+    pub async fn follow(&self, caller: &Caller, kind: TaskKind, id: &str, path: &str) -> Result<Told, Error> {
         let job = self.task(caller, kind, id).await?;
-        let path = ids::in_path(path, &job.id.id, &job.provider_id);
+        let path = id_rewriting::replace_in_path(path, &job.id.id, &job.provider_id);
         let (told, task) = self.follow_job(&caller.memory, kind, &job, &path).await?;
         let mut jobs = vec![job];
         // A task that this one goes on from is the caller's as well.
-        if let Some(from) = task["remixed_from_video_id"].as_str().filter(|from| is_id(from)) {
+        if let Some(from) = task["remixed_from_video_id"].as_str().filter(|from| is_path_safe_id(from)) {
             let from = JobId { kind: kind.name().into(), id: from.into() };
             jobs.extend(self.books.known_job(&from, owner(caller)).await?);
         }
@@ -183,16 +185,16 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::follow`].
-    pub async fn made(&self, caller: &Caller, kind: Kind, id: &str, path: &str) -> Result<Made, Error> {
+    pub async fn made(&self, caller: &Caller, kind: TaskKind, id: &str, path: &str) -> Result<Made, Error> {
         let job = self.task(caller, kind, id).await?;
-        let (upstream, path) = (self.runs(&job)?, ids::in_path(path, &job.id.id, &job.provider_id));
+        let (upstream, path) = (self.runs(&job)?, id_rewriting::replace_in_path(path, &job.id.id, &job.provider_id));
         let response = upstream.ask(Method::GET, &path, &HeaderMap::new(), Bytes::new()).await?;
-        check_type(upstream.name(), Form::Binary, &response)?;
+        check_type(upstream.name(), BodyFormat::Binary, &response)?;
         let content_type = content_type(&response);
         let name = upstream.name().clone();
         let mut pieces = response.pieces;
         let first = pieces.next().await.transpose().map_err(|error| unreachable(&name, &error))?;
-        let first = first.filter(|first| bytes_fit(Form::Binary, first));
+        let first = first.filter(|first| body_start_matches(BodyFormat::Binary, first));
         let first = first.ok_or_else(|| fault(&name, "sent what is nothing that a task has made"))?;
         let rest = pieces.map(move |bytes| bytes.map_err(|error| unreachable(&name, &error)));
         Ok(Made { content_type, body: stream::iter([Ok(first)]).chain(rest).boxed() })
@@ -206,7 +208,7 @@ impl Gateway {
     pub async fn follow_all(
         &self,
         caller: &Caller,
-        kind: Kind,
+        kind: TaskKind,
         ids: &[String],
         path: &str,
         body: Value,
@@ -268,7 +270,7 @@ impl Gateway {
         };
         let memory = RequestMemory::default();
         for job in open {
-            let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == job.id.kind) else { continue };
+            let Some(kind) = TaskKind::ALL.into_iter().find(|kind| kind.name() == job.id.kind) else { continue };
             if let Err(error) = self.follow_job(&memory, kind, &job, &kind.fetch_path(&job.provider_id)).await {
                 tracing::debug!(%error, task = job.id.id, "a task cannot be asked for");
             }
@@ -279,13 +281,13 @@ impl Gateway {
     async fn follow_job(
         &self,
         memory: &RequestMemory,
-        kind: Kind,
+        kind: TaskKind,
         job: &Job,
         path: &str,
     ) -> Result<(Told, Value), Error> {
         let upstream = self.runs(job)?;
         let response = upstream.ask(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
-        let (told, task) = whole(memory, &upstream, response, |task| kind.is_task(task)).await?;
+        let (told, task) = whole(memory, &upstream, response, |task| kind.is_task_response(task)).await?;
         self.noticed(job, kind.state(&task)).await;
         Ok((told, task))
     }
@@ -294,13 +296,13 @@ impl Gateway {
     fn runs(&self, job: &Job) -> Result<Arc<Upstream>, Error> {
         self.routes.load().upstream(&job.upstream).ok_or_else(|| {
             let message = format!("The provider `{}` of this task is not configured any more", job.upstream);
-            Error::new(ErrorKind::Overload, message)
+            Error::new(ErrorKind::Overloaded, message)
         })
     }
 
     /// The caller's task of this id.
-    async fn task(&self, caller: &Caller, kind: Kind, id: &str) -> Result<Job, Error> {
-        let known = match is_id(id) {
+    async fn task(&self, caller: &Caller, kind: TaskKind, id: &str) -> Result<Job, Error> {
+        let known = match is_path_safe_id(id) {
             true => self.books.job(&JobId { kind: kind.name().into(), id: id.into() }, owner(caller)).await?,
             false => None,
         };
@@ -312,9 +314,9 @@ impl Gateway {
     }
 
     /// What was paid for a task that failed is given back, once.
-    async fn noticed(&self, job: &Job, state: State) {
-        if job.open && state != State::Open {
-            self.books.job_ended(job, state == State::Failed).await;
+    async fn noticed(&self, job: &Job, state: TaskState) {
+        if job.open && state != TaskState::InProgress {
+            self.books.job_ended(job, state == TaskState::Failed).await;
         }
     }
 }
@@ -330,7 +332,7 @@ async fn ask_in_turn(
     memory: &RequestMemory,
     targets: &[Target],
     chosen: &Chosen,
-    kind: Kind,
+    kind: TaskKind,
     path: &str,
     headers: &HeaderMap,
     body: impl Fn(&Target) -> Bytes,
@@ -341,7 +343,7 @@ async fn ask_in_turn(
         chosen.set(place);
         match upstream.ask(Method::POST, path, headers, body(target)).await {
             Ok(response) => {
-                let answered = whole(memory, upstream, response, |answer| kind.is_submission(answer)).await;
+                let answered = whole(memory, upstream, response, |answer| kind.is_submission_response(answer)).await;
                 match &answered {
                     Ok(_) => target.health.worked(),
                     // It may have taken the task all the same: no other is asked.
@@ -349,7 +351,7 @@ async fn ask_in_turn(
                 }
                 return answered;
             }
-            Err(error) if matches!(error.kind, ErrorKind::Rate | ErrorKind::Overload) => {
+            Err(error) if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded) => {
                 target.health.failed(error.retry_after);
                 failure = error;
             }
@@ -371,13 +373,13 @@ async fn whole(
     response: Response,
     fits: impl Fn(&Value) -> bool,
 ) -> Result<(Told, Value), Error> {
-    check_type(upstream.name(), Form::Json, &response)?;
+    check_type(upstream.name(), BodyFormat::Json, &response)?;
     let content_type = HeaderValue::from_static("application/json");
     let (mut bytes, mut body) = (BytesMut::new(), response.pieces);
     while let Some(more) = body.next().await {
         bytes.extend_from_slice(&more.map_err(|error| unreachable(upstream.name(), &error))?);
         if bytes.len() > ANSWER_BYTES {
-            return Err(Exceeded::Bytes(ANSWER_BYTES).error(upstream.name()));
+            return Err(ProviderLimitExceeded::Bytes(ANSWER_BYTES).to_error(upstream.name()));
         }
     }
     let bytes = bytes.freeze();

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat::{BoxFuture, Chat, Deltas, Error, Provider};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Error, Provider};
 use futures_util::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
-use wire::Passage;
-use wire::bounds::Exceeded;
-use wire::fits::Form;
-use wire::upstream::{Dialect, refusal};
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::response_validation::BodyFormat;
+use wire::provider_limits::ProviderLimitExceeded;
+use wire::upstream::{Dialect, map_error};
 
 use crate::address::is_private_literal;
 use crate::attempt::Asking;
@@ -79,7 +79,7 @@ pub struct Upstream {
     private: bool,
     base: Url,
     /// That of what passes, by `Passage`: parsed once.
-    passages: [Uri; Passage::ALL.len()],
+    passages: [Uri; ApiEndpoint::ALL.len()],
     dialect: Dialect,
     headers: HeaderMap,
     /// Held, so that nothing it says can hold it.
@@ -118,15 +118,15 @@ impl Upstream {
             headers.insert(name, HeaderValue::from_static(value));
         }
         if let Some(key) = key.as_ref().map(Secret::expose) {
-            let (header, before) = dialect.credential();
+            let (header, before) = dialect.credential_header();
             let mut value =
                 HeaderValue::try_from(format!("{before}{key}")).map_err(|_| UpstreamError::Key(name.clone()))?;
             value.set_sensitive(true);
             headers.insert(header, value);
         }
         let client = Client::new(private).map_err(|error| UpstreamError::Client(name.clone(), error))?;
-        let mut passages = Passage::ALL.map(|_| Uri::default());
-        for passage in Passage::ALL {
+        let mut passages = ApiEndpoint::ALL.map(|_| Uri::default());
+        for passage in ApiEndpoint::ALL {
             let uri = uri(&below(&base, passage.path()));
             passages[passage as usize] = uri.ok_or_else(|| UpstreamError::Url(name.clone(), base_url.clone()))?;
         }
@@ -176,11 +176,12 @@ impl Upstream {
     /// # Errors
     /// `Upstream` or `Timeout` when it cannot be asked, or answers what is no list.
     pub async fn models(&self) -> Result<Vec<String>, Error> {
-        if let Some(models) = self.dialect.models() {
+        if let Some(models) = self.dialect.built_in_models() {
             return Ok(models.iter().map(|&model| model.to_owned()).collect());
         }
         let list = self.fetch(self.uri("models", None)?, LIST_BYTES, CONNECT).await?;
-        let read = aside(&RequestMemory::default(), list.len(), move || Ok(wire::upstream::models(&list))).await?;
+        let read =
+            aside(&RequestMemory::default(), list.len(), move || Ok(wire::upstream::parse_model_list(&list))).await?;
         let mut ids = read.ok_or_else(|| fault(&self.name, "sent no list of models"))?;
         let all = ids.len();
         ids.retain(|id| store::is_model_id(id));
@@ -228,20 +229,20 @@ impl Upstream {
     /// What the provider's refusal means (API document 4.5); `Upstream` or `Timeout` when it cannot be reached.
     pub(crate) async fn pass(
         &self,
-        passage: Passage,
+        passage: ApiEndpoint,
         model: &str,
         stream: bool,
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response, Error> {
         let uri = match passage {
-            Passage::GenerateContent => {
-                let (path, query) = self.dialect.path(model, stream);
+            ApiEndpoint::GenerateContent => {
+                let (path, query) = self.dialect.chat_path(model, stream);
                 self.uri(&path, query)?
             }
             _ => self.passages[passage as usize].clone(),
         };
-        let head = match passage.medium() {
+        let head = match passage.media_name() {
             // Pictures and sound are made before anything is sent.
             Some(_) => self.begin.max(SILENCE),
             None => self.begin,
@@ -269,7 +270,7 @@ impl Upstream {
         let said = async {
             let response = self.send(Method::GET, uri, &HeaderMap::new(), Bytes::new(), self.patience(true)).await?;
             let read = beginning(response, most + 1).await;
-            if read.len() > most { Err(Exceeded::Bytes(most).error(&self.name)) } else { Ok(read) }
+            if read.len() > most { Err(ProviderLimitExceeded::Bytes(most).to_error(&self.name)) } else { Ok(read) }
         };
         timeout(patience, said).await.unwrap_or_else(|_| Err(late(&self.name)))
     }
@@ -303,7 +304,7 @@ impl Upstream {
         }
         let (status, retry_after) = (response.status.as_u16(), retry_after(&response.headers));
         tracing::warn!(provider = &*self.name, status, "a provider refused a request");
-        Err(without_secrets(refusal(&self.name, status, retry_after, &beginning(response, REFUSAL_BYTES).await)))
+        Err(without_secrets(map_error(&self.name, status, retry_after, &beginning(response, REFUSAL_BYTES).await)))
     }
 
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Error> {
@@ -318,30 +319,30 @@ impl Upstream {
     ///
     /// # Errors
     /// Chats that the dialect cannot express, and the provider's refusal; `TooLarge` or `Overload` when there is no memory for the body.
-    pub(crate) async fn answer(&self, asking: &Asking, model: &Arc<str>) -> Result<Deltas, Error> {
+    pub(crate) async fn answer(&self, asking: &Asking, model: &Arc<str>) -> Result<BoxDeltaStream, Error> {
         let (dialect, mut hold) = (self.dialect, asking.memory.hold(asking.bytes)?);
         let (chat, name, signatures) = (asking.chat.clone(), model.clone(), self.signatures.clone());
         let body = aside(&asking.memory, asking.bytes, move || {
-            let mut body = dialect.request(&chat, &name, signatures.as_ref())?.into_bytes();
+            let mut body = dialect.request_body(&chat, &name, signatures.as_ref())?.into_bytes();
             body.shrink_to_fit();
             hold.set(body.len())?;
             Ok(hold.over(body))
         });
         let (body, chat) = (body.await?, &asking.chat);
-        let (path, query) = self.dialect.path(model, true);
-        let more = HeaderMap::from_iter(traced(chat.trace.as_deref()));
+        let (path, query) = self.dialect.chat_path(model, true);
+        let more = HeaderMap::from_iter(traced(chat.traceparent.as_deref()));
         let response = self.send(Method::POST, self.uri(&path, query)?, &more, body, self.patience(true)).await?;
-        check_type(&self.name, Form::Events, &response)?;
-        let reader = self.dialect.reader(chat);
+        check_type(&self.name, BodyFormat::EventStream, &response)?;
+        let reader = self.dialect.event_reader(chat);
         let (signatures, memory) = (self.signatures.clone(), asking.memory.clone());
         Ok(Hearing::of(self.name.clone(), response.pieces, reader, signatures, memory).deltas())
     }
 }
 
 impl Provider for Upstream {
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
         Box::pin(async move {
-            let (model, bytes) = (chat.model.as_str().into(), chat.bytes());
+            let (model, bytes) = (chat.model.as_str().into(), chat.memory_bytes());
             let asking = Asking { chat: Arc::new(chat), bytes, memory: RequestMemory::default() };
             self.answer(&asking, &model).await
         })
@@ -368,7 +369,7 @@ pub(crate) async fn beginning(response: Response, most: usize) -> Vec<u8> {
 /// There is no memory for an answer: not the caller's fault, but the same request may need less another time.
 pub(crate) fn memory_refused(error: Error, provider: &str) -> Error {
     let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
-    Error { kind: chat::ErrorKind::Overload, message, ..error }
+    Error { kind: chat::ErrorKind::Overloaded, message, ..error }
 }
 
 /// Seconds; a date would need the provider's clock, and none of them sends one.

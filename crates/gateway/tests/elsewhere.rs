@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::json;
 use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Piece};
-use wire::Passage;
+use wire::passthrough::ApiEndpoint;
 use wire::upstream::Dialect;
 
 use crate::office::Office;
@@ -206,7 +206,7 @@ async fn what_the_caller_did_wrong_is_asked_once_and_told_in_the_providers_words
     let (bad, good) = (refuses(400).await, says(&["ok"]).await);
     let both = gateway(&[("bad", &bad, first()), ("good", &good, second())]);
     let error = ask(&both).await.unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Invalid, "temperature is odd"));
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidRequest, "temperature is odd"));
     assert_eq!((bad.asked().len(), good.asked().len()), (1, 0));
     let only = refuses(422).await;
     assert_eq!(ask(&gateway(&[("p", &only, first())])).await.unwrap_err().kind, ErrorKind::Upstream(422));
@@ -217,7 +217,7 @@ async fn a_429_of_the_only_provider_stays_one_with_its_words_and_its_patience() 
     let busy = |_: &_| Answer::json(429, json!({"error": {"message": "TPM exceeded"}})).header("retry-after", "17");
     let busy = FakeUpstream::start(busy).await;
     let error = ask(&gateway(&[("p", &busy, first())])).await.unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Rate, "TPM exceeded"));
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::RateLimited, "TPM exceeded"));
     assert_eq!((error.retry_after, busy.asked().len()), (Some(Duration::from_secs(17)), 1));
 }
 
@@ -343,13 +343,13 @@ async fn a_providers_own_list_is_offered() {
 }
 
 async fn relayed(gateway: &Gateway, caller: &Caller, body: &str) -> Result<Option<(String, Option<Error>)>, Error> {
-    passed(gateway, caller, Passage::ChatCompletions, body).await
+    passed(gateway, caller, ApiEndpoint::ChatCompletions, body).await
 }
 
 async fn passed(
     gateway: &Gateway,
     caller: &Caller,
-    passage: Passage,
+    passage: ApiEndpoint,
     body: &str,
 ) -> Result<Option<(String, Option<Error>)>, Error> {
     let body = body.to_owned().into();
@@ -441,7 +441,7 @@ async fn geminis_own_words_pass_byte_by_byte() {
     let body = "{ \"contents\":[{\"parts\":[{\"text\":\"hi\"}]}], \"unknown\": 2.50,\n\"generationConfig\":{\"maxOutputTokens\":9}}";
     let bytes = body.to_owned().into();
     let pass = async |model, stream| {
-        let asked = Asked { path: Some((model, stream)), ..Asked::new(Passage::GenerateContent, &bytes) };
+        let asked = Asked { path: Some((model, stream)), ..Asked::new(ApiEndpoint::GenerateContent, &bytes) };
         match office.gateway.relay(&office.alice, asked).await.unwrap() {
             Some(relay) => Some(read(relay).await.unwrap()),
             None => None,
@@ -622,9 +622,12 @@ async fn what_a_provider_speaks_passes_and_is_counted() {
     .await;
     let office = office(&fake).await;
     let pass = async |passage, body: &str| passed(&office.gateway, &office.alice, passage, body).await.unwrap();
-    assert!(pass(Passage::Embeddings, r#"{"model":"m","input":"x"}"#).await.unwrap().0.contains("0.5"));
-    assert!(pass(Passage::Completions, r#"{"model":"m","prompt":"x"}"#).await.unwrap().0.contains("length"));
-    assert!(pass(Passage::Messages, r#"{"model":"m","messages":[]}"#).await.is_none(), "it speaks chat completions");
+    assert!(pass(ApiEndpoint::Embeddings, r#"{"model":"m","input":"x"}"#).await.unwrap().0.contains("0.5"));
+    assert!(pass(ApiEndpoint::Completions, r#"{"model":"m","prompt":"x"}"#).await.unwrap().0.contains("length"));
+    assert!(
+        pass(ApiEndpoint::Messages, r#"{"model":"m","messages":[]}"#).await.is_none(),
+        "it speaks chat completions"
+    );
     office.keepers.finish().await;
     let records = office.store.records(9).await.unwrap();
     let told: Vec<_> = records.iter().rev().map(|r| (r.prompt_tokens, r.cost, &*r.outcome)).collect();
@@ -634,7 +637,7 @@ async fn what_a_provider_speaks_passes_and_is_counted() {
     routes.remote(&speaks("claude", &fake, Dialect::Anthropic), &["m".into()], first());
     let gateway = Gateway::new(routes, Arc::default());
     let body = r#"{"model":"claude/m","stream":true,"max_tokens":5,"messages":[]}"#;
-    let (text, failure) = passed(&gateway, &Caller::default(), Passage::Messages, body).await.unwrap().unwrap();
+    let (text, failure) = passed(&gateway, &Caller::default(), ApiEndpoint::Messages, body).await.unwrap().unwrap();
     let pieces = message().pieces.into_iter().map(|piece| if let Piece::Send(bytes) = piece { bytes } else { vec![] });
     assert_eq!((text.into_bytes(), failure), (pieces.flatten().collect(), None));
     let asked = fake.asked().pop().unwrap();
@@ -642,13 +645,13 @@ async fn what_a_provider_speaks_passes_and_is_counted() {
     // The caller's own version takes the place of ours.
     let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2024-01-01"));
     let bytes = body.to_owned().into();
-    let asked = Asked { headers: [version].into_iter().collect(), ..Asked::new(Passage::Messages, &bytes) };
+    let asked = Asked { headers: [version].into_iter().collect(), ..Asked::new(ApiEndpoint::Messages, &bytes) };
     read(gateway.relay(&Caller::default(), asked).await.unwrap().unwrap()).await.unwrap();
     let asked = fake.asked().pop().unwrap();
     let versions = asked.headers.iter().filter(|(name, _)| name == "anthropic-version");
     assert_eq!(versions.map(|(_, version)| version.as_str()).collect::<Vec<_>>(), ["2024-01-01"]);
     assert!(
-        passed(&gateway, &Caller::default(), Passage::Messages, r#"{"model":"m-thinking","messages":[]}"#)
+        passed(&gateway, &Caller::default(), ApiEndpoint::Messages, r#"{"model":"m-thinking","messages":[]}"#)
             .await
             .unwrap()
             .is_none()

@@ -15,8 +15,8 @@ use testkit::FakeUpstream;
 use testkit::upstream::{Answer, Piece};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use wire::Passage;
-use wire::bounds::CODE;
+use wire::passthrough::ApiEndpoint;
+use wire::provider_limits::PROVIDER_LIMIT_EXCEEDED;
 use wire::upstream::Dialect;
 
 use crate::upstream::upstream;
@@ -39,7 +39,7 @@ async fn ask(gateway: &Gateway) -> Result<Reply, Error> {
 }
 
 /// The bytes that passed, and how the answer failed.
-async fn pass(gateway: &Gateway, passage: Passage, stream: bool) -> (usize, Option<Error>) {
+async fn pass(gateway: &Gateway, passage: ApiEndpoint, stream: bool) -> (usize, Option<Error>) {
     let body = format!(r#"{{"model":"m","messages":[],"stream":{stream}}}"#).into();
     let asked = Asked::new(passage, &body);
     let relay = gateway.relay(&Caller::default(), asked).await.unwrap().unwrap();
@@ -114,7 +114,7 @@ async fn what_goes_on_for_ever_behind_a_word_ends_in_an_error_and_counts_as_a_fa
         let (bad, good) = (endless(WORD, piece).await, good().await);
         let gateway = gateway(&[("bad", &bad, FIRST), ("good", &good, SECOND)], Dialect::DeepSeek);
         let error = ask(&gateway).await.unwrap_err();
-        assert_eq!((error.kind, error.code), (ErrorKind::Upstream(502), Some(CODE)), "{piece:?}");
+        assert_eq!((error.kind, error.code), (ErrorKind::Upstream(502), Some(PROVIDER_LIMIT_EXCEEDED)), "{piece:?}");
         dropped(&bad).await;
         assert_eq!(ask(&gateway).await.unwrap().text, "ok", "{piece:?}");
     }
@@ -126,13 +126,13 @@ async fn what_passes_is_bounded_too() {
     for (begins, piece) in PIECES.iter().map(|piece| ("", *piece)).chain(PIECES.iter().map(|piece| (WORD, *piece))) {
         let (bad, good) = (endless(begins, piece).await, good().await);
         let gateway = gateway(&[("bad", &bad, FIRST), ("good", &good, SECOND)], Dialect::OpenAi);
-        let (_, failure) = pass(&gateway, Passage::ChatCompletions, true).await;
+        let (_, failure) = pass(&gateway, ApiEndpoint::ChatCompletions, true).await;
         match begins {
             "" => assert!(failure.is_none(), "{piece:?}: another provider answers"),
-            _ => assert_eq!(failure.unwrap().code, Some(CODE), "{piece:?}"),
+            _ => assert_eq!(failure.unwrap().code, Some(PROVIDER_LIMIT_EXCEEDED), "{piece:?}"),
         }
         dropped(&bad).await;
-        let (passed, failure) = pass(&gateway, Passage::ChatCompletions, true).await;
+        let (passed, failure) = pass(&gateway, ApiEndpoint::ChatCompletions, true).await;
         assert!(passed > 0 && failure.is_none(), "{piece:?}");
         assert_eq!(bad.asked().len(), 1, "{piece:?}: it is left alone for a while");
     }
@@ -145,9 +145,10 @@ async fn a_whole_answer_has_an_end() {
     let headers = vec![("content-type".into(), "application/json".into())];
     let bad =
         FakeUpstream::start(move |_| Answer { status: 200, headers: headers.clone(), pieces: pieces.clone() }).await;
-    let (_, failure) = pass(&gateway(&[("bad", &bad, FIRST)], Dialect::OpenAi), Passage::ChatCompletions, false).await;
+    let (_, failure) =
+        pass(&gateway(&[("bad", &bad, FIRST)], Dialect::OpenAi), ApiEndpoint::ChatCompletions, false).await;
     let failure = failure.unwrap();
-    assert_eq!((failure.kind, failure.code), (ErrorKind::Upstream(502), Some(CODE)));
+    assert_eq!((failure.kind, failure.code), (ErrorKind::Upstream(502), Some(PROVIDER_LIMIT_EXCEEDED)));
     dropped(&bad).await;
     assert!(peak() < 700 << 20, "{} MiB", peak() >> 20);
 }
@@ -164,7 +165,8 @@ async fn words_may_pass_for_ever_but_not_be_held() {
     let fake = endless("", word).await;
     let gateway = gateway(&[("p", &fake, FIRST)], Dialect::OpenAi);
     let body = r#"{"model":"m","messages":[],"stream":true}"#.into();
-    let relay = gateway.relay(&Caller::default(), Asked::new(Passage::ChatCompletions, &body)).await.unwrap().unwrap();
+    let relay =
+        gateway.relay(&Caller::default(), Asked::new(ApiEndpoint::ChatCompletions, &body)).await.unwrap().unwrap();
     let (mut relayed, mut passed) = (relay.begin().await.unwrap(), 0);
     while passed < 100 << 20 {
         passed += relayed.next().await.unwrap().unwrap().len();
@@ -179,8 +181,8 @@ async fn lists_and_metrics_have_an_end() {
     let fake = endless("{\"data\":[", "{\"id\":\"m\"},").await;
     let upstream = upstream("p", fake.base_url(), Dialect::OpenAi);
     let error = upstream.models().await.unwrap_err();
-    assert_eq!(error.code, Some(CODE), "{}", error.message);
-    assert_eq!(upstream.look().await.unwrap_err().code, Some(CODE));
+    assert_eq!(error.code, Some(PROVIDER_LIMIT_EXCEEDED), "{}", error.message);
+    assert_eq!(upstream.look().await.unwrap_err().code, Some(PROVIDER_LIMIT_EXCEEDED));
     dropped(&fake).await;
 }
 
@@ -192,7 +194,7 @@ async fn a_refusal_that_only_trickles_is_not_waited_for() {
     let began = std::time::Instant::now();
     let error = ask(&gateway).await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert_eq!(error.kind, ErrorKind::InvalidRequest);
 }
 
 /// A server that answers with `begins`, and then `piece` until nobody listens any more. Returns its address, and how many bytes it

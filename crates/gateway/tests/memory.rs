@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::{Chat, Error, ErrorKind, Held, Input, Message, Role, fold};
+use chat::{Chat, Error, ErrorKind, Input, MemoryGuard, Message, Role, fold};
 use futures_util::StreamExt;
 use gateway::{Asked, Caller, Gateway, InflightBudget, InflightLimits, Model, Rank, Relay, Routes};
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
 use testkit::upstream::Answer;
-use wire::Passage;
+use wire::passthrough::ApiEndpoint;
 use wire::upstream::Dialect;
 
 use crate::upstream::upstream;
@@ -35,7 +35,7 @@ fn body(text: usize, stream: bool) -> Bytes {
 }
 
 async fn passed(gateway: &Gateway, caller: &Caller, body: &Bytes) -> Result<Option<Relay>, Error> {
-    gateway.relay(caller, Asked::new(Passage::ChatCompletions, body)).await
+    gateway.relay(caller, Asked::new(ApiEndpoint::ChatCompletions, body)).await
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_copy_beyond_the_share_is_refused_before_anybody_is_asked() {
 
     let input = Input::Messages(vec![Message::new(Role::User, "x".repeat(MIB / 2))]);
     let mut chat = Chat { model: "c".into(), input, ..Chat::default() };
-    chat.held = Held::new(caller.memory.hold(MIB / 2 + 1000).unwrap());
+    chat.memory_guard = MemoryGuard::new(caller.memory.hold(MIB / 2 + 1000).unwrap());
     let answer = gateway.answer(&caller, chat).await.unwrap();
     let refused = fold(answer.collect::<Vec<_>>().await).unwrap_err();
     assert_eq!((refused.kind, refused.code), (ErrorKind::TooLarge, Some("memory_share_exceeded")));
@@ -119,6 +119,6 @@ async fn a_whole_answer_is_held_until_it_is_sent_and_one_that_does_not_fit_is_gi
     drop(answer);
     assert_eq!(budget.used(), 0);
     let refused = whole(10).await.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::Overload, "{refused}");
+    assert_eq!(refused.kind, ErrorKind::Overloaded, "{refused}");
     assert_eq!(budget.used(), 0);
 }

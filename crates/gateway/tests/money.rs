@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use store::{IMPLAUSIBLE, Record};
 use testkit::FakeUpstream;
 use testkit::upstream::Answer;
-use wire::Passage;
-use wire::tasks::Kind;
+use wire::passthrough::ApiEndpoint;
+use wire::tasks::TaskKind;
 use wire::upstream::Dialect;
 
 use crate::office::Office;
@@ -59,7 +59,7 @@ impl Office {
     }
 
     /// Passes a body on; the bytes that come back.
-    async fn pass(&self, passage: Passage, path: Option<(&str, bool)>, body: &Value) -> Result<Bytes, Error> {
+    async fn pass(&self, passage: ApiEndpoint, path: Option<(&str, bool)>, body: &Value) -> Result<Bytes, Error> {
         let body = Bytes::from(body.to_string());
         let asked = Asked { path, ..Asked::new(passage, &body) };
         let relay = self.gateway.relay(&self.alice, asked).await?.expect("it passes");
@@ -80,7 +80,7 @@ impl Office {
         let path = remix.map_or("videos".to_owned(), |id| format!("videos/{id}/remix"));
         let headers = HeaderMap::new();
         let submission =
-            Submission { kind: Kind::Video, model: None, path: &path, parent: remix, body: &body, headers };
+            Submission { kind: TaskKind::Video, model: None, path: &path, parent: remix, body: &body, headers };
         self.gateway.submit(&self.alice, submission).await.map(drop)
     }
 
@@ -201,29 +201,29 @@ async fn an_answer_with_absurd_counts_is_whole_and_settled_by_estimate() {
 #[tokio::test]
 async fn an_answer_that_passes_stays_as_it_is_and_its_absurd_counts_are_not_booked() {
     for (dialect, passage) in [
-        (Dialect::DeepSeek, Passage::ChatCompletions),
-        (Dialect::Anthropic, Passage::Messages),
-        (Dialect::Gemini, Passage::GenerateContent),
-        (Dialect::DeepSeek, Passage::Embeddings),
-        (Dialect::DeepSeek, Passage::ImageGenerations),
+        (Dialect::DeepSeek, ApiEndpoint::ChatCompletions),
+        (Dialect::Anthropic, ApiEndpoint::Messages),
+        (Dialect::Gemini, ApiEndpoint::GenerateContent),
+        (Dialect::DeepSeek, ApiEndpoint::Embeddings),
+        (Dialect::DeepSeek, ApiEndpoint::ImageGenerations),
     ] {
         let [input, _, output] = names(dialect);
         let (input, output) =
-            if passage == Passage::ImageGenerations { ("input_tokens", "output_tokens") } else { (input, output) };
+            if passage == ApiEndpoint::ImageGenerations { ("input_tokens", "output_tokens") } else { (input, output) };
         let field = if dialect == Dialect::Gemini { "usageMetadata" } else { "usage" };
         for absurd in ABSURD {
             let counts = format!(r#"{{"{input}":3,"{output}":{absurd}}}"#);
             let said = match passage {
-                Passage::Messages => r#""content":[{"type":"text","text":"two words"}],"stop_reason":"end_turn""#,
-                Passage::GenerateContent => r#""candidates":[{"content":{"parts":[{"text":"two words"}]}}]"#,
-                Passage::ChatCompletions => {
+                ApiEndpoint::Messages => r#""content":[{"type":"text","text":"two words"}],"stop_reason":"end_turn""#,
+                ApiEndpoint::GenerateContent => r#""candidates":[{"content":{"parts":[{"text":"two words"}]}}]"#,
+                ApiEndpoint::ChatCompletions => {
                     r#""choices":[{"index":0,"message":{"content":"two words"},"finish_reason":"stop"}]"#
                 }
                 _ => r#""data":[]"#,
             };
             let whole = format!(r#"{{{said},"{field}":{counts}}}"#);
             for stream in [true, false] {
-                if stream && (passage.medium().is_some() || passage == Passage::Embeddings) {
+                if stream && (passage.media_name().is_some() || passage == ApiEndpoint::Embeddings) {
                     continue;
                 }
                 let answer = match stream {
@@ -309,23 +309,26 @@ async fn what_has_a_price_beforehand_is_refused_above_what_is_left() {
             let office = office_with(&fake, Dialect::DeepSeek, key, team, overdraft).await;
             let asked = fake.asked().len();
             let kind = |result: Result<(), Error>| result.unwrap_err().kind;
-            assert_eq!(kind(office.film(json!({"model": "film", "seconds": "41"}), None).await), ErrorKind::Balance);
+            assert_eq!(
+                kind(office.film(json!({"model": "film", "seconds": "41"}), None).await),
+                ErrorKind::InsufficientBalance
+            );
             assert_eq!(
                 kind(office.film(json!({"model": "film", "seconds": 1_000_000}), None).await),
-                ErrorKind::Balance
+                ErrorKind::InsufficientBalance
             );
             let pictures = |n: u64| json!({"model": "picture", "n": n});
             assert_eq!(
-                kind(office.pass(Passage::ImageGenerations, None, &pictures(6)).await.map(drop)),
-                ErrorKind::Balance
+                kind(office.pass(ApiEndpoint::ImageGenerations, None, &pictures(6)).await.map(drop)),
+                ErrorKind::InsufficientBalance
             );
             assert_eq!(fake.asked().len(), asked, "nobody was asked");
-            office.pass(Passage::ImageGenerations, None, &pictures(3)).await.unwrap();
+            office.pass(ApiEndpoint::ImageGenerations, None, &pictures(3)).await.unwrap();
             // Two are left: too little for four seconds and the call, enough for a picture.
             office.film(json!({"model": "film", "seconds": "4"}), None).await.unwrap();
             assert_eq!(
-                kind(office.pass(Passage::ImageGenerations, None, &pictures(1)).await.map(drop)),
-                ErrorKind::Balance
+                kind(office.pass(ApiEndpoint::ImageGenerations, None, &pictures(1)).await.map(drop)),
+                ErrorKind::InsufficientBalance
             );
             let records = office.records().await;
             assert_eq!(records.iter().map(|record| record.cost).sum::<i64>(), 4_400_000_000);
@@ -351,7 +354,7 @@ async fn an_overdraft_pays_for_tokens_and_for_nothing_else() {
     }
     let office = office_of(&fake, Dialect::DeepSeek, 5 * DOLLAR, Overdraft::AtMost(DOLLAR)).await;
     for turn in 0..8 {
-        let answer = office.pass(Passage::ImageGenerations, None, &json!({"model": "picture"})).await;
+        let answer = office.pass(ApiEndpoint::ImageGenerations, None, &json!({"model": "picture"})).await;
         assert_eq!(answer.is_ok(), turn < 5, "{turn}");
     }
 }
@@ -361,7 +364,7 @@ async fn two_at_once_do_not_spend_the_same_dollar() {
     let fake = makes().await;
     let office = office_of(&fake, Dialect::DeepSeek, 3 * DOLLAR, Overdraft::LastRequest).await;
     let pictures = json!({"model": "picture", "n": 2});
-    let asks = (0..8).map(|_| office.pass(Passage::ImageGenerations, None, &pictures));
+    let asks = (0..8).map(|_| office.pass(ApiEndpoint::ImageGenerations, None, &pictures));
     let got = futures_util::future::join_all(asks).await;
     assert_eq!(got.iter().filter(|answer| answer.is_ok()).count(), 1);
     assert_eq!(office.records().await.len(), 1);
@@ -371,30 +374,31 @@ async fn two_at_once_do_not_spend_the_same_dollar() {
 async fn what_is_billed_is_what_the_provider_is_told() {
     let fake = makes().await;
     let office = office_of(&fake, Dialect::DeepSeek, 900_000 * DOLLAR, Overdraft::LastRequest).await;
-    office.pass(Passage::ImageGenerations, None, &json!({"model": "picture", "n": 200})).await.unwrap();
+    office.pass(ApiEndpoint::ImageGenerations, None, &json!({"model": "picture", "n": 200})).await.unwrap();
     assert_eq!(fake.asked().last().unwrap().json()["n"], 200);
     office.film(json!({"model": "film", "seconds": 1_000_000}), None).await.unwrap();
     assert_eq!(fake.asked().last().unwrap().json()["seconds"], 1_000_000);
     office.film(json!({"model": "film"}), None).await.unwrap();
     assert_eq!(fake.asked().last().unwrap().json(), json!({"model": "film", "seconds": "4"}), "what is billed is said");
     for (passage, body, field) in [
-        (Passage::ImageGenerations, json!({"model": "picture", "n": 10_001}), "'n'"),
-        (Passage::ImageGenerations, json!({"model": "picture", "n": -1}), "'n'"),
-        (Passage::ChatCompletions, json!({"model": "m", "messages": [], "n": u64::MAX}), "'n'"),
-        (Passage::ChatCompletions, json!({"model": "m", "messages": [], "n": 0.5}), "'n'"),
+        (ApiEndpoint::ImageGenerations, json!({"model": "picture", "n": 10_001}), "'n'"),
+        (ApiEndpoint::ImageGenerations, json!({"model": "picture", "n": -1}), "'n'"),
+        (ApiEndpoint::ChatCompletions, json!({"model": "m", "messages": [], "n": u64::MAX}), "'n'"),
+        (ApiEndpoint::ChatCompletions, json!({"model": "m", "messages": [], "n": 0.5}), "'n'"),
     ] {
         let error = office.pass(passage, None, &body).await.unwrap_err();
-        assert!(error.kind == ErrorKind::Invalid && error.message.contains(field), "{error}");
+        assert!(error.kind == ErrorKind::InvalidRequest && error.message.contains(field), "{error}");
     }
     let error = office.ask(Chat { n: Some(-1), ..chat("m", None) }).await.unwrap_err();
-    assert!(error.kind == ErrorKind::Invalid && error.message.contains("'n'"), "{error}");
+    assert!(error.kind == ErrorKind::InvalidRequest && error.message.contains("'n'"), "{error}");
     for odd in [json!(0), json!(-4), json!("4.5"), json!([]), json!(10_000_001), json!(true)] {
         let error = office.film(json!({"model": "film", "seconds": odd}), None).await.unwrap_err();
-        assert!(error.kind == ErrorKind::Invalid && error.message.contains("'seconds'"), "{odd}: {error}");
+        assert!(error.kind == ErrorKind::InvalidRequest && error.message.contains("'seconds'"), "{odd}: {error}");
     }
     // No request may cost more than a million dollars.
-    let error = office.pass(Passage::ImageGenerations, None, &json!({"model": "palace", "n": 2})).await.unwrap_err();
-    assert!(error.kind == ErrorKind::Invalid && error.message.contains("$1000000"), "{error}");
+    let error =
+        office.pass(ApiEndpoint::ImageGenerations, None, &json!({"model": "palace", "n": 2})).await.unwrap_err();
+    assert!(error.kind == ErrorKind::InvalidRequest && error.message.contains("$1000000"), "{error}");
     let costs: Vec<_> = office.records().await.iter().rev().map(|record| record.cost / 1_000_000).collect();
     assert_eq!(costs, [200_000, 100_001_000, 1_400]);
 }
@@ -405,7 +409,7 @@ async fn a_remix_costs_what_its_parent_did() {
     let office = office_of(&fake, Dialect::DeepSeek, 100 * DOLLAR, Overdraft::LastRequest).await;
     let body = Bytes::from(json!({"model": "film", "seconds": "12"}).to_string());
     let submission = Submission {
-        kind: Kind::Video,
+        kind: TaskKind::Video,
         model: None,
         path: "videos",
         parent: None,
@@ -427,7 +431,7 @@ async fn an_overdraft_in_dollars_bounds_what_a_request_may_cost() {
     for overdraft in [0, 40] {
         let office = office_of(&fake, Dialect::DeepSeek, 101 - overdraft, Overdraft::AtMost(overdraft)).await;
         let error = office.ask(chat("m", Some(44))).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Balance);
+        assert_eq!(error.kind, ErrorKind::InsufficientBalance);
         assert!(error.message.contains("`max_tokens` of at most 43"), "{error}");
         office.ask(chat("m", Some(43))).await.unwrap();
         assert_eq!(fake.asked().last().unwrap().json()["max_tokens"], 43);
@@ -448,39 +452,42 @@ async fn a_cap_goes_into_bodies_that_pass() {
     let office = office_of(&fake, Dialect::OpenAi, 1000, Overdraft::AtMost(0)).await;
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true});
     let worst = 1000 - body.to_string().len() as i64;
-    office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
+    office.pass(ApiEndpoint::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(told()["max_completion_tokens"], worst / 2);
     let office = office_of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
-    office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
+    office.pass(ApiEndpoint::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(told()["max_tokens"], worst / 2);
     // Two answers get half of it each.
     let mut two = body.clone();
     two["n"] = json!(2);
     let office = office_of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
-    office.pass(Passage::ChatCompletions, None, &two).await.unwrap();
+    office.pass(ApiEndpoint::ChatCompletions, None, &two).await.unwrap();
     assert_eq!(told()["max_tokens"], (1000 - two.to_string().len() as i64) / 4);
     // What the caller bounds stays as it is, or is refused.
     let mut bounded = body.clone();
     bounded["max_completion_tokens"] = json!(5);
-    office.pass(Passage::ChatCompletions, None, &bounded).await.unwrap();
+    office.pass(ApiEndpoint::ChatCompletions, None, &bounded).await.unwrap();
     assert_eq!((&told()["max_tokens"], &told()["max_completion_tokens"]), (&Value::Null, &json!(5)));
     bounded["max_tokens"] = json!(100_000);
-    let error = office.pass(Passage::ChatCompletions, None, &bounded).await.unwrap_err();
-    assert!(error.kind == ErrorKind::Balance && error.message.contains("`max_tokens` of at most"), "{error}");
+    let error = office.pass(ApiEndpoint::ChatCompletions, None, &bounded).await.unwrap_err();
+    assert!(
+        error.kind == ErrorKind::InsufficientBalance && error.message.contains("`max_tokens` of at most"),
+        "{error}"
+    );
     // A model that gives less than there is money for is told nothing.
     let office = office_of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
     let mut limited = body.clone();
     limited["model"] = json!("limited");
-    office.pass(Passage::ChatCompletions, None, &limited).await.unwrap();
+    office.pass(ApiEndpoint::ChatCompletions, None, &limited).await.unwrap();
     assert_eq!(told()["max_tokens"], Value::Null);
     // A legacy completion has the sixteen tokens that its surface documents, and not all there is money for.
     let office = office_of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
     let completion = json!({"model": "m", "prompt": "once"});
-    office.pass(Passage::Completions, None, &completion).await.unwrap();
+    office.pass(ApiEndpoint::Completions, None, &completion).await.unwrap();
     assert_eq!(told()["max_tokens"], 16);
     // Without a budget nothing changes.
     let office = office_with(&fake, Dialect::DeepSeek, None, None, Overdraft::AtMost(0)).await;
-    office.pass(Passage::ChatCompletions, None, &body).await.unwrap();
+    office.pass(ApiEndpoint::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(told()["max_tokens"], Value::Null);
 
     let content = FakeUpstream::start(|_| {
@@ -489,7 +496,7 @@ async fn a_cap_goes_into_bodies_that_pass() {
     .await;
     let office = office_of(&content, Dialect::Gemini, 1000, Overdraft::AtMost(0)).await;
     let body = json!({"contents": [], "generationConfig": {"temperature": 1}});
-    office.pass(Passage::GenerateContent, Some(("m", true)), &body).await.unwrap();
+    office.pass(ApiEndpoint::GenerateContent, Some(("m", true)), &body).await.unwrap();
     let config = content.asked().last().unwrap().json()["generationConfig"].clone();
     assert_eq!(config, json!({"temperature": 1, "maxOutputTokens": (1000 - body.to_string().len() as i64) / 2}));
 }
@@ -507,7 +514,7 @@ async fn a_budget_without_overdraft_is_never_overdrawn() {
         let most = [None, Some(100), Some(7), Some(100_000)][turn % 4];
         let asks = (0..3).map(|_| office.ask(chat("m", most)));
         for answer in futures_util::future::join_all(asks).await {
-            assert!(answer.is_ok() || answer.is_err_and(|error| error.kind == ErrorKind::Balance));
+            assert!(answer.is_ok() || answer.is_err_and(|error| error.kind == ErrorKind::InsufficientBalance));
         }
     }
     let spent: i64 = office.records().await.iter().map(|record| record.cost).sum();

@@ -174,8 +174,7 @@ pub fn count_parameters(config: &Config) -> ParameterCounts {
 /// The first tensor at fault.
 pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::Error> {
     let expected = expected_tensors(config);
-    let has_mtp =
-        expected.iter().any(|tensor| tensor.mtp && !tensor.optional && checkpoint.contains(&tensor.name));
+    let has_mtp = expected.iter().any(|tensor| tensor.mtp && !tensor.optional && checkpoint.contains(&tensor.name));
     for tensor in &expected {
         let may_be_missing = tensor.optional || (tensor.mtp && !has_mtp);
         if !may_be_missing || checkpoint.contains(&tensor.name) {

@@ -152,7 +152,7 @@ pub(crate) async fn understood<T: Send + 'static>(
 ) -> Result<(T, Hold), Error> {
     let mut hold = memory.empty();
     aside(memory, bytes.len(), move || {
-        let tree = wire::json::parse_within(&bytes, &mut |more| hold.grow(more))?;
+        let tree = wire::json::parse_with_budget(&bytes, &mut |more| hold.grow(more))?;
         // The tree has copies of all it needs.
         drop(bytes);
         let made = read(tree, &mut hold)?;
@@ -291,7 +291,7 @@ mod tests {
         let zipped = headers(header::CONTENT_ENCODING, "gzip");
         assert_eq!(sent(&zipped, gzip(&[b'x'; 100])).await.unwrap().len(), 100);
         assert_eq!(sent(&zipped, gzip(&[b'x'; 100_000])).await, Err(ErrorKind::TooLarge));
-        assert_eq!(sent(&zipped, "{}").await, Err(ErrorKind::Invalid));
+        assert_eq!(sent(&zipped, "{}").await, Err(ErrorKind::InvalidRequest));
     }
 
     #[tokio::test]
@@ -314,13 +314,13 @@ mod tests {
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
         let began = tokio::time::Instant::now();
-        assert_eq!(sent(&HeaderMap::new(), Body::from_stream(drip)).await, Err(ErrorKind::Invalid));
+        assert_eq!(sent(&HeaderMap::new(), Body::from_stream(drip)).await, Err(ErrorKind::InvalidRequest));
         assert!(began.elapsed() >= Duration::from_millis(500));
     }
 
     #[tokio::test]
     async fn a_body_that_stops_arriving_is_given_up() {
         let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-        assert_eq!(sent(&HeaderMap::new(), Body::from_stream(never)).await, Err(ErrorKind::Invalid));
+        assert_eq!(sent(&HeaderMap::new(), Body::from_stream(never)).await, Err(ErrorKind::InvalidRequest));
     }
 }

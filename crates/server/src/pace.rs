@@ -137,7 +137,7 @@ impl Pace {
     /// Ends an answer that may not go on: properly when it has begun, else as if it had never been admitted.
     fn cut(&mut self, message: &str) -> Step {
         if self.start_by.is_some() {
-            return self.fail(Error::new(ErrorKind::Overload, message));
+            return self.fail(Error::new(ErrorKind::Overloaded, message));
         }
         self.state = State::Cut;
         self.end_one()

@@ -206,14 +206,14 @@ impl Passing {
         let mut text = String::from(if self.between { "" } else { "\n\n" });
         match self.tongue {
             Tongue::OpenAi => {
-                wire::sse::event(&wire::error::body(error), &mut text);
-                wire::sse::event("[DONE]", &mut text);
+                wire::sse::write_event(&wire::surface::error::error_body(error), &mut text);
+                wire::sse::write_event("[DONE]", &mut text);
             }
             Tongue::Anthropic => {
                 text.push_str("event: error\n");
-                wire::sse::event(&wire::anthropic::error(error, self.line.id()).1, &mut text);
+                wire::sse::write_event(&wire::surface::anthropic::error_response(error, self.line.id()).1, &mut text);
             }
-            Tongue::Gemini => wire::sse::event(&wire::gemini::error(error).1, &mut text),
+            Tongue::Gemini => wire::sse::write_event(&wire::surface::gemini::error_response(error).1, &mut text),
         }
         text.into()
     }
@@ -244,5 +244,5 @@ async fn step(state: &mut State) -> Step {
 }
 
 fn ended(message: &str) -> Error {
-    Error::new(ErrorKind::Overload, message)
+    Error::new(ErrorKind::Overloaded, message)
 }

@@ -10,7 +10,7 @@ use chat::{Error, ErrorKind, Reply};
 use futures_util::{StreamExt, stream};
 use gateway::{Hold, Metered, aside};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use wire::Render;
+use wire::surface::Renderer;
 
 use crate::exchange::json;
 use crate::line::Line;
@@ -24,7 +24,7 @@ use crate::server::App;
 pub(crate) async fn send(
     app: &App,
     answers: Vec<Metered>,
-    render: Box<dyn Render>,
+    render: Box<dyn Renderer>,
     stream: bool,
     line: Line,
 ) -> Result<Response, Error> {
@@ -42,7 +42,7 @@ pub(crate) async fn send(
 ///
 /// # Errors
 /// Whatever goes wrong before the first event or comment is due.
-async fn streamed(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Response, Error> {
+async fn streamed(pace: Pace, render: Box<dyn Renderer>, hold: Hold) -> Result<Response, Error> {
     let content_type = render.content_type();
     let mut events = Events { pace, render, hold, ended: false };
     let first = match events.next().await {
@@ -67,7 +67,7 @@ async fn streamed(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Res
 
 struct Events {
     pace: Pace,
-    render: Box<dyn Render>,
+    render: Box<dyn Renderer>,
     /// The memory that the renderer holds.
     hold: Hold,
     ended: bool,
@@ -80,9 +80,9 @@ impl Events {
             let mut out = String::new();
             match self.pace.next().await {
                 Step::Delta(choice, delta) => {
-                    self.render.choice(choice);
-                    if self.render.keeps(&delta)
-                        && let Err(error) = self.hold.grow(delta.bytes())
+                    self.render.set_choice(choice);
+                    if self.render.buffers(&delta)
+                        && let Err(error) = self.hold.grow(delta.memory_bytes())
                     {
                         self.ended = true;
                         return Some(Err(no_memory(error)));
@@ -96,7 +96,7 @@ impl Events {
                 }
                 Step::Ended => {
                     self.ended = true;
-                    self.render.end(&mut out);
+                    self.render.finish(&mut out);
                 }
             }
             if !out.is_empty() {
@@ -119,7 +119,7 @@ impl Events {
 /// # Errors
 /// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
 /// clients see a broken connection and try again, and no error object under status 200.
-async fn whole(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Response, Error> {
+async fn whole(pace: Pace, render: Box<dyn Renderer>, hold: Hold) -> Result<Response, Error> {
     let replies = vec![Reply::default(); pace.choices()];
     let mut whole = Whole { pace, answer: Some((render, replies)), hold };
     let first = whole.next().await?;
@@ -145,7 +145,7 @@ async fn whole(pace: Pace, render: Box<dyn Render>, hold: Hold) -> Result<Respon
 struct Whole {
     pace: Pace,
     /// The renderer, and a reply for each choice; `None` after the end.
-    answer: Option<(Box<dyn Render>, Vec<Reply>)>,
+    answer: Option<(Box<dyn Renderer>, Vec<Reply>)>,
     /// The memory that the replies hold.
     hold: Hold,
 }
@@ -156,7 +156,7 @@ impl Whole {
         loop {
             match self.pace.next().await {
                 Step::Delta(choice, delta) => {
-                    self.hold.grow(delta.bytes()).map_err(no_memory)?;
+                    self.hold.grow(delta.memory_bytes()).map_err(no_memory)?;
                     if let Some((_, replies)) = &mut self.answer {
                         replies[choice].push(delta)?;
                     }
@@ -173,14 +173,14 @@ impl Whole {
     }
 
     /// The whole object. A large one is written aside.
-    async fn rendered(&mut self, render: Box<dyn Render>, replies: Vec<Reply>) -> Result<Bytes, Error> {
+    async fn rendered(&mut self, render: Box<dyn Renderer>, replies: Vec<Reply>) -> Result<Bytes, Error> {
         let mut hold = std::mem::take(&mut self.hold);
         let bytes = hold.bytes();
         let memory = hold.memory().clone();
         let write = move || {
             // The text beside the replies it is made of.
             hold.grow(bytes).map_err(no_memory)?;
-            let text = render.whole(&replies)?.into_bytes();
+            let text = render.body(&replies)?.into_bytes();
             drop(replies);
             hold.set(text.len()).map_err(no_memory)?;
             Ok(hold.over(text))
@@ -192,12 +192,12 @@ impl Whole {
 /// An answer takes more memory than there is: that is not the caller's fault.
 fn no_memory(error: Error) -> Error {
     let message = "The answer is larger than the memory there is for it now, please try again later";
-    Error { kind: ErrorKind::Overload, message: message.into(), ..error }
+    Error { kind: ErrorKind::Overloaded, message: message.into(), ..error }
 }
 
 /// Answers with an error.
 pub(crate) fn refusal(error: &Error) -> Response {
-    refuse(error, wire::error::status(error), wire::error::body(error))
+    refuse(error, wire::surface::error::http_status(error), wire::surface::error::error_body(error))
 }
 
 /// Answers a request that failed; what a provider elsewhere did wrong can be asked about by the request's id.
@@ -223,15 +223,15 @@ pub(crate) fn refuse(error: &Error, status: u16, body: String) -> Response {
 /// Whether and when official clients should try again.
 fn retry(error: &Error, headers: &mut HeaderMap) {
     let patience = match error.kind {
-        ErrorKind::Rate => Some(1),
-        ErrorKind::Overload => Some(5),
+        ErrorKind::RateLimited => Some(1),
+        ErrorKind::Overloaded => Some(5),
         _ => None,
     };
     let asked = error.retry_after.map(|after| after.as_secs_f64().ceil() as u64);
     if let Some(seconds) = asked.or(patience) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if error.kind == ErrorKind::Balance {
+    if error.kind == ErrorKind::InsufficientBalance {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
 }

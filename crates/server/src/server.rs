@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wire::Passage;
+use wire::passthrough::ApiEndpoint;
 
 use crate::admin::{self, Control};
 use crate::api::media::route as media;
@@ -58,12 +58,12 @@ fn routes() -> Router<Arc<App>> {
         router = router
             .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
             .route(&format!("{prefix}/completions"), post(api::completions::create))
-            .route(&format!("{prefix}/embeddings"), media(Passage::Embeddings, Kind::Json))
-            .route(&format!("{prefix}/images/generations"), media(Passage::ImageGenerations, Kind::Json))
-            .route(&format!("{prefix}/images/edits"), media(Passage::ImageEdits, Kind::Form))
-            .route(&format!("{prefix}/audio/speech"), media(Passage::Speech, Kind::Json))
-            .route(&format!("{prefix}/audio/transcriptions"), media(Passage::Transcriptions, Kind::Form))
-            .route(&format!("{prefix}/audio/translations"), media(Passage::Translations, Kind::Form))
+            .route(&format!("{prefix}/embeddings"), media(ApiEndpoint::Embeddings, Kind::Json))
+            .route(&format!("{prefix}/images/generations"), media(ApiEndpoint::ImageGenerations, Kind::Json))
+            .route(&format!("{prefix}/images/edits"), media(ApiEndpoint::ImageEdits, Kind::Form))
+            .route(&format!("{prefix}/audio/speech"), media(ApiEndpoint::Speech, Kind::Json))
+            .route(&format!("{prefix}/audio/transcriptions"), media(ApiEndpoint::Transcriptions, Kind::Form))
+            .route(&format!("{prefix}/audio/translations"), media(ApiEndpoint::Translations, Kind::Form))
             .route(&format!("{prefix}/responses"), post(api::responses::create))
             .route(&format!("{prefix}/responses/{{id}}"), get(api::responses::stored).delete(api::responses::stored))
             .route(&format!("{prefix}/user/balance"), get(api::balance::show))

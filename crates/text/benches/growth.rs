@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use chat::{Chat, FinishReason, Format, Input, Message, Role, Tool, ToolCall};
+use chat::{Chat, FinishReason, Input, Message, ResponseFormat, Role, Tool, ToolCall};
 use serde_json::{Value, json};
 use testkit::growth::Growth;
-use text::{Encoding, EncodingName, PromptLimit, Rendered, Schema, Start, Tokenizer};
+use text::{Encoding, EncodingName, PromptLimit, Rendered, ResponseStart, Schema, Tokenizer};
 
 #[cfg(target_os = "linux")]
 #[global_allocator]
@@ -50,10 +50,10 @@ fn tokenizers(growth: &mut Growth) {
     for (attack, piece) in attacks {
         growth.row("Tokenizer::encode", attack, |bytes| repeated("", piece, bytes), |text| plain.encode(text));
         growth.row(
-            "Tokenizer::encode_marked",
+            "Tokenizer::encode_with_added_tokens",
             attack,
             |bytes| repeated("", piece, bytes),
-            |text| plain.encode_marked(text),
+            |text| plain.encode_with_added_tokens(text),
         );
     }
 }
@@ -96,13 +96,13 @@ fn answers(growth: &mut Growth) {
                     tools: vec![tool("f")],
                     ..Chat::default()
                 };
-                let rendered = Rendered { text: String::new(), tokens: vec![], start: Start::Content };
+                let rendered = Rendered { text: String::new(), tokens: vec![], start: ResponseStart::Content };
                 growth.row(
                     &format!("Decoder, {name}"),
                     &format!("{attack}{with}"),
-                    |bytes| encoding.tokenizer().encode_marked(&repeated(before, piece, bytes)),
+                    |bytes| encoding.tokenizer().encode_with_added_tokens(&repeated(before, piece, bytes)),
                     |tokens| {
-                        let (mut decoder, mut out) = (encoding.decoder_seeded(&chat, &rendered, 1), Vec::new());
+                        let (mut decoder, mut out) = (encoding.decoder_with_seed(&chat, &rendered, 1), Vec::new());
                         for token in tokens {
                             decoder.push(*token, None, &mut out);
                         }
@@ -198,8 +198,12 @@ fn schemas(growth: &mut Growth) {
         growth.row("Encoding::grammar", &format!("{attack} of a tool"), chat, |chat| encoding.grammar(chat));
         let format = |bytes| {
             let format = json!({ "name": "f", "schema": make(bytes) });
-            let format = Format::JsonSchema(format.as_object().expect("an object").clone());
-            Chat { input: Input::Messages(vec![Message::new(Role::User, "x")]), format, ..Chat::default() }
+            let format = ResponseFormat::JsonSchema(format.as_object().expect("an object").clone());
+            Chat {
+                input: Input::Messages(vec![Message::new(Role::User, "x")]),
+                response_format: format,
+                ..Chat::default()
+            }
         };
         growth.row("Encoding::grammar", &format!("{attack} of a format"), format, |chat| encoding.grammar(chat));
     }

@@ -3,21 +3,21 @@
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Draws ids from a seed (SplitMix64): the same seed gives the same ids.
-pub(crate) struct CallIds {
+pub(crate) struct CallIdGenerator {
     state: u64,
 }
 
-impl CallIds {
+impl CallIdGenerator {
     pub(crate) fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
     pub(crate) fn next(&mut self, index: usize) -> String {
-        let random: String = (0..24).map(|_| char::from(BASE62[(self.draw() % 62) as usize])).collect();
+        let random: String = (0..24).map(|_| char::from(BASE62[(self.next_random() % 62) as usize])).collect();
         format!("call_{index:02}_{random}")
     }
 
-    fn draw(&mut self) -> u64 {
+    fn next_random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,12 +32,12 @@ mod tests {
 
     #[test]
     fn an_id_names_the_place_and_is_random_after_it() {
-        let mut ids = CallIds::new(7);
+        let mut ids = CallIdGenerator::new(7);
         let (first, second) = (ids.next(0), ids.next(11));
         assert!(first.starts_with("call_00_") && second.starts_with("call_11_"));
         assert_ne!(first[8..], second[8..]);
         assert!(first.len() == 32 && first[8..].bytes().all(|byte| byte.is_ascii_alphanumeric()));
-        assert_eq!(CallIds::new(7).next(0), first);
-        assert_ne!(CallIds::new(8).next(0), first);
+        assert_eq!(CallIdGenerator::new(7).next(0), first);
+        assert_ne!(CallIdGenerator::new(8).next(0), first);
     }
 }

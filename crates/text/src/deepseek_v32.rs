@@ -1,18 +1,18 @@
 //! The prompt of V3.2, whose tool calls are DSML. V3.2 ships no template but a Python encoder; this reproduces its text.
 
-use chat::{Chat, Error, Format, Message, Role, Tool, ToolCall};
+use chat::{Chat, Error, Message, ResponseFormat, Role, Tool, ToolCall};
 use serde_json::{Map, Value, json};
 
 use crate::Tokenizer;
-use crate::calls::CallParser;
-use crate::dsml::{self, Dsml};
-use crate::grammar::{CallRules, Callable};
-use crate::pieces::Pieces;
-use crate::prompt::{DSML, END_THINK, EOS, Prompt, Start, THINK, USER};
+use crate::call_parser::CallParser;
+use crate::dsml::{self, DsmlParser};
+use crate::grammar::{CallRules, ToolSignature};
+use crate::prompt_format::{DSML, END_THINK, EOS, PromptFormat, ResponseStart, THINK, USER};
+use crate::prompt_writer::PromptWriter;
 use crate::python_json::python_json;
 use crate::turns::{Turn, turns};
 
-const TOOLS: &str = "\n\n## Tools
+const TOOLS_TEMPLATE: &str = "\n\n## Tools
 
 You have access to a set of tools you can use to answer the user's question.
 You can invoke functions by writing a \"<｜DSML｜function_calls>\" block like the following as part of your reply to the user:
@@ -45,42 +45,43 @@ Here are the functions available in JSONSchema format:
 <functions>
 ";
 
-const FORMAT: &str = "\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n";
+const RESPONSE_FORMAT_TEMPLATE: &str =
+    "\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n";
 
 pub(crate) struct DeepSeekV32;
 
-impl Prompt for DeepSeekV32 {
-    fn write(
+impl PromptFormat for DeepSeekV32 {
+    fn write_prompt(
         &self,
         chat: &Chat,
         messages: &[Message],
         _generate: bool,
-        to: &mut Pieces<'_>,
-    ) -> Result<Option<Start>, Error> {
+        to: &mut PromptWriter<'_>,
+    ) -> Result<Option<ResponseStart>, Error> {
         let thinking = chat.thinking == Some(true);
-        let kept = without_old_developers(messages, thinking);
-        let attachment = Attachment::of(chat, &kept);
-        if attachment.to.is_none() {
+        let kept = drop_old_developer_messages(messages, thinking);
+        let attachment = Attachment::new(chat, &kept);
+        if attachment.carrier.is_none() {
             attachment.write(to);
         }
-        conversation(&turns(kept)?, thinking, &attachment, to)
+        write_turns(&turns(kept)?, thinking, &attachment, to)
     }
 
-    fn calls(&self, tokenizer: &Tokenizer, tools: &[Tool]) -> Box<dyn CallParser> {
-        Box::new(Dsml::new(tokenizer, tools))
+    fn call_parser(&self, tokenizer: &Tokenizer, tools: &[Tool]) -> Box<dyn CallParser> {
+        Box::new(DsmlParser::new(tokenizer, tools))
     }
 
-    fn markers(&self) -> &'static [&'static str] {
+    fn required_tokens(&self) -> &'static [&'static str] {
         &[THINK, END_THINK, DSML]
     }
 
-    fn call_markers(&self) -> &'static [&'static str] {
+    fn call_tokens(&self) -> &'static [&'static str] {
         &[DSML]
     }
 
-    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[Callable], many: bool) -> CallRules {
-        let marker = tokenizer.marker(DSML).expect("the encoding was refused without its marker");
-        dsml::grammar::rules(marker, tools, many)
+    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[ToolSignature], many: bool) -> CallRules {
+        let marker = tokenizer.added_token_id(DSML).expect("the encoding was refused without its marker");
+        dsml::grammar::call_rules(marker, tools, many)
     }
 }
 
@@ -89,93 +90,93 @@ struct Attachment<'a> {
     tools: &'a [Tool],
     format: Option<Value>,
     /// The first system message, or else the first developer message; without either it stands at the front.
-    to: Option<&'a Message>,
+    carrier: Option<&'a Message>,
 }
 
 impl<'a> Attachment<'a> {
-    fn of(chat: &'a Chat, messages: &[&'a Message]) -> Self {
-        let format = match &chat.format {
-            Format::JsonSchema(schema) => Some(json!({ "type": "json_schema", "json_schema": schema })),
+    fn new(chat: &'a Chat, messages: &[&'a Message]) -> Self {
+        let format = match &chat.response_format {
+            ResponseFormat::JsonSchema(schema) => Some(json!({ "type": "json_schema", "json_schema": schema })),
             // JSON mode adds no text: the caller's own words must ask for JSON.
-            Format::Text | Format::JsonObject | Format::Unknown(_) => None,
+            ResponseFormat::Text | ResponseFormat::JsonObject | ResponseFormat::Unknown(_) => None,
         };
         let first = |role| messages.iter().copied().find(|message| message.role == role);
-        Self { tools: &chat.tools, format, to: first(Role::System).or_else(|| first(Role::Developer)) }
+        Self { tools: &chat.tools, format, carrier: first(Role::System).or_else(|| first(Role::Developer)) }
     }
 
-    fn write(&self, to: &mut Pieces<'_>) {
+    fn write(&self, to: &mut PromptWriter<'_>) {
         if !self.tools.is_empty() {
-            to.template(TOOLS);
+            to.push_template(TOOLS_TEMPLATE);
             for tool in self.tools {
-                to.content(&python_json(&Value::Object(tool.function.clone())));
-                to.template("\n");
+                to.push_content(&python_json(&Value::Object(tool.function.clone())));
+                to.push_template("\n");
             }
-            to.template("</functions>\n");
+            to.push_template("</functions>\n");
         }
         if let Some(format) = &self.format {
-            to.template(FORMAT);
-            to.content(&python_json(format));
+            to.push_template(RESPONSE_FORMAT_TEMPLATE);
+            to.push_content(&python_json(format));
         }
     }
 
-    fn write_behind(&self, message: &Message, to: &mut Pieces<'_>) {
-        if self.to.is_some_and(|carrier| std::ptr::eq(carrier, message)) {
+    fn write_after(&self, message: &Message, to: &mut PromptWriter<'_>) {
+        if self.carrier.is_some_and(|carrier| std::ptr::eq(carrier, message)) {
             self.write(to);
         }
     }
 }
 
-fn last_user<'a>(roles: impl DoubleEndedIterator<Item = &'a Message> + ExactSizeIterator) -> Option<usize> {
+fn last_user_index<'a>(roles: impl DoubleEndedIterator<Item = &'a Message> + ExactSizeIterator) -> Option<usize> {
     let mut roles = roles.into_iter();
     roles.rposition(|message| matches!(message.role, Role::User | Role::Developer))
 }
 
 /// The authors' encoder drops old reasoning in thinking mode, and old developer messages with it.
-fn without_old_developers(messages: &[Message], thinking: bool) -> Vec<&Message> {
-    let last = last_user(messages.iter()).unwrap_or(0);
+fn drop_old_developer_messages(messages: &[Message], thinking: bool) -> Vec<&Message> {
+    let last = last_user_index(messages.iter()).unwrap_or(0);
     let dropped = |index: usize, message: &Message| thinking && index < last && message.role == Role::Developer;
     let kept = messages.iter().enumerate().filter(|(index, message)| !dropped(*index, message));
     kept.map(|(_, message)| message).collect()
 }
 
 /// Writes the turns. The tag that opens an answer is written by the turn before it.
-fn conversation(
+fn write_turns(
     turns: &[Turn<'_>],
     thinking: bool,
     attachment: &Attachment<'_>,
-    to: &mut Pieces<'_>,
-) -> Result<Option<Start>, Error> {
-    let last_user = last_user(turns.iter().map(|turn| turn.message));
+    to: &mut PromptWriter<'_>,
+) -> Result<Option<ResponseStart>, Error> {
+    let last_user = last_user_index(turns.iter().map(|turn| turn.message));
     let mut open = None;
     for (index, turn) in turns.iter().enumerate() {
         match turn.message.role {
             Role::System => {
-                to.content(&turn.text);
-                attachment.write_behind(turn.message, to);
+                to.push_content(&turn.text);
+                attachment.write_after(turn.message, to);
             }
             Role::User | Role::Developer => {
-                to.template(USER);
+                to.push_template(USER);
                 if turn.message.role == Role::Developer {
-                    developer(turn, attachment, to)?;
+                    write_developer(turn, attachment, to)?;
                 } else {
-                    to.content(&turn.text);
+                    to.push_content(&turn.text);
                 }
-                to.template("<｜Assistant｜>");
-                open = Some(tag(thinking && last_user == Some(index), to));
+                to.push_template("<｜Assistant｜>");
+                open = Some(open_response(thinking && last_user == Some(index), to));
             }
             Role::Assistant | Role::Tool => {
                 let thinks = thinking && last_user.is_none_or(|last_user| index > last_user);
                 if turn.message.prefix {
-                    return Ok(Some(prefix(turn, thinks, open, to)));
+                    return Ok(Some(write_prefix(turn, thinks, open, to)));
                 }
                 if thinks {
-                    to.content(turn.message.reasoning.as_deref().unwrap_or_default());
-                    to.template(END_THINK);
+                    to.push_content(turn.message.reasoning.as_deref().unwrap_or_default());
+                    to.push_template(END_THINK);
                 }
-                to.content(&turn.text);
-                calls(turn.message.calls(), to);
-                to.template(EOS);
-                open = results(turn, thinks, to);
+                to.push_content(&turn.text);
+                write_calls(turn.message.calls(), to);
+                to.push_template(EOS);
+                open = write_results(turn, thinks, to);
             }
         }
     }
@@ -183,104 +184,109 @@ fn conversation(
     Ok(open.filter(|_| ends_open))
 }
 
-fn tag(thinks: bool, to: &mut Pieces<'_>) -> Start {
-    to.template(if thinks { THINK } else { END_THINK });
-    if thinks { Start::Reasoning } else { Start::Content }
+fn open_response(thinks: bool, to: &mut PromptWriter<'_>) -> ResponseStart {
+    to.push_template(if thinks { THINK } else { END_THINK });
+    if thinks { ResponseStart::Reasoning } else { ResponseStart::Content }
 }
 
-fn developer(turn: &Turn<'_>, attachment: &Attachment<'_>, to: &mut Pieces<'_>) -> Result<(), Error> {
+fn write_developer(turn: &Turn<'_>, attachment: &Attachment<'_>, to: &mut PromptWriter<'_>) -> Result<(), Error> {
     if turn.text.is_empty() {
         return Err(Error::invalid("Invalid developer message: content must be set"));
     }
-    attachment.write_behind(turn.message, to);
-    to.template("\n\n# The user's message is: ");
-    to.content(&turn.text);
+    attachment.write_after(turn.message, to);
+    to.push_template("\n\n# The user's message is: ");
+    to.push_content(&turn.text);
     Ok(())
 }
 
 /// The beginning of an answer, given by the caller. In thinking mode a content without reasoning begins the reasoning.
-fn prefix(turn: &Turn<'_>, thinks: bool, open: Option<Start>, to: &mut Pieces<'_>) -> Start {
+fn write_prefix(
+    turn: &Turn<'_>,
+    thinks: bool,
+    open: Option<ResponseStart>,
+    to: &mut PromptWriter<'_>,
+) -> ResponseStart {
     let reasoning = turn.message.reasoning.as_deref().filter(|_| thinks);
     if let Some(reasoning) = reasoning {
-        to.content(reasoning);
+        to.push_content(reasoning);
         if turn.text.is_empty() {
-            return Start::Reasoning;
+            return ResponseStart::Reasoning;
         }
-        to.template(END_THINK);
+        to.push_template(END_THINK);
     }
-    to.content(&turn.text);
-    if reasoning.is_some() { Start::Content } else { open.unwrap_or(Start::Content) }
+    to.push_content(&turn.text);
+    if reasoning.is_some() { ResponseStart::Content } else { open.unwrap_or(ResponseStart::Content) }
 }
 
-fn calls(calls: &[ToolCall], to: &mut Pieces<'_>) {
+fn write_calls(calls: &[ToolCall], to: &mut PromptWriter<'_>) {
     if calls.is_empty() {
         return;
     }
-    to.template("\n\n<｜DSML｜function_calls>\n");
+    to.push_template("\n\n<｜DSML｜function_calls>\n");
     for call in calls {
-        to.template("<｜DSML｜invoke name=\"");
-        to.content(&call.name);
-        to.template("\">\n");
-        for (index, (key, value)) in arguments(call).iter().enumerate() {
-            to.template(if index == 0 { "" } else { "\n" });
-            to.template("<｜DSML｜parameter name=\"");
-            to.content(key);
+        to.push_template("<｜DSML｜invoke name=\"");
+        to.push_content(&call.name);
+        to.push_template("\">\n");
+        for (index, (key, value)) in call_parameters(call).iter().enumerate() {
+            to.push_template(if index == 0 { "" } else { "\n" });
+            to.push_template("<｜DSML｜parameter name=\"");
+            to.push_content(key);
             match value {
                 Value::String(text) => {
-                    to.template("\" string=\"true\">");
-                    to.content(text);
+                    to.push_template("\" string=\"true\">");
+                    to.push_content(text);
                 }
                 value => {
-                    to.template("\" string=\"false\">");
-                    to.content(&python_json(value));
+                    to.push_template("\" string=\"false\">");
+                    to.push_content(&python_json(value));
                 }
             }
-            to.template("</｜DSML｜parameter>");
+            to.push_template("</｜DSML｜parameter>");
         }
-        to.template("\n</｜DSML｜invoke>\n");
+        to.push_template("\n</｜DSML｜invoke>\n");
     }
-    to.template("</｜DSML｜function_calls>");
+    to.push_template("</｜DSML｜function_calls>");
 }
 
 /// No context has room for more, and a tree of values takes many times the memory of its text.
-const MOST_ARGUMENTS_BYTES: usize = 4 << 20;
+const MAX_ARGUMENTS_BYTES: usize = 4 << 20;
 
 /// The parameters of a call. Arguments that are no JSON object become one parameter that holds their text.
-fn arguments(call: &ToolCall) -> Map<String, Value> {
-    let text = Some(call.arguments.as_str()).filter(|text| text.len() <= MOST_ARGUMENTS_BYTES);
+fn call_parameters(call: &ToolCall) -> Map<String, Value> {
+    let text = Some(call.arguments.as_str()).filter(|text| text.len() <= MAX_ARGUMENTS_BYTES);
     let parsed = text.and_then(|text| serde_json::from_str(text).ok());
     parsed.unwrap_or_else(|| Map::from_iter([("arguments".to_owned(), Value::from(call.arguments.as_str()))]))
 }
 
 /// The results of a turn's calls, and the tag after them.
-fn results(turn: &Turn<'_>, thinks: bool, to: &mut Pieces<'_>) -> Option<Start> {
+fn write_results(turn: &Turn<'_>, thinks: bool, to: &mut PromptWriter<'_>) -> Option<ResponseStart> {
     if turn.results.is_empty() {
         return None;
     }
-    to.template("\n\n<function_results>");
+    to.push_template("\n\n<function_results>");
     for result in &turn.results {
-        to.template("\n<result>");
-        to.content(result);
-        to.template("</result>");
+        to.push_template("\n<result>");
+        to.push_content(result);
+        to.push_template("</result>");
     }
-    to.template("\n</function_results>\n\n");
-    Some(tag(thinks, to))
+    to.push_template("\n</function_results>\n\n");
+    Some(open_response(thinks, to))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tokenizer::tests::tiny;
+    use crate::tokenizer::tests::byte_tokenizer;
 
     const HEADER: &str = "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n";
 
     /// The text of `messages` with `format` behind the message `to`: an attachment no [`Chat`] asks for.
-    fn attached(messages: &[Message], format: Value, to: usize) -> String {
-        let tokenizer = tiny(&[]);
-        let mut pieces = Pieces::new(&tokenizer);
-        let attachment = Attachment { tools: &[], format: Some(format), to: Some(&messages[to]) };
-        conversation(&turns(messages).unwrap(), false, &attachment, &mut pieces).unwrap();
-        pieces.finish().0
+    fn rendered_with_attachment(messages: &[Message], format: Value, to: usize) -> String {
+        let tokenizer = byte_tokenizer(&[]);
+        let mut prompt = PromptWriter::new(&tokenizer);
+        let attachment = Attachment { tools: &[], format: Some(format), carrier: Some(&messages[to]) };
+        write_turns(&turns(messages).unwrap(), false, &attachment, &mut prompt).unwrap();
+        prompt.finish().0
     }
 
     #[test]
@@ -290,8 +296,8 @@ mod tests {
             name: "f".into(),
             arguments: format!("{{\"x\": [{}0]}}", "0,".repeat(values)),
         };
-        assert!(arguments(&call(1000))["x"].is_array());
-        assert_eq!(arguments(&call(3_000_000)).keys().collect::<Vec<_>>(), ["arguments"]);
+        assert!(call_parameters(&call(1000))["x"].is_array());
+        assert_eq!(call_parameters(&call(3_000_000)).keys().collect::<Vec<_>>(), ["arguments"]);
     }
 
     /// The authors' encoder can attach a format to a developer message although there is a system message, and a format
@@ -301,7 +307,7 @@ mod tests {
         let messages = [Message::new(Role::System, "s"), Message::new(Role::Developer, "Do X")];
         let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "名": 1 } } });
         assert_eq!(
-            attached(&messages, format, 1),
+            rendered_with_attachment(&messages, format, 1),
             format!(
                 "s<｜User｜>\n\n{HEADER}{{\"type\": \"json_schema\", \"json_schema\": {{\"name\": \"x\", \"schema\": \
                  {{\"名\": 1}}}}}}\n\n# The user's message is: Do X<｜Assistant｜></think>"
@@ -309,7 +315,7 @@ mod tests {
         );
         let messages = [Message::new(Role::System, "S"), Message::new(Role::User, "u")];
         assert_eq!(
-            attached(&messages, json!({ "type": "json_object" }), 0),
+            rendered_with_attachment(&messages, json!({ "type": "json_object" }), 0),
             format!("S\n\n{HEADER}{{\"type\": \"json_object\"}}<｜User｜>u<｜Assistant｜></think>")
         );
     }

@@ -6,11 +6,11 @@
 use chat::Tool;
 
 use crate::Tokenizer;
-use crate::calls::{CallParser, Event};
-use crate::prompt::DSML;
-use crate::python_json::quoted;
-use tag::{Step, Tag, Word};
-use value::{ParameterValue, declared};
+use crate::call_parser::{CallParser, ParserEvent};
+use crate::prompt_format::DSML;
+use crate::python_json::json_string;
+use tag::{Tag, TagName, TagStep};
+use value::{ParameterValue, declared_types};
 
 pub(crate) mod grammar;
 mod tag;
@@ -18,7 +18,7 @@ mod tag;
 mod tests;
 mod value;
 
-enum State {
+enum ParserState {
     Content,
     /// In the block, outside of a call.
     Block,
@@ -28,197 +28,197 @@ enum State {
 }
 
 /// Reads calls as they come. Until the first `invoke` tag is complete the block may still turn out to be content.
-pub(crate) struct Dsml {
+pub(crate) struct DsmlParser {
     marker: Option<u32>,
     tools: Vec<Tool>,
-    state: State,
+    state: ParserState,
     /// Text that may open a tag: at most two line breaks and `<`, or `</`.
-    held: String,
+    pending: String,
     tag: Option<Tag>,
     /// The block as it came, while no call of it is certain.
-    raw: String,
-    calls: usize,
+    raw_block: String,
+    call_count: usize,
     /// Name and number of parameters of the last call.
-    call: (String, usize),
+    current_call: (String, usize),
 }
 
-impl Dsml {
+impl DsmlParser {
     pub(crate) fn new(tokenizer: &Tokenizer, tools: &[Tool]) -> Self {
         Self {
-            marker: tokenizer.marker(DSML),
+            marker: tokenizer.added_token_id(DSML),
             tools: tools.to_vec(),
-            state: State::Content,
-            held: String::new(),
+            state: ParserState::Content,
+            pending: String::new(),
             tag: None,
-            raw: String::new(),
-            calls: 0,
-            call: (String::new(), 0),
+            raw_block: String::new(),
+            call_count: 0,
+            current_call: (String::new(), 0),
         }
     }
 
     /// Takes text that is certainly not part of a tag.
-    fn plain(&mut self, text: &str, events: &mut Vec<Event>) {
+    fn push_plain(&mut self, text: &str, events: &mut Vec<ParserEvent>) {
         match &mut self.state {
-            State::Content => events.push(Event::Text(text.into())),
-            State::Block if self.calls == 0 => {
-                self.raw.push_str(text);
+            ParserState::Content => events.push(ParserEvent::Text(text.into())),
+            ParserState::Block if self.call_count == 0 => {
+                self.raw_block.push_str(text);
                 if !text.trim().is_empty() {
-                    self.give_up(events);
+                    self.revert_to_content(events);
                 }
             }
-            State::Block | State::Invoke => {}
-            State::Parameter(value) => events.push(Event::Arguments(value.push(text))),
+            ParserState::Block | ParserState::Invoke => {}
+            ParserState::Parameter(value) => events.push(ParserEvent::Arguments(value.push(text))),
         }
     }
 
     /// The block is no block: what came of it is content.
-    fn give_up(&mut self, events: &mut Vec<Event>) {
-        self.state = State::Content;
-        events.push(Event::Text(std::mem::take(&mut self.raw)));
+    fn revert_to_content(&mut self, events: &mut Vec<ParserEvent>) {
+        self.state = ParserState::Content;
+        events.push(ParserEvent::Text(std::mem::take(&mut self.raw_block)));
     }
 
     /// Takes a complete tag.
-    fn tag(&mut self, tag: Tag, events: &mut Vec<Event>) {
-        if self.calls == 0 && !matches!(self.state, State::Content) {
-            self.raw.push_str(&tag.literal());
+    fn handle_tag(&mut self, tag: Tag, events: &mut Vec<ParserEvent>) {
+        if self.call_count == 0 && !matches!(self.state, ParserState::Content) {
+            self.raw_block.push_str(&tag.raw_text());
         }
-        match (&self.state, tag.word(), tag.closing) {
-            (State::Content, Word::FunctionCalls, false) => {
-                self.raw = tag.literal();
-                self.state = State::Block;
+        match (&self.state, tag.tag_name(), tag.closing) {
+            (ParserState::Content, TagName::FunctionCalls, false) => {
+                self.raw_block = tag.raw_text();
+                self.state = ParserState::Block;
             }
-            (State::Content, Word::Invoke, false) => {
-                self.raw = tag.literal();
+            (ParserState::Content, TagName::Invoke, false) => {
+                self.raw_block = tag.raw_text();
                 self.begin_call(&tag, events);
             }
-            (State::Content, ..) => self.plain(&tag.literal(), events),
-            (State::Block, Word::Invoke, false) => self.begin_call(&tag, events),
-            (State::Block, Word::FunctionCalls, false) => {}
-            (State::Block, ..) if self.calls == 0 => self.give_up(events),
-            (State::Block, ..) => {}
-            (State::Invoke, Word::Parameter, false) => self.begin_parameter(&tag, events),
-            (State::Invoke, Word::Parameter, true) => {}
-            (State::Invoke, word, closing) => {
+            (ParserState::Content, ..) => self.push_plain(&tag.raw_text(), events),
+            (ParserState::Block, TagName::Invoke, false) => self.begin_call(&tag, events),
+            (ParserState::Block, TagName::FunctionCalls, false) => {}
+            (ParserState::Block, ..) if self.call_count == 0 => self.revert_to_content(events),
+            (ParserState::Block, ..) => {}
+            (ParserState::Invoke, TagName::Parameter, false) => self.begin_parameter(&tag, events),
+            (ParserState::Invoke, TagName::Parameter, true) => {}
+            (ParserState::Invoke, word, closing) => {
                 self.end_call(events);
-                if (word, closing) == (Word::Invoke, false) {
+                if (word, closing) == (TagName::Invoke, false) {
                     self.begin_call(&tag, events);
                 }
             }
-            (State::Parameter(_), Word::FunctionCalls, false) => self.plain(&tag.literal(), events),
-            (State::Parameter(_), word, closing) => {
+            (ParserState::Parameter(_), TagName::FunctionCalls, false) => self.push_plain(&tag.raw_text(), events),
+            (ParserState::Parameter(_), word, closing) => {
                 self.end_parameter(events);
-                if (word, closing) != (Word::Parameter, true) {
-                    self.tag(tag, events);
+                if (word, closing) != (TagName::Parameter, true) {
+                    self.handle_tag(tag, events);
                 }
             }
         }
     }
 
-    fn begin_call(&mut self, tag: &Tag, events: &mut Vec<Event>) {
-        let Some(name) = tag.name().filter(|name| !name.is_empty()) else {
-            if self.calls == 0 {
-                self.give_up(events);
+    fn begin_call(&mut self, tag: &Tag, events: &mut Vec<ParserEvent>) {
+        let Some(name) = tag.name_attribute().filter(|name| !name.is_empty()) else {
+            if self.call_count == 0 {
+                self.revert_to_content(events);
             }
             return;
         };
-        self.raw.clear();
-        self.calls += 1;
-        self.call = (name.clone(), 0);
-        self.state = State::Invoke;
-        events.push(Event::Call { name });
+        self.raw_block.clear();
+        self.call_count += 1;
+        self.current_call = (name.clone(), 0);
+        self.state = ParserState::Invoke;
+        events.push(ParserEvent::Call { name });
     }
 
-    fn end_call(&mut self, events: &mut Vec<Event>) {
-        events.push(Event::Arguments(if self.call.1 == 0 { "{}" } else { "}" }.into()));
-        self.state = State::Block;
+    fn end_call(&mut self, events: &mut Vec<ParserEvent>) {
+        events.push(ParserEvent::Arguments(if self.current_call.1 == 0 { "{}" } else { "}" }.into()));
+        self.state = ParserState::Block;
     }
 
     /// A parameter without a name is passed over, value and all.
-    fn begin_parameter(&mut self, tag: &Tag, events: &mut Vec<Event>) {
-        let Some(key) = tag.name() else { return };
-        let (tool, parameters) = &mut self.call;
-        let value = ParameterValue::new(tag.string(), declared(&self.tools, tool, &key));
+    fn begin_parameter(&mut self, tag: &Tag, events: &mut Vec<ParserEvent>) {
+        let Some(key) = tag.name_attribute() else { return };
+        let (tool, parameters) = &mut self.current_call;
+        let value = ParameterValue::new(tag.string_attribute(), declared_types(&self.tools, tool, &key));
         let open = if *parameters == 0 { "{" } else { ", " };
         *parameters += 1;
-        events.push(Event::Arguments(format!("{open}{}: {}", quoted(&key), value.open())));
-        self.state = State::Parameter(value);
+        events.push(ParserEvent::Arguments(format!("{open}{}: {}", json_string(&key), value.opening_json())));
+        self.state = ParserState::Parameter(value);
     }
 
-    fn end_parameter(&mut self, events: &mut Vec<Event>) {
-        if let State::Parameter(value) = std::mem::replace(&mut self.state, State::Invoke) {
-            events.push(Event::Arguments(value.close()));
+    fn end_parameter(&mut self, events: &mut Vec<ParserEvent>) {
+        if let ParserState::Parameter(value) = std::mem::replace(&mut self.state, ParserState::Invoke) {
+            events.push(ParserEvent::Arguments(value.close()));
         }
     }
 
     /// How much of the end of `held` may open a tag. The line breaks before a block belong to it.
-    fn undecided(&self) -> usize {
-        if !matches!(self.state, State::Content) {
-            return if self.held.ends_with("</") { 2 } else { usize::from(self.held.ends_with('<')) };
+    fn pending_tag_len(&self) -> usize {
+        if !matches!(self.state, ParserState::Content) {
+            return if self.pending.ends_with("</") { 2 } else { usize::from(self.pending.ends_with('<')) };
         }
-        let text = self.held.strip_suffix('<').unwrap_or(&self.held);
+        let text = self.pending.strip_suffix('<').unwrap_or(&self.pending);
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\n').unwrap_or(text);
-        self.held.len() - text.len()
+        self.pending.len() - text.len()
     }
 }
 
-impl CallParser for Dsml {
-    fn text(&mut self, text: &str, events: &mut Vec<Event>) {
+impl CallParser for DsmlParser {
+    fn push_text(&mut self, text: &str, events: &mut Vec<ParserEvent>) {
         let mut rest = text.chars();
         while let Some(tag) = &mut self.tag {
             let before = rest.clone();
             let Some(next) = rest.next() else { return };
             let step = tag.push(next);
-            if step == Step::Growing {
+            if step == TagStep::Incomplete {
                 continue;
             }
             let tag = self.tag.take().expect("it was just there");
-            if step == Step::Complete {
-                self.tag(tag, events);
+            if step == TagStep::Complete {
+                self.handle_tag(tag, events);
             } else {
-                self.plain(&tag.literal(), events);
+                self.push_plain(&tag.raw_text(), events);
                 rest = before;
             }
         }
-        self.held.push_str(rest.as_str());
-        let kept = self.held.split_off(self.held.len() - self.undecided());
-        let sure = std::mem::replace(&mut self.held, kept);
-        if !sure.is_empty() {
-            self.plain(&sure, events);
+        self.pending.push_str(rest.as_str());
+        let kept = self.pending.split_off(self.pending.len() - self.pending_tag_len());
+        let certain = std::mem::replace(&mut self.pending, kept);
+        if !certain.is_empty() {
+            self.push_plain(&certain, events);
         }
     }
 
-    fn marker(&mut self, id: u32, token: &str, events: &mut Vec<Event>) {
+    fn push_marker(&mut self, id: u32, token: &str, events: &mut Vec<ParserEvent>) {
         if let Some(tag) = self.tag.take() {
-            self.plain(&tag.literal(), events);
+            self.push_plain(&tag.raw_text(), events);
         }
-        let lead = std::mem::take(&mut self.held);
-        if Some(id) == self.marker && (lead.ends_with('<') || lead.ends_with("</")) {
-            self.tag = Some(Tag::new(lead.ends_with("</"), lead + token));
+        let before_marker = std::mem::take(&mut self.pending);
+        if Some(id) == self.marker && (before_marker.ends_with('<') || before_marker.ends_with("</")) {
+            self.tag = Some(Tag::new(before_marker.ends_with("</"), before_marker + token));
         } else {
-            self.plain(&(lead + token), events);
+            self.push_plain(&(before_marker + token), events);
         }
     }
 
-    fn finish(&mut self, cut: bool, events: &mut Vec<Event>) -> bool {
+    fn finish(&mut self, truncated: bool, events: &mut Vec<ParserEvent>) -> bool {
         let inside_a_tag = self.tag.take().is_some();
         match &self.state {
             // What came of a tag is markup, and nobody's words.
-            State::Content if inside_a_tag => true,
-            State::Content => {
-                events.push(Event::Text(std::mem::take(&mut self.held)));
+            ParserState::Content if inside_a_tag => true,
+            ParserState::Content => {
+                events.push(ParserEvent::Text(std::mem::take(&mut self.pending)));
                 true
             }
-            State::Block => true,
-            State::Invoke => {
-                if !cut {
+            ParserState::Block => true,
+            ParserState::Invoke => {
+                if !truncated {
                     self.end_call(events);
                 }
-                !cut
+                !truncated
             }
             // Here even a `</` is more likely markup.
-            State::Parameter(value) => {
-                events.push(Event::Arguments(value.rest().into()));
+            ParserState::Parameter(value) => {
+                events.push(ParserEvent::Arguments(value.buffered_text().into()));
                 false
             }
         }

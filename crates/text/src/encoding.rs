@@ -5,27 +5,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat::{Chat, Error, FinishReason, Input, Message, Part, Reply, Tool, fold};
 
-use crate::calls::{CallParser, NoCalls};
-use crate::grammar::{Grammar, grammar};
-use crate::limit::{PromptLimit, RenderError};
-use crate::pieces::Pieces;
-use crate::prompt::{
-    ASSISTANT, BOS, DSML, END_THINK, EOS, FIM_BEGIN, FIM_END, FIM_HOLE, Prompt, SEARCH_BEGIN, THINK, USER, prompt,
+use crate::call_parser::{CallParser, PlainTextParser};
+use crate::grammar::{Grammar, answer_grammar};
+use crate::prompt_format::{
+    ASSISTANT, BOS, DSML, END_THINK, EOS, FIM_BEGIN, FIM_END, FIM_HOLE, PromptFormat, SEARCH_BEGIN, THINK, USER,
+    prompt_format,
 };
-use crate::{Decoder, EncodingName, Start, TextError, Tokenizer};
+use crate::prompt_limit::{PromptLimit, RenderError};
+use crate::prompt_writer::PromptWriter;
+use crate::{Decoder, EncodingName, ResponseStart, TextError, Tokenizer};
 
 /// A tokenizer and a prompt format. Costly to make, cheap to share in an `Arc`.
 pub struct Encoding {
     tokenizer: Tokenizer,
     name: EncodingName,
-    prompt: Box<dyn Prompt>,
+    format: Box<dyn PromptFormat>,
     eos: u32,
     call_markers: Vec<u32>,
     think: Option<u32>,
     end_think: Option<u32>,
     supports_fim: bool,
     /// Where the ids of calls come from: every decoder takes the next seed.
-    seeds: AtomicU64,
+    next_call_id_seed: AtomicU64,
 }
 
 /// A prompt, as text and as tokens.
@@ -34,36 +35,37 @@ pub struct Rendered {
     pub text: String,
     pub tokens: Vec<u32>,
     /// What the first generated token belongs to.
-    pub start: Start,
+    pub start: ResponseStart,
 }
 
 impl Encoding {
     /// # Errors
     /// `MissingToken` when the tokenizer lacks a control token of the format, `Random` when the system has no randomness.
     pub fn new(tokenizer: Tokenizer, name: EncodingName) -> Result<Self, TextError> {
-        let prompt = prompt(name);
-        let mut markers = [BOS, EOS, USER, ASSISTANT].iter().chain(prompt.markers());
-        if let Some(token) = markers.find(|token| tokenizer.marker(token).is_none()) {
+        let prompt = prompt_format(name);
+        let mut markers = [BOS, EOS, USER, ASSISTANT].iter().chain(prompt.required_tokens());
+        if let Some(token) = markers.find(|token| tokenizer.added_token_id(token).is_none()) {
             return Err(TextError::MissingToken { encoding: name.as_str(), token });
         }
-        let eos = tokenizer.marker(EOS).ok_or(TextError::MissingToken { encoding: name.as_str(), token: EOS })?;
+        let eos =
+            tokenizer.added_token_id(EOS).ok_or(TextError::MissingToken { encoding: name.as_str(), token: EOS })?;
         let seed = getrandom::u64().map_err(|error| TextError::Random { reason: error.to_string() })?;
         Ok(Self {
             eos,
-            call_markers: prompt.call_markers().iter().filter_map(|token| tokenizer.marker(token)).collect(),
-            think: tokenizer.marker(THINK),
-            end_think: tokenizer.marker(END_THINK),
-            supports_fim: [FIM_BEGIN, FIM_HOLE, FIM_END].iter().all(|token| tokenizer.marker(token).is_some()),
-            seeds: AtomicU64::new(seed),
+            call_markers: prompt.call_tokens().iter().filter_map(|token| tokenizer.added_token_id(token)).collect(),
+            think: tokenizer.added_token_id(THINK),
+            end_think: tokenizer.added_token_id(END_THINK),
+            supports_fim: [FIM_BEGIN, FIM_HOLE, FIM_END].iter().all(|token| tokenizer.added_token_id(token).is_some()),
+            next_call_id_seed: AtomicU64::new(seed),
             tokenizer,
             name,
-            prompt,
+            format: prompt,
         })
     }
 
     /// Which encoding a checkpoint wants, by its added tokens and the `model_type` of its configuration.
     pub fn detect(tokenizer: &Tokenizer, model_type: &str) -> EncodingName {
-        let has = |token| tokenizer.marker(token).is_some();
+        let has = |token| tokenizer.added_token_id(token).is_some();
         match () {
             () if has(DSML) => EncodingName::V32,
             () if has(SEARCH_BEGIN) && model_type == "deepseek_v32" => EncodingName::V32Exp,
@@ -87,12 +89,12 @@ impl Encoding {
     }
 
     /// The control tokens that only tool calls are made of: an engine that must not call bans them.
-    pub fn call_markers(&self) -> &[u32] {
+    pub fn call_tokens(&self) -> &[u32] {
         &self.call_markers
     }
 
     /// Calls may begin behind `token`: DSML has a `<` before its marker.
-    pub fn may_call_behind(&self, token: u32) -> bool {
+    pub fn can_call_follow(&self, token: u32) -> bool {
         self.name != EncodingName::V32 || self.tokenizer.bytes(token).ends_with(b"<")
     }
 
@@ -103,18 +105,18 @@ impl Encoding {
     pub fn grammar(&self, chat: &Chat) -> Result<Option<Grammar>, Error> {
         // R1 writes line breaks between reasoning and answer.
         let lead = if self.name == EncodingName::R1 { "/\\n{0,2}/" } else { "" };
-        grammar(chat, lead, |tools, many| self.prompt.call_rules(&self.tokenizer, tools, many))
+        answer_grammar(chat, lead, |tools, many| self.format.call_rules(&self.tokenizer, tools, many))
     }
 
     /// The tokens of the answer's beginning that the caller has given.
-    pub fn given(&self, chat: &Chat, rendered: &Rendered) -> Vec<u32> {
+    pub fn prefilled_tokens(&self, chat: &Chat, rendered: &Rendered) -> Vec<u32> {
         let Input::Messages(messages) = &chat.input else { return Vec::new() };
-        let last = messages.last().filter(|message| message.prefix && rendered.start == Start::Content);
+        let last = messages.last().filter(|message| message.prefix && rendered.start == ResponseStart::Content);
         last.map_or_else(Vec::new, |message| self.tokenizer.encode(&message.text()))
     }
 
     /// The tokens around reasoning, where the format has reasoning.
-    pub(crate) fn think_markers(&self) -> (Option<u32>, Option<u32>) {
+    pub(crate) fn think_tokens(&self) -> (Option<u32>, Option<u32>) {
         if self.supports_thinking() { (self.think, self.end_think) } else { (None, None) }
     }
 
@@ -123,7 +125,7 @@ impl Encoding {
     }
 
     /// Answers without thinking are possible.
-    pub fn supports_plain(&self) -> bool {
+    pub fn supports_non_thinking(&self) -> bool {
         self.name != EncodingName::R1
     }
 
@@ -150,12 +152,14 @@ impl Encoding {
     /// As [`Encoding::render`]; `TooLong` when the prompt has more tokens for sure. One that is short comes whole, however many
     /// it has.
     pub fn render_within(&self, chat: &Chat, limit: &PromptLimit) -> Result<Rendered, RenderError> {
-        let mut pieces = Pieces::new(&self.tokenizer);
-        pieces.template(BOS);
+        let mut prompt = PromptWriter::new(&self.tokenizer);
+        prompt.push_template(BOS);
         let start = match &chat.input {
-            Input::Messages(messages) => self.conversation(chat, messages, true, &mut pieces)?,
-            Input::Text { prefix, suffix } => Some(self.text(chat, prefix, suffix.as_deref(), &mut pieces)?),
-            Input::Tokens(tokens) => return self.tokens(tokens, limit),
+            Input::Messages(messages) => self.write_conversation(chat, messages, true, &mut prompt)?,
+            Input::Text { prefix, suffix } => {
+                Some(self.write_completion(chat, prefix, suffix.as_deref(), &mut prompt)?)
+            }
+            Input::Tokens(tokens) => return self.render_tokens(tokens, limit),
         };
         let Some(start) = start else {
             return Err(RenderError::Refused(Error::invalid(format!(
@@ -164,7 +168,7 @@ impl Encoding {
                 chat.model
             ))));
         };
-        let (text, tokens) = pieces.finish_within(limit)?;
+        let (text, tokens) = prompt.finish_within(limit)?;
         Ok(Rendered { text, tokens, start })
     }
 
@@ -177,80 +181,95 @@ impl Encoding {
         let Input::Messages(messages) = &chat.input else {
             return Err(Error::invalid("a completion of raw text is not a conversation"));
         };
-        let mut pieces = Pieces::new(&self.tokenizer);
-        pieces.template(BOS);
-        self.conversation(chat, messages, generate, &mut pieces)?;
-        Ok(pieces.finish())
+        let mut prompt = PromptWriter::new(&self.tokenizer);
+        prompt.push_template(BOS);
+        self.write_conversation(chat, messages, generate, &mut prompt)?;
+        Ok(prompt.finish())
     }
 
-    fn conversation(
+    fn write_conversation(
         &self,
         chat: &Chat,
         messages: &[Message],
         generate: bool,
-        pieces: &mut Pieces<'_>,
-    ) -> Result<Option<Start>, Error> {
+        prompt: &mut PromptWriter<'_>,
+    ) -> Result<Option<ResponseStart>, Error> {
         for (index, message) in messages.iter().enumerate() {
-            if let Some(kind) = not_text(message) {
+            if let Some(kind) = first_non_text_kind(message) {
                 return Err(Error::invalid(format!(
                     "Failed to deserialize the JSON body into the target type: messages[{index}]: unknown variant {kind}, \
                      expected text"
                 )));
             }
         }
-        self.prompt.write(chat, messages, generate, pieces)
+        self.format.write_prompt(chat, messages, generate, prompt)
     }
 
     /// Raw completion, or fill-in-the-middle in the order prefix, suffix, middle.
-    fn text(&self, chat: &Chat, prefix: &str, suffix: Option<&str>, pieces: &mut Pieces<'_>) -> Result<Start, Error> {
+    fn write_completion(
+        &self,
+        chat: &Chat,
+        prefix: &str,
+        suffix: Option<&str>,
+        prompt: &mut PromptWriter<'_>,
+    ) -> Result<ResponseStart, Error> {
         let Some(suffix) = suffix else {
-            pieces.content(prefix);
-            return Ok(Start::Content);
+            prompt.push_content(prefix);
+            return Ok(ResponseStart::Content);
         };
         if !self.supports_fim {
             return Err(Error::invalid(format!("{} does not support FIM", chat.model)));
         }
-        pieces.template(FIM_BEGIN);
-        pieces.content(prefix);
-        pieces.template(FIM_HOLE);
-        pieces.content(suffix);
-        pieces.template(FIM_END);
-        Ok(Start::Content)
+        prompt.push_template(FIM_BEGIN);
+        prompt.push_content(prefix);
+        prompt.push_template(FIM_HOLE);
+        prompt.push_content(suffix);
+        prompt.push_template(FIM_END);
+        Ok(ResponseStart::Content)
     }
 
     /// Raw completion of the caller's own tokens. They may begin with the begin-of-sentence token, or leave it to us.
-    fn tokens(&self, given: &[u32], limit: &PromptLimit) -> Result<Rendered, RenderError> {
+    fn render_tokens(&self, given: &[u32], limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let known = self.tokenizer.len();
         if let Some(unknown) = given.iter().find(|&&id| id as usize >= known) {
             let message = format!("Invalid prompt: there is no token {unknown}, ids are below {known}");
             return Err(Error::invalid(message).into());
         }
-        if given.len() > limit.tokens {
+        if given.len() > limit.max_tokens {
             return Err(RenderError::TooLong { at_least: given.len() });
         }
-        let bos = self.tokenizer.marker(BOS).filter(|bos| given.first() != Some(bos));
+        let bos = self.tokenizer.added_token_id(BOS).filter(|bos| given.first() != Some(bos));
         let tokens: Vec<u32> = bos.into_iter().chain(given.iter().copied()).collect();
-        Ok(Rendered { text: self.tokenizer.decode(&tokens), tokens, start: Start::Content })
+        Ok(Rendered { text: self.tokenizer.decode(&tokens), tokens, start: ResponseStart::Content })
     }
 
     /// Reads the answer to `rendered`, which came of `chat`.
     pub fn decoder(self: &Arc<Self>, chat: &Chat, rendered: &Rendered) -> Decoder {
-        self.decoder_seeded(chat, rendered, self.seeds.fetch_add(1, Ordering::Relaxed))
+        self.decoder_with_seed(chat, rendered, self.next_call_id_seed.fetch_add(1, Ordering::Relaxed))
     }
 
     /// As [`Encoding::decoder`]; the same `seed` gives the same ids of tool calls.
-    pub fn decoder_seeded(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
+    pub fn decoder_with_seed(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
         match &chat.input {
-            Input::Text { .. } | Input::Tokens(_) => Decoder::raw(self.clone(), Box::new(NoCalls), &chat.stop, seed),
+            Input::Text { .. } | Input::Tokens(_) => {
+                Decoder::raw(self.clone(), Box::new(PlainTextParser), &chat.stop, seed)
+            }
             Input::Messages(messages) => {
-                let continues = messages.last().is_some_and(|message| message.prefix);
-                Decoder::new(self.clone(), self.calls(&chat.tools), rendered.start, continues, &chat.stop, seed)
+                let is_continuation = messages.last().is_some_and(|message| message.prefix);
+                Decoder::new(
+                    self.clone(),
+                    self.call_parser(&chat.tools),
+                    rendered.start,
+                    is_continuation,
+                    &chat.stop,
+                    seed,
+                )
             }
         }
     }
 
-    fn calls(&self, tools: &[Tool]) -> Box<dyn CallParser> {
-        self.prompt.calls(&self.tokenizer, tools)
+    fn call_parser(&self, tools: &[Tool]) -> Box<dyn CallParser> {
+        self.format.call_parser(&self.tokenizer, tools)
     }
 }
 
@@ -259,12 +278,12 @@ impl Encoding {
 ///
 /// # Errors
 /// `Internal` when the deltas of the answer contradict each other, which is a fault of this crate.
-pub fn parse(encoding: &Arc<Encoding>, thinking: bool, text: &str, tools: &[Tool]) -> Result<Reply, Error> {
-    let start = if thinking { Start::Reasoning } else { Start::Content };
-    let seed = encoding.seeds.fetch_add(1, Ordering::Relaxed);
-    let mut decoder = Decoder::new(encoding.clone(), encoding.calls(tools), start, false, &[], seed);
+pub fn parse_completion(encoding: &Arc<Encoding>, thinking: bool, text: &str, tools: &[Tool]) -> Result<Reply, Error> {
+    let start = if thinking { ResponseStart::Reasoning } else { ResponseStart::Content };
+    let seed = encoding.next_call_id_seed.fetch_add(1, Ordering::Relaxed);
+    let mut decoder = Decoder::new(encoding.clone(), encoding.call_parser(tools), start, false, &[], seed);
     let mut deltas = Vec::new();
-    let tokens = encoding.tokenizer.encode_marked(text);
+    let tokens = encoding.tokenizer.encode_with_added_tokens(text);
     let ended = tokens.into_iter().find_map(|token| decoder.push(token, None, &mut deltas));
     let finish = ended.unwrap_or_else(|| decoder.finish(FinishReason::Stop, &mut deltas));
     let mut reply = fold(deltas.into_iter().map(Ok))?;
@@ -272,7 +291,7 @@ pub fn parse(encoding: &Arc<Encoding>, thinking: bool, text: &str, tools: &[Tool
     Ok(reply)
 }
 
-fn not_text(message: &Message) -> Option<&str> {
+fn first_non_text_kind(message: &Message) -> Option<&str> {
     let parts = message.content.iter().flatten();
     parts.filter_map(|part| if let Part::Other { kind, .. } = part { Some(kind.as_str()) } else { None }).next()
 }

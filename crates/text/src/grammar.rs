@@ -1,7 +1,7 @@
 //! The shape of an answer as a grammar in llguidance's Lark dialect, in which `<[7]>` is the token 7 and `%json` a JSON Schema:
 //! JSON, and tool calls in the model's own format. Nothing here samples; the engine does.
 
-use chat::{Chat, Error, Format, Input, Tool, ToolChoice};
+use chat::{Chat, Error, Input, ResponseFormat, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use crate::schema::{Parameter, Schema};
@@ -13,18 +13,18 @@ const MAX_SCHEMA_BYTES: usize = 16 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grammar {
     pub lark: String,
-    pub begins: Begins,
+    pub start: GrammarStart,
     /// Whose shape it is, for errors: `function 'f'`, `response_format 'p'`.
     pub subject: String,
 }
 
 /// Where the constrained part of an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begins {
+pub enum GrammarStart {
     /// With the answer itself, once the reasoning is over.
     Answer,
     /// Behind this token: what the model says before it is free.
-    Behind(u32),
+    AfterToken(u32),
 }
 
 /// The calls a format may write, as rules of a grammar.
@@ -38,7 +38,7 @@ pub(crate) struct CallRules {
 }
 
 /// A tool whose calls a grammar describes.
-pub(crate) struct Callable {
+pub(crate) struct ToolSignature {
     pub(crate) name: String,
     pub(crate) schema: Schema,
     /// `None`: the arguments are an object of any keys.
@@ -50,44 +50,44 @@ pub(crate) struct Callable {
 ///
 /// # Errors
 /// `Invalid` when a schema cannot be honoured, with its path.
-pub(crate) fn grammar(
+pub(crate) fn answer_grammar(
     chat: &Chat,
     lead: &str,
-    rules: impl FnOnce(&[Callable], bool) -> CallRules,
+    rules: impl FnOnce(&[ToolSignature], bool) -> CallRules,
 ) -> Result<Option<Grammar>, Error> {
     if !matches!(chat.input, Input::Messages(_)) {
         return Ok(None);
     }
-    let answer = answer(&chat.format)?;
-    let tools = callable(chat)?;
+    let answer = answer_schema(&chat.response_format)?;
+    let tools = callable_tools(chat)?;
     let calls = (!tools.is_empty()).then(|| rules(&tools, chat.parallel_tool_calls != Some(false)));
     let forced = matches!(chat.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
     Ok(match (answer, calls) {
         (None, None) => None,
         (Some((schema, subject)), None) => {
-            let lark = format!("start: {lead} answer\nanswer: %json {}\n", document(&schema));
-            Some(Grammar { lark, begins: Begins::Answer, subject })
+            let lark = format!("start: {lead} answer\nanswer: %json {}\n", grammar_schema(&schema));
+            Some(Grammar { lark, start: GrammarStart::Answer, subject })
         }
         (None, Some(calls)) if !forced => {
             let lark = format!("start: calls\n{}", calls.rules);
-            Some(Grammar { lark, begins: Begins::Behind(calls.marker), subject: subject(&tools) })
+            Some(Grammar { lark, start: GrammarStart::AfterToken(calls.marker), subject: tools_subject(&tools) })
         }
         (answer, Some(calls)) => {
             let CallRules { lead: before, marker, rules } = calls;
             let block = format!("{before} <[{marker}]> calls");
             let lark = match answer.filter(|_| !forced) {
                 Some((schema, _)) => {
-                    let schema = document(&schema);
+                    let schema = grammar_schema(&schema);
                     format!("start: {lead} answer | {block}\nanswer: %json {schema}\n{rules}")
                 }
                 None => format!("start: {block}\n{rules}"),
             };
-            Some(Grammar { lark, begins: Begins::Answer, subject: subject(&tools) })
+            Some(Grammar { lark, start: GrammarStart::Answer, subject: tools_subject(&tools) })
         }
     })
 }
 
-fn subject(tools: &[Callable]) -> String {
+fn tools_subject(tools: &[ToolSignature]) -> String {
     match tools {
         [tool] => format!("function '{}'", tool.name),
         _ => "the functions".into(),
@@ -95,11 +95,13 @@ fn subject(tools: &[Callable]) -> String {
 }
 
 /// The schema of an answer that must be JSON.
-fn answer(format: &Format) -> Result<Option<(Value, String)>, Error> {
+fn answer_schema(format: &ResponseFormat) -> Result<Option<(Value, String)>, Error> {
     match format {
-        Format::Text | Format::Unknown(_) => Ok(None),
-        Format::JsonObject => Ok(Some((json!({ "type": "object" }), "response_format".into()))),
-        Format::JsonSchema(format) => Ok(Some((format_schema(format)?.value().clone(), format_subject(format)))),
+        ResponseFormat::Text | ResponseFormat::Unknown(_) => Ok(None),
+        ResponseFormat::JsonObject => Ok(Some((json!({ "type": "object" }), "response_format".into()))),
+        ResponseFormat::JsonSchema(format) => {
+            Ok(Some((format_schema(format)?.value().clone(), format_subject(format))))
+        }
     }
 }
 
@@ -123,17 +125,17 @@ fn format_subject(format: &Map<String, Value>) -> String {
 /// # Errors
 /// `Invalid`, with the path and the reason.
 pub fn strict_schema(tool: &Tool) -> Result<Schema, Error> {
-    let schema = Schema::strict(&parameters(tool));
+    let schema = Schema::strict(&parameters_schema(tool));
     schema.map_err(|fault| Error::invalid(format!("Invalid schema for function '{}': {fault}", tool.name)))
 }
 
-fn parameters(tool: &Tool) -> Value {
+fn parameters_schema(tool: &Tool) -> Value {
     let none = || json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false });
     tool.function.get("parameters").cloned().unwrap_or_else(none)
 }
 
 /// The tools this chat may call.
-fn callable(chat: &Chat) -> Result<Vec<Callable>, Error> {
+fn callable_tools(chat: &Chat) -> Result<Vec<ToolSignature>, Error> {
     let may = |tool: &&Tool| match &chat.tool_choice {
         Some(ToolChoice::None) => false,
         Some(ToolChoice::Named(name)) => tool.name == *name,
@@ -148,34 +150,36 @@ fn callable(chat: &Chat) -> Result<Vec<Callable>, Error> {
     let callable = |tool: &Tool| {
         let schema = match tool.strict {
             true => strict_schema(tool)?,
-            false => arguments(tool),
+            false => lenient_arguments(tool),
         };
         let schema = match (fits(&schema), tool.strict) {
             (true, _) => schema,
-            (false, false) => any_object(),
+            (false, false) => any_object_schema(),
             (false, true) => {
                 let message =
                     format!("Invalid schema for function '{}': the schemas are too large together", tool.name);
                 return Err(Error::invalid(message));
             }
         };
-        Ok(Callable { name: tool.name.clone(), parameters: schema.parameters(), schema })
+        Ok(ToolSignature { name: tool.name.clone(), parameters: schema.parameters(), schema })
     };
     chat.tools.iter().filter(may).map(callable).collect()
 }
 
 /// The arguments of a tool that is not strict: as its schema says where that can be honoured, else any object.
-fn arguments(tool: &Tool) -> Schema {
-    let schema = Schema::lenient(&parameters(tool)).ok();
-    schema.filter(|schema| schema.value().get("type").is_some_and(|kind| kind == "object")).unwrap_or_else(any_object)
+fn lenient_arguments(tool: &Tool) -> Schema {
+    let schema = Schema::lenient(&parameters_schema(tool)).ok();
+    schema
+        .filter(|schema| schema.value().get("type").is_some_and(|kind| kind == "object"))
+        .unwrap_or_else(any_object_schema)
 }
 
-fn any_object() -> Schema {
+fn any_object_schema() -> Schema {
     Schema::lenient(&json!({ "type": "object" })).expect("a plain object is a schema")
 }
 
 /// A schema as it stands in a grammar. White space between JSON tokens is the model's own, but no endless run of it.
-pub(crate) fn document(schema: &Value) -> String {
+pub(crate) fn grammar_schema(schema: &Value) -> String {
     let mut schema = match schema {
         Value::Object(schema) => schema.clone(),
         // `true`: anything.
@@ -186,7 +190,7 @@ pub(crate) fn document(schema: &Value) -> String {
 }
 
 /// A string literal of the grammar.
-pub(crate) fn literal(text: &str) -> String {
+pub(crate) fn lark_string(text: &str) -> String {
     Value::String(text.into()).to_string()
 }
 
@@ -194,9 +198,9 @@ pub(crate) fn literal(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn rules(tools: &[Callable], many: bool) -> CallRules {
+    fn rules(tools: &[ToolSignature], allow_parallel: bool) -> CallRules {
         let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-        CallRules { lead: "LEAD".into(), marker: 7, rules: format!("calls: {} {many}\n", names.join(" ")) }
+        CallRules { lead: "LEAD".into(), marker: 7, rules: format!("calls: {} {allow_parallel}\n", names.join(" ")) }
     }
 
     fn tool(name: &str, parameters: Value) -> Tool {
@@ -204,40 +208,40 @@ mod tests {
         Tool { name: name.into(), strict: false, function: function.as_object().unwrap().clone() }
     }
 
-    fn chat(format: Format, choice: Option<ToolChoice>) -> Chat {
+    fn chat(format: ResponseFormat, choice: Option<ToolChoice>) -> Chat {
         let tools = vec![tool("f", json!({})), tool("g", json!({}))];
-        Chat { format, tools, tool_choice: choice, ..Chat::default() }
+        Chat { response_format: format, tools, tool_choice: choice, ..Chat::default() }
     }
 
-    fn of(chat: &Chat) -> Option<Grammar> {
-        grammar(chat, "lead", rules).unwrap()
+    fn grammar_of(chat: &Chat) -> Option<Grammar> {
+        answer_grammar(chat, "lead", rules).unwrap()
     }
 
     #[test]
     fn free_text_needs_no_grammar() {
-        assert_eq!(of(&Chat::default()), None);
-        assert_eq!(of(&chat(Format::Text, Some(ToolChoice::None))), None);
+        assert_eq!(grammar_of(&Chat::default()), None);
+        assert_eq!(grammar_of(&chat(ResponseFormat::Text, Some(ToolChoice::None))), None);
         let completion = Input::Text { prefix: "a".into(), suffix: None };
-        assert_eq!(of(&Chat { input: completion, ..chat(Format::JsonObject, None) }), None);
+        assert_eq!(grammar_of(&Chat { input: completion, ..chat(ResponseFormat::JsonObject, None) }), None);
     }
 
     #[test]
     fn calls_begin_behind_their_marker_unless_the_answer_must_be_one() {
-        let free = of(&chat(Format::Text, None)).unwrap();
-        assert_eq!((free.lark.as_str(), free.begins), ("start: calls\ncalls: f g true\n", Begins::Behind(7)));
-        let forced = of(&chat(Format::Text, Some(ToolChoice::Named("g".into())))).unwrap();
+        let free = grammar_of(&chat(ResponseFormat::Text, None)).unwrap();
+        assert_eq!((free.lark.as_str(), free.start), ("start: calls\ncalls: f g true\n", GrammarStart::AfterToken(7)));
+        let forced = grammar_of(&chat(ResponseFormat::Text, Some(ToolChoice::Named("g".into())))).unwrap();
         assert_eq!(forced.lark, "start: LEAD <[7]> calls\ncalls: g true\n");
-        assert_eq!((forced.begins, forced.subject.as_str()), (Begins::Answer, "function 'g'"));
-        let one = Chat { parallel_tool_calls: Some(false), ..chat(Format::Text, Some(ToolChoice::Required)) };
-        assert_eq!(of(&one).unwrap().lark, "start: LEAD <[7]> calls\ncalls: f g false\n");
+        assert_eq!((forced.start, forced.subject.as_str()), (GrammarStart::Answer, "function 'g'"));
+        let one = Chat { parallel_tool_calls: Some(false), ..chat(ResponseFormat::Text, Some(ToolChoice::Required)) };
+        assert_eq!(grammar_of(&one).unwrap().lark, "start: LEAD <[7]> calls\ncalls: f g false\n");
     }
 
     #[test]
     fn a_promised_shape_stands_beside_calls_and_yields_to_forced_ones() {
-        let both = of(&chat(Format::JsonObject, None)).unwrap();
+        let both = grammar_of(&chat(ResponseFormat::JsonObject, None)).unwrap();
         assert!(both.lark.starts_with("start: lead answer | LEAD <[7]> calls\nanswer: %json {"), "{}", both.lark);
-        assert_eq!(both.begins, Begins::Answer);
-        let forced = of(&chat(Format::JsonObject, Some(ToolChoice::Required))).unwrap();
+        assert_eq!(both.start, GrammarStart::Answer);
+        let forced = grammar_of(&chat(ResponseFormat::JsonObject, Some(ToolChoice::Required))).unwrap();
         assert!(!forced.lark.contains("answer"), "{}", forced.lark);
     }
 
@@ -247,15 +251,15 @@ mod tests {
             "type": "object", "properties": { "a": { "type": "string", "minLength": 1 } },
             "required": ["a"], "additionalProperties": false
         }});
-        let format = Format::JsonSchema(format.as_object().unwrap().clone());
-        let refused = grammar(&chat(format, Some(ToolChoice::None)), "", rules).unwrap_err().message;
+        let format = ResponseFormat::JsonSchema(format.as_object().unwrap().clone());
+        let refused = answer_grammar(&chat(format, Some(ToolChoice::None)), "", rules).unwrap_err().message;
         assert!(refused.starts_with("Invalid schema for response_format 'p': properties.a.minLength: "), "{refused}");
     }
 
     #[test]
     fn a_lenient_tool_of_no_object_takes_any_object() {
         for parameters in [json!({ "type": "string" }), json!({ "anyOf": [{ "type": "object" }] }), json!(3)] {
-            assert_eq!(arguments(&tool("f", parameters)).value()["type"], "object");
+            assert_eq!(lenient_arguments(&tool("f", parameters)).value()["type"], "object");
         }
     }
 }

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod call_id;
-mod calls;
+mod call_parser;
 mod decoder;
 mod deepseek_v3;
 mod deepseek_v31;
@@ -14,23 +14,23 @@ mod dsml;
 mod encoding;
 mod error;
 mod grammar;
-mod limit;
 mod marked_calls;
-mod pieces;
-mod prompt;
+mod prompt_format;
+mod prompt_limit;
+mod prompt_writer;
 mod python_json;
 mod schema;
-mod stop;
+mod stop_matcher;
 mod tokenizer;
 mod turns;
-mod utf8;
+mod utf8_decoder;
 
 pub use decoder::Decoder;
-pub use encoding::{Encoding, Rendered, parse};
+pub use encoding::{Encoding, Rendered, parse_completion};
 pub use error::TextError;
-pub use grammar::{Begins, Grammar, format_schema, strict_schema};
-pub use limit::{PromptLimit, RenderError};
-pub use prompt::{EncodingName, Start};
+pub use grammar::{Grammar, GrammarStart, format_schema, strict_schema};
+pub use prompt_format::{EncodingName, ResponseStart};
+pub use prompt_limit::{PromptLimit, RenderError};
 pub use python_json::python_json;
-pub use schema::{Parameter, Schema, SchemaFault};
+pub use schema::{Parameter, Schema, SchemaError};
 pub use tokenizer::Tokenizer;

@@ -10,18 +10,18 @@ use serde_json::ser::{CharEscape, Formatter, Serializer};
 /// prints them after parsing: `1e5` is `100000.0`, `1.50` is `1.5`, `1e16` is `1e+16`.
 pub fn python_json(value: &Value) -> String {
     let mut out = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut out, Python)).expect("writing to memory cannot fail");
+    value.serialize(&mut Serializer::with_formatter(&mut out, PythonFormatter)).expect("writing to memory cannot fail");
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
 /// A JSON string literal: `text` in quotes, escaped.
-pub(crate) fn quoted(text: &str) -> String {
+pub(crate) fn json_string(text: &str) -> String {
     python_json(&Value::from(text))
 }
 
-struct Python;
+struct PythonFormatter;
 
-impl Formatter for Python {
+impl Formatter for PythonFormatter {
     fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
         out.write_all(if first { b"" } else { b", " })
     }
@@ -35,7 +35,7 @@ impl Formatter for Python {
     }
 
     fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
-        out.write_all(float(value).as_bytes())
+        out.write_all(python_float(value).as_bytes())
     }
 
     fn write_char_escape<W: ?Sized + Write>(&mut self, out: &mut W, escape: CharEscape) -> io::Result<()> {
@@ -54,7 +54,7 @@ impl Formatter for Python {
 }
 
 /// `repr` of a float: the shortest digits that read back as the same number, with an exponent below 1e-4 and from 1e16 on.
-fn float(value: f64) -> String {
+fn python_float(value: f64) -> String {
     if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
         return format!("{value:?}");
     }

@@ -27,14 +27,14 @@ const MAX_REPEATED_BYTES: usize = 8 << 20;
 
 /// Why a schema is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaFault {
+pub struct SchemaError {
     /// From the schema's root, such as `properties.city.minLength`; `$` is the root itself.
     pub path: String,
     /// What is wrong, and what to do.
     pub reason: String,
 }
 
-impl fmt::Display for SchemaFault {
+impl fmt::Display for SchemaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.reason)
     }
@@ -54,7 +54,7 @@ pub struct Parameter {
 
 /// How closely a schema is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rules {
+enum Strictness {
     /// What the strict subset does not have is refused.
     Strict,
     /// What cannot be honoured is dropped.
@@ -66,8 +66,8 @@ impl Schema {
     ///
     /// # Errors
     /// The first keyword the subset lacks, or what makes the schema unreadable.
-    pub fn strict(schema: &Value) -> Result<Self, SchemaFault> {
-        Self::plain(schema, Rules::Strict)
+    pub fn strict(schema: &Value) -> Result<Self, SchemaError> {
+        Self::normalize(schema, Strictness::Strict)
     }
 
     /// Any schema, without what cannot be honoured.
@@ -75,8 +75,8 @@ impl Schema {
     /// # Errors
     /// What makes no schema at all: other values than objects and booleans, references into nowhere, patterns that are none,
     /// and what is beyond the limits.
-    pub fn lenient(schema: &Value) -> Result<Self, SchemaFault> {
-        Self::plain(schema, Rules::Lenient)
+    pub fn lenient(schema: &Value) -> Result<Self, SchemaError> {
+        Self::normalize(schema, Strictness::Lenient)
     }
 
     /// The plain form, with its `$defs`.
@@ -88,10 +88,10 @@ impl Schema {
     /// of declared properties.
     pub fn parameters(&self) -> Option<Vec<Parameter>> {
         let schema = self.0.as_object()?;
-        let plainly = |key: &String| {
+        let is_plain_keyword = |key: &String| {
             matches!(key.as_str(), "type" | "properties" | "required" | "additionalProperties" | "$defs")
         };
-        if !schema.keys().all(plainly)
+        if !schema.keys().all(is_plain_keyword)
             || schema.get("type")? != "object"
             || schema.get("additionalProperties")? != false
         {
@@ -114,26 +114,27 @@ impl Schema {
         schema
     }
 
-    fn plain(schema: &Value, rules: Rules) -> Result<Self, SchemaFault> {
-        let mut judge = Judge { rules, refs: Refs::new(schema), properties: 0, schemas: 0, bytes: 0 };
-        let mut plain = judge.schema(schema, &Path::ROOT, 0)?;
+    fn normalize(schema: &Value, rules: Strictness) -> Result<Self, SchemaError> {
+        let mut normalizer =
+            SchemaNormalizer { strictness: rules, refs: Refs::new(schema), properties: 0, schemas: 0, bytes: 0 };
+        let mut normalized = normalizer.normalize_schema(schema, &SchemaPath::ROOT, 0)?;
         let mut definitions = BTreeMap::new();
-        while let Some(refs::Target { name, schema, path }) = judge.refs.next() {
-            let target = judge.schema(schema, &Path::ROOT.to(&path), 0)?;
+        while let Some(refs::RefTarget { name, schema, path }) = normalizer.refs.next() {
+            let target = normalizer.normalize_schema(schema, &SchemaPath::ROOT.child(&path), 0)?;
             definitions.insert(name, target);
         }
-        refs::terminate(&definitions)?;
+        refs::check_references_end(&definitions)?;
         if !definitions.is_empty() {
-            if plain.as_object().is_none_or(|plain| plain.contains_key("$ref")) {
+            if normalized.as_object().is_none_or(|plain| plain.contains_key("$ref")) {
                 // A bare reference at the root has nowhere to put its definitions.
-                plain = json!({ "anyOf": [plain] });
+                normalized = json!({ "anyOf": [normalized] });
             }
             let definitions: Map<String, Value> = definitions.into_iter().collect();
-            plain.as_object_mut().expect("just seen to be an object").insert("$defs".into(), definitions.into());
+            normalized.as_object_mut().expect("just seen to be an object").insert("$defs".into(), definitions.into());
         }
-        let schema = Self(plain);
+        let schema = Self(normalized);
         if schema.grammar_bytes() > MAX_REPEATED_BYTES {
-            return Path::ROOT.fault("too many properties beside so large definitions, please shorten it");
+            return SchemaPath::ROOT.fail("too many properties beside so large definitions, please shorten it");
         }
         Ok(schema)
     }
@@ -154,19 +155,19 @@ fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
 
 /// A place in a schema: a key, and the place it is at.
 #[derive(Clone, Copy)]
-struct Path<'a> {
+struct SchemaPath<'a> {
     key: &'a str,
-    at: Option<&'a Path<'a>>,
+    at: Option<&'a SchemaPath<'a>>,
 }
 
-impl<'a> Path<'a> {
-    const ROOT: Path<'static> = Path { key: "", at: None };
+impl<'a> SchemaPath<'a> {
+    const ROOT: SchemaPath<'static> = SchemaPath { key: "", at: None };
 
-    fn to(&'a self, key: &'a str) -> Path<'a> {
-        Path { key, at: Some(self) }
+    fn child(&'a self, key: &'a str) -> SchemaPath<'a> {
+        SchemaPath { key, at: Some(self) }
     }
 
-    fn fault<T>(&self, reason: impl Into<String>) -> Result<T, SchemaFault> {
+    fn fail<T>(&self, reason: impl Into<String>) -> Result<T, SchemaError> {
         let mut keys: Vec<String> = Vec::new();
         let mut path = self;
         while let Some(at) = path.at {
@@ -175,12 +176,12 @@ impl<'a> Path<'a> {
         }
         keys.reverse();
         let path = if keys.is_empty() { "$".into() } else { keys.join(".") };
-        Err(SchemaFault { path, reason: reason.into() })
+        Err(SchemaError { path, reason: reason.into() })
     }
 }
 
-struct Judge<'a> {
-    rules: Rules,
+struct SchemaNormalizer<'a> {
+    strictness: Strictness,
     refs: Refs<'a>,
     /// Properties, schemas, and bytes of what is kept of them, so far.
     properties: usize,
@@ -188,57 +189,58 @@ struct Judge<'a> {
     bytes: usize,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> SchemaNormalizer<'a> {
     /// The plain form of one schema.
-    fn schema(&mut self, schema: &'a Value, at: &Path<'_>, depth: usize) -> Result<Value, SchemaFault> {
+    fn normalize_schema(&mut self, schema: &'a Value, at: &SchemaPath<'_>, depth: usize) -> Result<Value, SchemaError> {
         self.schemas += 1;
         if self.schemas > MAX_SCHEMAS {
-            return at.fault(format!("more than {MAX_SCHEMAS} schemas, each alternative and each type counted"));
+            return at.fail(format!("more than {MAX_SCHEMAS} schemas, each alternative and each type counted"));
         }
         if depth > MAX_DEPTH {
-            return at.fault(format!("nested deeper than {MAX_DEPTH} levels"));
+            return at.fail(format!("nested deeper than {MAX_DEPTH} levels"));
         }
         let schema = match schema {
-            Value::Bool(true) if self.rules == Rules::Lenient => return Ok(json!({})),
-            Value::Bool(true) => return at.fault("a schema of the strict subset names its type"),
-            Value::Bool(false) => return at.fault("no value fits `false`"),
+            Value::Bool(true) if self.strictness == Strictness::Lenient => return Ok(json!({})),
+            Value::Bool(true) => return at.fail("a schema of the strict subset names its type"),
+            Value::Bool(false) => return at.fail("no value fits `false`"),
             Value::Object(schema) => schema,
-            _ => return at.fault("a schema is an object"),
+            _ => return at.fail("a schema is an object"),
         };
         if let Some(target) = schema.get("$ref") {
-            let Some(target) = target.as_str() else { return at.to("$ref").fault("a reference is a string") };
-            return match self.refs.name(target) {
+            let Some(target) = target.as_str() else { return at.child("$ref").fail("a reference is a string") };
+            return match self.refs.resolve(target) {
                 Some(name) => Ok(json!({ "$ref": format!("#/$defs/{name}") })),
-                None => at.to("$ref").fault(format!("`{target:.80}` is not in this schema")),
+                None => at.child("$ref").fail(format!("`{target:.80}` is not in this schema")),
             };
         }
         // A key takes time also where it is not kept.
-        self.keep(schema.len() * KEY_BYTES, at)?;
-        keywords::check(schema, self.rules, at)?;
+        self.charge_bytes(schema.len() * KEY_BYTES, at)?;
+        keywords::validate_keywords(schema, self.strictness, at)?;
         if let Some(Value::Array(kinds)) = schema.get("type") {
-            return self.one_of_types(schema, kinds, at, depth);
+            return self.expand_type_list(schema, kinds, at, depth);
         }
         let fields = schema.iter().map(|(key, value)| (key.as_str(), value));
-        self.fields(fields, at, depth)
+        self.normalize_fields(fields, at, depth)
     }
 
     /// The plain form of a schema of these fields, whose type is one or is not said.
-    fn fields(
+    fn normalize_fields(
         &mut self,
         fields: impl Iterator<Item = (&'a str, &'a Value)>,
-        at: &Path<'_>,
+        at: &SchemaPath<'_>,
         depth: usize,
-    ) -> Result<Value, SchemaFault> {
+    ) -> Result<Value, SchemaError> {
         let mut plain = Map::new();
         for (key, value) in fields {
-            let at = at.to(key);
+            let at = at.child(key);
             match key {
                 "anyOf" | "oneOf" | "allOf" | "prefixItems" => {
                     let Some(all) = value.as_array().filter(|all| !all.is_empty()) else {
-                        return at.fault("a list of schemas that is not empty");
+                        return at.fail("a list of schemas that is not empty");
                     };
                     let each = all.iter().enumerate();
-                    let each = each.map(|(index, of)| self.schema(of, &at.to(&index.to_string()), depth + 1));
+                    let each =
+                        each.map(|(index, of)| self.normalize_schema(of, &at.child(&index.to_string()), depth + 1));
                     // One of several is taken for any of several: nothing else can be drawn token by token.
                     let key = if key == "oneOf" { "anyOf" } else { key };
                     plain.insert(key.into(), each.collect::<Result<Vec<_>, _>>()?.into());
@@ -247,46 +249,53 @@ impl<'a> Judge<'a> {
                     plain.insert(key.into(), value.clone());
                 }
                 "items" | "additionalProperties" => {
-                    plain.insert(key.into(), self.schema(value, &at, depth + 1)?);
+                    plain.insert(key.into(), self.normalize_schema(value, &at, depth + 1)?);
                 }
                 "properties" => {
-                    plain.insert(key.into(), self.properties(value, &at, depth)?);
+                    plain.insert(key.into(), self.normalize_properties(value, &at, depth)?);
                 }
-                _ if keywords::kept(key, value, self.rules) => {
+                _ if keywords::is_kept(key, value, self.strictness) => {
                     let times = if key == "pattern" { PATTERN_COST } else { 1 };
-                    self.keep(value.to_string().len() * times, &at)?;
+                    self.charge_bytes(value.to_string().len() * times, &at)?;
                     plain.insert(key.into(), value.clone());
                 }
                 _ => {}
             }
         }
-        self.object(&mut plain, at)?;
-        keywords::bounds(&mut plain, at)?;
+        self.normalize_object(&mut plain, at)?;
+        keywords::normalize_bounds(&mut plain, at)?;
         Ok(plain.into())
     }
 
     /// Counts what is about to be kept. The same part of a schema may be kept once for each of several types.
-    fn keep(&mut self, bytes: usize, at: &Path<'_>) -> Result<(), SchemaFault> {
+    fn charge_bytes(&mut self, bytes: usize, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
         self.bytes += bytes;
         if self.bytes > MAX_BYTES {
-            return at.fault(format!("the schema is larger than {MAX_BYTES} bytes up to here, please shorten it"));
+            return at.fail(format!("the schema is larger than {MAX_BYTES} bytes up to here, please shorten it"));
         }
         Ok(())
     }
 
-    fn properties(&mut self, properties: &'a Value, at: &Path<'_>, depth: usize) -> Result<Value, SchemaFault> {
-        let Some(properties) = properties.as_object() else { return at.fault("properties are an object") };
+    fn normalize_properties(
+        &mut self,
+        properties: &'a Value,
+        at: &SchemaPath<'_>,
+        depth: usize,
+    ) -> Result<Value, SchemaError> {
+        let Some(properties) = properties.as_object() else { return at.fail("properties are an object") };
         self.properties += properties.len();
         if self.properties > MAX_PROPERTIES {
-            return at.fault(format!("more than {MAX_PROPERTIES} properties"));
+            return at.fail(format!("more than {MAX_PROPERTIES} properties"));
         }
-        self.keep(properties.keys().map(String::len).sum(), at)?;
-        let each = properties.iter().map(|(name, of)| Ok((name.clone(), self.schema(of, &at.to(name), depth + 1)?)));
+        self.charge_bytes(properties.keys().map(String::len).sum(), at)?;
+        let each = properties
+            .iter()
+            .map(|(name, of)| Ok((name.clone(), self.normalize_schema(of, &at.child(name), depth + 1)?)));
         Ok(Value::Object(each.collect::<Result<Map<_, _>, _>>()?))
     }
 
     /// What an object says about the keys it does not declare.
-    fn object(&self, plain: &mut Map<String, Value>, at: &Path<'_>) -> Result<(), SchemaFault> {
+    fn normalize_object(&self, plain: &mut Map<String, Value>, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
         if plain.get("type").is_none_or(|kind| kind != "object") && !plain.contains_key("properties") {
             return Ok(());
         }
@@ -298,24 +307,24 @@ impl<'a> Judge<'a> {
             Some(names) => {
                 let names =
                     names.as_array().and_then(|names| names.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
-                let Some(names) = names else { return at.to("required").fault("a list of names") };
+                let Some(names) = names else { return at.child("required").fail("a list of names") };
                 names.into_iter().map(Into::into).collect()
             }
         };
         for name in &required {
-            if !declared(plain, name) && self.rules == Rules::Strict {
-                return at.to("required").fault(format!("`{name}` is not in properties"));
+            if !declared(plain, name) && self.strictness == Strictness::Strict {
+                return at.child("required").fail(format!("`{name}` is not in properties"));
             }
         }
-        if self.rules == Rules::Strict {
+        if self.strictness == Strictness::Strict {
             let listed: HashSet<&str> = required.iter().map(String::as_str).collect();
             for name in plain.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name) {
                 if !listed.contains(name.as_str()) {
-                    return at.to("required").fault(format!("every property must be listed, `{name}` is not"));
+                    return at.child("required").fail(format!("every property must be listed, `{name}` is not"));
                 }
             }
             if plain.get("additionalProperties") != Some(&Value::Bool(false)) {
-                return at.to("additionalProperties").fault("must be present and false");
+                return at.child("additionalProperties").fail("must be present and false");
             }
         } else {
             for name in required.iter().filter(|name| !declared(plain, name)).cloned().collect::<Vec<_>>() {
@@ -334,30 +343,30 @@ impl<'a> Judge<'a> {
     }
 
     /// A list of types is one of several schemas, each with the keywords of its type.
-    fn one_of_types(
+    fn expand_type_list(
         &mut self,
         schema: &'a Map<String, Value>,
         kinds: &'a [Value],
-        at: &Path<'_>,
+        at: &SchemaPath<'_>,
         depth: usize,
-    ) -> Result<Value, SchemaFault> {
+    ) -> Result<Value, SchemaError> {
         let (mut each, mut seen) = (Vec::new(), HashSet::new());
         for kind in kinds {
-            let Some(name) = kind.as_str() else { return at.to("type").fault("a type is a string") };
+            let Some(name) = kind.as_str() else { return at.child("type").fail("a type is a string") };
             // There are seven types: whoever names one twice means it once.
-            if !seen.insert(name) || !keywords::any_word_of(schema, name) {
+            if !seen.insert(name) || !keywords::has_value_of_type(schema, name) {
                 continue;
             }
             self.schemas += 1;
             if depth + 1 > MAX_DEPTH {
-                return at.fault(format!("nested deeper than {MAX_DEPTH} levels"));
+                return at.fail(format!("nested deeper than {MAX_DEPTH} levels"));
             }
-            let of_kind = schema.iter().filter(|(key, _)| keywords::belongs(key, name));
+            let of_kind = schema.iter().filter(|(key, _)| keywords::applies_to(key, name));
             let of_kind = of_kind.map(|(key, value)| (key.as_str(), if key == "type" { kind } else { value }));
-            each.push(self.fields(of_kind, at, depth + 1)?);
+            each.push(self.normalize_fields(of_kind, at, depth + 1)?);
         }
         match each.len() {
-            0 => at.to("type").fault("no value fits"),
+            0 => at.child("type").fail("no value fits"),
             1 => Ok(each.remove(0)),
             _ => Ok(json!({ "anyOf": each })),
         }

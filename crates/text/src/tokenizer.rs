@@ -11,11 +11,11 @@ use serde::Deserialize;
 use crate::TextError;
 
 /// Ids from here on are taken for a damaged file: the byte table has one entry an id.
-const MOST_IDS: usize = 1 << 22;
+const MAX_TOKEN_IDS: usize = 1 << 22;
 
 /// Longer runs of white space, and of what the pre-tokenizer's expression does not know, are encoded in stretches of this
 /// many characters. The expression takes up to six steps for each of them, and its engine gives up at a million.
-const LONGEST_RUN: usize = 100_000;
+const MAX_RUN_CHARS: usize = 100_000;
 
 /// Text to ids and back.
 pub struct Tokenizer {
@@ -23,23 +23,23 @@ pub struct Tokenizer {
     /// The bytes of all ids, one after the other.
     bytes: Vec<u8>,
     /// Where the bytes of an id begin in `bytes`; one entry more than there are ids.
-    starts: Vec<usize>,
+    byte_offsets: Vec<usize>,
     /// Bytes of the longest.
-    longest: usize,
+    longest_token_bytes: usize,
     special: Vec<bool>,
     added: HashMap<String, u32>,
     /// First byte of added tokens, with the lengths of those that begin so, longest first.
-    lengths: HashMap<u8, Vec<usize>>,
+    added_lengths: HashMap<u8, Vec<usize>>,
 }
 
 #[derive(Deserialize)]
-struct File {
+struct TokenizerFile {
     #[serde(default)]
-    added_tokens: Vec<Added>,
+    added_tokens: Vec<AddedToken>,
 }
 
 #[derive(Deserialize)]
-struct Added {
+struct AddedToken {
     id: u32,
     content: String,
     #[serde(default)]
@@ -57,7 +57,7 @@ impl Tokenizer {
     /// `NotATokenizer` when the file cannot be read as one, `Unsupported` when it is not byte-level BPE with plain added tokens.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
         let not_a_tokenizer = |reason: String| TextError::NotATokenizer { reason };
-        let file: File = serde_json::from_slice(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
+        let file: TokenizerFile = serde_json::from_slice(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
         let mut definition = convert_tokenizers(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
         // Dropping them here is what keeps contents from ever becoming control tokens.
         definition.specials.clear();
@@ -66,29 +66,29 @@ impl Tokenizer {
         };
         let tokens = vocab.iter().map(|token| (token.id, token.bytes.as_slice()));
         let added = file.added_tokens.iter().map(|added| (added.id, added.content.as_bytes()));
-        let (bytes, starts) = table(tokens.clone().chain(added))?;
-        if let Some(byte) = missing_byte(tokens.map(|(_, bytes)| bytes)) {
+        let (bytes, starts) = byte_table(tokens.clone().chain(added))?;
+        if let Some(byte) = first_missing_byte(tokens.map(|(_, bytes)| bytes)) {
             return Err(unsupported(format!("to do without a token for the byte {byte:#04x}")));
         }
         let bpe = Kitoken::from_definition(definition).map_err(|error| not_a_tokenizer(error.to_string()))?;
 
         let mut this = Self {
             bpe,
-            longest: starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0).max(1),
+            longest_token_bytes: starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0).max(1),
             special: vec![false; starts.len() - 1],
             bytes,
-            starts,
+            byte_offsets: starts,
             added: HashMap::new(),
-            lengths: HashMap::new(),
+            added_lengths: HashMap::new(),
         };
         for added in file.added_tokens {
-            this.add(added)?;
+            this.insert_added_token(added)?;
         }
         Ok(this)
     }
 
-    fn add(&mut self, added: Added) -> Result<(), TextError> {
-        let Added { id, content, single_word, lstrip, rstrip } = added;
+    fn insert_added_token(&mut self, added: AddedToken) -> Result<(), TextError> {
+        let AddedToken { id, content, single_word, lstrip, rstrip } = added;
         if single_word || lstrip || rstrip {
             return Err(unsupported(format!("`single_word`, `lstrip` or `rstrip` for the added token `{content}`")));
         }
@@ -96,7 +96,7 @@ impl Tokenizer {
             return Err(unsupported(format!("an empty added token (id {id})")));
         };
         self.special[id as usize] = true;
-        let lengths = self.lengths.entry(first).or_default();
+        let lengths = self.added_lengths.entry(first).or_default();
         if let Err(place) = lengths.binary_search_by(|length| content.len().cmp(length)) {
             lengths.insert(place, content.len());
         }
@@ -110,7 +110,7 @@ impl Tokenizer {
             |text: &str| self.bpe.encode(text, &[][..]).expect("every byte has a token, so every text has ids");
         let mut ids = Vec::new();
         let mut done = 0;
-        for end in ends_of_runs(text) {
+        for end in run_split_offsets(text) {
             ids.extend(encode(&text[done..end]));
             done = end;
         }
@@ -119,10 +119,10 @@ impl Tokenizer {
     }
 
     /// The ids of a text whose author is trusted: added tokens are recognised wherever they stand.
-    pub fn encode_marked(&self, text: &str) -> Vec<u32> {
+    pub fn encode_with_added_tokens(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut done = 0;
-        for (at, id) in self.markers(text) {
+        for (at, id) in self.find_added_tokens(text) {
             ids.extend(self.encode(&text[done..at.start]));
             ids.push(id);
             done = at.end;
@@ -132,11 +132,11 @@ impl Tokenizer {
     }
 
     /// Where added tokens stand in `text`: leftmost first, and the longest where several begin at one place.
-    pub(crate) fn markers(&self, text: &str) -> Vec<(Range<usize>, u32)> {
+    pub(crate) fn find_added_tokens(&self, text: &str) -> Vec<(Range<usize>, u32)> {
         let mut found = Vec::new();
         let mut at = 0;
         while at < text.len() {
-            let lengths = self.lengths.get(&text.as_bytes()[at]).map(Vec::as_slice).unwrap_or_default();
+            let lengths = self.added_lengths.get(&text.as_bytes()[at]).map(Vec::as_slice).unwrap_or_default();
             let candidates = lengths.iter().filter_map(|length| text.get(at..at + length));
             let hit = candidates.filter_map(|word| Some((word.len(), *self.added.get(word)?))).next();
             let (length, id) = hit.unzip();
@@ -153,29 +153,29 @@ impl Tokenizer {
     }
 
     /// The id of an added token.
-    pub(crate) fn marker(&self, token: &str) -> Option<u32> {
+    pub(crate) fn added_token_id(&self, token: &str) -> Option<u32> {
         self.added.get(token).copied()
     }
 
     /// The bytes `id` stands for; empty for ids the tokenizer lacks.
     pub fn bytes(&self, id: u32) -> &[u8] {
         let id = id as usize;
-        if id < self.len() { &self.bytes[self.starts[id]..self.starts[id + 1]] } else { &[] }
+        if id < self.len() { &self.bytes[self.byte_offsets[id]..self.byte_offsets[id + 1]] } else { &[] }
     }
 
     /// An added token: never the encoding of something somebody wrote.
-    pub fn is_special(&self, id: u32) -> bool {
+    pub fn is_added_token(&self, id: u32) -> bool {
         self.special.get(id as usize).copied().unwrap_or(false)
     }
 
     /// Ids from here on do not exist. (A model's embedding may have more rows.)
     pub fn len(&self) -> usize {
-        self.starts.len() - 1
+        self.byte_offsets.len() - 1
     }
 
     /// Bytes of the longest token: no text has fewer tokens than its bytes make of these.
-    pub fn longest(&self) -> usize {
-        self.longest
+    pub fn longest_token_bytes(&self) -> usize {
+        self.longest_token_bytes
     }
 
     /// Never true: a tokenizer without tokens is not accepted.
@@ -197,15 +197,15 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 /// Where a run of characters that make no word has to be cut.
-fn ends_of_runs(text: &str) -> Vec<usize> {
-    if text.len() <= LONGEST_RUN {
+fn run_split_offsets(text: &str) -> Vec<usize> {
+    if text.len() <= MAX_RUN_CHARS {
         return Vec::new();
     }
     let mut ends = Vec::new();
     let mut run = 0;
     for (at, letter) in text.char_indices() {
-        run = if makes_no_word(letter) { run + 1 } else { 0 };
-        if run > LONGEST_RUN {
+        run = if is_non_word(letter) { run + 1 } else { 0 };
+        if run > MAX_RUN_CHARS {
             ends.push(at);
             run = 1;
         }
@@ -215,16 +215,16 @@ fn ends_of_runs(text: &str) -> Vec<usize> {
 
 /// White space, control and format characters, what is private or not assigned; beyond ASCII also symbols, which the
 /// standard library cannot tell from those.
-fn makes_no_word(letter: char) -> bool {
+fn is_non_word(letter: char) -> bool {
     letter.is_whitespace() || letter.is_control() || !(letter.is_ascii() || letter.is_alphanumeric())
 }
 
 /// All bytes in order of id, and where those of each id begin. Ids nobody has are empty.
-fn table<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(Vec<u8>, Vec<usize>), TextError> {
+fn byte_table<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(Vec<u8>, Vec<usize>), TextError> {
     let mut by_id: Vec<&[u8]> = Vec::new();
     for (id, bytes) in tokens {
         let id = id as usize;
-        if id >= MOST_IDS {
+        if id >= MAX_TOKEN_IDS {
             return Err(unsupported(format!("token ids as high as {id}")));
         }
         if id >= by_id.len() {
@@ -243,7 +243,7 @@ fn table<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(Vec<u8>, 
     Ok((by_id.concat(), starts))
 }
 
-fn missing_byte<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
+fn first_missing_byte<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
     let mut seen = [false; 256];
     for bytes in tokens {
         if let [byte] = bytes {
@@ -264,7 +264,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A `tokenizer.json` with a token for every byte, in order, and `added` behind them.
-    fn json(added: &[&str]) -> Value {
+    fn tokenizer_json(added: &[&str]) -> Value {
         let plain = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
         let mut next = 255;
         let mut letter = |byte: u32| {
@@ -293,22 +293,22 @@ pub(crate) mod tests {
     }
 
     /// A tokenizer of 256 bytes and these added tokens.
-    pub(crate) fn tiny(added: &[&str]) -> Tokenizer {
-        load(&json(added)).unwrap()
+    pub(crate) fn byte_tokenizer(added: &[&str]) -> Tokenizer {
+        load(&tokenizer_json(added)).unwrap()
     }
 
     #[test]
     fn added_tokens_are_found_only_when_asked_for_and_the_longest_wins() {
-        let tokenizer = tiny(&["<a>", "<a>b"]);
+        let tokenizer = byte_tokenizer(&["<a>", "<a>b"]);
         assert_eq!(tokenizer.encode("<a>"), [60, 97, 62]);
-        assert_eq!(tokenizer.encode_marked("é<a>b<a>"), [0xc3, 0xa9, 257, 256]);
+        assert_eq!(tokenizer.encode_with_added_tokens("é<a>b<a>"), [0xc3, 0xa9, 257, 256]);
         assert_eq!(tokenizer.decode(&[0xc3, 0xa9, 257, 0xff, 9999]), "é<a>b\u{fffd}");
         assert_eq!(
             (tokenizer.token_id("<a>"), tokenizer.token_id("b"), tokenizer.token_id("bb")),
             (Some(256), Some(98), None)
         );
-        assert_eq!((tokenizer.len(), tokenizer.is_special(257), tokenizer.is_special(98)), (258, true, false));
-        assert!(tokenizer.bytes(258).is_empty() && !tokenizer.is_special(u32::MAX));
+        assert_eq!((tokenizer.len(), tokenizer.is_added_token(257), tokenizer.is_added_token(98)), (258, true, false));
+        assert!(tokenizer.bytes(258).is_empty() && !tokenizer.is_added_token(u32::MAX));
     }
 
     #[test]
@@ -317,7 +317,7 @@ pub(crate) mod tests {
         assert!(message(json!({})).contains("not a tokenizer"));
         assert!(message(json!([1])).contains("not a tokenizer"));
         let changed = |pointer: &str, value: Value| {
-            let mut json = json(&["<a>"]);
+            let mut json = tokenizer_json(&["<a>"]);
             *json.pointer_mut(pointer).unwrap() = value;
             message(json)
         };

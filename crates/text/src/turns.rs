@@ -39,9 +39,9 @@ pub(crate) fn turns<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Resu
             while let Some(result) = messages.next_if(|next| next.role == Role::Tool) {
                 results.push((result.tool_call_id.as_deref(), result.text()));
             }
-            let open = results.is_empty() && messages.peek().is_none();
-            if !open {
-                turn.results = in_order(message, results)?;
+            let is_unanswered = results.is_empty() && messages.peek().is_none();
+            if !is_unanswered {
+                turn.results = order_results(message, results)?;
             }
         }
         turns.push(turn);
@@ -49,7 +49,7 @@ pub(crate) fn turns<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Resu
     Ok(turns)
 }
 
-fn in_order(message: &Message, results: Vec<(Option<&str>, String)>) -> Result<Vec<String>, Error> {
+fn order_results(message: &Message, results: Vec<(Option<&str>, String)>) -> Result<Vec<String>, Error> {
     let calls = message.calls();
     if results.len() < calls.len() {
         return Err(Error::invalid(
@@ -63,11 +63,11 @@ fn in_order(message: &Message, results: Vec<(Option<&str>, String)>) -> Result<V
         ));
     }
     // The first call of an id counts.
-    let places: HashMap<&str, usize> =
+    let call_positions: HashMap<&str, usize> =
         calls.iter().enumerate().rev().map(|(at, call)| (call.id.as_str(), at)).collect();
-    let place = |id: Option<&str>| id.and_then(|id| places.get(id).copied()).unwrap_or(calls.len());
+    let position_of = |id: Option<&str>| id.and_then(|id| call_positions.get(id).copied()).unwrap_or(calls.len());
     let mut results = results;
-    results.sort_by_cached_key(|(id, _)| place(*id));
+    results.sort_by_cached_key(|(id, _)| position_of(*id));
     Ok(results.into_iter().map(|(_, text)| text).collect())
 }
 

@@ -7,34 +7,36 @@ use std::process::ExitCode;
 use chat::{Chat, Delta, Input, Message, Reply, Role, ToolCall};
 use serde_json::{Value, json};
 use testkit::growth::Growth;
-use wire::form::Form;
-use wire::glance::{self, Events};
-use wire::splice::Fields;
-use wire::sse::{Frame, Parser};
-use wire::tasks::Kind;
-use wire::tasks::ids::{self, Pair};
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::json_fields::JsonFields;
+use wire::passthrough::multipart_fields::MultipartFields;
+use wire::passthrough::usage_scanner::{self, SseScanner};
+use wire::sse::{SseFrame, SseParser};
+use wire::surface::Renderer;
+use wire::surface::chat_completions::Envelope;
+use wire::tasks::TaskKind;
+use wire::tasks::id_rewriting::{self, IdPair};
 use wire::upstream::Dialect;
-use wire::{Envelope, Passage, Render};
 
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
 /// Makes an attack of so many bytes.
-type Make = fn(usize) -> Vec<u8>;
+type MakeInput = fn(usize) -> Vec<u8>;
 /// Makes the event of a number.
-type Event = fn(usize) -> Value;
+type MakeEvent = fn(usize) -> Value;
 type Attack<T> = (&'static str, T);
 
 fn main() -> ExitCode {
     let mut growth = Growth::from_args();
-    bodies_that_pass(&mut growth);
-    bodies(&mut growth);
-    answers_that_pass(&mut growth);
-    answers(&mut growth);
-    requests_to_providers(&mut growth);
+    passthrough_request_bodies(&mut growth);
+    request_bodies(&mut growth);
+    passthrough_responses(&mut growth);
+    upstream_responses(&mut growth);
+    upstream_requests(&mut growth);
     renderers(&mut growth);
-    ids_of_tasks(&mut growth);
+    task_ids(&mut growth);
     growth.finish()
 }
 
@@ -56,7 +58,7 @@ fn repeated(before: &str, piece: impl Fn(usize) -> String, between: &str, after:
 }
 
 /// Attacks on everything that reads JSON.
-fn json_attacks() -> Vec<Attack<Make>> {
+fn json_attacks() -> Vec<Attack<MakeInput>> {
     vec![
         ("distinct keys", |bytes| repeated("{", |n| format!("\"k{n}\":0"), ",", "}", bytes)),
         ("escaped keys", |bytes| repeated("{", |n| format!("\"\\u006b{n}\":0"), ",", "}", bytes)),
@@ -78,12 +80,12 @@ fn json_attacks() -> Vec<Attack<Make>> {
     ]
 }
 
-fn bodies_that_pass(growth: &mut Growth) {
+fn passthrough_request_bodies(growth: &mut Growth) {
     for (attack, make) in json_attacks() {
-        growth.row("splice::Fields", attack, make, |body| {
-            let fields = Fields::scan(body).ok()?;
+        growth.row("JsonFields", attack, make, |body| {
+            let fields = JsonFields::scan(body).ok()?;
             let said = (fields.text("model"), fields.value("stream"), fields.value("max_tokens"));
-            Some((fields.with(&[("model", "\"other\"".into()), ("stream_options", "{}".into())]), said))
+            Some((fields.with_changes(&[("model", "\"other\"".into()), ("stream_options", "{}".into())]), said))
         });
     }
     const TYPE: &str = "multipart/form-data; boundary=b";
@@ -110,9 +112,9 @@ fn bodies_that_pass(growth: &mut Growth) {
         ("a preamble", &|bytes| repeated("", |_| "\r\n--".into(), "", "\r\n--b--", bytes)),
     ];
     for (attack, make) in forms {
-        growth.row("form::Form", attack, make, |body| {
-            let form = Form::scan(TYPE, body).ok()?;
-            Some((form.text("model"), form.with("model", "other")))
+        growth.row("MultipartFields", attack, make, |body| {
+            let form = MultipartFields::scan(TYPE, body).ok()?;
+            Some((form.text("model"), form.with_value("model", "other")))
         });
     }
 }
@@ -126,11 +128,11 @@ fn chat_body(field: &str, piece: impl Fn(usize) -> String, bytes: usize) -> Vec<
     repeated(&before, piece, ",", "]}", bytes)
 }
 
-fn bodies(growth: &mut Growth) {
+fn request_bodies(growth: &mut Growth) {
     for (attack, make) in json_attacks() {
         growth.row("json::parse", attack, make, |body| wire::json::parse(body));
     }
-    let chats: [Attack<Make>; 8] = [
+    let chats: [Attack<MakeInput>; 8] = [
         ("messages", |bytes| chat_body("messages", |_| r#"{"role":"user","content":"x"}"#.into(), bytes)),
         ("parts", |bytes| {
             let before = r#"{"model":"m","messages":[{"role":"user","content":["#;
@@ -158,9 +160,11 @@ fn bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in chats {
-        growth.row("deepseek::parse_request", attack, make, |body| wire::deepseek::parse_request(body));
+        growth.row("chat_completions::parse_request", attack, make, |body| {
+            wire::surface::chat_completions::request::parse_request(body)
+        });
     }
-    let completions: [Attack<Make>; 2] = [
+    let completions: [Attack<MakeInput>; 2] = [
         ("token ids", |bytes| repeated(r#"{"model":"m","prompt":["#, |_| "1".into(), ",", "]}", bytes)),
         ("sixteen prompts with a suffix", |bytes| {
             let prompts = vec!["\"a\""; 16].join(",");
@@ -169,9 +173,9 @@ fn bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in completions {
-        growth.row("completions::parse_request", attack, make, |body| wire::completions::parse_request(body));
+        growth.row("completions::parse_request", attack, make, |body| wire::surface::completions::parse_request(body));
     }
-    let responses: [Attack<Make>; 3] = [
+    let responses: [Attack<MakeInput>; 3] = [
         ("items", |bytes| {
             repeated(r#"{"model":"m","input":["#, |_| r#"{"role":"assistant","content":"x"}"#.into(), ",", "]}", bytes)
         }),
@@ -185,9 +189,9 @@ fn bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in responses {
-        growth.row("responses::parse_request", attack, make, |body| wire::responses::parse_request(body));
+        growth.row("responses::parse_request", attack, make, |body| wire::surface::responses::parse_request(body));
     }
-    let messages: [Attack<Make>; 4] = [
+    let messages: [Attack<MakeInput>; 4] = [
         ("messages", |bytes| {
             let before = r#"{"model":"m","max_tokens":1,"messages":["#;
             repeated(before, |_| r#"{"role":"user","content":"x"}"#.into(), ",", "]}", bytes)
@@ -208,9 +212,10 @@ fn bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in messages {
-        growth.row("anthropic::parse_request", attack, make, |body| wire::anthropic::parse_request(body, false));
+        growth
+            .row("anthropic::parse_request", attack, make, |body| wire::surface::anthropic::parse_request(body, false));
     }
-    let gemini: [Attack<Make>; 6] = [
+    let gemini: [Attack<MakeInput>; 6] = [
         ("contents", |bytes| repeated(r#"{"contents":["#, |_| r#"{"parts":[{"text":"x"}]}"#.into(), ",", "]}", bytes)),
         ("calls and responses", |bytes| {
             let turn = |n| {
@@ -244,12 +249,12 @@ fn bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in gemini {
-        growth.row("gemini::parse_request", attack, make, |body| wire::gemini::parse_request(body, "m"));
+        growth.row("gemini::parse_request", attack, make, |body| wire::surface::gemini::parse_request(body, "m"));
     }
 }
 
 /// Answers of providers, as they arrive.
-fn stream_attacks() -> Vec<Attack<Make>> {
+fn stream_attacks() -> Vec<Attack<MakeInput>> {
     vec![
         ("small events", |bytes| repeated("", |_| "data: {}\n\n".into(), "", "", bytes)),
         ("one line", |bytes| repeated("data: {\"x\":\"", |_| "x".into(), "", "\"}\n\n", bytes)),
@@ -267,17 +272,17 @@ fn stream_attacks() -> Vec<Attack<Make>> {
     ]
 }
 
-const PIECES: [usize; 3] = [1, 1000, usize::MAX];
+const CHUNK_SIZES: [usize; 3] = [1, 1000, usize::MAX];
 
-fn answers_that_pass(growth: &mut Growth) {
+fn passthrough_responses(growth: &mut Growth) {
     for (attack, make) in stream_attacks() {
-        for size in PIECES {
+        for size in CHUNK_SIZES {
             let attack = format!(
                 "{attack}, in {}",
                 if size == usize::MAX { "one piece".into() } else { format!("pieces of {size}") }
             );
-            growth.row("sse::Parser", &attack, make, |bytes| {
-                let (mut parser, mut frames) = (Parser::default(), Vec::new());
+            growth.row("SseParser", &attack, make, |bytes| {
+                let (mut parser, mut frames) = (SseParser::default(), Vec::new());
                 for piece in bytes.chunks(size) {
                     if parser.feed(piece, &mut frames).is_err() {
                         break;
@@ -285,34 +290,43 @@ fn answers_that_pass(growth: &mut Growth) {
                 }
                 frames
             });
-            growth.row("glance::Events", &attack, make, |bytes| {
-                let mut seen = Vec::new();
-                for passage in
-                    [Passage::ChatCompletions, Passage::Messages, Passage::GenerateContent, Passage::ImageEdits]
-                {
-                    let mut events = Events::new(passage, passage == Passage::ChatCompletions);
+            growth.row("SseScanner", &attack, make, |bytes| {
+                let mut stats = Vec::new();
+                for passage in [
+                    ApiEndpoint::ChatCompletions,
+                    ApiEndpoint::Messages,
+                    ApiEndpoint::GenerateContent,
+                    ApiEndpoint::ImageEdits,
+                ] {
+                    let mut events = SseScanner::new(passage, passage == ApiEndpoint::ChatCompletions);
                     for piece in bytes.chunks(size) {
-                        events.pass(piece);
+                        events.feed(piece);
                     }
-                    events.rest();
-                    seen.push(events.seen);
+                    events.finish();
+                    stats.push(events.stats);
                 }
-                seen
+                stats
             });
         }
     }
     for (attack, make) in json_attacks() {
-        for passage in [Passage::ChatCompletions, Passage::Messages, Passage::GenerateContent, Passage::ImageEdits] {
-            growth.row("glance::whole", &format!("{attack}, {passage:?}"), make, |body| glance::whole(passage, body));
+        for endpoint in
+            [ApiEndpoint::ChatCompletions, ApiEndpoint::Messages, ApiEndpoint::GenerateContent, ApiEndpoint::ImageEdits]
+        {
+            growth.row("usage_scanner::scan_body", &format!("{attack}, {endpoint:?}"), make, |body| {
+                usage_scanner::scan_body(endpoint, body)
+            });
         }
     }
     let reasons = |bytes| repeated("{\"choices\":[", |_| r#"{"finish_reason":1}"#.into(), ",", "]}", bytes);
-    growth.row("glance::whole", "reasons that are none", reasons, |body| glance::whole(Passage::ChatCompletions, body));
+    growth.row("usage_scanner::scan_body", "reasons that are none", reasons, |body| {
+        usage_scanner::scan_body(ApiEndpoint::ChatCompletions, body)
+    });
 }
 
-fn answers(growth: &mut Growth) {
-    let events = |event: Event, bytes| repeated("", |n| format!("data: {}\n\n", event(n)), "", "", bytes);
-    let openai: [Attack<Event>; 4] = [
+fn upstream_responses(growth: &mut Growth) {
+    let events = |event: MakeEvent, bytes| repeated("", |n| format!("data: {}\n\n", event(n)), "", "", bytes);
+    let openai: [Attack<MakeEvent>; 4] = [
         ("words", |_| json!({"choices": [{"delta": {"content": "x"}}]})),
         (
             "calls",
@@ -327,7 +341,7 @@ fn answers(growth: &mut Growth) {
             |n| json!({"choices": [{"delta": {"tool_calls": [{"index": n % 2, "function": {"arguments": "x"}}]}}]}),
         ),
     ];
-    let anthropic: [Attack<Event>; 4] = [
+    let anthropic: [Attack<MakeEvent>; 4] = [
         ("thinking", |_| json!({"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x"}})),
         ("signatures", |n| match n % 2 {
             0 => json!({"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x"}}),
@@ -342,7 +356,7 @@ fn answers(growth: &mut Growth) {
             |_| json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "none"}}),
         ),
     ];
-    let gemini: [Attack<Event>; 2] = [
+    let gemini: [Attack<MakeEvent>; 2] = [
         ("words", |_| json!({"candidates": [{"content": {"parts": [{"text": "x"}]}}]})),
         (
             "calls",
@@ -351,7 +365,7 @@ fn answers(growth: &mut Growth) {
     ];
     // So many stop strings as a request may have.
     let chat = Chat { stop: (0..10_000).map(|n| n.to_string()).collect(), ..Chat::default() };
-    let dialects: [(&str, Dialect, &[Attack<Event>]); 3] = [
+    let dialects: [(&str, Dialect, &[Attack<MakeEvent>]); 3] = [
         ("openai", Dialect::OpenAi, &openai),
         ("anthropic", Dialect::Anthropic, &anthropic),
         ("gemini", Dialect::Gemini, &gemini),
@@ -362,30 +376,32 @@ fn answers(growth: &mut Growth) {
                 &format!("upstream::{name}"),
                 attack,
                 |bytes| events(event, bytes),
-                |bytes| hear(dialect, &chat, bytes),
+                |bytes| read_response(dialect, &chat, bytes),
             );
         }
         let large = |bytes| repeated("data: {\"choices\":[", |_| "{}".into(), ",", "]}\n\n", bytes);
-        growth.row(&format!("upstream::{name}"), "one large event", large, |bytes| hear(dialect, &chat, bytes));
+        growth
+            .row(&format!("upstream::{name}"), "one large event", large, |bytes| read_response(dialect, &chat, bytes));
         let wrong = |bytes| repeated("data: {\"choices\":\"", |_| "x".into(), "", "\"}\n\n", bytes);
-        growth.row(&format!("upstream::{name}"), "text for a list", wrong, |bytes| hear(dialect, &chat, bytes));
+        growth
+            .row(&format!("upstream::{name}"), "text for a list", wrong, |bytes| read_response(dialect, &chat, bytes));
     }
     let page = |bytes| repeated("", |_| "é<".into(), "", "", bytes);
-    growth.row("upstream::refusal", "a page", page, |body| wire::upstream::refusal("p", 500, None, body));
+    growth.row("upstream::map_error", "a page", page, |body| wire::upstream::map_error("p", 500, None, body));
 }
 
-fn hear(dialect: Dialect, chat: &Chat, bytes: &[u8]) -> (Reply, bool) {
-    let (mut parser, mut frames) = (Parser::default(), Vec::new());
+fn read_response(dialect: Dialect, chat: &Chat, bytes: &[u8]) -> (Reply, bool) {
+    let (mut parser, mut frames) = (SseParser::default(), Vec::new());
     parser.feed(bytes, &mut frames).expect("it stays within its bounds");
-    let (mut reader, mut deltas) = (dialect.reader(chat), Vec::new());
+    let (mut reader, mut deltas) = (dialect.event_reader(chat), Vec::new());
     let mut whole = true;
     for frame in frames {
-        if let Frame::Event { data, .. } = frame {
-            whole &= reader.event(&data, &mut deltas).is_ok();
-            reader.signed();
+        if let SseFrame::Event { data, .. } = frame {
+            whole &= reader.read_event(&data, &mut deltas).is_ok();
+            reader.take_signed();
         }
     }
-    let _ = reader.end(&mut deltas);
+    let _ = reader.finish(&mut deltas);
     let mut reply = Reply::default();
     deltas.into_iter().for_each(|delta| whole &= reply.push(delta).is_ok());
     (reply, whole)
@@ -403,31 +419,47 @@ fn conversation(bytes: usize) -> Chat {
     Chat { model: "m".into(), input: Input::Messages(messages), thinking: Some(true), ..Chat::default() }
 }
 
-fn requests_to_providers(growth: &mut Growth) {
+fn upstream_requests(growth: &mut Growth) {
     for (name, dialect) in [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)]
     {
         growth.row(&format!("upstream::{name} request"), "calls and results", conversation, |chat| {
-            dialect.request(chat, "m", &()).map(|body| body.len())
+            dialect.request_body(chat, "m", &()).map(|body| body.len())
         });
     }
 }
 
 /// Ids of tasks in the place of others, in what callers and providers say.
-fn ids_of_tasks(growth: &mut Growth) {
-    let ours: Vec<String> = (0..9).map(|n| Kind::Video.id_of([n; 16])).collect();
+fn task_ids(growth: &mut Growth) {
+    let ours: Vec<String> = (0..9).map(|n| TaskKind::Video.new_public_id([n; 16])).collect();
     let theirs: Vec<String> = (0..9).map(|n| format!("task-of-theirs-{n}")).collect();
-    let pairs: Vec<Pair<'_>> =
-        theirs.iter().zip(&ours).map(|(theirs, ours)| Pair { theirs: theirs.as_str(), ours: ours.as_str() }).collect();
-    let mentions = |bytes| repeated("{\"x\":[", |n| format!("\"{}\"", ours[n % 9]), ",", "]}", bytes);
-    let told = |bytes| repeated("{\"x\":[", |n| format!("{{\"id\":\"{}\"}}", theirs[n % 9]), ",", "]}", bytes);
+    let pairs: Vec<IdPair<'_>> = theirs
+        .iter()
+        .zip(&ours)
+        .map(|(theirs, ours)| IdPair { provider_id: theirs.as_str(), public_id: ours.as_str() })
+        .collect();
+    let public_ids_in_json = |bytes| repeated("{\"x\":[", |n| format!("\"{}\"", ours[n % 9]), ",", "]}", bytes);
+    let provider_ids_in_json =
+        |bytes| repeated("{\"x\":[", |n| format!("{{\"id\":\"{}\"}}", theirs[n % 9]), ",", "]}", bytes);
     let in_text = |bytes| repeated("{\"x\":\"", |n| theirs[n % 9].clone(), " ", "\"}", bytes);
-    growth.row("tasks::ids", "ids of ours, to the provider", mentions, |body| ids::inward(body, &pairs));
-    growth.row("tasks::ids", "ids of ours, looked for", mentions, |body| ids::candidates(Kind::Video, body, 8));
-    growth.row("tasks::ids", "ids of theirs, to the caller", told, |body| ids::outward(Kind::Video, body, &pairs));
-    growth.row("tasks::ids", "one text of ids", in_text, |body| ids::outward(Kind::Video, body, &pairs));
+    growth.row("tasks::id_rewriting", "ids of ours, to the provider", public_ids_in_json, |body| {
+        id_rewriting::to_provider_ids(body, &pairs)
+    });
+    growth.row("tasks::id_rewriting", "ids of ours, looked for", public_ids_in_json, |body| {
+        id_rewriting::find_public_ids(TaskKind::Video, body, 8)
+    });
+    growth.row("tasks::id_rewriting", "ids of theirs, to the caller", provider_ids_in_json, |body| {
+        id_rewriting::to_public_ids(TaskKind::Video, body, &pairs)
+    });
+    growth.row("tasks::id_rewriting", "one text of ids", in_text, |body| {
+        id_rewriting::to_public_ids(TaskKind::Video, body, &pairs)
+    });
     for (attack, make) in json_attacks() {
-        growth.row("tasks::ids", attack, make, |body| {
-            (ids::inward(body, &pairs), ids::outward(Kind::Video, body, &pairs), ids::candidates(Kind::Video, body, 8))
+        growth.row("tasks::id_rewriting", attack, make, |body| {
+            (
+                id_rewriting::to_provider_ids(body, &pairs),
+                id_rewriting::to_public_ids(TaskKind::Video, body, &pairs),
+                id_rewriting::find_public_ids(TaskKind::Video, body, 8),
+            )
         });
     }
 }
@@ -441,7 +473,7 @@ fn renderers(growth: &mut Growth) {
         thinking: true,
         logprobs: false,
     };
-    let sign: wire::anthropic::Signer = std::sync::Arc::new(|text| text.len().to_string());
+    let sign: wire::surface::anthropic::Signer = std::sync::Arc::new(|text| text.len().to_string());
     let deltas = |bytes: usize| {
         let mut deltas = Vec::new();
         for index in 0..bytes / 256 {
@@ -452,7 +484,7 @@ fn renderers(growth: &mut Growth) {
         }
         deltas
     };
-    let render = |mut render: Box<dyn Render>, deltas: &[Delta]| {
+    let render = |mut render: Box<dyn Renderer>, deltas: &[Delta]| {
         let mut sent = 0;
         for delta in deltas {
             let mut out = String::new();
@@ -461,18 +493,30 @@ fn renderers(growth: &mut Growth) {
         }
         sent
     };
-    growth.row("stream::Chunks", "pieces of all kinds", deltas, |deltas| {
-        render(Box::new(wire::Chunks::new(envelope(), true)), deltas)
+    growth.row("ChatChunkRenderer", "pieces of all kinds", deltas, |deltas| {
+        render(Box::new(wire::surface::chat_completions::ChatChunkRenderer::new(envelope(), true)), deltas)
     });
-    growth.row("anthropic::Messages", "pieces of all kinds", deltas, |deltas| {
-        render(Box::new(wire::anthropic::Messages::new("id".into(), "m".into(), vec![], sign.clone())), deltas)
+    growth.row("anthropic::MessageRenderer", "pieces of all kinds", deltas, |deltas| {
+        render(
+            Box::new(wire::surface::anthropic::MessageRenderer::new("id".into(), "m".into(), vec![], sign.clone())),
+            deltas,
+        )
     });
-    growth.row("gemini::Responses", "pieces of all kinds", deltas, |deltas| {
-        let form = wire::gemini::Form::Events;
-        render(Box::new(wire::gemini::Responses::new("id".into(), "m".into(), true, form, sign.clone())), deltas)
+    growth.row("gemini::GenerateContentRenderer", "pieces of all kinds", deltas, |deltas| {
+        let form = wire::surface::gemini::StreamFormat::Sse;
+        render(
+            Box::new(wire::surface::gemini::GenerateContentRenderer::new(
+                "id".into(),
+                "m".into(),
+                true,
+                form,
+                sign.clone(),
+            )),
+            deltas,
+        )
     });
-    growth.row("responses::Responses", "pieces of all kinds", deltas, |deltas| {
-        let asked = wire::responses::parse_request(br#"{"model":"m","input":"x"}"#).expect("a request").asked;
-        render(Box::new(wire::responses::Responses::new(envelope(), asked)), deltas)
+    growth.row("responses::ResponseRenderer", "pieces of all kinds", deltas, |deltas| {
+        let echo = wire::surface::responses::parse_request(br#"{"model":"m","input":"x"}"#).expect("a request").echo;
+        render(Box::new(wire::surface::responses::ResponseRenderer::new(envelope(), echo)), deltas)
     });
 }

@@ -1,34 +1,15 @@
-//! How chats look on the wire: bytes in, nouns out, and back. No network, no clock.
+//! API formats: request bodies to [`chat::Chat`], deltas to response bodies and events. No network, no clock.
 //!
-//! A request body becomes a [`deepseek::Request`]; the answer's deltas become a whole reply or events ([`Render`], for
-//! this surface [`Chunks`]); a refusal becomes a status and a body ([`error`]).
+//! [`surface`] is the client's side, one module for each API. [`upstream`] is the provider's side, one module for each
+//! dialect. [`passthrough`] edits and observes bodies that are forwarded as they are.
 #![forbid(unsafe_code)]
 
-pub mod anthropic;
-pub mod bounds;
-pub mod catalogue;
-pub mod completions;
-mod count;
-pub mod deepseek;
-pub mod error;
-pub mod fits;
-pub mod form;
-pub mod gemini;
-pub mod glance;
+mod field_reader;
 pub mod json;
-pub mod openai;
-mod passage;
-mod reader;
-mod render;
-mod reply;
-pub mod responses;
-pub mod splice;
+pub mod passthrough;
+pub mod provider_limits;
 pub mod sse;
-mod stream;
+pub mod surface;
 pub mod tasks;
+mod token_count;
 pub mod upstream;
-
-pub use passage::Passage;
-pub use render::Render;
-pub use reply::Envelope;
-pub use stream::Chunks;

@@ -1,13 +1,13 @@
 //! Tasks that run elsewhere for a while: Midjourney, Suno, video (API document 4.8 to 4.11). Their bodies pass; read is only
 //! what a task is called and how it goes.
 
-pub mod ids;
+pub mod id_rewriting;
 
 use serde_json::Value;
 
 /// A family of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum TaskKind {
     Midjourney,
     Suno,
     Video,
@@ -15,7 +15,7 @@ pub enum Kind {
 
 /// A task that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct TaskAccepted {
     pub id: String,
     /// It is to be paid for.
     pub is_new: bool,
@@ -23,18 +23,18 @@ pub struct Taken {
 
 /// How a task goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Open,
-    Done,
+pub enum TaskState {
+    InProgress,
+    Succeeded,
     Failed,
 }
 
 /// The models of Midjourney: what its actions are priced by.
-pub const MIDJOURNEY: [&str; 8] =
+pub const MIDJOURNEY_MODELS: [&str; 8] =
     ["mj_imagine", "mj_action", "mj_blend", "mj_describe", "mj_modal", "mj_video", "mj_edits", "mj_shorten"];
-pub const SUNO: [&str; 3] = ["suno_music", "suno_lyrics", "suno_concat"];
+pub const SUNO_MODELS: [&str; 3] = ["suno_music", "suno_lyrics", "suno_concat"];
 
-impl Kind {
+impl TaskKind {
     pub const ALL: [Self; 3] = [Self::Midjourney, Self::Suno, Self::Video];
 
     /// What the store calls it.
@@ -47,10 +47,10 @@ impl Kind {
     }
 
     /// What an action of this kind is priced by; `None` when there is no such action.
-    pub fn model(self, action: &str) -> Option<String> {
+    pub fn model_of_action(self, action: &str) -> Option<String> {
         let (prefix, models): (_, &[&str]) = match self {
-            Self::Midjourney => ("mj", &MIDJOURNEY),
-            Self::Suno => ("suno", &SUNO),
+            Self::Midjourney => ("mj", &MIDJOURNEY_MODELS),
+            Self::Suno => ("suno", &SUNO_MODELS),
             Self::Video => return None,
         };
         let model = format!("{prefix}_{action}");
@@ -67,7 +67,7 @@ impl Kind {
     }
 
     /// The task that a provider says it has taken; `None` when it has not.
-    pub fn taken(self, answer: &Value) -> Option<Taken> {
+    pub fn accepted_task(self, answer: &Value) -> Option<TaskAccepted> {
         // It is there already, or waits for more to be said.
         let is_new = self != Self::Midjourney || answer["code"] != 21;
         let id = match self {
@@ -81,24 +81,26 @@ impl Kind {
             Value::Number(id) => id.to_string(),
             _ => return None,
         };
-        is_id(&id).then_some(Taken { id, is_new })
+        is_path_safe_id(&id).then_some(TaskAccepted { id, is_new })
     }
 
     /// An answer to a submission: a task, or a refusal in the words of the family.
-    pub fn is_submission(self, answer: &Value) -> bool {
+    pub fn is_submission_response(self, answer: &Value) -> bool {
         match self {
             // What was taken has an id, or nobody could follow it.
             Self::Midjourney => {
                 answer["code"].is_i64()
-                    && (!matches!(answer["code"].as_i64(), Some(1 | 22)) || self.taken(answer).is_some())
+                    && (!matches!(answer["code"].as_i64(), Some(1 | 22)) || self.accepted_task(answer).is_some())
             }
-            Self::Suno => answer["code"].is_string() && (answer["code"] != "success" || self.taken(answer).is_some()),
-            Self::Video => self.taken(answer).is_some(),
+            Self::Suno => {
+                answer["code"].is_string() && (answer["code"] != "success" || self.accepted_task(answer).is_some())
+            }
+            Self::Video => self.accepted_task(answer).is_some(),
         }
     }
 
     /// A description of a task.
-    pub fn is_task(self, answer: &Value) -> bool {
+    pub fn is_task_response(self, answer: &Value) -> bool {
         let has = |fields: &[&str]| fields.iter().any(|field| !answer[*field].is_null());
         match self {
             Self::Midjourney => has(&["id", "status", "code"]),
@@ -108,7 +110,7 @@ impl Kind {
     }
 
     /// How the task goes that a provider's answer describes.
-    pub fn state(self, task: &Value) -> State {
+    pub fn state(self, task: &Value) -> TaskState {
         let status = match self {
             Self::Midjourney | Self::Video => &task["status"],
             // The answer may be the task, or hold it.
@@ -117,9 +119,9 @@ impl Kind {
             }
         };
         match status.as_str().unwrap_or_default() {
-            "SUCCESS" | "completed" => State::Done,
-            "FAILURE" | "failed" => State::Failed,
-            _ => State::Open,
+            "SUCCESS" | "completed" => TaskState::Succeeded,
+            "FAILURE" | "failed" => TaskState::Failed,
+            _ => TaskState::InProgress,
         }
     }
 
@@ -129,7 +131,7 @@ impl Kind {
     }
 
     /// The task that a request goes on from, which another may own: also where its id is written as a number.
-    pub fn parent(self, request: &Value) -> Option<String> {
+    pub fn parent_task_id(self, request: &Value) -> Option<String> {
         let field = match self {
             Self::Midjourney => &request["taskId"],
             Self::Suno => &request["task_id"],
@@ -144,7 +146,7 @@ impl Kind {
 }
 
 /// Whether it can be a part of a path, as it is.
-pub fn is_id(id: &str) -> bool {
+pub fn is_path_safe_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
@@ -155,39 +157,44 @@ mod tests {
 
     #[test]
     fn what_was_taken_has_an_id() {
-        let taken = |kind: Kind, answer| kind.taken(&answer).map(|taken| taken.id);
+        let taken = |kind: TaskKind, answer| kind.accepted_task(&answer).map(|taken| taken.id);
         let mj = |code: i64| json!({"code": code, "description": "", "result": "17733", "properties": {}});
-        assert_eq!(taken(Kind::Midjourney, mj(1)).as_deref(), Some("17733"));
-        assert_eq!(taken(Kind::Midjourney, mj(22)).as_deref(), Some("17733"));
-        assert_eq!(taken(Kind::Midjourney, mj(24)), None, "banned words");
-        assert!(!Kind::Midjourney.taken(&mj(21)).unwrap().is_new && Kind::Midjourney.taken(&mj(1)).unwrap().is_new);
-        assert_eq!(taken(Kind::Midjourney, json!({"code": 1, "result": 5})).as_deref(), Some("5"));
-        assert_eq!(taken(Kind::Suno, json!({"code": "success", "data": "a-b"})).as_deref(), Some("a-b"));
-        assert_eq!(taken(Kind::Suno, json!({"code": "fail_to_submit", "data": null})), None);
-        assert_eq!(taken(Kind::Video, json!({"id": "video_1"})).as_deref(), Some("video_1"));
-        assert_eq!(taken(Kind::Video, json!({"id": "../../keys"})), None);
-        assert_eq!(taken(Kind::Video, json!(null)), None);
+        assert_eq!(taken(TaskKind::Midjourney, mj(1)).as_deref(), Some("17733"));
+        assert_eq!(taken(TaskKind::Midjourney, mj(22)).as_deref(), Some("17733"));
+        assert_eq!(taken(TaskKind::Midjourney, mj(24)), None, "banned words");
+        assert!(
+            !TaskKind::Midjourney.accepted_task(&mj(21)).unwrap().is_new
+                && TaskKind::Midjourney.accepted_task(&mj(1)).unwrap().is_new
+        );
+        assert_eq!(taken(TaskKind::Midjourney, json!({"code": 1, "result": 5})).as_deref(), Some("5"));
+        assert_eq!(taken(TaskKind::Suno, json!({"code": "success", "data": "a-b"})).as_deref(), Some("a-b"));
+        assert_eq!(taken(TaskKind::Suno, json!({"code": "fail_to_submit", "data": null})), None);
+        assert_eq!(taken(TaskKind::Video, json!({"id": "video_1"})).as_deref(), Some("video_1"));
+        assert_eq!(taken(TaskKind::Video, json!({"id": "../../keys"})), None);
+        assert_eq!(taken(TaskKind::Video, json!(null)), None);
     }
 
     #[test]
     fn only_known_actions_have_a_model() {
-        assert_eq!(Kind::Midjourney.model("imagine").as_deref(), Some("mj_imagine"));
-        assert_eq!(Kind::Suno.model("music").as_deref(), Some("suno_music"));
-        assert!(Kind::Midjourney.model("music").is_none() && Kind::Suno.model("").is_none());
-        assert!(Kind::Video.model("imagine").is_none());
+        assert_eq!(TaskKind::Midjourney.model_of_action("imagine").as_deref(), Some("mj_imagine"));
+        assert_eq!(TaskKind::Suno.model_of_action("music").as_deref(), Some("suno_music"));
+        assert!(
+            TaskKind::Midjourney.model_of_action("music").is_none() && TaskKind::Suno.model_of_action("").is_none()
+        );
+        assert!(TaskKind::Video.model_of_action("imagine").is_none());
     }
 
     #[test]
     fn how_it_goes_is_understood() {
         for (kind, task, state) in [
-            (Kind::Midjourney, json!({"status": "SUCCESS"}), State::Done),
-            (Kind::Midjourney, json!({"status": "MODAL"}), State::Open),
-            (Kind::Midjourney, json!({"status": "FAILURE"}), State::Failed),
-            (Kind::Suno, json!({"code": "success", "data": {"status": "FAILURE"}}), State::Failed),
-            (Kind::Suno, json!({"task_id": "a", "status": "SUCCESS", "data": []}), State::Done),
-            (Kind::Video, json!({"status": "in_progress"}), State::Open),
-            (Kind::Video, json!({"status": "failed"}), State::Failed),
-            (Kind::Video, json!("odd"), State::Open),
+            (TaskKind::Midjourney, json!({"status": "SUCCESS"}), TaskState::Succeeded),
+            (TaskKind::Midjourney, json!({"status": "MODAL"}), TaskState::InProgress),
+            (TaskKind::Midjourney, json!({"status": "FAILURE"}), TaskState::Failed),
+            (TaskKind::Suno, json!({"code": "success", "data": {"status": "FAILURE"}}), TaskState::Failed),
+            (TaskKind::Suno, json!({"task_id": "a", "status": "SUCCESS", "data": []}), TaskState::Succeeded),
+            (TaskKind::Video, json!({"status": "in_progress"}), TaskState::InProgress),
+            (TaskKind::Video, json!({"status": "failed"}), TaskState::Failed),
+            (TaskKind::Video, json!("odd"), TaskState::InProgress),
         ] {
             assert_eq!(kind.state(&task), state, "{task}");
         }

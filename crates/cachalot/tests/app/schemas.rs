@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use cachalot::load::{self, Defaults, ModelArgs};
-use chat::{Chat, FinishReason, Format, Input, Message, Provider, Reply, Role, Sampling, Tool, ToolChoice, fold};
+use chat::{
+    Chat, FinishReason, Input, Message, Provider, Reply, ResponseFormat, Role, Sampling, Tool, ToolChoice, fold,
+};
 use engine::{Engine, Options};
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
@@ -109,7 +111,7 @@ fn says(seed: i64) -> Chat {
 fn asks(seed: i64, schema: &Value) -> Chat {
     if seed % 2 == 0 {
         let format = json!({ "name": "P", "strict": true, "schema": schema });
-        return Chat { format: Format::JsonSchema(map(format)), ..says(seed) };
+        return Chat { response_format: ResponseFormat::JsonSchema(map(format)), ..says(seed) };
     }
     let function = map(json!({ "name": "f", "strict": true, "parameters": schema }));
     let tool = Tool { name: "f".into(), strict: true, function };
@@ -122,7 +124,7 @@ fn map(value: Value) -> Map<String, Value> {
 }
 
 async fn answer(engine: Engine, mut chat: Chat) -> Reply {
-    engine.check(&mut chat).unwrap_or_else(|error| panic!("{error}: {chat:?}"));
+    engine.validate(&mut chat).unwrap_or_else(|error| panic!("{error}: {chat:?}"));
     let deltas = engine.chat(chat.clone()).await.unwrap_or_else(|error| panic!("{error}: {chat:?}"));
     fold(deltas.collect::<Vec<_>>().await).unwrap_or_else(|error| panic!("{error}: {chat:?}"))
 }

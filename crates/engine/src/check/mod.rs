@@ -8,7 +8,7 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use chat::{Chat, Error, Format, Input, Message, Part, Role, Tool, ToolChoice};
+use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
 use serde_json::Value;
 use text::{format_schema, strict_schema};
 
@@ -90,7 +90,7 @@ pub(crate) fn max_new_tokens(chat: &Chat, rules: &ValidationRules, prompt_tokens
         (Input::Messages(_), _) => 4096,
         _ => completion::default_max_tokens(chat),
     };
-    let paid = chat.paid_tokens.map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(0));
+    let paid = chat.affordable_tokens.map_or(usize::MAX, |tokens| usize::try_from(tokens).unwrap_or(0));
     Ok(explicit.unwrap_or(default).min(context - prompt_tokens).min(paid))
 }
 
@@ -151,7 +151,7 @@ fn check_length(chat: &mut Chat) -> Result<(), Error> {
         (Input::Messages(_), _) => 8192,
         _ => completion::MAX_TOKENS,
     };
-    if chat.cut_max_tokens {
+    if chat.clamp_max_tokens {
         chat.max_tokens = chat.max_tokens.map(|tokens| tokens.min(most));
     }
     match chat.max_tokens {
@@ -193,10 +193,10 @@ fn check_sampling(chat: &mut Chat) -> Result<(), Error> {
 
 /// JSON output must be asked for in words too: a model that does not know of it writes white space until it is cut.
 fn check_response_format(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
-    match &chat.format {
-        Format::Text => Ok(()),
-        Format::Unknown(_) => invalid("This response_format type is unavailable now"),
-        Format::JsonSchema(format) => {
+    match &chat.response_format {
+        ResponseFormat::Text => Ok(()),
+        ResponseFormat::Unknown(_) => invalid("This response_format type is unavailable now"),
+        ResponseFormat::JsonSchema(format) => {
             let name = format.get("name").and_then(Value::as_str).unwrap_or_default();
             if !matches_name_pattern(name) || name.len() > 64 {
                 return invalid(
@@ -206,7 +206,7 @@ fn check_response_format(chat: &mut Chat, rules: &ValidationRules) -> Result<(),
             }
             format_schema(format).map(|_| ())
         }
-        Format::JsonObject => {
+        ResponseFormat::JsonObject => {
             let Input::Messages(messages) = &mut chat.input else { return Ok(()) };
             if messages.is_empty() || messages.iter().any(|message| message.text().to_lowercase().contains("json")) {
                 return Ok(());

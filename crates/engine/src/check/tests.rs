@@ -70,7 +70,7 @@ fn ranges_are_judged_with_the_documented_texts() {
         ),
         (|c| c.stop = vec!["x".into(); 17], "Invalid stop value, at most 16 stop sequences are supported"),
         (|c| c.stop = vec![String::new()], "Invalid stop value, a stop sequence must have 1 to 256 characters"),
-        (|c| c.format = Format::Unknown("xml".into()), "This response_format type is unavailable now"),
+        (|c| c.response_format = ResponseFormat::Unknown("xml".into()), "This response_format type is unavailable now"),
         (
             |c| c.top_logprobs = Some(5),
             "Invalid top_logprobs and logprobs value, logprobs must be set to true if top_logprobs is set",
@@ -152,7 +152,7 @@ fn a_forced_call_needs_its_tool_and_in_thinking_mode_leniency() {
 
 #[test]
 fn json_output_must_be_asked_for_in_words() {
-    let asks = Chat { format: Format::JsonObject, ..simple_chat() };
+    let asks = Chat { response_format: ResponseFormat::JsonObject, ..simple_chat() };
     assert!(error_of_deepseek_profile(asks.clone()).starts_with("Prompt must contain the word 'json' in some form"));
     let chat = accepted_by_lenient_profile(asks.clone());
     let Input::Messages(messages) = &chat.input else { unreachable!() };
@@ -171,7 +171,7 @@ fn json_output_must_be_asked_for_in_words() {
 fn a_schema_that_cannot_be_honoured_is_refused_with_keyword_and_path() {
     let format = |value: serde_json::Value| {
         let Ok(format) = serde_json::from_value(value) else { unreachable!() };
-        Chat { format: Format::JsonSchema(format), ..simple_chat() }
+        Chat { response_format: ResponseFormat::JsonSchema(format), ..simple_chat() }
     };
     let schema = serde_json::json!({
         "type": "object", "properties": { "a": { "type": "string", "minLength": 2 } }, "required": ["a"],

@@ -217,7 +217,7 @@ async fn reasoning_is_counted_and_bias_spares_it() {
 #[tokio::test]
 async fn who_offers_no_tools_gets_no_call() {
     let engine = large_engine();
-    let marker = encoding().call_markers()[0];
+    let marker = encoding().call_tokens()[0];
     let mut chat = user_chat("call");
     chat.sampling = Sampling {
         temperature: Some(0.0),
@@ -243,7 +243,7 @@ async fn a_prompt_far_beyond_the_context_is_refused_before_it_is_tokenized() {
     let prompts = [user_chat(digits()), with(text(None)), with(Input::Tokens(vec![48; 1_000_000]))];
     for prompt in prompts {
         let began = std::time::Instant::now();
-        let counted = engine.count(prompt.clone()).await.unwrap_err();
+        let counted = engine.count_tokens(prompt.clone()).await.unwrap_err();
         let refused = submit(&engine, prompt).await.err().unwrap();
         for error in [counted, refused] {
             let begins = "This model's maximum context length is 4096 tokens. However, you requested at least ";
@@ -253,7 +253,7 @@ async fn a_prompt_far_beyond_the_context_is_refused_before_it_is_tokenized() {
         assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     }
     // What is counted may be longer than what is answered.
-    assert!(engine.count(user_chat(random_letters(1, CONTEXT + 100))).await.unwrap() > CONTEXT as u64);
+    assert!(engine.count_tokens(user_chat(random_letters(1, CONTEXT + 100))).await.unwrap() > CONTEXT as u64);
 }
 
 #[tokio::test]

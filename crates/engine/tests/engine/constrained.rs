@@ -1,6 +1,6 @@
 //! What a model of noise says when its answer was promised a shape.
 
-use chat::{Chat, FinishReason, Format, Message, Reply, Role, Tool, ToolChoice};
+use chat::{Chat, FinishReason, Message, Reply, ResponseFormat, Role, Tool, ToolChoice};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn with_seed_and_600_tokens(mut chat: Chat, seed: i64) -> Chat {
 }
 
 fn json_chat(seed: i64) -> Chat {
-    with_seed_and_600_tokens(Chat { format: Format::JsonObject, ..user_chat("answer in json") }, seed)
+    with_seed_and_600_tokens(Chat { response_format: ResponseFormat::JsonObject, ..user_chat("answer in json") }, seed)
 }
 
 fn call_arguments(reply: &Reply, index: usize) -> Value {
@@ -70,7 +70,7 @@ async fn forced_calls_fit_their_schema() {
         };
         let mut chat = with_seed_and_600_tokens(chat, seed);
         // Noise would hardly ever close a tag.
-        chat.sampling.logit_bias = vec![(encoding().call_markers()[0], 60.0), (60, 8.0), (47, 8.0)];
+        chat.sampling.logit_bias = vec![(encoding().call_tokens()[0], 60.0), (60, 8.0), (47, 8.0)];
         let reply = reply(&engine, chat).await;
         assert_eq!(reply.text, "");
         if reply.finish != Some(FinishReason::ToolCalls) {

@@ -141,7 +141,7 @@ async fn a_caller_who_leaves_while_pages_are_read_leaks_none() {
     let (second, _) = start_with_disk_cache(folder.path());
     for _ in 0..20 {
         let mut chat = long_prompt_chat(1);
-        second.check(&mut chat).unwrap();
+        second.validate(&mut chat).unwrap();
         drop(second.chat(chat).await.unwrap());
     }
     wait_for_load(&second, |load| load.running == 0 && load.waiting == 0 && load.pages_used == 0).await;
@@ -158,7 +158,7 @@ async fn many_readers_of_one_prompt_after_a_restart_are_all_answered_alike() {
     let mut streams = Vec::new();
     for _ in 0..12 {
         let mut chat = long_prompt_chat(1);
-        second.check(&mut chat).unwrap();
+        second.validate(&mut chat).unwrap();
         streams.push(second.chat(chat).await.unwrap());
     }
     for stream in streams {

@@ -24,7 +24,7 @@ async fn a_panic_fails_those_who_run_and_the_engine_goes_on() {
         for stream in [culprit, bystander] {
             assert_eq!(collect_reply(stream).await.err().unwrap().kind, ErrorKind::Internal);
         }
-        assert!(engine.ready());
+        assert!(engine.is_ready());
         let after = reply(&engine, user_chat(random_letters(1, 130))).await;
         assert_eq!(after.usage.unwrap().cached_tokens, 0, "nothing of the old cache is trusted");
         assert_eq!(after.text, reply(&large_engine(), user_chat(random_letters(1, 130))).await.text);
@@ -51,10 +51,10 @@ async fn dropping_the_last_handle_ends_all_answers_and_the_thread() {
     let second = engine.clone();
     drop(engine);
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(second.ready());
+    assert!(second.is_ready());
     drop(second);
     assert_eq!(collect_reply(running).await.unwrap().finish, Some(FinishReason::InsufficientSystemResource));
-    assert_eq!(collect_reply(waiting).await.err().unwrap().kind, ErrorKind::Overload);
+    assert_eq!(collect_reply(waiting).await.err().unwrap().kind, ErrorKind::Overloaded);
     for _ in 0..1000 {
         if Arc::strong_count(&controls) == 1 {
             return;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chat::{Chat, Deltas, Error, Input, Message, Provider, Reply, Role, Sampling, fold};
+use chat::{BoxDeltaStream, Chat, Error, Input, Message, Provider, Reply, Role, Sampling, fold};
 use engine::{Engine, Load, Options};
 use futures_util::StreamExt;
 use model::{Arena, Batch, Compute, Info, LatentCache, LogitsWanted, Model, Output, PAGE_ROWS, Rows, Tap};
@@ -119,7 +119,7 @@ impl HashModel {
             threads: 1,
         };
         let output = Output { hidden: Rows::new(1), logits: Rows::new(vocab_size) };
-        Self { info, output, controls: controls, eos: encoding.eos(), n_tokens }
+        Self { info, output, controls, eos: encoding.eos(), n_tokens }
     }
 
     pub(crate) fn shrink_vocabulary(&mut self, vocab_size: usize) {
@@ -241,12 +241,12 @@ pub(crate) fn random_letters(seed: u64, n: usize) -> String {
 }
 
 /// Judges and starts a chat, as the gateway does.
-pub(crate) async fn submit(engine: &Engine, mut chat: Chat) -> Result<Deltas, Error> {
-    engine.check(&mut chat)?;
+pub(crate) async fn submit(engine: &Engine, mut chat: Chat) -> Result<BoxDeltaStream, Error> {
+    engine.validate(&mut chat)?;
     engine.chat(chat).await
 }
 
-pub(crate) async fn collect_reply(deltas: Deltas) -> Result<Reply, Error> {
+pub(crate) async fn collect_reply(deltas: BoxDeltaStream) -> Result<Reply, Error> {
     fold(deltas.collect::<Vec<_>>().await)
 }
 

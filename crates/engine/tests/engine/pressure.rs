@@ -88,7 +88,7 @@ async fn a_full_queue_refuses_and_a_caller_who_leaves_it_makes_room() {
     let second = submit(&engine, fixed_length_chat(2, 10, 5)).await.unwrap();
     let third = submit(&engine, fixed_length_chat(3, 10, 5)).await.unwrap();
     let refused = submit(&engine, user_chat("me too")).await.err().unwrap();
-    assert_eq!(refused.kind, ErrorKind::Overload);
+    assert_eq!(refused.kind, ErrorKind::Overloaded);
     assert!(refused.retry_after.is_some());
 
     drop(second);
@@ -112,7 +112,7 @@ async fn who_waits_too_long_is_refused_and_who_answers_too_long_is_cut() {
     let running = submit(&engine, fixed_length_chat(1, 10, 4000)).await.unwrap();
     wait_for_load(&engine, |load| load.running == 1).await;
     let waiting = submit(&engine, fixed_length_chat(2, 10, 5)).await.unwrap();
-    assert_eq!(collect_reply(waiting).await.err().unwrap().kind, ErrorKind::Overload);
+    assert_eq!(collect_reply(waiting).await.err().unwrap().kind, ErrorKind::Overloaded);
     let cut = collect_reply(running).await.unwrap();
     assert_eq!(cut.finish, Some(FinishReason::InsufficientSystemResource));
     assert_eq!(cut.text.len() as u64, cut.usage.unwrap().completion_tokens);

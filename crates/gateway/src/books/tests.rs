@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use chat::{BoxFuture, Chat, Delta, Deltas, FinishReason, Message, Provider, Role, Usage};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, FinishReason, Message, Provider, Role, Usage};
 use futures_util::{StreamExt, stream};
 use store::{Limits, NewKey};
 use tempfile::TempDir;
@@ -14,11 +14,11 @@ const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 struct Speaker;
 
 impl Provider for Speaker {
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
         let text = chat.stop.first().cloned().unwrap_or_default();
         Box::pin(async move {
             if text == "refuse" {
-                return Err(Error::new(ErrorKind::Overload, "full"));
+                return Err(Error::new(ErrorKind::Overloaded, "full"));
             }
             let word = Delta::Text { text: "word ".into(), logprobs: vec![] };
             let mut deltas = vec![Delta::Start(Usage { prompt_tokens: 10, ..Usage::default() })];
@@ -26,7 +26,7 @@ impl Provider for Speaker {
             if text != "silent" {
                 deltas.push(Delta::Usage(Usage { prompt_tokens: 10, completion_tokens: 5, ..Usage::default() }));
             }
-            Ok(Box::pin(stream::iter(deltas.into_iter().map(Ok))) as Deltas)
+            Ok(Box::pin(stream::iter(deltas.into_iter().map(Ok))) as BoxDeltaStream)
         })
     }
 }
@@ -133,11 +133,11 @@ async fn a_budget_ends_and_can_be_raised() {
     ask(&gateway, &alice, "").await.unwrap().count().await;
     // 5 of 20 are left, which one more request may overdraw.
     let running = ask(&gateway, &alice, "").await.unwrap();
-    assert_eq!(ask(&gateway, &alice, "").await.err().unwrap().kind, ErrorKind::Balance);
+    assert_eq!(ask(&gateway, &alice, "").await.err().unwrap().kind, ErrorKind::InsufficientBalance);
     running.count().await;
     assert_eq!(alice.holder.as_ref().unwrap().left(), Some(-10 * DOLLAR));
     let error = ask(&gateway, &alice, "").await.err().unwrap();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Balance, "Insufficient Balance"));
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InsufficientBalance, "Insufficient Balance"));
     keepers.finish().await;
     // The next process knows what was spent.
     let (gateway, keepers) = office.open().await;
@@ -187,7 +187,7 @@ async fn a_key_made_or_revoked_elsewhere_is_seen() {
     // A store that is away may know a key that we do not.
     office.store.close().await;
     assert!(accounts.refresh(&office.store).await.is_err());
-    assert_eq!(accounts.find(&hash("alice"), HOME).unwrap_err().kind, ErrorKind::Overload);
+    assert_eq!(accounts.find(&hash("alice"), HOME).unwrap_err().kind, ErrorKind::Overloaded);
     drop(keepers);
 }
 
@@ -252,7 +252,7 @@ async fn what_cannot_be_recorded_is_not_served() {
     gateway.books().ledger.as_ref().unwrap().journal.fill();
     std::fs::remove_dir_all(&journal).unwrap();
     std::fs::write(&journal, "").unwrap();
-    assert_eq!(ask(&gateway, &alice, "").await.err().unwrap().kind, ErrorKind::Overload);
+    assert_eq!(ask(&gateway, &alice, "").await.err().unwrap().kind, ErrorKind::Overloaded);
     std::fs::remove_file(&journal).unwrap();
     std::fs::create_dir(&journal).unwrap();
     ask(&gateway, &alice, "").await.unwrap().count().await;

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use chat::{BoxFuture, Delta, Deltas, ErrorKind, FinishReason, Provider, Usage};
+use chat::{BoxDeltaStream, BoxFuture, Delta, ErrorKind, FinishReason, Provider, Usage};
 use futures_util::{StreamExt, stream};
 
 use super::*;
@@ -14,7 +14,7 @@ struct Echo {
 }
 
 impl Provider for Echo {
-    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+    fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
         if chat.sampling.temperature > Some(2.0) {
             return Err(Error::invalid("too hot"));
         }
@@ -22,7 +22,7 @@ impl Provider for Echo {
         Ok(())
     }
 
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let text = format!("thinking: {:?}, user: {:?}", chat.thinking, chat.user);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
@@ -32,10 +32,10 @@ impl Provider for Echo {
             Delta::Finish(FinishReason::Stop),
             Delta::Usage(usage),
         ];
-        Box::pin(async move { Ok(Box::pin(stream::iter(deltas.map(Ok))) as Deltas) })
+        Box::pin(async move { Ok(Box::pin(stream::iter(deltas.map(Ok))) as BoxDeltaStream) })
     }
 
-    fn ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         !self.starting.load(Ordering::Relaxed)
     }
 }

@@ -38,7 +38,7 @@ fn a_request_beyond_its_share_is_too_large_and_several_are_too_many() {
     let mut held = first.hold(10 * MIB).unwrap();
     assert_eq!(held.grow(7 * MIB).unwrap_err().code, Some("memory_share_exceeded"));
     let error = key(&budget, "alice").hold(7 * MIB).unwrap_err();
-    assert_eq!((error.kind, error.code), (ErrorKind::Overload, Some("memory_full")));
+    assert_eq!((error.kind, error.code), (ErrorKind::Overloaded, Some("memory_full")));
     assert!(error.retry_after.is_some());
     assert!(key(&budget, "bob").hold(7 * MIB).is_ok());
     drop(held);
@@ -65,7 +65,7 @@ fn an_owner_that_is_alone_may_use_all_of_a_large_share() {
     let budget = budget(64, 64);
     assert!(key(&budget, "alice").hold(59 * MIB).is_ok());
     let _other = key(&budget, "bob").hold(5 * MIB).unwrap();
-    assert_eq!(kind(key(&budget, "alice").hold(40 * MIB)), Some(ErrorKind::Overload));
+    assert_eq!(kind(key(&budget, "alice").hold(40 * MIB)), Some(ErrorKind::Overloaded));
     assert!(key(&budget, "alice").hold(20 * MIB).is_ok());
 }
 

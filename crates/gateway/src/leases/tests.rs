@@ -42,7 +42,7 @@ async fn machines_together_spend_no_more_than_a_budget() {
                 }
             }
             Err(kind) => {
-                assert_eq!(kind, ErrorKind::Balance);
+                assert_eq!(kind, ErrorKind::InsufficientBalance);
                 break;
             }
         }
@@ -68,7 +68,7 @@ async fn what_is_booked_counts_once() {
     // The second machine takes what is left, though it wished for more.
     let second = take(&two, Rates::default(), costs(6 * DOLLAR)).await.unwrap();
     assert_eq!(two.1.key.statement().unwrap().used, 4 * DOLLAR);
-    assert_eq!(take(&one, Rates::default(), costs(1)).await.unwrap_err(), ErrorKind::Balance);
+    assert_eq!(take(&one, Rates::default(), costs(1)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     drop(second);
     two.0.tidy(false).await.unwrap();
     // The store has booked it, which only the first knows; then it tells.
@@ -91,7 +91,7 @@ async fn what_a_dead_machine_had_is_free_once_its_journal_is_booked() {
     let Some([dead, living]) = machines::<2>(Some(10 * DOLLAR)).await else { return };
     let permit = take(&dead, Rates::default(), costs(10 * DOLLAR)).await.unwrap();
     std::mem::forget(permit);
-    assert_eq!(take(&living, Rates::default(), costs(1)).await.unwrap_err(), ErrorKind::Balance);
+    assert_eq!(take(&living, Rates::default(), costs(1)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     let dead = dead.0.machine().to_owned();
     living.0.forget(&[dead]).await.unwrap();
     take(&living, Rates::default(), costs(10 * DOLLAR)).await.unwrap();
@@ -108,7 +108,7 @@ async fn machines_together_ask_no_more_than_a_minute_allows() {
                 asked += 1;
                 permit.settle(10, 0);
             }
-            Err(kind) => assert_eq!(kind, ErrorKind::Rate),
+            Err(kind) => assert_eq!(kind, ErrorKind::RateLimited),
         }
     }
     assert_eq!(asked, 7);
@@ -122,7 +122,7 @@ async fn machines_together_ask_no_more_than_a_minute_allows() {
     }
     let error = machines[1].0.admit(&machines[1].1, rates, costs(0)).await.unwrap_err();
     let wait = error.retry_after.unwrap().as_secs();
-    assert!(error.kind == ErrorKind::Rate && (35..=60).contains(&wait), "{wait}");
+    assert!(error.kind == ErrorKind::RateLimited && (35..=60).contains(&wait), "{wait}");
 }
 
 #[tokio::test]
@@ -131,8 +131,8 @@ async fn only_so_many_run_on_all_machines_at_once() {
     let rates = Rates { concurrency: Some(2), ..Rates::default() };
     let first = take(&one, rates, costs(0)).await.unwrap();
     let second = take(&two, rates, costs(0)).await.unwrap();
-    assert_eq!(take(&one, rates, costs(0)).await.unwrap_err(), ErrorKind::Rate);
-    assert_eq!(take(&two, rates, costs(0)).await.unwrap_err(), ErrorKind::Rate);
+    assert_eq!(take(&one, rates, costs(0)).await.unwrap_err(), ErrorKind::RateLimited);
+    assert_eq!(take(&two, rates, costs(0)).await.unwrap_err(), ErrorKind::RateLimited);
     let (stop, stopping) = watch::channel(false);
     drop(second);
     stop.send_replace(true);
@@ -173,7 +173,7 @@ async fn without_redis_only_keys_with_limits_are_refused() {
             break;
         }
     }
-    assert_eq!(last, Err(ErrorKind::Overload), "the lease is used up");
+    assert_eq!(last, Err(ErrorKind::Overloaded), "the lease is used up");
     proxy.cut.send_replace(false);
     for _ in 0..100 {
         if take(&machine, limited, costs(0)).await.is_ok() {
@@ -220,10 +220,10 @@ impl Proxy {
 async fn a_price_known_beforehand_and_an_overdraft_hold_on_all_machines() {
     let Some([one, two]) = machines::<2>(Some(10 * DOLLAR)).await else { return };
     let fixed = |cost| Estimate { tokens: 10, money: Need { amount: cost, least: cost, overdraft: 0 } };
-    assert_eq!(take(&one, Rates::default(), fixed(11 * DOLLAR)).await.unwrap_err(), ErrorKind::Balance);
+    assert_eq!(take(&one, Rates::default(), fixed(11 * DOLLAR)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     let first = take(&one, Rates::default(), fixed(6 * DOLLAR)).await.unwrap();
     // Four are left, wherever they are asked for.
-    assert_eq!(take(&two, Rates::default(), fixed(5 * DOLLAR)).await.unwrap_err(), ErrorKind::Balance);
+    assert_eq!(take(&two, Rates::default(), fixed(5 * DOLLAR)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     let second = take(&two, Rates::default(), fixed(4 * DOLLAR)).await.unwrap();
     drop((first, second));
     for machine in [&one, &two] {
@@ -234,7 +234,7 @@ async fn a_price_known_beforehand_and_an_overdraft_hold_on_all_machines() {
     let first = take(&one, Rates::default(), bounded(7 * DOLLAR)).await.unwrap();
     let second = take(&two, Rates::default(), bounded(5 * DOLLAR)).await.unwrap();
     for machine in [&one, &two] {
-        assert_eq!(take(machine, Rates::default(), bounded(1)).await.unwrap_err(), ErrorKind::Balance);
+        assert_eq!(take(machine, Rates::default(), bounded(1)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     }
     drop((first, second));
 }
@@ -248,12 +248,12 @@ async fn amounts_that_no_float_can_tell_apart_are_exact() {
         machine.1.key.update(Some(budget), budget - 1_000_000_001, 2);
     }
     let exact = |cost| Estimate { tokens: 10, money: Need { amount: cost, least: cost, overdraft: 0 } };
-    assert_eq!(take(&one, Rates::default(), exact(1_000_000_002)).await.unwrap_err(), ErrorKind::Balance);
+    assert_eq!(take(&one, Rates::default(), exact(1_000_000_002)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     one.0.tidy(false).await.unwrap();
     let first = take(&one, Rates::default(), exact(600_000_001)).await.unwrap();
-    assert_eq!(take(&two, Rates::default(), exact(400_000_001)).await.unwrap_err(), ErrorKind::Balance);
+    assert_eq!(take(&two, Rates::default(), exact(400_000_001)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     let second = take(&two, Rates::default(), exact(400_000_000)).await.unwrap();
-    assert_eq!(take(&two, Rates::default(), exact(1)).await.unwrap_err(), ErrorKind::Balance);
+    assert_eq!(take(&two, Rates::default(), exact(1)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     drop((first, second));
     // Poisoned sums lease nothing, and break nothing.
     for (budget, booked) in [(5, i64::MAX), (i64::MAX, i64::MAX), (i64::MAX, i64::MIN), (0, 0), (i64::MAX, 0)] {

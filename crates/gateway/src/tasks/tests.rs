@@ -53,7 +53,7 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
     let alice = gateway.books().accounts.find(&[0; 32], std::net::Ipv4Addr::LOCALHOST.into()).unwrap().unwrap();
     let left = || alice.left().unwrap();
 
-    let (kind, body) = (Kind::Suno, Bytes::from_static(b"{}"));
+    let (kind, body) = (TaskKind::Suno, Bytes::from_static(b"{}"));
     let submission = Submission {
         kind,
         model: Some("suno_music"),

@@ -249,11 +249,11 @@ fn fault(error: StoreError) -> Error {
         StoreError::NotNoted(..) => {
             tracing::error!("{error}");
             let message = "The change is made, but it cannot be noted beside the database: the server's log says why";
-            Error::new(ErrorKind::Overload, message)
+            Error::new(ErrorKind::Overloaded, message)
         }
         error => {
             tracing::error!(%error, "the store cannot be used");
-            Error::new(ErrorKind::Overload, "The store cannot be used right now, please try again later")
+            Error::new(ErrorKind::Overloaded, "The store cannot be used right now, please try again later")
         }
     }
 }

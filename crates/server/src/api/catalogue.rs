@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use gateway::Listed;
-use wire::catalogue::{Entry, Pricing};
+use wire::surface::model_catalog::{CatalogEntry, Pricing};
 
 use crate::auth;
 use crate::exchange::json;
@@ -17,16 +17,16 @@ pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Respo
     if let Err(error) = auth::public(&app, &request.into_parts().0) {
         return refusal(&error);
     }
-    let models: Vec<Entry> = app.gateway.catalogue().into_iter().map(entry).collect();
-    json(wire::catalogue::render(&models))
+    let models: Vec<CatalogEntry> = app.gateway.catalogue().into_iter().map(entry).collect();
+    json(wire::surface::model_catalog::render_catalog(&models))
 }
 
-fn entry(model: Listed) -> Entry {
+fn entry(model: Listed) -> CatalogEntry {
     let pricing = model.price.map_or_else(Pricing::default, |price| {
         let [input, cached_input, output, per_request, per_second] = price.dollars();
         let positive = |dollars: f64| Some(dollars).filter(|&dollars| dollars > 0.0);
         let (per_request, per_second) = (positive(per_request), positive(per_second));
         Pricing { input: Some(input), cached_input: Some(cached_input), output: Some(output), per_request, per_second }
     });
-    Entry { id: model.id.to_string(), provider: model.owned_by.to_string(), pricing }
+    CatalogEntry { id: model.id.to_string(), provider: model.owned_by.to_string(), pricing }
 }

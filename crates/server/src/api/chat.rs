@@ -6,10 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use chat::{Error, Held};
+use chat::{Error, MemoryGuard};
 use gateway::{Asked, Metered};
-use wire::Passage;
-use wire::{Chunks, Envelope, deepseek};
+use wire::passthrough::ApiEndpoint;
+use wire::surface::chat_completions::ChatChunkRenderer;
+use wire::surface::chat_completions::Envelope;
+use wire::surface::chat_completions::request::{self, ChatCompletionRequest};
 
 use crate::api::{Taken, take};
 use crate::line::Line;
@@ -28,14 +30,14 @@ pub(crate) async fn completions(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::ChatCompletions, &bytes)).await? {
+    if let Some(relay) = app.gateway.relay(&caller, Asked::new(ApiEndpoint::ChatCompletions, &bytes)).await? {
         drop(bytes);
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
-    let read = |tree, _: &mut _| deepseek::read_request(tree);
-    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.bytes()).await?;
-    let deepseek::Request { mut chat, stream, include_usage } = request;
-    chat.held = Held::new(hold);
+    let read = |tree, _: &mut _| request::request_from_json(tree);
+    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let ChatCompletionRequest { mut chat, stream, include_usage } = request;
+    chat.memory_guard = MemoryGuard::new(hold);
     chat.beta = parts.uri.path().starts_with("/beta/");
 
     let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));
@@ -44,7 +46,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     let notes = std::mem::take(&mut answer.notes);
 
     let envelope = envelope(app, &answer, model, logprobs);
-    let render = Box::new(Chunks::new(envelope, include_usage));
+    let render = Box::new(ChatChunkRenderer::new(envelope, include_usage));
     let mut response = reply::send(app, vec![answer], render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)

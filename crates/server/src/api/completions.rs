@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ::chat::{Error, Held};
+use ::chat::{Error, MemoryGuard};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::future::try_join_all;
 use gateway::Asked;
-use wire::Passage;
-use wire::completions::{self, Completions};
+use wire::passthrough::ApiEndpoint;
+use wire::surface::completions::{self, CompletionRenderer};
 
 use crate::api::chat::envelope;
 use crate::api::{Taken, take};
@@ -29,16 +29,17 @@ pub(crate) async fn create(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Asked::new(Passage::Completions, &bytes)).await? {
+    if let Some(relay) = app.gateway.relay(&caller, Asked::new(ApiEndpoint::Completions, &bytes)).await? {
         drop(bytes);
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
-    let read = |tree, _: &mut _| completions::read_request(tree);
-    let (request, hold) = body::understood(&caller.memory, bytes, read, completions::Request::bytes).await?;
-    let completions::Request { mut chats, stream, include_usage, echo } = request;
-    let (beta, held) = (parts.uri.path().starts_with("/beta/"), Held::new(hold));
+    let read = |tree, _: &mut _| completions::request_from_json(tree);
+    let (request, hold) =
+        body::understood(&caller.memory, bytes, read, completions::CompletionRequest::memory_bytes).await?;
+    let completions::CompletionRequest { mut chats, stream, include_usage, echo } = request;
+    let (beta, held) = (parts.uri.path().starts_with("/beta/"), MemoryGuard::new(hold));
     for chat in &mut chats {
-        (chat.beta, chat.held) = (beta, held.clone());
+        (chat.beta, chat.memory_guard) = (beta, held.clone());
     }
 
     let (model, logprobs) = (chats[0].model.clone(), chats[0].logprobs == Some(true));
@@ -46,7 +47,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     line.model(answers[0].model());
     let notes = std::mem::take(&mut answers[0].notes);
     let envelope = envelope(app, &answers[0], model, logprobs);
-    let render = Box::new(Completions::new(envelope, include_usage, answers.len(), echo));
+    let render = Box::new(CompletionRenderer::new(envelope, include_usage, answers.len(), echo));
     let mut response = reply::send(app, answers, render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ::chat::{Error, ErrorKind, Held};
+use ::chat::{Error, ErrorKind, MemoryGuard};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use gateway::Asked;
-use wire::Passage;
-use wire::gemini::{self, Form, Responses};
+use wire::passthrough::ApiEndpoint;
+use wire::surface::gemini::{self, GenerateContentRenderer, StreamFormat};
 
 use crate::api::messages::signer;
 use crate::api::{Taken, enter, models, take_body};
@@ -21,7 +21,7 @@ use crate::{body, relay, reply};
 
 pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
     match models::models(&app, &line, request) {
-        Ok(models) => json(gemini::models(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>())),
+        Ok(models) => json(gemini::model_list(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>())),
         Err(error) => refusal(&error),
     }
 }
@@ -33,7 +33,7 @@ pub(crate) async fn one(
     request: Request,
 ) -> Response {
     match models::find(&app, &line, id, request) {
-        Ok(model) => json(gemini::model(&model.id).to_string()),
+        Ok(model) => json(gemini::model_object(&model.id).to_string()),
         Err(error) => refusal(&error),
     }
 }
@@ -50,14 +50,14 @@ pub(crate) async fn generate(
 
 /// A refusal in Gemini's shape.
 pub(crate) fn refusal(error: &Error) -> Response {
-    let (status, body) = gemini::error(error);
+    let (status, body) = gemini::error_response(error);
     reply::refuse(error, status, body)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operator {
     Generate,
-    Stream(Form),
+    Stream(StreamFormat),
     Count,
 }
 
@@ -75,33 +75,33 @@ async fn answer(
     let passes = match operator {
         Operator::Generate => Some(false),
         // An array is not looked at as it passes.
-        Operator::Stream(Form::Events) => Some(true),
-        Operator::Stream(Form::Array) | Operator::Count => None,
+        Operator::Stream(StreamFormat::Sse) => Some(true),
+        Operator::Stream(StreamFormat::JsonArray) | Operator::Count => None,
     };
     if let Some(stream) = passes {
-        let asked = Asked { path: Some((&model, stream)), ..Asked::new(Passage::GenerateContent, &bytes) };
+        let asked = Asked { path: Some((&model, stream)), ..Asked::new(ApiEndpoint::GenerateContent, &bytes) };
         if let Some(relay) = app.gateway.relay(&caller, asked).await? {
             drop(bytes);
             return relay::send(app, relay, Tongue::Gemini, line).await;
         }
     }
     let id = model.clone();
-    let read = move |tree, _: &mut _| gemini::read_request(tree, &model);
-    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.bytes()).await?;
-    let gemini::Request { mut chat, include_thoughts } = request;
-    chat.held = Held::new(hold);
+    let read = move |tree, _: &mut _| gemini::request_from_json(tree, &model);
+    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let gemini::GenerateContentRequest { mut chat, include_thoughts } = request;
+    chat.memory_guard = MemoryGuard::new(hold);
     if operator == Operator::Count {
-        return Ok(json(gemini::count(app.gateway.count(&caller, chat).await?)));
+        return Ok(json(gemini::token_count_body(app.gateway.count(&caller, chat).await?)));
     }
     let mut answer = app.gateway.answer(&caller, chat).await?;
     line.model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
     let (stream, form) = match operator {
         Operator::Stream(form) => (true, form),
-        _ => (false, Form::Events),
+        _ => (false, StreamFormat::Sse),
     };
     let response_id = uuid::Uuid::now_v7().simple().to_string();
-    let render = Box::new(Responses::new(response_id, id, include_thoughts, form, signer(app.secret)));
+    let render = Box::new(GenerateContentRenderer::new(response_id, id, include_thoughts, form, signer(app.secret)));
     let mut response = reply::send(app, vec![answer], render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)
@@ -114,8 +114,8 @@ fn operation(what: Result<Path<String>, PathRejection>, query: Option<&str>) -> 
     let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
     let operator = match operator {
         "generateContent" => Operator::Generate,
-        "streamGenerateContent" if events => Operator::Stream(Form::Events),
-        "streamGenerateContent" => Operator::Stream(Form::Array),
+        "streamGenerateContent" if events => Operator::Stream(StreamFormat::Sse),
+        "streamGenerateContent" => Operator::Stream(StreamFormat::JsonArray),
         "countTokens" => Operator::Count,
         _ => return Err(unknown()),
     };

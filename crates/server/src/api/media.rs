@@ -10,9 +10,9 @@ use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use gateway::{Asked, in_place};
 use http::{HeaderMap, header};
-use wire::Passage;
-use wire::form::Form;
-use wire::splice::Fields;
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::json_fields::JsonFields;
+use wire::passthrough::multipart_fields::MultipartFields;
 
 use crate::api::{Taken, take_as};
 use crate::body::Kind;
@@ -22,13 +22,13 @@ use crate::server::App;
 use crate::{relay, reply};
 
 /// The route of one of them.
-pub(crate) fn route(passage: Passage, kind: Kind) -> MethodRouter<Arc<App>> {
+pub(crate) fn route(passage: ApiEndpoint, kind: Kind) -> MethodRouter<Arc<App>> {
     post(move |State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request| async move {
         answer(&app, line.clone(), request, passage, kind).await.unwrap_or_else(|error| reply::failure(error, &line))
     })
 }
 
-async fn answer(app: &App, line: Line, request: Request, passage: Passage, kind: Kind) -> Result<Response, Error> {
+async fn answer(app: &App, line: Line, request: Request, passage: ApiEndpoint, kind: Kind) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take_as(app, &line, request, kind).await?;
     let asked = Asked { headers: form_type(kind, &parts.headers), ..Asked::new(passage, &bytes) };
     match app.gateway.relay(&caller, asked).await? {
@@ -44,22 +44,22 @@ pub(crate) fn form_type(kind: Kind, headers: &HeaderMap) -> HeaderMap {
 }
 
 /// Why nobody can be asked for it.
-fn refusal(app: &App, passage: Passage, kind: Kind, headers: &HeaderMap, bytes: &Bytes) -> Error {
+fn refusal(app: &App, passage: ApiEndpoint, kind: Kind, headers: &HeaderMap, bytes: &Bytes) -> Error {
     let (model, missing) = match kind {
         Kind::Json => {
             let missing = "Failed to deserialize the JSON body into the target type: missing field `model`";
-            (Fields::scan(bytes).map(|fields| fields.text("model")), missing)
+            (JsonFields::scan(bytes).map(|fields| fields.text("model")), missing)
         }
         Kind::Form => {
             let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-            let form = Form::scan(&String::from_utf8_lossy(kind), bytes);
+            let form = MultipartFields::scan(&String::from_utf8_lossy(kind), bytes);
             (
                 form.map(|form| form.text("model")),
                 "Failed to parse the request body as multipart/form-data: missing field `model`",
             )
         }
     };
-    match (model, passage.medium()) {
+    match (model, passage.media_name()) {
         (Err(error), _) => error,
         (Ok(None), _) => Error::invalid(missing),
         (Ok(Some(model)), Some(medium)) if app.gateway.knows(&model) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::chat::{Chat, Error, Held};
+use ::chat::{Chat, Error, MemoryGuard};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -12,8 +12,8 @@ use bytes::Bytes;
 use gateway::{Asked, Caller};
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
-use wire::Passage;
-use wire::anthropic::{self, Messages, Signer};
+use wire::passthrough::ApiEndpoint;
+use wire::surface::anthropic::{self, MessageRenderer, Signer};
 
 use crate::api::{Taken, take};
 use crate::exchange::json;
@@ -35,32 +35,34 @@ pub(crate) async fn create(
 
 pub(crate) async fn count(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
     match counted(&app, &line, request).await {
-        Ok(tokens) => json(anthropic::count(tokens)),
+        Ok(tokens) => json(anthropic::token_count_body(tokens)),
         Err(error) => refusal(&error, &line),
     }
 }
 
 /// A refusal in Anthropic's shape.
 pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
-    let (status, body) = anthropic::error(error, line.id());
+    let (status, body) = anthropic::error_response(error, line.id());
     reply::refuse(error, status, body)
 }
 
 async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, line, request).await?;
     let headers = meant_for_the_provider(&parts.headers);
-    if let Some(relay) = app.gateway.relay(&caller, Asked { headers, ..Asked::new(Passage::Messages, &bytes) }).await? {
+    if let Some(relay) =
+        app.gateway.relay(&caller, Asked { headers, ..Asked::new(ApiEndpoint::Messages, &bytes) }).await?
+    {
         drop(bytes);
         return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
     }
     let Read { chat, model, stream, places } = read(app, &caller, bytes, false).await?;
     let stops = chat.stop.clone();
     let answer = app.gateway.answer(&caller, chat).await;
-    let mut answer = answer.map_err(|error| places.retell(error))?;
+    let mut answer = answer.map_err(|error| places.rewrite_error(error))?;
     line.model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
     let id = format!("msg_{}", uuid::Uuid::now_v7().simple());
-    let render = Box::new(Messages::new(id, model, stops, signer(app.secret)));
+    let render = Box::new(MessageRenderer::new(id, model, stops, signer(app.secret)));
     let mut response = reply::send(app, vec![answer], render, stream, line.clone()).await?;
     reply::note(&mut response, &notes);
     Ok(response)
@@ -70,7 +72,7 @@ async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error>
     let Taken { caller, bytes, .. } = take(app, line, request).await?;
     let Read { chat, places, .. } = read(app, &caller, bytes, true).await?;
     let counted = app.gateway.count(&caller, chat).await;
-    counted.map_err(|error| places.retell(error))
+    counted.map_err(|error| places.rewrite_error(error))
 }
 
 /// Which version and which tests of the API the caller speaks.
@@ -85,14 +87,14 @@ struct Read {
     /// As the caller wrote it.
     model: String,
     stream: bool,
-    places: anthropic::Places,
+    places: anthropic::MessageIndexMap,
 }
 
 async fn read(app: &App, caller: &Caller, bytes: Bytes, counts: bool) -> Result<Read, Error> {
-    let read = move |tree, _: &mut _| anthropic::read_request(tree, counts);
-    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.bytes()).await?;
-    let anthropic::Request { mut chat, stream, places } = request;
-    chat.held = Held::new(hold);
+    let read = move |tree, _: &mut _| anthropic::request_from_json(tree, counts);
+    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let anthropic::MessagesRequest { mut chat, stream, message_indices: places } = request;
+    chat.memory_guard = MemoryGuard::new(hold);
     let model = chat.model.clone();
     if !app.gateway.knows(&chat.model) {
         chat.model = FALLBACK.into();

@@ -7,8 +7,8 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use wire::anthropic;
-use wire::openai::{self, Model};
+use wire::surface::anthropic;
+use wire::surface::chat_completions::fields::{self, ModelObject};
 
 use crate::api::{enter, messages};
 use crate::exchange::json;
@@ -21,9 +21,9 @@ pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension
     let anthropic = request.headers().contains_key("anthropic-version");
     match models(&app, &line, request) {
         Ok(models) if anthropic => {
-            json(anthropic::models(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>()))
+            json(anthropic::model_list(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>()))
         }
-        Ok(models) => json(openai::models(&models)),
+        Ok(models) => json(fields::model_list(&models)),
         Err(error) if anthropic => messages::refusal(&error, &line),
         Err(error) => refusal(&error),
     }
@@ -37,7 +37,7 @@ pub(crate) async fn one(
     request: Request,
 ) -> Response {
     match find(&app, &line, id, request) {
-        Ok(model) => json(model.render()),
+        Ok(model) => json(model.to_json()),
         Err(error) => refusal(&error),
     }
 }
@@ -51,16 +51,16 @@ pub(crate) fn find(
     line: &Line,
     id: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Model, Error> {
+) -> Result<ModelObject, Error> {
     let models = models(app, line, request)?;
     let Path(id) = id.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
     models.into_iter().find(|model| model.id.eq_ignore_ascii_case(&id)).ok_or_else(|| does_not_exist(&id))
 }
 
-pub(crate) fn models(app: &App, line: &Line, request: Request) -> Result<Vec<Model>, Error> {
+pub(crate) fn models(app: &App, line: &Line, request: Request) -> Result<Vec<ModelObject>, Error> {
     let caller = enter(app, line, &request.into_parts().0)?;
     let listed = app.gateway.models(&caller).into_iter();
-    Ok(listed.map(|model| Model::new(model.id.as_ref(), model.owned_by.as_ref())).collect())
+    Ok(listed.map(|model| ModelObject::new(model.id.as_ref(), model.owned_by.as_ref())).collect())
 }
 
 fn does_not_exist(id: &str) -> Error {

@@ -31,7 +31,7 @@ async fn quota(app: &App, caller: &Caller) -> Result<Response, Error> {
     };
     let account = store.account(holder.id()).await.map_err(|error| {
         tracing::error!(%error, "the store cannot be asked for a quota");
-        Error::new(ErrorKind::Overload, "The account cannot be looked up right now, please try again later")
+        Error::new(ErrorKind::Overloaded, "The account cannot be looked up right now, please try again later")
     })?;
     let dollars = |nano: i64| nano as f64 / 1e9;
     let left = |budget: Option<i64>, spent: i64| {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ::chat::{Error, ErrorKind, Held};
+use ::chat::{Error, ErrorKind, MemoryGuard};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use gateway::Hold;
-use wire::responses::{self, Responses};
+use wire::surface::responses::{self, ResponseRenderer};
 
 use crate::api::chat::envelope;
 use crate::api::{Taken, enter, take};
@@ -36,12 +36,13 @@ pub(crate) async fn stored(
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
     let read = |tree, hold: &mut Hold| {
-        hold.grow(responses::copied_bytes(&tree))?;
-        responses::read_request(tree)
+        hold.grow(responses::echoed_bytes(&tree))?;
+        responses::request_from_json(tree)
     };
-    let (request, hold) = body::understood(&caller.memory, bytes, read, responses::Request::bytes).await?;
-    let responses::Request { mut chat, stream, asked } = request;
-    chat.held = Held::new(hold);
+    let (request, hold) =
+        body::understood(&caller.memory, bytes, read, responses::ResponsesRequest::memory_bytes).await?;
+    let responses::ResponsesRequest { mut chat, stream, echo: asked } = request;
+    chat.memory_guard = MemoryGuard::new(hold);
     chat.beta = parts.uri.path().starts_with("/beta/");
 
     let model = chat.model.clone();
@@ -49,7 +50,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
     line.model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
     let envelope = envelope(app, &answer, model, false);
-    let render = Box::new(Responses::new(envelope, asked));
+    let render = Box::new(ResponseRenderer::new(envelope, asked));
     let mut response = reply::send(app, vec![answer], render, stream, line).await?;
     reply::note(&mut response, &notes);
     Ok(response)

@@ -11,7 +11,7 @@ use axum::{Extension, Router};
 use gateway::{Caller, Submission, Told};
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
-use wire::tasks::Kind;
+use wire::tasks::TaskKind;
 
 use crate::api::media::form_type;
 use crate::api::{Taken, enter, take, take_as};
@@ -27,22 +27,22 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     let mut router = Router::new();
     for speed in ["mj", "mj-fast", "mj-turbo", "mj-relax"] {
         router = router
-            .route(&format!("/{speed}/submit/{{action}}"), submit(Kind::Midjourney))
-            .route(&format!("/{speed}/task/{{id}}/fetch"), follow(Kind::Midjourney))
-            .route(&format!("/{speed}/task/list-by-condition"), list(Kind::Midjourney))
-            .route(&format!("/{speed}/image/{{id}}"), made(Kind::Midjourney));
+            .route(&format!("/{speed}/submit/{{action}}"), submit(TaskKind::Midjourney))
+            .route(&format!("/{speed}/task/{{id}}/fetch"), follow(TaskKind::Midjourney))
+            .route(&format!("/{speed}/task/list-by-condition"), list(TaskKind::Midjourney))
+            .route(&format!("/{speed}/image/{{id}}"), made(TaskKind::Midjourney));
     }
     for prefix in ["", "/v1"] {
         router = router
             .route(&format!("{prefix}/videos"), post(submit_video))
-            .route(&format!("{prefix}/videos/{{id}}"), follow(Kind::Video))
-            .route(&format!("{prefix}/videos/{{id}}/content"), made(Kind::Video))
+            .route(&format!("{prefix}/videos/{{id}}"), follow(TaskKind::Video))
+            .route(&format!("{prefix}/videos/{{id}}/content"), made(TaskKind::Video))
             .route(&format!("{prefix}/videos/{{id}}/remix"), post(remix));
     }
     router
-        .route("/suno/submit/{action}", submit(Kind::Suno))
-        .route("/suno/fetch/{id}", follow(Kind::Suno))
-        .route("/suno/fetch", list(Kind::Suno))
+        .route("/suno/submit/{action}", submit(TaskKind::Suno))
+        .route("/suno/fetch/{id}", follow(TaskKind::Suno))
+        .route("/suno/fetch", list(TaskKind::Suno))
 }
 
 fn answered(result: Result<Response, Error>, line: &Line) -> Response {
@@ -59,18 +59,18 @@ fn told(told: Told) -> Response {
 }
 
 /// Submits an action, whose body is JSON.
-fn submit(kind: Kind) -> MethodRouter<Arc<App>> {
+fn submit(kind: TaskKind) -> MethodRouter<Arc<App>> {
     let submit = async move |app: &App, line: &Line, action: String, request: Request| {
         let Taken { caller, parts, bytes } = take(app, line, request).await?;
         let path = parts.uri.path();
         let nothing = || Error::new(ErrorKind::NotFound, format!("No such path: {path:.128}"));
-        let model = kind.model(&action).ok_or_else(nothing)?;
-        if kind == Kind::Midjourney && !app.gateway.knows(&model) {
+        let model = kind.model_of_action(&action).ok_or_else(nothing)?;
+        if kind == TaskKind::Midjourney && !app.gateway.knows(&model) {
             let none = "No Midjourney provider is configured";
             let refusal = json!({"code": 4, "description": none, "result": null, "properties": {}});
             return Ok(exchange::json(refusal.to_string()));
         }
-        let read = move |said, _: &mut _| Ok(kind.parent(&said));
+        let read = move |said, _: &mut _| Ok(kind.parent_task_id(&said));
         let size = |parent: &Option<String>| parent.as_ref().map_or(0, String::len);
         let (parent, _) = body::understood(&caller.memory, bytes.clone(), read, size).await?;
         let (path, headers) = (below(path), HeaderMap::new());
@@ -89,7 +89,7 @@ async fn submit_video(State(app): Shared, Extension(line): Extension<Line>, requ
         let form = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/"));
         let what = if form { body::Kind::Form } else { body::Kind::Json };
         let Taken { caller, parts, bytes } = take_as(&app, &line, request, what).await?;
-        let (kind, headers) = (Kind::Video, form_type(what, &parts.headers));
+        let (kind, headers) = (TaskKind::Video, form_type(what, &parts.headers));
         let submission = Submission { kind, model: None, path: "videos", parent: None, body: &bytes, headers };
         app.gateway.submit(&caller, submission).await.map(told)
     };
@@ -105,7 +105,7 @@ async fn remix(
     let submit = async {
         let Taken { caller, parts, bytes } = take(&app, &line, request).await?;
         let (path, parent, headers) = (below(parts.uri.path()), Some(id.as_str()), HeaderMap::new());
-        let submission = Submission { kind: Kind::Video, model: None, path: &path, parent, body: &bytes, headers };
+        let submission = Submission { kind: TaskKind::Video, model: None, path: &path, parent, body: &bytes, headers };
         app.gateway.submit(&caller, submission).await.map(told)
     };
     answered(submit.await, &line)
@@ -119,7 +119,7 @@ fn asks(app: &App, line: &Line, request: Request) -> Result<(Caller, String), Er
 }
 
 /// Asks how a task goes.
-fn follow(kind: Kind) -> MethodRouter<Arc<App>> {
+fn follow(kind: TaskKind) -> MethodRouter<Arc<App>> {
     let follow = async move |app: &App, line: &Line, id: String, request: Request| {
         let (caller, path) = asks(app, line, request)?;
         app.gateway.follow(&caller, kind, &id, &path).await.map(told)
@@ -130,7 +130,7 @@ fn follow(kind: Kind) -> MethodRouter<Arc<App>> {
 }
 
 /// Asks for what a task has made.
-fn made(kind: Kind) -> MethodRouter<Arc<App>> {
+fn made(kind: TaskKind) -> MethodRouter<Arc<App>> {
     let made = async move |app: &App, line: &Line, id: String, request: Request| {
         let (caller, path) = asks(app, line, request)?;
         let made = app.gateway.made(&caller, kind, &id, &path).await?;
@@ -142,7 +142,7 @@ fn made(kind: Kind) -> MethodRouter<Arc<App>> {
 }
 
 /// Asks how several tasks go.
-fn list(kind: Kind) -> MethodRouter<Arc<App>> {
+fn list(kind: TaskKind) -> MethodRouter<Arc<App>> {
     let list = async move |app: &App, line: &Line, request: Request| {
         let Taken { caller, parts, bytes } = take(app, line, request).await?;
         let read = |tree, _: &mut _| Ok(tree);
@@ -152,7 +152,7 @@ fn list(kind: Kind) -> MethodRouter<Arc<App>> {
         let ids = ids.ok_or_else(|| Error::invalid("Invalid 'ids': expected an array of strings"))?;
         let tasks = app.gateway.follow_all(&caller, kind, &ids, &below(parts.uri.path()), body).await?;
         let tasks = match kind {
-            Kind::Suno => json!({"code": "success", "message": "", "data": tasks}),
+            TaskKind::Suno => json!({"code": "success", "message": "", "data": tasks}),
             _ => json!(tasks),
         };
         Ok(exchange::json(tasks.to_string()))

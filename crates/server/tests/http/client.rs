@@ -209,10 +209,10 @@ impl Answer {
     /// The data of every event.
     pub(crate) fn events(&self) -> Vec<String> {
         let mut frames = Vec::new();
-        wire::sse::Parser::default().feed(&self.body, &mut frames).expect("a stream within its bounds");
+        wire::sse::SseParser::default().feed(&self.body, &mut frames).expect("a stream within its bounds");
         let data = |frame| match frame {
-            wire::sse::Frame::Event { data, .. } => Some(data),
-            wire::sse::Frame::Comment(_) => None,
+            wire::sse::SseFrame::Event { data, .. } => Some(data),
+            wire::sse::SseFrame::Comment(_) => None,
         };
         frames.into_iter().filter_map(data).collect()
     }

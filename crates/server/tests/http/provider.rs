@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chat::{BoxFuture, Chat, Delta, Deltas, Error, FinishReason, Input, Provider, Usage};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, Error, FinishReason, Input, Provider, Usage};
 use futures_util::stream;
 
 use crate::check::{self, Profile, ReasoningRules, ValidationRules};
@@ -93,11 +93,11 @@ fn short_answer(chat: &Chat, prompt_tokens: usize) -> Vec<Act> {
 }
 
 impl Provider for Scripted {
-    fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+    fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
         check::check(chat, &self.limits)
     }
 
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
         Box::pin(async move {
             let prompt_tokens = prompt_tokens(&chat);
             check::max_new_tokens(&chat, &self.limits, prompt_tokens)?;
@@ -110,16 +110,16 @@ impl Provider for Scripted {
         })
     }
 
-    fn count(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
+    fn count_tokens(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
         Box::pin(async move { Ok(prompt_tokens(&chat) as u64) })
     }
 
-    fn ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         !self.starting.load(Ordering::Relaxed)
     }
 }
 
-fn play(acts: VecDeque<Act>, running: Running) -> Deltas {
+fn play(acts: VecDeque<Act>, running: Running) -> BoxDeltaStream {
     Box::pin(stream::unfold((acts, running), |(mut acts, running)| async move {
         loop {
             let item = match acts.pop_front()? {

@@ -40,7 +40,7 @@ async fn a_failure_in_the_middle_is_told_in_the_stream() {
 
 #[tokio::test]
 async fn a_failure_before_the_first_delta_is_a_plain_status() {
-    let mut busy = Error::new(chat::ErrorKind::Overload, "queue full");
+    let mut busy = Error::new(chat::ErrorKind::Overloaded, "queue full");
     let app = Setup::strict().script([Act::Fail(busy.clone())]).start().await;
     for stream in [false, true] {
         let answer = app.post(say_hi(json!({ "stream": stream }))).send().await;

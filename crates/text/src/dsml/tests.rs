@@ -3,36 +3,36 @@
 use super::*;
 use serde_json::Value;
 
-fn parser(tools: &[Tool]) -> Dsml {
-    Dsml {
+fn new_parser(tools: &[Tool]) -> DsmlParser {
+    DsmlParser {
         marker: Some(9),
         tools: tools.to_vec(),
-        state: State::Content,
-        held: String::new(),
+        state: ParserState::Content,
+        pending: String::new(),
         tag: None,
-        raw: String::new(),
-        calls: 0,
-        call: (String::new(), 0),
+        raw_block: String::new(),
+        call_count: 0,
+        current_call: (String::new(), 0),
     }
 }
 
 /// Content, then `name(arguments)` for each call; `§` stands for the marker. Fed letter by letter.
 fn read_with(tools: &[Tool], answer: &str, cut: bool) -> (String, Vec<String>, bool) {
-    let mut parser = parser(tools);
+    let mut parser = new_parser(tools);
     let mut events = Vec::new();
     for letter in answer.chars() {
         match letter {
-            '§' => parser.marker(9, DSML, &mut events),
-            letter => parser.text(letter.encode_utf8(&mut [0; 4]), &mut events),
+            '§' => parser.push_marker(9, DSML, &mut events),
+            letter => parser.push_text(letter.encode_utf8(&mut [0; 4]), &mut events),
         }
     }
     let complete = parser.finish(cut, &mut events);
     let (mut content, mut calls) = (String::new(), Vec::new());
     for event in events {
         match event {
-            Event::Text(text) => content += &text,
-            Event::Call { name } => calls.push(name + " "),
-            Event::Arguments(text) => *calls.last_mut().unwrap() += &text,
+            ParserEvent::Text(text) => content += &text,
+            ParserEvent::Call { name } => calls.push(name + " "),
+            ParserEvent::Arguments(text) => *calls.last_mut().unwrap() += &text,
         }
     }
     (content, calls, complete)
@@ -43,7 +43,7 @@ fn read(answer: &str) -> (String, Vec<String>) {
     (content, calls)
 }
 
-fn none(content: &str) -> (String, Vec<String>) {
+fn only_content(content: &str) -> (String, Vec<String>) {
     (content.into(), vec![])
 }
 
@@ -103,20 +103,20 @@ fn the_type_of_the_schema_wins() {
 
 #[test]
 fn a_block_that_is_none_is_content() {
-    assert_eq!(read("a\n\n<b \n\n"), none("a\n\n<b \n\n"));
-    assert_eq!(read("a § b</§invoke>"), none("a ｜DSML｜ b</｜DSML｜invoke>"));
-    assert_eq!(read("a\n\n<§function_calls>\nhello"), none("a\n\n<｜DSML｜function_calls>\nhello"));
-    assert_eq!(read("a\n\n<§functions>x"), none("a\n\n<｜DSML｜functions>x"));
+    assert_eq!(read("a\n\n<b \n\n"), only_content("a\n\n<b \n\n"));
+    assert_eq!(read("a § b</§invoke>"), only_content("a ｜DSML｜ b</｜DSML｜invoke>"));
+    assert_eq!(read("a\n\n<§function_calls>\nhello"), only_content("a\n\n<｜DSML｜function_calls>\nhello"));
+    assert_eq!(read("a\n\n<§functions>x"), only_content("a\n\n<｜DSML｜functions>x"));
     let empty = "\n\n<｜DSML｜function_calls>\n</｜DSML｜function_calls>";
-    assert_eq!(read("a\n\n<§function_calls>\n</§function_calls>"), none(&format!("a{empty}")));
-    assert_eq!(read("<§function_calls><§invoke>"), none("<｜DSML｜function_calls><｜DSML｜invoke>"));
+    assert_eq!(read("a\n\n<§function_calls>\n</§function_calls>"), only_content(&format!("a{empty}")));
+    assert_eq!(read("<§function_calls><§invoke>"), only_content("<｜DSML｜function_calls><｜DSML｜invoke>"));
     assert_eq!(read(&format!("<§invoke name=\"{}", "a".repeat(3000))).0.len(), 3000 + "<｜DSML｜invoke name=\"".len());
 }
 
 #[test]
 fn an_answer_that_ends_inside_markup_shows_none_of_it() {
-    assert_eq!(read("a\n\n<§func"), none("a"));
-    assert_eq!(read("a\n\n<§function_calls>\n<§invoke na"), none("a"));
+    assert_eq!(read("a\n\n<§func"), only_content("a"));
+    assert_eq!(read("a\n\n<§function_calls>\n<§invoke na"), only_content("a"));
     let cut = |answer| read_with(&[], answer, true);
     assert_eq!(cut("<§invoke name=\"f\">\n<§para"), ("".into(), vec!["f ".into()], false));
     let partial = "<§invoke name=\"f\"><§parameter name=\"a\" string=\"true\">x</§par";

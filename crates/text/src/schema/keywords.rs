@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Path, Rules, SchemaFault};
+use super::{SchemaError, SchemaPath, Strictness};
 
 /// Say something about a schema and nothing about its values.
 const ANNOTATIONS: [&str; 12] = [
@@ -20,119 +20,128 @@ const ANNOTATIONS: [&str; 12] = [
     "writeOnly",
 ];
 const TYPES: [&str; 7] = ["object", "array", "string", "number", "integer", "boolean", "null"];
-const OBJECT: [&str; 3] = ["properties", "required", "additionalProperties"];
-const STRING: [&str; 2] = ["pattern", "format"];
-const NUMBER: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-const ARRAY: [&str; 1] = ["items"];
-const ANY: [&str; 4] = ["type", "enum", "const", "anyOf"];
+const OBJECT_KEYWORDS: [&str; 3] = ["properties", "required", "additionalProperties"];
+const STRING_KEYWORDS: [&str; 2] = ["pattern", "format"];
+const NUMBER_KEYWORDS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const ARRAY_KEYWORDS: [&str; 1] = ["items"];
+const ANY_TYPE_KEYWORDS: [&str; 4] = ["type", "enum", "const", "anyOf"];
 /// Honoured, but not part of the strict subset.
-const COUNTS: [&str; 4] = ["minLength", "maxLength", "minItems", "maxItems"];
-const FORMATS: [&str; 5] = ["email", "hostname", "ipv4", "ipv6", "uuid"];
+const LENGTH_KEYWORDS: [&str; 4] = ["minLength", "maxLength", "minItems", "maxItems"];
+const STRICT_FORMATS: [&str; 5] = ["email", "hostname", "ipv4", "ipv6", "uuid"];
 const LENIENT_FORMATS: [&str; 5] = ["date-time", "date", "time", "duration", "uri"];
 /// Integers without bounds stay within what every client reads exactly into 64 bits.
-const GREATEST_INTEGER: i64 = 999_999_999_999_999_999;
+const MAX_INTEGER: i64 = 999_999_999_999_999_999;
 
 /// A class such as `\w` takes a few kilobytes once it is parsed.
 const MAX_PATTERN_BYTES: usize = 2048;
 
 /// Refuses keywords and types the rules do not have.
-pub(super) fn check(schema: &Map<String, Value>, rules: Rules, at: &Path<'_>) -> Result<(), SchemaFault> {
+pub(super) fn validate_keywords(
+    schema: &Map<String, Value>,
+    rules: Strictness,
+    at: &SchemaPath<'_>,
+) -> Result<(), SchemaError> {
     let kind = schema.get("type").and_then(Value::as_str);
     match schema.get("type") {
         Some(Value::Array(kinds)) if kinds.len() > TYPES.len() => {
-            return at.to("type").fault("a list of types names each of them once");
+            return at.child("type").fail("a list of types names each of them once");
         }
         None | Some(Value::String(_) | Value::Array(_)) => {}
-        Some(_) => return at.to("type").fault("a type is a string or a list of strings"),
+        Some(_) => return at.child("type").fail("a type is a string or a list of strings"),
     }
     let kinds =
         schema.get("type").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).chain(kind);
     for kind in kinds {
         if !TYPES.contains(&kind) {
-            return at.to("type").fault(format!("`{kind:.40}` is no type, expected one of {}", TYPES.join(", ")));
+            return at.child("type").fail(format!("`{kind:.40}` is no type, expected one of {}", TYPES.join(", ")));
         }
     }
     if let Some(words) = schema.get("enum")
         && words.as_array().is_none_or(Vec::is_empty)
     {
-        return at.to("enum").fault("a list of values that is not empty");
+        return at.child("enum").fail("a list of values that is not empty");
     }
-    if rules == Rules::Strict {
-        strict(schema, kind, at)?;
+    if rules == Strictness::Strict {
+        validate_strict(schema, kind, at)?;
     }
     if let Some(pattern) = schema.get("pattern") {
         let pattern = pattern.as_str().unwrap_or("(");
         if pattern.len() > MAX_PATTERN_BYTES {
-            return at.to("pattern").fault(format!("longer than {MAX_PATTERN_BYTES} bytes"));
+            return at.child("pattern").fail(format!("longer than {MAX_PATTERN_BYTES} bytes"));
         }
         if regex_syntax::parse(pattern).is_err() {
-            return at.to("pattern").fault("a regular expression without look-around and back-references");
+            return at.child("pattern").fail("a regular expression without look-around and back-references");
         }
     }
     Ok(())
 }
 
-fn strict(schema: &Map<String, Value>, kind: Option<&str>, at: &Path<'_>) -> Result<(), SchemaFault> {
+fn validate_strict(schema: &Map<String, Value>, kind: Option<&str>, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
     for key in schema.keys().map(String::as_str) {
         let known = ANNOTATIONS.contains(&key)
-            || ANY.contains(&key)
-            || [OBJECT.as_slice(), &STRING, &NUMBER, &ARRAY].iter().any(|keys| keys.contains(&key));
+            || ANY_TYPE_KEYWORDS.contains(&key)
+            || [OBJECT_KEYWORDS.as_slice(), &STRING_KEYWORDS, &NUMBER_KEYWORDS, &ARRAY_KEYWORDS]
+                .iter()
+                .any(|keys| keys.contains(&key));
         if !known {
-            return at.to(key).fault("this keyword is not supported with strict, leave it out");
+            return at.child(key).fail("this keyword is not supported with strict, leave it out");
         }
-        if let Some(kind) = kind.filter(|kind| !belongs(key, kind)) {
-            return at.to(key).fault(format!("this keyword says nothing about a value of type {kind}"));
+        if let Some(kind) = kind.filter(|kind| !applies_to(key, kind)) {
+            return at.child(key).fail(format!("this keyword says nothing about a value of type {kind}"));
         }
     }
     if let Some(format) = schema.get("format")
-        && !FORMATS.iter().any(|known| format == known)
+        && !STRICT_FORMATS.iter().any(|known| format == known)
     {
-        return at.to("format").fault(format!("only {} are supported with strict", FORMATS.join(", ")));
+        return at.child("format").fail(format!("only {} are supported with strict", STRICT_FORMATS.join(", ")));
     }
     if !["type", "enum", "const", "anyOf"].iter().any(|key| schema.contains_key(*key)) {
-        return at.fault("a schema of the strict subset names its type");
+        return at.fail("a schema of the strict subset names its type");
     }
     if schema.get("items").is_some_and(|items| !items.is_object()) {
-        return at.to("items").fault("one schema for all items");
+        return at.child("items").fail("one schema for all items");
     }
     Ok(())
 }
 
 /// A keyword that needs no work is kept as it stands.
-pub(super) fn kept(key: &str, value: &Value, rules: Rules) -> bool {
-    let known = ANY.contains(&key) || OBJECT.contains(&key) || STRING.contains(&key) || NUMBER.contains(&key);
-    known || (rules == Rules::Lenient && COUNTS.contains(&key) && value.is_u64())
+pub(super) fn is_kept(key: &str, value: &Value, rules: Strictness) -> bool {
+    let known = ANY_TYPE_KEYWORDS.contains(&key)
+        || OBJECT_KEYWORDS.contains(&key)
+        || STRING_KEYWORDS.contains(&key)
+        || NUMBER_KEYWORDS.contains(&key);
+    known || (rules == Strictness::Lenient && LENGTH_KEYWORDS.contains(&key) && value.is_u64())
 }
 
 /// The keyword says something about values of this type.
-pub(super) fn belongs(key: &str, kind: &str) -> bool {
+pub(super) fn applies_to(key: &str, kind: &str) -> bool {
     let only = |keys: &[&str], kinds: &[&str]| !keys.contains(&key) || kinds.contains(&kind);
-    only(&OBJECT, &["object"])
-        && only(&STRING, &["string"])
+    only(&OBJECT_KEYWORDS, &["object"])
+        && only(&STRING_KEYWORDS, &["string"])
         && only(&["minLength", "maxLength"], &["string"])
-        && only(&NUMBER, &["number", "integer"])
-        && only(&ARRAY, &["array"])
+        && only(&NUMBER_KEYWORDS, &["number", "integer"])
+        && only(&ARRAY_KEYWORDS, &["array"])
         && only(&["minItems", "maxItems", "prefixItems"], &["array"])
 }
 
 /// Leaves of `enum` and `const` what is of this type; false when nothing is.
-pub(super) fn words_of(schema: &mut Map<String, Value>, kind: &str) -> bool {
+pub(super) fn retain_values_of_type(schema: &mut Map<String, Value>, kind: &str) -> bool {
     if let Some(Value::Array(words)) = schema.get_mut("enum") {
-        words.retain(|word| is(word, kind));
+        words.retain(|word| is_of_type(word, kind));
         if words.is_empty() {
             return false;
         }
     }
-    schema.get("const").is_none_or(|word| is(word, kind))
+    schema.get("const").is_none_or(|word| is_of_type(word, kind))
 }
 
 /// Something of `enum` and `const` is of this type, where there are any.
-pub(super) fn any_word_of(schema: &Map<String, Value>, kind: &str) -> bool {
-    let any = |words: &Value| words.as_array().is_none_or(|words| words.iter().any(|word| is(word, kind)));
-    schema.get("enum").is_none_or(any) && schema.get("const").is_none_or(|word| is(word, kind))
+pub(super) fn has_value_of_type(schema: &Map<String, Value>, kind: &str) -> bool {
+    let any = |words: &Value| words.as_array().is_none_or(|words| words.iter().any(|word| is_of_type(word, kind)));
+    schema.get("enum").is_none_or(any) && schema.get("const").is_none_or(|word| is_of_type(word, kind))
 }
 
-fn is(value: &Value, kind: &str) -> bool {
+fn is_of_type(value: &Value, kind: &str) -> bool {
     match kind {
         "object" => value.is_object(),
         "array" => value.is_array(),
@@ -145,51 +154,51 @@ fn is(value: &Value, kind: &str) -> bool {
 }
 
 /// Completes and judges what one schema says about its values.
-pub(super) fn bounds(plain: &mut Map<String, Value>, at: &Path<'_>) -> Result<(), SchemaFault> {
+pub(super) fn normalize_bounds(plain: &mut Map<String, Value>, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
     let kind = plain.get("type").and_then(Value::as_str).map(str::to_owned);
     if let Some(kind) = &kind
-        && !words_of(plain, kind)
+        && !retain_values_of_type(plain, kind)
     {
         let key = if plain.contains_key("enum") { "enum" } else { "const" };
-        return at.to(key).fault(format!("no value is of type {kind}"));
+        return at.child(key).fail(format!("no value is of type {kind}"));
     }
     if let Some(format) = plain.get("format")
-        && !FORMATS.iter().chain(&LENIENT_FORMATS).any(|known| format == known)
+        && !STRICT_FORMATS.iter().chain(&LENIENT_FORMATS).any(|known| format == known)
     {
         plain.shift_remove("format");
     }
     // The grammar's own expressions know no lengths: the name of a mailbox has at most 64 characters, a host's 253.
-    let most = match plain.get("format").and_then(Value::as_str) {
+    let max_length = match plain.get("format").and_then(Value::as_str) {
         Some("email") => Some(64),
         Some("hostname") => Some(253),
         _ => None,
     };
-    if let Some(most) = most {
-        let asked = plain.get("maxLength").and_then(Value::as_u64).unwrap_or(most);
-        plain.insert("maxLength".into(), asked.min(most).into());
+    if let Some(most) = max_length {
+        let requested = plain.get("maxLength").and_then(Value::as_u64).unwrap_or(most);
+        plain.insert("maxLength".into(), requested.min(most).into());
     }
-    for key in NUMBER {
+    for key in NUMBER_KEYWORDS {
         if plain.get(key).is_some_and(|value| !value.is_number()) {
-            return at.to(key).fault("a number");
+            return at.child(key).fail("a number");
         }
     }
     let number = |key: &str| plain.get(key).and_then(Value::as_f64);
     if number("multipleOf").is_some_and(|of| of <= 0.0) {
-        return at.to("multipleOf").fault("a number above 0");
+        return at.child("multipleOf").fail("a number above 0");
     }
     let low = [number("minimum"), number("exclusiveMinimum")].into_iter().flatten().reduce(f64::max);
     let high = [number("maximum"), number("exclusiveMaximum")].into_iter().flatten().reduce(f64::min);
     if let (Some(low), Some(high)) = (low, high)
         && low > high
     {
-        return at.fault(format!("no number is at least {low} and at most {high}"));
+        return at.fail(format!("no number is at least {low} and at most {high}"));
     }
     if kind.as_deref() == Some("integer") && !plain.contains_key("enum") && !plain.contains_key("const") {
         if low.is_none() {
-            plain.insert("minimum".into(), (-GREATEST_INTEGER).into());
+            plain.insert("minimum".into(), (-MAX_INTEGER).into());
         }
         if high.is_none() {
-            plain.insert("maximum".into(), GREATEST_INTEGER.into());
+            plain.insert("maximum".into(), MAX_INTEGER.into());
         }
     }
     Ok(())

@@ -3,16 +3,16 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn object(properties: Value) -> Value {
+fn strict_object(properties: Value) -> Value {
     let required: Vec<String> = properties.as_object().unwrap().keys().cloned().collect();
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
-fn fault(schema: Value) -> String {
+fn strict_error(schema: Value) -> String {
     Schema::strict(&schema).expect_err("the strict subset refuses it").to_string()
 }
 
-fn lenient(schema: Value) -> Value {
+fn lenient_value(schema: Value) -> Value {
     Schema::lenient(&schema).expect("it is accepted").value().clone()
 }
 
@@ -30,15 +30,15 @@ fn the_strict_subset_has_what_the_api_document_lists() {
         json!({ "type": ["string", "null"] }),
         json!({ "type": "array", "items": { "type": "array", "items": { "type": "string" } } }),
         json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }),
-        object(json!({ "b": { "type": "string" } })),
+        strict_object(json!({ "b": { "type": "string" } })),
     ] {
-        Schema::strict(&object(json!({ "a": property }))).unwrap();
+        Schema::strict(&strict_object(json!({ "a": property }))).unwrap();
     }
 }
 
 #[test]
 fn what_the_strict_subset_lacks_is_named_with_its_place() {
-    let of = |property: Value| fault(object(json!({ "a": property })));
+    let of = |property: Value| strict_error(strict_object(json!({ "a": property })));
     for (property, text) in [
         (json!({ "type": "string", "minLength": 1 }), "properties.a.minLength: this keyword is not supported"),
         (json!({ "type": "string", "maxLength": 1 }), "properties.a.maxLength: "),
@@ -67,15 +67,15 @@ fn what_the_strict_subset_lacks_is_named_with_its_place() {
         assert!(found.starts_with(text), "{found} instead of {text}");
     }
     let open = json!({ "type": "object", "properties": { "a": { "type": "string" } }, "additionalProperties": false });
-    assert_eq!(fault(open), "required: every property must be listed, `a` is not");
+    assert_eq!(strict_error(open), "required: every property must be listed, `a` is not");
     let ghost = json!({ "type": "object", "properties": {}, "required": ["x"], "additionalProperties": false });
-    assert_eq!(fault(ghost), "required: `x` is not in properties");
+    assert_eq!(strict_error(ghost), "required: `x` is not in properties");
 }
 
 #[test]
 fn references_of_every_spelling_are_hoisted() {
     for (place, target) in [("$defs", "#/$defs/b"), ("$def", "#/$def/b"), ("definitions", "#/definitions/b")] {
-        let mut schema = object(json!({ "a": { "$ref": target, "description": "d" } }));
+        let mut schema = strict_object(json!({ "a": { "$ref": target, "description": "d" } }));
         schema[place] = json!({ "b": { "type": "string" } });
         let plain = Schema::strict(&schema).unwrap();
         assert_eq!(plain.value()["properties"]["a"], json!({ "$ref": "#/$defs/r0" }));
@@ -85,16 +85,16 @@ fn references_of_every_spelling_are_hoisted() {
     }
     let tree =
         json!({ "type": "object", "properties": { "next": { "anyOf": [{ "$ref": "#" }, { "type": "null" }] } } });
-    let plain = lenient(tree);
+    let plain = lenient_value(tree);
     assert_eq!(plain["properties"]["next"]["anyOf"][0], json!({ "$ref": "#/$defs/r0" }));
     assert_eq!(plain["$defs"]["r0"]["properties"]["next"]["anyOf"][0], json!({ "$ref": "#/$defs/r0" }));
-    let bare = lenient(json!({ "$ref": "#/$defs/a%20b", "$defs": { "a b": { "type": "null" } } }));
+    let bare = lenient_value(json!({ "$ref": "#/$defs/a%20b", "$defs": { "a b": { "type": "null" } } }));
     assert_eq!(bare, json!({ "anyOf": [{ "$ref": "#/$defs/r0" }], "$defs": { "r0": { "type": "null" } } }));
 }
 
 #[test]
 fn the_lenient_form_drops_what_cannot_be_kept() {
-    let plain = lenient(json!({
+    let plain = lenient_value(json!({
         "type": "object",
         "properties": { "a": { "type": "string", "minLength": 2, "format": "made-up", "not": {}, "x-y": 1 } },
         "required": ["a", "b"], "if": {}, "unevaluatedProperties": false
@@ -104,16 +104,17 @@ fn the_lenient_form_drops_what_cannot_be_kept() {
         "type": "object", "properties": { "a": a, "b": {} }, "required": ["a", "b"], "additionalProperties": false
     });
     assert_eq!(plain, expected);
-    assert_eq!(lenient(json!({ "oneOf": [{ "type": "null" }] })), json!({ "anyOf": [{ "type": "null" }] }));
-    assert_eq!(lenient(json!({ "type": "object" })), json!({ "type": "object" }));
-    assert_eq!(lenient(json!({ "properties": { "a": true } }))["type"], "object");
+    assert_eq!(lenient_value(json!({ "oneOf": [{ "type": "null" }] })), json!({ "anyOf": [{ "type": "null" }] }));
+    assert_eq!(lenient_value(json!({ "type": "object" })), json!({ "type": "object" }));
+    assert_eq!(lenient_value(json!({ "properties": { "a": true } }))["type"], "object");
     assert!(Schema::lenient(&json!([])).is_err());
 }
 
 #[test]
 fn a_list_of_types_is_one_of_several_schemas() {
-    let plain =
-        lenient(json!({ "type": ["string", "integer", "null"], "minLength": 1, "maximum": 5, "enum": ["a", 7, 3] }));
+    let plain = lenient_value(
+        json!({ "type": ["string", "integer", "null"], "minLength": 1, "maximum": 5, "enum": ["a", 7, 3] }),
+    );
     let expected = json!({ "anyOf": [
         { "type": "string", "minLength": 1, "enum": ["a"] },
         { "type": "integer", "maximum": 5, "enum": [7, 3] },
@@ -123,13 +124,13 @@ fn a_list_of_types_is_one_of_several_schemas() {
 
 #[test]
 fn integers_without_bounds_fit_into_64_bits() {
-    let plain = lenient(json!({ "type": "integer", "maximum": 3 }));
+    let plain = lenient_value(json!({ "type": "integer", "maximum": 3 }));
     assert_eq!(plain, json!({ "type": "integer", "maximum": 3, "minimum": -999_999_999_999_999_999_i64 }));
 }
 
 #[test]
 fn formats_have_the_lengths_of_their_standards() {
-    let length = |schema: Value| lenient(schema)["maxLength"].as_u64();
+    let length = |schema: Value| lenient_value(schema)["maxLength"].as_u64();
     assert_eq!(length(json!({ "type": "string", "format": "email" })), Some(64));
     assert_eq!(length(json!({ "type": "string", "format": "email", "maxLength": 20 })), Some(20));
     assert_eq!(length(json!({ "type": "string", "format": "hostname", "maxLength": 300 })), Some(253));
@@ -153,7 +154,7 @@ fn limits_hold() {
     }
     assert!(Schema::lenient(&deep).unwrap_err().reason.contains("64 levels"));
     let many: Map<String, Value> = (0..5001).map(|i| (format!("p{i}"), json!({ "type": "null" }))).collect();
-    assert!(Schema::lenient(&object(many.into())).unwrap_err().reason.contains("5000 properties"));
+    assert!(Schema::lenient(&strict_object(many.into())).unwrap_err().reason.contains("5000 properties"));
 }
 
 /// Anything that may be taken for a schema, and much that may not.
@@ -227,7 +228,7 @@ fn what_doubles_at_every_level_is_refused() {
     let fault = Schema::lenient(&schema).unwrap_err().to_string();
     assert!(fault.contains("more than 20000 schemas"), "{fault}");
     let twice = json!({ "type": ["array", "array"], "items": { "type": "string" } });
-    assert_eq!(lenient(twice), json!({ "type": "array", "items": { "type": "string" } }));
+    assert_eq!(lenient_value(twice), json!({ "type": "array", "items": { "type": "string" } }));
     let many = json!({ "type": vec!["array"; 8] });
     assert!(Schema::lenient(&many).unwrap_err().to_string().contains("names each of them once"));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::{Chat, Delta, FinishReason, Input, Message, Reply, Role, TokenLogprob, fold};
-use text::{Encoding, EncodingName, Start, parse};
+use text::{Encoding, EncodingName, ResponseStart, parse_completion};
 
 use crate::data::{self, encoding, text};
 
@@ -15,11 +15,11 @@ pub(crate) fn answer(reply: Reply) -> Answer {
     (reply.reasoning, reply.text, calls, reply.finish)
 }
 
-fn parsed(name: EncodingName, thinking: bool, completion: &str) -> Answer {
-    answer(parse(encoding(name), thinking, completion, &[]).unwrap())
+fn parse_completion_text(name: EncodingName, thinking: bool, completion: &str) -> Answer {
+    answer(parse_completion(encoding(name), thinking, completion, &[]).unwrap())
 }
 
-fn said(reasoning: &str, content: &str, calls: &[&str], finish: FinishReason) -> Answer {
+fn expected_answer(reasoning: &str, content: &str, calls: &[&str], finish: FinishReason) -> Answer {
     (reasoning.into(), content.into(), calls.iter().map(|call| call.to_string()).collect(), Some(finish))
 }
 
@@ -30,7 +30,7 @@ fn user(text: &str) -> Chat {
 /// Streams tokens; with `cut` the answer then ends for want of tokens.
 pub(crate) fn streamed(encoding: &Arc<Encoding>, chat: &Chat, tokens: &[u32], cut: bool) -> Answer {
     let rendered = encoding.render(chat).unwrap();
-    let mut decoder = encoding.decoder_seeded(chat, &rendered, 1);
+    let mut decoder = encoding.decoder_with_seed(chat, &rendered, 1);
     let mut deltas = Vec::new();
     let ended = tokens.iter().find_map(|&token| decoder.push(token, None, &mut deltas));
     let reason = if cut { FinishReason::Length } else { FinishReason::Stop };
@@ -47,7 +47,7 @@ fn the_golden_completions_parse_as_the_authors_parse_them() {
     let (refused, accepted): (Vec<_>, Vec<_>) = cases.iter().partition(|case| case.get("error").is_some());
     for case in &accepted {
         let (reasoning, content, calls, _) =
-            parsed(EncodingName::V32, case["thinking_mode"] == "thinking", text(&case["text"]));
+            parse_completion_text(EncodingName::V32, case["thinking_mode"] == "thinking", text(&case["text"]));
         let expected = &case["parsed"];
         assert_eq!(reasoning, text(&expected["reasoning_content"]), "{case}");
         assert_eq!(content, text(&expected["content"]), "{case}");
@@ -57,9 +57,9 @@ fn the_golden_completions_parse_as_the_authors_parse_them() {
     }
     // The authors' parser refuses these two and is "not for production"; a server makes the best of them.
     assert_eq!((accepted.len(), refused.len()), (5, 2));
-    let made = |case: usize| parsed(EncodingName::V32, false, text(&refused[case]["text"]));
-    assert_eq!(made(0), said("", "answer without eos", &[], FinishReason::Stop));
-    assert_eq!(made(1), said("", "x", &["f {}"], FinishReason::ToolCalls));
+    let parse_refused = |case: usize| parse_completion_text(EncodingName::V32, false, text(&refused[case]["text"]));
+    assert_eq!(parse_refused(0), expected_answer("", "answer without eos", &[], FinishReason::Stop));
+    assert_eq!(parse_refused(1), expected_answer("", "x", &["f {}"], FinishReason::ToolCalls));
 }
 
 /// Example 12.5 of the specification.
@@ -68,7 +68,7 @@ const WEATHER: &str = "I need the weather.</think>\n\n<｜DSML｜function_calls>
 #[test]
 fn a_dsml_call_is_streamed_header_first_and_in_fragments() {
     let v32 = encoding(EncodingName::V32);
-    let tokens = v32.tokenizer().encode_marked(WEATHER);
+    let tokens = v32.tokenizer().encode_with_added_tokens(WEATHER);
     let call = [
         271, 30, 128793, 8701, 4941, 12548, 1018, 30, 128793, 40148, 5406, 2329, 1281, 1133, 65, 50219, 3816, 30,
         128793, 41523, 2329, 1281, 37399, 4, 3418, 1281, 11476, 3320, 51119, 1718, 128793, 41523, 1018, 1718, 128793,
@@ -77,7 +77,7 @@ fn a_dsml_call_is_streamed_header_first_and_in_fragments() {
     assert!(tokens.ends_with(&call));
     let chat = Chat { thinking: Some(true), ..user("q") };
     let rendered = v32.render(&chat).unwrap();
-    let mut decoder = v32.decoder_seeded(&chat, &rendered, 1);
+    let mut decoder = v32.decoder_with_seed(&chat, &rendered, 1);
     let mut deltas = Vec::new();
     let mut ended = None;
     for &token in &tokens {
@@ -105,32 +105,35 @@ fn a_dsml_call_is_streamed_header_first_and_in_fragments() {
 fn two_calls_have_ids_that_name_their_place() {
     let call = "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜>";
     let completion = format!("ok<｜tool▁calls▁begin｜>{call}{call}<｜tool▁calls▁end｜>");
-    let reply = parse(encoding(EncodingName::V31), false, &completion, &[]).unwrap();
+    let reply = parse_completion(encoding(EncodingName::V31), false, &completion, &[]).unwrap();
     let ids: Vec<&str> = reply.tool_calls.iter().map(|call| call.id.as_str()).collect();
     assert!(ids[0].starts_with("call_00_") && ids[1].starts_with("call_01_") && ids[0][8..] != ids[1][8..], "{ids:?}");
-    let again = parse(encoding(EncodingName::V31), false, &completion, &[]).unwrap();
+    let again = parse_completion(encoding(EncodingName::V31), false, &completion, &[]).unwrap();
     assert_ne!(again.tool_calls[0].id, reply.tool_calls[0].id);
 }
 
 #[test]
 fn calls_of_v31_pass_their_json_on_unchanged() {
-    let v31 = |completion: &str| parsed(EncodingName::V31, false, completion);
+    let v31 = |completion: &str| parse_completion_text(EncodingName::V31, false, completion);
     let arguments = "{\n  \"a\":1, \"b\" : \"`x` ``` </think>\"\n}";
     let call = format!(
         "Let me look.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜> f <｜tool▁sep｜>{arguments}<｜tool▁call▁end｜><｜tool▁call▁begin｜>g<｜tool▁sep｜>{{}}<｜tool▁call▁end｜><｜tool▁calls▁end｜>tail<｜end▁of▁sentence｜>"
     );
     let calls = [&*format!("f {arguments}"), "g {}"];
-    assert_eq!(v31(&call), said("", "Let me look.", &calls, FinishReason::ToolCalls));
+    assert_eq!(v31(&call), expected_answer("", "Let me look.", &calls, FinishReason::ToolCalls));
     // Without end markers: complete JSON counts, a part of it is a cut answer.
     let open = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": 1}";
-    assert_eq!(v31(open), said("", "", &["f {\"a\": 1}"], FinishReason::ToolCalls));
-    assert_eq!(v31(&open[..open.len() - 1]), said("", "", &["f {\"a\": 1"], FinishReason::Length));
+    assert_eq!(v31(open), expected_answer("", "", &["f {\"a\": 1}"], FinishReason::ToolCalls));
+    assert_eq!(v31(&open[..open.len() - 1]), expected_answer("", "", &["f {\"a\": 1"], FinishReason::Length));
     // No name, no call.
     let nameless = "a<｜tool▁calls▁begin｜>\n<｜tool▁call▁begin｜><｜tool▁sep｜>{}";
-    assert_eq!(v31(nameless), said("", nameless, &[], FinishReason::Stop));
+    assert_eq!(v31(nameless), expected_answer("", nameless, &[], FinishReason::Stop));
     let empty = "a<｜tool▁calls▁begin｜><｜tool▁calls▁end｜>b";
-    assert_eq!(v31(empty), said("", empty, &[], FinishReason::Stop));
-    assert_eq!(v31("a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>na"), said("", "a", &[], FinishReason::Stop));
+    assert_eq!(v31(empty), expected_answer("", empty, &[], FinishReason::Stop));
+    assert_eq!(
+        v31("a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>na"),
+        expected_answer("", "a", &[], FinishReason::Stop)
+    );
 }
 
 #[test]
@@ -142,38 +145,47 @@ fn calls_of_v3_and_r1_lose_their_fence() {
     let (first, second) = (call("f", pretty), call(" g ", "{}"));
     let completion = format!("text<｜tool▁calls▁begin｜>{first}\n{second}<｜tool▁calls▁end｜><｜end▁of▁sentence｜>");
     for name in [EncodingName::V3, EncodingName::R1] {
-        let expected = said("", "text", &[&format!("f {pretty}"), "g {}"], FinishReason::ToolCalls);
-        assert_eq!(parsed(name, false, &completion), expected);
+        let expected = expected_answer("", "text", &[&format!("f {pretty}"), "g {}"], FinishReason::ToolCalls);
+        assert_eq!(parse_completion_text(name, false, &completion), expected);
         let bare = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n{\"a\": 1}<｜tool▁call▁end｜>";
-        assert_eq!(parsed(name, false, bare), said("", "", &["f {\"a\": 1}"], FinishReason::ToolCalls));
+        assert_eq!(
+            parse_completion_text(name, false, bare),
+            expected_answer("", "", &["f {\"a\": 1}"], FinishReason::ToolCalls)
+        );
         let cut = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n``";
-        assert_eq!(parsed(name, false, cut), said("", "", &["f {\"a\": 1}"], FinishReason::ToolCalls));
+        assert_eq!(
+            parse_completion_text(name, false, cut),
+            expected_answer("", "", &["f {\"a\": 1}"], FinishReason::ToolCalls)
+        );
     }
 }
 
 #[test]
 fn reasoning_ends_at_its_marker_and_nowhere_else() {
     use FinishReason::Stop;
-    let v32 = |thinking, completion| parsed(EncodingName::V32, thinking, completion);
-    assert_eq!(v32(true, "r\n</think>\n\na"), said("r\n", "\n\na", &[], Stop));
-    assert_eq!(v32(true, "r"), said("r", "", &[], Stop));
-    assert_eq!(v32(true, "<think>\nr</think>a</think>b"), said("r", "a</think>b", &[], Stop));
+    let v32 = |thinking, completion| parse_completion_text(EncodingName::V32, thinking, completion);
+    assert_eq!(v32(true, "r\n</think>\n\na"), expected_answer("r\n", "\n\na", &[], Stop));
+    assert_eq!(v32(true, "r"), expected_answer("r", "", &[], Stop));
+    assert_eq!(v32(true, "<think>\nr</think>a</think>b"), expected_answer("r", "a</think>b", &[], Stop));
     assert_eq!(
         v32(true, "r<｜DSML｜invoke name=\"f\"></think>a"),
-        said("r<｜DSML｜invoke name=\"f\">", "a", &[], Stop)
+        expected_answer("r<｜DSML｜invoke name=\"f\">", "a", &[], Stop)
     );
-    assert_eq!(v32(false, "</think>a"), said("", "a", &[], Stop));
-    let r1 = |thinking, completion| parsed(EncodingName::R1, thinking, completion);
-    assert_eq!(r1(true, "<think>\n\nr\n\ns\n\n</think>\n\n\na\n"), said("r\n\ns", "\na\n", &[], Stop));
-    assert_eq!(r1(true, "r\n</think>a"), said("r", "a", &[], Stop));
-    assert_eq!(r1(false, "<think>\nr\n</think>\n\na"), said("r", "a", &[], Stop));
+    assert_eq!(v32(false, "</think>a"), expected_answer("", "a", &[], Stop));
+    let r1 = |thinking, completion| parse_completion_text(EncodingName::R1, thinking, completion);
+    assert_eq!(r1(true, "<think>\n\nr\n\ns\n\n</think>\n\n\na\n"), expected_answer("r\n\ns", "\na\n", &[], Stop));
+    assert_eq!(r1(true, "r\n</think>a"), expected_answer("r", "a", &[], Stop));
+    assert_eq!(r1(false, "<think>\nr\n</think>\n\na"), expected_answer("r", "a", &[], Stop));
     // In V3 these are words like any others.
-    assert_eq!(parsed(EncodingName::V3, false, "<think>x</think>y"), said("", "<think>x</think>y", &[], Stop));
+    assert_eq!(
+        parse_completion_text(EncodingName::V3, false, "<think>x</think>y"),
+        expected_answer("", "<think>x</think>y", &[], Stop)
+    );
     // Typed letter by letter they are words in every encoding.
     let v31 = encoding(EncodingName::V31);
     let chat = Chat { thinking: Some(true), ..user("q") };
     let typed = v31.tokenizer().encode("a</think>b");
-    assert_eq!(streamed(v31, &chat, &typed, false), said("a</think>b", "", &[], Stop));
+    assert_eq!(streamed(v31, &chat, &typed, false), expected_answer("a</think>b", "", &[], Stop));
 }
 
 #[test]
@@ -187,14 +199,14 @@ fn a_prefix_of_reasoning_goes_on_as_reasoning() {
         input: Input::Messages(vec![Message::new(Role::User, "q"), prefix]),
         ..Chat::default()
     };
-    let tokens = v31.tokenizer().encode_marked(" think</think>yes<｜end▁of▁sentence｜>");
-    assert_eq!(streamed(v31, &chat, &tokens, false), said(" think", "yes", &[], FinishReason::Stop));
+    let tokens = v31.tokenizer().encode_with_added_tokens(" think</think>yes<｜end▁of▁sentence｜>");
+    assert_eq!(streamed(v31, &chat, &tokens, false), expected_answer(" think", "yes", &[], FinishReason::Stop));
 }
 
 #[test]
 fn a_cut_answer_keeps_what_was_said() {
     let v32 = encoding(EncodingName::V32);
-    let all = v32.tokenizer().encode_marked(WEATHER);
+    let all = v32.tokenizer().encode_with_added_tokens(WEATHER);
     let chat = Chat { thinking: Some(true), ..user("q") };
     let mut seen = Vec::new();
     for end in 0..all.len() {
@@ -215,14 +227,17 @@ fn stop_strings_apply_to_content_only() {
     let stop = |strings: &[&str], thinking, completion: &str| {
         let stop = strings.iter().map(|string| string.to_string()).collect();
         let chat = Chat { thinking: Some(thinking), stop, ..user("q") };
-        streamed(v32, &chat, &v32.tokenizer().encode_marked(completion), false)
+        streamed(v32, &chat, &v32.tokenizer().encode_with_added_tokens(completion), false)
     };
     assert_eq!(stop(&["Paris", "weather", "\n"], true, WEATHER).2, ["get_weather {\"city\": \"Paris\"}"]);
-    assert_eq!(stop(&["wor", "xyz"], false, "Hello world"), said("", "Hello ", &[], FinishReason::StopString(0)));
-    assert_eq!(stop(&["b"], true, "abc</think>abc"), said("abc", "a", &[], FinishReason::StopString(0)));
+    assert_eq!(
+        stop(&["wor", "xyz"], false, "Hello world"),
+        expected_answer("", "Hello ", &[], FinishReason::StopString(0))
+    );
+    assert_eq!(stop(&["b"], true, "abc</think>abc"), expected_answer("abc", "a", &[], FinishReason::StopString(0)));
     // What only looked like one is given out before the call.
     let call = "see\n\n\n<｜DSML｜invoke name=\"f\"></｜DSML｜invoke>";
-    assert_eq!(stop(&["\n\n"], false, call), said("", "see\n", &["f {}"], FinishReason::ToolCalls));
+    assert_eq!(stop(&["\n\n"], false, call), expected_answer("", "see\n", &["f {}"], FinishReason::ToolCalls));
 }
 
 #[test]
@@ -230,10 +245,10 @@ fn log_probabilities_travel_with_the_text_they_belong_to() {
     let v32 = encoding(EncodingName::V32);
     let chat = Chat { stop: vec!["END".into()], ..user("q") };
     let rendered = v32.render(&chat).unwrap();
-    assert_eq!(rendered.start, Start::Content);
+    assert_eq!(rendered.start, ResponseStart::Content);
     let mut decoder = v32.decoder(&chat, &rendered);
     let mut deltas = Vec::new();
-    let tokens = v32.tokenizer().encode_marked("Hi 😀\n\nyou END");
+    let tokens = v32.tokenizer().encode_with_added_tokens("Hi 😀\n\nyou END");
     for &token in &tokens {
         let bytes = v32.tokenizer().bytes(token).to_vec();
         let token_text = String::from_utf8_lossy(&bytes).into_owned();
@@ -260,8 +275,8 @@ fn raw_completions_are_text_and_nothing_else() {
     let v32 = encoding(EncodingName::V32);
     let chat = Chat { input: Input::Text { prefix: "p".into(), suffix: None }, ..Chat::default() };
     let text = "</think>a\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">";
-    let tokens = v32.tokenizer().encode_marked(text);
-    assert_eq!(streamed(v32, &chat, &tokens, false), said("", text, &[], FinishReason::Stop));
+    let tokens = v32.tokenizer().encode_with_added_tokens(text);
+    assert_eq!(streamed(v32, &chat, &tokens, false), expected_answer("", text, &[], FinishReason::Stop));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use chat::{Chat, Format, Input, Message, Part, Role, Tool, ToolCall};
+use chat::{Chat, Input, Message, Part, ResponseFormat, Role, Tool, ToolCall};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use text::{Encoding, EncodingName, Tokenizer};
@@ -93,7 +93,7 @@ pub(crate) fn chat(messages: &Value, thinking: bool) -> Chat {
             chat.tools = tools.iter().map(|tool| self::tool(&tool["function"])).collect();
         }
         if let Some(schema) = message["response_format"]["json_schema"].as_object() {
-            chat.format = Format::JsonSchema(schema.clone());
+            chat.response_format = ResponseFormat::JsonSchema(schema.clone());
         }
     }
     chat.input = Input::Messages(messages.iter().map(message).collect());

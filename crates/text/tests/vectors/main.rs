@@ -3,6 +3,6 @@
 
 mod answers;
 mod data;
-mod laws;
 mod prompts;
+mod properties;
 mod tokenizers;

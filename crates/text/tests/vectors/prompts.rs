@@ -2,7 +2,7 @@
 
 use chat::{Chat, Input, Message, Part, Role};
 use serde_json::{Value, json};
-use text::{EncodingName, Start};
+use text::{EncodingName, ResponseStart};
 
 use crate::data::{self, encoding, ids, sha256, text};
 
@@ -15,19 +15,20 @@ fn check(name: EncodingName, chat: &Chat, generate: bool, prompt: &str, expected
     let tokenizer = encoding(name).tokenizer();
     let (text, tokens) = encoding(name).transcript(chat, generate).unwrap();
     assert_eq!(text, prompt, "{name}: {what}");
-    assert_eq!(tokenizer.encode_marked(prompt), expected, "the vector itself: {what}");
-    let harmless = harmless(chat);
-    if harmless == *chat {
+    assert_eq!(tokenizer.encode_with_added_tokens(prompt), expected, "the vector itself: {what}");
+    let unmarked = without_markers(chat);
+    if unmarked == *chat {
         return assert_eq!(tokens, expected, "{name}: {what}");
     }
-    let control = |tokens: &[u32]| tokens.iter().copied().filter(|&id| tokenizer.is_special(id)).collect::<Vec<_>>();
-    let (_, harmless) = encoding(name).transcript(&harmless, generate).unwrap();
+    let control =
+        |tokens: &[u32]| tokens.iter().copied().filter(|&id| tokenizer.is_added_token(id)).collect::<Vec<_>>();
+    let (_, harmless) = encoding(name).transcript(&unmarked, generate).unwrap();
     assert_eq!(control(&tokens), control(&harmless), "{name}: {what}");
     assert_eq!(tokenizer.decode(&tokens), prompt, "{name}: {what}");
 }
 
 /// The chat without anything that looks like a marker in what people wrote.
-fn harmless(chat: &Chat) -> Chat {
+fn without_markers(chat: &Chat) -> Chat {
     let clean = |text: &str| {
         let replaced = text.replace("<｜", "(").replace("｜>", ")").replace("<think>", "").replace("｜DSML｜", "");
         // Earlier answers lose what stands before this marker, so it must stay to be lost.
@@ -141,7 +142,7 @@ fn the_authors_own_golden_test_passes() {
     assert_eq!(sha256(joined.as_bytes()), "c46508f0b0291f8dee5794c1263f08f1b2a70a4a7022f63a083578140c8a8be8");
 }
 
-fn rendered(name: EncodingName, messages: Value, thinking: bool) -> (String, Start) {
+fn rendered(name: EncodingName, messages: Value, thinking: bool) -> (String, ResponseStart) {
     let rendered = encoding(name).render(&data::chat(&messages, thinking)).unwrap();
     (rendered.text, rendered.start)
 }
@@ -159,7 +160,7 @@ fn the_first_worked_example_holds_in_all_thinking_encodings() {
             0, 128803, 33310, 128804, 128799, 19923, 3, 342, 1030, 22651, 4374, 1465, 16, 1, 128803, 19, 13, 19,
             127252, 128804, 128798,
         ];
-        assert_eq!((rendered.tokens.as_slice(), rendered.start), (&ids[..], Start::Reasoning), "{name}");
+        assert_eq!((rendered.tokens.as_slice(), rendered.start), (&ids[..], ResponseStart::Reasoning), "{name}");
     }
 }
 
@@ -179,7 +180,7 @@ fn the_templates_defects_are_not_copied() {
     };
     let prompt = format!("{BOS}<｜User｜>a<｜Assistant｜>{called}{}{called}{}", result("r1"), result("r2"));
     for name in [EncodingName::V3, EncodingName::R1] {
-        assert_eq!(rendered(name, messages.clone(), false), (prompt.clone(), Start::Content), "{name}");
+        assert_eq!(rendered(name, messages.clone(), false), (prompt.clone(), ResponseStart::Content), "{name}");
     }
 }
 
@@ -195,15 +196,18 @@ fn a_prefix_stays_open_and_says_where_the_answer_goes_on() {
     };
     for name in [EncodingName::V31, EncodingName::V32Exp, EncodingName::V32] {
         let prompt = |thinking, reasoning, content| prompt(name, thinking, reasoning, content);
-        assert_eq!(prompt(false, None, "pre"), ("</think>pre".into(), Start::Content), "{name}");
-        assert_eq!(prompt(true, None, "pre"), ("<think>pre".into(), Start::Reasoning), "{name}");
-        assert_eq!(prompt(true, Some("r"), ""), ("<think>r".into(), Start::Reasoning), "{name}");
-        assert_eq!(prompt(true, Some("r"), "pre"), ("<think>r</think>pre".into(), Start::Content), "{name}");
+        assert_eq!(prompt(false, None, "pre"), ("</think>pre".into(), ResponseStart::Content), "{name}");
+        assert_eq!(prompt(true, None, "pre"), ("<think>pre".into(), ResponseStart::Reasoning), "{name}");
+        assert_eq!(prompt(true, Some("r"), ""), ("<think>r".into(), ResponseStart::Reasoning), "{name}");
+        assert_eq!(prompt(true, Some("r"), "pre"), ("<think>r</think>pre".into(), ResponseStart::Content), "{name}");
     }
-    assert_eq!(prompt(EncodingName::V3, false, None, "pre"), ("pre".into(), Start::Content));
-    assert_eq!(prompt(EncodingName::R1, true, None, "pre"), ("pre".into(), Start::Content));
-    assert_eq!(prompt(EncodingName::R1, true, Some("r"), ""), ("<think>\nr".into(), Start::Reasoning));
-    assert_eq!(prompt(EncodingName::R1, true, Some("r"), "a"), ("<think>\nr\n</think>\n\na".into(), Start::Content));
+    assert_eq!(prompt(EncodingName::V3, false, None, "pre"), ("pre".into(), ResponseStart::Content));
+    assert_eq!(prompt(EncodingName::R1, true, None, "pre"), ("pre".into(), ResponseStart::Content));
+    assert_eq!(prompt(EncodingName::R1, true, Some("r"), ""), ("<think>\nr".into(), ResponseStart::Reasoning));
+    assert_eq!(
+        prompt(EncodingName::R1, true, Some("r"), "a"),
+        ("<think>\nr\n</think>\n\na".into(), ResponseStart::Content)
+    );
 }
 
 #[test]
@@ -257,10 +261,10 @@ fn raw_and_fill_in_the_middle_completions_have_no_chat_markers() {
     let filled = render(Some("\n    return x"));
     assert_eq!(filled.tokens, [0, 128801, 3465, 285, 10, 128800, 201, 361, 1354, 1527, 128802]);
     assert_eq!(filled.text, format!("{BOS}<｜fim▁begin｜>def f(<｜fim▁hole｜>\n    return x<｜fim▁end｜>"));
-    assert_eq!(filled.start, Start::Content);
+    assert_eq!(filled.start, ResponseStart::Content);
     let input = Input::Text { prefix: "<｜User｜>".into(), suffix: Some("<｜fim▁end｜>".into()) };
     let tokens = v31.render(&Chat { input, ..Chat::default() }).unwrap().tokens;
-    assert_eq!(tokens.iter().filter(|&&id| v31.tokenizer().is_special(id)).count(), 4);
+    assert_eq!(tokens.iter().filter(|&&id| v31.tokenizer().is_added_token(id)).count(), 4);
 }
 
 #[test]

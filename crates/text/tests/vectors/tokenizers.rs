@@ -35,7 +35,7 @@ fn texts_have_the_ids_of_the_releases() {
             RELEASES.iter().filter(|(model, _)| case["models"].as_array().unwrap().contains(&(*model).into()))
         {
             let tokenizer = encoding(*name).tokenizer();
-            let tokens = tokenizer.encode_marked(text(&case["text"]));
+            let tokens = tokenizer.encode_with_added_tokens(text(&case["text"]));
             assert_eq!(tokens, ids(&case["ids"]), "{name}: {case}");
             assert_eq!(tokenizer.decode(&tokens), text(&case["decoded"]), "{name}");
             checked += 1;
@@ -49,7 +49,11 @@ fn texts_have_the_ids_of_the_releases() {
     for case in vectors {
         for (_, name) in RELEASES {
             let expected = case.get("ids").unwrap_or_else(|| &case["ids_by_version"][name.as_str()]);
-            assert_eq!(encoding(name).tokenizer().encode_marked(text(&case["text"])), ids(expected), "{name}: {case}");
+            assert_eq!(
+                encoding(name).tokenizer().encode_with_added_tokens(text(&case["text"])),
+                ids(expected),
+                "{name}: {case}"
+            );
         }
     }
 }
@@ -86,7 +90,7 @@ fn the_spot_checks_of_the_specification_hold() {
             &[128801, 3465, 285, 10, 128800, 201, 361, 1354, 1527, 128802],
         ),
     ] {
-        assert_eq!(tokenizer.encode_marked(text), ids, "{text}");
+        assert_eq!(tokenizer.encode_with_added_tokens(text), ids, "{text}");
     }
 }
 
@@ -94,13 +98,13 @@ fn the_spot_checks_of_the_specification_hold() {
 fn contents_never_become_control_tokens() {
     for (_, name) in RELEASES {
         let tokenizer = encoding(name).tokenizer();
-        let added: Vec<u32> = (0..tokenizer.len() as u32).filter(|&id| tokenizer.is_special(id)).collect();
+        let added: Vec<u32> = (0..tokenizer.len() as u32).filter(|&id| tokenizer.is_added_token(id)).collect();
         assert_eq!(added.len(), 818, "{name}");
         for id in added {
             let marker = tokenizer.decode(&[id]);
             assert_eq!(tokenizer.token_id(&marker), Some(id));
             let ids = tokenizer.encode(&marker);
-            assert!(ids.iter().all(|&id| !tokenizer.is_special(id)), "{name}: {marker}");
+            assert!(ids.iter().all(|&id| !tokenizer.is_added_token(id)), "{name}: {marker}");
             assert_eq!(tokenizer.decode(&ids), marker);
         }
         assert_eq!(tokenizer.len(), 128_815);
@@ -195,7 +199,7 @@ proptest! {
         let tokenizer = encoding(EncodingName::V32).tokenizer();
         let (marked, bare) = reference();
         let marked = marked.encode(text.as_str(), false).unwrap();
-        prop_assert_eq!(tokenizer.encode_marked(&text), marked.get_ids());
+        prop_assert_eq!(tokenizer.encode_with_added_tokens(&text), marked.get_ids());
         let bare = bare.encode(text.as_str(), false).unwrap();
         prop_assert_eq!(tokenizer.encode(&text), bare.get_ids());
     }
@@ -204,8 +208,8 @@ proptest! {
     fn text_comes_back_from_its_ids(text in any_text()) {
         let tokenizer = encoding(EncodingName::V32).tokenizer();
         prop_assert_eq!(&tokenizer.decode(&tokenizer.encode(&text)), &text);
-        prop_assert_eq!(&tokenizer.decode(&tokenizer.encode_marked(&text)), &text);
-        let special = tokenizer.encode(&text).into_iter().filter(|&id| tokenizer.is_special(id));
+        prop_assert_eq!(&tokenizer.decode(&tokenizer.encode_with_added_tokens(&text)), &text);
+        let special = tokenizer.encode(&text).into_iter().filter(|&id| tokenizer.is_added_token(id));
         prop_assert_eq!(special.collect::<HashSet<_>>(), HashSet::new());
     }
 }

@@ -1,21 +1,21 @@
-//! Chat completions, asked and heard: the mirror of `deepseek::parse_request` and `stream::Chunks`.
+//! Chat completions, asked and heard: the mirror of `surface::chat_completions::parse_request` and `surface::chat_completions::ChatChunkRenderer`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use chat::{
-    Chat, Delta, Error, FinishReason, Format, Input, Message, Part, Role, TokenLogprob, Tool, ToolCall, ToolChoice,
-    TopLogprob, Usage,
+    Chat, Delta, Error, FinishReason, Input, Message, Part, ResponseFormat, Role, TokenLogprob, Tool, ToolCall,
+    ToolChoice, TopLogprob, Usage,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Reader, broken, unreadable};
-use crate::count::{Count, Counts};
+use super::{EventReader, invalid_event, provider_error};
+use crate::token_count::{ProviderUsage, TokenCount};
 
 /// The body of a streamed request. `open`: with DeepSeek's fields, which OpenAI's own service refuses.
-pub(super) fn request(chat: &Chat, model: &str, open: bool) -> Result<String, Error> {
+pub(super) fn request_body(chat: &Chat, model: &str, with_deepseek_fields: bool) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
     };
@@ -26,14 +26,14 @@ pub(super) fn request(chat: &Chat, model: &str, open: bool) -> Result<String, Er
         }
     };
     set("model", Some(model.into()));
-    set("messages", Some(messages.iter().map(|said| message(said, open)).collect()));
+    set("messages", Some(messages.iter().map(|said| message_body(said, with_deepseek_fields)).collect()));
     set("stream", Some(true.into()));
     set("stream_options", Some(json!({"include_usage": true})));
-    if open {
-        set("max_tokens", chat.answer_limit().map(Value::from));
+    if with_deepseek_fields {
+        set("max_tokens", chat.max_output_tokens().map(Value::from));
         set("thinking", chat.thinking.map(|on| json!({"type": if on { "enabled" } else { "disabled" }})));
     } else {
-        set("max_completion_tokens", chat.answer_limit().map(Value::from));
+        set("max_completion_tokens", chat.max_output_tokens().map(Value::from));
     }
     set("reasoning_effort", chat.reasoning_effort.as_deref().map(Value::from));
     let sampling = &chat.sampling;
@@ -45,49 +45,49 @@ pub(super) fn request(chat: &Chat, model: &str, open: bool) -> Result<String, Er
     let bias = |(token, bias): &(u32, f64)| (token.to_string(), Value::from(*bias));
     set(
         "logit_bias",
-        some(sampling.logit_bias.iter().map(bias).collect::<Map<_, _>>(), Map::is_empty).map(Value::Object),
+        non_empty(sampling.logit_bias.iter().map(bias).collect::<Map<_, _>>(), Map::is_empty).map(Value::Object),
     );
-    set("stop", some(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
-    set("tools", some(chat.tools.iter().map(tool).collect(), Vec::is_empty).map(Value::Array));
-    set("tool_choice", chat.tool_choice.as_ref().map(tool_choice));
+    set("stop", non_empty(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
+    set("tools", non_empty(chat.tools.iter().map(tool_body).collect(), Vec::is_empty).map(Value::Array));
+    set("tool_choice", chat.tool_choice.as_ref().map(tool_choice_body));
     set("parallel_tool_calls", chat.parallel_tool_calls.map(Value::from));
-    set("response_format", format(&chat.format));
+    set("response_format", response_format_body(&chat.response_format));
     set("logprobs", chat.logprobs.map(Value::from));
     set("top_logprobs", chat.top_logprobs.map(Value::from));
     set("n", chat.n.map(Value::from));
     Ok(Value::Object(body).to_string())
 }
 
-fn some<T>(value: T, empty: impl Fn(&T) -> bool) -> Option<T> {
+fn non_empty<T>(value: T, empty: impl Fn(&T) -> bool) -> Option<T> {
     (!empty(&value)).then_some(value)
 }
 
-fn message(said: &Message, open: bool) -> Value {
-    let role = match said.role {
+fn message_body(message: &Message, with_deepseek_fields: bool) -> Value {
+    let role = match message.role {
         Role::System | Role::Developer => "system",
         Role::User => "user",
         Role::Assistant => "assistant",
         Role::Tool => "tool",
     };
-    let mut message = Map::from_iter([("role".to_owned(), Value::from(role))]);
-    message.insert("content".into(), said.content.as_deref().map_or(Value::Null, content));
+    let mut body = Map::from_iter([("role".to_owned(), Value::from(role))]);
+    body.insert("content".into(), message.content.as_deref().map_or(Value::Null, content_body));
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
-            message.insert(key.into(), value);
+            body.insert(key.into(), value);
         }
     };
-    set("name", said.name.as_deref().map(Value::from));
-    if open {
-        set("reasoning_content", said.reasoning.as_deref().map(Value::from));
-        set("prefix", said.prefix.then_some(Value::Bool(true)));
+    set("name", message.name.as_deref().map(Value::from));
+    if with_deepseek_fields {
+        set("reasoning_content", message.reasoning.as_deref().map(Value::from));
+        set("prefix", message.prefix.then_some(Value::Bool(true)));
     }
-    set("tool_calls", some(said.calls().iter().map(call).collect(), Vec::is_empty).map(Value::Array));
-    set("tool_call_id", said.tool_call_id.as_deref().map(Value::from));
-    Value::Object(message)
+    set("tool_calls", non_empty(message.calls().iter().map(tool_call_body).collect(), Vec::is_empty).map(Value::Array));
+    set("tool_call_id", message.tool_call_id.as_deref().map(Value::from));
+    Value::Object(body)
 }
 
 /// A string where that says it all.
-fn content(parts: &[Part]) -> Value {
+fn content_body(parts: &[Part]) -> Value {
     match parts {
         [] => "".into(),
         [Part::Text(text)] => text.as_str().into(),
@@ -101,15 +101,15 @@ fn content(parts: &[Part]) -> Value {
     }
 }
 
-fn call(call: &ToolCall) -> Value {
+fn tool_call_body(call: &ToolCall) -> Value {
     json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
 }
 
-fn tool(tool: &Tool) -> Value {
+fn tool_body(tool: &Tool) -> Value {
     json!({"type": "function", "function": tool.function})
 }
 
-fn tool_choice(choice: &ToolChoice) -> Value {
+fn tool_choice_body(choice: &ToolChoice) -> Value {
     match choice {
         ToolChoice::None => "none".into(),
         ToolChoice::Auto => "auto".into(),
@@ -118,27 +118,27 @@ fn tool_choice(choice: &ToolChoice) -> Value {
     }
 }
 
-fn format(format: &Format) -> Option<Value> {
+fn response_format_body(format: &ResponseFormat) -> Option<Value> {
     match format {
-        Format::Text => None,
-        Format::JsonObject => Some(json!({"type": "json_object"})),
-        Format::JsonSchema(schema) => Some(json!({"type": "json_schema", "json_schema": schema})),
-        Format::Unknown(kind) => Some(json!({"type": kind})),
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(json!({"type": "json_object"})),
+        ResponseFormat::JsonSchema(schema) => Some(json!({"type": "json_schema", "json_schema": schema})),
+        ResponseFormat::Unknown(kind) => Some(json!({"type": kind})),
     }
 }
 
 /// Reads `chat.completion.chunk` events, with the liberties services take: usage in every chunk, calls without index or
 /// id, `reasoning` for `reasoning_content`.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub(super) struct OpenAiEventReader {
     started: bool,
     /// The calls in the order they began,
     calls: Vec<ToolCall>,
     /// by the provider's index of each,
-    places: HashMap<usize, usize>,
+    call_positions: HashMap<usize, usize>,
     /// and that of the last one to begin.
-    last: Option<usize>,
-    finish: Option<FinishReason>,
+    last_provider_index: Option<usize>,
+    finish_reason: Option<FinishReason>,
     usage: Option<Usage>,
     done: bool,
 }
@@ -209,83 +209,85 @@ struct TopBody {
 /// The usage of OpenAI, with DeepSeek's counts of the cache.
 #[derive(Deserialize)]
 #[serde(default)]
-pub(crate) struct UsageBody {
-    prompt_tokens: Count,
-    completion_tokens: Count,
+pub(crate) struct OpenAiUsage {
+    prompt_tokens: TokenCount,
+    completion_tokens: TokenCount,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
-    prompt_cache_hit_tokens: Count,
+    prompt_cache_hit_tokens: TokenCount,
 }
 
-impl Counts for UsageBody {
-    const UNREADABLE: Self = Self { prompt_tokens: Count::UNREADABLE, ..Self::NONE };
+impl ProviderUsage for OpenAiUsage {
+    const INVALID: Self = Self { prompt_tokens: TokenCount::INVALID, ..Self::ABSENT };
 }
 
-impl Default for UsageBody {
+impl Default for OpenAiUsage {
     fn default() -> Self {
-        Self::NONE
+        Self::ABSENT
     }
 }
 
 #[derive(Deserialize)]
 struct PromptDetails {
     #[serde(default)]
-    cached_tokens: Count,
+    cached_tokens: TokenCount,
 }
 
 #[derive(Deserialize)]
 struct CompletionDetails {
     #[serde(default)]
-    reasoning_tokens: Count,
+    reasoning_tokens: TokenCount,
 }
 
-impl UsageBody {
-    const NONE: Self = Self {
-        prompt_tokens: Count::NONE,
-        completion_tokens: Count::NONE,
+impl OpenAiUsage {
+    const ABSENT: Self = Self {
+        prompt_tokens: TokenCount::ABSENT,
+        completion_tokens: TokenCount::ABSENT,
         prompt_tokens_details: None,
         completion_tokens_details: None,
-        prompt_cache_hit_tokens: Count::NONE,
+        prompt_cache_hit_tokens: TokenCount::ABSENT,
     };
 
     /// The counts; `None` where there are none.
-    pub(crate) fn usage(self) -> Option<Usage> {
+    pub(crate) fn into_usage(self) -> Option<Usage> {
         self.prompt_tokens.or(self.completion_tokens).get()?;
-        let cached = self.prompt_tokens_details.map_or(Count::NONE, |details| details.cached_tokens);
+        let cached = self.prompt_tokens_details.map_or(TokenCount::ABSENT, |details| details.cached_tokens);
         Some(Usage {
-            prompt_tokens: self.prompt_tokens.tokens(),
-            cached_tokens: cached.or(self.prompt_cache_hit_tokens).tokens(),
+            prompt_tokens: self.prompt_tokens.or_zero(),
+            cached_tokens: cached.or(self.prompt_cache_hit_tokens).or_zero(),
             cache_write_tokens: 0,
-            completion_tokens: self.completion_tokens.tokens(),
+            completion_tokens: self.completion_tokens.or_zero(),
             reasoning_tokens: self.completion_tokens_details.and_then(|details| details.reasoning_tokens.get()),
         })
     }
 }
 
-impl Reader for Chunks {
-    fn event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+impl EventReader for OpenAiEventReader {
+    fn read_event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
         if data.trim() == "[DONE]" {
             self.done = true;
             return Ok(());
         }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|error| unreadable(&error))?;
+        let chunk: Chunk = serde_json::from_str(data).map_err(|error| invalid_event(&error))?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             let body = json!({"error": error}).to_string();
-            return Err(broken(super::said(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into())));
+            return Err(provider_error(
+                super::error_message(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into()),
+            ));
         }
         if !std::mem::replace(&mut self.started, true) {
             out.push(Delta::Start(Usage::default()));
         }
-        self.usage = UsageBody::of(chunk.usage).and_then(UsageBody::usage).or(self.usage);
+        self.usage = OpenAiUsage::parse_optional(chunk.usage).and_then(OpenAiUsage::into_usage).or(self.usage);
         for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
-            self.choice(choice, out);
+            self.read_choice(choice, out);
         }
         Ok(())
     }
 
-    fn end(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
-        let Some(finish) = self.finish.take() else {
-            return Err(broken("The provider's answer broke off before its end"));
+    fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
+        let Some(finish) = self.finish_reason.take() else {
+            return Err(provider_error("The provider's answer broke off before its end"));
         };
         for (index, call) in self.calls.drain(..).enumerate().skip(1) {
             out.push(Delta::ToolCall { index, id: call.id, name: call.name });
@@ -299,35 +301,39 @@ impl Reader for Chunks {
     }
 }
 
-impl Chunks {
-    fn choice(&mut self, choice: Choice, out: &mut Vec<Delta>) {
+impl OpenAiEventReader {
+    fn read_choice(&mut self, choice: Choice, out: &mut Vec<Delta>) {
         let logprobs = choice.logprobs.unwrap_or(Logprobs { content: None, reasoning_content: None });
         if let Some(delta) = choice.delta {
-            let words = |text: Option<String>| text.filter(|text| !text.is_empty());
-            if let Some(text) = words(delta.reasoning_content).or(words(delta.reasoning)) {
+            let non_empty_text = |text: Option<String>| text.filter(|text| !text.is_empty());
+            if let Some(text) = non_empty_text(delta.reasoning_content).or(non_empty_text(delta.reasoning)) {
                 out.push(Delta::Reasoning { text, logprobs: read_logprobs(logprobs.reasoning_content) });
             }
-            if let Some(text) = words(delta.content).or(words(delta.refusal)) {
+            if let Some(text) = non_empty_text(delta.content).or(non_empty_text(delta.refusal)) {
                 out.push(Delta::Text { text, logprobs: read_logprobs(logprobs.content) });
             }
             for call in delta.tool_calls.into_iter().flatten() {
-                self.call(call, out);
+                self.read_tool_call(call, out);
             }
         }
         if let Some(reason) = choice.finish_reason {
-            self.finish = Some(finish(&reason));
+            self.finish_reason = Some(finish_reason(&reason));
         }
     }
 
     /// A part of a call. One that names no place continues the last, unless it has an id and a name of its own.
     ///
     /// The first call is told as it grows, the others at the end: providers may mix their parts, and deltas may not.
-    fn call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
+    fn read_tool_call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
         let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
         let begins = call.id.is_some() && name.as_ref().is_some_and(|name| !name.is_empty());
-        let next = if begins { self.last.map_or(0, |last| last.saturating_add(1)) } else { self.last.unwrap_or(0) };
-        let place = call.index.unwrap_or(next);
-        let index = match self.places.entry(place) {
+        let next = if begins {
+            self.last_provider_index.map_or(0, |last| last.saturating_add(1))
+        } else {
+            self.last_provider_index.unwrap_or(0)
+        };
+        let provider_index = call.index.unwrap_or(next);
+        let index = match self.call_positions.entry(provider_index) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
                 let index = *new.insert(self.calls.len());
@@ -337,7 +343,7 @@ impl Chunks {
                     out.push(Delta::ToolCall { index, id: call.id.clone(), name: call.name.clone() });
                 }
                 self.calls.push(call);
-                self.last = Some(place);
+                self.last_provider_index = Some(provider_index);
                 index
             }
         };
@@ -349,7 +355,7 @@ impl Chunks {
     }
 }
 
-pub(crate) fn finish(reason: &str) -> FinishReason {
+pub(crate) fn finish_reason(reason: &str) -> FinishReason {
     match reason {
         "length" | "model_length" => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,

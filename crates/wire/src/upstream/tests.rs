@@ -5,16 +5,20 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::anthropic::{self, Messages};
-use crate::{Chunks, Envelope, Render, deepseek, sse};
+use crate::sse;
+use crate::surface::Renderer;
+use crate::surface::anthropic::{self, MessageRenderer};
+use crate::surface::chat_completions::ChatChunkRenderer;
+use crate::surface::chat_completions::Envelope;
+use crate::surface::chat_completions::request;
 
-fn hear(events: &[Value]) -> Result<Vec<Delta>, Error> {
-    let (mut reader, mut out) = (Dialect::DeepSeek.reader(&Chat::default()), Vec::new());
+fn read_events(events: &[Value]) -> Result<Vec<Delta>, Error> {
+    let (mut reader, mut out) = (Dialect::DeepSeek.event_reader(&Chat::default()), Vec::new());
     for event in events {
-        reader.event(&event.to_string(), &mut out)?;
+        reader.read_event(&event.to_string(), &mut out)?;
     }
-    reader.event("[DONE]", &mut out)?;
-    reader.end(&mut out)?;
+    reader.read_event("[DONE]", &mut out)?;
+    reader.finish(&mut out)?;
     Ok(out)
 }
 
@@ -23,17 +27,17 @@ fn chunk(delta: Value, finish: Option<&str>) -> Value {
 }
 
 /// A body of `rest` as our callers write it.
-fn asked(rest: Value) -> Chat {
+fn parse_chat(rest: Value) -> Chat {
     let mut body = json!({"model": "alias", "messages": [{"role": "user", "content": "hi"}]});
     for (key, value) in rest.as_object().unwrap() {
         body[key] = value.clone();
     }
-    deepseek::parse_request(body.to_string().as_bytes()).unwrap().chat
+    request::parse_request(body.to_string().as_bytes()).unwrap().chat
 }
 
 #[test]
 fn what_we_render_we_read_back_the_same() {
-    let chat = asked(json!({
+    let chat = parse_chat(json!({
         "messages": [
             {"role": "system", "content": "s", "name": "n"},
             {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]},
@@ -48,17 +52,17 @@ fn what_we_render_we_read_back_the_same() {
         "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false, "logprobs": true,
         "top_logprobs": 3, "seed": -4, "logit_bias": {"17": -2.5}
     }));
-    let body = Dialect::DeepSeek.request(&chat, "alias", &()).unwrap();
-    let read = deepseek::parse_request(body.as_bytes()).unwrap();
+    let body = Dialect::DeepSeek.request_body(&chat, "alias", &()).unwrap();
+    let read = request::parse_request(body.as_bytes()).unwrap();
     assert!(read.stream && read.include_usage);
     assert_eq!(read.chat, chat);
 }
 
 #[test]
 fn openai_gets_no_field_that_it_refuses() {
-    let chat = asked(json!({"thinking": {"type": "enabled"}, "max_tokens": 5, "messages": [
+    let chat = parse_chat(json!({"thinking": {"type": "enabled"}, "max_tokens": 5, "messages": [
         {"role": "assistant", "content": "x", "reasoning_content": "r", "prefix": true}, {"role": "user", "content": "y"}]}));
-    let body: Value = serde_json::from_str(&Dialect::OpenAi.request(&chat, "gpt", &()).unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&Dialect::OpenAi.request_body(&chat, "gpt", &()).unwrap()).unwrap();
     assert_eq!(
         body,
         json!({"model": "gpt", "messages": [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}],
@@ -69,7 +73,7 @@ fn openai_gets_no_field_that_it_refuses() {
 #[test]
 fn reasoning_text_calls_and_usage_are_heard_in_order() {
     let call = |body: Value| chunk(json!({"tool_calls": [body]}), None);
-    let deltas = hear(&[
+    let deltas = read_events(&[
         chunk(json!({"role": "assistant", "content": "", "reasoning_content": null}), None),
         chunk(json!({"reasoning_content": "hm"}), None),
         chunk(json!({"reasoning": "!"}), None),
@@ -101,7 +105,7 @@ fn reasoning_text_calls_and_usage_are_heard_in_order() {
 fn calls_without_a_place_are_told_apart_by_their_ids() {
     let call = |body: Value| chunk(json!({"tool_calls": [body]}), None);
     let reply = fold(
-        hear(&[
+        read_events(&[
             call(json!({"id": "x", "function": {"name": "f", "arguments": "{"}})),
             call(json!({"function": {"arguments": "}"}})),
             call(json!({"id": "y", "function": {"name": "f", "arguments": "[]"}})),
@@ -122,7 +126,7 @@ fn usage_in_every_chunk_is_said_once() {
         event["usage"] = json!({"prompt_tokens": 1, "completion_tokens": tokens, "prompt_cache_hit_tokens": 1});
         event
     };
-    let deltas = hear(&[with_usage(1), with_usage(2), with_usage(3)]).unwrap();
+    let deltas = read_events(&[with_usage(1), with_usage(2), with_usage(3)]).unwrap();
     let usages: Vec<_> = deltas.iter().filter(|delta| matches!(delta, Delta::Usage(_))).collect();
     let usage = Usage { prompt_tokens: 1, cached_tokens: 1, completion_tokens: 3, ..Usage::default() };
     assert_eq!(usages, [&Delta::Usage(usage)]);
@@ -130,16 +134,16 @@ fn usage_in_every_chunk_is_said_once() {
 
 #[test]
 fn an_answer_that_breaks_off_is_no_answer() {
-    assert!(hear(&[chunk(json!({"content": "a"}), None)]).unwrap_err().message.contains("broke off"));
-    let error = hear(&[chunk(json!({"content": "a"}), None), json!({"error": {"message": "out of memory"}})]);
+    assert!(read_events(&[chunk(json!({"content": "a"}), None)]).unwrap_err().message.contains("broke off"));
+    let error = read_events(&[chunk(json!({"content": "a"}), None), json!({"error": {"message": "out of memory"}})]);
     assert_eq!(error.unwrap_err().message, "out of memory");
-    assert_eq!(hear(&[json!("nonsense")]).unwrap_err().kind, ErrorKind::Upstream(502));
+    assert_eq!(read_events(&[json!("nonsense")]).unwrap_err().kind, ErrorKind::Upstream(502));
 }
 
 /// Everything is signed with its own length.
-struct Lengths;
+struct LengthSignatures;
 
-impl Signatures for Lengths {
+impl SignatureStore for LengthSignatures {
     fn find(&self, text: &str) -> Option<String> {
         (text != "unsigned").then(|| text.len().to_string())
     }
@@ -148,7 +152,7 @@ impl Signatures for Lengths {
 #[test]
 fn a_chat_is_asked_as_messages() {
     let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
-    let chat = asked(json!({
+    let chat = parse_chat(json!({
         "messages": [
             {"role": "system", "content": "s1"}, {"role": "developer", "content": "s2"},
             {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
@@ -161,7 +165,8 @@ fn a_chat_is_asked_as_messages() {
         "tools": [{"type": "function", "function": {"name": "f", "description": "d", "strict": true}}],
         "tool_choice": "required", "parallel_tool_calls": false
     }));
-    let body: Value = serde_json::from_str(&Dialect::Anthropic.request(&chat, "claude", &Lengths).unwrap()).unwrap();
+    let body: Value =
+        serde_json::from_str(&Dialect::Anthropic.request_body(&chat, "claude", &LengthSignatures).unwrap()).unwrap();
     let other = body["messages"][1]["content"][2]["id"].as_str().unwrap();
     assert!(other.starts_with("call_") && other.len() == 21, "{other}");
     assert_eq!(
@@ -196,7 +201,7 @@ fn messages_we_render_are_read_back_the_same() {
         "tools":[{"name":"f","description":"d","input_schema":{"type":"object"}}],"tool_choice":{"type":"tool","name":"f"},
         "metadata":{"user_id":"u"},"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}}"#;
     let chat = anthropic::parse_request(text.as_bytes(), false).unwrap().chat;
-    let body = Dialect::Anthropic.request(&chat, "claude", &()).unwrap();
+    let body = Dialect::Anthropic.request_body(&chat, "claude", &()).unwrap();
     let read = anthropic::parse_request(body.as_bytes(), false).unwrap();
     assert!(read.stream);
     assert_eq!(read.chat, chat);
@@ -204,14 +209,15 @@ fn messages_we_render_are_read_back_the_same() {
 
 #[test]
 fn without_room_for_thinking_the_answer_goes_before() {
-    let chat = asked(json!({"thinking": {"type": "enabled"}, "max_tokens": 800, "temperature": 1.5}));
-    let body: Value = serde_json::from_str(&Dialect::Anthropic.request(&chat, "c", &()).unwrap()).unwrap();
+    let chat = parse_chat(json!({"thinking": {"type": "enabled"}, "max_tokens": 800, "temperature": 1.5}));
+    let body: Value = serde_json::from_str(&Dialect::Anthropic.request_body(&chat, "c", &()).unwrap()).unwrap();
     assert_eq!(
         (&body["thinking"], &body["temperature"], &body["max_tokens"]),
         (&Value::Null, &json!(1.0), &json!(800))
     );
-    let chat = asked(json!({"thinking": {"type": "enabled"}, "messages": [{"role": "assistant", "content": null}]}));
-    let body: Value = serde_json::from_str(&Dialect::Anthropic.request(&chat, "c", &()).unwrap()).unwrap();
+    let chat =
+        parse_chat(json!({"thinking": {"type": "enabled"}, "messages": [{"role": "assistant", "content": null}]}));
+    let body: Value = serde_json::from_str(&Dialect::Anthropic.request_body(&chat, "c", &()).unwrap()).unwrap();
     assert_eq!((&body["thinking"]["budget_tokens"], &body["max_tokens"]), (&json!(3072), &json!(4096)));
     let turn = |role: &str| json!({"role": role, "content": [{"type": "text", "text": "."}]});
     assert_eq!(body["messages"], json!([turn("user"), turn("assistant")]));
@@ -219,39 +225,43 @@ fn without_room_for_thinking_the_answer_goes_before() {
 
 #[test]
 fn what_anthropic_counts_and_signs_is_heard() {
-    let chat = asked(json!({"stop": ["no", "END"]}));
-    let (mut reader, mut out) = (Dialect::Anthropic.reader(&chat), Vec::new());
-    let mut hear = |event: Value| {
-        reader.event(&event.to_string(), &mut out).unwrap();
-        reader.signed()
+    let chat = parse_chat(json!({"stop": ["no", "END"]}));
+    let (mut reader, mut out) = (Dialect::Anthropic.event_reader(&chat), Vec::new());
+    let mut read_event = |event: Value| {
+        reader.read_event(&event.to_string(), &mut out).unwrap();
+        reader.take_signed()
     };
-    hear(json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5,
+    read_event(json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5,
         "cache_creation_input_tokens": 3, "output_tokens": 1}}}));
-    hear(
+    read_event(
         json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}}),
     );
-    hear(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "h"}}));
-    hear(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "m"}}));
-    let signed = hear(
+    read_event(
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "h"}}),
+    );
+    read_event(
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "m"}}),
+    );
+    let signed = read_event(
         json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}}),
     );
-    assert_eq!(signed, vec![Signed { text: "hm".into(), signature: "sig".into() }]);
-    hear(json!({"type": "content_block_stop", "index": 0}));
-    hear(json!({"type": "a_later_kind_of_event"}));
-    hear(
+    assert_eq!(signed, vec![SignedReasoning { text: "hm".into(), signature: "sig".into() }]);
+    read_event(json!({"type": "content_block_stop", "index": 0}));
+    read_event(json!({"type": "a_later_kind_of_event"}));
+    read_event(
         json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": {"output_tokens": 9}}),
     );
     let mut cut = Vec::new();
-    assert!(reader.end(&mut cut).unwrap_err().message.contains("broke off"), "no message_stop");
-    let (mut reader, mut out) = (Dialect::Anthropic.reader(&chat), Vec::new());
+    assert!(reader.finish(&mut cut).unwrap_err().message.contains("broke off"), "no message_stop");
+    let (mut reader, mut out) = (Dialect::Anthropic.event_reader(&chat), Vec::new());
     for event in [
         json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}}}),
         json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": {"output_tokens": 9}}),
         json!({"type": "message_stop"}),
     ] {
-        reader.event(&event.to_string(), &mut out).unwrap();
+        reader.read_event(&event.to_string(), &mut out).unwrap();
     }
-    reader.end(&mut out).unwrap();
+    reader.finish(&mut out).unwrap();
     let usage = Usage {
         prompt_tokens: 18,
         cached_tokens: 5,
@@ -261,29 +271,29 @@ fn what_anthropic_counts_and_signs_is_heard() {
     };
     assert_eq!(out[1..], [Delta::Finish(FinishReason::StopString(1)), Delta::Usage(usage)]);
     let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
-    let error = Dialect::Anthropic.reader(&chat).event(&error.to_string(), &mut out).unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Overload, "Overloaded"));
+    let error = Dialect::Anthropic.event_reader(&chat).read_event(&error.to_string(), &mut out).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Overloaded, "Overloaded"));
 }
 
 #[test]
 fn a_refusal_means_what_the_api_document_says() {
     let body = br#"{"error":{"message":"the key sk-operator is wrong","type":"x"}}"#;
     for (status, kind, own) in [
-        (400, ErrorKind::Invalid, false),
+        (400, ErrorKind::InvalidRequest, false),
         (401, ErrorKind::Upstream(502), true),
-        (402, ErrorKind::Overload, true),
+        (402, ErrorKind::Overloaded, true),
         (403, ErrorKind::Upstream(502), true),
-        (404, ErrorKind::Invalid, true),
+        (404, ErrorKind::InvalidRequest, true),
         (408, ErrorKind::Timeout, false),
         (413, ErrorKind::TooLarge, false),
         (422, ErrorKind::Upstream(422), false),
-        (429, ErrorKind::Rate, false),
+        (429, ErrorKind::RateLimited, false),
         (500, ErrorKind::Upstream(502), false),
-        (503, ErrorKind::Overload, false),
+        (503, ErrorKind::Overloaded, false),
         (504, ErrorKind::Timeout, false),
-        (529, ErrorKind::Overload, false),
+        (529, ErrorKind::Overloaded, false),
     ] {
-        let error = refusal("p", status, Some(Duration::from_secs(7)), body);
+        let error = map_error("p", status, Some(Duration::from_secs(7)), body);
         assert_eq!((error.kind, error.retry_after), (kind, Some(Duration::from_secs(7))), "{status}");
         assert_eq!(error.message.contains("sk-operator"), !own, "{status}: {}", error.message);
     }
@@ -294,12 +304,12 @@ fn a_refusal_means_what_the_api_document_says() {
         ("<html>x", "The provider `p` answered with status 400"),
         ("", "The provider `p` answered with status 400"),
     ] {
-        assert_eq!(refusal("p", 400, None, body.as_bytes()).message, words);
+        assert_eq!(map_error("p", 400, None, body.as_bytes()).message, words);
     }
 }
 
 /// Answers in the order a provider gives them.
-fn answers() -> impl Strategy<Value = Vec<Delta>> {
+fn any_answer() -> impl Strategy<Value = Vec<Delta>> {
     let text = || prop::collection::vec("[a-zé\"\\\\\n]{1,6}", 0..4);
     let calls = prop::collection::vec(("[a-z]{1,4}", text()), 0..3);
     (text(), text(), calls, 0u64..50, 0u64..50).prop_map(|(reasoning, words, calls, prompt, completion)| {
@@ -323,50 +333,50 @@ fn answers() -> impl Strategy<Value = Vec<Delta>> {
     })
 }
 
-fn said_and_heard(deltas: &[Delta], mut render: Box<dyn Render>, dialect: Dialect, cut: usize) -> Reply {
+fn rendered_and_read_back(deltas: &[Delta], mut render: Box<dyn Renderer>, dialect: Dialect, cut: usize) -> Reply {
     let mut text = String::new();
     for delta in deltas {
         render.push(delta, &mut text);
         render.keep_alive(&mut text);
     }
-    render.end(&mut text);
-    let (mut parser, mut frames) = (sse::Parser::default(), Vec::new());
+    render.finish(&mut text);
+    let (mut parser, mut frames) = (sse::SseParser::default(), Vec::new());
     text.as_bytes().chunks(cut).for_each(|bytes| parser.feed(bytes, &mut frames).unwrap());
-    let (mut reader, mut heard) = (dialect.reader(&Chat::default()), Vec::new());
+    let (mut reader, mut read) = (dialect.event_reader(&Chat::default()), Vec::new());
     for frame in frames {
-        if let sse::Frame::Event { data, .. } = frame {
-            reader.event(&data, &mut heard).unwrap();
+        if let sse::SseFrame::Event { data, .. } = frame {
+            reader.read_event(&data, &mut read).unwrap();
         }
     }
-    reader.end(&mut heard).unwrap();
-    fold(heard.into_iter().map(Ok)).unwrap()
+    reader.finish(&mut read).unwrap();
+    fold(read.into_iter().map(Ok)).unwrap()
 }
 
 proptest! {
     /// What our own surfaces say, our readers of upstreams hear, however the bytes are cut.
     #[test]
-    fn what_is_said_is_heard(deltas in answers(), include_usage: bool, cut in 1usize..20) {
+    fn what_is_said_is_heard(deltas in any_answer(), include_usage: bool, cut in 1usize..20) {
         let want = fold(deltas.iter().cloned().map(Ok)).unwrap();
-        let messages = Messages::new("id".into(), "m".into(), vec![], Arc::new(|text| format!("signed {}", text.len())));
-        let heard = said_and_heard(&deltas, Box::new(messages), Dialect::Anthropic, cut);
+        let messages = MessageRenderer::new("id".into(), "m".into(), vec![], Arc::new(|text| format!("signed {}", text.len())));
+        let read = rendered_and_read_back(&deltas, Box::new(messages), Dialect::Anthropic, cut);
         // Anthropic counts no reasoning, and a call has an object or nothing.
         let mut anthropic = want.clone();
         anthropic.usage = anthropic.usage.map(|usage| Usage { reasoning_tokens: None, ..usage });
         for call in anthropic.tool_calls.iter_mut().filter(|call| call.arguments.is_empty()) {
             call.arguments = "{}".into();
         }
-        prop_assert_eq!(heard, anthropic);
+        prop_assert_eq!(read, anthropic);
         let envelope = Envelope {
             id: "id".into(), created: 0, model: "m".into(), system_fingerprint: "fp".into(), thinking: true, logprobs: false,
         };
-        let chunks = Box::new(Chunks::new(envelope, include_usage));
-        prop_assert_eq!(said_and_heard(&deltas, chunks, Dialect::DeepSeek, cut), want);
+        let chunks = Box::new(ChatChunkRenderer::new(envelope, include_usage));
+        prop_assert_eq!(rendered_and_read_back(&deltas, chunks, Dialect::DeepSeek, cut), want);
     }
 
     #[test]
     fn no_event_makes_the_reader_panic(data in "[\\[\\]{}:,\"a-z0-9]{0,60}") {
-        let (mut reader, mut out) = (Dialect::OpenAi.reader(&Chat::default()), Vec::new());
-        if let Err(error) = reader.event(&data, &mut out) {
+        let (mut reader, mut out) = (Dialect::OpenAi.event_reader(&Chat::default()), Vec::new());
+        if let Err(error) = reader.read_event(&data, &mut out) {
             prop_assert_eq!(error.kind, ErrorKind::Upstream(502));
         }
     }

@@ -1,29 +1,33 @@
 //! Requests to Anthropic's Messages API.
 
-use chat::{Chat, Error, Format, Input, Message, Part, Role, Tool, ToolChoice};
+use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use crate::json::arguments;
-use crate::upstream::{Image, Signatures, image};
+use crate::json::parse_tool_arguments;
+use crate::upstream::{Image, SignatureStore, image_of};
 
 /// `max_tokens` where a request has none: the API wants one (API document 3.1).
-const MAX_TOKENS: i64 = 4096;
+const DEFAULT_MAX_TOKENS: i64 = 4096;
 /// The least room for thinking.
-const LEAST_THINKING: i64 = 1024;
+const MIN_THINKING_TOKENS: i64 = 1024;
 
 /// The body of a streamed request.
-pub(in crate::upstream) fn request(chat: &Chat, model: &str, signatures: &dyn Signatures) -> Result<String, Error> {
+pub(in crate::upstream) fn request_body(
+    chat: &Chat,
+    model: &str,
+    signatures: &dyn SignatureStore,
+) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
     };
     let max_tokens = match chat.max_tokens.or(chat.max_completion_tokens) {
         // What money allows may be more than the model does.
-        None => chat.paid_tokens.map_or(MAX_TOKENS, |paid| paid.min(MAX_TOKENS)),
-        Some(own) => chat.answer_limit().unwrap_or(own),
+        None => chat.affordable_tokens.map_or(DEFAULT_MAX_TOKENS, |paid| paid.min(DEFAULT_MAX_TOKENS)),
+        Some(own) => chat.max_output_tokens().unwrap_or(own),
     };
     // Thinking needs a budget below `max_tokens`; where there is no room for both, the answer goes before.
-    let thinks = chat.thinking == Some(true) && max_tokens > LEAST_THINKING;
-    let (system, messages) = turns(messages, &chat.format, thinks, signatures)?;
+    let thinks = chat.thinking == Some(true) && max_tokens > MIN_THINKING_TOKENS;
+    let (system, messages) = alternating_messages(messages, &chat.response_format, thinks, signatures)?;
     let mut body = Map::new();
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -36,7 +40,7 @@ pub(in crate::upstream) fn request(chat: &Chat, model: &str, signatures: &dyn Si
     set("messages", Some(messages.into()));
     set("stream", Some(true.into()));
     if thinks {
-        let budget = (max_tokens - LEAST_THINKING).max(max_tokens / 2).clamp(LEAST_THINKING, max_tokens - 1);
+        let budget = (max_tokens - MIN_THINKING_TOKENS).max(max_tokens / 2).clamp(MIN_THINKING_TOKENS, max_tokens - 1);
         set("thinking", Some(json!({"type": "enabled", "budget_tokens": budget})));
     } else {
         // Thinking and temperature exclude each other.
@@ -48,7 +52,7 @@ pub(in crate::upstream) fn request(chat: &Chat, model: &str, signatures: &dyn Si
     set("metadata", chat.user.as_ref().map(|user| json!({"user_id": user})));
     set("tools", (!chat.tools.is_empty()).then(|| chat.tools.iter().map(tool).collect()));
     set("tool_choice", tool_choice(chat));
-    if let Format::JsonSchema(format) = &chat.format {
+    if let ResponseFormat::JsonSchema(format) = &chat.response_format {
         let schema = format.get("schema").cloned().unwrap_or_else(|| json!({}));
         set("output_config", Some(json!({"format": {"type": "json_schema", "schema": schema}})));
     }
@@ -56,23 +60,23 @@ pub(in crate::upstream) fn request(chat: &Chat, model: &str, signatures: &dyn Si
 }
 
 /// The system prompt, and messages in which the roles alternate.
-fn turns(
+fn alternating_messages(
     messages: &[Message],
-    format: &Format,
+    format: &ResponseFormat,
     thinks: bool,
-    signatures: &dyn Signatures,
+    signatures: &dyn SignatureStore,
 ) -> Result<(String, Vec<Value>), Error> {
     let first = messages.iter().position(|message| !is_system(message)).unwrap_or(messages.len());
     let mut system: Vec<String> = messages[..first].iter().map(Message::text).collect();
-    if *format == Format::JsonObject {
+    if *format == ResponseFormat::JsonObject {
         system.push("Respond with one JSON object.".into());
     }
     let mut turns = Vec::<(&str, Vec<Value>)>::new();
     for message in &messages[first..] {
         let role = if message.role == Role::Assistant { "assistant" } else { "user" };
-        let blocks = blocks(message, thinks, signatures)?;
+        let blocks = message_blocks(message, thinks, signatures)?;
         match turns.last_mut() {
-            None if role == "assistant" => turns.extend([("user", vec![text(".")]), (role, blocks)]),
+            None if role == "assistant" => turns.extend([("user", vec![text_block(".")]), (role, blocks)]),
             Some((last, earlier)) if *last == role => earlier.extend(blocks),
             _ => turns.push((role, blocks)),
         }
@@ -85,12 +89,12 @@ fn is_system(message: &Message) -> bool {
     matches!(message.role, Role::System | Role::Developer)
 }
 
-fn blocks(message: &Message, thinks: bool, signatures: &dyn Signatures) -> Result<Vec<Value>, Error> {
+fn message_blocks(message: &Message, thinks: bool, signatures: &dyn SignatureStore) -> Result<Vec<Value>, Error> {
     let mut blocks = Vec::new();
     match message.role {
-        Role::System | Role::Developer => blocks.push(text(&format!("<system>{}</system>", message.text()))),
+        Role::System | Role::Developer => blocks.push(text_block(&format!("<system>{}</system>", message.text()))),
         Role::Tool => {
-            let id = id(message.tool_call_id.as_deref().unwrap_or_default());
+            let id = tool_use_id(message.tool_call_id.as_deref().unwrap_or_default());
             blocks.push(json!({"type": "tool_result", "tool_use_id": id, "content": message.text()}));
         }
         Role::User | Role::Assistant => {
@@ -100,33 +104,34 @@ fn blocks(message: &Message, thinks: bool, signatures: &dyn Signatures) -> Resul
                 blocks.push(json!({"type": "thinking", "thinking": reasoning, "signature": signature}));
             }
             for part in message.content.iter().flatten() {
-                blocks.extend(block(part)?);
+                blocks.extend(content_block(part)?);
             }
             for call in message.calls() {
-                let input = arguments(&call.arguments);
-                blocks.push(json!({"type": "tool_use", "id": id(&call.id), "name": call.name, "input": input}));
+                let input = parse_tool_arguments(&call.arguments);
+                blocks
+                    .push(json!({"type": "tool_use", "id": tool_use_id(&call.id), "name": call.name, "input": input}));
             }
         }
     }
     if blocks.is_empty() {
         // A message without content is refused.
-        blocks.push(text("."));
+        blocks.push(text_block("."));
     }
     Ok(blocks)
 }
 
-fn text(text: &str) -> Value {
+fn text_block(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
 /// `None` for empty text, which the API refuses.
-fn block(part: &Part) -> Result<Option<Value>, Error> {
+fn content_block(part: &Part) -> Result<Option<Value>, Error> {
     let (kind, value) = match part {
-        Part::Text(words) if words.is_empty() => return Ok(None),
-        Part::Text(words) => return Ok(Some(text(words))),
+        Part::Text(text) if text.is_empty() => return Ok(None),
+        Part::Text(text) => return Ok(Some(text_block(text))),
         Part::Other { kind, value } => (kind, value),
     };
-    let source = match image(kind, value)? {
+    let source = match image_of(kind, value)? {
         Image::Data { kind, base64 } => json!({"type": "base64", "media_type": kind, "data": base64}),
         Image::Url(url) => json!({"type": "url", "url": url}),
     };
@@ -134,7 +139,7 @@ fn block(part: &Part) -> Result<Option<Value>, Error> {
 }
 
 /// An id the API takes: the caller's own, or a stable stand-in (FNV-1a).
-fn id(id: &str) -> String {
+fn tool_use_id(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if (1..=64).contains(&id.len()) && id.bytes().all(plain) {
         return id.into();
@@ -159,16 +164,16 @@ fn tool(tool: &Tool) -> Value {
 }
 
 fn tool_choice(chat: &Chat) -> Option<Value> {
-    let alone = chat.parallel_tool_calls == Some(false) && !chat.tools.is_empty();
+    let disable_parallel = chat.parallel_tool_calls == Some(false) && !chat.tools.is_empty();
     let mut choice = match &chat.tool_choice {
-        None if alone => json!({"type": "auto"}),
+        None if disable_parallel => json!({"type": "auto"}),
         None => return None,
         Some(ToolChoice::Auto) => json!({"type": "auto"}),
         Some(ToolChoice::None) => return Some(json!({"type": "none"})),
         Some(ToolChoice::Required) => json!({"type": "any"}),
         Some(ToolChoice::Named(name)) => json!({"type": "tool", "name": name}),
     };
-    if alone {
+    if disable_parallel {
         choice["disable_parallel_tool_use"] = true.into();
     }
     Some(choice)

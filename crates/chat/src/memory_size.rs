@@ -1,0 +1,160 @@
+//! How much memory a chat takes: what is reserved for it.
+
+use serde_json::{Map, Value};
+
+use crate::{Chat, Delta, Input, Message, Part, ResponseFormat, TokenLogprob, ToolCall, ToolChoice, TopLogprob};
+
+/// Bytes that the allocator adds to each allocation.
+const ALLOCATION_OVERHEAD: usize = 16;
+/// A field of an object: its hash, name and value, and its places in the table, which has room for some more.
+const MAP_ENTRY_BYTES: usize = 2 * (size_of::<u64>() + size_of::<String>() + size_of::<Value>() + size_of::<usize>());
+
+impl Chat {
+    /// Bytes of everything in it, about.
+    pub fn memory_bytes(&self) -> usize {
+        let mut count = SizeCounter { remaining: usize::MAX };
+        let fits = count.add_chat(self);
+        if fits.is_some() { usize::MAX - count.remaining } else { usize::MAX }
+    }
+
+    /// It takes more than `most` bytes. This is known in a time that grows with `most`, not with the chat.
+    pub fn exceeds_bytes(&self, limit: usize) -> bool {
+        SizeCounter { remaining: limit }.add_chat(self).is_none()
+    }
+}
+
+impl Delta {
+    /// Bytes of everything in it, about.
+    pub fn memory_bytes(&self) -> usize {
+        let token = |token: &TokenLogprob| {
+            let top = |top: &TopLogprob| size_of::<TopLogprob>() + 2 * (top.token.len() + ALLOCATION_OVERHEAD);
+            size_of::<TokenLogprob>()
+                + 2 * (token.token.len() + ALLOCATION_OVERHEAD)
+                + token.top.iter().map(top).sum::<usize>()
+        };
+        match self {
+            Self::Reasoning { text, logprobs } | Self::Text { text, logprobs } => {
+                text.len() + logprobs.iter().map(token).sum::<usize>()
+            }
+            Self::ToolCall { id, name, .. } => size_of::<ToolCall>() + id.len() + name.len() + 3 * ALLOCATION_OVERHEAD,
+            Self::Arguments { text, .. } => text.len(),
+            Self::Start(_) | Self::Finish(_) | Self::Usage(_) => 0,
+        }
+    }
+}
+
+/// Bytes that a value holds on the heap.
+pub fn json_bytes(value: &Value) -> usize {
+    let mut count = SizeCounter { remaining: usize::MAX };
+    let counted = count.add_json(value);
+    if counted.is_some() { usize::MAX - count.remaining } else { usize::MAX }
+}
+
+/// Counts down, and stops with `None` at 0.
+struct SizeCounter {
+    remaining: usize,
+}
+
+impl SizeCounter {
+    fn add(&mut self, bytes: usize) -> Option<()> {
+        self.remaining = self.remaining.checked_sub(bytes)?;
+        Some(())
+    }
+
+    fn add_string(&mut self, text: &String) -> Option<()> {
+        self.add(text.capacity() + ALLOCATION_OVERHEAD)
+    }
+
+    fn add_optional_strings<'a>(&mut self, words: impl IntoIterator<Item = &'a Option<String>>) -> Option<()> {
+        words.into_iter().flatten().try_for_each(|word| self.add_string(word))
+    }
+
+    fn add_list<T>(&mut self, items: &Vec<T>, each: impl Fn(&mut Self, &T) -> Option<()>) -> Option<()> {
+        self.add(items.capacity() * size_of::<T>() + ALLOCATION_OVERHEAD)?;
+        items.iter().try_for_each(|item| each(self, item))
+    }
+
+    fn add_json(&mut self, value: &Value) -> Option<()> {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => Some(()),
+            Value::String(text) => self.add_string(text),
+            Value::Array(values) => self.add_list(values, Self::add_json),
+            Value::Object(fields) => self.add_object(fields),
+        }
+    }
+
+    fn add_object(&mut self, fields: &Map<String, Value>) -> Option<()> {
+        self.add(fields.len() * MAP_ENTRY_BYTES + 4 * ALLOCATION_OVERHEAD)?;
+        fields.iter().try_for_each(|(key, value)| {
+            self.add_string(key)?;
+            self.add_json(value)
+        })
+    }
+
+    fn add_chat(&mut self, chat: &Chat) -> Option<()> {
+        self.add(size_of::<Chat>())?;
+        match &chat.input {
+            Input::Messages(messages) => self.add_list(messages, Self::add_message)?,
+            Input::Text { prefix, suffix } => {
+                self.add_string(prefix)?;
+                self.add_optional_strings([suffix])?;
+            }
+            Input::Tokens(tokens) => self.add(tokens.capacity() * size_of::<u32>())?,
+        }
+        match &chat.response_format {
+            ResponseFormat::JsonSchema(schema) => self.add_object(schema)?,
+            ResponseFormat::Unknown(word) => self.add_string(word)?,
+            ResponseFormat::Text | ResponseFormat::JsonObject => {}
+        }
+        if let Some(ToolChoice::Named(name)) = &chat.tool_choice {
+            self.add_string(name)?;
+        }
+        self.add_string(&chat.model)?;
+        self.add_optional_strings([&chat.reasoning_effort, &chat.user, &chat.user_id, &chat.traceparent])?;
+        self.add_list(&chat.tools, |count, tool| {
+            count.add_string(&tool.name)?;
+            count.add_object(&tool.function)
+        })?;
+        self.add_list(&chat.stop, Self::add_string)?;
+        self.add_list(&chat.notes, Self::add_string)?;
+        self.add(chat.sampling.logit_bias.capacity() * size_of::<(u32, f64)>())
+    }
+
+    fn add_message(&mut self, message: &Message) -> Option<()> {
+        if let Some(parts) = &message.content {
+            self.add_list(parts, |count, part| match part {
+                Part::Text(text) => count.add_string(text),
+                Part::Other { kind, value } => {
+                    count.add_string(kind)?;
+                    count.add_json(value)
+                }
+            })?;
+        }
+        self.add_optional_strings([&message.reasoning, &message.tool_call_id, &message.name])?;
+        let Some(calls) = &message.tool_calls else { return Some(()) };
+        self.add_list(calls, |count, call| {
+            [&call.id, &call.name, &call.arguments].into_iter().try_for_each(|word| count.add_string(word))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Role;
+
+    #[test]
+    fn text_counts_once_and_structure_by_its_types() {
+        let chat = |texts: usize, length: usize| Chat {
+            input: Input::Messages((0..texts).map(|_| Message::new(Role::User, "x".repeat(length))).collect()),
+            ..Chat::default()
+        };
+        let long = chat(1, 1_000_000);
+        assert!((1_000_000..1_002_000).contains(&long.memory_bytes()), "{}", long.memory_bytes());
+        assert!(long.exceeds_bytes(1_000_000) && !long.exceeds_bytes(1_002_000));
+        let many = chat(1000, 1).memory_bytes();
+        assert!(many > 1000 * (size_of::<Message>() + size_of::<Part>()), "{many}");
+        let schema = serde_json::json!({"a": [1, 2, {"b": "text"}]});
+        assert!((500..1500).contains(&json_bytes(&schema)), "{}", json_bytes(&schema));
+    }
+}

@@ -1,0 +1,213 @@
+//! The fields of a `multipart/form-data` body (RFC 7578) where they stand, for bodies that go on as they came: see
+//! [`Fields`](crate::passthrough::json_fields::Fields) for those of JSON.
+
+use std::ops::Range;
+
+use chat::Error;
+use memchr::memmem;
+
+/// Most parts of a form, files among them.
+const MAX_PARTS: usize = 256;
+/// Most bytes of the headers of one part.
+const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// A scanned form.
+#[derive(Clone, Debug)]
+pub struct MultipartFields<'a> {
+    body: &'a [u8],
+    boundary: String,
+    /// The place of the first boundary.
+    first_boundary: usize,
+    /// Names, and the places of their contents. Files are not among them.
+    fields: Vec<(String, Range<usize>)>,
+}
+
+impl<'a> MultipartFields<'a> {
+    /// Finds the fields of `body`, whose type is `content_type`.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no form, does not end, or names a field twice that is no list (`image[]`): whoever reads it next
+    /// might believe the other one.
+    pub fn scan(content_type: &str, body: &'a [u8]) -> Result<Self, Error> {
+        let parse_error =
+            |what: &str| Error::invalid(format!("Failed to parse the request body as multipart/form-data: {what}"));
+        let boundary = header_parameter(content_type, "boundary").filter(|boundary| (1..=70).contains(&boundary.len()));
+        let boundary = boundary.ok_or_else(|| parse_error("its type names no boundary"))?;
+        let (first, next) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
+        let next = memmem::Finder::new(next.as_bytes());
+        // What stands before the first boundary means nothing.
+        let begin = match body.starts_with(first.as_bytes()) {
+            true => 0,
+            false => next.find(body).ok_or_else(|| parse_error("it has no parts"))? + 2,
+        };
+        let mut at = begin + first.len();
+        let mut fields = Vec::new();
+        for part in 0.. {
+            let rest = &body[at..];
+            if rest.starts_with(b"--") {
+                break;
+            }
+            if part == MAX_PARTS {
+                return Err(parse_error("it has too many parts"));
+            }
+            let headers = memmem::find(&rest[..rest.len().min(MAX_HEADER_BYTES)], b"\r\n\r\n")
+                .ok_or_else(|| parse_error("a part has no end of its headers"))?;
+            let from = at + headers + 4;
+            // A part without content ends with the line break that ends its headers.
+            let until = next.find(&body[from - 2..]).ok_or_else(|| parse_error("it does not end"))? + from - 2;
+            let text = String::from_utf8_lossy(&rest[..headers]);
+            let name = content_disposition(&text).ok_or_else(|| parse_error("a part has no name"))?;
+            if let Disposition { name, is_file: false } = name {
+                if !name.ends_with("[]") && fields.iter().any(|(known, _)| *known == name) {
+                    return Err(parse_error(&format!("the field `{name:.64}` is there twice")));
+                }
+                fields.push((name, from.min(until)..until));
+            }
+            at = until + first.len() + 2;
+        }
+        Ok(Self { body, boundary, first_boundary: begin, fields })
+    }
+
+    /// The text of a field.
+    pub fn text(&self, name: &str) -> Option<String> {
+        String::from_utf8(self.get(name)?.to_vec()).ok()
+    }
+
+    /// The bytes of a field.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        let (_, span) = self.fields.iter().find(|(known, _)| known == name)?;
+        Some(&self.body[span.clone()])
+    }
+
+    /// The same form with one more field in front of the others.
+    pub fn with_added_field(&self, name: &str, value: &str) -> Vec<u8> {
+        let part = format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n", self.boundary);
+        [&self.body[..self.first_boundary], part.as_bytes(), &self.body[self.first_boundary..]].concat()
+    }
+
+    /// The same form but for one field that it has.
+    pub fn with_value(&self, name: &str, value: &str) -> Vec<u8> {
+        let Some((_, span)) = self.fields.iter().find(|(known, _)| known == name) else { return self.body.to_vec() };
+        let (before, after) = (&self.body[..span.start], &self.body[span.end..]);
+        // Where the line break before the boundary also ends the headers, a content needs one of its own.
+        let line_break: &[u8] = if before.ends_with(b"\r\n\r\n") { b"" } else { b"\r\n" };
+        [before, line_break, value.as_bytes(), after].concat()
+    }
+}
+
+struct Disposition {
+    name: String,
+    is_file: bool,
+}
+
+/// What the headers of a part say of it.
+fn content_disposition(headers: &str) -> Option<Disposition> {
+    let is_it = |line: &&str| line.trim_start().to_ascii_lowercase().starts_with("content-disposition:");
+    let line = headers.split("\r\n").find(is_it)?;
+    let file = header_parameter(line, "filename").is_some() || header_parameter(line, "filename*").is_some();
+    Some(Disposition { name: header_parameter(line, "name")?, is_file: file })
+}
+
+/// A parameter of a header, in quotes or not.
+fn header_parameter(header: &str, name: &str) -> Option<String> {
+    let mut rest = header.split_once(';')?.1;
+    loop {
+        let (key, after) = rest.split_once('=')?;
+        let after = after.trim_start();
+        let (value, more) = match after.strip_prefix('"') {
+            Some(quoted) => {
+                let (mut value, mut letters) = (String::new(), quoted.char_indices());
+                let end = loop {
+                    match letters.next()? {
+                        (_, '\\') => value.push(letters.next()?.1),
+                        (at, '"') => break at,
+                        (_, letter) => value.push(letter),
+                    }
+                };
+                (value, quoted[end + 1..].split_once(';').map_or("", |(_, more)| more))
+            }
+            None => {
+                let (value, more) = after.split_once(';').unwrap_or((after, ""));
+                (value.trim().to_owned(), more)
+            }
+        };
+        if key.trim().eq_ignore_ascii_case(name) {
+            return Some(value);
+        }
+        rest = more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TYPE: &str = "multipart/form-data; boundary=\"x y\"";
+
+    fn multipart_body(parts: &[(&str, &str)]) -> Vec<u8> {
+        let part = |(name, content): &(&str, &str)| {
+            format!("--x y\r\nContent-Disposition: form-data; name={name}\r\n\r\n{content}\r\n")
+        };
+        (parts.iter().map(part).collect::<String>() + "--x y--\r\n").into_bytes()
+    }
+
+    #[test]
+    fn fields_are_found_and_replaced_and_files_left_alone() {
+        let body = multipart_body(&[
+            ("file; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg", "\r\n--x\r\n\0"),
+            ("\"model\"", "whisper-1"),
+            ("\"prompt\"", ""),
+            ("\"image[]\"", "a"),
+            ("\"image[]\"", "b"),
+        ]);
+        let scanned = MultipartFields::scan(TYPE, &body).unwrap();
+        assert_eq!(scanned.text("model").as_deref(), Some("whisper-1"));
+        assert_eq!((scanned.text("prompt").as_deref(), scanned.text("file")), (Some(""), None));
+        let added = scanned.with_added_field("seconds", "4");
+        assert_eq!(MultipartFields::scan(TYPE, &added).unwrap().text("seconds").as_deref(), Some("4"));
+        assert_eq!(&added[added.len() - body.len()..], body);
+        let edited = scanned.with_value("model", "other");
+        assert_eq!(MultipartFields::scan(TYPE, &edited).unwrap().text("model").as_deref(), Some("other"));
+        assert_eq!(String::from_utf8(edited).unwrap().replace("other", "whisper-1").into_bytes(), body);
+    }
+
+    #[test]
+    fn a_field_without_content_gets_one() {
+        let head = "--x y\r\nContent-Disposition: form-data; name=model\r\n\r\n";
+        for body in [format!("{head}--x y--"), format!("{head}\r\n--x y--")] {
+            let scanned = MultipartFields::scan(TYPE, body.as_bytes()).unwrap();
+            assert_eq!(scanned.text("model").as_deref(), Some(""));
+            assert_eq!(String::from_utf8(scanned.with_value("model", "m")).unwrap(), format!("{head}m\r\n--x y--"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_form_is_refused() {
+        let twice = multipart_body(&[("model", "a"), ("model", "b")]);
+        for (kind, body, word) in [
+            ("multipart/form-data", multipart_body(&[]), "boundary"),
+            (TYPE, b"".to_vec(), "no parts"),
+            (TYPE, b"--x y\r\nContent-Disposition: form-data; name=a\r\n\r\nb".to_vec(), "does not end"),
+            (TYPE, b"--x y\r\nContent-Type: a\r\n\r\nb\r\n--x y--".to_vec(), "no name"),
+            (TYPE, twice, "twice"),
+        ] {
+            let error = MultipartFields::scan(kind, &body).unwrap_err().message;
+            assert!(error.contains(word), "{error}");
+        }
+        let files = vec![("a; filename=b", "c"); MAX_PARTS + 1];
+        assert!(MultipartFields::scan(TYPE, &multipart_body(&files)).unwrap_err().message.contains("too many parts"));
+        assert!(MultipartFields::scan(TYPE, &multipart_body(&files[1..])).is_ok());
+        let empty = multipart_body(&[]);
+        assert!(MultipartFields::scan(TYPE, &empty).unwrap().text("model").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_scanned(bytes in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), Just(b'x'), Just(b' '), Just(b'y'), Just(b';'), Just(b'='), Just(b'"'), any::<u8>()], 0..120), kind in ".{0,40}") {
+            let _ = MultipartFields::scan(TYPE, &bytes);
+            let _ = MultipartFields::scan(&kind, &bytes);
+            let _ = MultipartFields::scan(TYPE, &[b"--x y\r\nContent-Disposition: form-data; name=a\r\n\r\n".as_slice(), &bytes].concat());
+        }
+    }
+}

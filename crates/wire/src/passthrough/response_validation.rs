@@ -1,0 +1,299 @@
+//! Whether what a provider sends with status 200 can be the answer that was asked for, judged before any of it goes on.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::passthrough::endpoint::ApiEndpoint;
+
+/// Bytes of an event after which it is not waited for.
+const MAX_PENDING_EVENT_BYTES: usize = 64 << 10;
+
+/// The verdict on the first bytes of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamStart {
+    /// Events of the dialect.
+    Valid,
+    /// Something else.
+    Invalid,
+    /// More bytes are needed.
+    Incomplete,
+}
+
+/// How an answer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFormat {
+    EventStream,
+    /// One JSON object.
+    Json,
+    /// Text of any kind, or JSON.
+    Text,
+    /// Sound, pictures, films.
+    Binary,
+}
+
+/// Whether an answer of this content type can have the form. What services leave out or call plain text is judged by its bytes.
+pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (is_json, is_open) = (
+        essence == "application/json" || essence.ends_with("+json"),
+        essence.is_empty() || essence == "application/octet-stream",
+    );
+    match format {
+        BodyFormat::EventStream => {
+            is_open || is_json || ["text/event-stream", "text/plain", "application/x-ndjson"].contains(&&*essence)
+        }
+        BodyFormat::Json => is_open || is_json || essence == "text/plain",
+        BodyFormat::Text => {
+            is_open
+                || is_json
+                || (essence.starts_with("text/") && essence != "text/html" && essence != "text/xml")
+                || ["application/x-subrip", "application/srt"].contains(&&*essence)
+        }
+        BodyFormat::Binary => {
+            is_open
+                || ["audio/", "video/", "image/"].iter().any(|kind| essence.starts_with(kind))
+                || ["text/event-stream", "application/ogg", "application/zip", "binary/octet-stream"]
+                    .contains(&&*essence)
+        }
+    }
+}
+
+/// Whether bytes that begin an answer without a form of its own can be it: not a page for people, not a report in JSON.
+pub fn body_start_matches(format: BodyFormat, bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    let is_page = start.first() == Some(&b'<')
+        && ["<!doctype", "<html", "<?xml", "<head", "<body"]
+            .iter()
+            .any(|tag| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes())));
+    match format {
+        BodyFormat::Binary => {
+            let is_report = start.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+            !is_page && !is_report
+        }
+        _ => !is_page,
+    }
+}
+
+/// Judges the first bytes of a stream of events, up to its first event with data.
+pub fn validate_stream_start(endpoint: ApiEndpoint, bytes: &[u8]) -> StreamStart {
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    if BYTE_ORDER_MARK.starts_with(bytes) {
+        return StreamStart::Incomplete;
+    }
+    let mut rest = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    while !rest.is_empty() {
+        let Some(end) = memchr::memchr(b'\n', rest) else {
+            return match rest {
+                // A large event, such as a picture, is not waited for.
+                _ if rest.len() > MAX_PENDING_EVENT_BYTES && rest.starts_with(b"data:") => StreamStart::Valid,
+                _ if is_sse_field(rest) && rest.len() <= MAX_PENDING_EVENT_BYTES => StreamStart::Incomplete,
+                _ => StreamStart::Invalid,
+            };
+        };
+        let line = rest[..end].trim_ascii();
+        rest = &rest[end + 1..];
+        if let Some(data) = line.strip_prefix(b"data:") {
+            return if is_dialect_event(endpoint, data) { StreamStart::Valid } else { StreamStart::Invalid };
+        }
+        if !line.is_empty() && !is_sse_field(line) {
+            return StreamStart::Invalid;
+        }
+    }
+    // Signs of life alone are no event, however many: who reads them bounds them.
+    StreamStart::Incomplete
+}
+
+/// A line of an event stream, or the beginning of one.
+fn is_sse_field(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| {
+        let known = field.len().min(line.len());
+        field.as_bytes()[..known] == line[..known]
+    })
+}
+
+/// The members that tell an answer of a dialect from other JSON. Those of all dialects: each looks at its own.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EventFields {
+    choices: Option<IgnoredAny>,
+    object: Option<IgnoredAny>,
+    usage: Option<IgnoredAny>,
+    #[serde(rename = "type")]
+    kind: Option<IgnoredAny>,
+    candidates: Option<IgnoredAny>,
+    prompt_feedback: Option<IgnoredAny>,
+    usage_metadata: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+fn is_dialect_event(endpoint: ApiEndpoint, data: &[u8]) -> bool {
+    if endpoint == ApiEndpoint::Speech {
+        return true;
+    }
+    // Deriving reads an array as well.
+    if data.trim_ascii_start().first() != Some(&b'{') {
+        return false;
+    }
+    let Ok(event) = serde_json::from_slice::<EventFields>(data) else { return false };
+    event.error.is_some()
+        || match endpoint {
+            ApiEndpoint::GenerateContent => {
+                event.candidates.is_some() || event.prompt_feedback.is_some() || event.usage_metadata.is_some()
+            }
+            ApiEndpoint::Messages => event.kind.is_some(),
+            _ if endpoint.media_name().is_some() => event.kind.is_some() || event.object.is_some(),
+            _ => event.choices.is_some() || event.object.is_some() || event.usage.is_some(),
+        }
+}
+
+/// The members of a whole answer that have to be lists.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BodyFields {
+    choices: Option<Vec<IgnoredAny>>,
+    content: Option<Vec<IgnoredAny>>,
+    candidates: Option<Vec<IgnoredAny>>,
+    prompt_feedback: Option<IgnoredAny>,
+    usage_metadata: Option<IgnoredAny>,
+    data: Option<Vec<IgnoredAny>>,
+    images: Option<Vec<IgnoredAny>>,
+    text: Option<IgnoredAny>,
+}
+
+/// Whether a whole answer is one of its dialect.
+///
+/// # Errors
+/// The provider's own error message, where the body has one.
+pub fn validate_body(endpoint: ApiEndpoint, content_type: &str, body: &[u8]) -> Result<(), Option<String>> {
+    let is_text = matches!(endpoint, ApiEndpoint::Transcriptions | ApiEndpoint::Translations);
+    let start = body.trim_ascii_start();
+    if start.is_empty() {
+        return Err(None);
+    }
+    if is_text && !content_type.contains("json") {
+        return body_start_matches(BodyFormat::Text, body).then_some(()).ok_or(None);
+    }
+    let read = (start[0] == b'{').then(|| serde_json::from_slice::<BodyFields>(body).ok()).flatten();
+    let is_valid = read.is_some_and(|lists| match endpoint {
+        ApiEndpoint::ChatCompletions | ApiEndpoint::Completions => lists.choices.is_some(),
+        ApiEndpoint::Messages => lists.content.is_some(),
+        ApiEndpoint::GenerateContent => {
+            lists.candidates.is_some() || lists.prompt_feedback.is_some() || lists.usage_metadata.is_some()
+        }
+        ApiEndpoint::Transcriptions | ApiEndpoint::Translations => lists.text.is_some(),
+        _ => lists.data.is_some() || lists.images.is_some(),
+    });
+    if is_valid { Ok(()) } else { Err(crate::upstream::json_error_message(body)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_known_by_its_first_event() {
+        use StreamStart::{Incomplete, Invalid, Valid};
+        let chat = ApiEndpoint::ChatCompletions;
+        for (endpoint, bytes, want) in [
+            (chat, "data: {\"choices\":[]}\n\n", Valid),
+            (chat, ": keep-alive\n\ndata: {\"choices\":[]}\n", Valid),
+            (chat, "\u{feff}event: x\r\ndata: {\"object\":\"chat.completion.chunk\"}\r\n\r\n", Valid),
+            (chat, "data: {\"error\":{\"message\":\"no\"}}\n\n", Valid),
+            (chat, "", Incomplete),
+            (chat, "da", Incomplete),
+            (chat, ": keep-alive\n\n: keep-alive\n\n", Incomplete),
+            (chat, "data: {\"choices\"", Incomplete),
+            (chat, "<!doctype html>", Invalid),
+            (chat, "{\"choices\":[]}", Invalid),
+            (chat, "\n\n{\"choices\":[]}", Invalid),
+            (chat, "data: {\"foo\":1}\n\n", Invalid),
+            (chat, "data: [1]\n\n", Invalid),
+            (chat, "data: [DONE]\n\n", Invalid),
+            (chat, "data: <html>\n\n", Invalid),
+            (ApiEndpoint::Messages, "event: message_start\ndata: {\"type\":\"message_start\"}\n\n", Valid),
+            (ApiEndpoint::Messages, "data: {\"choices\":[]}\n\n", Invalid),
+            (ApiEndpoint::GenerateContent, "data: {\"candidates\":[]}\r\n\r\n", Valid),
+            (ApiEndpoint::GenerateContent, "[{\"candidates\":[]}]", Invalid),
+            (ApiEndpoint::ImageGenerations, "data: {\"type\":\"image_generation.partial_image\"}\n", Valid),
+        ] {
+            assert_eq!(validate_stream_start(endpoint, bytes.as_bytes()), want, "{endpoint:?} {bytes}");
+        }
+        // A byte order mark that is not whole yet.
+        assert_eq!(
+            (
+                validate_stream_start(chat, b"\xef"),
+                validate_stream_start(chat, b"\xef\xbb"),
+                validate_stream_start(chat, b"\xef\xbb\xbf")
+            ),
+            (Incomplete, Incomplete, Incomplete)
+        );
+        let picture = format!("data: {{\"candidates\":[\"{}", "A".repeat(MAX_PENDING_EVENT_BYTES));
+        assert_eq!(validate_stream_start(ApiEndpoint::GenerateContent, picture.as_bytes()), Valid);
+    }
+
+    #[test]
+    fn a_whole_answer_has_the_members_of_its_dialect() {
+        let json = |endpoint, body: &str| validate_body(endpoint, "application/json", body.as_bytes());
+        for (endpoint, body) in [
+            (ApiEndpoint::ChatCompletions, "\n {\"choices\":[{}]}"),
+            (ApiEndpoint::Embeddings, "{\"data\":[]}"),
+            (ApiEndpoint::Messages, "{\"type\":\"message\",\"content\":[]}"),
+            (ApiEndpoint::GenerateContent, "{\"candidates\":[]}"),
+            (ApiEndpoint::ImageGenerations, "{\"created\":1,\"data\":[]}"),
+            (ApiEndpoint::Transcriptions, "{\"text\":\"a\"}"),
+        ] {
+            assert_eq!(json(endpoint, body), Ok(()), "{body}");
+            for other in [
+                "",
+                "  ",
+                "<html>",
+                "{}",
+                "[]",
+                "null",
+                "{\"choices\":1}",
+                "data: {}",
+                "{\"choices\":[]",
+                "\"choices\"",
+            ] {
+                assert!(json(endpoint, other).is_err(), "{endpoint:?} {other}");
+            }
+        }
+        let refused = json(ApiEndpoint::ChatCompletions, "{\"error\":{\"message\":\"no credit\"}}");
+        assert_eq!(refused, Err(Some("no credit".into())));
+        assert!(validate_body(ApiEndpoint::Transcriptions, "text/plain", b"1\n00:00 whale").is_ok());
+        assert!(validate_body(ApiEndpoint::Transcriptions, "text/plain", b"<!DOCTYPE html><p>").is_err());
+    }
+
+    #[test]
+    fn types_that_cannot_be_are_refused() {
+        assert!(
+            content_type_matches(BodyFormat::EventStream, "text/event-stream; charset=utf-8")
+                && content_type_matches(BodyFormat::EventStream, "")
+        );
+        assert!(
+            content_type_matches(BodyFormat::Json, "application/json")
+                && content_type_matches(BodyFormat::Json, "Application/Problem+JSON")
+        );
+        assert!(
+            content_type_matches(BodyFormat::Binary, "audio/mpeg")
+                && content_type_matches(BodyFormat::Text, "text/vtt")
+        );
+        for form in [BodyFormat::EventStream, BodyFormat::Json, BodyFormat::Text, BodyFormat::Binary] {
+            assert!(
+                !content_type_matches(form, "text/html; charset=utf-8")
+                    && !content_type_matches(form, "application/xml"),
+                "{form:?}"
+            );
+        }
+        assert!(
+            !content_type_matches(BodyFormat::Binary, "application/json")
+                && !content_type_matches(BodyFormat::Json, "image/png")
+        );
+        assert!(
+            !body_start_matches(BodyFormat::Binary, b"<HTML>")
+                && !body_start_matches(BodyFormat::Binary, b"{\"error\":1}")
+        );
+        assert!(body_start_matches(BodyFormat::Binary, b"ID3") && body_start_matches(BodyFormat::Binary, b"{\xff"));
+    }
+}

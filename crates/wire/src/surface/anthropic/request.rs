@@ -1,0 +1,252 @@
+//! The body of `POST /v1/messages`, and of its token count.
+
+use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
+use serde_json::{Map, Value, json};
+
+use crate::field_reader::{Field, Object};
+use crate::json;
+
+/// What a caller asked for, and how it wants the answer sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessagesRequest {
+    pub chat: Chat,
+    pub stream: bool,
+    /// Where the chat's messages stand in the caller's.
+    pub message_indices: MessageIndexMap,
+}
+
+/// Where the messages of a chat stand in a body of this surface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageIndexMap {
+    /// For each message of the chat, the caller's message it came of.
+    source_messages: Vec<usize>,
+    /// Messages of the chat that have images, and the block that is the first.
+    first_images: Vec<(usize, usize)>,
+}
+
+impl MessageIndexMap {
+    /// A refusal in the words of this surface: the place of a message is the caller's own.
+    pub fn rewrite_error(&self, error: Error) -> Error {
+        let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
+        let message: usize = number(&error.message).unwrap_or_default();
+        let source_index = self.source_messages.get(message).copied().unwrap_or_default();
+        if error.message.starts_with("Missing `reasoning_content`") {
+            let text = "The `content[].thinking` in the thinking mode must be passed back to the API.";
+            return Error { message: format!("{text} (messages.{source_index})"), ..error };
+        }
+        if error.message.contains("unknown variant image_url")
+            && let Some((_, block)) = self.first_images.iter().find(|(of, _)| *of == message)
+        {
+            return Error { message: unsupported_block(source_index, *block, "image"), ..error };
+        }
+        error
+    }
+}
+
+fn unsupported_block(message: usize, block: usize, kind: &str) -> String {
+    format!("messages.{message}.content.{block}: content type '{kind:.64}' is not supported")
+}
+
+/// Reads a body; `counts` for a token count, which needs no `max_tokens`. Unknown fields are ignored, null is absence.
+///
+/// # Errors
+/// `Invalid`: bytes that are no JSON, a field of the wrong type, a block this server cannot read, each with its path.
+pub fn parse_request(body: &[u8], token_count_only: bool) -> Result<MessagesRequest, Error> {
+    request_from_json(json::parse(body)?, token_count_only)
+}
+
+/// The same of a body that is parsed.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn request_from_json(body: Value, token_count_only: bool) -> Result<MessagesRequest, Error> {
+    let mut object = Field::root(body).object()?;
+    let mut chat = Chat { model: object.required("model")?.string()?, clamp_max_tokens: true, ..Chat::default() };
+    chat.max_tokens = match token_count_only {
+        true => None,
+        false => Some(object.required("max_tokens")?.integer()?),
+    };
+    let mut messages = Vec::new();
+    let mut message_indices = MessageIndexMap::default();
+    if let Some(system) = object.optional("system") {
+        messages.push(Message::new(Role::System, text_blocks(system)?.join("\n\n")));
+        message_indices.source_messages.push(0);
+    }
+    for (index, message) in object.required("messages")?.array()?.enumerate() {
+        if let Some(block) = self::parse_message(message, index, &mut messages)? {
+            message_indices.first_images.push((messages.len() - 1, block));
+        }
+        message_indices.source_messages.resize(messages.len(), index);
+    }
+    if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
+        last.prefix = true;
+        // A prefilled answer is part of this surface, and needs no other root.
+        chat.beta = true;
+    }
+    chat.input = Input::Messages(messages);
+    parse_options(&mut chat, &mut object)?;
+    parse_tools(&mut chat, &mut object)?;
+    let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
+    Ok(MessagesRequest { chat, stream, message_indices })
+}
+
+fn parse_options(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
+    if let Some(thinking) = object.optional("thinking") {
+        let kinds = [("enabled", Some(true)), ("disabled", Some(false)), ("adaptive", None), ("auto", None)];
+        chat.thinking = thinking.object()?.required("type")?.variant(&kinds)?;
+    }
+    let mut number = |key| object.optional(key).map(Field::number).transpose();
+    chat.sampling = Sampling { temperature: number("temperature")?, top_p: number("top_p")?, ..Sampling::default() };
+    if let Some(stops) = object.optional("stop_sequences") {
+        chat.stop = stops.array()?.map(Field::string).collect::<Result<_, _>>()?;
+    }
+    if let Some(metadata) = object.optional("metadata") {
+        chat.user = metadata.object()?.optional("user_id").map(Field::string).transpose()?;
+    }
+    if let Some(output) = object.optional("output_config")
+        && let Some(format) = output.object()?.optional("format")
+    {
+        let mut format = format.object()?;
+        format.required("type")?.variant(&[("json_schema", ())])?;
+        let schema = format.required("schema")?.into_value();
+        let format: Map<String, Value> =
+            [("name".into(), json!("output")), ("schema".into(), schema)].into_iter().collect();
+        chat.response_format = ResponseFormat::JsonSchema(format);
+    }
+    Ok(())
+}
+
+fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
+    if let Some(tools) = object.optional("tools") {
+        for tool in tools.array()? {
+            chat.tools.extend(self::parse_tool(tool)?);
+        }
+    }
+    let Some(choice) = object.optional("tool_choice") else { return Ok(()) };
+    let mut choice = choice.object()?;
+    let named = |choice: &mut Object| Ok(ToolChoice::Named(choice.required("name")?.string()?));
+    chat.tool_choice =
+        Some(match choice.required("type")?.variant(&[("auto", 0), ("any", 1), ("tool", 2), ("none", 3)])? {
+            0 => ToolChoice::Auto,
+            1 => ToolChoice::Required,
+            2 => named(&mut choice)?,
+            _ => ToolChoice::None,
+        });
+    let disable_parallel = choice.optional("disable_parallel_tool_use").map(Field::bool).transpose()?;
+    chat.parallel_tool_calls = disable_parallel.map(|alone| !alone);
+    Ok(())
+}
+
+/// A tool of the caller's own; `None` for those the service would run itself.
+fn parse_tool(field: Field) -> Result<Option<Tool>, Error> {
+    let mut object = field.object()?;
+    let kind = object.optional("type").map(Field::string).transpose()?;
+    if kind.is_some_and(|kind| kind != "custom") {
+        return Ok(None);
+    }
+    let name = object.required("name")?.string()?;
+    let mut function = Map::new();
+    function.insert("name".into(), name.clone().into());
+    if let Some(description) = object.optional("description") {
+        function.insert("description".into(), description.string()?.into());
+    }
+    if let Some(schema) = object.optional("input_schema") {
+        if !schema.value().is_object() {
+            return Err(schema.type_error("a map"));
+        }
+        function.insert("parameters".into(), schema.into_value());
+    }
+    let strict = object.optional("strict").map(Field::bool).transpose()?.unwrap_or(false);
+    Ok(Some(Tool { name, strict, function }))
+}
+
+/// A string, or text blocks.
+fn text_blocks(field: Field) -> Result<Vec<String>, Error> {
+    match field.value() {
+        Value::Array(_) => field.array()?.map(|block| block.object()?.required("text")?.string()).collect(),
+        _ => Ok(vec![field.string()?]),
+    }
+}
+
+/// One message becomes one, or a tool message for each result and one for the words around them. Returns the first block that is an
+/// image; it is in the last message then.
+fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> Result<Option<usize>, Error> {
+    let mut object = field.object()?;
+    let roles = [("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System)];
+    let role = object.required("role")?.variant(&roles)?;
+    let content = object.required("content")?;
+    if !content.value().is_array() {
+        to.push(Message::new(role, content.string()?));
+        return Ok(None);
+    }
+    let mut first_image = None;
+    let mut message = Message { content: None, ..Message::new(role, "") };
+    for (index, block) in content.array()?.enumerate() {
+        let mut block = block.object()?;
+        let kind = block.required("type")?.string()?;
+        match (kind.as_str(), role) {
+            ("text", _) => {
+                let text = block.required("text")?.string()?;
+                message.content.get_or_insert_default().push(Part::Text(text));
+            }
+            ("thinking", Role::Assistant) => {
+                let text = block.required("thinking")?.string()?;
+                match &mut message.reasoning {
+                    None => message.reasoning = Some(text),
+                    Some(earlier) => {
+                        earlier.push_str("\n\n");
+                        earlier.push_str(&text);
+                    }
+                }
+            }
+            ("redacted_thinking", _) => {}
+            ("tool_use", Role::Assistant) => message.tool_calls.get_or_insert_default().push(ToolCall {
+                id: block.required("id")?.string()?,
+                name: block.required("name")?.string()?,
+                arguments: block.required("input")?.into_value().to_string(),
+            }),
+            ("tool_result", Role::User) => to.push(parse_tool_result(block)?),
+            ("image", Role::User) if let Some(image) = parse_image(&mut block)? => {
+                message.content.get_or_insert_default().push(image);
+                first_image.get_or_insert(index);
+            }
+            _ => return Err(Error::invalid(unsupported_block(message_index, index, &kind))),
+        }
+    }
+    let answers = role == Role::User && to.last().is_some_and(|last| last.role == Role::Tool);
+    if message.content.is_none() && message.tool_calls.is_none() {
+        if answers {
+            return Ok(None);
+        }
+        message.content = Some(vec![Part::Text(String::new())]);
+    }
+    to.push(message);
+    Ok(first_image)
+}
+
+/// An image as chat completions have it; `None` where its source is of another kind.
+fn parse_image(block: &mut Object) -> Result<Option<Part>, Error> {
+    let mut source = block.required("source")?.object()?;
+    let url = match source.optional("type").map(Field::string).transpose()?.as_deref() {
+        Some("url") => source.required("url")?.string()?,
+        Some("base64") => {
+            let (kind, data) = (source.required("media_type")?.string()?, source.required("data")?.string()?);
+            format!("data:{kind};base64,{data}")
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Part::image(&url)))
+}
+
+fn parse_tool_result(mut block: Object) -> Result<Message, Error> {
+    let id = block.required("tool_use_id")?.string()?;
+    let mut text = match block.optional("content") {
+        None => String::new(),
+        Some(content) => text_blocks(content)?.join("\n"),
+    };
+    let failed = block.optional("is_error").map(Field::bool).transpose()?.unwrap_or(false);
+    if failed && !text.starts_with("Error: ") {
+        text.insert_str(0, "Error: ");
+    }
+    Ok(Message { tool_call_id: Some(id), ..Message::new(Role::Tool, text) })
+}

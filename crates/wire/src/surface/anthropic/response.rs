@@ -1,0 +1,232 @@
+//! An answer as one message, or as the events it grows by.
+
+use std::sync::Arc;
+
+use chat::{Delta, Error, ErrorKind, FinishReason, Reply, Usage};
+use serde_json::{Value, json};
+
+use crate::json::parse_tool_arguments;
+use crate::surface::Renderer;
+
+/// Signs the text of a thinking block.
+pub type Signer = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// Renders one message.
+pub struct MessageRenderer {
+    id: String,
+    /// As the caller wrote it.
+    model: String,
+    /// The caller's stop sequences.
+    stop_sequences: Vec<String>,
+    signer: Signer,
+    started: bool,
+    /// The block that is open.
+    open_block: Option<Block>,
+    /// Blocks begun.
+    block_count: usize,
+    /// All of the thinking so far, for its signature.
+    thinking: String,
+    pending_finish: Option<FinishReason>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    Thinking,
+    Text,
+    ToolUse,
+}
+
+impl MessageRenderer {
+    pub fn new(id: String, model: String, stops: Vec<String>, sign: Signer) -> Self {
+        Self {
+            id,
+            model,
+            stop_sequences: stops,
+            signer: sign,
+            started: false,
+            open_block: None,
+            block_count: 0,
+            thinking: String::new(),
+            pending_finish: None,
+        }
+    }
+
+    fn message_body(&self, content: Vec<Value>, finish: Option<FinishReason>, usage: Value) -> Value {
+        let (reason, stop) = finish.map_or((Value::Null, Value::Null), |finish| self.stop_reason_and_sequence(finish));
+        json!({
+            "id": self.id, "type": "message", "role": "assistant", "model": self.model, "content": content,
+            "stop_reason": reason, "stop_sequence": stop, "usage": usage,
+        })
+    }
+
+    /// `stop_reason` and `stop_sequence`.
+    fn stop_reason_and_sequence(&self, finish: FinishReason) -> (Value, Value) {
+        let sequence = match finish {
+            FinishReason::StopString(index) => self.stop_sequences.get(index),
+            _ => None,
+        };
+        let reason = match finish {
+            FinishReason::Stop => "end_turn",
+            FinishReason::StopString(_) => "stop_sequence",
+            FinishReason::Length | FinishReason::InsufficientSystemResource => "max_tokens",
+            FinishReason::ContextFull => "model_context_window_exceeded",
+            FinishReason::ToolCalls => "tool_use",
+            FinishReason::ContentFilter => "refusal",
+        };
+        (reason.into(), json!(sequence))
+    }
+
+    fn write_start(&mut self, usage: &Usage, out: &mut String) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let message = self.message_body(Vec::new(), None, self::usage_body(&Usage { completion_tokens: 0, ..*usage }));
+        write_event("message_start", json!({ "message": message }), out);
+        write_event("ping", json!({}), out);
+    }
+
+    fn start_block(&mut self, block: Block, content: Value, out: &mut String) {
+        self.close_block(out);
+        self.open_block = Some(block);
+        self.block_count += 1;
+        write_event("content_block_start", json!({ "index": self.block_count - 1, "content_block": content }), out);
+    }
+
+    fn write_delta(&self, delta: Value, out: &mut String) {
+        write_event("content_block_delta", json!({ "index": self.block_count - 1, "delta": delta }), out);
+    }
+
+    fn close_block(&mut self, out: &mut String) {
+        let Some(block) = self.open_block.take() else { return };
+        if block == Block::Thinking {
+            self.write_delta(json!({ "type": "signature_delta", "signature": (self.signer)(&self.thinking) }), out);
+        }
+        write_event("content_block_stop", json!({ "index": self.block_count - 1 }), out);
+    }
+
+    fn write_finish(&mut self, finish: FinishReason, usage: &Usage, out: &mut String) {
+        let (reason, stop) = self.stop_reason_and_sequence(finish);
+        let delta = json!({ "stop_reason": reason, "stop_sequence": stop });
+        write_event("message_delta", json!({ "delta": delta, "usage": self::usage_body(usage) }), out);
+        write_event("message_stop", json!({}), out);
+    }
+}
+
+impl Renderer for MessageRenderer {
+    fn buffers(&self, delta: &Delta) -> bool {
+        matches!(delta, Delta::Reasoning { .. })
+    }
+
+    fn body(&self, replies: &[Reply]) -> Result<String, Error> {
+        let reply = crate::surface::renderer::single_reply(replies)?;
+        let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
+        let mut content = Vec::new();
+        if !reply.reasoning.is_empty() {
+            let signature = (self.signer)(&reply.reasoning);
+            content.push(json!({ "type": "thinking", "thinking": reply.reasoning, "signature": signature }));
+        }
+        if !reply.text.is_empty() {
+            content.push(json!({ "type": "text", "text": reply.text }));
+        }
+        for call in &reply.tool_calls {
+            let input = parse_tool_arguments(&call.arguments);
+            content.push(json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input }));
+        }
+        if finish == FinishReason::InsufficientSystemResource && content.is_empty() {
+            return Err(overloaded_error());
+        }
+        let usage = usage_body(&reply.usage.unwrap_or_default());
+        Ok(self.message_body(content, Some(finish), usage).to_string())
+    }
+
+    fn push(&mut self, delta: &Delta, out: &mut String) {
+        match delta {
+            Delta::Start(usage) => self.write_start(usage, out),
+            Delta::Usage(usage) => {
+                if let Some(finish) = self.pending_finish.take() {
+                    self.write_finish(finish, usage, out);
+                }
+                return;
+            }
+            _ => self.write_start(&Usage::default(), out),
+        }
+        match delta {
+            Delta::Start(_) | Delta::Usage(_) => {}
+            Delta::Reasoning { text, .. } => {
+                if self.open_block != Some(Block::Thinking) {
+                    self.start_block(
+                        Block::Thinking,
+                        json!({ "type": "thinking", "thinking": "", "signature": "" }),
+                        out,
+                    );
+                }
+                self.thinking.push_str(text);
+                self.write_delta(json!({ "type": "thinking_delta", "thinking": text }), out);
+            }
+            Delta::Text { text, .. } => {
+                if self.open_block != Some(Block::Text) {
+                    self.start_block(Block::Text, json!({ "type": "text", "text": "" }), out);
+                }
+                self.write_delta(json!({ "type": "text_delta", "text": text }), out);
+            }
+            Delta::ToolCall { id, name, .. } => {
+                let content = json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
+                self.start_block(Block::ToolUse, content, out);
+            }
+            Delta::Arguments { text, .. } => {
+                self.write_delta(json!({ "type": "input_json_delta", "partial_json": text }), out)
+            }
+            Delta::Finish(finish) => {
+                self.close_block(out);
+                self.pending_finish = Some(*finish);
+            }
+        }
+    }
+
+    fn finish(&mut self, out: &mut String) {
+        match self.pending_finish.take() {
+            // Cut before it could be counted.
+            Some(FinishReason::InsufficientSystemResource) => self.fail(&overloaded_error(), out),
+            Some(finish) => self.write_finish(finish, &Usage::default(), out),
+            None => {}
+        }
+    }
+
+    fn fail(&mut self, error: &Error, out: &mut String) {
+        let (_, body) = super::error_response(error, &self.id);
+        write_named_event("error", &body, out);
+    }
+
+    fn keep_alive(&self, out: &mut String) {
+        write_event("ping", json!({}), out);
+    }
+}
+
+fn overloaded_error() -> Error {
+    Error::new(ErrorKind::Overloaded, "The server had to end this answer, please send the request again")
+}
+
+fn usage_body(usage: &Usage) -> Value {
+    json!({
+        "input_tokens": usage.prompt_tokens.saturating_sub(usage.cached_tokens).saturating_sub(usage.cache_write_tokens),
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+    })
+}
+
+/// An event whose data repeats its name as `type`.
+fn write_event(name: &str, fields: Value, out: &mut String) {
+    let mut data = json!({ "type": name });
+    if let (Some(data), Value::Object(fields)) = (data.as_object_mut(), fields) {
+        data.extend(fields);
+    }
+    write_named_event(name, &data.to_string(), out);
+}
+
+fn write_named_event(name: &str, data: &str, out: &mut String) {
+    out.push_str("event: ");
+    out.push_str(name);
+    out.push('\n');
+    crate::sse::write_event(data, out);
+}

@@ -1,0 +1,187 @@
+//! The shapes of OpenAI's chat completions: messages, tools, formats, model lists.
+
+use chat::{Error, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::field_reader::{Field, Object};
+
+pub(crate) fn parse_message(field: Field) -> Result<Message, Error> {
+    let mut object = field.object()?;
+    let role = object.required("role")?.variant(&[
+        ("system", Role::System),
+        ("user", Role::User),
+        ("assistant", Role::Assistant),
+        ("tool", Role::Tool),
+        ("developer", Role::System),
+    ])?;
+    let mut message = Message { content: None, ..Message::new(role, "") };
+    message.content = match role {
+        Role::Assistant => object.optional("content").map(parse_content).transpose()?,
+        _ => Some(parse_content(object.required("content")?)?),
+    };
+    message.name = object.optional("name").map(Field::string).transpose()?;
+    match role {
+        Role::Assistant => parse_assistant_fields(&mut message, object)?,
+        Role::Tool => message.tool_call_id = Some(object.required("tool_call_id")?.string()?),
+        _ => {}
+    }
+    Ok(message)
+}
+
+fn parse_assistant_fields(message: &mut Message, mut object: Object) -> Result<(), Error> {
+    message.reasoning = object.optional("reasoning_content").map(Field::string).transpose()?;
+    message.prefix = object.optional("prefix").map(Field::bool).transpose()?.unwrap_or(false);
+    if let Some(calls) = object.optional("tool_calls") {
+        message.tool_calls = Some(calls.array()?.map(parse_tool_call).collect::<Result<_, _>>()?);
+    }
+    Ok(())
+}
+
+/// A string, or a list of parts.
+fn parse_content(field: Field) -> Result<Vec<Part>, Error> {
+    match field.value() {
+        Value::Array(_) => field.array()?.map(parse_part).collect(),
+        _ => Ok(vec![Part::Text(field.string()?)]),
+    }
+}
+
+fn parse_part(field: Field) -> Result<Part, Error> {
+    match field.value().get("type") {
+        Some(Value::String(kind)) if kind != "text" => {
+            Ok(Part::Other { kind: kind.clone(), value: field.into_value() })
+        }
+        _ => {
+            let mut object = field.object()?;
+            object.required("type")?.variant(&[("text", ())])?;
+            Ok(Part::Text(object.required("text")?.string()?))
+        }
+    }
+}
+
+fn parse_tool_call(field: Field) -> Result<ToolCall, Error> {
+    let mut object = field.object()?;
+    let id = object.required("id")?.string()?;
+    object.required("type")?.variant(&[("function", ())])?;
+    let mut function = object.required("function")?.object()?;
+    Ok(ToolCall {
+        id,
+        name: function.required("name")?.string()?,
+        arguments: function.required("arguments")?.string()?,
+    })
+}
+
+pub(crate) fn parse_tool(field: Field) -> Result<Tool, Error> {
+    let mut object = field.object()?;
+    object.required("type")?.variant(&[("function", ())])?;
+    let mut function = object.required("function")?.object()?;
+    let name = function.required("name")?.string()?;
+    function.put_back("name", name.clone().into());
+    // They go on as they are: a schema is not copied.
+    if let Some(description) = function.optional("description").map(Field::string).transpose()? {
+        function.put_back("description", description.into());
+    }
+    if let Some(parameters) = function.optional("parameters").map(Field::object).transpose()? {
+        function.put_back("parameters", Value::Object(parameters.into_fields()));
+    }
+    let strict = function.optional("strict").map(Field::bool).transpose()?;
+    if let Some(strict) = strict {
+        function.put_back("strict", strict.into());
+    }
+    let strict = strict.unwrap_or(false);
+    let mut function = function.into_fields();
+    for key in ["description", "parameters", "strict"] {
+        if function.get(key).is_some_and(Value::is_null) {
+            function.shift_remove(key);
+        }
+    }
+    Ok(Tool { name, strict, function })
+}
+
+#[derive(Clone, Copy)]
+enum ToolChoiceMode {
+    None,
+    Auto,
+    Required,
+}
+
+pub(crate) fn parse_tool_choice(field: Field) -> Result<ToolChoice, Error> {
+    if field.value().is_object() {
+        let mut object = field.object()?;
+        object.required("type")?.variant(&[("function", ())])?;
+        return Ok(ToolChoice::Named(object.required("function")?.object()?.required("name")?.string()?));
+    }
+    let words =
+        [("none", ToolChoiceMode::None), ("auto", ToolChoiceMode::Auto), ("required", ToolChoiceMode::Required)];
+    Ok(match field.variant(&words)? {
+        ToolChoiceMode::None => ToolChoice::None,
+        ToolChoiceMode::Auto => ToolChoice::Auto,
+        ToolChoiceMode::Required => ToolChoice::Required,
+    })
+}
+
+pub(crate) fn response_format(field: Field) -> Result<ResponseFormat, Error> {
+    let mut object = field.object()?;
+    match object.required("type")?.string()?.as_str() {
+        "text" => Ok(ResponseFormat::Text),
+        "json_object" => Ok(ResponseFormat::JsonObject),
+        "json_schema" => {
+            let schema = object.required("json_schema")?;
+            match schema.value() {
+                Value::Object(_) => {}
+                _ => return Err(schema.type_error("a map")),
+            }
+            let Value::Object(schema) = schema.into_value() else { unreachable!("just seen to be an object") };
+            Ok(ResponseFormat::JsonSchema(schema))
+        }
+        other => Ok(ResponseFormat::Unknown(other.into())),
+    }
+}
+
+/// A string, or a list of strings.
+pub(crate) fn parse_stop(field: Field) -> Result<Vec<String>, Error> {
+    match field.value() {
+        Value::String(_) => Ok(vec![field.string()?]),
+        Value::Array(_) => field.array()?.map(Field::string).collect(),
+        _ => Err(field.type_error("a string or a sequence of strings")),
+    }
+}
+
+/// An object of token ids and numbers.
+pub(crate) fn parse_logit_bias(field: Field) -> Result<Vec<(u32, f64)>, Error> {
+    let entry = |(key, bias): (String, Field)| match key.parse::<u32>() {
+        Ok(token) => Ok((token, bias.number()?)),
+        Err(_) => Err(bias.error_at("invalid key, expected a token id")),
+    };
+    field.object()?.entries().map(entry).collect()
+}
+
+/// One line of `GET /models`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelObject {
+    pub id: String,
+    object: &'static str,
+    created: u64,
+    pub owned_by: String,
+}
+
+impl ModelObject {
+    /// `created` is the day of the release of V3.2: OpenAI's type wants a number and no better one is known.
+    pub fn new(id: impl Into<String>, owned_by: impl Into<String>) -> Self {
+        Self { id: id.into(), object: "model", created: 1_764_547_200, owned_by: owned_by.into() }
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a model is plain data")
+    }
+}
+
+/// The body of `GET /models`.
+pub fn model_list(data: &[ModelObject]) -> String {
+    #[derive(Serialize)]
+    struct List<'a> {
+        object: &'static str,
+        data: &'a [ModelObject],
+    }
+    serde_json::to_string(&List { object: "list", data }).expect("a list of models is plain data")
+}

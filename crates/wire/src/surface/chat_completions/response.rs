@@ -1,0 +1,205 @@
+//! A whole answer as one `chat.completion` object, and the pieces its chunks share with it.
+
+use chat::{Error, Reply, TokenLogprob, ToolCall, Usage};
+use serde::Serialize;
+
+/// What all parts of one answer repeat.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// A UUID v4.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// The id of the request, exactly as it was sent.
+    pub model: String,
+    pub system_fingerprint: String,
+    /// The mode the answer is given in; it decides which keys a message has.
+    pub thinking: bool,
+    /// The caller asked for log-probabilities.
+    pub logprobs: bool,
+}
+
+impl Envelope {
+    /// The body of an answer that is not streamed.
+    ///
+    /// # Errors
+    /// `Internal` when the reply never finished.
+    pub fn body(&self, reply: &Reply) -> Result<String, Error> {
+        let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
+        let calls =
+            reply.tool_calls.iter().enumerate().map(|(index, call)| ToolCallBody::complete(index, call)).collect();
+        let choice = Choice {
+            index: 0,
+            message: Message {
+                role: "assistant",
+                content: &reply.text,
+                reasoning_content: (self.thinking || !reply.reasoning.is_empty()).then_some(reply.reasoning.as_str()),
+                tool_calls: calls,
+            },
+            logprobs: self.logprobs.then(|| ReplyLogprobs {
+                content: render_logprobs(&reply.logprobs),
+                reasoning_content: self.thinking.then(|| render_logprobs(&reply.reasoning_logprobs)),
+            }),
+            finish_reason: finish.as_str(),
+        };
+        let completion = ChatCompletionBody {
+            id: &self.id,
+            object: "chat.completion",
+            created: self.created,
+            model: &self.model,
+            choices: [choice],
+            usage: reply.usage.as_ref().map(|usage| ChatUsage::new(usage, self.thinking)),
+            system_fingerprint: &self.system_fingerprint,
+        };
+        Ok(serde_json::to_string(&completion).expect("a completion is plain data"))
+    }
+}
+
+#[derive(Serialize)]
+struct ChatCompletionBody<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: [Choice<'a>; 1],
+    /// Absent when the answer was cut before its provider could count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<ChatUsage>,
+    system_fingerprint: &'a str,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    message: Message<'a>,
+    logprobs: Option<ReplyLogprobs<'a>>,
+    finish_reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCallBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReplyLogprobs<'a> {
+    content: Vec<LogprobBody<'a>>,
+    reasoning_content: Option<Vec<LogprobBody<'a>>>,
+}
+
+/// A call, or the part of it that one chunk brings.
+#[derive(Serialize)]
+pub(crate) struct ToolCallBody<'a> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
+
+impl<'a> ToolCallBody<'a> {
+    fn complete(index: usize, call: &'a ToolCall) -> Self {
+        let function = Function { name: Some(&call.name), arguments: &call.arguments };
+        Self { index, id: Some(&call.id), r#type: Some("function"), function }
+    }
+
+    pub(crate) fn start(index: usize, id: &'a str, name: &'a str) -> Self {
+        let function = Function { name: Some(name), arguments: "" };
+        Self { index, id: Some(id), r#type: Some("function"), function }
+    }
+
+    pub(crate) fn continuation(index: usize, arguments: &'a str) -> Self {
+        Self { index, id: None, r#type: None, function: Function { name: None, arguments } }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ChatUsage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: PromptDetails,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionDetails>,
+    prompt_cache_hit_tokens: u64,
+    prompt_cache_miss_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct PromptDetails {
+    cached_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct CompletionDetails {
+    reasoning_tokens: u64,
+}
+
+impl ChatUsage {
+    pub(crate) fn new(usage: &Usage, thinking: bool) -> Self {
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.prompt_tokens + usage.completion_tokens,
+            prompt_tokens_details: PromptDetails { cached_tokens: usage.cached_tokens },
+            completion_tokens_details: (thinking || usage.reasoning_tokens.is_some())
+                .then(|| CompletionDetails { reasoning_tokens: usage.reasoning_tokens.unwrap_or(0) }),
+            prompt_cache_hit_tokens: usage.cached_tokens,
+            prompt_cache_miss_tokens: usage.prompt_tokens.saturating_sub(usage.cached_tokens),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct LogprobBody<'a> {
+    token: &'a str,
+    logprob: f32,
+    bytes: Option<&'a [u8]>,
+    top_logprobs: Vec<TopLogprobBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct TopLogprobBody<'a> {
+    token: &'a str,
+    logprob: f32,
+    bytes: Option<&'a [u8]>,
+}
+
+pub(crate) fn render_logprobs(tokens: &[TokenLogprob]) -> Vec<LogprobBody<'_>> {
+    tokens.iter().map(LogprobBody::new).collect()
+}
+
+impl<'a> LogprobBody<'a> {
+    fn new(token: &'a TokenLogprob) -> Self {
+        let top = token.top.iter();
+        let top = top.map(|t| TopLogprobBody {
+            token: &t.token,
+            logprob: finite_logprob(t.logprob),
+            bytes: t.bytes.as_deref(),
+        });
+        Self {
+            token: &token.token,
+            logprob: finite_logprob(token.logprob),
+            bytes: token.bytes.as_deref(),
+            top_logprobs: top.collect(),
+        }
+    }
+}
+
+/// JSON has no infinity; DeepSeek writes the log of nothing as -9999.
+pub(crate) fn finite_logprob(logprob: f32) -> f32 {
+    if logprob.is_finite() { logprob } else { -9999.0 }
+}

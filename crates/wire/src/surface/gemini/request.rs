@@ -1,0 +1,311 @@
+//! The body of `generateContent`, `streamGenerateContent` and `countTokens`.
+
+use std::collections::{HashMap, HashSet};
+
+use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
+use serde_json::{Map, Value, json};
+
+use crate::field_reader::{Field, Object};
+use crate::json;
+
+/// What a caller asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerateContentRequest {
+    pub chat: Chat,
+    /// Send reasoning too.
+    pub include_thoughts: bool,
+}
+
+/// Reads a body; `model` is that of the path. Names may be in camel case or in snake case. Unknown fields are ignored.
+///
+/// # Errors
+/// `Invalid`: bytes that are no JSON, a field of the wrong type, a part this server cannot read, each with its path.
+pub fn parse_request(body: &[u8], model: &str) -> Result<GenerateContentRequest, Error> {
+    request_from_json(json::parse(body)?, model)
+}
+
+/// The same of a body that is parsed.
+///
+/// # Errors
+/// As [`parse_request`].
+pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequest, Error> {
+    let mut object = Field::root(body).object()?;
+    // A token count may wrap the request it asks about.
+    if let Some(inner) = camel_or_snake(&mut object, "generateContentRequest") {
+        object = inner.object()?;
+    }
+    let mut chat = Chat { model: model.into(), clamp_max_tokens: true, ..Chat::default() };
+    let mut conversation = Conversation::default();
+    if let Some(system) = camel_or_snake(&mut object, "systemInstruction") {
+        conversation.push(Message::new(Role::System, system_text(system)?));
+    }
+    for content in object.required("contents")?.array()? {
+        self::parse_content(content, &mut conversation)?;
+    }
+    let mut messages = conversation.messages;
+    if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
+        last.prefix = true;
+        // A prefilled answer is part of this surface, and needs no other root.
+        chat.beta = true;
+    }
+    chat.input = Input::Messages(messages);
+    let mut include_thoughts = false;
+    if let Some(config) = camel_or_snake(&mut object, "generationConfig") {
+        include_thoughts = parse_options(&mut chat, config.object()?)?;
+    }
+    if let Some(tools) = object.optional("tools") {
+        for tool in tools.array()? {
+            if let Some(functions) = camel_or_snake(&mut tool.object()?, "functionDeclarations") {
+                chat.tools.extend(functions.array()?.map(parse_function).collect::<Result<Vec<_>, _>>()?);
+            }
+        }
+    }
+    if let Some(config) = camel_or_snake(&mut object, "toolConfig") {
+        parse_tool_choice(&mut chat, config.object()?)?;
+    }
+    Ok(GenerateContentRequest { chat, include_thoughts })
+}
+
+/// A field by its name in camel case, or the same in snake case.
+fn camel_or_snake(object: &mut Object, camel: &str) -> Option<Field> {
+    let snake = || {
+        camel.chars().fold(String::new(), |mut name, letter| {
+            if letter.is_ascii_uppercase() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_lowercase());
+            name
+        })
+    };
+    object.optional(camel).or_else(|| object.optional(&snake()))
+}
+
+fn system_text(field: Field) -> Result<String, Error> {
+    if field.value().is_string() {
+        return field.string();
+    }
+    let parts = field.object()?.required("parts")?.array()?;
+    let texts: Result<Vec<_>, _> = parts.map(|part| part.object()?.required("text")?.string()).collect();
+    Ok(texts?.join("\n\n"))
+}
+
+/// The messages so far, and the calls that a response without an id may answer. A list of all calls would be searched again for
+/// every response.
+#[derive(Default)]
+struct Conversation {
+    messages: Vec<Message>,
+    /// The ids of the calls of a name. The next one to be answered stands last: the first call of the latest message.
+    calls: HashMap<String, Vec<String>>,
+    answered: HashSet<String>,
+}
+
+impl Conversation {
+    fn push(&mut self, message: Message) {
+        for call in message.calls().iter().rev() {
+            self.calls.entry(call.name.clone()).or_default().push(call.id.clone());
+        }
+        self.answered.extend(message.tool_call_id.clone());
+        self.messages.push(message);
+    }
+
+    /// The call of this name that a response without an id answers.
+    fn next_unanswered_call(&mut self, name: &str) -> Option<String> {
+        let calls = self.calls.get_mut(name)?;
+        while calls.last().is_some_and(|id| self.answered.contains(id)) {
+            calls.pop();
+        }
+        calls.pop()
+    }
+}
+
+/// One content becomes one message, or a tool message for each response and one for the words around them.
+fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
+    let mut object = field.object()?;
+    let roles = [("user", Role::User), ("model", Role::Assistant), ("function", Role::User)];
+    let role = object.optional("role").map(|role| role.variant(&roles)).transpose()?.unwrap_or(Role::User);
+    let mut message = Message { content: None, ..Message::new(role, "") };
+    let (mut calls, mut answers) = (Vec::new(), false);
+    for part in object.required("parts")?.array()? {
+        let unsupported_part = part.error_at("a part of a kind that is not supported");
+        let mut part = part.object()?;
+        if let Some(call) = camel_or_snake(&mut part, "functionCall") {
+            calls.push(parse_function_call(call, calls.len())?);
+        } else if let Some(response) = camel_or_snake(&mut part, "functionResponse") {
+            answers = true;
+            let response = parse_function_response(response, to)?;
+            to.push(response);
+        } else if let Some(data) = camel_or_snake(&mut part, "inlineData") {
+            message.content.get_or_insert_default().push(parse_inline_data(data)?);
+        } else if let Some(data) = camel_or_snake(&mut part, "fileData") {
+            let url = camel_or_snake(&mut data.object()?, "fileUri").ok_or(unsupported_part)?.string()?;
+            message.content.get_or_insert_default().push(Part::image(&url));
+        } else if let Some(text) = part.optional("text") {
+            let thought = part.optional("thought").map(Field::bool).transpose()?.unwrap_or(false);
+            let text = text.string()?;
+            match (thought, role) {
+                (true, Role::Assistant) => message.reasoning.get_or_insert_default().push_str(&text),
+                _ => message.content.get_or_insert_default().push(Part::Text(text)),
+            }
+        } else {
+            return Err(unsupported_part);
+        }
+    }
+    if !calls.is_empty() {
+        message.tool_calls = Some(calls);
+    }
+    if message.content.is_none() && message.tool_calls.is_none() {
+        if answers {
+            return Ok(());
+        }
+        message.content = Some(vec![Part::Text(String::new())]);
+    }
+    to.push(message);
+    Ok(())
+}
+
+fn parse_function_call(field: Field, index: usize) -> Result<ToolCall, Error> {
+    let mut object = field.object()?;
+    let name = object.required("name")?.string()?;
+    let id = object.optional("id").map(Field::string).transpose()?;
+    let arguments = object.optional("args").map_or_else(|| "{}".to_owned(), |args| args.into_value().to_string());
+    Ok(ToolCall { id: id.unwrap_or_else(|| format!("call_00_{name}_{index}")), name, arguments })
+}
+
+/// A response without an id answers the first call of its name that has no answer yet (API document 3.2).
+fn parse_function_response(field: Field, before: &mut Conversation) -> Result<Message, Error> {
+    let mut object = field.object()?;
+    let name = object.required("name")?.string()?;
+    let id = object.optional("id").map(Field::string).transpose()?;
+    let value = object.optional("response").map_or_else(|| json!({}), Field::into_value);
+    let id = id.or_else(|| before.next_unanswered_call(&name)).unwrap_or_else(|| format!("call_00_{name}_0"));
+    Ok(Message { tool_call_id: Some(id), name: Some(name), ..Message::new(Role::Tool, response_text(&value)) })
+}
+
+fn response_text(value: &Value) -> String {
+    let only = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next());
+    match only {
+        Some((key, Value::String(text))) if key == "result" || key == "output" => text.clone(),
+        Some((key, Value::String(text))) if key == "error" => format!("Error: {text}"),
+        _ => value.to_string(),
+    }
+}
+
+fn parse_inline_data(field: Field) -> Result<Part, Error> {
+    let missing_mime_type = field.error_at("missing field `mimeType`");
+    let mut object = field.object()?;
+    let kind = camel_or_snake(&mut object, "mimeType").ok_or(missing_mime_type)?.string()?;
+    let data = object.required("data")?.string()?;
+    Ok(Part::image(&format!("data:{kind};base64,{data}")))
+}
+
+/// Returns whether reasoning is to be sent.
+fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
+    let mut number = |name| camel_or_snake(&mut object, name).map(Field::number).transpose();
+    chat.sampling.temperature = number("temperature")?;
+    chat.sampling.top_p = number("topP")?;
+    chat.sampling.presence_penalty = number("presencePenalty")?;
+    chat.sampling.frequency_penalty = number("frequencyPenalty")?;
+    let mut integer = |name| camel_or_snake(&mut object, name).map(Field::integer).transpose();
+    chat.sampling.seed = integer("seed")?;
+    chat.max_tokens = integer("maxOutputTokens")?;
+    chat.n = integer("candidateCount")?;
+    chat.top_logprobs = integer("logprobs")?;
+    chat.logprobs = camel_or_snake(&mut object, "responseLogprobs").map(Field::bool).transpose()?;
+    if let Some(stops) = camel_or_snake(&mut object, "stopSequences") {
+        chat.stop = stops.array()?.map(Field::string).collect::<Result<_, _>>()?;
+    }
+    chat.response_format = parse_format(&mut object)?;
+    let Some(thinking) = camel_or_snake(&mut object, "thinkingConfig") else { return Ok(false) };
+    let mut thinking = thinking.object()?;
+    let include = camel_or_snake(&mut thinking, "includeThoughts").map(Field::bool).transpose()?;
+    let budget = camel_or_snake(&mut thinking, "thinkingBudget").map(Field::integer).transpose()?;
+    let level = camel_or_snake(&mut thinking, "thinkingLevel").map(Field::string).transpose()?;
+    let minimal = level.is_some_and(|level| level.eq_ignore_ascii_case("minimal"));
+    chat.thinking = match (budget, include) {
+        (Some(0), _) => Some(false),
+        _ if minimal => Some(false),
+        (Some(_), _) | (_, Some(true)) => Some(true),
+        _ => None,
+    };
+    Ok(include == Some(true))
+}
+
+fn parse_format(object: &mut Object) -> Result<ResponseFormat, Error> {
+    let kind = camel_or_snake(object, "responseMimeType").map(Field::string).transpose()?;
+    let schema = match camel_or_snake(object, "responseJsonSchema") {
+        Some(schema) => Some(schema.into_value()),
+        None => camel_or_snake(object, "responseSchema").map(|schema| openapi_to_json_schema(schema.into_value())),
+    };
+    Ok(match (kind.as_deref(), schema) {
+        (_, Some(schema)) => {
+            ResponseFormat::JsonSchema(Map::from_iter([("name".into(), "output".into()), ("schema".into(), schema)]))
+        }
+        (None | Some("text/plain"), None) => ResponseFormat::Text,
+        (Some("application/json"), None) => ResponseFormat::JsonObject,
+        (Some(other), None) => ResponseFormat::Unknown(other.into()),
+    })
+}
+
+fn parse_function(field: Field) -> Result<Tool, Error> {
+    let mut object = field.object()?;
+    let name = object.required("name")?.string()?;
+    let mut function = Map::from_iter([("name".to_owned(), Value::from(name.clone()))]);
+    if let Some(description) = object.optional("description") {
+        function.insert("description".into(), description.string()?.into());
+    }
+    let schema = match camel_or_snake(&mut object, "parametersJsonSchema") {
+        Some(schema) => Some(schema.into_value()),
+        None => object.optional("parameters").map(|schema| openapi_to_json_schema(schema.into_value())),
+    };
+    if let Some(schema) = schema {
+        function.insert("parameters".into(), schema);
+    }
+    Ok(Tool { name, strict: false, function })
+}
+
+/// An OpenAPI schema as JSON Schema: type names in lower case, `nullable` as an alternative (API document 3.3).
+fn openapi_to_json_schema(schema: Value) -> Value {
+    let Value::Object(fields) = schema else { return schema };
+    let nullable = fields.get("nullable") == Some(&Value::Bool(true));
+    let mut plain = Map::new();
+    for (key, value) in fields {
+        let value = match (key.as_str(), value) {
+            ("nullable", _) => continue,
+            ("type", Value::String(kind)) => Value::from(kind.to_ascii_lowercase()),
+            ("properties", Value::Object(properties)) => {
+                properties.into_iter().map(|(name, schema)| (name, openapi_to_json_schema(schema))).collect()
+            }
+            ("items" | "additionalProperties", schema) => openapi_to_json_schema(schema),
+            ("anyOf" | "any_of", Value::Array(schemas)) => schemas.into_iter().map(openapi_to_json_schema).collect(),
+            (_, value) => value,
+        };
+        let known = [("any_of", "anyOf"), ("min_items", "minItems"), ("max_items", "maxItems")];
+        let key = known.iter().find(|(snake, _)| *snake == key).map_or(key, |(_, camel)| (*camel).to_owned());
+        plain.insert(key, value);
+    }
+    let plain = Value::Object(plain);
+    if nullable { json!({"anyOf": [plain, {"type": "null"}]}) } else { plain }
+}
+
+fn parse_tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {
+    let Some(config) = camel_or_snake(&mut object, "functionCallingConfig") else { return Ok(()) };
+    let mut config = config.object()?;
+    let names =
+        camel_or_snake(&mut config, "allowedFunctionNames").map(|names| names.array()?.map(Field::string).collect());
+    let names: Vec<String> = names.transpose()?.unwrap_or_default();
+    let modes = [("MODE_UNSPECIFIED", 0), ("AUTO", 0), ("VALIDATED", 0), ("ANY", 1), ("NONE", 2)];
+    let mode = config.optional("mode").map(|mode| mode.variant(&modes)).transpose()?.unwrap_or(0);
+    chat.tool_choice = Some(match (mode, names.as_slice()) {
+        (0, _) => ToolChoice::Auto,
+        (1, [name]) => ToolChoice::Named(name.clone()),
+        (1, names) => {
+            if !names.is_empty() {
+                let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+                chat.tools.retain(|tool| names.contains(&*tool.name));
+            }
+            ToolChoice::Required
+        }
+        _ => ToolChoice::None,
+    });
+    Ok(())
+}

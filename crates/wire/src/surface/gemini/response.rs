@@ -1,0 +1,214 @@
+//! An answer as one `GenerateContentResponse`, or as the events it grows by.
+
+use chat::{Delta, Error, FinishReason, Reply, ToolCall, Usage};
+use serde_json::{Value, json};
+
+use crate::json::parse_tool_arguments;
+use crate::surface::Renderer;
+use crate::surface::anthropic::Signer;
+
+/// How the parts of a streamed answer are framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFormat {
+    /// Events (`alt=sse`).
+    Sse,
+    /// One JSON array.
+    JsonArray,
+}
+
+/// Renders one answer.
+pub struct GenerateContentRenderer {
+    /// What every part of the answer repeats: the model, as the caller wrote it, and the id.
+    repeated_fields: String,
+    include_thoughts: bool,
+    format: StreamFormat,
+    signer: Signer,
+    /// All of the reasoning so far, for its signature; empty once that has been sent.
+    reasoning: String,
+    /// The call that grows: it is sent whole.
+    pending_call: Option<ToolCall>,
+    pending_finish: Option<FinishReason>,
+    /// Parts of an array that have been sent.
+    parts_sent: usize,
+}
+
+impl GenerateContentRenderer {
+    pub fn new(id: String, model: String, include_thoughts: bool, format: StreamFormat, sign: Signer) -> Self {
+        let (reasoning, call, finish, sent) = (String::new(), None, None, 0);
+        let names = format!(r#""modelVersion":{},"responseId":{}"#, Value::from(model), Value::from(id));
+        Self {
+            repeated_fields: names,
+            include_thoughts,
+            format,
+            signer: sign,
+            reasoning,
+            pending_call: call,
+            pending_finish: finish,
+            parts_sent: sent,
+        }
+    }
+
+    /// Written in one go: a stream is made of these.
+    fn response_body(&self, parts: Vec<Value>, finish: Option<FinishReason>, usage: Option<&Usage>) -> String {
+        let finish = finish.map(|finish| format!(r#","finishReason":"{}""#, finish_reason(finish))).unwrap_or_default();
+        let usage = usage.map(|usage| format!(r#","usageMetadata":{}"#, self::usage_body(usage))).unwrap_or_default();
+        let (parts, names) = (Value::from(parts), &self.repeated_fields);
+        format!(
+            r#"{{"candidates":[{{"content":{{"role":"model","parts":{parts}}},"index":0{finish}}}],{names}{usage}}}"#
+        )
+    }
+
+    fn write_part(&mut self, part: Value, out: &mut String) {
+        let response = self.response_body(vec![part], None, None);
+        self.write_response(&response, out);
+    }
+
+    fn write_response(&mut self, response: &str, out: &mut String) {
+        match self.format {
+            StreamFormat::Sse => {
+                out.push_str("data: ");
+                out.push_str(response);
+                out.push_str("\r\n\r\n");
+            }
+            StreamFormat::JsonArray => {
+                out.push_str(if self.parts_sent == 0 { "[" } else { ",\r\n" });
+                out.push_str(response);
+            }
+        }
+        self.parts_sent += 1;
+    }
+
+    /// The signature of the reasoning, once.
+    fn take_signature(&mut self) -> Option<String> {
+        let reasoning = std::mem::take(&mut self.reasoning);
+        (!reasoning.is_empty()).then(|| (self.signer)(&reasoning))
+    }
+
+    fn write_pending_call(&mut self, out: &mut String) {
+        let Some(call) = self.pending_call.take() else { return };
+        let signature = self.take_signature();
+        self.write_part(with_signature(function_call(&call), signature), out);
+    }
+
+    fn write_final_response(&mut self, usage: Option<&Usage>, out: &mut String) {
+        let Some(finish) = self.pending_finish.take() else { return };
+        let signature = self.take_signature();
+        let parts = signature.map(|signature| with_signature(json!({"text": ""}), Some(signature)));
+        let response = self.response_body(parts.into_iter().collect(), Some(finish), usage);
+        self.write_response(&response, out);
+    }
+}
+
+fn with_signature(mut part: Value, signature: Option<String>) -> Value {
+    if let Some(signature) = signature {
+        part["thoughtSignature"] = signature.into();
+    }
+    part
+}
+
+fn function_call(call: &ToolCall) -> Value {
+    json!({"functionCall": {"id": call.id, "name": call.name, "args": parse_tool_arguments(&call.arguments)}})
+}
+
+fn finish_reason(finish: FinishReason) -> &'static str {
+    match finish {
+        FinishReason::Stop | FinishReason::StopString(_) | FinishReason::ToolCalls => "STOP",
+        FinishReason::Length | FinishReason::ContextFull => "MAX_TOKENS",
+        FinishReason::ContentFilter => "SAFETY",
+        FinishReason::InsufficientSystemResource => "OTHER",
+    }
+}
+
+fn usage_body(usage: &Usage) -> Value {
+    let thoughts = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
+    let mut body = json!({
+        "promptTokenCount": usage.prompt_tokens,
+        "candidatesTokenCount": usage.completion_tokens - thoughts,
+        "totalTokenCount": usage.prompt_tokens + usage.completion_tokens,
+    });
+    if usage.cached_tokens > 0 {
+        body["cachedContentTokenCount"] = usage.cached_tokens.into();
+    }
+    if thoughts > 0 {
+        body["thoughtsTokenCount"] = thoughts.into();
+    }
+    body
+}
+
+impl Renderer for GenerateContentRenderer {
+    fn buffers(&self, delta: &Delta) -> bool {
+        matches!(delta, Delta::Reasoning { .. } | Delta::Arguments { .. })
+    }
+
+    fn body(&self, replies: &[Reply]) -> Result<String, Error> {
+        let reply = crate::surface::renderer::single_reply(replies)?;
+        let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
+        let mut parts = Vec::new();
+        if self.include_thoughts && !reply.reasoning.is_empty() {
+            parts.push(json!({"text": reply.reasoning, "thought": true}));
+        }
+        if !reply.text.is_empty() {
+            parts.push(json!({"text": reply.text}));
+        }
+        let signed_part = if reply.tool_calls.is_empty() { parts.len().saturating_sub(1) } else { parts.len() };
+        parts.extend(reply.tool_calls.iter().map(function_call));
+        if let Some(part) = parts.get_mut(signed_part).filter(|_| !reply.reasoning.is_empty()) {
+            part["thoughtSignature"] = (self.signer)(&reply.reasoning).into();
+        }
+        Ok(self.response_body(parts, Some(finish), Some(&reply.usage.unwrap_or_default())))
+    }
+
+    fn content_type(&self) -> &'static str {
+        match self.format {
+            StreamFormat::Sse => "text/event-stream; charset=utf-8",
+            StreamFormat::JsonArray => "application/json",
+        }
+    }
+
+    fn push(&mut self, delta: &Delta, out: &mut String) {
+        match delta {
+            Delta::Start(_) => {}
+            Delta::Reasoning { text, .. } => {
+                self.reasoning.push_str(text);
+                if self.include_thoughts {
+                    self.write_part(json!({"text": text, "thought": true}), out);
+                }
+            }
+            Delta::Text { text, .. } => self.write_part(json!({ "text": text }), out),
+            Delta::ToolCall { id, name, .. } => {
+                self.write_pending_call(out);
+                self.pending_call = Some(ToolCall { id: id.clone(), name: name.clone(), arguments: String::new() });
+            }
+            Delta::Arguments { text, .. } => {
+                if let Some(call) = &mut self.pending_call {
+                    call.arguments.push_str(text);
+                }
+            }
+            Delta::Finish(finish) => {
+                self.write_pending_call(out);
+                self.pending_finish = Some(*finish);
+            }
+            Delta::Usage(usage) => self.write_final_response(Some(usage), out),
+        }
+    }
+
+    fn finish(&mut self, out: &mut String) {
+        self.write_final_response(None, out);
+        if self.format == StreamFormat::JsonArray {
+            out.push_str(if self.parts_sent == 0 { "[]" } else { "]" });
+        }
+    }
+
+    fn fail(&mut self, error: &Error, out: &mut String) {
+        let (_, body) = super::error_response(error);
+        self.write_response(&body, out);
+        if self.format == StreamFormat::JsonArray {
+            out.push(']');
+        }
+    }
+
+    /// The SDK takes every line for data: white space is the only sign of life.
+    fn keep_alive(&self, out: &mut String) {
+        out.push_str("\r\n");
+    }
+}
