@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use cachalot::{litellm, price};
-use testkit::growth::Growth;
+use testkit::growth::GrowthTable;
 
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
 fn main() -> ExitCode {
-    let mut growth = Growth::from_args();
+    let mut growth = GrowthTable::from_args();
     let file = |deployment: &dyn Fn(usize) -> String, bytes: usize| {
         let times = bytes / deployment(100_000).len();
         (0..times).fold("model_list:\n".to_owned(), |file, n| file + &deployment(n))
@@ -21,9 +21,9 @@ fn main() -> ExitCode {
     let names = |n: usize| deployment(&format!("m{n}"), &format!("m{n}"), "");
     let addresses = |n: usize| deployment("m", "m", &format!("      api_base: http://h{n}/v1\n"));
     let repeated = |_: usize| deployment("m", "x", "");
-    growth.row("litellm::import", "names", |bytes| file(&names, bytes), |text| litellm::import(text));
-    growth.row("litellm::import", "addresses", |bytes| file(&addresses, bytes), |text| litellm::import(text));
-    growth.row("litellm::import", "one name", |bytes| file(&repeated, bytes), |text| litellm::import(text));
+    growth.measure("litellm::import", "names", |bytes| file(&names, bytes), |text| litellm::import(text));
+    growth.measure("litellm::import", "addresses", |bytes| file(&addresses, bytes), |text| litellm::import(text));
+    growth.measure("litellm::import", "one name", |bytes| file(&repeated, bytes), |text| litellm::import(text));
     let prices = |bytes: usize| {
         let model = |n| {
             format!(
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         let steps = (0..bytes / 64).map(step).collect::<Vec<_>>().join(",");
         format!(r#"{{"m":{{"litellm_provider":"openai","mode":"chat","input_cost_per_token":1e-6,{steps}}}}}"#)
     };
-    growth.row("price::import", "models", prices, |text| price::import(text, None, "2026-01-01"));
-    growth.row("price::import", "steps of one price", steps, |text| price::import(text, None, "2026-01-01"));
+    growth.measure("price::import", "models", prices, |text| price::import(text, None, "2026-01-01"));
+    growth.measure("price::import", "steps of one price", steps, |text| price::import(text, None, "2026-01-01"));
     growth.finish()
 }

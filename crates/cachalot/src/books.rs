@@ -3,15 +3,15 @@
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result, bail, ensure};
-use gateway::{Bookkeepers, Books, BooksError, Leases, Prices};
-use store::{Opening, Restored, Store};
+use gateway::{Accounting, AccountingError, BackgroundTasks, Prices, RedisLeases};
+use store::{RestorePolicy, Store, StoreOptions};
 
 use crate::config::Config;
 use crate::folder::{self, DataFolder};
 
 /// The prices built in. They are read once, not at each change of the others.
 static PRICES: LazyLock<Prices> = LazyLock::new(|| {
-    let read = |text| Prices::read(text).expect("a test reads the files built in");
+    let read = |text| Prices::parse(text).expect("a test reads the files built in");
     let mut prices = read(include_str!("../../../prices.hosted.toml"));
     prices.extend(read(include_str!("../../../prices.toml")));
     prices
@@ -24,34 +24,40 @@ static PRICES: LazyLock<Prices> = LazyLock::new(|| {
 pub async fn open(
     config: &Config,
     asked: Option<&str>,
-    restored: Restored,
-) -> Result<(Arc<Books>, Option<Bookkeepers>)> {
+    restored: RestorePolicy,
+) -> Result<(Arc<Accounting>, Option<BackgroundTasks>)> {
     let prices = Prices::default();
     let (Some(url), Some(folder)) = (url(config, asked)?, DataFolder::of(config, asked)?) else {
         folder::check_off(config)?;
-        ensure!(restored == Restored::Refuse, "the store is off: there is none to accept or to begin anew");
-        return Ok((Arc::new(Books::priced(prices)), None));
+        ensure!(restored == RestorePolicy::Refuse, "the store is off: there is none to accept or to begin anew");
+        return Ok((Arc::new(Accounting::with_prices(prices)), None));
     };
-    let opening =
-        Opening { url: &url, folder: Some(&folder.path), used: folder.is_used(config), restored, serving: true };
-    let opened = Store::open_in(opening).await.with_context(|| format!("the store `{}`", without_secret(&url)))?;
+    let opening = StoreOptions {
+        url: &url,
+        data_folder: Some(&folder.path),
+        previously_used: folder.is_used(config),
+        restore_policy: restored,
+        for_serving: true,
+    };
+    let opened =
+        Store::open_verified(opening).await.with_context(|| format!("the store `{}`", without_secret(&url)))?;
     opened.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let (store, journal) = (opened.store, folder::journal(config)?);
     let (books, keepers) = loop {
         let leases = match redis(config)? {
-            Some(url) => Some(Leases::connect(&url).await?),
+            Some(url) => Some(RedisLeases::connect(&url).await?),
             None => None,
         };
-        match Books::open(store.clone(), &journal, prices.clone(), leases).await {
-            Err(BooksError::Store(error)) if error.is_busy() => {
+        match Accounting::open(store.clone(), &journal, prices.clone(), leases).await {
+            Err(AccountingError::Store(error)) if error.is_busy() => {
                 tracing::warn!("the database is locked by another process: waiting until it is free");
             }
             opened => break opened?,
         }
     };
     // Also where the rows of all keys were removed by hand.
-    if store.had_keys().await? {
-        books.accounts.close();
+    if store.ever_had_keys().await? {
+        books.keys.require_key();
     }
     Ok((books, Some(keepers)))
 }
@@ -71,11 +77,17 @@ pub async fn store_of(config: &Config, asked: Option<&str>) -> Result<Store> {
     };
     let path = folder.as_ref().map(|folder| folder.path.as_path());
     let used = folder.as_ref().is_some_and(|folder| folder.is_used(config));
-    let opening = Opening { url: &url, folder: path, used, restored: Restored::Refuse, serving: false };
-    let opened = match Store::open_in(opening).await {
-        Err(error) if error.is_another() && !is_local && config.store.journal.is_none() => {
+    let opening = StoreOptions {
+        url: &url,
+        data_folder: path,
+        previously_used: used,
+        restore_policy: RestorePolicy::Refuse,
+        for_serving: false,
+    };
+    let opened = match Store::open_verified(opening).await {
+        Err(error) if error.is_other_database() && !is_local && config.store.journal.is_none() => {
             eprintln!("note: this database is not the one that a server on this machine uses");
-            Store::open_in(Opening { folder: None, ..opening }).await
+            Store::open_verified(StoreOptions { data_folder: None, ..opening }).await
         }
         opened => opened,
     };
@@ -122,7 +134,7 @@ pub fn prices(config: &Config) -> Result<Prices> {
     if let Some(path) = &config.gateway.prices {
         let context = || format!("the prices `{}`", path.display());
         prices.extend(
-            Prices::read(&files::read_text(path, crate::MOST_INPUT_BYTES).with_context(context)?)
+            Prices::parse(&files::read_text(path, crate::MOST_INPUT_BYTES).with_context(context)?)
                 .with_context(context)?,
         );
     }

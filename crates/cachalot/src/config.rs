@@ -186,7 +186,7 @@ fn one() -> u32 {
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
     /// Which of the providers of equal priority is asked first: `weight`, `latency` or `price`.
-    pub routing: gateway::Policy,
+    pub routing: gateway::RoutingPolicy,
     /// Tell callers which provider has answered, in the header `x-gateway-provider`.
     pub expose_provider: bool,
     /// How far a request may take a budget below nothing: `last-request`, or US dollars.
@@ -297,7 +297,7 @@ impl Key {
                 Ok(Sha256::digest(key.as_bytes()).into())
             }
             (None, Some(hex)) => {
-                gateway::digest(hex).with_context(|| format!("key `{name}`: `sha256` must be 64 hex digits"))
+                gateway::parse_sha256_hex(hex).with_context(|| format!("key `{name}`: `sha256` must be 64 hex digits"))
             }
             _ => bail!("key `{name}` needs either `key_env` or `sha256`"),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use chat::{BoxFuture, Error};
-use gateway::{Gateway, Prices, Routes, Secret};
+use gateway::{Gateway, Prices, Router, Secret};
 use serde_json::{Value, json};
 use server::Keyring;
 use server::admin::{Control, Kind, Origin, Row};
@@ -113,9 +113,9 @@ impl InForce {
     ///
     /// # Errors
     /// An alias of the file that leads nowhere.
-    pub fn routes(&self, local: &Routes) -> Result<Routes> {
+    pub fn routes(&self, local: &Router) -> Result<Router> {
         let mut routes = local.clone();
-        routes.choose_by(self.file.gateway.routing);
+        routes.set_policy(self.file.gateway.routing);
         routes.expose_provider(self.file.gateway.expose_provider);
         routes.allow_overdraft(self.file.gateway.overdraft);
         for provider in &self.providers {
@@ -125,9 +125,9 @@ impl InForce {
         for (alias, target) in &self.aliases {
             let from_file = self.file.aliases.contains_key(alias);
             if all_known && from_file {
-                routes.alias(alias, target)?;
+                routes.add_alias(alias, target)?;
             } else {
-                routes.alias_later(alias, target);
+                routes.alias_when_available(alias, target);
             }
         }
         Ok(routes)
@@ -147,7 +147,7 @@ fn alias(value: &Value) -> Result<&str> {
 }
 
 fn alias_name(name: &str) -> Result<()> {
-    ensure!(store::is_name(name), "{name:.64?} is no name of an alias: it has {}", store::NAME);
+    ensure!(store::is_name(name), "{name:.64?} is no name of an alias: it has {}", store::NAME_RULE);
     Ok(())
 }
 
@@ -157,13 +157,13 @@ fn price(name: &str, value: &Value) -> Result<Prices> {
         "{name:.64?} is no name of a price: `provider:model`, without control characters"
     );
     let (provider, model) = name.split_once(':').context("the name of a price is `provider:model`")?;
-    Ok(Prices::read_row(provider, model, value.clone())?)
+    Ok(Prices::from_fields(provider, model, value.clone())?)
 }
 
 /// The configuration of a server that runs.
 pub struct Running {
     gateway: Arc<Gateway>,
-    local: Routes,
+    local: Router,
     keys: Keyring,
     in_force: ArcSwap<InForce>,
     /// Known to the search for as long as the server runs.
@@ -174,7 +174,7 @@ pub struct Running {
 
 impl Running {
     /// Watches over a server that runs with `in_force`, and asks its providers for their models.
-    pub fn start(gateway: Arc<Gateway>, local: Routes, keys: Keyring, in_force: InForce, hangup: Hangup) -> Arc<Self> {
+    pub fn start(gateway: Arc<Gateway>, local: Router, keys: Keyring, in_force: InForce, hangup: Hangup) -> Arc<Self> {
         in_force.providers.iter().for_each(|provider| provider.watch(&gateway));
         let in_force = ArcSwap::from_pointee(in_force);
         let (secrets, turn) = (Mutex::default(), tokio::sync::Mutex::default());
@@ -204,8 +204,8 @@ impl Running {
         let keys = serve::keys(&file)?;
         // Those of keys that the file names anew. The others cannot change while the server runs, and are kept.
         let secrets = secrets::of(&file, None, None);
-        let next = InForce::read(file, self.gateway.books().store(), &now.providers).await?;
-        self.gateway.replace(next.routes(&self.local)?, next.prices.clone());
+        let next = InForce::read(file, self.gateway.accounting().store(), &now.providers).await?;
+        self.gateway.reload(next.routes(&self.local)?, next.prices.clone());
         self.keys.replace(&keys);
         self.keep(secrets);
         let is_new =
@@ -227,11 +227,11 @@ async fn watch(running: std::sync::Weak<Running>, mut hangup: Hangup) {
             () = hangup.came() => true,
         };
         let Some(running) = running.upgrade() else { return };
-        let version = match running.gateway.books().store() {
+        let version = match running.gateway.accounting().store() {
             Some(store) => store.settings_version().await.ok(),
             None => None,
         };
-        if let Some(store) = running.gateway.books().store() {
+        if let Some(store) = running.gateway.accounting().store() {
             identity.follow(store).await;
         }
         // What could not be read is not read again before it has changed.
@@ -257,7 +257,7 @@ struct IdentityWatch {
 
 impl IdentityWatch {
     async fn follow(&mut self, store: &Store) {
-        let fault = match store.follow_changes().await {
+        let fault = match store.sync_id_file().await {
             Ok(true) => return self.told = false,
             Ok(false) => "the database is another or an older one than at the start: the keys known so far stay in force, restart the server".into(),
             // An unreachable store is logged by the task that refreshes the keys.
@@ -333,8 +333,8 @@ impl Control for Running {
             Kind::Alias => alias(value).and_then(|target| {
                 alias_name(name)?;
                 let is_alias = self.in_force.load().aliases.iter().any(|(known, _)| known == name);
-                ensure!(!self.gateway.knows(name) || is_alias, "`{name}` is already the id of a model");
-                ensure!(self.gateway.knows(target), "`{target}` is no model here");
+                ensure!(!self.gateway.has_model(name) || is_alias, "`{name}` is already the id of a model");
+                ensure!(self.gateway.has_model(target), "`{target}` is no model here");
                 Ok(())
             }),
             Kind::Price => price(name, value).map(drop),

@@ -103,7 +103,7 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
     let token = match files::read_text(&path, TOKEN_BYTES) {
         Ok(token) => token,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let token = gateway::secret("sk-admin-");
+            let token = gateway::generate_token("sk-admin-");
             files::create_private_folder(&folder.path).with_context(fault)?;
             files::create_private(&path, format!("{token}\n").as_bytes()).with_context(fault)?;
             tracing::info!(path = %path.display(), "an admin token was made: it opens the admin API, and this file alone has it");

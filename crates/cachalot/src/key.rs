@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use gateway::{Network, NewKey, PROJECT};
+use gateway::{DEFAULT_PROJECT, IpNetwork, NewKey};
 use store::{Key, Limits, Store, money};
 
 use crate::books;
@@ -46,7 +46,7 @@ pub struct Add {
     /// What logs and usage call the key
     pub name: String,
     /// The project that pays
-    #[arg(long, default_value = PROJECT)]
+    #[arg(long, default_value = DEFAULT_PROJECT)]
     pub project: String,
     /// The user it belongs to, who may more than ask models (`cachalot user add`)
     #[arg(long, value_name = "NAME")]
@@ -107,10 +107,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Makes a key. Returns it as kept, and as its holder must know it.
 pub async fn add(store: &Store, new: &Add) -> Result<(Key, String)> {
-    ensure!(store::is_name(&new.name), "the name of a key has {}", store::NAME);
+    ensure!(store::is_name(&new.name), "the name of a key has {}", store::NAME_RULE);
     let odd = new.models.iter().flatten().find(|model| !store::is_model_id(model));
     ensure!(odd.is_none(), "--models: {odd:?} is no id of a model");
-    let expires_at = new.expires.map(|after| store::now().saturating_add(after.as_micros() as i64));
+    let expires_at = new.expires.map(|after| store::now_micros().saturating_add(after.as_micros() as i64));
     let limits = Limits {
         models: new.models.clone(),
         networks: new.networks.clone(),
@@ -121,7 +121,7 @@ pub async fn add(store: &Store, new: &Add) -> Result<(Key, String)> {
         expires_at,
     };
     let (project, user) = (Some(new.project.as_str()), new.user.as_deref());
-    Ok(gateway::make_key(store, NewKey { name: &new.name, project, user, limits }).await?)
+    Ok(gateway::create_key(store, NewKey { name: &new.name, project, user, limits }).await?)
 }
 
 async fn list(store: &Store) -> Result<()> {
@@ -140,7 +140,7 @@ async fn list(store: &Store) -> Result<()> {
         let project = projects.iter().find(|project| project.id == key.project_id);
         let state = match (key.revoked_at, key.limits.expires_at) {
             (Some(_), _) => "revoked",
-            (None, Some(expires)) if expires <= store::now() => "expired",
+            (None, Some(expires)) if expires <= store::now_micros() => "expired",
             _ => "in use",
         };
         writeln!(
@@ -157,7 +157,7 @@ async fn list(store: &Store) -> Result<()> {
 }
 
 fn network(text: &str) -> Result<String, String> {
-    match Network::parse(text) {
+    match IpNetwork::parse(text) {
         Some(_) => Ok(text.to_owned()),
         None => Err(format!("`{text}` is no address or range such as 10.0.0.0/8")),
     }

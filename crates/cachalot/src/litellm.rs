@@ -342,7 +342,7 @@ general_settings:
         assert_eq!(second.rename["deepseek-v3.2"], "deepseek-ai/DeepSeek-V3.2");
         assert_eq!((router.name.as_str(), &router.models), ("openrouter", &None));
         assert_eq!((own.name.as_str(), own.dialect), ("openai-2", Some(wire::upstream::Dialect::DeepSeek)));
-        assert_eq!(config.gateway.routing, gateway::Policy::Latency);
+        assert_eq!(config.gateway.routing, gateway::RoutingPolicy::Latency);
         assert_eq!(
             config.aliases.into_iter().collect::<Vec<_>>(),
             [("gpt-4".into(), "gpt-4o".into()), ("hidden".into(), "fast".into())]

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn litellms_list_becomes_rows_that_are_read() {
         let rows = import(LIST, None, "2026-01-01").unwrap();
-        let prices = gateway::Prices::read(&rows).unwrap();
+        let prices = gateway::Prices::parse(&rows).unwrap();
         let dollars = |provider: &str, model: &str| prices.find(provider, model).map(|price| price.dollars());
         assert_eq!(dollars("deepseek", "deepseek-chat"), Some([0.28, 0.028, 0.42, 0.0, 0.0]));
         assert!(rows.contains("date = \"2026-01-01\"\ncontext = 131072\nmax_output = 8192\n"), "{rows}");

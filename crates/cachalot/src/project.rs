@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.at.with(async |store| {
         match &args.command {
             Command::Add { name, budget } => {
-                ensure!(store::is_name(name), "the name of a project has {}", store::NAME);
+                ensure!(store::is_name(name), "the name of a project has {}", store::NAME_RULE);
                 store.add_project(name, *budget).await?;
                 eprintln!("`{name}` is made: `cachalot key add NAME --project {name}` makes a key for it");
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use gateway::{Gateway, Model, Rank, Routes, Secret, Upstream, UpstreamConfig};
+use gateway::{Gateway, Router, RoutingPreference, Secret, Upstream, UpstreamConfig, UpstreamModel};
 use serde::Deserialize;
 use wire::upstream::Dialect;
 
@@ -64,7 +64,7 @@ struct Row {
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub upstream: Arc<Upstream>,
-    pub rank: Rank,
+    pub rank: RoutingPreference,
     /// `None`: those of its own list.
     pub models: Option<Vec<String>>,
     /// What its own list said last.
@@ -145,14 +145,14 @@ fn one(settings: &ProviderSettings, rules: &KeyEnvs, before: &[Provider]) -> Res
     ensure!(
         name != gateway::LOCAL && !name.contains(['/', ' ']) && store::is_name(name),
         "a provider's name has {}; it has no slash and no space, and `local` is the local engine",
-        store::NAME
+        store::NAME_RULE
     );
     let ids = settings.models.iter().flatten().chain(settings.rename.values());
     if let Some(odd) = ids.into_iter().find(|id| !store::is_model_id(id)) {
         bail!("{odd:.64?} is no id of a model");
     }
     if let Some(odd) = settings.rename.keys().find(|id| !store::is_name(id)) {
-        bail!("{odd:.64?} is no id of your own: it has {}", store::NAME);
+        bail!("{odd:.64?} is no id of your own: it has {}", store::NAME_RULE);
     }
     let Some(base_url) = settings.base_url.as_ref().or(row.map(|row| &row.base_url)) else {
         bail!("no such provider is built in (`cachalot provider list` shows them): give its `base_url` and `dialect`");
@@ -174,18 +174,18 @@ fn one(settings: &ProviderSettings, rules: &KeyEnvs, before: &[Provider]) -> Res
     let metrics = settings.metrics.as_ref().or(row.and_then(|row| row.metrics.as_ref()));
     let config = UpstreamConfig {
         name: name.clone(),
-        row: row.map(|row| row.name.clone()),
+        preset: row.map(|row| row.name.clone()),
         base_url: base_url.clone(),
         dialect,
         key: key.clone(),
         private,
         metrics: metrics.filter(|path| !path.is_empty()).cloned(),
     };
-    let rank = Rank { priority: settings.priority, weight: settings.weight };
+    let rank = RoutingPreference { priority: settings.priority, weight: settings.weight };
     ensure!(rank.weight > 0, "`weight` is at least 1");
     let upstream = Upstream::new(config)?;
     let upstream = match settings.timeout_s {
-        Some(seconds @ 1..=3600) => upstream.patient(Duration::from_secs(seconds)),
+        Some(seconds @ 1..=3600) => upstream.with_first_byte_timeout(Duration::from_secs(seconds)),
         Some(seconds) => bail!("`timeout_s` takes 1 to 3600 seconds, not {seconds}"),
         None => upstream,
     };
@@ -201,9 +201,9 @@ fn one(settings: &ProviderSettings, rules: &KeyEnvs, before: &[Provider]) -> Res
 
 impl Provider {
     /// Adds the models that the configuration names, else those that its own list had last.
-    pub fn add_to(&self, routes: &mut Routes) {
+    pub fn add_to(&self, routes: &mut Router) {
         let models = self.models.clone().unwrap_or_else(|| self.listed().clone());
-        routes.remote(&self.upstream, &offered(models, &self.settings.rename), self.rank);
+        routes.add_upstream(&self.upstream, &offered(models, &self.settings.rename), self.rank);
     }
 
     /// Asks it for what it says of itself, now and later, for as long as it is in force.
@@ -234,7 +234,7 @@ impl Provider {
                         tracing::info!(provider = &**upstream.name(), models = models.len(), "models offered");
                         // Noted first: routes that are made again meanwhile have them too.
                         listed.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&models);
-                        gateway.offer(&upstream, &offered(models, &rename), rank);
+                        gateway.add_upstream(&upstream, &offered(models, &rename), rank);
                         DISCOVER
                     }
                     Err(error) => {
@@ -255,9 +255,9 @@ impl Provider {
 }
 
 /// Models by the provider's names, and those that the configuration has another id for.
-fn offered(models: Vec<String>, rename: &BTreeMap<String, String>) -> Vec<Model> {
-    let renamed = rename.iter().map(|(id, name)| Model { id: id.clone(), name: name.clone() });
-    models.into_iter().filter(|model| !rename.contains_key(model)).map(Model::from).chain(renamed).collect()
+fn offered(models: Vec<String>, rename: &BTreeMap<String, String>) -> Vec<UpstreamModel> {
+    let renamed = rename.iter().map(|(id, name)| UpstreamModel { id: id.clone(), upstream_name: name.clone() });
+    models.into_iter().filter(|model| !rename.contains_key(model)).map(UpstreamModel::from).chain(renamed).collect()
 }
 
 /// Asks an engine how busy it is, for as long as it is in force.
@@ -265,7 +265,7 @@ async fn look(upstream: Weak<Upstream>) {
     let mut told = false;
     loop {
         let Some(engine) = upstream.upgrade() else { return };
-        let pause = match engine.look().await {
+        let pause = match engine.poll_metrics().await {
             Ok(()) => {
                 told = false;
                 LOOK

@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// The chat as the engine would get it: mode decided, ranges and structure judged.
 fn prepared(body: &[u8], encoding: &Arc<Encoding>, think: bool) -> Result<Chat> {
     let mut chat = wire::surface::chat_completions::request::parse_request(body)?.chat;
-    chat.thinking = Some(think || gateway::thinks(&chat, !encoding.supports_non_thinking()));
+    chat.thinking = Some(think || gateway::resolve_thinking(&chat, !encoding.supports_non_thinking()));
     let limits = engine::ValidationRules::of(encoding, usize::MAX);
     engine::check(&mut chat, &limits)?;
     Ok(chat)

@@ -79,9 +79,9 @@ mod tests {
         let mut config = Config::default();
         config.store.redis = Some("redis://:cache-password-7@127.0.0.1".into());
         let secrets = of(&config, Some("postgres://me:db-password-7@127.0.0.1/x"), None);
-        let said = gateway::scrubbed("cache-password-7 db-password-7").into_owned();
+        let said = gateway::redact_secrets("cache-password-7 db-password-7").into_owned();
         assert_eq!(said, "*** ***");
         drop(secrets);
-        assert_eq!(gateway::scrubbed("db-password-7"), "db-password-7");
+        assert_eq!(gateway::redact_secrets("db-password-7"), "db-password-7");
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use engine::{DiskCacheOptions, Engine};
-use gateway::{Bookkeepers, Gateway, Routes, Telemetry};
+use gateway::{BackgroundTasks, Gateway, Router, Telemetry};
 use server::{KeepAlive, KeyConfig, ServerConfig};
-use store::{Restored, Role};
+use store::{RestorePolicy, Role};
 use tokio::net::TcpListener;
 use weights::Checkpoint;
 
@@ -134,7 +134,7 @@ pub async fn serve(
 /// All that a server needs.
 struct Prepared {
     gateway: Arc<Gateway>,
-    keepers: Option<Bookkeepers>,
+    keepers: Option<BackgroundTasks>,
     config: ServerConfig,
     control: Arc<Running>,
     telemetry: Option<Telemetry>,
@@ -179,11 +179,11 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     server::prepare_metrics()?;
     let telemetry = Telemetry::start(config.telemetry.otlp.as_deref()).context("`[telemetry]`")?;
     let (local, fingerprint) = if local { local_model(args, config).await? } else { Default::default() };
-    let gateway = Arc::new(Gateway::new(Routes::default(), books));
-    gateway.replace(in_force.routes(&local)?, in_force.prices.clone());
+    let gateway = Arc::new(Gateway::new(Router::default(), books));
+    gateway.reload(in_force.routes(&local)?, in_force.prices.clone());
     let control = Running::start(gateway.clone(), local, server_config.keys.clone(), in_force, hangup);
     control.keep(secrets);
-    gateway.watch_tasks();
+    gateway.spawn_task_poller();
     let system_fingerprint = fingerprint.unwrap_or(server_config.system_fingerprint);
     let tracer = telemetry.as_ref().map(Telemetry::tracer);
     let config = ServerConfig { system_fingerprint, tracer, ..server_config };
@@ -192,22 +192,22 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
 
 impl Args {
     /// The operator's decision about a database that is not the one that was used last.
-    fn restored(&self) -> Restored {
+    fn restored(&self) -> RestorePolicy {
         match (self.accept_restored_store, self.new_store) {
-            (true, _) => Restored::Accept,
-            (_, true) => Restored::BeginAnew,
-            _ => Restored::Refuse,
+            (true, _) => RestorePolicy::Accept,
+            (_, true) => RestorePolicy::StartEmpty,
+            _ => RestorePolicy::Refuse,
         }
     }
 }
 
 /// Starts the local model. Returns its routes and its fingerprint.
-async fn local_model(args: &Args, config: &Config) -> Result<(Routes, Option<String>)> {
+async fn local_model(args: &Args, config: &Config) -> Result<(Router, Option<String>)> {
     let (args, config) = (args.clone(), config.clone());
     let Started { engine, checkpoint, fingerprint } =
         tokio::task::spawn_blocking(move || start(&args, &config)).await??;
     let (name, plain) = (checkpoint.name(), engine.supports_non_thinking());
-    let routes = Routes::local(Arc::new(Warming::begin(engine, checkpoint)?), &name, !plain);
+    let routes = Router::for_local_model(Arc::new(Warming::begin(engine, checkpoint)?), &name, !plain);
     Ok((routes, Some(fingerprint)))
 }
 
@@ -308,7 +308,7 @@ impl Room {
 pub fn keys(config: &Config) -> Result<Vec<KeyConfig>> {
     let key = |key: &crate::config::Key| -> Result<KeyConfig> {
         let name = &key.name;
-        ensure!(store::is_name(name), "the name {name:.64?} of a key in [server] is none: it has {}", store::NAME);
+        ensure!(store::is_name(name), "the name {name:.64?} of a key in [server] is none: it has {}", store::NAME_RULE);
         let odd = key.models.iter().flatten().find(|model| !store::is_model_id(model));
         ensure!(odd.is_none(), "key `{name}`: {odd:?} is no id of a model");
         let role = key.role.as_deref().map_or(Some(Role::Member), Role::parse);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use jiff::Timestamp;
-use store::{By, money};
+use store::{UsageGroupBy, money};
 
 use crate::key::At;
 use crate::usage_check;
@@ -45,14 +45,14 @@ pub fn run(args: &Args) -> Result<()> {
         return usage_check::run(&args.at, check);
     }
     let (by, title) = match args.by {
-        Shared::Key => (By::Key, "key"),
-        Shared::Project => (By::Project, "project"),
-        Shared::Model => (By::Model, "model"),
-        Shared::Provider => (By::Upstream, "provider"),
-        Shared::Day => (By::Day, "day (UTC)"),
+        Shared::Key => (UsageGroupBy::Key, "key"),
+        Shared::Project => (UsageGroupBy::Project, "project"),
+        Shared::Model => (UsageGroupBy::Model, "model"),
+        Shared::Provider => (UsageGroupBy::Upstream, "provider"),
+        Shared::Day => (UsageGroupBy::Day, "day (UTC)"),
     };
     args.at.with(async |store| {
-        let since = (store::now().div_euclid(DAY) - (args.days - 1)) * DAY;
+        let since = (store::now_micros().div_euclid(DAY) - (args.days - 1)) * DAY;
         writeln!(
             io::stdout(),
             "{title:<28} {:>9} {:>12} {:>12} {:>12} {:>14}",
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
             "USD"
         )?;
         for total in store.usage(since, by).await? {
-            let of = match (args.by, total.of.as_str()) {
+            let of = match (args.by, total.group.as_str()) {
                 (Shared::Day, days) => days.parse().map_or_else(|_| days.to_owned(), date),
                 (_, "") => "(none)".to_owned(),
                 (_, of) => of.to_owned(),

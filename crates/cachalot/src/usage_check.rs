@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use gateway::Quarantine;
 use serde_json::{Value, json};
-use store::{Difference, Integrity, Record, Store, money};
+use store::{IntegrityReport, Mismatch, Store, UsageRecord, money};
 
 use crate::books;
 use crate::config::Config;
@@ -28,19 +28,19 @@ pub struct Args {
 
 /// All that a check has found.
 struct Findings {
-    books: Integrity,
+    books: IntegrityReport,
     /// Records that have ended and are not booked yet.
-    ended: Vec<Record>,
+    ended: Vec<UsageRecord>,
     /// Records of requests that have not ended, or that a crash cut off.
-    open: Vec<Record>,
-    quarantined: Vec<(Record, String)>,
+    open: Vec<UsageRecord>,
+    quarantined: Vec<(UsageRecord, String)>,
 }
 
 /// The changes that a repair has made.
 struct Repair {
-    differences: Vec<Difference>,
+    differences: Vec<Mismatch>,
     copy: Option<PathBuf>,
-    booked: Vec<Record>,
+    booked: Vec<UsageRecord>,
 }
 
 pub fn run(at: &At, args: &Args) -> Result<()> {
@@ -80,11 +80,11 @@ async fn check(store: &Store, journal: &Path, args: &Args) -> Result<()> {
         true => writeln!(out, "{}", report(&found, repaired.as_ref()))?,
         false => write!(out, "{}", text(&found, repaired.as_ref()))?,
     }
-    match (found.books.differences.len(), found.quarantined.len()) {
+    match (found.books.mismatches.len(), found.quarantined.len()) {
         (0, 0) => Ok(()),
         (0, records) => bail!(
             "{records} records are in quarantine: `cachalot usage check --repair` books those that can be booked; remove the others from `{}`",
-            Quarantine::of(journal).path().display()
+            Quarantine::in_folder(journal).path().display()
         ),
         (differences, _) => {
             bail!("the books differ in {differences} places: `cachalot usage check --repair` repairs them")
@@ -95,51 +95,51 @@ async fn check(store: &Store, journal: &Path, args: &Args) -> Result<()> {
 async fn find(store: &Store, journal: &Path) -> Result<Findings> {
     // The journal first: what is booked meanwhile is found in the store.
     let journal_fault = || format!("the journal in `{}`", journal.display());
-    let held = gateway::held(journal).with_context(journal_fault)?;
+    let held = gateway::journal_records(journal).with_context(journal_fault)?;
     let ids: Vec<_> = held.iter().map(|record| record.id.clone()).collect();
     let books = store.check_integrity(&ids).await?;
-    let unbooked: Vec<_> = books.unbooked.iter().map(|&place| held[place].clone()).collect();
-    let (open, ended) = unbooked.into_iter().partition(gateway::is_open);
-    let quarantine = Quarantine::of(journal);
+    let unbooked: Vec<_> = books.missing_records.iter().map(|&place| held[place].clone()).collect();
+    let (open, ended) = unbooked.into_iter().partition(gateway::is_unfinished);
+    let quarantine = Quarantine::in_folder(journal);
     let quarantined = quarantine.records().with_context(|| format!("`{}`", quarantine.path().display()))?;
     Ok(Findings { books, ended, open, quarantined })
 }
 
 async fn repair(store: &Store, journal: &Path) -> Result<Repair> {
-    let copy = journal.join(format!("usage-repair-{}.jsonl", store::now()));
-    let save = |differences: &[Difference]| -> Result<()> {
+    let copy = journal.join(format!("usage-repair-{}.jsonl", store::now_micros()));
+    let save = |differences: &[Mismatch]| -> Result<()> {
         let lines: String = differences.iter().map(|difference| one(difference).to_string() + "\n").collect();
         let written =
             files::create_private_folder(journal).and_then(|()| files::create_private(&copy, lines.as_bytes()));
         written.with_context(|| format!("the old values cannot be written to `{}`", copy.display()))
     };
-    let differences = store.repair_integrity(save).await?.differences;
-    let quarantine = Quarantine::of(journal);
-    let booked = quarantine.book(store).await.with_context(|| format!("`{}`", quarantine.path().display()))?;
+    let differences = store.repair_integrity(save).await?.mismatches;
+    let quarantine = Quarantine::in_folder(journal);
+    let booked = quarantine.retry_inserts(store).await.with_context(|| format!("`{}`", quarantine.path().display()))?;
     let copy = (!differences.is_empty()).then_some(copy);
     Ok(Repair { differences, copy, booked })
 }
 
-fn cost(records: &[Record]) -> i64 {
+fn cost(records: &[UsageRecord]) -> i64 {
     records.iter().fold(0, |sum: i64, record| sum.saturating_add(record.cost))
 }
 
-fn one(difference: &Difference) -> Value {
-    let Difference { of, id, name, column, is, should_be } = difference;
+fn one(difference: &Mismatch) -> Value {
+    let Mismatch { table: of, id, name, column, actual: is, expected: should_be } = difference;
     json!({"of": of, "id": id, "name": name, "column": column, "is": is, "should_be": should_be})
 }
 
 fn report(found: &Findings, repaired: Option<&Repair>) -> Value {
-    let list = |differences: &[Difference]| differences.iter().map(one).collect::<Vec<_>>();
+    let list = |differences: &[Mismatch]| differences.iter().map(one).collect::<Vec<_>>();
     let quarantined: Vec<_> = (found.quarantined.iter())
         .map(|(record, error)| json!({"id": record.id, "key": record.key_name, "cost": record.cost, "error": error}))
         .collect();
     json!({
-        "clean": found.books.differences.is_empty() && found.quarantined.is_empty(),
+        "clean": found.books.mismatches.is_empty() && found.quarantined.is_empty(),
         "records": found.books.records,
         "keys": found.books.keys,
         "projects": found.books.projects,
-        "differences": list(&found.books.differences),
+        "differences": list(&found.books.mismatches),
         "journal": {"ended": found.ended.len(), "open": found.open.len(), "cost": cost(&found.ended)},
         "quarantined": quarantined,
         "repaired": repaired.map(|repair| json!({
@@ -152,22 +152,22 @@ fn report(found: &Findings, repaired: Option<&Repair>) -> Value {
 
 fn text(found: &Findings, repaired: Option<&Repair>) -> String {
     let mut lines = Vec::new();
-    let named = |difference: &Difference| {
-        let Difference { of, id, name, column, .. } = difference;
+    let named = |difference: &Mismatch| {
+        let Mismatch { table: of, id, name, column, .. } = difference;
         format!("{of} `{name}` ({id}): {column}")
     };
     if let Some(repair) = repaired {
-        let changed = |d: &Difference| format!("repaired: {} was {}, is {}", named(d), d.is, d.should_be);
+        let changed = |d: &Mismatch| format!("repaired: {} was {}, is {}", named(d), d.actual, d.expected);
         lines.extend(repair.differences.iter().map(changed));
         lines.extend(repair.copy.iter().map(|copy| format!("the old values are in `{}`", copy.display())));
         lines.extend(repair.booked.iter().map(|record| format!("booked from the quarantine: record `{}`", record.id)));
     }
-    let differs = |d: &Difference| format!("difference: {} is {}, should be {}", named(d), d.is, d.should_be);
-    lines.extend(found.books.differences.iter().map(differs));
+    let differs = |d: &Mismatch| format!("difference: {} is {}, should be {}", named(d), d.actual, d.expected);
+    lines.extend(found.books.mismatches.iter().map(differs));
     for (record, error) in &found.quarantined {
         lines.push(format!("quarantined: record `{}` of `{}`: {error}", record.id, record.key_name));
     }
-    let Integrity { records, keys, projects, differences, .. } = &found.books;
+    let IntegrityReport { records, keys, projects, mismatches: differences, .. } = &found.books;
     lines.push(format!(
         "{records} records, {keys} keys and {projects} projects; {} differences, {} records in quarantine; the journal holds {} ended (${}) and {} open requests that are not booked",
         differences.len(),

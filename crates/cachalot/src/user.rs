@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.at.with(async |store| {
         match &args.command {
             Command::Add { name, role } => {
-                ensure!(store::is_name(name), "the name of a user has {}", store::NAME);
+                ensure!(store::is_name(name), "the name of a user has {}", store::NAME_RULE);
                 store.add_user(name, *role).await?;
                 eprintln!("`{name}` is made: `cachalot key add NAME --user {name}` makes a key for it");
             }
@@ -60,13 +60,13 @@ pub fn run(args: &Args) -> Result<()> {
             }
             Command::Role { name, role } => {
                 let user = store.user(name).await?;
-                store.change_user(name, *role, user.disabled_at.is_some()).await?;
+                store.update_user(name, *role, user.disabled_at.is_some()).await?;
                 eprintln!("`{name}` is {} now", role.as_str());
             }
             Command::Disable { name } | Command::Enable { name } => {
                 let disabled = matches!(args.command, Command::Disable { .. });
                 let user = store.user(name).await?;
-                store.change_user(name, user.role, disabled).await?;
+                store.update_user(name, user.role, disabled).await?;
                 eprintln!("the keys of `{name}` are {}", if disabled { "let in no more" } else { "let in again" });
             }
         }

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use chat::{Chat, Input, Message, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
 use engine::{Profile, ReasoningRules, ValidationRules, check};
 use serde_json::json;
-use testkit::growth::Growth;
+use testkit::growth::GrowthTable;
 
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
 fn main() -> ExitCode {
-    let mut growth = Growth::from_args();
+    let mut growth = GrowthTable::from_args();
     let rules = ValidationRules {
         context: 1 << 24,
         supports_thinking: true,
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         }),
     ];
     for (attack, make) in attacks {
-        growth.row("engine::check", attack, make, |chat| check(&mut chat.clone(), &rules));
+        growth.measure("engine::check", attack, make, |chat| check(&mut chat.clone(), &rules));
     }
     growth.finish()
 }

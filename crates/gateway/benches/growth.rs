@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use gateway::{Prices, Secret, scrubbed};
-use testkit::growth::Growth;
+use gateway::{Prices, Secret, redact_secrets};
+use testkit::growth::GrowthTable;
 
 #[cfg(target_os = "linux")]
 #[global_allocator]
@@ -13,7 +13,7 @@ static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 const SECRET: &str = "sk-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
 fn main() -> ExitCode {
-    let mut growth = Growth::from_args();
+    let mut growth = GrowthTable::from_args();
     let _secrets: Vec<Secret> =
         [SECRET, "sk-aaaaaaaaaaaaaaaaaaaaaaaac", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaad"].map(Secret::new).into();
     for (attack, piece) in [
@@ -22,12 +22,17 @@ fn main() -> ExitCode {
         ("one letter", "a"),
         ("ordinary text", "What is said here is nothing new. "),
     ] {
-        growth.row("gateway::scrubbed", attack, |bytes| piece.repeat(bytes / piece.len()), |text| scrubbed(text).len());
+        growth.measure(
+            "gateway::redact_secrets",
+            attack,
+            |bytes| piece.repeat(bytes / piece.len()),
+            |text| redact_secrets(text).len(),
+        );
     }
     let prices = |bytes: usize| {
         let row = |n| format!("[[prices]]\nprovider = \"p\"\nmodel = \"m{n}\"\ninput = 1.0\noutput = 2.0\n\n");
         (0..bytes / 80).map(row).collect::<String>()
     };
-    growth.row("gateway::Prices", "rows", prices, |text| Prices::read(text));
+    growth.measure("gateway::Prices", "rows", prices, |text| Prices::parse(text));
     growth.finish()
 }

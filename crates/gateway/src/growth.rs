@@ -4,18 +4,18 @@
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use testkit::growth::Growth;
+use testkit::growth::GrowthTable;
 
-use crate::affinity::Beginning;
-use crate::secret::{Scrubber, Secret};
-use crate::size::{Size, tokens_of};
+use crate::billing::usage_estimate::{UsageEstimate, estimate_tokens};
+use crate::redaction::{Redactor, Secret};
+use crate::routing::prefix_affinity::PromptPrefix;
 
 const SECRET: &str = "sk-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
 #[test]
 #[ignore = "it takes some seconds"]
 fn scanners_take_time_by_the_length_of_their_input() {
-    let mut growth = Growth::default();
+    let mut growth = GrowthTable::default();
     let _secrets: Vec<Secret> =
         [SECRET, "sk-aaaaaaaaaaaaaaaaaaaaaaaaac", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaad"].map(Secret::new).into();
     for (attack, piece) in [("secrets", SECRET), ("beginnings", &SECRET[..SECRET.len() - 1]), ("one letter", "a")] {
@@ -26,19 +26,22 @@ fn scanners_take_time_by_the_length_of_their_input() {
                 let from = (0..all.len()).step_by(size);
                 from.map(|from| all.slice(from..all.len().min(from + size))).collect::<Vec<_>>()
             };
-            growth.row("Scrubber", &format!("{attack}, in pieces of {size}"), pieces, |pieces| {
-                let mut scrubber = Scrubber::new();
-                let passed: usize = pieces.iter().map(|piece| scrubber.pass(piece.clone()).len()).sum();
-                passed + scrubber.rest().len()
+            growth.measure("Redactor", &format!("{attack}, in pieces of {size}"), pieces, |pieces| {
+                let mut redactor = Redactor::new();
+                let passed: usize = pieces.iter().map(|piece| redactor.redact(piece.clone()).len()).sum();
+                passed + redactor.finish().len()
             });
         }
     }
     for (attack, piece) in [("quotes", "\""), ("one word", "a"), ("long words", &*"a".repeat(5000))] {
         let body = |bytes: usize| format!("\"{}", piece.repeat(bytes / piece.len())).into_bytes();
-        growth.row("size::bytes_of_text", attack, body, |body| (Size::of_body(body, None), tokens_of(body)));
-        growth.row("affinity::Beginning", attack, body, |body| Beginning::of([body.as_slice()]));
-        growth
-            .row("affinity::Beginning", &format!("{attack}, byte by byte"), body, |body| Beginning::of(body.chunks(1)));
+        growth.measure("size::bytes_of_text", attack, body, |body| {
+            (UsageEstimate::from_body(body, None), estimate_tokens(body))
+        });
+        growth.measure("PromptPrefix", attack, body, |body| PromptPrefix::hash([body.as_slice()]));
+        growth.measure("PromptPrefix", &format!("{attack}, byte by byte"), body, |body| {
+            PromptPrefix::hash(body.chunks(1))
+        });
     }
     assert_eq!(growth.finish(), ExitCode::SUCCESS, "a scanner grows faster than its input");
 }

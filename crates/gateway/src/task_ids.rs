@@ -2,39 +2,39 @@
 
 use bytes::Bytes;
 use chat::Error;
-use store::{Job, Owner};
+use store::{Task, TaskOwner};
 use wire::tasks::TaskKind;
 use wire::tasks::id_rewriting::{self, IdPair};
 
 use crate::Caller;
-use crate::inflight::RequestMemory;
-use crate::tasks::Told;
-use crate::work::aside;
+use crate::memory::inflight_budget::RequestMemory;
+use crate::offload::offload;
+use crate::tasks::TaskReply;
 
 /// Most further tasks that a request may mention.
-const MENTIONED: usize = 8;
+const MAX_REFERENCED_TASKS: usize = 8;
 
 /// The account of a caller, whose tasks are those of all its keys.
-pub(crate) fn owner(caller: &Caller) -> Owner<'_> {
-    let project_id = caller.holder.as_ref().map(|holder| &*holder.project);
-    Owner { project_id, key_name: caller.key.as_deref().unwrap_or_default() }
+pub(crate) fn task_owner(caller: &Caller) -> TaskOwner<'_> {
+    let project_id = caller.api_key.as_ref().map(|api_key| &*api_key.project_id);
+    TaskOwner { project_id, key_name: caller.key_name.as_deref().unwrap_or_default() }
 }
 
 /// An id that nobody guesses.
-pub(crate) fn new_id(kind: TaskKind) -> String {
+pub(crate) fn new_task_id(kind: TaskKind) -> String {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the system has random numbers");
     kind.new_public_id(random)
 }
 
 /// The ids of tasks: theirs and ours.
-pub(crate) type Ids = Vec<(String, String)>;
+pub(crate) type IdPairs = Vec<(String, String)>;
 
-pub(crate) fn ids_of(jobs: &[Job]) -> Ids {
-    jobs.iter().map(|job| (job.provider_id.clone(), job.id.id.clone())).collect()
+pub(crate) fn id_pairs(tasks: &[Task]) -> IdPairs {
+    tasks.iter().map(|task| (task.provider_id.clone(), task.id.id.clone())).collect()
 }
 
-fn pairs(ids: &Ids) -> Vec<IdPair<'_>> {
+fn as_pairs(ids: &IdPairs) -> Vec<IdPair<'_>> {
     ids.iter().map(|(theirs, ours)| IdPair { provider_id: theirs, public_id: ours }).collect()
 }
 
@@ -42,24 +42,24 @@ fn pairs(ids: &Ids) -> Vec<IdPair<'_>> {
 ///
 /// # Errors
 /// As [`aside`].
-pub(crate) async fn mentioned(memory: &RequestMemory, kind: TaskKind, body: &Bytes) -> Result<Vec<String>, Error> {
+pub(crate) async fn referenced_ids(memory: &RequestMemory, kind: TaskKind, body: &Bytes) -> Result<Vec<String>, Error> {
     let bytes = body.clone();
-    aside(memory, body.len(), move || Ok(id_rewriting::find_public_ids(kind, &bytes, MENTIONED))).await
+    offload(memory, body.len(), move || Ok(id_rewriting::find_public_ids(kind, &bytes, MAX_REFERENCED_TASKS))).await
 }
 
 /// The caller's body, with the provider's ids.
 ///
 /// # Errors
 /// As [`aside`]; no memory for another body.
-pub(crate) async fn with_their_ids(memory: &RequestMemory, body: &Bytes, jobs: &[Job]) -> Result<Bytes, Error> {
-    let (bytes, ids) = (body.clone(), ids_of(jobs));
+pub(crate) async fn with_provider_ids(memory: &RequestMemory, body: &Bytes, tasks: &[Task]) -> Result<Bytes, Error> {
+    let (bytes, ids) = (body.clone(), id_pairs(tasks));
     if ids.iter().all(|(theirs, ours)| theirs == ours) {
         return Ok(bytes);
     }
-    let hold = memory.hold(body.len())?;
-    aside(memory, body.len(), move || {
-        let changed = id_rewriting::to_provider_ids(&bytes, &pairs(&ids));
-        Ok(changed.map_or(bytes, |changed| hold.over(changed)))
+    let hold = memory.reserve(body.len())?;
+    offload(memory, body.len(), move || {
+        let changed = id_rewriting::to_provider_ids(&bytes, &as_pairs(&ids));
+        Ok(changed.map_or(bytes, |changed| hold.attach_to(changed)))
     })
     .await
 }
@@ -68,12 +68,17 @@ pub(crate) async fn with_their_ids(memory: &RequestMemory, body: &Bytes, jobs: &
 ///
 /// # Errors
 /// As [`aside`].
-pub(crate) async fn with_our_ids(memory: &RequestMemory, kind: TaskKind, told: Told, ids: Ids) -> Result<Told, Error> {
-    let Told { content_type, bytes } = told;
+pub(crate) async fn with_gateway_ids(
+    memory: &RequestMemory,
+    kind: TaskKind,
+    reply: TaskReply,
+    ids: IdPairs,
+) -> Result<TaskReply, Error> {
+    let TaskReply { content_type, bytes } = reply;
     let length = bytes.len();
     let changed = move || {
-        let changed = id_rewriting::to_public_ids(kind, &bytes, &pairs(&ids));
+        let changed = id_rewriting::to_public_ids(kind, &bytes, &as_pairs(&ids));
         Ok(changed.map_or(bytes, Bytes::from))
     };
-    Ok(Told { content_type, bytes: aside(memory, length, changed).await? })
+    Ok(TaskReply { content_type, bytes: offload(memory, length, changed).await? })
 }

@@ -12,40 +12,41 @@ use futures_util::stream::{self, BoxStream};
 use http::Method;
 use http::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use store::{Job, JobId};
+use store::{Task, TaskId};
 use wire::passthrough::response_validation::{BodyFormat, body_start_matches};
 use wire::provider_limits::ProviderLimitExceeded;
 use wire::tasks::id_rewriting;
 use wire::tasks::{TaskKind, TaskState, is_path_safe_id};
 
-use crate::affinity::Beginning;
-use crate::attempt::Chosen;
-use crate::bill::Bill;
-use crate::client::Response;
-use crate::inflight::RequestMemory;
-use crate::meter::Meter;
-use crate::price::Units;
-use crate::recent::kept_since;
-use crate::relay::Said;
-use crate::size::Size;
-use crate::stated;
-use crate::target::{Place, Target};
-use crate::task_ids::{ids_of, mentioned, new_id, owner, with_our_ids, with_their_ids};
-use crate::upstream::{Upstream, check_type, content_type, fault, unreachable};
-use crate::work::aside;
+use crate::billing::billable_fields;
+use crate::billing::charge::Charge;
+use crate::billing::metered_stream::RequestMeter;
+use crate::billing::task_cache::retained_since;
+use crate::billing::usage_estimate::UsageEstimate;
+use crate::memory::inflight_budget::RequestMemory;
+use crate::offload::offload;
+use crate::passthrough::request::RequestFields;
+use crate::pricing::Quantity;
+use crate::routing::failover::SelectedTarget;
+use crate::routing::prefix_affinity::PromptPrefix;
+use crate::routing::target::{Backend, Target};
+use crate::task_ids::{id_pairs, new_task_id, referenced_ids, task_owner, with_gateway_ids, with_provider_ids};
+use crate::upstream::error::{check_content_type, content_type, transport_error, upstream_error};
+use crate::upstream::http_client::Response;
+use crate::upstream::remote_provider::Upstream;
 use crate::{Caller, Gateway};
 
 /// A task of which nobody has asked is asked for by ourselves, for its money's sake.
-const WATCH: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Most tasks asked for each time.
-const WATCHED: i64 = 200;
+const MAX_POLLED_TASKS: i64 = 200;
 /// Most bytes of what a provider says of a task.
-const ANSWER_BYTES: usize = 16 << 20;
+const MAX_REPLY_BYTES: usize = 16 << 20;
 /// Most tasks that are asked for at once.
-const LISTED: usize = 100;
+const MAX_LISTED_TASKS: usize = 100;
 
 /// A task to be submitted.
-pub struct Submission<'a> {
+pub struct TaskSubmission<'a> {
     pub kind: TaskKind,
     /// What it is priced by; `None`: the model of its parent, else the one that the body names.
     pub model: Option<&'a str>,
@@ -60,13 +61,13 @@ pub struct Submission<'a> {
 
 /// What a provider says.
 #[derive(Debug)]
-pub struct Told {
+pub struct TaskReply {
     pub content_type: HeaderValue,
     pub bytes: Bytes,
 }
 
 /// The bytes of what a task has made.
-pub struct Made {
+pub struct TaskArtifact {
     pub content_type: HeaderValue,
     pub body: BoxStream<'static, Result<Bytes, Error>>,
 }
@@ -77,127 +78,149 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::answer`]; `NotFound` when the caller has no such parent; `Invalid` when the model makes something else, or nobody
     /// names one.
-    pub async fn submit(&self, caller: &Caller, submission: Submission<'_>) -> Result<Told, Error> {
-        let Submission { kind, model, path, parent, body, headers } = submission;
-        let jobs = self.mentioned(caller, kind, parent, body).await?;
-        let parent = jobs.first();
-        let body = &with_their_ids(&caller.memory, body, &jobs).await?;
-        let path = &jobs
-            .iter()
-            .fold(path.to_owned(), |path, job| id_rewriting::replace_in_path(&path, &job.id.id, &job.provider_id));
-        let said = Said::scan(&headers, body)?;
+    pub async fn submit_task(&self, caller: &Caller, submission: TaskSubmission<'_>) -> Result<TaskReply, Error> {
+        let TaskSubmission { kind, model, path, parent, body, headers } = submission;
+        let stored_tasks = self.referenced_tasks(caller, kind, parent, body).await?;
+        let parent = stored_tasks.first();
+        let body = &with_provider_ids(&caller.memory, body, &stored_tasks).await?;
+        let path = &stored_tasks.iter().fold(path.to_owned(), |path, stored_task| {
+            id_rewriting::replace_in_path(&path, &stored_task.id.id, &stored_task.provider_id)
+        });
+        let request_fields = RequestFields::scan(&headers, body)?;
         let model: Arc<str> = match (model, parent) {
             (Some(model), _) => model.into(),
             (None, Some(parent)) => parent.model.clone(),
             (None, None) => {
-                let named =
-                    said.text("model").ok_or_else(|| Error::invalid("The request body has no field `model`"))?;
+                let named = request_fields
+                    .text("model")
+                    .ok_or_else(|| Error::invalid("The request body has no field `model`"))?;
                 named.into()
             }
         };
-        let route = self.routes.load().find(caller, &model)?;
-        let mut targets = route.order(Beginning::default);
+        let route = self.router.load().find(caller, &model)?;
+        let mut targets = route.order_targets(PromptPrefix::default);
         targets.retain(|target| {
-            let takes = matches!(&target.place, Place::Remote(upstream) if upstream.dialect().supports_task(kind));
-            takes && parent.is_none_or(|job| job.upstream == target.upstream)
+            let is_supported =
+                matches!(&target.backend, Backend::Remote(upstream) if upstream.dialect().supports_task(kind));
+            is_supported && parent.is_none_or(|stored_task| stored_task.upstream == target.provider)
         });
         if targets.is_empty() {
             return Err(Error::invalid(format!("Model '{model:.64}' does not support {}", kind.name())));
         }
-        let mut meter = Meter::start(&route.instruments);
-        let units = match kind {
-            TaskKind::Video => meter.watch(said.video(parent.as_ref().and_then(|job| length_of(job, &targets))))?,
-            TaskKind::Midjourney | TaskKind::Suno => Units { calls: 1, seconds: 0 },
+        let mut meter = RequestMeter::start(&route.model_metrics);
+        let quantity = match kind {
+            TaskKind::Video => meter
+                .record_error(request_fields.video_quantity(
+                    parent.as_ref().and_then(|stored_task| paid_video_seconds(stored_task, &targets)),
+                ))?,
+            TaskKind::Midjourney | TaskKind::Suno => Quantity { calls: 1, seconds: 0 },
         };
-        let (size, overdraft) = (Size::of_units(units), self.overdraft());
-        let mut bill = meter.watch(Bill::admit(&self.books, caller, &route.id, &targets, size, overdraft).await)?;
-        meter.watch(bill.begin())?;
-        let chosen = bill.chosen();
-        meter.pays(bill);
-        // Where the length has a price, the provider is told the one that is billed. A remix has that of its parent.
-        let has_price = targets.iter().filter_map(|target| target.price.as_ref()).any(|price| price.is_by_second());
+        let (size, overdraft) = (UsageEstimate::from_quantity(quantity), self.overdraft());
+        let mut charge =
+            meter.record_error(Charge::admit(&self.accounting, caller, &route.id, &targets, size, overdraft).await)?;
+        meter.record_error(charge.record_start())?;
+        let selected = charge.selected_target();
+        meter.attach_charge(charge);
+        // Where the length has a price, the provider is reply the one that is billed. A remix has that of its parent.
+        let has_price = targets.iter().filter_map(|target| target.price.as_ref()).any(|price| price.is_per_second());
         let with_length;
-        let (said, body) = if kind == TaskKind::Video && parent.is_none() && has_price && !said.states_length() {
-            with_length = Bytes::from(stated::with_length(&said));
-            (Said::scan(&headers, &with_length)?, &with_length)
-        } else {
-            (said, body)
+        let (request_fields, body) =
+            if kind == TaskKind::Video && parent.is_none() && has_price && !request_fields.has_video_length() {
+                with_length = Bytes::from(billable_fields::with_default_video_length(&request_fields));
+                (RequestFields::scan(&headers, &with_length)?, &with_length)
+            } else {
+                (request_fields, body)
+            };
+        let bodies = |target: &Target| {
+            if kind == TaskKind::Video { request_fields.with_target_model(body, target) } else { body.clone() }
         };
-        let bodies = |target: &Target| if kind == TaskKind::Video { said.renamed(body, target) } else { body.clone() };
-        let (told, answer) =
-            meter.watch(ask_in_turn(&caller.memory, &targets, &chosen, kind, path, &headers, bodies).await)?;
-        let Some(taken) = kind.accepted_task(&answer) else {
-            meter.refused();
-            return with_our_ids(&caller.memory, kind, told, ids_of(&jobs)).await;
+        let (reply, answer) = meter
+            .record_error(submit_in_order(&caller.memory, &targets, &selected, kind, path, &headers, bodies).await)?;
+        let Some(accepted) = kind.accepted_task(&answer) else {
+            meter.record_refusal();
+            return with_gateway_ids(&caller.memory, kind, reply, id_pairs(&stored_tasks)).await;
         };
-        let id = JobId { kind: kind.name().into(), id: new_id(kind) };
-        let known = [vec![(taken.id.clone(), id.id.clone())], ids_of(&jobs)].concat();
+        let id = TaskId { kind: kind.name().into(), id: new_task_id(kind) };
+        let known = [vec![(accepted.id.clone(), id.id.clone())], id_pairs(&stored_tasks)].concat();
         // It runs, whatever becomes of the answer.
-        meter.submitted(id, taken.id, taken.is_new);
-        let told = with_our_ids(&caller.memory, kind, told, known).await?;
-        Ok(told)
+        meter.record_task(id, accepted.id, accepted.is_new);
+        let reply = with_gateway_ids(&caller.memory, kind, reply, known).await?;
+        Ok(reply)
     }
 
     /// The caller's tasks that a request goes on from, or mentions: the first says where it has to run, and the others run there.
     ///
     /// # Errors
     /// `NotFound` when the caller has no such parent.
-    async fn mentioned(
+    async fn referenced_tasks(
         &self,
         caller: &Caller,
         kind: TaskKind,
         parent: Option<&str>,
         body: &Bytes,
-    ) -> Result<Vec<Job>, Error> {
-        let mut jobs: Vec<Job> = Vec::new();
+    ) -> Result<Vec<Task>, Error> {
+        let mut stored_tasks: Vec<Task> = Vec::new();
         if let Some(id) = parent {
-            jobs.push(self.task(caller, kind, id).await?);
+            stored_tasks.push(self.find_task(caller, kind, id).await?);
         }
-        for id in mentioned(&caller.memory, kind, body).await? {
-            let id = JobId { kind: kind.name().into(), id };
-            if jobs.iter().any(|job| job.id == id) {
+        for id in referenced_ids(&caller.memory, kind, body).await? {
+            let id = TaskId { kind: kind.name().into(), id };
+            if stored_tasks.iter().any(|stored_task| stored_task.id == id) {
                 continue;
             }
-            let job = self.books.known_job(&id, owner(caller)).await?;
-            jobs.extend(job.filter(|job| jobs.first().is_none_or(|first| first.upstream == job.upstream)));
+            let stored_task = self.accounting.find_known_task(&id, task_owner(caller)).await?;
+            stored_tasks.extend(
+                stored_task.filter(|stored_task| {
+                    stored_tasks.first().is_none_or(|first| first.upstream == stored_task.upstream)
+                }),
+            );
         }
-        Ok(jobs)
+        Ok(stored_tasks)
     }
 
     /// How a task goes. `path` is below the provider's base URL.
     ///
     /// # Errors
     /// `NotFound` when the caller has no such task; what the provider's refusal means.
-    pub async fn follow(&self, caller: &Caller, kind: TaskKind, id: &str, path: &str) -> Result<Told, Error> {
-        let job = self.task(caller, kind, id).await?;
-        let path = id_rewriting::replace_in_path(path, &job.id.id, &job.provider_id);
-        let (told, task) = self.follow_job(&caller.memory, kind, &job, &path).await?;
-        let mut jobs = vec![job];
+    pub async fn task_status(&self, caller: &Caller, kind: TaskKind, id: &str, path: &str) -> Result<TaskReply, Error> {
+        let stored_task = self.find_task(caller, kind, id).await?;
+        let path = id_rewriting::replace_in_path(path, &stored_task.id.id, &stored_task.provider_id);
+        let (reply, task) = self.fetch_task(&caller.memory, kind, &stored_task, &path).await?;
+        let mut stored_tasks = vec![stored_task];
         // A task that this one goes on from is the caller's as well.
         if let Some(from) = task["remixed_from_video_id"].as_str().filter(|from| is_path_safe_id(from)) {
-            let from = JobId { kind: kind.name().into(), id: from.into() };
-            jobs.extend(self.books.known_job(&from, owner(caller)).await?);
+            let from = TaskId { kind: kind.name().into(), id: from.into() };
+            stored_tasks.extend(self.accounting.find_known_task(&from, task_owner(caller)).await?);
         }
-        with_our_ids(&caller.memory, kind, told, ids_of(&jobs)).await
+        with_gateway_ids(&caller.memory, kind, reply, id_pairs(&stored_tasks)).await
     }
 
     /// What a task has made.
     ///
     /// # Errors
     /// As [`Gateway::follow`].
-    pub async fn made(&self, caller: &Caller, kind: TaskKind, id: &str, path: &str) -> Result<Made, Error> {
-        let job = self.task(caller, kind, id).await?;
-        let (upstream, path) = (self.runs(&job)?, id_rewriting::replace_in_path(path, &job.id.id, &job.provider_id));
-        let response = upstream.ask(Method::GET, &path, &HeaderMap::new(), Bytes::new()).await?;
-        check_type(upstream.name(), BodyFormat::Binary, &response)?;
+    pub async fn task_artifact(
+        &self,
+        caller: &Caller,
+        kind: TaskKind,
+        id: &str,
+        path: &str,
+    ) -> Result<TaskArtifact, Error> {
+        let stored_task = self.find_task(caller, kind, id).await?;
+        let (upstream, path) = (
+            self.upstream_of(&stored_task)?,
+            id_rewriting::replace_in_path(path, &stored_task.id.id, &stored_task.provider_id),
+        );
+        let response = upstream.request(Method::GET, &path, &HeaderMap::new(), Bytes::new()).await?;
+        check_content_type(upstream.name(), BodyFormat::Binary, &response)?;
         let content_type = content_type(&response);
         let name = upstream.name().clone();
-        let mut pieces = response.pieces;
-        let first = pieces.next().await.transpose().map_err(|error| unreachable(&name, &error))?;
+        let mut pieces = response.body;
+        let first = pieces.next().await.transpose().map_err(|error| transport_error(&name, &error))?;
         let first = first.filter(|first| body_start_matches(BodyFormat::Binary, first));
-        let first = first.ok_or_else(|| fault(&name, "sent what is nothing that a task has made"))?;
-        let rest = pieces.map(move |bytes| bytes.map_err(|error| unreachable(&name, &error)));
-        Ok(Made { content_type, body: stream::iter([Ok(first)]).chain(rest).boxed() })
+        let first = first.ok_or_else(|| upstream_error(&name, "sent what is nothing that a task has made"))?;
+        let rest = pieces.map(move |bytes| bytes.map_err(|error| transport_error(&name, &error)));
+        Ok(TaskArtifact { content_type, body: stream::iter([Ok(first)]).chain(rest).boxed() })
     }
 
     /// How several tasks go: the caller's among `ids`, in any order. `path` and the fields of `body` are the provider's own for
@@ -205,7 +228,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `Invalid` for too many; what a provider's refusal means.
-    pub async fn follow_all(
+    pub async fn task_statuses(
         &self,
         caller: &Caller,
         kind: TaskKind,
@@ -213,35 +236,39 @@ impl Gateway {
         path: &str,
         body: Value,
     ) -> Result<Vec<Value>, Error> {
-        if ids.len() > LISTED {
-            return Err(Error::invalid(format!("Invalid 'ids': at most {LISTED} tasks can be asked for at once")));
+        if ids.len() > MAX_LISTED_TASKS {
+            return Err(Error::invalid(format!(
+                "Invalid 'ids': at most {MAX_LISTED_TASKS} tasks can be asked for at once"
+            )));
         }
-        let mut by_upstream = BTreeMap::<Arc<str>, Vec<Job>>::new();
+        let mut by_upstream = BTreeMap::<Arc<str>, Vec<Task>>::new();
         for id in ids {
-            match self.task(caller, kind, id).await {
-                Ok(job) => by_upstream.entry(job.upstream.clone()).or_default().push(job),
+            match self.find_task(caller, kind, id).await {
+                Ok(stored_task) => by_upstream.entry(stored_task.upstream.clone()).or_default().push(stored_task),
                 Err(error) if error.kind == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
         let mut tasks = Vec::new();
-        for jobs in by_upstream.values() {
+        for stored_tasks in by_upstream.values() {
             let mut body = body.clone();
-            let ids: BTreeSet<_> = jobs.iter().map(|job| &job.provider_id).collect();
+            let ids: BTreeSet<_> = stored_tasks.iter().map(|stored_task| &stored_task.provider_id).collect();
             body["ids"] = json!(ids);
-            let upstream = self.runs(&jobs[0])?;
-            let response = upstream.ask(Method::POST, path, &HeaderMap::new(), body.to_string().into()).await?;
-            let (_, answer) = whole(&caller.memory, &upstream, response, |_| true).await?;
+            let upstream = self.upstream_of(&stored_tasks[0])?;
+            let response = upstream.request(Method::POST, path, &HeaderMap::new(), body.to_string().into()).await?;
+            let (_, answer) = read_task_reply(&caller.memory, &upstream, response, |_| true).await?;
             let list = answer.as_array().or(answer["data"].as_array());
-            for task in list.ok_or_else(|| fault(upstream.name(), "sent no list of tasks"))? {
+            for task in list.ok_or_else(|| upstream_error(upstream.name(), "sent no list of tasks"))? {
                 let id = kind.id_in_list(task).unwrap_or_default();
                 // Several of the caller's may be the same one there.
-                for job in jobs.iter().filter(|job| job.provider_id == id) {
-                    self.noticed(job, kind.state(task)).await;
+                for stored_task in stored_tasks.iter().filter(|stored_task| stored_task.provider_id == id) {
+                    self.record_task_state(stored_task, kind.state(task)).await;
                     let bytes = Bytes::from(task.to_string());
-                    let told = Told { content_type: HeaderValue::from_static("application/json"), bytes };
-                    let told = with_our_ids(&caller.memory, kind, told, ids_of(std::slice::from_ref(job))).await?;
-                    tasks.push(serde_json::from_slice(&told.bytes).unwrap_or_default());
+                    let reply = TaskReply { content_type: HeaderValue::from_static("application/json"), bytes };
+                    let reply =
+                        with_gateway_ids(&caller.memory, kind, reply, id_pairs(std::slice::from_ref(stored_task)))
+                            .await?;
+                    tasks.push(serde_json::from_slice(&reply.bytes).unwrap_or_default());
                 }
             }
         }
@@ -250,60 +277,68 @@ impl Gateway {
 
     /// Asks from time to time for the tasks of which nobody knows how they ended, and forgets those of last week. Ends with
     /// the gateway.
-    pub fn watch_tasks(self: &Arc<Self>) {
+    pub fn spawn_task_poller(self: &Arc<Self>) {
         let gateway = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(WATCH).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 let Some(gateway) = gateway.upgrade() else { return };
-                gateway.look_after_tasks().await;
+                gateway.poll_open_tasks().await;
             }
         });
     }
 
     /// Once of [`Gateway::watch_tasks`].
-    pub(crate) async fn look_after_tasks(&self) {
-        let since = kept_since();
-        let open = match self.books.open_jobs(since, WATCHED).await {
+    pub(crate) async fn poll_open_tasks(&self) {
+        let since = retained_since();
+        let open = match self.accounting.open_tasks(since, MAX_POLLED_TASKS).await {
             Ok(open) => open,
             Err(error) => return tracing::warn!(%error, "open tasks cannot be read"),
         };
         let memory = RequestMemory::default();
-        for job in open {
-            let Some(kind) = TaskKind::ALL.into_iter().find(|kind| kind.name() == job.id.kind) else { continue };
-            if let Err(error) = self.follow_job(&memory, kind, &job, &kind.fetch_path(&job.provider_id)).await {
-                tracing::debug!(%error, task = job.id.id, "a task cannot be asked for");
+        for stored_task in open {
+            let Some(kind) = TaskKind::ALL.into_iter().find(|kind| kind.name() == stored_task.id.kind) else {
+                continue;
+            };
+            if let Err(error) =
+                self.fetch_task(&memory, kind, &stored_task, &kind.fetch_path(&stored_task.provider_id)).await
+            {
+                tracing::debug!(%error, task = stored_task.id.id, "a task cannot be asked for");
             }
         }
     }
 
     /// Asks the provider how a task goes.
-    async fn follow_job(
+    async fn fetch_task(
         &self,
         memory: &RequestMemory,
         kind: TaskKind,
-        job: &Job,
+        stored_task: &Task,
         path: &str,
-    ) -> Result<(Told, Value), Error> {
-        let upstream = self.runs(job)?;
-        let response = upstream.ask(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
-        let (told, task) = whole(memory, &upstream, response, |task| kind.is_task_response(task)).await?;
-        self.noticed(job, kind.state(&task)).await;
-        Ok((told, task))
+    ) -> Result<(TaskReply, Value), Error> {
+        let upstream = self.upstream_of(stored_task)?;
+        let response = upstream.request(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
+        let (reply, task) = read_task_reply(memory, &upstream, response, |task| kind.is_task_response(task)).await?;
+        self.record_task_state(stored_task, kind.state(&task)).await;
+        Ok((reply, task))
     }
 
     /// The provider that runs a task.
-    fn runs(&self, job: &Job) -> Result<Arc<Upstream>, Error> {
-        self.routes.load().upstream(&job.upstream).ok_or_else(|| {
-            let message = format!("The provider `{}` of this task is not configured any more", job.upstream);
+    fn upstream_of(&self, stored_task: &Task) -> Result<Arc<Upstream>, Error> {
+        self.router.load().upstream(&stored_task.upstream).ok_or_else(|| {
+            let message = format!("The provider `{}` of this task is not configured any more", stored_task.upstream);
             Error::new(ErrorKind::Overloaded, message)
         })
     }
 
     /// The caller's task of this id.
-    async fn task(&self, caller: &Caller, kind: TaskKind, id: &str) -> Result<Job, Error> {
+    async fn find_task(&self, caller: &Caller, kind: TaskKind, id: &str) -> Result<Task, Error> {
         let known = match is_path_safe_id(id) {
-            true => self.books.job(&JobId { kind: kind.name().into(), id: id.into() }, owner(caller)).await?,
+            true => {
+                self.accounting
+                    .find_task(&TaskId { kind: kind.name().into(), id: id.into() }, task_owner(caller))
+                    .await?
+            }
             false => None,
         };
         known.ok_or_else(|| {
@@ -314,50 +349,51 @@ impl Gateway {
     }
 
     /// What was paid for a task that failed is given back, once.
-    async fn noticed(&self, job: &Job, state: TaskState) {
-        if job.open && state != TaskState::InProgress {
-            self.books.job_ended(job, state == TaskState::Failed).await;
+    async fn record_task_state(&self, stored_task: &Task, state: TaskState) {
+        if stored_task.is_open && state != TaskState::InProgress {
+            self.accounting.record_task_end(stored_task, state == TaskState::Failed).await;
         }
     }
 }
 
 /// The length of a video by what was paid for it.
-fn length_of(job: &Job, targets: &[Target]) -> Option<u64> {
+fn paid_video_seconds(stored_task: &Task, targets: &[Target]) -> Option<u64> {
     let prices = targets.iter().filter_map(|target| target.price.as_ref());
-    prices.filter_map(|price| price.seconds_of(job.cost, job.created_at)).max()
+    prices.filter_map(|price| price.paid_seconds(stored_task.cost, stored_task.created_at)).max()
 }
 
 /// Asks one target after the other; only one that has not taken the task for sure is followed by the next.
-async fn ask_in_turn(
+async fn submit_in_order(
     memory: &RequestMemory,
     targets: &[Target],
-    chosen: &Chosen,
+    selected: &SelectedTarget,
     kind: TaskKind,
     path: &str,
     headers: &HeaderMap,
     body: impl Fn(&Target) -> Bytes,
-) -> Result<(Told, Value), Error> {
+) -> Result<(TaskReply, Value), Error> {
     let mut failure = Error::internal("a route without targets");
-    for (place, target) in targets.iter().enumerate() {
-        let Place::Remote(upstream) = &target.place else { continue };
-        chosen.set(place);
-        match upstream.ask(Method::POST, path, headers, body(target)).await {
+    for (index, target) in targets.iter().enumerate() {
+        let Backend::Remote(upstream) = &target.backend else { continue };
+        selected.select(index);
+        match upstream.request(Method::POST, path, headers, body(target)).await {
             Ok(response) => {
-                let answered = whole(memory, upstream, response, |answer| kind.is_submission_response(answer)).await;
-                match &answered {
-                    Ok(_) => target.health.worked(),
+                let reply =
+                    read_task_reply(memory, upstream, response, |answer| kind.is_submission_response(answer)).await;
+                match &reply {
+                    Ok(_) => target.breaker.record_success(),
                     // It may have taken the task all the same: no other is asked.
-                    Err(_) => target.health.failed(None),
+                    Err(_) => target.breaker.record_failure(None),
                 }
-                return answered;
+                return reply;
             }
             Err(error) if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded) => {
-                target.health.failed(error.retry_after);
+                target.breaker.record_failure(error.retry_after);
                 failure = error;
             }
             Err(error) => {
                 if matches!(error.kind, ErrorKind::Timeout | ErrorKind::Upstream(500..)) {
-                    target.health.failed(error.retry_after);
+                    target.breaker.record_failure(error.retry_after);
                 }
                 return Err(error);
             }
@@ -367,30 +403,30 @@ async fn ask_in_turn(
 }
 
 /// The whole of an answer, which is JSON that fits, and what it says.
-async fn whole(
+async fn read_task_reply(
     memory: &RequestMemory,
     upstream: &Upstream,
     response: Response,
     fits: impl Fn(&Value) -> bool,
-) -> Result<(Told, Value), Error> {
-    check_type(upstream.name(), BodyFormat::Json, &response)?;
+) -> Result<(TaskReply, Value), Error> {
+    check_content_type(upstream.name(), BodyFormat::Json, &response)?;
     let content_type = HeaderValue::from_static("application/json");
-    let (mut bytes, mut body) = (BytesMut::new(), response.pieces);
-    while let Some(more) = body.next().await {
-        bytes.extend_from_slice(&more.map_err(|error| unreachable(upstream.name(), &error))?);
-        if bytes.len() > ANSWER_BYTES {
-            return Err(ProviderLimitExceeded::Bytes(ANSWER_BYTES).to_error(upstream.name()));
+    let (mut bytes, mut chunks) = (BytesMut::new(), response.body);
+    while let Some(more) = chunks.next().await {
+        bytes.extend_from_slice(&more.map_err(|error| transport_error(upstream.name(), &error))?);
+        if bytes.len() > MAX_REPLY_BYTES {
+            return Err(ProviderLimitExceeded::Bytes(MAX_REPLY_BYTES).to_error(upstream.name()));
         }
     }
     let bytes = bytes.freeze();
     let read = bytes.clone();
     // As strict as with requests: an answer of more values than memory should hold is none.
     let parse = move || Ok(wire::json::parse(&read).unwrap_or(Value::Null));
-    let answer: Value = aside(memory, bytes.len(), parse).await?;
+    let answer: Value = offload(memory, bytes.len(), parse).await?;
     if !answer.is_object() && !answer.is_array() || !fits(&answer) {
-        return Err(fault(upstream.name(), "sent what says nothing of a task"));
+        return Err(upstream_error(upstream.name(), "sent what says nothing of a task"));
     }
-    Ok((Told { content_type, bytes }, answer))
+    Ok((TaskReply { content_type, bytes }, answer))
 }
 
 #[cfg(test)]

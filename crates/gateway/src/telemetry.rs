@@ -16,13 +16,13 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::client::{Client, Patience};
-use crate::upstream::beginning;
+use crate::upstream::http_client::{PooledHttpClient, ResponseTimeout};
+use crate::upstream::remote_provider::read_prefix;
 
 /// What a collector may take for an answer, and for the last spans at the end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is read of that answer.
-const ANSWER_BYTES: usize = 64 << 10;
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 /// Why spans cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum TelemetryError {
     #[error("`otlp` takes the address of a collector, such as http://127.0.0.1:4318")]
     Address,
     #[error("`otlp` takes an address without a user, a password or a query: put those into OTEL_EXPORTER_OTLP_HEADERS")]
-    Secret,
+    Credentials,
     #[error("{0}")]
     Client(#[from] std::io::Error),
     #[error("{0}")]
@@ -53,13 +53,13 @@ impl Telemetry {
         if !is_named || variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
-        let client = Client::new(true)?;
+        let client = PooledHttpClient::new(true)?;
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Post { client, runtime: Handle::current(), failing: AtomicBool::new(false) })
+            .with_http_client(OtlpHttpClient { client, runtime: Handle::current(), failing: AtomicBool::new(false) })
             .with_protocol(Protocol::HttpBinary);
         if let Some(otlp) = otlp {
-            exporter = exporter.with_endpoint(address(otlp)?);
+            exporter = exporter.with_endpoint(traces_endpoint(otlp)?);
         }
         let exporter = exporter.build()?;
         let names_itself = variable("OTEL_SERVICE_NAME").is_some()
@@ -79,7 +79,7 @@ impl Telemetry {
 
     /// Sends what is left.
     pub async fn finish(self) {
-        let finished = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(PATIENCE)).await;
+        let finished = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(EXPORT_TIMEOUT)).await;
         match finished {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the last spans could not be sent"),
@@ -89,34 +89,34 @@ impl Telemetry {
 }
 
 /// Where spans go below the address of a collector.
-fn address(otlp: &str) -> Result<String, TelemetryError> {
+fn traces_endpoint(otlp: &str) -> Result<String, TelemetryError> {
     let url = Url::parse(otlp).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.ok_or(TelemetryError::Address)?;
     match url.username().is_empty() && url.password().is_none() && url.query().is_none() {
         true => Ok(format!("{}/v1/traces", url.as_str().trim_end_matches('/'))),
-        false => Err(TelemetryError::Secret),
+        false => Err(TelemetryError::Credentials),
     }
 }
 
 /// Batches are sent by a thread that has no runtime: they are handed to ours.
 #[derive(Debug)]
-struct Post {
-    client: Client,
+struct OtlpHttpClient {
+    client: PooledHttpClient,
     runtime: Handle,
     /// The last batch did not arrive.
     failing: AtomicBool,
 }
 
 #[async_trait]
-impl HttpClient for Post {
+impl HttpClient for OtlpHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
-        let patience = Patience { head: PATIENCE, body_too: true };
+        let patience = ResponseTimeout { head: EXPORT_TIMEOUT, covers_first_byte: true };
         let sending = async move {
-            let answer = timeout(PATIENCE, client.send(request.map(Into::into), patience)).await??;
-            let mut response = Response::builder().status(answer.status);
-            response.headers_mut().into_iter().for_each(|headers| headers.clone_from(&answer.headers));
-            Ok(response.body(beginning(answer, ANSWER_BYTES).await.into())?)
+            let response = timeout(EXPORT_TIMEOUT, client.send(request.map(Into::into), patience)).await??;
+            let mut builder = Response::builder().status(response.status);
+            builder.headers_mut().into_iter().for_each(|headers| headers.clone_from(&response.headers));
+            Ok(builder.body(read_prefix(response, MAX_RESPONSE_BYTES).await.into())?)
         };
         let sent: Result<_, HttpError> = self.runtime.spawn(sending).await?;
         // That spans are lost is logged each time; why, once.
@@ -137,10 +137,10 @@ mod tests {
 
     #[test]
     fn an_address_holds_no_secret() {
-        assert_eq!(address("http://c:4318").unwrap(), "http://c:4318/v1/traces");
-        assert_eq!(address("https://c.example/otlp/").unwrap(), "https://c.example/otlp/v1/traces");
+        assert_eq!(traces_endpoint("http://c:4318").unwrap(), "http://c:4318/v1/traces");
+        assert_eq!(traces_endpoint("https://c.example/otlp/").unwrap(), "https://c.example/otlp/v1/traces");
         for bad in ["c:4318", "ftp://c", "http://u:hunter2@c", "http://c/?key=hunter2"] {
-            let error = address(bad).expect_err(bad).to_string();
+            let error = traces_endpoint(bad).expect_err(bad).to_string();
             assert!(error.contains("otlp") && !error.contains("hunter2"), "{error}");
         }
     }

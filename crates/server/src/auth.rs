@@ -86,7 +86,7 @@ pub(crate) fn operator(app: &App, parts: &Parts, needs: Role) -> Result<Operator
     let operator = match who {
         Who::Anybody => Operator { name: "this machine".into(), role: Role::Admin },
         Who::Token => Operator { name: "admin token".into(), role: Role::Admin },
-        Who::Known(caller) => Operator { name: caller.key.unwrap_or_default(), role: caller.role },
+        Who::Known(caller) => Operator { name: caller.key_name.unwrap_or_default(), role: caller.role },
     };
     if !any_host {
         host_allowed(parts, app)?;
@@ -112,11 +112,11 @@ enum Who {
 
 /// There are no keys, and only this machine can reach the server.
 fn is_open(app: &App) -> bool {
-    app.config.keys.is_empty() && !app.gateway.books().accounts.closed() && app.listen.ip().is_loopback()
+    app.config.keys.is_empty() && !app.gateway.accounting().keys.requires_key() && app.listen.ip().is_loopback()
 }
 
 fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
-    let accounts = &app.gateway.books().accounts;
+    let accounts = &app.gateway.accounting().keys;
     let line: &Line = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
     let key = credential(&parts.headers).or_else(|| in_query(&parts.uri)).or_else(|| of_midjourney(parts));
     let hash: Option<[u8; 32]> = key.as_ref().map(|key| Sha256::digest(key).into());
@@ -346,8 +346,8 @@ mod tests {
         let limited = KeyConfig { models: Some(vec!["m".into()]), ..KeyConfig::new("bob", "sk-bob") };
         let keys = Keyring::from(vec![KeyConfig::new("alice", "sk-alice"), limited]);
         let hash = |key: &str| Sha256::digest(key).into();
-        assert_eq!(keys.caller(&hash("sk-alice")).unwrap().key.as_deref(), Some("alice"));
-        assert_eq!(keys.caller(&hash("sk-bob")).unwrap().models.unwrap().as_ref(), ["m".to_owned()]);
+        assert_eq!(keys.caller(&hash("sk-alice")).unwrap().key_name.as_deref(), Some("alice"));
+        assert_eq!(keys.caller(&hash("sk-bob")).unwrap().allowed_models.unwrap().as_ref(), ["m".to_owned()]);
         assert!(keys.caller(&hash("sk-alicf")).is_none());
         assert!(!format!("{:?}", KeyConfig::new("alice", "sk-alice")).contains("sha"));
     }

@@ -9,7 +9,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use flate2::read::MultiGzDecoder;
-use gateway::{HeldBuffer, Hold, RequestMemory, aside};
+use gateway::{MemoryReservation, RequestMemory, ReservedBuffer, offload};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -76,7 +76,7 @@ impl Reading<'_> {
         let gzip = is_gzip(headers)?;
         // Who announces more than there is room for need not send it.
         if let Some(length) = declared.filter(|&length| length > SHORT) {
-            self.memory.fits(length as usize)?;
+            self.memory.check_available(length as usize)?;
         }
         let mut buffer = Buffer::new(self.memory, self.limit, declared.map(|length| length as usize));
         let began = Instant::now();
@@ -91,7 +91,7 @@ impl Reading<'_> {
         }
         let (memory, limit) = (self.memory.clone(), self.limit);
         let expected = buffer.held.bytes().len().saturating_mul(INFLATED).min(MOST_INFLATED);
-        aside(self.memory, expected, move || inflated(buffer.held.bytes(), Buffer::new(&memory, limit, None))).await
+        offload(self.memory, expected, move || inflated(buffer.held.bytes(), Buffer::new(&memory, limit, None))).await
     }
 
     /// The next frame of a body of which `read` bytes have arrived since it `began`.
@@ -118,7 +118,7 @@ impl Reading<'_> {
 
 /// A body that is read: its bytes so far, and its bounds.
 struct Buffer {
-    held: HeldBuffer,
+    held: ReservedBuffer,
     /// Most bytes that may come.
     limit: usize,
     /// Bytes that will come, if that was announced.
@@ -127,11 +127,11 @@ struct Buffer {
 
 impl Buffer {
     fn new(memory: &RequestMemory, limit: usize, declared: Option<usize>) -> Self {
-        Self { held: HeldBuffer::new(memory), limit, declared }
+        Self { held: ReservedBuffer::new(memory), limit, declared }
     }
 
     /// # Errors
-    /// `TooLarge` beyond the limit; as [`HeldBuffer::push`].
+    /// `TooLarge` beyond the limit; as [`ReservedBuffer::push`].
     fn push(&mut self, data: &[u8]) -> Result<(), Error> {
         if self.held.bytes().len() + data.len() > self.limit {
             return Err(too_large(self.limit));
@@ -147,16 +147,16 @@ impl Buffer {
 pub(crate) async fn understood<T: Send + 'static>(
     memory: &RequestMemory,
     bytes: Bytes,
-    read: impl FnOnce(Value, &mut Hold) -> Result<T, Error> + Send + 'static,
+    read: impl FnOnce(Value, &mut MemoryReservation) -> Result<T, Error> + Send + 'static,
     size: fn(&T) -> usize,
-) -> Result<(T, Hold), Error> {
-    let mut hold = memory.empty();
-    aside(memory, bytes.len(), move || {
+) -> Result<(T, MemoryReservation), Error> {
+    let mut hold = memory.empty_reservation();
+    offload(memory, bytes.len(), move || {
         let tree = wire::json::parse_with_budget(&bytes, &mut |more| hold.grow(more))?;
         // The tree has copies of all it needs.
         drop(bytes);
         let made = read(tree, &mut hold)?;
-        hold.set(size(&made))?;
+        hold.resize(size(&made))?;
         Ok((made, hold))
     })
     .await

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chat::{Delta, Error, Usage};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream, SelectAll};
-use gateway::Metered;
+use gateway::MeteredStream;
 
 /// What came of one choice.
 type Item = Result<(usize, Delta), Error>;
@@ -20,7 +20,7 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    pub(crate) fn new(answers: Vec<Metered>) -> Self {
+    pub(crate) fn new(answers: Vec<MeteredStream>) -> Self {
         let count = answers.len();
         let tagged = answers
             .into_iter()

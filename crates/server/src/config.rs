@@ -116,11 +116,11 @@ type Ring = ([u8; 32], Caller);
 impl Keyring {
     pub fn replace(&self, keys: &[KeyConfig]) {
         let caller = |key: &KeyConfig| Caller {
-            key: Some(Arc::from(key.name.as_str())),
-            models: key.models.as_deref().map(Arc::from),
-            holder: None,
+            key_name: Some(Arc::from(key.name.as_str())),
+            allowed_models: key.models.as_deref().map(Arc::from),
+            api_key: None,
             role: key.role,
-            trace: None,
+            traceparent: None,
             memory: Default::default(),
         };
         self.0.store(Arc::new(keys.iter().map(|key| (key.sha256, caller(key))).collect()));
@@ -153,7 +153,7 @@ impl From<Vec<KeyConfig>> for Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.load().iter().map(|(_, caller)| &caller.key)).finish()
+        f.debug_list().entries(self.0.load().iter().map(|(_, caller)| &caller.key_name)).finish()
     }
 }
 

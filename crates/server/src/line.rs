@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use chat::{Error, Usage};
-use gateway::{Allowance, Caller, Holder};
+use gateway::{ApiKey, Caller, RateStatus};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
@@ -53,7 +53,7 @@ pub(crate) struct Known {
     /// `None`: the client left before it was answered.
     pub(crate) status: Option<StatusCode>,
     pub(crate) key: Option<Arc<str>>,
-    holder: Option<Arc<Holder>>,
+    holder: Option<Arc<ApiKey>>,
     pub(crate) model: Option<Arc<str>>,
     pub(crate) provider: Option<Arc<str>>,
     pub(crate) usage: Option<Usage>,
@@ -96,8 +96,8 @@ impl Line {
 
     pub(crate) fn caller(&self, caller: &Caller) {
         let mut known = self.known();
-        known.key.clone_from(&caller.key);
-        known.holder.clone_from(&caller.holder);
+        known.key.clone_from(&caller.key_name);
+        known.holder.clone_from(&caller.api_key);
     }
 
     pub(crate) fn operator(&self, operator: &Operator) {
@@ -131,9 +131,9 @@ impl Line {
             text.write_fmt(value).expect("bytes grow");
             HeaderValue::from_maybe_shared(text.split().freeze()).expect("digits and letters")
         };
-        let allowances = known.holder.as_ref().map(|holder| holder.allowances()).unwrap_or_default();
+        let allowances = known.holder.as_ref().map(|holder| holder.rate_statuses()).unwrap_or_default();
         for (names, allowance) in RATES.iter().zip(allowances) {
-            let Some(Allowance { limit, remaining, full }) = allowance else { continue };
+            let Some(RateStatus { limit, remaining, reset_after: full }) = allowance else { continue };
             let values = [
                 value(format_args!("{limit}")),
                 value(format_args!("{remaining}")),

@@ -53,7 +53,7 @@ pub(crate) async fn healthz() -> Response {
 }
 
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
-    if app.gateway.ready() {
+    if app.gateway.is_ready() {
         return json(r#"{"status":"ok"}"#.into());
     }
     let mut response = json(r#"{"status":"starting"}"#.into());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chat::{Delta, Error, ErrorKind, FinishReason};
 use futures_util::FutureExt;
-use gateway::{Alarm, Chosen, Metered};
+use gateway::{DeadlineTimer, MeteredStream, SelectedTarget};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -43,11 +43,11 @@ pub(crate) struct Pace {
     choices: Choices,
     rhythm: Rhythm,
     keep_alive: Instant,
-    chosen: Chosen,
+    chosen: SelectedTarget,
     /// `None` once inference has started.
     start_by: Option<Instant>,
     end_by: Instant,
-    alarm: Alarm,
+    alarm: DeadlineTimer,
     stop: Stop,
     state: State,
     /// It has begun to say something.
@@ -64,8 +64,8 @@ enum State {
 }
 
 impl Pace {
-    pub(crate) fn new(app: &App, answers: Vec<Metered>, rhythm: Rhythm, line: Line) -> Self {
-        let (now, chosen) = (Instant::now(), answers[0].chosen().clone());
+    pub(crate) fn new(app: &App, answers: Vec<MeteredStream>, rhythm: Rhythm, line: Line) -> Self {
+        let (now, chosen) = (Instant::now(), answers[0].selected_target().clone());
         Self {
             choices: Choices::new(answers),
             chosen,
@@ -73,7 +73,7 @@ impl Pace {
             keep_alive: now + rhythm.first,
             start_by: Some(now + app.config.queue_timeout),
             end_by: now + app.config.total_timeout,
-            alarm: Alarm::default(),
+            alarm: DeadlineTimer::default(),
             stop: stop(app.stopping.clone()),
             state: State::Going,
             // What is not streamed has no first chunk.
@@ -102,7 +102,7 @@ impl Pace {
                 Ok(delta) => self.step(delta),
                 Err(_) => self.fail(Error::internal("Internal server error")),
             },
-            () = self.alarm.at(next) => {
+            () = self.alarm.wait_until(next) => {
                 if next == deadline {
                     return self.cut(BUSY);
                 }

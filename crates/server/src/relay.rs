@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use chat::{Error, ErrorKind, Usage};
 use futures_util::{StreamExt, stream};
-use gateway::{Alarm, Relay, Relayed, Shape};
+use gateway::{BodyKind, DeadlineTimer, PassthroughRequest, PassthroughResponse};
 use http::{HeaderValue, header};
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -27,7 +27,7 @@ pub(crate) enum Tongue {
 
 /// What a provider has begun to answer.
 enum Begun {
-    Events(Box<Relayed>),
+    Events(Box<PassthroughResponse>),
     Whole { content_type: HeaderValue, bytes: Bytes, usage: Option<Usage>, provider: Arc<str> },
 }
 
@@ -37,15 +37,15 @@ type Beginning = Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>>;
 ///
 /// # Errors
 /// Whatever goes wrong before the first sign of life is due.
-pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) -> Result<Response, Error> {
+pub(crate) async fn send(app: &App, relay: PassthroughRequest, tongue: Tongue, line: Line) -> Result<Response, Error> {
     line.model(relay.model());
-    let (shape, times) = (relay.shape(), &app.config.keep_alive);
-    let events = shape == Shape::Events;
+    let (shape, times) = (relay.body_kind(), &app.config.keep_alive);
+    let events = shape == BodyKind::Sse;
     let (first, every) = match shape {
-        Shape::Events => (times.stream_first, times.stream_every),
-        Shape::Json => (times.plain_first, times.plain_every),
+        BodyKind::Sse => (times.stream_first, times.stream_every),
+        BodyKind::Json => (times.plain_first, times.plain_every),
         // Nothing may stand before it.
-        Shape::Text | Shape::Sound => (app.config.total_timeout, app.config.total_timeout),
+        BodyKind::Text | BodyKind::Audio => (app.config.total_timeout, app.config.total_timeout),
     };
     let mut beginning: Beginning = Box::pin(begin(relay));
     let begun = match timeout_at(Instant::now() + first, &mut beginning).await {
@@ -53,7 +53,7 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         Err(_) => None,
     };
     let (content_type, state) = match begun {
-        None if !matches!(shape, Shape::Events | Shape::Json) => return Err(ended("The answer took too long")),
+        None if !matches!(shape, BodyKind::Sse | BodyKind::Json) => return Err(ended("The answer took too long")),
         Some(Begun::Whole { content_type, bytes, usage, provider }) => {
             tell(&line, &provider, usage);
             return Ok(response(Body::from(bytes), content_type, false));
@@ -75,25 +75,25 @@ pub(crate) async fn send(app: &App, relay: Relay, tongue: Tongue, line: Line) ->
         tongue,
         events,
         line,
-        alarm: Alarm::default(),
+        alarm: DeadlineTimer::default(),
         stop: stop(app.stopping.clone()),
         every,
         begin_by: Instant::now() + app.config.queue_timeout,
         end_by: Instant::now() + app.config.total_timeout,
-        between: shape != Shape::Sound,
+        between: shape != BodyKind::Audio,
     };
     let body = stream::unfold(passing, |mut passing| async move { Some((passing.next().await?, passing)) });
     Ok(response(Body::from_stream(body), content_type, events))
 }
 
-async fn begin(relay: Relay) -> Result<Begun, Error> {
-    let shape = relay.shape();
-    let relayed = relay.begin().await?;
-    if matches!(shape, Shape::Events | Shape::Sound) {
+async fn begin(relay: PassthroughRequest) -> Result<Begun, Error> {
+    let shape = relay.body_kind();
+    let relayed = relay.send().await?;
+    if matches!(shape, BodyKind::Sse | BodyKind::Audio) {
         return Ok(Begun::Events(Box::new(relayed)));
     }
     let (content_type, provider) = (relayed.content_type.clone(), relayed.provider().clone());
-    let (bytes, usage) = relayed.whole().await?;
+    let (bytes, usage) = relayed.read_to_end().await?;
     Ok(Begun::Whole { content_type, bytes, usage, provider })
 }
 
@@ -121,7 +121,7 @@ fn tell(line: &Line, provider: &Arc<str>, usage: Option<Usage>) {
 enum State {
     /// The client has had a sign of life before there was an answer.
     Late(Beginning),
-    Events(Box<Relayed>),
+    Events(Box<PassthroughResponse>),
     Over,
 }
 
@@ -130,7 +130,7 @@ struct Passing {
     tongue: Tongue,
     events: bool,
     line: Line,
-    alarm: Alarm,
+    alarm: DeadlineTimer,
     stop: Stop,
     every: Duration,
     /// The deadline for the first bytes.
@@ -157,7 +157,7 @@ impl Passing {
                 biased;
                 step = step(&mut self.state) => step,
                 () = &mut self.stop => Step::Broken(ended("The server is shutting down, please send the request again")),
-                () = self.alarm.at(silence.unwrap_or(end_by)) => match silence {
+                () = self.alarm.wait_until(silence.unwrap_or(end_by)) => match silence {
                     Some(_) => return Some(Ok(self.sign_of_life())),
                     None => Step::Broken(ended("The answer took too long")),
                 },
@@ -220,7 +220,7 @@ impl Passing {
 }
 
 enum Step {
-    Begun(Box<Relayed>),
+    Begun(Box<PassthroughResponse>),
     Whole(Bytes, Option<Usage>, Arc<str>),
     Bytes(Bytes),
     Broken(Error),

@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use chat::{Error, ErrorKind, Reply};
 use futures_util::{StreamExt, stream};
-use gateway::{Hold, Metered, aside};
+use gateway::{MemoryReservation, MeteredStream, offload};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use wire::surface::Renderer;
 
@@ -23,12 +23,12 @@ use crate::server::App;
 /// Whatever goes wrong before the first sign of life is due.
 pub(crate) async fn send(
     app: &App,
-    answers: Vec<Metered>,
+    answers: Vec<MeteredStream>,
     render: Box<dyn Renderer>,
     stream: bool,
     line: Line,
 ) -> Result<Response, Error> {
-    let (times, hold) = (&app.config.keep_alive, answers[0].memory().empty());
+    let (times, hold) = (&app.config.keep_alive, answers[0].memory().empty_reservation());
     if stream {
         let rhythm = Rhythm { first: times.stream_first, every: times.stream_every, deltas_count: true };
         streamed(Pace::new(app, answers, rhythm, line), render, hold).await
@@ -42,7 +42,7 @@ pub(crate) async fn send(
 ///
 /// # Errors
 /// Whatever goes wrong before the first event or comment is due.
-async fn streamed(pace: Pace, render: Box<dyn Renderer>, hold: Hold) -> Result<Response, Error> {
+async fn streamed(pace: Pace, render: Box<dyn Renderer>, hold: MemoryReservation) -> Result<Response, Error> {
     let content_type = render.content_type();
     let mut events = Events { pace, render, hold, ended: false };
     let first = match events.next().await {
@@ -69,7 +69,7 @@ struct Events {
     pace: Pace,
     render: Box<dyn Renderer>,
     /// The memory that the renderer holds.
-    hold: Hold,
+    hold: MemoryReservation,
     ended: bool,
 }
 
@@ -119,7 +119,7 @@ impl Events {
 /// # Errors
 /// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
 /// clients see a broken connection and try again, and no error object under status 200.
-async fn whole(pace: Pace, render: Box<dyn Renderer>, hold: Hold) -> Result<Response, Error> {
+async fn whole(pace: Pace, render: Box<dyn Renderer>, hold: MemoryReservation) -> Result<Response, Error> {
     let replies = vec![Reply::default(); pace.choices()];
     let mut whole = Whole { pace, answer: Some((render, replies)), hold };
     let first = whole.next().await?;
@@ -147,7 +147,7 @@ struct Whole {
     /// The renderer, and a reply for each choice; `None` after the end.
     answer: Option<(Box<dyn Renderer>, Vec<Reply>)>,
     /// The memory that the replies hold.
-    hold: Hold,
+    hold: MemoryReservation,
 }
 
 impl Whole {
@@ -182,10 +182,10 @@ impl Whole {
             hold.grow(bytes).map_err(no_memory)?;
             let text = render.body(&replies)?.into_bytes();
             drop(replies);
-            hold.set(text.len()).map_err(no_memory)?;
-            Ok(hold.over(text))
+            hold.resize(text.len()).map_err(no_memory)?;
+            Ok(hold.attach_to(text))
         };
-        aside(&memory, bytes, write).await
+        offload(&memory, bytes, write).await
     }
 }
 

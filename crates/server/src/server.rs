@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use gateway::{Books, Gateway, InflightBudget};
+use gateway::{Accounting, Gateway, InflightBudget};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -103,10 +103,10 @@ impl ServerConfig {
     ///
     /// # Errors
     /// `NoKeys` when everybody could reach a server without keys.
-    pub fn suits(&self, listen: SocketAddr, books: &Books) -> Result<(), ServeError> {
+    pub fn suits(&self, listen: SocketAddr, books: &Accounting) -> Result<(), ServeError> {
         // With the token, keys can be made. Until then, nobody is let in.
         let can_be_opened = self.admin_token.is_some() && books.store().is_some();
-        if self.keys.is_empty() && !books.accounts.closed() && !listen.ip().is_loopback() && !can_be_opened {
+        if self.keys.is_empty() && !books.keys.requires_key() && !listen.ip().is_loopback() && !can_be_opened {
             return Err(ServeError::NoKeys(listen));
         }
         Ok(())
@@ -138,7 +138,7 @@ pub async fn serve_with(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let listen = listener.local_addr()?;
-    config.suits(listen, gateway.books())?;
+    config.suits(listen, gateway.accounting())?;
     let (stop, stopping) = watch::channel(false);
     let grace = config.grace;
     let mut secret = [0; 32];

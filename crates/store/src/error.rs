@@ -24,30 +24,30 @@ pub enum StoreError {
     #[error(
         "the database ({0}) is missing or empty, but it was used here before: without its keys everybody would be let in. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or begin with an empty one by `cachalot serve --new-store`"
     )]
-    Lost(String),
+    DatabaseLost(String),
     #[error(
         "the database is older than it was: it has seen {seen} changes of keys and users, and `{file}` notes {noted}. Keys that were revoked since would be good again. If it was restored from a backup, start with `cachalot serve --accept-restored-store`"
     )]
-    Older { file: PathBuf, seen: i64, noted: i64 },
+    OlderDatabase { file: PathBuf, seen: i64, noted: i64 },
     #[error(
         "the database is not the one whose keys `{file}` notes, but {}. If it is to be used from now on, start with `cachalot serve --accept-restored-store`; otherwise name the right one with --store, or begin with an empty one by `cachalot serve --new-store`",
         if *.known { "another one" } else { "one without an identity, such as a backup from before the upgrade" }
     )]
-    Another { file: PathBuf, known: bool },
+    OtherDatabase { file: PathBuf, known: bool },
     #[error(
         "`{0}`, which notes the keys of the database, cannot be used: {1}. If the database is the right one, `cachalot serve --accept-restored-store` writes the file anew"
     )]
     IdFile(PathBuf, String),
     #[error("the change is made, but `{0}` cannot be brought up to date: {1}")]
-    NotNoted(PathBuf, String),
+    IdFileNotUpdated(PathBuf, String),
     #[error(
         "--new-store is for a database that is lost or not to be used, and this one is in order and has keys: start without it. To begin anew all the same, move the database and `store-id` away first"
     )]
-    InOrder,
+    DatabaseIntact,
     #[error("--new-store needs an empty PostgreSQL database: make one, and name it with --store or in [store]")]
-    NotEmpty,
+    DatabaseNotEmpty,
     #[error("`{0}` is no database: write sqlite:PATH or postgres://USER@HOST/NAME")]
-    Url(String),
+    InvalidUrl(String),
     #[error("the store refuses it: {0}")]
     Refused(String),
     #[error("{0}")]
@@ -57,9 +57,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn url(url: &str) -> Self {
+    pub(crate) fn invalid_url(url: &str) -> Self {
         // What stands before the first colon tells the kind, and holds no secret.
-        Self::Url(url.split(':').next().unwrap_or_default().to_owned())
+        Self::InvalidUrl(url.split(':').next().unwrap_or_default().to_owned())
     }
 
     /// Another process holds a lock on the SQLite database.
@@ -68,12 +68,12 @@ impl StoreError {
     }
 
     /// The database is not the one that `store-id` names.
-    pub fn is_another(&self) -> bool {
-        matches!(self, Self::Another { .. })
+    pub fn is_other_database(&self) -> bool {
+        matches!(self, Self::OtherDatabase { .. })
     }
 
     /// Says what an error of SQLite means for this file.
-    pub(crate) fn of_sqlite(self, path: &Path) -> Self {
+    pub(crate) fn explain_sqlite(self, path: &Path) -> Self {
         match self.sqlite_code() {
             Some(8 | 14) => Self::ReadOnly(path.to_owned()),
             Some(11 | 26) => Self::Unusable(path.to_owned(), format!("it is damaged ({self})")),

@@ -11,7 +11,7 @@ use crate::{Store, StoreError};
 
 /// The identity of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct StoreIdentity {
     /// A random UUID.
     pub id: String,
     /// How often keys and users have been added, changed, disabled or revoked: whatever decides who is let in.
@@ -23,21 +23,21 @@ impl Store {
     ///
     /// # Errors
     /// A database that cannot be asked.
-    pub async fn identity(&self) -> Result<Identity, StoreError> {
+    pub async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         let row = sqlx::query("select id, changes from store_identity where one = 1").fetch_one(&self.pool).await?;
-        Ok(read(&row)?)
+        Ok(identity_from_row(&row)?)
     }
 
     /// Whether a key was ever made: in the database, or by `store-id` in one before it. Then nobody is let in without a key.
     ///
     /// # Errors
     /// A database that cannot be asked, a `store-id` that cannot be read.
-    pub async fn had_keys(&self) -> Result<bool, StoreError> {
-        let noted = match &self.id_file {
+    pub async fn ever_had_keys(&self) -> Result<bool, StoreError> {
+        let recorded = match &self.id_file {
             Some(file) => file.read()?.is_some(),
             None => false,
         };
-        Ok(noted || has_keys(&mut *self.pool.acquire().await?).await?)
+        Ok(recorded || has_keys(&mut *self.pool.acquire().await?).await?)
     }
 
     /// Brings `store-id` up to date with what others have changed. Returns false when the database is not the one that was opened any
@@ -45,17 +45,17 @@ impl Store {
     ///
     /// # Errors
     /// A database that cannot be asked, a file that cannot be written.
-    pub async fn follow_changes(&self) -> Result<bool, StoreError> {
+    pub async fn sync_id_file(&self) -> Result<bool, StoreError> {
         let Some(file) = &self.id_file else { return Ok(true) };
         let now = self.identity().await?;
-        match file.seen() {
+        match file.last_known() {
             Some(seen) if seen == now => return Ok(true),
             Some(seen) if seen.id != now.id || seen.changes > now.changes => return Ok(false),
             Some(_) => {}
             None if !has_keys(&mut *self.pool.acquire().await?).await? => return Ok(true),
             None => {}
         }
-        write(file, move |file| file.note(&now, None)).await?;
+        update_id_file(file, move |file| file.record(&now, None)).await?;
         Ok(true)
     }
 
@@ -69,9 +69,9 @@ impl Store {
         what: String,
     ) -> Result<(), StoreError> {
         // Last in its transaction: writers queue for this row, and hold it shortly.
-        let counted =
+        let increment =
             sqlx::query("update store_identity set changes = changes + 1 where one = 1 returning id, changes");
-        let now = read(&counted.fetch_one(&mut *transaction).await?)?;
+        let now = identity_from_row(&increment.fetch_one(&mut *transaction).await?)?;
         let any_keys = match &self.id_file {
             Some(_) => has_keys(&mut transaction).await?,
             None => false,
@@ -79,8 +79,8 @@ impl Store {
         transaction.commit().await?;
         match &self.id_file {
             Some(file) if any_keys => {
-                write(file, move |file| file.note(&now, Some(&what))).await.map_err(|error| match error {
-                    StoreError::IdFile(path, reason) => StoreError::NotNoted(path, reason),
+                update_id_file(file, move |file| file.record(&now, Some(&what))).await.map_err(|error| match error {
+                    StoreError::IdFile(path, reason) => StoreError::IdFileNotUpdated(path, reason),
                     error => error,
                 })
             }
@@ -90,8 +90,8 @@ impl Store {
 }
 
 /// Gives the database an identity, if it has none yet.
-pub(crate) async fn make(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    if find(connection).await?.is_some() {
+pub(crate) async fn ensure_identity(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    if read_identity(connection).await?.is_some() {
         return Ok(());
     }
     // Of a database from before the upgrade, each key is at least one change.
@@ -104,17 +104,20 @@ pub(crate) async fn make(connection: &mut AnyConnection) -> Result<(), StoreErro
 }
 
 /// The identity of a database that has the table for it.
-pub(crate) async fn find(connection: &mut AnyConnection) -> Result<Option<Identity>, StoreError> {
+pub(crate) async fn read_identity(connection: &mut AnyConnection) -> Result<Option<StoreIdentity>, StoreError> {
     let found = sqlx::query("select id, changes from store_identity where one = 1");
-    Ok(found.fetch_optional(connection).await?.as_ref().map(read).transpose()?)
+    Ok(found.fetch_optional(connection).await?.as_ref().map(identity_from_row).transpose()?)
 }
 
 /// Goes on from a restored database: its changes are counted from beyond all that were noted.
-pub(crate) async fn adopt(connection: &mut AnyConnection, noted: i64) -> Result<Identity, StoreError> {
+pub(crate) async fn accept_restored(
+    connection: &mut AnyConnection,
+    recorded_changes: i64,
+) -> Result<StoreIdentity, StoreError> {
     let adopt = sqlx::query(
         "update store_identity set changes = case when changes < $1 then $1 else changes end + 1 where one = 1 returning id, changes",
     );
-    Ok(read(&adopt.bind(noted).fetch_one(connection).await?)?)
+    Ok(identity_from_row(&adopt.bind(recorded_changes).fetch_one(connection).await?)?)
 }
 
 pub(crate) async fn has_keys(connection: &mut AnyConnection) -> Result<bool, StoreError> {
@@ -123,15 +126,15 @@ pub(crate) async fn has_keys(connection: &mut AnyConnection) -> Result<bool, Sto
 }
 
 /// Writes the file on a thread that may wait for the disk.
-pub(crate) async fn write(
+pub(crate) async fn update_id_file(
     file: &Arc<IdFile>,
-    write: impl FnOnce(&IdFile) -> Result<(), StoreError> + Send + 'static,
+    update: impl FnOnce(&IdFile) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), StoreError> {
     let file = file.clone();
-    let written = tokio::task::spawn_blocking(move || write(&file)).await;
+    let written = tokio::task::spawn_blocking(move || update(&file)).await;
     written.unwrap_or_else(|panic| Err(StoreError::Database(sqlx::Error::Protocol(panic.to_string()))))
 }
 
-fn read(row: &AnyRow) -> Result<Identity, sqlx::Error> {
-    Ok(Identity { id: row.try_get("id")?, changes: row.try_get("changes")? })
+fn identity_from_row(row: &AnyRow) -> Result<StoreIdentity, sqlx::Error> {
+    Ok(StoreIdentity { id: row.try_get("id")?, changes: row.try_get("changes")? })
 }

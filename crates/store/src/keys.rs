@@ -4,8 +4,8 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row};
 
-use crate::amounts::spent;
-use crate::{Project, Store, StoreError, User, now};
+use crate::amounts::read_spent;
+use crate::{Project, Store, StoreError, User, now_micros};
 
 /// A key as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Limits {
 
 /// A key, who pays for it, and how often that has been asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct KeyOverview {
     pub key: Key,
     pub project: Project,
     /// Requests of all keys of the project.
@@ -84,14 +84,18 @@ impl Store {
         .bind(hash)
         .bind(tail);
         let mut transaction = self.pool.begin().await?;
-        let added = bind(added, &limits).bind(now()).bind(user.map(|user| &user.id)).execute(&mut *transaction).await?;
+        let added = bind_limits(added, &limits)
+            .bind(now_micros())
+            .bind(user.map(|user| &user.id))
+            .execute(&mut *transaction)
+            .await?;
         if added.rows_affected() == 0 {
             return Err(StoreError::Conflict(format!(
                 "there is a key `{name}` already: revoke it, or choose another name"
             )));
         }
         if let Err(error) = self.commit_change(transaction, format!("key `{name}` added")).await {
-            if let StoreError::NotNoted(path, reason) = error {
+            if let StoreError::IdFileNotUpdated(path, reason) = error {
                 // Nobody has seen it.
                 sqlx::query("delete from keys where id = $1").bind(&id).execute(&self.pool).await?;
                 return Err(StoreError::IdFile(path, reason));
@@ -109,7 +113,7 @@ impl Store {
     /// The keys changed at `since` or later.
     pub async fn keys_changed(&self, since: i64) -> Result<Vec<Key>, StoreError> {
         let rows = sqlx::query("select * from keys where changed_at >= $1 order by id").bind(since);
-        Ok(rows.fetch_all(&self.pool).await?.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(rows.fetch_all(&self.pool).await?.iter().map(key_from_row).collect::<Result<_, _>>()?)
     }
 
     /// The key of this id, or the one in use of this name.
@@ -119,37 +123,37 @@ impl Store {
     pub async fn key(&self, name: &str) -> Result<Key, StoreError> {
         let found = sqlx::query("select * from keys where id = $1 or (name = $1 and revoked_at is null) order by id");
         let row = found.bind(name).fetch_optional(&self.pool).await?;
-        row.as_ref().map(read).transpose()?.ok_or_else(|| unknown(name))
+        row.as_ref().map(key_from_row).transpose()?.ok_or_else(|| key_not_found(name))
     }
 
     /// The key of this id, its project, and the requests of that.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn account(&self, id: &str) -> Result<Account, StoreError> {
+    pub async fn key_overview(&self, id: &str) -> Result<KeyOverview, StoreError> {
         let key = self.key(id).await?;
-        let project = self.project_of(&key).await?;
+        let project = self.project_of_key(&key).await?;
         let count = sqlx::query(
             "select cast(count(*) as bigint) as requests from usage_records where project_id = $1 and outcome <> 'refunded'",
         );
         let row = count.bind(&project.id).fetch_one(&self.pool).await?;
-        Ok(Account { key, project, requests: row.try_get("requests")? })
+        Ok(KeyOverview { key, project, requests: row.try_get("requests")? })
     }
 
     /// Sets what a key may do.
     ///
     /// # Errors
     /// `NotFound` when none in use has this name or id.
-    pub async fn limit_key(&self, name: &str, limits: &Limits) -> Result<Key, StoreError> {
+    pub async fn set_key_limits(&self, name: &str, limits: &Limits) -> Result<Key, StoreError> {
         let limited = sqlx::query(
             "update keys set models = $1, networks = $2, budget = $3, requests_per_minute = $4, tokens_per_minute = $5,
                  concurrency = $6, expires_at = $7, changed_at = case when changed_at < $8 then $8 else changed_at + 1 end
              where (name = $9 or id = $9) and revoked_at is null",
         );
         let mut transaction = self.pool.begin().await?;
-        let limited = bind(limited, limits).bind(now()).bind(name).execute(&mut *transaction).await?;
+        let limited = bind_limits(limited, limits).bind(now_micros()).bind(name).execute(&mut *transaction).await?;
         if limited.rows_affected() == 0 {
-            return Err(unknown(name));
+            return Err(key_not_found(name));
         }
         self.commit_change(transaction, format!("key `{name}` changed")).await?;
         self.key(name).await
@@ -167,16 +171,16 @@ impl Store {
         // Its name says more than its id, when `store-id` names what a restored database lacks.
         let key = self.key(name).await?;
         let mut transaction = self.pool.begin().await?;
-        let revoked = revoked.bind(now()).bind(name).execute(&mut *transaction).await?;
+        let revoked = revoked.bind(now_micros()).bind(name).execute(&mut *transaction).await?;
         if revoked.rows_affected() == 0 {
-            return Err(unknown(name));
+            return Err(key_not_found(name));
         }
         self.commit_change(transaction, format!("key `{}` revoked", key.name)).await
     }
 }
 
 /// Binds what a key may do, in the order of its columns.
-fn bind<'q>(query: Query<'q, Any, AnyArguments>, limits: &'q Limits) -> Query<'q, Any, AnyArguments> {
+fn bind_limits<'q>(query: Query<'q, Any, AnyArguments>, limits: &'q Limits) -> Query<'q, Any, AnyArguments> {
     let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| list.join("\n"));
     query
         .bind(list(&limits.models))
@@ -188,11 +192,11 @@ fn bind<'q>(query: Query<'q, Any, AnyArguments>, limits: &'q Limits) -> Query<'q
         .bind(limits.expires_at)
 }
 
-fn unknown(name: &str) -> StoreError {
+fn key_not_found(name: &str) -> StoreError {
     StoreError::NotFound(format!("no key in use is called `{name}`"))
 }
 
-fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
+fn key_from_row(row: &AnyRow) -> Result<Key, sqlx::Error> {
     let list = |column| {
         let text: Option<String> = row.try_get(column)?;
         Ok::<_, sqlx::Error>(text.map(|text| text.lines().map(str::to_owned).collect()))
@@ -213,7 +217,7 @@ fn read(row: &AnyRow) -> Result<Key, sqlx::Error> {
             concurrency: row.try_get("concurrency")?,
             expires_at: row.try_get("expires_at")?,
         },
-        spent: spent(row),
+        spent: read_spent(row),
         created_at: row.try_get("created_at")?,
         revoked_at: row.try_get("revoked_at")?,
         changed_at: row.try_get("changed_at")?,

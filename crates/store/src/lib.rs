@@ -6,34 +6,34 @@
 
 mod amounts;
 mod error;
+mod error_class;
 mod id_file;
 mod identity;
 mod integrity;
-mod jobs;
 mod keys;
 pub mod money;
 mod names;
 mod open;
 mod projects;
-mod refusal;
 mod settings;
-mod sqlite;
+mod sqlite_file;
 mod store;
+mod tasks;
 mod usage;
 mod users;
 
-pub use amounts::{MOST_COST, MOST_SPENT, MOST_TOKENS, POISONED};
+pub use amounts::{MAX_COST, MAX_SPENT, MAX_TOKENS, SPENT_OVERFLOWED};
 pub use error::StoreError;
-pub use identity::Identity;
-pub use integrity::{Difference, IMPLAUSIBLE, Integrity};
-pub use jobs::{Job, JobId, Owner};
-pub use keys::{Account, Key, Limits, NewKey};
-pub use names::{NAME, is_model_id, is_name, is_plain};
-pub use open::{Opened, Opening, Restored};
+pub use identity::StoreIdentity;
+pub use integrity::{IMPLAUSIBLE, IntegrityReport, Mismatch};
+pub use keys::{Key, KeyOverview, Limits, NewKey};
+pub use names::{NAME_RULE, is_model_id, is_name, is_printable};
+pub use open::{OpenedStore, RestorePolicy, StoreOptions};
 pub use projects::Project;
 pub use settings::Setting;
-pub use store::{Store, now};
-pub use usage::{Booked, By, REFUNDED, Record, Spent, Total};
+pub use store::{Store, now_micros};
+pub use tasks::{Task, TaskId, TaskOwner};
+pub use usage::{REFUNDED, SpendUpdate, SpendUpdates, UsageGroupBy, UsageRecord, UsageTotal};
 pub use users::{Role, User};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Nano-dollars as people read and write them.
 
-const DOLLAR: i64 = 1_000_000_000;
+const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 
 /// Reads US dollars with up to nine decimals, such as `5`, `0.25` or `$1000.5`, exactly.
 ///
@@ -16,15 +16,15 @@ pub fn parse(text: &str) -> Result<i64, String> {
     }
     let decimals: i64 = format!("{decimals:0<9}").parse().map_err(|_| fault())?;
     let whole: i64 = whole.parse().map_err(|_| fault())?;
-    whole.checked_mul(DOLLAR).and_then(|nano| nano.checked_add(decimals)).ok_or_else(fault)
+    whole.checked_mul(NANOS_PER_DOLLAR).and_then(|nano| nano.checked_add(decimals)).ok_or_else(fault)
 }
 
 /// Dollars with `decimals` digits (at most nine), rounded down: nobody is told of money that is not there.
 pub fn format(nano: i64, decimals: u32) -> String {
-    let unit = DOLLAR / 10_i64.pow(decimals.min(9));
+    let unit = NANOS_PER_DOLLAR / 10_i64.pow(decimals.min(9));
     let units = nano.div_euclid(unit);
     let (sign, units) = (if units < 0 { "-" } else { "" }, units.unsigned_abs());
-    let per_dollar = (DOLLAR / unit) as u64;
+    let per_dollar = (NANOS_PER_DOLLAR / unit) as u64;
     match decimals {
         0 => format!("{sign}{units}"),
         _ => format!("{sign}{}.{:0width$}", units / per_dollar, units % per_dollar, width = decimals.min(9) as usize),

@@ -1,25 +1,25 @@
 //! Names that logs, lists and terminals can show.
 
 /// The rule for names, for error messages.
-pub const NAME: &str = "1 to 64 characters, none of them a control or an invisible one";
+pub const NAME_RULE: &str = "1 to 64 characters, none of them a control or an invisible one";
 
 /// A name of a key, a user, a project, a provider or an alias.
 pub fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.chars().count()) && !text.trim().is_empty() && is_plain(text)
+    (1..=64).contains(&text.chars().count()) && !text.trim().is_empty() && is_printable(text)
 }
 
 /// Text that shows as it is.
-pub fn is_plain(text: &str) -> bool {
-    !text.chars().any(is_hidden)
+pub fn is_printable(text: &str) -> bool {
+    !text.chars().any(is_invisible)
 }
 
 /// An id of a model, which its provider has named: it may be longer.
 pub fn is_model_id(text: &str) -> bool {
-    (1..=256).contains(&text.chars().count()) && is_plain(text)
+    (1..=256).contains(&text.chars().count()) && is_printable(text)
 }
 
 /// Characters that control a terminal, change the direction of text, or are not seen.
-fn is_hidden(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -3,8 +3,8 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::amounts::spent;
-use crate::{Key, Store, StoreError, now};
+use crate::amounts::read_spent;
+use crate::{Key, Store, StoreError, now_micros};
 
 /// An account that keys spend from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Store {
         .bind(&id)
         .bind(name)
         .bind(budget)
-        .bind(now())
+        .bind(now_micros())
         .execute(&self.pool)
         .await?;
         if added.rows_affected() == 0 {
@@ -49,25 +49,25 @@ impl Store {
     /// `NotFound`.
     pub async fn project(&self, name: &str) -> Result<Project, StoreError> {
         let row = sqlx::query("select * from projects where name = $1").bind(name).fetch_optional(&self.pool).await?;
-        row.as_ref().map(read).transpose()?.ok_or_else(|| unknown(name))
+        row.as_ref().map(project_from_row).transpose()?.ok_or_else(|| project_not_found(name))
     }
 
     /// Who pays for a key.
-    pub(crate) async fn project_of(&self, key: &Key) -> Result<Project, StoreError> {
+    pub(crate) async fn project_of_key(&self, key: &Key) -> Result<Project, StoreError> {
         let row = sqlx::query("select * from projects where id = $1").bind(&key.project_id).fetch_one(&self.pool);
-        Ok(read(&row.await?)?)
+        Ok(project_from_row(&row.await?)?)
     }
 
     /// Every project, by name.
     pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         let rows = sqlx::query("select * from projects order by name").fetch_all(&self.pool).await?;
-        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(project_from_row).collect::<Result<_, _>>()?)
     }
 
     /// The projects changed at `since` or later.
     pub async fn projects_changed(&self, since: i64) -> Result<Vec<Project>, StoreError> {
         let rows = sqlx::query("select * from projects where changed_at >= $1").bind(since).fetch_all(&self.pool);
-        Ok(rows.await?.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(rows.await?.iter().map(project_from_row).collect::<Result<_, _>>()?)
     }
 
     /// Sets all a project may ever spend, in nano-dollars; `None` lifts the bound.
@@ -79,24 +79,24 @@ impl Store {
             "update projects set budget = $1, changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
              where name = $3",
         );
-        let set = set.bind(budget).bind(now()).bind(name).execute(&self.pool).await?;
+        let set = set.bind(budget).bind(now_micros()).bind(name).execute(&self.pool).await?;
         if set.rows_affected() == 0 {
-            return Err(unknown(name));
+            return Err(project_not_found(name));
         }
         self.project(name).await
     }
 }
 
-fn unknown(name: &str) -> StoreError {
+fn project_not_found(name: &str) -> StoreError {
     StoreError::NotFound(format!("there is no project `{name}`: `cachalot project add {name}` makes it"))
 }
 
-fn read(row: &AnyRow) -> Result<Project, sqlx::Error> {
+fn project_from_row(row: &AnyRow) -> Result<Project, sqlx::Error> {
     Ok(Project {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         budget: row.try_get("budget")?,
-        spent: spent(row),
+        spent: read_spent(row),
         created_at: row.try_get("created_at")?,
         changed_at: row.try_get("changed_at")?,
     })

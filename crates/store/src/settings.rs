@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use crate::{Store, StoreError, now};
+use crate::{Store, StoreError, now_micros};
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Store {
             "insert into settings (kind, name, value, changed_at) values ($1, $2, $3, $4)
              on conflict (kind, name) do update set value = excluded.value, changed_at = excluded.changed_at",
         );
-        let put = put.bind(&setting.kind).bind(&setting.name).bind(&setting.value).bind(now());
+        let put = put.bind(&setting.kind).bind(&setting.name).bind(&setting.value).bind(now_micros());
         put.execute(&mut *transaction).await?;
         sqlx::query("update settings_version set version = version + 1").execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)

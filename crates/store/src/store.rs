@@ -8,9 +8,11 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, Connection, Executor, SqlSafeStr};
 
+use crate::StoreError;
 use crate::id_file::IdFile;
-use crate::usage::Inserts;
-use crate::{StoreError, identity, sqlite};
+use crate::identity;
+use crate::sqlite_file;
+use crate::usage::InsertStatements;
 
 /// One more line, and one more file in `migrations/`, for every change of the tables. What was released never changes.
 const MIGRATIONS: [(i64, &str, &str); 5] = [
@@ -22,10 +24,10 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
 ];
 
 /// How long a statement waits for another process that writes.
-const BUSY: &str = "pragma busy_timeout = 10000";
+const BUSY_TIMEOUT: &str = "pragma busy_timeout = 10000";
 
 /// How long it waits while the database is opened, before the operator hears of it.
-const BUSY_AT_START: &str = "pragma busy_timeout = 1000";
+const STARTUP_BUSY_TIMEOUT: &str = "pragma busy_timeout = 1000";
 
 /// How long PostgreSQL may take to let a connection in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +36,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: AnyPool,
-    pub(crate) inserts: Arc<Inserts>,
+    pub(crate) insert_statements: Arc<InsertStatements>,
     pub(crate) is_postgres: bool,
     /// Where the identity of the database is noted outside of it.
     pub(crate) id_file: Option<Arc<IdFile>>,
@@ -53,16 +55,20 @@ impl Store {
 
     /// Opens it, and creates what is missing. With `serving`, a writer that holds an SQLite database is an error that is
     /// [busy](StoreError::is_busy).
-    pub(crate) async fn connect(url: &str, serving: bool, id_file: Option<Arc<IdFile>>) -> Result<Self, StoreError> {
+    pub(crate) async fn connect(
+        url: &str,
+        for_serving: bool,
+        id_file: Option<Arc<IdFile>>,
+    ) -> Result<Self, StoreError> {
         let options = AnyPoolOptions::new().acquire_timeout(CONNECT_TIMEOUT);
-        let (pool, numbered) = if let Some(path) = url.strip_prefix("sqlite:").map(Path::new) {
-            sqlite::create(path)?;
+        let (pool, is_postgres_url) = if let Some(path) = url.strip_prefix("sqlite:").map(Path::new) {
+            sqlite_file::create_file(path)?;
             let url = sqlite_url(path, "rwc");
-            prepare(&url, serving).await.map_err(|error| error.of_sqlite(path))?;
+            prepare_sqlite(&url, for_serving).await.map_err(|error| error.explain_sqlite(path))?;
             // One connection: SQLite has one writer, and none waits for a lock that its own process holds.
             let options = options.max_connections(1).after_connect(|connection, _| {
                 Box::pin(async move {
-                    connection.execute(BUSY).await?;
+                    connection.execute(BUSY_TIMEOUT).await?;
                     connection.execute("pragma foreign_keys = on").await?;
                     Ok(())
                 })
@@ -71,12 +77,17 @@ impl Store {
         } else if is_postgres(url) {
             let pool = options.max_connections(8).connect(url).await?;
             migrator().run(&pool).await?;
-            identity::make(&mut *pool.acquire().await?).await?;
+            identity::ensure_identity(&mut *pool.acquire().await?).await?;
             (pool, true)
         } else {
-            return Err(StoreError::url(url));
+            return Err(StoreError::invalid_url(url));
         };
-        Ok(Self { pool, inserts: Arc::new(Inserts::new(numbered)), is_postgres: numbered, id_file })
+        Ok(Self {
+            pool,
+            insert_statements: Arc::new(InsertStatements::new(is_postgres_url)),
+            is_postgres: is_postgres_url,
+            id_file,
+        })
     }
 
     /// Ends the connections in order.
@@ -86,14 +97,14 @@ impl Store {
 }
 
 /// Brings an SQLite database up to date, outside the pool, which would try again and again what cannot succeed.
-async fn prepare(url: &str, serving: bool) -> Result<(), StoreError> {
+async fn prepare_sqlite(url: &str, for_serving: bool) -> Result<(), StoreError> {
     let mut first = AnyConnection::connect(url).await?;
-    first.execute(BUSY_AT_START).await?;
+    first.execute(STARTUP_BUSY_TIMEOUT).await?;
     first.execute("pragma journal_mode = wal").await?;
     // `run` takes whatever connections come from, by a trait that is not general enough for a future that is sent to another thread.
     migrator().run_direct(None, &mut first, false).await?;
-    identity::make(&mut first).await?;
-    if serving {
+    identity::ensure_identity(&mut first).await?;
+    if for_serving {
         // Whoever holds it now would hold up the first records.
         first.execute("begin immediate").await?;
         first.execute("rollback").await?;
@@ -123,6 +134,6 @@ fn migrator() -> Migrator {
 }
 
 /// Microseconds since 1970 (UTC).
-pub fn now() -> i64 {
+pub fn now_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::{Store, StoreError, now};
+use crate::{Store, StoreError, now_micros};
 
 /// What a user's keys may do on the admin API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ impl Store {
         );
         let id = uuid::Uuid::now_v7().to_string();
         let mut transaction = self.pool.begin().await?;
-        let added = added.bind(id).bind(name).bind(role.as_str()).bind(now()).execute(&mut *transaction).await?;
+        let added = added.bind(id).bind(name).bind(role.as_str()).bind(now_micros()).execute(&mut *transaction).await?;
         if added.rows_affected() == 0 {
             return Err(StoreError::Conflict(format!("there is a user `{name}` already")));
         }
@@ -69,35 +69,35 @@ impl Store {
     /// `NotFound`.
     pub async fn user(&self, name: &str) -> Result<User, StoreError> {
         let row = sqlx::query("select * from users where name = $1").bind(name).fetch_optional(&self.pool).await?;
-        row.as_ref().map(read).transpose()?.ok_or_else(|| unknown(name))
+        row.as_ref().map(user_from_row).transpose()?.ok_or_else(|| user_not_found(name))
     }
 
     /// Every user, by name.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
         let rows = sqlx::query("select * from users order by name").fetch_all(&self.pool).await?;
-        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(user_from_row).collect::<Result<_, _>>()?)
     }
 
     /// The users changed at `since` or later.
     pub async fn users_changed(&self, since: i64) -> Result<Vec<User>, StoreError> {
         let rows = sqlx::query("select * from users where changed_at >= $1").bind(since).fetch_all(&self.pool).await?;
-        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(user_from_row).collect::<Result<_, _>>()?)
     }
 
     /// Gives a user another role, and lets its keys in or not.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn change_user(&self, name: &str, role: Role, disabled: bool) -> Result<User, StoreError> {
+    pub async fn update_user(&self, name: &str, role: Role, disabled: bool) -> Result<User, StoreError> {
         let change = sqlx::query(
             "update users set role = $1, disabled_at = case when $2 = 0 then null else coalesce(disabled_at, $3) end,
                  changed_at = case when changed_at < $3 then $3 else changed_at + 1 end
              where name = $4",
         );
-        let change = change.bind(role.as_str()).bind(i64::from(disabled)).bind(now()).bind(name);
+        let change = change.bind(role.as_str()).bind(i64::from(disabled)).bind(now_micros()).bind(name);
         let mut transaction = self.pool.begin().await?;
         if change.execute(&mut *transaction).await?.rows_affected() == 0 {
-            return Err(unknown(name));
+            return Err(user_not_found(name));
         }
         let what = if disabled { " and disabled" } else { "" };
         self.commit_change(transaction, format!("user `{name}` made {}{what}", role.as_str())).await?;
@@ -105,11 +105,11 @@ impl Store {
     }
 }
 
-fn unknown(name: &str) -> StoreError {
+fn user_not_found(name: &str) -> StoreError {
     StoreError::NotFound(format!("there is no user `{name}`: `cachalot user add {name}` makes it"))
 }
 
-fn read(row: &AnyRow) -> Result<User, sqlx::Error> {
+fn user_from_row(row: &AnyRow) -> Result<User, sqlx::Error> {
     Ok(User {
         id: row.try_get("id")?,
         name: row.try_get("name")?,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::noise::Noise;
+use crate::rng::SeededRng;
 use crate::tokenizer_json;
 
 /// How the matrices are stored; norms and the gate are BF16 beside FP8.
@@ -16,7 +16,7 @@ pub enum Format {
 
 /// A tiny model: what may vary.
 #[derive(Clone, Copy, Debug)]
-pub struct Tiny {
+pub struct TinyCheckpoint {
     pub seed: u64,
     /// `deepseek_v32` with an indexer that keeps 16 positions, else `deepseek_v3`.
     pub sparse: bool,
@@ -29,7 +29,7 @@ pub struct Tiny {
     pub context: usize,
 }
 
-impl Default for Tiny {
+impl Default for TinyCheckpoint {
     fn default() -> Self {
         Self { seed: 1, sparse: true, format: Format::Bf16, mtp: true, shards: 1, context: 4096 }
     }
@@ -48,7 +48,7 @@ const V: usize = 24;
 const INDEX_HEADS: usize = 4;
 const INDEX_DIM: usize = 32;
 
-impl Tiny {
+impl TinyCheckpoint {
     /// `config.json`, the weights, `tokenizer.json` and its companions, by file name.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut files = vec![
@@ -106,7 +106,7 @@ impl Tiny {
     }
 
     fn tensors(&self) -> Vec<Tensor> {
-        let mut list = List { tiny: self, tensors: Vec::new() };
+        let mut list = TensorList { tiny: self, tensors: Vec::new() };
         list.matrix("model.embed_tokens.weight", VOCAB, HIDDEN, false);
         (0..LAYERS).for_each(|layer| list.layer(layer, layer > 0));
         list.norm("model.norm.weight", HIDDEN);
@@ -130,12 +130,12 @@ struct Tensor {
     bytes: Vec<u8>,
 }
 
-struct List<'a> {
-    tiny: &'a Tiny,
+struct TensorList<'a> {
+    tiny: &'a TinyCheckpoint,
     tensors: Vec<Tensor>,
 }
 
-impl List<'_> {
+impl TensorList<'_> {
     fn layer(&mut self, layer: usize, moe: bool) {
         let name = |rest: &str| format!("model.layers.{layer}.{rest}");
         self.norm(&name("input_layernorm.weight"), HIDDEN);
@@ -175,20 +175,20 @@ impl List<'_> {
 
     /// Numbers within 0.1 of `mean`; stored as the releases do: F32, or BF16 for norms.
     fn vector(&mut self, name: &str, len: usize, mean: f32) {
-        let mut noise = Noise::new(self.tiny.seed, name);
-        let values: Vec<f32> = (0..len).map(|_| mean + noise.within(0.1)).collect();
+        let mut rng = SeededRng::new(self.tiny.seed, name);
+        let values: Vec<f32> = (0..len).map(|_| mean + rng.symmetric(0.1)).collect();
         let plain = self.tiny.format == Format::F32 || mean == 0.0;
         self.push(name, vec![len], if plain { Format::F32 } else { Format::Bf16 }, &values);
     }
 
     /// A matrix that keeps the variance of its input. `scaled`: fp8 where the format is.
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize, scaled: bool) {
-        let mut noise = Noise::new(self.tiny.seed, name);
-        if self.tiny.format == Format::Fp8 && scaled {
-            return self.fp8(name, rows, cols, &mut noise);
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize, quantized: bool) {
+        let mut rng = SeededRng::new(self.tiny.seed, name);
+        if self.tiny.format == Format::Fp8 && quantized {
+            return self.fp8(name, rows, cols, &mut rng);
         }
         let bound = (3.0 / cols as f32).sqrt();
-        let values: Vec<f32> = (0..rows * cols).map(|_| noise.within(bound)).collect();
+        let values: Vec<f32> = (0..rows * cols).map(|_| rng.symmetric(bound)).collect();
         let format = if self.tiny.format == Format::F32 { Format::F32 } else { Format::Bf16 };
         self.push(name, vec![rows, cols], format, &values);
     }
@@ -203,18 +203,18 @@ impl List<'_> {
     }
 
     /// Bytes drawn evenly from the finite e4m3 numbers up to 15 (0x57); their mean square is about 16, which the scale takes back.
-    fn fp8(&mut self, name: &str, rows: usize, cols: usize, noise: &mut Noise) {
-        let byte = |noise: &mut Noise| {
-            let bits = noise.bits();
+    fn fp8(&mut self, name: &str, rows: usize, cols: usize, rng: &mut SeededRng) {
+        let byte = |rng: &mut SeededRng| {
+            let bits = rng.next_u64();
             (bits % 0x58) as u8 | ((bits >> 32) as u8 & 0x80)
         };
-        let bytes = (0..rows * cols).map(|_| byte(noise)).collect();
+        let bytes = (0..rows * cols).map(|_| byte(rng)).collect();
         self.tensors.push(Tensor { name: name.to_owned(), dtype: "F8_E4M3", shape: vec![rows, cols], bytes });
         // Blocks differ by a factor of two, so that a wrong scale shows.
         let exact = (1.0 / cols as f32).sqrt() / 4.0;
         let blocks = vec![rows.div_ceil(128), cols.div_ceil(128)];
-        let scale = |noise: &mut Noise| exp2_floor(exact) * (1 + noise.bits() % 2) as f32;
-        let scales: Vec<f32> = (0..blocks[0] * blocks[1]).map(|_| scale(noise)).collect();
+        let scale = |rng: &mut SeededRng| exp2_floor(exact) * (1 + rng.next_u64() % 2) as f32;
+        let scales: Vec<f32> = (0..blocks[0] * blocks[1]).map(|_| scale(rng)).collect();
         self.push(&format!("{name}_scale_inv"), blocks, Format::F32, &scales);
     }
 }

@@ -5,12 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+pub mod fake_upstream;
 pub mod growth;
-mod noise;
+mod rng;
 mod tokenizer;
 pub mod transcripts;
-pub mod upstream;
 
-pub use checkpoint::{Format, Tiny};
+pub use checkpoint::{Format, TinyCheckpoint};
+pub use fake_upstream::FakeUpstream;
 pub use tokenizer::tokenizer_json;
-pub use upstream::FakeUpstream;

@@ -4,80 +4,80 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::upstream::{Answer, Piece};
+use crate::fake_upstream::{BodyStep, FakeResponse};
 
 /// How an answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plot {
+pub enum Scenario {
     /// `Hello, whale.` in two pieces.
     Text,
     /// `Let me think.`, then two calls of `get_weather` at once.
-    Calls,
+    ToolCalls,
     /// An error event after the first piece.
-    Fails,
+    ErrorEvent,
     /// The connection breaks after the first piece.
-    Breaks,
+    Disconnect,
 }
 
-impl Plot {
-    pub const ALL: [Self; 4] = [Self::Text, Self::Calls, Self::Fails, Self::Breaks];
+impl Scenario {
+    pub const ALL: [Self; 4] = [Self::Text, Self::ToolCalls, Self::ErrorEvent, Self::Disconnect];
 }
 
 /// The service's own way to stream it: 11 tokens of prompt, 3 of them cached, and 7 of answer, 4 of them of reasoning.
 ///
 /// # Panics
 /// For a dialect that is not `openai`, `deepseek`, `anthropic` or `gemini`.
-pub fn stream(dialect: &str, plot: Plot) -> Vec<String> {
+pub fn stream_events(dialect: &str, scenario: Scenario) -> Vec<String> {
     match dialect {
-        "openai" | "deepseek" => chunks(plot, dialect == "deepseek"),
-        "anthropic" => messages(plot),
-        "gemini" => contents(plot),
+        "openai" | "deepseek" => openai_events(scenario, dialect == "deepseek"),
+        "anthropic" => anthropic_events(scenario),
+        "gemini" => gemini_events(scenario),
         other => panic!("no dialect {other}"),
     }
 }
 
 /// The same as an answer, each event sent by itself.
-pub fn answer(dialect: &str, plot: Plot) -> Answer {
-    let mut pieces: Vec<_> = stream(dialect, plot).into_iter().map(|event| Piece::Send(event.into_bytes())).collect();
-    if plot == Plot::Breaks {
+pub fn stream_response(dialect: &str, scenario: Scenario) -> FakeResponse {
+    let mut pieces: Vec<_> =
+        stream_events(dialect, scenario).into_iter().map(|event| BodyStep::Send(event.into_bytes())).collect();
+    if scenario == Scenario::Disconnect {
         // What was sent before has arrived.
-        pieces.extend([Piece::Wait(Duration::from_millis(50)), Piece::Break]);
+        pieces.extend([BodyStep::Wait(Duration::from_millis(50)), BodyStep::Disconnect]);
     }
-    Answer::stream(pieces)
+    FakeResponse::stream(pieces)
 }
 
 /// The same answer whole, where the service is asked for it so; the plots that go wrong have none.
-pub fn whole(dialect: &str, plot: Plot) -> Value {
-    let calls = plot == Plot::Calls;
+pub fn json_body(dialect: &str, scenario: Scenario) -> Value {
+    let has_tool_calls = scenario == Scenario::ToolCalls;
     match dialect {
         "openai" | "deepseek" => {
-            let mut message =
-                json!({"role": "assistant", "content": if calls { Value::Null } else { "Hello, whale.".into() }});
-            if calls {
-                message["tool_calls"] = json!([call(0, true), call(1, true)]);
+            let mut message = json!({"role": "assistant", "content": if has_tool_calls { Value::Null } else { "Hello, whale.".into() }});
+            if has_tool_calls {
+                message["tool_calls"] = json!([openai_tool_call(0, true), openai_tool_call(1, true)]);
                 if dialect == "deepseek" {
                     message["reasoning_content"] = "Let me think.".into();
                 }
             }
-            let finish = if calls { "tool_calls" } else { "stop" };
+            let finish = if has_tool_calls { "tool_calls" } else { "stop" };
             json!({"id": "up_1", "object": "chat.completion", "created": 1, "model": "up",
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage()})
+                "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": openai_usage()})
         }
         "gemini" => {
-            let parts = if calls {
-                json!([{"text": "Let me think.", "thought": true}, called(0), called(1)])
+            let parts = if has_tool_calls {
+                json!([{"text": "Let me think.", "thought": true}, gemini_function_call(0), gemini_function_call(1)])
             } else {
                 json!([{"text": "Hello, whale."}])
             };
-            ended(parts, calls)
+            gemini_final_response(parts, has_tool_calls)
         }
         _ => {
-            let content = if calls {
-                json!([{"type": "thinking", "thinking": "Let me think.", "signature": "c2lnbmVk"}, used(0), used(1)])
+            let content = if has_tool_calls {
+                json!([{"type": "thinking", "thinking": "Let me think.", "signature": "c2lnbmVk"}, anthropic_tool_use(0), anthropic_tool_use(1)])
             } else {
                 json!([{"type": "text", "text": "Hello, whale."}])
             };
-            let reason = if calls { "tool_use" } else { "end_turn" };
+            let reason = if has_tool_calls { "tool_use" } else { "end_turn" };
             json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up", "content": content, "stop_reason": reason,
                 "stop_sequence": null, "usage": {"input_tokens": 8, "cache_read_input_tokens": 3, "output_tokens": 7}})
         }
@@ -86,25 +86,25 @@ pub fn whole(dialect: &str, plot: Plot) -> Value {
 
 const CITIES: [&str; 2] = ["Paris", "Rome"];
 
-fn event(data: &Value) -> String {
+fn sse_event(data: &Value) -> String {
     format!("data: {data}\n\n")
 }
 
-fn usage() -> Value {
+fn openai_usage() -> Value {
     json!({"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "prompt_tokens_details": {"cached_tokens": 3},
         "completion_tokens_details": {"reasoning_tokens": 4}})
 }
 
-fn call(index: usize, whole: bool) -> Value {
+fn openai_tool_call(index: usize, whole: bool) -> Value {
     let arguments = if whole { json!({"city": CITIES[index]}).to_string() } else { String::new() };
     json!({"id": format!("call_{index}"), "type": "function", "function": {"name": "get_weather", "arguments": arguments}})
 }
 
-fn used(index: usize) -> Value {
+fn anthropic_tool_use(index: usize) -> Value {
     json!({"type": "tool_use", "id": format!("call_{index}"), "name": "get_weather", "input": {"city": CITIES[index]}})
 }
 
-fn called(index: usize) -> Value {
+fn gemini_function_call(index: usize) -> Value {
     let mut part = json!({"functionCall": {"name": "get_weather", "args": {"city": CITIES[index]}}});
     if index == 0 {
         part["thoughtSignature"] = "c2lnbmVk".into();
@@ -112,34 +112,34 @@ fn called(index: usize) -> Value {
     part
 }
 
-fn response(parts: Value) -> Value {
+fn gemini_response(parts: Value) -> Value {
     json!({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}], "modelVersion": "up", "responseId": "r1"})
 }
 
 /// The last of an answer, or all of it.
-fn ended(parts: Value, thinks: bool) -> Value {
+fn gemini_final_response(parts: Value, thinks: bool) -> Value {
     let thoughts = if thinks { 4 } else { 0 };
-    let mut end = response(parts);
+    let mut end = gemini_response(parts);
     end["candidates"][0]["finishReason"] = "STOP".into();
     end["usageMetadata"] = json!({"promptTokenCount": 11, "cachedContentTokenCount": 3, "candidatesTokenCount": 7 - thoughts,
         "thoughtsTokenCount": thoughts, "totalTokenCount": 18});
     end
 }
 
-fn chunks(plot: Plot, reasons: bool) -> Vec<String> {
+fn openai_events(scenario: Scenario, reasons: bool) -> Vec<String> {
     let chunk = |delta: Value, finish: Value| {
-        event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up",
+        sse_event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up",
             "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null}))
     };
     let piece = |delta| chunk(delta, Value::Null);
     let mut events = vec![piece(json!({"role": "assistant", "content": ""}))];
-    match plot {
-        Plot::Calls => {
+    match scenario {
+        Scenario::ToolCalls => {
             if reasons {
                 events.extend(["Let me ", "think."].map(|text| piece(json!({"reasoning_content": text}))));
             }
             for (index, city) in CITIES.iter().enumerate() {
-                let mut begin = call(index, false);
+                let mut begin = openai_tool_call(index, false);
                 begin["index"] = index.into();
                 events.push(piece(json!({"tool_calls": [begin]})));
                 for text in ["{\"city\"".to_owned(), format!(":\"{city}\"}}")] {
@@ -150,10 +150,10 @@ fn chunks(plot: Plot, reasons: bool) -> Vec<String> {
         }
         _ => {
             events.push(piece(json!({"content": "Hello, "})));
-            match plot {
-                Plot::Breaks => return events,
-                Plot::Fails => {
-                    events.push(event(
+            match scenario {
+                Scenario::Disconnect => return events,
+                Scenario::ErrorEvent => {
+                    events.push(sse_event(
                         &json!({"error": {"message": "The engine has stopped", "type": "server_error", "code": 500}}),
                     ));
                     return events;
@@ -164,12 +164,12 @@ fn chunks(plot: Plot, reasons: bool) -> Vec<String> {
             events.push(chunk(json!({}), "stop".into()));
         }
     }
-    events.push(event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up", "choices": [], "usage": usage()})));
+    events.push(sse_event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up", "choices": [], "usage": openai_usage()})));
     events.push("data: [DONE]\n\n".into());
     events
 }
 
-fn messages(plot: Plot) -> Vec<String> {
+fn anthropic_events(scenario: Scenario) -> Vec<String> {
     let event = |data: Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default());
     let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up", "content": [], "stop_reason": null,
         "stop_sequence": null, "usage": {"input_tokens": 8, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 0, "output_tokens": 1}});
@@ -186,14 +186,14 @@ fn messages(plot: Plot) -> Vec<String> {
         }
     };
     let text = |text: &str| json!({"type": "text_delta", "text": text});
-    let reason = match plot {
-        Plot::Calls => {
+    let reason = match scenario {
+        Scenario::ToolCalls => {
             let thoughts = ["Let me ", "think."].map(|text| json!({"type": "thinking_delta", "thinking": text}));
             let mut deltas = thoughts.to_vec();
             deltas.push(json!({"type": "signature_delta", "signature": "c2lnbmVk"}));
             block(0, json!({"type": "thinking", "thinking": "", "signature": ""}), deltas, true);
             for (index, city) in CITIES.iter().enumerate() {
-                let mut empty = used(index);
+                let mut empty = anthropic_tool_use(index);
                 empty["input"] = json!({});
                 let pieces = ["".to_owned(), "{\"city\"".to_owned(), format!(":\"{city}\"}}")];
                 let deltas = pieces.map(|piece| json!({"type": "input_json_delta", "partial_json": piece})).to_vec();
@@ -201,13 +201,13 @@ fn messages(plot: Plot) -> Vec<String> {
             }
             "tool_use"
         }
-        Plot::Text => {
+        Scenario::Text => {
             block(0, json!({"type": "text", "text": ""}), vec![text("Hello, "), text("whale.")], true);
             "end_turn"
         }
-        Plot::Fails | Plot::Breaks => {
+        Scenario::ErrorEvent | Scenario::Disconnect => {
             block(0, json!({"type": "text", "text": ""}), vec![text("Hello, ")], false);
-            if plot == Plot::Fails {
+            if scenario == Scenario::ErrorEvent {
                 events.push(event(
                     json!({"type": "error", "error": {"type": "api_error", "message": "The engine has stopped"}}),
                 ));
@@ -220,20 +220,20 @@ fn messages(plot: Plot) -> Vec<String> {
     events
 }
 
-fn contents(plot: Plot) -> Vec<String> {
-    let piece = |part: Value| event(&response(json!([part])));
+fn gemini_events(scenario: Scenario) -> Vec<String> {
+    let piece = |part: Value| sse_event(&gemini_response(json!([part])));
     let mut events = Vec::new();
-    match plot {
-        Plot::Calls => {
+    match scenario {
+        Scenario::ToolCalls => {
             events.extend(["Let me ", "think."].map(|text| piece(json!({"text": text, "thought": true}))));
-            events.extend([0, 1].map(|index| piece(called(index))));
+            events.extend([0, 1].map(|index| piece(gemini_function_call(index))));
         }
         _ => {
             events.push(piece(json!({"text": "Hello, "})));
-            match plot {
-                Plot::Breaks => return events,
-                Plot::Fails => {
-                    events.push(event(
+            match scenario {
+                Scenario::Disconnect => return events,
+                Scenario::ErrorEvent => {
+                    events.push(sse_event(
                         &json!({"error": {"code": 500, "message": "The engine has stopped", "status": "INTERNAL"}}),
                     ));
                     return events;
@@ -242,6 +242,6 @@ fn contents(plot: Plot) -> Vec<String> {
             }
         }
     }
-    events.push(event(&ended(json!([{"text": ""}]), plot == Plot::Calls)));
+    events.push(sse_event(&gemini_final_response(json!([{"text": ""}]), scenario == Scenario::ToolCalls)));
     events
 }

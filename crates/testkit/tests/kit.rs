@@ -1,16 +1,16 @@
 //! The tiny checkpoints are what the rest of the project takes for checkpoints.
 
 use model::{Batch, LogitsWanted, Options, Span};
-use testkit::{Format, Tiny, tokenizer_json};
+use testkit::{Format, TinyCheckpoint, tokenizer_json};
 use text::{Encoding, EncodingName, Tokenizer};
 use weights::Checkpoint;
 
-fn open(tiny: &Tiny) -> Checkpoint {
+fn open(tiny: &TinyCheckpoint) -> Checkpoint {
     Checkpoint::from_files("tiny", tiny.files().into_iter().map(|(name, bytes)| (name, bytes.into()))).unwrap()
 }
 
 /// Logits of the last of 40 tokens: more than the indexer keeps.
-fn logits(tiny: &Tiny) -> Vec<f32> {
+fn logits(tiny: &TinyCheckpoint) -> Vec<f32> {
     let mut model = model::load(&open(tiny), &Options::exact(1)).unwrap();
     let mut cache = model.new_cache(1);
     let tokens: Vec<u32> = (0..40).map(|i| i * 7 % 512).collect();
@@ -23,7 +23,7 @@ fn every_kind_of_tiny_model_loads_and_answers_in_sound_numbers() {
     for sparse in [false, true] {
         for format in [Format::F32, Format::Bf16, Format::Fp8] {
             for (mtp, shards) in [(false, 1), (true, 3)] {
-                let tiny = Tiny { sparse, format, mtp, shards, ..Tiny::default() };
+                let tiny = TinyCheckpoint { sparse, format, mtp, shards, ..TinyCheckpoint::default() };
                 let logits = logits(&tiny);
                 let mean_square = logits.iter().map(|v| v * v).sum::<f32>() / logits.len() as f32;
                 assert!((0.1..10.0).contains(&mean_square), "{tiny:?}: {mean_square}");
@@ -34,11 +34,11 @@ fn every_kind_of_tiny_model_loads_and_answers_in_sound_numbers() {
 
 #[test]
 fn the_seed_alone_decides_the_weights() {
-    let tiny = Tiny::default();
+    let tiny = TinyCheckpoint::default();
     assert_eq!(tiny.files(), tiny.files());
-    assert_ne!(logits(&tiny), logits(&Tiny { seed: 2, ..tiny }));
+    assert_ne!(logits(&tiny), logits(&TinyCheckpoint { seed: 2, ..tiny }));
     // The main model does not change when there is an MTP module beside it, or when it is stored in several files.
-    assert_eq!(logits(&tiny), logits(&Tiny { mtp: false, shards: 4, ..tiny }));
+    assert_eq!(logits(&tiny), logits(&TinyCheckpoint { mtp: false, shards: 4, ..tiny }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chat::{Chat, FinishReason, Input, Message, ResponseFormat, Role, Tool, ToolCall};
 use serde_json::{Value, json};
-use testkit::growth::Growth;
+use testkit::growth::GrowthTable;
 use text::{Encoding, EncodingName, PromptLimit, Rendered, ResponseStart, Schema, Tokenizer};
 
 #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ const ENCODINGS: [EncodingName; 4] = [EncodingName::R1, EncodingName::V31, Encod
 type Attack = (&'static str, &'static str, &'static str);
 
 fn main() -> ExitCode {
-    let mut growth = Growth::from_args();
+    let mut growth = GrowthTable::from_args();
     tokenizers(&mut growth);
     answers(&mut growth);
     prompts(&mut growth);
@@ -36,7 +36,7 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::from_json(&testkit::tokenizer_json()).expect("the tokenizer of the tests is one")
 }
 
-fn tokenizers(growth: &mut Growth) {
+fn tokenizers(growth: &mut GrowthTable) {
     let attacks = [
         ("one letter", "a"),
         ("white space", " "),
@@ -48,8 +48,8 @@ fn tokenizers(growth: &mut Growth) {
     ];
     let plain = tokenizer();
     for (attack, piece) in attacks {
-        growth.row("Tokenizer::encode", attack, |bytes| repeated("", piece, bytes), |text| plain.encode(text));
-        growth.row(
+        growth.measure("Tokenizer::encode", attack, |bytes| repeated("", piece, bytes), |text| plain.encode(text));
+        growth.measure(
             "Tokenizer::encode_with_added_tokens",
             attack,
             |bytes| repeated("", piece, bytes),
@@ -59,7 +59,7 @@ fn tokenizers(growth: &mut Growth) {
 }
 
 /// Answers of a model, token by token. Every byte is a token of its own, so that nothing can come in smaller pieces.
-fn answers(growth: &mut Growth) {
+fn answers(growth: &mut GrowthTable) {
     let attacks: [Attack; 15] = [
         ("text", "", "a"),
         ("broken characters", "", "é"),
@@ -97,7 +97,7 @@ fn answers(growth: &mut Growth) {
                     ..Chat::default()
                 };
                 let rendered = Rendered { text: String::new(), tokens: vec![], start: ResponseStart::Content };
-                growth.row(
+                growth.measure(
                     &format!("Decoder, {name}"),
                     &format!("{attack}{with}"),
                     |bytes| encoding.tokenizer().encode_with_added_tokens(&repeated(before, piece, bytes)),
@@ -121,7 +121,7 @@ fn tool(name: &str) -> Tool {
     Tool { name: name.into(), strict: false, function: function.as_object().expect("an object").clone() }
 }
 
-fn prompts(growth: &mut Growth) {
+fn prompts(growth: &mut GrowthTable) {
     let turns = |bytes: usize| {
         let turn = |turn: usize| {
             let id = format!("call_{turn}");
@@ -153,15 +153,15 @@ fn prompts(growth: &mut Growth) {
         let encoding = Encoding::new(tokenizer(), name).expect("it has all markers");
         let limit = PromptLimit::new(1 << 24);
         let parser = format!("Encoding::render_within, {name}");
-        growth.row(&parser, "turns with calls", turns, |chat| encoding.render_within(chat, &limit));
-        growth.row(&parser, "one message", one, |chat| encoding.render_within(chat, &limit));
-        growth.row(&parser, "arguments of a call", arguments, |chat| encoding.render_within(chat, &limit));
+        growth.measure(&parser, "turns with calls", turns, |chat| encoding.render_within(chat, &limit));
+        growth.measure(&parser, "one message", one, |chat| encoding.render_within(chat, &limit));
+        growth.measure(&parser, "arguments of a call", arguments, |chat| encoding.render_within(chat, &limit));
         let small = PromptLimit::new(4096);
-        growth.row(&format!("too long, {name}"), "one message", one, |chat| encoding.render_within(chat, &small));
+        growth.measure(&format!("too long, {name}"), "one message", one, |chat| encoding.render_within(chat, &small));
     }
 }
 
-fn schemas(growth: &mut Growth) {
+fn schemas(growth: &mut GrowthTable) {
     type Make = fn(usize) -> Value;
     let attacks: [(&str, Make); 6] = [
         ("properties", |bytes| {
@@ -187,15 +187,15 @@ fn schemas(growth: &mut Growth) {
     ];
     let encoding = Encoding::new(tokenizer(), EncodingName::V32).expect("it has all markers");
     for (attack, make) in attacks {
-        growth.row("Schema::strict", attack, make, Schema::strict);
-        growth.row("Schema::lenient", attack, make, Schema::lenient);
+        growth.measure("Schema::strict", attack, make, Schema::strict);
+        growth.measure("Schema::lenient", attack, make, Schema::lenient);
         let chat = |bytes| {
             let function = json!({ "name": "f", "parameters": make(bytes) });
             let function = function.as_object().expect("an object").clone();
             let tools = vec![Tool { name: "f".into(), strict: false, function }];
             Chat { input: Input::Messages(vec![Message::new(Role::User, "x")]), tools, ..Chat::default() }
         };
-        growth.row("Encoding::grammar", &format!("{attack} of a tool"), chat, |chat| encoding.grammar(chat));
+        growth.measure("Encoding::grammar", &format!("{attack} of a tool"), chat, |chat| encoding.grammar(chat));
         let format = |bytes| {
             let format = json!({ "name": "f", "schema": make(bytes) });
             let format = ResponseFormat::JsonSchema(format.as_object().expect("an object").clone());
@@ -205,11 +205,11 @@ fn schemas(growth: &mut Growth) {
                 ..Chat::default()
             }
         };
-        growth.row("Encoding::grammar", &format!("{attack} of a format"), format, |chat| encoding.grammar(chat));
+        growth.measure("Encoding::grammar", &format!("{attack} of a format"), format, |chat| encoding.grammar(chat));
     }
     let tools = |bytes: usize| {
         let tools = (0..bytes / 128).map(|n| tool(&format!("f{n}"))).collect();
         Chat { input: Input::Messages(vec![Message::new(Role::User, "x")]), tools, ..Chat::default() }
     };
-    growth.row("Encoding::grammar", "tools", tools, |chat| encoding.grammar(chat));
+    growth.measure("Encoding::grammar", "tools", tools, |chat| encoding.grammar(chat));
 }

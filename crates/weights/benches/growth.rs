@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use testkit::growth::Growth;
+use testkit::growth::GrowthTable;
 use weights::Header;
 
 #[cfg(target_os = "linux")]
@@ -11,7 +11,7 @@ use weights::Header;
 static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
 fn main() -> ExitCode {
-    let mut growth = Growth::from_args();
+    let mut growth = GrowthTable::from_args();
     let header = |text: String| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let tensors = |bytes: usize| {
         let tensor = |n: usize| format!(r#""t{n}":{{"dtype":"U8","shape":[1],"data_offsets":[{n},{}]}}"#, n + 1);
@@ -28,9 +28,9 @@ fn main() -> ExitCode {
     let shape = |bytes: usize| {
         header(format!(r#"{{"t":{{"dtype":"U8","shape":[{}1],"data_offsets":[0,1]}}}}"#, "1,".repeat(bytes / 2)))
     };
-    growth.row("weights::Header", "tensors", tensors, |bytes| Header::parse("f", bytes));
-    growth.row("weights::Header", "tensors without bytes", empty, |bytes| Header::parse("f", bytes));
-    growth.row("weights::Header", "metadata", metadata, |bytes| Header::parse("f", bytes));
-    growth.row("weights::Header", "dimensions", shape, |bytes| Header::parse("f", bytes));
+    growth.measure("weights::Header", "tensors", tensors, |bytes| Header::parse("f", bytes));
+    growth.measure("weights::Header", "tensors without bytes", empty, |bytes| Header::parse("f", bytes));
+    growth.measure("weights::Header", "metadata", metadata, |bytes| Header::parse("f", bytes));
+    growth.measure("weights::Header", "dimensions", shape, |bytes| Header::parse("f", bytes));
     growth.finish()
 }

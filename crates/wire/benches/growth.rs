@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use chat::{Chat, Delta, Input, Message, Reply, Role, ToolCall};
 use serde_json::{Value, json};
-use testkit::growth::Growth;
+use testkit::growth::GrowthTable;
 use wire::passthrough::ApiEndpoint;
 use wire::passthrough::json_fields::JsonFields;
 use wire::passthrough::multipart_fields::MultipartFields;
@@ -29,7 +29,7 @@ type MakeEvent = fn(usize) -> Value;
 type Attack<T> = (&'static str, T);
 
 fn main() -> ExitCode {
-    let mut growth = Growth::from_args();
+    let mut growth = GrowthTable::from_args();
     passthrough_request_bodies(&mut growth);
     request_bodies(&mut growth);
     passthrough_responses(&mut growth);
@@ -80,9 +80,9 @@ fn json_attacks() -> Vec<Attack<MakeInput>> {
     ]
 }
 
-fn passthrough_request_bodies(growth: &mut Growth) {
+fn passthrough_request_bodies(growth: &mut GrowthTable) {
     for (attack, make) in json_attacks() {
-        growth.row("JsonFields", attack, make, |body| {
+        growth.measure("JsonFields", attack, make, |body| {
             let fields = JsonFields::scan(body).ok()?;
             let said = (fields.text("model"), fields.value("stream"), fields.value("max_tokens"));
             Some((fields.with_changes(&[("model", "\"other\"".into()), ("stream_options", "{}".into())]), said))
@@ -112,7 +112,7 @@ fn passthrough_request_bodies(growth: &mut Growth) {
         ("a preamble", &|bytes| repeated("", |_| "\r\n--".into(), "", "\r\n--b--", bytes)),
     ];
     for (attack, make) in forms {
-        growth.row("MultipartFields", attack, make, |body| {
+        growth.measure("MultipartFields", attack, make, |body| {
             let form = MultipartFields::scan(TYPE, body).ok()?;
             Some((form.text("model"), form.with_value("model", "other")))
         });
@@ -128,9 +128,9 @@ fn chat_body(field: &str, piece: impl Fn(usize) -> String, bytes: usize) -> Vec<
     repeated(&before, piece, ",", "]}", bytes)
 }
 
-fn request_bodies(growth: &mut Growth) {
+fn request_bodies(growth: &mut GrowthTable) {
     for (attack, make) in json_attacks() {
-        growth.row("json::parse", attack, make, |body| wire::json::parse(body));
+        growth.measure("json::parse", attack, make, |body| wire::json::parse(body));
     }
     let chats: [Attack<MakeInput>; 8] = [
         ("messages", |bytes| chat_body("messages", |_| r#"{"role":"user","content":"x"}"#.into(), bytes)),
@@ -160,7 +160,7 @@ fn request_bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in chats {
-        growth.row("chat_completions::parse_request", attack, make, |body| {
+        growth.measure("chat_completions::parse_request", attack, make, |body| {
             wire::surface::chat_completions::request::parse_request(body)
         });
     }
@@ -173,7 +173,9 @@ fn request_bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in completions {
-        growth.row("completions::parse_request", attack, make, |body| wire::surface::completions::parse_request(body));
+        growth.measure("completions::parse_request", attack, make, |body| {
+            wire::surface::completions::parse_request(body)
+        });
     }
     let responses: [Attack<MakeInput>; 3] = [
         ("items", |bytes| {
@@ -189,7 +191,7 @@ fn request_bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in responses {
-        growth.row("responses::parse_request", attack, make, |body| wire::surface::responses::parse_request(body));
+        growth.measure("responses::parse_request", attack, make, |body| wire::surface::responses::parse_request(body));
     }
     let messages: [Attack<MakeInput>; 4] = [
         ("messages", |bytes| {
@@ -212,8 +214,9 @@ fn request_bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in messages {
-        growth
-            .row("anthropic::parse_request", attack, make, |body| wire::surface::anthropic::parse_request(body, false));
+        growth.measure("anthropic::parse_request", attack, make, |body| {
+            wire::surface::anthropic::parse_request(body, false)
+        });
     }
     let gemini: [Attack<MakeInput>; 6] = [
         ("contents", |bytes| repeated(r#"{"contents":["#, |_| r#"{"parts":[{"text":"x"}]}"#.into(), ",", "]}", bytes)),
@@ -249,7 +252,7 @@ fn request_bodies(growth: &mut Growth) {
         }),
     ];
     for (attack, make) in gemini {
-        growth.row("gemini::parse_request", attack, make, |body| wire::surface::gemini::parse_request(body, "m"));
+        growth.measure("gemini::parse_request", attack, make, |body| wire::surface::gemini::parse_request(body, "m"));
     }
 }
 
@@ -274,14 +277,14 @@ fn stream_attacks() -> Vec<Attack<MakeInput>> {
 
 const CHUNK_SIZES: [usize; 3] = [1, 1000, usize::MAX];
 
-fn passthrough_responses(growth: &mut Growth) {
+fn passthrough_responses(growth: &mut GrowthTable) {
     for (attack, make) in stream_attacks() {
         for size in CHUNK_SIZES {
             let attack = format!(
                 "{attack}, in {}",
                 if size == usize::MAX { "one piece".into() } else { format!("pieces of {size}") }
             );
-            growth.row("SseParser", &attack, make, |bytes| {
+            growth.measure("SseParser", &attack, make, |bytes| {
                 let (mut parser, mut frames) = (SseParser::default(), Vec::new());
                 for piece in bytes.chunks(size) {
                     if parser.feed(piece, &mut frames).is_err() {
@@ -290,7 +293,7 @@ fn passthrough_responses(growth: &mut Growth) {
                 }
                 frames
             });
-            growth.row("SseScanner", &attack, make, |bytes| {
+            growth.measure("SseScanner", &attack, make, |bytes| {
                 let mut stats = Vec::new();
                 for passage in [
                     ApiEndpoint::ChatCompletions,
@@ -313,18 +316,18 @@ fn passthrough_responses(growth: &mut Growth) {
         for endpoint in
             [ApiEndpoint::ChatCompletions, ApiEndpoint::Messages, ApiEndpoint::GenerateContent, ApiEndpoint::ImageEdits]
         {
-            growth.row("usage_scanner::scan_body", &format!("{attack}, {endpoint:?}"), make, |body| {
+            growth.measure("usage_scanner::scan_body", &format!("{attack}, {endpoint:?}"), make, |body| {
                 usage_scanner::scan_body(endpoint, body)
             });
         }
     }
     let reasons = |bytes| repeated("{\"choices\":[", |_| r#"{"finish_reason":1}"#.into(), ",", "]}", bytes);
-    growth.row("usage_scanner::scan_body", "reasons that are none", reasons, |body| {
+    growth.measure("usage_scanner::scan_body", "reasons that are none", reasons, |body| {
         usage_scanner::scan_body(ApiEndpoint::ChatCompletions, body)
     });
 }
 
-fn upstream_responses(growth: &mut Growth) {
+fn upstream_responses(growth: &mut GrowthTable) {
     let events = |event: MakeEvent, bytes| repeated("", |n| format!("data: {}\n\n", event(n)), "", "", bytes);
     let openai: [Attack<MakeEvent>; 4] = [
         ("words", |_| json!({"choices": [{"delta": {"content": "x"}}]})),
@@ -372,7 +375,7 @@ fn upstream_responses(growth: &mut Growth) {
     ];
     for (name, dialect, attacks) in dialects {
         for &(attack, event) in attacks {
-            growth.row(
+            growth.measure(
                 &format!("upstream::{name}"),
                 attack,
                 |bytes| events(event, bytes),
@@ -380,14 +383,16 @@ fn upstream_responses(growth: &mut Growth) {
             );
         }
         let large = |bytes| repeated("data: {\"choices\":[", |_| "{}".into(), ",", "]}\n\n", bytes);
-        growth
-            .row(&format!("upstream::{name}"), "one large event", large, |bytes| read_response(dialect, &chat, bytes));
+        growth.measure(&format!("upstream::{name}"), "one large event", large, |bytes| {
+            read_response(dialect, &chat, bytes)
+        });
         let wrong = |bytes| repeated("data: {\"choices\":\"", |_| "x".into(), "", "\"}\n\n", bytes);
-        growth
-            .row(&format!("upstream::{name}"), "text for a list", wrong, |bytes| read_response(dialect, &chat, bytes));
+        growth.measure(&format!("upstream::{name}"), "text for a list", wrong, |bytes| {
+            read_response(dialect, &chat, bytes)
+        });
     }
     let page = |bytes| repeated("", |_| "é<".into(), "", "", bytes);
-    growth.row("upstream::map_error", "a page", page, |body| wire::upstream::map_error("p", 500, None, body));
+    growth.measure("upstream::map_error", "a page", page, |body| wire::upstream::map_error("p", 500, None, body));
 }
 
 fn read_response(dialect: Dialect, chat: &Chat, bytes: &[u8]) -> (Reply, bool) {
@@ -419,17 +424,17 @@ fn conversation(bytes: usize) -> Chat {
     Chat { model: "m".into(), input: Input::Messages(messages), thinking: Some(true), ..Chat::default() }
 }
 
-fn upstream_requests(growth: &mut Growth) {
+fn upstream_requests(growth: &mut GrowthTable) {
     for (name, dialect) in [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)]
     {
-        growth.row(&format!("upstream::{name} request"), "calls and results", conversation, |chat| {
+        growth.measure(&format!("upstream::{name} request"), "calls and results", conversation, |chat| {
             dialect.request_body(chat, "m", &()).map(|body| body.len())
         });
     }
 }
 
 /// Ids of tasks in the place of others, in what callers and providers say.
-fn task_ids(growth: &mut Growth) {
+fn task_ids(growth: &mut GrowthTable) {
     let ours: Vec<String> = (0..9).map(|n| TaskKind::Video.new_public_id([n; 16])).collect();
     let theirs: Vec<String> = (0..9).map(|n| format!("task-of-theirs-{n}")).collect();
     let pairs: Vec<IdPair<'_>> = theirs
@@ -441,20 +446,20 @@ fn task_ids(growth: &mut Growth) {
     let provider_ids_in_json =
         |bytes| repeated("{\"x\":[", |n| format!("{{\"id\":\"{}\"}}", theirs[n % 9]), ",", "]}", bytes);
     let in_text = |bytes| repeated("{\"x\":\"", |n| theirs[n % 9].clone(), " ", "\"}", bytes);
-    growth.row("tasks::id_rewriting", "ids of ours, to the provider", public_ids_in_json, |body| {
+    growth.measure("tasks::id_rewriting", "ids of ours, to the provider", public_ids_in_json, |body| {
         id_rewriting::to_provider_ids(body, &pairs)
     });
-    growth.row("tasks::id_rewriting", "ids of ours, looked for", public_ids_in_json, |body| {
+    growth.measure("tasks::id_rewriting", "ids of ours, looked for", public_ids_in_json, |body| {
         id_rewriting::find_public_ids(TaskKind::Video, body, 8)
     });
-    growth.row("tasks::id_rewriting", "ids of theirs, to the caller", provider_ids_in_json, |body| {
+    growth.measure("tasks::id_rewriting", "ids of theirs, to the caller", provider_ids_in_json, |body| {
         id_rewriting::to_public_ids(TaskKind::Video, body, &pairs)
     });
-    growth.row("tasks::id_rewriting", "one text of ids", in_text, |body| {
+    growth.measure("tasks::id_rewriting", "one text of ids", in_text, |body| {
         id_rewriting::to_public_ids(TaskKind::Video, body, &pairs)
     });
     for (attack, make) in json_attacks() {
-        growth.row("tasks::id_rewriting", attack, make, |body| {
+        growth.measure("tasks::id_rewriting", attack, make, |body| {
             (
                 id_rewriting::to_provider_ids(body, &pairs),
                 id_rewriting::to_public_ids(TaskKind::Video, body, &pairs),
@@ -464,7 +469,7 @@ fn task_ids(growth: &mut Growth) {
     }
 }
 
-fn renderers(growth: &mut Growth) {
+fn renderers(growth: &mut GrowthTable) {
     let envelope = || Envelope {
         id: "00000000-0000-4000-8000-000000000000".into(),
         created: 1,
@@ -493,16 +498,16 @@ fn renderers(growth: &mut Growth) {
         }
         sent
     };
-    growth.row("ChatChunkRenderer", "pieces of all kinds", deltas, |deltas| {
+    growth.measure("ChatChunkRenderer", "pieces of all kinds", deltas, |deltas| {
         render(Box::new(wire::surface::chat_completions::ChatChunkRenderer::new(envelope(), true)), deltas)
     });
-    growth.row("anthropic::MessageRenderer", "pieces of all kinds", deltas, |deltas| {
+    growth.measure("anthropic::MessageRenderer", "pieces of all kinds", deltas, |deltas| {
         render(
             Box::new(wire::surface::anthropic::MessageRenderer::new("id".into(), "m".into(), vec![], sign.clone())),
             deltas,
         )
     });
-    growth.row("gemini::GenerateContentRenderer", "pieces of all kinds", deltas, |deltas| {
+    growth.measure("gemini::GenerateContentRenderer", "pieces of all kinds", deltas, |deltas| {
         let form = wire::surface::gemini::StreamFormat::Sse;
         render(
             Box::new(wire::surface::gemini::GenerateContentRenderer::new(
@@ -515,7 +520,7 @@ fn renderers(growth: &mut Growth) {
             deltas,
         )
     });
-    growth.row("responses::ResponseRenderer", "pieces of all kinds", deltas, |deltas| {
+    growth.measure("responses::ResponseRenderer", "pieces of all kinds", deltas, |deltas| {
         let echo = wire::surface::responses::parse_request(br#"{"model":"m","input":"x"}"#).expect("a request").echo;
         render(Box::new(wire::surface::responses::ResponseRenderer::new(envelope(), echo)), deltas)
     });

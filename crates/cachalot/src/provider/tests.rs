@@ -16,7 +16,7 @@ fn every_row_can_be_used() {
     for row in rows {
         let Row { name, base_url, dialect, private, metrics, tried, .. } = row.clone();
         assert!(["fake", "untested"].contains(&tried.as_str()), "{name}");
-        Upstream::new(UpstreamConfig { name, row: None, base_url, dialect, key: None, private, metrics }).unwrap();
+        Upstream::new(UpstreamConfig { name, preset: None, base_url, dialect, key: None, private, metrics }).unwrap();
     }
     let names: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
     assert_eq!(names.len(), rows.len());
@@ -38,17 +38,17 @@ fn a_block_may_name_a_row_or_describe_itself() {
 #[test]
 fn a_second_key_has_the_prices_of_its_row_unless_rows_name_it() {
     let block = |name: &str, model: &str| format!("[[providers]]\nname='{name}'\nrow='llamacpp'\nmodels=['{model}']\n");
-    let mut routes = Routes::default();
+    let mut routes = Router::default();
     for provider in configure(&(block("one", "a") + &block("two", "a") + &block("three", "b"))).unwrap() {
         provider.add_to(&mut routes);
     }
     let row = |provider: &str, input: f64| {
         format!("[[price]]\nprovider='{provider}'\nmodel='a'\nsource='s'\ndate='d'\ninput={input}\n")
     };
-    let prices = gateway::Prices::read(&(row("llamacpp", 1.0) + &row("two", 2.0))).unwrap();
-    let gateway = Gateway::new(routes, Arc::new(gateway::Books::priced(prices)));
+    let prices = gateway::Prices::parse(&(row("llamacpp", 1.0) + &row("two", 2.0))).unwrap();
+    let gateway = Gateway::new(routes, Arc::new(gateway::Accounting::with_prices(prices)));
     let input = |id: &str| {
-        let listed = gateway.catalogue().into_iter().find(|listed| *listed.id == *id).unwrap();
+        let listed = gateway.all_models().into_iter().find(|listed| *listed.id == *id).unwrap();
         listed.price.map(|price| price.dollars()[0])
     };
     assert_eq!(["one/a", "two/a", "three/b"].map(input), [Some(1.0), Some(2.0), None]);

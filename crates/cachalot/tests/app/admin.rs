@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::FakeUpstream;
-use testkit::upstream::{Answer, Piece};
+use testkit::fake_upstream::{BodyStep, FakeResponse};
 
 use crate::app::TestApp;
 
@@ -171,16 +171,16 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn providers_aliases_and_prices_change_while_streams_run() {
     let slow = FakeUpstream::start(|asked| match asked.path.as_str() {
-        "/v1/models" => Answer::json(200, json!({"data": [{"id": "whale"}]})),
-        _ if asked.json()["stream"] != true => Answer::json(
+        "/v1/models" => FakeResponse::json(200, json!({"data": [{"id": "whale"}]})),
+        _ if asked.json()["stream"] != true => FakeResponse::json(
             200,
             json!({"id": "up", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 5, "completion_tokens": 1}}),
         ),
         _ => {
-            let mut answer = Answer::words(&["one", "two", "three"], 5);
-            let words = std::mem::take(&mut answer.pieces).into_iter();
-            answer.pieces = words.flat_map(|piece| [Piece::Wait(Duration::from_millis(150)), piece]).collect();
+            let mut answer = FakeResponse::chat_stream(&["one", "two", "three"], 5);
+            let words = std::mem::take(&mut answer.steps).into_iter();
+            answer.steps = words.flat_map(|piece| [BodyStep::Wait(Duration::from_millis(150)), piece]).collect();
             answer
         }
     })

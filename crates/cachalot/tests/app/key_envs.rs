@@ -4,13 +4,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use store::{Setting, Store};
 use testkit::FakeUpstream;
-use testkit::upstream::Answer;
+use testkit::fake_upstream::FakeResponse;
 
 use crate::admin::Office;
 
 async fn fake() -> FakeUpstream {
     let choice = json!({"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"});
-    FakeUpstream::start(move |_| Answer::json(200, json!({"id": "up", "choices": [choice]}))).await
+    FakeUpstream::start(move |_| FakeResponse::json(200, json!({"id": "up", "choices": [choice]}))).await
 }
 
 fn provider(fake: &FakeUpstream, more: Value) -> Value {
@@ -43,13 +43,13 @@ async fn the_admin_api_sends_a_variable_only_where_the_operator_allows_it() {
     }
     office.done(Method::PUT, "/admin/providers/x", provider(&allowed, json!({"key_env": "PATH"}))).await;
     assert_eq!(office.asks("", "m").await.0, 200);
-    let sent = allowed.asked().last().unwrap().header("authorization").unwrap().to_owned();
+    let sent = allowed.requests().last().unwrap().header("authorization").unwrap().to_owned();
     assert_eq!(sent, format!("Bearer {}", std::env::var("PATH").unwrap()));
     // A change of the address is judged like a new provider.
     let moved = provider(&evil, json!({"key_env": "PATH"}));
     assert_eq!(office.refused(Method::PUT, "/admin/providers/x", moved).await.0, 400);
     assert_eq!(office.asks("", "m").await.0, 200);
-    assert!(evil.asked().is_empty());
+    assert!(evil.requests().is_empty());
 
     // The list shrinks: the provider stays known, and is not asked any more.
     std::fs::write(office.folder.path().join("cachalot.toml"), "").unwrap();
@@ -81,7 +81,7 @@ async fn a_stored_provider_that_breaks_the_rule_is_disabled_at_start_and_can_be_
     assert_eq!(office.asks("", "m").await.0, 400);
     office.done(Method::DELETE, "/admin/providers/old", json!(null)).await;
     assert_eq!(office.get("/admin/providers").await["data"], json!([]));
-    assert!(evil.asked().is_empty());
+    assert!(evil.requests().is_empty());
     office.app.stop().await;
 }
 
@@ -98,6 +98,6 @@ async fn a_variable_of_the_file_goes_to_the_address_of_its_block_alone() {
     let elsewhere = provider(&other, json!({"key_env": "PATH"}));
     assert_eq!(office.refused(Method::PUT, "/admin/providers/third", elsewhere).await.0, 400);
     assert_eq!((office.asks("", "m").await.0, office.asks("", "own-m").await.0), (200, 200));
-    assert!(other.asked().is_empty());
+    assert!(other.requests().is_empty());
     office.app.stop().await;
 }

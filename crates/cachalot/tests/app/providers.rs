@@ -2,27 +2,29 @@
 
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
-use testkit::upstream::{Answer, Asked};
+use testkit::fake_upstream::{FakeResponse, ReceivedRequest};
 
 use crate::app::TestApp;
 use crate::commands::stdout;
 
 /// Speaks chat completions under `/v1` and answers with words, or as the last message says.
 async fn service() -> FakeUpstream {
-    FakeUpstream::start(|asked: &Asked| {
+    FakeUpstream::start(|asked: &ReceivedRequest| {
         let body = asked.json();
         let last = body["messages"].as_array().and_then(|messages| messages.last()).cloned().unwrap_or_default();
         match (asked.path.as_str(), last["content"].as_str()) {
-            ("/v1/models", _) => Answer::json(200, json!({"data": [{"id": "gpt-x"}, {"id": "org/y"}]})),
+            ("/v1/models", _) => FakeResponse::json(200, json!({"data": [{"id": "gpt-x"}, {"id": "org/y"}]})),
             (path @ ("/v1/completions" | "/v1/embeddings"), _) => {
-                Answer::json(200, json!({"id": format!("echo of {path}"), "choices": [], "data": []}))
+                FakeResponse::json(200, json!({"id": format!("echo of {path}"), "choices": [], "data": []}))
             }
-            (_, Some("refuse")) => Answer::json(401, json!({"error": {"message": "Incorrect API key: sk-operator"}})),
+            (_, Some("refuse")) => {
+                FakeResponse::json(401, json!({"error": {"message": "Incorrect API key: sk-operator"}}))
+            }
             (_, Some("busy")) => {
-                Answer::json(429, json!({"error": {"message": "slow down"}})).header("retry-after", "9")
+                FakeResponse::json(429, json!({"error": {"message": "slow down"}})).header("retry-after", "9")
             }
-            _ if body["stream"] == true => Answer::words(&["Hel", "lo"], 11),
-            _ => Answer::json(
+            _ if body["stream"] == true => FakeResponse::chat_stream(&["Hel", "lo"], 11),
+            _ => FakeResponse::json(
                 200,
                 json!({"id": "up", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"},
                 "finish_reason": "stop"}], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}),
@@ -186,13 +188,18 @@ async fn models_are_discovered_and_stand_beside_the_local_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
     use std::time::Duration;
-    use testkit::upstream::Piece;
-    let slow = FakeUpstream::start(|asked: &Asked| {
+    use testkit::fake_upstream::BodyStep;
+    let slow = FakeUpstream::start(|asked: &ReceivedRequest| {
         let quick = match asked.json()["stream"] == true {
-            true => Answer::words(&["late"], 1),
-            false => Answer::json(200, json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})),
+            true => FakeResponse::chat_stream(&["late"], 1),
+            false => {
+                FakeResponse::json(200, json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}))
+            }
         };
-        Answer { pieces: [Piece::Wait(Duration::from_millis(1500))].into_iter().chain(quick.pieces).collect(), ..quick }
+        FakeResponse {
+            steps: [BodyStep::Wait(Duration::from_millis(1500))].into_iter().chain(quick.steps).collect(),
+            ..quick
+        }
     })
     .await;
     let provider = format!(
@@ -219,7 +226,7 @@ async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_model_stands_in_under_the_same_id() {
-    let fails = FakeUpstream::start(|_| Answer::json(503, json!({"error": {"message": "no"}}))).await;
+    let fails = FakeUpstream::start(|_| FakeResponse::json(503, json!({"error": {"message": "no"}}))).await;
     let answers = service().await;
     let block = |name: &str, fake: &FakeUpstream, more: &str| {
         let base_url = fake.base_url();
@@ -240,7 +247,7 @@ async fn another_model_stands_in_under_the_same_id() {
     let converted = app.client.post(app.url("/v1/messages")).json(&chat).send().await.unwrap();
     assert_eq!(converted.json::<Value>().await.unwrap()["content"][0]["text"], "Hello");
     let models =
-        |fake: &FakeUpstream| fake.asked().iter().map(|asked| asked.json()["model"].clone()).collect::<Vec<_>>();
+        |fake: &FakeUpstream| fake.requests().iter().map(|asked| asked.json()["model"].clone()).collect::<Vec<_>>();
     // Having failed, the first is left alone for a while.
     assert_eq!((models(&fails), models(&answers)), (vec![json!("large")], vec![json!("other"), json!("other")]));
     app.stop().await;

@@ -8,46 +8,46 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::FakeUpstream;
-use testkit::upstream::{Answer, Asked, Piece};
+use testkit::fake_upstream::{BodyStep, FakeResponse, ReceivedRequest};
 
 use crate::app::TestApp;
 use crate::commands::stdout;
 
 /// A service with everything that is no text. Its tasks fail while `fails` is set.
 async fn service(fails: Arc<AtomicBool>) -> FakeUpstream {
-    FakeUpstream::start(move |asked: &Asked| {
+    FakeUpstream::start(move |asked: &ReceivedRequest| {
         let status = |good: &str, bad: &str| if fails.load(Ordering::SeqCst) { bad.to_owned() } else { good.to_owned() };
         let mj = |id: &str| json!({"id": id, "status": status("SUCCESS", "FAILURE"), "progress": "100%", "imageUrl": "x", "buttons": []});
         let song = |id: &str| json!({"task_id": id, "action": "MUSIC", "status": status("SUCCESS", "FAILURE"), "data": []});
         match (asked.method.as_str(), asked.path.as_str()) {
-            ("POST", "/v1/images/generations") => Answer::json(200, json!({"created": 1, "data": [{"url": "https://x/1.png"}]})),
-            ("POST", "/v1/images/edits") => Answer::json(200, json!({"created": 1, "data": [], "usage": {"input_tokens": 7, "output_tokens": 5}})),
-            ("POST", "/v1/audio/speech") => Answer {
+            ("POST", "/v1/images/generations") => FakeResponse::json(200, json!({"created": 1, "data": [{"url": "https://x/1.png"}]})),
+            ("POST", "/v1/images/edits") => FakeResponse::json(200, json!({"created": 1, "data": [], "usage": {"input_tokens": 7, "output_tokens": 5}})),
+            ("POST", "/v1/audio/speech") => FakeResponse {
                 status: 200,
                 headers: vec![("content-type".into(), "audio/mpeg".into())],
-                pieces: vec![Piece::Send(b"ID3\n\n".to_vec()), Piece::Wait(Duration::from_millis(20)), Piece::Send(vec![0, 255, b'\n', b'\n'])],
+                steps: vec![BodyStep::Send(b"ID3\n\n".to_vec()), BodyStep::Wait(Duration::from_millis(20)), BodyStep::Send(vec![0, 255, b'\n', b'\n'])],
             },
-            ("POST", "/v1/audio/transcriptions") => Answer {
+            ("POST", "/v1/audio/transcriptions") => FakeResponse {
                 status: 200,
                 headers: vec![("content-type".into(), "text/plain".into())],
-                pieces: vec![Piece::Send(b"1\n00:00 whale song\n".to_vec())],
+                steps: vec![BodyStep::Send(b"1\n00:00 whale song\n".to_vec())],
             },
             ("POST", "/mj-fast/mj/submit/imagine" | "/mj/submit/imagine" | "/mj-fast/submit/imagine") if asked.json()["prompt"] == "banned" => {
-                Answer::json(200, json!({"code": 24, "description": "banned words", "result": null, "properties": {}}))
+                FakeResponse::json(200, json!({"code": 24, "description": "banned words", "result": null, "properties": {}}))
             }
             ("POST", "/mj/submit/imagine" | "/mj-fast/submit/imagine" | "/mj/submit/action") => {
-                Answer::json(200, json!({"code": 1, "description": "ok", "result": "mj1", "properties": {}}))
+                FakeResponse::json(200, json!({"code": 1, "description": "ok", "result": "mj1", "properties": {}}))
             }
-            ("GET", "/mj/task/mj1/fetch") => Answer::json(200, mj("mj1")),
-            ("POST", "/mj/task/list-by-condition") => Answer::json(200, json!([mj("mj1"), mj("somebody-elses")])),
-            ("GET", "/mj/image/mj1") => Answer { status: 200, headers: vec![("content-type".into(), "image/png".into())], pieces: vec![Piece::Send(vec![137, 80])] },
-            ("POST", "/suno/submit/music") => Answer::json(200, json!({"code": "success", "message": "", "data": "song-1"})),
-            ("GET", "/suno/fetch/song-1") => Answer::json(200, json!({"code": "success", "message": "", "data": song("song-1")})),
-            ("POST", "/suno/fetch") => Answer::json(200, json!({"code": "success", "message": "", "data": [song("song-1")]})),
-            ("POST", "/v1/videos" | "/v1/videos/video_1/remix") => Answer::json(200, json!({"id": "video_1", "object": "video", "model": "sora-2", "status": "queued"})),
-            ("GET", "/v1/videos/video_1") => Answer::json(200, json!({"id": "video_1", "status": status("completed", "failed")})),
-            ("GET", "/v1/videos/video_1/content?variant=video") => Answer { status: 200, headers: vec![("content-type".into(), "video/mp4".into())], pieces: vec![Piece::Send(vec![0, 0, 0, 24])] },
-            (method, path) => Answer::json(404, json!({"error": {"message": format!("no {method} {path}")}})),
+            ("GET", "/mj/task/mj1/fetch") => FakeResponse::json(200, mj("mj1")),
+            ("POST", "/mj/task/list-by-condition") => FakeResponse::json(200, json!([mj("mj1"), mj("somebody-elses")])),
+            ("GET", "/mj/image/mj1") => FakeResponse { status: 200, headers: vec![("content-type".into(), "image/png".into())], steps: vec![BodyStep::Send(vec![137, 80])] },
+            ("POST", "/suno/submit/music") => FakeResponse::json(200, json!({"code": "success", "message": "", "data": "song-1"})),
+            ("GET", "/suno/fetch/song-1") => FakeResponse::json(200, json!({"code": "success", "message": "", "data": song("song-1")})),
+            ("POST", "/suno/fetch") => FakeResponse::json(200, json!({"code": "success", "message": "", "data": [song("song-1")]})),
+            ("POST", "/v1/videos" | "/v1/videos/video_1/remix") => FakeResponse::json(200, json!({"id": "video_1", "object": "video", "model": "sora-2", "status": "queued"})),
+            ("GET", "/v1/videos/video_1") => FakeResponse::json(200, json!({"id": "video_1", "status": status("completed", "failed")})),
+            ("GET", "/v1/videos/video_1/content?variant=video") => FakeResponse { status: 200, headers: vec![("content-type".into(), "video/mp4".into())], steps: vec![BodyStep::Send(vec![0, 0, 0, 24])] },
+            (method, path) => FakeResponse::json(404, json!({"error": {"message": format!("no {method} {path}")}})),
         }
     })
     .await
@@ -153,7 +153,7 @@ async fn images_and_sound_pass_and_are_paid_by_the_piece() {
     let (status, image) =
         office.post(alice, "/v1/images/generations", json!({"model": "own/paint", "prompt": "a whale", "n": 3})).await;
     assert_eq!((status, &image["data"][0]["url"]), (200, &json!("https://x/1.png")));
-    assert_eq!(service.asked().last().unwrap().json()["model"], "paint");
+    assert_eq!(service.requests().last().unwrap().json()["model"], "paint");
     office.has_left(alice, "0.88").await;
 
     let form = |model: &str| {
@@ -164,7 +164,7 @@ async fn images_and_sound_pass_and_are_paid_by_the_piece() {
     };
     let edit = app.client.post(app.url("/v1/images/edits")).multipart(form("own/paint"));
     let (status, _, _) = office.ask(alice, edit).await;
-    let asked = service.asked().pop().unwrap();
+    let asked = service.requests().pop().unwrap();
     let text = String::from_utf8_lossy(&asked.body).into_owned();
     assert!(status == 200 && text.contains("\r\n\r\npaint\r\n") && asked.body.len() > 2000, "{text}");
     assert!(asked.header("content-type").unwrap().starts_with("multipart/form-data; boundary="));
@@ -222,7 +222,7 @@ async fn a_task_has_an_owner_is_paid_once_and_given_back_when_it_fails() {
         office.post(alice, "/mj-fast/submit/imagine", json!({"prompt": "a whale", "odd": [1]})).await;
     let mj = submitted["result"].as_str().unwrap().to_owned();
     assert!(status == 200 && mj.len() == 19 && mj.bytes().all(|byte| byte.is_ascii_digit()), "{submitted}");
-    assert_eq!(service.asked().last().unwrap().json(), json!({"prompt": "a whale", "odd": [1]}));
+    assert_eq!(service.requests().last().unwrap().json(), json!({"prompt": "a whale", "odd": [1]}));
     office.has_left(alice, "0.92").await;
     for path in [format!("/mj/task/{mj}/fetch"), format!("/mj/image/{mj}")] {
         assert_eq!(office.get(bob, &path).await.1["error"]["code"], "task_not_found");
@@ -261,7 +261,7 @@ async fn a_task_has_an_owner_is_paid_once_and_given_back_when_it_fails() {
         office.post(alice, "/v1/videos", json!({"model": "own/sora-2", "prompt": "a whale", "seconds": "8"})).await;
     let film = video["id"].as_str().unwrap().to_owned();
     assert!(status == 200 && film.starts_with("video_") && film.len() == 38, "{video}");
-    assert_eq!(service.asked().last().unwrap().json()["model"], "sora-2");
+    assert_eq!(service.requests().last().unwrap().json()["model"], "sora-2");
     office.has_left(alice, "0.04").await;
     let poor = office.post(alice, &format!("/v1/videos/{film}/remix"), json!({"prompt": "more"})).await;
     assert_eq!(poor.0, 402, "a price that is known before has to be there");
@@ -300,32 +300,34 @@ async fn without_their_providers_tasks_are_refused_as_documented() {
 
 /// A service that calls every task the same, and tells what it was asked.
 async fn repeats_itself() -> FakeUpstream {
-    FakeUpstream::start(|asked: &Asked| {
+    FakeUpstream::start(|asked: &ReceivedRequest| {
         let path = asked.path.as_str();
         match (asked.method.as_str(), path) {
-            ("POST", "/mj/submit/imagine" | "/mj/submit/action" | "/mj/submit/modal") => {
-                Answer::json(200, json!({"code": 1, "description": "ok", "result": "task-0001", "properties": {}}))
-            }
-            ("GET", "/mj/task/task-0001/fetch") => Answer::json(
+            ("POST", "/mj/submit/imagine" | "/mj/submit/action" | "/mj/submit/modal") => FakeResponse::json(
+                200,
+                json!({"code": 1, "description": "ok", "result": "task-0001", "properties": {}}),
+            ),
+            ("GET", "/mj/task/task-0001/fetch") => FakeResponse::json(
                 200,
                 json!({"id": "task-0001", "status": "SUCCESS", "imageUrl": "https://cdn.example/task-0001.png",
                     "buttons": [{"customId": "MJ::JOB::upsample::task-0001::1"}]}),
             ),
             ("POST", "/mj/task/list-by-condition") => {
-                Answer::json(200, json!([{"id": "task-0001", "status": "SUCCESS"}]))
+                FakeResponse::json(200, json!([{"id": "task-0001", "status": "SUCCESS"}]))
             }
             ("POST", "/suno/submit/music") => {
-                Answer::json(200, json!({"code": "success", "message": "", "data": "song-1"}))
+                FakeResponse::json(200, json!({"code": "success", "message": "", "data": "song-1"}))
             }
             ("GET", "/suno/fetch/song-1") => {
-                Answer::json(200, json!({"code": "success", "data": {"task_id": "song-1", "status": "SUCCESS"}}))
+                FakeResponse::json(200, json!({"code": "success", "data": {"task_id": "song-1", "status": "SUCCESS"}}))
             }
-            ("POST", "/v1/videos") => Answer::json(200, json!({"id": "video_1", "status": "queued"})),
-            ("POST", "/v1/videos/video_1/remix") => {
-                Answer::json(200, json!({"id": "video_1", "status": "queued", "remixed_from_video_id": "video_1"}))
-            }
-            ("GET", "/v1/videos/video_1") => Answer::json(200, json!({"id": "video_1", "status": "completed"})),
-            (method, path) => Answer::json(404, json!({"error": {"message": format!("no {method} {path}")}})),
+            ("POST", "/v1/videos") => FakeResponse::json(200, json!({"id": "video_1", "status": "queued"})),
+            ("POST", "/v1/videos/video_1/remix") => FakeResponse::json(
+                200,
+                json!({"id": "video_1", "status": "queued", "remixed_from_video_id": "video_1"}),
+            ),
+            ("GET", "/v1/videos/video_1") => FakeResponse::json(200, json!({"id": "video_1", "status": "completed"})),
+            (method, path) => FakeResponse::json(404, json!({"error": {"message": format!("no {method} {path}")}})),
         }
     })
     .await
@@ -364,15 +366,15 @@ async fn tasks_that_a_provider_calls_the_same_stay_with_those_who_submitted_them
     assert_eq!(task["imageUrl"], "https://cdn.example/task-0001.png");
     office.post(alice, "/mj/submit/action", json!({"taskId": mj, "customId": custom, "odd": [1]})).await;
     let want = json!({"taskId": "task-0001", "customId": "MJ::JOB::upsample::task-0001::1", "odd": [1]});
-    assert_eq!(service.asked().last().unwrap().json(), want);
+    assert_eq!(service.requests().last().unwrap().json(), want);
     // Also where an id is written as a number.
     let number: u64 = mj.as_str().unwrap().parse().unwrap();
     assert_eq!(office.post(alice, "/mj/submit/modal", json!({"taskId": number})).await.0, 200);
-    assert_eq!(service.asked().last().unwrap().json(), json!({"taskId": "task-0001"}));
+    assert_eq!(service.requests().last().unwrap().json(), json!({"taskId": "task-0001"}));
     assert_eq!(office.post(bob, "/mj/submit/modal", json!({"taskId": number})).await.0, 404);
     let listed = office.post(alice, "/mj/task/list-by-condition", json!({"ids": [mj, "nobody"]})).await.1;
     assert_eq!(listed, json!([{"id": mj, "status": "SUCCESS"}]));
-    assert_eq!(service.asked().last().unwrap().json()["ids"], json!(["task-0001"]));
+    assert_eq!(service.requests().last().unwrap().json()["ids"], json!(["task-0001"]));
     // Callbacks come from the provider itself: its id is good for the owner alone.
     assert_eq!(office.get(alice, "/mj/task/task-0001/fetch").await.0, 200);
     assert_eq!(office.get(bob, "/suno/fetch/song-1").await.0, 200);
@@ -394,10 +396,10 @@ async fn a_task_answer_that_is_none_costs_nothing() {
         ("application/json", "{\"code\":1,\"result\":null}"),
         ("application/json", "{\"code\":\"success\",\"data\":\"../x\"}"),
     ] {
-        let fake = FakeUpstream::start(move |_| Answer {
+        let fake = FakeUpstream::start(move |_| FakeResponse {
             status: 200,
             headers: vec![("content-type".into(), kind.into())],
-            pieces: if body.is_empty() { vec![] } else { vec![Piece::Send(body.as_bytes().to_vec())] },
+            steps: if body.is_empty() { vec![] } else { vec![BodyStep::Send(body.as_bytes().to_vec())] },
         });
         let fake = fake.await;
         let office = Office::open(&fake).await;

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
-use testkit::upstream::{Answer, Asked};
+use testkit::fake_upstream::{FakeResponse, ReceivedRequest};
 
 use crate::app::TestApp;
 
@@ -17,12 +17,12 @@ const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// A provider that answers, streamed or not, and breaks off what says `break`.
 async fn provider() -> FakeUpstream {
-    FakeUpstream::start(|asked: &Asked| match asked.json() {
+    FakeUpstream::start(|asked: &ReceivedRequest| match asked.json() {
         body if body["messages"][0]["content"] == "break" => {
-            Answer::events([r#"{"choices":[{"delta":{"content":"He"}}]}"#])
+            FakeResponse::events([r#"{"choices":[{"delta":{"content":"He"}}]}"#])
         }
-        body if body["stream"] == true => Answer::words(&["Hel", "lo"], 11),
-        _ => Answer::json(
+        body if body["stream"] == true => FakeResponse::chat_stream(&["Hel", "lo"], 11),
+        _ => FakeResponse::json(
             200,
             json!({"id": "up", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"},
                 "finish_reason": "stop"}], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}),
@@ -49,7 +49,7 @@ fn attributes(span: &Span) -> BTreeMap<&str, Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_has_a_span_below_its_callers() {
-    let collector = FakeUpstream::start(|_| Answer::json(200, json!({}))).await;
+    let collector = FakeUpstream::start(|_| FakeResponse::json(200, json!({}))).await;
     let (passing, converting) = (provider().await, provider().await);
     let block = |name: &str, fake: &FakeUpstream, dialect: &str| {
         format!(
@@ -82,7 +82,7 @@ async fn every_request_has_a_span_below_its_callers() {
     ask("/v1/chat/completions", say("nobody", "hi")).await;
     app.stop().await;
 
-    let exports = collector.asked();
+    let exports = collector.requests();
     assert!(exports.iter().all(|export| export.path == "/v1/traces"), "{exports:?}");
     let exports: Vec<_> =
         exports.iter().map(|export| ExportTraceServiceRequest::decode(&*export.body).unwrap()).collect();
@@ -132,7 +132,7 @@ async fn every_request_has_a_span_below_its_callers() {
     assert_eq!((&seen["http.response.status_code"], seen.get("error.type")), (&json!(400), None));
 
     // Providers in one's own network are told which span they belong to.
-    let told = |fake: &FakeUpstream| fake.asked()[0].header("traceparent").map(str::to_owned);
+    let told = |fake: &FakeUpstream| fake.requests()[0].header("traceparent").map(str::to_owned);
     assert_eq!(told(&passing), Some(format!("00-{TRACE}-{}-01", hex(&passed.span_id))));
     assert_eq!(told(&converting), Some(format!("00-{TRACE}-{}-01", hex(&converted.span_id))));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
-use testkit::transcripts::{self, Plot};
-use testkit::upstream::{Answer, Piece};
+use testkit::fake_upstream::{BodyStep, FakeResponse};
+use testkit::transcripts::{self, Scenario};
 
 use crate::app::TestApp;
 
@@ -25,7 +25,7 @@ enum Surface {
 /// What the service says next, and how it is framed.
 #[derive(Clone, Copy)]
 struct Says {
-    plot: Plot,
+    plot: Scenario,
     odd: bool,
 }
 
@@ -37,16 +37,16 @@ struct Stage {
 
 impl Stage {
     async fn open() -> Self {
-        let says = Arc::new(Mutex::new(Says { plot: Plot::Text, odd: false }));
+        let says = Arc::new(Mutex::new(Says { plot: Scenario::Text, odd: false }));
         let told = says.clone();
         let fake = FakeUpstream::start(move |asked| {
             let Says { plot, odd } = *told.lock().unwrap();
             let dialect = asked.path.split('/').nth(1).unwrap_or_default();
             let streamed = asked.json()["stream"] == true || asked.path.contains("streamGenerateContent");
             match (streamed, odd) {
-                (false, _) => Answer::json(200, transcripts::whole(dialect, plot)),
-                (true, false) => transcripts::answer(dialect, plot),
-                (true, true) => odd_framing(transcripts::answer(dialect, plot)),
+                (false, _) => FakeResponse::json(200, transcripts::json_body(dialect, plot)),
+                (true, false) => transcripts::stream_response(dialect, plot),
+                (true, true) => odd_framing(transcripts::stream_response(dialect, plot)),
             }
         })
         .await;
@@ -70,7 +70,7 @@ impl Stage {
     async fn ask(&self, surface: Surface, dialect: &str, says: Says, stream: bool) -> String {
         *self.says.lock().unwrap() = says;
         let model = format!("to-{dialect}");
-        let (path, body) = surface.request(&model, says.plot == Plot::Calls, stream);
+        let (path, body) = surface.request(&model, says.plot == Scenario::ToolCalls, stream);
         let response = self.app.client.post(self.app.url(&path)).json(&body).send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
@@ -79,25 +79,25 @@ impl Stage {
 }
 
 /// Line ends of another kind, comments, pieces cut anywhere, and pauses.
-fn odd_framing(answer: Answer) -> Answer {
+fn odd_framing(answer: FakeResponse) -> FakeResponse {
     let bytes = answer
-        .pieces
+        .steps
         .iter()
-        .filter_map(|piece| if let Piece::Send(bytes) = piece { Some(bytes.clone()) } else { None });
+        .filter_map(|piece| if let BodyStep::Send(bytes) = piece { Some(bytes.clone()) } else { None });
     let text = String::from_utf8(bytes.collect::<Vec<_>>().concat()).unwrap();
     let text = format!(": OPENROUTER PROCESSING\r\n\r\n{}", text.replace('\n', "\r\n"));
-    let breaks = answer.pieces.iter().any(|piece| matches!(piece, Piece::Break));
+    let breaks = answer.steps.iter().any(|piece| matches!(piece, BodyStep::Disconnect));
     let mut pieces = Vec::new();
     for (number, bytes) in text.as_bytes().chunks(61).enumerate() {
-        pieces.push(Piece::Send(bytes.to_vec()));
+        pieces.push(BodyStep::Send(bytes.to_vec()));
         if number % 8 == 0 {
-            pieces.push(Piece::Wait(Duration::from_millis(2)));
+            pieces.push(BodyStep::Wait(Duration::from_millis(2)));
         }
     }
     if breaks {
-        pieces.extend([Piece::Wait(Duration::from_millis(50)), Piece::Break]);
+        pieces.extend([BodyStep::Wait(Duration::from_millis(50)), BodyStep::Disconnect]);
     }
-    Answer::stream(pieces)
+    FakeResponse::stream(pieces)
 }
 
 impl Surface {
@@ -233,11 +233,11 @@ async fn every_surface_to_every_dialect_says_what_it_said_before() {
     for surface in SURFACES {
         for dialect in DIALECTS {
             let mut transcript = String::new();
-            for plot in Plot::ALL {
+            for plot in Scenario::ALL {
                 let says = Says { plot, odd: false };
                 let streamed = stage.ask(surface, dialect, says, true).await;
-                let asked = stage.fake.asked().pop().unwrap();
-                if matches!(plot, Plot::Text | Plot::Calls) {
+                let asked = stage.fake.requests().pop().unwrap();
+                if matches!(plot, Scenario::Text | Scenario::ToolCalls) {
                     transcript += &format!(
                         "## {plot:?}: what the provider is asked\n{} {}\n",
                         asked.path,

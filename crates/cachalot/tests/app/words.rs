@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
-use testkit::upstream::{Answer, Asked, Piece};
+use testkit::fake_upstream::{BodyStep, FakeResponse, ReceivedRequest};
 
 use crate::app::TestApp;
 
@@ -74,35 +74,39 @@ async fn ask(app: &TestApp, path: &str, body: &Value) -> (u16, String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_quotes_its_request_does_not_tell_the_operators_key() {
-    type Quote = fn(&str) -> Answer;
+    type Quote = fn(&str) -> FakeResponse;
     let quotes: [Quote; 9] = [
-        |key| Answer::json(400, json!({"error": {"message": format!("bad: authorization: Bearer {key}")}})),
-        |key| Answer::json(500, json!({"detail": format!("boom {key}")})),
-        |key| Answer::json(429, json!({"message": key})),
-        |key| Answer { status: 503, headers: vec![], pieces: vec![Piece::Send(format!("oops {key}").into_bytes())] },
-        |key| Answer::json(200, json!({"error": {"message": key}})),
+        |key| FakeResponse::json(400, json!({"error": {"message": format!("bad: authorization: Bearer {key}")}})),
+        |key| FakeResponse::json(500, json!({"detail": format!("boom {key}")})),
+        |key| FakeResponse::json(429, json!({"message": key})),
+        |key| FakeResponse {
+            status: 503,
+            headers: vec![],
+            steps: vec![BodyStep::Send(format!("oops {key}").into_bytes())],
+        },
+        |key| FakeResponse::json(200, json!({"error": {"message": key}})),
         |key| {
-            Answer::json(
+            FakeResponse::json(
                 200,
                 json!({"code": 1, "result": "t", "description": key, "id": "t", "choices": [{"message": {"content": key}, "finish_reason": "stop"}], "data": []}),
             )
         },
-        |key| Answer::events([json!({"error": {"message": key, "type": "x"}, "type": "error"}).to_string()]),
+        |key| FakeResponse::events([json!({"error": {"message": key, "type": "x"}, "type": "error"}).to_string()]),
         |key| {
             let event = format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": key}}]}));
             let (a, b) = event.split_at(event.find(&key[..4]).unwrap() + 7);
-            Answer::stream([
-                Piece::Send(a.as_bytes().to_vec()),
-                Piece::Wait(std::time::Duration::from_millis(20)),
-                Piece::Send(b.as_bytes().to_vec()),
-                Piece::Send(b"data: [DONE]\n\n".to_vec()),
+            FakeResponse::stream([
+                BodyStep::Send(a.as_bytes().to_vec()),
+                BodyStep::Wait(std::time::Duration::from_millis(20)),
+                BodyStep::Send(b.as_bytes().to_vec()),
+                BodyStep::Send(b"data: [DONE]\n\n".to_vec()),
             ])
         },
-        |key| Answer::json(200, json!({})).header("content-type", &format!("text/plain; key={key}")),
+        |key| FakeResponse::json(200, json!({})).header("content-type", &format!("text/plain; key={key}")),
     ];
     let key = std::env::var("PATH").unwrap();
     for quote in quotes {
-        let fake = FakeUpstream::start(move |asked: &Asked| {
+        let fake = FakeUpstream::start(move |asked: &ReceivedRequest| {
             let sent = ["authorization", "x-api-key", "x-goog-api-key"].iter().find_map(|name| asked.header(name));
             quote(sent.unwrap().trim_start_matches("Bearer "))
         })
@@ -127,7 +131,7 @@ async fn a_stream_passes_as_it_came_but_for_the_secret() {
     ];
     let want: String =
         events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>().replace(&*key, "***");
-    let fake = FakeUpstream::start(move |_| Answer::events(&events)).await;
+    let fake = FakeUpstream::start(move |_| FakeResponse::events(&events)).await;
     let app = app(&fake).await;
     let body = json!({"model": "gpt", "messages": [{"role": "user", "content": "hi"}], "stream": true});
     assert_eq!(ask(&app, "/v1/chat/completions", &body).await.2, want);
@@ -135,15 +139,15 @@ async fn a_stream_passes_as_it_came_but_for_the_secret() {
 }
 
 /// Two providers of everything, of which the first sends `odd` for an answer.
-async fn pair(odd: &Answer) -> (FakeUpstream, FakeUpstream, TestApp) {
+async fn pair(odd: &FakeResponse) -> (FakeUpstream, FakeUpstream, TestApp) {
     let odd = odd.clone();
     let bad = FakeUpstream::start(move |_| odd.clone()).await;
-    let good = FakeUpstream::start(|asked: &Asked| match asked.path.as_str() {
-        "/v1/chat/completions" if asked.json()["stream"] == true => Answer::words(&["good"], 1),
-        "/v1/images/generations" => Answer::json(200, json!({"data": [{"url": "good"}]})),
-        "/v1/embeddings" => Answer::json(200, json!({"data": [{"embedding": [1], "object": "good"}]})),
-        "/v1/audio/speech" => Answer { status: 200, headers: vec![("content-type".into(), "audio/mpeg".into())], pieces: vec![Piece::Send(b"good".to_vec())] },
-        _ => Answer::json(200, json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "good"}, "finish_reason": "stop"}]})),
+    let good = FakeUpstream::start(|asked: &ReceivedRequest| match asked.path.as_str() {
+        "/v1/chat/completions" if asked.json()["stream"] == true => FakeResponse::chat_stream(&["good"], 1),
+        "/v1/images/generations" => FakeResponse::json(200, json!({"data": [{"url": "good"}]})),
+        "/v1/embeddings" => FakeResponse::json(200, json!({"data": [{"embedding": [1], "object": "good"}]})),
+        "/v1/audio/speech" => FakeResponse { status: 200, headers: vec![("content-type".into(), "audio/mpeg".into())], steps: vec![BodyStep::Send(b"good".to_vec())] },
+        _ => FakeResponse::json(200, json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "good"}, "finish_reason": "stop"}]})),
     })
     .await;
     let block = |name: &str, fake: &FakeUpstream, priority: u8| {
@@ -160,10 +164,10 @@ async fn pair(odd: &Answer) -> (FakeUpstream, FakeUpstream, TestApp) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
-    let of_type = |kind: &str, body: &str| Answer {
+    let of_type = |kind: &str, body: &str| FakeResponse {
         status: 200,
         headers: if kind.is_empty() { vec![] } else { vec![("content-type".into(), kind.into())] },
-        pieces: if body.is_empty() { vec![] } else { vec![Piece::Send(body.as_bytes().to_vec())] },
+        steps: if body.is_empty() { vec![] } else { vec![BodyStep::Send(body.as_bytes().to_vec())] },
     };
     let page = "<!DOCTYPE html><html><body>It works!</body></html>";
     let odd = [
@@ -201,10 +205,10 @@ async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
             if path.ends_with("speech") && format!("{answer:?}").contains("event-stream") {
                 continue;
             }
-            let (asked, before) = (bad.asked().len(), good.asked().len());
+            let (asked, before) = (bad.requests().len(), good.requests().len());
             let (status, _, text) = ask(&app, path, body).await;
             assert!(status == 200 && text.contains("good"), "{path} {body} {answer:?}: {status} {text}");
-            assert!(good.asked().len() == before + 1 && bad.asked().len() <= asked + 1, "{path}");
+            assert!(good.requests().len() == before + 1 && bad.requests().len() <= asked + 1, "{path}");
         }
         let models: Value = serde_json::from_str(&app.get("/admin/models").await).unwrap();
         let works = |model: &&Value| model["id"] == "gpt" && model["targets"][0]["works"] == false;
@@ -289,8 +293,8 @@ async fn a_provider_that_never_answers_ends_in_its_time_although_it_is_the_only_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_answer_may_be_thought_about_once_its_head_is_there() {
     let fake = FakeUpstream::start(|_| {
-        let mut answer = Answer::json(200, json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "thought"}, "finish_reason": "stop"}]}));
-        answer.pieces.insert(0, Piece::Wait(std::time::Duration::from_millis(2500)));
+        let mut answer = FakeResponse::json(200, json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "thought"}, "finish_reason": "stop"}]}));
+        answer.steps.insert(0, BodyStep::Wait(std::time::Duration::from_millis(2500)));
         answer
     })
     .await;
@@ -304,6 +308,6 @@ async fn a_whole_answer_may_be_thought_about_once_its_head_is_there() {
     let app = TestApp::configured(&[], |config| config.providers = providers).await;
     let body = json!({"model": "gpt", "messages": [{"role": "user", "content": "hi"}]});
     let (status, _, text) = ask(&app, "/v1/chat/completions", &body).await;
-    assert!(status == 200 && text.contains("thought") && fake.asked().len() == 1, "{status} {text}");
+    assert!(status == 200 && text.contains("thought") && fake.requests().len() == 1, "{status} {text}");
     app.stop().await;
 }

@@ -10,7 +10,7 @@ use crate::AliasError;
 #[derive(Default)]
 struct Echo {
     starting: AtomicBool,
-    asked: AtomicUsize,
+    calls: AtomicUsize,
 }
 
 impl Provider for Echo {
@@ -23,7 +23,7 @@ impl Provider for Echo {
     }
 
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let text = format!("thinking: {:?}, user: {:?}", chat.thinking, chat.user);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
         let deltas = [
@@ -41,16 +41,16 @@ impl Provider for Echo {
 }
 
 fn gateway() -> Gateway {
-    let mut routes = Routes::local(Arc::new(Echo::default()), "Minnow", true);
-    routes.alias("gpt-fish", "DeepSeek-Reasoner").unwrap();
+    let mut routes = Router::for_local_model(Arc::new(Echo::default()), "Minnow", true);
+    routes.add_alias("gpt-fish", "DeepSeek-Reasoner").unwrap();
     Gateway::new(routes, Arc::default())
 }
 
-fn asks(model: &str) -> Chat {
+fn chat_for(model: &str) -> Chat {
     Chat { model: model.into(), ..Chat::default() }
 }
 
-async fn thinks(chat: Chat) -> bool {
+async fn answers_with_thinking(chat: Chat) -> bool {
     gateway().answer(&Caller::default(), chat).await.expect("the model exists").thinking
 }
 
@@ -68,7 +68,7 @@ async fn the_id_decides_the_mode_in_any_case() {
         ("minnow", true),
         ("GPT-fish", true),
     ] {
-        assert_eq!(thinks(asks(id)).await, thinking, "{id}");
+        assert_eq!(answers_with_thinking(chat_for(id)).await, thinking, "{id}");
     }
 }
 
@@ -77,26 +77,26 @@ async fn thinking_and_effort_decide_only_where_the_id_leaves_it_open() {
     let with = |model, thinking, effort: Option<&str>| Chat {
         thinking,
         reasoning_effort: effort.map(Into::into),
-        ..asks(model)
+        ..chat_for(model)
     };
-    assert!(thinks(with("deepseek-chat", Some(true), None)).await);
-    assert!(!thinks(with("deepseek-chat", None, Some("high"))).await);
-    assert!(thinks(with("deepseek-reasoner", Some(false), None)).await);
-    assert!(!thinks(with("deepseek-v3.2-nothinking", Some(true), None)).await);
-    assert!(thinks(with("deepseek-v3.2-exp", None, Some("low"))).await);
-    assert!(!thinks(with("deepseek-v3.2-exp", Some(false), Some("low"))).await);
-    assert!(!thinks(with("minnow", None, Some("none"))).await);
+    assert!(answers_with_thinking(with("deepseek-chat", Some(true), None)).await);
+    assert!(!answers_with_thinking(with("deepseek-chat", None, Some("high"))).await);
+    assert!(answers_with_thinking(with("deepseek-reasoner", Some(false), None)).await);
+    assert!(!answers_with_thinking(with("deepseek-v3.2-nothinking", Some(true), None)).await);
+    assert!(answers_with_thinking(with("deepseek-v3.2-exp", None, Some("low"))).await);
+    assert!(!answers_with_thinking(with("deepseek-v3.2-exp", Some(false), Some("low"))).await);
+    assert!(!answers_with_thinking(with("minnow", None, Some("none"))).await);
 }
 
 #[tokio::test]
 async fn unknown_models_and_forbidden_ones_are_told_apart() {
     let gateway = gateway();
     let models: Arc<[String]> = vec!["DEEPSEEK-CHAT".to_owned()].into();
-    let caller = Caller { key: Some("alice".into()), models: Some(models), ..Caller::default() };
-    let refusal = async |model| gateway.answer(&caller, asks(model)).await.err().expect("this is refused");
+    let caller = Caller { key_name: Some("alice".into()), allowed_models: Some(models), ..Caller::default() };
+    let refusal = async |model| gateway.answer(&caller, chat_for(model)).await.err().expect("this is refused");
     assert_eq!(refusal("gpt-4o").await, Error::invalid("Model Not Exist"));
     assert_eq!(refusal("deepseek-reasoner").await.kind, ErrorKind::Forbidden);
-    assert!(gateway.answer(&caller, asks("deepseek-chat")).await.is_ok());
+    assert!(gateway.answer(&caller, chat_for("deepseek-chat")).await.is_ok());
     let ids: Vec<_> = gateway.models(&caller).into_iter().map(|listed| listed.id).collect();
     assert_eq!(ids, [Arc::from("deepseek-chat")]);
     assert_eq!(gateway.models(&Caller::default()).len(), 10);
@@ -105,16 +105,16 @@ async fn unknown_models_and_forbidden_ones_are_told_apart() {
 #[tokio::test]
 async fn a_chat_that_is_refused_never_reaches_the_provider() {
     let echo = Arc::new(Echo::default());
-    let gateway = Gateway::new(Routes::local(echo.clone(), "", false), Arc::default());
-    let mut chat = asks("deepseek-chat");
+    let gateway = Gateway::new(Router::for_local_model(echo.clone(), "", false), Arc::default());
+    let mut chat = chat_for("deepseek-chat");
     chat.sampling.temperature = Some(3.0);
     assert_eq!(gateway.answer(&Caller::default(), chat).await.err().unwrap().message, "too hot");
-    assert_eq!(echo.asked.load(Ordering::Relaxed), 0);
+    assert_eq!(echo.calls.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
 async fn the_stream_passes_untouched_and_its_usage_is_seen() {
-    let mut answer = gateway().answer(&Caller::default(), asks("deepseek-chat")).await.unwrap();
+    let mut answer = gateway().answer(&Caller::default(), chat_for("deepseek-chat")).await.unwrap();
     assert_eq!((answer.notes.as_slice(), answer.usage()), (["lenient".to_owned()].as_slice(), None));
     let deltas: Vec<_> = answer.by_ref().collect().await;
     assert_eq!(deltas.len(), 4);
@@ -123,10 +123,10 @@ async fn the_stream_passes_untouched_and_its_usage_is_seen() {
 
 #[test]
 fn an_alias_leads_somewhere_and_hides_nothing() {
-    let mut routes = Routes::local(Arc::new(Echo::default()), "DeepSeek-V3.2", false);
-    assert_eq!(routes.listed().count(), FAMILY_IDS);
-    assert!(matches!(routes.alias("x", "nope"), Err(AliasError::UnknownTarget { .. })));
-    assert!(matches!(routes.alias("deepseek-CHAT", "deepseek-v3.2"), Err(AliasError::Taken { .. })));
+    let mut routes = Router::for_local_model(Arc::new(Echo::default()), "DeepSeek-V3.2", false);
+    assert_eq!(routes.model_infos().count(), FAMILY_IDS);
+    assert!(matches!(routes.add_alias("x", "nope"), Err(AliasError::UnknownTarget { .. })));
+    assert!(matches!(routes.add_alias("deepseek-CHAT", "deepseek-v3.2"), Err(AliasError::Taken { .. })));
 }
 
 const FAMILY_IDS: usize = 8;
@@ -134,27 +134,33 @@ const FAMILY_IDS: usize = 8;
 #[test]
 fn a_gateway_is_ready_when_its_providers_are() {
     let echo = Arc::new(Echo::default());
-    let gateway = Gateway::new(Routes::local(echo.clone(), "", false), Arc::default());
-    assert!(gateway.ready());
+    let gateway = Gateway::new(Router::for_local_model(echo.clone(), "", false), Arc::default());
+    assert!(gateway.is_ready());
     echo.starting.store(true, Ordering::Relaxed);
-    assert!(!gateway.ready());
-    assert!(Gateway::new(Routes::default(), Arc::default()).ready());
+    assert!(!gateway.is_ready());
+    assert!(Gateway::new(Router::default(), Arc::default()).is_ready());
 }
 
 #[tokio::test]
 async fn users_of_different_keys_are_different_users() {
-    let heard = async |key: Option<&str>, user: Option<&str>| {
-        let caller = Caller { key: key.map(Into::into), models: None, ..Caller::default() };
-        let chat = Chat { user: user.map(Into::into), ..asks("deepseek-chat") };
+    let user_seen_by_provider = async |key: Option<&str>, user: Option<&str>| {
+        let caller = Caller { key_name: key.map(Into::into), allowed_models: None, ..Caller::default() };
+        let chat = Chat { user: user.map(Into::into), ..chat_for("deepseek-chat") };
         let deltas: Vec<_> = gateway().answer(&caller, chat).await.unwrap().collect().await;
         match deltas.into_iter().nth(1) {
             Some(Ok(Delta::Text { text, .. })) => text.rsplit_once(": ").unwrap().1.to_owned(),
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(heard(None, None).await, "None");
-    assert_eq!(heard(None, Some("u")).await, "Some(\"u\")");
-    assert_eq!(heard(Some("alice"), None).await, r#"Some("alice\0")"#);
-    assert_ne!(heard(Some("alice"), Some("u")).await, heard(Some("bob"), Some("u")).await);
-    assert_ne!(heard(Some("a"), Some("b/c")).await, heard(Some("a/b"), Some("c")).await);
+    assert_eq!(user_seen_by_provider(None, None).await, "None");
+    assert_eq!(user_seen_by_provider(None, Some("u")).await, "Some(\"u\")");
+    assert_eq!(user_seen_by_provider(Some("alice"), None).await, r#"Some("alice\0")"#);
+    assert_ne!(
+        user_seen_by_provider(Some("alice"), Some("u")).await,
+        user_seen_by_provider(Some("bob"), Some("u")).await
+    );
+    assert_ne!(
+        user_seen_by_provider(Some("a"), Some("b/c")).await,
+        user_seen_by_provider(Some("a/b"), Some("c")).await
+    );
 }

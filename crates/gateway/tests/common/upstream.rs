@@ -9,6 +9,6 @@ pub(crate) fn upstream(name: &str, base_url: String, dialect: Dialect) -> Arc<Up
     // Another test may have done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (key, metrics) = (Some(Secret::new("sk-operator")), Some("/metrics".into()));
-    let config = UpstreamConfig { name: name.into(), row: None, base_url, dialect, key, private: true, metrics };
+    let config = UpstreamConfig { name: name.into(), preset: None, base_url, dialect, key, private: true, metrics };
     Arc::new(Upstream::new(config).unwrap())
 }

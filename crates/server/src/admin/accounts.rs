@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use chat::Error;
-use gateway::Network;
+use gateway::IpNetwork;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{By, Key, Limits, Project, Record, Role, Total, User, money, now};
+use store::{Key, Limits, Project, Role, UsageGroupBy, UsageRecord, UsageTotal, User, money, now_micros};
 
 use super::{Answer, Ask, fault};
 
@@ -56,7 +56,7 @@ fn role(text: &str) -> Result<Role, Error> {
 
 /// A name that logs and lists can show.
 fn named(name: &str) -> Result<&str, Error> {
-    store::is_name(name).then_some(name).ok_or_else(|| Error::invalid(format!("A name has {}", store::NAME)))
+    store::is_name(name).then_some(name).ok_or_else(|| Error::invalid(format!("A name has {}", store::NAME_RULE)))
 }
 
 fn user(user: &User) -> Value {
@@ -93,7 +93,7 @@ pub(super) async fn change_user(ask: Ask) -> Result<Answer, Error> {
     let known = ask.store()?.user(&ask.name).await.map_err(fault)?;
     let role = change.role.as_deref().map_or(Ok(known.role), role)?;
     let disabled = change.disabled.unwrap_or(known.disabled_at.is_some());
-    let changed = ask.store()?.change_user(&ask.name, role, disabled).await.map_err(fault)?;
+    let changed = ask.store()?.update_user(&ask.name, role, disabled).await.map_err(fault)?;
     ask.changed().await?;
     Ok(user(&changed).into())
 }
@@ -217,7 +217,7 @@ impl LimitsBody {
             )));
         }
         if let Some(Some(networks)) = &self.networks
-            && let Some(odd) = networks.iter().find(|network| Network::parse(network).is_none())
+            && let Some(odd) = networks.iter().find(|network| IpNetwork::parse(network).is_none())
         {
             return Err(Error::invalid(format!(
                 "Invalid 'networks': `{odd:.64}` is no address or range such as 10.0.0.0/8"
@@ -259,7 +259,7 @@ pub(super) async fn add_key(ask: Ask) -> Result<Answer, Error> {
     let limits = limits.over(Limits::default())?;
     let wanted =
         gateway::NewKey { name: named(&new.name)?, project: new.project.as_deref(), user: new.user.as_deref(), limits };
-    let (key, shown) = gateway::make_key(ask.store()?, wanted).await.map_err(fault)?;
+    let (key, shown) = gateway::create_key(ask.store()?, wanted).await.map_err(fault)?;
     ask.changed().await?;
     let mut made = Names::of(&ask).await?.key(&key);
     made["key"] = shown.into();
@@ -269,7 +269,7 @@ pub(super) async fn add_key(ask: Ask) -> Result<Answer, Error> {
 pub(super) async fn change_key(ask: Ask) -> Result<Answer, Error> {
     let change: LimitsBody = ask.read()?;
     let known = ask.store()?.key(&ask.name).await.map_err(fault)?;
-    let changed = ask.store()?.limit_key(&ask.name, &change.over(known.limits)?).await.map_err(fault)?;
+    let changed = ask.store()?.set_key_limits(&ask.name, &change.over(known.limits)?).await.map_err(fault)?;
     ask.changed().await?;
     Ok(Names::of(&ask).await?.key(&changed).into())
 }
@@ -282,11 +282,11 @@ pub(super) async fn revoke_key(ask: Ask) -> Result<Answer, Error> {
 
 pub(super) async fn usage(ask: Ask) -> Result<Answer, Error> {
     let by = match ask.query("by").unwrap_or("key") {
-        "key" => By::Key,
-        "project" => By::Project,
-        "model" => By::Model,
-        "provider" => By::Upstream,
-        "day" => By::Day,
+        "key" => UsageGroupBy::Key,
+        "project" => UsageGroupBy::Project,
+        "model" => UsageGroupBy::Model,
+        "provider" => UsageGroupBy::Upstream,
+        "day" => UsageGroupBy::Day,
         other => {
             return Err(Error::invalid(format!(
                 "Invalid 'by': `{other:.32}` is not key, project, model, provider or day"
@@ -294,24 +294,24 @@ pub(super) async fn usage(ask: Ask) -> Result<Answer, Error> {
         }
     };
     let days = ask.number("days", 30, 36_500)?;
-    let totals = ask.store()?.usage(now() - days * DAY, by).await.map_err(fault)?;
+    let totals = ask.store()?.usage(now_micros() - days * DAY, by).await.map_err(fault)?;
     Ok(json!({"days": days, "data": totals.iter().map(total).collect::<Vec<_>>()}).into())
 }
 
-fn total(total: &Total) -> Value {
+fn total(total: &UsageTotal) -> Value {
     json!({
-        "of": total.of, "requests": total.requests, "prompt_tokens": total.prompt_tokens, "cached_tokens": total.cached_tokens,
+        "of": total.group, "requests": total.requests, "prompt_tokens": total.prompt_tokens, "cached_tokens": total.cached_tokens,
         "completion_tokens": total.completion_tokens, "cost": dollars(total.cost),
     })
 }
 
 pub(super) async fn records(ask: Ask) -> Result<Answer, Error> {
     let limit = ask.number("limit", 100, 1000)?;
-    let records = ask.store()?.records(limit).await.map_err(fault)?;
+    let records = ask.store()?.latest_records(limit).await.map_err(fault)?;
     Ok(json!({"data": records.iter().map(record).collect::<Vec<_>>()}).into())
 }
 
-fn record(record: &Record) -> Value {
+fn record(record: &UsageRecord) -> Value {
     json!({
         "id": record.id, "at": seconds(record.at), "key": record.key_name, "model": record.model, "provider": record.upstream,
         "prompt_tokens": record.prompt_tokens, "cached_tokens": record.cached_tokens, "cache_write_tokens": record.cache_write_tokens,

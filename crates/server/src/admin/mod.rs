@@ -14,7 +14,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use chat::{BoxFuture, Error, ErrorKind};
-use gateway::Owner;
+use gateway::MemoryOwner;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -185,7 +185,7 @@ async fn answer(
     let body = match entry.body {
         "" => Bytes::new(),
         _ => {
-            let memory = app.memory.request(Owner::Key(operator.name.clone()));
+            let memory = app.memory.request(MemoryOwner::Key(operator.name.clone()));
             let (limit, patience) = (MAX_BODY.min(app.config.body_limit), app.config.read_timeout);
             let reading = body::Reading { kind: body::Kind::Json, limit, patience, memory: &memory };
             reading.read(&parts.headers, whole).await?
@@ -232,12 +232,12 @@ impl Ask {
     fn store(&self) -> Result<&Store, Error> {
         let off =
             || Error::new(ErrorKind::Conflict, "The store is off: start the server with one to keep keys and settings");
-        self.app.gateway.books().store().ok_or_else(off)
+        self.app.gateway.accounting().store().ok_or_else(off)
     }
 
     /// What was changed in the store counts here from now on, and elsewhere within a second.
     async fn changed(&self) -> Result<(), Error> {
-        self.app.gateway.books().refresh().await.map_err(fault)
+        self.app.gateway.accounting().refresh_keys().await.map_err(fault)
     }
 }
 
@@ -246,7 +246,7 @@ fn fault(error: StoreError) -> Error {
     match error {
         StoreError::Conflict(message) => Error::new(ErrorKind::Conflict, message),
         StoreError::NotFound(message) => Error::new(ErrorKind::NotFound, message),
-        StoreError::NotNoted(..) => {
+        StoreError::IdFileNotUpdated(..) => {
             tracing::error!("{error}");
             let message = "The change is made, but it cannot be noted beside the database: the server's log says why";
             Error::new(ErrorKind::Overloaded, message)

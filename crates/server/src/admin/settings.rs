@@ -110,7 +110,7 @@ pub(super) async fn put(ask: Ask, kind: Kind) -> Result<Answer, Error> {
     let (control, value) = (control(&ask)?, ask.read::<Value>()?);
     not_in_file(control.as_ref(), kind, &ask.name)?;
     // Names of aliases and prices are ids of models, which are longer than other names.
-    if ask.name.chars().count() > LONGEST_NAME || !store::is_plain(&ask.name) {
+    if ask.name.chars().count() > LONGEST_NAME || !store::is_printable(&ask.name) {
         let message = format!("A name has 1 to {LONGEST_NAME} characters, none of which controls how text is shown");
         return Err(Error::invalid(message));
     }

@@ -14,7 +14,7 @@ use crate::server::App;
 
 pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
     match enter(&app, &line, &request.into_parts().0) {
-        Ok(caller) => json(body(caller.holder.as_ref().and_then(|holder| holder.left()))),
+        Ok(caller) => json(body(caller.api_key.as_ref().and_then(|holder| holder.remaining_budget()))),
         Err(error) => reply::refusal(&error),
     }
 }

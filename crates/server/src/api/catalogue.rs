@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use gateway::Listed;
+use gateway::ModelInfo;
 use wire::surface::model_catalog::{CatalogEntry, Pricing};
 
 use crate::auth;
@@ -17,11 +17,11 @@ pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Respo
     if let Err(error) = auth::public(&app, &request.into_parts().0) {
         return refusal(&error);
     }
-    let models: Vec<CatalogEntry> = app.gateway.catalogue().into_iter().map(entry).collect();
+    let models: Vec<CatalogEntry> = app.gateway.all_models().into_iter().map(entry).collect();
     json(wire::surface::model_catalog::render_catalog(&models))
 }
 
-fn entry(model: Listed) -> CatalogEntry {
+fn entry(model: ModelInfo) -> CatalogEntry {
     let pricing = model.price.map_or_else(Pricing::default, |price| {
         let [input, cached_input, output, per_request, per_second] = price.dollars();
         let positive = |dollars: f64| Some(dollars).filter(|&dollars| dollars > 0.0);

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use chat::{Error, MemoryGuard};
-use gateway::{Asked, Metered};
+use gateway::{MeteredStream, RawRequest};
 use wire::passthrough::ApiEndpoint;
 use wire::surface::chat_completions::ChatChunkRenderer;
 use wire::surface::chat_completions::Envelope;
@@ -30,7 +30,8 @@ pub(crate) async fn completions(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Asked::new(ApiEndpoint::ChatCompletions, &bytes)).await? {
+    if let Some(relay) = app.gateway.passthrough(&caller, RawRequest::new(ApiEndpoint::ChatCompletions, &bytes)).await?
+    {
         drop(bytes);
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }
@@ -53,7 +54,7 @@ async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Err
 }
 
 /// What all parts of an answer to `model` repeat.
-pub(crate) fn envelope(app: &App, answer: &Metered, model: String, logprobs: bool) -> Envelope {
+pub(crate) fn envelope(app: &App, answer: &MeteredStream, model: String, logprobs: bool) -> Envelope {
     Envelope {
         id: uuid::Uuid::new_v4().to_string(),
         created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

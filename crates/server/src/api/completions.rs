@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::future::try_join_all;
-use gateway::Asked;
+use gateway::RawRequest;
 use wire::passthrough::ApiEndpoint;
 use wire::surface::completions::{self, CompletionRenderer};
 
@@ -29,7 +29,7 @@ pub(crate) async fn create(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.relay(&caller, Asked::new(ApiEndpoint::Completions, &bytes)).await? {
+    if let Some(relay) = app.gateway.passthrough(&caller, RawRequest::new(ApiEndpoint::Completions, &bytes)).await? {
         drop(bytes);
         return relay::send(app, relay, Tongue::OpenAi, line).await;
     }

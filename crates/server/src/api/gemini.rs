@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use gateway::Asked;
+use gateway::RawRequest;
 use wire::passthrough::ApiEndpoint;
 use wire::surface::gemini::{self, GenerateContentRenderer, StreamFormat};
 
@@ -79,8 +79,11 @@ async fn answer(
         Operator::Stream(StreamFormat::JsonArray) | Operator::Count => None,
     };
     if let Some(stream) = passes {
-        let asked = Asked { path: Some((&model, stream)), ..Asked::new(ApiEndpoint::GenerateContent, &bytes) };
-        if let Some(relay) = app.gateway.relay(&caller, asked).await? {
+        let asked = RawRequest {
+            model_in_path: Some((&model, stream)),
+            ..RawRequest::new(ApiEndpoint::GenerateContent, &bytes)
+        };
+        if let Some(relay) = app.gateway.passthrough(&caller, asked).await? {
             drop(bytes);
             return relay::send(app, relay, Tongue::Gemini, line).await;
         }
@@ -91,7 +94,7 @@ async fn answer(
     let gemini::GenerateContentRequest { mut chat, include_thoughts } = request;
     chat.memory_guard = MemoryGuard::new(hold);
     if operator == Operator::Count {
-        return Ok(json(gemini::token_count_body(app.gateway.count(&caller, chat).await?)));
+        return Ok(json(gemini::token_count_body(app.gateway.count_tokens(&caller, chat).await?)));
     }
     let mut answer = app.gateway.answer(&caller, chat).await?;
     line.model(answer.model());

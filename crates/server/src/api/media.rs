@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
-use gateway::{Asked, in_place};
+use gateway::{RawRequest, run_in_place};
 use http::{HeaderMap, header};
 use wire::passthrough::ApiEndpoint;
 use wire::passthrough::json_fields::JsonFields;
@@ -30,10 +30,10 @@ pub(crate) fn route(passage: ApiEndpoint, kind: Kind) -> MethodRouter<Arc<App>> 
 
 async fn answer(app: &App, line: Line, request: Request, passage: ApiEndpoint, kind: Kind) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take_as(app, &line, request, kind).await?;
-    let asked = Asked { headers: form_type(kind, &parts.headers), ..Asked::new(passage, &bytes) };
-    match app.gateway.relay(&caller, asked).await? {
+    let asked = RawRequest { headers: form_type(kind, &parts.headers), ..RawRequest::new(passage, &bytes) };
+    match app.gateway.passthrough(&caller, asked).await? {
         Some(relay) => relay::send(app, relay, Tongue::OpenAi, line).await,
-        None => Err(in_place(bytes.len(), || refusal(app, passage, kind, &parts.headers, &bytes))),
+        None => Err(run_in_place(bytes.len(), || refusal(app, passage, kind, &parts.headers, &bytes))),
     }
 }
 
@@ -62,7 +62,7 @@ fn refusal(app: &App, passage: ApiEndpoint, kind: Kind, headers: &HeaderMap, byt
     match (model, passage.media_name()) {
         (Err(error), _) => error,
         (Ok(None), _) => Error::invalid(missing),
-        (Ok(Some(model)), Some(medium)) if app.gateway.knows(&model) => {
+        (Ok(Some(model)), Some(medium)) if app.gateway.has_model(&model) => {
             Error::invalid(format!("Model '{model:.64}' does not support {medium}"))
         }
         (Ok(Some(_)), _) => Error::invalid("Model Not Exist"),

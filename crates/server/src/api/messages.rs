@@ -9,7 +9,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use gateway::{Asked, Caller};
+use gateway::{Caller, RawRequest};
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use wire::passthrough::ApiEndpoint;
@@ -49,8 +49,10 @@ pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
 async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, line, request).await?;
     let headers = meant_for_the_provider(&parts.headers);
-    if let Some(relay) =
-        app.gateway.relay(&caller, Asked { headers, ..Asked::new(ApiEndpoint::Messages, &bytes) }).await?
+    if let Some(relay) = app
+        .gateway
+        .passthrough(&caller, RawRequest { headers, ..RawRequest::new(ApiEndpoint::Messages, &bytes) })
+        .await?
     {
         drop(bytes);
         return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
@@ -71,7 +73,7 @@ async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Er
 async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error> {
     let Taken { caller, bytes, .. } = take(app, line, request).await?;
     let Read { chat, places, .. } = read(app, &caller, bytes, true).await?;
-    let counted = app.gateway.count(&caller, chat).await;
+    let counted = app.gateway.count_tokens(&caller, chat).await;
     counted.map_err(|error| places.rewrite_error(error))
 }
 
@@ -96,7 +98,7 @@ async fn read(app: &App, caller: &Caller, bytes: Bytes, counts: bool) -> Result<
     let anthropic::MessagesRequest { mut chat, stream, message_indices: places } = request;
     chat.memory_guard = MemoryGuard::new(hold);
     let model = chat.model.clone();
-    if !app.gateway.knows(&chat.model) {
+    if !app.gateway.has_model(&chat.model) {
         chat.model = FALLBACK.into();
     }
     Ok(Read { chat, model, stream, places })

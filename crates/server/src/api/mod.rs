@@ -40,8 +40,8 @@ pub(crate) struct Taken {
 pub(crate) fn enter(app: &App, line: &Line, parts: &Parts) -> Result<Caller, Error> {
     let mut caller = auth::admit(app, parts)?;
     line.caller(&caller);
-    caller.trace = line.trace();
-    caller.memory = app.memory.request(caller.owner(line.peer().ip()));
+    caller.traceparent = line.trace();
+    caller.memory = app.memory.request(caller.memory_owner(line.peer().ip()));
     Ok(caller)
 }
 

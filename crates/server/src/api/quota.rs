@@ -24,12 +24,12 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension
 }
 
 async fn quota(app: &App, caller: &Caller) -> Result<Response, Error> {
-    let (Some(holder), Some(store)) = (&caller.holder, app.gateway.books().store()) else {
-        let name = caller.key.as_deref().unwrap_or_default();
+    let (Some(holder), Some(store)) = (&caller.api_key, app.gateway.accounting().store()) else {
+        let name = caller.key_name.as_deref().unwrap_or_default();
         let free = json!({"username": name, "total_quota": -1, "total_used_quota": 0, "request_count": 0, "keys": []});
         return Ok(json(free.to_string()));
     };
-    let account = store.account(holder.id()).await.map_err(|error| {
+    let account = store.key_overview(holder.id()).await.map_err(|error| {
         tracing::error!(%error, "the store cannot be asked for a quota");
         Error::new(ErrorKind::Overloaded, "The account cannot be looked up right now, please try again later")
     })?;

@@ -6,7 +6,7 @@ use ::chat::{Error, ErrorKind, MemoryGuard};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use gateway::Hold;
+use gateway::MemoryReservation;
 use wire::surface::responses::{self, ResponseRenderer};
 
 use crate::api::chat::envelope;
@@ -35,7 +35,7 @@ pub(crate) async fn stored(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
     let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    let read = |tree, hold: &mut Hold| {
+    let read = |tree, hold: &mut MemoryReservation| {
         hold.grow(responses::echoed_bytes(&tree))?;
         responses::request_from_json(tree)
     };

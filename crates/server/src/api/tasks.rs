@@ -8,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
-use gateway::{Caller, Submission, Told};
+use gateway::{Caller, TaskReply, TaskSubmission};
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use wire::tasks::TaskKind;
@@ -54,7 +54,7 @@ fn below(path: &str) -> String {
     path.strip_prefix("/v1").unwrap_or(path).trim_start_matches('/').to_owned()
 }
 
-fn told(told: Told) -> Response {
+fn told(told: TaskReply) -> Response {
     response(Body::from(told.bytes), told.content_type, false)
 }
 
@@ -65,7 +65,7 @@ fn submit(kind: TaskKind) -> MethodRouter<Arc<App>> {
         let path = parts.uri.path();
         let nothing = || Error::new(ErrorKind::NotFound, format!("No such path: {path:.128}"));
         let model = kind.model_of_action(&action).ok_or_else(nothing)?;
-        if kind == TaskKind::Midjourney && !app.gateway.knows(&model) {
+        if kind == TaskKind::Midjourney && !app.gateway.has_model(&model) {
             let none = "No Midjourney provider is configured";
             let refusal = json!({"code": 4, "description": none, "result": null, "properties": {}});
             return Ok(exchange::json(refusal.to_string()));
@@ -75,8 +75,8 @@ fn submit(kind: TaskKind) -> MethodRouter<Arc<App>> {
         let (parent, _) = body::understood(&caller.memory, bytes.clone(), read, size).await?;
         let (path, headers) = (below(path), HeaderMap::new());
         let (model, parent) = (Some(model.as_str()), parent.as_deref());
-        let submission = Submission { kind, model, path: &path, parent, body: &bytes, headers };
-        app.gateway.submit(&caller, submission).await.map(told)
+        let submission = TaskSubmission { kind, model, path: &path, parent, body: &bytes, headers };
+        app.gateway.submit_task(&caller, submission).await.map(told)
     };
     post(move |State(app): Shared, Extension(line): Extension<Line>, Path(action), request: Request| async move {
         answered(submit(&app, &line, action, request).await, &line)
@@ -90,8 +90,8 @@ async fn submit_video(State(app): Shared, Extension(line): Extension<Line>, requ
         let what = if form { body::Kind::Form } else { body::Kind::Json };
         let Taken { caller, parts, bytes } = take_as(&app, &line, request, what).await?;
         let (kind, headers) = (TaskKind::Video, form_type(what, &parts.headers));
-        let submission = Submission { kind, model: None, path: "videos", parent: None, body: &bytes, headers };
-        app.gateway.submit(&caller, submission).await.map(told)
+        let submission = TaskSubmission { kind, model: None, path: "videos", parent: None, body: &bytes, headers };
+        app.gateway.submit_task(&caller, submission).await.map(told)
     };
     answered(submit.await, &line)
 }
@@ -105,8 +105,9 @@ async fn remix(
     let submit = async {
         let Taken { caller, parts, bytes } = take(&app, &line, request).await?;
         let (path, parent, headers) = (below(parts.uri.path()), Some(id.as_str()), HeaderMap::new());
-        let submission = Submission { kind: TaskKind::Video, model: None, path: &path, parent, body: &bytes, headers };
-        app.gateway.submit(&caller, submission).await.map(told)
+        let submission =
+            TaskSubmission { kind: TaskKind::Video, model: None, path: &path, parent, body: &bytes, headers };
+        app.gateway.submit_task(&caller, submission).await.map(told)
     };
     answered(submit.await, &line)
 }
@@ -122,7 +123,7 @@ fn asks(app: &App, line: &Line, request: Request) -> Result<(Caller, String), Er
 fn follow(kind: TaskKind) -> MethodRouter<Arc<App>> {
     let follow = async move |app: &App, line: &Line, id: String, request: Request| {
         let (caller, path) = asks(app, line, request)?;
-        app.gateway.follow(&caller, kind, &id, &path).await.map(told)
+        app.gateway.task_status(&caller, kind, &id, &path).await.map(told)
     };
     get(move |State(app): Shared, Extension(line): Extension<Line>, Path(id), request: Request| async move {
         answered(follow(&app, &line, id, request).await, &line)
@@ -133,7 +134,7 @@ fn follow(kind: TaskKind) -> MethodRouter<Arc<App>> {
 fn made(kind: TaskKind) -> MethodRouter<Arc<App>> {
     let made = async move |app: &App, line: &Line, id: String, request: Request| {
         let (caller, path) = asks(app, line, request)?;
-        let made = app.gateway.made(&caller, kind, &id, &path).await?;
+        let made = app.gateway.task_artifact(&caller, kind, &id, &path).await?;
         Ok(response(Body::from_stream(made.body), made.content_type, false))
     };
     get(move |State(app): Shared, Extension(line): Extension<Line>, Path(id), request: Request| async move {
@@ -150,7 +151,7 @@ fn list(kind: TaskKind) -> MethodRouter<Arc<App>> {
         let texts = |ids: &Vec<Value>| ids.iter().map(|id| Some(id.as_str()?.to_owned())).collect::<Option<Vec<_>>>();
         let ids = body["ids"].as_array().and_then(texts);
         let ids = ids.ok_or_else(|| Error::invalid("Invalid 'ids': expected an array of strings"))?;
-        let tasks = app.gateway.follow_all(&caller, kind, &ids, &below(parts.uri.path()), body).await?;
+        let tasks = app.gateway.task_statuses(&caller, kind, &ids, &below(parts.uri.path()), body).await?;
         let tasks = match kind {
             TaskKind::Suno => json!({"code": "success", "message": "", "data": tasks}),
             _ => json!(tasks),

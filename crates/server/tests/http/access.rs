@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gateway::{Gateway, Routes};
+use gateway::{Gateway, Router};
 use serde_json::json;
 use server::{KeyConfig, ServeError, ServerConfig};
 use store::Role;
@@ -203,7 +203,7 @@ async fn without_keys_nobody_is_let_in_through_a_proxy_but_by_the_admin_token() 
 #[tokio::test]
 async fn a_server_without_keys_does_not_start_where_others_can_reach_it() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let gateway = Arc::new(Gateway::new(Routes::default(), Arc::default()));
+    let gateway = Arc::new(Gateway::new(Router::default(), Arc::default()));
     let refused = server::serve(listener, gateway, ServerConfig::default(), std::future::pending()).await;
     assert!(matches!(refused, Err(ServeError::NoKeys(_))));
 }

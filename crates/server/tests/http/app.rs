@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use gateway::{Gateway, Routes};
+use gateway::{Gateway, Router};
 use serde_json::{Value, json};
 use server::{KeyConfig, ServeError, ServerConfig};
 use tokio::net::TcpListener;
@@ -59,7 +59,8 @@ impl Setup {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let provider = Arc::new(self.provider);
-        let gateway = Arc::new(Gateway::new(Routes::local(provider.clone(), "org/Minnow", false), Arc::default()));
+        let gateway =
+            Arc::new(Gateway::new(Router::for_local_model(provider.clone(), "org/Minnow", false), Arc::default()));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             // A test that ends without stopping its server drops the sender, which stops it too.

@@ -3,16 +3,16 @@
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::{
-    By, Difference, IMPLAUSIBLE, Limits, MOST_COST, MOST_SPENT, MOST_TOKENS, NewKey, POISONED, REFUNDED, Record, Store,
-    StoreError,
+    IMPLAUSIBLE, Limits, MAX_COST, MAX_SPENT, MAX_TOKENS, Mismatch, NewKey, REFUNDED, SPENT_OVERFLOWED, Store,
+    StoreError, UsageGroupBy, UsageRecord,
 };
 
 use crate::databases::{self, Postgres};
 
 /// Runs `test` on a new database of each kind, with its URL.
-async fn each_database(test: impl AsyncFn(Store, &str)) {
+async fn on_each_database(test: impl AsyncFn(Store, &str)) {
     let folder = tempfile::tempdir().unwrap();
-    let url = databases::sqlite(folder.path());
+    let url = databases::sqlite_url(folder.path());
     test(Store::open(&url).await.unwrap(), &url).await;
 
     let Some(postgres) = Postgres::create().await else { return };
@@ -23,7 +23,7 @@ async fn each_database(test: impl AsyncFn(Store, &str)) {
 }
 
 /// Writes past the store, as an older version could.
-async fn write(url: &str, sql: &str) {
+async fn execute_sql(url: &str, sql: &str) {
     let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
     connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
     connection.close().await.unwrap();
@@ -38,8 +38,8 @@ async fn add_key(store: &Store, name: &str) -> store::Key {
     store.add_key(NewKey { project: &project, user: None, name, hash: name, tail: "last", limits }).await.unwrap()
 }
 
-fn record(id: &str, key: &store::Key, cost: i64) -> Record {
-    Record {
+fn record(id: &str, key: &store::Key, cost: i64) -> UsageRecord {
+    UsageRecord {
         id: id.into(),
         at: 5,
         key_id: Some(key.id.as_str().into()),
@@ -49,7 +49,7 @@ fn record(id: &str, key: &store::Key, cost: i64) -> Record {
         completion_tokens: 5,
         cost,
         outcome: "stop".into(),
-        ..Record::default()
+        ..UsageRecord::default()
     }
 }
 
@@ -59,31 +59,31 @@ async fn spent(store: &Store) -> (Vec<i64>, i64) {
 
 #[tokio::test]
 async fn a_record_out_of_range_is_refused_and_nothing_of_its_batch_is_written() {
-    each_database(async |store, _| {
+    on_each_database(async |store, _| {
         let alice = add_key(&store, "alice").await;
-        let odd = |change: fn(&mut Record)| {
+        let odd = |change: fn(&mut UsageRecord)| {
             let mut record = record("odd", &alice, 7);
             change(&mut record);
             record
         };
         for bad in [
-            odd(|record| record.cost = MOST_COST + 1),
+            odd(|record| record.cost = MAX_COST + 1),
             odd(|record| record.cost = i64::MAX),
             odd(|record| record.cost = i64::MIN),
             odd(|record| record.prompt_tokens = i64::MAX),
             odd(|record| record.prompt_tokens = -1),
-            odd(|record| record.completion_tokens = MOST_TOKENS + 1),
+            odd(|record| record.completion_tokens = MAX_TOKENS + 1),
             odd(|record| record.cached_tokens = i64::MIN),
             odd(|record| record.cache_write_tokens = -1),
             odd(|record| record.reasoning_tokens = i64::MAX),
         ] {
-            let error = store.settle(&[record("good", &alice, 1), bad]).await.unwrap_err();
+            let error = store.insert_records(&[record("good", &alice, 1), bad]).await.unwrap_err();
             assert!(matches!(error, StoreError::Refused(_)) && error.is_refusal(), "{error}");
         }
-        assert_eq!((store.records(9).await.unwrap().len(), spent(&store).await), (0, (vec![0], 0)));
-        let most = Record { prompt_tokens: MOST_TOKENS, ..record("most", &alice, MOST_COST) };
-        let refund = Record { outcome: REFUNDED.into(), ..record("least", &alice, -MOST_COST) };
-        store.settle(&[most, refund]).await.unwrap();
+        assert_eq!((store.latest_records(9).await.unwrap().len(), spent(&store).await), (0, (vec![0], 0)));
+        let most = UsageRecord { prompt_tokens: MAX_TOKENS, ..record("most", &alice, MAX_COST) };
+        let refund = UsageRecord { outcome: REFUNDED.into(), ..record("least", &alice, -MAX_COST) };
+        store.insert_records(&[most, refund]).await.unwrap();
         assert_eq!(spent(&store).await, (vec![0], 0));
     })
     .await;
@@ -91,27 +91,27 @@ async fn a_record_out_of_range_is_refused_and_nothing_of_its_batch_is_written() 
 
 #[tokio::test]
 async fn what_is_spent_never_leaves_its_range() {
-    each_database(async |store, url| {
+    on_each_database(async |store, url| {
         let (alice, bob) = (add_key(&store, "alice").await, add_key(&store, "bob").await);
         for (stands, cost, fits) in [
-            (MOST_SPENT - 5, 5, true),
-            (MOST_SPENT - 5, 6, false),
-            (-MOST_COST + 5, -5, true),
-            (-MOST_COST + 5, -6, false),
+            (MAX_SPENT - 5, 5, true),
+            (MAX_SPENT - 5, 6, false),
+            (-MAX_COST + 5, -5, true),
+            (-MAX_COST + 5, -6, false),
             (i64::MAX, 1, false),
             (i64::MIN, -1, false),
             // As an older version has left it by wrapping.
             (-9_223_372_036_854_535_809, 1, false),
         ] {
-            write(url, &format!("update keys set spent = {stands} where name = 'alice'")).await;
+            execute_sql(url, &format!("update keys set spent = {stands} where name = 'alice'")).await;
             let id = format!("{stands}{cost}");
-            let booked = store.settle(&[record(&id, &alice, cost)]).await;
+            let booked = store.insert_records(&[record(&id, &alice, cost)]).await;
             match booked {
                 Ok(booked) => assert!(fits && booked.keys[0].spent == stands + cost, "{stands} + {cost}"),
                 Err(error) => assert!(!fits && error.is_refusal(), "{stands} + {cost}: {error}"),
             }
             // Bob is not held up.
-            store.settle(&[record(&format!("b{id}"), &bob, 1)]).await.unwrap();
+            store.insert_records(&[record(&format!("b{id}"), &bob, 1)]).await.unwrap();
         }
         assert_eq!(spent(&store).await.0[1], 7);
     })
@@ -120,35 +120,35 @@ async fn what_is_spent_never_leaves_its_range() {
 
 #[tokio::test]
 async fn a_poisoned_database_is_read_summed_and_repaired() {
-    each_database(async |store, url| {
+    on_each_database(async |store, url| {
         let (alice, bob) = (add_key(&store, "alice").await, add_key(&store, "bob").await);
-        let absurd = Record { id: "absurd".into(), ..record("", &alice, 0) };
-        store.settle(&[record("1", &alice, 100), record("2", &bob, 30), absurd]).await.unwrap();
-        assert!(store.check_integrity(&[]).await.unwrap().differences.is_empty());
+        let absurd = UsageRecord { id: "absurd".into(), ..record("", &alice, 0) };
+        store.insert_records(&[record("1", &alice, 100), record("2", &bob, 30), absurd]).await.unwrap();
+        assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
         // What the version before could write: costs and counts of `i64::MAX`, sums that have overflowed (floats in SQLite).
         let absurd = "update usage_records set cost = 9223372036854775807, prompt_tokens = 9223372036854775807 where id = 'absurd'";
-        write(url, absurd).await;
+        execute_sql(url, absurd).await;
         let overflown = if url.starts_with("sqlite") { "9223372036854775807 + 100" } else { "9223372036854775807" };
-        write(url, &format!("update keys set spent = {overflown} where name = 'alice'")).await;
-        write(url, "update projects set spent = -9223372036854535809").await;
+        execute_sql(url, &format!("update keys set spent = {overflown} where name = 'alice'")).await;
+        execute_sql(url, "update projects set spent = -9223372036854535809").await;
 
         let store = Store::open(url).await.unwrap();
         let keys = store.keys_changed(0).await.unwrap();
-        assert_eq!(keys.iter().map(|key| key.spent).collect::<Vec<_>>(), [POISONED, 30]);
-        assert_eq!(store.projects_changed(0).await.unwrap()[0].spent, POISONED);
-        for by in [By::Key, By::Project, By::Model, By::Upstream, By::Day] {
+        assert_eq!(keys.iter().map(|key| key.spent).collect::<Vec<_>>(), [SPENT_OVERFLOWED, 30]);
+        assert_eq!(store.projects_changed(0).await.unwrap()[0].spent, SPENT_OVERFLOWED);
+        for by in [UsageGroupBy::Key, UsageGroupBy::Project, UsageGroupBy::Model, UsageGroupBy::Upstream, UsageGroupBy::Day] {
             let totals = store.usage(0, by).await.unwrap();
             assert_eq!(totals[0].cost, i64::MAX, "{by:?}");
         }
-        assert_eq!(store.records(9).await.unwrap().len(), 3);
+        assert_eq!(store.latest_records(9).await.unwrap().len(), 3);
         // Others are booked while it stands so, but not below the project that it has poisoned.
-        let lone = Record { project_id: None, ..record("3", &bob, 5) };
-        store.settle(&[lone]).await.unwrap();
-        assert!(store.settle(&[record("4", &alice, 1)]).await.unwrap_err().is_refusal());
+        let lone = UsageRecord { project_id: None, ..record("3", &bob, 5) };
+        store.insert_records(&[lone]).await.unwrap();
+        assert!(store.insert_records(&[record("4", &alice, 1)]).await.unwrap_err().is_refusal());
 
         let found = store.check_integrity(&["1".into(), "4".into()]).await.unwrap();
-        assert_eq!((found.records, found.keys, found.projects, &*found.unbooked), (4, 2, 1, &[1][..]));
-        let places: Vec<_> = found.differences.iter().map(|d| (d.of, d.column, d.name.as_str(), d.should_be)).collect();
+        assert_eq!((found.records, found.keys, found.projects, &*found.missing_records), (4, 2, 1, &[1][..]));
+        let places: Vec<_> = found.mismatches.iter().map(|d| (d.table, d.column, d.name.as_str(), d.expected)).collect();
         let want = [
             ("record", "prompt_tokens", "alice", 0),
             ("record", "cost", "alice", 0),
@@ -159,19 +159,19 @@ async fn a_poisoned_database_is_read_summed_and_repaired() {
 
         let stopped = store.repair_integrity(|_| Err(StoreError::Refused("stopped".into()))).await;
         assert!(stopped.is_err());
-        assert_eq!(store.check_integrity(&[]).await.unwrap().differences, found.differences, "nothing was changed");
+        assert_eq!(store.check_integrity(&[]).await.unwrap().mismatches, found.mismatches, "nothing was changed");
         let mut saved = Vec::new();
-        let repaired = store.repair_integrity(|differences: &[Difference]| {
+        let repaired = store.repair_integrity(|differences: &[Mismatch]| {
             saved = differences.to_vec();
             Ok::<_, StoreError>(())
         });
-        assert_eq!(repaired.await.unwrap().differences, saved);
-        assert_eq!(saved, found.differences);
-        assert!(store.check_integrity(&[]).await.unwrap().differences.is_empty());
+        assert_eq!(repaired.await.unwrap().mismatches, saved);
+        assert_eq!(saved, found.mismatches);
+        assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
         assert_eq!(spent(&store).await, (vec![100, 35], 130));
-        let repaired = store.records(9).await.unwrap().into_iter().find(|record| record.id == "absurd").unwrap();
+        let repaired = store.latest_records(9).await.unwrap().into_iter().find(|record| record.id == "absurd").unwrap();
         assert_eq!((&*repaired.outcome, repaired.estimated, repaired.cost), (IMPLAUSIBLE, true, 0));
-        store.settle(&[record("4", &alice, 1)]).await.unwrap();
+        store.insert_records(&[record("4", &alice, 1)]).await.unwrap();
         assert_eq!(spent(&store).await, (vec![101, 35], 131));
     })
     .await;
@@ -179,23 +179,23 @@ async fn a_poisoned_database_is_read_summed_and_repaired() {
 
 #[tokio::test]
 async fn refunds_belong_to_the_sums_and_a_task_with_an_absurd_price_is_found() {
-    each_database(async |store, url| {
+    on_each_database(async |store, url| {
         let alice = add_key(&store, "alice").await;
-        let job = Some(store::JobId { kind: "suno".into(), id: "t".into() });
-        let submitted = Record { job, ..record("1", &alice, 100) };
-        let refund = Record { outcome: REFUNDED.into(), ..record("1:refund", &alice, -100) };
-        store.settle(&[submitted, refund]).await.unwrap();
-        assert!(store.check_integrity(&[]).await.unwrap().differences.is_empty());
-        write(url, "update jobs set cost = 9223372036854775807").await;
-        let found = store.check_integrity(&[]).await.unwrap().differences;
-        assert_eq!(found.iter().map(|d| (d.of, d.column, &*d.id)).collect::<Vec<_>>(), [("task", "cost", "1")]);
+        let job = Some(store::TaskId { kind: "suno".into(), id: "t".into() });
+        let submitted = UsageRecord { job, ..record("1", &alice, 100) };
+        let refund = UsageRecord { outcome: REFUNDED.into(), ..record("1:refund", &alice, -100) };
+        store.insert_records(&[submitted, refund]).await.unwrap();
+        assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
+        execute_sql(url, "update jobs set cost = 9223372036854775807").await;
+        let found = store.check_integrity(&[]).await.unwrap().mismatches;
+        assert_eq!(found.iter().map(|d| (d.table, d.column, &*d.id)).collect::<Vec<_>>(), [("task", "cost", "1")]);
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_refusal_is_told_from_a_database_that_is_away() {
-    each_database(async |store, url| {
+    on_each_database(async |store, url| {
         let alice = add_key(&store, "alice").await;
         let trigger = if url.starts_with("sqlite") {
             "create trigger odd before insert on usage_records when new.id = 'bad' begin select raise(abort, 'no'); end"
@@ -204,14 +204,14 @@ async fn a_refusal_is_told_from_a_database_that_is_away() {
              create trigger odd before insert on usage_records for each row execute function odd()"
         };
         for statement in if url.starts_with("sqlite") { vec![trigger] } else { trigger.split_inclusive("plpgsql;").collect() } {
-            write(url, statement).await;
+            execute_sql(url, statement).await;
         }
-        assert!(store.settle(&[record("bad", &alice, 1)]).await.unwrap_err().is_refusal());
-        store.takes_records().await.unwrap();
-        write(url, "alter table usage_records rename to elsewhere").await;
-        assert!(store.takes_records().await.is_err());
-        write(url, "alter table elsewhere rename to usage_records").await;
-        assert_eq!(store.records(9).await.unwrap().len(), 0, "the probe leaves nothing");
+        assert!(store.insert_records(&[record("bad", &alice, 1)]).await.unwrap_err().is_refusal());
+        store.check_accepts_records().await.unwrap();
+        execute_sql(url, "alter table usage_records rename to elsewhere").await;
+        assert!(store.check_accepts_records().await.is_err());
+        execute_sql(url, "alter table elsewhere rename to usage_records").await;
+        assert_eq!(store.latest_records(9).await.unwrap().len(), 0, "the probe leaves nothing");
     })
     .await;
 }

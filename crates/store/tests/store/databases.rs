@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
 /// The URL of a new database in a folder that may be missing.
-pub(crate) fn sqlite(folder: &Path) -> String {
+pub(crate) fn sqlite_url(folder: &Path) -> String {
     format!("sqlite:{}", folder.join("cachalot.db").display())
 }
 

@@ -3,20 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use store::{Limits, NewKey, Opened, Opening, Restored, Role, Store, StoreError};
+use store::{Limits, NewKey, OpenedStore, RestorePolicy, Role, Store, StoreError, StoreOptions};
 use tempfile::TempDir;
 
 use crate::databases::{self, Postgres};
 
-struct Place {
+struct TestStore {
     folder: TempDir,
     url: String,
 }
 
-impl Place {
+impl TestStore {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = databases::sqlite(folder.path());
+        let url = databases::sqlite_url(folder.path());
         Self { folder, url }
     }
 
@@ -29,17 +29,24 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn note(&self) -> String {
+    fn id_file_text(&self) -> String {
         std::fs::read_to_string(self.file("store-id")).unwrap()
     }
 
-    async fn open_as(&self, restored: Restored) -> Result<Opened, StoreError> {
+    async fn open_as(&self, restored: RestorePolicy) -> Result<OpenedStore, StoreError> {
         let folder = Some(self.folder.path());
-        Store::open_in(Opening { url: &self.url, folder, used: false, restored, serving: true }).await
+        Store::open_verified(StoreOptions {
+            url: &self.url,
+            data_folder: folder,
+            previously_used: false,
+            restore_policy: restored,
+            for_serving: true,
+        })
+        .await
     }
 
     async fn open(&self) -> Result<Store, StoreError> {
-        self.open_as(Restored::Refuse).await.map(|opened| opened.store)
+        self.open_as(RestorePolicy::Refuse).await.map(|opened| opened.store)
     }
 }
 
@@ -53,23 +60,23 @@ async fn add_key(store: &Store, name: &str) -> Result<store::Key, StoreError> {
         .await
 }
 
-fn changes(note: &str) -> i64 {
+fn change_count(note: &str) -> i64 {
     note.lines().next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-async fn every_change_is_counted_and_noted(place: Place) {
+async fn every_change_is_counted_and_noted(place: TestStore) {
     let store = place.open().await.unwrap();
     store.add_user("olga", Role::Admin).await.unwrap();
     assert!(!place.file("store-id").exists(), "nothing is noted before the first key");
     let before = store.identity().await.unwrap();
     add_key(&store, "alice").await.unwrap();
-    let noted = place.note();
-    assert!(noted.starts_with(&before.id) && changes(&noted) == before.changes + 1, "{noted}");
-    store.limit_key("alice", &Limits { expires_at: Some(1), ..Limits::default() }).await.unwrap();
-    store.change_user("olga", Role::Member, true).await.unwrap();
+    let noted = place.id_file_text();
+    assert!(noted.starts_with(&before.id) && change_count(&noted) == before.changes + 1, "{noted}");
+    store.set_key_limits("alice", &Limits { expires_at: Some(1), ..Limits::default() }).await.unwrap();
+    store.update_user("olga", Role::Member, true).await.unwrap();
     store.revoke_key("alice").await.unwrap();
-    let noted = place.note();
-    assert_eq!(changes(&noted), before.changes + 4);
+    let noted = place.id_file_text();
+    assert_eq!(change_count(&noted), before.changes + 4);
     for what in
         ["key `alice` added", "key `alice` changed", "user `olga` made member and disabled", "key `alice` revoked"]
     {
@@ -88,13 +95,13 @@ async fn every_change_is_counted_and_noted(place: Place) {
 
 #[tokio::test]
 async fn every_change_of_keys_and_users_is_counted_and_noted() {
-    every_change_is_counted_and_noted(Place::sqlite()).await;
-    if let Some(place) = Place::postgres().await {
+    every_change_is_counted_and_noted(TestStore::sqlite()).await;
+    if let Some(place) = TestStore::postgres().await {
         every_change_is_counted_and_noted(place).await;
     }
 }
 
-async fn an_older_one_is_refused_until_it_is_accepted(place: Place) {
+async fn an_older_one_is_refused_until_it_is_accepted(place: TestStore) {
     let store = place.open().await.unwrap();
     add_key(&store, "alice").await.unwrap();
     add_key(&store, "bob").await.unwrap();
@@ -107,11 +114,11 @@ async fn an_older_one_is_refused_until_it_is_accepted(place: Place) {
     let set = format!("update store_identity set changes = {}", backup.changes);
     connection.execute(AssertSqlSafe(set)).await.unwrap();
     connection.close().await.unwrap();
-    let before = place.note();
-    assert!(matches!(place.open().await, Err(StoreError::Older { .. })));
-    assert!(matches!(place.open_as(Restored::Refuse).await, Err(StoreError::Older { .. })), "and again");
-    assert_eq!(place.note(), before);
-    let opened = place.open_as(Restored::Accept).await.unwrap();
+    let before = place.id_file_text();
+    assert!(matches!(place.open().await, Err(StoreError::OlderDatabase { .. })));
+    assert!(matches!(place.open_as(RestorePolicy::Refuse).await, Err(StoreError::OlderDatabase { .. })), "and again");
+    assert_eq!(place.id_file_text(), before);
+    let opened = place.open_as(RestorePolicy::Accept).await.unwrap();
     let said = opened.notes.join("\n");
     assert!(
         said.contains("lacks 2 changes") && said.contains("key `bob` revoked") && said.contains("key `carol` added"),
@@ -120,91 +127,91 @@ async fn an_older_one_is_refused_until_it_is_accepted(place: Place) {
     assert!(!said.contains("alice"), "{said}");
     opened.store.close().await;
     // The counter goes on from beyond everything that was noted: the backup that was accepted is not accepted for ever.
-    assert!(changes(&place.note()) > changes(&before));
-    assert_eq!(place.open().await.unwrap().identity().await.unwrap().changes, changes(&place.note()));
-    let again = place.open_as(Restored::Accept).await.unwrap();
+    assert!(change_count(&place.id_file_text()) > change_count(&before));
+    assert_eq!(place.open().await.unwrap().identity().await.unwrap().changes, change_count(&place.id_file_text()));
+    let again = place.open_as(RestorePolicy::Accept).await.unwrap();
     assert!(again.notes.join("\n").contains("nothing to accept"));
 }
 
 #[tokio::test]
 async fn a_restored_backup_is_refused_until_it_is_accepted() {
-    an_older_one_is_refused_until_it_is_accepted(Place::sqlite()).await;
-    if let Some(place) = Place::postgres().await {
+    an_older_one_is_refused_until_it_is_accepted(TestStore::sqlite()).await;
+    if let Some(place) = TestStore::postgres().await {
         an_older_one_is_refused_until_it_is_accepted(place).await;
     }
 }
 
-async fn another_one_is_refused_until_it_is_accepted(place: Place, other: Place) {
+async fn another_one_is_refused_until_it_is_accepted(place: TestStore, other: TestStore) {
     add_key(&place.open().await.unwrap(), "alice").await.unwrap();
     let there = other.open().await.unwrap();
     for name in ["one", "two", "three"] {
         add_key(&there, name).await.unwrap();
     }
     there.close().await;
-    let swapped = Place { url: other.url.clone(), folder: place.folder };
-    assert!(matches!(swapped.open().await, Err(StoreError::Another { known: true, .. })));
-    let said = swapped.open_as(Restored::Accept).await.unwrap().notes.join("\n");
+    let swapped = TestStore { url: other.url.clone(), folder: place.folder };
+    assert!(matches!(swapped.open().await, Err(StoreError::OtherDatabase { known: true, .. })));
+    let said = swapped.open_as(RestorePolicy::Accept).await.unwrap().notes.join("\n");
     assert!(said.contains("another database"), "{said}");
     assert!(swapped.open().await.is_ok());
     // A backup from before databases had an identity.
     let mut connection = sqlx::AnyConnection::connect(&swapped.url).await.unwrap();
     connection.execute("delete from store_identity").await.unwrap();
     connection.close().await.unwrap();
-    assert!(matches!(swapped.open().await, Err(StoreError::Another { known: false, .. })));
-    assert!(swapped.open_as(Restored::Accept).await.is_ok() && swapped.open().await.is_ok());
+    assert!(matches!(swapped.open().await, Err(StoreError::OtherDatabase { known: false, .. })));
+    assert!(swapped.open_as(RestorePolicy::Accept).await.is_ok() && swapped.open().await.is_ok());
     drop(other.folder);
 }
 
 #[tokio::test]
 async fn another_database_is_refused_until_it_is_accepted() {
-    another_one_is_refused_until_it_is_accepted(Place::sqlite(), Place::sqlite()).await;
-    if let (Some(place), Some(other)) = (Place::postgres().await, Place::postgres().await) {
+    another_one_is_refused_until_it_is_accepted(TestStore::sqlite(), TestStore::sqlite()).await;
+    if let (Some(place), Some(other)) = (TestStore::postgres().await, TestStore::postgres().await) {
         another_one_is_refused_until_it_is_accepted(place, other).await;
     }
 }
 
 #[tokio::test]
 async fn an_empty_postgresql_database_is_not_taken_for_one_without_keys() {
-    let (Some(place), Some(empty)) = (Place::postgres().await, Place::postgres().await) else { return };
+    let (Some(place), Some(empty)) = (TestStore::postgres().await, TestStore::postgres().await) else { return };
     add_key(&place.open().await.unwrap(), "alice").await.unwrap();
-    let swapped = Place { url: empty.url.clone(), folder: place.folder };
-    assert!(matches!(swapped.open().await, Err(StoreError::Lost(_))));
-    assert!(matches!(swapped.open_as(Restored::Accept).await, Err(StoreError::Lost(_))));
+    let swapped = TestStore { url: empty.url.clone(), folder: place.folder };
+    assert!(matches!(swapped.open().await, Err(StoreError::DatabaseLost(_))));
+    assert!(matches!(swapped.open_as(RestorePolicy::Accept).await, Err(StoreError::DatabaseLost(_))));
     let mut connection = sqlx::AnyConnection::connect(&swapped.url).await.unwrap();
     let query = "select cast(count(*) as bigint) as n from information_schema.tables where table_name = 'keys'";
     let row = connection.fetch_one(query).await.unwrap();
     assert_eq!(sqlx::Row::get::<i64, _>(&row, "n"), 0, "nothing was created");
-    let opened = swapped.open_as(Restored::BeginAnew).await.unwrap();
+    let opened = swapped.open_as(RestorePolicy::StartEmpty).await.unwrap();
     assert!(opened.store.keys().await.unwrap().is_empty() && !swapped.file("store-id").exists());
     // One with tables cannot be set aside.
     add_key(&opened.store, "bob").await.unwrap();
-    assert!(matches!(swapped.open_as(Restored::BeginAnew).await, Err(StoreError::InOrder)));
-    let elsewhere = Place { url: place.url, folder: swapped.folder };
-    assert!(matches!(elsewhere.open_as(Restored::BeginAnew).await, Err(StoreError::NotEmpty)));
+    assert!(matches!(swapped.open_as(RestorePolicy::StartEmpty).await, Err(StoreError::DatabaseIntact)));
+    let elsewhere = TestStore { url: place.url, folder: swapped.folder };
+    assert!(matches!(elsewhere.open_as(RestorePolicy::StartEmpty).await, Err(StoreError::DatabaseNotEmpty)));
 }
 
 #[tokio::test]
 async fn a_server_that_lags_behind_is_let_in_and_catches_up() {
-    let place = Place::sqlite();
+    let place = TestStore::sqlite();
     let store = place.open().await.unwrap();
     add_key(&store, "alice").await.unwrap();
-    let old = place.note();
+    let old = place.id_file_text();
     add_key(&store, "bob").await.unwrap();
     // A crash between the database and the file, or another server's change.
     std::fs::write(place.file("store-id"), old).unwrap();
     let other = place.open().await.unwrap();
-    assert_eq!(changes(&place.note()), other.identity().await.unwrap().changes);
+    assert_eq!(change_count(&place.id_file_text()), other.identity().await.unwrap().changes);
     add_key(&store, "carol").await.unwrap();
-    assert!(other.follow_changes().await.unwrap());
+    assert!(other.sync_id_file().await.unwrap());
     // A new replica has no file, and trusts the database.
     std::fs::remove_file(place.file("store-id")).unwrap();
     let new = place.open().await.unwrap();
-    assert_eq!(changes(&place.note()), new.identity().await.unwrap().changes);
+    assert_eq!(change_count(&place.id_file_text()), new.identity().await.unwrap().changes);
 }
 
 #[tokio::test]
 async fn a_key_that_cannot_be_noted_is_not_made() {
-    let place = Place::sqlite();
+    let place = TestStore::sqlite();
     let store = place.open().await.unwrap();
     std::fs::create_dir(place.file("store-id")).unwrap();
     let error = add_key(&store, "alice").await.unwrap_err();
@@ -221,7 +228,7 @@ async fn a_key_that_cannot_be_noted_is_not_made() {
 
 #[tokio::test]
 async fn what_is_no_database_of_ours_is_neither_used_nor_changed() {
-    let place = Place::sqlite();
+    let place = TestStore::sqlite();
     sqlx::any::install_default_drivers();
     let mut other = sqlx::AnyConnection::connect(&format!("{}?mode=rwc", place.url)).await.unwrap();
     other.execute("create table songs (name text); insert into songs values ('La Mer')").await.unwrap();
@@ -231,19 +238,19 @@ async fn what_is_no_database_of_ours_is_neither_used_nor_changed() {
     let error = place.open().await.unwrap_err();
     assert!(error.to_string().contains("another program"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
-    let opened = place.open_as(Restored::BeginAnew).await.unwrap();
-    let aside = aside(place.folder.path(), "cachalot.db.old-");
+    let opened = place.open_as(RestorePolicy::StartEmpty).await.unwrap();
+    let aside = moved_aside(place.folder.path(), "cachalot.db.old-");
     assert_eq!(std::fs::read(aside).unwrap(), bytes, "{:?}", opened.notes);
 }
 
-fn aside(folder: &Path, beginning: &str) -> PathBuf {
+fn moved_aside(folder: &Path, beginning: &str) -> PathBuf {
     let mut names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(beginning)).expect("it is kept")
 }
 
 #[tokio::test]
 async fn a_database_with_a_damaged_table_of_keys_is_refused() {
-    let place = Place::sqlite();
+    let place = TestStore::sqlite();
     let store = place.open().await.unwrap();
     for number in 0..200 {
         add_key(&store, &format!("key-{number}")).await.unwrap();

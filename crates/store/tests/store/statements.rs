@@ -1,14 +1,16 @@
 //! Every statement of the store, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which
 //! databases may be made.
 
-use store::{By, Job, JobId, Limits, NewKey, Owner, REFUNDED, Record, Role, Setting, Store, StoreError};
+use store::{
+    Limits, NewKey, REFUNDED, Role, Setting, Store, StoreError, Task, TaskId, TaskOwner, UsageGroupBy, UsageRecord,
+};
 
 use crate::databases::{self, Postgres};
 
 /// Runs `test` on a new database of each kind.
-async fn each_database(test: impl AsyncFn(Store)) {
+async fn on_each_database(test: impl AsyncFn(Store)) {
     let folder = tempfile::tempdir().unwrap();
-    let url = databases::sqlite(&folder.path().join("deep/er"));
+    let url = databases::sqlite_url(&folder.path().join("deep/er"));
     test(Store::open(&url).await.unwrap()).await;
     // A second start finds its tables.
     Store::open(&url).await.unwrap().keys().await.unwrap();
@@ -28,8 +30,8 @@ async fn add_key(store: &Store, name: &str, hash: &str, limits: Limits) -> Resul
     store.add_key(NewKey { project: &project, user: None, name, hash, tail: "last", limits }).await
 }
 
-fn record(id: &str, key: &store::Key, cost: i64) -> Record {
-    Record {
+fn record(id: &str, key: &store::Key, cost: i64) -> UsageRecord {
+    UsageRecord {
         id: id.into(),
         at: 86_400_000_000 * 3 + 5,
         key_id: Some(key.id.as_str().into()),
@@ -55,7 +57,7 @@ fn record(id: &str, key: &store::Key, cost: i64) -> Record {
 
 #[tokio::test]
 async fn a_key_is_read_as_it_was_written() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let limits = Limits {
             models: Some(vec!["a".into(), "b/c".into()]),
             networks: Some(vec!["10.0.0.0/8".into()]),
@@ -76,11 +78,11 @@ async fn a_key_is_read_as_it_was_written() {
 
 #[tokio::test]
 async fn a_name_is_free_again_once_its_key_is_revoked() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let taken = add_key(&store, "alice", "h2", Limits::default()).await.unwrap_err();
         assert!(matches!(taken, StoreError::Conflict(_)) && taken.to_string().contains("`alice`"), "{taken}");
-        let since = store::now();
+        let since = store::now_micros();
         store.revoke_key("alice").await.unwrap();
         assert!(matches!(store.revoke_key("alice").await, Err(StoreError::NotFound(_))));
         add_key(&store, "alice", "h2", Limits::default()).await.unwrap();
@@ -94,33 +96,33 @@ async fn a_name_is_free_again_once_its_key_is_revoked() {
 
 #[tokio::test]
 async fn a_project_has_one_name_and_a_budget_that_can_change() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let project = store.add_project("team", Some(7)).await.unwrap();
         assert!(matches!(store.add_project("team", None).await, Err(StoreError::Conflict(_))));
         assert_eq!(store.set_budget("team", None).await.unwrap().budget, None);
         assert!(matches!(store.set_budget("other", None).await, Err(StoreError::NotFound(_))));
         assert_eq!(store.projects().await.unwrap().len(), 1);
         assert_eq!(store.projects_changed(project.created_at).await.unwrap()[0].name, "team");
-        assert!(store.projects_changed(store::now() + 1).await.unwrap().is_empty());
+        assert!(store.projects_changed(store::now_micros() + 1).await.unwrap().is_empty());
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_record_is_booked_once_however_often_it_is_settled() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let (alice, bob) = (
             add_key(&store, "alice", "h1", Limits::default()).await.unwrap(),
             add_key(&store, "bob", "h2", Limits::default()).await.unwrap(),
         );
         let first = record("1", &alice, 100);
-        store.settle(&[first.clone(), record("2", &bob, 30)]).await.unwrap();
+        store.insert_records(&[first.clone(), record("2", &bob, 30)]).await.unwrap();
         // Again, beside a new one, and twice in one batch.
         let third = record("3", &alice, 7);
-        store.settle(&[first.clone(), third.clone(), third, record("2", &bob, 99)]).await.unwrap();
+        store.insert_records(&[first.clone(), third.clone(), third, record("2", &bob, 99)]).await.unwrap();
         let spent: Vec<_> = store.keys().await.unwrap().iter().map(|key| key.spent).collect();
         assert_eq!((spent.as_slice(), store.project("team").await.unwrap().spent), ([107, 30].as_slice(), 137));
-        let records = store.records(10).await.unwrap();
+        let records = store.latest_records(10).await.unwrap();
         assert_eq!((records.len(), records.last()), (3, Some(&first)));
     })
     .await;
@@ -128,51 +130,51 @@ async fn a_record_is_booked_once_however_often_it_is_settled() {
 
 #[tokio::test]
 async fn a_large_batch_is_booked_whole() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let records: Vec<_> = (0..205).map(|number| record(&number.to_string(), &key, number)).collect();
-        store.settle(&[records.as_slice(), &records[100..]].concat()).await.unwrap();
+        store.insert_records(&[records.as_slice(), &records[100..]].concat()).await.unwrap();
         assert_eq!(store.keys().await.unwrap()[0].spent, (0..205).sum::<i64>());
-        assert_eq!(store.usage(0, By::Key).await.unwrap()[0].requests, 205);
+        assert_eq!(store.usage(0, UsageGroupBy::Key).await.unwrap()[0].requests, 205);
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
-        let id = JobId { kind: "suno".into(), id: "t1".into() };
-        let submitted = Record { job: Some(id.clone()), ..record("1", &key, 100) };
+        let id = TaskId { kind: "suno".into(), id: "t1".into() };
+        let submitted = UsageRecord { job: Some(id.clone()), ..record("1", &key, 100) };
         for _ in 0..2 {
-            store.settle(std::slice::from_ref(&submitted)).await.unwrap();
+            store.insert_records(std::slice::from_ref(&submitted)).await.unwrap();
         }
-        let owner = Owner { project_id: submitted.project_id.as_deref(), key_name: "" };
-        let job = store.job(&id, owner, 0).await.unwrap().unwrap();
-        assert_eq!((&job, job.cost), (&Job::of(&submitted).unwrap(), 100));
-        assert_eq!(store.job(&id, owner, job.created_at + 1).await.unwrap(), None, "too old");
-        assert_eq!(store.open_jobs(0, job.created_at + 1, 9).await.unwrap(), std::slice::from_ref(&job));
-        let refund = Record { id: "1:refund".into(), outcome: REFUNDED.into(), cost: -100, ..record("", &key, 0) };
+        let owner = TaskOwner { project_id: submitted.project_id.as_deref(), key_name: "" };
+        let job = store.find_task(&id, owner, 0).await.unwrap().unwrap();
+        assert_eq!((&job, job.cost), (&Task::from_record(&submitted).unwrap(), 100));
+        assert_eq!(store.find_task(&id, owner, job.created_at + 1).await.unwrap(), None, "too old");
+        assert_eq!(store.open_tasks(0, job.created_at + 1, 9).await.unwrap(), std::slice::from_ref(&job));
+        let refund = UsageRecord { id: "1:refund".into(), outcome: REFUNDED.into(), cost: -100, ..record("", &key, 0) };
         for _ in 0..2 {
-            store.settle(std::slice::from_ref(&refund)).await.unwrap();
+            store.insert_records(std::slice::from_ref(&refund)).await.unwrap();
         }
-        store.end_job(&id, "failed").await.unwrap();
-        assert!(store.open_jobs(0, i64::MAX, 9).await.unwrap().is_empty());
+        store.end_task(&id, "failed").await.unwrap();
+        assert!(store.open_tasks(0, i64::MAX, 9).await.unwrap().is_empty());
         assert_eq!(store.keys().await.unwrap()[0].spent, 0);
-        let total = &store.usage(0, By::Key).await.unwrap()[0];
+        let total = &store.usage(0, UsageGroupBy::Key).await.unwrap()[0];
         assert_eq!((total.requests, total.cost), (1, 0));
-        store.forget_jobs(i64::MAX).await.unwrap();
-        assert_eq!(store.job(&id, owner, 0).await.unwrap(), None);
+        store.delete_tasks_before(i64::MAX).await.unwrap();
+        assert_eq!(store.find_task(&id, owner, 0).await.unwrap(), None);
     })
     .await;
 }
 
 #[tokio::test]
 async fn tasks_that_providers_call_the_same_belong_to_those_who_submitted_them() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
-        let id = |id: &str| JobId { kind: "suno".into(), id: id.into() };
-        let task = |number: &str, ours: &str, project: Option<&str>, key_name: &str| Record {
+        let id = |id: &str| TaskId { kind: "suno".into(), id: id.into() };
+        let task = |number: &str, ours: &str, project: Option<&str>, key_name: &str| UsageRecord {
             job: Some(id(ours)),
             provider_job: Some("same".into()),
             project_id: project.map(Into::into),
@@ -180,11 +182,11 @@ async fn tasks_that_providers_call_the_same_belong_to_those_who_submitted_them()
             ..record(number, &key, 0)
         };
         // The last is one of an earlier version, which knew the provider's id alone.
-        let old = Record { provider_job: None, ..task("4", "same", Some("old"), "o") };
+        let old = UsageRecord { provider_job: None, ..task("4", "same", Some("old"), "o") };
         let tasks = [task("1", "a", Some("p"), "x"), task("2", "b", Some("q"), "x"), task("3", "c", None, "x"), old];
-        store.settle(&tasks).await.unwrap();
+        store.insert_records(&tasks).await.unwrap();
         let find = async |asked: &str, project_id, key_name| {
-            let found = store.job(&id(asked), Owner { project_id, key_name }, 0).await.unwrap();
+            let found = store.find_task(&id(asked), TaskOwner { project_id, key_name }, 0).await.unwrap();
             found.map(|job| (job.id.id, job.provider_id))
         };
         let same = |ours: &str| Some((ours.to_owned(), "same".to_owned()));
@@ -205,22 +207,22 @@ async fn tasks_that_providers_call_the_same_belong_to_those_who_submitted_them()
 
 #[tokio::test]
 async fn usage_is_summed_by_what_is_asked() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
-        let nobody = Record { key_id: None, project_id: None, key_name: "".into(), ..record("2", &key, 5) };
-        let later = Record { at: 86_400_000_000 * 4, model: "n".into(), ..record("3", &key, 1) };
-        store.settle(&[record("1", &key, 10), nobody, later]).await.unwrap();
+        let nobody = UsageRecord { key_id: None, project_id: None, key_name: "".into(), ..record("2", &key, 5) };
+        let later = UsageRecord { at: 86_400_000_000 * 4, model: "n".into(), ..record("3", &key, 1) };
+        store.insert_records(&[record("1", &key, 10), nobody, later]).await.unwrap();
         let sums = async |since, by| {
             let totals = store.usage(since, by).await.unwrap();
-            totals.into_iter().map(|total| (total.of, total.requests, total.cost)).collect::<Vec<_>>()
+            totals.into_iter().map(|total| (total.group, total.requests, total.cost)).collect::<Vec<_>>()
         };
-        assert_eq!(sums(0, By::Key).await, [("alice".into(), 2, 11), (String::new(), 1, 5)]);
-        assert_eq!(sums(0, By::Project).await, [("team".into(), 2, 11), (String::new(), 1, 5)]);
-        assert_eq!(sums(0, By::Model).await, [("m".into(), 2, 15), ("n".into(), 1, 1)]);
-        assert_eq!(sums(0, By::Upstream).await, [("u".into(), 3, 16)]);
-        assert_eq!(sums(0, By::Day).await, [("3".into(), 2, 15), ("4".into(), 1, 1)]);
-        assert_eq!(sums(86_400_000_000 * 4, By::Day).await, [("4".into(), 1, 1)]);
-        let all = &store.usage(0, By::Upstream).await.unwrap()[0];
+        assert_eq!(sums(0, UsageGroupBy::Key).await, [("alice".into(), 2, 11), (String::new(), 1, 5)]);
+        assert_eq!(sums(0, UsageGroupBy::Project).await, [("team".into(), 2, 11), (String::new(), 1, 5)]);
+        assert_eq!(sums(0, UsageGroupBy::Model).await, [("m".into(), 2, 15), ("n".into(), 1, 1)]);
+        assert_eq!(sums(0, UsageGroupBy::Upstream).await, [("u".into(), 3, 16)]);
+        assert_eq!(sums(0, UsageGroupBy::Day).await, [("3".into(), 2, 15), ("4".into(), 1, 1)]);
+        assert_eq!(sums(86_400_000_000 * 4, UsageGroupBy::Day).await, [("4".into(), 1, 1)]);
+        let all = &store.usage(0, UsageGroupBy::Upstream).await.unwrap()[0];
         assert_eq!((all.prompt_tokens, all.cached_tokens, all.completion_tokens), (30, 12, 15));
     })
     .await;
@@ -242,19 +244,19 @@ async fn what_is_no_database_is_refused_without_telling_the_secret_in_it() {
 
 #[tokio::test]
 async fn a_user_has_a_role_and_can_be_disabled() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let user = store.add_user("olga", Role::Viewer).await.unwrap();
         assert!(matches!(store.add_user("olga", Role::Admin).await, Err(StoreError::Conflict(_))));
         let project = store.add_project("team2", None).await.unwrap();
         let limits = Limits::default();
         let new = NewKey { project: &project, user: Some(&user), name: "k", hash: "h", tail: "t", limits };
         assert_eq!(store.add_key(new).await.unwrap().user_id, Some(user.id.clone()));
-        let since = store::now();
-        let changed = store.change_user("olga", Role::Admin, true).await.unwrap();
+        let since = store::now_micros();
+        let changed = store.update_user("olga", Role::Admin, true).await.unwrap();
         assert!(changed.role == Role::Admin && changed.disabled_at.is_some());
         assert_eq!(store.users_changed(since).await.unwrap(), [changed]);
-        assert_eq!(store.change_user("olga", Role::Member, false).await.unwrap().disabled_at, None);
-        assert!(matches!(store.change_user("nobody", Role::Admin, false).await, Err(StoreError::NotFound(_))));
+        assert_eq!(store.update_user("olga", Role::Member, false).await.unwrap().disabled_at, None);
+        assert!(matches!(store.update_user("nobody", Role::Admin, false).await, Err(StoreError::NotFound(_))));
         assert_eq!(store.users().await.unwrap().len(), 1);
     })
     .await;
@@ -262,14 +264,14 @@ async fn a_user_has_a_role_and_can_be_disabled() {
 
 #[tokio::test]
 async fn a_keys_limits_change_and_a_revoked_one_stays_as_it_is() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let limits = Limits { models: Some(vec!["m".into()]), budget: Some(5), ..Limits::default() };
-        let changed = store.limit_key("alice", &limits).await.unwrap();
+        let changed = store.set_key_limits("alice", &limits).await.unwrap();
         assert!(changed.limits == limits && changed.changed_at > key.changed_at);
         assert_eq!(store.key(&key.id).await.unwrap(), changed);
         store.revoke_key("alice").await.unwrap();
-        assert!(matches!(store.limit_key("alice", &limits).await, Err(StoreError::NotFound(_))));
+        assert!(matches!(store.set_key_limits("alice", &limits).await, Err(StoreError::NotFound(_))));
         assert!(store.key("alice").await.is_err() && store.key(&key.id).await.unwrap().revoked_at.is_some());
     })
     .await;
@@ -277,7 +279,7 @@ async fn a_keys_limits_change_and_a_revoked_one_stays_as_it_is() {
 
 #[tokio::test]
 async fn settings_are_counted_when_they_change() {
-    each_database(async |store| {
+    on_each_database(async |store| {
         let setting = |value: &str| Setting { kind: "alias".into(), name: "a".into(), value: value.into() };
         assert_eq!(store.settings().await.unwrap(), (0, vec![]));
         store.put_setting(&setting("\"b\"")).await.unwrap();

@@ -1,0 +1,260 @@
+//! The charge of one request: reserved before it begins, written down, settled once.
+
+use std::sync::Arc;
+
+use chat::{Delta, Error, ErrorKind, Usage};
+use metrics::counter;
+use store::{IMPLAUSIBLE, TaskId, UsageRecord};
+
+use crate::Caller;
+use crate::billing::accounting::Accounting;
+use crate::billing::journal::JournalRef;
+use crate::billing::overdraft::{self, Overdraft};
+use crate::billing::plausibility::{MAX_COST, UsageBounds, clamp_parts, format_count};
+use crate::billing::usage_estimate::UsageEstimate;
+use crate::billing::worst_case_cost::WorstCaseCost;
+use crate::limits::key_limits::Permit;
+use crate::pricing::{Price, Quantity};
+use crate::routing::failover::SelectedTarget;
+use crate::routing::target::Target;
+
+/// What is known of the cost of one request.
+pub(crate) struct Charge {
+    accounting: Arc<Accounting>,
+    permit: Option<Permit>,
+    selected: SelectedTarget,
+    record: UsageRecord,
+    stage: ChargeStage,
+    /// Of the prompt: estimated, until the provider has said it.
+    prompt_usage: Usage,
+    /// What is not paid by the token.
+    billed_quantity: Quantity,
+    /// Pieces of the answer that came, a token each as far as anybody knows.
+    chunks: u64,
+    estimate: UsageEstimate,
+    /// The provider has counted what cannot be true.
+    implausible: bool,
+    /// The bound of each answer that money sets where the caller sets none.
+    pub(crate) output_cap: Option<u64>,
+}
+
+enum ChargeStage {
+    /// Admitted, and nothing was asked of a provider yet.
+    Admitted,
+    Started(Option<JournalRef>),
+}
+
+impl Charge {
+    /// Reserves what the chat may cost.
+    ///
+    /// # Errors
+    /// `Invalid` for what costs more than any request may; `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price; `Overload` when limits cannot be checked.
+    pub(crate) async fn admit(
+        accounting: &Arc<Accounting>,
+        caller: &Caller,
+        model: &Arc<str>,
+        targets: &[Target],
+        estimate: UsageEstimate,
+        overdraft: Overdraft,
+    ) -> Result<Self, Error> {
+        let at = store::now_micros();
+        let prompt = Usage { prompt_tokens: estimate.prompt_tokens, ..Usage::default() };
+        let full_usage = Usage { completion_tokens: estimate.output_tokens(), ..prompt };
+        // Whoever answers: no more than the dearest of them.
+        let prices = || targets.iter().filter_map(|target| target.price.as_ref());
+        let cost = |usage| prices().map(|price| price.cost(usage, estimate.quantity, at)).max().unwrap_or(0);
+        let worst_case = prices().map(|price| price.worst_case(estimate.max_prompt_tokens, estimate.quantity, at));
+        let worst_case = worst_case.reduce(WorstCaseCost::max).unwrap_or_default();
+        if worst_case.fixed > MAX_COST.into() {
+            let max_cost = store::money::format(MAX_COST, 0);
+            return Err(Error::invalid(format!(
+                "The request would cost more than ${max_cost}, the most that one request may"
+            )));
+        }
+        let mut output_cap = None;
+        let permit = match &caller.api_key {
+            Some(api_key) if prices().count() < targets.len() && api_key.has_budget() => {
+                let message = format!("The model `{model}` has no price, and this key has a budget");
+                return Err(Error::new(ErrorKind::Forbidden, message));
+            }
+            Some(api_key) => {
+                let overdraft_policy = if api_key.has_budget() { overdraft } else { Overdraft::LastRequest };
+                let budget_request = overdraft_policy.budget_request(worst_case, cost(&full_usage), &estimate, targets);
+                let permit = accounting
+                    .admit(api_key, overdraft::reservation_request(&estimate, budget_request))
+                    .await
+                    .map_err(|mut error| {
+                        let affordable_tokens =
+                            overdraft_policy.affordable_max_tokens(worst_case, &api_key.limits, &estimate);
+                        if let Some(tokens) = affordable_tokens.filter(|_| error.kind == ErrorKind::InsufficientBalance)
+                        {
+                            error.message = format!("{}: a `max_tokens` of at most {tokens} would fit", error.message);
+                        }
+                        error
+                    })?;
+                output_cap = overdraft_policy.output_cap(worst_case, permit.reserved_amount(), &estimate, targets);
+                Some(permit)
+            }
+            None => None,
+        };
+        let record = UsageRecord {
+            id: uuid::Uuid::now_v7().to_string(),
+            at,
+            key_id: caller.api_key.as_ref().map(|api_key| api_key.id.clone()),
+            key_name: caller.key_name.clone().unwrap_or_default(),
+            project_id: caller.api_key.as_ref().map(|api_key| api_key.project_id.clone()),
+            model: model.clone(),
+            upstream: targets[0].provider.clone(),
+            prompt_tokens: recorded_count(prompt.prompt_tokens),
+            cost: cost(&prompt),
+            price: price_name(targets[0].price.as_ref()),
+            ..UsageRecord::default()
+        };
+        let selected = SelectedTarget::new(targets);
+        let (accounting, state, bought) = (accounting.clone(), ChargeStage::Admitted, estimate.quantity);
+        Ok(Self {
+            accounting,
+            permit,
+            selected,
+            record,
+            stage: state,
+            prompt_usage: prompt,
+            billed_quantity: bought,
+            chunks: 0,
+            estimate,
+            implausible: false,
+            output_cap,
+        })
+    }
+
+    /// Writes down that a provider is about to be asked.
+    ///
+    /// # Errors
+    /// `Overload` when that cannot be written.
+    pub(crate) fn record_start(&mut self) -> Result<(), Error> {
+        self.stage = ChargeStage::Started(self.accounting.record_start(&self.record)?);
+        Ok(())
+    }
+
+    /// Who tells the charge which of the targets answers.
+    pub(crate) fn selected_target(&self) -> SelectedTarget {
+        self.selected.clone()
+    }
+
+    /// So many pieces of the answer came by.
+    pub(crate) fn record_chunks(&mut self, pieces: u64) {
+        self.chunks = pieces;
+    }
+
+    /// The provider has taken a task, which is to be paid for when it is new.
+    pub(crate) fn record_task(&mut self, task: TaskId, provider_id: String, is_new: bool) {
+        self.record.job = Some(task);
+        self.record.provider_job = Some(provider_id);
+        if !is_new {
+            self.billed_quantity = Quantity { calls: 0, seconds: 0 };
+        }
+    }
+
+    pub(crate) fn observe_delta(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt_usage = *usage,
+            Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => {
+                self.chunks = self.chunks.saturating_add(1);
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the provider's counts if they are plausible. Otherwise the provider has failed.
+    ///
+    /// # Errors
+    /// The estimate by which the answer is settled instead.
+    pub(crate) fn validate_usage(&mut self, usage: Usage) -> Result<Usage, Usage> {
+        let target = self.selected.candidate();
+        let fault = self.usage_bounds().implausible_count(&usage);
+        let usage = clamp_parts(usage);
+        let excessive_cost = || {
+            let cost = target.price.as_ref()?.unclamped_cost(&usage, self.billed_quantity, self.record.at);
+            (cost > MAX_COST.into()).then(|| ("cost", u64::try_from(cost).unwrap_or(u64::MAX)))
+        };
+        let Some((count, value)) = fault.or_else(excessive_cost) else { return Ok(usage) };
+        if !std::mem::replace(&mut self.implausible, true) {
+            target.breaker.record_failure(None);
+            counter!("cachalot_implausible_usage_total", "provider" => target.provider.to_string()).increment(1);
+            tracing::warn!(
+                provider = &*target.provider,
+                model = &*self.record.model,
+                id = self.record.id,
+                count,
+                value = format_count(value),
+                "a provider counted what cannot be true: the answer is settled by estimate"
+            );
+        }
+        Err(self.estimated_usage())
+    }
+
+    /// The range of the counts of the provider that answers.
+    fn usage_bounds(&self) -> UsageBounds {
+        let context = self.selected.candidate().context_tokens.filter(|_| !self.estimate.is_batch);
+        UsageBounds::new(context, self.estimate.max_output_tokens, self.estimate.answers)
+    }
+
+    /// An estimate of the tokens that arrived.
+    fn estimated_usage(&self) -> Usage {
+        let allowed =
+            self.estimate.max_output_tokens.map_or(u64::MAX, |most| most.saturating_mul(self.estimate.answers));
+        let allowed = allowed.min(self.usage_bounds().max_output());
+        clamp_parts(Usage { completion_tokens: self.chunks.min(allowed), ..self.prompt_usage })
+    }
+
+    /// Settles: by what the provider counted, else by what came.
+    pub(crate) fn settle(mut self, usage: Option<Usage>, times: Timings, outcome: &'static str) {
+        let usage = usage.filter(|_| !self.implausible);
+        let has_output = times.first_token_us.is_some();
+        let counted = usage.unwrap_or(if has_output {
+            self.estimated_usage()
+        } else {
+            Usage { completion_tokens: self.chunks, ..Usage::default() }
+        });
+        let ChargeStage::Started(start_ref) = self.stage else { return };
+        let is_free = counted == Usage::default() && !has_output;
+        let mut record = self.record;
+        let target = self.selected.candidate();
+        record.upstream = target.provider.clone();
+        record.price = price_name(target.price.as_ref());
+        record.cost = match &target.price {
+            Some(price) if !is_free => price.cost(&counted, self.billed_quantity, record.at),
+            _ => 0,
+        };
+        if let Some(permit) = &mut self.permit {
+            permit.settle(counted.prompt_tokens.saturating_add(counted.completion_tokens), record.cost);
+        }
+        record.prompt_tokens = recorded_count(counted.prompt_tokens);
+        record.cached_tokens = recorded_count(counted.cached_tokens);
+        record.cache_write_tokens = recorded_count(counted.cache_write_tokens);
+        record.completion_tokens = recorded_count(counted.completion_tokens);
+        record.reasoning_tokens = recorded_count(counted.reasoning_tokens.unwrap_or(0));
+        record.estimated = self.implausible || (usage.is_none() && !is_free);
+        record.first_token_us = times.first_token_us;
+        record.total_us = times.total_us;
+        record.outcome = if self.implausible { IMPLAUSIBLE } else { outcome }.into();
+        self.accounting.record_end(record, start_ref);
+    }
+}
+
+/// A count as records have it.
+fn recorded_count(count: u64) -> i64 {
+    i64::try_from(count).map_or(store::MAX_TOKENS, |count| count.min(store::MAX_TOKENS))
+}
+
+/// Microseconds from the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timings {
+    pub(crate) first_token_us: Option<i64>,
+    pub(crate) total_us: i64,
+}
+
+/// What records call a price; empty where there is none.
+fn price_name(price: Option<&Arc<Price>>) -> Arc<str> {
+    price.map(|price| price.name.clone()).unwrap_or_default()
+}

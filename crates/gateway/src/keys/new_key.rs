@@ -1,0 +1,72 @@
+//! New keys.
+
+use sha2::{Digest, Sha256};
+use store::{Key, Limits, Project, Store, StoreError};
+
+/// The project of keys that name none.
+pub const DEFAULT_PROJECT: &str = "default";
+
+/// A key to be made.
+#[derive(Clone, Debug)]
+pub struct NewKey<'a> {
+    /// What logs and usage call it.
+    pub name: &'a str,
+    /// Who pays; [`PROJECT`] when absent.
+    pub project: Option<&'a str>,
+    pub user: Option<&'a str>,
+    pub limits: Limits,
+}
+
+/// Makes a key. Returns it as kept, and as its holder must know it.
+///
+/// # Errors
+/// `Conflict` when the name is taken, `NotFound` for an unknown project or user, a store that cannot be used.
+pub async fn create_key(store: &Store, new: NewKey<'_>) -> Result<(Key, String), StoreError> {
+    let project = find_or_create_project(store, new.project.unwrap_or(DEFAULT_PROJECT)).await?;
+    let user = match new.user {
+        Some(name) => Some(store.user(name).await?),
+        None => None,
+    };
+    let plaintext = generate_token("sk-");
+    let hash: String = Sha256::digest(&plaintext).iter().map(|byte| format!("{byte:02x}")).collect();
+    let tail = &plaintext[plaintext.len() - 4..];
+    let NewKey { name, limits, .. } = new;
+    let key = store::NewKey { project: &project, user: user.as_ref(), name, hash: &hash, tail, limits };
+    Ok((store.add_key(key).await?, plaintext))
+}
+
+/// The default project is made when it is first needed.
+async fn find_or_create_project(store: &Store, name: &str) -> Result<Project, StoreError> {
+    match store.project(name).await {
+        Err(StoreError::NotFound(_)) if name == DEFAULT_PROJECT => match store.add_project(DEFAULT_PROJECT, None).await
+        {
+            // Somebody else was quicker.
+            Err(StoreError::Conflict(_)) => store.project(DEFAULT_PROJECT).await,
+            made => made,
+        },
+        found => found,
+    }
+}
+
+/// 258 random bits in letters, behind a prefix that tells what they are.
+///
+/// # Panics
+/// When the system gives no random numbers: nothing that must be secret can be made then.
+pub fn generate_token(prefix: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 43];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    prefix.chars().chain(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_keys_are_alike_and_all_are_long() {
+        let (a, b) = (generate_token("sk-"), generate_token("sk-"));
+        assert!(a != b && a.len() == 46 && a.starts_with("sk-"), "{a}");
+        assert!(a.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+    }
+}

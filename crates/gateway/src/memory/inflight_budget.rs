@@ -1,0 +1,276 @@
+//! One budget of memory for everything that requests hold while they are in flight: bodies, parsed trees, prompts, bodies for
+//! providers and whole answers. Memory is reserved before it is used; nobody waits for it, so that a full budget cannot
+//! block itself.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat::{Error, ErrorKind};
+use metrics::counter;
+
+use crate::offload::OffloadLimiter;
+
+/// When a request that was refused for lack of memory should be sent again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// An owner that shares the budget with others never fills more than this part of it, and never more than is left.
+const MAX_FILL: (usize, usize) = (15, 16);
+/// Others that hold less than this part of the budget do not count: an owner that is alone may use its whole share.
+const NEGLIGIBLE_DIVISOR: usize = 16;
+/// The budget is scarce when less than this part of it is left.
+const SCARCE_DIVISOR: usize = 4;
+
+/// The owner of a share of the budget.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MemoryOwner {
+    Key(Arc<str>),
+    /// On a server without keys.
+    Peer(IpAddr),
+}
+
+/// How much memory requests may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InflightLimits {
+    /// Bytes of all requests together.
+    pub bytes: usize,
+    /// Bytes of one owner's requests, and so of one request.
+    pub share: usize,
+}
+
+/// The memory that requests hold, counted. Clones are the same budget.
+#[derive(Clone)]
+pub struct InflightBudget(Arc<InflightBudgetInner>);
+
+struct InflightBudgetInner {
+    limits: InflightLimits,
+    state: Mutex<InflightState>,
+    workspace: OffloadLimiter,
+}
+
+#[derive(Default)]
+struct InflightState {
+    used: usize,
+    owners: HashMap<MemoryOwner, usize>,
+}
+
+impl InflightBudget {
+    pub fn new(limits: InflightLimits) -> Self {
+        Self(Arc::new(InflightBudgetInner {
+            limits,
+            state: Mutex::default(),
+            workspace: OffloadLimiter::new(limits.bytes / 2),
+        }))
+    }
+
+    /// The memory of a new request, which holds none yet.
+    pub fn request(&self, owner: MemoryOwner) -> RequestMemory {
+        let (budget, held) = (self.0.clone(), AtomicUsize::new(0));
+        RequestMemory(Some(Arc::new(RequestInner { budget, owner, held })))
+    }
+
+    /// Bytes that are reserved.
+    pub fn used(&self) -> usize {
+        self.0.state().used
+    }
+}
+
+impl fmt::Debug for InflightBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InflightBudget").field("limits", &self.0.limits).field("used", &self.used()).finish()
+    }
+}
+
+impl InflightBudgetInner {
+    fn state(&self) -> MutexGuard<'_, InflightState> {
+        // Numbers are whole even when a holder panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an owner that holds `own` bytes may hold `more` while all hold `used`.
+    fn admits(&self, used: usize, own: usize, more: usize) -> bool {
+        let InflightLimits { bytes, share } = self.limits;
+        let (own, used) = (own.saturating_add(more), used.saturating_add(more));
+        let left = bytes.saturating_sub(used);
+        let others = used - own.min(used);
+        let is_sole_owner = others <= bytes / NEGLIGIBLE_DIVISOR && used <= bytes / MAX_FILL.1 * MAX_FILL.0;
+        own <= share && used <= bytes && (own <= left || is_sole_owner)
+    }
+}
+
+/// The memory of one request. Clones are the same request's. The default belongs to no budget and is never refused.
+#[derive(Clone, Default)]
+pub struct RequestMemory(Option<Arc<RequestInner>>);
+
+struct RequestInner {
+    budget: Arc<InflightBudgetInner>,
+    owner: MemoryOwner,
+    held: AtomicUsize,
+}
+
+impl RequestMemory {
+    /// Reserves `bytes` until the hold is dropped.
+    ///
+    /// # Errors
+    /// `TooLarge` when the request alone needs more than its owner's share, `Overload` when there is no more memory for it now.
+    pub fn reserve(&self, bytes: usize) -> Result<MemoryReservation, Error> {
+        let mut reservation = self.empty_reservation();
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    /// A hold on nothing yet, which can grow.
+    pub fn empty_reservation(&self) -> MemoryReservation {
+        MemoryReservation { memory: self.clone(), bytes: 0 }
+    }
+
+    /// Whether so much could be reserved now. Nothing is.
+    ///
+    /// # Errors
+    /// As [`RequestMemory::reserve`].
+    pub fn check_available(&self, bytes: usize) -> Result<(), Error> {
+        self.reserve(bytes).map(drop)
+    }
+
+    /// Little is left of the budget: who holds some of it should not take his time.
+    pub fn is_scarce(&self) -> bool {
+        let Some(request) = &self.0 else { return false };
+        let InflightLimits { bytes, .. } = request.budget.limits;
+        request.budget.state().used > bytes - bytes / SCARCE_DIVISOR
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), Error> {
+        let Some(request) = self.0.as_deref().filter(|_| bytes > 0) else { return Ok(()) };
+        let share = request.budget.limits.share;
+        if request.held.load(Ordering::Relaxed).saturating_add(bytes) > share {
+            count_refusal("share");
+            return Err(share_exceeded_error(share));
+        }
+        let mut state = request.budget.state();
+        let own = state.owners.get(&request.owner).copied().unwrap_or(0);
+        if !request.budget.admits(state.used, own, bytes) {
+            drop(state);
+            count_refusal("budget");
+            return Err(memory_full_error());
+        }
+        state.used += bytes;
+        state.owners.insert(request.owner.clone(), own + bytes);
+        request.held.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&self, bytes: usize) {
+        let Some(request) = self.0.as_deref().filter(|_| bytes > 0) else { return };
+        request.held.fetch_sub(bytes, Ordering::Relaxed);
+        let mut state = request.budget.state();
+        state.used -= bytes;
+        if let Some(own) = state.owners.get_mut(&request.owner) {
+            *own -= bytes;
+            if *own == 0 {
+                state.owners.remove(&request.owner);
+            }
+        }
+    }
+
+    /// Where its work waits for its turn.
+    pub(crate) fn workspace(&self) -> Option<&OffloadLimiter> {
+        self.0.as_ref().map(|request| &request.budget.workspace)
+    }
+}
+
+impl fmt::Debug for RequestMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.0.as_ref().map(|request| request.held.load(Ordering::Relaxed));
+        f.debug_tuple("RequestMemory").field(&held).finish()
+    }
+}
+
+fn count_refusal(limit: &'static str) {
+    counter!("cachalot_inflight_refused_total", "by" => limit).increment(1);
+}
+
+fn share_exceeded_error(share: usize) -> Error {
+    let message = format!(
+        "The request needs more memory than one caller may use: the limit is {share} bytes (`inflight_bytes` and `inflight_share`)"
+    );
+    Error { code: Some("memory_share_exceeded"), ..Error::new(ErrorKind::TooLarge, message) }
+}
+
+fn memory_full_error() -> Error {
+    let message = "The server holds as much of requests in flight as its memory allows, please try again later";
+    let error = Error::new(ErrorKind::Overloaded, message);
+    Error { code: Some("memory_full"), retry_after: Some(RETRY_AFTER), ..error }
+}
+
+/// Memory that is reserved for one thing. Dropping it gives the memory back.
+#[derive(Debug, Default)]
+pub struct MemoryReservation {
+    memory: RequestMemory,
+    bytes: usize,
+}
+
+impl MemoryReservation {
+    /// Reserves more.
+    ///
+    /// # Errors
+    /// As [`RequestMemory::reserve`]; what is held stays held.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        self.memory.charge(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Reserves more, or gives back, until exactly `bytes` are held.
+    ///
+    /// # Errors
+    /// As [`RequestMemory::reserve`].
+    pub fn resize(&mut self, bytes: usize) -> Result<(), Error> {
+        if bytes > self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.memory.release(self.bytes - bytes);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The memory of which it is a part.
+    pub fn memory(&self) -> &RequestMemory {
+        &self.memory
+    }
+
+    /// `bytes`, and the memory that is held for them until the last of their clones and slices is gone.
+    pub fn attach_to(self, bytes: Vec<u8>) -> Bytes {
+        if self.memory.0.is_none() || bytes.is_empty() {
+            bytes.into()
+        } else {
+            Bytes::from_owner(ReservedBytes { bytes, _reservation: self })
+        }
+    }
+}
+
+impl Drop for MemoryReservation {
+    fn drop(&mut self) {
+        self.memory.release(self.bytes);
+    }
+}
+
+struct ReservedBytes {
+    bytes: Vec<u8>,
+    _reservation: MemoryReservation,
+}
+
+impl AsRef<[u8]> for ReservedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+
+fn prices() -> Prices {
+    Prices::parse(
+        r#"
+        [[price]]
+        provider = "deepseek"
+        model = "DeepSeek-Chat"
+        source = "the provider's price page"
+        date = "2025-12-01"
+        input = 0.28
+        cached = 0.003625
+        output = 0.42
+        per_call = 0.001
+        per_second = 0.0005
+        period = [{ from = "16:30", until = "00:30", input = 0.14, output = 0.21 }]
+        "#,
+    )
+    .unwrap()
+}
+
+fn at(hour: i64, minute: i64) -> i64 {
+    1_764_547_200_000_000 + (hour * 60 + minute) * 60_000_000
+}
+
+#[test]
+fn every_kind_of_token_has_its_price_and_the_sum_is_rounded_once() {
+    let price = prices().find("deepseek", "deepseek-chat").unwrap();
+    let usage = Usage { prompt_tokens: 1_000_000, cached_tokens: 400_000, ..Usage::default() };
+    // 600,000 tokens at $0.28, 400,000 at $0.003625, and $0.001 for the call.
+    assert_eq!(price.cost(&usage, Quantity::default(), at(12, 0)), 168_000_000 + 1_450_000 + 1_000_000);
+    let usage = Usage { completion_tokens: 3, reasoning_tokens: Some(2), ..Usage::default() };
+    assert_eq!(price.cost(&usage, Quantity::default(), at(12, 0)), 1_260 + 1_000_000);
+    let one = Usage { prompt_tokens: 1, cached_tokens: 1, ..Usage::default() };
+    // 3.625 nano-dollars.
+    assert_eq!(price.cost(&one, Quantity::default(), at(12, 0)), 4 + 1_000_000);
+    let quantity = Quantity { calls: 3, seconds: 8 };
+    assert_eq!(price.cost(&Usage::default(), quantity, at(12, 0)), 3_000_000 + 8 * 500_000);
+    assert_eq!(&*price.name, "deepseek/DeepSeek-Chat@2025-12-01");
+}
+
+#[test]
+fn a_period_over_midnight_counts_on_both_sides() {
+    let price = prices().find("deepseek", "deepseek-chat").unwrap();
+    let million = Usage { prompt_tokens: 1_000_000, ..Usage::default() };
+    for (time, cost) in [(at(16, 29), 281), (at(16, 30), 140), (at(23, 59), 140), (at(0, 29), 140), (at(0, 30), 281)] {
+        assert_eq!(price.cost(&million, Quantity::default(), time) / 1_000_000, cost);
+    }
+}
+
+#[test]
+fn a_long_prompt_makes_the_whole_request_dearer() {
+    let row =
+        |cases: &str| format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=1\noutput=2\n{cases}");
+    let cases = "above = [{prompt_tokens=100, input=10, output=20}, {prompt_tokens=1000, input=100, output=200}]";
+    let cost = |cases: &str, prompt_tokens: u64, time: i64| {
+        let usage = Usage { prompt_tokens, completion_tokens: 1, ..Usage::default() };
+        Prices::parse(&row(cases)).unwrap().find("p", "m").unwrap().cost(&usage, Quantity::default(), time) / 1000
+    };
+    assert_eq!([100, 101, 1000, 1001].map(|tokens| cost(cases, tokens, 0)), [102, 1030, 10_020, 100_300]);
+    // At a time of its own, that is what counts.
+    let both = format!("{cases}\nperiod = [{{from='16:30', until='00:30', input=0.5, output=1}}]");
+    assert_eq!([at(16, 29), at(16, 30)].map(|time| cost(&both, 102, time)), [1040, 52]);
+}
+
+#[test]
+fn counts_that_contradict_each_other_never_cost_less_than_nothing() {
+    let price = prices().find("deepseek", "deepseek-chat").unwrap();
+    let odd = Usage {
+        prompt_tokens: 1,
+        cached_tokens: 9,
+        cache_write_tokens: 9,
+        completion_tokens: 1,
+        reasoning_tokens: Some(9),
+    };
+    assert!(price.cost(&odd, Quantity::default(), 0) > 0);
+    let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
+    assert_eq!(price.cost(&most, Quantity::default(), 0), MAX_COST);
+    let most = Usage { completion_tokens: u64::MAX, reasoning_tokens: Some(u64::MAX), ..most };
+    let quantity = Quantity { calls: u64::MAX, seconds: u64::MAX };
+    assert!(price.unclamped_cost(&most, quantity, 0) > i128::from(i64::MAX));
+}
+
+#[test]
+fn a_row_that_cannot_be_a_price_is_refused() {
+    let row = |more: &str| format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\n{more}");
+    for (bad, word) in [
+        ("input = -1", "input"),
+        ("output = nan", "output"),
+        ("period = [{from='25:00',until='1:00'}]", "25:00"),
+        ("period = [{from='15:00',until='1:00',inptu=1}]", "inptu"),
+        ("above = [{prompt_tokens=1,output=-1}]", "output"),
+        ("above = [{input=1}]", "prompt_tokens"),
+        ("inptu = 1", "inptu"),
+        ("context = 0", "context"),
+        ("context = 1073741825", "context"),
+        ("max_output = 0", "max_output"),
+    ] {
+        let error = Prices::parse(&row(bad)).expect_err(bad).to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}

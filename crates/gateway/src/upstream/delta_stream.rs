@@ -1,0 +1,158 @@
+//! The answer of a provider elsewhere as it arrives: its events come out as deltas.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chat::{BoxDeltaStream, Delta, Error, TokenLogprob};
+use futures_util::{StreamExt, stream};
+use wire::provider_limits::{MAX_EMPTY_EVENTS, MAX_RESPONSE_BYTES, ProviderLimitExceeded, check_event_values};
+use wire::sse::{SseFrame, SseParser};
+use wire::upstream::{EventReader, SignedReasoning};
+
+use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
+use crate::offload::offload;
+use crate::upstream::error::{redact_error, transport_error};
+use crate::upstream::http_client::BodyStream;
+use crate::upstream::remote_provider::answer_memory_error;
+use crate::upstream::signature_cache::SignatureCache;
+
+/// Bytes of a partial event from which on it is charged to its request.
+const FREE_EVENT_BYTES: usize = 64 << 10;
+/// Bytes of a log-probability beside its text.
+const LOGPROB_OVERHEAD_BYTES: usize = 64;
+
+/// An answer as it arrives. Dropping it closes the connection, which cancels the request.
+pub(crate) struct DeltaStream {
+    provider: Arc<str>,
+    body: BodyStream,
+    parser: SseParser,
+    /// `None` while it reads a large event elsewhere.
+    reader: Option<Box<dyn EventReader>>,
+    signatures: Arc<SignatureCache>,
+    pending: VecDeque<Delta>,
+    memory: RequestMemory,
+    /// The memory of the event that arrives.
+    event_reservation: MemoryReservation,
+    /// Bytes of the answer so far.
+    answer_bytes: usize,
+    /// Events since the last that brought something.
+    empty_events: u64,
+    ended: bool,
+}
+
+impl DeltaStream {
+    pub(crate) fn new(
+        provider: Arc<str>,
+        body: BodyStream,
+        reader: Box<dyn EventReader>,
+        signatures: Arc<SignatureCache>,
+        memory: RequestMemory,
+    ) -> Self {
+        Self {
+            provider,
+            body,
+            parser: SseParser::default(),
+            reader: Some(reader),
+            signatures,
+            pending: VecDeque::new(),
+            event_reservation: memory.empty_reservation(),
+            memory,
+            answer_bytes: 0,
+            empty_events: 0,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn into_deltas(self) -> BoxDeltaStream {
+        Box::pin(stream::unfold(self, |mut stream| async move { Some((stream.next().await?, stream)) }))
+    }
+
+    async fn next(&mut self) -> Option<Result<Delta, Error>> {
+        loop {
+            if let Some(delta) = self.pending.pop_front() {
+                return Some(Ok(delta));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(error) = self.receive().await {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(), Error> {
+        let mut frames = Vec::new();
+        match self.body.next().await {
+            Some(Ok(bytes)) => self.parser.feed(&bytes, &mut frames).map_err(|exceeded| self.limit_error(exceeded))?,
+            Some(Err(error)) => return Err(transport_error(&self.provider, &error)),
+            None => {
+                self.ended = true;
+                let mut deltas = Vec::new();
+                self.reader.as_mut().map_or(Ok(()), |reader| reader.finish(&mut deltas)).map_err(redact_error)?;
+                return self.push_deltas(deltas);
+            }
+        }
+        let held = Some(self.parser.buffered_bytes()).filter(|held| *held > FREE_EVENT_BYTES).unwrap_or(0);
+        self.event_reservation.resize(held).map_err(|error| answer_memory_error(error, &self.provider))?;
+        let events = frames.into_iter().filter_map(|frame| match frame {
+            SseFrame::Event { data, .. } => Some(data),
+            SseFrame::Comment(_) => None,
+        });
+        for data in events {
+            let (deltas, signed) = self.parse_event(data).await?;
+            signed.into_iter().for_each(|signed| self.signatures.insert(signed));
+            self.empty_events = if deltas.is_empty() { self.empty_events + 1 } else { 0 };
+            if self.empty_events > MAX_EMPTY_EVENTS {
+                return Err(self.limit_error(ProviderLimitExceeded::EmptyEvents));
+            }
+            self.push_deltas(deltas)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one event; aside, where it is large.
+    async fn parse_event(&mut self, data: String) -> Result<(Vec<Delta>, Vec<SignedReasoning>), Error> {
+        check_event_values(data.as_bytes()).map_err(|exceeded| self.limit_error(exceeded))?;
+        let Some(mut reader) = self.reader.take() else { return Err(Error::internal("an answer without a reader")) };
+        let read = offload(&self.memory, data.len(), move || {
+            let mut deltas = Vec::new();
+            reader.read_event(&data, &mut deltas)?;
+            let signed = reader.take_signed();
+            Ok((reader, deltas, signed))
+        });
+        let (reader, deltas, signed) = read.await.map_err(redact_error)?;
+        self.reader = Some(reader);
+        Ok((deltas, signed))
+    }
+
+    fn push_deltas(&mut self, deltas: Vec<Delta>) -> Result<(), Error> {
+        self.answer_bytes += deltas.iter().map(delta_bytes).sum::<usize>();
+        if self.answer_bytes > MAX_RESPONSE_BYTES {
+            return Err(self.limit_error(ProviderLimitExceeded::Response));
+        }
+        self.pending.extend(deltas);
+        Ok(())
+    }
+
+    fn limit_error(&self, exceeded: ProviderLimitExceeded) -> Error {
+        exceeded.to_error(&self.provider)
+    }
+}
+
+/// Bytes that a collected delta holds.
+fn delta_bytes(delta: &Delta) -> usize {
+    let logprob = |token: &TokenLogprob| {
+        let top: usize = token.top.iter().map(|top| top.token.len() + LOGPROB_OVERHEAD_BYTES).sum();
+        token.token.len() + LOGPROB_OVERHEAD_BYTES + top
+    };
+    match delta {
+        Delta::Reasoning { text, logprobs } | Delta::Text { text, logprobs } => {
+            text.len() + logprobs.iter().map(logprob).sum::<usize>()
+        }
+        Delta::ToolCall { id, name, .. } => id.len() + name.len() + LOGPROB_OVERHEAD_BYTES,
+        Delta::Arguments { text, .. } => text.len(),
+        Delta::Start(_) | Delta::Finish(_) | Delta::Usage(_) => 0,
+    }
+}

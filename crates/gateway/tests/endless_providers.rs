@@ -1,0 +1,256 @@
+//! Providers that never come to an end: whatever goes on for ever is given up, the provider has failed, and memory stays bounded
+//! meanwhile.
+#![forbid(unsafe_code)]
+
+#[path = "common/upstream.rs"]
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::{Chat, Error, ErrorKind, Input, Message, Reply, Role, fold};
+use futures_util::StreamExt;
+use gateway::{Caller, Gateway, RawRequest, Router, RoutingPreference};
+use testkit::FakeUpstream;
+use testkit::fake_upstream::{BodyStep, FakeResponse};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use wire::passthrough::ApiEndpoint;
+use wire::provider_limits::PROVIDER_LIMIT_EXCEEDED;
+use wire::upstream::Dialect;
+
+use crate::upstream::upstream;
+
+const PRIMARY: RoutingPreference = RoutingPreference { priority: 0, weight: 1 };
+const FALLBACK: RoutingPreference = RoutingPreference { priority: 1, weight: 1 };
+
+fn gateway(fakes: &[(&str, &FakeUpstream, RoutingPreference)], dialect: Dialect) -> Gateway {
+    let mut router = Router::default();
+    for (name, fake, rank) in fakes {
+        router.add_upstream(&upstream(name, fake.base_url(), dialect), &["m".into()], *rank);
+    }
+    Gateway::new(router, Arc::default())
+}
+
+async fn ask(gateway: &Gateway) -> Result<Reply, Error> {
+    let input = Input::Messages(vec![Message::new(Role::User, "hi")]);
+    let chat = Chat { model: "m".into(), input, ..Chat::default() };
+    fold(gateway.answer(&Caller::default(), chat).await?.collect::<Vec<_>>().await)
+}
+
+/// The bytes that passed, and how the answer failed.
+async fn pass_through(gateway: &Gateway, passage: ApiEndpoint, stream: bool) -> (usize, Option<Error>) {
+    let body = format!(r#"{{"model":"m","messages":[],"stream":{stream}}}"#).into();
+    let asked = RawRequest::new(passage, &body);
+    let request = gateway.passthrough(&Caller::default(), asked).await.unwrap().unwrap();
+    let mut response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => return (0, Some(error)),
+    };
+    if !stream {
+        return match response.read_to_end().await {
+            Ok((bytes, _)) => (bytes.len(), None),
+            Err(error) => (0, Some(error)),
+        };
+    }
+    let (mut passed, mut failure) = (0, None);
+    while let Some(item) = response.next().await {
+        match item {
+            Ok(bytes) => passed += bytes.len(),
+            Err(error) => failure = Some(error),
+        }
+    }
+    (passed, failure)
+}
+
+/// An answer that begins like this and then says `piece` for ever.
+async fn endless_provider(start: &'static str, piece: &'static str) -> FakeUpstream {
+    let pieces = [BodyStep::Send(start.into()), BodyStep::Repeat(piece.repeat((32 << 10) / piece.len()).into())];
+    FakeUpstream::start(move |_| FakeResponse::stream(pieces.clone())).await
+}
+
+async fn good_provider() -> FakeUpstream {
+    FakeUpstream::start(|_| FakeResponse::chat_stream(&["ok"], 7)).await
+}
+
+/// Nobody listens to the provider any more.
+async fn wait_until_dropped(fake: &FakeUpstream) {
+    for _ in 0..200 {
+        if fake.active_responses() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("its connection is still open");
+}
+
+fn peak_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+const CONTENT_EVENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word\"}}]}\n\n";
+/// Pieces that a provider repeats without end.
+const ENDLESS_PIECES: [&str; 6] =
+    ["x", "data: xxxxxxxxxxxxxxxx\n", ": keep-alive\n\n", "\n", "event: x\n\n", "id: 1\n"];
+
+#[tokio::test]
+async fn what_goes_on_for_ever_before_the_first_word_fails_over() {
+    for piece in ENDLESS_PIECES {
+        let (bad, good) = (endless_provider("", piece).await, good_provider().await);
+        let gateway = gateway(&[("bad", &bad, PRIMARY), ("good", &good, FALLBACK)], Dialect::DeepSeek);
+        assert_eq!(ask(&gateway).await.unwrap().text, "ok", "{piece:?}");
+        wait_until_dropped(&bad).await;
+        // It has failed: it is left alone for a while.
+        assert_eq!(ask(&gateway).await.unwrap().text, "ok", "{piece:?}");
+        assert_eq!(bad.requests().len(), 1, "{piece:?}");
+    }
+    assert!(peak_memory() < 700 << 20, "{} MiB", peak_memory() >> 20);
+}
+
+#[tokio::test]
+async fn what_goes_on_for_ever_behind_a_word_ends_in_an_error_and_counts_as_a_failure() {
+    for piece in ENDLESS_PIECES {
+        let (bad, good) = (endless_provider(CONTENT_EVENT, piece).await, good_provider().await);
+        let gateway = gateway(&[("bad", &bad, PRIMARY), ("good", &good, FALLBACK)], Dialect::DeepSeek);
+        let error = ask(&gateway).await.unwrap_err();
+        assert_eq!((error.kind, error.code), (ErrorKind::Upstream(502), Some(PROVIDER_LIMIT_EXCEEDED)), "{piece:?}");
+        wait_until_dropped(&bad).await;
+        assert_eq!(ask(&gateway).await.unwrap().text, "ok", "{piece:?}");
+    }
+    assert!(peak_memory() < 700 << 20, "{} MiB", peak_memory() >> 20);
+}
+
+#[tokio::test]
+async fn what_passes_is_bounded_too() {
+    for (begins, piece) in ENDLESS_PIECES
+        .iter()
+        .map(|piece| ("", *piece))
+        .chain(ENDLESS_PIECES.iter().map(|piece| (CONTENT_EVENT, *piece)))
+    {
+        let (bad, good) = (endless_provider(begins, piece).await, good_provider().await);
+        let gateway = gateway(&[("bad", &bad, PRIMARY), ("good", &good, FALLBACK)], Dialect::OpenAi);
+        let (_, failure) = pass_through(&gateway, ApiEndpoint::ChatCompletions, true).await;
+        match begins {
+            "" => assert!(failure.is_none(), "{piece:?}: another provider answers"),
+            _ => assert_eq!(failure.unwrap().code, Some(PROVIDER_LIMIT_EXCEEDED), "{piece:?}"),
+        }
+        wait_until_dropped(&bad).await;
+        let (passed, failure) = pass_through(&gateway, ApiEndpoint::ChatCompletions, true).await;
+        assert!(passed > 0 && failure.is_none(), "{piece:?}");
+        assert_eq!(bad.requests().len(), 1, "{piece:?}: it is left alone for a while");
+    }
+    assert!(peak_memory() < 700 << 20, "{} MiB", peak_memory() >> 20);
+}
+
+#[tokio::test]
+async fn a_whole_answer_has_an_end() {
+    let pieces = vec![BodyStep::Send(b"{\"x\":\"".to_vec()), BodyStep::Repeat(vec![b'x'; 32 << 10])];
+    let headers = vec![("content-type".into(), "application/json".into())];
+    let bad =
+        FakeUpstream::start(move |_| FakeResponse { status: 200, headers: headers.clone(), steps: pieces.clone() })
+            .await;
+    let (_, failure) =
+        pass_through(&gateway(&[("bad", &bad, PRIMARY)], Dialect::OpenAi), ApiEndpoint::ChatCompletions, false).await;
+    let failure = failure.unwrap();
+    assert_eq!((failure.kind, failure.code), (ErrorKind::Upstream(502), Some(PROVIDER_LIMIT_EXCEEDED)));
+    wait_until_dropped(&bad).await;
+    assert!(peak_memory() < 700 << 20, "{} MiB", peak_memory() >> 20);
+}
+
+#[tokio::test]
+async fn words_may_pass_for_ever_but_not_be_held() {
+    // Read, and so held by whoever wants the whole answer.
+    let word = "data: {\"choices\":[{\"delta\":{\"content\":\"0123456789012345678901234567890123456789\"}}]}\n\n";
+    let bad = endless_provider("", word).await;
+    let error = ask(&gateway(&[("bad", &bad, PRIMARY)], Dialect::DeepSeek)).await.unwrap_err();
+    assert!(error.message.contains("sent an answer of more than"), "{}", error.message);
+    wait_until_dropped(&bad).await;
+    // Passed, to a caller who takes 100 MB and leaves.
+    let fake = endless_provider("", word).await;
+    let gateway = gateway(&[("p", &fake, PRIMARY)], Dialect::OpenAi);
+    let body = r#"{"model":"m","messages":[],"stream":true}"#.into();
+    let request = gateway
+        .passthrough(&Caller::default(), RawRequest::new(ApiEndpoint::ChatCompletions, &body))
+        .await
+        .unwrap()
+        .unwrap();
+    let (mut response, mut passed) = (request.send().await.unwrap(), 0);
+    while passed < 100 << 20 {
+        passed += response.next().await.unwrap().unwrap().len();
+    }
+    drop(response);
+    wait_until_dropped(&fake).await;
+    assert!(peak_memory() < 700 << 20, "{} MiB", peak_memory() >> 20);
+}
+
+#[tokio::test]
+async fn lists_and_metrics_have_an_end() {
+    let fake = endless_provider("{\"data\":[", "{\"id\":\"m\"},").await;
+    let upstream = upstream("p", fake.base_url(), Dialect::OpenAi);
+    let error = upstream.models().await.unwrap_err();
+    assert_eq!(error.code, Some(PROVIDER_LIMIT_EXCEEDED), "{}", error.message);
+    assert_eq!(upstream.poll_metrics().await.unwrap_err().code, Some(PROVIDER_LIMIT_EXCEEDED));
+    wait_until_dropped(&fake).await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_only_trickles_is_not_waited_for() {
+    let trickle = || (0..100).flat_map(|_| [BodyStep::Send(b"x".to_vec()), BodyStep::Wait(Duration::from_secs(3))]);
+    let fake = FakeUpstream::start(move |_| FakeResponse { status: 400, ..FakeResponse::stream(trickle()) }).await;
+    let gateway = gateway(&[("p", &fake, PRIMARY)], Dialect::OpenAi);
+    let began = std::time::Instant::now();
+    let error = ask(&gateway).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(error.kind, ErrorKind::InvalidRequest);
+}
+
+/// A server that answers with `begins`, and then `piece` until nobody listens any more. Returns its address, and how many bytes it
+/// could send.
+async fn endless_server(start: &'static str, piece: &'static str) -> (String, tokio::task::JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        // Whoever asks again is not answered: one failure is what is to be seen.
+        drop(listener);
+        assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+        socket.write_all(start.as_bytes()).await.unwrap();
+        let bytes = piece.repeat((32 << 10) / piece.len());
+        let mut sent = 0;
+        while socket.write_all(bytes.as_bytes()).await.is_ok() {
+            sent += bytes.len();
+        }
+        sent
+    });
+    (base_url, serving)
+}
+
+#[tokio::test]
+async fn heads_have_an_end() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (what, begins, piece) in [
+        ("headers", "HTTP/1.1 200 OK\r\n", "x-header: value\r\n"),
+        ("one header", "HTTP/1.1 200 OK\r\nx-header: ", "x"),
+        ("a status line", "HTTP/1.1 200 ", "x"),
+        ("early responses", "", "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+        ("permissions to go on", "", "HTTP/1.1 100 Continue\r\n\r\n"),
+        ("an extension of a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;", "x"),
+        ("trailers", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", "x-trailer: value\r\n"),
+        ("trailers of a stream", CHUNKED, "0\r\nx-trailer: value\r\n"),
+    ] {
+        let (base_url, serving) = endless_server(begins, piece).await;
+        let mut router = Router::default();
+        router.add_upstream(&upstream("p", base_url, Dialect::DeepSeek), &["m".into()], PRIMARY);
+        let asking = tokio::time::timeout(Duration::from_secs(20), async {
+            ask(&Gateway::new(router, Arc::default())).await.unwrap_err()
+        });
+        let error = asking.await.unwrap_or_else(|_| panic!("{what} are waited for"));
+        assert!(matches!(error.kind, ErrorKind::Upstream(502)), "{what}: {error:?}");
+        let sent = tokio::time::timeout(Duration::from_secs(20), serving).await;
+        let sent = sent.unwrap_or_else(|_| panic!("{what}: the connection is still open")).unwrap();
+        assert!(sent < 16 << 20, "{what}: {sent}");
+    }
+    assert!(peak_memory() < 700 << 20, "{} MiB", peak_memory() >> 20);
+}

@@ -1,0 +1,136 @@
+//! Tasks that run at a provider: who owns them, where they are, what was paid for them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::amounts::read_integer;
+use crate::{Store, StoreError, UsageRecord};
+
+/// The id of a task that callers use. The record of its submission has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// `midjourney`, `suno` or `video`.
+    pub kind: String,
+    pub id: String,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    /// The provider's id of it.
+    pub provider_id: String,
+    /// The provider that runs it.
+    pub upstream: Arc<str>,
+    pub model: Arc<str>,
+    pub project_id: Option<Arc<str>>,
+    pub key_id: Option<Arc<str>>,
+    pub key_name: Arc<str>,
+    /// The record of its submission, and what that cost, in nano-dollars.
+    pub record_id: String,
+    pub cost: i64,
+    pub created_at: i64,
+    /// It is not known how it ended.
+    pub is_open: bool,
+}
+
+impl Task {
+    /// The task that a request has submitted.
+    pub fn from_record(record: &UsageRecord) -> Option<Self> {
+        let id = record.job.clone()?;
+        // Lines of a journal that an earlier version has written have one id alone.
+        let provider_id = record.provider_job.clone().unwrap_or_else(|| id.id.clone());
+        Some(Self {
+            id,
+            provider_id,
+            upstream: record.upstream.clone(),
+            model: record.model.clone(),
+            project_id: record.project_id.clone(),
+            key_id: record.key_id.clone(),
+            key_name: record.key_name.clone(),
+            record_id: record.id.clone(),
+            cost: record.cost,
+            created_at: record.at,
+            is_open: true,
+        })
+    }
+}
+
+/// The owner of a task: the project of the key that submitted it; without one, that key.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskOwner<'a> {
+    pub project_id: Option<&'a str>,
+    pub key_name: &'a str,
+}
+
+impl TaskOwner<'_> {
+    pub fn owns(&self, task: &Task) -> bool {
+        match (self.project_id, task.project_id.as_deref()) {
+            (Some(own), Some(project)) => own == project,
+            (None, None) => self.key_name == &*task.key_name,
+            _ => false,
+        }
+    }
+}
+
+impl Store {
+    /// The owner's task of this id, or that its provider calls so, if it was submitted at `since` or later.
+    pub async fn find_task(&self, id: &TaskId, owner: TaskOwner<'_>, since: i64) -> Result<Option<Task>, StoreError> {
+        let found = sqlx::query(
+            "select * from jobs where kind = $1 and created_at >= $2 and (id = $3 or provider_id = $3)
+                 and (project_id = $4 or (project_id is null and cast($4 as text) is null and key_name = $5))
+             order by case when id = $3 then 0 else 1 end, created_at desc limit 1",
+        );
+        let found = found.bind(&id.kind).bind(since).bind(&id.id).bind(owner.project_id).bind(owner.key_name);
+        Ok(found.fetch_optional(&self.pool).await?.as_ref().map(task_from_row).transpose()?)
+    }
+
+    /// Tasks of which nobody knows yet how they ended, submitted between these times, the oldest first.
+    pub async fn open_tasks(&self, since: i64, until: i64, limit: i64) -> Result<Vec<Task>, StoreError> {
+        let open = sqlx::query(
+            "select * from jobs where state = 'open' and created_at >= $1 and created_at < $2 order by created_at limit $3",
+        );
+        let rows = open.bind(since).bind(until).bind(limit).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(task_from_row).collect::<Result<_, _>>()?)
+    }
+
+    /// A task has ended, as `state` says.
+    pub async fn end_task(&self, id: &TaskId, state: &str) -> Result<(), StoreError> {
+        let end = sqlx::query("update jobs set state = $1 where kind = $2 and id = $3");
+        end.bind(state).bind(&id.kind).bind(&id.id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Forgets the tasks submitted before `until`.
+    pub async fn delete_tasks_before(&self, until: i64) -> Result<(), StoreError> {
+        sqlx::query("delete from jobs where created_at < $1").bind(until).execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+/// The statement that keeps a task; a task that is known is left alone.
+pub(crate) const INSERT_TASK: &str =
+    "insert into jobs (kind, id, upstream, model, project_id, key_id, key_name, record_id, cost, state, created_at, provider_id)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11) on conflict do nothing";
+
+fn task_from_row(row: &AnyRow) -> Result<Task, sqlx::Error> {
+    let text = |column| row.try_get::<String, _>(column);
+    let id = TaskId { kind: row.try_get("kind")?, id: text("id")? };
+    let provider_id = row.try_get::<Option<String>, _>("provider_id")?.unwrap_or_else(|| id.id.clone());
+    Ok(Task {
+        id,
+        provider_id,
+        upstream: text("upstream")?.into(),
+        model: text("model")?.into(),
+        project_id: row.try_get::<Option<String>, _>("project_id")?.map(Arc::from),
+        key_id: row.try_get::<Option<String>, _>("key_id")?.map(Arc::from),
+        key_name: text("key_name")?.into(),
+        record_id: row.try_get("record_id")?,
+        cost: read_integer(row, "cost")?,
+        created_at: row.try_get("created_at")?,
+        is_open: row.try_get::<String, _>("state")? == "open",
+    })
+}
