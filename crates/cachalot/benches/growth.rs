@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use cachalot::{litellm, price};
+use cachalot::commands::price;
+use cachalot::litellm;
 use testkit::growth::GrowthTable;
 
 #[cfg(target_os = "linux")]

@@ -41,7 +41,7 @@ pub struct Server {
     /// Origins of web pages that may call this server and read its answers.
     pub cors_origins: Vec<String>,
     /// Seconds that running streams get after a shutdown was asked for.
-    pub grace_s: u64,
+    pub shutdown_grace_s: u64,
     /// Seconds until the first keep-alive of a waiting stream, then between them.
     pub stream_keepalive_s: u64,
     /// Seconds until the first empty line in front of a waiting whole reply.
@@ -60,7 +60,7 @@ impl Default for Server {
             admin_token_env: None,
             hosts: Vec::new(),
             cors_origins: Vec::new(),
-            grace_s: 30,
+            shutdown_grace_s: 30,
             stream_keepalive_s: 10,
             reply_keepalive_s: 30,
             inflight_bytes: None,
@@ -153,7 +153,7 @@ pub struct ProviderSettings {
     /// A provider built in (`cachalot provider list`), or a name of one's own.
     pub name: String,
     /// The provider built in that this is one of, where `name` is another.
-    pub row: Option<String>,
+    pub preset: Option<String>,
     pub base_url: Option<String>,
     pub dialect: Option<Dialect>,
     /// The environment variable that holds the key.
@@ -173,11 +173,11 @@ pub struct ProviderSettings {
     #[serde(default)]
     pub priority: i64,
     /// and among equals each in proportion to this.
-    #[serde(default = "one")]
+    #[serde(default = "default_weight")]
     pub weight: u32,
 }
 
-fn one() -> u32 {
+fn default_weight() -> u32 {
     1
 }
 
@@ -233,7 +233,7 @@ impl From<Profile> for engine::Profile {
 }
 
 /// More than anybody writes by hand.
-const MOST_BYTES: u64 = 16 << 20;
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 impl Config {
     /// Reads `explicit`, else `./cachalot.toml`, else `cachalot.toml` in the user's configuration folder, else nothing.
@@ -243,10 +243,10 @@ impl Config {
     pub fn load(explicit: Option<&Path>) -> Result<Self> {
         let candidates = match explicit {
             Some(path) => vec![path.to_owned()],
-            None => [Some(PathBuf::from("cachalot.toml")), user_file()].into_iter().flatten().collect(),
+            None => [Some(PathBuf::from("cachalot.toml")), user_config_file()].into_iter().flatten().collect(),
         };
         for path in candidates {
-            match files::read_text(&path, MOST_BYTES) {
+            match files::read_text(&path, MAX_CONFIG_BYTES) {
                 Ok(text) => {
                     let config: Self =
                         toml::from_str(&text).with_context(|| format!("the configuration `{}`", path.display()))?;
@@ -277,7 +277,7 @@ pub fn data_folder() -> Option<PathBuf> {
     Some(base.join("cachalot"))
 }
 
-fn user_file() -> Option<PathBuf> {
+fn user_config_file() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
     Some(base.join("cachalot/cachalot.toml"))
@@ -293,7 +293,7 @@ impl Key {
         let name = &self.name;
         match (&self.key_env, &self.sha256) {
             (Some(variable), None) => {
-                let key = secret(variable, 16).with_context(|| format!("key `{name}`"))?;
+                let key = secret_from_env(variable, 16).with_context(|| format!("key `{name}`"))?;
                 Ok(Sha256::digest(key.as_bytes()).into())
             }
             (None, Some(hex)) => {
@@ -308,20 +308,20 @@ impl Key {
 ///
 /// # Errors
 /// One that is not set or empty, shorter than `least` characters, or made of few.
-pub fn secret(variable: &str, least: usize) -> Result<String> {
+pub fn secret_from_env(variable: &str, min_chars: usize) -> Result<String> {
     let secret = std::env::var(variable).ok().filter(|secret| !secret.is_empty());
     let secret = secret.with_context(|| format!("the environment variable `{variable}` is not set"))?;
     let different: std::collections::BTreeSet<_> = secret.chars().collect();
-    if secret.chars().count() < least || different.len() < 6 {
+    if secret.chars().count() < min_chars || different.len() < 6 {
         bail!(
-            "the secret in `{variable}` is too easy to guess: it needs at least {least} characters, such as `openssl rand -hex 24` makes"
+            "the secret in `{variable}` is too easy to guess: it needs at least {min_chars} characters, such as `openssl rand -hex 24` makes"
         );
     }
     Ok(secret)
 }
 
 /// An exbibyte: what is more is a mistake.
-const LARGEST_SIZE: u64 = 1 << 60;
+const MAX_SIZE: u64 = 1 << 60;
 
 /// Bytes with an optional unit: `4GiB`, `512M`, `1000000`. Units are powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -341,13 +341,13 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         Err(_) => {
             let number: f64 = number.parse().map_err(|_| fault())?;
             let bytes = number * unit as f64;
-            (bytes <= LARGEST_SIZE as f64).then_some(bytes as u64)
+            (bytes <= MAX_SIZE as f64).then_some(bytes as u64)
         }
     };
     match bytes {
         Some(0) => Err(format!("`{text}` is no bytes at all")),
-        Some(bytes) if bytes <= LARGEST_SIZE => Ok(bytes),
-        _ => Err(format!("`{text}` is more than any machine has: at most {LARGEST_SIZE} bytes")),
+        Some(bytes) if bytes <= MAX_SIZE => Ok(bytes),
+        _ => Err(format!("`{text}` is more than any machine has: at most {MAX_SIZE} bytes")),
     }
 }
 

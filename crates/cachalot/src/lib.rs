@@ -1,39 +1,28 @@
 //! The program: configuration and wiring. Each subcommand is one file.
 #![forbid(unsafe_code)]
 
-pub mod bench;
-pub mod books;
-pub mod chat;
+pub mod commands;
 pub mod config;
-pub mod control;
-mod embedded;
-pub mod folder;
-pub mod inflight;
-pub mod inspect;
-pub mod key;
-pub mod key_env;
+pub mod configured_provider;
+pub mod data_folder;
+pub mod data_lock;
+mod embedded_model;
+pub mod inflight_limits;
+pub mod key_env_rules;
 pub mod litellm;
+pub mod live_config;
 pub mod load;
-pub mod lock;
-pub mod memory;
-pub mod price;
-pub mod project;
-pub mod provider;
-pub mod render;
-pub mod score;
+pub mod open_store;
 mod secrets;
-pub mod serve;
-pub mod signals;
-pub mod usage;
-pub mod usage_check;
-pub mod user;
-mod warming;
+pub mod shutdown;
+pub mod system_memory;
+mod warming_engine;
 
 /// Most bytes of a file that a command reads whole: a list of prices, a body, token ids.
-const MOST_INPUT_BYTES: u64 = 1 << 30;
+const MAX_INPUT_BYTES: u64 = 1 << 30;
 
 /// Chooses who does TLS, for the whole process. Done again, it changes nothing.
-pub fn prepare_tls() {
+pub fn install_tls_provider() {
     // Somebody has chosen already: then that is whom we use.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

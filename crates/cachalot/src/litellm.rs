@@ -7,10 +7,10 @@ use anyhow::{Result, anyhow, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::provider;
+use crate::configured_provider;
 
 /// What LiteLLM calls providers that we call otherwise.
-const NAMES: [(&str, &str); 9] = [
+const PROVIDER_NAMES: [(&str, &str); 9] = [
     ("together_ai", "together"),
     ("fireworks_ai", "fireworks"),
     ("nvidia_nim", "nvidia"),
@@ -23,12 +23,12 @@ const NAMES: [(&str, &str); 9] = [
 ];
 
 /// Our name of a provider of LiteLLM's.
-pub fn ours(provider: &str) -> &str {
-    NAMES.iter().find(|(theirs, _)| *theirs == provider).map_or(provider, |(_, ours)| ours)
+pub fn provider_name(provider: &str) -> &str {
+    PROVIDER_NAMES.iter().find(|(theirs, _)| *theirs == provider).map_or(provider, |(_, ours)| ours)
 }
 
 /// How its models begin that LiteLLM knows without a provider in front.
-const BARE: [(&str, &str); 9] = [
+const MODEL_PREFIXES: [(&str, &str); 9] = [
     ("gpt-", "openai"),
     ("chatgpt-", "openai"),
     ("o1", "openai"),
@@ -41,11 +41,11 @@ const BARE: [(&str, &str); 9] = [
 ];
 
 /// What it calls a way of choosing among equals, and what we do.
-const STRATEGIES: [(&str, &str); 3] =
+const ROUTING_STRATEGIES: [(&str, &str); 3] =
     [("simple-shuffle", "weight"), ("latency-based-routing", "latency"), ("cost-based-routing", "price")];
 
 #[derive(Deserialize)]
-struct File {
+struct LiteLlmConfig {
     #[serde(default)]
     model_list: Vec<Deployment>,
     #[serde(default)]
@@ -84,8 +84,8 @@ struct Parameters {
 
 /// Which provider it is, and how it is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Way {
-    row: String,
+struct BlockKey {
+    preset: String,
     base_url: Option<String>,
     key_env: Option<String>,
     priority: i64,
@@ -94,45 +94,45 @@ struct Way {
 
 /// One `[[providers]]` block.
 #[derive(Debug)]
-struct Block {
-    way: Way,
+struct ProviderBlock {
+    key: BlockKey,
     /// All of the provider's own list.
-    all: bool,
+    all_models: bool,
     models: Vec<String>,
     rename: BTreeMap<String, String>,
 }
 
 /// The blocks in the order of the file, and where those of a way stand.
 #[derive(Debug, Default)]
-struct Blocks {
-    all: Vec<Block>,
-    of_way: HashMap<Way, Ways>,
+struct ProviderBlocks {
+    blocks: Vec<ProviderBlock>,
+    by_key: HashMap<BlockKey, BlockGroup>,
 }
 
 #[derive(Debug, Default)]
-struct Ways {
-    places: Vec<usize>,
+struct BlockGroup {
+    block_indices: Vec<usize>,
     /// How many of them have a model: always the first ones.
-    having: HashMap<String, usize>,
+    blocks_with_model: HashMap<String, usize>,
 }
 
-impl Blocks {
+impl ProviderBlocks {
     /// Adds a model under a name to the first block of the way that has none of this name.
-    fn add(&mut self, way: Way, name: &str, model: &str) {
-        let ways = self.of_way.entry(way.clone()).or_default();
-        let having = ways.having.get(name).copied().unwrap_or(0);
-        if having == ways.places.len() {
-            ways.places.push(self.all.len());
-            self.all.push(Block { way, all: false, models: Vec::new(), rename: BTreeMap::new() });
+    fn add(&mut self, key: BlockKey, name: &str, model: &str) {
+        let group = self.by_key.entry(key.clone()).or_default();
+        let block_number = group.blocks_with_model.get(name).copied().unwrap_or(0);
+        if block_number == group.block_indices.len() {
+            group.block_indices.push(self.blocks.len());
+            self.blocks.push(ProviderBlock { key, all_models: false, models: Vec::new(), rename: BTreeMap::new() });
         }
-        let block = &mut self.all[ways.places[having]];
+        let block = &mut self.blocks[group.block_indices[block_number]];
         match model {
             // It has no name of its own.
-            "*" => return block.all = true,
+            "*" => return block.all_models = true,
             _ if model == name => block.models.push(name.into()),
             _ => _ = block.rename.insert(name.into(), model.into()),
         }
-        ways.having.insert(name.to_owned(), having + 1);
+        group.blocks_with_model.insert(name.to_owned(), block_number + 1);
     }
 }
 
@@ -143,76 +143,81 @@ impl Blocks {
 /// Text that is not LiteLLM's configuration, or without a model that can be taken over.
 pub fn import(text: &str) -> Result<String> {
     // The parser's own words may quote what stands there, which may be a key.
-    let file: File = serde_saphyr::from_str(text).map_err(|error| match error.location() {
+    let file: LiteLlmConfig = serde_saphyr::from_str(text).map_err(|error| match error.location() {
         Some(at) => anyhow!("it is not LiteLLM's config.yaml: see line {}, column {}", at.line(), at.column()),
         None => anyhow!("it is not LiteLLM's config.yaml"),
     })?;
     ensure!(!file.model_list.is_empty(), "it has no `model_list`");
-    let (mut blocks, mut left) = (Blocks::default(), Vec::new());
+    let (mut blocks, mut skipped) = (ProviderBlocks::default(), Vec::new());
     for Deployment { model_name, litellm_params } in &file.model_list {
-        if let Err(why) = take(model_name, litellm_params, &mut blocks, &mut left) {
-            left.push(format!("model `{model_name}`: {why}"));
+        if let Err(why) = convert_deployment(model_name, litellm_params, &mut blocks, &mut skipped) {
+            skipped.push(format!("model `{model_name}`: {why}"));
         }
     }
-    let blocks = blocks.all;
-    ensure!(!blocks.is_empty(), "none of its models can be taken over: {}", left.join("; "));
+    let blocks = blocks.blocks;
+    ensure!(!blocks.is_empty(), "none of its models can be taken over: {}", skipped.join("; "));
 
     let strategy = file.router_settings.routing_strategy.as_deref();
-    let routing = strategy.and_then(|strategy| STRATEGIES.iter().find(|(theirs, _)| *theirs == strategy));
+    let routing = strategy.and_then(|strategy| ROUTING_STRATEGIES.iter().find(|(theirs, _)| *theirs == strategy));
     if let (Some(strategy), None) = (strategy, routing) {
-        left.push(format!("`routing_strategy: {strategy}`; the busiest of equals is avoided in any case"));
+        skipped.push(format!("`routing_strategy: {strategy}`; the busiest of equals is avoided in any case"));
     }
-    left.extend(file.router_settings.rest.keys().map(|key| format!("`router_settings.{key}`")));
+    skipped.extend(file.router_settings.rest.keys().map(|key| format!("`router_settings.{key}`")));
     for (section, settings) in &file.rest {
         match settings.as_object() {
-            Some(settings) => left.extend(settings.keys().map(|key| format!("`{section}.{key}`"))),
-            None => left.push(format!("`{section}`")),
+            Some(settings) => skipped.extend(settings.keys().map(|key| format!("`{section}.{key}`"))),
+            None => skipped.push(format!("`{section}`")),
         }
     }
     let mut aliases = BTreeMap::new();
     for (alias, target) in &file.router_settings.model_group_alias {
         match target.as_str().or(target["model"].as_str()) {
             Some(target) => _ = aliases.insert(alias, target),
-            None => left.push(format!("`model_group_alias.{alias}`")),
+            None => skipped.push(format!("`model_group_alias.{alias}`")),
         }
     }
 
     let mut out = String::from("# Out of LiteLLM's config.yaml. Keys for callers are made with `cachalot key add`.\n");
-    if !left.is_empty() {
+    if !skipped.is_empty() {
         out.push_str("# Not taken over:\n");
-        left.iter().for_each(|what| out.push_str(&format!("#   {}\n", what.replace(char::is_control, " "))));
+        skipped.iter().for_each(|what| out.push_str(&format!("#   {}\n", what.replace(char::is_control, " "))));
     }
     if let Some((_, ours)) = routing {
-        write!(out, "\n[gateway]\nrouting = {}\n", quoted(ours))?;
+        write!(out, "\n[gateway]\nrouting = {}\n", toml_quoted(ours))?;
     }
-    let mut of_row = HashMap::<&str, usize>::new();
+    let mut blocks_by_preset = HashMap::<&str, usize>::new();
     for block in &blocks {
-        let earlier = of_row.entry(&block.way.row).or_default();
+        let earlier = blocks_by_preset.entry(&block.key.preset).or_default();
         write_block(block, *earlier, &mut out)?;
         *earlier += 1;
     }
     if !aliases.is_empty() {
         out.push_str("\n[aliases]\n");
         for (alias, target) in aliases {
-            writeln!(out, "{} = {}", quoted(alias), quoted(target))?;
+            writeln!(out, "{} = {}", toml_quoted(alias), toml_quoted(target))?;
         }
     }
     Ok(out)
 }
 
 /// Takes a deployment over, or says why not.
-fn take(name: &str, parameters: &Parameters, blocks: &mut Blocks, left: &mut Vec<String>) -> Result<(), String> {
+fn convert_deployment(
+    name: &str,
+    parameters: &Parameters,
+    blocks: &mut ProviderBlocks,
+    skipped: &mut Vec<String>,
+) -> Result<(), String> {
     let (prefix, model) = match (&parameters.custom_llm_provider, parameters.model.split_once('/')) {
         (Some(provider), _) => (provider.as_str(), parameters.model.as_str()),
         (None, Some((prefix, model))) => (prefix, model),
         (None, None) => {
-            let bare = BARE.iter().find(|(begins, _)| parameters.model.starts_with(begins));
+            let bare = MODEL_PREFIXES.iter().find(|(begins, _)| parameters.model.starts_with(begins));
             let known = bare.map(|(_, provider)| (*provider, parameters.model.as_str()));
             known.ok_or_else(|| format!("the provider of `{}` is not named", parameters.model))?
         }
     };
-    let row = ours(prefix);
-    if !provider::is_known(row) {
+    let preset = provider_name(prefix);
+    if !configured_provider::is_builtin(preset) {
         return Err(format!(
             "the provider `{prefix}` is not built in; one that speaks chat completions can be described"
         ));
@@ -222,40 +227,45 @@ fn take(name: &str, parameters: &Parameters, blocks: &mut Blocks, left: &mut Vec
         Some(key) => match key.strip_prefix("os.environ/") {
             Some(variable) => Some(variable.to_owned()),
             // Engines that ask for none are given any.
-            None if provider::asks_no_key(row) => None,
+            None if configured_provider::needs_no_key(preset) => None,
             None => {
-                let variable = format!("{}_API_KEY", row.to_uppercase().replace('-', "_"));
-                left.push(format!("the key of `{name}`, which the file holds: put it into `{variable}`"));
+                let variable = format!("{}_API_KEY", preset.to_uppercase().replace('-', "_"));
+                skipped.push(format!("the key of `{name}`, which the file holds: put it into `{variable}`"));
                 Some(variable)
             }
         },
     };
-    left.extend(parameters.rest.keys().map(|key| format!("`{key}` of the model `{name}`")));
+    skipped.extend(parameters.rest.keys().map(|key| format!("`{key}` of the model `{name}`")));
     let weight = parameters.weight.unwrap_or(1.0).clamp(1.0, 1e6) as u32;
-    let base_url = parameters.api_base.as_deref().map(|base| base_url(row, base));
-    let way = Way { row: row.into(), base_url, key_env, priority: parameters.order.unwrap_or(0), weight };
-    blocks.add(way, name, model);
+    let base_url = parameters.api_base.as_deref().map(|base| versioned_base_url(preset, base));
+    let key = BlockKey { preset: preset.into(), base_url, key_env, priority: parameters.order.unwrap_or(0), weight };
+    blocks.add(key, name, model);
     Ok(())
 }
 
 /// LiteLLM adds the version to some addresses by itself.
-fn base_url(row: &str, base: &str) -> String {
+fn versioned_base_url(preset: &str, base: &str) -> String {
     let base = base.trim_end_matches('/');
-    let versioned = base.ends_with("/v1") || !["anthropic", "ollama", "vllm"].contains(&row);
+    let versioned = base.ends_with("/v1") || !["anthropic", "ollama", "vllm"].contains(&preset);
     if versioned { base.into() } else { format!("{base}/v1") }
 }
 
-fn write_block(block: &Block, earlier: usize, out: &mut String) -> std::fmt::Result {
-    let Block { way, all, models, rename } = block;
-    let Way { row, base_url, key_env, priority, weight } = way;
+fn write_block(block: &ProviderBlock, earlier: usize, out: &mut String) -> std::fmt::Result {
+    let ProviderBlock { key: way, all_models: all, models, rename } = block;
+    let BlockKey { preset, base_url, key_env, priority, weight } = way;
     out.push_str("\n[[providers]]\n");
     match earlier {
-        0 => writeln!(out, "name = {}", quoted(row))?,
-        earlier => writeln!(out, "name = {}\nrow = {}", quoted(&format!("{row}-{}", earlier + 1)), quoted(row))?,
+        0 => writeln!(out, "name = {}", toml_quoted(preset))?,
+        earlier => writeln!(
+            out,
+            "name = {}\nrow = {}",
+            toml_quoted(&format!("{preset}-{}", earlier + 1)),
+            toml_quoted(preset)
+        )?,
     }
     if let Some(base_url) = base_url {
-        writeln!(out, "base_url = {}", quoted(base_url))?;
-        if row == "openai" {
+        writeln!(out, "base_url = {}", toml_quoted(base_url))?;
+        if preset == "openai" {
             // What only looks like OpenAI's service takes more than it does.
             out.push_str("dialect = \"deepseek\"\n");
         }
@@ -264,9 +274,9 @@ fn write_block(block: &Block, earlier: usize, out: &mut String) -> std::fmt::Res
         }
     }
     // The variable of a provider built in goes to another address only where its block says so.
-    let of_row = || provider::key_env_of(row).filter(|_| base_url.is_some());
-    if let Some(key_env) = key_env.as_deref().or_else(of_row) {
-        writeln!(out, "key_env = {}", quoted(key_env))?;
+    let builtin_key_env = || configured_provider::key_env_of(preset).filter(|_| base_url.is_some());
+    if let Some(key_env) = key_env.as_deref().or_else(builtin_key_env) {
+        writeln!(out, "key_env = {}", toml_quoted(key_env))?;
     }
     if *priority != 0 {
         writeln!(out, "priority = {priority}")?;
@@ -278,14 +288,15 @@ fn write_block(block: &Block, earlier: usize, out: &mut String) -> std::fmt::Res
         writeln!(out, "models = {}", Value::from(models.clone()))?;
     }
     if !rename.is_empty() {
-        let pairs: Vec<_> = rename.iter().map(|(id, name)| format!("{} = {}", quoted(id), quoted(name))).collect();
+        let pairs: Vec<_> =
+            rename.iter().map(|(id, name)| format!("{} = {}", toml_quoted(id), toml_quoted(name))).collect();
         writeln!(out, "rename = {{ {} }}", pairs.join(", "))?;
     }
     Ok(())
 }
 
 /// Text of TOML, which takes JSON's escapes.
-pub fn quoted(text: &str) -> String {
+pub fn toml_quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
@@ -338,7 +349,7 @@ general_settings:
         );
         assert_eq!((first.base_url.as_deref(), first.weight), (Some("http://10.0.0.5:8000/v1"), 3));
         assert_eq!((first.private, first.key_env.as_deref()), (Some(true), None));
-        assert_eq!((second.name.as_str(), second.row.as_deref(), second.priority), ("vllm-2", Some("vllm"), 2));
+        assert_eq!((second.name.as_str(), second.preset.as_deref(), second.priority), ("vllm-2", Some("vllm"), 2));
         assert_eq!(second.rename["deepseek-v3.2"], "deepseek-ai/DeepSeek-V3.2");
         assert_eq!((router.name.as_str(), &router.models), ("openrouter", &None));
         assert_eq!((own.name.as_str(), own.dialect), ("openai-2", Some(wire::upstream::Dialect::DeepSeek)));
@@ -347,7 +358,7 @@ general_settings:
             config.aliases.into_iter().collect::<Vec<_>>(),
             [("gpt-4".into(), "gpt-4o".into()), ("hidden".into(), "fast".into())]
         );
-        for told in [
+        for expected in [
             "`rpm` of the model `gpt-4o`",
             "bedrock",
             "ANTHROPIC_API_KEY",
@@ -355,7 +366,7 @@ general_settings:
             "`litellm_settings.drop_params`",
             "`general_settings.master_key`",
         ] {
-            assert!(text.contains(told), "{told}\n{text}");
+            assert!(text.contains(expected), "{expected}\n{text}");
         }
     }
 

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use text::{Encoding, EncodingName, Tokenizer};
 use weights::Checkpoint;
 
-use crate::{embedded, memory};
+use crate::embedded_model;
+use crate::system_memory;
 
 /// Which model, and how it computes
 #[derive(clap::Args, Clone, Debug)]
@@ -21,16 +22,16 @@ pub struct ModelArgs {
     pub model: Option<PathBuf>,
     /// Number format of products; sums, norms, softmax and the gate are always f32
     #[arg(long, value_enum)]
-    pub compute: Option<Format>,
+    pub compute: Option<NumberFormat>,
     /// Number format of cached latents
     #[arg(long, value_enum)]
-    pub cache: Option<Format>,
+    pub cache: Option<NumberFormat>,
     /// Number format of the indexer: `fp8` rounds as the authors do
     #[arg(long, value_enum)]
-    pub index: Option<Format>,
+    pub index: Option<NumberFormat>,
     /// `dense` reads every cached position instead of the indexer's choice, for comparison
     #[arg(long, value_enum, default_value = "sparse")]
-    pub attention: Attention,
+    pub attention: AttentionArg,
     /// Threads that compute; default: the CPUs this process may use
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -40,21 +41,21 @@ pub struct ModelArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum NumberFormat {
     F32,
     Bf16,
     Fp8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Attention {
+pub enum AttentionArg {
     Sparse,
     Dense,
 }
 
 /// What the arithmetic switches mean when they are not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defaults {
+pub enum ArithmeticDefaults {
     /// f32 throughout, for comparing numbers.
     Exact,
     /// bf16 products and cache, for answering.
@@ -70,26 +71,26 @@ pub struct Loaded {
 }
 
 impl ModelArgs {
-    pub fn options(&self, defaults: Defaults) -> Result<Options> {
-        let fallback = if defaults == Defaults::Exact { Format::F32 } else { Format::Bf16 };
+    pub fn options(&self, defaults: ArithmeticDefaults) -> Result<Options> {
+        let fallback = if defaults == ArithmeticDefaults::Exact { NumberFormat::F32 } else { NumberFormat::Bf16 };
         let compute = match self.compute.unwrap_or(fallback) {
-            Format::F32 => Compute::F32,
-            Format::Bf16 => Compute::Bf16,
-            Format::Fp8 => anyhow::bail!("--compute takes f32 or bf16"),
+            NumberFormat::F32 => Compute::F32,
+            NumberFormat::Bf16 => Compute::Bf16,
+            NumberFormat::Fp8 => anyhow::bail!("--compute takes f32 or bf16"),
         };
         let cache = match self.cache.unwrap_or(fallback) {
-            Format::F32 => CacheFormat::F32,
-            Format::Bf16 => CacheFormat::Bf16,
-            Format::Fp8 => CacheFormat::Fp8,
+            NumberFormat::F32 => CacheFormat::F32,
+            NumberFormat::Bf16 => CacheFormat::Bf16,
+            NumberFormat::Fp8 => CacheFormat::Fp8,
         };
-        let index = match self.index.unwrap_or(Format::F32) {
-            Format::F32 => IndexFormat::F32,
-            Format::Fp8 => IndexFormat::Fp8,
-            Format::Bf16 => anyhow::bail!("--index takes f32 or fp8"),
+        let index = match self.index.unwrap_or(NumberFormat::F32) {
+            NumberFormat::F32 => IndexFormat::F32,
+            NumberFormat::Fp8 => IndexFormat::Fp8,
+            NumberFormat::Bf16 => anyhow::bail!("--index takes f32 or fp8"),
         };
         let attention = match self.attention {
-            Attention::Sparse => AttentionPath::Sparse,
-            Attention::Dense => AttentionPath::Dense,
+            AttentionArg::Sparse => AttentionPath::Sparse,
+            AttentionArg::Dense => AttentionPath::Dense,
         };
         let threads = self.threads.unwrap_or_else(available_threads);
         ensure!((1..=1024).contains(&threads), "--threads takes 1 to 1024");
@@ -102,7 +103,7 @@ impl ModelArgs {
             Some(dir) => {
                 Checkpoint::open(dir).with_context(|| format!("cannot open the checkpoint `{}`", dir.display()))
             }
-            None => embedded::checkpoint().context("the embedded model"),
+            None => embedded_model::checkpoint().context("the embedded model"),
         }
     }
 }
@@ -112,23 +113,23 @@ fn available_threads() -> usize {
 }
 
 /// Loads the model and reads its weights, with a progress bar.
-pub fn model(args: &ModelArgs, defaults: Defaults) -> Result<Loaded> {
-    let loaded = mapped(args, defaults)?;
-    read_weights(&loaded.checkpoint);
+pub fn model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loaded> {
+    let loaded = map_model(args, defaults)?;
+    preload_weights(&loaded.checkpoint);
     Ok(loaded)
 }
 
 /// Loads the model; its weights are mapped, and read when they are first used.
-pub fn mapped(args: &ModelArgs, defaults: Defaults) -> Result<Loaded> {
+pub fn map_model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loaded> {
     let options = args.options(defaults)?;
     let checkpoint = args.checkpoint()?;
-    let (needed, there) = (checkpoint.bytes_total(), memory::total());
+    let (needed, total) = (checkpoint.bytes_total(), system_memory::total());
     ensure!(
-        needed <= there,
+        needed <= total,
         "the weights of `{}` take {} and this machine has {} of memory: run it on a larger one, or a smaller checkpoint here",
         checkpoint.name(),
         BinaryBytes(needed),
-        BinaryBytes(there)
+        BinaryBytes(total)
     );
     let model = model::load(&checkpoint, &options)?;
     let fingerprint = fingerprint(&checkpoint, &options);
@@ -147,7 +148,7 @@ pub fn encoding(checkpoint: &Checkpoint, args: &ModelArgs) -> Result<Arc<Encodin
 }
 
 /// Reads the mapped weights once, so that the first answer does not wait for the disk.
-pub fn read_weights(checkpoint: &Checkpoint) {
+pub fn preload_weights(checkpoint: &Checkpoint) {
     let bar = ProgressBar::new(checkpoint.bytes_total());
     let template = "loading weights {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
@@ -156,7 +157,7 @@ pub fn read_weights(checkpoint: &Checkpoint) {
 }
 
 /// Names all that the rows of the cache depend on besides tokens: weights, build, number formats, kernels.
-pub fn identity(loaded: &Loaded) -> [u8; 32] {
+pub fn cache_identity(loaded: &Loaded) -> [u8; 32] {
     let info = loaded.model.info();
     let mut hash = Sha256::new();
     hash.update(&loaded.fingerprint);

@@ -4,7 +4,8 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use cachalot::{bench, chat, inspect, key, price, project, provider, render, score, serve, usage, user};
+use cachalot::commands::{bench, chat, inspect, key, price, project, render, score, serve, usage, user};
+use cachalot::configured_provider;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -28,7 +29,7 @@ enum Command {
     Key(key::Args),
     Price(price::Args),
     Project(project::Args),
-    Provider(provider::Args),
+    Provider(configured_provider::Args),
     Usage(usage::Args),
     User(user::Args),
     Chat(chat::Args),
@@ -40,7 +41,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    cachalot::prepare_tls();
+    cachalot::install_tls_provider();
     // `serve` tells what it does; the others speak for themselves.
     let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_env("CACHALOT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         Command::Key(args) => key::run(args),
         Command::Price(args) => price::run(args),
         Command::Project(args) => project::run(args),
-        Command::Provider(args) => provider::run(args),
+        Command::Provider(args) => configured_provider::run(args),
         Command::Usage(args) => usage::run(args),
         Command::User(args) => user::run(args),
         Command::Chat(args) => chat::run(args),

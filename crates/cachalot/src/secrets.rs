@@ -6,57 +6,57 @@ use gateway::Secret;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::books;
 use crate::config::Config;
-use crate::folder::{DataFolder, admin_token_path};
+use crate::data_folder::{DataFolder, admin_token_path};
+use crate::open_store;
 
 /// Variables whose value is a proxy, perhaps with a user and a password.
-const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 /// Headers of the collector of OpenTelemetry.
-const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
+const OTLP_HEADER_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
 
 /// The secrets of the configuration and the environment. They are looked for until what this returns is dropped.
-pub(crate) fn of(config: &Config, asked: Option<&str>, folder: Option<&DataFolder>) -> Vec<Secret> {
+pub(crate) fn collect(config: &Config, store_flag: Option<&str>, folder: Option<&DataFolder>) -> Vec<Secret> {
     let mut found: Vec<String> = Vec::new();
     let variables = config.server.keys.iter().map(|key| &key.key_env).chain([&config.server.admin_token_env]);
     found.extend(variables.flatten().filter_map(|variable| std::env::var(variable).ok()));
-    found.extend(folder.and_then(|folder| token(&admin_token_path(folder))));
+    found.extend(folder.and_then(|folder| read_token(&admin_token_path(folder))));
     // A setting that cannot be read is reported where it is used.
-    for url in [books::url(config, asked), books::redis(config)] {
-        found.extend(url.ok().flatten().iter().flat_map(|url| of_url(url)));
+    for url in [open_store::store_url(config, store_flag), open_store::redis_url(config)] {
+        found.extend(url.ok().flatten().iter().flat_map(|url| url_passwords(url)));
     }
     found.extend(std::env::var("PGPASSWORD"));
-    for name in PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]) {
-        found.extend(std::env::var(name).ok().iter().flat_map(|url| of_url(url)));
+    for name in PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]) {
+        found.extend(std::env::var(name).ok().iter().flat_map(|url| url_passwords(url)));
     }
-    for headers in HEADERS.iter().filter_map(|name| std::env::var(name).ok()) {
+    for headers in OTLP_HEADER_VARIABLES.iter().filter_map(|name| std::env::var(name).ok()) {
         let values = headers.split(',').filter_map(|pair| Some(pair.split_once('=')?.1));
-        found.extend(values.flat_map(|value| of_header(&decoded(value))));
+        found.extend(values.flat_map(|value| header_credentials(&percent_decoded(value))));
     }
     let known = found.iter().map(|secret| secret.trim()).filter(|secret| !secret.is_empty());
     known.map(Secret::new).collect()
 }
 
-fn token(path: &Path) -> Option<String> {
+fn read_token(path: &Path) -> Option<String> {
     files::read_text(path, 64 << 10).ok()
 }
 
 /// The password of a URL, as it is written and as it is meant.
-fn of_url(url: &str) -> Vec<String> {
+fn url_passwords(url: &str) -> Vec<String> {
     let password = |url: &str| Url::parse(url).ok()?.password().map(str::to_owned);
     // A proxy may be named without its scheme: its user looks like one then.
     let password = password(url).or_else(|| password(&format!("http://{url}")));
-    password.map_or_else(Vec::new, |password| vec![decoded(&password), password])
+    password.map_or_else(Vec::new, |password| vec![percent_decoded(&password), password])
 }
 
 /// The value of a header; of `Bearer` or `Basic` the credential alone as well.
-fn of_header(value: &str) -> Vec<String> {
+fn header_credentials(value: &str) -> Vec<String> {
     let credential = value.trim().split_once(' ').map(|(_, credential)| credential.trim().to_owned());
     [Some(value.trim().to_owned()), credential].into_iter().flatten().collect()
 }
 
 /// Text without its percent escapes; what is not an escape stays.
-fn decoded(text: &str) -> String {
+fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
@@ -66,19 +66,19 @@ mod tests {
 
     #[test]
     fn passwords_of_urls_and_headers_are_found() {
-        assert_eq!(of_url("postgres://me:p%40ss@host/db"), ["p@ss", "p%40ss"]);
-        assert_eq!(of_url("rediss://:hunter2@host:6379"), ["hunter2", "hunter2"]);
-        assert_eq!(of_url("me:hunter2@proxy:3128"), ["hunter2", "hunter2"]);
-        assert!(of_url("sqlite:/a/b.db").is_empty() && of_url("").is_empty());
-        assert_eq!(of_header("Basic dXNlcg=="), ["Basic dXNlcg==", "dXNlcg=="]);
-        assert_eq!(decoded("%41%zz%"), "A%zz%");
+        assert_eq!(url_passwords("postgres://me:p%40ss@host/db"), ["p@ss", "p%40ss"]);
+        assert_eq!(url_passwords("rediss://:hunter2@host:6379"), ["hunter2", "hunter2"]);
+        assert_eq!(url_passwords("me:hunter2@proxy:3128"), ["hunter2", "hunter2"]);
+        assert!(url_passwords("sqlite:/a/b.db").is_empty() && url_passwords("").is_empty());
+        assert_eq!(header_credentials("Basic dXNlcg=="), ["Basic dXNlcg==", "dXNlcg=="]);
+        assert_eq!(percent_decoded("%41%zz%"), "A%zz%");
     }
 
     #[test]
     fn the_secrets_of_a_server_are_known_while_it_runs() {
         let mut config = Config::default();
         config.store.redis = Some("redis://:cache-password-7@127.0.0.1".into());
-        let secrets = of(&config, Some("postgres://me:db-password-7@127.0.0.1/x"), None);
+        let secrets = collect(&config, Some("postgres://me:db-password-7@127.0.0.1/x"), None);
         let said = gateway::redact_secrets("cache-password-7 db-password-7").into_owned();
         assert_eq!(said, "*** ***");
         drop(secrets);

@@ -13,19 +13,21 @@ use store::Role;
 use subtle::ConstantTimeEq;
 
 use crate::cors;
-use crate::line::Line;
-use crate::server::App;
+use crate::request_log::RequestLog;
+use crate::server::AppState;
 
 /// Lets a request in: its headers fit, and its credential is good.
 ///
 /// # Errors
 /// `HeadersTooLarge`, `Unauthorized`; on a server without keys `Forbidden` for what a web page may have sent.
-pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
-    headers_fit(parts, app.config.header_limit)?;
+pub(crate) fn authenticate_caller(app: &AppState, parts: &Parts) -> Result<Caller, Error> {
+    check_header_size(parts, app.config.header_limit)?;
     match identify(app, parts)? {
-        Who::Anybody => same_machine(parts, app, Some(&app.config.cors_origins)).map(|()| Caller::default()),
-        Who::Known(caller) => Ok(caller),
-        Who::Token => {
+        Identity::Anonymous => {
+            check_local_origin(parts, app, Some(&app.config.cors_origins)).map(|()| Caller::default())
+        }
+        Identity::Key(caller) => Ok(caller),
+        Identity::AdminToken => {
             let message = "The admin token asks no models: make a key with it";
             Err(Error::new(ErrorKind::Forbidden, message))
         }
@@ -37,19 +39,19 @@ pub(crate) fn admit(app: &App, parts: &Parts) -> Result<Caller, Error> {
 ///
 /// # Errors
 /// `HeadersTooLarge`; `Forbidden` for what a web page may have sent.
-pub(crate) fn public(app: &App, parts: &Parts) -> Result<(), Error> {
-    headers_fit(parts, app.config.header_limit)?;
-    if is_open(app) {
+pub(crate) fn check_public_access(app: &AppState, parts: &Parts) -> Result<(), Error> {
+    check_header_size(parts, app.config.header_limit)?;
+    if allows_anonymous(app) {
         identify(app, parts)?;
     }
-    if app.listen.ip().is_loopback() { same_machine(parts, app, Some(&app.config.cors_origins)) } else { Ok(()) }
+    if app.listen.ip().is_loopback() { check_local_origin(parts, app, Some(&app.config.cors_origins)) } else { Ok(()) }
 }
 
 /// A request names one host: who decides by `host` and who decides by `:authority` must not differ.
 ///
 /// # Errors
 /// `Invalid` for several `host` headers, and for one that is unlike the authority of the address.
-pub(crate) fn one_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -78,23 +80,23 @@ pub(crate) struct Operator {
 ///
 /// # Errors
 /// As [`admit`]; `Forbidden` for another role, and for what a web page may have sent.
-pub(crate) fn operator(app: &App, parts: &Parts, needs: Role) -> Result<Operator, Error> {
-    headers_fit(parts, app.config.header_limit)?;
-    let who = identify(app, parts)?;
+pub(crate) fn authenticate_operator(app: &AppState, parts: &Parts, required_role: Role) -> Result<Operator, Error> {
+    check_header_size(parts, app.config.header_limit)?;
+    let identity = identify(app, parts)?;
     // No web page knows the token: it is good by whatever name the server is called.
-    let any_host = matches!(who, Who::Token);
-    let operator = match who {
-        Who::Anybody => Operator { name: "this machine".into(), role: Role::Admin },
-        Who::Token => Operator { name: "admin token".into(), role: Role::Admin },
-        Who::Known(caller) => Operator { name: caller.key_name.unwrap_or_default(), role: caller.role },
+    let any_host = matches!(identity, Identity::AdminToken);
+    let operator = match identity {
+        Identity::Anonymous => Operator { name: "this machine".into(), role: Role::Admin },
+        Identity::AdminToken => Operator { name: "admin token".into(), role: Role::Admin },
+        Identity::Key(caller) => Operator { name: caller.key_name.unwrap_or_default(), role: caller.role },
     };
     if !any_host {
-        host_allowed(parts, app)?;
+        check_host(parts, app)?;
     }
-    origin_allowed(parts, None)?;
-    if operator.role < needs {
+    check_origin(parts, None)?;
+    if operator.role < required_role {
         let message =
-            format!("This needs the role `{}`, and this key has `{}`", needs.as_str(), operator.role.as_str());
+            format!("This needs the role `{}`, and this key has `{}`", required_role.as_str(), operator.role.as_str());
         let mut error = Error::new(ErrorKind::Forbidden, message);
         error.code = Some("role_not_sufficient");
         return Err(error);
@@ -102,40 +104,43 @@ pub(crate) fn operator(app: &App, parts: &Parts, needs: Role) -> Result<Operator
     Ok(operator)
 }
 
-enum Who {
+enum Identity {
     /// There are no keys, and whoever asks is on this machine.
-    Anybody,
+    Anonymous,
     /// Has the admin token.
-    Token,
-    Known(Caller),
+    AdminToken,
+    Key(Caller),
 }
 
 /// There are no keys, and only this machine can reach the server.
-fn is_open(app: &App) -> bool {
+fn allows_anonymous(app: &AppState) -> bool {
     app.config.keys.is_empty() && !app.gateway.accounting().keys.requires_key() && app.listen.ip().is_loopback()
 }
 
-fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
+fn identify(app: &AppState, parts: &Parts) -> Result<Identity, Error> {
     let accounts = &app.gateway.accounting().keys;
-    let line: &Line = parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
-    let key = credential(&parts.headers).or_else(|| in_query(&parts.uri)).or_else(|| of_midjourney(parts));
+    let log: &RequestLog =
+        parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
+    let key = header_credential(&parts.headers)
+        .or_else(|| query_credential(&parts.uri))
+        .or_else(|| midjourney_credential(parts));
     let hash: Option<[u8; 32]> = key.as_ref().map(|key| Sha256::digest(key).into());
     if let (Some(hash), Some(token)) = (&hash, &app.config.admin_token)
         && bool::from(token.ct_eq(hash))
     {
-        return Ok(Who::Token);
+        return Ok(Identity::AdminToken);
     }
-    if is_open(app) {
-        return on_this_machine(&parts.headers, line.peer()).map(|()| Who::Anybody);
+    if allows_anonymous(app) {
+        return check_local_peer(&parts.headers, log.client_addr()).map(|()| Identity::Anonymous);
     }
     let (Some(key), Some(hash)) = (key, hash) else {
         return Err(unauthorized("(auth header format should be Bearer sk-...)"));
     };
     if let Some(caller) = app.config.keys.caller(&hash) {
-        return Ok(Who::Known(caller));
+        return Ok(Identity::Key(caller));
     }
-    let holder = accounts.find(&hash, line.peer().ip())?;
-    holder.map(|holder| Who::Known(holder.into())).ok_or_else(|| {
+    let holder = accounts.find(&hash, log.client_addr().ip())?;
+    holder.map(|holder| Identity::Key(holder.into())).ok_or_else(|| {
         let tail = if key.chars().count() < 12 { 0 } else { 4 };
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
         Error::new(ErrorKind::Unauthorized, format!("Authentication Fails, Your api key: ****{shown} is invalid"))
@@ -143,7 +148,7 @@ fn identify(app: &App, parts: &Parts) -> Result<Who, Error> {
 }
 
 /// The headers by which a proxy tells that it passes on what somebody else has sent.
-static PROXIED: [&str; 14] = [
+static PROXY_HEADERS: [&str; 14] = [
     "forwarded",
     "via",
     "x-forwarded-for",
@@ -161,8 +166,8 @@ static PROXIED: [&str; 14] = [
 ];
 
 /// Without keys a request must come from this machine, and not through a proxy on it: the proxy's own callers may be anywhere.
-fn on_this_machine(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Error> {
-    let from = match PROXIED.iter().find(|name| headers.contains_key(**name)) {
+fn check_local_peer(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Error> {
+    let from = match PROXY_HEADERS.iter().find(|name| headers.contains_key(**name)) {
         Some(name) => format!("this request came through a proxy (`{name}`)"),
         None if !peer.ip().to_canonical().is_loopback() => format!("this request came from {}", peer.ip()),
         None => return Ok(()),
@@ -177,7 +182,7 @@ fn unauthorized(reason: &str) -> Error {
     Error::new(ErrorKind::Unauthorized, format!("Authentication Fails {reason}"))
 }
 
-fn headers_fit(parts: &Parts, limit: usize) -> Result<(), Error> {
+fn check_header_size(parts: &Parts, limit: usize) -> Result<(), Error> {
     let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
@@ -190,7 +195,7 @@ fn headers_fit(parts: &Parts, limit: usize) -> Result<(), Error> {
 }
 
 /// The first credential present; `None` when there is none or it has the wrong form.
-fn credential(headers: &HeaderMap) -> Option<String> {
+fn header_credential(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let text = String::from_utf8_lossy(value.as_bytes());
         let (scheme, key) = text.trim().split_once(' ')?;
@@ -203,14 +208,14 @@ fn credential(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The `key` of a query, which Gemini's clients send, and those that ask for a quota.
-fn in_query(uri: &Uri) -> Option<String> {
+fn query_credential(uri: &Uri) -> Option<String> {
     let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/") || uri.path() == "/user/quota")?;
     let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
     (!key.is_empty()).then(|| key.to_owned())
 }
 
 /// The credential that Midjourney's clients send.
-fn of_midjourney(parts: &Parts) -> Option<String> {
+fn midjourney_credential(parts: &Parts) -> Option<String> {
     let value = parts.headers.get("mj-api-secret").filter(|_| parts.uri.path().starts_with("/mj"))?;
     let key = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
     (!key.is_empty()).then_some(key)
@@ -218,9 +223,9 @@ fn of_midjourney(parts: &Parts) -> Option<String> {
 
 /// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`. `origins` may ask models; no
 /// other web page administers the server.
-fn same_machine(parts: &Parts, app: &App, origins: Option<&[String]>) -> Result<(), Error> {
-    host_allowed(parts, app)?;
-    origin_allowed(parts, origins)
+fn check_local_origin(parts: &Parts, app: &AppState, origins: Option<&[String]>) -> Result<(), Error> {
+    check_host(parts, app)?;
+    check_origin(parts, origins)
 }
 
 fn forbidden(code: &'static str, message: String) -> Result<(), Error> {
@@ -229,11 +234,11 @@ fn forbidden(code: &'static str, message: String) -> Result<(), Error> {
     Err(error)
 }
 
-fn host_allowed(parts: &Parts, app: &App) -> Result<(), Error> {
+fn check_host(parts: &Parts, app: &AppState) -> Result<(), Error> {
     let listen = app.listen;
-    let host = host(&parts.headers, &parts.uri);
+    let host = request_host(&parts.headers, &parts.uri);
     // A browser always names the host; who does not is no browser.
-    if host.is_some_and(|host| !is_local(host, listen) && !is_named(host, &app.config.hosts)) {
+    if host.is_some_and(|host| !is_local_host(host, listen) && !is_allowed_host(host, &app.config.allowed_hosts)) {
         return forbidden(
             "host_not_allowed",
             format!("this is answered only at `{listen}`: the setting `hosts` adds names"),
@@ -242,14 +247,14 @@ fn host_allowed(parts: &Parts, app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-fn origin_allowed(parts: &Parts, origins: Option<&[String]>) -> Result<(), Error> {
-    let host = host(&parts.headers, &parts.uri);
+fn check_origin(parts: &Parts, origins: Option<&[String]>) -> Result<(), Error> {
+    let host = request_host(&parts.headers, &parts.uri);
     let origin = parts.headers.get(header::ORIGIN);
     let own = |origin: &HeaderValue| {
         // A proxy in front may speak TLS.
         host.is_some_and(|host| ["http", "https"].iter().any(|scheme| *origin == *format!("{scheme}://{host}")))
     };
-    let listed = |origin: &HeaderValue| origins.is_some_and(|origins| cors::listed(origin, origins));
+    let listed = |origin: &HeaderValue| origins.is_some_and(|origins| cors::is_listed(origin, origins));
     if origin.is_some_and(|origin| !own(origin) && !listed(origin)) {
         let message = match origins {
             Some(_) => "this origin may not use a server without keys: add it to `cors_origins`, or configure a key",
@@ -260,7 +265,7 @@ fn origin_allowed(parts: &Parts, origins: Option<&[String]>) -> Result<(), Error
     Ok(())
 }
 
-fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     match headers.get(header::HOST) {
         // An unreadable name is nobody's.
         Some(host) => Some(host.to_str().unwrap_or_default()),
@@ -269,13 +274,13 @@ fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
 }
 
 /// A name of the configuration, with any port or none.
-fn is_named(host: &str, names: &[String]) -> bool {
+fn is_allowed_host(host: &str, names: &[String]) -> bool {
     let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);
     names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(bare))
 }
 
 /// The address we listen on, or a name of this machine with any port.
-fn is_local(host: &str, listen: SocketAddr) -> bool {
+fn is_local_host(host: &str, listen: SocketAddr) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -298,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_first_credential_present_is_used() {
-        let key = |pairs: &[(&'static str, &'static str)]| credential(&headers(pairs));
+        let key = |pairs: &[(&'static str, &'static str)]| header_credential(&headers(pairs));
         assert_eq!(key(&[("authorization", "bEARER  sk-1 "), ("x-api-key", "sk-2")]).as_deref(), Some("sk-1"));
         assert_eq!(key(&[("x-goog-api-key", "sk-3"), ("x-api-key", "sk-2")]).as_deref(), Some("sk-2"));
         assert_eq!(key(&[("x-goog-api-key", "sk-3")]).as_deref(), Some("sk-3"));
@@ -316,7 +321,7 @@ mod tests {
             for host in hosts {
                 headers.append(header::HOST, HeaderValue::from_static(host));
             }
-            one_host(&headers, &uri.parse().unwrap()).is_ok()
+            check_single_host(&headers, &uri.parse().unwrap()).is_ok()
         };
         assert!(allowed(&[], "/") && allowed(&["a"], "/") && allowed(&[], "http://a/"));
         assert!(!allowed(&["a", "b"], "/") && !allowed(&["a", "a"], "/"));
@@ -332,13 +337,13 @@ mod tests {
     fn only_names_of_this_machine_are_local() {
         let listen = "127.0.0.1:8000".parse().unwrap();
         for host in ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:99", "[::1]"] {
-            assert!(is_local(host, listen), "{host}");
+            assert!(is_local_host(host, listen), "{host}");
         }
         for host in ["evil.example", "evil.example:8000", "localhost.evil.example", "", "::1", "127.0.0.1.nip.io:8000"]
         {
-            assert!(!is_local(host, listen), "{host}");
+            assert!(!is_local_host(host, listen), "{host}");
         }
-        assert!(is_local("127.0.0.2:5", "127.0.0.2:8000".parse().unwrap()));
+        assert!(is_local_host("127.0.0.2:5", "127.0.0.2:8000".parse().unwrap()));
     }
 
     #[test]

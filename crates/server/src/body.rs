@@ -17,51 +17,51 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 /// A body that goes on arriving may take so many times the patience for one piece of it.
-const WHOLE: u32 = 10;
+const WHOLE_BODY_TIMEOUT_FACTOR: u32 = 10;
 /// The patience for one piece of it, and the bytes a second that it has to bring on average, while memory is scarce.
-const HURRY: Duration = Duration::from_secs(5);
-const HURRY_RATE: usize = 16 << 10;
+const SCARCE_READ_TIMEOUT: Duration = Duration::from_secs(5);
+const SCARCE_MIN_BYTES_PER_SECOND: usize = 16 << 10;
 /// A shorter body is not asked for its memory before it arrives.
-const SHORT: u64 = 64 << 10;
+const SHORT_BODY: u64 = 64 << 10;
 /// Bytes that one byte of gzip is taken to become, and the most that counts: inflating takes time, but no memory of its own.
-const INFLATED: usize = 64;
-const MOST_INFLATED: usize = 4 << 20;
+const GZIP_RATIO: usize = 64;
+const MAX_INFLATED_ESTIMATE: usize = 4 << 20;
 /// Bytes that are inflated at a time.
-const INFLATE_STEP: usize = 64 << 10;
+const GZIP_CHUNK: usize = 64 << 10;
 /// Most bytes of an unwanted body that are read and thrown away.
-const MAX_DRAINED: usize = 128 << 20;
+const MAX_DRAIN_BYTES: usize = 128 << 20;
 /// Longest time spent on that.
-const DRAIN_TIME: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a route reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum BodyType {
     Json,
     /// `multipart/form-data`.
-    Form,
+    Multipart,
 }
 
-impl Kind {
-    fn name(self) -> &'static str {
+impl BodyType {
+    fn mime(self) -> &'static str {
         match self {
             Self::Json => "application/json",
-            Self::Form => "multipart/form-data",
+            Self::Multipart => "multipart/form-data",
         }
     }
 }
 
 /// How a body is read.
 #[derive(Clone, Copy)]
-pub(crate) struct Reading<'a> {
-    pub(crate) kind: Kind,
+pub(crate) struct BodyReader<'a> {
+    pub(crate) body_type: BodyType,
     /// Most bytes, after decoding.
     pub(crate) limit: usize,
     /// Longest silence between two pieces.
-    pub(crate) patience: Duration,
+    pub(crate) read_timeout: Duration,
     pub(crate) memory: &'a RequestMemory,
 }
 
-impl Reading<'_> {
+impl BodyReader<'_> {
     /// The whole body of a route, decoded. Its memory is reserved as it arrives, and held until the bytes are gone.
     ///
     /// # Errors
@@ -72,15 +72,15 @@ impl Reading<'_> {
         if declared.is_some_and(|length| length > self.limit as u64) {
             return Err(too_large(self.limit));
         }
-        is(self.kind, headers)?;
+        check_content_type(self.body_type, headers)?;
         let gzip = is_gzip(headers)?;
         // Who announces more than there is room for need not send it.
-        if let Some(length) = declared.filter(|&length| length > SHORT) {
+        if let Some(length) = declared.filter(|&length| length > SHORT_BODY) {
             self.memory.check_available(length as usize)?;
         }
-        let mut buffer = Buffer::new(self.memory, self.limit, declared.map(|length| length as usize));
+        let mut buffer = BodyBuffer::new(self.memory, self.limit, declared.map(|length| length as usize));
         let began = Instant::now();
-        while let Some(frame) = self.piece(&mut body, began, buffer.held.bytes().len()).await? {
+        while let Some(frame) = self.next_frame(&mut body, began, buffer.held.bytes().len()).await? {
             let frame = frame.map_err(|_| Error::invalid("The request body could not be read to its end"))?;
             if let Ok(data) = frame.into_data() {
                 buffer.push(&data)?;
@@ -90,26 +90,27 @@ impl Reading<'_> {
             return buffer.held.finish();
         }
         let (memory, limit) = (self.memory.clone(), self.limit);
-        let expected = buffer.held.bytes().len().saturating_mul(INFLATED).min(MOST_INFLATED);
-        offload(self.memory, expected, move || inflated(buffer.held.bytes(), Buffer::new(&memory, limit, None))).await
+        let expected = buffer.held.bytes().len().saturating_mul(GZIP_RATIO).min(MAX_INFLATED_ESTIMATE);
+        offload(self.memory, expected, move || inflate(buffer.held.bytes(), BodyBuffer::new(&memory, limit, None)))
+            .await
     }
 
     /// The next frame of a body of which `read` bytes have arrived since it `began`.
-    async fn piece(
+    async fn next_frame(
         &self,
         body: &mut Body,
         began: Instant,
         read: usize,
     ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Error> {
-        let (end_by, heard) = (began + self.patience * WHOLE, Instant::now());
+        let (deadline, waiting_since) = (began + self.read_timeout * WHOLE_BODY_TIMEOUT_FACTOR, Instant::now());
         loop {
-            let next = end_by.min(Instant::now() + self.patience.min(HURRY));
-            let came = timeout_at(next, body.frame()).await;
-            let slow = read < began.elapsed().as_secs() as usize * HURRY_RATE;
-            let hurry = read > 0 && began.elapsed() >= HURRY && self.memory.is_scarce();
-            match came {
-                Ok(frame) if !(hurry && slow) => return Ok(frame),
-                Err(_) if !hurry && heard.elapsed() < self.patience && Instant::now() < end_by => {}
+            let wake_at = deadline.min(Instant::now() + self.read_timeout.min(SCARCE_READ_TIMEOUT));
+            let frame = timeout_at(wake_at, body.frame()).await;
+            let slow = read < began.elapsed().as_secs() as usize * SCARCE_MIN_BYTES_PER_SECOND;
+            let must_hurry = read > 0 && began.elapsed() >= SCARCE_READ_TIMEOUT && self.memory.is_scarce();
+            match frame {
+                Ok(frame) if !(must_hurry && slow) => return Ok(frame),
+                Err(_) if !must_hurry && waiting_since.elapsed() < self.read_timeout && Instant::now() < deadline => {}
                 _ => return Err(Error::invalid("The request body did not arrive in time")),
             }
         }
@@ -117,7 +118,7 @@ impl Reading<'_> {
 }
 
 /// A body that is read: its bytes so far, and its bounds.
-struct Buffer {
+struct BodyBuffer {
     held: ReservedBuffer,
     /// Most bytes that may come.
     limit: usize,
@@ -125,7 +126,7 @@ struct Buffer {
     declared: Option<usize>,
 }
 
-impl Buffer {
+impl BodyBuffer {
     fn new(memory: &RequestMemory, limit: usize, declared: Option<usize>) -> Self {
         Self { held: ReservedBuffer::new(memory), limit, declared }
     }
@@ -144,7 +145,7 @@ impl Buffer {
 ///
 /// # Errors
 /// `Invalid` for malformed JSON, and those of `read`; `TooLarge` or `Overload` when there is no memory for it.
-pub(crate) async fn understood<T: Send + 'static>(
+pub(crate) async fn parse_json<T: Send + 'static>(
     memory: &RequestMemory,
     bytes: Bytes,
     read: impl FnOnce(Value, &mut MemoryReservation) -> Result<T, Error> + Send + 'static,
@@ -155,9 +156,9 @@ pub(crate) async fn understood<T: Send + 'static>(
         let tree = wire::json::parse_with_budget(&bytes, &mut |more| hold.grow(more))?;
         // The tree has copies of all it needs.
         drop(bytes);
-        let made = read(tree, &mut hold)?;
-        hold.resize(size(&made))?;
-        Ok((made, hold))
+        let parsed = read(tree, &mut hold)?;
+        hold.resize(size(&parsed))?;
+        Ok((parsed, hold))
     })
     .await
 }
@@ -171,17 +172,17 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A missing type is taken for JSON.
-fn is(wanted: Kind, headers: &HeaderMap) -> Result<(), Error> {
-    let kind = headers.get(header::CONTENT_TYPE);
-    if kind.is_none() && wanted == Kind::Json {
+fn check_content_type(expected: BodyType, headers: &HeaderMap) -> Result<(), Error> {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    if content_type.is_none() && expected == BodyType::Json {
         return Ok(());
     }
-    let kind = String::from_utf8_lossy(kind.map_or(b"", HeaderValue::as_bytes));
-    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted.name()) {
+    let kind = String::from_utf8_lossy(content_type.map_or(b"", HeaderValue::as_bytes));
+    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected.mime()) {
         return Ok(());
     }
     let kind: String = kind.chars().take(64).collect();
-    let message = format!("Unsupported content type `{kind}`, expected {}", wanted.name());
+    let message = format!("Unsupported content type `{kind}`, expected {}", expected.mime());
     Err(Error::new(ErrorKind::UnsupportedMediaType, message))
 }
 
@@ -197,8 +198,8 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
     }
 }
 
-fn inflated(bytes: &[u8], mut plain: Buffer) -> Result<Bytes, Error> {
-    let (mut gzip, mut step) = (MultiGzDecoder::new(bytes), vec![0; INFLATE_STEP]);
+fn inflate(bytes: &[u8], mut plain: BodyBuffer) -> Result<Bytes, Error> {
+    let (mut gzip, mut step) = (MultiGzDecoder::new(bytes), vec![0; GZIP_CHUNK]);
     loop {
         match gzip.read(&mut step) {
             Ok(0) => return plain.held.finish(),
@@ -212,15 +213,15 @@ fn inflated(bytes: &[u8], mut plain: Buffer) -> Result<Bytes, Error> {
 ///
 /// A connection closed with unread bytes is reset, and the reset overtakes the answer: a refused client would see no
 /// status at all.
-pub(crate) struct Drained(Option<Incoming>);
+pub(crate) struct DrainOnDrop(Option<Incoming>);
 
-impl Drained {
-    pub(crate) fn over(body: Incoming) -> Body {
+impl DrainOnDrop {
+    pub(crate) fn wrap(body: Incoming) -> Body {
         Body::new(Self(Some(body)))
     }
 }
 
-impl HttpBody for Drained {
+impl HttpBody for DrainOnDrop {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -245,18 +246,18 @@ impl HttpBody for Drained {
     }
 }
 
-impl Drop for Drained {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
         let drain = async move {
-            let mut left = MAX_DRAINED;
+            let mut left = MAX_DRAIN_BYTES;
             while let Some(Ok(frame)) = body.frame().await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 let Some(rest) = left.checked_sub(length) else { break };
                 left = rest;
             }
         };
-        tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain));
+        tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, drain));
     }
 }
 
@@ -270,9 +271,9 @@ mod tests {
         HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
     }
 
-    async fn sent(headers: &HeaderMap, body: impl Into<Body>) -> Result<Bytes, ErrorKind> {
-        let (patience, memory) = (Duration::from_millis(50), &RequestMemory::default());
-        let reading = Reading { kind: Kind::Json, limit: 100, patience, memory };
+    async fn read_body(headers: &HeaderMap, body: impl Into<Body>) -> Result<Bytes, ErrorKind> {
+        let (read_timeout, memory) = (Duration::from_millis(50), &RequestMemory::default());
+        let reading = BodyReader { body_type: BodyType::Json, limit: 100, read_timeout, memory };
         reading.read(headers, body.into()).await.map_err(|error| error.kind)
     }
 
@@ -285,25 +286,25 @@ mod tests {
     #[tokio::test]
     async fn the_limit_holds_for_what_is_declared_sent_and_decoded() {
         let none = HeaderMap::new();
-        assert_eq!(sent(&none, vec![b'x'; 100]).await.unwrap().len(), 100);
-        assert_eq!(sent(&none, vec![b'x'; 101]).await, Err(ErrorKind::TooLarge));
-        assert_eq!(sent(&headers(header::CONTENT_LENGTH, "101"), "{}").await, Err(ErrorKind::TooLarge));
+        assert_eq!(read_body(&none, vec![b'x'; 100]).await.unwrap().len(), 100);
+        assert_eq!(read_body(&none, vec![b'x'; 101]).await, Err(ErrorKind::TooLarge));
+        assert_eq!(read_body(&headers(header::CONTENT_LENGTH, "101"), "{}").await, Err(ErrorKind::TooLarge));
         let zipped = headers(header::CONTENT_ENCODING, "gzip");
-        assert_eq!(sent(&zipped, gzip(&[b'x'; 100])).await.unwrap().len(), 100);
-        assert_eq!(sent(&zipped, gzip(&[b'x'; 100_000])).await, Err(ErrorKind::TooLarge));
-        assert_eq!(sent(&zipped, "{}").await, Err(ErrorKind::InvalidRequest));
+        assert_eq!(read_body(&zipped, gzip(&[b'x'; 100])).await.unwrap().len(), 100);
+        assert_eq!(read_body(&zipped, gzip(&[b'x'; 100_000])).await, Err(ErrorKind::TooLarge));
+        assert_eq!(read_body(&zipped, "{}").await, Err(ErrorKind::InvalidRequest));
     }
 
     #[tokio::test]
     async fn only_json_in_known_encodings_is_read() {
         for kind in ["application/json", "Application/JSON; charset=utf-8"] {
-            assert!(sent(&headers(header::CONTENT_TYPE, kind), "{}").await.is_ok());
+            assert!(read_body(&headers(header::CONTENT_TYPE, kind), "{}").await.is_ok());
         }
         for kind in ["text/plain", "application/jsonx", ""] {
-            let refused = sent(&headers(header::CONTENT_TYPE, kind), "{}").await;
+            let refused = read_body(&headers(header::CONTENT_TYPE, kind), "{}").await;
             assert_eq!(refused, Err(ErrorKind::UnsupportedMediaType));
         }
-        let refused = sent(&headers(header::CONTENT_ENCODING, "br"), "{}").await;
+        let refused = read_body(&headers(header::CONTENT_ENCODING, "br"), "{}").await;
         assert_eq!(refused, Err(ErrorKind::UnsupportedMediaType));
     }
 
@@ -314,13 +315,13 @@ mod tests {
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
         let began = tokio::time::Instant::now();
-        assert_eq!(sent(&HeaderMap::new(), Body::from_stream(drip)).await, Err(ErrorKind::InvalidRequest));
+        assert_eq!(read_body(&HeaderMap::new(), Body::from_stream(drip)).await, Err(ErrorKind::InvalidRequest));
         assert!(began.elapsed() >= Duration::from_millis(500));
     }
 
     #[tokio::test]
     async fn a_body_that_stops_arriving_is_given_up() {
         let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-        assert_eq!(sent(&HeaderMap::new(), Body::from_stream(never)).await, Err(ErrorKind::InvalidRequest));
+        assert_eq!(read_body(&HeaderMap::new(), Body::from_stream(never)).await, Err(ErrorKind::InvalidRequest));
     }
 }

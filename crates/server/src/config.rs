@@ -19,7 +19,7 @@ pub struct ServerConfig {
     /// Opens the admin API; `None`: only keys whose users may.
     pub admin_token: Option<[u8; 32]>,
     /// Names that the admin API is called by, beside those of this machine.
-    pub hosts: Vec<String>,
+    pub allowed_hosts: Vec<String>,
     /// Origins (`https://example.org`) of web pages that may call this server; empty switches CORS off.
     pub cors_origins: Vec<String>,
     /// `fp_` and ten hex digits that name weights, build and number formats.
@@ -32,7 +32,7 @@ pub struct ServerConfig {
     /// Bytes of a request body, after decoding.
     pub body_limit: usize,
     /// Of one that is a form with files.
-    pub form_limit: usize,
+    pub multipart_limit: usize,
     /// The memory that requests may hold.
     pub inflight: InflightLimits,
     /// Bytes of a request's line and headers. Above 128 KiB the connection itself refuses.
@@ -40,7 +40,7 @@ pub struct ServerConfig {
     /// How long a client may take to send its headers, or to stay silent between requests or pieces of a body.
     pub read_timeout: Duration,
     /// What running answers get after shutdown was asked for.
-    pub grace: Duration,
+    pub shutdown_grace: Duration,
     /// Makes a span of every request; `None`: there are none.
     pub tracer: Option<SdkTracer>,
 }
@@ -50,18 +50,18 @@ impl Default for ServerConfig {
         Self {
             keys: Keyring::default(),
             admin_token: None,
-            hosts: Vec::new(),
+            allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),
             system_fingerprint: "fp_0000000000".into(),
             keep_alive: KeepAlive::default(),
             queue_timeout: Duration::from_secs(10 * 60),
             total_timeout: Duration::from_secs(30 * 60),
             body_limit: 32 << 20,
-            form_limit: 64 << 20,
+            multipart_limit: 64 << 20,
             inflight: InflightLimits { bytes: 1 << 30, share: 256 << 20 },
             header_limit: 64 << 10,
             read_timeout: Duration::from_secs(60),
-            grace: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(30),
             tracer: None,
         }
     }
@@ -73,8 +73,8 @@ pub struct KeepAlive {
     pub stream_first: Duration,
     pub stream_every: Duration,
     /// For answers that are not streamed. The first one commits status 200.
-    pub plain_first: Duration,
-    pub plain_every: Duration,
+    pub json_first: Duration,
+    pub json_every: Duration,
 }
 
 impl Default for KeepAlive {
@@ -82,8 +82,8 @@ impl Default for KeepAlive {
         Self {
             stream_first: Duration::from_secs(10),
             stream_every: Duration::from_secs(10),
-            plain_first: Duration::from_secs(30),
-            plain_every: Duration::from_secs(10),
+            json_first: Duration::from_secs(30),
+            json_every: Duration::from_secs(10),
         }
     }
 }
@@ -108,10 +108,10 @@ impl KeyConfig {
 
 /// The keys of the configuration, which can be read again. Clones are the same ring.
 #[derive(Clone, Default)]
-pub struct Keyring(Arc<ArcSwap<Vec<Ring>>>);
+pub struct Keyring(Arc<ArcSwap<Vec<KeyEntry>>>);
 
 /// The SHA-256 of a key, and whom it lets in.
-type Ring = ([u8; 32], Caller);
+type KeyEntry = ([u8; 32], Caller);
 
 impl Keyring {
     pub fn replace(&self, keys: &[KeyConfig]) {
@@ -145,9 +145,9 @@ impl Keyring {
 
 impl From<Vec<KeyConfig>> for Keyring {
     fn from(keys: Vec<KeyConfig>) -> Self {
-        let ring = Self::default();
-        ring.replace(&keys);
-        ring
+        let keyring = Self::default();
+        keyring.replace(&keys);
+        keyring
     }
 }
 

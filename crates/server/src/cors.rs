@@ -8,15 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 const VARY: &str = "origin, access-control-request-method, access-control-request-headers";
 
 /// What one request's `Origin` is allowed. Without configured origins: nothing, and nothing is said about it.
-pub(crate) struct Origin {
+pub(crate) struct CorsOrigin {
     enabled: bool,
     allowed: Option<HeaderValue>,
 }
 
-impl Origin {
-    pub(crate) fn of(request: &Request, origins: &[String]) -> Self {
-        let allowed = request.headers().get(header::ORIGIN).filter(|origin| listed(origin, origins));
-        let allowed = allowed.filter(|_| !is_operators(request.uri().path())).cloned();
+impl CorsOrigin {
+    pub(crate) fn from_request(request: &Request, origins: &[String]) -> Self {
+        let allowed = request.headers().get(header::ORIGIN).filter(|origin| is_listed(origin, origins));
+        let allowed = allowed.filter(|_| !is_operator_path(request.uri().path())).cloned();
         Self { enabled: !origins.is_empty(), allowed }
     }
 
@@ -39,25 +39,25 @@ impl Origin {
     }
 
     /// Adds what lets the page of an allowed origin read the response.
-    pub(crate) fn allow(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
         if !self.enabled {
             return;
         }
-        let mut say = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
-        say(header::VARY, VARY);
+        let mut insert = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+        insert(header::VARY, VARY);
         if let Some(origin) = &self.allowed {
-            say(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
-            say(header::ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, x-compat-note, retry-after");
+            insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+            insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, x-compat-note, retry-after");
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
     }
 }
 
 /// The routes of operators are for no other web page, whatever `cors_origins` lists.
-fn is_operators(path: &str) -> bool {
+fn is_operator_path(path: &str) -> bool {
     path == "/metrics" || path == "/admin" || path.starts_with("/admin/")
 }
 
-pub(crate) fn listed(origin: &HeaderValue, origins: &[String]) -> bool {
+pub(crate) fn is_listed(origin: &HeaderValue, origins: &[String]) -> bool {
     origins.iter().any(|listed| listed.trim_end_matches('/').as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
 }

@@ -10,21 +10,21 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::Role;
 
 use crate::auth;
-use crate::exchange::json;
-use crate::reply::refusal;
-use crate::server::{App, ServeError};
+use crate::middleware::json_response;
+use crate::respond::error_response;
+use crate::server::{AppState, ServeError};
 
 /// Seconds. Without buckets a histogram would be rendered as a summary, which cannot be added up over servers.
-const BUCKETS: [f64; 18] =
+const HISTOGRAM_BUCKETS: [f64; 18] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Records metrics from now on. [`serve`](crate::serve) does it too, but what was said before the first recorder is lost:
 /// whoever starts an engine first calls this before it.
 ///
 /// # Errors
 /// `Metrics` when another recorder is installed in this process.
-pub fn prepare_metrics() -> Result<(), ServeError> {
+pub fn install_metrics_recorder() -> Result<(), ServeError> {
     recorder().map(drop)
 }
 
@@ -32,7 +32,7 @@ pub fn prepare_metrics() -> Result<(), ServeError> {
 pub(crate) fn recorder() -> Result<PrometheusHandle, ServeError> {
     static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
     let install = || {
-        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).map_err(|error| error.to_string())?;
+        let builder = PrometheusBuilder::new().set_buckets(&HISTOGRAM_BUCKETS).map_err(|error| error.to_string())?;
         let handle = builder.install_recorder().map_err(|error| error.to_string())?;
         gateway::describe_metrics();
         Ok(handle)
@@ -41,33 +41,33 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, ServeError> {
 }
 
 /// Empties the recorder's buffers from time to time, also when nobody asks for `/metrics`.
-pub(crate) async fn upkeep(metrics: PrometheusHandle) {
+pub(crate) async fn run_upkeep(metrics: PrometheusHandle) {
     loop {
-        tokio::time::sleep(UPKEEP).await;
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
         metrics.run_upkeep();
     }
 }
 
 pub(crate) async fn healthz() -> Response {
-    json(r#"{"status":"ok"}"#.into())
+    json_response(r#"{"status":"ok"}"#.into())
 }
 
-pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn readyz(State(app): State<Arc<AppState>>) -> Response {
     if app.gateway.is_ready() {
-        return json(r#"{"status":"ok"}"#.into());
+        return json_response(r#"{"status":"ok"}"#.into());
     }
-    let mut response = json(r#"{"status":"starting"}"#.into());
+    let mut response = json_response(r#"{"status":"starting"}"#.into());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 
 /// For operators; without keys, for this machine alone.
-pub(crate) async fn render(State(app): State<Arc<App>>, request: Request) -> Response {
-    if let Err(error) = auth::operator(&app, &request.into_parts().0, Role::Viewer) {
-        return refusal(&error);
+pub(crate) async fn render(State(app): State<Arc<AppState>>, request: Request) -> Response {
+    if let Err(error) = auth::authenticate_operator(&app, &request.into_parts().0, Role::Viewer) {
+        return error_response(&error);
     }
     metrics::gauge!("cachalot_inflight_bytes").set(app.memory.used() as f64);
-    let mut response = json(app.metrics.render());
+    let mut response = json_response(app.metrics.render());
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     response

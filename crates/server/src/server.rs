@@ -20,66 +20,71 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::passthrough::ApiEndpoint;
 
-use crate::admin::{self, Control};
+use crate::admin::{self, ConfigController};
+use crate::api;
 use crate::api::media::route as media;
-use crate::body::Kind;
+use crate::body::BodyType;
 use crate::config::ServerConfig;
-use crate::{api, exchange, metrics};
+use crate::metrics;
+use crate::middleware;
 
 /// What hyper holds of a request's headers before it refuses them by itself.
 const MAX_HEADER_BUFFER: usize = 128 << 10;
 /// What streams get for their last words once they were told to end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const FINAL_EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything a handler needs.
-pub(crate) struct App {
+pub(crate) struct AppState {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) config: ServerConfig,
     /// Whoever can read the configuration again.
-    pub(crate) control: Option<Arc<dyn Control>>,
+    pub(crate) controller: Option<Arc<dyn ConfigController>>,
     pub(crate) listen: SocketAddr,
     pub(crate) metrics: PrometheusHandle,
     /// The memory budget of requests in flight.
     pub(crate) memory: InflightBudget,
     /// Signs what clients hand back.
-    pub(crate) secret: [u8; 32],
+    pub(crate) signing_key: [u8; 32],
     /// Turns true when running answers must end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-fn routes() -> Router<Arc<App>> {
+fn routes() -> Router<Arc<AppState>> {
     let mut router = Router::new()
         .route("/healthz", get(metrics::healthz))
         .route("/readyz", get(metrics::readyz))
         .route("/metrics", get(metrics::render))
-        .route("/api/models", get(api::catalogue::list))
+        .route("/api/models", get(api::model_catalog::list))
         .route("/user/quota", get(api::quota::show));
     for prefix in ["", "/v1", "/beta", "/beta/v1"] {
         router = router
-            .route(&format!("{prefix}/chat/completions"), post(api::chat::completions))
+            .route(&format!("{prefix}/chat/completions"), post(api::chat::create))
             .route(&format!("{prefix}/completions"), post(api::completions::create))
-            .route(&format!("{prefix}/embeddings"), media(ApiEndpoint::Embeddings, Kind::Json))
-            .route(&format!("{prefix}/images/generations"), media(ApiEndpoint::ImageGenerations, Kind::Json))
-            .route(&format!("{prefix}/images/edits"), media(ApiEndpoint::ImageEdits, Kind::Form))
-            .route(&format!("{prefix}/audio/speech"), media(ApiEndpoint::Speech, Kind::Json))
-            .route(&format!("{prefix}/audio/transcriptions"), media(ApiEndpoint::Transcriptions, Kind::Form))
-            .route(&format!("{prefix}/audio/translations"), media(ApiEndpoint::Translations, Kind::Form))
+            .route(&format!("{prefix}/embeddings"), media(ApiEndpoint::Embeddings, BodyType::Json))
+            .route(&format!("{prefix}/images/generations"), media(ApiEndpoint::ImageGenerations, BodyType::Json))
+            .route(&format!("{prefix}/images/edits"), media(ApiEndpoint::ImageEdits, BodyType::Multipart))
+            .route(&format!("{prefix}/audio/speech"), media(ApiEndpoint::Speech, BodyType::Json))
+            .route(&format!("{prefix}/audio/transcriptions"), media(ApiEndpoint::Transcriptions, BodyType::Multipart))
+            .route(&format!("{prefix}/audio/translations"), media(ApiEndpoint::Translations, BodyType::Multipart))
             .route(&format!("{prefix}/responses"), post(api::responses::create))
-            .route(&format!("{prefix}/responses/{{id}}"), get(api::responses::stored).delete(api::responses::stored))
+            .route(
+                &format!("{prefix}/responses/{{id}}"),
+                get(api::responses::not_stored).delete(api::responses::not_stored),
+            )
             .route(&format!("{prefix}/user/balance"), get(api::balance::show))
             .route(&format!("{prefix}/models"), get(api::models::list))
-            .route(&format!("{prefix}/models/{{*id}}"), get(api::models::one));
+            .route(&format!("{prefix}/models/{{*id}}"), get(api::models::show));
     }
     for prefix in ["/v1", "/anthropic/v1"] {
         router = router
             .route(&format!("{prefix}/messages"), post(api::messages::create))
-            .route(&format!("{prefix}/messages/count_tokens"), post(api::messages::count));
+            .route(&format!("{prefix}/messages/count_tokens"), post(api::messages::count_tokens));
     }
     router = router
         .merge(api::tasks::routes())
         .merge(admin::routes())
         .route("/v1beta/models", get(api::gemini::list))
-        .route("/v1beta/models/{*id}", get(api::gemini::one).post(api::gemini::generate));
+        .route("/v1beta/models/{*id}", get(api::gemini::show).post(api::gemini::generate));
     router.fallback(api::not_found).method_not_allowed_fallback(api::method_not_allowed)
 }
 
@@ -103,7 +108,7 @@ impl ServerConfig {
     ///
     /// # Errors
     /// `NoKeys` when everybody could reach a server without keys.
-    pub fn suits(&self, listen: SocketAddr, books: &Accounting) -> Result<(), ServeError> {
+    pub fn validate_listen_address(&self, listen: SocketAddr, books: &Accounting) -> Result<(), ServeError> {
         // With the token, keys can be made. Until then, nobody is let in.
         let can_be_opened = self.admin_token.is_some() && books.store().is_some();
         if self.keys.is_empty() && !books.keys.requires_key() && !listen.ip().is_loopback() && !can_be_opened {
@@ -134,30 +139,38 @@ pub async fn serve_with(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     config: ServerConfig,
-    control: Option<Arc<dyn Control>>,
+    controller: Option<Arc<dyn ConfigController>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let listen = listener.local_addr()?;
-    config.suits(listen, gateway.accounting())?;
+    config.validate_listen_address(listen, gateway.accounting())?;
     let (stop, stopping) = watch::channel(false);
-    let grace = config.grace;
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| ServeError::Random(error.to_string()))?;
+    let grace = config.shutdown_grace;
+    let mut signing_key = [0; 32];
+    getrandom::fill(&mut signing_key).map_err(|error| ServeError::Random(error.to_string()))?;
     let memory = InflightBudget::new(config.inflight);
-    let app =
-        Arc::new(App { memory, gateway, control, listen, metrics: metrics::recorder()?, secret, stopping, config });
+    let app = Arc::new(AppState {
+        memory,
+        gateway,
+        controller,
+        listen,
+        metrics: metrics::recorder()?,
+        signing_key,
+        stopping,
+        config,
+    });
     let server = Server { router: routes().with_state(app.clone()), app };
 
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    let upkeep = connections.spawn(metrics::upkeep(server.app.metrics.clone()));
+    let upkeep = connections.spawn(metrics::run_upkeep(server.app.metrics.clone()));
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
-                    connections.spawn(server.clone().converse(socket, peer, graceful.watcher()));
+                    connections.spawn(server.clone().serve_connection(socket, peer, graceful.watcher()));
                 }
                 // Usually out of file descriptors: running answers will free some.
                 Err(error) => {
@@ -176,7 +189,7 @@ pub async fn serve_with(
     if tokio::time::timeout(grace, &mut ended).await.is_err() {
         tracing::info!("stopping: ending the answers still running");
         stop.send_replace(true);
-        if tokio::time::timeout(LAST_WORDS, &mut ended).await.is_err() {
+        if tokio::time::timeout(FINAL_EVENT_TIMEOUT, &mut ended).await.is_err() {
             tracing::warn!("stopping: some clients did not take their last words");
         }
     }
@@ -186,22 +199,22 @@ pub async fn serve_with(
 #[derive(Clone)]
 struct Server {
     router: Router,
-    app: Arc<App>,
+    app: Arc<AppState>,
 }
 
 impl Server {
     /// Serves one connection until it closes, or until its current request is answered once shutdown began.
-    async fn converse(self, socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    async fn serve_connection(self, socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
         let read_timeout = self.app.config.read_timeout;
         // Streams send small pieces that must not wait for each other.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
-        let asked = AtomicBool::new(false);
-        let answer = service_fn(|request| {
-            asked.store(true, Ordering::Relaxed);
+        let received_request = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            received_request.store(true, Ordering::Relaxed);
             let server = self.clone();
-            async move { exchange::exchange(server.router, &server.app, request, peer).await }
+            async move { middleware::handle(server.router, &server.app, request, peer).await }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -214,18 +227,18 @@ impl Server {
             .keep_alive_interval(read_timeout)
             .max_header_list_size(MAX_HEADER_BUFFER as u32);
         // Until the first bytes tell HTTP/1 from HTTP/2, no timeout of the builder runs.
-        let silence = async {
+        let first_request_timeout = async {
             tokio::time::sleep(read_timeout).await;
-            if asked.load(Ordering::Relaxed) {
+            if received_request.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
         };
-        let connection = watcher.watch(builder.serve_connection(TokioIo::new(socket), answer));
+        let connection = watcher.watch(builder.serve_connection(TokioIo::new(socket), service));
         tokio::select! {
             result = connection => if let Err(error) = result {
                 tracing::debug!(%peer, %error, "a connection broke");
             },
-            () = silence => tracing::debug!(%peer, "a connection never asked anything"),
+            () = first_request_timeout => tracing::debug!(%peer, "a connection never asked anything"),
         }
     }
 }

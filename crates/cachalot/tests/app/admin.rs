@@ -10,28 +10,28 @@ use testkit::fake_upstream::{BodyStep, FakeResponse};
 
 use crate::app::TestApp;
 
-pub(crate) struct Office {
+pub(crate) struct AdminApp {
     pub(crate) app: TestApp,
     pub(crate) folder: TempDir,
     pub(crate) token: String,
 }
 
-impl Office {
-    pub(crate) async fn open(file: &str) -> Self {
-        Self::open_in(tempfile::tempdir().unwrap(), file).await
+impl AdminApp {
+    pub(crate) async fn start(file: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), file).await
     }
 
     /// The same in a folder that may hold a database already.
-    pub(crate) async fn open_in(folder: TempDir, file: &str) -> Self {
+    pub(crate) async fn start_in(folder: TempDir, file: &str) -> Self {
         let path = folder.path().join("cachalot.toml");
         std::fs::write(&path, file).unwrap();
         let mut from_file = cachalot::config::Config::load(Some(&path)).unwrap();
         from_file.cache.disk = false;
         from_file.store.journal = Some(folder.path().join("journal"));
         let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
-        let app = TestApp::configured(&["--store", &store], |config| *config = from_file).await;
+        let app = TestApp::start_with_config(&["--store", &store], |config| *config = from_file).await;
         let token = std::fs::read_to_string(folder.path().join("admin-token")).unwrap().trim().to_owned();
-        crate::secrets::keep(&token);
+        crate::secrets::register_secret(&token);
         Self { app, folder, token }
     }
 
@@ -47,19 +47,19 @@ impl Office {
         answer
     }
 
-    pub(crate) async fn done(&self, method: Method, path: &str, body: Value) -> Value {
+    pub(crate) async fn call_ok(&self, method: Method, path: &str, body: Value) -> Value {
         let (status, answer) = self.call(method, path, &self.token, body).await;
         assert!([200, 201].contains(&status), "{path}: {answer}");
         answer
     }
 
     /// What is refused, with its words.
-    pub(crate) async fn refused(&self, method: Method, path: &str, body: Value) -> (u16, String) {
+    pub(crate) async fn call_refused(&self, method: Method, path: &str, body: Value) -> (u16, String) {
         let (status, answer) = self.call(method, path, &self.token, body).await;
         (status, answer["error"]["message"].as_str().expect("a refusal").to_owned())
     }
 
-    pub(crate) async fn asks(&self, key: &str, model: &str) -> (u16, Value) {
+    pub(crate) async fn chat(&self, key: &str, model: &str) -> (u16, Value) {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3});
         self.call(Method::POST, "/v1/chat/completions", key, body).await
     }
@@ -67,18 +67,18 @@ impl Office {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_projects_and_keys_are_made_changed_and_taken_away() {
-    let office = Office::open("").await;
+    let server = AdminApp::start("").await;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(office.folder.path().join("admin-token")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(server.folder.path().join("admin-token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "only its owner reads it");
     }
-    assert_eq!(office.get("/admin/me").await, json!({"name": "admin token", "role": "admin"}));
-    office.done(Method::POST, "/admin/users", json!({"name": "olga", "role": "viewer"})).await;
-    office.done(Method::POST, "/admin/projects", json!({"name": "team", "budget": "1.5"})).await;
-    let made = office
-        .done(
+    assert_eq!(server.get("/admin/me").await, json!({"name": "admin token", "role": "admin"}));
+    server.call_ok(Method::POST, "/admin/users", json!({"name": "olga", "role": "viewer"})).await;
+    server.call_ok(Method::POST, "/admin/projects", json!({"name": "team", "budget": "1.5"})).await;
+    let made = server
+        .call_ok(
             Method::POST,
             "/admin/keys",
             json!({"name": "olga's", "project": "team", "user": "olga", "budget": 0.25, "models": ["deepseek-chat"]}),
@@ -89,34 +89,34 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
         (&made["budget"], &made["user"], &made["project"]),
         (&json!("0.250000000"), &json!("olga"), &json!("team"))
     );
-    crate::secrets::keep(&key);
+    crate::secrets::register_secret(&key);
     // At once, not within a second.
-    assert_eq!(office.asks(&key, "deepseek-chat").await.0, 200);
-    assert_eq!(office.asks(&key, "deepseek-reasoner").await.0, 403);
-    assert_eq!(office.asks(&office.token, "deepseek-chat").await.0, 403);
-    assert_eq!(office.call(Method::GET, "/admin/keys", &key, json!(null)).await.0, 200, "a viewer sees");
+    assert_eq!(server.chat(&key, "deepseek-chat").await.0, 200);
+    assert_eq!(server.chat(&key, "deepseek-reasoner").await.0, 403);
+    assert_eq!(server.chat(&server.token, "deepseek-chat").await.0, 403);
+    assert_eq!(server.call(Method::GET, "/admin/keys", &key, json!(null)).await.0, 200, "a viewer sees");
     assert_eq!(
-        office.call(Method::DELETE, &format!("/admin/keys/{id}"), &key, json!(null)).await.0,
+        server.call(Method::DELETE, &format!("/admin/keys/{id}"), &key, json!(null)).await.0,
         403,
         "and does not touch"
     );
 
     let path = format!("/admin/keys/{id}");
-    let changed = office.done(Method::PATCH, &path, json!({"models": null, "requests_per_minute": 1000})).await;
+    let changed = server.call_ok(Method::PATCH, &path, json!({"models": null, "requests_per_minute": 1000})).await;
     assert_eq!((&changed["models"], &changed["budget"]), (&json!(null), &json!("0.250000000")));
-    assert_eq!(office.asks(&key, "deepseek-reasoner").await.0, 200);
-    office.done(Method::PATCH, "/admin/users/olga", json!({"disabled": true})).await;
-    assert_eq!(office.asks(&key, "deepseek-chat").await.0, 401);
-    office.done(Method::PATCH, "/admin/users/olga", json!({"disabled": false, "role": "member"})).await;
-    assert_eq!(office.asks(&key, "deepseek-chat").await.0, 200);
-    assert_eq!(office.call(Method::GET, "/admin/keys", &key, json!(null)).await.0, 403);
-    office.done(Method::PATCH, "/admin/projects/team", json!({"budget": "0"})).await;
-    assert_eq!(office.asks(&key, "deepseek-chat").await.0, 402);
-    office.done(Method::PATCH, "/admin/projects/team", json!({"budget": null})).await;
+    assert_eq!(server.chat(&key, "deepseek-reasoner").await.0, 200);
+    server.call_ok(Method::PATCH, "/admin/users/olga", json!({"disabled": true})).await;
+    assert_eq!(server.chat(&key, "deepseek-chat").await.0, 401);
+    server.call_ok(Method::PATCH, "/admin/users/olga", json!({"disabled": false, "role": "member"})).await;
+    assert_eq!(server.chat(&key, "deepseek-chat").await.0, 200);
+    assert_eq!(server.call(Method::GET, "/admin/keys", &key, json!(null)).await.0, 403);
+    server.call_ok(Method::PATCH, "/admin/projects/team", json!({"budget": "0"})).await;
+    assert_eq!(server.chat(&key, "deepseek-chat").await.0, 402);
+    server.call_ok(Method::PATCH, "/admin/projects/team", json!({"budget": null})).await;
     // Records are booked in batches, a moment after their answers.
     let mut quota = Value::Null;
     for _ in 0..100 {
-        let text = office.app.get(&format!("/user/quota?key={key}")).await;
+        let text = server.app.get(&format!("/user/quota?key={key}")).await;
         quota = serde_json::from_str(&text).unwrap();
         if quota["request_count"] != 0 {
             break;
@@ -127,8 +127,8 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
         quota["total_quota"] == -1 && quota["keys"][0]["name"] == "olga's" && quota["request_count"].as_i64() > Some(0),
         "{quota}"
     );
-    office.done(Method::DELETE, &path, json!(null)).await;
-    assert_eq!(office.asks(&key, "deepseek-chat").await.0, 401);
+    server.call_ok(Method::DELETE, &path, json!(null)).await;
+    assert_eq!(server.chat(&key, "deepseek-chat").await.0, 401);
 
     for (method, path, body, status, word) in [
         (Method::POST, "/admin/users", json!({"name": "olga", "role": "admin"}), 409, "already"),
@@ -155,17 +155,17 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
         (Method::GET, "/admin/usage?by=mood", json!(null), 400, "mood"),
         (Method::GET, "/admin/records?limit=0", json!(null), 400, "limit"),
     ] {
-        let (got, words) = office.refused(method.clone(), path, body).await;
+        let (got, words) = server.call_refused(method.clone(), path, body).await;
         assert!(got == status && words.contains(word), "{method} {path}: {got} {words}");
     }
-    let keys = office.get("/admin/keys").await;
+    let keys = server.get("/admin/keys").await;
     assert!(!keys.to_string().contains(&key) && keys["data"][0]["revoked_at"].is_i64(), "{keys}");
     // Records are booked in a moment.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(office.get("/admin/usage?by=project").await["data"][0]["of"], "team");
-    assert!(office.get("/admin/records?limit=2").await["data"].as_array().unwrap().len() == 2);
-    assert_eq!(office.get("/admin/openapi.json").await["openapi"], "3.1.0");
-    office.app.stop().await;
+    assert_eq!(server.get("/admin/usage?by=project").await["data"][0]["of"], "team");
+    assert!(server.get("/admin/records?limit=2").await["data"].as_array().unwrap().len() == 2);
+    assert_eq!(server.get("/admin/openapi.json").await["openapi"], "3.1.0");
+    server.app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,43 +189,43 @@ async fn providers_aliases_and_prices_change_while_streams_run() {
         "[[providers]]\nname = 'filed'\nbase_url = '{}'\ndialect = 'deepseek'\nprivate = true\nmodels = ['orca']\n[aliases]\ngpt-4o-mini = 'deepseek-chat'\n",
         slow.base_url()
     );
-    let office = Office::open(&file).await;
+    let server = AdminApp::start(&file).await;
     let provider = json!({"base_url": slow.base_url(), "dialect": "deepseek", "private": true, "models": ["whale"]});
-    office.done(Method::PUT, "/admin/providers/added", provider.clone()).await;
-    let listed = office.get("/admin/providers").await;
+    server.call_ok(Method::PUT, "/admin/providers/added", provider.clone()).await;
+    let listed = server.get("/admin/providers").await;
     let sources: Vec<_> =
         listed["data"].as_array().unwrap().iter().map(|row| (row["name"].as_str(), row["source"].as_str())).collect();
     assert_eq!(sources, [(Some("filed"), Some("file")), (Some("added"), Some("store"))]);
 
     // A stream that begins under one configuration ends under the next.
     let body = json!({"model": "whale", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
-    let streaming = office.app.client.post(office.app.url("/v1/chat/completions")).json(&body).send().await.unwrap();
-    office.done(Method::DELETE, "/admin/providers/added", json!(null)).await;
-    assert_eq!(office.asks("", "whale").await.0, 400, "nobody offers it any more");
+    let streaming = server.app.client.post(server.app.url("/v1/chat/completions")).json(&body).send().await.unwrap();
+    server.call_ok(Method::DELETE, "/admin/providers/added", json!(null)).await;
+    assert_eq!(server.chat("", "whale").await.0, 400, "nobody offers it any more");
     let text = streaming.text().await.unwrap();
     assert!(text.contains("three") && text.contains("[DONE]") && !text.contains("error"), "{text}");
 
     // Its own list of models, and a price and an alias for one of them.
     let discovering = json!({"base_url": slow.base_url(), "dialect": "deepseek", "private": true});
-    office.done(Method::PUT, "/admin/providers/added", discovering).await;
+    server.call_ok(Method::PUT, "/admin/providers/added", discovering).await;
     for _ in 0..40 {
-        if office.asks("", "whale").await.0 == 200 {
+        if server.chat("", "whale").await.0 == 200 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let price = json!({"source": "here", "date": "2026-01-01", "per_call": 2});
-    office.done(Method::PUT, "/admin/prices/added:whale", price).await;
-    office.done(Method::PUT, "/admin/aliases/big-fish", json!("whale")).await;
-    assert_eq!(office.asks("", "big-fish").await.0, 200);
-    let models = office.get("/admin/models").await;
+    server.call_ok(Method::PUT, "/admin/prices/added:whale", price).await;
+    server.call_ok(Method::PUT, "/admin/aliases/big-fish", json!("whale")).await;
+    assert_eq!(server.chat("", "big-fish").await.0, 200);
+    let models = server.get("/admin/models").await;
     let alias = models["data"].as_array().unwrap().iter().find(|model| model["id"] == "big-fish").unwrap().clone();
     assert_eq!(
         (&alias["targets"][0]["price"], &alias["targets"][0]["works"]),
         (&json!("added/whale@2026-01-01"), &json!(true))
     );
-    office.done(Method::DELETE, "/admin/aliases/big-fish", json!(null)).await;
-    assert_eq!(office.asks("", "big-fish").await.0, 400);
+    server.call_ok(Method::DELETE, "/admin/aliases/big-fish", json!(null)).await;
+    assert_eq!(server.chat("", "big-fish").await.0, 400);
 
     for (method, path, body, status, word) in [
         (Method::PUT, "/admin/providers/filed", provider.clone(), 409, "configuration file"),
@@ -251,21 +251,21 @@ async fn providers_aliases_and_prices_change_while_streams_run() {
         (Method::PUT, "/admin/prices/whale", json!({}), 400, "provider:model"),
         (Method::PUT, "/admin/prices/added:whale", json!({"source": "s", "date": "d", "input": -1}), 400, "input"),
     ] {
-        let (got, words) = office.refused(method.clone(), path, body).await;
+        let (got, words) = server.call_refused(method.clone(), path, body).await;
         assert!(got == status && words.contains(word), "{method} {path}: {got} {words}");
     }
 
     // The file changes, and is read again; what cannot be used leaves all as it was.
-    let path = office.folder.path().join("cachalot.toml");
+    let path = server.folder.path().join("cachalot.toml");
     std::fs::write(&path, file.replace("orca", "narwhal")).unwrap();
-    office.done(Method::POST, "/admin/reload", json!(null)).await;
-    assert_eq!((office.asks("", "narwhal").await.0, office.asks("", "orca").await.0), (200, 400));
+    server.call_ok(Method::POST, "/admin/reload", json!(null)).await;
+    assert_eq!((server.chat("", "narwhal").await.0, server.chat("", "orca").await.0), (200, 400));
     std::fs::write(&path, "[serverr]").unwrap();
-    let (status, words) = office.refused(Method::POST, "/admin/reload", json!(null)).await;
+    let (status, words) = server.call_refused(Method::POST, "/admin/reload", json!(null)).await;
     assert!(status == 400 && words.contains("serverr"), "{words}");
-    assert_eq!(office.asks("", "narwhal").await.0, 200);
-    let config = office.get("/admin/config").await;
+    assert_eq!(server.chat("", "narwhal").await.0, 200);
+    let config = server.get("/admin/config").await;
     assert_eq!(config["server"]["grace_s"], 30);
     assert!(!config.to_string().contains("sqlite"), "{config}");
-    office.app.stop().await;
+    server.app.stop().await;
 }

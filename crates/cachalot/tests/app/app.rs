@@ -1,4 +1,4 @@
-//! [`TestApp`]: the real `cachalot::serve` on a loopback port with the embedded model.
+//! [`TestApp`]: the real `cachalot::commands::serve` on a loopback port with the embedded model.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,24 +13,24 @@ pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<anyhow::Result<()>>,
+    server_task: JoinHandle<anyhow::Result<()>>,
 }
 
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
-    args: cachalot::serve::Args,
+    args: cachalot::commands::serve::Args,
 }
 
 impl TestApp {
     /// Starts with these switches.
     pub(crate) async fn start(switches: &[&str]) -> Self {
-        Self::configured(switches, |_| ()).await
+        Self::start_with_config(switches, |_| ()).await
     }
 
     /// Starts with these switches and a changed configuration.
-    pub(crate) async fn configured(switches: &[&str], set: impl FnOnce(&mut cachalot::config::Config)) -> Self {
-        crate::secrets::watch();
+    pub(crate) async fn start_with_config(switches: &[&str], set: impl FnOnce(&mut cachalot::config::Config)) -> Self {
+        crate::secrets::capture_log();
         let cli = Cli::parse_from(["cachalot"].iter().chain(switches));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -41,16 +41,16 @@ impl TestApp {
         config.store.url = Some("off".into());
         config.aliases.insert("gpt-4o-mini".into(), "deepseek-chat".into());
         set(&mut config);
-        cachalot::prepare_tls();
+        cachalot::install_tls_provider();
         let served = tokio::spawn(async move {
-            cachalot::serve::serve(&cli.args, &config, listener, async {
+            cachalot::commands::serve::serve(&cli.args, &config, listener, async {
                 // A dropped sender stops the server as well.
                 let _ = stopped.await;
             })
             .await
         });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let app = Self { address, client, stop: Some(stop), served };
+        let app = Self { address, client, stop: Some(stop), server_task: served };
         for _ in 0..600 {
             if app.get("/readyz").await.contains("ok") {
                 return app;
@@ -103,13 +103,13 @@ impl TestApp {
             // The server may have ended by itself; then its result tells.
             let _ = stop.send(());
         }
-        self.served.await.unwrap().unwrap();
-        crate::secrets::check(&metrics);
+        self.server_task.await.unwrap().unwrap();
+        crate::secrets::assert_no_secrets(&metrics);
     }
 }
 
 /// What the deltas of a stream say: reasoning and content.
-pub(crate) fn said(events: &[String]) -> (String, String) {
+pub(crate) fn stream_text(events: &[String]) -> (String, String) {
     let (mut reasoning, mut content) = (String::new(), String::new());
     for event in events.iter().filter(|event| *event != "[DONE]") {
         let event: Value = serde_json::from_str(event).unwrap();

@@ -3,15 +3,15 @@
 use std::io::{Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 
-fn chat(switches: &[&str]) -> Child {
+fn spawn_chat(switches: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
     command.arg("chat").args(switches).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
 /// What comes of a whole conversation.
-fn talk(switches: &[&str], lines: &str) -> Output {
-    let mut child = chat(switches);
+fn run_chat(switches: &[&str], lines: &str) -> Output {
+    let mut child = spawn_chat(switches);
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
@@ -19,7 +19,7 @@ fn talk(switches: &[&str], lines: &str) -> Output {
 #[test]
 fn a_piped_conversation_is_answered_without_escape_codes_and_ends_with_its_input() {
     for switches in [&["--context", "512"][..], &["--context", "512", "--think"]] {
-        let output = talk(switches, "Hello!\n\n/new\nHello again!\n");
+        let output = run_chat(switches, "Hello!\n\n/new\nHello again!\n");
         let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert!(output.status.success(), "{stderr}");
         assert!(stdout.lines().count() >= 2, "every answer ends its line: {stdout}");
@@ -29,7 +29,8 @@ fn a_piped_conversation_is_answered_without_escape_codes_and_ends_with_its_input
 
 #[test]
 fn a_question_that_does_not_fit_is_refused_and_the_conversation_goes_on() {
-    let output = talk(&["--context", "128"], &format!("{}\nHello!\n/exit\nnever read\n", "many words ".repeat(1000)));
+    let output =
+        run_chat(&["--context", "128"], &format!("{}\nHello!\n/exit\nnever read\n", "many words ".repeat(1000)));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
     assert_eq!(stderr.matches("maximum context length is 128 tokens").count(), 1, "{stderr}");
@@ -39,7 +40,7 @@ fn a_question_that_does_not_fit_is_refused_and_the_conversation_goes_on() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_stops_the_answer_and_not_the_program() {
-    let mut child = chat(&["--context", "512"]);
+    let mut child = spawn_chat(&["--context", "512"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"Tell me a long story.\n").unwrap();
     // The first byte of the answer, at the latest the end of its line.

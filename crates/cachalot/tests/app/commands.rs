@@ -5,29 +5,29 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-fn golden(name: &str) -> PathBuf {
+fn golden_checkpoint(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
 }
 
-fn cachalot(args: &[&str]) -> Output {
+fn run_cachalot(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cachalot")).args(args).output().unwrap()
 }
 
 /// What a command prints that succeeds.
 pub(crate) fn stdout(args: &[&str]) -> String {
-    let output = cachalot(args);
+    let output = run_cachalot(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// What a command complains of that fails.
 pub(crate) fn stderr(args: &[&str]) -> String {
-    let output = cachalot(args);
+    let output = run_cachalot(args);
     assert!(!output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8(output.stderr).unwrap()
 }
 
-fn file(folder: &tempfile::TempDir, name: &str, content: &str) -> String {
+fn write_file(folder: &tempfile::TempDir, name: &str, content: &str) -> String {
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
     path.to_str().unwrap().to_owned()
@@ -36,8 +36,8 @@ fn file(folder: &tempfile::TempDir, name: &str, content: &str) -> String {
 #[test]
 fn score_prints_the_exchange_format_whatever_the_chunk() {
     let folder = tempfile::tempdir().unwrap();
-    let tokens = file(&folder, "tokens.json", "[[0, 17, 4, 99], [0]]");
-    let model = golden("v32-fp8");
+    let tokens = write_file(&folder, "tokens.json", "[[0, 17, 4, 99], [0]]");
+    let model = golden_checkpoint("v32-fp8");
     let score = |more: &[&str]| {
         let args = ["score", "--model", model.to_str().unwrap(), "--tokens", &tokens];
         stdout(&[&args[..], more].concat())
@@ -56,9 +56,9 @@ fn score_prints_the_exchange_format_whatever_the_chunk() {
 }
 
 /// A copy of a golden checkpoint.
-fn copied(name: &str) -> tempfile::TempDir {
+fn copy_golden(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(golden(name)).unwrap() {
+    for entry in std::fs::read_dir(golden_checkpoint(name)).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
             std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
@@ -68,7 +68,7 @@ fn copied(name: &str) -> tempfile::TempDir {
 }
 
 /// The only file of weights, or the first.
-fn weights_of(folder: &Path) -> PathBuf {
+fn weights_file(folder: &Path) -> PathBuf {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
     files.sort();
@@ -77,15 +77,15 @@ fn weights_of(folder: &Path) -> PathBuf {
 
 #[test]
 fn score_fails_where_the_weights_are_no_numbers() {
-    let folder = copied("v3-f32");
-    let file_of_weights = weights_of(folder.path());
+    let folder = copy_golden("v3-f32");
+    let file_of_weights = weights_file(folder.path());
     let mut bytes = std::fs::read(&file_of_weights).unwrap();
     let header = weights::Header::parse("w", &bytes).unwrap();
     let tensor = header.tensors.iter().find(|tensor| tensor.name.ends_with("input_layernorm.weight")).unwrap();
     // Every format of numbers has NaN there.
     bytes[tensor.range.start as usize..tensor.range.end as usize].fill(0xff);
     std::fs::write(&file_of_weights, bytes).unwrap();
-    let tokens = file(&folder, "tokens.json", "[[0, 17, 4, 99]]");
+    let tokens = write_file(&folder, "tokens.json", "[[0, 17, 4, 99]]");
     for more in [&[][..], &["--logits"], &["--greedy", "3"]] {
         let error =
             stderr(&[&["score", "--model", folder.path().to_str().unwrap(), "--tokens", &tokens], more].concat());
@@ -96,14 +96,14 @@ fn score_fails_where_the_weights_are_no_numbers() {
 #[test]
 fn a_checkpoint_whose_files_are_not_what_they_should_be_is_refused_by_name() {
     let tokens = tempfile::tempdir().unwrap();
-    let tokens = file(&tokens, "tokens.json", "[[0, 17]]");
+    let tokens = write_file(&tokens, "tokens.json", "[[0, 17]]");
     let complaints = |folder: &Path| {
         let folder = folder.to_str().unwrap();
         [stderr(&["inspect", folder]), stderr(&["score", "--model", folder, "--tokens", &tokens])]
     };
     for length in [-1, -9, 1] {
-        let folder = copied("v3-f32");
-        let file_of_weights = weights_of(folder.path());
+        let folder = copy_golden("v3-f32");
+        let file_of_weights = weights_file(folder.path());
         let mut bytes = std::fs::read(&file_of_weights).unwrap();
         bytes.resize((bytes.len() as i64 + length) as usize, 0);
         std::fs::write(&file_of_weights, bytes).unwrap();
@@ -114,7 +114,7 @@ fn a_checkpoint_whose_files_are_not_what_they_should_be_is_refused_by_name() {
     }
     for name in ["generation_config.json", "tokenizer_config.json"] {
         for broken in ["", "{", "[]", "null", "{\"temperature\": NaN}", "<html>"] {
-            let folder = copied("v3-f32");
+            let folder = copy_golden("v3-f32");
             std::fs::write(folder.path().join(name), broken).unwrap();
             for error in complaints(folder.path()) {
                 assert!(error.contains(name), "{name} {broken}: {error}");
@@ -168,7 +168,7 @@ fn names_and_sizes_that_cannot_be_are_refused() {
         ("[[server.keys]]\nname = \"a\\u202e\"\nkey_env = 'PATH'", "1 to 64"),
         ("[[providers]]\nname = 'vllm'\nweight = 99999999999", "weight"),
     ] {
-        let config = file(&folder, "cachalot.toml", settings);
+        let config = write_file(&folder, "cachalot.toml", settings);
         let error = stderr(&["serve", "--listen", "127.0.0.1:0", "--store", "off", "--config", &config]);
         assert!(error.contains(word), "{settings}: {error}");
     }
@@ -177,10 +177,10 @@ fn names_and_sizes_that_cannot_be_are_refused() {
 #[test]
 fn score_refuses_tokens_it_cannot_score() {
     let folder = tempfile::tempdir().unwrap();
-    let model = golden("v3-f32");
+    let model = golden_checkpoint("v3-f32");
     for (content, complaint) in [("[[512]]", "vocabulary ends at 511"), ("[[]]", "is empty"), ("{}", "list of lists")] {
-        let tokens = file(&folder, "tokens.json", content);
-        let output = cachalot(&["score", "--model", model.to_str().unwrap(), "--tokens", &tokens]);
+        let tokens = write_file(&folder, "tokens.json", content);
+        let output = run_cachalot(&["score", "--model", model.to_str().unwrap(), "--tokens", &tokens]);
         let complaint_of = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && complaint_of.contains(complaint), "{content}: {complaint_of}");
     }
@@ -189,7 +189,7 @@ fn score_refuses_tokens_it_cannot_score() {
 #[test]
 fn render_prints_the_prompt_its_ids_and_the_parsed_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let body = file(
+    let body = write_file(
         &folder,
         "body.json",
         r#"{"model": "deepseek-reasoner", "messages": [{"role": "user", "content": "hi <think>"}]}"#,
@@ -200,7 +200,7 @@ fn render_prints_the_prompt_its_ids_and_the_parsed_answer() {
     let marker = *ids.last().unwrap();
     assert_eq!(ids.iter().filter(|id| **id == marker).count(), 1, "what the user writes is never a control token");
 
-    let completion = file(&folder, "completion.txt", "Let me see.</think>It is late.");
+    let completion = write_file(&folder, "completion.txt", "Let me see.</think>It is late.");
     let message: Value = serde_json::from_str(&stdout(&["render", "--parse", "--think", &completion])).unwrap();
     assert_eq!(message, json!({ "role": "assistant", "content": "It is late.", "reasoning_content": "Let me see." }));
 }
@@ -210,7 +210,7 @@ fn render_accepts_what_the_server_accepts() {
     let folder = tempfile::tempdir().unwrap();
     let body = |more: &str| {
         let body = format!(r#"{{"model": "a-folder", "messages": [{{"role": "user", "content": "hi"}}]{more}}}"#);
-        file(&folder, "body.json", &body)
+        write_file(&folder, "body.json", &body)
     };
     let strict = body(r#", "tools": [{"type": "function", "function": {"name": "f", "strict": true}}]"#);
     assert!(stdout(&["render", &strict]).ends_with("</think>"));
@@ -221,13 +221,13 @@ fn render_accepts_what_the_server_accepts() {
 #[test]
 fn settings_that_cannot_be_served_are_refused_before_the_model_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
-    let flood = file(&folder, "flood.toml", "[server]\nstream_keepalive_s = 0\n");
-    let empty = file(&folder, "empty.toml", "");
+    let flood = write_file(&folder, "flood.toml", "[server]\nstream_keepalive_s = 0\n");
+    let empty = write_file(&folder, "empty.toml", "");
     for (listen, config, complaint) in [
         ("127.0.0.1:0", &flood, "`stream_keepalive_s` takes 1 to 86400 seconds"),
         ("0.0.0.0:0", &empty, "no keys are configured"),
     ] {
-        let output = cachalot(&["serve", "--listen", listen, "--store", "off", "--config", config]);
+        let output = run_cachalot(&["serve", "--listen", listen, "--store", "off", "--config", config]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(complaint), "{said}");
         assert!(!said.contains("model loaded"), "{said}");
@@ -263,8 +263,8 @@ fn a_second_interrupt_does_not_wait_for_running_answers() {
 
 #[test]
 fn inspect_tells_what_a_checkpoint_is() {
-    let text = stdout(&["inspect", golden("v32-fp8").to_str().unwrap()]);
+    let text = stdout(&["inspect", golden_checkpoint("v32-fp8").to_str().unwrap()]);
     assert!(text.contains("deepseek_v32") && text.contains("F8_E4M3"), "{text}");
-    let output = cachalot(&["inspect", "/no/such/folder"]);
+    let output = run_cachalot(&["inspect", "/no/such/folder"]);
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("/no/such/folder"));
 }

@@ -6,14 +6,14 @@ use store::{Setting, Store};
 use testkit::FakeUpstream;
 use testkit::fake_upstream::FakeResponse;
 
-use crate::admin::Office;
+use crate::admin::AdminApp;
 
-async fn fake() -> FakeUpstream {
+async fn fake_provider() -> FakeUpstream {
     let choice = json!({"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"});
     FakeUpstream::start(move |_| FakeResponse::json(200, json!({"id": "up", "choices": [choice]}))).await
 }
 
-fn provider(fake: &FakeUpstream, more: Value) -> Value {
+fn provider_settings(fake: &FakeUpstream, more: Value) -> Value {
     let mut provider = json!({"base_url": fake.base_url(), "dialect": "deepseek", "private": true, "models": ["m"]});
     provider.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     provider
@@ -21,83 +21,83 @@ fn provider(fake: &FakeUpstream, more: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_api_sends_a_variable_only_where_the_operator_allows_it() {
-    let (allowed, evil) = (fake().await, fake().await);
+    let (allowed, evil) = (fake_provider().await, fake_provider().await);
     let file = format!("[gateway]\nkey_envs = [{{ env = 'PATH', host = '{}' }}]\n", allowed.address);
-    let office = Office::open(&file).await;
-    crate::secrets::keep(&std::env::var("PATH").unwrap());
-    let named = office.folder.path().join("cachalot.toml").display().to_string();
+    let server = AdminApp::start(&file).await;
+    crate::secrets::register_secret(&std::env::var("PATH").unwrap());
+    let named = server.folder.path().join("cachalot.toml").display().to_string();
     for (name, body) in [
-        ("x", provider(&evil, json!({"key_env": "PATH"}))),
-        ("x", provider(&evil, json!({"key_env": "HOME"}))),
-        ("x", provider(&evil, json!({"key_env": "CACHALOT_NO_SUCH_VARIABLE"}))),
-        ("x", provider(&allowed, json!({"key_env": "HOME"}))),
-        ("x", provider(&allowed, json!({"key_env": "https_proxy"}))),
-        ("deepseek", provider(&evil, json!({}))),
-        ("x", provider(&evil, json!({"row": "openai"}))),
-        ("x", provider(&evil, json!({"row": "anthropic", "dialect": "openai"}))),
+        ("x", provider_settings(&evil, json!({"key_env": "PATH"}))),
+        ("x", provider_settings(&evil, json!({"key_env": "HOME"}))),
+        ("x", provider_settings(&evil, json!({"key_env": "CACHALOT_NO_SUCH_VARIABLE"}))),
+        ("x", provider_settings(&allowed, json!({"key_env": "HOME"}))),
+        ("x", provider_settings(&allowed, json!({"key_env": "https_proxy"}))),
+        ("deepseek", provider_settings(&evil, json!({}))),
+        ("x", provider_settings(&evil, json!({"row": "openai"}))),
+        ("x", provider_settings(&evil, json!({"row": "anthropic", "dialect": "openai"}))),
     ] {
-        let (status, answer) = office.call(Method::PUT, &format!("/admin/providers/{name}"), &office.token, body).await;
+        let (status, answer) = server.call(Method::PUT, &format!("/admin/providers/{name}"), &server.token, body).await;
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("key_env_not_allowed")), "{answer}");
         let words = answer["error"]["message"].as_str().unwrap();
         assert!(words.contains("key_env") && words.contains(&named), "{words}");
     }
-    office.done(Method::PUT, "/admin/providers/x", provider(&allowed, json!({"key_env": "PATH"}))).await;
-    assert_eq!(office.asks("", "m").await.0, 200);
+    server.call_ok(Method::PUT, "/admin/providers/x", provider_settings(&allowed, json!({"key_env": "PATH"}))).await;
+    assert_eq!(server.chat("", "m").await.0, 200);
     let sent = allowed.requests().last().unwrap().header("authorization").unwrap().to_owned();
     assert_eq!(sent, format!("Bearer {}", std::env::var("PATH").unwrap()));
     // A change of the address is judged like a new provider.
-    let moved = provider(&evil, json!({"key_env": "PATH"}));
-    assert_eq!(office.refused(Method::PUT, "/admin/providers/x", moved).await.0, 400);
-    assert_eq!(office.asks("", "m").await.0, 200);
+    let moved = provider_settings(&evil, json!({"key_env": "PATH"}));
+    assert_eq!(server.call_refused(Method::PUT, "/admin/providers/x", moved).await.0, 400);
+    assert_eq!(server.chat("", "m").await.0, 200);
     assert!(evil.requests().is_empty());
 
     // The list shrinks: the provider stays known, and is not asked any more.
-    std::fs::write(office.folder.path().join("cachalot.toml"), "").unwrap();
-    office.done(Method::POST, "/admin/reload", json!(null)).await;
-    assert_eq!(office.asks("", "m").await.0, 400);
-    let listed = office.get("/admin/providers").await;
+    std::fs::write(server.folder.path().join("cachalot.toml"), "").unwrap();
+    server.call_ok(Method::POST, "/admin/reload", json!(null)).await;
+    assert_eq!(server.chat("", "m").await.0, 400);
+    let listed = server.get("/admin/providers").await;
     assert!(listed["data"][0]["disabled"].as_str().unwrap().contains("key_envs"), "{listed}");
     std::fs::write(
-        office.folder.path().join("cachalot.toml"),
+        server.folder.path().join("cachalot.toml"),
         "[gateway]\nkey_envs = [{ env = 'NO_PROXY', host = 'x.example' }]",
     )
     .unwrap();
-    let (status, words) = office.refused(Method::POST, "/admin/reload", json!(null)).await;
+    let (status, words) = server.call_refused(Method::POST, "/admin/reload", json!(null)).await;
     assert!(status == 400 && words.contains("NO_PROXY"), "{words}");
-    office.app.stop().await;
+    server.app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_provider_that_breaks_the_rule_is_disabled_at_start_and_can_be_removed() {
-    let (evil, folder) = (fake().await, tempfile::tempdir().unwrap());
+    let (evil, folder) = (fake_provider().await, tempfile::tempdir().unwrap());
     let store = Store::open(&format!("sqlite:{}", folder.path().join("cachalot.db").display())).await.unwrap();
-    let value = provider(&evil, json!({"key_env": "PATH"})).to_string();
+    let value = provider_settings(&evil, json!({"key_env": "PATH"})).to_string();
     store.put_setting(&Setting { kind: "provider".into(), name: "old".into(), value }).await.unwrap();
     store.close().await;
-    let office = Office::open_in(folder, "").await;
-    let listed = office.get("/admin/providers").await;
+    let server = AdminApp::start_in(folder, "").await;
+    let listed = server.get("/admin/providers").await;
     let row = &listed["data"][0];
     assert!(row["name"] == "old" && row["source"] == "store" && row["disabled"].is_string(), "{listed}");
-    assert_eq!(office.asks("", "m").await.0, 400);
-    office.done(Method::DELETE, "/admin/providers/old", json!(null)).await;
-    assert_eq!(office.get("/admin/providers").await["data"], json!([]));
+    assert_eq!(server.chat("", "m").await.0, 400);
+    server.call_ok(Method::DELETE, "/admin/providers/old", json!(null)).await;
+    assert_eq!(server.get("/admin/providers").await["data"], json!([]));
     assert!(evil.requests().is_empty());
-    office.app.stop().await;
+    server.app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_variable_of_the_file_goes_to_the_address_of_its_block_alone() {
-    let (own, other) = (fake().await, fake().await);
+    let (own, other) = (fake_provider().await, fake_provider().await);
     let file = format!(
         "[[providers]]\nname = 'own'\nbase_url = '{}'\ndialect = 'deepseek'\nprivate = true\nkey_env = 'PATH'\nmodels = ['own-m']\n",
         own.base_url()
     );
-    let office = Office::open(&file).await;
-    crate::secrets::keep(&std::env::var("PATH").unwrap());
-    office.done(Method::PUT, "/admin/providers/second", provider(&own, json!({"key_env": "PATH"}))).await;
-    let elsewhere = provider(&other, json!({"key_env": "PATH"}));
-    assert_eq!(office.refused(Method::PUT, "/admin/providers/third", elsewhere).await.0, 400);
-    assert_eq!((office.asks("", "m").await.0, office.asks("", "own-m").await.0), (200, 200));
+    let server = AdminApp::start(&file).await;
+    crate::secrets::register_secret(&std::env::var("PATH").unwrap());
+    server.call_ok(Method::PUT, "/admin/providers/second", provider_settings(&own, json!({"key_env": "PATH"}))).await;
+    let elsewhere = provider_settings(&other, json!({"key_env": "PATH"}));
+    assert_eq!(server.call_refused(Method::PUT, "/admin/providers/third", elsewhere).await.0, 400);
+    assert_eq!((server.chat("", "m").await.0, server.chat("", "own-m").await.0), (200, 200));
     assert!(other.requests().is_empty());
-    office.app.stop().await;
+    server.app.stop().await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::app::TestApp;
 use crate::commands::{stderr, stdout};
 
-async fn ask(app: &TestApp, key: Option<&str>) -> (u16, Value) {
+async fn post_chat(app: &TestApp, key: Option<&str>) -> (u16, Value) {
     let body = json!({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 20});
     let mut request = app.client.post(app.url("/chat/completions")).json(&body);
     if let Some(key) = key {
@@ -18,10 +18,10 @@ async fn ask(app: &TestApp, key: Option<&str>) -> (u16, Value) {
 }
 
 /// Asks until the answer has this status, for as long as a server may take to see a change.
-async fn becomes(app: &TestApp, key: Option<&str>, status: u16) -> Value {
+async fn wait_for_status(app: &TestApp, key: Option<&str>, status: u16) -> Value {
     let mut last = json!(null);
     for _ in 0..40 {
-        let (got, answer) = ask(app, key).await;
+        let (got, answer) = post_chat(app, key).await;
         if got == status {
             return answer;
         }
@@ -36,19 +36,19 @@ async fn a_key_spends_its_budget_and_is_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
     let journal = folder.path().join("journal");
-    let app = TestApp::configured(&["--store", &store], |config| config.store.journal = Some(journal)).await;
+    let app = TestApp::start_with_config(&["--store", &store], |config| config.store.journal = Some(journal)).await;
     let run = |arguments: &str| {
         let arguments: Vec<_> = arguments.split(' ').chain(["--store", &store]).map(str::to_owned).collect();
         stdout(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
-    assert_eq!(ask(&app, None).await.0, 200, "without any key everybody on this machine may ask");
+    assert_eq!(post_chat(&app, None).await.0, 200, "without any key everybody on this machine may ask");
 
     // The price of the prompt alone is 8 tokens * $0.28 a million.
     let key = run("key add alice --budget 0.00002").trim().to_owned();
-    crate::secrets::keep(&key);
-    becomes(&app, None, 401).await;
-    becomes(&app, Some(&key), 200).await;
-    let refused = becomes(&app, Some(&key), 402).await;
+    crate::secrets::register_secret(&key);
+    wait_for_status(&app, None, 401).await;
+    wait_for_status(&app, Some(&key), 200).await;
+    let refused = wait_for_status(&app, Some(&key), 402).await;
     assert_eq!(refused["error"]["message"], "Insufficient Balance");
     let balance = app.client.get(app.url("/user/balance")).bearer_auth(&key).send().await.unwrap();
     assert_eq!(balance.json::<Value>().await.unwrap()["is_available"], false);
@@ -56,12 +56,12 @@ async fn a_key_spends_its_budget_and_is_revoked() {
     // A project's budget bounds all its keys.
     run("project add team --budget 0.000001");
     let poor = run("key add bob --project team").trim().to_owned();
-    crate::secrets::keep(&poor);
-    becomes(&app, Some(&poor), 402).await;
+    crate::secrets::register_secret(&poor);
+    wait_for_status(&app, Some(&poor), 402).await;
     run("project budget team none");
-    becomes(&app, Some(&poor), 200).await;
+    wait_for_status(&app, Some(&poor), 200).await;
     run("key revoke bob");
-    becomes(&app, Some(&poor), 401).await;
+    wait_for_status(&app, Some(&poor), 401).await;
 
     let listed = run("key list");
     assert!(listed.contains("alice") && listed.contains("revoked") && !listed.contains(&key), "{listed}");

@@ -4,34 +4,34 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::process::{Home, Server};
+use crate::process::{Server, TestHome};
 
 /// A home whose server has had a key, and was stopped in order. Returns the key.
-fn with_a_key() -> (Home, String) {
-    let home = Home::new();
+fn home_with_key() -> (TestHome, String) {
+    let home = TestHome::new();
     home.serve(&[]).stop();
-    let key = home.done(&["key", "add", "alice"]).trim().to_owned();
+    let key = home.run_ok(&["key", "add", "alice"]).trim().to_owned();
     (home, key)
 }
 
-fn admin_token(home: &Home) -> String {
-    std::fs::read_to_string(home.data("admin-token")).unwrap().trim().to_owned()
+fn admin_token(home: &TestHome) -> String {
+    std::fs::read_to_string(home.data_path("admin-token")).unwrap().trim().to_owned()
 }
 
 /// Whether the server asks everybody for a key.
-fn is_closed(server: &Server) -> bool {
+fn requires_key(server: &Server) -> bool {
     let (models, admin) = (server.get("/v1/models", &[]).0, server.get("/admin/keys", &[]).0);
     assert_eq!(models, admin);
     models == 401
 }
 
 /// The files that were set aside.
-fn kept(home: &Home, beginning: &str) -> Vec<PathBuf> {
-    let names = std::fs::read_dir(home.data("")).unwrap().map(|entry| entry.unwrap().path());
-    names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(beginning)).collect()
+fn set_aside_files(home: &TestHome, prefix: &str) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(home.data_path("")).unwrap().map(|entry| entry.unwrap().path());
+    names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix)).collect()
 }
 
-fn remove(path: &Path) {
+fn remove_database(path: &Path) {
     for ending in ["", "-wal", "-shm"] {
         // Not all of them are always there.
         let _ = std::fs::remove_file(format!("{}{ending}", path.display()));
@@ -40,10 +40,10 @@ fn remove(path: &Path) {
 
 #[test]
 fn a_server_whose_database_is_lost_or_damaged_does_not_let_everybody_in() {
-    let (home, _) = with_a_key();
-    let database = home.data("cachalot.db");
+    let (home, _) = home_with_key();
+    let database = home.data_path("cachalot.db");
     let whole = std::fs::read(&database).unwrap();
-    assert!(is_closed(&home.serve(&[])));
+    assert!(requires_key(&home.serve(&[])));
     let damaged: [(&str, Option<Vec<u8>>); 6] = [
         ("missing", None),
         ("empty", Some(Vec::new())),
@@ -53,55 +53,56 @@ fn a_server_whose_database_is_lost_or_damaged_does_not_let_everybody_in() {
         ("garbage", Some(b"a text of some length ".repeat(400))),
     ];
     for (what, bytes) in damaged {
-        remove(&database);
+        remove_database(&database);
         if let Some(bytes) = &bytes {
             std::fs::write(&database, bytes).unwrap();
         }
         for refused in [
-            home.serve_refused(&[]),
-            home.refused(&["key", "list"]),
-            home.refused(&["key", "add", "bob"]),
-            home.refused(&["usage"]),
-            home.refused(&["user", "list"]),
+            home.serve_fails(&[]),
+            home.run_fails(&["key", "list"]),
+            home.run_fails(&["key", "add", "bob"]),
+            home.run_fails(&["usage"]),
+            home.run_fails(&["user", "list"]),
         ] {
             assert!(refused.contains("--new-store") && refused.contains("cachalot.db"), "{what}: {refused}");
         }
-        let accepted = home.serve_refused(&["--accept-restored-store"]);
+        let accepted = home.serve_fails(&["--accept-restored-store"]);
         assert!(accepted.contains("cachalot.db"), "{what}: there is nothing to accept: {accepted}");
         assert_eq!(std::fs::read(&database).ok(), bytes, "{what}: nothing is created or changed");
     }
     // A log that is left of it is not a database either.
-    remove(&database);
-    std::fs::write(home.data("cachalot.db-wal"), "log").unwrap();
-    assert!(home.serve_refused(&[]).contains("missing or empty"));
+    remove_database(&database);
+    std::fs::write(home.data_path("cachalot.db-wal"), "log").unwrap();
+    assert!(home.serve_fails(&[]).contains("missing or empty"));
     // The right one is used as before.
-    remove(&database);
+    remove_database(&database);
     std::fs::write(&database, &whole).unwrap();
-    assert!(is_closed(&home.serve(&[])));
+    assert!(requires_key(&home.serve(&[])));
 }
 
 #[test]
 fn a_folder_that_was_used_before_there_was_a_store_id_is_not_taken_for_a_new_one() {
-    let home = Home::new();
+    let home = TestHome::new();
     home.serve(&[]).stop();
-    assert!(!home.data("store-id").exists(), "there was no key");
-    remove(&home.data("cachalot.db"));
-    assert!(home.serve_refused(&[]).contains("missing or empty"));
-    assert!(home.refused(&["key", "add", "alice"]).contains("missing or empty"));
+    assert!(!home.data_path("store-id").exists(), "there was no key");
+    remove_database(&home.data_path("cachalot.db"));
+    assert!(home.serve_fails(&[]).contains("missing or empty"));
+    assert!(home.run_fails(&["key", "add", "alice"]).contains("missing or empty"));
     home.serve(&["--new-store"]).stop();
     home.serve(&[]).stop();
 }
 
 #[test]
 fn a_restored_backup_is_accepted_when_the_operator_says_so() {
-    let (home, alice) = with_a_key();
-    let bob = home.done(&["key", "add", "bob"]).trim().to_owned();
-    let backup = std::fs::read(home.data("cachalot.db")).unwrap();
-    home.done(&["key", "revoke", "bob"]);
-    let carol = home.done(&["key", "add", "carol"]).trim().to_owned();
-    remove(&home.data("cachalot.db"));
-    std::fs::write(home.data("cachalot.db"), &backup).unwrap();
-    for refused in [home.serve_refused(&[]), home.refused(&["key", "list"]), home.refused(&["key", "revoke", "alice"])]
+    let (home, alice) = home_with_key();
+    let bob = home.run_ok(&["key", "add", "bob"]).trim().to_owned();
+    let backup = std::fs::read(home.data_path("cachalot.db")).unwrap();
+    home.run_ok(&["key", "revoke", "bob"]);
+    let carol = home.run_ok(&["key", "add", "carol"]).trim().to_owned();
+    remove_database(&home.data_path("cachalot.db"));
+    std::fs::write(home.data_path("cachalot.db"), &backup).unwrap();
+    for refused in
+        [home.serve_fails(&[]), home.run_fails(&["key", "list"]), home.run_fails(&["key", "revoke", "alice"])]
     {
         assert!(refused.contains("--accept-restored-store") && refused.contains("store-id"), "{refused}");
     }
@@ -116,104 +117,104 @@ fn a_restored_backup_is_accepted_when_the_operator_says_so() {
     server.stop();
     // Once is enough.
     let server = home.serve(&[]);
-    assert!(is_closed(&server));
+    assert!(requires_key(&server));
     drop(server);
-    home.done(&["key", "revoke", "bob"]);
+    home.run_ok(&["key", "revoke", "bob"]);
     // The same backup is older again.
-    remove(&home.data("cachalot.db"));
-    std::fs::write(home.data("cachalot.db"), &backup).unwrap();
-    assert!(home.serve_refused(&[]).contains("--accept-restored-store"));
+    remove_database(&home.data_path("cachalot.db"));
+    std::fs::write(home.data_path("cachalot.db"), &backup).unwrap();
+    assert!(home.serve_fails(&[]).contains("--accept-restored-store"));
 }
 
 #[test]
 fn a_new_store_is_begun_and_everything_old_is_kept() {
-    let (home, key) = with_a_key();
-    let refused = home.serve_refused(&["--new-store"]);
+    let (home, key) = home_with_key();
+    let refused = home.serve_fails(&["--new-store"]);
     assert!(refused.contains("in order"), "{refused}");
     let garbage = b"a text of some length ".repeat(400);
-    remove(&home.data("cachalot.db"));
-    std::fs::write(home.data("cachalot.db"), &garbage).unwrap();
+    remove_database(&home.data_path("cachalot.db"));
+    std::fs::write(home.data_path("cachalot.db"), &garbage).unwrap();
     let server = home.serve(&["--new-store"]);
     assert!(server.log().contains("cachalot.db.old-") && server.log().contains("store-id.old-"), "{}", server.log());
     assert_eq!(server.get("/v1/models", &[]).0, 200, "there are no keys");
     server.stop();
-    let databases = kept(&home, "cachalot.db.old-");
+    let databases = set_aside_files(&home, "cachalot.db.old-");
     assert_eq!((databases.len(), std::fs::read(&databases[0]).unwrap()), (1, garbage));
-    assert_eq!(kept(&home, "store-id.old-").len(), 1);
+    assert_eq!(set_aside_files(&home, "store-id.old-").len(), 1);
     // As long as there are no keys, saying it again changes nothing.
     home.serve(&["--new-store"]).stop();
-    home.done(&["key", "add", "alice"]);
-    assert!(home.serve_refused(&["--new-store"]).contains("in order"));
+    home.run_ok(&["key", "add", "alice"]);
+    assert!(home.serve_fails(&["--new-store"]).contains("in order"));
     let server = home.serve(&[]);
     assert_eq!(server.get("/v1/models", &[&format!("Authorization: Bearer {key}")]).0, 401);
 }
 
 #[test]
 fn a_store_with_keys_cannot_be_switched_off() {
-    let (home, _) = with_a_key();
-    let refused = home.serve_refused(&["--store", "off"]);
+    let (home, _) = home_with_key();
+    let refused = home.serve_fails(&["--store", "off"]);
     assert!(refused.contains("store-id") && refused.contains("off"), "{refused}");
     let config = home.path("off.toml");
     std::fs::write(&config, "[store]\nurl = \"off\"\n").unwrap();
-    assert!(home.serve_refused(&["--config", config.to_str().unwrap()]).contains("store-id"));
+    assert!(home.serve_fails(&["--config", config.to_str().unwrap()]).contains("store-id"));
     // Wherever the configuration has it.
-    let other = Home::new();
-    let url = format!("sqlite:{}", home.data("cachalot.db").display());
+    let other = TestHome::new();
+    let url = format!("sqlite:{}", home.data_path("cachalot.db").display());
     std::fs::write(&config, format!("[store]\nurl = \"{url}\"\n")).unwrap();
-    assert!(other.serve_refused(&["--config", config.to_str().unwrap(), "--store", "off"]).contains("store-id"));
-    std::fs::rename(home.data("store-id"), home.data("store-id.old")).unwrap();
-    other.refused(&["serve", "--model", "none", "--store", "off", "--listen", "127.0.0.1:0", "--new-store"]);
+    assert!(other.serve_fails(&["--config", config.to_str().unwrap(), "--store", "off"]).contains("store-id"));
+    std::fs::rename(home.data_path("store-id"), home.data_path("store-id.old")).unwrap();
+    other.run_fails(&["serve", "--model", "none", "--store", "off", "--listen", "127.0.0.1:0", "--new-store"]);
 }
 
 #[test]
 fn the_first_key_is_noted_before_it_is_shown() {
     // By a command,
-    let home = Home::new();
-    home.done(&["user", "add", "olga"]);
-    assert!(!home.data("store-id").exists());
-    home.done(&["key", "add", "alice"]);
-    assert!(home.data("store-id").exists());
+    let home = TestHome::new();
+    home.run_ok(&["user", "add", "olga"]);
+    assert!(!home.data_path("store-id").exists());
+    home.run_ok(&["key", "add", "alice"]);
+    assert!(home.data_path("store-id").exists());
     // and by the admin API.
-    let home = Home::new();
+    let home = TestHome::new();
     let server = home.serve(&[]);
     let token = format!("Authorization: Bearer {}", admin_token(&home));
-    assert!(!home.data("store-id").exists());
-    let (status, answer) = server.ask("POST", "/admin/keys", &[&token], r#"{"name": "bob"}"#);
+    assert!(!home.data_path("store-id").exists());
+    let (status, answer) = server.request("POST", "/admin/keys", &[&token], r#"{"name": "bob"}"#);
     assert_eq!(status, 201, "{answer}");
-    let noted = std::fs::read_to_string(home.data("store-id")).unwrap();
+    let noted = std::fs::read_to_string(home.data_path("store-id")).unwrap();
     assert!(noted.contains("key `bob` added"), "{noted}");
     // What cannot be noted is not shown, and not made.
-    std::fs::remove_file(home.data("store-id")).unwrap();
-    std::fs::create_dir(home.data("store-id")).unwrap();
-    let (status, answer) = server.ask("POST", "/admin/keys", &[&token], r#"{"name": "carol"}"#);
+    std::fs::remove_file(home.data_path("store-id")).unwrap();
+    std::fs::create_dir(home.data_path("store-id")).unwrap();
+    let (status, answer) = server.request("POST", "/admin/keys", &[&token], r#"{"name": "carol"}"#);
     assert!(status == 503 && !answer.contains("sk-"), "{answer}");
-    std::fs::remove_dir(home.data("store-id")).unwrap();
+    std::fs::remove_dir(home.data_path("store-id")).unwrap();
     let body = server.get("/admin/keys", &[&token]).1;
     let keys: Value = serde_json::from_str(&body[body.find("\r\n\r\n").unwrap()..]).unwrap();
     assert_eq!(keys["data"].as_array().unwrap().len(), 1, "{keys}");
     // What others change meanwhile is noted too.
-    home.done(&["key", "add", "dave"]);
-    std::fs::remove_file(home.data("store-id")).unwrap();
-    home.done(&["key", "revoke", "dave"]);
-    assert!(server.get("/healthz", &[]).0 == 200 && home.data("store-id").exists());
+    home.run_ok(&["key", "add", "dave"]);
+    std::fs::remove_file(home.data_path("store-id")).unwrap();
+    home.run_ok(&["key", "revoke", "dave"]);
+    assert!(server.get("/healthz", &[]).0 == 200 && home.data_path("store-id").exists());
 }
 
 #[test]
 fn a_database_from_before_the_upgrade_is_noted_at_the_first_start() {
-    let (home, _) = with_a_key();
-    std::fs::remove_file(home.data("store-id")).unwrap();
-    assert!(is_closed(&home.serve(&[])));
-    assert!(home.data("store-id").exists());
-    remove(&home.data("cachalot.db"));
-    home.serve_refused(&[]);
+    let (home, _) = home_with_key();
+    std::fs::remove_file(home.data_path("store-id")).unwrap();
+    assert!(requires_key(&home.serve(&[])));
+    assert!(home.data_path("store-id").exists());
+    remove_database(&home.data_path("cachalot.db"));
+    home.serve_fails(&[]);
 }
 
 #[test]
 fn a_server_whose_keys_are_all_gone_stays_closed() {
-    let (home, key) = with_a_key();
-    home.done(&["key", "revoke", "alice"]);
+    let (home, key) = home_with_key();
+    home.run_ok(&["key", "revoke", "alice"]);
     let server = home.serve(&[]);
-    assert!(is_closed(&server));
+    assert!(requires_key(&server));
     let (status, _) = server.get("/admin/keys", &[&format!("Authorization: Bearer {}", admin_token(&home))]);
     assert_eq!((status, server.get("/v1/models", &[&format!("Authorization: Bearer {key}")]).0), (200, 401));
     server.stop();
@@ -222,19 +223,19 @@ fn a_server_whose_keys_are_all_gone_stays_closed() {
     runtime.block_on(async {
         use sqlx::{Connection, Executor};
         sqlx::any::install_default_drivers();
-        let url = format!("sqlite:{}", home.data("cachalot.db").display());
+        let url = format!("sqlite:{}", home.data_path("cachalot.db").display());
         let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
         connection.execute("delete from keys").await.unwrap();
         connection.close().await.unwrap();
     });
-    assert!(is_closed(&home.serve(&[])));
+    assert!(requires_key(&home.serve(&[])));
 }
 
 #[cfg(unix)]
 #[test]
 fn a_damaged_note_is_an_error_and_never_a_missing_one() {
-    let (home, _) = with_a_key();
-    let note = home.data("store-id");
+    let (home, _) = home_with_key();
+    let note = home.data_path("store-id");
     let whole = std::fs::read(&note).unwrap();
     let damage: [(&str, &dyn Fn()); 5] = [
         ("empty", &|| std::fs::write(&note, "").unwrap()),
@@ -246,11 +247,11 @@ fn a_damaged_note_is_an_error_and_never_a_missing_one() {
     for (what, damage) in damage {
         std::fs::remove_file(&note).unwrap();
         damage();
-        for refused in [home.serve_refused(&[]), home.refused(&["key", "list"])] {
+        for refused in [home.serve_fails(&[]), home.run_fails(&["key", "list"])] {
             assert!(refused.contains("store-id") && refused.contains("--accept-restored-store"), "{what}: {refused}");
         }
-        assert!(home.serve_refused(&["--store", "off"]).contains("store-id"), "{what}");
-        assert!(is_closed(&home.serve(&["--accept-restored-store"])), "{what}");
-        assert!(is_closed(&home.serve(&[])), "{what}");
+        assert!(home.serve_fails(&["--store", "off"]).contains("store-id"), "{what}");
+        assert!(requires_key(&home.serve(&["--accept-restored-store"])), "{what}");
+        assert!(requires_key(&home.serve(&[])), "{what}");
     }
 }

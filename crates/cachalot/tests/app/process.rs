@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longer than anything takes here, also on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A home folder. The default data folder is in it.
-pub(crate) struct Home {
+pub(crate) struct TestHome {
     folder: TempDir,
 }
 
 /// How a command has ended.
-pub(crate) struct Ended {
+pub(crate) struct ProcessOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Home {
+impl TestHome {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -34,43 +34,43 @@ impl Home {
     }
 
     /// The data folder.
-    pub(crate) fn data(&self, name: &str) -> PathBuf {
+    pub(crate) fn data_path(&self, name: &str) -> PathBuf {
         self.path("data/cachalot").join(name)
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
-        self.prepare(command.args(arguments));
+        self.set_environment(command.args(arguments));
         command
     }
 
     /// The same by a shell script, in which `$CACHALOT` is the program.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("bash");
-        self.prepare(command.args(["-c", script]).env("CACHALOT", env!("CARGO_BIN_EXE_cachalot")));
+        self.set_environment(command.args(["-c", script]).env("CACHALOT", env!("CARGO_BIN_EXE_cachalot")));
         command
     }
 
-    fn prepare(&self, command: &mut Command) {
+    fn set_environment(&self, command: &mut Command) {
         command.current_dir(self.folder.path()).env("HOME", self.folder.path()).stdin(Stdio::null());
         command.env("XDG_DATA_HOME", self.path("data")).env("XDG_CACHE_HOME", self.path("cache"));
         command.env("XDG_CONFIG_HOME", self.path("config")).env_remove("CACHALOT_LOG");
     }
 
     /// Runs a command to its end.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        end(self.command(arguments))
+    pub(crate) fn run(&self, arguments: &[&str]) -> ProcessOutput {
+        run_to_end(self.command(arguments))
     }
 
     /// Runs a command that succeeds, and returns its standard output.
-    pub(crate) fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run_ok(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
         assert!(ended.status.success(), "{arguments:?}: {}", ended.stderr);
         ended.stdout
     }
 
     /// Runs a command that fails, and returns its standard error.
-    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run_fails(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
         assert!(!ended.status.success(), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
         ended.stderr
@@ -78,26 +78,26 @@ impl Home {
 
     /// Starts a server without a local model.
     pub(crate) fn serve(&self, switches: &[&str]) -> Server {
-        Server::start(self.command(&[&SERVE[..], switches].concat()))
+        Server::start(self.command(&[&SERVE_ARGS[..], switches].concat()))
     }
 
     /// The complaint of a server that must not start.
-    pub(crate) fn serve_refused(&self, switches: &[&str]) -> String {
-        self.refused(&[&SERVE[..], switches].concat())
+    pub(crate) fn serve_fails(&self, switches: &[&str]) -> String {
+        self.run_fails(&[&SERVE_ARGS[..], switches].concat())
     }
 }
 
-pub(crate) const SERVE: [&str; 5] = ["serve", "--model", "none", "--listen", "127.0.0.1:0"];
+pub(crate) const SERVE_ARGS: [&str; 5] = ["serve", "--model", "none", "--listen", "127.0.0.1:0"];
 
 /// Runs a command to its end, which must come in time.
-pub(crate) fn end(mut command: Command) -> Ended {
+pub(crate) fn run_to_end(mut command: Command) -> ProcessOutput {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (stdout, stderr) = (reads(child.stdout.take().unwrap()), reads(child.stderr.take().unwrap()));
-    let status = wait(&mut child, PATIENCE);
-    Ended { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+    let (stdout, stderr) = (read_in_thread(child.stdout.take().unwrap()), read_in_thread(child.stderr.take().unwrap()));
+    let status = wait_with_timeout(&mut child, TIMEOUT);
+    ProcessOutput { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
-fn reads(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+fn read_in_thread(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes).unwrap();
@@ -106,8 +106,8 @@ fn reads(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String
 }
 
 /// Waits for the end of a process, which is killed when it does not come in time.
-fn wait(child: &mut Child, patience: Duration) -> ExitStatus {
-    let deadline = Instant::now() + patience;
+fn wait_with_timeout(child: &mut Child, timeout: Duration) -> ExitStatus {
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
@@ -115,7 +115,7 @@ fn wait(child: &mut Child, patience: Duration) -> ExitStatus {
         if Instant::now() > deadline {
             child.kill().unwrap();
             child.wait().unwrap();
-            panic!("the process did not end within {patience:?}");
+            panic!("the process did not end within {timeout:?}");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -130,14 +130,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(command: Command) -> Self {
-        let mut server = Self::begin(command);
-        let line = server.until("listening on http://");
+        let mut server = Self::spawn(command);
+        let line = server.wait_for_log("listening on http://");
         server.address = line.rsplit_once("http://").unwrap().1.trim().to_owned();
         server
     }
 
     /// Starts a server, and does not wait until it listens.
-    pub(crate) fn begin(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
@@ -153,8 +153,8 @@ impl Server {
     }
 
     /// The first line of the log with these words, which must come in time.
-    pub(crate) fn until(&mut self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn wait_for_log(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let log = self.log();
             if let Some(line) = log.lines().find(|line| line.contains(words)) {
@@ -181,8 +181,8 @@ impl Server {
     }
 
     /// Waits for its end.
-    pub(crate) fn ends(mut self, patience: Duration) -> (ExitStatus, String) {
-        let status = wait(&mut self.child, patience);
+    pub(crate) fn wait_for_exit(mut self, timeout: Duration) -> (ExitStatus, String) {
+        let status = wait_with_timeout(&mut self.child, timeout);
         // The thread that reads the log may still be at its last lines.
         std::thread::sleep(Duration::from_millis(100));
         (status, self.log())
@@ -191,7 +191,7 @@ impl Server {
     /// Stops it as an operator does.
     pub(crate) fn stop(self) -> String {
         self.signal("TERM");
-        let (status, log) = self.ends(PATIENCE);
+        let (status, log) = self.wait_for_exit(TIMEOUT);
         assert!(status.success(), "{status}: {log}");
         log
     }
@@ -199,13 +199,13 @@ impl Server {
     /// Ends it without a farewell.
     pub(crate) fn kill(self) {
         self.signal("KILL");
-        self.ends(PATIENCE);
+        self.wait_for_exit(TIMEOUT);
     }
 
     /// The status and the text of an answer. `headers` are whole lines.
-    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String) {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let host = if headers.iter().any(|header| header.to_ascii_lowercase().starts_with("host:")) {
             ""
         } else {
@@ -229,7 +229,7 @@ impl Server {
     }
 
     pub(crate) fn get(&self, path: &str, headers: &[&str]) -> (u16, String) {
-        self.ask("GET", path, headers, "")
+        self.request("GET", path, headers, "")
     }
 }
 

@@ -8,7 +8,7 @@ use crate::app::TestApp;
 use crate::commands::stdout;
 
 /// Speaks chat completions under `/v1` and answers with words, or as the last message says.
-async fn service() -> FakeUpstream {
+async fn fake_provider() -> FakeUpstream {
     FakeUpstream::start(|asked: &ReceivedRequest| {
         let body = asked.json();
         let last = body["messages"].as_array().and_then(|messages| messages.last()).cloned().unwrap_or_default();
@@ -34,7 +34,7 @@ async fn service() -> FakeUpstream {
     .await
 }
 
-async fn app(service: &FakeUpstream, switches: &[&str], models: &str) -> TestApp {
+async fn app_with_provider(service: &FakeUpstream, switches: &[&str], models: &str) -> TestApp {
     let provider = format!(
         "[[providers]]\nname = 'own'\nbase_url = '{}'\ndialect = 'openai'\nprivate = true\n{models}",
         service.base_url()
@@ -45,17 +45,17 @@ async fn app(service: &FakeUpstream, switches: &[&str], models: &str) -> TestApp
         // It leads to the local model.
         config.aliases.clear();
     };
-    TestApp::configured(switches, set).await
+    TestApp::start_with_config(switches, set).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_surface_reaches_a_provider_elsewhere() {
-    let service = service().await;
-    let app = app(&service, &["--model", "none"], "models = ['gpt-x']").await;
+    let service = fake_provider().await;
+    let app = app_with_provider(&service, &["--model", "none"], "models = ['gpt-x']").await;
     let chat = json!({"model": "gpt-x", "messages": [{"role": "user", "content": "hi"}]});
     assert_eq!(app.reply(chat.clone()).await["choices"][0]["message"]["content"], "Hello");
     let events = app.stream(chat.clone()).await;
-    assert_eq!(crate::app::said(&events).1, "Hello");
+    assert_eq!(crate::app::stream_text(&events).1, "Hello");
     assert_eq!(events.last().unwrap(), "[DONE]");
 
     let post = async |path: &str, body: Value| {
@@ -91,10 +91,10 @@ async fn every_surface_reaches_a_provider_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_answers_and_what_is_left_of_the_minute_is_told_where_it_may_be() {
-    let (service, folder) = (service().await, tempfile::tempdir().unwrap());
+    let (service, folder) = (fake_provider().await, tempfile::tempdir().unwrap());
     let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
     let key = stdout(&["key", "add", "alice", "--rpm", "3", "--store", &store]).trim().to_owned();
-    crate::secrets::keep(&key);
+    crate::secrets::register_secret(&key);
     let provider = format!(
         "name = 'own'\nbase_url = '{}'\ndialect = 'openai'\nprivate = true\nmodels = ['gpt-x']",
         service.base_url()
@@ -107,7 +107,7 @@ async fn who_answers_and_what_is_left_of_the_minute_is_told_where_it_may_be() {
             config.gateway.expose_provider = exposed;
             config.store.journal = Some(journal);
         };
-        let app = TestApp::configured(&["--model", "none", "--store", &store], set).await;
+        let app = TestApp::start_with_config(&["--model", "none", "--store", &store], set).await;
         let ask = async |path: &str, body: Value| {
             let answer = app.client.post(app.url(path)).bearer_auth(&key).json(&body).send().await.unwrap();
             let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
@@ -140,8 +140,8 @@ async fn who_answers_and_what_is_left_of_the_minute_is_told_where_it_may_be() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstreams_refusal_is_told_without_the_operators_matters() {
-    let service = service().await;
-    let app = app(&service, &["--model", "none"], "models = ['gpt-x']").await;
+    let service = fake_provider().await;
+    let app = app_with_provider(&service, &["--model", "none"], "models = ['gpt-x']").await;
     for (word, stream) in [("refuse", false), ("refuse", true), ("busy", false), ("busy", true)] {
         let body = json!({"model": "gpt-x", "stream": stream, "messages": [{"role": "user", "content": word}]});
         let response = app.post(&body).await;
@@ -161,8 +161,8 @@ async fn an_upstreams_refusal_is_told_without_the_operators_matters() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn models_are_discovered_and_stand_beside_the_local_ones() {
-    let service = service().await;
-    let app = app(&service, &[], "").await;
+    let service = fake_provider().await;
+    let app = app_with_provider(&service, &[], "").await;
     let catalogue = async || serde_json::from_str::<Value>(&app.get("/api/models").await).unwrap();
     let mut seen = catalogue().await;
     for _ in 0..100 {
@@ -208,7 +208,7 @@ async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
         slow.base_url()
     );
     let slow_config: cachalot::config::Config = toml::from_str(&provider).unwrap();
-    let app = TestApp::configured(&["--model", "none"], |config| {
+    let app = TestApp::start_with_config(&["--model", "none"], |config| {
         config.server = slow_config.server;
         config.providers = slow_config.providers;
         config.aliases.clear();
@@ -227,7 +227,7 @@ async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_model_stands_in_under_the_same_id() {
     let fails = FakeUpstream::start(|_| FakeResponse::json(503, json!({"error": {"message": "no"}}))).await;
-    let answers = service().await;
+    let answers = fake_provider().await;
     let block = |name: &str, fake: &FakeUpstream, more: &str| {
         let base_url = fake.base_url();
         format!(
@@ -237,7 +237,7 @@ async fn another_model_stands_in_under_the_same_id() {
     let text =
         block("one", &fails, "rename={smart='large'}") + &block("two", &answers, "rename={smart='other'}\npriority=1");
     let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
-    let app = TestApp::configured(&["--model", "none"], |config| {
+    let app = TestApp::start_with_config(&["--model", "none"], |config| {
         config.providers = providers;
         config.aliases.clear();
     })

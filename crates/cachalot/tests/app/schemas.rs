@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cachalot::load::{self, Defaults, ModelArgs};
+use cachalot::load::{self, ArithmeticDefaults, ModelArgs};
 use chat::{
     Chat, FinishReason, Input, Message, Provider, Reply, ResponseFormat, Role, Sampling, Tool, ToolChoice, fold,
 };
@@ -17,7 +17,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
 /// Asked for side by side.
-const BESIDE: usize = 48;
+const CONCURRENCY: usize = 48;
 
 fn engine() -> Engine {
     let args = ModelArgs {
@@ -25,11 +25,11 @@ fn engine() -> Engine {
         compute: None,
         cache: None,
         index: None,
-        attention: load::Attention::Sparse,
+        attention: load::AttentionArg::Sparse,
         threads: None,
         encoding: None,
     };
-    let loaded = load::model(&args, Defaults::Fast).unwrap();
+    let loaded = load::model(&args, ArithmeticDefaults::Fast).unwrap();
     let encoding = load::encoding(&loaded.checkpoint, &args).unwrap();
     Engine::start(loaded.model, encoding, Options { cache_pages: 1500, ..Options::default() }).unwrap()
 }
@@ -96,7 +96,7 @@ fn document() -> impl Strategy<Value = Value> {
     })
 }
 
-fn says(seed: i64) -> Chat {
+fn json_chat(seed: i64) -> Chat {
     Chat {
         model: "deepseek-chat".into(),
         input: Input::Messages(vec![Message::new(Role::User, "Answer in JSON.")]),
@@ -108,17 +108,17 @@ fn says(seed: i64) -> Chat {
 }
 
 /// Every other schema is that of a tool's arguments, called on the beta root.
-fn asks(seed: i64, schema: &Value) -> Chat {
+fn chat_with_schema(seed: i64, schema: &Value) -> Chat {
     if seed % 2 == 0 {
         let format = json!({ "name": "P", "strict": true, "schema": schema });
-        return Chat { response_format: ResponseFormat::JsonSchema(map(format)), ..says(seed) };
+        return Chat { response_format: ResponseFormat::JsonSchema(into_object(format)), ..json_chat(seed) };
     }
-    let function = map(json!({ "name": "f", "strict": true, "parameters": schema }));
+    let function = into_object(json!({ "name": "f", "strict": true, "parameters": schema }));
     let tool = Tool { name: "f".into(), strict: true, function };
-    Chat { tools: vec![tool], tool_choice: Some(ToolChoice::Required), beta: true, ..says(seed) }
+    Chat { tools: vec![tool], tool_choice: Some(ToolChoice::Required), beta: true, ..json_chat(seed) }
 }
 
-fn map(value: Value) -> Map<String, Value> {
+fn into_object(value: Value) -> Map<String, Value> {
     let Value::Object(map) = value else { unreachable!("it is written as an object") };
     map
 }
@@ -138,9 +138,9 @@ async fn whatever_is_finished_fits_its_schema() {
     let cases: Vec<(i64, Arc<Value>)> = cases.collect();
     let answers = stream::iter(cases).map(|(seed, schema)| {
         let engine = engine.clone();
-        async move { (answer(engine, asks(seed, &schema)).await, schema) }
+        async move { (answer(engine, chat_with_schema(seed, &schema)).await, schema) }
     });
-    let mut answers = answers.buffer_unordered(BESIDE);
+    let mut answers = answers.buffer_unordered(CONCURRENCY);
     let (mut finished, mut cut) = (0, 0);
     while let Some((reply, schema)) = answers.next().await {
         let said: Vec<&str> = match reply.finish.unwrap() {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, said};
+use crate::app::{TestApp, stream_text};
 
-fn ask(model: &str, text: &str) -> Value {
+fn chat_request(model: &str, text: &str) -> Value {
     json!({ "model": model, "messages": [{ "role": "user", "content": text }], "max_tokens": 24, "seed": 7 })
 }
 
@@ -49,9 +49,9 @@ async fn thinking_follows_the_model_id_and_the_field() {
         ("minnow", false),
         ("GPT-4o-mini", false),
     ] {
-        assert_eq!(thinks(&app.reply(ask(model, "Hello!")).await), thinking, "{model}");
+        assert_eq!(thinks(&app.reply(chat_request(model, "Hello!")).await), thinking, "{model}");
     }
-    let mut body = ask("deepseek-chat", "Hello!");
+    let mut body = chat_request("deepseek-chat", "Hello!");
     body["thinking"] = json!({ "type": "enabled" });
     let reply = app.reply(body).await;
     assert!(thinks(&reply) && reply["usage"]["completion_tokens_details"]["reasoning_tokens"].is_u64(), "{reply}");
@@ -61,12 +61,12 @@ async fn thinking_follows_the_model_id_and_the_field() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_says_what_the_whole_reply_says_and_ends_with_usage() {
     let app = TestApp::start(&[]).await;
-    let whole = app.reply(ask("deepseek-reasoner", "What is 2 + 2?")).await;
-    let mut body = ask("deepseek-reasoner", "What is 2 + 2?");
+    let whole = app.reply(chat_request("deepseek-reasoner", "What is 2 + 2?")).await;
+    let mut body = chat_request("deepseek-reasoner", "What is 2 + 2?");
     body["stream_options"] = json!({ "include_usage": true });
     let events = app.stream(body).await;
     let message = &whole["choices"][0]["message"];
-    let (reasoning, content) = said(&events);
+    let (reasoning, content) = stream_text(&events);
     assert_eq!((json!(reasoning), json!(content)), (message["reasoning_content"].clone(), message["content"].clone()));
     assert_eq!(events.last().unwrap(), "[DONE]");
     let usage: Value = serde_json::from_str(&events[events.len() - 2]).unwrap();
@@ -84,11 +84,11 @@ async fn streams_side_by_side_say_what_each_says_alone() {
     };
     let mut alone = Vec::new();
     for i in 0..8 {
-        alone.push(said(&app.stream(body(i)).await));
+        alone.push(stream_text(&app.stream(body(i)).await));
     }
     let together = futures_util::future::join_all((0..8).map(|i| app.stream(body(i)))).await;
     for (i, events) in together.iter().enumerate() {
-        assert_eq!(said(events), alone[i], "stream {i}");
+        assert_eq!(stream_text(events), alone[i], "stream {i}");
     }
     app.stop().await;
 }
@@ -96,7 +96,7 @@ async fn streams_side_by_side_say_what_each_says_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_gives_its_pages_back() {
     let app = TestApp::start(&[]).await;
-    let mut body = ask("deepseek-reasoner", &"Count slowly to a thousand. ".repeat(40));
+    let mut body = chat_request("deepseek-reasoner", &"Count slowly to a thousand. ".repeat(40));
     body["max_tokens"] = json!(4000);
     body["stream"] = json!(true);
     let mut response = app.post(&body).await;
@@ -112,7 +112,7 @@ async fn a_client_that_hangs_up_gives_its_pages_back() {
         }
     }
     assert!(left == 0.0, "{left} of {used} pages are still in use");
-    assert_eq!(app.reply(ask("deepseek-chat", "Hello!")).await["object"], "chat.completion");
+    assert_eq!(app.reply(chat_request("deepseek-chat", "Hello!")).await["object"], "chat.completion");
     app.stop().await;
 }
 
@@ -120,7 +120,7 @@ async fn a_client_that_hangs_up_gives_its_pages_back() {
 async fn a_prompt_that_fills_the_context_is_answered_and_a_longer_one_refused() {
     let app = TestApp::start(&["--context", "1024"]).await;
     // Every digit is a token of the embedded model.
-    let mut body = ask("deepseek-chat", &"7".repeat(1000));
+    let mut body = chat_request("deepseek-chat", &"7".repeat(1000));
     body["max_tokens"] = Value::Null;
     let reply = app.reply(body.clone()).await;
     let usage = &reply["usage"];
@@ -140,7 +140,7 @@ async fn a_prompt_that_fills_the_context_is_answered_and_a_longer_one_refused() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_ends_a_running_stream_properly() {
     let app = TestApp::start(&["--grace", "0"]).await;
-    let mut body = ask("deepseek-chat", "Never stop talking.");
+    let mut body = chat_request("deepseek-chat", "Never stop talking.");
     body["max_tokens"] = json!(8000);
     body["stream"] = json!(true);
     // The end token never comes.
@@ -160,7 +160,7 @@ async fn a_shutdown_ends_a_running_stream_properly() {
 async fn health_and_metrics_answer() {
     let app = TestApp::start(&[]).await;
     assert_eq!(app.get("/readyz").await, r#"{"status":"ok"}"#);
-    app.reply(ask("deepseek-chat", "Hello!")).await;
+    app.reply(chat_request("deepseek-chat", "Hello!")).await;
     assert!(app.metric("cachalot_cache_pages_total").await > 0.0);
     assert!(app.metric("cachalot_generated_tokens_total").await > 0.0);
     app.stop().await;

@@ -14,7 +14,7 @@ use crate::app::TestApp;
 use crate::commands::stdout;
 
 /// A service with everything that is no text. Its tasks fail while `fails` is set.
-async fn service(fails: Arc<AtomicBool>) -> FakeUpstream {
+async fn fake_task_provider(fails: Arc<AtomicBool>) -> FakeUpstream {
     FakeUpstream::start(move |asked: &ReceivedRequest| {
         let status = |good: &str, bad: &str| if fails.load(Ordering::SeqCst) { bad.to_owned() } else { good.to_owned() };
         let mj = |id: &str| json!({"id": id, "status": status("SUCCESS", "FAILURE"), "progress": "100%", "imageUrl": "x", "buttons": []});
@@ -53,7 +53,7 @@ async fn service(fails: Arc<AtomicBool>) -> FakeUpstream {
     .await
 }
 
-struct Office {
+struct TaskApp {
     app: TestApp,
     folder: TempDir,
     alice: String,
@@ -67,9 +67,9 @@ const PRICES: &str = "
     [[price]]\nprovider='midjourney'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.08\n
     [[price]]\nprovider='suno'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.02\n";
 
-impl Office {
+impl TaskApp {
     /// Two projects with a key each, which may spend a dollar.
-    async fn open(service: &FakeUpstream) -> Self {
+    async fn start(service: &FakeUpstream) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let prices = folder.path().join("prices.toml");
         std::fs::write(&prices, PRICES).unwrap();
@@ -86,47 +86,47 @@ impl Office {
             stdout(&["key", "add", name, "--project", name, "--budget", "1", "--store", &store]).trim().to_owned()
         };
         let (alice, bob) = (add("alice"), add("bob"));
-        crate::secrets::keep(&alice);
-        crate::secrets::keep(&bob);
+        crate::secrets::register_secret(&alice);
+        crate::secrets::register_secret(&bob);
         // Two of the providers are given this as their key.
-        crate::secrets::keep(&std::env::var("PATH").unwrap());
+        crate::secrets::register_secret(&std::env::var("PATH").unwrap());
         let journal = folder.path().join("journal");
-        let app = TestApp::configured(&["--store", &store], |config| {
+        let app = TestApp::start_with_config(&["--store", &store], |config| {
             config.store.journal = Some(journal);
             config.gateway.prices = Some(prices);
             config.providers = providers;
         })
         .await;
-        let office = Self { app, folder, alice, bob };
+        let server = Self { app, folder, alice, bob };
         // Models are found a moment after the start.
         for _ in 0..100 {
-            let models = office.get(&office.alice, "/v1/models").await.1.to_string();
+            let models = server.get(&server.alice, "/v1/models").await.1.to_string();
             if ["mj_imagine", "suno_music"].iter().all(|model| models.contains(model)) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        office
+        server
     }
 
-    async fn ask(&self, key: &str, request: reqwest::RequestBuilder) -> (u16, String, Vec<u8>) {
+    async fn request(&self, key: &str, request: reqwest::RequestBuilder) -> (u16, String, Vec<u8>) {
         let response = request.bearer_auth(key).send().await.unwrap();
         let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
         (response.status().as_u16(), kind, response.bytes().await.unwrap().to_vec())
     }
 
     async fn post(&self, key: &str, path: &str, body: Value) -> (u16, Value) {
-        let (status, _, bytes) = self.ask(key, self.app.client.post(self.app.url(path)).json(&body)).await;
+        let (status, _, bytes) = self.request(key, self.app.client.post(self.app.url(path)).json(&body)).await;
         (status, serde_json::from_slice(&bytes).unwrap())
     }
 
     async fn get(&self, key: &str, path: &str) -> (u16, Value) {
-        let (status, _, bytes) = self.ask(key, self.app.client.get(self.app.url(path))).await;
+        let (status, _, bytes) = self.request(key, self.app.client.get(self.app.url(path))).await;
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
     /// What the key has left, in US dollars; asked for until it is so much.
-    async fn has_left(&self, key: &str, left: &str) {
+    async fn wait_for_balance(&self, key: &str, left: &str) {
         let mut last = Value::Null;
         for _ in 0..60 {
             last = self.get(key, "/user/balance").await.1["balance_infos"][0]["total_balance"].clone();
@@ -138,7 +138,7 @@ impl Office {
         panic!("{last} is left, not {left}");
     }
 
-    async fn close(self) -> String {
+    async fn stop_and_report(self) -> String {
         self.app.stop().await;
         let store = format!("sqlite:{}", self.folder.path().join("cachalot.db").display());
         stdout(&["usage", "--by", "model", "--store", &store])
@@ -147,14 +147,14 @@ impl Office {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_and_sound_pass_and_are_paid_by_the_piece() {
-    let service = service(Arc::default()).await;
-    let office = Office::open(&service).await;
-    let Office { app, alice, .. } = &office;
+    let service = fake_task_provider(Arc::default()).await;
+    let server = TaskApp::start(&service).await;
+    let TaskApp { app, alice, .. } = &server;
     let (status, image) =
-        office.post(alice, "/v1/images/generations", json!({"model": "own/paint", "prompt": "a whale", "n": 3})).await;
+        server.post(alice, "/v1/images/generations", json!({"model": "own/paint", "prompt": "a whale", "n": 3})).await;
     assert_eq!((status, &image["data"][0]["url"]), (200, &json!("https://x/1.png")));
     assert_eq!(service.requests().last().unwrap().json()["model"], "paint");
-    office.has_left(alice, "0.88").await;
+    server.wait_for_balance(alice, "0.88").await;
 
     let form = |model: &str| {
         Form::new()
@@ -163,25 +163,25 @@ async fn images_and_sound_pass_and_are_paid_by_the_piece() {
             .part("image", Part::bytes(vec![1; 2000]).file_name("a.png"))
     };
     let edit = app.client.post(app.url("/v1/images/edits")).multipart(form("own/paint"));
-    let (status, _, _) = office.ask(alice, edit).await;
+    let (status, _, _) = server.request(alice, edit).await;
     let asked = service.requests().pop().unwrap();
     let text = String::from_utf8_lossy(&asked.body).into_owned();
     assert!(status == 200 && text.contains("\r\n\r\npaint\r\n") && asked.body.len() > 2000, "{text}");
     assert!(asked.header("content-type").unwrap().starts_with("multipart/form-data; boundary="));
-    office.has_left(alice, "0.84").await;
+    server.wait_for_balance(alice, "0.84").await;
 
     let speak =
         app.client.post(app.url("/v1/audio/speech")).json(&json!({"model": "voice", "input": "hi", "voice": "low"}));
-    let (status, kind, bytes) = office.ask(alice, speak).await;
+    let (status, kind, bytes) = server.request(alice, speak).await;
     assert_eq!((status, kind.as_str(), bytes), (200, "audio/mpeg", b"ID3\n\n\x00\xff\n\n".to_vec()));
-    office.has_left(alice, "0.83").await;
+    server.wait_for_balance(alice, "0.83").await;
 
     let form = Form::new()
         .text("model", "voice")
         .text("response_format", "srt")
         .part("file", Part::bytes(vec![1; 9]).file_name("a.wav"));
     let (status, kind, bytes) =
-        office.ask(alice, app.client.post(app.url("/v1/audio/transcriptions")).multipart(form)).await;
+        server.request(alice, app.client.post(app.url("/v1/audio/transcriptions")).multipart(form)).await;
     assert_eq!((status, kind.as_str(), bytes), (200, "text/plain", b"1\n00:00 whale song\n".to_vec()));
 
     for (path, body, word) in [
@@ -199,84 +199,85 @@ async fn images_and_sound_pass_and_are_paid_by_the_piece() {
             "does not chat",
         ),
     ] {
-        let (status, refused) = office.post(alice, path, body).await;
+        let (status, refused) = server.post(alice, path, body).await;
         assert!(status == 400 && refused["error"]["message"].as_str().unwrap().contains(word), "{path}: {refused}");
     }
-    let (status, refused) = office.post(alice, "/v1/audio/transcriptions", json!({"model": "voice"})).await;
+    let (status, refused) = server.post(alice, "/v1/audio/transcriptions", json!({"model": "voice"})).await;
     assert!(status == 415 && refused.to_string().contains("multipart/form-data"), "{refused}");
-    let usage = office.close().await;
+    let usage = server.stop_and_report().await;
     assert!(usage.contains("paint") && usage.contains("voice"), "{usage}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_has_an_owner_is_paid_once_and_given_back_when_it_fails() {
     let fails = Arc::new(AtomicBool::new(false));
-    let service = service(fails.clone()).await;
-    let office = Office::open(&service).await;
-    let Office { app, alice, bob, .. } = &office;
+    let service = fake_task_provider(fails.clone()).await;
+    let server = TaskApp::start(&service).await;
+    let TaskApp { app, alice, bob, .. } = &server;
 
-    let (status, refused) = office.post(alice, "/mj/submit/imagine", json!({"prompt": "banned"})).await;
+    let (status, refused) = server.post(alice, "/mj/submit/imagine", json!({"prompt": "banned"})).await;
     assert_eq!((status, &refused["code"]), (200, &json!(24)));
-    office.has_left(alice, "1.00").await;
+    server.wait_for_balance(alice, "1.00").await;
     let (status, submitted) =
-        office.post(alice, "/mj-fast/submit/imagine", json!({"prompt": "a whale", "odd": [1]})).await;
+        server.post(alice, "/mj-fast/submit/imagine", json!({"prompt": "a whale", "odd": [1]})).await;
     let mj = submitted["result"].as_str().unwrap().to_owned();
     assert!(status == 200 && mj.len() == 19 && mj.bytes().all(|byte| byte.is_ascii_digit()), "{submitted}");
     assert_eq!(service.requests().last().unwrap().json(), json!({"prompt": "a whale", "odd": [1]}));
-    office.has_left(alice, "0.92").await;
+    server.wait_for_balance(alice, "0.92").await;
     for path in [format!("/mj/task/{mj}/fetch"), format!("/mj/image/{mj}")] {
-        assert_eq!(office.get(bob, &path).await.1["error"]["code"], "task_not_found");
-        assert_eq!(office.get(alice, &path).await.0, 200);
+        assert_eq!(server.get(bob, &path).await.1["error"]["code"], "task_not_found");
+        assert_eq!(server.get(alice, &path).await.0, 200);
     }
-    assert_eq!(office.get(alice, &format!("/mj/task/{mj}/fetch")).await.1["id"], mj.as_str());
+    assert_eq!(server.get(alice, &format!("/mj/task/{mj}/fetch")).await.1["id"], mj.as_str());
     for id in ["nobody", "..%2f..%2fkeys", "a%20b"] {
-        assert_eq!(office.get(alice, &format!("/mj/task/{id}/fetch")).await.0, 404);
+        assert_eq!(server.get(alice, &format!("/mj/task/{id}/fetch")).await.0, 404);
     }
     let list = json!({"ids": [mj, "other"]});
-    assert_eq!(office.post(alice, "/mj/task/list-by-condition", list.clone()).await.1.as_array().unwrap().len(), 1);
-    assert_eq!(office.post(bob, "/mj/task/list-by-condition", list).await.1, json!([]));
+    assert_eq!(server.post(alice, "/mj/task/list-by-condition", list.clone()).await.1.as_array().unwrap().len(), 1);
+    assert_eq!(server.post(bob, "/mj/task/list-by-condition", list).await.1, json!([]));
     // A picture goes on from another only for its owner.
     let action = json!({"taskId": mj, "customId": "U1"});
-    assert_eq!(office.post(bob, "/mj/submit/action", action.clone()).await.0, 404);
-    assert_eq!(office.post(alice, "/mj/submit/action", action).await.0, 200);
-    office.has_left(alice, "0.84").await;
+    assert_eq!(server.post(bob, "/mj/submit/action", action.clone()).await.0, 404);
+    assert_eq!(server.post(alice, "/mj/submit/action", action).await.0, 200);
+    server.wait_for_balance(alice, "0.84").await;
 
     let submitted =
-        office.post(alice, "/suno/submit/music", json!({"gpt_description_prompt": "x", "mv": "chirp-v4"})).await.1;
+        server.post(alice, "/suno/submit/music", json!({"gpt_description_prompt": "x", "mv": "chirp-v4"})).await.1;
     let song = submitted["data"].as_str().unwrap().to_owned();
     assert_eq!(song.len(), 36, "{submitted}");
-    office.has_left(alice, "0.82").await;
+    server.wait_for_balance(alice, "0.82").await;
     // It fails, which is heard of twice and given back once.
     fails.store(true, Ordering::SeqCst);
     for _ in 0..2 {
-        assert_eq!(office.get(alice, &format!("/suno/fetch/{song}")).await.1["data"]["status"], "FAILURE");
+        assert_eq!(server.get(alice, &format!("/suno/fetch/{song}")).await.1["data"]["status"], "FAILURE");
         assert_eq!(
-            office.post(alice, "/suno/fetch", json!({"ids": [song], "action": "MUSIC"})).await.1["data"][0]["task_id"],
+            server.post(alice, "/suno/fetch", json!({"ids": [song], "action": "MUSIC"})).await.1["data"][0]["task_id"],
             song.as_str()
         );
     }
-    office.has_left(alice, "0.84").await;
+    server.wait_for_balance(alice, "0.84").await;
 
     let (status, video) =
-        office.post(alice, "/v1/videos", json!({"model": "own/sora-2", "prompt": "a whale", "seconds": "8"})).await;
+        server.post(alice, "/v1/videos", json!({"model": "own/sora-2", "prompt": "a whale", "seconds": "8"})).await;
     let film = video["id"].as_str().unwrap().to_owned();
     assert!(status == 200 && film.starts_with("video_") && film.len() == 38, "{video}");
     assert_eq!(service.requests().last().unwrap().json()["model"], "sora-2");
-    office.has_left(alice, "0.04").await;
-    let poor = office.post(alice, &format!("/v1/videos/{film}/remix"), json!({"prompt": "more"})).await;
+    server.wait_for_balance(alice, "0.04").await;
+    let poor = server.post(alice, &format!("/v1/videos/{film}/remix"), json!({"prompt": "more"})).await;
     assert_eq!(poor.0, 402, "a price that is known before has to be there");
-    let content = office.ask(alice, app.client.get(app.url(&format!("/v1/videos/{film}/content?variant=video")))).await;
+    let content =
+        server.request(alice, app.client.get(app.url(&format!("/v1/videos/{film}/content?variant=video")))).await;
     assert_eq!(content, (200, "video/mp4".into(), vec![0, 0, 0, 24]));
-    assert_eq!(office.get(bob, &format!("/v1/videos/{film}")).await.0, 404);
-    assert_eq!(office.post(bob, "/v1/videos", json!({"model": "deepseek-chat", "prompt": "x"})).await.0, 400);
+    assert_eq!(server.get(bob, &format!("/v1/videos/{film}")).await.0, 404);
+    assert_eq!(server.post(bob, "/v1/videos", json!({"model": "deepseek-chat", "prompt": "x"})).await.0, 400);
 
     for (path, status) in [("/mj/submit/paint", 404), ("/suno/submit/noise", 404)] {
-        assert_eq!(office.post(alice, path, json!({})).await.0, status);
+        assert_eq!(server.post(alice, path, json!({})).await.0, status);
     }
     let secret =
         app.client.get(app.url(&format!("/mj/task/{mj}/fetch"))).header("mj-api-secret", alice).send().await.unwrap();
     assert_eq!(secret.status(), 200);
-    let usage = office.close().await;
+    let usage = server.stop_and_report().await;
     assert!(usage.contains("suno_music"), "{usage}");
 }
 
@@ -299,7 +300,7 @@ async fn without_their_providers_tasks_are_refused_as_documented() {
 }
 
 /// A service that calls every task the same, and tells what it was asked.
-async fn repeats_itself() -> FakeUpstream {
+async fn fake_with_colliding_ids() -> FakeUpstream {
     FakeUpstream::start(|asked: &ReceivedRequest| {
         let path = asked.path.as_str();
         match (asked.method.as_str(), path) {
@@ -335,9 +336,9 @@ async fn repeats_itself() -> FakeUpstream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_that_a_provider_calls_the_same_stay_with_those_who_submitted_them() {
-    let service = repeats_itself().await;
-    let office = Office::open(&service).await;
-    let Office { alice, bob, .. } = &office;
+    let service = fake_with_colliding_ids().await;
+    let server = TaskApp::start(&service).await;
+    let TaskApp { alice, bob, .. } = &server;
     for (path, body, id, follow) in [
         ("/mj/submit/imagine", json!({"prompt": "x"}), "result", "/mj/task/ID/fetch"),
         ("/suno/submit/music", json!({"prompt": "x"}), "data", "/suno/fetch/ID"),
@@ -345,13 +346,13 @@ async fn tasks_that_a_provider_calls_the_same_stay_with_those_who_submitted_them
     ] {
         let mut ids = Vec::new();
         for key in [alice, bob, alice] {
-            let (status, submitted) = office.post(key, path, body.clone()).await;
+            let (status, submitted) = server.post(key, path, body.clone()).await;
             assert_eq!(status, 200, "{submitted}");
             ids.push(submitted[id].as_str().unwrap().to_owned());
         }
         assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
         for (key, id, status) in [(alice, 0, 200), (bob, 1, 200), (alice, 2, 200), (bob, 0, 404), (alice, 1, 404)] {
-            let (got, task) = office.get(key, &follow.replace("ID", &ids[id])).await;
+            let (got, task) = server.get(key, &follow.replace("ID", &ids[id])).await;
             assert_eq!(got, status, "{path} {task}");
             let text = task.to_string();
             assert!(status == 404 || text.contains(&ids[id]), "{text}");
@@ -359,30 +360,30 @@ async fn tasks_that_a_provider_calls_the_same_stay_with_those_who_submitted_them
         }
     }
     // Where ids stand in other things, they lead to the provider as its own.
-    let mj = office.post(alice, "/mj/submit/imagine", json!({"prompt": "x"})).await.1["result"].clone();
-    let task = office.get(alice, &format!("/mj/task/{}/fetch", mj.as_str().unwrap())).await.1;
+    let mj = server.post(alice, "/mj/submit/imagine", json!({"prompt": "x"})).await.1["result"].clone();
+    let task = server.get(alice, &format!("/mj/task/{}/fetch", mj.as_str().unwrap())).await.1;
     let custom = task["buttons"][0]["customId"].clone();
     assert!(custom.as_str().unwrap().contains(mj.as_str().unwrap()), "{task}");
     assert_eq!(task["imageUrl"], "https://cdn.example/task-0001.png");
-    office.post(alice, "/mj/submit/action", json!({"taskId": mj, "customId": custom, "odd": [1]})).await;
+    server.post(alice, "/mj/submit/action", json!({"taskId": mj, "customId": custom, "odd": [1]})).await;
     let want = json!({"taskId": "task-0001", "customId": "MJ::JOB::upsample::task-0001::1", "odd": [1]});
     assert_eq!(service.requests().last().unwrap().json(), want);
     // Also where an id is written as a number.
     let number: u64 = mj.as_str().unwrap().parse().unwrap();
-    assert_eq!(office.post(alice, "/mj/submit/modal", json!({"taskId": number})).await.0, 200);
+    assert_eq!(server.post(alice, "/mj/submit/modal", json!({"taskId": number})).await.0, 200);
     assert_eq!(service.requests().last().unwrap().json(), json!({"taskId": "task-0001"}));
-    assert_eq!(office.post(bob, "/mj/submit/modal", json!({"taskId": number})).await.0, 404);
-    let listed = office.post(alice, "/mj/task/list-by-condition", json!({"ids": [mj, "nobody"]})).await.1;
+    assert_eq!(server.post(bob, "/mj/submit/modal", json!({"taskId": number})).await.0, 404);
+    let listed = server.post(alice, "/mj/task/list-by-condition", json!({"ids": [mj, "nobody"]})).await.1;
     assert_eq!(listed, json!([{"id": mj, "status": "SUCCESS"}]));
     assert_eq!(service.requests().last().unwrap().json()["ids"], json!(["task-0001"]));
     // Callbacks come from the provider itself: its id is good for the owner alone.
-    assert_eq!(office.get(alice, "/mj/task/task-0001/fetch").await.0, 200);
-    assert_eq!(office.get(bob, "/suno/fetch/song-1").await.0, 200);
-    let video = office.post(alice, "/v1/videos", json!({"model": "sora-2", "prompt": "x", "seconds": "1"})).await.1;
+    assert_eq!(server.get(alice, "/mj/task/task-0001/fetch").await.0, 200);
+    assert_eq!(server.get(bob, "/suno/fetch/song-1").await.0, 200);
+    let video = server.post(alice, "/v1/videos", json!({"model": "sora-2", "prompt": "x", "seconds": "1"})).await.1;
     let path = format!("/v1/videos/{}/remix", video["id"].as_str().unwrap());
-    let remix = office.post(alice, &path, json!({"prompt": "more", "seconds": "1"})).await.1;
+    let remix = server.post(alice, &path, json!({"prompt": "more", "seconds": "1"})).await.1;
     assert!(remix["id"] != video["id"] && remix["id"].as_str().unwrap().len() == 38, "{remix}");
-    office.close().await;
+    server.stop_and_report().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -402,17 +403,17 @@ async fn a_task_answer_that_is_none_costs_nothing() {
             steps: if body.is_empty() { vec![] } else { vec![BodyStep::Send(body.as_bytes().to_vec())] },
         });
         let fake = fake.await;
-        let office = Office::open(&fake).await;
+        let server = TaskApp::start(&fake).await;
         for (path, request) in [
             ("/mj/submit/imagine", json!({"prompt": "x"})),
             ("/suno/submit/music", json!({"prompt": "x"})),
             ("/v1/videos", json!({"model": "sora-2", "prompt": "x", "seconds": "1"})),
         ] {
             // What another family would answer is not this one's.
-            let (status, answer) = office.post(&office.alice, path, request).await;
+            let (status, answer) = server.post(&server.alice, path, request).await;
             assert!(status == 502 && !answer.to_string().contains("It works"), "{path} {body}: {status} {answer}");
         }
-        office.has_left(&office.alice, "1.00").await;
-        office.close().await;
+        server.wait_for_balance(&server.alice, "1.00").await;
+        server.stop_and_report().await;
     }
 }

@@ -12,11 +12,11 @@ use testkit::fake_upstream::{FakeResponse, ReceivedRequest};
 
 use crate::app::TestApp;
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// A provider that answers, streamed or not, and breaks off what says `break`.
-async fn provider() -> FakeUpstream {
+async fn fake_provider() -> FakeUpstream {
     FakeUpstream::start(|asked: &ReceivedRequest| match asked.json() {
         body if body["messages"][0]["content"] == "break" => {
             FakeResponse::events([r#"{"choices":[{"delta":{"content":"He"}}]}"#])
@@ -50,7 +50,7 @@ fn attributes(span: &Span) -> BTreeMap<&str, Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_has_a_span_below_its_callers() {
     let collector = FakeUpstream::start(|_| FakeResponse::json(200, json!({}))).await;
-    let (passing, converting) = (provider().await, provider().await);
+    let (passing, converting) = (fake_provider().await, fake_provider().await);
     let block = |name: &str, fake: &FakeUpstream, dialect: &str| {
         format!(
             "[[providers]]\nname='{name}'\nbase_url='{}'\ndialect='{dialect}'\nprivate=true\nmodels=['{name}']\n",
@@ -60,14 +60,14 @@ async fn every_request_has_a_span_below_its_callers() {
     let text = block("passes", &passing, "openai") + &block("converts", &converting, "deepseek");
     let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
     let address = format!("http://{}", collector.address);
-    let app = TestApp::configured(&["--model", "none"], |config| {
+    let app = TestApp::start_with_config(&["--model", "none"], |config| {
         config.providers = providers;
         config.aliases.clear();
         config.telemetry.otlp = Some(address);
     })
     .await;
     let ask = async |path: &str, body: Value| {
-        let asked = app.client.post(app.url(path)).json(&body).header("traceparent", PARENT);
+        let asked = app.client.post(app.url(path)).json(&body).header("traceparent", TRACEPARENT);
         asked.send().await.unwrap().text().await.unwrap()
     };
     let say = |model: &str, what: &str| json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": what}]});
@@ -98,7 +98,7 @@ async fn every_request_has_a_span_below_its_callers() {
     // What asks whether the server is ready has none.
     let [passed, converted, broken, refused] = spans[..] else { panic!("{spans:#?}") };
     for span in &spans {
-        assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE.into(), "b7ad6b7169203331".into()));
+        assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE_ID.into(), "b7ad6b7169203331".into()));
         assert!(!format!("{span:?}").contains("secret"));
     }
     assert_eq!(
@@ -133,6 +133,6 @@ async fn every_request_has_a_span_below_its_callers() {
 
     // Providers in one's own network are told which span they belong to.
     let told = |fake: &FakeUpstream| fake.requests()[0].header("traceparent").map(str::to_owned);
-    assert_eq!(told(&passing), Some(format!("00-{TRACE}-{}-01", hex(&passed.span_id))));
-    assert_eq!(told(&converting), Some(format!("00-{TRACE}-{}-01", hex(&converted.span_id))));
+    assert_eq!(told(&passing), Some(format!("00-{TRACE_ID}-{}-01", hex(&passed.span_id))));
+    assert_eq!(told(&converting), Some(format!("00-{TRACE_ID}-{}-01", hex(&converted.span_id))));
 }

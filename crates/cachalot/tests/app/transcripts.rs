@@ -24,29 +24,29 @@ enum Surface {
 
 /// What the service says next, and how it is framed.
 #[derive(Clone, Copy)]
-struct Says {
-    plot: Scenario,
-    odd: bool,
+struct FakeReply {
+    scenario: Scenario,
+    odd_framing: bool,
 }
 
-struct Stage {
+struct TranscriptSetup {
     app: TestApp,
     fake: FakeUpstream,
-    says: Arc<Mutex<Says>>,
+    reply: Arc<Mutex<FakeReply>>,
 }
 
-impl Stage {
-    async fn open() -> Self {
-        let says = Arc::new(Mutex::new(Says { plot: Scenario::Text, odd: false }));
-        let told = says.clone();
+impl TranscriptSetup {
+    async fn start() -> Self {
+        let reply = Arc::new(Mutex::new(FakeReply { scenario: Scenario::Text, odd_framing: false }));
+        let current_reply = reply.clone();
         let fake = FakeUpstream::start(move |asked| {
-            let Says { plot, odd } = *told.lock().unwrap();
+            let FakeReply { scenario, odd_framing: odd } = *current_reply.lock().unwrap();
             let dialect = asked.path.split('/').nth(1).unwrap_or_default();
             let streamed = asked.json()["stream"] == true || asked.path.contains("streamGenerateContent");
             match (streamed, odd) {
-                (false, _) => FakeResponse::json(200, transcripts::json_body(dialect, plot)),
-                (true, false) => transcripts::stream_response(dialect, plot),
-                (true, true) => odd_framing(transcripts::stream_response(dialect, plot)),
+                (false, _) => FakeResponse::json(200, transcripts::json_body(dialect, scenario)),
+                (true, false) => transcripts::stream_response(dialect, scenario),
+                (true, true) => odd_framing(transcripts::stream_response(dialect, scenario)),
             }
         })
         .await;
@@ -58,23 +58,23 @@ impl Stage {
         };
         let providers: String = DIALECTS.iter().map(|dialect| block(dialect)).collect();
         let providers = toml::from_str::<cachalot::config::Config>(&providers).unwrap().providers;
-        let app = TestApp::configured(&["--model", "none"], |config| {
+        let app = TestApp::start_with_config(&["--model", "none"], |config| {
             config.providers = providers;
             config.aliases.clear();
         })
         .await;
-        Self { app, fake, says }
+        Self { app, fake, reply }
     }
 
     /// What comes back, its random parts named.
-    async fn ask(&self, surface: Surface, dialect: &str, says: Says, stream: bool) -> String {
-        *self.says.lock().unwrap() = says;
+    async fn transcript(&self, surface: Surface, dialect: &str, reply: FakeReply, stream: bool) -> String {
+        *self.reply.lock().unwrap() = reply;
         let model = format!("to-{dialect}");
-        let (path, body) = surface.request(&model, says.plot == Scenario::ToolCalls, stream);
+        let (path, body) = surface.request(&model, reply.scenario == Scenario::ToolCalls, stream);
         let response = self.app.client.post(self.app.url(&path)).json(&body).send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
-        format!("{status}\n{}\n", steady(text.trim_end()))
+        format!("{status}\n{}\n", redact_volatile(text.trim_end()))
     }
 }
 
@@ -196,7 +196,7 @@ impl Surface {
 }
 
 /// A text without what is another every time: ids that we make, times, signatures of this process.
-fn steady(text: &str) -> String {
+fn redact_volatile(text: &str) -> String {
     let mut text = text.to_owned();
     for key in [
         "\"id\":\"",
@@ -229,24 +229,26 @@ fn steady(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_surface_to_every_dialect_says_what_it_said_before() {
-    let stage = Stage::open().await;
+    let setup = TranscriptSetup::start().await;
     for surface in SURFACES {
         for dialect in DIALECTS {
             let mut transcript = String::new();
-            for plot in Scenario::ALL {
-                let says = Says { plot, odd: false };
-                let streamed = stage.ask(surface, dialect, says, true).await;
-                let asked = stage.fake.requests().pop().unwrap();
-                if matches!(plot, Scenario::Text | Scenario::ToolCalls) {
+            for scenario in Scenario::ALL {
+                let reply = FakeReply { scenario, odd_framing: false };
+                let streamed = setup.transcript(surface, dialect, reply, true).await;
+                let asked = setup.fake.requests().pop().unwrap();
+                if matches!(scenario, Scenario::Text | Scenario::ToolCalls) {
                     transcript += &format!(
-                        "## {plot:?}: what the provider is asked\n{} {}\n",
+                        "## {scenario:?}: what the provider is asked\n{} {}\n",
                         asked.path,
-                        steady(&asked.json().to_string())
+                        redact_volatile(&asked.json().to_string())
                     );
-                    transcript +=
-                        &format!("## {plot:?}: the answer whole\n{}", stage.ask(surface, dialect, says, false).await);
+                    transcript += &format!(
+                        "## {scenario:?}: the answer whole\n{}",
+                        setup.transcript(surface, dialect, reply, false).await
+                    );
                 }
-                transcript += &format!("## {plot:?}: the answer streamed\n{streamed}");
+                transcript += &format!("## {scenario:?}: the answer streamed\n{streamed}");
                 // However it is framed. What passes as it is keeps its frames.
                 let passes = matches!(
                     (surface, dialect),
@@ -255,8 +257,8 @@ async fn every_surface_to_every_dialect_says_what_it_said_before() {
                         | (Surface::Gemini, "gemini")
                 );
                 if !passes {
-                    let odd = stage.ask(surface, dialect, Says { plot, odd: true }, true).await;
-                    assert_eq!(odd, streamed, "{surface:?} to {dialect}, {plot:?}");
+                    let odd = setup.transcript(surface, dialect, FakeReply { scenario, odd_framing: true }, true).await;
+                    assert_eq!(odd, streamed, "{surface:?} to {dialect}, {scenario:?}");
                 }
             }
             insta::with_settings!({omit_expression => true}, {
@@ -264,5 +266,5 @@ async fn every_surface_to_every_dialect_says_what_it_said_before() {
             });
         }
     }
-    stage.app.stop().await;
+    setup.app.stop().await;
 }

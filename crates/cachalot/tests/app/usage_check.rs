@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use crate::process::{Home, mode};
+use crate::process::{TestHome, mode};
 
-fn sql(home: &Home, statements: &[&str]) {
+fn execute_sql(home: &TestHome, statements: &[&str]) {
     sqlx::any::install_default_drivers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let url = format!("sqlite:{}", home.data("cachalot.db").display());
+        let url = format!("sqlite:{}", home.data_path("cachalot.db").display());
         let mut database = sqlx::AnyConnection::connect(&url).await.unwrap();
         for statement in statements {
             database.execute(AssertSqlSafe((*statement).to_owned())).await.unwrap();
@@ -18,27 +18,27 @@ fn sql(home: &Home, statements: &[&str]) {
     });
 }
 
-fn check(home: &Home) -> Value {
+fn usage_check_json(home: &TestHome) -> Value {
     let ended = home.run(&["usage", "check", "--json"]);
     let found: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(ended.status.code(), Some(if found["clean"] == true { 0 } else { 1 }), "{}", ended.stderr);
     found
 }
 
-const RECORD: &str = "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
+const INSERT_POISONED_RECORD: &str = "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
     cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, total_us, outcome)
     select 'r1', 5, id, name, project_id, 'm', 'u', 9223372036854775807, 0, 0, 5, 0, 0, 9223372036854775807, '', 1, 'stop' from keys where name = 'mallory'";
 
 #[test]
 fn a_poisoned_database_is_served_checked_and_repaired() {
-    let home = Home::new();
-    let alice = home.done(&["key", "add", "alice", "--budget", "1"]);
-    let mallory = home.done(&["key", "add", "mallory", "--budget", "1"]);
-    assert_eq!(check(&home)["clean"], true);
-    sql(
+    let home = TestHome::new();
+    let alice = home.run_ok(&["key", "add", "alice", "--budget", "1"]);
+    let mallory = home.run_ok(&["key", "add", "mallory", "--budget", "1"]);
+    assert_eq!(usage_check_json(&home)["clean"], true);
+    execute_sql(
         &home,
         &[
-            RECORD,
+            INSERT_POISONED_RECORD,
             "update keys set spent = 9223372036854775807 + 100 where name = 'mallory'",
             "update keys set spent = -9223372036854535809 where name = 'alice'",
             "update projects set spent = 9223372036854775807 + 100",
@@ -46,7 +46,7 @@ fn a_poisoned_database_is_served_checked_and_repaired() {
     );
     // Everything that reads it still works.
     let server = home.serve(&[]);
-    let token = std::fs::read_to_string(home.data("admin-token")).unwrap();
+    let token = std::fs::read_to_string(home.data_path("admin-token")).unwrap();
     let authorization = format!("authorization: Bearer {}", token.trim());
     for path in [
         "/admin/usage?by=key&days=36500",
@@ -68,34 +68,34 @@ fn a_poisoned_database_is_served_checked_and_repaired() {
     for name in ["alice", "mallory", "default"] {
         assert!(log.contains("usage check --repair") && log.contains(name), "{name}: {log}");
     }
-    assert!(home.done(&["usage", "--days", "36500"]).contains("mallory"));
-    assert!(home.done(&["key", "list"]).contains("alice"));
+    assert!(home.run_ok(&["usage", "--days", "36500"]).contains("mallory"));
+    assert!(home.run_ok(&["key", "list"]).contains("alice"));
 
-    let found = check(&home);
+    let found = usage_check_json(&home);
     let differences = found["differences"].as_array().unwrap();
     let of = |name: &str| differences.iter().filter(|difference| difference["name"] == name).count();
     assert_eq!((differences.len(), of("mallory"), of("alice")), (5, 3, 1), "{found}");
-    let refused = home.refused(&["usage", "check", "--repair"]);
+    let refused = home.run_fails(&["usage", "check", "--repair"]);
     assert!(refused.contains(&format!("process {}", server.id())) && refused.contains("stop it"), "{refused}");
-    assert_eq!(check(&home)["differences"], found["differences"], "nothing was changed");
+    assert_eq!(usage_check_json(&home)["differences"], found["differences"], "nothing was changed");
     server.stop();
 
     let text = home.run(&["usage", "check"]);
     assert!(text.stdout.contains("difference: key `alice`") && text.status.code() == Some(1), "{}", text.stdout);
-    let repaired: Value = serde_json::from_str(&home.done(&["usage", "check", "--repair", "--json"])).unwrap();
+    let repaired: Value = serde_json::from_str(&home.run_ok(&["usage", "check", "--repair", "--json"])).unwrap();
     assert_eq!((&repaired["clean"], &repaired["repaired"]["changes"]), (&json!(true), &found["differences"]));
     let copy = std::path::PathBuf::from(repaired["repaired"]["copy"].as_str().unwrap());
     assert_eq!((std::fs::read_to_string(&copy).unwrap().lines().count(), mode(&copy)), (5, 0o600));
-    assert_eq!(check(&home)["clean"], true);
+    assert_eq!(usage_check_json(&home)["clean"], true);
     // There is nothing more to repair, and no copy of nothing.
-    let again: Value = serde_json::from_str(&home.done(&["usage", "check", "--repair", "--json"])).unwrap();
+    let again: Value = serde_json::from_str(&home.run_ok(&["usage", "check", "--repair", "--json"])).unwrap();
     assert_eq!((&again["repaired"]["changes"], &again["repaired"]["copy"]), (&json!([]), &Value::Null));
 }
 
 #[test]
 fn what_the_journal_and_the_quarantine_hold_is_counted() {
-    let home = Home::new();
-    home.done(&["key", "add", "alice"]);
+    let home = TestHome::new();
+    home.run_ok(&["key", "add", "alice"]);
     let record = |id: &str, cost: i64| {
         json!({"id": id, "at": 5, "key_id": null, "key_name": "alice", "project_id": null, "model": "m", "upstream": "u", "prompt_tokens": 1,
             "cached_tokens": 0, "cache_write_tokens": 0, "completion_tokens": 1, "reasoning_tokens": 0, "estimated": false, "cost": cost,
@@ -108,16 +108,16 @@ fn what_the_journal_and_the_quarantine_hold_is_counted() {
         json!({"done": record("c", i64::MAX)}),
     ];
     let lines: String = lines.iter().map(|line| format!("\n{line}\n")).collect();
-    std::fs::create_dir_all(home.data("journal")).unwrap();
-    std::fs::write(home.data("journal/1.alone.journal"), lines).unwrap();
-    let found = check(&home);
+    std::fs::create_dir_all(home.data_path("journal")).unwrap();
+    std::fs::write(home.data_path("journal/1.alone.journal"), lines).unwrap();
+    let found = usage_check_json(&home);
     assert_eq!(
         (&found["journal"]["ended"], &found["journal"]["open"], &found["clean"]),
         (&json!(2), &json!(1), &json!(true))
     );
     // The next start books what can be booked, and sets the rest aside.
     home.serve(&[]).stop();
-    let found = check(&home);
+    let found = usage_check_json(&home);
     assert_eq!(
         (&found["journal"]["ended"], &found["journal"]["open"], &found["records"]),
         (&json!(0), &json!(0), &json!(2))
@@ -132,8 +132,8 @@ async fn an_overdraft_caps_the_local_engine_too() {
     let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
     let journal = folder.path().join("journal");
     let key = crate::commands::stdout(&["key", "add", "alice", "--budget", "0.00004", "--store", &store]);
-    crate::secrets::keep(key.trim());
-    let app = crate::app::TestApp::configured(&["--store", &store], |config| {
+    crate::secrets::register_secret(key.trim());
+    let app = crate::app::TestApp::start_with_config(&["--store", &store], |config| {
         config.store.journal = Some(journal);
         config.gateway.overdraft = gateway::Overdraft::AtMost(0);
     })

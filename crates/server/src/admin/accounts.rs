@@ -8,22 +8,22 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Key, Limits, Project, Role, UsageGroupBy, UsageRecord, UsageTotal, User, money, now_micros};
 
-use super::{Answer, Ask, fault};
+use super::{AdminRequest, AdminResponse, store_error};
 
 /// The end of the year 9999, in seconds since 1970.
-const LATEST: i64 = 253_402_300_799;
-const DAY: i64 = 86_400 * 1_000_000;
+const MAX_TIMESTAMP: i64 = 253_402_300_799;
+const DAY_MICROS: i64 = 86_400 * 1_000_000;
 
-pub(super) async fn me(ask: Ask) -> Result<Answer, Error> {
-    Ok(json!({"name": &*ask.operator.name, "role": ask.operator.role.as_str()}).into())
+pub(super) async fn me(request: AdminRequest) -> Result<AdminResponse, Error> {
+    Ok(json!({"name": &*request.operator.name, "role": request.operator.role.as_str()}).into())
 }
 
 /// Seconds since 1970, as clients of this API count.
-fn seconds(micros: i64) -> i64 {
+fn unix_seconds(micros: i64) -> i64 {
     micros.div_euclid(1_000_000)
 }
 
-fn dollars(nano: i64) -> String {
+fn format_dollars(nano: i64) -> String {
     money::format(nano, 9)
 }
 
@@ -46,26 +46,28 @@ impl Dollars {
 }
 
 /// What is there and null lifts a bound; what is not there leaves it as it is.
-fn some<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+fn double_option<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-fn role(text: &str) -> Result<Role, Error> {
+fn parse_role(text: &str) -> Result<Role, Error> {
     Role::parse(text).ok_or_else(|| Error::invalid(format!("`{text:.32}` is no role: member, viewer or admin")))
 }
 
 /// A name that logs and lists can show.
-fn named(name: &str) -> Result<&str, Error> {
+fn validate_name(name: &str) -> Result<&str, Error> {
     store::is_name(name).then_some(name).ok_or_else(|| Error::invalid(format!("A name has {}", store::NAME_RULE)))
 }
 
-fn user(user: &User) -> Value {
-    json!({"name": user.name, "role": user.role.as_str(), "disabled": user.disabled_at.is_some(), "created_at": seconds(user.created_at)})
+fn user_json(user: &User) -> Value {
+    json!({"name": user.name, "role": user.role.as_str(), "disabled": user.disabled_at.is_some(), "created_at": unix_seconds(user.created_at)})
 }
 
-pub(super) async fn users(ask: Ask) -> Result<Answer, Error> {
-    let users = ask.store()?.users().await.map_err(fault)?;
-    Ok(json!({"data": users.iter().map(user).collect::<Vec<_>>()}).into())
+pub(super) async fn users(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let users = request.store()?.users().await.map_err(store_error)?;
+    Ok(json!({"data": users.iter().map(user_json).collect::<Vec<_>>()}).into())
 }
 
 #[derive(Deserialize)]
@@ -75,10 +77,11 @@ struct NewUser {
     role: String,
 }
 
-pub(super) async fn add_user(ask: Ask) -> Result<Answer, Error> {
-    let new: NewUser = ask.read()?;
-    let made = ask.store()?.add_user(named(&new.name)?, role(&new.role)?).await.map_err(fault)?;
-    Ok(Answer::created(user(&made)))
+pub(super) async fn add_user(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let new: NewUser = request.parse_body()?;
+    let made =
+        request.store()?.add_user(validate_name(&new.name)?, parse_role(&new.role)?).await.map_err(store_error)?;
+    Ok(AdminResponse::created(user_json(&made)))
 }
 
 #[derive(Deserialize)]
@@ -88,26 +91,26 @@ struct UserChange {
     disabled: Option<bool>,
 }
 
-pub(super) async fn change_user(ask: Ask) -> Result<Answer, Error> {
-    let change: UserChange = ask.read()?;
-    let known = ask.store()?.user(&ask.name).await.map_err(fault)?;
-    let role = change.role.as_deref().map_or(Ok(known.role), role)?;
+pub(super) async fn change_user(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let change: UserChange = request.parse_body()?;
+    let known = request.store()?.user(&request.path_param).await.map_err(store_error)?;
+    let role = change.role.as_deref().map_or(Ok(known.role), parse_role)?;
     let disabled = change.disabled.unwrap_or(known.disabled_at.is_some());
-    let changed = ask.store()?.update_user(&ask.name, role, disabled).await.map_err(fault)?;
-    ask.changed().await?;
-    Ok(user(&changed).into())
+    let changed = request.store()?.update_user(&request.path_param, role, disabled).await.map_err(store_error)?;
+    request.refresh_accounts().await?;
+    Ok(user_json(&changed).into())
 }
 
-fn project(project: &Project) -> Value {
+fn project_json(project: &Project) -> Value {
     json!({
-        "name": project.name, "budget": project.budget.map(dollars), "spent": dollars(project.spent),
-        "created_at": seconds(project.created_at),
+        "name": project.name, "budget": project.budget.map(format_dollars), "spent": format_dollars(project.spent),
+        "created_at": unix_seconds(project.created_at),
     })
 }
 
-pub(super) async fn projects(ask: Ask) -> Result<Answer, Error> {
-    let projects = ask.store()?.projects().await.map_err(fault)?;
-    Ok(json!({"data": projects.iter().map(project).collect::<Vec<_>>()}).into())
+pub(super) async fn projects(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let projects = request.store()?.projects().await.map_err(store_error)?;
+    Ok(json!({"data": projects.iter().map(project_json).collect::<Vec<_>>()}).into())
 }
 
 #[derive(Deserialize)]
@@ -117,11 +120,11 @@ struct NewProject {
     budget: Option<Dollars>,
 }
 
-pub(super) async fn add_project(ask: Ask) -> Result<Answer, Error> {
-    let new: NewProject = ask.read()?;
+pub(super) async fn add_project(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let new: NewProject = request.parse_body()?;
     let budget = new.budget.map(|budget| budget.nano()).transpose()?;
-    let made = ask.store()?.add_project(named(&new.name)?, budget).await.map_err(fault)?;
-    Ok(Answer::created(project(&made)))
+    let made = request.store()?.add_project(validate_name(&new.name)?, budget).await.map_err(store_error)?;
+    Ok(AdminResponse::created(project_json(&made)))
 }
 
 #[derive(Deserialize)]
@@ -132,72 +135,72 @@ struct ProjectChange {
     budget: Option<Dollars>,
 }
 
-pub(super) async fn change_project(ask: Ask) -> Result<Answer, Error> {
-    let change: ProjectChange = ask.read()?;
+pub(super) async fn change_project(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let change: ProjectChange = request.parse_body()?;
     let budget = change.budget.map(|budget| budget.nano()).transpose()?;
-    let changed = ask.store()?.set_budget(&ask.name, budget).await.map_err(fault)?;
-    ask.changed().await?;
-    Ok(project(&changed).into())
+    let changed = request.store()?.set_budget(&request.path_param, budget).await.map_err(store_error)?;
+    request.refresh_accounts().await?;
+    Ok(project_json(&changed).into())
 }
 
 /// What names ids stand for, of users and projects.
-struct Names {
+struct NameIndex {
     users: HashMap<String, String>,
     projects: HashMap<String, String>,
 }
 
-impl Names {
-    async fn of(ask: &Ask) -> Result<Self, Error> {
-        let users = ask.store()?.users().await.map_err(fault)?;
-        let projects = ask.store()?.projects().await.map_err(fault)?;
+impl NameIndex {
+    async fn load(request: &AdminRequest) -> Result<Self, Error> {
+        let users = request.store()?.users().await.map_err(store_error)?;
+        let projects = request.store()?.projects().await.map_err(store_error)?;
         Ok(Self {
             users: users.into_iter().map(|user| (user.id, user.name)).collect(),
             projects: projects.into_iter().map(|project| (project.id, project.name)).collect(),
         })
     }
 
-    fn key(&self, key: &Key) -> Value {
+    fn key_json(&self, key: &Key) -> Value {
         let Limits { models, networks, budget, requests_per_minute, tokens_per_minute, concurrency, expires_at } =
             &key.limits;
         json!({
             "id": key.id, "name": key.name, "tail": key.tail,
             "project": self.projects.get(&key.project_id), "user": key.user_id.as_ref().and_then(|id| self.users.get(id)),
-            "models": models, "networks": networks, "budget": budget.map(dollars), "spent": dollars(key.spent),
+            "models": models, "networks": networks, "budget": budget.map(format_dollars), "spent": format_dollars(key.spent),
             "requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute, "concurrency": concurrency,
-            "expires_at": expires_at.map(seconds), "created_at": seconds(key.created_at), "revoked_at": key.revoked_at.map(seconds),
+            "expires_at": expires_at.map(unix_seconds), "created_at": unix_seconds(key.created_at), "revoked_at": key.revoked_at.map(unix_seconds),
         })
     }
 }
 
-pub(super) async fn keys(ask: Ask) -> Result<Answer, Error> {
-    let (names, keys) = (Names::of(&ask).await?, ask.store()?.keys().await.map_err(fault)?);
-    Ok(json!({"data": keys.iter().map(|key| names.key(key)).collect::<Vec<_>>()}).into())
+pub(super) async fn keys(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let (names, keys) = (NameIndex::load(&request).await?, request.store()?.keys().await.map_err(store_error)?);
+    Ok(json!({"data": keys.iter().map(|key| names.key_json(key)).collect::<Vec<_>>()}).into())
 }
 
 /// What a key may do. A bound that is null is none.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct LimitsBody {
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "double_option")]
     models: Option<Option<Vec<String>>>,
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "double_option")]
     networks: Option<Option<Vec<String>>>,
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "double_option")]
     budget: Option<Option<Dollars>>,
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "double_option")]
     requests_per_minute: Option<Option<i64>>,
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "double_option")]
     tokens_per_minute: Option<Option<i64>>,
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "double_option")]
     concurrency: Option<Option<i64>>,
     /// Seconds since 1970.
-    #[serde(deserialize_with = "some")]
+    #[serde(deserialize_with = "double_option")]
     expires_at: Option<Option<i64>>,
 }
 
 impl LimitsBody {
     /// These bounds in the place of those before.
-    fn over(self, before: Limits) -> Result<Limits, Error> {
+    fn apply_to(self, current: Limits) -> Result<Limits, Error> {
         let positive = |name: &str, bound: Option<Option<i64>>, before| match bound {
             Some(Some(bound)) if !(1..=1_000_000_000_000).contains(&bound) => {
                 Err(Error::invalid(format!("Invalid '{name}': expected a number from 1 to 1000000000000")))
@@ -210,10 +213,10 @@ impl LimitsBody {
             return Err(Error::invalid(format!("Invalid 'models': {odd:.64?} is no id of a model")));
         }
         if let Some(Some(at)) = self.expires_at
-            && !(1..=LATEST).contains(&at)
+            && !(1..=MAX_TIMESTAMP).contains(&at)
         {
             return Err(Error::invalid(format!(
-                "Invalid 'expires_at': expected seconds since 1970, from 1 to {LATEST}"
+                "Invalid 'expires_at': expected seconds since 1970, from 1 to {MAX_TIMESTAMP}"
             )));
         }
         if let Some(Some(networks)) = &self.networks
@@ -225,19 +228,23 @@ impl LimitsBody {
         }
         let budget = match self.budget {
             Some(budget) => budget.map(|budget| budget.nano()).transpose()?,
-            None => before.budget,
+            None => current.budget,
         };
         let expires_at = match self.expires_at {
             Some(at) => at.map(|at| at.saturating_mul(1_000_000)),
-            None => before.expires_at,
+            None => current.expires_at,
         };
         Ok(Limits {
-            models: self.models.unwrap_or(before.models),
-            networks: self.networks.unwrap_or(before.networks),
+            models: self.models.unwrap_or(current.models),
+            networks: self.networks.unwrap_or(current.networks),
             budget,
-            requests_per_minute: positive("requests_per_minute", self.requests_per_minute, before.requests_per_minute)?,
-            tokens_per_minute: positive("tokens_per_minute", self.tokens_per_minute, before.tokens_per_minute)?,
-            concurrency: positive("concurrency", self.concurrency, before.concurrency)?,
+            requests_per_minute: positive(
+                "requests_per_minute",
+                self.requests_per_minute,
+                current.requests_per_minute,
+            )?,
+            tokens_per_minute: positive("tokens_per_minute", self.tokens_per_minute, current.tokens_per_minute)?,
+            concurrency: positive("concurrency", self.concurrency, current.concurrency)?,
             expires_at,
         })
     }
@@ -252,36 +259,44 @@ struct NewKey {
     limits: Value,
 }
 
-pub(super) async fn add_key(ask: Ask) -> Result<Answer, Error> {
-    let new: NewKey = ask.read()?;
+pub(super) async fn add_key(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let new: NewKey = request.parse_body()?;
     let limits: LimitsBody = serde_json::from_value(new.limits)
         .map_err(|error| Error::invalid(format!("The request body is not what it should be: {error}")))?;
-    let limits = limits.over(Limits::default())?;
-    let wanted =
-        gateway::NewKey { name: named(&new.name)?, project: new.project.as_deref(), user: new.user.as_deref(), limits };
-    let (key, shown) = gateway::create_key(ask.store()?, wanted).await.map_err(fault)?;
-    ask.changed().await?;
-    let mut made = Names::of(&ask).await?.key(&key);
+    let limits = limits.apply_to(Limits::default())?;
+    let new_key = gateway::NewKey {
+        name: validate_name(&new.name)?,
+        project: new.project.as_deref(),
+        user: new.user.as_deref(),
+        limits,
+    };
+    let (key, shown) = gateway::create_key(request.store()?, new_key).await.map_err(store_error)?;
+    request.refresh_accounts().await?;
+    let mut made = NameIndex::load(&request).await?.key_json(&key);
     made["key"] = shown.into();
-    Ok(Answer::created(made))
+    Ok(AdminResponse::created(made))
 }
 
-pub(super) async fn change_key(ask: Ask) -> Result<Answer, Error> {
-    let change: LimitsBody = ask.read()?;
-    let known = ask.store()?.key(&ask.name).await.map_err(fault)?;
-    let changed = ask.store()?.set_key_limits(&ask.name, &change.over(known.limits)?).await.map_err(fault)?;
-    ask.changed().await?;
-    Ok(Names::of(&ask).await?.key(&changed).into())
+pub(super) async fn change_key(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let change: LimitsBody = request.parse_body()?;
+    let known = request.store()?.key(&request.path_param).await.map_err(store_error)?;
+    let changed = request
+        .store()?
+        .set_key_limits(&request.path_param, &change.apply_to(known.limits)?)
+        .await
+        .map_err(store_error)?;
+    request.refresh_accounts().await?;
+    Ok(NameIndex::load(&request).await?.key_json(&changed).into())
 }
 
-pub(super) async fn revoke_key(ask: Ask) -> Result<Answer, Error> {
-    ask.store()?.revoke_key(&ask.name).await.map_err(fault)?;
-    ask.changed().await?;
-    Ok(json!({"revoked": ask.name}).into())
+pub(super) async fn revoke_key(request: AdminRequest) -> Result<AdminResponse, Error> {
+    request.store()?.revoke_key(&request.path_param).await.map_err(store_error)?;
+    request.refresh_accounts().await?;
+    Ok(json!({"revoked": request.path_param}).into())
 }
 
-pub(super) async fn usage(ask: Ask) -> Result<Answer, Error> {
-    let by = match ask.query("by").unwrap_or("key") {
+pub(super) async fn usage(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let by = match request.query_param("by").unwrap_or("key") {
         "key" => UsageGroupBy::Key,
         "project" => UsageGroupBy::Project,
         "model" => UsageGroupBy::Model,
@@ -293,30 +308,30 @@ pub(super) async fn usage(ask: Ask) -> Result<Answer, Error> {
             )));
         }
     };
-    let days = ask.number("days", 30, 36_500)?;
-    let totals = ask.store()?.usage(now_micros() - days * DAY, by).await.map_err(fault)?;
-    Ok(json!({"days": days, "data": totals.iter().map(total).collect::<Vec<_>>()}).into())
+    let days = request.query_number("days", 30, 36_500)?;
+    let totals = request.store()?.usage(now_micros() - days * DAY_MICROS, by).await.map_err(store_error)?;
+    Ok(json!({"days": days, "data": totals.iter().map(total_json).collect::<Vec<_>>()}).into())
 }
 
-fn total(total: &UsageTotal) -> Value {
+fn total_json(total: &UsageTotal) -> Value {
     json!({
         "of": total.group, "requests": total.requests, "prompt_tokens": total.prompt_tokens, "cached_tokens": total.cached_tokens,
-        "completion_tokens": total.completion_tokens, "cost": dollars(total.cost),
+        "completion_tokens": total.completion_tokens, "cost": format_dollars(total.cost),
     })
 }
 
-pub(super) async fn records(ask: Ask) -> Result<Answer, Error> {
-    let limit = ask.number("limit", 100, 1000)?;
-    let records = ask.store()?.latest_records(limit).await.map_err(fault)?;
-    Ok(json!({"data": records.iter().map(record).collect::<Vec<_>>()}).into())
+pub(super) async fn records(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let limit = request.query_number("limit", 100, 1000)?;
+    let records = request.store()?.latest_records(limit).await.map_err(store_error)?;
+    Ok(json!({"data": records.iter().map(record_json).collect::<Vec<_>>()}).into())
 }
 
-fn record(record: &UsageRecord) -> Value {
+fn record_json(record: &UsageRecord) -> Value {
     json!({
-        "id": record.id, "at": seconds(record.at), "key": record.key_name, "model": record.model, "provider": record.upstream,
+        "id": record.id, "at": unix_seconds(record.at), "key": record.key_name, "model": record.model, "provider": record.upstream,
         "prompt_tokens": record.prompt_tokens, "cached_tokens": record.cached_tokens, "cache_write_tokens": record.cache_write_tokens,
         "completion_tokens": record.completion_tokens, "reasoning_tokens": record.reasoning_tokens, "estimated": record.estimated,
-        "cost": dollars(record.cost), "price": record.price, "first_token_us": record.first_token_us, "total_us": record.total_us,
+        "cost": format_dollars(record.cost), "price": record.price, "first_token_us": record.first_token_us, "total_us": record.total_us,
         "outcome": record.outcome,
     })
 }

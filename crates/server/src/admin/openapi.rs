@@ -3,21 +3,21 @@
 use chat::Error;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Ask, Entry, ROUTES};
+use super::{AdminRequest, AdminResponse, AdminRoute, ROUTES};
 
 const SCHEMAS: &str = include_str!("schemas.json");
 
-pub(super) async fn show(_ask: Ask) -> Result<Answer, Error> {
-    Ok(description().into())
+pub(super) async fn show(_request: AdminRequest) -> Result<AdminResponse, Error> {
+    Ok(openapi_document().into())
 }
 
 /// The whole document.
-pub(crate) fn description() -> Value {
+pub(crate) fn openapi_document() -> Value {
     let schemas: Value = serde_json::from_str(SCHEMAS).expect("a test reads the schemas");
     let mut paths = Map::new();
-    for entry in ROUTES {
-        let path = paths.entry(entry.path).or_insert_with(|| json!({}));
-        path[entry.method.to_lowercase()] = operation(entry);
+    for route in ROUTES {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.to_lowercase()] = operation(route);
     }
     json!({
         "openapi": "3.1.0",
@@ -28,29 +28,29 @@ pub(crate) fn description() -> Value {
     })
 }
 
-fn operation(entry: &Entry) -> Value {
+fn operation(route: &AdminRoute) -> Value {
     let id = format!(
         "{}{}",
-        entry.method.to_lowercase(),
-        entry.path.replace("/admin", "").replace(['/', '{', '}', '.'], "_")
+        route.method.to_lowercase(),
+        route.path.replace("/admin", "").replace(['/', '{', '}', '.'], "_")
     );
     let mut operation = json!({
         "operationId": id,
-        "summary": entry.summary,
-        "description": format!("Needs the role `{}`.", entry.needs.as_str()),
+        "summary": route.summary,
+        "description": format!("Needs the role `{}`.", route.required_role.as_str()),
         "responses": {
             "default": {"description": "A refusal", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
         },
     });
-    let good = if entry.method == "POST" && !entry.body.is_empty() { "201" } else { "200" };
+    let good = if route.method == "POST" && !route.body.is_empty() { "201" } else { "200" };
     operation["responses"][good] =
         json!({"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}});
     let mut parameters = Vec::new();
-    if let Some((_, rest)) = entry.path.split_once('{') {
+    if let Some((_, rest)) = route.path.split_once('{') {
         let name = rest.trim_end_matches('}');
         parameters.push(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     }
-    let query = match entry.path {
+    let query = match route.path {
         "/admin/usage" => &["by", "days"][..],
         "/admin/records" => &["limit"],
         _ => &[],
@@ -59,8 +59,8 @@ fn operation(entry: &Entry) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if !entry.body.is_empty() {
-        let schema = format!("#/components/schemas/{}", entry.body);
+    if !route.body.is_empty() {
+        let schema = format!("#/components/schemas/{}", route.body);
         operation["requestBody"] =
             json!({"required": true, "content": {"application/json": {"schema": {"$ref": schema}}}});
     }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn every_call_is_described_and_every_schema_is_there() {
-        let document = description();
+        let document = openapi_document();
         let operations =
             document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
         let ids: std::collections::BTreeSet<_> =

@@ -7,17 +7,17 @@ use chat::{BoxFuture, Error, ErrorKind};
 use serde_json::{Value, json};
 use store::Setting;
 
-use super::{Answer, Ask, fault};
+use super::{AdminRequest, AdminResponse, store_error};
 
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SettingKind {
     Provider,
     Alias,
     Price,
 }
 
-impl Kind {
+impl SettingKind {
     pub const ALL: [Self; 3] = [Self::Provider, Self::Alias, Self::Price];
 
     /// What the store calls it.
@@ -32,34 +32,34 @@ impl Kind {
 
 /// Where a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingSource {
     File,
     Store,
 }
 
 /// One setting.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct SettingEntry {
     pub name: String,
     pub value: Value,
-    pub origin: Origin,
+    pub source: SettingSource,
     /// Why it is not in force.
-    pub disabled: Option<String>,
+    pub disabled_reason: Option<String>,
 }
 
 /// Whoever has read the configuration, and can read it again.
-pub trait Control: Send + Sync {
+pub trait ConfigController: Send + Sync {
     /// What is in force, without secrets.
     fn config(&self) -> Value;
 
     /// The settings of a kind, in force or disabled.
-    fn settings(&self, kind: Kind) -> Vec<Row>;
+    fn settings(&self, kind: SettingKind) -> Vec<SettingEntry>;
 
     /// Whether a setting could be used.
     ///
     /// # Errors
     /// The error that the API returns for a value that cannot be used.
-    fn check(&self, kind: Kind, name: &str, value: &Value) -> Result<(), Error>;
+    fn check(&self, kind: SettingKind, name: &str, value: &Value) -> Result<(), Error>;
 
     /// Reads file and store again. What cannot be used leaves all as it was.
     ///
@@ -68,63 +68,65 @@ pub trait Control: Send + Sync {
     fn reload(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
-const LONGEST_NAME: usize = 256;
+const MAX_NAME_CHARS: usize = 256;
 
-fn control(ask: &Ask) -> Result<Arc<dyn Control>, Error> {
+fn controller(request: &AdminRequest) -> Result<Arc<dyn ConfigController>, Error> {
     let none = || Error::new(ErrorKind::Conflict, "This server has no configuration that could be changed");
-    ask.app.control.clone().ok_or_else(none)
+    request.app.controller.clone().ok_or_else(none)
 }
 
-pub(super) async fn config(ask: Ask) -> Result<Answer, Error> {
-    Ok(control(&ask)?.config().into())
+pub(super) async fn config(request: AdminRequest) -> Result<AdminResponse, Error> {
+    Ok(controller(&request)?.config().into())
 }
 
-pub(super) async fn reload(ask: Ask) -> Result<Answer, Error> {
-    control(&ask)?.reload().await?;
+pub(super) async fn reload(request: AdminRequest) -> Result<AdminResponse, Error> {
+    controller(&request)?.reload().await?;
     Ok(json!({"reloaded": true}).into())
 }
 
-pub(super) async fn list(ask: Ask, kind: Kind) -> Result<Answer, Error> {
-    let settings = control(&ask)?.settings(kind).into_iter().map(|Row { name, value, origin, disabled }| {
-        let origin = if origin == Origin::File { "file" } else { "store" };
-        let mut listed = json!({"name": name, "source": origin, "value": value});
-        if let Some(reason) = disabled {
-            listed["disabled"] = reason.into();
-        }
-        listed
-    });
+pub(super) async fn list(request: AdminRequest, kind: SettingKind) -> Result<AdminResponse, Error> {
+    let settings = controller(&request)?.settings(kind).into_iter().map(
+        |SettingEntry { name, value, source: origin, disabled_reason: disabled }| {
+            let source = if origin == SettingSource::File { "file" } else { "store" };
+            let mut listed = json!({"name": name, "source": source, "value": value});
+            if let Some(reason) = disabled {
+                listed["disabled"] = reason.into();
+            }
+            listed
+        },
+    );
     Ok(json!({"data": settings.collect::<Vec<_>>()}).into())
 }
 
 /// What the file says is changed in the file.
-fn not_in_file(control: &dyn Control, kind: Kind, name: &str) -> Result<(), Error> {
-    let settings = control.settings(kind);
-    if settings.iter().any(|row| row.name == name && row.origin == Origin::File) {
+fn refuse_file_setting(controller: &dyn ConfigController, kind: SettingKind, name: &str) -> Result<(), Error> {
+    let settings = controller.settings(kind);
+    if settings.iter().any(|row| row.name == name && row.source == SettingSource::File) {
         let message = format!("The {} `{name:.64}` is set in the configuration file: change it there", kind.as_str());
         return Err(Error::new(ErrorKind::Conflict, message));
     }
     Ok(())
 }
 
-pub(super) async fn put(ask: Ask, kind: Kind) -> Result<Answer, Error> {
-    let (control, value) = (control(&ask)?, ask.read::<Value>()?);
-    not_in_file(control.as_ref(), kind, &ask.name)?;
+pub(super) async fn put(request: AdminRequest, kind: SettingKind) -> Result<AdminResponse, Error> {
+    let (controller, value) = (controller(&request)?, request.parse_body::<Value>()?);
+    refuse_file_setting(controller.as_ref(), kind, &request.path_param)?;
     // Names of aliases and prices are ids of models, which are longer than other names.
-    if ask.name.chars().count() > LONGEST_NAME || !store::is_printable(&ask.name) {
-        let message = format!("A name has 1 to {LONGEST_NAME} characters, none of which controls how text is shown");
+    if request.path_param.chars().count() > MAX_NAME_CHARS || !store::is_printable(&request.path_param) {
+        let message = format!("A name has 1 to {MAX_NAME_CHARS} characters, none of which controls how text is shown");
         return Err(Error::invalid(message));
     }
-    control.check(kind, &ask.name, &value)?;
-    let setting = Setting { kind: kind.as_str().into(), name: ask.name.clone(), value: value.to_string() };
-    ask.store()?.put_setting(&setting).await.map_err(fault)?;
-    control.reload().await?;
-    Ok(json!({"name": ask.name, "source": "store", "value": value}).into())
+    controller.check(kind, &request.path_param, &value)?;
+    let setting = Setting { kind: kind.as_str().into(), name: request.path_param.clone(), value: value.to_string() };
+    request.store()?.put_setting(&setting).await.map_err(store_error)?;
+    controller.reload().await?;
+    Ok(json!({"name": request.path_param, "source": "store", "value": value}).into())
 }
 
-pub(super) async fn remove(ask: Ask, kind: Kind) -> Result<Answer, Error> {
-    let control = control(&ask)?;
-    not_in_file(control.as_ref(), kind, &ask.name)?;
-    ask.store()?.remove_setting(kind.as_str(), &ask.name).await.map_err(fault)?;
-    control.reload().await?;
-    Ok(json!({"removed": ask.name}).into())
+pub(super) async fn remove(request: AdminRequest, kind: SettingKind) -> Result<AdminResponse, Error> {
+    let controller = controller(&request)?;
+    refuse_file_setting(controller.as_ref(), kind, &request.path_param)?;
+    request.store()?.remove_setting(kind.as_str(), &request.path_param).await.map_err(store_error)?;
+    controller.reload().await?;
+    Ok(json!({"removed": request.path_param}).into())
 }

@@ -6,22 +6,26 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use crate::api::enter;
-use crate::exchange::json;
-use crate::line::Line;
-use crate::reply;
-use crate::server::App;
+use crate::api::authenticate;
+use crate::middleware::json_response;
+use crate::request_log::RequestLog;
+use crate::respond;
+use crate::server::AppState;
 
-pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
-    match enter(&app, &line, &request.into_parts().0) {
-        Ok(caller) => json(body(caller.api_key.as_ref().and_then(|holder| holder.remaining_budget()))),
-        Err(error) => reply::refusal(&error),
+pub(crate) async fn show(
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
+    request: Request,
+) -> Response {
+    match authenticate(&app, &log, &request.into_parts().0) {
+        Ok(caller) => json_response(balance_json(caller.api_key.as_ref().and_then(|holder| holder.remaining_budget()))),
+        Err(error) => respond::error_response(&error),
     }
 }
 
 /// `left` is in nano-dollars; `None` where nothing bounds it (API document 1.14).
-fn body(left: Option<i64>) -> String {
-    let Some(left) = left else { return r#"{"is_available":true,"balance_infos":[]}"#.into() };
+fn balance_json(remaining: Option<i64>) -> String {
+    let Some(left) = remaining else { return r#"{"is_available":true,"balance_infos":[]}"#.into() };
     let amount = store::money::format(left, 2);
     format!(
         r#"{{"is_available":{},"balance_infos":[{{"currency":"USD","total_balance":"{amount}","granted_balance":"0.00","topped_up_balance":"{amount}"}}]}}"#,

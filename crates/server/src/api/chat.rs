@@ -13,48 +13,51 @@ use wire::surface::chat_completions::ChatChunkRenderer;
 use wire::surface::chat_completions::Envelope;
 use wire::surface::chat_completions::request::{self, ChatCompletionRequest};
 
-use crate::api::{Taken, take};
-use crate::line::Line;
-use crate::relay::Tongue;
-use crate::server::App;
-use crate::{body, relay, reply};
+use crate::api::{AuthedRequest, read_request};
+use crate::body;
+use crate::passthrough;
+use crate::passthrough::Surface;
+use crate::request_log::RequestLog;
+use crate::respond;
+use crate::server::AppState;
 
-pub(crate) async fn completions(
-    State(app): State<Arc<App>>,
-    Extension(line): Extension<Line>,
+pub(crate) async fn create(
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    answer(&app, line.clone(), request).await.unwrap_or_else(|error| reply::failure(error, &line))
+    answer(&app, log.clone(), request).await.unwrap_or_else(|error| respond::error_response_with_id(error, &log))
 }
 
 /// The order of these lines is the documented order of checks.
-async fn answer(app: &App, line: Line, request: Request) -> Result<Response, Error> {
-    let Taken { caller, parts, bytes } = take(app, &line, request).await?;
-    if let Some(relay) = app.gateway.passthrough(&caller, RawRequest::new(ApiEndpoint::ChatCompletions, &bytes)).await?
+async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Response, Error> {
+    let AuthedRequest { caller, parts, bytes } = read_request(app, &log, request).await?;
+    if let Some(passthrough) =
+        app.gateway.passthrough(&caller, RawRequest::new(ApiEndpoint::ChatCompletions, &bytes)).await?
     {
         drop(bytes);
-        return relay::send(app, relay, Tongue::OpenAi, line).await;
+        return passthrough::send(app, passthrough, Surface::OpenAi, log).await;
     }
     let read = |tree, _: &mut _| request::request_from_json(tree);
-    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let (request, hold) = body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let ChatCompletionRequest { mut chat, stream, include_usage } = request;
     chat.memory_guard = MemoryGuard::new(hold);
     chat.beta = parts.uri.path().starts_with("/beta/");
 
     let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));
     let mut answer = app.gateway.answer(&caller, chat).await?;
-    line.model(answer.model());
+    log.set_model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
 
     let envelope = envelope(app, &answer, model, logprobs);
     let render = Box::new(ChatChunkRenderer::new(envelope, include_usage));
-    let mut response = reply::send(app, vec![answer], render, stream, line).await?;
-    reply::note(&mut response, &notes);
+    let mut response = respond::send(app, vec![answer], render, stream, log).await?;
+    respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }
 
 /// What all parts of an answer to `model` repeat.
-pub(crate) fn envelope(app: &App, answer: &MeteredStream, model: String, logprobs: bool) -> Envelope {
+pub(crate) fn envelope(app: &AppState, answer: &MeteredStream, model: String, logprobs: bool) -> Envelope {
     Envelope {
         id: uuid::Uuid::new_v4().to_string(),
         created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

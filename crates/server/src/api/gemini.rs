@@ -12,50 +12,58 @@ use wire::passthrough::ApiEndpoint;
 use wire::surface::gemini::{self, GenerateContentRenderer, StreamFormat};
 
 use crate::api::messages::signer;
-use crate::api::{Taken, enter, models, take_body};
-use crate::exchange::json;
-use crate::line::Line;
-use crate::relay::Tongue;
-use crate::server::App;
-use crate::{body, relay, reply};
+use crate::api::{AuthedRequest, authenticate, models, read_body};
+use crate::body;
+use crate::middleware::json_response;
+use crate::passthrough;
+use crate::passthrough::Surface;
+use crate::request_log::RequestLog;
+use crate::respond;
+use crate::server::AppState;
 
-pub(crate) async fn list(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
-    match models::models(&app, &line, request) {
-        Ok(models) => json(gemini::model_list(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>())),
-        Err(error) => refusal(&error),
+pub(crate) async fn list(
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
+    request: Request,
+) -> Response {
+    match models::models(&app, &log, request) {
+        Ok(models) => {
+            json_response(gemini::model_list(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>()))
+        }
+        Err(error) => error_response(&error),
     }
 }
 
-pub(crate) async fn one(
-    State(app): State<Arc<App>>,
-    Extension(line): Extension<Line>,
+pub(crate) async fn show(
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    match models::find(&app, &line, id, request) {
-        Ok(model) => json(gemini::model_object(&model.id).to_string()),
-        Err(error) => refusal(&error),
+    match models::find(&app, &log, id, request) {
+        Ok(model) => json_response(gemini::model_object(&model.id).to_string()),
+        Err(error) => error_response(&error),
     }
 }
 
 /// `{model}:{operator}`.
 pub(crate) async fn generate(
-    State(app): State<Arc<App>>,
-    Extension(line): Extension<Line>,
-    what: Result<Path<String>, PathRejection>,
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
+    path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    answer(&app, line, what, request).await.unwrap_or_else(|error| refusal(&error))
+    answer(&app, log, path, request).await.unwrap_or_else(|error| error_response(&error))
 }
 
 /// A refusal in Gemini's shape.
-pub(crate) fn refusal(error: &Error) -> Response {
+pub(crate) fn error_response(error: &Error) -> Response {
     let (status, body) = gemini::error_response(error);
-    reply::refuse(error, status, body)
+    respond::error_response_with_body(error, status, body)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Operator {
+enum GeminiMethod {
     Generate,
     Stream(StreamFormat),
     Count,
@@ -63,64 +71,68 @@ enum Operator {
 
 /// The order of these lines is the documented order of checks.
 async fn answer(
-    app: &App,
-    line: Line,
-    what: Result<Path<String>, PathRejection>,
+    app: &AppState,
+    log: RequestLog,
+    path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
-    let caller = enter(app, &line, &parts)?;
-    let (model, operator) = operation(what, parts.uri.query())?;
-    let Taken { caller, bytes, .. } = take_body(app, caller, parts, body, body::Kind::Json).await?;
-    let passes = match operator {
-        Operator::Generate => Some(false),
+    let caller = authenticate(app, &log, &parts)?;
+    let (model, method) = parse_method(path, parts.uri.query())?;
+    let AuthedRequest { caller, bytes, .. } = read_body(app, caller, parts, body, body::BodyType::Json).await?;
+    let passthrough_stream = match method {
+        GeminiMethod::Generate => Some(false),
         // An array is not looked at as it passes.
-        Operator::Stream(StreamFormat::Sse) => Some(true),
-        Operator::Stream(StreamFormat::JsonArray) | Operator::Count => None,
+        GeminiMethod::Stream(StreamFormat::Sse) => Some(true),
+        GeminiMethod::Stream(StreamFormat::JsonArray) | GeminiMethod::Count => None,
     };
-    if let Some(stream) = passes {
+    if let Some(stream) = passthrough_stream {
         let asked = RawRequest {
             model_in_path: Some((&model, stream)),
             ..RawRequest::new(ApiEndpoint::GenerateContent, &bytes)
         };
-        if let Some(relay) = app.gateway.passthrough(&caller, asked).await? {
+        if let Some(passthrough) = app.gateway.passthrough(&caller, asked).await? {
             drop(bytes);
-            return relay::send(app, relay, Tongue::Gemini, line).await;
+            return passthrough::send(app, passthrough, Surface::Gemini, log).await;
         }
     }
     let id = model.clone();
     let read = move |tree, _: &mut _| gemini::request_from_json(tree, &model);
-    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let (request, hold) = body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let gemini::GenerateContentRequest { mut chat, include_thoughts } = request;
     chat.memory_guard = MemoryGuard::new(hold);
-    if operator == Operator::Count {
-        return Ok(json(gemini::token_count_body(app.gateway.count_tokens(&caller, chat).await?)));
+    if method == GeminiMethod::Count {
+        return Ok(json_response(gemini::token_count_body(app.gateway.count_tokens(&caller, chat).await?)));
     }
     let mut answer = app.gateway.answer(&caller, chat).await?;
-    line.model(answer.model());
+    log.set_model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
-    let (stream, form) = match operator {
-        Operator::Stream(form) => (true, form),
+    let (stream, form) = match method {
+        GeminiMethod::Stream(form) => (true, form),
         _ => (false, StreamFormat::Sse),
     };
     let response_id = uuid::Uuid::now_v7().simple().to_string();
-    let render = Box::new(GenerateContentRenderer::new(response_id, id, include_thoughts, form, signer(app.secret)));
-    let mut response = reply::send(app, vec![answer], render, stream, line).await?;
-    reply::note(&mut response, &notes);
+    let render =
+        Box::new(GenerateContentRenderer::new(response_id, id, include_thoughts, form, signer(app.signing_key)));
+    let mut response = respond::send(app, vec![answer], render, stream, log).await?;
+    respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }
 
-fn operation(what: Result<Path<String>, PathRejection>, query: Option<&str>) -> Result<(String, Operator), Error> {
-    let Path(what) = what.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
+fn parse_method(
+    path: Result<Path<String>, PathRejection>,
+    query: Option<&str>,
+) -> Result<(String, GeminiMethod), Error> {
+    let Path(what) = path.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
     let unknown = || Error::new(ErrorKind::NotFound, format!("No such path: /v1beta/models/{what:.128}"));
-    let (model, operator) = what.rsplit_once(':').ok_or_else(unknown)?;
+    let (model, method) = what.rsplit_once(':').ok_or_else(unknown)?;
     let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
-    let operator = match operator {
-        "generateContent" => Operator::Generate,
-        "streamGenerateContent" if events => Operator::Stream(StreamFormat::Sse),
-        "streamGenerateContent" => Operator::Stream(StreamFormat::JsonArray),
-        "countTokens" => Operator::Count,
+    let method = match method {
+        "generateContent" => GeminiMethod::Generate,
+        "streamGenerateContent" if events => GeminiMethod::Stream(StreamFormat::Sse),
+        "streamGenerateContent" => GeminiMethod::Stream(StreamFormat::JsonArray),
+        "countTokens" => GeminiMethod::Count,
         _ => return Err(unknown()),
     };
-    Ok((model.to_owned(), operator))
+    Ok((model.to_owned(), method))
 }

@@ -14,43 +14,59 @@ use wire::passthrough::ApiEndpoint;
 use wire::passthrough::json_fields::JsonFields;
 use wire::passthrough::multipart_fields::MultipartFields;
 
-use crate::api::{Taken, take_as};
-use crate::body::Kind;
-use crate::line::Line;
-use crate::relay::Tongue;
-use crate::server::App;
-use crate::{relay, reply};
+use crate::api::{AuthedRequest, read_request_as};
+use crate::body::BodyType;
+use crate::passthrough;
+use crate::passthrough::Surface;
+use crate::request_log::RequestLog;
+use crate::respond;
+use crate::server::AppState;
 
 /// The route of one of them.
-pub(crate) fn route(passage: ApiEndpoint, kind: Kind) -> MethodRouter<Arc<App>> {
-    post(move |State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request| async move {
-        answer(&app, line.clone(), request, passage, kind).await.unwrap_or_else(|error| reply::failure(error, &line))
+pub(crate) fn route(endpoint: ApiEndpoint, body_type: BodyType) -> MethodRouter<Arc<AppState>> {
+    post(move |State(app): State<Arc<AppState>>, Extension(log): Extension<RequestLog>, request: Request| async move {
+        answer(&app, log.clone(), request, endpoint, body_type)
+            .await
+            .unwrap_or_else(|error| respond::error_response_with_id(error, &log))
     })
 }
 
-async fn answer(app: &App, line: Line, request: Request, passage: ApiEndpoint, kind: Kind) -> Result<Response, Error> {
-    let Taken { caller, parts, bytes } = take_as(app, &line, request, kind).await?;
-    let asked = RawRequest { headers: form_type(kind, &parts.headers), ..RawRequest::new(passage, &bytes) };
+async fn answer(
+    app: &AppState,
+    log: RequestLog,
+    request: Request,
+    endpoint: ApiEndpoint,
+    body_type: BodyType,
+) -> Result<Response, Error> {
+    let AuthedRequest { caller, parts, bytes } = read_request_as(app, &log, request, body_type).await?;
+    let asked =
+        RawRequest { headers: multipart_headers(body_type, &parts.headers), ..RawRequest::new(endpoint, &bytes) };
     match app.gateway.passthrough(&caller, asked).await? {
-        Some(relay) => relay::send(app, relay, Tongue::OpenAi, line).await,
-        None => Err(run_in_place(bytes.len(), || refusal(app, passage, kind, &parts.headers, &bytes))),
+        Some(passthrough) => passthrough::send(app, passthrough, Surface::OpenAi, log).await,
+        None => Err(run_in_place(bytes.len(), || no_provider_error(app, endpoint, body_type, &parts.headers, &bytes))),
     }
 }
 
 /// The header that says where the parts of a form end; it goes on with it.
-pub(crate) fn form_type(kind: Kind, headers: &HeaderMap) -> HeaderMap {
-    let form = headers.get(header::CONTENT_TYPE).filter(|_| kind == Kind::Form);
+pub(crate) fn multipart_headers(body_type: BodyType, headers: &HeaderMap) -> HeaderMap {
+    let form = headers.get(header::CONTENT_TYPE).filter(|_| body_type == BodyType::Multipart);
     form.map(|kind| (header::CONTENT_TYPE, kind.clone())).into_iter().collect()
 }
 
 /// Why nobody can be asked for it.
-fn refusal(app: &App, passage: ApiEndpoint, kind: Kind, headers: &HeaderMap, bytes: &Bytes) -> Error {
-    let (model, missing) = match kind {
-        Kind::Json => {
+fn no_provider_error(
+    app: &AppState,
+    endpoint: ApiEndpoint,
+    body_type: BodyType,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> Error {
+    let (model, missing) = match body_type {
+        BodyType::Json => {
             let missing = "Failed to deserialize the JSON body into the target type: missing field `model`";
             (JsonFields::scan(bytes).map(|fields| fields.text("model")), missing)
         }
-        Kind::Form => {
+        BodyType::Multipart => {
             let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
             let form = MultipartFields::scan(&String::from_utf8_lossy(kind), bytes);
             (
@@ -59,7 +75,7 @@ fn refusal(app: &App, passage: ApiEndpoint, kind: Kind, headers: &HeaderMap, byt
             )
         }
     };
-    match (model, passage.media_name()) {
+    match (model, endpoint.media_name()) {
         (Err(error), _) => error,
         (Ok(None), _) => Error::invalid(missing),
         (Ok(Some(model)), Some(medium)) if app.gateway.has_model(&model) => {

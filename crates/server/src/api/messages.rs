@@ -15,93 +15,105 @@ use sha2::{Digest, Sha256};
 use wire::passthrough::ApiEndpoint;
 use wire::surface::anthropic::{self, MessageRenderer, Signer};
 
-use crate::api::{Taken, take};
-use crate::exchange::json;
-use crate::line::Line;
-use crate::relay::Tongue;
-use crate::server::App;
-use crate::{body, relay, reply};
+use crate::api::{AuthedRequest, read_request};
+use crate::body;
+use crate::middleware::json_response;
+use crate::passthrough;
+use crate::passthrough::Surface;
+use crate::request_log::RequestLog;
+use crate::respond;
+use crate::server::AppState;
 
 /// What every model id means that nobody knows: programs written for Anthropic's service name Anthropic's models.
-const FALLBACK: &str = "deepseek-chat";
+const FALLBACK_MODEL: &str = "deepseek-chat";
 
 pub(crate) async fn create(
-    State(app): State<Arc<App>>,
-    Extension(line): Extension<Line>,
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    answer(&app, &line, request).await.unwrap_or_else(|error| refusal(&error, &line))
+    answer(&app, &log, request).await.unwrap_or_else(|error| error_response(&error, &log))
 }
 
-pub(crate) async fn count(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
-    match counted(&app, &line, request).await {
-        Ok(tokens) => json(anthropic::token_count_body(tokens)),
-        Err(error) => refusal(&error, &line),
+pub(crate) async fn count_tokens(
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
+    request: Request,
+) -> Response {
+    match counted_tokens(&app, &log, request).await {
+        Ok(tokens) => json_response(anthropic::token_count_body(tokens)),
+        Err(error) => error_response(&error, &log),
     }
 }
 
 /// A refusal in Anthropic's shape.
-pub(crate) fn refusal(error: &Error, line: &Line) -> Response {
-    let (status, body) = anthropic::error_response(error, line.id());
-    reply::refuse(error, status, body)
+pub(crate) fn error_response(error: &Error, log: &RequestLog) -> Response {
+    let (status, body) = anthropic::error_response(error, log.id());
+    respond::error_response_with_body(error, status, body)
 }
 
-async fn answer(app: &App, line: &Line, request: Request) -> Result<Response, Error> {
-    let Taken { caller, parts, bytes } = take(app, line, request).await?;
-    let headers = meant_for_the_provider(&parts.headers);
-    if let Some(relay) = app
+async fn answer(app: &AppState, log: &RequestLog, request: Request) -> Result<Response, Error> {
+    let AuthedRequest { caller, parts, bytes } = read_request(app, log, request).await?;
+    let headers = forwarded_headers(&parts.headers);
+    if let Some(passthrough) = app
         .gateway
         .passthrough(&caller, RawRequest { headers, ..RawRequest::new(ApiEndpoint::Messages, &bytes) })
         .await?
     {
         drop(bytes);
-        return relay::send(app, relay, Tongue::Anthropic, line.clone()).await;
+        return passthrough::send(app, passthrough, Surface::Anthropic, log.clone()).await;
     }
-    let Read { chat, model, stream, places } = read(app, &caller, bytes, false).await?;
+    let ParsedRequest { chat, model, stream, message_indices: places } =
+        parse_request(app, &caller, bytes, false).await?;
     let stops = chat.stop.clone();
     let answer = app.gateway.answer(&caller, chat).await;
     let mut answer = answer.map_err(|error| places.rewrite_error(error))?;
-    line.model(answer.model());
+    log.set_model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
     let id = format!("msg_{}", uuid::Uuid::now_v7().simple());
-    let render = Box::new(MessageRenderer::new(id, model, stops, signer(app.secret)));
-    let mut response = reply::send(app, vec![answer], render, stream, line.clone()).await?;
-    reply::note(&mut response, &notes);
+    let render = Box::new(MessageRenderer::new(id, model, stops, signer(app.signing_key)));
+    let mut response = respond::send(app, vec![answer], render, stream, log.clone()).await?;
+    respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }
 
-async fn counted(app: &App, line: &Line, request: Request) -> Result<u64, Error> {
-    let Taken { caller, bytes, .. } = take(app, line, request).await?;
-    let Read { chat, places, .. } = read(app, &caller, bytes, true).await?;
+async fn counted_tokens(app: &AppState, log: &RequestLog, request: Request) -> Result<u64, Error> {
+    let AuthedRequest { caller, bytes, .. } = read_request(app, log, request).await?;
+    let ParsedRequest { chat, message_indices: places, .. } = parse_request(app, &caller, bytes, true).await?;
     let counted = app.gateway.count_tokens(&caller, chat).await;
     counted.map_err(|error| places.rewrite_error(error))
 }
 
 /// Which version and which tests of the API the caller speaks.
-fn meant_for_the_provider(headers: &HeaderMap) -> HeaderMap {
+fn forwarded_headers(headers: &HeaderMap) -> HeaderMap {
     let known = |name: &&str| headers.contains_key(*name);
     let pairs = ["anthropic-version", "anthropic-beta"].into_iter().filter(known);
     pairs.map(|name| (HeaderName::from_static(name), headers[name].clone())).collect()
 }
 
-struct Read {
+struct ParsedRequest {
     chat: Chat,
     /// As the caller wrote it.
     model: String,
     stream: bool,
-    places: anthropic::MessageIndexMap,
+    message_indices: anthropic::MessageIndexMap,
 }
 
-async fn read(app: &App, caller: &Caller, bytes: Bytes, counts: bool) -> Result<Read, Error> {
-    let read = move |tree, _: &mut _| anthropic::request_from_json(tree, counts);
-    let (request, hold) = body::understood(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+async fn parse_request(
+    app: &AppState,
+    caller: &Caller,
+    bytes: Bytes,
+    count_only: bool,
+) -> Result<ParsedRequest, Error> {
+    let read = move |tree, _: &mut _| anthropic::request_from_json(tree, count_only);
+    let (request, hold) = body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let anthropic::MessagesRequest { mut chat, stream, message_indices: places } = request;
     chat.memory_guard = MemoryGuard::new(hold);
     let model = chat.model.clone();
     if !app.gateway.has_model(&chat.model) {
-        chat.model = FALLBACK.into();
+        chat.model = FALLBACK_MODEL.into();
     }
-    Ok(Read { chat, model, stream, places })
+    Ok(ParsedRequest { chat, model, stream, message_indices: places })
 }
 
 /// Signs thinking with the secret of this process. Nobody checks it: clients only need that there is one.

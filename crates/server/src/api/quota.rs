@@ -9,25 +9,30 @@ use axum::response::Response;
 use gateway::Caller;
 use serde_json::json;
 
-use crate::api::enter;
-use crate::exchange::json;
-use crate::line::Line;
-use crate::reply;
-use crate::server::App;
+use crate::api::authenticate;
+use crate::middleware::json_response;
+use crate::request_log::RequestLog;
+use crate::respond;
+use crate::server::AppState;
 
-pub(crate) async fn show(State(app): State<Arc<App>>, Extension(line): Extension<Line>, request: Request) -> Response {
-    let shown = async {
-        let caller = enter(&app, &line, &request.into_parts().0)?;
-        quota(&app, &caller).await
+pub(crate) async fn show(
+    State(app): State<Arc<AppState>>,
+    Extension(log): Extension<RequestLog>,
+    request: Request,
+) -> Response {
+    let response = async {
+        let caller = authenticate(&app, &log, &request.into_parts().0)?;
+        quota_response(&app, &caller).await
     };
-    shown.await.unwrap_or_else(|error| reply::failure(error, &line))
+    response.await.unwrap_or_else(|error| respond::error_response_with_id(error, &log))
 }
 
-async fn quota(app: &App, caller: &Caller) -> Result<Response, Error> {
+async fn quota_response(app: &AppState, caller: &Caller) -> Result<Response, Error> {
     let (Some(holder), Some(store)) = (&caller.api_key, app.gateway.accounting().store()) else {
         let name = caller.key_name.as_deref().unwrap_or_default();
-        let free = json!({"username": name, "total_quota": -1, "total_used_quota": 0, "request_count": 0, "keys": []});
-        return Ok(json(free.to_string()));
+        let unlimited =
+            json!({"username": name, "total_quota": -1, "total_used_quota": 0, "request_count": 0, "keys": []});
+        return Ok(json_response(unlimited.to_string()));
     };
     let account = store.key_overview(holder.id()).await.map_err(|error| {
         tracing::error!(%error, "the store cannot be asked for a quota");
@@ -49,5 +54,5 @@ async fn quota(app: &App, caller: &Caller) -> Result<Response, Error> {
             "used_quota": dollars(account.key.spent),
         }],
     });
-    Ok(json(quota.to_string()))
+    Ok(json_response(quota.to_string()))
 }

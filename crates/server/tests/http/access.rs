@@ -10,20 +10,20 @@ use server::{KeyConfig, ServeError, ServerConfig};
 use store::Role;
 use tokio::net::TcpListener;
 
-use crate::app::{KEY, Setup, logs, say_hi};
+use crate::app::{KEY, TestAppBuilder, captured_logs, chat_request};
 
-const FORMAT: &str = "Authentication Fails (auth header format should be Bearer sk-...)";
+const CREDENTIAL_FORMAT_MESSAGE: &str = "Authentication Fails (auth header format should be Bearer sk-...)";
 
-fn keyless() -> Setup {
-    Setup::strict().config(|config| config.keys = Default::default())
+fn keyless() -> TestAppBuilder {
+    TestAppBuilder::deepseek_profile().config(|config| config.keys = Default::default())
 }
 
 #[tokio::test]
 async fn case_29_a_credential_of_the_wrong_form_is_refused() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for value in ["", "Bearer ", "Bearer", "Basic eDp5"] {
-        let answer = app.post(say_hi(json!({}))).header("authorization", value).send().await;
-        assert_eq!((answer.status, answer.message().as_str()), (401, FORMAT), "{value:?}");
+        let answer = app.post(chat_request(json!({}))).header("authorization", value).send().await;
+        assert_eq!((answer.status, answer.message().as_str()), (401, CREDENTIAL_FORMAT_MESSAGE), "{value:?}");
         let error = &answer.json()["error"];
         assert_eq!((&error["type"], &error["code"]), (&json!("authentication_error"), &json!("invalid_request_error")));
     }
@@ -31,7 +31,7 @@ async fn case_29_a_credential_of_the_wrong_form_is_refused() {
 
 #[tokio::test]
 async fn case_30_an_unknown_key_is_refused_before_its_body_is_read() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let wrong = app.request("POST", "/v1/chat/completions").header("authorization", "Bearer sk-wrong-key-1234fcc2");
     for body in ["{", "{}"] {
         let answer = wrong.clone().bytes(body).send().await;
@@ -44,14 +44,15 @@ async fn case_30_an_unknown_key_is_refused_before_its_body_is_read() {
 
 #[tokio::test]
 async fn case_31_a_whole_environment_sent_as_a_key_is_answered_and_forgotten() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let environment =
         format!("environ({{'PATH': '/usr/bin', {}, 'SECRET': 'hunter2'}})", "'VAR': 'xyzzy', ".repeat(1400));
     assert!(environment.len() > 20 << 10);
-    let answer = app.post(say_hi(json!({}))).header("authorization", &format!("Bearer {environment}")).send().await;
+    let answer =
+        app.post(chat_request(json!({}))).header("authorization", &format!("Bearer {environment}")).send().await;
     assert_eq!(answer.status, 401);
     assert_eq!(answer.message(), "Authentication Fails, Your api key: ****2'}) is invalid");
-    let logs = logs().text();
+    let logs = captured_logs().text();
     assert!(!logs.contains("hunter2") && !logs.contains("xyzzy"));
 }
 
@@ -72,7 +73,7 @@ async fn a_request_that_names_two_hosts_is_refused_on_every_route() {
 
 #[tokio::test]
 async fn what_needs_no_key_is_not_for_web_pages_either() {
-    for app in [keyless().start().await, Setup::strict().start().await] {
+    for app in [keyless().start().await, TestAppBuilder::deepseek_profile().start().await] {
         let ask = |path, host: &str, origin: &str| {
             app.request("GET", path).header("authorization", "").header("host", host).header("origin", origin)
         };
@@ -91,14 +92,14 @@ async fn what_needs_no_key_is_not_for_web_pages_either() {
 
 #[tokio::test]
 async fn methods_and_paths_of_any_length_are_cut_in_the_log() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let method: &'static str = "XYZZY".repeat(400).leak();
     let answer = app.request(method, &format!("/{}", "plugh".repeat(2000))).send().await;
     assert!(matches!(answer.status, 404 | 405), "{}", answer.status);
     let answer = app.request(method, "/models").send().await;
     assert!(answer.status == 405 && answer.message().len() < 100, "{}", answer.text());
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let logs = logs().text();
+    let logs = captured_logs().text();
     let lines = logs.lines().filter(|line| line.contains("XYZZY") && line.contains(": request "));
     assert!(
         lines.clone().count() >= 2 && lines.clone().all(|line| line.len() < 600),
@@ -109,7 +110,7 @@ async fn methods_and_paths_of_any_length_are_cut_in_the_log() {
 
 #[tokio::test]
 async fn every_kind_of_credential_opens_the_door() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let bare = app.request("GET", "/models").header("authorization", "");
     for (name, value) in
         [("authorization", format!("bearer {KEY}")), ("x-api-key", KEY.to_owned()), ("x-goog-api-key", KEY.to_owned())]
@@ -121,9 +122,9 @@ async fn every_kind_of_credential_opens_the_door() {
 #[tokio::test]
 async fn a_key_may_be_limited_to_some_models() {
     let limited = KeyConfig { models: Some(vec!["deepseek-chat".into()]), ..KeyConfig::new("bob", KEY) };
-    let app = Setup::strict().config(|config| config.keys = vec![limited].into()).start().await;
-    app.answers(say_hi(json!({}))).await;
-    let answer = app.post(say_hi(json!({"model": "deepseek-reasoner"}))).send().await;
+    let app = TestAppBuilder::deepseek_profile().config(|config| config.keys = vec![limited].into()).start().await;
+    app.assert_answered(chat_request(json!({}))).await;
+    let answer = app.post(chat_request(json!({"model": "deepseek-reasoner"}))).send().await;
     assert_eq!(answer.status, 403);
     let error = &answer.json()["error"];
     assert_eq!((&error["type"], &error["code"]), (&json!("permission_error"), &json!("model_not_allowed")));
@@ -135,7 +136,8 @@ async fn a_key_may_be_limited_to_some_models() {
 async fn without_keys_only_this_machine_may_ask() {
     let app = keyless().start().await;
     let port = app.addr.port();
-    let ask = |host: &str, origin: &str| app.post(say_hi(json!({}))).header("host", host).header("origin", origin);
+    let ask =
+        |host: &str, origin: &str| app.post(chat_request(json!({}))).header("host", host).header("origin", origin);
     for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "localhost".into(), "[::1]:1".into()] {
         assert_eq!(ask(&host, "").send().await.status, 200, "{host}");
         assert_eq!(ask(&host, &format!("http://{host}")).send().await.status, 200, "{host}");
@@ -177,7 +179,7 @@ async fn without_keys_nobody_is_let_in_through_a_proxy_but_by_the_admin_token() 
             // What is no key of anybody's is no credential.
             for credential in ["", "Bearer sk-of-nobody-000000"] {
                 let request = app.request(method, path).header("authorization", credential).header(name, value);
-                let answer = request.json(say_hi(json!({}))).send().await;
+                let answer = request.json(chat_request(json!({}))).send().await;
                 let error = &answer.json()["error"];
                 assert_eq!((answer.status, &error["code"]), (403, &json!("key_required")), "{name} {path}");
                 let message = error["message"].as_str().unwrap();
@@ -196,8 +198,8 @@ async fn without_keys_nobody_is_let_in_through_a_proxy_but_by_the_admin_token() 
         );
     }
     // With a key, it does not matter where a request came through.
-    let app = Setup::strict().start().await;
-    assert_eq!(app.post(say_hi(json!({}))).header("x-forwarded-for", "203.0.113.7").send().await.status, 200);
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    assert_eq!(app.post(chat_request(json!({}))).header("x-forwarded-for", "203.0.113.7").send().await.status, 200);
 }
 
 #[tokio::test]
@@ -221,9 +223,9 @@ async fn listed_origins_may_read_answers() {
     assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, Some(origin)));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization"));
     assert_eq!(preflight.header("access-control-allow-credentials"), Some("true"));
-    let answer = app.post(say_hi(json!({}))).header("origin", origin).send().await;
+    let answer = app.post(chat_request(json!({}))).header("origin", origin).send().await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some(origin)));
-    let other = app.post(say_hi(json!({}))).header("origin", "https://other.example").send().await;
+    let other = app.post(chat_request(json!({}))).header("origin", "https://other.example").send().await;
     assert_eq!((other.status, other.header("access-control-allow-origin")), (403, None));
 
     let off = keyless().start().await;
@@ -232,7 +234,7 @@ async fn listed_origins_may_read_answers() {
 
 #[tokio::test]
 async fn health_needs_no_key_and_readiness_tells_the_truth() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let get = async |path| app.request("GET", path).header("authorization", "").send().await;
     assert_eq!(get("/healthz").await.json(), json!({"status": "ok"}));
     assert_eq!(get("/readyz").await.json(), json!({"status": "ok"}));
@@ -245,18 +247,18 @@ async fn health_needs_no_key_and_readiness_tells_the_truth() {
 #[tokio::test]
 async fn metrics_need_an_operators_key_and_count_every_request_once() {
     let viewer = KeyConfig { role: Role::Viewer, ..KeyConfig::new("alice", KEY) };
-    let app = Setup::strict().config(|config| config.keys = vec![viewer].into()).start().await;
+    let app = TestAppBuilder::deepseek_profile().config(|config| config.keys = vec![viewer].into()).start().await;
     assert_eq!(app.request("GET", "/metrics").header("authorization", "").send().await.status, 401);
     // No other test asks this model, and the recorder is shared by all of them.
-    let body = say_hi(json!({"model": "deepseek-v3.2-nothinking"}));
-    app.answers(body.clone()).await;
+    let body = chat_request(json!({"model": "deepseek-v3.2-nothinking"}));
+    app.assert_answered(body.clone()).await;
     let mut streamed = body.clone();
     streamed["stream"] = true.into();
-    app.answers(streamed).await;
+    app.assert_answered(streamed).await;
     let mut refused = body;
     refused["n"] = 2.into();
     app.post(refused).send().await;
-    assert!(app.becomes_idle().await);
+    assert!(app.wait_until_idle().await);
     let metrics = app.request("GET", "/metrics").send().await;
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let value = |name: &str, labels: &[&str]| {
@@ -285,12 +287,12 @@ async fn metrics_without_keys_are_for_this_machine() {
 
 #[tokio::test]
 async fn every_request_leaves_one_line_in_the_log() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let id = "my-own_id-7";
     let answer = app
         .request("POST", "/beta//v1/chat/completions/")
         .header("x-request-id", id)
-        .json(say_hi(json!({"stream": true, "model": "deepseek-V3.2-thinking"})))
+        .json(chat_request(json!({"stream": true, "model": "deepseek-V3.2-thinking"})))
         .send()
         .await;
     assert_eq!((answer.header("x-request-id"), answer.header("request-id")), (Some(id), Some(id)));
@@ -299,7 +301,7 @@ async fn every_request_leaves_one_line_in_the_log() {
     let mut lines = Vec::new();
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let logs = logs().text();
+        let logs = captured_logs().text();
         lines = logs.lines().filter(|line| line.contains("deepseek-v3.2-thinking")).map(str::to_owned).collect();
         if !lines.is_empty() {
             break;

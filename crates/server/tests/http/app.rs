@@ -14,33 +14,33 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::check::Profile;
-use crate::client::{Answer, Request};
-use crate::provider::{Act, Scripted};
+use crate::client::{Request, Response};
+use crate::scripted_provider::{ScriptStep, ScriptedProvider};
 
 pub(crate) const KEY: &str = "sk-test-0000000000000001";
 
 pub(crate) struct TestApp {
     pub(crate) addr: SocketAddr,
-    pub(crate) provider: Arc<Scripted>,
+    pub(crate) provider: Arc<ScriptedProvider>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<(), ServeError>>,
 }
 
-pub(crate) struct Setup {
-    pub(crate) provider: Scripted,
+pub(crate) struct TestAppBuilder {
+    pub(crate) provider: ScriptedProvider,
     pub(crate) config: ServerConfig,
 }
 
-impl Setup {
+impl TestAppBuilder {
     /// The setting of the conformance cases: one key, refusals as DeepSeek's own.
-    pub(crate) fn strict() -> Self {
+    pub(crate) fn deepseek_profile() -> Self {
         let keys = vec![KeyConfig::new("alice", KEY)].into();
         let config = ServerConfig { keys, system_fingerprint: "fp_0123456789".into(), ..ServerConfig::default() };
-        Self { provider: Scripted::new(Profile::DeepSeek), config }
+        Self { provider: ScriptedProvider::new(Profile::DeepSeek), config }
     }
 
-    pub(crate) fn script(mut self, acts: impl IntoIterator<Item = Act>) -> Self {
-        self.provider.script = acts.into_iter().collect();
+    pub(crate) fn script(mut self, steps: impl IntoIterator<Item = ScriptStep>) -> Self {
+        self.provider.script = steps.into_iter().collect();
         self
     }
 
@@ -49,13 +49,13 @@ impl Setup {
         self
     }
 
-    pub(crate) fn provider(mut self, set: impl FnOnce(&mut Scripted)) -> Self {
+    pub(crate) fn provider(mut self, set: impl FnOnce(&mut ScriptedProvider)) -> Self {
         set(&mut self.provider);
         self
     }
 
     pub(crate) async fn start(self) -> TestApp {
-        logs();
+        captured_logs();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let provider = Arc::new(self.provider);
@@ -81,7 +81,7 @@ impl TestApp {
     }
 
     /// Asks, and expects to be refused with 400 and this text (`…` at the end: or more).
-    pub(crate) async fn refuses(&self, body: Value, text: &str) {
+    pub(crate) async fn assert_refused(&self, body: Value, text: &str) {
         let answer = self.post(body.clone()).send().await;
         assert_eq!(answer.status, 400, "{body}");
         let message = answer.message();
@@ -96,14 +96,14 @@ impl TestApp {
     }
 
     /// Asks, and expects 200.
-    pub(crate) async fn answers(&self, body: Value) -> Answer {
+    pub(crate) async fn assert_answered(&self, body: Value) -> Response {
         let answer = self.post(body.clone()).send().await;
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
         answer
     }
 
     /// Waits until the provider has no answer left, for at most a second.
-    pub(crate) async fn becomes_idle(&self) -> bool {
+    pub(crate) async fn wait_until_idle(&self) -> bool {
         for _ in 0..100 {
             if self.provider.running.load(Ordering::SeqCst) == 0 {
                 return true;
@@ -118,7 +118,7 @@ impl TestApp {
     }
 
     /// Waits for `serve` to return.
-    pub(crate) async fn ended(self) {
+    pub(crate) async fn join(self) {
         let Self { serving, stop, .. } = self;
         drop(stop);
         tokio::time::timeout(Duration::from_secs(10), serving).await.expect("the server ends").unwrap().unwrap();
@@ -126,7 +126,7 @@ impl TestApp {
 }
 
 /// A request for a word or two.
-pub(crate) fn say_hi(more: Value) -> Value {
+pub(crate) fn chat_request(more: Value) -> Value {
     let mut body = json!({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Say hi"}]});
     for (key, value) in more.as_object().expect("more fields") {
         body[key] = value.clone();
@@ -135,10 +135,10 @@ pub(crate) fn say_hi(more: Value) -> Value {
 }
 
 /// Everything logged by this process so far, at every level.
-pub(crate) fn logs() -> Logs {
-    static LOGS: OnceLock<Logs> = OnceLock::new();
+pub(crate) fn captured_logs() -> CapturedLogs {
+    static LOGS: OnceLock<CapturedLogs> = OnceLock::new();
     LOGS.get_or_init(|| {
-        let logs = Logs::default();
+        let logs = CapturedLogs::default();
         let writer = logs.clone();
         tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -151,15 +151,15 @@ pub(crate) fn logs() -> Logs {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Logs(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
-impl Logs {
+impl CapturedLogs {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }
 
-impl io::Write for Logs {
+impl io::Write for CapturedLogs {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend(bytes);
         Ok(bytes.len())

@@ -41,13 +41,13 @@ impl Request {
     }
 
     /// Sends it and reads the whole answer.
-    pub(crate) async fn send(self) -> Answer {
-        let mut conversation = self.open().await;
-        conversation.answer().await
+    pub(crate) async fn send(self) -> Response {
+        let mut connection = self.connect().await;
+        connection.read_response().await
     }
 
     /// The same with a body in chunks of 64 KiB.
-    pub(crate) async fn send_chunked(mut self) -> Answer {
+    pub(crate) async fn send_chunked(mut self) -> Response {
         let body = std::mem::take(&mut self.body);
         let addr = self.addr;
         let mut bytes = self.header("transfer-encoding", "chunked").head(None);
@@ -57,19 +57,19 @@ impl Request {
             bytes.extend(b"\r\n");
         }
         bytes.extend(b"0\r\n\r\n");
-        Conversation::begin(addr, bytes).await.answer().await
+        Connection::connect(addr, bytes).await.read_response().await
     }
 
     /// Sends it and leaves the answer to be read bit by bit.
-    pub(crate) async fn open(self) -> Conversation {
+    pub(crate) async fn connect(self) -> Connection {
         let mut bytes = self.head(Some(self.body.len()));
         bytes.extend(&self.body);
-        Conversation::begin(self.addr, bytes).await
+        Connection::connect(self.addr, bytes).await
     }
 
     /// Sends the head alone; its headers announce a body.
-    pub(crate) async fn open_announced(self) -> Conversation {
-        Conversation::begin(self.addr, self.head(None)).await
+    pub(crate) async fn connect_head_only(self) -> Connection {
+        Connection::connect(self.addr, self.head(None)).await
     }
 
     fn head(&self, length: Option<usize>) -> Vec<u8> {
@@ -86,35 +86,35 @@ impl Request {
 }
 
 /// A connection with one request sent.
-pub(crate) struct Conversation {
+pub(crate) struct Connection {
     socket: TcpStream,
     unread: Vec<u8>,
-    sent: bool,
+    request_sent: bool,
 }
 
 /// A whole answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     /// The body came to its end; false when the connection was cut before.
     pub(crate) complete: bool,
     /// The server took the whole request, so that no client stumbles before it reads the answer.
-    pub(crate) sent: bool,
+    pub(crate) request_sent: bool,
 }
 
-impl Conversation {
-    async fn begin(addr: SocketAddr, request: Vec<u8>) -> Self {
+impl Connection {
+    async fn connect(addr: SocketAddr, request: Vec<u8>) -> Self {
         let mut socket = TcpStream::connect(addr).await.expect("the server listens");
         let sent = socket.write_all(&request).await.is_ok();
-        Self { socket, unread: Vec::new(), sent }
+        Self { socket, unread: Vec::new(), request_sent: sent }
     }
 
     /// Status and headers, names in lower case.
     pub(crate) async fn head(&mut self) -> (u16, Vec<(String, String)>) {
         while !self.unread.windows(4).any(|window| window == b"\r\n\r\n") {
-            assert!(self.more().await, "the connection ended inside the head: {:?}", self.unread);
+            assert!(self.read_more().await, "the connection ended inside the head: {:?}", self.unread);
         }
         let end = self.unread.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let head = String::from_utf8(self.unread.drain(..end).collect()).unwrap();
@@ -139,44 +139,45 @@ impl Conversation {
                     return Some(chunk);
                 }
             }
-            if !self.more().await {
+            if !self.read_more().await {
                 return None;
             }
         }
     }
 
-    pub(crate) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn read_response(&mut self) -> Response {
         let (status, headers) = self.head().await;
-        let mut answer = Answer { status, headers, body: Vec::new(), complete: true, sent: self.sent };
-        if answer.header("transfer-encoding") == Some("chunked") {
+        let mut response =
+            Response { status, headers, body: Vec::new(), complete: true, request_sent: self.request_sent };
+        if response.header("transfer-encoding") == Some("chunked") {
             loop {
                 match self.chunk().await {
                     Some(chunk) if chunk.is_empty() => break,
-                    Some(chunk) => answer.body.extend(chunk),
+                    Some(chunk) => response.body.extend(chunk),
                     None => {
-                        answer.complete = false;
+                        response.complete = false;
                         break;
                     }
                 }
             }
-            return answer;
+            return response;
         }
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-        while self.unread.len() < length && self.more().await {}
-        answer.complete = self.unread.len() >= length;
-        answer.body = self.unread.drain(..length.min(self.unread.len())).collect();
-        answer
+        let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
+        while self.unread.len() < length && self.read_more().await {}
+        response.complete = self.unread.len() >= length;
+        response.body = self.unread.drain(..length.min(self.unread.len())).collect();
+        response
     }
 
     /// Sends one more request over the same connection.
-    pub(crate) async fn again(&mut self, request: Request) -> Answer {
+    pub(crate) async fn send_again(&mut self, request: Request) -> Response {
         let mut bytes = request.head(Some(request.body.len()));
         bytes.extend(&request.body);
         self.socket.write_all(&bytes).await.unwrap();
-        self.answer().await
+        self.read_response().await
     }
 
-    async fn more(&mut self) -> bool {
+    async fn read_more(&mut self) -> bool {
         let mut buffer = [0; 64 << 10];
         match self.socket.read(&mut buffer).await {
             Ok(0) | Err(_) => false,
@@ -188,7 +189,7 @@ impl Conversation {
     }
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }

@@ -3,90 +3,93 @@
 use chat::{Delta, FinishReason, Input, TokenLogprob, TopLogprob, Usage};
 use serde_json::{Value, json};
 
-use crate::app::{Setup, TestApp};
+use crate::app::{TestApp, TestAppBuilder};
 use crate::check::Profile;
-use crate::client::Answer;
-use crate::provider::{Act, ends, text};
+use crate::client::Response;
+use crate::scripted_provider::{ScriptStep, finish_and_usage, text_delta};
 
-async fn ask(app: &TestApp, path: &str, body: Value) -> Answer {
+async fn post(app: &TestApp, path: &str, body: Value) -> Response {
     app.request("POST", path).json(body).send().await
 }
 
-fn fib() -> Value {
+fn fim_request() -> Value {
     json!({"model": "deepseek-chat", "prompt": "def fib(a):", "suffix": "    return fib(a-1) + fib(a-2)", "max_tokens": 128})
 }
 
 #[tokio::test]
 async fn case_37_the_middle_is_filled_in() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for path in ["/beta/completions", "/beta/v1/completions"] {
-        let answer = ask(&app, path, fib()).await;
+        let answer = post(&app, path, fim_request()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let completion = answer.json();
         assert_eq!(completion["object"], "text_completion");
         assert!(completion["choices"][0]["text"].is_string());
     }
-    let seen = app.provider.seen.lock().unwrap()[0].clone();
+    let seen = app.provider.received.lock().unwrap()[0].clone();
     let suffix = Some("    return fib(a-1) + fib(a-2)".to_owned());
     assert_eq!(seen.input, Input::Text { prefix: "def fib(a):".into(), suffix });
-    let mut body = fib();
+    let mut body = fim_request();
     body["max_tokens"] = 4097.into();
-    let refused = ask(&app, "/beta/completions", body).await;
+    let refused = post(&app, "/beta/completions", body).await;
     let text = "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]";
     assert_eq!((refused.status, refused.message().as_str()), (400, text));
-    let mut body = fib();
+    let mut body = fim_request();
     body["model"] = "deepseek-reasoner".into();
-    let refused = ask(&app, "/beta/completions", body).await;
+    let refused = post(&app, "/beta/completions", body).await;
     assert_eq!((refused.status, refused.message().as_str()), (400, "deepseek-reasoner does not support FIM"));
 }
 
 #[tokio::test]
 async fn a_suffix_outside_the_beta_root_is_noted_by_the_lenient_profile() {
-    let app = Setup::strict().provider(|provider| provider.limits.profile = Profile::Lenient).start().await;
-    let answer = ask(&app, "/v1/completions", fib()).await;
+    let app = TestAppBuilder::deepseek_profile()
+        .provider(|provider| provider.limits.profile = Profile::Lenient)
+        .start()
+        .await;
+    let answer = post(&app, "/v1/completions", fim_request()).await;
     assert_eq!((answer.status, answer.header("x-compat-note")), (200, Some("`suffix` is accepted outside /beta")));
-    let plain = ask(&app, "/v1/completions", json!({"model": "deepseek-chat", "prompt": "a"})).await;
+    let plain = post(&app, "/v1/completions", json!({"model": "deepseek-chat", "prompt": "a"})).await;
     assert_eq!((plain.status, plain.header("x-compat-note")), (200, None));
 }
 
 /// An answer of two tokens with what the model thought of them.
-fn script() -> Vec<Act> {
+fn logprobs_script() -> Vec<ScriptStep> {
     let token = |token: &str| TokenLogprob {
         token: token.into(),
         logprob: -0.5,
         bytes: Some(token.into()),
         top: vec![TopLogprob { token: "x".into(), logprob: -1.5, bytes: Some(b"x".to_vec()) }],
     };
-    let say = |text: &str| Act::Say(Delta::Text { text: text.into(), logprobs: vec![token(text)] });
+    let say = |text: &str| ScriptStep::Delta(Delta::Text { text: text.into(), logprobs: vec![token(text)] });
     let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
-    let acts = [Act::Say(Delta::Start(usage)), say("é"), say("b")];
-    acts.into_iter().chain(ends(FinishReason::Length, usage)).collect()
+    let acts = [ScriptStep::Delta(Delta::Start(usage)), say("é"), say("b")];
+    acts.into_iter().chain(finish_and_usage(FinishReason::Length, usage)).collect()
 }
 
 #[tokio::test]
 async fn whole_completions_and_streams_have_the_documented_shape() {
-    let app = Setup::strict().script(script()).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(logprobs_script()).start().await;
     let body = json!({"model": "deepseek-chat", "prompt": "say", "echo": true, "logprobs": 1});
-    let whole = ask(&app, "/completions", body.clone()).await;
+    let whole = post(&app, "/completions", body.clone()).await;
     insta::assert_snapshot!("completion_whole", whole.redacted());
     for include_usage in [false, true] {
         let mut body = body.clone();
         body["stream"] = true.into();
         body["stream_options"] = json!({ "include_usage": include_usage });
-        let streamed = ask(&app, "/completions", body).await;
+        let streamed = post(&app, "/completions", body).await;
         insta::assert_snapshot!(format!("completion_stream_{include_usage}"), streamed.redacted());
     }
 }
 
 #[tokio::test]
 async fn every_prompt_of_a_list_gets_a_choice_and_the_usage_is_that_of_all() {
-    let app = Setup::strict().script(script()).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(logprobs_script()).start().await;
     let body = json!({"model": "deepseek-chat", "prompt": ["one", "two"], "echo": true});
-    let whole = ask(&app, "/completions", body.clone()).await;
+    let whole = post(&app, "/completions", body.clone()).await;
     insta::assert_snapshot!("completion_whole_of_two", whole.redacted());
     let mut body = body.clone();
     body["stream"] = true.into();
-    let streamed = ask(&app, "/completions", body).await;
+    let streamed = post(&app, "/completions", body).await;
     let mut texts = [String::new(), String::new()];
     let (mut finishes, mut usages) = (0, Vec::new());
     for event in streamed.events().iter().filter(|event| *event != "[DONE]") {
@@ -98,7 +101,7 @@ async fn every_prompt_of_a_list_gets_a_choice_and_the_usage_is_that_of_all() {
     }
     assert_eq!((texts, finishes), (["oneéb".to_owned(), "twoéb".to_owned()], 2));
     assert_eq!((usages.len(), &usages[0]["total_tokens"]), (1, &json!(10)));
-    let seen = app.provider.seen.lock().unwrap();
+    let seen = app.provider.received.lock().unwrap();
     let mut prompts: Vec<&Input> = seen.iter().map(|chat| &chat.input).collect();
     prompts.dedup();
     assert_eq!(prompts.len(), 4, "{prompts:?}");
@@ -106,16 +109,20 @@ async fn every_prompt_of_a_list_gets_a_choice_and_the_usage_is_that_of_all() {
 
 #[tokio::test]
 async fn a_failure_in_the_middle_ends_the_stream() {
-    let acts = [Act::Say(Delta::Start(Usage::default())), text("a"), Act::Fail(chat::Error::internal("broken"))];
-    let app = Setup::strict().script(acts).start().await;
-    let answer = ask(&app, "/completions", json!({"model": "deepseek-chat", "stream": true})).await;
+    let acts = [
+        ScriptStep::Delta(Delta::Start(Usage::default())),
+        text_delta("a"),
+        ScriptStep::Fail(chat::Error::internal("broken")),
+    ];
+    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let answer = post(&app, "/completions", json!({"model": "deepseek-chat", "stream": true})).await;
     let events = answer.events();
     assert!(events[events.len() - 2].contains("broken") && events.last().unwrap() == "[DONE]", "{events:?}");
 }
 
 #[tokio::test]
 async fn the_balance_without_accounts_is_available() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for path in ["/user/balance", "/v1/user/balance", "/beta/user/balance"] {
         let answer = app.request("GET", path).send().await;
         assert_eq!(answer.json(), json!({"is_available": true, "balance_infos": []}));

@@ -2,34 +2,34 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{Setup, say_hi};
-use crate::provider::{Act, ends, text};
+use crate::app::{TestAppBuilder, chat_request};
+use crate::scripted_provider::{ScriptStep, finish_and_usage, text_delta};
 use chat::{Delta, FinishReason, Usage};
 
-const FAULT: &str = "Failed to deserialize the JSON body into the target type: ";
+const DESERIALIZE_PREFIX: &str = "Failed to deserialize the JSON body into the target type: ";
 
-fn fault(rest: &str) -> String {
-    format!("{FAULT}{rest}")
+fn deserialize_message(rest: &str) -> String {
+    format!("{DESERIALIZE_PREFIX}{rest}")
 }
 
 fn with_messages(messages: Value) -> Value {
-    say_hi(json!({ "messages": messages }))
+    chat_request(json!({ "messages": messages }))
 }
 
 fn tool(name: &str) -> Value {
     json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}})
 }
 
-fn call(id: &str) -> Value {
+fn tool_call(id: &str) -> Value {
     json!({"id": id, "type": "function", "function": {"name": "get_weather", "arguments": "{}"}})
 }
 
 #[tokio::test]
 async fn case_1_a_plain_answer_has_the_documented_shape_on_every_prefix() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for prefix in ["", "/v1", "/beta", "/beta/v1"] {
         let path = format!("{prefix}/chat/completions");
-        let answer = app.request("POST", &path).json(say_hi(json!({"max_tokens": 16}))).send().await;
+        let answer = app.request("POST", &path).json(chat_request(json!({"max_tokens": 16}))).send().await;
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
         assert!(answer.header("x-request-id").is_some_and(|id| Some(id) == answer.header("x-ds-trace-id")));
         insta::assert_snapshot!("plain", answer.redacted());
@@ -38,7 +38,7 @@ async fn case_1_a_plain_answer_has_the_documented_shape_on_every_prefix() {
 
 #[tokio::test]
 async fn case_2_the_articles_request_is_answered() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let body = json!({"model": "deepseek-v3.2-exp", "messages": [
         {"role": "system", "content": "You are a helpful assistant."},
         {"role": "user", "content": "Summarize the attached meeting transcript in 3 bullet points."}],
@@ -51,9 +51,9 @@ async fn case_2_the_articles_request_is_answered() {
 
 #[tokio::test]
 async fn case_3_thinking_ids_think_in_any_case() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for model in ["DeepSeek-V3.2-Exp-thinking", "deepseek-v3.2-EXP-THINKING"] {
-        let answer = app.answers(say_hi(json!({"model": model, "max_tokens": 64}))).await;
+        let answer = app.assert_answered(chat_request(json!({"model": model, "max_tokens": 64}))).await;
         assert_eq!(answer.json()["model"], model);
         assert_eq!(answer.json()["choices"][0]["message"]["reasoning_content"], "Compare tenths.");
         assert_eq!(answer.json()["usage"]["completion_tokens_details"]["reasoning_tokens"], 2);
@@ -62,54 +62,58 @@ async fn case_3_thinking_ids_think_in_any_case() {
 
 #[tokio::test]
 async fn case_4_thinking_widens_max_tokens_and_sampling_has_no_effect() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let more = json!({"thinking": {"type": "enabled"}, "max_tokens": 65536, "temperature": 0.1, "top_p": 0.5,
         "presence_penalty": 1});
-    let answer = app.answers(say_hi(more)).await;
+    let answer = app.assert_answered(chat_request(more)).await;
     assert!(answer.json()["choices"][0]["message"]["reasoning_content"].is_string());
-    let seen = app.provider.seen.lock().unwrap();
+    let seen = app.provider.received.lock().unwrap();
     assert_eq!((seen[0].sampling.temperature, seen[0].max_tokens), (None, Some(65536)));
 }
 
 #[tokio::test]
 async fn cases_5_to_8_models_and_types() {
-    let app = Setup::strict().start().await;
-    let reasoner = say_hi(json!({"model": "deepseek-reasoner", "logprobs": true}));
-    app.refuses(reasoner, "deepseek-reasoner does not support the parameter `logprobs`").await;
-    app.refuses(say_hi(json!({"model": "gpt-4o"})), "Model Not Exist").await;
-    app.refuses(json!({"messages": []}), &fault("missing field `model`…")).await;
-    let expected = fault("messages: invalid type: string \"hi\", expected a sequence…");
-    app.refuses(with_messages(json!("hi")), &expected).await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let reasoner = chat_request(json!({"model": "deepseek-reasoner", "logprobs": true}));
+    app.assert_refused(reasoner, "deepseek-reasoner does not support the parameter `logprobs`").await;
+    app.assert_refused(chat_request(json!({"model": "gpt-4o"})), "Model Not Exist").await;
+    app.assert_refused(json!({"messages": []}), &deserialize_message("missing field `model`…")).await;
+    let expected = deserialize_message("messages: invalid type: string \"hi\", expected a sequence…");
+    app.assert_refused(with_messages(json!("hi")), &expected).await;
 }
 
 #[tokio::test]
 async fn cases_9_to_13_the_structure_of_messages() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let user = json!({"role": "user", "content": "a"});
     let empty = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array \
                  instead.";
-    app.refuses(with_messages(json!([])), empty).await;
-    let wizard = fault("messages[0].role: unknown variant `wizard`…");
-    app.refuses(with_messages(json!([{"role": "wizard", "content": "x"}])), &wizard).await;
+    app.assert_refused(with_messages(json!([])), empty).await;
+    let wizard = deserialize_message("messages[0].role: unknown variant `wizard`…");
+    app.assert_refused(with_messages(json!([{"role": "wizard", "content": "x"}])), &wizard).await;
     let last = "The last message of deepseek-chat must be a user message, or an assistant message with prefix mode on…";
-    app.refuses(with_messages(json!([user, {"role": "assistant", "content": "b"}])), last).await;
+    app.assert_refused(with_messages(json!([user, {"role": "assistant", "content": "b"}])), last).await;
     let stray = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'";
     let answer = json!({"role": "tool", "tool_call_id": "call_00_x", "content": "24"});
-    app.refuses(with_messages(json!([user, answer])), stray).await;
-    let calls = json!({"role": "assistant", "content": null, "tool_calls": [call("a"), call("b")]});
+    app.assert_refused(with_messages(json!([user, answer])), stray).await;
+    let calls = json!({"role": "assistant", "content": null, "tool_calls": [tool_call("a"), tool_call("b")]});
     let one = json!({"role": "tool", "tool_call_id": "a", "content": "24"});
     let insufficient = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
                         'tool_call_id'. (insufficient tool messages following tool_calls message)";
-    app.refuses(with_messages(json!([user, calls, one, user])), insufficient).await;
+    app.assert_refused(with_messages(json!([user, calls, one, user])), insufficient).await;
     let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]);
-    app.refuses(with_messages(image), &fault("messages[0]: unknown variant image_url, expected text")).await;
+    app.assert_refused(
+        with_messages(image),
+        &deserialize_message("messages[0]: unknown variant image_url, expected text"),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn case_14_calls_of_the_current_turn_need_their_reasoning() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let body = |reasoning: Option<&str>, next: bool| {
-        let mut calling = json!({"role": "assistant", "content": "", "tool_calls": [call("call_00_x")]});
+        let mut calling = json!({"role": "assistant", "content": "", "tool_calls": [tool_call("call_00_x")]});
         if let Some(reasoning) = reasoning {
             calling["reasoning_content"] = reasoning.into();
         }
@@ -119,21 +123,21 @@ async fn case_14_calls_of_the_current_turn_need_their_reasoning() {
             json!({"role": "tool", "tool_call_id": "call_00_x", "content": "24"}),
         ];
         messages.extend(next.then(|| json!({"role": "user", "content": "b"})));
-        say_hi(json!({"model": "deepseek-reasoner", "tools": [tool("get_weather")], "messages": messages}))
+        chat_request(json!({"model": "deepseek-reasoner", "tools": [tool("get_weather")], "messages": messages}))
     };
     let missing = "Missing `reasoning_content` field in the assistant message at message index 1. For more information, \
                    please refer to https://api-docs.deepseek.com/guides/thinking_mode#tool-calls";
-    app.refuses(body(None, false), missing).await;
-    app.answers(body(Some(""), false)).await;
-    app.answers(body(None, true)).await;
+    app.assert_refused(body(None, false), missing).await;
+    app.assert_answered(body(Some(""), false)).await;
+    app.assert_answered(body(None, true)).await;
 }
 
 #[tokio::test]
 async fn case_15_reasoning_of_earlier_turns_costs_nothing() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let prompt_tokens = async |assistant: Value| {
         let user = json!({"role": "user", "content": "a"});
-        let answer = app.answers(with_messages(json!([user, assistant, user]))).await;
+        let answer = app.assert_answered(with_messages(json!([user, assistant, user]))).await;
         answer.json()["usage"]["prompt_tokens"].as_u64().unwrap()
     };
     let with = json!({"role": "assistant", "content": "b", "reasoning_content": "old"});
@@ -143,10 +147,10 @@ async fn case_15_reasoning_of_earlier_turns_costs_nothing() {
 
 #[tokio::test]
 async fn cases_16_to_18_ranges_and_types_of_numbers() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for max_tokens in [0, 8193, -1] {
         let text = "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]";
-        app.refuses(say_hi(json!({ "max_tokens": max_tokens })), text).await;
+        app.assert_refused(chat_request(json!({ "max_tokens": max_tokens })), text).await;
     }
     for (more, path) in [
         (json!({"max_tokens": "512"}), "max_tokens"),
@@ -154,7 +158,7 @@ async fn cases_16_to_18_ranges_and_types_of_numbers() {
         (json!({"temperature": "hot"}), "temperature"),
         (json!({"stream": "yes"}), "stream"),
     ] {
-        app.refuses(say_hi(more), &fault(&format!("{path}: invalid type…"))).await;
+        app.assert_refused(chat_request(more), &deserialize_message(&format!("{path}: invalid type…"))).await;
     }
     for (more, text) in [
         (json!({"temperature": 2.1}), "Invalid temperature value, the valid range of temperature is [0, 2]"),
@@ -172,18 +176,18 @@ async fn cases_16_to_18_ranges_and_types_of_numbers() {
             "Invalid top_logprobs value, the valid range of top_logprobs is [0, 20]",
         ),
     ] {
-        app.refuses(say_hi(more), text).await;
+        app.assert_refused(chat_request(more), text).await;
     }
 }
 
 #[tokio::test]
 async fn cases_19_and_20_n_and_stop() {
-    let app = Setup::strict().start().await;
-    app.refuses(say_hi(json!({"n": 2})), "Invalid n value (currently only n = 1 is supported)").await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    app.assert_refused(chat_request(json!({"n": 2})), "Invalid n value (currently only n = 1 is supported)").await;
     let many = "Invalid stop value, at most 16 stop sequences are supported";
-    app.refuses(say_hi(json!({"stop": vec!["x"; 17]})), many).await;
+    app.assert_refused(chat_request(json!({"stop": vec!["x"; 17]})), many).await;
     let long = "Invalid stop value, a stop sequence must have 1 to 256 characters";
-    app.refuses(say_hi(json!({"stop": ""})), long).await;
+    app.assert_refused(chat_request(json!({"stop": ""})), long).await;
     for more in [
         json!({"n": 1}),
         json!({"n": null}),
@@ -192,33 +196,36 @@ async fn cases_19_and_20_n_and_stop() {
         json!({"stop": []}),
         json!({"stop": null}),
     ] {
-        app.answers(say_hi(more)).await;
+        app.assert_answered(chat_request(more)).await;
     }
 }
 
 #[tokio::test]
 async fn cases_21_and_22_formats_and_the_word_json() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let text = "Prompt must contain the word 'json' in some form to use 'response_format' of type 'json_object'.";
-    app.refuses(say_hi(json!({ "response_format": {"type": "json_object"} })), text).await;
+    app.assert_refused(chat_request(json!({ "response_format": {"type": "json_object"} })), text).await;
     let asked = json!([{"role": "user", "content": "Reply in JSON with key a"}]);
-    app.answers(json!({"model": "deepseek-chat", "messages": asked, "response_format": {"type": "json_object"}})).await;
+    app.assert_answered(
+        json!({"model": "deepseek-chat", "messages": asked, "response_format": {"type": "json_object"}}),
+    )
+    .await;
     let text = "This response_format type is unavailable now";
-    app.refuses(say_hi(json!({ "response_format": {"type": "xml"} })), text).await;
+    app.assert_refused(chat_request(json!({ "response_format": {"type": "xml"} })), text).await;
     let schema =
         |schema: Value| json!({"type": "json_schema", "json_schema": {"name": "P", "strict": true, "schema": schema}});
-    app.refuses(
-        say_hi(json!({ "response_format": schema(json!({"type": "string", "minLength": 1})) })),
+    app.assert_refused(
+        chat_request(json!({ "response_format": schema(json!({"type": "string", "minLength": 1})) })),
         "Invalid schema for response_format 'P': minLength: this keyword is not supported with strict, leave it out",
     )
     .await;
-    app.answers(say_hi(json!({ "response_format": schema(json!({"type": "string"})) }))).await;
-    app.answers(say_hi(json!({"response_format": {"type": "text"}}))).await;
+    app.assert_answered(chat_request(json!({ "response_format": schema(json!({"type": "string"})) }))).await;
+    app.assert_answered(chat_request(json!({"response_format": {"type": "text"}}))).await;
 }
 
 #[tokio::test]
 async fn cases_23_and_24_tools_and_their_choice() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let many: Vec<_> = (0..129).map(|i| tool(&format!("t{i}"))).collect();
     for (tools, text) in [
         (
@@ -237,43 +244,43 @@ async fn cases_23_and_24_tools_and_their_choice() {
         ),
         (json!([tool("a"), tool("a")]), "Tool names must be unique."),
     ] {
-        app.refuses(say_hi(json!({ "tools": tools })), text).await;
+        app.assert_refused(chat_request(json!({ "tools": tools })), text).await;
     }
     let no_tools = "Tool choice is set but no tools are provided";
-    app.refuses(say_hi(json!({"tool_choice": "required"})), no_tools).await;
+    app.assert_refused(chat_request(json!({"tool_choice": "required"})), no_tools).await;
     let required = json!({"model": "deepseek-reasoner", "tools": [tool("a")], "tool_choice": "required"});
-    app.refuses(say_hi(required), "deepseek-reasoner does not support this tool_choice").await;
+    app.assert_refused(chat_request(required), "deepseek-reasoner does not support this tool_choice").await;
     let required = json!({"tools": [tool("a")], "tool_choice": "required"});
-    app.answers(say_hi(required)).await;
-    app.answers(say_hi(json!({"tools": [tool("a")], "tool_choice": "auto"}))).await;
+    app.assert_answered(chat_request(required)).await;
+    app.assert_answered(chat_request(json!({"tools": [tool("a")], "tool_choice": "auto"}))).await;
 }
 
 #[tokio::test]
 async fn case_25_a_prompt_that_does_not_fit_is_counted() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let of = |bytes: usize, more: Value| {
-        let mut body = say_hi(more);
+        let mut body = chat_request(more);
         body["messages"][0]["content"] = "x".repeat(bytes).into();
         body
     };
     let text = "This model's maximum context length is 131072 tokens. However, you requested 131072 tokens (131072 in the \
                 messages, 0 in the completion). Please reduce the length of the messages or completion.";
-    app.refuses(of(131_072, json!({})), text).await;
+    app.assert_refused(of(131_072, json!({})), text).await;
     let text = "This model's maximum context length is 131072 tokens. However, you requested 134096 tokens (130000 in the \
                 messages, 4096 in the completion)…";
-    app.refuses(of(130_000, json!({"max_tokens": 4096})), text).await;
-    app.answers(of(130_000, json!({}))).await;
+    app.assert_refused(of(130_000, json!({"max_tokens": 4096})), text).await;
+    app.assert_answered(of(130_000, json!({}))).await;
 }
 
 #[tokio::test]
 async fn cases_27_and_28_bodies_that_are_no_json() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let parse = "Failed to parse the request body as JSON:";
     for (body, text) in [
         (&b"{\"model\":\"deepseek-chat\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\xfe\"}]}"[..], parse),
         (b"{\"model\":\"deepseek-chat\",\"messages\":[", parse),
         (b"", parse),
-        (b"null", FAULT),
+        (b"null", DESERIALIZE_PREFIX),
         (b"{\"model\":\"a\",\"model\":\"b\"}", parse),
     ] {
         let answer = app.request("POST", "/chat/completions").bytes(body).send().await;
@@ -284,14 +291,14 @@ async fn cases_27_and_28_bodies_that_are_no_json() {
 
 #[tokio::test]
 async fn cases_33_and_34_a_stream_spells_the_whole_answer() {
-    let app = Setup::strict().start().await;
-    let whole = app.answers(say_hi(json!({"seed": 1, "temperature": 0}))).await.json();
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let whole = app.assert_answered(chat_request(json!({"seed": 1, "temperature": 0}))).await.json();
     for include_usage in [false, true] {
         let mut more = json!({"seed": 1, "temperature": 0, "stream": true});
         if include_usage {
             more["stream_options"] = json!({"include_usage": true});
         }
-        let answer = app.answers(say_hi(more)).await;
+        let answer = app.assert_answered(chat_request(more)).await;
         assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"));
         assert_eq!(answer.header("cache-control"), Some("no-cache"));
         assert_eq!(answer.header("content-encoding"), None);
@@ -310,17 +317,17 @@ async fn cases_33_and_34_a_stream_spells_the_whole_answer() {
 
 #[tokio::test]
 async fn case_36_a_prefix_is_continued_on_the_beta_root() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let body = with_messages(json!([{"role": "user", "content": "Please write quick sort code"},
         {"role": "assistant", "content": "Sure:\n", "prefix": true}]));
     let beta = app.request("POST", "/beta/chat/completions").json(body.clone()).send().await;
     assert_eq!(beta.status, 200);
-    app.refuses(body, "The prefix parameter is only available on the beta endpoint").await;
+    app.assert_refused(body, "The prefix parameter is only available on the beta endpoint").await;
 }
 
 #[tokio::test]
 async fn case_38_models_are_listed_and_found() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let list = app.request("GET", "/models").send().await.json();
     let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     for id in ["deepseek-chat", "deepseek-reasoner", "deepseek-v3.2-exp", "DeepSeek-V3.2-Exp-thinking", "org/Minnow"] {
@@ -340,60 +347,68 @@ async fn case_38_models_are_listed_and_found() {
 
 #[tokio::test]
 async fn case_42_unknown_paths_methods_and_types_are_told_in_json() {
-    let app = Setup::strict().start().await;
-    let code = |answer: &crate::client::Answer| answer.json()["error"]["code"].as_str().unwrap().to_owned();
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let code = |answer: &crate::client::Response| answer.json()["error"]["code"].as_str().unwrap().to_owned();
     let unknown = app.request("POST", "/v1/chat/completion").send().await;
     assert_eq!((unknown.status, code(&unknown).as_str()), (404, "not_found"));
     let get = app.request("GET", "/v1/chat/completions").send().await;
     assert_eq!((get.status, get.header("allow"), code(&get).as_str()), (405, Some("POST"), "method_not_allowed"));
     assert_eq!(app.request("DELETE", "/v1/models/deepseek-chat").send().await.status, 405);
-    let plain = app.post(say_hi(json!({}))).header("content-type", "text/plain").send().await;
+    let plain = app.post(chat_request(json!({}))).header("content-type", "text/plain").send().await;
     assert_eq!((plain.status, code(&plain).as_str()), (415, "unsupported_media_type"));
-    let untyped = app.post(say_hi(json!({}))).header("content-type", "").send().await;
+    let untyped = app.post(chat_request(json!({}))).header("content-type", "").send().await;
     assert_eq!(untyped.status, 200);
 }
 
 #[tokio::test]
 async fn case_44_unknown_and_null_fields_do_not_matter() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let more = json!({"foo": 1, "store": true, "metadata": {"a": "b"}, "tools": null, "stop": null, "stream": null,
         "logprobs": null});
-    app.answers(say_hi(more)).await;
+    app.assert_answered(chat_request(more)).await;
 }
 
 #[tokio::test]
 async fn the_lenient_profile_says_what_it_accepted() {
-    let lenient = |setup: Setup| setup.provider(|provider| provider.limits.profile = crate::check::Profile::Lenient);
-    let app = lenient(Setup::strict()).start().await;
+    let lenient =
+        |setup: TestAppBuilder| setup.provider(|provider| provider.limits.profile = crate::check::Profile::Lenient);
+    let app = lenient(TestAppBuilder::deepseek_profile()).start().await;
     let last = with_messages(json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]));
-    let answer = app.answers(last).await;
+    let answer = app.assert_answered(last).await;
     assert_eq!(answer.header("x-compat-note"), Some("a last assistant message is treated as a prefix"));
-    let answer = app.answers(say_hi(json!({"tools": [], "stream": true}))).await;
+    let answer = app.assert_answered(chat_request(json!({"tools": [], "stream": true}))).await;
     assert_eq!(answer.header("x-compat-note"), Some("an empty `tools` is treated as absent"));
-    assert_eq!(app.answers(say_hi(json!({}))).await.header("x-compat-note"), None);
+    assert_eq!(app.assert_answered(chat_request(json!({}))).await.header("x-compat-note"), None);
 }
 
 #[tokio::test]
 async fn tool_calls_are_answered_with_empty_text_and_an_index() {
     let call = Delta::ToolCall { index: 0, id: "call_00_x".into(), name: "f".into() };
     let arguments = Delta::Arguments { index: 0, text: "{\"a\": 1}".into() };
-    let acts = [Act::Say(Delta::Start(Usage::default())), Act::Say(call), Act::Say(arguments)];
-    let end = ends(FinishReason::ToolCalls, Usage { prompt_tokens: 9, completion_tokens: 7, ..Usage::default() });
-    let app = Setup::strict().script(acts.into_iter().chain(end)).start().await;
-    insta::assert_snapshot!("tool_calls", app.answers(say_hi(json!({"tools": [tool("f")]}))).await.redacted());
-    let streamed = app.answers(say_hi(json!({"tools": [tool("f")], "stream": true}))).await;
+    let acts =
+        [ScriptStep::Delta(Delta::Start(Usage::default())), ScriptStep::Delta(call), ScriptStep::Delta(arguments)];
+    let end =
+        finish_and_usage(FinishReason::ToolCalls, Usage { prompt_tokens: 9, completion_tokens: 7, ..Usage::default() });
+    let app = TestAppBuilder::deepseek_profile().script(acts.into_iter().chain(end)).start().await;
+    insta::assert_snapshot!(
+        "tool_calls",
+        app.assert_answered(chat_request(json!({"tools": [tool("f")]}))).await.redacted()
+    );
+    let streamed = app.assert_answered(chat_request(json!({"tools": [tool("f")], "stream": true}))).await;
     insta::assert_snapshot!("tool_calls_streamed", streamed.redacted());
 }
 
 #[tokio::test]
 async fn one_token_a_delta_keeps_its_log_probability() {
     let token = chat::TokenLogprob { token: "He".into(), logprob: -0.02, bytes: Some(b"He".to_vec()), top: vec![] };
-    let acts = [Act::Say(Delta::Text { text: "He".into(), logprobs: vec![token] }), text("y")];
-    let app =
-        Setup::strict().script(acts.into_iter().chain(ends(FinishReason::Length, Usage::default()))).start().await;
-    let answer = app.answers(say_hi(json!({"logprobs": true}))).await.json();
+    let acts = [ScriptStep::Delta(Delta::Text { text: "He".into(), logprobs: vec![token] }), text_delta("y")];
+    let app = TestAppBuilder::deepseek_profile()
+        .script(acts.into_iter().chain(finish_and_usage(FinishReason::Length, Usage::default())))
+        .start()
+        .await;
+    let answer = app.assert_answered(chat_request(json!({"logprobs": true}))).await.json();
     let expected = json!({"content": [{"token": "He", "logprob": -0.02, "bytes": [72, 101], "top_logprobs": []}],
         "reasoning_content": null});
     assert_eq!(answer["choices"][0]["logprobs"], expected);
-    assert!(app.answers(say_hi(json!({}))).await.json()["choices"][0]["logprobs"].is_null());
+    assert!(app.assert_answered(chat_request(json!({}))).await.json()["choices"][0]["logprobs"].is_null());
 }

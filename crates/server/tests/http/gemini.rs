@@ -3,31 +3,34 @@
 use chat::{Delta, FinishReason, Usage};
 use serde_json::{Value, json};
 
-use crate::app::{KEY, Setup, TestApp};
-use crate::client::{Answer, Request};
-use crate::provider::{Act, ends, reasoning, text};
+use crate::app::{KEY, TestApp, TestAppBuilder};
+use crate::client::{Request, Response};
+use crate::scripted_provider::{ScriptStep, finish_and_usage, reasoning_delta, text_delta};
 
-async fn ask(app: &TestApp, path: &'static str, body: Value) -> Answer {
+async fn post(app: &TestApp, path: &'static str, body: Value) -> Response {
     Request::new(app.addr, "POST", path).header("x-goog-api-key", KEY).json(body).send().await
 }
 
-fn hi() -> Value {
+fn gemini_request() -> Value {
     json!({"contents": [{"parts": [{"text": "hi"}]}]})
 }
 
-async fn speaker() -> TestApp {
+async fn app_with_script() -> TestApp {
     let call = [
-        Act::Say(Delta::ToolCall { index: 0, id: "c".into(), name: "f".into() }),
-        Act::Say(Delta::Arguments { index: 0, text: "{\"x\":1}".into() }),
+        ScriptStep::Delta(Delta::ToolCall { index: 0, id: "c".into(), name: "f".into() }),
+        ScriptStep::Delta(Delta::Arguments { index: 0, text: "{\"x\":1}".into() }),
     ];
     let usage = Usage { prompt_tokens: 9, completion_tokens: 5, reasoning_tokens: Some(2), ..Usage::default() };
-    let script = [reasoning("hm"), text("Hi")].into_iter().chain(call).chain(ends(FinishReason::ToolCalls, usage));
-    Setup::strict().script(script).start().await
+    let script = [reasoning_delta("hm"), text_delta("Hi")]
+        .into_iter()
+        .chain(call)
+        .chain(finish_and_usage(FinishReason::ToolCalls, usage));
+    TestAppBuilder::deepseek_profile().script(script).start().await
 }
 
 #[tokio::test]
 async fn a_whole_answer_and_both_kinds_of_streams_say_the_same() {
-    let app = speaker().await;
+    let app = app_with_script().await;
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}],
                       "generationConfig": {"thinkingConfig": {"includeThoughts": true}}});
     let parts = |response: &Value| response["candidates"][0]["content"]["parts"].as_array().unwrap().clone();
@@ -35,7 +38,7 @@ async fn a_whole_answer_and_both_kinds_of_streams_say_the_same() {
         part.as_object_mut().unwrap().shift_remove("thoughtSignature");
         part
     };
-    let whole = ask(&app, "/v1beta/models/deepseek-chat:generateContent", body.clone()).await;
+    let whole = post(&app, "/v1beta/models/deepseek-chat:generateContent", body.clone()).await;
     assert_eq!(whole.status, 200, "{}", whole.text());
     let whole = whole.json();
     let want = json!([{"text": "hm", "thought": true}, {"text": "Hi"}, {"functionCall": {"id": "c", "name": "f", "args": {"x": 1}}}]);
@@ -45,10 +48,10 @@ async fn a_whole_answer_and_both_kinds_of_streams_say_the_same() {
         (&json!("STOP"), &json!(14))
     );
 
-    let array = ask(&app, "/v1beta/models/deepseek-chat:streamGenerateContent", body.clone()).await;
+    let array = post(&app, "/v1beta/models/deepseek-chat:streamGenerateContent", body.clone()).await;
     assert_eq!(array.header("content-type"), Some("application/json"));
     let array: Vec<Value> = serde_json::from_str(array.text()).unwrap();
-    let events = ask(&app, "/v1beta/models/deepseek-chat:streamGenerateContent?alt=sse", body).await;
+    let events = post(&app, "/v1beta/models/deepseek-chat:streamGenerateContent?alt=sse", body).await;
     assert_eq!(events.header("content-type"), Some("text/event-stream; charset=utf-8"));
     let events: Vec<Value> = events
         .text()
@@ -64,42 +67,42 @@ async fn a_whole_answer_and_both_kinds_of_streams_say_the_same() {
 
 #[tokio::test]
 async fn the_key_may_stand_in_either_header_or_in_the_query() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let path = "/v1beta/models/deepseek-chat:generateContent";
-    assert_eq!(ask(&app, path, hi()).await.status, 200);
+    assert_eq!(post(&app, path, gemini_request()).await.status, 200);
     let bearer = Request::new(app.addr, "POST", path).header("authorization", &format!("Bearer {KEY}"));
-    assert_eq!(bearer.json(hi()).send().await.status, 200);
+    assert_eq!(bearer.json(gemini_request()).send().await.status, 200);
     let query = format!("{path}?alt=sse&key={KEY}");
-    assert_eq!(Request::new(app.addr, "POST", &query).json(hi()).send().await.status, 200);
+    assert_eq!(Request::new(app.addr, "POST", &query).json(gemini_request()).send().await.status, 200);
     let elsewhere = format!("/v1/models?key={KEY}");
     assert_eq!(Request::new(app.addr, "GET", &elsewhere).send().await.status, 401);
-    let none = Request::new(app.addr, "POST", path).json(hi()).send().await;
+    let none = Request::new(app.addr, "POST", path).json(gemini_request()).send().await;
     assert_eq!((none.status, &none.json()["error"]["status"]), (401, &json!("UNAUTHENTICATED")));
-    assert!(!crate::app::logs().text().contains(&format!("key={KEY}")), "a key of a query is not logged");
+    assert!(!crate::app::captured_logs().text().contains(&format!("key={KEY}")), "a key of a query is not logged");
 }
 
 #[tokio::test]
 async fn refusals_have_the_shape_of_the_surface() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for (path, body, status, word) in [
-        ("/v1beta/models/nobody:generateContent", hi(), 400, "Model Not Exist"),
-        ("/v1beta/models/deepseek-chat:dance", hi(), 404, "No such path"),
-        ("/v1beta/models/deepseek-chat", hi(), 404, "No such path"),
+        ("/v1beta/models/nobody:generateContent", gemini_request(), 400, "Model Not Exist"),
+        ("/v1beta/models/deepseek-chat:dance", gemini_request(), 404, "No such path"),
+        ("/v1beta/models/deepseek-chat", gemini_request(), 404, "No such path"),
         ("/v1beta/models/deepseek-chat:generateContent", json!({}), 400, "missing field `contents`"),
-        ("/v1beta/elsewhere", hi(), 404, "No such path"),
+        ("/v1beta/elsewhere", gemini_request(), 404, "No such path"),
     ] {
-        let answer = ask(&app, path, body).await;
+        let answer = post(&app, path, body).await;
         let error = &answer.json()["error"];
         assert_eq!((answer.status, &error["code"]), (status, &json!(status)), "{path}: {}", answer.text());
         assert!(error["message"].as_str().unwrap().contains(word), "{path}: {}", answer.text());
     }
     let two = json!({"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"candidateCount": 2}});
-    assert_eq!(ask(&app, "/v1beta/models/deepseek-chat:generateContent", two).await.status, 400);
+    assert_eq!(post(&app, "/v1beta/models/deepseek-chat:generateContent", two).await.status, 400);
 }
 
 #[tokio::test]
 async fn models_are_listed() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let get = async |path: &'static str| Request::new(app.addr, "GET", path).header("x-goog-api-key", KEY).send().await;
     let list = get("/v1beta/models").await.json();
     assert_eq!(list["models"][0]["name"], "models/deepseek-chat");

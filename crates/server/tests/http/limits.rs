@@ -9,76 +9,76 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::app::{Setup, say_hi};
+use crate::app::{TestAppBuilder, chat_request};
 
 const LIMIT: usize = 32 << 20;
 
 /// A request of exactly this many bytes.
-fn of_size(bytes: usize) -> String {
-    let empty = say_hi(json!({"pad": ""})).to_string();
-    say_hi(json!({"pad": "x".repeat(bytes - empty.len())})).to_string()
+fn request_of_size(bytes: usize) -> String {
+    let empty = chat_request(json!({"pad": ""})).to_string();
+    chat_request(json!({"pad": "x".repeat(bytes - empty.len())})).to_string()
 }
 
 #[tokio::test]
 async fn case_26_a_body_above_the_limit_is_refused_and_the_refusal_arrives() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let error = json!({"error": {"message": "Request body too large: the limit is 33554432 bytes",
         "type": "invalid_request_error", "param": null, "code": "request_too_large"}});
-    let request = app.request("POST", "/chat/completions").bytes(of_size(33 << 20));
+    let request = app.request("POST", "/chat/completions").bytes(request_of_size(33 << 20));
     let declared = request.clone().send().await;
-    assert_eq!((declared.status, declared.json(), declared.sent), (413, error.clone(), true));
+    assert_eq!((declared.status, declared.json(), declared.request_sent), (413, error.clone(), true));
     let chunked = request.send_chunked().await;
-    assert_eq!((chunked.status, chunked.json(), chunked.sent), (413, error, true));
+    assert_eq!((chunked.status, chunked.json(), chunked.request_sent), (413, error, true));
 }
 
 #[tokio::test]
 async fn a_body_of_exactly_the_limit_is_read() {
-    let app = Setup::strict().start().await;
-    let request = app.request("POST", "/chat/completions").bytes(of_size(LIMIT));
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let request = app.request("POST", "/chat/completions").bytes(request_of_size(LIMIT));
     assert_eq!(request.clone().send().await.status, 200);
     assert_eq!(request.send_chunked().await.status, 200);
 }
 
 #[tokio::test]
 async fn a_refusal_before_the_body_arrives_although_nobody_reads_it() {
-    let app = Setup::strict().start().await;
-    let body = of_size(LIMIT);
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let body = request_of_size(LIMIT);
     let wrong = app.request("POST", "/chat/completions").header("authorization", "Bearer nope").bytes(body.clone());
     let wrong = wrong.send().await;
-    assert_eq!((wrong.status, wrong.sent), (401, true));
+    assert_eq!((wrong.status, wrong.request_sent), (401, true));
     let nowhere = app.request("POST", "/nope").bytes(body).send().await;
-    assert_eq!((nowhere.status, nowhere.sent), (404, true));
+    assert_eq!((nowhere.status, nowhere.request_sent), (404, true));
 }
 
 #[tokio::test]
 async fn a_client_that_asks_before_it_sends_is_answered_at_once() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let huge = app.request("POST", "/chat/completions").header("expect", "100-continue");
     // Announced and never sent, as the client is told no.
-    let mut conversation = huge.header("content-length", &(LIMIT + 1).to_string()).open_announced().await;
-    assert_eq!(conversation.answer().await.status, 413);
+    let mut conversation = huge.header("content-length", &(LIMIT + 1).to_string()).connect_head_only().await;
+    assert_eq!(conversation.read_response().await.status, 413);
 }
 
 #[tokio::test]
 async fn gzip_bodies_are_read_and_bombs_are_refused() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let gzip = |body: &str| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(body.as_bytes()).unwrap();
         encoder.finish().unwrap()
     };
     let request = app.request("POST", "/chat/completions").header("content-encoding", "gzip");
-    assert_eq!(request.clone().bytes(gzip(&of_size(1 << 20))).send().await.status, 200);
-    assert_eq!(request.clone().bytes(gzip(&of_size(LIMIT + 1))).send().await.status, 413);
+    assert_eq!(request.clone().bytes(gzip(&request_of_size(1 << 20))).send().await.status, 200);
+    assert_eq!(request.clone().bytes(gzip(&request_of_size(LIMIT + 1))).send().await.status, 413);
     assert_eq!(request.bytes("{}").send().await.status, 400);
-    let brotli = app.post(say_hi(json!({}))).header("content-encoding", "br").send().await;
+    let brotli = app.post(chat_request(json!({}))).header("content-encoding", "br").send().await;
     assert_eq!(brotli.status, 415);
 }
 
 #[tokio::test]
 async fn headers_above_their_limit_are_told_so() {
-    let app = Setup::strict().start().await;
-    let with = |bytes: usize| app.post(say_hi(json!({}))).header("x-padding", &"x".repeat(bytes));
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let with = |bytes: usize| app.post(chat_request(json!({}))).header("x-padding", &"x".repeat(bytes));
     assert_eq!(with(60 << 10).send().await.status, 200);
     let large = with(66 << 10).send().await;
     assert_eq!((large.status, &large.json()["error"]["code"]), (431, &json!("headers_too_large")));
@@ -89,27 +89,27 @@ async fn headers_above_their_limit_are_told_so() {
 
 #[tokio::test]
 async fn the_first_check_that_fails_is_the_one_that_answers() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let too_large = (LIMIT + 1).to_string();
     let ask = |path| app.request("POST", path).header("content-type", "text/plain");
     let announced = |request: crate::client::Request| async move {
         let request = request.header("content-length", &too_large).header("expect", "100-continue");
-        request.open_announced().await.answer().await.status
+        request.connect_head_only().await.read_response().await.status
     };
     assert_eq!(announced.clone()(ask("/nope").header("authorization", "")).await, 404);
     assert_eq!(announced.clone()(ask("/chat/completions").header("authorization", "")).await, 401);
     assert_eq!(announced(ask("/chat/completions")).await, 413);
     assert_eq!(ask("/chat/completions").bytes("{").send().await.status, 415);
-    let two = say_hi(json!({"model": "nope", "temperature": "hot"}));
+    let two = chat_request(json!({"model": "nope", "temperature": "hot"}));
     assert!(app.post(two).send().await.message().contains("temperature: invalid type"));
-    let two = say_hi(json!({"model": "nope", "temperature": 9}));
+    let two = chat_request(json!({"model": "nope", "temperature": 9}));
     assert_eq!(app.post(two).send().await.message(), "Model Not Exist");
 }
 
 #[tokio::test]
 async fn a_client_that_stops_talking_is_hung_up_on() {
     let patience = Duration::from_millis(100);
-    let app = Setup::strict().config(|config| config.read_timeout = patience).start().await;
+    let app = TestAppBuilder::deepseek_profile().config(|config| config.read_timeout = patience).start().await;
     for beginning in ["", "PRI * HT", "POST /chat/completions HTTP/1.1\r\nhost: x\r\n"] {
         let mut socket = TcpStream::connect(app.addr).await.unwrap();
         socket.write_all(beginning.as_bytes()).await.unwrap();
@@ -117,6 +117,12 @@ async fn a_client_that_stops_talking_is_hung_up_on() {
         let closed = tokio::time::timeout(20 * patience, socket.read_to_end(&mut rest)).await;
         assert!(closed.is_ok(), "{beginning:?}");
     }
-    let half = app.post(say_hi(json!({}))).header("content-length", "1000").open_announced().await.answer().await;
+    let half = app
+        .post(chat_request(json!({})))
+        .header("content-length", "1000")
+        .connect_head_only()
+        .await
+        .read_response()
+        .await;
     assert_eq!((half.status, half.message().as_str()), (400, "The request body did not arrive in time"));
 }

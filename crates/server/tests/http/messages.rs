@@ -3,10 +3,10 @@
 use chat::{Delta, Error, FinishReason, Usage};
 use serde_json::{Value, json};
 
-use crate::app::{KEY, Setup, TestApp};
+use crate::app::{KEY, TestApp, TestAppBuilder};
 use crate::check::Profile;
-use crate::client::{Answer, Request};
-use crate::provider::{Act, ends, reasoning, text};
+use crate::client::{Request, Response};
+use crate::scripted_provider::{ScriptStep, finish_and_usage, reasoning_delta, text_delta};
 
 const USAGE: Usage = Usage {
     prompt_tokens: 17,
@@ -16,7 +16,7 @@ const USAGE: Usage = Usage {
     reasoning_tokens: Some(3),
 };
 
-fn body(more: Value) -> Value {
+fn messages_request(more: Value) -> Value {
     let mut body = json!({
         "model": "claude-sonnet-4-5", "max_tokens": 64, "messages": [{ "role": "user", "content": "hi" }]
     });
@@ -26,26 +26,26 @@ fn body(more: Value) -> Value {
     body
 }
 
-fn weather() -> Value {
+fn weather_tools() -> Value {
     json!([{ "name": "get_weather", "input_schema": { "type": "object", "properties": { "city": { "type": "string" } } } }])
 }
 
-async fn ask(app: &TestApp, path: &'static str, body: Value) -> Answer {
+async fn post(app: &TestApp, path: &'static str, body: Value) -> Response {
     Request::new(app.addr, "POST", path).header("x-api-key", KEY).json(body).send().await
 }
 
-fn call(index: usize, id: &str, arguments: &[&str]) -> Vec<Act> {
+fn tool_call_steps(index: usize, id: &str, arguments: &[&str]) -> Vec<ScriptStep> {
     let begin = Delta::ToolCall { index, id: id.into(), name: "get_weather".into() };
     let more = arguments.iter().map(|text| Delta::Arguments { index, text: text.to_string() });
-    std::iter::once(begin).chain(more).map(Act::Say).collect()
+    std::iter::once(begin).chain(more).map(ScriptStep::Delta).collect()
 }
 
-fn start() -> Vec<Act> {
-    vec![Act::Say(Delta::Start(Usage { prompt_tokens: 17, cached_tokens: 4, ..Usage::default() }))]
+fn start_steps() -> Vec<ScriptStep> {
+    vec![ScriptStep::Delta(Delta::Start(Usage { prompt_tokens: 17, cached_tokens: 4, ..Usage::default() }))]
 }
 
 /// Ids, and signatures, whose secret is made at every start.
-fn redacted(answer: &Answer) -> String {
+fn redacted(answer: &Response) -> String {
     let mut text = answer.text().to_owned();
     for (before, length) in [("msg_", 32), ("req_", 32), ("\"signature\":\"", 24)] {
         let mut at = 0;
@@ -66,62 +66,71 @@ fn redacted(answer: &Answer) -> String {
 
 #[tokio::test]
 async fn case_39_a_message_is_answered_on_both_roots() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for path in ["/v1/messages", "/anthropic/v1/messages"] {
-        let answer = ask(&app, path, body(json!({}))).await;
+        let answer = post(&app, path, messages_request(json!({}))).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let message = answer.json();
         assert_eq!((&message["type"], &message["model"]), (&json!("message"), &json!("claude-sonnet-4-5")));
         assert_eq!((&message["content"][0]["type"], &message["stop_reason"]), (&json!("text"), &json!("end_turn")));
-        let mut without = body(json!({}));
+        let mut without = messages_request(json!({}));
         without.as_object_mut().unwrap().remove("max_tokens");
-        let refused = ask(&app, path, without).await;
+        let refused = post(&app, path, without).await;
         assert_eq!((refused.status, &refused.json()["type"]), (400, &json!("error")));
     }
 }
 
 #[tokio::test]
 async fn whole_answers_and_streams_of_every_kind() {
-    let thinking_tools: Vec<Act> = start()
+    let thinking_tools: Vec<ScriptStep> = start_steps()
         .into_iter()
-        .chain([reasoning("Need the "), reasoning("weather."), text("Let me look.")])
-        .chain(call(0, "call_00_a", &["{\"city\"", ": \"Oslo\"}"]))
-        .chain(call(1, "call_01_b", &["{\"city\": \"Rome\"}"]))
-        .chain(ends(FinishReason::ToolCalls, USAGE))
+        .chain([reasoning_delta("Need the "), reasoning_delta("weather."), text_delta("Let me look.")])
+        .chain(tool_call_steps(0, "call_00_a", &["{\"city\"", ": \"Oslo\"}"]))
+        .chain(tool_call_steps(1, "call_01_b", &["{\"city\": \"Rome\"}"]))
+        .chain(finish_and_usage(FinishReason::ToolCalls, USAGE))
         .collect();
-    let stopped: Vec<Act> =
-        start().into_iter().chain([text("a ")]).chain(ends(FinishReason::StopString(1), USAGE)).collect();
-    let cut: Vec<Act> = start().into_iter().chain([text("a ")]).chain(ends(FinishReason::Length, USAGE)).collect();
+    let stopped: Vec<ScriptStep> = start_steps()
+        .into_iter()
+        .chain([text_delta("a ")])
+        .chain(finish_and_usage(FinishReason::StopString(1), USAGE))
+        .collect();
+    let cut: Vec<ScriptStep> = start_steps()
+        .into_iter()
+        .chain([text_delta("a ")])
+        .chain(finish_and_usage(FinishReason::Length, USAGE))
+        .collect();
     for (name, acts) in [("tools", thinking_tools), ("stop_sequence", stopped), ("max_tokens", cut)] {
-        let app = Setup::strict().script(acts).start().await;
+        let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
         let more = json!({
-            "thinking": { "type": "enabled", "budget_tokens": 1024 }, "tools": weather(), "stop_sequences": ["x", "y"]
+            "thinking": { "type": "enabled", "budget_tokens": 1024 }, "tools": weather_tools(), "stop_sequences": ["x", "y"]
         });
-        let whole = ask(&app, "/v1/messages", body(more.clone())).await;
+        let whole = post(&app, "/v1/messages", messages_request(more.clone())).await;
         insta::assert_snapshot!(format!("messages_{name}"), redacted(&whole));
-        let mut streamed = body(more);
+        let mut streamed = messages_request(more);
         streamed["stream"] = true.into();
-        let streamed = ask(&app, "/v1/messages", streamed).await;
+        let streamed = post(&app, "/v1/messages", streamed).await;
         insta::assert_snapshot!(format!("messages_{name}_stream"), redacted(&streamed));
     }
 }
 
 #[tokio::test]
 async fn a_failure_in_the_middle_is_an_error_event() {
-    let acts = start().into_iter().chain([text("The "), Act::Fail(Error::internal("Inference backend failed"))]);
-    let app = Setup::strict().script(acts).start().await;
-    let answer = ask(&app, "/v1/messages", body(json!({ "stream": true }))).await;
+    let acts = start_steps()
+        .into_iter()
+        .chain([text_delta("The "), ScriptStep::Fail(Error::internal("Inference backend failed"))]);
+    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let answer = post(&app, "/v1/messages", messages_request(json!({ "stream": true }))).await;
     insta::assert_snapshot!("messages_failure_stream", redacted(&answer));
 }
 
 #[tokio::test]
 async fn tokens_are_counted_without_an_answer() {
-    let app = Setup::strict().start().await;
-    let mut asked = body(json!({ "system": "abc" }));
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let mut asked = messages_request(json!({ "system": "abc" }));
     asked.as_object_mut().unwrap().remove("max_tokens");
-    let answer = ask(&app, "/v1/messages/count_tokens", asked).await;
+    let answer = post(&app, "/v1/messages/count_tokens", asked).await;
     assert_eq!((answer.status, answer.json()), (200, json!({ "input_tokens": 5 })));
-    assert!(app.provider.seen.lock().unwrap().is_empty());
+    assert!(app.provider.received.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -131,26 +140,29 @@ async fn thoughts_of_a_turn_with_tools_must_come_back() {
         { "role": "assistant", "content": [{ "type": "tool_use", "id": "t", "name": "get_weather", "input": {} }] },
         { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": "24" }] },
     ]);
-    let more = json!({ "messages": messages, "thinking": { "type": "enabled" }, "tools": weather() });
-    let app = Setup::strict().start().await;
-    let refused = ask(&app, "/v1/messages", body(more.clone())).await;
+    let more = json!({ "messages": messages, "thinking": { "type": "enabled" }, "tools": weather_tools() });
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let refused = post(&app, "/v1/messages", messages_request(more.clone())).await;
     let text = "The `content[].thinking` in the thinking mode must be passed back to the API. (messages.1)";
     assert_eq!((refused.status, refused.message().as_str()), (400, text));
-    let lenient = Setup::strict().provider(|provider| provider.limits.profile = Profile::Lenient).start().await;
-    assert_eq!(ask(&lenient, "/v1/messages", body(more)).await.status, 200);
+    let lenient = TestAppBuilder::deepseek_profile()
+        .provider(|provider| provider.limits.profile = Profile::Lenient)
+        .start()
+        .await;
+    assert_eq!(post(&lenient, "/v1/messages", messages_request(more)).await.status, 200);
 }
 
 #[tokio::test]
 async fn more_tokens_than_there_may_be_are_cut() {
-    let app = Setup::strict().start().await;
-    assert_eq!(ask(&app, "/v1/messages", body(json!({ "max_tokens": 32000 }))).await.status, 200);
-    assert_eq!(app.provider.seen.lock().unwrap()[0].max_tokens, Some(8192));
-    assert_eq!(ask(&app, "/v1/messages", body(json!({ "max_tokens": 0 }))).await.status, 400);
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    assert_eq!(post(&app, "/v1/messages", messages_request(json!({ "max_tokens": 32000 }))).await.status, 200);
+    assert_eq!(app.provider.received.lock().unwrap()[0].max_tokens, Some(8192));
+    assert_eq!(post(&app, "/v1/messages", messages_request(json!({ "max_tokens": 0 }))).await.status, 400);
 }
 
 #[tokio::test]
 async fn refusals_have_anthropics_shape() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for (method, path, status, kind) in [
         ("POST", "/anthropic/v1/nothing", 404, "not_found_error"),
         ("GET", "/v1/messages", 405, "invalid_request_error"),
@@ -160,11 +172,11 @@ async fn refusals_have_anthropics_shape() {
         assert_eq!(answer.json()["type"], "error");
     }
     let stranger = Request::new(app.addr, "POST", "/v1/messages").header("x-api-key", "sk-wrong-key-1234fcc2");
-    let answer = stranger.json(body(json!({}))).send().await;
+    let answer = stranger.json(messages_request(json!({}))).send().await;
     assert_eq!((answer.status, &answer.json()["error"]["type"]), (401, &json!("authentication_error")));
     assert_eq!(answer.header("request-id"), answer.json()["request_id"].as_str());
     let image = json!([{ "role": "user", "content": [{ "type": "image", "source": {} }] }]);
-    let refused = ask(&app, "/v1/messages", body(json!({ "messages": image }))).await;
+    let refused = post(&app, "/v1/messages", messages_request(json!({ "messages": image }))).await;
     assert_eq!(refused.message(), "messages.0.content.0: content type 'image' is not supported");
     // One that can be read is refused by the model, which is text only.
     let source = json!({ "type": "url", "url": "https://example.org/whale.png" });
@@ -172,13 +184,13 @@ async fn refusals_have_anthropics_shape() {
         { "role": "user", "content": "hi" }, { "role": "assistant", "content": "hi" },
         { "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "image", "source": source }] },
     ]);
-    let refused = ask(&app, "/v1/messages", body(json!({ "system": "s", "messages": image }))).await;
+    let refused = post(&app, "/v1/messages", messages_request(json!({ "system": "s", "messages": image }))).await;
     assert_eq!(refused.message(), "messages.2.content.1: content type 'image' is not supported");
 }
 
 #[tokio::test]
 async fn models_are_listed_for_anthropics_clients() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     let list = app.request("GET", "/v1/models").header("anthropic-version", "2023-06-01").send().await.json();
     assert_eq!((&list["data"][0]["type"], &list["has_more"]), (&json!("model"), &json!(false)));
     assert_eq!(list["first_id"], list["data"][0]["id"]);

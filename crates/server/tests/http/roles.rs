@@ -5,22 +5,22 @@ use server::{KeyConfig, admin};
 use sha2::{Digest, Sha256};
 use store::Role;
 
-use crate::app::{Setup, TestApp};
+use crate::app::{TestApp, TestAppBuilder};
 
 const MEMBER: &str = "sk-test-member-0000000001";
 const VIEWER: &str = "sk-test-viewer-0000000001";
 const ADMIN: &str = "sk-test-admin-00000000001";
 const TOKEN: &str = "sk-admin-token-of-this-test-00000001";
 
-async fn app() -> TestApp {
+async fn app_with_roles() -> TestApp {
     let key = |name, key, role| KeyConfig { role, ..KeyConfig::new(name, key) };
     let keys = vec![key("mia", MEMBER, Role::Member), key("vic", VIEWER, Role::Viewer), key("ada", ADMIN, Role::Admin)];
     let set = |config: &mut server::ServerConfig| {
         config.keys = keys.into();
         config.admin_token = Some(Sha256::digest(TOKEN).into());
-        config.hosts = vec!["gateway.example.org".into()];
+        config.allowed_hosts = vec!["gateway.example.org".into()];
     };
-    Setup::strict().config(set).start().await
+    TestAppBuilder::deepseek_profile().config(set).start().await
 }
 
 /// The callers, and the role that each is let in with; `None`: not at all.
@@ -41,8 +41,8 @@ async fn status(app: &TestApp, method: &'static str, path: &str, key: &str) -> u
 
 #[tokio::test]
 async fn an_admin_call_is_for_the_role_that_its_entry_names() {
-    let app = app().await;
-    let calls: Vec<_> = admin::calls().collect();
+    let app = app_with_roles().await;
+    let calls: Vec<_> = admin::endpoints().collect();
     assert!(calls.len() > 20 && calls.iter().filter(|(method, ..)| *method != "GET").all(|call| call.2 == Role::Admin));
     for (method, path, needs) in calls {
         let path = path.replace("{name}", "x").replace("{id}", "x");
@@ -60,7 +60,7 @@ async fn an_admin_call_is_for_the_role_that_its_entry_names() {
 
 #[tokio::test]
 async fn what_is_not_in_the_table_does_not_exist() {
-    let app = app().await;
+    let app = app_with_roles().await;
     for path in ["/admin", "/admin/secrets", "/admin/keys/x/y", "/admin/users/x/../../keys", "/admin/%6beys"] {
         assert_eq!(status(&app, "GET", path, ADMIN).await, 404, "{path}");
     }
@@ -70,7 +70,7 @@ async fn what_is_not_in_the_table_does_not_exist() {
 
 #[tokio::test]
 async fn every_other_route_wants_a_key_and_takes_any() {
-    let app = app().await;
+    let app = app_with_roles().await;
     let prefixed = ["", "/v1", "/beta", "/beta/v1"].into_iter().flat_map(|prefix| {
         let routes = [
             ("POST", "/chat/completions"),
@@ -141,7 +141,7 @@ async fn every_other_route_wants_a_key_and_takes_any() {
 
 #[tokio::test]
 async fn a_web_page_cannot_administer() {
-    let app = app().await;
+    let app = app_with_roles().await;
     let ask = |host: &str, origin: &str| {
         let request = app.request("GET", "/admin/me").header("authorization", &format!("Bearer {ADMIN}"));
         request.header("host", host).header("origin", origin).send()
@@ -153,7 +153,7 @@ async fn a_web_page_cannot_administer() {
     assert_eq!(ask("localhost", "https://evil.example").await.json()["error"]["code"], "origin_not_allowed");
     // Pages that may ask models may not administer.
     let origin = "https://chat.example";
-    let listed = Setup::strict().config(|config| {
+    let listed = TestAppBuilder::deepseek_profile().config(|config| {
         config.keys = Default::default();
         config.cors_origins = vec![origin.into()];
     });
@@ -170,7 +170,7 @@ async fn a_web_page_cannot_administer() {
     }
     assert_eq!(ask("GET", "/v1/models", origin).await.header("access-control-allow-origin"), Some(origin));
     // Without keys, whoever is on this machine may, but for web pages.
-    let open = Setup::strict().config(|config| config.keys = Default::default()).start().await;
+    let open = TestAppBuilder::deepseek_profile().config(|config| config.keys = Default::default()).start().await;
     let ask = |host: &str| open.request("GET", "/admin/me").header("authorization", "").header("host", host).send();
     assert_eq!(ask("localhost").await.json()["role"], "admin");
     assert_eq!(ask("evil.example").await.status, 403);

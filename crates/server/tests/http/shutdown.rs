@@ -6,17 +6,19 @@ use chat::{Delta, FinishReason, Usage};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::app::{Setup, say_hi};
-use crate::provider::{Act, ends, text};
+use crate::app::{TestAppBuilder, chat_request};
+use crate::scripted_provider::{ScriptStep, finish_and_usage, text_delta};
 
 const GRACE: Duration = Duration::from_millis(1000);
 
 #[tokio::test]
 async fn an_answer_within_the_grace_ends_by_itself() {
-    let mut acts = vec![Act::Say(Delta::Start(Usage::default())), Act::Wait(GRACE / 3), text("done")];
-    acts.extend(ends(FinishReason::Stop, Usage::default()));
-    let mut app = Setup::strict().script(acts).config(|config| config.grace = GRACE).start().await;
-    let mut conversation = app.post(say_hi(json!({"stream": true}))).open().await;
+    let mut acts =
+        vec![ScriptStep::Delta(Delta::Start(Usage::default())), ScriptStep::Sleep(GRACE / 3), text_delta("done")];
+    acts.extend(finish_and_usage(FinishReason::Stop, Usage::default()));
+    let mut app =
+        TestAppBuilder::deepseek_profile().script(acts).config(|config| config.shutdown_grace = GRACE).start().await;
+    let mut conversation = app.post(chat_request(json!({"stream": true}))).connect().await;
     conversation.head().await;
     let idle = TcpStream::connect(app.addr).await.unwrap();
     app.stop();
@@ -28,22 +30,23 @@ async fn an_answer_within_the_grace_ends_by_itself() {
         body.extend(chunk);
     }
     assert!(String::from_utf8(body).unwrap().contains("\"finish_reason\":\"stop\""));
-    app.ended().await;
+    app.join().await;
     drop(idle);
 }
 
 #[tokio::test]
 async fn an_answer_beyond_the_grace_is_ended_properly() {
-    let acts = [Act::Say(Delta::Start(Usage::default())), text("so far"), Act::Hang];
-    let mut app = Setup::strict().script(acts).config(|config| config.grace = GRACE).start().await;
-    let mut stream = app.post(say_hi(json!({"stream": true}))).open().await;
+    let acts = [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("so far"), ScriptStep::Hang];
+    let mut app =
+        TestAppBuilder::deepseek_profile().script(acts).config(|config| config.shutdown_grace = GRACE).start().await;
+    let mut stream = app.post(chat_request(json!({"stream": true}))).connect().await;
     stream.head().await;
-    let mut whole = app.post(say_hi(json!({}))).open().await;
+    let mut whole = app.post(chat_request(json!({}))).connect().await;
     while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     app.stop();
-    let whole = whole.answer().await;
+    let whole = whole.read_response().await;
     assert_eq!(whole.json()["choices"][0]["finish_reason"], "insufficient_system_resource");
     assert_eq!(whole.json()["choices"][0]["message"]["content"], "so far");
     let mut body = Vec::new();
@@ -52,20 +55,24 @@ async fn an_answer_beyond_the_grace_is_ended_properly() {
     }
     let text = String::from_utf8(body).unwrap();
     assert!(text.contains("\"finish_reason\":\"insufficient_system_resource\"") && text.ends_with("data: [DONE]\n\n"));
-    assert!(app.becomes_idle().await);
-    app.ended().await;
+    assert!(app.wait_until_idle().await);
+    app.join().await;
 }
 
 #[tokio::test]
 async fn an_answer_that_never_began_may_be_asked_again() {
-    let mut app = Setup::strict().script([Act::Hang]).config(|config| config.grace = GRACE).start().await;
-    let mut conversation = app.post(say_hi(json!({"stream": true}))).open().await;
+    let mut app = TestAppBuilder::deepseek_profile()
+        .script([ScriptStep::Hang])
+        .config(|config| config.shutdown_grace = GRACE)
+        .start()
+        .await;
+    let mut conversation = app.post(chat_request(json!({"stream": true}))).connect().await;
     while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     app.stop();
-    let answer = conversation.answer().await;
+    let answer = conversation.read_response().await;
     assert_eq!(answer.status, 503);
     assert!(answer.message().contains("shutting down"));
-    app.ended().await;
+    app.join().await;
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use chat::{Delta, Error, Usage};
 use serde_json::json;
 
-use crate::app::{Setup, say_hi};
-use crate::provider::{Act, text};
+use crate::app::{TestAppBuilder, chat_request};
+use crate::scripted_provider::{ScriptStep, text_delta};
 
 #[tokio::test]
 async fn transcripts_of_all_four_kinds_of_stream() {
-    let app = Setup::strict().start().await;
+    let app = TestAppBuilder::deepseek_profile().start().await;
     for (model, include_usage, name) in [
         ("deepseek-chat", false, "stream_plain"),
         ("deepseek-chat", true, "stream_plain_usage"),
@@ -18,22 +18,22 @@ async fn transcripts_of_all_four_kinds_of_stream() {
         ("deepseek-reasoner", true, "stream_thinking_usage"),
     ] {
         let more = json!({"model": model, "stream": true, "stream_options": {"include_usage": include_usage}});
-        insta::assert_snapshot!(name, app.answers(say_hi(more)).await.redacted());
+        insta::assert_snapshot!(name, app.assert_answered(chat_request(more)).await.redacted());
     }
 }
 
 #[tokio::test]
 async fn a_failure_in_the_middle_is_told_in_the_stream() {
     let acts = [
-        Act::Say(Delta::Start(Usage::default())),
-        text("The "),
-        Act::Fail(Error::internal("Inference backend failed")),
+        ScriptStep::Delta(Delta::Start(Usage::default())),
+        text_delta("The "),
+        ScriptStep::Fail(Error::internal("Inference backend failed")),
     ];
-    let app = Setup::strict().script(acts).start().await;
-    let answer = app.answers(say_hi(json!({"stream": true}))).await;
+    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let answer = app.assert_answered(chat_request(json!({"stream": true}))).await;
     assert!(answer.complete);
     insta::assert_snapshot!("stream_failure", answer.redacted());
-    let whole = app.post(say_hi(json!({}))).send().await;
+    let whole = app.post(chat_request(json!({}))).send().await;
     assert_eq!((whole.status, whole.message().as_str()), (500, "Inference backend failed"));
     assert_eq!(whole.json()["error"]["type"], "server_error");
 }
@@ -41,63 +41,68 @@ async fn a_failure_in_the_middle_is_told_in_the_stream() {
 #[tokio::test]
 async fn a_failure_before_the_first_delta_is_a_plain_status() {
     let mut busy = Error::new(chat::ErrorKind::Overloaded, "queue full");
-    let app = Setup::strict().script([Act::Fail(busy.clone())]).start().await;
+    let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Fail(busy.clone())]).start().await;
     for stream in [false, true] {
-        let answer = app.post(say_hi(json!({ "stream": stream }))).send().await;
+        let answer = app.post(chat_request(json!({ "stream": stream }))).send().await;
         assert_eq!((answer.status, answer.header("content-type")), (503, Some("application/json")));
         assert_eq!(answer.header("retry-after"), Some("5"));
     }
     busy.retry_after = Some(Duration::from_millis(1200));
-    let app = Setup::strict().provider(|provider| provider.full = Some(busy)).start().await;
-    let answer = app.post(say_hi(json!({"stream": true}))).send().await;
+    let app = TestAppBuilder::deepseek_profile().provider(|provider| provider.queue_error = Some(busy)).start().await;
+    let answer = app.post(chat_request(json!({"stream": true}))).send().await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
     assert_eq!(answer.json()["error"]["code"], "service_unavailable_error");
 }
 
 #[tokio::test]
 async fn an_answer_without_an_end_is_an_error_not_a_hang() {
-    let app = Setup::strict().script([Act::Say(Delta::Start(Usage::default())), text("a")]).start().await;
-    assert_eq!(app.post(say_hi(json!({}))).send().await.status, 500);
-    let events = app.answers(say_hi(json!({"stream": true}))).await.events();
+    let app = TestAppBuilder::deepseek_profile()
+        .script([ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("a")])
+        .start()
+        .await;
+    assert_eq!(app.post(chat_request(json!({}))).send().await.status, 500);
+    let events = app.assert_answered(chat_request(json!({"stream": true}))).await.events();
     assert!(events[events.len() - 2].contains("server_error"));
     assert_eq!(events.last().unwrap(), "[DONE]");
 }
 
 #[tokio::test]
 async fn case_35_a_client_that_leaves_ends_its_answer() {
-    let forever =
-        std::iter::once(Act::Say(Delta::Start(Usage::default()))).chain((0..3).map(|_| text("a"))).chain([Act::Hang]);
-    let app = Setup::strict().script(forever).start().await;
-    let mut conversation = app.post(say_hi(json!({"stream": true, "max_tokens": 8192}))).open().await;
+    let forever = std::iter::once(ScriptStep::Delta(Delta::Start(Usage::default())))
+        .chain((0..3).map(|_| text_delta("a")))
+        .chain([ScriptStep::Hang]);
+    let app = TestAppBuilder::deepseek_profile().script(forever).start().await;
+    let mut conversation = app.post(chat_request(json!({"stream": true, "max_tokens": 8192}))).connect().await;
     assert_eq!(conversation.head().await.0, 200);
     for _ in 0..3 {
         assert!(conversation.chunk().await.is_some());
     }
     drop(conversation);
-    assert!(app.becomes_idle().await);
+    assert!(app.wait_until_idle().await);
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_while_it_waits_ends_its_answer() {
-    let app = Setup::strict().script([Act::Hang]).start().await;
+    let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Hang]).start().await;
     for stream in [false, true] {
-        let conversation = app.post(say_hi(json!({ "stream": stream }))).open().await;
+        let conversation = app.post(chat_request(json!({ "stream": stream }))).connect().await;
         while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         drop(conversation);
-        assert!(app.becomes_idle().await);
+        assert!(app.wait_until_idle().await);
     }
 }
 
 #[tokio::test]
 async fn deltas_leave_one_by_one_and_at_once() {
-    let pause = Act::Wait(Duration::from_millis(800));
-    let acts = [Act::Say(Delta::Start(Usage::default())), text("a"), pause, text("b"), Act::Hang];
-    let app = Setup::strict().script(acts).start().await;
-    let mut conversation = app.post(say_hi(json!({"stream": true}))).open().await;
+    let pause = ScriptStep::Sleep(Duration::from_millis(800));
+    let acts =
+        [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("a"), pause, text_delta("b"), ScriptStep::Hang];
+    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let mut conversation = app.post(chat_request(json!({"stream": true}))).connect().await;
     conversation.head().await;
-    let said = async |conversation: &mut crate::client::Conversation| {
+    let said = async |conversation: &mut crate::client::Connection| {
         String::from_utf8(conversation.chunk().await.unwrap()).unwrap()
     };
     assert!(said(&mut conversation).await.contains("\"role\":\"assistant\""));
@@ -110,34 +115,37 @@ async fn deltas_leave_one_by_one_and_at_once() {
 
 #[tokio::test]
 async fn a_panic_costs_one_request_and_nothing_else() {
-    let app = Setup::strict().script([Act::Panic]).start().await;
+    let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Panic]).start().await;
     for stream in [false, true] {
-        let answer = app.post(say_hi(json!({ "stream": stream }))).send().await;
+        let answer = app.post(chat_request(json!({ "stream": stream }))).send().await;
         assert_eq!((answer.status, answer.message().as_str()), (500, "Internal server error"));
         assert!(answer.header("x-request-id").is_some());
     }
     assert_eq!(app.request("GET", "/models").send().await.status, 200);
-    assert!(app.becomes_idle().await);
+    assert!(app.wait_until_idle().await);
 }
 
 #[tokio::test]
 async fn a_panic_in_the_middle_ends_one_stream_and_nothing_else() {
-    let app = Setup::strict().script([Act::Say(Delta::Start(Usage::default())), text("a"), Act::Panic]).start().await;
-    let answer = app.answers(say_hi(json!({"stream": true}))).await;
+    let app = TestAppBuilder::deepseek_profile()
+        .script([ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("a"), ScriptStep::Panic])
+        .start()
+        .await;
+    let answer = app.assert_answered(chat_request(json!({"stream": true}))).await;
     assert!(answer.complete && answer.text().contains("{\"content\":\"a\"}"));
     let events = answer.events();
     assert!(events[events.len() - 2].contains("Internal server error"));
     assert_eq!(app.request("GET", "/models").send().await.status, 200);
-    assert!(app.becomes_idle().await);
+    assert!(app.wait_until_idle().await);
 }
 
 #[tokio::test]
 async fn a_connection_carries_one_request_after_the_other() {
-    let app = Setup::strict().start().await;
-    let mut conversation = app.post(say_hi(json!({}))).open().await;
-    assert_eq!(conversation.answer().await.status, 200);
-    assert_eq!(conversation.again(app.post(say_hi(json!({"n": 2})))).await.status, 400);
-    assert_eq!(conversation.again(app.post(say_hi(json!({"stream": true})))).await.events().len(), 5);
-    assert_eq!(conversation.again(app.request("GET", "/nope").bytes("unread body")).await.status, 404);
-    assert_eq!(conversation.again(app.request("GET", "/models")).await.status, 200);
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    let mut conversation = app.post(chat_request(json!({}))).connect().await;
+    assert_eq!(conversation.read_response().await.status, 200);
+    assert_eq!(conversation.send_again(app.post(chat_request(json!({"n": 2})))).await.status, 400);
+    assert_eq!(conversation.send_again(app.post(chat_request(json!({"stream": true})))).await.events().len(), 5);
+    assert_eq!(conversation.send_again(app.request("GET", "/nope").bytes("unread body")).await.status, 404);
+    assert_eq!(conversation.send_again(app.request("GET", "/models")).await.status, 200);
 }

@@ -6,35 +6,40 @@ use chat::{Delta, Error, FinishReason, Usage};
 use serde_json::json;
 use server::{KeepAlive, ServerConfig};
 
-use crate::app::{Setup, say_hi};
-use crate::provider::{Act, ends, text};
+use crate::app::{TestAppBuilder, chat_request};
+use crate::scripted_provider::{ScriptStep, finish_and_usage, text_delta};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
 /// Signs of life every 20 ms.
-fn lively(config: &mut ServerConfig) {
+fn fast_keep_alive(config: &mut ServerConfig) {
     config.keep_alive =
-        KeepAlive { stream_first: ms(20), stream_every: ms(20), plain_first: ms(20), plain_every: ms(20) };
+        KeepAlive { stream_first: ms(20), stream_every: ms(20), json_first: ms(20), json_every: ms(20) };
 }
 
-fn slow_answer() -> Vec<Act> {
-    let mut acts =
-        vec![Act::Wait(ms(400)), Act::Say(Delta::Start(Usage::default())), text("a"), Act::Wait(ms(300)), text("b")];
-    acts.extend(ends(FinishReason::Stop, Usage::default()));
+fn slow_script() -> Vec<ScriptStep> {
+    let mut acts = vec![
+        ScriptStep::Sleep(ms(400)),
+        ScriptStep::Delta(Delta::Start(Usage::default())),
+        text_delta("a"),
+        ScriptStep::Sleep(ms(300)),
+        text_delta("b"),
+    ];
+    acts.extend(finish_and_usage(FinishReason::Stop, Usage::default()));
     acts
 }
 
 #[tokio::test]
 async fn case_43_a_waiting_client_hears_that_we_are_still_here() {
-    let app = Setup::strict().script(slow_answer()).config(lively).start().await;
-    let whole = app.answers(say_hi(json!({}))).await;
+    let app = TestAppBuilder::deepseek_profile().script(slow_script()).config(fast_keep_alive).start().await;
+    let whole = app.assert_answered(chat_request(json!({}))).await;
     assert!(whole.complete && whole.text().starts_with("\n\n"));
     assert_eq!(whole.json()["choices"][0]["message"]["content"], "ab");
     assert_eq!(whole.header("content-type"), Some("application/json"));
 
-    let stream = app.answers(say_hi(json!({"stream": true}))).await;
+    let stream = app.assert_answered(chat_request(json!({"stream": true}))).await;
     let text = stream.text();
     assert!(text.starts_with(": keep-alive\n\n: keep-alive\n\n"));
     let between = &text[text.find("\"a\"").unwrap()..text.find("\"b\"").unwrap()];
@@ -44,19 +49,19 @@ async fn case_43_a_waiting_client_hears_that_we_are_still_here() {
 
 #[tokio::test]
 async fn a_quick_answer_hears_no_keep_alive() {
-    let app = Setup::strict().start().await;
-    assert!(!app.answers(say_hi(json!({}))).await.text().starts_with('\n'));
-    assert!(!app.answers(say_hi(json!({"stream": true}))).await.text().contains("keep-alive"));
+    let app = TestAppBuilder::deepseek_profile().start().await;
+    assert!(!app.assert_answered(chat_request(json!({}))).await.text().starts_with('\n'));
+    assert!(!app.assert_answered(chat_request(json!({"stream": true}))).await.text().contains("keep-alive"));
 }
 
 #[tokio::test]
 async fn a_failure_after_a_sign_of_life_breaks_the_whole_answer_and_ends_the_stream() {
-    let acts = [Act::Wait(ms(300)), Act::Fail(Error::internal("Inference backend failed"))];
-    let app = Setup::strict().script(acts).config(lively).start().await;
-    let whole = app.post(say_hi(json!({}))).send().await;
+    let acts = [ScriptStep::Sleep(ms(300)), ScriptStep::Fail(Error::internal("Inference backend failed"))];
+    let app = TestAppBuilder::deepseek_profile().script(acts).config(fast_keep_alive).start().await;
+    let whole = app.post(chat_request(json!({}))).send().await;
     assert_eq!((whole.status, whole.complete), (200, false));
     assert_eq!(whole.text().trim(), "");
-    let stream = app.answers(say_hi(json!({"stream": true}))).await;
+    let stream = app.assert_answered(chat_request(json!({"stream": true}))).await;
     assert!(stream.complete);
     let events = stream.events();
     assert!(events[0].contains("Inference backend failed"));
@@ -66,30 +71,35 @@ async fn a_failure_after_a_sign_of_life_breaks_the_whole_answer_and_ends_the_str
 #[tokio::test]
 async fn inference_that_never_starts_is_given_up() {
     let patience = |config: &mut ServerConfig| config.queue_timeout = ms(300);
-    let app = Setup::strict().script([Act::Hang]).config(patience).start().await;
+    let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Hang]).config(patience).start().await;
     for stream in [false, true] {
-        let answer = app.post(say_hi(json!({ "stream": stream }))).send().await;
+        let answer = app.post(chat_request(json!({ "stream": stream }))).send().await;
         assert_eq!(answer.status, 503);
         assert!(answer.message().starts_with("Service is too busy. We advise users"));
         assert!(answer.header("retry-after").is_some());
     }
-    let app = Setup::strict().script([Act::Hang]).config(patience).config(lively).start().await;
-    assert!(!app.post(say_hi(json!({}))).send().await.complete);
-    let events = app.answers(say_hi(json!({"stream": true}))).await.events();
+    let app = TestAppBuilder::deepseek_profile()
+        .script([ScriptStep::Hang])
+        .config(patience)
+        .config(fast_keep_alive)
+        .start()
+        .await;
+    assert!(!app.post(chat_request(json!({}))).send().await.complete);
+    let events = app.assert_answered(chat_request(json!({"stream": true}))).await.events();
     assert!(events[0].contains("service_unavailable_error") && events[1] == "[DONE]");
-    assert!(app.becomes_idle().await);
+    assert!(app.wait_until_idle().await);
 }
 
 #[tokio::test]
 async fn an_answer_that_takes_too_long_ends_with_what_it_said() {
     let limits = |config: &mut ServerConfig| (config.queue_timeout, config.total_timeout) = (ms(500), ms(800));
-    let acts = [Act::Say(Delta::Start(Usage::default())), text("so far"), Act::Hang];
-    let app = Setup::strict().script(acts).config(limits).start().await;
-    let whole = app.answers(say_hi(json!({}))).await.json();
+    let acts = [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("so far"), ScriptStep::Hang];
+    let app = TestAppBuilder::deepseek_profile().script(acts).config(limits).start().await;
+    let whole = app.assert_answered(chat_request(json!({}))).await.json();
     let choice = &whole["choices"][0];
     assert_eq!(choice["message"]["content"], "so far");
     assert_eq!(choice["finish_reason"], "insufficient_system_resource");
-    let stream = app.answers(say_hi(json!({"stream": true}))).await;
+    let stream = app.assert_answered(chat_request(json!({"stream": true}))).await;
     insta::assert_snapshot!("stream_cut", stream.redacted());
-    assert!(app.becomes_idle().await);
+    assert!(app.wait_until_idle().await);
 }

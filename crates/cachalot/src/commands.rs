@@ -1,0 +1,14 @@
+//! The subcommands, one file each.
+
+pub mod bench;
+pub mod chat;
+pub mod inspect;
+pub mod key;
+pub mod price;
+pub mod project;
+pub mod render;
+pub mod score;
+pub mod serve;
+pub mod usage;
+mod usage_check;
+pub mod user;

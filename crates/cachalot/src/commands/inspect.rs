@@ -1,0 +1,223 @@
+//! `cachalot inspect`: what a checkpoint is, what it needs, and whether it fits this machine. Reads `config.json`, the index and file
+//! headers; the weights themselves may still be missing.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{BinaryBytes, HumanCount};
+use model::config::Config;
+use model::tensors::{self, ParameterCounts};
+use model::{CacheFormat, IndexFormat, Options, position_bytes};
+use weights::{Checkpoint, CheckpointSummary};
+
+use crate::embedded_model;
+use crate::system_memory;
+
+/// Tell what a checkpoint is, what it needs and whether it fits this machine
+#[derive(clap::Args)]
+pub struct Args {
+    /// Checkpoint folder in the Hugging Face layout; without it the embedded model
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let survey = match &args.dir {
+        Some(dir) => CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?,
+        None => CheckpointSummary::from_checkpoint(&embedded_model::checkpoint().context("the embedded model")?),
+    };
+    let config = Config::from_json(&survey.config)?;
+    // Only headers that are all there can be held against the config.
+    let fault = match &args.dir {
+        Some(dir) if survey.problems.is_empty() => tensors::verify(&config, &Checkpoint::open(dir)?).err(),
+        _ => None,
+    };
+    let (available, unusable) = (system_memory::available(), fault.as_ref().map(ToString::to_string));
+    let report = Report { config: &config, survey: &survey, tensor_error: fault, available }.to_string();
+    std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
+    // A missing shard may still be downloading; a shard that is present and damaged is an error.
+    let is_broken = |problem: &&weights::Error| {
+        !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
+    };
+    let broken = survey.problems.iter().find(is_broken).map(ToString::to_string).or(unusable);
+    if let (Some(dir), Some(problem)) = (&args.dir, broken) {
+        bail!("the checkpoint `{}` cannot be used: {problem}", dir.display());
+    }
+    Ok(())
+}
+
+struct Report<'a> {
+    config: &'a Config,
+    survey: &'a CheckpointSummary,
+    /// What keeps the tensors from being those of the config.
+    tensor_error: Option<weights::Error>,
+    /// Bytes of memory that are free.
+    available: u64,
+}
+
+impl Display for Report<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.architecture(f)?;
+        writeln!(f)?;
+        let weights_bytes = self.weights(f)?;
+        writeln!(f)?;
+        self.cache(f, weights_bytes)?;
+        writeln!(f)?;
+        self.memory_fit(f, weights_bytes)
+    }
+}
+
+impl Report<'_> {
+    fn architecture(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        let ParameterCounts { total, active, mtp } = tensors::count_parameters(config);
+        writeln!(f, "architecture  {}", config.model_type)?;
+        let dense = config.first_k_dense_replace.min(config.num_hidden_layers);
+        writeln!(
+            f,
+            "layers        {} ({dense} dense, {} mixture of experts)",
+            config.num_hidden_layers,
+            config.num_hidden_layers - dense
+        )?;
+        let (experts, used, shared) = (config.n_routed_experts, config.num_experts_per_tok, config.n_shared_experts);
+        writeln!(f, "experts       {experts}, of which a token uses {used}, and {shared} shared")?;
+        match &config.indexer {
+            Some(index) => writeln!(
+                f,
+                "attention     sparse: the best {} positions by {} index heads",
+                HumanCount(index.topk as u64),
+                index.n_heads
+            )?,
+            None => writeln!(f, "attention     dense")?,
+        }
+        writeln!(f, "context       {} positions", HumanCount(config.max_position_embeddings as u64))?;
+        writeln!(f, "parameters    {} in all, {} used by a token", HumanCount(total), HumanCount(active))?;
+        match config.num_nextn_predict_layers {
+            0 => writeln!(f, "MTP module    none"),
+            _ => writeln!(f, "MTP module    {} more parameters", HumanCount(mtp)),
+        }
+    }
+
+    /// Formats and sizes; returns the bytes of the weights, estimated while files are missing.
+    fn weights(&self, f: &mut Formatter<'_>) -> Result<u64, fmt::Error> {
+        let mut formats: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for tensor in &self.survey.tensors {
+            let (tensors, bytes) = formats.entry(tensor.dtype).or_default();
+            (*tensors, *bytes) = (*tensors + 1, *bytes + tensor.bytes());
+        }
+        let found: u64 = formats.values().map(|(_, bytes)| bytes).sum();
+        writeln!(
+            f,
+            "weights       {:>9} tensors {:>20} bytes",
+            HumanCount(self.survey.tensors.len() as u64).to_string(),
+            HumanCount(found).to_string()
+        )?;
+        for (dtype, (tensors, bytes)) in &formats {
+            let (tensors, exact) = (HumanCount(*tensors).to_string(), HumanCount(*bytes).to_string());
+            writeln!(f, "  {dtype:<12}{tensors:>9}         {exact:>20}        {}", BinaryBytes(*bytes))?;
+        }
+        if let Some(fault) = &self.tensor_error {
+            writeln!(f, "  not usable: {fault}")?;
+        }
+        let problems = &self.survey.problems;
+        let Some(first) = problems.first() else { return Ok(found) };
+        writeln!(f, "  not complete: {first}")?;
+        if problems.len() > 1 {
+            writeln!(f, "  and {} more problems", problems.len() - 1)?;
+        }
+        if let Some(indexed) = self.survey.indexed_tensors {
+            writeln!(f, "  the index names {} tensors", HumanCount(indexed as u64))?;
+        }
+        let whole = self.expected_bytes().max(found);
+        writeln!(f, "  complete, they will take about {}", BinaryBytes(whole))?;
+        Ok(whole)
+    }
+
+    /// Bytes of all tensors in the releases' formats: fp8 with an f32 scale a block where the config says so, else bf16.
+    fn expected_bytes(&self) -> u64 {
+        let fp8 = self.config.quantization.is_some();
+        let bytes = |tensor: &tensors::TensorSpec| {
+            let sides = |block: u64| tensor.shape.iter().map(|n| (*n as u64).div_ceil(block)).product::<u64>();
+            if fp8 && tensor.scaled { sides(1) + 4 * sides(128) } else { 2 * sides(1) }
+        };
+        tensors::expected_tensors(self.config).iter().map(bytes).sum()
+    }
+
+    fn cache(&self, f: &mut Formatter<'_>, weights_bytes: u64) -> fmt::Result {
+        let (main, mtp) = (self.config.num_hidden_layers, self.config.num_nextn_predict_layers.min(1));
+        writeln!(f, "cache         bytes a token  with MTP  positions that fit beside the weights")?;
+        let formats = if self.config.indexer.is_some() { &FORMATS[..] } else { &FORMATS[..3] };
+        for &(switches, cache, index) in formats {
+            let one = position_bytes(self.config, &Options { cache, index, ..Options::exact(1) });
+            let (bytes, with_mtp) = ((one * main) as u64, (one * (main + mtp)) as u64);
+            let positions_that_fit = self.available.saturating_sub(weights_bytes) / with_mtp;
+            let contexts = positions_that_fit / self.config.max_position_embeddings as u64;
+            let (bytes, with_mtp) = (HumanCount(bytes).to_string(), HumanCount(with_mtp).to_string());
+            write!(f, "  {switches:<24}{bytes:>9}{with_mtp:>10}  {}", HumanCount(positions_that_fit))?;
+            match contexts {
+                0 => writeln!(f)?,
+                _ => writeln!(f, " ({} whole contexts)", HumanCount(contexts))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn memory_fit(&self, f: &mut Formatter<'_>, weights_bytes: u64) -> fmt::Result {
+        let (needed, available) = (BinaryBytes(weights_bytes), BinaryBytes(self.available));
+        if weights_bytes >= self.available {
+            return writeln!(
+                f,
+                "this machine  has {available} of memory free: it does not fit, the weights alone need {needed}"
+            );
+        }
+        let one = position_bytes(self.config, &Options { cache: CacheFormat::Bf16, ..Options::exact(1) });
+        let with_mtp = one * (self.config.num_hidden_layers + self.config.num_nextn_predict_layers.min(1));
+        let positions_that_fit = (self.available - weights_bytes) / with_mtp as u64;
+        let context = HumanCount(positions_that_fit.min(self.config.max_position_embeddings as u64));
+        writeln!(
+            f,
+            "this machine  has {available} of memory free: it fits, with a bf16 cache up to a context of {context} positions"
+        )
+    }
+}
+
+/// The cache formats and the switches that choose them; the last only where there is an indexer.
+const FORMATS: [(&str, CacheFormat, IndexFormat); 4] = [
+    ("--cache f32", CacheFormat::F32, IndexFormat::F32),
+    ("--cache bf16", CacheFormat::Bf16, IndexFormat::F32),
+    ("--cache fp8", CacheFormat::Fp8, IndexFormat::F32),
+    ("--cache fp8 --index fp8", CacheFormat::Fp8, IndexFormat::Fp8),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+    }
+
+    fn report(dir: &Path, available: u64) -> String {
+        let survey = CheckpointSummary::open(dir).unwrap();
+        let config = Config::from_json(&survey.config).unwrap();
+        Report { config: &config, survey: &survey, tensor_error: None, available }.to_string()
+    }
+
+    #[test]
+    fn a_checkpoint_is_described() {
+        insta::assert_snapshot!(report(&folder("tests/golden/v32-fp8"), 12 << 20));
+    }
+
+    #[test]
+    fn the_full_model_is_described_before_its_weights_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(folder("reference/configs/deepseek-v3.2.json"), dir.path().join("config.json")).unwrap();
+        let index = r#"{"weight_map": {"model.norm.weight": "model-00163-of-000163.safetensors"}}"#;
+        std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
+        insta::assert_snapshot!(report(dir.path(), 768 << 30));
+    }
+}

@@ -1,0 +1,241 @@
+//! `cachalot price`: prices out of LiteLLM's list.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::configured_provider;
+use crate::litellm::{self, toml_quoted};
+
+/// Turn LiteLLM's price list into rows for a price file
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Print rows for `[gateway] prices` out of LiteLLM's model_prices_and_context_window.json
+    Import {
+        /// The file; nothing is fetched
+        file: PathBuf,
+        /// Only these providers, by our names, separated by commas [default: all that are built in and ask for a key]
+        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+        providers: Option<Vec<String>>,
+        /// The day the file is of, such as 2026-11-25, for the records
+        #[arg(long, value_name = "DATE")]
+        date: String,
+    },
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let Command::Import { file, providers, date } = &args.command;
+    let text =
+        files::read_text(file, crate::MAX_INPUT_BYTES).with_context(|| format!("cannot read `{}`", file.display()))?;
+    write!(
+        io::stdout(),
+        "{}",
+        import(&text, providers.as_deref(), date).with_context(|| format!("`{}`", file.display()))?
+    )?;
+    Ok(())
+}
+
+/// Rows of a price file.
+///
+/// # Errors
+/// Text that is not LiteLLM's list; a list in which none of the providers has a price.
+pub fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<String> {
+    let list: BTreeMap<String, Value> = serde_json::from_str(text).context("it is not LiteLLM's price list")?;
+    let known = |name: &str| match providers {
+        Some(names) => names.iter().any(|other| other == name),
+        None => configured_provider::is_builtin(name) && !configured_provider::needs_no_key(name),
+    };
+    let mut rows = BTreeMap::new();
+    for (id, model) in &list {
+        let Some(provider) = model["litellm_provider"].as_str() else { continue };
+        let name = litellm::provider_name(provider);
+        let id = id.strip_prefix(&format!("{provider}/")).unwrap_or(id);
+        // What it has of one model by the size of its pictures asks for that model by no id.
+        if !known(name) || id.contains("-x-") {
+            continue;
+        }
+        if let Some(amounts) = parse_prices(model) {
+            rows.insert((name, id), price_entry(name, id, model["source"].as_str(), date, &amounts));
+        }
+    }
+    ensure!(!rows.is_empty(), "no model of these providers has a price in it");
+    let head = format!(
+        "# What providers ask by LiteLLM's list of {date}, in US dollars per million tokens. Made by `cachalot price import`.\n\n"
+    );
+    Ok(rows.into_values().fold(head, |all, row| all + &row))
+}
+
+/// Dollars, by our names.
+type Dollars = BTreeMap<&'static str, f64>;
+
+/// What a model costs, and above which sizes of the prompt it costs otherwise.
+struct ModelPrices {
+    base: Dollars,
+    above: BTreeMap<u64, Dollars>,
+    /// Tokens of its context and of an answer, by our names.
+    sizes: BTreeMap<&'static str, u64>,
+}
+
+/// What we call amounts a token, and what LiteLLM does, the older name last.
+const PER_TOKEN: [(&str, &[&str]); 5] = [
+    ("input", &["input_cost_per_token"]),
+    ("cached", &["cache_read_input_token_cost", "input_cost_per_token_cache_hit"]),
+    ("cache_write", &["cache_creation_input_token_cost"]),
+    ("output", &["output_cost_per_token"]),
+    ("reasoning", &["output_cost_per_reasoning_token"]),
+];
+
+/// What the list says of a model; `None` where it is not paid in a way we know.
+fn parse_prices(model: &Value) -> Option<ModelPrices> {
+    // In dollars a token, which are few digits as dollars a million.
+    let dollars = |key: &str| Some(per_million(model[key].as_f64()?));
+    let first = |names: &[&str], suffix: &str| names.iter().find_map(|name| dollars(&format!("{name}{suffix}")));
+    let tokens = |suffix: &str| -> Dollars {
+        PER_TOKEN.iter().filter_map(|(ours, theirs)| Some((*ours, first(theirs, suffix)?))).collect()
+    };
+    let whole = |keys: &[&str]| keys.iter().find_map(|key| model[key].as_f64());
+    let mut always = tokens("");
+    let mut above = BTreeMap::new();
+    match model["mode"].as_str()? {
+        "chat" | "completion" | "responses" | "embedding" => {
+            for key in model.as_object()?.keys() {
+                let size =
+                    key.strip_prefix("input_cost_per_token_above_").and_then(|size| size.strip_suffix("k_tokens"));
+                let Some(thousands) = size.and_then(|size| size.parse::<u64>().ok()) else { continue };
+                let mut larger = always.clone();
+                larger.extend(tokens(&format!("_above_{thousands}k_tokens")));
+                above.insert(thousands * 1000, larger);
+            }
+        }
+        "image_generation" => match dollars("output_cost_per_image_token") {
+            // What it says are pictures, in tokens.
+            Some(output) => _ = always.insert("output", output),
+            None => always = BTreeMap::from([("per_call", whole(&["output_cost_per_image", "input_cost_per_image"])?)]),
+        },
+        "video_generation" => {
+            let second = whole(&["output_cost_per_second", "output_cost_per_video_per_second"])?;
+            always = BTreeMap::from([("per_second", second)]);
+        }
+        _ => return None,
+    }
+    let paid = ["input", "per_call", "per_second"].iter().any(|key| always.contains_key(key));
+    paid.then(|| ModelPrices { base: always, above, sizes: parse_sizes(model) })
+}
+
+/// The tokens that a model takes and gives, where the list says so.
+fn parse_sizes(model: &Value) -> BTreeMap<&'static str, u64> {
+    let is_text = matches!(model["mode"].as_str(), Some("chat" | "completion" | "responses"));
+    let size = |key: &str| {
+        let tokens = model[key].as_u64().or_else(|| model[key].as_f64().map(|tokens| tokens as u64));
+        tokens.filter(|tokens| is_text && (1..=1 << 30).contains(tokens))
+    };
+    let sizes = [("context", size("max_input_tokens")), ("max_output", size("max_output_tokens"))];
+    sizes.into_iter().filter_map(|(name, tokens)| Some((name, tokens?))).collect()
+}
+
+fn price_entry(provider: &str, model: &str, source: Option<&str>, date: &str, amounts: &ModelPrices) -> String {
+    let pairs =
+        |dollars: &Dollars| dollars.iter().map(|(key, dollars)| format!("{key} = {dollars}")).collect::<Vec<_>>();
+    let mut lines = vec![
+        "[[price]]".to_owned(),
+        format!("provider = {}", toml_quoted(provider)),
+        format!("model = {}", toml_quoted(model)),
+        format!("source = {}", toml_quoted(source.unwrap_or("LiteLLM"))),
+        format!("date = {}", toml_quoted(date)),
+    ];
+    lines.extend(amounts.sizes.iter().map(|(name, tokens)| format!("{name} = {tokens}")));
+    lines.extend(pairs(&amounts.base));
+    let above = amounts
+        .above
+        .iter()
+        .map(|(size, amounts)| format!("{{ prompt_tokens = {size}, {} }}", pairs(amounts).join(", ")));
+    let above = above.collect::<Vec<_>>().join(", ");
+    if !above.is_empty() {
+        lines.push(format!("above = [{above}]"));
+    }
+    lines.join("\n") + "\n\n"
+}
+
+/// Without the digits that a float has too many.
+fn per_million(dollars: f64) -> f64 {
+    (dollars * 1e15).round() / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ships_prices_the_providers_built_in() {
+        let prices = crate::open_store::load_prices(&crate::config::Config::default()).unwrap();
+        for (provider, model) in [
+            (gateway::LOCAL, "anything"),
+            ("openai", "gpt-4o"),
+            ("anthropic", "claude-sonnet-4-5"),
+            ("gemini", "gemini-2.5-pro"),
+            ("deepseek", "deepseek-chat"),
+            ("mistral", "mistral-large-latest"),
+        ] {
+            let [input, cached, output, ..] = prices.find(provider, model).expect(model).dollars();
+            assert!(0.0 < cached && cached <= input && input < output && output < 100.0, "{provider}/{model}");
+        }
+    }
+
+    const LIST: &str = r#"{
+        "sample_spec": {"litellm_provider": "one of https://docs", "input_cost_per_token": 0.0, "mode": "chat"},
+        "deepseek/deepseek-chat": {"litellm_provider": "deepseek", "mode": "chat", "input_cost_per_token": 2.8e-07,
+            "max_input_tokens": 131072, "max_output_tokens": 8192.0, "max_tokens": 1, "output_cost_per_token": 4.2e-07, "input_cost_per_token_cache_hit": 2.8e-08},
+        "claude-x": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05,
+            "cache_read_input_token_cost": 3e-07, "cache_creation_input_token_cost": 3.75e-06},
+        "together_ai/org/m": {"litellm_provider": "together_ai", "mode": "chat", "input_cost_per_token": 1e-07},
+        "embed": {"litellm_provider": "openai", "mode": "embedding", "input_cost_per_token": 1e-07},
+        "gemini/pro": {"litellm_provider": "gemini", "mode": "chat", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05,
+            "input_cost_per_token_above_200k_tokens": 2.5e-06, "input_cost_per_token_above_200k_tokens_priority": 9,
+            "cache_read_input_token_cost": 1.25e-07, "source": "https://example.org/pricing"},
+        "picture": {"litellm_provider": "openai", "mode": "image_generation", "output_cost_per_image": 0.04},
+        "low/1024-x-1024/picture": {"litellm_provider": "openai", "mode": "image_generation", "input_cost_per_image": 0.01},
+        "drawn": {"litellm_provider": "openai", "mode": "image_generation", "input_cost_per_token": 5e-06, "output_cost_per_image_token": 4e-05},
+        "film": {"litellm_provider": "openai", "mode": "video_generation", "output_cost_per_video_per_second": 0.1},
+        "openai/film": {"litellm_provider": "openai", "mode": "video_generation", "output_cost_per_video_per_second": 0.2},
+        "speech": {"litellm_provider": "openai", "mode": "audio_speech", "input_cost_per_character": 1},
+        "bedrock/x": {"litellm_provider": "bedrock", "mode": "chat", "input_cost_per_token": 1e-07}}"#;
+
+    #[test]
+    fn litellms_list_becomes_rows_that_are_read() {
+        let rows = import(LIST, None, "2026-01-01").unwrap();
+        let prices = gateway::Prices::parse(&rows).unwrap();
+        let dollars = |provider: &str, model: &str| prices.find(provider, model).map(|price| price.dollars());
+        assert_eq!(dollars("deepseek", "deepseek-chat"), Some([0.28, 0.028, 0.42, 0.0, 0.0]));
+        assert!(rows.contains("date = \"2026-01-01\"\ncontext = 131072\nmax_output = 8192\n"), "{rows}");
+        assert_eq!(dollars("anthropic", "claude-x"), Some([3.0, 0.3, 15.0, 0.0, 0.0]));
+        assert_eq!(dollars("together", "org/m"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
+        assert_eq!(dollars("openai", "embed"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
+        assert_eq!(dollars("gemini", "pro"), Some([1.25, 0.125, 10.0, 0.0, 0.0]));
+        let above = "above = [{ prompt_tokens = 200000, cached = 0.125, input = 2.5, output = 10 }]";
+        assert!(rows.contains(above) && rows.contains("source = \"https://example.org/pricing\""), "{rows}");
+        assert_eq!(dollars("openai", "picture"), Some([0.0, 0.0, 0.0, 0.04, 0.0]));
+        assert_eq!(dollars("openai", "drawn"), Some([5.0, 5.0, 40.0, 0.0, 0.0]));
+        assert_eq!(dollars("openai", "film"), Some([0.0, 0.0, 0.0, 0.0, 0.2]));
+        for none in ["low/1024-x-1024/picture", "speech"] {
+            assert_eq!(dollars("openai", none), None);
+        }
+        assert_eq!(dollars("bedrock", "x"), None);
+        assert!(rows.contains("cache_write = 3.75") && rows.contains("date = \"2026-01-01\""), "{rows}");
+        let only = import(LIST, Some(&["anthropic".into()]), "d").unwrap();
+        assert!(only.contains("claude-x") && !only.contains("deepseek"));
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
+        assert!(import("[]", None, "d").is_err() && import("{}", None, "d").is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! `cachalot score`: log-probabilities of given tokens, one JSON object a line; or greedy continuations of them.
+//!
+//! The format other implementations are compared in: no template, no begin-of-sentence token added.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use model::{Batch, LatentCache, LogitsWanted, Model, PAGE_ROWS, Rows, Span};
+use serde_json::json;
+
+use crate::load::{self, ModelArgs};
+
+/// Print log-probabilities of the tokens that follow given tokens
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// JSON: `[[id, ...], ...]`
+    #[arg(long, value_name = "FILE")]
+    tokens: PathBuf,
+    /// The N most likely next tokens of every position
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    top: usize,
+    /// All logits of every position instead
+    #[arg(long, conflicts_with = "top")]
+    logits: bool,
+    /// Score the multi-token-prediction module: position i is given token i + 1 and predicts token i + 2
+    #[arg(long)]
+    mtp: bool,
+    /// Positions computed at once; the numbers do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    chunk: usize,
+    /// Continue every sequence by N tokens, always the most likely, and print `[{"prompt", "continuation"}]`
+    #[arg(long, value_name = "N", conflicts_with_all = ["top", "logits", "mtp"])]
+    greedy: Option<usize>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    ensure!((1..=1 << 20).contains(&args.chunk), "--chunk takes 1 to 1048576");
+    let file = args.tokens.display();
+    let text = files::read(&args.tokens, crate::MAX_INPUT_BYTES).with_context(|| format!("cannot read `{file}`"))?;
+    let sequences: Vec<Vec<u32>> = serde_json::from_slice(&text)
+        .with_context(|| format!("`{file}` is not a list of lists of token ids, such as [[0, 17, 4]]"))?;
+    let mut model = load::model(&args.model, load::ArithmeticDefaults::Exact)?.model;
+    validate_sequences(&sequences, model.as_ref(), args.greedy.unwrap_or(0))?;
+
+    let out = std::io::stdout().lock();
+    let mut out = std::io::BufWriter::new(out);
+    if let Some(n) = args.greedy {
+        let mut continuations = Vec::new();
+        for (seq, tokens) in sequences.iter().enumerate() {
+            let continuation = continue_greedily(model.as_mut(), seq, tokens, n, args.chunk)?;
+            continuations.push(json!({ "prompt": tokens, "continuation": continuation }));
+        }
+        serde_json::to_writer(&mut out, &continuations)?;
+        writeln!(out)?;
+    } else {
+        for (seq, tokens) in sequences.iter().enumerate() {
+            let mut row = |position: usize, token: u32, logits: &[f32]| -> Result<()> {
+                ensure_finite(logits, seq, position)?;
+                let mut line = json!({ "seq": seq, "position": position, "token": token });
+                let (name, value) = if args.logits {
+                    ("logits", json!(logits))
+                } else {
+                    ("top", json!(top_logprobs(logits, args.top)))
+                };
+                line[name] = value;
+                serde_json::to_writer(&mut out, &line)?;
+                Ok(writeln!(out)?)
+            };
+            if args.mtp {
+                score_mtp(model.as_mut(), tokens, args.chunk, &mut row)?;
+            } else {
+                score(model.as_mut(), tokens, args.chunk, &mut row)?;
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn validate_sequences(sequences: &[Vec<u32>], model: &dyn Model, extra_tokens: usize) -> Result<()> {
+    let info = model.info();
+    for (seq, tokens) in sequences.iter().enumerate() {
+        ensure!(
+            !tokens.is_empty(),
+            "sequence {seq} is empty: give it at least one token, such as the begin-of-sentence token 0"
+        );
+        if let Some(id) = tokens.iter().find(|id| **id as usize >= info.vocab_size) {
+            bail!("sequence {seq} has the token {id}, but the model's vocabulary ends at {}", info.vocab_size - 1);
+        }
+        let length = tokens.len().saturating_add(extra_tokens);
+        ensure!(
+            length <= info.context,
+            "sequence {seq} reaches {length} tokens, but the model's context is {}",
+            info.context
+        );
+    }
+    Ok(())
+}
+
+/// One sequence alone in a cache of its own.
+struct SingleSequence {
+    cache: LatentCache,
+    pages: Vec<u32>,
+}
+
+impl SingleSequence {
+    fn new(model: &dyn Model, positions: usize) -> Self {
+        let pages = positions.div_ceil(PAGE_ROWS);
+        Self { cache: model.new_cache(pages), pages: (0..pages as u32).collect() }
+    }
+}
+
+type RowWriter<'a> = dyn FnMut(usize, u32, &[f32]) -> Result<()> + 'a;
+
+fn score(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut RowWriter<'_>) -> Result<()> {
+    let mut sequence = SingleSequence::new(model, tokens.len());
+    for (i, part) in tokens.chunks(chunk).enumerate() {
+        let (pages, start) = (sequence.pages.clone(), i * chunk);
+        let batch = Batch { spans: vec![Span { tokens: part, start, pages: &pages, logits: LogitsWanted::All }] };
+        let output = model.forward(&batch, &mut sequence.cache, &mut ());
+        for (j, token) in part.iter().enumerate() {
+            row(start + j, *token, output.logits.row(j))?;
+        }
+    }
+    Ok(())
+}
+
+fn score_mtp(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut RowWriter<'_>) -> Result<()> {
+    let mut sequence = SingleSequence::new(model, tokens.len());
+    let pages = sequence.pages.clone();
+    let last = tokens.len() - 1;
+    for start in (0..last).step_by(chunk) {
+        let end = (start + chunk).min(last);
+        let span =
+            |tokens, start| Batch { spans: vec![Span { tokens, start, pages: &pages, logits: LogitsWanted::All }] };
+        let hidden: Rows =
+            model.forward(&span(&tokens[start..end], start), &mut sequence.cache, &mut ()).hidden.clone();
+        let output = model.draft(&span(&tokens[start + 1..end + 1], start), &hidden, &mut sequence.cache);
+        let output = output.context("this checkpoint has no multi-token-prediction module: score it without --mtp")?;
+        for (i, token) in tokens[start + 1..end + 1].iter().enumerate() {
+            row(start + i, *token, output.logits.row(i))?;
+        }
+    }
+    Ok(())
+}
+
+fn continue_greedily(model: &mut dyn Model, seq: usize, prompt: &[u32], n: usize, chunk: usize) -> Result<Vec<u32>> {
+    let mut sequence = SingleSequence::new(model, prompt.len() + n);
+    let pages = sequence.pages.clone();
+    let mut tokens = prompt.to_vec();
+    let mut done = 0;
+    while tokens.len() < prompt.len() + n {
+        let end = (done + chunk).min(tokens.len());
+        let span = Span { tokens: &tokens[done..end], start: done, pages: &pages, logits: LogitsWanted::Last };
+        let output = model.forward(&Batch { spans: vec![span] }, &mut sequence.cache, &mut ());
+        done = end;
+        if done == tokens.len() {
+            ensure_finite(output.logits.row(0), seq, done - 1)?;
+            tokens.push(top_logprobs(output.logits.row(0), 1)[0].0);
+        }
+    }
+    Ok(tokens.split_off(prompt.len()))
+}
+
+/// Logits of damaged weights are no numbers, and nothing can be said of them.
+fn ensure_finite(logits: &[f32], seq: usize, position: usize) -> Result<()> {
+    let not_finite = logits.iter().position(|logit| !logit.is_finite());
+    ensure!(
+        not_finite.is_none(),
+        "sequence {seq}, position {position}: the logit of token {} is no finite number: the weights are damaged (NaN or infinite), download them again",
+        not_finite.unwrap_or_default()
+    );
+    Ok(())
+}
+
+/// The `n` best ids with their natural-log probabilities, best first; ties go to the lower id.
+fn top_logprobs(logits: &[f32], n: usize) -> Vec<(u32, f64)> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+    let total = logits.iter().map(|v| (*v as f64 - max).exp()).sum::<f64>().ln() + max;
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    let better = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    let n = n.min(order.len());
+    if n < order.len() {
+        order.select_nth_unstable_by(n, better);
+        order.truncate(n);
+    }
+    order.sort_by(better);
+    order.into_iter().map(|id| (id, logits[id as usize] as f64 - total)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_come_first_and_ties_by_id() {
+        let best = top_logprobs(&[0.0, 1.0, 1.0, -1.0], 3);
+        assert_eq!(best.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 0]);
+        let all: f64 = top_logprobs(&[0.0, 1.0, 1.0, -1.0], 9).iter().map(|(_, p)| p.exp()).sum();
+        assert!((all - 1.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,119 @@
+//! The lock on a server's data folder: one server at a time uses it. The operating system holds the lock, so it ends with the
+//! process, however that ends. Other commands do not take it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// The file in the folder that is locked. It stays there after the server has ended.
+const LOCK_FILE: &str = "server.lock";
+/// How long a server that is just ending is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A held lock. Dropping it gives the folder back.
+#[derive(Debug)]
+pub struct DataLock {
+    _file: File,
+}
+
+impl DataLock {
+    /// Takes the lock on `folder`, which is created when it is missing.
+    ///
+    /// # Errors
+    /// Another server holds it: the message names its process id and the folder. A folder that cannot be written.
+    pub fn acquire(folder: &Path) -> Result<Self> {
+        let path = lock_path(folder);
+        let fault = || format!("the data folder `{}` cannot be locked", folder.display());
+        files::create_private_folder(folder).with_context(fault)?;
+        let of_file = || format!("the lock file `{}`", path.display());
+        files::check_regular(&path).with_context(of_file)?;
+        let open = files::private_options().create(true).truncate(false).read(true).write(true).open(&path);
+        let mut file = open.with_context(of_file)?;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(error).with_context(fault),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => bail!(
+                    "another server (process {}) uses the data folder `{}`: stop it, or give this one a folder of its own with --store sqlite:PATH, or with `journal` in [store]",
+                    read_pid(&mut file),
+                    folder.display()
+                ),
+            }
+        }
+        let write_pid = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write_pid(&mut file).with_context(fault)?;
+        Ok(Self { _file: file })
+    }
+
+    /// The process id of the server that holds the lock on `folder`; `None` when no server does. Nothing is created.
+    ///
+    /// # Errors
+    /// A lock file that cannot be opened.
+    pub fn holder_pid(folder: &Path) -> io::Result<Option<String>> {
+        files::check_regular(&lock_path(folder))?;
+        let mut file = match OpenOptions::new().read(true).open(lock_path(folder)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // It is given back with the file, before a server that starts meanwhile has lost its patience.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(read_pid(&mut file))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether a server holds the lock on `folder`.
+    ///
+    /// # Errors
+    /// As [`DataLock::holder`].
+    pub fn is_held(folder: &Path) -> io::Result<bool> {
+        Ok(Self::holder_pid(folder)?.is_some())
+    }
+}
+
+fn lock_path(folder: &Path) -> PathBuf {
+    folder.join(LOCK_FILE)
+}
+
+/// The process that the lock file names as its holder.
+fn read_pid(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
+    let id = text.trim();
+    if read.is_err() || id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return "unknown".into();
+    }
+    id.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_holds_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("data");
+        assert!(!DataLock::is_held(&inner).unwrap() && !inner.exists());
+        let held = DataLock::acquire(&inner).unwrap();
+        assert_eq!(DataLock::holder_pid(&inner).unwrap(), Some(std::process::id().to_string()));
+        let refused = format!("{:#}", DataLock::acquire(&inner).unwrap_err());
+        assert!(refused.contains(&std::process::id().to_string()) && refused.contains("data`"), "{refused}");
+        drop(held);
+        assert!(!DataLock::is_held(&inner).unwrap());
+        DataLock::acquire(&inner).unwrap();
+    }
+}

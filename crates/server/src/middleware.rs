@@ -1,0 +1,130 @@
+//! What surrounds every request: a tidy path, an id, CORS, one line in the log, and no panic that ends the connection.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use chat::Error;
+use futures_util::FutureExt;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use crate::api;
+use crate::auth;
+use crate::body::DrainOnDrop;
+use crate::cors;
+use crate::request_log::RequestLog;
+use crate::request_span::RequestSpan;
+use crate::respond;
+use crate::server::AppState;
+
+/// The headers that say the id of a request (API document 0.3).
+static REQUEST_ID_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-ds-trace-id"),
+];
+
+/// Answers one request.
+pub(crate) async fn handle(
+    router: Router,
+    app: &AppState,
+    request: http::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response, Infallible> {
+    let mut request: Request = request.map(DrainOnDrop::wrap);
+    let id = request_id(request.headers());
+    *request.uri_mut() = normalize_path(request.uri());
+    let span = app
+        .config
+        .tracer
+        .as_ref()
+        .and_then(|tracer| RequestSpan::start(tracer, request.headers(), request.uri().path()));
+    let log = RequestLog::start(id.clone(), peer, request.method(), request.uri().path(), span);
+    request.extensions_mut().insert(log.clone());
+    let origin = cors::CorsOrigin::from_request(&request, &app.config.cors_origins);
+
+    let mut response = match origin.preflight(&request) {
+        Some(response) => response,
+        None if let Err(error) = auth::check_single_host(request.headers(), request.uri()) => {
+            api::surface_error(&error, &log, &request)
+        }
+        None => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+            Ok(answered) => answered?,
+            Err(_) => respond::error_response(&Error::internal("Internal server error")),
+        },
+    };
+    origin.write_headers(response.headers_mut());
+    response.headers_mut().extend(REQUEST_ID_HEADERS.iter().map(|name| (name.clone(), id.clone())));
+    log.write_headers(app.gateway.exposes_provider(), response.headers_mut());
+    log.set_status(response.status());
+    Ok(response.map(|body| log.log_when_sent(body)))
+}
+
+/// The caller's own id when it is harmless, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let harmless = |id: &&HeaderValue| {
+        (1..=128).contains(&id.len())
+            && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    headers.get("x-request-id").filter(harmless).cloned().unwrap_or_else(|| {
+        let mut id = *b"req_00000000000000000000000000000000";
+        uuid::Uuid::now_v7().simple().encode_lower(&mut id[4..]);
+        HeaderValue::from_bytes(&id).expect("hex digits make a header")
+    })
+}
+
+/// Without duplicate and trailing slashes: clients join a base URL that ends with one.
+fn normalize_path(uri: &Uri) -> Uri {
+    let path = uri.path();
+    if !path.contains("//") && (path.len() < 2 || !path.ends_with('/')) {
+        return uri.clone();
+    }
+    let mut normalized: String = path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
+    if normalized.is_empty() {
+        normalized.push('/');
+    }
+    if let Some(query) = uri.query() {
+        normalized.push('?');
+        normalized.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    // What was a path before is one without its empty parts.
+    parts.path_and_query = Some(PathAndQuery::try_from(normalized).expect("a shorter path is still a path"));
+    Uri::from_parts(parts).expect("only the path has changed")
+}
+
+/// A response of plain JSON.
+pub(crate) fn json_response(text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extra_slashes_do_not_matter() {
+        for (path, normalized) in [
+            ("/v1/models", "/v1/models"),
+            ("//v1//chat/completions/", "/v1/chat/completions"),
+            ("/", "/"),
+            ("///", "/"),
+            ("/models//a%2Fb/?x=//", "/models/a%2Fb?x=//"),
+            ("http://h:1//v1/models/", "http://h:1/v1/models"),
+        ] {
+            assert_eq!(
+                normalize_path(&path.parse().unwrap()).to_string(),
+                normalized.parse::<Uri>().unwrap().to_string()
+            );
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! One line in the log for every request, and its span, written when its answer has ended, however it ended.
+
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, HttpBody};
+use bytes::{Bytes, BytesMut};
+use chat::{Error, Usage};
+use gateway::{ApiKey, Caller, RateStatus};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use hyper::body::{Frame, SizeHint};
+
+use crate::auth::Operator;
+use crate::request_span::RequestSpan;
+
+/// The headers that say what is left of a minute's requests and tokens (API document 0.3).
+static RATE_LIMIT_HEADERS: [[HeaderName; 3]; 2] = [
+    [
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ],
+    [
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ],
+];
+
+/// What is known so far of a request. Written when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct RequestLog(Arc<RequestContext>);
+
+struct RequestContext {
+    /// As the client was told, so that it can be asked about.
+    id: HeaderValue,
+    /// The address of the client.
+    client_addr: SocketAddr,
+    method: Method,
+    path: String,
+    started: Instant,
+    span: Option<RequestSpan>,
+    outcome: Mutex<RequestOutcome>,
+}
+
+/// What has become of it.
+#[derive(Default)]
+pub(crate) struct RequestOutcome {
+    /// `None`: the client left before it was answered.
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) key: Option<Arc<str>>,
+    holder: Option<Arc<ApiKey>>,
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) provider: Option<Arc<str>>,
+    pub(crate) usage: Option<Usage>,
+    /// From the request to the first words of a stream.
+    pub(crate) time_to_first_chunk: Option<Duration>,
+    pub(crate) failed: bool,
+}
+
+impl RequestLog {
+    pub(crate) fn start(
+        id: HeaderValue,
+        client_addr: SocketAddr,
+        method: &Method,
+        path: &str,
+        span: Option<RequestSpan>,
+    ) -> Self {
+        let path = path[..path.floor_char_boundary(128)].to_owned();
+        Self(Arc::new(RequestContext {
+            id,
+            client_addr,
+            method: method.clone(),
+            path,
+            started: Instant::now(),
+            span,
+            outcome: Mutex::default(),
+        }))
+    }
+
+    /// The id of the request.
+    pub(crate) fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    pub(crate) fn client_addr(&self) -> SocketAddr {
+        self.0.client_addr
+    }
+
+    /// What those are told who are asked on its behalf: the `traceparent` of its span.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        self.0.span.as_ref().map(RequestSpan::traceparent)
+    }
+
+    pub(crate) fn set_status(&self, status: StatusCode) {
+        self.outcome().status = Some(status);
+    }
+
+    pub(crate) fn set_caller(&self, caller: &Caller) {
+        let mut outcome = self.outcome();
+        outcome.key.clone_from(&caller.key_name);
+        outcome.holder.clone_from(&caller.api_key);
+    }
+
+    pub(crate) fn set_operator(&self, operator: &Operator) {
+        self.outcome().key = Some(operator.name.clone());
+    }
+
+    pub(crate) fn set_model(&self, model: &Arc<str>) {
+        self.outcome().model = Some(model.clone());
+    }
+
+    /// Who answers. Until then, somebody else may.
+    pub(crate) fn set_provider(&self, provider: &Arc<str>) {
+        self.outcome().provider = Some(provider.clone());
+    }
+
+    /// The first words of a stream came.
+    pub(crate) fn record_first_chunk(&self) {
+        self.outcome().time_to_first_chunk = Some(self.0.started.elapsed());
+    }
+
+    pub(crate) fn set_usage(&self, usage: Usage) {
+        self.outcome().usage = Some(usage);
+    }
+
+    /// What the headers of the response say of its caller and its provider.
+    pub(crate) fn write_headers(&self, expose_provider: bool, headers: &mut HeaderMap) {
+        let outcome = self.outcome();
+        // Without limits nothing is written.
+        let mut text = BytesMut::with_capacity(if outcome.holder.is_some() { 96 } else { 0 });
+        let mut value = |value: fmt::Arguments<'_>| {
+            text.write_fmt(value).expect("bytes grow");
+            HeaderValue::from_maybe_shared(text.split().freeze()).expect("digits and letters")
+        };
+        let allowances = outcome.holder.as_ref().map(|holder| holder.rate_statuses()).unwrap_or_default();
+        for (names, allowance) in RATE_LIMIT_HEADERS.iter().zip(allowances) {
+            let Some(RateStatus { limit, remaining, reset_after: full }) = allowance else { continue };
+            let values = [
+                value(format_args!("{limit}")),
+                value(format_args!("{remaining}")),
+                value(format_args!("{}", GoDuration(full))),
+            ];
+            headers.extend(names.iter().cloned().zip(values));
+        }
+        // A name that is no header value is not told.
+        let provider = outcome.provider.as_ref().filter(|_| expose_provider);
+        if let Some(Ok(provider)) = provider.map(|provider| HeaderValue::try_from(&**provider)) {
+            headers.insert("x-gateway-provider", provider);
+        }
+    }
+
+    /// The answer broke after its status had been sent.
+    pub(crate) fn record_failure(&self, error: &Error) {
+        self.outcome().failed = true;
+        tracing::warn!(id = self.0.id(), error = error.message, "an answer failed midway");
+    }
+
+    /// Keeps the line open until `body` is sent or dropped.
+    pub(crate) fn log_when_sent(self, body: Body) -> Body {
+        Body::new(LoggedBody { body, _log: self })
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, RequestOutcome> {
+        // Plain fields are whole even when a holder panicked.
+        self.0.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of a method, of which clients may make up any. Names are ASCII.
+pub(crate) fn method_name(method: &Method) -> &str {
+    const MAX_LEN: usize = 32;
+    let name = method.as_str();
+    name.get(..MAX_LEN).unwrap_or(name)
+}
+
+impl RequestContext {
+    fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        let outcome = std::mem::take(self.outcome.get_mut().unwrap_or_else(PoisonError::into_inner));
+        tracing::info!(
+            id = self.id(),
+            method = method_name(&self.method),
+            path = self.path,
+            status = outcome.status.map(|status| status.as_u16()),
+            failed = outcome.failed.then_some(true),
+            key = outcome.key.as_deref(),
+            model = outcome.model.as_deref(),
+            provider = outcome.provider.as_deref(),
+            prompt_tokens = outcome.usage.map(|usage| usage.prompt_tokens),
+            completion_tokens = outcome.usage.map(|usage| usage.completion_tokens),
+            ms = self.started.elapsed().as_millis() as u64,
+            "request"
+        );
+        if let Some(span) = self.span.take() {
+            span.end(method_name(&self.method), &self.path, self.id(), self.client_addr, &outcome);
+        }
+    }
+}
+
+/// A duration as Go writes it and OpenAI's service says it: `6m0s`, `1.5s`, `20ms`. Milliseconds, rounded up.
+struct GoDuration(Duration);
+
+impl fmt::Display for GoDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_nanos().div_ceil(1_000_000) as u64;
+        let (minutes, seconds, millis) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
+        match (minutes, seconds) {
+            (0, 0) if millis > 0 => return write!(f, "{millis}ms"),
+            (0, _) => write!(f, "{seconds}")?,
+            (..60, _) => write!(f, "{minutes}m{seconds}")?,
+            _ => write!(f, "{}h{}m{seconds}", minutes / 60, minutes % 60)?,
+        }
+        match millis {
+            0 => f.write_str("s"),
+            _ if millis % 100 == 0 => write!(f, ".{}s", millis / 100),
+            _ if millis % 10 == 0 => write!(f, ".{:02}s", millis / 10),
+            _ => write!(f, ".{millis:03}s"),
+        }
+    }
+}
+
+struct LoggedBody {
+    body: Body,
+    _log: RequestLog,
+}
+
+impl HttpBody for LoggedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_go_writes_them() {
+        let millis = |millis| GoDuration(Duration::from_millis(millis)).to_string();
+        assert_eq!([millis(0), millis(20), millis(1000), millis(1500)], ["0s", "20ms", "1s", "1.5s"]);
+        assert_eq!([millis(59_999), millis(360_000), millis(3_661_010)], ["59.999s", "6m0s", "1h1m1.01s"]);
+        assert_eq!(GoDuration(Duration::from_nanos(1)).to_string(), "1ms");
+    }
+}

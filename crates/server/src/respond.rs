@@ -1,0 +1,257 @@
+//! Sends an answer, as events or whole, with signs of life while it is waited for. The status is decided by the first
+//! thing there is to send: until then a failure is a plain refusal.
+
+use std::io;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use chat::{Error, ErrorKind, Reply};
+use futures_util::{StreamExt, stream};
+use gateway::{MemoryReservation, MeteredStream, offload};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use wire::surface::Renderer;
+
+use crate::middleware::json_response;
+use crate::request_log::RequestLog;
+use crate::server::AppState;
+use crate::timed_deltas::{DeltaEvent, KeepAliveSchedule, TimedDeltas};
+
+/// Answers in the shape of one surface, with events if `stream`. Every answer is a choice.
+///
+/// # Errors
+/// Whatever goes wrong before the first sign of life is due.
+pub(crate) async fn send(
+    app: &AppState,
+    answers: Vec<MeteredStream>,
+    render: Box<dyn Renderer>,
+    stream: bool,
+    log: RequestLog,
+) -> Result<Response, Error> {
+    let (times, hold) = (&app.config.keep_alive, answers[0].memory().empty_reservation());
+    if stream {
+        let schedule =
+            KeepAliveSchedule { first: times.stream_first, every: times.stream_every, reset_by_deltas: true };
+        send_sse(TimedDeltas::new(app, answers, schedule, log), render, hold).await
+    } else {
+        let schedule = KeepAliveSchedule { first: times.json_first, every: times.json_every, reset_by_deltas: false };
+        send_json(TimedDeltas::new(app, answers, schedule, log), render, hold).await
+    }
+}
+
+/// Answers with events.
+///
+/// # Errors
+/// Whatever goes wrong before the first event or comment is due.
+async fn send_sse(
+    deltas: TimedDeltas,
+    renderer: Box<dyn Renderer>,
+    hold: MemoryReservation,
+) -> Result<Response, Error> {
+    let content_type = renderer.content_type();
+    let mut events = SseBody { deltas, renderer, hold, ended: false };
+    let first = match events.next().await {
+        Some(first) => first?,
+        None => return Err(Error::internal("the answer ended before it began")),
+    };
+    let rest = stream::unfold(events, |mut events| async move {
+        let text = match events.next().await? {
+            Ok(text) => text,
+            Err(error) => events.final_error_event(&error),
+        };
+        Some((text, events))
+    });
+    let body = stream::iter([first]).chain(rest).map(Ok::<_, io::Error>);
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+struct SseBody {
+    deltas: TimedDeltas,
+    renderer: Box<dyn Renderer>,
+    /// The memory that the renderer holds.
+    hold: MemoryReservation,
+    ended: bool,
+}
+
+impl SseBody {
+    /// What is to be sent next; after a failure or the end, nothing.
+    async fn next(&mut self) -> Option<Result<String, Error>> {
+        while !self.ended {
+            let mut out = String::new();
+            match self.deltas.next().await {
+                DeltaEvent::Delta(choice, delta) => {
+                    self.renderer.set_choice(choice);
+                    if self.renderer.buffers(&delta)
+                        && let Err(error) = self.hold.grow(delta.memory_bytes())
+                    {
+                        self.ended = true;
+                        return Some(Err(answer_too_large(error)));
+                    }
+                    self.renderer.push(&delta, &mut out);
+                }
+                DeltaEvent::KeepAlive => self.renderer.keep_alive(&mut out),
+                DeltaEvent::Failed(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+                DeltaEvent::Ended => {
+                    self.ended = true;
+                    self.renderer.finish(&mut out);
+                }
+            }
+            if !out.is_empty() {
+                return Some(Ok(out));
+            }
+        }
+        None
+    }
+
+    fn final_error_event(&mut self, error: &Error) -> String {
+        self.deltas.log().record_failure(error);
+        let mut out = String::new();
+        self.renderer.fail(error, &mut out);
+        out
+    }
+}
+
+/// Answers with one object.
+///
+/// # Errors
+/// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
+/// clients see a broken connection and try again, and no error object under status 200.
+async fn send_json(
+    deltas: TimedDeltas,
+    renderer: Box<dyn Renderer>,
+    hold: MemoryReservation,
+) -> Result<Response, Error> {
+    let replies = vec![Reply::default(); deltas.choice_count()];
+    let mut body = JsonBody { deltas, pending: Some((renderer, replies)), hold };
+    let first = body.next().await?;
+    if body.pending.is_none() {
+        let mut response = json_response(String::new());
+        *response.body_mut() = Body::from(first);
+        return Ok(response);
+    }
+    let rest = stream::unfold(body, |mut body| async move {
+        body.pending.as_ref()?;
+        let text = body.next().await.map_err(|error| {
+            body.pending = None;
+            body.deltas.log().record_failure(&error);
+            io::Error::other(error)
+        });
+        Some((text, body))
+    });
+    let mut response = json_response(String::new());
+    *response.body_mut() = Body::from_stream(stream::iter([Ok(first)]).chain(rest));
+    Ok(response)
+}
+
+struct JsonBody {
+    deltas: TimedDeltas,
+    /// The renderer, and a reply for each choice; `None` after the end.
+    pending: Option<(Box<dyn Renderer>, Vec<Reply>)>,
+    /// The memory that the replies hold.
+    hold: MemoryReservation,
+}
+
+impl JsonBody {
+    /// An empty line, or at the end the whole object.
+    async fn next(&mut self) -> Result<Bytes, Error> {
+        loop {
+            match self.deltas.next().await {
+                DeltaEvent::Delta(choice, delta) => {
+                    self.hold.grow(delta.memory_bytes()).map_err(answer_too_large)?;
+                    if let Some((_, replies)) = &mut self.pending {
+                        replies[choice].push(delta)?;
+                    }
+                }
+                DeltaEvent::KeepAlive => return Ok(Bytes::from_static(b"\n")),
+                DeltaEvent::Failed(error) => return Err(error),
+                DeltaEvent::Ended => {
+                    let ended = || Error::internal("the answer ended twice");
+                    let (render, replies) = self.pending.take().ok_or_else(ended)?;
+                    return self.render_reply(render, replies).await;
+                }
+            }
+        }
+    }
+
+    /// The whole object. A large one is written aside.
+    async fn render_reply(&mut self, renderer: Box<dyn Renderer>, replies: Vec<Reply>) -> Result<Bytes, Error> {
+        let mut hold = std::mem::take(&mut self.hold);
+        let bytes = hold.bytes();
+        let memory = hold.memory().clone();
+        let write = move || {
+            // The text beside the replies it is made of.
+            hold.grow(bytes).map_err(answer_too_large)?;
+            let text = renderer.body(&replies)?.into_bytes();
+            drop(replies);
+            hold.resize(text.len()).map_err(answer_too_large)?;
+            Ok(hold.attach_to(text))
+        };
+        offload(&memory, bytes, write).await
+    }
+}
+
+/// An answer takes more memory than there is: that is not the caller's fault.
+fn answer_too_large(error: Error) -> Error {
+    let message = "The answer is larger than the memory there is for it now, please try again later";
+    Error { kind: ErrorKind::Overloaded, message: message.into(), ..error }
+}
+
+/// Answers with an error.
+pub(crate) fn error_response(error: &Error) -> Response {
+    error_response_with_body(error, wire::surface::error::http_status(error), wire::surface::error::error_body(error))
+}
+
+/// Answers a request that failed; what a provider elsewhere did wrong can be asked about by the request's id.
+pub(crate) fn error_response_with_id(error: Error, log: &RequestLog) -> Response {
+    if !matches!(error.kind, ErrorKind::Upstream(_)) {
+        return error_response(&error);
+    }
+    let message = format!("{} (request id: {})", error.message, log.id());
+    error_response(&Error { message, ..error })
+}
+
+/// Answers with an error in the shape of some surface.
+pub(crate) fn error_response_with_body(error: &Error, status: u16, body: String) -> Response {
+    let mut response = json_response(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    set_retry_headers(error, response.headers_mut());
+    if response.status().is_server_error() {
+        tracing::warn!(status = response.status().as_u16(), error = error.message, "a request failed");
+    }
+    response
+}
+
+/// Whether and when official clients should try again.
+fn set_retry_headers(error: &Error, headers: &mut HeaderMap) {
+    let default_delay = match error.kind {
+        ErrorKind::RateLimited => Some(1),
+        ErrorKind::Overloaded => Some(5),
+        _ => None,
+    };
+    let provider_delay = error.retry_after.map(|after| after.as_secs_f64().ceil() as u64);
+    if let Some(seconds) = provider_delay.or(default_delay) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.kind == ErrorKind::InsufficientBalance {
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+    }
+}
+
+/// Tells the caller what was accepted although DeepSeek's service would refuse it.
+pub(crate) fn set_compat_note(response: &mut Response, notes: &[String]) {
+    if notes.is_empty() {
+        return;
+    }
+    // A note that is no header value is said in the log alone.
+    if let Ok(notes) = HeaderValue::try_from(notes.join("; ")) {
+        response.headers_mut().insert("x-compat-note", notes);
+    }
+}
