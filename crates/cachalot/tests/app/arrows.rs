@@ -1,9 +1,11 @@
-//! The shape of the workspace: who may import whom, where `unsafe` may stand, who knows HTTP. ARCHITECTURE.md has the reasons.
+//! The shape of the workspace: who may import whom, where `unsafe` may stand, who knows HTTP.
+//! ARCHITECTURE.md has the reasons.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+use crate::source::root;
 
 /// What each crate may import of ours. `cachalot` may import everything.
 const ARROWS: [(&str, &[&str]); 12] = [
@@ -20,10 +22,6 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("server", &["chat", "wire", "store", "gateway"]),
     ("testkit", &["chat"]),
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 fn packages() -> Vec<Value> {
     let output = std::process::Command::new(env!("CARGO"))
