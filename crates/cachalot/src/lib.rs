@@ -27,6 +27,17 @@ pub fn install_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// The text of an error and of its causes, each once: many errors quote their cause already.
+pub fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Checks the file of root certificates that the environment names, which is read when a provider is first asked.
 ///
 /// # Errors
@@ -37,4 +48,20 @@ pub fn check_certificates() -> anyhow::Result<()> {
     let path = std::path::PathBuf::from(path);
     files::check_regular(&path)
         .with_context(|| format!("the environment variable `SSL_CERT_FILE` names `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    #[test]
+    fn a_cause_that_is_quoted_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read `x`: {0}")]
+        struct Quotes(#[from] std::io::Error);
+        let error = anyhow!(Quotes(std::io::Error::other("not a folder")));
+        assert_eq!(super::with_causes(&error), "cannot read `x`: not a folder");
+        let error = Err::<(), _>(error).context("the checkpoint `y`").unwrap_err();
+        assert_eq!(super::with_causes(&error), "the checkpoint `y`: cannot read `x`: not a folder");
+    }
 }

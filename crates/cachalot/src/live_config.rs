@@ -64,10 +64,10 @@ impl ActiveConfig {
                 tracing::error!(
                     kind = setting.kind,
                     name = setting.name,
-                    error = format!("{error:#}"),
+                    error = crate::with_causes(&error),
                     "a setting of the store is disabled"
                 );
-                active.list_disabled(setting, format!("{error:#}"));
+                active.list_disabled(setting, crate::with_causes(&error));
             }
         }
         active.file = file;
@@ -261,7 +261,7 @@ async fn watch_for_changes(reloader: std::sync::Weak<ConfigReloader>, mut hangup
         if let Err(error) = reloader.reload_now().await {
             failed = version;
             tracing::error!(
-                error = format!("{error:#}"),
+                error = crate::with_causes(&error),
                 "the configuration cannot be used: the one before stays in force"
             );
         }
@@ -370,5 +370,5 @@ impl ConfigController for ConfigReloader {
 /// A setting that cannot be used, as it is answered.
 fn invalid_setting(error: &anyhow::Error) -> Error {
     let code = error.downcast_ref::<KeyEnvError>().map(|_| "key_env_not_allowed");
-    Error { code, ..Error::invalid(format!("{error:#}")) }
+    Error { code, ..Error::invalid(crate::with_causes(error)) }
 }

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         // A reader that closed its end (`cachalot score | head`) is no fault of ours.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cachalot::with_causes(&error));
             ExitCode::FAILURE
         }
     }

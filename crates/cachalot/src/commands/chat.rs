@@ -73,7 +73,7 @@ async fn run_conversation(engine: &Engine, args: &Args, think: bool) -> Result<(
                     Err(error) => {
                         // The question is forgotten, the conversation goes on.
                         messages.pop();
-                        eprintln!("error: {error:#}");
+                        eprintln!("error: {}", crate::with_causes(&error));
                     }
                 }
             }
