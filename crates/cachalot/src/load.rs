@@ -22,13 +22,13 @@ pub struct ModelArgs {
     pub model: Option<PathBuf>,
     /// Number format of products; sums, norms, softmax and the gate are always f32
     #[arg(long, value_enum)]
-    pub compute: Option<NumberFormat>,
+    pub compute: Option<ComputeFormat>,
     /// Number format of cached latents
     #[arg(long, value_enum)]
-    pub cache: Option<NumberFormat>,
+    pub cache: Option<LatentFormat>,
     /// Number format of the indexer: `fp8` rounds as the authors do
     #[arg(long, value_enum)]
-    pub index: Option<NumberFormat>,
+    pub index: Option<IndexerFormat>,
     /// `dense` reads every cached position instead of the indexer's choice, for comparison
     #[arg(long, value_enum, default_value = "sparse")]
     pub attention: AttentionArg,
@@ -40,10 +40,25 @@ pub struct ModelArgs {
     pub encoding: Option<EncodingName>,
 }
 
+/// Number formats of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NumberFormat {
+pub enum ComputeFormat {
     F32,
     Bf16,
+}
+
+/// Number formats of cached latents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LatentFormat {
+    F32,
+    Bf16,
+    Fp8,
+}
+
+/// Number formats of the indexer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IndexerFormat {
+    F32,
     Fp8,
 }
 
@@ -72,21 +87,19 @@ pub struct Loaded {
 
 impl ModelArgs {
     pub fn options(&self, defaults: ArithmeticDefaults) -> Result<Options> {
-        let fallback = if defaults == ArithmeticDefaults::Exact { NumberFormat::F32 } else { NumberFormat::Bf16 };
-        let compute = match self.compute.unwrap_or(fallback) {
-            NumberFormat::F32 => Compute::F32,
-            NumberFormat::Bf16 => Compute::Bf16,
-            NumberFormat::Fp8 => anyhow::bail!("--compute takes f32 or bf16"),
+        let exact = defaults == ArithmeticDefaults::Exact;
+        let compute = match self.compute.unwrap_or(if exact { ComputeFormat::F32 } else { ComputeFormat::Bf16 }) {
+            ComputeFormat::F32 => Compute::F32,
+            ComputeFormat::Bf16 => Compute::Bf16,
         };
-        let cache = match self.cache.unwrap_or(fallback) {
-            NumberFormat::F32 => CacheFormat::F32,
-            NumberFormat::Bf16 => CacheFormat::Bf16,
-            NumberFormat::Fp8 => CacheFormat::Fp8,
+        let cache = match self.cache.unwrap_or(if exact { LatentFormat::F32 } else { LatentFormat::Bf16 }) {
+            LatentFormat::F32 => CacheFormat::F32,
+            LatentFormat::Bf16 => CacheFormat::Bf16,
+            LatentFormat::Fp8 => CacheFormat::Fp8,
         };
-        let index = match self.index.unwrap_or(NumberFormat::F32) {
-            NumberFormat::F32 => IndexFormat::F32,
-            NumberFormat::Fp8 => IndexFormat::Fp8,
-            NumberFormat::Bf16 => anyhow::bail!("--index takes f32 or fp8"),
+        let index = match self.index.unwrap_or(IndexerFormat::F32) {
+            IndexerFormat::F32 => IndexFormat::F32,
+            IndexerFormat::Fp8 => IndexFormat::Fp8,
         };
         let attention = match self.attention {
             AttentionArg::Sparse => AttentionPath::Sparse,
