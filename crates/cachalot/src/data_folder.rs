@@ -9,7 +9,7 @@ use crate::config::{Config, data_folder};
 use crate::open_store;
 
 const ADMIN_TOKEN_FILE: &str = "admin-token";
-const STORE_ID_FILE: &str = "store-id";
+pub(crate) const STORE_ID_FILE: &str = "store-id";
 /// Most bytes of a token's file.
 const MAX_TOKEN_BYTES: u64 = 64 << 10;
 
@@ -97,8 +97,8 @@ pub fn user_data_folder() -> Result<PathBuf> {
 /// # Errors
 /// A token that is too easy to guess or that others can read, a folder that cannot be written.
 pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Option<[u8; 32]>> {
-    if let Some(variable) = &config.server.admin_token_env {
-        return Ok(Some(Sha256::digest(crate::config::secret_from_env(variable, 32)?).into()));
+    if let Some(token) = named_admin_token(config)? {
+        return Ok(Some(token));
     }
     let Some(folder) = folder else { return Ok(None) };
     let path = admin_token_path(folder);
@@ -121,6 +121,15 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
         path.display()
     );
     Ok(Some(Sha256::digest(token.trim()).into()))
+}
+
+/// The SHA-256 of the admin token in the environment variable that the configuration names; `None` where it names none.
+///
+/// # Errors
+/// A variable that is not set, a token that is too easy to guess.
+pub fn named_admin_token(config: &Config) -> Result<Option<[u8; 32]>> {
+    let Some(variable) = &config.server.admin_token_env else { return Ok(None) };
+    Ok(Some(Sha256::digest(crate::config::secret_from_env(variable, 32)?).into()))
 }
 
 /// The file of the admin token that the first start makes.

@@ -75,6 +75,11 @@ impl DataLock {
         }
     }
 
+    /// Whether a server has ever locked `folder`.
+    pub fn is_known(folder: &Path) -> bool {
+        lock_path(folder).symlink_metadata().is_ok()
+    }
+
     /// Whether a server holds the lock on `folder`.
     ///
     /// # Errors
@@ -107,13 +112,13 @@ mod tests {
     fn one_at_a_time_holds_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("data");
-        assert!(!DataLock::is_held(&inner).unwrap() && !inner.exists());
+        assert!(!DataLock::is_held(&inner).unwrap() && !DataLock::is_known(&inner) && !inner.exists());
         let held = DataLock::acquire(&inner).unwrap();
         assert_eq!(DataLock::holder_pid(&inner).unwrap(), Some(std::process::id().to_string()));
         let refused = format!("{:#}", DataLock::acquire(&inner).unwrap_err());
         assert!(refused.contains(&std::process::id().to_string()) && refused.contains("data`"), "{refused}");
         drop(held);
-        assert!(!DataLock::is_held(&inner).unwrap());
+        assert!(!DataLock::is_held(&inner).unwrap() && DataLock::is_known(&inner));
         DataLock::acquire(&inner).unwrap();
     }
 }

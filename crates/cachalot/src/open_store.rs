@@ -1,5 +1,6 @@
 //! The store and the prices, as the configuration and the command line name them.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -111,6 +112,17 @@ pub(crate) fn store_url(config: &Config, store_flag: Option<&str>) -> Result<Opt
         anyhow::Ok,
     )?;
     Ok((url != "off").then_some(url))
+}
+
+/// Whether the store is off, or a SQLite database that has never been made: there are no keys in it.
+///
+/// # Errors
+/// As [`store_url`].
+pub(crate) fn is_new(config: &Config, store_flag: Option<&str>) -> Result<bool> {
+    let Some(url) = store_url(config, store_flag)? else { return Ok(true) };
+    let Some(path) = url.strip_prefix("sqlite:").map(Path::new) else { return Ok(false) };
+    let store_id = files::folder_of(path).join(data_folder::STORE_ID_FILE);
+    Ok([path, &store_id].iter().all(|path| path.symlink_metadata().is_err()))
 }
 
 /// Where limits are kept that several servers share.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use engine::{DiskCacheOptions, Engine};
-use gateway::{BackgroundTasks, Gateway, Router, Telemetry};
+use gateway::{Accounting, BackgroundTasks, Gateway, Prices, Router, Telemetry};
 use server::{KeepAlive, KeyConfig, ServerConfig};
 use store::{RestorePolicy, Role};
+use text::Encoding;
 use tokio::net::TcpListener;
-use weights::Checkpoint;
 
 use crate::config::{Config, cache_folder, parse_bytes};
 use crate::data_folder::{self, DataFolder};
@@ -25,7 +25,7 @@ use crate::shutdown::ShutdownSignals;
 use crate::system_memory;
 use crate::warming_engine::WarmingEngine;
 
-/// Serve the DeepSeek API
+/// Serve the local model and the gateway over HTTP
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -151,26 +151,31 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     let store_flag = args.store.as_deref();
     let server_config = server_config(args, config)?;
     let folder = DataFolder::resolve(config, store_flag)?;
-    let lock = match &folder {
-        Some(folder) => {
-            let locked = folder.lock_folder.clone();
-            Some(tokio::task::spawn_blocking(move || DataLock::acquire(&locked)).await??)
-        }
-        None => None,
-    };
-    // Told before a large model is loaded in vain.
+    // A folder that a server has used is locked before a large model is loaded in vain. A new one is not made before
+    // everything that can be checked without a store has been.
+    let used = folder.as_ref().filter(|folder| DataLock::is_known(&folder.lock_folder));
+    let mut lock = acquire(used).await?;
     data_folder::check_admin_token_file(config, folder.as_ref())?;
+    let file_config = ActiveConfig::load(config.clone(), None, &[]).await?;
+    let named_token = data_folder::named_admin_token(config)?;
+    if open_store::is_new(config, store_flag)? && (named_token.is_none() || folder.is_none()) {
+        server_config.validate_listen_address(address, &Accounting::with_prices(Prices::default()))?;
+    }
+    let telemetry = Telemetry::start(config.telemetry.otlp.as_deref()).context("`[telemetry]`")?;
+    let model = if local { Some(load_model(args, config).await?) } else { None };
+    if lock.is_none() {
+        lock = acquire(folder.as_ref()).await?;
+    }
     let (books, background_tasks) = open_store::open_accounting(config, store_flag, args.restored_policy()).await?;
-    let active = ActiveConfig::load(config.clone(), books.store(), &[]).await?;
+    let active = ActiveConfig::load(config.clone(), books.store(), &file_config.providers).await?;
     ensure!(
         local || !active.providers.is_empty() || books.store().is_some(),
         "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
     );
     let token = data_folder::admin_token(config, folder.as_ref())?;
     let secrets = secrets::collect(config, store_flag, folder.as_ref());
-    // One that nobody has been told opens nothing to the world.
-    let known_token = token.filter(|_| config.server.admin_token_env.is_some());
-    ServerConfig { admin_token: known_token, ..server_config.clone() }.validate_listen_address(address, &books)?;
+    // A generated token that nobody knows must not make a server on a public address count as protected.
+    ServerConfig { admin_token: named_token, ..server_config.clone() }.validate_listen_address(address, &books)?;
     let server_config = ServerConfig { admin_token: token, ..server_config };
     if !local && active.providers.is_empty() {
         tracing::warn!(
@@ -178,8 +183,10 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
         );
     }
     server::install_metrics_recorder()?;
-    let telemetry = Telemetry::start(config.telemetry.otlp.as_deref()).context("`[telemetry]`")?;
-    let (local, fingerprint) = if local { start_local_model(args, config).await? } else { Default::default() };
+    let (local, fingerprint) = match model {
+        Some(model) => start_engine(model).await?,
+        None => Default::default(),
+    };
     let gateway = Arc::new(Gateway::new(Router::default(), books));
     gateway.reload(active.routes(&local)?, active.prices.clone());
     let reloader = ConfigReloader::start(gateway.clone(), local, server_config.keys.clone(), active, hangup);
@@ -202,40 +209,52 @@ impl Args {
     }
 }
 
-/// Starts the local model. Returns its routes and its fingerprint.
-async fn start_local_model(args: &Args, config: &Config) -> Result<(Router, Option<String>)> {
+/// Locks the data folder, if there is one.
+async fn acquire(folder: Option<&DataFolder>) -> Result<Option<DataLock>> {
+    let Some(folder) = folder else { return Ok(None) };
+    let locked = folder.lock_folder.clone();
+    Ok(Some(tokio::task::spawn_blocking(move || DataLock::acquire(&locked)).await??))
+}
+
+/// A local model that is mapped, and the options of its engine.
+struct MappedModel {
+    loaded: Loaded,
+    encoding: Arc<Encoding>,
+    options: engine::Options,
+}
+
+/// Maps the local model. Nothing is written.
+async fn load_model(args: &Args, config: &Config) -> Result<MappedModel> {
     let (args, config) = (args.clone(), config.clone());
-    let StartedEngine { engine, checkpoint, fingerprint } =
-        tokio::task::spawn_blocking(move || start_engine(&args, &config)).await??;
-    let (name, plain) = (checkpoint.name(), engine.supports_non_thinking());
-    let routes = Router::for_local_model(Arc::new(WarmingEngine::start(engine, checkpoint)?), &name, !plain);
-    Ok((routes, Some(fingerprint)))
+    tokio::task::spawn_blocking(move || {
+        if args.model.model.is_none() {
+            tracing::info!("no --model: serving the small embedded model, a demonstration and not an assistant");
+        }
+        let loaded = load::map_model(&args.model, ArithmeticDefaults::Fast)?;
+        let encoding = load::encoding(&loaded.checkpoint, &args.model)?;
+        let mut options = args.cache_args.engine_options(&loaded, &config)?;
+        options.seed = args.seed.or(config.engine.seed);
+        options.disk = disk_options(&args, &config, &loaded)?;
+        Ok(MappedModel { loaded, encoding, options })
+    })
+    .await?
 }
 
-struct StartedEngine {
-    engine: Engine,
-    checkpoint: Checkpoint,
-    fingerprint: String,
-}
-
-/// Maps the model and starts its engine.
-fn start_engine(serve_args: &Args, config: &Config) -> Result<StartedEngine> {
-    let Args { model: args, cache_args: room, .. } = serve_args;
-    if args.model.is_none() {
-        tracing::info!("no --model: serving the small embedded model, a demonstration and not an assistant");
-    }
-    let loaded = load::map_model(args, ArithmeticDefaults::Fast)?;
-    let encoding = load::encoding(&loaded.checkpoint, args)?;
-    let mut options = room.engine_options(&loaded, config)?;
-    options.seed = serve_args.seed.or(config.engine.seed);
-    options.disk = disk_options(serve_args, config, &loaded)?;
-    let Loaded { model, fingerprint, checkpoint } = loaded;
-    let info = model.info();
-    tracing::info!(
-        model = checkpoint.name(), model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
-        compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint, "model loaded"
-    );
-    Ok(StartedEngine { engine: Engine::start(model, encoding, options)?, checkpoint, fingerprint })
+/// Starts the engine of the local model. Returns its routes and its fingerprint.
+async fn start_engine(mapped: MappedModel) -> Result<(Router, Option<String>)> {
+    tokio::task::spawn_blocking(move || {
+        let MappedModel { loaded: Loaded { model, fingerprint, checkpoint }, encoding, options } = mapped;
+        let info = model.info();
+        tracing::info!(
+            model = checkpoint.name(), model_type = info.model_type, encoding = %encoding.name(), attention = info.attention,
+            compute = ?info.compute, kernels = info.isa, threads = info.threads, fingerprint, "model loaded"
+        );
+        let engine = Engine::start(model, encoding, options)?;
+        let (name, plain) = (checkpoint.name(), engine.supports_non_thinking());
+        let routes = Router::for_local_model(Arc::new(WarmingEngine::start(engine, checkpoint)?), &name, !plain);
+        Ok((routes, Some(fingerprint)))
+    })
+    .await?
 }
 
 /// Where prompts are kept across restarts; `None` when they are not.

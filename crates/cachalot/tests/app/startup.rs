@@ -387,3 +387,40 @@ fn block_all_threads() -> ! {
     });
     unreachable!("no thread is left that could ring");
 }
+
+/// Starts that must fail: their switches, and words of the complaint.
+fn bad_starts(home: &Home, taken: &str) -> Vec<(Vec<String>, &'static str)> {
+    let config = |name: &str, text: &str| {
+        std::fs::write(home.path(name), text).unwrap();
+        home.path(name).to_str().unwrap().to_owned()
+    };
+    let provider = config("provider.toml", "[[providers]]\nname = 'x'\nbase_url = 'ftp://x'\ndialect = 'openai'\n");
+    let prices = config("prices.toml", "[gateway]\nprices = 'nowhere.toml'\n");
+    let token = config("token.toml", "[server]\nadmin_token_env = 'CACHALOT_TEST_NO_SUCH_VARIABLE'\n");
+    let telemetry = config("telemetry.toml", "[telemetry]\notlp = 'collector'\n");
+    let free = "127.0.0.1:0";
+    [
+        (["--model", "/no/such/folder", "--listen", free], "/no/such/folder"),
+        (["--context", "999999999", "--listen", free], "--context"),
+        (["--model", "none", "--listen", taken], "cannot listen on"),
+        (["--model", "none", "--listen", "0.0.0.0:0"], "no keys are configured"),
+        (["--config", &provider, "--listen", free], "base_url"),
+        (["--config", &prices, "--listen", free], "nowhere.toml"),
+        (["--config", &token, "--listen", free], "CACHALOT_TEST_NO_SUCH_VARIABLE"),
+        (["--config", &telemetry, "--listen", free], "otlp"),
+    ]
+    .map(|(switches, words)| (switches.map(str::to_owned).to_vec(), words))
+    .to_vec()
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_in_the_data_folder() {
+    let home = Home::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (switches, words) in bad_starts(&home, &listener.local_addr().unwrap().to_string()) {
+        let arguments: Vec<&str> = std::iter::once("serve").chain(switches.iter().map(String::as_str)).collect();
+        let refused = home.refused(&arguments);
+        assert!(refused.contains(words), "{switches:?}: {refused}");
+        assert!(!home.path("data").exists(), "{switches:?} left files behind: {refused}");
+    }
+}
