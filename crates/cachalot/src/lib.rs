@@ -12,6 +12,7 @@ pub mod key_env_rules;
 pub mod litellm;
 pub mod live_config;
 pub mod load;
+pub mod logging;
 pub mod open_store;
 mod secrets;
 pub mod shutdown;

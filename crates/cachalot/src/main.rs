@@ -1,13 +1,13 @@
 //! The subcommands at a glance.
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use cachalot::commands::{bench, chat, inspect, key, price, project, render, score, serve, usage, user};
 use cachalot::configured_provider;
+use cachalot::logging::{LogArgs, LogLevel};
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 /// Gives memory that requests have held back to the system within a fraction of a second. The system's own allocator keeps most of it,
 /// scattered over its arenas. How it works is said in `.cargo/config.toml`, the figures are in docs/performance.md.
@@ -15,10 +15,13 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Runs the DeepSeek V3 family on your own machine and serves it behind the DeepSeek API
+/// An inference engine for the DeepSeek V3 family and a gateway to other providers' models, behind the APIs of DeepSeek,
+/// OpenAI, Anthropic and Gemini
 #[derive(Parser)]
 #[command(version, max_term_width = 110)]
 struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,13 +44,23 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that closed its end (`cachalot score | head`) is no fault of ours.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli.log.write_failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
     cachalot::install_tls_provider();
-    // `serve` tells what it does; the others speak for themselves.
-    let level = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_env("CACHALOT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    log.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
-    let result = match &cli.command {
+    // `serve` logs what it does; the other commands print their results.
+    let level = if matches!(cli.command, Command::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
+    cli.log.install(level)?;
+    match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Key(args) => key::run(args),
         Command::Price(args) => price::run(args),
@@ -60,15 +73,6 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Render(args) => render::run(args),
         Command::Bench(args) => bench::run(args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        // A reader that closed its end (`cachalot score | head`) is no fault of ours.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", cachalot::with_causes(&error));
-            ExitCode::FAILURE
-        }
     }
 }
 

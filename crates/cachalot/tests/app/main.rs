@@ -10,6 +10,7 @@ mod key_envs;
 mod keys;
 mod layout;
 mod local_model;
+mod logs;
 mod lost_store;
 mod modules;
 mod process;

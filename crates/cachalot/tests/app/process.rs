@@ -224,6 +224,11 @@ impl Server {
         (status.unwrap_or_else(|| panic!("no answer: {answer}")), answer)
     }
 
+    /// Names the address of a server that was not waited for by [`Server::start`].
+    pub(crate) fn set_address(&mut self, address: &str) {
+        address.clone_into(&mut self.address);
+    }
+
     pub(crate) fn address(&self) -> &str {
         &self.address
     }

@@ -389,7 +389,7 @@ fn block_all_threads() -> ! {
 }
 
 /// Starts that must fail: their switches, and words of the complaint.
-fn bad_starts(home: &Home, taken: &str) -> Vec<(Vec<String>, &'static str)> {
+fn bad_starts(home: &TestHome, taken: &str) -> Vec<(Vec<String>, &'static str)> {
     let config = |name: &str, text: &str| {
         std::fs::write(home.path(name), text).unwrap();
         home.path(name).to_str().unwrap().to_owned()
@@ -415,11 +415,11 @@ fn bad_starts(home: &Home, taken: &str) -> Vec<(Vec<String>, &'static str)> {
 
 #[test]
 fn a_start_that_fails_leaves_nothing_in_the_data_folder() {
-    let home = Home::new();
+    let home = TestHome::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for (switches, words) in bad_starts(&home, &listener.local_addr().unwrap().to_string()) {
         let arguments: Vec<&str> = std::iter::once("serve").chain(switches.iter().map(String::as_str)).collect();
-        let refused = home.refused(&arguments);
+        let refused = home.run_fails(&arguments);
         assert!(refused.contains(words), "{switches:?}: {refused}");
         assert!(!home.path("data").exists(), "{switches:?} left files behind: {refused}");
     }
