@@ -12,6 +12,60 @@ pub type BoxDeltaStream = Pin<Box<dyn Stream<Item = Result<Delta, Error>> + Send
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Something that answers chats: the local engine, or a remote service.
+///
+/// A provider of your own turns a [`Chat`] into a stream of [`Delta`]s. This one repeats the last message,
+/// word by word:
+///
+/// ```
+/// use chat::{BoxFuture, Chat, Delta, Deltas, Error, FinishReason, Input, Message, Provider};
+/// use chat::{Role, Usage, fold};
+/// use futures_util::{FutureExt, StreamExt, stream};
+///
+/// struct Echo;
+///
+/// impl Provider for Echo {
+///     fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+///         match &chat.input {
+///             Input::Messages(messages) if !messages.is_empty() => Ok(()),
+///             _ => Err(Error::invalid("there is no message to repeat")),
+///         }
+///     }
+///
+///     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+///         Box::pin(async move {
+///             let Input::Messages(messages) = &chat.input else {
+///                 return Err(Error::invalid("there is no message to repeat"));
+///             };
+///             let text = messages.last().map(Message::text).unwrap_or_default();
+///             let words: Vec<String> = text.split_inclusive(' ').map(str::to_owned).collect();
+///             let tokens = words.len() as u64;
+///             let usage = Usage { prompt_tokens: tokens, completion_tokens: tokens, ..Usage::default() };
+///             let words = words.into_iter().map(|text| Delta::Text { text, logprobs: vec![] });
+///             // The order that callers rely on: the start, the text, why it ended, what it cost.
+///             let deltas = std::iter::once(Delta::Start(Usage { completion_tokens: 0, ..usage }))
+///                 .chain(words)
+///                 .chain([Delta::Finish(FinishReason::Stop), Delta::Usage(usage)]);
+///             let deltas: Vec<Result<Delta, Error>> = deltas.map(Ok).collect();
+///             // Dropping the stream cancels the answer: here there is nothing to stop.
+///             Ok(Box::pin(stream::iter(deltas)) as Deltas)
+///         })
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// let input = Input::Messages(vec![Message::new(Role::User, "hello, whale")]);
+/// let mut chat = Chat { model: "echo".into(), input, ..Chat::default() };
+/// Echo.check(&mut chat)?;
+/// // Nothing here waits, so no async runtime is needed.
+/// let deltas = Echo.chat(chat).now_or_never().expect("an answer that is ready")?;
+/// let reply = fold(deltas.collect::<Vec<_>>().now_or_never().expect("a stream that is ready"))?;
+/// assert_eq!(reply.text, "hello, whale");
+/// assert_eq!(reply.usage.map(|usage| usage.completion_tokens), Some(2));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// `crates/cachalot/src/serve.rs` shows how a provider is offered under a model id and behind HTTP.
 pub trait Provider: Send + Sync {
     /// Judges value ranges and structure before anything is queued, and brings the lenient cases into plain form (each
     /// with a line in `chat.notes`). `chat.thinking` is already decided. A remote provider judges for itself.
