@@ -57,7 +57,7 @@ pub enum ReasoningRules {
 ///
 /// Afterwards `thinking` is set and final (tools may have switched it off), sampling fields without effect are gone, an
 /// alias stands in its proper field, and reasoning the prompt must not see is gone. `max_tokens` stays `None` when the
-/// caller gave none: [`max_new_tokens`] fills it in once the prompt's length is known.
+/// caller gave none: `max_new_tokens` fills it in once the prompt's length is known.
 ///
 /// # Errors
 /// `Invalid`, with the text of the API document; the first fault in the document's order wins.
