@@ -97,6 +97,7 @@ own=${CACHALOT_URL:-}
 [ -n "$own" ] || start
 # Their imports are found beside node_modules.
 cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$here/matrix.mjs" "$target/ci-node/"
+cp "$here/../../examples/node/chat.mjs" "$target/ci-node/example_chat.mjs"
 client "curl" bash "$here/articles.sh"
 sample "requests sample of the articles" "$python" "$here/articles.py"
 sample "requests sample of the articles, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/articles.py"
@@ -106,6 +107,9 @@ client "openai for Node" node "$target/ci-node/openai_node.mjs"
 client "anthropic for Python" "$python" "$here/anthropic_python.py"
 client "anthropic for Node" node "$target/ci-node/anthropic_node.mjs"
 client "google-genai for Python" "$python" "$here/gemini_python.py"
+sample "examples/curl.sh" "$here/../../examples/curl.sh"
+sample "examples/python/chat.py" "$python" "$here/../../examples/python/chat.py"
+sample "examples/node/chat.mjs" node "$target/ci-node/example_chat.mjs"
 client "frameworks" "$python" "$here/frameworks.py"
 [ -n "$own" ] || matrix
 [ -n "$own" ] || client "deploy" "$python" "$here/deploy.py"
