@@ -1,5 +1,5 @@
-//! Any bytes are a body or a form that is spliced: what is not changed comes out as it went in, what is changed is read back, and a
-//! scanned body says what a parser reads.
+//! Any bytes are a body or a form that is spliced: what is not changed comes out as it went in,
+//! what is changed is read back, and a scanned body says what a parser reads.
 #![no_main]
 
 use fuzzing::{bounded, steered};

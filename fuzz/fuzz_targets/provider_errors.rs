@@ -1,5 +1,5 @@
-//! Any bytes are what a provider refuses with, a list of its models, or an answer that may be another type: they are judged the same
-//! twice, and become words of bounded length.
+//! Any bytes are what a provider refuses with, a list of its models, or an answer that may be
+//! another type: they are judged the same twice, and become words of bounded length.
 #![no_main]
 
 use std::time::Duration;

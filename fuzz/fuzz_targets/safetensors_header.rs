@@ -1,4 +1,5 @@
-//! Any bytes are a file of weights: they are refused, or they open and every tensor lies inside them.
+//! Any bytes are a file of weights: they are refused, or they open and every tensor
+//! lies inside them.
 #![no_main]
 
 use fuzzing::bounded;

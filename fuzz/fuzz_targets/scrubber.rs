@@ -1,5 +1,5 @@
-//! Any bytes, with secrets and parts of them among them, are what a provider says: no secret comes out, however the bytes were cut, and
-//! all other bytes do.
+//! Any bytes, with secrets and parts of them among them, are what a provider says: no secret comes
+//! out, however the bytes were cut, and all other bytes do.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -18,7 +18,8 @@ mod secret;
 
 use secret::{Scrubber, Secret, scrubbed};
 
-/// One begins another, two overlap with themselves, and one is written in as many ways as there are.
+/// One begins another, two overlap with themselves, and one is written in as many
+/// ways as there are.
 const SECRETS: [&str; 5] =
     ["sk-abcdefgh12345678", "sk-abcdefgh1234", "Pa/ss w\"rd+é1", "aaaaaaaaaaaaaaaaaaaa", "ab1ab1ab1ab1"];
 /// Looked for in errors alone.
@@ -99,7 +100,8 @@ fn error(text: &str) {
     assert_eq!(scrubbed(&clean), clean);
 }
 
-/// The parts between stars stood there before, in this order; the first part at the beginning, the last at the end.
+/// The parts between stars stood there before, in this order; the first part at the beginning, the
+/// last at the end.
 fn only_stars_are_new(before: &[u8], after: &[u8]) {
     if before.contains(&b'*') {
         return;

@@ -1,4 +1,5 @@
-//! Any bytes are the body of a request on each of the other surfaces: they are parsed or refused with a message.
+//! Any bytes are the body of a request on each of the other surfaces: they are parsed or
+//! refused with a message.
 #![no_main]
 
 use fuzzing::bounded;

@@ -1,4 +1,5 @@
-//! Any bytes speak of tasks: callers see our ids, providers theirs, and there and back all other bytes are what they were.
+//! Any bytes speak of tasks: callers see our ids, providers theirs, and there and back all other
+//! bytes are what they were.
 #![no_main]
 
 use fuzzing::{bounded, steered, without};

@@ -1,4 +1,5 @@
-//! Any bytes are the answer of a provider of any dialect: deltas come in order or an error does, however the bytes were cut.
+//! Any bytes are the answer of a provider of any dialect: deltas come in order or an error does,
+//! however the bytes were cut.
 #![no_main]
 
 use chat::{Chat, Delta, ErrorKind};

@@ -1,5 +1,5 @@
-//! Any JSON is what a provider says of tokens: every reader of its dialect finds the same counts, which are those that are written, or
-//! are marked as none; what is marked is not plausible.
+//! Any JSON is what a provider says of tokens: every reader of its dialect finds the same counts,
+//! which are those that are written, or are marked as none; what is marked is not plausible.
 #![no_main]
 
 extern crate self as store;
@@ -104,7 +104,8 @@ fn counts(usage: &Usage) -> [u64; 5] {
     [usage.prompt_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.completion_tokens, reasoning]
 }
 
-/// Counts beyond what any answer has are told by name; the others are, once their parts are within them, what is booked.
+/// Counts beyond what any answer has are told by name; the others are, once their parts are within
+/// them, what is booked.
 fn plausible_or_not(usage: Usage) {
     let most = plausibility::MOST_TOKENS;
     let fault = plausibility::Bounds::new(None, None, 1).fault(&usage);

@@ -1,5 +1,6 @@
-//! Any bytes are an answer that passes: what is seen of it does not depend on how it was cut, and it goes on as it came, but for
-//! whole events that have nothing but usage where the caller did not ask for it.
+//! Any bytes are an answer that passes: what is seen of it does not depend on how it was cut,
+//! and it goes on as it came, but for whole events that have nothing but usage where the caller
+//! did not ask for it.
 #![no_main]
 
 use fuzzing::{bounded, pieces, steered};

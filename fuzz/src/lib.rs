@@ -7,8 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Time that an input of any length may take: a hundred times the time of a short one.
 const FLOOR: Duration = Duration::from_millis(20);
-/// And for every byte. Instrumented parsers of a whole target take at most a fifth of it; one that compares every byte of 64 KiB with every
-/// other takes thirty times as long.
+/// And for every byte. Instrumented parsers of a whole target take at most a fifth of it; one that
+/// compares every byte of 64 KiB with every other takes thirty times as long.
 const PER_BYTE: Duration = Duration::from_micros(2);
 
 /// The CPU time that an input of so many bytes may take.
@@ -19,7 +19,8 @@ fn bound(bytes: usize) -> Duration {
 /// Does `work` on an input of so many bytes.
 ///
 /// # Panics
-/// When it takes more CPU time of this thread than such an input may take, twice: once could be noise.
+/// When it takes more CPU time of this thread than such an input may take, twice:
+/// once could be noise.
 pub fn bounded(bytes: usize, mut work: impl FnMut()) {
     let mut taken = timed(&mut work);
     if taken > bound(bytes) {
@@ -50,7 +51,8 @@ fn note(bytes: usize, taken: Duration) {
     }
 }
 
-/// Takes `N` bytes off the end of an input, which steer the target: what is before them is as it would come.
+/// Takes `N` bytes off the end of an input, which steer the target: what is before them is
+/// as it would come.
 pub fn steered<const N: usize>(input: &[u8]) -> Option<(&[u8], [u8; N])> {
     let (bytes, steer) = input.split_last_chunk()?;
     Some((bytes, *steer))

@@ -1,4 +1,5 @@
-//! What a request costs through cachalot, beside a direct connection and a minimal pass-through of the same stack.
+//! What a request costs through cachalot, beside a direct connection and a minimal pass-through
+//! of the same stack.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -49,7 +50,8 @@ fn chunk(content: &str, finish: Option<&str>) -> String {
     format!("data: {}\n\n", json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}))
 }
 
-/// A provider. `max_tokens` is how many chunks it streams, `seed` how many microseconds it waits before each.
+/// A provider. `max_tokens` is how many chunks it streams, `seed` how many microseconds it
+/// waits before each.
 async fn fake() {
     let answer = async |request: Request| {
         let bytes = to_bytes(request.into_body(), 64 << 20).await.expect("a body");
@@ -252,13 +254,15 @@ impl Load {
     }
 }
 
-/// A chat in Gemini's words: the provider speaks others, so that it is converted, and its answer too.
+/// A chat in Gemini's words: the provider speaks others, so that it is converted,
+/// and its answer too.
 fn converted(chunks: usize, pause_us: usize) -> Bytes {
     let config = json!({"maxOutputTokens": chunks, "seed": pause_us});
     json!({"contents": [{"parts": [{"text": "Say hi"}]}], "generationConfig": config}).to_string().into()
 }
 
-/// Paced streams, passed and converted, and whole answers, minute after minute: what is resident may not grow.
+/// Paced streams, passed and converted, and whole answers, minute after minute: what is
+/// resident may not grow.
 async fn flat(minutes: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let provider = start(&["fake"]).await;

@@ -1,4 +1,5 @@
-//! How the imports of LiteLLM's files grow with them: `cargo bench -p cachalot --bench growth`. The table is in docs/performance.md.
+//! How the imports of LiteLLM's files grow with them: `cargo bench -p cachalot --bench growth`. The
+//! table is in docs/performance.md.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! One struct is one TOML file. Command line switches win over it; `cachalot.example.toml` shows every setting with its default.
+//! One struct is one TOML file. Command line switches win over it; `cachalot.example.toml` shows
+//! every setting with its default.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ pub struct Server {
     pub listen: String,
     /// Keys that are let in. None: everybody on a loopback address, nobody elsewhere.
     pub keys: Vec<Key>,
-    /// The environment variable that holds a token for the admin API; one is made in the data folder when absent.
+    /// The environment variable that holds a token for the admin API; one is made in the data
+    /// folder when absent.
     pub admin_token_env: Option<String>,
     /// Names that the admin API is called by, beside those of this machine.
     pub hosts: Vec<String>,
@@ -46,7 +48,8 @@ pub struct Server {
     pub stream_keepalive_s: u64,
     /// Seconds until the first empty line in front of a waiting whole reply.
     pub reply_keepalive_s: u64,
-    /// Most bytes that requests in flight may hold, such as `512MiB`; a quarter of the memory when absent.
+    /// Most bytes that requests in flight may hold, such as `512MiB`; a quarter of the
+    /// memory when absent.
     pub inflight_bytes: Option<String>,
     /// The part of it that the requests of one key may hold; 0.25 when absent.
     pub inflight_share: Option<f64>,
@@ -108,7 +111,8 @@ impl Default for Engine {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
-    /// The address of a collector of OpenTelemetry (OTLP over HTTP) that gets a span of every request.
+    /// The address of a collector of OpenTelemetry (OTLP over HTTP) that gets a span
+    /// of every request.
     pub otlp: Option<String>,
 }
 
@@ -193,7 +197,8 @@ pub struct Gateway {
     pub overdraft: gateway::Overdraft,
     /// A file of prices that add to those built in.
     pub prices: Option<PathBuf>,
-    /// Environment variables that may be sent as keys to hosts beside those of the providers built in and of this file.
+    /// Environment variables that may be sent as keys to hosts beside those of the providers built
+    /// in and of this file.
     pub key_envs: Vec<KeyEnv>,
 }
 
@@ -236,7 +241,8 @@ impl From<Profile> for engine::Profile {
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 impl Config {
-    /// Reads `explicit`, else `./cachalot.toml`, else `cachalot.toml` in the user's configuration folder, else nothing.
+    /// Reads `explicit`, else `./cachalot.toml`, else `cachalot.toml` in the user's configuration
+    /// folder, else nothing.
     ///
     /// # Errors
     /// An explicit file that is missing; a file that is not valid, with line and column.

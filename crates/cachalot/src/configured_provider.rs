@@ -103,7 +103,8 @@ pub fn key_env_of(name: &str) -> Option<&'static str> {
 /// The providers of the configuration file.
 ///
 /// # Errors
-/// An unknown name without an address of its own, a key that is not set, an address that cannot be used.
+/// An unknown name without an address of its own, a key that is not set, an address
+/// that cannot be used.
 pub fn configured(config: &Config) -> Result<Vec<ConfiguredProvider>> {
     let (rules, mut providers) = (key_env_rules(config)?, Vec::new());
     for settings in &config.providers {
@@ -123,7 +124,8 @@ pub fn key_env_rules(config: &Config) -> Result<KeyEnvRules> {
     )
 }
 
-/// Adds a provider: the one among those `before` that has the same settings and the same key, with its connections, else a new one.
+/// Adds a provider: the one among those `before` that has the same settings and the same key, with
+/// its connections, else a new one.
 ///
 /// # Errors
 /// As [`configured`]; a name that one among `providers` has.

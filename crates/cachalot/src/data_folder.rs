@@ -1,4 +1,5 @@
-//! The folder of a store on this machine: it holds the admin token, the identity of the store and the lock of its server.
+//! The folder of a store on this machine: it holds the admin token, the identity of the store and
+//! the lock of its server.
 
 use std::path::{Path, PathBuf};
 
@@ -16,15 +17,17 @@ const MAX_TOKEN_BYTES: u64 = 64 << 10;
 /// Where a store keeps what is local to this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFolder {
-    /// Beside the database, or beside the journal of a database elsewhere. Holds `admin-token` and `store-id`.
+    /// Beside the database, or beside the journal of a database elsewhere. Holds
+    /// `admin-token` and `store-id`.
     pub path: PathBuf,
-    /// The folder whose lock a server holds: that of the SQLite file, or the journal of a database elsewhere, which several
-    /// servers share.
+    /// The folder whose lock a server holds: that of the SQLite file, or the journal of a database
+    /// elsewhere, which several servers share.
     pub lock_folder: PathBuf,
 }
 
 impl DataFolder {
-    /// That of the store that the configuration and the command line name; `None` when the store is off.
+    /// That of the store that the configuration and the command line name; `None` when
+    /// the store is off.
     ///
     /// # Errors
     /// A folder that is not known because neither XDG_DATA_HOME nor HOME is set.
@@ -43,7 +46,8 @@ impl DataFolder {
         self.path.join(ADMIN_TOKEN_FILE).exists() && journal_folder(config).is_ok_and(|journal| journal.exists())
     }
 
-    /// A server works here, or is to: the journal was put here on purpose, or there are files of one.
+    /// A server works here, or is to: the journal was put here on purpose, or there
+    /// are files of one.
     pub(crate) fn belongs_to_server(&self, config: &Config) -> bool {
         let is_there = |name: &str| self.path.join(name).symlink_metadata().is_ok();
         config.store.journal.is_some()
@@ -53,10 +57,12 @@ impl DataFolder {
     }
 }
 
-/// Checks that no keys were made in the store that is to be off: without them everybody would be let in.
+/// Checks that no keys were made in the store that is to be off: without them everybody
+/// would be let in.
 ///
 /// # Errors
-/// A `store-id` in the folder of the store that the configuration names, in that of its journal, or in the user's data folder.
+/// A `store-id` in the folder of the store that the configuration names, in that of its journal, or
+/// in the user's data folder.
 pub fn check_store_off(config: &Config) -> Result<()> {
     let of_store = DataFolder::resolve(config, None).ok().flatten().map(|folder| folder.path);
     let of_journal = config.store.journal.as_ref().map(|journal| files::folder_of(journal));
@@ -91,8 +97,8 @@ pub fn user_data_folder() -> Result<PathBuf> {
     data_folder().context("neither XDG_DATA_HOME nor HOME is set: say where keys and usage are kept with --store sqlite:PATH, or --store off")
 }
 
-/// The SHA-256 of the admin token: what the configuration names, else the one in the data folder, which the first start makes.
-/// `None` without a store, where there is nothing to administer.
+/// The SHA-256 of the admin token: what the configuration names, else the one in the data folder,
+/// which the first start makes. `None` without a store, where there is nothing to administer.
 ///
 /// # Errors
 /// A token that is too easy to guess or that others can read, a folder that cannot be written.
@@ -123,7 +129,8 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
     Ok(Some(Sha256::digest(token.trim()).into()))
 }
 
-/// The SHA-256 of the admin token in the environment variable that the configuration names; `None` where it names none.
+/// The SHA-256 of the admin token in the environment variable that the configuration names; `None`
+/// where it names none.
 ///
 /// # Errors
 /// A variable that is not set, a token that is too easy to guess.

@@ -1,5 +1,5 @@
-//! The lock on a server's data folder: one server at a time uses it. The operating system holds the lock, so it ends with the
-//! process, however that ends. Other commands do not take it.
+//! The lock on a server's data folder: one server at a time uses it. The operating system holds the
+//! lock, so it ends with the process, however that ends. Other commands do not take it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -23,7 +23,8 @@ impl DataLock {
     /// Takes the lock on `folder`, which is created when it is missing.
     ///
     /// # Errors
-    /// Another server holds it: the message names its process id and the folder. A folder that cannot be written.
+    /// Another server holds it: the message names its process id and the folder. A folder that
+    /// cannot be written.
     pub fn acquire(folder: &Path) -> Result<Self> {
         let path = lock_path(folder);
         let fault = || format!("the data folder `{}` cannot be locked", folder.display());
@@ -56,7 +57,8 @@ impl DataLock {
         Ok(Self { _file: file })
     }
 
-    /// The process id of the server that holds the lock on `folder`; `None` when no server does. Nothing is created.
+    /// The process id of the server that holds the lock on `folder`; `None` when no server does.
+    /// Nothing is created.
     ///
     /// # Errors
     /// A lock file that cannot be opened.
@@ -67,7 +69,8 @@ impl DataLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // It is given back with the file, before a server that starts meanwhile has lost its patience.
+        // It is given back with the file, before a server that starts meanwhile has
+        // lost its patience.
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
             Err(TryLockError::WouldBlock) => Ok(Some(read_pid(&mut file))),

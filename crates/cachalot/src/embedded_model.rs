@@ -2,7 +2,8 @@
 
 use weights::{Checkpoint, static_bytes};
 
-/// Bytes on a cache line border, so that the weights of the embedded model lie as well as mapped ones.
+/// Bytes on a cache line border, so that the weights of the embedded model lie as
+/// well as mapped ones.
 #[repr(C, align(64))]
 struct Aligned<B: ?Sized>(B);
 

@@ -1,5 +1,5 @@
-//! How much memory requests in flight may hold: `inflight_bytes` and `inflight_share` of `[server]`, and what they are when nobody
-//! sets them.
+//! How much memory requests in flight may hold: `inflight_bytes` and `inflight_share` of
+//! `[server]`, and what they are when nobody sets them.
 
 use anyhow::{Result, anyhow, ensure};
 use gateway::InflightLimits;
@@ -13,7 +13,8 @@ const MIN_DEFAULT_BYTES: u64 = 64 << 20;
 const MAX_DEFAULT_BYTES: u64 = 1 << 30;
 /// The part of that which the requests of one key may hold.
 const DEFAULT_SHARE: f64 = 0.25;
-/// Copies of its body that the largest plain prompt holds at once: the body, and the chat or the provider's body made from it.
+/// Copies of its body that the largest plain prompt holds at once: the body, and the chat or the
+/// provider's body made from it.
 const COPIES_PER_REQUEST: usize = 2;
 /// Further bytes that such a request holds.
 const OVERHEAD_PER_REQUEST: usize = 1 << 20;

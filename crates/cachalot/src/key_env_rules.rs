@@ -1,5 +1,6 @@
-//! Which environment variable may be sent to which address as the key of a provider. A provider that the admin API makes names
-//! both, so that without these rules its maker could read every secret in the environment of the server.
+//! Which environment variable may be sent to which address as the key of a provider. A provider
+//! that the admin API makes names both, so that without these rules its maker could read every
+//! secret in the environment of the server.
 
 use anyhow::{Context, Result, bail, ensure};
 use url::Url;
@@ -51,7 +52,8 @@ pub enum KeyEnvError {
 }
 
 impl KeyEnvRules {
-    /// The rules of a configuration file: `built_in` are the variables and base URLs of the providers built in.
+    /// The rules of a configuration file: `built_in` are the variables and base URLs of the
+    /// providers built in.
     ///
     /// # Errors
     /// An entry of `key_envs` whose host is none, or whose variable is never allowed.

@@ -39,7 +39,8 @@ pub fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// Checks the file of root certificates that the environment names, which is read when a provider is first asked.
+/// Checks the file of root certificates that the environment names, which is read when a
+/// provider is first asked.
 ///
 /// # Errors
 /// Something other than a file.

@@ -136,8 +136,8 @@ impl ProviderBlocks {
     }
 }
 
-/// A configuration that does what LiteLLM's file says, as far as we can; what is not taken over stands in comments. Keys are
-/// never copied.
+/// A configuration that does what LiteLLM's file says, as far as we can; what is not taken over
+/// stands in comments. Keys are never copied.
 ///
 /// # Errors
 /// Text that is not LiteLLM's configuration, or without a model that can be taken over.

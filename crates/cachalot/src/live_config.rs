@@ -1,5 +1,5 @@
-//! The configuration in force: the file and what the admin API keeps in the store, read again while the server runs. A name
-//! that both have is the file's.
+//! The configuration in force: the file and what the admin API keeps in the store, read again while
+//! the server runs. A name that both have is the file's.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,11 +37,12 @@ pub struct ActiveConfig {
 }
 
 impl ActiveConfig {
-    /// Reads the store's settings and judges all. Providers that were `before` as they are now stay the same, with their connections.
+    /// Reads the store's settings and judges all. Providers that were `before` as they are now stay
+    /// the same, with their connections.
     ///
     /// # Errors
-    /// What is wrong with the file, a store that cannot be asked. What is wrong with a setting of the store is told in the log, and
-    /// that setting is left out.
+    /// What is wrong with the file, a store that cannot be asked. What is wrong with a setting of
+    /// the store is told in the log, and that setting is left out.
     pub async fn load(file: Config, store: Option<&Store>, before: &[ConfiguredProvider]) -> Result<Self> {
         let (settings_version, stored) = match store {
             Some(store) => store.settings().await?,
@@ -219,7 +220,8 @@ impl ConfigReloader {
             None => now.file.clone(),
         };
         let keys = serve::key_configs(&file)?;
-        // Those of keys that the file names anew. The others cannot change while the server runs, and are kept.
+        // Those of keys that the file names anew. The others cannot change while the server
+        // runs, and are kept.
         let secrets = secrets::collect(&file, None, None);
         let next = ActiveConfig::load(file, self.gateway.accounting().store(), &now.providers).await?;
         self.gateway.reload(next.routes(&self.local)?, next.prices.clone());

@@ -1,4 +1,5 @@
-//! From the switches every subcommand shares to a loaded model: which checkpoint, which arithmetic, how many threads.
+//! From the switches every subcommand shares to a loaded model: which checkpoint, which arithmetic,
+//! how many threads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,7 +170,8 @@ pub fn preload_weights(checkpoint: &Checkpoint) {
     bar.finish_and_clear();
 }
 
-/// Names all that the rows of the cache depend on besides tokens: weights, build, number formats, kernels.
+/// Names all that the rows of the cache depend on besides tokens: weights, build, number
+/// formats, kernels.
 pub fn cache_identity(loaded: &Loaded) -> [u8; 32] {
     let info = loaded.model.info();
     let mut hash = Sha256::new();

@@ -16,7 +16,8 @@ const VARIABLE: &str = "CACHALOT_LOG";
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Log options")]
 pub struct LogArgs {
-    /// Least severe level that is logged; wins over CACHALOT_LOG [default: info for `serve`, else warn]
+    /// Least severe level that is logged; wins over CACHALOT_LOG [default: info for
+    /// `serve`, else warn]
     #[arg(long, value_enum, value_name = "LEVEL", global = true)]
     pub log_level: Option<LogLevel>,
     /// Format of the log: lines for people, or one JSON object a line
@@ -41,7 +42,8 @@ pub enum LogFormat {
 }
 
 impl LogArgs {
-    /// Installs the log of this process. `default` is the level where neither the switch nor the environment names one.
+    /// Installs the log of this process. `default` is the level where neither the switch nor the
+    /// environment names one.
     ///
     /// # Errors
     /// `CACHALOT_LOG` holds something that is not a list of filter directives.
@@ -93,8 +95,8 @@ impl LogLevel {
     }
 }
 
-/// Reads directives such as `warn` or `gateway=debug`, separated by commas. `default` holds for targets that none of them
-/// names, so that a filter for one target does not silence the others.
+/// Reads directives such as `warn` or `gateway=debug`, separated by commas. `default` holds for
+/// targets that none of them names, so that a filter for one target does not silence the others.
 fn filter(directives: &str, default: LogLevel) -> Result<EnvFilter> {
     let mut filter = EnvFilter::default().add_directive(default.filter().into());
     for text in split(directives) {
@@ -112,7 +114,8 @@ fn filter(directives: &str, default: LogLevel) -> Result<EnvFilter> {
     Ok(filter)
 }
 
-/// The directives of a list. A comma between the fields of a span (`[request{method,path}]=debug`) separates nothing.
+/// The directives of a list. A comma between the fields of a span (`[request{method,path}]=debug`)
+/// separates nothing.
 fn split(directives: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let parts = directives.split(move |c: char| {

@@ -9,14 +9,15 @@ use cachalot::configured_provider;
 use cachalot::logging::{LogArgs, LogLevel};
 use clap::{Parser, Subcommand};
 
-/// Gives memory that requests have held back to the system within a fraction of a second. The system's own allocator keeps most of it,
-/// scattered over its arenas. How it works is said in `.cargo/config.toml`, the figures are in docs/performance.md.
+/// Gives memory that requests have held back to the system within a fraction of a second. The
+/// system's own allocator keeps most of it, scattered over its arenas. How it works is said in
+/// `.cargo/config.toml`, the figures are in docs/performance.md.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// An inference engine for the DeepSeek V3 family and a gateway to other providers' models, behind the APIs of DeepSeek,
-/// OpenAI, Anthropic and Gemini
+/// An inference engine for the DeepSeek V3 family and a gateway to other providers' models, behind
+/// the APIs of DeepSeek, OpenAI, Anthropic and Gemini
 #[derive(Parser)]
 #[command(version, max_term_width = 110)]
 struct Cli {

@@ -18,7 +18,8 @@ static BUILTIN_PRICES: LazyLock<Prices> = LazyLock::new(|| {
     prices
 });
 
-/// Opens keys and records; without a store when that is off. Prices come with the routes that they are of.
+/// Opens keys and records; without a store when that is off. Prices come with the routes
+/// that they are of.
 ///
 /// # Errors
 /// A store or a Redis that cannot be used, a database that is not the one that was used last.
@@ -114,7 +115,8 @@ pub(crate) fn store_url(config: &Config, store_flag: Option<&str>) -> Result<Opt
     Ok((url != "off").then_some(url))
 }
 
-/// Whether the store is off, or a SQLite database that has never been made: there are no keys in it.
+/// Whether the store is off, or a SQLite database that has never been made: there
+/// are no keys in it.
 ///
 /// # Errors
 /// As [`store_url`].

@@ -1,4 +1,5 @@
-//! The secrets of this server that are not keys of providers: known to the search that keeps them out of what providers say.
+//! The secrets of this server that are not keys of providers: known to the search that keeps them
+//! out of what providers say.
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 /// Headers of the collector of OpenTelemetry.
 const OTLP_HEADER_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
 
-/// The secrets of the configuration and the environment. They are looked for until what this returns is dropped.
+/// The secrets of the configuration and the environment. They are looked for until what this
+/// returns is dropped.
 pub(crate) fn collect(config: &Config, store_flag: Option<&str>, folder: Option<&DataFolder>) -> Vec<Secret> {
     let mut found: Vec<String> = Vec::new();
     let variables = config.server.keys.iter().map(|key| &key.key_env).chain([&config.server.admin_token_env]);

@@ -1,5 +1,5 @@
-//! The signals of a server, caught before it does anything else. A thread of their own waits for them, so that a server whose other
-//! threads are all stuck still ends.
+//! The signals of a server, caught before it does anything else. A thread of their own waits for
+//! them, so that a server whose other threads are all stuck still ends.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
-/// Time beyond the grace period to end in: final events to clients, the last records, the rest of a trace.
+/// Time beyond the grace period to end in: final events to clients, the last records, the
+/// rest of a trace.
 const FORCED_EXIT_MARGIN: Duration = Duration::from_secs(12);
 
 /// The signals of this process.
@@ -19,8 +20,9 @@ pub struct ShutdownSignals {
 }
 
 impl ShutdownSignals {
-    /// Catches SIGINT and SIGTERM from now on. The first one asks the server to stop. A second one ends the process, and so does the
-    /// time when the server has not ended by itself. SIGHUP and SIGXFSZ no longer end it.
+    /// Catches SIGINT and SIGTERM from now on. The first one asks the server to stop. A second one
+    /// ends the process, and so does the time when the server has not ended by itself. SIGHUP and
+    /// SIGXFSZ no longer end it.
     ///
     /// # Errors
     /// A system that gives no thread or no signal.
@@ -79,8 +81,8 @@ impl ShutdownSignals {
     }
 }
 
-/// Lets a file that grows beyond the limit of this process (`ulimit -f`) be an error of the write, not the end of the process.
-/// Called within a runtime.
+/// Lets a file that grows beyond the limit of this process (`ulimit -f`) be an error of the write,
+/// not the end of the process. Called within a runtime.
 pub fn ignore_file_size_signal() {
     #[cfg(target_os = "linux")]
     if let Err(error) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ)) {
@@ -104,7 +106,8 @@ impl StopSignals {
     fn register() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         ignore_file_size_signal();
-        // Once caught, it does not end the process any more; the configuration is read again by whoever waits for it.
+        // Once caught, it does not end the process any more; the configuration is read again by
+        // whoever waits for it.
         drop(signal(SignalKind::hangup())?);
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }

@@ -1,9 +1,11 @@
-//! How much memory this process may still use: what the system has free, within the limits of its control groups.
+//! How much memory this process may still use: what the system has free, within the limits of
+//! its control groups.
 
 use std::fs;
 use std::path::Path;
 
-/// Bytes that can be allocated without swapping: the smaller of what the machine and what the control group leave.
+/// Bytes that can be allocated without swapping: the smaller of what the machine and what the
+/// control group leave.
 pub fn available() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_bytes(&text, "MemAvailable:"));
     // Elsewhere than on Linux nobody tells; assume a small machine.
@@ -11,7 +13,8 @@ pub fn available() -> u64 {
     control_group_headroom().fold(machine, u64::min)
 }
 
-/// Bytes of the whole machine, or of the control group or what this process may allocate if that is less.
+/// Bytes of the whole machine, or of the control group or what this process may allocate
+/// if that is less.
 pub fn total() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_bytes(&text, "MemTotal:"));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();

@@ -10,7 +10,8 @@ use weights::Checkpoint;
 
 use crate::load;
 
-/// An engine whose weights are being read from disk. It answers meanwhile, only slowly; ready it is when they are in memory.
+/// An engine whose weights are being read from disk. It answers meanwhile, only slowly; ready it is
+/// when they are in memory.
 pub(crate) struct WarmingEngine {
     engine: Engine,
     weights_loaded: Arc<AtomicBool>,

@@ -1,5 +1,6 @@
-//! A request for text: what was said so far, and how to answer. Values are as the caller sent them; ranges are judged
-//! by the provider that answers (`Provider::check`), because a remote provider judges for itself.
+//! A request for text: what was said so far, and how to answer. Values are as the caller sent them;
+//! ranges are judged by the provider that answers (`Provider::check`), because a remote provider
+//! judges for itself.
 
 use serde_json::{Map, Value};
 
@@ -20,7 +21,8 @@ pub struct Chat {
     pub response_format: ResponseFormat,
     /// Think before answering. `None`: not said; the route fills in the mode of the model id.
     pub thinking: Option<bool>,
-    /// OpenAI's `reasoning_effort`, read only where `thinking` and the model id leave the mode open.
+    /// OpenAI's `reasoning_effort`, read only where `thinking` and the model id
+    /// leave the mode open.
     pub reasoning_effort: Option<String>,
     pub sampling: Sampling,
     pub stop: Vec<String>,
@@ -28,10 +30,11 @@ pub struct Chat {
     pub max_tokens: Option<i64>,
     /// OpenAI's newer name for it, read only when `max_tokens` is absent.
     pub max_completion_tokens: Option<i64>,
-    /// The most tokens that the caller's money allows: set by the gateway, never by a caller. It cuts the answer, and is no
-    /// reason to refuse it.
+    /// The most tokens that the caller's money allows: set by the gateway, never by a caller. It
+    /// cuts the answer, and is no reason to refuse it.
     pub affordable_tokens: Option<i64>,
-    /// A greater `max_tokens` than there may be is cut to it, not refused: clients of some surfaces send tens of thousands.
+    /// A greater `max_tokens` than there may be is cut to it, not refused: clients of some surfaces
+    /// send tens of thousands.
     pub clamp_max_tokens: bool,
     pub n: Option<i64>,
     pub logprobs: Option<bool>,
@@ -44,14 +47,16 @@ pub struct Chat {
     pub traceparent: Option<String>,
     /// Asked for under the `/beta` root, which unlocks prefix completion and strict tools.
     pub beta: bool,
-    /// What `Provider::check` accepted although DeepSeek's own service would refuse it (`x-compat-note`).
+    /// What `Provider::check` accepted although DeepSeek's own service would refuse it
+    /// (`x-compat-note`).
     pub notes: Vec<String>,
     /// The memory that is reserved for it.
     pub memory_guard: MemoryGuard,
 }
 
 impl Chat {
-    /// The bound of its answer that a provider is told: the caller's own, or what the caller's money allows.
+    /// The bound of its answer that a provider is told: the caller's own, or what the
+    /// caller's money allows.
     pub fn max_output_tokens(&self) -> Option<i64> {
         let requested = self.max_tokens.or(self.max_completion_tokens);
         match self.affordable_tokens {

@@ -2,10 +2,12 @@
 
 use crate::{Error, ToolCall, Usage};
 
-/// One step of an answer. Order: `Start`, all reasoning, all text, tool calls one after the other, `Finish`, `Usage`.
+/// One step of an answer. Order: `Start`, all reasoning, all text, tool calls one after the other,
+/// `Finish`, `Usage`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delta {
-    /// The prompt has been read; the first token is on its way. Its usage is that of the prompt alone.
+    /// The prompt has been read; the first token is on its way. Its usage is that of
+    /// the prompt alone.
     Start(Usage),
     /// Some of the reasoning. Never empty, never half a character.
     Reasoning {
@@ -94,7 +96,8 @@ impl Reply {
     /// Adds one delta.
     ///
     /// # Errors
-    /// `Internal` when arguments name a call that never began: a provider broke the order of deltas.
+    /// `Internal` when arguments name a call that never began: a provider broke the
+    /// order of deltas.
     pub fn push(&mut self, delta: Delta) -> Result<(), Error> {
         match delta {
             Delta::Start(_) => {}

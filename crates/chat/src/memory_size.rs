@@ -6,7 +6,8 @@ use crate::{Chat, Delta, Input, Message, Part, ResponseFormat, TokenLogprob, Too
 
 /// Bytes that the allocator adds to each allocation.
 const ALLOCATION_OVERHEAD: usize = 16;
-/// A field of an object: its hash, name and value, and its places in the table, which has room for some more.
+/// A field of an object: its hash, name and value, and its places in the table, which has
+/// room for some more.
 const MAP_ENTRY_BYTES: usize = 2 * (size_of::<u64>() + size_of::<String>() + size_of::<Value>() + size_of::<usize>());
 
 impl Chat {
@@ -17,7 +18,8 @@ impl Chat {
         if fits.is_some() { usize::MAX - count.remaining } else { usize::MAX }
     }
 
-    /// It takes more than `most` bytes. This is known in a time that grows with `most`, not with the chat.
+    /// It takes more than `most` bytes. This is known in a time that grows with `most`,
+    /// not with the chat.
     pub fn exceeds_bytes(&self, limit: usize) -> bool {
         SizeCounter { remaining: limit }.add_chat(self).is_none()
     }

@@ -13,8 +13,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Something that answers chats: the local engine, or a remote service.
 ///
-/// A provider of your own turns a [`Chat`] into a stream of [`Delta`]s. This one repeats the last message,
-/// word by word:
+/// A provider of your own turns a [`Chat`] into a stream of [`Delta`]s. This one repeats the last
+/// message, word by word:
 ///
 /// ```
 /// use chat::{BoxFuture, Chat, Delta, Deltas, Error, FinishReason, Input, Message, Provider};
@@ -67,8 +67,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// `crates/cachalot/src/serve.rs` shows how a provider is offered under a model id and behind HTTP.
 pub trait Provider: Send + Sync {
-    /// Judges value ranges and structure before anything is queued, and brings the lenient cases into plain form (each
-    /// with a line in `chat.notes`). `chat.thinking` is already decided. A remote provider judges for itself.
+    /// Judges value ranges and structure before anything is queued, and brings the lenient cases
+    /// into plain form (each with a line in `chat.notes`). `chat.thinking` is already decided. A
+    /// remote provider judges for itself.
     ///
     /// # Errors
     /// `Invalid`, with the text of the API document.
@@ -77,10 +78,12 @@ pub trait Provider: Send + Sync {
         Ok(())
     }
 
-    /// Starts an answer. The future resolves when the request is admitted (queued), not when the first token is there.
+    /// Starts an answer. The future resolves when the request is admitted (queued), not when the
+    /// first token is there.
     ///
     /// # Errors
-    /// `Invalid` when the prompt does not fit, `Overload` when the queue is full, `Internal` when the engine is down.
+    /// `Invalid` when the prompt does not fit, `Overload` when the queue is full, `Internal` when
+    /// the engine is down.
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>>;
 
     /// The tokens of the chat's prompt, counted as [`Provider::chat`] would.

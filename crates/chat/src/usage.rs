@@ -15,8 +15,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Stands for what a provider sent as a count and is none: negative, a fraction, text, beyond all numbers. No answer has so
-    /// many tokens.
+    /// Stands for what a provider sent as a count and is none: negative, a fraction, text, beyond
+    /// all numbers. No answer has so many tokens.
     pub const INVALID_COUNT: u64 = u64::MAX;
 }
 

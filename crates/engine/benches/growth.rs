@@ -1,4 +1,5 @@
-//! How the judge of chats grows with them: `cargo bench -p engine --bench growth`. The table is in docs/performance.md.
+//! How the judge of chats grows with them: `cargo bench -p engine --bench growth`. The table is in
+//! docs/performance.md.
 
 use std::process::ExitCode;
 

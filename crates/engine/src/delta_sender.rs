@@ -1,5 +1,6 @@
-//! The line to one caller: a bounded channel, and the little that did not fit. A slow reader makes its own sequence wait, never the
-//! engine, and what is held for it never grows beyond the deltas of one step.
+//! The line to one caller: a bounded channel, and the little that did not fit. A slow reader
+//! makes its own sequence wait, never the engine, and what is held for it never grows beyond the
+//! deltas of one step.
 
 use std::collections::VecDeque;
 use std::task::{Poll, ready};
@@ -24,8 +25,8 @@ pub(crate) struct DeltaSender {
 }
 
 impl DeltaSender {
-    /// A line that holds `capacity` deltas, and its other end. Dropping the stream hangs up; a line that is cut before its last word
-    /// ends the stream with an error.
+    /// A line that holds `capacity` deltas, and its other end. Dropping the stream hangs up; a line
+    /// that is cut before its last word ends the stream with an error.
     pub(crate) fn channel(capacity: usize) -> (Self, BoxDeltaStream) {
         let (sender, mut receiver) = mpsc::channel(capacity.max(1));
         let mut complete = false;

@@ -1,8 +1,10 @@
-//! Prefix pages that survive a restart: one file a page, written once, believed only when its checksum holds.
+//! Prefix pages that survive a restart: one file a page, written once, believed only when
+//! its checksum holds.
 //!
-//! A page's key is a hash of everything its rows depend on: the identity of weights, build and number formats, the salt of the
-//! caller, and all tokens up to its end. So a file of another model, another caller or another conversation is never even looked
-//! for, and no text of a prompt stands on disk. Files are read and written by threads of their own; the engine copies bytes.
+//! A page's key is a hash of everything its rows depend on: the identity of weights, build and
+//! number formats, the salt of the caller, and all tokens up to its end. So a file of another
+//! model, another caller or another conversation is never even looked for, and no text of a prompt
+//! stands on disk. Files are read and written by threads of their own; the engine copies bytes.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -37,7 +39,8 @@ pub struct DiskCacheOptions {
     pub folder: PathBuf,
     /// Most bytes of all files together.
     pub max_bytes: u64,
-    /// A hash of what rows depend on besides tokens: weights, build, number formats, instruction set.
+    /// A hash of what rows depend on besides tokens: weights, build, number formats,
+    /// instruction set.
     pub fingerprint: [u8; 32],
 }
 
@@ -79,7 +82,8 @@ struct PageRead {
 }
 
 impl DiskCache {
-    /// Opens the folder and learns what is in it. `None`, with a warning, when it cannot be used: the engine does without.
+    /// Opens the folder and learns what is in it. `None`, with a warning, when it cannot be used:
+    /// the engine does without.
     pub(crate) fn open(options: &DiskCacheOptions, page_bytes: usize) -> Option<Self> {
         match Self::try_open(options, page_bytes) {
             Ok(disk) => Some(disk),
@@ -136,7 +140,8 @@ impl DiskCache {
         hash.finalize().into()
     }
 
-    /// Hands a page to be written. When the disk is too slow for that, the page is dropped, and nobody waits.
+    /// Hands a page to be written. When the disk is too slow for that, the page is dropped,
+    /// and nobody waits.
     pub(crate) fn store(&self, key: PageKey, parent: PageKey, rows: impl FnOnce() -> Vec<u8>) {
         if self.shared.write_failed.load(Ordering::Relaxed) || self.shared.index().contains(&key) {
             return;
@@ -147,7 +152,8 @@ impl DiskCache {
         }
     }
 
-    /// Begins to read the pages of `keys`, as far as there are any; `None` when not even the first is there.
+    /// Begins to read the pages of `keys`, as far as there are any; `None` when not even
+    /// the first is there.
     pub(crate) fn fetch(&self, keys: Vec<PageKey>) -> Option<Receiver<Vec<u8>>> {
         let keys = self.shared.index().longest_prefix(keys);
         if keys.is_empty() {
@@ -184,7 +190,8 @@ impl PageKeyChain {
         Self { root, keys: Vec::new() }
     }
 
-    /// The key of the page `index`, and that of the page before it. `tokens` are those of the sequence from its beginning.
+    /// The key of the page `index`, and that of the page before it. `tokens` are those of the
+    /// sequence from its beginning.
     pub(crate) fn key(&mut self, index: usize, tokens: &[u32]) -> (PageKey, PageKey) {
         while self.keys.len() <= index {
             let mut hash = Sha256::new();
@@ -200,7 +207,8 @@ impl PageKeyChain {
 
 impl Shared {
     fn index(&self) -> MutexGuard<'_, PageIndex> {
-        // A half-done change leaves a page too many or too few: files are checked before they are believed.
+        // A half-done change leaves a page too many or too few: files are checked before
+        // they are believed.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -244,7 +252,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes the least recently used pages until there is room for `size` bytes; false when there never will be.
+    /// Removes the least recently used pages until there is room for `size` bytes; false when
+    /// there never will be.
     fn evict(&self, size: u64) -> bool {
         loop {
             let key = match self.index().evict_one_if_full(size) {
@@ -310,7 +319,8 @@ fn lock_folder(lock: &File) -> io::Result<()> {
     }
 }
 
-/// Learns what pages there are, oldest first, and sweeps what is no page any more. Strangers' files are left alone.
+/// Learns what pages there are, oldest first, and sweeps what is no page any more. Strangers'
+/// files are left alone.
 fn load_index(folder: &Path, index: &mut PageIndex) -> io::Result<()> {
     let mut pages = Vec::new();
     for entry in fs::read_dir(folder)? {

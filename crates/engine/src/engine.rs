@@ -1,4 +1,5 @@
-//! The engine: a thread that owns the model, and the handle its callers hold. The loop of the thread is [`EngineThread::run`].
+//! The engine: a thread that owns the model, and the handle its callers hold. The loop of the
+//! thread is [`EngineThread::run`].
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +28,8 @@ const BACKPRESSURE_POLL: Duration = Duration::from_millis(5);
 /// Prompts that are encoded at once.
 const MAX_CONCURRENT_ENCODES: usize = 2;
 
-/// How an engine runs. [`Options::default`] fits a small model; `cache_pages` and `context` come from the machine and the model.
+/// How an engine runs. [`Options::default`] fits a small model; `cache_pages` and `context` come
+/// from the machine and the model.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Pages of the cache, 64 positions each.
@@ -87,7 +89,8 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// A handle to a running engine; cheap to clone. The thread ends when the last one is dropped, and ends all answers then.
+/// A handle to a running engine; cheap to clone. The thread ends when the last one is dropped, and
+/// ends all answers then.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
@@ -113,7 +116,8 @@ impl Engine {
     /// Starts a thread for `model`; it lives as long as the handles.
     ///
     /// # Errors
-    /// Options that allow nothing, a tokenizer with more ids than the model has rows, a system without threads.
+    /// Options that allow nothing, a tokenizer with more ids than the model has rows, a system
+    /// without threads.
     pub fn start(model: Box<dyn Model>, encoding: Arc<Encoding>, options: Options) -> Result<Self, StartError> {
         let counts = [
             ("cache_pages", options.cache_pages),
@@ -224,7 +228,8 @@ impl EngineThread {
         self.scheduler.shut_down();
     }
 
-    /// Takes in what has come; waits only while there is nothing else to do. False when all handles are gone.
+    /// Takes in what has come; waits only while there is nothing else to do. False when all
+    /// handles are gone.
     fn receive_requests(&mut self) -> bool {
         loop {
             let timeout = match (self.scheduler.is_empty(), self.idle) {
@@ -278,7 +283,8 @@ impl EngineThread {
         *self.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
     }
 
-    /// After a panic nobody knows what the cache holds: those that run are told, and everything begins anew.
+    /// After a panic nobody knows what the cache holds: those that run are told, and
+    /// everything begins anew.
     fn recover_from_panic(&mut self, panic: &(dyn Any + Send)) {
         self.ready.store(false, Ordering::Release);
         metrics::record_panic();

@@ -1,5 +1,6 @@
-//! Constrained decoding: which tokens may come next so that an answer fits the shape it was promised. The shapes are written by
-//! [`text`], the masks computed by llguidance; those that take long on a thread of their own, beside the forward pass.
+//! Constrained decoding: which tokens may come next so that an answer fits the shape it was
+//! promised. The shapes are written by [`text`], the masks computed by llguidance; those that take
+//! long on a thread of their own, beside the forward pass.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,7 +15,8 @@ use text::{Encoding, Grammar, GrammarStart, ResponseStart};
 /// Threads that compute masks.
 const MASK_WORKERS: usize = 2;
 
-/// A mask that is expected to take less is computed at once: handing it to a thread would cost as much.
+/// A mask that is expected to take less is computed at once: handing it to a thread
+/// would cost as much.
 const INLINE_MASK_LIMIT: Duration = Duration::from_micros(25);
 
 /// Compiles grammars for one tokenizer, and computes their masks.
@@ -66,10 +68,12 @@ impl GrammarCompiler {
         Ok(Self { factory, jobs })
     }
 
-    /// Builds the constraint of one answer. `prefix` is the beginning of the answer that the caller has given.
+    /// Builds the constraint of one answer. `prefix` is the beginning of the answer that the
+    /// caller has given.
     ///
     /// # Errors
-    /// `Invalid` when the grammar is too large or has what the library cannot do, or when `prefix` does not fit it.
+    /// `Invalid` when the grammar is too large or has what the library cannot do, or when `prefix`
+    /// does not fit it.
     pub(crate) fn compile(&self, grammar: Grammar, prefix: &[u32], start: ResponseStart) -> Result<Constraint, Error> {
         let Grammar { lark, start: begins, subject } = grammar;
         let parser = self.factory.create_parser(TopLevelGrammar::from_lark(lark));
@@ -221,7 +225,8 @@ pub(crate) struct TokenBans {
 }
 
 impl TokenBans {
-    /// The tokens that must not come next. `answers`: the reasoning is over. `tokens` are prompt and answer so far.
+    /// The tokens that must not come next. `answers`: the reasoning is over. `tokens` are prompt
+    /// and answer so far.
     pub(crate) fn banned_tokens(
         &self,
         in_answer: bool,
@@ -272,7 +277,8 @@ impl TokenizerEnv for TokenizerAdapter {
         &self.trie
     }
 
-    /// Only forced runs of text are encoded, and those are UTF-8; of anything else the longest tokens are taken.
+    /// Only forced runs of text are encoded, and those are UTF-8; of anything else the longest
+    /// tokens are taken.
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.encoding.tokenizer().encode(text),

@@ -1,6 +1,7 @@
 //! Who runs next: the local engine as a [`chat::Provider`].
 //!
-//! One thread owns the model and its cache; callers hold an [`Engine`] and get a stream of deltas. Knows tokens, not HTTP.
+//! One thread owns the model and its cache; callers hold an [`Engine`] and get a stream of deltas.
+//! Knows tokens, not HTTP.
 #![forbid(unsafe_code)]
 
 mod check;

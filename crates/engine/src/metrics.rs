@@ -5,7 +5,8 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use crate::page_allocator::PageAllocator;
 use crate::scheduler::Scheduler;
 
-/// Tells the recorder what the numbers mean, and the one thing that never changes: how attention runs.
+/// Tells the recorder what the numbers mean, and the one thing that never changes:
+/// how attention runs.
 pub(crate) fn describe(attention: &'static str) {
     describe_gauge!("cachalot_cache_pages_total", "Pages of the latent cache, 64 positions each");
     describe_gauge!("cachalot_cache_pages_used", "Pages held by requests");

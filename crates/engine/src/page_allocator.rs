@@ -1,8 +1,10 @@
-//! Which sequence owns which pages of the cache, and which pages are kept for the next prompt that begins the same.
+//! Which sequence owns which pages of the cache, and which pages are kept for the next prompt that
+//! begins the same.
 //!
-//! A full page whose tokens are final is *published* under its tokens and the page before it; a chain of published pages is a
-//! prefix. Chains are compared token by token, so a hit is never a coincidence of hashes, and each begins at the salt of its
-//! caller, so that callers who must not share cannot. What is in the rows is the model's business.
+//! A full page whose tokens are final is *published* under its tokens and the page before it; a
+//! chain of published pages is a prefix. Chains are compared token by token, so a hit is never a
+//! coincidence of hashes, and each begins at the salt of its caller, so that callers who must not
+//! share cannot. What is in the rows is the model's business.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,7 +28,8 @@ struct Page {
     ref_count: u32,
     /// Of a published page.
     prefix: Option<Prefix>,
-    /// Of a published page: what its successors call it. A page that is reused gets another name, so nothing ever follows a ghost.
+    /// Of a published page: what its successors call it. A page that is reused gets another name,
+    /// so nothing ever follows a ghost.
     published_id: u64,
     /// Place in `evictable`.
     last_used: u64,
@@ -96,8 +99,9 @@ impl PageAllocator {
         self.free.len() + self.evictable.len()
     }
 
-    /// Puts published pages in the place of what a sequence would compute next, as long as there are any, and returns the number of
-    /// positions that are computed now. The last token is left out: at least one must be computed for there to be an output.
+    /// Puts published pages in the place of what a sequence would compute next, as long as there
+    /// are any, and returns the number of positions that are computed now. The last token is left
+    /// out: at least one must be computed for there to be an output.
     pub(crate) fn match_prefix(&mut self, table: &mut PageTable, tokens: &[u32], computed: usize) -> usize {
         let mut computed = computed;
         while (table.published + 1) * PAGE_ROWS < tokens.len() {
@@ -108,7 +112,8 @@ impl PageAllocator {
         computed
     }
 
-    /// Lends pages until there is room for `positions`. False when there are not enough; what was lent stays lent.
+    /// Lends pages until there is room for `positions`. False when there are not enough; what was
+    /// lent stays lent.
     pub(crate) fn ensure_capacity(&mut self, table: &mut PageTable, positions: usize) -> bool {
         while table.capacity() < positions {
             let Some(page) = self.alloc() else { return false };
@@ -117,10 +122,11 @@ impl PageAllocator {
         true
     }
 
-    /// Publishes the pages that `computed` positions have filled; `tokens` are those of the sequence from its beginning. Returns
-    /// which pages of the table nobody had published before.
+    /// Publishes the pages that `computed` positions have filled; `tokens` are those of the
+    /// sequence from its beginning. Returns which pages of the table nobody had published before.
     ///
-    /// A page somebody else published first takes the place of ours: equal tokens have equal rows, bit for bit.
+    /// A page somebody else published first takes the place of ours: equal tokens have equal
+    /// rows, bit for bit.
     pub(crate) fn publish(&mut self, table: &mut PageTable, tokens: &[u32], computed: usize) -> Vec<usize> {
         let mut newly_published = Vec::new();
         while (table.published + 1) * PAGE_ROWS <= computed {
@@ -140,7 +146,8 @@ impl PageAllocator {
         newly_published
     }
 
-    /// Takes all pages back. Published ones stay cached until their room is needed, the end of a prefix forgotten before its beginning.
+    /// Takes all pages back. Published ones stay cached until their room is needed, the end of a
+    /// prefix forgotten before its beginning.
     pub(crate) fn release(&mut self, table: &mut PageTable) {
         for page in std::mem::take(&mut table.pages).into_iter().rev() {
             self.drop_ref(page);

@@ -43,11 +43,12 @@ impl Provider for Engine {
 }
 
 impl Engine {
-    /// As [`Provider::chat`], and tells `progress` how far the prompt has been read until the first token is drawn.
+    /// As [`Provider::chat`], and tells `progress` how far the prompt has been read until the
+    /// first token is drawn.
     ///
     /// # Errors
-    /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is full, `Internal` when the engine
-    /// is down.
+    /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is
+    /// full, `Internal` when the engine is down.
     pub async fn chat_with_progress(
         &self,
         chat: Chat,
@@ -83,8 +84,8 @@ impl Engine {
         Ok(deltas)
     }
 
-    /// Prompt and constraint of a chat, of at most so many tokens. A long prompt takes milliseconds and many times its own memory to
-    /// encode: not on the runtime's own threads, and few at once.
+    /// Prompt and constraint of a chat, of at most so many tokens. A long prompt takes milliseconds
+    /// and many times its own memory to encode: not on the runtime's own threads, and few at once.
     async fn prepare(
         &self,
         chat: Chat,

@@ -1,5 +1,5 @@
-//! From logits to a token: penalties, bias, temperature, top-p, and a draw whose randomness is a function of seed and position,
-//! so that what else runs beside a request never changes its answer.
+//! From logits to a token: penalties, bias, temperature, top-p, and a draw whose randomness is a
+//! function of seed and position, so that what else runs beside a request never changes its answer.
 
 use std::collections::HashMap;
 
@@ -73,7 +73,8 @@ impl Sampler {
         Some(token)
     }
 
-    /// Leaves in `scratch` what is to be drawn from. Penalties as OpenAI defines them: `presence` once, `frequency` per occurrence.
+    /// Leaves in `scratch` what is to be drawn from. Penalties as OpenAI defines them: `presence`
+    /// once, `frequency` per occurrence.
     fn adjust_logits(&mut self, logits: &[f32], filter: TokenFilter<'_>) {
         self.scratch.clear();
         self.scratch.extend_from_slice(&logits[..self.vocab.min(logits.len())]);
@@ -102,7 +103,8 @@ impl Sampler {
         let (temperature, max) = (self.temperature.max(MIN_TEMPERATURE), self.scratch[best as usize]);
         let mut sum = 0.0;
         for logit in &mut self.scratch {
-            // Under a mask that is nearly all of them, and the exponential of infinity is a slow one.
+            // Under a mask that is nearly all of them, and the exponential of
+            // infinity is a slow one.
             if *logit == f32::NEG_INFINITY {
                 *logit = 0.0;
                 continue;
@@ -116,7 +118,8 @@ impl Sampler {
             let ids = 0..self.scratch.len() as u32;
             return inverse_cdf(ids, &self.scratch, uniform * sum).unwrap_or(best);
         }
-        // All tokens below this together have less than `1 - top_p`, so none of them is in the set: only the others are sorted.
+        // All tokens below this together have less than `1 - top_p`, so none of them is in the set:
+        // only the others are sorted.
         let min_weight = sum * (1.0 - self.top_p) / self.scratch.len() as f64;
         let weights = &self.scratch;
         self.nucleus.clear();
@@ -170,7 +173,8 @@ fn argmax(logits: &[f32]) -> Option<u32> {
     best.map(|id| id as u32)
 }
 
-/// A number in `[0, 1)` that depends on nothing but `seed` and `position`: the SplitMix64 generator started at a mix of both.
+/// A number in `[0, 1)` that depends on nothing but `seed` and `position`: the SplitMix64 generator
+/// started at a mix of both.
 fn uniform(seed: u64, position: u64) -> f64 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |mut z: u64| {
@@ -182,7 +186,8 @@ fn uniform(seed: u64, position: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// What the model thought of `token` and of the `n` likeliest, at temperature 1 and before penalties.
+/// What the model thought of `token` and of the `n` likeliest, at temperature 1 and
+/// before penalties.
 pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
     let logits = &logits[..tokenizer.len().min(logits.len())];
     let max = logits.iter().copied().filter(|logit| logit.is_finite()).fold(f32::NEG_INFINITY, f32::max);

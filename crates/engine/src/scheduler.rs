@@ -1,5 +1,6 @@
-//! Who takes part in the next step: every sequence that decodes, then chunks of prompts, in turn, up to a budget of tokens. The oldest are
-//! admitted first; when pages run out one whose caller does not read, else the youngest, gives its own back and waits.
+//! Who takes part in the next step: every sequence that decodes, then chunks of prompts, in turn,
+//! up to a budget of tokens. The oldest are admitted first; when pages run out one whose caller
+//! does not read, else the youngest, gives its own back and waits.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -190,8 +191,9 @@ impl Scheduler {
         });
     }
 
-    /// Admits from the front of the queue while there are pages: for all that is to be computed, and one more for each that runs,
-    /// or somebody would be paused at once. Callers who do not read take no place and no pages from those who do.
+    /// Admits from the front of the queue while there are pages: for all that is to be computed,
+    /// and one more for each that runs, or somebody would be paused at once. Callers who do not
+    /// read take no place and no pages from those who do.
     fn admit(&mut self, pages: &mut PageAllocator, disk: Option<&DiskCache>) {
         while self.running.iter().filter(|sequence| sequence.client_keeps_up()).count() < self.limits.max_running {
             let Some(next) = self.waiting.iter().position(Sequence::client_keeps_up) else { return };

@@ -21,7 +21,8 @@ pub(crate) struct Request {
     pub(crate) prompt: Vec<u32>,
     /// Most tokens of the answer; prompt and answer fit the context.
     pub(crate) max_new_tokens: usize,
-    /// What it means that the budget is spent: `Length`, or `ContextFull` where only the context set it.
+    /// What it means that the budget is spent: `Length`, or `ContextFull` where only
+    /// the context set it.
     pub(crate) length_reason: FinishReason,
     pub(crate) cache_scope: CacheScope,
     pub(crate) thinking: bool,
@@ -116,7 +117,8 @@ impl Sequence {
         }
     }
 
-    /// Looks for published pages of what comes next. Returns how many pages are missing for all tokens there are.
+    /// Looks for published pages of what comes next. Returns how many pages are missing for all
+    /// tokens there are.
     pub(crate) fn match_prefix(&mut self, pages: &mut PageAllocator) -> usize {
         self.computed_tokens = pages.match_prefix(&mut self.table, &self.tokens, self.computed_tokens);
         self.tokens.len().div_ceil(PAGE_ROWS).saturating_sub(self.table.pages().len())
@@ -219,7 +221,8 @@ impl Sequence {
         self.table.pages()
     }
 
-    /// Tokens whose rows are not computed yet. One: the sequence decodes; more: it is being read, or read again after a pause.
+    /// Tokens whose rows are not computed yet. One: the sequence decodes; more: it is being read,
+    /// or read again after a pause.
     pub(crate) fn pending_tokens(&self) -> usize {
         self.tokens.len() - self.computed_tokens
     }
@@ -270,8 +273,8 @@ impl Sequence {
         Ok(self.sampler.sample(logits, TokenFilter { apply_bias: in_answer, banned: &banned, mask }))
     }
 
-    /// Tells the constraint what was drawn; its next mask is computed while the model runs. `in_answer`: `token` was part of the
-    /// answer, not of the reasoning.
+    /// Tells the constraint what was drawn; its next mask is computed while the model runs.
+    /// `in_answer`: `token` was part of the answer, not of the reasoning.
     fn advance_constraint(&mut self, in_answer: bool, token: u32) {
         let Some(constraint) = &mut self.constraint else { return };
         if in_answer {

@@ -1,4 +1,5 @@
-//! Local files: only regular files are read, in bounded size; what is written is private to its owner and replaced atomically.
+//! Local files: only regular files are read, in bounded size; what is written is private to its
+//! owner and replaced atomically.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -9,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// A path that is not a regular file (a FIFO, which would block; a device, which may have no end; a folder), a larger file, and
-/// those of [`File::open`].
+/// A path that is not a regular file (a FIFO, which would block; a device, which may have no end; a
+/// folder), a larger file, and those of [`File::open`].
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // The usual way to say "an empty file".
     if path == Path::new("/dev/null") {
@@ -37,7 +38,8 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub fn open(path: &Path) -> io::Result<File> {
-    // Before it is opened: opening a FIFO waits for its other end, and opening a device may do anything.
+    // Before it is opened: opening a FIFO waits for its other end, and opening a device
+    // may do anything.
     ensure_regular(&fs::metadata(path)?)?;
     let file = File::open(path)?;
     ensure_regular(&file.metadata()?)?;
@@ -91,7 +93,8 @@ pub fn private_options() -> OpenOptions {
     options
 }
 
-/// Creates a folder that only its owner may enter (mode 0700), and those around it, where they are missing.
+/// Creates a folder that only its owner may enter (mode 0700), and those around it, where
+/// they are missing.
 ///
 /// # Errors
 /// Those of [`fs::create_dir_all`].
@@ -125,8 +128,8 @@ pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(&folder_of(path))
 }
 
-/// Replaces the file at `path`, or creates it, as a whole: after a crash the old content or the new one is there. The file is private
-/// to its owner, and on disk when this returns.
+/// Replaces the file at `path`, or creates it, as a whole: after a crash the old content or the new
+/// one is there. The file is private to its owner, and on disk when this returns.
 ///
 /// # Errors
 /// A folder that is missing or cannot be written, a full disk.
@@ -162,8 +165,9 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether others than the owner of a file may read or write it. Access of its group counts unless the folder is shared with that
-/// group on purpose (its set-group-id bit, as Kubernetes' `fsGroup` sets it).
+/// Whether others than the owner of a file may read or write it. Access of its group counts
+/// unless the folder is shared with that group on purpose (its set-group-id bit, as Kubernetes'
+/// `fsGroup` sets it).
 ///
 /// # Errors
 /// A file or folder that cannot be looked at.

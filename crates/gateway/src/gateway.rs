@@ -38,7 +38,8 @@ pub struct Caller {
     pub api_key: Option<Arc<ApiKey>>,
     /// What it may do beside asking models.
     pub role: Role,
-    /// The trace this request belongs to: a W3C `traceparent`. Providers in one's own network are told.
+    /// The trace this request belongs to: a W3C `traceparent`. Providers in one's own
+    /// network are told.
     pub traceparent: Option<String>,
     /// The memory that this request holds.
     pub memory: RequestMemory,
@@ -67,8 +68,9 @@ impl Caller {
         }
     }
 
-    /// A user within this key, so that callers with different keys share no cache. The name of no key holds a NUL, which
-    /// a slash would not promise: `a` with the user `b/c` is not `a/b` with the user `c`.
+    /// A user within this key, so that callers with different keys share no cache. The name of no
+    /// key holds a NUL, which a slash would not promise: `a` with the user `b/c` is not `a/b`
+    /// with the user `c`.
     fn cache_scope(&self, user: Option<String>) -> Option<String> {
         // Names may be used again after a key was revoked, ids never.
         match self.api_key.as_ref().map(|api_key| &api_key.id).or(self.key_name.as_ref()) {
@@ -114,7 +116,8 @@ impl Gateway {
         });
     }
 
-    /// Other routes and prices from now on. Running answers go on as they began, and what is known of providers that stay is kept.
+    /// Other routes and prices from now on. Running answers go on as they began, and what is known
+    /// of providers that stay is kept.
     pub fn reload(&self, mut routes: Router, prices: Prices) {
         self.accounting.prices.store(Arc::new(prices));
         routes.apply_prices(&self.accounting.prices.load());
@@ -134,12 +137,14 @@ impl Gateway {
 
     /// Starts an answer.
     ///
-    /// Resolves when the provider has admitted the request. Dropping the stream cancels it; either way it is metered once.
+    /// Resolves when the provider has admitted the request. Dropping the stream cancels it; either
+    /// way it is metered once.
     ///
     /// # Errors
-    /// In the order of the API document (0.5): `Invalid` for an unknown model (`Model Not Exist`), `Forbidden` when the key
-    /// may not use it, `Balance` and `Rate` when it has used up what it may, `Invalid` for a range or a structure the
-    /// provider refuses, `Overload` when the request cannot be recorded; what the provider's own admission says.
+    /// In the order of the API document (0.5): `Invalid` for an unknown model (`Model Not Exist`),
+    /// `Forbidden` when the key may not use it, `Balance` and `Rate` when it has used up what it
+    /// may, `Invalid` for a range or a structure the provider refuses, `Overload` when the request
+    /// cannot be recorded; what the provider's own admission says.
     pub async fn answer(&self, caller: &Caller, mut chat: Chat) -> Result<MeteredStream, Error> {
         let route = self.router.load().find(caller, &chat.model)?;
         chat.thinking = route.thinking_mode.resolve(&chat);
@@ -234,7 +239,8 @@ impl Gateway {
         self.router.load().ready()
     }
 
-    /// What was accepted although DeepSeek's service would refuse it, or not passed on, once per key.
+    /// What was accepted although DeepSeek's service would refuse it, or not passed
+    /// on, once per key.
     fn log_notes(&self, caller: &Caller, notes: &[String]) {
         for note in notes {
             // A set of strings is whole even when a api_key panicked.

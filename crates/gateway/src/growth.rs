@@ -1,4 +1,5 @@
-//! How the scanners of this crate that nobody else can call grow with their input, as in docs/performance.md:
+//! How the scanners of this crate that nobody else can call grow with their input, as in
+//! docs/performance.md:
 //! `cargo test --release -p gateway growth -- --ignored --nocapture`.
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Which provider answers a request, whether the caller may make it, and what it cost. Calls providers over HTTP and serves
-//! none; knows no tensors.
+//! Which provider answers a request, whether the caller may make it, and what it cost. Calls
+//! providers over HTTP and serves none; knows no tensors.
 //!
 //! [`Gateway::answer`] is the whole path of a request, read downwards.
 #![forbid(unsafe_code)]

@@ -1,4 +1,5 @@
-//! Limits of keys and projects: budgets, rate limits and concurrency, alone or shared by replicas through Redis.
+//! Limits of keys and projects: budgets, rate limits and concurrency, alone or shared by
+//! replicas through Redis.
 
 pub(crate) mod budget;
 pub(crate) mod key_limits;

@@ -1,4 +1,5 @@
-//! What is measured of each model. Handles are looked up once: doing so for every request would cost more than counting.
+//! What is measured of each model. Handles are looked up once: doing so for every request would
+//! cost more than counting.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! Work that may take over a millisecond, away from the threads that serve connections. How much of it runs at once is bounded,
-//! because parsers and serializers take memory of their own beside what they make.
+//! Work that may take over a millisecond, away from the threads that serve connections. How much
+//! of it runs at once is bounded, because parsers and serializers take memory of their own
+//! beside what they make.
 
 use std::sync::Arc;
 
@@ -10,14 +11,16 @@ use tokio::task::JoinHandle;
 
 use crate::memory::inflight_budget::RequestMemory;
 
-/// Bodies of at most so many bytes are worked on at once, where they are: it takes a fraction of a millisecond.
+/// Bodies of at most so many bytes are worked on at once, where they are: it takes a fraction
+/// of a millisecond.
 pub const INLINE_MAX_BYTES: usize = 16 << 10;
 /// Above these many bytes only some run at once,
 const MEDIUM_BYTES: usize = 256 << 10;
 const MEDIUM_CONCURRENCY: usize = 4;
 /// and above these only as many as fit into the workspace.
 const LARGE_BYTES: usize = 4 << 20;
-/// Memory of work beside its input and its result, as a multiple of the input: scratch, and buffers that double.
+/// Memory of work beside its input and its result, as a multiple of the input: scratch, and
+/// buffers that double.
 const SCRATCH_MULTIPLE: usize = 3;
 
 /// The turns of large pieces of work.
@@ -35,7 +38,8 @@ impl OffloadLimiter {
         Self { medium, large, mib }
     }
 
-    /// Waits for the turn of work on so many bytes. What alone exceeds the workspace gets all of it.
+    /// Waits for the turn of work on so many bytes. What alone exceeds the
+    /// workspace gets all of it.
     async fn acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         if bytes <= MEDIUM_BYTES {
             return None;
@@ -50,8 +54,8 @@ impl OffloadLimiter {
     }
 }
 
-/// Does `work` on an input of so many bytes: at once where that is quick, else on a blocking thread, in its turn. Work that has not
-/// begun when the caller leaves is not done.
+/// Does `work` on an input of so many bytes: at once where that is quick, else on a blocking
+/// thread, in its turn. Work that has not begun when the caller leaves is not done.
 ///
 /// # Errors
 /// Those of `work`; `Internal` when it panics.

@@ -1,4 +1,5 @@
-//! What tokens cost. Money is integer: prices in nano-dollars per million tokens, costs in nano-dollars.
+//! What tokens cost. Money is integer: prices in nano-dollars per million tokens, costs
+//! in nano-dollars.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -75,12 +76,14 @@ impl PriceTier {
 }
 
 impl Price {
-    /// The cost of a call at `at` (microseconds since 1970) that used these tokens and quantity, at most [`MOST_COST`].
+    /// The cost of a call at `at` (microseconds since 1970) that used these tokens and quantity, at
+    /// most [`MOST_COST`].
     pub(crate) fn cost(&self, usage: &Usage, quantity: Quantity, at: i64) -> i64 {
         i64::try_from(self.unclamped_cost(usage, quantity, at)).map_or(MAX_COST, |cost| cost.min(MAX_COST))
     }
 
-    /// The same without a bound, which no count takes beyond an `i128`. Rounded once, half a nano-dollar up.
+    /// The same without a bound, which no count takes beyond an `i128`. Rounded once, half
+    /// a nano-dollar up.
     pub(crate) fn unclamped_cost(&self, usage: &Usage, quantity: Quantity, at: i64) -> i128 {
         let amounts = self.unit_prices(usage, at);
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
@@ -127,7 +130,8 @@ impl Price {
         u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
     }
 
-    /// Input, cached input and output in US dollars per million tokens, and dollars per call and per second; where no tier fits.
+    /// Input, cached input and output in US dollars per million tokens, and dollars per call and
+    /// per second; where no tier fits.
     pub fn dollars(&self) -> [f64; 5] {
         let UnitPrices { input, cached, output, per_call, per_second, .. } = self.base;
         [input, cached, output, per_call, per_second].map(|nano| nano as f64 / 1e9)
@@ -238,8 +242,8 @@ impl Prices {
     /// Reads the rows of a price file.
     ///
     /// # Errors
-    /// Text that is not of this form, with line and column; an amount that is negative or beyond a million dollars; a
-    /// time that is not `HH:MM`.
+    /// Text that is not of this form, with line and column; an amount that is negative or beyond a
+    /// million dollars; a time that is not `HH:MM`.
     pub fn parse(text: &str) -> Result<Self, PriceError> {
         let mut prices = Self::default();
         for row in toml::from_str::<PriceFile>(text)?.price {

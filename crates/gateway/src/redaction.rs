@@ -1,6 +1,7 @@
 //! Secrets in force, and the search that takes them out of what others say.
 //!
-//! A [`Secret`] is known to the search for as long as one copy of it lives, so that whoever uses a secret cannot forget to name it.
+//! A [`Secret`] is known to the search for as long as one copy of it lives, so that whoever uses a
+//! secret cannot forget to name it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +19,11 @@ use bytes::Bytes;
 const REPLACEMENT: &str = "***";
 /// Shorter secrets are looked for in error texts alone: in answers they would hit ordinary words.
 const MIN_LENGTH_IN_ANSWERS: usize = 8;
-/// Secrets of one kind of characters have to be this long: a password such as `cachalot` is a word of answers too.
+/// Secrets of one kind of characters have to be this long: a password such as `cachalot` is a
+/// word of answers too.
 const MIN_LENGTH_OF_ONE_CLASS: usize = 16;
-/// Secrets shorter than this are not searched for at all. Secrets of one kind of characters need [`MIN_LENGTH_IN_ANSWERS`].
+/// Secrets shorter than this are not searched for at all. Secrets of one kind of characters need
+/// [`MIN_LENGTH_IN_ANSWERS`].
 const MIN_LENGTH_IN_ERRORS: usize = 4;
 
 /// The most patterns that the vectorised search takes.
@@ -64,7 +67,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The secrets of this process: a library that asks providers serves several gateways in one process.
+/// The secrets of this process: a library that asks providers serves several
+/// gateways in one process.
 #[derive(Default)]
 struct SecretRegistry {
     /// How often each is held.
@@ -118,11 +122,13 @@ pub fn redact_secrets(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Everything that is looked for: each secret as it is, and as a URL, a string of JSON and base64 have it.
+/// Everything that is looked for: each secret as it is, and as a URL, a string of JSON
+/// and base64 have it.
 #[derive(Default)]
 struct SecretMatcher {
     in_answers: Option<AhoCorasick>,
-    /// The beginnings of its patterns: where none of them stands, which vector instructions tell, there is no secret.
+    /// The beginnings of its patterns: where none of them stands, which vector instructions tell,
+    /// there is no secret.
     prefilter: Option<Searcher>,
     in_errors: Option<AhoCorasick>,
     /// Of `in_answers`, by first byte.
@@ -165,7 +171,8 @@ impl SecretMatcher {
         Self { patterns, ..matcher }
     }
 
-    /// Where the last bytes from `from` on begin that may be the beginning of a secret; the length of `bytes` when none are.
+    /// Where the last bytes from `from` on begin that may be the beginning of a secret; the length
+    /// of `bytes` when none are.
     fn partial_match_start(&self, bytes: &[u8], from: usize) -> usize {
         let ends_within = bytes.last().is_some_and(|last| self.inner_bytes.0[usize::from(*last)]);
         if !ends_within {
@@ -239,8 +246,9 @@ fn encodings(secret: &str) -> Vec<Vec<u8>> {
     forms.into_iter().map(String::into_bytes).collect()
 }
 
-/// Takes secrets out of bytes as they arrive, also where two pieces share one. Bytes without a secret go on as they are; held back are
-/// only those at the end of a piece that a secret may begin with.
+/// Takes secrets out of bytes as they arrive, also where two pieces share one. Bytes
+/// without a secret go on as they are; held back are only those at the end of a piece that
+/// a secret may begin with.
 #[derive(Default)]
 pub(crate) struct Redactor {
     matcher: Option<Arc<SecretMatcher>>,

@@ -1,5 +1,5 @@
-//! Tasks that run at a provider for a while: submitted and paid once, asked for until they end, given back the money when
-//! they fail. Their bodies pass as they are.
+//! Tasks that run at a provider for a while: submitted and paid once, asked for until they end,
+//! given back the money when they fail. Their bodies pass as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,8 +76,8 @@ impl Gateway {
     /// Submits a task.
     ///
     /// # Errors
-    /// As [`Gateway::answer`]; `NotFound` when the caller has no such parent; `Invalid` when the model makes something else, or nobody
-    /// names one.
+    /// As [`Gateway::answer`]; `NotFound` when the caller has no such parent; `Invalid` when the
+    /// model makes something else, or nobody names one.
     pub async fn submit_task(&self, caller: &Caller, submission: TaskSubmission<'_>) -> Result<TaskReply, Error> {
         let TaskSubmission { kind, model, path, parent, body, headers } = submission;
         let stored_tasks = self.referenced_tasks(caller, kind, parent, body).await?;
@@ -121,7 +121,8 @@ impl Gateway {
         meter.record_error(charge.record_start())?;
         let selected = charge.selected_target();
         meter.attach_charge(charge);
-        // Where the length has a price, the provider is reply the one that is billed. A remix has that of its parent.
+        // Where the length has a price, the provider is reply the one that is billed. A remix has
+        // that of its parent.
         let has_price = targets.iter().filter_map(|target| target.price.as_ref()).any(|price| price.is_per_second());
         let with_length;
         let (request_fields, body) =
@@ -148,7 +149,8 @@ impl Gateway {
         Ok(reply)
     }
 
-    /// The caller's tasks that a request goes on from, or mentions: the first says where it has to run, and the others run there.
+    /// The caller's tasks that a request goes on from, or mentions: the first says where it has to
+    /// run, and the others run there.
     ///
     /// # Errors
     /// `NotFound` when the caller has no such parent.
@@ -223,8 +225,8 @@ impl Gateway {
         Ok(TaskArtifact { content_type, body: stream::iter([Ok(first)]).chain(rest).boxed() })
     }
 
-    /// How several tasks go: the caller's among `ids`, in any order. `path` and the fields of `body` are the provider's own for
-    /// this; `ids` is put among them.
+    /// How several tasks go: the caller's among `ids`, in any order. `path` and the fields of
+    /// `body` are the provider's own for this; `ids` is put among them.
     ///
     /// # Errors
     /// `Invalid` for too many; what a provider's refusal means.
@@ -275,8 +277,8 @@ impl Gateway {
         Ok(tasks)
     }
 
-    /// Asks from time to time for the tasks of which nobody knows how they ended, and forgets those of last week. Ends with
-    /// the gateway.
+    /// Asks from time to time for the tasks of which nobody knows how they ended, and forgets those
+    /// of last week. Ends with the gateway.
     pub fn spawn_task_poller(self: &Arc<Self>) {
         let gateway = Arc::downgrade(self);
         tokio::spawn(async move {
@@ -362,7 +364,8 @@ fn paid_video_seconds(stored_task: &Task, targets: &[Target]) -> Option<u64> {
     prices.filter_map(|price| price.paid_seconds(stored_task.cost, stored_task.created_at)).max()
 }
 
-/// Asks one target after the other; only one that has not taken the task for sure is followed by the next.
+/// Asks one target after the other; only one that has not taken the task for sure is
+/// followed by the next.
 async fn submit_in_order(
     memory: &RequestMemory,
     targets: &[Target],

@@ -41,8 +41,9 @@ pub enum TelemetryError {
 pub struct Telemetry(SdkTracerProvider);
 
 impl Telemetry {
-    /// Sends to the collector at `otlp`, else to that of the environment (`OTEL_EXPORTER_OTLP_ENDPOINT`); `None` without either.
-    /// What else OpenTelemetry's variables say holds as well: headers, the service's name, the sampler.
+    /// Sends to the collector at `otlp`, else to that of the environment
+    /// (`OTEL_EXPORTER_OTLP_ENDPOINT`); `None` without either. What else OpenTelemetry's variables
+    /// say holds as well: headers, the service's name, the sampler.
     ///
     /// # Errors
     /// An address that is none, or holds a password.

@@ -1,4 +1,5 @@
-//! Money at the border: counts that cannot be true, prices that are known beforehand, and budgets that nothing may overdraw.
+//! Money at the border: counts that cannot be true, prices that are known beforehand, and budgets
+//! that nothing may overdraw.
 #![forbid(unsafe_code)]
 
 #[path = "common/fixture.rs"]
@@ -24,7 +25,8 @@ use crate::upstream::upstream;
 
 const DOLLAR: i64 = 1_000_000_000;
 
-/// A nano-dollar a token of the prompt, two a token of the answer; dollars by the call and the second.
+/// A nano-dollar a token of the prompt, two a token of the answer; dollars by the
+/// call and the second.
 const PRICES: &str = "
     [[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\n
     [[price]]\nprovider='p'\nmodel='small'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\ncontext=1000\n
@@ -447,7 +449,8 @@ async fn a_remix_costs_what_its_parent_did() {
 #[tokio::test]
 async fn an_overdraft_in_dollars_bounds_what_a_request_may_cost() {
     let fake = media_provider().await;
-    // A byte of the prompt is a token at most: 2 of text and 12 of the message. 87 nano-dollars are left for 43 tokens.
+    // A byte of the prompt is a token at most: 2 of text and 12 of the message. 87 nano-dollars are
+    // left for 43 tokens.
     for overdraft in [0, 40] {
         let fixture = fixture_of(&fake, Dialect::DeepSeek, 101 - overdraft, Overdraft::AtMost(overdraft)).await;
         let error = fixture.ask(chat("m", Some(44))).await.unwrap_err();
@@ -500,7 +503,8 @@ async fn a_cap_goes_into_bodies_that_pass() {
     limited["model"] = json!("limited");
     fixture.pass_through(ApiEndpoint::ChatCompletions, None, &limited).await.unwrap();
     assert_eq!(told()["max_tokens"], Value::Null);
-    // A legacy completion has the sixteen tokens that its surface documents, and not all there is money for.
+    // A legacy completion has the sixteen tokens that its surface documents, and not all
+    // there is money for.
     let fixture = fixture_of(&fake, Dialect::DeepSeek, DOLLAR, Overdraft::AtMost(0)).await;
     let completion = json!({"model": "m", "prompt": "once"});
     fixture.pass_through(ApiEndpoint::Completions, None, &completion).await.unwrap();

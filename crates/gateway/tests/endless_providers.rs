@@ -1,5 +1,5 @@
-//! Providers that never come to an end: whatever goes on for ever is given up, the provider has failed, and memory stays bounded
-//! meanwhile.
+//! Providers that never come to an end: whatever goes on for ever is given up, the provider has
+//! failed, and memory stays bounded meanwhile.
 #![forbid(unsafe_code)]
 
 #[path = "common/upstream.rs"]
@@ -206,8 +206,8 @@ async fn a_refusal_that_only_trickles_is_not_waited_for() {
     assert_eq!(error.kind, ErrorKind::InvalidRequest);
 }
 
-/// A server that answers with `begins`, and then `piece` until nobody listens any more. Returns its address, and how many bytes it
-/// could send.
+/// A server that answers with `begins`, and then `piece` until nobody listens any more. Returns its
+/// address, and how many bytes it could send.
 async fn endless_server(start: &'static str, piece: &'static str) -> (String, tokio::task::JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}/v1", listener.local_addr().unwrap());

@@ -1,4 +1,5 @@
-//! Providers elsewhere, over HTTP: what is asked of them, what is heard, and what happens when they fail.
+//! Providers elsewhere, over HTTP: what is asked of them, what is heard, and what
+//! happens when they fail.
 #![forbid(unsafe_code)]
 
 #[path = "common/fixture.rs"]
@@ -177,7 +178,8 @@ async fn the_quickest_or_the_cheapest_is_asked_first() {
     for _ in 0..60 {
         ask(&gateway).await.unwrap();
     }
-    // Each is asked once to be known; then one request in twenty finds out how the slow one has become.
+    // Each is asked once to be known; then one request in twenty finds out how the
+    // slow one has become.
     let others = slow.requests().len();
     assert!((1..15).contains(&others), "the slow one was asked {others} times of 60");
     let row = |provider: &str, output: u32| {

@@ -1,7 +1,7 @@
 //! How fast the verbs are, beside what the machine could do: run `cargo bench -p kernels`.
 //!
-//! Matrix benches count bytes of weights (decode is bound by memory) and multiply-adds (prefill is bound by the product units);
-//! `yardstick` measures both limits with loops that do nothing else.
+//! Matrix benches count bytes of weights (decode is bound by memory) and multiply-adds (prefill is
+//! bound by the product units); `yardstick` measures both limits with loops that do nothing else.
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -224,7 +224,8 @@ mod attention {
 
     const SELECTED: usize = 2048;
 
-    /// `n` positions at the end of the context attend to 2,048 selected rows of 512 + 64, with 32 heads.
+    /// `n` positions at the end of the context attend to 2,048 selected rows of 512 +
+    /// 64, with 32 heads.
     fn attend(bencher: Bencher<'_, '_>, compute: Compute, format: RowFormat, threads: usize, n: usize) {
         let (heads, nope, rope, v, latent) = (32, 128, 64, 128, 512);
         let dtype = if compute == Compute::Bf16 { DType::Bf16 } else { DType::F32 };

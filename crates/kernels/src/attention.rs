@@ -93,9 +93,11 @@ impl TileView<'_> {
 impl Cpu {
     /// Attention of every position of the batch over its selected rows.
     ///
-    /// `q` is `[n, heads * (nope + rope)]` with the rope parts rotated; `latents` and `rope_keys` are the cache rows of this layer;
-    /// `out` becomes `[n, heads * v]`. Per head (`docs/model.md` section 5, absorbed form):
-    /// `qa = Uk^T q_nope`, `score(s) = (qa . c_s + q_rope . kp_s) * scale`, `o = Uv sum_s softmax(score)_s c_s`.
+    /// `q` is `[n, heads * (nope + rope)]` with the rope parts rotated; `latents` and `rope_keys`
+    /// are the cache rows of this layer; `out` becomes `[n, heads * v]`. Per head (`docs/model.md`
+    /// section 5, absorbed form):
+    /// `qa = Uk^T q_nope`, `score(s) = (qa . c_s + q_rope . kp_s) * scale`,
+    /// `o = Uv sum_s softmax(score)_s c_s`.
     pub fn attend(
         &self,
         layer: &Attention<'_>,
@@ -156,13 +158,14 @@ impl Cpu {
 
     /// `values[i][head] = sum_s softmax(score)_s c_s` over the selected rows of every position.
     ///
-    /// Rows are taken in parts of [`PART_ROWS`], which are then merged in order: the same arithmetic whether one thread takes all parts
-    /// of a position or many share them.
+    /// Rows are taken in parts of [`PART_ROWS`], which are then merged in order: the same
+    /// arithmetic whether one thread takes all parts of a position or many share them.
     fn attend_tile(&self, layer: &Attention<'_>, view: &TileView<'_>, keys: &[f32], values: &mut [f32]) {
         let Attention { heads, rope, latent, scale, .. } = *layer;
         let (n, width) = (view.positions.len(), latent + rope);
         let cost = (0..n).map(|i| view.row_count(i)).sum::<usize>() * heads * (width + latent);
-        // Heads of an item share every cached row they read; fewer heads leave more items to share between threads.
+        // Heads of an item share every cached row they read; fewer heads leave more items to share
+        // between threads.
         let block = if n * heads.div_ceil(32) >= 2 * self.threads() { 32 } else { 16 };
         let blocks = heads.div_ceil(block);
         let heads_of = |item: usize| item % blocks * block..heads.min((item % blocks + 1) * block);

@@ -1,4 +1,5 @@
-//! The processor a model runs on: threads, the number format of products, and the fast versions its instruction set allows.
+//! The processor a model runs on: threads, the number format of products, and the fast versions its
+//! instruction set allows.
 
 use std::ops::Range;
 
@@ -9,8 +10,8 @@ use crate::partial_softmax::AttentionPart;
 use crate::pool::Pool;
 use crate::product::{self, Left, Nn, Nt};
 
-/// The number format of products in linear layers, attention and index scores. Sums, norms, softmax, the gate and the output head are
-/// f32 in both.
+/// The number format of products in linear layers, attention and index scores. Sums, norms,
+/// softmax, the gate and the output head are f32 in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compute {
     F32,
@@ -30,9 +31,11 @@ pub(crate) struct Isa {
     pub(crate) name: &'static str,
     pub(crate) nt: fn(&Nt<'_>, Range<usize>),
     pub(crate) nn: fn(&Nn<'_>, &mut [f32]),
-    /// `(part, rounded, out)`: attention without gathering; by the products above where there is none.
+    /// `(part, rounded, out)`: attention without gathering; by the products above
+    /// where there is none.
     pub(crate) partial: Option<fn(&AttentionPart<'_>, bool, &mut [f32])>,
-    /// `(scores, rounded, out)`: index scores without sums across lanes; by the products above where there is none.
+    /// `(scores, rounded, out)`: index scores without sums across lanes; by the products above
+    /// where there is none.
     pub(crate) index_scores: Option<fn(&IndexScores<'_>, bool, &mut [f32])>,
     /// Rounds to bf16.
     pub(crate) round: fn(&[f32], &mut [u16]),
@@ -47,7 +50,8 @@ pub(crate) fn round_all(values: &[f32], out: &mut [u16]) {
 }
 
 impl Cpu {
-    /// A processor of `threads` threads (the caller is one of them) with the fastest kernels this machine can run.
+    /// A processor of `threads` threads (the caller is one of them) with the fastest kernels this
+    /// machine can run.
     pub fn new(threads: usize, compute: Compute) -> Self {
         Self { pool: Pool::new(threads), compute, isa: fastest() }
     }
@@ -89,7 +93,8 @@ impl Cpu {
         (self.isa.nn)(task, out);
     }
 
-    /// Calls `body` with `x` as the left side of products: rounded to bf16 where this processor computes in bf16.
+    /// Calls `body` with `x` as the left side of products: rounded to bf16 where this processor
+    /// computes in bf16.
     pub(crate) fn with_activations<R>(&self, x: &[f32], body: impl FnOnce(Activations<'_>) -> R) -> R {
         match self.compute {
             Compute::F32 => body(Activations { exact: x, rounded: None }),
@@ -110,7 +115,8 @@ pub(crate) struct Activations<'a> {
 }
 
 impl<'a> Activations<'a> {
-    /// bf16 where the processor computes in it and the weight has no more than 8 bits of mantissa itself.
+    /// bf16 where the processor computes in it and the weight has no more than 8 bits of
+    /// mantissa itself.
     pub(crate) fn for_weight(&self, w: &Mat) -> Left<'a> {
         match (self.rounded, w.dtype()) {
             (Some(rounded), DType::Bf16 | DType::Fp8) => Left::Bf16(rounded),

@@ -1,4 +1,5 @@
-//! Number formats of weights and cache rows, and their conversions. The plain versions here are the specification.
+//! Number formats of weights and cache rows, and their conversions. The plain versions here are
+//! the specification.
 
 use half::{bf16, f16};
 
@@ -8,7 +9,8 @@ pub enum DType {
     F32,
     F16,
     Bf16,
-    /// e4m3 "fn": 4 exponent bits (bias 7), 3 mantissa bits, no infinities, NaN only as 0x7F and 0xFF.
+    /// e4m3 "fn": 4 exponent bits (bias 7), 3 mantissa bits, no infinities, NaN only
+    /// as 0x7F and 0xFF.
     Fp8,
 }
 
@@ -65,11 +67,13 @@ pub fn fp8_from_f32(value: f32) -> u8 {
     }
     let sign = if value.is_sign_negative() { 0x80 } else { 0 };
     let magnitude = value.abs().min(FP8_MAX);
-    // Below the smallest normal (2^-6) the steps are 2^-9; adding and removing 2^14 rounds to that step, ties to even.
+    // Below the smallest normal (2^-6) the steps are 2^-9; adding and removing 2^14 rounds to that
+    // step, ties to even.
     if magnitude < 0.015_625 {
         return sign | (magnitude * 512.0).round_ties_even() as u8;
     }
-    // Keep 3 of 23 mantissa bits: half of the dropped part is 2^19, minus one unless the kept part is odd.
+    // Keep 3 of 23 mantissa bits: half of the dropped part is 2^19, minus one unless the
+    // kept part is odd.
     let bits = magnitude.to_bits();
     let rounded = bits + 0x7_ffff + ((bits >> 20) & 1);
     sign | ((rounded >> 20) - (120 << 3)) as u8

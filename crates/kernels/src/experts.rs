@@ -1,4 +1,5 @@
-//! The feed-forward part of a block: the gate that picks experts, the routed experts, and the dense MLP.
+//! The feed-forward part of a block: the gate that picks experts, the routed experts,
+//! and the dense MLP.
 
 use crate::cpu::Cpu;
 use crate::linear::Linear;
@@ -42,7 +43,8 @@ pub struct ExpertRoutes {
 }
 
 impl Cpu {
-    /// Picks experts. `x` is `[n, hidden]`, `weight` `[n_experts, hidden]`; `scores` is working memory of width `n_experts`.
+    /// Picks experts. `x` is `[n, hidden]`, `weight` `[n_experts, hidden]`; `scores` is working
+    /// memory of width `n_experts`.
     ///
     /// Products are f32. Ties go to the lower expert.
     pub fn gate(&self, x: &Rows, weight: &Mat, rule: &GateRule, scores: &mut Rows, routes: &mut ExpertRoutes) {
@@ -57,11 +59,13 @@ impl Cpu {
         }
     }
 
-    /// `out[i] = sum over the chosen experts of weight * expert(x[i])`, experts added in ascending order.
+    /// `out[i] = sum over the chosen experts of weight * expert(x[i])`, experts added in
+    /// ascending order.
     pub fn experts(&self, x: &Rows, experts: &[Mlp], routes: &ExpertRoutes, out: &mut Rows) {
         let hidden = x.width();
         let inter = experts[0].gate.rows();
-        // Pairs (position, weight) grouped by expert; `spans` has the experts that were chosen at all.
+        // Pairs (position, weight) grouped by expert; `spans` has the experts that
+        // were chosen at all.
         let mut pairs: Vec<(u32, u32, f32)> = routes
             .ids
             .iter()
@@ -141,7 +145,8 @@ impl Cpu {
                             };
                             self.nt(&nt, start..start + width);
                             for (pair, (_, position, weight)) in pairs[first..end].iter().enumerate() {
-                                // SAFETY: `values` is this item's own; of `out`, an item owns its columns.
+                                // SAFETY: `values` is this item's own; of `out`, an item
+                                // owns its columns.
                                 let (value, sum) = unsafe {
                                     (
                                         values.piece((first + pair) * width, width),
@@ -157,7 +162,8 @@ impl Cpu {
         });
     }
 
-    /// `out = down(silu(gate(x)) * up(x))`; `gate` and `up` are working memory of the MLP's intermediate width.
+    /// `out = down(silu(gate(x)) * up(x))`; `gate` and `up` are working memory of the MLP's
+    /// intermediate width.
     pub fn mlp(&self, x: &Rows, mlp: &Mlp, gate: &mut Rows, up: &mut Rows, out: &mut Rows) {
         self.linear(x, &mut [Linear { w: &mlp.gate, out: gate }, Linear { w: &mlp.up, out: up }]);
         silu_mul(gate.all_mut(), up.all());

@@ -24,7 +24,8 @@ pub struct IndexerShape {
     pub top_k: usize,
 }
 
-/// Scores of one query for the positions from `start` (a page border) on: `sum_j weights_j * max(q_j . k_s, 0)`.
+/// Scores of one query for the positions from `start` (a page border) on:
+/// `sum_j weights_j * max(q_j . k_s, 0)`.
 pub(crate) struct IndexScores<'a> {
     /// `[heads, head_dim]`
     pub(crate) q: &'a [f32],
@@ -46,9 +47,10 @@ impl IndexScores<'_> {
 impl Cpu {
     /// Picks, for every position of the batch, the cached positions worth attending to.
     ///
-    /// `q` is `[n, heads * head_dim]`, `weights` `[n, heads]`, `keys` the index rows of this layer. While a query sees at most `top_k`
-    /// positions all of them are kept and nothing is scored. Beyond, `score(s) = sum_j weights_j * max(q_j . k_s, 0)`, heads added in order;
-    /// ties go to the lower position. Working memory is one row of scores a thread.
+    /// `q` is `[n, heads * head_dim]`, `weights` `[n, heads]`, `keys` the index rows of this layer.
+    /// While a query sees at most `top_k` positions all of them are kept and nothing is scored.
+    /// Beyond, `score(s) = sum_j weights_j * max(q_j . k_s, 0)`, heads added in order; ties go to
+    /// the lower position. Working memory is one row of scores a thread.
     ///
     /// Source: DeepSeek-V3.2-Exp report, eq. 1 and 2.
     pub fn select(
@@ -101,7 +103,8 @@ impl Cpu {
         }
     }
 
-    /// The specification: every page of keys is scored by all heads, then the heads are weighed and added.
+    /// The specification: every page of keys is scored by all heads, then the heads are
+    /// weighed and added.
     fn scores_by_products(&self, task: &IndexScores<'_>, out: &mut [f32]) {
         let IndexScores { keys, q, weights, .. } = *task;
         let (heads, head_dim) = (weights.len(), keys.width());

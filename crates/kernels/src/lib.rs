@@ -1,5 +1,6 @@
-//! Arithmetic on slices: the verbs a model is written in, each with a plain version (the specification) and fast ones
-//! chosen at run time. Knows number formats and shapes, not model names or files.
+//! Arithmetic on slices: the verbs a model is written in, each with a plain version (the
+//! specification) and fast ones chosen at run time. Knows number formats and shapes, not
+//! model names or files.
 
 mod arena;
 mod attention;

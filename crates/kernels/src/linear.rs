@@ -6,7 +6,8 @@ use crate::pool::Disjoint;
 use crate::product::{Nt, Right};
 use crate::rows::Rows;
 
-/// Output columns an item of a region computes: enough to amortise reading the left side, few enough to share.
+/// Output columns an item of a region computes: enough to amortise reading the left side, few
+/// enough to share.
 const COLUMNS: usize = 32;
 
 /// One matrix of a [`Cpu::linear`] call: `out = x @ w^T`.
@@ -24,12 +25,14 @@ impl Cpu {
         }
     }
 
-    /// Several matrices over one input, in one parallel region. `x` is `[n, in]`, each `w` `[out, in]`, each `out` becomes `[n, out]`.
+    /// Several matrices over one input, in one parallel region. `x` is `[n, in]`, each `w`
+    /// `[out, in]`, each `out` becomes `[n, out]`.
     pub fn linear(&self, x: &Rows, layers: &mut [Linear<'_>]) {
         self.with_activations(x.all(), |activations| self.products(activations, x.len(), x.width(), layers));
     }
 
-    /// [`Cpu::linear`] with f32 products whatever the processor's setting: the gate, the index head weights and the output head.
+    /// [`Cpu::linear`] with f32 products whatever the processor's setting: the gate, the index head
+    /// weights and the output head.
     pub fn linear_f32(&self, x: &Rows, layers: &mut [Linear<'_>]) {
         self.products(Activations { exact: x.all(), rounded: None }, x.len(), x.width(), layers);
     }

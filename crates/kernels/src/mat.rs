@@ -1,4 +1,5 @@
-//! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and block scales when it is fp8.
+//! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and block
+//! scales when it is fp8.
 
 use std::fmt;
 use std::ops::Range;
@@ -53,8 +54,8 @@ pub struct Mat {
     cols: usize,
     dtype: DType,
     bytes: Bytes,
-    /// `[ceil(rows / 128), ceil(cols / 128)]` multipliers of an fp8 matrix; 128x128 blocks counted from the upper left
-    /// corner, the last of a row or column may be smaller.
+    /// `[ceil(rows / 128), ceil(cols / 128)]` multipliers of an fp8 matrix; 128x128 blocks counted
+    /// from the upper left corner, the last of a row or column may be smaller.
     scales: Option<Arc<[f32]>>,
 }
 
@@ -110,7 +111,8 @@ impl Mat {
         &self.bytes[row * width..][..width]
     }
 
-    /// The scales of the blocks that row `row` crosses, left to right; `None` when the matrix is not scaled.
+    /// The scales of the blocks that row `row` crosses, left to right; `None` when the
+    /// matrix is not scaled.
     pub fn row_scales(&self, row: usize) -> Option<&[f32]> {
         let blocks = self.cols.div_ceil(SCALE_BLOCK);
         self.scales.as_ref().map(|scales| &scales[row / SCALE_BLOCK * blocks..][..blocks])
@@ -126,7 +128,8 @@ impl Mat {
         }
     }
 
-    /// Row `row` as the products of `--compute bf16` see it: 8-bit and 16-bit weights become bf16, f32 and f16 stay.
+    /// Row `row` as the products of `--compute bf16` see it: 8-bit and 16-bit weights become bf16,
+    /// f32 and f16 stay.
     pub(crate) fn row_rounded(&self, row: usize, out: &mut [f32]) {
         self.row(row, out);
         if self.scales.is_some() {

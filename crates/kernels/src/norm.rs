@@ -2,9 +2,11 @@
 
 use crate::rows::Rows;
 
-/// `out = weight * x * rsqrt(mean(x^2) + eps)` over the first `weight.len()` values of every row of `x`; `out` takes that width.
+/// `out = weight * x * rsqrt(mean(x^2) + eps)` over the first `weight.len()` values of every row of
+/// `x`; `out` takes that width.
 ///
-/// Source: `docs/model.md` section 3; the first `kv_lora_rank` of `kv_a_proj_with_mqa`'s outputs are normalised on their own.
+/// Source: `docs/model.md` section 3; the first `kv_lora_rank` of `kv_a_proj_with_mqa`'s outputs
+/// are normalised on their own.
 pub fn rms_norm(x: &Rows, weight: &[f32], eps: f32, out: &mut Rows) {
     assert_eq!(out.width(), weight.len(), "the norm's width");
     out.resize(x.len());

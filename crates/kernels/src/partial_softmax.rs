@@ -1,7 +1,7 @@
 //! Attention of some heads of one position over a part of its rows, and how parts become a whole.
 //!
-//! A part's result is relative to its own maximum: `[heads, latent]` sums, then per head the maximum score, then per head the sum of
-//! the weights.
+//! A part's result is relative to its own maximum: `[heads, latent]` sums, then per head the
+//! maximum score, then per head the sum of the weights.
 
 use crate::arena::{Arena, RowFormat};
 use crate::cpu::{Compute, Cpu};
@@ -11,7 +11,8 @@ use crate::product::{Left, Nn, Nt, Right};
 use crate::scratch;
 use crate::softmax::{OnlineSoftmax, exp};
 
-/// Rows of a part: enough that merging costs nothing beside them, few enough to share a long context between threads.
+/// Rows of a part: enough that merging costs nothing beside them, few enough to share a long
+/// context between threads.
 pub(crate) const PART_ROWS: usize = 512;
 
 /// Rows whose scores meet the running maximum together.
@@ -30,7 +31,8 @@ pub(crate) struct AttentionPart<'a> {
 }
 
 impl AttentionPart<'_> {
-    /// Whether products are bf16 with f32 sums: queries and weights are rounded to bf16, where the cache is bf16 anyway.
+    /// Whether products are bf16 with f32 sums: queries and weights are rounded to bf16, where the
+    /// cache is bf16 anyway.
     pub(crate) fn rounded(&self, compute: Compute) -> bool {
         let bf16 = |arena: &Arena| arena.format() == RowFormat::Bf16 && arena.width().is_multiple_of(2);
         compute == Compute::Bf16 && bf16(self.latents) && bf16(self.rope_keys)

@@ -1,5 +1,6 @@
-//! The workers. A decode step is hundreds of parallel regions of 10-100 µs, so a region starts with one atomic increment and
-//! its items are taken from a counter. Waiting spins first, then yields, then parks: threads may outnumber cores.
+//! The workers. A decode step is hundreds of parallel regions of 10-100 µs, so a region starts with
+//! one atomic increment and its items are taken from a counter. Waiting spins first, then yields,
+//! then parks: threads may outnumber cores.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,19 +15,22 @@ const YIELDS: u32 = 200;
 /// Regions below this many multiply-adds (about 20 µs of one core) stay on the caller.
 const MIN_PARALLEL_COST: usize = 200_000;
 
-/// One region at a time in the whole process: two pools spinning against each other lose more than either gains.
+/// One region at a time in the whole process: two pools spinning against each other lose more
+/// than either gains.
 static REGION: Mutex<()> = Mutex::new(());
 
 type Body = dyn Fn(usize) + Sync;
 
-/// Parts of [`Shared::state`]: how many workers are inside, whether more may enter, and the number of the region.
+/// Parts of [`Shared::state`]: how many workers are inside, whether more may enter, and the
+/// number of the region.
 const INSIDE: u64 = (1 << 31) - 1;
 const OPEN: u64 = 1 << 31;
 const REGION_SHIFT: u32 = 32;
 
 struct Shared {
-    /// The region's number, whether it is open, and the workers inside. The caller waits only for those: a worker that the system
-    /// has not scheduled when the items are gone finds the region closed.
+    /// The region's number, whether it is open, and the workers inside. The caller waits only
+    /// for those: a worker that the system has not scheduled when the items are gone finds
+    /// the region closed.
     state: AtomicU64,
     /// The running region; set before it opens, cleared after it closed and the last worker left.
     job: Mutex<Option<Job>>,
@@ -44,7 +48,8 @@ struct Job {
     items: usize,
 }
 
-// SAFETY: `body` points to a `Sync` closure that `Pool::run` keeps alive until every worker has left the region.
+// SAFETY: `body` points to a `Sync` closure that `Pool::run` keeps alive until every worker has
+// left the region.
 unsafe impl Send for Job {}
 
 /// Worker threads that share loops with the calling thread.
@@ -79,8 +84,8 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `body(item)` for every item below `items`, on all threads; returns when all are done. `cost` is the whole
-    /// region's multiply-adds: small regions stay on the caller.
+    /// Calls `body(item)` for every item below `items`, on all threads; returns when all are done.
+    /// `cost` is the whole region's multiply-adds: small regions stay on the caller.
     ///
     /// # Panics
     /// With the first panic of `body`, after every thread has left the region.
@@ -91,7 +96,8 @@ impl Pool {
         let _one_at_a_time = lock_ignoring_poison(&REGION);
         let shared = &*self.shared;
         let body: &(dyn Fn(usize) + Sync) = &body;
-        // SAFETY: only the lifetime changes; every worker has left the closure before this function returns.
+        // SAFETY: only the lifetime changes; every worker has left the closure before this
+        // function returns.
         let body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Body>(body) };
         let job = Job { body, items };
         *lock_ignoring_poison(&shared.job) = Some(job);
@@ -159,7 +165,8 @@ fn enter(shared: &Shared, region: u64) -> bool {
 }
 
 fn run_items(shared: &Shared, job: Job) {
-    // SAFETY: this thread is counted inside the region, and `Pool::run` waits for those before the closure goes out of scope.
+    // SAFETY: this thread is counted inside the region, and `Pool::run` waits for those before the
+    // closure goes out of scope.
     let body = unsafe { &*job.body };
     loop {
         let item = shared.next.fetch_add(1, SeqCst);
@@ -211,7 +218,8 @@ pub(crate) struct Disjoint<T> {
     len: usize,
 }
 
-// SAFETY: every use goes through `piece`, whose callers promise that no two items touch the same elements.
+// SAFETY: every use goes through `piece`, whose callers promise that no two items touch
+// the same elements.
 unsafe impl<T: Send> Sync for Disjoint<T> {}
 
 impl<T> Disjoint<T> {
@@ -220,7 +228,8 @@ impl<T> Disjoint<T> {
     }
 
     /// # Safety
-    /// While the region runs, no other item may hold a piece that overlaps this one, and the slice outlives it.
+    /// While the region runs, no other item may hold a piece that overlaps this one, and the
+    /// slice outlives it.
     #[expect(clippy::mut_from_ref, reason = "the pieces are disjoint by the caller's promise")]
     pub(crate) unsafe fn piece(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start + len <= self.len, "a piece inside the slice");

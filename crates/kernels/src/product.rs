@@ -1,11 +1,13 @@
 //! The two products everything is made of, in their plain versions (the specification).
 //!
-//! * [`Nt`]: `out[i, n] = x[i] . w[n]`, both operands contiguous along the sum (linear layers, attention and index scores).
+//! * [`Nt`]: `out[i, n] = x[i] . w[n]`, both operands contiguous along the sum (linear layers,
+//!   attention and index scores).
 //! * [`Nn`]: `out[i, :] += sum_j p[i, j] * c[j, :]` (absorbing queries, attention values).
 //!
-//! One reduction order per output element, whatever the tile it is computed in: that is what makes a position's numbers
-//! independent of its batch. For `Nt`, element `k` of the sum goes to lane `k % 16` (bf16 products: lane `k / 2 % 16`), lanes are
-//! added as a tree at the end. For `Nn`, terms are added in order of `j`.
+//! One reduction order per output element, whatever the tile it is computed in: that is what makes
+//! a position's numbers independent of its batch. For `Nt`, element `k` of the sum goes to lane
+//! `k % 16` (bf16 products: lane `k / 2 % 16`), lanes are added as a tree at the end. For `Nn`,
+//! terms are added in order of `j`.
 
 use std::ops::Range;
 
@@ -14,7 +16,8 @@ use crate::mat::Mat;
 use crate::pool::Disjoint;
 use crate::scratch;
 
-/// The left side of [`Nt`]: rows of `k` numbers. bf16 rows ask for bf16 products with f32 accumulation.
+/// The left side of [`Nt`]: rows of `k` numbers. bf16 rows ask for bf16 products with
+/// f32 accumulation.
 #[derive(Clone, Copy)]
 pub(crate) enum Left<'a> {
     F32(&'a [f32]),
@@ -44,7 +47,8 @@ impl Right<'_> {
     }
 }
 
-/// `out[offset + i * stride + n - first] = x[rows[i]] . w[n]` for `i` in `0..m` and every `n` asked for.
+/// `out[offset + i * stride + n - first] = x[rows[i]] . w[n]` for `i` in `0..m` and
+/// every `n` asked for.
 pub(crate) struct Nt<'a> {
     pub(crate) x: Left<'a>,
     /// Which rows of `x`; all of the first `m` when `None`.
@@ -119,7 +123,8 @@ fn dot_bf16(x: &[u16], w: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-/// `out[i * out_stride ..][..d] += sum_j p[i * p_stride + j] * c[first + j][..d]` for `i < m`, `j < n`, in f32.
+/// `out[i * out_stride ..][..d] += sum_j p[i * p_stride + j] * c[first + j][..d]` for `i <
+/// m`, `j < n`, in f32.
 #[derive(Clone, Copy)]
 pub(crate) struct Nn<'a> {
     pub(crate) p: &'a [f32],

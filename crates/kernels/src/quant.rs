@@ -1,4 +1,5 @@
-//! fp8 rounding of activations in groups, and the Hadamard rotation that spreads outliers before it.
+//! fp8 rounding of activations in groups, and the Hadamard rotation that spreads
+//! outliers before it.
 
 use crate::dtype::{FP8_MAX, FP8_VALUES, fp8_from_f32};
 use crate::rows::Rows;
@@ -6,7 +7,8 @@ use crate::rows::Rows;
 /// Channels that share one scale.
 pub(crate) const GROUP: usize = 128;
 
-/// The scale of one group (`docs/model.md` 6.3): `amax / 448`, raised to the next power of two for `ue8m0`.
+/// The scale of one group (`docs/model.md` 6.3): `amax / 448`, raised to the next power of
+/// two for `ue8m0`.
 pub(crate) fn group_scale(group: &[f32], ue8m0: bool) -> f32 {
     let amax = group.iter().fold(1e-4f32, |amax, v| amax.max(v.abs()));
     let scale = amax * (1.0 / FP8_MAX);
@@ -35,7 +37,8 @@ pub(crate) fn round_groups(values: &mut [f32], width: usize, ue8m0: bool) {
     }
 }
 
-/// Multiplies one vector with the normalised Hadamard matrix in natural (Sylvester) order: `x @ H_n / sqrt(n)`.
+/// Multiplies one vector with the normalised Hadamard matrix in natural (Sylvester) order:
+/// `x @ H_n / sqrt(n)`.
 pub(crate) fn hadamard(vector: &mut [f32]) {
     let n = vector.len();
     debug_assert!(n.is_power_of_two());
@@ -58,7 +61,8 @@ pub fn hadamard_rows(rows: &mut Rows, head_dim: usize) {
     rows.all_mut().chunks_mut(head_dim).for_each(hadamard);
 }
 
-/// Rounds every `head_dim`-wide piece of every row to fp8 with one scale each (groups of 128 inside wider pieces).
+/// Rounds every `head_dim`-wide piece of every row to fp8 with one scale each (groups of 128
+/// inside wider pieces).
 pub fn round_fp8_rows(rows: &mut Rows, head_dim: usize, ue8m0: bool) {
     rows.all_mut().chunks_mut(head_dim).for_each(|piece| round_groups(piece, GROUP, ue8m0));
 }

@@ -1,4 +1,5 @@
-//! Rotary position embedding on parts of rows. The angles come from the model, which knows its scaling.
+//! Rotary position embedding on parts of rows. The angles come from the model, which
+//! knows its scaling.
 
 use crate::rows::Rows;
 

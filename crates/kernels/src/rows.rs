@@ -1,6 +1,7 @@
 //! Activations: one row of f32 a position.
 
-/// `[len, width]` f32 values, row-major. Grows to the largest batch it has seen and keeps that memory.
+/// `[len, width]` f32 values, row-major. Grows to the largest batch it has seen and
+/// keeps that memory.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     data: Vec<f32>,

@@ -1,4 +1,5 @@
-//! Exponentials and what is built on them. One polynomial, so that every instruction set gives the same value.
+//! Exponentials and what is built on them. One polynomial, so that every instruction set
+//! gives the same value.
 
 /// Where [`exp`] is neither zero nor infinite.
 pub(crate) const EXP_MIN: f32 = -87.3;
@@ -46,8 +47,8 @@ pub(crate) struct OnlineSoftmax {
 impl OnlineSoftmax {
     pub(crate) const EMPTY: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
 
-    /// Takes in the next scores: they become their weights, and the returned factor brings what was accumulated under the
-    /// old maximum to the new one.
+    /// Takes in the next scores: they become their weights, and the returned factor brings what was
+    /// accumulated under the old maximum to the new one.
     pub(crate) fn update(&mut self, scores: &mut [f32]) -> f32 {
         let max = scores.iter().fold(self.max, |max, s| max.max(*s));
         let factor = exp(self.max - max);

@@ -7,8 +7,8 @@ thread_local! {
     static KEYS: RefCell<(Vec<u32>, Vec<u32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
-/// Writes the `k` positions with the highest scores into `out`, ascending. Ties go to the lower position; NaN counts as the
-/// lowest score. All positions when there are at most `k`.
+/// Writes the `k` positions with the highest scores into `out`, ascending. Ties go to the lower
+/// position; NaN counts as the lowest score. All positions when there are at most `k`.
 pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     out.clear();
     if scores.len() <= k {
@@ -33,7 +33,8 @@ pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     });
 }
 
-/// The `k`th largest key: the first 11 bits by counting, the others among the few keys that share those.
+/// The `k`th largest key: the first 11 bits by counting, the others among the few keys
+/// that share those.
 fn kth_largest(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
     const SHIFT: u32 = 21;
     // Neighbours are often alike: two tables, so that one increment need not wait for the last.
@@ -47,7 +48,8 @@ fn kth_largest(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
         wanted -= count(digit);
         digit -= 1;
     }
-    // Without a branch that half of the keys would mispredict: the place is always written, and kept by the next one or not.
+    // Without a branch that half of the keys would mispredict: the place is always written, and
+    // kept by the next one or not.
     candidates.resize(count(digit) + 1, 0);
     let mut kept = 0;
     for key in keys {

@@ -1,5 +1,6 @@
-//! The fast versions for x86-64. [`nt`] and [`nn`] say once how a product is cut into tiles; [`avx512`] and [`avx2`] bring the
-//! instructions. Which one runs is decided at start, by what the processor says it can.
+//! The fast versions for x86-64. [`nt`] and [`nn`] say once how a product is cut into tiles;
+//! [`avx512`] and [`avx2`] bring the instructions. Which one runs is decided at start, by what the
+//! processor says it can.
 
 mod attention_avx512;
 mod avx2;
@@ -54,7 +55,8 @@ impl<'a> RightBytes<'a> {
         Self { right, bytes, dtype, row_bytes: width * dtype.bytes() }
     }
 
-    /// Cuts `rows` where the scale blocks of an fp8 matrix meet: every part comes with the scales its rows share.
+    /// Cuts `rows` where the scale blocks of an fp8 matrix meet: every part comes with the
+    /// scales its rows share.
     fn scale_parts(&self, rows: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
         let (right, width) = (self.right, self.row_bytes);
         let mut start = rows.start;
@@ -71,7 +73,8 @@ impl<'a> RightBytes<'a> {
     }
 }
 
-/// Computes `task`, whose left side is bf16, with the rows it asks for in f32: where there are no bf16 products.
+/// Computes `task`, whose left side is bf16, with the rows it asks for in f32: where there are
+/// no bf16 products.
 fn with_widened_rows(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
     let (m, k) = (task.m, task.k);
     let mut wide = scratch::borrow(m * k);

@@ -1,4 +1,5 @@
-//! Attention and selection through the public verbs: fast against plain, and the same bits in every batch and on any threads.
+//! Attention and selection through the public verbs: fast against plain, and the same bits in every
+//! batch and on any threads.
 
 use kernels::{
     Arena, Attention, CachePosition, Compute, Cpu, IndexerShape, Mat, PAGE_ROWS, RowFormat, Rows, Selection,
@@ -105,7 +106,8 @@ proptest! {
         let case = Case::new(seed, shape, context, n, FORMATS[format]);
         let compute = if bf16 { Compute::Bf16 } else { Compute::F32 };
         let (fast, plain) = (case.attend(&Cpu::new(2, compute), 0..n), case.attend(&Cpu::plain(2, compute), 0..n));
-        // Values are sums of `latent` numbers below 1. In bf16 a weight on the border may round to either side.
+        // Values are sums of `latent` numbers below 1. In bf16 a weight on the border may
+        // round to either side.
         let bound = (case.latent as f32).sqrt() * if bf16 { 4e-3 } else { 1e-5 };
         for (fast, plain) in fast.iter().zip(&plain) {
             prop_assert!((fast - plain).abs() <= bound, "{fast} is not {plain} (bound {bound})");
@@ -140,7 +142,8 @@ proptest! {
         prop_assert_eq!(&select(&three, 0..n), &together);
         let last = select(&three, n - 1..n);
         prop_assert_eq!(&last[..], &together[n - 1..]);
-        // Near ties may fall either way in another order of sums: nearly all picks are those of the plain version.
+        // Near ties may fall either way in another order of sums: nearly all picks are those of
+        // the plain version.
         let plain = select(&Cpu::plain(1, compute), n - 1..n);
         if let (Some(fast), Some(plain)) = (&last[0], &plain[0]) {
             let common = fast.iter().filter(|p| plain.contains(p)).count();

@@ -1,7 +1,9 @@
-//! The latent cache: per layer one arena each of latents, rope keys and (with an indexer) index keys, 64 rows a page.
+//! The latent cache: per layer one arena each of latents, rope keys and (with an indexer) index
+//! keys, 64 rows a page.
 //!
-//! A page id names the same 64 rows in every arena. Which sequence owns which page is the engine's business; what is in a row is
-//! decided by its own sequence alone, and a sequence is cut back by writing over the rows behind the cut.
+//! A page id names the same 64 rows in every arena. Which sequence owns which page is the engine's
+//! business; what is in a row is decided by its own sequence alone, and a sequence is cut back by
+//! writing over the rows behind the cut.
 
 use kernels::{Arena, CachePosition, PAGE_ROWS, RowFormat, Rows};
 

@@ -1,4 +1,5 @@
-//! `config.json`: the hyper-parameters of the family, checked for completeness and contradictions (`docs/model.md` section 2).
+//! `config.json`: the hyper-parameters of the family, checked for completeness and contradictions
+//! (`docs/model.md` section 2).
 
 mod keys;
 #[cfg(test)]
@@ -225,8 +226,9 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses extents far beyond the family's, so that neither the list of its tensors nor their count of parameters can run away:
-    /// matrices of at most 2^20 rows and columns, and at most 2^16 experts in all layers.
+    /// Refuses extents far beyond the family's, so that neither the list of its tensors nor their
+    /// count of parameters can run away: matrices of at most 2^20 rows and columns, and at most
+    /// 2^16 experts in all layers.
     fn validate_extent(&self) -> Result<(), ConfigError> {
         let heads = self.num_attention_heads;
         let (index_heads, index_dim) = self.indexer.as_ref().map_or((0, 0), |index| (index.n_heads, index.head_dim));
@@ -271,14 +273,15 @@ impl Config {
         self.qk_nope_head_dim + self.qk_rope_head_dim
     }
 
-    /// The factor of attention scores before softmax: `qk_head_dim^-0.5 * m^2`, in both forms of MLA and at all lengths.
+    /// The factor of attention scores before softmax: `qk_head_dim^-0.5 * m^2`, in both forms of
+    /// MLA and at all lengths.
     pub fn softmax_scale(&self) -> f64 {
         let m = self.rope_scaling.as_ref().map_or(1.0, |yarn| 0.1 * yarn.mscale_all_dim * yarn.factor.ln() + 1.0);
         (self.qk_head_dim() as f64).powf(-0.5) * m * m
     }
 
-    /// Activations and cache rows are rounded to fp8 with power-of-two scales: as the weights were, and as V3.2 was released where a
-    /// conversion to bf16 has dropped `quantization_config`.
+    /// Activations and cache rows are rounded to fp8 with power-of-two scales: as the weights were,
+    /// and as V3.2 was released where a conversion to bf16 has dropped `quantization_config`.
     pub fn ue8m0(&self) -> bool {
         self.quantization.map_or(self.indexer.is_some(), |quantization| quantization.ue8m0)
     }

@@ -1,4 +1,5 @@
-//! DeepSeek V3, R1, V3.1 (`deepseek_v3`) and V3.2 (`deepseek_v32`): embedding, blocks, head, and the MTP module.
+//! DeepSeek V3, R1, V3.1 (`deepseek_v3`) and V3.2 (`deepseek_v32`): embedding, blocks, head,
+//! and the MTP module.
 
 use kernels::{CachePosition, Cpu, Linear, Mat, Rows, rms_norm};
 use weights::Checkpoint;
@@ -42,8 +43,8 @@ struct Block {
     eps: f32,
 }
 
-/// The multi-token-prediction module (`docs/model.md` section 10): one more block over the embedding of the next token and the final hidden
-/// state. It shares the embedding and the head.
+/// The multi-token-prediction module (`docs/model.md` section 10): one more block over the
+/// embedding of the next token and the final hidden state. It shares the embedding and the head.
 struct Mtp {
     enorm: Vec<f32>,
     hnorm: Vec<f32>,
@@ -57,7 +58,8 @@ struct Mtp {
 }
 
 impl Deepseek {
-    /// Finds all weights of `config` in the checkpoint. Nothing is copied but norms, biases and scales.
+    /// Finds all weights of `config` in the checkpoint. Nothing is copied but norms,
+    /// biases and scales.
     ///
     /// # Errors
     /// A tensor that is missing, or has another shape or number format than the config implies.

@@ -1,4 +1,5 @@
-//! The lightning indexer (`docs/model.md` section 7): which cached positions a query's attention reads.
+//! The lightning indexer (`docs/model.md` section 7): which cached positions a query's
+//! attention reads.
 
 use kernels::{
     Angles, Arena, CachePosition, Cpu, IndexerShape, Linear, Mat, Pairing, Rows, hadamard_rows, layer_norm, rope,
@@ -54,8 +55,8 @@ impl Indexer {
         })
     }
 
-    /// Turns `wk(a)` into the key that is cached: LayerNorm, rotation of the first part, and for fp8 the Hadamard rotation (the cache
-    /// rounds).
+    /// Turns `wk(a)` into the key that is cached: LayerNorm, rotation of the first part, and for
+    /// fp8 the Hadamard rotation (the cache rounds).
     pub(crate) fn finish_keys(&self, keys: &mut Rows, angles: &Angles) {
         layer_norm(keys, &self.k_norm_weight, &self.k_norm_bias, LAYER_NORM_EPS);
         rope(keys, 1, self.shape.head_dim, 0, angles, self.pairing);
@@ -64,7 +65,8 @@ impl Indexer {
         }
     }
 
-    /// Leaves in `s.selection` what every position looks at. Scores nothing while all positions see at most `index_topk`.
+    /// Leaves in `s.selection` what every position looks at. Scores nothing while all positions see
+    /// at most `index_topk`.
     pub(crate) fn select(
         &self,
         cpu: &Cpu,

@@ -1,4 +1,5 @@
-//! The DeepSeek V3 family as programs over `kernels`: readable beside the authors' own code, one file per part.
+//! The DeepSeek V3 family as programs over `kernels`: readable beside the authors' own code,
+//! one file per part.
 //!
 //! Knows no text, no requests and no async runtime.
 #![forbid(unsafe_code)]
@@ -37,7 +38,8 @@ pub enum Error {
 /// Loads whatever model `checkpoint` holds.
 ///
 /// # Errors
-/// A config that is incomplete, contradictory or of an architecture nobody here knows; a tensor that is missing or misshapen.
+/// A config that is incomplete, contradictory or of an architecture nobody here knows; a tensor
+/// that is missing or misshapen.
 pub fn load(checkpoint: &weights::Checkpoint, options: &Options) -> Result<Box<dyn Model>, Error> {
     let config = config::Config::from_json(checkpoint.config())?;
     tensors::verify(&config, checkpoint)?;

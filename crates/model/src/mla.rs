@@ -1,4 +1,5 @@
-//! Multi-head latent attention (`docs/model.md` section 5), with the indexer's selection where the layer has one (section 7).
+//! Multi-head latent attention (`docs/model.md` section 5), with the indexer's selection where the
+//! layer has one (section 7).
 
 use kernels::{Angles, Attention, CachePosition, Cpu, Linear, Mat, Pairing, Rows, rms_norm, rope};
 use weights::Checkpoint;

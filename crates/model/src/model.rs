@@ -75,7 +75,8 @@ impl Batch<'_> {
 /// What a forward pass found out, one row for every wanted position, in the order of the batch.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// `[wanted, hidden_size]`: after the final norm; the input of the output head and of the MTP module.
+    /// `[wanted, hidden_size]`: after the final norm; the input of the output head and
+    /// of the MTP module.
     pub hidden: Rows,
     /// `[wanted, vocab_size]`
     pub logits: Rows,
@@ -93,8 +94,9 @@ pub trait Model: Send {
     /// A position's numbers depend only on the tokens before it, bit for bit.
     fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: &mut dyn Tap) -> &Output;
 
-    /// Runs the multi-token-prediction module on tokens shifted by one: `batch.tokens[i]` is the token after the position whose final
-    /// hidden state is `hidden[i]`, and the output predicts the token after that. `None` when the checkpoint has no such module.
+    /// Runs the multi-token-prediction module on tokens shifted by one: `batch.tokens[i]` is the
+    /// token after the position whose final hidden state is `hidden[i]`, and the output predicts
+    /// the token after that. `None` when the checkpoint has no such module.
     fn draft(&mut self, batch: &Batch<'_>, hidden: &Rows, cache: &mut LatentCache) -> Option<&Output>;
 }
 

@@ -1,4 +1,5 @@
-//! The feed-forward half of a block: a dense MLP in the first layers, a mixture of experts in the others (`docs/model.md` section 8).
+//! The feed-forward half of a block: a dense MLP in the first layers, a mixture of experts in the
+//! others (`docs/model.md` section 8).
 
 use kernels::{Cpu, GateRule, Mat, Mlp, Rows};
 use weights::Checkpoint;

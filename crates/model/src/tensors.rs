@@ -1,4 +1,5 @@
-//! The tensors a checkpoint of the family has, by name and shape (`docs/model.md` section 11), and what they add up to.
+//! The tensors a checkpoint of the family has, by name and shape (`docs/model.md` section 11), and
+//! what they add up to.
 
 use weights::Checkpoint;
 
@@ -167,8 +168,9 @@ pub fn count_parameters(config: &Config) -> ParameterCounts {
     counts
 }
 
-/// Checks that the checkpoint has every tensor of `config`, in its shape and in a format that can be computed with, and no others. The
-/// MTP module may be missing as a whole, and where the config counts none, a module that is there is passed over.
+/// Checks that the checkpoint has every tensor of `config`, in its shape and in a format that can
+/// be computed with, and no others. The MTP module may be missing as a whole, and where the config
+/// counts none, a module that is there is passed over.
 ///
 /// # Errors
 /// The first tensor at fault.

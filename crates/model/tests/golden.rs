@@ -1,5 +1,6 @@
-//! The small golden models (`tests/golden/`): logits, top-k sets, routes and continuations computed by the authors' code and by
-//! transformers, both in float64. See `tests/golden/README.md` for how they were made and what each typical mistake looks like.
+//! The small golden models (`tests/golden/`): logits, top-k sets, routes and continuations computed
+//! by the authors' code and by transformers, both in float64. See `tests/golden/README.md` for how
+//! they were made and what each typical mistake looks like.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -69,7 +70,8 @@ impl Golden {
     }
 }
 
-/// The sequences side by side in one cache, each with pages of its own (handed out in an order that is not theirs).
+/// The sequences side by side in one cache, each with pages of its own (handed out in an order
+/// that is not theirs).
 struct BatchedRun {
     model: Box<dyn Model>,
     cache: LatentCache,
@@ -95,7 +97,8 @@ impl BatchedRun {
         Self { model, cache, sequences, pages }
     }
 
-    /// Logits of every position, with `chunk(step, sequence)` tokens of every sequence a step, all sequences in one batch.
+    /// Logits of every position, with `chunk(step, sequence)` tokens of every sequence a step, all
+    /// sequences in one batch.
     fn logits(&mut self, chunk: impl Fn(usize, usize) -> usize) -> Vec<Rows> {
         self.outputs(chunk, &mut ()).into_iter().map(|(logits, _)| logits).collect()
     }
@@ -253,7 +256,8 @@ fn bf16_products_and_rounded_caches_do_not_depend_on_the_batch_either() {
         for (seq, logits) in run.logits(|step, seq| 1 + (step + seq) % 9).iter().enumerate() {
             assert!(same_bits(logits, &prefill[seq]), "{isa} {cache:?} seq{seq}");
         }
-        // Random weights amplify every flipped expert and selection; a wrong model is off by 2 and more.
+        // Random weights amplify every flipped expert and selection; a wrong model is
+        // off by 2 and more.
         let mean = |seq: usize| differences(prefill[seq].all(), &golden.floats(&format!("seq{seq}.logits")), 512).1;
         let bound = if index == IndexFormat::F32 { 0.4 } else { 1.2 };
         let means: Vec<f64> = (0..4).map(mean).collect();

@@ -1,5 +1,5 @@
-//! Key to caller. Keys are compared as hashes, in constant time; nothing of a key but its last four characters is ever
-//! said again.
+//! Key to caller. Keys are compared as hashes, in constant time; nothing of a key but its last four
+//! characters is ever said again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::server::AppState;
 /// Lets a request in: its headers fit, and its credential is good.
 ///
 /// # Errors
-/// `HeadersTooLarge`, `Unauthorized`; on a server without keys `Forbidden` for what a web page may have sent.
+/// `HeadersTooLarge`, `Unauthorized`; on a server without keys `Forbidden` for what a web
+/// page may have sent.
 pub(crate) fn authenticate_caller(app: &AppState, parts: &Parts) -> Result<Caller, Error> {
     check_header_size(parts, app.config.header_limit)?;
     match identify(app, parts)? {
@@ -34,8 +35,8 @@ pub(crate) fn authenticate_caller(app: &AppState, parts: &Parts) -> Result<Calle
     }
 }
 
-/// Lets everybody in to what needs no key. A server that only its own machine can reach answers no web page of elsewhere, which
-/// may have made its own name lead here.
+/// Lets everybody in to what needs no key. A server that only its own machine can reach answers no
+/// web page of elsewhere, which may have made its own name lead here.
 ///
 /// # Errors
 /// `HeadersTooLarge`; `Forbidden` for what a web page may have sent.
@@ -76,7 +77,8 @@ pub(crate) struct Operator {
     pub(crate) role: Role,
 }
 
-/// Lets an operator in who has the role that is needed. On a server without keys that is whoever is on its machine.
+/// Lets an operator in who has the role that is needed. On a server without keys that is whoever
+/// is on its machine.
 ///
 /// # Errors
 /// As [`admit`]; `Forbidden` for another role, and for what a web page may have sent.
@@ -165,7 +167,8 @@ static PROXY_HEADERS: [&str; 14] = [
     "cf-connecting-ip",
 ];
 
-/// Without keys a request must come from this machine, and not through a proxy on it: the proxy's own callers may be anywhere.
+/// Without keys a request must come from this machine, and not through a proxy on it: the proxy's
+/// own callers may be anywhere.
 fn check_local_peer(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Error> {
     let from = match PROXY_HEADERS.iter().find(|name| headers.contains_key(**name)) {
         Some(name) => format!("this request came through a proxy (`{name}`)"),
@@ -221,8 +224,8 @@ fn midjourney_credential(parts: &Parts) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`. `origins` may ask models; no
-/// other web page administers the server.
+/// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`.
+/// `origins` may ask models; no other web page administers the server.
 fn check_local_origin(parts: &Parts, app: &AppState, origins: Option<&[String]>) -> Result<(), Error> {
     check_host(parts, app)?;
     check_origin(parts, origins)

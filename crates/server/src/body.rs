@@ -1,4 +1,5 @@
-//! Reads a request body within its limits and its memory, and lets a client finish sending what nobody wants to read.
+//! Reads a request body within its limits and its memory, and lets a client finish sending what
+//! nobody wants to read.
 
 use std::io::Read;
 use std::pin::Pin;
@@ -18,12 +19,14 @@ use tokio::time::{Instant, timeout_at};
 
 /// A body that goes on arriving may take so many times the patience for one piece of it.
 const WHOLE_BODY_TIMEOUT_FACTOR: u32 = 10;
-/// The patience for one piece of it, and the bytes a second that it has to bring on average, while memory is scarce.
+/// The patience for one piece of it, and the bytes a second that it has to bring on average, while
+/// memory is scarce.
 const SCARCE_READ_TIMEOUT: Duration = Duration::from_secs(5);
 const SCARCE_MIN_BYTES_PER_SECOND: usize = 16 << 10;
 /// A shorter body is not asked for its memory before it arrives.
 const SHORT_BODY: u64 = 64 << 10;
-/// Bytes that one byte of gzip is taken to become, and the most that counts: inflating takes time, but no memory of its own.
+/// Bytes that one byte of gzip is taken to become, and the most that counts: inflating takes time,
+/// but no memory of its own.
 const GZIP_RATIO: usize = 64;
 const MAX_INFLATED_ESTIMATE: usize = 4 << 20;
 /// Bytes that are inflated at a time.
@@ -62,11 +65,12 @@ pub(crate) struct BodyReader<'a> {
 }
 
 impl BodyReader<'_> {
-    /// The whole body of a route, decoded. Its memory is reserved as it arrives, and held until the bytes are gone.
+    /// The whole body of a route, decoded. Its memory is reserved as it arrives, and held until
+    /// the bytes are gone.
     ///
     /// # Errors
-    /// `TooLarge`, `UnsupportedMediaType`; `Overload` when there is no memory for it; `Invalid` when the client stops sending,
-    /// or sends no gzip where it says so.
+    /// `TooLarge`, `UnsupportedMediaType`; `Overload` when there is no memory for it; `Invalid`
+    /// when the client stops sending, or sends no gzip where it says so.
     pub(crate) async fn read(self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Error> {
         let declared = declared_length(headers);
         if declared.is_some_and(|length| length > self.limit as u64) {
@@ -141,10 +145,12 @@ impl BodyBuffer {
     }
 }
 
-/// Understands a body: parses it, and lets `read` make something of the tree, which holds as much memory as `size` says.
+/// Understands a body: parses it, and lets `read` make something of the tree, which holds as much
+/// memory as `size` says.
 ///
 /// # Errors
-/// `Invalid` for malformed JSON, and those of `read`; `TooLarge` or `Overload` when there is no memory for it.
+/// `Invalid` for malformed JSON, and those of `read`; `TooLarge` or `Overload` when there is
+/// no memory for it.
 pub(crate) async fn parse_json<T: Send + 'static>(
     memory: &RequestMemory,
     bytes: Bytes,
@@ -211,8 +217,8 @@ fn inflate(bytes: &[u8], mut plain: BodyBuffer) -> Result<Bytes, Error> {
 
 /// A request body that is read to its end in the background when it is dropped before.
 ///
-/// A connection closed with unread bytes is reset, and the reset overtakes the answer: a refused client would see no
-/// status at all.
+/// A connection closed with unread bytes is reset, and the reset overtakes the answer: a refused
+/// client would see no status at all.
 pub(crate) struct DrainOnDrop(Option<Incoming>);
 
 impl DrainOnDrop {

@@ -20,7 +20,8 @@ pub struct ServerConfig {
     pub admin_token: Option<[u8; 32]>,
     /// Names that the admin API is called by, beside those of this machine.
     pub allowed_hosts: Vec<String>,
-    /// Origins (`https://example.org`) of web pages that may call this server; empty switches CORS off.
+    /// Origins (`https://example.org`) of web pages that may call this server; empty
+    /// switches CORS off.
     pub cors_origins: Vec<String>,
     /// `fp_` and ten hex digits that name weights, build and number formats.
     pub system_fingerprint: String,
@@ -37,7 +38,8 @@ pub struct ServerConfig {
     pub inflight: InflightLimits,
     /// Bytes of a request's line and headers. Above 128 KiB the connection itself refuses.
     pub header_limit: usize,
-    /// How long a client may take to send its headers, or to stay silent between requests or pieces of a body.
+    /// How long a client may take to send its headers, or to stay silent between requests or
+    /// pieces of a body.
     pub read_timeout: Duration,
     /// What running answers get after shutdown was asked for.
     pub shutdown_grace: Duration,

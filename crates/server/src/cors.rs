@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 const VARY: &str = "origin, access-control-request-method, access-control-request-headers";
 
-/// What one request's `Origin` is allowed. Without configured origins: nothing, and nothing is said about it.
+/// What one request's `Origin` is allowed. Without configured origins: nothing, and nothing
+/// is said about it.
 pub(crate) struct CorsOrigin {
     enabled: bool,
     allowed: Option<HeaderValue>,

@@ -1,4 +1,5 @@
-//! The HTTP surface: extract, call the gateway, render. [`serve`] runs it on a listener until told to stop.
+//! The HTTP surface: extract, call the gateway, render. [`serve`] runs it on a listener
+//! until told to stop.
 #![forbid(unsafe_code)]
 
 pub mod admin;

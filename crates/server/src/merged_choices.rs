@@ -1,4 +1,5 @@
-//! The answers of one request as one stream: each delta with its choice, and the usage of all together at the end.
+//! The answers of one request as one stream: each delta with its choice, and the usage of all
+//! together at the end.
 
 use std::collections::BTreeSet;
 

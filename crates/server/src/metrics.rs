@@ -14,13 +14,14 @@ use crate::middleware::json_response;
 use crate::respond::error_response;
 use crate::server::{AppState, ServeError};
 
-/// Seconds. Without buckets a histogram would be rendered as a summary, which cannot be added up over servers.
+/// Seconds. Without buckets a histogram would be rendered as a summary, which cannot be added
+/// up over servers.
 const HISTOGRAM_BUCKETS: [f64; 18] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Records metrics from now on. [`serve`](crate::serve) does it too, but what was said before the first recorder is lost:
-/// whoever starts an engine first calls this before it.
+/// Records metrics from now on. [`serve`](crate::serve) does it too, but what was said before the
+/// first recorder is lost: whoever starts an engine first calls this before it.
 ///
 /// # Errors
 /// `Metrics` when another recorder is installed in this process.

@@ -1,4 +1,5 @@
-//! What surrounds every request: a tidy path, an id, CORS, one line in the log, and no panic that ends the connection.
+//! What surrounds every request: a tidy path, an id, CORS, one line in the log, and no panic that
+//! ends the connection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Sends an answer on as its provider sends it, with signs of life while nothing comes, and an error event where it breaks.
+//! Sends an answer on as its provider sends it, with signs of life while nothing comes, and an
+//! error event where it breaks.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! One line in the log for every request, and its span, written when its answer has ended, however it ended.
+//! One line in the log for every request, and its span, written when its answer has ended,
+//! however it ended.
 
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -207,7 +208,8 @@ impl Drop for RequestContext {
     }
 }
 
-/// A duration as Go writes it and OpenAI's service says it: `6m0s`, `1.5s`, `20ms`. Milliseconds, rounded up.
+/// A duration as Go writes it and OpenAI's service says it: `6m0s`, `1.5s`, `20ms`.
+/// Milliseconds, rounded up.
 struct GoDuration(Duration);
 
 impl fmt::Display for GoDuration {

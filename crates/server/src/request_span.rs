@@ -1,4 +1,5 @@
-//! The span of a request, by OpenTelemetry's conventions for HTTP and for generative AI. No span holds anything that was said.
+//! The span of a request, by OpenTelemetry's conventions for HTTP and for generative AI. No span
+//! holds anything that was said.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! Sends an answer, as events or whole, with signs of life while it is waited for. The status is decided by the first
-//! thing there is to send: until then a failure is a plain refusal.
+//! Sends an answer, as events or whole, with signs of life while it is waited for. The status is
+//! decided by the first thing there is to send: until then a failure is a plain refusal.
 
 use std::io;
 
@@ -122,8 +122,9 @@ impl SseBody {
 /// Answers with one object.
 ///
 /// # Errors
-/// Whatever goes wrong before the first sign of life is due. After it the body is cut off without its end, so that
-/// clients see a broken connection and try again, and no error object under status 200.
+/// Whatever goes wrong before the first sign of life is due. After it the body is cut off
+/// without its end, so that clients see a broken connection and try again, and no error object
+/// under status 200.
 async fn send_json(
     deltas: TimedDeltas,
     renderer: Box<dyn Renderer>,
@@ -209,7 +210,8 @@ pub(crate) fn error_response(error: &Error) -> Response {
     error_response_with_body(error, wire::surface::error::http_status(error), wire::surface::error::error_body(error))
 }
 
-/// Answers a request that failed; what a provider elsewhere did wrong can be asked about by the request's id.
+/// Answers a request that failed; what a provider elsewhere did wrong can be asked about by
+/// the request's id.
 pub(crate) fn error_response_with_id(error: Error, log: &RequestLog) -> Response {
     if !matches!(error.kind, ErrorKind::Upstream(_)) {
         return error_response(&error);

@@ -104,7 +104,8 @@ pub enum ServeError {
 }
 
 impl ServerConfig {
-    /// Whether these settings are safe at `listen`. [`serve`] asks as well; who loads a model first may ask before.
+    /// Whether these settings are safe at `listen`. [`serve`] asks as well; who loads a model
+    /// first may ask before.
     ///
     /// # Errors
     /// `NoKeys` when everybody could reach a server without keys.
@@ -118,7 +119,8 @@ impl ServerConfig {
     }
 }
 
-/// Serves until `shutdown` resolves and running answers have ended, or were ended after the grace period.
+/// Serves until `shutdown` resolves and running answers have ended, or were ended after
+/// the grace period.
 ///
 /// # Errors
 /// See [`ServeError`]; all of them before the first connection is accepted.
@@ -203,7 +205,8 @@ struct Server {
 }
 
 impl Server {
-    /// Serves one connection until it closes, or until its current request is answered once shutdown began.
+    /// Serves one connection until it closes, or until its current request is answered
+    /// once shutdown began.
     async fn serve_connection(self, socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
         let read_timeout = self.app.config.read_timeout;
         // Streams send small pieces that must not wait for each other.

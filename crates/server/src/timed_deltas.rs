@@ -1,4 +1,5 @@
-//! The answers of one request beside the clocks that surround them: keep-alive, the wait for their beginning, their total time, shutdown.
+//! The answers of one request beside the clocks that surround them: keep-alive, the wait for their
+//! beginning, their total time, shutdown.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -141,7 +142,8 @@ impl TimedDeltas {
         DeltaEvent::Delta(choice, delta)
     }
 
-    /// Ends an answer that may not go on: properly when it has begun, else as if it had never been admitted.
+    /// Ends an answer that may not go on: properly when it has begun, else as if it had
+    /// never been admitted.
     fn abort(&mut self, message: &str) -> DeltaEvent {
         if self.first_delta_deadline.is_some() {
             return self.fail(Error::new(ErrorKind::Overloaded, message));
@@ -182,7 +184,8 @@ pub(crate) type ShutdownSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) fn shutdown_signal(mut stopping: watch::Receiver<bool>) -> ShutdownSignal {
     Box::pin(async move {
         if stopping.wait_for(|&stop| stop).await.is_err() {
-            // The server that would tell us is gone, and with it the connection this answer goes to.
+            // The server that would tell us is gone, and with it the connection
+            // this answer goes to.
             std::future::pending::<()>().await;
         }
     })

@@ -1,4 +1,5 @@
-//! The range of the counts and amounts that are kept, and how values are read that an older version wrote outside of it.
+//! The range of the counts and amounts that are kept, and how values are read that an older version
+//! wrote outside of it.
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -15,7 +16,8 @@ pub const MAX_SPENT: i64 = 9_000_000_000_000_000_000;
 /// The spent amount of a key or a project whose sum has overflowed, until it is repaired.
 pub const SPENT_OVERFLOWED: i64 = i64::MAX;
 
-/// Sums of `bigint` columns overflow where their values are absurd. Sums of a value's quotient and remainder by this do not.
+/// Sums of `bigint` columns overflow where their values are absurd. Sums of a value's quotient and
+/// remainder by this do not.
 pub(crate) const SUM_SPLIT: i128 = 1 << 32;
 
 impl UsageRecord {
@@ -50,8 +52,9 @@ pub(crate) fn read_integer(row: &AnyRow, column: &str) -> Result<i64, sqlx::Erro
         .or_else(|error| row.try_get::<f64, _>(column).map(|value| value as i64).map_err(|_| error))
 }
 
-/// The amount that a key or a project has spent. A sum that has overflowed in an older version, or cannot be read at all, counts as
-/// [`POISONED`]: one row must not keep the others from being read, and must not be good for any money.
+/// The amount that a key or a project has spent. A sum that has overflowed in an older version, or
+/// cannot be read at all, counts as [`POISONED`]: one row must not keep the others from being read,
+/// and must not be good for any money.
 pub(crate) fn read_spent(row: &AnyRow) -> i64 {
     let spent = row.try_get::<i64, _>("spent").ok();
     // A refund can be booked a moment before what it gives back.

@@ -1,10 +1,11 @@
-//! Which errors say that the database refuses what it was given, and which that it cannot be used right now.
+//! Which errors say that the database refuses what it was given, and which that it cannot
+//! be used right now.
 
 use crate::StoreError;
 
 impl StoreError {
-    /// Whether the database works and refuses what it was given. The same may succeed later where this is false: the database
-    /// is away, locked, full or read-only.
+    /// Whether the database works and refuses what it was given. The same may succeed later where
+    /// this is false: the database is away, locked, full or read-only.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Conflict(_) | Self::NotFound(_) => true,
@@ -28,7 +29,8 @@ fn is_unavailable(code: &str) -> bool {
         let classes = ["08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"];
         return classes.iter().any(|class| code.starts_with(class));
     }
-    // SQLite's primary codes: PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, AUTH, NOTADB.
+    // SQLite's primary codes: PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, CORRUPT, FULL,
+    // CANTOPEN, PROTOCOL, AUTH, NOTADB.
     let primary = code.parse::<u32>().map_or(0, |code| code & 0xff);
     [3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 23, 26].contains(&primary)
 }
@@ -39,7 +41,8 @@ mod tests {
 
     #[test]
     fn a_database_that_is_away_refuses_nothing() {
-        // BUSY, BUSY_SNAPSHOT, FULL, IOERR_WRITE; connection failure, shutdown, deadlock, disk full.
+        // BUSY, BUSY_SNAPSHOT, FULL, IOERR_WRITE; connection failure, shutdown,
+        // deadlock, disk full.
         for away in ["5", "517", "13", "778", "08006", "57P01", "40P01", "53100", "25006"] {
             assert!(is_unavailable(away), "{away}");
         }

@@ -1,5 +1,6 @@
-//! `store-id`: the identity of the database, kept outside of it. By this file a start notices that the database was lost, replaced
-//! or restored, which would otherwise bring back revoked keys, or let everybody in.
+//! `store-id`: the identity of the database, kept outside of it. By this file a start notices that
+//! the database was lost, replaced or restored, which would otherwise bring back revoked keys, or
+//! let everybody in.
 //!
 //! The first line is `<id> <changes>`; each further one is a recent change, `<number> <what>`.
 
@@ -47,7 +48,8 @@ impl IdFile {
     /// Reads it; `None` when there is none.
     ///
     /// # Errors
-    /// `IdFile` when something is there that cannot be read or understood: this is never taken for a missing file.
+    /// `IdFile` when something is there that cannot be read or understood: this is never taken
+    /// for a missing file.
     pub(crate) fn read(&self) -> Result<Option<IdFileContent>, StoreError> {
         let fault = |reason: String| StoreError::IdFile(self.path.clone(), reason);
         let metadata = match std::fs::symlink_metadata(&self.path) {
@@ -62,7 +64,8 @@ impl IdFile {
         Ok(Some(noted))
     }
 
-    /// Notes that the database has this identity, after `what` was changed. What another process has noted meanwhile stays.
+    /// Notes that the database has this identity, after `what` was changed. What another process
+    /// has noted meanwhile stays.
     ///
     /// # Errors
     /// `IdFile` when it cannot be written, or is of another database.
@@ -112,8 +115,9 @@ impl IdFile {
         files::replace_atomically(&self.path, text.as_bytes()).map_err(fault)
     }
 
-    /// Waits for other processes that write it. Where the folder cannot be locked, a note of what was changed may be lost, and
-    /// never the number of changes for long: whoever serves reads it from the database.
+    /// Waits for other processes that write it. Where the folder cannot be locked, a note of what
+    /// was changed may be lost, and never the number of changes for long: whoever serves reads it
+    /// from the database.
     fn lock_folder(&self) -> Option<std::fs::File> {
         let folder = std::fs::File::open(files::folder_of(&self.path)).ok()?;
         folder.lock().ok()?;

@@ -1,5 +1,5 @@
-//! Which database this is, and how often its keys and users have changed. The copy in `store-id` is brought up to date before a
-//! change is reported as done.
+//! Which database this is, and how often its keys and users have changed. The copy in `store-id` is
+//! brought up to date before a change is reported as done.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::{Store, StoreError};
 pub struct StoreIdentity {
     /// A random UUID.
     pub id: String,
-    /// How often keys and users have been added, changed, disabled or revoked: whatever decides who is let in.
+    /// How often keys and users have been added, changed, disabled or revoked: whatever
+    /// decides who is let in.
     pub changes: i64,
 }
 
@@ -28,7 +29,8 @@ impl Store {
         Ok(identity_from_row(&row)?)
     }
 
-    /// Whether a key was ever made: in the database, or by `store-id` in one before it. Then nobody is let in without a key.
+    /// Whether a key was ever made: in the database, or by `store-id` in one before it. Then nobody
+    /// is let in without a key.
     ///
     /// # Errors
     /// A database that cannot be asked, a `store-id` that cannot be read.
@@ -40,8 +42,8 @@ impl Store {
         Ok(recorded || has_keys(&mut *self.pool.acquire().await?).await?)
     }
 
-    /// Brings `store-id` up to date with what others have changed. Returns false when the database is not the one that was opened any
-    /// more: another id, or fewer changes than were seen before.
+    /// Brings `store-id` up to date with what others have changed. Returns false when the database
+    /// is not the one that was opened any more: another id, or fewer changes than were seen before.
     ///
     /// # Errors
     /// A database that cannot be asked, a file that cannot be written.

@@ -1,5 +1,5 @@
-//! Whether the books agree: what keys and projects have spent is the sum of their records, and every count and amount is an
-//! integer within its range. What does not agree can be repaired.
+//! Whether the books agree: what keys and projects have spent is the sum of their records, and
+//! every count and amount is an integer within its range. What does not agree can be repaired.
 
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ pub struct IntegrityReport {
 }
 
 impl Store {
-    /// Compares the sums of records with what keys and projects have spent, and looks for values out of range, in one
-    /// transaction. `ids` are of records that may not have been booked yet.
+    /// Compares the sums of records with what keys and projects have spent, and looks for values
+    /// out of range, in one transaction. `ids` are of records that may not have been booked yet.
     ///
     /// # Errors
     /// A database that cannot be used.
@@ -50,8 +50,9 @@ impl Store {
         Ok(found)
     }
 
-    /// Checks as [`Store::check_integrity`], and sets each value to what it should be, all or nothing. A record out of range gets
-    /// the outcome `implausible_usage`. `save` is shown all differences before anything is changed.
+    /// Checks as [`Store::check_integrity`], and sets each value to what it should be, all or
+    /// nothing. A record out of range gets the outcome `implausible_usage`. `save` is shown all
+    /// differences before anything is changed.
     ///
     /// # Errors
     /// A database that cannot be used; what `save` fails with, after which nothing is changed.
@@ -141,7 +142,8 @@ async fn find_mismatches(
 const TOKEN_COLUMNS: [&str; 5] =
     ["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"];
 
-/// Records with a value that is no integer or out of range. What it was before cannot be known: it becomes 0.
+/// Records with a value that is no integer or out of range. What it was before cannot be
+/// known: it becomes 0.
 async fn check_records(transaction: &mut Transaction<'_, Any>, found: &mut IntegrityReport) -> Result<(), StoreError> {
     // A fraction is not what it is as an integer.
     let out_of_range = TOKEN_COLUMNS

@@ -69,7 +69,8 @@ impl Store {
     /// Keeps a new key.
     ///
     /// # Errors
-    /// `Conflict` when a key in use has the name; `IdFile` when it cannot be noted outside of the database: then there is no key.
+    /// `Conflict` when a key in use has the name; `IdFile` when it cannot be noted outside of the
+    /// database: then there is no key.
     pub async fn add_key(&self, new: NewKey<'_>) -> Result<Key, StoreError> {
         let id = uuid::Uuid::now_v7().to_string();
         let NewKey { project, user, name, hash, tail, limits } = new;

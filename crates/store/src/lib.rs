@@ -1,7 +1,9 @@
-//! Persistent data: users, projects, keys, usage records, tasks and settings, in SQLite or PostgreSQL. SQL,
-//! and a note outside of the database (`store-id`) by which a lost or restored one is noticed.
+//! Persistent data: users, projects, keys, usage records, tasks and settings, in SQLite or
+//! PostgreSQL. SQL, and a note outside of the database (`store-id`) by which a lost or
+//! restored one is noticed.
 //!
-//! One SQL text serves both databases. Times are microseconds since 1970 (UTC), money is integer nano-dollars.
+//! One SQL text serves both databases. Times are microseconds since 1970 (UTC), money is
+//! integer nano-dollars.
 #![forbid(unsafe_code)]
 
 mod amounts;

@@ -19,7 +19,8 @@ pub fn parse(text: &str) -> Result<i64, String> {
     whole.checked_mul(NANOS_PER_DOLLAR).and_then(|nano| nano.checked_add(decimals)).ok_or_else(fault)
 }
 
-/// Dollars with `decimals` digits (at most nine), rounded down: nobody is told of money that is not there.
+/// Dollars with `decimals` digits (at most nine), rounded down: nobody is told of money
+/// that is not there.
 pub fn format(nano: i64, decimals: u32) -> String {
     let unit = NANOS_PER_DOLLAR / 10_i64.pow(decimals.min(9));
     let units = nano.div_euclid(unit);

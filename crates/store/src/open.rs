@@ -1,5 +1,5 @@
-//! Opening a store that has a data folder: the database must be the one whose keys are noted in `store-id`, for another one could let
-//! in whom this one does not know.
+//! Opening a store that has a data folder: the database must be the one whose keys are noted in
+//! `store-id`, for another one could let in whom this one does not know.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ pub struct StoreOptions<'a> {
     /// The folder has been used by a server before: a missing database is a lost one.
     pub previously_used: bool,
     pub restore_policy: RestorePolicy,
-    /// Opened to serve: the tables of accounts are checked, and a writer that holds the database is waited for.
+    /// Opened to serve: the tables of accounts are checked, and a writer that holds the
+    /// database is waited for.
     pub for_serving: bool,
 }
 
@@ -55,17 +56,19 @@ enum DatabaseState {
     Unusable,
 }
 
-/// How long another process may hold the database before that is said, and how often it is tried again.
+/// How long another process may hold the database before that is said, and how often
+/// it is tried again.
 const BUSY_TIMEOUT: &str = "pragma busy_timeout = 1000";
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl Store {
-    /// Opens a store, creates it where it is missing for the first time, and brings its tables up to date. A database that another
-    /// process has locked is waited for, and the log says so.
+    /// Opens a store, creates it where it is missing for the first time, and brings its tables up
+    /// to date. A database that another process has locked is waited for, and the log says so.
     ///
     /// # Errors
-    /// `Lost`, `Another`, `Older` or `IdFile` when it is not the database that `store-id` names; `Unusable` or `File` for a file that is
-    /// not a database of ours or cannot be used; as [`Store::open`].
+    /// `Lost`, `Another`, `Older` or `IdFile` when it is not the database that `store-id` names;
+    /// `Unusable` or `File` for a file that is not a database of ours or cannot be used; as
+    /// [`Store::open`].
     pub async fn open_verified(options: StoreOptions<'_>) -> Result<OpenedStore, StoreError> {
         let mut logged = false;
         loop {
@@ -175,8 +178,8 @@ async fn inspect(options: &StoreOptions<'_>, sqlite: Option<&Path>) -> Result<Da
     }
 }
 
-/// The identity of a database; `None` inside when it has none yet, and outside when it has no tables of ours. `query` counts the tables
-/// of a name.
+/// The identity of a database; `None` inside when it has none yet, and outside when it has no
+/// tables of ours. `query` counts the tables of a name.
 async fn read_identity(
     connection: &mut AnyConnection,
     query: &'static str,
@@ -292,7 +295,8 @@ async fn accept_restored(
     identity::update_id_file(file, move |file| file.replace(&now, "a restored database was accepted")).await
 }
 
-/// Checks the tables that say who is let in: a row that cannot be found is a key that is not revoked.
+/// Checks the tables that say who is let in: a row that cannot be found is a key
+/// that is not revoked.
 async fn check_account_tables(connection: &mut AnyConnection, path: Option<&Path>) -> Result<(), StoreError> {
     for check in [
         "pragma integrity_check('keys')",

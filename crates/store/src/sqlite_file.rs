@@ -1,5 +1,5 @@
-//! The file of an SQLite database, looked at before SQLite opens it: SQLite takes an empty file for a new database, and makes what is
-//! missing.
+//! The file of an SQLite database, looked at before SQLite opens it: SQLite takes an empty file for
+//! a new database, and makes what is missing.
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub(crate) enum FileState {
 /// Looks at the file.
 ///
 /// # Errors
-/// `Unusable` for what SQLite did not write, or not to its end; `File` for what cannot be read and written.
+/// `Unusable` for what SQLite did not write, or not to its end; `File` for what cannot be
+/// read and written.
 pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
     let fault = |error: std::io::Error| StoreError::File(path.to_owned(), error);
     for name in [path.to_owned()].into_iter().chain(SIDECAR_SUFFIXES.map(|ending| with_suffix(path, ending))) {
@@ -61,8 +62,8 @@ pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
     Ok(FileState::Database)
 }
 
-/// Creates an empty file that only its owner may read, in a folder of which that is true too. What SQLite puts beside it has the same
-/// permissions.
+/// Creates an empty file that only its owner may read, in a folder of which that is true too. What
+/// SQLite puts beside it has the same permissions.
 ///
 /// # Errors
 /// `File` for a folder that cannot be written.
@@ -74,7 +75,8 @@ pub(crate) fn create_file(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives a database and what lies beside it other names. Returns the new one; `None` when there was nothing.
+/// Gives a database and what lies beside it other names. Returns the new one; `None` when
+/// there was nothing.
 ///
 /// # Errors
 /// `File` for a folder that cannot be written.

@@ -14,7 +14,8 @@ use crate::identity;
 use crate::sqlite_file;
 use crate::usage::InsertStatements;
 
-/// One more line, and one more file in `migrations/`, for every change of the tables. What was released never changes.
+/// One more line, and one more file in `migrations/`, for every change of the tables. What was
+/// released never changes.
 const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "accounts", include_str!("../migrations/0001_accounts.sql")),
     (2, "jobs", include_str!("../migrations/0002_jobs.sql")),
@@ -43,8 +44,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` (made when it is missing) or `postgres://…`, and brings the tables up to date. Nothing is noted outside of it:
-    /// a program that lets people in opens it by [`Store::open_in`].
+    /// Opens `sqlite:PATH` (made when it is missing) or `postgres://…`, and brings the tables up to
+    /// date. Nothing is noted outside of it: a program that lets people in opens it by
+    /// [`Store::open_in`].
     ///
     /// # Errors
     /// Another kind of URL, a database that cannot be reached, tables newer than this program.
@@ -53,8 +55,8 @@ impl Store {
         Self::connect(url, false, None).await
     }
 
-    /// Opens it, and creates what is missing. With `serving`, a writer that holds an SQLite database is an error that is
-    /// [busy](StoreError::is_busy).
+    /// Opens it, and creates what is missing. With `serving`, a writer that holds an SQLite
+    /// database is an error that is [busy](StoreError::is_busy).
     pub(crate) async fn connect(
         url: &str,
         for_serving: bool,
@@ -65,7 +67,8 @@ impl Store {
             sqlite_file::create_file(path)?;
             let url = sqlite_url(path, "rwc");
             prepare_sqlite(&url, for_serving).await.map_err(|error| error.explain_sqlite(path))?;
-            // One connection: SQLite has one writer, and none waits for a lock that its own process holds.
+            // One connection: SQLite has one writer, and none waits for a lock that its
+            // own process holds.
             let options = options.max_connections(1).after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute(BUSY_TIMEOUT).await?;
@@ -96,12 +99,14 @@ impl Store {
     }
 }
 
-/// Brings an SQLite database up to date, outside the pool, which would try again and again what cannot succeed.
+/// Brings an SQLite database up to date, outside the pool, which would try again and again
+/// what cannot succeed.
 async fn prepare_sqlite(url: &str, for_serving: bool) -> Result<(), StoreError> {
     let mut first = AnyConnection::connect(url).await?;
     first.execute(STARTUP_BUSY_TIMEOUT).await?;
     first.execute("pragma journal_mode = wal").await?;
-    // `run` takes whatever connections come from, by a trait that is not general enough for a future that is sent to another thread.
+    // `run` takes whatever connections come from, by a trait that is not general enough for a
+    // future that is sent to another thread.
     migrator().run_direct(None, &mut first, false).await?;
     identity::ensure_identity(&mut first).await?;
     if for_serving {

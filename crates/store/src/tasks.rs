@@ -77,7 +77,8 @@ impl TaskOwner<'_> {
 }
 
 impl Store {
-    /// The owner's task of this id, or that its provider calls so, if it was submitted at `since` or later.
+    /// The owner's task of this id, or that its provider calls so, if it was submitted at
+    /// `since` or later.
     pub async fn find_task(&self, id: &TaskId, owner: TaskOwner<'_>, since: i64) -> Result<Option<Task>, StoreError> {
         let found = sqlx::query(
             "select * from jobs where kind = $1 and created_at >= $2 and (id = $3 or provider_id = $3)
@@ -88,7 +89,8 @@ impl Store {
         Ok(found.fetch_optional(&self.pool).await?.as_ref().map(task_from_row).transpose()?)
     }
 
-    /// Tasks of which nobody knows yet how they ended, submitted between these times, the oldest first.
+    /// Tasks of which nobody knows yet how they ended, submitted between these times,
+    /// the oldest first.
     pub async fn open_tasks(&self, since: i64, until: i64, limit: i64) -> Result<Vec<Task>, StoreError> {
         let open = sqlx::query(
             "select * from jobs where state = 'open' and created_at >= $1 and created_at < $2 order by created_at limit $3",

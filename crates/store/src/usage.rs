@@ -67,7 +67,8 @@ pub enum UsageGroupBy {
     Day,
 }
 
-/// The sums of some records; the nearest that can be told where they are beyond what an `i64` holds.
+/// The sums of some records; the nearest that can be told where they are beyond
+/// what an `i64` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageTotal {
     /// What the records have in common; a day as the number of days since 1970.
@@ -80,7 +81,8 @@ pub struct UsageTotal {
     pub cost: i64,
 }
 
-/// What a key or a project has spent, as of the change with this time. A later change of the row has a later time.
+/// What a key or a project has spent, as of the change with this time. A later change of the row
+/// has a later time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpendUpdate {
     pub id: String,
@@ -97,12 +99,13 @@ pub struct SpendUpdates {
 }
 
 impl Store {
-    /// Writes records and books what they cost, all or nothing. A record that is there already is left alone and not
-    /// booked again.
+    /// Writes records and books what they cost, all or nothing. A record that is there already is
+    /// left alone and not booked again.
     ///
     /// # Errors
-    /// `Refused` for a record whose counts or amounts are out of range, or that would take what a key or a project has spent
-    /// out of range; a database that cannot be used ([`StoreError::is_refusal`] tells them apart).
+    /// `Refused` for a record whose counts or amounts are out of range, or that would take what a
+    /// key or a project has spent out of range; a database that cannot be used
+    /// ([`StoreError::is_refusal`] tells them apart).
     pub async fn insert_records(&self, records: &[UsageRecord]) -> Result<SpendUpdates, StoreError> {
         records.iter().try_for_each(UsageRecord::check_ranges)?;
         // Records are new but after a crash: only then it matters which of them are.
@@ -112,8 +115,8 @@ impl Store {
         Ok(self.insert_in_batches(records, 1).await?.unwrap_or_default())
     }
 
-    /// Settles with so many records in one statement. `None` when it could not: where only some of a statement's records
-    /// are new, it cannot be told which, and nothing is written.
+    /// Settles with so many records in one statement. `None` when it could not: where only some of
+    /// a statement's records are new, it cannot be told which, and nothing is written.
     async fn insert_in_batches(
         &self,
         records: &[UsageRecord],
@@ -199,7 +202,8 @@ impl Store {
         Ok(totals)
     }
 
-    /// Writes a record like any other and takes it back: fails where the database takes none at all.
+    /// Writes a record like any other and takes it back: fails where the database
+    /// takes none at all.
     ///
     /// # Errors
     /// Why the database takes no records.
@@ -221,7 +225,8 @@ impl Store {
 /// The statement that books a cost, and the one that finds the row.
 type SpendStatements = (&'static str, &'static str);
 
-/// SQLite makes floats of integers that overflow, PostgreSQL fails: neither is asked to add what is out of range.
+/// SQLite makes floats of integers that overflow, PostgreSQL fails: neither is asked to add what
+/// is out of range.
 const SPEND_OF_KEY: SpendStatements = (
     "update keys set spent = cast(spent as bigint) + $1,
          changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
@@ -267,7 +272,8 @@ const COLUMNS: usize = 18;
 pub(crate) struct InsertStatements(Vec<Arc<str>>);
 
 impl InsertStatements {
-    /// Parameters are numbered (`$1`) or not (`?`): SQLite, which knows both, looks for each numbered one among all of them.
+    /// Parameters are numbered (`$1`) or not (`?`): SQLite, which knows both, looks for each
+    /// numbered one among all of them.
     pub(crate) fn new(numbered: bool) -> Self {
         let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
         let row = |row: usize| {

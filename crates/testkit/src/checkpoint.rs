@@ -202,7 +202,8 @@ impl TensorList<'_> {
         self.tensors.push(Tensor { name: name.to_owned(), dtype, shape, bytes });
     }
 
-    /// Bytes drawn evenly from the finite e4m3 numbers up to 15 (0x57); their mean square is about 16, which the scale takes back.
+    /// Bytes drawn evenly from the finite e4m3 numbers up to 15 (0x57); their mean square is about
+    /// 16, which the scale takes back.
     fn fp8(&mut self, name: &str, rows: usize, cols: usize, rng: &mut SeededRng) {
         let byte = |rng: &mut SeededRng| {
             let bits = rng.next_u64();
@@ -224,7 +225,8 @@ fn exp2_floor(value: f32) -> f32 {
     f32::from_bits(value.to_bits() & 0x7f80_0000)
 }
 
-/// A safetensors file of these tensors, in this order; the header is padded so that data begins on 8 bytes.
+/// A safetensors file of these tensors, in this order; the header is padded so that data
+/// begins on 8 bytes.
 fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
     let mut header = Map::new();
     let mut end = 0;

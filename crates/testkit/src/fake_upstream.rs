@@ -1,4 +1,5 @@
-//! [`FakeUpstream`]: a provider on a loopback port that answers as it is told, with pauses, odd framing and broken lines.
+//! [`FakeUpstream`]: a provider on a loopback port that answers as it is told, with pauses, odd
+//! framing and broken lines.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -80,7 +81,8 @@ impl FakeResponse {
         self
     }
 
-    /// Words one after the other as chat completion chunks, with their usage at the end: `prompt` tokens, and one a word.
+    /// Words one after the other as chat completion chunks, with their usage at the end: `prompt`
+    /// tokens, and one a word.
     pub fn chat_stream(words: &[&str], prompt_tokens: u64) -> Self {
         let chunk = |delta: Value, finish: Value| {
             let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});

@@ -1,8 +1,10 @@
-//! How the time of a parser grows with its input: the same attack of 256 KiB and of 2 MiB, in CPU time of one thread. A parser whose
-//! work is proportional to its input takes eight times as long; one that compares everything with everything, sixty-four times.
+//! How the time of a parser grows with its input: the same attack of 256 KiB and of 2 MiB, in CPU
+//! time of one thread. A parser whose work is proportional to its input takes eight times as long;
+//! one that compares everything with everything, sixty-four times.
 //!
-//! A benchmark uses the allocator of the program, [`Jemalloc`], so set that it keeps what was freed. The first run of an input touches
-//! the memory, and the runs that count use it again: the kernel's time for the first touch of a page is none of the parser's.
+//! A benchmark uses the allocator of the program, [`Jemalloc`], so set that it keeps what was
+//! freed. The first run of an input touches the memory, and the runs that count use it again: the
+//! kernel's time for the first touch of a page is none of the parser's.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -25,7 +27,8 @@ const LARGE_BYTES: usize = 2 << 20;
 pub const MAX_RATIO: f64 = 12.0;
 /// The least time of so many runs counts.
 const RUNS: usize = 7;
-/// A run repeats what is measured until it has taken so long, so that the clock's own cost does not count.
+/// A run repeats what is measured until it has taken so long, so that the clock's own
+/// cost does not count.
 const MIN_RUN_TIME: Duration = Duration::from_millis(4);
 /// A single pass that takes longer is not repeated.
 const SINGLE_RUN_TIME: Duration = Duration::from_secs(20);
@@ -52,7 +55,8 @@ struct Row {
 }
 
 impl Row {
-    /// A scan at the speed of memory is quick at any size of these: its ratio is that of the caches.
+    /// A scan at the speed of memory is quick at any size of these: its ratio is
+    /// that of the caches.
     fn is_measurable(&self) -> bool {
         self.large > Duration::from_millis(1)
     }
@@ -63,7 +67,8 @@ impl Row {
 }
 
 impl GrowthTable {
-    /// An empty table. The first argument that is no option selects rows by a part of their parser's name.
+    /// An empty table. The first argument that is no option selects rows by a part of
+    /// their parser's name.
     ///
     /// # Panics
     /// The program cannot be started again with the allocator's settings.
@@ -73,7 +78,8 @@ impl GrowthTable {
         Self { rows: Vec::new(), filter }
     }
 
-    /// Feeds `parse` with what `make` makes of a number of bytes. The time to drop what `parse` returns counts.
+    /// Feeds `parse` with what `make` makes of a number of bytes. The time to drop what
+    /// `parse` returns counts.
     #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
     pub fn measure<I, T>(&mut self, parser: &str, attack: &str, make: impl Fn(usize) -> I, parse: impl Fn(&I) -> T) {
         if self.filter.as_ref().is_some_and(|only| !parser.contains(only.as_str())) {

@@ -30,8 +30,8 @@ const ADDED: [&str; 22] = [
 
 const CONTROL: [&str; 3] = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"];
 
-/// The file: control tokens are ids 0 to 2, byte symbols 3 to 258 in the release's order, the added tokens follow. No merges: every byte
-/// is a token.
+/// The file: control tokens are ids 0 to 2, byte symbols 3 to 258 in the release's order, the added
+/// tokens follow. No merges: every byte is a token.
 pub fn tokenizer_json() -> Vec<u8> {
     let token = |id: usize, content: &str, special: bool| {
         json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
@@ -59,8 +59,8 @@ pub fn tokenizer_json() -> Vec<u8> {
     .into_bytes()
 }
 
-/// The letters that stand for bytes, in the order of byte-level vocabularies: printable bytes as themselves, then the others from U+0100
-/// on.
+/// The letters that stand for bytes, in the order of byte-level vocabularies: printable bytes as
+/// themselves, then the others from U+0100 on.
 fn symbols() -> impl Iterator<Item = char> {
     let printable = || (0x21..=0x7eu8).chain(0xa1..=0xac).chain(0xae..=0xff);
     let others = 256 - printable().count() as u32;

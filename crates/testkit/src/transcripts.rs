@@ -23,7 +23,8 @@ impl Scenario {
     pub const ALL: [Self; 4] = [Self::Text, Self::ToolCalls, Self::ErrorEvent, Self::Disconnect];
 }
 
-/// The service's own way to stream it: 11 tokens of prompt, 3 of them cached, and 7 of answer, 4 of them of reasoning.
+/// The service's own way to stream it: 11 tokens of prompt, 3 of them cached, and 7 of answer, 4 of
+/// them of reasoning.
 ///
 /// # Panics
 /// For a dialect that is not `openai`, `deepseek`, `anthropic` or `gemini`.

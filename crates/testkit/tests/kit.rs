@@ -37,7 +37,8 @@ fn the_seed_alone_decides_the_weights() {
     let tiny = TinyCheckpoint::default();
     assert_eq!(tiny.files(), tiny.files());
     assert_ne!(logits(&tiny), logits(&TinyCheckpoint { seed: 2, ..tiny }));
-    // The main model does not change when there is an MTP module beside it, or when it is stored in several files.
+    // The main model does not change when there is an MTP module beside it, or when it is stored
+    // in several files.
     assert_eq!(logits(&tiny), logits(&TinyCheckpoint { mtp: false, shards: 4, ..tiny }));
 }
 

@@ -1,4 +1,5 @@
-//! How the tokenizer, the readers of answers and the writers of prompts and grammars grow with their input:
+//! How the tokenizer, the readers of answers and the writers of prompts and grammars grow
+//! with their input:
 //! `cargo bench -p text --bench growth [-- part of a name]`. The table is in docs/performance.md.
 
 use std::process::ExitCode;
@@ -58,7 +59,8 @@ fn tokenizers(growth: &mut GrowthTable) {
     }
 }
 
-/// Answers of a model, token by token. Every byte is a token of its own, so that nothing can come in smaller pieces.
+/// Answers of a model, token by token. Every byte is a token of its own, so that nothing can come
+/// in smaller pieces.
 fn answers(growth: &mut GrowthTable) {
     let attacks: [Attack; 15] = [
         ("text", "", "a"),

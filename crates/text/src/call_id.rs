@@ -1,4 +1,5 @@
-//! Ids of tool calls: `call_00_` and 24 letters and digits. The two digits are the call's place in the message.
+//! Ids of tool calls: `call_00_` and 24 letters and digits. The two digits are the call's
+//! place in the message.
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

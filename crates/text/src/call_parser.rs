@@ -12,7 +12,8 @@ pub(crate) enum ParserEvent {
     Arguments(String),
 }
 
-/// Tells an answer's content and its calls apart, while it grows. Never fails: what cannot be read as calls is content.
+/// Tells an answer's content and its calls apart, while it grows. Never fails: what cannot be read
+/// as calls is content.
 pub(crate) trait CallParser: Send {
     /// Takes ordinary text.
     fn push_text(&mut self, text: &str, events: &mut Vec<ParserEvent>);

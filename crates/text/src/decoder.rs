@@ -1,4 +1,5 @@
-//! From generated tokens to deltas: reasoning, content and calls told apart, whole characters only, stop strings found.
+//! From generated tokens to deltas: reasoning, content and calls told apart, whole characters only,
+//! stop strings found.
 
 use std::sync::Arc;
 
@@ -77,10 +78,11 @@ impl Decoder {
         Self { phase: Phase::Answer, ..decoder }
     }
 
-    /// Takes one generated token and appends what it makes certain: `Reasoning`, `Text`, `ToolCall` and `Arguments`.
+    /// Takes one generated token and appends what it makes certain: `Reasoning`, `Text`, `ToolCall`
+    /// and `Arguments`.
     ///
-    /// Returns why the answer ends here, when it does: the end token, or a stop string (whose text is not given out).
-    /// From then on nothing is taken any more.
+    /// Returns why the answer ends here, when it does: the end token, or a stop string (whose text
+    /// is not given out). From then on nothing is taken any more.
     pub fn push(&mut self, token: u32, logprob: Option<TokenLogprob>, out: &mut Vec<Delta>) -> Option<FinishReason> {
         if self.finish_reason.is_some() {
             return self.finish_reason;
@@ -106,8 +108,8 @@ impl Decoder {
 
     /// Ends the answer and appends what was held back. `Stop` means that the model had said all.
     ///
-    /// Returns the reason to report: `ToolCalls` when the model ended by itself and called, `Length` when it ended
-    /// inside of a call.
+    /// Returns the reason to report: `ToolCalls` when the model ended by itself and called,
+    /// `Length` when it ended inside of a call.
     pub fn finish(&mut self, reason: FinishReason, out: &mut Vec<Delta>) -> FinishReason {
         if let Some(ended) = self.finish_reason {
             return ended;
@@ -145,7 +147,8 @@ impl Decoder {
         self.reasoning_tokens
     }
 
-    /// Decides, at the first token, where the answer begins. True when `marker` only said so and is done with.
+    /// Decides, at the first token, where the answer begins. True when `marker` only said so
+    /// and is done with.
     fn resolve_opening(&mut self, marker: Option<u32>) -> bool {
         let Phase::Opening(start) = self.phase else { return false };
         let (think, end_think) = self.encoding.think_tokens();

@@ -1,7 +1,8 @@
-//! The prompt of V3, V3-0324, R1 and R1-0528, as their Jinja templates write it where those write well-formed text.
+//! The prompt of V3, V3-0324, R1 and R1-0528, as their Jinja templates write it where those write
+//! well-formed text.
 //!
-//! Two defects of the templates are left out: a single call without its end markers (V3), and a second round of calls
-//! without its opening markers (both).
+//! Two defects of the templates are left out: a single call without its end markers (V3), and a
+//! second round of calls without its opening markers (both).
 
 use chat::{Chat, Error, Message, Role, Tool};
 

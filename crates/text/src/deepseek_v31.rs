@@ -1,5 +1,6 @@
-//! The prompt of V3.1, V3.1-Terminus and V3.2-Exp, as their Jinja templates write it, and the system text with the
-//! definitions of tools that V3 and R1 share with it (source: the model card of V3.1).
+//! The prompt of V3.1, V3.1-Terminus and V3.2-Exp, as their Jinja templates write it, and
+//! the system text with the definitions of tools that V3 and R1 share with it (source: the
+//! model card of V3.1).
 
 use chat::{Chat, Error, Message, Role, Tool};
 use serde_json::Value;
@@ -88,8 +89,8 @@ impl PromptFormat for DeepSeekV31 {
     }
 }
 
-/// The system text, from all system messages wherever they stand, and behind it the tools. `call` is how a call looks
-/// between its own markers.
+/// The system text, from all system messages wherever they stand, and behind it the tools. `call`
+/// is how a call looks between its own markers.
 pub(crate) fn write_system(chat: &Chat, messages: &[Message], call: &str, to: &mut PromptWriter<'_>) {
     for (index, message) in messages.iter().filter(|message| is_system(message)).enumerate() {
         to.push_template(if index == 0 { "" } else { "\n\n" });
@@ -131,8 +132,8 @@ fn open_response(thinking: bool, to: &mut PromptWriter<'_>) -> ResponseStart {
     if thinking { ResponseStart::Reasoning } else { ResponseStart::Content }
 }
 
-/// The beginning of an answer, given by the caller. In thinking mode a content without reasoning is, as in the template,
-/// the beginning of the reasoning.
+/// The beginning of an answer, given by the caller. In thinking mode a content without reasoning
+/// is, as in the template, the beginning of the reasoning.
 fn write_prefix(
     turn: &Turn<'_>,
     thinking: bool,

@@ -1,4 +1,5 @@
-//! The prompt of V3.2, whose tool calls are DSML. V3.2 ships no template but a Python encoder; this reproduces its text.
+//! The prompt of V3.2, whose tool calls are DSML. V3.2 ships no template but a Python encoder; this
+//! reproduces its text.
 
 use chat::{Chat, Error, Message, ResponseFormat, Role, Tool, ToolCall};
 use serde_json::{Map, Value, json};
@@ -89,7 +90,8 @@ impl PromptFormat for DeepSeekV32 {
 struct Attachment<'a> {
     tools: &'a [Tool],
     format: Option<Value>,
-    /// The first system message, or else the first developer message; without either it stands at the front.
+    /// The first system message, or else the first developer message; without either it
+    /// stands at the front.
     carrier: Option<&'a Message>,
 }
 
@@ -199,7 +201,8 @@ fn write_developer(turn: &Turn<'_>, attachment: &Attachment<'_>, to: &mut Prompt
     Ok(())
 }
 
-/// The beginning of an answer, given by the caller. In thinking mode a content without reasoning begins the reasoning.
+/// The beginning of an answer, given by the caller. In thinking mode a content without reasoning
+/// begins the reasoning.
 fn write_prefix(
     turn: &Turn<'_>,
     thinks: bool,
@@ -251,7 +254,8 @@ fn write_calls(calls: &[ToolCall], to: &mut PromptWriter<'_>) {
 /// No context has room for more, and a tree of values takes many times the memory of its text.
 const MAX_ARGUMENTS_BYTES: usize = 4 << 20;
 
-/// The parameters of a call. Arguments that are no JSON object become one parameter that holds their text.
+/// The parameters of a call. Arguments that are no JSON object become one parameter that
+/// holds their text.
 fn call_parameters(call: &ToolCall) -> Map<String, Value> {
     let text = Some(call.arguments.as_str()).filter(|text| text.len() <= MAX_ARGUMENTS_BYTES);
     let parsed = text.and_then(|text| serde_json::from_str(text).ok());
@@ -280,7 +284,8 @@ mod tests {
 
     const HEADER: &str = "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n";
 
-    /// The text of `messages` with `format` behind the message `to`: an attachment no [`Chat`] asks for.
+    /// The text of `messages` with `format` behind the message `to`: an attachment no
+    /// [`Chat`] asks for.
     fn rendered_with_attachment(messages: &[Message], format: Value, to: usize) -> String {
         let tokenizer = byte_tokenizer(&[]);
         let mut prompt = PromptWriter::new(&tokenizer);
@@ -300,8 +305,9 @@ mod tests {
         assert_eq!(call_parameters(&call(3_000_000)).keys().collect::<Vec<_>>(), ["arguments"]);
     }
 
-    /// The authors' encoder can attach a format to a developer message although there is a system message, and a format
-    /// that is no schema (cases 12 and 32 of `dsml_v3.2.json`, case "response format" of `chat_vectors.json`).
+    /// The authors' encoder can attach a format to a developer message although there is a system
+    /// message, and a format that is no schema (cases 12 and 32 of `dsml_v3.2.json`, case "response
+    /// format" of `chat_vectors.json`).
     #[test]
     fn formats_look_as_the_authors_write_them_wherever_they_hang() {
         let messages = [Message::new(Role::System, "s"), Message::new(Role::Developer, "Do X")];

@@ -1,7 +1,9 @@
-//! Tool calls in DSML, the markup of V3.2: tags that begin with `<｜DSML｜`, where `｜DSML｜` is one token.
+//! Tool calls in DSML, the markup of V3.2: tags that begin with `<｜DSML｜`, where
+//! `｜DSML｜` is one token.
 //!
-//! The reference parser refuses whatever is not exact; this one takes what a model may write instead: other white space,
-//! a missing `string` attribute, missing end tags. Tags are known by the token: typed in ordinary letters they are text.
+//! The reference parser refuses whatever is not exact; this one takes what a model may write
+//! instead: other white space, a missing `string` attribute, missing end tags. Tags are known by
+//! the token: typed in ordinary letters they are text.
 
 use chat::Tool;
 
@@ -27,7 +29,8 @@ enum ParserState {
     Parameter(ParameterValue),
 }
 
-/// Reads calls as they come. Until the first `invoke` tag is complete the block may still turn out to be content.
+/// Reads calls as they come. Until the first `invoke` tag is complete the block may still turn
+/// out to be content.
 pub(crate) struct DsmlParser {
     marker: Option<u32>,
     tools: Vec<Tool>,

@@ -40,7 +40,8 @@ pub struct Rendered {
 
 impl Encoding {
     /// # Errors
-    /// `MissingToken` when the tokenizer lacks a control token of the format, `Random` when the system has no randomness.
+    /// `MissingToken` when the tokenizer lacks a control token of the format, `Random` when the
+    /// system has no randomness.
     pub fn new(tokenizer: Tokenizer, name: EncodingName) -> Result<Self, TextError> {
         let prompt = prompt_format(name);
         let mut markers = [BOS, EOS, USER, ASSISTANT].iter().chain(prompt.required_tokens());
@@ -63,7 +64,8 @@ impl Encoding {
         })
     }
 
-    /// Which encoding a checkpoint wants, by its added tokens and the `model_type` of its configuration.
+    /// Which encoding a checkpoint wants, by its added tokens and the `model_type` of
+    /// its configuration.
     pub fn detect(tokenizer: &Tokenizer, model_type: &str) -> EncodingName {
         let has = |token| tokenizer.added_token_id(token).is_some();
         match () {
@@ -133,7 +135,8 @@ impl Encoding {
         self.supports_fim
     }
 
-    /// The prompt of a chat. `thinking` that is not said means no thinking; R1 always thinks and V3 never does.
+    /// The prompt of a chat. `thinking` that is not said means no thinking; R1 always thinks
+    /// and V3 never does.
     ///
     /// # Errors
     /// `Invalid` when the format cannot express the chat, or when nothing would be left to answer.
@@ -149,8 +152,8 @@ impl Encoding {
     /// The same of at most so many tokens.
     ///
     /// # Errors
-    /// As [`Encoding::render`]; `TooLong` when the prompt has more tokens for sure. One that is short comes whole, however many
-    /// it has.
+    /// As [`Encoding::render`]; `TooLong` when the prompt has more tokens for sure. One that is
+    /// short comes whole, however many it has.
     pub fn render_within(&self, chat: &Chat, limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let mut prompt = PromptWriter::new(&self.tokenizer);
         prompt.push_template(BOS);
@@ -172,8 +175,9 @@ impl Encoding {
         Ok(Rendered { text, tokens, start })
     }
 
-    /// A conversation as it stands, whoever spoke last: what the releases' own templates and encoders write.
-    /// `generate` asks for the opening of an answer, where the format sets that apart.
+    /// A conversation as it stands, whoever spoke last: what the releases' own templates
+    /// and encoders write. `generate` asks for the opening of an answer, where the format
+    /// sets that apart.
     ///
     /// # Errors
     /// As [`Encoding::render`]; a raw completion is no conversation.
@@ -228,7 +232,8 @@ impl Encoding {
         Ok(ResponseStart::Content)
     }
 
-    /// Raw completion of the caller's own tokens. They may begin with the begin-of-sentence token, or leave it to us.
+    /// Raw completion of the caller's own tokens. They may begin with the begin-of-sentence token,
+    /// or leave it to us.
     fn render_tokens(&self, given: &[u32], limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let known = self.tokenizer.len();
         if let Some(unknown) = given.iter().find(|&&id| id as usize >= known) {
@@ -273,8 +278,9 @@ impl Encoding {
     }
 }
 
-/// Reads a whole answer: `text` is what the model generated, its control tokens written out. The end-of-sentence token
-/// may be there or not. With `thinking` the prompt ended inside the reasoning.
+/// Reads a whole answer: `text` is what the model generated, its control tokens written
+/// out. The end-of-sentence token may be there or not. With `thinking` the prompt ended
+/// inside the reasoning.
 ///
 /// # Errors
 /// `Internal` when the deltas of the answer contradict each other, which is a fault of this crate.

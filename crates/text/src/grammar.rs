@@ -1,12 +1,14 @@
-//! The shape of an answer as a grammar in llguidance's Lark dialect, in which `<[7]>` is the token 7 and `%json` a JSON Schema:
-//! JSON, and tool calls in the model's own format. Nothing here samples; the engine does.
+//! The shape of an answer as a grammar in llguidance's Lark dialect, in which `<[7]>` is the token
+//! 7 and `%json` a JSON Schema: JSON, and tool calls in the model's own format. Nothing here
+//! samples; the engine does.
 
 use chat::{Chat, Error, Input, ResponseFormat, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use crate::schema::{Parameter, Schema};
 
-/// Most bytes that the schemas of all tools take in a grammar. Those of tools that are not strict are dropped beyond it.
+/// Most bytes that the schemas of all tools take in a grammar. Those of tools that are not strict
+/// are dropped beyond it.
 const MAX_SCHEMA_BYTES: usize = 16 << 20;
 
 /// What an answer, or its constrained part, must look like.
@@ -45,8 +47,8 @@ pub(crate) struct ToolSignature {
     pub(crate) parameters: Option<Vec<Parameter>>,
 }
 
-/// The grammar of the answer to `chat`; `None` when it is free text without calls. `rules` writes calls in the model's format,
-/// `lead` may stand before JSON.
+/// The grammar of the answer to `chat`; `None` when it is free text without calls. `rules` writes
+/// calls in the model's format, `lead` may stand before JSON.
 ///
 /// # Errors
 /// `Invalid` when a schema cannot be honoured, with its path.
@@ -166,7 +168,8 @@ fn callable_tools(chat: &Chat) -> Result<Vec<ToolSignature>, Error> {
     chat.tools.iter().filter(may).map(callable).collect()
 }
 
-/// The arguments of a tool that is not strict: as its schema says where that can be honoured, else any object.
+/// The arguments of a tool that is not strict: as its schema says where that can be honoured,
+/// else any object.
 fn lenient_arguments(tool: &Tool) -> Schema {
     let schema = Schema::lenient(&parameters_schema(tool)).ok();
     schema
@@ -178,7 +181,8 @@ fn any_object_schema() -> Schema {
     Schema::lenient(&json!({ "type": "object" })).expect("a plain object is a schema")
 }
 
-/// A schema as it stands in a grammar. White space between JSON tokens is the model's own, but no endless run of it.
+/// A schema as it stands in a grammar. White space between JSON tokens is the model's own, but no
+/// endless run of it.
 pub(crate) fn grammar_schema(schema: &Value) -> String {
     let mut schema = match schema {
         Value::Object(schema) => schema.clone(),

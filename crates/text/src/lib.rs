@@ -1,7 +1,8 @@
-//! Between messages and tokens: a tokenizer, the prompt formats of the DeepSeek V3 family, and the way back from
-//! generated tokens to reasoning, content and tool calls.
+//! Between messages and tokens: a tokenizer, the prompt formats of the DeepSeek V3 family, and the
+//! way back from generated tokens to reasoning, content and tool calls.
 //!
-//! [`Encoding`] is the front door: [`Encoding::render`] before the model runs, [`Encoding::decoder`] while it runs.
+//! [`Encoding`] is the front door: [`Encoding::render`] before the model runs,
+//! [`Encoding::decoder`] while it runs.
 #![forbid(unsafe_code)]
 
 mod call_id;

@@ -9,8 +9,8 @@ use crate::prompt_format::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, SEP};
 
 /// A name longer than this is no name.
 const MAX_NAME_BYTES: usize = 1024;
-/// White space and backticks longer than this are no fence, and the first line of one is no longer. What is held is looked at again
-/// with every token.
+/// White space and backticks longer than this are no fence, and the first line of one is no longer.
+/// What is held is looked at again with every token.
 const MAX_FENCE_BYTES: usize = 1024;
 
 /// What stands between the markers of a call.
@@ -45,7 +45,8 @@ enum Marker {
     Sep,
 }
 
-/// Reads calls as they come. Until the first name is complete the block may still turn out to be content.
+/// Reads calls as they come. Until the first name is complete the block may still turn
+/// out to be content.
 pub(crate) struct MarkedCallParser {
     style: CallStyle,
     markers: Vec<(u32, Marker)>,
@@ -118,7 +119,8 @@ impl MarkedCallParser {
         events.push(ParserEvent::Arguments(text.into()));
     }
 
-    /// The fence's first line is held until its line break; text that is no fence belongs to the arguments.
+    /// The fence's first line is held until its line break; text that is no fence belongs
+    /// to the arguments.
     fn push_fence_line(&mut self, text: &str, events: &mut Vec<ParserEvent>) {
         self.pending.push_str(text);
         let line = self.pending.trim_start();
@@ -269,7 +271,8 @@ pub(crate) fn call_rules(
 mod tests {
     use super::*;
 
-    /// The arguments of a call in fenced style whose text comes in these pieces, and what is held of them.
+    /// The arguments of a call in fenced style whose text comes in these pieces, and what
+    /// is held of them.
     fn fenced_arguments(state: ParserState, pieces: impl Iterator<Item = &'static str>) -> (String, usize) {
         let tokenizer = crate::tokenizer::tests::byte_tokenizer(&[]);
         let (mut calls, mut events, mut most) = (MarkedCallParser::new(&tokenizer, CallStyle::Fenced), Vec::new(), 0);

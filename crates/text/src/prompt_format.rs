@@ -87,7 +87,8 @@ impl FromStr for EncodingName {
 
 /// A prompt format. What it writes begins after the begin-of-sentence token.
 pub(crate) trait PromptFormat: Send + Sync {
-    /// Writes the conversation. `generate` asks for the opening of the answer, where the format has one of its own.
+    /// Writes the conversation. `generate` asks for the opening of the answer, where the format
+    /// has one of its own.
     ///
     /// Returns the state the prompt leaves; `None` when it leaves nothing to generate.
     ///

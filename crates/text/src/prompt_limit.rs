@@ -1,5 +1,5 @@
-//! How long a prompt may be. One that is too long for sure is refused before it is tokenized whole: that would take seconds, and many
-//! times its own memory.
+//! How long a prompt may be. One that is too long for sure is refused before it is tokenized whole:
+//! that would take seconds, and many times its own memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +80,8 @@ pub(crate) fn encode_within(
     }
 }
 
-/// Tokenizes long text piece by piece, until it is too long beyond doubt: where a piece is cut there may be a token more or less.
+/// Tokenizes long text piece by piece, until it is too long beyond doubt: where a piece is cut
+/// there may be a token more or less.
 fn count_in_chunks(
     tokenizer: &Tokenizer,
     mut text: &str,
@@ -106,7 +107,8 @@ mod tests {
     use super::*;
     use crate::tokenizer::tests::byte_tokenizer;
 
-    /// A tokenizer of bytes that has a token of 200 of them, so that bytes alone say little of the tokens.
+    /// A tokenizer of bytes that has a token of 200 of them, so that bytes alone say
+    /// little of the tokens.
     fn tokenizer() -> Tokenizer {
         byte_tokenizer(&["<".repeat(200).as_str()])
     }

@@ -1,5 +1,5 @@
-//! A prompt under construction: our own template text, in which markers count, and other people's words, in which
-//! nothing does.
+//! A prompt under construction: our own template text, in which markers count, and other people's
+//! words, in which nothing does.
 
 use std::ops::Range;
 
@@ -31,7 +31,8 @@ impl<'a> PromptWriter<'a> {
         self.text.push_str(text);
     }
 
-    /// The same of at most so many tokens. What is short is tokenized whole, so that its length is known.
+    /// The same of at most so many tokens. What is short is tokenized whole, so that its
+    /// length is known.
     ///
     /// # Errors
     /// `TooLong`, `Cancelled`.
@@ -56,7 +57,8 @@ impl<'a> PromptWriter<'a> {
         Ok((self.text, ids))
     }
 
-    /// The whole text and its ids. Text between two markers is encoded in one go, as the reference does.
+    /// The whole text and its ids. Text between two markers is encoded in one go, as
+    /// the reference does.
     pub(crate) fn finish(self) -> (String, Vec<u32>) {
         let mut ids = Vec::new();
         let mut done = 0;

@@ -1,4 +1,5 @@
-//! JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is how the authors put JSON into prompts.
+//! JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is how the authors put
+//! JSON into prompts.
 
 use std::io::{self, Write};
 
@@ -6,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
-/// Writes `value` with the separators `, ` and `: `, keys in their order, non-ASCII unescaped, and floats as Python
-/// prints them after parsing: `1e5` is `100000.0`, `1.50` is `1.5`, `1e16` is `1e+16`.
+/// Writes `value` with the separators `, ` and `: `, keys in their order, non-ASCII unescaped,
+/// and floats as Python prints them after parsing: `1e5` is `100000.0`, `1.50` is `1.5`,
+/// `1e16` is `1e+16`.
 pub fn python_json(value: &Value) -> String {
     let mut out = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut out, PythonFormatter)).expect("writing to memory cannot fail");
@@ -53,7 +55,8 @@ impl Formatter for PythonFormatter {
     }
 }
 
-/// `repr` of a float: the shortest digits that read back as the same number, with an exponent below 1e-4 and from 1e16 on.
+/// `repr` of a float: the shortest digits that read back as the same number, with an exponent below
+/// 1e-4 and from 1e16 on.
 fn python_float(value: f64) -> String {
     if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
         return format!("{value:?}");

@@ -1,5 +1,5 @@
-//! JSON Schemas of callers, judged and brought into a plain form that a grammar can honour: self-contained, every `$ref` a name
-//! in `$defs`, no keyword that would be promised and not kept.
+//! JSON Schemas of callers, judged and brought into a plain form that a grammar can honour:
+//! self-contained, every `$ref` a name in `$defs`, no keyword that would be promised and not kept.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -16,10 +16,11 @@ mod tests;
 /// Levels of nesting, and properties in all, that a schema may have (API 1.10).
 const MAX_DEPTH: usize = 64;
 const MAX_PROPERTIES: usize = 5000;
-/// Schemas within a schema that are judged, each alternative and each of several types being one: they could double at every level.
+/// Schemas within a schema that are judged, each alternative and each of several types being one:
+/// they could double at every level.
 const MAX_SCHEMAS: usize = 20_000;
-/// Bytes of what is kept of a schema, with so many for each key and so many times those of a pattern; and of all that a grammar
-/// repeats of it: the definitions stand beside every parameter.
+/// Bytes of what is kept of a schema, with so many for each key and so many times those of a
+/// pattern; and of all that a grammar repeats of it: the definitions stand beside every parameter.
 const MAX_BYTES: usize = 512 << 10;
 const KEY_BYTES: usize = 8;
 const PATTERN_COST: usize = 4;
@@ -73,8 +74,8 @@ impl Schema {
     /// Any schema, without what cannot be honoured.
     ///
     /// # Errors
-    /// What makes no schema at all: other values than objects and booleans, references into nowhere, patterns that are none,
-    /// and what is beyond the limits.
+    /// What makes no schema at all: other values than objects and booleans, references into
+    /// nowhere, patterns that are none, and what is beyond the limits.
     pub fn lenient(schema: &Value) -> Result<Self, SchemaError> {
         Self::normalize(schema, Strictness::Lenient)
     }
@@ -84,8 +85,8 @@ impl Schema {
         &self.0
     }
 
-    /// The properties of an object, in order, each a schema of its own. `None` when the top level is not plainly an object
-    /// of declared properties.
+    /// The properties of an object, in order, each a schema of its own. `None` when the top level
+    /// is not plainly an object of declared properties.
     pub fn parameters(&self) -> Option<Vec<Parameter>> {
         let schema = self.0.as_object()?;
         let is_plain_keyword = |key: &String| {
@@ -139,7 +140,8 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Bytes that it takes in a grammar: its own, and its definitions once more for every parameter.
+    /// Bytes that it takes in a grammar: its own, and its definitions once more for
+    /// every parameter.
     pub(crate) fn grammar_bytes(&self) -> usize {
         let bytes = |schema: &Value| schema.to_string().len();
         let definitions = self.0.get("$defs").map_or(0, bytes);
@@ -241,7 +243,8 @@ impl<'a> SchemaNormalizer<'a> {
                     let each = all.iter().enumerate();
                     let each =
                         each.map(|(index, of)| self.normalize_schema(of, &at.child(&index.to_string()), depth + 1));
-                    // One of several is taken for any of several: nothing else can be drawn token by token.
+                    // One of several is taken for any of several: nothing else can be
+                    // drawn token by token.
                     let key = if key == "oneOf" { "anyOf" } else { key };
                     plain.insert(key.into(), each.collect::<Result<Vec<_>, _>>()?.into());
                 }
@@ -267,7 +270,8 @@ impl<'a> SchemaNormalizer<'a> {
         Ok(plain.into())
     }
 
-    /// Counts what is about to be kept. The same part of a schema may be kept once for each of several types.
+    /// Counts what is about to be kept. The same part of a schema may be kept once for each
+    /// of several types.
     fn charge_bytes(&mut self, bytes: usize, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
         self.bytes += bytes;
         if self.bytes > MAX_BYTES {

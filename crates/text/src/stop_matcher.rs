@@ -1,6 +1,7 @@
 //! Stop strings, found across token borders. Only the answer's content passes here.
 
-/// Lets content through up to the first stop string, and never any of a stop string that may still become one. None is empty.
+/// Lets content through up to the first stop string, and never any of a stop string that may still
+/// become one. None is empty.
 pub(crate) struct StopMatcher {
     strings: Vec<String>,
     pending: String,
@@ -13,7 +14,8 @@ impl StopMatcher {
 
     /// Adds content; returns what is certain to be said, and which stop string is complete.
     ///
-    /// The stop string that is complete first ends the answer, however the text was cut into pieces.
+    /// The stop string that is complete first ends the answer, however the text was
+    /// cut into pieces.
     pub(crate) fn push(&mut self, text: &str) -> (String, Option<usize>) {
         self.pending.push_str(text);
         let find = |(index, stop): (usize, &String)| self.pending.find(stop).map(|at| (at + stop.len(), at, index));

@@ -1,5 +1,6 @@
-//! Byte-level BPE read from a `tokenizer.json`. The BPE itself is kitoken's and knows no added token at all, so that
-//! nothing a user writes can become one; added tokens and the bytes of every id are kept here.
+//! Byte-level BPE read from a `tokenizer.json`. The BPE itself is kitoken's and knows no added
+//! token at all, so that nothing a user writes can become one; added tokens and the bytes of every
+//! id are kept here.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,8 +14,9 @@ use crate::TextError;
 /// Ids from here on are taken for a damaged file: the byte table has one entry an id.
 const MAX_TOKEN_IDS: usize = 1 << 22;
 
-/// Longer runs of white space, and of what the pre-tokenizer's expression does not know, are encoded in stretches of this
-/// many characters. The expression takes up to six steps for each of them, and its engine gives up at a million.
+/// Longer runs of white space, and of what the pre-tokenizer's expression does not know, are
+/// encoded in stretches of this many characters. The expression takes up to six steps for each of
+/// them, and its engine gives up at a million.
 const MAX_RUN_CHARS: usize = 100_000;
 
 /// Text to ids and back.
@@ -54,7 +56,8 @@ impl Tokenizer {
     /// Reads the bytes of a `tokenizer.json`.
     ///
     /// # Errors
-    /// `NotATokenizer` when the file cannot be read as one, `Unsupported` when it is not byte-level BPE with plain added tokens.
+    /// `NotATokenizer` when the file cannot be read as one, `Unsupported` when it is not byte-level
+    /// BPE with plain added tokens.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
         let not_a_tokenizer = |reason: String| TextError::NotATokenizer { reason };
         let file: TokenizerFile = serde_json::from_slice(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
@@ -131,7 +134,8 @@ impl Tokenizer {
         ids
     }
 
-    /// Where added tokens stand in `text`: leftmost first, and the longest where several begin at one place.
+    /// Where added tokens stand in `text`: leftmost first, and the longest where several
+    /// begin at one place.
     pub(crate) fn find_added_tokens(&self, text: &str) -> Vec<(Range<usize>, u32)> {
         let mut found = Vec::new();
         let mut at = 0;
@@ -213,8 +217,8 @@ fn run_split_offsets(text: &str) -> Vec<usize> {
     ends
 }
 
-/// White space, control and format characters, what is private or not assigned; beyond ASCII also symbols, which the
-/// standard library cannot tell from those.
+/// White space, control and format characters, what is private or not assigned; beyond ASCII also
+/// symbols, which the standard library cannot tell from those.
 fn is_non_word(letter: char) -> bool {
     letter.is_whitespace() || letter.is_control() || !(letter.is_ascii() || letter.is_alphanumeric())
 }

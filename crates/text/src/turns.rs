@@ -1,4 +1,5 @@
-//! A conversation as the templates see it: tool results belong to the message whose calls they answer.
+//! A conversation as the templates see it: tool results belong to the message whose
+//! calls they answer.
 
 use std::collections::HashMap;
 
@@ -13,8 +14,9 @@ pub(crate) struct Turn<'a> {
 
 /// Groups `messages` into turns.
 ///
-/// The prompts carry no ids, so results are put into the order of the calls by their `tool_call_id`; results without ids
-/// keep their order. Only the last message may have calls that nobody answered yet.
+/// The prompts carry no ids, so results are put into the order of the calls by their
+/// `tool_call_id`; results without ids keep their order. Only the last message may have calls that
+/// nobody answered yet.
 ///
 /// # Errors
 /// `Invalid` for a result nobody asked for, an unanswered call, a prefix with calls.

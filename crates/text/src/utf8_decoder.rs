@@ -8,8 +8,8 @@ pub(crate) struct Utf8Decoder {
 }
 
 impl Utf8Decoder {
-    /// The text that is complete with these bytes. What can never become UTF-8 turns into U+FFFD, as
-    /// `String::from_utf8_lossy` would have it over the whole.
+    /// The text that is complete with these bytes. What can never become UTF-8 turns into U+FFFD,
+    /// as `String::from_utf8_lossy` would have it over the whole.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         self.pending.extend_from_slice(bytes);
         let pending = std::mem::take(&mut self.pending);

@@ -1,5 +1,5 @@
-//! How the reader of safetensors headers grows with its input: `cargo bench -p weights --bench growth`. The table is in
-//! docs/performance.md.
+//! How the reader of safetensors headers grows with its input:
+//! `cargo bench -p weights --bench growth`. The table is in docs/performance.md.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! A Hugging Face checkpoint folder: `config.json`, companions, and weights in one safetensors file or in shards with an index.
+//! A Hugging Face checkpoint folder: `config.json`, companions, and weights in one safetensors file
+//! or in shards with an index.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -42,12 +43,14 @@ impl Checkpoint {
     /// Opens the folder `dir` and maps its weights, read-only.
     ///
     /// # Errors
-    /// A file that is missing, unreadable, truncated or corrupt, or shards that do not fit their index.
+    /// A file that is missing, unreadable, truncated or corrupt, or shards that do not
+    /// fit their index.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         Self::from_source(&Source::Folder(dir.to_path_buf()))
     }
 
-    /// The same from files in memory, by their names in a folder; see [`crate::static_bytes`] for files built into the program.
+    /// The same from files in memory, by their names in a folder; see [`crate::static_bytes`] for
+    /// files built into the program.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
@@ -84,7 +87,8 @@ impl Checkpoint {
         &self.config
     }
 
-    /// A companion file: `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` or `chat_template.jinja`.
+    /// A companion file: `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` or
+    /// `chat_template.jinja`.
     pub fn file(&self, name: &str) -> Option<Bytes> {
         self.companions.get(name).cloned()
     }
@@ -108,7 +112,8 @@ impl Checkpoint {
         self.table.tensors.values().map(|(_, tensor)| tensor.bytes()).sum()
     }
 
-    /// The weight `[rows, cols]`, in place: its bytes stay in the file. An fp8 weight comes with its block scales.
+    /// The weight `[rows, cols]`, in place: its bytes stay in the file. An fp8 weight comes with
+    /// its block scales.
     ///
     /// # Errors
     /// As [`Checkpoint::check`].
@@ -132,11 +137,12 @@ impl Checkpoint {
         Ok(Mat::new(1, len, dtype, self.bytes(name)).to_f32())
     }
 
-    /// Checks that a weight is there, in the shape the config implies and a format that can be computed with.
+    /// Checks that a weight is there, in the shape the config implies and a format that can
+    /// be computed with.
     ///
     /// # Errors
-    /// A tensor that is missing, misshapen or of another format; an fp8 matrix without its scales `[ceil(rows / 128), ceil(cols / 128)]`
-    /// in F32, or any other tensor with scales.
+    /// A tensor that is missing, misshapen or of another format; an fp8 matrix without its scales
+    /// `[ceil(rows / 128), ceil(cols / 128)]` in F32, or any other tensor with scales.
     pub fn check(&self, name: &str, shape: &[usize]) -> Result<DType, Error> {
         let (tensor, file) = self.expect_shape(name, shape)?;
         let (tensor_name, file) = (|| name.to_string(), || file.to_string());
@@ -188,9 +194,11 @@ impl Checkpoint {
         self.table.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
     }
 
-    /// Lets `update` have what tells this checkpoint's weights from any others: names and shapes of all tensors, and bytes of them.
+    /// Lets `update` have what tells this checkpoint's weights from any others: names and shapes of
+    /// all tensors, and bytes of them.
     ///
-    /// All bytes of a small checkpoint; of a large one, whose bytes nobody wants to wait for, 4 KiB each of a few thousand places.
+    /// All bytes of a small checkpoint; of a large one, whose bytes nobody wants to wait for, 4 KiB
+    /// each of a few thousand places.
     pub fn fingerprint(&self, update: &mut dyn FnMut(&[u8])) {
         const SMALL: u64 = 256 << 20;
         const PIECE: usize = 4096;
@@ -211,8 +219,8 @@ impl Checkpoint {
         }
     }
 
-    /// Reads all weights once, so that the first use does not wait for the disk. `progress` hears how many of
-    /// [`Checkpoint::bytes_total`] are done.
+    /// Reads all weights once, so that the first use does not wait for the disk. `progress` hears
+    /// how many of [`Checkpoint::bytes_total`] are done.
     pub fn prefault(&self, progress: &mut dyn FnMut(u64)) {
         const STEP: usize = 32 << 20;
         const PAGE: usize = 4096;

@@ -1,4 +1,5 @@
-//! JSON objects read as ordered pairs: headers with the same name twice are refused instead of half forgotten.
+//! JSON objects read as ordered pairs: headers with the same name twice are refused instead
+//! of half forgotten.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Checkpoints: files in, named matrices out, memory-mapped. Knows file formats, not model names.
 //!
-//! Nothing is read but headers and small files until a tensor is asked for, and everything a header claims is checked when the
-//! checkpoint is opened, before anything large is allocated.
+//! Nothing is read but headers and small files until a tensor is asked for, and everything a header
+//! claims is checked when the checkpoint is opened, before anything large is allocated.
 
 mod checkpoint;
 mod error;

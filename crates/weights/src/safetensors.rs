@@ -1,7 +1,8 @@
-//! The header of a safetensors file: 8 bytes of length, a JSON object of tensors, then their bytes side by side.
+//! The header of a safetensors file: 8 bytes of length, a JSON object of tensors, then their
+//! bytes side by side.
 //!
-//! Everything the header claims is checked here. Whether the file is as long as it claims is checked by [`Header::check_length`], so
-//! that an incomplete download can still be described.
+//! Everything the header claims is checked here. Whether the file is as long as it claims is
+//! checked by [`Header::check_length`], so that an incomplete download can still be described.
 //!
 //! Source: <https://huggingface.co/docs/safetensors>
 
@@ -16,7 +17,8 @@ use crate::json::Pairs;
 /// The longest header the format allows.
 const HEADER_LIMIT: u64 = 100_000_000;
 
-/// Bits of one number of every format a file may hold. Only some can be weights, see [`TensorInfo::weight_dtype`].
+/// Bits of one number of every format a file may hold. Only some can be weights, see
+/// [`TensorInfo::weight_dtype`].
 const DTYPES: [(&str, u64); 20] = [
     ("BOOL", 8),
     ("F4", 4),
@@ -87,11 +89,12 @@ enum Member {
 }
 
 impl Header {
-    /// Reads and checks the header of the file named `file` from its first bytes (all of them, or more than the header).
+    /// Reads and checks the header of the file named `file` from its first bytes (all of them, or
+    /// more than the header).
     ///
     /// # Errors
-    /// A header that is truncated, absurdly long, not JSON; a tensor of unknown format, whose shape does not fit its bytes, or that
-    /// overlaps the next or leaves a hole before it.
+    /// A header that is truncated, absurdly long, not JSON; a tensor of unknown format, whose shape
+    /// does not fit its bytes, or that overlaps the next or leaves a hole before it.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Error> {
         let start = data_start(file, bytes)?;
         let Pairs(members) = serde_json::from_slice::<Pairs<Member>>(&bytes[8..start])
@@ -159,7 +162,8 @@ fn parse_tensor(file: &str, name: String, entry: Entry, data_start: u64) -> Resu
     Ok(TensorInfo { name, dtype, shape, range: data_start + start..range_end })
 }
 
-/// Checks that the sorted tensors lie side by side from `start` on, and returns where the last ends.
+/// Checks that the sorted tensors lie side by side from `start` on, and returns
+/// where the last ends.
 fn check_contiguous(file: &str, tensors: &[TensorInfo], start: u64) -> Result<u64, Error> {
     let mut at = start;
     let mut before: Option<&TensorInfo> = None;

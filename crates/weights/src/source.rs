@@ -1,4 +1,5 @@
-//! Where a checkpoint's files come from: a folder, mapped into memory, or bytes that are there already.
+//! Where a checkpoint's files come from: a folder, mapped into memory, or bytes that
+//! are there already.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -107,9 +108,9 @@ fn map(path: &Path) -> Result<Option<MappedFile>, Error> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(io)?,
     };
-    // SAFETY: the map is private and read-only, and all reads of it are plain byte reads of initialised pages. What cannot be checked
-    // is that nobody shortens or rewrites the file while it is open; checkpoints are written once, and every engine that maps them
-    // relies on the same.
+    // SAFETY: the map is private and read-only, and all reads of it are plain byte reads of
+    // initialised pages. What cannot be checked is that nobody shortens or rewrites the file while
+    // it is open; checkpoints are written once, and every engine that maps them relies on the same.
     let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io)?);
     Ok(Some(MappedFile { owner: map.clone(), map: Some(map) }))
 }
@@ -127,7 +128,8 @@ impl MappedFile {
         Bytes::new(self.owner.clone(), start as usize..end as usize)
     }
 
-    /// Tells the system that the part will be needed soon. Advice only: where it is not taken, reading just waits longer.
+    /// Tells the system that the part will be needed soon. Advice only: where it is not taken,
+    /// reading just waits longer.
     pub(crate) fn will_need(&self, start: usize, len: usize) {
         #[cfg(unix)]
         if let Some(map) = &self.map {

@@ -1,4 +1,5 @@
-//! Which tensor is in which file: the index of a sharded checkpoint held against the headers of its shards.
+//! Which tensor is in which file: the index of a sharded checkpoint held against the
+//! headers of its shards.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;

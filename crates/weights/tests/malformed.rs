@@ -1,4 +1,5 @@
-//! Checkpoints that are broken in every way we could think of: each gets the error that names what is wrong, nothing panics.
+//! Checkpoints that are broken in every way we could think of: each gets the error that names what
+//! is wrong, nothing panics.
 
 use std::path::Path;
 

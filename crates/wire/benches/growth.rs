@@ -1,6 +1,7 @@
-//! How the parsers of bodies and answers grow with their input: `cargo bench -p wire --bench growth [-- part of a name]`. The
-//! table of docs/performance.md is made of this one's. It fails where a parser takes over twelve times as long for eight times the
-//! bytes.
+//! How the parsers of bodies and answers grow with their input:
+//! `cargo bench -p wire --bench growth [-- part of a name]`. The table of docs/performance.md
+//! is made of this one's. It fails where a parser takes over twelve times as long for eight
+//! times the bytes.
 
 use std::process::ExitCode;
 
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
     growth.finish()
 }
 
-/// `piece(0)`, `piece(1)` and so on, joined, until there are `bytes` of them; between `before` and `after`.
+/// `piece(0)`, `piece(1)` and so on, joined, until there are `bytes` of them; between
+/// `before` and `after`.
 fn repeated(before: &str, piece: impl Fn(usize) -> String, between: &str, after: &str, bytes: usize) -> Vec<u8> {
     let mut text = String::from(before);
     for number in 0.. {

@@ -1,5 +1,5 @@
-//! JSON as strict as the API wants it: UTF-8, no repeated keys, no lone surrogates, at most 128 levels deep, and not so many
-//! values that reading them takes gigabytes.
+//! JSON as strict as the API wants it: UTF-8, no repeated keys, no lone surrogates, at most 128
+//! levels deep, and not so many values that reading them takes gigabytes.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,12 +10,13 @@ use serde_json::map::Entry;
 use serde_json::{Deserializer, Map, Number, Value};
 
 const MAX_DEPTH: usize = 128;
-/// A value of two bytes (`0,`) takes 72 in memory: without a bound 32 MiB of them would take more than a gigabyte.
-/// 4096 messages and 128 tools with a hundred parameters each stay far below.
+/// A value of two bytes (`0,`) takes 72 in memory: without a bound 32 MiB of them would take more
+/// than a gigabyte. 4096 messages and 128 tools with a hundred parameters each stay far below.
 const MAX_VALUES: usize = 1_000_000;
 /// Memory is asked for in pieces of at least so many bytes.
 const RESERVE_STEP_BYTES: usize = 64 << 10;
-/// Bytes of a value, and of a field of an object: its hash, name and value, and its places in the table.
+/// Bytes of a value, and of a field of an object: its hash, name and value, and its
+/// places in the table.
 const VALUE_BYTES: usize = size_of::<Value>();
 const FIELD_BYTES: usize = size_of::<u64>() + size_of::<String>() + VALUE_BYTES + 2 * size_of::<usize>();
 /// Bytes that the allocator adds to each allocation.
@@ -157,7 +158,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(nested)? {
             if values.len() == values.capacity() {
-                // Room for 1, 4, 8 and so on: a list of one value, as in nested lists, takes no room for four.
+                // Room for 1, 4, 8 and so on: a list of one value, as in nested lists, takes
+                // no room for four.
                 let more = if values.is_empty() { 1 } else { values.len().max(3) };
                 self.budget.charge(more * VALUE_BYTES + ALLOCATION_OVERHEAD)?;
                 values.reserve_exact(more);

@@ -1,5 +1,5 @@
-//! Bodies that are forwarded as they are: which endpoints take them, the fields that policy reads and changes, and the
-//! usage that their responses report.
+//! Bodies that are forwarded as they are: which endpoints take them, the fields that policy reads
+//! and changes, and the usage that their responses report.
 
 mod endpoint;
 pub mod json_fields;

@@ -1,5 +1,5 @@
-//! How much a provider may say before it has failed, and what it is told then. What passes to the caller without being held may be
-//! of any length; everything that is held is bounded.
+//! How much a provider may say before it has failed, and what it is told then. What passes to the
+//! caller without being held may be of any length; everything that is held is bounded.
 
 use std::fmt;
 
@@ -9,13 +9,16 @@ use chat::{Error, ErrorKind};
 pub const MAX_LINE_BYTES: usize = 16 << 20;
 /// Most bytes of one event: all of its lines.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
-/// Most bytes of comments and empty lines between two events: signs of life are some twenty bytes a second.
+/// Most bytes of comments and empty lines between two events: signs of life are some
+/// twenty bytes a second.
 pub const MAX_IDLE_BYTES: usize = 4 << 20;
-/// Most events in a row that bring nothing of the answer. Some services send one for every token of hidden reasoning.
+/// Most events in a row that bring nothing of the answer. Some services send one for every token of
+/// hidden reasoning.
 pub const MAX_EMPTY_EVENTS: u64 = 1 << 18;
 /// Most values of one event that is read: a value of two bytes takes some hundred in memory.
 pub const MAX_EVENT_VALUES: usize = 1 << 18;
-/// Most bytes of an answer that is read, and so held until its end by callers who want it whole: text of tens of millions of tokens.
+/// Most bytes of an answer that is read, and so held until its end by callers who want it whole:
+/// text of tens of millions of tokens.
 pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 /// Most bytes of an answer that passes whole: pictures and embeddings are large.
 pub const MAX_PASSTHROUGH_BODY_BYTES: usize = 256 << 20;
@@ -68,8 +71,8 @@ pub fn check_event_values(data: &[u8]) -> Result<(), ProviderLimitExceeded> {
     if has_at_most_values(data, MAX_EVENT_VALUES) { Ok(()) } else { Err(ProviderLimitExceeded::Values) }
 }
 
-/// Whether the values of `json` are at most `most`, by the commas and brackets outside of its strings. It is not looked at further than
-/// it has to be.
+/// Whether the values of `json` are at most `most`, by the commas and brackets outside of its
+/// strings. It is not looked at further than it has to be.
 pub(crate) fn has_at_most_values(json: &[u8], most: usize) -> bool {
     // Every value but the first has a comma or a bracket before it.
     if json.len() <= most {

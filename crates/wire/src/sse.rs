@@ -1,4 +1,5 @@
-//! Event-stream framing, both ways. Lines end with `\n`, `\r\n` or `\r`; bytes may arrive in any chunks.
+//! Event-stream framing, both ways. Lines end with `\n`, `\r\n` or `\r`; bytes may
+//! arrive in any chunks.
 
 use memchr::memchr2;
 
@@ -36,7 +37,8 @@ pub enum SseFrame {
     Comment(String),
 }
 
-/// Reads frames from bytes in any chunks. Fields `id` and `retry` are ignored; an event without data is none.
+/// Reads frames from bytes in any chunks. Fields `id` and `retry` are ignored; an event
+/// without data is none.
 #[derive(Debug, Default)]
 pub struct SseParser {
     line: Vec<u8>,
@@ -167,7 +169,8 @@ mod tests {
         );
     }
 
-    /// The bound that `piece` exceeds when it is repeated without end, and the most bytes held until then.
+    /// The bound that `piece` exceeds when it is repeated without end, and the most bytes
+    /// held until then.
     fn feed_until_exceeded(piece: &str) -> (ProviderLimitExceeded, usize) {
         let (mut parser, mut most) = (SseParser::default(), 0);
         let bytes = piece.repeat((64 << 10) / piece.len());

@@ -1,4 +1,5 @@
-//! The APIs that clients speak: each reads its request into a chat and writes deltas as its response or events.
+//! The APIs that clients speak: each reads its request into a chat and writes deltas as its
+//! response or events.
 
 pub mod anthropic;
 pub mod chat_completions;

@@ -1,5 +1,5 @@
-//! Tasks that run elsewhere for a while: Midjourney, Suno, video (API document 4.8 to 4.11). Their bodies pass; read is only
-//! what a task is called and how it goes.
+//! Tasks that run elsewhere for a while: Midjourney, Suno, video (API document 4.8 to 4.11). Their
+//! bodies pass; read is only what a task is called and how it goes.
 
 pub mod id_rewriting;
 
@@ -130,7 +130,8 @@ impl TaskKind {
         task[if self == Self::Suno { "task_id" } else { "id" }].as_str()
     }
 
-    /// The task that a request goes on from, which another may own: also where its id is written as a number.
+    /// The task that a request goes on from, which another may own: also where its id is
+    /// written as a number.
     pub fn parent_task_id(self, request: &Value) -> Option<String> {
         let field = match self {
             Self::Midjourney => &request["taskId"],

@@ -1,5 +1,5 @@
-//! Counts as providers write them. What stands there and is no count is neither cut to one nor fails the answer: it is read as
-//! [`Usage::INVALID_COUNT`], for whoever knows what can be true.
+//! Counts as providers write them. What stands there and is no count is neither cut to one nor
+//! fails the answer: it is read as [`Usage::INVALID_COUNT`], for whoever knows what can be true.
 
 use std::fmt;
 

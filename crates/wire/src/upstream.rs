@@ -1,4 +1,5 @@
-//! How a provider is spoken to: a chat as the body it wants, its events as deltas, its refusals as errors.
+//! How a provider is spoken to: a chat as the body it wants, its events as deltas, its
+//! refusals as errors.
 
 pub(crate) mod anthropic;
 pub(crate) mod gemini;
@@ -16,9 +17,11 @@ use crate::tasks;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
-    /// Chat completions as OpenAI's own service takes them: unknown fields are refused, reasoning stays hidden.
+    /// Chat completions as OpenAI's own service takes them: unknown fields are refused,
+    /// reasoning stays hidden.
     OpenAi,
-    /// Chat completions with `reasoning_content`, `thinking` and `max_tokens`, as DeepSeek and most others have them.
+    /// Chat completions with `reasoning_content`, `thinking` and `max_tokens`, as DeepSeek and most
+    /// others have them.
     DeepSeek,
     /// Anthropic's Messages API.
     Anthropic,
@@ -31,8 +34,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The path below the base URL, and the query, that chats for the provider's `model` are posted to. `stream`: the answer is
-    /// wanted as events, which only Gemini's path tells.
+    /// The path below the base URL, and the query, that chats for the provider's `model` are posted
+    /// to. `stream`: the answer is wanted as events, which only Gemini's path tells.
     pub fn chat_path(self, model: &str, stream: bool) -> (String, Option<&'static str>) {
         match self {
             Self::OpenAi | Self::DeepSeek => ("chat/completions".into(), None),
@@ -66,8 +69,8 @@ impl Dialect {
         matches!(self, Self::OpenAi | Self::DeepSeek)
     }
 
-    /// A body that asks for `chat` of the provider's `model`, streamed and with its usage. `signatures` are those the provider
-    /// has given.
+    /// A body that asks for `chat` of the provider's `model`, streamed and with its usage.
+    /// `signatures` are those the provider has given.
     ///
     /// # Errors
     /// `Invalid` for what this dialect cannot say.
@@ -134,7 +137,8 @@ impl Dialect {
     }
 }
 
-/// Reasoning, or the call that came of it, and the signature a provider gave with it, without which it does not take it back.
+/// Reasoning, or the call that came of it, and the signature a provider gave with it, without which
+/// it does not take it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedReasoning {
     pub text: String,
@@ -173,7 +177,8 @@ pub trait EventReader: Send {
     }
 }
 
-/// What a refusal of a provider means to our caller (API document 4.5). `body` is the beginning of its body.
+/// What a refusal of a provider means to our caller (API document 4.5). `body` is the
+/// beginning of its body.
 pub fn map_error(provider: &str, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
     let provider_message = error_message(body);
     let quoted = || match &provider_message {
@@ -203,7 +208,8 @@ pub fn map_error(provider: &str, status: u16, retry_after: Option<Duration>, bod
     Error { retry_after, ..Error::new(kind, message) }
 }
 
-/// The words of an error body: `error.message`, `error`, `message` or `detail`, as services have it; else short plain text.
+/// The words of an error body: `error.message`, `error`, `message` or `detail`, as services have
+/// it; else short plain text.
 fn error_message(body: &[u8]) -> Option<String> {
     const MAX_MESSAGE_CHARS: usize = 1000;
     let text = String::from_utf8_lossy(body);
@@ -228,8 +234,8 @@ pub(crate) fn json_error_message(body: &[u8]) -> Option<String> {
 const MAX_MODELS: usize = 20_000;
 const MAX_MODEL_ID_BYTES: usize = 512;
 
-/// The ids in a list of models, in the form of OpenAI, or of Gemini; `None` when it is no list. What stands beside the ids is not
-/// kept.
+/// The ids in a list of models, in the form of OpenAI, or of Gemini; `None` when it is no list.
+/// What stands beside the ids is not kept.
 pub fn parse_model_list(list: &[u8]) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct List {
@@ -271,7 +277,8 @@ pub(crate) fn provider_error(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::Upstream(502), what)
 }
 
-/// An event that is none of its dialect. The parser's own words may quote all of a string that stands where a number should.
+/// An event that is none of its dialect. The parser's own words may quote all of a string that
+/// stands where a number should.
 pub(crate) fn invalid_event(error: &serde_json::Error) -> Error {
     let reason: String = error.to_string().chars().take(200).collect();
     provider_error(format!("The provider sent an event that cannot be read: {reason}"))

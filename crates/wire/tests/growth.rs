@@ -1,5 +1,5 @@
-//! Inputs that once took minutes: what is read must take time by its bytes, not by their square. `benches/growth.rs` measures all
-//! parsers.
+//! Inputs that once took minutes: what is read must take time by its bytes, not by their square.
+//! `benches/growth.rs` measures all parsers.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -9,7 +9,8 @@ use serde_json::json;
 use testkit::growth::cpu_time;
 use wire::upstream::Dialect;
 
-/// Many times what they take in a debug build, and a fraction of what comparing everything with everything does.
+/// Many times what they take in a debug build, and a fraction of what comparing everything with
+/// everything does.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 fn run_within_time_limit<T>(what: impl FnOnce() -> T) -> T {

@@ -1,4 +1,5 @@
-//! `cachalot bench`: speed on this machine. `depth` shows what sparse attention is for; `speed` measures a checkpoint.
+//! `cachalot bench`: speed on this machine. `depth` shows what sparse attention is for; `speed`
+//! measures a checkpoint.
 
 use std::time::Instant;
 
@@ -19,8 +20,8 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum BenchCommand {
-    /// Time per decoded token at growing depth, on a random model with real attention shapes (hidden 1024, 4 layers, 32 heads,
-    /// latent 512+64, indexer 16 x 128, top-k 2048, 64K context)
+    /// Time per decoded token at growing depth, on a random model with real attention shapes
+    /// (hidden 1024, 4 layers, 32 heads, latent 512+64, indexer 16 x 128, top-k 2048, 64K context)
     Depth {
         #[command(flatten)]
         model: ModelArgs,

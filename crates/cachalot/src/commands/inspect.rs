@@ -1,5 +1,5 @@
-//! `cachalot inspect`: what a checkpoint is, what it needs, and whether it fits this machine. Reads `config.json`, the index and file
-//! headers; the weights themselves may still be missing.
+//! `cachalot inspect`: what a checkpoint is, what it needs, and whether it fits this machine. Reads
+//! `config.json`, the index and file headers; the weights themselves may still be missing.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -135,7 +135,8 @@ impl Report<'_> {
         Ok(whole)
     }
 
-    /// Bytes of all tensors in the releases' formats: fp8 with an f32 scale a block where the config says so, else bf16.
+    /// Bytes of all tensors in the releases' formats: fp8 with an f32 scale a block where the
+    /// config says so, else bf16.
     fn expected_bytes(&self) -> u64 {
         let fp8 = self.config.quantization.is_some();
         let bytes = |tensor: &tensors::TensorSpec| {

@@ -1,4 +1,5 @@
-//! `cachalot key`: makes, lists and revokes API keys. A running server sees the change within a second.
+//! `cachalot key`: makes, lists and revokes API keys. A running server sees the change
+//! within a second.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -26,7 +27,8 @@ pub struct StoreArgs {
     /// Configuration file [default: ./cachalot.toml, else $XDG_CONFIG_HOME/cachalot/cachalot.toml]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Where keys and usage are kept: sqlite:PATH or postgres://... [default: cachalot.db in the user's data folder]
+    /// Where keys and usage are kept: sqlite:PATH or postgres://... [default: cachalot.db in the
+    /// user's data folder]
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
 }

@@ -23,7 +23,8 @@ pub enum Command {
     Import {
         /// The file; nothing is fetched
         file: PathBuf,
-        /// Only these providers, by our names, separated by commas [default: all that are built in and ask for a key]
+        /// Only these providers, by our names, separated by commas [default: all that are built in
+        /// and ask for a key]
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         providers: Option<Vec<String>>,
         /// The day the file is of, such as 2026-11-25, for the records

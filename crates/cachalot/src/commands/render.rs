@@ -1,5 +1,5 @@
-//! `cachalot render`: the exact prompt the server would send for a request body, or the message a raw completion parses to, so that
-//! nobody has to guess what the model saw.
+//! `cachalot render`: the exact prompt the server would send for a request body, or the message a
+//! raw completion parses to, so that nobody has to guess what the model saw.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub struct Args {
     /// FILE is a raw completion: print the message it parses to, as JSON
     #[arg(long)]
     parse: bool,
-    /// The completion belongs to a thinking turn (with --parse); a request's own `model` and `thinking` decide otherwise
+    /// The completion belongs to a thinking turn (with --parse); a request's own `model` and
+    /// `thinking` decide otherwise
     #[arg(long)]
     think: bool,
     /// A chat request body (JSON), or with --parse the text of a completion; `-` is standard input

@@ -1,4 +1,5 @@
-//! `cachalot score`: log-probabilities of given tokens, one JSON object a line; or greedy continuations of them.
+//! `cachalot score`: log-probabilities of given tokens, one JSON object a line; or greedy
+//! continuations of them.
 //!
 //! The format other implementations are compared in: no template, no begin-of-sentence token added.
 
@@ -25,13 +26,15 @@ pub struct Args {
     /// All logits of every position instead
     #[arg(long, conflicts_with = "top")]
     logits: bool,
-    /// Score the multi-token-prediction module: position i is given token i + 1 and predicts token i + 2
+    /// Score the multi-token-prediction module: position i is given token i + 1 and
+    /// predicts token i + 2
     #[arg(long)]
     mtp: bool,
     /// Positions computed at once; the numbers do not depend on it
     #[arg(long, value_name = "N", default_value_t = 256)]
     chunk: usize,
-    /// Continue every sequence by N tokens, always the most likely, and print `[{"prompt", "continuation"}]`
+    /// Continue every sequence by N tokens, always the most likely, and print
+    /// `[{"prompt", "continuation"}]`
     #[arg(long, value_name = "N", conflicts_with_all = ["top", "logits", "mtp"])]
     greedy: Option<usize>,
 }

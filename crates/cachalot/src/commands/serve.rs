@@ -32,19 +32,22 @@ pub struct Args {
     pub model: ModelArgs,
     #[command(flatten)]
     pub cache_args: CacheArgs,
-    /// Folder for prompts that are kept across restarts, or `off` [default: the user's cache folder]
+    /// Folder for prompts that are kept across restarts, or `off` [default: the
+    /// user's cache folder]
     #[arg(long, value_name = "DIR|off")]
     pub disk_cache: Option<PathBuf>,
     /// Most bytes of that folder, such as 20GiB [default: 4GiB]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub disk_cache_bytes: Option<u64>,
-    /// The seed of requests that name none: what is asked again is answered the same [default: each gets one of its own]
+    /// The seed of requests that name none: what is asked again is answered the same [default: each
+    /// gets one of its own]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<i64>,
     /// Address to listen on [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Where keys and usage are kept: sqlite:PATH, postgres://... or off [default: cachalot.db in the user's data folder]
+    /// Where keys and usage are kept: sqlite:PATH, postgres://... or off [default: cachalot.db in
+    /// the user's data folder]
     #[arg(long, value_name = "URL|off")]
     pub store: Option<String>,
     /// Configuration file [default: ./cachalot.toml, else $XDG_CONFIG_HOME/cachalot/cachalot.toml]
@@ -64,7 +67,8 @@ pub struct Args {
 /// How much conversation fits
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct CacheArgs {
-    /// Most tokens of prompt and answer together [default: the model's, at most 131072, as far as the cache reaches]
+    /// Most tokens of prompt and answer together [default: the model's, at most 131072, as far as
+    /// the cache reaches]
     #[arg(long, value_name = "N")]
     pub context: Option<usize>,
     /// Memory for the cache, such as 8GiB [default: a quarter of what is free]
@@ -101,7 +105,8 @@ pub fn run(args: &Args) -> Result<()> {
     served
 }
 
-/// Serves on `listener` until `shutdown` resolves. `/readyz` says no until the weights have been read once.
+/// Serves on `listener` until `shutdown` resolves. `/readyz` says no until the weights
+/// have been read once.
 pub async fn serve(
     args: &Args,
     config: &Config,
@@ -151,8 +156,8 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     let store_flag = args.store.as_deref();
     let server_config = server_config(args, config)?;
     let folder = DataFolder::resolve(config, store_flag)?;
-    // A folder that a server has used is locked before a large model is loaded in vain. A new one is not made before
-    // everything that can be checked without a store has been.
+    // A folder that a server has used is locked before a large model is loaded in vain. A new one
+    // is not made before everything that can be checked without a store has been.
     let used = folder.as_ref().filter(|folder| DataLock::is_known(&folder.lock_folder));
     let mut lock = acquire(used).await?;
     data_folder::check_admin_token_file(config, folder.as_ref())?;
@@ -174,7 +179,8 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     );
     let token = data_folder::admin_token(config, folder.as_ref())?;
     let secrets = secrets::collect(config, store_flag, folder.as_ref());
-    // A generated token that nobody knows must not make a server on a public address count as protected.
+    // A generated token that nobody knows must not make a server on a public address
+    // count as protected.
     ServerConfig { admin_token: named_token, ..server_config.clone() }.validate_listen_address(address, &books)?;
     let server_config = ServerConfig { admin_token: token, ..server_config };
     if !local && active.providers.is_empty() {
@@ -279,10 +285,12 @@ impl CacheArgs {
     /// Cache pages and context for this model on this machine.
     ///
     /// # Errors
-    /// A context beyond the model's, a cache larger than the memory beside the weights, or too small for any conversation.
+    /// A context beyond the model's, a cache larger than the memory beside the weights, or too
+    /// small for any conversation.
     pub fn engine_options(&self, loaded: &Loaded, config: &Config) -> Result<engine::Options> {
         let info = loaded.model.info();
-        // The system counts mapped weights as memory it can take back; they are wanted where they are.
+        // The system counts mapped weights as memory it can take back; they are
+        // wanted where they are.
         let free = system_memory::available().saturating_sub(loaded.checkpoint.bytes_total());
         let bytes = self.cache_memory.unwrap_or(free / 4);
         ensure!(
@@ -368,7 +376,8 @@ fn server_config(args: &Args, config: &Config) -> Result<ServerConfig> {
         cors_origins: settings.cors_origins.clone(),
         keep_alive: KeepAlive { stream_first: stream, stream_every: stream, json_first: reply, ..KeepAlive::default() },
         shutdown_grace: shutdown_grace(args, config),
-        // The engine itself gives up what it does not begin within ten minutes. A prompt that is being read may take longer.
+        // The engine itself gives up what it does not begin within ten minutes. A prompt that is
+        // being read may take longer.
         queue_timeout: defaults.total_timeout,
         ..defaults
     })

@@ -14,11 +14,13 @@ use crate::data_folder::{self, DataFolder};
 use crate::data_lock::DataLock;
 use crate::open_store;
 
-/// Compare what keys and projects have spent with the sums of their records; exit status 1 where they differ
+/// Compare what keys and projects have spent with the sums of their records; exit status 1
+/// where they differ
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Set each value to what it should be, and book the quarantined records that can be booked by then. The old values are
-    /// written to a file first. Refused while a server uses the data folder
+    /// Set each value to what it should be, and book the quarantined records that can be
+    /// booked by then. The old values are written to a file first. Refused while a server
+    /// uses the data folder
     #[arg(long)]
     pub repair: bool,
     /// Print one JSON object

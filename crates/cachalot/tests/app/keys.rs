@@ -1,4 +1,5 @@
-//! From a server without keys to one with a budget that is used up, as an operator and a caller see it.
+//! From a server without keys to one with a budget that is used up, as an operator and
+//! a caller see it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What the embedded model is held to, over HTTP: promised shapes, completions, and what a prompt seen before costs.
+//! What the embedded model is held to, over HTTP: promised shapes, completions, and what a prompt
+//! seen before costs.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
-//! Generated JSON Schemas, and what the embedded model writes under them at a high temperature: whatever it finishes fits, by the
-//! judgement of another implementation.
+//! Generated JSON Schemas, and what the embedded model writes under them at a high temperature:
+//! whatever it finishes fits, by the judgement of another implementation.
 //!
-//! `SCHEMAS=10000 cargo test -p cachalot --release --test app schemas -- --nocapture` is the long form.
+//! `SCHEMAS=10000 cargo test -p cachalot --release --test app schemas -- --nocapture`
+//! is the long form.
 
 use std::sync::Arc;
 
@@ -34,7 +35,8 @@ fn engine() -> Engine {
     Engine::start(loaded.model, encoding, Options { cache_pages: 1500, ..Options::default() }).unwrap()
 }
 
-/// Schemas of the strict subset: nested objects, arrays, words, references, alternatives, formats, bounds.
+/// Schemas of the strict subset: nested objects, arrays, words, references, alternatives,
+/// formats, bounds.
 fn schema() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         4 => Just(json!({ "type": "string" })),

@@ -1,5 +1,5 @@
-//! Nothing that must stay secret is ever written: every log line of this process, at every level, is kept, and searched for each
-//! secret that a test has named whenever a server stops.
+//! Nothing that must stay secret is ever written: every log line of this process, at every level,
+//! is kept, and searched for each secret that a test has named whenever a server stops.
 
 use std::io;
 use std::sync::{Mutex, Once, PoisonError};

@@ -186,7 +186,8 @@ fn a_request_that_hangs_does_not_keep_a_stopped_server_alive() {
     held.join().unwrap();
 }
 
-/// Runs a command as a user who may not write what others own; `None` where that cannot be done here.
+/// Runs a command as a user who may not write what others own; `None` where that
+/// cannot be done here.
 #[cfg(unix)]
 fn as_unprivileged_user(mut command: Command) -> Option<Command> {
     if std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).ok()? != 0 {

@@ -1,5 +1,5 @@
-//! Every surface to every dialect, streamed and whole: what goes to the provider, and what comes back, as snapshots. Framing
-//! that is odd in any way must change nothing of it.
+//! Every surface to every dialect, streamed and whole: what goes to the provider, and what comes
+//! back, as snapshots. Framing that is odd in any way must change nothing of it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The structure of a conversation: who may speak when, which calls must be answered, which reasoning counts.
+//! The structure of a conversation: who may speak when, which calls must be answered, which
+//! reasoning counts.
 
 use std::collections::HashSet;
 
@@ -77,9 +78,11 @@ fn check_text_only(messages: &[Message]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every call is answered once, at once, and nothing else is answered. Sets, because a body holds half a million calls.
+/// Every call is answered once, at once, and nothing else is answered. Sets, because a body holds
+/// half a million calls.
 fn check_tool_results(messages: &[Message]) -> Result<(), Error> {
-    // A message and the tool messages right behind it; what is in front of the first other message has no caller.
+    // A message and the tool messages right behind it; what is in front of the first other
+    // message has no caller.
     let runs = || messages.chunk_by(|_, next| next.role == Role::Tool);
     for run in runs() {
         let answered: HashSet<&str> = answered_ids(run).map(|(_, id)| id).collect();

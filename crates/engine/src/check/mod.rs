@@ -1,7 +1,9 @@
-//! Judges a chat as DeepSeek's own service does, before anything is queued: value ranges in the order of the API
-//! document, then the structure of the conversation. Nouns in, verdict out; prompts and tokens are not seen here.
+//! Judges a chat as DeepSeek's own service does, before anything is queued: value ranges in the
+//! order of the API document, then the structure of the conversation. Nouns in, verdict out;
+//! prompts and tokens are not seen here.
 //!
-//! The lenient profile accepts a few things the service refuses, brings them into plain form and leaves a note.
+//! The lenient profile accepts a few things the service refuses, brings them into plain form
+//! and leaves a note.
 
 mod completion;
 mod messages;
@@ -47,7 +49,8 @@ pub enum ReasoningRules {
     /// Thinks and calls; the reasoning of the current turn comes back with its calls.
     #[default]
     V32,
-    /// Reasoning in the input is ignored; a thinking request with tools is answered without thinking.
+    /// Reasoning in the input is ignored; a thinking request with tools is answered
+    /// without thinking.
     V32Exp,
     /// Reasoning in the input is ignored; a thinking request with tools is refused.
     R1,
@@ -55,9 +58,10 @@ pub enum ReasoningRules {
 
 /// Judges `chat` and brings it into the form the engine reads.
 ///
-/// Afterwards `thinking` is set and final (tools may have switched it off), sampling fields without effect are gone, an
-/// alias stands in its proper field, and reasoning the prompt must not see is gone. `max_tokens` stays `None` when the
-/// caller gave none: `max_new_tokens` fills it in once the prompt's length is known.
+/// Afterwards `thinking` is set and final (tools may have switched it off), sampling fields without
+/// effect are gone, an alias stands in its proper field, and reasoning the prompt must not see is
+/// gone. `max_tokens` stays `None` when the caller gave none: `max_new_tokens` fills it in once the
+/// prompt's length is known.
 ///
 /// # Errors
 /// `Invalid`, with the text of the API document; the first fault in the document's order wins.
@@ -77,8 +81,8 @@ pub fn check(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
 /// The most tokens the answer may have, given the length of its prompt.
 ///
 /// # Errors
-/// [`context_length_error`] when the prompt, or the prompt and an explicit `max_tokens`, exceed the context. A default is cut to
-/// fit instead.
+/// [`context_length_error`] when the prompt, or the prompt and an explicit `max_tokens`, exceed the
+/// context. A default is cut to fit instead.
 pub(crate) fn max_new_tokens(chat: &Chat, rules: &ValidationRules, prompt_tokens: usize) -> Result<usize, Error> {
     let context = rules.context as usize;
     let explicit = chat.max_tokens.map(|tokens| usize::try_from(tokens).unwrap_or(0));
@@ -191,7 +195,8 @@ fn check_sampling(chat: &mut Chat) -> Result<(), Error> {
     Ok(())
 }
 
-/// JSON output must be asked for in words too: a model that does not know of it writes white space until it is cut.
+/// JSON output must be asked for in words too: a model that does not know of it writes white space
+/// until it is cut.
 fn check_response_format(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     match &chat.response_format {
         ResponseFormat::Text => Ok(()),
@@ -269,7 +274,8 @@ fn check_tool_name(index: usize, tool: &Tool, earlier: &[Tool]) -> Result<(), Er
     Ok(())
 }
 
-/// The beta root promises arguments that match their schema; elsewhere the flag is a wish, granted where it can be.
+/// The beta root promises arguments that match their schema; elsewhere the flag is a wish, granted
+/// where it can be.
 fn check_strict(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     if !chat.tools.iter().any(|tool| tool.strict) {
         return Ok(());

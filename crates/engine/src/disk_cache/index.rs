@@ -1,5 +1,5 @@
-//! Which pages are on disk, and which goes first when there is no room: the least recently used of those no other page follows, so
-//! that a chain is forgotten from its end.
+//! Which pages are on disk, and which goes first when there is no room: the least recently used of
+//! those no other page follows, so that a chain is forgotten from its end.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -78,7 +78,8 @@ impl PageIndex {
         }
     }
 
-    /// Forgets one page if there is no room for `size` more bytes, and names it; `Err` when there never will be room.
+    /// Forgets one page if there is no room for `size` more bytes, and names it; `Err` when there
+    /// never will be room.
     pub(super) fn evict_one_if_full(&mut self, size: u64) -> Result<Option<PageKey>, ()> {
         if size > self.max_bytes {
             return Err(());

@@ -1,4 +1,5 @@
-//! The file of one page: magic, key, key of the page before it, length, rows, and a SHA-256 over all of that.
+//! The file of one page: magic, key, key of the page before it, length, rows, and a SHA-256
+//! over all of that.
 
 use std::fs::File;
 use std::io::Read;
@@ -74,8 +75,8 @@ pub(super) fn decode(mut bytes: Vec<u8>, key: &PageKey, page_bytes: usize) -> Op
     Some(bytes)
 }
 
-/// What the header says about the page before; `None` when it is not the header of `key`, or the file has another length than
-/// it says.
+/// What the header says about the page before; `None` when it is not the header of `key`, or the
+/// file has another length than it says.
 pub(super) fn read_parent(path: &Path, key: &PageKey) -> Option<PageKey> {
     let mut file = files::open(path).ok()?;
     let mut header = [0; HEADER];

@@ -146,7 +146,8 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever sequences do: every page is lent, cached or free; no page that is not published has two holders; nothing leaks.
+    /// Whatever sequences do: every page is lent, cached or free; no page that is not published has
+    /// two holders; nothing leaks.
     #[test]
     fn every_page_is_somewhere(ops in prop::collection::vec(op(), 1..60)) {
         let mut pages = PageAllocator::new(12);

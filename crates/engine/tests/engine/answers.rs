@@ -43,7 +43,8 @@ async fn the_end_token_ends_an_answer_and_is_counted() {
         let generated = reply.usage.unwrap().completion_tokens;
         if reply.finish == Some(FinishReason::Stop) {
             stopped += 1;
-            // Nearly all tokens are letters; held-back halves of characters make the text longer, never shorter.
+            // Nearly all tokens are letters; held-back halves of characters make the text
+            // longer, never shorter.
             assert!(generated as usize <= reply.text.len() + 1, "{generated} {}", reply.text.len());
         } else {
             assert_eq!((reply.finish, generated), (Some(FinishReason::Length), 200));
@@ -163,7 +164,8 @@ async fn the_answer_is_part_of_the_next_prompts_prefix() {
     let chat::Input::Messages(messages) = &mut second.input else { unreachable!() };
     messages.push(chat::Message::new(chat::Role::Assistant, answer.text));
     messages.push(chat::Message::new(chat::Role::User, "and then?"));
-    // Begin of sentence, user, 100 letters, assistant, end of thinking, 120 letters: 224 tokens, the last of them not computed.
+    // Begin of sentence, user, 100 letters, assistant, end of thinking, 120 letters: 224 tokens,
+    // the last of them not computed.
     assert_eq!(reply(&engine, second).await.usage.unwrap().cached_tokens, 192);
 }
 

@@ -59,7 +59,8 @@ pub(crate) struct TestControls {
     pub(crate) steps: AtomicU64,
 }
 
-/// Its logits are noise seeded by all tokens so far, which it knows only from the rows of the pages it is handed.
+/// Its logits are noise seeded by all tokens so far, which it knows only from the rows of the
+/// pages it is handed.
 pub(crate) struct HashModel {
     info: Info,
     output: Output,

@@ -1,5 +1,5 @@
-//! The engine as its callers see it: chats in, deltas out. A small model whose rows tell which prefix they belong to shows every mistake
-//! with pages.
+//! The engine as its callers see it: chats in, deltas out. A small model whose rows tell which
+//! prefix they belong to shows every mistake with pages.
 
 mod answers;
 mod constrained;

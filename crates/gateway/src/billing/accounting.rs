@@ -1,7 +1,8 @@
 //! The accounting: who may ask, what it costs, and one record a request, whatever ends it.
 //!
-//! A request waits for no database. Its record goes through the local journal; a task of its own accounting what the journal
-//! has in the store, in batches, and tries again for as long as the store is away.
+//! A request waits for no database. Its record goes through the local journal; a task of its
+//! own accounting what the journal has in the store, in batches, and tries again for as long as
+//! the store is away.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -29,7 +30,8 @@ const MAX_BATCH_RECORDS: usize = 512;
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a record may wait for others to be booked with.
 const FLUSH_DELAY: Duration = Duration::from_millis(20);
-/// What the last records get to be booked in when the server stops; the journal keeps them otherwise.
+/// What the last records get to be booked in when the server stops; the journal
+/// keeps them otherwise.
 const FINAL_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keys, prices and records. Without a store there are no keys, and records go nowhere.
@@ -93,8 +95,8 @@ impl Accounting {
         Self { prices: ArcSwap::from_pointee(prices), ..Self::default() }
     }
 
-    /// Books what dead processes left in the journal, reads the keys, and starts a journal of its own in `folder`. Limits are
-    /// counted here alone without `leases`.
+    /// Books what dead processes left in the journal, reads the keys, and starts a journal of its
+    /// own in `folder`. Limits are counted here alone without `leases`.
     ///
     /// # Errors
     /// A store, a folder or a Redis that cannot be used.
@@ -173,7 +175,8 @@ impl Accounting {
             tracing::error!(%error, id = record.id, "the journal cannot be written: a record is kept in memory until it is booked");
         }
         ledger.pending_gauge().increment(1.0);
-        // The receiver is gone only after the last moment of a stopping server; the journal keeps the record.
+        // The receiver is gone only after the last moment of a stopping server; the journal
+        // keeps the record.
         let _ = ledger.pending.send(PendingRecord { record, journal_refs: [start_ref, end_ref.ok()] });
     }
 }
@@ -237,7 +240,8 @@ impl Accounting {
         }
     }
 
-    /// A task has ended. What was paid for one that failed is given back: the record of that is the same however often it is written.
+    /// A task has ended. What was paid for one that failed is given back: the record of that is the
+    /// same however often it is written.
     pub(crate) async fn record_task_end(&self, task: &Task, failed: bool) {
         let Some(ledger) = &self.ledger else { return self.task_cache.mark_ended(&task.id) };
         if failed && task.cost != 0 {
@@ -263,7 +267,8 @@ impl Accounting {
         }
     }
 
-    /// Tasks of which it is not known how they ended. Those submitted more than a week ago are forgotten.
+    /// Tasks of which it is not known how they ended. Those submitted more than a week
+    /// ago are forgotten.
     pub(crate) async fn open_tasks(&self, since: i64, limit: i64) -> Result<Vec<Task>, StoreError> {
         let Some(ledger) = &self.ledger else { return Ok(self.task_cache.open_tasks()) };
         ledger.store.delete_tasks_before(since).await?;

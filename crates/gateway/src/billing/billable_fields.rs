@@ -1,5 +1,5 @@
-//! The fields of a body that its price depends on: the numbers of answers and of seconds, and the output bound. The billed number
-//! is the one that is sent to the provider.
+//! The fields of a body that its price depends on: the numbers of answers and of seconds, and the
+//! output bound. The billed number is the one that is sent to the provider.
 
 use chat::Error;
 use serde::de::IgnoredAny;
@@ -38,7 +38,8 @@ fn parse_whole_number(value: &Value) -> Option<u64> {
 }
 
 impl RequestFields<'_> {
-    /// A field that is there and not null. What is no JSON that can be read is text, and what is long is no number.
+    /// A field that is there and not null. What is no JSON that can be read is text, and what is
+    /// long is no number.
     fn field_value(&self, key: &str) -> Option<Value> {
         match self {
             Self::Json(fields) => {
@@ -68,8 +69,8 @@ impl RequestFields<'_> {
         Ok(largest)
     }
 
-    /// The caller's own bound of an answer: the largest, where several fields say one. A bound that is none is judged by the
-    /// provider.
+    /// The caller's own bound of an answer: the largest, where several fields say one. A bound that
+    /// is none is judged by the provider.
     fn max_output_tokens(&self) -> Option<u64> {
         let bound = |key: &&str| parse_whole_number(&self.field_value(key)?).filter(|most| *most > 0);
         ["max_tokens", "max_completion_tokens"].iter().filter_map(bound).max()
@@ -88,7 +89,8 @@ impl RequestFields<'_> {
                 UsageEstimate::from_quantity(Quantity { calls: answers(&["n"])?, seconds: 0 })
             }
             ApiEndpoint::Embeddings => UsageEstimate::from_body(body, Some(0)).with_batch(true),
-            // Each of several prompts is answered, and all attempts of which the best is returned are paid for.
+            // Each of several prompts is answered, and all attempts of which the best is
+            // returned are paid for.
             ApiEndpoint::Completions => {
                 let prompts = self.prompt_count();
                 let answers = answers(&["n", "best_of"])?.saturating_mul(prompts);
@@ -123,7 +125,8 @@ impl RequestFields<'_> {
         matches!(self, Self::Json(fields) if fields.get(key).is_some())
     }
 
-    /// How many answers Gemini is asked for, and the bound of each: the larger, where both spellings say one.
+    /// How many answers Gemini is asked for, and the bound of each: the larger, where both
+    /// spellings say one.
     fn gemini_answers_and_limit(&self) -> Result<(u64, Option<u64>), Error> {
         let Self::Json(fields) = self else { return Ok((1, None)) };
         let (mut answers, mut allowed) = (1, None);
@@ -131,7 +134,8 @@ impl RequestFields<'_> {
             if config == b"null" {
                 continue;
             }
-            // What is no object is refused by the provider; one that says something twice may be read either way.
+            // What is no object is refused by the provider; one that says something twice may be
+            // read either way.
             let config = Self::Json(JsonFields::scan(config)?);
             let count = config.max_number(&["candidateCount", "candidate_count"], MAX_ANSWERS)?;
             answers = answers.max(count.unwrap_or(1));

@@ -48,7 +48,8 @@ impl Charge {
     /// Reserves what the chat may cost.
     ///
     /// # Errors
-    /// `Invalid` for what costs more than any request may; `Balance`, `Rate`; `Forbidden` when the caller has a budget and the model no price; `Overload` when limits cannot be checked.
+    /// `Invalid` for what costs more than any request may; `Balance`, `Rate`; `Forbidden` when the
+    /// caller has a budget and the model no price; `Overload` when limits cannot be checked.
     pub(crate) async fn admit(
         accounting: &Arc<Accounting>,
         caller: &Caller,

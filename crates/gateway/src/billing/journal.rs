@@ -1,5 +1,6 @@
-//! A line before a request begins and a line when it is settled, in files that survive a crash. A file is removed once
-//! the store has booked all of it; what a dead process left is settled by the next.
+//! A line before a request begins and a line when it is settled, in files that survive a
+//! crash. A file is removed once the store has booked all of it; what a dead process left is
+//! settled by the next.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -156,7 +157,8 @@ fn replica_of(path: &Path) -> Option<String> {
     Some(name.split('.').nth(1).filter(|replica| *replica != "journal")?.to_owned())
 }
 
-/// A new file, locked while this process lives. It gets its name when it is locked: nobody takes it for that of a dead one.
+/// A new file, locked while this process lives. It gets its name when it is locked: nobody takes it
+/// for that of a dead one.
 fn create_locked(path: &Path) -> io::Result<File> {
     let temporary = path.with_extension("new");
     let file = files::private_options().create_new(true).append(true).open(&temporary)?;
@@ -172,8 +174,8 @@ fn remove_file(path: &Path) {
     }
 }
 
-/// The records in all journals in `folder`, those of living processes too: each request once, with the outcome `crashed` if it
-/// has not ended. The store may have booked some of it.
+/// The records in all journals in `folder`, those of living processes too: each request once, with
+/// the outcome `crashed` if it has not ended. The store may have booked some of it.
 ///
 /// # Errors
 /// A folder or a file that cannot be read.

@@ -1,4 +1,5 @@
-//! Counts what an answer cost and how long it took; settles once, when its end is seen or the stream is dropped.
+//! Counts what an answer cost and how long it took; settles once, when its end is seen or the
+//! stream is dropped.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -138,7 +139,8 @@ impl RequestMeter {
         }
     }
 
-    /// The provider has taken a task, which is to be paid for when it is new: what there was to be done is done.
+    /// The provider has taken a task, which is to be paid for when it is new: what there was to
+    /// be done is done.
     pub(crate) fn record_task(&mut self, task: TaskId, provider_id: String, is_new: bool) {
         if let Some(charge) = &mut self.charge {
             charge.record_task(task, provider_id, is_new);
@@ -158,7 +160,8 @@ impl RequestMeter {
         self.outcome = "invalid";
     }
 
-    /// Settles the charge, if that has not been done. Who saw the end of an answer must find it booked, whatever happens next.
+    /// Settles the charge, if that has not been done. Who saw the end of an answer must find it
+    /// booked, whatever happens next.
     fn settle(&mut self) {
         if let Some(charge) = self.charge.take() {
             let times = Timings { first_token_us: self.first_token_us, total_us: elapsed_micros(self.started) };

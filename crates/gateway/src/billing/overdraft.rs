@@ -16,10 +16,12 @@ use crate::routing::target::Target;
 /// The tokens that an unbounded answer may have where nothing says how many its model gives.
 const DEFAULT_MAX_OUTPUT_TOKENS: u64 = 1 << 17;
 
-/// The setting `[gateway] overdraft`. What has a price that is known beforehand is never paid by it.
+/// The setting `[gateway] overdraft`. What has a price that is known beforehand is
+/// never paid by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overdraft {
-    /// As long as something is left, a request may begin; what its tokens cost beyond that becomes debt.
+    /// As long as something is left, a request may begin; what its tokens cost beyond
+    /// that becomes debt.
     #[default]
     LastRequest,
     /// A request may begin if its worst_case case is at most what is left and so many nano-dollars.
@@ -110,8 +112,8 @@ impl Overdraft {
         }
     }
 
-    /// The bound of each answer that has none of its own: what `reserved` pays for. `None` where it pays for all that the
-    /// models can give.
+    /// The bound of each answer that has none of its own: what `reserved` pays for. `None` where it
+    /// pays for all that the models can give.
     pub(crate) fn output_cap(
         self,
         worst_case: WorstCaseCost,
@@ -134,7 +136,8 @@ impl Overdraft {
         Some(affordable.min(limit).min(room).max(1))
     }
 
-    /// The `max_tokens` with which a request would have been let in that asked for more; `None` where no answer would.
+    /// The `max_tokens` with which a request would have been let in that asked for more; `None`
+    /// where no answer would.
     pub(crate) fn affordable_max_tokens(
         self,
         worst_case: WorstCaseCost,

@@ -1,13 +1,15 @@
-//! Which counts and amounts of an answer can be true. What cannot is not booked: the answer is settled by estimate.
+//! Which counts and amounts of an answer can be true. What cannot is not booked: the answer is
+//! settled by estimate.
 
 use chat::Usage;
 
-/// Input and output tokens are each at most so many times the model's context, where that is known: tokenizers differ, and
-/// some providers count what they search and read.
+/// Input and output tokens are each at most so many times the model's context, where that is known:
+/// tokenizers differ, and some providers count what they search and read.
 pub(crate) const MAX_CONTEXT_MULTIPLE: u64 = 4;
 /// Most input and output tokens where the context is not known.
 pub(crate) const MAX_TOKENS_UNKNOWN_CONTEXT: u64 = 1 << 24;
-/// The output is at most so many times what the request allowed, and as many tokens more: reasoning is counted apart by some.
+/// The output is at most so many times what the request allowed, and as many tokens more: reasoning
+/// is counted apart by some.
 pub(crate) const OUTPUT_TOLERANCE_FACTOR: u64 = 2;
 pub(crate) const OUTPUT_TOLERANCE_TOKENS: u64 = 4096;
 /// Most that one request may cost, in nano-dollars: $1,000,000.
@@ -23,7 +25,8 @@ pub(crate) struct UsageBounds {
 }
 
 impl UsageBounds {
-    /// Of a model with this context for a request for so many answers, each of which may have `allowed` tokens.
+    /// Of a model with this context for a request for so many answers, each of which may have
+    /// `allowed` tokens.
     pub(crate) fn new(context: Option<u64>, max_output_tokens: Option<u64>, answers: u64) -> Self {
         let input = context.map_or(MAX_TOKENS_UNKNOWN_CONTEXT, |context| {
             context.min(MAX_CONTEXT_TOKENS).saturating_mul(MAX_CONTEXT_MULTIPLE)
@@ -56,7 +59,8 @@ impl UsageBounds {
     }
 }
 
-/// The same counts with parts that are no larger than their wholes, as some providers count them apart.
+/// The same counts with parts that are no larger than their wholes, as some providers
+/// count them apart.
 pub(crate) fn clamp_parts(usage: Usage) -> Usage {
     let cached_tokens = usage.cached_tokens.min(usage.prompt_tokens);
     let cache_write_tokens = usage.cache_write_tokens.min(usage.prompt_tokens - cached_tokens);

@@ -1,4 +1,5 @@
-//! Records that the store refuses, set aside in a file: `quarantine.jsonl` in the folder of the journal, an object a line.
+//! Records that the store refuses, set aside in a file: `quarantine.jsonl` in the folder of the
+//! journal, an object a line.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -60,7 +61,8 @@ impl Quarantine {
         Ok(self.read_records()?.into_iter().map(|line| (line.record, line.error)).collect())
     }
 
-    /// Books the records that the store takes by now, and keeps the others. Returns those that were booked.
+    /// Books the records that the store takes by now, and keeps the others. Returns those
+    /// that were booked.
     ///
     /// # Errors
     /// A file that cannot be read or written; records that are booked by then are not booked twice.

@@ -1,5 +1,5 @@
-//! Records on their way from the journal into the store. What the store refuses is set aside alone, so that it never holds up
-//! the others; while the store is away, nothing is set aside.
+//! Records on their way from the journal into the store. What the store refuses is set aside alone,
+//! so that it never holds up the others; while the store is away, nothing is set aside.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(crate) struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// Books `records` in as few pieces as the store takes. `done` learns of each batch what was booked; `None` for a record
-    /// that was set aside.
+    /// Books `records` in as few pieces as the store takes. `done` learns of each batch what was
+    /// booked; `None` for a record that was set aside.
     ///
     /// # Errors
     /// A store that is away, unless it is waited for.

@@ -1,4 +1,5 @@
-//! Tasks that were submitted here lately: they are cached before the store has them, and without a store.
+//! Tasks that were submitted here lately: they are cached before the store has them, and
+//! without a store.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

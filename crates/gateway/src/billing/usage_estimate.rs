@@ -124,7 +124,8 @@ pub(crate) fn estimate_tokens(answer: &[u8]) -> u64 {
     (count_text_bytes(answer) as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
-/// About as many as are text in a body of JSON: what its strings hold in base64 are images and files.
+/// About as many as are text in a body of JSON: what its strings hold in base64 are
+/// images and files.
 fn count_text_bytes(body: &[u8]) -> usize {
     // No text is so long without a space, but Asian text, which is not ASCII.
     const MIN_BASE64_BYTES: usize = 4096;

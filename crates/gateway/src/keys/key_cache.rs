@@ -1,4 +1,5 @@
-//! The keys of the store, in memory: a request waits for no database. Changes made elsewhere are seen within a second.
+//! The keys of the store, in memory: a request waits for no database. Changes made elsewhere are
+//! seen within a second.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -14,8 +15,8 @@ use crate::limits::key_limits::KeyLimits;
 use crate::limits::rate_limit::{RateKind, RateLimits, RateStatus};
 use crate::upstream::ip_filter::IpNetwork;
 
-/// How far back changes are read again, in microseconds: more than the clocks of two machines differ, and than a
-/// transaction takes.
+/// How far back changes are read again, in microseconds: more than the clocks of two machines
+/// differ, and than a transaction takes.
 const REFRESH_OVERLAP_MICROS: i64 = 10_000_000;
 
 /// A key of the store, and the money and pace behind it.
@@ -60,7 +61,8 @@ impl ApiKey {
         self.remaining_budget().is_some()
     }
 
-    /// What it may still spend, in nano-dollars: the lesser of the key's and its project's; `None` without a budget.
+    /// What it may still spend, in nano-dollars: the lesser of the key's and its project's; `None`
+    /// without a budget.
     pub fn remaining_budget(&self) -> Option<i64> {
         [self.limits.key_budget.remaining(), self.limits.project_budget.remaining()].into_iter().flatten().min()
     }
@@ -127,8 +129,8 @@ impl KeyCache {
     /// The api_key of the key with this SHA-256; `None` when there is no such key.
     ///
     /// # Errors
-    /// `Unauthorized` when it has expired, `Forbidden` at this address, `Overload` when the key is unknown but the store,
-    /// which may know it, cannot be asked.
+    /// `Unauthorized` when it has expired, `Forbidden` at this address, `Overload` when the key is
+    /// unknown but the store, which may know it, cannot be asked.
     pub fn find(&self, hash: &[u8; 32], peer: IpAddr) -> Result<Option<Arc<ApiKey>>, Error> {
         match self.by_hash.load().get(hash) {
             Some(api_key) if api_key.user.as_ref().is_some_and(|user| !user.role_and_enabled().1) => Ok(None),

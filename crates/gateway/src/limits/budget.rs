@@ -1,4 +1,5 @@
-//! What a key or a project may still spend: alone, or within what is leased of a budget that other machines have too.
+//! What a key or a project may still spend: alone, or within what is leased of a budget that other
+//! machines have too.
 
 use std::sync::Mutex;
 
@@ -49,8 +50,8 @@ enum BudgetLease {
     /// All: it is alone.
     #[default]
     Exclusive,
-    /// So much, until the others are asked again. Where less was left than wished, a request takes what there is.
-    /// `open` is what it might have used at most when the others were asked.
+    /// So much, until the others are asked again. Where less was left than wished, a request takes
+    /// what there is. `open` is what it might have used at most when the others were asked.
     Granted { limit: i64, exhausted: bool, pool_limit: i64 },
 }
 
@@ -73,7 +74,8 @@ impl BudgetState {
         Some(self.limit?.saturating_sub(self.committed).saturating_sub(self.used()))
     }
 
-    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None` without a budget.
+    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None`
+    /// without a budget.
     fn available(&self) -> Option<i64> {
         let left = self.remaining()?.saturating_add(self.overdraft);
         Some(match self.lease {
@@ -120,7 +122,8 @@ impl Budget {
         }
     }
 
-    /// Takes aside what a request needs, or what is left of it; nothing when less is left than has to be there.
+    /// Takes aside what a request needs, or what is left of it; nothing when less is left than
+    /// has to be there.
     pub(crate) fn reserve(&self, need: BudgetRequest) -> Option<i64> {
         let mut state = lock_ignoring_poison(&self.state);
         let amount = state.admissible_amount(need)?;
@@ -134,8 +137,9 @@ impl Budget {
         state.uncommitted = state.uncommitted.saturating_add(cost);
     }
 
-    /// The store has booked what cost so much here. That part of a lease is used up: it does not become free again with the
-    /// booking, for the others still count the whole lease beside what is booked.
+    /// The store has booked what cost so much here. That part of a lease is used up: it does
+    /// not become free again with the booking, for the others still count the whole lease
+    /// beside what is booked.
     pub(crate) fn record_committed(&self, cost: i64) {
         let mut state = lock_ignoring_poison(&self.state);
         state.uncommitted = state.uncommitted.saturating_sub(cost);
@@ -164,7 +168,8 @@ impl Budget {
         lock_ignoring_poison(&self.state).admissible_amount(need).is_some()
     }
 
-    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None` without a budget.
+    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None`
+    /// without a budget.
     pub(crate) fn available(&self) -> Option<i64> {
         lock_ignoring_poison(&self.state).available()
     }

@@ -1,5 +1,6 @@
-//! How much a caller may ask: money, requests and tokens a minute, requests at the same time. What a request may cost is
-//! reserved before it begins and settled when it ends; what it cost beyond that becomes debt.
+//! How much a caller may ask: money, requests and tokens a minute, requests at the same time. What
+//! a request may cost is reserved before it begins and settled when it ends; what it cost beyond
+//! that becomes debt.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,8 @@ impl KeyLimits {
         Self { key_budget: key, project_budget, rate_limiter: speed, ..Self::default() }
     }
 
-    /// Nano-dollars that requests may still reserve of the key and of its project, an overdraft included; `None` without a budget.
+    /// Nano-dollars that requests may still reserve of the key and of its project, an overdraft
+    /// included; `None` without a budget.
     pub(crate) fn available_budget(&self) -> Option<i64> {
         [self.key_budget.available(), self.project_budget.available()].into_iter().flatten().min()
     }

@@ -7,7 +7,8 @@ use crate::limits::key_limits::{LimitExceeded, lock_ignoring_poison};
 
 const FALLBACK_WAIT: Duration = Duration::from_secs(3600);
 
-/// A bucket that fills over a minute and may go into debt; one that machines share is filled by what they lease of it.
+/// A bucket that fills over a minute and may go into debt; one that machines share is filled by
+/// what they lease of it.
 #[derive(Debug)]
 struct TokenBucket {
     per_minute: i64,
@@ -31,7 +32,8 @@ impl TokenBucket {
         self.per_minute as f64 / 60.0
     }
 
-    /// What is left of the minute, here and in the common bucket, and how long it takes until all of it is there again.
+    /// What is left of the minute, here and in the common bucket, and how long it takes until all
+    /// of it is there again.
     fn status(&self) -> RateStatus {
         let since =
             self.refilled_at.or(self.shared_level.map(|(_, at)| at)).map_or(0.0, |at| at.elapsed().as_secs_f64());
@@ -119,8 +121,8 @@ impl LimiterState {
         bucket
     }
 
-    /// What must be there for a request of so many tokens to begin. Alone, what is not there becomes debt; of a lease there is
-    /// always enough, or it has to be asked for.
+    /// What must be there for a request of so many tokens to begin. Alone, what is not there
+    /// becomes debt; of a lease there is always enough, or it has to be asked for.
     fn required_level(&self, tokens: u64) -> f64 {
         if self.leased { tokens.max(1) as f64 } else { 1.0 }
     }
@@ -174,8 +176,8 @@ impl RateLimiter {
         state.bucket_slot(kind).as_mut().is_none_or(|bucket| bucket.check(needed).is_ok())
     }
 
-    /// Takes out all that is leased, or the debt, for the others to have, and says how much is filled in a minute; `None` where
-    /// nothing was ever leased.
+    /// Takes out all that is leased, or the debt, for the others to have, and says how much is
+    /// filled in a minute; `None` where nothing was ever leased.
     pub(crate) fn take_leased(&self, kind: RateKind) -> Option<(i64, f64)> {
         let mut state = lock_ignoring_poison(&self.state);
         let bucket = state.bucket_slot(kind).as_mut()?;

@@ -1,6 +1,7 @@
-//! Limits that several machines share, kept in Redis or Valkey. What a machine may use of a budget or of a minute is leased to
-//! it in pieces; a request asks the others only when the piece is used up. What cannot be asked for is not served: a key
-//! with limits gets 503 while Redis is away and its lease is used up, a key without limits never asks.
+//! Limits that several machines share, kept in Redis or Valkey. What a machine may use of a budget
+//! or of a minute is leased to it in pieces; a request asks the others only when the piece is used
+//! up. What cannot be asked for is not served: a key with limits gets 503 while Redis is away and
+//! its lease is used up, a key without limits never asks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,8 @@ use crate::limits::rate_limit::{RateKind, RateLimits};
 
 /// How often what is spare goes back to the others.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
-/// A machine that has said nothing for so many seconds is lost, and what it had leased is free again.
+/// A machine that has said nothing for so many seconds is lost, and what it had
+/// leased is free again.
 const REPLICA_TTL_SECONDS: u64 = 600;
 /// Seconds for which a place among those that run is kept without a word.
 const SLOT_TTL_SECONDS: u64 = 60;
@@ -28,7 +30,8 @@ const SLOT_TTL_SECONDS: u64 = 60;
 const SLOT_RENEWAL_TICKS: u32 = 15;
 /// So many requests like the one that asks are leased with it, while there is plenty.
 const LEASE_MULTIPLE: i64 = 8;
-/// Most that is leased for one request, in nano-dollars: whatever is larger is more than any request may cost.
+/// Most that is leased for one request, in nano-dollars: whatever is larger is more than any
+/// request may cost.
 const MAX_LEASE_REQUEST: i64 = store::MAX_COST;
 /// Longest time that a request waits for Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -166,7 +169,8 @@ impl RedisLeases {
         if budget.can_reserve(need) { Ok(()) } else { Err(exceeded.into()) }
     }
 
-    /// Tells the others what is used, and leases `wish` beside it, or what there is, unless that is less than `least`.
+    /// Tells the others what is used, and leases `wish` beside it, or what there is, unless that is
+    /// less than `least`.
     async fn lease_budget(&self, budget: &Budget, wanted: i64, spare: i64, minimum: i64) -> RedisResult<()> {
         let Some(report) = budget.start_report() else { return Ok(()) };
         let mut invocation = self.scripts.lease_budget.key(format!("cachalot:{}", budget.name));
@@ -193,8 +197,8 @@ impl RedisLeases {
         wait.map_or(Ok(()), |wait| Err(LimitExceeded::Rate(kind, wait).into()))
     }
 
-    /// Gives back what is left of the last lease, and takes `wish` and half a second's worth beside it. Returns how long it takes until
-    /// something is there again, when nothing is.
+    /// Gives back what is left of the last lease, and takes `wish` and half a second's worth beside
+    /// it. Returns how long it takes until something is there again, when nothing is.
     async fn lease_rate(&self, key_limits: &KeyLimits, kind: RateKind, wanted: u64) -> RedisResult<Option<Duration>> {
         let key_suffix = if kind == RateKind::Tokens { "tokens" } else { "requests" };
         let mut invocation =
@@ -240,7 +244,8 @@ impl RedisLeases {
         Ok(())
     }
 
-    /// Gives back what nobody has asked for lately, says what is used, and keeps the places of those that run, until told to stop.
+    /// Gives back what nobody has asked for lately, says what is used, and keeps the places of
+    /// those that run, until told to stop.
     pub(crate) async fn run_maintenance(&self, mut stopping: watch::Receiver<bool>) {
         let Some(mut ended) = lock_ignoring_poison(&self.released_slots).take() else { return };
         let (mut ticks, mut logged) = (0u32, false);

@@ -1,6 +1,6 @@
-//! One budget of memory for everything that requests hold while they are in flight: bodies, parsed trees, prompts, bodies for
-//! providers and whole answers. Memory is reserved before it is used; nobody waits for it, so that a full budget cannot
-//! block itself.
+//! One budget of memory for everything that requests hold while they are in flight: bodies, parsed
+//! trees, prompts, bodies for providers and whole answers. Memory is reserved before it is used;
+//! nobody waits for it, so that a full budget cannot block itself.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,9 +17,11 @@ use crate::offload::OffloadLimiter;
 
 /// When a request that was refused for lack of memory should be sent again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// An owner that shares the budget with others never fills more than this part of it, and never more than is left.
+/// An owner that shares the budget with others never fills more than this part of it, and never
+/// more than is left.
 const MAX_FILL: (usize, usize) = (15, 16);
-/// Others that hold less than this part of the budget do not count: an owner that is alone may use its whole share.
+/// Others that hold less than this part of the budget do not count: an owner that is alone may use
+/// its whole share.
 const NEGLIGIBLE_DIVISOR: usize = 16;
 /// The budget is scarce when less than this part of it is left.
 const SCARCE_DIVISOR: usize = 4;
@@ -101,7 +103,8 @@ impl InflightBudgetInner {
     }
 }
 
-/// The memory of one request. Clones are the same request's. The default belongs to no budget and is never refused.
+/// The memory of one request. Clones are the same request's. The default belongs to no budget and
+/// is never refused.
 #[derive(Clone, Default)]
 pub struct RequestMemory(Option<Arc<RequestInner>>);
 
@@ -115,7 +118,8 @@ impl RequestMemory {
     /// Reserves `bytes` until the hold is dropped.
     ///
     /// # Errors
-    /// `TooLarge` when the request alone needs more than its owner's share, `Overload` when there is no more memory for it now.
+    /// `TooLarge` when the request alone needs more than its owner's share, `Overload` when there
+    /// is no more memory for it now.
     pub fn reserve(&self, bytes: usize) -> Result<MemoryReservation, Error> {
         let mut reservation = self.empty_reservation();
         reservation.grow(bytes)?;
@@ -245,7 +249,8 @@ impl MemoryReservation {
         &self.memory
     }
 
-    /// `bytes`, and the memory that is held for them until the last of their clones and slices is gone.
+    /// `bytes`, and the memory that is held for them until the last of their clones
+    /// and slices is gone.
     pub fn attach_to(self, bytes: Vec<u8>) -> Bytes {
         if self.memory.0.is_none() || bytes.is_empty() {
             bytes.into()

@@ -26,7 +26,8 @@ impl ReservedBuffer {
         &self.bytes
     }
 
-    /// Appends `data`. `most` is the number of bytes that can arrive in all, beyond which no room is made in advance.
+    /// Appends `data`. `most` is the number of bytes that can arrive in all, beyond which no room
+    /// is made in advance.
     ///
     /// # Errors
     /// As [`RequestMemory::reserve`].

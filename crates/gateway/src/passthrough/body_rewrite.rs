@@ -1,5 +1,5 @@
-//! A body that passes: what it says, and what it becomes for each target. Both take as long as the body is large, and so leave
-//! the threads that serve connections where it is.
+//! A body that passes: what it says, and what it becomes for each target. Both take as long as the
+//! body is large, and so leave the threads that serve connections where it is.
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ pub(crate) struct RoutingFields {
     pub(crate) prompt_prefix: Option<PromptPrefix>,
 }
 
-/// A body and what it says. One that is quick to scan is scanned once; of others, only what was routing_fields for is kept.
+/// A body and what it says. One that is quick to scan is scanned once; of others, only what was
+/// routing_fields for is kept.
 pub(crate) struct ScannedBody<'a> {
     body: &'a Bytes,
     fields: Option<RequestFields<'a>>,
@@ -116,7 +117,8 @@ async fn rewrite_offloaded(
     .await
 }
 
-/// `body`, which says `request_fields`, for a target that calls the model so. Its memory is reserved before it is copied.
+/// `body`, which says `request_fields`, for a target that calls the model so. Its memory is
+/// reserved before it is copied.
 ///
 /// # Errors
 /// As [`RequestMemory::reserve`].
@@ -137,8 +139,8 @@ fn rewrite_body(
     Ok(reservation.attach_to(rewritten))
 }
 
-/// The fields of a body that policy changes: the model's name, the thinking mode of its id, the request for usage, and the
-/// output bound that the budget sets.
+/// The fields of a body that policy changes: the model's name, the thinking mode of its id, the
+/// request for usage, and the output bound that the budget sets.
 #[derive(Clone)]
 pub(crate) struct BodyRewrite {
     pub(crate) endpoint: ApiEndpoint,
@@ -195,7 +197,8 @@ impl BodyRewrite {
         let RequestFields::Json(fields) = request_fields else {
             return BodyChanges { model: request_fields.model_change(model), ..BodyChanges::default() };
         };
-        // The path of this one says all else of it. A configuration that is none was refused before.
+        // The path of this one says all else of it. A configuration that is none
+        // was refused before.
         if self.endpoint == ApiEndpoint::GenerateContent {
             let bound = self
                 .output_cap

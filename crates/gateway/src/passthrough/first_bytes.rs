@@ -1,5 +1,5 @@
-//! The beginning of an answer that passes: one target is asked, and what it sends is judged before anything goes on, so that
-//! another can be asked in its place.
+//! The beginning of an answer that passes: one target is asked, and what it sends is judged before
+//! anything goes on, so that another can be asked in its place.
 
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
@@ -54,7 +54,8 @@ pub(crate) struct PassthroughAttempt<'a> {
 }
 
 impl PassthroughAttempt<'_> {
-    /// Asks, and waits until it is sure that what comes is an answer: of a stream its first event, of one object all of it.
+    /// Asks, and waits until it is sure that what comes is an answer: of a stream its first event,
+    /// of one object all of it.
     pub(crate) async fn send_and_peek(self, body: Bytes, headers: &HeaderMap) -> Result<UpstreamReply, Error> {
         let Self { target, endpoint, stream, body_kind, memory } = self;
         let Backend::Remote(upstream) = &target.backend else {
@@ -122,8 +123,8 @@ async fn next_chunk(provider: &str, pieces: &mut BodyStream) -> Result<Option<By
     pieces.next().await.transpose().map_err(|error| transport_error(provider, &error))
 }
 
-/// The bytes of a stream up to its first event, or some more. Comments alone are no answer: whoever sends them for ever is not waited
-/// for longer than who sends nothing.
+/// The bytes of a stream up to its first event, or some more. Comments alone are no answer: whoever
+/// sends them for ever is not waited for longer than who sends nothing.
 async fn read_first_event(
     provider: &str,
     endpoint: ApiEndpoint,

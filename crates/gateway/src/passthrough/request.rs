@@ -1,5 +1,6 @@
-//! An answer that passes as it comes: caller and provider speak the same dialect, so the original bytes go on, but for the
-//! few fields that policy changes. The same admission, routing and metering as [`Gateway::answer`].
+//! An answer that passes as it comes: caller and provider speak the same dialect, so the original
+//! bytes go on, but for the few fields that policy changes. The same admission, routing and
+//! metering as [`Gateway::answer`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ use crate::upstream::error::{transport_error, upstream_error};
 use crate::upstream::remote_provider::{answer_memory_error, traceparent_header};
 use crate::{Caller, Gateway};
 
-/// Bytes of a partial event from which on it is charged to its request, and of a line from which on it is scanned off thread.
+/// Bytes of a partial event from which on it is charged to its request, and of a line from which on
+/// it is scanned off thread.
 const UNCHARGED_EVENT_BYTES: usize = 64 << 10;
 const OFFLOAD_LINE_BYTES: usize = 256 << 10;
 /// Most bytes of a field that policy looks at, and most letters of a model's name.
@@ -100,7 +102,8 @@ impl<'a> RequestFields<'a> {
         }
     }
 
-    /// The value of a field of JSON that is short, as those are which policy looks at; `None` when it is absent, null or long.
+    /// The value of a field of JSON that is short, as those are which policy looks at; `None` when
+    /// it is absent, null or long.
     pub(crate) fn short_value(&self, key: &str) -> Option<serde_json::Value> {
         let raw = self.json_field(key).filter(|raw| raw.len() <= MAX_POLICY_VALUE_BYTES)?;
         serde_json::from_slice(raw).ok().filter(|value: &serde_json::Value| !value.is_null())
@@ -138,7 +141,8 @@ pub struct RawRequest<'a> {
     /// The model, and whether events are wanted, where its path says so and not its body.
     pub model_in_path: Option<(&'a str, bool)>,
     pub body: &'a Bytes,
-    /// They go on with it: those of the caller's that mean something to the provider, and the type of a body that is no JSON.
+    /// They go on with it: those of the caller's that mean something to the provider, and the type
+    /// of a body that is no JSON.
     pub headers: HeaderMap,
 }
 
@@ -181,7 +185,8 @@ pub enum BodyKind {
 /// A scan off thread: the scanner, the bytes it has scanned, and their replacement.
 type OffloadedScan = BoxFuture<'static, Result<(Box<usage_scanner::SseScanner>, Bytes, Option<Vec<u8>>), Error>>;
 
-/// An answer on its way, as its provider sends it. Dropping it cancels the request; it is metered once.
+/// An answer on its way, as its provider sends it. Dropping it cancels the request; it
+/// is metered once.
 pub struct PassthroughResponse {
     first_bytes: Option<Bytes>,
     remaining_body: RemainingBody,
@@ -202,8 +207,8 @@ pub struct PassthroughResponse {
 }
 
 impl Gateway {
-    /// Admits a request that can go on as it is, because all that could answer it speak its dialect; `None` when it has to be
-    /// read and answered ([`Gateway::answer`]).
+    /// Admits a request that can go on as it is, because all that could answer it speak its
+    /// dialect; `None` when it has to be read and answered ([`Gateway::answer`]).
     ///
     /// # Errors
     /// As [`Gateway::answer`]; `Invalid` for a form that is none.

@@ -6,11 +6,12 @@ use std::time::Duration;
 /// After the first failure in a row, and doubled with each further one.
 const BASE_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// How long one request may try it. It may never come to that: admission or another provider may end it before.
+/// How long one request may try it. It may never come to that: admission or another provider
+/// may end it before.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of one provider and model. After failures it cools down; then one request at a time may try it (half-open), until one
-/// succeeds.
+/// Of one provider and model. After failures it cools down; then one request at a time may try it
+/// (half-open), until one succeeds.
 #[derive(Debug, Default)]
 pub(crate) struct CircuitBreaker {
     /// In a row.
@@ -18,12 +19,14 @@ pub(crate) struct CircuitBreaker {
     /// Microseconds since 1970.
     open_until: AtomicI64,
     probe_until: AtomicI64,
-    /// Until the first word, in microseconds, averaged over about the last ten; 0 while nothing is known.
+    /// Until the first word, in microseconds, averaged over about the last ten; 0 while
+    /// nothing is known.
     average_latency_us: AtomicU64,
 }
 
 impl CircuitBreaker {
-    /// Whether to try it before others that work. A yes after failures is given to one request alone.
+    /// Whether to try it before others that work. A yes after failures is given to
+    /// one request alone.
     pub(crate) fn try_acquire(&self) -> bool {
         if self.consecutive_failures.load(Ordering::Relaxed) == 0 {
             return true;

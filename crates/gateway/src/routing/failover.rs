@@ -1,4 +1,5 @@
-//! Targets are tried in turn until one says its first word; after that its failures are the caller's to see.
+//! Targets are tried in turn until one says its first word; after that its failures are the
+//! caller's to see.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -14,13 +15,14 @@ use crate::routing::prefix_affinity::ActiveRequestGuard;
 use crate::routing::target::{Backend, Target, random_unit};
 use crate::upstream::error::timeout_error;
 
-/// How long a target may take for its first word while there are others. That one which says nothing at all is given up is the
-/// client's matter, also of the last.
+/// How long a target may take for its first word while there are others. That one which says
+/// nothing at all is given up is the client's matter, also of the last.
 pub(crate) const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Before the only target that failed is asked once more, and as much again at random.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Of all requests, how many may be asked again: what fails under load must not be asked for twice as often.
+/// Of all requests, how many may be asked again: what fails under load must not be asked
+/// for twice as often.
 #[derive(Debug)]
 pub(crate) struct RetryBudget(AtomicI64);
 
@@ -108,8 +110,8 @@ pub(crate) struct OutgoingChat {
     pub(crate) memory: RequestMemory,
 }
 
-/// The answer of the first target that gives one. Nothing is asked before the stream is polled, so that whoever waits for
-/// its first item can keep a client alive meanwhile.
+/// The answer of the first target that gives one. Nothing is asked before the stream is polled, so
+/// that whoever waits for its first item can keep a client alive meanwhile.
 pub(crate) fn answer_with_failover(
     targets: Vec<Target>,
     outgoing: OutgoingChat,
@@ -139,8 +141,8 @@ pub(crate) fn answer_with_failover(
     Box::pin(stream::once(first_answer).flatten())
 }
 
-/// Tries the targets in order, and returns the first answer. `ask` resolves when its target has begun to answer; while other
-/// targets are left it gets `time_limit` for that.
+/// Tries the targets in order, and returns the first answer. `ask` resolves when its target has
+/// begun to answer; while other targets are left it gets `time_limit` for that.
 ///
 /// # Errors
 /// The last target's, or the first that no other target would do better with.
@@ -227,7 +229,8 @@ async fn first_content_delta(target: Target, outgoing: &OutgoingChat) -> Result<
     Ok(Box::pin(stream::iter(first_deltas).chain(rest)))
 }
 
-/// An answer has ended in this error after it had begun: who exceeds a bound then has failed as much as before.
+/// An answer has ended in this error after it had begun: who exceeds a bound then has failed
+/// as much as before.
 pub(crate) fn record_stream_failure(breaker: &CircuitBreaker, error: &Error) {
     if error.code == Some(wire::provider_limits::PROVIDER_LIMIT_EXCEEDED) {
         breaker.record_failure(None);
@@ -247,7 +250,8 @@ fn counts_as_failure(error: &Error) -> bool {
     )
 }
 
-/// The same request may succeed in a moment. A 429 is told to the caller, who knows better when to come back.
+/// The same request may succeed in a moment. A 429 is told to the caller, who knows better
+/// when to come back.
 fn is_transient(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Upstream(500..))
 }

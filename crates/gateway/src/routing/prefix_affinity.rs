@@ -1,4 +1,5 @@
-//! Who has answered what begins like this: the provider that has read a prompt's prefix before has it in its cache.
+//! Who has answered what begins like this: the provider that has read a prompt's prefix before has
+//! it in its cache.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -6,7 +7,8 @@ use std::hash::Hasher;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Prompts are compared in blocks of so many bytes, some hundred tokens; what is shorter has no cache worth keeping warm.
+/// Prompts are compared in blocks of so many bytes, some hundred tokens; what is shorter has no
+/// cache worth keeping warm.
 const BLOCK_BYTES: usize = 512;
 /// Most blocks of one prompt that are looked at.
 const MAX_BLOCKS: usize = 128;
@@ -42,7 +44,8 @@ impl PromptPrefix {
         Self(hashes)
     }
 
-    /// Of its first block and a name, above 0 and at most 1: the same on every machine. `None` of what is too short.
+    /// Of its first block and a name, above 0 and at most 1: the same on every machine. `None` of
+    /// what is too short.
     pub(crate) fn rendezvous_score(&self, provider: &str) -> Option<f64> {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(*self.0.first()?);
@@ -111,7 +114,8 @@ impl Drop for ActiveRequestGuard {
     }
 }
 
-/// Whether a target with `running` requests may get one more for its cache where the least busy has `least`.
+/// Whether a target with `running` requests may get one more for its cache where the least
+/// busy has `least`.
 pub(crate) fn has_capacity_for_affinity(running: i64, least: i64) -> bool {
     running <= least.saturating_mul(2).saturating_add(LOAD_SLACK)
 }

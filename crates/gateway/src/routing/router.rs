@@ -50,9 +50,10 @@ impl Route {
         Self { model_metrics: ModelMetrics::new(id.clone()), id, thinking_mode: mode, ..self.clone() }
     }
 
-    /// The targets in the order they are to be tried: those that work first, then by priority; among equals the one that
-    /// has read the prefix of the prompt before, unless it is much busier than another; then one at which nobody waits; then
-    /// by lot. Where nobody has read it, the prompt itself draws the first lot, so that machines which know nothing of each other agree.
+    /// The targets in the order they are to be tried: those that work first, then by priority;
+    /// among equals the one that has read the prefix of the prompt before, unless it is much busier
+    /// than another; then one at which nobody waits; then by lot. Where nobody has read it, the
+    /// prompt itself draws the first lot, so that machines which know nothing of each other agree.
     pub(crate) fn order_targets(&self, prefix: impl FnOnce() -> PromptPrefix) -> Vec<Target> {
         if let [only] = self.targets.as_slice() {
             return vec![only.clone()];
@@ -79,7 +80,8 @@ impl Route {
         ranked.into_iter().map(|(_, index)| self.targets[index].clone()).collect()
     }
 
-    /// Of the targets that would be tried first, the one that the prefix of a prompt draws (rendezvous hashing).
+    /// Of the targets that would be tried first, the one that the prefix of a prompt draws
+    /// (rendezvous hashing).
     fn rendezvous_target(&self, prefix: &PromptPrefix) -> Option<usize> {
         // Who has failed is tried by one request at a time, which is not decided here.
         let healthy = self.targets.iter().enumerate().filter(|(_, target)| target.breaker.is_closed());
@@ -168,8 +170,8 @@ impl std::error::Error for AliasError {}
 impl Router {
     /// Routes of one local model: the ids of the family, and `name` (that of its folder).
     ///
-    /// A name that is an id of the family adds nothing. Under its own name the model thinks by default if
-    /// `thinks_by_default` says so, as a model must that cannot do otherwise.
+    /// A name that is an id of the family adds nothing. Under its own name the model thinks by
+    /// default if `thinks_by_default` says so, as a model must that cannot do otherwise.
     pub fn for_local_model(provider: Arc<dyn Provider>, name: &str, thinks_by_default: bool) -> Self {
         let mut router = Self::default();
         let mut add = |id: &str, mode, owned_by: &str| {
@@ -192,8 +194,8 @@ impl Router {
         router
     }
 
-    /// Adds models of a provider elsewhere, each under its own id and as `provider/id`. A local id stays local; where
-    /// several providers have an id, they share it.
+    /// Adds models of a provider elsewhere, each under its own id and as `provider/id`. A local id
+    /// stays local; where several providers have an id, they share it.
     pub fn add_upstream(&mut self, upstream: &Arc<Upstream>, models: &[UpstreamModel], rank: RoutingPreference) {
         for UpstreamModel { id, upstream_name: name } in models {
             let target = Target {
@@ -214,7 +216,8 @@ impl Router {
         }
     }
 
-    /// Lets `alias` mean what `target` means as soon as some provider offers it. An id that is taken stays what it is.
+    /// Lets `alias` mean what `target` means as soon as some provider offers it. An id that is
+    /// taken stays what it is.
     pub fn alias_when_available(&mut self, alias: &str, target: &str) {
         match self.add_alias(alias, target) {
             Ok(()) => {}
@@ -337,8 +340,8 @@ impl Router {
         self.resolve(model).is_some()
     }
 
-    /// The route of an id, if requests of this kind can go on as they came: all its targets speak it. What an id says about
-    /// thinking is told in a field that only chat completions have.
+    /// The route of an id, if requests of this kind can go on as they came: all its targets speak
+    /// it. What an id says about thinking is told in a field that only chat completions have.
     pub(crate) fn passthrough_route(&self, model: &str, passage: ApiEndpoint) -> Option<Arc<Route>> {
         let supports = |target: &Target| match &target.backend {
             Backend::Local(_) => false,

@@ -43,7 +43,8 @@ impl Backend {
     }
 }
 
-/// Which provider is asked first: the least `priority`; among equals by chance, in proportion to `weight`.
+/// Which provider is asked first: the least `priority`; among equals by chance, in
+/// proportion to `weight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoutingPreference {
     pub priority: i64,
@@ -58,7 +59,8 @@ pub enum RoutingPolicy {
     /// Each in proportion to its weight.
     #[default]
     Weight,
-    /// The one whose first words have come soonest lately; one request in twenty asks another, to know how that has become.
+    /// The one whose first words have come soonest lately; one request in twenty asks another, to
+    /// know how that has become.
     Latency,
     /// The cheapest; those without a price last.
     Price,
@@ -71,8 +73,8 @@ impl Default for RoutingPreference {
 }
 
 impl Target {
-    /// Targets are tried in the order of their keys. The last part draws lots: of exponential variables, the least is each
-    /// in proportion to its rate.
+    /// Targets are tried in the order of their keys. The last part draws lots: of exponential
+    /// variables, the least is each in proportion to its rate.
     pub(crate) fn sort_key(&self, has_prefix: bool, policy: RoutingPolicy) -> (bool, i64, bool, bool, f64, f64) {
         let cost = match policy {
             RoutingPolicy::Weight => 0.0,
@@ -122,7 +124,8 @@ impl Target {
         }
     }
 
-    /// Requests that it is answering or has in its queue: those from here, or everybody's where it says so.
+    /// Requests that it is answering or has in its queue: those from here, or everybody's
+    /// where it says so.
     pub(crate) fn outstanding_requests(&self) -> i64 {
         let reported =
             self.reported_load().map_or(0, |ReportedLoad { running, waiting }| i64::from(running) + i64::from(waiting));

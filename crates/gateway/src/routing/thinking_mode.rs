@@ -43,8 +43,8 @@ impl ThinkingMode {
     }
 }
 
-/// Whether a request to the local model thinks, by its model id and its own words. An id outside the family leaves the
-/// choice to the request, and then to `otherwise`.
+/// Whether a request to the local model thinks, by its model id and its own words. An id outside
+/// the family leaves the choice to the request, and then to `otherwise`.
 pub fn resolve_thinking(chat: &Chat, default: bool) -> bool {
     let known = LOCAL_MODEL_IDS.iter().find(|(id, _)| id.eq_ignore_ascii_case(&chat.model));
     known.map_or(ThinkingMode::PerRequest { default }, |(_, mode)| *mode).resolve(chat).unwrap_or(default)

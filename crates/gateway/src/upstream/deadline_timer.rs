@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Its timer stands: it is set anew when it has rung too early, not each time it is put off. None is made before it is waited for.
+/// Its timer stands: it is set anew when it has rung too early, not each time it is put off. None
+/// is made before it is waited for.
 #[derive(Default)]
 pub struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 

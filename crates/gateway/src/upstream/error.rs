@@ -45,7 +45,8 @@ pub(crate) fn timeout_error(provider: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"))
 }
 
-/// The caller's error for a failed connection. The cause is logged only, because it may hold the provider's address.
+/// The caller's error for a failed connection. The cause is logged only, because it may hold the
+/// provider's address.
 pub(crate) fn transport_error(provider: &str, error: &TransportError) -> Error {
     let cause = error.to_string();
     tracing::warn!(provider, error = %redact_secrets(&cause), "a provider cannot be reached");

@@ -1,8 +1,9 @@
-//! HTTP to providers: connections of both versions that are kept and used again, through the proxies that the environment names.
-//! Redirects are not followed: nobody but the operator says where a request goes.
+//! HTTP to providers: connections of both versions that are kept and used again, through the
+//! proxies that the environment names. Redirects are not followed: nobody but the operator says
+//! where a request goes.
 //!
-//! This is hyper's own client. A library around it would parse the address of every request again, which costs a tenth of a
-//! small one (`bench/gateway`).
+//! This is hyper's own client. A library around it would parse the address of every request again,
+//! which costs a tenth of a small one (`bench/gateway`).
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -37,7 +38,8 @@ use crate::upstream::ip_filter::FilteredResolver;
 
 /// How long a provider may take to be reached.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may stay silent, before its first byte and between two. Providers keep queued requests alive by comments.
+/// How long it may stay silent, before its first byte and between two. Providers keep queued
+/// requests alive by comments.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long it may take to begin its answer, where the operator says nothing else.
 pub(crate) const DEFAULT_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -75,8 +77,8 @@ pub(crate) enum TransportError {
 pub(crate) struct ResponseTimeout {
     /// Until the head of the response.
     pub(crate) head: Duration,
-    /// The first byte of the body is due in the same time. Of an answer that is made before it is sent, the head is the sign of
-    /// life, and the body may take as long as any silence.
+    /// The first byte of the body is due in the same time. Of an answer that is made before it is
+    /// sent, the head is the sign of life, and the body may take as long as any silence.
     pub(crate) covers_first_byte: bool,
 }
 
@@ -258,7 +260,8 @@ impl<C: Service<Uri, Error = BoxError, Future: Send + 'static>> Service<Uri> for
     }
 }
 
-/// Connects to a host, by a proxy where the environment names one for it (`HTTPS_PROXY`, `NO_PROXY` and the like).
+/// Connects to a host, by a proxy where the environment names one for it (`HTTPS_PROXY`,
+/// `NO_PROXY` and the like).
 #[derive(Clone)]
 struct Connector {
     direct: HttpConnector<FilteredResolver>,
@@ -297,7 +300,8 @@ fn is_connect_timeout(error: &legacy::Error) -> bool {
     causes(error).any(|cause| cause.is::<ConnectTimedOut>())
 }
 
-/// An error and its causes, in words. For the log: they may hold the address, which is no business of the caller's.
+/// An error and its causes, in words. For the log: they may hold the address, which is no business
+/// of the caller's.
 fn error_chain(error: &(dyn Error + 'static)) -> String {
     causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -50,7 +50,8 @@ pub(crate) fn is_private_literal(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(is_private)
 }
 
-/// Not of the public internet: loopback, private, link-local, shared, documentation, multicast, and IPv6 forms of these.
+/// Not of the public internet: loopback, private, link-local, shared, documentation, multicast, and
+/// IPv6 forms of these.
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -87,7 +88,8 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Finds the addresses of names: public ones alone, so that none leads into the operator's own network, unless `private`.
+/// Finds the addresses of names: public ones alone, so that none leads into the operator's own
+/// network, unless `private`.
 #[derive(Clone)]
 pub(crate) struct FilteredResolver {
     pub(crate) allow_private: bool,

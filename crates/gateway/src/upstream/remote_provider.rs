@@ -46,7 +46,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
     pub name: String,
-    /// What price rows call it that do not name it as the operator does: the provider built in that it is one of.
+    /// What price rows call it that do not name it as the operator does: the provider built in
+    /// that it is one of.
     pub preset: Option<String>,
     /// With the version, as the provider documents it: `https://api.example.org/v1`.
     pub base_url: String,
@@ -224,11 +225,12 @@ impl Upstream {
         self.reported_load.get()
     }
 
-    /// Passes a body on that is for its `model`; the answer is a success, and comes as events if `stream`. `headers` are the
-    /// caller's own.
+    /// Passes a body on that is for its `model`; the answer is a success, and comes as events if
+    /// `stream`. `headers` are the caller's own.
     ///
     /// # Errors
-    /// What the provider's refusal means (API document 4.5); `Upstream` or `Timeout` when it cannot be reached.
+    /// What the provider's refusal means (API document 4.5); `Upstream` or `Timeout` when it
+    /// cannot be reached.
     pub(crate) async fn forward(
         &self,
         passage: ApiEndpoint,
@@ -252,7 +254,8 @@ impl Upstream {
         self.send(Method::POST, uri, headers, body, ResponseTimeout { head, covers_first_byte: stream }).await
     }
 
-    /// Asks for something else, below its base URL and with a query if `path` has one; the answer is a success.
+    /// Asks for something else, below its base URL and with a query if `path` has one; the
+    /// answer is a success.
     ///
     /// # Errors
     /// As [`Upstream::forward`].
@@ -330,7 +333,8 @@ impl Upstream {
     /// Asks for an answer of its `model`. The body is made aside, where the chat is large.
     ///
     /// # Errors
-    /// Chats that the dialect cannot express, and the provider's refusal; `TooLarge` or `Overload` when there is no memory for the body.
+    /// Chats that the dialect cannot express, and the provider's refusal; `TooLarge` or `Overload`
+    /// when there is no memory for the body.
     pub(crate) async fn stream_chat(&self, outgoing: &OutgoingChat, model: &Arc<str>) -> Result<BoxDeltaStream, Error> {
         let (dialect, mut reservation) = (self.dialect, outgoing.memory.reserve(outgoing.chat_bytes)?);
         let (chat, name, signatures) = (outgoing.chat.clone(), model.clone(), self.signatures.clone());
@@ -380,7 +384,8 @@ pub(crate) async fn read_prefix(response: Response, max_bytes: usize) -> Vec<u8>
     read
 }
 
-/// There is no memory for an answer: not the caller's fault, but the same request may need less another time.
+/// There is no memory for an answer: not the caller's fault, but the same request may need
+/// less another time.
 pub(crate) fn answer_memory_error(error: Error, provider: &str) -> Error {
     let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
     Error { kind: chat::ErrorKind::Overloaded, message, ..error }

@@ -1,4 +1,5 @@
-//! How busy an engine is by its own metrics (Prometheus text): with requests from everybody, not only from here.
+//! How busy an engine is by its own metrics (Prometheus text): with requests from everybody,
+//! not only from here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +21,8 @@ pub struct ReportedLoad {
 }
 
 impl ReportedLoad {
-    /// Reads metrics, over all models and ranks of the engine; `None` where it says nothing of its requests.
+    /// Reads metrics, over all models and ranks of the engine; `None` where it says nothing
+    /// of its requests.
     pub(crate) fn parse_metrics(metrics: &str) -> Option<Self> {
         let (mut load, mut found) = (Self::default(), false);
         for line in metrics.lines() {

@@ -72,7 +72,8 @@ unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
     maxima.fill(f32::NEG_INFINITY);
     totals.fill(0.0);
     let (mut latents, mut rope_keys) = (Reader::new::<F>(latents), Reader::new::<F>(rope_keys));
-    // SAFETY: `q` has units for every lane, `weights` a row of lanes for every row of a block; rows are `latent` and `rope` numbers.
+    // SAFETY: `q` has units for every lane, `weights` a row of lanes for every row of a block; rows
+    // are `latent` and `rope` numbers.
     unsafe {
         let q = q.as_mut_ptr().cast::<i32>();
         pack::<F>(queries, width, q, lanes);
@@ -148,8 +149,9 @@ unsafe fn score<F: Format, const B: usize>(
     }
 }
 
-/// One step of the running softmax of 16 heads: the `n` rows of scores become units of weights; `state` has the maximum, the sum
-/// of weights, and the factor that brings earlier sums to the new maximum.
+/// One step of the running softmax of 16 heads: the `n` rows of scores become units of
+/// weights; `state` has the maximum, the sum of weights, and the factor that brings earlier
+/// sums to the new maximum.
 #[inline(always)]
 unsafe fn softmax_step<F: Format>(scores: *mut f32, lanes: usize, n: usize, [max, total, factor]: [*mut f32; 3]) {
     // SAFETY: the caller's scores are `n` rows of `lanes`.
@@ -194,7 +196,8 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
-    /// `sums[head] = sums[head] * factor + sum_j weight_j * row_j` for `H` heads and [`COLUMNS`] columns.
+    /// `sums[head] = sums[head] * factor + sum_j weight_j * row_j` for `H` heads and
+    /// [`COLUMNS`] columns.
     #[inline(always)]
     unsafe fn add_values<F: Format, const H: usize>(&self, sums: *mut f32) {
         let Tile { units: (units, lanes), factors, head, rows, n, column, latent } = *self;

@@ -1,4 +1,5 @@
-//! AVX2 with FMA and F16C: 256-bit vectors. There is no dot-product unit, so bf16 products are f32 products of rounded numbers.
+//! AVX2 with FMA and F16C: 256-bit vectors. There is no dot-product unit, so bf16 products are f32
+//! products of rounded numbers.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -32,7 +33,8 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
     let weights = RightBytes::new(task.w, task.k);
     let RightBytes { bytes: w, dtype, row_bytes, .. } = weights;
     let Left::F32(x) = task.x else { unreachable!("the caller has widened the left side") };
-    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their columns cross.
+    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block
+    // their columns cross.
     unsafe {
         match dtype {
             DType::F32 => nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromF32 }, columns),
@@ -57,7 +59,8 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
     let weights = RightBytes::new(task.c, task.width);
-    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their rows cross.
+    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block
+    // their rows cross.
     unsafe {
         match weights.dtype {
             DType::F32 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF32), out),
@@ -202,7 +205,8 @@ struct FromFp8<const ROUNDED: bool> {
 }
 
 impl<const ROUNDED: bool> FromFp8<ROUNDED> {
-    /// The low 8 of `bytes`. As f16 bits an e4m3 number means 1/256 of itself, subnormals included; only NaN needs care.
+    /// The low 8 of `bytes`. As f16 bits an e4m3 number means 1/256 of itself, subnormals included;
+    /// only NaN needs care.
     #[inline(always)]
     unsafe fn widen(&self, bytes: __m128i, k: usize) -> __m256 {
         // SAFETY: the caller's row has a scale for every block.

@@ -1,4 +1,5 @@
-//! AVX-512 with BF16 and VBMI: 512-bit vectors, bf16 products by the dot-product unit, fp8 by table lookup in registers.
+//! AVX-512 with BF16 and VBMI: 512-bit vectors, bf16 products by the dot-product unit, fp8 by table
+//! lookup in registers.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -30,7 +31,8 @@ pub(super) static ISA: Isa = Isa {
 unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
     let weights = RightBytes::new(task.w, task.k);
     let RightBytes { bytes: w, dtype, row_bytes, .. } = weights;
-    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their columns cross.
+    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block
+    // their columns cross.
     unsafe {
         match (task.x, dtype) {
             (Left::F32(x), DType::F32) => {
@@ -71,7 +73,8 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
     let weights = RightBytes::new(task.c, task.width);
-    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block their rows cross.
+    // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block
+    // their rows cross.
     unsafe {
         match weights.dtype {
             DType::F32 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF32), out),
@@ -201,7 +204,8 @@ pub(super) fn first_of_32(n: usize) -> __mmask32 {
     !(u32::MAX.unbounded_shl(n as u32))
 }
 
-/// The sums of four vectors: of every 128-bit quarter `(l0 + l2) + (l1 + l3)`, of the quarters `(q0 + q2) + (q1 + q3)`.
+/// The sums of four vectors: of every 128-bit quarter `(l0 + l2) + (l1 + l3)`, of the quarters
+/// `(q0 + q2) + (q1 + q3)`.
 #[inline(always)]
 pub(super) unsafe fn totals([a, b, c, d]: [__m512; 4]) -> [f32; 4] {
     // SAFETY: needs nothing but the features; four floats are a vector of 128 bits.

@@ -104,7 +104,8 @@ impl Decode<F32> for FromFp8 {
         unsafe { self.widen(_mm_loadu_epi8(row.add(k).cast()), k) }
     }
 
-    /// 32 bytes as words through both lookups at once; their interleaving with zeros puts them into order.
+    /// 32 bytes as words through both lookups at once; their interleaving with zeros puts
+    /// them into order.
     #[inline(always)]
     unsafe fn pair(&self, row: *const u8, k: usize) -> [__m512; 2] {
         const SPREAD: [u8; 64] = {
@@ -188,8 +189,8 @@ impl Decode<Bf16> for Lookup {
         unsafe { self.widen(_mm256_loadu_epi8(row.add(k).cast()), k) }
     }
 
-    /// 64 bytes through both lookups at once; their halves are interleaved within every quarter of a vector, so the bytes are
-    /// brought into the order that makes of that the right one.
+    /// 64 bytes through both lookups at once; their halves are interleaved within every quarter of
+    /// a vector, so the bytes are brought into the order that makes of that the right one.
     #[inline(always)]
     unsafe fn pair(&self, row: *const u8, k: usize) -> [__m512i; 2] {
         // SAFETY: 64 bytes by the caller's promise, which has a table for every block.
@@ -241,8 +242,8 @@ const fn spread(size: usize) -> [u8; 64] {
     indices
 }
 
-/// Replaces the bytes at `LOW` and the bytes after them by the halves of their table entry, and flips the sign (the bits of
-/// `sign`) where the byte's own is set.
+/// Replaces the bytes at `LOW` and the bytes after them by the halves of their table entry, and
+/// flips the sign (the bits of `sign`) where the byte's own is set.
 #[inline(always)]
 unsafe fn look_up<const LOW: u64>(table: &Table, bytes: __m512i, sign: i32) -> __m512i {
     let part = |i: usize| table.0[64 * i..].as_ptr().cast();
@@ -259,7 +260,8 @@ unsafe fn look_up<const LOW: u64>(table: &Table, bytes: __m512i, sign: i32) -> _
 /// The table of `bf16(value * scale)`.
 #[inline(always)]
 pub(super) unsafe fn scaled_table(scale: f32, table: &mut Table) {
-    // SAFETY: `FP8_VALUES` has 128 magnitudes before its negative half, the table two halves of 128 bytes.
+    // SAFETY: `FP8_VALUES` has 128 magnitudes before its negative half, the table two
+    // halves of 128 bytes.
     unsafe {
         let scale = _mm512_set1_ps(scale);
         for first in (0..128).step_by(32) {
@@ -314,7 +316,8 @@ pub(super) fn round(values: &[f32], out: &mut [u16]) {
         // SAFETY: both chunks have as many numbers as the mask has bits.
         unsafe {
             let bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, values.as_ptr()));
-            // To nearest, ties to even, in integers: the conversion instruction would flush subnormals.
+            // To nearest, ties to even, in integers: the conversion instruction would
+            // flush subnormals.
             let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
             let up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
             // NaN keeps its upper bits and becomes quiet.

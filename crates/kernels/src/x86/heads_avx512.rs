@@ -1,7 +1,8 @@
-//! Many heads against the same rows, AVX-512: heads lie in lanes and numbers of a row are broadcast, so no sum crosses lanes and
-//! cached rows are read where they lie.
+//! Many heads against the same rows, AVX-512: heads lie in lanes and numbers of a row are
+//! broadcast, so no sum crosses lanes and cached rows are read where they lie.
 //!
-//! A *unit* is 32 bits: one f32, or two neighbouring bf16 that the dot-product unit multiplies and adds at once.
+//! A *unit* is 32 bits: one f32, or two neighbouring bf16 that the dot-product unit multiplies
+//! and adds at once.
 
 use std::arch::x86_64::*;
 
@@ -34,7 +35,8 @@ pub(super) trait Format {
     /// `p` points to `n <= 16 * NUMBERS` numbers.
     unsafe fn pack(p: *const f32, n: usize) -> __m512i;
 
-    /// Units of the same column of [`Format::NUMBERS`] rows, for 32 columns from `column` on, of which the first `n` exist.
+    /// Units of the same column of [`Format::NUMBERS`] rows, for 32 columns from `column` on, of
+    /// which the first `n` exist.
     ///
     /// # Safety
     /// The rows (`first`, and `second` where there are two) are `column + n` numbers long.
@@ -152,10 +154,12 @@ const fn interleaved(column: u16) -> [u16; 32] {
     words
 }
 
-/// Rearranges `queries`, `[heads, width]`, to units, `[width / NUMBERS, lanes]`; lanes beyond the heads are zero.
+/// Rearranges `queries`, `[heads, width]`, to units, `[width / NUMBERS, lanes]`; lanes beyond
+/// the heads are zero.
 ///
 /// # Safety
-/// The features are there. `to` has room for `width.div_ceil(NUMBERS) * lanes` units; `lanes` is at least the number of heads.
+/// The features are there. `to` has room for `width.div_ceil(NUMBERS) * lanes` units; `lanes` is at
+/// least the number of heads.
 #[inline(always)]
 pub(super) unsafe fn pack<F: Format>(queries: &[f32], width: usize, to: *mut i32, lanes: usize) {
     let units = width.div_ceil(F::NUMBERS);
@@ -177,7 +181,8 @@ pub(super) unsafe fn pack<F: Format>(queries: &[f32], width: usize, to: *mut i32
     }
 }
 
-/// Adds to `sums` the products of `B` vectors of heads, packed at `q`, with `units` units of every row.
+/// Adds to `sums` the products of `B` vectors of heads, packed at `q`, with `units`
+/// units of every row.
 ///
 /// # Safety
 /// The features are there, and the units.

@@ -1,5 +1,5 @@
-//! How `out[i, :] += sum_j p[i, j] * c[j, :]` is cut into tiles, for any instruction set. Every output element takes its terms in
-//! order of `j`, one fused multiply-add each, whatever the tile.
+//! How `out[i, :] += sum_j p[i, j] * c[j, :]` is cut into tiles, for any instruction set. Every
+//! output element takes its terms in order of `j`, one fused multiply-add each, whatever the tile.
 #![expect(clippy::needless_range_loop, reason = "a register is an index in several arrays at once")]
 
 use std::marker::PhantomData;
@@ -37,7 +37,8 @@ impl<'a, W, D> Terms<'a, W, D> {
 const VECTORS: usize = 4;
 
 /// # Safety
-/// The features of `W` and `D` are there. For speed it must be inlined into a function that enables them.
+/// The features of `W` and `D` are there. For speed it must be inlined into a function
+/// that enables them.
 ///
 /// # Panics
 /// When the operands are shorter than the task says.
@@ -53,7 +54,8 @@ pub(super) unsafe fn nn<W: Wide, D: Decode<W>>(of: &Terms<'_, W, D>, out: &mut [
     let block = VECTORS * W::STEP;
     for column in (0..d).step_by(block) {
         for row in (0..m).step_by(W::ROWS) {
-            // SAFETY: rows and columns lie inside the operands by the assertions above; the features are the caller's promise.
+            // SAFETY: rows and columns lie inside the operands by the assertions above; the
+            // features are the caller's promise.
             unsafe {
                 let out = out.as_mut_ptr().add(row * out_stride + column);
                 match (W::ROWS.min(m - row), d - column >= block) {
@@ -74,7 +76,8 @@ pub(super) unsafe fn nn<W: Wide, D: Decode<W>>(of: &Terms<'_, W, D>, out: &mut [
     }
 }
 
-/// `M` rows of `p` against [`VECTORS`] vectors of every row of `c`; the last vectors may be cut off unless `FULL`.
+/// `M` rows of `p` against [`VECTORS`] vectors of every row of `c`; the last vectors may be cut
+/// off unless `FULL`.
 #[inline(always)]
 unsafe fn tile<W: Wide, D: Decode<W>, const M: usize, const FULL: bool>(
     of: &Terms<'_, W, D>,
@@ -89,7 +92,8 @@ unsafe fn tile<W: Wide, D: Decode<W>, const M: usize, const FULL: bool>(
             *width = (task.d - column).saturating_sub(v * W::STEP).min(W::STEP);
         }
     }
-    // SAFETY: `nn` has checked that rows and columns lie inside the operands; a vector of no numbers touches no memory.
+    // SAFETY: `nn` has checked that rows and columns lie inside the operands; a vector of no
+    // numbers touches no memory.
     unsafe {
         let p = task.p.as_ptr().add(row * task.p_stride);
         let c = of.c.as_ptr().add(task.first * of.row_bytes);

@@ -1,22 +1,25 @@
 //! How `out[i, n] = x[i] . w[n]` is cut into tiles, for any instruction set.
 //!
-//! Every output element has one accumulator vector, which takes the steps of the sum in ascending order and is added up by
-//! [`Lanes::totals`] at the end. Tiles only decide which accumulators live in registers at the same time, so the bits of an
-//! element do not depend on its tile, on the number of rows, or on the columns computed beside it.
+//! Every output element has one accumulator vector, which takes the steps of the sum in ascending
+//! order and is added up by [`Lanes::totals`] at the end. Tiles only decide which accumulators live
+//! in registers at the same time, so the bits of an element do not depend on its tile, on the
+//! number of rows, or on the columns computed beside it.
 
 use std::ops::Range;
 
 use crate::product::Nt;
 use crate::scratch;
 
-/// Columns decoded at once, in groups of four, and the memory they may take: half of a usual L2 cache.
+/// Columns decoded at once, in groups of four, and the memory they may take: half of
+/// a usual L2 cache.
 const COLUMNS: usize = 32;
 const PANEL_BYTES: usize = 512 * 1024;
 
 /// Steps of the sum between which a tile's operands stay in the L1 cache.
 const CHUNK: usize = 48;
 
-/// Vectors of one instruction set and one format of products. All methods need the features of their instruction set.
+/// Vectors of one instruction set and one format of products. All methods need the features of
+/// their instruction set.
 pub(super) trait Lanes {
     /// Number format of the left side.
     type X;
@@ -82,7 +85,8 @@ pub(super) trait Decode<L: Lanes> {
     unsafe fn part(&self, row: *const u8, k: usize, n: usize) -> L::V;
 }
 
-/// The operands of a product: `x` is the left side's first row, `w` the right side's first row of `row_bytes` bytes.
+/// The operands of a product: `x` is the left side's first row, `w` the right side's first row of
+/// `row_bytes` bytes.
 pub(super) struct Operands<'a, L: Lanes, D> {
     pub(super) task: &'a Nt<'a>,
     pub(super) x: &'a [L::X],
@@ -94,7 +98,8 @@ pub(super) struct Operands<'a, L: Lanes, D> {
 /// Computes the columns `columns`.
 ///
 /// # Safety
-/// The features of `L` and `D` are there. For speed it must be inlined into a function that enables them.
+/// The features of `L` and `D` are there. For speed it must be inlined into a function
+/// that enables them.
 ///
 /// # Panics
 /// When the operands are shorter than the task says.
@@ -104,7 +109,8 @@ pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns
     let last = rows.map_or(m, |rows| rows[..m].iter().max().map_or(0, |row| *row as usize + 1));
     assert!(of.x.len() >= last * k, "the left side has every row asked for");
     assert!(of.w.len() >= columns.end * of.row_bytes, "the right side has every column asked for");
-    // SAFETY: the rows and columns lie inside the operands by the assertions above; the features are the caller's promise.
+    // SAFETY: the rows and columns lie inside the operands by the assertions above; the features
+    // are the caller's promise.
     unsafe {
         match m {
             1 => few_rows::<L, D, 1, 2>(of, 0, columns),
@@ -128,8 +134,8 @@ pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns
     }
 }
 
-/// Rows `row..row + M` of `x` against `4 * G` columns at a time, straight from the weights' bytes: memory works while the product
-/// units do.
+/// Rows `row..row + M` of `x` against `4 * G` columns at a time, straight from the weights' bytes:
+/// memory works while the product units do.
 #[inline(always)]
 unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
     of: &Operands<'_, L, D>,
@@ -138,7 +144,8 @@ unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
 ) {
     let k = of.task.k;
     let pairs = k - k % (2 * L::STEP);
-    // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the end repeat the last.
+    // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the
+    // end repeat the last.
     unsafe {
         let mut x = [of.x.as_ptr(); M];
         for (i, x) in x.iter_mut().enumerate() {
@@ -149,7 +156,8 @@ unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
             for (j, w) in w.as_flattened_mut().iter_mut().enumerate() {
                 *w = w.add((start + j).min(columns.end - 1) * of.row_bytes);
             }
-            // Rows are too short for the processor to see where the next ones begin: fetch them while these are used.
+            // Rows are too short for the processor to see where the next ones begin: fetch them
+            // while these are used.
             let ahead = if M == 1 && start + 4 * G < columns.end { 4 * G * of.row_bytes } else { 0 };
             let mut sums = [[[L::zero(); 4]; M]; G];
             for k in (0..pairs).step_by(2 * L::STEP) {
@@ -196,8 +204,9 @@ unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Ra
     // One vector more than needed, so that the panel can start at a multiple of the vector size.
     let mut panel = scratch::borrow((block / 4 * group_vectors + 1) * vector / 4);
     let panel = panel.as_mut_ptr().cast::<u8>();
-    // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the end repeat the last. The
-    // panel holds `block / 4` groups of `group_vectors` vectors after its alignment.
+    // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond
+    // the end repeat the last. The panel holds `block / 4` groups of `group_vectors` vectors
+    // after its alignment.
     unsafe {
         let panel = panel.add(panel.align_offset(vector)).cast::<L::V>();
         for start in columns.clone().step_by(block) {
@@ -301,7 +310,8 @@ unsafe fn tile<L: Lanes, const M: usize>(
     }
 }
 
-/// Adds up the accumulators of rows `row..row + M` and columns from `first` on, and stores those below `end`.
+/// Adds up the accumulators of rows `row..row + M` and columns from `first` on, and stores
+/// those below `end`.
 #[inline(always)]
 unsafe fn write<L: Lanes, const M: usize>(
     task: &Nt<'_>,
@@ -315,7 +325,8 @@ unsafe fn write<L: Lanes, const M: usize>(
     }
     let n = 4.min(end - first);
     for (i, sums) in sums.iter().enumerate() {
-        // SAFETY: the features are the caller's promise; the items of a region ask for disjoint columns.
+        // SAFETY: the features are the caller's promise; the items of a region ask for
+        // disjoint columns.
         unsafe {
             let totals = L::totals(*sums);
             task.out.piece(task.at(row + i, first), n).copy_from_slice(&totals[..n]);

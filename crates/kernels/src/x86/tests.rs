@@ -96,7 +96,8 @@ impl TestOperands {
         }
     }
 
-    /// The product of the rows `rows` and the columns between neighbouring `cuts`, `[rows, n]`; NaN where nothing was computed.
+    /// The product of the rows `rows` and the columns between neighbouring `cuts`, `[rows, n]`; NaN
+    /// where nothing was computed.
     fn product(&self, isa: &Isa, rows: &[u32], cuts: &[usize]) -> Vec<f32> {
         let mut out = vec![f32::NAN; rows.len() * self.n];
         let to = Disjoint::new(&mut out);

@@ -24,7 +24,8 @@ fn the_released_models_have_the_published_sizes() {
     assert!((37e9..39e9).contains(&(v32.active as f64)), "{}", v32.active);
 }
 
-/// The tensors of DeepSeek-V3.2 as its release lists them, written out by hand: name, format, shape.
+/// The tensors of DeepSeek-V3.2 as its release lists them, written out by hand:
+/// name, format, shape.
 fn released() -> Vec<(String, &'static str, Vec<usize>)> {
     let mut list = Vec::new();
     for layer in 0..=61 {
@@ -135,7 +136,8 @@ fn the_real_layout_of_163_shards_is_what_the_config_implies() {
     let config = Config::from_json(checkpoint.config()).unwrap();
     verify(&config, &checkpoint).unwrap();
 
-    // The numbers of the files themselves: every tensor but the scales, and the MTP module's two copies.
+    // The numbers of the files themselves: every tensor but the scales, and the MTP
+    // module's two copies.
     let mut counts = [0u64; 2];
     for name in checkpoint.names().filter(|name| !name.ends_with(weights::SCALE_SUFFIX)) {
         let mtp = name.starts_with("model.layers.61.");

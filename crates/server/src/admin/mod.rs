@@ -1,5 +1,6 @@
-//! The admin API: everything that can be changed while the server runs. `ROUTES` is the whole of it: what is not in the table
-//! does not exist, and who has not the role that an entry needs is refused before the entry is looked at.
+//! The admin API: everything that can be changed while the server runs. `ROUTES` is the whole of
+//! it: what is not in the table does not exist, and who has not the role that an entry needs is
+//! refused before the entry is looked at.
 
 mod accounts;
 mod models;

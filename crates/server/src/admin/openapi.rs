@@ -1,4 +1,5 @@
-//! The OpenAPI description of the admin API: the table of its calls, and the schemas of what they take.
+//! The OpenAPI description of the admin API: the table of its calls, and the schemas
+//! of what they take.
 
 use chat::Error;
 use serde_json::{Map, Value, json};

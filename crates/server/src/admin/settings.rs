@@ -1,5 +1,5 @@
-//! What the configuration file can say too: providers, aliases, prices. Neither overwrites the other: what the file names is
-//! changed in the file.
+//! What the configuration file can say too: providers, aliases, prices. Neither overwrites the
+//! other: what the file names is changed in the file.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What passes to providers that have it, and is not answered here: embeddings, images, audio (API document 2.2, 2.5, 2.6).
+//! What passes to providers that have it, and is not answered here: embeddings, images, audio (API
+//! document 2.2, 2.5, 2.6).
 
 use std::sync::Arc;
 

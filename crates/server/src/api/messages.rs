@@ -24,7 +24,8 @@ use crate::request_log::RequestLog;
 use crate::respond;
 use crate::server::AppState;
 
-/// What every model id means that nobody knows: programs written for Anthropic's service name Anthropic's models.
+/// What every model id means that nobody knows: programs written for Anthropic's service name
+/// Anthropic's models.
 const FALLBACK_MODEL: &str = "deepseek-chat";
 
 pub(crate) async fn create(
@@ -116,7 +117,8 @@ async fn parse_request(
     Ok(ParsedRequest { chat, model, stream, message_indices: places })
 }
 
-/// Signs thinking with the secret of this process. Nobody checks it: clients only need that there is one.
+/// Signs thinking with the secret of this process. Nobody checks it: clients only need
+/// that there is one.
 pub(crate) fn signer(secret: [u8; 32]) -> Signer {
     Arc::new(move |text| {
         let mac = hmac(&secret, text.as_bytes());

@@ -1,4 +1,5 @@
-//! `GET /user/quota`: what the key and its account have spent and may spend, as CometAPI's query service tells it.
+//! `GET /user/quota`: what the key and its account have spent and may spend, as CometAPI's query
+//! service tells it.
 
 use std::sync::Arc;
 

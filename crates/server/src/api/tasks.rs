@@ -1,4 +1,5 @@
-//! Midjourney, Suno and video: tasks that are submitted, and asked for until they end (API document 4.8 to 4.11).
+//! Midjourney, Suno and video: tasks that are submitted, and asked for until they end (API
+//! document 4.8 to 4.11).
 
 use std::sync::Arc;
 

@@ -127,7 +127,8 @@ impl Connection {
         (status, lines.map(header).collect())
     }
 
-    /// The next chunk of a chunked body; empty at its proper end, `None` when the connection was cut.
+    /// The next chunk of a chunked body; empty at its proper end, `None` when the
+    /// connection was cut.
     pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = self.unread.windows(2).position(|window| window == b"\r\n") {

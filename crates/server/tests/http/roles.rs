@@ -51,7 +51,8 @@ async fn an_admin_call_is_for_the_role_that_its_entry_names() {
             match role {
                 None => assert_eq!(status, 401, "{method} {path} {key}"),
                 Some(role) if role < needs => assert_eq!(status, 403, "{method} {path} {key}"),
-                // This server has no store: what would change it is refused for that, or for its empty body.
+                // This server has no store: what would change it is refused for that, or
+                // for its empty body.
                 Some(_) => assert!([200, 400, 409].contains(&status), "{method} {path} {key}: {status}"),
             }
         }

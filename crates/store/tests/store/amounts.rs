@@ -1,5 +1,6 @@
-//! Counts and amounts that cannot be true: what the store refuses, what it reads of older databases, and what is repaired; on
-//! SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which databases may be made.
+//! Counts and amounts that cannot be true: what the store refuses, what it reads of older
+//! databases, and what is repaired; on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES`
+//! names a server on which databases may be made.
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::{
@@ -125,7 +126,8 @@ async fn a_poisoned_database_is_read_summed_and_repaired() {
         let absurd = UsageRecord { id: "absurd".into(), ..record("", &alice, 0) };
         store.insert_records(&[record("1", &alice, 100), record("2", &bob, 30), absurd]).await.unwrap();
         assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
-        // What the version before could write: costs and counts of `i64::MAX`, sums that have overflowed (floats in SQLite).
+        // What the version before could write: costs and counts of `i64::MAX`, sums that have
+        // overflowed (floats in SQLite).
         let absurd = "update usage_records set cost = 9223372036854775807, prompt_tokens = 9223372036854775807 where id = 'absurd'";
         execute_sql(url, absurd).await;
         let overflown = if url.starts_with("sqlite") { "9223372036854775807 + 100" } else { "9223372036854775807" };

@@ -1,4 +1,5 @@
-//! New databases for tests: on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which databases may be made.
+//! New databases for tests: on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a
+//! server on which databases may be made.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! A database that was lost, replaced or restored, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server.
+//! A database that was lost, replaced or restored, on SQLite, and on PostgreSQL when
+//! `CACHALOT_TEST_POSTGRES` names a server.
 
 use std::path::{Path, PathBuf};
 
@@ -126,7 +127,8 @@ async fn an_older_one_is_refused_until_it_is_accepted(place: TestStore) {
     );
     assert!(!said.contains("alice"), "{said}");
     opened.store.close().await;
-    // The counter goes on from beyond everything that was noted: the backup that was accepted is not accepted for ever.
+    // The counter goes on from beyond everything that was noted: the backup that was accepted is
+    // not accepted for ever.
     assert!(change_count(&place.id_file_text()) > change_count(&before));
     assert_eq!(place.open().await.unwrap().identity().await.unwrap().changes, change_count(&place.id_file_text()));
     let again = place.open_as(RestorePolicy::Accept).await.unwrap();

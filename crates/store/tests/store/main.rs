@@ -1,4 +1,5 @@
-//! The store on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which databases may be made.
+//! The store on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which
+//! databases may be made.
 #![forbid(unsafe_code)]
 
 mod amounts;

@@ -1,5 +1,5 @@
-//! Every statement of the store, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which
-//! databases may be made.
+//! Every statement of the store, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a
+//! server on which databases may be made.
 
 use store::{
     Limits, NewKey, REFUNDED, Role, Setting, Store, StoreError, Task, TaskId, TaskOwner, UsageGroupBy, UsageRecord,

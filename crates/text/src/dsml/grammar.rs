@@ -1,4 +1,5 @@
-//! DSML calls as a grammar: each parameter in a tag of its own, text as it is and everything else as JSON.
+//! DSML calls as a grammar: each parameter in a tag of its own, text as it is and
+//! everything else as JSON.
 
 use serde_json::{Value, json};
 
@@ -7,8 +8,8 @@ use crate::schema::{Parameter, Schema};
 
 /// The rules of a block that calls `tools`; of more than one call if `many`.
 ///
-/// Greedy lexing decides the shape of the rules: a raw value runs up to the `</` that stands before the marker, so that `</`
-/// may also occur inside of it.
+/// Greedy lexing decides the shape of the rules: a raw value runs up to the `</` that stands before
+/// the marker, so that `</` may also occur inside of it.
 pub(crate) fn call_rules(marker: u32, tools: &[ToolSignature], allow_parallel: bool) -> CallRules {
     let dsml = format!("<[{marker}]>");
     let mut rules = String::new();
@@ -79,8 +80,9 @@ enum RawText {
 }
 
 impl ValueEncodings {
-    /// Text is written as it is where its schema only says that it is text, or which words there are. Text of a certain pattern,
-    /// format or length is written as JSON, which can be held to it.
+    /// Text is written as it is where its schema only says that it is text, or which words
+    /// there are. Text of a certain pattern, format or length is written as JSON, which
+    /// can be held to it.
     fn for_schema(schema: &Schema) -> Self {
         let value = schema.value();
         let definitions = value.get("$defs").cloned().unwrap_or_else(|| json!({}));

@@ -45,7 +45,8 @@ impl Tag {
             self.text.truncate(before);
             return TagStep::NotATag;
         }
-        // A `>` inside of quotes belongs to a name, unless a quote stands right before it: names may hold quotes too.
+        // A `>` inside of quotes belongs to a name, unless a quote stands right before it: names
+        // may hold quotes too.
         self.in_quotes ^= letter == '"';
         let ends = letter == '>' && (!self.in_quotes || self.text[..before].ends_with('"'));
         if ends { TagStep::Complete } else { TagStep::Incomplete }

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::python_json::json_string;
 
-/// A value as it arrives. Strings go on at once; what may be JSON is kept until it is whole, so that what turns out
-/// not to be JSON can become a string.
+/// A value as it arrives. Strings go on at once; what may be JSON is kept until it is whole, so
+/// that what turns out not to be JSON can become a string.
 pub(super) struct ParameterValue {
     /// The `string` attribute of its tag.
     string_attribute: Option<bool>,

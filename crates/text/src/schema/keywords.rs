@@ -167,7 +167,8 @@ pub(super) fn normalize_bounds(plain: &mut Map<String, Value>, at: &SchemaPath<'
     {
         plain.shift_remove("format");
     }
-    // The grammar's own expressions know no lengths: the name of a mailbox has at most 64 characters, a host's 253.
+    // The grammar's own expressions know no lengths: the name of a mailbox has at most 64
+    // characters, a host's 253.
     let max_length = match plain.get("format").and_then(Value::as_str) {
         Some("email") => Some(64),
         Some("hostname") => Some(253),

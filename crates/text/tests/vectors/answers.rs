@@ -55,7 +55,8 @@ fn the_golden_completions_parse_as_the_authors_parse_them() {
         let expected = expected.map(|call| format!("{} {}", text(&call["name"]), text(&call["arguments"])));
         assert_eq!(calls, expected.collect::<Vec<_>>(), "{case}");
     }
-    // The authors' parser refuses these two and is "not for production"; a server makes the best of them.
+    // The authors' parser refuses these two and is "not for production"; a server makes
+    // the best of them.
     assert_eq!((accepted.len(), refused.len()), (5, 2));
     let parse_refused = |case: usize| parse_completion_text(EncodingName::V32, false, text(&refused[case]["text"]));
     assert_eq!(parse_refused(0), expected_answer("", "answer without eos", &[], FinishReason::Stop));

@@ -35,7 +35,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// `tokenizer.json` of V3.1 as released.
 static V31_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| unpacked("reference/tokenizers/deepseek-v3.1.tokenizer.json.gz"));
 
-/// The bytes of a release's `tokenizer.json`: that of V3.1, with the overrides of the others applied.
+/// The bytes of a release's `tokenizer.json`: that of V3.1, with the overrides of
+/// the others applied.
 pub(crate) fn tokenizer_json(name: EncodingName) -> Vec<u8> {
     let name = match name {
         EncodingName::V31 | EncodingName::V32Exp => return V31_JSON.clone(),
@@ -84,7 +85,8 @@ pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// A chat as an API request would bring it. The vectors keep tools and formats in a message; a request has them beside.
+/// A chat as an API request would bring it. The vectors keep tools and formats in a message; a
+/// request has them beside.
 pub(crate) fn chat(messages: &Value, thinking: bool) -> Chat {
     let messages = messages.as_array().unwrap();
     let mut chat = Chat { model: "m".into(), thinking: Some(thinking), ..Chat::default() };

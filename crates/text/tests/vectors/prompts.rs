@@ -9,8 +9,9 @@ use crate::data::{self, encoding, ids, sha256, text};
 const BOS: &str = "<｜begin▁of▁sentence｜>";
 const EOS: &str = "<｜end▁of▁sentence｜>";
 
-/// Compares text and ids. Where contents hold markers, the vectors have control tokens in them and we must not: then the
-/// control tokens must be those of the same conversation with harmless contents.
+/// Compares text and ids. Where contents hold markers, the vectors have control tokens in them
+/// and we must not: then the control tokens must be those of the same conversation with
+/// harmless contents.
 fn check(name: EncodingName, chat: &Chat, generate: bool, prompt: &str, expected: &[u32], what: &Value) {
     let tokenizer = encoding(name).tokenizer();
     let (text, tokens) = encoding(name).transcript(chat, generate).unwrap();
@@ -60,7 +61,8 @@ fn the_templates_of_the_releases_are_reproduced() {
         let golden = data::json(&format!("tests/golden/chat/template_deepseek-{file}.json.gz"));
         let cases = golden["cases"].as_array().unwrap();
         assert_eq!(cases.len(), 17);
-        // The template writes broken text there; `the_templates_defects_are_not_copied` says what stands instead.
+        // The template writes broken text there; `the_templates_defects_are_not_copied` says
+        // what stands instead.
         let (faulty, sound): (Vec<&Value>, Vec<&Value>) = cases.iter().partition(|case| case["template_fault"] == true);
         assert_eq!(faulty.len(), faults, "{name}");
         for case in sound {
@@ -84,7 +86,8 @@ fn the_chat_vectors_are_reproduced() {
     let mut left_out = 0;
     for case in vectors {
         if case["messages"][0]["response_format"]["type"] == "json_object" {
-            // JSON mode adds no text in the public service; the encoder's own form is a unit test of `deepseek_v32.rs`.
+            // JSON mode adds no text in the public service; the encoder's own form is a unit test
+            // of `deepseek_v32.rs`.
             left_out += 1;
             continue;
         }
@@ -92,7 +95,8 @@ fn the_chat_vectors_are_reproduced() {
         let chat = data::chat(&case["messages"], case["thinking"] == true);
         let (mut prompt, mut tokens) = (text(&case["text"]), ids(&case["ids"]));
         if text(&case["case"]).starts_with("assistant prefix last") {
-            // The templates end a prefix, and some begin another answer; a server leaves the prefix open.
+            // The templates end a prefix, and some begin another answer; a server leaves
+            // the prefix open.
             if let Some(rest) = prompt.strip_suffix("<｜Assistant｜>") {
                 prompt = rest;
                 tokens.pop();
@@ -113,8 +117,8 @@ fn the_dsml_encoder_of_the_authors_is_reproduced() {
     for case in cases {
         let messages = case["messages"].as_array().unwrap();
         if messages[0]["role"] == "system" && messages[1].get("response_format").is_some() {
-            // A format on a developer message beside a system message: no request can ask for it. The text is a unit
-            // test of `deepseek_v32.rs`.
+            // A format on a developer message beside a system message: no request can ask for it.
+            // The text is a unit test of `deepseek_v32.rs`.
             continue;
         }
         let chat = data::chat(&case["messages"], case["thinking_mode"] == "thinking");

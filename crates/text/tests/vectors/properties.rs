@@ -59,7 +59,8 @@ static BYTES: LazyLock<Vec<u32>> = LazyLock::new(|| {
     (0..=255).map(id).collect()
 });
 
-/// Other tokens for the same bytes: where `cuts` says so, a token falls into its bytes. Control tokens stay whole.
+/// Other tokens for the same bytes: where `cuts` says so, a token falls into its bytes. Control
+/// tokens stay whole.
 fn retokenized(tokenizer: &Tokenizer, tokens: &[u32], cuts: &[bool]) -> Vec<u32> {
     let falls = |index: usize, token: u32| cuts[index % cuts.len()] && !tokenizer.is_added_token(token);
     let cut = tokens.iter().enumerate().flat_map(|(index, &token)| match falls(index, token) {

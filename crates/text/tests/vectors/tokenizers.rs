@@ -150,7 +150,8 @@ fn an_encoding_needs_its_control_tokens() {
     assert!("v4".parse::<EncodingName>().unwrap_err().to_string().contains("`v4`"));
 }
 
-/// Text with everything the pre-tokenizer looks at: digits, CJK, combining marks, spaces, line ends, marks, emoji.
+/// Text with everything the pre-tokenizer looks at: digits, CJK, combining marks, spaces, line
+/// ends, marks, emoji.
 fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[a-zA-Z']{1,12}",

@@ -63,7 +63,8 @@ impl ApiEndpoint {
         }
     }
 
-    /// The request is chat or legacy completions, whose streams end with their usage only where it is asked for.
+    /// The request is chat or legacy completions, whose streams end with their usage only where
+    /// it is asked for.
     pub fn is_completions(self) -> bool {
         matches!(self, Self::ChatCompletions | Self::Completions)
     }
@@ -77,8 +78,8 @@ impl ApiEndpoint {
         }
     }
 
-    /// Most bytes of a line that are kept to be looked at; longer ones pass unseen. Gemini's pictures are events, which say all
-    /// that there is to say of the answer.
+    /// Most bytes of a line that are kept to be looked at; longer ones pass unseen. Gemini's
+    /// pictures are events, which say all that there is to say of the answer.
     pub(crate) fn max_line_bytes(self) -> usize {
         if self == Self::GenerateContent { MAX_LINE_BYTES } else { 1 << 20 }
     }

@@ -1,5 +1,5 @@
-//! The top-level fields of a JSON object where they stand, for bodies that go on as they came: a few fields are read, fewer
-//! changed, and all other bytes stay what and where they are.
+//! The top-level fields of a JSON object where they stand, for bodies that go on as they came: a
+//! few fields are read, fewer changed, and all other bytes stay what and where they are.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,7 +18,8 @@ const MAX_FIELDS: usize = 1 << 17;
 #[derive(Clone, Debug)]
 pub struct JsonFields<'a> {
     body: &'a [u8],
-    /// Names, and the places of their values. Hashed with random keys: names may be many, and chosen to collide.
+    /// Names, and the places of their values. Hashed with random keys: names may be many, and
+    /// chosen to collide.
     fields: HashMap<Cow<'a, str>, Range<usize>>,
     /// Where the object ends: the place of its `}`.
     end: usize,
@@ -28,8 +29,8 @@ impl<'a> JsonFields<'a> {
     /// Finds the fields of the object that `body` is.
     ///
     /// # Errors
-    /// `Invalid` when it is no object, does not end, is followed by more, or names a field twice: whoever reads it next
-    /// might believe the other one.
+    /// `Invalid` when it is no object, does not end, is followed by more, or names a field twice:
+    /// whoever reads it next might believe the other one.
     pub fn scan(body: &'a [u8]) -> Result<Self, Error> {
         let mut scan = JsonScanner { body, position: 0 };
         scan.scan_object()
@@ -79,8 +80,8 @@ impl<'a> JsonFields<'a> {
     }
 }
 
-/// The bytes of one field of the object that `body` is; `None` when it is no object, or names the field never or twice. Nothing is
-/// kept of the other fields.
+/// The bytes of one field of the object that `body` is; `None` when it is no object, or names the
+/// field never or twice. Nothing is kept of the other fields.
 pub(crate) fn find_field<'a>(body: &'a [u8], key: &str) -> Option<&'a [u8]> {
     let (mut scan, mut found) = (JsonScanner { body, position: 0 }, None);
     scan.expect(b'{')?;
@@ -330,7 +331,8 @@ mod tests {
     }
 
     proptest! {
-        /// A change of a field is what a change of the parsed object is, in compact and in pretty text.
+        /// A change of a field is what a change of the parsed object is, in compact
+        /// and in pretty text.
         #[test]
         fn splicing_is_changing(
             object in prop::collection::btree_map("[a-e\"\\\\é]{1,3}", json(), 0..6),

@@ -1,5 +1,5 @@
-//! The fields of a `multipart/form-data` body (RFC 7578) where they stand, for bodies that go on as they came: see
-//! [`Fields`](crate::passthrough::json_fields::Fields) for those of JSON.
+//! The fields of a `multipart/form-data` body (RFC 7578) where they stand, for bodies that go on as
+//! they came: see [`Fields`](crate::passthrough::json_fields::Fields) for those of JSON.
 
 use std::ops::Range;
 
@@ -26,8 +26,8 @@ impl<'a> MultipartFields<'a> {
     /// Finds the fields of `body`, whose type is `content_type`.
     ///
     /// # Errors
-    /// `Invalid` when it is no form, does not end, or names a field twice that is no list (`image[]`): whoever reads it next
-    /// might believe the other one.
+    /// `Invalid` when it is no form, does not end, or names a field twice that is no list
+    /// (`image[]`): whoever reads it next might believe the other one.
     pub fn scan(content_type: &str, body: &'a [u8]) -> Result<Self, Error> {
         let parse_error =
             |what: &str| Error::invalid(format!("Failed to parse the request body as multipart/form-data: {what}"));
@@ -89,7 +89,8 @@ impl<'a> MultipartFields<'a> {
     pub fn with_value(&self, name: &str, value: &str) -> Vec<u8> {
         let Some((_, span)) = self.fields.iter().find(|(known, _)| known == name) else { return self.body.to_vec() };
         let (before, after) = (&self.body[..span.start], &self.body[span.end..]);
-        // Where the line break before the boundary also ends the headers, a content needs one of its own.
+        // Where the line break before the boundary also ends the headers, a content
+        // needs one of its own.
         let line_break: &[u8] = if before.ends_with(b"\r\n\r\n") { b"" } else { b"\r\n" };
         [before, line_break, value.as_bytes(), after].concat()
     }

@@ -1,4 +1,5 @@
-//! Whether what a provider sends with status 200 can be the answer that was asked for, judged before any of it goes on.
+//! Whether what a provider sends with status 200 can be the answer that was asked for, judged
+//! before any of it goes on.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -31,7 +32,8 @@ pub enum BodyFormat {
     Binary,
 }
 
-/// Whether an answer of this content type can have the form. What services leave out or call plain text is judged by its bytes.
+/// Whether an answer of this content type can have the form. What services leave out or call plain
+/// text is judged by its bytes.
 pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let (is_json, is_open) = (
@@ -58,7 +60,8 @@ pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     }
 }
 
-/// Whether bytes that begin an answer without a form of its own can be it: not a page for people, not a report in JSON.
+/// Whether bytes that begin an answer without a form of its own can be it: not a page for people,
+/// not a report in JSON.
 pub fn body_start_matches(format: BodyFormat, bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     let is_page = start.first() == Some(&b'<')
@@ -112,7 +115,8 @@ fn is_sse_field(line: &[u8]) -> bool {
     })
 }
 
-/// The members that tell an answer of a dialect from other JSON. Those of all dialects: each looks at its own.
+/// The members that tell an answer of a dialect from other JSON. Those of all dialects: each
+/// looks at its own.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EventFields {

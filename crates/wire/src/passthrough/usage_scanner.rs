@@ -28,8 +28,8 @@ pub struct ResponseStats {
     pub is_complete: bool,
 }
 
-/// Looks at a stream of events. With `hide_usage` an event that has nothing but usage is held back, for a caller who did
-/// not ask for it.
+/// Looks at a stream of events. With `hide_usage` an event that has nothing but usage is held back,
+/// for a caller who did not ask for it.
 #[derive(Debug, Default)]
 pub struct SseScanner {
     endpoint: ApiEndpoint,

@@ -1,4 +1,5 @@
-//! Anthropic's Messages API: requests in, messages and events out, errors in its shape (API document 1.16 and 3).
+//! Anthropic's Messages API: requests in, messages and events out, errors in its shape (API
+//! document 1.16 and 3).
 
 mod request;
 mod response;

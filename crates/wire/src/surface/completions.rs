@@ -1,4 +1,5 @@
-//! Text completions: OpenAI's legacy shape, and DeepSeek's fill-in-the-middle in it (API document 1.12 and 2.1).
+//! Text completions: OpenAI's legacy shape, and DeepSeek's fill-in-the-middle in it (API
+//! document 1.12 and 2.1).
 
 use chat::{Chat, Delta, Error, FinishReason, Input, Reply, TokenLogprob, Usage};
 use serde_json::{Map, Value, json};
@@ -36,7 +37,8 @@ impl CompletionRequest {
 /// Reads a request body. Unknown fields are ignored, null is absence.
 ///
 /// # Errors
-/// `Invalid`: bytes that are not strict JSON, a field of the wrong type, too many prompts, `echo` with `suffix`.
+/// `Invalid`: bytes that are not strict JSON, a field of the wrong type, too many prompts,
+/// `echo` with `suffix`.
 pub fn parse_request(body: &[u8]) -> Result<CompletionRequest, Error> {
     request_from_json(json::parse(body)?)
 }

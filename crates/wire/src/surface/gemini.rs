@@ -1,4 +1,5 @@
-//! Gemini's `generateContent`: requests in, responses and events out, errors in its shape (API document 3 and 4.6).
+//! Gemini's `generateContent`: requests in, responses and events out, errors in its shape (API
+//! document 3 and 4.6).
 
 mod request;
 mod response;

@@ -1,4 +1,5 @@
-//! How one surface writes an answer: whole, or event by event. Each dialect has its own; the server knows only this.
+//! How one surface writes an answer: whole, or event by event. Each dialect has its own; the server
+//! knows only this.
 
 use chat::{Delta, Error, Reply};
 
@@ -9,7 +10,8 @@ pub trait Renderer: Send {
     /// The body of an answer that is not streamed, of a reply for each choice.
     ///
     /// # Errors
-    /// `Internal` when a reply never finished; what the surface says instead of an answer that was cut.
+    /// `Internal` when a reply never finished; what the surface says instead of an
+    /// answer that was cut.
     fn body(&self, replies: &[Reply]) -> Result<String, Error>;
 
     /// What a stream of events is called.

@@ -1,12 +1,13 @@
-//! Ids of tasks in bodies and paths: callers have ids of ours, providers their own, and all other bytes stay what they are.
+//! Ids of tasks in bodies and paths: callers have ids of ours, providers their own, and all other
+//! bytes stay what they are.
 
 use memchr::{memchr2, memmem};
 use percent_encoding::percent_decode_str;
 
 use super::{TaskKind, is_path_safe_id};
 
-/// A provider's id this long is looked for inside texts as well, such as the `customId` of a button. A shorter one could be
-/// any number.
+/// A provider's id this long is looked for inside texts as well, such as the `customId` of a
+/// button. A shorter one could be any number.
 const MIN_EMBEDDED_ID_BYTES: usize = 8;
 
 /// A provider's id and ours of the same task.
@@ -16,7 +17,8 @@ pub struct IdPair<'a> {
     pub public_id: &'a str,
 }
 
-/// Replaces the provider's ids in an answer by ours. Addresses stay unchanged, because they lead to the provider.
+/// Replaces the provider's ids in an answer by ours. Addresses stay unchanged, because they lead
+/// to the provider.
 pub fn to_public_ids(kind: TaskKind, body: &[u8], pairs: &[IdPair<'_>]) -> Option<Vec<u8>> {
     let fields: &[&[u8]] = match kind {
         TaskKind::Midjourney => &[b"id", b"result", b"taskId", b"task_id", b"parentId"],
@@ -41,7 +43,8 @@ pub fn to_public_ids(kind: TaskKind, body: &[u8], pairs: &[IdPair<'_>]) -> Optio
     })
 }
 
-/// Replaces our ids in a request by the provider's, wherever they stand: nothing else looks like one.
+/// Replaces our ids in a request by the provider's, wherever they stand: nothing
+/// else looks like one.
 pub fn to_provider_ids(body: &[u8], pairs: &[IdPair<'_>]) -> Option<Vec<u8>> {
     let json = body.trim_ascii_start().first() == Some(&b'{');
     let mut changed: Option<Vec<u8>> = None;

@@ -1,5 +1,5 @@
-//! Anthropic's Messages API, asked and heard (API document 3): the mirror of `surface::anthropic::parse_request` and
-//! `surface::anthropic::MessageRenderer`.
+//! Anthropic's Messages API, asked and heard (API document 3): the mirror of
+//! `surface::anthropic::parse_request` and `surface::anthropic::MessageRenderer`.
 
 use std::collections::HashMap;
 

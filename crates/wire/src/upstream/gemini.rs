@@ -1,5 +1,5 @@
-//! Gemini's `generateContent`, asked and heard (API document 3): the mirror of `surface::gemini::parse_request` and
-//! `surface::gemini::GenerateContentRenderer`.
+//! Gemini's `generateContent`, asked and heard (API document 3): the mirror of
+//! `surface::gemini::parse_request` and `surface::gemini::GenerateContentRenderer`.
 
 use std::collections::HashMap;
 
@@ -54,7 +54,8 @@ fn is_system(message: &Message) -> bool {
 /// Contents in which the roles alternate.
 fn alternating_contents(messages: &[Message], signatures: &dyn SignatureStore) -> Result<Vec<Value>, Error> {
     let mut turns = Vec::<(&str, Vec<Value>)>::new();
-    // The names of the calls so far by their ids: the latest message counts, and its first call of an id.
+    // The names of the calls so far by their ids: the latest message counts, and its
+    // first call of an id.
     let mut call_names = HashMap::<&str, &str>::new();
     for message in messages {
         let role = if message.role == Role::Assistant { "model" } else { "user" };

@@ -1,4 +1,5 @@
-//! Chat completions, asked and heard: the mirror of `surface::chat_completions::parse_request` and `surface::chat_completions::ChatChunkRenderer`.
+//! Chat completions, asked and heard: the mirror of `surface::chat_completions::parse_request` and
+//! `surface::chat_completions::ChatChunkRenderer`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,7 +15,8 @@ use serde_json::{Map, Value, json};
 use super::{EventReader, invalid_event, provider_error};
 use crate::token_count::{ProviderUsage, TokenCount};
 
-/// The body of a streamed request. `open`: with DeepSeek's fields, which OpenAI's own service refuses.
+/// The body of a streamed request. `open`: with DeepSeek's fields, which OpenAI's own
+/// service refuses.
 pub(super) fn request_body(chat: &Chat, model: &str, with_deepseek_fields: bool) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
@@ -127,8 +129,8 @@ fn response_format_body(format: &ResponseFormat) -> Option<Value> {
     }
 }
 
-/// Reads `chat.completion.chunk` events, with the liberties services take: usage in every chunk, calls without index or
-/// id, `reasoning` for `reasoning_content`.
+/// Reads `chat.completion.chunk` events, with the liberties services take: usage in every chunk,
+/// calls without index or id, `reasoning` for `reasoning_content`.
 #[derive(Debug, Default)]
 pub(super) struct OpenAiEventReader {
     started: bool,
@@ -321,9 +323,11 @@ impl OpenAiEventReader {
         }
     }
 
-    /// A part of a call. One that names no place continues the last, unless it has an id and a name of its own.
+    /// A part of a call. One that names no place continues the last, unless it has an id and a
+    /// name of its own.
     ///
-    /// The first call is told as it grows, the others at the end: providers may mix their parts, and deltas may not.
+    /// The first call is told as it grows, the others at the end: providers may mix their parts,
+    /// and deltas may not.
     fn read_tool_call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
         let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
         let begins = call.id.is_some() && name.as_ref().is_some_and(|name| !name.is_empty());

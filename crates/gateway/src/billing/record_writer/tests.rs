@@ -39,7 +39,8 @@ impl Fixture {
         connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
     }
 
-    /// Books all; returns the ids in the order in which they were dealt with, and those that were set aside.
+    /// Books all; returns the ids in the order in which they were dealt with, and those
+    /// that were set aside.
     async fn write(&self, records: &[UsageRecord]) -> (Vec<String>, Vec<String>) {
         let (mut all, mut aside) = (Vec::new(), Vec::new());
         let done = |piece: &[UsageRecord], booked: Option<&SpendUpdates>| {

@@ -2,7 +2,8 @@ use super::*;
 
 const DOLLAR: i64 = 1_000_000_000;
 
-/// As many replicas as wanted, which share a key with a name of its own; `None` where there is no Redis to test with.
+/// As many replicas as wanted, which share a key with a name of its own; `None` where there is no
+/// Redis to test with.
 async fn replicas<const N: usize>(budget: Option<i64>) -> Option<[(RedisLeases, Arc<KeyLimits>); N]> {
     let Ok(url) = std::env::var("CACHALOT_TEST_REDIS") else {
         eprintln!("skipped: CACHALOT_TEST_REDIS names no Redis to test with");

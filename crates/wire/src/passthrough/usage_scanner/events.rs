@@ -96,7 +96,8 @@ struct GeminiEvent<'a> {
     error: Option<serde::de::IgnoredAny>,
 }
 
-/// The candidates of an answer: that there are any, and the first reason for their end. They are not kept, there may be millions.
+/// The candidates of an answer: that there are any, and the first reason for their end. They are
+/// not kept, there may be millions.
 #[derive(Default)]
 struct Candidates {
     is_any: bool,
@@ -215,7 +216,8 @@ struct Chunk<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// The string that follows the last `key`, if one does. A key inside a string has its quotes escaped and is another.
+/// The string that follows the last `key`, if one does. A key inside a string has its quotes
+/// escaped and is another.
 pub(super) fn last_string_value<'a>(data: &'a [u8], key: &str) -> Option<&'a str> {
     let from = memmem::rfind(data, key.as_bytes())? + key.len();
     let rest = data[from..].trim_ascii_start().strip_prefix(b"\"")?;

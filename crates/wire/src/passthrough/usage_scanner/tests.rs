@@ -145,7 +145,8 @@ fn embeddings_have_usage_and_no_reason() {
     assert_eq!((stats.finish_reason, stats.usage.unwrap().prompt_tokens), (Some(FinishReason::Stop), 8));
 }
 
-/// The bound that `piece` exceeds when it is repeated without end, and the most bytes held until then.
+/// The bound that `piece` exceeds when it is repeated without end, and the most bytes
+/// held until then.
 fn feed_until_exceeded(endpoint: ApiEndpoint, hide_usage: bool, piece: &str) -> (Option<ProviderLimitExceeded>, usize) {
     let (mut scanner, mut most) = (SseScanner::new(endpoint, hide_usage), 0);
     let bytes = piece.repeat((64 << 10) / piece.len());

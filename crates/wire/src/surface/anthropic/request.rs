@@ -47,10 +47,12 @@ fn unsupported_block(message: usize, block: usize, kind: &str) -> String {
     format!("messages.{message}.content.{block}: content type '{kind:.64}' is not supported")
 }
 
-/// Reads a body; `counts` for a token count, which needs no `max_tokens`. Unknown fields are ignored, null is absence.
+/// Reads a body; `counts` for a token count, which needs no `max_tokens`. Unknown fields are
+/// ignored, null is absence.
 ///
 /// # Errors
-/// `Invalid`: bytes that are no JSON, a field of the wrong type, a block this server cannot read, each with its path.
+/// `Invalid`: bytes that are no JSON, a field of the wrong type, a block this server cannot read,
+/// each with its path.
 pub fn parse_request(body: &[u8], token_count_only: bool) -> Result<MessagesRequest, Error> {
     request_from_json(json::parse(body)?, token_count_only)
 }
@@ -168,8 +170,8 @@ fn text_blocks(field: Field) -> Result<Vec<String>, Error> {
     }
 }
 
-/// One message becomes one, or a tool message for each result and one for the words around them. Returns the first block that is an
-/// image; it is in the last message then.
+/// One message becomes one, or a tool message for each result and one for the words around them.
+/// Returns the first block that is an image; it is in the last message then.
 fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> Result<Option<usize>, Error> {
     let mut object = field.object()?;
     let roles = [("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System)];

@@ -166,7 +166,8 @@ pub struct ModelObject {
 }
 
 impl ModelObject {
-    /// `created` is the day of the release of V3.2: OpenAI's type wants a number and no better one is known.
+    /// `created` is the day of the release of V3.2: OpenAI's type wants a number and no
+    /// better one is known.
     pub fn new(id: impl Into<String>, owned_by: impl Into<String>) -> Self {
         Self { id: id.into(), object: "model", created: 1_764_547_200, owned_by: owned_by.into() }
     }

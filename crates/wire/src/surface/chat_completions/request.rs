@@ -22,7 +22,8 @@ pub struct ChatCompletionRequest {
 /// `chat.beta` stays false: the path of the request tells, not its body.
 ///
 /// # Errors
-/// `Invalid`: bytes that are not strict JSON, or a field of the wrong type, named by its path. Ranges are judged later.
+/// `Invalid`: bytes that are not strict JSON, or a field of the wrong type, named by its path.
+/// Ranges are judged later.
 pub fn parse_request(body: &[u8]) -> Result<ChatCompletionRequest, Error> {
     request_from_json(json::parse(body)?)
 }
@@ -85,7 +86,8 @@ pub(crate) fn common_fields(chat: &mut Chat, object: &mut Object) -> Result<Stre
     Ok(StreamOptions { stream, include_usage })
 }
 
-/// `{"type": "enabled" | "disabled"}`; the words of other services that leave the choice to the model mean nothing here.
+/// `{"type": "enabled" | "disabled"}`; the words of other services that leave the choice to the
+/// model mean nothing here.
 fn thinking(field: Field) -> Result<Option<bool>, Error> {
     field.object()?.required("type")?.variant(&[
         ("enabled", Some(true)),

@@ -1,7 +1,8 @@
 //! A growing answer as `chat.completion.chunk` events.
 //!
-//! Without `include_usage` the finish chunk carries the usage, so it waits for it; with it, the usage comes alone in one
-//! more chunk and every other chunk says `"usage": null`. Usage never appears twice: clients that sum would count double.
+//! Without `include_usage` the finish chunk carries the usage, so it waits for it; with it, the
+//! usage comes alone in one more chunk and every other chunk says `"usage": null`. Usage never
+//! appears twice: clients that sum would count double.
 
 use chat::{Delta, Error, FinishReason, Reply, TokenLogprob, Usage};
 use serde::Serialize;
@@ -163,7 +164,8 @@ impl<'a> DeltaBody<'a> {
         Self { tool_calls: Some([call]), ..Self::default() }
     }
 
-    /// Without a null `reasoning_content` after tool calls: the Node helper would keep the null and lose the reasoning.
+    /// Without a null `reasoning_content` after tool calls: the Node helper would keep the null and
+    /// lose the reasoning.
     fn finish(null_reasoning: bool) -> Self {
         Self::text("", null_reasoning)
     }

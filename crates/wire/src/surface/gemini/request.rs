@@ -16,10 +16,12 @@ pub struct GenerateContentRequest {
     pub include_thoughts: bool,
 }
 
-/// Reads a body; `model` is that of the path. Names may be in camel case or in snake case. Unknown fields are ignored.
+/// Reads a body; `model` is that of the path. Names may be in camel case or in snake case. Unknown
+/// fields are ignored.
 ///
 /// # Errors
-/// `Invalid`: bytes that are no JSON, a field of the wrong type, a part this server cannot read, each with its path.
+/// `Invalid`: bytes that are no JSON, a field of the wrong type, a part this server cannot read,
+/// each with its path.
 pub fn parse_request(body: &[u8], model: &str) -> Result<GenerateContentRequest, Error> {
     request_from_json(json::parse(body)?, model)
 }
@@ -89,12 +91,13 @@ fn system_text(field: Field) -> Result<String, Error> {
     Ok(texts?.join("\n\n"))
 }
 
-/// The messages so far, and the calls that a response without an id may answer. A list of all calls would be searched again for
-/// every response.
+/// The messages so far, and the calls that a response without an id may answer. A list of all calls
+/// would be searched again for every response.
 #[derive(Default)]
 struct Conversation {
     messages: Vec<Message>,
-    /// The ids of the calls of a name. The next one to be answered stands last: the first call of the latest message.
+    /// The ids of the calls of a name. The next one to be answered stands last: the first call of
+    /// the latest message.
     calls: HashMap<String, Vec<String>>,
     answered: HashSet<String>,
 }
@@ -118,7 +121,8 @@ impl Conversation {
     }
 }
 
-/// One content becomes one message, or a tool message for each response and one for the words around them.
+/// One content becomes one message, or a tool message for each response and one for the
+/// words around them.
 fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
     let mut object = field.object()?;
     let roles = [("user", Role::User), ("model", Role::Assistant), ("function", Role::User)];
@@ -171,7 +175,8 @@ fn parse_function_call(field: Field, index: usize) -> Result<ToolCall, Error> {
     Ok(ToolCall { id: id.unwrap_or_else(|| format!("call_00_{name}_{index}")), name, arguments })
 }
 
-/// A response without an id answers the first call of its name that has no answer yet (API document 3.2).
+/// A response without an id answers the first call of its name that has no answer yet
+/// (API document 3.2).
 fn parse_function_response(field: Field, before: &mut Conversation) -> Result<Message, Error> {
     let mut object = field.object()?;
     let name = object.required("name")?.string()?;
@@ -263,7 +268,8 @@ fn parse_function(field: Field) -> Result<Tool, Error> {
     Ok(Tool { name, strict: false, function })
 }
 
-/// An OpenAPI schema as JSON Schema: type names in lower case, `nullable` as an alternative (API document 3.3).
+/// An OpenAPI schema as JSON Schema: type names in lower case, `nullable` as an alternative
+/// (API document 3.3).
 fn openapi_to_json_schema(schema: Value) -> Value {
     let Value::Object(fields) = schema else { return schema };
     let nullable = fields.get("nullable") == Some(&Value::Bool(true));

@@ -29,7 +29,8 @@ impl ResponsesRequest {
 /// Reads a body. Unknown fields are ignored, null is absence.
 ///
 /// # Errors
-/// `Invalid`: bytes that are no JSON, a field of the wrong type, what needs a memory this server lacks.
+/// `Invalid`: bytes that are no JSON, a field of the wrong type, what needs a memory
+/// this server lacks.
 pub fn parse_request(body: &[u8]) -> Result<ResponsesRequest, Error> {
     request_from_json(json::parse(body)?)
 }

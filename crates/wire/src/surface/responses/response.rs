@@ -1,4 +1,5 @@
-//! An answer as one response object, or as the events it grows by: items one after the other, each begun, filled and done.
+//! An answer as one response object, or as the events it grows by: items one after the other, each
+//! begun, filled and done.
 
 use chat::{Delta, Error, FinishReason, Reply, ToolCall, Usage};
 use serde_json::{Value, json};

@@ -25,7 +25,8 @@ pub(in crate::upstream) fn request_body(
         None => chat.affordable_tokens.map_or(DEFAULT_MAX_TOKENS, |paid| paid.min(DEFAULT_MAX_TOKENS)),
         Some(own) => chat.max_output_tokens().unwrap_or(own),
     };
-    // Thinking needs a budget below `max_tokens`; where there is no room for both, the answer goes before.
+    // Thinking needs a budget below `max_tokens`; where there is no room for both, the
+    // answer goes before.
     let thinks = chat.thinking == Some(true) && max_tokens > MIN_THINKING_TOKENS;
     let (system, messages) = alternating_messages(messages, &chat.response_format, thinks, signatures)?;
     let mut body = Map::new();
