@@ -1,9 +1,8 @@
-//! The model inside the binary: `models/mini/`, what runs when no checkpoint is given.
+//! The model inside the binary, `models/mini/`, which runs when no checkpoint is given.
 
 use weights::{Checkpoint, static_bytes};
 
-/// Bytes on a cache line border, so that the weights of the embedded model lie as
-/// well as mapped ones.
+/// Bytes aligned to a cache line, as the weights of a mapped checkpoint are.
 #[repr(C, align(64))]
 struct Aligned<B: ?Sized>(B);
 
@@ -19,7 +18,7 @@ macro_rules! files {
 /// Opens the embedded model.
 ///
 /// # Errors
-/// None in a program that was built from a sound `models/mini/`.
+/// Only in a program that was built from a damaged `models/mini/`.
 pub(crate) fn checkpoint() -> Result<Checkpoint, weights::Error> {
     let files: [(&str, &'static [u8]); 6] = files![
         "config.json",

@@ -1,28 +1,29 @@
-//! How much memory requests in flight may hold: `inflight_bytes` and `inflight_share` of
-//! `[server]`, and what they are when nobody sets them.
+//! The memory that requests in flight may hold: `inflight_bytes` and `inflight_share` of `[server]`
+//! and their defaults.
 
 use anyhow::{Result, anyhow, ensure};
 use gateway::InflightLimits;
 
-use crate::config::{Server, parse_bytes};
+use crate::byte_size::parse_bytes;
+use crate::config::Server;
 use crate::system_memory;
 
-/// The part of the machine's memory that requests may hold, within these bounds.
+/// By default requests may hold a quarter of the machine's memory, within these bounds.
 const DEFAULT_MEMORY_DIVISOR: u64 = 4;
 const MIN_DEFAULT_BYTES: u64 = 64 << 20;
 const MAX_DEFAULT_BYTES: u64 = 1 << 30;
-/// The part of that which the requests of one key may hold.
+/// The share of it that the requests of one key may hold by default.
 const DEFAULT_SHARE: f64 = 0.25;
 /// Copies of its body that the largest plain prompt holds at once: the body, and the chat or the
 /// provider's body made from it.
 const COPIES_PER_REQUEST: usize = 2;
-/// Further bytes that such a request holds.
+/// Further bytes that the request of such a prompt holds.
 const OVERHEAD_PER_REQUEST: usize = 1 << 20;
 
 /// The limits of a server whose bodies have at most `body_limit` bytes.
 ///
 /// # Errors
-/// Settings that are no size or no part of one.
+/// Settings that are not a size or not a share of one.
 pub fn limits(settings: &Server, body_limit: usize) -> Result<InflightLimits> {
     limits_for_memory(settings, body_limit, system_memory::total())
 }
@@ -34,10 +35,10 @@ fn limits_for_memory(settings: &Server, body_limit: usize, total: u64) -> Result
     };
     ensure!(bytes >= 1 << 20, "`inflight_bytes` is {bytes} bytes, too few for a request: it takes at least 1MiB");
     let share = settings.inflight_share.unwrap_or(DEFAULT_SHARE);
-    ensure!(share > 0.0 && share <= 1.0, "`inflight_share` takes a part of the whole, such as 0.25, not {share}");
+    ensure!(share > 0.0 && share <= 1.0, "`inflight_share` takes a share of the whole, such as 0.25, not {share}");
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut share = (bytes as f64 * share) as usize;
-    // On a small machine the largest plain prompt still has to pass.
+    // The largest plain prompt must be accepted on a small machine, too.
     if settings.inflight_bytes.is_none() && settings.inflight_share.is_none() {
         share = share.max(COPIES_PER_REQUEST * body_limit + OVERHEAD_PER_REQUEST).min(bytes);
     }

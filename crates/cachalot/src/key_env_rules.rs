@@ -1,5 +1,5 @@
-//! Which environment variable may be sent to which address as the key of a provider. A provider
-//! that the admin API makes names both, so that without these rules its maker could read every
+//! The rules for which environment variable may be sent as an API key to which address. A provider
+//! that is added by the admin API names both: without these rules an administrator could read every
 //! secret in the environment of the server.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -7,16 +7,16 @@ use url::Url;
 
 use crate::config::Config;
 
-/// Variables of programs and libraries that hold secrets of this server, not of a provider.
+/// Variables that hold secrets of this server or its libraries, not of a provider.
 const RESERVED_VARIABLES: [&str; 8] =
     ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY", "PGPASSWORD", "PGPASSFILE", "PGSSLKEY"];
-/// Variables of OpenTelemetry begin with this.
+/// Prefix of the variables of OpenTelemetry.
 const TELEMETRY_PREFIX: &str = "OTEL_";
 
-/// The pairs of variable and address that are allowed, and the variables that never are.
+/// The allowed pairs of variable and address, and the variables that are never allowed.
 #[derive(Clone, Debug, Default)]
 pub struct KeyEnvRules {
-    /// A variable, and the setting that names it.
+    /// Variables of the server's own secrets, and the settings that name them.
     reserved: Vec<(String, String)>,
     allowed: Vec<(String, AllowedTarget)>,
     /// The name of the configuration file in error messages.
@@ -25,7 +25,7 @@ pub struct KeyEnvRules {
 
 #[derive(Clone, Debug)]
 enum AllowedTarget {
-    /// This base URL alone.
+    /// Only this base URL.
     Address(Url),
     /// Every path on this host and port.
     Host(Url, Scheme),
@@ -52,11 +52,11 @@ pub enum KeyEnvError {
 }
 
 impl KeyEnvRules {
-    /// The rules of a configuration file: `built_in` are the variables and base URLs of the
-    /// providers built in.
+    /// The rules of a configuration file. `built_in` are the variables and base URLs of the
+    /// built-in providers.
     ///
     /// # Errors
-    /// An entry of `key_envs` whose host is none, or whose variable is never allowed.
+    /// An entry of `key_envs` whose host is not valid, or whose variable is never allowed.
     pub fn from_config<'a>(config: &Config, built_in: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
         let file = config.source.as_ref();
         let file = file.map_or("the configuration file".into(), |path| format!("`{}`", path.display()));
@@ -79,14 +79,14 @@ impl KeyEnvRules {
     }
 
     fn allow_address(&mut self, variable: &str, address: &str) {
-        // One that cannot be read is refused where the provider is made.
+        // An address that cannot be parsed is refused when the provider is built.
         self.allowed.extend(Url::parse(address).ok().map(|url| (variable.to_owned(), AllowedTarget::Address(url))));
     }
 
     /// Refuses a variable whose secret may not go to this base URL.
     ///
     /// # Errors
-    /// [`NotAllowed`]
+    /// [`KeyEnvError`]
     pub fn check(&self, variable: &str, base_url: &str) -> Result<(), KeyEnvError> {
         self.refuse_reserved(variable)?;
         let url = Url::parse(base_url).ok();
@@ -96,7 +96,7 @@ impl KeyEnvRules {
         if url.as_ref().is_some_and(fits) {
             return Ok(());
         }
-        // Of an address only what the operator needs to see: no user, no password, no query.
+        // The message leaves out user, password and query of the address.
         let host = url.as_ref().and_then(host_and_port).unwrap_or_else(|| "HOST".into());
         let address = url
             .as_ref()
@@ -105,7 +105,7 @@ impl KeyEnvRules {
     }
 
     fn refuse_reserved(&self, variable: &str) -> Result<(), KeyEnvError> {
-        // Windows does not tell `Path` from `PATH`, and proxies are read in either case everywhere.
+        // Names are case-insensitive on Windows, and proxy variables are read in either case.
         let own = self.reserved.iter().find(|(reserved, _)| reserved.eq_ignore_ascii_case(variable));
         let upper = variable.to_ascii_uppercase();
         let owner = match own {
@@ -183,7 +183,7 @@ mod tests {
             { env = 'SIX', host = '[::1]:9' }, { env = 'IDN', host = 'büro.example' }, { env = 'TLS', host = 'tls.example:443' }]";
 
     #[test]
-    fn a_variable_goes_where_its_row_its_block_or_the_list_says() {
+    fn a_variable_goes_where_its_preset_its_block_or_the_list_allows() {
         let rules = rules(FILE).unwrap();
         for (variable, address) in [
             ("DEEPSEEK_API_KEY", "https://api.deepseek.com"),

@@ -1,5 +1,5 @@
-//! From the switches every subcommand shares to a loaded model: which checkpoint, which arithmetic,
-//! how many threads.
+//! The switches for checkpoint, arithmetic and threads that several subcommands share, and the
+//! loading of a model by them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,28 +15,29 @@ use weights::Checkpoint;
 use crate::embedded_model;
 use crate::system_memory;
 
-/// Which model, and how it computes
+/// Checkpoint and arithmetic of the model
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// Checkpoint folder in the Hugging Face layout; without it the small embedded model runs
+    /// Checkpoint folder in the Hugging Face layout [default: the small embedded model]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Number format of products; sums, norms, softmax and the gate are always f32
+    /// Number format of matrix products; sums, norms, softmax and the gate are always f32 [default:
+    /// bf16; f32 for `score`]
     #[arg(long, value_enum)]
     pub compute: Option<ComputeFormat>,
-    /// Number format of cached latents
+    /// Number format of cached latents [default: bf16; f32 for `score`]
     #[arg(long, value_enum)]
     pub cache: Option<LatentFormat>,
-    /// Number format of the indexer: `fp8` rounds as the authors do
+    /// Number format of the indexer; `fp8` rounds as DeepSeek's own code does [default: f32]
     #[arg(long, value_enum)]
     pub index: Option<IndexerFormat>,
-    /// `dense` reads every cached position instead of the indexer's choice, for comparison
+    /// `dense` attends to every cached position instead of the indexer's selection, for comparison
     #[arg(long, value_enum, default_value = "sparse")]
     pub attention: AttentionArg,
-    /// Threads that compute; default: the CPUs this process may use
+    /// Compute threads [default: the CPUs this process may use]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Prompt encoding, where the checkpoint's own choice is not wanted
+    /// Prompt encoding [default: detected from the checkpoint]
     #[arg(long, value_name = "v3|r1|v3.1|v3.2-exp|v3.2")]
     pub encoding: Option<EncodingName>,
 }
@@ -69,24 +70,28 @@ pub enum AttentionArg {
     Dense,
 }
 
-/// What the arithmetic switches mean when they are not given.
+/// The defaults of the arithmetic switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArithmeticDefaults {
-    /// f32 throughout, for comparing numbers.
+    /// f32 throughout, to compare numbers.
     Exact,
-    /// bf16 products and cache, for answering.
+    /// bf16 products and cache, for speed.
     Fast,
 }
 
 /// A model ready to run.
 pub struct Loaded {
     pub model: Box<dyn Model>,
-    /// `fp_` and ten hex digits: which weights, build and arithmetic made an answer.
+    /// `fp_` and ten hex digits that identify weights, build and arithmetic.
     pub fingerprint: String,
     pub checkpoint: Checkpoint,
 }
 
 impl ModelArgs {
+    /// The model options of the switches.
+    ///
+    /// # Errors
+    /// A number of threads out of range.
     pub fn options(&self, defaults: ArithmeticDefaults) -> Result<Options> {
         let exact = defaults == ArithmeticDefaults::Exact;
         let compute = match self.compute.unwrap_or(if exact { ComputeFormat::F32 } else { ComputeFormat::Bf16 }) {
@@ -111,7 +116,10 @@ impl ModelArgs {
         Ok(Options { compute, cache, index, attention, threads, isa: None })
     }
 
-    /// Opens the checkpoint: its config and headers, no weights yet.
+    /// Opens the checkpoint: its config and headers, without the weights.
+    ///
+    /// # Errors
+    /// A folder that is not a checkpoint.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         match &self.model {
             Some(dir) => {
@@ -126,14 +134,20 @@ fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Loads the model and reads its weights, with a progress bar.
+/// Loads the model and reads its weights into memory, with a progress bar.
+///
+/// # Errors
+/// As [`map_model`].
 pub fn model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loaded> {
     let loaded = map_model(args, defaults)?;
     preload_weights(&loaded.checkpoint);
     Ok(loaded)
 }
 
-/// Loads the model; its weights are mapped, and read when they are first used.
+/// Loads the model. Its weights are mapped, and read when they are first used.
+///
+/// # Errors
+/// A checkpoint that cannot be opened or does not match its config, weights larger than the memory.
 pub fn map_model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loaded> {
     let options = args.options(defaults)?;
     let checkpoint = args.checkpoint()?;
@@ -151,6 +165,9 @@ pub fn map_model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loade
 }
 
 /// The tokenizer and prompt format of a checkpoint.
+///
+/// # Errors
+/// A missing or invalid `tokenizer.json`, or one without the tokens of the encoding.
 pub fn encoding(checkpoint: &Checkpoint, args: &ModelArgs) -> Result<Arc<Encoding>> {
     let tokenizer = checkpoint.file("tokenizer.json");
     let tokenizer =
@@ -170,7 +187,7 @@ pub fn preload_weights(checkpoint: &Checkpoint) {
     bar.finish_and_clear();
 }
 
-/// Names all that the rows of the cache depend on besides tokens: weights, build, number
+/// A hash of everything besides tokens that the rows of the cache depend on: weights, build, number
 /// formats, kernels.
 pub fn cache_identity(loaded: &Loaded) -> [u8; 32] {
     let info = loaded.model.info();

@@ -12,15 +12,15 @@ use tracing_subscriber::filter::Directive;
 /// The environment variable that holds filter directives.
 const VARIABLE: &str = "CACHALOT_LOG";
 
-/// How the log is written
+/// Level and format of the log
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Log options")]
 pub struct LogArgs {
-    /// Least severe level that is logged; wins over CACHALOT_LOG [default: info for
-    /// `serve`, else warn]
+    /// Least severe level that is logged; wins over the environment variable CACHALOT_LOG [default:
+    /// info for `serve`, else warn]
     #[arg(long, value_enum, value_name = "LEVEL", global = true)]
     pub log_level: Option<LogLevel>,
-    /// Format of the log: lines for people, or one JSON object a line
+    /// Format of the log on standard error: lines of text, or one JSON object per line
     #[arg(long, value_enum, value_name = "FORMAT", global = true, default_value = "text")]
     pub log_format: LogFormat,
 }
@@ -43,7 +43,7 @@ pub enum LogFormat {
 
 impl LogArgs {
     /// Installs the log of this process. `default` is the level where neither the switch nor the
-    /// environment names one.
+    /// environment sets one.
     ///
     /// # Errors
     /// `CACHALOT_LOG` holds something that is not a list of filter directives.
@@ -66,7 +66,7 @@ impl LogArgs {
         Ok(())
     }
 
-    /// Writes why the program ends, in the format of the log, whatever its level.
+    /// Writes the error that ends the program, in the format of the log and at any level.
     pub fn write_failure(&self, error: &anyhow::Error) {
         let message = crate::with_causes(error);
         match self.log_format {
@@ -115,7 +115,7 @@ fn filter(directives: &str, default: LogLevel) -> Result<EnvFilter> {
 }
 
 /// The directives of a list. A comma between the fields of a span (`[request{method,path}]=debug`)
-/// separates nothing.
+/// does not separate directives.
 fn split(directives: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let parts = directives.split(move |c: char| {

@@ -1,17 +1,16 @@
-//! The subcommands at a glance.
+//! The program `cachalot`: parses the command line and runs a subcommand.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cachalot::commands::{bench, chat, inspect, key, price, project, render, score, serve, usage, user};
-use cachalot::configured_provider;
+use cachalot::commands::{bench, chat, inspect, key, price, project, provider, render, score, serve, usage, user};
 use cachalot::logging::{LogArgs, LogLevel};
 use clap::{Parser, Subcommand};
 
-/// Gives memory that requests have held back to the system within a fraction of a second. The
-/// system's own allocator keeps most of it, scattered over its arenas. How it works is said in
-/// `.cargo/config.toml`, the figures are in docs/performance.md.
+/// jemalloc, which returns the memory of finished requests to the system within a fraction of a
+/// second. The system's own allocator keeps most of it, scattered over its arenas.
+/// `.cargo/config.toml` explains the settings; docs/performance.md has the figures.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -33,7 +32,7 @@ enum Command {
     Key(key::Args),
     Price(price::Args),
     Project(project::Args),
-    Provider(configured_provider::Args),
+    Provider(provider::Args),
     Usage(usage::Args),
     User(user::Args),
     Chat(chat::Args),
@@ -47,7 +46,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        // A reader that closed its end (`cachalot score | head`) is no fault of ours.
+        // A reader that closed its end (`cachalot score | head`) is not an error.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             cli.log.write_failure(&error);
@@ -58,7 +57,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     cachalot::install_tls_provider();
-    // `serve` logs what it does; the other commands print their results.
+    // `serve` logs its events; the other commands print their results.
     let level = if matches!(cli.command, Command::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
     cli.log.install(level)?;
     match &cli.command {
@@ -66,7 +65,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Key(args) => key::run(args),
         Command::Price(args) => price::run(args),
         Command::Project(args) => project::run(args),
-        Command::Provider(args) => configured_provider::run(args),
+        Command::Provider(args) => provider::run(args),
         Command::Usage(args) => usage::run(args),
         Command::User(args) => user::run(args),
         Command::Chat(args) => chat::run(args),

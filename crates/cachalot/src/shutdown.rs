@@ -1,5 +1,5 @@
-//! The signals of a server, caught before it does anything else. A thread of their own waits for
-//! them, so that a server whose other threads are all stuck still ends.
+//! The shutdown signals of a server. A thread of their own waits for them, so that a server whose
+//! other threads are all stuck still ends.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
-/// Time beyond the grace period to end in: final events to clients, the last records, the
-/// rest of a trace.
+/// Time after the grace period for final events to clients, the last usage records and the rest of
+/// a trace. After it the process exits.
 const FORCED_EXIT_MARGIN: Duration = Duration::from_secs(12);
 
-/// The signals of this process.
+/// The registered shutdown signals of this process.
 pub struct ShutdownSignals {
     requested: watch::Receiver<bool>,
     grace_s: Arc<AtomicU64>,
 }
 
 impl ShutdownSignals {
-    /// Catches SIGINT and SIGTERM from now on. The first one asks the server to stop. A second one
-    /// ends the process, and so does the time when the server has not ended by itself. SIGHUP and
-    /// SIGXFSZ no longer end it.
+    /// Registers SIGINT and SIGTERM. The first one requests a shutdown. A second one ends the
+    /// process, and so does the end of the grace period with its margin. From now on SIGHUP and
+    /// SIGXFSZ do not end the process.
     ///
     /// # Errors
-    /// A system that gives no thread or no signal.
+    /// The system refuses a thread or a signal.
     pub fn register() -> Result<Self> {
         let (stop, requested) = watch::channel(false);
         let grace_s = Arc::new(AtomicU64::new(0));
-        let (ready, caught) = std::sync::mpsc::channel();
+        let (ready, registered) = std::sync::mpsc::channel();
         let grace = grace_s.clone();
         let wait = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -41,7 +41,7 @@ impl ShutdownSignals {
                     Ok(signals) => signals,
                     Err(error) => return drop(ready.send(Err(error))),
                 };
-                // Whoever started this thread waits for it.
+                // `register` waits for this message.
                 drop(ready.send(Ok(())));
                 signals.recv().await;
                 stop.send_replace(true);
@@ -49,48 +49,49 @@ impl ShutdownSignals {
                     Duration::from_secs(grace.load(Ordering::Relaxed)).saturating_add(FORCED_EXIT_MARGIN);
                 match tokio::time::timeout(forced_exit_after, signals.recv()).await {
                     Ok(()) => {
-                        tracing::warn!("stopped at once, without waiting for running answers");
+                        tracing::warn!("second signal received: exiting without waiting for open responses");
                         std::process::exit(130);
                     }
                     Err(_) => {
-                        tracing::error!(
-                            "the server has not ended in time: stopped at once, the journal keeps the last records"
-                        );
+                        tracing::error!("shutdown timed out: exiting; the journal keeps the last records");
                         std::process::exit(1);
                     }
                 }
             });
         };
-        std::thread::Builder::new().name("signals".into()).spawn(wait).context("the thread of the signals")?;
-        caught.recv().context("the thread of the signals")?.context("signals cannot be caught")?;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(wait)
+            .context("cannot start the thread of the signals")?;
+        registered.recv().context("the thread of the signals has ended")?.context("cannot register signals")?;
         Ok(Self { requested, grace_s })
     }
 
-    /// How long running answers get, once a signal has come.
+    /// Sets the time that open responses get after the first signal.
     pub fn set_grace(&self, grace: Duration) {
         self.grace_s.store(grace.as_secs(), Ordering::Relaxed);
     }
 
-    /// Resolves when the server is asked to stop, also when that was before.
+    /// Resolves when a shutdown is requested, at once where that has happened already.
     pub fn requested(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut requested = self.requested.clone();
         async move {
             // The sender lives as long as the process.
-            let _ = requested.wait_for(|&asked| asked).await;
+            let _ = requested.wait_for(|&requested| requested).await;
         }
     }
 }
 
-/// Lets a file that grows beyond the limit of this process (`ulimit -f`) be an error of the write,
-/// not the end of the process. Called within a runtime.
+/// Ignores SIGXFSZ: a file that grows beyond the limit of this process (`ulimit -f`) makes the
+/// write fail instead of ending the process. Must be called within a runtime.
 pub fn ignore_file_size_signal() {
     #[cfg(target_os = "linux")]
     if let Err(error) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ)) {
-        tracing::debug!(%error, "SIGXFSZ cannot be caught");
+        tracing::debug!(%error, "failed to ignore SIGXFSZ");
     }
 }
 
-/// On every Linux but those of MIPS processors.
+/// The number of SIGXFSZ on Linux, except on MIPS processors.
 #[cfg(target_os = "linux")]
 const SIGXFSZ: std::ffi::c_int = 25;
 
@@ -106,8 +107,7 @@ impl StopSignals {
     fn register() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         ignore_file_size_signal();
-        // Once caught, it does not end the process any more; the configuration is read again by
-        // whoever waits for it.
+        // A registered SIGHUP does not end the process. `HangupSignal` waits for it.
         drop(signal(SignalKind::hangup())?);
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
@@ -126,13 +126,13 @@ struct StopSignals;
 
 #[cfg(not(unix))]
 impl StopSignals {
-    fn begin() -> std::io::Result<Self> {
+    fn register() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
+    async fn recv(&mut self) {
         if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::warn!(%error, "Ctrl-C cannot be caught");
+            tracing::warn!(%error, "failed to wait for Ctrl-C");
             std::future::pending().await
         }
     }

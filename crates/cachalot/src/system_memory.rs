@@ -1,20 +1,19 @@
-//! How much memory this process may still use: what the system has free, within the limits of
-//! its control groups.
+//! The memory that this process may use: that of the machine, within the limits of its control
+//! groups.
 
 use std::fs;
 use std::path::Path;
 
-/// Bytes that can be allocated without swapping: the smaller of what the machine and what the
-/// control group leave.
+/// Bytes that can be allocated without swapping: the smallest of what the machine and the control
+/// groups have left.
 pub fn available() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_bytes(&text, "MemAvailable:"));
-    // Elsewhere than on Linux nobody tells; assume a small machine.
+    // Systems other than Linux do not report it: assume a small machine.
     let machine = machine.unwrap_or(4 << 30);
     control_group_headroom().fold(machine, u64::min)
 }
 
-/// Bytes of the whole machine, or of the control group or what this process may allocate
-/// if that is less.
+/// Bytes of the whole machine, or the limit of a control group or of this process if that is less.
 pub fn total() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_bytes(&text, "MemTotal:"));
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -33,18 +32,21 @@ fn meminfo_bytes(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What each control group leaves: its limit less its use, but for the file cache it can drop.
+/// The bytes that each control group has left: its limit less its use, where file cache that can be
+/// dropped does not count as use.
 fn control_group_headroom() -> impl Iterator<Item = u64> {
     control_groups().map(|group| group.max.saturating_sub(group.used.saturating_sub(group.droppable)))
 }
 
+/// The memory of a control group, in bytes.
 struct ControlGroup {
     max: u64,
     used: u64,
+    /// Inactive file cache.
     droppable: u64,
 }
 
-/// The control groups this process is in, and those around them, as far as they set a limit.
+/// The control groups of this process and their parents, as far as they set a limit.
 fn control_groups() -> impl Iterator<Item = ControlGroup> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let folders = own.lines().flat_map(|line| {
@@ -55,8 +57,8 @@ fn control_groups() -> impl Iterator<Item = ControlGroup> {
             list if list.split(',').any(|name| name == "memory") => Some("/sys/fs/cgroup/memory"),
             _ => None,
         };
-        let around = |path: &str| Path::new(path).ancestors().map(|p| p.display().to_string()).collect::<Vec<_>>();
-        root.map(|root| around(path).into_iter().map(move |path| format!("{root}{path}"))).into_iter().flatten()
+        let parents = |path: &str| Path::new(path).ancestors().map(|p| p.display().to_string()).collect::<Vec<_>>();
+        root.map(|root| parents(path).into_iter().map(move |path| format!("{root}{path}"))).into_iter().flatten()
     });
     folders.filter_map(|folder| read_control_group(Path::new(&folder))).collect::<Vec<_>>().into_iter()
 }
@@ -90,7 +92,7 @@ mod tests {
         assert!(read_control_group(folder.path()).is_none(), "no limit is set");
         write("memory.max", "max\n");
         write("memory.current", "900\n");
-        assert!(read_control_group(folder.path()).is_none(), "`max` is no limit");
+        assert!(read_control_group(folder.path()).is_none(), "`max` is not a limit");
         write("memory.max", "1000\n");
         write("memory.stat", "anon 100\ninactive_file 600\nactive_file 200\n");
         let ControlGroup { max, used, droppable } = read_control_group(folder.path()).unwrap();
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_process_may_allocate_is_a_limit_too() {
+    fn the_limits_of_the_process_count_too() {
         let text = "Limit                     Soft Limit           Hard Limit           Units\n\
                     Max data size             1073741824           unlimited            bytes\n\
                     Max stack size            8388608              unlimited            bytes\n\

@@ -1,4 +1,4 @@
-//! The local engine while its weights are still on disk.
+//! The local engine while its weights are read from disk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +10,19 @@ use weights::Checkpoint;
 
 use crate::load;
 
-/// An engine whose weights are being read from disk. It answers meanwhile, only slowly; ready it is
-/// when they are in memory.
+/// An engine whose weights are still being read from disk. It answers slowly at first; it reports
+/// that it is ready once the weights are in memory.
 pub(crate) struct WarmingEngine {
     engine: Engine,
     weights_loaded: Arc<AtomicBool>,
 }
 
 impl WarmingEngine {
+    /// Starts a thread that reads the weights.
     pub(crate) fn start(engine: Engine, checkpoint: Checkpoint) -> Result<Self> {
         let weights_loaded = Arc::new(AtomicBool::new(false));
         let loaded_flag = weights_loaded.clone();
-        // A thread of its own: a shutdown does not wait for it.
+        // Not a task of the runtime: a shutdown does not wait for this thread.
         std::thread::Builder::new().name("weights".into()).spawn(move || {
             load::preload_weights(&checkpoint);
             loaded_flag.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! `cachalot bench`: speed on this machine. `depth` shows what sparse attention is for; `speed`
+//! `cachalot bench`: speed on this machine. `depth` shows the effect of sparse attention; `speed`
 //! measures a checkpoint.
 
 use std::time::Instant;
@@ -20,26 +20,27 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum BenchCommand {
-    /// Time per decoded token at growing depth, on a random model with real attention shapes
-    /// (hidden 1024, 4 layers, 32 heads, latent 512+64, indexer 16 x 128, top-k 2048, 64K context)
+    /// Time per decoded token at growing depths, on a random model with the attention shapes of
+    /// DeepSeek V3.2 (hidden 1024, 4 layers, 32 heads, latent 512+64, indexer 16 x 128, top-k 2048,
+    /// 64K context)
     Depth {
         #[command(flatten)]
         model: ModelArgs,
-        /// Positions already in the cache
+        /// Positions already in the cache, separated by commas
         #[arg(long, value_delimiter = ',', default_value = "1024,2048,4096,8192,16384,32768,65000")]
         depths: Vec<usize>,
         /// Tokens decoded at each depth; the median is printed
         #[arg(long, default_value_t = 24)]
         tokens: usize,
     },
-    /// Prompt and decode speed of a checkpoint
+    /// Tokens per second of a checkpoint, for prompts and for decoding
     Speed {
         #[command(flatten)]
         model: ModelArgs,
         /// Tokens of the prompt
         #[arg(long, default_value_t = 1024)]
         prompt: usize,
-        /// Tokens decoded after it
+        /// Tokens decoded after the prompt
         #[arg(long, default_value_t = 64)]
         tokens: usize,
         /// Sequences decoded side by side
@@ -76,7 +77,7 @@ fn depth(args: &ModelArgs, depths: &[usize], tokens: usize) -> Result<()> {
     );
 
     let mut cache = model.new_cache(context.div_ceil(PAGE_ROWS));
-    // Rows of noise stand in for a prompt: the time of a step does not depend on their values.
+    // The time of a step does not depend on the values of the cached rows.
     cache.fill_with_noise(1);
     let pages: Vec<u32> = (0..cache.pages() as u32).collect();
     println!("{:>10} {:>12} {:>8}", "depth", "ms/token", "ratio");

@@ -9,11 +9,11 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{mpsc, watch};
 
-use crate::commands::serve::CacheArgs;
+use crate::cache_args::CacheArgs;
 use crate::config::Config;
 use crate::load::{self, ArithmeticDefaults, ModelArgs};
 
-/// Prompts from this many tokens on show how far they have been read.
+/// Least number of prompt tokens for which a progress bar is shown.
 const LONG_PROMPT: usize = 256;
 
 /// Talk to the model in the terminal
@@ -26,7 +26,7 @@ pub struct Args {
     /// Let the model think before it answers
     #[arg(long)]
     think: bool,
-    /// What the model is told before the conversation
+    /// System prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
 }
@@ -71,7 +71,7 @@ async fn run_conversation(engine: &Engine, args: &Args, think: bool) -> Result<(
                 match answer(engine, &messages, think).await {
                     Ok(reply) => messages.push(Message::new(Role::Assistant, reply.text)),
                     Err(error) => {
-                        // The question is forgotten, the conversation goes on.
+                        // Without the failed question the conversation can go on.
                         messages.pop();
                         eprintln!("error: {}", crate::with_causes(&error));
                     }
@@ -82,7 +82,7 @@ async fn run_conversation(engine: &Engine, args: &Args, think: bool) -> Result<(
     Ok(())
 }
 
-/// Prints one answer as it grows. Ctrl-C ends it early and keeps what was said.
+/// Prints an answer as it arrives. Ctrl-C ends it early and keeps the part that was printed.
 async fn answer(engine: &Engine, messages: &[Message], think: bool) -> Result<Reply> {
     let input = Input::Messages(messages.to_vec());
     let mut chat = Chat { model: "chat".into(), input, thinking: Some(think), ..Chat::default() };
@@ -133,9 +133,11 @@ fn prefill_progress_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style)
 }
 
-/// What an answer looks like: reasoning dimmed where the terminal can.
+/// Prints the deltas of an answer: reasoning dimmed on a terminal, else between `<think>` tags.
 struct AnswerPrinter {
+    /// Whether standard output is a terminal.
     styled: bool,
+    /// Whether the last delta was reasoning.
     dimmed: bool,
 }
 
@@ -176,7 +178,7 @@ impl AnswerPrinter {
     }
 }
 
-/// Lines of standard input, read beside the runtime; the channel closes at its end.
+/// Lines of standard input, read by a thread of their own; the channel closes at the end of input.
 fn stdin_lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! `cachalot inspect`: what a checkpoint is, what it needs, and whether it fits this machine. Reads
-//! `config.json`, the index and file headers; the weights themselves may still be missing.
+//! `cachalot inspect`: describes a checkpoint, its memory needs, and whether it fits this machine.
+//! Reads `config.json`, the index and file headers; the weights themselves may still be missing.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -15,33 +15,34 @@ use weights::{Checkpoint, CheckpointSummary};
 use crate::embedded_model;
 use crate::system_memory;
 
-/// Tell what a checkpoint is, what it needs and whether it fits this machine
+/// Describe a checkpoint, its memory needs, and whether it fits this machine
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint folder in the Hugging Face layout; without it the embedded model
+    /// Checkpoint folder in the Hugging Face layout [default: the small embedded model]
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let survey = match &args.dir {
+    let summary = match &args.dir {
         Some(dir) => CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?,
         None => CheckpointSummary::from_checkpoint(&embedded_model::checkpoint().context("the embedded model")?),
     };
-    let config = Config::from_json(&survey.config)?;
-    // Only headers that are all there can be held against the config.
-    let fault = match &args.dir {
-        Some(dir) if survey.problems.is_empty() => tensors::verify(&config, &Checkpoint::open(dir)?).err(),
+    let config = Config::from_json(&summary.config)?;
+    // Headers can be compared with the config only when none of them is missing.
+    let tensor_error = match &args.dir {
+        Some(dir) if summary.problems.is_empty() => tensors::verify(&config, &Checkpoint::open(dir)?).err(),
         _ => None,
     };
-    let (available, unusable) = (system_memory::available(), fault.as_ref().map(ToString::to_string));
-    let report = Report { config: &config, survey: &survey, tensor_error: fault, available }.to_string();
+    let available = system_memory::available();
+    let unusable = tensor_error.as_ref().map(ToString::to_string);
+    let report = Report { config: &config, summary: &summary, tensor_error, available }.to_string();
     std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
     // A missing shard may still be downloading; a shard that is present and damaged is an error.
     let is_broken = |problem: &&weights::Error| {
         !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
     };
-    let broken = survey.problems.iter().find(is_broken).map(ToString::to_string).or(unusable);
+    let broken = summary.problems.iter().find(is_broken).map(ToString::to_string).or(unusable);
     if let (Some(dir), Some(problem)) = (&args.dir, broken) {
         bail!("the checkpoint `{}` cannot be used: {problem}", dir.display());
     }
@@ -50,10 +51,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 struct Report<'a> {
     config: &'a Config,
-    survey: &'a CheckpointSummary,
-    /// What keeps the tensors from being those of the config.
+    summary: &'a CheckpointSummary,
+    /// The first difference between the tensors and the config.
     tensor_error: Option<weights::Error>,
-    /// Bytes of memory that are free.
+    /// Free memory in bytes.
     available: u64,
 }
 
@@ -100,10 +101,11 @@ impl Report<'_> {
         }
     }
 
-    /// Formats and sizes; returns the bytes of the weights, estimated while files are missing.
+    /// Writes formats and sizes. Returns the bytes of the weights, estimated while
+    /// files are missing.
     fn weights(&self, f: &mut Formatter<'_>) -> Result<u64, fmt::Error> {
         let mut formats: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for tensor in &self.survey.tensors {
+        for tensor in &self.summary.tensors {
             let (tensors, bytes) = formats.entry(tensor.dtype).or_default();
             (*tensors, *bytes) = (*tensors + 1, *bytes + tensor.bytes());
         }
@@ -111,7 +113,7 @@ impl Report<'_> {
         writeln!(
             f,
             "weights       {:>9} tensors {:>20} bytes",
-            HumanCount(self.survey.tensors.len() as u64).to_string(),
+            HumanCount(self.summary.tensors.len() as u64).to_string(),
             HumanCount(found).to_string()
         )?;
         for (dtype, (tensors, bytes)) in &formats {
@@ -121,13 +123,13 @@ impl Report<'_> {
         if let Some(fault) = &self.tensor_error {
             writeln!(f, "  not usable: {fault}")?;
         }
-        let problems = &self.survey.problems;
+        let problems = &self.summary.problems;
         let Some(first) = problems.first() else { return Ok(found) };
         writeln!(f, "  not complete: {first}")?;
         if problems.len() > 1 {
             writeln!(f, "  and {} more problems", problems.len() - 1)?;
         }
-        if let Some(indexed) = self.survey.indexed_tensors {
+        if let Some(indexed) = self.summary.indexed_tensors {
             writeln!(f, "  the index names {} tensors", HumanCount(indexed as u64))?;
         }
         let whole = self.expected_bytes().max(found);
@@ -135,8 +137,8 @@ impl Report<'_> {
         Ok(whole)
     }
 
-    /// Bytes of all tensors in the releases' formats: fp8 with an f32 scale a block where the
-    /// config says so, else bf16.
+    /// Bytes of all tensors in the formats of the releases: fp8 with an f32 scale per block where
+    /// the config has a quantization, else bf16.
     fn expected_bytes(&self) -> u64 {
         let fp8 = self.config.quantization.is_some();
         let bytes = |tensor: &tensors::TensorSpec| {
@@ -203,9 +205,9 @@ mod tests {
     }
 
     fn report(dir: &Path, available: u64) -> String {
-        let survey = CheckpointSummary::open(dir).unwrap();
-        let config = Config::from_json(&survey.config).unwrap();
-        Report { config: &config, survey: &survey, tensor_error: None, available }.to_string()
+        let summary = CheckpointSummary::open(dir).unwrap();
+        let config = Config::from_json(&summary.config).unwrap();
+        Report { config: &config, summary: &summary, tensor_error: None, available }.to_string()
     }
 
     #[test]

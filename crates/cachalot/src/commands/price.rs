@@ -1,4 +1,4 @@
-//! `cachalot price`: prices out of LiteLLM's list.
+//! `cachalot price`: converts LiteLLM's price list to a price file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::configured_provider;
+use crate::builtin_providers;
 use crate::litellm::{self, toml_quoted};
 
-/// Turn LiteLLM's price list into rows for a price file
+/// Convert LiteLLM's price list to a price file
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -19,15 +19,16 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Print rows for `[gateway] prices` out of LiteLLM's model_prices_and_context_window.json
+    /// Convert LiteLLM's model_prices_and_context_window.json and print a file for `prices` in
+    /// [gateway]
     Import {
-        /// The file; nothing is fetched
+        /// LiteLLM's list. It must be downloaded before
         file: PathBuf,
-        /// Only these providers, by our names, separated by commas [default: all that are built in
-        /// and ask for a key]
+        /// Providers to convert, by the names of `cachalot provider list`, separated by commas
+        /// [default: all built-in ones that need a key]
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         providers: Option<Vec<String>>,
-        /// The day the file is of, such as 2026-11-25, for the records
+        /// Date of the list, such as 2026-11-25. Usage records name it with the price
         #[arg(long, value_name = "DATE")]
         date: String,
     },
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Rows of a price file.
+/// Converts LiteLLM's list to the entries of a price file.
 ///
 /// # Errors
 /// Text that is not LiteLLM's list; a list in which none of the providers has a price.
@@ -53,40 +54,42 @@ pub fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<St
     let list: BTreeMap<String, Value> = serde_json::from_str(text).context("it is not LiteLLM's price list")?;
     let known = |name: &str| match providers {
         Some(names) => names.iter().any(|other| other == name),
-        None => configured_provider::is_builtin(name) && !configured_provider::needs_no_key(name),
+        None => builtin_providers::is_builtin(name) && !builtin_providers::needs_no_key(name),
     };
-    let mut rows = BTreeMap::new();
+    let mut entries = BTreeMap::new();
     for (id, model) in &list {
         let Some(provider) = model["litellm_provider"].as_str() else { continue };
         let name = litellm::provider_name(provider);
         let id = id.strip_prefix(&format!("{provider}/")).unwrap_or(id);
-        // What it has of one model by the size of its pictures asks for that model by no id.
+        // Entries such as `1024-x-1024/dall-e-3` price a model by the size of its images. They are
+        // not ids of models.
         if !known(name) || id.contains("-x-") {
             continue;
         }
         if let Some(amounts) = parse_prices(model) {
-            rows.insert((name, id), price_entry(name, id, model["source"].as_str(), date, &amounts));
+            entries.insert((name, id), price_entry(name, id, model["source"].as_str(), date, &amounts));
         }
     }
-    ensure!(!rows.is_empty(), "no model of these providers has a price in it");
+    ensure!(!entries.is_empty(), "no model of these providers has a price in it");
     let head = format!(
-        "# What providers ask by LiteLLM's list of {date}, in US dollars per million tokens. Made by `cachalot price import`.\n\n"
+        "# Prices of LiteLLM's list of {date}, in US dollars per million tokens. Made by `cachalot price import`.\n\n"
     );
-    Ok(rows.into_values().fold(head, |all, row| all + &row))
+    Ok(entries.into_values().fold(head, |file, entry| file + &entry))
 }
 
-/// Dollars, by our names.
+/// Dollars by our name of the price.
 type Dollars = BTreeMap<&'static str, f64>;
 
-/// What a model costs, and above which sizes of the prompt it costs otherwise.
+/// The prices and sizes of a model.
 struct ModelPrices {
     base: Dollars,
+    /// Prices of longer prompts, by the number of tokens above which they hold.
     above: BTreeMap<u64, Dollars>,
-    /// Tokens of its context and of an answer, by our names.
+    /// `context` and `max_output`, in tokens.
     sizes: BTreeMap<&'static str, u64>,
 }
 
-/// What we call amounts a token, and what LiteLLM does, the older name last.
+/// Our name of a price per token, and LiteLLM's names of it, the older one last.
 const PER_TOKEN: [(&str, &[&str]); 5] = [
     ("input", &["input_cost_per_token"]),
     ("cached", &["cache_read_input_token_cost", "input_cost_per_token_cache_hit"]),
@@ -95,9 +98,9 @@ const PER_TOKEN: [(&str, &[&str]); 5] = [
     ("reasoning", &["output_cost_per_reasoning_token"]),
 ];
 
-/// What the list says of a model; `None` where it is not paid in a way we know.
+/// The prices of a model in the list; `None` where its unit of billing is not supported.
 fn parse_prices(model: &Value) -> Option<ModelPrices> {
-    // In dollars a token, which are few digits as dollars a million.
+    // LiteLLM's prices are dollars per token, ours dollars per million tokens.
     let dollars = |key: &str| Some(per_million(model[key].as_f64()?));
     let first = |names: &[&str], suffix: &str| names.iter().find_map(|name| dollars(&format!("{name}{suffix}")));
     let tokens = |suffix: &str| -> Dollars {
@@ -118,7 +121,7 @@ fn parse_prices(model: &Value) -> Option<ModelPrices> {
             }
         }
         "image_generation" => match dollars("output_cost_per_image_token") {
-            // What it says are pictures, in tokens.
+            // Images that are billed by their tokens.
             Some(output) => _ = always.insert("output", output),
             None => always = BTreeMap::from([("per_call", whole(&["output_cost_per_image", "input_cost_per_image"])?)]),
         },
@@ -132,7 +135,7 @@ fn parse_prices(model: &Value) -> Option<ModelPrices> {
     paid.then(|| ModelPrices { base: always, above, sizes: parse_sizes(model) })
 }
 
-/// The tokens that a model takes and gives, where the list says so.
+/// The context and the longest answer of a text model, where the list has them.
 fn parse_sizes(model: &Value) -> BTreeMap<&'static str, u64> {
     let is_text = matches!(model["mode"].as_str(), Some("chat" | "completion" | "responses"));
     let size = |key: &str| {
@@ -166,7 +169,7 @@ fn price_entry(provider: &str, model: &str, source: Option<&str>, date: &str, am
     lines.join("\n") + "\n\n"
 }
 
-/// Without the digits that a float has too many.
+/// Dollars per million tokens, rounded to the digits that a float can represent.
 fn per_million(dollars: f64) -> f64 {
     (dollars * 1e15).round() / 1e9
 }
@@ -176,8 +179,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ships_prices_the_providers_built_in() {
-        let prices = crate::open_store::load_prices(&crate::config::Config::default()).unwrap();
+    fn the_shipped_prices_cover_the_built_in_providers() {
+        let prices = crate::prices::load_prices(&crate::config::Config::default()).unwrap();
         for (provider, model) in [
             (gateway::LOCAL, "anything"),
             ("openai", "gpt-4o"),
@@ -211,18 +214,18 @@ mod tests {
         "bedrock/x": {"litellm_provider": "bedrock", "mode": "chat", "input_cost_per_token": 1e-07}}"#;
 
     #[test]
-    fn litellms_list_becomes_rows_that_are_read() {
-        let rows = import(LIST, None, "2026-01-01").unwrap();
-        let prices = gateway::Prices::parse(&rows).unwrap();
+    fn litellms_list_becomes_a_price_file() {
+        let file = import(LIST, None, "2026-01-01").unwrap();
+        let prices = gateway::Prices::parse(&file).unwrap();
         let dollars = |provider: &str, model: &str| prices.find(provider, model).map(|price| price.dollars());
         assert_eq!(dollars("deepseek", "deepseek-chat"), Some([0.28, 0.028, 0.42, 0.0, 0.0]));
-        assert!(rows.contains("date = \"2026-01-01\"\ncontext = 131072\nmax_output = 8192\n"), "{rows}");
+        assert!(file.contains("date = \"2026-01-01\"\ncontext = 131072\nmax_output = 8192\n"), "{file}");
         assert_eq!(dollars("anthropic", "claude-x"), Some([3.0, 0.3, 15.0, 0.0, 0.0]));
         assert_eq!(dollars("together", "org/m"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
         assert_eq!(dollars("openai", "embed"), Some([0.1, 0.1, 0.0, 0.0, 0.0]));
         assert_eq!(dollars("gemini", "pro"), Some([1.25, 0.125, 10.0, 0.0, 0.0]));
         let above = "above = [{ prompt_tokens = 200000, cached = 0.125, input = 2.5, output = 10 }]";
-        assert!(rows.contains(above) && rows.contains("source = \"https://example.org/pricing\""), "{rows}");
+        assert!(file.contains(above) && file.contains("source = \"https://example.org/pricing\""), "{file}");
         assert_eq!(dollars("openai", "picture"), Some([0.0, 0.0, 0.0, 0.04, 0.0]));
         assert_eq!(dollars("openai", "drawn"), Some([5.0, 5.0, 40.0, 0.0, 0.0]));
         assert_eq!(dollars("openai", "film"), Some([0.0, 0.0, 0.0, 0.0, 0.2]));
@@ -230,13 +233,13 @@ mod tests {
             assert_eq!(dollars("openai", none), None);
         }
         assert_eq!(dollars("bedrock", "x"), None);
-        assert!(rows.contains("cache_write = 3.75") && rows.contains("date = \"2026-01-01\""), "{rows}");
+        assert!(file.contains("cache_write = 3.75") && file.contains("date = \"2026-01-01\""), "{file}");
         let only = import(LIST, Some(&["anthropic".into()]), "d").unwrap();
         assert!(only.contains("claude-x") && !only.contains("deepseek"));
     }
 
     #[test]
-    fn what_is_no_list_is_refused() {
+    fn other_files_are_refused() {
         assert!(import("[]", None, "d").is_err() && import("{}", None, "d").is_err());
     }
 }

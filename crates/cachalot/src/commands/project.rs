@@ -1,13 +1,13 @@
-//! `cachalot project`: who pays for keys.
+//! `cachalot project`: makes and lists projects, whose budgets pay for API keys.
 
 use std::io::{self, Write};
 
 use anyhow::{Result, ensure};
 use store::money;
 
-use crate::commands::key::StoreArgs;
+use crate::store_args::StoreArgs;
 
-/// Make and list projects, and set what they may spend
+/// Make and list projects, and set their budgets
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -20,22 +20,25 @@ pub struct Args {
 pub enum Command {
     /// Make a project
     Add {
+        /// Name of the project
         name: String,
-        /// All its keys together may ever spend, in US dollars [default: no bound]
+        /// Total that all its keys together may spend, in US dollars [default: unlimited]
         #[arg(long, value_name = "USD", value_parser = money::parse)]
         budget: Option<i64>,
     },
     /// List the projects
     List,
-    /// Set all that a project may ever spend, in US dollars; what it has spent counts
+    /// Set the total that a project may spend. Its past spending counts
     Budget {
+        /// Name of the project
         name: String,
-        /// A number of dollars, or `none`
+        /// US dollars, or `none` for unlimited
         #[arg(value_name = "USD|none", value_parser = parse_budget)]
         budget: BudgetArg,
     },
 }
 
+/// A budget in nano-dollars; `None` when unlimited.
 #[derive(Clone, Copy, Debug)]
 pub struct BudgetArg(Option<i64>);
 
@@ -49,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
             Command::Add { name, budget } => {
                 ensure!(store::is_name(name), "the name of a project has {}", store::NAME_RULE);
                 store.add_project(name, *budget).await?;
-                eprintln!("`{name}` is made: `cachalot key add NAME --project {name}` makes a key for it");
+                eprintln!("made project `{name}`: `cachalot key add NAME --project {name}` makes a key for it");
             }
             Command::List => {
                 writeln!(io::stdout(), "{:<24} {:>14} {:>14}", "project", "spent USD", "budget USD")?;
@@ -65,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
             }
             Command::Budget { name, budget } => {
                 store.set_budget(name, budget.0).await?;
-                eprintln!("the budget of `{name}` is set");
+                eprintln!("set the budget of `{name}`");
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! `cachalot render`: the exact prompt the server would send for a request body, or the message a
-//! raw completion parses to, so that nobody has to guess what the model saw.
+//! `cachalot render`: prints the exact prompt of a request body as the model sees it, or the
+//! message that a raw completion parses to.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,18 @@ use crate::load::{self, ModelArgs};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Token ids instead of text
+    /// Print token ids instead of text
     #[arg(long)]
     ids: bool,
-    /// FILE is a raw completion: print the message it parses to, as JSON
+    /// Parse FILE as a raw completion and print the message as JSON
     #[arg(long)]
     parse: bool,
-    /// The completion belongs to a thinking turn (with --parse); a request's own `model` and
-    /// `thinking` decide otherwise
+    /// Use thinking mode. Without it, `model` and `thinking` of the request decide; a completion
+    /// (--parse) is read as one without thinking
     #[arg(long)]
     think: bool,
-    /// A chat request body (JSON), or with --parse the text of a completion; `-` is standard input
+    /// Body of a chat completions request (JSON), or with --parse the text of a completion; `-` is
+    /// standard input
     file: PathBuf,
 }
 
@@ -50,16 +51,16 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// The chat as the engine would get it: mode decided, ranges and structure judged.
+/// The chat as the engine receives it: with its thinking mode, and validated.
 fn prepare_chat(body: &[u8], encoding: &Arc<Encoding>, think: bool) -> Result<Chat> {
     let mut chat = wire::surface::chat_completions::request::parse_request(body)?.chat;
     chat.thinking = Some(think || gateway::resolve_thinking(&chat, !encoding.supports_non_thinking()));
-    let limits = engine::ValidationRules::of(encoding, usize::MAX);
-    engine::check(&mut chat, &limits)?;
+    let rules = engine::ValidationRules::of(encoding, usize::MAX);
+    engine::check(&mut chat, &rules)?;
     Ok(chat)
 }
 
-/// The message of the DeepSeek API that a reply becomes.
+/// The reply as a message of the DeepSeek API.
 fn message_json(reply: &Reply, thinking: bool) -> Value {
     let mut message = json!({ "role": "assistant", "content": reply.text });
     if thinking {

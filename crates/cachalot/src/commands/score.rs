@@ -1,7 +1,8 @@
-//! `cachalot score`: log-probabilities of given tokens, one JSON object a line; or greedy
+//! `cachalot score`: log-probabilities of given tokens, one JSON object per line, or greedy
 //! continuations of them.
 //!
-//! The format other implementations are compared in: no template, no begin-of-sentence token added.
+//! Other implementations are compared in this format: without a template, and without an added
+//! begin-of-sentence token.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,29 +13,29 @@ use serde_json::json;
 
 use crate::load::{self, ModelArgs};
 
-/// Print log-probabilities of the tokens that follow given tokens
+/// Print log-probabilities of next tokens for given token ids
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// JSON: `[[id, ...], ...]`
+    /// JSON file of token ids: [[0, 17, 4], ...]
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,
-    /// The N most likely next tokens of every position
+    /// Print the N most likely next tokens of every position
     #[arg(long, value_name = "N", default_value_t = 64)]
     top: usize,
-    /// All logits of every position instead
+    /// Print all logits of every position instead
     #[arg(long, conflicts_with = "top")]
     logits: bool,
-    /// Score the multi-token-prediction module: position i is given token i + 1 and
+    /// Score the multi-token-prediction module: position i gets token i + 1 and
     /// predicts token i + 2
     #[arg(long)]
     mtp: bool,
-    /// Positions computed at once; the numbers do not depend on it
+    /// Positions computed at once. The numbers do not depend on it
     #[arg(long, value_name = "N", default_value_t = 256)]
     chunk: usize,
-    /// Continue every sequence by N tokens, always the most likely, and print
-    /// `[{"prompt", "continuation"}]`
+    /// Continue every sequence by N tokens, always the most likely one, and print a JSON list of
+    /// {"prompt", "continuation"}
     #[arg(long, value_name = "N", conflicts_with_all = ["top", "logits", "mtp"])]
     greedy: Option<usize>,
 }
@@ -102,7 +103,7 @@ fn validate_sequences(sequences: &[Vec<u32>], model: &dyn Model, extra_tokens: u
     Ok(())
 }
 
-/// One sequence alone in a cache of its own.
+/// A sequence with a cache of its own.
 struct SingleSequence {
     cache: LatentCache,
     pages: Vec<u32>,
@@ -115,6 +116,7 @@ impl SingleSequence {
     }
 }
 
+/// Writes one output line: position, token, logits.
 type RowWriter<'a> = dyn FnMut(usize, u32, &[f32]) -> Result<()> + 'a;
 
 fn score(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut RowWriter<'_>) -> Result<()> {
@@ -167,12 +169,12 @@ fn continue_greedily(model: &mut dyn Model, seq: usize, prompt: &[u32], n: usize
     Ok(tokens.split_off(prompt.len()))
 }
 
-/// Logits of damaged weights are no numbers, and nothing can be said of them.
+/// Refuses logits that are NaN or infinite, as those of damaged weights are.
 fn ensure_finite(logits: &[f32], seq: usize, position: usize) -> Result<()> {
     let not_finite = logits.iter().position(|logit| !logit.is_finite());
     ensure!(
         not_finite.is_none(),
-        "sequence {seq}, position {position}: the logit of token {} is no finite number: the weights are damaged (NaN or infinite), download them again",
+        "sequence {seq}, position {position}: the logit of token {} is not a finite number: the weights are damaged (NaN or infinite), download them again",
         not_finite.unwrap_or_default()
     );
     Ok(())

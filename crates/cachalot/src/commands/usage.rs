@@ -1,4 +1,4 @@
-//! `cachalot usage`: what was asked, and what it cost.
+//! `cachalot usage`: sums of requests, tokens and cost.
 
 use std::io::{self, Write};
 
@@ -6,20 +6,20 @@ use anyhow::Result;
 use jiff::Timestamp;
 use store::{UsageGroupBy, money};
 
-use crate::commands::key::StoreArgs;
 use crate::commands::usage_check;
+use crate::store_args::StoreArgs;
 
-/// Show what was asked and what it cost
+/// Show requests, tokens and cost per key, project, model, provider or day
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
     pub store_args: StoreArgs,
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// What to sum by
+    /// Column to sum by
     #[arg(long, value_enum, default_value = "key")]
     pub by: GroupByArg,
-    /// How many days back, today included
+    /// Number of days (UTC), including today
     #[arg(long, value_name = "N", default_value = "30", value_parser = clap::value_parser!(i64).range(1..=36_500))]
     pub days: i64,
 }
@@ -29,6 +29,7 @@ pub enum Command {
     Check(usage_check::Args),
 }
 
+/// The values of `--by`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum GroupByArg {
     Key,
@@ -63,14 +64,14 @@ pub fn run(args: &Args) -> Result<()> {
             "USD"
         )?;
         for total in store.usage(since, by).await? {
-            let of = match (args.by, total.group.as_str()) {
+            let group = match (args.by, total.group.as_str()) {
                 (GroupByArg::Day, days) => days.parse().map_or_else(|_| days.to_owned(), format_day),
                 (_, "") => "(none)".to_owned(),
-                (_, of) => of.to_owned(),
+                (_, name) => name.to_owned(),
             };
             writeln!(
                 io::stdout(),
-                "{of:<28} {:>9} {:>12} {:>12} {:>12} {:>14}",
+                "{group:<28} {:>9} {:>12} {:>12} {:>12} {:>14}",
                 total.requests,
                 total.prompt_tokens,
                 total.cached_tokens,
@@ -82,7 +83,7 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// The date that many days after 1970-01-01.
+/// The date `days` days after 1970-01-01.
 fn format_day(days: i64) -> String {
     let day = Timestamp::from_second(days.saturating_mul(86_400));
     day.map_or_else(|_| days.to_string(), |day| day.strftime("%Y-%m-%d").to_string())

@@ -1,4 +1,4 @@
-//! `cachalot usage check`: whether the books agree, and with `--repair` that they do.
+//! `cachalot usage check`: compares spending with usage records, and repairs differences.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,41 +8,43 @@ use gateway::Quarantine;
 use serde_json::{Value, json};
 use store::{IntegrityReport, Mismatch, Store, UsageRecord, money};
 
-use crate::commands::key::StoreArgs;
 use crate::config::Config;
 use crate::data_folder::{self, DataFolder};
 use crate::data_lock::DataLock;
 use crate::open_store;
+use crate::store_args::StoreArgs;
 
-/// Compare what keys and projects have spent with the sums of their records; exit status 1
-/// where they differ
+/// Compare the spending of keys and projects with the sums of their usage records. The exit status
+/// is 1 where they differ
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Set each value to what it should be, and book the quarantined records that can be
-    /// booked by then. The old values are written to a file first. Refused while a server
-    /// uses the data folder
+    /// Correct each value that differs, and commit the quarantined records that can be committed
+    /// now. The old values are written to a file first. Refused while a server uses the data folder
     #[arg(long)]
     pub repair: bool,
-    /// Print one JSON object
+    /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
-/// All that a check has found.
+/// The result of a check.
 struct Findings {
     integrity: IntegrityReport,
-    /// Records that have ended and are not booked yet.
+    /// Records of finished requests that are in the journal only.
     ended: Vec<UsageRecord>,
-    /// Records of requests that have not ended, or that a crash cut off.
+    /// Records of requests that are still running or were cut off by a crash.
     open: Vec<UsageRecord>,
+    /// Records that the store refused, with its error.
     quarantined: Vec<(UsageRecord, String)>,
 }
 
-/// The changes that a repair has made.
+/// The changes of a repair.
 struct RepairReport {
     differences: Vec<Mismatch>,
+    /// The file of the old values.
     copy: Option<PathBuf>,
-    booked: Vec<UsageRecord>,
+    /// Quarantined records that were committed.
+    committed: Vec<UsageRecord>,
 }
 
 pub(crate) fn run(store_args: &StoreArgs, args: &Args) -> Result<()> {
@@ -53,22 +55,24 @@ pub(crate) fn run(store_args: &StoreArgs, args: &Args) -> Result<()> {
         if args.repair {
             refuse_while_served(&config, store_flag)?;
         }
-        let (store, journal) =
-            (open_store::open_store(&config, store_flag).await?, data_folder::journal_folder(&config)?);
+        let store = open_store::open_store(&config, store_flag).await?;
+        let journal = data_folder::journal_folder(&config)?;
         let done = check(&store, &journal, args).await;
         store.close().await;
         done
     })
 }
 
+/// Checks that the data folder is not in use.
+///
 /// # Errors
-/// A server uses the data folder.
+/// A server uses it.
 fn refuse_while_served(config: &Config, store_flag: Option<&str>) -> Result<()> {
     let Some(folder) = DataFolder::resolve(config, store_flag)? else { return Ok(()) };
     let context = || format!("the data folder `{}`", folder.lock_folder.display());
     match DataLock::holder_pid(&folder.lock_folder).with_context(context)? {
         Some(process) => bail!(
-            "a server (process {process}) uses the data folder `{}`: stop it before its books are repaired",
+            "a server (process {process}) uses the data folder `{}`: stop it before the repair",
             folder.lock_folder.display()
         ),
         None => Ok(()),
@@ -77,32 +81,32 @@ fn refuse_while_served(config: &Config, store_flag: Option<&str>) -> Result<()> 
 
 async fn check(store: &Store, journal: &Path, args: &Args) -> Result<()> {
     let repaired = if args.repair { Some(repair(store, journal).await?) } else { None };
-    let found = collect_findings(store, journal).await?;
+    let findings = collect_findings(store, journal).await?;
     let mut out = io::stdout().lock();
     match args.json {
-        true => writeln!(out, "{}", json_report(&found, repaired.as_ref()))?,
-        false => write!(out, "{}", text_report(&found, repaired.as_ref()))?,
+        true => writeln!(out, "{}", json_report(&findings, repaired.as_ref()))?,
+        false => write!(out, "{}", text_report(&findings, repaired.as_ref()))?,
     }
-    match (found.integrity.mismatches.len(), found.quarantined.len()) {
+    match (findings.integrity.mismatches.len(), findings.quarantined.len()) {
         (0, 0) => Ok(()),
         (0, records) => bail!(
-            "{records} records are in quarantine: `cachalot usage check --repair` books those that can be booked; remove the others from `{}`",
+            "{records} records are in quarantine: `cachalot usage check --repair` commits those that can be committed; remove the others from `{}`",
             Quarantine::in_folder(journal).path().display()
         ),
         (differences, _) => {
-            bail!("the books differ in {differences} places: `cachalot usage check --repair` repairs them")
+            bail!("{differences} values differ from the usage records: `cachalot usage check --repair` corrects them")
         }
     }
 }
 
 async fn collect_findings(store: &Store, journal: &Path) -> Result<Findings> {
-    // The journal first: what is booked meanwhile is found in the store.
+    // The journal is read first: a record that is committed meanwhile is found in the store.
     let journal_fault = || format!("the journal in `{}`", journal.display());
-    let held = gateway::journal_records(journal).with_context(journal_fault)?;
-    let ids: Vec<_> = held.iter().map(|record| record.id.clone()).collect();
+    let journaled = gateway::journal_records(journal).with_context(journal_fault)?;
+    let ids: Vec<_> = journaled.iter().map(|record| record.id.clone()).collect();
     let integrity = store.check_integrity(&ids).await?;
-    let unbooked: Vec<_> = integrity.missing_records.iter().map(|&index| held[index].clone()).collect();
-    let (open, ended) = unbooked.into_iter().partition(gateway::is_unfinished);
+    let uncommitted: Vec<_> = integrity.missing_records.iter().map(|&index| journaled[index].clone()).collect();
+    let (open, ended) = uncommitted.into_iter().partition(gateway::is_unfinished);
     let quarantine = Quarantine::in_folder(journal);
     let quarantined = quarantine.records().with_context(|| format!("`{}`", quarantine.path().display()))?;
     Ok(Findings { integrity, ended, open, quarantined })
@@ -119,9 +123,10 @@ async fn repair(store: &Store, journal: &Path) -> Result<RepairReport> {
     };
     let differences = store.repair_integrity(save).await?.mismatches;
     let quarantine = Quarantine::in_folder(journal);
-    let booked = quarantine.retry_inserts(store).await.with_context(|| format!("`{}`", quarantine.path().display()))?;
+    let committed =
+        quarantine.retry_inserts(store).await.with_context(|| format!("`{}`", quarantine.path().display()))?;
     let copy = (!differences.is_empty()).then_some(copy);
-    Ok(RepairReport { differences, copy, booked })
+    Ok(RepairReport { differences, copy, committed })
 }
 
 fn total_cost(records: &[UsageRecord]) -> i64 {
@@ -129,56 +134,58 @@ fn total_cost(records: &[UsageRecord]) -> i64 {
 }
 
 fn difference_json(difference: &Mismatch) -> Value {
-    let Mismatch { table: of, id, name, column, actual: is, expected: should_be } = difference;
-    json!({"of": of, "id": id, "name": name, "column": column, "is": is, "should_be": should_be})
+    let Mismatch { table, id, name, column, actual, expected } = difference;
+    json!({"of": table, "id": id, "name": name, "column": column, "is": actual, "should_be": expected})
 }
 
-fn json_report(found: &Findings, repaired: Option<&RepairReport>) -> Value {
+fn json_report(findings: &Findings, repaired: Option<&RepairReport>) -> Value {
     let list = |differences: &[Mismatch]| differences.iter().map(difference_json).collect::<Vec<_>>();
-    let quarantined: Vec<_> = (found.quarantined.iter())
+    let quarantined: Vec<_> = (findings.quarantined.iter())
         .map(|(record, error)| json!({"id": record.id, "key": record.key_name, "cost": record.cost, "error": error}))
         .collect();
     json!({
-        "clean": found.integrity.mismatches.is_empty() && found.quarantined.is_empty(),
-        "records": found.integrity.records,
-        "keys": found.integrity.keys,
-        "projects": found.integrity.projects,
-        "differences": list(&found.integrity.mismatches),
-        "journal": {"ended": found.ended.len(), "open": found.open.len(), "cost": total_cost(&found.ended)},
+        "clean": findings.integrity.mismatches.is_empty() && findings.quarantined.is_empty(),
+        "records": findings.integrity.records,
+        "keys": findings.integrity.keys,
+        "projects": findings.integrity.projects,
+        "differences": list(&findings.integrity.mismatches),
+        "journal": {"ended": findings.ended.len(), "open": findings.open.len(), "cost": total_cost(&findings.ended)},
         "quarantined": quarantined,
         "repaired": repaired.map(|repair| json!({
             "changes": list(&repair.differences),
             "copy": repair.copy,
-            "booked": repair.booked.iter().map(|record| &record.id).collect::<Vec<_>>(),
+            "booked": repair.committed.iter().map(|record| &record.id).collect::<Vec<_>>(),
         })),
     })
 }
 
-fn text_report(found: &Findings, repaired: Option<&RepairReport>) -> String {
+fn text_report(findings: &Findings, repaired: Option<&RepairReport>) -> String {
     let mut lines = Vec::new();
     let named = |difference: &Mismatch| {
-        let Mismatch { table: of, id, name, column, .. } = difference;
-        format!("{of} `{name}` ({id}): {column}")
+        let Mismatch { table, id, name, column, .. } = difference;
+        format!("{table} `{name}` ({id}): {column}")
     };
     if let Some(repair) = repaired {
         let changed = |d: &Mismatch| format!("repaired: {} was {}, is {}", named(d), d.actual, d.expected);
         lines.extend(repair.differences.iter().map(changed));
         lines.extend(repair.copy.iter().map(|copy| format!("the old values are in `{}`", copy.display())));
-        lines.extend(repair.booked.iter().map(|record| format!("booked from the quarantine: record `{}`", record.id)));
+        lines.extend(
+            repair.committed.iter().map(|record| format!("committed from the quarantine: record `{}`", record.id)),
+        );
     }
     let differs = |d: &Mismatch| format!("difference: {} is {}, should be {}", named(d), d.actual, d.expected);
-    lines.extend(found.integrity.mismatches.iter().map(differs));
-    for (record, error) in &found.quarantined {
+    lines.extend(findings.integrity.mismatches.iter().map(differs));
+    for (record, error) in &findings.quarantined {
         lines.push(format!("quarantined: record `{}` of `{}`: {error}", record.id, record.key_name));
     }
-    let IntegrityReport { records, keys, projects, mismatches: differences, .. } = &found.integrity;
+    let IntegrityReport { records, keys, projects, mismatches: differences, .. } = &findings.integrity;
     lines.push(format!(
-        "{records} records, {keys} keys and {projects} projects; {} differences, {} records in quarantine; the journal holds {} ended (${}) and {} open requests that are not booked",
+        "{records} records, {keys} keys and {projects} projects; {} differences, {} records in quarantine; the journal holds {} ended (${}) and {} open requests that are not committed",
         differences.len(),
-        found.quarantined.len(),
-        found.ended.len(),
-        money::format(total_cost(&found.ended), 9),
-        found.open.len(),
+        findings.quarantined.len(),
+        findings.ended.len(),
+        money::format(total_cost(&findings.ended), 9),
+        findings.open.len(),
     ));
     lines.join("\n") + "\n"
 }

@@ -1,13 +1,14 @@
-//! `cachalot user`: to whom keys belong, and who may administer the server.
+//! `cachalot user`: makes and lists users, whose roles decide what their keys may do in the admin
+//! API.
 
 use std::io::{self, Write};
 
 use anyhow::{Result, ensure};
 use store::Role;
 
-use crate::commands::key::StoreArgs;
+use crate::store_args::StoreArgs;
 
-/// Make and list users, and set what they may do
+/// Make and list users, and set their roles in the admin API
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -20,27 +21,37 @@ pub struct Args {
 pub enum Command {
     /// Make a user
     Add {
+        /// Name of the user
         name: String,
-        /// `member` asks models, `viewer` sees everything too, `admin` changes it
+        /// `member`: only requests to models; `viewer`: also reads the admin API; `admin`: also
+        /// changes settings
         #[arg(long, default_value = "member", value_parser = parse_role)]
         role: Role,
     },
     /// List the users
     List,
-    /// Give a user another role
+    /// Set the role of a user
     Role {
+        /// Name of the user
         name: String,
+        /// `member`, `viewer` or `admin`
         #[arg(value_parser = parse_role)]
         role: Role,
     },
-    /// Let in none of a user's keys any more
-    Disable { name: String },
-    /// Let them in again
-    Enable { name: String },
+    /// Refuse requests with the keys of a user
+    Disable {
+        /// Name of the user
+        name: String,
+    },
+    /// Accept requests with the keys of a user again
+    Enable {
+        /// Name of the user
+        name: String,
+    },
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
-    Role::parse(text).ok_or_else(|| format!("`{text}` is no role: member, viewer or admin"))
+    Role::parse(text).ok_or_else(|| format!("`{text}` is not a role: write member, viewer or admin"))
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -49,7 +60,7 @@ pub fn run(args: &Args) -> Result<()> {
             Command::Add { name, role } => {
                 ensure!(store::is_name(name), "the name of a user has {}", store::NAME_RULE);
                 store.add_user(name, *role).await?;
-                eprintln!("`{name}` is made: `cachalot key add NAME --user {name}` makes a key for it");
+                eprintln!("made user `{name}`: `cachalot key add NAME --user {name}` makes a key for it");
             }
             Command::List => {
                 writeln!(io::stdout(), "{:<24} {:<8} state", "user", "role")?;
@@ -61,13 +72,13 @@ pub fn run(args: &Args) -> Result<()> {
             Command::Role { name, role } => {
                 let user = store.user(name).await?;
                 store.update_user(name, *role, user.disabled_at.is_some()).await?;
-                eprintln!("`{name}` is {} now", role.as_str());
+                eprintln!("set the role of `{name}` to {}", role.as_str());
             }
             Command::Disable { name } | Command::Enable { name } => {
                 let disabled = matches!(args.command, Command::Disable { .. });
                 let user = store.user(name).await?;
                 store.update_user(name, user.role, disabled).await?;
-                eprintln!("the keys of `{name}` are {}", if disabled { "let in no more" } else { "let in again" });
+                eprintln!("{} the keys of `{name}`", if disabled { "disabled" } else { "enabled" });
             }
         }
         Ok(())
