@@ -49,7 +49,7 @@ GROWTH = 0.10  # of the resident memory
 def settings(folder, good, bad, inflight):
     """The configuration, and the file of prices that it names."""
     rows = [("local", "*", ""), ("midjourney", "*", f"per_call={ordinary.TASK / 1e9}"), ("suno", "*", "per_call=0.02")]
-    text = [f"[server]\ngrace_s={GRACE}"]
+    text = [f"[server]\nshutdown_grace_s={GRACE}"]
     text += [f"inflight_bytes='{inflight}'"] if inflight else []
     text += [f"[store]\nurl='sqlite:{folder}/cachalot.db'\njournal='{folder}/journal'", f"[gateway]\nprices='{folder}/prices.toml'"]
     for hostile_too, port in ((False, good), (True, bad)):

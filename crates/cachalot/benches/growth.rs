@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use cachalot::commands::price;
-use cachalot::litellm;
+use cachalot::litellm_config;
 use testkit::growth::GrowthTable;
 
 #[cfg(target_os = "linux")]
@@ -23,9 +23,14 @@ fn main() -> ExitCode {
     let names = |n: usize| deployment(&format!("m{n}"), &format!("m{n}"), "");
     let addresses = |n: usize| deployment("m", "m", &format!("      api_base: http://h{n}/v1\n"));
     let repeated = |_: usize| deployment("m", "x", "");
-    growth.measure("litellm::import", "names", |bytes| file(&names, bytes), |text| litellm::import(text));
-    growth.measure("litellm::import", "addresses", |bytes| file(&addresses, bytes), |text| litellm::import(text));
-    growth.measure("litellm::import", "one name", |bytes| file(&repeated, bytes), |text| litellm::import(text));
+    growth.measure("litellm::import", "names", |bytes| file(&names, bytes), |text| litellm_config::import(text));
+    growth.measure(
+        "litellm::import",
+        "addresses",
+        |bytes| file(&addresses, bytes),
+        |text| litellm_config::import(text),
+    );
+    growth.measure("litellm::import", "one name", |bytes| file(&repeated, bytes), |text| litellm_config::import(text));
     let prices = |bytes: usize| {
         let model = |n| {
             format!(

@@ -6,6 +6,7 @@ pub mod inspect;
 pub mod key;
 pub mod price;
 pub mod project;
+pub mod provider;
 pub mod render;
 pub mod score;
 pub mod serve;

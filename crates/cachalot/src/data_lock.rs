@@ -1,5 +1,5 @@
-//! The lock on a server's data folder: one server at a time uses it. The operating system holds the
-//! lock, so it ends with the process, however that ends. Other commands do not take it.
+//! The lock on a server's data folder, so that only one server at a time uses it. The operating
+//! system releases the lock when the process ends. Other commands do not acquire it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// The file in the folder that is locked. It stays there after the server has ended.
+/// The locked file in the folder. It stays there after the server has ended.
 const LOCK_FILE: &str = "server.lock";
-/// How long a server that is just ending is waited for.
+/// How long to wait for the lock of a server that is about to end.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A held lock. Dropping it gives the folder back.
+/// A held lock. Dropping it releases the folder.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,
 }
 
 impl DataLock {
-    /// Takes the lock on `folder`, which is created when it is missing.
+    /// Acquires the lock on `folder`, which is created when it is missing.
     ///
     /// # Errors
-    /// Another server holds it: the message names its process id and the folder. A folder that
-    /// cannot be written.
+    /// Another server holds the lock: the message names its process id and the folder. A folder
+    /// that cannot be written.
     pub fn acquire(folder: &Path) -> Result<Self> {
         let path = lock_path(folder);
         let fault = || format!("the data folder `{}` cannot be locked", folder.display());
@@ -57,7 +57,7 @@ impl DataLock {
         Ok(Self { _file: file })
     }
 
-    /// The process id of the server that holds the lock on `folder`; `None` when no server does.
+    /// The process id of the server that holds the lock on `folder`; `None` when it is not locked.
     /// Nothing is created.
     ///
     /// # Errors
@@ -69,8 +69,7 @@ impl DataLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // It is given back with the file, before a server that starts meanwhile has
-        // lost its patience.
+        // The lock is released with the file, before a server that starts meanwhile gives up.
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
             Err(TryLockError::WouldBlock) => Ok(Some(read_pid(&mut file))),
@@ -86,7 +85,7 @@ impl DataLock {
     /// Whether a server holds the lock on `folder`.
     ///
     /// # Errors
-    /// As [`DataLock::holder`].
+    /// As [`DataLock::holder_pid`].
     pub fn is_held(folder: &Path) -> io::Result<bool> {
         Ok(Self::holder_pid(folder)?.is_some())
     }
@@ -96,7 +95,7 @@ fn lock_path(folder: &Path) -> PathBuf {
     folder.join(LOCK_FILE)
 }
 
-/// The process that the lock file names as its holder.
+/// The process id in the lock file, or `unknown`.
 fn read_pid(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));

@@ -1,34 +1,49 @@
-//! The program: configuration and wiring. Each subcommand is one file.
+//! The program: configuration, the wiring of the other crates, and the subcommands.
 #![forbid(unsafe_code)]
 
+pub mod active_config;
+pub mod builtin_providers;
+pub mod byte_size;
+pub mod cache_args;
 pub mod commands;
 pub mod config;
 pub mod configured_provider;
 pub mod data_folder;
 pub mod data_lock;
 mod embedded_model;
+pub mod hangup_signal;
 pub mod inflight_limits;
+pub mod key_config;
 pub mod key_env_rules;
 pub mod litellm;
+pub mod litellm_config;
 pub mod live_config;
 pub mod load;
+pub mod local_engine;
 pub mod logging;
 pub mod open_store;
+pub mod paths;
+pub mod prices;
+mod renamed_settings;
 mod secrets;
+mod server_settings;
 pub mod shutdown;
+pub mod store_args;
+mod store_url;
 pub mod system_memory;
 mod warming_engine;
 
-/// Most bytes of a file that a command reads whole: a list of prices, a body, token ids.
+/// Most bytes of a file that a command reads into memory: a list of prices, a request body, token
+/// ids.
 const MAX_INPUT_BYTES: u64 = 1 << 30;
 
-/// Chooses who does TLS, for the whole process. Done again, it changes nothing.
+/// Installs the TLS implementation (ring) for the whole process. A second call has no effect.
 pub fn install_tls_provider() {
-    // Somebody has chosen already: then that is whom we use.
+    // The error means that one is installed already, which is then used.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The text of an error and of its causes, each once: many errors quote their cause already.
+/// The text of an error and of its causes. A cause that the text quotes already is left out.
 pub fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -39,11 +54,11 @@ pub fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// Checks the file of root certificates that the environment names, which is read when a
-/// provider is first asked.
+/// Checks the file of root certificates that `SSL_CERT_FILE` names. The first request to a provider
+/// reads it.
 ///
 /// # Errors
-/// Something other than a file.
+/// A path that is not a regular file.
 pub fn check_certificates() -> anyhow::Result<()> {
     use anyhow::Context;
     let Some(path) = std::env::var_os("SSL_CERT_FILE") else { return Ok(()) };

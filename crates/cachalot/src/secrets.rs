@@ -1,5 +1,5 @@
-//! The secrets of this server that are not keys of providers: known to the search that keeps them
-//! out of what providers say.
+//! Collects the secrets of this server that are not keys of providers, so that they are redacted in
+//! the messages of providers.
 
 use std::path::Path;
 
@@ -9,22 +9,22 @@ use url::Url;
 
 use crate::config::Config;
 use crate::data_folder::{DataFolder, admin_token_path};
-use crate::open_store;
+use crate::store_url::{redis_url, store_url};
 
-/// Variables whose value is a proxy, perhaps with a user and a password.
+/// Variables that hold the URL of a proxy, possibly with user and password.
 const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
-/// Headers of the collector of OpenTelemetry.
+/// Variables that hold HTTP headers for the OpenTelemetry collector.
 const OTLP_HEADER_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
 
-/// The secrets of the configuration and the environment. They are looked for until what this
-/// returns is dropped.
+/// The secrets of the configuration and the environment. They are redacted until the returned
+/// values are dropped.
 pub(crate) fn collect(config: &Config, store_flag: Option<&str>, folder: Option<&DataFolder>) -> Vec<Secret> {
     let mut found: Vec<String> = Vec::new();
     let variables = config.server.keys.iter().map(|key| &key.key_env).chain([&config.server.admin_token_env]);
     found.extend(variables.flatten().filter_map(|variable| std::env::var(variable).ok()));
     found.extend(folder.and_then(|folder| read_token(&admin_token_path(folder))));
     // A setting that cannot be read is reported where it is used.
-    for url in [open_store::store_url(config, store_flag), open_store::redis_url(config)] {
+    for url in [store_url(config, store_flag), redis_url(config)] {
         found.extend(url.ok().flatten().iter().flat_map(|url| url_passwords(url)));
     }
     found.extend(std::env::var("PGPASSWORD"));
@@ -43,21 +43,21 @@ fn read_token(path: &Path) -> Option<String> {
     files::read_text(path, 64 << 10).ok()
 }
 
-/// The password of a URL, as it is written and as it is meant.
+/// The password of a URL, percent-encoded and decoded.
 fn url_passwords(url: &str) -> Vec<String> {
     let password = |url: &str| Url::parse(url).ok()?.password().map(str::to_owned);
-    // A proxy may be named without its scheme: its user looks like one then.
+    // A proxy may be given without a scheme. The parser then takes its user for one.
     let password = password(url).or_else(|| password(&format!("http://{url}")));
     password.map_or_else(Vec::new, |password| vec![percent_decoded(&password), password])
 }
 
-/// The value of a header; of `Bearer` or `Basic` the credential alone as well.
+/// The value of a header, and the credential alone where a scheme such as `Bearer` precedes it.
 fn header_credentials(value: &str) -> Vec<String> {
     let credential = value.trim().split_once(' ').map(|(_, credential)| credential.trim().to_owned());
     [Some(value.trim().to_owned()), credential].into_iter().flatten().collect()
 }
 
-/// Text without its percent escapes; what is not an escape stays.
+/// Decodes percent escapes. Text that is not an escape stays.
 fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
@@ -77,12 +77,12 @@ mod tests {
     }
 
     #[test]
-    fn the_secrets_of_a_server_are_known_while_it_runs() {
+    fn the_secrets_of_a_server_are_redacted_while_it_runs() {
         let mut config = Config::default();
         config.store.redis = Some("redis://:cache-password-7@127.0.0.1".into());
         let secrets = collect(&config, Some("postgres://me:db-password-7@127.0.0.1/x"), None);
-        let said = gateway::redact_secrets("cache-password-7 db-password-7").into_owned();
-        assert_eq!(said, "*** ***");
+        let redacted = gateway::redact_secrets("cache-password-7 db-password-7").into_owned();
+        assert_eq!(redacted, "*** ***");
         drop(secrets);
         assert_eq!(gateway::redact_secrets("db-password-7"), "db-password-7");
     }

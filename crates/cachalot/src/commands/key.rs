@@ -2,15 +2,13 @@
 //! within a second.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use gateway::{DEFAULT_PROJECT, IpNetwork, NewKey};
 use store::{Key, Limits, Store, money};
 
-use crate::config::Config;
-use crate::open_store;
+use crate::store_args::StoreArgs;
 
 /// Make, list and revoke API keys
 #[derive(clap::Args, Clone, Debug)]
@@ -21,73 +19,51 @@ pub struct Args {
     pub command: Command,
 }
 
-/// Which store
-#[derive(clap::Args, Clone, Debug)]
-pub struct StoreArgs {
-    /// Configuration file [default: ./cachalot.toml, else $XDG_CONFIG_HOME/cachalot/cachalot.toml]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    /// Where keys and usage are kept: sqlite:PATH or postgres://... [default: cachalot.db in the
-    /// user's data folder]
-    #[arg(long, value_name = "URL", global = true)]
-    pub store: Option<String>,
-}
-
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Make a key and print it, once
+    /// Make a key and print it. It cannot be shown again
     Add(NewKeyArgs),
     /// List the keys
     List,
-    /// Revoke a key, by its name or id
-    Revoke { name: String },
+    /// Revoke a key
+    Revoke {
+        /// Name or id of the key
+        name: String,
+    },
 }
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct NewKeyArgs {
-    /// What logs and usage call the key
+    /// Name of the key in logs and usage records
     pub name: String,
-    /// The project that pays
+    /// Project whose budget pays for the key's requests
     #[arg(long, default_value = DEFAULT_PROJECT)]
     pub project: String,
-    /// The user it belongs to, who may more than ask models (`cachalot user add`)
+    /// User that the key belongs to, whose role it has in the admin API (`cachalot user add`)
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// All the key may ever spend, in US dollars
+    /// Total that the key may spend, in US dollars [default: unlimited]
     #[arg(long, value_name = "USD", value_parser = money::parse)]
     pub budget: Option<i64>,
     /// Model ids the key may use, separated by commas [default: all]
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     pub models: Option<Vec<String>>,
-    /// Addresses the key may be used from, such as 10.0.0.0/8 [default: all]
+    /// Client addresses the key may be used from, such as 10.0.0.0/8, separated by commas [default:
+    /// all]
     #[arg(long, value_name = "RANGES", value_delimiter = ',', value_parser = parse_network)]
     pub networks: Option<Vec<String>>,
-    /// Requests a minute
+    /// Requests per minute [default: unlimited]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
     pub rpm: Option<i64>,
-    /// Tokens a minute
+    /// Tokens per minute [default: unlimited]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000_000_000))]
     pub tpm: Option<i64>,
-    /// Requests answered at the same time
+    /// Requests at the same time [default: unlimited]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     pub concurrency: Option<i64>,
-    /// How long it is good for, such as 90d, 12h or 30m [default: until it is revoked]
+    /// Time until the key expires, such as 90d, 12h or 30m [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub expires: Option<Duration>,
-}
-
-impl StoreArgs {
-    /// Runs `act` on the store.
-    pub fn run_with_store<T>(&self, action: impl AsyncFnOnce(&Store) -> Result<T>) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            crate::shutdown::ignore_file_size_signal();
-            let store = open_store::open_store(&Config::load(self.config.as_deref())?, self.store.as_deref()).await?;
-            let done = action(&store).await;
-            store.close().await;
-            done
-        })
-    }
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -107,11 +83,11 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// Makes a key. Returns it as kept, and as its holder must know it.
+/// Makes a key. Returns its row of the store and the secret.
 pub async fn add_key(store: &Store, new: &NewKeyArgs) -> Result<(Key, String)> {
     ensure!(store::is_name(&new.name), "the name of a key has {}", store::NAME_RULE);
     let invalid = new.models.iter().flatten().find(|model| !store::is_model_id(model));
-    ensure!(invalid.is_none(), "--models: {invalid:?} is no id of a model");
+    ensure!(invalid.is_none(), "--models: {invalid:?} is not a valid model id");
     let expires_at = new.expires.map(|after| store::now_micros().saturating_add(after.as_micros() as i64));
     let limits = Limits {
         models: new.models.clone(),
@@ -161,12 +137,12 @@ async fn list_keys(store: &Store) -> Result<()> {
 fn parse_network(text: &str) -> Result<String, String> {
     match IpNetwork::parse(text) {
         Some(_) => Ok(text.to_owned()),
-        None => Err(format!("`{text}` is no address or range such as 10.0.0.0/8")),
+        None => Err(format!("`{text}` is not an address or a range such as 10.0.0.0/8")),
     }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let fault = || format!("`{text}` is no time such as 90d, 12h or 30m");
+    let fault = || format!("`{text}` is not a time such as 90d, 12h or 30m");
     let unit = match text.chars().last() {
         Some('d') => 86_400,
         Some('h') => 3600,

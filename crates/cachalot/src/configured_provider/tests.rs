@@ -10,43 +10,45 @@ fn install_tls() {
 }
 
 #[test]
-fn every_row_can_be_used() {
+fn every_built_in_provider_can_be_used() {
     install_tls();
-    let rows = builtin_providers();
-    for row in rows {
-        let BuiltinProvider { name, base_url, dialect, private, metrics, status: tried, .. } = row.clone();
-        assert!(["fake", "untested"].contains(&tried.as_str()), "{name}");
+    let builtins = builtin_providers();
+    for builtin in builtins {
+        let BuiltinProvider { name, base_url, dialect, private, metrics, status, .. } = builtin.clone();
+        assert!(["fake", "untested"].contains(&status.as_str()), "{name}");
         Upstream::new(UpstreamConfig { name, preset: None, base_url, dialect, key: None, private, metrics }).unwrap();
     }
-    let names: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
-    assert_eq!(names.len(), rows.len());
+    let names: std::collections::BTreeSet<_> = builtins.iter().map(|builtin| &builtin.name).collect();
+    assert_eq!(names.len(), builtins.len());
 }
 
 #[test]
-fn a_block_may_name_a_row_or_describe_itself() {
+fn a_block_may_name_a_preset_or_describe_itself() {
     let providers = configure(
         "[[providers]]\nname='vllm'\nbase_url='http://10.0.0.5:8000/v1'\npriority=2\n
-         [[providers]]\nname='second'\nrow='vllm'\nweight=3\nmodels=['m']\n
+         [[providers]]\nname='second'\npreset='vllm'\nweight=3\nmodels=['m']\n
          [[providers]]\nname='own'\nbase_url='https://llm.example.org/v1'\ndialect='openai'\n",
     );
     let providers = providers.unwrap();
-    let ranks: Vec<_> = providers.iter().map(|provider| (provider.rank.priority, provider.rank.weight)).collect();
-    assert_eq!(ranks, [(2, 1), (0, 3), (0, 1)]);
+    let preferences: Vec<_> =
+        providers.iter().map(|provider| (provider.preference.priority, provider.preference.weight)).collect();
+    assert_eq!(preferences, [(2, 1), (0, 3), (0, 1)]);
     assert_eq!(providers[1].models.as_deref(), Some(["m".to_owned()].as_slice()));
 }
 
 #[test]
-fn a_second_key_has_the_prices_of_its_row_unless_rows_name_it() {
-    let block = |name: &str, model: &str| format!("[[providers]]\nname='{name}'\nrow='llamacpp'\nmodels=['{model}']\n");
-    let mut routes = Router::default();
+fn a_second_key_has_the_prices_of_its_preset_unless_prices_name_it() {
+    let block =
+        |name: &str, model: &str| format!("[[providers]]\nname='{name}'\npreset='llamacpp'\nmodels=['{model}']\n");
+    let mut router = Router::default();
     for provider in configure(&(block("one", "a") + &block("two", "a") + &block("three", "b"))).unwrap() {
-        provider.add_to_router(&mut routes);
+        provider.add_to_router(&mut router);
     }
-    let row = |provider: &str, input: f64| {
+    let price = |provider: &str, input: f64| {
         format!("[[price]]\nprovider='{provider}'\nmodel='a'\nsource='s'\ndate='d'\ninput={input}\n")
     };
-    let prices = gateway::Prices::parse(&(row("llamacpp", 1.0) + &row("two", 2.0))).unwrap();
-    let gateway = Gateway::new(routes, Arc::new(gateway::Accounting::with_prices(prices)));
+    let prices = gateway::Prices::parse(&(price("llamacpp", 1.0) + &price("two", 2.0))).unwrap();
+    let gateway = Gateway::new(router, Arc::new(gateway::Accounting::with_prices(prices)));
     let input = |id: &str| {
         let listed = gateway.all_models().into_iter().find(|listed| *listed.id == *id).unwrap();
         listed.price.map(|price| price.dollars()[0])
@@ -55,7 +57,7 @@ fn a_second_key_has_the_prices_of_its_row_unless_rows_name_it() {
 }
 
 #[test]
-fn what_cannot_be_used_is_named() {
+fn a_provider_that_cannot_be_used_is_named() {
     for (text, word) in [
         ("[[providers]]\nname='nobody'", "base_url"),
         ("[[providers]]\nname='own'\nbase_url='https://x.example'", "dialect"),
@@ -65,7 +67,7 @@ fn what_cannot_be_used_is_named() {
         ("[[providers]]\nname='local'\nbase_url='https://x.example'\ndialect='openai'", "local engine"),
         ("[[providers]]\nname='vllm'\nweight=0", "weight"),
         ("[[providers]]\nname=\"a\\u202eb\"\nbase_url='https://x.example'\ndialect='openai'", "1 to 64"),
-        ("[[providers]]\nname='vllm'\nmodels=[\"a\\u001b\"]", "no id of a model"),
+        ("[[providers]]\nname='vllm'\nmodels=[\"a\\u001b\"]", "not a valid model id"),
         ("[[providers]]\nname='vllm'\nrename={\"a\\u202e\"='b'}", "1 to 64"),
         ("[[providers]]\nname='vllm'\ntimeout_s=0", "timeout_s"),
         ("[[providers]]\nname='vllm'\ntimeout_s=99999999999", "timeout_s"),

@@ -13,14 +13,14 @@ fn run_cachalot(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cachalot")).args(args).output().unwrap()
 }
 
-/// What a command prints that succeeds.
+/// Runs a command that succeeds. Returns its standard output.
 pub(crate) fn stdout(args: &[&str]) -> String {
     let output = run_cachalot(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a command complains of that fails.
+/// Runs a command that fails. Returns its standard error.
 pub(crate) fn stderr(args: &[&str]) -> String {
     let output = run_cachalot(args);
     assert!(!output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
@@ -76,13 +76,13 @@ fn weights_file(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn score_fails_where_the_weights_are_no_numbers() {
+fn score_fails_where_the_weights_are_not_numbers() {
     let folder = copy_golden("v3-f32");
     let file_of_weights = weights_file(folder.path());
     let mut bytes = std::fs::read(&file_of_weights).unwrap();
     let header = weights::Header::parse("w", &bytes).unwrap();
     let tensor = header.tensors.iter().find(|tensor| tensor.name.ends_with("input_layernorm.weight")).unwrap();
-    // Every format of numbers has NaN there.
+    // These bits are NaN in every number format.
     bytes[tensor.range.start as usize..tensor.range.end as usize].fill(0xff);
     std::fs::write(&file_of_weights, bytes).unwrap();
     let tokens = write_file(&folder, "tokens.json", "[[0, 17, 4, 99]]");
@@ -159,8 +159,8 @@ fn names_and_sizes_that_cannot_be_are_refused() {
     }
     for (settings, word) in [
         ("[cache]\ndisk_bytes = '99999999999999999999GiB'", "disk_bytes"),
-        ("[server]\ngrace_s = 18446744073709551615", "grace_s"),
-        ("[server]\ngrace_s = 9223372036854775807", "grace_s"),
+        ("[server]\nshutdown_grace_s = 18446744073709551615", "shutdown_grace_s"),
+        ("[server]\nshutdown_grace_s = 9223372036854775807", "shutdown_grace_s"),
         ("[server]\nreply_keepalive_s = 0", "reply_keepalive_s"),
         ("[engine]\nbatch_tokens = 0", "batch_tokens"),
         ("[engine]\nmax_running = 9223372036854775807", "max_running"),
@@ -181,8 +181,8 @@ fn score_refuses_tokens_it_cannot_score() {
     for (content, complaint) in [("[[512]]", "vocabulary ends at 511"), ("[[]]", "is empty"), ("{}", "list of lists")] {
         let tokens = write_file(&folder, "tokens.json", content);
         let output = run_cachalot(&["score", "--model", model.to_str().unwrap(), "--tokens", &tokens]);
-        let complaint_of = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && complaint_of.contains(complaint), "{content}: {complaint_of}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(complaint), "{content}: {error}");
     }
 }
 
@@ -214,7 +214,7 @@ fn render_accepts_what_the_server_accepts() {
     };
     let strict = body(r#", "tools": [{"type": "function", "function": {"name": "f", "strict": true}}]"#);
     assert!(stdout(&["render", &strict]).ends_with("</think>"));
-    // A model that cannot but think does so under its own name.
+    // A model that always thinks does so under its own name.
     assert!(stdout(&["render", "--encoding", "r1", &body("")]).contains("hi"));
 }
 
@@ -228,9 +228,9 @@ fn settings_that_cannot_be_served_are_refused_before_the_model_is_loaded() {
         ("0.0.0.0:0", &empty, "no keys are configured"),
     ] {
         let output = run_cachalot(&["serve", "--listen", listen, "--store", "off", "--config", config]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(complaint), "{said}");
-        assert!(!said.contains("model loaded"), "{said}");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && log.contains(complaint), "{log}");
+        assert!(!log.contains("model loaded"), "{log}");
     }
 }
 
@@ -248,7 +248,7 @@ fn a_second_interrupt_does_not_wait_for_running_answers() {
     let mut log = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
     let listening = log.find(|line| line.contains("listening on")).unwrap();
     let mut client = TcpStream::connect(listening.rsplit_once("http://").unwrap().1).unwrap();
-    // The body never comes to its end.
+    // The body stays incomplete.
     let head =
         "POST /chat/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     client.write_all(head.as_bytes()).unwrap();
@@ -262,7 +262,7 @@ fn a_second_interrupt_does_not_wait_for_running_answers() {
 }
 
 #[test]
-fn inspect_tells_what_a_checkpoint_is() {
+fn inspect_describes_a_checkpoint() {
     let text = stdout(&["inspect", golden_checkpoint("v32-fp8").to_str().unwrap()]);
     assert!(text.contains("deepseek_v32") && text.contains("F8_E4M3"), "{text}");
     let output = run_cachalot(&["inspect", "/no/such/folder"]);
