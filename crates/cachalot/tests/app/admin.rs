@@ -1,4 +1,4 @@
-//! A server administered while it runs.
+//! The admin API of a running server.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use testkit::fake_upstream::{BodyStep, FakeResponse};
 
 use crate::app::TestApp;
 
+/// A server with a configuration file, a store and an admin token.
 pub(crate) struct AdminApp {
     pub(crate) app: TestApp,
     pub(crate) folder: TempDir,
@@ -17,11 +18,12 @@ pub(crate) struct AdminApp {
 }
 
 impl AdminApp {
+    /// Starts a server whose configuration file has this text.
     pub(crate) async fn start(file: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), file).await
     }
 
-    /// The same in a folder that may hold a database already.
+    /// Starts a server in a folder that may hold a database already.
     pub(crate) async fn start_in(folder: TempDir, file: &str) -> Self {
         let path = folder.path().join("cachalot.toml");
         std::fs::write(&path, file).unwrap();
@@ -53,10 +55,10 @@ impl AdminApp {
         answer
     }
 
-    /// What is refused, with its words.
+    /// Sends a request that is refused. Returns status and error message.
     pub(crate) async fn call_refused(&self, method: Method, path: &str, body: Value) -> (u16, String) {
         let (status, answer) = self.call(method, path, &self.token, body).await;
-        (status, answer["error"]["message"].as_str().expect("a refusal").to_owned())
+        (status, answer["error"]["message"].as_str().expect("an error message").to_owned())
     }
 
     pub(crate) async fn chat(&self, key: &str, model: &str) -> (u16, Value) {
@@ -66,13 +68,13 @@ impl AdminApp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_projects_and_keys_are_made_changed_and_taken_away() {
+async fn users_projects_and_keys_are_made_changed_and_removed() {
     let server = AdminApp::start("").await;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = std::fs::metadata(server.folder.path().join("admin-token")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "only its owner reads it");
+        assert_eq!(mode & 0o777, 0o600, "only its owner can read it");
     }
     assert_eq!(server.get("/admin/me").await, json!({"name": "admin token", "role": "admin"}));
     server.call_ok(Method::POST, "/admin/users", json!({"name": "olga", "role": "viewer"})).await;
@@ -90,15 +92,15 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
         (&json!("0.250000000"), &json!("olga"), &json!("team"))
     );
     crate::secrets::register_secret(&key);
-    // At once, not within a second.
+    // Changes are valid at once, not within a second.
     assert_eq!(server.chat(&key, "deepseek-chat").await.0, 200);
     assert_eq!(server.chat(&key, "deepseek-reasoner").await.0, 403);
     assert_eq!(server.chat(&server.token, "deepseek-chat").await.0, 403);
-    assert_eq!(server.call(Method::GET, "/admin/keys", &key, json!(null)).await.0, 200, "a viewer sees");
+    assert_eq!(server.call(Method::GET, "/admin/keys", &key, json!(null)).await.0, 200, "a viewer reads");
     assert_eq!(
         server.call(Method::DELETE, &format!("/admin/keys/{id}"), &key, json!(null)).await.0,
         403,
-        "and does not touch"
+        "and does not change"
     );
 
     let path = format!("/admin/keys/{id}");
@@ -113,7 +115,7 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
     server.call_ok(Method::PATCH, "/admin/projects/team", json!({"budget": "0"})).await;
     assert_eq!(server.chat(&key, "deepseek-chat").await.0, 402);
     server.call_ok(Method::PATCH, "/admin/projects/team", json!({"budget": null})).await;
-    // Records are booked in batches, a moment after their answers.
+    // Usage records are committed in batches, a moment after their answers.
     let mut quota = Value::Null;
     for _ in 0..100 {
         let text = server.app.get(&format!("/user/quota?key={key}")).await;
@@ -155,12 +157,12 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
         (Method::GET, "/admin/usage?by=mood", json!(null), 400, "mood"),
         (Method::GET, "/admin/records?limit=0", json!(null), 400, "limit"),
     ] {
-        let (got, words) = server.call_refused(method.clone(), path, body).await;
-        assert!(got == status && words.contains(word), "{method} {path}: {got} {words}");
+        let (got, message) = server.call_refused(method.clone(), path, body).await;
+        assert!(got == status && message.contains(word), "{method} {path}: {got} {message}");
     }
     let keys = server.get("/admin/keys").await;
     assert!(!keys.to_string().contains(&key) && keys["data"][0]["revoked_at"].is_i64(), "{keys}");
-    // Records are booked in a moment.
+    // Usage records are committed in a moment.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(server.get("/admin/usage?by=project").await["data"][0]["of"], "team");
     assert!(server.get("/admin/records?limit=2").await["data"].as_array().unwrap().len() == 2);
@@ -170,9 +172,9 @@ async fn users_projects_and_keys_are_made_changed_and_taken_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn providers_aliases_and_prices_change_while_streams_run() {
-    let slow = FakeUpstream::start(|asked| match asked.path.as_str() {
+    let slow = FakeUpstream::start(|request| match request.path.as_str() {
         "/v1/models" => FakeResponse::json(200, json!({"data": [{"id": "whale"}]})),
-        _ if asked.json()["stream"] != true => FakeResponse::json(
+        _ if request.json()["stream"] != true => FakeResponse::json(
             200,
             json!({"id": "up", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 5, "completion_tokens": 1}}),
@@ -193,19 +195,23 @@ async fn providers_aliases_and_prices_change_while_streams_run() {
     let provider = json!({"base_url": slow.base_url(), "dialect": "deepseek", "private": true, "models": ["whale"]});
     server.call_ok(Method::PUT, "/admin/providers/added", provider.clone()).await;
     let listed = server.get("/admin/providers").await;
-    let sources: Vec<_> =
-        listed["data"].as_array().unwrap().iter().map(|row| (row["name"].as_str(), row["source"].as_str())).collect();
+    let sources: Vec<_> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["name"].as_str(), entry["source"].as_str()))
+        .collect();
     assert_eq!(sources, [(Some("filed"), Some("file")), (Some("added"), Some("store"))]);
 
     // A stream that begins under one configuration ends under the next.
     let body = json!({"model": "whale", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
     let streaming = server.app.client.post(server.app.url("/v1/chat/completions")).json(&body).send().await.unwrap();
     server.call_ok(Method::DELETE, "/admin/providers/added", json!(null)).await;
-    assert_eq!(server.chat("", "whale").await.0, 400, "nobody offers it any more");
+    assert_eq!(server.chat("", "whale").await.0, 400, "no provider offers it any more");
     let text = streaming.text().await.unwrap();
     assert!(text.contains("three") && text.contains("[DONE]") && !text.contains("error"), "{text}");
 
-    // Its own list of models, and a price and an alias for one of them.
+    // The provider's own list of models, and a price and an alias for one of them.
     let discovering = json!({"base_url": slow.base_url(), "dialect": "deepseek", "private": true});
     server.call_ok(Method::PUT, "/admin/providers/added", discovering).await;
     for _ in 0..40 {
@@ -251,18 +257,18 @@ async fn providers_aliases_and_prices_change_while_streams_run() {
         (Method::PUT, "/admin/prices/whale", json!({}), 400, "provider:model"),
         (Method::PUT, "/admin/prices/added:whale", json!({"source": "s", "date": "d", "input": -1}), 400, "input"),
     ] {
-        let (got, words) = server.call_refused(method.clone(), path, body).await;
-        assert!(got == status && words.contains(word), "{method} {path}: {got} {words}");
+        let (got, message) = server.call_refused(method.clone(), path, body).await;
+        assert!(got == status && message.contains(word), "{method} {path}: {got} {message}");
     }
 
-    // The file changes, and is read again; what cannot be used leaves all as it was.
+    // A changed file is reloaded; an invalid one leaves the active configuration as it was.
     let path = server.folder.path().join("cachalot.toml");
     std::fs::write(&path, file.replace("orca", "narwhal")).unwrap();
     server.call_ok(Method::POST, "/admin/reload", json!(null)).await;
     assert_eq!((server.chat("", "narwhal").await.0, server.chat("", "orca").await.0), (200, 400));
     std::fs::write(&path, "[serverr]").unwrap();
-    let (status, words) = server.call_refused(Method::POST, "/admin/reload", json!(null)).await;
-    assert!(status == 400 && words.contains("serverr"), "{words}");
+    let (status, message) = server.call_refused(Method::POST, "/admin/reload", json!(null)).await;
+    assert!(status == 400 && message.contains("serverr"), "{message}");
     assert_eq!(server.chat("", "narwhal").await.0, 200);
     let config = server.get("/admin/config").await;
     assert_eq!(config["server"]["grace_s"], 30);

@@ -1,4 +1,5 @@
-//! [`TestApp`]: the real `cachalot::commands::serve` on a loopback port with the embedded model.
+//! [`TestApp`]: `cachalot serve` on a loopback port with the embedded model, inside
+//! the test process.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// A running server and an HTTP client.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
@@ -23,12 +25,12 @@ struct Cli {
 }
 
 impl TestApp {
-    /// Starts with these switches.
+    /// Starts a server with these switches.
     pub(crate) async fn start(switches: &[&str]) -> Self {
         Self::start_with_config(switches, |_| ()).await
     }
 
-    /// Starts with these switches and a changed configuration.
+    /// Starts a server with these switches and a configuration that `set` changes.
     pub(crate) async fn start_with_config(switches: &[&str], set: impl FnOnce(&mut cachalot::config::Config)) -> Self {
         crate::secrets::capture_log();
         let cli = Cli::parse_from(["cachalot"].iter().chain(switches));
@@ -96,11 +98,11 @@ impl TestApp {
         text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).map(str::to_owned).collect()
     }
 
-    /// Stops the server and waits until it has said goodbye.
+    /// Stops the server, waits until it has ended, and checks its log and metrics for secrets.
     pub(crate) async fn stop(mut self) {
         let metrics = self.get("/metrics").await;
         if let Some(stop) = self.stop.take() {
-            // The server may have ended by itself; then its result tells.
+            // The server may have ended by itself. Its result is checked below.
             let _ = stop.send(());
         }
         self.server_task.await.unwrap().unwrap();
@@ -108,7 +110,7 @@ impl TestApp {
     }
 }
 
-/// What the deltas of a stream say: reasoning and content.
+/// Reasoning and content of a stream.
 pub(crate) fn stream_text(events: &[String]) -> (String, String) {
     let (mut reasoning, mut content) = (String::new(), String::new());
     for event in events.iter().filter(|event| *event != "[DONE]") {

@@ -1,4 +1,4 @@
-//! `cachalot chat` with a pipe instead of a person.
+//! `cachalot chat` with a pipe instead of a terminal.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ fn spawn_chat(switches: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-/// What comes of a whole conversation.
+/// Runs a whole conversation. Returns its output.
 fn run_chat(switches: &[&str], lines: &str) -> Output {
     let mut child = spawn_chat(switches);
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Secrets of the environment: which variable goes to which address.
+//! Which environment variable may be sent to which address as an API key.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -38,20 +38,20 @@ async fn the_admin_api_sends_a_variable_only_where_the_operator_allows_it() {
     ] {
         let (status, answer) = server.call(Method::PUT, &format!("/admin/providers/{name}"), &server.token, body).await;
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("key_env_not_allowed")), "{answer}");
-        let words = answer["error"]["message"].as_str().unwrap();
-        assert!(words.contains("key_env") && words.contains(&named), "{words}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("key_env") && message.contains(&named), "{message}");
     }
     server.call_ok(Method::PUT, "/admin/providers/x", provider_settings(&allowed, json!({"key_env": "PATH"}))).await;
     assert_eq!(server.chat("", "m").await.0, 200);
     let sent = allowed.requests().last().unwrap().header("authorization").unwrap().to_owned();
     assert_eq!(sent, format!("Bearer {}", std::env::var("PATH").unwrap()));
-    // A change of the address is judged like a new provider.
+    // A change of the address is checked like a new provider.
     let moved = provider_settings(&evil, json!({"key_env": "PATH"}));
     assert_eq!(server.call_refused(Method::PUT, "/admin/providers/x", moved).await.0, 400);
     assert_eq!(server.chat("", "m").await.0, 200);
     assert!(evil.requests().is_empty());
 
-    // The list shrinks: the provider stays known, and is not asked any more.
+    // When the list shrinks, the provider stays listed and gets no more requests.
     std::fs::write(server.folder.path().join("cachalot.toml"), "").unwrap();
     server.call_ok(Method::POST, "/admin/reload", json!(null)).await;
     assert_eq!(server.chat("", "m").await.0, 400);
@@ -62,8 +62,8 @@ async fn the_admin_api_sends_a_variable_only_where_the_operator_allows_it() {
         "[gateway]\nkey_envs = [{ env = 'NO_PROXY', host = 'x.example' }]",
     )
     .unwrap();
-    let (status, words) = server.call_refused(Method::POST, "/admin/reload", json!(null)).await;
-    assert!(status == 400 && words.contains("NO_PROXY"), "{words}");
+    let (status, message) = server.call_refused(Method::POST, "/admin/reload", json!(null)).await;
+    assert!(status == 400 && message.contains("NO_PROXY"), "{message}");
     server.app.stop().await;
 }
 
@@ -76,8 +76,8 @@ async fn a_stored_provider_that_breaks_the_rule_is_disabled_at_start_and_can_be_
     store.close().await;
     let server = AdminApp::start_in(folder, "").await;
     let listed = server.get("/admin/providers").await;
-    let row = &listed["data"][0];
-    assert!(row["name"] == "old" && row["source"] == "store" && row["disabled"].is_string(), "{listed}");
+    let entry = &listed["data"][0];
+    assert!(entry["name"] == "old" && entry["source"] == "store" && entry["disabled"].is_string(), "{listed}");
     assert_eq!(server.chat("", "m").await.0, 400);
     server.call_ok(Method::DELETE, "/admin/providers/old", json!(null)).await;
     assert_eq!(server.get("/admin/providers").await["data"], json!([]));
@@ -86,7 +86,7 @@ async fn a_stored_provider_that_breaks_the_rule_is_disabled_at_start_and_can_be_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variable_of_the_file_goes_to_the_address_of_its_block_alone() {
+async fn a_variable_of_the_file_goes_only_to_the_address_of_its_block() {
     let (own, other) = (fake_provider().await, fake_provider().await);
     let file = format!(
         "[[providers]]\nname = 'own'\nbase_url = '{}'\ndialect = 'deepseek'\nprivate = true\nkey_env = 'PATH'\nmodels = ['own-m']\n",
@@ -95,8 +95,8 @@ async fn a_variable_of_the_file_goes_to_the_address_of_its_block_alone() {
     let server = AdminApp::start(&file).await;
     crate::secrets::register_secret(&std::env::var("PATH").unwrap());
     server.call_ok(Method::PUT, "/admin/providers/second", provider_settings(&own, json!({"key_env": "PATH"}))).await;
-    let elsewhere = provider_settings(&other, json!({"key_env": "PATH"}));
-    assert_eq!(server.call_refused(Method::PUT, "/admin/providers/third", elsewhere).await.0, 400);
+    let other_address = provider_settings(&other, json!({"key_env": "PATH"}));
+    assert_eq!(server.call_refused(Method::PUT, "/admin/providers/third", other_address).await.0, 400);
     assert_eq!((server.chat("", "m").await.0, server.chat("", "own-m").await.0), (200, 200));
     assert!(other.requests().is_empty());
     server.app.stop().await;

@@ -1,5 +1,4 @@
-//! From a server without keys to one with a budget that is used up, as an operator and
-//! a caller see it.
+//! Keys and budgets, from a server without keys to a budget that is used up.
 
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ async fn post_chat(app: &TestApp, key: Option<&str>) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// Asks until the answer has this status, for as long as a server may take to see a change.
+/// Repeats a request until its answer has this status. A server sees a change within a second.
 async fn wait_for_status(app: &TestApp, key: Option<&str>, status: u16) -> Value {
     let mut last = json!(null);
     for _ in 0..40 {
@@ -42,7 +41,7 @@ async fn a_key_spends_its_budget_and_is_revoked() {
         let arguments: Vec<_> = arguments.split(' ').chain(["--store", &store]).map(str::to_owned).collect();
         stdout(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
-    assert_eq!(post_chat(&app, None).await.0, 200, "without any key everybody on this machine may ask");
+    assert_eq!(post_chat(&app, None).await.0, 200, "without keys every caller on this machine is served");
 
     // The price of the prompt alone is 8 tokens * $0.28 a million.
     let key = run("key add alice --budget 0.00002").trim().to_owned();
@@ -54,7 +53,7 @@ async fn a_key_spends_its_budget_and_is_revoked() {
     let balance = app.client.get(app.url("/user/balance")).bearer_auth(&key).send().await.unwrap();
     assert_eq!(balance.json::<Value>().await.unwrap()["is_available"], false);
 
-    // A project's budget bounds all its keys.
+    // A project's budget limits all its keys together.
     run("project add team --budget 0.000001");
     let poor = run("key add bob --project team").trim().to_owned();
     crate::secrets::register_secret(&poor);
@@ -76,7 +75,7 @@ async fn a_key_spends_its_budget_and_is_revoked() {
 }
 
 #[test]
-fn what_a_key_cannot_be_is_refused() {
+fn invalid_keys_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
     for (arguments, word) in [

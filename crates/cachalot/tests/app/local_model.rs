@@ -1,5 +1,5 @@
-//! What the embedded model is held to, over HTTP: promised shapes, completions, and what a prompt
-//! seen before costs.
+//! The embedded model over HTTP: forced output formats, completions, and cached prompts. The
+//! numbers of the cases are those of docs/api.md, section 5.
 
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ async fn case_37_the_middle_is_filled_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_41_a_prompt_seen_before_is_found_by_its_own_user_alone_and_after_a_restart() {
+async fn case_41_a_cached_prompt_is_found_only_by_its_own_user_and_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let switches = ["--disk-cache", folder.path().to_str().unwrap()];
     let text = (0..200).map(|i| format!("On day {i} the ship went down. ")).collect::<String>();
@@ -90,11 +90,11 @@ async fn case_41_a_prompt_seen_before_is_found_by_its_own_user_alone_and_after_a
     };
     let app = TestApp::start(&switches).await;
     let (none, prompt) = hits(&app, "alice").await;
-    let most = (prompt - 1) / 64 * 64;
-    assert_eq!((none, hits(&app, "alice").await.0, hits(&app, "bob").await.0), (0, most, 0));
+    let cached = (prompt - 1) / 64 * 64;
+    assert_eq!((none, hits(&app, "alice").await.0, hits(&app, "bob").await.0), (0, cached, 0));
     app.stop().await;
     let app = TestApp::start(&switches).await;
-    assert_eq!((hits(&app, "carol").await.0, hits(&app, "alice").await.0), (0, most));
+    assert_eq!((hits(&app, "carol").await.0, hits(&app, "alice").await.0), (0, cached));
     assert!(app.metric("cachalot_disk_cache_pages").await > 0.0);
     app.stop().await;
 }

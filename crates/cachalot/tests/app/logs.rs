@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::process::{SERVE_ARGS, Server, TestHome, run_to_end};
 
-/// Every line of a JSON log.
+/// The lines of a JSON log.
 fn lines(log: &str) -> Vec<Value> {
     let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     log.lines().map(read).collect()
@@ -78,7 +78,7 @@ fn the_cause_of_an_error_is_printed_once() {
 }
 
 #[test]
-fn the_help_names_the_gateway_and_the_formats_that_there_are() {
+fn the_help_names_the_gateway_and_the_supported_formats() {
     let home = TestHome::new();
     let help = home.run_ok(&["--help"]);
     assert!(help.contains("gateway") && help.contains("--log-format"), "{help}");

@@ -1,4 +1,4 @@
-//! A database that is lost, damaged or restored: nobody is let in who was not before.
+//! A database that is lost, damaged or restored: keys that were refused before stay refused.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::process::{Server, TestHome};
 
-/// A home whose server has had a key, and was stopped in order. Returns the key.
+/// A home whose server has had a key and was shut down. Returns the key.
 fn home_with_key() -> (TestHome, String) {
     let home = TestHome::new();
     home.serve(&[]).stop();
@@ -18,7 +18,7 @@ fn admin_token(home: &TestHome) -> String {
     std::fs::read_to_string(home.data_path("admin-token")).unwrap().trim().to_owned()
 }
 
-/// Whether the server asks everybody for a key.
+/// Whether the server refuses requests without a key.
 fn requires_key(server: &Server) -> bool {
     let (models, admin) = (server.get("/v1/models", &[]).0, server.get("/admin/keys", &[]).0);
     assert_eq!(models, admin);
@@ -39,7 +39,7 @@ fn remove_database(path: &Path) {
 }
 
 #[test]
-fn a_server_whose_database_is_lost_or_damaged_does_not_let_everybody_in() {
+fn a_server_whose_database_is_lost_or_damaged_does_not_serve_without_keys() {
     let (home, _) = home_with_key();
     let database = home.data_path("cachalot.db");
     let whole = std::fs::read(&database).unwrap();
@@ -52,7 +52,7 @@ fn a_server_whose_database_is_lost_or_damaged_does_not_let_everybody_in() {
         ("truncated", Some(whole[..whole.len() - 1000].to_vec())),
         ("garbage", Some(b"a text of some length ".repeat(400))),
     ];
-    for (what, bytes) in damaged {
+    for (name, bytes) in damaged {
         remove_database(&database);
         if let Some(bytes) = &bytes {
             std::fs::write(&database, bytes).unwrap();
@@ -64,17 +64,17 @@ fn a_server_whose_database_is_lost_or_damaged_does_not_let_everybody_in() {
             home.run_fails(&["usage"]),
             home.run_fails(&["user", "list"]),
         ] {
-            assert!(refused.contains("--new-store") && refused.contains("cachalot.db"), "{what}: {refused}");
+            assert!(refused.contains("--new-store") && refused.contains("cachalot.db"), "{name}: {refused}");
         }
         let accepted = home.serve_fails(&["--accept-restored-store"]);
-        assert!(accepted.contains("cachalot.db"), "{what}: there is nothing to accept: {accepted}");
-        assert_eq!(std::fs::read(&database).ok(), bytes, "{what}: nothing is created or changed");
+        assert!(accepted.contains("cachalot.db"), "{name}: there is nothing to accept: {accepted}");
+        assert_eq!(std::fs::read(&database).ok(), bytes, "{name}: nothing is created or changed");
     }
-    // A log that is left of it is not a database either.
+    // A write-ahead log without its database is not a database.
     remove_database(&database);
     std::fs::write(home.data_path("cachalot.db-wal"), "log").unwrap();
     assert!(home.serve_fails(&[]).contains("missing or empty"));
-    // The right one is used as before.
+    // The original database is used as before.
     remove_database(&database);
     std::fs::write(&database, &whole).unwrap();
     assert!(requires_key(&home.serve(&[])));
@@ -112,10 +112,10 @@ fn a_restored_backup_is_accepted_when_the_operator_says_so() {
         assert!(log.contains(words), "{words}: {log}");
     }
     assert!(!log.contains("alice"), "{log}");
-    let asks = |key: &str| server.get("/v1/models", &[&format!("Authorization: Bearer {key}")]).0;
-    assert_eq!((asks(&alice), asks(&bob), asks(&carol)), (200, 200, 401));
+    let status_of = |key: &str| server.get("/v1/models", &[&format!("Authorization: Bearer {key}")]).0;
+    assert_eq!((status_of(&alice), status_of(&bob), status_of(&carol)), (200, 200, 401));
     server.stop();
-    // Once is enough.
+    // The switch is needed once.
     let server = home.serve(&[]);
     assert!(requires_key(&server));
     drop(server);
@@ -127,7 +127,7 @@ fn a_restored_backup_is_accepted_when_the_operator_says_so() {
 }
 
 #[test]
-fn a_new_store_is_begun_and_everything_old_is_kept() {
+fn a_new_store_is_started_and_the_old_files_are_kept() {
     let (home, key) = home_with_key();
     let refused = home.serve_fails(&["--new-store"]);
     assert!(refused.contains("in order"), "{refused}");
@@ -141,7 +141,7 @@ fn a_new_store_is_begun_and_everything_old_is_kept() {
     let databases = set_aside_files(&home, "cachalot.db.old-");
     assert_eq!((databases.len(), std::fs::read(&databases[0]).unwrap()), (1, garbage));
     assert_eq!(set_aside_files(&home, "store-id.old-").len(), 1);
-    // As long as there are no keys, saying it again changes nothing.
+    // Without keys, the switch has no effect at the next start.
     home.serve(&["--new-store"]).stop();
     home.run_ok(&["key", "add", "alice"]);
     assert!(home.serve_fails(&["--new-store"]).contains("in order"));
@@ -157,7 +157,7 @@ fn a_store_with_keys_cannot_be_switched_off() {
     let config = home.path("off.toml");
     std::fs::write(&config, "[store]\nurl = \"off\"\n").unwrap();
     assert!(home.serve_fails(&["--config", config.to_str().unwrap()]).contains("store-id"));
-    // Wherever the configuration has it.
+    // Also where another configuration names that store.
     let other = TestHome::new();
     let url = format!("sqlite:{}", home.data_path("cachalot.db").display());
     std::fs::write(&config, format!("[store]\nurl = \"{url}\"\n")).unwrap();
@@ -167,7 +167,7 @@ fn a_store_with_keys_cannot_be_switched_off() {
 }
 
 #[test]
-fn the_first_key_is_noted_before_it_is_shown() {
+fn the_first_key_is_recorded_in_store_id_before_it_is_shown() {
     // By a command,
     let home = TestHome::new();
     home.run_ok(&["user", "add", "olga"]);
@@ -181,9 +181,9 @@ fn the_first_key_is_noted_before_it_is_shown() {
     assert!(!home.data_path("store-id").exists());
     let (status, answer) = server.request("POST", "/admin/keys", &[&token], r#"{"name": "bob"}"#);
     assert_eq!(status, 201, "{answer}");
-    let noted = std::fs::read_to_string(home.data_path("store-id")).unwrap();
-    assert!(noted.contains("key `bob` added"), "{noted}");
-    // What cannot be noted is not shown, and not made.
+    let recorded = std::fs::read_to_string(home.data_path("store-id")).unwrap();
+    assert!(recorded.contains("key `bob` added"), "{recorded}");
+    // A key that cannot be recorded is neither shown nor made.
     std::fs::remove_file(home.data_path("store-id")).unwrap();
     std::fs::create_dir(home.data_path("store-id")).unwrap();
     let (status, answer) = server.request("POST", "/admin/keys", &[&token], r#"{"name": "carol"}"#);
@@ -192,7 +192,7 @@ fn the_first_key_is_noted_before_it_is_shown() {
     let body = server.get("/admin/keys", &[&token]).1;
     let keys: Value = serde_json::from_str(&body[body.find("\r\n\r\n").unwrap()..]).unwrap();
     assert_eq!(keys["data"].as_array().unwrap().len(), 1, "{keys}");
-    // What others change meanwhile is noted too.
+    // Changes by other processes are recorded, too.
     home.run_ok(&["key", "add", "dave"]);
     std::fs::remove_file(home.data_path("store-id")).unwrap();
     home.run_ok(&["key", "revoke", "dave"]);
@@ -200,7 +200,7 @@ fn the_first_key_is_noted_before_it_is_shown() {
 }
 
 #[test]
-fn a_database_from_before_the_upgrade_is_noted_at_the_first_start() {
+fn a_database_without_a_store_id_gets_one_at_the_first_start() {
     let (home, _) = home_with_key();
     std::fs::remove_file(home.data_path("store-id")).unwrap();
     assert!(requires_key(&home.serve(&[])));
@@ -218,7 +218,7 @@ fn a_server_whose_keys_are_all_gone_stays_closed() {
     let (status, _) = server.get("/admin/keys", &[&format!("Authorization: Bearer {}", admin_token(&home))]);
     assert_eq!((status, server.get("/v1/models", &[&format!("Authorization: Bearer {key}")]).0), (200, 401));
     server.stop();
-    // Also when somebody has deleted the rows.
+    // Also when the rows were deleted by hand.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         use sqlx::{Connection, Executor};
@@ -233,25 +233,25 @@ fn a_server_whose_keys_are_all_gone_stays_closed() {
 
 #[cfg(unix)]
 #[test]
-fn a_damaged_note_is_an_error_and_never_a_missing_one() {
+fn a_damaged_store_id_is_not_treated_as_a_missing_one() {
     let (home, _) = home_with_key();
-    let note = home.data_path("store-id");
-    let whole = std::fs::read(&note).unwrap();
+    let store_id = home.data_path("store-id");
+    let whole = std::fs::read(&store_id).unwrap();
     let damage: [(&str, &dyn Fn()); 5] = [
-        ("empty", &|| std::fs::write(&note, "").unwrap()),
-        ("cut", &|| std::fs::write(&note, &whole[..20]).unwrap()),
-        ("a link to nowhere", &|| std::os::unix::fs::symlink("/no/such/file", &note).unwrap()),
-        ("a folder", &|| std::fs::create_dir(&note).unwrap()),
-        ("a pipe", &|| assert!(std::process::Command::new("mkfifo").arg(&note).status().unwrap().success())),
+        ("empty", &|| std::fs::write(&store_id, "").unwrap()),
+        ("cut", &|| std::fs::write(&store_id, &whole[..20]).unwrap()),
+        ("a link to nowhere", &|| std::os::unix::fs::symlink("/no/such/file", &store_id).unwrap()),
+        ("a folder", &|| std::fs::create_dir(&store_id).unwrap()),
+        ("a pipe", &|| assert!(std::process::Command::new("mkfifo").arg(&store_id).status().unwrap().success())),
     ];
-    for (what, damage) in damage {
-        std::fs::remove_file(&note).unwrap();
+    for (name, damage) in damage {
+        std::fs::remove_file(&store_id).unwrap();
         damage();
         for refused in [home.serve_fails(&[]), home.run_fails(&["key", "list"])] {
-            assert!(refused.contains("store-id") && refused.contains("--accept-restored-store"), "{what}: {refused}");
+            assert!(refused.contains("store-id") && refused.contains("--accept-restored-store"), "{name}: {refused}");
         }
-        assert!(home.serve_fails(&["--store", "off"]).contains("store-id"), "{what}");
-        assert!(requires_key(&home.serve(&["--accept-restored-store"])), "{what}");
-        assert!(requires_key(&home.serve(&[])), "{what}");
+        assert!(home.serve_fails(&["--store", "off"]).contains("store-id"), "{name}");
+        assert!(requires_key(&home.serve(&["--accept-restored-store"])), "{name}");
+        assert!(requires_key(&home.serve(&[])), "{name}");
     }
 }

@@ -1,30 +1,27 @@
-//! Tests of the whole program.
+//! Tests of the whole program, and of the rules for the workspace's source text.
 
 mod admin;
 mod app;
-mod arrows;
 mod chat;
-mod circles;
 mod commands;
 mod key_envs;
 mod keys;
-mod layout;
 mod local_model;
 mod logs;
 mod lost_store;
-mod modules;
+mod media;
 mod process;
-mod prose;
 mod provider_answers;
 mod providers;
-mod retired;
-mod rust_text;
+mod renamed_settings;
 mod schemas;
 mod secrets;
 mod serve;
-mod source;
+mod special_files;
 mod startup;
+mod task_app;
 mod tasks;
 mod telemetry;
 mod transcripts;
 mod usage_check;
+mod workspace;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Longer than anything takes here, also on a machine that is busy.
+/// A time that suffices for every step, also on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A home folder. The default data folder is in it.
@@ -17,7 +17,7 @@ pub(crate) struct TestHome {
     folder: TempDir,
 }
 
-/// How a command has ended.
+/// The result of a command.
 pub(crate) struct ProcessOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -44,7 +44,7 @@ impl TestHome {
         command
     }
 
-    /// The same by a shell script, in which `$CACHALOT` is the program.
+    /// A shell script in which `$CACHALOT` is the program.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("bash");
         self.set_environment(command.args(["-c", script]).env("CACHALOT", env!("CARGO_BIN_EXE_cachalot")));
@@ -81,15 +81,16 @@ impl TestHome {
         Server::start(self.command(&[&SERVE_ARGS[..], switches].concat()))
     }
 
-    /// The complaint of a server that must not start.
+    /// Starts a server that must fail. Returns its standard error.
     pub(crate) fn serve_fails(&self, switches: &[&str]) -> String {
         self.run_fails(&[&SERVE_ARGS[..], switches].concat())
     }
 }
 
+/// The arguments of a server without a local model.
 pub(crate) const SERVE_ARGS: [&str; 5] = ["serve", "--model", "none", "--listen", "127.0.0.1:0"];
 
-/// Runs a command to its end, which must come in time.
+/// Runs a command to its end. Panics after [`TIMEOUT`].
 pub(crate) fn run_to_end(mut command: Command) -> ProcessOutput {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (stdout, stderr) = (read_in_thread(child.stdout.take().unwrap()), read_in_thread(child.stderr.take().unwrap()));
@@ -105,7 +106,7 @@ fn read_in_thread(mut from: impl Read + Send + 'static) -> std::thread::JoinHand
     })
 }
 
-/// Waits for the end of a process, which is killed when it does not come in time.
+/// Waits for the end of a process, which is killed after `timeout`.
 fn wait_with_timeout(child: &mut Child, timeout: Duration) -> ExitStatus {
     let deadline = Instant::now() + timeout;
     loop {
@@ -121,7 +122,7 @@ fn wait_with_timeout(child: &mut Child, timeout: Duration) -> ExitStatus {
     }
 }
 
-/// A server that listens.
+/// A server process.
 pub(crate) struct Server {
     child: Child,
     address: String,
@@ -129,6 +130,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts a server and waits until it listens.
     pub(crate) fn start(command: Command) -> Self {
         let mut server = Self::spawn(command);
         let line = server.wait_for_log("listening on http://");
@@ -136,7 +138,7 @@ impl Server {
         server
     }
 
-    /// Starts a server, and does not wait until it listens.
+    /// Starts a server without waiting until it listens.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
@@ -152,7 +154,7 @@ impl Server {
         Self { child, address: String::new(), log }
     }
 
-    /// The first line of the log with these words, which must come in time.
+    /// Waits for the first line of the log with these words. Panics after [`TIMEOUT`].
     pub(crate) fn wait_for_log(&mut self, words: &str) -> String {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -162,7 +164,7 @@ impl Server {
             }
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none() || self.log().contains(words), "the server has ended: {log}");
-            assert!(Instant::now() < deadline, "nobody said `{words}`: {log}");
+            assert!(Instant::now() < deadline, "`{words}` was not logged: {log}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -180,7 +182,7 @@ impl Server {
         assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the server. Returns exit status and log.
     pub(crate) fn wait_for_exit(mut self, timeout: Duration) -> (ExitStatus, String) {
         let status = wait_with_timeout(&mut self.child, timeout);
         // The thread that reads the log may still be at its last lines.
@@ -188,7 +190,7 @@ impl Server {
         (status, self.log())
     }
 
-    /// Stops it as an operator does.
+    /// Shuts the server down by SIGTERM. Returns its log.
     pub(crate) fn stop(self) -> String {
         self.signal("TERM");
         let (status, log) = self.wait_for_exit(TIMEOUT);
@@ -196,7 +198,7 @@ impl Server {
         log
     }
 
-    /// Ends it without a farewell.
+    /// Ends the server by SIGKILL.
     pub(crate) fn kill(self) {
         self.signal("KILL");
         self.wait_for_exit(TIMEOUT);
@@ -224,7 +226,7 @@ impl Server {
         (status.unwrap_or_else(|| panic!("no answer: {answer}")), answer)
     }
 
-    /// Names the address of a server that was not waited for by [`Server::start`].
+    /// Sets the address of a server that was started by [`Server::spawn`].
     pub(crate) fn set_address(&mut self, address: &str) {
         address.clone_into(&mut self.address);
     }

@@ -1,4 +1,4 @@
-//! Answers of providers: without secrets, and refused where their dialect cannot be so.
+//! Answers of providers: secrets are redacted, and invalid answers are errors.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use testkit::fake_upstream::{BodyStep, FakeResponse, ReceivedRequest};
 
 use crate::app::TestApp;
 
-/// A provider of each dialect at `fake`, whose key is the value of the variable PATH.
+/// A server with a provider of each dialect at `fake`. The API key is the value of
+/// the variable PATH.
 async fn app_with_providers(fake: &FakeUpstream) -> TestApp {
     crate::secrets::register_secret(&std::env::var("PATH").unwrap());
     let block = |name: &str, dialect: &str, root: &str, more: &str| {
@@ -28,7 +29,7 @@ async fn app_with_providers(fake: &FakeUpstream) -> TestApp {
     app
 }
 
-/// Waits until models are found, a moment after the start.
+/// Waits until models are discovered, a moment after the start.
 async fn wait_for_models(app: &TestApp, models: &[&str]) {
     for _ in 0..100 {
         let listed = app.get("/v1/models").await;
@@ -40,32 +41,33 @@ async fn wait_for_models(app: &TestApp, models: &[&str]) {
     panic!("{models:?} are not offered");
 }
 
-/// Every way to a provider: a path and a body.
+/// A request of every kind that reaches a provider: path and body.
 fn provider_requests() -> Vec<(&'static str, Value)> {
     let messages = json!([{"role": "user", "content": "hi"}]);
     let contents = json!({"contents": [{"parts": [{"text": "hi"}]}]});
-    let mut ways = Vec::new();
+    let mut requests = Vec::new();
     for model in ["gpt", "claude", "gemini"] {
         for stream in [false, true] {
-            ways.push(("/v1/chat/completions", json!({"model": model, "messages": messages, "stream": stream})));
-            ways.push((
+            requests.push(("/v1/chat/completions", json!({"model": model, "messages": messages, "stream": stream})));
+            requests.push((
                 "/v1/messages",
                 json!({"model": model, "messages": messages, "max_tokens": 9, "stream": stream}),
             ));
         }
     }
-    ways.push(("/v1beta/models/gemini:generateContent", contents.clone()));
-    ways.push(("/v1beta/models/gemini:streamGenerateContent?alt=sse", contents));
-    ways.push(("/v1/completions", json!({"model": "gpt", "prompt": "x"})));
-    ways.push(("/v1/embeddings", json!({"model": "gpt", "input": "x"})));
-    ways.push(("/v1/images/generations", json!({"model": "paint", "prompt": "x"})));
-    ways.push(("/v1/audio/speech", json!({"model": "voice", "input": "x", "voice": "low"})));
-    ways.push(("/v1/videos", json!({"model": "sora", "prompt": "x"})));
-    ways.push(("/mj/submit/imagine", json!({"prompt": "x"})));
-    ways.push(("/suno/submit/music", json!({"prompt": "x"})));
-    ways
+    requests.push(("/v1beta/models/gemini:generateContent", contents.clone()));
+    requests.push(("/v1beta/models/gemini:streamGenerateContent?alt=sse", contents));
+    requests.push(("/v1/completions", json!({"model": "gpt", "prompt": "x"})));
+    requests.push(("/v1/embeddings", json!({"model": "gpt", "input": "x"})));
+    requests.push(("/v1/images/generations", json!({"model": "paint", "prompt": "x"})));
+    requests.push(("/v1/audio/speech", json!({"model": "voice", "input": "x", "voice": "low"})));
+    requests.push(("/v1/videos", json!({"model": "sora", "prompt": "x"})));
+    requests.push(("/mj/submit/imagine", json!({"prompt": "x"})));
+    requests.push(("/suno/submit/music", json!({"prompt": "x"})));
+    requests
 }
 
+/// Posts a body. Returns status, headers and text.
 async fn post(app: &TestApp, path: &str, body: &Value) -> (u16, String, String) {
     let response = app.client.post(app.url(path)).json(body).send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), format!("{:?}", response.headers()));
@@ -73,7 +75,7 @@ async fn post(app: &TestApp, path: &str, body: &Value) -> (u16, String, String) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_quotes_its_request_does_not_tell_the_operators_key() {
+async fn a_provider_that_quotes_its_request_does_not_reveal_the_operators_key() {
     type Quote = fn(&str) -> FakeResponse;
     let quotes: [Quote; 9] = [
         |key| FakeResponse::json(400, json!({"error": {"message": format!("bad: authorization: Bearer {key}")}})),
@@ -106,8 +108,8 @@ async fn a_provider_that_quotes_its_request_does_not_tell_the_operators_key() {
     ];
     let key = std::env::var("PATH").unwrap();
     for quote in quotes {
-        let fake = FakeUpstream::start(move |asked: &ReceivedRequest| {
-            let sent = ["authorization", "x-api-key", "x-goog-api-key"].iter().find_map(|name| asked.header(name));
+        let fake = FakeUpstream::start(move |request: &ReceivedRequest| {
+            let sent = ["authorization", "x-api-key", "x-goog-api-key"].iter().find_map(|name| request.header(name));
             quote(sent.unwrap().trim_start_matches("Bearer "))
         })
         .await;
@@ -121,7 +123,7 @@ async fn a_provider_that_quotes_its_request_does_not_tell_the_operators_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_passes_as_it_came_but_for_the_secret() {
+async fn a_passthrough_stream_is_unchanged_except_for_the_secret() {
     let key = Arc::new(std::env::var("PATH").unwrap());
     let events = [
         json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "see "}}]}).to_string(),
@@ -138,12 +140,12 @@ async fn a_stream_passes_as_it_came_but_for_the_secret() {
     app.stop().await;
 }
 
-/// Two providers of everything, of which the first sends `odd` for an answer.
-async fn app_with_bad_and_good(odd: &FakeResponse) -> (FakeUpstream, FakeUpstream, TestApp) {
-    let odd = odd.clone();
-    let bad = FakeUpstream::start(move |_| odd.clone()).await;
-    let good = FakeUpstream::start(|asked: &ReceivedRequest| match asked.path.as_str() {
-        "/v1/chat/completions" if asked.json()["stream"] == true => FakeResponse::chat_stream(&["good"], 1),
+/// Two providers of the same models. The first one answers every request with `invalid`.
+async fn app_with_bad_and_good(invalid: &FakeResponse) -> (FakeUpstream, FakeUpstream, TestApp) {
+    let invalid = invalid.clone();
+    let bad = FakeUpstream::start(move |_| invalid.clone()).await;
+    let good = FakeUpstream::start(|request: &ReceivedRequest| match request.path.as_str() {
+        "/v1/chat/completions" if request.json()["stream"] == true => FakeResponse::chat_stream(&["good"], 1),
         "/v1/images/generations" => FakeResponse::json(200, json!({"data": [{"url": "good"}]})),
         "/v1/embeddings" => FakeResponse::json(200, json!({"data": [{"embedding": [1], "object": "good"}]})),
         "/v1/audio/speech" => FakeResponse { status: 200, headers: vec![("content-type".into(), "audio/mpeg".into())], steps: vec![BodyStep::Send(b"good".to_vec())] },
@@ -163,14 +165,14 @@ async fn app_with_bad_and_good(odd: &FakeResponse) -> (FakeUpstream, FakeUpstrea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
+async fn a_success_without_an_answer_is_a_failure_of_the_provider() {
     let of_type = |kind: &str, body: &str| FakeResponse {
         status: 200,
         headers: if kind.is_empty() { vec![] } else { vec![("content-type".into(), kind.into())] },
         steps: if body.is_empty() { vec![] } else { vec![BodyStep::Send(body.as_bytes().to_vec())] },
     };
     let page = "<!DOCTYPE html><html><body>It works!</body></html>";
-    let odd = [
+    let invalid_answers = [
         of_type("text/html; charset=utf-8", page),
         of_type("application/json", page),
         of_type("text/event-stream", page),
@@ -189,7 +191,7 @@ async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
         of_type("", "{\"choices\":[],\"data\":[]}").header("content-encoding", "br"),
     ];
     let messages = json!([{"role": "user", "content": "hi"}]);
-    let ways = [
+    let requests = [
         ("/v1/chat/completions", json!({"model": "gpt", "messages": messages})),
         ("/v1/chat/completions", json!({"model": "gpt", "messages": messages, "stream": true})),
         ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9})),
@@ -198,23 +200,24 @@ async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
         ("/v1/images/generations", json!({"model": "paint", "prompt": "x"})),
         ("/v1/audio/speech", json!({"model": "voice", "input": "x", "voice": "low"})),
     ];
-    for answer in &odd {
+    for answer in &invalid_answers {
         let (bad, good, app) = app_with_bad_and_good(answer).await;
-        for (path, body) in &ways {
-            // Speech in events has no shape of its own.
+        for (path, body) in &requests {
+            // A stream of speech events may contain any JSON.
             if path.ends_with("speech") && format!("{answer:?}").contains("event-stream") {
                 continue;
             }
-            let (asked, before) = (bad.requests().len(), good.requests().len());
+            let bad_before = bad.requests().len();
+            let good_before = good.requests().len();
             let (status, _, text) = post(&app, path, body).await;
             assert!(status == 200 && text.contains("good"), "{path} {body} {answer:?}: {status} {text}");
-            assert!(good.requests().len() == before + 1 && bad.requests().len() <= asked + 1, "{path}");
+            assert!(good.requests().len() == good_before + 1 && bad.requests().len() <= bad_before + 1, "{path}");
         }
         let models: Value = serde_json::from_str(&app.get("/admin/models").await).unwrap();
         let works = |model: &&Value| model["id"] == "gpt" && model["targets"][0]["works"] == false;
         assert!(models["data"].as_array().unwrap().iter().any(|model| works(&model)), "{answer:?}: {models}");
-        // Where nobody else has it, it is a bad gateway.
-        for (path, body) in &ways {
+        // Without another provider of the model the error is a bad gateway.
+        for (path, body) in &requests {
             if path.ends_with("speech") && format!("{answer:?}").contains("event-stream") {
                 continue;
             }
@@ -231,7 +234,7 @@ async fn a_success_that_is_no_answer_is_a_failure_of_the_provider() {
     }
 }
 
-/// A provider that takes every request and sends `head`, and then nothing.
+/// A provider that answers every request with `head` and then stalls.
 async fn stalling_provider(head: &'static str) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -248,7 +251,7 @@ async fn stalling_provider(head: &'static str) -> (std::net::SocketAddr, tokio::
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_never_answers_ends_in_its_time_although_it_is_the_only_one() {
+async fn a_provider_that_never_answers_times_out_even_without_an_alternative() {
     let messages = json!([{"role": "user", "content": "hi"}]);
     let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
     for head in ["", stream] {
@@ -264,25 +267,25 @@ async fn a_provider_that_never_answers_ends_in_its_time_although_it_is_the_only_
         let providers = toml::from_str::<cachalot::config::Config>(&text).unwrap().providers;
         let app = TestApp::start_with_config(&[], |config| config.providers = providers).await;
         wait_for_models(&app, &["mj_imagine", "suno_music"]).await;
-        let mut ways = vec![
+        let mut requests = vec![
             ("/v1/chat/completions", json!({"model": "gpt", "messages": messages, "stream": true})),
             ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9})),
             ("/v1/messages", json!({"model": "gpt", "messages": messages, "max_tokens": 9, "stream": true})),
         ];
         if head.is_empty() {
-            ways.push(("/v1/chat/completions", json!({"model": "gpt", "messages": messages})));
-            ways.push(("/v1/embeddings", json!({"model": "gpt", "input": "x"})));
-            ways.push(("/v1/videos", json!({"model": "sora", "prompt": "x"})));
-            ways.push(("/mj/submit/imagine", json!({"prompt": "x"})));
-            ways.push(("/suno/submit/music", json!({"prompt": "x"})));
+            requests.push(("/v1/chat/completions", json!({"model": "gpt", "messages": messages})));
+            requests.push(("/v1/embeddings", json!({"model": "gpt", "input": "x"})));
+            requests.push(("/v1/videos", json!({"model": "sora", "prompt": "x"})));
+            requests.push(("/mj/submit/imagine", json!({"prompt": "x"})));
+            requests.push(("/suno/submit/music", json!({"prompt": "x"})));
         }
-        for (path, body) in ways {
-            let began = std::time::Instant::now();
+        for (path, body) in requests {
+            let start = std::time::Instant::now();
             let (status, _, text) = post(&app, path, &body).await;
             assert!(
-                status == 504 && began.elapsed().as_secs() < 5,
+                status == 504 && start.elapsed().as_secs() < 5,
                 "{path} {body}: {status} {text} {:?}",
-                began.elapsed()
+                start.elapsed()
             );
         }
         app.stop().await;
@@ -291,7 +294,7 @@ async fn a_provider_that_never_answers_ends_in_its_time_although_it_is_the_only_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_answer_may_be_thought_about_once_its_head_is_there() {
+async fn a_json_answer_may_take_longer_than_the_timeout_after_its_headers() {
     let fake = FakeUpstream::start(|_| {
         let mut answer = FakeResponse::json(200, json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "thought"}, "finish_reason": "stop"}]}));
         answer.steps.insert(0, BodyStep::Wait(std::time::Duration::from_millis(2500)));

@@ -1,4 +1,4 @@
-//! Providers elsewhere behind every surface of the real server.
+//! Remote providers behind every API surface of the server.
 
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
@@ -7,12 +7,13 @@ use testkit::fake_upstream::{FakeResponse, ReceivedRequest};
 use crate::app::TestApp;
 use crate::commands::stdout;
 
-/// Speaks chat completions under `/v1` and answers with words, or as the last message says.
+/// A provider of chat completions under `/v1`. The last message can request an error: `refuse` or
+/// `busy`.
 async fn fake_provider() -> FakeUpstream {
-    FakeUpstream::start(|asked: &ReceivedRequest| {
-        let body = asked.json();
+    FakeUpstream::start(|request: &ReceivedRequest| {
+        let body = request.json();
         let last = body["messages"].as_array().and_then(|messages| messages.last()).cloned().unwrap_or_default();
-        match (asked.path.as_str(), last["content"].as_str()) {
+        match (request.path.as_str(), last["content"].as_str()) {
             ("/v1/models", _) => FakeResponse::json(200, json!({"data": [{"id": "gpt-x"}, {"id": "org/y"}]})),
             (path @ ("/v1/completions" | "/v1/embeddings"), _) => {
                 FakeResponse::json(200, json!({"id": format!("echo of {path}"), "choices": [], "data": []}))
@@ -42,14 +43,14 @@ async fn app_with_provider(service: &FakeUpstream, switches: &[&str], models: &s
     let providers = toml::from_str::<cachalot::config::Config>(&provider).unwrap().providers;
     let set = |config: &mut cachalot::config::Config| {
         config.providers = providers;
-        // It leads to the local model.
+        // The alias leads to the local model.
         config.aliases.clear();
     };
     TestApp::start_with_config(switches, set).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_surface_reaches_a_provider_elsewhere() {
+async fn every_surface_reaches_a_remote_provider() {
     let service = fake_provider().await;
     let app = app_with_provider(&service, &["--model", "none"], "models = ['gpt-x']").await;
     let chat = json!({"model": "gpt-x", "messages": [{"role": "user", "content": "hi"}]});
@@ -70,7 +71,7 @@ async fn every_surface_reaches_a_provider_elsewhere() {
     let (status, text) = post("/responses", json!({"model": "gpt-x", "input": "hi"})).await;
     let response: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &response["output"][0]["content"][0]["text"]), (200, &json!("Hello")));
-    // What is no chat passes as it is.
+    // Other requests than chats are passed through unchanged.
     let (status, text) = post("/completions", json!({"model": "gpt-x", "prompt": "hi"})).await;
     assert!(status == 200 && text.contains("echo of /v1/completions"), "{text}");
     let (status, text) = post("/v1/embeddings", json!({"model": "gpt-x", "input": "hi"})).await;
@@ -90,7 +91,7 @@ async fn every_surface_reaches_a_provider_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_answers_and_what_is_left_of_the_minute_is_told_where_it_may_be() {
+async fn provider_and_remaining_requests_are_in_the_headers_where_allowed() {
     let (service, folder) = (fake_provider().await, tempfile::tempdir().unwrap());
     let store = format!("sqlite:{}", folder.path().join("cachalot.db").display());
     let key = stdout(&["key", "add", "alice", "--rpm", "3", "--store", &store]).trim().to_owned();
@@ -108,12 +109,12 @@ async fn who_answers_and_what_is_left_of_the_minute_is_told_where_it_may_be() {
             config.store.journal = Some(journal);
         };
         let app = TestApp::start_with_config(&["--model", "none", "--store", &store], set).await;
-        let ask = async |path: &str, body: Value| {
+        let send = async |path: &str, body: Value| {
             let answer = app.client.post(app.url(path)).bearer_auth(&key).json(&body).send().await.unwrap();
             let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
             let left = header("x-ratelimit-remaining-requests");
             assert_eq!(header("x-ratelimit-limit-requests").as_deref(), Some("3"));
-            assert_eq!(header("x-ratelimit-limit-tokens"), None, "nothing is said where there is no limit");
+            assert_eq!(header("x-ratelimit-limit-tokens"), None, "the header is absent without a limit");
             (
                 answer.status().as_u16(),
                 left.unwrap(),
@@ -122,24 +123,24 @@ async fn who_answers_and_what_is_left_of_the_minute_is_told_where_it_may_be() {
             )
         };
         let (messages, own) = (json!([{"role": "user", "content": "hi"}]), exposed.then(|| "own".to_owned()));
-        // One that passes, and one that is read and written again.
+        // One request is passed through, the other one is converted.
         let (status, left, reset, provider) =
-            ask("/chat/completions", json!({"model": "gpt-x", "messages": messages})).await;
+            send("/chat/completions", json!({"model": "gpt-x", "messages": messages})).await;
         assert_eq!((status, left.as_str(), &provider), (200, "2", &own));
         let reset: f64 = reset.strip_suffix('s').unwrap().parse().unwrap();
         assert!((15.0..=20.0).contains(&reset), "{reset}");
         let message = json!({"model": "gpt-x", "max_tokens": 9, "stream": true, "messages": messages});
-        let (status, left, _, provider) = ask("/v1/messages", message.clone()).await;
+        let (status, left, _, provider) = send("/v1/messages", message.clone()).await;
         assert_eq!((status, left.as_str(), &provider), (200, "1", &own));
-        ask("/v1/messages", message.clone()).await;
-        let (status, left, _, provider) = ask("/v1/messages", message).await;
+        send("/v1/messages", message.clone()).await;
+        let (status, left, _, provider) = send("/v1/messages", message).await;
         assert_eq!((status, left.as_str(), provider), (429, "0", None));
         app.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstreams_refusal_is_told_without_the_operators_matters() {
+async fn an_upstreams_refusal_is_returned_without_the_operators_secrets() {
     let service = fake_provider().await;
     let app = app_with_provider(&service, &["--model", "none"], "models = ['gpt-x']").await;
     for (word, stream) in [("refuse", false), ("refuse", true), ("busy", false), ("busy", true)] {
@@ -160,25 +161,25 @@ async fn an_upstreams_refusal_is_told_without_the_operators_matters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn models_are_discovered_and_stand_beside_the_local_ones() {
+async fn discovered_models_are_listed_beside_the_local_ones() {
     let service = fake_provider().await;
     let app = app_with_provider(&service, &[], "").await;
     let catalogue = async || serde_json::from_str::<Value>(&app.get("/api/models").await).unwrap();
-    let mut seen = catalogue().await;
+    let mut listed = catalogue().await;
     for _ in 0..100 {
-        if seen["data"].as_array().unwrap().iter().any(|model| model["id"] == "org/y") {
+        if listed["data"].as_array().unwrap().iter().any(|model| model["id"] == "org/y") {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        seen = catalogue().await;
+        listed = catalogue().await;
     }
-    let find = |id: &str| seen["data"].as_array().unwrap().iter().find(|model| model["id"] == id).cloned();
+    let find = |id: &str| listed["data"].as_array().unwrap().iter().find(|model| model["id"] == id).cloned();
     let remote = find("org/y").expect("it was discovered");
     assert_eq!((&remote["provider"], &remote["pricing"]["input"]), (&json!("own"), &Value::Null));
     let local = find("deepseek-v3.2-exp").unwrap();
     assert_eq!(local["pricing"]["input"], 0.28);
-    assert_eq!((&seen["success"], &seen["page"]), (&json!(true), &json!(0)));
-    assert_eq!(seen["total"], seen["data"].as_array().unwrap().len());
+    assert_eq!((&listed["success"], &listed["page"]), (&json!(true), &json!(0)));
+    assert_eq!(listed["total"], listed["data"].as_array().unwrap().len());
     let body = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4});
     app.reply(body("deepseek-chat")).await;
     assert_eq!(app.reply(body("org/y")).await["choices"][0]["message"]["content"], "Hello");
@@ -186,11 +187,11 @@ async fn models_are_discovered_and_stand_beside_the_local_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
+async fn a_client_of_a_slow_provider_gets_keep_alives() {
     use std::time::Duration;
     use testkit::fake_upstream::BodyStep;
-    let slow = FakeUpstream::start(|asked: &ReceivedRequest| {
-        let quick = match asked.json()["stream"] == true {
+    let slow = FakeUpstream::start(|request: &ReceivedRequest| {
+        let quick = match request.json()["stream"] == true {
             true => FakeResponse::chat_stream(&["late"], 1),
             false => {
                 FakeResponse::json(200, json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}))
@@ -214,18 +215,18 @@ async fn who_waits_for_a_slow_provider_is_told_that_we_are_still_here() {
         config.aliases.clear();
     })
     .await;
-    let ask = async |stream: bool| {
+    let send = async |stream: bool| {
         let body = json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
         app.post(&body).await.text().await.unwrap()
     };
-    let (events, whole) = (ask(true).await, ask(false).await);
+    let (events, whole) = (send(true).await, send(false).await);
     assert!(events.starts_with(": keep-alive\n\ndata: ") && events.ends_with("data: [DONE]\n\n"), "{events}");
     assert!(whole.starts_with("\n{\"choices\""), "{whole}");
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_model_stands_in_under_the_same_id() {
+async fn failover_reaches_another_model_under_the_same_id() {
     let fails = FakeUpstream::start(|_| FakeResponse::json(503, json!({"error": {"message": "no"}}))).await;
     let answers = fake_provider().await;
     let block = |name: &str, fake: &FakeUpstream, more: &str| {
@@ -247,8 +248,8 @@ async fn another_model_stands_in_under_the_same_id() {
     let converted = app.client.post(app.url("/v1/messages")).json(&chat).send().await.unwrap();
     assert_eq!(converted.json::<Value>().await.unwrap()["content"][0]["text"], "Hello");
     let models =
-        |fake: &FakeUpstream| fake.requests().iter().map(|asked| asked.json()["model"].clone()).collect::<Vec<_>>();
-    // Having failed, the first is left alone for a while.
+        |fake: &FakeUpstream| fake.requests().iter().map(|request| request.json()["model"].clone()).collect::<Vec<_>>();
+    // The circuit breaker of the failed provider is open.
     assert_eq!((models(&fails), models(&answers)), (vec![json!("large")], vec![json!("other"), json!("other")]));
     app.stop().await;
 }

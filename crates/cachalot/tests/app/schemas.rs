@@ -1,5 +1,5 @@
-//! Generated JSON Schemas, and what the embedded model writes under them at a high temperature:
-//! whatever it finishes fits, by the judgement of another implementation.
+//! Output of the embedded model under generated JSON Schemas, at a high temperature. Another
+//! implementation validates every finished answer.
 //!
 //! `SCHEMAS=10000 cargo test -p cachalot --release --test app schemas -- --nocapture`
 //! is the long form.
@@ -17,7 +17,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
-/// Asked for side by side.
+/// Number of requests at the same time.
 const CONCURRENCY: usize = 48;
 
 fn engine() -> Engine {
@@ -35,7 +35,7 @@ fn engine() -> Engine {
     Engine::start(loaded.model, encoding, Options { cache_pages: 1500, ..Options::default() }).unwrap()
 }
 
-/// Schemas of the strict subset: nested objects, arrays, words, references, alternatives,
+/// Schemas of the strict subset: nested objects, arrays, strings, references, alternatives,
 /// formats, bounds.
 fn schema() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
@@ -83,7 +83,7 @@ fn object(of: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
     })
 }
 
-/// A whole schema: an object, and the definitions its references lead to.
+/// A complete schema: an object, and the definitions of its references.
 fn document() -> impl Strategy<Value = Value> {
     object(schema()).prop_map(|mut schema| {
         let next = json!({ "anyOf": [{ "type": "null" }, { "$ref": "#/$defs/node" }] });
@@ -109,7 +109,8 @@ fn json_chat(seed: i64) -> Chat {
     }
 }
 
-/// Every other schema is that of a tool's arguments, called on the beta root.
+/// A chat whose answer must match the schema: as `response_format` for even seeds, as a tool of the
+/// beta API for odd ones.
 fn chat_with_schema(seed: i64, schema: &Value) -> Chat {
     if seed % 2 == 0 {
         let format = json!({ "name": "P", "strict": true, "schema": schema });
@@ -121,7 +122,7 @@ fn chat_with_schema(seed: i64, schema: &Value) -> Chat {
 }
 
 fn into_object(value: Value) -> Map<String, Value> {
-    let Value::Object(map) = value else { unreachable!("it is written as an object") };
+    let Value::Object(map) = value else { unreachable!("the literal is an object") };
     map
 }
 
@@ -132,7 +133,7 @@ async fn answer(engine: Engine, mut chat: Chat) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_finished_fits_its_schema() {
+async fn finished_answers_match_their_schema() {
     let count: i64 = std::env::var("SCHEMAS").map_or(60, |count| count.parse().expect("SCHEMAS is a number"));
     let engine = engine();
     let mut runner = TestRunner::deterministic();
@@ -145,25 +146,25 @@ async fn whatever_is_finished_fits_its_schema() {
     let mut answers = answers.buffer_unordered(CONCURRENCY);
     let (mut finished, mut cut) = (0, 0);
     while let Some((reply, schema)) = answers.next().await {
-        let said: Vec<&str> = match reply.finish.unwrap() {
+        let texts: Vec<&str> = match reply.finish.unwrap() {
             FinishReason::Stop => vec![reply.text.as_str()],
             FinishReason::ToolCalls => reply.tool_calls.iter().map(|call| call.arguments.as_str()).collect(),
             _ => {
                 cut += 1;
-                // All calls but the last are whole.
+                // All calls except the last one are complete.
                 let whole = reply.tool_calls.split_last().map_or(&[][..], |(_, whole)| whole);
                 whole.iter().map(|call| call.arguments.as_str()).collect()
             }
         };
         finished += usize::from(matches!(reply.finish, Some(FinishReason::Stop | FinishReason::ToolCalls)));
-        let judge = jsonschema::options().should_validate_formats(true).build(&schema).expect("a valid schema");
-        for said in said {
-            let value: Value = serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}\n{schema}"));
-            if let Err(fault) = judge.validate(&value) {
-                panic!("{fault}: {said}\n{schema}");
+        let validator = jsonschema::options().should_validate_formats(true).build(&schema).expect("a valid schema");
+        for text in texts {
+            let value: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}\n{schema}"));
+            if let Err(fault) = validator.validate(&value) {
+                panic!("{fault}: {text}\n{schema}");
             }
         }
     }
-    println!("{finished} answers finished and fit, {cut} were cut by max_tokens");
-    assert!(finished * 4 > count as usize, "too few answers were finished to say anything: {finished} of {count}");
+    println!("{finished} answers finished and match, {cut} were cut by max_tokens");
+    assert!(finished * 4 > count as usize, "too few answers were finished for a result: {finished} of {count}");
 }

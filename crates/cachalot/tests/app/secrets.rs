@@ -1,5 +1,5 @@
-//! Nothing that must stay secret is ever written: every log line of this process, at every level,
-//! is kept, and searched for each secret that a test has named whenever a server stops.
+//! Secrets are never logged: the log of this process is captured at every level. Whenever a server
+//! stops, it is searched for each secret that a test has registered.
 
 use std::io;
 use std::sync::{Mutex, Once, PoisonError};
@@ -24,10 +24,10 @@ fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps every line from now on.
+/// Captures every line of the log from now on.
 pub(crate) fn capture_log() {
-    static WATCHING: Once = Once::new();
-    WATCHING.call_once(|| {
+    static CAPTURE: Once = Once::new();
+    CAPTURE.call_once(|| {
         tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
             .with_ansi(false)
@@ -36,27 +36,27 @@ pub(crate) fn capture_log() {
     });
 }
 
-/// This must never be written.
+/// Registers a secret that must never be logged.
 pub(crate) fn register_secret(secret: &str) {
-    assert!(secret.len() >= 16, "too short to be looked for");
+    assert!(secret.len() >= 16, "the secret is too short for a search");
     lock_ignoring_poison(&SECRETS).push(secret.to_owned());
 }
 
-/// Looks for every secret in all that was written, and in `also`.
+/// Searches the captured log and `other_text` for every secret. Panics when it finds one.
 pub(crate) fn assert_no_secrets(other_text: &str) {
-    let written = String::from_utf8_lossy(&lock_ignoring_poison(&CAPTURED_LOG)).into_owned();
+    let log = String::from_utf8_lossy(&lock_ignoring_poison(&CAPTURED_LOG)).into_owned();
     for secret in lock_ignoring_poison(&SECRETS).iter() {
-        for text in [written.as_str(), other_text] {
+        for text in [log.as_str(), other_text] {
             if let Some(at) = text.find(secret.as_str()) {
                 let line = text[..at].rfind('\n').map_or(0, |start| start + 1);
-                panic!("a secret was written, in a line that begins: {:.120}", &text[line..at]);
+                panic!("a secret was logged, in a line that begins: {:.120}", &text[line..at]);
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_is_searched_for_secrets() {
+async fn the_log_is_searched_for_secrets() {
     capture_log();
     tracing::trace!("a line of the test itself");
     assert!(String::from_utf8_lossy(&lock_ignoring_poison(&CAPTURED_LOG)).contains("a line of the test itself"));

@@ -1,4 +1,4 @@
-//! The server with the embedded model, over HTTP. Nothing depends on what the model says.
+//! The server with the embedded model, over HTTP. The tests do not depend on the text of answers.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ fn chat_request(model: &str, text: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_request_of_the_articles_is_answered() {
+/// The request of CometAPI's guide to DeepSeek-V3.2-Exp.
+async fn the_request_of_cometapis_guide_is_answered() {
     let app = TestApp::start(&[]).await;
     let body = json!({
         "model": "deepseek-v3.2-exp",
@@ -59,7 +60,7 @@ async fn thinking_follows_the_model_id_and_the_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_says_what_the_whole_reply_says_and_ends_with_usage() {
+async fn a_stream_returns_what_the_json_reply_returns_and_ends_with_usage() {
     let app = TestApp::start(&[]).await;
     let whole = app.reply(chat_request("deepseek-reasoner", "What is 2 + 2?")).await;
     let mut body = chat_request("deepseek-reasoner", "What is 2 + 2?");
@@ -76,7 +77,7 @@ async fn a_stream_says_what_the_whole_reply_says_and_ends_with_usage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_side_by_side_say_what_each_says_alone() {
+async fn concurrent_streams_return_what_each_returns_alone() {
     let app = TestApp::start(&[]).await;
     let body = |i: u64| {
         let question = format!("Tell me a story about number {i}. {}", "It was a long day. ".repeat(i as usize * 5));
@@ -94,7 +95,7 @@ async fn streams_side_by_side_say_what_each_says_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_hangs_up_gives_its_pages_back() {
+async fn a_client_that_disconnects_releases_its_pages() {
     let app = TestApp::start(&[]).await;
     let mut body = chat_request("deepseek-reasoner", &"Count slowly to a thousand. ".repeat(40));
     body["max_tokens"] = json!(4000);
@@ -143,7 +144,7 @@ async fn a_shutdown_ends_a_running_stream_properly() {
     let mut body = chat_request("deepseek-chat", "Never stop talking.");
     body["max_tokens"] = json!(8000);
     body["stream"] = json!(true);
-    // The end token never comes.
+    // The model cannot sample the end token.
     body["logit_bias"] = json!({ "1": -100 });
     let mut response = app.post(&body).await;
     let mut text = String::from_utf8_lossy(&response.chunk().await.unwrap().unwrap()).into_owned();

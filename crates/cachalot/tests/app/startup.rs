@@ -1,4 +1,4 @@
-//! How a server starts and ends, and what stands in its way.
+//! The start and the end of a server, and errors that prevent a start.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -16,15 +16,15 @@ fn a_second_server_on_a_data_folder_refuses_and_names_the_first() {
     let refused = home.serve_fails(&[]);
     assert!(refused.contains(&format!("process {}", first.id())), "{refused}");
     assert!(refused.contains(home.data_path("").to_str().unwrap().trim_end_matches('/')), "{refused}");
-    // The other commands go on.
+    // The other commands still work.
     home.run_ok(&["key", "add", "alice"]);
     home.run_ok(&["usage"]);
-    // However it ends, the folder is free.
+    // The lock ends with the process, also after SIGKILL.
     first.kill();
     home.serve(&[]).stop();
 }
 
-/// Every file and folder below.
+/// The folder with every file and folder below it.
 #[cfg(unix)]
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut all = vec![folder.to_owned()];
@@ -37,7 +37,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[cfg(unix)]
 #[test]
-fn what_is_created_is_private_whatever_the_umask() {
+fn created_files_are_private_under_any_umask() {
     for umask in ["000", "022"] {
         let home = TestHome::new();
         let serve = format!("umask {umask}; exec \"$CACHALOT\" {}", SERVE_ARGS.join(" "));
@@ -84,7 +84,7 @@ fn a_signal_during_the_start_does_no_harm() {
         std::thread::sleep(Duration::from_millis(delay));
         server.signal("TERM");
         let (status, log) = server.wait_for_exit(Duration::from_secs(10));
-        // Before the program itself runs, nothing can be caught.
+        // The system ends a process that has not registered its signals yet.
         assert!(status.success() || log.is_empty(), "after {delay} ms: {status}: {log}");
     }
     home.serve(&[]).stop();
@@ -98,7 +98,7 @@ fn a_server_handles_signals_before_it_says_that_it_is_ready() {
         let mut server = home.serve(&[]);
         server.signal("HUP");
         server.signal("XFSZ");
-        server.wait_for_log("configuration read again");
+        server.wait_for_log("configuration reloaded");
         assert_eq!(server.get("/healthz", &[]).0, 200);
         server.signal("TERM");
         let (status, log) = server.wait_for_exit(Duration::from_secs(10));
@@ -112,14 +112,14 @@ fn a_limit_of_file_sizes_is_an_error_and_not_the_end() {
     let home = TestHome::new();
     for command in ["serve --model none --listen 127.0.0.1:0", "key add alice"] {
         let ended = run_to_end(home.shell(&format!("ulimit -f 8; exec \"$CACHALOT\" {command}")));
-        // The end by a signal has no code.
+        // A process that is ended by a signal does not have an exit code.
         assert_eq!(ended.status.code(), Some(1), "{command}: {}", ended.stderr);
         assert!(ended.stderr.contains("error: the store"), "{command}: {}", ended.stderr);
     }
     home.serve(&[]).stop();
 }
 
-/// Holds a lock on the database until it is told to let go.
+/// Holds a lock on the database until the returned sender is used.
 fn lock_database(path: &Path, statements: &'static str) -> (mpsc::Sender<()>, std::thread::JoinHandle<()>) {
     let url = format!("sqlite:{}", path.display());
     let (release, released) = mpsc::channel::<()>();
@@ -132,7 +132,7 @@ fn lock_database(path: &Path, statements: &'static str) -> (mpsc::Sender<()>, st
             let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
             connection.execute(statements).await.unwrap();
             locked.send(()).unwrap();
-            // A test that fails drops its end.
+            // A failed test drops the sender.
             let _ = released.recv();
             connection.execute("rollback").await.unwrap();
             connection.close().await.unwrap();
@@ -143,15 +143,15 @@ fn lock_database(path: &Path, statements: &'static str) -> (mpsc::Sender<()>, st
 }
 
 #[test]
-fn a_database_that_is_locked_at_the_start_is_waited_for_and_that_is_said() {
+fn a_start_waits_for_a_locked_database_and_logs_it() {
     let home = TestHome::new();
     home.serve(&[]).stop();
     for lock in ["begin immediate", "pragma locking_mode = exclusive; begin exclusive"] {
         let (release, held) = lock_database(&home.data_path("cachalot.db"), lock);
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut server = Server::spawn(home.command(&SERVE_ARGS));
         server.wait_for_log("locked by another process");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         std::thread::sleep(Duration::from_millis(1500));
         assert!(!server.log().contains("listening"), "{}", server.log());
         release.send(()).unwrap();
@@ -159,7 +159,7 @@ fn a_database_that_is_locked_at_the_start_is_waited_for_and_that_is_said() {
         server.wait_for_log("listening on");
         server.stop();
 
-        // Whoever waits can be stopped.
+        // A waiting server can be stopped.
         let (release, held) = lock_database(&home.data_path("cachalot.db"), lock);
         let mut server = Server::spawn(home.command(&SERVE_ARGS));
         server.wait_for_log("locked by another process");
@@ -186,8 +186,7 @@ fn a_request_that_hangs_does_not_keep_a_stopped_server_alive() {
     held.join().unwrap();
 }
 
-/// Runs a command as a user who may not write what others own; `None` where that
-/// cannot be done here.
+/// The command as an unprivileged user; `None` where this system does not allow it.
 #[cfg(unix)]
 fn as_unprivileged_user(mut command: Command) -> Option<Command> {
     if std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).ok()? != 0 {
@@ -197,7 +196,7 @@ fn as_unprivileged_user(mut command: Command) -> Option<Command> {
     nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(command.get_program());
     nobody.args(command.get_args()).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     nobody.current_dir(command.get_current_dir()?);
-    // It may not have the program, or the path to ours is closed to it.
+    // `setpriv` may be missing, or the user may not be allowed to run our program.
     let can = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
         .arg(env!("CARGO_BIN_EXE_cachalot"))
@@ -215,7 +214,7 @@ fn a_database_that_cannot_be_written_is_named() {
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     let home = TestHome::new();
     home.serve(&[]).stop();
-    // That of another user would be refused first.
+    // A token of another user would be refused first.
     std::fs::remove_file(home.data_path("admin-token")).unwrap();
     for path in [home.path(""), home.path("data")] {
         set(&path, 0o755);
@@ -226,7 +225,7 @@ fn a_database_that_cannot_be_written_is_named() {
         }
         for command in [&SERVE_ARGS[..], &["key", "list"], &["key", "add", "alice"]] {
             let Some(command) = as_unprivileged_user(home.command(command)) else {
-                eprintln!("skipped: there is no user here who may not write everything");
+                eprintln!("skipped: this system has no unprivileged user for the test");
                 return;
             };
             let ended = run_to_end(command);
@@ -239,114 +238,9 @@ fn a_database_that_cannot_be_written_is_named() {
             );
         }
     }
-    // So that it can be removed.
+    // So that the folder can be removed.
     for path in files_below(&home.data_path("")) {
         set(&path, 0o700);
-    }
-}
-
-#[cfg(unix)]
-fn make_pipe(path: &Path) {
-    // There may be a file.
-    let _ = std::fs::remove_file(path);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-}
-
-#[cfg(unix)]
-#[test]
-fn a_pipe_or_a_device_in_the_place_of_a_file_is_an_error_that_names_it() {
-    let home = TestHome::new();
-    let pipe = home.path("pipe");
-    make_pipe(&pipe);
-    let config = home.path("with-prices.toml");
-    std::fs::write(&config, format!("[gateway]\nprices = \"{}\"\n", pipe.display())).unwrap();
-    let config = config.to_str().unwrap();
-    let paths = [
-        (pipe.to_str().unwrap(), "a pipe (FIFO)"),
-        ("/dev/zero", "a device"),
-        (home.path("").to_str().unwrap(), "a folder"),
-    ]
-    .map(|(path, what)| (path.to_owned(), what));
-    for (path, what) in &paths {
-        let store = format!("sqlite:{path}");
-        for arguments in [
-            [&SERVE_ARGS[..], &["--store", "off", "--config", path]].concat(),
-            [&SERVE_ARGS[..], &["--store", &store]].concat(),
-            vec!["key", "list", "--store", &store],
-            vec!["score", "--tokens", path],
-            vec!["render", path],
-            vec!["provider", "import", path],
-            vec!["price", "import", path, "--date", "2026-11-27"],
-        ] {
-            let refused = home.run_fails(&arguments);
-            assert!(refused.contains(what) && refused.contains(path.trim_end_matches('/')), "{arguments:?}: {refused}");
-        }
-    }
-    assert!(home.serve_fails(&["--store", "off", "--config", config]).contains("a pipe (FIFO)"));
-    // The file that nobody names.
-    make_pipe(&home.path("cachalot.toml"));
-    assert!(home.serve_fails(&["--store", "off"]).contains("cachalot.toml"));
-    std::fs::remove_file(home.path("cachalot.toml")).unwrap();
-    // What lies in the data folder.
-    home.serve(&[]).stop();
-    for name in ["admin-token", "cachalot.db-wal", "cachalot.db-shm", "server.lock", "journal/1.alone.journal"] {
-        let (path, kept) = (home.data_path(name), home.path("kept"));
-        let was_there = std::fs::rename(&path, &kept).is_ok();
-        make_pipe(&path);
-        let refused = home.serve_fails(&[]);
-        assert!(refused.contains("a pipe (FIFO)") && refused.contains(name), "{name}: {refused}");
-        std::fs::remove_file(&path).unwrap();
-        if was_there {
-            std::fs::rename(&kept, &path).unwrap();
-        }
-    }
-    let refused = run_to_end({
-        let mut command = home.command(&SERVE_ARGS);
-        command.env("SSL_CERT_FILE", &pipe);
-        command
-    });
-    assert!(!refused.status.success() && refused.stderr.contains("SSL_CERT_FILE"), "{}", refused.stderr);
-    home.serve(&["--config", "/dev/null"]).stop();
-}
-
-#[cfg(unix)]
-#[test]
-fn a_pipe_in_a_checkpoint_is_an_error_that_names_it() {
-    let home = TestHome::new();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/v32-fp8");
-    let folder = home.path("model");
-    std::fs::create_dir(&folder).unwrap();
-    let files: Vec<_> = std::fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path()).collect();
-    for name in ["config.json", "model-00001-of-000003.safetensors", "model.safetensors.index.json"] {
-        for file in files.iter().filter(|file| file.is_file()) {
-            std::fs::copy(file, folder.join(file.file_name().unwrap())).unwrap();
-        }
-        make_pipe(&folder.join(name));
-        let inspected = home.run(&["inspect", folder.to_str().unwrap()]);
-        let said = inspected.stdout + &inspected.stderr;
-        assert!(said.contains("a pipe (FIFO)") && said.contains(name), "{name}: {said}");
-        let serve = ["serve", "--store", "off", "--listen", "127.0.0.1:0", "--model", folder.to_str().unwrap()];
-        assert!(home.run_fails(&serve).contains(name));
-        std::fs::remove_file(folder.join(name)).unwrap();
-    }
-    for file in files.iter().filter(|file| file.is_file()) {
-        std::fs::copy(file, folder.join(file.file_name().unwrap())).unwrap();
-    }
-    make_pipe(&folder.join("tokenizer.json"));
-    let refused = home.run_fails(&["render", "--model", folder.to_str().unwrap(), "/dev/null"]);
-    assert!(refused.contains("a pipe (FIFO)") && refused.contains("tokenizer.json"), "{refused}");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_pipe_in_the_disk_cache_is_in_nobodys_way() {
-    let home = TestHome::new();
-    let cache = home.path("prefix");
-    for name in [format!("{}.page", "ab".repeat(32)), "lock".into()] {
-        make_pipe(&cache.join(name));
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--disk-cache", cache.to_str().unwrap()];
-        Server::start(home.command(&arguments)).stop();
     }
 }
 
@@ -368,7 +262,7 @@ fn a_server_whose_threads_are_all_stuck_still_ends() {
     assert_eq!(status.code(), Some(1));
 }
 
-/// A runtime none of whose threads comes back.
+/// Blocks all threads of a runtime forever.
 #[cfg(unix)]
 fn block_all_threads() -> ! {
     let signals = cachalot::shutdown::ShutdownSignals::register().unwrap();
@@ -386,10 +280,10 @@ fn block_all_threads() -> ! {
         signals.requested().await;
         tokio::time::sleep(Duration::from_millis(10)).await;
     });
-    unreachable!("no thread is left that could ring");
+    unreachable!("no thread is left that could drive the timer");
 }
 
-/// Starts that must fail: their switches, and words of the complaint.
+/// Starts that must fail: the switches, and a part of the error message.
 fn bad_starts(home: &TestHome, taken: &str) -> Vec<(Vec<String>, &'static str)> {
     let config = |name: &str, text: &str| {
         std::fs::write(home.path(name), text).unwrap();

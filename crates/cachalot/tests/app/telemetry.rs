@@ -1,4 +1,4 @@
-//! Spans of requests, as a collector of OpenTelemetry gets them.
+//! Spans of requests, as an OpenTelemetry collector receives them.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use crate::app::TestApp;
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A provider that answers, streamed or not, and breaks off what says `break`.
+/// A provider that answers, streamed or not. A stream whose message is `break` is cut off.
 async fn fake_provider() -> FakeUpstream {
-    FakeUpstream::start(|asked: &ReceivedRequest| match asked.json() {
+    FakeUpstream::start(|request: &ReceivedRequest| match request.json() {
         body if body["messages"][0]["content"] == "break" => {
             FakeResponse::events([r#"{"choices":[{"delta":{"content":"He"}}]}"#])
         }
@@ -35,7 +35,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Its attributes, as JSON.
+/// The attributes of a span, as JSON.
 fn attributes(span: &Span) -> BTreeMap<&str, Value> {
     let value = |any: &Any| match any {
         Any::StringValue(text) => json!(text),
@@ -66,20 +66,20 @@ async fn every_request_has_a_span_below_its_callers() {
         config.telemetry.otlp = Some(address);
     })
     .await;
-    let ask = async |path: &str, body: Value| {
-        let asked = app.client.post(app.url(path)).json(&body).header("traceparent", TRACEPARENT);
-        asked.send().await.unwrap().text().await.unwrap()
+    let send = async |path: &str, body: Value| {
+        let request = app.client.post(app.url(path)).json(&body).header("traceparent", TRACEPARENT);
+        request.send().await.unwrap().text().await.unwrap()
     };
-    let say = |model: &str, what: &str| json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": what}]});
-    let streamed = |model: &str, what: &str| {
-        let mut body = say(model, what);
+    let chat = |model: &str, content: &str| json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": content}]});
+    let streamed = |model: &str, content: &str| {
+        let mut body = chat(model, content);
         body["stream"] = json!(true);
         body
     };
-    ask("/v1/chat/completions", streamed("passes", "a secret")).await;
-    ask("/v1/messages", say("converts", "a secret")).await;
-    ask("/v1/chat/completions", streamed("passes", "break")).await;
-    ask("/v1/chat/completions", say("nobody", "hi")).await;
+    send("/v1/chat/completions", streamed("passes", "a secret")).await;
+    send("/v1/messages", chat("converts", "a secret")).await;
+    send("/v1/chat/completions", streamed("passes", "break")).await;
+    send("/v1/chat/completions", chat("nobody", "hi")).await;
     app.stop().await;
 
     let exports = collector.requests();
@@ -95,7 +95,7 @@ async fn every_request_has_a_span_below_its_callers() {
         .flat_map(|scope| &scope.spans)
         .collect();
     spans.sort_by_key(|span| span.start_time_unix_nano);
-    // What asks whether the server is ready has none.
+    // Requests to `/readyz` do not have spans.
     let [passed, converted, broken, refused] = spans[..] else { panic!("{spans:#?}") };
     for span in &spans {
         assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE_ID.into(), "b7ad6b7169203331".into()));
@@ -106,7 +106,7 @@ async fn every_request_has_a_span_below_its_callers() {
         ["chat passes", "chat converts", "chat passes", "chat"]
     );
 
-    let seen = attributes(passed);
+    let found = attributes(passed);
     for (key, value) in [
         ("gen_ai.operation.name", json!("chat")),
         ("gen_ai.request.model", json!("passes")),
@@ -118,21 +118,21 @@ async fn every_request_has_a_span_below_its_callers() {
         ("url.path", json!("/v1/chat/completions")),
         ("client.address", json!("127.0.0.1")),
     ] {
-        assert_eq!(seen.get(key), Some(&value), "{key}");
+        assert_eq!(found.get(key), Some(&value), "{key}");
     }
-    assert!(seen["gen_ai.response.time_to_first_chunk"].as_f64().unwrap() > 0.0);
-    assert!(seen["cachalot.request.id"].as_str().unwrap().starts_with("req_"));
-    let seen = attributes(converted);
+    assert!(found["gen_ai.response.time_to_first_chunk"].as_f64().unwrap() > 0.0);
+    assert!(found["cachalot.request.id"].as_str().unwrap().starts_with("req_"));
+    let found = attributes(converted);
     assert_eq!(
-        (&seen["gen_ai.usage.output_tokens"], seen.get("gen_ai.response.time_to_first_chunk")),
+        (&found["gen_ai.usage.output_tokens"], found.get("gen_ai.response.time_to_first_chunk")),
         (&json!(2), None)
     );
     assert_eq!(attributes(broken)["error.type"], "broken_off");
-    let seen = attributes(refused);
-    assert_eq!((&seen["http.response.status_code"], seen.get("error.type")), (&json!(400), None));
+    let found = attributes(refused);
+    assert_eq!((&found["http.response.status_code"], found.get("error.type")), (&json!(400), None));
 
-    // Providers in one's own network are told which span they belong to.
-    let told = |fake: &FakeUpstream| fake.requests()[0].header("traceparent").map(str::to_owned);
-    assert_eq!(told(&passing), Some(format!("00-{TRACE_ID}-{}-01", hex(&passed.span_id))));
-    assert_eq!(told(&converting), Some(format!("00-{TRACE_ID}-{}-01", hex(&converted.span_id))));
+    // Requests to providers in a private network carry the span's `traceparent`.
+    let traceparent_of = |fake: &FakeUpstream| fake.requests()[0].header("traceparent").map(str::to_owned);
+    assert_eq!(traceparent_of(&passing), Some(format!("00-{TRACE_ID}-{}-01", hex(&passed.span_id))));
+    assert_eq!(traceparent_of(&converting), Some(format!("00-{TRACE_ID}-{}-01", hex(&converted.span_id))));
 }

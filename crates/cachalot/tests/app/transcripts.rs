@@ -1,5 +1,5 @@
-//! Every surface to every dialect, streamed and whole: what goes to the provider, and what comes
-//! back, as snapshots. Framing that is odd in any way must change nothing of it.
+//! Every API surface with every provider dialect, streamed and not: the request to the provider and
+//! the answer to the client, as snapshots. Unusual framing of a stream must not change the answer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::app::TestApp;
 const DIALECTS: [&str; 4] = ["openai", "deepseek", "anthropic", "gemini"];
 const SURFACES: [Surface; 4] = [Surface::Chat, Surface::Responses, Surface::Messages, Surface::Gemini];
 
+/// An API for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Surface {
     Chat,
@@ -22,13 +23,14 @@ enum Surface {
     Gemini,
 }
 
-/// What the service says next, and how it is framed.
+/// The next answer of the fake provider, and its framing.
 #[derive(Clone, Copy)]
 struct FakeReply {
     scenario: Scenario,
     odd_framing: bool,
 }
 
+/// A server with a fake provider of each dialect.
 struct TranscriptSetup {
     app: TestApp,
     fake: FakeUpstream,
@@ -39,11 +41,11 @@ impl TranscriptSetup {
     async fn start() -> Self {
         let reply = Arc::new(Mutex::new(FakeReply { scenario: Scenario::Text, odd_framing: false }));
         let current_reply = reply.clone();
-        let fake = FakeUpstream::start(move |asked| {
-            let FakeReply { scenario, odd_framing: odd } = *current_reply.lock().unwrap();
-            let dialect = asked.path.split('/').nth(1).unwrap_or_default();
-            let streamed = asked.json()["stream"] == true || asked.path.contains("streamGenerateContent");
-            match (streamed, odd) {
+        let fake = FakeUpstream::start(move |request| {
+            let FakeReply { scenario, odd_framing: is_odd } = *current_reply.lock().unwrap();
+            let dialect = request.path.split('/').nth(1).unwrap_or_default();
+            let streamed = request.json()["stream"] == true || request.path.contains("streamGenerateContent");
+            match (streamed, is_odd) {
                 (false, _) => FakeResponse::json(200, transcripts::json_body(dialect, scenario)),
                 (true, false) => transcripts::stream_response(dialect, scenario),
                 (true, true) => odd_framing(transcripts::stream_response(dialect, scenario)),
@@ -66,7 +68,7 @@ impl TranscriptSetup {
         Self { app, fake, reply }
     }
 
-    /// What comes back, its random parts named.
+    /// Status and body of an answer, with its volatile parts redacted.
     async fn transcript(&self, surface: Surface, dialect: &str, reply: FakeReply, stream: bool) -> String {
         *self.reply.lock().unwrap() = reply;
         let model = format!("to-{dialect}");
@@ -78,7 +80,7 @@ impl TranscriptSetup {
     }
 }
 
-/// Line ends of another kind, comments, pieces cut anywhere, and pauses.
+/// The answer with CRLF line ends, comments, arbitrary chunk borders and pauses.
 fn odd_framing(answer: FakeResponse) -> FakeResponse {
     let bytes = answer
         .steps
@@ -101,7 +103,7 @@ fn odd_framing(answer: FakeResponse) -> FakeResponse {
 }
 
 impl Surface {
-    /// A request with words, an image and settings; or one in the middle of a turn with tools.
+    /// Path and body of a request with text, an image and settings, or of one with tool results.
     fn request(self, model: &str, tools: bool, stream: bool) -> (String, Value) {
         let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
         let png = "https://example.org/whale.png";
@@ -195,7 +197,7 @@ impl Surface {
     }
 }
 
-/// A text without what is another every time: ids that we make, times, signatures of this process.
+/// The text without its volatile parts: generated ids, times, signatures of this process.
 fn redact_volatile(text: &str) -> String {
     let mut text = text.to_owned();
     for key in [
@@ -216,9 +218,10 @@ fn redact_volatile(text: &str) -> String {
             let (before, after) = rest.split_at(at + key.len());
             let end = after.find(['"', ',', '}', ')']).unwrap_or(after.len());
             out.push_str(before);
-            // What the service itself has made stays.
-            let own = ["up_1", "msg_1", "call_0", "call_1", "c2lnbmVk", "r1", "1", ""].contains(&&after[..end]);
-            out.push_str(if own { &after[..end] } else { "~" });
+            // Values of the fake provider stay.
+            let from_provider =
+                ["up_1", "msg_1", "call_0", "call_1", "c2lnbmVk", "r1", "1", ""].contains(&&after[..end]);
+            out.push_str(if from_provider { &after[..end] } else { "~" });
             rest = &after[end..];
         }
         out.push_str(rest);
@@ -228,7 +231,7 @@ fn redact_volatile(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_surface_to_every_dialect_says_what_it_said_before() {
+async fn every_surface_with_every_dialect_matches_its_snapshot() {
     let setup = TranscriptSetup::start().await;
     for surface in SURFACES {
         for dialect in DIALECTS {
@@ -236,12 +239,12 @@ async fn every_surface_to_every_dialect_says_what_it_said_before() {
             for scenario in Scenario::ALL {
                 let reply = FakeReply { scenario, odd_framing: false };
                 let streamed = setup.transcript(surface, dialect, reply, true).await;
-                let asked = setup.fake.requests().pop().unwrap();
+                let received = setup.fake.requests().pop().unwrap();
                 if matches!(scenario, Scenario::Text | Scenario::ToolCalls) {
                     transcript += &format!(
                         "## {scenario:?}: what the provider is asked\n{} {}\n",
-                        asked.path,
-                        redact_volatile(&asked.json().to_string())
+                        received.path,
+                        redact_volatile(&received.json().to_string())
                     );
                     transcript += &format!(
                         "## {scenario:?}: the answer whole\n{}",
@@ -249,14 +252,14 @@ async fn every_surface_to_every_dialect_says_what_it_said_before() {
                     );
                 }
                 transcript += &format!("## {scenario:?}: the answer streamed\n{streamed}");
-                // However it is framed. What passes as it is keeps its frames.
-                let passes = matches!(
+                // Framing does not matter where the stream is converted; a passthrough keeps it.
+                let is_passthrough = matches!(
                     (surface, dialect),
                     (Surface::Chat, "openai" | "deepseek")
                         | (Surface::Messages, "anthropic")
                         | (Surface::Gemini, "gemini")
                 );
-                if !passes {
+                if !is_passthrough {
                     let odd = setup.transcript(surface, dialect, FakeReply { scenario, odd_framing: true }, true).await;
                     assert_eq!(odd, streamed, "{surface:?} to {dialect}, {scenario:?}");
                 }

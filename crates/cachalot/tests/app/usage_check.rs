@@ -1,4 +1,4 @@
-//! `cachalot usage check`, as an operator runs it on a database that an older version has poisoned.
+//! `cachalot usage check` on a database with values that an older version let overflow.
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -44,7 +44,7 @@ fn a_poisoned_database_is_served_checked_and_repaired() {
             "update projects set spent = 9223372036854775807 + 100",
         ],
     );
-    // Everything that reads it still works.
+    // Every command and route that reads it still works.
     let server = home.serve(&[]);
     let token = std::fs::read_to_string(home.data_path("admin-token")).unwrap();
     let authorization = format!("authorization: Bearer {}", token.trim());
@@ -87,13 +87,13 @@ fn a_poisoned_database_is_served_checked_and_repaired() {
     let copy = std::path::PathBuf::from(repaired["repaired"]["copy"].as_str().unwrap());
     assert_eq!((std::fs::read_to_string(&copy).unwrap().lines().count(), mode(&copy)), (5, 0o600));
     assert_eq!(usage_check_json(&home)["clean"], true);
-    // There is nothing more to repair, and no copy of nothing.
+    // A second repair changes nothing and writes no copy.
     let again: Value = serde_json::from_str(&home.run_ok(&["usage", "check", "--repair", "--json"])).unwrap();
     assert_eq!((&again["repaired"]["changes"], &again["repaired"]["copy"]), (&json!([]), &Value::Null));
 }
 
 #[test]
-fn what_the_journal_and_the_quarantine_hold_is_counted() {
+fn records_of_journal_and_quarantine_are_counted() {
     let home = TestHome::new();
     home.run_ok(&["key", "add", "alice"]);
     let record = |id: &str, cost: i64| {
@@ -115,7 +115,7 @@ fn what_the_journal_and_the_quarantine_hold_is_counted() {
         (&found["journal"]["ended"], &found["journal"]["open"], &found["clean"]),
         (&json!(2), &json!(1), &json!(true))
     );
-    // The next start books what can be booked, and sets the rest aside.
+    // The next start commits the valid records and quarantines the others.
     home.serve(&[]).stop();
     let found = usage_check_json(&home);
     assert_eq!(
@@ -138,22 +138,22 @@ async fn an_overdraft_caps_the_local_engine_too() {
         config.gateway.overdraft = gateway::Overdraft::AtMost(0);
     })
     .await;
-    let ask = async |max_tokens: Option<u64>| {
+    let post = async |max_tokens: Option<u64>| {
         let mut body =
             json!({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Tell me a long story"}]});
-        if let Some(most) = max_tokens {
-            body["max_tokens"] = json!(most);
+        if let Some(max_tokens) = max_tokens {
+            body["max_tokens"] = json!(max_tokens);
         }
         let response =
             app.client.post(app.url("/chat/completions")).bearer_auth(key.trim()).json(&body).send().await.unwrap();
         (response.status().as_u16(), response.json::<Value>().await.unwrap())
     };
-    let (status, refused) = ask(Some(4000)).await;
+    let (status, refused) = post(Some(4000)).await;
     let message = refused["error"]["message"].as_str().unwrap();
     assert!(status == 402 && message.contains("`max_tokens` of at most"), "{refused}");
     let fits: u64 = message.split(' ').find_map(|word| word.parse().ok()).unwrap();
     assert!((10..100).contains(&fits), "{message}");
-    let (status, answer) = ask(None).await;
+    let (status, answer) = post(None).await;
     let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap();
     assert!(status == 200 && tokens <= fits, "{answer}");
     app.stop().await;

@@ -1,8 +1,8 @@
 //! Limits on the length of files and the width of comments.
 
-use crate::modules::Modules;
-use crate::rust_text::{Kind, pieces};
-use crate::source;
+use super::modules::Modules;
+use super::rust_text::{Kind, pieces};
+use super::source;
 
 /// A longer file gives the reason in its head: `//! Over 350 lines because ...`.
 const MOST_LINES: usize = 350;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::prose::{Paragraph, is_word, paragraphs, prose_of_rust, words};
-use crate::rust_text::{Kind, pieces};
-use crate::source;
+use super::prose::{Paragraph, is_word, paragraphs, prose_of_rust, words};
+use super::rust_text::{Kind, pieces};
+use super::source;
 
 /// The parsed list. Each entry maps to its replacement.
 #[derive(Default)]

@@ -1,13 +1,14 @@
-//! The shape of the workspace: who may import whom, where `unsafe` may stand, who knows HTTP.
+//! The arrows between the crates: which crate may import which, use `unsafe`, or
+//! use HTTP libraries.
 //! ARCHITECTURE.md has the reasons.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::source::root;
+use super::source::root;
 
-/// What each crate may import of ours. `cachalot` may import everything.
+/// The crates of the workspace that each crate may import. `cachalot` may import all of them.
 const ARROWS: [(&str, &[&str]); 12] = [
     ("chat", &[]),
     ("files", &[]),
@@ -34,7 +35,7 @@ fn packages() -> Vec<Value> {
     metadata["packages"].as_array().expect("a list of packages").clone()
 }
 
-/// Names of a package's normal dependencies; dev-dependencies are not arrows.
+/// Names of a package's normal dependencies. Dev-dependencies are not restricted.
 fn dependencies(package: &Value) -> BTreeSet<String> {
     let normal = |d: &&Value| d["kind"].is_null();
     package["dependencies"]
@@ -69,7 +70,7 @@ fn crates_import_only_along_the_arrows() {
 }
 
 #[test]
-fn only_server_and_gateway_know_http_libraries() {
+fn only_server_and_gateway_import_http_libraries() {
     for package in packages() {
         let name = package["name"].as_str().unwrap().to_owned();
         for library in dependencies(&package) {
@@ -81,7 +82,7 @@ fn only_server_and_gateway_know_http_libraries() {
 }
 
 #[test]
-fn unsafe_stands_only_in_kernels_and_weights() {
+fn only_kernels_and_weights_use_unsafe() {
     for package in packages() {
         let name = package["name"].as_str().unwrap().to_owned();
         let lib = root().join("crates").join(&name).join("src/lib.rs");

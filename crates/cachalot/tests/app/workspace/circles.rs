@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::modules::{Edge, Modules, Sources};
-use crate::source;
+use super::modules::{Edge, Modules, Sources};
+use super::source;
 
 /// The one exception: imports of these files of kernels may close a circle. They are the dispatch
 /// table, which names each kernel and its argument types, and kernels call other

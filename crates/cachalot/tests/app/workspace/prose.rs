@@ -1,6 +1,6 @@
 //! Prose of sources and Markdown as paragraphs, in which phrases are found across line breaks.
 
-use crate::rust_text::{Kind, pieces};
+use super::rust_text::{Kind, pieces};
 
 /// Lower-case text with single spaces between words, and the lines that it comes from.
 pub(crate) struct Paragraph {
