@@ -1,4 +1,4 @@
-//! How the reader of safetensors headers grows with its input:
+//! Growth of the time and memory of the safetensors header parser:
 //! `cargo bench -p weights --bench growth`. The table is in docs/performance.md.
 
 use std::process::ExitCode;

@@ -11,17 +11,17 @@ use crate::safetensors::TensorInfo;
 use crate::source::Source;
 use crate::tensor_index::{self, TensorIndex};
 
-/// What a weight's name is followed by in the name of its fp8 block scales.
+/// The suffix of a weight's name in the name of its fp8 block scales.
 pub const SCALE_SUFFIX: &str = "_scale_inv";
 
-/// Small files that are kept beside the weights.
+/// Small files beside the weights.
 pub(crate) const COMPANIONS: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
 
-/// A small file, if there is one.
+/// Reads a companion file, if it exists.
 ///
 /// # Errors
-/// One that is called JSON and is no object.
+/// A `.json` file that is not a JSON object.
 pub(crate) fn read_companion(source: &Source, file: &'static str) -> Result<Option<Bytes>, Error> {
     let Some(bytes) = source.read(file)? else { return Ok(None) };
     if file.ends_with(".json") {
@@ -31,7 +31,7 @@ pub(crate) fn read_companion(source: &Source, file: &'static str) -> Result<Opti
     Ok(Some(bytes))
 }
 
-/// An open checkpoint. All headers have been checked; no weight has been read.
+/// An open checkpoint. All headers have been checked; weights are not read yet.
 pub struct Checkpoint {
     name: String,
     config: serde_json::Value,
@@ -49,8 +49,8 @@ impl Checkpoint {
         Self::from_source(&Source::Folder(dir.to_path_buf()))
     }
 
-    /// The same from files in memory, by their names in a folder; see [`crate::static_bytes`] for
-    /// files built into the program.
+    /// Opens a checkpoint from files in memory, by their names in a folder; see
+    /// [`crate::static_bytes`] for files built into the program.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
@@ -93,26 +93,27 @@ impl Checkpoint {
         self.companions.get(name).cloned()
     }
 
-    /// Names of all tensors, in no order.
+    /// Names of all tensors, unordered.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.table.tensors.keys().map(String::as_str)
     }
 
+    /// Whether the checkpoint has a tensor of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.table.tensors.contains_key(name)
     }
 
-    /// The header's description of a tensor, and the file it is in.
+    /// The description of a tensor, and the name of its file.
     pub fn tensor(&self, name: &str) -> Option<(&TensorInfo, &str)> {
         self.table.tensors.get(name).map(|(shard, tensor)| (tensor, self.table.shards[*shard].file.as_str()))
     }
 
-    /// Bytes of all tensors.
+    /// Size of all tensors in bytes.
     pub fn bytes_total(&self) -> u64 {
         self.table.tensors.values().map(|(_, tensor)| tensor.bytes()).sum()
     }
 
-    /// The weight `[rows, cols]`, in place: its bytes stay in the file. An fp8 weight comes with
+    /// The weight `[rows, cols]`; its bytes stay in the mapped file. An fp8 weight includes
     /// its block scales.
     ///
     /// # Errors
@@ -128,7 +129,7 @@ impl Checkpoint {
         Ok(mat.with_scales(scales))
     }
 
-    /// The vector `[len]` as f32: norms and biases.
+    /// The vector `[len]` as f32, for norms and biases.
     ///
     /// # Errors
     /// As [`Checkpoint::check`].
@@ -137,15 +138,16 @@ impl Checkpoint {
         Ok(Mat::new(1, len, dtype, self.bytes(name)).to_f32())
     }
 
-    /// Checks that a weight is there, in the shape the config implies and a format that can
-    /// be computed with.
+    /// Checks that a weight exists, has the shape that the config implies and a format that the
+    /// kernels support. Returns the format.
     ///
     /// # Errors
     /// A tensor that is missing, misshapen or of another format; an fp8 matrix without its scales
     /// `[ceil(rows / 128), ceil(cols / 128)]` in F32, or any other tensor with scales.
     pub fn check(&self, name: &str, shape: &[usize]) -> Result<DType, Error> {
         let (tensor, file) = self.expect_shape(name, shape)?;
-        let (tensor_name, file) = (|| name.to_string(), || file.to_string());
+        let tensor_name = || name.to_string();
+        let file = || file.to_string();
         let accepted = if shape.len() == 2 { "F32, F16, BF16, F8_E4M3" } else { "F32, F16, BF16" };
         let dtype = match tensor.weight_dtype() {
             Some(DType::Fp8) if shape.len() != 2 => None,
@@ -194,11 +196,11 @@ impl Checkpoint {
         self.table.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
     }
 
-    /// Lets `update` have what tells this checkpoint's weights from any others: names and shapes of
-    /// all tensors, and bytes of them.
+    /// Passes the data that identifies the weights to `update`, for a hash: names, formats and
+    /// shapes of all tensors, and bytes of them.
     ///
-    /// All bytes of a small checkpoint; of a large one, whose bytes nobody wants to wait for, 4 KiB
-    /// each of a few thousand places.
+    /// A small checkpoint contributes all bytes. A large one would take too long to read; it
+    /// contributes 4 KiB each of up to 2,048 tensors.
     pub fn fingerprint(&self, update: &mut dyn FnMut(&[u8])) {
         const SMALL: u64 = 256 << 20;
         const PIECE: usize = 4096;
@@ -219,8 +221,8 @@ impl Checkpoint {
         }
     }
 
-    /// Reads all weights once, so that the first use does not wait for the disk. `progress` hears
-    /// how many of [`Checkpoint::bytes_total`] are done.
+    /// Reads all weights once, so that the first use does not wait for the disk. `progress`
+    /// receives the number of bytes so far, of [`Checkpoint::bytes_total`].
     pub fn prefault(&self, progress: &mut dyn FnMut(u64)) {
         const STEP: usize = 32 << 20;
         const PAGE: usize = 4096;
@@ -228,12 +230,12 @@ impl Checkpoint {
         for (shard, file) in self.table.shards.iter().enumerate() {
             let tensors =
                 || self.table.tensors.values().filter(|(at, _)| *at == shard).map(|(_, tensor)| &tensor.range);
-            // A file without tensors has nothing but its header.
+            // A file without tensors consists of its header only.
             let Some(start) = tensors().map(|range| range.start).min() else { continue };
             let bytes = file.mapped.bytes();
             for from in (start as usize..bytes.len()).step_by(STEP) {
                 let part = &bytes[from..bytes.len().min(from + STEP)];
-                // One step ahead, so that the disk works while this one is read.
+                // Advises one step ahead, so that the disk works while this step is read.
                 let ahead = (from + part.len()).min(bytes.len());
                 file.mapped.will_need(ahead, STEP.min(bytes.len() - ahead));
                 std::hint::black_box(part.iter().step_by(PAGE).fold(0u8, |sum, byte| sum ^ byte));

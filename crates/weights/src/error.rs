@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-/// Why a checkpoint cannot be used: which file, which tensor, and what to do about it.
+/// The reason why a checkpoint cannot be used. Every message names the file, the tensor and the
+/// remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read `{}`: {source}", path.display())]

@@ -1,5 +1,5 @@
-//! JSON objects read as ordered pairs: headers with the same name twice are refused instead
-//! of half forgotten.
+//! JSON objects as ordered pairs. An object with a duplicate name is refused, where a map would
+//! keep only one of the two.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,7 +26,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
-        let (mut pairs, mut names) = (Vec::new(), HashSet::new());
+        let mut pairs = Vec::new();
+        let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if !names.insert(name.clone()) {
                 return Err(A::Error::custom(format!("`{name}` appears twice")));

@@ -1,9 +1,11 @@
-//! Checkpoints: files in, named matrices out, memory-mapped. Knows file formats, not model names.
+//! Checkpoints: named matrices from memory-mapped safetensors files. Handles file formats, without
+//! any knowledge of models.
 //!
-//! Nothing is read but headers and small files until a tensor is asked for, and everything a header
-//! claims is checked when the checkpoint is opened, before anything large is allocated.
+//! Opening a checkpoint reads only headers and small files. Everything in a header is checked then,
+//! before anything large is allocated; the bytes of a tensor are read on first use.
 
 mod checkpoint;
+mod checkpoint_summary;
 mod error;
 mod json;
 mod safetensors;
@@ -11,8 +13,8 @@ mod source;
 mod tensor_index;
 
 pub use checkpoint::{Checkpoint, SCALE_SUFFIX};
+pub use checkpoint_summary::CheckpointSummary;
 pub use error::Error;
 pub use kernels::Bytes;
 pub use safetensors::{Header, TensorInfo};
 pub use source::static_bytes;
-pub use tensor_index::CheckpointSummary;

@@ -1,8 +1,8 @@
 //! The header of a safetensors file: 8 bytes of length, a JSON object of tensors, then their
 //! bytes side by side.
 //!
-//! Everything the header claims is checked here. Whether the file is as long as it claims is
-//! checked by [`Header::check_length`], so that an incomplete download can still be described.
+//! [`Header::parse`] checks everything but the length of the file. [`Header::check_length`] checks
+//! that, so that an incomplete download can still be described.
 //!
 //! Source: <https://huggingface.co/docs/safetensors>
 
@@ -17,7 +17,7 @@ use crate::json::Pairs;
 /// The longest header the format allows.
 const HEADER_LIMIT: u64 = 100_000_000;
 
-/// Bits of one number of every format a file may hold. Only some can be weights, see
+/// Every number format of the file format, with its bits per number. Only some can be weights, see
 /// [`TensorInfo::weight_dtype`].
 const DTYPES: [(&str, u64); 20] = [
     ("BOOL", 8),
@@ -42,10 +42,10 @@ const DTYPES: [(&str, u64); 20] = [
     ("C64", 64),
 ];
 
-/// What a file holds.
+/// The description of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
-    /// In the order of their bytes.
+    /// In the order of their bytes in the file.
     pub tensors: Vec<TensorInfo>,
     /// Length of the whole file.
     pub file_bytes: u64,
@@ -55,19 +55,20 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
     pub name: String,
-    /// The format's word, such as `BF16`.
+    /// The name of the number format, such as `BF16`.
     pub dtype: &'static str,
     pub shape: Vec<u64>,
-    /// Its bytes, counted from the start of the file.
+    /// Byte range, counted from the start of the file.
     pub range: Range<u64>,
 }
 
 impl TensorInfo {
+    /// Size in bytes.
     pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// The number format, when it is one that weights can be computed in.
+    /// The number format, if the kernels support it.
     pub fn weight_dtype(&self) -> Option<DType> {
         [DType::F32, DType::F16, DType::Bf16, DType::Fp8].into_iter().find(|dtype| dtype.name() == self.dtype)
     }
@@ -93,8 +94,8 @@ impl Header {
     /// more than the header).
     ///
     /// # Errors
-    /// A header that is truncated, absurdly long, not JSON; a tensor of unknown format, whose shape
-    /// does not fit its bytes, or that overlaps the next or leaves a hole before it.
+    /// A header that is truncated, over 100 MB long or not JSON; a tensor of unknown format, whose
+    /// shape does not fit its bytes, that overlaps another, or that has a gap before it.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Error> {
         let start = data_start(file, bytes)?;
         let Pairs(members) = serde_json::from_slice::<Pairs<Member>>(&bytes[8..start])
@@ -126,7 +127,7 @@ impl Header {
     }
 }
 
-/// Where the tensors' bytes begin.
+/// The offset of the first tensor in the file.
 fn data_start(file: &str, bytes: &[u8]) -> Result<usize, Error> {
     let found = bytes.len() as u64;
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
@@ -145,7 +146,7 @@ fn data_start(file: &str, bytes: &[u8]) -> Result<usize, Error> {
 fn parse_tensor(file: &str, name: String, entry: Entry, data_start: u64) -> Result<TensorInfo, Error> {
     let Entry { dtype, shape, data_offsets: [start, end] } = entry;
     let file = || file.to_string();
-    let Some((dtype, bits)) = DTYPES.into_iter().find(|(word, _)| *word == dtype) else {
+    let Some((dtype, bits)) = DTYPES.into_iter().find(|(name, _)| *name == dtype) else {
         return Err(Error::UnknownDType { file: file(), tensor: name, dtype });
     };
     if end < start {
@@ -162,8 +163,7 @@ fn parse_tensor(file: &str, name: String, entry: Entry, data_start: u64) -> Resu
     Ok(TensorInfo { name, dtype, shape, range: data_start + start..range_end })
 }
 
-/// Checks that the sorted tensors lie side by side from `start` on, and returns
-/// where the last ends.
+/// Checks that the sorted tensors are contiguous from `start` on, and returns the end of the last.
 fn check_contiguous(file: &str, tensors: &[TensorInfo], start: u64) -> Result<u64, Error> {
     let mut at = start;
     let mut before: Option<&TensorInfo> = None;

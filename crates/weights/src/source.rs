@@ -1,5 +1,5 @@
-//! Where a checkpoint's files come from: a folder, mapped into memory, or bytes that
-//! are there already.
+//! The source of a checkpoint's files: a folder, whose large files are memory-mapped, or bytes in
+//! memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use memmap2::Mmap;
 
 use crate::Error;
 
-/// Most bytes of a file that is read whole. Tokenizers have a few megabytes.
+/// Maximum size of a file that is read into memory. Tokenizers have a few megabytes.
 const MAX_READ_BYTES: u64 = 1 << 30;
 
 /// The files of a checkpoint by name.
@@ -21,13 +21,13 @@ pub(crate) enum Source {
     Memory { name: String, files: BTreeMap<String, Bytes> },
 }
 
-/// The bytes of a whole file.
+/// The bytes of a file, mapped or in memory.
 pub(crate) struct MappedFile {
     owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
     map: Option<Arc<Mmap>>,
 }
 
-/// Bytes as the owner of other bytes.
+/// [`Bytes`] as the owner of other [`Bytes`].
 struct BytesOwner(Bytes);
 
 impl AsRef<[u8]> for BytesOwner {
@@ -36,13 +36,13 @@ impl AsRef<[u8]> for BytesOwner {
     }
 }
 
-/// Bytes that live as long as the program, such as a file built into it. Nothing is copied.
+/// Bytes that live as long as the program, such as a file built into it. They are not copied.
 pub fn static_bytes(bytes: &'static [u8]) -> Bytes {
     Bytes::new(Arc::new(bytes), 0..bytes.len())
 }
 
 impl Source {
-    /// How messages call it: the path of the folder, or the name of the files in memory.
+    /// The name in messages: the path of the folder, or the name of the files in memory.
     pub(crate) fn location(&self) -> String {
         match self {
             Self::Folder(dir) => dir.display().to_string(),
@@ -50,7 +50,7 @@ impl Source {
         }
     }
 
-    /// The name of the model: that of its folder.
+    /// The name of the model, which is that of its folder.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Folder(dir) => {
@@ -76,7 +76,7 @@ impl Source {
         Ok(names)
     }
 
-    /// A small file, read whole; `None` when there is none of that name.
+    /// Reads a small file; `None` if it does not exist.
     pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Folder(dir) => {
@@ -91,7 +91,7 @@ impl Source {
         }
     }
 
-    /// A large file, mapped; `None` when there is none of that name.
+    /// Maps a large file; `None` if it does not exist.
     pub(crate) fn map(&self, file: &str) -> Result<Option<MappedFile>, Error> {
         match self {
             Self::Folder(dir) => map(&dir.join(file)),
@@ -109,8 +109,9 @@ fn map(path: &Path) -> Result<Option<MappedFile>, Error> {
         file => file.map_err(io)?,
     };
     // SAFETY: the map is private and read-only, and all reads of it are plain byte reads of
-    // initialised pages. What cannot be checked is that nobody shortens or rewrites the file while
-    // it is open; checkpoints are written once, and every engine that maps them relies on the same.
+    // initialised pages. It cannot be checked that the file is neither shortened nor
+    // rewritten while it is open; checkpoints are written once, and every engine that maps
+    // them relies on that.
     let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io)?);
     Ok(Some(MappedFile { owner: map.clone(), map: Some(map) }))
 }
@@ -120,16 +121,16 @@ impl MappedFile {
         (*self.owner).as_ref()
     }
 
-    /// A part of it, sharing the owner.
+    /// The bytes `start..end`, sharing the owner.
     ///
     /// # Panics
-    /// When it is not inside; headers are checked before.
+    /// When the range is not inside the file; headers are checked before.
     pub(crate) fn slice(&self, start: u64, end: u64) -> Bytes {
         Bytes::new(self.owner.clone(), start as usize..end as usize)
     }
 
-    /// Tells the system that the part will be needed soon. Advice only: where it is not taken,
-    /// reading just waits longer.
+    /// Advises the system that the range will be needed soon. Without the advice, reading is merely
+    /// slower.
     pub(crate) fn will_need(&self, start: usize, len: usize) {
         #[cfg(unix)]
         if let Some(map) = &self.map {

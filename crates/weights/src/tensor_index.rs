@@ -1,26 +1,24 @@
-//! Which tensor is in which file: the index of a sharded checkpoint held against the
-//! headers of its shards.
+//! The file of each tensor: the index of a sharded checkpoint, compared with the headers of
+//! its shards.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::checkpoint::{COMPANIONS, read_companion};
+use crate::Error;
 use crate::json::Pairs;
 use crate::safetensors::{Header, TensorInfo};
 use crate::source::{MappedFile, Source};
-use crate::{Checkpoint, Error};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const INDEX_ENDING: &str = ".safetensors.index.json";
 
-/// Where every tensor is.
+/// The shard and the description of every tensor.
 #[derive(Default)]
 pub(crate) struct TensorIndex {
     pub(crate) shards: Vec<Shard>,
-    /// Name to its shard and its description.
+    /// Maps a name to the position in `shards` and the description.
     pub(crate) tensors: HashMap<String, (usize, TensorInfo)>,
 }
 
@@ -29,56 +27,10 @@ pub(crate) struct Shard {
     pub(crate) mapped: MappedFile,
 }
 
-/// What a folder holds, described as far as it goes: files may be missing or truncated.
-pub struct CheckpointSummary {
-    pub config: serde_json::Value,
-    /// Every tensor whose header could be read, sorted by name.
-    pub tensors: Vec<TensorInfo>,
-    /// Tensors the index names; `None` without an index.
-    pub indexed_tensors: Option<usize>,
-    /// What keeps the checkpoint from being loaded.
-    pub problems: Vec<Error>,
-}
-
-impl CheckpointSummary {
-    /// Looks at a checkpoint folder without needing its weights to be complete.
-    ///
-    /// # Errors
-    /// Only when there is no readable `config.json`.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
-        let source = Source::Folder(dir.to_path_buf());
-        let config = Checkpoint::read_config(&source)?;
-        let mut found = TensorScan::default();
-        if let Err(problem) = found.scan(&source) {
-            found.problems.push(problem);
-        }
-        found.problems.extend(COMPANIONS.iter().filter_map(|file| read_companion(&source, file).err()));
-        Ok(Self {
-            config,
-            tensors: sorted_tensors(&found.table),
-            indexed_tensors: found.indexed,
-            problems: found.problems,
-        })
-    }
-
-    /// The same of a checkpoint that is open, and therefore complete.
-    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Self {
-        Self {
-            config: checkpoint.config().clone(),
-            tensors: sorted_tensors(checkpoint.table()),
-            indexed_tensors: None,
-            problems: Vec::new(),
-        }
-    }
-}
-
-fn sorted_tensors(table: &TensorIndex) -> Vec<TensorInfo> {
-    let mut tensors: Vec<TensorInfo> = table.tensors.values().map(|(_, tensor)| tensor.clone()).collect();
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    tensors
-}
-
-/// Finds all tensors, and complains about the first thing that is wrong.
+/// Finds all tensors.
+///
+/// # Errors
+/// The first problem of [`TensorScan`].
 pub(crate) fn read(source: &Source) -> Result<TensorIndex, Error> {
     let mut found = TensorScan::default();
     found.scan(source)?;
@@ -88,11 +40,13 @@ pub(crate) fn read(source: &Source) -> Result<TensorIndex, Error> {
     }
 }
 
+/// The tensors found so far, and the problems on the way.
 #[derive(Default)]
-struct TensorScan {
-    table: TensorIndex,
-    indexed: Option<usize>,
-    problems: Vec<Error>,
+pub(crate) struct TensorScan {
+    pub(crate) table: TensorIndex,
+    /// The number of tensors in the index; `None` without an index.
+    pub(crate) indexed: Option<usize>,
+    pub(crate) problems: Vec<Error>,
 }
 
 /// `*.safetensors.index.json`
@@ -102,7 +56,12 @@ struct IndexFile {
 }
 
 impl TensorScan {
-    fn scan(&mut self, source: &Source) -> Result<(), Error> {
+    /// Reads the headers of all shards, or of the single file. A shard that is missing or corrupt
+    /// is a problem, and the scan continues.
+    ///
+    /// # Errors
+    /// A missing or corrupt index, a single file that is missing or has a corrupt header.
+    pub(crate) fn scan(&mut self, source: &Source) -> Result<(), Error> {
         match find_index(source)? {
             Some(index) => self.scan_shards(source, &index),
             None if source.list(SINGLE)?.iter().any(|file| file == SINGLE) => self.add_file(source, SINGLE).map(|_| ()),
@@ -156,6 +115,7 @@ impl TensorScan {
         Ok(Some(names))
     }
 
+    /// Adds the first tensor that only the index names and the first that only the file has.
     fn compare_with_index(&mut self, index: &str, file: &str, expected: &BTreeSet<&str>, found: &BTreeSet<String>) {
         let words = |tensor: &str| (tensor.to_string(), file.to_string(), index.to_string());
         let missing = expected.iter().find(|name| !found.contains(**name));
@@ -173,7 +133,7 @@ impl TensorScan {
     }
 }
 
-/// The index to follow. One of the usual name wins, also over a single file beside it.
+/// The name of the index file. The standard name wins, even over a single file beside it.
 fn find_index(source: &Source) -> Result<Option<String>, Error> {
     let mut files = source.list(INDEX_ENDING)?;
     if files.iter().any(|file| file == INDEX) {

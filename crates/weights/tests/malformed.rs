@@ -1,5 +1,4 @@
-//! Checkpoints that are broken in every way we could think of: each gets the error that names what
-//! is wrong, nothing panics.
+//! Malformed checkpoints: each causes an error that names the fault, and none causes a panic.
 
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use weights::{Checkpoint, CheckpointSummary, Error, Header};
 const FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// A safetensors file with this header and `data` bytes behind it.
+/// A safetensors file of this header and `data` bytes.
 fn file(header: &Value, data: usize) -> Vec<u8> {
     file_of_header_bytes(header.to_string().as_bytes(), data)
 }
@@ -25,7 +24,7 @@ fn tensor(dtype: &str, shape: &[u64], start: u64, end: u64) -> Value {
     json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] })
 }
 
-/// A sound file of f32 vectors `[2]` with these names.
+/// A valid file of f32 vectors `[2]` with these names.
 fn vectors(names: &[&str]) -> Vec<u8> {
     let entry = |(i, name): (usize, &&str)| (name.to_string(), tensor("F32", &[2], 8 * i as u64, 8 * i as u64 + 8));
     file(&Value::Object(names.iter().enumerate().map(entry).collect()), 8 * names.len())
@@ -59,7 +58,7 @@ fn open_single_error(bytes: Vec<u8>) -> Error {
     open(&[(FILE, bytes)]).err().expect("a broken file is refused")
 }
 
-/// Asserts the situation, and that the message says all of `words`.
+/// Asserts the variant of the error, and that the message contains all of `words`.
 macro_rules! refused {
     ($error:expr, $situation:pat, $($word:expr),+) => {{
         let error = $error;
@@ -70,7 +69,7 @@ macro_rules! refused {
 }
 
 #[test]
-fn a_sound_checkpoint_opens() {
+fn a_valid_checkpoint_opens() {
     let checkpoint = open(&[(FILE, vectors(&["a", "b"]))]).unwrap();
     assert_eq!((checkpoint.bytes_total(), checkpoint.vector("b", 2).unwrap()), (16, vec![0.0, 0.0]));
     let mut seen = 0;
@@ -224,7 +223,7 @@ fn offsets_behind_the_end_of_the_file_are_a_truncation() {
 }
 
 #[test]
-fn a_folder_without_config_or_weights_is_told_so() {
+fn a_folder_without_config_or_weights_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     refused!(Checkpoint::open(dir.path()).err().unwrap(), Error::NoFile { .. }, "config.json", "Hugging Face");
     refused!(Checkpoint::open(&dir.path().join("nowhere")).err().unwrap(), Error::NoFile { .. }, "nowhere");
@@ -393,7 +392,7 @@ fn tensor_of(shape: &[u64]) -> Value {
 }
 
 #[test]
-fn an_incomplete_folder_can_still_be_surveyed() {
+fn an_incomplete_folder_still_has_a_summary() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(Path::join(dir.path(), name), bytes).unwrap();
     write("config.json", b"{\"model_type\": \"x\"}");
@@ -418,7 +417,7 @@ fn no_change_of_a_single_header_byte_panics() {
         for byte in [0, b'"', b'9', b'}', 0xff] {
             let mut bytes = sound.clone();
             bytes[at] = byte;
-            // Sound or not: an answer either way, and what is accepted lies inside the file.
+            // The result may be an error; ranges of an accepted header are inside the file.
             if let Ok(header) = Header::parse(FILE, &bytes) {
                 assert!(header.tensors.iter().all(|t| t.range.end <= header.file_bytes));
             }
