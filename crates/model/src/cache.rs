@@ -1,9 +1,9 @@
 //! The latent cache: per layer one arena each of latents, rope keys and (with an indexer) index
 //! keys, 64 rows a page.
 //!
-//! A page id names the same 64 rows in every arena. Which sequence owns which page is the engine's
-//! business; what is in a row is decided by its own sequence alone, and a sequence is cut back by
-//! writing over the rows behind the cut.
+//! A page id names the same 64 rows in every arena. The engine assigns pages to sequences.
+//! The content of a row depends only on its own sequence; a sequence is truncated by
+//! overwriting its later rows.
 
 use kernels::{Arena, CachePosition, PAGE_ROWS, RowFormat, Rows};
 
@@ -45,7 +45,7 @@ impl RowShape {
     }
 }
 
-/// Bytes that one position takes in the cache of one layer (`docs/model.md` section 12).
+/// Bytes of one position in the cache of one layer (`docs/model.md` section 12).
 pub fn position_bytes(config: &Config, options: &Options) -> usize {
     RowShape::new(config, options).bytes()
 }
@@ -53,7 +53,7 @@ pub fn position_bytes(config: &Config, options: &Options) -> usize {
 /// Cache rows of all layers; the MTP module is one more layer.
 pub struct LatentCache {
     pub(crate) layers: Vec<LayerCache>,
-    /// The rows of models that keep something else.
+    /// The rows of models that do not cache latents.
     custom_rows: Option<Arena>,
     pages: usize,
 }
@@ -69,7 +69,7 @@ impl LatentCache {
         Self { layers: (0..layers).map(layer).collect(), custom_rows: None, pages }
     }
 
-    /// A cache of rows of `width` numbers, for models that keep something else than latents.
+    /// A cache of rows of `width` numbers, for models that do not cache latents.
     pub fn with_custom_rows(pages: usize, width: usize) -> Self {
         let rows = Arena::new(pages * PAGE_ROWS, width, RowFormat::F32);
         Self { layers: Vec::new(), custom_rows: Some(rows), pages }
@@ -94,10 +94,11 @@ impl LatentCache {
         bytes
     }
 
-    /// Replaces a page by what [`LatentCache::read_page`] gave of a cache of the same shape.
+    /// Replaces a page by the bytes that [`LatentCache::read_page`] returned for a cache
+    /// of the same shape.
     ///
     /// # Panics
-    /// When `bytes` are not those of one page.
+    /// When the length of `bytes` is not that of one page.
     pub fn write_page(&mut self, page: u32, mut bytes: &[u8]) {
         assert_eq!(bytes.len(), self.page_bytes(), "a whole page");
         for arena in self.arenas_mut() {
@@ -108,19 +109,19 @@ impl LatentCache {
     }
 
     fn arenas<'a>(&'a self) -> impl Iterator<Item = &'a Arena> {
-        let of = |layer: &'a LayerCache| {
+        let arenas = |layer: &'a LayerCache| {
             let LayerCache { latents, rope_keys, index_keys } = layer;
             [Some(latents), Some(rope_keys), index_keys.as_ref()].into_iter().flatten()
         };
-        self.layers.iter().flat_map(of).chain(&self.custom_rows)
+        self.layers.iter().flat_map(arenas).chain(&self.custom_rows)
     }
 
     fn arenas_mut<'a>(&'a mut self) -> impl Iterator<Item = &'a mut Arena> {
-        let of = |layer: &'a mut LayerCache| {
+        let arenas = |layer: &'a mut LayerCache| {
             let LayerCache { latents, rope_keys, index_keys } = layer;
             [Some(latents), Some(rope_keys), index_keys.as_mut()].into_iter().flatten()
         };
-        self.layers.iter_mut().flat_map(of).chain(&mut self.custom_rows)
+        self.layers.iter_mut().flat_map(arenas).chain(&mut self.custom_rows)
     }
 
     /// Fills every row with seeded noise, for benchmarks of deep contexts.
@@ -139,7 +140,7 @@ impl LatentCache {
         }
     }
 
-    /// Pages there are; ids are below this.
+    /// Number of pages; ids are smaller.
     pub fn pages(&self) -> usize {
         self.pages
     }

@@ -1,52 +1,19 @@
 //! `config.json`: the hyper-parameters of the family, checked for completeness and contradictions
 //! (`docs/model.md` section 2).
 
+mod blocks;
+mod error;
 mod keys;
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
 
+pub use blocks::{IndexerConfig, Quantization, Yarn};
+pub use error::ConfigError;
 use keys::{ConfigKeys, unsupported};
 
-/// Why a config cannot be run. Every message names the key and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    #[error("config.json lacks `{0}`: take the file from the release the weights belong to")]
-    Missing(&'static str),
-    #[error("config.json: `{key}` is {found}, but must be {expected}")]
-    Type { key: &'static str, found: String, expected: &'static str },
-    #[error("config.json: `{key}` is {found}, which is not supported: {reason}")]
-    Unsupported { key: &'static str, found: String, reason: &'static str },
-    #[error("config.json contradicts itself: {0}")]
-    Contradiction(String),
-}
-
-/// YaRN scaling of the rotary frequencies.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Yarn {
-    pub factor: f64,
-    pub original_max_position_embeddings: usize,
-    pub beta_fast: f64,
-    pub beta_slow: f64,
-    pub mscale: f64,
-    pub mscale_all_dim: f64,
-}
-
-/// The lightning indexer of `deepseek_v32`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexerConfig {
-    /// `index_n_heads`
-    pub n_heads: usize,
-    /// `index_head_dim`
-    pub head_dim: usize,
-    /// `index_topk`
-    pub topk: usize,
-    /// `indexer_rope_interleave`
-    pub rope_interleave: bool,
-}
-
-/// The keys the model needs, by their names in `config.json`.
+/// The keys that the model needs, by their names in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub model_type: String,
@@ -79,15 +46,8 @@ pub struct Config {
     pub quantization: Option<Quantization>,
 }
 
-/// How the weights of an fp8 checkpoint are scaled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quantization {
-    /// `scale_fmt` is `ue8m0`: every scale is a power of two.
-    pub ue8m0: bool,
-}
-
 impl Config {
-    /// Reads and judges a `config.json`.
+    /// Reads and validates a `config.json`.
     ///
     /// # Errors
     /// A key that is missing, of the wrong type, unsupported, or at odds with another.
@@ -148,10 +108,25 @@ impl Config {
         Ok(config)
     }
 
-    /// Sizes that do not fit each other.
+    /// Checks that the sizes fit each other; the first contradiction in this order is returned.
     fn validate(&self) -> Result<(), ConfigError> {
-        let contradiction = |message: String| Err(ConfigError::Contradiction(message));
-        for (key, size) in [
+        self.validate_positive()?;
+        self.validate_extent()?;
+        self.validate_relations()?;
+        for (key, value, above) in [
+            ("rms_norm_eps", self.rms_norm_eps, 0.0),
+            ("rope_theta", self.rope_theta, 1.0),
+            ("routed_scaling_factor", self.routed_scaling_factor, 0.0),
+        ] {
+            if !((value as f32).is_finite() && value as f32 > above) {
+                return contradiction(format!("`{key}` is {value}, but must be more than {above} and fit an f32"));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_positive(&self) -> Result<(), ConfigError> {
+        let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
@@ -166,69 +141,65 @@ impl Config {
             ("n_group", self.n_group),
             ("topk_group", self.topk_group),
             ("max_position_embeddings", self.max_position_embeddings),
-        ] {
-            if size == 0 {
-                return contradiction(format!("`{key}` is 0, but must be at least 1"));
-            }
+        ];
+        match sizes.into_iter().find(|(_, size)| *size == 0) {
+            Some((key, _)) => contradiction(format!("`{key}` is 0, but must be at least 1")),
+            None => Ok(()),
         }
-        self.validate_extent()?;
-        let Self { n_routed_experts, n_group, topk_group, num_experts_per_tok, qk_rope_head_dim, .. } = *self;
-        if n_routed_experts % n_group != 0 {
-            return contradiction(format!(
-                "{n_routed_experts} `n_routed_experts` cannot be split into {n_group} `n_group` equal groups"
-            ));
-        }
-        let per_group = n_routed_experts / n_group;
-        if per_group < 2 {
-            return contradiction(format!(
-                "a group of experts needs at least 2, `n_routed_experts` / `n_group` is {per_group}"
-            ));
-        }
-        if topk_group > n_group {
-            return contradiction(format!("`topk_group` ({topk_group}) is more than `n_group` ({n_group})"));
-        }
-        if num_experts_per_tok > topk_group * per_group {
-            return contradiction(format!(
-                "`num_experts_per_tok` ({num_experts_per_tok}) is more than the {topk_group} surviving groups of {per_group} hold"
-            ));
-        }
-        if self.q_lora_rank == Some(0) {
-            return contradiction("`q_lora_rank` is 0: without a query latent it must be null".into());
-        }
-        if qk_rope_head_dim == 0 || qk_rope_head_dim % 2 != 0 {
-            return contradiction(format!(
-                "`qk_rope_head_dim` ({qk_rope_head_dim}) must be even and positive: it is rotated in pairs"
-            ));
-        }
-        if let Some(index) = &self.indexer {
-            if !index.head_dim.is_power_of_two() || index.head_dim < qk_rope_head_dim {
-                return contradiction(format!(
-                    "`index_head_dim` ({}) must be a power of two and at least `qk_rope_head_dim` ({qk_rope_head_dim})",
-                    index.head_dim
-                ));
-            }
-            if index.n_heads == 0 || index.topk == 0 {
-                return contradiction("`index_n_heads` and `index_topk` must be at least 1".into());
-            }
-            if self.q_lora_rank.is_none() {
-                return contradiction("the indexer reads the query latent, but `q_lora_rank` is null".into());
-            }
-        }
-        for (key, value, above) in [
-            ("rms_norm_eps", self.rms_norm_eps, 0.0),
-            ("rope_theta", self.rope_theta, 1.0),
-            ("routed_scaling_factor", self.routed_scaling_factor, 0.0),
-        ] {
-            if !((value as f32).is_finite() && value as f32 > above) {
-                return contradiction(format!("`{key}` is {value}, but must be more than {above} and fit an f32"));
-            }
-        }
-        Ok(())
     }
 
-    /// Refuses extents far beyond the family's, so that neither the list of its tensors nor their
-    /// count of parameters can run away: matrices of at most 2^20 rows and columns, and at most
-    /// 2^16 experts in all layers.
+    /// Checks the table of relations between expert groups, latent ranks and head widths.
+    fn validate_relations(&self) -> Result<(), ConfigError> {
+        let Self { n_routed_experts, n_group, topk_group, num_experts_per_tok, qk_rope_head_dim, .. } = *self;
+        let experts_per_group = n_routed_experts / n_group;
+        let indexer = self.indexer.as_ref();
+        let relations = [
+            (
+                n_routed_experts % n_group == 0,
+                format!("{n_routed_experts} `n_routed_experts` cannot be split into {n_group} `n_group` equal groups"),
+            ),
+            (
+                experts_per_group >= 2,
+                format!("a group of experts needs at least 2, `n_routed_experts` / `n_group` is {experts_per_group}"),
+            ),
+            (topk_group <= n_group, format!("`topk_group` ({topk_group}) is more than `n_group` ({n_group})")),
+            (
+                num_experts_per_tok <= topk_group * experts_per_group,
+                format!(
+                    "`num_experts_per_tok` ({num_experts_per_tok}) is more than the {topk_group} surviving groups of \
+                     {experts_per_group} hold"
+                ),
+            ),
+            (self.q_lora_rank != Some(0), "`q_lora_rank` is 0: without a query latent it must be null".to_owned()),
+            (
+                qk_rope_head_dim != 0 && qk_rope_head_dim % 2 == 0,
+                format!("`qk_rope_head_dim` ({qk_rope_head_dim}) must be even and positive: it is rotated in pairs"),
+            ),
+            (
+                indexer
+                    .is_none_or(|indexer| indexer.head_dim.is_power_of_two() && indexer.head_dim >= qk_rope_head_dim),
+                format!(
+                    "`index_head_dim` ({}) must be a power of two and at least `qk_rope_head_dim` ({qk_rope_head_dim})",
+                    indexer.map_or(0, |indexer| indexer.head_dim)
+                ),
+            ),
+            (
+                indexer.is_none_or(|indexer| indexer.n_heads > 0 && indexer.topk > 0),
+                "`index_n_heads` and `index_topk` must be at least 1".to_owned(),
+            ),
+            (
+                indexer.is_none() || self.q_lora_rank.is_some(),
+                "the indexer reads the query latent, but `q_lora_rank` is null".to_owned(),
+            ),
+        ];
+        match relations.into_iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => contradiction(message),
+            None => Ok(()),
+        }
+    }
+
+    /// Limits matrices to 2^20 rows and columns and all layers together to 2^16 experts. Released
+    /// models are far smaller; the limits bound the list of tensors and the count of parameters.
     fn validate_extent(&self) -> Result<(), ConfigError> {
         let heads = self.num_attention_heads;
         let (index_heads, index_dim) = self.indexer.as_ref().map_or((0, 0), |index| (index.n_heads, index.head_dim));
@@ -248,22 +219,20 @@ impl Config {
             ("`index_n_heads` x `index_head_dim`", index_heads * index_dim),
         ] {
             if width > 1 << 20 {
-                return Err(ConfigError::Contradiction(format!(
-                    "{what} is {width}, more than any model of the family has (2^20)"
-                )));
+                return contradiction(format!("{what} is {width}, more than any model of the family has (2^20)"));
             }
         }
         let layers = self.num_hidden_layers + self.num_nextn_predict_layers;
         if layers * (self.n_routed_experts + 1) > 1 << 16 {
-            return Err(ConfigError::Contradiction(format!(
+            return contradiction(format!(
                 "{layers} layers of {} `n_routed_experts` are more than any model of the family has (2^16 in all)",
                 self.n_routed_experts
-            )));
+            ));
         }
         Ok(())
     }
 
-    /// Layer `layer` is a mixture of experts; the MTP module is one too.
+    /// Whether layer `layer` is a mixture of experts. The MTP module is one too.
     pub fn is_moe(&self, layer: usize) -> bool {
         layer >= self.first_k_dense_replace
     }
@@ -280,9 +249,14 @@ impl Config {
         (self.qk_head_dim() as f64).powf(-0.5) * m * m
     }
 
-    /// Activations and cache rows are rounded to fp8 with power-of-two scales: as the weights were,
-    /// and as V3.2 was released where a conversion to bf16 has dropped `quantization_config`.
+    /// Whether activations and cache rows are rounded to fp8 with power-of-two scales. The weights
+    /// decide; where a conversion to bf16 has dropped `quantization_config`, the release does: V3.2
+    /// has such scales.
     pub fn ue8m0(&self) -> bool {
         self.quantization.map_or(self.indexer.is_some(), |quantization| quantization.ue8m0)
     }
+}
+
+fn contradiction<T>(message: String) -> Result<T, ConfigError> {
+    Err(ConfigError::Contradiction(message))
 }

@@ -4,9 +4,9 @@
 use kernels::{CachePosition, Cpu, Linear, Mat, Rows, rms_norm};
 use weights::Checkpoint;
 
-use crate::Error;
 use crate::cache::{LatentCache, LayerCache, RowShape};
 use crate::config::Config;
+use crate::error::Error;
 use crate::mla::Mla;
 use crate::model::{Batch, Info, Model, Output};
 use crate::moe::FeedForward;
@@ -53,18 +53,18 @@ struct Mtp {
     block: Block,
     /// `shared_head.norm`
     norm: Vec<f32>,
-    /// `[n, 2 * hidden_size]`
+    /// Working memory, `[n, 2 * hidden_size]`.
     joined: Rows,
 }
 
 impl Deepseek {
-    /// Finds all weights of `config` in the checkpoint. Nothing is copied but norms,
-    /// biases and scales.
+    /// Loads the weights of `config` from the checkpoint. Only norms, biases and scales are copied.
     ///
     /// # Errors
     /// A tensor that is missing, or has another shape or number format than the config implies.
     pub fn load(checkpoint: &Checkpoint, config: &Config, options: &Options) -> Result<Self, Error> {
-        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+        let hidden = config.hidden_size;
+        let vocab = config.vocab_size;
         let block = |layer| Block::load(checkpoint, layer, config, options);
         let blocks = (0..config.num_hidden_layers).map(block).collect::<Result<Vec<_>, _>>()?;
         let mtp = config.num_hidden_layers;
@@ -114,7 +114,8 @@ impl Model for Deepseek {
     }
 
     fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: &mut dyn Tap) -> &Output {
-        let (positions, s) = (batch.positions(), &mut self.scratch);
+        let positions = batch.positions();
+        let s = &mut self.scratch;
         self.rope.angles(&positions, &mut s.angles);
         self.cpu.embed(&self.embed_tokens, &batch.tokens(), &mut s.residual);
         tap.residual(0, &s.residual);
@@ -134,7 +135,8 @@ impl Model for Deepseek {
 
     fn draft(&mut self, batch: &Batch<'_>, hidden: &Rows, cache: &mut LatentCache) -> Option<&Output> {
         let mtp = self.mtp.as_mut()?;
-        let (positions, s) = (batch.positions(), &mut self.scratch);
+        let positions = batch.positions();
+        let s = &mut self.scratch;
         self.rope.angles(&positions, &mut s.angles);
         self.cpu.embed(&self.embed_tokens, &batch.tokens(), &mut s.residual);
         mtp.join(&self.cpu, &mut s.residual, hidden, self.eps, &mut s.input);
@@ -152,7 +154,7 @@ impl Model for Deepseek {
     }
 }
 
-/// Final norm and output head of the wanted rows.
+/// Applies the final norm and the output head to the rows `rows`.
 fn output_logits(
     cpu: &Cpu,
     residual: &Rows,

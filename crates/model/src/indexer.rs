@@ -1,5 +1,5 @@
-//! The lightning indexer (`docs/model.md` section 7): which cached positions a query's
-//! attention reads.
+//! The lightning indexer (`docs/model.md` section 7), which selects the cached positions that a
+//! query attends to.
 
 use kernels::{
     Angles, Arena, CachePosition, Cpu, IndexerShape, Linear, Mat, Pairing, Rows, hadamard_rows, layer_norm, rope,
@@ -15,7 +15,7 @@ use crate::scratch::AttentionScratch;
 pub(crate) struct Indexer {
     /// `[index_n_heads * index_head_dim, q_lora_rank]`: queries, from the normalised query latent.
     wq_b: Mat,
-    /// `[index_head_dim, hidden_size]`: one key a token, shared by all index heads.
+    /// `[index_head_dim, hidden_size]`: one key per token, shared by all index heads.
     pub(crate) wk: Mat,
     /// LayerNorm of the key, `[index_head_dim]` each.
     k_norm_weight: Vec<f32>,
@@ -28,7 +28,7 @@ pub(crate) struct Indexer {
     pairing: Pairing,
 }
 
-/// Of the index key's LayerNorm; not the model's `rms_norm_eps`.
+/// The epsilon of the index key's LayerNorm, which differs from the model's `rms_norm_eps`.
 const LAYER_NORM_EPS: f32 = 1e-6;
 
 impl Indexer {
@@ -55,8 +55,8 @@ impl Indexer {
         })
     }
 
-    /// Turns `wk(a)` into the key that is cached: LayerNorm, rotation of the first part, and for
-    /// fp8 the Hadamard rotation (the cache rounds).
+    /// Turns `wk(a)` into the cached key: LayerNorm, rotation of the first part, and for fp8 the
+    /// Hadamard rotation (the cache rounds).
     pub(crate) fn finish_keys(&self, keys: &mut Rows, angles: &Angles) {
         layer_norm(keys, &self.k_norm_weight, &self.k_norm_bias, LAYER_NORM_EPS);
         rope(keys, 1, self.shape.head_dim, 0, angles, self.pairing);
@@ -65,8 +65,8 @@ impl Indexer {
         }
     }
 
-    /// Leaves in `s.selection` what every position looks at. Scores nothing while all positions see
-    /// at most `index_topk`.
+    /// Writes the selected positions of every query to `s.selection`. If all queries see at most
+    /// `index_topk` positions, all are selected without scoring.
     pub(crate) fn select(
         &self,
         cpu: &Cpu,

@@ -16,7 +16,7 @@ pub(crate) struct Mla {
     query: Query,
     /// `[kv_lora_rank + qk_rope_head_dim, hidden_size]`
     kv_a_proj_with_mqa: Mat,
-    /// `[kv_lora_rank]`: covers the latent, not the rope key behind it.
+    /// `[kv_lora_rank]`: applies to the latent, not to the rope key after it.
     kv_a_layernorm: Vec<f32>,
     /// `[heads * (qk_nope_head_dim + v_head_dim), kv_lora_rank]`
     kv_b_proj: Mat,
@@ -24,15 +24,18 @@ pub(crate) struct Mla {
     o_proj: Mat,
     indexer: Option<Indexer>,
     heads: usize,
+    /// `qk_nope_head_dim`
     nope: usize,
+    /// `qk_rope_head_dim`
     rope: usize,
+    /// `v_head_dim`
     v: usize,
     scale: f32,
     eps: f32,
     path: AttentionPath,
 }
 
-/// How queries are made.
+/// The projection of queries.
 enum Query {
     /// Through a latent of `q_lora_rank`.
     Lora { q_a_proj: Mat, q_a_layernorm: Vec<f32>, q_b_proj: Mat },
@@ -47,7 +50,8 @@ impl Mla {
         config: &Config,
         options: &Options,
     ) -> Result<Self, weights::Error> {
-        let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
+        let hidden = config.hidden_size;
+        let heads = config.num_attention_heads;
         let mat = |name: &str, rows, cols| checkpoint.mat(&format!("{prefix}.{name}.weight"), rows, cols);
         let vector = |name: &str, len| checkpoint.vector(&format!("{prefix}.{name}.weight"), len);
         let q_width = heads * config.qk_head_dim();
@@ -112,7 +116,7 @@ impl Mla {
         }
         cache.write(positions, &s.latent, &s.kv, self.indexer.as_ref().map(|_| &s.index_key));
 
-        // The queries, and the positions they look at.
+        // The queries, and the positions they attend to.
         if let Query::Lora { q_a_layernorm, q_b_proj, .. } = &self.query {
             rms_norm(&s.q_latent, q_a_layernorm, self.eps, &mut s.q_normed);
             cpu.linear(&s.q_normed, &mut [Linear { w: q_b_proj, out: &mut s.q }]);

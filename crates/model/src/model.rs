@@ -1,13 +1,14 @@
-//! What the engine sees of an architecture: batches in, logits out.
+//! The interface between the engine and an architecture: batches in, logits out.
 
 use kernels::{CachePosition, Compute, Rows};
 
 use crate::cache::LatentCache;
 use crate::tap::Tap;
 
-/// The tokens of one forward pass: some positions of some sequences, prefill and decode alike.
+/// The tokens of one forward pass: positions of several sequences, for prefill and decode.
 #[derive(Clone, Debug, Default)]
 pub struct Batch<'a> {
+    /// One span per sequence.
     pub spans: Vec<Span<'a>>,
 }
 
@@ -15,17 +16,18 @@ pub struct Batch<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'a> {
     pub tokens: &'a [u32],
-    /// The position of `tokens[0]`; everything before it is in the cache already.
+    /// The position of `tokens[0]`; all positions before it are in the cache.
     pub start: usize,
-    /// The pages of the sequence, in order; they reach at least to `start + tokens.len()`.
+    /// The pages of the sequence, in order, with room for at least
+    /// `start + tokens.len()` positions.
     pub pages: &'a [u32],
     pub logits: LogitsWanted,
 }
 
-/// What a span's caller wants to know.
+/// The outputs that are computed for a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogitsWanted {
-    /// Only that the cache is filled.
+    /// None; the span only fills the cache.
     None,
     /// The output of the last position.
     Last,
@@ -39,6 +41,7 @@ impl Batch<'_> {
         self.spans.iter().map(|span| span.tokens.len()).sum()
     }
 
+    /// Whether the batch has zero positions.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -72,7 +75,7 @@ impl Batch<'_> {
     }
 }
 
-/// What a forward pass found out, one row for every wanted position, in the order of the batch.
+/// The outputs of a forward pass, one row for every wanted position, in the order of the batch.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// `[wanted, hidden_size]`: after the final norm; the input of the output head and
@@ -84,6 +87,7 @@ pub struct Output {
 
 /// A loaded model.
 pub trait Model: Send {
+    /// Facts about the model.
     fn info(&self) -> &Info;
 
     /// An empty cache of `pages` pages of 64 positions.
@@ -91,12 +95,12 @@ pub trait Model: Send {
 
     /// Runs the batch: fills the cache rows of its positions and returns the wanted outputs.
     ///
-    /// A position's numbers depend only on the tokens before it, bit for bit.
+    /// The numbers of a position depend only on its token and the tokens before it, bit for bit.
     fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: &mut dyn Tap) -> &Output;
 
     /// Runs the multi-token-prediction module on tokens shifted by one: `batch.tokens[i]` is the
     /// token after the position whose final hidden state is `hidden[i]`, and the output predicts
-    /// the token after that. `None` when the checkpoint has no such module.
+    /// the token after that. `None` if the checkpoint lacks the module.
     fn draft(&mut self, batch: &Batch<'_>, hidden: &Rows, cache: &mut LatentCache) -> Option<&Output>;
 }
 
@@ -106,12 +110,13 @@ pub struct Info {
     /// `deepseek_v3` or `deepseek_v32`.
     pub model_type: String,
     pub vocab_size: usize,
-    /// Most positions of a sequence.
+    /// Maximum number of positions of a sequence.
     pub context: usize,
     /// Bytes of one cache page (64 positions, all layers, the MTP module included).
     pub page_bytes: usize,
-    /// How attention runs, for logs and metrics: `dense` or `sparse`.
+    /// The path of attention, for logs and metrics: `dense` or `sparse`.
     pub attention: &'static str,
+    /// The number format of products.
     pub compute: Compute,
     /// The instruction set of the kernels.
     pub isa: &'static str,

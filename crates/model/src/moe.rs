@@ -8,17 +8,19 @@ use crate::config::Config;
 use crate::scratch::FeedForwardScratch;
 use crate::tap::Tap;
 
+/// The feed-forward part of one layer.
 pub(crate) enum FeedForward {
     Dense(Mlp),
     Moe(Moe),
 }
 
+/// A mixture of experts.
 pub(crate) struct Moe {
     /// `[n_routed_experts, hidden_size]`
     gate: Mat,
     rule: GateRule,
     experts: Vec<Mlp>,
-    /// All shared experts as one MLP; none when `n_shared_experts` is 0.
+    /// All shared experts as one MLP; `None` when `n_shared_experts` is 0.
     shared: Option<Mlp>,
 }
 
@@ -33,7 +35,7 @@ impl FeedForward {
         if !moe {
             return Ok(Self::Dense(mlp(prefix, config.intermediate_size)?));
         }
-        // The bias counts when it is there, whatever the config says.
+        // The bias is used if the checkpoint has it, independent of the config.
         let bias = format!("{prefix}.gate.e_score_correction_bias");
         let bias = checkpoint.contains(&bias).then(|| checkpoint.vector(&bias, config.n_routed_experts)).transpose()?;
         let expert = |i| mlp(&format!("{prefix}.experts.{i}"), config.moe_intermediate_size);

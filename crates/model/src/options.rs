@@ -1,4 +1,4 @@
-//! How a model is run: the arithmetic switches every subcommand shares.
+//! The arithmetic options of a model, which the subcommands share.
 
 use kernels::{Compute, RowFormat};
 
@@ -13,22 +13,23 @@ pub enum CacheFormat {
 /// The number format of the indexer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexFormat {
-    /// Unquantised: keys are cached as f32 beside an f32 cache and as bf16 otherwise.
+    /// Unquantised: keys are cached as f32 if the latents are f32, else as bf16.
     F32,
-    /// As the authors run it: queries and keys rotated by a Hadamard matrix and rounded to e4m3.
+    /// As in the authors' code: queries and keys are rotated by a Hadamard matrix and
+    /// rounded to e4m3.
     Fp8,
 }
 
-/// Which positions attention reads in a model that has an indexer.
+/// The positions that attention reads in a model with an indexer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttentionPath {
-    /// The indexer's best `index_topk`.
+    /// The `index_topk` positions that the indexer scores highest.
     Sparse,
-    /// All of them, for comparison.
+    /// All positions, for comparison.
     Dense,
 }
 
-/// The switches `--compute`, `--cache`, `--index`, `--attention` and `--threads`.
+/// The options `--compute`, `--cache`, `--index`, `--attention` and `--threads`.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub compute: Compute,
@@ -36,12 +37,12 @@ pub struct Options {
     pub index: IndexFormat,
     pub attention: AttentionPath,
     pub threads: usize,
-    /// The kernels to use, by name, for comparison; `None`: the fastest this machine can run.
+    /// The kernels to use, by name, for comparison; `None`: the fastest that this machine supports.
     pub isa: Option<&'static str>,
 }
 
 impl Options {
-    /// f32 everywhere: what the golden logits are compared with.
+    /// f32 everywhere, as in the golden tests.
     pub fn exact(threads: usize) -> Self {
         Self {
             compute: Compute::F32,

@@ -32,7 +32,8 @@ impl Rope {
         Self { frequencies: (0..config.qk_rope_head_dim / 2).map(frequency).collect() }
     }
 
-    /// The angles of every place: `position * frequency` in f32, as the reference computes it.
+    /// Writes the angles of every position: `position * frequency` in f32, as the
+    /// reference computes it.
     pub(crate) fn angles(&self, positions: &[CachePosition<'_>], out: &mut Angles) {
         out.cos.resize(positions.len());
         out.sin.resize(positions.len());

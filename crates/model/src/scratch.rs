@@ -1,25 +1,28 @@
-//! Every buffer of a forward pass, allocated once and grown to the largest batch seen.
+//! The buffers of a forward pass, allocated once and grown to the largest batch.
 
 use kernels::{Angles, ExpertRoutes, Rows, Selection};
 
 use crate::config::Config;
 use crate::rope::Rope;
 
+/// All buffers.
 pub(crate) struct Scratch {
     pub(crate) angles: Angles,
     /// The residual stream, `[n, hidden_size]`.
     pub(crate) residual: Rows,
     /// The normalised input of a branch, `[n, hidden_size]`.
     pub(crate) input: Rows,
-    /// What a branch adds to the residual, `[n, hidden_size]`.
+    /// The output of a branch, which is added to the residual, `[n, hidden_size]`.
     pub(crate) branch: Rows,
     pub(crate) attention: AttentionScratch,
     pub(crate) feed_forward: FeedForwardScratch,
 }
 
+/// The buffers of attention.
 pub(crate) struct AttentionScratch {
-    /// `[n, q_lora_rank]` before and after its norm.
+    /// `[n, q_lora_rank]`, before the norm.
     pub(crate) q_latent: Rows,
+    /// `[n, q_lora_rank]`, after the norm.
     pub(crate) q_normed: Rows,
     /// `[n, heads * qk_head_dim]`
     pub(crate) q: Rows,
@@ -29,19 +32,23 @@ pub(crate) struct AttentionScratch {
     pub(crate) latent: Rows,
     /// `[n, heads * v_head_dim]`
     pub(crate) output: Rows,
-    /// `[n, index_head_dim]`, `[n, index_n_heads * index_head_dim]`, `[n, index_n_heads]`
+    /// `[n, index_head_dim]`
     pub(crate) index_key: Rows,
+    /// `[n, index_n_heads * index_head_dim]`
     pub(crate) index_q: Rows,
+    /// `[n, index_n_heads]`
     pub(crate) index_weights: Rows,
     pub(crate) selection: Selection,
 }
 
+/// The buffers of feed-forward parts.
 pub(crate) struct FeedForwardScratch {
     /// `[n, n_routed_experts]`
     pub(crate) scores: Rows,
     pub(crate) routes: ExpertRoutes,
-    /// `[n, width]` of the dense MLP and of the shared expert.
+    /// Gate and up projections of the dense MLP, `[n, intermediate_size]`.
     pub(crate) dense: [Rows; 2],
+    /// Gate and up projections of the shared expert.
     pub(crate) shared: [Rows; 2],
     /// The shared expert's output, `[n, hidden_size]`.
     pub(crate) shared_output: Rows,

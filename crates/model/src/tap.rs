@@ -1,22 +1,22 @@
-//! What an observer may see of a forward pass. While serving the observer is `()`,
-//! which sees nothing.
+//! Observation of a forward pass, for tests and tools. In serving the observer is `()`, which
+//! ignores everything.
 
 use kernels::{ExpertRoutes, Rows, Selection};
 
-/// An observer; every method has a default that looks away.
+/// An observer of a forward pass; by default every method does nothing.
 pub trait Tap {
-    /// The residual stream, `[n, hidden_size]`: layer 0 is the embedding, `l + 1` what layer
-    /// `l` left behind.
+    /// Receives the residual stream, `[n, hidden_size]`: 0 is the embedding, `l + 1` the output of
+    /// layer `l`.
     fn residual(&mut self, layer: usize, rows: &Rows) {
         let _ = (layer, rows);
     }
 
-    /// The positions layer `layer` attends to.
+    /// Receives the positions that layer `layer` attends to.
     fn selection(&mut self, layer: usize, selection: &Selection) {
         let _ = (layer, selection);
     }
 
-    /// The experts layer `layer` chose.
+    /// Receives the experts of layer `layer`.
     fn routes(&mut self, layer: usize, routes: &ExpertRoutes) {
         let _ = (layer, routes);
     }

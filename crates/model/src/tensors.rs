@@ -1,38 +1,39 @@
-//! The tensors a checkpoint of the family has, by name and shape (`docs/model.md` section 11), and
-//! what they add up to.
+//! The tensors of a checkpoint, by name and shape (`docs/model.md` section 11), and the number of
+//! their parameters.
 
 use weights::Checkpoint;
 
 use crate::config::Config;
 
-/// One tensor a config implies.
+/// A tensor that a config implies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     pub name: String,
     /// `[out, in]`, or `[len]`.
     pub shape: Vec<usize>,
-    /// The releases store it as fp8 with block scales.
+    /// Whether the releases store it as fp8 with block scales.
     pub scaled: bool,
-    /// May be missing: the routing bias, and the MTP module's copies of embedding and head.
+    /// Whether it may be missing: the routing bias, and the MTP module's copies of
+    /// embedding and head.
     pub optional: bool,
-    /// Belongs to the MTP module.
+    /// Whether it belongs to the MTP module.
     pub mtp: bool,
-    /// Belongs to a routed expert, of which a token uses only some.
+    /// Whether it belongs to a routed expert; a token uses only some of these.
     pub routed: bool,
 }
 
 /// Parameter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParameterCounts {
-    /// Of the main model.
+    /// Parameters of the main model.
     pub total: u64,
-    /// That a token of the main model uses.
+    /// Parameters of the main model that one token uses.
     pub active: u64,
-    /// Of the MTP module, without its copies of embedding and head.
+    /// Parameters of the MTP module, without its copies of embedding and head.
     pub mtp: u64,
 }
 
-/// All tensors `config` implies, the MTP module's last.
+/// All tensors that `config` implies, those of the MTP module last.
 pub fn expected_tensors(config: &Config) -> Vec<TensorSpec> {
     let mut list = TensorList { config, tensors: Vec::new(), mtp: false };
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
@@ -56,6 +57,7 @@ pub fn expected_tensors(config: &Config) -> Vec<TensorSpec> {
     list.tensors
 }
 
+/// The list under construction.
 struct TensorList<'a> {
     config: &'a Config,
     tensors: Vec<TensorSpec>,
@@ -149,7 +151,7 @@ impl TensorList<'_> {
     }
 }
 
-/// What the tensors of `config` add up to.
+/// Counts the parameters of `config`.
 pub fn count_parameters(config: &Config) -> ParameterCounts {
     let mut counts = ParameterCounts { total: 0, active: 0, mtp: 0 };
     let mut routed = 0;
@@ -168,12 +170,12 @@ pub fn count_parameters(config: &Config) -> ParameterCounts {
     counts
 }
 
-/// Checks that the checkpoint has every tensor of `config`, in its shape and in a format that can
-/// be computed with, and no others. The MTP module may be missing as a whole, and where the config
-/// counts none, a module that is there is passed over.
+/// Checks that the checkpoint has exactly the tensors of `config`, in their shapes and in supported
+/// formats. The MTP module may be missing as a whole. If the config has none, the MTP tensors of
+/// the checkpoint are ignored.
 ///
 /// # Errors
-/// The first tensor at fault.
+/// The first tensor that is missing, misshapen or unexpected.
 pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::Error> {
     let expected = expected_tensors(config);
     let has_mtp = expected.iter().any(|tensor| tensor.mtp && !tensor.optional && checkpoint.contains(&tensor.name));
@@ -185,13 +187,13 @@ pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::E
     }
     let known: std::collections::HashSet<&str> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
     let module = format!("model.layers.{}.", config.num_hidden_layers);
-    let passed_over = config.num_nextn_predict_layers == 0 && checkpoint.contains(&format!("{module}eh_proj.weight"));
+    let ignores_mtp = config.num_nextn_predict_layers == 0 && checkpoint.contains(&format!("{module}eh_proj.weight"));
     for name in checkpoint.names() {
         let weight = name.strip_suffix(weights::SCALE_SUFFIX).unwrap_or(name);
         let (_, file) = checkpoint.tensor(name).expect("a name of the checkpoint");
-        // Older conversions carry the rotary table along.
-        let unread = name.ends_with("rotary_emb.inv_freq") || (passed_over && name.starts_with(&module));
-        if !known.contains(weight) && !unread {
+        // Older conversions contain the rotary table.
+        let is_ignored = name.ends_with("rotary_emb.inv_freq") || (ignores_mtp && name.starts_with(&module));
+        if !known.contains(weight) && !is_ignored {
             return Err(weights::Error::UnexpectedTensor { tensor: name.to_owned(), file: file.to_owned() });
         }
     }

@@ -1,6 +1,6 @@
 //! The small golden models (`tests/golden/`): logits, top-k sets, routes and continuations computed
 //! by the authors' code and by transformers, both in float64. See `tests/golden/README.md` for how
-//! they were made and what each typical mistake looks like.
+//! they were made and the effect of each typical mistake.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -12,9 +12,9 @@ use model::{
     Options, Rows, Selection, Span, Tap,
 };
 
-/// Largest difference of any log-probability; rounding alone gives 2e-5.
+/// Maximum difference of any log-probability; rounding alone causes 2e-5.
 const MAX_LOGPROB_DIFFERENCE: f64 = 1e-3;
-/// Mean difference.
+/// Maximum mean difference.
 const MEAN_LOGPROB_DIFFERENCE: f64 = 1e-5;
 
 fn folder(name: &str) -> PathBuf {
@@ -70,8 +70,7 @@ impl Golden {
     }
 }
 
-/// The sequences side by side in one cache, each with pages of its own (handed out in an order
-/// that is not theirs).
+/// The sequences in one cache, each with its own pages, which are not consecutive.
 struct BatchedRun {
     model: Box<dyn Model>,
     cache: LatentCache,
@@ -97,8 +96,8 @@ impl BatchedRun {
         Self { model, cache, sequences, pages }
     }
 
-    /// Logits of every position, with `chunk(step, sequence)` tokens of every sequence a step, all
-    /// sequences in one batch.
+    /// Logits of every position. Each step is one batch of `chunk(step, sequence)` tokens of every
+    /// sequence.
     fn logits(&mut self, chunk: impl Fn(usize, usize) -> usize) -> Vec<Rows> {
         self.outputs(chunk, &mut ()).into_iter().map(|(logits, _)| logits).collect()
     }
@@ -170,19 +169,19 @@ fn assert_close(got: &Rows, want: &[f32], what: &str) {
     );
 }
 
-/// How many tokens of a sequence a step takes: `(step, sequence)`.
+/// Number of tokens of a sequence in a step: `(step, sequence)`.
 type Chunk = fn(usize, usize) -> usize;
 
 fn every_way_of_batching_gives_the_golden_logits(folder: &'static str, variant: &str, options: Options) {
     let golden = Golden::open(folder);
     let mut run = BatchedRun::new(golden.model(&options), golden.sequences());
     let prefill = run.logits(|_, _| usize::MAX);
-    // The variants exist for the sequences that are long enough to differ.
+    // Variants exist only for sequences that are long enough to differ.
     let compared = if variant == "logits" { 0..4 } else { 2..4 };
     for (seq, logits) in prefill.iter().enumerate().filter(|(seq, _)| compared.contains(seq)) {
         assert_close(logits, &golden.floats(&format!("seq{seq}.{variant}")), &format!("{folder} seq{seq}.{variant}"));
     }
-    // Alone, token by token, in sevens, and mixed: bit for bit the same.
+    // Alone, token by token, in chunks of seven, and mixed: bit for bit the same.
     let ways: [(&str, Chunk); 3] =
         [("chunk 1", |_, _| 1), ("chunk 7", |_, _| 7), ("mixed", |step, seq| [1, 64, 0, 5, 33][(step * 3 + seq) % 5])];
     for (name, chunk) in ways {
@@ -296,7 +295,7 @@ fn mtp_logits() {
     );
 }
 
-/// Remembers what one whole prefill chose.
+/// Records the selections and routes of one prefill.
 #[derive(Default)]
 struct RecordingTap {
     selections: HashMap<usize, Vec<Option<Vec<u32>>>>,

@@ -1,14 +1,15 @@
-//! Typed access to the keys of a `config.json`, and the blocks inside it.
+//! Typed access to the keys of a `config.json`, and to the blocks inside it.
 
 use serde_json::Value;
 
-use super::{ConfigError, IndexerConfig, Quantization, Yarn};
+use super::blocks::{IndexerConfig, Quantization, Yarn};
+use super::error::ConfigError;
 
 pub(super) fn unsupported<T>(key: &'static str, found: &str, reason: &'static str) -> Result<T, ConfigError> {
     Err(ConfigError::Unsupported { key, found: found.to_owned(), reason })
 }
 
-/// Typed access to the keys; null counts as absent.
+/// The keys of a JSON object; null counts as absent.
 pub(super) struct ConfigKeys<'a>(pub(super) &'a Value);
 
 impl<'a> ConfigKeys<'a> {
@@ -27,7 +28,7 @@ impl<'a> ConfigKeys<'a> {
     }
 
     pub(super) fn optional_size(&self, key: &'static str) -> Result<Option<usize>, ConfigError> {
-        // Positions are exact in f32 up to here, and no other size of the family comes near it.
+        // Positions up to 2^24 are exact in f32; all other sizes of the family are far smaller.
         let read = |value: &Value| value.as_u64().filter(|size| *size <= 1 << 24).map(|size| size as usize);
         self.read(key, "a whole number from 0 to 2^24", read)
     }
@@ -52,7 +53,7 @@ impl<'a> ConfigKeys<'a> {
         Ok(self.read(key, "a string", Value::as_str)?.ok_or(ConfigError::Missing(key))?.to_owned())
     }
 
-    /// A key that may be absent but has only one supported value.
+    /// Checks a key that may be absent and has only one supported value.
     pub(super) fn require_value(&self, key: &'static str, value: &'static str) -> Result<(), ConfigError> {
         match self.read(key, "a string", Value::as_str)? {
             Some(found) if found != value => unsupported(key, found, "no released model of the family has it"),

@@ -24,8 +24,7 @@ fn the_released_models_have_the_published_sizes() {
     assert!((37e9..39e9).contains(&(v32.active as f64)), "{}", v32.active);
 }
 
-/// The tensors of DeepSeek-V3.2 as its release lists them, written out by hand:
-/// name, format, shape.
+/// The tensors of DeepSeek-V3.2 in its release, written by hand: name, format, shape.
 fn released() -> Vec<(String, &'static str, Vec<usize>)> {
     let mut list = Vec::new();
     for layer in 0..=61 {
@@ -152,7 +151,7 @@ fn the_real_layout_of_163_shards_is_what_the_config_implies() {
     assert_eq!(quantised, checkpoint.names().filter(|name| name.ends_with(weights::SCALE_SUFFIX)).count());
     assert_eq!(expected_tensors(&config).len() + quantised, checkpoint.names().count());
 
-    // One matrix whose last row block is cut off, from a shard of gigabytes that takes no room.
+    // A matrix with a partial last row block, from a sparse shard of several gigabytes.
     let mat = checkpoint.mat("model.layers.60.self_attn.kv_a_proj_with_mqa.weight", 576, 7168).unwrap();
     assert_eq!(mat.row_scales(575).unwrap().len(), 56);
 
@@ -202,7 +201,7 @@ fn a_checkpoint_that_is_not_of_its_config_is_refused_before_loading() {
     .unwrap_err();
     assert!(matches!(&error, Error::DType { tensor, dtype: "I32", .. } if tensor == norm), "{error}");
 
-    // The routing bias may be missing, but nothing may be there that the model would not read.
+    // The routing bias may be missing, but a tensor that the model does not read is refused.
     let bias = "model.layers.1.mlp.gate.e_score_correction_bias";
     let error = verify_changed_header(|header| rename_tensor(header, bias, "model.layers.1.self_attn.o_proj.bias"))
         .unwrap_err();
@@ -212,7 +211,7 @@ fn a_checkpoint_that_is_not_of_its_config_is_refused_before_loading() {
 }
 
 #[test]
-fn an_mtp_module_the_config_does_not_count_is_passed_over() {
+fn an_mtp_module_that_the_config_does_not_count_is_ignored() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/v3-bf16");
     let mut weights = Vec::new();
     let packed = fs::File::open(dir.join("model.safetensors.gz")).unwrap();

@@ -1,0 +1,14 @@
+//! The errors of a `config.json`.
+
+/// The reason why a config cannot be run. Every message names the key and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("config.json lacks `{0}`: take the file from the release the weights belong to")]
+    Missing(&'static str),
+    #[error("config.json: `{key}` is {found}, but must be {expected}")]
+    Type { key: &'static str, found: String, expected: &'static str },
+    #[error("config.json: `{key}` is {found}, which is not supported: {reason}")]
+    Unsupported { key: &'static str, found: String, reason: &'static str },
+    #[error("config.json contradicts itself: {0}")]
+    Contradiction(String),
+}
