@@ -1,4 +1,5 @@
-//! How fast the verbs are, beside what the machine could do: run `cargo bench -p kernels`.
+//! Speed of the kernels, with the limits of the machine for comparison: run
+//! `cargo bench -p kernels`.
 //!
 //! Matrix benches count bytes of weights (decode is bound by memory) and multiply-adds (prefill is
 //! bound by the product units); `yardstick` measures both limits with loops that do nothing else.
@@ -41,7 +42,7 @@ fn mat(rows: usize, cols: usize, dtype: DType) -> Mat {
     }
 }
 
-/// What the machine can do at most.
+/// Measures the limits of the machine.
 mod yardstick {
     use super::*;
 
@@ -96,7 +97,7 @@ mod yardstick {
         sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
     }
 
-    /// Multiply-adds of one thread that touches no memory.
+    /// Multiply-adds of one thread without memory access.
     #[cfg(target_arch = "x86_64")]
     #[divan::bench]
     fn multiply_f32(bencher: Bencher<'_, '_>) {
@@ -117,7 +118,7 @@ mod yardstick {
     }
 }
 
-/// `m` positions through matrices of 2048 x 7168: several of them, so that none waits in a cache.
+/// Multiplies `m` positions with matrices of 2048 x 7168, more of them than fit into a cache.
 fn linear(bencher: Bencher<'_, '_>, dtype: DType, compute: Compute, threads: usize, m: usize) {
     let (rows, cols) = (2048, 7168);
     let copies = if m == 1 { 8 } else { 1 };
@@ -204,7 +205,7 @@ mod prefill {
     }
 }
 
-/// 32K positions of context in pages that do not follow each other.
+/// 32K positions of context in pages that are not consecutive.
 const CONTEXT: usize = 32 * 1024;
 
 fn pages() -> Vec<u32> {

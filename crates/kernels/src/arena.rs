@@ -1,14 +1,15 @@
-//! Cache rows of one layer and kind: fixed-width rows, stored as bytes of a chosen format.
+//! Cache rows of one layer and kind: rows of fixed width, stored in one number format.
 
 use crate::dtype::{DType, bf16_bits, bf16_value, widen};
 use crate::quant::{GROUP, quantize_group};
 
-/// How a cache row is stored.
+/// The storage format of a cache row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowFormat {
     F32,
     Bf16,
-    /// e4m3 in groups of 128 (the last may be shorter), each group's f32 scale after all values.
+    /// e4m3 in groups of 128 (the last may be shorter); the f32 scales of all groups
+    /// follow the values.
     Fp8 {
         /// Scales are powers of two.
         ue8m0: bool,
@@ -26,7 +27,7 @@ impl RowFormat {
     }
 }
 
-/// `[slots, width]` values. Memory is touched only where rows are written.
+/// `[slots, width]` values. The system allocates memory only for rows that are written.
 pub struct Arena {
     data: Vec<u8>,
     format: RowFormat,
@@ -34,15 +35,18 @@ pub struct Arena {
 }
 
 impl Arena {
+    /// An arena of zeros.
     pub fn new(slots: usize, width: usize, format: RowFormat) -> Self {
-        // Zeroed memory comes from the system untouched, so pages nobody writes stay unbacked.
+        // The system backs zeroed memory only when it is written.
         Self { data: vec![0; slots * format.row_bytes(width)], format, width }
     }
 
+    /// Values per row.
     pub fn width(&self) -> usize {
         self.width
     }
 
+    /// The storage format of the rows.
     pub fn format(&self) -> RowFormat {
         self.format
     }
@@ -52,13 +56,13 @@ impl Arena {
         self.format.row_bytes(self.width)
     }
 
-    /// Replaces the bytes of neighbouring rows, as [`Arena::rows`] gave them.
+    /// Replaces the bytes of consecutive rows by those that [`Arena::rows`] returned.
     pub fn write_rows(&mut self, slot: usize, bytes: &[u8]) {
         let start = slot * self.row_bytes();
         self.data[start..][..bytes.len()].copy_from_slice(bytes);
     }
 
-    /// The bytes of `n` neighbouring rows.
+    /// The bytes of `n` consecutive rows.
     pub fn rows(&self, slot: usize, n: usize) -> &[u8] {
         let bytes = self.format.row_bytes(self.width);
         &self.data[slot * bytes..][..n * bytes]

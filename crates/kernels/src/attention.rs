@@ -1,4 +1,4 @@
-//! Multi-head latent attention in its absorbed form, over gathered rows of the latent cache.
+//! Multi-head latent attention in its absorbed form, over selected rows of the latent cache.
 
 use crate::arena::Arena;
 use crate::cpu::Cpu;
@@ -12,14 +12,15 @@ use crate::scratch;
 /// Rows of a cache page.
 pub const PAGE_ROWS: usize = 64;
 
-/// Positions whose absorbed queries are held at once: bounds working memory during prefill.
+/// Positions per tile: limits the memory of absorbed queries during prefill.
 const POSITIONS: usize = 32;
 
-/// Where a position of the batch lives: its place in its sequence, and the pages of that sequence.
+/// A position of the batch: its index in its sequence, and the pages of that sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct CachePosition<'a> {
     /// Page ids of the sequence, in order; position `p` is row `p % 64` of page `pages[p / 64]`.
     pub pages: &'a [u32],
+    /// Index in the sequence.
     pub position: usize,
 }
 
@@ -29,21 +30,21 @@ impl CachePosition<'_> {
         self.pages[position / PAGE_ROWS] as usize * PAGE_ROWS + position % PAGE_ROWS
     }
 
-    /// The arena slot of this place.
+    /// The arena slot of this position.
     pub fn own_slot(&self) -> usize {
         self.slot(self.position)
     }
 }
 
-/// Which cached positions each query attends to.
+/// The cached positions that each query attends to.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// For every query: the selected positions, ascending; `None` means all it can see.
+    /// Per query: the selected positions, ascending; `None` means all visible ones.
     pub picked: Vec<Option<Vec<u32>>>,
 }
 
 impl Selection {
-    /// Every one of `queries` sees everything before it.
+    /// Selects all visible positions for each of `queries` queries.
     pub fn dense(&mut self, queries: usize) {
         self.picked.clear();
         self.picked.resize(queries, None);
@@ -61,12 +62,13 @@ pub struct Attention<'a> {
     pub v: usize,
     /// `kv_lora_rank`
     pub latent: usize,
+    /// Factor of the scores before softmax.
     pub scale: f32,
     /// `[heads * (nope + v), latent]`, per head first the key rows, then the value rows.
     pub kv_b: &'a Mat,
 }
 
-/// What a tile of positions sees.
+/// The positions of a tile, with the cache rows they attend to.
 struct TileView<'a> {
     positions: &'a [CachePosition<'a>],
     picked: &'a [Option<Vec<u32>>],
@@ -75,12 +77,12 @@ struct TileView<'a> {
 }
 
 impl TileView<'_> {
-    /// How many rows position `i` of the tile attends to.
+    /// Number of rows that position `i` of the tile attends to.
     fn row_count(&self, i: usize) -> usize {
         self.picked[i].as_ref().map_or(self.positions[i].position + 1, Vec::len)
     }
 
-    /// The arena slots of one part of them.
+    /// The arena slots of one part of these rows.
     fn slots(&self, i: usize, part: usize) -> Vec<usize> {
         let rows = part * PART_ROWS..self.row_count(i).min((part + 1) * PART_ROWS);
         match &self.picked[i] {
@@ -162,10 +164,11 @@ impl Cpu {
     /// arithmetic whether one thread takes all parts of a position or many share them.
     fn attend_tile(&self, layer: &Attention<'_>, view: &TileView<'_>, keys: &[f32], values: &mut [f32]) {
         let Attention { heads, rope, latent, scale, .. } = *layer;
-        let (n, width) = (view.positions.len(), latent + rope);
+        let n = view.positions.len();
+        let width = latent + rope;
         let cost = (0..n).map(|i| view.row_count(i)).sum::<usize>() * heads * (width + latent);
-        // Heads of an item share every cached row they read; fewer heads leave more items to share
-        // between threads.
+        // The heads of an item share every cached row that they read; smaller blocks leave more
+        // items for the threads.
         let block = if n * heads.div_ceil(32) >= 2 * self.threads() { 32 } else { 16 };
         let blocks = heads.div_ceil(block);
         let heads_of = |item: usize| item % blocks * block..heads.min((item % blocks + 1) * block);

@@ -3,14 +3,14 @@
 
 use half::{bf16, f16};
 
-/// How one number is stored.
+/// The number format of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     F32,
     F16,
     Bf16,
-    /// e4m3 "fn": 4 exponent bits (bias 7), 3 mantissa bits, no infinities, NaN only
-    /// as 0x7F and 0xFF.
+    /// e4m3 "fn": 4 exponent bits (bias 7), 3 mantissa bits, without infinities; NaN
+    /// is 0x7F and 0xFF.
     Fp8,
 }
 
@@ -24,7 +24,7 @@ impl DType {
         }
     }
 
-    /// The word safetensors headers use.
+    /// The name in safetensors headers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",

@@ -1,4 +1,4 @@
-//! The lightning indexer: scores of every visible position, and the best of them.
+//! The lightning indexer: scores every visible position and selects the best.
 
 use crate::arena::{Arena, RowFormat};
 use crate::attention::{CachePosition, PAGE_ROWS, Selection};
@@ -10,7 +10,7 @@ use crate::rows::Rows;
 use crate::scratch;
 use crate::topk::top_k;
 
-/// Pages one item scores: long contexts are shared between threads even for a single query.
+/// Pages per item: a long context is shared between threads even for a single query.
 const PAGES_PER_ITEM: usize = 8;
 
 /// Shapes of one layer's indexer.
@@ -24,7 +24,7 @@ pub struct IndexerShape {
     pub top_k: usize,
 }
 
-/// Scores of one query for the positions from `start` (a page border) on:
+/// The scores of one query for the positions from `start` (a page border) on:
 /// `sum_j weights_j * max(q_j . k_s, 0)`.
 pub(crate) struct IndexScores<'a> {
     /// `[heads, head_dim]`
@@ -38,19 +38,19 @@ pub(crate) struct IndexScores<'a> {
 }
 
 impl IndexScores<'_> {
-    /// Whether products are bf16 with f32 sums: where the keys are bf16 anyway.
+    /// Whether products are bf16 with f32 sums, which requires bf16 keys.
     pub(crate) fn rounded(&self, compute: Compute) -> bool {
         compute == Compute::Bf16 && self.keys.format() == RowFormat::Bf16 && self.keys.width().is_multiple_of(2)
     }
 }
 
 impl Cpu {
-    /// Picks, for every position of the batch, the cached positions worth attending to.
+    /// Selects the cached positions that each position of the batch attends to.
     ///
     /// `q` is `[n, heads * head_dim]`, `weights` `[n, heads]`, `keys` the index rows of this layer.
-    /// While a query sees at most `top_k` positions all of them are kept and nothing is scored.
-    /// Beyond, `score(s) = sum_j weights_j * max(q_j . k_s, 0)`, heads added in order; ties go to
-    /// the lower position. Working memory is one row of scores a thread.
+    /// If a query sees at most `top_k` positions, all of them are selected without scoring.
+    /// Otherwise `score(s) = sum_j weights_j * max(q_j . k_s, 0)`, heads added in order; ties go to
+    /// the lower position. Working memory is one row of scores per thread.
     ///
     /// Source: DeepSeek-V3.2-Exp report, eq. 1 and 2.
     pub fn select(
@@ -103,13 +103,13 @@ impl Cpu {
         }
     }
 
-    /// The specification: every page of keys is scored by all heads, then the heads are
-    /// weighed and added.
+    /// The specification: scores every page of keys for all heads, then adds the weighted scores of
+    /// the heads.
     fn scores_by_products(&self, task: &IndexScores<'_>, out: &mut [f32]) {
         let IndexScores { keys, q, weights, .. } = *task;
         let (heads, head_dim) = (weights.len(), keys.width());
         let rounded: Vec<u16>;
-        // Pages of bf16 keys are read where they lie; other formats are widened first.
+        // Pages of bf16 keys are used in place; other formats are widened first.
         let direct = task.rounded(self.compute);
         let x = if direct {
             rounded = q.iter().map(|v| bf16_bits(*v)).collect();

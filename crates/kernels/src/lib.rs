@@ -1,5 +1,5 @@
-//! Arithmetic on slices: the verbs a model is written in, each with a plain version (the
-//! specification) and fast ones chosen at run time. Knows number formats and shapes, not
+//! Kernels: the arithmetic of a model on slices. Each has a plain version (the specification)
+//! and fast versions that are chosen at run time. Handles number formats and shapes, not
 //! model names or files.
 
 mod arena;
@@ -7,6 +7,7 @@ mod attention;
 mod cpu;
 mod dtype;
 mod experts;
+mod gate;
 mod indexer;
 mod linear;
 mod mat;
@@ -27,7 +28,8 @@ pub use arena::{Arena, RowFormat};
 pub use attention::{Attention, CachePosition, PAGE_ROWS, Selection};
 pub use cpu::{Compute, Cpu};
 pub use dtype::{DType, FP8_MAX, FP8_VALUES, fp8_from_f32, round_bf16, widen};
-pub use experts::{ExpertRoutes, GateRule, Mlp};
+pub use experts::Mlp;
+pub use gate::{ExpertRoutes, GateRule};
 pub use indexer::IndexerShape;
 pub use linear::Linear;
 pub use mat::{Bytes, Mat, SCALE_BLOCK};

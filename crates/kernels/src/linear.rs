@@ -1,4 +1,4 @@
-//! Linear layers, embedding rows, and the small vector verbs between them.
+//! Linear layers, embedding lookup, and residual addition.
 
 use crate::cpu::{Activations, Cpu};
 use crate::mat::Mat;
@@ -6,8 +6,8 @@ use crate::pool::Disjoint;
 use crate::product::{Nt, Right};
 use crate::rows::Rows;
 
-/// Output columns an item of a region computes: enough to amortise reading the left side, few
-/// enough to share.
+/// Output columns per item of a parallel region: enough to amortise reading the left side, few
+/// enough to share between threads.
 const COLUMNS: usize = 32;
 
 /// One matrix of a [`Cpu::linear`] call: `out = x @ w^T`.
@@ -25,14 +25,14 @@ impl Cpu {
         }
     }
 
-    /// Several matrices over one input, in one parallel region. `x` is `[n, in]`, each `w`
-    /// `[out, in]`, each `out` becomes `[n, out]`.
+    /// Multiplies several matrices with one input, in one parallel region. `x` is `[n, in]`, each
+    /// `w` `[out, in]`, each `out` becomes `[n, out]`.
     pub fn linear(&self, x: &Rows, layers: &mut [Linear<'_>]) {
         self.with_activations(x.all(), |activations| self.products(activations, x.len(), x.width(), layers));
     }
 
-    /// [`Cpu::linear`] with f32 products whatever the processor's setting: the gate, the index head
-    /// weights and the output head.
+    /// [`Cpu::linear`] with f32 products regardless of the processor's setting, for the gate, the
+    /// index head weights and the output head.
     pub fn linear_f32(&self, x: &Rows, layers: &mut [Linear<'_>]) {
         self.products(Activations { exact: x.all(), rounded: None }, x.len(), x.width(), layers);
     }

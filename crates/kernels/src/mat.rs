@@ -1,5 +1,5 @@
 //! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and block
-//! scales when it is fp8.
+//! scales if it is fp8.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::dtype::{DType, round_bf16, widen};
 
-/// Read-only bytes with a shared owner: a piece of a mapped file, or of memory.
+/// Read-only bytes with a shared owner, such as a part of a mapped file.
 #[derive(Clone)]
 pub struct Bytes {
     owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
@@ -15,6 +15,8 @@ pub struct Bytes {
 }
 
 impl Bytes {
+    /// The bytes `range` of `owner`.
+    ///
     /// # Panics
     /// When `range` does not lie inside the owner's bytes.
     pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Self {
@@ -54,8 +56,8 @@ pub struct Mat {
     cols: usize,
     dtype: DType,
     bytes: Bytes,
-    /// `[ceil(rows / 128), ceil(cols / 128)]` multipliers of an fp8 matrix; 128x128 blocks counted
-    /// from the upper left corner, the last of a row or column may be smaller.
+    /// `[ceil(rows / 128), ceil(cols / 128)]` multipliers of an fp8 matrix, one for each block of
+    /// 128x128; the last block of a row or column may be smaller.
     scales: Option<Arc<[f32]>>,
 }
 
@@ -69,7 +71,7 @@ impl Mat {
         Self { rows, cols, dtype, bytes, scales: None }
     }
 
-    /// The same with block scales (`weight_scale_inv`, which multiplies).
+    /// Adds block scales (`weight_scale_inv`, which is multiplied).
     ///
     /// # Panics
     /// When the number of scales is not `ceil(rows / 128) * ceil(cols / 128)`.
@@ -89,14 +91,17 @@ impl Mat {
         Self::new(rows, cols, DType::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into())
     }
 
+    /// Number of rows, the output width.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
+    /// Number of columns, the input width.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
+    /// The number format.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -106,19 +111,19 @@ impl Mat {
         &self.bytes
     }
 
+    /// The bytes of row `row`.
     pub fn row_bytes(&self, row: usize) -> &[u8] {
         let width = self.cols * self.dtype.bytes();
         &self.bytes[row * width..][..width]
     }
 
-    /// The scales of the blocks that row `row` crosses, left to right; `None` when the
-    /// matrix is not scaled.
+    /// The scales of the blocks that row `row` crosses, left to right; `None` without scales.
     pub fn row_scales(&self, row: usize) -> Option<&[f32]> {
         let blocks = self.cols.div_ceil(SCALE_BLOCK);
         self.scales.as_ref().map(|scales| &scales[row / SCALE_BLOCK * blocks..][..blocks])
     }
 
-    /// Row `row` with its scales applied, in f32.
+    /// Writes row `row`, with its scales applied, to `out` in f32.
     pub fn row(&self, row: usize, out: &mut [f32]) {
         widen(self.dtype, self.row_bytes(row), out);
         if let Some(scales) = self.row_scales(row) {
@@ -128,8 +133,8 @@ impl Mat {
         }
     }
 
-    /// Row `row` as the products of `--compute bf16` see it: 8-bit and 16-bit weights become bf16,
-    /// f32 and f16 stay.
+    /// Writes row `row` to `out` as the products of `--compute bf16` use it: scaled weights are
+    /// rounded to bf16.
     pub(crate) fn row_rounded(&self, row: usize, out: &mut [f32]) {
         self.row(row, out);
         if self.scales.is_some() {
@@ -137,7 +142,7 @@ impl Mat {
         }
     }
 
-    /// All values in f32; for small vectors such as norms and biases.
+    /// All values in f32, for small vectors such as norms and biases.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.rows * self.cols];
         if self.cols > 0 {

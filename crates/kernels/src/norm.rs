@@ -5,8 +5,8 @@ use crate::rows::Rows;
 /// `out = weight * x * rsqrt(mean(x^2) + eps)` over the first `weight.len()` values of every row of
 /// `x`; `out` takes that width.
 ///
-/// Source: `docs/model.md` section 3; the first `kv_lora_rank` of `kv_a_proj_with_mqa`'s outputs
-/// are normalised on their own.
+/// Source: `docs/model.md` section 3. Only the first `kv_lora_rank` outputs of `kv_a_proj_with_mqa`
+/// are normalised.
 pub fn rms_norm(x: &Rows, weight: &[f32], eps: f32, out: &mut Rows) {
     assert_eq!(out.width(), weight.len(), "the norm's width");
     out.resize(x.len());
@@ -29,7 +29,7 @@ pub fn layer_norm(x: &mut Rows, weight: &[f32], bias: &[f32], eps: f32) {
     }
 }
 
-/// The sum of `f` over a row in 16 lanes, a fixed order the compiler can vectorise.
+/// The sum of `f` over a row in 16 lanes, a fixed order that the compiler can vectorise.
 fn lane_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; 16];
     for chunk in row.chunks(16) {

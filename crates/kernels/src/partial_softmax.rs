@@ -1,6 +1,6 @@
-//! Attention of some heads of one position over a part of its rows, and how parts become a whole.
+//! Attention of some heads of one position over a part of its rows, and the merging of parts.
 //!
-//! A part's result is relative to its own maximum: `[heads, latent]` sums, then per head the
+//! The result of a part is relative to its own maximum: `[heads, latent]` sums, then per head the
 //! maximum score, then per head the sum of the weights.
 
 use crate::arena::{Arena, RowFormat};
@@ -11,28 +11,29 @@ use crate::product::{Left, Nn, Nt, Right};
 use crate::scratch;
 use crate::softmax::{OnlineSoftmax, exp};
 
-/// Rows of a part: enough that merging costs nothing beside them, few enough to share a long
+/// Rows of a part: enough to make the cost of merging negligible, few enough to share a long
 /// context between threads.
 pub(crate) const PART_ROWS: usize = 512;
 
-/// Rows whose scores meet the running maximum together.
+/// Rows whose scores update the running maximum together.
 pub(crate) const BLOCK_ROWS: usize = 64;
 
+/// The operands of one part.
 pub(crate) struct AttentionPart<'a> {
     pub(crate) heads: usize,
     /// Absorbed queries, `[heads, latent + rope]`.
     pub(crate) queries: &'a [f32],
     pub(crate) latents: &'a Arena,
     pub(crate) rope_keys: &'a Arena,
-    /// Scores are multiplied with it.
+    /// Factor of the scores.
     pub(crate) scale: f32,
-    /// Where the rows lie, in order of their position; at least one.
+    /// Arena slots of the rows, in order of their position; at least one.
     pub(crate) slots: &'a [usize],
 }
 
 impl AttentionPart<'_> {
-    /// Whether products are bf16 with f32 sums: queries and weights are rounded to bf16, where the
-    /// cache is bf16 anyway.
+    /// Whether products are bf16 with f32 sums, which requires a bf16 cache: queries and weights
+    /// are rounded to bf16.
     pub(crate) fn rounded(&self, compute: Compute) -> bool {
         let bf16 = |arena: &Arena| arena.format() == RowFormat::Bf16 && arena.width().is_multiple_of(2);
         compute == Compute::Bf16 && bf16(self.latents) && bf16(self.rope_keys)
@@ -48,7 +49,8 @@ impl Cpu {
         }
     }
 
-    /// The specification: rows are gathered, then scored, weighed and added by the two products.
+    /// The specification: gathers the rows, then computes scores and weighted sums by
+    /// the two products.
     fn partial_by_products(&self, part: &AttentionPart<'_>, out: &mut [f32]) {
         let (latent, rounded, heads) = (part.latents.width(), part.rounded(self.compute), part.heads);
         let width = latent + part.rope_keys.width();
@@ -110,7 +112,7 @@ impl Cpu {
     }
 }
 
-/// Takes the part `next` into `sums`, bringing both to the larger maximum.
+/// Merges the part `next` into `sums`, rescaling both to the larger maximum.
 pub(crate) fn merge_parts(sums: &mut [f32], next: &[f32], latent: usize) {
     let heads = sums.len() / (latent + 2);
     let (values, rest) = sums.split_at_mut(heads * latent);

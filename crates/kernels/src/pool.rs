@@ -1,6 +1,6 @@
-//! The workers. A decode step is hundreds of parallel regions of 10-100 µs, so a region starts with
-//! one atomic increment and its items are taken from a counter. Waiting spins first, then yields,
-//! then parks: threads may outnumber cores.
+//! The thread pool. A decode step is hundreds of parallel regions of 10-100 µs, so a region starts
+//! with one atomic store and its items are taken from a counter. Waiting threads spin, then yield,
+//! then park, because threads may outnumber cores.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,31 +8,33 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// 2,000 spins are about 60 µs; longer, and machines with as many threads as cores starve.
+/// 2,000 spins are about 60 µs. Longer spinning slows down machines with as many threads as cores.
 const SPINS: u32 = 2_000;
 const YIELDS: u32 = 200;
 
-/// Regions below this many multiply-adds (about 20 µs of one core) stay on the caller.
+/// Regions with fewer multiply-adds (about 20 µs of one core) run on the calling thread.
 const MIN_PARALLEL_COST: usize = 200_000;
 
-/// One region at a time in the whole process: two pools spinning against each other lose more
-/// than either gains.
+/// Held by the running region of the whole process: two pools that spin at the same time are slower
+/// than one after the other.
 static REGION: Mutex<()> = Mutex::new(());
 
 type Body = dyn Fn(usize) + Sync;
 
-/// Parts of [`Shared::state`]: how many workers are inside, whether more may enter, and the
-/// number of the region.
+/// The part of [`Shared::state`] that counts the workers inside.
 const INSIDE: u64 = (1 << 31) - 1;
+/// The bit of [`Shared::state`] that says whether more workers may enter.
 const OPEN: u64 = 1 << 31;
+/// The bits of [`Shared::state`] from here on are the number of the region.
 const REGION_SHIFT: u32 = 32;
 
 struct Shared {
-    /// The region's number, whether it is open, and the workers inside. The caller waits only
-    /// for those: a worker that the system has not scheduled when the items are gone finds
+    /// The number of the region, whether it is open, and the number of workers inside. The caller
+    /// waits only for those: a worker that is scheduled after the last item finds
     /// the region closed.
     state: AtomicU64,
-    /// The running region; set before it opens, cleared after it closed and the last worker left.
+    /// The running region; set before it opens, cleared after it is closed and the last
+    /// worker has left.
     job: Mutex<Option<Job>>,
     next: AtomicUsize,
     stop: AtomicBool,
@@ -75,7 +77,7 @@ impl Pool {
             let shared = shared.clone();
             std::thread::Builder::new().name(format!("kernel-{worker}")).spawn(move || run_worker(&shared))
         };
-        // A machine that refuses a thread still computes, with fewer.
+        // If the system refuses a thread, the pool has fewer.
         let workers = (1..threads.max(1)).map_while(|worker| spawn(worker).ok()).collect();
         Self { shared, workers }
     }
@@ -84,8 +86,10 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `body(item)` for every item below `items`, on all threads; returns when all are done.
-    /// `cost` is the whole region's multiply-adds: small regions stay on the caller.
+    /// Calls `body(item)` for every item below `items` on all threads, and returns
+    /// when all are done.
+    /// `cost` is the number of multiply-adds of the region; small regions run on
+    /// the calling thread.
     ///
     /// # Panics
     /// With the first panic of `body`, after every thread has left the region.
@@ -116,7 +120,7 @@ impl Pool {
         }
     }
 
-    /// Begins the next region, and wakes workers that sleep.
+    /// Starts the next region and wakes sleeping workers.
     fn open_region(&self, open: u64) {
         let region = (self.shared.state.load(SeqCst) >> REGION_SHIFT) + 1;
         self.shared.state.store(region << REGION_SHIFT | open, SeqCst);
@@ -158,15 +162,15 @@ fn run_worker(shared: &Shared) {
     }
 }
 
-/// Counts this worker in, if region `region` is still open.
+/// Counts this worker in if `region` is still open.
 fn enter(shared: &Shared, region: u64) -> bool {
     let open = |state: u64| (state >> REGION_SHIFT == region && state & OPEN > 0).then_some(state + 1);
     shared.state.fetch_update(SeqCst, SeqCst, open).is_ok()
 }
 
 fn run_items(shared: &Shared, job: Job) {
-    // SAFETY: this thread is counted inside the region, and `Pool::run` waits for those before the
-    // closure goes out of scope.
+    // SAFETY: this thread is counted inside the region, and `Pool::run` waits for all such threads
+    // before the closure goes out of scope.
     let body = unsafe { &*job.body };
     loop {
         let item = shared.next.fetch_add(1, SeqCst);
@@ -177,12 +181,12 @@ fn run_items(shared: &Shared, job: Job) {
     }
 }
 
-/// Waits until another region than `seen` has begun, and returns its number.
+/// Waits until a region other than `seen` has started, and returns its number.
 fn wait_for_region(shared: &Shared, seen: u64) -> u64 {
-    let begun = || Some(shared.state.load(SeqCst) >> REGION_SHIFT).filter(|region| *region != seen);
+    let started = || Some(shared.state.load(SeqCst) >> REGION_SHIFT).filter(|region| *region != seen);
     let mut waited = 0;
     while waited < SPINS + YIELDS {
-        if let Some(region) = begun() {
+        if let Some(region) = started() {
             return region;
         }
         pause(&mut waited);
@@ -190,7 +194,7 @@ fn wait_for_region(shared: &Shared, seen: u64) -> u64 {
     let mut guard = lock_ignoring_poison(&shared.lock);
     shared.sleepers.fetch_add(1, SeqCst);
     loop {
-        if let Some(region) = begun() {
+        if let Some(region) = started() {
             shared.sleepers.fetch_sub(1, SeqCst);
             return region;
         }
@@ -207,19 +211,18 @@ fn pause(waited: &mut u32) {
     *waited = waited.saturating_add(1);
 }
 
-/// Nothing behind these locks is left half-changed by a panic.
+/// Locks a mutex whose data is consistent even after a panic.
 fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A slice that the items of a region write to in disjoint pieces.
+/// A slice to which the items of a region write in disjoint pieces.
 pub(crate) struct Disjoint<T> {
     start: *mut T,
     len: usize,
 }
 
-// SAFETY: every use goes through `piece`, whose callers promise that no two items touch
-// the same elements.
+// SAFETY: every use goes through `piece`, whose callers promise that pieces do not overlap.
 unsafe impl<T: Send> Sync for Disjoint<T> {}
 
 impl<T> Disjoint<T> {
@@ -227,6 +230,8 @@ impl<T> Disjoint<T> {
         Self { start: slice.as_mut_ptr(), len: slice.len() }
     }
 
+    /// The elements `start..start + len`.
+    ///
     /// # Safety
     /// While the region runs, no other item may hold a piece that overlaps this one, and the
     /// slice outlives it.

@@ -1,13 +1,14 @@
-//! The two products everything is made of, in their plain versions (the specification).
+//! The two matrix products of all kernels, in their plain versions (the specification). The names
+//! follow BLAS: N is an operand as stored, T a transposed one.
 //!
 //! * [`Nt`]: `out[i, n] = x[i] . w[n]`, both operands contiguous along the sum (linear layers,
 //!   attention and index scores).
 //! * [`Nn`]: `out[i, :] += sum_j p[i, j] * c[j, :]` (absorbing queries, attention values).
 //!
-//! One reduction order per output element, whatever the tile it is computed in: that is what makes
-//! a position's numbers independent of its batch. For `Nt`, element `k` of the sum goes to lane
-//! `k % 16` (bf16 products: lane `k / 2 % 16`), lanes are added as a tree at the end. For `Nn`,
-//! terms are added in order of `j`.
+//! Each output element has one reduction order, independent of the tile in which it is computed,
+//! which makes the numbers of a position independent of its batch. For `Nt`, element `k` of the sum
+//! goes to lane `k % 16` (bf16 products: lane `k / 2 % 16`), and lanes are added as a tree at the
+//! end. For `Nn`, terms are added in order of `j`.
 
 use std::ops::Range;
 
@@ -16,7 +17,7 @@ use crate::mat::Mat;
 use crate::pool::Disjoint;
 use crate::scratch;
 
-/// The left side of [`Nt`]: rows of `k` numbers. bf16 rows ask for bf16 products with
+/// The left side of [`Nt`]: rows of `k` numbers. bf16 rows mean bf16 products with
 /// f32 accumulation.
 #[derive(Clone, Copy)]
 pub(crate) enum Left<'a> {
@@ -35,7 +36,7 @@ pub(crate) enum Right<'a> {
 }
 
 impl Right<'_> {
-    /// Row `n` as the products see it; `rounded`: the left side is bf16.
+    /// Row `n` in the precision of the products; `rounded`: the left side is bf16.
     pub(crate) fn row(&self, n: usize, rounded: bool, out: &mut [f32]) {
         let k = out.len();
         match self {
@@ -47,11 +48,11 @@ impl Right<'_> {
     }
 }
 
-/// `out[offset + i * stride + n - first] = x[rows[i]] . w[n]` for `i` in `0..m` and
-/// every `n` asked for.
+/// `out[offset + i * stride + n - first] = x[rows[i]] . w[n]` for `i` in `0..m` and every requested
+/// column `n`.
 pub(crate) struct Nt<'a> {
     pub(crate) x: Left<'a>,
-    /// Which rows of `x`; all of the first `m` when `None`.
+    /// Indices of the rows of `x`; `None`: the first `m` rows.
     pub(crate) rows: Option<&'a [u32]>,
     pub(crate) m: usize,
     pub(crate) k: usize,
@@ -68,7 +69,7 @@ impl Nt<'_> {
         self.rows.map_or(i, |rows| rows[i] as usize)
     }
 
-    /// Where `out[i, n]` goes.
+    /// The index of `out[i, n]` in the output.
     pub(crate) fn at(&self, i: usize, n: usize) -> usize {
         self.offset + i * self.stride + n - self.first
     }
@@ -86,14 +87,14 @@ pub(crate) fn nt(task: &Nt<'_>, columns: Range<usize>) {
                     Left::F32(x) => dot(&x[row..][..k], w),
                     Left::Bf16(x) => dot_bf16(&x[row..][..k], w),
                 };
-                // SAFETY: the items of a region ask for disjoint columns.
+                // SAFETY: the items of a region compute disjoint columns.
                 unsafe { task.out.piece(task.at(i, n), 1)[0] = sum };
             }
         }
     });
 }
 
-/// The lanes of [`Nt`], added as a tree: 8 pairs 8 apart, then 4, 2, 1.
+/// Adds the lanes of [`Nt`] as a tree: 8 pairs that are 8 apart, then 4, 2, 1.
 pub(crate) fn sum_lanes(mut lanes: [f32; 16]) -> f32 {
     for half in [8, 4, 2, 1] {
         for l in 0..half {

@@ -1,10 +1,10 @@
-//! fp8 rounding of activations in groups, and the Hadamard rotation that spreads
-//! outliers before it.
+//! fp8 rounding of activations in groups, and the Hadamard rotation before it, which
+//! spreads outliers.
 
 use crate::dtype::{FP8_MAX, FP8_VALUES, fp8_from_f32};
 use crate::rows::Rows;
 
-/// Channels that share one scale.
+/// Number of channels that share one scale.
 pub(crate) const GROUP: usize = 128;
 
 /// The scale of one group (`docs/model.md` 6.3): `amax / 448`, raised to the next power of
@@ -20,7 +20,7 @@ pub(crate) fn group_scale(group: &[f32], ue8m0: bool) -> f32 {
     f32::from_bits(exponent << 23)
 }
 
-/// Quantises one group: bytes out, scale returned.
+/// Writes the quantised group to `out` and returns its scale.
 pub(crate) fn quantize_group(group: &[f32], ue8m0: bool, out: &mut [u8]) -> f32 {
     let scale = group_scale(group, ue8m0);
     for (out, value) in out.iter_mut().zip(group) {
@@ -37,7 +37,7 @@ pub(crate) fn round_groups(values: &mut [f32], width: usize, ue8m0: bool) {
     }
 }
 
-/// Multiplies one vector with the normalised Hadamard matrix in natural (Sylvester) order:
+/// Multiplies a vector by the normalised Hadamard matrix in natural (Sylvester) order:
 /// `x @ H_n / sqrt(n)`.
 pub(crate) fn hadamard(vector: &mut [f32]) {
     let n = vector.len();
@@ -56,7 +56,7 @@ pub(crate) fn hadamard(vector: &mut [f32]) {
     vector.iter_mut().for_each(|v| *v *= scale);
 }
 
-/// Rotates every `head_dim`-wide piece of every row by the Hadamard matrix.
+/// Multiplies every `head_dim`-wide piece of every row by the Hadamard matrix.
 pub fn hadamard_rows(rows: &mut Rows, head_dim: usize) {
     rows.all_mut().chunks_mut(head_dim).for_each(hadamard);
 }

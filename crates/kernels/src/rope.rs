@@ -1,18 +1,17 @@
-//! Rotary position embedding on parts of rows. The angles come from the model, which
-//! knows its scaling.
+//! Rotary position embedding on parts of rows. The model computes the angles.
 
 use crate::rows::Rows;
 
-/// Which two elements of a vector of `2n` rotate together.
+/// The pairs of elements of a vector of `2n` that rotate together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
-    /// `(x[2i], x[2i+1])`: the main attention.
+    /// `(x[2i], x[2i+1])`, in the main attention.
     Interleaved,
-    /// `(x[i], x[i+n])`: the lightning indexer.
+    /// `(x[i], x[i+n])`, in the lightning indexer.
     HalfSplit,
 }
 
-/// Cosines and sines, one row of `n` a position of the batch.
+/// Cosines and sines, one row of `n` per position of the batch.
 #[derive(Clone, Debug)]
 pub struct Angles {
     pub cos: Rows,

@@ -1,4 +1,4 @@
-//! Working memory of a thread, kept between calls.
+//! Working memory per thread, reused between calls.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -7,13 +7,13 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Floats on loan; they go back when this is dropped.
+/// A borrowed buffer, which returns to its thread when it is dropped.
 pub(crate) struct ScratchBuffer {
     buffer: Vec<f32>,
     len: usize,
 }
 
-/// Lends `len` floats of unspecified contents. Loans may nest.
+/// Borrows `len` floats of unspecified contents. Several buffers may be borrowed at the same time.
 pub(crate) fn borrow(len: usize) -> ScratchBuffer {
     let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
@@ -22,7 +22,7 @@ pub(crate) fn borrow(len: usize) -> ScratchBuffer {
     ScratchBuffer { buffer, len }
 }
 
-/// Lends `len` floats of unspecified contents while `body` runs.
+/// Calls `body` with `len` floats of unspecified contents.
 pub(crate) fn with<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
     body(&mut borrow(len))
 }

@@ -1,15 +1,17 @@
-//! Exponentials and what is built on them. One polynomial, so that every instruction set
-//! gives the same value.
+//! The exponential, sigmoid, SiLU and online softmax. All use one polynomial, so that every
+//! instruction set gives the same value.
 
-/// Where [`exp`] is neither zero nor infinite.
+/// Below, [`exp`] is zero.
 pub(crate) const EXP_MIN: f32 = -87.3;
+/// Larger arguments of [`exp`] are clamped to it.
 pub(crate) const EXP_MAX: f32 = 88.7;
-/// ln 2 in two parts, so that multiples of the first are exact.
+/// The upper part of ln 2, of which small multiples are exact.
 pub(crate) const LN2_HIGH: f32 = 0.693_359_4;
+/// The rest of ln 2.
 pub(crate) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// 1.5 * 2^23: adding it leaves the nearest integer in the low bits.
 pub(crate) const ROUND: f32 = 12_582_912.0;
-/// 1/6! to 1/0!.
+/// The Taylor coefficients 1/6! to 1/0!.
 pub(crate) const EXP_TERMS: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
 
 /// `e^x` to about 1e-7 relative; 0 below -87, infinite above 88.
@@ -32,12 +34,13 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// `silu(gate) * up`, into `gate`.
+/// `gate = silu(gate) * up`.
 pub(crate) fn silu_mul(gate: &mut [f32], up: &[f32]) {
     gate.iter_mut().zip(up).for_each(|(g, u)| *g = *g * sigmoid(*g) * u);
 }
 
-/// The running softmax of one attention head: what has been seen so far, relative to its maximum.
+/// The online softmax of one attention head: the maximum so far, and the sum of
+/// weights relative to it.
 #[derive(Clone, Copy)]
 pub(crate) struct OnlineSoftmax {
     max: f32,
@@ -47,7 +50,7 @@ pub(crate) struct OnlineSoftmax {
 impl OnlineSoftmax {
     pub(crate) const EMPTY: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
 
-    /// Takes in the next scores: they become their weights, and the returned factor brings what was
+    /// Replaces the next scores by their weights. Returns the factor that rescales values
     /// accumulated under the old maximum to the new one.
     pub(crate) fn update(&mut self, scores: &mut [f32]) -> f32 {
         let max = scores.iter().fold(self.max, |max, s| max.max(*s));
@@ -66,7 +69,7 @@ impl OnlineSoftmax {
         self.max
     }
 
-    /// What the accumulated values are divided by.
+    /// The sum of weights, by which the accumulated values are divided.
     pub(crate) fn sum(&self) -> f32 {
         self.sum
     }

@@ -8,7 +8,7 @@ thread_local! {
 }
 
 /// Writes the `k` positions with the highest scores into `out`, ascending. Ties go to the lower
-/// position; NaN counts as the lowest score. All positions when there are at most `k`.
+/// position; NaN counts as the lowest score. With at most `k` scores, all positions are written.
 pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     out.clear();
     if scores.len() <= k {
@@ -33,11 +33,12 @@ pub(crate) fn top_k(scores: &[f32], k: usize, out: &mut Vec<u32>) {
     });
 }
 
-/// The `k`th largest key: the first 11 bits by counting, the others among the few keys
-/// that share those.
+/// The `k`th largest key. Counting finds its first 11 bits, a selection among the few keys that
+/// share them finds the rest.
 fn kth_largest(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
     const SHIFT: u32 = 21;
-    // Neighbours are often alike: two tables, so that one increment need not wait for the last.
+    // Neighbouring keys are often equal: with two tables an increment does not wait for
+    // the previous one.
     let mut counts = [[0u32; 1 << (32 - SHIFT)]; 2];
     for keys in keys.chunks(2) {
         keys.iter().zip(&mut counts).for_each(|(key, counts)| counts[(key >> SHIFT) as usize] += 1);
@@ -48,8 +49,8 @@ fn kth_largest(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
         wanted -= count(digit);
         digit -= 1;
     }
-    // Without a branch that half of the keys would mispredict: the place is always written, and
-    // kept by the next one or not.
+    // A branch would be mispredicted for many keys, so each key is written, and the next one
+    // overwrites it unless it is a candidate.
     candidates.resize(count(digit) + 1, 0);
     let mut kept = 0;
     for key in keys {
@@ -59,7 +60,7 @@ fn kth_largest(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
     *candidates[..kept].select_nth_unstable_by(wanted - 1, |a, b| b.cmp(a)).1
 }
 
-/// A key whose unsigned order is the order of the floats; +0 and -0 are equal, NaN is lowest.
+/// A key whose unsigned order is that of the floats; +0 and -0 are equal, NaN is lowest.
 fn sortable_key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
     let key = bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000);

@@ -1,6 +1,5 @@
-//! The fast versions for x86-64. [`nt`] and [`nn`] say once how a product is cut into tiles;
-//! [`avx512`] and [`avx2`] bring the instructions. Which one runs is decided at start, by what the
-//! processor says it can.
+//! The kernels for x86-64. [`nt`] and [`nn`] cut products into tiles; [`avx512`] and [`avx2`]
+//! provide the instructions. The features of the processor decide at the start which of them run.
 
 mod attention_avx512;
 mod avx2;
@@ -19,14 +18,17 @@ use crate::mat::SCALE_BLOCK;
 use crate::product::{Left, Nt, Right};
 use crate::scratch;
 
-/// The kernels this machine can run, fastest first.
+/// The kernels that this machine supports, fastest first.
 pub(crate) fn supported() -> Vec<&'static Isa> {
     macro_rules! all {
         ($first:tt $($feature:tt)*) => { is_x86_feature_detected!($first) $(&& is_x86_feature_detected!($feature))* };
     }
     let avx512 = all!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512bf16" "avx512vbmi" "fma" "f16c");
     let avx2 = all!("avx2" "fma" "f16c");
-    [(avx512, &avx512::ISA), (avx2, &avx2::ISA)].into_iter().filter_map(|(there, isa)| there.then_some(isa)).collect()
+    [(avx512, &avx512::ISA), (avx2, &avx2::ISA)]
+        .into_iter()
+        .filter_map(|(supported, isa)| supported.then_some(isa))
+        .collect()
 }
 
 /// The right side of a product as bytes.
@@ -38,7 +40,7 @@ struct RightBytes<'a> {
 }
 
 impl<'a> RightBytes<'a> {
-    /// `width`: numbers of a row.
+    /// `width` is the number of values per row.
     fn new(right: Right<'a>, width: usize) -> Self {
         let (bytes, dtype) = match right {
             Right::Mat(mat) => {
@@ -55,8 +57,8 @@ impl<'a> RightBytes<'a> {
         Self { right, bytes, dtype, row_bytes: width * dtype.bytes() }
     }
 
-    /// Cuts `rows` where the scale blocks of an fp8 matrix meet: every part comes with the
-    /// scales its rows share.
+    /// Splits `rows` at the scale blocks of an fp8 matrix; each part comes with the
+    /// scales of its rows.
     fn scale_parts(&self, rows: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
         let (right, width) = (self.right, self.row_bytes);
         let mut start = rows.start;
@@ -73,8 +75,8 @@ impl<'a> RightBytes<'a> {
     }
 }
 
-/// Computes `task`, whose left side is bf16, with the rows it asks for in f32: where there are
-/// no bf16 products.
+/// Computes `task`, whose left side is bf16, with its rows widened to f32, for instruction sets
+/// without bf16 products.
 fn with_widened_rows(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
     let (m, k) = (task.m, task.k);
     let mut wide = scratch::borrow(m * k);

@@ -1,5 +1,5 @@
-//! Attention and selection through the public verbs: fast against plain, and the same bits in every
-//! batch and on any threads.
+//! Attention and selection through the public methods: fast kernels equal the plain ones, and the
+//! bits do not depend on the batch or the number of threads.
 
 use kernels::{
     Arena, Attention, CachePosition, Compute, Cpu, IndexerShape, Mat, PAGE_ROWS, RowFormat, Rows, Selection,
@@ -14,7 +14,7 @@ fn values(n: usize, seed: &mut u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// A sequence of `context` positions in shuffled pages, the last `n` of which ask.
+/// A sequence of `context` positions in shuffled pages; the last `n` are queries.
 struct Case {
     heads: usize,
     nope: usize,

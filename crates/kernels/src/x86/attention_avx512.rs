@@ -11,30 +11,30 @@ use crate::indexer::IndexScores;
 use crate::partial_softmax::{AttentionPart, BLOCK_ROWS};
 use crate::scratch;
 
-/// Heads whose sums live in registers.
+/// Heads whose sums are kept in registers.
 const HEADS: usize = 8;
 
-/// Columns of a latent that are added up together: two vectors.
+/// Columns of a latent that are summed together: two vectors.
 const COLUMNS: usize = 2 * LANES;
 
-/// Attention over one part; `rounded`: in bf16.
+/// Attention over one part; `rounded`: with bf16 products.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 pub(super) unsafe fn partial(part: &AttentionPart<'_>, rounded: bool, out: &mut [f32]) {
     // SAFETY: the features are the caller's promise.
     unsafe { if rounded { partial_in::<Bf16>(part, out) } else { partial_in::<F32>(part, out) } }
 }
 
-/// Index scores of one query; `rounded`: in bf16.
+/// Index scores of one query; `rounded`: with bf16 products.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 pub(super) unsafe fn scores(task: &IndexScores<'_>, rounded: bool, out: &mut [f32]) {
     // SAFETY: the features are the caller's promise.
     unsafe { if rounded { scores_in::<Bf16>(task, out) } else { scores_in::<F32>(task, out) } }
 }
 
-/// Rows of an arena in the format of products: where they lie, or widened.
+/// Rows of an arena in the format of products: in place, or widened.
 struct Reader<'a> {
     arena: &'a Arena,
-    /// Rows of this width are widened to; none when they are read where they lie.
+    /// The buffer for widened rows; `None` when rows are read in place.
     widened: Option<scratch::ScratchBuffer>,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         Self { arena, widened }
     }
 
-    /// The row at `slot`, the `j`th of a block; valid until the block's rows are asked for again.
+    /// The row at `slot`, the `j`th of a block; valid until the next block.
     #[inline(always)]
     unsafe fn row(&mut self, slot: usize, j: usize) -> *const u8 {
         let Some(widened) = &mut self.widened else { return self.arena.rows(slot, 1).as_ptr() };
@@ -149,9 +149,9 @@ unsafe fn score<F: Format, const B: usize>(
     }
 }
 
-/// One step of the running softmax of 16 heads: the `n` rows of scores become units of
-/// weights; `state` has the maximum, the sum of weights, and the factor that brings earlier
-/// sums to the new maximum.
+/// One step of the online softmax of 16 heads: replaces the `n` rows of scores by units of weights.
+/// `state` has the maximum, the sum of weights, and the factor that rescales earlier sums to
+/// the new maximum.
 #[inline(always)]
 unsafe fn softmax_step<F: Format>(scores: *mut f32, lanes: usize, n: usize, [max, total, factor]: [*mut f32; 3]) {
     // SAFETY: the caller's scores are `n` rows of `lanes`.
@@ -184,9 +184,9 @@ unsafe fn softmax_step<F: Format>(scores: *mut f32, lanes: usize, n: usize, [max
 
 /// Some heads and columns of a block of rows.
 struct Tile<'a> {
-    /// Units of weights, `[n / NUMBERS, lanes]`, and how many lanes.
+    /// Units of weights, `[n / NUMBERS, lanes]`, and the number of lanes.
     units: (*const i32, usize),
-    /// `[heads]`: what earlier sums are multiplied with.
+    /// `[heads]`: the factors of earlier sums.
     factors: *const f32,
     head: usize,
     rows: &'a [*const u8; BLOCK_ROWS],
@@ -299,7 +299,7 @@ unsafe fn add_weighted_scores<F: Format, const B: usize>(
         dots::<F, B>(q, rows, units, &mut sums);
         for (sums, weighed) in sums.iter().zip(weighed) {
             for (b, sum) in sums.iter().enumerate() {
-                // NaN counts as 0: the maximum is its second operand then.
+                // NaN counts as 0: with NaN, the instruction returns its second operand.
                 let positive = _mm512_max_ps(*sum, _mm512_setzero_ps());
                 *weighed = _mm512_fmadd_ps(positive, _mm512_loadu_ps(weights.add(b * LANES)), *weighed);
             }

@@ -1,4 +1,4 @@
-//! AVX2 with FMA and F16C: 256-bit vectors. There is no dot-product unit, so bf16 products are f32
+//! AVX2 with FMA and F16C: 256-bit vectors. Without a dot-product unit, bf16 products are f32
 //! products of rounded numbers.
 
 use std::arch::x86_64::*;
@@ -27,7 +27,7 @@ pub(super) static ISA: Isa = Isa {
     round: round_all,
 };
 
-/// The product of an f32 left side; `rounded`: scaled weights are rounded to bf16 first.
+/// The product with an f32 left side; `rounded`: scaled weights are rounded to bf16 first.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
     let weights = RightBytes::new(task.w, task.k);
@@ -112,7 +112,7 @@ impl Lanes for F32 {
         unsafe { _mm256_fmadd_ps(x, w, sum) }
     }
 
-    /// Of every 128-bit half `(l0 + l2) + (l1 + l3)`, then the halves.
+    /// Adds `(l0 + l2) + (l1 + l3)` in each 128-bit half, then the halves.
     #[inline(always)]
     unsafe fn totals([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
         // SAFETY: needs nothing but the features; four floats are a vector of 128 bits.
@@ -199,14 +199,14 @@ impl Decode<F32> for FromBf16 {
     }
 }
 
-/// e4m3 times the scale of its block, rounded to bf16 if asked.
+/// e4m3 times the scale of its block, optionally rounded to bf16.
 struct FromFp8<const ROUNDED: bool> {
     scales: *const f32,
 }
 
 impl<const ROUNDED: bool> FromFp8<ROUNDED> {
-    /// The low 8 of `bytes`. As f16 bits an e4m3 number means 1/256 of itself, subnormals included;
-    /// only NaN needs care.
+    /// Decodes the low 8 of `bytes`. Its bits as f16 have 1/256 of the e4m3 value, including
+    /// subnormals; only NaN needs a correction.
     #[inline(always)]
     unsafe fn widen(&self, bytes: __m128i, k: usize) -> __m256 {
         // SAFETY: the caller's row has a scale for every block.

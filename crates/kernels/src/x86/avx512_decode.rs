@@ -1,4 +1,5 @@
-//! How AVX-512 reads weights: plain numbers by conversion, e4m3 by table lookup in registers.
+//! AVX-512 decoders of weights: conversion of f32, f16 and bf16, table lookup in
+//! registers for e4m3.
 
 use std::arch::x86_64::*;
 
@@ -77,7 +78,8 @@ pub(super) struct FromFp8 {
 }
 
 impl FromFp8 {
-    /// Bytes become the upper half of f32 numbers by lookup, then meet their scale.
+    /// The lookup turns bytes into the upper half of f32 numbers, which are
+    /// multiplied by their scale.
     #[inline(always)]
     unsafe fn widen(&self, bytes: __m128i, k: usize) -> __m512 {
         const SPREAD: [u8; 64] = spread(4);
@@ -104,8 +106,8 @@ impl Decode<F32> for FromFp8 {
         unsafe { self.widen(_mm_loadu_epi8(row.add(k).cast()), k) }
     }
 
-    /// 32 bytes as words through both lookups at once; their interleaving with zeros puts
-    /// them into order.
+    /// Decodes 32 bytes as words with both lookups at once; interleaving with zeros restores their
+    /// order.
     #[inline(always)]
     unsafe fn pair(&self, row: *const u8, k: usize) -> [__m512; 2] {
         const SPREAD: [u8; 64] = {
@@ -189,8 +191,8 @@ impl Decode<Bf16> for Lookup {
         unsafe { self.widen(_mm256_loadu_epi8(row.add(k).cast()), k) }
     }
 
-    /// 64 bytes through both lookups at once; their halves are interleaved within every quarter of
-    /// a vector, so the bytes are brought into the order that makes of that the right one.
+    /// Decodes 64 bytes with both lookups at once. The halves are interleaved within each quarter
+    /// of a vector, so the bytes are permuted before.
     #[inline(always)]
     unsafe fn pair(&self, row: *const u8, k: usize) -> [__m512i; 2] {
         // SAFETY: 64 bytes by the caller's promise, which has a table for every block.
@@ -231,7 +233,7 @@ static UNSCALED: Table = {
     Table(table)
 };
 
-/// Byte `i` of the source at every byte of element `i` of `size` bytes.
+/// Indices that repeat byte `i` of the source in every byte of element `i` of `size` bytes.
 const fn spread(size: usize) -> [u8; 64] {
     let mut indices = [0; 64];
     let mut i = 0;

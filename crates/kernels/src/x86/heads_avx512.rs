@@ -1,5 +1,5 @@
-//! Many heads against the same rows, AVX-512: heads lie in lanes and numbers of a row are
-//! broadcast, so no sum crosses lanes and cached rows are read where they lie.
+//! Products of many heads with the same rows, AVX-512: heads are in lanes and numbers of a row are
+//! broadcast, so that sums do not cross lanes and cached rows are read in place.
 //!
 //! A *unit* is 32 bits: one f32, or two neighbouring bf16 that the dot-product unit multiplies
 //! and adds at once.
@@ -13,7 +13,7 @@ use crate::softmax::{EXP_MAX, EXP_MIN, EXP_TERMS, LN2_HIGH, LN2_LOW, ROUND};
 /// Lanes of a vector.
 pub(super) const LANES: usize = 16;
 
-/// Rows whose accumulators live in registers, with up to two vectors of heads.
+/// Rows whose accumulators are kept in registers, with up to two vectors of heads.
 pub(super) const ROWS: usize = 8;
 
 /// A format of products.
@@ -143,7 +143,7 @@ impl Format for Bf16 {
     }
 }
 
-/// Which words of two vectors make 16 units from column `column` on.
+/// The indices of the words of two vectors that form 16 units from column `column` on.
 const fn interleaved(column: u16) -> [u16; 32] {
     let mut words = [0; 32];
     let mut i = 0;
@@ -218,7 +218,7 @@ pub(super) unsafe fn exp(x: __m512) -> __m512 {
     // SAFETY: needs nothing but the features.
     unsafe {
         let all = |v: f32| _mm512_set1_ps(v);
-        // NaN stays: minimum and maximum are their second operand then.
+        // NaN stays NaN: minimum and maximum return their second operand then.
         let clamped = _mm512_min_ps(all(EXP_MAX), _mm512_max_ps(all(EXP_MIN), x));
         let shifted = _mm512_add_ps(_mm512_mul_ps(clamped, all(std::f32::consts::LOG2_E)), all(ROUND));
         let n = _mm512_sub_ps(shifted, all(ROUND));

@@ -1,5 +1,5 @@
-//! How `out[i, :] += sum_j p[i, j] * c[j, :]` is cut into tiles, for any instruction set. Every
-//! output element takes its terms in order of `j`, one fused multiply-add each, whatever the tile.
+//! Tiling of `out[i, :] += sum_j p[i, j] * c[j, :]` for any instruction set. Every output element
+//! adds its terms in order of `j`, by one fused multiply-add each, independent of the tile.
 #![expect(clippy::needless_range_loop, reason = "a register is an index in several arrays at once")]
 
 use std::marker::PhantomData;
@@ -33,7 +33,7 @@ impl<'a, W, D> Terms<'a, W, D> {
     }
 }
 
-/// Vectors of one output row a tile holds.
+/// Vectors of one output row per tile.
 const VECTORS: usize = 4;
 
 /// # Safety
@@ -76,8 +76,8 @@ pub(super) unsafe fn nn<W: Wide, D: Decode<W>>(of: &Terms<'_, W, D>, out: &mut [
     }
 }
 
-/// `M` rows of `p` against [`VECTORS`] vectors of every row of `c`; the last vectors may be cut
-/// off unless `FULL`.
+/// Multiplies `M` rows of `p` with [`VECTORS`] vectors of every row of `c`; the last vectors may be
+/// partial unless `FULL`.
 #[inline(always)]
 unsafe fn tile<W: Wide, D: Decode<W>, const M: usize, const FULL: bool>(
     of: &Terms<'_, W, D>,

@@ -1,7 +1,7 @@
-//! How `out[i, n] = x[i] . w[n]` is cut into tiles, for any instruction set.
+//! Tiling of `out[i, n] = x[i] . w[n]` for any instruction set.
 //!
-//! Every output element has one accumulator vector, which takes the steps of the sum in ascending
-//! order and is added up by [`Lanes::totals`] at the end. Tiles only decide which accumulators live
+//! Every output element has one accumulator vector, which adds the steps of the sum in ascending
+//! order and is reduced by [`Lanes::totals`] at the end. Tiles only decide which accumulators are
 //! in registers at the same time, so the bits of an element do not depend on its tile, on the
 //! number of rows, or on the columns computed beside it.
 
@@ -10,8 +10,7 @@ use std::ops::Range;
 use crate::product::Nt;
 use crate::scratch;
 
-/// Columns decoded at once, in groups of four, and the memory they may take: half of
-/// a usual L2 cache.
+/// Columns decoded at once, in groups of four, and their memory, half of a usual L2 cache.
 const COLUMNS: usize = 32;
 const PANEL_BYTES: usize = 512 * 1024;
 
@@ -59,7 +58,7 @@ pub(super) trait Lanes {
     unsafe fn totals(sums: [Self::Sum; 4]) -> [f32; 4];
 }
 
-/// How the bytes of a weight row become vectors.
+/// A decoder of the bytes of a weight row into vectors.
 pub(super) trait Decode<L: Lanes> {
     /// Bytes of one number.
     const BYTES: usize;
@@ -134,8 +133,8 @@ pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns
     }
 }
 
-/// Rows `row..row + M` of `x` against `4 * G` columns at a time, straight from the weights' bytes:
-/// memory works while the product units do.
+/// Multiplies rows `row..row + M` of `x` with `4 * G` columns at a time, decoding weights as they
+/// are used, so that memory access overlaps with products.
 #[inline(always)]
 unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
     of: &Operands<'_, L, D>,
@@ -156,8 +155,7 @@ unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
             for (j, w) in w.as_flattened_mut().iter_mut().enumerate() {
                 *w = w.add((start + j).min(columns.end - 1) * of.row_bytes);
             }
-            // Rows are too short for the processor to see where the next ones begin: fetch them
-            // while these are used.
+            // Rows are too short for the hardware prefetcher, so the next ones are prefetched here.
             let ahead = if M == 1 && start + 4 * G < columns.end { 4 * G * of.row_bytes } else { 0 };
             let mut sums = [[[L::zero(); 4]; M]; G];
             for k in (0..pairs).step_by(2 * L::STEP) {
@@ -193,7 +191,7 @@ unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
     }
 }
 
-/// Decodes a block of columns once and meets it with all rows of `x`.
+/// Decodes a block of columns once and multiplies it with all rows of `x`.
 #[inline(always)]
 unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
     let Nt { m, k, .. } = *of.task;
@@ -201,7 +199,7 @@ unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Ra
     let group_vectors = 4 * k.div_ceil(L::STEP);
     let vector = size_of::<L::V>();
     let block = (PANEL_BYTES / (group_vectors * vector).max(1)).clamp(1, COLUMNS / 4) * 4;
-    // One vector more than needed, so that the panel can start at a multiple of the vector size.
+    // One extra vector, so that the panel can start at a multiple of the vector size.
     let mut panel = scratch::borrow((block / 4 * group_vectors + 1) * vector / 4);
     let panel = panel.as_mut_ptr().cast::<u8>();
     // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond
@@ -245,7 +243,7 @@ unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Ra
     }
 }
 
-/// Rows `row..row + M` of `x` against the decoded columns, a chunk of the sum at a time.
+/// Multiplies rows `row..row + M` of `x` with the decoded columns, a chunk of the sum at a time.
 #[inline(always)]
 unsafe fn row_band<L: Lanes, D, const M: usize>(
     of: &Operands<'_, L, D>,
@@ -325,8 +323,8 @@ unsafe fn write<L: Lanes, const M: usize>(
     }
     let n = 4.min(end - first);
     for (i, sums) in sums.iter().enumerate() {
-        // SAFETY: the features are the caller's promise; the items of a region ask for
-        // disjoint columns.
+        // SAFETY: the features are the caller's promise; the items of a region compute disjoint
+        // columns.
         unsafe {
             let totals = L::totals(*sums);
             task.out.piece(task.at(row + i, first), n).copy_from_slice(&totals[..n]);

@@ -8,7 +8,7 @@ use crate::mat::{Bytes, Mat, SCALE_BLOCK};
 use crate::pool::Disjoint;
 use crate::product::{Left, Nn, Nt, Right};
 
-/// Numbers from a seed, the same forever.
+/// Pseudo-random numbers that depend only on the seed.
 struct TestRng(u64);
 
 impl TestRng {
@@ -29,7 +29,7 @@ impl TestRng {
         (0..n).map(|_| self.float()).collect()
     }
 
-    /// A matrix as a file may hold it: at any address.
+    /// A matrix at an unaligned address, as in a mapped file.
     fn mat(&mut self, rows: usize, cols: usize, dtype: DType, scaled: bool) -> Mat {
         let shift = self.below(8);
         let mut bytes = vec![0; shift];

@@ -14,7 +14,7 @@ use super::source;
 /// kernels through it.
 const DISPATCH_TABLE: [(&str, &str); 3] = [
     ("cpu.rs", "the table's type: functions over the argument types that the kernels define"),
-    ("x86/mod.rs", "chooses the table of the processor that the program runs on"),
+    ("x86.rs", "chooses the table of the processor that the program runs on"),
     ("x86/avx512.rs", "the table's functions for AVX-512, which share small parts"),
 ];
 
