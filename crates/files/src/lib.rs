@@ -1,5 +1,5 @@
-//! Local files: only regular files are read, in bounded size; what is written is private to its
-//! owner and replaced atomically.
+//! Safe access to local files: reads only regular files of limited size, writes files that are
+//! private to their owner and replaced atomically.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A path that is not a regular file (a FIFO, which would block; a device, which may have no end; a
 /// folder), a larger file, and those of [`File::open`].
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // The usual way to say "an empty file".
+    // Commonly used as an empty file.
     if path == Path::new("/dev/null") {
         return Ok(Vec::new());
     }
@@ -38,18 +38,18 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub fn open(path: &Path) -> io::Result<File> {
-    // Before it is opened: opening a FIFO waits for its other end, and opening a device
-    // may do anything.
+    // Checked before opening: opening a FIFO waits for its other end, and opening a device may have
+    // side effects.
     ensure_regular(&fs::metadata(path)?)?;
     let file = File::open(path)?;
     ensure_regular(&file.metadata()?)?;
     Ok(file)
 }
 
-/// Checks that nothing or a regular file is at `path`. A symbolic link is followed.
+/// Checks that `path` is a regular file or does not exist. A symbolic link is followed.
 ///
 /// # Errors
-/// Something else is there; a path that cannot be looked at.
+/// Another kind of file, or a path whose metadata cannot be read.
 pub fn check_regular(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(metadata) => ensure_regular(&metadata),
@@ -80,11 +80,11 @@ fn describe_special(kind: fs::FileType) -> &'static str {
 }
 
 #[cfg(not(unix))]
-fn special(_: fs::FileType) -> &'static str {
+fn describe_special(_: fs::FileType) -> &'static str {
     "no file"
 }
 
-/// Options that create files only their owner may read (mode 0600), whatever the umask.
+/// Options that create files with mode 0600, readable by their owner only.
 pub fn private_options() -> OpenOptions {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has modes"))]
     let mut options = OpenOptions::new();
@@ -93,8 +93,7 @@ pub fn private_options() -> OpenOptions {
     options
 }
 
-/// Creates a folder that only its owner may enter (mode 0700), and those around it, where
-/// they are missing.
+/// Creates a folder that only its owner may enter (mode 0700), and missing parent folders.
 ///
 /// # Errors
 /// Those of [`fs::create_dir_all`].
@@ -109,7 +108,7 @@ pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// The folder of a path; that of a bare file name is `.`.
+/// The folder of a path; `.` for a bare file name.
 pub fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -117,7 +116,7 @@ pub fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Creates a file that only its owner may read, and makes sure that it is on disk.
+/// Creates a file that only its owner may read, and flushes it to disk (fsync).
 ///
 /// # Errors
 /// `AlreadyExists`; a folder that is missing or cannot be written, a full disk.
@@ -128,8 +127,8 @@ pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(&folder_of(path))
 }
 
-/// Replaces the file at `path`, or creates it, as a whole: after a crash the old content or the new
-/// one is there. The file is private to its owner, and on disk when this returns.
+/// Replaces or creates the file at `path` atomically: after a crash it has either the old or the
+/// new content. The file is private to its owner, and flushed to disk when this returns.
 ///
 /// # Errors
 /// A folder that is missing or cannot be written, a full disk.
@@ -140,7 +139,7 @@ pub fn replace_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_file_name(name);
     let written = write_synced(&unfinished, content).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        // What is left of it is in nobody's way.
+        // A leftover file is harmless.
         let _ = fs::remove_file(&unfinished);
     }
     written?;
@@ -153,7 +152,8 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes new names and removed names in a folder survive a loss of power.
+/// Flushes the entries of a folder to disk (fsync), so that created and removed files survive
+/// a power failure.
 ///
 /// # Errors
 /// Those of `fsync`.
@@ -165,12 +165,12 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether others than the owner of a file may read or write it. Access of its group counts
-/// unless the folder is shared with that group on purpose (its set-group-id bit, as Kubernetes'
+/// Whether users other than the owner may read or write a file. Access of its group counts, unless
+/// the folder is shared with that group on purpose (by its set-group-id bit, as Kubernetes'
 /// `fsGroup` sets it).
 ///
 /// # Errors
-/// A file or folder that cannot be looked at.
+/// A file or folder whose metadata cannot be read.
 pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
