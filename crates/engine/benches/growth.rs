@@ -1,5 +1,5 @@
-//! How the judge of chats grows with them: `cargo bench -p engine --bench growth`. The table is in
-//! docs/performance.md.
+//! Growth of the time and memory of chat validation: `cargo bench -p engine --bench growth`. The
+//! table is in docs/performance.md.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,5 @@
-//! The line to one caller: a bounded channel, and the little that did not fit. A slow reader
-//! makes its own sequence wait, never the engine, and what is held for it never grows beyond the
-//! deltas of one step.
+//! The channel of deltas to one client: bounded, with an overflow buffer. A slow client makes its
+//! own sequence wait, never the engine, and the overflow never exceeds the deltas of one step.
 
 use std::collections::VecDeque;
 use std::task::{Poll, ready};
@@ -10,23 +9,25 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-/// How far a prompt has been read.
+/// The progress of a prefill.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PrefillProgress {
-    /// Tokens read, those found in the prefix cache included.
+    /// Processed tokens, including those found in the prefix cache.
     pub processed: usize,
     /// Tokens of the prompt.
     pub total: usize,
 }
 
+/// The engine's end of the channel.
 pub(crate) struct DeltaSender {
     sender: mpsc::Sender<Result<Delta, Error>>,
+    /// Items that did not fit into the channel.
     overflow: VecDeque<Result<Delta, Error>>,
 }
 
 impl DeltaSender {
-    /// A line that holds `capacity` deltas, and its other end. Dropping the stream hangs up; a line
-    /// that is cut before its last word ends the stream with an error.
+    /// Creates a channel of `capacity` deltas. Dropping the stream closes the channel. If the
+    /// sender is dropped before the final usage or an error, the stream ends with an error.
     pub(crate) fn channel(capacity: usize) -> (Self, BoxDeltaStream) {
         let (sender, mut receiver) = mpsc::channel(capacity.max(1));
         let mut complete = false;
@@ -48,13 +49,13 @@ impl DeltaSender {
         self.flush();
     }
 
-    /// The last thing the caller hears.
+    /// Sends the error that ends the stream.
     pub(crate) fn fail(&mut self, error: Error) {
         self.overflow.push_back(Err(error));
         self.flush();
     }
 
-    /// Sends what there is room for.
+    /// Moves items from the overflow to the channel, as far as there is room.
     pub(crate) fn flush(&mut self) {
         while let Some(item) = self.overflow.pop_front() {
             match self.sender.try_send(item) {
@@ -63,17 +64,18 @@ impl DeltaSender {
                     self.overflow.push_front(item);
                     return;
                 }
-                // Nobody listens: `is_closed` tells.
+                // The client has disconnected; `is_closed` reports it.
                 Err(TrySendError::Closed(_)) => self.overflow.clear(),
             }
         }
     }
 
-    /// The caller has not taken everything yet.
+    /// Whether items wait for the client to read.
     pub(crate) fn is_backpressured(&self) -> bool {
         !self.overflow.is_empty()
     }
 
+    /// Whether the client has dropped the stream.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }

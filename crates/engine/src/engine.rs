@@ -1,59 +1,63 @@
-//! The engine: a thread that owns the model, and the handle its callers hold. The loop of the
+//! The engine thread, which owns the model, and the handle that callers hold. The loop of the
 //! thread is [`EngineThread::run`].
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chat::Error;
 use model::{LatentCache, Model};
+use parking_lot::Mutex;
 use text::Encoding;
 use tokio::sync::Semaphore;
 
 use crate::check::{Profile, ReasoningRules, ValidationRules};
 use crate::disk_cache::{DiskCache, DiskCacheOptions, PageKeyChain};
-use crate::grammar::GrammarCompiler;
-use crate::metrics::{self, Load};
+use crate::grammar_compiler::GrammarCompiler;
+use crate::load::Load;
+use crate::metrics;
 use crate::page_allocator::PageAllocator;
+use crate::request::Request;
 use crate::scheduler::{Scheduler, SchedulerLimits};
-use crate::sequence::Request;
 
-/// How long the thread sleeps when all that run wait for their callers to read.
+/// Sleep time of the thread while every running sequence waits for its client to read.
 const BACKPRESSURE_POLL: Duration = Duration::from_millis(5);
 
-/// Prompts that are encoded at once.
+/// Maximum number of prompts that are encoded at the same time.
 const MAX_CONCURRENT_ENCODES: usize = 2;
 
-/// How an engine runs. [`Options::default`] fits a small model; `cache_pages` and `context` come
-/// from the machine and the model.
+/// The options of an engine. [`Options::default`] fits a small model; `cache_pages` and `context`
+/// depend on the machine and the model.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Pages of the cache, 64 positions each.
     pub cache_pages: usize,
-    /// Most tokens of prompt and answer together; the model's own limit holds as well.
+    /// Maximum number of tokens of prompt and answer together; the model's own limit
+    /// applies as well.
     pub context: usize,
-    /// Prompt tokens read in one step beside the running answers.
+    /// Maximum number of prompt tokens prefilled in one step, besides one token per
+    /// decoding sequence.
     pub batch_tokens: usize,
-    /// Requests answered side by side.
+    /// Maximum number of requests that are processed at the same time.
     pub max_running: usize,
-    /// Requests that may wait; more are refused.
+    /// Maximum number of waiting requests; further ones are refused.
     pub queue: usize,
-    /// The seed of requests that name none. `None`: each gets one of its own.
+    /// The seed of requests without one. `None`: each request gets a random seed.
     pub seed: Option<i64>,
-    /// Longest wait until a request is admitted.
+    /// Maximum time until a request is admitted.
     pub queue_timeout: Duration,
-    /// Longest time from a request to the end of its answer.
+    /// Maximum time from the arrival of a request to the end of its answer.
     pub total_timeout: Duration,
-    /// Deltas a caller may be behind before its sequence waits for it.
+    /// Number of unread deltas after which a sequence waits for its client.
     pub channel_capacity: usize,
     pub profile: Profile,
-    /// `None`: those of the encoding's own release.
+    /// `None`: the rules of the encoding's own release.
     pub reasoning_rules: Option<ReasoningRules>,
-    /// `None`: prefix pages live in memory alone.
+    /// `None`: prefix pages are cached in memory only.
     pub disk: Option<DiskCacheOptions>,
 }
 
@@ -76,7 +80,7 @@ impl Default for Options {
     }
 }
 
-/// Why an engine cannot start.
+/// The reason why an engine cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("`{name}` is 0\nhint: it must be at least 1")]
@@ -89,8 +93,8 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// A handle to a running engine; cheap to clone. The thread ends when the last one is dropped, and
-/// ends all answers then.
+/// A handle to a running engine; cheap to clone. When the last handle is dropped, the thread
+/// finishes all answers and ends.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
@@ -102,9 +106,9 @@ pub(crate) struct Shared {
     pub(crate) validation_rules: ValidationRules,
     pub(crate) channel_capacity: usize,
     pub(crate) seed: Option<i64>,
-    /// A permit for each request that may wait.
+    /// One permit for each request that may wait.
     pub(crate) queue_permits: Arc<Semaphore>,
-    /// A permit for each prompt that may be encoded at once; never closed.
+    /// One permit for each prompt that may be encoded at the same time; never closed.
     pub(crate) encode_permits: Arc<Semaphore>,
     pub(crate) requests: Sender<Request>,
     ready: Arc<AtomicBool>,
@@ -113,11 +117,11 @@ pub(crate) struct Shared {
 }
 
 impl Engine {
-    /// Starts a thread for `model`; it lives as long as the handles.
+    /// Starts the thread of `model`, which lives as long as the handles.
     ///
     /// # Errors
-    /// Options that allow nothing, a tokenizer with more ids than the model has rows, a system
-    /// without threads.
+    /// An option that is 0, a tokenizer with more ids than the model has rows, a system that
+    /// refuses a thread.
     pub fn start(model: Box<dyn Model>, encoding: Arc<Encoding>, options: Options) -> Result<Self, StartError> {
         let counts = [
             ("cache_pages", options.cache_pages),
@@ -144,7 +148,8 @@ impl Engine {
             total_timeout: options.total_timeout,
         };
         let (requests, inbox) = channel();
-        let (ready, load) = (Arc::new(AtomicBool::new(true)), Arc::default());
+        let ready = Arc::new(AtomicBool::new(true));
+        let load = Arc::default();
         let cache = model.new_cache(options.cache_pages);
         let disk = options.disk.as_ref().and_then(|disk| DiskCache::open(disk, cache.page_bytes()));
         let mut engine_thread = EngineThread {
@@ -178,23 +183,24 @@ impl Engine {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// What chats are judged by.
+    /// The rules by which chats are validated.
     pub fn validation_rules(&self) -> &ValidationRules {
         &self.shared.validation_rules
     }
 
-    /// Answers without thinking are possible.
+    /// Whether answers without thinking are possible.
     pub fn supports_non_thinking(&self) -> bool {
         self.shared.validation_rules.supports_non_thinking
     }
 
-    /// Answers with thinking are possible.
+    /// Whether answers with thinking are possible.
     pub fn supports_thinking(&self) -> bool {
         self.shared.validation_rules.supports_thinking
     }
 
+    /// The load after the last step.
     pub fn load(&self) -> Load {
-        *self.shared.load.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.shared.load.lock()
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -202,7 +208,7 @@ impl Engine {
     }
 }
 
-/// Everything the thread owns.
+/// The state that the thread owns.
 struct EngineThread {
     model: Box<dyn Model>,
     cache: LatentCache,
@@ -212,7 +218,7 @@ struct EngineThread {
     inbox: Receiver<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
-    /// The last step had nothing to do.
+    /// Whether the last step had nothing to do.
     idle: bool,
 }
 
@@ -228,8 +234,8 @@ impl EngineThread {
         self.scheduler.shut_down();
     }
 
-    /// Takes in what has come; waits only while there is nothing else to do. False when all
-    /// handles are gone.
+    /// Enqueues the requests that have arrived, and waits for one only while there is nothing else
+    /// to do. Returns false when all handles are dropped.
     fn receive_requests(&mut self) -> bool {
         loop {
             let timeout = match (self.scheduler.is_empty(), self.idle) {
@@ -251,7 +257,7 @@ impl EngineThread {
         }
     }
 
-    /// One forward pass: schedule, compute, draw, send. False when nobody could use one.
+    /// One forward pass: schedule, compute, sample, send. Returns false if no sequence was ready.
     fn step(&mut self) -> bool {
         self.scheduler.install_fetched_pages(&mut self.cache, &mut self.pages);
         let chunks = self.scheduler.plan_step(&mut self.pages, self.disk.as_ref());
@@ -280,11 +286,11 @@ impl EngineThread {
     fn publish_load(&mut self) {
         let load = Load::of(&self.scheduler, &self.pages);
         load.record();
-        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
+        *self.load.lock() = load;
     }
 
-    /// After a panic nobody knows what the cache holds: those that run are told, and
-    /// everything begins anew.
+    /// Recovers from a panic of a step, after which the content of the cache is unknown: fails the
+    /// running requests and replaces the cache.
     fn recover_from_panic(&mut self, panic: &(dyn Any + Send)) {
         self.ready.store(false, Ordering::Release);
         metrics::record_panic();
@@ -292,12 +298,12 @@ impl EngineThread {
         tracing::error!(
             panic = text.unwrap_or("no message"),
             running = self.scheduler.running(),
-            "a step panicked: the cache is rebuilt"
+            "engine step panicked, cache rebuilt"
         );
         self.scheduler
             .fail_running(&Error::internal("the engine failed while computing this answer and has started anew"));
         let pages = self.pages.total();
-        // The old cache goes before the new one comes: there may be no memory for both.
+        // The old cache is freed first: memory may not suffice for both.
         self.cache = self.model.new_cache(0);
         self.cache = self.model.new_cache(pages);
         self.pages = PageAllocator::new(pages);

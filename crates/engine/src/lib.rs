@@ -1,23 +1,28 @@
-//! Who runs next: the local engine as a [`chat::Provider`].
+//! The local inference engine, a [`chat::Provider`]: continuous batching over a paged cache.
 //!
-//! One thread owns the model and its cache; callers hold an [`Engine`] and get a stream of deltas.
-//! Knows tokens, not HTTP.
+//! One thread owns the model and its cache; callers hold an [`Engine`] and receive a stream of
+//! deltas. Works on chats and tokens, without HTTP.
 #![forbid(unsafe_code)]
 
 mod check;
+mod constraint;
 mod delta_sender;
 mod disk_cache;
 mod engine;
-mod grammar;
+mod grammar_compiler;
+mod load;
+mod logprobs;
 mod metrics;
 mod page_allocator;
 mod provider;
+mod request;
 mod sampler;
 mod scheduler;
 mod sequence;
+mod token_bans;
 
 pub use check::{Profile, ReasoningRules, ValidationRules, check};
 pub use delta_sender::PrefillProgress;
 pub use disk_cache::DiskCacheOptions;
 pub use engine::{Engine, Options, StartError};
-pub use metrics::Load;
+pub use load::Load;

@@ -1,41 +1,43 @@
-//! Which sequence owns which pages of the cache, and which pages are kept for the next prompt that
-//! begins the same.
+//! The allocator of cache pages, with prefix caching: pages belong to sequences, or are kept for
+//! later prompts with the same prefix.
 //!
-//! A full page whose tokens are final is *published* under its tokens and the page before it; a
-//! chain of published pages is a prefix. Chains are compared token by token, so a hit is never a
-//! coincidence of hashes, and each begins at the salt of its caller, so that callers who must not
-//! share cannot. What is in the rows is the model's business.
+//! A full page whose tokens are final is *published* under its tokens and its predecessor; a
+//! chain of published pages is a prefix. Chains are compared token by token, so a hash collision
+//! cannot cause a hit. Each chain begins with a cache scope, so that only requests of the same
+//! scope share pages.
+//! The content of rows is up to the model.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub(crate) use model::PAGE_ROWS;
 
-/// All pages of a cache: lent to sequences, cached for later, or free.
+/// All pages of a cache: allocated to sequences, cached for later, or free.
 pub(crate) struct PageAllocator {
     pages: Vec<Page>,
     free: Vec<u32>,
-    /// Published pages by what they hold.
+    /// Published pages by their content.
     index: HashMap<Prefix, u32>,
-    /// Published pages nobody holds, least recently used first.
+    /// Published pages without a holder, least recently used first.
     evictable: BTreeMap<u64, u32>,
-    /// Source of stamps and of names; never repeats.
+    /// Source of time stamps and of published ids; never repeats.
     clock: u64,
 }
 
 #[derive(Clone, Default)]
 struct Page {
+    /// Number of sequences that hold the page.
     ref_count: u32,
-    /// Of a published page.
+    /// The content of a published page.
     prefix: Option<Prefix>,
-    /// Of a published page: what its successors call it. A page that is reused gets another name,
-    /// so nothing ever follows a ghost.
+    /// The id by which successors of a published page refer to it. A page that is reused gets a new
+    /// id, so that old successors do not match.
     published_id: u64,
-    /// Place in `evictable`.
+    /// Key in `evictable`.
     last_used: u64,
 }
 
-/// What a published page holds: its tokens, after those of its predecessor.
+/// The content of a published page: its predecessor and its tokens.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Prefix {
     predecessor: Predecessor,
@@ -48,10 +50,10 @@ enum Predecessor {
     Page(u64),
 }
 
-/// Whose prefixes these are: only equal salts share.
+/// The scope of cached prefixes, such as one user: only equal scopes share pages.
 pub(crate) type CacheScope = Option<Arc<str>>;
 
-/// The pages of one sequence, in order. The first `published` of them may be held by others too.
+/// The pages of one sequence, in order. The first `published` of them may be shared.
 #[derive(Default)]
 pub(crate) struct PageTable {
     pages: Vec<u32>,
@@ -68,7 +70,7 @@ impl PageTable {
         &self.pages
     }
 
-    /// Positions there is room for.
+    /// Number of positions that fit.
     pub(crate) fn capacity(&self) -> usize {
         self.pages.len() * PAGE_ROWS
     }
@@ -84,24 +86,24 @@ impl PageAllocator {
         self.pages.len()
     }
 
-    /// Kept for later, held by nobody.
+    /// Number of published pages without a holder.
     pub(crate) fn cached(&self) -> usize {
         self.evictable.len()
     }
 
-    /// Held by some sequence.
+    /// Number of pages held by sequences.
     pub(crate) fn used(&self) -> usize {
         self.total() - self.available()
     }
 
-    /// Could be lent now: free ones, and cached ones at the price of forgetting them.
+    /// Number of pages that can be allocated: free ones, and cached ones by eviction.
     pub(crate) fn available(&self) -> usize {
         self.free.len() + self.evictable.len()
     }
 
-    /// Puts published pages in the place of what a sequence would compute next, as long as there
-    /// are any, and returns the number of positions that are computed now. The last token is left
-    /// out: at least one must be computed for there to be an output.
+    /// Adds published pages for the next tokens of a sequence and returns the number of
+    /// positions that are computed now. The last token is left out: at least one must be
+    /// computed to get an output.
     pub(crate) fn match_prefix(&mut self, table: &mut PageTable, tokens: &[u32], computed: usize) -> usize {
         let mut computed = computed;
         while (table.published + 1) * PAGE_ROWS < tokens.len() {
@@ -112,8 +114,8 @@ impl PageAllocator {
         computed
     }
 
-    /// Lends pages until there is room for `positions`. False when there are not enough; what was
-    /// lent stays lent.
+    /// Allocates pages until there is room for `positions`. Returns false when there are not
+    /// enough; the table keeps the pages that were allocated.
     pub(crate) fn ensure_capacity(&mut self, table: &mut PageTable, positions: usize) -> bool {
         while table.capacity() < positions {
             let Some(page) = self.alloc() else { return false };
@@ -122,11 +124,11 @@ impl PageAllocator {
         true
     }
 
-    /// Publishes the pages that `computed` positions have filled; `tokens` are those of the
-    /// sequence from its beginning. Returns which pages of the table nobody had published before.
+    /// Publishes the pages that `computed` positions have filled; `tokens` are all tokens of the
+    /// sequence. Returns the indices of pages that were not published before.
     ///
-    /// A page somebody else published first takes the place of ours: equal tokens have equal
-    /// rows, bit for bit.
+    /// If another sequence published the same page first, that page replaces this sequence's own:
+    /// equal tokens have equal rows, bit for bit.
     pub(crate) fn publish(&mut self, table: &mut PageTable, tokens: &[u32], computed: usize) -> Vec<usize> {
         let mut newly_published = Vec::new();
         while (table.published + 1) * PAGE_ROWS <= computed {
@@ -146,8 +148,8 @@ impl PageAllocator {
         newly_published
     }
 
-    /// Takes all pages back. Published ones stay cached until their room is needed, the end of a
-    /// prefix forgotten before its beginning.
+    /// Frees all pages. Published ones stay cached until they are evicted, the end of a prefix
+    /// before its beginning.
     pub(crate) fn release(&mut self, table: &mut PageTable) {
         for page in std::mem::take(&mut table.pages).into_iter().rev() {
             self.drop_ref(page);
@@ -155,7 +157,7 @@ impl PageAllocator {
         table.published = 0;
     }
 
-    /// What the first page of `table` that is not published holds, or will hold.
+    /// The content of the first unpublished page of `table`, once it is full.
     fn next_prefix(&self, table: &PageTable, tokens: &[u32]) -> Prefix {
         let predecessor = match table.published.checked_sub(1) {
             None => Predecessor::Start(table.cache_scope.clone()),

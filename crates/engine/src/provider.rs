@@ -11,12 +11,13 @@ use text::{Encoding, EncodingName, PromptLimit, RenderError, Rendered};
 use tokio::sync::watch;
 
 use crate::check::{ReasoningRules, ValidationRules, check, max_new_tokens, uncounted_context_length_error};
+use crate::constraint::Constraint;
 use crate::delta_sender::{DeltaSender, PrefillProgress};
 use crate::engine::Engine;
-use crate::grammar::{Constraint, TokenBans};
+use crate::request::Request;
 use crate::sampler::Sampler;
 use crate::scheduler::overloaded;
-use crate::sequence::Request;
+use crate::token_bans::TokenBans;
 
 impl Provider for Engine {
     fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
@@ -28,7 +29,8 @@ impl Provider for Engine {
     }
 
     fn count_tokens(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
-        // Who counts wants to know by how much it is too long, within reason.
+        // A caller that counts tokens also learns by how much a prompt is too long, up to twice the
+        // context.
         let max_prompt_tokens = (self.validation_rules().context as usize).saturating_mul(2);
         Box::pin(async move { Ok(self.prepare(chat, max_prompt_tokens).await?.1.tokens.len() as u64) })
     }
@@ -43,8 +45,8 @@ impl Provider for Engine {
 }
 
 impl Engine {
-    /// As [`Provider::chat`], and tells `progress` how far the prompt has been read until the
-    /// first token is drawn.
+    /// Like [`Provider::chat`]; `progress` receives the progress of the prefill until the first
+    /// token is sampled.
     ///
     /// # Errors
     /// `Invalid` when the prompt cannot be rendered or does not fit, `Overload` when the queue is
@@ -79,20 +81,21 @@ impl Engine {
             progress,
             queue_permit,
         };
-        let down = |_| Error::internal("the engine is down, the server must be restarted");
-        self.shared.requests.send(request).map_err(down)?;
+        let engine_down = |_| Error::internal("the engine is down, the server must be restarted");
+        self.shared.requests.send(request).map_err(engine_down)?;
         Ok(deltas)
     }
 
-    /// Prompt and constraint of a chat, of at most so many tokens. A long prompt takes milliseconds
-    /// and many times its own memory to encode: not on the runtime's own threads, and few at once.
+    /// Renders the prompt, of at most `max_prompt_tokens` tokens, and compiles the constraint. A
+    /// long prompt takes milliseconds and many times its own memory to encode, so this runs on
+    /// blocking threads, and only for a few prompts at the same time.
     async fn prepare(
         &self,
         chat: Chat,
         max_prompt_tokens: usize,
     ) -> Result<(Chat, Rendered, Option<Constraint>), Error> {
         let shared = self.shared.clone();
-        // Never closed. The turn ends with the work, also where nobody waits for it any more.
+        // The semaphore is never closed. The task keeps the permit even if its caller is gone.
         let permit = self.shared.encode_permits.clone().acquire_owned().await;
         let limit = PromptLimit::new(max_prompt_tokens);
         let _cancelled = CancelOnDrop(limit.cancelled.clone());
@@ -113,13 +116,13 @@ impl Engine {
             Ok((chat, rendered, constraint))
         });
         prepare.await.map_err(|error| {
-            tracing::error!(%error, "a prompt could not be rendered");
+            tracing::error!(%error, "prompt rendering task failed");
             Error::internal("the prompt could not be rendered")
         })?
     }
 }
 
-/// Tells work on a blocking thread that nobody waits for it.
+/// Cancels the work on a blocking thread when its caller is dropped.
 struct CancelOnDrop(Arc<AtomicBool>);
 
 impl Drop for CancelOnDrop {
@@ -137,7 +140,7 @@ fn render_error(error: RenderError, chat: &Chat, context: usize) -> Error {
 }
 
 impl ValidationRules {
-    /// What an encoding allows within `context` tokens, by the rules of its release.
+    /// The rules of an encoding's release, for a context of `context` tokens.
     pub fn of(encoding: &Encoding, context: usize) -> Self {
         Self {
             context: u32::try_from(context).unwrap_or(u32::MAX),
@@ -154,8 +157,8 @@ impl ValidationRules {
     }
 }
 
-/// For requests that name no seed, where the operator names none either.
+/// A seed for requests without one, if the operator sets none either.
 fn random_seed() -> u64 {
-    // The keys of the standard hasher are the process's randomness, and no two states are the same.
+    // The keys of the standard hasher are random, and every `RandomState` differs.
     RandomState::new().hash_one(Instant::now())
 }

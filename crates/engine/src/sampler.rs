@@ -1,50 +1,48 @@
-//! From logits to a token: penalties, bias, temperature, top-p, and a draw whose randomness is a
-//! function of seed and position, so that what else runs beside a request never changes its answer.
+//! Sampling: penalties, bias, temperature, top-p, and a draw whose randomness is a function of seed
+//! and position, so that other requests in the batch never change an answer.
 
 use std::collections::HashMap;
 
-use chat::{Sampling, TokenLogprob, TopLogprob};
-use text::Tokenizer;
+use chat::Sampling;
 
-/// Log-probabilities are told for this many of the likeliest tokens.
-const TOP_LOGPROBS: usize = 20;
-/// What the API writes for a token outside of those.
-const OUTSIDE_TOP_LOGPROB: f32 = -9999.0;
-/// Of the reference: smaller temperatures are greedy anyway (`docs/model.md` section 9).
+/// The lower bound of the reference; smaller temperatures are greedy anyway (`docs/model.md`
+/// section 9).
 const MIN_TEMPERATURE: f32 = 1e-5;
 
-/// How one answer is sampled.
+/// The sampling parameters and the state of one answer.
 pub(crate) struct Sampler {
     temperature: f32,
     top_p: f64,
     presence_penalty: f32,
     frequency_penalty: f32,
     seed: u64,
-    /// Added to logits where [`TokenFilter::apply_bias`].
+    /// Added to logits if [`TokenFilter::apply_bias`].
     bias: Vec<(u32, f32)>,
-    /// Ids from here on do not exist, whatever the width of the logits.
+    /// Number of token ids of the tokenizer; the logits may be wider.
     vocab: usize,
-    /// How often each token was drawn.
+    /// Number of times each token was sampled.
     counts: HashMap<u32, u32>,
+    /// Number of sampled tokens.
     sampled: u64,
     /// Adjusted logits, then weights.
     scratch: Vec<f32>,
+    /// Candidates of top-p, likeliest first.
     nucleus: Vec<u32>,
 }
 
-/// What the next token is chosen from.
+/// The tokens from which the next one is chosen.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct TokenFilter<'a> {
-    /// The request's `logit_bias` counts here.
+    /// Whether the request's `logit_bias` applies.
     pub(crate) apply_bias: bool,
-    /// Tokens that must not come.
+    /// Forbidden tokens.
     pub(crate) banned: &'a [u32],
-    /// One bit a token, set where it may come; `None`: every token may.
+    /// One bit per token, set if it is allowed; `None`: every token is.
     pub(crate) mask: Option<&'a [u32]>,
 }
 
 impl Sampler {
-    /// `seed` where the request gives none. `vocab` is the number of ids the tokenizer knows.
+    /// `seed` is used if the request has none. `vocab` is the number of ids of the tokenizer.
     pub(crate) fn new(sampling: &Sampling, seed: u64, vocab: usize) -> Self {
         Self {
             temperature: sampling.temperature.unwrap_or(1.0) as f32,
@@ -61,9 +59,8 @@ impl Sampler {
         }
     }
 
-    /// Draws the next token of the answer.
-    ///
-    /// `None` when no token that may come has a finite logit: the model computed nonsense.
+    /// Samples the next token of the answer. `None` when no allowed token has a finite logit,
+    /// because the output of the model is invalid.
     pub(crate) fn sample(&mut self, logits: &[f32], filter: TokenFilter<'_>) -> Option<u32> {
         self.adjust_logits(logits, filter);
         let best = argmax(&self.scratch)?;
@@ -73,8 +70,8 @@ impl Sampler {
         Some(token)
     }
 
-    /// Leaves in `scratch` what is to be drawn from. Penalties as OpenAI defines them: `presence`
-    /// once, `frequency` per occurrence.
+    /// Leaves the adjusted logits in `scratch`. Penalties as OpenAI defines them: `presence` once
+    /// per token, `frequency` per occurrence.
     fn adjust_logits(&mut self, logits: &[f32], filter: TokenFilter<'_>) {
         self.scratch.clear();
         self.scratch.extend_from_slice(&logits[..self.vocab.min(logits.len())]);
@@ -98,13 +95,14 @@ impl Sampler {
         }
     }
 
-    /// Draws from the smallest set of likeliest tokens that has `top_p` of the probability.
+    /// Samples from the smallest set of likeliest tokens whose probability reaches `top_p`.
     fn sample_top_p(&mut self, best: u32) -> u32 {
-        let (temperature, max) = (self.temperature.max(MIN_TEMPERATURE), self.scratch[best as usize]);
+        let temperature = self.temperature.max(MIN_TEMPERATURE);
+        let max = self.scratch[best as usize];
         let mut sum = 0.0;
         for logit in &mut self.scratch {
-            // Under a mask that is nearly all of them, and the exponential of
-            // infinity is a slow one.
+            // With a mask this is the case of nearly all tokens, and the exponential of infinity is
+            // slow.
             if *logit == f32::NEG_INFINITY {
                 *logit = 0.0;
                 continue;
@@ -118,8 +116,8 @@ impl Sampler {
             let ids = 0..self.scratch.len() as u32;
             return inverse_cdf(ids, &self.scratch, uniform * sum).unwrap_or(best);
         }
-        // All tokens below this together have less than `1 - top_p`, so none of them is in the set:
-        // only the others are sorted.
+        // All tokens below this weight together have less than `1 - top_p`, so none of them is in
+        // the set, and only the others are sorted.
         let min_weight = sum * (1.0 - self.top_p) / self.scratch.len() as f64;
         let weights = &self.scratch;
         self.nucleus.clear();
@@ -135,7 +133,7 @@ impl Sampler {
     }
 }
 
-/// Leaves only the logits whose bit is set.
+/// Sets the logits whose bit is not set to negative infinity.
 fn apply_mask(logits: &mut [f32], mask: &[u32]) {
     for (index, logits) in logits.chunks_mut(32).enumerate() {
         let bits = mask.get(index).copied().unwrap_or(0);
@@ -148,7 +146,7 @@ fn apply_mask(logits: &mut [f32], mask: &[u32]) {
     }
 }
 
-/// The first token at which the weights so far exceed `share`.
+/// Inverse transform sampling: the first token at which the cumulative weight exceeds `target`.
 fn inverse_cdf(ids: impl Iterator<Item = u32>, weights: &[f32], target: f64) -> Option<u32> {
     let mut last = None;
     let mut sum = 0.0;
@@ -162,7 +160,7 @@ fn inverse_cdf(ids: impl Iterator<Item = u32>, weights: &[f32], target: f64) -> 
     last
 }
 
-/// The token with the greatest finite logit, the lowest of equals.
+/// The token with the greatest finite logit; the lowest id wins a tie.
 fn argmax(logits: &[f32]) -> Option<u32> {
     let mut best: Option<usize> = None;
     for (id, &logit) in logits.iter().enumerate() {
@@ -173,7 +171,7 @@ fn argmax(logits: &[f32]) -> Option<u32> {
     best.map(|id| id as u32)
 }
 
-/// A number in `[0, 1)` that depends on nothing but `seed` and `position`: the SplitMix64 generator
+/// A number in `[0, 1)` that depends only on `seed` and `position`: the SplitMix64 generator,
 /// started at a mix of both.
 fn uniform(seed: u64, position: u64) -> f64 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -184,37 +182,6 @@ fn uniform(seed: u64, position: u64) -> f64 {
     };
     let bits = mix(mix(seed.wrapping_add(GOLDEN)).wrapping_add(position.wrapping_add(1).wrapping_mul(GOLDEN)));
     (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// What the model thought of `token` and of the `n` likeliest, at temperature 1 and
-/// before penalties.
-pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
-    let logits = &logits[..tokenizer.len().min(logits.len())];
-    let max = logits.iter().copied().filter(|logit| logit.is_finite()).fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from((logit - max).exp())).filter(|weight| weight.is_finite()).sum();
-    let log_sum = f64::from(max) + sum.ln();
-    let of = |id: u32| (f64::from(logits[id as usize]) - log_sum) as f32;
-    let top = top_tokens(logits, TOP_LOGPROBS);
-    let name = |id: u32| String::from_utf8_lossy(tokenizer.bytes(id)).into_owned();
-    let bytes = |id: u32| (!tokenizer.is_added_token(id)).then(|| tokenizer.bytes(id).to_vec());
-    TokenLogprob {
-        token: name(token),
-        logprob: if top.contains(&token) { of(token) } else { OUTSIDE_TOP_LOGPROB },
-        bytes: bytes(token),
-        top: top.iter().take(n).map(|&id| TopLogprob { token: name(id), logprob: of(id), bytes: bytes(id) }).collect(),
-    }
-}
-
-/// The ids of the `n` greatest logits in order, lower ids first among equals.
-fn top_tokens(logits: &[f32], n: usize) -> Vec<u32> {
-    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| logits[id as usize].is_finite()).collect();
-    let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-    if ids.len() > n {
-        ids.select_nth_unstable_by(n, order);
-        ids.truncate(n);
-    }
-    ids.sort_unstable_by(order);
-    ids
 }
 
 #[cfg(test)]
@@ -328,11 +295,5 @@ mod tests {
             let logits = [f32::NAN, f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, f32::NAN, 0.0];
             assert_eq!(sampler(sampling).sample(&logits, UNFILTERED), Some(2));
         }
-    }
-
-    #[test]
-    fn the_likeliest_come_in_order() {
-        assert_eq!(top_tokens(&[1.0, 3.0, f32::NAN, 3.0, 2.0], 3), [1, 3, 4]);
-        assert_eq!(top_tokens(&[1.0, 3.0], 3), [1, 0]);
     }
 }

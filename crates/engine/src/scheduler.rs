@@ -1,6 +1,6 @@
-//! Who takes part in the next step: every sequence that decodes, then chunks of prompts, in turn,
-//! up to a budget of tokens. The oldest are admitted first; when pages run out one whose caller
-//! does not read, else the youngest, gives its own back and waits.
+//! Continuous batching: plans each step from every sequence that decodes, then from chunks of
+//! prompts, round robin, up to a number of tokens. The oldest request is admitted first. When pages
+//! run out, a sequence is preempted: one whose client does not read, else the youngest.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,42 +10,48 @@ use model::{Batch, LatentCache, LogitsWanted, Span};
 
 use crate::disk_cache::{DiskCache, PageKeyChain};
 use crate::page_allocator::PageAllocator;
-use crate::sequence::{Request, Sequence};
+use crate::request::Request;
+use crate::sequence::Sequence;
 
+/// The sequences of the engine in their states.
 pub(crate) struct Scheduler {
     /// Oldest first.
     running: Vec<Sequence>,
-    /// Oldest first: the paused ones, then those that never ran.
+    /// Oldest first: preempted sequences, then those that were never admitted.
     waiting: VecDeque<Sequence>,
-    /// Ended, but their callers have not taken everything yet.
+    /// Finished sequences whose clients have not read everything yet.
     draining: Vec<Sequence>,
+    /// Number of requests so far.
     arrivals: u64,
-    /// Whose prompt got the last chunk; the next younger one is next in turn.
+    /// Arrival number of the sequence whose prompt got the last chunk; the next
+    /// younger one follows.
     last_prefilled: u64,
     limits: SchedulerLimits,
 }
 
+/// The limits of a step and of waiting times, from [`crate::Options`].
 #[derive(Clone, Copy)]
 pub(crate) struct SchedulerLimits {
-    /// Prompt tokens a step.
+    /// Maximum number of prompt tokens per step.
     pub(crate) batch_tokens: usize,
     pub(crate) max_running: usize,
-    /// Longest wait for admission.
+    /// Maximum time until admission.
     pub(crate) queue_timeout: Duration,
-    /// Longest time for all of an answer.
+    /// Maximum time until the end of the answer.
     pub(crate) total_timeout: Duration,
 }
 
 /// The next `tokens` tokens of one running sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
+    /// Position in the list of running sequences.
     pub(crate) sequence: usize,
     pub(crate) tokens: usize,
-    /// These are all there are: a token is to be drawn.
+    /// The chunk reaches the last token, so the next one is sampled.
     pub(crate) needs_logits: bool,
 }
 
-/// What the API says when there is no room.
+/// The error of the API when the queue is full or the wait was too long.
 pub(crate) fn overloaded() -> Error {
     let text = "Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.";
     Error { retry_after: Some(Duration::from_secs(10)), ..Error::new(ErrorKind::Overloaded, text) }
@@ -76,19 +82,19 @@ impl Scheduler {
         self.waiting.len()
     }
 
-    /// Nobody is waited for.
+    /// Whether there is neither a running nor a waiting nor a draining sequence.
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty() && self.draining.is_empty()
     }
 
-    /// Takes over the pages that have come from disk.
+    /// Installs the pages that have been read from disk.
     pub(crate) fn install_fetched_pages(&mut self, cache: &mut LatentCache, pages: &mut PageAllocator) {
         for sequence in &mut self.running {
             sequence.install_fetched_pages(cache, pages);
         }
     }
 
-    /// Plans the next step. Empty when nobody can use one.
+    /// Plans the next step; empty when no sequence is ready.
     pub(crate) fn plan_step(&mut self, pages: &mut PageAllocator, disk: Option<&DiskCache>) -> Vec<Chunk> {
         self.reap(pages, Instant::now());
         self.retire(pages);
@@ -119,7 +125,7 @@ impl Scheduler {
         &mut self.running[chunk.sequence]
     }
 
-    /// Takes the pages of those that have ended.
+    /// Removes finished sequences and frees their pages.
     pub(crate) fn retire(&mut self, pages: &mut PageAllocator) {
         for mut sequence in self.running.extract_if(.., |sequence| sequence.is_finished()) {
             sequence.release(pages);
@@ -129,7 +135,8 @@ impl Scheduler {
         }
     }
 
-    /// Fails all that run: their rows are lost. When nobody runs, whoever waits is to blame.
+    /// Fails the running sequences, whose cache rows are lost. Without any, the panic came from a
+    /// waiting sequence, so those fail instead.
     pub(crate) fn fail_running(&mut self, error: &Error) {
         let failed: Vec<Sequence> = match self.running.is_empty() {
             true => self.waiting.drain(..).collect(),
@@ -143,7 +150,7 @@ impl Scheduler {
         }
     }
 
-    /// Says goodbye to everybody: the engine stops.
+    /// Ends all answers because the engine stops.
     pub(crate) fn shut_down(&mut self) {
         for sequence in self.running.iter_mut().chain(&mut self.waiting) {
             match sequence.was_admitted() {
@@ -153,7 +160,7 @@ impl Scheduler {
         }
     }
 
-    /// Lets go who hung up, and ends who took too long.
+    /// Drops sequences whose client disconnected and finishes those over their time limit.
     fn reap(&mut self, pages: &mut PageAllocator, now: Instant) {
         let SchedulerLimits { queue_timeout, total_timeout, .. } = self.limits;
         for sequence in &mut self.running {
@@ -191,9 +198,9 @@ impl Scheduler {
         });
     }
 
-    /// Admits from the front of the queue while there are pages: for all that is to be computed,
-    /// and one more for each that runs, or somebody would be paused at once. Callers who do not
-    /// read take no place and no pages from those who do.
+    /// Admits from the front of the queue while there are pages for all tokens of the sequence and
+    /// one more for each running sequence; with fewer, one would be preempted at once. Sequences
+    /// whose clients do not read neither count as running nor keep their pages from others.
     fn admit(&mut self, pages: &mut PageAllocator, disk: Option<&DiskCache>) {
         while self.running.iter().filter(|sequence| sequence.client_keeps_up()).count() < self.limits.max_running {
             let Some(next) = self.waiting.iter().position(Sequence::client_keeps_up) else { return };
@@ -209,7 +216,7 @@ impl Scheduler {
                 continue;
             }
             sequence.admit();
-            // Alone it may still not fit; `ensure_pages` ends it then.
+            // A single sequence may still not fit; `ensure_pages` finishes it then.
             sequence.ensure_capacity(pages);
             if let Some(disk) = disk {
                 sequence.start_disk_fetch(disk);
@@ -219,7 +226,7 @@ impl Scheduler {
         }
     }
 
-    /// Gives everybody room for all tokens they have, oldest first.
+    /// Allocates pages for all tokens of the running sequences, oldest first.
     fn ensure_pages(&mut self, pages: &mut PageAllocator) {
         let mut index = 0;
         while index < self.running.len() {
@@ -228,7 +235,7 @@ impl Scheduler {
             if !sequence.client_keeps_up() || sequence.ensure_capacity(pages) {
                 index += 1;
             } else if alone {
-                tracing::warn!("an answer was ended: the whole cache is too small for it");
+                tracing::warn!("sequence finished early: cache too small");
                 sequence.finish(FinishReason::InsufficientSystemResource);
             } else {
                 self.preempt_one(pages);
@@ -237,15 +244,17 @@ impl Scheduler {
         }
     }
 
-    /// Who cannot use a step loses nothing by waiting; else it is the youngest.
+    /// Preempts the youngest sequence whose client does not read, which loses nothing by waiting,
+    /// else the youngest.
     fn preempt_one(&mut self, pages: &mut PageAllocator) {
         let idle = self.running.iter().rposition(|sequence| !sequence.client_keeps_up());
-        let mut paused = self.running.remove(idle.unwrap_or(self.running.len() - 1));
-        paused.preempt(pages);
-        let older = self.waiting.partition_point(|other| other.arrival() < paused.arrival());
-        self.waiting.insert(older, paused);
+        let mut preempted = self.running.remove(idle.unwrap_or(self.running.len() - 1));
+        preempted.preempt(pages);
+        let older = self.waiting.partition_point(|other| other.arrival() < preempted.arrival());
+        self.waiting.insert(older, preempted);
     }
 
+    /// One token of every decoding sequence, then up to `batch_tokens` tokens of prompts.
     fn plan_chunks(&mut self) -> Vec<Chunk> {
         let ready = || self.running.iter().enumerate().filter(|(_, sequence)| sequence.is_schedulable());
         let decodes = ready().filter(|(_, sequence)| sequence.pending_tokens() == 1);

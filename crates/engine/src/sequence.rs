@@ -1,4 +1,4 @@
-//! One request in flight: its tokens, its pages, its sampler and the way back to its caller.
+//! The state of one request: its tokens, its pages, its sampler and the channel to its client.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -9,56 +9,36 @@ use model::LatentCache;
 use text::{Decoder, Encoding};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::constraint::Constraint;
 use crate::delta_sender::{DeltaSender, PrefillProgress};
 use crate::disk_cache::{DiskCache, PageKeyChain};
-use crate::grammar::{Constraint, TokenBans};
+use crate::logprobs::token_logprob;
 use crate::metrics;
-use crate::page_allocator::{CacheScope, PAGE_ROWS, PageAllocator, PageTable};
-use crate::sampler::{Sampler, TokenFilter, token_logprob};
+use crate::page_allocator::{PAGE_ROWS, PageAllocator, PageTable};
+use crate::request::Request;
+use crate::sampler::{Sampler, TokenFilter};
+use crate::token_bans::TokenBans;
 
-/// What a caller asks of the engine, its prompt rendered and measured.
-pub(crate) struct Request {
-    pub(crate) prompt: Vec<u32>,
-    /// Most tokens of the answer; prompt and answer fit the context.
-    pub(crate) max_new_tokens: usize,
-    /// What it means that the budget is spent: `Length`, or `ContextFull` where only
-    /// the context set it.
-    pub(crate) length_reason: FinishReason,
-    pub(crate) cache_scope: CacheScope,
-    pub(crate) thinking: bool,
-    /// How many alternatives to tell with every token; `None`: no log-probabilities at all.
-    pub(crate) top_logprobs: Option<usize>,
-    pub(crate) sampler: Sampler,
-    /// The shape the answer was promised.
-    pub(crate) constraint: Option<Constraint>,
-    pub(crate) bans: TokenBans,
-    pub(crate) decoder: Decoder,
-    pub(crate) encoding: Arc<Encoding>,
-    pub(crate) sender: DeltaSender,
-    pub(crate) progress: Option<watch::Sender<PrefillProgress>>,
-    /// A place in the queue, given back when the request is admitted.
-    pub(crate) queue_permit: OwnedSemaphorePermit,
-}
-
+/// A request that waits, runs or drains.
 pub(crate) struct Sequence {
     /// Prompt and answer so far.
     tokens: Vec<u32>,
     prompt_tokens: usize,
     max_new_tokens: usize,
-    /// What it means that the budget is spent.
+    /// The finish reason after `max_new_tokens`.
     length_reason: FinishReason,
     /// Positions whose cache rows are written.
     computed_tokens: usize,
     table: PageTable,
-    /// Names its pages on disk; `None` without a disk cache.
+    /// The keys of its pages on disk; `None` without a disk cache.
     page_keys: Option<PageKeyChain>,
-    /// Pages that are being read from disk.
+    /// The pages that are being read from disk.
     disk_fetch: Option<DiskFetch>,
-    /// Pages that are to be written to disk.
+    /// Computed pages that are not handed to the disk cache yet.
     unstored_pages: Vec<usize>,
-    /// Tokens of the prompt that were found and not computed.
+    /// Tokens of the prompt that were found in a cache.
     cached_tokens: usize,
-    /// Until it is paused: what is found afterwards is its own work.
+    /// True until the first preemption; what is found afterwards was computed for this sequence.
     count_cache_hits: bool,
     thinking: bool,
     top_logprobs: Option<usize>,
@@ -70,19 +50,19 @@ pub(crate) struct Sequence {
     sender: DeltaSender,
     progress: Option<watch::Sender<PrefillProgress>>,
     queue_permit: Option<OwnedSemaphorePermit>,
-    /// Greater for those that came later.
+    /// Increases with every request.
     arrival: u64,
     enqueued_at: Instant,
-    /// The first token has been drawn.
+    /// Whether the first token has been sampled.
     started: bool,
-    /// The caller has been told the end.
+    /// Whether the finish reason or an error has been sent.
     finished: bool,
 }
 
 /// Pages on their way from disk, in order.
 struct DiskFetch {
     receiver: Receiver<Vec<u8>>,
-    /// The place of the page that comes next.
+    /// Index of the page that arrives next.
     next_page: usize,
 }
 
@@ -117,14 +97,14 @@ impl Sequence {
         }
     }
 
-    /// Looks for published pages of what comes next. Returns how many pages are missing for all
-    /// tokens there are.
+    /// Takes published pages for the next tokens. Returns the number of pages that are
+    /// missing for all tokens.
     pub(crate) fn match_prefix(&mut self, pages: &mut PageAllocator) -> usize {
         self.computed_tokens = pages.match_prefix(&mut self.table, &self.tokens, self.computed_tokens);
         self.tokens.len().div_ceil(PAGE_ROWS).saturating_sub(self.table.pages().len())
     }
 
-    /// Leaves the queue, after [`Sequence::match_prefix`].
+    /// Leaves the queue; called after [`Sequence::match_prefix`].
     pub(crate) fn admit(&mut self) {
         if self.queue_permit.take().is_some() {
             metrics::record_prompt_tokens(self.prompt_tokens);
@@ -133,23 +113,23 @@ impl Sequence {
         self.report_progress();
     }
 
-    /// Takes over what others have published of its prompt since it was admitted.
+    /// Takes pages of its prompt that other sequences have published since the last step.
     pub(crate) fn adopt_shared_prefix(&mut self, pages: &mut PageAllocator) {
         let computed = self.computed_tokens;
         self.match_prefix(pages);
         self.record_cache_hit(self.computed_tokens - computed);
     }
 
-    /// Asks the disk for what comes next of its tokens, the last one left out.
+    /// Requests the pages of the next tokens from disk, except for the last token.
     pub(crate) fn start_disk_fetch(&mut self, disk: &DiskCache) {
         let Some(page_keys) = &mut self.page_keys else { return };
         let next = self.computed_tokens / PAGE_ROWS;
         let end = ((self.tokens.len() - 1) / PAGE_ROWS).min(self.table.pages().len());
         let keys = (next..end).map(|index| page_keys.key(index, &self.tokens).0).collect();
-        self.disk_fetch = disk.fetch(keys).map(|pages| DiskFetch { receiver: pages, next_page: next });
+        self.disk_fetch = disk.fetch(keys).map(|receiver| DiskFetch { receiver, next_page: next });
     }
 
-    /// Takes over what has come from disk. Where it ends, computing goes on.
+    /// Installs the pages that have arrived from disk. The tokens after them are computed.
     pub(crate) fn install_fetched_pages(&mut self, cache: &mut LatentCache, pages: &mut PageAllocator) {
         if self.disk_fetch.is_none() {
             return;
@@ -159,7 +139,7 @@ impl Sequence {
                 Ok(rows) => {
                     let index = fetch.next_page;
                     fetch.next_page += 1;
-                    // Somebody may have published it in the meantime.
+                    // Another sequence may have published the page in the meantime.
                     if index * PAGE_ROWS == self.computed_tokens {
                         cache.write_page(self.table.pages()[index], &rows);
                         self.computed_tokens += PAGE_ROWS;
@@ -175,7 +155,7 @@ impl Sequence {
         self.report_progress();
     }
 
-    /// Hands the disk what has been computed since the last time.
+    /// Hands the newly computed pages to the disk cache.
     pub(crate) fn store_pages(&mut self, disk: &DiskCache, cache: &LatentCache) {
         let Some(page_keys) = &mut self.page_keys else { return };
         for index in self.unstored_pages.drain(..) {
@@ -192,19 +172,19 @@ impl Sequence {
         }
     }
 
-    /// Gives all pages back, to be admitted again.
+    /// Frees all pages; the sequence returns to the queue.
     pub(crate) fn preempt(&mut self, pages: &mut PageAllocator) {
         self.release(pages);
         self.count_cache_hits = false;
         metrics::record_preemption();
     }
 
-    /// Makes room for all tokens there are. False when there are not enough pages.
+    /// Allocates pages for all tokens. Returns false when there are not enough.
     pub(crate) fn ensure_capacity(&mut self, pages: &mut PageAllocator) -> bool {
         pages.ensure_capacity(&mut self.table, self.tokens.len())
     }
 
-    /// Gives all pages back. What was computed must be found or computed again.
+    /// Frees all pages. Their rows must be found in a cache or computed again.
     pub(crate) fn release(&mut self, pages: &mut PageAllocator) {
         pages.release(&mut self.table);
         self.disk_fetch = None;
@@ -212,7 +192,7 @@ impl Sequence {
         self.computed_tokens = 0;
     }
 
-    /// The next `n` tokens to compute, and where they begin.
+    /// The next `n` tokens to compute, and the position of the first.
     pub(crate) fn chunk(&self, n: usize) -> (&[u32], usize) {
         (&self.tokens[self.computed_tokens..][..n], self.computed_tokens)
     }
@@ -221,20 +201,20 @@ impl Sequence {
         self.table.pages()
     }
 
-    /// Tokens whose rows are not computed yet. One: the sequence decodes; more: it is being read,
-    /// or read again after a pause.
+    /// Number of tokens whose rows are not computed yet. With one the sequence decodes, with more
+    /// it is in prefill, for the first time or after a preemption.
     pub(crate) fn pending_tokens(&self) -> usize {
         self.tokens.len() - self.computed_tokens
     }
 
-    /// The next `n` tokens have been computed.
+    /// Records that the next `n` tokens have been computed, and publishes full pages.
     pub(crate) fn advance(&mut self, n: usize, pages: &mut PageAllocator) {
         self.computed_tokens += n;
         self.unstored_pages.extend(pages.publish(&mut self.table, &self.tokens, self.computed_tokens));
         self.report_progress();
     }
 
-    /// Draws the next token and sends what it makes certain.
+    /// Samples the next token and sends the deltas that it completes.
     pub(crate) fn sample_next(&mut self, logits: &[f32]) {
         if !self.started {
             self.started = true;
@@ -257,8 +237,8 @@ impl Sequence {
         let reason = self.decoder.push(token, logprob, &mut deltas);
         self.advance_constraint(in_answer, token);
         self.sender.send(deltas);
-        let full = self.generated_tokens() >= self.max_new_tokens;
-        if let Some(reason) = reason.or(full.then_some(self.length_reason)) {
+        let is_full = self.generated_tokens() >= self.max_new_tokens;
+        if let Some(reason) = reason.or(is_full.then_some(self.length_reason)) {
             self.finish(reason);
         }
     }
@@ -273,8 +253,9 @@ impl Sequence {
         Ok(self.sampler.sample(logits, TokenFilter { apply_bias: in_answer, banned: &banned, mask }))
     }
 
-    /// Tells the constraint what was drawn; its next mask is computed while the model runs.
-    /// `in_answer`: `token` was part of the answer, not of the reasoning.
+    /// Advances the constraint by the sampled token; its next mask is computed
+    /// while the model runs.
+    /// `in_answer`: `token` belongs to the answer, not to the reasoning.
     fn advance_constraint(&mut self, in_answer: bool, token: u32) {
         let Some(constraint) = &mut self.constraint else { return };
         if in_answer {
@@ -284,7 +265,7 @@ impl Sequence {
         }
     }
 
-    /// Ends the answer with what was held back, the reason and the usage.
+    /// Ends the answer: sends buffered text, the finish reason and the usage.
     pub(crate) fn finish(&mut self, reason: FinishReason) {
         let mut deltas = Vec::new();
         if !self.started {
@@ -297,7 +278,7 @@ impl Sequence {
         self.finished = true;
     }
 
-    /// The tokens so far.
+    /// The usage so far.
     fn usage(&self) -> Usage {
         Usage {
             prompt_tokens: self.prompt_tokens as u64,
@@ -317,7 +298,7 @@ impl Sequence {
         self.finished
     }
 
-    /// Was admitted at least once.
+    /// Whether it was admitted at least once.
     pub(crate) fn was_admitted(&self) -> bool {
         self.queue_permit.is_none()
     }
@@ -334,12 +315,12 @@ impl Sequence {
         &mut self.sender
     }
 
-    /// Not ended, and its caller takes what it gets.
+    /// Whether the sequence is not finished and its client reads as fast as it is sent to.
     pub(crate) fn client_keeps_up(&self) -> bool {
         !self.finished && !self.sender.is_backpressured()
     }
 
-    /// Can use a step: it waits neither for its caller nor for the disk.
+    /// Whether it waits neither for its client nor for the disk.
     pub(crate) fn is_schedulable(&self) -> bool {
         self.client_keeps_up() && self.disk_fetch.is_none()
     }

@@ -1,13 +1,15 @@
-//! Completions of raw text: no turns, no tools, no thinking.
+//! Completions of raw text, which have neither turns nor tools nor thinking.
 
 use chat::{Chat, Error, Input};
 
-use super::{Profile, ValidationRules, invalid};
+use super::errors::invalid;
+use super::rules::{Profile, ValidationRules};
 
+/// The largest `max_tokens`.
 pub(super) const MAX_TOKENS: i64 = 4096;
 
-/// What holds of completions alone; the beta root's defaults are given to a lenient
-/// caller's suffix.
+/// Checks the rules of completions. In the lenient profile a `suffix` outside the beta root is
+/// accepted, with the defaults of the beta root.
 pub(super) fn check_completion(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let suffix = match &chat.input {
         Input::Messages(_) => return Ok(()),
@@ -24,8 +26,8 @@ pub(super) fn check_completion(chat: &mut Chat, rules: &ValidationRules) -> Resu
     Ok(())
 }
 
-/// How many tokens a completion may have when nobody says: 4096 as DeepSeek's beta root, 16 as
-/// OpenAI's legacy one.
+/// The default of `max_tokens`: 4096 as DeepSeek's beta root has it, else 16 as OpenAI's legacy
+/// endpoint has it.
 pub(super) fn default_max_tokens(chat: &Chat) -> usize {
     if chat.beta { 4096 } else { 16 }
 }

@@ -1,19 +1,20 @@
-//! The structure of a conversation: who may speak when, which calls must be answered, which
-//! reasoning counts.
+//! The structure of a conversation: the order of roles, results of tool calls, reasoning in the
+//! input.
 
 use std::collections::HashSet;
 
 use chat::{Chat, Error, Input, Message, Part, Role};
 
-use super::{Profile, ReasoningRules, ValidationRules, array_too_long_error, empty_array_error, invalid};
+use super::errors::{array_too_long_error, empty_array_error, invalid};
+use super::rules::{Profile, ReasoningRules, ValidationRules};
 
 const MAX_MESSAGES: usize = 4096;
 
-/// The structure of the conversation: rule by rule, each over all messages.
+/// Checks the rules one after the other, each over all messages.
 pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let Input::Messages(messages) = &mut chat.input else { return Ok(()) };
     let lenient = rules.profile == Profile::Lenient;
-    let reasons = chat.thinking == Some(true) && rules.reasoning_rules == ReasoningRules::V32;
+    let keeps_reasoning = chat.thinking == Some(true) && rules.reasoning_rules == ReasoningRules::V32;
     let mut notes = Notes(&mut chat.notes);
 
     if messages.is_empty() {
@@ -41,24 +42,24 @@ pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result
     }
     check_tool_results(messages)?;
     check_last_message(messages, &chat.model, chat.beta, lenient, &mut notes)?;
-    let turn = messages.iter().rposition(|message| matches!(message.role, Role::User)).map_or(0, |user| user + 1);
-    if reasons {
-        check_reasoning_of_calls(messages, turn, lenient, &mut notes)?;
+    let turn_start = messages.iter().rposition(|message| matches!(message.role, Role::User)).map_or(0, |user| user + 1);
+    if keeps_reasoning {
+        check_reasoning_of_calls(messages, turn_start, lenient, &mut notes)?;
     }
     let thinking = chat.thinking == Some(true);
     for (index, message) in messages.iter_mut().enumerate() {
-        let seen = (reasons && index >= turn) || (thinking && message.prefix);
-        message.reasoning = message.reasoning.take().filter(|_| seen);
+        let visible = (keeps_reasoning && index >= turn_start) || (thinking && message.prefix);
+        message.reasoning = message.reasoning.take().filter(|_| visible);
     }
     Ok(())
 }
 
-/// Notes, each said once.
+/// Notes without duplicates.
 struct Notes<'a>(&'a mut Vec<String>);
 
 impl Notes<'_> {
     fn add(&mut self, note: &str) {
-        if !self.0.iter().any(|said| said == note) {
+        if !self.0.iter().any(|other| other == note) {
             self.0.push(note.into());
         }
     }
@@ -78,11 +79,11 @@ fn check_text_only(messages: &[Message]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every call is answered once, at once, and nothing else is answered. Sets, because a body holds
-/// half a million calls.
+/// Checks that each call has one result directly behind its message, and that each result has a
+/// call. Uses hash sets, because a body can hold half a million calls.
 fn check_tool_results(messages: &[Message]) -> Result<(), Error> {
-    // A message and the tool messages right behind it; what is in front of the first other
-    // message has no caller.
+    // A run is a message and the tool messages directly behind it. Tool messages at the very
+    // beginning have no calls.
     let runs = || messages.chunk_by(|_, next| next.role == Role::Tool);
     for run in runs() {
         let answered: HashSet<&str> = answered_ids(run).map(|(_, id)| id).collect();
@@ -112,18 +113,18 @@ fn check_tool_results(messages: &[Message]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The ids that the first message of a run calls.
+/// The call ids of the first message of a run.
 fn called_ids(run: &[Message]) -> impl Iterator<Item = &str> {
     run[0].calls().iter().map(|call| call.id.as_str())
 }
 
-/// Places in a run and the ids that are answered there.
+/// Positions in a run and the call ids of the tool messages there.
 fn answered_ids(run: &[Message]) -> impl Iterator<Item = (usize, &str)> {
     let tools = run.iter().enumerate().filter(|(_, message)| message.role == Role::Tool);
     tools.map(|(nth, message)| (nth, message.tool_call_id.as_deref().unwrap_or_default()))
 }
 
-/// Who may speak last, and where a prefix may stand.
+/// Checks the role of the last message, and that only it has a prefix.
 fn check_last_message(
     messages: &mut [Message],
     model: &str,
@@ -162,14 +163,14 @@ fn check_last_message(
     Ok(())
 }
 
-/// Inside a turn, calls come back together with the reasoning that led to them.
+/// Checks that calls of the current turn come with their reasoning.
 fn check_reasoning_of_calls(
     messages: &mut [Message],
-    turn: usize,
+    turn_start: usize,
     lenient: bool,
     notes: &mut Notes<'_>,
 ) -> Result<(), Error> {
-    for (index, message) in messages.iter_mut().enumerate().skip(turn) {
+    for (index, message) in messages.iter_mut().enumerate().skip(turn_start) {
         if message.calls().is_empty() || message.reasoning.is_some() {
             continue;
         }

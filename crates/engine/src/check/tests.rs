@@ -1,5 +1,5 @@
 use super::*;
-use chat::{Input, Message, Role, ToolCall};
+use chat::{Input, Message, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
 
 fn rules(profile: Profile) -> ValidationRules {
     ValidationRules {
@@ -45,14 +45,14 @@ fn error_of_deepseek_profile(mut chat: Chat) -> String {
     check(&mut chat, &rules(Profile::DeepSeek)).expect_err("this chat is refused").message
 }
 
-/// The chat as the `lenient` profile hands it on.
+/// The chat after validation by the `lenient` profile.
 fn accepted_by_lenient_profile(mut chat: Chat) -> Chat {
     check(&mut chat, &rules(Profile::Lenient)).expect("this chat is accepted");
     chat
 }
 
 #[test]
-fn ranges_are_judged_with_the_documented_texts() {
+fn ranges_are_checked_with_the_documented_texts() {
     type Edit = fn(&mut Chat);
     let cases: [(Edit, &str); 14] = [
         (|c| c.n = Some(2), "Invalid n value (currently only n = 1 is supported)"),
@@ -152,19 +152,21 @@ fn a_forced_call_needs_its_tool_and_in_thinking_mode_leniency() {
 
 #[test]
 fn json_output_must_be_asked_for_in_words() {
-    let asks = Chat { response_format: ResponseFormat::JsonObject, ..simple_chat() };
-    assert!(error_of_deepseek_profile(asks.clone()).starts_with("Prompt must contain the word 'json' in some form"));
-    let chat = accepted_by_lenient_profile(asks.clone());
+    let json_chat = Chat { response_format: ResponseFormat::JsonObject, ..simple_chat() };
+    assert!(
+        error_of_deepseek_profile(json_chat.clone()).starts_with("Prompt must contain the word 'json' in some form")
+    );
+    let chat = accepted_by_lenient_profile(json_chat.clone());
     let Input::Messages(messages) = &chat.input else { unreachable!() };
     assert_eq!((messages[0].role, messages[0].text().as_str()), (Role::System, "Respond with one JSON object."));
     assert_eq!(chat.notes.len(), 1);
     let input = Input::Messages(vec![Message::new(Role::System, "Be brief."), Message::new(Role::User, "Hi")]);
-    let Input::Messages(messages) = accepted_by_lenient_profile(Chat { input, ..asks.clone() }).input else {
+    let Input::Messages(messages) = accepted_by_lenient_profile(Chat { input, ..json_chat.clone() }).input else {
         unreachable!()
     };
     assert_eq!(messages[0].text(), "Be brief.\n\nRespond with one JSON object.");
     let input = Input::Messages(vec![Message::new(Role::User, "Reply in JSON")]);
-    assert!(accepted_by_lenient_profile(Chat { input, ..asks }).notes.is_empty());
+    assert!(accepted_by_lenient_profile(Chat { input, ..json_chat }).notes.is_empty());
 }
 
 #[test]
@@ -208,8 +210,8 @@ fn thinking_widens_the_range_and_drops_sampling() {
     chat.sampling.seed = Some(7);
     let chat = accepted_by_lenient_profile(chat);
     assert_eq!((chat.sampling.temperature, chat.sampling.seed), (None, Some(7)));
-    let asks = Chat { thinking: Some(true), logprobs: Some(true), ..simple_chat() };
-    assert_eq!(error_of_deepseek_profile(asks), "deepseek-chat does not support the parameter `logprobs`");
+    let thinking_chat = Chat { thinking: Some(true), logprobs: Some(true), ..simple_chat() };
+    assert_eq!(error_of_deepseek_profile(thinking_chat), "deepseek-chat does not support the parameter `logprobs`");
 }
 
 #[test]
@@ -288,14 +290,14 @@ fn calls_are_answered_once_at_once_and_nothing_else_is() {
 }
 
 #[test]
-fn as_many_calls_as_a_body_holds_are_judged_at_once() {
+fn as_many_calls_as_a_body_holds_are_checked_in_linear_time() {
     let many: Vec<&str> = ["z"; 500_000].to_vec();
     let mut messages = vec![user_message("a"), calling_message(&many)];
     messages.extend(vec![tool_result("a"); 4000]);
     messages.extend([tool_result("z"), user_message("b")]);
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     assert!(error_of_deepseek_profile(chat_of(messages)).starts_with("Messages with role 'tool' must be a response"));
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "took {:?}", begun.elapsed());
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "took {:?}", started.elapsed());
 }
 
 #[test]
@@ -371,18 +373,21 @@ fn reasoning_the_prompt_must_not_see_is_dropped() {
 #[test]
 fn only_an_explicit_budget_can_be_too_large_for_the_context() {
     let rules = rules(Profile::DeepSeek);
-    let asks = |max_tokens| Chat { max_tokens, thinking: Some(false), ..simple_chat() };
-    assert_eq!(max_new_tokens(&asks(None), &rules, 130_000).unwrap(), 1_072);
-    assert_eq!(max_new_tokens(&asks(None), &rules, 10).unwrap(), 4_096);
-    assert_eq!(max_new_tokens(&asks(Some(8)), &rules, 131_064).unwrap(), 8);
+    let chat_with = |max_tokens| Chat { max_tokens, thinking: Some(false), ..simple_chat() };
+    assert_eq!(max_new_tokens(&chat_with(None), &rules, 130_000).unwrap(), 1_072);
+    assert_eq!(max_new_tokens(&chat_with(None), &rules, 10).unwrap(), 4_096);
+    assert_eq!(max_new_tokens(&chat_with(Some(8)), &rules, 131_064).unwrap(), 8);
     assert_eq!(
-        max_new_tokens(&asks(Some(4096)), &rules, 130_000).unwrap_err().message,
+        max_new_tokens(&chat_with(Some(4096)), &rules, 130_000).unwrap_err().message,
         "This model's maximum context length is 131072 tokens. However, you requested 134096 tokens (130000 in the \
          messages, 4096 in the completion). Please reduce the length of the messages or completion."
     );
     assert!(
-        max_new_tokens(&asks(None), &rules, 131_072).unwrap_err().message.contains("(131072 in the messages, 0 in the")
+        max_new_tokens(&chat_with(None), &rules, 131_072)
+            .unwrap_err()
+            .message
+            .contains("(131072 in the messages, 0 in the")
     );
     let small = ValidationRules { context: 512, ..rules };
-    assert_eq!(max_new_tokens(&asks(None), &small, 100).unwrap(), 412);
+    assert_eq!(max_new_tokens(&chat_with(None), &small, 100).unwrap(), 412);
 }

@@ -1,17 +1,18 @@
-//! Which pages are on disk, and which goes first when there is no room: the least recently used of
-//! those no other page follows, so that a chain is forgotten from its end.
+//! The index of pages on disk, with their eviction order: the least recently used page without
+//! successors goes first, so that a chain is evicted from its end.
 
 use std::collections::{BTreeMap, HashMap};
 
 use metrics::gauge;
 
-use super::PageKey;
+use super::page_keys::PageKey;
 
+/// The pages of the folder, by key.
 pub(super) struct PageIndex {
     entries: HashMap<PageKey, Entry>,
     /// Entries without children, least recently used first.
     leaves: BTreeMap<u64, PageKey>,
-    /// How many pages follow a key, whether or not that key is there itself.
+    /// Number of pages that follow a key, whether or not the page of that key exists.
     children: HashMap<PageKey, usize>,
     bytes: u64,
     max_bytes: u64,
@@ -21,7 +22,7 @@ pub(super) struct PageIndex {
 struct Entry {
     parent: PageKey,
     size: u64,
-    /// When it was used last; its place in `leaves` while it has no children.
+    /// Time stamp of the last use; the key in `leaves` while it has no children.
     last_used: u64,
 }
 
@@ -41,7 +42,7 @@ impl PageIndex {
         self.entries.contains_key(key)
     }
 
-    /// Those at the beginning of `keys` that are there, marked as used.
+    /// The longest prefix of `keys` whose pages exist; marks them as used.
     pub(super) fn longest_prefix(&mut self, mut keys: Vec<PageKey>) -> Vec<PageKey> {
         let n = keys.iter().take_while(|key| self.contains(key)).count();
         keys.truncate(n);
@@ -78,8 +79,10 @@ impl PageIndex {
         }
     }
 
-    /// Forgets one page if there is no room for `size` more bytes, and names it; `Err` when there
-    /// never will be room.
+    /// Removes one page if there is no room for `size` more bytes, and returns its key.
+    ///
+    /// # Errors
+    /// `size` exceeds the whole cache.
     pub(super) fn evict_one_if_full(&mut self, size: u64) -> Result<Option<PageKey>, ()> {
         if size > self.max_bytes {
             return Err(());
@@ -87,7 +90,7 @@ impl PageIndex {
         if self.bytes + size <= self.max_bytes {
             return Ok(None);
         }
-        // Only headers somebody has forged make a chain without an end.
+        // Only forged headers can form a cycle, in which every page has a successor.
         let key = self.leaves.values().next().or_else(|| self.entries.keys().next()).copied();
         if let Some(key) = &key {
             self.remove(key);

@@ -1,5 +1,5 @@
-//! The file of one page: magic, key, key of the page before it, length, rows, and a SHA-256
-//! over all of that.
+//! The file format of a page: magic, key, key of the page before it, length, rows, and a SHA-256 of
+//! all of these.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::PageKey;
+use super::page_keys::PageKey;
 
 const MAGIC: &[u8; 16] = b"cachalot page 1\n";
 /// Magic, two keys, length.
@@ -20,7 +20,7 @@ pub(super) fn file_name(key: &PageKey) -> String {
     format!("{}.page", hex(key))
 }
 
-/// The name of a file that is not whole yet.
+/// The name of a file that is being written.
 pub(super) fn temporary_name(key: &PageKey) -> String {
     format!("{}.part", hex(key))
 }
@@ -29,7 +29,7 @@ pub(super) fn is_temporary(name: &str) -> bool {
     name.strip_suffix(".part").and_then(unhex).is_some()
 }
 
-/// The key that a name says; `None` for files that are not ours.
+/// The key in a file name; `None` for files of other programs.
 pub(super) fn key_from_name(name: &str) -> Option<PageKey> {
     name.strip_suffix(".page").and_then(unhex)
 }
@@ -48,7 +48,7 @@ fn unhex(text: &str) -> Option<PageKey> {
     (digits.len() == 64).then(|| bytes.try_into().ok()).flatten()
 }
 
-/// The whole file.
+/// The content of the file.
 pub(super) fn encode(key: &PageKey, parent: &PageKey, rows: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + rows.len() + CHECKSUM);
     bytes.extend_from_slice(MAGIC);
@@ -61,7 +61,7 @@ pub(super) fn encode(key: &PageKey, parent: &PageKey, rows: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The rows of a file, if it is whole and the page `key`.
+/// The rows of a file, if it is complete and intact and holds the page `key`.
 pub(super) fn decode(mut bytes: Vec<u8>, key: &PageKey, page_bytes: usize) -> Option<Vec<u8>> {
     if bytes.len() != HEADER + page_bytes + CHECKSUM || !bytes.starts_with(MAGIC) || bytes[16..48] != *key {
         return None;
@@ -75,19 +75,20 @@ pub(super) fn decode(mut bytes: Vec<u8>, key: &PageKey, page_bytes: usize) -> Op
     Some(bytes)
 }
 
-/// What the header says about the page before; `None` when it is not the header of `key`, or the
-/// file has another length than it says.
+/// The key of the page before, from the header. `None` when it is not the header of `key`, or the
+/// length of the file does not match it.
 pub(super) fn read_parent(path: &Path, key: &PageKey) -> Option<PageKey> {
     let mut file = files::open(path).ok()?;
     let mut header = [0; HEADER];
     file.read_exact(&mut header).ok()?;
     let length = u64::from_le_bytes(header[80..].try_into().ok()?);
-    let whole = length.checked_add((HEADER + CHECKSUM) as u64)?;
-    let known = header.starts_with(MAGIC) && header[16..48] == *key && file.metadata().ok()?.len() == whole;
-    known.then(|| header[48..80].try_into().ok()).flatten()
+    let expected = length.checked_add((HEADER + CHECKSUM) as u64)?;
+    let matches = header.starts_with(MAGIC) && header[16..48] == *key && file.metadata().ok()?.len() == expected;
+    matches.then(|| header[48..80].try_into().ok()).flatten()
 }
 
-/// Remembers across restarts that the page was used. Nothing is lost where that cannot be written.
+/// Stores the time of the last use in the file, for the eviction order after a restart.
+/// Failures are ignored.
 pub(super) fn touch_modified_time(path: &Path) {
     let _ = File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }

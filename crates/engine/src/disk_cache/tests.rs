@@ -1,6 +1,10 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::page_allocator::PAGE_ROWS;
 
 const PAGE_BYTES: usize = 100;
 
@@ -89,21 +93,21 @@ fn the_bound_holds_and_chains_lose_their_end_first() {
 }
 
 #[test]
-fn the_second_program_in_a_folder_does_without() {
+fn the_second_process_in_a_folder_runs_without_a_disk_cache() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(folder.path(), 4);
     assert!(DiskCache::open(&options(folder.path(), 4), PAGE_BYTES).is_none());
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_done_without() {
+fn a_folder_that_cannot_be_used_disables_the_disk_cache() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("prefix"), "a file").unwrap();
     assert!(DiskCache::open(&options(folder.path(), 4), PAGE_BYTES).is_none());
 }
 
 #[test]
-fn unfinished_files_are_swept_and_strangers_left_alone() {
+fn temporary_files_are_removed_and_other_files_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let keys = write(&open(folder.path(), 4), 0, 1);
     let prefix = folder.path().join("prefix");
@@ -119,7 +123,7 @@ fn unfinished_files_are_swept_and_strangers_left_alone() {
 }
 
 #[test]
-fn a_page_under_another_pages_name_is_not_believed() {
+fn a_page_under_another_pages_name_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path(), 4);
     let keys = write(&disk, 0, 2);
@@ -130,7 +134,7 @@ fn a_page_under_another_pages_name_is_not_believed() {
 
 proptest! {
     #[test]
-    fn no_damage_is_believed(cut in 0usize..300, flip in 0usize..300, bit in 0u8..8) {
+    fn every_damage_is_detected(cut in 0usize..300, flip in 0usize..300, bit in 0u8..8) {
         let (key, parent) = ([1; 32], [2; 32]);
         let whole = page_file::encode(&key, &parent, &rows(0));
         prop_assert_eq!(page_file::decode(whole.clone(), &key, PAGE_BYTES), Some(rows(0)));
@@ -149,7 +153,7 @@ proptest! {
 
 #[cfg(unix)]
 #[test]
-fn nobody_else_may_read_what_is_kept() {
+fn files_are_private_to_their_owner() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path(), 4);

@@ -6,12 +6,12 @@ use super::*;
 
 const P: usize = PAGE_ROWS;
 
-/// `n` tokens that only sequences of this `kind` begin with.
+/// `n` tokens of a sequence that depends on `seed`.
 fn tokens(seed: u32, n: usize) -> Vec<u32> {
     (0..n as u32).map(|i| seed * 1_000_000 + i).collect()
 }
 
-/// A sequence that has computed all its tokens.
+/// Allocates and publishes the pages of a sequence, as if all its tokens were computed.
 fn publish_sequence(pages: &mut PageAllocator, cache_scope: Option<&str>, tokens: &[u32]) -> PageTable {
     let mut table = PageTable::new(cache_scope.map(Into::into));
     pages.match_prefix(&mut table, tokens, 0);
@@ -101,8 +101,8 @@ fn what_somebody_else_publishes_meanwhile_is_taken_over_from_anywhere_in_a_page(
 #[test]
 fn the_end_of_the_least_recently_used_prefix_is_forgotten_first() {
     let mut pages = PageAllocator::new(4);
-    for kind in [1, 2] {
-        let mut table = publish_sequence(&mut pages, None, &tokens(kind, 2 * P));
+    for seed in [1, 2] {
+        let mut table = publish_sequence(&mut pages, None, &tokens(seed, 2 * P));
         pages.release(&mut table);
     }
     assert_eq!(matched_tokens(&mut pages, None, &tokens(1, 2 * P + 1)), 2 * P);
@@ -126,19 +126,19 @@ fn a_table_that_cannot_grow_says_so_and_keeps_what_it_has() {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Begin { kind: u32, len: usize, salt: bool },
+    Begin { seed: u32, len: usize, scoped: bool },
     Compute { at: usize, by: usize },
     Extend { at: usize, by: usize },
-    Find { at: usize },
+    Match { at: usize },
     End { at: usize },
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        (0..3u32, 1..5 * P, any::<bool>()).prop_map(|(kind, len, salt)| Op::Begin { kind, len, salt }),
+        (0..3u32, 1..5 * P, any::<bool>()).prop_map(|(seed, len, scoped)| Op::Begin { seed, len, scoped }),
         (any::<usize>(), 1..3 * P).prop_map(|(at, by)| Op::Compute { at, by }),
         (any::<usize>(), 1..P).prop_map(|(at, by)| Op::Extend { at, by }),
-        any::<usize>().prop_map(|at| Op::Find { at }),
+        any::<usize>().prop_map(|at| Op::Match { at }),
         any::<usize>().prop_map(|at| Op::End { at }),
     ]
 }
@@ -146,19 +146,19 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever sequences do: every page is lent, cached or free; no page that is not published has
-    /// two holders; nothing leaks.
+    /// After any operations every page is allocated, cached or free, an unpublished page has at
+    /// most one holder, and pages do not leak.
     #[test]
     fn every_page_is_somewhere(ops in prop::collection::vec(op(), 1..60)) {
         let mut pages = PageAllocator::new(12);
         let mut running: Vec<(Vec<u32>, usize, PageTable)> = Vec::new();
         for op in ops {
             match op {
-                Op::Begin { kind, len, salt } => {
-                    let mut table = PageTable::new(salt.then(|| "salt".into()));
-                    let computed = pages.match_prefix(&mut table, &tokens(kind, len), 0);
+                Op::Begin { seed, len, scoped } => {
+                    let mut table = PageTable::new(scoped.then(|| "scope".into()));
+                    let computed = pages.match_prefix(&mut table, &tokens(seed, len), 0);
                     prop_assert!(computed < len && computed.is_multiple_of(P));
-                    running.push((tokens(kind, len), computed, table));
+                    running.push((tokens(seed, len), computed, table));
                 }
                 Op::Compute { at, by } if !running.is_empty() => {
                     let at = at % running.len();
@@ -171,7 +171,7 @@ proptest! {
                     let at = at % running.len();
                     running[at].0.extend(tokens(9, by));
                 }
-                Op::Find { at } if !running.is_empty() => {
+                Op::Match { at } if !running.is_empty() => {
                     let at = at % running.len();
                     let (tokens, computed, table) = &mut running[at];
                     let found = pages.match_prefix(table, tokens, *computed);

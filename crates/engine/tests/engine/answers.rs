@@ -1,4 +1,4 @@
-//! What an answer consists of, and what it depends on.
+//! The content of answers, and their independence of batching and caching.
 
 use std::sync::atomic::Ordering;
 
@@ -43,8 +43,8 @@ async fn the_end_token_ends_an_answer_and_is_counted() {
         let generated = reply.usage.unwrap().completion_tokens;
         if reply.finish == Some(FinishReason::Stop) {
             stopped += 1;
-            // Nearly all tokens are letters; held-back halves of characters make the text
-            // longer, never shorter.
+            // Nearly all tokens are letters; incomplete characters make the text longer, never
+            // shorter.
             assert!(generated as usize <= reply.text.len() + 1, "{generated} {}", reply.text.len());
         } else {
             assert_eq!((reply.finish, generated), (Some(FinishReason::Length), 200));
@@ -66,7 +66,7 @@ async fn a_seed_decides_the_answer_and_temperature_0_needs_none() {
 }
 
 #[tokio::test]
-async fn a_seed_of_the_operator_holds_where_the_request_names_none() {
+async fn the_seed_of_the_operator_applies_to_requests_without_one() {
     let (engine, _) = start_engine(engine::Options { seed: Some(5), ..options_with_pages(512) });
     let with = async |engine: &Engine, seed| {
         reply(engine, chat::Chat { sampling: Sampling { seed, ..Sampling::default() }, ..user_chat("hi") }).await.text
@@ -76,7 +76,7 @@ async fn a_seed_of_the_operator_holds_where_the_request_names_none() {
     assert_eq!(with(&engine, Some(6)).await, with(&free, Some(6)).await);
 }
 
-/// Prompts of many lengths, some with a common beginning; answers of many lengths.
+/// Prompts of many lengths, some with a common prefix; answers of many lengths.
 fn mixed_chats(n: u64) -> Vec<chat::Chat> {
     let chat = |i: u64| {
         let text = format!(
@@ -94,7 +94,7 @@ fn mixed_chats(n: u64) -> Vec<chat::Chat> {
     (0..n).map(chat).collect()
 }
 
-/// Answers must not depend on what else ran; hits in the prefix cache may.
+/// The reply without the number of cached tokens, which may depend on other requests.
 fn without_cached_tokens(mut reply: Reply) -> Reply {
     reply.usage = reply.usage.map(|usage| chat::Usage { cached_tokens: 0, ..usage });
     reply
@@ -143,8 +143,8 @@ async fn a_prompt_seen_before_is_read_from_the_cache_in_pages_of_64() {
 async fn prompts_that_arrive_together_share_what_they_have_in_common() {
     let (engine, controls) = start_engine(options_with_pages(512));
     controls.step_delay_ms.store(1, Ordering::Relaxed);
-    let chat = |kind| user_chat(format!("{}{}", random_letters(1, 1000), random_letters(kind, 50)));
-    let replies = join_all((10..18).map(|kind| reply(&engine, chat(kind)))).await;
+    let chat = |seed| user_chat(format!("{}{}", random_letters(1, 1000), random_letters(seed, 50)));
+    let replies = join_all((10..18).map(|seed| reply(&engine, chat(seed)))).await;
     let computed = controls.computed_tokens.load(Ordering::Relaxed);
     assert!(computed < 3000, "{computed} positions computed: eight times 1,100 would be 8,800");
     let alone = reply(&large_engine(), chat(17)).await;
@@ -157,7 +157,7 @@ async fn the_answer_is_part_of_the_next_prompts_prefix() {
     let mut first = user_chat(random_letters(1, 100));
     first.max_tokens = Some(120);
     first.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
-    // Single bytes that are no characters would come back as something else.
+    // Bytes that are not valid UTF-8 would be replaced in the text.
     first.sampling.logit_bias.extend((128..256).map(|id| (id, -100.0)));
     let answer = reply(&engine, first.clone()).await;
     let mut second = first;
@@ -182,7 +182,7 @@ async fn a_stop_string_ends_an_answer_before_it() {
 }
 
 #[tokio::test]
-async fn logprobs_tell_every_token_of_the_text() {
+async fn logprobs_cover_every_token_of_the_text() {
     let engine = large_engine();
     let chat = chat::Chat { logprobs: Some(true), top_logprobs: Some(3), ..user_chat("how likely?") };
     let with = reply(&engine, chat).await;
@@ -217,7 +217,7 @@ async fn reasoning_is_counted_and_bias_spares_it() {
 }
 
 #[tokio::test]
-async fn who_offers_no_tools_gets_no_call() {
+async fn a_request_without_tools_gets_no_call() {
     let engine = large_engine();
     let marker = encoding().call_tokens()[0];
     let mut chat = user_chat("call");
@@ -251,10 +251,10 @@ async fn a_prompt_far_beyond_the_context_is_refused_before_it_is_tokenized() {
             let begins = "This model's maximum context length is 4096 tokens. However, you requested at least ";
             assert!(error.message.starts_with(begins), "{error}");
         }
-        // Tokenized whole it takes 18 seconds, and ten times as much in a debug build.
+        // Tokenizing the complete prompt takes 18 seconds, and ten times as much in a debug build.
         assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     }
-    // What is counted may be longer than what is answered.
+    // A prompt that is only counted may be longer than the context.
     assert!(engine.count_tokens(user_chat(random_letters(1, CONTEXT + 100))).await.unwrap() > CONTEXT as u64);
 }
 
@@ -276,7 +276,7 @@ async fn a_prompt_beyond_the_context_is_refused_and_a_default_budget_is_cut() {
 }
 
 #[tokio::test]
-async fn progress_is_told_while_a_prompt_is_read() {
+async fn progress_is_reported_while_a_prompt_is_read() {
     let (engine, controls) = start_engine(engine::Options { batch_tokens: 50, ..options_with_pages(64) });
     controls.step_delay_ms.store(5, Ordering::Relaxed);
     let (sender, mut progress) = watch::channel(PrefillProgress::default());

@@ -1,4 +1,4 @@
-//! What a model of noise says when its answer was promised a shape.
+//! Constrained decoding with a model of random logits.
 
 use chat::{Chat, FinishReason, Message, Reply, ResponseFormat, Role, Tool, ToolChoice};
 use serde::de::IgnoredAny;
@@ -48,7 +48,7 @@ async fn json_mode_gives_one_object_even_from_noise() {
         assert!(reply.text.starts_with('{'), "{}", reply.text);
         if reply.finish == Some(FinishReason::Stop) {
             finished += 1;
-            // Numbers may be larger than what a double holds.
+            // Numbers may exceed the range of a double.
             serde_json::from_str::<IgnoredAny>(&reply.text).expect("JSON");
         } else {
             assert_eq!(reply.finish, Some(FinishReason::Length));
@@ -69,7 +69,7 @@ async fn forced_calls_fit_their_schema() {
             ..user_chat("weather?")
         };
         let mut chat = with_seed_and_600_tokens(chat, seed);
-        // Noise would hardly ever close a tag.
+        // Random text hardly ever closes a tag.
         chat.sampling.logit_bias = vec![(encoding().call_tokens()[0], 60.0), (60, 8.0), (47, 8.0)];
         let reply = reply(&engine, chat).await;
         assert_eq!(reply.text, "");
@@ -110,20 +110,21 @@ async fn a_named_tool_is_the_one_that_is_called() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shape_begins_after_the_reasoning() {
+async fn the_constraint_begins_after_the_reasoning() {
     let engine = large_engine();
     let mut chat = json_chat(3);
     chat.thinking = Some(true);
     chat.sampling.logit_bias = Vec::new();
-    // Noise hardly ever closes its reasoning: the prefix does it.
+    // Random text hardly ever closes its reasoning, so the prefix does.
     let mut prefix = Message::new(Role::Assistant, "{\"a\":");
     prefix.reasoning = Some("hm".into());
     prefix.prefix = true;
     let chat::Input::Messages(messages) = &mut chat.input else { unreachable!() };
     messages.push(prefix);
-    let said = reply(&engine, chat.clone()).await;
-    if said.finish == Some(FinishReason::Stop) {
-        serde_json::from_str::<Value>(&format!("{{\"a\":{}", said.text)).expect("JSON goes on where the prefix ended");
+    let answer = reply(&engine, chat.clone()).await;
+    if answer.finish == Some(FinishReason::Stop) {
+        serde_json::from_str::<Value>(&format!("{{\"a\":{}", answer.text))
+            .expect("JSON goes on where the prefix ended");
     }
     let open = Chat { max_tokens: Some(50), ..json_chat(4) };
     let open = reply(&engine, Chat { thinking: Some(true), ..open }).await;

@@ -1,4 +1,4 @@
-//! Prefix pages that survive the engine: what is found, for whom, and that it changes no answer.
+//! The disk cache: hits after a restart, their scope, and answers that do not depend on them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn long_prompt_chat(seed: u64) -> Chat {
     user_chat(random_letters(seed, 1000))
 }
 
-/// Drops the last handle and waits until the engine's thread has let go of the folder.
+/// Drops the last handle and waits until the engine's thread has unlocked the folder.
 async fn stop_and_wait_for_lock(engine: Engine, folder: &Path) {
     drop(engine);
     let lock = std::fs::File::open(folder.join("lock")).unwrap();
@@ -107,7 +107,7 @@ async fn damage_ends_the_hit_and_the_answer_is_still_right() {
         }
         std::fs::write(path, bytes).unwrap();
     }
-    // Every damaged page ends one hit, and is written anew.
+    // Every damaged page ends one hit and is written again.
     let mut found = Vec::new();
     while found.last() != Some(&960) {
         let (next, _) = start_with_disk_cache(folder.path());
@@ -125,8 +125,8 @@ async fn the_bound_holds_under_many_prompts() {
     let folder = tempfile::tempdir().unwrap();
     let bound = 20_000;
     let (engine, _) = start_engine(options(folder.path(), bound));
-    for kind in 0..20 {
-        text_and_cached_tokens(&engine, long_prompt_chat(kind)).await;
+    for seed in 0..20 {
+        text_and_cached_tokens(&engine, long_prompt_chat(seed)).await;
         let sizes = std::fs::read_dir(folder.path()).unwrap().filter_map(|entry| entry.ok()?.metadata().ok());
         assert!(sizes.map(|metadata| metadata.len()).sum::<u64>() <= bound);
     }

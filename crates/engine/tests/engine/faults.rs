@@ -1,4 +1,4 @@
-//! What goes wrong inside, and how it ends for those outside.
+//! Panics and invalid outputs of the model, the end of the engine, and options that are refused.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn a_panic_fails_those_who_run_and_the_engine_goes_on() {
+async fn a_panic_fails_the_running_requests_and_the_engine_continues() {
     let (engine, controls) = start_engine(options_with_pages(64));
     controls.step_delay_ms.store(1, Ordering::Relaxed);
     for _ in 0..3 {
@@ -33,7 +33,7 @@ async fn a_panic_fails_those_who_run_and_the_engine_goes_on() {
 }
 
 #[tokio::test]
-async fn an_output_that_is_no_number_fails_its_own_request_only() {
+async fn an_output_that_is_not_a_number_fails_only_its_own_request() {
     let engine = large_engine();
     let good = submit(&engine, user_chat("good")).await.unwrap();
     let bad = submit(&engine, user_chat(NAN_CHAR.to_string())).await.unwrap();
@@ -65,7 +65,7 @@ async fn dropping_the_last_handle_ends_all_answers_and_the_thread() {
 }
 
 #[test]
-fn an_engine_that_could_do_nothing_does_not_start() {
+fn an_engine_with_an_option_of_zero_does_not_start() {
     let refusal = |options| Engine::start(Box::new(HashModel::new(Arc::default())), encoding(), options).err().unwrap();
     assert!(refusal(options_with_pages(0)).to_string().contains("cache_pages"));
     assert!(refusal(Options { queue: 0, ..options_with_pages(1) }).to_string().contains("queue"));

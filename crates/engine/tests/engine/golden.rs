@@ -1,4 +1,5 @@
-//! The real model, small: a golden checkpoint of V3.2 whose indexer selects 16 positions.
+//! The engine with a real model: a small golden checkpoint of V3.2 whose indexer
+//! selects 16 positions.
 
 use std::path::Path;
 
@@ -16,10 +17,10 @@ fn start_golden_engine(options: Options) -> Engine {
 }
 
 fn chats() -> Vec<chat::Chat> {
-    let chat = |kind: u64| {
-        let mut chat = user_chat(random_letters(kind, 20 + 40 * kind as usize));
+    let chat = |seed: u64| {
+        let mut chat = user_chat(random_letters(seed, 20 + 40 * seed as usize));
         chat.max_tokens = Some(100);
-        chat.sampling.seed = Some(kind as i64);
+        chat.sampling.seed = Some(seed as i64);
         chat
     };
     (0..5).map(chat).collect()

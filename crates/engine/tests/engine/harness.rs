@@ -1,4 +1,4 @@
-//! A model of hashes with a tokenizer of bytes, and the shortest way to an answer.
+//! A test model whose logits are hashes of the prefix, with a tokenizer of bytes, and helpers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use model::{Arena, Batch, Compute, Info, LatentCache, LogitsWanted, Model, Outpu
 use serde_json::json;
 use text::{Encoding, EncodingName, Tokenizer};
 
-/// Reading it makes the model panic.
+/// A prompt with it makes the model panic.
 pub(crate) const PANIC_CHAR: char = '\u{7}';
-/// Reading it makes the model answer with NaN.
+/// A prompt with it makes the logits of the model NaN.
 pub(crate) const NAN_CHAR: char = '\u{6}';
 pub(crate) const CONTEXT: usize = 4096;
 
-/// Columns of the logits that no token has. They are always the greatest.
+/// Number of columns of the logits without a token. They always have the greatest logits.
 const PADDING: usize = 9;
 const MARKERS: [&str; 7] = [
     "<｜begin▁of▁sentence｜>",
@@ -49,18 +49,19 @@ pub(crate) fn encoding() -> Arc<Encoding> {
     Arc::new(Encoding::new(tokenizer, EncodingName::V32).unwrap())
 }
 
-/// What a test may turn and read while the model runs.
+/// Controls and counters of a running model.
 #[derive(Default)]
 pub(crate) struct TestControls {
     /// Added to the time of every step.
     pub(crate) step_delay_ms: AtomicU64,
     /// Positions computed so far.
     pub(crate) computed_tokens: AtomicU64,
+    /// Forward passes so far.
     pub(crate) steps: AtomicU64,
 }
 
-/// Its logits are noise seeded by all tokens so far, which it knows only from the rows of the
-/// pages it is handed.
+/// A model whose logits are noise seeded by all tokens so far, which it reads only from the rows of
+/// the pages in the batch.
 pub(crate) struct HashModel {
     info: Info,
     output: Output,
@@ -77,7 +78,7 @@ struct Row {
 }
 
 impl Row {
-    /// The token and the halves of the hash, as the bits of numbers.
+    /// The token and the two halves of the hash, as the bits of f32 values.
     const WIDTH: usize = 3;
 
     fn read(rows: &Arena, slot: usize) -> Self {
@@ -99,7 +100,7 @@ fn mix(hash: u64, value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The hash of a prefix and one more token; what once was nonsense stays so.
+/// The hash of a prefix and one more token. After [`NAN_CHAR`] it stays `u64::MAX`.
 fn extend_hash(hash: u64, token: u32) -> u64 {
     if hash == u64::MAX || token == NAN_CHAR as u32 { u64::MAX } else { mix(hash, u64::from(token)) }
 }
@@ -127,7 +128,7 @@ impl HashModel {
         self.info.vocab_size = vocab_size;
     }
 
-    /// Mostly printable letters; now and then the end.
+    /// Logits that favour printable letters, and the end token for one hash in 60.
     fn logits(&self, hash: u64) -> Vec<f32> {
         let logit = |id: usize| {
             let noise = (mix(hash, id as u64) >> 40) as f32 / (1u64 << 22) as f32;
@@ -175,7 +176,7 @@ impl Model for HashModel {
                 assert_eq!(row.hash, hash, "position {position} has the row of another prefix");
             }
             for (position, &token) in (span.start..).zip(span.tokens) {
-                assert_ne!(token, PANIC_CHAR as u32, "told to panic");
+                assert_ne!(token, PANIC_CHAR as u32, "panic by request");
                 hash = extend_hash(hash, token);
                 Row { token, hash }.write(rows, slot(position));
                 writers.insert(span.pages[position / PAGE_ROWS], index);
@@ -210,12 +211,12 @@ pub(crate) fn options_with_pages(cache_pages: usize) -> Options {
     Options { cache_pages, ..Options::default() }
 }
 
-/// An engine with room for everything.
+/// An engine with enough pages for every test.
 pub(crate) fn large_engine() -> Engine {
     start_engine(options_with_pages(512)).0
 }
 
-/// A seeded question.
+/// A chat of one user message with a seed.
 pub(crate) fn user_chat(text: impl Into<String>) -> Chat {
     Chat {
         model: "deepseek-chat".into(),
@@ -227,7 +228,7 @@ pub(crate) fn user_chat(text: impl Into<String>) -> Chat {
     }
 }
 
-/// An answer of exactly `tokens`.
+/// A chat whose answer has exactly `tokens` tokens.
 pub(crate) fn fixed_length_chat(seed: u64, prompt: usize, tokens: i64) -> Chat {
     let mut chat = user_chat(random_letters(seed, prompt));
     chat.max_tokens = Some(tokens);
@@ -236,12 +237,12 @@ pub(crate) fn fixed_length_chat(seed: u64, prompt: usize, tokens: i64) -> Chat {
     chat
 }
 
-/// `n` letters that depend on `kind`.
+/// `n` letters that depend on `seed`.
 pub(crate) fn random_letters(seed: u64, n: usize) -> String {
     (0..n as u64).map(|i| char::from(b'a' + (mix(seed, i) % 26) as u8)).collect()
 }
 
-/// Judges and starts a chat, as the gateway does.
+/// Validates and starts a chat, as the gateway does.
 pub(crate) async fn submit(engine: &Engine, mut chat: Chat) -> Result<BoxDeltaStream, Error> {
     engine.validate(&mut chat)?;
     engine.chat(chat).await
@@ -251,12 +252,12 @@ pub(crate) async fn collect_reply(deltas: BoxDeltaStream) -> Result<Reply, Error
     fold(deltas.collect::<Vec<_>>().await)
 }
 
-/// The whole answer.
+/// The complete answer.
 pub(crate) async fn reply(engine: &Engine, chat: Chat) -> Reply {
     collect_reply(submit(engine, chat).await.unwrap()).await.unwrap()
 }
 
-/// Waits until the engine's load is as wanted.
+/// Waits until the engine's load satisfies `wanted`.
 pub(crate) async fn wait_for_load(engine: &Engine, wanted: impl Fn(Load) -> bool) {
     for _ in 0..2000 {
         if wanted(engine.load()) {

@@ -1,5 +1,5 @@
-//! The engine as its callers see it: chats in, deltas out. A small model whose rows tell which
-//! prefix they belong to shows every mistake with pages.
+//! Tests of the engine through its public interface: chats in, deltas out. The rows of a small test
+//! model identify their prefix, which reveals every error in the assignment of pages.
 
 mod answers;
 mod constrained;

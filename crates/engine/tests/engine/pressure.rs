@@ -1,4 +1,4 @@
-//! Too many requests for the cache, the queue, or a caller's patience.
+//! Too many requests for the cache, the queue or the time limits; clients that read slowly.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn paused_answers_go_on_as_if_nothing_had_happened() {
+async fn preempted_answers_continue_unchanged() {
     // Each of the eight grows to 5 pages.
-    let chats: Vec<Chat> = (0..8).map(|kind| fixed_length_chat(kind, 50, 240)).collect();
+    let chats: Vec<Chat> = (0..8).map(|seed| fixed_length_chat(seed, 50, 240)).collect();
     let (engine, controls) = start_engine(options_with_pages(12));
     let replies = join_all(chats.iter().cloned().map(|chat| reply(&engine, chat))).await;
     let usual: u64 =
@@ -55,23 +55,23 @@ async fn an_answer_that_outgrows_the_whole_cache_ends_with_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_caller_who_hangs_up_frees_pages_and_disturbs_nobody() {
+async fn a_client_that_disconnects_frees_its_pages_and_affects_no_others() {
     let (engine, controls) = start_engine(options_with_pages(512));
     controls.step_delay_ms.store(1, Ordering::Relaxed);
     let mut streams = Vec::new();
-    for kind in 0..9 {
-        streams.push(submit(&engine, fixed_length_chat(kind, 200, 300)).await.unwrap());
+    for seed in 0..9 {
+        streams.push(submit(&engine, fixed_length_chat(seed, 200, 300)).await.unwrap());
     }
     for stream in &mut streams {
         assert!(matches!(stream.next().await, Some(Ok(Delta::Start(_)))));
     }
-    let kept: Vec<_> = streams.into_iter().enumerate().filter(|(kind, _)| kind % 3 != 0).collect();
+    let kept: Vec<_> = streams.into_iter().enumerate().filter(|(seed, _)| seed % 3 != 0).collect();
     wait_for_load(&engine, |load| load.running == 6).await;
     assert!(engine.load().pages_used < 6 * 9);
     let replies =
-        join_all(kept.into_iter().map(async |(kind, stream)| (kind, collect_reply(stream).await.unwrap()))).await;
-    for (kind, with_others) in replies {
-        assert_eq!(reply(&large_engine(), fixed_length_chat(kind as u64, 200, 300)).await.text, with_others.text);
+        join_all(kept.into_iter().map(async |(seed, stream)| (seed, collect_reply(stream).await.unwrap()))).await;
+    for (seed, with_others) in replies {
+        assert_eq!(reply(&large_engine(), fixed_length_chat(seed as u64, 200, 300)).await.text, with_others.text);
     }
     wait_for_load(&engine, |load| load.pages_used == 0).await;
     let steps = controls.steps.load(Ordering::Relaxed);
@@ -80,7 +80,7 @@ async fn a_caller_who_hangs_up_frees_pages_and_disturbs_nobody() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_a_caller_who_leaves_it_makes_room() {
+async fn a_full_queue_refuses_and_a_client_that_leaves_makes_room() {
     let (engine, controls) = start_engine(Options { max_running: 1, queue: 2, ..options_with_pages(512) });
     controls.step_delay_ms.store(2, Ordering::Relaxed);
     let mut first = submit(&engine, fixed_length_chat(1, 10, 4000)).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_full_queue_refuses_and_a_caller_who_leaves_it_makes_room() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_is_refused_and_who_answers_too_long_is_cut() {
+async fn waiting_too_long_is_refused_and_answering_too_long_is_cut() {
     let limits = Options {
         queue_timeout: Duration::from_millis(100),
         total_timeout: Duration::from_millis(400),
@@ -139,11 +139,11 @@ async fn a_slow_reader_waits_alone() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_keeps_no_pages_from_those_who_read() {
+async fn a_slow_reader_keeps_no_pages_from_other_requests() {
     let (engine, _) = start_engine(Options { channel_capacity: 2, ..options_with_pages(12) });
     let mut slow = submit(&engine, fixed_length_chat(1, 400, 100)).await.unwrap();
     let begun = slow.next().await.unwrap();
-    // Alone this one fits, beside the other it does not.
+    // This request fits alone, but not together with the other.
     let quick = tokio::time::timeout(Duration::from_secs(10), reply(&engine, fixed_length_chat(2, 10, 600)));
     assert_eq!(quick.await.expect("it does not wait for the slow one").finish, Some(FinishReason::Length));
     let slow = futures_util::stream::iter([begun]).chain(slow);
@@ -155,25 +155,25 @@ async fn a_slow_reader_keeps_no_pages_from_those_who_read() {
 
 #[tokio::test]
 async fn slow_readers_do_not_fill_the_engine() {
-    // Two places, and pages for two long answers: both are taken by callers who do not read.
+    // Two running requests and pages for two long answers, taken by clients that do not read.
     let (engine, _) = start_engine(Options { channel_capacity: 2, max_running: 2, ..options_with_pages(16) });
     let slow = [
         submit(&engine, fixed_length_chat(1, 400, 60)).await.unwrap(),
         submit(&engine, fixed_length_chat(2, 400, 60)).await.unwrap(),
     ];
     wait_for_load(&engine, |load| load.running == 2 && load.pages_used >= 14).await;
-    for kind in 3..6 {
+    for seed in 3..6 {
         let quick =
-            tokio::time::timeout(Duration::from_secs(10), reply(&engine, fixed_length_chat(kind, 300, 50))).await;
+            tokio::time::timeout(Duration::from_secs(10), reply(&engine, fixed_length_chat(seed, 300, 50))).await;
         assert_eq!(
             quick.expect("it does not wait for them").text,
-            reply(&large_engine(), fixed_length_chat(kind, 300, 50)).await.text
+            reply(&large_engine(), fixed_length_chat(seed, 300, 50)).await.text
         );
     }
-    for (kind, slow) in (1..).zip(slow) {
+    for (seed, slow) in (1..).zip(slow) {
         assert_eq!(
             collect_reply(slow).await.unwrap().text,
-            reply(&large_engine(), fixed_length_chat(kind, 400, 60)).await.text
+            reply(&large_engine(), fixed_length_chat(seed, 400, 60)).await.text
         );
     }
 }
