@@ -267,7 +267,7 @@ impl Shared {
         };
         let rows = page_file::decode(bytes, key, self.page_bytes);
         if rows.is_none() {
-            counter!("cachalot_disk_cache_bad_files_total").increment(1);
+            counter!("cachalot_disk_cache_corrupt_files_total").increment(1);
             tracing::warn!(file = %path.display(), "removed corrupt disk cache page");
             let _ = fs::remove_file(&path);
             let mut index = self.index();
@@ -287,10 +287,10 @@ fn describe_metrics() {
     describe_counter!("cachalot_disk_cache_hit_tokens_total", "Tokens of prompts found on disk");
     describe_counter!("cachalot_disk_cache_written_pages_total", "Pages written to disk");
     describe_counter!("cachalot_disk_cache_dropped_pages_total", "Pages not written because the disk was too slow");
-    describe_counter!("cachalot_disk_cache_bad_files_total", "Corrupt files of the prefix cache that were removed");
+    describe_counter!("cachalot_disk_cache_corrupt_files_total", "Corrupt files of the prefix cache that were removed");
     counter!("cachalot_disk_cache_hit_tokens_total").increment(0);
     counter!("cachalot_disk_cache_written_pages_total").increment(0);
     counter!("cachalot_disk_cache_dropped_pages_total").increment(0);
-    counter!("cachalot_disk_cache_bad_files_total").increment(0);
+    counter!("cachalot_disk_cache_corrupt_files_total").increment(0);
     gauge!("cachalot_disk_cache_bytes").set(0.0);
 }

@@ -33,10 +33,10 @@ impl Load {
 
     /// Sets the gauges.
     pub(crate) fn record(&self) {
-        gauge!("cachalot_cache_pages_total").set(self.pages_total as f64);
+        gauge!("cachalot_cache_pages").set(self.pages_total as f64);
         gauge!("cachalot_cache_pages_used").set(self.pages_used as f64);
         gauge!("cachalot_cache_pages_cached").set(self.pages_cached as f64);
-        gauge!("cachalot_running").set(self.running as f64);
-        gauge!("cachalot_waiting").set(self.waiting as f64);
+        gauge!("cachalot_engine_requests_running").set(self.running as f64);
+        gauge!("cachalot_engine_requests_waiting").set(self.waiting as f64);
     }
 }

@@ -162,7 +162,7 @@ async fn health_and_metrics_answer() {
     let app = TestApp::start(&[]).await;
     assert_eq!(app.get("/readyz").await, r#"{"status":"ok"}"#);
     app.reply(chat_request("deepseek-chat", "Hello!")).await;
-    assert!(app.metric("cachalot_cache_pages_total").await > 0.0);
-    assert!(app.metric("cachalot_generated_tokens_total").await > 0.0);
+    assert!(app.metric("cachalot_cache_pages").await > 0.0);
+    assert!(app.metric("cachalot_engine_generated_tokens_total").await > 0.0);
     app.stop().await;
 }

@@ -38,7 +38,7 @@ pub(super) fn load_index(folder: &Path, index: &mut PageIndex) -> io::Result<()>
             match page_file::read_parent(&entry.path(), &key) {
                 Some(parent) => pages.push((metadata.modified()?, key, parent, metadata.len())),
                 None => {
-                    counter!("cachalot_disk_cache_bad_files_total").increment(1);
+                    counter!("cachalot_disk_cache_corrupt_files_total").increment(1);
                     fs::remove_file(entry.path())?;
                 }
             }
