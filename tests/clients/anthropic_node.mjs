@@ -30,7 +30,7 @@ await check("a message has the documented shape", async () => {
   assert(message.type === "message" && message.model === model && message.stop_reason, message);
 });
 
-await check("a stream spells the message it ends with", async () => {
+await check("the deltas of a stream add up to its final message", async () => {
   const stream = client.messages.stream({ model, max_tokens: 32, messages });
   let text = "";
   stream.on("text", (delta) => { text += delta; });

@@ -32,7 +32,7 @@ def message():
 
 
 def stream():
-    """a stream spells the message it ends with"""
+    """the deltas of a stream add up to its final message"""
     for client in clients:
         with client.messages.stream(model="claude-sonnet-4-5", max_tokens=32, messages=ASK) as s:
             text = "".join(s.text_stream)
@@ -42,7 +42,7 @@ def stream():
 
 
 def tool_loop():
-    """a tool loop goes on with the results"""
+    """a tool loop continues with the results"""
     client = clients[0]
     messages = list(ASK)
     for choice in ({"type": "any", "disable_parallel_tool_use": True}, {"type": "tool", "name": "get_weather", "disable_parallel_tool_use": True}):
@@ -57,7 +57,7 @@ def tool_loop():
 
 
 def thinking():
-    """thinking comes as a signed block before the answer, streamed or not, and may come back"""
+    """thinking comes as a signed block before the answer, streamed or not, and may be sent back"""
     client = clients[1]
     kw = dict(model="claude-sonnet-4-5", max_tokens=200, thinking={"type": "enabled", "budget_tokens": 1024})
     m = client.messages.create(messages=ASK, **kw)
@@ -69,7 +69,7 @@ def thinking():
 
 
 def counting():
-    """count_tokens counts what the message is billed for"""
+    """count_tokens equals the billed prompt tokens"""
     client = clients[0]
     n = client.messages.count_tokens(model="claude-sonnet-4-5", messages=ASK, system="Be brief.").input_tokens
     usage = client.messages.create(model="claude-sonnet-4-5", max_tokens=1, messages=ASK, system="Be brief.").usage
@@ -87,7 +87,7 @@ def stop_sequence():
 
 
 def faults():
-    """faulty requests raise the client's own classes"""
+    """invalid requests raise the exceptions of the client"""
     try:
         clients[0].messages.create(model="m", max_tokens=0, messages=ASK)
     except anthropic.BadRequestError as e:

@@ -1,4 +1,4 @@
-"""The files of deploy/: each is what its tool takes it for, and the configurations in them are ones that cachalot reads."""
+"""The files of deploy/: their tools accept them, and cachalot reads the configurations in them."""
 
 import os
 import pathlib
@@ -24,13 +24,13 @@ def manifests():
 
 
 def container():
-    """the container file has no fault that a linter knows"""
+    """a linter accepts the container file"""
     # Versions of Debian's packages are those of the image.
     tool("hadolint", "--ignore", "DL3008", str(DEPLOY / "Containerfile"))
 
 
 def compose():
-    """the compose file is one, and names files that are there"""
+    """the compose file is valid, and its files exist"""
     path = DEPLOY / "compose/compose.yaml"
     tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(path))
     composed = yaml.safe_load(path.read_text())
@@ -45,13 +45,13 @@ def compose():
 
 
 def kubernetes():
-    """every manifest is valid, strictly"""
+    """every manifest is valid in strict mode"""
     for path in manifests():
         tool("kubernetes-validate", "--strict", "--no-warn", str(path))
 
 
 def kustomization():
-    """the kustomization names files that are there, and what the manifests ask for"""
+    """the kustomization names existing files, and those that the manifests need"""
     folder = DEPLOY / "kubernetes"
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     generated = {config["name"]: config["files"] for config in kustomization["configMapGenerator"]}

@@ -17,7 +17,7 @@ def whole():
 
 
 def stream():
-    """a stream spells the whole answer"""
+    """the chunks of a stream add up to the complete answer"""
     config = {"max_output_tokens": 32, "temperature": 0}
     want = client.models.generate_content(model=MODEL, contents="Tell me a story.", config=config)
     chunks = list(client.models.generate_content_stream(model=MODEL, contents="Tell me a story.", config=config))
@@ -26,7 +26,7 @@ def stream():
 
 
 def thoughts():
-    """thoughts come when they are asked for, and count when not"""
+    """thoughts are returned on request, and counted in any case"""
     config = types.GenerateContentConfig(max_output_tokens=64, thinking_config=types.ThinkingConfig(include_thoughts=True))
     r = client.models.generate_content(model="deepseek-reasoner", contents="What is 2+2?", config=config)
     assert any(part.thought for part in r.candidates[0].content.parts), r
@@ -36,7 +36,7 @@ def thoughts():
 
 
 def tools():
-    """a forced call fits its schema, and its result goes back"""
+    """a forced call matches its schema, and its result is accepted"""
     weather = types.FunctionDeclaration(
         name="get_weather",
         description="d",
@@ -59,14 +59,14 @@ def tools():
 
 
 def schema():
-    """JSON that was promised a schema fits it"""
+    """JSON with a schema matches it"""
     config = {"max_output_tokens": 200, "response_mime_type": "application/json", "response_json_schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}}
     r = client.models.generate_content(model=MODEL, contents="A number, as JSON.", config=config)
     assert isinstance(r.parsed, dict) and isinstance(r.parsed["n"], int), r
 
 
 def count():
-    """a prompt's tokens are counted as they are billed"""
+    """counted prompt tokens equal the billed ones"""
     r = client.models.generate_content(model=MODEL, contents="Who are you?", config={"max_output_tokens": 4})
     assert client.models.count_tokens(model=MODEL, contents="Who are you?").total_tokens == r.usage_metadata.prompt_token_count
 
@@ -79,7 +79,7 @@ def models():
 
 
 def refusal():
-    """a refusal is the client's own error"""
+    """a refusal raises the exception of the client"""
     try:
         client.models.generate_content(model="nobody", contents="hi")
     except genai.errors.ClientError as e:

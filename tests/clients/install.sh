@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the client libraries where run.sh looks for them: target/ci-venv and target/ci-node. Needs python3 with venv, node and npm.
+# Installs the client libraries for run.sh into target/ci-venv and target/ci-node. Needs python3 with venv, node and npm.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}

@@ -1,4 +1,4 @@
-// The official OpenAI client for Node against a running server. Checks shapes, orders and equalities, never what the model says.
+// The official OpenAI client for Node against a running server. Checks shapes, orders and equalities, not the text of the model.
 // Prints one line per check, `ok NAME` or `not ok NAME: reason`; exits 1 if one failed.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
@@ -62,7 +62,7 @@ const checks = {
     const whole = await client.chat.completions.create({ model: "deepseek-chat", messages, max_tokens: 40, seed: 5 });
     assert.equal(text, whole.choices[0].message.content);
   },
-  "the model list has the ids of the articles": async () => {
+  "the model list has the ids of CometAPI's guide": async () => {
     const listed = (await client.models.list()).data.map((m) => m.id);
     for (const id of ids) assert.ok(listed.includes(id), `${id} is not among ${listed}`);
   },
@@ -80,7 +80,7 @@ const checks = {
     stream.controller.abort();
     assert.equal((await client.chat.completions.create({ model: "deepseek-chat", messages, max_tokens: 2 })).choices.length, 1);
   },
-  "eight parallel streams are each what the same request is alone": async () => {
+  "eight parallel streams are each equal to the same request alone": async () => {
     const ask = async (seed) => collect(await client.chat.completions.create({ model: "deepseek-chat", messages, max_tokens: 32, seed, stream: true }));
     const together = await Promise.all(Array.from({ length: 8 }, (_, seed) => ask(seed)));
     for (const [seed, got] of together.entries()) {

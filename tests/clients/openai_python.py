@@ -1,4 +1,4 @@
-"""The official OpenAI client for Python against a running server. Checks shapes, orders and equalities, never what the model says."""
+"""The official OpenAI client for Python against a running server. Checks shapes, orders and equalities, not the text of the model."""
 
 import asyncio
 import re
@@ -60,7 +60,7 @@ def whole_answer():
 
 
 def every_prefix():
-    """every prefix of the API answers"""
+    """every API prefix works"""
     for prefix in ("", "/", "/v1", "/v1/", "/beta", "/beta/v1"):
         c = openai.OpenAI(base_url=checks.URL + prefix, api_key=KEY, max_retries=0, timeout=300)
         assert c.chat.completions.create(model="deepseek-chat", messages=HELLO, max_tokens=2).choices, prefix
@@ -121,13 +121,13 @@ def stop_strings():
     whole = client.chat.completions.create(model="deepseek-chat", messages=HELLO, max_tokens=40, seed=3).choices[0].message.content
     at = next((c for c in whole[1:] if c != whole[0]), None)
     if at is None:
-        return  # an answer of one letter has nothing to stop at
+        return  # an answer of one letter cannot contain a stop string
     cut = client.chat.completions.create(model="deepseek-chat", messages=HELLO, max_tokens=40, seed=3, stop=[at])
     assert cut.choices[0].message.content == whole.split(at)[0] and cut.choices[0].finish_reason == "stop", (whole, at, cut)
 
 
 def log_probabilities():
-    """logprobs come with the asked number of alternatives, best first"""
+    """logprobs come with the requested number of alternatives, best first"""
     r = client.chat.completions.create(model="deepseek-chat", messages=HELLO, max_tokens=8, logprobs=True, top_logprobs=5)
     entries = r.choices[0].logprobs.content
     assert 1 <= len(entries) <= 8, r
@@ -137,14 +137,14 @@ def log_probabilities():
 
 
 def list_models():
-    """the model list has the ids of the articles"""
+    """the model list has the ids of CometAPI's guide"""
     models = {m.id: m for m in client.models.list()}
     assert set(IDS) <= set(models), sorted(models)
     assert all(m.object == "model" and m.owned_by and m.created for m in models.values()), models
 
 
 def faults():
-    """faulty requests raise the class and message of the DeepSeek API"""
+    """invalid requests raise the exception and message of the DeepSeek API"""
     def refused(text, **kw):
         try:
             client.chat.completions.create(**{"model": "deepseek-chat", "messages": HELLO, "max_tokens": 4, **kw})
@@ -170,7 +170,7 @@ def faults():
 
 
 def hang_up():
-    """a client may hang up in the middle of a stream, and the next is served"""
+    """a client may disconnect in the middle of a stream, and the next is served"""
     for _ in range(3):
         s = client.chat.completions.create(model="deepseek-chat", messages=HELLO, max_tokens=2000, stream=True)
         next(iter(s))
@@ -179,7 +179,7 @@ def hang_up():
 
 
 async def parallel_streams():
-    """32 parallel streams are each what the same request is alone"""
+    """32 parallel streams are each equal to the same request alone"""
     aio = openai.AsyncOpenAI(base_url=checks.URL, api_key=KEY, max_retries=0, timeout=300)
 
     async def ask(i):

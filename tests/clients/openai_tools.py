@@ -1,5 +1,5 @@
-"""The official OpenAI client for Python: promised shapes, tools, prefixes, fill-in-the-middle, the Responses API. The small model
-says nonsense, but always in the shape it was promised."""
+"""The official OpenAI client for Python: structured output, tools, prefixes, fill-in-the-middle, the
+Responses API. The text of the small model makes no sense, but its structure is enforced."""
 
 import asyncio
 import json
@@ -84,7 +84,7 @@ def stream_helper():
 
 
 def tool_loop():
-    """a tool loop goes on with the results, in both modes, by the same client"""
+    """a tool loop continues with the results, in both modes, by the same client"""
     for model in ("deepseek-chat", "deepseek-reasoner"):
         messages = list(ASK)
         for _ in range(2):
@@ -99,7 +99,7 @@ def tool_loop():
 
 
 def refused_schemas():
-    """a schema that cannot be honoured is refused with keyword and path"""
+    """an unsupported schema is refused with keyword and path"""
     bad = tool(strict=True)
     bad["function"]["parameters"]["properties"]["days"] = {"type": "string", "minLength": 2}
     try:

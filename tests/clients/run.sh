@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Starts target/release/cachalot as the README does, but on a free port and with a seed, runs every client against it, and stops
-# it. With the seed the small model says the same in every run. Builds nothing. Prints what each client printed, what failed once
-# more, and a closing line; exits 1 if a check failed.
+# Starts target/release/cachalot as in the README, but on a free port and with a seed, runs every client against it, and stops it.
+# With the seed, the small model gives the same answers in every run. Builds nothing. Prints the output of each client, the failed
+# checks once more, and a summary. Exits with 1 if a check failed.
 #
-#   tests/clients/run.sh                   # needs `cargo build --release`; installs the client libraries when they are missing
-#   CACHALOT_URL=http://... tests/clients/run.sh    # against a server that runs already
+#   tests/clients/run.sh                   # needs `cargo build --release`; installs missing client libraries
+#   CACHALOT_URL=http://... tests/clients/run.sh    # against a running server
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}" && pwd)
@@ -13,10 +13,10 @@ python=$target/ci-venv/bin/python
 
 work=$(mktemp -d)
 server=
-elsewhere=
+background_pids=
 cleanup() {
   if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi
-  for one in $elsewhere; do kill "$one" 2>/dev/null || true; done
+  for pid in $background_pids; do kill "$pid" 2>/dev/null || true; done
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -24,7 +24,7 @@ passed=0 failed=()
 pass() { echo "ok $1"; passed=$((passed + 1)); }
 fail() { echo "not ok $1"; failed+=("not ok $1"); }
 
-start() { # no configuration, no data of whoever runs this
+start() { # without the configuration and data of the user
   binary=$target/release/cachalot
   [ -x "$binary" ] || { echo "$binary is missing: run cargo build --release" >&2; exit 1; }
   mkdir "$work/cwd"
@@ -67,16 +67,16 @@ client() { # NAME COMMAND...: counts the `ok` and `not ok` lines of a client
   fi
 }
 
-matrix() { # a gateway to fake providers of every dialect, for each client to be answered by each
-  python3 "$here/upstream.py" >"$work/upstream" &
-  elsewhere=$!
-  for _ in $(seq 100); do [ -s "$work/upstream" ] && break; sleep 0.1; done
+matrix() { # a gateway to fake providers of every dialect, for every client with every dialect
+  python3 "$here/fake_providers.py" >"$work/provider_url" &
+  background_pids=$!
+  for _ in $(seq 100); do [ -s "$work/provider_url" ] && break; sleep 0.1; done
   for dialect in openai deepseek anthropic gemini; do
     printf '[[providers]]\nname = "fake-%s"\nbase_url = "%s/%s/v1"\ndialect = "%s"\nprivate = true\nmodels = ["%s"]\n' \
-      $dialect "$(cat "$work/upstream")" $dialect $dialect $dialect
+      $dialect "$(cat "$work/provider_url")" $dialect $dialect $dialect
   done >"$work/matrix.toml"
   "$target/release/cachalot" serve --model none --store off --listen 127.0.0.1:0 --config "$work/matrix.toml" 2>"$work/matrix.log" &
-  elsewhere="$elsewhere $!"
+  background_pids="$background_pids $!"
   for _ in $(seq 100); do
     CACHALOT_MATRIX_URL=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/matrix.log")
     [ -n "$CACHALOT_MATRIX_URL" ] && break
@@ -87,34 +87,34 @@ matrix() { # a gateway to fake providers of every dialect, for each client to be
   client "matrix for Node" node "$target/ci-node/matrix.mjs"
 }
 
-sample() { # NAME COMMAND...: a program that passes by exiting with 0
+expect_success() { # NAME COMMAND...: a program that passes if it exits with 0
   local name=$1
   shift
   if "$@" >"$work/client" 2>&1; then pass "$name"; else fail "$name: $(tail -n 1 "$work/client")"; fi
 }
 
-own=${CACHALOT_URL:-}
-[ -n "$own" ] || start
-# Their imports are found beside node_modules.
+external_url=${CACHALOT_URL:-}
+[ -n "$external_url" ] || start
+# Node finds their imports beside node_modules.
 cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$here/matrix.mjs" "$target/ci-node/"
 cp "$here/../../examples/node/chat.mjs" "$target/ci-node/example_chat.mjs"
-client "curl" bash "$here/articles.sh"
-sample "requests sample of the articles" "$python" "$here/articles.py"
-sample "requests sample of the articles, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/articles.py"
+client "curl" bash "$here/cometapi_guide.sh"
+expect_success "requests sample of CometAPI's guide" "$python" "$here/cometapi_guide.py"
+expect_success "requests sample of CometAPI's guide, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/cometapi_guide.py"
 client "openai for Python" "$python" "$here/openai_python.py"
 client "openai for Python, shapes" "$python" "$here/openai_tools.py"
 client "openai for Node" node "$target/ci-node/openai_node.mjs"
 client "anthropic for Python" "$python" "$here/anthropic_python.py"
 client "anthropic for Node" node "$target/ci-node/anthropic_node.mjs"
 client "google-genai for Python" "$python" "$here/gemini_python.py"
-sample "examples/curl.sh" "$here/../../examples/curl.sh"
-sample "examples/python/chat.py" "$python" "$here/../../examples/python/chat.py"
-sample "examples/node/chat.mjs" node "$target/ci-node/example_chat.mjs"
+expect_success "examples/curl.sh" "$here/../../examples/curl.sh"
+expect_success "examples/python/chat.py" "$python" "$here/../../examples/python/chat.py"
+expect_success "examples/node/chat.mjs" node "$target/ci-node/example_chat.mjs"
 client "frameworks" "$python" "$here/frameworks.py"
-[ -n "$own" ] || matrix
-[ -n "$own" ] || client "deploy" "$python" "$here/deploy.py"
-[ -n "$own" ] || client "repository" "$python" "$here/repository.py"
-[ -n "$own" ] || stop
+[ -n "$external_url" ] || matrix
+[ -n "$external_url" ] || client "deploy" "$python" "$here/deploy.py"
+[ -n "$external_url" ] || client "repository" "$python" "$here/repository.py"
+[ -n "$external_url" ] || stop
 [ ${#failed[@]} = 0 ] || printf '%s\n' "" "${failed[@]}"
 echo "$passed passed, ${#failed[@]} failed"
 [ ${#failed[@]} = 0 ]

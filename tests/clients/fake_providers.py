@@ -1,10 +1,10 @@
-"""Fake services of four dialects on one port, for the official clients to reach through cachalot: /openai, /deepseek, /anthropic, /gemini.
+"""Fake providers of four dialects on one port, which the official clients call through cachalot: /openai, /deepseek, /anthropic, /gemini.
 
-    python3 upstream.py        # prints its address
+    python3 fake_providers.py        # prints its address
 
-Each answers "Hello, whale." in two pieces; thinks "Let me think." first when it is told to; calls get_weather for Paris and Rome when it has the tool and no
-results, and says "It is sunny." when both have come. It counts 11 tokens of prompt (3 of them cached) and 7 of answer, and refuses what the real service would:
-unknown fields, results without their calls, thoughts that come back without their signature."""
+Each answers "Hello, whale." in two pieces, after the reasoning "Let me think." if thinking is enabled. With the tool get_weather and without results it calls the
+tool for Paris and Rome; after both results it answers "It is sunny.". It reports 11 prompt tokens (3 of them cached) and 7 completion tokens. Like the real service
+it refuses unknown fields, results without their calls, and reasoning without its signature."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,24 +13,24 @@ CITIES = ("Paris", "Rome")
 SIGNATURE = "c2lnbmVk"
 
 
-class Refused(Exception):
+class BadRequest(Exception):
     pass
 
 
-def need(truth, what):
-    if not truth:
-        raise Refused(what)
+def require(condition, what):
+    if not condition:
+        raise BadRequest(what)
 
 
-def plan(tools, results, thinks):
-    """What is answered: thoughts, text, calls."""
+def choose_reply(tools, results, thinks):
+    """Reasoning, text and calls of the reply."""
     calls = [(f"call_{i}", {"city": city}) for i, city in enumerate(CITIES)] if tools and not results else []
     text = [] if calls else ["It is ", "sunny."] if results else ["Hello, ", "whale."]
     return (["Let me ", "think."] if thinks else []), text, calls
 
 
 class Completions:
-    """Chat completions; strict as OpenAI's own, or with reasoning as DeepSeek's."""
+    """Chat completions; strict like OpenAI's, or with reasoning like DeepSeek's."""
 
     KNOWN = {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "parallel_tool_calls", "user", "reasoning_effort", "stop"}
 
@@ -38,17 +38,17 @@ class Completions:
         self.strict = strict
 
     def answer(self, path, body):
-        need(path.endswith("/chat/completions"), path)
+        require(path.endswith("/chat/completions"), path)
         unknown = set(body) - self.KNOWN
-        need(not self.strict or not unknown, f"unknown fields {unknown}")
+        require(not self.strict or not unknown, f"unknown fields {unknown}")
         messages = body["messages"]
         calls = [call for message in messages for call in message.get("tool_calls") or []]
         results = [message["tool_call_id"] for message in messages if message["role"] == "tool"]
-        need([call["id"] for call in calls] == results, "every call has its result")
+        require([call["id"] for call in calls] == results, "every call has its result")
         thinks = (body.get("thinking") or {}).get("type") == "enabled" and not self.strict
         if thinks and results:
-            need(any(message.get("reasoning_content") for message in messages), "the reasoning of the turn comes back")
-        thoughts, text, calls = plan(body.get("tools"), results, thinks)
+            require(any(message.get("reasoning_content") for message in messages), "the reasoning of the turn comes back")
+        thoughts, text, calls = choose_reply(body.get("tools"), results, thinks)
         finish = "tool_calls" if calls else "stop"
         usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "prompt_tokens_details": {"cached_tokens": 3}}
         calls = [{"id": name, "type": "function", "function": {"name": "get_weather", "arguments": json.dumps(arguments)}} for name, arguments in calls]
@@ -70,18 +70,18 @@ class Completions:
 
 
 class Messages:
-    """Anthropic's."""
+    """Anthropic's Messages API."""
 
     def answer(self, path, body):
-        need(path.endswith("/messages") and body["max_tokens"] > 0, path)
+        require(path.endswith("/messages") and body["max_tokens"] > 0, path)
         blocks = [block for message in body["messages"] if isinstance(message["content"], list) for block in message["content"]]
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
         results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
-        need(calls == results, "every call has its result")
+        require(calls == results, "every call has its result")
         thinks = (body.get("thinking") or {}).get("type") == "enabled"
         if thinks and results:
-            need(any(block["type"] == "thinking" and block["signature"] == SIGNATURE for block in blocks), "the thought comes back signed")
-        thoughts, text, calls = plan(body.get("tools"), results, thinks)
+            require(any(block["type"] == "thinking" and block["signature"] == SIGNATURE for block in blocks), "the thought comes back signed")
+        thoughts, text, calls = choose_reply(body.get("tools"), results, thinks)
         usage = {"input_tokens": 8, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 0, "output_tokens": 7}
         content = []
         if thoughts:
@@ -112,19 +112,19 @@ class Messages:
 
 
 class Contents:
-    """Gemini's."""
+    """Gemini's API."""
 
     def answer(self, path, body):
         parts = [part for content in body["contents"] for part in content["parts"]]
         calls = [part for part in parts if "functionCall" in part]
         results = [part for part in parts if "functionResponse" in part]
-        need(len(calls) == len(results), "every call has its result")
+        require(len(calls) == len(results), "every call has its result")
         thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
-        # Protobuf's JSON has both spellings, and the Python client writes the second.
+        # Protobuf's JSON allows both spellings; the Python client writes the second.
         thinks = thinking.get("includeThoughts", thinking.get("include_thoughts", False))
         if thinks and calls:
-            need(calls[0].get("thoughtSignature") == SIGNATURE, "the first call comes back signed")
-        thoughts, text, calls = plan(body.get("tools"), results, thinks)
+            require(calls[0].get("thoughtSignature") == SIGNATURE, "the first call comes back signed")
+        thoughts, text, calls = choose_reply(body.get("tools"), results, thinks)
         pieces = [{"text": piece, "thought": True} for piece in thoughts] + [{"text": piece} for piece in text]
         for index, (_, arguments) in enumerate(calls):
             signature = {"thoughtSignature": SIGNATURE} if thinks and index == 0 else {}
@@ -136,7 +136,7 @@ class Contents:
 
         if ":generateContent" in path:
             return {**response(pieces, finishReason="STOP"), "usageMetadata": counts}
-        need(":streamGenerateContent?alt=sse" in path, path)
+        require(":streamGenerateContent?alt=sse" in path, path)
         return [(None, response([piece])) for piece in pieces] + [(None, {**response([], finishReason="STOP"), "usageMetadata": counts})]
 
 
@@ -154,10 +154,10 @@ class Handler(BaseHTTPRequestHandler):
         dialect = DIALECTS[self.path.split("/")[1]]
         try:
             answer = dialect.answer(self.path, body)
-        except (Refused, KeyError) as refused:
-            return self.whole(400, {"error": {"message": f"{type(refused).__name__}: {refused}", "type": "invalid_request_error"}})
+        except (BadRequest, KeyError) as refused:
+            return self.send_json(400, {"error": {"message": f"{type(refused).__name__}: {refused}", "type": "invalid_request_error"}})
         if isinstance(answer, dict):
-            return self.whole(200, answer)
+            return self.send_json(200, answer)
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
@@ -168,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event.encode()))
         self.wfile.write(b"0\r\n\r\n")
 
-    def whole(self, status, body):
+    def send_json(self, status, body):
         body = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The curl command of the articles, word for word but for the base URL, with and without its key variable.
-# Prints one line per check, `ok NAME` or `not ok NAME: reason`; exits 1 if one failed.
+# The curl command of CometAPI's guide to DeepSeek-V3.2-Exp; only the base URL is changed. Runs with and without its key variable.
+# Prints one line per check, `ok NAME` or `not ok NAME: reason`. Exits with 1 if one failed.
 set -eo pipefail # not -u: the second request needs the variable unset
 url=${CACHALOT_URL:-http://127.0.0.1:8000}
 failed=0
 
-ask() {
+send_request() {
   curl -sS -w '\n%{http_code}' "$url/v1/chat/completions" \
     -H "Content-Type: application/json" \
     -H "Authorization: Bearer $cometapi_API_KEY" \
@@ -35,15 +35,15 @@ usage = reply["usage"]
 assert usage["prompt_tokens"] > 10 and 1 <= usage["completion_tokens"] <= 512, usage
 assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"], usage
 ' <<<"$2" 2>&1); then
-    echo "ok curl of the articles, $1"
+    echo "ok curl of CometAPI's guide, $1"
   else
-    echo "not ok curl of the articles, $1: ${reason##*$'\n'}"
+    echo "not ok curl of CometAPI's guide, $1: ${reason##*$'\n'}"
     failed=1
   fi
 }
 
 export cometapi_API_KEY=sk-0123456789abcdef
-check "with its variable set" "$(ask)"
+check "with its variable set" "$(send_request)"
 unset cometapi_API_KEY
-check "with its variable unset" "$(ask)"
+check "with its variable unset" "$(send_request)"
 exit $failed

@@ -1,6 +1,6 @@
-"""The Python sample of the articles, with only the base URL changed, slips included.
+"""The Python sample of CometAPI's guide to DeepSeek-V3.2-Exp; only the base URL is changed, and its mistakes are kept.
 
-It takes os.environ itself for the key, so the whole process environment travels in the Authorization header.
+The sample uses os.environ itself as the key, so the Authorization header contains the complete process environment.
 """
 
 import os
@@ -25,7 +25,7 @@ resp.raise_for_status()
 data = resp.json()
 print(data["choices"][0]["message"]["content"])
 
-# Beyond the sample: the reply of a thinking model carries its reasoning.
+# Not part of the sample: the reply of a thinking model contains its reasoning.
 assert isinstance(data["choices"][0]["message"]["content"], str), data
 assert isinstance(data["choices"][0]["message"]["reasoning_content"], str), data
 assert data["usage"]["completion_tokens_details"]["reasoning_tokens"] <= data["usage"]["completion_tokens"] <= 800, data
