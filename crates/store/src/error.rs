@@ -1,15 +1,15 @@
-//! Why the store did not do as asked.
+//! Errors of the store.
 
 use std::path::{Path, PathBuf};
 
-/// Why the store did not do as asked.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the database cannot be reached or used: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the tables of the database cannot be brought up to date: {0}")]
+    #[error("the tables of the database cannot be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the folder `{0}` of the database cannot be made: {1}")]
+    #[error("the folder `{0}` of the database cannot be created: {1}")]
     Folder(PathBuf, std::io::Error),
     #[error("`{0}` cannot be used: {1}")]
     File(PathBuf, std::io::Error),
@@ -22,23 +22,23 @@ pub enum StoreError {
     )]
     Unusable(PathBuf, String),
     #[error(
-        "the database ({0}) is missing or empty, but it was used here before: without its keys everybody would be let in. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or begin with an empty one by `cachalot serve --new-store`"
+        "the database ({0}) is missing or empty, but it was used here before: without its keys, requests without a key would be accepted. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or begin with an empty one by `cachalot serve --new-store`"
     )]
     DatabaseLost(String),
     #[error(
-        "the database is older than it was: it has seen {seen} changes of keys and users, and `{file}` notes {noted}. Keys that were revoked since would be good again. If it was restored from a backup, start with `cachalot serve --accept-restored-store`"
+        "the database is older than it was: it has {seen} changes of keys and users, and `{file}` has {noted}. Keys that were revoked since would be valid again. If it was restored from a backup, start with `cachalot serve --accept-restored-store`"
     )]
     OlderDatabase { file: PathBuf, seen: i64, noted: i64 },
     #[error(
-        "the database is not the one whose keys `{file}` notes, but {}. If it is to be used from now on, start with `cachalot serve --accept-restored-store`; otherwise name the right one with --store, or begin with an empty one by `cachalot serve --new-store`",
+        "the database is not the one that `{file}` names, but {}. If it is to be used from now on, start with `cachalot serve --accept-restored-store`; otherwise name the right one with --store, or begin with an empty one by `cachalot serve --new-store`",
         if *.known { "another one" } else { "one without an identity, such as a backup from before the upgrade" }
     )]
     OtherDatabase { file: PathBuf, known: bool },
     #[error(
-        "`{0}`, which notes the keys of the database, cannot be used: {1}. If the database is the right one, `cachalot serve --accept-restored-store` writes the file anew"
+        "`{0}`, which has the identity of the database, cannot be used: {1}. If the database is the right one, `cachalot serve --accept-restored-store` writes the file anew"
     )]
     IdFile(PathBuf, String),
-    #[error("the change is made, but `{0}` cannot be brought up to date: {1}")]
+    #[error("the change is made, but `{0}` cannot be updated: {1}")]
     IdFileNotUpdated(PathBuf, String),
     #[error(
         "--new-store is for a database that is lost or not to be used, and this one is in order and has keys: start without it. To begin anew all the same, move the database and `store-id` away first"
@@ -46,9 +46,9 @@ pub enum StoreError {
     DatabaseIntact,
     #[error("--new-store needs an empty PostgreSQL database: make one, and name it with --store or in [store]")]
     DatabaseNotEmpty,
-    #[error("`{0}` is no database: write sqlite:PATH or postgres://USER@HOST/NAME")]
+    #[error("`{0}` is not a database URL: write sqlite:PATH or postgres://USER@HOST/NAME")]
     InvalidUrl(String),
-    #[error("the store refuses it: {0}")]
+    #[error("the store refuses the input: {0}")]
     Refused(String),
     #[error("{0}")]
     Conflict(String),
@@ -57,22 +57,23 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error of a URL whose scheme is not supported.
     pub(crate) fn invalid_url(url: &str) -> Self {
-        // What stands before the first colon tells the kind, and holds no secret.
+        // The part before the first colon is the scheme, which has no secret.
         Self::InvalidUrl(url.split(':').next().unwrap_or_default().to_owned())
     }
 
-    /// Another process holds a lock on the SQLite database.
+    /// Whether another process holds a lock on the SQLite database.
     pub fn is_busy(&self) -> bool {
         matches!(self.sqlite_code(), Some(5 | 6))
     }
 
-    /// The database is not the one that `store-id` names.
+    /// Whether the database is not the one that `store-id` names.
     pub fn is_other_database(&self) -> bool {
         matches!(self, Self::OtherDatabase { .. })
     }
 
-    /// Says what an error of SQLite means for this file.
+    /// Replaces an error of SQLite by one that names the file and the cause.
     pub(crate) fn explain_sqlite(self, path: &Path) -> Self {
         match self.sqlite_code() {
             Some(8 | 14) => Self::ReadOnly(path.to_owned()),

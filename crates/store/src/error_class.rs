@@ -1,11 +1,11 @@
-//! Which errors say that the database refuses what it was given, and which that it cannot
-//! be used right now.
+//! The classes of database errors: refusals of the input, and failures of a database that is
+//! unavailable.
 
 use crate::StoreError;
 
 impl StoreError {
-    /// Whether the database works and refuses what it was given. The same may succeed later where
-    /// this is false: the database is away, locked, full or read-only.
+    /// Whether the database works and refuses the input. Other errors may go away: the database is
+    /// unreachable, locked, full or read-only.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Conflict(_) | Self::NotFound(_) => true,
@@ -23,6 +23,7 @@ impl StoreError {
     }
 }
 
+/// Whether an error code is of a database that cannot be used right now.
 fn is_unavailable(code: &str) -> bool {
     // PostgreSQL's codes have five characters, the first two of which are the class.
     if code.len() == 5 {
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_that_is_away_refuses_nothing() {
+    fn errors_of_a_database_that_is_away_are_not_refusals() {
         // BUSY, BUSY_SNAPSHOT, FULL, IOERR_WRITE; connection failure, shutdown,
         // deadlock, disk full.
         for away in ["5", "517", "13", "778", "08006", "57P01", "40P01", "53100", "25006"] {

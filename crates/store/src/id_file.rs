@@ -1,25 +1,35 @@
-//! `store-id`: the identity of the database, kept outside of it. By this file a start notices that
-//! the database was lost, replaced or restored, which would otherwise bring back revoked keys, or
-//! let everybody in.
+//! `store-id`: the identity of the database, kept outside of it. It reveals at the start that the
+//! database was lost, replaced or restored, which would make revoked keys valid again, or let requests
+//! in without a key.
 //!
-//! The first line is `<id> <changes>`; each further one is a recent change, `<number> <what>`.
+//! The first line is `<id> <changes>`. Each further line is a recent change: `<number> <description>`.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::{StoreError, StoreIdentity};
+use parking_lot::Mutex;
+
+use crate::StoreError;
 
 const FILE_NAME: &str = "store-id";
-/// Recent changes that are noted.
+/// The number of recent changes that are kept.
 const MAX_RECENT_CHANGES: usize = 200;
 const MAX_READ_BYTES: u64 = 1 << 20;
 
-/// The file in a data folder.
+/// The identity of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreIdentity {
+    /// A random UUID.
+    pub id: String,
+    /// The number of changes that affect access: keys and users added, changed, disabled or revoked.
+    pub changes: i64,
+}
+
+/// The file `store-id` in a data folder.
 #[derive(Debug)]
 pub(crate) struct IdFile {
     path: PathBuf,
-    /// The identity that this process has read or written last. One writer at a time.
+    /// The identity that this process wrote last. The lock is held while the file is written.
     last_known: Mutex<Option<StoreIdentity>>,
 }
 
@@ -27,7 +37,7 @@ pub(crate) struct IdFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdFileContent {
     pub(crate) identity: StoreIdentity,
-    /// The number of a change, and what it was.
+    /// The number and the description of each change.
     pub(crate) recent_changes: VecDeque<(i64, String)>,
 }
 
@@ -40,16 +50,15 @@ impl IdFile {
         &self.path
     }
 
-    /// The identity that this process has read or written last.
+    /// The identity that this process wrote last.
     pub(crate) fn last_known(&self) -> Option<StoreIdentity> {
-        self.lock_last_known().clone()
+        self.last_known.lock().clone()
     }
 
-    /// Reads it; `None` when there is none.
+    /// Reads the file; `None` when it is missing.
     ///
     /// # Errors
-    /// `IdFile` when something is there that cannot be read or understood: this is never taken
-    /// for a missing file.
+    /// `IdFile` for a file that cannot be read or parsed, which never counts as missing.
     pub(crate) fn read(&self) -> Result<Option<IdFileContent>, StoreError> {
         let fault = |reason: String| StoreError::IdFile(self.path.clone(), reason);
         let metadata = match std::fs::symlink_metadata(&self.path) {
@@ -60,22 +69,22 @@ impl IdFile {
             return Err(fault("it is a symbolic link, and a regular file is expected".into()));
         }
         let text = files::read_text(&self.path, MAX_READ_BYTES).map_err(|error| fault(error.to_string()))?;
-        let noted = parse(&text).ok_or_else(|| fault("it is damaged".into()))?;
-        Ok(Some(noted))
+        let content = parse(&text).ok_or_else(|| fault("it is damaged".into()))?;
+        Ok(Some(content))
     }
 
-    /// Notes that the database has this identity, after `what` was changed. What another process
-    /// has noted meanwhile stays.
+    /// Records the identity after a change, which `what` describes. Changes that other processes have
+    /// recorded meanwhile are kept.
     ///
     /// # Errors
-    /// `IdFile` when it cannot be written, or is of another database.
+    /// `IdFile` for a file that cannot be written or that belongs to another database.
     pub(crate) fn record(&self, now: &StoreIdentity, what: Option<&str>) -> Result<(), StoreError> {
-        let mut last_known = self.lock_last_known();
+        let mut last_known = self.last_known.lock();
         let _folder_lock = self.lock_folder();
         let mut content = match self.read()? {
-            Some(noted) if noted.identity.id == now.id => noted,
+            Some(content) if content.identity.id == now.id => content,
             Some(_) => {
-                return Err(StoreError::IdFile(self.path.clone(), "it is of another database".into()));
+                return Err(StoreError::IdFile(self.path.clone(), "it belongs to another database".into()));
             }
             None => IdFileContent { identity: now.clone(), recent_changes: VecDeque::new() },
         };
@@ -88,12 +97,12 @@ impl IdFile {
         Ok(())
     }
 
-    /// Replaces it, whatever it has said.
+    /// Replaces the content of the file.
     ///
     /// # Errors
-    /// `IdFile` when it cannot be written.
+    /// `IdFile` for a file that cannot be written.
     pub(crate) fn replace(&self, now: &StoreIdentity, what: &str) -> Result<(), StoreError> {
-        let mut last_known = self.lock_last_known();
+        let mut last_known = self.last_known.lock();
         let _folder_lock = self.lock_folder();
         self.write(&IdFileContent { identity: now.clone(), recent_changes: [(now.changes, what.to_owned())].into() })?;
         *last_known = Some(now.clone());
@@ -105,7 +114,7 @@ impl IdFile {
         let mut text = format!("{id} {changes}\n");
         let old = content.recent_changes.len().saturating_sub(MAX_RECENT_CHANGES);
         for (number, what) in content.recent_changes.iter().skip(old) {
-            // Names of old databases may hold anything.
+            // Names in old databases may have any characters.
             let what: String =
                 what.chars().map(|c| if crate::is_printable(c.encode_utf8(&mut [0; 4])) { c } else { '?' }).collect();
             text.push_str(&format!("{number} {what}\n"));
@@ -115,36 +124,28 @@ impl IdFile {
         files::replace_atomically(&self.path, text.as_bytes()).map_err(fault)
     }
 
-    /// Waits for other processes that write it. Where the folder cannot be locked, a note of what
-    /// was changed may be lost, and never the number of changes for long: whoever serves reads it
-    /// from the database.
+    /// Locks the folder against other processes that write the file. Without the lock, the description
+    /// of a change may be lost; the number of changes is read from the database again.
     fn lock_folder(&self) -> Option<std::fs::File> {
         let folder = std::fs::File::open(files::folder_of(&self.path)).ok()?;
         folder.lock().ok()?;
         Some(folder)
     }
-
-    fn lock_last_known(&self) -> MutexGuard<'_, Option<StoreIdentity>> {
-        // It is written whole.
-        self.last_known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Parses the content of the file; `None` when a part of it is missing.
+/// Parses the file; `None` when a part of it is missing or invalid.
 fn parse(text: &str) -> Option<IdFileContent> {
     let mut lines = text.strip_suffix('\n')?.split('\n');
     let (id, changes) = lines.next()?.split_once(' ')?;
     uuid::Uuid::parse_str(id).ok()?;
     let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= 0);
-    let recent = lines.map(|line| {
+    let changes_of_lines = lines.map(|line| {
         let (at, what) = line.split_once(' ')?;
         Some((number(at)?, what.to_owned()))
     });
-    let recent = recent.collect::<Option<_>>()?;
-    Some(IdFileContent {
-        identity: StoreIdentity { id: id.to_owned(), changes: number(changes)? },
-        recent_changes: recent,
-    })
+    let recent_changes = changes_of_lines.collect::<Option<_>>()?;
+    let identity = StoreIdentity { id: id.to_owned(), changes: number(changes)? };
+    Some(IdFileContent { identity, recent_changes })
 }
 
 #[cfg(test)]
@@ -156,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_is_read_again_and_never_goes_back() {
+    fn what_is_recorded_is_read_again_and_never_goes_back() {
         let folder = tempfile::tempdir().unwrap();
         let file = IdFile::in_folder(&folder.path().join("deep"));
         assert_eq!(file.read().unwrap(), None);
         file.record(&identity(2), Some("key `a` added")).unwrap();
         file.record(&identity(5), None).unwrap();
         file.record(&identity(4), Some("key `b`\n added")).unwrap();
-        let noted = file.read().unwrap().unwrap();
-        assert_eq!((noted.identity, noted.recent_changes.len()), (identity(5), 2));
-        assert_eq!(noted.recent_changes[1], (4, "key `b`? added".into()));
+        let content = file.read().unwrap().unwrap();
+        assert_eq!((content.identity, content.recent_changes.len()), (identity(5), 2));
+        assert_eq!(content.recent_changes[1], (4, "key `b`? added".into()));
         let other = StoreIdentity { id: "5f0e3c1a-0000-4000-8000-000000000002".into(), changes: 9 };
         assert!(file.record(&other, None).is_err());
         file.replace(&other, "accepted").unwrap();

@@ -1,39 +1,29 @@
-//! Which database this is, and how often its keys and users have changed. The copy in `store-id` is
-//! brought up to date before a change is reported as done.
+//! The identity of the database: its id, and the number of changes of its keys and users. The copy in
+//! `store-id` is updated before a change is reported as done.
 
 use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Row, Transaction};
 
-use crate::id_file::IdFile;
+use crate::id_file::{IdFile, StoreIdentity};
 use crate::{Store, StoreError};
-
-/// The identity of a database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreIdentity {
-    /// A random UUID.
-    pub id: String,
-    /// How often keys and users have been added, changed, disabled or revoked: whatever
-    /// decides who is let in.
-    pub changes: i64,
-}
 
 impl Store {
     /// The identity of the database.
     ///
     /// # Errors
-    /// A database that cannot be asked.
+    /// A database that cannot be read.
     pub async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         let row = sqlx::query("select id, changes from store_identity where one = 1").fetch_one(&self.pool).await?;
         Ok(identity_from_row(&row)?)
     }
 
-    /// Whether a key was ever made: in the database, or by `store-id` in one before it. Then nobody
-    /// is let in without a key.
+    /// Whether a key ever existed, in this database or, according to `store-id`, in an earlier one. Then
+    /// requests without a key are refused.
     ///
     /// # Errors
-    /// A database that cannot be asked, a `store-id` that cannot be read.
+    /// A database or a `store-id` that cannot be read.
     pub async fn ever_had_keys(&self) -> Result<bool, StoreError> {
         let recorded = match &self.id_file {
             Some(file) => file.read()?.is_some(),
@@ -42,17 +32,17 @@ impl Store {
         Ok(recorded || has_keys(&mut *self.pool.acquire().await?).await?)
     }
 
-    /// Brings `store-id` up to date with what others have changed. Returns false when the database
-    /// is not the one that was opened any more: another id, or fewer changes than were seen before.
+    /// Updates `store-id` with the changes of other processes. Returns false when the database is no
+    /// longer the one that was opened: it has another id, or fewer changes than before.
     ///
     /// # Errors
-    /// A database that cannot be asked, a file that cannot be written.
+    /// A database that cannot be read, or a file that cannot be written.
     pub async fn sync_id_file(&self) -> Result<bool, StoreError> {
         let Some(file) = &self.id_file else { return Ok(true) };
         let now = self.identity().await?;
         match file.last_known() {
-            Some(seen) if seen == now => return Ok(true),
-            Some(seen) if seen.id != now.id || seen.changes > now.changes => return Ok(false),
+            Some(known) if known == now => return Ok(true),
+            Some(known) if known.id != now.id || known.changes > now.changes => return Ok(false),
             Some(_) => {}
             None if !has_keys(&mut *self.pool.acquire().await?).await? => return Ok(true),
             None => {}
@@ -61,16 +51,16 @@ impl Store {
         Ok(true)
     }
 
-    /// Commits a change of keys or users, and notes it in `store-id`.
+    /// Commits a change of keys or users, and records it in `store-id`. `what` describes the change.
     ///
     /// # Errors
-    /// `NotNoted` when the change is made and cannot be noted.
+    /// `IdFileNotUpdated` when the change is committed and the file cannot be written.
     pub(crate) async fn commit_change(
         &self,
         mut transaction: Transaction<'_, Any>,
         what: String,
     ) -> Result<(), StoreError> {
-        // Last in its transaction: writers queue for this row, and hold it shortly.
+        // Last in the transaction, because all writers of keys and users lock this row.
         let increment =
             sqlx::query("update store_identity set changes = changes + 1 where one = 1 returning id, changes");
         let now = identity_from_row(&increment.fetch_one(&mut *transaction).await?)?;
@@ -91,43 +81,44 @@ impl Store {
     }
 }
 
-/// Gives the database an identity, if it has none yet.
+/// Gives the database an identity if it has none.
 pub(crate) async fn ensure_identity(connection: &mut AnyConnection) -> Result<(), StoreError> {
     if read_identity(connection).await?.is_some() {
         return Ok(());
     }
-    // Of a database from before the upgrade, each key is at least one change.
-    let make = sqlx::query(
+    // In a database of an earlier version, each key counts as one change.
+    let insert = sqlx::query(
         "insert into store_identity (one, id, changes)
          select 1, $1, cast(count(*) as bigint) from keys where true on conflict (one) do nothing",
     );
-    make.bind(uuid::Uuid::new_v4().to_string()).execute(&mut *connection).await?;
+    insert.bind(uuid::Uuid::new_v4().to_string()).execute(&mut *connection).await?;
     Ok(())
 }
 
-/// The identity of a database that has the table for it.
+/// The identity of a database that has the table `store_identity`.
 pub(crate) async fn read_identity(connection: &mut AnyConnection) -> Result<Option<StoreIdentity>, StoreError> {
     let found = sqlx::query("select id, changes from store_identity where one = 1");
     Ok(found.fetch_optional(connection).await?.as_ref().map(identity_from_row).transpose()?)
 }
 
-/// Goes on from a restored database: its changes are counted from beyond all that were noted.
+/// Continues with a restored database: its count of changes is set above all that were recorded.
 pub(crate) async fn accept_restored(
     connection: &mut AnyConnection,
     recorded_changes: i64,
 ) -> Result<StoreIdentity, StoreError> {
-    let adopt = sqlx::query(
+    let update = sqlx::query(
         "update store_identity set changes = case when changes < $1 then $1 else changes end + 1 where one = 1 returning id, changes",
     );
-    Ok(identity_from_row(&adopt.bind(recorded_changes).fetch_one(connection).await?)?)
+    Ok(identity_from_row(&update.bind(recorded_changes).fetch_one(connection).await?)?)
 }
 
+/// Whether the database has a key, revoked or not.
 pub(crate) async fn has_keys(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     let row = sqlx::query("select cast(count(*) as bigint) as keys from (select id from keys limit 1) k");
     Ok(row.fetch_one(connection).await?.try_get::<i64, _>("keys")? > 0)
 }
 
-/// Writes the file on a thread that may wait for the disk.
+/// Updates the file on a blocking thread.
 pub(crate) async fn update_id_file(
     file: &Arc<IdFile>,
     update: impl FnOnce(&IdFile) -> Result<(), StoreError> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Whether the books agree: what keys and projects have spent is the sum of their records, and
-//! every count and amount is an integer within its range. What does not agree can be repaired.
+//! The integrity check: the spent amount of each key and project is the sum of its records, and every
+//! count and amount is an integer within its range. Mismatches can be repaired.
 
 use std::collections::BTreeMap;
 
@@ -9,40 +9,43 @@ use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 use crate::amounts::{MAX_COST, MAX_SPENT, MAX_TOKENS, display_value, read_split_sum, saturating_i64};
 use crate::{Store, StoreError, now_micros};
 
-/// The outcome of a record whose counts or amounts cannot be true.
+/// The outcome of a record with implausible usage.
 pub const IMPLAUSIBLE: &str = "implausible_usage";
 
-/// A value that is not what it has to be.
+/// A value that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// `key`, `project`, `record` or `task`.
     pub table: &'static str,
     pub id: String,
-    /// Of the key or the project; of a record or a task, its key's.
+    /// The name of the key or the project; for a record or a task, the name of its key.
     pub name: String,
     pub column: &'static str,
-    /// The value as it stands.
+    /// The value in the database, as text.
     pub actual: String,
     pub expected: i64,
 }
 
-/// The findings of a check.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntegrityReport {
+    /// The number of keys.
     pub keys: usize,
+    /// The number of projects.
     pub projects: usize,
+    /// The number of records.
     pub records: i64,
     pub mismatches: Vec<Mismatch>,
-    /// Of the ids that were asked about, those without a record, by their places.
+    /// The indices of the given ids that have no record.
     pub missing_records: Vec<usize>,
 }
 
 impl Store {
-    /// Compares the sums of records with what keys and projects have spent, and looks for values
-    /// out of range, in one transaction. `ids` are of records that may not have been booked yet.
+    /// Compares the sums of records with the spent amounts of keys and projects, and finds values out of
+    /// range, in one transaction. `ids` are ids of records that may be missing.
     ///
     /// # Errors
-    /// A database that cannot be used.
+    /// A database that cannot be read.
     pub async fn check_integrity(&self, ids: &[String]) -> Result<IntegrityReport, StoreError> {
         let mut transaction = self.snapshot("begin").await?;
         let found = find_mismatches(&mut transaction, ids).await?;
@@ -50,12 +53,12 @@ impl Store {
         Ok(found)
     }
 
-    /// Checks as [`Store::check_integrity`], and sets each value to what it should be, all or
-    /// nothing. A record out of range gets the outcome `implausible_usage`. `save` is shown all
-    /// differences before anything is changed.
+    /// Checks as [`Store::check_integrity`], and sets each wrong value to the expected one, in one
+    /// transaction. A record out of range gets the outcome `implausible_usage`. `save` receives all
+    /// mismatches before anything is changed.
     ///
     /// # Errors
-    /// A database that cannot be used; what `save` fails with, after which nothing is changed.
+    /// A database that cannot be written; an error of `save`, after which nothing is changed.
     pub async fn repair_integrity<E: From<StoreError>>(
         &self,
         save: impl FnOnce(&[Mismatch]) -> Result<(), E>,
@@ -66,16 +69,16 @@ impl Store {
             return Ok(found);
         }
         save(&found.mismatches)?;
-        for difference in &found.mismatches {
-            repair_value(&mut transaction, difference).await?;
+        for mismatch in &found.mismatches {
+            repair_value(&mut transaction, mismatch).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(found)
     }
 
-    /// A transaction that sees one state of the database, begun on SQLite by `sqlite`.
-    async fn snapshot(&self, sqlite: &'static str) -> Result<Transaction<'static, Any>, StoreError> {
-        let begin = if self.is_postgres { "begin isolation level repeatable read" } else { sqlite };
+    /// Begins a transaction that sees one state of the database, on SQLite with `sqlite_begin`.
+    async fn snapshot(&self, sqlite_begin: &'static str) -> Result<Transaction<'static, Any>, StoreError> {
+        let begin = if self.is_postgres { "begin isolation level repeatable read" } else { sqlite_begin };
         Ok(self.pool.begin_with(begin).await?)
     }
 }
@@ -102,7 +105,7 @@ async fn find_mismatches(
             "select id, name, spent from projects order by id",
         ),
     ];
-    for (of, sums, rows) in sums {
+    for (table, sums, rows) in sums {
         let costs = format!(
             "cast(sum(case when cost between -{MAX_COST} and {MAX_COST} and cast(cost as bigint) = cost then cast(cost as bigint) else 0 end / 4294967296) as bigint) as high,
              cast(sum(case when cost between -{MAX_COST} and {MAX_COST} and cast(cost as bigint) = cost then cast(cost as bigint) else 0 end % 4294967296) as bigint) as low"
@@ -112,26 +115,20 @@ async fn find_mismatches(
             sums_by_id.insert(row.try_get("id")?, read_split_sum(&row, "high", "low")?);
         }
         let rows = sqlx::query(rows).fetch_all(&mut **transaction).await?;
-        *(if of == "key" { &mut found.keys } else { &mut found.projects }) = rows.len();
+        *(if table == "key" { &mut found.keys } else { &mut found.projects }) = rows.len();
         for row in rows {
             let id: String = row.try_get("id")?;
-            let should_be = saturating_i64(sums_by_id.remove(&id).unwrap_or(0)).clamp(-MAX_SPENT, MAX_SPENT);
-            if row.try_get::<i64, _>("spent").ok() != Some(should_be) {
-                let (name, is) = (row.try_get("name")?, display_value(&row, "spent"));
-                found.mismatches.push(Mismatch {
-                    table: of,
-                    id,
-                    name,
-                    column: "spent",
-                    actual: is,
-                    expected: should_be,
-                });
+            let expected = saturating_i64(sums_by_id.remove(&id).unwrap_or(0)).clamp(-MAX_SPENT, MAX_SPENT);
+            if row.try_get::<i64, _>("spent").ok() != Some(expected) {
+                let name = row.try_get("name")?;
+                let actual = display_value(&row, "spent");
+                found.mismatches.push(Mismatch { table, id, name, column: "spent", actual, expected });
             }
         }
     }
     for (index, id) in ids.iter().enumerate() {
-        let known = sqlx::query("select id from usage_records where id = $1").bind(id);
-        if known.fetch_optional(&mut **transaction).await?.is_none() {
+        let record = sqlx::query("select id from usage_records where id = $1").bind(id);
+        if record.fetch_optional(&mut **transaction).await?.is_none() {
             found.missing_records.push(index);
         }
     }
@@ -142,10 +139,10 @@ async fn find_mismatches(
 const TOKEN_COLUMNS: [&str; 5] =
     ["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"];
 
-/// Records with a value that is no integer or out of range. What it was before cannot be
-/// known: it becomes 0.
+/// Finds values of records that are not integers or out of range. The right value is not known, so the
+/// expected one is 0.
 async fn check_records(transaction: &mut Transaction<'_, Any>, found: &mut IntegrityReport) -> Result<(), StoreError> {
-    // A fraction is not what it is as an integer.
+    // A fraction differs from its integer part.
     let out_of_range = TOKEN_COLUMNS
         .map(|column| format!("{column} < 0 or {column} > {MAX_TOKENS} or cast({column} as bigint) <> {column}"));
     let select = format!(
@@ -156,14 +153,14 @@ async fn check_records(transaction: &mut Transaction<'_, Any>, found: &mut Integ
     for row in sqlx::query(AssertSqlSafe(select)).fetch_all(&mut **transaction).await? {
         let columns =
             TOKEN_COLUMNS.map(|column| (column, 0, MAX_TOKENS)).into_iter().chain([("cost", -MAX_COST, MAX_COST)]);
-        for (column, least, most) in columns {
-            found.mismatches.extend(range_mismatch(&row, "record", "id", column, least, most)?);
+        for (column, min, max) in columns {
+            found.mismatches.extend(range_mismatch(&row, "record", "id", column, min, max)?);
         }
     }
     Ok(())
 }
 
-/// Tasks that would give back what cannot be true.
+/// Finds tasks whose refund would be out of range.
 async fn check_tasks(transaction: &mut Transaction<'_, Any>, found: &mut IntegrityReport) -> Result<(), StoreError> {
     let select = format!("select * from jobs where cost < 0 or cost > {MAX_COST} or cast(cost as bigint) <> cost");
     for row in sqlx::query(AssertSqlSafe(select)).fetch_all(&mut **transaction).await? {
@@ -174,31 +171,32 @@ async fn check_tasks(transaction: &mut Transaction<'_, Any>, found: &mut Integri
 
 fn range_mismatch(
     row: &AnyRow,
-    of: &'static str,
-    id: &str,
+    table: &'static str,
+    id_column: &str,
     column: &'static str,
-    least: i64,
-    most: i64,
+    min: i64,
+    max: i64,
 ) -> Result<Option<Mismatch>, StoreError> {
-    if row.try_get::<i64, _>(column).is_ok_and(|value| (least..=most).contains(&value)) {
+    if row.try_get::<i64, _>(column).is_ok_and(|value| (min..=max).contains(&value)) {
         return Ok(None);
     }
-    let (id, name) = (row.try_get(id)?, row.try_get("key_name")?);
-    Ok(Some(Mismatch { table: of, id, name, column, actual: display_value(row, column), expected: 0 }))
+    let id = row.try_get(id_column)?;
+    let name = row.try_get("key_name")?;
+    Ok(Some(Mismatch { table, id, name, column, actual: display_value(row, column), expected: 0 }))
 }
 
-async fn repair_value(transaction: &mut Transaction<'_, Any>, difference: &Mismatch) -> Result<(), StoreError> {
-    let Mismatch { table: of, id, column, expected: should_be, .. } = difference;
+async fn repair_value(transaction: &mut Transaction<'_, Any>, mismatch: &Mismatch) -> Result<(), StoreError> {
+    let Mismatch { table, id, column, expected, .. } = mismatch;
     let changed = "changed_at = case when changed_at < $3 then $3 else changed_at + 1 end";
-    // Tables and columns are those named in this file.
-    let update = match *of {
+    // The names of tables and columns are constants of this file.
+    let update = match *table {
         "key" => format!("update keys set {column} = $1, {changed} where id = $2"),
         "project" => format!("update projects set {column} = $1, {changed} where id = $2"),
         "task" => format!("update jobs set {column} = $1 where record_id = $2"),
         _ => format!("update usage_records set {column} = $1, estimated = 1, outcome = '{IMPLAUSIBLE}' where id = $2"),
     };
-    let update = sqlx::query(AssertSqlSafe(update)).bind(should_be).bind(id);
-    let update = if matches!(*of, "key" | "project") { update.bind(now_micros()) } else { update };
+    let update = sqlx::query(AssertSqlSafe(update)).bind(expected).bind(id);
+    let update = if matches!(*table, "key" | "project") { update.bind(now_micros()) } else { update };
     update.execute(&mut **transaction).await?;
     Ok(())
 }

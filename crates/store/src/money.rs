@@ -1,13 +1,14 @@
-//! Nano-dollars as people read and write them.
+//! Amounts in US dollars as text, and in nano-dollars.
 
 const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 
-/// Reads US dollars with up to nine decimals, such as `5`, `0.25` or `$1000.5`, exactly.
+/// Parses US dollars with up to nine decimals, such as `5`, `0.25` or `$1000.5`. Returns the exact
+/// amount in nano-dollars.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// A message about text that is not such an amount.
 pub fn parse(text: &str) -> Result<i64, String> {
-    let fault = || format!("`{text}` is no amount of US dollars such as 5 or 0.25");
+    let fault = || format!("`{text}` is not an amount of US dollars such as 5 or 0.25");
     let plain = text.trim().trim_start_matches('$');
     let (whole, decimals) = plain.split_once('.').unwrap_or((plain, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -19,8 +20,8 @@ pub fn parse(text: &str) -> Result<i64, String> {
     whole.checked_mul(NANOS_PER_DOLLAR).and_then(|nano| nano.checked_add(decimals)).ok_or_else(fault)
 }
 
-/// Dollars with `decimals` digits (at most nine), rounded down: nobody is told of money
-/// that is not there.
+/// Formats nano-dollars as dollars with `decimals` digits (at most nine), rounded down, so that a
+/// balance never shows more than is left.
 pub fn format(nano: i64, decimals: u32) -> String {
     let unit = NANOS_PER_DOLLAR / 10_i64.pow(decimals.min(9));
     let units = nano.div_euclid(unit);

@@ -1,30 +1,30 @@
-//! Projects: who pays.
+//! Projects, which pay for the requests of their keys.
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::amounts::read_spent;
-use crate::{Key, Store, StoreError, now_micros};
+use crate::{Store, StoreError, now_micros};
 
-/// An account that keys spend from.
+/// A project, with a budget that its keys share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     pub id: String,
     pub name: String,
-    /// All it may ever spend, in nano-dollars. `None`: as much as it likes.
+    /// The total amount that its keys may spend, in nano-dollars. `None`: unlimited.
     pub budget: Option<i64>,
-    /// What it has spent, in nano-dollars.
+    /// The amount spent, in nano-dollars.
     pub spent: i64,
     pub created_at: i64,
-    /// Each change of the row has a later time.
+    /// The time of the last change. Each change of the row has a later time.
     pub changed_at: i64,
 }
 
 impl Store {
-    /// Makes a project. `budget` is in nano-dollars.
+    /// Adds a project. `budget` is in nano-dollars.
     ///
     /// # Errors
-    /// `Conflict` when the name is taken.
+    /// `Conflict` when the name is taken; a database that cannot be written.
     pub async fn add_project(&self, name: &str, budget: Option<i64>) -> Result<Project, StoreError> {
         let id = uuid::Uuid::now_v7().to_string();
         let added = sqlx::query(
@@ -43,44 +43,44 @@ impl Store {
         self.project(name).await
     }
 
-    /// The project of this name.
+    /// The project with this name.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; a database that cannot be read.
     pub async fn project(&self, name: &str) -> Result<Project, StoreError> {
         let row = sqlx::query("select * from projects where name = $1").bind(name).fetch_optional(&self.pool).await?;
         row.as_ref().map(project_from_row).transpose()?.ok_or_else(|| project_not_found(name))
     }
 
-    /// Who pays for a key.
-    pub(crate) async fn project_of_key(&self, key: &Key) -> Result<Project, StoreError> {
-        let row = sqlx::query("select * from projects where id = $1").bind(&key.project_id).fetch_one(&self.pool);
-        Ok(project_from_row(&row.await?)?)
-    }
-
-    /// Every project, by name.
+    /// All projects, ordered by name.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
     pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         let rows = sqlx::query("select * from projects order by name").fetch_all(&self.pool).await?;
         Ok(rows.iter().map(project_from_row).collect::<Result<_, _>>()?)
     }
 
-    /// The projects changed at `since` or later.
+    /// The projects that were changed at `since` or later.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
     pub async fn projects_changed(&self, since: i64) -> Result<Vec<Project>, StoreError> {
         let rows = sqlx::query("select * from projects where changed_at >= $1").bind(since).fetch_all(&self.pool);
         Ok(rows.await?.iter().map(project_from_row).collect::<Result<_, _>>()?)
     }
 
-    /// Sets all a project may ever spend, in nano-dollars; `None` lifts the bound.
+    /// Sets the budget of a project, in nano-dollars; `None`: unlimited.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; a database that cannot be written.
     pub async fn set_budget(&self, name: &str, budget: Option<i64>) -> Result<Project, StoreError> {
-        let set = sqlx::query(
+        let update = sqlx::query(
             "update projects set budget = $1, changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
              where name = $3",
         );
-        let set = set.bind(budget).bind(now_micros()).bind(name).execute(&self.pool).await?;
-        if set.rows_affected() == 0 {
+        let updated = update.bind(budget).bind(now_micros()).bind(name).execute(&self.pool).await?;
+        if updated.rows_affected() == 0 {
             return Err(project_not_found(name));
         }
         self.project(name).await
@@ -88,10 +88,10 @@ impl Store {
 }
 
 fn project_not_found(name: &str) -> StoreError {
-    StoreError::NotFound(format!("there is no project `{name}`: `cachalot project add {name}` makes it"))
+    StoreError::NotFound(format!("there is no project `{name}`: `cachalot project add {name}` creates it"))
 }
 
-fn project_from_row(row: &AnyRow) -> Result<Project, sqlx::Error> {
+pub(crate) fn project_from_row(row: &AnyRow) -> Result<Project, sqlx::Error> {
     Ok(Project {
         id: row.try_get("id")?,
         name: row.try_get("name")?,

@@ -1,23 +1,27 @@
-//! What the configuration file can say and the admin API has said: providers, aliases, prices.
+//! Settings that were made by the admin API instead of the configuration file: providers, aliases
+//! and prices.
 
 use sqlx::Row;
 
 use crate::{Store, StoreError, now_micros};
 
-/// One of them.
+/// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// `provider`, `alias` or `price`.
     pub kind: String,
     pub name: String,
-    /// JSON with the fields that the configuration file has.
+    /// JSON with the fields of the configuration file.
     pub value: String,
 }
 
 impl Store {
-    /// Every setting, by kind and name, and the number of changes so far.
+    /// The number of changes so far, and all settings, ordered by kind and name.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
     pub async fn settings(&self) -> Result<(i64, Vec<Setting>), StoreError> {
-        // The version first: a change meanwhile is seen the next time.
+        // The version is read first: a change between the two reads is seen the next time.
         let version = self.settings_version().await?;
         let rows = sqlx::query("select kind, name, value from settings order by kind, name").fetch_all(&self.pool);
         let setting = |row: &sqlx::any::AnyRow| {
@@ -30,13 +34,19 @@ impl Store {
         Ok((version, rows.await?.iter().map(setting).collect::<Result<_, _>>()?))
     }
 
-    /// How often settings have changed.
+    /// The number of changes of settings so far.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
     pub async fn settings_version(&self) -> Result<i64, StoreError> {
         let row = sqlx::query("select version from settings_version").fetch_one(&self.pool).await?;
         Ok(row.try_get("version")?)
     }
 
-    /// Keeps a setting; an older one of this name is replaced.
+    /// Adds a setting, or replaces the one with this name.
+    ///
+    /// # Errors
+    /// A database that cannot be written.
     pub async fn put_setting(&self, setting: &Setting) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         let put = sqlx::query(
@@ -52,7 +62,7 @@ impl Store {
     /// Removes a setting.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; a database that cannot be written.
     pub async fn remove_setting(&self, kind: &str, name: &str) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         let remove = sqlx::query("delete from settings where kind = $1 and name = $2").bind(kind).bind(name);

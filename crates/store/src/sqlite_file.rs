@@ -1,36 +1,39 @@
-//! The file of an SQLite database, looked at before SQLite opens it: SQLite takes an empty file for
-//! a new database, and makes what is missing.
+//! Checks of an SQLite database file before SQLite opens it: SQLite treats an empty file as a new
+//! database, and creates a missing one.
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::{StoreError, now_micros};
 
+/// The first bytes of a database file.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Endings of the files that SQLite puts beside the database.
+/// Suffixes of the files that SQLite creates beside the database.
 const SIDECAR_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The kind of file at the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileState {
-    /// No file, or an empty one. `wal`: a write-ahead log lies there without its database.
+    /// The file is missing or empty.
     Missing {
+        /// There is a write-ahead log without its database.
         orphaned_wal: bool,
     },
+    /// The file is an SQLite database.
     Database,
 }
 
-/// Looks at the file.
+/// Checks the header and the length of the file.
 ///
 /// # Errors
-/// `Unusable` for what SQLite did not write, or not to its end; `File` for what cannot be
-/// read and written.
+/// `Unusable` for a file that is not an SQLite database or is truncated; `File` for one that cannot be
+/// read or written.
 pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
     let fault = |error: std::io::Error| StoreError::File(path.to_owned(), error);
-    for name in [path.to_owned()].into_iter().chain(SIDECAR_SUFFIXES.map(|ending| with_suffix(path, ending))) {
+    for name in [path.to_owned()].into_iter().chain(SIDECAR_SUFFIXES.map(|suffix| with_suffix(path, suffix))) {
         files::check_regular(&name).map_err(|error| StoreError::File(name.clone(), error))?;
     }
-    let has_content = |ending| std::fs::metadata(with_suffix(path, ending)).is_ok_and(|metadata| metadata.len() > 0);
+    let has_content = |suffix| std::fs::metadata(with_suffix(path, suffix)).is_ok_and(|metadata| metadata.len() > 0);
     let bytes = match std::fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => 0,
         metadata => metadata.map_err(fault)?.len(),
@@ -47,23 +50,23 @@ pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
     if !header.starts_with(MAGIC) {
         return unusable("it is not an SQLite database");
     }
-    let page = match u16::from_be_bytes([header[16], header[17]]) {
+    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
         1 => 65_536,
         bytes => u64::from(bytes),
     };
-    if page < 512 || !page.is_power_of_two() {
+    if page_bytes < 512 || !page_bytes.is_power_of_two() {
         return unusable("its header is damaged");
     }
-    // While SQLite has something to bring back, the file may end anywhere.
-    if bytes % page != 0 && !has_content("-wal") && !has_content("-journal") {
+    // While there is a log to recover from, the file may have any length.
+    if bytes % page_bytes != 0 && !has_content("-wal") && !has_content("-journal") {
         return unusable("it is truncated");
     }
     std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(fault)?;
     Ok(FileState::Database)
 }
 
-/// Creates an empty file that only its owner may read, in a folder of which that is true too. What
-/// SQLite puts beside it has the same permissions.
+/// Creates an empty file in its folder, both readable by their owner only. The files that SQLite
+/// creates beside it inherit the permissions.
 ///
 /// # Errors
 /// `File` for a folder that cannot be written.
@@ -75,22 +78,21 @@ pub(crate) fn create_file(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives a database and what lies beside it other names. Returns the new one; `None` when
-/// there was nothing.
+/// Renames a database and the files beside it. Returns the new name; `None` when there was no file.
 ///
 /// # Errors
 /// `File` for a folder that cannot be written.
 pub(crate) fn move_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
     let aside = unused_name(path);
     let mut moved = false;
-    // The database itself goes last: a start that is cut short here finds it again.
-    for ending in SIDECAR_SUFFIXES.into_iter().chain([""]) {
-        moved |= rename_if_exists(&with_suffix(path, ending), &with_suffix(&aside, ending))?;
+    // The database itself is last, so that an interrupted start finds it again.
+    for suffix in SIDECAR_SUFFIXES.into_iter().chain([""]) {
+        moved |= rename_if_exists(&with_suffix(path, suffix), &with_suffix(&aside, suffix))?;
     }
     Ok(moved.then_some(aside))
 }
 
-/// Gives a file another name, if it is there.
+/// Renames a file. Returns false when it does not exist.
 pub(crate) fn rename_if_exists(from: &Path, to: &Path) -> Result<bool, StoreError> {
     match std::fs::rename(from, to) {
         Ok(()) => Ok(true),
@@ -99,7 +101,7 @@ pub(crate) fn rename_if_exists(from: &Path, to: &Path) -> Result<bool, StoreErro
     }
 }
 
-/// A name beside `path` that nothing has.
+/// A name beside `path` that is not in use.
 pub(crate) fn unused_name(path: &Path) -> PathBuf {
     let mut at = now_micros() / 1_000_000;
     loop {
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_sqlite_has_written_whole_is_a_database() {
+    fn only_a_complete_sqlite_file_is_a_database() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cachalot.db");
         assert_eq!(inspect(&path).unwrap(), FileState::Missing { orphaned_wal: false });
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_aside_is_kept() {
+    fn a_database_that_is_moved_aside_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cachalot.db");
         assert_eq!(move_aside(&path).unwrap(), None);

@@ -1,27 +1,18 @@
-//! Tasks that run at a provider: who owns them, where they are, what was paid for them.
+//! Tasks that run at a provider: their owners, their providers and their costs.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::amounts::read_integer;
-use crate::{Store, StoreError, UsageRecord};
-
-/// The id of a task that callers use. The record of its submission has it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct TaskId {
-    /// `midjourney`, `suno` or `video`.
-    pub kind: String,
-    pub id: String,
-}
+use crate::{Store, StoreError, TaskId, UsageRecord};
 
 /// A task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     pub id: TaskId,
-    /// The provider's id of it.
+    /// The provider's id of the task.
     pub provider_id: String,
     /// The provider that runs it.
     pub upstream: Arc<str>,
@@ -29,19 +20,20 @@ pub struct Task {
     pub project_id: Option<Arc<str>>,
     pub key_id: Option<Arc<str>>,
     pub key_name: Arc<str>,
-    /// The record of its submission, and what that cost, in nano-dollars.
+    /// The id of the usage record of the submission.
     pub record_id: String,
+    /// The cost of the submission, in nano-dollars.
     pub cost: i64,
     pub created_at: i64,
-    /// It is not known how it ended.
+    /// The task has not ended as far as is known.
     pub is_open: bool,
 }
 
 impl Task {
-    /// The task that a request has submitted.
+    /// The task that a request submitted; `None` for other requests.
     pub fn from_record(record: &UsageRecord) -> Option<Self> {
         let id = record.job.clone()?;
-        // Lines of a journal that an earlier version has written have one id alone.
+        // Journal lines of an earlier version have a single id.
         let provider_id = record.provider_job.clone().unwrap_or_else(|| id.id.clone());
         Some(Self {
             id,
@@ -59,7 +51,7 @@ impl Task {
     }
 }
 
-/// The owner of a task: the project of the key that submitted it; without one, that key.
+/// The owner of a task: the project of the key that submitted it, or that key if it has no project.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskOwner<'a> {
     pub project_id: Option<&'a str>,
@@ -67,6 +59,7 @@ pub struct TaskOwner<'a> {
 }
 
 impl TaskOwner<'_> {
+    /// Whether the task belongs to this owner.
     pub fn owns(&self, task: &Task) -> bool {
         match (self.project_id, task.project_id.as_deref()) {
             (Some(own), Some(project)) => own == project,
@@ -77,8 +70,11 @@ impl TaskOwner<'_> {
 }
 
 impl Store {
-    /// The owner's task of this id, or that its provider calls so, if it was submitted at
-    /// `since` or later.
+    /// The owner's task with this id, or the latest with this id of its provider, if it was submitted
+    /// at `since` or later.
+    ///
+    /// # Errors
+    /// A database that cannot be used.
     pub async fn find_task(&self, id: &TaskId, owner: TaskOwner<'_>, since: i64) -> Result<Option<Task>, StoreError> {
         let found = sqlx::query(
             "select * from jobs where kind = $1 and created_at >= $2 and (id = $3 or provider_id = $3)
@@ -89,8 +85,11 @@ impl Store {
         Ok(found.fetch_optional(&self.pool).await?.as_ref().map(task_from_row).transpose()?)
     }
 
-    /// Tasks of which nobody knows yet how they ended, submitted between these times,
-    /// the oldest first.
+    /// At most `limit` tasks that have not ended as far as is known, submitted from `since` to before
+    /// `until`, the oldest first.
+    ///
+    /// # Errors
+    /// A database that cannot be used.
     pub async fn open_tasks(&self, since: i64, until: i64, limit: i64) -> Result<Vec<Task>, StoreError> {
         let open = sqlx::query(
             "select * from jobs where state = 'open' and created_at >= $1 and created_at < $2 order by created_at limit $3",
@@ -99,21 +98,27 @@ impl Store {
         Ok(rows.iter().map(task_from_row).collect::<Result<_, _>>()?)
     }
 
-    /// A task has ended, as `state` says.
+    /// Sets the final state of a task: `done` or `failed`.
+    ///
+    /// # Errors
+    /// A database that cannot be used.
     pub async fn end_task(&self, id: &TaskId, state: &str) -> Result<(), StoreError> {
         let end = sqlx::query("update jobs set state = $1 where kind = $2 and id = $3");
         end.bind(state).bind(&id.kind).bind(&id.id).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// Forgets the tasks submitted before `until`.
+    /// Deletes the tasks submitted before `until`.
+    ///
+    /// # Errors
+    /// A database that cannot be used.
     pub async fn delete_tasks_before(&self, until: i64) -> Result<(), StoreError> {
         sqlx::query("delete from jobs where created_at < $1").bind(until).execute(&self.pool).await?;
         Ok(())
     }
 }
 
-/// The statement that keeps a task; a task that is known is left alone.
+/// The statement that inserts a task. A task whose id exists is ignored.
 pub(crate) const INSERT_TASK: &str =
     "insert into jobs (kind, id, upstream, model, project_id, key_id, key_name, record_id, cost, state, created_at, provider_id)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11) on conflict do nothing";

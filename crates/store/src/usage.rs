@@ -1,62 +1,19 @@
-//! Usage records: one a request, written once.
+//! Usage records and the sums that keys and projects have spent: inserted, summed, read.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe, Row, Transaction};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row, Transaction};
 
 use crate::amounts::{MAX_COST, MAX_SPENT, read_integer, read_split_sum, saturating_i64};
-use crate::tasks;
-use crate::{Store, StoreError, Task, TaskId, now_micros};
+use crate::insert_statements::{MAX_ROWS, bind_record};
+use crate::{Store, StoreError, Task, UsageRecord, now_micros, tasks};
 
-/// What one request used and cost. Its lines in the journal have the same keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsageRecord {
-    /// A UUID v7; the same record is written once however often it is settled.
-    pub id: String,
-    /// When it was asked.
-    pub at: i64,
-    /// `None` for keys of the configuration, and for a server without keys.
-    pub key_id: Option<Arc<str>>,
-    pub key_name: Arc<str>,
-    pub project_id: Option<Arc<str>>,
-    /// As the list of models spells it.
-    pub model: Arc<str>,
-    /// The provider that answered.
-    pub upstream: Arc<str>,
-    pub prompt_tokens: i64,
-    /// Parts of `prompt_tokens`.
-    pub cached_tokens: i64,
-    pub cache_write_tokens: i64,
-    pub completion_tokens: i64,
-    /// A part of `completion_tokens`.
-    pub reasoning_tokens: i64,
-    /// The upstream did not say the tokens: they are counted from what arrived.
-    pub estimated: bool,
-    /// Nano-dollars.
-    pub cost: i64,
-    /// Which price was applied; empty when there is none.
-    pub price: Arc<str>,
-    pub first_token_us: Option<i64>,
-    pub total_us: i64,
-    /// A finish reason, or how else it ended.
-    pub outcome: Cow<'static, str>,
-    /// The task it has submitted. The store keeps it with the other tasks, not in the record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<TaskId>,
-    /// The provider's id of that task; the same id when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_job: Option<String>,
-}
-
-/// The outcome of a record that gives back what a task has cost that failed.
+/// The outcome of a record that refunds a failed task.
 pub const REFUNDED: &str = "refunded";
 
-/// What usage is summed by.
+/// The column by which usage is grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageGroupBy {
     Key,
@@ -67,11 +24,10 @@ pub enum UsageGroupBy {
     Day,
 }
 
-/// The sums of some records; the nearest that can be told where they are beyond
-/// what an `i64` holds.
+/// The sums of a group of records. A sum beyond the range of `i64` is clamped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageTotal {
-    /// What the records have in common; a day as the number of days since 1970.
+    /// The value that the records share; a day is the number of days since 1970.
     pub group: String,
     pub requests: i64,
     pub prompt_tokens: i64,
@@ -81,17 +37,17 @@ pub struct UsageTotal {
     pub cost: i64,
 }
 
-/// What a key or a project has spent, as of the change with this time. A later change of the row
-/// has a later time.
+/// The amount that a key or a project has spent after a change of its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpendUpdate {
     pub id: String,
     /// Nano-dollars.
     pub spent: i64,
+    /// The time of the change. Each later change of the row has a later time.
     pub changed_at: i64,
 }
 
-/// What keys and projects have spent after some records were booked.
+/// The amounts that keys and projects have spent after records were inserted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpendUpdates {
     pub keys: Vec<SpendUpdate>,
@@ -99,35 +55,37 @@ pub struct SpendUpdates {
 }
 
 impl Store {
-    /// Writes records and books what they cost, all or nothing. A record that is there already is
-    /// left alone and not booked again.
+    /// Inserts records and adds their costs to keys and projects, in one transaction. A record whose id
+    /// exists is ignored.
     ///
     /// # Errors
-    /// `Refused` for a record whose counts or amounts are out of range, or that would take what a
-    /// key or a project has spent out of range; a database that cannot be used
+    /// `Refused` for a record with a count or an amount out of range, or that would take the spent
+    /// amount of a key or a project out of range; a database that cannot be used
     /// ([`StoreError::is_refusal`] tells them apart).
     pub async fn insert_records(&self, records: &[UsageRecord]) -> Result<SpendUpdates, StoreError> {
         records.iter().try_for_each(UsageRecord::check_ranges)?;
-        // Records are new but after a crash: only then it matters which of them are.
+        // Except after a crash, all records are new. Otherwise each is inserted by a statement of its own.
         if let Some(updates) = self.insert_in_batches(records, MAX_ROWS).await? {
             return Ok(updates);
         }
         Ok(self.insert_in_batches(records, 1).await?.unwrap_or_default())
     }
 
-    /// Settles with so many records in one statement. `None` when it could not: where only some of
-    /// a statement's records are new, it cannot be told which, and nothing is written.
+    /// Inserts records, at most `max_rows` with one statement. Returns `None`, and writes nothing, when
+    /// only some records of a statement are new: the database does not report which.
     async fn insert_in_batches(
         &self,
         records: &[UsageRecord],
-        rows: usize,
+        max_rows: usize,
     ) -> Result<Option<SpendUpdates>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let (mut cost_by_key, mut cost_by_project) = (BTreeMap::<&str, i128>::new(), BTreeMap::<&str, i128>::new());
+        // Ordered by id, so that two writers never wait for each other.
+        let mut cost_by_key = BTreeMap::<&str, i128>::new();
+        let mut cost_by_project = BTreeMap::<&str, i128>::new();
         let mut rest = records;
         while !rest.is_empty() {
-            // Few lengths, so that their statements stay prepared.
-            let (batch, later) = rest.split_at(rows.min(1 << rest.len().ilog2()));
+            // Only powers of two, so that the statements stay prepared.
+            let (batch, later) = rest.split_at(max_rows.min(1 << rest.len().ilog2()));
             let mut insert = sqlx::query(self.insert_statements.for_rows(batch.len()));
             for record in batch {
                 insert = bind_record(insert, record);
@@ -160,8 +118,8 @@ impl Store {
                 .bind(task.record_id);
             insert.bind(task.cost).bind(task.created_at).bind(task.provider_id).execute(&mut *transaction).await?;
         }
-        let (now, mut updates) = (now_micros(), SpendUpdates::default());
-        // In the order of their ids, so that two writers never wait for each other.
+        let now = now_micros();
+        let mut updates = SpendUpdates::default();
         for (id, cost) in cost_by_key {
             updates.keys.extend(add_spend(&mut transaction, &SPEND_OF_KEY, id, cost, now).await?);
         }
@@ -172,7 +130,10 @@ impl Store {
         Ok(Some(updates))
     }
 
-    /// The sums of all records asked at `since` or later, the most expensive first.
+    /// The sums of all records at `since` or later by group, the most expensive first.
+    ///
+    /// # Errors
+    /// A database that cannot be used.
     pub async fn usage(&self, since: i64, by: UsageGroupBy) -> Result<Vec<UsageTotal>, StoreError> {
         let by = match by {
             UsageGroupBy::Key => "key",
@@ -202,11 +163,10 @@ impl Store {
         Ok(totals)
     }
 
-    /// Writes a record like any other and takes it back: fails where the database
-    /// takes none at all.
+    /// Checks that the database accepts records at all: inserts one, and rolls back.
     ///
     /// # Errors
-    /// Why the database takes no records.
+    /// The error of the insertion.
     pub async fn check_accepts_records(&self) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         let probe =
@@ -215,18 +175,21 @@ impl Store {
         Ok(transaction.rollback().await?)
     }
 
-    /// The latest records, the newest first.
+    /// At most `limit` of the latest records, the newest first.
+    ///
+    /// # Errors
+    /// A database that cannot be used.
     pub async fn latest_records(&self, limit: i64) -> Result<Vec<UsageRecord>, StoreError> {
         let rows = sqlx::query("select * from usage_records order by at desc, id desc limit $1").bind(limit);
         Ok(rows.fetch_all(&self.pool).await?.iter().map(record_from_row).collect::<Result<_, _>>()?)
     }
 }
 
-/// The statement that books a cost, and the one that finds the row.
+/// The statement that adds a cost to a row, and the one that finds the row.
 type SpendStatements = (&'static str, &'static str);
 
-/// SQLite makes floats of integers that overflow, PostgreSQL fails: neither is asked to add what
-/// is out of range.
+// An integer overflow becomes a float in SQLite and an error in PostgreSQL. The range in the condition
+// avoids both.
 const SPEND_OF_KEY: SpendStatements = (
     "update keys set spent = cast(spent as bigint) + $1,
          changed_at = case when changed_at < $2 then $2 else changed_at + 1 end
@@ -240,7 +203,10 @@ const SPEND_OF_PROJECT: SpendStatements = (
     "select id from projects where id = $1",
 );
 
-/// Books a cost. `None` where there is no such row.
+/// Adds a cost to the spent amount of a row. Returns `None` when there is no such row.
+///
+/// # Errors
+/// `Refused` when the sum would be out of range.
 async fn add_spend(
     transaction: &mut Transaction<'_, Any>,
     (update, find): &SpendStatements,
@@ -248,12 +214,12 @@ async fn add_spend(
     cost: i128,
     now: i64,
 ) -> Result<Option<SpendUpdate>, StoreError> {
-    let refused = || StoreError::Refused(format!("what `{id}` has spent would be out of range with {cost} more"));
+    let refused = || StoreError::Refused(format!("the spent amount of `{id}` would be out of range with {cost} more"));
     let cost = i64::try_from(cost).ok().filter(|cost| cost.checked_abs().is_some_and(|cost| cost <= MAX_SPENT));
     let cost = cost.ok_or_else(refused)?;
-    // Sums stay within the range on both sides of the addition.
-    let (least, most) = ((-MAX_COST - cost).max(-MAX_COST), (MAX_SPENT - cost).min(MAX_SPENT));
-    let update = sqlx::query(*update).bind(cost).bind(now).bind(id).bind(least).bind(most);
+    // The sum must be in range before and after the addition.
+    let (min, max) = ((-MAX_COST - cost).max(-MAX_COST), (MAX_SPENT - cost).min(MAX_SPENT));
+    let update = sqlx::query(*update).bind(cost).bind(now).bind(id).bind(min).bind(max);
     if let Some(row) = update.fetch_optional(&mut **transaction).await? {
         return Ok(Some(spend_update_from_row(&row)?));
     }
@@ -261,63 +227,6 @@ async fn add_spend(
         Some(_) => Err(refused()),
         None => Ok(None),
     }
-}
-
-/// Most records in one statement; a power of two.
-const MAX_ROWS: usize = 64;
-const COLUMNS: usize = 18;
-
-/// The statements that insert 1, 2, 4, ... records. Their text is made of nothing but parameters.
-#[derive(Debug)]
-pub(crate) struct InsertStatements(Vec<Arc<str>>);
-
-impl InsertStatements {
-    /// Parameters are numbered (`$1`) or not (`?`): SQLite, which knows both, looks for each
-    /// numbered one among all of them.
-    pub(crate) fn new(numbered: bool) -> Self {
-        let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
-        let row = |row: usize| {
-            let parameters: Vec<_> = (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect();
-            format!("({})", parameters.join(", "))
-        };
-        let insert = |rows: usize| {
-            let rows: Vec<_> = (0..rows).map(row).collect();
-            format!(
-                "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
-                     cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome)
-                 values {} on conflict (id) do nothing",
-                rows.join(", ")
-            )
-        };
-        Self((0..=MAX_ROWS.ilog2()).map(|power| insert(1 << power).into()).collect())
-    }
-
-    /// That for `rows` records, a power of two.
-    fn for_rows(&self, rows: usize) -> AssertSqlSafe<Arc<str>> {
-        AssertSqlSafe(self.0[rows.ilog2() as usize].clone())
-    }
-}
-
-fn bind_record<'q>(insert: Query<'q, Any, AnyArguments>, record: &'q UsageRecord) -> Query<'q, Any, AnyArguments> {
-    insert
-        .bind(&record.id)
-        .bind(record.at)
-        .bind(record.key_id.as_deref())
-        .bind(&*record.key_name)
-        .bind(record.project_id.as_deref())
-        .bind(&*record.model)
-        .bind(&*record.upstream)
-        .bind(record.prompt_tokens)
-        .bind(record.cached_tokens)
-        .bind(record.cache_write_tokens)
-        .bind(record.completion_tokens)
-        .bind(record.reasoning_tokens)
-        .bind(i64::from(record.estimated))
-        .bind(record.cost)
-        .bind(&*record.price)
-        .bind(record.first_token_us)
-        .bind(record.total_us)
-        .bind(&*record.outcome)
 }
 
 fn spend_update_from_row(row: &AnyRow) -> Result<SpendUpdate, sqlx::Error> {

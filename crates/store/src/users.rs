@@ -1,25 +1,27 @@
-//! Users: to whom keys belong, and what these may do beside asking models.
+//! Users: the owners of keys, with a role on the admin API.
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::{Store, StoreError, now_micros};
 
-/// What a user's keys may do on the admin API.
+/// The role of a user: what the user's keys may do. Each role includes the ones before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Ask models.
+    /// Use models.
     #[default]
     Member,
-    /// See everything, too.
+    /// Read everything on the admin API.
     Viewer,
-    /// And change it.
+    /// Change everything on the admin API.
     Admin,
 }
 
 impl Role {
+    /// All roles, the least privileged first.
     pub const ALL: [Self; 3] = [Self::Member, Self::Viewer, Self::Admin];
 
+    /// The name of the role.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Member => "member",
@@ -28,34 +30,37 @@ impl Role {
         }
     }
 
+    /// The role with this name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 
+/// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: String,
     pub name: String,
     pub role: Role,
     pub created_at: i64,
-    /// None of its keys is let in any more.
+    /// The time since which the keys of the user are refused.
     pub disabled_at: Option<i64>,
 }
 
 impl Store {
-    /// Makes a user.
+    /// Adds a user.
     ///
     /// # Errors
-    /// `Conflict` when the name is taken.
+    /// `Conflict` when the name is taken; a database or a `store-id` that cannot be written.
     pub async fn add_user(&self, name: &str, role: Role) -> Result<User, StoreError> {
-        let added = sqlx::query(
+        let insert = sqlx::query(
             "insert into users (id, name, role, created_at, changed_at) values ($1, $2, $3, $4, $4)
              on conflict (name) do nothing",
         );
         let id = uuid::Uuid::now_v7().to_string();
         let mut transaction = self.pool.begin().await?;
-        let added = added.bind(id).bind(name).bind(role.as_str()).bind(now_micros()).execute(&mut *transaction).await?;
+        let added =
+            insert.bind(id).bind(name).bind(role.as_str()).bind(now_micros()).execute(&mut *transaction).await?;
         if added.rows_affected() == 0 {
             return Err(StoreError::Conflict(format!("there is a user `{name}` already")));
         }
@@ -63,40 +68,46 @@ impl Store {
         self.user(name).await
     }
 
-    /// The user of this name.
+    /// The user with this name.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; a database that cannot be read.
     pub async fn user(&self, name: &str) -> Result<User, StoreError> {
         let row = sqlx::query("select * from users where name = $1").bind(name).fetch_optional(&self.pool).await?;
         row.as_ref().map(user_from_row).transpose()?.ok_or_else(|| user_not_found(name))
     }
 
-    /// Every user, by name.
+    /// All users, ordered by name.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
         let rows = sqlx::query("select * from users order by name").fetch_all(&self.pool).await?;
         Ok(rows.iter().map(user_from_row).collect::<Result<_, _>>()?)
     }
 
-    /// The users changed at `since` or later.
+    /// The users that were changed at `since` or later.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
     pub async fn users_changed(&self, since: i64) -> Result<Vec<User>, StoreError> {
         let rows = sqlx::query("select * from users where changed_at >= $1").bind(since).fetch_all(&self.pool).await?;
         Ok(rows.iter().map(user_from_row).collect::<Result<_, _>>()?)
     }
 
-    /// Gives a user another role, and lets its keys in or not.
+    /// Sets the role of a user, and enables or disables the user.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; a database or a `store-id` that cannot be written.
     pub async fn update_user(&self, name: &str, role: Role, disabled: bool) -> Result<User, StoreError> {
-        let change = sqlx::query(
+        let update = sqlx::query(
             "update users set role = $1, disabled_at = case when $2 = 0 then null else coalesce(disabled_at, $3) end,
                  changed_at = case when changed_at < $3 then $3 else changed_at + 1 end
              where name = $4",
         );
-        let change = change.bind(role.as_str()).bind(i64::from(disabled)).bind(now_micros()).bind(name);
+        let update = update.bind(role.as_str()).bind(i64::from(disabled)).bind(now_micros()).bind(name);
         let mut transaction = self.pool.begin().await?;
-        if change.execute(&mut *transaction).await?.rows_affected() == 0 {
+        if update.execute(&mut *transaction).await?.rows_affected() == 0 {
             return Err(user_not_found(name));
         }
         let what = if disabled { " and disabled" } else { "" };
@@ -106,14 +117,14 @@ impl Store {
 }
 
 fn user_not_found(name: &str) -> StoreError {
-    StoreError::NotFound(format!("there is no user `{name}`: `cachalot user add {name}` makes it"))
+    StoreError::NotFound(format!("there is no user `{name}`: `cachalot user add {name}` creates it"))
 }
 
 fn user_from_row(row: &AnyRow) -> Result<User, sqlx::Error> {
     Ok(User {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
-        // A role that a later version knows may do nothing here.
+        // A role of a later version counts as the least privileged one.
         role: Role::parse(&row.try_get::<String, _>("role")?).unwrap_or_default(),
         created_at: row.try_get("created_at")?,
         disabled_at: row.try_get("disabled_at")?,

@@ -1,6 +1,6 @@
-//! Counts and amounts that cannot be true: what the store refuses, what it reads of older
-//! databases, and what is repaired; on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES`
-//! names a server on which databases may be made.
+//! Counts and amounts out of range: records that the store refuses, values of older databases, and
+//! repairs; on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a server on which
+//! databases may be created.
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::{
@@ -23,7 +23,7 @@ async fn on_each_database(test: impl AsyncFn(Store, &str)) {
     postgres.remove().await;
 }
 
-/// Writes past the store, as an older version could.
+/// Executes SQL without the checks of the store, as an older version could.
 async fn execute_sql(url: &str, sql: &str) {
     let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
     connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
@@ -62,21 +62,21 @@ async fn spent(store: &Store) -> (Vec<i64>, i64) {
 async fn a_record_out_of_range_is_refused_and_nothing_of_its_batch_is_written() {
     on_each_database(async |store, _| {
         let alice = add_key(&store, "alice").await;
-        let odd = |change: fn(&mut UsageRecord)| {
-            let mut record = record("odd", &alice, 7);
+        let changed = |change: fn(&mut UsageRecord)| {
+            let mut record = record("changed", &alice, 7);
             change(&mut record);
             record
         };
         for bad in [
-            odd(|record| record.cost = MAX_COST + 1),
-            odd(|record| record.cost = i64::MAX),
-            odd(|record| record.cost = i64::MIN),
-            odd(|record| record.prompt_tokens = i64::MAX),
-            odd(|record| record.prompt_tokens = -1),
-            odd(|record| record.completion_tokens = MAX_TOKENS + 1),
-            odd(|record| record.cached_tokens = i64::MIN),
-            odd(|record| record.cache_write_tokens = -1),
-            odd(|record| record.reasoning_tokens = i64::MAX),
+            changed(|record| record.cost = MAX_COST + 1),
+            changed(|record| record.cost = i64::MAX),
+            changed(|record| record.cost = i64::MIN),
+            changed(|record| record.prompt_tokens = i64::MAX),
+            changed(|record| record.prompt_tokens = -1),
+            changed(|record| record.completion_tokens = MAX_TOKENS + 1),
+            changed(|record| record.cached_tokens = i64::MIN),
+            changed(|record| record.cache_write_tokens = -1),
+            changed(|record| record.reasoning_tokens = i64::MAX),
         ] {
             let error = store.insert_records(&[record("good", &alice, 1), bad]).await.unwrap_err();
             assert!(matches!(error, StoreError::Refused(_)) && error.is_refusal(), "{error}");
@@ -91,27 +91,27 @@ async fn a_record_out_of_range_is_refused_and_nothing_of_its_batch_is_written() 
 }
 
 #[tokio::test]
-async fn what_is_spent_never_leaves_its_range() {
+async fn spent_amounts_never_leave_their_range() {
     on_each_database(async |store, url| {
         let (alice, bob) = (add_key(&store, "alice").await, add_key(&store, "bob").await);
-        for (stands, cost, fits) in [
+        for (spent_before, cost, fits) in [
             (MAX_SPENT - 5, 5, true),
             (MAX_SPENT - 5, 6, false),
             (-MAX_COST + 5, -5, true),
             (-MAX_COST + 5, -6, false),
             (i64::MAX, 1, false),
             (i64::MIN, -1, false),
-            // As an older version has left it by wrapping.
+            // A sum that has wrapped around in an older version.
             (-9_223_372_036_854_535_809, 1, false),
         ] {
-            execute_sql(url, &format!("update keys set spent = {stands} where name = 'alice'")).await;
-            let id = format!("{stands}{cost}");
-            let booked = store.insert_records(&[record(&id, &alice, cost)]).await;
-            match booked {
-                Ok(booked) => assert!(fits && booked.keys[0].spent == stands + cost, "{stands} + {cost}"),
-                Err(error) => assert!(!fits && error.is_refusal(), "{stands} + {cost}: {error}"),
+            execute_sql(url, &format!("update keys set spent = {spent_before} where name = 'alice'")).await;
+            let id = format!("{spent_before}{cost}");
+            let inserted = store.insert_records(&[record(&id, &alice, cost)]).await;
+            match inserted {
+                Ok(updates) => assert!(fits && updates.keys[0].spent == spent_before + cost, "{spent_before} + {cost}"),
+                Err(error) => assert!(!fits && error.is_refusal(), "{spent_before} + {cost}: {error}"),
             }
-            // Bob is not held up.
+            // The records of other keys are not affected.
             store.insert_records(&[record(&format!("b{id}"), &bob, 1)]).await.unwrap();
         }
         assert_eq!(spent(&store).await.0[1], 7);
@@ -120,18 +120,18 @@ async fn what_is_spent_never_leaves_its_range() {
 }
 
 #[tokio::test]
-async fn a_poisoned_database_is_read_summed_and_repaired() {
+async fn a_database_with_overflowed_values_is_read_summed_and_repaired() {
     on_each_database(async |store, url| {
         let (alice, bob) = (add_key(&store, "alice").await, add_key(&store, "bob").await);
         let absurd = UsageRecord { id: "absurd".into(), ..record("", &alice, 0) };
         store.insert_records(&[record("1", &alice, 100), record("2", &bob, 30), absurd]).await.unwrap();
         assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
-        // What the version before could write: costs and counts of `i64::MAX`, sums that have
-        // overflowed (floats in SQLite).
+        // An older version could write costs and counts of `i64::MAX`, and sums that have overflowed
+        // (floats in SQLite).
         let absurd = "update usage_records set cost = 9223372036854775807, prompt_tokens = 9223372036854775807 where id = 'absurd'";
         execute_sql(url, absurd).await;
-        let overflown = if url.starts_with("sqlite") { "9223372036854775807 + 100" } else { "9223372036854775807" };
-        execute_sql(url, &format!("update keys set spent = {overflown} where name = 'alice'")).await;
+        let overflowed = if url.starts_with("sqlite") { "9223372036854775807 + 100" } else { "9223372036854775807" };
+        execute_sql(url, &format!("update keys set spent = {overflowed} where name = 'alice'")).await;
         execute_sql(url, "update projects set spent = -9223372036854535809").await;
 
         let store = Store::open(url).await.unwrap();
@@ -143,28 +143,28 @@ async fn a_poisoned_database_is_read_summed_and_repaired() {
             assert_eq!(totals[0].cost, i64::MAX, "{by:?}");
         }
         assert_eq!(store.latest_records(9).await.unwrap().len(), 3);
-        // Others are booked while it stands so, but not below the project that it has poisoned.
+        // Other records are inserted meanwhile, but not those of the project whose sum has overflowed.
         let lone = UsageRecord { project_id: None, ..record("3", &bob, 5) };
         store.insert_records(&[lone]).await.unwrap();
         assert!(store.insert_records(&[record("4", &alice, 1)]).await.unwrap_err().is_refusal());
 
         let found = store.check_integrity(&["1".into(), "4".into()]).await.unwrap();
         assert_eq!((found.records, found.keys, found.projects, &*found.missing_records), (4, 2, 1, &[1][..]));
-        let places: Vec<_> = found.mismatches.iter().map(|d| (d.table, d.column, d.name.as_str(), d.expected)).collect();
+        let mismatches: Vec<_> = found.mismatches.iter().map(|mismatch| (mismatch.table, mismatch.column, mismatch.name.as_str(), mismatch.expected)).collect();
         let want = [
             ("record", "prompt_tokens", "alice", 0),
             ("record", "cost", "alice", 0),
             ("key", "spent", "alice", 100),
             ("project", "spent", "team", 130),
         ];
-        assert_eq!(places, want);
+        assert_eq!(mismatches, want);
 
         let stopped = store.repair_integrity(|_| Err(StoreError::Refused("stopped".into()))).await;
         assert!(stopped.is_err());
         assert_eq!(store.check_integrity(&[]).await.unwrap().mismatches, found.mismatches, "nothing was changed");
         let mut saved = Vec::new();
-        let repaired = store.repair_integrity(|differences: &[Mismatch]| {
-            saved = differences.to_vec();
+        let repaired = store.repair_integrity(|mismatches: &[Mismatch]| {
+            saved = mismatches.to_vec();
             Ok::<_, StoreError>(())
         });
         assert_eq!(repaired.await.unwrap().mismatches, saved);
@@ -180,7 +180,7 @@ async fn a_poisoned_database_is_read_summed_and_repaired() {
 }
 
 #[tokio::test]
-async fn refunds_belong_to_the_sums_and_a_task_with_an_absurd_price_is_found() {
+async fn refunds_belong_to_the_sums_and_a_task_with_a_cost_out_of_range_is_found() {
     on_each_database(async |store, url| {
         let alice = add_key(&store, "alice").await;
         let job = Some(store::TaskId { kind: "suno".into(), id: "t".into() });
@@ -190,13 +190,16 @@ async fn refunds_belong_to_the_sums_and_a_task_with_an_absurd_price_is_found() {
         assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
         execute_sql(url, "update jobs set cost = 9223372036854775807").await;
         let found = store.check_integrity(&[]).await.unwrap().mismatches;
-        assert_eq!(found.iter().map(|d| (d.table, d.column, &*d.id)).collect::<Vec<_>>(), [("task", "cost", "1")]);
+        assert_eq!(
+            found.iter().map(|mismatch| (mismatch.table, mismatch.column, &*mismatch.id)).collect::<Vec<_>>(),
+            [("task", "cost", "1")]
+        );
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_from_a_database_that_is_away() {
+async fn a_refusal_differs_from_a_database_that_is_away() {
     on_each_database(async |store, url| {
         let alice = add_key(&store, "alice").await;
         let trigger = if url.starts_with("sqlite") {
@@ -210,10 +213,10 @@ async fn a_refusal_is_told_from_a_database_that_is_away() {
         }
         assert!(store.insert_records(&[record("bad", &alice, 1)]).await.unwrap_err().is_refusal());
         store.check_accepts_records().await.unwrap();
-        execute_sql(url, "alter table usage_records rename to elsewhere").await;
+        execute_sql(url, "alter table usage_records rename to renamed").await;
         assert!(store.check_accepts_records().await.is_err());
-        execute_sql(url, "alter table elsewhere rename to usage_records").await;
-        assert_eq!(store.latest_records(9).await.unwrap().len(), 0, "the probe leaves nothing");
+        execute_sql(url, "alter table renamed rename to usage_records").await;
+        assert_eq!(store.latest_records(9).await.unwrap().len(), 0, "the check leaves no record");
     })
     .await;
 }

@@ -1,5 +1,5 @@
 //! New databases for tests: on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a
-//! server on which databases may be made.
+//! server on which databases may be created.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// `None`, with a note, where no server is named.
+    /// `None`, with a message, when no server is named.
     pub(crate) async fn create() -> Option<Self> {
         let Ok(server) = std::env::var("CACHALOT_TEST_POSTGRES") else {
             eprintln!("skipped on PostgreSQL: CACHALOT_TEST_POSTGRES is not set");
@@ -32,7 +32,7 @@ impl Postgres {
         Some(Self { url: format!("{base}/{name}"), name, admin })
     }
 
-    /// Removes the database, whoever is still connected to it.
+    /// Removes the database, even if connections are open.
     pub(crate) async fn remove(mut self) {
         let remove = format!("drop database {} with (force)", self.name);
         self.admin.execute(AssertSqlSafe(remove)).await.unwrap();

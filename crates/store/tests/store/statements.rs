@@ -12,7 +12,7 @@ async fn on_each_database(test: impl AsyncFn(Store)) {
     let folder = tempfile::tempdir().unwrap();
     let url = databases::sqlite_url(&folder.path().join("deep/er"));
     test(Store::open(&url).await.unwrap()).await;
-    // A second start finds its tables.
+    // A second start finds the tables.
     Store::open(&url).await.unwrap().keys().await.unwrap();
 
     let Some(postgres) = Postgres::create().await else { return };
@@ -109,7 +109,7 @@ async fn a_project_has_one_name_and_a_budget_that_can_change() {
 }
 
 #[tokio::test]
-async fn a_record_is_booked_once_however_often_it_is_settled() {
+async fn a_record_is_counted_once_however_often_it_is_inserted() {
     on_each_database(async |store| {
         let (alice, bob) = (
             add_key(&store, "alice", "h1", Limits::default()).await.unwrap(),
@@ -129,7 +129,7 @@ async fn a_record_is_booked_once_however_often_it_is_settled() {
 }
 
 #[tokio::test]
-async fn a_large_batch_is_booked_whole() {
+async fn a_large_batch_is_inserted_completely() {
     on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let records: Vec<_> = (0..205).map(|number| record(&number.to_string(), &key, number)).collect();
@@ -141,7 +141,7 @@ async fn a_large_batch_is_booked_whole() {
 }
 
 #[tokio::test]
-async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
+async fn a_task_is_inserted_with_its_record_and_refunded_once() {
     on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let id = TaskId { kind: "suno".into(), id: "t1".into() };
@@ -150,10 +150,10 @@ async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
             store.insert_records(std::slice::from_ref(&submitted)).await.unwrap();
         }
         let owner = TaskOwner { project_id: submitted.project_id.as_deref(), key_name: "" };
-        let job = store.find_task(&id, owner, 0).await.unwrap().unwrap();
-        assert_eq!((&job, job.cost), (&Task::from_record(&submitted).unwrap(), 100));
-        assert_eq!(store.find_task(&id, owner, job.created_at + 1).await.unwrap(), None, "too old");
-        assert_eq!(store.open_tasks(0, job.created_at + 1, 9).await.unwrap(), std::slice::from_ref(&job));
+        let task = store.find_task(&id, owner, 0).await.unwrap().unwrap();
+        assert_eq!((&task, task.cost), (&Task::from_record(&submitted).unwrap(), 100));
+        assert_eq!(store.find_task(&id, owner, task.created_at + 1).await.unwrap(), None, "too old");
+        assert_eq!(store.open_tasks(0, task.created_at + 1, 9).await.unwrap(), std::slice::from_ref(&task));
         let refund = UsageRecord { id: "1:refund".into(), outcome: REFUNDED.into(), cost: -100, ..record("", &key, 0) };
         for _ in 0..2 {
             store.insert_records(std::slice::from_ref(&refund)).await.unwrap();
@@ -170,48 +170,48 @@ async fn a_task_is_kept_with_its_record_and_its_cost_given_back_once() {
 }
 
 #[tokio::test]
-async fn tasks_that_providers_call_the_same_belong_to_those_who_submitted_them() {
+async fn tasks_with_the_same_provider_id_belong_to_those_who_submitted_them() {
     on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let id = |id: &str| TaskId { kind: "suno".into(), id: id.into() };
-        let task = |number: &str, ours: &str, project: Option<&str>, key_name: &str| UsageRecord {
-            job: Some(id(ours)),
+        let task = |number: &str, id_of_caller: &str, project: Option<&str>, key_name: &str| UsageRecord {
+            job: Some(id(id_of_caller)),
             provider_job: Some("same".into()),
             project_id: project.map(Into::into),
             key_name: key_name.into(),
             ..record(number, &key, 0)
         };
-        // The last is one of an earlier version, which knew the provider's id alone.
+        // A record of an earlier version has only the provider's id.
         let old = UsageRecord { provider_job: None, ..task("4", "same", Some("old"), "o") };
         let tasks = [task("1", "a", Some("p"), "x"), task("2", "b", Some("q"), "x"), task("3", "c", None, "x"), old];
         store.insert_records(&tasks).await.unwrap();
-        let find = async |asked: &str, project_id, key_name| {
-            let found = store.find_task(&id(asked), TaskOwner { project_id, key_name }, 0).await.unwrap();
-            found.map(|job| (job.id.id, job.provider_id))
+        let find = async |requested: &str, project_id, key_name| {
+            let found = store.find_task(&id(requested), TaskOwner { project_id, key_name }, 0).await.unwrap();
+            found.map(|task| (task.id.id, task.provider_id))
         };
-        let same = |ours: &str| Some((ours.to_owned(), "same".to_owned()));
-        for (project, key, ours) in
+        let same = |id_of_caller: &str| Some((id_of_caller.to_owned(), "same".to_owned()));
+        for (project, key, id_of_caller) in
             [(Some("p"), "y", "a"), (Some("q"), "x", "b"), (None, "x", "c"), (Some("old"), "", "same")]
         {
-            assert_eq!(find(ours, project, key).await, same(ours));
-            assert_eq!(find("same", project, key).await, same(ours), "its owner may use the provider's own id");
+            assert_eq!(find(id_of_caller, project, key).await, same(id_of_caller));
+            assert_eq!(find("same", project, key).await, same(id_of_caller), "the owner may use the provider's id");
         }
-        for (asked, project, key) in
+        for (requested, project, key) in
             [("a", Some("q"), "x"), ("a", None, "x"), ("c", None, "y"), ("c", Some("p"), "x"), ("same", None, "y")]
         {
-            assert_eq!(find(asked, project, key).await, None);
+            assert_eq!(find(requested, project, key).await, None);
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn usage_is_summed_by_what_is_asked() {
+async fn usage_is_summed_by_the_requested_group() {
     on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
-        let nobody = UsageRecord { key_id: None, project_id: None, key_name: "".into(), ..record("2", &key, 5) };
+        let without_key = UsageRecord { key_id: None, project_id: None, key_name: "".into(), ..record("2", &key, 5) };
         let later = UsageRecord { at: 86_400_000_000 * 4, model: "n".into(), ..record("3", &key, 1) };
-        store.insert_records(&[record("1", &key, 10), nobody, later]).await.unwrap();
+        store.insert_records(&[record("1", &key, 10), without_key, later]).await.unwrap();
         let sums = async |since, by| {
             let totals = store.usage(since, by).await.unwrap();
             totals.into_iter().map(|total| (total.group, total.requests, total.cost)).collect::<Vec<_>>()
@@ -229,7 +229,7 @@ async fn usage_is_summed_by_what_is_asked() {
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_refused_without_telling_the_secret_in_it() {
+async fn an_invalid_url_or_file_is_refused_without_its_secret() {
     let error = Store::open("mysql://me:secret@host/db").await.unwrap_err().to_string();
     assert!(error.contains("mysql") && !error.contains("secret"), "{error}");
     let folder = tempfile::tempdir().unwrap();
@@ -263,7 +263,7 @@ async fn a_user_has_a_role_and_can_be_disabled() {
 }
 
 #[tokio::test]
-async fn a_keys_limits_change_and_a_revoked_one_stays_as_it_is() {
+async fn the_limits_of_a_key_change_unless_it_is_revoked() {
     on_each_database(async |store| {
         let key = add_key(&store, "alice", "h1", Limits::default()).await.unwrap();
         let limits = Limits { models: Some(vec!["m".into()]), budget: Some(5), ..Limits::default() };

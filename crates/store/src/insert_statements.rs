@@ -1,0 +1,70 @@
+//! The statements that insert usage records.
+
+use std::sync::Arc;
+
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
+
+use crate::usage_record::UsageRecord;
+
+/// The most records in one statement; a power of two.
+pub(crate) const MAX_ROWS: usize = 64;
+const COLUMNS: usize = 18;
+
+/// The statements that insert 1, 2, 4, ... records. Their text has no values, only parameters.
+#[derive(Debug)]
+pub(crate) struct InsertStatements(Vec<Arc<str>>);
+
+impl InsertStatements {
+    /// Builds the statements, with numbered parameters (`$1`) or with `?`. SQLite supports both, but
+    /// searches all parameters for each numbered one.
+    pub(crate) fn new(numbered: bool) -> Self {
+        let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
+        let row = |row: usize| {
+            let parameters: Vec<_> = (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect();
+            format!("({})", parameters.join(", "))
+        };
+        let insert = |rows: usize| {
+            let rows: Vec<_> = (0..rows).map(row).collect();
+            format!(
+                "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
+                     cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome)
+                 values {} on conflict (id) do nothing",
+                rows.join(", ")
+            )
+        };
+        Self((0..=MAX_ROWS.ilog2()).map(|power| insert(1 << power).into()).collect())
+    }
+
+    /// The statement for `rows` records, a power of two.
+    pub(crate) fn for_rows(&self, rows: usize) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.0[rows.ilog2() as usize].clone())
+    }
+}
+
+/// Binds the columns of a record.
+pub(crate) fn bind_record<'q>(
+    insert: Query<'q, Any, AnyArguments>,
+    record: &'q UsageRecord,
+) -> Query<'q, Any, AnyArguments> {
+    insert
+        .bind(&record.id)
+        .bind(record.at)
+        .bind(record.key_id.as_deref())
+        .bind(&*record.key_name)
+        .bind(record.project_id.as_deref())
+        .bind(&*record.model)
+        .bind(&*record.upstream)
+        .bind(record.prompt_tokens)
+        .bind(record.cached_tokens)
+        .bind(record.cache_write_tokens)
+        .bind(record.completion_tokens)
+        .bind(record.reasoning_tokens)
+        .bind(i64::from(record.estimated))
+        .bind(record.cost)
+        .bind(&*record.price)
+        .bind(record.first_token_us)
+        .bind(record.total_us)
+        .bind(&*record.outcome)
+}

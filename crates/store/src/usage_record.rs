@@ -1,0 +1,88 @@
+//! The usage record of one request.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+use crate::amounts::{MAX_COST, MAX_TOKENS};
+
+/// The usage and the cost of one request. Lines of the journal have the same keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// A UUID v7. A record with an id that the store has is ignored.
+    pub id: String,
+    /// The time of the request, in microseconds since 1970.
+    pub at: i64,
+    /// `None` for keys of the configuration, and on a server without keys.
+    pub key_id: Option<Arc<str>>,
+    pub key_name: Arc<str>,
+    pub project_id: Option<Arc<str>>,
+    /// The model id, as the list of models spells it.
+    pub model: Arc<str>,
+    /// The provider that answered.
+    pub upstream: Arc<str>,
+    pub prompt_tokens: i64,
+    /// A part of `prompt_tokens`.
+    pub cached_tokens: i64,
+    /// A part of `prompt_tokens`.
+    pub cache_write_tokens: i64,
+    pub completion_tokens: i64,
+    /// A part of `completion_tokens`.
+    pub reasoning_tokens: i64,
+    /// The provider did not report plausible usage, so the counts are estimates.
+    pub estimated: bool,
+    /// Nano-dollars.
+    pub cost: i64,
+    /// The name of the price that was applied; empty without a price.
+    pub price: Arc<str>,
+    /// Microseconds from the request to its first token.
+    pub first_token_us: Option<i64>,
+    /// Microseconds from the request to its end.
+    pub total_us: i64,
+    /// A finish reason, or how else the request ended.
+    pub outcome: Cow<'static, str>,
+    /// The task that the request submitted. The store keeps it in the table of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<TaskId>,
+    /// The provider's id of that task; the same id when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_job: Option<String>,
+}
+
+/// The id of a task that callers use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// `midjourney`, `suno` or `video`.
+    pub kind: String,
+    pub id: String,
+}
+
+impl UsageRecord {
+    /// The name and the value of the first count or amount that is out of range.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, i64)> {
+        let tokens = [
+            ("prompt_tokens", self.prompt_tokens),
+            ("cached_tokens", self.cached_tokens),
+            ("cache_write_tokens", self.cache_write_tokens),
+            ("completion_tokens", self.completion_tokens),
+            ("reasoning_tokens", self.reasoning_tokens),
+        ];
+        let bad_count = tokens.into_iter().find(|(_, tokens)| !(0..=MAX_TOKENS).contains(tokens));
+        bad_count.or((!(-MAX_COST..=MAX_COST).contains(&self.cost)).then_some(("cost", self.cost)))
+    }
+
+    /// Checks that all counts and amounts are within their ranges.
+    ///
+    /// # Errors
+    /// `Refused`.
+    pub(crate) fn check_ranges(&self) -> Result<(), StoreError> {
+        match self.out_of_range() {
+            None => Ok(()),
+            Some((column, value)) => {
+                Err(StoreError::Refused(format!("the record `{}` has a `{column}` of {value}", self.id)))
+            }
+        }
+    }
+}
