@@ -1,67 +1,68 @@
-//! What a key or a project may still spend: alone, or within what is leased of a budget that other
-//! machines have too.
+//! Spend budgets of keys and projects. A budget belongs to one server, or is shared by replicas:
+//! then each replica spends within a lease.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
-use crate::limits::key_limits::lock_ignoring_poison;
-
-/// Money of a key or a project, in nano-dollars.
+/// The budget of a key or a project, in nano-dollars.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
-    /// What other machines call it too.
+    /// Its name in Redis.
     pub(crate) name: String,
     state: Mutex<BudgetState>,
-    /// Held while the others are asked.
+    /// Held while a lease is requested, so that one request at a time does so.
     pub(crate) refill_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct BudgetState {
-    /// `None`: as much as it likes.
+    /// `None`: unlimited.
     limit: Option<i64>,
-    /// What the store has booked, and when.
+    /// The amount spent according to the store.
     committed: i64,
+    /// The time of `committed`, in microseconds since 1970.
     committed_as_of: i64,
-    /// What was settled here and is not booked yet.
+    /// The amount settled here that the store does not have yet.
     uncommitted: i64,
-    /// What running requests may cost.
+    /// The amount that running requests may cost.
     reserved: i64,
     lease: BudgetLease,
-    /// How far below nothing a request may take it, as was asked last.
+    /// How far below zero a request may take the budget, according to the latest request.
     overdraft: i64,
-    /// Nano-dollars booked since the usage was last reported to the other machines.
+    /// The amount committed since the last report to the other replicas.
     committed_since_report: i64,
 }
 
-/// The nano-dollars that a request needs to be admitted.
+/// The amounts that a request needs to be admitted, in nano-dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BudgetRequest {
-    /// Its estimated cost. As much of it is reserved as is left,
+    /// The estimated cost. It is reserved as far as the budget allows.
     pub(crate) amount: i64,
-    /// and so much has to be there.
+    /// The least that must be available.
     pub(crate) minimum: i64,
-    /// How far below nothing it may take the key_budget.
+    /// How far below zero the request may take the budget.
     pub(crate) overdraft: i64,
 }
 
-/// Which part of the budget this process may use for what is not booked yet.
+/// The part of the budget that this process may use for amounts that are not committed yet.
 #[derive(Debug, Default)]
 enum BudgetLease {
-    /// All: it is alone.
+    /// The whole budget: this is the only process.
     #[default]
     Exclusive,
-    /// So much, until the others are asked again. Where less was left than wished, a request takes
-    /// what there is. `open` is what it might have used at most when the others were asked.
+    /// At most `limit` nano-dollars until the next lease. When the pool could not grant the full
+    /// amount (`exhausted`), requests may reserve the remainder. `pool_limit` is the most that
+    /// could have been granted.
     Granted { limit: i64, exhausted: bool, pool_limit: i64 },
 }
 
-/// What the others are told of a key_budget.
+/// The report on a budget that is sent to Redis with each request for a lease, in nano-dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BudgetReport {
     pub(crate) limit: i64,
     pub(crate) committed: i64,
+    /// The time of `committed`, in microseconds since 1970.
     pub(crate) committed_as_of: i64,
-    /// Settled and not booked, or reserved.
+    /// The amount that is reserved, or settled and not committed.
     pub(crate) used: i64,
 }
 
@@ -74,37 +75,38 @@ impl BudgetState {
         Some(self.limit?.saturating_sub(self.committed).saturating_sub(self.used()))
     }
 
-    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None`
-    /// without a budget.
+    /// The amount left, including the overdraft, according to the last lease; `None` without
+    /// a budget.
     fn available(&self) -> Option<i64> {
         let left = self.remaining()?.saturating_add(self.overdraft);
         Some(match self.lease {
             BudgetLease::Exclusive => left,
-            BudgetLease::Granted { pool_limit: open, .. } => left.min(open.saturating_sub(self.used())),
+            BudgetLease::Granted { pool_limit, .. } => left.min(pool_limit.saturating_sub(self.used())),
         })
     }
 
-    /// Nano-dollars that requests may still reserve without a new lease; `None` without a budget.
+    /// The amount that requests may still reserve without a new lease; `None` without a budget.
     fn available_in_lease(&self) -> Option<i64> {
         let left = self.remaining()?.saturating_add(self.overdraft);
         Some(match self.lease {
             BudgetLease::Exclusive => left,
-            BudgetLease::Granted { limit: most, .. } => left.min(most.saturating_sub(self.used())),
+            BudgetLease::Granted { limit, .. } => left.min(limit.saturating_sub(self.used())),
         })
     }
 
-    /// The reservation of a request; `None` when it is refused, or a new lease is needed first.
-    fn admissible_amount(&mut self, need: BudgetRequest) -> Option<i64> {
-        self.overdraft = need.overdraft;
-        // Without a budget nothing is refused, whatever it is said to cost.
-        let Some(room) = self.available_in_lease() else { return Some(need.amount.min(store::MAX_COST)) };
-        let needs_lease = matches!(self.lease, BudgetLease::Granted { exhausted: false, .. }) && room < need.amount;
-        (room >= need.minimum && !needs_lease).then(|| need.amount.min(room))
+    /// The amount to reserve for a request; `None` when the request is refused, or needs a new
+    /// lease first.
+    fn admissible_amount(&mut self, request: BudgetRequest) -> Option<i64> {
+        self.overdraft = request.overdraft;
+        // Without a budget no request is refused, whatever its estimate.
+        let Some(room) = self.available_in_lease() else { return Some(request.amount.min(store::MAX_COST)) };
+        let needs_lease = matches!(self.lease, BudgetLease::Granted { exhausted: false, .. }) && room < request.amount;
+        (room >= request.minimum && !needs_lease).then(|| request.amount.min(room))
     }
 }
 
 impl Budget {
-    /// `leased`: other machines have the same budget.
+    /// A budget without a limit. `leased`: other replicas have the same budget.
     pub(crate) fn new(name: String, leased: bool) -> Self {
         let lease = if leased {
             BudgetLease::Granted { limit: 0, exhausted: false, pool_limit: 0 }
@@ -114,83 +116,87 @@ impl Budget {
         Self { name, state: Mutex::new(BudgetState { lease, ..BudgetState::default() }), ..Self::default() }
     }
 
-    /// What the store says.
-    pub(crate) fn update(&self, budget: Option<i64>, booked: i64, as_of: i64) {
-        let mut state = lock_ignoring_poison(&self.state);
+    /// Sets the limit and the committed amount that the store had at `as_of`.
+    pub(crate) fn update(&self, limit: Option<i64>, committed: i64, as_of: i64) {
+        let mut state = self.state.lock();
         if as_of >= state.committed_as_of {
-            (state.limit, state.committed, state.committed_as_of) = (budget, booked, as_of);
+            state.limit = limit;
+            state.committed = committed;
+            state.committed_as_of = as_of;
         }
     }
 
-    /// Takes aside what a request needs, or what is left of it; nothing when less is left than
-    /// has to be there.
-    pub(crate) fn reserve(&self, need: BudgetRequest) -> Option<i64> {
-        let mut state = lock_ignoring_poison(&self.state);
-        let amount = state.admissible_amount(need)?;
+    /// Reserves the amount that a request needs, or what is left of it; `None` when less than the
+    /// minimum is left.
+    pub(crate) fn reserve(&self, request: BudgetRequest) -> Option<i64> {
+        let mut state = self.state.lock();
+        let amount = state.admissible_amount(request)?;
         state.reserved = state.reserved.checked_add(amount)?;
         Some(amount)
     }
 
+    /// Replaces a reservation by the actual cost.
     pub(crate) fn settle(&self, reserved: i64, cost: i64) {
-        let mut state = lock_ignoring_poison(&self.state);
+        let mut state = self.state.lock();
         state.reserved = state.reserved.saturating_sub(reserved);
         state.uncommitted = state.uncommitted.saturating_add(cost);
     }
 
-    /// The store has booked what cost so much here. That part of a lease is used up: it does
-    /// not become free again with the booking, for the others still count the whole lease
-    /// beside what is booked.
+    /// Records that the store has committed a cost that was settled here. That part of a lease is
+    /// used up: it does not become available again, because the other replicas count the whole
+    /// lease in addition to the committed amount.
     pub(crate) fn record_committed(&self, cost: i64) {
-        let mut state = lock_ignoring_poison(&self.state);
+        let mut state = self.state.lock();
         state.uncommitted = state.uncommitted.saturating_sub(cost);
         state.committed_since_report = state.committed_since_report.saturating_add(cost);
-        if let BudgetLease::Granted { limit: most, pool_limit: open, .. } = &mut state.lease {
-            *most = most.saturating_sub(cost);
-            *open = open.saturating_sub(cost);
+        if let BudgetLease::Granted { limit, pool_limit, .. } = &mut state.lease {
+            *limit = limit.saturating_sub(cost);
+            *pool_limit = pool_limit.saturating_sub(cost);
         }
     }
 
-    /// All that the store had booked at a time.
-    pub(crate) fn set_committed(&self, spent: i64, as_of: i64) {
-        let mut state = lock_ignoring_poison(&self.state);
+    /// Sets the total that the store had committed at `as_of`.
+    pub(crate) fn set_committed(&self, committed: i64, as_of: i64) {
+        let mut state = self.state.lock();
         if as_of >= state.committed_as_of {
-            (state.committed, state.committed_as_of) = (spent, as_of);
+            state.committed = committed;
+            state.committed_as_of = as_of;
         }
     }
 
-    /// What may still be spent, running requests set aside; `None` without a budget.
+    /// The amount left after the reservations of running requests; `None` without a budget.
     pub(crate) fn remaining(&self) -> Option<i64> {
-        lock_ignoring_poison(&self.state).remaining()
+        self.state.lock().remaining()
     }
 
-    /// A request that needs this could begin.
-    pub(crate) fn can_reserve(&self, need: BudgetRequest) -> bool {
-        lock_ignoring_poison(&self.state).admissible_amount(need).is_some()
+    /// Whether a request with these needs would be admitted.
+    pub(crate) fn can_reserve(&self, request: BudgetRequest) -> bool {
+        self.state.lock().admissible_amount(request).is_some()
     }
 
-    /// Nano-dollars left, an overdraft included, by the last report of the other machines; `None`
-    /// without a budget.
+    /// The amount left, including the overdraft, according to the last lease; `None` without
+    /// a budget.
     pub(crate) fn available(&self) -> Option<i64> {
-        lock_ignoring_poison(&self.state).available()
+        self.state.lock().available()
     }
 
-    /// The report to the other machines that precedes a lease call; `None` without a budget.
+    /// The report that precedes a request for a lease; `None` without a budget.
     pub(crate) fn start_report(&self) -> Option<BudgetReport> {
-        let mut state = lock_ignoring_poison(&self.state);
+        let mut state = self.state.lock();
         state.committed_since_report = 0;
-        let BudgetState { committed: booked, committed_as_of: as_of, .. } = *state;
-        let budget = state.limit?.saturating_add(state.overdraft);
-        Some(BudgetReport { limit: budget, committed: booked, committed_as_of: as_of, used: state.used() })
+        let BudgetState { committed, committed_as_of, .. } = *state;
+        let limit = state.limit?.saturating_add(state.overdraft);
+        Some(BudgetReport { limit, committed, committed_as_of, used: state.used() })
     }
 
-    /// The others leave it so much for what was not booked when they were told.
-    pub(crate) fn set_lease(&self, most: i64, scarce: bool, open: i64) {
-        let mut state = lock_ignoring_poison(&self.state);
-        let booked = state.committed_since_report;
+    /// Sets the lease that was granted in response to the last report.
+    pub(crate) fn set_lease(&self, limit: i64, exhausted: bool, pool_limit: i64) {
+        let mut state = self.state.lock();
+        let committed = state.committed_since_report;
         state.lease = BudgetLease::Granted {
-            limit: most.saturating_sub(booked),
-            exhausted: scarce,
-            pool_limit: open.saturating_sub(booked),
+            limit: limit.saturating_sub(committed),
+            exhausted,
+            pool_limit: pool_limit.saturating_sub(committed),
         };
     }
 }
@@ -201,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// Amounts of all sizes, absurd ones among them.
+    /// Amounts of all sizes, including extreme ones.
     fn amount() -> impl Strategy<Value = i64> {
         prop_oneof![
             0..1000i64,
@@ -212,60 +218,60 @@ mod tests {
     }
 
     #[test]
-    fn what_is_booked_of_a_lease_is_not_free_again() {
+    fn what_is_committed_of_a_lease_is_not_free_again() {
         let key_budget = Budget::new("key:a".into(), true);
         key_budget.update(Some(100), 0, 1);
         key_budget.set_lease(30, false, 30);
-        let need = BudgetRequest { amount: 15, minimum: 15, overdraft: 0 };
-        for booked in [15, 30] {
-            let reserved = key_budget.reserve(need).unwrap();
+        let request = BudgetRequest { amount: 15, minimum: 15, overdraft: 0 };
+        for committed in [15, 30] {
+            let reserved = key_budget.reserve(request).unwrap();
             key_budget.settle(reserved, 15);
-            key_budget.set_committed(booked, 1 + booked);
+            key_budget.set_committed(committed, 1 + committed);
             key_budget.record_committed(15);
         }
-        // 70 are left of the budget, but the others may have leased them meanwhile.
-        assert_eq!((key_budget.remaining(), key_budget.reserve(need)), (Some(70), None));
+        // 70 are left of the budget, but other replicas may have leased them meanwhile.
+        assert_eq!((key_budget.remaining(), key_budget.reserve(request)), (Some(70), None));
         key_budget.start_report();
         key_budget.set_lease(15, false, 15);
-        let reserved = key_budget.reserve(need).unwrap();
+        let reserved = key_budget.reserve(request).unwrap();
         key_budget.settle(reserved, 15);
-        // What is booked while the others are asked counts as used in their answer.
+        // An amount that is committed while a lease is requested counts as used in the response.
         key_budget.start_report();
         key_budget.record_committed(15);
         key_budget.set_lease(15, false, 15);
-        assert_eq!(key_budget.reserve(need), None);
+        assert_eq!(key_budget.reserve(request), None);
     }
 
     proptest! {
-        /// Reservations never exceed the budget and the overdraft, and all of them come back.
+        /// Reservations never exceed the budget with its overdraft, and all of them are released.
         #[test]
-        fn what_is_taken_aside_fits_and_comes_back(
-            budget in amount(), booked in amount(), overdraft in 0..=store::MAX_COST,
-            asks in prop::collection::vec((amount(), amount(), any::<bool>()), 0..30),
+        fn what_is_reserved_fits_and_comes_back(
+            limit in amount(), committed in amount(), overdraft in 0..=store::MAX_COST,
+            requests in prop::collection::vec((amount(), amount(), any::<bool>()), 0..30),
         ) {
             let key_budget = Budget::default();
-            key_budget.update(Some(budget), booked, 1);
-            let room = budget.saturating_sub(booked).saturating_add(overdraft);
-            let mut taken = Vec::new();
-            for (amount, least, settles) in asks {
-                let need = BudgetRequest { amount, minimum: least.min(amount), overdraft };
-                if let Some(reserved) = key_budget.reserve(need) {
-                    prop_assert!(reserved >= need.minimum && reserved <= amount);
-                    taken.push(reserved);
+            key_budget.update(Some(limit), committed, 1);
+            let room = limit.saturating_sub(committed).saturating_add(overdraft);
+            let mut reservations = Vec::new();
+            for (amount, minimum, settles) in requests {
+                let request = BudgetRequest { amount, minimum: minimum.min(amount), overdraft };
+                if let Some(reserved) = key_budget.reserve(request) {
+                    prop_assert!(reserved >= request.minimum && reserved <= amount);
+                    reservations.push(reserved);
                 }
-                let sum: i128 = taken.iter().copied().map(i128::from).sum();
+                let sum: i128 = reservations.iter().copied().map(i128::from).sum();
                 prop_assert!(sum <= i128::from(room.max(0)), "{sum} of {room}");
-                if settles && let Some(reserved) = taken.pop() {
+                if settles && let Some(reserved) = reservations.pop() {
                     key_budget.settle(reserved, 0);
                 }
             }
-            for reserved in taken {
+            for reserved in reservations {
                 key_budget.settle(reserved, 0);
             }
-            prop_assert_eq!(key_budget.remaining(), Some(budget.saturating_sub(booked)));
+            prop_assert_eq!(key_budget.remaining(), Some(limit.saturating_sub(committed)));
         }
 
-        /// No sequence of absurd amounts wraps.
+        /// Extreme amounts never make a sum wrap around.
         #[test]
         fn nothing_wraps(steps in prop::collection::vec((0..5u8, any::<i64>()), 0..50)) {
             let key_budget = Budget::default();

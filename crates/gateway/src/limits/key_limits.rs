@@ -1,36 +1,33 @@
-//! How much a caller may ask: money, requests and tokens a minute, requests at the same time. What
-//! a request may cost is reserved before it begins and settled when it ends; what it cost beyond
-//! that becomes debt.
+//! The limits of one key, and the permit of one request. The estimated cost of a request is reserved
+//! before it starts and settled when it ends; a cost above the reservation becomes debt.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use chat::{Error, ErrorKind};
 
 use crate::limits::budget::{Budget, BudgetRequest};
-use crate::limits::rate_limit::{RateKind, RateLimiter, RateLimits};
-use crate::limits::redis_leases::ConcurrencySlot;
+use crate::limits::exceeded::{BudgetOwner, LimitExceeded};
+use crate::limits::rate_limit::{RateLimiter, RateLimits};
+use crate::limits::slot::ConcurrencySlot;
 
-/// The purses and the pace of one key.
+/// The budgets and the rate limiter of one key.
 #[derive(Debug, Default)]
 pub(crate) struct KeyLimits {
     pub(crate) key_budget: Budget,
     pub(crate) project_budget: Arc<Budget>,
     pub(crate) rate_limiter: RateLimiter,
-    /// Something of it is leased.
+    /// Whether the key may hold leases, and is listed for their renewal.
     pub(crate) has_lease: AtomicBool,
 }
 
 impl KeyLimits {
-    /// The key_limits of the key with this id. `leased`: other machines have the same.
+    /// The limits of the key with this id. `leased`: other replicas have the same limits.
     pub(crate) fn new(key_id: &str, project_budget: Arc<Budget>, leased: bool) -> Self {
-        let (key, speed) = (Budget::new(format!("key:{key_id}"), leased), RateLimiter::new(leased));
-        Self { key_budget: key, project_budget, rate_limiter: speed, ..Self::default() }
+        let key_budget = Budget::new(format!("key:{key_id}"), leased);
+        Self { key_budget, project_budget, rate_limiter: RateLimiter::new(leased), ..Self::default() }
     }
 
-    /// Nano-dollars that requests may still reserve of the key and of its project, an overdraft
-    /// included; `None` without a budget.
+    /// Nano-dollars that requests may still reserve, including an overdraft: the lesser of the
+    /// key's and the project's; `None` without a budget.
     pub(crate) fn available_budget(&self) -> Option<i64> {
         [self.key_budget.available(), self.project_budget.available()].into_iter().flatten().min()
     }
@@ -43,42 +40,14 @@ impl KeyLimits {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BudgetOwner {
-    Key,
-    Project,
-}
-
-/// What there is not enough of for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LimitExceeded {
-    Budget(BudgetOwner),
-    /// There will be enough after that time.
-    Rate(RateKind, Duration),
-    Concurrency,
-}
-
-impl From<LimitExceeded> for Error {
-    fn from(exceeded: LimitExceeded) -> Self {
-        let wait = match exceeded {
-            LimitExceeded::Budget(_) => return Self::new(ErrorKind::InsufficientBalance, "Insufficient Balance"),
-            LimitExceeded::Rate(_, wait) => wait,
-            LimitExceeded::Concurrency => Duration::from_secs(1),
-        };
-        let mut error = Self::new(ErrorKind::RateLimited, "Rate limit reached");
-        error.retry_after = Some(wait);
-        error
-    }
-}
-
-/// What a request may cost.
+/// The amounts that a request reserves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReservationRequest {
     pub(crate) tokens: u64,
     pub(crate) budget: BudgetRequest,
 }
 
-/// The right to ask once. Dropped without [`Permit::settle`], it costs nothing.
+/// The admission of one request. Dropping it settles: without [`Permit::settle`], at no cost.
 #[derive(Debug)]
 pub(crate) struct Permit {
     limits: Arc<KeyLimits>,
@@ -87,35 +56,35 @@ pub(crate) struct Permit {
     reserved_tokens: u64,
     cost: i64,
     used_tokens: u64,
-    /// The place among those that may ask at the same time, on all machines.
+    /// The slot among the running requests of the key on all replicas.
     pub(crate) slot: Option<ConcurrencySlot>,
 }
 
 impl Permit {
-    /// Balance first, then pace (API document 0.5).
+    /// Checks the budgets first, then the rate limits (docs/api.md, 0.5).
     ///
     /// # Errors
-    /// What the key or its project is short of.
+    /// The first limit that the request exceeds.
     pub(crate) fn acquire(
         key_limits: &Arc<KeyLimits>,
         rate_limits: RateLimits,
         request: ReservationRequest,
     ) -> Result<Self, LimitExceeded> {
-        let key = key_limits.key_budget.reserve(request.budget).ok_or(LimitExceeded::Budget(BudgetOwner::Key))?;
-        let Some(project) = key_limits.project_budget.reserve(request.budget) else {
-            key_limits.key_budget.settle(key, 0);
+        let key_reserved =
+            key_limits.key_budget.reserve(request.budget).ok_or(LimitExceeded::Budget(BudgetOwner::Key))?;
+        let Some(project_reserved) = key_limits.project_budget.reserve(request.budget) else {
+            key_limits.key_budget.settle(key_reserved, 0);
             return Err(LimitExceeded::Budget(BudgetOwner::Project));
         };
         if let Err(exceeded) = key_limits.rate_limiter.acquire(rate_limits, request.tokens) {
-            key_limits.key_budget.settle(key, 0);
-            key_limits.project_budget.settle(project, 0);
+            key_limits.key_budget.settle(key_reserved, 0);
+            key_limits.project_budget.settle(project_reserved, 0);
             return Err(exceeded);
         }
-        let key_limits = key_limits.clone();
         Ok(Self {
-            limits: key_limits,
-            key_reserved: key,
-            project_reserved: project,
+            limits: key_limits.clone(),
+            key_reserved,
+            project_reserved,
             reserved_tokens: request.tokens,
             cost: 0,
             used_tokens: 0,
@@ -123,14 +92,16 @@ impl Permit {
         })
     }
 
-    /// Nano-dollars that are reserved for it: the lesser of the key's and the project's.
+    /// Nano-dollars that are reserved: the lesser of the key's and the project's.
     pub(crate) fn reserved_amount(&self) -> i64 {
         self.key_reserved.min(self.project_reserved)
     }
 
-    /// What the request cost in the end, which may be more than was reserved.
+    /// Sets the tokens and the nano-dollars that the request used, which may exceed
+    /// the reservation.
     pub(crate) fn settle(&mut self, tokens: u64, cost: i64) {
-        (self.used_tokens, self.cost) = (tokens, cost);
+        self.used_tokens = tokens;
+        self.cost = cost;
     }
 }
 
@@ -142,13 +113,12 @@ impl Drop for Permit {
     }
 }
 
-/// What is locked is whole even when a holder panicked.
-pub(crate) fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use chat::{Error, ErrorKind};
+
     use super::*;
 
     fn key_limits(budget: Option<i64>) -> Arc<KeyLimits> {
@@ -158,8 +128,8 @@ mod tests {
     }
 
     fn acquire(key_limits: &Arc<KeyLimits>, rate_limits: RateLimits, tokens: u64, cost: i64) -> Result<Permit, Error> {
-        let money = BudgetRequest { amount: cost, minimum: 1, overdraft: 0 };
-        Permit::acquire(key_limits, rate_limits, ReservationRequest { tokens, budget: money }).map_err(Error::from)
+        let budget = BudgetRequest { amount: cost, minimum: 1, overdraft: 0 };
+        Permit::acquire(key_limits, rate_limits, ReservationRequest { tokens, budget }).map_err(Error::from)
     }
 
     #[test]
@@ -167,7 +137,7 @@ mod tests {
         let key_limits = key_limits(Some(100));
         let mut first = acquire(&key_limits, RateLimits::default(), 0, 60).unwrap();
         let second = acquire(&key_limits, RateLimits::default(), 0, 60).unwrap();
-        // 60 and the 40 that were left.
+        // 60, and the 40 that were left.
         assert_eq!(acquire(&key_limits, RateLimits::default(), 0, 1).unwrap_err().kind, ErrorKind::InsufficientBalance);
         drop(second);
         assert_eq!(key_limits.key_budget.remaining(), Some(40));
@@ -203,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn too_many_requests_or_tokens_are_told_when_to_come_back() {
-        let (key_limits, rate_limits) =
-            (key_limits(None), RateLimits { requests: Some(2), tokens: Some(600), concurrency: None });
+    fn too_many_requests_or_tokens_are_refused_with_the_time_to_wait() {
+        let rate_limits = RateLimits { requests: Some(2), tokens: Some(600), concurrency: None };
+        let key_limits = key_limits(None);
         let mut first = acquire(&key_limits, rate_limits, 100, 0).unwrap();
         first.settle(10_000, 0);
         drop(first);
@@ -221,13 +191,13 @@ mod tests {
         let wait = acquire(&key_limits, rate_limits, 0, 0).unwrap_err().retry_after.unwrap();
         assert!(wait <= Duration::from_secs(30) && wait > Duration::from_secs(25), "{wait:?}");
         drop(permits);
-        assert!(acquire(&key_limits, rate_limits, 0, 0).is_err(), "a request that has ended was one all the same");
+        assert!(acquire(&key_limits, rate_limits, 0, 0).is_err(), "a request that has ended still counts");
     }
 
     #[test]
-    fn only_so_many_at_once() {
-        let (key_limits, rate_limits) =
-            (key_limits(None), RateLimits { concurrency: Some(1), ..RateLimits::default() });
+    fn the_number_of_concurrent_requests_is_limited() {
+        let rate_limits = RateLimits { concurrency: Some(1), ..RateLimits::default() };
+        let key_limits = key_limits(None);
         let permit = acquire(&key_limits, rate_limits, 0, 0).unwrap();
         assert_eq!(acquire(&key_limits, rate_limits, 0, 0).unwrap_err().kind, ErrorKind::RateLimited);
         drop(permit);

@@ -1,6 +1,6 @@
--- A place among the requests that may run at the same time.
--- KEYS: the places. ARGV: how many there are, who wants one, seconds for which it is kept.
--- Returns 1 when there was one.
+-- Acquires a concurrency slot.
+-- KEYS: the sorted set of slots. ARGV: number of slots, member, seconds until the slot expires.
+-- Returns 1 if a slot was free.
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then

@@ -1,12 +1,14 @@
+use tokio::sync::watch;
+
+use super::maintenance::wait_for_stop;
 use super::*;
 
 const DOLLAR: i64 = 1_000_000_000;
 
-/// As many replicas as wanted, which share a key with a name of its own; `None` where there is no
-/// Redis to test with.
+/// `N` replicas that share a new key; `None` without a Redis to test with.
 async fn replicas<const N: usize>(budget: Option<i64>) -> Option<[(RedisLeases, Arc<KeyLimits>); N]> {
     let Ok(url) = std::env::var("CACHALOT_TEST_REDIS") else {
-        eprintln!("skipped: CACHALOT_TEST_REDIS names no Redis to test with");
+        eprintln!("skipped: CACHALOT_TEST_REDIS is not set");
         return None;
     };
     let name = uuid::Uuid::now_v7().to_string();
@@ -33,7 +35,7 @@ async fn admit(
 }
 
 #[tokio::test]
-async fn machines_together_spend_no_more_than_a_budget() {
+async fn replicas_together_spend_no_more_than_a_budget() {
     let Some(replicas) = replicas::<3>(Some(10 * DOLLAR)).await else { return };
     let mut permits = Vec::new();
     let mut spent = 0;
@@ -53,7 +55,7 @@ async fn machines_together_spend_no_more_than_a_budget() {
         }
     }
     assert!(spent <= 10 * DOLLAR, "{spent}");
-    // What the others have in spare comes back, and can be spent to the last cent.
+    // Unused leases are returned, and the budget can be spent to the last cent.
     for (leases, _) in &replicas {
         leases.renew(false).await.unwrap();
     }
@@ -65,25 +67,25 @@ async fn machines_together_spend_no_more_than_a_budget() {
 }
 
 #[tokio::test]
-async fn what_is_booked_counts_once() {
+async fn what_is_committed_counts_once() {
     let Some([one, two]) = replicas::<2>(Some(10 * DOLLAR)).await else { return };
     let mut permit = admit(&one, RateLimits::default(), reservation(6 * DOLLAR)).await.unwrap();
     permit.settle(10, 6 * DOLLAR);
     drop(permit);
-    // The second replica takes what is left, though it wished for more.
+    // The second replica receives what is left, although it requested more.
     let second = admit(&two, RateLimits::default(), reservation(6 * DOLLAR)).await.unwrap();
     assert_eq!(two.1.key_budget.start_report().unwrap().used, 4 * DOLLAR);
     assert_eq!(admit(&one, RateLimits::default(), reservation(1)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     drop(second);
     two.0.renew(false).await.unwrap();
-    // The store has booked it, which only the first knows; then it tells.
+    // The store has committed it, which only the first replica knows until it reports.
     one.1.key_budget.set_committed(6 * DOLLAR, 2);
     one.1.key_budget.record_committed(6 * DOLLAR);
     one.0.renew(false).await.unwrap();
     let permit = admit(&two, RateLimits::default(), reservation(6 * DOLLAR)).await.unwrap();
     assert_eq!(two.1.key_budget.start_report().unwrap().used, 4 * DOLLAR);
     drop(permit);
-    // A refund, as of a later time.
+    // A refund of a later time.
     two.1.key_budget.update(Some(10 * DOLLAR), DOLLAR, 3);
     two.0.renew(false).await.unwrap();
     let permit = admit(&two, RateLimits::default(), reservation(6 * DOLLAR)).await.unwrap();
@@ -92,7 +94,7 @@ async fn what_is_booked_counts_once() {
 }
 
 #[tokio::test]
-async fn what_a_dead_machine_had_is_free_once_its_journal_is_booked() {
+async fn leases_of_a_dead_replica_are_free_once_its_journal_is_committed() {
     let Some([dead, living]) = replicas::<2>(Some(10 * DOLLAR)).await else { return };
     let permit = admit(&dead, RateLimits::default(), reservation(10 * DOLLAR)).await.unwrap();
     std::mem::forget(permit);
@@ -106,21 +108,21 @@ async fn what_a_dead_machine_had_is_free_once_its_journal_is_booked() {
 }
 
 #[tokio::test]
-async fn machines_together_ask_no_more_than_a_minute_allows() {
+async fn replicas_together_stay_within_a_rate_limit() {
     let Some(replicas) = replicas::<3>(None).await else { return };
     let rate_limits = RateLimits { requests: Some(7), tokens: Some(6000), concurrency: None };
-    let mut asked = 0;
+    let mut admitted = 0;
     for turn in 0..30 {
         match admit(&replicas[turn % 3], rate_limits, reservation(0)).await {
             Ok(mut permit) => {
-                asked += 1;
+                admitted += 1;
                 permit.settle(10, 0);
             }
             Err(kind) => assert_eq!(kind, ErrorKind::RateLimited),
         }
     }
-    assert_eq!(asked, 7);
-    // A request that used more than it said leaves a debt that all replicas have.
+    assert_eq!(admitted, 7);
+    // A request that used more than it reserved leaves a debt that all replicas share.
     let rate_limits = RateLimits { requests: None, ..rate_limits };
     let mut permit = admit(&replicas[0], rate_limits, reservation(0)).await.unwrap();
     permit.settle(10_000, 0);
@@ -134,7 +136,7 @@ async fn machines_together_ask_no_more_than_a_minute_allows() {
 }
 
 #[tokio::test]
-async fn only_so_many_run_on_all_machines_at_once() {
+async fn concurrency_is_limited_on_all_replicas_together() {
     let Some([one, two]) = replicas::<2>(None).await else { return };
     let rate_limits = RateLimits { concurrency: Some(2), ..RateLimits::default() };
     let first = admit(&one, rate_limits, reservation(0)).await.unwrap();
@@ -150,7 +152,7 @@ async fn only_so_many_run_on_all_machines_at_once() {
 }
 
 #[tokio::test]
-async fn many_at_once_on_one_machine_are_all_let_in() {
+async fn many_concurrent_requests_on_two_replicas_are_all_admitted() {
     let Some([one, two]) = replicas::<2>(Some(1000 * DOLLAR)).await else { return };
     let rate_limits = RateLimits { requests: Some(600), tokens: Some(1_000_000), concurrency: Some(300) };
     let all = (0..200).map(|turn| admit(if turn % 2 == 0 { &one } else { &two }, rate_limits, reservation(DOLLAR)));
@@ -189,10 +191,10 @@ async fn without_redis_only_keys_with_limits_are_refused() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("Redis is back, and nobody has noticed");
+    panic!("Redis is available again, and requests are still refused");
 }
 
-/// Stands before the Redis of the tests, and can be cut.
+/// A proxy in front of the Redis server of the tests, which can be disconnected.
 struct Proxy {
     address: std::net::SocketAddr,
     disconnected: watch::Sender<bool>,
@@ -201,31 +203,32 @@ struct Proxy {
 impl Proxy {
     async fn start() -> Option<Self> {
         let url = std::env::var("CACHALOT_TEST_REDIS").ok()?;
-        let to = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
+        let server_address = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (cut, is_cut) = watch::channel(false);
+        let (disconnected, is_disconnected) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
-                let (mut is_cut, to) = (is_cut.clone(), to.clone());
-                if *is_cut.borrow() {
+                let mut is_disconnected = is_disconnected.clone();
+                let server_address = server_address.clone();
+                if *is_disconnected.borrow() {
                     continue;
                 }
                 tokio::spawn(async move {
-                    let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+                    let mut server = tokio::net::TcpStream::connect(server_address).await.unwrap();
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut socket, &mut server) => {}
-                        () = wait_for_stop(&mut is_cut) => {}
+                        () = wait_for_stop(&mut is_disconnected) => {}
                     }
                 });
             }
         });
-        Some(Self { address, disconnected: cut })
+        Some(Self { address, disconnected })
     }
 }
 
 #[tokio::test]
-async fn a_price_known_beforehand_and_an_overdraft_hold_on_all_machines() {
+async fn a_fixed_price_and_an_overdraft_hold_on_all_replicas() {
     let Some([one, two]) = replicas::<2>(Some(10 * DOLLAR)).await else { return };
     let fixed =
         |cost| ReservationRequest { tokens: 10, budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 0 } };
@@ -234,7 +237,7 @@ async fn a_price_known_beforehand_and_an_overdraft_hold_on_all_machines() {
         ErrorKind::InsufficientBalance
     );
     let first = admit(&one, RateLimits::default(), fixed(6 * DOLLAR)).await.unwrap();
-    // Four are left, wherever they are asked for.
+    // Four are left, on any replica.
     assert_eq!(
         admit(&two, RateLimits::default(), fixed(5 * DOLLAR)).await.unwrap_err(),
         ErrorKind::InsufficientBalance
@@ -244,7 +247,7 @@ async fn a_price_known_beforehand_and_an_overdraft_hold_on_all_machines() {
     for replica in [&one, &two] {
         replica.0.renew(false).await.unwrap();
     }
-    // With an overdraft of two, all replicas together go two below nothing.
+    // With an overdraft of two, all replicas together go two below zero.
     let bounded = |cost| ReservationRequest {
         tokens: 10,
         budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 2 * DOLLAR },
@@ -261,8 +264,8 @@ async fn a_price_known_beforehand_and_an_overdraft_hold_on_all_machines() {
 }
 
 #[tokio::test]
-async fn amounts_that_no_float_can_tell_apart_are_exact() {
-    // Above 2^53 a float has no odd numbers.
+async fn amounts_that_a_float_cannot_tell_apart_are_exact() {
+    // Above 2^53 a float cannot represent odd numbers.
     let budget = 9_000_000_000 * DOLLAR + 7;
     let Some([one, two]) = replicas::<2>(Some(budget)).await else { return };
     for replica in [&one, &two] {
@@ -283,12 +286,12 @@ async fn amounts_that_no_float_can_tell_apart_are_exact() {
     let second = admit(&two, RateLimits::default(), exact(400_000_000)).await.unwrap();
     assert_eq!(admit(&two, RateLimits::default(), exact(1)).await.unwrap_err(), ErrorKind::InsufficientBalance);
     drop((first, second));
-    // Poisoned sums lease nothing, and break nothing.
-    for (budget, booked) in [(5, i64::MAX), (i64::MAX, i64::MAX), (i64::MAX, i64::MIN), (0, 0), (i64::MAX, 0)] {
-        one.1.key_budget.update(Some(budget), booked, 3);
-        let taken = admit(&one, RateLimits::default(), exact(1)).await;
-        assert_eq!(taken.is_ok(), i128::from(budget) - i128::from(booked) > 0, "{budget} {booked}");
-        drop(taken);
+    // Overflowed sums lease nothing.
+    for (limit, committed) in [(5, i64::MAX), (i64::MAX, i64::MAX), (i64::MAX, i64::MIN), (0, 0), (i64::MAX, 0)] {
+        one.1.key_budget.update(Some(limit), committed, 3);
+        let permit = admit(&one, RateLimits::default(), exact(1)).await;
+        assert_eq!(permit.is_ok(), i128::from(limit) - i128::from(committed) > 0, "{limit} {committed}");
+        drop(permit);
         one.0.renew(false).await.unwrap();
     }
 }
