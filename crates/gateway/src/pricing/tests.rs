@@ -1,4 +1,7 @@
+use chat::Usage;
+
 use super::*;
+use crate::billing::plausibility::MAX_COST;
 
 fn prices() -> Prices {
     Prices::parse(
@@ -49,22 +52,22 @@ fn a_period_over_midnight_counts_on_both_sides() {
 }
 
 #[test]
-fn a_long_prompt_makes_the_whole_request_dearer() {
+fn a_long_prompt_makes_the_whole_request_more_expensive() {
     let row =
-        |cases: &str| format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=1\noutput=2\n{cases}");
-    let cases = "above = [{prompt_tokens=100, input=10, output=20}, {prompt_tokens=1000, input=100, output=200}]";
-    let cost = |cases: &str, prompt_tokens: u64, time: i64| {
+        |tiers: &str| format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=1\noutput=2\n{tiers}");
+    let tiers = "above = [{prompt_tokens=100, input=10, output=20}, {prompt_tokens=1000, input=100, output=200}]";
+    let cost = |tiers: &str, prompt_tokens: u64, time: i64| {
         let usage = Usage { prompt_tokens, completion_tokens: 1, ..Usage::default() };
-        Prices::parse(&row(cases)).unwrap().find("p", "m").unwrap().cost(&usage, Quantity::default(), time) / 1000
+        Prices::parse(&row(tiers)).unwrap().find("p", "m").unwrap().cost(&usage, Quantity::default(), time) / 1000
     };
-    assert_eq!([100, 101, 1000, 1001].map(|tokens| cost(cases, tokens, 0)), [102, 1030, 10_020, 100_300]);
-    // At a time of its own, that is what counts.
-    let both = format!("{cases}\nperiod = [{{from='16:30', until='00:30', input=0.5, output=1}}]");
+    assert_eq!([100, 101, 1000, 1001].map(|tokens| cost(tiers, tokens, 0)), [102, 1030, 10_020, 100_300]);
+    // A period that matches takes precedence.
+    let both = format!("{tiers}\nperiod = [{{from='16:30', until='00:30', input=0.5, output=1}}]");
     assert_eq!([at(16, 29), at(16, 30)].map(|time| cost(&both, 102, time)), [1040, 52]);
 }
 
 #[test]
-fn counts_that_contradict_each_other_never_cost_less_than_nothing() {
+fn counts_that_contradict_each_other_never_have_a_negative_cost() {
     let price = prices().find("deepseek", "deepseek-chat").unwrap();
     let odd = Usage {
         prompt_tokens: 1,
@@ -82,7 +85,7 @@ fn counts_that_contradict_each_other_never_cost_less_than_nothing() {
 }
 
 #[test]
-fn a_row_that_cannot_be_a_price_is_refused() {
+fn an_invalid_row_is_refused() {
     let row = |more: &str| format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\n{more}");
     for (bad, word) in [
         ("input = -1", "input"),

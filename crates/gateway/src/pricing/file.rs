@@ -1,0 +1,144 @@
+//! The rows of a price file.
+
+use std::cmp::Reverse;
+
+use serde::Deserialize;
+
+use super::price::{Price, PriceTier, UnitPrices};
+use crate::billing::plausibility::MAX_CONTEXT_TOKENS;
+
+/// An error in a price file.
+#[derive(Debug, thiserror::Error)]
+pub enum PriceError {
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    #[error("the price of `{model}`: {what}")]
+    Row { model: String, what: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PriceFile {
+    #[serde(default)]
+    pub(super) price: Vec<PriceRow>,
+}
+
+/// One `[[price]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PriceRow {
+    pub(super) provider: String,
+    pub(super) model: String,
+    source: String,
+    date: String,
+    /// The context of the model, in tokens.
+    context: Option<u64>,
+    /// The longest answer of the model, in tokens.
+    max_output: Option<u64>,
+    #[serde(flatten)]
+    prices: DollarPrices,
+    #[serde(default)]
+    period: Vec<PeriodRow>,
+    #[serde(default)]
+    above: Vec<AboveRow>,
+}
+
+/// Other prices during a period of the day.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeriodRow {
+    from: String,
+    until: String,
+    #[serde(flatten)]
+    prices: DollarPrices,
+}
+
+/// Other prices for long prompts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AboveRow {
+    prompt_tokens: u64,
+    #[serde(flatten)]
+    prices: DollarPrices,
+}
+
+/// Prices in US dollars per million tokens, per call, and per second.
+#[derive(Deserialize)]
+struct DollarPrices {
+    #[serde(default)]
+    input: f64,
+    /// Absent: as `input`.
+    cached: Option<f64>,
+    /// Absent: as `input`.
+    cache_write: Option<f64>,
+    #[serde(default)]
+    output: f64,
+    /// Absent: as `output`.
+    reasoning: Option<f64>,
+    #[serde(default)]
+    per_call: f64,
+    #[serde(default)]
+    per_second: f64,
+}
+
+impl PriceRow {
+    pub(super) fn to_price(&self) -> Result<Price, PriceError> {
+        let row_error = |what| PriceError::Row { model: self.model.clone(), what };
+        if self.source.is_empty() {
+            return Err(row_error("`source` takes the place where the price was read".into()));
+        }
+        let tokens = |name: &str, tokens: Option<u64>| match tokens {
+            Some(tokens) if !(1..=MAX_CONTEXT_TOKENS).contains(&tokens) => {
+                Err(row_error(format!("`{name}` takes 1 to {MAX_CONTEXT_TOKENS} tokens, not {tokens}")))
+            }
+            tokens => Ok(tokens),
+        };
+        Ok(Price {
+            context: tokens("context", self.context)?,
+            max_output: tokens("max_output", self.max_output)?,
+            name: format!("{}/{}@{}", self.provider, self.model, self.date).into(),
+            base: self.prices.to_nano_dollars().map_err(row_error)?,
+            tiers: self.tiers().map_err(row_error)?,
+        })
+    }
+
+    /// Periods first, then the tiers of long prompts, the longest first.
+    fn tiers(&self) -> Result<Vec<(PriceTier, UnitPrices)>, String> {
+        let period = |row: &PeriodRow| {
+            let tier = PriceTier::Period { from: parse_minute(&row.from)?, until: parse_minute(&row.until)? };
+            Ok((tier, row.prices.to_nano_dollars()?))
+        };
+        let above = |row: &AboveRow| Ok((PriceTier::PromptAbove(row.prompt_tokens), row.prices.to_nano_dollars()?));
+        let mut longest_first: Vec<_> = self.above.iter().collect();
+        longest_first.sort_by_key(|row| Reverse(row.prompt_tokens));
+        self.period.iter().map(period).chain(longest_first.into_iter().map(above)).collect()
+    }
+}
+
+impl DollarPrices {
+    fn to_nano_dollars(&self) -> Result<UnitPrices, String> {
+        let nano = |name: &str, dollars: f64| match (0.0..=1e6).contains(&dollars) {
+            true => Ok((dollars * 1e9).round() as i64),
+            false => Err(format!("`{name}` takes 0 to 1000000 dollars, not {dollars}")),
+        };
+        Ok(UnitPrices {
+            input: nano("input", self.input)?,
+            cached: nano("cached", self.cached.unwrap_or(self.input))?,
+            cache_write: nano("cache_write", self.cache_write.unwrap_or(self.input))?,
+            output: nano("output", self.output)?,
+            reasoning: nano("reasoning", self.reasoning.unwrap_or(self.output))?,
+            per_call: nano("per_call", self.per_call)?,
+            per_second: nano("per_second", self.per_second)?,
+        })
+    }
+}
+
+/// The minute of the day of `HH:MM`.
+fn parse_minute(text: &str) -> Result<u32, String> {
+    let parsed = || {
+        let (hours, minutes) = text.split_once(':')?;
+        let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+    };
+    parsed().ok_or_else(|| format!("`{text}` is not a time of the day such as 16:30 (UTC)"))
+}

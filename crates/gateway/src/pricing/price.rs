@@ -1,0 +1,159 @@
+//! The price of one model, and the cost of a request.
+
+use std::sync::Arc;
+
+use chat::Usage;
+
+use crate::billing::plausibility::MAX_COST;
+use crate::billing::worst_case_cost::WorstCaseCost;
+
+const MILLION: i128 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * 1_000_000;
+
+/// The price of one model of one provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// The name in usage records: `provider/model@date`.
+    pub name: Arc<str>,
+    /// The context of the model in tokens, if the row has it.
+    pub(crate) context: Option<u64>,
+    /// The longest answer of the model in tokens, if the row has it.
+    pub(crate) max_output: Option<u64>,
+    pub(super) base: UnitPrices,
+    /// Prices that replace `base`. The first tier that matches applies.
+    pub(super) tiers: Vec<(PriceTier, UnitPrices)>,
+}
+
+/// The part of a request that is not priced by the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quantity {
+    /// Images or tasks; 1 for an answer in text.
+    pub(crate) calls: u64,
+    /// Seconds of video.
+    pub(crate) seconds: u64,
+}
+
+impl Default for Quantity {
+    fn default() -> Self {
+        Self { calls: 1, seconds: 0 }
+    }
+}
+
+/// Prices in nano-dollars per million tokens, per call, and per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct UnitPrices {
+    pub(super) input: i64,
+    pub(super) cached: i64,
+    pub(super) cache_write: i64,
+    pub(super) output: i64,
+    pub(super) reasoning: i64,
+    pub(super) per_call: i64,
+    pub(super) per_second: i64,
+}
+
+/// The condition of other prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PriceTier {
+    /// Between two minutes of the UTC day. If `until` is before `from`, the period spans midnight.
+    Period { from: u32, until: u32 },
+    /// The prompt has more tokens than this. The tier applies to the whole request.
+    PromptAbove(u64),
+}
+
+impl PriceTier {
+    fn matches(self, usage: &Usage, minute: u32) -> bool {
+        match self {
+            Self::Period { from, until } if from <= until => (from..until).contains(&minute),
+            Self::Period { from, until } => minute >= from || minute < until,
+            Self::PromptAbove(tokens) => usage.prompt_tokens > tokens,
+        }
+    }
+}
+
+impl Price {
+    /// The cost of a request at `at` (microseconds since 1970), in nano-dollars, at most
+    /// [`MAX_COST`].
+    pub(crate) fn cost(&self, usage: &Usage, quantity: Quantity, at: i64) -> i64 {
+        i64::try_from(self.unclamped_cost(usage, quantity, at)).map_or(MAX_COST, |cost| cost.min(MAX_COST))
+    }
+
+    /// The cost without the maximum. It fits into an `i128` for all counts. It is rounded once, half
+    /// a nano-dollar up.
+    pub(crate) fn unclamped_cost(&self, usage: &Usage, quantity: Quantity, at: i64) -> i128 {
+        let prices = self.unit_prices(usage, at);
+        let cached = usage.cached_tokens.min(usage.prompt_tokens);
+        let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
+        let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
+        let parts = [
+            (usage.prompt_tokens - cached - written, prices.input),
+            (cached, prices.cached),
+            (written, prices.cache_write),
+            (usage.completion_tokens - reasoning, prices.output),
+            (reasoning, prices.reasoning),
+        ];
+        let sum: i128 = parts.iter().map(|&(tokens, price)| i128::from(tokens) * i128::from(price)).sum();
+        (sum + MILLION / 2) / MILLION + prices.fixed_cost(quantity)
+    }
+
+    /// The most that a request at `at` can cost whose prompt has at most `prompt_tokens`.
+    pub(crate) fn worst_case(&self, prompt_tokens: u64, quantity: Quantity, at: i64) -> WorstCaseCost {
+        let minute = minute_of_day(at);
+        let mut worst_case = WorstCaseCost::default();
+        for (tier, prices) in &self.tiers {
+            match tier {
+                PriceTier::PromptAbove(tokens) if prompt_tokens <= *tokens => continue,
+                // The prompt may be shorter than that, so the following tiers count as well.
+                PriceTier::PromptAbove(_) => worst_case = worst_case.max(prices.worst_case(prompt_tokens, quantity)),
+                period if period.matches(&Usage::default(), minute) => {
+                    return worst_case.max(prices.worst_case(prompt_tokens, quantity));
+                }
+                PriceTier::Period { .. } => {}
+            }
+        }
+        worst_case.max(self.base.worst_case(prompt_tokens, quantity))
+    }
+
+    /// Whether seconds have a price.
+    pub(crate) fn is_per_second(&self) -> bool {
+        self.tiers.iter().map(|(_, prices)| prices).chain([&self.base]).any(|prices| prices.per_second > 0)
+    }
+
+    /// The seconds that a call at `at` paid for with `cost`; `None` if it is not a price of seconds.
+    pub(crate) fn paid_seconds(&self, cost: i64, at: i64) -> Option<u64> {
+        let prices = self.unit_prices(&Usage::default(), at);
+        let seconds = cost.checked_sub(prices.per_call)?.checked_div(prices.per_second)?;
+        u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
+    }
+
+    /// The base prices in US dollars: input, cached input and output per million tokens, per call,
+    /// and per second.
+    pub fn dollars(&self) -> [f64; 5] {
+        let UnitPrices { input, cached, output, per_call, per_second, .. } = self.base;
+        [input, cached, output, per_call, per_second].map(|nano| nano as f64 / 1e9)
+    }
+
+    fn unit_prices(&self, usage: &Usage, at: i64) -> &UnitPrices {
+        let minute = minute_of_day(at);
+        let tier = self.tiers.iter().find(|(tier, _)| tier.matches(usage, minute));
+        tier.map_or(&self.base, |(_, prices)| prices)
+    }
+}
+
+impl UnitPrices {
+    /// The part of the cost that does not depend on tokens.
+    fn fixed_cost(&self, quantity: Quantity) -> i128 {
+        i128::from(quantity.calls) * i128::from(self.per_call)
+            + i128::from(quantity.seconds) * i128::from(self.per_second)
+    }
+
+    fn worst_case(&self, prompt_tokens: u64, quantity: Quantity) -> WorstCaseCost {
+        let input = self.input.max(self.cached).max(self.cache_write);
+        let prompt = (i128::from(prompt_tokens) * i128::from(input) + MILLION - 1) / MILLION;
+        WorstCaseCost { fixed: self.fixed_cost(quantity), prompt, output_per_million: self.output.max(self.reasoning) }
+    }
+}
+
+/// The minute of the UTC day of a time in microseconds since 1970.
+fn minute_of_day(at: i64) -> u32 {
+    (at.rem_euclid(MICROS_PER_DAY) / 60_000_000) as u32
+}
