@@ -13,7 +13,7 @@ use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use metrics::counter;
 
-use crate::offload::OffloadLimiter;
+use crate::offload_limiter::OffloadLimiter;
 
 /// When a request that was refused for lack of memory should be sent again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -193,7 +193,7 @@ impl fmt::Debug for RequestMemory {
 }
 
 fn count_refusal(limit: &'static str) {
-    counter!("cachalot_inflight_refused_total", "by" => limit).increment(1);
+    counter!("cachalot_inflight_rejections_total", "by" => limit).increment(1);
 }
 
 fn share_exceeded_error(share: usize) -> Error {
