@@ -11,8 +11,9 @@ use store::Role;
 
 use crate::billing::accounting::Accounting;
 use crate::billing::charge::Charge;
-use crate::billing::metered_stream::{MeteredStream, RequestMeter};
+use crate::billing::metered_stream::MeteredStream;
 use crate::billing::overdraft::Overdraft;
+use crate::billing::request_meter::RequestMeter;
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::keys::key_cache::ApiKey;
 use crate::memory::inflight_budget::{MemoryOwner, RequestMemory};

@@ -1,7 +1,7 @@
-//! Which provider answers a request, whether the caller may make it, and what it cost. Calls
-//! providers over HTTP and serves none; knows no tensors.
+//! Routing of requests to providers, limits of callers, and billing. The gateway calls providers over
+//! HTTP; it has no HTTP server and no model of its own.
 //!
-//! [`Gateway::answer`] is the whole path of a request, read downwards.
+//! [`Gateway::answer`] is the whole path of a chat request, from top to bottom.
 #![forbid(unsafe_code)]
 
 mod billing;
@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod model_metrics;
 mod offload;
+mod offload_limiter;
 mod passthrough;
 mod pricing;
 mod redaction;
@@ -22,8 +23,9 @@ mod tasks;
 mod telemetry;
 mod upstream;
 
-pub use billing::accounting::{Accounting, AccountingError, BackgroundTasks};
-pub use billing::journal::{is_unfinished, journal_records};
+pub use billing::accounting::{Accounting, AccountingError};
+pub use billing::background::BackgroundTasks;
+pub use billing::journal::recovery::{is_unfinished, journal_records};
 pub use billing::metered_stream::MeteredStream;
 pub use billing::overdraft::Overdraft;
 pub use billing::quarantine::Quarantine;

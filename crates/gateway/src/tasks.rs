@@ -20,7 +20,7 @@ use wire::tasks::{TaskKind, TaskState, is_path_safe_id};
 
 use crate::billing::billable_fields;
 use crate::billing::charge::Charge;
-use crate::billing::metered_stream::RequestMeter;
+use crate::billing::request_meter::RequestMeter;
 use crate::billing::task_cache::retained_since;
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::memory::inflight_budget::RequestMemory;

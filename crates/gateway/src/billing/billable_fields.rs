@@ -1,5 +1,5 @@
-//! The fields of a body that its price depends on: the numbers of answers and of seconds, and the
-//! output bound. The billed number is the one that is sent to the provider.
+//! The fields of a request body that its price depends on: the number of answers, the length of a
+//! video, and the output limit. The billed number is the one that is sent to the provider.
 
 use chat::Error;
 use serde::de::IgnoredAny;
@@ -11,20 +11,21 @@ use crate::billing::usage_estimate::{MAX_ANSWERS, UsageEstimate, out_of_range_er
 use crate::passthrough::request::{MAX_POLICY_VALUE_BYTES, RequestFields};
 use crate::pricing::Quantity;
 
-/// Most seconds of a video.
+/// The longest video, in seconds.
 const MAX_VIDEO_SECONDS: u64 = 10_000_000;
-/// Seconds of a video whose request states no length.
+/// The length of a video whose request has none, in seconds.
 const DEFAULT_VIDEO_SECONDS: u64 = 4;
-/// Tokens of a legacy completion without a bound, and of one that fills the middle.
+/// The output limit of a legacy completion whose request has none, in tokens.
 const DEFAULT_COMPLETION_TOKENS: u64 = 16;
+/// The same for one with a suffix (fill in the middle).
 const DEFAULT_INFILL_TOKENS: u64 = 4096;
 /// Names of the fields for the length of a video, in seconds, and for the number of videos.
 const VIDEO_LENGTH_FIELDS: [&str; 4] = ["seconds", "duration", "duration_seconds", "n_seconds"];
 const VIDEO_COUNT_FIELDS: [&str; 2] = ["n", "n_variants"];
 
-/// A whole number, as JSON or in quotes; `None` for what is none.
+/// A whole number, as a JSON number or in a string; `None` for anything else.
 fn parse_whole_number(value: &Value) -> Option<u64> {
-    // Beyond 2^53 a float no longer says which integer it means.
+    // Beyond 2^53 a float does not identify an integer.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let integral = |number: f64| (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64);
     match value {
@@ -38,8 +39,8 @@ fn parse_whole_number(value: &Value) -> Option<u64> {
 }
 
 impl RequestFields<'_> {
-    /// A field that is there and not null. What is no JSON that can be read is text, and what is
-    /// long is no number.
+    /// A field that is present and not null. Invalid JSON counts as text. The value of a long field
+    /// is not parsed: `true` stands for it, which is not a number.
     fn field_value(&self, key: &str) -> Option<Value> {
         match self {
             Self::Json(fields) => {
@@ -55,42 +56,44 @@ impl RequestFields<'_> {
         }
     }
 
-    /// The largest of the numbers under these names, each of which has to be from 1 to `most`.
+    /// The largest of the numbers in these fields, each of which must be from 1 to `max`.
     ///
     /// # Errors
-    /// `Invalid`, naming the field: what is billed would not be what is sent.
-    fn max_number(&self, names: &[&str], most: u64) -> Result<Option<u64>, Error> {
+    /// `InvalidRequest` that names a field with another value: the number billed would not be the
+    /// number sent.
+    fn max_number(&self, names: &[&str], max: u64) -> Result<Option<u64>, Error> {
         let mut largest = None;
         for name in names {
             let Some(value) = self.field_value(name) else { continue };
-            let number = parse_whole_number(&value).filter(|number| (1..=most).contains(number));
-            largest = largest.max(Some(number.ok_or_else(|| out_of_range_error(name, most))?));
+            let number = parse_whole_number(&value).filter(|number| (1..=max).contains(number));
+            largest = largest.max(Some(number.ok_or_else(|| out_of_range_error(name, max))?));
         }
         Ok(largest)
     }
 
-    /// The caller's own bound of an answer: the largest, where several fields say one. A bound that
-    /// is none is judged by the provider.
+    /// The caller's output limit: the largest, if several fields have one. An invalid limit is left
+    /// to the provider.
     fn max_output_tokens(&self) -> Option<u64> {
-        let bound = |key: &&str| parse_whole_number(&self.field_value(key)?).filter(|most| *most > 0);
-        ["max_tokens", "max_completion_tokens"].iter().filter_map(bound).max()
+        let limit = |key: &&str| parse_whole_number(&self.field_value(key)?).filter(|tokens| *tokens > 0);
+        ["max_tokens", "max_completion_tokens"].iter().filter_map(limit).max()
     }
 
+    /// The estimated usage of a request to `endpoint` with this body.
+    ///
     /// # Errors
-    /// `Invalid` for a number of answers that cannot be.
+    /// `InvalidRequest` for a number of answers that is out of range.
     pub(crate) fn usage_estimate(&self, endpoint: ApiEndpoint, body: &[u8]) -> Result<UsageEstimate, Error> {
         let answers = |names: &[&str]| Ok::<_, Error>(self.max_number(names, MAX_ANSWERS)?.unwrap_or(1));
         Ok(match endpoint {
             ApiEndpoint::GenerateContent => {
-                let (answers, allowed) = self.gemini_answers_and_limit()?;
-                UsageEstimate::from_body(body, allowed).with_answers(answers)
+                let (answers, max_output_tokens) = self.gemini_answers_and_limit()?;
+                UsageEstimate::from_body(body, max_output_tokens).with_answers(answers)
             }
             _ if endpoint.media_name().is_some() => {
                 UsageEstimate::from_quantity(Quantity { calls: answers(&["n"])?, seconds: 0 })
             }
             ApiEndpoint::Embeddings => UsageEstimate::from_body(body, Some(0)).with_batch(true),
-            // Each of several prompts is answered, and all attempts of which the best is
-            // returned are paid for.
+            // Each prompt is answered, and with `best_of` all attempts are billed.
             ApiEndpoint::Completions => {
                 let prompts = self.prompt_count();
                 let answers = answers(&["n", "best_of"])?.saturating_mul(prompts);
@@ -107,7 +110,7 @@ impl RequestFields<'_> {
         })
     }
 
-    /// How many prompts there are: texts, or lists of tokens.
+    /// The number of prompts. A prompt is a text or a list of tokens.
     fn prompt_count(&self) -> u64 {
         let Self::Json(fields) = self else { return 1 };
         let list = fields.get("prompt").and_then(|prompt| prompt.strip_prefix(b"["));
@@ -120,35 +123,37 @@ impl RequestFields<'_> {
         prompts.map_or(1, |prompts| prompts.len().max(1) as u64)
     }
 
-    /// The field is there, if only as null.
+    /// Whether a JSON body has the field, possibly as null.
     pub(crate) fn has_field(&self, key: &str) -> bool {
         matches!(self, Self::Json(fields) if fields.get(key).is_some())
     }
 
-    /// How many answers Gemini is asked for, and the bound of each: the larger, where both
-    /// spellings say one.
+    /// The number of answers and the output limit of a Gemini request: the larger value, if several
+    /// spellings of a field have one.
     fn gemini_answers_and_limit(&self) -> Result<(u64, Option<u64>), Error> {
         let Self::Json(fields) = self else { return Ok((1, None)) };
-        let (mut answers, mut allowed) = (1, None);
+        let mut answers = 1;
+        let mut max_output_tokens = None;
         for config in ["generationConfig", "generation_config"].iter().filter_map(|name| fields.get(name)) {
             if config == b"null" {
                 continue;
             }
-            // What is no object is refused by the provider; one that says something twice may be
-            // read either way.
+            // A duplicate field is refused here, because the provider could read either value.
             let config = Self::Json(JsonFields::scan(config)?);
             let count = config.max_number(&["candidateCount", "candidate_count"], MAX_ANSWERS)?;
             answers = answers.max(count.unwrap_or(1));
-            let bound = |key: &&str| parse_whole_number(&config.field_value(key)?).filter(|most| *most > 0);
-            allowed = allowed.max(["maxOutputTokens", "max_output_tokens"].iter().filter_map(bound).max());
+            let limit = |key: &&str| parse_whole_number(&config.field_value(key)?).filter(|tokens| *tokens > 0);
+            let limit = ["maxOutputTokens", "max_output_tokens"].iter().filter_map(limit).max();
+            max_output_tokens = max_output_tokens.max(limit);
         }
-        Ok((answers, allowed))
+        Ok((answers, max_output_tokens))
     }
 
-    /// The quantity of a video. `parent` is the length of the one it is made from.
+    /// The quantity of a video request. `parent` is the length of the video that it continues, in
+    /// seconds.
     ///
     /// # Errors
-    /// `Invalid` for a length or a number that cannot be.
+    /// `InvalidRequest` for a length or a number that is out of range.
     pub(crate) fn video_quantity(&self, parent: Option<u64>) -> Result<Quantity, Error> {
         let seconds =
             self.max_number(&VIDEO_LENGTH_FIELDS, MAX_VIDEO_SECONDS)?.or(parent).unwrap_or(DEFAULT_VIDEO_SECONDS);
@@ -156,13 +161,13 @@ impl RequestFields<'_> {
         Ok(Quantity { calls, seconds: seconds.saturating_mul(calls) })
     }
 
-    /// The body says how long its video is to be.
+    /// Whether the body has the length of the video.
     pub(crate) fn has_video_length(&self) -> bool {
         VIDEO_LENGTH_FIELDS.iter().any(|name| self.field_value(name).is_some())
     }
 }
 
-/// The body with the length that is billed.
+/// The body with the default length of a video, which is billed.
 pub(crate) fn with_default_video_length(request_fields: &RequestFields<'_>) -> Vec<u8> {
     match request_fields {
         RequestFields::Json(fields) => fields.with_changes(&[("seconds", format!("\"{DEFAULT_VIDEO_SECONDS}\""))]),
@@ -170,11 +175,12 @@ pub(crate) fn with_default_video_length(request_fields: &RequestFields<'_>) -> V
     }
 }
 
-/// The field of Gemini's body that bounds its answers, and its new value.
+/// The name of the field of a Gemini body that has the output limit, and its new value with the
+/// limit `max_tokens`.
 ///
 /// # Errors
-/// `Invalid` for a configuration that is none.
-pub(crate) fn gemini_output_limit(fields: &JsonFields<'_>, most: u64) -> Result<(&'static str, String), Error> {
+/// `InvalidRequest` for a generation config that is not an object.
+pub(crate) fn gemini_output_limit(fields: &JsonFields<'_>, max_tokens: u64) -> Result<(&'static str, String), Error> {
     let name = match (fields.get("generationConfig"), fields.get("generation_config")) {
         (None | Some(b"null"), Some(_)) => "generation_config",
         _ => "generationConfig",
@@ -182,7 +188,7 @@ pub(crate) fn gemini_output_limit(fields: &JsonFields<'_>, most: u64) -> Result<
     let config = fields.get(name).filter(|config| *config != b"null").unwrap_or(b"{}");
     let config = JsonFields::scan(config)?;
     let key = if config.get("max_output_tokens").is_some() { "max_output_tokens" } else { "maxOutputTokens" };
-    let config = String::from_utf8_lossy(&config.with_changes(&[(key, most.to_string())])).into_owned();
+    let config = String::from_utf8_lossy(&config.with_changes(&[(key, max_tokens.to_string())])).into_owned();
     Ok((name, config))
 }
 
@@ -200,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_billed_is_what_is_stated() {
+    fn the_billed_number_is_the_number_in_the_body() {
         for (n, answers) in
             [("1", 1), ("129", 129), ("\"7\"", 7), ("3.0", 3), ("\" 5 \"", 5), ("1e3", 1000), ("null", 1)]
         {
@@ -228,9 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_counts_of_what_is_said_twice() {
+    fn the_larger_of_two_values_counts() {
         let gemini = |body: &str| {
-            usage_estimate(ApiEndpoint::GenerateContent, body).map(|size| (size.answers, size.max_output_tokens))
+            usage_estimate(ApiEndpoint::GenerateContent, body)
+                .map(|estimate| (estimate.answers, estimate.max_output_tokens))
         };
         let both = r#"{"generationConfig":{"candidateCount":2,"candidate_count":3,"maxOutputTokens":5},"generation_config":{"candidate_count":4,"max_output_tokens":"9"}}"#;
         assert_eq!(gemini(both).unwrap(), (4, Some(9)));
@@ -249,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_video_is_as_long_as_any_field_says() {
+    fn the_longest_length_of_a_video_counts() {
         assert_eq!(video("{}"), Ok((1, 4)));
         assert_eq!(video(r#"{"seconds":"12"}"#), Ok((1, 12)));
         assert_eq!(video(r#"{"seconds":1000000}"#), Ok((1, 1_000_000)));
@@ -264,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_finds_its_place_in_geminis_body() {
-        let bounded = |body: &str| {
+    fn an_output_limit_is_set_in_a_gemini_body() {
+        let limited = |body: &str| {
             let fields = JsonFields::scan(body.as_bytes()).unwrap();
             String::from_utf8(fields.with_changes(&[gemini_output_limit(&fields, 7).unwrap()])).unwrap()
         };
-        assert_eq!(bounded(r#"{"a":1}"#), r#"{"a":1,"generationConfig":{"maxOutputTokens":7}}"#);
-        assert_eq!(bounded(r#"{"generationConfig":null}"#), r#"{"generationConfig":{"maxOutputTokens":7}}"#);
+        assert_eq!(limited(r#"{"a":1}"#), r#"{"a":1,"generationConfig":{"maxOutputTokens":7}}"#);
+        assert_eq!(limited(r#"{"generationConfig":null}"#), r#"{"generationConfig":{"maxOutputTokens":7}}"#);
         let snake = r#"{"generation_config":{"max_output_tokens":-1, "x":2}}"#;
-        assert_eq!(bounded(snake), r#"{"generation_config":{"max_output_tokens":7, "x":2}}"#);
+        assert_eq!(limited(snake), r#"{"generation_config":{"max_output_tokens":7, "x":2}}"#);
     }
 }

@@ -1,4 +1,5 @@
-//! The charge of one request: reserved before it begins, written down, settled once.
+//! The charge of one request: reserved before the request starts, written to the journal, and
+//! settled once.
 
 use std::sync::Arc;
 
@@ -13,43 +14,47 @@ use crate::billing::overdraft::{self, Overdraft};
 use crate::billing::plausibility::{MAX_COST, UsageBounds, clamp_parts, format_count};
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::billing::worst_case_cost::WorstCaseCost;
+use crate::keys::key_cache::ApiKey;
 use crate::limits::key_limits::Permit;
 use crate::pricing::{Price, Quantity};
 use crate::routing::failover::SelectedTarget;
 use crate::routing::target::Target;
 
-/// What is known of the cost of one request.
+/// The charge of one request.
 pub(crate) struct Charge {
     accounting: Arc<Accounting>,
     permit: Option<Permit>,
     selected: SelectedTarget,
     record: UsageRecord,
     stage: ChargeStage,
-    /// Of the prompt: estimated, until the provider has said it.
+    /// The usage of the prompt: an estimate until the provider reports it.
     prompt_usage: Usage,
-    /// What is not paid by the token.
+    /// The part that is not priced by the token.
     billed_quantity: Quantity,
-    /// Pieces of the answer that came, a token each as far as anybody knows.
+    /// Chunks of output received. An estimate counts each as one token.
     chunks: u64,
     estimate: UsageEstimate,
-    /// The provider has counted what cannot be true.
+    /// The provider reported implausible usage.
     implausible: bool,
-    /// The bound of each answer that money sets where the caller sets none.
+    /// The most tokens of each answer that the reservation covers, for a caller without a bound of
+    /// its own.
     pub(crate) output_cap: Option<u64>,
 }
 
 enum ChargeStage {
-    /// Admitted, and nothing was asked of a provider yet.
+    /// Admitted. No provider was called, and nothing is written.
     Admitted,
+    /// The journal has the start, at this place.
     Started(Option<JournalRef>),
 }
 
 impl Charge {
-    /// Reserves what the chat may cost.
+    /// Reserves what a request may cost.
     ///
     /// # Errors
-    /// `Invalid` for what costs more than any request may; `Balance`, `Rate`; `Forbidden` when the
-    /// caller has a budget and the model no price; `Overload` when limits cannot be checked.
+    /// `InvalidRequest` for a fixed cost above the maximum of one request; `InsufficientBalance` or
+    /// `RateLimited`; `Forbidden` when the caller has a budget and a target has no price;
+    /// `Overloaded` when shared limits cannot be checked.
     pub(crate) async fn admit(
         accounting: &Arc<Accounting>,
         caller: &Caller,
@@ -61,7 +66,7 @@ impl Charge {
         let at = store::now_micros();
         let prompt = Usage { prompt_tokens: estimate.prompt_tokens, ..Usage::default() };
         let full_usage = Usage { completion_tokens: estimate.output_tokens(), ..prompt };
-        // Whoever answers: no more than the dearest of them.
+        // Any of the targets may answer, so the most expensive one counts.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
         let cost = |usage| prices().map(|price| price.cost(usage, estimate.quantity, at)).max().unwrap_or(0);
         let worst_case = prices().map(|price| price.worst_case(estimate.max_prompt_tokens, estimate.quantity, at));
@@ -79,21 +84,13 @@ impl Charge {
                 return Err(Error::new(ErrorKind::Forbidden, message));
             }
             Some(api_key) => {
-                let overdraft_policy = if api_key.has_budget() { overdraft } else { Overdraft::LastRequest };
-                let budget_request = overdraft_policy.budget_request(worst_case, cost(&full_usage), &estimate, targets);
-                let permit = accounting
-                    .admit(api_key, overdraft::reservation_request(&estimate, budget_request))
-                    .await
-                    .map_err(|mut error| {
-                        let affordable_tokens =
-                            overdraft_policy.affordable_max_tokens(worst_case, &api_key.limits, &estimate);
-                        if let Some(tokens) = affordable_tokens.filter(|_| error.kind == ErrorKind::InsufficientBalance)
-                        {
-                            error.message = format!("{}: a `max_tokens` of at most {tokens} would fit", error.message);
-                        }
-                        error
-                    })?;
-                output_cap = overdraft_policy.output_cap(worst_case, permit.reserved_amount(), &estimate, targets);
+                let overdraft = if api_key.has_budget() { overdraft } else { Overdraft::LastRequest };
+                let budget_request = overdraft.budget_request(worst_case, cost(&full_usage), &estimate, targets);
+                let reservation = overdraft::reservation_request(&estimate, budget_request);
+                let admitted = accounting.admit(api_key, reservation).await;
+                let permit = admitted
+                    .map_err(|error| with_affordable_max_tokens(error, overdraft, worst_case, api_key, &estimate))?;
+                output_cap = overdraft.output_cap(worst_case, permit.reserved_amount(), &estimate, targets);
                 Some(permit)
             }
             None => None,
@@ -111,16 +108,14 @@ impl Charge {
             price: price_name(targets[0].price.as_ref()),
             ..UsageRecord::default()
         };
-        let selected = SelectedTarget::new(targets);
-        let (accounting, state, bought) = (accounting.clone(), ChargeStage::Admitted, estimate.quantity);
         Ok(Self {
-            accounting,
+            accounting: accounting.clone(),
             permit,
-            selected,
+            selected: SelectedTarget::new(targets),
             record,
-            stage: state,
+            stage: ChargeStage::Admitted,
             prompt_usage: prompt,
-            billed_quantity: bought,
+            billed_quantity: estimate.quantity,
             chunks: 0,
             estimate,
             implausible: false,
@@ -128,26 +123,26 @@ impl Charge {
         })
     }
 
-    /// Writes down that a provider is about to be asked.
+    /// Writes the start of the request to the journal. This precedes the call of a provider.
     ///
     /// # Errors
-    /// `Overload` when that cannot be written.
+    /// `Overloaded` when the journal cannot be written.
     pub(crate) fn record_start(&mut self) -> Result<(), Error> {
         self.stage = ChargeStage::Started(self.accounting.record_start(&self.record)?);
         Ok(())
     }
 
-    /// Who tells the charge which of the targets answers.
+    /// The cell in which the failover stores the target that answers.
     pub(crate) fn selected_target(&self) -> SelectedTarget {
         self.selected.clone()
     }
 
-    /// So many pieces of the answer came by.
-    pub(crate) fn record_chunks(&mut self, pieces: u64) {
-        self.chunks = pieces;
+    /// Sets the number of chunks of output received so far.
+    pub(crate) fn record_chunks(&mut self, chunks: u64) {
+        self.chunks = chunks;
     }
 
-    /// The provider has taken a task, which is to be paid for when it is new.
+    /// Records that the provider accepted a task. Only a new task is billed.
     pub(crate) fn record_task(&mut self, task: TaskId, provider_id: String, is_new: bool) {
         self.record.job = Some(task);
         self.record.provider_job = Some(provider_id);
@@ -156,6 +151,7 @@ impl Charge {
         }
     }
 
+    /// Counts the output of a delta, and keeps the usage of the prompt that it reports.
     pub(crate) fn observe_delta(&mut self, delta: &Delta) {
         match delta {
             Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt_usage = *usage,
@@ -166,52 +162,55 @@ impl Charge {
         }
     }
 
-    /// Returns the provider's counts if they are plausible. Otherwise the provider has failed.
+    /// Returns the usage that the provider reported if it is plausible. Implausible usage counts
+    /// as a failure of the provider.
     ///
     /// # Errors
-    /// The estimate by which the answer is settled instead.
+    /// The estimate by which the request is settled instead.
     pub(crate) fn validate_usage(&mut self, usage: Usage) -> Result<Usage, Usage> {
         let target = self.selected.candidate();
-        let fault = self.usage_bounds().implausible_count(&usage);
+        let implausible_count = self.usage_bounds().implausible_count(&usage);
         let usage = clamp_parts(usage);
         let excessive_cost = || {
             let cost = target.price.as_ref()?.unclamped_cost(&usage, self.billed_quantity, self.record.at);
             (cost > MAX_COST.into()).then(|| ("cost", u64::try_from(cost).unwrap_or(u64::MAX)))
         };
-        let Some((count, value)) = fault.or_else(excessive_cost) else { return Ok(usage) };
+        let Some((count, value)) = implausible_count.or_else(excessive_cost) else { return Ok(usage) };
         if !std::mem::replace(&mut self.implausible, true) {
             target.breaker.record_failure(None);
-            counter!("cachalot_implausible_usage_total", "provider" => target.provider.to_string()).increment(1);
+            counter!("cachalot_usage_reports_implausible_total", "provider" => target.provider.to_string())
+                .increment(1);
             tracing::warn!(
                 provider = &*target.provider,
                 model = &*self.record.model,
                 id = self.record.id,
                 count,
                 value = format_count(value),
-                "a provider counted what cannot be true: the answer is settled by estimate"
+                "provider reported implausible usage: the request is settled by estimate"
             );
         }
         Err(self.estimated_usage())
     }
 
-    /// The range of the counts of the provider that answers.
+    /// The range of plausible counts of the target that answers.
     fn usage_bounds(&self) -> UsageBounds {
         let context = self.selected.candidate().context_tokens.filter(|_| !self.estimate.is_batch);
         UsageBounds::new(context, self.estimate.max_output_tokens, self.estimate.answers)
     }
 
-    /// An estimate of the tokens that arrived.
+    /// The usage estimated from the chunks received.
     fn estimated_usage(&self) -> Usage {
         let allowed =
-            self.estimate.max_output_tokens.map_or(u64::MAX, |most| most.saturating_mul(self.estimate.answers));
+            self.estimate.max_output_tokens.map_or(u64::MAX, |tokens| tokens.saturating_mul(self.estimate.answers));
         let allowed = allowed.min(self.usage_bounds().max_output());
         clamp_parts(Usage { completion_tokens: self.chunks.min(allowed), ..self.prompt_usage })
     }
 
-    /// Settles: by what the provider counted, else by what came.
-    pub(crate) fn settle(mut self, usage: Option<Usage>, times: Timings, outcome: &'static str) {
+    /// Settles by the usage that the provider reported, else by an estimate of what was received.
+    /// A charge whose start was never written leaves no record.
+    pub(crate) fn settle(mut self, usage: Option<Usage>, timings: Timings, outcome: &'static str) {
         let usage = usage.filter(|_| !self.implausible);
-        let has_output = times.first_token_us.is_some();
+        let has_output = timings.first_token_us.is_some();
         let counted = usage.unwrap_or(if has_output {
             self.estimated_usage()
         } else {
@@ -236,26 +235,41 @@ impl Charge {
         record.completion_tokens = recorded_count(counted.completion_tokens);
         record.reasoning_tokens = recorded_count(counted.reasoning_tokens.unwrap_or(0));
         record.estimated = self.implausible || (usage.is_none() && !is_free);
-        record.first_token_us = times.first_token_us;
-        record.total_us = times.total_us;
+        record.first_token_us = timings.first_token_us;
+        record.total_us = timings.total_us;
         record.outcome = if self.implausible { IMPLAUSIBLE } else { outcome }.into();
         self.accounting.record_end(record, start_ref);
     }
 }
 
-/// A count as records have it.
+/// The error of a refused admission. Without enough balance, it names the `max_tokens` that would fit.
+fn with_affordable_max_tokens(
+    mut error: Error,
+    overdraft: Overdraft,
+    worst_case: WorstCaseCost,
+    api_key: &ApiKey,
+    estimate: &UsageEstimate,
+) -> Error {
+    let affordable_tokens = overdraft.affordable_max_tokens(worst_case, &api_key.limits, estimate);
+    if let Some(tokens) = affordable_tokens.filter(|_| error.kind == ErrorKind::InsufficientBalance) {
+        error.message = format!("{}: a `max_tokens` of at most {tokens} would fit", error.message);
+    }
+    error
+}
+
+/// The count as a record keeps it: within the range of the store.
 fn recorded_count(count: u64) -> i64 {
     i64::try_from(count).map_or(store::MAX_TOKENS, |count| count.min(store::MAX_TOKENS))
 }
 
-/// Microseconds from the request.
+/// Times since the start of the request, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timings {
     pub(crate) first_token_us: Option<i64>,
     pub(crate) total_us: i64,
 }
 
-/// What records call a price; empty where there is none.
+/// The name of a price in records; empty without a price.
 fn price_name(price: Option<&Arc<Price>>) -> Arc<str> {
     price.map(|price| price.name.clone()).unwrap_or_default()
 }

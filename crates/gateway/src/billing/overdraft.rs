@@ -1,4 +1,4 @@
-//! How far a request may take a budget below nothing.
+//! The overdraft policy: how far a request may take a budget below zero.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,25 +13,28 @@ use crate::limits::budget::BudgetRequest;
 use crate::limits::key_limits::{KeyLimits, ReservationRequest};
 use crate::routing::target::Target;
 
-/// The tokens that an unbounded answer may have where nothing says how many its model gives.
+/// The most tokens of an answer whose request has no output limit and whose model has no known one.
 const DEFAULT_MAX_OUTPUT_TOKENS: u64 = 1 << 17;
 
-/// The setting `[gateway] overdraft`. What has a price that is known beforehand is
-/// never paid by it.
+/// The setting `[gateway] overdraft`. A fixed price, which is known beforehand, is never paid by an
+/// overdraft.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overdraft {
-    /// As long as something is left, a request may begin; what its tokens cost beyond
-    /// that becomes debt.
+    /// A request is admitted while the budget is above zero. The part of its cost that the budget
+    /// does not cover becomes debt.
     #[default]
     LastRequest,
-    /// A request may begin if its worst_case case is at most what is left and so many nano-dollars.
+    /// A request is admitted if its worst case is at most what is left and this many nano-dollars.
     AtMost(i64),
 }
 
 impl FromStr for Overdraft {
     type Err = String;
 
-    /// Reads `last-request`, or US dollars such as `0` or `0.5`.
+    /// Parses `last-request`, or US dollars such as `0` or `0.5`.
+    ///
+    /// # Errors
+    /// Other text, or an amount above $1,000,000.
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "last-request" {
             return Ok(Self::LastRequest);
@@ -63,7 +66,7 @@ impl<'de> Deserialize<'de> for Overdraft {
         }
         let text = match Setting::deserialize(deserializer)? {
             Setting::Whole(dollars) => dollars.to_string(),
-            // As it was written: the shortest text that means the same.
+            // The shortest text of the number, which is how it was written.
             Setting::Dollars(dollars) => dollars.to_string(),
             Setting::Text(text) => text,
         };
@@ -72,7 +75,7 @@ impl<'de> Deserialize<'de> for Overdraft {
 }
 
 impl Overdraft {
-    /// The money that a request needs to be admitted. `about` is its estimated cost.
+    /// The amounts that a request needs to be admitted. `estimated_cost` is in nano-dollars.
     pub(crate) fn budget_request(
         self,
         worst_case: WorstCaseCost,
@@ -86,7 +89,7 @@ impl Overdraft {
             Self::LastRequest => {
                 BudgetRequest { amount: estimated_cost.max(fixed), minimum: fixed.max(1), overdraft: 0 }
             }
-            // All of it is known beforehand.
+            // The whole cost is fixed.
             Self::AtMost(_) if !estimate.is_text() => {
                 let amount = clamped(worst_case.with_output(0));
                 BudgetRequest { amount, minimum: amount, overdraft: 0 }
@@ -104,7 +107,7 @@ impl Overdraft {
                 };
                 let cost_with_output =
                     |tokens: u64| clamped(worst_case.with_output(tokens.saturating_mul(estimate.answers)));
-                // Its fixed part is paid by what is left without the overdraft.
+                // The fixed part must be paid without the overdraft.
                 let fixed_minimum = if fixed > 0 { fixed.saturating_add(overdraft) } else { 0 };
                 let minimum = cost_with_output(min_tokens).max(fixed_minimum);
                 BudgetRequest { amount: cost_with_output(max_tokens).max(minimum), minimum, overdraft }
@@ -112,8 +115,8 @@ impl Overdraft {
         }
     }
 
-    /// The bound of each answer that has none of its own: what `reserved` pays for. `None` where it
-    /// pays for all that the models can give.
+    /// The output limit of each answer for a request without one, in tokens: what `reserved`
+    /// nano-dollars pay for. `None` where they pay for the longest answer of each target.
     pub(crate) fn output_cap(
         self,
         worst_case: WorstCaseCost,
@@ -129,15 +132,15 @@ impl Overdraft {
         if estimate.default_output_tokens.is_none() && limit.is_some_and(|limit| affordable >= limit) {
             return None;
         }
-        // Providers refuse a bound that does not fit into the context beside the prompt.
+        // Providers refuse an output limit that does not fit into the context with the prompt.
         let contexts = targets.iter().filter_map(Target::context);
         let room = contexts.min().map_or(u64::MAX, |context| context.saturating_sub(estimate.prompt_tokens));
         let limit = estimate.default_output_tokens.into_iter().chain(limit).min().unwrap_or(DEFAULT_MAX_OUTPUT_TOKENS);
         Some(affordable.min(limit).min(room).max(1))
     }
 
-    /// The `max_tokens` with which a request would have been let in that asked for more; `None`
-    /// where no answer would.
+    /// The largest `max_tokens` with which a refused request would be admitted; `None` where a smaller
+    /// one would not help.
     pub(crate) fn affordable_max_tokens(
         self,
         worst_case: WorstCaseCost,
@@ -152,14 +155,14 @@ impl Overdraft {
     }
 }
 
-/// The most tokens that any of these gives in one answer, where all of them say it.
+/// The longest answer of any target, in tokens; `None` unless it is known of all.
 fn max_answer_tokens(targets: &[Target]) -> Option<u64> {
     targets.iter().map(Target::max_output_tokens).collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
-/// The reservation of a request.
-pub(crate) fn reservation_request(estimate: &UsageEstimate, money: BudgetRequest) -> ReservationRequest {
-    ReservationRequest { tokens: estimate.rate_limited_tokens(), budget: money }
+/// The tokens and the amounts that a request reserves.
+pub(crate) fn reservation_request(estimate: &UsageEstimate, budget: BudgetRequest) -> ReservationRequest {
+    ReservationRequest { tokens: estimate.rate_limited_tokens(), budget }
 }
 
 #[cfg(test)]

@@ -1,23 +1,24 @@
-//! Which counts and amounts of an answer can be true. What cannot is not booked: the answer is
-//! settled by estimate.
+//! The plausible range of the usage that a provider reports. Implausible usage is not billed: the
+//! request is settled by estimate.
 
 use chat::Usage;
 
-/// Input and output tokens are each at most so many times the model's context, where that is known:
-/// tokenizers differ, and some providers count what they search and read.
+/// The most input and the most output tokens, as multiples of the model's context. They exceed 1
+/// because tokenizers differ, and some providers count the text that they search and read.
 pub(crate) const MAX_CONTEXT_MULTIPLE: u64 = 4;
-/// Most input and output tokens where the context is not known.
+/// The most input and the most output tokens of a model whose context is not known.
 pub(crate) const MAX_TOKENS_UNKNOWN_CONTEXT: u64 = 1 << 24;
-/// The output is at most so many times what the request allowed, and as many tokens more: reasoning
-/// is counted apart by some.
+/// The most output tokens, as a multiple of the output limit of the request. It exceeds 1 because
+/// some providers count reasoning separately.
 pub(crate) const OUTPUT_TOLERANCE_FACTOR: u64 = 2;
+/// The output tokens allowed in addition to that.
 pub(crate) const OUTPUT_TOLERANCE_TOKENS: u64 = 4096;
-/// Most that one request may cost, in nano-dollars: $1,000,000.
+/// The most that one request may cost, in nano-dollars: $1,000,000.
 pub(crate) const MAX_COST: i64 = store::MAX_COST;
-/// Longest context that a price row may state.
+/// The longest context that a price row may have, in tokens.
 pub(crate) const MAX_CONTEXT_TOKENS: u64 = 1 << 30;
 
-/// The most that an answer can have counted.
+/// The highest plausible counts of one response, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UsageBounds {
     max_input: u64,
@@ -25,28 +26,29 @@ pub(crate) struct UsageBounds {
 }
 
 impl UsageBounds {
-    /// Of a model with this context for a request for so many answers, each of which may have
-    /// `allowed` tokens.
-    pub(crate) fn new(context: Option<u64>, max_output_tokens: Option<u64>, answers: u64) -> Self {
-        let input = context.map_or(MAX_TOKENS_UNKNOWN_CONTEXT, |context| {
+    /// The bounds for a request of `answers` answers with this output limit each, from a model with
+    /// this context.
+    pub(crate) fn new(context_tokens: Option<u64>, max_output_tokens: Option<u64>, answers: u64) -> Self {
+        let max_input = context_tokens.map_or(MAX_TOKENS_UNKNOWN_CONTEXT, |context| {
             context.min(MAX_CONTEXT_TOKENS).saturating_mul(MAX_CONTEXT_MULTIPLE)
         });
-        let whole = input.saturating_mul(answers).min(store::MAX_TOKENS.unsigned_abs());
+        let max_total_output = max_input.saturating_mul(answers).min(store::MAX_TOKENS.unsigned_abs());
         let allowed = max_output_tokens.map(|tokens| {
             tokens
                 .saturating_mul(OUTPUT_TOLERANCE_FACTOR)
                 .saturating_mul(answers)
                 .saturating_add(OUTPUT_TOLERANCE_TOKENS)
         });
-        Self { max_input: input, max_output: allowed.map_or(whole, |allowed| allowed.min(whole)) }
+        let max_output = allowed.map_or(max_total_output, |allowed| allowed.min(max_total_output));
+        Self { max_input, max_output }
     }
 
-    /// The most tokens of output.
+    /// The most output tokens.
     pub(crate) fn max_output(self) -> u64 {
         self.max_output
     }
 
-    /// The count that cannot be true, and what it is. Each part has the range of its whole.
+    /// The name and the value of the first implausible count. Each part has the range of its total.
     pub(crate) fn implausible_count(self, usage: &Usage) -> Option<(&'static str, u64)> {
         let counts = [
             ("prompt_tokens", usage.prompt_tokens, self.max_input),
@@ -55,19 +57,18 @@ impl UsageBounds {
             ("completion_tokens", usage.completion_tokens, self.max_output),
             ("reasoning_tokens", usage.reasoning_tokens.unwrap_or(0), self.max_output),
         ];
-        counts.into_iter().find(|(_, tokens, most)| tokens > most).map(|(name, tokens, _)| (name, tokens))
+        counts.into_iter().find(|(_, tokens, max)| tokens > max).map(|(name, tokens, _)| (name, tokens))
     }
 }
 
-/// The same counts with parts that are no larger than their wholes, as some providers
-/// count them apart.
+/// The usage with each part limited to its total. Some providers count parts separately.
 pub(crate) fn clamp_parts(usage: Usage) -> Usage {
     let cached_tokens = usage.cached_tokens.min(usage.prompt_tokens);
     let cache_write_tokens = usage.cache_write_tokens.min(usage.prompt_tokens - cached_tokens);
     Usage { cached_tokens, cache_write_tokens, ..usage }
 }
 
-/// A count for people: what was no number has none.
+/// A count for logs.
 pub(crate) fn format_count(count: u64) -> String {
     if count == Usage::INVALID_COUNT { "not a count".into() } else { count.to_string() }
 }
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_bounded_by_the_context_and_by_what_was_allowed() {
+    fn counts_are_bounded_by_the_context_and_the_output_limit() {
         let unknown = UsageBounds::new(None, None, 1);
         assert_eq!(unknown.implausible_count(&usage(1 << 24, 1 << 24)), None);
         assert_eq!(unknown.implausible_count(&usage((1 << 24) + 1, 0)), Some(("prompt_tokens", (1 << 24) + 1)));
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_judged_like_their_wholes() {
+    fn parts_have_the_bounds_of_their_totals() {
         let bounds = UsageBounds::new(None, None, 1);
         for odd in [
             Usage { cached_tokens: 1 << 63, ..usage(1, 1) },
@@ -121,7 +122,7 @@ mod tests {
         ] {
             assert!(bounds.implausible_count(&odd).is_some(), "{odd:?}");
         }
-        // Those that some count apart from their wholes are no fault.
+        // Parts that are counted separately are plausible.
         let apart = Usage { cached_tokens: 9, cache_write_tokens: 9, reasoning_tokens: Some(9), ..usage(4, 1) };
         assert_eq!(bounds.implausible_count(&apart), None);
         let within = clamp_parts(Usage { cached_tokens: 3, ..apart });

@@ -1,5 +1,5 @@
-//! Records that the store refuses, set aside in a file: `quarantine.jsonl` in the folder of the
-//! journal, an object a line.
+//! The quarantine of records that the store refuses: `quarantine.jsonl` in the folder of the
+//! journal, one JSON object a line.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -10,10 +10,10 @@ use store::{Store, UsageRecord};
 
 /// The file in the folder of the journal.
 const FILE_NAME: &str = "quarantine.jsonl";
-/// Most bytes of it that are read.
+/// The largest file that is read.
 const MAX_READ_BYTES: u64 = 1 << 30;
 
-/// Where records are set aside.
+/// The quarantine of a journal.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
     path: PathBuf,
@@ -21,30 +21,31 @@ pub struct Quarantine {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct QuarantinedRecord {
-    /// When it was set aside, in microseconds since 1970.
+    /// The time of the refusal, in microseconds since 1970.
     at: i64,
-    /// Why the store refused it.
+    /// The error of the store.
     error: String,
     record: UsageRecord,
 }
 
 impl Quarantine {
-    /// That of the journal in `folder`.
+    /// The quarantine of the journal in `folder`.
     pub fn in_folder(folder: &Path) -> Self {
         Self { path: folder.join(FILE_NAME) }
     }
 
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Sets a record aside, safe from a loss of power.
+    /// Appends a record, and flushes the file to disk (fsync).
     ///
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn append(&self, record: &UsageRecord, error: &str) -> io::Result<()> {
         let line = QuarantinedRecord { at: store::now_micros(), error: error.to_owned(), record: record.clone() };
-        // A line begins with a line break too: what was cut off by a full disk does not spoil it.
+        // A line also begins with a line break, because a full disk may have truncated the line before.
         let line = format!("\n{}\n", serde_json::to_string(&line)?);
         files::check_regular(&self.path)?;
         let mut file = files::private_options().create(true).append(true).open(&self.path)?;
@@ -53,7 +54,7 @@ impl Quarantine {
         files::sync_folder(&files::folder_of(&self.path))
     }
 
-    /// The records that are set aside, and why.
+    /// The records in quarantine, each with the error of the store.
     ///
     /// # Errors
     /// A file that cannot be read.
@@ -61,13 +62,14 @@ impl Quarantine {
         Ok(self.read_records()?.into_iter().map(|line| (line.record, line.error)).collect())
     }
 
-    /// Books the records that the store takes by now, and keeps the others. Returns those
-    /// that were booked.
+    /// Commits the records that the store accepts now, and keeps the others. Returns the
+    /// committed records.
     ///
     /// # Errors
-    /// A file that cannot be read or written; records that are booked by then are not booked twice.
+    /// A file that cannot be read or written. Records committed before are not committed twice.
     pub async fn retry_inserts(&self, store: &Store) -> io::Result<Vec<UsageRecord>> {
-        let (mut inserted, mut remaining) = (Vec::new(), String::new());
+        let mut inserted = Vec::new();
+        let mut remaining = String::new();
         for line in self.read_records()? {
             match store.insert_records(std::slice::from_ref(&line.record)).await {
                 Ok(_) => inserted.push(line.record),
@@ -86,20 +88,21 @@ impl Quarantine {
         Ok(inserted)
     }
 
-    /// Each record once: a crash lets the journal bring one again.
+    /// The lines of the file, each record once: after a crash a record may be quarantined again.
     fn read_records(&self) -> io::Result<Vec<QuarantinedRecord>> {
         let bytes = match files::read(&self.path, MAX_READ_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let (mut lines, mut seen_ids) = (Vec::<QuarantinedRecord>::new(), HashSet::new());
+        let mut lines = Vec::<QuarantinedRecord>::new();
+        let mut seen_ids = HashSet::new();
         for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
             match serde_json::from_slice::<QuarantinedRecord>(line) {
                 Ok(line) if !seen_ids.insert(line.record.id.clone()) => {}
                 Ok(line) => lines.push(line),
                 Err(error) => {
-                    tracing::warn!(path = %self.path.display(), line = number + 1, %error, "a line of the quarantine cannot be read");
+                    tracing::warn!(path = %self.path.display(), line = number + 1, %error, "skipped an unreadable line of the quarantine");
                 }
             }
         }

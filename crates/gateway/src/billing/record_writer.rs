@@ -1,5 +1,5 @@
-//! Records on their way from the journal into the store. What the store refuses is set aside alone,
-//! so that it never holds up the others; while the store is away, nothing is set aside.
+//! Commits records to the store. A record that the store refuses is quarantined alone, so that it
+//! does not block the others; while the store is away, records are not quarantined.
 
 use std::time::Duration;
 
@@ -8,40 +8,43 @@ use store::{SpendUpdates, Store, StoreError, UsageRecord};
 
 use crate::billing::quarantine::Quarantine;
 
-/// How often the store is asked to take records before they are taken apart.
+/// The number of attempts to insert a batch before it is split.
 const MAX_ATTEMPTS: usize = 3;
-/// Between two tries.
+/// The delay between two attempts.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(100);
-/// Before a store that is away is asked again.
+/// The delay after which a store that was away is tried again.
 const STORE_RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Books records.
+/// Commits records to a store, and quarantines those that it refuses.
 pub(crate) struct RecordWriter {
     pub(crate) store: Store,
     pub(crate) quarantine: Quarantine,
-    /// Waits for a store that is away, for as long as it takes.
+    /// Whether to wait for a store that is away, without a time limit.
     pub(crate) waits_for_store: bool,
 }
 
 impl RecordWriter {
-    /// Books `records` in as few pieces as the store takes. `done` learns of each batch what was
-    /// booked; `None` for a record that was set aside.
+    /// Commits `records` in as few batches as the store accepts. `on_written` receives each batch
+    /// with the updated spend of its keys and projects, or `None` for a record that
+    /// was quarantined.
     ///
     /// # Errors
-    /// A store that is away, unless it is waited for.
+    /// A store that is away, unless the writer waits for it.
     pub(crate) async fn write(
         &self,
         records: &[UsageRecord],
         mut on_written: impl FnMut(&[UsageRecord], Option<&SpendUpdates>),
     ) -> Result<(), StoreError> {
-        let (mut batches, mut attempts, mut logged) = (vec![records], 0, false);
+        let mut batches = vec![records];
+        let mut attempts = 0;
+        let mut logged = false;
         while let Some(batch) = batches.pop() {
             let error = match self.store.insert_records(batch).await {
-                Ok(booked) => {
+                Ok(updates) => {
                     if std::mem::take(&mut logged) {
-                        tracing::info!("records are booked again");
+                        tracing::info!("usage records are committed again");
                     }
-                    on_written(batch, Some(&booked));
+                    on_written(batch, Some(&updates));
                     continue;
                 }
                 Err(error) if !error.is_refusal() => {
@@ -59,7 +62,7 @@ impl RecordWriter {
                 let (first, second) = batch.split_at(batch.len() / 2);
                 batches.extend([second, first]);
             } else if let Err(error) = self.store.check_accepts_records().await {
-                // It refuses every record: that is no fault of this one.
+                // The store refuses every record, so this one is not the cause.
                 self.retry_or_fail(error, &mut logged).await?;
                 batches.push(batch);
             } else {
@@ -75,28 +78,28 @@ impl RecordWriter {
             return Err(error);
         }
         if !std::mem::replace(logged, true) {
-            tracing::error!(%error, "records cannot be booked: the journal keeps them until they can");
+            tracing::error!(%error, "failed to commit usage records: the journal keeps them until the store is available");
         }
         tokio::time::sleep(STORE_RETRY_DELAY).await;
         Ok(())
     }
 
-    /// Sets a record aside, however long it takes until that can be written.
+    /// Quarantines a record. Retries until the file can be written.
     async fn quarantine_record(&self, record: &UsageRecord, error: &StoreError) {
         let mut logged = false;
         while let Err(write_error) = self.quarantine.append(record, &error.to_string()) {
             if !std::mem::replace(&mut logged, true) {
-                tracing::error!(error = %write_error, path = %self.quarantine.path().display(), "a record that the store refuses cannot be set aside");
+                tracing::error!(error = %write_error, path = %self.quarantine.path().display(), "failed to quarantine a usage record");
             }
             tokio::time::sleep(STORE_RETRY_DELAY).await;
         }
-        counter!("cachalot_records_quarantined_total").increment(1);
+        counter!("cachalot_usage_records_quarantined_total").increment(1);
         tracing::error!(
             %error,
             id = record.id,
             key = &*record.key_name,
             path = %self.quarantine.path().display(),
-            "the store refuses a record: it is set aside (see `cachalot usage check`)"
+            "the store refused a usage record: it is quarantined (see `cachalot usage check`)"
         );
     }
 }

@@ -1,46 +1,51 @@
-//! How large a request is before anybody has counted.
+//! The estimated usage of a request, before a provider has counted.
 
 use chat::{Chat, Error, Input, Part};
 
 use crate::pricing::Quantity;
 
-/// Bytes of text that are one token, cautiously.
+/// Bytes of text per token. It is low, so that estimates are rather high.
 const BYTES_PER_TOKEN: u64 = 3;
-/// Bytes of text that an image or a file counts as.
+/// Bytes of text that stand for an image or a file.
 const ATTACHMENT_BYTES: usize = 3000;
-/// Tokens an answer is taken to have whose request sets no bound.
+/// The estimated output of a request without an output limit, in tokens.
 const DEFAULT_OUTPUT_TOKENS: u64 = 4096;
-/// Most answers or pictures of one request.
+/// The most answers or images of one request.
 pub(crate) const MAX_ANSWERS: u64 = 10_000;
-/// Most tokens of an answer that count for a pace before they have come.
+/// The most output tokens that a request reserves of a rate limit.
 const MAX_RATE_LIMITED_OUTPUT: u64 = 1 << 20;
 
-/// How large a request is, in tokens, before anybody has counted.
+/// The estimated usage of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UsageEstimate {
-    /// About as many as the prompt will have.
+    /// The estimated tokens of the prompt.
     pub(crate) prompt_tokens: u64,
-    /// As many as it can have at most: a token a byte of text.
+    /// The most tokens that the prompt can have: one for each byte of text.
     pub(crate) max_prompt_tokens: u64,
-    /// The caller's own bound for each answer.
+    /// The caller's output limit for each answer, in tokens.
     pub(crate) max_output_tokens: Option<u64>,
     pub(crate) answers: u64,
-    /// The tokens of an answer that its surface documents for requests without a bound.
+    /// The documented output limit of the endpoint for requests without one, in tokens.
     pub(crate) default_output_tokens: Option<u64>,
-    /// It has several prompts, each of which may be as long as the model's context.
+    /// The request has several prompts, each of which may be as long as the model's context.
     pub(crate) is_batch: bool,
-    /// Its answer is text, which is paid by the token.
+    /// The answer is text, which is priced by the token.
     is_text: bool,
+    /// The part that is not priced by the token.
     pub(crate) quantity: Quantity,
 }
 
 impl UsageEstimate {
+    /// The estimate of a chat.
+    ///
     /// # Errors
-    /// `Invalid` for a number of answers that cannot be; the local engine judges it by itself.
+    /// `InvalidRequest` for a number of answers that is out of range. The local engine checks this
+    /// number itself.
     pub(crate) fn from_chat(chat: &Chat, is_local: bool) -> Result<Self, Error> {
-        // A bound that is none is judged by the provider.
+        // An invalid limit is left to the provider.
         let max_output_tokens = chat.max_tokens.or(chat.max_completion_tokens);
-        let max_output_tokens = max_output_tokens.and_then(|most| u64::try_from(most).ok()).filter(|most| *most > 0);
+        let max_output_tokens =
+            max_output_tokens.and_then(|tokens| u64::try_from(tokens).ok()).filter(|tokens| *tokens > 0);
         let answers = match chat.n {
             None => 1,
             Some(_) if is_local => 1,
@@ -53,37 +58,37 @@ impl UsageEstimate {
         Ok(Self::new(tokens, bytes as u64, max_output_tokens).with_answers(answers))
     }
 
-    /// Of a body that is not read any further. `allowed` bounds each of its answers.
+    /// The estimate of a body that is not parsed further, with an output limit for each answer.
     pub(crate) fn from_body(body: &[u8], max_output_tokens: Option<u64>) -> Self {
         let bytes = count_text_bytes(body) as u64;
         Self::new(bytes.div_ceil(BYTES_PER_TOKEN), bytes, max_output_tokens)
     }
 
-    /// Of what is not paid by the token.
+    /// The estimate of a request that is not priced by the token.
     pub(crate) fn from_quantity(quantity: Quantity) -> Self {
         Self { quantity, is_text: false, ..Self::new(0, 0, None) }
     }
 
-    /// The same answered so many times.
+    /// The estimate for `answers` answers.
     pub(crate) fn with_answers(self, answers: u64) -> Self {
         Self { answers, ..self }
     }
 
-    /// The same with several prompts.
+    /// The estimate for a request that may have several prompts.
     pub(crate) fn with_batch(self, is_batch: bool) -> Self {
         Self { is_batch, ..self }
     }
 
-    /// The same on a surface that gives so many tokens where nothing bounds an answer.
+    /// The estimate for an endpoint that documents a default output limit.
     pub(crate) fn with_default_output(self, tokens: u64) -> Self {
         Self { default_output_tokens: Some(tokens), ..self }
     }
 
-    fn new(prompt: u64, prompt_most: u64, allowed: Option<u64>) -> Self {
+    fn new(prompt_tokens: u64, max_prompt_tokens: u64, max_output_tokens: Option<u64>) -> Self {
         Self {
-            prompt_tokens: prompt,
-            max_prompt_tokens: prompt_most,
-            max_output_tokens: allowed,
+            prompt_tokens,
+            max_prompt_tokens,
+            max_output_tokens,
             answers: 1,
             default_output_tokens: None,
             is_batch: false,
@@ -92,42 +97,41 @@ impl UsageEstimate {
         }
     }
 
-    /// The tokens of its answers, about.
+    /// The estimated tokens of all answers.
     pub(crate) fn output_tokens(&self) -> u64 {
         let each = if self.is_text { self.max_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS) } else { 0 };
         each.saturating_mul(self.answers)
     }
 
-    /// The tokens that count for a pace.
+    /// The tokens that the request reserves of a rate limit.
     pub(crate) fn rate_limited_tokens(&self) -> u64 {
         self.prompt_tokens.saturating_add(self.output_tokens().min(MAX_RATE_LIMITED_OUTPUT))
     }
 
-    /// Its answer is text, which is paid by the token.
+    /// Whether the answer is text, which is priced by the token.
     pub(crate) fn is_text(&self) -> bool {
         self.is_text
     }
 
-    /// Nothing bounds its answer, which is text.
+    /// Whether the answer is text without an output limit.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.is_text && self.max_output_tokens.is_none()
     }
 }
 
-/// The refusal of a number.
-pub(crate) fn out_of_range_error(field: &str, most: u64) -> Error {
-    Error::invalid(format!("Invalid '{field}': expected a whole number from 1 to {most}"))
+/// The error of a number in `field` that is not from 1 to `max`.
+pub(crate) fn out_of_range_error(field: &str, max: u64) -> Error {
+    Error::invalid(format!("Invalid '{field}': expected a whole number from 1 to {max}"))
 }
 
-/// About as many tokens as the text of an answer has.
+/// The estimated tokens of an answer.
 pub(crate) fn estimate_tokens(answer: &[u8]) -> u64 {
     (count_text_bytes(answer) as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
-/// About as many as are text in a body of JSON: what its strings hold in base64 are
-/// images and files.
+/// The estimated bytes of text in a JSON body. Long base64 strings are images and files.
 fn count_text_bytes(body: &[u8]) -> usize {
-    // No text is so long without a space, but Asian text, which is not ASCII.
+    // Other text of this length has spaces or is not ASCII.
     const MIN_BASE64_BYTES: usize = 4096;
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=:;,.".contains(byte);
     let mut text = body.len();
@@ -149,7 +153,7 @@ fn part_bytes(part: &Part) -> usize {
     }
 }
 
-/// The bytes of text of the prompt, and about as many tokens as it will have.
+/// The bytes of text in the prompt, and its estimated tokens.
 fn prompt_size(chat: &Chat) -> (usize, u64) {
     let bytes: usize = match &chat.input {
         Input::Messages(messages) => {
@@ -171,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_in_a_body_is_no_text() {
+    fn an_image_in_a_body_is_not_text() {
         let body =
             |url: &str| format!(r#"{{"messages":[{{"content":[{{"image_url":{{"url":"{url}"}}}},"What is it?"]}}]}}"#);
         let around = body("").len();

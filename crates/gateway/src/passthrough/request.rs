@@ -17,7 +17,7 @@ use wire::passthrough::json_fields::JsonFields;
 use wire::passthrough::usage_scanner::{self, ResponseStats};
 
 use crate::billing::charge::Charge;
-use crate::billing::metered_stream::RequestMeter;
+use crate::billing::request_meter::RequestMeter;
 use crate::billing::usage_estimate::estimate_tokens;
 use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
 use crate::offload::offload;

@@ -10,20 +10,21 @@ use crate::{Caller, Gateway, MeteredStream, Router};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Answers with four words. Says what they cost, unless it is asked to stay silent about that.
+/// Answers with four words and their usage. The first stop string is a command: `refuse` fails, and
+/// `silent` leaves the usage out.
 struct FakeProvider;
 
 impl Provider for FakeProvider {
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
-        let text = chat.stop.first().cloned().unwrap_or_default();
+        let command = chat.stop.first().cloned().unwrap_or_default();
         Box::pin(async move {
-            if text == "refuse" {
+            if command == "refuse" {
                 return Err(Error::new(ErrorKind::Overloaded, "full"));
             }
             let word = Delta::Text { text: "word ".into(), logprobs: vec![] };
             let mut deltas = vec![Delta::Start(Usage { prompt_tokens: 10, ..Usage::default() })];
             deltas.extend([word.clone(), word.clone(), word.clone(), word, Delta::Finish(FinishReason::Stop)]);
-            if text != "silent" {
+            if command != "silent" {
                 deltas.push(Delta::Usage(Usage { prompt_tokens: 10, completion_tokens: 5, ..Usage::default() }));
             }
             Ok(Box::pin(stream::iter(deltas.into_iter().map(Ok))) as BoxDeltaStream)
@@ -31,11 +32,11 @@ impl Provider for FakeProvider {
     }
 }
 
-/// One dollar a prompt token, two a token of the answer.
+/// One dollar for each token.
 const PRICES: &str = "[[price]]\nprovider='local'\nmodel='*'\nsource='s'\ndate='d'\ninput=1000000\noutput=1000000\n";
 const DOLLAR: i64 = 1_000_000_000;
 
-/// As good as a hash: the name, padded.
+/// The hash of a key: its name, padded.
 fn hash(name: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash[..name.len()].copy_from_slice(name.as_bytes());
@@ -87,25 +88,25 @@ fn caller(gateway: &Gateway, name: &str) -> Caller {
     gateway.accounting().keys.find(&hash(name), LOCALHOST).unwrap().expect("the key exists").into()
 }
 
-async fn send_chat(gateway: &Gateway, caller: &Caller, how: &str) -> Result<MeteredStream, Error> {
+async fn send_chat(gateway: &Gateway, caller: &Caller, command: &str) -> Result<MeteredStream, Error> {
     let input = chat::Input::Messages(vec![Message::new(Role::User, "x".repeat(18))]);
-    let chat = Chat { model: "m".into(), input, max_tokens: Some(20), stop: vec![how.into()], ..Chat::default() };
+    let chat = Chat { model: "m".into(), input, max_tokens: Some(20), stop: vec![command.into()], ..Chat::default() };
     gateway.answer(caller, chat).await
 }
 
 #[tokio::test]
-async fn every_way_a_request_ends_is_booked_once() {
+async fn every_way_a_request_ends_is_recorded_once() {
     let fixture = Fixture::new().await;
     fixture.add_key("alice", Limits::default()).await;
     let (gateway, background_tasks) = fixture.open().await;
     let alice = caller(&gateway, "alice");
     let whole = send_chat(&gateway, &alice, "").await.unwrap();
     assert_eq!(whole.count().await, 7);
-    let mut left = send_chat(&gateway, &alice, "").await.unwrap();
+    let mut dropped = send_chat(&gateway, &alice, "").await.unwrap();
     for _ in 0..3 {
-        left.next().await.unwrap().unwrap();
+        dropped.next().await.unwrap().unwrap();
     }
-    drop(left);
+    drop(dropped);
     drop(send_chat(&gateway, &alice, "").await.unwrap());
     assert!(send_chat(&gateway, &alice, "refuse").await.is_err());
     assert_eq!(send_chat(&gateway, &alice, "silent").await.unwrap().count().await, 6);
@@ -121,7 +122,7 @@ async fn every_way_a_request_ends_is_booked_once() {
     assert_eq!(fixture.store.keys().await.unwrap()[0].spent, 41 * DOLLAR);
     assert_eq!(fixture.store.project("p").await.unwrap().spent, 41 * DOLLAR);
     let journal = fixture.folder.path().join("journal");
-    assert_eq!(std::fs::read_dir(journal).unwrap().count(), 0, "all is booked");
+    assert_eq!(std::fs::read_dir(journal).unwrap().count(), 0, "all is committed");
 }
 
 #[tokio::test]
@@ -132,7 +133,7 @@ async fn a_budget_ends_and_can_be_raised() {
     let alice = caller(&gateway, "alice");
     assert_eq!(alice.api_key.as_ref().unwrap().remaining_budget(), Some(20 * DOLLAR));
     send_chat(&gateway, &alice, "").await.unwrap().count().await;
-    // 5 of 20 are left, which one more request may overdraw.
+    // 5 of 20 are left. One more request may overdraw them.
     let running = send_chat(&gateway, &alice, "").await.unwrap();
     assert_eq!(send_chat(&gateway, &alice, "").await.err().unwrap().kind, ErrorKind::InsufficientBalance);
     running.count().await;
@@ -140,21 +141,21 @@ async fn a_budget_ends_and_can_be_raised() {
     let error = send_chat(&gateway, &alice, "").await.err().unwrap();
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InsufficientBalance, "Insufficient Balance"));
     background_tasks.finish().await;
-    // The next process knows what was spent.
+    // The next process reads the spent amount from the store.
     let (gateway, background_tasks) = fixture.open().await;
     assert_eq!(caller(&gateway, "alice").api_key.unwrap().remaining_budget(), Some(-10 * DOLLAR));
     background_tasks.finish().await;
 }
 
 #[tokio::test]
-async fn what_a_crash_cut_off_is_settled_at_the_next_start_once() {
+async fn a_request_that_a_crash_interrupted_is_settled_once_at_the_next_start() {
     let fixture = Fixture::new().await;
     fixture.add_key("alice", Limits::default()).await;
     let (gateway, background_tasks) = fixture.open().await;
     let alice = caller(&gateway, "alice");
     let running = send_chat(&gateway, &alice, "").await.unwrap();
     send_chat(&gateway, &alice, "").await.unwrap().count().await;
-    // The process dies: nothing of it runs any more.
+    // The process crashes: its background tasks end.
     for task in &background_tasks.tasks {
         task.abort();
     }
@@ -167,28 +168,28 @@ async fn what_a_crash_cut_off_is_settled_at_the_next_start_once() {
         background_tasks.finish().await;
         let mut outcomes = fixture.outcomes().await;
         outcomes.sort();
-        // The prompt was estimated at 18 bytes and a message: ten tokens.
+        // The estimate of the prompt is ten tokens: 18 bytes and 12 for the message.
         assert_eq!(outcomes, [("crashed".into(), 10, 0, 10, true), ("stop".into(), 10, 5, 15, false)]);
     }
     assert_eq!(fixture.store.keys().await.unwrap()[0].spent, 25 * DOLLAR);
 }
 
 #[tokio::test]
-async fn a_key_made_or_revoked_elsewhere_is_seen() {
+async fn keys_that_another_process_adds_or_revokes_are_seen() {
     let fixture = Fixture::new().await;
     let (gateway, background_tasks) = fixture.open().await;
-    let accounts = &gateway.accounting().keys;
-    assert!(!accounts.requires_key() && accounts.find(&hash("alice"), LOCALHOST).unwrap().is_none());
+    let keys = &gateway.accounting().keys;
+    assert!(!keys.requires_key() && keys.find(&hash("alice"), LOCALHOST).unwrap().is_none());
     fixture.add_key("alice", Limits::default()).await;
-    accounts.refresh(&fixture.store).await.unwrap();
-    assert!(accounts.requires_key() && accounts.find(&hash("alice"), LOCALHOST).unwrap().is_some());
+    keys.refresh(&fixture.store).await.unwrap();
+    assert!(keys.requires_key() && keys.find(&hash("alice"), LOCALHOST).unwrap().is_some());
     fixture.store.revoke_key("alice").await.unwrap();
-    accounts.refresh(&fixture.store).await.unwrap();
-    assert!(accounts.requires_key() && accounts.find(&hash("alice"), LOCALHOST).unwrap().is_none());
-    // A store that is away may know a key that we do not.
+    keys.refresh(&fixture.store).await.unwrap();
+    assert!(keys.requires_key() && keys.find(&hash("alice"), LOCALHOST).unwrap().is_none());
+    // While the store is away, an unknown key may exist in it.
     fixture.store.close().await;
-    assert!(accounts.refresh(&fixture.store).await.is_err());
-    assert_eq!(accounts.find(&hash("alice"), LOCALHOST).unwrap_err().kind, ErrorKind::Overloaded);
+    assert!(keys.refresh(&fixture.store).await.is_err());
+    assert_eq!(keys.find(&hash("alice"), LOCALHOST).unwrap_err().kind, ErrorKind::Overloaded);
     drop(background_tasks);
 }
 
@@ -198,15 +199,15 @@ async fn expiry_and_address_are_checked() {
     fixture.add_key("old", Limits { expires_at: Some(1), ..Limits::default() }).await;
     fixture.add_key("far", Limits { networks: Some(vec!["10.0.0.0/8".into()]), ..Limits::default() }).await;
     let (gateway, background_tasks) = fixture.open().await;
-    let accounts = &gateway.accounting().keys;
-    assert_eq!(accounts.find(&hash("old"), LOCALHOST).unwrap_err().kind, ErrorKind::Unauthorized);
-    assert_eq!(accounts.find(&hash("far"), LOCALHOST).unwrap_err().kind, ErrorKind::Forbidden);
-    assert!(accounts.find(&hash("far"), "::ffff:10.1.2.3".parse().unwrap()).unwrap().is_some());
+    let keys = &gateway.accounting().keys;
+    assert_eq!(keys.find(&hash("old"), LOCALHOST).unwrap_err().kind, ErrorKind::Unauthorized);
+    assert_eq!(keys.find(&hash("far"), LOCALHOST).unwrap_err().kind, ErrorKind::Forbidden);
+    assert!(keys.find(&hash("far"), "::ffff:10.1.2.3".parse().unwrap()).unwrap().is_some());
     background_tasks.finish().await;
 }
 
 #[tokio::test]
-async fn a_budget_is_not_spent_on_what_has_no_price() {
+async fn a_key_with_a_budget_cannot_use_a_model_without_a_price() {
     let fixture = Fixture::new().await;
     fixture.add_key("alice", Limits { budget: Some(DOLLAR), ..Limits::default() }).await;
     let journal = fixture.folder.path().join("journal");
@@ -219,7 +220,7 @@ async fn a_budget_is_not_spent_on_what_has_no_price() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_does_not_stop_answers_and_gets_its_records_later() {
+async fn a_store_that_is_away_does_not_stop_requests_and_receives_their_records_later() {
     let fixture = Fixture::new().await;
     fixture.add_key("alice", Limits::default()).await;
     let (gateway, background_tasks) = fixture.open().await;
@@ -233,7 +234,7 @@ async fn a_store_that_is_away_does_not_stop_answers_and_gets_its_records_later()
     }
     let store = Store::open(&format!("sqlite:{}", fixture.folder.path().join("db").display())).await.unwrap();
     let fixture = Fixture { store, ..fixture };
-    // The journal of a process that lives is its own; what it holds goes with it.
+    // The journal is locked until everything that holds it is dropped.
     drop((gateway, alice));
     for task in background_tasks.tasks {
         assert!(task.await.unwrap_err().is_cancelled());
@@ -244,12 +245,12 @@ async fn a_store_that_is_away_does_not_stop_answers_and_gets_its_records_later()
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_is_not_served() {
+async fn a_request_that_cannot_be_recorded_is_not_served() {
     let fixture = Fixture::new().await;
     fixture.add_key("alice", Limits::default()).await;
     let (gateway, background_tasks) = fixture.open().await;
     let alice = caller(&gateway, "alice");
-    // As on a full disk, the next file of the journal cannot be made.
+    // As on a full disk, the next file of the journal cannot be created.
     let journal = fixture.folder.path().join("journal");
     gateway.accounting().ledger.as_ref().unwrap().journal.rotate_at_next_line();
     std::fs::remove_dir_all(&journal).unwrap();
@@ -263,22 +264,22 @@ async fn what_cannot_be_recorded_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_record_that_the_store_refuses_holds_up_no_tenant_now_and_at_the_next_start() {
+async fn a_record_that_the_store_refuses_does_not_block_others_now_and_at_the_next_start() {
     let fixture = Fixture::new().await;
     fixture.add_key("alice", Limits::default()).await;
     fixture.add_key("mallory", Limits::default()).await;
     let (gateway, background_tasks) = fixture.open().await;
     let journal = fixture.folder.path().join("journal");
     let ledger = gateway.accounting().ledger.as_ref().unwrap();
-    let absurd =
+    let refused =
         |id: &str| UsageRecord { id: id.into(), cost: i64::MAX, outcome: "stop".into(), ..UsageRecord::default() };
-    gateway.accounting().record_end(absurd("absurd-1"), None);
+    gateway.accounting().record_end(refused("refused-1"), None);
     let alice = caller(&gateway, "alice");
     for _ in 0..3 {
         send_chat(&gateway, &alice, "").await.unwrap().count().await;
     }
-    // As a version before has left it in its journal.
-    ledger.journal.write_end(&absurd("absurd-2")).unwrap();
+    // A line that an earlier version has left in its journal.
+    ledger.journal.write_end(&refused("refused-2")).unwrap();
     background_tasks.finish().await;
     assert_eq!(fixture.outcomes().await.len(), 3);
     assert_eq!(crate::Quarantine::in_folder(&journal).records().unwrap().len(), 1);
@@ -287,7 +288,10 @@ async fn a_record_that_the_store_refuses_holds_up_no_tenant_now_and_at_the_next_
     send_chat(&gateway, &caller(&gateway, "alice"), "").await.unwrap().count().await;
     background_tasks.finish().await;
     assert_eq!(fixture.outcomes().await.len(), 4);
-    let aside = crate::Quarantine::in_folder(&journal).records().unwrap();
-    assert_eq!(aside.iter().map(|(record, _)| record.id.as_str()).collect::<Vec<_>>(), ["absurd-1", "absurd-2"]);
+    let quarantined = crate::Quarantine::in_folder(&journal).records().unwrap();
+    assert_eq!(
+        quarantined.iter().map(|(record, _)| record.id.as_str()).collect::<Vec<_>>(),
+        ["refused-1", "refused-2"]
+    );
     assert!(crate::journal_records(&journal).unwrap().is_empty());
 }
