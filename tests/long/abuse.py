@@ -222,7 +222,7 @@ def judge(run, check, arguments):
     if not server.alive():
         check(False, f"the server ended under attack: {open(server.log).read()[-500:]}")
     memory_after = settle(server, memory_before) if server.alive() else math.inf
-    unbooked, told = metric(run, "cachalot_records_unbooked") if server.alive() else (math.nan, 0)
+    unbooked, told = metric(run, "cachalot_usage_records_pending") if server.alive() else (math.nan, 0)
     load = max(0.1, theirs + cores - quiet_cores)
     print(f"attackers and their provider used {theirs:.2f} cores, the server {cores:.2f} instead of {quiet_cores:.2f}", flush=True)
     after, _ = run.beside_load(compared, load) if server.alive() else ([], 0)

@@ -1,6 +1,5 @@
-//! How the scanners of this crate that nobody else can call grow with their input, as in
-//! docs/performance.md:
-//! `cargo test --release -p gateway growth -- --ignored --nocapture`.
+//! The growth of run time with the length of the input, for the private scanners of this crate (see
+//! docs/performance.md): `cargo test --release -p gateway growth -- --ignored --nocapture`.
 
 use std::process::ExitCode;
 
@@ -14,12 +13,12 @@ use crate::routing::prefix_affinity::PromptPrefix;
 const SECRET: &str = "sk-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
 #[test]
-#[ignore = "it takes some seconds"]
+#[ignore = "takes some seconds"]
 fn scanners_take_time_by_the_length_of_their_input() {
     let mut growth = GrowthTable::default();
     let _secrets: Vec<Secret> =
         [SECRET, "sk-aaaaaaaaaaaaaaaaaaaaaaaaac", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaad"].map(Secret::new).into();
-    for (attack, piece) in [("secrets", SECRET), ("beginnings", &SECRET[..SECRET.len() - 1]), ("one letter", "a")] {
+    for (attack, piece) in [("secrets", SECRET), ("prefixes", &SECRET[..SECRET.len() - 1]), ("one letter", "a")] {
         for size in [1, 1000, usize::MAX] {
             let pieces = |bytes: usize| {
                 let all = Bytes::from(piece.repeat(bytes / piece.len()));
@@ -36,7 +35,7 @@ fn scanners_take_time_by_the_length_of_their_input() {
     }
     for (attack, piece) in [("quotes", "\""), ("one word", "a"), ("long words", &*"a".repeat(5000))] {
         let body = |bytes: usize| format!("\"{}", piece.repeat(bytes / piece.len())).into_bytes();
-        growth.measure("size::bytes_of_text", attack, body, |body| {
+        growth.measure("usage_estimate::count_text_bytes", attack, body, |body| {
             (UsageEstimate::from_body(body, None), estimate_tokens(body))
         });
         growth.measure("PromptPrefix", attack, body, |body| PromptPrefix::hash([body.as_slice()]));

@@ -1,40 +1,52 @@
-//! What is measured of each model. Handles are looked up once: doing so for every request would
-//! cost more than counting.
+//! Prometheus metrics of each model, and the descriptions of all metrics of the gateway. Handles are
+//! looked up once, because a lookup for each request would cost more than counting.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chat::Usage;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use parking_lot::Mutex;
 
-/// Tells the recorder what the gateway's metrics mean.
+/// Registers the descriptions of the gateway's metrics with the recorder.
 pub fn describe_metrics() {
-    metrics::describe_gauge!("cachalot_requests_running", "answers being given right now");
-    metrics::describe_counter!("cachalot_requests_total", "requests by model and outcome");
-    metrics::describe_counter!("cachalot_tokens_total", "tokens by model and kind; cached is part of prompt");
-    metrics::describe_histogram!("cachalot_time_to_first_token_seconds", "from the request to its first token");
-    metrics::describe_gauge!("cachalot_records_unbooked", "usage records that the store does not have yet");
+    metrics::describe_gauge!("cachalot_requests_running", "requests that are running");
+    metrics::describe_counter!("cachalot_requests_total", "requests, by model and outcome");
+    metrics::describe_counter!("cachalot_tokens_total", "tokens, by model and kind; cached is part of prompt");
+    metrics::describe_histogram!(
+        "cachalot_time_to_first_token_seconds",
+        "time from the request to its first token, by model"
+    );
+    metrics::describe_histogram!(
+        "cachalot_request_duration_seconds",
+        "time from the request to the end of its response, by model"
+    );
+    metrics::describe_gauge!("cachalot_usage_records_pending", "usage records that the store does not have yet");
+    metrics::describe_counter!(
+        "cachalot_usage_records_quarantined_total",
+        "usage records that the store refused and that were quarantined"
+    );
+    metrics::describe_counter!(
+        "cachalot_usage_reports_implausible_total",
+        "responses with implausible usage, by provider"
+    );
     metrics::describe_gauge!("cachalot_inflight_bytes", "memory that is reserved for requests in flight");
     metrics::describe_counter!(
-        "cachalot_inflight_refused_total",
-        "reservations refused: by the caller's own share (413), or by the budget (503)"
+        "cachalot_inflight_rejections_total",
+        "rejected reservations of memory: by the caller's share (413), or by the budget (503)"
     );
     metrics::describe_counter!(
-        "cachalot_records_quarantined_total",
-        "usage records that the store refused and that were set aside"
+        "cachalot_limit_check_errors_total",
+        "checks of shared limits that failed because Redis was unavailable"
     );
-    metrics::describe_counter!(
-        "cachalot_implausible_usage_total",
-        "answers whose provider counted what cannot be true, by provider"
-    );
-    metrics::describe_histogram!("cachalot_request_seconds", "from the request to the end of its answer");
 }
 
-/// Of one model, by the id that the list of models spells.
+/// The metrics of one model.
 #[derive(Debug)]
 pub(crate) struct ModelMetrics {
+    /// The id of the model, as the list of models spells it.
     pub(crate) model: Arc<str>,
-    /// Made at the first request: before it there may be no recorder yet.
+    /// Created with the first request: the recorder may be installed later than the routes.
     handles: OnceLock<MetricHandles>,
 }
 
@@ -51,7 +63,7 @@ struct MetricHandles {
 
 impl std::fmt::Debug for MetricHandles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Handles")
+        f.write_str("MetricHandles")
     }
 }
 
@@ -67,7 +79,7 @@ impl ModelMetrics {
             MetricHandles {
                 in_flight: gauge!("cachalot_requests_running"),
                 first_token: histogram!("cachalot_time_to_first_token_seconds", "model" => model()),
-                duration: histogram!("cachalot_request_seconds", "model" => model()),
+                duration: histogram!("cachalot_request_duration_seconds", "model" => model()),
                 prompt_tokens: tokens("prompt"),
                 cached_tokens: tokens("cached"),
                 completion_tokens: tokens("completion"),
@@ -77,21 +89,23 @@ impl ModelMetrics {
         })
     }
 
+    /// Counts a request as running.
     pub(crate) fn record_start(&self) {
         self.handles().in_flight.increment(1.0);
     }
 
+    /// Records the time to the first token.
     pub(crate) fn record_first_token(&self, after: Duration) {
         self.handles().first_token.record(after);
     }
 
+    /// Counts the end of a request: its outcome, duration and usage.
     pub(crate) fn record_end(&self, outcome: &'static str, usage: Option<Usage>, after: Duration) {
         let handles = self.handles();
         handles.in_flight.decrement(1.0);
         handles.duration.record(after);
-        // A pair is pushed whole.
-        let mut outcomes = handles.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = outcomes.iter().position(|(word, _)| *word == outcome).unwrap_or_else(|| {
+        let mut outcomes = handles.outcomes.lock();
+        let index = outcomes.iter().position(|(known, _)| *known == outcome).unwrap_or_else(|| {
             let model = self.model.to_string();
             outcomes.push((outcome, counter!("cachalot_requests_total", "model" => model, "outcome" => outcome)));
             outcomes.len() - 1

@@ -1,4 +1,4 @@
-//! Spans of requests for a collector of OpenTelemetry: OTLP over HTTP, by the program's own client.
+//! Export of request spans to an OpenTelemetry collector: OTLP over HTTP, by the program's own client.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,12 +19,12 @@ use url::Url;
 use crate::upstream::http_client::{PooledHttpClient, ResponseTimeout};
 use crate::upstream::remote_provider::read_prefix;
 
-/// What a collector may take for an answer, and for the last spans at the end.
+/// The time limit for one export, and for the last spans when the server stops.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read of that answer.
+/// The most bytes that are read of the collector's response.
 const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
-/// Why spans cannot be sent.
+/// An error that keeps the export from being started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("`otlp` takes the address of a collector, such as http://127.0.0.1:4318")]
@@ -37,16 +37,16 @@ pub enum TelemetryError {
     Exporter(#[from] ExporterBuildError),
 }
 
-/// Sends the spans of a tracer, in batches.
+/// The exporter of spans, which sends them in batches.
 pub struct Telemetry(SdkTracerProvider);
 
 impl Telemetry {
-    /// Sends to the collector at `otlp`, else to that of the environment
-    /// (`OTEL_EXPORTER_OTLP_ENDPOINT`); `None` without either. What else OpenTelemetry's variables
-    /// say holds as well: headers, the service's name, the sampler.
+    /// Starts the export to the collector at `otlp`, else to that of the environment
+    /// (`OTEL_EXPORTER_OTLP_ENDPOINT`); `None` without either. The other variables of OpenTelemetry
+    /// apply as well: headers, the service name, the sampler.
     ///
     /// # Errors
-    /// An address that is none, or holds a password.
+    /// An address that is not an HTTP URL, or that has credentials or a query.
     pub fn start(otlp: Option<&str>) -> Result<Option<Self>, TelemetryError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let environment = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -74,22 +74,23 @@ impl Telemetry {
         Ok(Some(Self(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())))
     }
 
+    /// The tracer whose spans are exported.
     pub fn tracer(&self) -> SdkTracer {
         self.0.tracer("cachalot")
     }
 
-    /// Sends what is left.
+    /// Exports the last spans, within 10 s.
     pub async fn finish(self) {
         let finished = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(EXPORT_TIMEOUT)).await;
         match finished {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the last spans could not be sent"),
-            Err(error) => tracing::warn!(%error, "the last spans could not be sent"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to export the last spans"),
+            Err(error) => tracing::warn!(%error, "failed to export the last spans"),
         }
     }
 }
 
-/// Where spans go below the address of a collector.
+/// The URL for spans of the collector at `otlp`.
 fn traces_endpoint(otlp: &str) -> Result<String, TelemetryError> {
     let url = Url::parse(otlp).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.ok_or(TelemetryError::Address)?;
@@ -99,12 +100,13 @@ fn traces_endpoint(otlp: &str) -> Result<String, TelemetryError> {
     }
 }
 
-/// Batches are sent by a thread that has no runtime: they are handed to ours.
+/// The HTTP client of the exporter. The exporter calls it on a thread without a runtime, so requests
+/// are spawned on the runtime of the server.
 #[derive(Debug)]
 struct OtlpHttpClient {
     client: PooledHttpClient,
     runtime: Handle,
-    /// The last batch did not arrive.
+    /// Whether the last batch failed.
     failing: AtomicBool,
 }
 
@@ -112,19 +114,19 @@ struct OtlpHttpClient {
 impl HttpClient for OtlpHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
-        let patience = ResponseTimeout { head: EXPORT_TIMEOUT, covers_first_byte: true };
+        let timeouts = ResponseTimeout { head: EXPORT_TIMEOUT, covers_first_byte: true };
         let sending = async move {
-            let response = timeout(EXPORT_TIMEOUT, client.send(request.map(Into::into), patience)).await??;
+            let response = timeout(EXPORT_TIMEOUT, client.send(request.map(Into::into), timeouts)).await??;
             let mut builder = Response::builder().status(response.status);
             builder.headers_mut().into_iter().for_each(|headers| headers.clone_from(&response.headers));
             Ok(builder.body(read_prefix(response, MAX_RESPONSE_BYTES).await.into())?)
         };
         let sent: Result<_, HttpError> = self.runtime.spawn(sending).await?;
-        // That spans are lost is logged each time; why, once.
+        // The SDK logs each lost batch; the cause is logged once, until a batch succeeds.
         match &sent {
             Ok(_) => self.failing.store(false, Ordering::Relaxed),
             Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(%error, "the collector of OpenTelemetry cannot be reached");
+                tracing::warn!(%error, "failed to send spans to the OpenTelemetry collector");
             }
             Err(_) => {}
         }

@@ -1,25 +1,27 @@
-//! The keys of the store, in memory: a request waits for no database. Changes made elsewhere are
-//! seen within a second.
+//! The keys of the store, in memory, so that a request never waits for the database. Changes by other
+//! processes are seen within a second.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
+use parking_lot::Mutex;
 use store::{Key, Project, REFUNDED, Role, SPENT_OVERFLOWED, SpendUpdates, Store, StoreError, UsageRecord};
 
 use crate::limits::budget::Budget;
+use crate::limits::exceeded::RateKind;
 use crate::limits::key_limits::KeyLimits;
-use crate::limits::rate_limit::{RateKind, RateLimits, RateStatus};
+use crate::limits::rate_limit::{RateLimits, RateStatus};
 use crate::upstream::ip_filter::IpNetwork;
 
-/// How far back changes are read again, in microseconds: more than the clocks of two machines
-/// differ, and than a transaction takes.
+/// The time before the last refresh from which changes are read again, in microseconds. It is longer
+/// than a transaction takes and than the clocks of two machines differ.
 const REFRESH_OVERLAP_MICROS: i64 = 10_000_000;
 
-/// A key of the store, and the money and pace behind it.
+/// A key of the store, with its budgets and its rate limiter.
 #[derive(Debug)]
 pub struct ApiKey {
     pub(crate) id: Arc<str>,
@@ -33,46 +35,44 @@ pub struct ApiKey {
     expires_at: Option<i64>,
 }
 
-/// A user, as it stands now.
+/// The role of a user, and whether the user is enabled.
 #[derive(Debug, Default)]
 struct UserState(Mutex<(Role, bool)>);
 
 impl UserState {
-    /// The role, and whether its keys are let in.
     fn role_and_enabled(&self) -> (Role, bool) {
-        // A pair is written whole.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 
 impl ApiKey {
-    /// Its key in the store.
+    /// The id of the key in the store.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// That of its user; of nobody's key `Member`.
+    /// The role of the user of the key; `Member` for a key without a user.
     pub fn role(&self) -> Role {
         self.user.as_ref().map_or(Role::Member, |user| user.role_and_enabled().0)
     }
 
-    /// Its money is counted.
+    /// Whether the key or its project has a budget.
     pub(crate) fn has_budget(&self) -> bool {
         self.remaining_budget().is_some()
     }
 
-    /// What it may still spend, in nano-dollars: the lesser of the key's and its project's; `None`
-    /// without a budget.
+    /// The budget left, in nano-dollars: the lesser of the key's and its project's; `None` without
+    /// a budget.
     pub fn remaining_budget(&self) -> Option<i64> {
         [self.limits.key_budget.remaining(), self.limits.project_budget.remaining()].into_iter().flatten().min()
     }
 
-    /// What is left of its requests and its tokens of this minute, where they are limited.
+    /// The state of the rate limits for requests and for tokens; `None` where there is no limit.
     pub fn rate_statuses(&self) -> [Option<RateStatus>; 2] {
         [RateKind::Requests, RateKind::Tokens].map(|kind| self.limits.rate_limiter.status(self.rate_limits, kind))
     }
 
-    /// Whether the key may be used now, from there.
+    /// Checks that the key has not expired and may be used from the address `peer`.
     fn check_access(&self, peer: IpAddr) -> Result<(), Error> {
         if self.expires_at.is_some_and(|expires| expires <= store::now_micros()) {
             return Err(Error::new(ErrorKind::Unauthorized, "Authentication Fails, Your api key has expired"));
@@ -85,52 +85,52 @@ impl ApiKey {
     }
 }
 
-/// Every key in use.
+/// The keys that are not revoked.
 #[derive(Debug, Default)]
 pub struct KeyCache {
     by_hash: ArcSwap<HashMap<[u8; 32], Arc<ApiKey>>>,
     state: Mutex<KeyCacheState>,
-    /// A key was ever made: without a good one nobody is let in any more.
+    /// Whether a key ever existed. From then on, requests without a valid key are refused.
     requires_key: AtomicBool,
-    /// The store could not be asked lately.
+    /// Whether the last refresh failed.
     store_unavailable: AtomicBool,
-    /// Other machines have the same keys: what one may use of their limits is leased.
+    /// Other replicas have the same keys, so limits are leased.
     leased: bool,
 }
 
-/// What outlives a change of its row.
+/// State that is kept when a row changes.
 #[derive(Debug, Default)]
 struct KeyCacheState {
     limits_by_key: HashMap<String, Arc<KeyLimits>>,
     project_budgets: HashMap<String, Arc<Budget>>,
     users: HashMap<String, Arc<UserState>>,
-    /// Keys and projects that the log has named because of what they have spent.
+    /// The ids of keys and projects whose overflow is in the log.
     overflowed: HashSet<String>,
-    /// When the store was asked last.
+    /// The time of the last refresh, in microseconds since 1970.
     last_refresh: i64,
 }
 
 impl KeyCache {
-    /// `leased`: other machines have the same keys and limits.
+    /// An empty cache. `leased`: other replicas have the same keys and limits.
     pub(crate) fn new(leased: bool) -> Self {
         Self { leased, ..Self::default() }
     }
 
-    /// Some key was made, if only to be revoked.
+    /// Whether requests need a key: one exists, or existed and was revoked.
     pub fn requires_key(&self) -> bool {
         self.requires_key.load(Ordering::Relaxed)
     }
 
-    /// Lets nobody in without a key from now on, also where the store has none.
+    /// Refuses requests without a key from now on, even if the store has none.
     pub fn require_key(&self) {
         self.requires_key.store(true, Ordering::Relaxed);
     }
 
-    /// The api_key of the key with this SHA-256; `None` when there is no such key.
+    /// The key with this SHA-256; `None` when there is none.
     ///
     /// # Errors
-    /// `Unauthorized` when it has expired, `Forbidden` at this address, `Overload` when the key is
-    /// unknown but the store, which may know it, cannot be asked.
+    /// `Unauthorized` for an expired key; `Forbidden` for the address `peer`; `Overloaded` for an
+    /// unknown key while the store, which may have it, is away.
     pub fn find(&self, hash: &[u8; 32], peer: IpAddr) -> Result<Option<Arc<ApiKey>>, Error> {
         match self.by_hash.load().get(hash) {
             Some(api_key) if api_key.user.as_ref().is_some_and(|user| !user.role_and_enabled().1) => Ok(None),
@@ -142,12 +142,12 @@ impl KeyCache {
         }
     }
 
-    /// Reads what has changed in the store.
+    /// Reads changed projects, users and keys from the store.
     ///
     /// # Errors
-    /// A store that cannot be asked; a row that no version of this program wrote.
+    /// A store that cannot be read, or a row that this program did not write.
     pub(crate) async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
-        let since = self.lock_state().last_refresh - REFRESH_OVERLAP_MICROS;
+        let since = self.state.lock().last_refresh - REFRESH_OVERLAP_MICROS;
         let now = store::now_micros();
         let read = async {
             let projects = store.projects_changed(since).await?;
@@ -156,10 +156,10 @@ impl KeyCache {
         let read = read.await;
         self.store_unavailable.store(read.is_err(), Ordering::Relaxed);
         let (projects, users, keys) = read?;
-        let mut state = self.lock_state();
+        let mut state = self.state.lock();
         for user in users {
             let user_state = state.users.entry(user.id).or_default();
-            *user_state.0.lock().unwrap_or_else(PoisonError::into_inner) = (user.role, user.disabled_at.is_none());
+            *user_state.0.lock() = (user.role, user.disabled_at.is_none());
         }
         for Project { id, name, budget, spent, changed_at, .. } in projects {
             state.log_overflow_once("project", &id, &name, spent);
@@ -178,20 +178,20 @@ impl KeyCache {
         Ok(())
     }
 
-    /// The store has booked these records, after which so much is spent.
+    /// Records that the store has committed these records, and what keys and projects have spent since.
     pub(crate) fn record_committed(&self, records: &[UsageRecord], committed: &SpendUpdates) {
-        let state = self.lock_state();
-        for spent in &committed.keys {
-            if let Some(key_limits) = state.limits_by_key.get(&spent.id) {
-                key_limits.key_budget.set_committed(spent.spent, spent.changed_at);
+        let state = self.state.lock();
+        for update in &committed.keys {
+            if let Some(key_limits) = state.limits_by_key.get(&update.id) {
+                key_limits.key_budget.set_committed(update.spent, update.changed_at);
             }
         }
-        for spent in &committed.projects {
-            if let Some(budget) = state.project_budgets.get(&spent.id) {
-                budget.set_committed(spent.spent, spent.changed_at);
+        for update in &committed.projects {
+            if let Some(budget) = state.project_budgets.get(&update.id) {
+                budget.set_committed(update.spent, update.changed_at);
             }
         }
-        // A refund was never on its way to be booked.
+        // The cost of a refund was never settled in a budget.
         for record in records.iter().filter(|record| record.cost != 0 && record.outcome != REFUNDED) {
             if let Some(key_limits) = record.key_id.as_deref().and_then(|id| state.limits_by_key.get(id)) {
                 key_limits.key_budget.record_committed(record.cost);
@@ -199,15 +199,10 @@ impl KeyCache {
             }
         }
     }
-
-    fn lock_state(&self) -> std::sync::MutexGuard<'_, KeyCacheState> {
-        // Each row is placed whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl KeyCacheState {
-    /// Says once of a sum that cannot be true that nothing more is paid by it.
+    /// Logs, once, that the spent amount of a key or a project has overflowed.
     fn log_overflow_once(&mut self, owner_kind: &str, id: &str, name: &str, spent: i64) {
         if spent != SPENT_OVERFLOWED {
             self.overflowed.remove(id);
@@ -215,7 +210,7 @@ impl KeyCacheState {
             tracing::error!(
                 id,
                 name,
-                "what this {owner_kind} has spent cannot be true: its budget counts as used up until the server is stopped and `cachalot usage check --repair` has run"
+                "the spent amount of this {owner_kind} has overflowed: its budget counts as used up until the server is stopped and `cachalot usage check --repair` has run"
             );
         }
     }
@@ -227,7 +222,7 @@ impl KeyCacheState {
 
     fn insert_key(&mut self, key: Key, by_hash: &mut HashMap<[u8; 32], Arc<ApiKey>>, leased: bool) {
         let Some(hash) = parse_sha256_hex(&key.hash) else {
-            tracing::error!(key = key.name, "the store has a key whose hash cannot be read");
+            tracing::error!(key = key.name, "skipped a key of the store whose hash is invalid");
             return;
         };
         let project = self.project_budget(&key.project_id, leased).clone();
@@ -238,10 +233,10 @@ impl KeyCacheState {
             by_hash.remove(&hash);
             return;
         }
-        // Of a user who is not state yet, the key is not let in yet.
+        // A key of a user who is not known yet is refused until the user is read.
         let user = key.user_id.map(|id| self.users.entry(id).or_default().clone());
         let limits = key.limits;
-        // A range that cannot be read admits nobody.
+        // A range that cannot be parsed admits no address.
         let networks =
             limits.networks.map(|ranges| ranges.iter().filter_map(|range| IpNetwork::parse(range)).collect());
         let rate_limits = RateLimits {
@@ -264,7 +259,7 @@ impl KeyCacheState {
     }
 }
 
-/// The bytes of 64 hex digits, as SHA-256 is written.
+/// Parses a SHA-256 of 64 hex digits.
 pub fn parse_sha256_hex(hex: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     if hex.len() != 64 || !hex.is_ascii() {

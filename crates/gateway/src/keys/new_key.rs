@@ -1,27 +1,27 @@
-//! New keys.
+//! New API keys.
 
 use sha2::{Digest, Sha256};
 use store::{Key, Limits, Project, Store, StoreError};
 
-/// The project of keys that name none.
+/// The project of keys that are created without one.
 pub const DEFAULT_PROJECT: &str = "default";
 
-/// A key to be made.
+/// A key to be created.
 #[derive(Clone, Debug)]
 pub struct NewKey<'a> {
-    /// What logs and usage call it.
+    /// The name of the key in logs and usage.
     pub name: &'a str,
-    /// Who pays; [`PROJECT`] when absent.
+    /// The project that pays; [`DEFAULT_PROJECT`] when absent.
     pub project: Option<&'a str>,
     pub user: Option<&'a str>,
     pub limits: Limits,
 }
 
-/// Makes a key. Returns it as kept, and as its holder must know it.
+/// Creates a key. Returns its row in the store, and the key itself, which is not stored.
 ///
 /// # Errors
-/// `Conflict` when the name is taken, `NotFound` for an unknown project or user, a store
-/// that cannot be used.
+/// `Conflict` when the name is taken; `NotFound` for an unknown project or user; a store that cannot
+/// be used.
 pub async fn create_key(store: &Store, new: NewKey<'_>) -> Result<(Key, String), StoreError> {
     let project = find_or_create_project(store, new.project.unwrap_or(DEFAULT_PROJECT)).await?;
     let user = match new.user {
@@ -36,23 +36,23 @@ pub async fn create_key(store: &Store, new: NewKey<'_>) -> Result<(Key, String),
     Ok((store.add_key(key).await?, plaintext))
 }
 
-/// The default project is made when it is first needed.
+/// The project of this name. The default project is created when it is first needed.
 async fn find_or_create_project(store: &Store, name: &str) -> Result<Project, StoreError> {
     match store.project(name).await {
         Err(StoreError::NotFound(_)) if name == DEFAULT_PROJECT => match store.add_project(DEFAULT_PROJECT, None).await
         {
-            // Somebody else was quicker.
+            // Another process has created it meanwhile.
             Err(StoreError::Conflict(_)) => store.project(DEFAULT_PROJECT).await,
-            made => made,
+            added => added,
         },
         found => found,
     }
 }
 
-/// 258 random bits in letters, behind a prefix that tells what they are.
+/// A secret of 258 random bits: 43 characters after a prefix that names its kind.
 ///
 /// # Panics
-/// When the system gives no random numbers: nothing that must be secret can be made then.
+/// When the operating system has no random numbers.
 pub fn generate_token(prefix: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 43];

@@ -274,7 +274,7 @@ async fn metrics_need_an_operators_key_and_count_every_request_once() {
     is(value("cachalot_requests_total", &["outcome=\"invalid\""]), "1");
     is(value("cachalot_tokens_total", &["kind=\"completion\""]), "6");
     is(value("cachalot_time_to_first_token_seconds_count", &[]), "2");
-    is(value("cachalot_request_seconds_bucket", &["le=\"+Inf\""]), "3");
+    is(value("cachalot_request_duration_seconds_bucket", &["le=\"+Inf\""]), "3");
     assert!(!metrics.text().contains("alice"));
 }
 
