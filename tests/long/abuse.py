@@ -222,7 +222,7 @@ def judge(run, check, arguments):
     if not server.alive():
         check(False, f"the server ended under attack: {open(server.log).read()[-500:]}")
     memory_after = settle(server, memory_before) if server.alive() else math.inf
-    unbooked, told = metric(run, "cachalot_usage_records_pending") if server.alive() else (math.nan, 0)
+    pending, metrics_bytes = metric(run, "cachalot_usage_records_pending") if server.alive() else (math.nan, 0)
     load = max(0.1, theirs + cores - quiet_cores)
     print(f"attackers and their provider used {theirs:.2f} cores, the server {cores:.2f} instead of {quiet_cores:.2f}", flush=True)
     after, _ = run.beside_load(compared, load) if server.alive() else ([], 0)
@@ -231,8 +231,8 @@ def judge(run, check, arguments):
     judge_traffic(check, run, before + after, attacked)
     check(watch.slowest <= 1 and not watch.failures, f"/healthz answers within 1 s: {watch.slowest:.3f} s at most, {len(watch.failures)} failures {watch.failures[:2]}")
     check(memory_after <= memory_before * (1 + GROWTH), f"resident memory: {memory_before:.0f} MiB before, {watch.most:.0f} at most, {memory_after:.0f} after")
-    check(unbooked == 0, f"{unbooked:g} records wait to be booked")
-    check(told <= 1 << 20, f"/metrics has {told} bytes")
+    check(pending == 0, f"{pending:g} records wait to be committed")
+    check(metrics_bytes <= 1 << 20, f"/metrics has {metrics_bytes} bytes")
     if server.alive():
         attackers = run.attackers()
         time.sleep(5)

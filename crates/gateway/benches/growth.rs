@@ -1,5 +1,5 @@
-//! How the search for secrets and the reader of prices grow with their input:
-//! `cargo bench -p gateway --bench growth`. The table is in docs/performance.md.
+//! The growth of run time with the length of the input, for the redaction of secrets and the parser
+//! of prices: `cargo bench -p gateway --bench growth`. The table is in docs/performance.md.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! API keys: new ones, and those of the database in memory.
+//! API keys: their creation, and a cache of the keys of the store.
 
 pub(crate) mod key_cache;
 pub(crate) mod new_key;

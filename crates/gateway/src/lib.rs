@@ -1,5 +1,5 @@
-//! Routing of requests to providers, limits of callers, and billing. The gateway calls providers over
-//! HTTP; it has no HTTP server and no model of its own.
+//! Routing of requests to providers, limits of callers, and billing. The gateway calls providers
+//! over HTTP; it has no HTTP server and no model of its own.
 //!
 //! [`Gateway::answer`] is the whole path of a chat request, from top to bottom.
 #![forbid(unsafe_code)]

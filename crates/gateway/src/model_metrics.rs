@@ -1,5 +1,5 @@
-//! Prometheus metrics of each model, and the descriptions of all metrics of the gateway. Handles are
-//! looked up once, because a lookup for each request would cost more than counting.
+//! Prometheus metrics of each model, and the descriptions of all metrics of the gateway. Handles
+//! are looked up once, because a lookup for each request would cost more than counting.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

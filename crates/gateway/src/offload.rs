@@ -1,5 +1,5 @@
-//! Offloading of work that may take longer than a millisecond from the threads that serve connections
-//! to blocking threads.
+//! Offloading of work that may take longer than a millisecond from the threads that serve
+//! connections to blocking threads.
 
 use chat::Error;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -11,8 +11,9 @@ use crate::memory::inflight_budget::RequestMemory;
 /// a millisecond.
 pub const INLINE_MAX_BYTES: usize = 16 << 10;
 
-/// Runs `work` on an input of `bytes`: a small input at once, a larger one on a blocking thread, within
-/// the limits of the server. Work that has not started when the future is dropped is cancelled.
+/// Runs `work` on an input of `bytes`: a small input at once, a larger one on a blocking
+/// thread, within the limits of the server. Work that has not started when the future is
+/// dropped is cancelled.
 ///
 /// # Errors
 /// Those of `work`; an internal error when it panics.

@@ -1,5 +1,5 @@
-//! The limits on concurrent offloaded work: parsers and serializers need memory beside their input and
-//! their result, so only some large bodies are processed at the same time.
+//! The limits on concurrent offloaded work: parsers and serializers need memory beside their input
+//! and their result, so only some large bodies are processed at the same time.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ const MEDIUM_BYTES: usize = 256 << 10;
 const MEDIUM_CONCURRENCY: usize = 4;
 /// The size above which concurrent bodies must fit into the workspace.
 const LARGE_BYTES: usize = 4 << 20;
-/// The memory of work beside its input and its result, as a multiple of the input: scratch space, and
-/// buffers that double.
+/// The memory of work beside its input and its result, as a multiple of the input: scratch space,
+/// and buffers that double.
 const SCRATCH_MULTIPLE: usize = 3;
 
 /// The permits of offloaded work.

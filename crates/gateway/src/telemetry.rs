@@ -1,4 +1,5 @@
-//! Export of request spans to an OpenTelemetry collector: OTLP over HTTP, by the program's own client.
+//! Export of request spans to an OpenTelemetry collector: OTLP over HTTP, by the
+//! program's own client.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -100,8 +101,8 @@ fn traces_endpoint(otlp: &str) -> Result<String, TelemetryError> {
     }
 }
 
-/// The HTTP client of the exporter. The exporter calls it on a thread without a runtime, so requests
-/// are spawned on the runtime of the server.
+/// The HTTP client of the exporter. The exporter calls it on a thread without a runtime, so
+/// requests are spawned on the runtime of the server.
 #[derive(Debug)]
 struct OtlpHttpClient {
     client: PooledHttpClient,

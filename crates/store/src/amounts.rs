@@ -14,8 +14,8 @@ pub const MAX_SPENT: i64 = 9_000_000_000_000_000_000;
 /// The spent amount of a key or a project whose sum has overflowed, until it is repaired.
 pub const SPENT_OVERFLOWED: i64 = i64::MAX;
 
-/// A divisor that keeps sums of `bigint` columns from overflowing: quotients and remainders are summed
-/// separately.
+/// A divisor that keeps sums of `bigint` columns from overflowing: quotients and remainders are
+/// summed separately.
 pub(crate) const SUM_SPLIT: i128 = 1 << 32;
 
 /// Reads an integer. In SQLite it is a float if a sum has overflowed in an older version.
@@ -24,12 +24,13 @@ pub(crate) fn read_integer(row: &AnyRow, column: &str) -> Result<i64, sqlx::Erro
         .or_else(|error| row.try_get::<f64, _>(column).map(|value| value as i64).map_err(|_| error))
 }
 
-/// Reads the amount that a key or a project has spent. A sum that has overflowed in an older version,
-/// or cannot be read at all, counts as [`SPENT_OVERFLOWED`]: one row must not keep the others from
-/// being read, and must not allow any spending.
+/// Reads the amount that a key or a project has spent. A sum that has overflowed in an older
+/// version, or cannot be read at all, counts as [`SPENT_OVERFLOWED`]: one row must not keep the
+/// others from being read, and must not allow any spending.
 pub(crate) fn read_spent(row: &AnyRow) -> i64 {
     let spent = row.try_get::<i64, _>("spent").ok();
-    // A refund can be committed a moment before the record that it refunds, hence the negative range.
+    // A refund can be committed a moment before the record that it refunds, hence
+    // the negative range.
     spent.filter(|spent| (-MAX_COST..=MAX_SPENT).contains(spent)).unwrap_or(SPENT_OVERFLOWED)
 }
 

@@ -64,8 +64,9 @@ pub(crate) async fn inspect(url: &str, sqlite: Option<&Path>) -> Result<Database
     }
 }
 
-/// The identity of a database: `None` for a database without the tables of this program, `Some(None)`
-/// for one of an early version, which has no identity. `query` counts the tables with a name.
+/// The identity of a database: `None` for a database without the tables of this program,
+/// `Some(None)` for one of an early version, which has no identity. `query` counts the
+/// tables with a name.
 async fn read_identity(
     connection: &mut AnyConnection,
     query: &'static str,
@@ -81,8 +82,8 @@ async fn read_identity(
     Ok(Some(if has_table[1] { identity::read_identity(connection).await? } else { None }))
 }
 
-/// Checks that the database is the one that `store-id` names. `previously_used`: a server has used the
-/// data folder before, so a missing database is a lost one.
+/// Checks that the database is the one that `store-id` names. `previously_used`: a server has used
+/// the data folder before, so a missing database is a lost one.
 ///
 /// # Errors
 /// `DatabaseLost`, `OlderDatabase`, `OtherDatabase` or `IdFile`: the operator must decide.

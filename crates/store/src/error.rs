@@ -18,11 +18,11 @@ pub enum StoreError {
     )]
     ReadOnly(PathBuf),
     #[error(
-        "`{0}` cannot be used: {1}. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or set it aside and begin with an empty one by `cachalot serve --new-store`"
+        "`{0}` cannot be used: {1}. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or move it aside and start with an empty one by `cachalot serve --new-store`"
     )]
     Unusable(PathBuf, String),
     #[error(
-        "the database ({0}) is missing or empty, but it was used here before: without its keys, requests without a key would be accepted. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or begin with an empty one by `cachalot serve --new-store`"
+        "the database ({0}) is missing or empty, but it was used here before: without its keys, requests without a key would be accepted. Restore it from a backup and start with `cachalot serve --accept-restored-store`, or start with an empty one by `cachalot serve --new-store`"
     )]
     DatabaseLost(String),
     #[error(
@@ -30,21 +30,21 @@ pub enum StoreError {
     )]
     OlderDatabase { file: PathBuf, seen: i64, noted: i64 },
     #[error(
-        "the database is not the one that `{file}` names, but {}. If it is to be used from now on, start with `cachalot serve --accept-restored-store`; otherwise name the right one with --store, or begin with an empty one by `cachalot serve --new-store`",
+        "the database is not the one that `{file}` names, but {}. To use it from now on, start with `cachalot serve --accept-restored-store`; otherwise name the right one with --store, or start with an empty one by `cachalot serve --new-store`",
         if *.known { "another one" } else { "one without an identity, such as a backup from before the upgrade" }
     )]
     OtherDatabase { file: PathBuf, known: bool },
     #[error(
-        "`{0}`, which has the identity of the database, cannot be used: {1}. If the database is the right one, `cachalot serve --accept-restored-store` writes the file anew"
+        "`{0}`, which has the identity of the database, cannot be used: {1}. If the database is the right one, `cachalot serve --accept-restored-store` writes a new file"
     )]
     IdFile(PathBuf, String),
     #[error("the change is made, but `{0}` cannot be updated: {1}")]
     IdFileNotUpdated(PathBuf, String),
     #[error(
-        "--new-store is for a database that is lost or not to be used, and this one is in order and has keys: start without it. To begin anew all the same, move the database and `store-id` away first"
+        "--new-store is for a database that is lost or unusable, and this one is in order and has keys: start without it. To start with an empty one anyway, move the database and `store-id` away first"
     )]
     DatabaseIntact,
-    #[error("--new-store needs an empty PostgreSQL database: make one, and name it with --store or in [store]")]
+    #[error("--new-store needs an empty PostgreSQL database: create one, and name it with --store or in [store]")]
     DatabaseNotEmpty,
     #[error("`{0}` is not a database URL: write sqlite:PATH or postgres://USER@HOST/NAME")]
     InvalidUrl(String),

@@ -1,8 +1,9 @@
 //! `store-id`: the identity of the database, kept outside of it. It reveals at the start that the
-//! database was lost, replaced or restored, which would make revoked keys valid again, or let requests
-//! in without a key.
+//! database was lost, replaced or restored, which would make revoked keys valid again, or let
+//! requests in without a key.
 //!
-//! The first line is `<id> <changes>`. Each further line is a recent change: `<number> <description>`.
+//! The first line is `<id> <changes>`. Each further line is a recent change:
+//! `<number> <description>`.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ const MAX_READ_BYTES: u64 = 1 << 20;
 pub struct StoreIdentity {
     /// A random UUID.
     pub id: String,
-    /// The number of changes that affect access: keys and users added, changed, disabled or revoked.
+    /// The number of changes that affect access: keys and users added, changed,
+    /// disabled or revoked.
     pub changes: i64,
 }
 
@@ -73,8 +75,8 @@ impl IdFile {
         Ok(Some(content))
     }
 
-    /// Records the identity after a change, which `what` describes. Changes that other processes have
-    /// recorded meanwhile are kept.
+    /// Records the identity after a change, which `what` describes. Changes that other processes
+    /// have recorded meanwhile are kept.
     ///
     /// # Errors
     /// `IdFile` for a file that cannot be written or that belongs to another database.
@@ -124,8 +126,8 @@ impl IdFile {
         files::replace_atomically(&self.path, text.as_bytes()).map_err(fault)
     }
 
-    /// Locks the folder against other processes that write the file. Without the lock, the description
-    /// of a change may be lost; the number of changes is read from the database again.
+    /// Locks the folder against other processes that write the file. Without the lock, the
+    /// description of a change may be lost; the number of changes is read from the database again.
     fn lock_folder(&self) -> Option<std::fs::File> {
         let folder = std::fs::File::open(files::folder_of(&self.path)).ok()?;
         folder.lock().ok()?;

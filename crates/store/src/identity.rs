@@ -1,5 +1,5 @@
-//! The identity of the database: its id, and the number of changes of its keys and users. The copy in
-//! `store-id` is updated before a change is reported as done.
+//! The identity of the database: its id, and the number of changes of its keys and users. The copy
+//! in `store-id` is updated before a change is reported as done.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ impl Store {
         Ok(identity_from_row(&row)?)
     }
 
-    /// Whether a key ever existed, in this database or, according to `store-id`, in an earlier one. Then
-    /// requests without a key are refused.
+    /// Whether a key ever existed, in this database or, according to `store-id`, in an earlier one.
+    /// Then requests without a key are refused.
     ///
     /// # Errors
     /// A database or a `store-id` that cannot be read.
@@ -32,8 +32,8 @@ impl Store {
         Ok(recorded || has_keys(&mut *self.pool.acquire().await?).await?)
     }
 
-    /// Updates `store-id` with the changes of other processes. Returns false when the database is no
-    /// longer the one that was opened: it has another id, or fewer changes than before.
+    /// Updates `store-id` with the changes of other processes. Returns false when the database is
+    /// no longer the one that was opened: it has another id, or fewer changes than before.
     ///
     /// # Errors
     /// A database that cannot be read, or a file that cannot be written.
@@ -51,7 +51,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Commits a change of keys or users, and records it in `store-id`. `what` describes the change.
+    /// Commits a change of keys or users, and records it in `store-id`. `what`
+    /// describes the change.
     ///
     /// # Errors
     /// `IdFileNotUpdated` when the change is committed and the file cannot be written.

@@ -17,8 +17,8 @@ const COLUMNS: usize = 18;
 pub(crate) struct InsertStatements(Vec<Arc<str>>);
 
 impl InsertStatements {
-    /// Builds the statements, with numbered parameters (`$1`) or with `?`. SQLite supports both, but
-    /// searches all parameters for each numbered one.
+    /// Builds the statements, with numbered parameters (`$1`) or with `?`. SQLite supports both,
+    /// but searches all parameters for each numbered one.
     pub(crate) fn new(numbered: bool) -> Self {
         let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
         let row = |row: usize| {

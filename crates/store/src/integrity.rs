@@ -1,5 +1,5 @@
-//! The integrity check: the spent amount of each key and project is the sum of its records, and every
-//! count and amount is an integer within its range. Mismatches can be repaired.
+//! The integrity check: the spent amount of each key and project is the sum of its records, and
+//! every count and amount is an integer within its range. Mismatches can be repaired.
 
 use std::collections::BTreeMap;
 
@@ -41,8 +41,8 @@ pub struct IntegrityReport {
 }
 
 impl Store {
-    /// Compares the sums of records with the spent amounts of keys and projects, and finds values out of
-    /// range, in one transaction. `ids` are ids of records that may be missing.
+    /// Compares the sums of records with the spent amounts of keys and projects, and finds values
+    /// out of range, in one transaction. `ids` are ids of records that may be missing.
     ///
     /// # Errors
     /// A database that cannot be read.
@@ -139,8 +139,8 @@ async fn find_mismatches(
 const TOKEN_COLUMNS: [&str; 5] =
     ["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"];
 
-/// Finds values of records that are not integers or out of range. The right value is not known, so the
-/// expected one is 0.
+/// Finds values of records that are not integers or out of range. The right value is not known, so
+/// the expected one is 0.
 async fn check_records(transaction: &mut Transaction<'_, Any>, found: &mut IntegrityReport) -> Result<(), StoreError> {
     // A fraction differs from its integer part.
     let out_of_range = TOKEN_COLUMNS

@@ -186,7 +186,8 @@ impl Store {
             "update keys set revoked_at = $1, changed_at = case when changed_at < $1 then $1 else changed_at + 1 end
              where (name = $2 or id = $2) and revoked_at is null",
         );
-        // `store-id` lists the change by the name of the key, for the operator of a restored database.
+        // `store-id` lists the change by the name of the key, for the operator of a
+        // restored database.
         let key = self.key(name).await?;
         let mut transaction = self.pool.begin().await?;
         let updated = update.bind(now_micros()).bind(name).execute(&mut *transaction).await?;

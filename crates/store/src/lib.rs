@@ -1,6 +1,7 @@
-//! Persistent data in SQLite or PostgreSQL: users, projects, keys, usage records, tasks and settings.
-//! A file outside of the database (`store-id`) has its identity, so that a lost or restored database
-//! is detected.
+//! Persistent data in SQLite or PostgreSQL: users, projects, keys, usage records,
+//! tasks and settings.
+//! A file outside of the database (`store-id`) has its identity, so that a lost or restored
+//! database is detected.
 //!
 //! The same SQL runs on both databases. Times are microseconds since 1970 (UTC), money is
 //! integer nano-dollars.

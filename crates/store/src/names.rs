@@ -13,7 +13,8 @@ pub fn is_printable(text: &str) -> bool {
     !text.chars().any(is_invisible)
 }
 
-/// Whether a text may be the id of a model. Providers choose these ids, which may be longer than names.
+/// Whether a text may be the id of a model. Providers choose these ids, which may be
+/// longer than names.
 pub fn is_model_id(text: &str) -> bool {
     (1..=256).contains(&text.chars().count()) && is_printable(text)
 }

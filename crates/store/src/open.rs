@@ -1,5 +1,5 @@
-//! Opening of a store with a data folder: the database must be the one that `store-id` names, because
-//! keys that are revoked in this one may be valid in another.
+//! Opening of a store with a data folder: the database must be the one that `store-id` names,
+//! because keys that are revoked in this one may be valid in another.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,13 +52,13 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 const LOGGED_WAIT: Duration = Duration::from_millis(900);
 
 impl Store {
-    /// Opens a store, creates it when it is missing for the first time, and migrates its tables. Waits,
-    /// with a log line, for a database that another process has locked.
+    /// Opens a store, creates it when it is missing for the first time, and migrates its tables.
+    /// Waits, with a log line, for a database that another process has locked.
     ///
     /// # Errors
-    /// `DatabaseLost`, `OtherDatabase`, `OlderDatabase` or `IdFile` when the database is not the one that
-    /// `store-id` names; `Unusable` or `File` for a file that is not a database of this program or
-    /// cannot be used; otherwise as [`Store::open`].
+    /// `DatabaseLost`, `OtherDatabase`, `OlderDatabase` or `IdFile` when the database is not the
+    /// one that `store-id` names; `Unusable` or `File` for a file that is not a database of this
+    /// program or cannot be used; otherwise as [`Store::open`].
     pub async fn open_verified(options: StoreOptions<'_>) -> Result<OpenedStore, StoreError> {
         let mut logged = false;
         loop {

@@ -1,5 +1,5 @@
-//! Settings that were made by the admin API instead of the configuration file: providers, aliases
-//! and prices.
+//! Settings that were changed by the admin API instead of the configuration file: providers,
+//! aliases and prices.
 
 use sqlx::Row;
 

@@ -26,8 +26,8 @@ pub(crate) enum FileState {
 /// Checks the header and the length of the file.
 ///
 /// # Errors
-/// `Unusable` for a file that is not an SQLite database or is truncated; `File` for one that cannot be
-/// read or written.
+/// `Unusable` for a file that is not an SQLite database or is truncated; `File` for one that cannot
+/// be read or written.
 pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
     let fault = |error: std::io::Error| StoreError::File(path.to_owned(), error);
     for name in [path.to_owned()].into_iter().chain(SIDECAR_SUFFIXES.map(|suffix| with_suffix(path, suffix))) {
@@ -138,9 +138,9 @@ mod tests {
         whole[16..18].copy_from_slice(&4096_u16.to_be_bytes());
         std::fs::write(&path, &whole).unwrap();
         assert_eq!(inspect(&path).unwrap(), FileState::Database);
-        let mut odd = whole.clone();
-        odd[17] = 7;
-        for bad in [b"S".as_slice(), &[b'x'; 4096], &whole[..99], &whole[..5000], &odd] {
+        let mut bad_page_size = whole.clone();
+        bad_page_size[17] = 7;
+        for bad in [b"S".as_slice(), &[b'x'; 4096], &whole[..99], &whole[..5000], &bad_page_size] {
             std::fs::write(&path, bad).unwrap();
             assert!(matches!(inspect(&path), Err(StoreError::Unusable(..))), "{} bytes", bad.len());
         }

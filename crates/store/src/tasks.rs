@@ -70,8 +70,8 @@ impl TaskOwner<'_> {
 }
 
 impl Store {
-    /// The owner's task with this id, or the latest with this id of its provider, if it was submitted
-    /// at `since` or later.
+    /// The owner's task with this id, or the latest with this id of its provider, if it was
+    /// submitted at `since` or later.
     ///
     /// # Errors
     /// A database that cannot be used.
@@ -85,8 +85,8 @@ impl Store {
         Ok(found.fetch_optional(&self.pool).await?.as_ref().map(task_from_row).transpose()?)
     }
 
-    /// At most `limit` tasks that have not ended as far as is known, submitted from `since` to before
-    /// `until`, the oldest first.
+    /// At most `limit` tasks that have not ended as far as is known, submitted from `since` to
+    /// before `until`, the oldest first.
     ///
     /// # Errors
     /// A database that cannot be used.

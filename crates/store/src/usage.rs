@@ -55,8 +55,8 @@ pub struct SpendUpdates {
 }
 
 impl Store {
-    /// Inserts records and adds their costs to keys and projects, in one transaction. A record whose id
-    /// exists is ignored.
+    /// Inserts records and adds their costs to keys and projects, in one transaction. A record
+    /// whose id exists is ignored.
     ///
     /// # Errors
     /// `Refused` for a record with a count or an amount out of range, or that would take the spent
@@ -64,15 +64,16 @@ impl Store {
     /// ([`StoreError::is_refusal`] tells them apart).
     pub async fn insert_records(&self, records: &[UsageRecord]) -> Result<SpendUpdates, StoreError> {
         records.iter().try_for_each(UsageRecord::check_ranges)?;
-        // Except after a crash, all records are new. Otherwise each is inserted by a statement of its own.
+        // Except after a crash, all records are new. Otherwise each is inserted by a
+        // statement of its own.
         if let Some(updates) = self.insert_in_batches(records, MAX_ROWS).await? {
             return Ok(updates);
         }
         Ok(self.insert_in_batches(records, 1).await?.unwrap_or_default())
     }
 
-    /// Inserts records, at most `max_rows` with one statement. Returns `None`, and writes nothing, when
-    /// only some records of a statement are new: the database does not report which.
+    /// Inserts records, at most `max_rows` with one statement. Returns `None`, and writes nothing,
+    /// when only some records of a statement are new: the database does not report which.
     async fn insert_in_batches(
         &self,
         records: &[UsageRecord],
@@ -188,8 +189,8 @@ impl Store {
 /// The statement that adds a cost to a row, and the one that finds the row.
 type SpendStatements = (&'static str, &'static str);
 
-// An integer overflow becomes a float in SQLite and an error in PostgreSQL. The range in the condition
-// avoids both.
+// An integer overflow becomes a float in SQLite and an error in PostgreSQL. The range in the
+// condition avoids both.
 const SPEND_OF_KEY: SpendStatements = (
     "update keys set spent = cast(spent as bigint) + $1,
          changed_at = case when changed_at < $2 then $2 else changed_at + 1 end

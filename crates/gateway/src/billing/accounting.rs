@@ -56,7 +56,8 @@ impl Accounting {
     }
 
     /// Commits the records that dead processes left in the journal, reads the keys, and starts a
-    /// journal of this process in `folder`. Without `leases`, limits are those of this process alone.
+    /// journal of this process in `folder`. Without `leases`, limits are those of
+    /// this process alone.
     ///
     /// # Errors
     /// A store, a folder or a Redis server that cannot be used.

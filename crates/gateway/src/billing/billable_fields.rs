@@ -218,17 +218,17 @@ mod tests {
                 "{n}"
             );
         }
-        for odd in
+        for bad in
             ["0", "-1", "1.5", "10001", "9223372036854775808", "1e30", "1e400", "\"x\"", "[]", "{}", "true", "\"\""]
         {
             for endpoint in [ApiEndpoint::ImageGenerations, ApiEndpoint::ChatCompletions, ApiEndpoint::Completions] {
-                let error = usage_estimate(endpoint, &format!(r#"{{"n":{odd}}}"#)).unwrap_err();
-                assert!(error.message.contains("'n'") && error.message.contains("10000"), "{odd}: {error}");
+                let error = usage_estimate(endpoint, &format!(r#"{{"n":{bad}}}"#)).unwrap_err();
+                assert!(error.message.contains("'n'") && error.message.contains("10000"), "{bad}: {error}");
             }
-            let gemini = format!(r#"{{"generationConfig":{{"candidateCount":{odd}}}}}"#);
+            let gemini = format!(r#"{{"generationConfig":{{"candidateCount":{bad}}}}}"#);
             assert!(
                 usage_estimate(ApiEndpoint::GenerateContent, &gemini).unwrap_err().message.contains("'candidateCount'"),
-                "{odd}"
+                "{bad}"
             );
         }
     }
@@ -262,10 +262,10 @@ mod tests {
         assert_eq!(video(r#"{"seconds":1000000}"#), Ok((1, 1_000_000)));
         assert_eq!(video(r#"{"seconds":"4","duration":60,"n_variants":2}"#), Ok((2, 120)));
         assert_eq!(video(r#"{"seconds":null,"duration_seconds":8.0}"#), Ok((1, 8)));
-        for odd in ["-1", "0", "4.5", "\"4.5\"", "\"NaN\"", "\"inf\"", "10000001", "[]", "{}", "true", "\"\""] {
+        for bad in ["-1", "0", "4.5", "\"4.5\"", "\"NaN\"", "\"inf\"", "10000001", "[]", "{}", "true", "\"\""] {
             for name in VIDEO_LENGTH_FIELDS {
-                let error = video(&format!(r#"{{"{name}":{odd}}}"#)).unwrap_err();
-                assert!(error.message.contains(&format!("'{name}'")), "{odd}: {error}");
+                let error = video(&format!(r#"{{"{name}":{bad}}}"#)).unwrap_err();
+                assert!(error.message.contains(&format!("'{name}'")), "{bad}: {error}");
             }
         }
     }

@@ -44,7 +44,7 @@ pub(crate) struct Charge {
 enum ChargeStage {
     /// Admitted. No provider was called, and nothing is written.
     Admitted,
-    /// The journal has the start, at this place.
+    /// The start is in the journal, at this place; `None` on a server without a store.
     Started(Option<JournalRef>),
 }
 
@@ -64,8 +64,8 @@ impl Charge {
         overdraft: Overdraft,
     ) -> Result<Self, Error> {
         let at = store::now_micros();
-        let prompt = Usage { prompt_tokens: estimate.prompt_tokens, ..Usage::default() };
-        let full_usage = Usage { completion_tokens: estimate.output_tokens(), ..prompt };
+        let prompt_usage = Usage { prompt_tokens: estimate.prompt_tokens, ..Usage::default() };
+        let full_usage = Usage { completion_tokens: estimate.output_tokens(), ..prompt_usage };
         // Any of the targets may answer, so the most expensive one counts.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
         let cost = |usage| prices().map(|price| price.cost(usage, estimate.quantity, at)).max().unwrap_or(0);
@@ -103,8 +103,8 @@ impl Charge {
             project_id: caller.api_key.as_ref().map(|api_key| api_key.project_id.clone()),
             model: model.clone(),
             upstream: targets[0].provider.clone(),
-            prompt_tokens: recorded_count(prompt.prompt_tokens),
-            cost: cost(&prompt),
+            prompt_tokens: recorded_count(prompt_usage.prompt_tokens),
+            cost: cost(&prompt_usage),
             price: price_name(targets[0].price.as_ref()),
             ..UsageRecord::default()
         };
@@ -114,7 +114,7 @@ impl Charge {
             selected: SelectedTarget::new(targets),
             record,
             stage: ChargeStage::Admitted,
-            prompt_usage: prompt,
+            prompt_usage,
             billed_quantity: estimate.quantity,
             chunks: 0,
             estimate,
@@ -242,7 +242,8 @@ impl Charge {
     }
 }
 
-/// The error of a refused admission. Without enough balance, it names the `max_tokens` that would fit.
+/// The error of a refused admission. Without enough balance, it names the
+/// `max_tokens` that would fit.
 fn with_affordable_max_tokens(
     mut error: Error,
     overdraft: Overdraft,

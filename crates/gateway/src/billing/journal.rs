@@ -1,6 +1,6 @@
 //! The write-ahead journal: a line before a request calls a provider and a line when it is settled,
-//! in files that survive a crash. A file is removed once the store has committed all of it. Files of
-//! a dead process are recovered by the next one.
+//! in files that survive a crash. A file is removed once the store has committed all of it. Files
+//! of a dead process are recovered by the next one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ const TYPICAL_LINE_BYTES: usize = 768;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum JournalEntry<'a> {
-    /// The record of a request that starts, with the cost of the prompt alone. It counts if no other
-    /// line of the request follows.
+    /// The record of a request that starts, with the cost of the prompt alone. It counts if no
+    /// other line of the request follows.
     Open(Cow<'a, UsageRecord>),
     /// The settled record.
     Done(Cow<'a, UsageRecord>),
@@ -80,7 +80,8 @@ impl Journal {
     }
 
     fn write(&self, entry: &JournalEntry<'_>) -> io::Result<JournalRef> {
-        // A line also begins with a line break, because a full disk may have truncated the line before.
+        // A line also begins with a line break, because a full disk may have truncated
+        // the line before.
         let mut line = Vec::with_capacity(TYPICAL_LINE_BYTES);
         line.push(b'\n');
         serde_json::to_writer(&mut line, entry)?;

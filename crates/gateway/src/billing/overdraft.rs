@@ -139,8 +139,8 @@ impl Overdraft {
         Some(affordable.min(limit).min(room).max(1))
     }
 
-    /// The largest `max_tokens` with which a refused request would be admitted; `None` where a smaller
-    /// one would not help.
+    /// The largest `max_tokens` with which a refused request would be admitted; `None` where a
+    /// smaller one would not help.
     pub(crate) fn affordable_max_tokens(
         self,
         worst_case: WorstCaseCost,

@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn parts_have_the_bounds_of_their_totals() {
         let bounds = UsageBounds::new(None, None, 1);
-        for odd in [
+        for usage in [
             Usage { cached_tokens: 1 << 63, ..usage(1, 1) },
             Usage { cache_write_tokens: Usage::INVALID_COUNT, ..usage(1, 1) },
             Usage { reasoning_tokens: Some(1 << 40), ..usage(1, 1) },
         ] {
-            assert!(bounds.implausible_count(&odd).is_some(), "{odd:?}");
+            assert!(bounds.implausible_count(&usage).is_some(), "{usage:?}");
         }
         // Parts that are counted separately are plausible.
         let apart = Usage { cached_tokens: 9, cache_write_tokens: 9, reasoning_tokens: Some(9), ..usage(4, 1) };

@@ -45,7 +45,8 @@ impl Quarantine {
     /// A file that cannot be written.
     pub(crate) fn append(&self, record: &UsageRecord, error: &str) -> io::Result<()> {
         let line = QuarantinedRecord { at: store::now_micros(), error: error.to_owned(), record: record.clone() };
-        // A line also begins with a line break, because a full disk may have truncated the line before.
+        // A line also begins with a line break, because a full disk may have truncated
+        // the line before.
         let line = format!("\n{}\n", serde_json::to_string(&line)?);
         files::check_regular(&self.path)?;
         let mut file = files::private_options().create(true).append(true).open(&self.path)?;

@@ -17,7 +17,8 @@ pub(crate) struct RequestMeter {
     model_metrics: Arc<ModelMetrics>,
     started: Instant,
     usage: Option<Usage>,
-    /// A finish reason, or how else the request ended. A stream dropped before its end was cancelled.
+    /// A finish reason, or how else the request ended. A stream dropped before its
+    /// end was cancelled.
     outcome: &'static str,
     first_token_us: Option<i64>,
     /// The provider reported implausible usage.
@@ -79,7 +80,8 @@ impl RequestMeter {
         }
     }
 
-    /// Records that the provider accepted a task, which ends the request. Only a new task is billed.
+    /// Records that the provider accepted a task, which ends the request. Only a
+    /// new task is billed.
     pub(crate) fn record_task(&mut self, task: TaskId, provider_id: String, is_new: bool) {
         if let Some(charge) = &mut self.charge {
             charge.record_task(task, provider_id, is_new);

@@ -77,7 +77,8 @@ impl Accounting {
         }
     }
 
-    /// At most `limit` tasks, submitted at `since` or later, that have not ended as far as is known.
+    /// At most `limit` tasks, submitted at `since` or later, that have not ended as
+    /// far as is known.
     /// Older tasks are deleted.
     pub(crate) async fn open_tasks(&self, since: i64, limit: i64) -> Result<Vec<Task>, StoreError> {
         let Some(ledger) = &self.ledger else { return Ok(self.task_cache.open_tasks()) };

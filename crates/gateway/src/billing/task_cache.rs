@@ -1,5 +1,5 @@
-//! The tasks that this process has submitted recently. They are found here before the store has them,
-//! and on a server without a store.
+//! The tasks that this process has submitted recently. They are found here before the store has
+//! them, and on a server without a store.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The keys of the store, in memory, so that a request never waits for the database. Changes by other
-//! processes are seen within a second.
+//! The keys of the store, in memory, so that a request never waits for the database. Changes by
+//! other processes are seen within a second.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -17,8 +17,8 @@ use crate::limits::key_limits::KeyLimits;
 use crate::limits::rate_limit::{RateLimits, RateStatus};
 use crate::upstream::ip_filter::IpNetwork;
 
-/// The time before the last refresh from which changes are read again, in microseconds. It is longer
-/// than a transaction takes and than the clocks of two machines differ.
+/// The time before the last refresh from which changes are read again, in microseconds. It is
+/// longer than a transaction takes and than the clocks of two machines differ.
 const REFRESH_OVERLAP_MICROS: i64 = 10_000_000;
 
 /// A key of the store, with its budgets and its rate limiter.
@@ -178,7 +178,8 @@ impl KeyCache {
         Ok(())
     }
 
-    /// Records that the store has committed these records, and what keys and projects have spent since.
+    /// Records that the store has committed these records, and what keys and projects
+    /// have spent since.
     pub(crate) fn record_committed(&self, records: &[UsageRecord], committed: &SpendUpdates) {
         let state = self.state.lock();
         for update in &committed.keys {

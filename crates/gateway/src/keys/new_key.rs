@@ -20,8 +20,8 @@ pub struct NewKey<'a> {
 /// Creates a key. Returns its row in the store, and the key itself, which is not stored.
 ///
 /// # Errors
-/// `Conflict` when the name is taken; `NotFound` for an unknown project or user; a store that cannot
-/// be used.
+/// `Conflict` when the name is taken; `NotFound` for an unknown project or user; a store
+/// that cannot be used.
 pub async fn create_key(store: &Store, new: NewKey<'_>) -> Result<(Key, String), StoreError> {
     let project = find_or_create_project(store, new.project.unwrap_or(DEFAULT_PROJECT)).await?;
     let user = match new.user {

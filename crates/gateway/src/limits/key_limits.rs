@@ -1,5 +1,5 @@
-//! The limits of one key, and the permit of one request. The estimated cost of a request is reserved
-//! before it starts and settled when it ends; a cost above the reservation becomes debt.
+//! The limits of one key, and the permit of one request. The estimated cost of a request is
+//! reserved before it starts and settled when it ends; a cost above the reservation becomes debt.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -77,8 +77,8 @@ impl Price {
         i64::try_from(self.unclamped_cost(usage, quantity, at)).map_or(MAX_COST, |cost| cost.min(MAX_COST))
     }
 
-    /// The cost without the maximum. It fits into an `i128` for all counts. It is rounded once, half
-    /// a nano-dollar up.
+    /// The cost without the maximum. It fits into an `i128` for all counts. It is rounded once,
+    /// half a nano-dollar up.
     pub(crate) fn unclamped_cost(&self, usage: &Usage, quantity: Quantity, at: i64) -> i128 {
         let prices = self.unit_prices(usage, at);
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
@@ -118,7 +118,8 @@ impl Price {
         self.tiers.iter().map(|(_, prices)| prices).chain([&self.base]).any(|prices| prices.per_second > 0)
     }
 
-    /// The seconds that a call at `at` paid for with `cost`; `None` if it is not a price of seconds.
+    /// The seconds that a call at `at` paid for with `cost`; `None` if it is not a
+    /// price of seconds.
     pub(crate) fn paid_seconds(&self, cost: i64, at: i64) -> Option<u64> {
         let prices = self.unit_prices(&Usage::default(), at);
         let seconds = cost.checked_sub(prices.per_call)?.checked_div(prices.per_second)?;

@@ -69,14 +69,14 @@ fn a_long_prompt_makes_the_whole_request_more_expensive() {
 #[test]
 fn counts_that_contradict_each_other_never_have_a_negative_cost() {
     let price = prices().find("deepseek", "deepseek-chat").unwrap();
-    let odd = Usage {
+    let contradictory = Usage {
         prompt_tokens: 1,
         cached_tokens: 9,
         cache_write_tokens: 9,
         completion_tokens: 1,
         reasoning_tokens: Some(9),
     };
-    assert!(price.cost(&odd, Quantity::default(), 0) > 0);
+    assert!(price.cost(&contradictory, Quantity::default(), 0) > 0);
     let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
     assert_eq!(price.cost(&most, Quantity::default(), 0), MAX_COST);
     let most = Usage { completion_tokens: u64::MAX, reasoning_tokens: Some(u64::MAX), ..most };

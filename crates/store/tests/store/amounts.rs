@@ -123,13 +123,13 @@ async fn spent_amounts_never_leave_their_range() {
 async fn a_database_with_overflowed_values_is_read_summed_and_repaired() {
     on_each_database(async |store, url| {
         let (alice, bob) = (add_key(&store, "alice").await, add_key(&store, "bob").await);
-        let absurd = UsageRecord { id: "absurd".into(), ..record("", &alice, 0) };
-        store.insert_records(&[record("1", &alice, 100), record("2", &bob, 30), absurd]).await.unwrap();
+        let large = UsageRecord { id: "large".into(), ..record("", &alice, 0) };
+        store.insert_records(&[record("1", &alice, 100), record("2", &bob, 30), large]).await.unwrap();
         assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
-        // An older version could write costs and counts of `i64::MAX`, and sums that have overflowed
-        // (floats in SQLite).
-        let absurd = "update usage_records set cost = 9223372036854775807, prompt_tokens = 9223372036854775807 where id = 'absurd'";
-        execute_sql(url, absurd).await;
+        // An older version could write costs and counts of `i64::MAX`, and sums that have
+        // overflowed (floats in SQLite).
+        let update = "update usage_records set cost = 9223372036854775807, prompt_tokens = 9223372036854775807 where id = 'large'";
+        execute_sql(url, update).await;
         let overflowed = if url.starts_with("sqlite") { "9223372036854775807 + 100" } else { "9223372036854775807" };
         execute_sql(url, &format!("update keys set spent = {overflowed} where name = 'alice'")).await;
         execute_sql(url, "update projects set spent = -9223372036854535809").await;
@@ -143,7 +143,8 @@ async fn a_database_with_overflowed_values_is_read_summed_and_repaired() {
             assert_eq!(totals[0].cost, i64::MAX, "{by:?}");
         }
         assert_eq!(store.latest_records(9).await.unwrap().len(), 3);
-        // Other records are inserted meanwhile, but not those of the project whose sum has overflowed.
+        // Other records are inserted meanwhile, but not those of the project whose
+        // sum has overflowed.
         let lone = UsageRecord { project_id: None, ..record("3", &bob, 5) };
         store.insert_records(&[lone]).await.unwrap();
         assert!(store.insert_records(&[record("4", &alice, 1)]).await.unwrap_err().is_refusal());
@@ -171,7 +172,7 @@ async fn a_database_with_overflowed_values_is_read_summed_and_repaired() {
         assert_eq!(saved, found.mismatches);
         assert!(store.check_integrity(&[]).await.unwrap().mismatches.is_empty());
         assert_eq!(spent(&store).await, (vec![100, 35], 130));
-        let repaired = store.latest_records(9).await.unwrap().into_iter().find(|record| record.id == "absurd").unwrap();
+        let repaired = store.latest_records(9).await.unwrap().into_iter().find(|record| record.id == "large").unwrap();
         assert_eq!((&*repaired.outcome, repaired.estimated, repaired.cost), (IMPLAUSIBLE, true, 0));
         store.insert_records(&[record("4", &alice, 1)]).await.unwrap();
         assert_eq!(spent(&store).await, (vec![101, 35], 131));
@@ -203,10 +204,10 @@ async fn a_refusal_differs_from_a_database_that_is_away() {
     on_each_database(async |store, url| {
         let alice = add_key(&store, "alice").await;
         let trigger = if url.starts_with("sqlite") {
-            "create trigger odd before insert on usage_records when new.id = 'bad' begin select raise(abort, 'no'); end"
+            "create trigger refuse before insert on usage_records when new.id = 'bad' begin select raise(abort, 'no'); end"
         } else {
-            "create function odd() returns trigger as $$ begin if new.id = 'bad' then raise 'no'; end if; return new; end $$ language plpgsql;
-             create trigger odd before insert on usage_records for each row execute function odd()"
+            "create function refuse() returns trigger as $$ begin if new.id = 'bad' then raise 'no'; end if; return new; end $$ language plpgsql;
+             create trigger refuse before insert on usage_records for each row execute function refuse()"
         };
         for statement in if url.starts_with("sqlite") { vec![trigger] } else { trigger.split_inclusive("plpgsql;").collect() } {
             execute_sql(url, statement).await;

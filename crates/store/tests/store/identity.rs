@@ -61,8 +61,8 @@ async fn add_key(store: &Store, name: &str) -> Result<store::Key, StoreError> {
         .await
 }
 
-fn change_count(note: &str) -> i64 {
-    note.lines().next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+fn change_count(id_file: &str) -> i64 {
+    id_file.lines().next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 async fn every_change_is_counted_and_recorded(test_store: TestStore) {
@@ -71,17 +71,17 @@ async fn every_change_is_counted_and_recorded(test_store: TestStore) {
     assert!(!test_store.file("store-id").exists(), "nothing is recorded before the first key");
     let before = store.identity().await.unwrap();
     add_key(&store, "alice").await.unwrap();
-    let noted = test_store.id_file_text();
-    assert!(noted.starts_with(&before.id) && change_count(&noted) == before.changes + 1, "{noted}");
+    let id_file = test_store.id_file_text();
+    assert!(id_file.starts_with(&before.id) && change_count(&id_file) == before.changes + 1, "{id_file}");
     store.set_key_limits("alice", &Limits { expires_at: Some(1), ..Limits::default() }).await.unwrap();
     store.update_user("olga", Role::Member, true).await.unwrap();
     store.revoke_key("alice").await.unwrap();
-    let noted = test_store.id_file_text();
-    assert_eq!(change_count(&noted), before.changes + 4);
+    let id_file = test_store.id_file_text();
+    assert_eq!(change_count(&id_file), before.changes + 4);
     for what in
         ["key `alice` added", "key `alice` changed", "user `olga` made member and disabled", "key `alice` revoked"]
     {
-        assert!(noted.contains(what), "{what}: {noted}");
+        assert!(id_file.contains(what), "{what}: {id_file}");
     }
     // A change that fails is not counted.
     assert!(store.revoke_key("alice").await.is_err() && add_key(&store, "bob").await.is_ok());

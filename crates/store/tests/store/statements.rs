@@ -1,5 +1,5 @@
 //! Every statement of the store, on SQLite, and on PostgreSQL when `CACHALOT_TEST_POSTGRES` names a
-//! server on which databases may be made.
+//! server on which databases may be created.
 
 use store::{
     Limits, NewKey, REFUNDED, Role, Setting, Store, StoreError, Task, TaskId, TaskOwner, UsageGroupBy, UsageRecord,
@@ -117,7 +117,7 @@ async fn a_record_is_counted_once_however_often_it_is_inserted() {
         );
         let first = record("1", &alice, 100);
         store.insert_records(&[first.clone(), record("2", &bob, 30)]).await.unwrap();
-        // Again, beside a new one, and twice in one batch.
+        // Again, together with a new one, and twice in one batch.
         let third = record("3", &alice, 7);
         store.insert_records(&[first.clone(), third.clone(), third, record("2", &bob, 99)]).await.unwrap();
         let spent: Vec<_> = store.keys().await.unwrap().iter().map(|key| key.spent).collect();

@@ -63,7 +63,7 @@ impl Fixture {
 async fn a_refused_record_is_quarantined_alone_and_all_others_are_committed() {
     let fixture = Fixture::new().await;
     fixture
-        .execute_sql("create trigger odd before insert on usage_records when new.id = '0007' begin select raise(abort, 'no'); end")
+        .execute_sql("create trigger refuse before insert on usage_records when new.id = '0007' begin select raise(abort, 'no'); end")
         .await;
     let mut records: Vec<_> = (0..300).map(|number| fixture.record(number, 1)).collect();
     records[100].cost = i64::MAX;

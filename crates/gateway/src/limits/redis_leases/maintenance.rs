@@ -1,5 +1,5 @@
-//! The maintenance of leases: released slots are freed, unused leases are returned, and the slots of
-//! running requests are renewed.
+//! The maintenance of leases: released slots are freed, unused leases are returned, and the slots
+//! of running requests are renewed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
