@@ -18,7 +18,8 @@ use crate::system_memory;
 /// Checkpoint and arithmetic of the model
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// Checkpoint folder in the Hugging Face layout [default: the small embedded model]
+    /// Checkpoint folder in the Hugging Face layout; `serve` also accepts `none`, for a gateway alone
+    /// [default: the small embedded model]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Number format of matrix products; sums, norms, softmax and the gate are always f32 [default:
@@ -151,7 +152,8 @@ pub fn model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loaded> {
 pub fn map_model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loaded> {
     let options = args.options(defaults)?;
     let checkpoint = args.checkpoint()?;
-    let (needed, total) = (checkpoint.bytes_total(), system_memory::total());
+    let needed = checkpoint.bytes_total();
+    let total = system_memory::total();
     ensure!(
         needed <= total,
         "the weights of `{}` take {} and this machine has {} of memory: run it on a larger one, or a smaller checkpoint here",

@@ -20,9 +20,10 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum BenchCommand {
-    /// Time per decoded token at growing depths, on a random model with the attention shapes of
-    /// DeepSeek V3.2 (hidden 1024, 4 layers, 32 heads, latent 512+64, indexer 16 x 128, top-k 2048,
-    /// 64K context)
+    /// Time per decoded token at growing depths of the cache
+    ///
+    /// The model is random, with the attention shapes of DeepSeek V3.2: hidden size 1024, 4 layers, 32
+    /// heads, latent 512+64, indexer 16 x 128, top-k 2048, 64K context.
     Depth {
         #[command(flatten)]
         model: ModelArgs,

@@ -22,7 +22,7 @@ pub enum Command {
     /// Convert LiteLLM's model_prices_and_context_window.json and print a file for `prices` in
     /// [gateway]
     Import {
-        /// LiteLLM's list. It must be downloaded before
+        /// LiteLLM's list, downloaded before
         file: PathBuf,
         /// Providers to convert, by the names of `cachalot provider list`, separated by commas
         /// [default: all built-in ones that need a key]

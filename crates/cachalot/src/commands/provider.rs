@@ -12,7 +12,7 @@ use crate::configured_provider::configured;
 use crate::litellm_config;
 use crate::store_args::StoreArgs;
 
-/// List the built-in providers and check the configured ones
+/// List the built-in providers, check the configured ones, convert LiteLLM's configuration
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]

@@ -122,7 +122,8 @@ type RowWriter<'a> = dyn FnMut(usize, u32, &[f32]) -> Result<()> + 'a;
 fn score(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut RowWriter<'_>) -> Result<()> {
     let mut sequence = SingleSequence::new(model, tokens.len());
     for (i, part) in tokens.chunks(chunk).enumerate() {
-        let (pages, start) = (sequence.pages.clone(), i * chunk);
+        let pages = sequence.pages.clone();
+        let start = i * chunk;
         let batch = Batch { spans: vec![Span { tokens: part, start, pages: &pages, logits: LogitsWanted::All }] };
         let output = model.forward(&batch, &mut sequence.cache, &mut ());
         for (j, token) in part.iter().enumerate() {

@@ -16,7 +16,7 @@ pub struct Args {
     pub store_args: StoreArgs,
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Column to sum by
+    /// Group the sums by
     #[arg(long, value_enum, default_value = "key")]
     pub by: GroupByArg,
     /// Number of days (UTC), including today

@@ -14,12 +14,15 @@ use crate::data_lock::DataLock;
 use crate::open_store;
 use crate::store_args::StoreArgs;
 
-/// Compare the spending of keys and projects with the sums of their usage records. The exit status
-/// is 1 where they differ
+/// Compare the spending of keys and projects with the sums of their usage records
+///
+/// The exit status is 1 where they differ.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Correct each value that differs, and commit the quarantined records that can be committed
-    /// now. The old values are written to a file first. Refused while a server uses the data folder
+    /// Correct each value that differs, and commit quarantined records where possible
+    ///
+    /// The old values are written to a file first. The repair is refused while a server uses the
+    /// data folder.
     #[arg(long)]
     pub repair: bool,
     /// Print the report as one JSON object

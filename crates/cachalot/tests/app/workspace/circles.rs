@@ -91,16 +91,16 @@ impl<'a> Graph<'a> {
 
     /// The shortest circle through `file`, which is its first and its last element.
     fn circle(&self, file: &'a str) -> Option<Vec<&'a str>> {
-        let mut ways = VecDeque::from([vec![file]]);
+        let mut paths = VecDeque::from([vec![file]]);
         let mut seen = BTreeSet::new();
-        while let Some(way) = ways.pop_front() {
-            for next in self.imports_of(way[way.len() - 1]) {
-                let longer = [&way[..], &[next]].concat();
+        while let Some(path) = paths.pop_front() {
+            for next in self.imports_of(path[path.len() - 1]) {
+                let longer = [&path[..], &[next]].concat();
                 if next == file {
                     return Some(longer);
                 }
                 if seen.insert(next) {
-                    ways.push_back(longer);
+                    paths.push_back(longer);
                 }
             }
         }
