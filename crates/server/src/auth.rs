@@ -2,7 +2,6 @@
 //! characters is ever said again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use chat::{Error, ErrorKind};
 use gateway::Caller;
@@ -12,9 +11,10 @@ use sha2::{Digest, Sha256};
 use store::Role;
 use subtle::ConstantTimeEq;
 
+use crate::app::AppState;
 use crate::cors;
+use crate::operator::Operator;
 use crate::request_log::RequestLog;
-use crate::server::AppState;
 
 /// Lets a request in: its headers fit, and its credential is good.
 ///
@@ -68,13 +68,6 @@ pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Er
         return Ok(());
     }
     Err(Error::invalid("The Host header names another host than the address of the request"))
-}
-
-/// Who may make a call of the admin API.
-pub(crate) struct Operator {
-    /// The name of the key, or what else let it in.
-    pub(crate) name: Arc<str>,
-    pub(crate) role: Role,
 }
 
 /// Lets an operator in who has the role that is needed. On a server without keys that is whoever

@@ -4,20 +4,25 @@
 
 pub mod admin;
 mod api;
+mod app;
 mod auth;
 mod body;
 mod config;
+mod control;
 mod cors;
 mod merged_choices;
 mod metrics;
 mod middleware;
+mod operator;
 mod passthrough;
 mod request_log;
+mod request_outcome;
 mod request_span;
 mod respond;
 mod server;
 mod timed_deltas;
 
+pub use app::ServeError;
 pub use config::{KeepAlive, KeyConfig, Keyring, ServerConfig};
 pub use metrics::install_metrics_recorder;
-pub use server::{ServeError, serve, serve_with};
+pub use server::{serve, serve_with};

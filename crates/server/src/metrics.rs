@@ -9,10 +9,10 @@ use http::{HeaderValue, StatusCode, header};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::Role;
 
+use crate::app::{AppState, ServeError};
 use crate::auth;
-use crate::middleware::json_response;
 use crate::respond::error_response;
-use crate::server::{AppState, ServeError};
+use crate::respond::json_response;
 
 /// Seconds. Without buckets a histogram would be rendered as a summary, which cannot be added
 /// up over servers.

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use chat::Error;
@@ -16,14 +15,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use crate::api;
+use crate::api::fallback;
+use crate::app::AppState;
 use crate::auth;
 use crate::body::DrainOnDrop;
 use crate::cors;
 use crate::request_log::RequestLog;
 use crate::request_span::RequestSpan;
 use crate::respond;
-use crate::server::AppState;
 
 /// The headers that say the id of a request (API document 0.3).
 static REQUEST_ID_HEADERS: [HeaderName; 3] = [
@@ -54,7 +53,7 @@ pub(crate) async fn handle(
     let mut response = match origin.preflight(&request) {
         Some(response) => response,
         None if let Err(error) = auth::check_single_host(request.headers(), request.uri()) => {
-            api::surface_error(&error, &log, &request)
+            fallback::surface_error(&error, &log, &request)
         }
         None => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
             Ok(answered) => answered?,
@@ -99,13 +98,6 @@ fn normalize_path(uri: &Uri) -> Uri {
     // What was a path before is one without its empty parts.
     parts.path_and_query = Some(PathAndQuery::try_from(normalized).expect("a shorter path is still a path"));
     Uri::from_parts(parts).expect("only the path has changed")
-}
-
-/// A response of plain JSON.
-pub(crate) fn json_response(text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 #[cfg(test)]

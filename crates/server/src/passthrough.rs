@@ -14,8 +14,8 @@ use gateway::{BodyKind, DeadlineTimer, PassthroughRequest, PassthroughResponse};
 use http::{HeaderValue, header};
 use tokio::time::{Duration, Instant, timeout_at};
 
+use crate::app::AppState;
 use crate::request_log::RequestLog;
-use crate::server::AppState;
 use crate::timed_deltas::{ShutdownSignal, shutdown_signal};
 
 /// How a surface says what only this server can say of an answer that passes.

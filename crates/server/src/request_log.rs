@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use chat::{Error, Usage};
-use gateway::{ApiKey, Caller, RateStatus};
+use gateway::{Caller, RateStatus};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
-use crate::auth::Operator;
+use crate::operator::Operator;
+use crate::request_outcome::RequestOutcome;
 use crate::request_span::RequestSpan;
 
 /// The headers that say what is left of a minute's requests and tokens (API document 0.3).
@@ -46,21 +47,6 @@ struct RequestContext {
     started: Instant,
     span: Option<RequestSpan>,
     outcome: Mutex<RequestOutcome>,
-}
-
-/// What has become of it.
-#[derive(Default)]
-pub(crate) struct RequestOutcome {
-    /// `None`: the client left before it was answered.
-    pub(crate) status: Option<StatusCode>,
-    pub(crate) key: Option<Arc<str>>,
-    holder: Option<Arc<ApiKey>>,
-    pub(crate) model: Option<Arc<str>>,
-    pub(crate) provider: Option<Arc<str>>,
-    pub(crate) usage: Option<Usage>,
-    /// From the request to the first words of a stream.
-    pub(crate) time_to_first_chunk: Option<Duration>,
-    pub(crate) failed: bool,
 }
 
 impl RequestLog {
@@ -104,7 +90,7 @@ impl RequestLog {
     pub(crate) fn set_caller(&self, caller: &Caller) {
         let mut outcome = self.outcome();
         outcome.key.clone_from(&caller.key_name);
-        outcome.holder.clone_from(&caller.api_key);
+        outcome.api_key.clone_from(&caller.api_key);
     }
 
     pub(crate) fn set_operator(&self, operator: &Operator) {
@@ -133,12 +119,12 @@ impl RequestLog {
     pub(crate) fn write_headers(&self, expose_provider: bool, headers: &mut HeaderMap) {
         let outcome = self.outcome();
         // Without limits nothing is written.
-        let mut text = BytesMut::with_capacity(if outcome.holder.is_some() { 96 } else { 0 });
+        let mut text = BytesMut::with_capacity(if outcome.api_key.is_some() { 96 } else { 0 });
         let mut value = |value: fmt::Arguments<'_>| {
             text.write_fmt(value).expect("bytes grow");
             HeaderValue::from_maybe_shared(text.split().freeze()).expect("digits and letters")
         };
-        let allowances = outcome.holder.as_ref().map(|holder| holder.rate_statuses()).unwrap_or_default();
+        let allowances = outcome.api_key.as_ref().map(|holder| holder.rate_statuses()).unwrap_or_default();
         for (names, allowance) in RATE_LIMIT_HEADERS.iter().zip(allowances) {
             let Some(RateStatus { limit, remaining, reset_after: full }) = allowance else { continue };
             let values = [

@@ -12,7 +12,7 @@ use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 
-use crate::request_log::RequestOutcome;
+use crate::request_outcome::RequestOutcome;
 
 /// What is asked every few seconds and tells nothing.
 const PROBE_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];

@@ -12,9 +12,8 @@ use gateway::{MemoryReservation, MeteredStream, offload};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use wire::surface::Renderer;
 
-use crate::middleware::json_response;
+use crate::app::AppState;
 use crate::request_log::RequestLog;
-use crate::server::AppState;
 use crate::timed_deltas::{DeltaEvent, KeepAliveSchedule, TimedDeltas};
 
 /// Answers in the shape of one surface, with events if `stream`. Every answer is a choice.
@@ -197,6 +196,13 @@ impl JsonBody {
         };
         offload(&memory, bytes, write).await
     }
+}
+
+/// A response of plain JSON.
+pub(crate) fn json_response(text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// An answer takes more memory than there is: that is not the caller's fault.

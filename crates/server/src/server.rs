@@ -1,6 +1,5 @@
 //! Routes at a glance, and the life of the listener: accept, serve, stop.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,17 +13,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::passthrough::ApiEndpoint;
 
-use crate::admin::{self, ConfigController};
+use crate::admin;
 use crate::api;
 use crate::api::media::route as media;
+use crate::app::{AppState, ServeError};
 use crate::body::BodyType;
 use crate::config::ServerConfig;
+use crate::control::ConfigController;
 use crate::metrics;
 use crate::middleware;
 
@@ -32,22 +32,6 @@ use crate::middleware;
 const MAX_HEADER_BUFFER: usize = 128 << 10;
 /// What streams get for their last words once they were told to end.
 const FINAL_EVENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Everything a handler needs.
-pub(crate) struct AppState {
-    pub(crate) gateway: Arc<Gateway>,
-    pub(crate) config: ServerConfig,
-    /// Whoever can read the configuration again.
-    pub(crate) controller: Option<Arc<dyn ConfigController>>,
-    pub(crate) listen: SocketAddr,
-    pub(crate) metrics: PrometheusHandle,
-    /// The memory budget of requests in flight.
-    pub(crate) memory: InflightBudget,
-    /// Signs what clients hand back.
-    pub(crate) signing_key: [u8; 32],
-    /// Turns true when running answers must end.
-    pub(crate) stopping: watch::Receiver<bool>,
-}
 
 fn routes() -> Router<Arc<AppState>> {
     let mut router = Router::new()
@@ -85,22 +69,7 @@ fn routes() -> Router<Arc<AppState>> {
         .merge(admin::routes())
         .route("/v1beta/models", get(api::gemini::list))
         .route("/v1beta/models/{*id}", get(api::gemini::show).post(api::gemini::generate));
-    router.fallback(api::not_found).method_not_allowed_fallback(api::method_not_allowed)
-}
-
-/// Why a server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error(
-        "no keys are configured, and `{0}` can be reached by others: make a key (`cachalot key add NAME`), set `admin_token_env`, or listen on 127.0.0.1"
-    )]
-    NoKeys(SocketAddr),
-    #[error("the address of the listener is unknown: {0}")]
-    Address(#[from] io::Error),
-    #[error("metrics cannot be recorded: {0}")]
-    Metrics(String),
-    #[error("the system gives no random numbers: {0}")]
-    Random(String),
+    router.fallback(api::fallback::not_found).method_not_allowed_fallback(api::fallback::method_not_allowed)
 }
 
 impl ServerConfig {

@@ -11,9 +11,9 @@ use gateway::{DeadlineTimer, MeteredStream, SelectedTarget};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::app::AppState;
 use crate::merged_choices::MergedChoices;
 use crate::request_log::RequestLog;
-use crate::server::AppState;
 
 const OVERLOAD_MESSAGE: &str =
     "Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.";

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Key, Limits, Project, Role, UsageGroupBy, UsageRecord, UsageTotal, User, money, now_micros};
 
-use super::{AdminRequest, AdminResponse, store_error};
+use super::request::{AdminRequest, AdminResponse, store_error};
 
 /// The end of the year 9999, in seconds since 1970.
 const MAX_TIMESTAMP: i64 = 253_402_300_799;

@@ -4,7 +4,7 @@ use chat::Error;
 use gateway::TargetStatus;
 use serde_json::{Value, json};
 
-use super::{AdminRequest, AdminResponse};
+use super::request::{AdminRequest, AdminResponse};
 
 pub(super) async fn models(request: AdminRequest) -> Result<AdminResponse, Error> {
     let models: Vec<_> = request

@@ -13,13 +13,13 @@ use wire::surface::chat_completions::ChatChunkRenderer;
 use wire::surface::chat_completions::Envelope;
 use wire::surface::chat_completions::request::{self, ChatCompletionRequest};
 
-use crate::api::{AuthedRequest, read_request};
+use crate::api::authed_request::{AuthedRequest, read_request};
+use crate::app::AppState;
 use crate::body;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
 
 pub(crate) async fn create(
     State(app): State<Arc<AppState>>,

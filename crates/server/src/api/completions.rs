@@ -11,14 +11,14 @@ use gateway::RawRequest;
 use wire::passthrough::ApiEndpoint;
 use wire::surface::completions::{self, CompletionRenderer};
 
+use crate::api::authed_request::{AuthedRequest, read_request};
 use crate::api::chat::envelope;
-use crate::api::{AuthedRequest, read_request};
+use crate::app::AppState;
 use crate::body;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
 
 pub(crate) async fn create(
     State(app): State<Arc<AppState>>,

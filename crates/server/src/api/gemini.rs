@@ -11,15 +11,16 @@ use gateway::RawRequest;
 use wire::passthrough::ApiEndpoint;
 use wire::surface::gemini::{self, GenerateContentRenderer, StreamFormat};
 
+use crate::api::authed_request::{AuthedRequest, authenticate, read_body};
 use crate::api::messages::signer;
-use crate::api::{AuthedRequest, authenticate, models, read_body};
+use crate::api::models;
+use crate::app::AppState;
 use crate::body;
-use crate::middleware::json_response;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
+use crate::respond::json_response;
 
 pub(crate) async fn list(
     State(app): State<Arc<AppState>>,

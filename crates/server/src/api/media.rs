@@ -15,13 +15,13 @@ use wire::passthrough::ApiEndpoint;
 use wire::passthrough::json_fields::JsonFields;
 use wire::passthrough::multipart_fields::MultipartFields;
 
-use crate::api::{AuthedRequest, read_request_as};
+use crate::api::authed_request::{AuthedRequest, read_request_as};
+use crate::app::AppState;
 use crate::body::BodyType;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
 
 /// The route of one of them.
 pub(crate) fn route(endpoint: ApiEndpoint, body_type: BodyType) -> MethodRouter<Arc<AppState>> {

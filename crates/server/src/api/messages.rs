@@ -15,14 +15,14 @@ use sha2::{Digest, Sha256};
 use wire::passthrough::ApiEndpoint;
 use wire::surface::anthropic::{self, MessageRenderer, Signer};
 
-use crate::api::{AuthedRequest, read_request};
+use crate::api::authed_request::{AuthedRequest, read_request};
+use crate::app::AppState;
 use crate::body;
-use crate::middleware::json_response;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
+use crate::respond::json_response;
 
 /// What every model id means that nobody knows: programs written for Anthropic's service name
 /// Anthropic's models.

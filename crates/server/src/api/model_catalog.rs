@@ -7,10 +7,10 @@ use axum::response::Response;
 use gateway::ModelInfo;
 use wire::surface::model_catalog::{CatalogEntry, Pricing};
 
+use crate::app::AppState;
 use crate::auth;
-use crate::middleware::json_response;
 use crate::respond::error_response;
-use crate::server::AppState;
+use crate::respond::json_response;
 
 pub(crate) async fn list(State(app): State<Arc<AppState>>, request: Request) -> Response {
     // The key of nobody is needed, but a web page must not read what only this machine can reach.

@@ -10,11 +10,12 @@ use axum::response::Response;
 use wire::surface::anthropic;
 use wire::surface::chat_completions::fields::{self, ModelObject};
 
-use crate::api::{authenticate, messages};
-use crate::middleware::json_response;
+use crate::api::authed_request::authenticate;
+use crate::api::messages;
+use crate::app::AppState;
 use crate::request_log::RequestLog;
 use crate::respond::error_response;
-use crate::server::AppState;
+use crate::respond::json_response;
 
 pub(crate) async fn list(
     State(app): State<Arc<AppState>>,

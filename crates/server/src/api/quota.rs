@@ -10,11 +10,11 @@ use axum::response::Response;
 use gateway::Caller;
 use serde_json::json;
 
-use crate::api::authenticate;
-use crate::middleware::json_response;
+use crate::api::authed_request::authenticate;
+use crate::app::AppState;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
+use crate::respond::json_response;
 
 pub(crate) async fn show(
     State(app): State<Arc<AppState>>,

@@ -9,12 +9,12 @@ use axum::response::Response;
 use gateway::MemoryReservation;
 use wire::surface::responses::{self, ResponseRenderer};
 
+use crate::api::authed_request::{AuthedRequest, authenticate, read_request};
 use crate::api::chat::envelope;
-use crate::api::{AuthedRequest, authenticate, read_request};
+use crate::app::AppState;
 use crate::body;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
 
 pub(crate) async fn create(
     State(app): State<Arc<AppState>>,

@@ -14,14 +14,14 @@ use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use wire::tasks::TaskKind;
 
+use crate::api::authed_request::{AuthedRequest, authenticate, read_request, read_request_as};
 use crate::api::media::multipart_headers;
-use crate::api::{AuthedRequest, authenticate, read_request, read_request_as};
+use crate::app::AppState;
 use crate::body;
-use crate::middleware;
 use crate::passthrough::body_response;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::server::AppState;
+use crate::respond::json_response;
 
 type SharedState = State<Arc<AppState>>;
 
@@ -71,7 +71,7 @@ fn submit(kind: TaskKind) -> MethodRouter<Arc<AppState>> {
         if kind == TaskKind::Midjourney && !app.gateway.has_model(&model) {
             let none = "No Midjourney provider is configured";
             let refusal = json!({"code": 4, "description": none, "result": null, "properties": {}});
-            return Ok(middleware::json_response(refusal.to_string()));
+            return Ok(json_response(refusal.to_string()));
         }
         let read = move |said, _: &mut _| Ok(kind.parent_task_id(&said));
         let size = |parent: &Option<String>| parent.as_ref().map_or(0, String::len);
@@ -161,7 +161,7 @@ fn list_route(kind: TaskKind) -> MethodRouter<Arc<AppState>> {
             TaskKind::Suno => json!({"code": "success", "message": "", "data": tasks}),
             _ => json!(tasks),
         };
-        Ok(middleware::json_response(tasks.to_string()))
+        Ok(json_response(tasks.to_string()))
     };
     post(move |State(app): SharedState, Extension(log): Extension<RequestLog>, request: Request| async move {
         or_error_response(list(&app, &log, request).await, &log)

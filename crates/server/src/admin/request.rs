@@ -1,0 +1,85 @@
+//! Requests and responses of the admin API.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chat::{Error, ErrorKind};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use store::{Store, StoreError};
+
+use crate::app::AppState;
+use crate::operator::Operator;
+
+/// A call whose caller may make it.
+pub(crate) struct AdminRequest {
+    pub(crate) app: Arc<AppState>,
+    pub(crate) operator: Operator,
+    /// The part of the path that has a name.
+    pub(super) path_param: String,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) body: Bytes,
+}
+
+/// What is answered.
+pub(crate) struct AdminResponse(pub(super) StatusCode, pub(super) Value);
+
+impl From<Value> for AdminResponse {
+    fn from(value: Value) -> Self {
+        Self(StatusCode::OK, value)
+    }
+}
+
+impl AdminResponse {
+    pub(super) fn created(value: Value) -> Self {
+        Self(StatusCode::CREATED, value)
+    }
+}
+
+impl AdminRequest {
+    /// The body, which has no fields that are not known.
+    pub(super) fn parse_body<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Error::invalid(format!("The request body is not what it should be: {error}")))
+    }
+
+    pub(super) fn query_param(&self, key: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// A whole number of the query.
+    pub(super) fn query_number(&self, key: &str, default: i64, max: i64) -> Result<i64, Error> {
+        let Some(text) = self.query_param(key) else { return Ok(default) };
+        let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+        number.ok_or_else(|| Error::invalid(format!("Invalid '{key}': expected a number from 1 to {max}")))
+    }
+
+    pub(super) fn store(&self) -> Result<&Store, Error> {
+        let store_off =
+            || Error::new(ErrorKind::Conflict, "The store is off: start the server with one to keep keys and settings");
+        self.app.gateway.accounting().store().ok_or_else(store_off)
+    }
+
+    /// What was changed in the store counts here from now on, and elsewhere within a second.
+    pub(super) async fn refresh_accounts(&self) -> Result<(), Error> {
+        self.app.gateway.accounting().refresh_keys().await.map_err(store_error)
+    }
+}
+
+/// What the store refuses or cannot do.
+pub(super) fn store_error(error: StoreError) -> Error {
+    match error {
+        StoreError::Conflict(message) => Error::new(ErrorKind::Conflict, message),
+        StoreError::NotFound(message) => Error::new(ErrorKind::NotFound, message),
+        StoreError::IdFileNotUpdated(..) => {
+            tracing::error!("{error}");
+            let message = "The change is made, but it cannot be noted beside the database: the server's log says why";
+            Error::new(ErrorKind::Overloaded, message)
+        }
+        error => {
+            tracing::error!(%error, "the store cannot be used");
+            Error::new(ErrorKind::Overloaded, "The store cannot be used right now, please try again later")
+        }
+    }
+}

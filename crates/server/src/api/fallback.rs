@@ -1,0 +1,33 @@
+//! Responses for unknown paths and methods, in the format of the API that the path belongs to.
+
+use axum::Extension;
+use axum::extract::Request;
+use axum::response::Response;
+use chat::{Error, ErrorKind};
+
+use crate::api::{gemini, messages};
+use crate::request_log::{self, RequestLog};
+use crate::respond::error_response;
+
+pub(crate) async fn not_found(Extension(log): Extension<RequestLog>, request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(128).collect();
+    surface_error(&Error::new(ErrorKind::NotFound, format!("No such path: {path}")), &log, &request)
+}
+
+pub(crate) async fn method_not_allowed(Extension(log): Extension<RequestLog>, request: Request) -> Response {
+    let message = format!("The method {} is not allowed here", request_log::method_name(request.method()));
+    surface_error(&Error::new(ErrorKind::MethodNotAllowed, message), &log, &request)
+}
+
+/// A refusal in the shape of the surface that the path belongs to.
+pub(crate) fn surface_error(error: &Error, log: &RequestLog, request: &Request) -> Response {
+    let path = request.uri().path();
+    let anthropic = path.starts_with("/anthropic") || path.starts_with("/v1/messages");
+    if anthropic {
+        messages::error_response(error, log)
+    } else if path.starts_with("/v1beta/") {
+        gemini::error_response(error)
+    } else {
+        error_response(error)
+    }
+}
