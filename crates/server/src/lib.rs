@@ -20,6 +20,7 @@ mod request_outcome;
 mod request_span;
 mod respond;
 mod server;
+mod stream_clock;
 mod timed_deltas;
 
 pub use app::ServeError;

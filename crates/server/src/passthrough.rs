@@ -1,5 +1,5 @@
-//! Sends an answer on as its provider sends it, with signs of life while nothing comes, and an
-//! error event where it breaks.
+//! Passes a provider's response through to the client, with keep-alives while nothing arrives and an error
+//! event where it breaks.
 
 use std::io;
 use std::pin::Pin;
@@ -8,17 +8,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use chat::{Error, ErrorKind, Usage};
+use chat::{Error, Usage};
 use futures_util::{StreamExt, stream};
-use gateway::{BodyKind, DeadlineTimer, PassthroughRequest, PassthroughResponse};
-use http::{HeaderValue, header};
-use tokio::time::{Duration, Instant, timeout_at};
+use gateway::{BodyKind, PassthroughRequest, PassthroughResponse};
+use http::HeaderValue;
+use tokio::time::timeout;
 
 use crate::app::AppState;
 use crate::request_log::RequestLog;
-use crate::timed_deltas::{ShutdownSignal, shutdown_signal};
+use crate::respond::body_response;
+use crate::stream_clock::{ClockEvent, Interruption, StreamClock};
 
-/// How a surface says what only this server can say of an answer that passes.
+/// The API whose format keep-alives and errors have.
 #[derive(Clone, Copy)]
 pub(crate) enum Surface {
     OpenAi,
@@ -26,18 +27,24 @@ pub(crate) enum Surface {
     Gemini,
 }
 
-/// What a provider has begun to answer.
+/// The start of a provider's response.
 enum FirstResponse {
+    /// An event stream or audio, whose bytes are still to come.
     Stream(Box<PassthroughResponse>),
-    Complete { content_type: HeaderValue, bytes: Bytes, usage: Option<Usage>, provider: Arc<str> },
+    Complete {
+        content_type: HeaderValue,
+        bytes: Bytes,
+        usage: Option<Usage>,
+        provider: Arc<str>,
+    },
 }
 
 type FirstResponseFuture = Pin<Box<dyn Future<Output = Result<FirstResponse, Error>> + Send>>;
 
-/// Answers with what passes.
+/// Sends `request` and responds with what the provider returns.
 ///
 /// # Errors
-/// Whatever goes wrong before the first sign of life is due.
+/// Any failure before the first keep-alive is due.
 pub(crate) async fn send(
     app: &AppState,
     request: PassthroughRequest,
@@ -45,78 +52,61 @@ pub(crate) async fn send(
     log: RequestLog,
 ) -> Result<Response, Error> {
     log.set_model(request.model());
-    let (shape, times) = (request.body_kind(), &app.config.keep_alive);
-    let is_sse = shape == BodyKind::Sse;
-    let (first_keep_alive, keep_alive_interval) = match shape {
+    let body_kind = request.body_kind();
+    let times = &app.config.keep_alive;
+    let (first_keep_alive, keep_alive_interval) = match body_kind {
         BodyKind::Sse => (times.stream_first, times.stream_every),
         BodyKind::Json => (times.json_first, times.json_every),
-        // Nothing may stand before it.
+        // Nothing may precede these bodies.
         BodyKind::Text | BodyKind::Audio => (app.config.total_timeout, app.config.total_timeout),
     };
     let mut first_response: FirstResponseFuture = Box::pin(await_first_response(request));
-    let response_in_time = match timeout_at(Instant::now() + first_keep_alive, &mut first_response).await {
-        Ok(begun) => Some(begun?),
-        Err(_) => None,
-    };
-    let (content_type, state) = match response_in_time {
-        None if !matches!(shape, BodyKind::Sse | BodyKind::Json) => {
-            return Err(overload_error("The answer took too long"));
-        }
-        Some(FirstResponse::Complete { content_type, bytes, usage, provider }) => {
+    let (content_type, source) = match timeout(first_keep_alive, &mut first_response).await {
+        Ok(Err(error)) => return Err(error),
+        Ok(Ok(FirstResponse::Complete { content_type, bytes, usage, provider })) => {
             log_provider_usage(&log, &provider, usage);
             return Ok(body_response(Body::from(bytes), content_type, false));
         }
-        Some(FirstResponse::Stream(response)) => {
-            log.set_provider(response.provider());
-            log.record_first_chunk();
-            (response.content_type.clone(), PassthroughState::Streaming(response))
-        }
-        None => {
-            let content_type = if is_sse { "text/event-stream; charset=utf-8" } else { "application/json" };
-            (HeaderValue::from_static(content_type), PassthroughState::AwaitingProvider(first_response))
+        Ok(Ok(FirstResponse::Stream(response))) => (response.content_type.clone(), Source::Streaming(response)),
+        Err(_) => {
+            let content_type = match body_kind {
+                BodyKind::Sse => "text/event-stream; charset=utf-8",
+                BodyKind::Json => "application/json",
+                BodyKind::Text | BodyKind::Audio => return Err(Interruption::Deadline.timeout_error()),
+            };
+            (HeaderValue::from_static(content_type), Source::AwaitingProvider(first_response))
         }
     };
-    let state = PassthroughBody {
-        // Its first sign of life is due.
-        keep_alive_due: matches!(state, PassthroughState::AwaitingProvider(_)),
-        state,
+    let is_sse = body_kind == BodyKind::Sse;
+    let mut clock = StreamClock::start(&app.config, &app.stopping, keep_alive_interval, keep_alive_interval);
+    if let Source::Streaming(response) = &source {
+        log.set_provider(response.provider());
+        log.record_first_chunk();
+        clock.record_start();
+    }
+    let body = PassthroughBody {
+        keep_alive_due: matches!(source, Source::AwaitingProvider(_)),
+        source: Some(source),
         surface,
         is_sse,
         log,
-        alarm: DeadlineTimer::default(),
-        shutdown: shutdown_signal(app.stopping.clone()),
-        keep_alive_interval,
-        first_byte_deadline: Instant::now() + app.config.queue_timeout,
-        total_deadline: Instant::now() + app.config.total_timeout,
-        at_event_boundary: shape != BodyKind::Audio,
+        clock,
+        at_event_boundary: body_kind != BodyKind::Audio,
     };
-    let body = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
+    let body = stream::unfold(body, |mut body| async move { Some((body.next().await?, body)) });
     Ok(body_response(Body::from_stream(body), content_type, is_sse))
 }
 
 async fn await_first_response(request: PassthroughRequest) -> Result<FirstResponse, Error> {
-    let shape = request.body_kind();
+    let body_kind = request.body_kind();
     let response = request.send().await?;
-    if matches!(shape, BodyKind::Sse | BodyKind::Audio) {
+    if matches!(body_kind, BodyKind::Sse | BodyKind::Audio) {
         return Ok(FirstResponse::Stream(Box::new(response)));
     }
-    let (content_type, provider) = (response.content_type.clone(), response.provider().clone());
+    let content_type = response.content_type.clone();
+    let provider = response.provider().clone();
     let (bytes, usage) = response.read_to_end().await?;
     Ok(FirstResponse::Complete { content_type, bytes, usage, provider })
-}
-
-/// A body of this type; events are not to be held back on their way.
-pub(crate) fn body_response(body: Body, content_type: HeaderValue, is_sse: bool) -> Response {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    // Those that every response gets follow.
-    headers.reserve(12);
-    headers.insert(header::CONTENT_TYPE, content_type);
-    if is_sse {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    }
-    response
 }
 
 fn log_provider_usage(log: &RequestLog, provider: &Arc<str>, usage: Option<Usage>) {
@@ -126,26 +116,40 @@ fn log_provider_usage(log: &RequestLog, provider: &Arc<str>, usage: Option<Usage
     }
 }
 
-enum PassthroughState {
-    /// The client has had a sign of life before there was an answer.
+/// The origin of the bytes of a body.
+enum Source {
+    /// The client has received a keep-alive before the provider responded.
     AwaitingProvider(FirstResponseFuture),
     Streaming(Box<PassthroughResponse>),
-    Done,
 }
 
+/// The next part of a response.
+enum Part {
+    Started(FirstResponse),
+    Bytes(Bytes),
+    End,
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Part, Error> {
+        match self {
+            Self::AwaitingProvider(first_response) => first_response.await.map(Part::Started),
+            Self::Streaming(response) => Ok(response.next().await.transpose()?.map_or(Part::End, Part::Bytes)),
+        }
+    }
+}
+
+/// A response body whose status has been sent.
 struct PassthroughBody {
-    state: PassthroughState,
+    /// `None` after the end.
+    source: Option<Source>,
     surface: Surface,
     is_sse: bool,
     log: RequestLog,
-    alarm: DeadlineTimer,
-    shutdown: ShutdownSignal,
-    keep_alive_interval: Duration,
-    /// The deadline for the first bytes.
-    first_byte_deadline: Instant,
-    total_deadline: Instant,
-    /// What was sent last ended an event, so that a sign of life may stand here.
+    clock: StreamClock,
+    /// The bytes sent last end an event, so a keep-alive may follow them.
     at_event_boundary: bool,
+    /// The first keep-alive is due.
     keep_alive_due: bool,
 }
 
@@ -155,51 +159,34 @@ impl PassthroughBody {
             return Some(Ok(self.keep_alive_bytes()));
         }
         loop {
-            // Between events a sign of life may stand.
-            let deadline = match self.state {
-                PassthroughState::AwaitingProvider(_) => self.first_byte_deadline.min(self.total_deadline),
-                _ => self.total_deadline,
+            if self.at_event_boundary {
+                self.clock.postpone_keep_alive();
+            } else {
+                self.clock.suspend_keep_alive();
+            }
+            let part = match self.clock.race(self.source.as_mut()?.next()).await {
+                ClockEvent::Item(Ok(part)) => part,
+                ClockEvent::Item(Err(error)) => return Some(self.fail(error)),
+                ClockEvent::KeepAlive => return Some(Ok(self.keep_alive_bytes())),
+                ClockEvent::Interrupted(interruption) => return Some(self.fail(interruption.timeout_error())),
             };
-            let next_keep_alive = self
-                .at_event_boundary
-                .then(|| Instant::now() + self.keep_alive_interval)
-                .filter(|silence| *silence < deadline);
-            let step = tokio::select! {
-                biased;
-                step = next_event(&mut self.state) => step,
-                () = &mut self.shutdown => PassthroughEvent::Failed(overload_error("The server is shutting down, please send the request again")),
-                () = self.alarm.wait_until(next_keep_alive.unwrap_or(deadline)) => match next_keep_alive {
-                    Some(_) => return Some(Ok(self.keep_alive_bytes())),
-                    None => PassthroughEvent::Failed(overload_error("The answer took too long")),
-                },
-            };
-            match step {
-                PassthroughEvent::Started(response) => {
+            match part {
+                Part::Started(FirstResponse::Stream(response)) => {
                     self.log.record_first_chunk();
-                    self.state = PassthroughState::Streaming(response);
+                    self.clock.record_start();
+                    self.source = Some(Source::Streaming(response));
                 }
-                PassthroughEvent::Complete(bytes, usage, provider) => {
-                    self.state = PassthroughState::Done;
+                Part::Started(FirstResponse::Complete { bytes, usage, provider, .. }) => {
+                    self.source = None;
                     log_provider_usage(&self.log, &provider, usage);
                     return Some(Ok(bytes));
                 }
-                PassthroughEvent::Bytes(bytes) => {
+                Part::Bytes(bytes) => {
                     self.at_event_boundary = self.is_sse && (bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n"));
                     return Some(Ok(bytes));
                 }
-                PassthroughEvent::Failed(error) => {
-                    self.state = PassthroughState::Done;
-                    self.log.record_failure(&error);
-                    return Some(if self.is_sse {
-                        Ok(self.final_error_event(&error))
-                    } else {
-                        Err(io::Error::other(error))
-                    });
-                }
-                PassthroughEvent::Ended => {
-                    if let PassthroughState::Streaming(response) =
-                        std::mem::replace(&mut self.state, PassthroughState::Done)
-                    {
+                Part::End => {
+                    if let Some(Source::Streaming(response)) = self.source.take() {
                         log_provider_usage(&self.log, response.provider(), response.usage());
                     }
                     return None;
@@ -208,17 +195,25 @@ impl PassthroughBody {
         }
     }
 
+    /// Ends the body: an event stream with an error event, any other by breaking the connection.
+    fn fail(&mut self, error: Error) -> io::Result<Bytes> {
+        self.source = None;
+        self.log.record_failure(&error);
+        if self.is_sse { Ok(self.final_error_event(&error)) } else { Err(io::Error::other(error)) }
+    }
+
     fn keep_alive_bytes(&self) -> Bytes {
         Bytes::from_static(match self.surface {
             _ if !self.is_sse => b"\n",
             Surface::OpenAi => b": keep-alive\n\n",
             Surface::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
-            // Its SDK takes every line for data.
+            // Its SDK reads every line that is not empty as data.
             Surface::Gemini => b"\r\n",
         })
     }
 
-    /// An error event before anything that looks like an end. An event that was cut is ended first.
+    /// The error event, before the terminator of the stream where the API has one. A partially sent event
+    /// is closed first.
     fn final_error_event(&self, error: &Error) -> Bytes {
         let mut text = String::from(if self.at_event_boundary { "" } else { "\n\n" });
         match self.surface {
@@ -234,34 +229,4 @@ impl PassthroughBody {
         }
         text.into()
     }
-}
-
-enum PassthroughEvent {
-    Started(Box<PassthroughResponse>),
-    Complete(Bytes, Option<Usage>, Arc<str>),
-    Bytes(Bytes),
-    Failed(Error),
-    Ended,
-}
-
-async fn next_event(state: &mut PassthroughState) -> PassthroughEvent {
-    match state {
-        PassthroughState::Done => PassthroughEvent::Ended,
-        PassthroughState::AwaitingProvider(first_response) => match first_response.await {
-            Ok(FirstResponse::Stream(response)) => PassthroughEvent::Started(response),
-            Ok(FirstResponse::Complete { bytes, usage, provider, .. }) => {
-                PassthroughEvent::Complete(bytes, usage, provider)
-            }
-            Err(error) => PassthroughEvent::Failed(error),
-        },
-        PassthroughState::Streaming(response) => match response.next().await {
-            Some(Ok(bytes)) => PassthroughEvent::Bytes(bytes),
-            Some(Err(error)) => PassthroughEvent::Failed(error),
-            None => PassthroughEvent::Ended,
-        },
-    }
-}
-
-fn overload_error(message: &str) -> Error {
-    Error::new(ErrorKind::Overloaded, message)
 }

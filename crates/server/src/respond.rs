@@ -61,12 +61,7 @@ async fn send_sse(
         Some((text, events))
     });
     let body = stream::iter([first]).chain(rest).map(Ok::<_, io::Error>);
-    let mut response = Response::new(Body::from_stream(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(body_response(Body::from_stream(body), HeaderValue::from_static(content_type), true))
 }
 
 struct SseBody {
@@ -196,6 +191,20 @@ impl JsonBody {
         };
         offload(&memory, bytes, write).await
     }
+}
+
+/// A body of this content type. Proxies must not hold events back.
+pub(crate) fn body_response(body: Body, content_type: HeaderValue, is_sse: bool) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    // The headers that every response gets follow.
+    headers.reserve(12);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    if is_sse {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
+    response
 }
 
 /// A response of plain JSON.

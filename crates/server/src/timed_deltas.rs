@@ -1,67 +1,48 @@
-//! The answers of one request beside the clocks that surround them: keep-alive, the wait for their
-//! beginning, their total time, shutdown.
+//! Drives the deltas of one request against the clock of its response.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::time::Duration;
 
-use chat::{Delta, Error, ErrorKind, FinishReason};
+use chat::{Delta, Error, FinishReason};
 use futures_util::FutureExt;
-use gateway::{DeadlineTimer, MeteredStream, SelectedTarget};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use gateway::{MeteredStream, SelectedTarget};
 
 use crate::app::AppState;
 use crate::merged_choices::MergedChoices;
 use crate::request_log::RequestLog;
+use crate::stream_clock::{ClockEvent, Interruption, StreamClock};
 
-const OVERLOAD_MESSAGE: &str =
-    "Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.";
-
-/// What happens next.
+/// The next event of a response.
 pub(crate) enum DeltaEvent {
-    /// Something came of one choice.
+    /// A delta of the choice with this index.
     Delta(usize, Delta),
-    /// Nothing was sent for a while.
+    /// Nothing was sent for the interval of a keep-alive.
     KeepAlive,
-    /// The answer cannot go on; nothing follows.
+    /// The answer cannot go on. This is the last event.
     Failed(Error),
-    /// The answer is complete; nothing follows.
+    /// The answer is complete. This is the last event.
     Ended,
 }
 
-/// When to say that we are still here.
+/// The times of keep-alives.
 #[derive(Clone, Copy)]
 pub(crate) struct KeepAliveSchedule {
     pub(crate) first: Duration,
     pub(crate) every: Duration,
-    /// A delta is sent at once, so that it counts as a sign of life.
+    /// Deltas are sent at once, so each of them serves as a keep-alive.
     pub(crate) reset_by_deltas: bool,
 }
 
-/// Answers in time. Dropping it cancels the request.
+/// The deltas of every choice, with keep-alives between them. Dropping it cancels the request.
 pub(crate) struct TimedDeltas {
     choices: MergedChoices,
-    schedule: KeepAliveSchedule,
-    next_keep_alive: Instant,
-    chosen: SelectedTarget,
-    /// `None` once inference has started.
-    first_delta_deadline: Option<Instant>,
-    total_deadline: Instant,
-    alarm: DeadlineTimer,
-    shutdown: ShutdownSignal,
-    state: StreamState,
-    /// It has begun to say something.
+    target: SelectedTarget,
+    clock: StreamClock,
+    reset_by_deltas: bool,
+    /// The answer was interrupted: choices without a finish reason receive one.
+    aborting: bool,
     first_chunk_recorded: bool,
     log: RequestLog,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum StreamState {
-    Running,
-    /// Every choice has to be ended that has not ended yet.
-    Aborting,
-    Done,
 }
 
 impl TimedDeltas {
@@ -71,64 +52,46 @@ impl TimedDeltas {
         schedule: KeepAliveSchedule,
         log: RequestLog,
     ) -> Self {
-        let (now, target) = (Instant::now(), answers[0].selected_target().clone());
         Self {
+            target: answers[0].selected_target().clone(),
             choices: MergedChoices::new(answers),
-            chosen: target,
-            schedule,
-            next_keep_alive: now + schedule.first,
-            first_delta_deadline: Some(now + app.config.queue_timeout),
-            total_deadline: now + app.config.total_timeout,
-            alarm: DeadlineTimer::default(),
-            shutdown: shutdown_signal(app.stopping.clone()),
-            state: StreamState::Running,
-            // What is not streamed has no first chunk.
+            clock: StreamClock::start(&app.config, &app.stopping, schedule.first, schedule.every),
+            reset_by_deltas: schedule.reset_by_deltas,
+            aborting: false,
+            // An answer that is not streamed has no first chunk.
             first_chunk_recorded: !schedule.reset_by_deltas,
             log,
         }
     }
 
+    /// Returns the next event. Not called again after `Failed` and `Ended`.
     pub(crate) async fn next(&mut self) -> DeltaEvent {
-        match self.state {
-            StreamState::Running => {}
-            StreamState::Aborting => return self.finish_next_choice(),
-            StreamState::Done => return DeltaEvent::Ended,
+        if self.aborting {
+            return self.finish_next_choice();
         }
-        let deadline = self
-            .first_delta_deadline
-            .map_or(self.total_deadline, |first_delta_deadline| first_delta_deadline.min(self.total_deadline));
-        // Also where there is always something to say.
-        if deadline <= Instant::now() {
-            return self.abort(OVERLOAD_MESSAGE);
+        // A provider that always has a delta ready is interrupted too.
+        if let Some(interruption) = self.clock.interruption() {
+            return self.abort(interruption);
         }
-        let wake_at = deadline.min(self.next_keep_alive);
-        tokio::select! {
-            biased;
-            () = &mut self.shutdown, if !self.choices.all_finished() => self.abort("The server is shutting down, please send the request again"),
-            // A panic must not cut the connection before what was said is sent.
-            delta = AssertUnwindSafe(self.choices.next()).catch_unwind() => match delta {
-                Ok(delta) => self.on_delta(delta),
-                Err(_) => self.fail(Error::internal("Internal server error")),
-            },
-            () = self.alarm.wait_until(wake_at) => {
-                if wake_at == deadline {
-                    return self.abort(OVERLOAD_MESSAGE);
-                }
-                self.next_keep_alive = Instant::now() + self.schedule.every;
-                DeltaEvent::KeepAlive
-            }
+        // A panic must not cut the connection before the deltas so far are sent.
+        let delta = AssertUnwindSafe(self.choices.next()).catch_unwind();
+        match self.clock.race(delta).await {
+            ClockEvent::Item(Ok(delta)) => self.on_delta(delta),
+            ClockEvent::Item(Err(_)) => DeltaEvent::Failed(Error::internal("Internal server error")),
+            ClockEvent::KeepAlive => DeltaEvent::KeepAlive,
+            ClockEvent::Interrupted(interruption) => self.abort(interruption),
         }
     }
 
     fn on_delta(&mut self, delta: Option<Result<(usize, Delta), Error>>) -> DeltaEvent {
         let (choice, delta) = match delta {
             Some(Ok(delta)) => delta,
-            Some(Err(error)) => return self.fail(error),
-            None if self.choices.all_finished() => return self.end(),
-            None => return self.fail(Error::internal("the answer ended without a finish reason")),
+            Some(Err(error)) => return DeltaEvent::Failed(error),
+            None if self.choices.all_finished() => return DeltaEvent::Ended,
+            None => return DeltaEvent::Failed(Error::internal("the answer ended without a finish reason")),
         };
-        if self.first_delta_deadline.take().is_some() {
-            self.log.set_provider(self.chosen.provider());
+        if self.clock.record_start() {
+            self.log.set_provider(self.target.provider());
         }
         match &delta {
             Delta::Start(_) => {}
@@ -136,39 +99,33 @@ impl TimedDeltas {
             _ if std::mem::replace(&mut self.first_chunk_recorded, true) => {}
             _ => self.log.record_first_chunk(),
         }
-        if self.schedule.reset_by_deltas {
-            self.next_keep_alive = Instant::now() + self.schedule.every;
+        if self.reset_by_deltas {
+            self.clock.postpone_keep_alive();
+        }
+        if self.choices.all_finished() {
+            self.clock.ignore_shutdown();
         }
         DeltaEvent::Delta(choice, delta)
     }
 
-    /// Ends an answer that may not go on: properly when it has begun, else as if it had
-    /// never been admitted.
-    fn abort(&mut self, message: &str) -> DeltaEvent {
-        if self.first_delta_deadline.is_some() {
-            return self.fail(Error::new(ErrorKind::Overloaded, message));
+    /// Ends an answer that may not go on: with a finish reason for every choice if it has started, else
+    /// as if it had never been admitted.
+    fn abort(&mut self, interruption: Interruption) -> DeltaEvent {
+        if !self.clock.has_started() {
+            return DeltaEvent::Failed(interruption.overload_error());
         }
-        self.state = StreamState::Aborting;
+        self.aborting = true;
         self.finish_next_choice()
     }
 
     fn finish_next_choice(&mut self) -> DeltaEvent {
         match self.choices.abort_next() {
             Some(choice) => DeltaEvent::Delta(choice, Delta::Finish(FinishReason::InsufficientSystemResource)),
-            None => self.end(),
+            None => DeltaEvent::Ended,
         }
     }
 
-    fn fail(&mut self, error: Error) -> DeltaEvent {
-        self.state = StreamState::Done;
-        DeltaEvent::Failed(error)
-    }
-
-    fn end(&mut self) -> DeltaEvent {
-        self.state = StreamState::Done;
-        DeltaEvent::Ended
-    }
-
+    /// The number of choices.
     pub(crate) fn choice_count(&self) -> usize {
         self.choices.count()
     }
@@ -176,17 +133,4 @@ impl TimedDeltas {
     pub(crate) fn log(&self) -> &RequestLog {
         &self.log
     }
-}
-
-/// Resolves once, when running answers must end.
-pub(crate) type ShutdownSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-pub(crate) fn shutdown_signal(mut stopping: watch::Receiver<bool>) -> ShutdownSignal {
-    Box::pin(async move {
-        if stopping.wait_for(|&stop| stop).await.is_err() {
-            // The server that would tell us is gone, and with it the connection
-            // this answer goes to.
-            std::future::pending::<()>().await;
-        }
-    })
 }

@@ -18,10 +18,9 @@ use crate::api::authed_request::{AuthedRequest, authenticate, read_request, read
 use crate::api::media::multipart_headers;
 use crate::app::AppState;
 use crate::body;
-use crate::passthrough::body_response;
 use crate::request_log::RequestLog;
 use crate::respond;
-use crate::respond::json_response;
+use crate::respond::{body_response, json_response};
 
 type SharedState = State<Arc<AppState>>;
 
