@@ -1,18 +1,16 @@
 //! Key to caller. Keys are compared as hashes, in constant time; nothing of a key but its last four
 //! characters is ever said again.
 
-use std::net::SocketAddr;
-
 use chat::{Error, ErrorKind};
 use gateway::Caller;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, Uri, header};
 use sha2::{Digest, Sha256};
 use store::Role;
 use subtle::ConstantTimeEq;
 
 use crate::app::AppState;
-use crate::cors;
+use crate::local_access::{check_host, check_local_origin, check_local_peer, check_origin};
 use crate::operator::Operator;
 use crate::request_log::RequestLog;
 
@@ -46,28 +44,6 @@ pub(crate) fn check_public_access(app: &AppState, parts: &Parts) -> Result<(), E
         identify(app, parts)?;
     }
     if app.listen.ip().is_loopback() { check_local_origin(parts, app, Some(&app.config.cors_origins)) } else { Ok(()) }
-}
-
-/// A request names one host: who decides by `host` and who decides by `:authority` must not differ.
-///
-/// # Errors
-/// `Invalid` for several `host` headers, and for one that is unlike the authority of the address.
-pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Error::invalid("The request has more than one Host header"));
-    }
-    let port = match uri.scheme_str() {
-        Some("https") => ":443",
-        _ => ":80",
-    };
-    let bare = |name: &str| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
-    let Some((host, authority)) = host.zip(uri.authority()) else { return Ok(()) };
-    if host.to_str().is_ok_and(|host| bare(host) == bare(authority.as_str())) {
-        return Ok(());
-    }
-    Err(Error::invalid("The Host header names another host than the address of the request"))
 }
 
 /// Lets an operator in who has the role that is needed. On a server without keys that is whoever
@@ -142,38 +118,6 @@ fn identify(app: &AppState, parts: &Parts) -> Result<Identity, Error> {
     })
 }
 
-/// The headers by which a proxy tells that it passes on what somebody else has sent.
-static PROXY_HEADERS: [&str; 14] = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-by",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-original-forwarded-for",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "true-client-ip",
-    "cf-connecting-ip",
-];
-
-/// Without keys a request must come from this machine, and not through a proxy on it: the proxy's
-/// own callers may be anywhere.
-fn check_local_peer(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Error> {
-    let from = match PROXY_HEADERS.iter().find(|name| headers.contains_key(**name)) {
-        Some(name) => format!("this request came through a proxy (`{name}`)"),
-        None if !peer.ip().to_canonical().is_loopback() => format!("this request came from {}", peer.ip()),
-        None => return Ok(()),
-    };
-    let message = format!(
-        "This server has no keys and answers only programs on its own machine, but {from}: make a key with `cachalot key add NAME` and send it, or send the admin token"
-    );
-    forbidden("key_required", message)
-}
-
 fn unauthorized(reason: &str) -> Error {
     Error::new(ErrorKind::Unauthorized, format!("Authentication Fails {reason}"))
 }
@@ -217,79 +161,10 @@ fn midjourney_credential(parts: &Parts) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`.
-/// `origins` may ask models; no other web page administers the server.
-fn check_local_origin(parts: &Parts, app: &AppState, origins: Option<&[String]>) -> Result<(), Error> {
-    check_host(parts, app)?;
-    check_origin(parts, origins)
-}
-
-fn forbidden(code: &'static str, message: String) -> Result<(), Error> {
-    let mut error = Error::new(ErrorKind::Forbidden, message);
-    error.code = Some(code);
-    Err(error)
-}
-
-fn check_host(parts: &Parts, app: &AppState) -> Result<(), Error> {
-    let listen = app.listen;
-    let host = request_host(&parts.headers, &parts.uri);
-    // A browser always names the host; who does not is no browser.
-    if host.is_some_and(|host| !is_local_host(host, listen) && !is_allowed_host(host, &app.config.allowed_hosts)) {
-        return forbidden(
-            "host_not_allowed",
-            format!("this is answered only at `{listen}`: the setting `hosts` adds names"),
-        );
-    }
-    Ok(())
-}
-
-fn check_origin(parts: &Parts, origins: Option<&[String]>) -> Result<(), Error> {
-    let host = request_host(&parts.headers, &parts.uri);
-    let origin = parts.headers.get(header::ORIGIN);
-    let own = |origin: &HeaderValue| {
-        // A proxy in front may speak TLS.
-        host.is_some_and(|host| ["http", "https"].iter().any(|scheme| *origin == *format!("{scheme}://{host}")))
-    };
-    let listed = |origin: &HeaderValue| origins.is_some_and(|origins| cors::is_listed(origin, origins));
-    if origin.is_some_and(|origin| !own(origin) && !listed(origin)) {
-        let message = match origins {
-            Some(_) => "this origin may not use a server without keys: add it to `cors_origins`, or configure a key",
-            None => "web pages of another origin may not administer this server",
-        };
-        return forbidden("origin_not_allowed", message.into());
-    }
-    Ok(())
-}
-
-fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
-    match headers.get(header::HOST) {
-        // An unreadable name is nobody's.
-        Some(host) => Some(host.to_str().unwrap_or_default()),
-        None => uri.authority().map(|authority| authority.as_str()),
-    }
-}
-
-/// A name of the configuration, with any port or none.
-fn is_allowed_host(host: &str, names: &[String]) -> bool {
-    let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(bare))
-}
-
-/// The address we listen on, or a name of this machine with any port.
-fn is_local_host(host: &str, listen: SocketAddr) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let own = match listen {
-        SocketAddr::V4(listen) => listen.ip().to_string(),
-        SocketAddr::V6(listen) => format!("[{}]", listen.ip()),
-    };
-    ["localhost", "127.0.0.1", "[::1]", own.as_str()].iter().any(|local| name.eq_ignore_ascii_case(local))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::{KeyConfig, Keyring};
 
@@ -308,38 +183,6 @@ mod tests {
             assert_eq!(key(&[("authorization", none)]), None);
         }
         assert_eq!(key(&[]), None);
-    }
-
-    #[test]
-    fn a_request_names_one_host() {
-        let allowed = |hosts: &[&'static str], uri: &str| {
-            let mut headers = HeaderMap::new();
-            for host in hosts {
-                headers.append(header::HOST, HeaderValue::from_static(host));
-            }
-            check_single_host(&headers, &uri.parse().unwrap()).is_ok()
-        };
-        assert!(allowed(&[], "/") && allowed(&["a"], "/") && allowed(&[], "http://a/"));
-        assert!(!allowed(&["a", "b"], "/") && !allowed(&["a", "a"], "/"));
-        assert!(allowed(&["a:8000"], "http://A:8000/") && allowed(&["a"], "http://a:80/"));
-        assert!(allowed(&["a:443"], "https://a/"));
-        assert!(
-            !allowed(&["a"], "http://b/") && !allowed(&["a:1"], "http://a:2/") && !allowed(&["a"], "https://a:80/")
-        );
-        assert!(!allowed(&["a"], "http://user@a/"));
-    }
-
-    #[test]
-    fn only_names_of_this_machine_are_local() {
-        let listen = "127.0.0.1:8000".parse().unwrap();
-        for host in ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:99", "[::1]"] {
-            assert!(is_local_host(host, listen), "{host}");
-        }
-        for host in ["evil.example", "evil.example:8000", "localhost.evil.example", "", "::1", "127.0.0.1.nip.io:8000"]
-        {
-            assert!(!is_local_host(host, listen), "{host}");
-        }
-        assert!(is_local_host("127.0.0.2:5", "127.0.0.2:8000".parse().unwrap()));
     }
 
     #[test]

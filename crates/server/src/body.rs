@@ -2,18 +2,16 @@
 //! nobody wants to read.
 
 use std::io::Read;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use flate2::read::MultiGzDecoder;
 use gateway::{MemoryReservation, RequestMemory, ReservedBuffer, offload};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Frame;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -31,11 +29,6 @@ const GZIP_RATIO: usize = 64;
 const MAX_INFLATED_ESTIMATE: usize = 4 << 20;
 /// Bytes that are inflated at a time.
 const GZIP_CHUNK: usize = 64 << 10;
-/// Most bytes of an unwanted body that are read and thrown away.
-const MAX_DRAIN_BYTES: usize = 128 << 20;
-/// Longest time spent on that.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// What a route reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyType {
@@ -212,58 +205,6 @@ fn inflate(bytes: &[u8], mut plain: BodyBuffer) -> Result<Bytes, Error> {
             Ok(read) => plain.push(&step[..read])?,
             Err(_) => return Err(Error::invalid("The request body is not valid gzip")),
         }
-    }
-}
-
-/// A request body that is read to its end in the background when it is dropped before.
-///
-/// A connection closed with unread bytes is reset, and the reset overtakes the answer: a refused
-/// client would see no status at all.
-pub(crate) struct DrainOnDrop(Option<Incoming>);
-
-impl DrainOnDrop {
-    pub(crate) fn wrap(body: Incoming) -> Body {
-        Body::new(Self(Some(body)))
-    }
-}
-
-impl HttpBody for DrainOnDrop {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(body).poll_frame(context));
-        if !matches!(frame, Some(Ok(_))) {
-            self.0 = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), HttpBody::size_hint)
-    }
-}
-
-impl Drop for DrainOnDrop {
-    fn drop(&mut self) {
-        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
-        let drain = async move {
-            let mut left = MAX_DRAIN_BYTES;
-            while let Some(Ok(frame)) = body.frame().await {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                let Some(rest) = left.checked_sub(length) else { break };
-                left = rest;
-            }
-        };
-        tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, drain));
     }
 }
 

@@ -11,7 +11,7 @@ use store::Role;
 
 use crate::app::{AppState, ServeError};
 use crate::auth;
-use crate::respond::error_response;
+use crate::error_response::error_response;
 use crate::respond::json_response;
 
 /// Seconds. Without buckets a histogram would be rendered as a summary, which cannot be added

@@ -17,12 +17,12 @@ use tower::ServiceExt;
 
 use crate::api::fallback;
 use crate::app::AppState;
-use crate::auth;
-use crate::body::DrainOnDrop;
 use crate::cors;
+use crate::drain::DrainOnDrop;
+use crate::error_response::error_response;
+use crate::local_access;
 use crate::request_log::RequestLog;
 use crate::request_span::RequestSpan;
-use crate::respond;
 
 /// The headers that say the id of a request (API document 0.3).
 static REQUEST_ID_HEADERS: [HeaderName; 3] = [
@@ -52,12 +52,12 @@ pub(crate) async fn handle(
 
     let mut response = match origin.preflight(&request) {
         Some(response) => response,
-        None if let Err(error) = auth::check_single_host(request.headers(), request.uri()) => {
+        None if let Err(error) = local_access::check_single_host(request.headers(), request.uri()) => {
             fallback::surface_error(&error, &log, &request)
         }
         None => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
             Ok(answered) => answered?,
-            Err(_) => respond::error_response(&Error::internal("Internal server error")),
+            Err(_) => error_response(&Error::internal("Internal server error")),
         },
     };
     origin.write_headers(response.headers_mut());

@@ -1,37 +1,23 @@
 //! One line in the log for every request, and its span, written when its answer has ended,
 //! however it ended.
 
-use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chat::{Error, Usage};
-use gateway::{Caller, RateStatus};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use gateway::Caller;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 use crate::operator::Operator;
+use crate::ratelimit_headers;
 use crate::request_outcome::RequestOutcome;
 use crate::request_span::RequestSpan;
-
-/// The headers that say what is left of a minute's requests and tokens (API document 0.3).
-static RATE_LIMIT_HEADERS: [[HeaderName; 3]; 2] = [
-    [
-        HeaderName::from_static("x-ratelimit-limit-requests"),
-        HeaderName::from_static("x-ratelimit-remaining-requests"),
-        HeaderName::from_static("x-ratelimit-reset-requests"),
-    ],
-    [
-        HeaderName::from_static("x-ratelimit-limit-tokens"),
-        HeaderName::from_static("x-ratelimit-remaining-tokens"),
-        HeaderName::from_static("x-ratelimit-reset-tokens"),
-    ],
-];
 
 /// What is known so far of a request. Written when the last clone is dropped.
 #[derive(Clone)]
@@ -118,21 +104,8 @@ impl RequestLog {
     /// What the headers of the response say of its caller and its provider.
     pub(crate) fn write_headers(&self, expose_provider: bool, headers: &mut HeaderMap) {
         let outcome = self.outcome();
-        // Without limits nothing is written.
-        let mut text = BytesMut::with_capacity(if outcome.api_key.is_some() { 96 } else { 0 });
-        let mut value = |value: fmt::Arguments<'_>| {
-            text.write_fmt(value).expect("bytes grow");
-            HeaderValue::from_maybe_shared(text.split().freeze()).expect("digits and letters")
-        };
-        let allowances = outcome.api_key.as_ref().map(|holder| holder.rate_statuses()).unwrap_or_default();
-        for (names, allowance) in RATE_LIMIT_HEADERS.iter().zip(allowances) {
-            let Some(RateStatus { limit, remaining, reset_after: full }) = allowance else { continue };
-            let values = [
-                value(format_args!("{limit}")),
-                value(format_args!("{remaining}")),
-                value(format_args!("{}", GoDuration(full))),
-            ];
-            headers.extend(names.iter().cloned().zip(values));
+        if let Some(api_key) = &outcome.api_key {
+            ratelimit_headers::write(api_key, headers);
         }
         // A name that is no header value is not told.
         let provider = outcome.provider.as_ref().filter(|_| expose_provider);
@@ -194,29 +167,6 @@ impl Drop for RequestContext {
     }
 }
 
-/// A duration as Go writes it and OpenAI's service says it: `6m0s`, `1.5s`, `20ms`.
-/// Milliseconds, rounded up.
-struct GoDuration(Duration);
-
-impl fmt::Display for GoDuration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_nanos().div_ceil(1_000_000) as u64;
-        let (minutes, seconds, millis) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
-        match (minutes, seconds) {
-            (0, 0) if millis > 0 => return write!(f, "{millis}ms"),
-            (0, _) => write!(f, "{seconds}")?,
-            (..60, _) => write!(f, "{minutes}m{seconds}")?,
-            _ => write!(f, "{}h{}m{seconds}", minutes / 60, minutes % 60)?,
-        }
-        match millis {
-            0 => f.write_str("s"),
-            _ if millis % 100 == 0 => write!(f, ".{}s", millis / 100),
-            _ if millis % 10 == 0 => write!(f, ".{:02}s", millis / 10),
-            _ => write!(f, ".{millis:03}s"),
-        }
-    }
-}
-
 struct LoggedBody {
     body: Body,
     _log: RequestLog,
@@ -239,18 +189,5 @@ impl HttpBody for LoggedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_go_writes_them() {
-        let millis = |millis| GoDuration(Duration::from_millis(millis)).to_string();
-        assert_eq!([millis(0), millis(20), millis(1000), millis(1500)], ["0s", "20ms", "1s", "1.5s"]);
-        assert_eq!([millis(59_999), millis(360_000), millis(3_661_010)], ["59.999s", "6m0s", "1h1m1.01s"]);
-        assert_eq!(GoDuration(Duration::from_nanos(1)).to_string(), "1ms");
     }
 }

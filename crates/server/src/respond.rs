@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chat::{Error, ErrorKind, Reply};
 use futures_util::{StreamExt, stream};
 use gateway::{MemoryReservation, MeteredStream, offload};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use wire::surface::Renderer;
 
 use crate::app::AppState;
@@ -218,48 +218,6 @@ pub(crate) fn json_response(text: String) -> Response {
 fn answer_too_large(error: Error) -> Error {
     let message = "The answer is larger than the memory there is for it now, please try again later";
     Error { kind: ErrorKind::Overloaded, message: message.into(), ..error }
-}
-
-/// Answers with an error.
-pub(crate) fn error_response(error: &Error) -> Response {
-    error_response_with_body(error, wire::surface::error::http_status(error), wire::surface::error::error_body(error))
-}
-
-/// Answers a request that failed; what a provider elsewhere did wrong can be asked about by
-/// the request's id.
-pub(crate) fn error_response_with_id(error: Error, log: &RequestLog) -> Response {
-    if !matches!(error.kind, ErrorKind::Upstream(_)) {
-        return error_response(&error);
-    }
-    let message = format!("{} (request id: {})", error.message, log.id());
-    error_response(&Error { message, ..error })
-}
-
-/// Answers with an error in the shape of some surface.
-pub(crate) fn error_response_with_body(error: &Error, status: u16, body: String) -> Response {
-    let mut response = json_response(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    set_retry_headers(error, response.headers_mut());
-    if response.status().is_server_error() {
-        tracing::warn!(status = response.status().as_u16(), error = error.message, "a request failed");
-    }
-    response
-}
-
-/// Whether and when official clients should try again.
-fn set_retry_headers(error: &Error, headers: &mut HeaderMap) {
-    let default_delay = match error.kind {
-        ErrorKind::RateLimited => Some(1),
-        ErrorKind::Overloaded => Some(5),
-        _ => None,
-    };
-    let provider_delay = error.retry_after.map(|after| after.as_secs_f64().ceil() as u64);
-    if let Some(seconds) = provider_delay.or(default_delay) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if error.kind == ErrorKind::InsufficientBalance {
-        headers.insert("x-should-retry", HeaderValue::from_static("false"));
-    }
 }
 
 /// Tells the caller what was accepted although DeepSeek's service would refuse it.

@@ -3,11 +3,14 @@
 //! refused before the entry is looked at.
 
 mod accounts;
+mod key_limits;
 mod models;
 mod openapi;
 mod request;
 mod route;
 mod settings;
+mod units;
+mod usage;
 
 use std::sync::Arc;
 
@@ -51,10 +54,10 @@ pub(crate) const ROUTES: &[AdminRoute] = &[
     }),
     AdminRoute::delete("/admin/keys/{id}", "Revoke a key", |request| Box::pin(accounts::revoke_key(request))),
     AdminRoute::get("/admin/usage", Role::Viewer, "Sum usage by key, project, model, provider or day", |request| {
-        Box::pin(accounts::usage(request))
+        Box::pin(usage::usage(request))
     }),
     AdminRoute::get("/admin/records", Role::Viewer, "List the latest requests", |request| {
-        Box::pin(accounts::records(request))
+        Box::pin(usage::records(request))
     }),
     AdminRoute::get("/admin/models", Role::Viewer, "List the models, who answers them, and how that goes", |request| {
         Box::pin(models::models(request))

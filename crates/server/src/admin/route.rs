@@ -15,8 +15,9 @@ use super::request::{AdminRequest, AdminResponse};
 use crate::app::AppState;
 use crate::auth;
 use crate::body;
+use crate::error_response::error_response_with_id;
 use crate::request_log::RequestLog;
-use crate::respond::{self, json_response};
+use crate::respond::json_response;
 
 /// Most bytes of a body. It is read where it arrives, which takes half a millisecond.
 const MAX_BODY: usize = 256 << 10;
@@ -64,7 +65,7 @@ impl AdminRoute {
                            request: Request| async move {
             let params = params.iter().map(|(_, value)| value.to_owned()).collect();
             let answered = handle_request(self, app, &log, params, request).await;
-            answered.unwrap_or_else(|error| respond::error_response_with_id(error, &log))
+            answered.unwrap_or_else(|error| error_response_with_id(error, &log))
         };
         on(filter, handle)
     }

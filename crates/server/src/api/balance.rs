@@ -8,8 +8,8 @@ use axum::response::Response;
 
 use crate::api::authed_request::authenticate;
 use crate::app::AppState;
+use crate::error_response::error_response;
 use crate::request_log::RequestLog;
-use crate::respond;
 use crate::respond::json_response;
 
 pub(crate) async fn show(
@@ -19,7 +19,7 @@ pub(crate) async fn show(
 ) -> Response {
     match authenticate(&app, &log, &request.into_parts().0) {
         Ok(caller) => json_response(balance_json(caller.api_key.as_ref().and_then(|holder| holder.remaining_budget()))),
-        Err(error) => respond::error_response(&error),
+        Err(error) => error_response(&error),
     }
 }
 

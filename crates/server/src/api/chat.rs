@@ -16,6 +16,7 @@ use wire::surface::chat_completions::request::{self, ChatCompletionRequest};
 use crate::api::authed_request::{AuthedRequest, read_request};
 use crate::app::AppState;
 use crate::body;
+use crate::error_response::error_response_with_id;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
@@ -26,7 +27,7 @@ pub(crate) async fn create(
     Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    answer(&app, log.clone(), request).await.unwrap_or_else(|error| respond::error_response_with_id(error, &log))
+    answer(&app, log.clone(), request).await.unwrap_or_else(|error| error_response_with_id(error, &log))
 }
 
 /// The order of these lines is the documented order of checks.

@@ -6,8 +6,8 @@ use axum::response::Response;
 use chat::{Error, ErrorKind};
 
 use crate::api::{gemini, messages};
+use crate::error_response::error_response;
 use crate::request_log::{self, RequestLog};
-use crate::respond::error_response;
 
 pub(crate) async fn not_found(Extension(log): Extension<RequestLog>, request: Request) -> Response {
     let path: String = request.uri().path().chars().take(128).collect();

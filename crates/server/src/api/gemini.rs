@@ -16,6 +16,7 @@ use crate::api::messages::signer;
 use crate::api::models;
 use crate::app::AppState;
 use crate::body;
+use crate::error_response::error_response_with_body;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
@@ -60,7 +61,7 @@ pub(crate) async fn generate(
 /// A refusal in Gemini's shape.
 pub(crate) fn error_response(error: &Error) -> Response {
     let (status, body) = gemini::error_response(error);
-    respond::error_response_with_body(error, status, body)
+    error_response_with_body(error, status, body)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

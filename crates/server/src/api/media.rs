@@ -18,17 +18,17 @@ use wire::passthrough::multipart_fields::MultipartFields;
 use crate::api::authed_request::{AuthedRequest, read_request_as};
 use crate::app::AppState;
 use crate::body::BodyType;
+use crate::error_response::error_response_with_id;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
-use crate::respond;
 
 /// The route of one of them.
 pub(crate) fn route(endpoint: ApiEndpoint, body_type: BodyType) -> MethodRouter<Arc<AppState>> {
     post(move |State(app): State<Arc<AppState>>, Extension(log): Extension<RequestLog>, request: Request| async move {
         answer(&app, log.clone(), request, endpoint, body_type)
             .await
-            .unwrap_or_else(|error| respond::error_response_with_id(error, &log))
+            .unwrap_or_else(|error| error_response_with_id(error, &log))
     })
 }
 

@@ -18,6 +18,7 @@ use wire::surface::anthropic::{self, MessageRenderer, Signer};
 use crate::api::authed_request::{AuthedRequest, read_request};
 use crate::app::AppState;
 use crate::body;
+use crate::error_response::error_response_with_body;
 use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
@@ -50,7 +51,7 @@ pub(crate) async fn count_tokens(
 /// A refusal in Anthropic's shape.
 pub(crate) fn error_response(error: &Error, log: &RequestLog) -> Response {
     let (status, body) = anthropic::error_response(error, log.id());
-    respond::error_response_with_body(error, status, body)
+    error_response_with_body(error, status, body)
 }
 
 async fn answer(app: &AppState, log: &RequestLog, request: Request) -> Result<Response, Error> {

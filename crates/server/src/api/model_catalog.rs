@@ -9,7 +9,7 @@ use wire::surface::model_catalog::{CatalogEntry, Pricing};
 
 use crate::app::AppState;
 use crate::auth;
-use crate::respond::error_response;
+use crate::error_response::error_response;
 use crate::respond::json_response;
 
 pub(crate) async fn list(State(app): State<Arc<AppState>>, request: Request) -> Response {

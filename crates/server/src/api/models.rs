@@ -13,8 +13,8 @@ use wire::surface::chat_completions::fields::{self, ModelObject};
 use crate::api::authed_request::authenticate;
 use crate::api::messages;
 use crate::app::AppState;
+use crate::error_response::error_response;
 use crate::request_log::RequestLog;
-use crate::respond::error_response;
 use crate::respond::json_response;
 
 pub(crate) async fn list(

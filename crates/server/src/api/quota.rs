@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::api::authed_request::authenticate;
 use crate::app::AppState;
+use crate::error_response::error_response_with_id;
 use crate::request_log::RequestLog;
-use crate::respond;
 use crate::respond::json_response;
 
 pub(crate) async fn show(
@@ -25,7 +25,7 @@ pub(crate) async fn show(
         let caller = authenticate(&app, &log, &request.into_parts().0)?;
         quota_response(&app, &caller).await
     };
-    response.await.unwrap_or_else(|error| respond::error_response_with_id(error, &log))
+    response.await.unwrap_or_else(|error| error_response_with_id(error, &log))
 }
 
 async fn quota_response(app: &AppState, caller: &Caller) -> Result<Response, Error> {

@@ -13,6 +13,7 @@ use crate::api::authed_request::{AuthedRequest, authenticate, read_request};
 use crate::api::chat::envelope;
 use crate::app::AppState;
 use crate::body;
+use crate::error_response::{error_response, error_response_with_id};
 use crate::request_log::RequestLog;
 use crate::respond;
 
@@ -21,7 +22,7 @@ pub(crate) async fn create(
     Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    answer(&app, log.clone(), request).await.unwrap_or_else(|error| respond::error_response_with_id(error, &log))
+    answer(&app, log.clone(), request).await.unwrap_or_else(|error| error_response_with_id(error, &log))
 }
 
 pub(crate) async fn not_stored(
@@ -30,7 +31,7 @@ pub(crate) async fn not_stored(
     request: Request,
 ) -> Response {
     let none = || Error::new(ErrorKind::NotFound, "No such response: this server stores none");
-    respond::error_response(&authenticate(&app, &log, &request.into_parts().0).err().unwrap_or_else(none))
+    error_response(&authenticate(&app, &log, &request.into_parts().0).err().unwrap_or_else(none))
 }
 
 /// The order of these lines is the documented order of checks.

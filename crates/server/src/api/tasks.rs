@@ -18,8 +18,8 @@ use crate::api::authed_request::{AuthedRequest, authenticate, read_request, read
 use crate::api::media::multipart_headers;
 use crate::app::AppState;
 use crate::body;
+use crate::error_response::error_response_with_id;
 use crate::request_log::RequestLog;
-use crate::respond;
 use crate::respond::{body_response, json_response};
 
 type SharedState = State<Arc<AppState>>;
@@ -48,7 +48,7 @@ pub(crate) fn routes() -> Router<Arc<AppState>> {
 }
 
 fn or_error_response(result: Result<Response, Error>, log: &RequestLog) -> Response {
-    result.unwrap_or_else(|error| respond::error_response_with_id(error, log))
+    result.unwrap_or_else(|error| error_response_with_id(error, log))
 }
 
 /// The path below a provider's base URL, which has the version.
