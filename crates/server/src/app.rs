@@ -11,33 +11,38 @@ use tokio::sync::watch;
 use crate::config::ServerConfig;
 use crate::control::ConfigController;
 
-/// Everything a handler needs.
+/// The state of the server, shared by all handlers.
 pub(crate) struct AppState {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) config: ServerConfig,
-    /// Whoever can read the configuration again.
+    /// Reloads the configuration; `None` where it cannot be changed.
     pub(crate) controller: Option<Arc<dyn ConfigController>>,
+    /// The address that the server listens on.
     pub(crate) listen: SocketAddr,
     pub(crate) metrics: PrometheusHandle,
     /// The memory budget of requests in flight.
     pub(crate) memory: InflightBudget,
-    /// Signs what clients hand back.
+    /// The secret for signatures of thinking blocks, new at each start.
     pub(crate) signing_key: [u8; 32],
-    /// Turns true when running answers must end.
+    /// Turns true when open responses must end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Why a server cannot start.
+/// The reasons why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// Without keys, everybody who can reach the address could use the server.
     #[error(
         "no keys are configured, and `{0}` can be reached by others: make a key (`cachalot key add NAME`), set `admin_token_env`, or listen on 127.0.0.1"
     )]
     NoKeys(SocketAddr),
+    /// The operating system does not report the address of the listener.
     #[error("the address of the listener is unknown: {0}")]
     Address(#[from] io::Error),
+    /// Another metrics recorder is installed in this process.
     #[error("metrics cannot be recorded: {0}")]
     Metrics(String),
-    #[error("the system gives no random numbers: {0}")]
+    /// The operating system returns no random numbers.
+    #[error("the operating system returned no random numbers: {0}")]
     Random(String),
 }

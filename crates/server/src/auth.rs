@@ -1,5 +1,7 @@
-//! Key to caller. Keys are compared as hashes, in constant time; nothing of a key but its last four
-//! characters is ever said again.
+//! Authentication: from the credential of a request to its caller.
+//!
+//! Keys are compared as hashes, in constant time. Errors and logs show at most the last four
+//! characters of a key.
 
 use chat::{Error, ErrorKind};
 use gateway::Caller;
@@ -14,11 +16,11 @@ use crate::local_access::{check_host, check_local_origin, check_local_peer, chec
 use crate::operator::Operator;
 use crate::request_log::RequestLog;
 
-/// Lets a request in: its headers fit, and its credential is good.
+/// Authenticates the caller of a model.
 ///
 /// # Errors
-/// `HeadersTooLarge`, `Unauthorized`; on a server without keys `Forbidden` for what a web
-/// page may have sent.
+/// `HeadersTooLarge`, `Unauthorized`. `Forbidden` for the admin token, and on a server without keys
+/// for a request that did not come from this machine or that a web page may have sent.
 pub(crate) fn authenticate_caller(app: &AppState, parts: &Parts) -> Result<Caller, Error> {
     check_header_size(parts, app.config.header_limit)?;
     match identify(app, parts)? {
@@ -27,17 +29,17 @@ pub(crate) fn authenticate_caller(app: &AppState, parts: &Parts) -> Result<Calle
         }
         Identity::Key(caller) => Ok(caller),
         Identity::AdminToken => {
-            let message = "The admin token asks no models: make a key with it";
+            let message = "The admin token cannot call models: create a key with it";
             Err(Error::new(ErrorKind::Forbidden, message))
         }
     }
 }
 
-/// Lets everybody in to what needs no key. A server that only its own machine can reach answers no
-/// web page of elsewhere, which may have made its own name lead here.
+/// Checks a request to a route that needs no key. A server that only its own machine can reach
+/// refuses web pages of other hosts, whose names may resolve to this machine (DNS rebinding).
 ///
 /// # Errors
-/// `HeadersTooLarge`; `Forbidden` for what a web page may have sent.
+/// `HeadersTooLarge`; `Forbidden` for a request that a web page may have sent.
 pub(crate) fn check_public_access(app: &AppState, parts: &Parts) -> Result<(), Error> {
     check_header_size(parts, app.config.header_limit)?;
     if allows_anonymous(app) {
@@ -46,15 +48,15 @@ pub(crate) fn check_public_access(app: &AppState, parts: &Parts) -> Result<(), E
     if app.listen.ip().is_loopback() { check_local_origin(parts, app, Some(&app.config.cors_origins)) } else { Ok(()) }
 }
 
-/// Lets an operator in who has the role that is needed. On a server without keys that is whoever
-/// is on its machine.
+/// Authenticates an operator with at least `required_role`. On a server without keys, every program
+/// on its machine is an admin.
 ///
 /// # Errors
-/// As [`admit`]; `Forbidden` for another role, and for what a web page may have sent.
+/// As [`authenticate_caller`]; `Forbidden` also for an insufficient role.
 pub(crate) fn authenticate_operator(app: &AppState, parts: &Parts, required_role: Role) -> Result<Operator, Error> {
     check_header_size(parts, app.config.header_limit)?;
     let identity = identify(app, parts)?;
-    // No web page knows the token: it is good by whatever name the server is called.
+    // Web pages do not know the token, so it is valid under any host name.
     let any_host = matches!(identity, Identity::AdminToken);
     let operator = match identity {
         Identity::Anonymous => Operator { name: "this machine".into(), role: Role::Admin },
@@ -75,21 +77,21 @@ pub(crate) fn authenticate_operator(app: &AppState, parts: &Parts, required_role
     Ok(operator)
 }
 
+/// The owner of a credential.
 enum Identity {
-    /// There are no keys, and whoever asks is on this machine.
+    /// A program on this machine; the server has no keys.
     Anonymous,
-    /// Has the admin token.
+    /// The holder of the admin token.
     AdminToken,
     Key(Caller),
 }
 
-/// There are no keys, and only this machine can reach the server.
+/// Whether the server has no keys and only its own machine can reach it.
 fn allows_anonymous(app: &AppState) -> bool {
     app.config.keys.is_empty() && !app.gateway.accounting().keys.requires_key() && app.listen.ip().is_loopback()
 }
 
 fn identify(app: &AppState, parts: &Parts) -> Result<Identity, Error> {
-    let accounts = &app.gateway.accounting().keys;
     let log: &RequestLog =
         parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
     let key = header_credential(&parts.headers)
@@ -110,8 +112,8 @@ fn identify(app: &AppState, parts: &Parts) -> Result<Identity, Error> {
     if let Some(caller) = app.config.keys.caller(&hash) {
         return Ok(Identity::Key(caller));
     }
-    let holder = accounts.find(&hash, log.client_addr().ip())?;
-    holder.map(|holder| Identity::Key(holder.into())).ok_or_else(|| {
+    let api_key = app.gateway.accounting().keys.find(&hash, log.client_addr().ip())?;
+    api_key.map(|api_key| Identity::Key(api_key.into())).ok_or_else(|| {
         let tail = if key.chars().count() < 12 { 0 } else { 4 };
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
         Error::new(ErrorKind::Unauthorized, format!("Authentication Fails, Your api key: ****{shown} is invalid"))
@@ -134,7 +136,8 @@ fn check_header_size(parts: &Parts, limit: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first credential present; `None` when there is none or it has the wrong form.
+/// The first credential present; `None` if the request has none or its first one
+/// has the wrong form.
 fn header_credential(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -147,14 +150,14 @@ fn header_credential(headers: &HeaderMap) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// The `key` of a query, which Gemini's clients send, and those that ask for a quota.
+/// The `key` of the query, which Gemini's clients send, and clients that request their quota.
 fn query_credential(uri: &Uri) -> Option<String> {
     let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/") || uri.path() == "/user/quota")?;
     let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
     (!key.is_empty()).then(|| key.to_owned())
 }
 
-/// The credential that Midjourney's clients send.
+/// The header `mj-api-secret`, which Midjourney's clients send.
 fn midjourney_credential(parts: &Parts) -> Option<String> {
     let value = parts.headers.get("mj-api-secret").filter(|_| parts.uri.path().starts_with("/mj"))?;
     let key = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();

@@ -1,5 +1,4 @@
-//! Reads a request body within its limits and its memory, and lets a client finish sending what
-//! nobody wants to read.
+//! Reads a request body within the limits on its size, its time and its memory.
 
 use std::io::Read;
 use std::time::Duration;
@@ -15,21 +14,22 @@ use hyper::body::Frame;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-/// A body that goes on arriving may take so many times the patience for one piece of it.
+/// The time limit for a whole body, as a multiple of the read timeout of one chunk.
 const WHOLE_BODY_TIMEOUT_FACTOR: u32 = 10;
-/// The patience for one piece of it, and the bytes a second that it has to bring on average, while
-/// memory is scarce.
+/// The read timeout of one chunk while memory is scarce.
 const SCARCE_READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// The average rate below which a body is refused while memory is scarce.
 const SCARCE_MIN_BYTES_PER_SECOND: usize = 16 << 10;
-/// A shorter body is not asked for its memory before it arrives.
+/// Only for longer bodies the memory is checked before they arrive.
 const SHORT_BODY: u64 = 64 << 10;
-/// Bytes that one byte of gzip is taken to become, and the most that counts: inflating takes time,
-/// but no memory of its own.
+/// The estimate of inflated bytes for one byte of gzip. It decides only where to inflate, because
+/// inflating takes time but reserves its memory as it goes.
 const GZIP_RATIO: usize = 64;
+/// The upper bound of that estimate.
 const MAX_INFLATED_ESTIMATE: usize = 4 << 20;
-/// Bytes that are inflated at a time.
+/// The bytes that are inflated at a time.
 const GZIP_CHUNK: usize = 64 << 10;
-/// What a route reads.
+/// The content type of the bodies of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyType {
     Json,
@@ -46,24 +46,24 @@ impl BodyType {
     }
 }
 
-/// How a body is read.
+/// Reads the body of one request.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyReader<'a> {
     pub(crate) body_type: BodyType,
-    /// Most bytes, after decoding.
+    /// The most bytes, after decoding.
     pub(crate) limit: usize,
-    /// Longest silence between two pieces.
+    /// The longest silence between two chunks.
     pub(crate) read_timeout: Duration,
     pub(crate) memory: &'a RequestMemory,
 }
 
 impl BodyReader<'_> {
-    /// The whole body of a route, decoded. Its memory is reserved as it arrives, and held until
-    /// the bytes are gone.
+    /// Returns the whole body, decoded. Its memory is reserved as it arrives and held until the
+    /// bytes are dropped.
     ///
     /// # Errors
-    /// `TooLarge`, `UnsupportedMediaType`; `Overload` when there is no memory for it; `Invalid`
-    /// when the client stops sending, or sends no gzip where it says so.
+    /// `TooLarge`, `UnsupportedMediaType`; `Overloaded` without memory for it; `Invalid` when the
+    /// client stops sending, or when the body is not the gzip that its headers announce.
     pub(crate) async fn read(self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Error> {
         let declared = declared_length(headers);
         if declared.is_some_and(|length| length > self.limit as u64) {
@@ -71,13 +71,13 @@ impl BodyReader<'_> {
         }
         check_content_type(self.body_type, headers)?;
         let gzip = is_gzip(headers)?;
-        // Who announces more than there is room for need not send it.
+        // A body for which there is no memory is refused before it is sent.
         if let Some(length) = declared.filter(|&length| length > SHORT_BODY) {
             self.memory.check_available(length as usize)?;
         }
         let mut buffer = BodyBuffer::new(self.memory, self.limit, declared.map(|length| length as usize));
-        let began = Instant::now();
-        while let Some(frame) = self.next_frame(&mut body, began, buffer.held.bytes().len()).await? {
+        let started = Instant::now();
+        while let Some(frame) = self.next_frame(&mut body, started, buffer.held.bytes().len()).await? {
             let frame = frame.map_err(|_| Error::invalid("The request body could not be read to its end"))?;
             if let Ok(data) = frame.into_data() {
                 buffer.push(&data)?;
@@ -92,19 +92,20 @@ impl BodyReader<'_> {
             .await
     }
 
-    /// The next frame of a body of which `read` bytes have arrived since it `began`.
+    /// Returns the next frame of a body of which `read` bytes have arrived since `started`.
     async fn next_frame(
         &self,
         body: &mut Body,
-        began: Instant,
+        started: Instant,
         read: usize,
     ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Error> {
-        let (deadline, waiting_since) = (began + self.read_timeout * WHOLE_BODY_TIMEOUT_FACTOR, Instant::now());
+        let deadline = started + self.read_timeout * WHOLE_BODY_TIMEOUT_FACTOR;
+        let waiting_since = Instant::now();
         loop {
             let wake_at = deadline.min(Instant::now() + self.read_timeout.min(SCARCE_READ_TIMEOUT));
             let frame = timeout_at(wake_at, body.frame()).await;
-            let slow = read < began.elapsed().as_secs() as usize * SCARCE_MIN_BYTES_PER_SECOND;
-            let must_hurry = read > 0 && began.elapsed() >= SCARCE_READ_TIMEOUT && self.memory.is_scarce();
+            let slow = read < started.elapsed().as_secs() as usize * SCARCE_MIN_BYTES_PER_SECOND;
+            let must_hurry = read > 0 && started.elapsed() >= SCARCE_READ_TIMEOUT && self.memory.is_scarce();
             match frame {
                 Ok(frame) if !(must_hurry && slow) => return Ok(frame),
                 Err(_) if !must_hurry && waiting_since.elapsed() < self.read_timeout && Instant::now() < deadline => {}
@@ -114,12 +115,12 @@ impl BodyReader<'_> {
     }
 }
 
-/// A body that is read: its bytes so far, and its bounds.
+/// The bytes of a body so far, and their limits.
 struct BodyBuffer {
     held: ReservedBuffer,
-    /// Most bytes that may come.
+    /// The most bytes that may arrive.
     limit: usize,
-    /// Bytes that will come, if that was announced.
+    /// The length that the headers announce.
     declared: Option<usize>,
 }
 
@@ -129,7 +130,7 @@ impl BodyBuffer {
     }
 
     /// # Errors
-    /// `TooLarge` beyond the limit; as [`ReservedBuffer::push`].
+    /// `TooLarge` beyond the limit; those of [`ReservedBuffer::push`].
     fn push(&mut self, data: &[u8]) -> Result<(), Error> {
         if self.held.bytes().len() + data.len() > self.limit {
             return Err(too_large(self.limit));
@@ -138,26 +139,25 @@ impl BodyBuffer {
     }
 }
 
-/// Understands a body: parses it, and lets `read` make something of the tree, which holds as much
-/// memory as `size` says.
+/// Parses a JSON body, converts the tree with `read`, and returns the result with a reservation of
+/// the memory that `size` reports for it. A large body is parsed on another thread.
 ///
 /// # Errors
-/// `Invalid` for malformed JSON, and those of `read`; `TooLarge` or `Overload` when there is
-/// no memory for it.
+/// `Invalid` for malformed JSON; those of `read`; `TooLarge` or `Overloaded` without memory for it.
 pub(crate) async fn parse_json<T: Send + 'static>(
     memory: &RequestMemory,
     bytes: Bytes,
     read: impl FnOnce(Value, &mut MemoryReservation) -> Result<T, Error> + Send + 'static,
     size: fn(&T) -> usize,
 ) -> Result<(T, MemoryReservation), Error> {
-    let mut hold = memory.empty_reservation();
+    let mut reservation = memory.empty_reservation();
     offload(memory, bytes.len(), move || {
-        let tree = wire::json::parse_with_budget(&bytes, &mut |more| hold.grow(more))?;
+        let tree = wire::json::parse_with_budget(&bytes, &mut |more| reservation.grow(more))?;
         // The tree has copies of all it needs.
         drop(bytes);
-        let parsed = read(tree, &mut hold)?;
-        hold.resize(size(&parsed))?;
-        Ok((parsed, hold))
+        let parsed = read(tree, &mut reservation)?;
+        reservation.resize(size(&parsed))?;
+        Ok((parsed, reservation))
     })
     .await
 }
@@ -170,18 +170,18 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A missing type is taken for JSON.
+/// Checks the content type. A missing one counts as JSON.
 fn check_content_type(expected: BodyType, headers: &HeaderMap) -> Result<(), Error> {
     let content_type = headers.get(header::CONTENT_TYPE);
     if content_type.is_none() && expected == BodyType::Json {
         return Ok(());
     }
-    let kind = String::from_utf8_lossy(content_type.map_or(b"", HeaderValue::as_bytes));
-    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected.mime()) {
+    let received = String::from_utf8_lossy(content_type.map_or(b"", HeaderValue::as_bytes));
+    if received.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected.mime()) {
         return Ok(());
     }
-    let kind: String = kind.chars().take(64).collect();
-    let message = format!("Unsupported content type `{kind}`, expected {}", expected.mime());
+    let received: String = received.chars().take(64).collect();
+    let message = format!("Unsupported content type `{received}`, expected {}", expected.mime());
     Err(Error::new(ErrorKind::UnsupportedMediaType, message))
 }
 
@@ -198,11 +198,12 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
 }
 
 fn inflate(bytes: &[u8], mut plain: BodyBuffer) -> Result<Bytes, Error> {
-    let (mut gzip, mut step) = (MultiGzDecoder::new(bytes), vec![0; GZIP_CHUNK]);
+    let mut gzip = MultiGzDecoder::new(bytes);
+    let mut chunk = vec![0; GZIP_CHUNK];
     loop {
-        match gzip.read(&mut step) {
+        match gzip.read(&mut chunk) {
             Ok(0) => return plain.held.finish(),
-            Ok(read) => plain.push(&step[..read])?,
+            Ok(read) => plain.push(&chunk[..read])?,
             Err(_) => return Err(Error::invalid("The request body is not valid gzip")),
         }
     }
@@ -219,9 +220,10 @@ mod tests {
     }
 
     async fn read_body(headers: &HeaderMap, body: impl Into<Body>) -> Result<Bytes, ErrorKind> {
-        let (read_timeout, memory) = (Duration::from_millis(50), &RequestMemory::default());
-        let reading = BodyReader { body_type: BodyType::Json, limit: 100, read_timeout, memory };
-        reading.read(headers, body.into()).await.map_err(|error| error.kind)
+        let read_timeout = Duration::from_millis(50);
+        let memory = &RequestMemory::default();
+        let reader = BodyReader { body_type: BodyType::Json, limit: 100, read_timeout, memory };
+        reader.read(headers, body.into()).await.map_err(|error| error.kind)
     }
 
     fn gzip(plain: &[u8]) -> Vec<u8> {
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_limit_holds_for_what_is_declared_sent_and_decoded() {
+    async fn the_limit_applies_to_declared_sent_and_decoded_bytes() {
         let none = HeaderMap::new();
         assert_eq!(read_body(&none, vec![b'x'; 100]).await.unwrap().len(), 100);
         assert_eq!(read_body(&none, vec![b'x'; 101]).await, Err(ErrorKind::TooLarge));
@@ -256,18 +258,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_only_trickles_is_given_up() {
+    async fn a_body_that_only_trickles_in_is_refused() {
         let drip = futures_util::stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(30)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
-        let began = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         assert_eq!(read_body(&HeaderMap::new(), Body::from_stream(drip)).await, Err(ErrorKind::InvalidRequest));
-        assert!(began.elapsed() >= Duration::from_millis(500));
+        assert!(started.elapsed() >= Duration::from_millis(500));
     }
 
     #[tokio::test]
-    async fn a_body_that_stops_arriving_is_given_up() {
+    async fn a_body_that_stops_arriving_is_refused() {
         let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
         assert_eq!(read_body(&HeaderMap::new(), Body::from_stream(never)).await, Err(ErrorKind::InvalidRequest));
     }

@@ -1,4 +1,4 @@
-//! What an operator may set.
+//! The settings of the server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,36 +14,37 @@ use subtle::ConstantTimeEq;
 /// Settings of one listener.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Who may ask. Empty: everybody, which only a loopback address allows.
+    /// The keys of the configuration. Without any key everybody has access, which only a
+    /// loopback address allows.
     pub keys: Keyring,
-    /// Opens the admin API; `None`: only keys whose users may.
+    /// The SHA-256 of the token for the admin API; `None`: only keys with the role.
     pub admin_token: Option<[u8; 32]>,
-    /// Names that the admin API is called by, beside those of this machine.
+    /// Host names that requests may name, beside those of this machine.
     pub allowed_hosts: Vec<String>,
-    /// Origins (`https://example.org`) of web pages that may call this server; empty
+    /// Origins (`https://example.org`) of web pages that may call this server. An empty list
     /// switches CORS off.
     pub cors_origins: Vec<String>,
-    /// `fp_` and ten hex digits that name weights, build and number formats.
+    /// `fp_` and ten hex digits that identify weights, build and number formats.
     pub system_fingerprint: String,
     pub keep_alive: KeepAlive,
-    /// A request whose answer has not begun by then is given up.
+    /// The deadline for the start of an answer.
     pub queue_timeout: Duration,
-    /// A request still running by then is ended.
+    /// The deadline for the end of an answer.
     pub total_timeout: Duration,
-    /// Bytes of a request body, after decoding.
+    /// The most bytes of a request body, after decoding.
     pub body_limit: usize,
-    /// Of one that is a form with files.
+    /// The most bytes of a body of the type `multipart/form-data`.
     pub multipart_limit: usize,
-    /// The memory that requests may hold.
+    /// The memory that requests in flight may hold.
     pub inflight: InflightLimits,
-    /// Bytes of a request's line and headers. Above 128 KiB the connection itself refuses.
+    /// The most bytes of a request's line and headers. Above 128 KiB hyper refuses them itself.
     pub header_limit: usize,
-    /// How long a client may take to send its headers, or to stay silent between requests or
-    /// pieces of a body.
+    /// The time limit for the headers of a request, and for the silence between requests and
+    /// between the chunks of a body.
     pub read_timeout: Duration,
-    /// What running answers get after shutdown was asked for.
+    /// The time that open responses have after the start of a shutdown.
     pub shutdown_grace: Duration,
-    /// Makes a span of every request; `None`: there are none.
+    /// Records a span for every request; `None` switches tracing off.
     pub tracer: Option<SdkTracer>,
 }
 
@@ -69,13 +70,16 @@ impl Default for ServerConfig {
     }
 }
 
-/// How long a client hears nothing before it is told that we are still here.
+/// The silence after which a client receives a keep-alive.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepAlive {
+    /// Before the first keep-alive of a stream.
     pub stream_first: Duration,
+    /// Between the keep-alives of a stream.
     pub stream_every: Duration,
-    /// For answers that are not streamed. The first one commits status 200.
+    /// Before the first keep-alive of a JSON body, which commits status 200.
     pub json_first: Duration,
+    /// Between the keep-alives of a JSON body.
     pub json_every: Duration,
 }
 
@@ -90,32 +94,35 @@ impl Default for KeepAlive {
     }
 }
 
-/// One key. Only its hash is kept: 190 random bits need no salt.
+/// One API key. Only its hash is kept, without a salt: the key has 190 random bits.
 #[derive(Clone)]
 pub struct KeyConfig {
-    /// What logs call it.
+    /// The name of the key in logs.
     pub name: String,
+    /// The SHA-256 of the key.
     pub sha256: [u8; 32],
-    /// The only models it may use; `None`: all.
+    /// The ids of the models that it may use; `None`: all.
     pub models: Option<Vec<String>>,
-    /// What it may do on the admin API.
+    /// The role that it has on the admin API.
     pub role: Role,
 }
 
 impl KeyConfig {
+    /// A key for all models, with the role `Member`.
     pub fn new(name: impl Into<String>, key: &str) -> Self {
         Self { name: name.into(), sha256: Sha256::digest(key).into(), models: None, role: Role::Member }
     }
 }
 
-/// The keys of the configuration, which can be read again. Clones are the same ring.
+/// The keys of the configuration. Clones share them, so a reload replaces them everywhere.
 #[derive(Clone, Default)]
 pub struct Keyring(Arc<ArcSwap<Vec<KeyEntry>>>);
 
-/// The SHA-256 of a key, and whom it lets in.
+/// The SHA-256 of a key, and the caller that it identifies.
 type KeyEntry = ([u8; 32], Caller);
 
 impl Keyring {
+    /// Replaces all keys at once.
     pub fn replace(&self, keys: &[KeyConfig]) {
         let caller = |key: &KeyConfig| Caller {
             key_name: Some(Arc::from(key.name.as_str())),
@@ -128,11 +135,13 @@ impl Keyring {
         self.0.store(Arc::new(keys.iter().map(|key| (key.sha256, caller(key))).collect()));
     }
 
+    /// Whether the configuration has no keys.
     pub fn is_empty(&self) -> bool {
         self.0.load().is_empty()
     }
 
-    /// Every key is compared, whether or not an earlier one matched.
+    /// The caller whose key has this hash. Every key is compared, so the time does not depend on
+    /// which one matches.
     pub(crate) fn caller(&self, hash: &[u8; 32]) -> Option<Caller> {
         let mut found = None;
         let keys = self.0.load();

@@ -3,7 +3,7 @@
 use chat::{BoxFuture, Error};
 use serde_json::Value;
 
-/// What can be set.
+/// The kinds of settings that the admin API changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingKind {
     Provider,
@@ -12,9 +12,10 @@ pub enum SettingKind {
 }
 
 impl SettingKind {
+    /// Every kind.
     pub const ALL: [Self; 3] = [Self::Provider, Self::Alias, Self::Price];
 
-    /// What the store calls it.
+    /// The name of the kind in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Provider => "provider",
@@ -24,7 +25,7 @@ impl SettingKind {
     }
 }
 
-/// Where a setting comes from.
+/// The origin of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingSource {
     File,
@@ -37,27 +38,27 @@ pub struct SettingEntry {
     pub name: String,
     pub value: Value,
     pub source: SettingSource,
-    /// Why it is not in force.
+    /// The reason why it is not active; `None` when it is.
     pub disabled_reason: Option<String>,
 }
 
-/// Whoever has read the configuration, and can read it again.
+/// Reads and reloads the configuration.
 pub trait ConfigController: Send + Sync {
-    /// What is in force, without secrets.
+    /// The active configuration, without secrets.
     fn config(&self) -> Value;
 
-    /// The settings of a kind, in force or disabled.
+    /// The settings of a kind, active and disabled.
     fn settings(&self, kind: SettingKind) -> Vec<SettingEntry>;
 
-    /// Whether a setting could be used.
+    /// Checks whether a setting could be used.
     ///
     /// # Errors
-    /// The error that the API returns for a value that cannot be used.
+    /// The error that the API returns for an unusable value.
     fn check(&self, kind: SettingKind, name: &str, value: &Value) -> Result<(), Error>;
 
-    /// Reads file and store again. What cannot be used leaves all as it was.
+    /// Reads the file and the store again. On an error the previous configuration stays active.
     ///
     /// # Errors
-    /// The error that the API returns for a configuration that cannot be used.
+    /// The error that the API returns for an unusable configuration.
     fn reload(&self) -> BoxFuture<'_, Result<(), Error>>;
 }

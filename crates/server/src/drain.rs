@@ -1,4 +1,4 @@
-//! Reads the rest of a request body that nobody wanted, so that the client receives the response.
+//! Reads the unread rest of a request body, so that the client receives the response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,18 +9,19 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 
-/// Most bytes of an unwanted body that are read and thrown away.
+/// The most bytes of an unread body that are read and discarded.
 const MAX_DRAIN_BYTES: usize = 128 << 20;
-/// Longest time spent on that.
+/// The longest time spent on that.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request body that is read to its end in the background when it is dropped before.
+/// A request body that is read to its end in the background when it is dropped early.
 ///
-/// A connection closed with unread bytes is reset, and the reset overtakes the answer: a refused
-/// client would see no status at all.
+/// A connection that is closed with unread bytes is reset. The reset can overtake the response, so
+/// the client of a refused request would not receive its status.
 pub(crate) struct DrainOnDrop(Option<Incoming>);
 
 impl DrainOnDrop {
+    /// `body`, as the body type of axum.
     pub(crate) fn wrap(body: Incoming) -> Body {
         Body::new(Self(Some(body)))
     }
@@ -58,8 +59,8 @@ impl Drop for DrainOnDrop {
             let mut left = MAX_DRAIN_BYTES;
             while let Some(Ok(frame)) = body.frame().await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
-                let Some(rest) = left.checked_sub(length) else { break };
-                left = rest;
+                let Some(remaining) = left.checked_sub(length) else { break };
+                left = remaining;
             }
         };
         tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, drain));

@@ -7,13 +7,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::request_log::RequestLog;
 use crate::respond::json_response;
 
-/// Answers with an error.
+/// An error in the format of OpenAI's API.
 pub(crate) fn error_response(error: &Error) -> Response {
     error_response_with_body(error, wire::surface::error::http_status(error), wire::surface::error::error_body(error))
 }
 
-/// Answers a request that failed; what a provider elsewhere did wrong can be asked about by
-/// the request's id.
+/// The same, with the request id in the message if a provider caused the error.
 pub(crate) fn error_response_with_id(error: Error, log: &RequestLog) -> Response {
     if !matches!(error.kind, ErrorKind::Upstream(_)) {
         return error_response(&error);
@@ -22,18 +21,18 @@ pub(crate) fn error_response_with_id(error: Error, log: &RequestLog) -> Response
     error_response(&Error { message, ..error })
 }
 
-/// Answers with an error in the shape of some surface.
+/// An error whose status and body are in the format of some API. Server errors are logged.
 pub(crate) fn error_response_with_body(error: &Error, status: u16, body: String) -> Response {
     let mut response = json_response(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     set_retry_headers(error, response.headers_mut());
     if response.status().is_server_error() {
-        tracing::warn!(status = response.status().as_u16(), error = error.message, "a request failed");
+        tracing::warn!(status = response.status().as_u16(), error = error.message, "request failed");
     }
     response
 }
 
-/// Whether and when official clients should try again.
+/// Sets the headers by which official clients decide whether and when to retry.
 fn set_retry_headers(error: &Error, headers: &mut HeaderMap) {
     let default_delay = match error.kind {
         ErrorKind::RateLimited => Some(1),

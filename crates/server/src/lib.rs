@@ -1,5 +1,7 @@
-//! The HTTP surface: extract, call the gateway, render. [`serve`] runs it on a listener
-//! until told to stop.
+//! The HTTP server: the client-facing APIs, the admin API, authentication, metrics.
+//!
+//! A handler extracts a request, calls the gateway and renders the answer. [`serve`] runs the
+//! server on a listener until a future resolves.
 #![forbid(unsafe_code)]
 
 pub mod admin;

@@ -1,5 +1,5 @@
-//! Protects a server that only its own machine may use: from other hosts, from proxies, and from web
-//! pages of other origins.
+//! Protects a server without keys, and the admin API, from other machines, from proxies, and from
+//! web pages of other origins.
 
 use std::net::SocketAddr;
 
@@ -10,10 +10,11 @@ use http::{HeaderMap, HeaderValue, Uri, header};
 use crate::app::AppState;
 use crate::cors;
 
-/// A request names one host: who decides by `host` and who decides by `:authority` must not differ.
+/// Checks that a request names one host, so that the checks here and any proxy in front decide
+/// by the same name.
 ///
 /// # Errors
-/// `Invalid` for several `host` headers, and for one that is unlike the authority of the address.
+/// `Invalid` for several `host` headers, and for one that differs from the authority of the URL.
 pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -32,7 +33,7 @@ pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Er
     Err(Error::invalid("The Host header names another host than the address of the request"))
 }
 
-/// The headers by which a proxy tells that it passes on what somebody else has sent.
+/// Headers that proxies add to the requests that they forward.
 static PROXY_HEADERS: [&str; 14] = [
     "forwarded",
     "via",
@@ -50,8 +51,11 @@ static PROXY_HEADERS: [&str; 14] = [
     "cf-connecting-ip",
 ];
 
-/// Without keys a request must come from this machine, and not through a proxy on it: the proxy's
-/// own callers may be anywhere.
+/// Checks that a request came from this machine and not through a proxy on it, whose own clients
+/// may be anywhere.
+///
+/// # Errors
+/// `Forbidden` with the code `key_required`.
 pub(crate) fn check_local_peer(headers: &HeaderMap, peer: SocketAddr) -> Result<(), Error> {
     let from = match PROXY_HEADERS.iter().find(|name| headers.contains_key(**name)) {
         Some(name) => format!("this request came through a proxy (`{name}`)"),
@@ -59,13 +63,16 @@ pub(crate) fn check_local_peer(headers: &HeaderMap, peer: SocketAddr) -> Result<
         None => return Ok(()),
     };
     let message = format!(
-        "This server has no keys and answers only programs on its own machine, but {from}: make a key with `cachalot key add NAME` and send it, or send the admin token"
+        "This server has no keys and answers only programs on its own machine, but {from}: create a key with `cachalot key add NAME` and send it, or send the admin token"
     );
     forbidden("key_required", message)
 }
 
-/// Without keys any web page could ask a local server, were it not for its `Host` and `Origin`.
-/// `origins` may ask models; no other web page administers the server.
+/// Checks `Host` and `Origin`, by which a request of a web page differs from that of a program.
+/// `origins` are the web pages that may call the server beside its own.
+///
+/// # Errors
+/// `Forbidden` with the code `host_not_allowed` or `origin_not_allowed`.
 pub(crate) fn check_local_origin(parts: &Parts, app: &AppState, origins: Option<&[String]>) -> Result<(), Error> {
     check_host(parts, app)?;
     check_origin(parts, origins)
@@ -77,10 +84,14 @@ fn forbidden(code: &'static str, message: String) -> Result<(), Error> {
     Err(error)
 }
 
+/// Checks that a request names this machine or a host of the configuration.
+///
+/// # Errors
+/// `Forbidden` with the code `host_not_allowed`.
 pub(crate) fn check_host(parts: &Parts, app: &AppState) -> Result<(), Error> {
     let listen = app.listen;
     let host = request_host(&parts.headers, &parts.uri);
-    // A browser always names the host; who does not is no browser.
+    // A browser always names the host, so a request without one is not from a web page.
     if host.is_some_and(|host| !is_local_host(host, listen) && !is_allowed_host(host, &app.config.allowed_hosts)) {
         return forbidden(
             "host_not_allowed",
@@ -90,6 +101,10 @@ pub(crate) fn check_host(parts: &Parts, app: &AppState) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks that a request is not from a web page, or from one of this server or of `origins`.
+///
+/// # Errors
+/// `Forbidden` with the code `origin_not_allowed`.
 pub(crate) fn check_origin(parts: &Parts, origins: Option<&[String]>) -> Result<(), Error> {
     let host = request_host(&parts.headers, &parts.uri);
     let origin = parts.headers.get(header::ORIGIN);
@@ -110,19 +125,20 @@ pub(crate) fn check_origin(parts: &Parts, origins: Option<&[String]>) -> Result<
 
 fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     match headers.get(header::HOST) {
-        // An unreadable name is nobody's.
+        // An unreadable name matches no host.
         Some(host) => Some(host.to_str().unwrap_or_default()),
         None => uri.authority().map(|authority| authority.as_str()),
     }
 }
 
-/// A name of the configuration, with any port or none.
+/// Whether `host` is a name of the configuration, with any port or none.
 fn is_allowed_host(host: &str, names: &[String]) -> bool {
     let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);
     names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(bare))
 }
 
-/// The address we listen on, or a name of this machine with any port.
+/// Whether `host` is the address that the server listens on or a name of this
+/// machine, with any port.
 fn is_local_host(host: &str, listen: SocketAddr) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -1,5 +1,5 @@
-//! The answers of one request as one stream: each delta with its choice, and the usage of all
-//! together at the end.
+//! The answers of one request as one stream: each delta with the index of its choice, and at the
+//! end the usage of all choices.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +8,16 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream, SelectAll};
 use gateway::MeteredStream;
 
-/// What came of one choice.
+/// A delta with the index of its choice.
 type ChoiceDelta = Result<(usize, Delta), Error>;
 
-/// Dropping it cancels every answer.
+/// The merged answers. Dropping it cancels every answer.
 pub(crate) struct MergedChoices {
     answers: SelectAll<BoxStream<'static, ChoiceDelta>>,
     count: usize,
     unfinished: BTreeSet<usize>,
-    /// Of the choices whose usage has come; `None` before the first and after it has been said.
+    /// The sum over the choices whose usage has arrived; `None` before the first and after
+    /// it was returned.
     usage: Option<Usage>,
 }
 
@@ -30,7 +31,8 @@ impl MergedChoices {
         Self { answers: stream::select_all(tagged), count, unfinished: (0..count).collect(), usage: None }
     }
 
-    /// What comes next; after the end of every answer, their usage in the name of the first.
+    /// The next delta. After the end of every answer, their total usage as a delta of
+    /// the first choice.
     pub(crate) async fn next(&mut self) -> Option<ChoiceDelta> {
         loop {
             let item = match self.answers.next().await {
@@ -48,16 +50,17 @@ impl MergedChoices {
         }
     }
 
+    /// The number of choices.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// Every answer has said why it ended.
+    /// Whether every choice has a finish reason.
     pub(crate) fn all_finished(&self) -> bool {
         self.unfinished.is_empty()
     }
 
-    /// Cancels every answer. Returns one that has not said why it ended, as often as there is one.
+    /// Cancels every answer. Each call returns another choice without a finish reason, then `None`.
     pub(crate) fn abort_next(&mut self) -> Option<usize> {
         self.answers.clear();
         self.unfinished.pop_first()

@@ -14,14 +14,14 @@ use crate::auth;
 use crate::error_response::error_response;
 use crate::respond::json_response;
 
-/// Seconds. Without buckets a histogram would be rendered as a summary, which cannot be added
-/// up over servers.
+/// Upper bounds in seconds. Without buckets a histogram would be rendered as a summary, which
+/// cannot be aggregated over servers.
 const HISTOGRAM_BUCKETS: [f64; 18] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Records metrics from now on. [`serve`](crate::serve) does it too, but what was said before the
-/// first recorder is lost: whoever starts an engine first calls this before it.
+/// Installs the metrics recorder. [`serve`](crate::serve) does it too, but metrics recorded earlier
+/// are lost: a program that starts an engine before the server calls this first.
 ///
 /// # Errors
 /// `Metrics` when another recorder is installed in this process.
@@ -29,7 +29,7 @@ pub fn install_metrics_recorder() -> Result<(), ServeError> {
     recorder().map(drop)
 }
 
-/// The recorder of this process, installed by the first server.
+/// The metrics recorder of this process, installed by the first call.
 pub(crate) fn recorder() -> Result<PrometheusHandle, ServeError> {
     static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
     let install = || {
@@ -41,7 +41,7 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, ServeError> {
     INSTALLED.get_or_init(install).clone().map_err(ServeError::Metrics)
 }
 
-/// Empties the recorder's buffers from time to time, also when nobody asks for `/metrics`.
+/// Empties the recorder's buffers at intervals, also when `/metrics` is not requested.
 pub(crate) async fn run_upkeep(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(UPKEEP_INTERVAL).await;
@@ -62,7 +62,7 @@ pub(crate) async fn readyz(State(app): State<Arc<AppState>>) -> Response {
     response
 }
 
-/// For operators; without keys, for this machine alone.
+/// `GET /metrics`, for operators. On a server without keys, only for its own machine.
 pub(crate) async fn render(State(app): State<Arc<AppState>>, request: Request) -> Response {
     if let Err(error) = auth::authenticate_operator(&app, &request.into_parts().0, Role::Viewer) {
         return error_response(&error);

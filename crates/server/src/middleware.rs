@@ -1,5 +1,5 @@
-//! What surrounds every request: a tidy path, an id, CORS, one line in the log, and no panic that
-//! ends the connection.
+//! Handles every request around its route: normalizes the path, assigns an id, applies CORS, writes
+//! one log line, and catches panics.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,14 +24,14 @@ use crate::local_access;
 use crate::request_log::RequestLog;
 use crate::request_span::RequestSpan;
 
-/// The headers that say the id of a request (API document 0.3).
+/// The headers that return the id of a request (docs/api.md 0.3).
 static REQUEST_ID_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-ds-trace-id"),
 ];
 
-/// Answers one request.
+/// Responds to one request.
 pub(crate) async fn handle(
     router: Router,
     app: &AppState,
@@ -56,7 +56,7 @@ pub(crate) async fn handle(
             fallback::surface_error(&error, &log, &request)
         }
         None => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
-            Ok(answered) => answered?,
+            Ok(response) => response?,
             Err(_) => error_response(&Error::internal("Internal server error")),
         },
     };
@@ -67,20 +67,21 @@ pub(crate) async fn handle(
     Ok(response.map(|body| log.log_when_sent(body)))
 }
 
-/// The caller's own id when it is harmless, else a new one.
+/// The id that the caller sent if it has only safe characters, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let harmless = |id: &&HeaderValue| {
+    let is_safe = |id: &&HeaderValue| {
         (1..=128).contains(&id.len())
             && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    headers.get("x-request-id").filter(harmless).cloned().unwrap_or_else(|| {
+    headers.get("x-request-id").filter(is_safe).cloned().unwrap_or_else(|| {
         let mut id = *b"req_00000000000000000000000000000000";
         uuid::Uuid::now_v7().simple().encode_lower(&mut id[4..]);
         HeaderValue::from_bytes(&id).expect("hex digits make a header")
     })
 }
 
-/// Without duplicate and trailing slashes: clients join a base URL that ends with one.
+/// Removes duplicate and trailing slashes, which clients cause that join a base URL with
+/// a trailing slash.
 fn normalize_path(uri: &Uri) -> Uri {
     let path = uri.path();
     if !path.contains("//") && (path.len() < 2 || !path.ends_with('/')) {
@@ -95,8 +96,8 @@ fn normalize_path(uri: &Uri) -> Uri {
         normalized.push_str(query);
     }
     let mut parts = uri.clone().into_parts();
-    // What was a path before is one without its empty parts.
-    parts.path_and_query = Some(PathAndQuery::try_from(normalized).expect("a shorter path is still a path"));
+    parts.path_and_query =
+        Some(PathAndQuery::try_from(normalized).expect("a path without its empty segments is a path"));
     Uri::from_parts(parts).expect("only the path has changed")
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use store::Role;
 
-/// Who may make a call of the admin API.
+/// An authenticated caller of the admin API.
 pub(crate) struct Operator {
-    /// The name of the key, or what else let it in.
+    /// The name of the key; for the admin token and anonymous callers, a description of them.
     pub(crate) name: Arc<str>,
     pub(crate) role: Role,
 }

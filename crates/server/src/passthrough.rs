@@ -1,5 +1,5 @@
-//! Passes a provider's response through to the client, with keep-alives while nothing arrives and an error
-//! event where it breaks.
+//! Passes a provider's response through to the client, with keep-alives while nothing arrives and
+//! an error event where it breaks.
 
 use std::io;
 use std::pin::Pin;
@@ -212,8 +212,8 @@ impl PassthroughBody {
         })
     }
 
-    /// The error event, before the terminator of the stream where the API has one. A partially sent event
-    /// is closed first.
+    /// The error event, before the terminator of the stream where the API has one. A partially sent
+    /// event is closed first.
     fn final_error_event(&self, error: &Error) -> Bytes {
         let mut text = String::from(if self.at_event_boundary { "" } else { "\n\n" });
         match self.surface {

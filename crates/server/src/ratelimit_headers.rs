@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use gateway::{ApiKey, RateStatus};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The headers that say what is left of a minute's requests and tokens (API document 0.3).
+/// The names for requests and for tokens per minute (docs/api.md 0.3).
 static RATE_LIMIT_HEADERS: [[HeaderName; 3]; 2] = [
     [
         HeaderName::from_static("x-ratelimit-limit-requests"),
@@ -39,8 +39,8 @@ pub(crate) fn write(api_key: &ApiKey, headers: &mut HeaderMap) {
     }
 }
 
-/// A duration as Go writes it and OpenAI's service says it: `6m0s`, `1.5s`, `20ms`.
-/// Milliseconds, rounded up.
+/// A duration in Go's format, which OpenAI's service uses: `6m0s`, `1.5s`, `20ms`. Rounded up to
+/// milliseconds.
 struct GoDuration(Duration);
 
 impl fmt::Display for GoDuration {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_as_go_writes_them() {
+    fn durations_have_the_format_of_go() {
         let millis = |millis| GoDuration(Duration::from_millis(millis)).to_string();
         assert_eq!([millis(0), millis(20), millis(1000), millis(1500)], ["0s", "20ms", "1s", "1.5s"]);
         assert_eq!([millis(59_999), millis(360_000), millis(3_661_010)], ["59.999s", "6m0s", "1h1m1.01s"]);

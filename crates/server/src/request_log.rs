@@ -1,9 +1,8 @@
-//! One line in the log for every request, and its span, written when its answer has ended,
-//! however it ended.
+//! The access log: one line for every request, and its span, written when its response has ended.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -13,20 +12,20 @@ use chat::{Error, Usage};
 use gateway::Caller;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::operator::Operator;
 use crate::ratelimit_headers;
 use crate::request_outcome::RequestOutcome;
 use crate::request_span::RequestSpan;
 
-/// What is known so far of a request. Written when the last clone is dropped.
+/// The log entry of a request. Clones share it; it is written when the last one is dropped.
 #[derive(Clone)]
 pub(crate) struct RequestLog(Arc<RequestContext>);
 
 struct RequestContext {
-    /// As the client was told, so that it can be asked about.
+    /// The request id, which the client receives too.
     id: HeaderValue,
-    /// The address of the client.
     client_addr: SocketAddr,
     method: Method,
     path: String,
@@ -36,6 +35,7 @@ struct RequestContext {
 }
 
 impl RequestLog {
+    /// Starts the entry of a request. Long paths are shortened.
     pub(crate) fn start(
         id: HeaderValue,
         client_addr: SocketAddr,
@@ -55,7 +55,7 @@ impl RequestLog {
         }))
     }
 
-    /// The id of the request.
+    /// The request id.
     pub(crate) fn id(&self) -> &str {
         self.0.id()
     }
@@ -64,7 +64,7 @@ impl RequestLog {
         self.0.client_addr
     }
 
-    /// What those are told who are asked on its behalf: the `traceparent` of its span.
+    /// The `traceparent` of its span, for requests to providers.
     pub(crate) fn traceparent(&self) -> Option<String> {
         self.0.span.as_ref().map(RequestSpan::traceparent)
     }
@@ -87,12 +87,12 @@ impl RequestLog {
         self.outcome().model = Some(model.clone());
     }
 
-    /// Who answers. Until then, somebody else may.
+    /// Sets the provider, once failover cannot choose another.
     pub(crate) fn set_provider(&self, provider: &Arc<str>) {
         self.outcome().provider = Some(provider.clone());
     }
 
-    /// The first words of a stream came.
+    /// Records the time of the first content of a stream.
     pub(crate) fn record_first_chunk(&self) {
         self.outcome().time_to_first_chunk = Some(self.0.started.elapsed());
     }
@@ -101,37 +101,37 @@ impl RequestLog {
         self.outcome().usage = Some(usage);
     }
 
-    /// What the headers of the response say of its caller and its provider.
+    /// Adds the headers about the limits of the caller, and about the provider if
+    /// `expose_provider`.
     pub(crate) fn write_headers(&self, expose_provider: bool, headers: &mut HeaderMap) {
         let outcome = self.outcome();
         if let Some(api_key) = &outcome.api_key {
             ratelimit_headers::write(api_key, headers);
         }
-        // A name that is no header value is not told.
+        // A name that is not a valid header value is left out.
         let provider = outcome.provider.as_ref().filter(|_| expose_provider);
         if let Some(Ok(provider)) = provider.map(|provider| HeaderValue::try_from(&**provider)) {
             headers.insert("x-gateway-provider", provider);
         }
     }
 
-    /// The answer broke after its status had been sent.
+    /// Records that the response broke after its headers were sent.
     pub(crate) fn record_failure(&self, error: &Error) {
         self.outcome().failed = true;
-        tracing::warn!(id = self.0.id(), error = error.message, "an answer failed midway");
+        tracing::warn!(id = self.0.id(), error = error.message, "response failed after its headers were sent");
     }
 
-    /// Keeps the line open until `body` is sent or dropped.
+    /// Keeps the entry open until `body` is sent or dropped.
     pub(crate) fn log_when_sent(self, body: Body) -> Body {
         Body::new(LoggedBody { body, _log: self })
     }
 
     fn outcome(&self) -> MutexGuard<'_, RequestOutcome> {
-        // Plain fields are whole even when a holder panicked.
-        self.0.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.outcome.lock()
     }
 }
 
-/// The name of a method, of which clients may make up any. Names are ASCII.
+/// The name of a method, shortened: clients may send any name. Names are ASCII.
 pub(crate) fn method_name(method: &Method) -> &str {
     const MAX_LEN: usize = 32;
     let name = method.as_str();
@@ -146,7 +146,7 @@ impl RequestContext {
 
 impl Drop for RequestContext {
     fn drop(&mut self) {
-        let outcome = std::mem::take(self.outcome.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let outcome = std::mem::take(self.outcome.get_mut());
         tracing::info!(
             id = self.id(),
             method = method_name(&self.method),
@@ -167,6 +167,7 @@ impl Drop for RequestContext {
     }
 }
 
+/// A response body that keeps its log entry open.
 struct LoggedBody {
     body: Body,
     _log: RequestLog,

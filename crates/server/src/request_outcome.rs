@@ -7,17 +7,19 @@ use chat::Usage;
 use gateway::ApiKey;
 use http::StatusCode;
 
-/// What has become of it.
+/// The outcome of a request, for its log line and its span.
 #[derive(Default)]
 pub(crate) struct RequestOutcome {
-    /// `None`: the client left before it was answered.
+    /// `None` if the client disconnected before the response.
     pub(crate) status: Option<StatusCode>,
+    /// The name of the caller's key.
     pub(crate) key: Option<Arc<str>>,
     pub(crate) api_key: Option<Arc<ApiKey>>,
     pub(crate) model: Option<Arc<str>>,
     pub(crate) provider: Option<Arc<str>>,
     pub(crate) usage: Option<Usage>,
-    /// From the request to the first words of a stream.
+    /// From the arrival of the request to the first content of a stream.
     pub(crate) time_to_first_chunk: Option<Duration>,
+    /// The response broke after its headers were sent.
     pub(crate) failed: bool,
 }

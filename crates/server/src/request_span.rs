@@ -1,5 +1,5 @@
-//! The span of a request, by OpenTelemetry's conventions for HTTP and for generative AI. No span
-//! holds anything that was said.
+//! The span of a request, by OpenTelemetry's conventions for HTTP and for generative AI. Spans
+//! never contain prompts or answers.
 
 use std::net::SocketAddr;
 
@@ -14,10 +14,10 @@ use opentelemetry_sdk::trace::{SdkTracer, Span};
 
 use crate::request_outcome::RequestOutcome;
 
-/// What is asked every few seconds and tells nothing.
+/// Paths without spans: monitoring requests them every few seconds.
 const PROBE_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// How the paths of models end, and what the conventions call what is done there.
+/// Suffixes of paths, and the names that the conventions give to their operations.
 const GEN_AI_OPERATIONS: [(&str, &str); 7] = [
     ("/chat/completions", "chat"),
     ("/messages", "chat"),
@@ -28,11 +28,12 @@ const GEN_AI_OPERATIONS: [(&str, &str); 7] = [
     (":streamGenerateContent", "generate_content"),
 ];
 
-/// A span that has begun.
+/// A started span.
 pub(crate) struct RequestSpan(Span);
 
 impl RequestSpan {
-    /// Begins a span below that of the caller, if its `traceparent` names one. `None` for probes.
+    /// Starts a span, as a child of the caller's if the `traceparent` header names one. `None` for
+    /// the paths of monitoring.
     pub(crate) fn start(tracer: &SdkTracer, headers: &HeaderMap, path: &str) -> Option<Self> {
         if PROBE_PATHS.contains(&path) {
             return None;
@@ -42,20 +43,20 @@ impl RequestSpan {
         Some(Self(span.start_with_context(tracer, &parent)))
     }
 
-    /// Its `traceparent`.
+    /// The `traceparent` header of the span.
     pub(crate) fn traceparent(&self) -> String {
         let span = self.0.span_context();
         let (trace, id, flags) = (span.trace_id(), span.span_id(), span.trace_flags().to_u8());
         format!("00-{trace}-{id}-{flags:02x}")
     }
 
-    /// Ends it, with what has become of the request.
+    /// Ends the span with the outcome of the request.
     pub(crate) fn end(self, method: &str, path: &str, id: &str, peer: SocketAddr, outcome: &RequestOutcome) {
         let Self(mut span) = self;
         let operation = GEN_AI_OPERATIONS.iter().find(|(end, _)| path.ends_with(end)).map(|(_, operation)| *operation);
         match (operation, &outcome.model) {
             (Some(operation), Some(model)) => span.update_name(format!("{operation} {model}")),
-            // Paths may hold ids: they make no name.
+            // A path may contain ids, so it is not part of the name.
             (Some(operation), None) => span.update_name(operation),
             _ => span.update_name(method.to_owned()),
         }
@@ -93,7 +94,7 @@ impl RequestSpan {
             set_attribute("gen_ai.usage.output_tokens", number(completion_tokens));
             set_attribute("gen_ai.usage.reasoning.output_tokens", number(reasoning_tokens.unwrap_or(0)));
         }
-        // A caller's mistake is no error of the server's span, by the conventions for HTTP.
+        // By the conventions for HTTP, a client error (4xx) is not an error of the server's span.
         let failure = match outcome.status {
             None => Some("cancelled".to_owned()),
             Some(status) if status.is_server_error() => Some(status.as_u16().to_string()),

@@ -1,5 +1,5 @@
-//! Sends an answer, as events or whole, with signs of life while it is waited for. The status is
-//! decided by the first thing there is to send: until then a failure is a plain refusal.
+//! Sends an answer as an event stream or as one JSON object, with keep-alives until it arrives. The
+//! first bytes decide the status: an earlier failure is a plain error response.
 
 use std::io;
 
@@ -16,42 +16,44 @@ use crate::app::AppState;
 use crate::request_log::RequestLog;
 use crate::timed_deltas::{DeltaEvent, KeepAliveSchedule, TimedDeltas};
 
-/// Answers in the shape of one surface, with events if `stream`. Every answer is a choice.
+/// Responds in the format of one API, with an event stream if `stream`. Each of
+/// `answers` is a choice.
 ///
 /// # Errors
-/// Whatever goes wrong before the first sign of life is due.
+/// Any failure before the first keep-alive is due.
 pub(crate) async fn send(
     app: &AppState,
     answers: Vec<MeteredStream>,
-    render: Box<dyn Renderer>,
+    renderer: Box<dyn Renderer>,
     stream: bool,
     log: RequestLog,
 ) -> Result<Response, Error> {
-    let (times, hold) = (&app.config.keep_alive, answers[0].memory().empty_reservation());
+    let times = &app.config.keep_alive;
+    let reservation = answers[0].memory().empty_reservation();
     if stream {
         let schedule =
             KeepAliveSchedule { first: times.stream_first, every: times.stream_every, reset_by_deltas: true };
-        send_sse(TimedDeltas::new(app, answers, schedule, log), render, hold).await
+        send_sse(TimedDeltas::new(app, answers, schedule, log), renderer, reservation).await
     } else {
         let schedule = KeepAliveSchedule { first: times.json_first, every: times.json_every, reset_by_deltas: false };
-        send_json(TimedDeltas::new(app, answers, schedule, log), render, hold).await
+        send_json(TimedDeltas::new(app, answers, schedule, log), renderer, reservation).await
     }
 }
 
-/// Answers with events.
+/// Responds with an event stream.
 ///
 /// # Errors
-/// Whatever goes wrong before the first event or comment is due.
+/// Any failure before the first event or keep-alive.
 async fn send_sse(
     deltas: TimedDeltas,
     renderer: Box<dyn Renderer>,
-    hold: MemoryReservation,
+    reservation: MemoryReservation,
 ) -> Result<Response, Error> {
     let content_type = renderer.content_type();
-    let mut events = SseBody { deltas, renderer, hold, ended: false };
+    let mut events = SseBody { deltas, renderer, reservation, ended: false };
     let first = match events.next().await {
         Some(first) => first?,
-        None => return Err(Error::internal("the answer ended before it began")),
+        None => return Err(Error::internal("the answer ended before it started")),
     };
     let rest = stream::unfold(events, |mut events| async move {
         let text = match events.next().await? {
@@ -64,16 +66,17 @@ async fn send_sse(
     Ok(body_response(Body::from_stream(body), HeaderValue::from_static(content_type), true))
 }
 
+/// The body of an event stream.
 struct SseBody {
     deltas: TimedDeltas,
     renderer: Box<dyn Renderer>,
-    /// The memory that the renderer holds.
-    hold: MemoryReservation,
+    /// The memory that the renderer buffers.
+    reservation: MemoryReservation,
     ended: bool,
 }
 
 impl SseBody {
-    /// What is to be sent next; after a failure or the end, nothing.
+    /// The next bytes to send; `None` after a failure or the end.
     async fn next(&mut self) -> Option<Result<String, Error>> {
         while !self.ended {
             let mut out = String::new();
@@ -81,7 +84,7 @@ impl SseBody {
                 DeltaEvent::Delta(choice, delta) => {
                     self.renderer.set_choice(choice);
                     if self.renderer.buffers(&delta)
-                        && let Err(error) = self.hold.grow(delta.memory_bytes())
+                        && let Err(error) = self.reservation.grow(delta.memory_bytes())
                     {
                         self.ended = true;
                         return Some(Err(answer_too_large(error)));
@@ -113,19 +116,18 @@ impl SseBody {
     }
 }
 
-/// Answers with one object.
+/// Responds with one JSON object.
 ///
 /// # Errors
-/// Whatever goes wrong before the first sign of life is due. After it the body is cut off
-/// without its end, so that clients see a broken connection and try again, and no error object
-/// under status 200.
+/// Any failure before the first keep-alive. A later one cuts the body off, so that clients see a
+/// broken connection and retry, instead of an error object with status 200.
 async fn send_json(
     deltas: TimedDeltas,
     renderer: Box<dyn Renderer>,
-    hold: MemoryReservation,
+    reservation: MemoryReservation,
 ) -> Result<Response, Error> {
     let replies = vec![Reply::default(); deltas.choice_count()];
-    let mut body = JsonBody { deltas, pending: Some((renderer, replies)), hold };
+    let mut body = JsonBody { deltas, pending: Some((renderer, replies)), reservation };
     let first = body.next().await?;
     if body.pending.is_none() {
         let mut response = json_response(String::new());
@@ -146,21 +148,22 @@ async fn send_json(
     Ok(response)
 }
 
+/// The body of a JSON response.
 struct JsonBody {
     deltas: TimedDeltas,
     /// The renderer, and a reply for each choice; `None` after the end.
     pending: Option<(Box<dyn Renderer>, Vec<Reply>)>,
     /// The memory that the replies hold.
-    hold: MemoryReservation,
+    reservation: MemoryReservation,
 }
 
 impl JsonBody {
-    /// An empty line, or at the end the whole object.
+    /// Returns an empty line as a keep-alive, or at the end the whole object.
     async fn next(&mut self) -> Result<Bytes, Error> {
         loop {
             match self.deltas.next().await {
                 DeltaEvent::Delta(choice, delta) => {
-                    self.hold.grow(delta.memory_bytes()).map_err(answer_too_large)?;
+                    self.reservation.grow(delta.memory_bytes()).map_err(answer_too_large)?;
                     if let Some((_, replies)) = &mut self.pending {
                         replies[choice].push(delta)?;
                     }
@@ -169,35 +172,35 @@ impl JsonBody {
                 DeltaEvent::Failed(error) => return Err(error),
                 DeltaEvent::Ended => {
                     let ended = || Error::internal("the answer ended twice");
-                    let (render, replies) = self.pending.take().ok_or_else(ended)?;
-                    return self.render_reply(render, replies).await;
+                    let (renderer, replies) = self.pending.take().ok_or_else(ended)?;
+                    return self.render_reply(renderer, replies).await;
                 }
             }
         }
     }
 
-    /// The whole object. A large one is written aside.
+    /// Renders the whole object, a large one on another thread.
     async fn render_reply(&mut self, renderer: Box<dyn Renderer>, replies: Vec<Reply>) -> Result<Bytes, Error> {
-        let mut hold = std::mem::take(&mut self.hold);
-        let bytes = hold.bytes();
-        let memory = hold.memory().clone();
+        let mut reservation = std::mem::take(&mut self.reservation);
+        let bytes = reservation.bytes();
+        let memory = reservation.memory().clone();
         let write = move || {
-            // The text beside the replies it is made of.
-            hold.grow(bytes).map_err(answer_too_large)?;
+            // Text and replies are in memory together.
+            reservation.grow(bytes).map_err(answer_too_large)?;
             let text = renderer.body(&replies)?.into_bytes();
             drop(replies);
-            hold.resize(text.len()).map_err(answer_too_large)?;
-            Ok(hold.attach_to(text))
+            reservation.resize(text.len()).map_err(answer_too_large)?;
+            Ok(reservation.attach_to(text))
         };
         offload(&memory, bytes, write).await
     }
 }
 
-/// A body of this content type. Proxies must not hold events back.
+/// A response with this body. Headers of an event stream keep proxies from buffering it.
 pub(crate) fn body_response(body: Body, content_type: HeaderValue, is_sse: bool) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    // The headers that every response gets follow.
+    // Every response receives further headers later.
     headers.reserve(12);
     headers.insert(header::CONTENT_TYPE, content_type);
     if is_sse {
@@ -207,25 +210,26 @@ pub(crate) fn body_response(body: Body, content_type: HeaderValue, is_sse: bool)
     response
 }
 
-/// A response of plain JSON.
+/// A JSON response.
 pub(crate) fn json_response(text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// An answer takes more memory than there is: that is not the caller's fault.
+/// The error for an answer that exceeds the memory. It is `Overloaded`, not the caller's fault.
 fn answer_too_large(error: Error) -> Error {
     let message = "The answer is larger than the memory there is for it now, please try again later";
     Error { kind: ErrorKind::Overloaded, message: message.into(), ..error }
 }
 
-/// Tells the caller what was accepted although DeepSeek's service would refuse it.
+/// Adds the header with the parameters that were accepted although DeepSeek's service
+/// would refuse them.
 pub(crate) fn set_compat_note(response: &mut Response, notes: &[String]) {
     if notes.is_empty() {
         return;
     }
-    // A note that is no header value is said in the log alone.
+    // A note that is not a valid header value is only logged.
     if let Ok(notes) = HeaderValue::try_from(notes.join("; ")) {
         response.headers_mut().insert("x-compat-note", notes);
     }

@@ -13,6 +13,7 @@ use crate::app::AppState;
 use crate::body::BodyType;
 use crate::metrics;
 
+/// The routes of every API, and the fallbacks for unknown paths and methods.
 pub(crate) fn routes() -> Router<Arc<AppState>> {
     let mut router = Router::new()
         .route("/healthz", get(metrics::healthz))

@@ -1,4 +1,4 @@
-//! Routes at a glance, and the life of the listener: accept, serve, stop.
+//! The life of the listener: accept connections, serve them, shut down.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -23,32 +23,33 @@ use crate::metrics;
 use crate::middleware;
 use crate::routes::routes;
 
-/// What hyper holds of a request's headers before it refuses them by itself.
+/// The most bytes of headers that hyper buffers. It refuses longer ones itself.
 const MAX_HEADER_BUFFER: usize = 128 << 10;
-/// What streams get for their last words once they were told to end.
+/// The time for sending final events after the grace period has ended.
 const FINAL_EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ServerConfig {
-    /// Whether these settings are safe at `listen`. [`serve`] asks as well; who loads a model
-    /// first may ask before.
+    /// Checks that these settings are safe at the address `listen`. [`serve`] checks it too; a
+    /// program that loads a model first can fail early.
     ///
     /// # Errors
-    /// `NoKeys` when everybody could reach a server without keys.
-    pub fn validate_listen_address(&self, listen: SocketAddr, books: &Accounting) -> Result<(), ServeError> {
-        // With the token, keys can be made. Until then, nobody is let in.
-        let can_be_opened = self.admin_token.is_some() && books.store().is_some();
-        if self.keys.is_empty() && !books.keys.requires_key() && !listen.ip().is_loopback() && !can_be_opened {
+    /// `NoKeys` when others can reach a server without keys.
+    pub fn validate_listen_address(&self, listen: SocketAddr, accounting: &Accounting) -> Result<(), ServeError> {
+        // With the admin token, keys can be created. Until then, nobody has access.
+        let keys_can_be_created = self.admin_token.is_some() && accounting.store().is_some();
+        let has_keys = !self.keys.is_empty() || accounting.keys.requires_key();
+        if !has_keys && !listen.ip().is_loopback() && !keys_can_be_created {
             return Err(ServeError::NoKeys(listen));
         }
         Ok(())
     }
 }
 
-/// Serves until `shutdown` resolves and running answers have ended, or were ended after
-/// the grace period.
+/// Serves until `shutdown` resolves and open responses have ended. Those that outlast the grace
+/// period are interrupted.
 ///
 /// # Errors
-/// See [`ServeError`]; all of them before the first connection is accepted.
+/// See [`ServeError`]. All of them occur before the first connection is accepted.
 pub async fn serve(
     listener: TcpListener,
     gateway: Arc<Gateway>,
@@ -58,7 +59,7 @@ pub async fn serve(
     serve_with(listener, gateway, config, None, shutdown).await
 }
 
-/// The same, with a configuration that the admin API can change.
+/// Serves like [`serve`], with a configuration that the admin API can change.
 ///
 /// # Errors
 /// As [`serve`].
@@ -99,9 +100,9 @@ pub async fn serve_with(
                 Ok((socket, peer)) => {
                     connections.spawn(server.clone().serve_connection(socket, peer, graceful.watcher()));
                 }
-                // Usually out of file descriptors: running answers will free some.
+                // Usually out of file descriptors: open responses will free some.
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -109,15 +110,15 @@ pub async fn serve_with(
         }
     }
     drop(listener);
-    tracing::info!(running = graceful.count(), "stopping: no new connections");
+    tracing::info!(running = graceful.count(), "shutdown started: no new connections");
 
     upkeep.abort();
     let mut ended = pin!(graceful.shutdown());
     if tokio::time::timeout(grace, &mut ended).await.is_err() {
-        tracing::info!("stopping: ending the answers still running");
+        tracing::info!("shutdown: grace period ended, ending open responses");
         stop.send_replace(true);
         if tokio::time::timeout(FINAL_EVENT_TIMEOUT, &mut ended).await.is_err() {
-            tracing::warn!("stopping: some clients did not take their last words");
+            tracing::warn!("shutdown: some clients did not read the final event within 5 s");
         }
     }
     Ok(())
@@ -130,13 +131,13 @@ struct Server {
 }
 
 impl Server {
-    /// Serves one connection until it closes, or until its current request is answered
-    /// once shutdown began.
+    /// Serves one connection until it closes, or after the start of a shutdown until the response
+    /// to its current request has ended.
     async fn serve_connection(self, socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
         let read_timeout = self.app.config.read_timeout;
-        // Streams send small pieces that must not wait for each other.
+        // Streams send small segments, which Nagle's algorithm would delay.
         if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY was refused");
+            tracing::debug!(%error, "failed to set TCP_NODELAY");
         }
         let received_request = AtomicBool::new(false);
         let service = service_fn(|request| {
@@ -154,7 +155,7 @@ impl Server {
             .timer(TokioTimer::new())
             .keep_alive_interval(read_timeout)
             .max_header_list_size(MAX_HEADER_BUFFER as u32);
-        // Until the first bytes tell HTTP/1 from HTTP/2, no timeout of the builder runs.
+        // Before the first bytes distinguish HTTP/1 from HTTP/2, no timeout of the builder runs.
         let first_request_timeout = async {
             tokio::time::sleep(read_timeout).await;
             if received_request.load(Ordering::Relaxed) {
@@ -164,9 +165,9 @@ impl Server {
         let connection = watcher.watch(builder.serve_connection(TokioIo::new(socket), service));
         tokio::select! {
             result = connection => if let Err(error) = result {
-                tracing::debug!(%peer, %error, "a connection broke");
+                tracing::debug!(%peer, %error, "connection failed");
             },
-            () = first_request_timeout => tracing::debug!(%peer, "a connection never asked anything"),
+            () = first_request_timeout => tracing::debug!(%peer, "connection closed without a request"),
         }
     }
 }

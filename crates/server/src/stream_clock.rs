@@ -1,5 +1,5 @@
-//! The timers of one response: keep-alive, the deadline for the start of its answer, the deadline for
-//! all of it, and shutdown.
+//! The timers of one response: keep-alive, the deadline for the start of its answer, the deadline
+//! for all of it, and shutdown.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -91,8 +91,8 @@ impl StreamClock {
 
     /// Waits for the next item of `source`, or for an event of the clock.
     ///
-    /// A source that is ready comes first, so a source that is always ready is never interrupted here:
-    /// see [`Self::interruption`].
+    /// A source that is ready comes first, so a source that is always ready is never interrupted
+    /// here: see [`Self::interruption`].
     pub(crate) async fn race<T>(&mut self, source: impl Future<Output = T>) -> ClockEvent<T> {
         let deadline = self.deadline();
         let wake_at = self.next_keep_alive.map_or(deadline, |keep_alive| keep_alive.min(deadline));
@@ -121,8 +121,8 @@ impl StreamClock {
         }
     }
 
-    /// Marks the answer as started: from now on only the total deadline applies. Returns whether this
-    /// is the first call.
+    /// Marks the answer as started: from now on only the total deadline applies. Returns whether
+    /// this is the first call.
     pub(crate) fn record_start(&mut self) -> bool {
         self.start_deadline.take().is_some()
     }

@@ -108,8 +108,8 @@ impl TimedDeltas {
         DeltaEvent::Delta(choice, delta)
     }
 
-    /// Ends an answer that may not go on: with a finish reason for every choice if it has started, else
-    /// as if it had never been admitted.
+    /// Ends an answer that may not go on: with a finish reason for every choice if it has started,
+    /// else as if it had never been admitted.
     fn abort(&mut self, interruption: Interruption) -> DeltaEvent {
         if !self.clock.has_started() {
             return DeltaEvent::Failed(interruption.overload_error());

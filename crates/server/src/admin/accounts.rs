@@ -1,4 +1,4 @@
-//! Users, projects, keys, and what they have used.
+//! Users, projects and keys.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,11 @@ pub(super) async fn me(request: AdminRequest) -> Result<AdminResponse, Error> {
 }
 
 fn parse_role(text: &str) -> Result<Role, Error> {
-    Role::parse(text).ok_or_else(|| Error::invalid(format!("`{text:.32}` is no role: member, viewer or admin")))
+    Role::parse(text)
+        .ok_or_else(|| Error::invalid(format!("`{text:.32}` is not a role: expected member, viewer or admin")))
 }
 
-/// A name that logs and lists can show.
+/// Checks that logs and lists can show a name.
 fn validate_name(name: &str) -> Result<&str, Error> {
     store::is_name(name).then_some(name).ok_or_else(|| Error::invalid(format!("A name has {}", store::NAME_RULE)))
 }
@@ -42,9 +43,9 @@ struct NewUser {
 
 pub(super) async fn add_user(request: AdminRequest) -> Result<AdminResponse, Error> {
     let new: NewUser = request.parse_body()?;
-    let made =
+    let added =
         request.store()?.add_user(validate_name(&new.name)?, parse_role(&new.role)?).await.map_err(store_error)?;
-    Ok(AdminResponse::created(user_json(&made)))
+    Ok(AdminResponse::created(user_json(&added)))
 }
 
 #[derive(Deserialize)]
@@ -56,9 +57,9 @@ struct UserChange {
 
 pub(super) async fn change_user(request: AdminRequest) -> Result<AdminResponse, Error> {
     let change: UserChange = request.parse_body()?;
-    let known = request.store()?.user(&request.path_param).await.map_err(store_error)?;
-    let role = change.role.as_deref().map_or(Ok(known.role), parse_role)?;
-    let disabled = change.disabled.unwrap_or(known.disabled_at.is_some());
+    let current = request.store()?.user(&request.path_param).await.map_err(store_error)?;
+    let role = change.role.as_deref().map_or(Ok(current.role), parse_role)?;
+    let disabled = change.disabled.unwrap_or(current.disabled_at.is_some());
     let changed = request.store()?.update_user(&request.path_param, role, disabled).await.map_err(store_error)?;
     request.refresh_accounts().await?;
     Ok(user_json(&changed).into())
@@ -86,14 +87,14 @@ struct NewProject {
 pub(super) async fn add_project(request: AdminRequest) -> Result<AdminResponse, Error> {
     let new: NewProject = request.parse_body()?;
     let budget = new.budget.map(|budget| budget.nano()).transpose()?;
-    let made = request.store()?.add_project(validate_name(&new.name)?, budget).await.map_err(store_error)?;
-    Ok(AdminResponse::created(project_json(&made)))
+    let added = request.store()?.add_project(validate_name(&new.name)?, budget).await.map_err(store_error)?;
+    Ok(AdminResponse::created(project_json(&added)))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectChange {
-    /// Null lifts it.
+    /// Null removes the budget.
     #[serde(deserialize_with = "Option::deserialize")]
     budget: Option<Dollars>,
 }
@@ -106,7 +107,7 @@ pub(super) async fn change_project(request: AdminRequest) -> Result<AdminRespons
     Ok(project_json(&changed).into())
 }
 
-/// What names ids stand for, of users and projects.
+/// The names of users and projects by their ids.
 struct NameIndex {
     users: HashMap<String, String>,
     projects: HashMap<String, String>,
@@ -136,7 +137,8 @@ impl NameIndex {
 }
 
 pub(super) async fn keys(request: AdminRequest) -> Result<AdminResponse, Error> {
-    let (names, keys) = (NameIndex::load(&request).await?, request.store()?.keys().await.map_err(store_error)?);
+    let names = NameIndex::load(&request).await?;
+    let keys = request.store()?.keys().await.map_err(store_error)?;
     Ok(json!({"data": keys.iter().map(|key| names.key_json(key)).collect::<Vec<_>>()}).into())
 }
 
@@ -152,7 +154,7 @@ struct NewKey {
 pub(super) async fn add_key(request: AdminRequest) -> Result<AdminResponse, Error> {
     let new: NewKey = request.parse_body()?;
     let limits: LimitsBody = serde_json::from_value(new.limits)
-        .map_err(|error| Error::invalid(format!("The request body is not what it should be: {error}")))?;
+        .map_err(|error| Error::invalid(format!("The request body is not valid: {error}")))?;
     let limits = limits.apply_to(Limits::default())?;
     let new_key = gateway::NewKey {
         name: validate_name(&new.name)?,
@@ -160,19 +162,19 @@ pub(super) async fn add_key(request: AdminRequest) -> Result<AdminResponse, Erro
         user: new.user.as_deref(),
         limits,
     };
-    let (key, shown) = gateway::create_key(request.store()?, new_key).await.map_err(store_error)?;
+    let (key, secret) = gateway::create_key(request.store()?, new_key).await.map_err(store_error)?;
     request.refresh_accounts().await?;
-    let mut made = NameIndex::load(&request).await?.key_json(&key);
-    made["key"] = shown.into();
-    Ok(AdminResponse::created(made))
+    let mut added = NameIndex::load(&request).await?.key_json(&key);
+    added["key"] = secret.into();
+    Ok(AdminResponse::created(added))
 }
 
 pub(super) async fn change_key(request: AdminRequest) -> Result<AdminResponse, Error> {
     let change: LimitsBody = request.parse_body()?;
-    let known = request.store()?.key(&request.path_param).await.map_err(store_error)?;
+    let current = request.store()?.key(&request.path_param).await.map_err(store_error)?;
     let changed = request
         .store()?
-        .set_key_limits(&request.path_param, &change.apply_to(known.limits)?)
+        .set_key_limits(&request.path_param, &change.apply_to(current.limits)?)
         .await
         .map_err(store_error)?;
     request.refresh_accounts().await?;

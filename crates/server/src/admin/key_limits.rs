@@ -10,14 +10,14 @@ use super::units::Dollars;
 /// The end of the year 9999, in seconds since 1970.
 const MAX_TIMESTAMP: i64 = 253_402_300_799;
 
-/// What is there and null lifts a bound; what is not there leaves it as it is.
+/// Distinguishes a field that is null, which removes a limit, from an absent one, which keeps it.
 fn double_option<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// What a key may do. A bound that is null is none.
+/// The limits of a key. Null removes a limit; an absent field keeps it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitsBody {
@@ -39,18 +39,21 @@ pub(super) struct LimitsBody {
 }
 
 impl LimitsBody {
-    /// These bounds in the place of those before.
+    /// Returns `current` with the changes of this body.
+    ///
+    /// # Errors
+    /// `Invalid` for a value out of range.
     pub(super) fn apply_to(self, current: Limits) -> Result<Limits, Error> {
-        let positive = |name: &str, bound: Option<Option<i64>>, before| match bound {
-            Some(Some(bound)) if !(1..=1_000_000_000_000).contains(&bound) => {
+        let positive = |name: &str, limit: Option<Option<i64>>, current| match limit {
+            Some(Some(limit)) if !(1..=1_000_000_000_000).contains(&limit) => {
                 Err(Error::invalid(format!("Invalid '{name}': expected a number from 1 to 1000000000000")))
             }
-            bound => Ok(bound.unwrap_or(before)),
+            limit => Ok(limit.unwrap_or(current)),
         };
         if let Some(Some(models)) = &self.models
-            && let Some(odd) = models.iter().find(|model| !store::is_model_id(model))
+            && let Some(invalid) = models.iter().find(|model| !store::is_model_id(model))
         {
-            return Err(Error::invalid(format!("Invalid 'models': {odd:.64?} is no id of a model")));
+            return Err(Error::invalid(format!("Invalid 'models': {invalid:.64?} is not a model id")));
         }
         if let Some(Some(at)) = self.expires_at
             && !(1..=MAX_TIMESTAMP).contains(&at)
@@ -60,10 +63,10 @@ impl LimitsBody {
             )));
         }
         if let Some(Some(networks)) = &self.networks
-            && let Some(odd) = networks.iter().find(|network| IpNetwork::parse(network).is_none())
+            && let Some(invalid) = networks.iter().find(|network| IpNetwork::parse(network).is_none())
         {
             return Err(Error::invalid(format!(
-                "Invalid 'networks': `{odd:.64}` is no address or range such as 10.0.0.0/8"
+                "Invalid 'networks': `{invalid:.64}` is not an address or a range such as 10.0.0.0/8"
             )));
         }
         let budget = match self.budget {

@@ -1,4 +1,4 @@
-//! Models and who answers them.
+//! Models and their targets: the providers that serve them.
 
 use chat::Error;
 use gateway::TargetStatus;
@@ -18,7 +18,7 @@ pub(super) async fn models(request: AdminRequest) -> Result<AdminResponse, Error
 }
 
 fn target_json(status: &TargetStatus) -> Value {
-    let engine_load = status.reported_load.map(|said| json!({"running": said.running, "waiting": said.waiting}));
+    let engine_load = status.reported_load.map(|load| json!({"running": load.running, "waiting": load.waiting}));
     json!({
         "provider": &*status.provider, "model": &*status.upstream_model, "price": status.price.as_deref(),
         "priority": status.preference.priority, "weight": status.preference.weight, "works": status.healthy, "running": status.active_requests, "engine": engine_load,

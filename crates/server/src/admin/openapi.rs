@@ -1,5 +1,4 @@
-//! The OpenAPI description of the admin API: the table of its calls, and the schemas
-//! of what they take.
+//! The OpenAPI description of the admin API: its routes, and the schemas of their bodies.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +6,7 @@ use super::route::AdminRoute;
 
 const SCHEMAS: &str = include_str!("schemas.json");
 
-/// The whole document.
+/// The OpenAPI document of these routes.
 pub(crate) fn openapi_document(routes: &[AdminRoute]) -> Value {
     let schemas: Value = serde_json::from_str(SCHEMAS).expect("a test reads the schemas");
     let mut paths = Map::new();
@@ -35,11 +34,11 @@ fn operation(route: &AdminRoute) -> Value {
         "summary": route.summary,
         "description": format!("Needs the role `{}`.", route.required_role.as_str()),
         "responses": {
-            "default": {"description": "A refusal", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
+            "default": {"description": "An error", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
         },
     });
-    let good = if route.method == "POST" && !route.body.is_empty() { "201" } else { "200" };
-    operation["responses"][good] =
+    let success = if route.method == "POST" && !route.body.is_empty() { "201" } else { "200" };
+    operation["responses"][success] =
         json!({"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}});
     let mut parameters = Vec::new();
     if let Some((_, rest)) = route.path.split_once('{') {
@@ -69,15 +68,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_call_is_described_and_every_schema_is_there() {
+    fn every_route_is_described_and_every_schema_exists() {
         let document = openapi_document(ROUTES);
         let operations =
             document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
         let ids: std::collections::BTreeSet<_> =
             operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), ROUTES.len(), "{ids:?}");
-        for entry in ROUTES.iter().filter(|entry| !entry.body.is_empty()) {
-            assert!(document["components"]["schemas"][entry.body].is_object(), "{}", entry.body);
+        for route in ROUTES.iter().filter(|route| !route.body.is_empty()) {
+            assert!(document["components"]["schemas"][route.body].is_object(), "{}", route.body);
         }
     }
 }

@@ -12,17 +12,17 @@ use store::{Store, StoreError};
 use crate::app::AppState;
 use crate::operator::Operator;
 
-/// A call whose caller may make it.
+/// A request of an authenticated operator with the required role.
 pub(crate) struct AdminRequest {
     pub(crate) app: Arc<AppState>,
     pub(crate) operator: Operator,
-    /// The part of the path that has a name.
+    /// The value of the parameter in the path; empty if the path has none.
     pub(super) path_param: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) body: Bytes,
 }
 
-/// What is answered.
+/// The status and the JSON body of a response.
 pub(crate) struct AdminResponse(pub(super) StatusCode, pub(super) Value);
 
 impl From<Value> for AdminResponse {
@@ -38,17 +38,20 @@ impl AdminResponse {
 }
 
 impl AdminRequest {
-    /// The body, which has no fields that are not known.
+    /// Parses the body. Types with `deny_unknown_fields` refuse unknown fields.
+    ///
+    /// # Errors
+    /// `Invalid` with the reason.
     pub(super) fn parse_body<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body)
-            .map_err(|error| Error::invalid(format!("The request body is not what it should be: {error}")))
+            .map_err(|error| Error::invalid(format!("The request body is not valid: {error}")))
     }
 
     pub(super) fn query_param(&self, key: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// A whole number of the query.
+    /// A number of the query, from 1 to `max`.
     pub(super) fn query_number(&self, key: &str, default: i64, max: i64) -> Result<i64, Error> {
         let Some(text) = self.query_param(key) else { return Ok(default) };
         let number = text.parse().ok().filter(|number| (1..=max).contains(number));
@@ -61,24 +64,25 @@ impl AdminRequest {
         self.app.gateway.accounting().store().ok_or_else(store_off)
     }
 
-    /// What was changed in the store counts here from now on, and elsewhere within a second.
+    /// Applies changes of the store in this process at once. Other replicas apply them
+    /// within a second.
     pub(super) async fn refresh_accounts(&self) -> Result<(), Error> {
         self.app.gateway.accounting().refresh_keys().await.map_err(store_error)
     }
 }
 
-/// What the store refuses or cannot do.
+/// The error of the API for an error of the store.
 pub(super) fn store_error(error: StoreError) -> Error {
     match error {
         StoreError::Conflict(message) => Error::new(ErrorKind::Conflict, message),
         StoreError::NotFound(message) => Error::new(ErrorKind::NotFound, message),
         StoreError::IdFileNotUpdated(..) => {
-            tracing::error!("{error}");
-            let message = "The change is made, but it cannot be noted beside the database: the server's log says why";
+            tracing::error!(%error, "failed to update the identity file beside the database");
+            let message = "The change was made, but the identity file beside the database could not be updated: the server's log has the reason";
             Error::new(ErrorKind::Overloaded, message)
         }
         error => {
-            tracing::error!(%error, "the store cannot be used");
+            tracing::error!(%error, "the store failed");
             Error::new(ErrorKind::Overloaded, "The store cannot be used right now, please try again later")
         }
     }

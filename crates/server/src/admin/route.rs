@@ -19,15 +19,16 @@ use crate::error_response::error_response_with_id;
 use crate::request_log::RequestLog;
 use crate::respond::json_response;
 
-/// Most bytes of a body. It is read where it arrives, which takes half a millisecond.
+/// The most bytes of a body. It is parsed on the async runtime, which takes at most
+/// half a millisecond.
 const MAX_BODY: usize = 256 << 10;
 
-/// One call.
+/// One route.
 pub(crate) struct AdminRoute {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
     pub(crate) required_role: Role,
-    /// The schema of its body; empty when it has none.
+    /// The name of the schema of its body; empty if it has none.
     pub(crate) body: &'static str,
     pub(crate) summary: &'static str,
     handler: Handler,
@@ -56,7 +57,7 @@ impl AdminRoute {
         Self { method: "DELETE", path, required_role: Role::Admin, body: "", summary, handler }
     }
 
-    pub(super) fn route(&'static self) -> MethodRouter<Arc<AppState>> {
+    pub(super) fn handler(&'static self) -> MethodRouter<Arc<AppState>> {
         let method = http::Method::from_bytes(self.method.as_bytes()).ok();
         let filter = method.and_then(|method| MethodFilter::try_from(method).ok()).expect("a test knows every method");
         let handle = move |State(app): State<Arc<AppState>>,
@@ -64,8 +65,8 @@ impl AdminRoute {
                            params: RawPathParams,
                            request: Request| async move {
             let params = params.iter().map(|(_, value)| value.to_owned()).collect();
-            let answered = handle_request(self, app, &log, params, request).await;
-            answered.unwrap_or_else(|error| error_response_with_id(error, &log))
+            let response = handle_request(self, app, &log, params, request).await;
+            response.unwrap_or_else(|error| error_response_with_id(error, &log))
         };
         on(filter, handle)
     }
@@ -85,9 +86,10 @@ async fn handle_request(
         "" => Bytes::new(),
         _ => {
             let memory = app.memory.request(MemoryOwner::Key(operator.name.clone()));
-            let (limit, read_timeout) = (MAX_BODY.min(app.config.body_limit), app.config.read_timeout);
-            let reading = body::BodyReader { body_type: body::BodyType::Json, limit, read_timeout, memory: &memory };
-            reading.read(&parts.headers, request_body).await?
+            let limit = MAX_BODY.min(app.config.body_limit);
+            let read_timeout = app.config.read_timeout;
+            let reader = body::BodyReader { body_type: body::BodyType::Json, limit, read_timeout, memory: &memory };
+            reader.read(&parts.headers, request_body).await?
         }
     };
     let query = parts.uri.query().unwrap_or_default();
@@ -97,15 +99,15 @@ async fn handle_request(
     if route.method != "GET" {
         tracing::info!(
             operator = &*operator.name,
-            call = format!("{} {}", route.method, route.path),
+            route = format!("{} {}", route.method, route.path),
             name = &path_param[..path_param.floor_char_boundary(128)],
-            "administered"
+            "admin change applied"
         );
     }
     let AdminResponse(status, value) = (route.handler)(AdminRequest { app, operator, path_param, query, body }).await?;
     let mut response = json_response(value.to_string());
     *response.status_mut() = status;
-    // It may hold a key.
+    // It may contain a key.
     response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
     Ok(response)
 }

@@ -1,5 +1,5 @@
-//! What the configuration file can say too: providers, aliases, prices. Neither overwrites the
-//! other: what the file names is changed in the file.
+//! Settings that the configuration file can contain too: providers, aliases, prices. A setting of
+//! the file is changed only in the file.
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use store::Setting;
 use super::request::{AdminRequest, AdminResponse, store_error};
 use crate::control::{ConfigController, SettingEntry, SettingKind, SettingSource};
 
+/// The most characters of the name of a setting.
 const MAX_NAME_CHARS: usize = 256;
 
 fn controller(request: &AdminRequest) -> Result<Arc<dyn ConfigController>, Error> {
-    let none = || Error::new(ErrorKind::Conflict, "This server has no configuration that could be changed");
-    request.app.controller.clone().ok_or_else(none)
+    let not_available = || Error::new(ErrorKind::Conflict, "This server has no configuration that could be changed");
+    request.app.controller.clone().ok_or_else(not_available)
 }
 
 pub(super) async fn config(request: AdminRequest) -> Result<AdminResponse, Error> {
@@ -27,23 +28,26 @@ pub(super) async fn reload(request: AdminRequest) -> Result<AdminResponse, Error
 }
 
 pub(super) async fn list(request: AdminRequest, kind: SettingKind) -> Result<AdminResponse, Error> {
-    let settings = controller(&request)?.settings(kind).into_iter().map(
-        |SettingEntry { name, value, source: origin, disabled_reason: disabled }| {
-            let source = if origin == SettingSource::File { "file" } else { "store" };
-            let mut listed = json!({"name": name, "source": source, "value": value});
-            if let Some(reason) = disabled {
-                listed["disabled"] = reason.into();
-            }
-            listed
-        },
-    );
-    Ok(json!({"data": settings.collect::<Vec<_>>()}).into())
+    let settings = controller(&request)?.settings(kind);
+    Ok(json!({"data": settings.into_iter().map(entry_json).collect::<Vec<_>>()}).into())
 }
 
-/// What the file says is changed in the file.
+fn entry_json(entry: SettingEntry) -> Value {
+    let source = match entry.source {
+        SettingSource::File => "file",
+        SettingSource::Store => "store",
+    };
+    let mut json = json!({"name": entry.name, "source": source, "value": entry.value});
+    if let Some(reason) = entry.disabled_reason {
+        json["disabled"] = reason.into();
+    }
+    json
+}
+
+/// Refuses to change a setting of the configuration file.
 fn refuse_file_setting(controller: &dyn ConfigController, kind: SettingKind, name: &str) -> Result<(), Error> {
     let settings = controller.settings(kind);
-    if settings.iter().any(|row| row.name == name && row.source == SettingSource::File) {
+    if settings.iter().any(|entry| entry.name == name && entry.source == SettingSource::File) {
         let message = format!("The {} `{name:.64}` is set in the configuration file: change it there", kind.as_str());
         return Err(Error::new(ErrorKind::Conflict, message));
     }
@@ -51,9 +55,10 @@ fn refuse_file_setting(controller: &dyn ConfigController, kind: SettingKind, nam
 }
 
 pub(super) async fn put(request: AdminRequest, kind: SettingKind) -> Result<AdminResponse, Error> {
-    let (controller, value) = (controller(&request)?, request.parse_body::<Value>()?);
+    let controller = controller(&request)?;
+    let value = request.parse_body::<Value>()?;
     refuse_file_setting(controller.as_ref(), kind, &request.path_param)?;
-    // Names of aliases and prices are ids of models, which are longer than other names.
+    // Names of aliases and prices contain model ids, which may be longer than other names.
     if request.path_param.chars().count() > MAX_NAME_CHARS || !store::is_printable(&request.path_param) {
         let message = format!("A name has 1 to {MAX_NAME_CHARS} characters, none of which controls how text is shown");
         return Err(Error::invalid(message));

@@ -4,16 +4,17 @@ use chat::Error;
 use serde::Deserialize;
 use store::money;
 
-/// Seconds since 1970, as clients of this API count.
+/// Converts microseconds since 1970 to seconds.
 pub(super) fn unix_seconds(micros: i64) -> i64 {
     micros.div_euclid(1_000_000)
 }
 
+/// US dollars as exact text, from nano-dollars.
 pub(super) fn format_dollars(nano: i64) -> String {
     money::format(nano, 9)
 }
 
-/// US dollars, as text (exact) or as a number.
+/// US dollars in a request, as text (exact) or as a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Dollars {
@@ -22,6 +23,10 @@ pub(super) enum Dollars {
 }
 
 impl Dollars {
+    /// The amount in nano-dollars.
+    ///
+    /// # Errors
+    /// `Invalid` for text that is not an amount.
     pub(super) fn nano(&self) -> Result<i64, Error> {
         let text = match self {
             Self::Text(text) => text.clone(),

@@ -11,17 +11,17 @@ use crate::app::AppState;
 use crate::request_log::RequestLog;
 use crate::{auth, body};
 
-/// A request whose caller is let in and whose body is read.
+/// A request whose caller is authenticated and whose body is read.
 pub(crate) struct AuthedRequest {
     pub(crate) caller: Caller,
     pub(crate) parts: Parts,
     pub(crate) bytes: Bytes,
 }
 
-/// Lets a caller in, and notes who it is.
+/// Authenticates the caller and records it in the log entry.
 ///
 /// # Errors
-/// As [`auth::admit`].
+/// As [`auth::authenticate_caller`].
 pub(crate) fn authenticate(app: &AppState, log: &RequestLog, parts: &Parts) -> Result<Caller, Error> {
     let mut caller = auth::authenticate_caller(app, parts)?;
     log.set_caller(&caller);
@@ -30,12 +30,16 @@ pub(crate) fn authenticate(app: &AppState, log: &RequestLog, parts: &Parts) -> R
     Ok(caller)
 }
 
-/// The documented order of checks, up to the body.
+/// Authenticates a request and reads its JSON body: the first of the checks in their
+/// documented order.
+///
+/// # Errors
+/// As [`auth::authenticate_caller`] and [`body::BodyReader::read`].
 pub(crate) async fn read_request(app: &AppState, log: &RequestLog, request: Request) -> Result<AuthedRequest, Error> {
     read_request_as(app, log, request, body::BodyType::Json).await
 }
 
-/// The same for a body of another kind.
+/// The same for a body of this type.
 pub(crate) async fn read_request_as(
     app: &AppState,
     log: &RequestLog,
@@ -47,7 +51,7 @@ pub(crate) async fn read_request_as(
     read_body(app, caller, parts, body, body_type).await
 }
 
-/// The body of a request whose caller was let in.
+/// Reads the body of an authenticated request.
 pub(crate) async fn read_body(
     app: &AppState,
     caller: Caller,
@@ -56,7 +60,7 @@ pub(crate) async fn read_body(
     body_type: body::BodyType,
 ) -> Result<AuthedRequest, Error> {
     let limit = if body_type == body::BodyType::Multipart { app.config.multipart_limit } else { app.config.body_limit };
-    let reading = body::BodyReader { body_type, limit, read_timeout: app.config.read_timeout, memory: &caller.memory };
-    let bytes = reading.read(&parts.headers, body).await?;
+    let reader = body::BodyReader { body_type, limit, read_timeout: app.config.read_timeout, memory: &caller.memory };
+    let bytes = reader.read(&parts.headers, body).await?;
     Ok(AuthedRequest { caller, parts, bytes })
 }

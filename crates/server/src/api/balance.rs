@@ -1,4 +1,4 @@
-//! `GET /user/balance`: what the key may still spend.
+//! `GET /user/balance`: the remaining budget of the key.
 
 use std::sync::Arc;
 
@@ -18,17 +18,19 @@ pub(crate) async fn show(
     request: Request,
 ) -> Response {
     match authenticate(&app, &log, &request.into_parts().0) {
-        Ok(caller) => json_response(balance_json(caller.api_key.as_ref().and_then(|holder| holder.remaining_budget()))),
+        Ok(caller) => {
+            json_response(balance_json(caller.api_key.as_ref().and_then(|api_key| api_key.remaining_budget())))
+        }
         Err(error) => error_response(&error),
     }
 }
 
-/// `left` is in nano-dollars; `None` where nothing bounds it (API document 1.14).
+/// The body for a remaining budget in nano-dollars; `None`: unlimited (docs/api.md 1.14).
 fn balance_json(remaining: Option<i64>) -> String {
-    let Some(left) = remaining else { return r#"{"is_available":true,"balance_infos":[]}"#.into() };
-    let amount = store::money::format(left, 2);
+    let Some(remaining) = remaining else { return r#"{"is_available":true,"balance_infos":[]}"#.into() };
+    let amount = store::money::format(remaining, 2);
     format!(
         r#"{{"is_available":{},"balance_infos":[{{"currency":"USD","total_balance":"{amount}","granted_balance":"0.00","topped_up_balance":"{amount}"}}]}}"#,
-        left > 0
+        remaining > 0
     )
 }

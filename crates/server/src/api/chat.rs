@@ -9,9 +9,8 @@ use axum::response::Response;
 use chat::{Error, MemoryGuard};
 use gateway::{MeteredStream, RawRequest};
 use wire::passthrough::ApiEndpoint;
-use wire::surface::chat_completions::ChatChunkRenderer;
-use wire::surface::chat_completions::Envelope;
 use wire::surface::chat_completions::request::{self, ChatCompletionRequest};
+use wire::surface::chat_completions::{ChatChunkRenderer, Envelope};
 
 use crate::api::authed_request::{AuthedRequest, read_request};
 use crate::app::AppState;
@@ -40,24 +39,26 @@ async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Res
         return passthrough::send(app, passthrough, Surface::OpenAi, log).await;
     }
     let read = |tree, _: &mut _| request::request_from_json(tree);
-    let (request, hold) = body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let (request, reservation) =
+        body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let ChatCompletionRequest { mut chat, stream, include_usage } = request;
-    chat.memory_guard = MemoryGuard::new(hold);
+    chat.memory_guard = MemoryGuard::new(reservation);
     chat.beta = parts.uri.path().starts_with("/beta/");
 
-    let (model, logprobs) = (chat.model.clone(), chat.logprobs == Some(true));
+    let model = chat.model.clone();
+    let logprobs = chat.logprobs == Some(true);
     let mut answer = app.gateway.answer(&caller, chat).await?;
     log.set_model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
 
     let envelope = envelope(app, &answer, model, logprobs);
-    let render = Box::new(ChatChunkRenderer::new(envelope, include_usage));
-    let mut response = respond::send(app, vec![answer], render, stream, log).await?;
+    let renderer = Box::new(ChatChunkRenderer::new(envelope, include_usage));
+    let mut response = respond::send(app, vec![answer], renderer, stream, log).await?;
     respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }
 
-/// What all parts of an answer to `model` repeat.
+/// The fields that every part of an answer to `model` repeats.
 pub(crate) fn envelope(app: &AppState, answer: &MeteredStream, model: String, logprobs: bool) -> Envelope {
     Envelope {
         id: uuid::Uuid::new_v4().to_string(),

@@ -39,21 +39,23 @@ async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Res
         return passthrough::send(app, passthrough, Surface::OpenAi, log).await;
     }
     let read = |tree, _: &mut _| completions::request_from_json(tree);
-    let (request, hold) =
+    let (request, reservation) =
         body::parse_json(&caller.memory, bytes, read, completions::CompletionRequest::memory_bytes).await?;
     let completions::CompletionRequest { mut chats, stream, include_usage, echo } = request;
-    let (beta, held) = (parts.uri.path().starts_with("/beta/"), MemoryGuard::new(hold));
+    let beta = parts.uri.path().starts_with("/beta/");
+    let memory_guard = MemoryGuard::new(reservation);
     for chat in &mut chats {
-        (chat.beta, chat.memory_guard) = (beta, held.clone());
+        (chat.beta, chat.memory_guard) = (beta, memory_guard.clone());
     }
 
-    let (model, logprobs) = (chats[0].model.clone(), chats[0].logprobs == Some(true));
+    let model = chats[0].model.clone();
+    let logprobs = chats[0].logprobs == Some(true);
     let mut answers = try_join_all(chats.into_iter().map(|chat| app.gateway.answer(&caller, chat))).await?;
     log.set_model(answers[0].model());
     let notes = std::mem::take(&mut answers[0].notes);
     let envelope = envelope(app, &answers[0], model, logprobs);
-    let render = Box::new(CompletionRenderer::new(envelope, include_usage, answers.len(), echo));
-    let mut response = respond::send(app, answers, render, stream, log).await?;
+    let renderer = Box::new(CompletionRenderer::new(envelope, include_usage, answers.len(), echo));
+    let mut response = respond::send(app, answers, renderer, stream, log).await?;
     respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }

@@ -19,7 +19,7 @@ pub(crate) async fn method_not_allowed(Extension(log): Extension<RequestLog>, re
     surface_error(&Error::new(ErrorKind::MethodNotAllowed, message), &log, &request)
 }
 
-/// A refusal in the shape of the surface that the path belongs to.
+/// An error in the format of the API that the path belongs to.
 pub(crate) fn surface_error(error: &Error, log: &RequestLog, request: &Request) -> Response {
     let path = request.uri().path();
     let anthropic = path.starts_with("/anthropic") || path.starts_with("/v1/messages");

@@ -1,4 +1,4 @@
-//! `/v1beta/models`: Gemini's surface.
+//! `/v1beta/models`: Gemini's API.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(crate) async fn show(
     }
 }
 
-/// `{model}:{operator}`.
+/// `POST /v1beta/models/{model}:{method}`.
 pub(crate) async fn generate(
     State(app): State<Arc<AppState>>,
     Extension(log): Extension<RequestLog>,
@@ -58,16 +58,20 @@ pub(crate) async fn generate(
     answer(&app, log, path, request).await.unwrap_or_else(|error| error_response(&error))
 }
 
-/// A refusal in Gemini's shape.
+/// An error in Gemini's format.
 pub(crate) fn error_response(error: &Error) -> Response {
     let (status, body) = gemini::error_response(error);
     error_response_with_body(error, status, body)
 }
 
+/// The method at the end of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum GeminiMethod {
+    /// `generateContent`.
     Generate,
+    /// `streamGenerateContent`.
     Stream(StreamFormat),
+    /// `countTokens`.
     Count,
 }
 
@@ -84,50 +88,52 @@ async fn answer(
     let AuthedRequest { caller, bytes, .. } = read_body(app, caller, parts, body, body::BodyType::Json).await?;
     let passthrough_stream = match method {
         GeminiMethod::Generate => Some(false),
-        // An array is not looked at as it passes.
+        // A stream that is one JSON array cannot be scanned as it passes through.
         GeminiMethod::Stream(StreamFormat::Sse) => Some(true),
         GeminiMethod::Stream(StreamFormat::JsonArray) | GeminiMethod::Count => None,
     };
     if let Some(stream) = passthrough_stream {
-        let asked = RawRequest {
+        let raw_request = RawRequest {
             model_in_path: Some((&model, stream)),
             ..RawRequest::new(ApiEndpoint::GenerateContent, &bytes)
         };
-        if let Some(passthrough) = app.gateway.passthrough(&caller, asked).await? {
+        if let Some(passthrough) = app.gateway.passthrough(&caller, raw_request).await? {
             drop(bytes);
             return passthrough::send(app, passthrough, Surface::Gemini, log).await;
         }
     }
     let id = model.clone();
     let read = move |tree, _: &mut _| gemini::request_from_json(tree, &model);
-    let (request, hold) = body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let (request, reservation) =
+        body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let gemini::GenerateContentRequest { mut chat, include_thoughts } = request;
-    chat.memory_guard = MemoryGuard::new(hold);
+    chat.memory_guard = MemoryGuard::new(reservation);
     if method == GeminiMethod::Count {
         return Ok(json_response(gemini::token_count_body(app.gateway.count_tokens(&caller, chat).await?)));
     }
     let mut answer = app.gateway.answer(&caller, chat).await?;
     log.set_model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
-    let (stream, form) = match method {
-        GeminiMethod::Stream(form) => (true, form),
+    let (stream, format) = match method {
+        GeminiMethod::Stream(format) => (true, format),
         _ => (false, StreamFormat::Sse),
     };
     let response_id = uuid::Uuid::now_v7().simple().to_string();
-    let render =
-        Box::new(GenerateContentRenderer::new(response_id, id, include_thoughts, form, signer(app.signing_key)));
-    let mut response = respond::send(app, vec![answer], render, stream, log).await?;
+    let signer = signer(app.signing_key);
+    let renderer = Box::new(GenerateContentRenderer::new(response_id, id, include_thoughts, format, signer));
+    let mut response = respond::send(app, vec![answer], renderer, stream, log).await?;
     respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }
 
+/// Splits `{model}:{method}`. The query decides the format of a stream.
 fn parse_method(
     path: Result<Path<String>, PathRejection>,
     query: Option<&str>,
 ) -> Result<(String, GeminiMethod), Error> {
-    let Path(what) = path.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
-    let unknown = || Error::new(ErrorKind::NotFound, format!("No such path: /v1beta/models/{what:.128}"));
-    let (model, method) = what.rsplit_once(':').ok_or_else(unknown)?;
+    let Path(model_and_method) = path.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
+    let unknown = || Error::new(ErrorKind::NotFound, format!("No such path: /v1beta/models/{model_and_method:.128}"));
+    let (model, method) = model_and_method.rsplit_once(':').ok_or_else(unknown)?;
     let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
     let method = match method {
         "generateContent" => GeminiMethod::Generate,

@@ -1,5 +1,4 @@
-//! What passes to providers that have it, and is not answered here: embeddings, images, audio (API
-//! document 2.2, 2.5, 2.6).
+//! Embeddings, images and audio, which are passed through to providers (docs/api.md 2.2, 2.5, 2.6).
 
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ use crate::passthrough;
 use crate::passthrough::Surface;
 use crate::request_log::RequestLog;
 
-/// The route of one of them.
+/// The route of one endpoint.
 pub(crate) fn route(endpoint: ApiEndpoint, body_type: BodyType) -> MethodRouter<Arc<AppState>> {
     post(move |State(app): State<Arc<AppState>>, Extension(log): Extension<RequestLog>, request: Request| async move {
         answer(&app, log.clone(), request, endpoint, body_type)
@@ -40,21 +39,22 @@ async fn answer(
     body_type: BodyType,
 ) -> Result<Response, Error> {
     let AuthedRequest { caller, parts, bytes } = read_request_as(app, &log, request, body_type).await?;
-    let asked =
+    let raw_request =
         RawRequest { headers: multipart_headers(body_type, &parts.headers), ..RawRequest::new(endpoint, &bytes) };
-    match app.gateway.passthrough(&caller, asked).await? {
+    match app.gateway.passthrough(&caller, raw_request).await? {
         Some(passthrough) => passthrough::send(app, passthrough, Surface::OpenAi, log).await,
         None => Err(run_in_place(bytes.len(), || no_provider_error(app, endpoint, body_type, &parts.headers, &bytes))),
     }
 }
 
-/// The header that says where the parts of a form end; it goes on with it.
+/// The content type of a multipart body, which contains the boundary of its parts; it is
+/// forwarded with the body.
 pub(crate) fn multipart_headers(body_type: BodyType, headers: &HeaderMap) -> HeaderMap {
-    let form = headers.get(header::CONTENT_TYPE).filter(|_| body_type == BodyType::Multipart);
-    form.map(|kind| (header::CONTENT_TYPE, kind.clone())).into_iter().collect()
+    let content_type = headers.get(header::CONTENT_TYPE).filter(|_| body_type == BodyType::Multipart);
+    content_type.map(|content_type| (header::CONTENT_TYPE, content_type.clone())).into_iter().collect()
 }
 
-/// Why nobody can be asked for it.
+/// The error for a request that no provider can serve.
 fn no_provider_error(
     app: &AppState,
     endpoint: ApiEndpoint,
@@ -68,8 +68,8 @@ fn no_provider_error(
             (JsonFields::scan(bytes).map(|fields| fields.text("model")), missing)
         }
         BodyType::Multipart => {
-            let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-            let form = MultipartFields::scan(&String::from_utf8_lossy(kind), bytes);
+            let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+            let form = MultipartFields::scan(&String::from_utf8_lossy(content_type), bytes);
             (
                 form.map(|form| form.text("model")),
                 "Failed to parse the request body as multipart/form-data: missing field `model`",
@@ -79,8 +79,8 @@ fn no_provider_error(
     match (model, endpoint.media_name()) {
         (Err(error), _) => error,
         (Ok(None), _) => Error::invalid(missing),
-        (Ok(Some(model)), Some(medium)) if app.gateway.has_model(&model) => {
-            Error::invalid(format!("Model '{model:.64}' does not support {medium}"))
+        (Ok(Some(model)), Some(media)) if app.gateway.has_model(&model) => {
+            Error::invalid(format!("Model '{model:.64}' does not support {media}"))
         }
         (Ok(Some(_)), _) => Error::invalid("Model Not Exist"),
     }

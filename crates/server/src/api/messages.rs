@@ -1,4 +1,4 @@
-//! `POST /v1/messages`, `POST /anthropic/v1/messages` and their token counts: Anthropic's surface.
+//! `POST /v1/messages`, `POST /anthropic/v1/messages` and their token counts: Anthropic's API.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ use crate::request_log::RequestLog;
 use crate::respond;
 use crate::respond::json_response;
 
-/// What every model id means that nobody knows: programs written for Anthropic's service name
-/// Anthropic's models.
+/// The model for unknown model ids: programs written for Anthropic's service send
+/// Anthropic's model ids.
 const FALLBACK_MODEL: &str = "deepseek-chat";
 
 pub(crate) async fn create(
@@ -42,13 +42,13 @@ pub(crate) async fn count_tokens(
     Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    match counted_tokens(&app, &log, request).await {
+    match answer_count(&app, &log, request).await {
         Ok(tokens) => json_response(anthropic::token_count_body(tokens)),
         Err(error) => error_response(&error, &log),
     }
 }
 
-/// A refusal in Anthropic's shape.
+/// An error in Anthropic's format.
 pub(crate) fn error_response(error: &Error, log: &RequestLog) -> Response {
     let (status, body) = anthropic::error_response(error, log.id());
     error_response_with_body(error, status, body)
@@ -65,39 +65,40 @@ async fn answer(app: &AppState, log: &RequestLog, request: Request) -> Result<Re
         drop(bytes);
         return passthrough::send(app, passthrough, Surface::Anthropic, log.clone()).await;
     }
-    let ParsedRequest { chat, model, stream, message_indices: places } =
-        parse_request(app, &caller, bytes, false).await?;
+    let ParsedRequest { chat, model, stream, message_indices } = parse_request(app, &caller, bytes, false).await?;
     let stops = chat.stop.clone();
     let answer = app.gateway.answer(&caller, chat).await;
-    let mut answer = answer.map_err(|error| places.rewrite_error(error))?;
+    let mut answer = answer.map_err(|error| message_indices.rewrite_error(error))?;
     log.set_model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
     let id = format!("msg_{}", uuid::Uuid::now_v7().simple());
-    let render = Box::new(MessageRenderer::new(id, model, stops, signer(app.signing_key)));
-    let mut response = respond::send(app, vec![answer], render, stream, log.clone()).await?;
+    let renderer = Box::new(MessageRenderer::new(id, model, stops, signer(app.signing_key)));
+    let mut response = respond::send(app, vec![answer], renderer, stream, log.clone()).await?;
     respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }
 
-async fn counted_tokens(app: &AppState, log: &RequestLog, request: Request) -> Result<u64, Error> {
+async fn answer_count(app: &AppState, log: &RequestLog, request: Request) -> Result<u64, Error> {
     let AuthedRequest { caller, bytes, .. } = read_request(app, log, request).await?;
-    let ParsedRequest { chat, message_indices: places, .. } = parse_request(app, &caller, bytes, true).await?;
-    let counted = app.gateway.count_tokens(&caller, chat).await;
-    counted.map_err(|error| places.rewrite_error(error))
+    let ParsedRequest { chat, message_indices, .. } = parse_request(app, &caller, bytes, true).await?;
+    let count = app.gateway.count_tokens(&caller, chat).await;
+    count.map_err(|error| message_indices.rewrite_error(error))
 }
 
-/// Which version and which tests of the API the caller speaks.
+/// The headers with the version and the beta features of the API, which are forwarded to providers.
 fn forwarded_headers(headers: &HeaderMap) -> HeaderMap {
-    let known = |name: &&str| headers.contains_key(*name);
-    let pairs = ["anthropic-version", "anthropic-beta"].into_iter().filter(known);
-    pairs.map(|name| (HeaderName::from_static(name), headers[name].clone())).collect()
+    let is_present = |name: &&str| headers.contains_key(*name);
+    let names = ["anthropic-version", "anthropic-beta"].into_iter().filter(is_present);
+    names.map(|name| (HeaderName::from_static(name), headers[name].clone())).collect()
 }
 
+/// A request in the internal form.
 struct ParsedRequest {
     chat: Chat,
-    /// As the caller wrote it.
+    /// The model id as the caller wrote it.
     model: String,
     stream: bool,
+    /// Positions of the caller's messages, for error texts.
     message_indices: anthropic::MessageIndexMap,
 }
 
@@ -108,18 +109,19 @@ async fn parse_request(
     count_only: bool,
 ) -> Result<ParsedRequest, Error> {
     let read = move |tree, _: &mut _| anthropic::request_from_json(tree, count_only);
-    let (request, hold) = body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
-    let anthropic::MessagesRequest { mut chat, stream, message_indices: places } = request;
-    chat.memory_guard = MemoryGuard::new(hold);
+    let (request, reservation) =
+        body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
+    let anthropic::MessagesRequest { mut chat, stream, message_indices } = request;
+    chat.memory_guard = MemoryGuard::new(reservation);
     let model = chat.model.clone();
     if !app.gateway.has_model(&chat.model) {
         chat.model = FALLBACK_MODEL.into();
     }
-    Ok(ParsedRequest { chat, model, stream, message_indices: places })
+    Ok(ParsedRequest { chat, model, stream, message_indices })
 }
 
-/// Signs thinking with the secret of this process. Nobody checks it: clients only need
-/// that there is one.
+/// Signs thinking blocks with the secret of this process. The signature is never verified: clients
+/// only require that it is present.
 pub(crate) fn signer(secret: [u8; 32]) -> Signer {
     Arc::new(move |text| {
         let mac = hmac(&secret, text.as_bytes());
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_that_of_the_standard() {
+    fn hmac_matches_the_test_vector_of_rfc_4231() {
         // RFC 4231, test case 1, whose key of 20 bytes is padded with zeros.
         let mut key = [0; 32];
         key[..20].fill(0x0b);

@@ -1,4 +1,4 @@
-//! The handlers, one file a surface, and what is said where there is none.
+//! The handlers of the client-facing APIs, one file per API or route, and the fallback handlers.
 
 pub(crate) mod authed_request;
 pub(crate) mod balance;

@@ -1,4 +1,4 @@
-//! `GET /api/models`: what there is and what it costs, for everybody (API document 4.4).
+//! `GET /api/models`: the models and their prices, without a key (docs/api.md 4.4).
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::error_response::error_response;
 use crate::respond::json_response;
 
 pub(crate) async fn list(State(app): State<Arc<AppState>>, request: Request) -> Response {
-    // The key of nobody is needed, but a web page must not read what only this machine can reach.
+    // A server that only this machine can reach must not be readable for web pages.
     if let Err(error) = auth::check_public_access(&app, &request.into_parts().0) {
         return error_response(&error);
     }

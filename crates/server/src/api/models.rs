@@ -22,7 +22,7 @@ pub(crate) async fn list(
     Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    // Anthropic's clients name the version they speak.
+    // Only Anthropic's clients send the version of their API.
     let anthropic = request.headers().contains_key("anthropic-version");
     match models(&app, &log, request) {
         Ok(models) if anthropic => {
@@ -47,10 +47,10 @@ pub(crate) async fn show(
     }
 }
 
-/// The model of this id, in any case.
+/// The model with this id, in any case.
 ///
 /// # Errors
-/// `NotFound` when the caller has no such model.
+/// As [`models`]; `NotFound` if the caller has no such model.
 pub(crate) fn find(
     app: &AppState,
     log: &RequestLog,
@@ -62,10 +62,14 @@ pub(crate) fn find(
     models.into_iter().find(|model| model.id.eq_ignore_ascii_case(&id)).ok_or_else(|| model_not_found(&id))
 }
 
+/// The models that the caller may use.
+///
+/// # Errors
+/// As [`authenticate`].
 pub(crate) fn models(app: &AppState, log: &RequestLog, request: Request) -> Result<Vec<ModelObject>, Error> {
     let caller = authenticate(app, log, &request.into_parts().0)?;
-    let listed = app.gateway.models(&caller).into_iter();
-    Ok(listed.map(|model| ModelObject::new(model.id.as_ref(), model.owned_by.as_ref())).collect())
+    let models = app.gateway.models(&caller).into_iter();
+    Ok(models.map(|model| ModelObject::new(model.id.as_ref(), model.owned_by.as_ref())).collect())
 }
 
 fn model_not_found(id: &str) -> Error {

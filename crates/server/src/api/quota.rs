@@ -1,5 +1,5 @@
-//! `GET /user/quota`: what the key and its account have spent and may spend, as CometAPI's query
-//! service tells it.
+//! `GET /user/quota`: spending and budgets of the key and its project, in the format of
+//! CometAPI's query service.
 
 use std::sync::Arc;
 
@@ -29,30 +29,30 @@ pub(crate) async fn show(
 }
 
 async fn quota_response(app: &AppState, caller: &Caller) -> Result<Response, Error> {
-    let (Some(holder), Some(store)) = (&caller.api_key, app.gateway.accounting().store()) else {
+    let (Some(api_key), Some(store)) = (&caller.api_key, app.gateway.accounting().store()) else {
         let name = caller.key_name.as_deref().unwrap_or_default();
         let unlimited =
             json!({"username": name, "total_quota": -1, "total_used_quota": 0, "request_count": 0, "keys": []});
         return Ok(json_response(unlimited.to_string()));
     };
-    let account = store.key_overview(holder.id()).await.map_err(|error| {
-        tracing::error!(%error, "the store cannot be asked for a quota");
+    let overview = store.key_overview(api_key.id()).await.map_err(|error| {
+        tracing::error!(%error, "failed to read the quota from the store");
         Error::new(ErrorKind::Overloaded, "The account cannot be looked up right now, please try again later")
     })?;
     let dollars = |nano: i64| nano as f64 / 1e9;
-    let left = |budget: Option<i64>, spent: i64| {
+    let remaining = |budget: Option<i64>, spent: i64| {
         budget.map_or(json!(-1), |budget| json!(dollars(budget.saturating_sub(spent))))
     };
     let quota = json!({
-        "username": account.project.name,
-        "total_quota": left(account.project.budget, account.project.spent),
-        "total_used_quota": dollars(account.project.spent),
-        "request_count": account.requests,
-        // The other keys of the account are not this key's business.
+        "username": overview.project.name,
+        "total_quota": remaining(overview.project.budget, overview.project.spent),
+        "total_used_quota": dollars(overview.project.spent),
+        "request_count": overview.requests,
+        // Only this key: the other keys of the project stay private.
         "keys": [{
-            "name": account.key.name,
-            "remain_quota": left(account.key.limits.budget, account.key.spent),
-            "used_quota": dollars(account.key.spent),
+            "name": overview.key.name,
+            "remain_quota": remaining(overview.key.limits.budget, overview.key.spent),
+            "used_quota": dollars(overview.key.spent),
         }],
     });
     Ok(json_response(quota.to_string()))

@@ -1,4 +1,4 @@
-//! `POST /responses`, and what is said of stored ones: nothing is stored.
+//! `POST /responses`, and the routes of stored responses, which do not exist here.
 
 use std::sync::Arc;
 
@@ -25,26 +25,27 @@ pub(crate) async fn create(
     answer(&app, log.clone(), request).await.unwrap_or_else(|error| error_response_with_id(error, &log))
 }
 
+/// `GET` and `DELETE` of a response: nothing is stored.
 pub(crate) async fn not_stored(
     State(app): State<Arc<AppState>>,
     Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    let none = || Error::new(ErrorKind::NotFound, "No such response: this server stores none");
-    error_response(&authenticate(&app, &log, &request.into_parts().0).err().unwrap_or_else(none))
+    let not_found = || Error::new(ErrorKind::NotFound, "No such response: this server stores none");
+    error_response(&authenticate(&app, &log, &request.into_parts().0).err().unwrap_or_else(not_found))
 }
 
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Response, Error> {
     let AuthedRequest { caller, parts, bytes } = read_request(app, &log, request).await?;
-    let read = |tree, hold: &mut MemoryReservation| {
-        hold.grow(responses::echoed_bytes(&tree))?;
+    let read = |tree, reservation: &mut MemoryReservation| {
+        reservation.grow(responses::echoed_bytes(&tree))?;
         responses::request_from_json(tree)
     };
-    let (request, hold) =
+    let (request, reservation) =
         body::parse_json(&caller.memory, bytes, read, responses::ResponsesRequest::memory_bytes).await?;
-    let responses::ResponsesRequest { mut chat, stream, echo: asked } = request;
-    chat.memory_guard = MemoryGuard::new(hold);
+    let responses::ResponsesRequest { mut chat, stream, echo } = request;
+    chat.memory_guard = MemoryGuard::new(reservation);
     chat.beta = parts.uri.path().starts_with("/beta/");
 
     let model = chat.model.clone();
@@ -52,8 +53,8 @@ async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Res
     log.set_model(answer.model());
     let notes = std::mem::take(&mut answer.notes);
     let envelope = envelope(app, &answer, model, false);
-    let render = Box::new(ResponseRenderer::new(envelope, asked));
-    let mut response = respond::send(app, vec![answer], render, stream, log).await?;
+    let renderer = Box::new(ResponseRenderer::new(envelope, echo));
+    let mut response = respond::send(app, vec![answer], renderer, stream, log).await?;
     respond::set_compat_note(&mut response, &notes);
     Ok(response)
 }
