@@ -19,6 +19,7 @@ use crate::scripted_provider::{ScriptStep, ScriptedProvider};
 
 pub(crate) const KEY: &str = "sk-test-0000000000000001";
 
+/// A running server. Dropping it stops the server.
 pub(crate) struct TestApp {
     pub(crate) addr: SocketAddr,
     pub(crate) provider: Arc<ScriptedProvider>,
@@ -26,17 +27,24 @@ pub(crate) struct TestApp {
     serving: JoinHandle<Result<(), ServeError>>,
 }
 
+/// The provider and the configuration of a server to be started.
 pub(crate) struct TestAppBuilder {
     pub(crate) provider: ScriptedProvider,
     pub(crate) config: ServerConfig,
 }
 
 impl TestAppBuilder {
-    /// The setting of the conformance cases: one key, refusals as DeepSeek's own.
+    /// The setting of the conformance cases: one key, and requests validated as
+    /// DeepSeek's service does.
     pub(crate) fn deepseek_profile() -> Self {
         let keys = vec![KeyConfig::new("alice", KEY)].into();
         let config = ServerConfig { keys, system_fingerprint: "fp_0123456789".into(), ..ServerConfig::default() };
         Self { provider: ScriptedProvider::new(Profile::DeepSeek), config }
+    }
+
+    /// The same on a server without keys.
+    pub(crate) fn without_keys() -> Self {
+        Self::deepseek_profile().config(|config| config.keys = Default::default())
     }
 
     pub(crate) fn script(mut self, steps: impl IntoIterator<Item = ScriptStep>) -> Self {
@@ -80,29 +88,30 @@ impl TestApp {
         self.request("POST", "/chat/completions").json(body)
     }
 
-    /// Asks, and expects to be refused with 400 and this text (`…` at the end: or more).
+    /// Sends a chat and asserts that it is refused with 400 and this text; a text that ends in
+    /// `…` is a prefix.
     pub(crate) async fn assert_refused(&self, body: Value, text: &str) {
-        let answer = self.post(body.clone()).send().await;
-        assert_eq!(answer.status, 400, "{body}");
-        let message = answer.message();
+        let response = self.post(body.clone()).send().await;
+        assert_eq!(response.status, 400, "{body}");
+        let message = response.message();
         match text.strip_suffix('…') {
-            Some(start) => assert!(message.starts_with(start), "{body}: {message}"),
+            Some(prefix) => assert!(message.starts_with(prefix), "{body}: {message}"),
             None => assert_eq!(message, text, "{body}"),
         }
-        let mut rest = answer.json();
-        rest["error"]["message"] = Value::Null;
+        let mut json = response.json();
+        json["error"]["message"] = Value::Null;
         let kind = "invalid_request_error";
-        assert_eq!(rest, json!({"error": {"message": null, "type": kind, "param": null, "code": kind}}));
+        assert_eq!(json, json!({"error": {"message": null, "type": kind, "param": null, "code": kind}}));
     }
 
-    /// Asks, and expects 200.
+    /// Sends a chat and asserts that it is answered with 200.
     pub(crate) async fn assert_answered(&self, body: Value) -> Response {
-        let answer = self.post(body.clone()).send().await;
-        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
-        answer
+        let response = self.post(body.clone()).send().await;
+        assert_eq!(response.status, 200, "{body}: {}", response.text());
+        response
     }
 
-    /// Waits until the provider has no answer left, for at most a second.
+    /// Waits until the provider runs no answer, for at most a second. Returns whether it does not.
     pub(crate) async fn wait_until_idle(&self) -> bool {
         for _ in 0..100 {
             if self.provider.running.load(Ordering::SeqCst) == 0 {
@@ -113,6 +122,7 @@ impl TestApp {
         false
     }
 
+    /// Starts the shutdown of the server.
     pub(crate) fn stop(&mut self) {
         self.stop.take().expect("stopped once").send(()).expect("the server runs");
     }
@@ -125,7 +135,7 @@ impl TestApp {
     }
 }
 
-/// A request for a word or two.
+/// A short chat request with the fields of `more`.
 pub(crate) fn chat_request(more: Value) -> Value {
     let mut body = json!({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Say hi"}]});
     for (key, value) in more.as_object().expect("more fields") {

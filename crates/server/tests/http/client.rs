@@ -1,4 +1,4 @@
-//! As much of an HTTP/1.1 client as shows every byte, and whether a body came to its end.
+//! A minimal HTTP/1.1 client that shows every byte, and whether a body is complete.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A request to be sent.
+/// A request.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) addr: SocketAddr,
@@ -40,13 +40,13 @@ impl Request {
         self.header("content-type", "application/json").bytes(body.to_string())
     }
 
-    /// Sends it and reads the whole answer.
+    /// Sends it and reads the whole response.
     pub(crate) async fn send(self) -> Response {
         let mut connection = self.connect().await;
         connection.read_response().await
     }
 
-    /// The same with a body in chunks of 64 KiB.
+    /// Sends it with its body in chunks of 64 KiB and reads the whole response.
     pub(crate) async fn send_chunked(mut self) -> Response {
         let body = std::mem::take(&mut self.body);
         let addr = self.addr;
@@ -60,14 +60,14 @@ impl Request {
         Connection::connect(addr, bytes).await.read_response().await
     }
 
-    /// Sends it and leaves the answer to be read bit by bit.
+    /// Sends it. The caller reads the response part by part.
     pub(crate) async fn connect(self) -> Connection {
         let mut bytes = self.head(Some(self.body.len()));
         bytes.extend(&self.body);
         Connection::connect(self.addr, bytes).await
     }
 
-    /// Sends the head alone; its headers announce a body.
+    /// Sends only the head, whose headers announce a body.
     pub(crate) async fn connect_head_only(self) -> Connection {
         Connection::connect(self.addr, self.head(None)).await
     }
@@ -85,22 +85,22 @@ impl Request {
     }
 }
 
-/// A connection with one request sent.
+/// A connection over which a request was sent.
 pub(crate) struct Connection {
     socket: TcpStream,
     unread: Vec<u8>,
     request_sent: bool,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// The body came to its end; false when the connection was cut before.
+    /// Whether the body is complete; false if the connection was closed early.
     pub(crate) complete: bool,
-    /// The server took the whole request, so that no client stumbles before it reads the answer.
+    /// Whether the server received the whole request, so that any client would read the response.
     pub(crate) request_sent: bool,
 }
 
@@ -111,7 +111,7 @@ impl Connection {
         Self { socket, unread: Vec::new(), request_sent: sent }
     }
 
-    /// Status and headers, names in lower case.
+    /// Reads status and headers; their names are in lower case.
     pub(crate) async fn head(&mut self) -> (u16, Vec<(String, String)>) {
         while !self.unread.windows(4).any(|window| window == b"\r\n\r\n") {
             assert!(self.read_more().await, "the connection ended inside the head: {:?}", self.unread);
@@ -127,8 +127,8 @@ impl Connection {
         (status, lines.map(header).collect())
     }
 
-    /// The next chunk of a chunked body; empty at its proper end, `None` when the
-    /// connection was cut.
+    /// The next chunk of a chunked body; empty at its end, `None` if the connection
+    /// was closed early.
     pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = self.unread.windows(2).position(|window| window == b"\r\n") {
@@ -203,12 +203,12 @@ impl Response {
         serde_json::from_str(self.text()).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// Of an error body.
+    /// The message of an error body.
     pub(crate) fn message(&self) -> String {
         self.json()["error"]["message"].as_str().expect("an error has a message").to_owned()
     }
 
-    /// The data of every event.
+    /// The data of each event.
     pub(crate) fn events(&self) -> Vec<String> {
         let mut frames = Vec::new();
         wire::sse::SseParser::default().feed(&self.body, &mut frames).expect("a stream within its bounds");
@@ -219,7 +219,7 @@ impl Response {
         frames.into_iter().filter_map(data).collect()
     }
 
-    /// The body with its random id and its time replaced.
+    /// The body with its id and its time replaced.
     pub(crate) fn redacted(&self) -> String {
         let between = |text: &str, from: &str, to: &str| {
             let start = text.find(from)? + from.len();

@@ -1,4 +1,4 @@
-//! Text completions, fill-in-the-middle, and the balance.
+//! Text completions, fill-in-the-middle, and the balance. `case_NN`: see conformance.rs.
 
 use chat::{Delta, FinishReason, Input, TokenLogprob, TopLogprob, Usage};
 use serde_json::{Value, json};
@@ -26,9 +26,9 @@ async fn case_37_the_middle_is_filled_in() {
         assert_eq!(completion["object"], "text_completion");
         assert!(completion["choices"][0]["text"].is_string());
     }
-    let seen = app.provider.received.lock().unwrap()[0].clone();
+    let received = app.provider.received.lock().unwrap()[0].clone();
     let suffix = Some("    return fib(a-1) + fib(a-2)".to_owned());
-    assert_eq!(seen.input, Input::Text { prefix: "def fib(a):".into(), suffix });
+    assert_eq!(received.input, Input::Text { prefix: "def fib(a):".into(), suffix });
     let mut body = fim_request();
     body["max_tokens"] = 4097.into();
     let refused = post(&app, "/beta/completions", body).await;
@@ -52,7 +52,7 @@ async fn a_suffix_outside_the_beta_root_is_noted_by_the_lenient_profile() {
     assert_eq!((plain.status, plain.header("x-compat-note")), (200, None));
 }
 
-/// An answer of two tokens with what the model thought of them.
+/// An answer of two tokens with log probabilities.
 fn logprobs_script() -> Vec<ScriptStep> {
     let token = |token: &str| TokenLogprob {
         token: token.into(),
@@ -60,10 +60,10 @@ fn logprobs_script() -> Vec<ScriptStep> {
         bytes: Some(token.into()),
         top: vec![TopLogprob { token: "x".into(), logprob: -1.5, bytes: Some(b"x".to_vec()) }],
     };
-    let say = |text: &str| ScriptStep::Delta(Delta::Text { text: text.into(), logprobs: vec![token(text)] });
+    let token_delta = |text: &str| ScriptStep::Delta(Delta::Text { text: text.into(), logprobs: vec![token(text)] });
     let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
-    let acts = [ScriptStep::Delta(Delta::Start(usage)), say("é"), say("b")];
-    acts.into_iter().chain(finish_and_usage(FinishReason::Length, usage)).collect()
+    let steps = [ScriptStep::Delta(Delta::Start(usage)), token_delta("é"), token_delta("b")];
+    steps.into_iter().chain(finish_and_usage(FinishReason::Length, usage)).collect()
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn whole_completions_and_streams_have_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn every_prompt_of_a_list_gets_a_choice_and_the_usage_is_that_of_all() {
+async fn each_prompt_of_a_list_gets_a_choice_and_the_usage_is_summed() {
     let app = TestAppBuilder::deepseek_profile().script(logprobs_script()).start().await;
     let body = json!({"model": "deepseek-chat", "prompt": ["one", "two"], "echo": true});
     let whole = post(&app, "/completions", body.clone()).await;
@@ -91,7 +91,8 @@ async fn every_prompt_of_a_list_gets_a_choice_and_the_usage_is_that_of_all() {
     body["stream"] = true.into();
     let streamed = post(&app, "/completions", body).await;
     let mut texts = [String::new(), String::new()];
-    let (mut finishes, mut usages) = (0, Vec::new());
+    let mut finishes = 0;
+    let mut usages = Vec::new();
     for event in streamed.events().iter().filter(|event| *event != "[DONE]") {
         let event: Value = serde_json::from_str(event).unwrap();
         let choice = &event["choices"][0];
@@ -101,32 +102,32 @@ async fn every_prompt_of_a_list_gets_a_choice_and_the_usage_is_that_of_all() {
     }
     assert_eq!((texts, finishes), (["oneéb".to_owned(), "twoéb".to_owned()], 2));
     assert_eq!((usages.len(), &usages[0]["total_tokens"]), (1, &json!(10)));
-    let seen = app.provider.received.lock().unwrap();
-    let mut prompts: Vec<&Input> = seen.iter().map(|chat| &chat.input).collect();
+    let received = app.provider.received.lock().unwrap();
+    let mut prompts: Vec<&Input> = received.iter().map(|chat| &chat.input).collect();
     prompts.dedup();
     assert_eq!(prompts.len(), 4, "{prompts:?}");
 }
 
 #[tokio::test]
 async fn a_failure_in_the_middle_ends_the_stream() {
-    let acts = [
+    let steps = [
         ScriptStep::Delta(Delta::Start(Usage::default())),
         text_delta("a"),
         ScriptStep::Fail(chat::Error::internal("broken")),
     ];
-    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
     let answer = post(&app, "/completions", json!({"model": "deepseek-chat", "stream": true})).await;
     let events = answer.events();
     assert!(events[events.len() - 2].contains("broken") && events.last().unwrap() == "[DONE]", "{events:?}");
 }
 
 #[tokio::test]
-async fn the_balance_without_accounts_is_available() {
+async fn without_a_store_the_balance_is_available() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     for path in ["/user/balance", "/v1/user/balance", "/beta/user/balance"] {
         let answer = app.request("GET", path).send().await;
         assert_eq!(answer.json(), json!({"is_available": true, "balance_infos": []}));
     }
-    let stranger = crate::client::Request::new(app.addr, "GET", "/user/balance").send().await;
-    assert_eq!(stranger.status, 401);
+    let without_key = crate::client::Request::new(app.addr, "GET", "/user/balance").send().await;
+    assert_eq!(without_key.status, 401);
 }

@@ -1,4 +1,9 @@
-//! The numbered cases of the API document, section 5.
+//! The conformance cases of docs/api.md, section 5.
+//!
+//! `case_NN` in the name of a test is the number of its case there; tests of other files that are
+//! named so count too. The last column of that table gives the evidence of each case: D, documented
+//! by the provider; O, observed in its answers; K, required by an official client; C, chosen by
+//! this project; S, stated in CometAPI's guide to DeepSeek-V3.2-Exp.
 
 use serde_json::{Value, json};
 
@@ -37,7 +42,7 @@ async fn case_1_a_plain_answer_has_the_documented_shape_on_every_prefix() {
 }
 
 #[tokio::test]
-async fn case_2_the_articles_request_is_answered() {
+async fn case_2_the_request_of_cometapis_guide_to_deepseek_v3_2_exp_is_answered() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let body = json!({"model": "deepseek-v3.2-exp", "messages": [
         {"role": "system", "content": "You are a helpful assistant."},
@@ -50,7 +55,7 @@ async fn case_2_the_articles_request_is_answered() {
 }
 
 #[tokio::test]
-async fn case_3_thinking_ids_think_in_any_case() {
+async fn case_3_thinking_model_ids_are_accepted_in_any_case() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     for model in ["DeepSeek-V3.2-Exp-thinking", "deepseek-v3.2-EXP-THINKING"] {
         let answer = app.assert_answered(chat_request(json!({"model": model, "max_tokens": 64}))).await;
@@ -67,8 +72,8 @@ async fn case_4_thinking_widens_max_tokens_and_sampling_has_no_effect() {
         "presence_penalty": 1});
     let answer = app.assert_answered(chat_request(more)).await;
     assert!(answer.json()["choices"][0]["message"]["reasoning_content"].is_string());
-    let seen = app.provider.received.lock().unwrap();
-    assert_eq!((seen[0].sampling.temperature, seen[0].max_tokens), (None, Some(65536)));
+    let received = app.provider.received.lock().unwrap();
+    assert_eq!((received[0].sampling.temperature, received[0].max_tokens), (None, Some(65536)));
 }
 
 #[tokio::test]
@@ -205,9 +210,9 @@ async fn cases_21_and_22_formats_and_the_word_json() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let text = "Prompt must contain the word 'json' in some form to use 'response_format' of type 'json_object'.";
     app.assert_refused(chat_request(json!({ "response_format": {"type": "json_object"} })), text).await;
-    let asked = json!([{"role": "user", "content": "Reply in JSON with key a"}]);
+    let messages = json!([{"role": "user", "content": "Reply in JSON with key a"}]);
     app.assert_answered(
-        json!({"model": "deepseek-chat", "messages": asked, "response_format": {"type": "json_object"}}),
+        json!({"model": "deepseek-chat", "messages": messages, "response_format": {"type": "json_object"}}),
     )
     .await;
     let text = "This response_format type is unavailable now";
@@ -256,24 +261,24 @@ async fn cases_23_and_24_tools_and_their_choice() {
 }
 
 #[tokio::test]
-async fn case_25_a_prompt_that_does_not_fit_is_counted() {
+async fn case_25_the_refusal_of_a_long_prompt_counts_its_tokens() {
     let app = TestAppBuilder::deepseek_profile().start().await;
-    let of = |bytes: usize, more: Value| {
+    let prompt_of = |bytes: usize, more: Value| {
         let mut body = chat_request(more);
         body["messages"][0]["content"] = "x".repeat(bytes).into();
         body
     };
     let text = "This model's maximum context length is 131072 tokens. However, you requested 131072 tokens (131072 in the \
                 messages, 0 in the completion). Please reduce the length of the messages or completion.";
-    app.assert_refused(of(131_072, json!({})), text).await;
+    app.assert_refused(prompt_of(131_072, json!({})), text).await;
     let text = "This model's maximum context length is 131072 tokens. However, you requested 134096 tokens (130000 in the \
                 messages, 4096 in the completion)…";
-    app.assert_refused(of(130_000, json!({"max_tokens": 4096})), text).await;
-    app.assert_answered(of(130_000, json!({}))).await;
+    app.assert_refused(prompt_of(130_000, json!({"max_tokens": 4096})), text).await;
+    app.assert_answered(prompt_of(130_000, json!({}))).await;
 }
 
 #[tokio::test]
-async fn cases_27_and_28_bodies_that_are_no_json() {
+async fn cases_27_and_28_bodies_that_are_not_json() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let parse = "Failed to parse the request body as JSON:";
     for (body, text) in [
@@ -290,7 +295,7 @@ async fn cases_27_and_28_bodies_that_are_no_json() {
 }
 
 #[tokio::test]
-async fn cases_33_and_34_a_stream_spells_the_whole_answer() {
+async fn cases_33_and_34_a_stream_contains_the_whole_answer() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let whole = app.assert_answered(chat_request(json!({"seed": 1, "temperature": 0}))).await.json();
     for include_usage in [false, true] {
@@ -338,15 +343,15 @@ async fn case_38_models_are_listed_and_found() {
     assert_eq!(one("/v1/models/deepseek-chat").await.json(), chat);
     assert_eq!(one("/models/org/Minnow").await.json()["id"], "org/Minnow");
     assert_eq!(one("/beta/v1/models/org%2Fminnow").await.json()["id"], "org/Minnow");
-    let nope = one("/v1/models/nope").await;
+    let unknown = one("/v1/models/nope").await;
     let error = json!({"error": {"message": "The model 'nope' does not exist", "type": "invalid_request_error",
         "param": "model", "code": "model_not_found"}});
-    assert_eq!((nope.status, nope.json()), (404, error));
+    assert_eq!((unknown.status, unknown.json()), (404, error));
     assert_eq!(one("/models/%ff").await.status, 400);
 }
 
 #[tokio::test]
-async fn case_42_unknown_paths_methods_and_types_are_told_in_json() {
+async fn case_42_unknown_paths_methods_and_types_return_json_errors() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let code = |answer: &crate::client::Response| answer.json()["error"]["code"].as_str().unwrap().to_owned();
     let unknown = app.request("POST", "/v1/chat/completion").send().await;
@@ -361,7 +366,7 @@ async fn case_42_unknown_paths_methods_and_types_are_told_in_json() {
 }
 
 #[tokio::test]
-async fn case_44_unknown_and_null_fields_do_not_matter() {
+async fn case_44_unknown_and_null_fields_are_ignored() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let more = json!({"foo": 1, "store": true, "metadata": {"a": "b"}, "tools": null, "stop": null, "stream": null,
         "logprobs": null});
@@ -369,9 +374,9 @@ async fn case_44_unknown_and_null_fields_do_not_matter() {
 }
 
 #[tokio::test]
-async fn the_lenient_profile_says_what_it_accepted() {
+async fn the_lenient_profile_notes_what_it_accepted() {
     let lenient =
-        |setup: TestAppBuilder| setup.provider(|provider| provider.limits.profile = crate::check::Profile::Lenient);
+        |builder: TestAppBuilder| builder.provider(|provider| provider.limits.profile = crate::check::Profile::Lenient);
     let app = lenient(TestAppBuilder::deepseek_profile()).start().await;
     let last = with_messages(json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]));
     let answer = app.assert_answered(last).await;
@@ -385,11 +390,11 @@ async fn the_lenient_profile_says_what_it_accepted() {
 async fn tool_calls_are_answered_with_empty_text_and_an_index() {
     let call = Delta::ToolCall { index: 0, id: "call_00_x".into(), name: "f".into() };
     let arguments = Delta::Arguments { index: 0, text: "{\"a\": 1}".into() };
-    let acts =
+    let steps =
         [ScriptStep::Delta(Delta::Start(Usage::default())), ScriptStep::Delta(call), ScriptStep::Delta(arguments)];
     let end =
         finish_and_usage(FinishReason::ToolCalls, Usage { prompt_tokens: 9, completion_tokens: 7, ..Usage::default() });
-    let app = TestAppBuilder::deepseek_profile().script(acts.into_iter().chain(end)).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(steps.into_iter().chain(end)).start().await;
     insta::assert_snapshot!(
         "tool_calls",
         app.assert_answered(chat_request(json!({"tools": [tool("f")]}))).await.redacted()
@@ -401,9 +406,9 @@ async fn tool_calls_are_answered_with_empty_text_and_an_index() {
 #[tokio::test]
 async fn one_token_a_delta_keeps_its_log_probability() {
     let token = chat::TokenLogprob { token: "He".into(), logprob: -0.02, bytes: Some(b"He".to_vec()), top: vec![] };
-    let acts = [ScriptStep::Delta(Delta::Text { text: "He".into(), logprobs: vec![token] }), text_delta("y")];
+    let steps = [ScriptStep::Delta(Delta::Text { text: "He".into(), logprobs: vec![token] }), text_delta("y")];
     let app = TestAppBuilder::deepseek_profile()
-        .script(acts.into_iter().chain(finish_and_usage(FinishReason::Length, Usage::default())))
+        .script(steps.into_iter().chain(finish_and_usage(FinishReason::Length, Usage::default())))
         .start()
         .await;
     let answer = app.assert_answered(chat_request(json!({"logprobs": true}))).await.json();

@@ -1,4 +1,4 @@
-//! Gemini's surface.
+//! Gemini's API.
 
 use chat::{Delta, FinishReason, Usage};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn app_with_script() -> TestApp {
 }
 
 #[tokio::test]
-async fn a_whole_answer_and_both_kinds_of_streams_say_the_same() {
+async fn a_json_body_and_both_kinds_of_streams_have_the_same_content() {
     let app = app_with_script().await;
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}],
                       "generationConfig": {"thinkingConfig": {"includeThoughts": true}}});
@@ -59,14 +59,14 @@ async fn a_whole_answer_and_both_kinds_of_streams_say_the_same() {
         .map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap())
         .collect();
     for stream in [array, events] {
-        let said: Vec<_> = stream.iter().flat_map(parts).map(plain).collect();
-        assert_eq!(Value::from(said), want);
+        let content: Vec<_> = stream.iter().flat_map(parts).map(plain).collect();
+        assert_eq!(Value::from(content), want);
         assert_eq!(stream.last().unwrap()["usageMetadata"]["thoughtsTokenCount"], 2);
     }
 }
 
 #[tokio::test]
-async fn the_key_may_stand_in_either_header_or_in_the_query() {
+async fn the_key_is_accepted_in_either_header_and_in_the_query() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let path = "/v1beta/models/deepseek-chat:generateContent";
     assert_eq!(post(&app, path, gemini_request()).await.status, 200);
@@ -74,15 +74,15 @@ async fn the_key_may_stand_in_either_header_or_in_the_query() {
     assert_eq!(bearer.json(gemini_request()).send().await.status, 200);
     let query = format!("{path}?alt=sse&key={KEY}");
     assert_eq!(Request::new(app.addr, "POST", &query).json(gemini_request()).send().await.status, 200);
-    let elsewhere = format!("/v1/models?key={KEY}");
-    assert_eq!(Request::new(app.addr, "GET", &elsewhere).send().await.status, 401);
+    let other_route = format!("/v1/models?key={KEY}");
+    assert_eq!(Request::new(app.addr, "GET", &other_route).send().await.status, 401);
     let none = Request::new(app.addr, "POST", path).json(gemini_request()).send().await;
     assert_eq!((none.status, &none.json()["error"]["status"]), (401, &json!("UNAUTHENTICATED")));
     assert!(!crate::app::captured_logs().text().contains(&format!("key={KEY}")), "a key of a query is not logged");
 }
 
 #[tokio::test]
-async fn refusals_have_the_shape_of_the_surface() {
+async fn errors_have_geminis_format() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     for (path, body, status, word) in [
         ("/v1beta/models/nobody:generateContent", gemini_request(), 400, "Model Not Exist"),

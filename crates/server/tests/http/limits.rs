@@ -1,4 +1,4 @@
-//! Bodies and headers of every size are answered, not reset.
+//! Bodies and headers of every size are answered instead of reset. `case_NN`: see conformance.rs.
 
 use std::io::Write;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::app::{TestAppBuilder, chat_request};
 
 const LIMIT: usize = 32 << 20;
 
-/// A request of exactly this many bytes.
+/// A request of exactly `bytes` bytes.
 fn request_of_size(bytes: usize) -> String {
     let empty = chat_request(json!({"pad": ""})).to_string();
     chat_request(json!({"pad": "x".repeat(bytes - empty.len())})).to_string()
@@ -40,23 +40,23 @@ async fn a_body_of_exactly_the_limit_is_read() {
 }
 
 #[tokio::test]
-async fn a_refusal_before_the_body_arrives_although_nobody_reads_it() {
+async fn a_refusal_arrives_although_the_body_is_not_read() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let body = request_of_size(LIMIT);
-    let wrong = app.request("POST", "/chat/completions").header("authorization", "Bearer nope").bytes(body.clone());
-    let wrong = wrong.send().await;
-    assert_eq!((wrong.status, wrong.request_sent), (401, true));
-    let nowhere = app.request("POST", "/nope").bytes(body).send().await;
-    assert_eq!((nowhere.status, nowhere.request_sent), (404, true));
+    let unauthorized = app.request("POST", "/chat/completions").header("authorization", "Bearer nope");
+    let unauthorized = unauthorized.bytes(body.clone()).send().await;
+    assert_eq!((unauthorized.status, unauthorized.request_sent), (401, true));
+    let unknown = app.request("POST", "/nope").bytes(body).send().await;
+    assert_eq!((unknown.status, unknown.request_sent), (404, true));
 }
 
 #[tokio::test]
-async fn a_client_that_asks_before_it_sends_is_answered_at_once() {
+async fn a_client_that_expects_100_continue_is_refused_at_once() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let huge = app.request("POST", "/chat/completions").header("expect", "100-continue");
-    // Announced and never sent, as the client is told no.
-    let mut conversation = huge.header("content-length", &(LIMIT + 1).to_string()).connect_head_only().await;
-    assert_eq!(conversation.read_response().await.status, 413);
+    // The body is announced and never sent, because the refusal comes first.
+    let mut connection = huge.header("content-length", &(LIMIT + 1).to_string()).connect_head_only().await;
+    assert_eq!(connection.read_response().await.status, 413);
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn gzip_bodies_are_read_and_bombs_are_refused() {
 }
 
 #[tokio::test]
-async fn headers_above_their_limit_are_told_so() {
+async fn headers_above_their_limit_are_refused() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let with = |bytes: usize| app.post(chat_request(json!({}))).header("x-padding", &"x".repeat(bytes));
     assert_eq!(with(60 << 10).send().await.status, 200);
@@ -88,18 +88,18 @@ async fn headers_above_their_limit_are_told_so() {
 }
 
 #[tokio::test]
-async fn the_first_check_that_fails_is_the_one_that_answers() {
+async fn the_first_failed_check_decides_the_response() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     let too_large = (LIMIT + 1).to_string();
-    let ask = |path| app.request("POST", path).header("content-type", "text/plain");
+    let post = |path| app.request("POST", path).header("content-type", "text/plain");
     let announced = |request: crate::client::Request| async move {
         let request = request.header("content-length", &too_large).header("expect", "100-continue");
         request.connect_head_only().await.read_response().await.status
     };
-    assert_eq!(announced.clone()(ask("/nope").header("authorization", "")).await, 404);
-    assert_eq!(announced.clone()(ask("/chat/completions").header("authorization", "")).await, 401);
-    assert_eq!(announced(ask("/chat/completions")).await, 413);
-    assert_eq!(ask("/chat/completions").bytes("{").send().await.status, 415);
+    assert_eq!(announced.clone()(post("/nope").header("authorization", "")).await, 404);
+    assert_eq!(announced.clone()(post("/chat/completions").header("authorization", "")).await, 401);
+    assert_eq!(announced(post("/chat/completions")).await, 413);
+    assert_eq!(post("/chat/completions").bytes("{").send().await.status, 415);
     let two = chat_request(json!({"model": "nope", "temperature": "hot"}));
     assert!(app.post(two).send().await.message().contains("temperature: invalid type"));
     let two = chat_request(json!({"model": "nope", "temperature": 9}));
@@ -107,15 +107,15 @@ async fn the_first_check_that_fails_is_the_one_that_answers() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_talking_is_hung_up_on() {
-    let patience = Duration::from_millis(100);
-    let app = TestAppBuilder::deepseek_profile().config(|config| config.read_timeout = patience).start().await;
-    for beginning in ["", "PRI * HT", "POST /chat/completions HTTP/1.1\r\nhost: x\r\n"] {
+async fn a_silent_client_is_disconnected() {
+    let read_timeout = Duration::from_millis(100);
+    let app = TestAppBuilder::deepseek_profile().config(|config| config.read_timeout = read_timeout).start().await;
+    for prefix in ["", "PRI * HT", "POST /chat/completions HTTP/1.1\r\nhost: x\r\n"] {
         let mut socket = TcpStream::connect(app.addr).await.unwrap();
-        socket.write_all(beginning.as_bytes()).await.unwrap();
+        socket.write_all(prefix.as_bytes()).await.unwrap();
         let mut rest = Vec::new();
-        let closed = tokio::time::timeout(20 * patience, socket.read_to_end(&mut rest)).await;
-        assert!(closed.is_ok(), "{beginning:?}");
+        let closed = tokio::time::timeout(20 * read_timeout, socket.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "{prefix:?}");
     }
     let half = app
         .post(chat_request(json!({})))

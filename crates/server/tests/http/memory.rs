@@ -14,7 +14,7 @@ use crate::client::{Request, Response};
 const MIB: usize = 1 << 20;
 const OTHER_KEY: &str = "sk-test-0000000000000002";
 
-/// A server of two keys whose requests may hold so many MiB, and those of one key so many.
+/// A server with two keys. All requests may hold `bytes` MiB, those of one key `share` MiB.
 async fn start_with_limits(bytes: usize, share: usize) -> TestApp {
     let keys = vec![KeyConfig::new("alice", KEY), KeyConfig::new("bob", OTHER_KEY)];
     let limits = InflightLimits { bytes: bytes * MIB, share: share * MIB };
@@ -24,7 +24,7 @@ async fn start_with_limits(bytes: usize, share: usize) -> TestApp {
         .await
 }
 
-/// A request with a field of so many bytes that nobody reads.
+/// A request with an unknown field of `bytes` bytes.
 fn padded_request(bytes: usize) -> Value {
     chat_request(json!({"pad": "x".repeat(bytes)}))
 }
@@ -72,7 +72,7 @@ async fn the_largest_plain_prompt_passes_where_the_server_has_a_gibibyte() {
 }
 
 #[tokio::test]
-async fn a_request_beyond_its_share_is_413_whatever_becomes_large() {
+async fn a_request_beyond_its_share_is_413_in_every_form() {
     let app = start_with_limits(16, 4).await;
     // Announced, and never sent.
     let announced = app
@@ -94,14 +94,14 @@ async fn a_request_beyond_its_share_is_413_whatever_becomes_large() {
 }
 
 #[tokio::test]
-async fn what_a_key_holds_leaves_less_for_its_other_requests_and_none_for_nobody() {
+async fn memory_held_by_a_key_limits_its_own_requests_but_not_those_of_others() {
     let app = start_with_limits(16, 4).await;
-    // The provider keeps the chat.
-    let keeps =
+    // The provider keeps the chats.
+    let large_chat =
         |text: usize| json!({"model": "deepseek-chat", "messages": [{"role": "user", "content": "x".repeat(text)}]});
     let kept = chat_request(json!({"user": "x".repeat(1_900_000)}));
     app.assert_answered(kept).await;
-    let refused = app.post(keeps(1_500_000)).send().await;
+    let refused = app.post(large_chat(1_500_000)).send().await;
     assert_eq!((refused.status, error_code(&refused)), (503, json!("memory_full")), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("5"));
     let other = |body: Value| app.post(body).header("authorization", &format!("Bearer {OTHER_KEY}"));
@@ -112,7 +112,7 @@ async fn what_a_key_holds_leaves_less_for_its_other_requests_and_none_for_nobody
 }
 
 #[tokio::test]
-async fn bodies_that_never_end_hold_only_what_has_come_of_them() {
+async fn bodies_that_never_end_hold_only_their_received_bytes() {
     let app = start_with_limits(16, 4).await;
     let mut halves = Vec::new();
     for _ in 0..20 {
@@ -125,19 +125,19 @@ async fn bodies_that_never_end_hold_only_what_has_come_of_them() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_counts_too() {
+async fn answers_count_too() {
     use crate::scripted_provider::{finish_and_usage, text_delta};
     let words = (0..6).map(|_| text_delta(&"x".repeat(MIB)));
     let keys = vec![KeyConfig::new("alice", KEY)];
     let limits = InflightLimits { bytes: 16 * MIB, share: 4 * MIB };
-    let setup =
+    let builder =
         TestAppBuilder::deepseek_profile().config(|config| (config.keys, config.inflight) = (keys.into(), limits));
-    let app = setup.script(words.chain(finish_and_usage(chat::FinishReason::Stop, Default::default()))).start().await;
+    let app = builder.script(words.chain(finish_and_usage(chat::FinishReason::Stop, Default::default()))).start().await;
     let whole = app.post(chat_request(json!({}))).send().await;
     assert_eq!((whole.status, error_code(&whole)), (503, json!("memory_share_exceeded")), "{}", whole.text());
     let stream = app.post(chat_request(json!({"stream": true}))).send().await;
-    assert!(stream.text().ends_with("data: [DONE]\n\n"), "what passes is not kept");
-    // This surface repeats all of it at the end.
+    assert!(stream.text().ends_with("data: [DONE]\n\n"), "a streamed answer is not kept");
+    // The Responses API repeats the whole answer at the end.
     let kept = json!({"model": "deepseek-chat", "input": "Say hi", "stream": true});
     let kept = app.request("POST", "/responses").json(kept).send().await;
     assert!(kept.text().contains("larger than the memory"), "{:.300}", kept.text());

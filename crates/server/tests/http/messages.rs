@@ -1,4 +1,4 @@
-//! Anthropic's surface.
+//! Anthropic's API. `case_NN`: see conformance.rs.
 
 use chat::{Delta, Error, FinishReason, Usage};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn start_steps() -> Vec<ScriptStep> {
     vec![ScriptStep::Delta(Delta::Start(Usage { prompt_tokens: 17, cached_tokens: 4, ..Usage::default() }))]
 }
 
-/// Ids, and signatures, whose secret is made at every start.
+/// Replaces ids and signatures, whose secret is new at each start.
 fn redacted(answer: &Response) -> String {
     let mut text = answer.text().to_owned();
     for (before, length) in [("msg_", 32), ("req_", 32), ("\"signature\":\"", 24)] {
@@ -99,8 +99,8 @@ async fn whole_answers_and_streams_of_every_kind() {
         .chain([text_delta("a ")])
         .chain(finish_and_usage(FinishReason::Length, USAGE))
         .collect();
-    for (name, acts) in [("tools", thinking_tools), ("stop_sequence", stopped), ("max_tokens", cut)] {
-        let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    for (name, steps) in [("tools", thinking_tools), ("stop_sequence", stopped), ("max_tokens", cut)] {
+        let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
         let more = json!({
             "thinking": { "type": "enabled", "budget_tokens": 1024 }, "tools": weather_tools(), "stop_sequences": ["x", "y"]
         });
@@ -115,10 +115,10 @@ async fn whole_answers_and_streams_of_every_kind() {
 
 #[tokio::test]
 async fn a_failure_in_the_middle_is_an_error_event() {
-    let acts = start_steps()
+    let steps = start_steps()
         .into_iter()
         .chain([text_delta("The "), ScriptStep::Fail(Error::internal("Inference backend failed"))]);
-    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
     let answer = post(&app, "/v1/messages", messages_request(json!({ "stream": true }))).await;
     insta::assert_snapshot!("messages_failure_stream", redacted(&answer));
 }
@@ -126,15 +126,15 @@ async fn a_failure_in_the_middle_is_an_error_event() {
 #[tokio::test]
 async fn tokens_are_counted_without_an_answer() {
     let app = TestAppBuilder::deepseek_profile().start().await;
-    let mut asked = messages_request(json!({ "system": "abc" }));
-    asked.as_object_mut().unwrap().remove("max_tokens");
-    let answer = post(&app, "/v1/messages/count_tokens", asked).await;
+    let mut body = messages_request(json!({ "system": "abc" }));
+    body.as_object_mut().unwrap().remove("max_tokens");
+    let answer = post(&app, "/v1/messages/count_tokens", body).await;
     assert_eq!((answer.status, answer.json()), (200, json!({ "input_tokens": 5 })));
     assert!(app.provider.received.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn thoughts_of_a_turn_with_tools_must_come_back() {
+async fn thinking_of_a_turn_with_tools_must_be_sent_back() {
     let messages = json!([
         { "role": "user", "content": "weather?" },
         { "role": "assistant", "content": [{ "type": "tool_use", "id": "t", "name": "get_weather", "input": {} }] },
@@ -153,7 +153,7 @@ async fn thoughts_of_a_turn_with_tools_must_come_back() {
 }
 
 #[tokio::test]
-async fn more_tokens_than_there_may_be_are_cut() {
+async fn max_tokens_is_limited_to_that_of_the_model() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     assert_eq!(post(&app, "/v1/messages", messages_request(json!({ "max_tokens": 32000 }))).await.status, 200);
     assert_eq!(app.provider.received.lock().unwrap()[0].max_tokens, Some(8192));
@@ -161,7 +161,7 @@ async fn more_tokens_than_there_may_be_are_cut() {
 }
 
 #[tokio::test]
-async fn refusals_have_anthropics_shape() {
+async fn errors_have_anthropics_format() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     for (method, path, status, kind) in [
         ("POST", "/anthropic/v1/nothing", 404, "not_found_error"),
@@ -171,14 +171,14 @@ async fn refusals_have_anthropics_shape() {
         assert_eq!((answer.status, &answer.json()["error"]["type"]), (status, &json!(kind)));
         assert_eq!(answer.json()["type"], "error");
     }
-    let stranger = Request::new(app.addr, "POST", "/v1/messages").header("x-api-key", "sk-wrong-key-1234fcc2");
-    let answer = stranger.json(messages_request(json!({}))).send().await;
+    let wrong_key = Request::new(app.addr, "POST", "/v1/messages").header("x-api-key", "sk-wrong-key-1234fcc2");
+    let answer = wrong_key.json(messages_request(json!({}))).send().await;
     assert_eq!((answer.status, &answer.json()["error"]["type"]), (401, &json!("authentication_error")));
     assert_eq!(answer.header("request-id"), answer.json()["request_id"].as_str());
     let image = json!([{ "role": "user", "content": [{ "type": "image", "source": {} }] }]);
     let refused = post(&app, "/v1/messages", messages_request(json!({ "messages": image }))).await;
     assert_eq!(refused.message(), "messages.0.content.0: content type 'image' is not supported");
-    // One that can be read is refused by the model, which is text only.
+    // A valid image is refused because the model accepts only text.
     let source = json!({ "type": "url", "url": "https://example.org/whale.png" });
     let image = json!([
         { "role": "user", "content": "hi" }, { "role": "assistant", "content": "hi" },

@@ -1,4 +1,4 @@
-//! The Responses surface.
+//! OpenAI's Responses API.
 
 use chat::{Delta, Error, FinishReason, Usage};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ async fn post(app: &TestApp, more: Value) -> Response {
     app.request("POST", "/v1/responses").json(body).send().await
 }
 
-/// Ids of items begin with 30 digits of the answer's own id.
+/// Replaces ids and times. Ids of items begin with 30 digits of the id of the response.
 fn redacted(answer: &Response) -> String {
     let mut text =
         format!("{} {}\n\n{}", answer.status, answer.header("content-type").unwrap_or_default(), answer.text());
@@ -47,18 +47,17 @@ fn redacted(answer: &Response) -> String {
 }
 
 fn tool_call_script() -> Vec<ScriptStep> {
-    let call = |delta| ScriptStep::Delta(delta);
-    let acts = [
+    let steps = [
         ScriptStep::Delta(Delta::Start(USAGE)),
         reasoning_delta("Need the "),
         reasoning_delta("weather."),
         text_delta("Let me "),
         text_delta("look."),
-        call(Delta::ToolCall { index: 0, id: "call_00_a".into(), name: "get_weather".into() }),
-        call(Delta::Arguments { index: 0, text: "{\"city\"".into() }),
-        call(Delta::Arguments { index: 0, text: ": \"Oslo\"}".into() }),
+        ScriptStep::Delta(Delta::ToolCall { index: 0, id: "call_00_a".into(), name: "get_weather".into() }),
+        ScriptStep::Delta(Delta::Arguments { index: 0, text: "{\"city\"".into() }),
+        ScriptStep::Delta(Delta::Arguments { index: 0, text: ": \"Oslo\"}".into() }),
     ];
-    acts.into_iter().chain(finish_and_usage(FinishReason::ToolCalls, USAGE)).collect()
+    steps.into_iter().chain(finish_and_usage(FinishReason::ToolCalls, USAGE)).collect()
 }
 
 #[tokio::test]
@@ -75,10 +74,10 @@ async fn whole_responses_and_streams_have_the_documented_shape() {
 
 #[tokio::test]
 async fn a_response_that_was_cut_is_incomplete() {
-    let acts = [ScriptStep::Delta(Delta::Start(USAGE)), text_delta("a")]
+    let steps = [ScriptStep::Delta(Delta::Start(USAGE)), text_delta("a")]
         .into_iter()
         .chain(finish_and_usage(FinishReason::Length, USAGE));
-    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
     let response = post(&app, json!({"max_output_tokens": 1})).await.json();
     assert_eq!(response["status"], "incomplete");
     assert_eq!(response["incomplete_details"], json!({"reason": "max_output_tokens"}));
@@ -86,8 +85,8 @@ async fn a_response_that_was_cut_is_incomplete() {
 
 #[tokio::test]
 async fn a_failure_in_the_middle_fails_the_response() {
-    let acts = [ScriptStep::Delta(Delta::Start(USAGE)), text_delta("a"), ScriptStep::Fail(Error::internal("broken"))];
-    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let steps = [ScriptStep::Delta(Delta::Start(USAGE)), text_delta("a"), ScriptStep::Fail(Error::internal("broken"))];
+    let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
     let answer = post(&app, json!({"stream": true})).await;
     let events = answer.events();
     let last: Value = serde_json::from_str(events.last().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Every route times every role: who is let in, and who is not.
+//! Every route with every role.
 
 use serde_json::json;
 use server::{KeyConfig, admin};
@@ -23,7 +23,7 @@ async fn app_with_roles() -> TestApp {
     TestAppBuilder::deepseek_profile().config(set).start().await
 }
 
-/// The callers, and the role that each is let in with; `None`: not at all.
+/// Keys and their roles; `None`: the key is refused.
 const CALLERS: [(&str, Option<Role>); 6] = [
     ("", None),
     ("sk-nobody-knows-this-key", None),
@@ -40,19 +40,19 @@ async fn status(app: &TestApp, method: &'static str, path: &str, key: &str) -> u
 }
 
 #[tokio::test]
-async fn an_admin_call_is_for_the_role_that_its_entry_names() {
+async fn an_admin_route_requires_the_role_of_its_table_entry() {
     let app = app_with_roles().await;
-    let calls: Vec<_> = admin::endpoints().collect();
-    assert!(calls.len() > 20 && calls.iter().filter(|(method, ..)| *method != "GET").all(|call| call.2 == Role::Admin));
-    for (method, path, needs) in calls {
+    let routes: Vec<_> = admin::endpoints().collect();
+    assert!(routes.len() > 20);
+    assert!(routes.iter().filter(|(method, ..)| *method != "GET").all(|(.., role)| *role == Role::Admin));
+    for (method, path, required_role) in routes {
         let path = path.replace("{name}", "x").replace("{id}", "x");
         for (key, role) in CALLERS {
             let status = status(&app, method, &path, key).await;
             match role {
                 None => assert_eq!(status, 401, "{method} {path} {key}"),
-                Some(role) if role < needs => assert_eq!(status, 403, "{method} {path} {key}"),
-                // This server has no store: what would change it is refused for that, or
-                // for its empty body.
+                Some(role) if role < required_role => assert_eq!(status, 403, "{method} {path} {key}"),
+                // This server has no store: changes are refused for that, or for their empty body.
                 Some(_) => assert!([200, 400, 409].contains(&status), "{method} {path} {key}: {status}"),
             }
         }
@@ -60,7 +60,7 @@ async fn an_admin_call_is_for_the_role_that_its_entry_names() {
 }
 
 #[tokio::test]
-async fn what_is_not_in_the_table_does_not_exist() {
+async fn routes_outside_the_table_do_not_exist() {
     let app = app_with_roles().await;
     for path in ["/admin", "/admin/secrets", "/admin/keys/x/y", "/admin/users/x/../../keys", "/admin/%6beys"] {
         assert_eq!(status(&app, "GET", path, ADMIN).await, 404, "{path}");
@@ -70,7 +70,7 @@ async fn what_is_not_in_the_table_does_not_exist() {
 }
 
 #[tokio::test]
-async fn every_other_route_wants_a_key_and_takes_any() {
+async fn every_other_route_requires_a_key_of_any_role() {
     let app = app_with_roles().await;
     let prefixed = ["", "/v1", "/beta", "/beta/v1"].into_iter().flat_map(|prefix| {
         let routes = [
@@ -119,7 +119,7 @@ async fn every_other_route_wants_a_key_and_takes_any() {
             let status = status(&app, method, &path, key).await;
             match role {
                 None => assert_eq!(status, 401, "{method} {path} {key}"),
-                // The token administers; it asks no models.
+                // The admin token cannot call models.
                 Some(_) if key == TOKEN => assert_eq!(status, 403, "{method} {path}"),
                 Some(_) => assert!(![401, 403, 405, 500].contains(&status), "{method} {path} {key}: {status}"),
             }
@@ -141,38 +141,38 @@ async fn every_other_route_wants_a_key_and_takes_any() {
 }
 
 #[tokio::test]
-async fn a_web_page_cannot_administer() {
+async fn web_pages_cannot_call_the_admin_api() {
     let app = app_with_roles().await;
-    let ask = |host: &str, origin: &str| {
+    let get = |host: &str, origin: &str| {
         let request = app.request("GET", "/admin/me").header("authorization", &format!("Bearer {ADMIN}"));
         request.header("host", host).header("origin", origin).send()
     };
     for host in ["localhost", "gateway.example.org", "Gateway.Example.org:443"] {
-        assert_eq!(ask(host, "").await.status, 200, "{host}");
+        assert_eq!(get(host, "").await.status, 200, "{host}");
     }
-    assert_eq!(ask("evil.example", "").await.json()["error"]["code"], "host_not_allowed");
-    assert_eq!(ask("localhost", "https://evil.example").await.json()["error"]["code"], "origin_not_allowed");
-    // Pages that may ask models may not administer.
+    assert_eq!(get("evil.example", "").await.json()["error"]["code"], "host_not_allowed");
+    assert_eq!(get("localhost", "https://evil.example").await.json()["error"]["code"], "origin_not_allowed");
+    // Pages that may call models may not call the admin API.
     let origin = "https://chat.example";
     let listed = TestAppBuilder::deepseek_profile().config(|config| {
         config.keys = Default::default();
         config.cors_origins = vec![origin.into()];
     });
     let listed = listed.start().await;
-    let ask = |method: &'static str, path: &'static str, origin: &'static str| {
+    let send = |method: &'static str, path: &'static str, origin: &'static str| {
         listed.request(method, path).header("authorization", "").header("origin", origin).send()
     };
     for path in ["/admin/me", "/admin/keys", "/metrics"] {
-        let answer = ask("GET", path, origin).await;
+        let answer = send("GET", path, origin).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None), "{path}");
-        let preflight = ask("OPTIONS", path, origin).await;
+        let preflight = send("OPTIONS", path, origin).await;
         assert_eq!(preflight.header("access-control-allow-origin"), None, "{path}");
         assert_eq!(preflight.header("access-control-allow-methods"), None, "{path}");
     }
-    assert_eq!(ask("GET", "/v1/models", origin).await.header("access-control-allow-origin"), Some(origin));
-    // Without keys, whoever is on this machine may, but for web pages.
-    let open = TestAppBuilder::deepseek_profile().config(|config| config.keys = Default::default()).start().await;
-    let ask = |host: &str| open.request("GET", "/admin/me").header("authorization", "").header("host", host).send();
-    assert_eq!(ask("localhost").await.json()["role"], "admin");
-    assert_eq!(ask("evil.example").await.status, 403);
+    assert_eq!(send("GET", "/v1/models", origin).await.header("access-control-allow-origin"), Some(origin));
+    // Without keys, programs on this machine may, but web pages may not.
+    let open = TestAppBuilder::without_keys().start().await;
+    let get = |host: &str| open.request("GET", "/admin/me").header("authorization", "").header("host", host).send();
+    assert_eq!(get("localhost").await.json()["role"], "admin");
+    assert_eq!(get("evil.example").await.status, 403);
 }

@@ -1,4 +1,4 @@
-//! A provider that judges like the engine and answers by script.
+//! A provider that validates requests like the engine and answers by a script.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,27 +10,28 @@ use futures_util::stream;
 
 use crate::check::{self, Profile, ReasoningRules, ValidationRules};
 
-/// What an answer does next.
+/// A step of an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum ScriptStep {
     Delta(Delta),
     Sleep(Duration),
     Fail(Error),
-    /// Nothing ever again.
+    /// Waits forever.
     Hang,
     Panic,
 }
 
 pub(crate) struct ScriptedProvider {
     pub(crate) limits: ValidationRules,
-    /// Empty: a short answer that suits the request.
+    /// The steps of every answer. Empty: a short answer that fits the request.
     pub(crate) script: Vec<ScriptStep>,
-    /// The refusal of the admission queue.
+    /// The error that `chat` returns, like that of a full queue.
     pub(crate) queue_error: Option<Error>,
+    /// Whether the provider is not ready.
     pub(crate) starting: AtomicBool,
-    /// Answers not yet dropped.
+    /// The number of answers that are not dropped yet.
     pub(crate) running: Arc<AtomicUsize>,
-    /// What was asked, as the engine would see it.
+    /// The chats received, in the form that the engine gets.
     pub(crate) received: Mutex<Vec<Chat>>,
 }
 
@@ -67,11 +68,11 @@ pub(crate) fn finish_and_usage(reason: FinishReason, usage: Usage) -> [ScriptSte
     [ScriptStep::Delta(Delta::Finish(reason)), ScriptStep::Delta(Delta::Usage(usage))]
 }
 
-/// One token for every byte of text.
+/// Counts one token for each byte of text.
 fn prompt_tokens(chat: &Chat) -> usize {
     let Input::Messages(messages) = &chat.input else { return 0 };
-    let said = |message: &chat::Message| message.text().len() + message.reasoning.as_ref().map_or(0, String::len);
-    messages.iter().map(said).sum()
+    let bytes = |message: &chat::Message| message.text().len() + message.reasoning.as_ref().map_or(0, String::len);
+    messages.iter().map(bytes).sum()
 }
 
 fn default_script(chat: &Chat, prompt_tokens: usize) -> Vec<ScriptStep> {
@@ -83,13 +84,13 @@ fn default_script(chat: &Chat, prompt_tokens: usize) -> Vec<ScriptStep> {
         completion_tokens: if thinking { 5 } else { 3 },
         reasoning_tokens: thinking.then_some(2),
     };
-    let mut acts = vec![ScriptStep::Delta(Delta::Start(Usage::default()))];
+    let mut steps = vec![ScriptStep::Delta(Delta::Start(Usage::default()))];
     if thinking {
-        acts.extend([reasoning_delta("Compare"), reasoning_delta(" tenths.")]);
+        steps.extend([reasoning_delta("Compare"), reasoning_delta(" tenths.")]);
     }
-    acts.extend([text_delta("Hello"), text_delta("!")]);
-    acts.extend(finish_and_usage(FinishReason::Stop, usage));
-    acts
+    steps.extend([text_delta("Hello"), text_delta("!")]);
+    steps.extend(finish_and_usage(FinishReason::Stop, usage));
+    steps
 }
 
 impl Provider for ScriptedProvider {
@@ -104,9 +105,9 @@ impl Provider for ScriptedProvider {
             if let Some(error) = &self.queue_error {
                 return Err(error.clone());
             }
-            let acts = if self.script.is_empty() { default_script(&chat, prompt_tokens) } else { self.script.clone() };
+            let steps = if self.script.is_empty() { default_script(&chat, prompt_tokens) } else { self.script.clone() };
             self.received.lock().unwrap().push(chat);
-            Ok(run_script(acts.into(), InFlightGuard::new(&self.running)))
+            Ok(run_script(steps.into(), InFlightGuard::new(&self.running)))
         })
     }
 
@@ -119,10 +120,10 @@ impl Provider for ScriptedProvider {
     }
 }
 
-fn run_script(acts: VecDeque<ScriptStep>, running: InFlightGuard) -> BoxDeltaStream {
-    Box::pin(stream::unfold((acts, running), |(mut acts, running)| async move {
+fn run_script(steps: VecDeque<ScriptStep>, running: InFlightGuard) -> BoxDeltaStream {
+    Box::pin(stream::unfold((steps, running), |(mut steps, running)| async move {
         loop {
-            let item = match acts.pop_front()? {
+            let item = match steps.pop_front()? {
                 ScriptStep::Delta(delta) => Ok(delta),
                 ScriptStep::Fail(error) => Err(error),
                 ScriptStep::Sleep(time) => {
@@ -132,11 +133,12 @@ fn run_script(acts: VecDeque<ScriptStep>, running: InFlightGuard) -> BoxDeltaStr
                 ScriptStep::Hang => std::future::pending().await,
                 ScriptStep::Panic => panic!("the script says so"),
             };
-            return Some((item, (acts, running)));
+            return Some((item, (steps, running)));
         }
     }))
 }
 
+/// Counts an answer until it is dropped.
 struct InFlightGuard(Arc<AtomicUsize>);
 
 impl InFlightGuard {

@@ -1,4 +1,4 @@
-//! Stopping: answers get their grace, then a proper end.
+//! Shutdown: open responses have a grace period, then they are ended properly.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::scripted_provider::{ScriptStep, finish_and_usage, text_delta};
 const GRACE: Duration = Duration::from_millis(1000);
 
 #[tokio::test]
-async fn an_answer_within_the_grace_ends_by_itself() {
-    let mut acts =
+async fn an_answer_within_the_grace_period_completes() {
+    let mut steps =
         vec![ScriptStep::Delta(Delta::Start(Usage::default())), ScriptStep::Sleep(GRACE / 3), text_delta("done")];
-    acts.extend(finish_and_usage(FinishReason::Stop, Usage::default()));
+    steps.extend(finish_and_usage(FinishReason::Stop, Usage::default()));
     let mut app =
-        TestAppBuilder::deepseek_profile().script(acts).config(|config| config.shutdown_grace = GRACE).start().await;
-    let mut conversation = app.post(chat_request(json!({"stream": true}))).connect().await;
-    conversation.head().await;
+        TestAppBuilder::deepseek_profile().script(steps).config(|config| config.shutdown_grace = GRACE).start().await;
+    let mut connection = app.post(chat_request(json!({"stream": true}))).connect().await;
+    connection.head().await;
     let idle = TcpStream::connect(app.addr).await.unwrap();
     app.stop();
     while TcpStream::connect(app.addr).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut body = Vec::new();
-    while let Some(chunk) = conversation.chunk().await {
+    while let Some(chunk) = connection.chunk().await {
         body.extend(chunk);
     }
     assert!(String::from_utf8(body).unwrap().contains("\"finish_reason\":\"stop\""));
@@ -35,10 +35,10 @@ async fn an_answer_within_the_grace_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_the_grace_is_ended_properly() {
-    let acts = [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("so far"), ScriptStep::Hang];
+async fn an_answer_beyond_the_grace_period_is_ended_properly() {
+    let steps = [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("so far"), ScriptStep::Hang];
     let mut app =
-        TestAppBuilder::deepseek_profile().script(acts).config(|config| config.shutdown_grace = GRACE).start().await;
+        TestAppBuilder::deepseek_profile().script(steps).config(|config| config.shutdown_grace = GRACE).start().await;
     let mut stream = app.post(chat_request(json!({"stream": true}))).connect().await;
     stream.head().await;
     let mut whole = app.post(chat_request(json!({}))).connect().await;
@@ -60,18 +60,18 @@ async fn an_answer_beyond_the_grace_is_ended_properly() {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_began_may_be_asked_again() {
+async fn a_request_without_an_answer_may_be_retried() {
     let mut app = TestAppBuilder::deepseek_profile()
         .script([ScriptStep::Hang])
         .config(|config| config.shutdown_grace = GRACE)
         .start()
         .await;
-    let mut conversation = app.post(chat_request(json!({"stream": true}))).connect().await;
+    let mut connection = app.post(chat_request(json!({"stream": true}))).connect().await;
     while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     app.stop();
-    let answer = conversation.read_response().await;
+    let answer = connection.read_response().await;
     assert_eq!(answer.status, 503);
     assert!(answer.message().contains("shutting down"));
     app.join().await;

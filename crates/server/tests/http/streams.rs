@@ -1,4 +1,5 @@
-//! Streams: whole transcripts, failures in the middle, clients that leave.
+//! Streams: whole transcripts, failures in the middle, clients that disconnect. `case_NN`: see
+//! conformance.rs.
 
 use std::time::Duration;
 
@@ -23,13 +24,13 @@ async fn transcripts_of_all_four_kinds_of_stream() {
 }
 
 #[tokio::test]
-async fn a_failure_in_the_middle_is_told_in_the_stream() {
-    let acts = [
+async fn a_failure_in_the_middle_is_an_event_of_the_stream() {
+    let steps = [
         ScriptStep::Delta(Delta::Start(Usage::default())),
         text_delta("The "),
         ScriptStep::Fail(Error::internal("Inference backend failed")),
     ];
-    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
     let answer = app.assert_answered(chat_request(json!({"stream": true}))).await;
     assert!(answer.complete);
     insta::assert_snapshot!("stream_failure", answer.redacted());
@@ -67,54 +68,54 @@ async fn an_answer_without_an_end_is_an_error_not_a_hang() {
 }
 
 #[tokio::test]
-async fn case_35_a_client_that_leaves_ends_its_answer() {
+async fn case_35_an_answer_ends_when_its_client_disconnects() {
     let forever = std::iter::once(ScriptStep::Delta(Delta::Start(Usage::default())))
         .chain((0..3).map(|_| text_delta("a")))
         .chain([ScriptStep::Hang]);
     let app = TestAppBuilder::deepseek_profile().script(forever).start().await;
-    let mut conversation = app.post(chat_request(json!({"stream": true, "max_tokens": 8192}))).connect().await;
-    assert_eq!(conversation.head().await.0, 200);
+    let mut connection = app.post(chat_request(json!({"stream": true, "max_tokens": 8192}))).connect().await;
+    assert_eq!(connection.head().await.0, 200);
     for _ in 0..3 {
-        assert!(conversation.chunk().await.is_some());
+        assert!(connection.chunk().await.is_some());
     }
-    drop(conversation);
+    drop(connection);
     assert!(app.wait_until_idle().await);
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_it_waits_ends_its_answer() {
+async fn a_waiting_request_ends_when_its_client_disconnects() {
     let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Hang]).start().await;
     for stream in [false, true] {
-        let conversation = app.post(chat_request(json!({ "stream": stream }))).connect().await;
+        let connection = app.post(chat_request(json!({ "stream": stream }))).connect().await;
         while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        drop(conversation);
+        drop(connection);
         assert!(app.wait_until_idle().await);
     }
 }
 
 #[tokio::test]
-async fn deltas_leave_one_by_one_and_at_once() {
+async fn deltas_are_sent_one_by_one_and_at_once() {
     let pause = ScriptStep::Sleep(Duration::from_millis(800));
-    let acts =
+    let steps =
         [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("a"), pause, text_delta("b"), ScriptStep::Hang];
-    let app = TestAppBuilder::deepseek_profile().script(acts).start().await;
-    let mut conversation = app.post(chat_request(json!({"stream": true}))).connect().await;
-    conversation.head().await;
-    let said = async |conversation: &mut crate::client::Connection| {
-        String::from_utf8(conversation.chunk().await.unwrap()).unwrap()
+    let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
+    let mut connection = app.post(chat_request(json!({"stream": true}))).connect().await;
+    connection.head().await;
+    let next_chunk = async |connection: &mut crate::client::Connection| {
+        String::from_utf8(connection.chunk().await.unwrap()).unwrap()
     };
-    assert!(said(&mut conversation).await.contains("\"role\":\"assistant\""));
+    assert!(next_chunk(&mut connection).await.contains("\"role\":\"assistant\""));
     let first = tokio::time::Instant::now();
-    assert!(said(&mut conversation).await.contains("{\"content\":\"a\"}"));
+    assert!(next_chunk(&mut connection).await.contains("{\"content\":\"a\"}"));
     assert!(first.elapsed() < Duration::from_millis(400));
-    assert!(said(&mut conversation).await.contains("{\"content\":\"b\"}"));
+    assert!(next_chunk(&mut connection).await.contains("{\"content\":\"b\"}"));
     assert!(first.elapsed() > Duration::from_millis(400));
 }
 
 #[tokio::test]
-async fn a_panic_costs_one_request_and_nothing_else() {
+async fn a_panic_fails_one_request_and_nothing_else() {
     let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Panic]).start().await;
     for stream in [false, true] {
         let answer = app.post(chat_request(json!({ "stream": stream }))).send().await;
@@ -140,12 +141,12 @@ async fn a_panic_in_the_middle_ends_one_stream_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_connection_carries_one_request_after_the_other() {
+async fn a_connection_serves_one_request_after_the_other() {
     let app = TestAppBuilder::deepseek_profile().start().await;
-    let mut conversation = app.post(chat_request(json!({}))).connect().await;
-    assert_eq!(conversation.read_response().await.status, 200);
-    assert_eq!(conversation.send_again(app.post(chat_request(json!({"n": 2})))).await.status, 400);
-    assert_eq!(conversation.send_again(app.post(chat_request(json!({"stream": true})))).await.events().len(), 5);
-    assert_eq!(conversation.send_again(app.request("GET", "/nope").bytes("unread body")).await.status, 404);
-    assert_eq!(conversation.send_again(app.request("GET", "/models")).await.status, 200);
+    let mut connection = app.post(chat_request(json!({}))).connect().await;
+    assert_eq!(connection.read_response().await.status, 200);
+    assert_eq!(connection.send_again(app.post(chat_request(json!({"n": 2})))).await.status, 400);
+    assert_eq!(connection.send_again(app.post(chat_request(json!({"stream": true})))).await.events().len(), 5);
+    assert_eq!(connection.send_again(app.request("GET", "/nope").bytes("unread body")).await.status, 404);
+    assert_eq!(connection.send_again(app.request("GET", "/models")).await.status, 200);
 }

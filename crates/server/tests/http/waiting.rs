@@ -1,4 +1,4 @@
-//! Waiting: signs of life, and what happens when waiting was for nothing.
+//! Keep-alives, and the deadlines of answers. `case_NN`: see conformance.rs.
 
 use std::time::Duration;
 
@@ -13,26 +13,26 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Signs of life every 20 ms.
+/// Keep-alives every 20 ms.
 fn fast_keep_alive(config: &mut ServerConfig) {
     config.keep_alive =
         KeepAlive { stream_first: ms(20), stream_every: ms(20), json_first: ms(20), json_every: ms(20) };
 }
 
 fn slow_script() -> Vec<ScriptStep> {
-    let mut acts = vec![
+    let mut steps = vec![
         ScriptStep::Sleep(ms(400)),
         ScriptStep::Delta(Delta::Start(Usage::default())),
         text_delta("a"),
         ScriptStep::Sleep(ms(300)),
         text_delta("b"),
     ];
-    acts.extend(finish_and_usage(FinishReason::Stop, Usage::default()));
-    acts
+    steps.extend(finish_and_usage(FinishReason::Stop, Usage::default()));
+    steps
 }
 
 #[tokio::test]
-async fn case_43_a_waiting_client_hears_that_we_are_still_here() {
+async fn case_43_a_waiting_client_receives_keep_alives() {
     let app = TestAppBuilder::deepseek_profile().script(slow_script()).config(fast_keep_alive).start().await;
     let whole = app.assert_answered(chat_request(json!({}))).await;
     assert!(whole.complete && whole.text().starts_with("\n\n"));
@@ -48,16 +48,16 @@ async fn case_43_a_waiting_client_hears_that_we_are_still_here() {
 }
 
 #[tokio::test]
-async fn a_quick_answer_hears_no_keep_alive() {
+async fn a_quick_answer_has_no_keep_alive() {
     let app = TestAppBuilder::deepseek_profile().start().await;
     assert!(!app.assert_answered(chat_request(json!({}))).await.text().starts_with('\n'));
     assert!(!app.assert_answered(chat_request(json!({"stream": true}))).await.text().contains("keep-alive"));
 }
 
 #[tokio::test]
-async fn a_failure_after_a_sign_of_life_breaks_the_whole_answer_and_ends_the_stream() {
-    let acts = [ScriptStep::Sleep(ms(300)), ScriptStep::Fail(Error::internal("Inference backend failed"))];
-    let app = TestAppBuilder::deepseek_profile().script(acts).config(fast_keep_alive).start().await;
+async fn a_failure_after_a_keep_alive_breaks_a_json_body_and_ends_a_stream() {
+    let steps = [ScriptStep::Sleep(ms(300)), ScriptStep::Fail(Error::internal("Inference backend failed"))];
+    let app = TestAppBuilder::deepseek_profile().script(steps).config(fast_keep_alive).start().await;
     let whole = app.post(chat_request(json!({}))).send().await;
     assert_eq!((whole.status, whole.complete), (200, false));
     assert_eq!(whole.text().trim(), "");
@@ -69,9 +69,9 @@ async fn a_failure_after_a_sign_of_life_breaks_the_whole_answer_and_ends_the_str
 }
 
 #[tokio::test]
-async fn inference_that_never_starts_is_given_up() {
-    let patience = |config: &mut ServerConfig| config.queue_timeout = ms(300);
-    let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Hang]).config(patience).start().await;
+async fn an_answer_that_never_starts_is_refused() {
+    let short_queue = |config: &mut ServerConfig| config.queue_timeout = ms(300);
+    let app = TestAppBuilder::deepseek_profile().script([ScriptStep::Hang]).config(short_queue).start().await;
     for stream in [false, true] {
         let answer = app.post(chat_request(json!({ "stream": stream }))).send().await;
         assert_eq!(answer.status, 503);
@@ -80,7 +80,7 @@ async fn inference_that_never_starts_is_given_up() {
     }
     let app = TestAppBuilder::deepseek_profile()
         .script([ScriptStep::Hang])
-        .config(patience)
+        .config(short_queue)
         .config(fast_keep_alive)
         .start()
         .await;
@@ -91,10 +91,10 @@ async fn inference_that_never_starts_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_answer_that_takes_too_long_ends_with_what_it_said() {
+async fn an_answer_beyond_the_total_deadline_ends_with_its_content_so_far() {
     let limits = |config: &mut ServerConfig| (config.queue_timeout, config.total_timeout) = (ms(500), ms(800));
-    let acts = [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("so far"), ScriptStep::Hang];
-    let app = TestAppBuilder::deepseek_profile().script(acts).config(limits).start().await;
+    let steps = [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("so far"), ScriptStep::Hang];
+    let app = TestAppBuilder::deepseek_profile().script(steps).config(limits).start().await;
     let whole = app.assert_answered(chat_request(json!({}))).await.json();
     let choice = &whole["choices"][0];
     assert_eq!(choice["message"]["content"], "so far");
