@@ -23,6 +23,7 @@ use crate::request_span::RequestSpan;
 #[derive(Clone)]
 pub(crate) struct RequestLog(Arc<RequestContext>);
 
+/// The request, its span, and its outcome so far.
 struct RequestContext {
     /// The request id, which the client receives too.
     id: HeaderValue,

@@ -29,7 +29,7 @@ pub use crate::control::{ConfigController, SettingEntry, SettingKind, SettingSou
 /// Every route with its required role. Methods of one path are adjacent.
 pub(crate) const ROUTES: &[AdminRoute] = &[
     AdminRoute::get("/admin/me", Role::Member, "The caller and its role", |request| Box::pin(accounts::me(request))),
-    AdminRoute::get("/admin/openapi.json", Role::Viewer, "This description", |request| Box::pin(openapi_json(request))),
+    AdminRoute::get("/admin/openapi.json", Role::Viewer, "This description", |request| Box::pin(show_openapi(request))),
     AdminRoute::get("/admin/users", Role::Viewer, "List the users", |request| Box::pin(accounts::users(request))),
     AdminRoute::post("/admin/users", "NewUser", "Create a user", |request| Box::pin(accounts::add_user(request))),
     AdminRoute::patch("/admin/users/{name}", "UserChange", "Change a user's role, or disable its keys", |request| {
@@ -106,10 +106,10 @@ pub(crate) fn routes() -> Router<Arc<AppState>> {
     ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, route.handler()))
 }
 
-async fn openapi_json(_request: AdminRequest) -> Result<AdminResponse, Error> {
+async fn show_openapi(_request: AdminRequest) -> Result<AdminResponse, Error> {
     Ok(openapi_document().into())
 }
 
 fn openapi_document() -> Value {
-    openapi::openapi_document(ROUTES)
+    openapi::document(ROUTES)
 }

@@ -7,7 +7,7 @@ use super::route::AdminRoute;
 const SCHEMAS: &str = include_str!("schemas.json");
 
 /// The OpenAPI document of these routes.
-pub(crate) fn openapi_document(routes: &[AdminRoute]) -> Value {
+pub(super) fn document(routes: &[AdminRoute]) -> Value {
     let schemas: Value = serde_json::from_str(SCHEMAS).expect("a test reads the schemas");
     let mut paths = Map::new();
     for route in routes {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_and_every_schema_exists() {
-        let document = openapi_document(ROUTES);
+        let document = document(ROUTES);
         let operations =
             document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
         let ids: std::collections::BTreeSet<_> =

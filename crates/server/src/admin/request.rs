@@ -32,6 +32,7 @@ impl From<Value> for AdminResponse {
 }
 
 impl AdminResponse {
+    /// A response with status 201.
     pub(super) fn created(value: Value) -> Self {
         Self(StatusCode::CREATED, value)
     }
@@ -47,17 +48,23 @@ impl AdminRequest {
             .map_err(|error| Error::invalid(format!("The request body is not valid: {error}")))
     }
 
+    /// The value of a parameter of the query.
     pub(super) fn query_param(&self, key: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
-    /// A number of the query, from 1 to `max`.
+    /// The value of a parameter of the query, a number from 1 to `max`.
+    ///
+    /// # Errors
+    /// `Invalid` for any other value.
     pub(super) fn query_number(&self, key: &str, default: i64, max: i64) -> Result<i64, Error> {
         let Some(text) = self.query_param(key) else { return Ok(default) };
         let number = text.parse().ok().filter(|number| (1..=max).contains(number));
         number.ok_or_else(|| Error::invalid(format!("Invalid '{key}': expected a number from 1 to {max}")))
     }
 
+    /// # Errors
+    /// `Conflict` if the server runs without a store.
     pub(super) fn store(&self) -> Result<&Store, Error> {
         let store_off =
             || Error::new(ErrorKind::Conflict, "The store is off: start the server with one to keep keys and settings");

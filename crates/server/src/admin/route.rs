@@ -23,7 +23,7 @@ use crate::respond::json_response;
 /// half a millisecond.
 const MAX_BODY: usize = 256 << 10;
 
-/// One route.
+/// A route. `POST`, `PUT`, `PATCH` and `DELETE` require the role `admin`.
 pub(crate) struct AdminRoute {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
@@ -57,6 +57,8 @@ impl AdminRoute {
         Self { method: "DELETE", path, required_role: Role::Admin, body: "", summary, handler }
     }
 
+    /// The handler for the router: authenticates the operator, reads the body, calls the
+    /// handler of the route.
     pub(super) fn handler(&'static self) -> MethodRouter<Arc<AppState>> {
         let method = http::Method::from_bytes(self.method.as_bytes()).ok();
         let filter = method.and_then(|method| MethodFilter::try_from(method).ok()).expect("a test knows every method");
@@ -101,7 +103,7 @@ async fn handle_request(
             operator = &*operator.name,
             route = format!("{} {}", route.method, route.path),
             name = &path_param[..path_param.floor_char_boundary(128)],
-            "admin change applied"
+            "admin change requested"
         );
     }
     let AdminResponse(status, value) = (route.handler)(AdminRequest { app, operator, path_param, query, body }).await?;

@@ -9,11 +9,13 @@ use crate::api::{gemini, messages};
 use crate::error_response::error_response;
 use crate::request_log::{self, RequestLog};
 
+/// The response for an unknown path.
 pub(crate) async fn not_found(Extension(log): Extension<RequestLog>, request: Request) -> Response {
     let path: String = request.uri().path().chars().take(128).collect();
     surface_error(&Error::new(ErrorKind::NotFound, format!("No such path: {path}")), &log, &request)
 }
 
+/// The response for a method that a known path does not have.
 pub(crate) async fn method_not_allowed(Extension(log): Extension<RequestLog>, request: Request) -> Response {
     let message = format!("The method {} is not allowed here", request_log::method_name(request.method()));
     surface_error(&Error::new(ErrorKind::MethodNotAllowed, message), &log, &request)
