@@ -3,16 +3,17 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::Role;
 
 use crate::app::{AppState, ServeError};
 use crate::auth;
 use crate::error_response::error_response;
-use crate::respond::json_response;
+use crate::respond::{body_response, json_response};
 
 /// Upper bounds in seconds. Without buckets a histogram would be rendered as a summary, which
 /// cannot be aggregated over servers.
@@ -50,14 +51,14 @@ pub(crate) async fn run_upkeep(metrics: PrometheusHandle) {
 }
 
 pub(crate) async fn healthz() -> Response {
-    json_response(r#"{"status":"ok"}"#.into())
+    json_response(r#"{"status":"ok"}"#)
 }
 
 pub(crate) async fn readyz(State(app): State<Arc<AppState>>) -> Response {
     if app.gateway.is_ready() {
-        return json_response(r#"{"status":"ok"}"#.into());
+        return json_response(r#"{"status":"ok"}"#);
     }
-    let mut response = json_response(r#"{"status":"starting"}"#.into());
+    let mut response = json_response(r#"{"status":"starting"}"#);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
@@ -68,8 +69,6 @@ pub(crate) async fn render(State(app): State<Arc<AppState>>, request: Request) -
         return error_response(&error);
     }
     metrics::gauge!("cachalot_inflight_bytes").set(app.memory.used() as f64);
-    let mut response = json_response(app.metrics.render());
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, text);
-    response
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    body_response(Body::from(app.metrics.render()), content_type, false)
 }

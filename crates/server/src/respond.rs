@@ -130,9 +130,7 @@ async fn send_json(
     let mut body = JsonBody { deltas, pending: Some((renderer, replies)), reservation };
     let first = body.next().await?;
     if body.pending.is_none() {
-        let mut response = json_response(String::new());
-        *response.body_mut() = Body::from(first);
-        return Ok(response);
+        return Ok(json_response(first));
     }
     let rest = stream::unfold(body, |mut body| async move {
         body.pending.as_ref()?;
@@ -143,9 +141,7 @@ async fn send_json(
         });
         Some((text, body))
     });
-    let mut response = json_response(String::new());
-    *response.body_mut() = Body::from_stream(stream::iter([Ok(first)]).chain(rest));
-    Ok(response)
+    Ok(json_response(Body::from_stream(stream::iter([Ok(first)]).chain(rest))))
 }
 
 /// The body of a JSON response.
@@ -211,8 +207,8 @@ pub(crate) fn body_response(body: Body, content_type: HeaderValue, is_sse: bool)
 }
 
 /// A JSON response.
-pub(crate) fn json_response(text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
+pub(crate) fn json_response(body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
