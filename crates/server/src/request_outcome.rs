@@ -1,4 +1,4 @@
-//! What is known of a request when its response ends.
+//! The outcome of a request, collected until its response ends.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -165,8 +165,8 @@ mod tests {
 
     use super::*;
 
-    const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(60);
+    const TICK: Duration = Duration::from_millis(20);
+    const NEVER: Duration = Duration::from_secs(60);
 
     fn clock(queue_timeout: Duration, keep_alive: Duration) -> (StreamClock, watch::Sender<bool>) {
         let config = ServerConfig { queue_timeout, ..ServerConfig::default() };
@@ -176,17 +176,17 @@ mod tests {
 
     #[tokio::test]
     async fn keep_alives_repeat_until_they_are_suspended() {
-        let (mut clock, _stop) = clock(LONG, SHORT);
+        let (mut clock, _stop) = clock(NEVER, TICK);
         for _ in 0..2 {
             assert!(matches!(clock.race(pending::<()>()).await, ClockEvent::KeepAlive));
         }
         clock.suspend_keep_alive();
-        assert!(tokio::time::timeout(3 * SHORT, clock.race(pending::<()>())).await.is_err());
+        assert!(tokio::time::timeout(3 * TICK, clock.race(pending::<()>())).await.is_err());
     }
 
     #[tokio::test]
     async fn the_start_deadline_ends_with_the_start() {
-        let (mut clock, _stop) = clock(SHORT, LONG);
+        let (mut clock, _stop) = clock(TICK, NEVER);
         let event = clock.race(pending::<()>()).await;
         assert!(matches!(event, ClockEvent::Interrupted(Interruption::Deadline)));
         assert_eq!(clock.interruption(), Some(Interruption::Deadline));
@@ -196,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shutdown_interrupts_unless_it_is_ignored() {
-        let (mut clock, stop) = clock(LONG, LONG);
+        let (mut clock, stop) = clock(NEVER, NEVER);
         assert_eq!(clock.interruption(), None);
         stop.send_replace(true);
         assert_eq!(clock.interruption(), Some(Interruption::Shutdown));
@@ -205,6 +205,6 @@ mod tests {
         assert!(matches!(event, ClockEvent::Interrupted(Interruption::Shutdown)));
         clock.ignore_shutdown();
         assert_eq!(clock.interruption(), None);
-        assert!(tokio::time::timeout(SHORT, clock.race(pending::<()>())).await.is_err());
+        assert!(tokio::time::timeout(TICK, clock.race(pending::<()>())).await.is_err());
     }
 }

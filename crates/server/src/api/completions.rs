@@ -16,8 +16,7 @@ use crate::api::chat::envelope;
 use crate::app::AppState;
 use crate::body;
 use crate::error_response::error_response_with_id;
-use crate::passthrough;
-use crate::passthrough::Surface;
+use crate::passthrough::{self, Surface};
 use crate::request_log::RequestLog;
 use crate::respond;
 

@@ -17,11 +17,9 @@ use crate::api::models;
 use crate::app::AppState;
 use crate::body;
 use crate::error_response::error_response_with_body;
-use crate::passthrough;
-use crate::passthrough::Surface;
+use crate::passthrough::{self, Surface};
 use crate::request_log::RequestLog;
-use crate::respond;
-use crate::respond::json_response;
+use crate::respond::{self, json_response};
 
 pub(crate) async fn list(
     State(app): State<Arc<AppState>>,

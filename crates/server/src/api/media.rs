@@ -18,8 +18,7 @@ use crate::api::authed_request::{AuthedRequest, read_request_as};
 use crate::app::AppState;
 use crate::body::BodyType;
 use crate::error_response::error_response_with_id;
-use crate::passthrough;
-use crate::passthrough::Surface;
+use crate::passthrough::{self, Surface};
 use crate::request_log::RequestLog;
 
 /// The route of one endpoint.

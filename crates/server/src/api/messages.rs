@@ -19,11 +19,9 @@ use crate::api::authed_request::{AuthedRequest, read_request};
 use crate::app::AppState;
 use crate::body;
 use crate::error_response::error_response_with_body;
-use crate::passthrough;
-use crate::passthrough::Surface;
+use crate::passthrough::{self, Surface};
 use crate::request_log::RequestLog;
-use crate::respond;
-use crate::respond::json_response;
+use crate::respond::{self, json_response};
 
 /// The model for unknown model ids: programs written for Anthropic's service send
 /// Anthropic's model ids.

@@ -4,7 +4,12 @@
 mod access;
 mod app;
 #[path = "../../../engine/src/check/mod.rs"]
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "the engine's own module, of which these tests call only `check`")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the engine's own module, of which these tests call only `check`"
+)]
 mod check;
 mod client;
 mod completions;
