@@ -1,6 +1,7 @@
-//! A request for text: what was said so far, and how to answer. Values are as the caller sent them;
-//! ranges are judged by the provider that answers (`Provider::check`), because a remote provider
-//! judges for itself.
+//! A chat request: the conversation so far, and the options of the answer.
+//!
+//! Values are as the caller sent them. Their ranges are validated by the provider that answers
+//! (`Provider::validate`), because each remote provider has ranges of its own.
 
 use serde_json::{Map, Value};
 
@@ -13,50 +14,51 @@ pub struct Chat {
     pub model: String,
     pub input: Input,
     pub tools: Vec<Tool>,
-    /// `tools: []` was sent: DeepSeek refuses it, others read it as absent.
+    /// `tools: []` was sent. DeepSeek refuses it, others read it as absent.
     pub empty_tools: bool,
     pub tool_choice: Option<ToolChoice>,
-    /// `false`: at most one call an answer.
+    /// `Some(false)`: at most one call per answer.
     pub parallel_tool_calls: Option<bool>,
     pub response_format: ResponseFormat,
-    /// Think before answering. `None`: not said; the route fills in the mode of the model id.
+    /// Whether to think before answering. `None`: unspecified; the route fills in the mode of the
+    /// model id.
     pub thinking: Option<bool>,
-    /// OpenAI's `reasoning_effort`, read only where `thinking` and the model id
+    /// OpenAI's `reasoning_effort`. It is read only where `thinking` and the model id
     /// leave the mode open.
     pub reasoning_effort: Option<String>,
     pub sampling: Sampling,
     pub stop: Vec<String>,
-    /// Most tokens to generate, reasoning included.
+    /// Maximum number of tokens to generate, reasoning included.
     pub max_tokens: Option<i64>,
-    /// OpenAI's newer name for it, read only when `max_tokens` is absent.
+    /// OpenAI's newer name for `max_tokens`, read only when that is absent.
     pub max_completion_tokens: Option<i64>,
-    /// The most tokens that the caller's money allows: set by the gateway, never by a caller. It
-    /// cuts the answer, and is no reason to refuse it.
+    /// Maximum number of tokens that the caller's budget pays for. Set by the gateway, never by a
+    /// caller. It shortens the answer and is never a reason to refuse the request.
     pub affordable_tokens: Option<i64>,
-    /// A greater `max_tokens` than there may be is cut to it, not refused: clients of some surfaces
-    /// send tens of thousands.
+    /// A `max_tokens` above the model's limit is lowered to it instead of refused: clients of some
+    /// surfaces send tens of thousands.
     pub clamp_max_tokens: bool,
     pub n: Option<i64>,
     pub logprobs: Option<bool>,
     pub top_logprobs: Option<i64>,
-    /// The caller's own user, for isolation and logs.
+    /// The caller's end user, for cache isolation and logs.
     pub user: Option<String>,
-    /// DeepSeek's stricter form of `user`; it wins where both are given.
+    /// DeepSeek's stricter form of `user`; it takes precedence over `user`.
     pub user_id: Option<String>,
-    /// The trace the request belongs to, for whoever answers it: a W3C `traceparent`.
+    /// The W3C `traceparent` of the request, for the provider that answers it.
     pub traceparent: Option<String>,
-    /// Asked for under the `/beta` root, which unlocks prefix completion and strict tools.
+    /// Sent under the `/beta` root, which enables prefix completion and strict tools.
     pub beta: bool,
-    /// What `Provider::check` accepted although DeepSeek's own service would refuse it
-    /// (`x-compat-note`).
+    /// Deviations that `Provider::validate` accepted although DeepSeek's own service refuses them
+    /// (header `x-compat-note`).
     pub notes: Vec<String>,
-    /// The memory that is reserved for it.
+    /// Keeps the memory reservation of this request alive.
     pub memory_guard: MemoryGuard,
 }
 
 impl Chat {
-    /// The bound of its answer that a provider is told: the caller's own, or what the
-    /// caller's money allows.
+    /// The output limit that is sent to a provider: the caller's own, or the tokens that the
+    /// caller's budget pays for if those are fewer.
     pub fn max_output_tokens(&self) -> Option<i64> {
         let requested = self.max_tokens.or(self.max_completion_tokens);
         match self.affordable_tokens {
@@ -66,7 +68,7 @@ impl Chat {
     }
 }
 
-/// What the answer continues.
+/// The text that the answer continues.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     Messages(Vec<Message>),
@@ -75,7 +77,7 @@ pub enum Input {
         prefix: String,
         suffix: Option<String>,
     },
-    /// Raw completion of tokens the caller has encoded itself.
+    /// Raw completion of tokens that the caller has encoded.
     Tokens(Vec<u32>),
 }
 
@@ -85,34 +87,35 @@ impl Default for Input {
     }
 }
 
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     System,
     User,
     Assistant,
     Tool,
-    /// Only DeepSeek's own search-agent data uses it; the public surfaces map it to `System`.
+    /// Used only by DeepSeek's search-agent data; the public surfaces map it to `System`.
     Developer,
 }
 
-/// One turn of a conversation.
+/// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub role: Role,
-    /// `None` when absent or null. An empty list cannot be told from an empty string.
+    /// `None` when absent or null. An empty list equals an empty string.
     pub content: Option<Vec<Part>>,
     pub reasoning: Option<String>,
-    /// `None` when absent; `Some(vec![])` is refused by DeepSeek and lenient elsewhere.
+    /// `None` when absent. `Some(vec![])` is refused by DeepSeek and accepted by others.
     pub tool_calls: Option<Vec<ToolCall>>,
-    /// In a `Tool` message: the call it answers.
+    /// In a `Tool` message: the id of the call that it answers.
     pub tool_call_id: Option<String>,
-    /// The answer continues this (last, assistant) message.
+    /// The answer continues this message, which is the last one and an assistant message.
     pub prefix: bool,
     pub name: Option<String>,
 }
 
 impl Message {
-    /// A message of plain text.
+    /// Creates a message of plain text.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         Self {
             role,
@@ -131,7 +134,7 @@ impl Message {
         parts.filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
     }
 
-    /// The calls this message makes; none when the field is absent.
+    /// The tool calls of this message; empty when the field is absent.
     pub fn calls(&self) -> &[ToolCall] {
         self.tool_calls.as_deref().unwrap_or_default()
     }
@@ -141,7 +144,7 @@ impl Message {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     Text(String),
-    /// Anything that is not text, kept as it came (`kind` is its `type`).
+    /// Anything that is not text, unchanged. `kind` is its `type`.
     Other {
         kind: String,
         value: Value,
@@ -149,40 +152,42 @@ pub enum Part {
 }
 
 impl Part {
-    /// An image as chat completions have it. `url` may be a `data:` URL.
+    /// An image part of chat completions. `url` may be a `data:` URL.
     pub fn image(url: &str) -> Self {
         let value = serde_json::json!({"type": "image_url", "image_url": {"url": url}});
         Self::Other { kind: "image_url".into(), value }
     }
 }
 
-/// A call an assistant message made.
+/// A tool call of an assistant message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCall {
     pub id: String,
     pub name: String,
-    /// JSON text, passed on verbatim; it need not parse.
+    /// JSON text as it was received; it may be invalid.
     pub arguments: String,
 }
 
-/// A function the model may call.
+/// A function that the model may call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tool {
     pub name: String,
     pub strict: bool,
-    /// The whole `function` object in the caller's key order; prompts render it as it is.
+    /// The whole `function` object in the caller's key order, which prompts render unchanged.
     pub function: Map<String, Value>,
 }
 
+/// Whether the model may, must or must not call tools.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToolChoice {
     None,
     Auto,
     Required,
+    /// The function with this name must be called.
     Named(String),
 }
 
-/// The shape of the answer.
+/// The format of the answer (`response_format`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum ResponseFormat {
     #[default]
@@ -190,11 +195,11 @@ pub enum ResponseFormat {
     JsonObject,
     /// The `json_schema` object: `name`, `schema`, `strict`.
     JsonSchema(Map<String, Value>),
-    /// A `response_format.type` nobody here knows; the provider refuses it.
+    /// A `response_format.type` that is not known here; the provider refuses it.
     Unknown(String),
 }
 
-/// How the next token is drawn. `None`: the default of the provider.
+/// Sampling parameters. `None`: the provider's default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {
     pub temperature: Option<f64>,

@@ -1,31 +1,30 @@
-//! An answer as it grows, and the whole answer it folds into.
+//! The deltas of a streamed answer, and the whole answer they fold into.
 
 use crate::{Error, ToolCall, Usage};
 
-/// One step of an answer. Order: `Start`, all reasoning, all text, tool calls one after the other,
-/// `Finish`, `Usage`.
+/// One step of a streamed answer. Order: `Start`, all reasoning, all text, tool calls one after the
+/// other, `Finish`, `Usage`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delta {
-    /// The prompt has been read; the first token is on its way. Its usage is that of
-    /// the prompt alone.
+    /// The prompt has been processed and generation begins. The usage counts the prompt alone.
     Start(Usage),
-    /// Some of the reasoning. Never empty, never half a character.
+    /// A piece of the reasoning. Never empty; consists of whole characters.
     Reasoning {
         text: String,
         logprobs: Vec<TokenLogprob>,
     },
-    /// Some of the answer. Never empty, never half a character.
+    /// A piece of the answer. Never empty; consists of whole characters.
     Text {
         text: String,
         logprobs: Vec<TokenLogprob>,
     },
-    /// A call begins; `index` counts from 0.
+    /// The beginning of a tool call; `index` counts from 0.
     ToolCall {
         index: usize,
         id: String,
         name: String,
     },
-    /// More of that call's JSON arguments.
+    /// A piece of the JSON arguments of tool call `index`.
     Arguments {
         index: usize,
         text: String,
@@ -34,13 +33,14 @@ pub enum Delta {
     Usage(Usage),
 }
 
+/// Why generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// End token.
+    /// The end-of-sentence token.
     Stop,
-    /// The stop string at this place of `Chat::stop`.
+    /// The stop string at this index of `Chat::stop`.
     StopString(usize),
-    /// `max_tokens` reached.
+    /// `max_tokens` was reached.
     Length,
     /// The context is full.
     ContextFull,
@@ -51,7 +51,7 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
-    /// The word of the OpenAI and DeepSeek APIs.
+    /// The `finish_reason` of the OpenAI and DeepSeek APIs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop | Self::StopString(_) => "stop",
@@ -68,11 +68,13 @@ impl FinishReason {
 pub struct TokenLogprob {
     pub token: String,
     pub logprob: f32,
-    /// `None` for control tokens.
+    /// The UTF-8 bytes of the token; `None` for control tokens.
     pub bytes: Option<Vec<u8>>,
+    /// The most likely tokens at this position.
     pub top: Vec<TopLogprob>,
 }
 
+/// One of the most likely tokens at a position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopLogprob {
     pub token: String,
@@ -93,10 +95,10 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Adds one delta.
+    /// Appends one delta.
     ///
     /// # Errors
-    /// `Internal` when arguments name a call that never began: a provider broke the
+    /// `Internal` when arguments belong to a call that has not begun: the provider violated the
     /// order of deltas.
     pub fn push(&mut self, delta: Delta) -> Result<(), Error> {
         match delta {
@@ -122,7 +124,7 @@ impl Reply {
     }
 }
 
-/// Folds a finished stream into the reply it spells.
+/// Folds the deltas of a finished stream into a reply.
 ///
 /// # Errors
 /// The first error in the stream.

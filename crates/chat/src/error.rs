@@ -1,65 +1,69 @@
-//! The one error type at the border of both halves. Each dialect maps it to its own body once.
+//! The error type that both halves share. Each surface maps it to its own error body.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A refusal or failure, told to the caller.
+/// A refusal or failure that is reported to the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Error {
     pub kind: ErrorKind,
-    /// One sentence for the caller. Never holds a secret.
+    /// One sentence for the caller. Never contains a secret.
     pub message: String,
-    /// A more precise machine word than the kind's own, where an API documents one.
+    /// A more specific error code than that of the kind, where an API documents one.
     pub code: Option<&'static str>,
-    /// The field at fault, only where an API documents it.
+    /// The invalid field, where an API documents it.
     pub param: Option<String>,
+    /// The value of the `Retry-After` header.
     pub retry_after: Option<Duration>,
 }
 
-/// Who has to act, and roughly why. The status in brackets is that of the OpenAI-style surfaces.
+/// The category of an error. The status in brackets is that of the OpenAI-style surfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request is at fault (400).
+    /// The request is invalid (400).
     InvalidRequest,
-    /// (404)
+    /// The model or resource does not exist (404).
     NotFound,
-    /// (405)
+    /// The path does not support this method (405).
     MethodNotAllowed,
-    /// It contradicts what is there (409).
+    /// The request contradicts the current state (409).
     Conflict,
-    /// (401)
+    /// The credential is missing or invalid (401).
     Unauthorized,
-    /// (403)
+    /// The key may not use this (403).
     Forbidden,
-    /// (402)
+    /// The budget is used up (402).
     InsufficientBalance,
-    /// (413)
+    /// The request body is too large (413).
     TooLarge,
-    /// (415)
+    /// The content type is not supported (415).
     UnsupportedMediaType,
-    /// (431)
+    /// The request headers are too large (431).
     HeadersTooLarge,
-    /// The caller is too fast (429).
+    /// A rate limit is exceeded (429).
     RateLimited,
-    /// The server is too busy (503).
+    /// The server is overloaded (503).
     Overloaded,
-    /// An upstream answered with this status (502, or the status itself).
+    /// A provider answered with this status (502, or the status itself if it is 4xx).
     Upstream(u16),
-    /// An upstream did not answer in time (504).
+    /// A provider did not answer in time (504).
     Timeout,
-    /// Our own fault (500).
+    /// A fault of this server (500).
     Internal,
 }
 
 impl Error {
+    /// Creates an error of `kind` without code, field or retry time.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), code: None, param: None, retry_after: None }
     }
 
+    /// Creates an [`ErrorKind::InvalidRequest`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
     }
 
+    /// Creates an [`ErrorKind::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }

@@ -1,6 +1,7 @@
-//! The nouns both halves of cachalot speak: a [`Chat`] goes in, a stream of [`Delta`]s comes out.
+//! The types that both halves of cachalot share: a [`Chat`] is the request, a stream of [`Delta`]s
+//! the answer.
 //!
-//! Pure data. No I/O, no async runtime, no knowledge of HTTP or tensors.
+//! Plain data without I/O or an async runtime; it knows neither HTTP nor tensors.
 #![forbid(unsafe_code)]
 
 mod chat;

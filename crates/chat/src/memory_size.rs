@@ -1,4 +1,4 @@
-//! How much memory a chat takes: what is reserved for it.
+//! Estimates of the memory that chats and deltas take, for the memory budget of requests.
 
 use serde_json::{Map, Value};
 
@@ -6,27 +6,26 @@ use crate::{Chat, Delta, Input, Message, Part, ResponseFormat, TokenLogprob, Too
 
 /// Bytes that the allocator adds to each allocation.
 const ALLOCATION_OVERHEAD: usize = 16;
-/// A field of an object: its hash, name and value, and its places in the table, which has
-/// room for some more.
+/// Bytes of a field of an object: hash, name, value and table slot, doubled for spare capacity.
 const MAP_ENTRY_BYTES: usize = 2 * (size_of::<u64>() + size_of::<String>() + size_of::<Value>() + size_of::<usize>());
 
 impl Chat {
-    /// Bytes of everything in it, about.
+    /// The approximate number of bytes that this chat takes, heap included.
     pub fn memory_bytes(&self) -> usize {
         let mut count = SizeCounter { remaining: usize::MAX };
         let fits = count.add_chat(self);
         if fits.is_some() { usize::MAX - count.remaining } else { usize::MAX }
     }
 
-    /// It takes more than `most` bytes. This is known in a time that grows with `most`,
-    /// not with the chat.
+    /// Whether this chat takes more than `limit` bytes. The check takes time proportional to
+    /// `limit`, not to the size of the chat.
     pub fn exceeds_bytes(&self, limit: usize) -> bool {
         SizeCounter { remaining: limit }.add_chat(self).is_none()
     }
 }
 
 impl Delta {
-    /// Bytes of everything in it, about.
+    /// The approximate number of bytes that this delta holds on the heap.
     pub fn memory_bytes(&self) -> usize {
         let token = |token: &TokenLogprob| {
             let top = |top: &TopLogprob| size_of::<TopLogprob>() + 2 * (top.token.len() + ALLOCATION_OVERHEAD);
@@ -45,14 +44,14 @@ impl Delta {
     }
 }
 
-/// Bytes that a value holds on the heap.
+/// The approximate number of bytes that `value` holds on the heap.
 pub fn json_bytes(value: &Value) -> usize {
     let mut count = SizeCounter { remaining: usize::MAX };
     let counted = count.add_json(value);
     if counted.is_some() { usize::MAX - count.remaining } else { usize::MAX }
 }
 
-/// Counts down, and stops with `None` at 0.
+/// Counts bytes down from a limit. Its methods return `None` when the limit is exceeded.
 struct SizeCounter {
     remaining: usize,
 }
@@ -67,8 +66,8 @@ impl SizeCounter {
         self.add(text.capacity() + ALLOCATION_OVERHEAD)
     }
 
-    fn add_optional_strings<'a>(&mut self, words: impl IntoIterator<Item = &'a Option<String>>) -> Option<()> {
-        words.into_iter().flatten().try_for_each(|word| self.add_string(word))
+    fn add_optional_strings<'a>(&mut self, strings: impl IntoIterator<Item = &'a Option<String>>) -> Option<()> {
+        strings.into_iter().flatten().try_for_each(|text| self.add_string(text))
     }
 
     fn add_list<T>(&mut self, items: &Vec<T>, each: impl Fn(&mut Self, &T) -> Option<()>) -> Option<()> {
@@ -105,7 +104,7 @@ impl SizeCounter {
         }
         match &chat.response_format {
             ResponseFormat::JsonSchema(schema) => self.add_object(schema)?,
-            ResponseFormat::Unknown(word) => self.add_string(word)?,
+            ResponseFormat::Unknown(kind) => self.add_string(kind)?,
             ResponseFormat::Text | ResponseFormat::JsonObject => {}
         }
         if let Some(ToolChoice::Named(name)) = &chat.tool_choice {
@@ -135,7 +134,7 @@ impl SizeCounter {
         self.add_optional_strings([&message.reasoning, &message.tool_call_id, &message.name])?;
         let Some(calls) = &message.tool_calls else { return Some(()) };
         self.add_list(calls, |count, call| {
-            [&call.id, &call.name, &call.arguments].into_iter().try_for_each(|word| count.add_string(word))
+            [&call.id, &call.name, &call.arguments].into_iter().try_for_each(|text| count.add_string(text))
         })
     }
 }

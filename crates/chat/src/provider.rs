@@ -1,4 +1,4 @@
-//! The one seam between the halves: whoever can turn a [`Chat`] into [`BoxDeltaStream`].
+//! The interface between the halves: a [`Provider`] turns a [`Chat`] into a [`BoxDeltaStream`].
 
 use std::pin::Pin;
 
@@ -6,32 +6,33 @@ use futures_core::Stream;
 
 use crate::{Chat, Delta, Error};
 
-/// An answer on its way. Dropping it cancels the request.
+/// A streamed answer. Dropping it cancels the request.
 pub type BoxDeltaStream = Pin<Box<dyn Stream<Item = Result<Delta, Error>> + Send>>;
 
+/// A boxed future, as an object-safe trait needs it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Something that answers chats: the local engine, or a remote service.
+/// A service that answers chats: the local engine or a remote provider.
 ///
 /// A provider of your own turns a [`Chat`] into a stream of [`Delta`]s. This one repeats the last
 /// message, word by word:
 ///
 /// ```
-/// use chat::{BoxFuture, Chat, Delta, Deltas, Error, FinishReason, Input, Message, Provider};
+/// use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, Error, FinishReason, Input, Message, Provider};
 /// use chat::{Role, Usage, fold};
 /// use futures_util::{FutureExt, StreamExt, stream};
 ///
 /// struct Echo;
 ///
 /// impl Provider for Echo {
-///     fn check(&self, chat: &mut Chat) -> Result<(), Error> {
+///     fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
 ///         match &chat.input {
 ///             Input::Messages(messages) if !messages.is_empty() => Ok(()),
 ///             _ => Err(Error::invalid("there is no message to repeat")),
 ///         }
 ///     }
 ///
-///     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<Deltas, Error>> {
+///     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
 ///         Box::pin(async move {
 ///             let Input::Messages(messages) = &chat.input else {
 ///                 return Err(Error::invalid("there is no message to repeat"));
@@ -41,13 +42,13 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///             let tokens = words.len() as u64;
 ///             let usage = Usage { prompt_tokens: tokens, completion_tokens: tokens, ..Usage::default() };
 ///             let words = words.into_iter().map(|text| Delta::Text { text, logprobs: vec![] });
-///             // The order that callers rely on: the start, the text, why it ended, what it cost.
+///             // The order that callers rely on: start, text, finish reason, usage.
 ///             let deltas = std::iter::once(Delta::Start(Usage { completion_tokens: 0, ..usage }))
 ///                 .chain(words)
 ///                 .chain([Delta::Finish(FinishReason::Stop), Delta::Usage(usage)]);
 ///             let deltas: Vec<Result<Delta, Error>> = deltas.map(Ok).collect();
 ///             // Dropping the stream cancels the answer: here there is nothing to stop.
-///             Ok(Box::pin(stream::iter(deltas)) as Deltas)
+///             Ok(Box::pin(stream::iter(deltas)) as BoxDeltaStream)
 ///         })
 ///     }
 /// }
@@ -55,8 +56,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// # fn main() -> Result<(), Error> {
 /// let input = Input::Messages(vec![Message::new(Role::User, "hello, whale")]);
 /// let mut chat = Chat { model: "echo".into(), input, ..Chat::default() };
-/// Echo.check(&mut chat)?;
-/// // Nothing here waits, so no async runtime is needed.
+/// Echo.validate(&mut chat)?;
+/// // Nothing here waits, so the example needs no async runtime.
 /// let deltas = Echo.chat(chat).now_or_never().expect("an answer that is ready")?;
 /// let reply = fold(deltas.collect::<Vec<_>>().now_or_never().expect("a stream that is ready"))?;
 /// assert_eq!(reply.text, "hello, whale");
@@ -67,40 +68,40 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// `crates/cachalot/src/serve.rs` shows how a provider is offered under a model id and behind HTTP.
 pub trait Provider: Send + Sync {
-    /// Judges value ranges and structure before anything is queued, and brings the lenient cases
-    /// into plain form (each with a line in `chat.notes`). `chat.thinking` is already decided. A
-    /// remote provider judges for itself.
+    /// Validates ranges and structure before the request is queued, and normalizes the cases that
+    /// are accepted leniently (each adds a line to `chat.notes`). `chat.thinking` is already
+    /// resolved. The default accepts everything: a remote provider validates its requests itself.
     ///
     /// # Errors
-    /// `Invalid`, with the text of the API document.
+    /// `InvalidRequest`, with the text of the API document.
     fn validate(&self, chat: &mut Chat) -> Result<(), Error> {
         let _ = chat;
         Ok(())
     }
 
-    /// Starts an answer. The future resolves when the request is admitted (queued), not when the
-    /// first token is there.
+    /// Starts an answer. The future resolves when the request has been queued, before the first
+    /// token.
     ///
     /// # Errors
-    /// `Invalid` when the prompt does not fit, `Overload` when the queue is full, `Internal` when
-    /// the engine is down.
+    /// `InvalidRequest` when the prompt does not fit, `Overloaded` when the queue is full,
+    /// `Internal` when the engine is down.
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>>;
 
-    /// The tokens of the chat's prompt, counted as [`Provider::chat`] would.
+    /// Counts the tokens of the chat's prompt, as [`Provider::chat`] would render it.
     ///
     /// # Errors
-    /// `Invalid` when the prompt cannot be rendered, or when this provider cannot count.
+    /// `InvalidRequest` when the prompt cannot be rendered, or when this provider cannot count.
     fn count_tokens(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
         let message = format!("{} cannot count tokens", chat.model);
         Box::pin(async move { Err(Error::invalid(message)) })
     }
 
-    /// The tokens of the model's context, where they are known.
+    /// The context length of the model in tokens, if known.
     fn context_length(&self) -> Option<u64> {
         None
     }
 
-    /// Able to answer now. `/readyz` is 503 while this is false.
+    /// Whether the provider can answer now. `/readyz` returns 503 while this is false.
     fn is_ready(&self) -> bool {
         true
     }

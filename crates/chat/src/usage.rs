@@ -1,4 +1,4 @@
-//! What an answer cost in tokens.
+//! Token counts of an answer.
 
 /// Token counts of one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -6,17 +6,18 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// The part of `prompt_tokens` that was read from the prefix cache.
     pub cached_tokens: u64,
-    /// The part of `prompt_tokens` that was written to a cache whose provider charges for that.
+    /// The part of `prompt_tokens` that was written to the cache of a provider that
+    /// charges for writes.
     pub cache_write_tokens: u64,
-    /// Everything generated, reasoning and the end token included.
+    /// All generated tokens, reasoning and the end token included.
     pub completion_tokens: u64,
     /// The part of `completion_tokens` between the think markers; `None` outside thinking mode.
     pub reasoning_tokens: Option<u64>,
 }
 
 impl Usage {
-    /// Stands for what a provider sent as a count and is none: negative, a fraction, text, beyond
-    /// all numbers. No answer has so many tokens.
+    /// Marks a count of a provider that is not one: negative, a fraction, text, or out of range. An
+    /// answer never has this many tokens.
     pub const INVALID_COUNT: u64 = u64::MAX;
 }
 
