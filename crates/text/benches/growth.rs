@@ -1,6 +1,5 @@
-//! How the tokenizer, the readers of answers and the writers of prompts and grammars grow
-//! with their input:
-//! `cargo bench -p text --bench growth [-- part of a name]`. The table is in docs/performance.md.
+//! Growth of the time of the tokenizer, of decoders, prompts and grammars with their input:
+//! `cargo bench -p text --bench growth [-- part of a name]`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
 const ENCODINGS: [EncodingName; 4] = [EncodingName::R1, EncodingName::V31, EncodingName::V32Exp, EncodingName::V32];
 
-/// An attack and the text that is repeated for it, behind a beginning.
+/// The name of an attack, a prefix, and the text that is repeated after it.
 type Attack = (&'static str, &'static str, &'static str);
 
 fn main() -> ExitCode {
@@ -34,7 +33,7 @@ fn repeated(before: &str, piece: &str, bytes: usize) -> String {
 }
 
 fn tokenizer() -> Tokenizer {
-    Tokenizer::from_json(&testkit::tokenizer_json()).expect("the tokenizer of the tests is one")
+    Tokenizer::from_json(&testkit::tokenizer_json()).expect("the test tokenizer is valid")
 }
 
 fn tokenizers(growth: &mut GrowthTable) {
@@ -59,8 +58,7 @@ fn tokenizers(growth: &mut GrowthTable) {
     }
 }
 
-/// Answers of a model, token by token. Every byte is a token of its own, so that nothing can come
-/// in smaller pieces.
+/// Measures the decoding of answers. Each byte is a token, which is the smallest possible piece.
 fn answers(growth: &mut GrowthTable) {
     let attacks: [Attack; 15] = [
         ("text", "", "a"),
@@ -89,7 +87,7 @@ fn answers(growth: &mut GrowthTable) {
     ];
     let chats = [("", vec![]), (", with stops", vec!["aaaaaaaab".to_owned(), "\n\n\n\nx".into()])];
     for name in ENCODINGS {
-        let encoding = Arc::new(Encoding::new(tokenizer(), name).expect("it has all markers"));
+        let encoding = Arc::new(Encoding::new(tokenizer(), name).expect("the tokenizer has all control tokens"));
         for (attack, before, piece) in attacks {
             for (with, stop) in &chats {
                 let chat = Chat {
@@ -152,7 +150,7 @@ fn prompts(growth: &mut GrowthTable) {
         Chat { input: Input::Messages(messages), ..Chat::default() }
     };
     for name in ENCODINGS {
-        let encoding = Encoding::new(tokenizer(), name).expect("it has all markers");
+        let encoding = Encoding::new(tokenizer(), name).expect("the tokenizer has all control tokens");
         let limit = PromptLimit::new(1 << 24);
         let parser = format!("Encoding::render_within, {name}");
         growth.measure(&parser, "turns with calls", turns, |chat| encoding.render_within(chat, &limit));
@@ -187,7 +185,7 @@ fn schemas(growth: &mut GrowthTable) {
                 "$defs": { "d": { "type": "string" } } })
         }),
     ];
-    let encoding = Encoding::new(tokenizer(), EncodingName::V32).expect("it has all markers");
+    let encoding = Encoding::new(tokenizer(), EncodingName::V32).expect("the tokenizer has all control tokens");
     for (attack, make) in attacks {
         growth.measure("Schema::strict", attack, make, Schema::strict);
         growth.measure("Schema::lenient", attack, make, Schema::lenient);

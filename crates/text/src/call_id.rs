@@ -1,9 +1,9 @@
-//! Ids of tool calls: `call_00_` and 24 letters and digits. The two digits are the call's
-//! place in the message.
+//! Ids of tool calls: `call_00_` and 24 letters and digits. The two digits are the index of the
+//! call in its message.
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Draws ids from a seed (SplitMix64): the same seed gives the same ids.
+/// Generates ids from a seed with SplitMix64. The same seed gives the same ids.
 pub(crate) struct CallIdGenerator {
     state: u64,
 }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_names_the_place_and_is_random_after_it() {
+    fn an_id_has_the_index_of_its_call_and_is_random_after_it() {
         let mut ids = CallIdGenerator::new(7);
         let (first, second) = (ids.next(0), ids.next(11));
         assert!(first.starts_with("call_00_") && second.starts_with("call_11_"));

@@ -1,33 +1,34 @@
-//! What reads tool calls out of an answer has in common.
+//! The interface of the parsers of tool calls.
 
-/// A piece of an answer, in the order of [`chat::Delta`]: text, then calls.
+/// A piece of an answer. The order is that of [`chat::Delta`]: text, then calls.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ParserEvent {
     Text(String),
-    /// A call begins.
+    /// The beginning of a call.
     Call {
         name: String,
     },
-    /// More of the last call's arguments.
+    /// A piece of the last call's arguments.
     Arguments(String),
 }
 
-/// Tells an answer's content and its calls apart, while it grows. Never fails: what cannot be read
-/// as calls is content.
+/// Separates the content of a streamed answer from its tool calls. It never fails: text that is
+/// not a valid call is content.
 pub(crate) trait CallParser: Send {
-    /// Takes ordinary text.
+    /// Parses ordinary text.
     fn push_text(&mut self, text: &str, events: &mut Vec<ParserEvent>);
 
-    /// Takes an added token.
+    /// Parses an added token.
     fn push_marker(&mut self, id: u32, token: &str, events: &mut Vec<ParserEvent>);
 
-    /// No more comes. `cut`: something stopped the model, so an unfinished call stays as it is.
+    /// Ends the answer. With `truncated` the model did not end it itself, so an unfinished call
+    /// is not completed.
     ///
-    /// Returns false when the last call's arguments are not complete.
+    /// Returns whether the last call's arguments are complete.
     fn finish(&mut self, truncated: bool, events: &mut Vec<ParserEvent>) -> bool;
 }
 
-/// The parser of answers that are text and nothing else: raw and fill-in-the-middle completions.
+/// The parser of plain-text answers: raw and fill-in-the-middle completions.
 pub(crate) struct PlainTextParser;
 
 impl CallParser for PlainTextParser {
@@ -39,7 +40,7 @@ impl CallParser for PlainTextParser {
         events.push(ParserEvent::Text(token.into()));
     }
 
-    fn finish(&mut self, _cut: bool, _events: &mut Vec<ParserEvent>) -> bool {
+    fn finish(&mut self, _truncated: bool, _events: &mut Vec<ParserEvent>) -> bool {
         true
     }
 }

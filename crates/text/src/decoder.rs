@@ -1,17 +1,19 @@
-//! From generated tokens to deltas: reasoning, content and calls told apart, whole characters only,
-//! stop strings found.
+//! A decoder turns generated tokens into deltas: it separates reasoning, content and tool calls,
+//! waits for whole characters, and finds stop strings.
 
 use std::sync::Arc;
 
-use chat::{Delta, FinishReason, TokenLogprob};
+use chat::{Chat, Delta, Error, FinishReason, Input, Reply, TokenLogprob, Tool, fold};
 
 use crate::call_id::CallIdGenerator;
-use crate::call_parser::{CallParser, ParserEvent};
+use crate::call_parser::{CallParser, ParserEvent, PlainTextParser};
+use crate::encoding::{Encoding, Rendered};
+use crate::encoding_name::EncodingName;
+use crate::prompt_format::ResponseStart;
 use crate::stop_matcher::StopMatcher;
 use crate::utf8_decoder::Utf8Decoder;
-use crate::{Encoding, EncodingName, ResponseStart};
 
-/// Reads one answer.
+/// Decodes the tokens of one answer.
 pub struct Decoder {
     encoding: Arc<Encoding>,
     phase: Phase,
@@ -20,7 +22,7 @@ pub struct Decoder {
     stop_matcher: StopMatcher,
     call_ids: CallIdGenerator,
     call_count: usize,
-    /// Of tokens whose text is not out yet.
+    /// The log-probabilities of tokens whose text has not been emitted yet.
     logprobs: Vec<TokenLogprob>,
     reasoning_tokens: u64,
     line_breaks: LineBreakTrimmer,
@@ -29,60 +31,107 @@ pub struct Decoder {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Before the first token, which may be a think marker.
+    /// Before the first token, which may be a reasoning marker.
     Opening(ResponseStart),
     Reasoning,
     Answer,
 }
 
-/// The line breaks around reasoning, which R1 writes and nobody wants to read.
+/// Removes the line breaks that R1 writes around its reasoning.
 struct LineBreakTrimmer {
-    /// R1's convention holds.
+    /// Whether the answer follows R1's convention.
     is_r1: bool,
-    /// How many may still be dropped from the beginning of what comes.
+    /// Number of leading line breaks that may still be dropped.
     leading_to_drop: usize,
-    /// Line breaks that are dropped if the reasoning ends here.
+    /// Line breaks at the end of the reasoning so far, dropped if it ends here.
     pending: String,
 }
 
+impl Encoding {
+    /// Creates a decoder of the answer to `rendered`, the prompt of `chat`.
+    pub fn decoder(self: &Arc<Self>, chat: &Chat, rendered: &Rendered) -> Decoder {
+        self.decoder_with_seed(chat, rendered, self.next_seed())
+    }
+
+    /// Like [`Encoding::decoder`], with ids of tool calls that depend on `seed` alone.
+    pub fn decoder_with_seed(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
+        match &chat.input {
+            Input::Text { .. } | Input::Tokens(_) => {
+                Decoder::raw(self.clone(), Box::new(PlainTextParser), &chat.stop, seed)
+            }
+            Input::Messages(messages) => {
+                let is_continuation = messages.last().is_some_and(|message| message.prefix);
+                Decoder::new(
+                    self.clone(),
+                    self.call_parser(&chat.tools),
+                    rendered.start,
+                    is_continuation,
+                    &chat.stop,
+                    seed,
+                )
+            }
+        }
+    }
+}
+
+/// Parses a whole answer. `text` is the generated text with its control tokens spelled out; the
+/// end-of-sentence token is optional. With `thinking` the prompt ended inside the reasoning.
+///
+/// # Errors
+/// `Internal` when the deltas of the answer contradict each other, which is a bug of this crate.
+pub fn parse_completion(encoding: &Arc<Encoding>, thinking: bool, text: &str, tools: &[Tool]) -> Result<Reply, Error> {
+    let start = if thinking { ResponseStart::Reasoning } else { ResponseStart::Content };
+    let seed = encoding.next_seed();
+    let mut decoder = Decoder::new(encoding.clone(), encoding.call_parser(tools), start, false, &[], seed);
+    let mut deltas = Vec::new();
+    let tokens = encoding.tokenizer().encode_with_added_tokens(text);
+    let ended = tokens.into_iter().find_map(|token| decoder.push(token, None, &mut deltas));
+    let finish = ended.unwrap_or_else(|| decoder.finish(FinishReason::Stop, &mut deltas));
+    let mut reply = fold(deltas.into_iter().map(Ok))?;
+    reply.finish = Some(finish);
+    Ok(reply)
+}
+
 impl Decoder {
-    /// `start` is the state the prompt left; `continues` that it gave the beginning of the answer.
+    /// `start` is the state that the prompt left. With `is_continuation` the prompt contained the
+    /// beginning of the answer.
     pub(crate) fn new(
         encoding: Arc<Encoding>,
-        calls: Box<dyn CallParser>,
+        call_parser: Box<dyn CallParser>,
         start: ResponseStart,
         is_continuation: bool,
         stop: &[String],
         seed: u64,
     ) -> Self {
-        let r1 = encoding.name() == EncodingName::R1;
-        let leading = if r1 && start == ResponseStart::Reasoning && !is_continuation { usize::MAX } else { 0 };
+        let is_r1 = encoding.name() == EncodingName::R1;
+        let leading_to_drop =
+            if is_r1 && start == ResponseStart::Reasoning && !is_continuation { usize::MAX } else { 0 };
         Self {
             encoding,
             phase: Phase::Opening(start),
             utf8: Utf8Decoder::default(),
-            call_parser: calls,
+            call_parser,
             stop_matcher: StopMatcher::new(stop),
             call_ids: CallIdGenerator::new(seed),
             call_count: 0,
             logprobs: Vec::new(),
             reasoning_tokens: 0,
-            line_breaks: LineBreakTrimmer { is_r1: r1, leading_to_drop: leading, pending: String::new() },
+            line_breaks: LineBreakTrimmer { is_r1, leading_to_drop, pending: String::new() },
             finish_reason: None,
         }
     }
 
-    /// For answers that are text and nothing else.
-    pub(crate) fn raw(encoding: Arc<Encoding>, calls: Box<dyn CallParser>, stop: &[String], seed: u64) -> Self {
-        let decoder = Self::new(encoding, calls, ResponseStart::Content, true, stop, seed);
+    /// Creates a decoder of answers that are plain text.
+    pub(crate) fn raw(encoding: Arc<Encoding>, call_parser: Box<dyn CallParser>, stop: &[String], seed: u64) -> Self {
+        let decoder = Self::new(encoding, call_parser, ResponseStart::Content, true, stop, seed);
         Self { phase: Phase::Answer, ..decoder }
     }
 
-    /// Takes one generated token and appends what it makes certain: `Reasoning`, `Text`, `ToolCall`
-    /// and `Arguments`.
+    /// Decodes one generated token and appends the deltas that it makes certain: `Reasoning`,
+    /// `Text`, `ToolCall` and `Arguments`.
     ///
-    /// Returns why the answer ends here, when it does: the end token, or a stop string (whose text
-    /// is not given out). From then on nothing is taken any more.
+    /// Returns the reason if the answer ends here: by the end token, or by a stop string, whose
+    /// text is not emitted. Later tokens are ignored.
     pub fn push(&mut self, token: u32, logprob: Option<TokenLogprob>, out: &mut Vec<Delta>) -> Option<FinishReason> {
         if self.finish_reason.is_some() {
             return self.finish_reason;
@@ -106,10 +155,11 @@ impl Decoder {
         self.finish_reason
     }
 
-    /// Ends the answer and appends what was held back. `Stop` means that the model had said all.
+    /// Ends the answer and appends the text that was held back. `Stop` means that the model ended
+    /// the answer itself.
     ///
-    /// Returns the reason to report: `ToolCalls` when the model ended by itself and called,
-    /// `Length` when it ended inside of a call.
+    /// Returns the reason to report: `ToolCalls` when the model ended the answer after a call,
+    /// `Length` when it ended inside a call.
     pub fn finish(&mut self, reason: FinishReason, out: &mut Vec<Delta>) -> FinishReason {
         if let Some(ended) = self.finish_reason {
             return ended;
@@ -137,18 +187,18 @@ impl Decoder {
         reason
     }
 
-    /// The next token belongs to the reasoning, as far as one can know.
+    /// Whether the next token belongs to the reasoning, as far as the tokens so far determine it.
     pub fn is_reasoning(&self) -> bool {
         matches!(self.phase, Phase::Reasoning | Phase::Opening(ResponseStart::Reasoning))
     }
 
-    /// Tokens between the think markers, markers excluded.
+    /// Number of tokens between the reasoning markers, markers excluded.
     pub fn reasoning_tokens(&self) -> u64 {
         self.reasoning_tokens
     }
 
-    /// Decides, at the first token, where the answer begins. True when `marker` only said so
-    /// and is done with.
+    /// Decides at the first token which part of the answer comes first. Returns whether `marker`
+    /// only announced that part, so that it is consumed.
     fn resolve_opening(&mut self, marker: Option<u32>) -> bool {
         let Phase::Opening(start) = self.phase else { return false };
         let (think, end_think) = self.encoding.think_tokens();
@@ -195,7 +245,8 @@ impl Decoder {
         }
     }
 
-    /// Content passes the stop strings; the first call ends it.
+    /// Emits the deltas of parser events. Content goes through the stop strings; the
+    /// first call ends it.
     fn emit_events(&mut self, events: Vec<ParserEvent>, out: &mut Vec<Delta>) {
         for event in events {
             match event {
@@ -273,12 +324,12 @@ impl LineBreakTrimmer {
         text
     }
 
-    /// The text so far, without line breaks that may turn out to be the last ones.
+    /// Returns `text` without trailing line breaks, which are held back until more text follows.
     fn hold_trailing(&mut self, text: &str) -> String {
         if !self.is_r1 {
             return text.to_owned();
         }
-        // What is held is line breaks: only what is new is looked at.
+        // The held text consists of line breaks, so only the new text is examined.
         let (sure, breaks) = text.split_at(text.trim_end_matches('\n').len());
         if sure.is_empty() {
             self.pending.push_str(breaks);

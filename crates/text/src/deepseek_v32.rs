@@ -1,16 +1,17 @@
-//! The prompt of V3.2, whose tool calls are DSML. V3.2 ships no template but a Python encoder; this
-//! reproduces its text.
+//! The prompt format of V3.2, whose tool calls are DSML. V3.2 is released with a Python encoder
+//! instead of a template; this format reproduces its text.
 
 use chat::{Chat, Error, Message, ResponseFormat, Role, Tool, ToolCall};
 use serde_json::{Map, Value, json};
 
-use crate::Tokenizer;
 use crate::call_parser::CallParser;
+use crate::control_tokens::{DSML, END_THINK, EOS, THINK, USER};
 use crate::dsml::{self, DsmlParser};
 use crate::grammar::{CallRules, ToolSignature};
-use crate::prompt_format::{DSML, END_THINK, EOS, PromptFormat, ResponseStart, THINK, USER};
+use crate::prompt_format::{PromptFormat, ResponseStart};
 use crate::prompt_writer::PromptWriter;
 use crate::python_json::python_json;
+use crate::tokenizer::Tokenizer;
 use crate::turns::{Turn, turns};
 
 const TOOLS_TEMPLATE: &str = "\n\n## Tools
@@ -49,6 +50,7 @@ Here are the functions available in JSONSchema format:
 const RESPONSE_FORMAT_TEMPLATE: &str =
     "\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n";
 
+/// The prompt format of V3.2.
 pub(crate) struct DeepSeekV32;
 
 impl PromptFormat for DeepSeekV32 {
@@ -57,15 +59,15 @@ impl PromptFormat for DeepSeekV32 {
         chat: &Chat,
         messages: &[Message],
         _generate: bool,
-        to: &mut PromptWriter<'_>,
+        prompt: &mut PromptWriter<'_>,
     ) -> Result<Option<ResponseStart>, Error> {
         let thinking = chat.thinking == Some(true);
         let kept = drop_old_developer_messages(messages, thinking);
         let attachment = Attachment::new(chat, &kept);
         if attachment.carrier.is_none() {
-            attachment.write(to);
+            attachment.write(prompt);
         }
-        write_turns(&turns(kept)?, thinking, &attachment, to)
+        write_turns(&turns(kept)?, thinking, &attachment, prompt)
     }
 
     fn call_parser(&self, tokenizer: &Tokenizer, tools: &[Tool]) -> Box<dyn CallParser> {
@@ -80,18 +82,18 @@ impl PromptFormat for DeepSeekV32 {
         &[DSML]
     }
 
-    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[ToolSignature], many: bool) -> CallRules {
+    fn call_rules(&self, tokenizer: &Tokenizer, tools: &[ToolSignature], allow_parallel: bool) -> CallRules {
         let marker = tokenizer.added_token_id(DSML).expect("the encoding was refused without its marker");
-        dsml::grammar::call_rules(marker, tools, many)
+        dsml::grammar::call_rules(marker, tools, allow_parallel)
     }
 }
 
-/// What goes into the prompt beside the messages, and the message it goes behind.
+/// The tool definitions and the response format, which follow one of the messages.
 struct Attachment<'a> {
     tools: &'a [Tool],
     format: Option<Value>,
-    /// The first system message, or else the first developer message; without either it
-    /// stands at the front.
+    /// The message that they follow: the first system message, or else the first developer message.
+    /// `None`: they stand at the front.
     carrier: Option<&'a Message>,
 }
 
@@ -99,31 +101,31 @@ impl<'a> Attachment<'a> {
     fn new(chat: &'a Chat, messages: &[&'a Message]) -> Self {
         let format = match &chat.response_format {
             ResponseFormat::JsonSchema(schema) => Some(json!({ "type": "json_schema", "json_schema": schema })),
-            // JSON mode adds no text: the caller's own words must ask for JSON.
+            // JSON mode adds no text: the caller's messages must request JSON.
             ResponseFormat::Text | ResponseFormat::JsonObject | ResponseFormat::Unknown(_) => None,
         };
         let first = |role| messages.iter().copied().find(|message| message.role == role);
         Self { tools: &chat.tools, format, carrier: first(Role::System).or_else(|| first(Role::Developer)) }
     }
 
-    fn write(&self, to: &mut PromptWriter<'_>) {
+    fn write(&self, prompt: &mut PromptWriter<'_>) {
         if !self.tools.is_empty() {
-            to.push_template(TOOLS_TEMPLATE);
+            prompt.push_template(TOOLS_TEMPLATE);
             for tool in self.tools {
-                to.push_content(&python_json(&Value::Object(tool.function.clone())));
-                to.push_template("\n");
+                prompt.push_content(&python_json(&Value::Object(tool.function.clone())));
+                prompt.push_template("\n");
             }
-            to.push_template("</functions>\n");
+            prompt.push_template("</functions>\n");
         }
         if let Some(format) = &self.format {
-            to.push_template(RESPONSE_FORMAT_TEMPLATE);
-            to.push_content(&python_json(format));
+            prompt.push_template(RESPONSE_FORMAT_TEMPLATE);
+            prompt.push_content(&python_json(format));
         }
     }
 
-    fn write_after(&self, message: &Message, to: &mut PromptWriter<'_>) {
+    fn write_after(&self, message: &Message, prompt: &mut PromptWriter<'_>) {
         if self.carrier.is_some_and(|carrier| std::ptr::eq(carrier, message)) {
-            self.write(to);
+            self.write(prompt);
         }
     }
 }
@@ -133,7 +135,8 @@ fn last_user_index<'a>(roles: impl DoubleEndedIterator<Item = &'a Message> + Exa
     roles.rposition(|message| matches!(message.role, Role::User | Role::Developer))
 }
 
-/// The authors' encoder drops old reasoning in thinking mode, and old developer messages with it.
+/// Drops developer messages before the last user message in thinking mode, as the authors' encoder
+/// does.
 fn drop_old_developer_messages(messages: &[Message], thinking: bool) -> Vec<&Message> {
     let last = last_user_index(messages.iter()).unwrap_or(0);
     let dropped = |index: usize, message: &Message| thinking && index < last && message.role == Role::Developer;
@@ -141,44 +144,44 @@ fn drop_old_developer_messages(messages: &[Message], thinking: bool) -> Vec<&Mes
     kept.map(|(_, message)| message).collect()
 }
 
-/// Writes the turns. The tag that opens an answer is written by the turn before it.
+/// Writes the turns. The turn before an answer writes the tag that opens it.
 fn write_turns(
     turns: &[Turn<'_>],
     thinking: bool,
     attachment: &Attachment<'_>,
-    to: &mut PromptWriter<'_>,
+    prompt: &mut PromptWriter<'_>,
 ) -> Result<Option<ResponseStart>, Error> {
     let last_user = last_user_index(turns.iter().map(|turn| turn.message));
     let mut open = None;
     for (index, turn) in turns.iter().enumerate() {
         match turn.message.role {
             Role::System => {
-                to.push_content(&turn.text);
-                attachment.write_after(turn.message, to);
+                prompt.push_content(&turn.text);
+                attachment.write_after(turn.message, prompt);
             }
             Role::User | Role::Developer => {
-                to.push_template(USER);
+                prompt.push_template(USER);
                 if turn.message.role == Role::Developer {
-                    write_developer(turn, attachment, to)?;
+                    write_developer(turn, attachment, prompt)?;
                 } else {
-                    to.push_content(&turn.text);
+                    prompt.push_content(&turn.text);
                 }
-                to.push_template("<｜Assistant｜>");
-                open = Some(open_response(thinking && last_user == Some(index), to));
+                prompt.push_template("<｜Assistant｜>");
+                open = Some(open_response(thinking && last_user == Some(index), prompt));
             }
             Role::Assistant | Role::Tool => {
                 let thinks = thinking && last_user.is_none_or(|last_user| index > last_user);
                 if turn.message.prefix {
-                    return Ok(Some(write_prefix(turn, thinks, open, to)));
+                    return Ok(Some(write_prefix(turn, thinks, open, prompt)));
                 }
                 if thinks {
-                    to.push_content(turn.message.reasoning.as_deref().unwrap_or_default());
-                    to.push_template(END_THINK);
+                    prompt.push_content(turn.message.reasoning.as_deref().unwrap_or_default());
+                    prompt.push_template(END_THINK);
                 }
-                to.push_content(&turn.text);
-                write_calls(turn.message.calls(), to);
-                to.push_template(EOS);
-                open = write_results(turn, thinks, to);
+                prompt.push_content(&turn.text);
+                write_calls(turn.message.calls(), prompt);
+                prompt.push_template(EOS);
+                open = write_results(turn, thinks, prompt);
             }
         }
     }
@@ -186,95 +189,96 @@ fn write_turns(
     Ok(open.filter(|_| ends_open))
 }
 
-fn open_response(thinks: bool, to: &mut PromptWriter<'_>) -> ResponseStart {
-    to.push_template(if thinks { THINK } else { END_THINK });
+fn open_response(thinks: bool, prompt: &mut PromptWriter<'_>) -> ResponseStart {
+    prompt.push_template(if thinks { THINK } else { END_THINK });
     if thinks { ResponseStart::Reasoning } else { ResponseStart::Content }
 }
 
-fn write_developer(turn: &Turn<'_>, attachment: &Attachment<'_>, to: &mut PromptWriter<'_>) -> Result<(), Error> {
+fn write_developer(turn: &Turn<'_>, attachment: &Attachment<'_>, prompt: &mut PromptWriter<'_>) -> Result<(), Error> {
     if turn.text.is_empty() {
         return Err(Error::invalid("Invalid developer message: content must be set"));
     }
-    attachment.write_after(turn.message, to);
-    to.push_template("\n\n# The user's message is: ");
-    to.push_content(&turn.text);
+    attachment.write_after(turn.message, prompt);
+    prompt.push_template("\n\n# The user's message is: ");
+    prompt.push_content(&turn.text);
     Ok(())
 }
 
-/// The beginning of an answer, given by the caller. In thinking mode a content without reasoning
-/// begins the reasoning.
+/// Writes the prefilled beginning of an answer. In thinking mode, content without reasoning begins
+/// the reasoning.
 fn write_prefix(
     turn: &Turn<'_>,
     thinks: bool,
     open: Option<ResponseStart>,
-    to: &mut PromptWriter<'_>,
+    prompt: &mut PromptWriter<'_>,
 ) -> ResponseStart {
     let reasoning = turn.message.reasoning.as_deref().filter(|_| thinks);
     if let Some(reasoning) = reasoning {
-        to.push_content(reasoning);
+        prompt.push_content(reasoning);
         if turn.text.is_empty() {
             return ResponseStart::Reasoning;
         }
-        to.push_template(END_THINK);
+        prompt.push_template(END_THINK);
     }
-    to.push_content(&turn.text);
+    prompt.push_content(&turn.text);
     if reasoning.is_some() { ResponseStart::Content } else { open.unwrap_or(ResponseStart::Content) }
 }
 
-fn write_calls(calls: &[ToolCall], to: &mut PromptWriter<'_>) {
+fn write_calls(calls: &[ToolCall], prompt: &mut PromptWriter<'_>) {
     if calls.is_empty() {
         return;
     }
-    to.push_template("\n\n<｜DSML｜function_calls>\n");
+    prompt.push_template("\n\n<｜DSML｜function_calls>\n");
     for call in calls {
-        to.push_template("<｜DSML｜invoke name=\"");
-        to.push_content(&call.name);
-        to.push_template("\">\n");
+        prompt.push_template("<｜DSML｜invoke name=\"");
+        prompt.push_content(&call.name);
+        prompt.push_template("\">\n");
         for (index, (key, value)) in call_parameters(call).iter().enumerate() {
-            to.push_template(if index == 0 { "" } else { "\n" });
-            to.push_template("<｜DSML｜parameter name=\"");
-            to.push_content(key);
+            prompt.push_template(if index == 0 { "" } else { "\n" });
+            prompt.push_template("<｜DSML｜parameter name=\"");
+            prompt.push_content(key);
             match value {
                 Value::String(text) => {
-                    to.push_template("\" string=\"true\">");
-                    to.push_content(text);
+                    prompt.push_template("\" string=\"true\">");
+                    prompt.push_content(text);
                 }
                 value => {
-                    to.push_template("\" string=\"false\">");
-                    to.push_content(&python_json(value));
+                    prompt.push_template("\" string=\"false\">");
+                    prompt.push_content(&python_json(value));
                 }
             }
-            to.push_template("</｜DSML｜parameter>");
+            prompt.push_template("</｜DSML｜parameter>");
         }
-        to.push_template("\n</｜DSML｜invoke>\n");
+        prompt.push_template("\n</｜DSML｜invoke>\n");
     }
-    to.push_template("</｜DSML｜function_calls>");
+    prompt.push_template("</｜DSML｜function_calls>");
 }
 
-/// No context has room for more, and a tree of values takes many times the memory of its text.
+/// Maximum length of arguments that are parsed. Longer ones do not fit into the context, and their
+/// parsed values would take many times the memory of the text.
 const MAX_ARGUMENTS_BYTES: usize = 4 << 20;
 
-/// The parameters of a call. Arguments that are no JSON object become one parameter that
-/// holds their text.
+/// The parameters of a call. Arguments that are not a JSON object become one parameter with their
+/// text.
 fn call_parameters(call: &ToolCall) -> Map<String, Value> {
     let text = Some(call.arguments.as_str()).filter(|text| text.len() <= MAX_ARGUMENTS_BYTES);
     let parsed = text.and_then(|text| serde_json::from_str(text).ok());
     parsed.unwrap_or_else(|| Map::from_iter([("arguments".to_owned(), Value::from(call.arguments.as_str()))]))
 }
 
-/// The results of a turn's calls, and the tag after them.
-fn write_results(turn: &Turn<'_>, thinks: bool, to: &mut PromptWriter<'_>) -> Option<ResponseStart> {
+/// Writes the results of a turn's calls and the tag after them.
+fn write_results(turn: &Turn<'_>, thinks: bool, prompt: &mut PromptWriter<'_>) -> Option<ResponseStart> {
     if turn.results.is_empty() {
         return None;
     }
-    to.push_template("\n\n<function_results>");
+    prompt.push_template("\n\n<function_results>");
     for result in &turn.results {
-        to.push_template("\n<result>");
-        to.push_content(result);
-        to.push_template("</result>");
+        prompt.push_template("\n<result>");
+        prompt.push_content(result);
+        prompt.push_template("</result>");
     }
-    to.push_template("\n</function_results>\n\n");
-    Some(open_response(thinks, to))
+    prompt.push_template("\n</function_results>\n\n");
+    Some(open_response(thinks, prompt))
 }
 
 #[cfg(test)]
@@ -284,8 +288,7 @@ mod tests {
 
     const HEADER: &str = "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n";
 
-    /// The text of `messages` with `format` behind the message `to`: an attachment no
-    /// [`Chat`] asks for.
+    /// The text of `messages` with `format` after message `to`, which a [`Chat`] cannot request.
     fn rendered_with_attachment(messages: &[Message], format: Value, to: usize) -> String {
         let tokenizer = byte_tokenizer(&[]);
         let mut prompt = PromptWriter::new(&tokenizer);
@@ -306,8 +309,8 @@ mod tests {
     }
 
     /// The authors' encoder can attach a format to a developer message although there is a system
-    /// message, and a format that is no schema (cases 12 and 32 of `dsml_v3.2.json`, case "response
-    /// format" of `chat_vectors.json`).
+    /// message, and a format that is not a schema (cases 12 and 32 of `dsml_v3.2.json`, case
+    /// "response format" of `chat_vectors.json`).
     #[test]
     fn formats_look_as_the_authors_write_them_wherever_they_hang() {
         let messages = [Message::new(Role::System, "s"), Message::new(Role::Developer, "Do X")];

@@ -1,16 +1,16 @@
-//! Tool calls in DSML, the markup of V3.2: tags that begin with `<｜DSML｜`, where
+//! The parser of tool calls in DSML, the markup of V3.2. Its tags begin with `<｜DSML｜`, where
 //! `｜DSML｜` is one token.
 //!
-//! The reference parser refuses whatever is not exact; this one takes what a model may write
-//! instead: other white space, a missing `string` attribute, missing end tags. Tags are known by
-//! the token: typed in ordinary letters they are text.
+//! The reference parser rejects every deviation. This one tolerates deviations that models write:
+//! other white space, a missing `string` attribute, missing end tags. A tag is recognised by its
+//! token; the same characters as ordinary text are content.
 
 use chat::Tool;
 
-use crate::Tokenizer;
 use crate::call_parser::{CallParser, ParserEvent};
-use crate::prompt_format::DSML;
+use crate::control_tokens::DSML;
 use crate::python_json::json_string;
+use crate::tokenizer::Tokenizer;
 use tag::{Tag, TagName, TagStep};
 use value::{ParameterValue, declared_types};
 
@@ -22,23 +22,23 @@ mod value;
 
 enum ParserState {
     Content,
-    /// In the block, outside of a call.
+    /// Inside the block, outside a call.
     Block,
-    /// In a call, outside of a parameter.
+    /// Inside a call, outside a parameter.
     Invoke,
     Parameter(ParameterValue),
 }
 
-/// Reads calls as they come. Until the first `invoke` tag is complete the block may still turn
-/// out to be content.
+/// Parses calls as they are generated. Until the first `invoke` tag is complete, the block may
+/// still turn out to be content.
 pub(crate) struct DsmlParser {
     marker: Option<u32>,
     tools: Vec<Tool>,
     state: ParserState,
-    /// Text that may open a tag: at most two line breaks and `<`, or `</`.
+    /// Text that may begin a tag: at most two line breaks and `<`, or `</`.
     pending: String,
     tag: Option<Tag>,
-    /// The block as it came, while no call of it is certain.
+    /// The text of the block, until its first call is certain.
     raw_block: String,
     call_count: usize,
     /// Name and number of parameters of the last call.
@@ -59,7 +59,7 @@ impl DsmlParser {
         }
     }
 
-    /// Takes text that is certainly not part of a tag.
+    /// Handles text that is certainly not part of a tag.
     fn push_plain(&mut self, text: &str, events: &mut Vec<ParserEvent>) {
         match &mut self.state {
             ParserState::Content => events.push(ParserEvent::Text(text.into())),
@@ -74,13 +74,13 @@ impl DsmlParser {
         }
     }
 
-    /// The block is no block: what came of it is content.
+    /// Emits the text of the block as content, because the block is not valid.
     fn revert_to_content(&mut self, events: &mut Vec<ParserEvent>) {
         self.state = ParserState::Content;
         events.push(ParserEvent::Text(std::mem::take(&mut self.raw_block)));
     }
 
-    /// Takes a complete tag.
+    /// Handles a complete tag.
     fn handle_tag(&mut self, tag: Tag, events: &mut Vec<ParserEvent>) {
         if self.call_count == 0 && !matches!(self.state, ParserState::Content) {
             self.raw_block.push_str(&tag.raw_text());
@@ -101,16 +101,16 @@ impl DsmlParser {
             (ParserState::Block, ..) => {}
             (ParserState::Invoke, TagName::Parameter, false) => self.begin_parameter(&tag, events),
             (ParserState::Invoke, TagName::Parameter, true) => {}
-            (ParserState::Invoke, word, closing) => {
+            (ParserState::Invoke, name, closing) => {
                 self.end_call(events);
-                if (word, closing) == (TagName::Invoke, false) {
+                if (name, closing) == (TagName::Invoke, false) {
                     self.begin_call(&tag, events);
                 }
             }
             (ParserState::Parameter(_), TagName::FunctionCalls, false) => self.push_plain(&tag.raw_text(), events),
-            (ParserState::Parameter(_), word, closing) => {
+            (ParserState::Parameter(_), name, closing) => {
                 self.end_parameter(events);
-                if (word, closing) != (TagName::Parameter, true) {
+                if (name, closing) != (TagName::Parameter, true) {
                     self.handle_tag(tag, events);
                 }
             }
@@ -136,7 +136,7 @@ impl DsmlParser {
         self.state = ParserState::Block;
     }
 
-    /// A parameter without a name is passed over, value and all.
+    /// Begins a parameter. One without a name is skipped, including its value.
     fn begin_parameter(&mut self, tag: &Tag, events: &mut Vec<ParserEvent>) {
         let Some(key) = tag.name_attribute() else { return };
         let (tool, parameters) = &mut self.current_call;
@@ -153,7 +153,8 @@ impl DsmlParser {
         }
     }
 
-    /// How much of the end of `held` may open a tag. The line breaks before a block belong to it.
+    /// Length of the end of `pending` that may begin a tag. The line breaks before a block
+    /// belong to the block.
     fn pending_tag_len(&self) -> usize {
         if !matches!(self.state, ParserState::Content) {
             return if self.pending.ends_with("</") { 2 } else { usize::from(self.pending.ends_with('<')) };
@@ -206,7 +207,7 @@ impl CallParser for DsmlParser {
     fn finish(&mut self, truncated: bool, events: &mut Vec<ParserEvent>) -> bool {
         let inside_a_tag = self.tag.take().is_some();
         match &self.state {
-            // What came of a tag is markup, and nobody's words.
+            // An incomplete tag is markup, not content.
             ParserState::Content if inside_a_tag => true,
             ParserState::Content => {
                 events.push(ParserEvent::Text(std::mem::take(&mut self.pending)));
@@ -219,7 +220,7 @@ impl CallParser for DsmlParser {
                 }
                 !truncated
             }
-            // Here even a `</` is more likely markup.
+            // Here a pending `</` is more likely markup than content.
             ParserState::Parameter(value) => {
                 events.push(ParserEvent::Arguments(value.buffered_text().into()));
                 false

@@ -1,21 +1,23 @@
-//! The front door: a tokenizer and a prompt format together.
+//! An encoding: a tokenizer together with a prompt format.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chat::{Chat, Error, FinishReason, Input, Message, Part, Reply, Tool, fold};
+use chat::{Chat, Error, Input, Message, Part, Tool};
 
-use crate::call_parser::{CallParser, PlainTextParser};
-use crate::grammar::{Grammar, answer_grammar};
-use crate::prompt_format::{
-    ASSISTANT, BOS, DSML, END_THINK, EOS, FIM_BEGIN, FIM_END, FIM_HOLE, PromptFormat, SEARCH_BEGIN, THINK, USER,
-    prompt_format,
+use crate::call_parser::CallParser;
+use crate::control_tokens::{
+    ASSISTANT, BOS, DSML, END_THINK, EOS, FIM_BEGIN, FIM_END, FIM_HOLE, SEARCH_BEGIN, THINK, USER,
 };
+use crate::encoding_name::EncodingName;
+use crate::error::TextError;
+use crate::grammar::{Grammar, answer_grammar};
+use crate::prompt_format::{PromptFormat, ResponseStart};
 use crate::prompt_limit::{PromptLimit, RenderError};
 use crate::prompt_writer::PromptWriter;
-use crate::{Decoder, EncodingName, ResponseStart, TextError, Tokenizer};
+use crate::registry::prompt_format;
+use crate::tokenizer::Tokenizer;
 
-/// A tokenizer and a prompt format. Costly to make, cheap to share in an `Arc`.
+/// A tokenizer and a prompt format. Creating one is expensive; share it in an `Arc`.
 pub struct Encoding {
     tokenizer: Tokenizer,
     name: EncodingName,
@@ -25,26 +27,28 @@ pub struct Encoding {
     think: Option<u32>,
     end_think: Option<u32>,
     supports_fim: bool,
-    /// Where the ids of calls come from: every decoder takes the next seed.
+    /// The seed of the next decoder's call ids.
     next_call_id_seed: AtomicU64,
 }
 
-/// A prompt, as text and as tokens.
+/// A rendered prompt, as text and as tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rendered {
     pub text: String,
     pub tokens: Vec<u32>,
-    /// What the first generated token belongs to.
+    /// The part of the answer that the first generated token belongs to.
     pub start: ResponseStart,
 }
 
 impl Encoding {
+    /// Combines `tokenizer` with the prompt format `name`.
+    ///
     /// # Errors
     /// `MissingToken` when the tokenizer lacks a control token of the format, `Random` when the
-    /// system has no randomness.
+    /// system's random number generator fails.
     pub fn new(tokenizer: Tokenizer, name: EncodingName) -> Result<Self, TextError> {
-        let prompt = prompt_format(name);
-        let mut markers = [BOS, EOS, USER, ASSISTANT].iter().chain(prompt.required_tokens());
+        let format = prompt_format(name);
+        let mut markers = [BOS, EOS, USER, ASSISTANT].iter().chain(format.required_tokens());
         if let Some(token) = markers.find(|token| tokenizer.added_token_id(token).is_none()) {
             return Err(TextError::MissingToken { encoding: name.as_str(), token });
         }
@@ -53,19 +57,19 @@ impl Encoding {
         let seed = getrandom::u64().map_err(|error| TextError::Random { reason: error.to_string() })?;
         Ok(Self {
             eos,
-            call_markers: prompt.call_tokens().iter().filter_map(|token| tokenizer.added_token_id(token)).collect(),
+            call_markers: format.call_tokens().iter().filter_map(|token| tokenizer.added_token_id(token)).collect(),
             think: tokenizer.added_token_id(THINK),
             end_think: tokenizer.added_token_id(END_THINK),
             supports_fim: [FIM_BEGIN, FIM_HOLE, FIM_END].iter().all(|token| tokenizer.added_token_id(token).is_some()),
             next_call_id_seed: AtomicU64::new(seed),
             tokenizer,
             name,
-            format: prompt,
+            format,
         })
     }
 
-    /// Which encoding a checkpoint wants, by its added tokens and the `model_type` of
-    /// its configuration.
+    /// Detects the encoding of a checkpoint from its added tokens and the `model_type` of its
+    /// configuration.
     pub fn detect(tokenizer: &Tokenizer, model_type: &str) -> EncodingName {
         let has = |token| tokenizer.added_token_id(token).is_some();
         match () {
@@ -77,69 +81,76 @@ impl Encoding {
         }
     }
 
+    /// The name of the encoding.
     pub fn name(&self) -> EncodingName {
         self.name
     }
 
+    /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// The token that ends an answer.
+    /// The end-of-sentence token, which ends an answer.
     pub fn eos(&self) -> u32 {
         self.eos
     }
 
-    /// The control tokens that only tool calls are made of: an engine that must not call bans them.
+    /// The control tokens that occur only in tool calls. The engine bans them where calls are not
+    /// allowed.
     pub fn call_tokens(&self) -> &[u32] {
         &self.call_markers
     }
 
-    /// Calls may begin behind `token`: DSML has a `<` before its marker.
+    /// Whether a call may begin after `token`. A DSML marker follows a `<`.
     pub fn can_call_follow(&self, token: u32) -> bool {
         self.name != EncodingName::V32 || self.tokenizer.bytes(token).ends_with(b"<")
     }
 
-    /// The shape promised for the answer to `chat`; `None` when it is free text without calls.
+    /// The grammar that constrains the answer to `chat`; `None` for free text without tool calls.
     ///
     /// # Errors
-    /// `Invalid` when a schema cannot be honoured, with its path.
+    /// `InvalidRequest` when a schema cannot be enforced, with the path in it.
     pub fn grammar(&self, chat: &Chat) -> Result<Option<Grammar>, Error> {
         // R1 writes line breaks between reasoning and answer.
         let lead = if self.name == EncodingName::R1 { "/\\n{0,2}/" } else { "" };
-        answer_grammar(chat, lead, |tools, many| self.format.call_rules(&self.tokenizer, tools, many))
+        answer_grammar(chat, lead, |tools, allow_parallel| {
+            self.format.call_rules(&self.tokenizer, tools, allow_parallel)
+        })
     }
 
-    /// The tokens of the answer's beginning that the caller has given.
+    /// The tokens of the answer that the caller has prefilled.
     pub fn prefilled_tokens(&self, chat: &Chat, rendered: &Rendered) -> Vec<u32> {
         let Input::Messages(messages) = &chat.input else { return Vec::new() };
         let last = messages.last().filter(|message| message.prefix && rendered.start == ResponseStart::Content);
         last.map_or_else(Vec::new, |message| self.tokenizer.encode(&message.text()))
     }
 
-    /// The tokens around reasoning, where the format has reasoning.
+    /// The tokens that open and close the reasoning; `None` where the format has no reasoning.
     pub(crate) fn think_tokens(&self) -> (Option<u32>, Option<u32>) {
         if self.supports_thinking() { (self.think, self.end_think) } else { (None, None) }
     }
 
+    /// Whether answers with reasoning are possible.
     pub fn supports_thinking(&self) -> bool {
         self.name != EncodingName::V3
     }
 
-    /// Answers without thinking are possible.
+    /// Whether answers without reasoning are possible.
     pub fn supports_non_thinking(&self) -> bool {
         self.name != EncodingName::R1
     }
 
+    /// Whether the tokenizer has the tokens of fill-in-the-middle completion.
     pub fn supports_fim(&self) -> bool {
         self.supports_fim
     }
 
-    /// The prompt of a chat. `thinking` that is not said means no thinking; R1 always thinks
-    /// and V3 never does.
+    /// Renders the prompt of a chat. An unspecified `thinking` means without thinking; R1 always
+    /// thinks and V3 never does.
     ///
     /// # Errors
-    /// `Invalid` when the format cannot express the chat, or when nothing would be left to answer.
+    /// `InvalidRequest` when the format cannot express the chat, or when nothing is left to answer.
     pub fn render(&self, chat: &Chat) -> Result<Rendered, Error> {
         self.render_within(chat, &PromptLimit::new(usize::MAX)).map_err(|error| match error {
             RenderError::Refused(error) => error,
@@ -149,11 +160,11 @@ impl Encoding {
         })
     }
 
-    /// The same of at most so many tokens.
+    /// Renders the prompt of a chat if it is within `limit`.
     ///
     /// # Errors
-    /// As [`Encoding::render`]; `TooLong` when the prompt has more tokens for sure. One that is
-    /// short comes whole, however many it has.
+    /// As [`Encoding::render`]; `TooLong` when the prompt certainly has more tokens than the limit;
+    /// a short text is always returned, whatever its number of tokens. `Cancelled`.
     pub fn render_within(&self, chat: &Chat, limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let mut prompt = PromptWriter::new(&self.tokenizer);
         prompt.push_template(BOS);
@@ -175,12 +186,12 @@ impl Encoding {
         Ok(Rendered { text, tokens, start })
     }
 
-    /// A conversation as it stands, whoever spoke last: what the releases' own templates
-    /// and encoders write. `generate` asks for the opening of an answer, where the format
-    /// sets that apart.
+    /// Renders a conversation whose last message may be of any role, as the templates and encoders
+    /// of the releases do. With `generate` the opening of an answer is added, if the format has a
+    /// separate one.
     ///
     /// # Errors
-    /// As [`Encoding::render`]; a raw completion is no conversation.
+    /// As [`Encoding::render`]; `InvalidRequest` for a raw completion.
     pub fn transcript(&self, chat: &Chat, generate: bool) -> Result<(String, Vec<u32>), Error> {
         let Input::Messages(messages) = &chat.input else {
             return Err(Error::invalid("a completion of raw text is not a conversation"));
@@ -209,7 +220,8 @@ impl Encoding {
         self.format.write_prompt(chat, messages, generate, prompt)
     }
 
-    /// Raw completion, or fill-in-the-middle in the order prefix, suffix, middle.
+    /// Writes a raw completion, or a fill-in-the-middle completion in the order
+    /// prefix, suffix, middle.
     fn write_completion(
         &self,
         chat: &Chat,
@@ -232,8 +244,8 @@ impl Encoding {
         Ok(ResponseStart::Content)
     }
 
-    /// Raw completion of the caller's own tokens. They may begin with the begin-of-sentence token,
-    /// or leave it to us.
+    /// Renders a raw completion of the caller's tokens. The begin-of-sentence token is added unless
+    /// they begin with it.
     fn render_tokens(&self, given: &[u32], limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let known = self.tokenizer.len();
         if let Some(unknown) = given.iter().find(|&&id| id as usize >= known) {
@@ -248,53 +260,14 @@ impl Encoding {
         Ok(Rendered { text: self.tokenizer.decode(&tokens), tokens, start: ResponseStart::Content })
     }
 
-    /// Reads the answer to `rendered`, which came of `chat`.
-    pub fn decoder(self: &Arc<Self>, chat: &Chat, rendered: &Rendered) -> Decoder {
-        self.decoder_with_seed(chat, rendered, self.next_call_id_seed.fetch_add(1, Ordering::Relaxed))
+    /// The seed of the next decoder's call ids.
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.next_call_id_seed.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// As [`Encoding::decoder`]; the same `seed` gives the same ids of tool calls.
-    pub fn decoder_with_seed(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
-        match &chat.input {
-            Input::Text { .. } | Input::Tokens(_) => {
-                Decoder::raw(self.clone(), Box::new(PlainTextParser), &chat.stop, seed)
-            }
-            Input::Messages(messages) => {
-                let is_continuation = messages.last().is_some_and(|message| message.prefix);
-                Decoder::new(
-                    self.clone(),
-                    self.call_parser(&chat.tools),
-                    rendered.start,
-                    is_continuation,
-                    &chat.stop,
-                    seed,
-                )
-            }
-        }
-    }
-
-    fn call_parser(&self, tools: &[Tool]) -> Box<dyn CallParser> {
+    pub(crate) fn call_parser(&self, tools: &[Tool]) -> Box<dyn CallParser> {
         self.format.call_parser(&self.tokenizer, tools)
     }
-}
-
-/// Reads a whole answer: `text` is what the model generated, its control tokens written
-/// out. The end-of-sentence token may be there or not. With `thinking` the prompt ended
-/// inside the reasoning.
-///
-/// # Errors
-/// `Internal` when the deltas of the answer contradict each other, which is a fault of this crate.
-pub fn parse_completion(encoding: &Arc<Encoding>, thinking: bool, text: &str, tools: &[Tool]) -> Result<Reply, Error> {
-    let start = if thinking { ResponseStart::Reasoning } else { ResponseStart::Content };
-    let seed = encoding.next_call_id_seed.fetch_add(1, Ordering::Relaxed);
-    let mut decoder = Decoder::new(encoding.clone(), encoding.call_parser(tools), start, false, &[], seed);
-    let mut deltas = Vec::new();
-    let tokens = encoding.tokenizer.encode_with_added_tokens(text);
-    let ended = tokens.into_iter().find_map(|token| decoder.push(token, None, &mut deltas));
-    let finish = ended.unwrap_or_else(|| decoder.finish(FinishReason::Stop, &mut deltas));
-    let mut reply = fold(deltas.into_iter().map(Ok))?;
-    reply.finish = Some(finish);
-    Ok(reply)
 }
 
 fn first_non_text_kind(message: &Message) -> Option<&str> {

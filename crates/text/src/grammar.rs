@@ -1,41 +1,44 @@
-//! The shape of an answer as a grammar in llguidance's Lark dialect, in which `<[7]>` is the token
-//! 7 and `%json` a JSON Schema: JSON, and tool calls in the model's own format. Nothing here
-//! samples; the engine does.
+//! Grammars that constrain an answer to JSON or to tool calls in the model's own format.
+//!
+//! They are written in llguidance's Lark dialect, in which `<[7]>` is token 7 and `%json` a JSON
+//! Schema. The engine applies them when it samples.
 
 use chat::{Chat, Error, Input, ResponseFormat, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use crate::schema::{Parameter, Schema};
 
-/// Most bytes that the schemas of all tools take in a grammar. Those of tools that are not strict
-/// are dropped beyond it.
+/// Maximum size in bytes of the schemas of all tools in a grammar. Beyond it the schemas of tools
+/// that are not strict are dropped.
 const MAX_SCHEMA_BYTES: usize = 16 << 20;
 
-/// What an answer, or its constrained part, must look like.
+/// The grammar of an answer, or of its constrained part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grammar {
+    /// The rules, in Lark.
     pub lark: String,
+    /// Where the constrained part begins.
     pub start: GrammarStart,
-    /// Whose shape it is, for errors: `function 'f'`, `response_format 'p'`.
+    /// The source of the grammar for errors: `function 'f'`, `response_format 'p'`.
     pub subject: String,
 }
 
 /// Where the constrained part of an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrammarStart {
-    /// With the answer itself, once the reasoning is over.
+    /// At the beginning of the answer, after the reasoning.
     Answer,
-    /// Behind this token: what the model says before it is free.
+    /// After this token; text before it is unconstrained.
     AfterToken(u32),
 }
 
-/// The calls a format may write, as rules of a grammar.
+/// The grammar rules of the calls of a prompt format.
 pub(crate) struct CallRules {
-    /// What stands before the marker, as Lark.
+    /// The text before the marker, as Lark.
     pub(crate) lead: String,
     /// The token that begins a block of calls.
     pub(crate) marker: u32,
-    /// The rule `calls`, all of a block behind its marker, and the rules it needs.
+    /// The rule `calls`, which matches a block after its marker, and the rules it uses.
     pub(crate) rules: String,
 }
 
@@ -47,11 +50,11 @@ pub(crate) struct ToolSignature {
     pub(crate) parameters: Option<Vec<Parameter>>,
 }
 
-/// The grammar of the answer to `chat`; `None` when it is free text without calls. `rules` writes
-/// calls in the model's format, `lead` may stand before JSON.
+/// The grammar of the answer to `chat`; `None` for free text without tool calls. `rules` returns
+/// the rules of calls in the model's format; `lead` is Lark for the text that may precede JSON.
 ///
 /// # Errors
-/// `Invalid` when a schema cannot be honoured, with its path.
+/// `InvalidRequest` when a schema cannot be enforced, with the path in it.
 pub(crate) fn answer_grammar(
     chat: &Chat,
     lead: &str,
@@ -96,7 +99,7 @@ fn tools_subject(tools: &[ToolSignature]) -> String {
     }
 }
 
-/// The schema of an answer that must be JSON.
+/// The schema of an answer that must be JSON, and its subject.
 fn answer_schema(format: &ResponseFormat) -> Result<Option<(Value, String)>, Error> {
     match format {
         ResponseFormat::Text | ResponseFormat::Unknown(_) => Ok(None),
@@ -107,15 +110,15 @@ fn answer_schema(format: &ResponseFormat) -> Result<Option<(Value, String)>, Err
     }
 }
 
-/// The schema of a `json_schema` object, in the strict subset if it says so.
+/// The schema of a `json_schema` object. With `strict` it must be in the strict subset.
 ///
 /// # Errors
-/// `Invalid`, with the path and the reason.
+/// `InvalidRequest`, with the path and the reason.
 pub fn format_schema(format: &Map<String, Value>) -> Result<Schema, Error> {
     let schema = format.get("schema").unwrap_or(&Value::Bool(true));
     let strict = format.get("strict").and_then(Value::as_bool).unwrap_or(false);
     let schema = if strict { Schema::strict(schema) } else { Schema::lenient(schema) };
-    schema.map_err(|fault| Error::invalid(format!("Invalid schema for {}: {fault}", format_subject(format))))
+    schema.map_err(|error| Error::invalid(format!("Invalid schema for {}: {error}", format_subject(format))))
 }
 
 fn format_subject(format: &Map<String, Value>) -> String {
@@ -125,10 +128,10 @@ fn format_subject(format: &Map<String, Value>) -> String {
 /// The schema of a strict tool's arguments.
 ///
 /// # Errors
-/// `Invalid`, with the path and the reason.
+/// `InvalidRequest`, with the path and the reason.
 pub fn strict_schema(tool: &Tool) -> Result<Schema, Error> {
     let schema = Schema::strict(&parameters_schema(tool));
-    schema.map_err(|fault| Error::invalid(format!("Invalid schema for function '{}': {fault}", tool.name)))
+    schema.map_err(|error| Error::invalid(format!("Invalid schema for function '{}': {error}", tool.name)))
 }
 
 fn parameters_schema(tool: &Tool) -> Value {
@@ -136,18 +139,18 @@ fn parameters_schema(tool: &Tool) -> Value {
     tool.function.get("parameters").cloned().unwrap_or_else(none)
 }
 
-/// The tools this chat may call.
+/// The tools that the answer may call.
 fn callable_tools(chat: &Chat) -> Result<Vec<ToolSignature>, Error> {
     let may = |tool: &&Tool| match &chat.tool_choice {
         Some(ToolChoice::None) => false,
         Some(ToolChoice::Named(name)) => tool.name == *name,
         Some(ToolChoice::Auto | ToolChoice::Required) | None => true,
     };
-    let mut left = MAX_SCHEMA_BYTES;
+    let mut bytes_left = MAX_SCHEMA_BYTES;
     let mut fits = |schema: &Schema| {
-        let fits = left.checked_sub(schema.grammar_bytes());
-        left = fits.unwrap_or(left);
-        fits.is_some()
+        let rest = bytes_left.checked_sub(schema.grammar_bytes());
+        bytes_left = rest.unwrap_or(bytes_left);
+        rest.is_some()
     };
     let callable = |tool: &Tool| {
         let schema = match tool.strict {
@@ -168,8 +171,8 @@ fn callable_tools(chat: &Chat) -> Result<Vec<ToolSignature>, Error> {
     chat.tools.iter().filter(may).map(callable).collect()
 }
 
-/// The arguments of a tool that is not strict: as its schema says where that can be honoured,
-/// else any object.
+/// The schema of the arguments of a tool that is not strict: its own if it can be enforced, else
+/// that of any object.
 fn lenient_arguments(tool: &Tool) -> Schema {
     let schema = Schema::lenient(&parameters_schema(tool)).ok();
     schema
@@ -181,8 +184,8 @@ fn any_object_schema() -> Schema {
     Schema::lenient(&json!({ "type": "object" })).expect("a plain object is a schema")
 }
 
-/// A schema as it stands in a grammar. White space between JSON tokens is the model's own, but no
-/// endless run of it.
+/// A schema for a grammar. The model chooses the white space between JSON tokens, up to 64
+/// characters.
 pub(crate) fn grammar_schema(schema: &Value) -> String {
     let mut schema = match schema {
         Value::Object(schema) => schema.clone(),
@@ -193,7 +196,7 @@ pub(crate) fn grammar_schema(schema: &Value) -> String {
     Value::Object(schema).to_string()
 }
 
-/// A string literal of the grammar.
+/// A string literal in Lark.
 pub(crate) fn lark_string(text: &str) -> String {
     Value::String(text.into()).to_string()
 }

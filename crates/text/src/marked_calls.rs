@@ -1,31 +1,31 @@
-//! Tool calls between single-token markers, as V3, R1, V3.1 and V3.2-Exp write them.
+//! The parser and grammar of tool calls between single-token markers (V3, R1, V3.1, V3.2-Exp).
 
 use serde::de::IgnoredAny;
 
-use crate::Tokenizer;
 use crate::call_parser::{CallParser, ParserEvent};
+use crate::control_tokens::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, SEP};
 use crate::grammar::{CallRules, ToolSignature, grammar_schema, lark_string};
-use crate::prompt_format::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, SEP};
+use crate::tokenizer::Tokenizer;
 
-/// A name longer than this is no name.
+/// Maximum length of a function name. A longer text is not a name.
 const MAX_NAME_BYTES: usize = 1024;
-/// White space and backticks longer than this are no fence, and the first line of one is no longer.
-/// What is held is looked at again with every token.
+/// Maximum length of a fence (white space and backticks) and of its first line. The held text is
+/// examined again with every token.
 const MAX_FENCE_BYTES: usize = 1024;
 
-/// What stands between the markers of a call.
+/// The layout of a call between its markers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallStyle {
-    /// V3, R1: type, separator, name, and the arguments in a code fence.
+    /// V3 and R1: type, separator, name, and the arguments in a code fence.
     Fenced,
-    /// V3.1, V3.2-Exp: name, separator, the arguments.
+    /// V3.1 and V3.2-Exp: name, separator, arguments.
     Bare,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ParserState {
     Content,
-    /// In the block, outside of a call.
+    /// Inside the block, outside a call.
     Between,
     /// Before the separator: the name (bare) or the type (fenced).
     Header,
@@ -45,18 +45,18 @@ enum Marker {
     Sep,
 }
 
-/// Reads calls as they come. Until the first name is complete the block may still turn
+/// Parses calls as they are generated. Until the first name is complete, the block may still turn
 /// out to be content.
 pub(crate) struct MarkedCallParser {
     style: CallStyle,
     markers: Vec<(u32, Marker)>,
     state: ParserState,
-    /// The block as it came, while no call of it is certain.
+    /// The text of the block, until its first call is certain.
     raw_block: String,
     call_count: usize,
-    /// Type or name.
+    /// The type or the name.
     header: String,
-    /// What may belong to a fence.
+    /// Text that may belong to a fence.
     pending: String,
     /// The arguments of the last call.
     arguments: String,
@@ -86,21 +86,21 @@ impl MarkedCallParser {
         }
     }
 
-    /// Keeps the block's own text while it may still be content.
+    /// Keeps the text of the block while it may still be content.
     fn record_raw(&mut self, text: &str) {
         if self.call_count == 0 {
             self.raw_block.push_str(text);
         }
     }
 
-    /// The block is no block: what came of it is content, unless calls of it are out already.
+    /// Emits the text of an invalid block as content, unless calls of it have been emitted.
     fn revert_to_content(&mut self, events: &mut Vec<ParserEvent>) {
         self.state = if self.call_count == 0 { ParserState::Content } else { ParserState::Between };
         events.push(ParserEvent::Text(std::mem::take(&mut self.raw_block)));
         self.header.clear();
     }
 
-    /// The name is complete.
+    /// Begins a call, whose name is complete.
     fn begin_call(&mut self, then: ParserState, events: &mut Vec<ParserEvent>) {
         let name = std::mem::take(&mut self.header).trim().to_owned();
         if name.is_empty() {
@@ -119,7 +119,7 @@ impl MarkedCallParser {
         events.push(ParserEvent::Arguments(text.into()));
     }
 
-    /// The fence's first line is held until its line break; text that is no fence belongs
+    /// Holds the first line of the fence until its line break. Text that is not a fence belongs
     /// to the arguments.
     fn push_fence_line(&mut self, text: &str, events: &mut Vec<ParserEvent>) {
         self.pending.push_str(text);
@@ -149,7 +149,7 @@ impl MarkedCallParser {
         self.push_arguments(&certain, events);
     }
 
-    /// The end of a call's arguments: the closing fence goes.
+    /// Ends the arguments of a call and drops the closing fence.
     fn end_arguments(&mut self, events: &mut Vec<ParserEvent>) {
         let held = std::mem::take(&mut self.pending);
         let fence = held.trim();
@@ -159,7 +159,7 @@ impl MarkedCallParser {
     }
 }
 
-/// Where the longest end of `text` begins that is white space around at most three backticks.
+/// The start of the longest suffix of `text` that is white space around at most three backticks.
 fn closing_fence_start(text: &str) -> usize {
     let mut rest = text.trim_end();
     for _ in 0..3 {
@@ -235,14 +235,14 @@ impl CallParser for MarkedCallParser {
         }
     }
 
-    /// What is held is a header or part of a fence, and nobody's words.
-    fn finish(&mut self, _cut: bool, _events: &mut Vec<ParserEvent>) -> bool {
+    /// Held text is dropped: it is a header or part of a fence, not content.
+    fn finish(&mut self, _truncated: bool, _events: &mut Vec<ParserEvent>) -> bool {
         let in_call = matches!(self.state, ParserState::Fence | ParserState::Arguments);
         !in_call || serde_json::from_str::<IgnoredAny>(&self.arguments).is_ok()
     }
 }
 
-/// The rules of a block that calls `tools`; of more than one call if `many`.
+/// The rules of a block of calls of `tools`; with `allow_parallel` it may have several calls.
 pub(crate) fn call_rules(
     style: CallStyle,
     tokenizer: &Tokenizer,
@@ -258,7 +258,8 @@ pub(crate) fn call_rules(
     let mut rules = format!("calls: call {more} {}\ncall: {begin} ({}) {end}\n", marker(CALLS_END), names.join(" | "));
     for (index, tool) in tools.iter().enumerate() {
         let schema = grammar_schema(tool.schema.value());
-        let (name, fenced) = (lark_string(&tool.name), lark_string(&format!("{}\n```json\n", tool.name)));
+        let name = lark_string(&tool.name);
+        let fenced = lark_string(&format!("{}\n```json\n", tool.name));
         rules += &match style {
             CallStyle::Bare => format!("call_{index}: {name} {sep} %json {schema}\n"),
             CallStyle::Fenced => format!("call_{index}: \"function\" {sep} {fenced} %json {schema} \"\\n```\"\n"),
@@ -271,19 +272,21 @@ pub(crate) fn call_rules(
 mod tests {
     use super::*;
 
-    /// The arguments of a call in fenced style whose text comes in these pieces, and what
-    /// is held of them.
+    /// The arguments of a fenced call whose text arrives in `pieces`, and the most bytes held.
     fn fenced_arguments(state: ParserState, pieces: impl Iterator<Item = &'static str>) -> (String, usize) {
         let tokenizer = crate::tokenizer::tests::byte_tokenizer(&[]);
-        let (mut calls, mut events, mut most) = (MarkedCallParser::new(&tokenizer, CallStyle::Fenced), Vec::new(), 0);
-        (calls.state, calls.call_count) = (state, 1);
+        let mut parser = MarkedCallParser::new(&tokenizer, CallStyle::Fenced);
+        let mut events = Vec::new();
+        let mut most_held = 0;
+        parser.state = state;
+        parser.call_count = 1;
         for piece in pieces {
-            calls.push_text(piece, &mut events);
-            most = most.max(calls.pending.len());
+            parser.push_text(piece, &mut events);
+            most_held = most_held.max(parser.pending.len());
         }
-        calls.end_arguments(&mut events);
+        parser.end_arguments(&mut events);
         let text = |event| if let ParserEvent::Arguments(text) = event { text } else { String::new() };
-        (events.into_iter().map(text).collect(), most)
+        (events.into_iter().map(text).collect(), most_held)
     }
 
     #[test]

@@ -1,34 +1,36 @@
-//! How long a prompt may be. One that is too long for sure is refused before it is tokenized whole:
-//! that would take seconds, and many times its own memory.
+//! The limit on the length of a prompt. A prompt that is certainly too long is refused before it is
+//! tokenized completely, which would take seconds and many times its own memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chat::Error;
 
-use crate::Tokenizer;
+use crate::tokenizer::Tokenizer;
 
-/// Text of at most so many bytes is always tokenized whole.
+/// Text up to this length is always tokenized at once.
 const ALWAYS_TOKENIZED_BYTES: usize = 64 << 10;
-/// So is text of at most so many bytes for each token that there may be.
+/// Text up to this many bytes per token of the limit is also tokenized at once.
 const BYTES_PER_TOKEN: usize = 4;
-/// Longer text is counted in pieces of so many bytes first.
+/// Length of the chunks in which longer text is counted first.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Most tokens of a prompt.
+/// The maximum number of tokens of a prompt.
 #[derive(Clone, Debug)]
 pub struct PromptLimit {
+    /// Maximum number of tokens.
     pub max_tokens: usize,
-    /// Turns true when nobody waits for the prompt any more.
+    /// Set when the prompt is not needed any more.
     pub cancelled: Arc<AtomicBool>,
 }
 
 impl PromptLimit {
-    pub fn new(tokens: usize) -> Self {
-        Self { max_tokens: tokens, cancelled: Arc::default() }
+    /// Creates a limit of `max_tokens` that is not cancelled.
+    pub fn new(max_tokens: usize) -> Self {
+        Self { max_tokens, cancelled: Arc::default() }
     }
 
-    /// Text that is tokenized whole, whatever it is.
+    /// Whether a text of this length is tokenized at once.
     pub(crate) fn is_tokenized_whole(&self, bytes: usize) -> bool {
         bytes <= self.max_tokens.saturating_mul(BYTES_PER_TOKEN).max(ALWAYS_TOKENIZED_BYTES)
     }
@@ -38,14 +40,14 @@ impl PromptLimit {
     }
 }
 
-/// Why there is no prompt.
+/// Why a prompt was not rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RenderError {
     /// The format cannot express the chat.
     Refused(Error),
-    /// It has more tokens than there may be, at least so many.
+    /// The prompt has more tokens than the limit: at least `at_least`.
     TooLong { at_least: usize },
-    /// Nobody waits for it.
+    /// The prompt is not needed any more.
     Cancelled,
 }
 
@@ -55,7 +57,7 @@ impl From<Error> for RenderError {
     }
 }
 
-/// The ids of what somebody wrote, behind `before` others.
+/// Encodes text of a user, after `before` other tokens.
 ///
 /// # Errors
 /// `TooLong`, `Cancelled`.
@@ -80,8 +82,8 @@ pub(crate) fn encode_within(
     }
 }
 
-/// Tokenizes long text piece by piece, until it is too long beyond doubt: where a piece is cut
-/// there may be a token more or less.
+/// Counts the tokens of long text chunk by chunk, until it is certainly too long. The number of
+/// tokens at the border of two chunks may differ by a few from that of the whole text.
 fn count_in_chunks(
     tokenizer: &Tokenizer,
     mut text: &str,
@@ -92,8 +94,8 @@ fn count_in_chunks(
     let mut tokens = before;
     while !text.is_empty() {
         limit.check_cancelled()?;
-        let (piece, rest) = text.split_at(text.floor_char_boundary(CHUNK_BYTES.min(text.len())));
-        tokens += tokenizer.encode(piece).len();
+        let (chunk, rest) = text.split_at(text.floor_char_boundary(CHUNK_BYTES.min(text.len())));
+        tokens += tokenizer.encode(chunk).len();
         if tokens > limit.max_tokens.saturating_add(margin) {
             return Err(RenderError::TooLong { at_least: tokens - margin });
         }
@@ -107,8 +109,8 @@ mod tests {
     use super::*;
     use crate::tokenizer::tests::byte_tokenizer;
 
-    /// A tokenizer of bytes that has a token of 200 of them, so that bytes alone say
-    /// little of the tokens.
+    /// A tokenizer of bytes with one token of 200 bytes, so that the length in bytes is a weak
+    /// lower bound of the number of tokens.
     fn tokenizer() -> Tokenizer {
         byte_tokenizer(&["<".repeat(200).as_str()])
     }
@@ -132,7 +134,8 @@ mod tests {
 
     #[test]
     fn what_fits_is_tokenized_as_without_a_limit() {
-        let (tokenizer, text) = (tokenizer(), "Ein Wort, 123 und é. ".repeat(10_000));
+        let tokenizer = tokenizer();
+        let text = "Ein Wort, 123 und é. ".repeat(10_000);
         let ids = encode_within(&tokenizer, &text, 0, &PromptLimit::new(text.len())).unwrap();
         assert_eq!(ids, tokenizer.encode(&text));
         let refused = encode_within(&tokenizer, &text, 1, &PromptLimit::new(text.len()));

@@ -1,12 +1,11 @@
-//! A prompt under construction: our own template text, in which markers count, and other people's
-//! words, in which nothing does.
+//! A writer of prompts. Template text may contain control tokens; content is always ordinary text.
 
 use std::ops::Range;
 
-use crate::Tokenizer;
 use crate::prompt_limit::{self, PromptLimit, RenderError};
+use crate::tokenizer::Tokenizer;
 
-/// Text with the places of its control tokens.
+/// The text of a prompt, and the ranges of its control tokens.
 pub(crate) struct PromptWriter<'a> {
     tokenizer: &'a Tokenizer,
     text: String,
@@ -18,7 +17,7 @@ impl<'a> PromptWriter<'a> {
         Self { tokenizer, text: String::new(), markers: Vec::new() }
     }
 
-    /// Adds text of the format itself: markers in it become control tokens.
+    /// Appends text of the template. Markers in it become control tokens.
     pub(crate) fn push_template(&mut self, text: &str) {
         let start = self.text.len();
         let markers = self.tokenizer.find_added_tokens(text).into_iter();
@@ -26,13 +25,13 @@ impl<'a> PromptWriter<'a> {
         self.text.push_str(text);
     }
 
-    /// Adds what somebody wrote: it stays ordinary text, whatever it looks like.
+    /// Appends content. It stays ordinary text, even if it looks like a marker.
     pub(crate) fn push_content(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
-    /// The same of at most so many tokens. What is short is tokenized whole, so that its
-    /// length is known.
+    /// Returns the text and its ids if they are within `limit`. A short text is always tokenized,
+    /// so that its exact length is known.
     ///
     /// # Errors
     /// `TooLong`, `Cancelled`.
@@ -47,7 +46,8 @@ impl<'a> PromptWriter<'a> {
         if min_tokens > limit.max_tokens {
             return Err(RenderError::TooLong { at_least: min_tokens });
         }
-        let (mut ids, mut done) = (Vec::new(), 0);
+        let mut ids = Vec::new();
+        let mut done = 0;
         for (at, id) in self.markers {
             ids.extend(prompt_limit::encode_within(self.tokenizer, &self.text[done..at.start], ids.len(), limit)?);
             ids.push(id);
@@ -57,8 +57,8 @@ impl<'a> PromptWriter<'a> {
         Ok((self.text, ids))
     }
 
-    /// The whole text and its ids. Text between two markers is encoded in one go, as
-    /// the reference does.
+    /// Returns the text and its ids. Text between two markers is encoded as one piece, as in the
+    /// reference implementation.
     pub(crate) fn finish(self) -> (String, Vec<u32>) {
         let mut ids = Vec::new();
         let mut done = 0;

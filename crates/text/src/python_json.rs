@@ -1,5 +1,5 @@
-//! JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is how the authors put
-//! JSON into prompts.
+//! JSON text in the format of Python's `json.dumps(value, ensure_ascii=False)`, which the authors
+//! use for JSON in prompts.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
-/// Writes `value` with the separators `, ` and `: `, keys in their order, non-ASCII unescaped,
+/// Serializes `value` with the separators `, ` and `: `, keys in their order, non-ASCII unescaped,
 /// and floats as Python prints them after parsing: `1e5` is `100000.0`, `1.50` is `1.5`,
 /// `1e16` is `1e+16`.
 pub fn python_json(value: &Value) -> String {
@@ -55,8 +55,8 @@ impl Formatter for PythonFormatter {
     }
 }
 
-/// `repr` of a float: the shortest digits that read back as the same number, with an exponent below
-/// 1e-4 and from 1e16 on.
+/// Python's `repr` of a float: the shortest digits that parse to the same number, with an exponent
+/// below 1e-4 and from 1e16.
 fn python_float(value: f64) -> String {
     if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
         return format!("{value:?}");

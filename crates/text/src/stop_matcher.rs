@@ -1,7 +1,7 @@
-//! Stop strings, found across token borders. Only the answer's content passes here.
+//! Stop strings in the content of an answer, found across token borders.
 
-/// Lets content through up to the first stop string, and never any of a stop string that may still
-/// become one. None is empty.
+/// Returns content up to the first stop string, and holds back text that may begin one. Stop
+/// strings are not empty.
 pub(crate) struct StopMatcher {
     strings: Vec<String>,
     pending: String,
@@ -12,10 +12,10 @@ impl StopMatcher {
         Self { strings: strings.to_vec(), pending: String::new() }
     }
 
-    /// Adds content; returns what is certain to be said, and which stop string is complete.
+    /// Adds content. Returns the text that is certain, and the index of a complete stop string.
     ///
-    /// The stop string that is complete first ends the answer, however the text was
-    /// cut into pieces.
+    /// The stop string that is complete first ends the answer, regardless of how the text is split
+    /// into tokens.
     pub(crate) fn push(&mut self, text: &str) -> (String, Option<usize>) {
         self.pending.push_str(text);
         let find = |(index, stop): (usize, &String)| self.pending.find(stop).map(|at| (at + stop.len(), at, index));
@@ -28,12 +28,12 @@ impl StopMatcher {
         (std::mem::replace(&mut self.pending, remainder), None)
     }
 
-    /// What was held back, now that no more content comes.
+    /// Ends the content and returns the text that was held back.
     pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.pending)
     }
 
-    /// The length of the longest end of `held` that begins a stop string.
+    /// The length of the longest suffix of `pending` that begins a stop string.
     fn partial_match_len(&self) -> usize {
         let longest = |stop: &String| {
             let starts = stop.char_indices().map(|(at, _)| at).filter(|&at| at > 0);

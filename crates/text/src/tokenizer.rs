@@ -1,6 +1,7 @@
-//! Byte-level BPE read from a `tokenizer.json`. The BPE itself is kitoken's and knows no added
-//! token at all, so that nothing a user writes can become one; added tokens and the bytes of every
-//! id are kept here.
+//! A byte-level BPE tokenizer, read from a `tokenizer.json`.
+//!
+//! The BPE is kitoken's, loaded without added tokens, so that text of a user never encodes to one.
+//! Added tokens and the bytes of every id are kept here.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,28 +10,28 @@ use kitoken::convert::convert_tokenizers;
 use kitoken::{Kitoken, Model};
 use serde::Deserialize;
 
-use crate::TextError;
+use crate::error::TextError;
 
-/// Ids from here on are taken for a damaged file: the byte table has one entry an id.
+/// Maximum number of ids. A higher id means a damaged file: the byte table has one entry per id.
 const MAX_TOKEN_IDS: usize = 1 << 22;
 
-/// Longer runs of white space, and of what the pre-tokenizer's expression does not know, are
-/// encoded in stretches of this many characters. The expression takes up to six steps for each of
-/// them, and its engine gives up at a million.
+/// Maximum length in characters of a run of white space and of characters that the pre-tokenizer's
+/// regular expression does not match; longer runs are split. The expression takes up to six steps
+/// per character, and its engine stops at a million.
 const MAX_RUN_CHARS: usize = 100_000;
 
-/// Text to ids and back.
+/// Encodes text to token ids and decodes ids to text.
 pub struct Tokenizer {
     bpe: Kitoken,
-    /// The bytes of all ids, one after the other.
+    /// The bytes of all ids, concatenated.
     bytes: Vec<u8>,
-    /// Where the bytes of an id begin in `bytes`; one entry more than there are ids.
+    /// The offset of each id in `bytes`, and the total length at the end.
     byte_offsets: Vec<usize>,
-    /// Bytes of the longest.
+    /// Length of the longest token in bytes.
     longest_token_bytes: usize,
     special: Vec<bool>,
     added: HashMap<String, u32>,
-    /// First byte of added tokens, with the lengths of those that begin so, longest first.
+    /// The lengths of added tokens by their first byte, longest first.
     added_lengths: HashMap<u8, Vec<usize>>,
 }
 
@@ -56,38 +57,38 @@ impl Tokenizer {
     /// Reads the bytes of a `tokenizer.json`.
     ///
     /// # Errors
-    /// `NotATokenizer` when the file cannot be read as one, `Unsupported` when it is not byte-level
-    /// BPE with plain added tokens.
+    /// `NotATokenizer` when the file cannot be parsed, `Unsupported` when it is not byte-level BPE
+    /// with plain added tokens.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
         let not_a_tokenizer = |reason: String| TextError::NotATokenizer { reason };
         let file: TokenizerFile = serde_json::from_slice(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
         let mut definition = convert_tokenizers(bytes).map_err(|error| not_a_tokenizer(error.to_string()))?;
-        // Dropping them here is what keeps contents from ever becoming control tokens.
+        // Without them, content never encodes to control tokens.
         definition.specials.clear();
         let Model::BytePair { vocab, chars: false } = &definition.model else {
             return Err(unsupported("something else than a byte-level BPE model"));
         };
         let tokens = vocab.iter().map(|token| (token.id, token.bytes.as_slice()));
         let added = file.added_tokens.iter().map(|added| (added.id, added.content.as_bytes()));
-        let (bytes, starts) = byte_table(tokens.clone().chain(added))?;
+        let (bytes, byte_offsets) = byte_table(tokens.clone().chain(added))?;
         if let Some(byte) = first_missing_byte(tokens.map(|(_, bytes)| bytes)) {
             return Err(unsupported(format!("to do without a token for the byte {byte:#04x}")));
         }
         let bpe = Kitoken::from_definition(definition).map_err(|error| not_a_tokenizer(error.to_string()))?;
 
-        let mut this = Self {
+        let mut tokenizer = Self {
             bpe,
-            longest_token_bytes: starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0).max(1),
-            special: vec![false; starts.len() - 1],
+            longest_token_bytes: byte_offsets.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0).max(1),
+            special: vec![false; byte_offsets.len() - 1],
             bytes,
-            byte_offsets: starts,
+            byte_offsets,
             added: HashMap::new(),
             added_lengths: HashMap::new(),
         };
         for added in file.added_tokens {
-            this.insert_added_token(added)?;
+            tokenizer.insert_added_token(added)?;
         }
-        Ok(this)
+        Ok(tokenizer)
     }
 
     fn insert_added_token(&mut self, added: AddedToken) -> Result<(), TextError> {
@@ -100,14 +101,14 @@ impl Tokenizer {
         };
         self.special[id as usize] = true;
         let lengths = self.added_lengths.entry(first).or_default();
-        if let Err(place) = lengths.binary_search_by(|length| content.len().cmp(length)) {
-            lengths.insert(place, content.len());
+        if let Err(index) = lengths.binary_search_by(|length| content.len().cmp(length)) {
+            lengths.insert(index, content.len());
         }
         self.added.insert(content, id);
         Ok(())
     }
 
-    /// The ids of what somebody wrote. Added tokens are never recognised, special or not.
+    /// Encodes text of a user. Added tokens are never recognised, special or not.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let encode =
             |text: &str| self.bpe.encode(text, &[][..]).expect("every byte has a token, so every text has ids");
@@ -121,7 +122,7 @@ impl Tokenizer {
         ids
     }
 
-    /// The ids of a text whose author is trusted: added tokens are recognised wherever they stand.
+    /// Encodes trusted text, in which added tokens are recognised.
     pub fn encode_with_added_tokens(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut done = 0;
@@ -134,8 +135,8 @@ impl Tokenizer {
         ids
     }
 
-    /// Where added tokens stand in `text`: leftmost first, and the longest where several
-    /// begin at one place.
+    /// The ranges of added tokens in `text`, leftmost first; the longest where several begin at the
+    /// same byte.
     pub(crate) fn find_added_tokens(&self, text: &str) -> Vec<(Range<usize>, u32)> {
         let mut found = Vec::new();
         let mut at = 0;
@@ -150,7 +151,7 @@ impl Tokenizer {
         found
     }
 
-    /// The id whose bytes are exactly those of `token`.
+    /// The id of `token`: an added token, or else the lowest id with the same bytes.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         let added = self.added.get(token).copied();
         added.or_else(|| (0..self.len() as u32).find(|&id| !token.is_empty() && self.bytes(id) == token.as_bytes()))
@@ -161,33 +162,34 @@ impl Tokenizer {
         self.added.get(token).copied()
     }
 
-    /// The bytes `id` stands for; empty for ids the tokenizer lacks.
+    /// The bytes of `id`; empty for an unknown id.
     pub fn bytes(&self, id: u32) -> &[u8] {
         let id = id as usize;
         if id < self.len() { &self.bytes[self.byte_offsets[id]..self.byte_offsets[id + 1]] } else { &[] }
     }
 
-    /// An added token: never the encoding of something somebody wrote.
+    /// Whether `id` is an added token, which text of a user never encodes to.
     pub fn is_added_token(&self, id: u32) -> bool {
         self.special.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// Ids from here on do not exist. (A model's embedding may have more rows.)
+    /// One more than the highest id. (A model's embedding may have more rows.)
     pub fn len(&self) -> usize {
         self.byte_offsets.len() - 1
     }
 
-    /// Bytes of the longest token: no text has fewer tokens than its bytes make of these.
+    /// Length of the longest token in bytes. A text has at least its length divided by this many
+    /// tokens.
     pub fn longest_token_bytes(&self) -> usize {
         self.longest_token_bytes
     }
 
-    /// Never true: a tokenizer without tokens is not accepted.
+    /// Always false: a tokenizer without tokens is refused.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The text of `ids`, added tokens included; what is not UTF-8 becomes U+FFFD.
+    /// Decodes `ids`, added tokens included. Invalid UTF-8 becomes U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.bytes(id)).copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -200,7 +202,7 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
-/// Where a run of characters that make no word has to be cut.
+/// The byte offsets at which long runs of non-word characters are split.
 fn run_split_offsets(text: &str) -> Vec<usize> {
     if text.len() <= MAX_RUN_CHARS {
         return Vec::new();
@@ -217,13 +219,13 @@ fn run_split_offsets(text: &str) -> Vec<usize> {
     ends
 }
 
-/// White space, control and format characters, what is private or not assigned; beyond ASCII also
-/// symbols, which the standard library cannot tell from those.
+/// Whether `letter` is white space, a control or format character, private or unassigned. Beyond
+/// ASCII also symbols, which the standard library does not distinguish from these.
 fn is_non_word(letter: char) -> bool {
     letter.is_whitespace() || letter.is_control() || !(letter.is_ascii() || letter.is_alphanumeric())
 }
 
-/// All bytes in order of id, and where those of each id begin. Ids nobody has are empty.
+/// The bytes of all ids in order, and the offset of each id. An unused id has no bytes.
 fn byte_table<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(Vec<u8>, Vec<usize>), TextError> {
     let mut by_id: Vec<&[u8]> = Vec::new();
     for (id, bytes) in tokens {
@@ -239,12 +241,12 @@ fn byte_table<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<(Vec<
         }
         by_id[id] = bytes;
     }
-    let mut starts = vec![0];
-    starts.extend(by_id.iter().scan(0, |end, bytes| {
+    let mut offsets = vec![0];
+    offsets.extend(by_id.iter().scan(0, |end, bytes| {
         *end += bytes.len();
         Some(*end)
     }));
-    Ok((by_id.concat(), starts))
+    Ok((by_id.concat(), offsets))
 }
 
 fn first_missing_byte<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> Option<usize> {
@@ -267,7 +269,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A `tokenizer.json` with a token for every byte, in order, and `added` behind them.
+    /// A `tokenizer.json` with a token for every byte, in order, followed by `added`.
     fn tokenizer_json(added: &[&str]) -> Value {
         let plain = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
         let mut next = 255;

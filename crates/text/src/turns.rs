@@ -1,11 +1,10 @@
-//! A conversation as the templates see it: tool results belong to the message whose
-//! calls they answer.
+//! Conversations as turns: each message together with the results of its tool calls.
 
 use std::collections::HashMap;
 
 use chat::{Error, Message, Role};
 
-/// A message, and the results of its calls in the order of the calls.
+/// A message, and the results of its tool calls in the order of the calls.
 pub(crate) struct Turn<'a> {
     pub(crate) message: &'a Message,
     pub(crate) text: String,
@@ -14,12 +13,12 @@ pub(crate) struct Turn<'a> {
 
 /// Groups `messages` into turns.
 ///
-/// The prompts carry no ids, so results are put into the order of the calls by their
-/// `tool_call_id`; results without ids keep their order. Only the last message may have calls that
-/// nobody answered yet.
+/// Prompts contain no ids, so results are sorted into the order of the calls by their
+/// `tool_call_id`; results without ids keep their order. Only the last message may have unanswered
+/// calls.
 ///
 /// # Errors
-/// `Invalid` for a result nobody asked for, an unanswered call, a prefix with calls.
+/// `InvalidRequest` for a result without a call, an unanswered call, or a prefix with calls.
 pub(crate) fn turns<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Result<Vec<Turn<'a>>, Error> {
     let mut turns: Vec<Turn<'a>> = Vec::new();
     let mut messages = messages.into_iter().peekable();
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_group_or_a_result_nobody_asked_for_is_refused() {
+    fn an_unanswered_call_and_a_result_without_a_call_are_refused() {
         let user = Message::new(Role::User, "u");
         let message = |messages: &[Message]| turns(messages).err().unwrap().message;
         assert!(message(&[calls(&["a", "b"]), result(Some("a"), "A")]).contains("insufficient tool messages"));

@@ -1,15 +1,15 @@
-//! Bytes to text as they arrive: an unfinished character waits for the rest of it.
+//! Incremental UTF-8 decoding: an incomplete character is held until its remaining bytes arrive.
 
-/// Collects bytes, gives out whole characters.
+/// Decodes bytes to whole characters.
 #[derive(Default)]
 pub(crate) struct Utf8Decoder {
-    /// The beginning of a character; at most three bytes.
+    /// The beginning of a character: at most three bytes.
     pending: Vec<u8>,
 }
 
 impl Utf8Decoder {
-    /// The text that is complete with these bytes. What can never become UTF-8 turns into U+FFFD,
-    /// as `String::from_utf8_lossy` would have it over the whole.
+    /// Adds bytes and returns the text that is complete. Invalid UTF-8 becomes U+FFFD, as by
+    /// `String::from_utf8_lossy` on all bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
         self.pending.extend_from_slice(bytes);
         let pending = std::mem::take(&mut self.pending);
@@ -35,7 +35,7 @@ impl Utf8Decoder {
         }
     }
 
-    /// What is left when no more bytes come.
+    /// Ends the input and returns the text of the remaining bytes.
     pub(crate) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
     }

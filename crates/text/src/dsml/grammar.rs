@@ -1,15 +1,15 @@
-//! DSML calls as a grammar: each parameter in a tag of its own, text as it is and
-//! everything else as JSON.
+//! The grammar of DSML calls. Each parameter has its own tag; text is written raw, other values as
+//! JSON.
 
 use serde_json::{Value, json};
 
 use crate::grammar::{CallRules, ToolSignature, grammar_schema, lark_string};
 use crate::schema::{Parameter, Schema};
 
-/// The rules of a block that calls `tools`; of more than one call if `many`.
+/// The rules of a block of calls of `tools`; with `allow_parallel` it may have several calls.
 ///
-/// Greedy lexing decides the shape of the rules: a raw value runs up to the `</` that stands before
-/// the marker, so that `</` may also occur inside of it.
+/// The rules rely on greedy lexing: a raw value extends to the `</` before the marker, so that it
+/// may itself contain `</`.
 pub(crate) fn call_rules(marker: u32, tools: &[ToolSignature], allow_parallel: bool) -> CallRules {
     let dsml = format!("<[{marker}]>");
     let mut rules = String::new();
@@ -33,7 +33,7 @@ pub(crate) fn call_rules(marker: u32, tools: &[ToolSignature], allow_parallel: b
         };
         rules += &format!("call_{index}: {open} {body}\n");
         for (at, parameter) in tool.parameters.iter().flatten().enumerate() {
-            rules += &format!("p_{index}_{at}: {}\n", self::parameter_rule(&dsml, parameter));
+            rules += &format!("p_{index}_{at}: {}\n", parameter_rule(&dsml, parameter));
         }
     }
     if tools.iter().any(|tool| tool.parameters.is_none()) {
@@ -65,11 +65,11 @@ fn parameter_rule(dsml: &str, parameter: &Parameter) -> String {
     format!("\"<\" {dsml} ({}) {dsml} \"parameter>\\n\"", forms.join(" | "))
 }
 
-/// How the values of a schema may be written.
+/// The ways in which the values of a schema may be written.
 struct ValueEncodings {
-    /// As they are, with `string="true"`.
+    /// Raw text, with `string="true"`.
     raw: RawText,
-    /// As JSON, with `string="false"`.
+    /// JSON, with `string="false"`; the schema of these values.
     json: Option<Value>,
 }
 
@@ -80,9 +80,8 @@ enum RawText {
 }
 
 impl ValueEncodings {
-    /// Text is written as it is where its schema only says that it is text, or which words
-    /// there are. Text of a certain pattern, format or length is written as JSON, which
-    /// can be held to it.
+    /// Text is written raw if its schema only gives the type or lists the values. Text with a
+    /// pattern, format or length is written as JSON, which a grammar can constrain.
     fn for_schema(schema: &Schema) -> Self {
         let value = schema.value();
         let definitions = value.get("$defs").cloned().unwrap_or_else(|| json!({}));
@@ -120,7 +119,7 @@ impl ValueEncodings {
     }
 }
 
-/// What a reference stands for; references to references are followed a few steps.
+/// The target of a reference. Chains of references are followed for eight steps.
 fn resolve_refs<'a>(mut node: &'a Value, definitions: &'a Value) -> &'a Value {
     for _ in 0..8 {
         let name = node.get("$ref").and_then(Value::as_str).and_then(|at| at.strip_prefix("#/$defs/"));
@@ -132,17 +131,17 @@ fn resolve_refs<'a>(mut node: &'a Value, definitions: &'a Value) -> &'a Value {
     node
 }
 
-/// The schema allows every value.
+/// Whether the schema allows every value.
 fn allows_any_value(node: &Value) -> bool {
     node == &Value::Bool(true) || node.as_object().is_some_and(|node| node.keys().all(|key| key == "$defs"))
 }
 
-/// Nothing but its alternatives.
+/// Whether the schema consists of alternatives only.
 fn is_only_any_of(node: &Value) -> bool {
     node.as_object().is_some_and(|node| node.keys().all(|key| key == "anyOf" || key == "$defs"))
 }
 
-/// The values of a schema of text alone, where they can be written as they are.
+/// The values of a schema that allows only text, if they can be written raw.
 fn raw_text_values(node: &Value) -> Option<RawText> {
     let node = node.as_object()?;
     let known = |key: &String| matches!(key.as_str(), "type" | "enum" | "const" | "$defs");
@@ -162,7 +161,7 @@ fn raw_text_values(node: &Value) -> Option<RawText> {
 mod tests {
     use super::*;
 
-    /// How a value may be written: the words, `*` for any text; and the schema of its JSON form.
+    /// The raw values of a schema, `*` for any text, and the schema of its JSON values.
     fn value_encodings(schema: Value) -> (Vec<String>, Option<Value>) {
         let ValueEncodings { raw, json } = ValueEncodings::for_schema(&Schema::lenient(&schema).unwrap());
         let words = match raw {

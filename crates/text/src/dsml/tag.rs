@@ -1,4 +1,4 @@
-//! One DSML tag, letter by letter.
+//! A DSML tag, parsed character by character.
 
 const MAX_TAG_BYTES: usize = 1024;
 
@@ -16,18 +16,18 @@ const TAG_NAMES: [(&str, TagName); 3] =
 pub(super) enum TagStep {
     Incomplete,
     Complete,
-    /// It is no tag, and the letter is not part of it.
+    /// The text is not a tag, and the character is not part of it.
     NotATag,
 }
 
-/// A tag, from its `<` on.
+/// A tag, from its `<`.
 pub(super) struct Tag {
     pub(super) closing: bool,
-    /// What stood before the marker, and the marker.
+    /// The text up to and including the marker.
     lead: String,
-    /// What came after the marker.
+    /// The text after the marker.
     text: String,
-    /// A quote is open.
+    /// Whether a quote is open.
     in_quotes: bool,
 }
 
@@ -39,31 +39,32 @@ impl Tag {
     pub(super) fn push(&mut self, letter: char) -> TagStep {
         let before = self.text.len();
         self.text.push(letter);
-        let (word, whole) = self.split_tag_name();
-        let possible = TAG_NAMES.iter().any(|(known, _)| if whole { *known == word } else { known.starts_with(word) });
+        let (name, is_complete) = self.split_tag_name();
+        let possible =
+            TAG_NAMES.iter().any(|(known, _)| if is_complete { *known == name } else { known.starts_with(name) });
         if !possible || self.text.len() > MAX_TAG_BYTES {
             self.text.truncate(before);
             return TagStep::NotATag;
         }
-        // A `>` inside of quotes belongs to a name, unless a quote stands right before it: names
-        // may hold quotes too.
+        // A `>` inside quotes belongs to a name, unless it follows a quote directly: names may
+        // contain quotes too.
         self.in_quotes ^= letter == '"';
         let ends = letter == '>' && (!self.in_quotes || self.text[..before].ends_with('"'));
         if ends { TagStep::Complete } else { TagStep::Incomplete }
     }
 
-    /// The tag as it came.
+    /// The tag as it was generated.
     pub(super) fn raw_text(&self) -> String {
         format!("{}{}", self.lead, self.text)
     }
 
     pub(super) fn tag_name(&self) -> TagName {
-        let word = self.split_tag_name().0;
-        let found = TAG_NAMES.iter().find(|(known, _)| *known == word);
-        found.map(|(_, word)| *word).expect("a complete tag has a known word")
+        let name = self.split_tag_name().0;
+        let found = TAG_NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, tag_name)| *tag_name).expect("a complete tag has a known name")
     }
 
-    /// The `name` attribute, as it came: nothing is escaped in DSML.
+    /// The `name` attribute. DSML has no escapes.
     pub(super) fn name_attribute(&self) -> Option<String> {
         let (_, after) = self.text.split_once("name=\"")?;
         let end = after.rfind("\" string=").or_else(|| after.rfind('"'))?;
@@ -80,7 +81,7 @@ impl Tag {
         }
     }
 
-    /// The first word, and whether it is complete.
+    /// The name of the tag so far, and whether it is complete.
     fn split_tag_name(&self) -> (&str, bool) {
         let text = self.text.trim_start();
         let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_nobody_knows_is_no_tag() {
+    fn an_unknown_name_is_not_a_tag() {
         assert_eq!(read("paramx").1, TagStep::NotATag);
         assert_eq!(read("invoke2").1, TagStep::NotATag);
         assert_eq!(read("param").1, TagStep::Incomplete);

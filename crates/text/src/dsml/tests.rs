@@ -1,4 +1,4 @@
-//! How tolerant the reader of DSML is, letter by letter.
+//! The tolerance of the DSML parser, fed character by character.
 
 use super::*;
 use serde_json::Value;
@@ -16,8 +16,9 @@ fn new_parser(tools: &[Tool]) -> DsmlParser {
     }
 }
 
-/// Content, then `name(arguments)` for each call; `§` stands for the marker. Fed letter by letter.
-fn read_with(tools: &[Tool], answer: &str, cut: bool) -> (String, Vec<String>, bool) {
+/// The content, `name arguments` of each call, and whether the last call is complete. `§`
+/// stands for the marker.
+fn read_with(tools: &[Tool], answer: &str, truncated: bool) -> (String, Vec<String>, bool) {
     let mut parser = new_parser(tools);
     let mut events = Vec::new();
     for letter in answer.chars() {
@@ -26,7 +27,7 @@ fn read_with(tools: &[Tool], answer: &str, cut: bool) -> (String, Vec<String>, b
             letter => parser.push_text(letter.encode_utf8(&mut [0; 4]), &mut events),
         }
     }
-    let complete = parser.finish(cut, &mut events);
+    let complete = parser.finish(truncated, &mut events);
     let (mut content, mut calls) = (String::new(), Vec::new());
     for event in events {
         match event {

@@ -1,24 +1,25 @@
-//! The value of a DSML parameter on its way to JSON.
+//! Conversion of the value of a DSML parameter to JSON.
 
 use chat::Tool;
 use serde_json::Value;
 
 use crate::python_json::json_string;
 
-/// A value as it arrives. Strings go on at once; what may be JSON is kept until it is whole, so
-/// that what turns out not to be JSON can become a string.
+/// A value that is being generated. Strings are streamed. A value that may be JSON is buffered
+/// until it is complete, because invalid JSON becomes a string.
 pub(super) struct ParameterValue {
     /// The `string` attribute of its tag.
     string_attribute: Option<bool>,
-    /// The types its schema declares; none when it does not say.
+    /// The types that its schema declares; empty if it declares none.
     declared_types: Vec<String>,
     buffered: Option<String>,
 }
 
 impl ParameterValue {
-    pub(super) fn new(string: Option<bool>, types: Vec<String>) -> Self {
-        let is_streamed = string != Some(false) && (types.is_empty() || types.iter().any(|name| name == "string"));
-        Self { string_attribute: string, declared_types: types, buffered: (!is_streamed).then(String::new) }
+    pub(super) fn new(string_attribute: Option<bool>, declared_types: Vec<String>) -> Self {
+        let allows_string = declared_types.is_empty() || declared_types.iter().any(|name| name == "string");
+        let is_streamed = string_attribute != Some(false) && allows_string;
+        Self { string_attribute, declared_types, buffered: (!is_streamed).then(String::new) }
     }
 
     /// The JSON before the value.
@@ -26,7 +27,7 @@ impl ParameterValue {
         if self.buffered.is_none() { "\"" } else { "" }
     }
 
-    /// Takes more of the value; returns the JSON that is certain.
+    /// Appends to the value. Returns the JSON that is certain.
     pub(super) fn push(&mut self, text: &str) -> String {
         match &mut self.buffered {
             Some(whole) => {
@@ -40,7 +41,7 @@ impl ParameterValue {
         }
     }
 
-    /// The value is whole; returns the rest of its JSON.
+    /// Ends the value. Returns the rest of its JSON.
     pub(super) fn close(self) -> String {
         let Some(raw) = self.buffered else { return "\"".into() };
         let fits = |value: &Value| self.declared_types.iter().any(|name| is_of_type(name, value));
@@ -52,13 +53,13 @@ impl ParameterValue {
         }
     }
 
-    /// What is known of a value that will never be whole.
+    /// The buffered text of a value that remains incomplete.
     pub(super) fn buffered_text(&self) -> &str {
         self.buffered.as_deref().unwrap_or_default()
     }
 }
 
-/// The types a tool's schema declares for a parameter.
+/// The types that a tool's schema declares for a parameter.
 pub(super) fn declared_types(tools: &[Tool], tool: &str, key: &str) -> Vec<String> {
     let tool = tools.iter().find(|known| known.name == tool);
     let parameters = tool.and_then(|tool| tool.function.get("parameters"));

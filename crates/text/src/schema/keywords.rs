@@ -1,10 +1,10 @@
-//! Which keywords a schema may have, by its type and by how closely it is judged (API 1.10).
+//! The keywords of a schema, by its type and by the strictness of validation (API document 1.10).
 
 use serde_json::{Map, Value};
 
-use super::{SchemaError, SchemaPath, Strictness};
+use super::path::{SchemaError, SchemaPath, Strictness};
 
-/// Say something about a schema and nothing about its values.
+/// Keywords that describe a schema and do not constrain its values.
 const ANNOTATIONS: [&str; 12] = [
     "description",
     "title",
@@ -25,20 +25,20 @@ const STRING_KEYWORDS: [&str; 2] = ["pattern", "format"];
 const NUMBER_KEYWORDS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
 const ARRAY_KEYWORDS: [&str; 1] = ["items"];
 const ANY_TYPE_KEYWORDS: [&str; 4] = ["type", "enum", "const", "anyOf"];
-/// Honoured, but not part of the strict subset.
+/// Keywords that are enforced, but not part of the strict subset.
 const LENGTH_KEYWORDS: [&str; 4] = ["minLength", "maxLength", "minItems", "maxItems"];
 const STRICT_FORMATS: [&str; 5] = ["email", "hostname", "ipv4", "ipv6", "uuid"];
 const LENIENT_FORMATS: [&str; 5] = ["date-time", "date", "time", "duration", "uri"];
-/// Integers without bounds stay within what every client reads exactly into 64 bits.
+/// Bound of integers without bounds, so that they fit into 64 bits.
 const MAX_INTEGER: i64 = 999_999_999_999_999_999;
 
-/// A class such as `\w` takes a few kilobytes once it is parsed.
+/// Maximum length of a pattern. A class such as `\w` takes a few kilobytes once it is parsed.
 const MAX_PATTERN_BYTES: usize = 2048;
 
-/// Refuses keywords and types the rules do not have.
+/// Refuses keywords and types that `strictness` does not allow.
 pub(super) fn validate_keywords(
     schema: &Map<String, Value>,
-    rules: Strictness,
+    strictness: Strictness,
     at: &SchemaPath<'_>,
 ) -> Result<(), SchemaError> {
     let kind = schema.get("type").and_then(Value::as_str);
@@ -53,15 +53,15 @@ pub(super) fn validate_keywords(
         schema.get("type").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).chain(kind);
     for kind in kinds {
         if !TYPES.contains(&kind) {
-            return at.child("type").fail(format!("`{kind:.40}` is no type, expected one of {}", TYPES.join(", ")));
+            return at.child("type").fail(format!("`{kind:.40}` is not a type, expected one of {}", TYPES.join(", ")));
         }
     }
-    if let Some(words) = schema.get("enum")
-        && words.as_array().is_none_or(Vec::is_empty)
+    if let Some(values) = schema.get("enum")
+        && values.as_array().is_none_or(Vec::is_empty)
     {
         return at.child("enum").fail("a list of values that is not empty");
     }
-    if rules == Strictness::Strict {
+    if strictness == Strictness::Strict {
         validate_strict(schema, kind, at)?;
     }
     if let Some(pattern) = schema.get("pattern") {
@@ -87,7 +87,7 @@ fn validate_strict(schema: &Map<String, Value>, kind: Option<&str>, at: &SchemaP
             return at.child(key).fail("this keyword is not supported with strict, leave it out");
         }
         if let Some(kind) = kind.filter(|kind| !applies_to(key, kind)) {
-            return at.child(key).fail(format!("this keyword says nothing about a value of type {kind}"));
+            return at.child(key).fail(format!("this keyword does not apply to values of type {kind}"));
         }
     }
     if let Some(format) = schema.get("format")
@@ -104,16 +104,16 @@ fn validate_strict(schema: &Map<String, Value>, kind: Option<&str>, at: &SchemaP
     Ok(())
 }
 
-/// A keyword that needs no work is kept as it stands.
-pub(super) fn is_kept(key: &str, value: &Value, rules: Strictness) -> bool {
+/// Whether a keyword is kept unchanged.
+pub(super) fn is_kept(key: &str, value: &Value, strictness: Strictness) -> bool {
     let known = ANY_TYPE_KEYWORDS.contains(&key)
         || OBJECT_KEYWORDS.contains(&key)
         || STRING_KEYWORDS.contains(&key)
         || NUMBER_KEYWORDS.contains(&key);
-    known || (rules == Strictness::Lenient && LENGTH_KEYWORDS.contains(&key) && value.is_u64())
+    known || (strictness == Strictness::Lenient && LENGTH_KEYWORDS.contains(&key) && value.is_u64())
 }
 
-/// The keyword says something about values of this type.
+/// Whether a keyword applies to values of this type.
 pub(super) fn applies_to(key: &str, kind: &str) -> bool {
     let only = |keys: &[&str], kinds: &[&str]| !keys.contains(&key) || kinds.contains(&kind);
     only(&OBJECT_KEYWORDS, &["object"])
@@ -124,21 +124,23 @@ pub(super) fn applies_to(key: &str, kind: &str) -> bool {
         && only(&["minItems", "maxItems", "prefixItems"], &["array"])
 }
 
-/// Leaves of `enum` and `const` what is of this type; false when nothing is.
+/// Removes values of other types from `enum`. Returns whether `enum` and `const` allow any value of
+/// this type.
 pub(super) fn retain_values_of_type(schema: &mut Map<String, Value>, kind: &str) -> bool {
-    if let Some(Value::Array(words)) = schema.get_mut("enum") {
-        words.retain(|word| is_of_type(word, kind));
-        if words.is_empty() {
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.retain(|value| is_of_type(value, kind));
+        if values.is_empty() {
             return false;
         }
     }
-    schema.get("const").is_none_or(|word| is_of_type(word, kind))
+    schema.get("const").is_none_or(|value| is_of_type(value, kind))
 }
 
-/// Something of `enum` and `const` is of this type, where there are any.
+/// Whether `enum` and `const` allow a value of this type.
 pub(super) fn has_value_of_type(schema: &Map<String, Value>, kind: &str) -> bool {
-    let any = |words: &Value| words.as_array().is_none_or(|words| words.iter().any(|word| is_of_type(word, kind)));
-    schema.get("enum").is_none_or(any) && schema.get("const").is_none_or(|word| is_of_type(word, kind))
+    let fits = |value: &Value| is_of_type(value, kind);
+    let any = |list: &Value| list.as_array().is_none_or(|values| values.iter().any(fits));
+    schema.get("enum").is_none_or(any) && schema.get("const").is_none_or(|value| is_of_type(value, kind))
 }
 
 fn is_of_type(value: &Value, kind: &str) -> bool {
@@ -153,7 +155,7 @@ fn is_of_type(value: &Value, kind: &str) -> bool {
     }
 }
 
-/// Completes and judges what one schema says about its values.
+/// Completes and validates the constraints on values of one schema.
 pub(super) fn normalize_bounds(plain: &mut Map<String, Value>, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
     let kind = plain.get("type").and_then(Value::as_str).map(str::to_owned);
     if let Some(kind) = &kind
@@ -167,8 +169,8 @@ pub(super) fn normalize_bounds(plain: &mut Map<String, Value>, at: &SchemaPath<'
     {
         plain.shift_remove("format");
     }
-    // The grammar's own expressions know no lengths: the name of a mailbox has at most 64
-    // characters, a host's 253.
+    // The grammar's own expressions for formats have no length limits: the name of a mailbox has at
+    // most 64 characters, a host name 253.
     let max_length = match plain.get("format").and_then(Value::as_str) {
         Some("email") => Some(64),
         Some("hostname") => Some(253),

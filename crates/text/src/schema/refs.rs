@@ -1,12 +1,12 @@
-//! References inside of one schema: every target gets a name in `$defs`.
+//! References within a schema: each target gets a name in `$defs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{SchemaError, SchemaPath};
+use super::path::{SchemaError, SchemaPath};
 
-/// The targets found so far, and those still to be judged.
+/// The names of the targets found so far, and the targets that are not normalized yet.
 pub(super) struct Refs<'a> {
     root: &'a Value,
     names: HashMap<String, String>,
@@ -17,7 +17,7 @@ pub(super) struct Refs<'a> {
 pub(super) struct RefTarget<'a> {
     pub(super) name: String,
     pub(super) schema: &'a Value,
-    /// Where it stands.
+    /// The path of the target.
     pub(super) path: String,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Refs<'a> {
         Self { root, names: HashMap::new(), pending: Vec::new() }
     }
 
-    /// The name of what `target` points to; `None` when it points nowhere in this schema.
+    /// The name of the target of the reference `target`; `None` when this schema does not have it.
     pub(super) fn resolve(&mut self, target: &str) -> Option<String> {
         if let Some(name) = self.names.get(target) {
             return Some(name.clone());
@@ -40,13 +40,13 @@ impl<'a> Refs<'a> {
         Some(name)
     }
 
-    /// A target nobody has judged yet.
+    /// The next target that is not normalized yet.
     pub(super) fn next(&mut self) -> Option<RefTarget<'a>> {
         self.pending.pop()
     }
 }
 
-/// Without percent escapes.
+/// Decodes percent escapes; `None` when they are invalid.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -63,13 +63,14 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Refuses definitions that are nothing but references to each other.
+/// Refuses definitions that consist only of references to each other.
 pub(super) fn check_references_end(definitions: &BTreeMap<String, Value>) -> Result<(), SchemaError> {
     let target = |name: &str| definitions.get(name)?.get("$ref")?.as_str()?.strip_prefix("#/$defs/");
-    // Those that are known to lead somewhere.
+    // Names whose references end at a schema.
     let mut ends = HashSet::new();
     for name in definitions.keys() {
-        let (mut visited, mut current) = (HashSet::new(), name.as_str());
+        let mut visited = HashSet::new();
+        let mut current = name.as_str();
         while !ends.contains(current) {
             if !visited.insert(current) {
                 return SchemaPath::ROOT.child("$ref").fail("references that only lead to each other");

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::*;
+use super::Schema;
 
 fn strict_object(properties: Value) -> Value {
     let required: Vec<String> = properties.as_object().unwrap().keys().cloned().collect();
@@ -37,7 +37,7 @@ fn the_strict_subset_has_what_the_api_document_lists() {
 }
 
 #[test]
-fn what_the_strict_subset_lacks_is_named_with_its_place() {
+fn a_keyword_outside_the_strict_subset_is_refused_with_its_path() {
     let of = |property: Value| strict_error(strict_object(json!({ "a": property })));
     for (property, text) in [
         (json!({ "type": "string", "minLength": 1 }), "properties.a.minLength: this keyword is not supported"),
@@ -52,8 +52,8 @@ fn what_the_strict_subset_lacks_is_named_with_its_place() {
         (json!({ "not": {} }), "properties.a.not: "),
         (json!({ "type": "object", "patternProperties": {} }), "properties.a.patternProperties: "),
         (json!({ "type": "object", "properties": {} }), "properties.a.additionalProperties: must be present"),
-        (json!({ "type": "strange" }), "properties.a.type: `strange` is no type"),
-        (json!({ "type": "string", "minimum": 1 }), "properties.a.minimum: this keyword says nothing"),
+        (json!({ "type": "strange" }), "properties.a.type: `strange` is not a type"),
+        (json!({ "type": "string", "minimum": 1 }), "properties.a.minimum: this keyword does not apply"),
         (json!({ "type": "string", "enum": [1] }), "properties.a.enum: no value is of type string"),
         (json!({ "type": "integer", "minimum": 3, "maximum": 2 }), "properties.a: no number"),
         (json!({ "enum": [] }), "properties.a.enum: "),
@@ -157,7 +157,7 @@ fn limits_hold() {
     assert!(Schema::lenient(&strict_object(many.into())).unwrap_err().reason.contains("5000 properties"));
 }
 
-/// Anything that may be taken for a schema, and much that may not.
+/// Values that may be schemas, and many that are not.
 fn any_schema() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!(null)),
@@ -200,10 +200,10 @@ fn any_schema() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn anything_is_judged_and_the_plain_form_is_final(schema in any_schema()) {
+    fn any_value_is_validated_and_the_normalized_form_is_final(schema in any_schema()) {
         let _ = Schema::strict(&schema);
         if let Ok(plain) = Schema::lenient(&schema) {
-            let again = Schema::lenient(plain.value()).map_err(|fault| fault.to_string());
+            let again = Schema::lenient(plain.value()).map_err(|error| error.to_string());
             prop_assert!(again.is_ok(), "{again:?} of {plain:?}");
             let _ = plain.parameters();
         }
@@ -218,15 +218,15 @@ fn what_doubles_at_every_level_is_refused() {
         for _ in 0..30 {
             schema = json!({ "type": ["array", "object"], keyword: schema });
         }
-        // Each is kept for one of the types alone.
+        // Each is kept for only one of the types.
         Schema::lenient(&schema).unwrap();
     }
     let mut schema = json!({ "type": "string" });
     for _ in 0..30 {
         schema = json!({ "type": kinds, "anyOf": [schema] });
     }
-    let fault = Schema::lenient(&schema).unwrap_err().to_string();
-    assert!(fault.contains("more than 20000 schemas"), "{fault}");
+    let error = Schema::lenient(&schema).unwrap_err().to_string();
+    assert!(error.contains("more than 20000 schemas"), "{error}");
     let twice = json!({ "type": ["array", "array"], "items": { "type": "string" } });
     assert_eq!(lenient_value(twice), json!({ "type": "array", "items": { "type": "string" } }));
     let many = json!({ "type": vec!["array"; 8] });

@@ -1,4 +1,4 @@
-//! Generated tokens to answers.
+//! Decoding of generated tokens.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use text::{Encoding, EncodingName, ResponseStart, parse_completion};
 
 use crate::data::{self, encoding, text};
 
-/// Reasoning, content, calls as `name arguments`, reason.
+/// Reasoning, content, calls as `name arguments`, finish reason.
 pub(crate) type Answer = (String, String, Vec<String>, Option<FinishReason>);
 
 pub(crate) fn answer(reply: Reply) -> Answer {
@@ -27,7 +27,7 @@ fn user(text: &str) -> Chat {
     Chat { input: Input::Messages(vec![Message::new(Role::User, text)]), ..Chat::default() }
 }
 
-/// Streams tokens; with `cut` the answer then ends for want of tokens.
+/// Decodes tokens one by one. With `cut` the answer then ends at the token limit.
 pub(crate) fn streamed(encoding: &Arc<Encoding>, chat: &Chat, tokens: &[u32], cut: bool) -> Answer {
     let rendered = encoding.render(chat).unwrap();
     let mut decoder = encoding.decoder_with_seed(chat, &rendered, 1);
@@ -55,8 +55,8 @@ fn the_golden_completions_parse_as_the_authors_parse_them() {
         let expected = expected.map(|call| format!("{} {}", text(&call["name"]), text(&call["arguments"])));
         assert_eq!(calls, expected.collect::<Vec<_>>(), "{case}");
     }
-    // The authors' parser refuses these two and is "not for production"; a server makes
-    // the best of them.
+    // The authors' parser, which is "not for production", refuses these two; a server must accept
+    // them.
     assert_eq!((accepted.len(), refused.len()), (5, 2));
     let parse_refused = |case: usize| parse_completion_text(EncodingName::V32, false, text(&refused[case]["text"]));
     assert_eq!(parse_refused(0), expected_answer("", "answer without eos", &[], FinishReason::Stop));
@@ -122,11 +122,11 @@ fn calls_of_v31_pass_their_json_on_unchanged() {
     );
     let calls = [&*format!("f {arguments}"), "g {}"];
     assert_eq!(v31(&call), expected_answer("", "Let me look.", &calls, FinishReason::ToolCalls));
-    // Without end markers: complete JSON counts, a part of it is a cut answer.
+    // Without end markers, complete JSON is a call, and incomplete JSON an answer that was cut off.
     let open = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": 1}";
     assert_eq!(v31(open), expected_answer("", "", &["f {\"a\": 1}"], FinishReason::ToolCalls));
     assert_eq!(v31(&open[..open.len() - 1]), expected_answer("", "", &["f {\"a\": 1"], FinishReason::Length));
-    // No name, no call.
+    // Without a name it is not a call.
     let nameless = "a<｜tool▁calls▁begin｜>\n<｜tool▁call▁begin｜><｜tool▁sep｜>{}";
     assert_eq!(v31(nameless), expected_answer("", nameless, &[], FinishReason::Stop));
     let empty = "a<｜tool▁calls▁begin｜><｜tool▁calls▁end｜>b";
@@ -177,12 +177,12 @@ fn reasoning_ends_at_its_marker_and_nowhere_else() {
     assert_eq!(r1(true, "<think>\n\nr\n\ns\n\n</think>\n\n\na\n"), expected_answer("r\n\ns", "\na\n", &[], Stop));
     assert_eq!(r1(true, "r\n</think>a"), expected_answer("r", "a", &[], Stop));
     assert_eq!(r1(false, "<think>\nr\n</think>\n\na"), expected_answer("r", "a", &[], Stop));
-    // In V3 these are words like any others.
+    // In V3 these are ordinary text.
     assert_eq!(
         parse_completion_text(EncodingName::V3, false, "<think>x</think>y"),
         expected_answer("", "<think>x</think>y", &[], Stop)
     );
-    // Typed letter by letter they are words in every encoding.
+    // Spelled character by character they are ordinary text in every encoding.
     let v31 = encoding(EncodingName::V31);
     let chat = Chat { thinking: Some(true), ..user("q") };
     let typed = v31.tokenizer().encode("a</think>b");
@@ -236,7 +236,7 @@ fn stop_strings_apply_to_content_only() {
         expected_answer("", "Hello ", &[], FinishReason::StopString(0))
     );
     assert_eq!(stop(&["b"], true, "abc</think>abc"), expected_answer("abc", "a", &[], FinishReason::StopString(0)));
-    // What only looked like one is given out before the call.
+    // Text that only looks like one is emitted before the call.
     let call = "see\n\n\n<｜DSML｜invoke name=\"f\"></｜DSML｜invoke>";
     assert_eq!(stop(&["\n\n"], false, call), expected_answer("", "see\n", &["f {}"], FinishReason::ToolCalls));
 }

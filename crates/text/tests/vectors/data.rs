@@ -1,4 +1,4 @@
-//! Reference files, and conversations as JSON turned into chats.
+//! Reference files, and conversion of conversations from JSON to chats.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,20 +9,20 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use text::{Encoding, EncodingName, Tokenizer};
 
-/// A file of the repository.
+/// The content of a file of the repository.
 pub(crate) fn file(path: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     std::fs::read(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A packed file of the repository, unpacked.
+/// The decompressed content of a gzip file of the repository.
 fn unpacked(path: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(file(path).as_slice()).read_to_end(&mut bytes).unwrap();
     bytes
 }
 
-/// A JSON file, packed if its name says so.
+/// A JSON file, decompressed if its name ends with `.gz`.
 pub(crate) fn json(path: &str) -> Value {
     let bytes = if path.ends_with(".gz") { unpacked(path) } else { file(path) };
     serde_json::from_slice(&bytes).unwrap()
@@ -32,11 +32,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `tokenizer.json` of V3.1 as released.
+/// The released `tokenizer.json` of V3.1.
 static V31_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| unpacked("reference/tokenizers/deepseek-v3.1.tokenizer.json.gz"));
 
-/// The bytes of a release's `tokenizer.json`: that of V3.1, with the overrides of
-/// the others applied.
+/// The bytes of a release's `tokenizer.json`: that of V3.1 with the overrides of the release.
 pub(crate) fn tokenizer_json(name: EncodingName) -> Vec<u8> {
     let name = match name {
         EncodingName::V31 | EncodingName::V32Exp => return V31_JSON.clone(),
@@ -61,7 +60,7 @@ fn load(name: EncodingName) -> Arc<Encoding> {
     Arc::new(Encoding::new(tokenizer, name).unwrap())
 }
 
-/// The encoding of a release with its own tokenizer; loaded once.
+/// The encoding of a release with its tokenizer, loaded once.
 pub(crate) fn encoding(name: EncodingName) -> &'static Arc<Encoding> {
     static V3: LazyLock<Arc<Encoding>> = LazyLock::new(|| load(EncodingName::V3));
     static R1: LazyLock<Arc<Encoding>> = LazyLock::new(|| load(EncodingName::R1));
@@ -85,8 +84,8 @@ pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// A chat as an API request would bring it. The vectors keep tools and formats in a message; a
-/// request has them beside.
+/// The chat of an API request. The vectors store tools and response formats in a message, and a
+/// request beside the messages.
 pub(crate) fn chat(messages: &Value, thinking: bool) -> Chat {
     let messages = messages.as_array().unwrap();
     let mut chat = Chat { model: "m".into(), thinking: Some(thinking), ..Chat::default() };

@@ -1,5 +1,5 @@
-//! The encodings against what the releases' own tokenizers, templates and encoders produce, and
-//! laws that hold for every answer. Data: `tests/golden/chat`, `reference`.
+//! Compares the encodings with the tokenizers, templates and encoders of the releases, and tests
+//! properties of all answers. Data: `tests/golden/chat`, `reference`.
 
 mod answers;
 mod data;

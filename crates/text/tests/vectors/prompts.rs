@@ -1,4 +1,4 @@
-//! Conversations to prompts.
+//! Rendering of conversations.
 
 use chat::{Chat, Input, Message, Part, Role};
 use serde_json::{Value, json};
@@ -9,9 +9,9 @@ use crate::data::{self, encoding, ids, sha256, text};
 const BOS: &str = "<｜begin▁of▁sentence｜>";
 const EOS: &str = "<｜end▁of▁sentence｜>";
 
-/// Compares text and ids. Where contents hold markers, the vectors have control tokens in them
-/// and we must not: then the control tokens must be those of the same conversation with
-/// harmless contents.
+/// Compares text and ids. If contents contain markers, the vectors have control tokens for them and
+/// our prompts must not: their control tokens must be those of the conversation without markers in
+/// its contents.
 fn check(name: EncodingName, chat: &Chat, generate: bool, prompt: &str, expected: &[u32], what: &Value) {
     let tokenizer = encoding(name).tokenizer();
     let (text, tokens) = encoding(name).transcript(chat, generate).unwrap();
@@ -28,11 +28,11 @@ fn check(name: EncodingName, chat: &Chat, generate: bool, prompt: &str, expected
     assert_eq!(tokenizer.decode(&tokens), prompt, "{name}: {what}");
 }
 
-/// The chat without anything that looks like a marker in what people wrote.
+/// The chat without markers in its contents.
 fn without_markers(chat: &Chat) -> Chat {
     let clean = |text: &str| {
         let replaced = text.replace("<｜", "(").replace("｜>", ")").replace("<think>", "").replace("｜DSML｜", "");
-        // Earlier answers lose what stands before this marker, so it must stay to be lost.
+        // Earlier answers lose the text before this marker, so it must stay.
         if text.contains("<think>") && text.contains("</think>") { replaced } else { replaced.replace("</think>", "") }
     };
     let mut chat = chat.clone();
@@ -61,8 +61,7 @@ fn the_templates_of_the_releases_are_reproduced() {
         let golden = data::json(&format!("tests/golden/chat/template_deepseek-{file}.json.gz"));
         let cases = golden["cases"].as_array().unwrap();
         assert_eq!(cases.len(), 17);
-        // The template writes broken text there; `the_templates_defects_are_not_copied` says
-        // what stands instead.
+        // The template writes invalid text there: see `the_templates_defects_are_not_copied`.
         let (faulty, sound): (Vec<&Value>, Vec<&Value>) = cases.iter().partition(|case| case["template_fault"] == true);
         assert_eq!(faulty.len(), faults, "{name}");
         for case in sound {
@@ -86,8 +85,8 @@ fn the_chat_vectors_are_reproduced() {
     let mut left_out = 0;
     for case in vectors {
         if case["messages"][0]["response_format"]["type"] == "json_object" {
-            // JSON mode adds no text in the public service; the encoder's own form is a unit test
-            // of `deepseek_v32.rs`.
+            // JSON mode does not add text in the public service; a unit test of `deepseek_v32.rs`
+            // covers the encoder's text.
             left_out += 1;
             continue;
         }
@@ -95,8 +94,8 @@ fn the_chat_vectors_are_reproduced() {
         let chat = data::chat(&case["messages"], case["thinking"] == true);
         let (mut prompt, mut tokens) = (text(&case["text"]), ids(&case["ids"]));
         if text(&case["case"]).starts_with("assistant prefix last") {
-            // The templates end a prefix, and some begin another answer; a server leaves
-            // the prefix open.
+            // The templates end a prefix, and some begin another answer; a server leaves the prefix
+            // open.
             if let Some(rest) = prompt.strip_suffix("<｜Assistant｜>") {
                 prompt = rest;
                 tokens.pop();
@@ -117,14 +116,14 @@ fn the_dsml_encoder_of_the_authors_is_reproduced() {
     for case in cases {
         let messages = case["messages"].as_array().unwrap();
         if messages[0]["role"] == "system" && messages[1].get("response_format").is_some() {
-            // A format on a developer message beside a system message: no request can ask for it.
-            // The text is a unit test of `deepseek_v32.rs`.
+            // A request cannot put a response format on a developer message beside a system
+            // message; a unit test of `deepseek_v32.rs` covers the text.
             continue;
         }
         let chat = data::chat(&case["messages"], case["thinking_mode"] == "thinking");
         let (mut prompt, mut tokens) = (text(&case["prompt"]).to_owned(), ids(&case["ids"]));
         if case["add_default_bos_token"] == false {
-            // A server always begins with it.
+            // A server always begins a prompt with this token.
             prompt.insert_str(0, BOS);
             tokens.insert(0, 0);
         }
@@ -236,7 +235,7 @@ fn tools_stand_behind_the_system_text() {
     let prompt = v31.render(&chat).unwrap();
     assert_eq!(prompt.text, block("tool_call_name<｜tool▁sep｜>tool_call_arguments") + "</think>");
     let user = v31.tokenizer().token_id("<｜User｜>").unwrap();
-    assert_eq!(prompt.tokens.iter().filter(|&&id| id == user).count(), 1, "a description is no control token");
+    assert_eq!(prompt.tokens.iter().filter(|&&id| id == user).count(), 1, "a description is not a control token");
     let v3 = encoding(EncodingName::V3).render(&chat).unwrap();
     assert_eq!(v3.text, block("function<｜tool▁sep｜>tool_call_name\n```json\ntool_call_arguments\n```"));
     let v32 = encoding(EncodingName::V32).render(&chat).unwrap().text;

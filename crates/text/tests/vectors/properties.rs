@@ -1,4 +1,4 @@
-//! What holds for every answer, whatever the model writes and however it is cut into tokens.
+//! Properties of all answers, whatever the model generates and however it is split into tokens.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use crate::data::encoding;
 
 const ENCODINGS: [EncodingName; 4] = [EncodingName::V3, EncodingName::R1, EncodingName::V31, EncodingName::V32];
 
-/// Pieces of answers: markup of both families, whole and broken, and text.
+/// Pieces of answers: valid and invalid markup of both families, and text.
 fn completion() -> impl Strategy<Value = String> {
     let markup = prop::sample::select(vec![
         "<think>",
@@ -59,7 +59,7 @@ static BYTES: LazyLock<Vec<u32>> = LazyLock::new(|| {
     (0..=255).map(id).collect()
 });
 
-/// Other tokens for the same bytes: where `cuts` says so, a token falls into its bytes. Control
+/// Other tokens for the same bytes: `cuts` selects tokens that are split into their bytes. Control
 /// tokens stay whole.
 fn retokenized(tokenizer: &Tokenizer, tokens: &[u32], cuts: &[bool]) -> Vec<u32> {
     let falls = |index: usize, token: u32| cuts[index % cuts.len()] && !tokenizer.is_added_token(token);
@@ -83,7 +83,7 @@ proptest! {
         completion in completion(), cuts in prop::collection::vec(any::<bool>(), 1..9), thinking: bool, which in 0..4_usize,
     ) {
         let encoding = encoding(ENCODINGS[which]);
-        // R1 always thinks and V3 never does, whatever the request says.
+        // R1 always thinks and V3 never does, regardless of the request.
         let thinking = encoding.supports_thinking() && (thinking || !encoding.supports_non_thinking());
         let whole = answer(parse_completion(encoding, thinking, &completion, &[]).unwrap());
         let tokens = encoding.tokenizer().encode_with_added_tokens(&completion);
@@ -111,18 +111,18 @@ proptest! {
         let encoding = encoding(EncodingName::V32);
         let tokens = retokenized(encoding.tokenizer(), &encoding.tokenizer().encode(&content), &cuts);
         let chat = Chat { stop: stops.clone(), ..chat(false) };
-        let (_, said, _, finish) = streamed(encoding, &chat, &tokens, true);
+        let (_, text, _, finish) = streamed(encoding, &chat, &tokens, true);
         let first = stops.iter().filter_map(|stop| content.find(stop.as_str()).map(|at| (at + stop.len(), at))).min();
         let expected = first.map_or((content.as_str(), "length"), |(_, at)| (&content[..at], "stop"));
-        prop_assert_eq!((said.as_str(), finish.unwrap().as_str()), expected);
+        prop_assert_eq!((text.as_str(), finish.unwrap().as_str()), expected);
     }
 
     #[test]
     fn any_tokens_at_all_are_survived(tokens in prop::collection::vec(0..130_000_u32, 0..40), thinking: bool) {
         let encoding = encoding(EncodingName::V32);
         let (reasoning, content, ..) = streamed(encoding, &chat(thinking), &tokens, true);
-        let most: usize = tokens.iter().map(|&token| encoding.tokenizer().bytes(token).len()).sum();
-        // Broken bytes become a character of three.
-        prop_assert!(reasoning.len() + content.len() <= 3 * most);
+        let bytes: usize = tokens.iter().map(|&token| encoding.tokenizer().bytes(token).len()).sum();
+        // Invalid bytes become a character of three bytes.
+        prop_assert!(reasoning.len() + content.len() <= 3 * bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! Ids and bytes.
+//! Encoding and decoding of text.
 
 use std::collections::HashSet;
 
@@ -126,7 +126,7 @@ fn no_text_is_too_monotonous() {
         let text = piece.repeat(times) + "x";
         assert_eq!(tokenizer.decode(&tokenizer.encode(&text)), text, "{piece:?}");
     }
-    // Below the size of a stretch nothing is cut.
+    // A run below the maximum length is not split.
     let text = format!("a{}b", " ".repeat(90_000));
     assert_eq!(tokenizer.encode(&text), reference().0.encode(text.as_str(), false).unwrap().get_ids());
 }
@@ -150,8 +150,8 @@ fn an_encoding_needs_its_control_tokens() {
     assert!("v4".parse::<EncodingName>().unwrap_err().to_string().contains("`v4`"));
 }
 
-/// Text with everything the pre-tokenizer looks at: digits, CJK, combining marks, spaces, line
-/// ends, marks, emoji.
+/// Text with all character classes of the pre-tokenizer: digits, CJK, combining marks, spaces, line
+/// ends, punctuation, emoji.
 fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[a-zA-Z']{1,12}",
@@ -179,7 +179,7 @@ fn any_text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// The reference implementation, with and without its added tokens.
+/// The reference implementation, with and without added tokens.
 fn reference() -> &'static (tokenizers::Tokenizer, tokenizers::Tokenizer) {
     static REFERENCE: std::sync::LazyLock<(tokenizers::Tokenizer, tokenizers::Tokenizer)> =
         std::sync::LazyLock::new(|| {
