@@ -1,6 +1,6 @@
-//! How the parsers of bodies and answers grow with their input:
-//! `cargo bench -p wire --bench growth [-- part of a name]`. The table of docs/performance.md
-//! is made of this one's. It fails where a parser takes over twelve times as long for eight
+//! Growth of the time of parsers of requests and responses with their input:
+//! `cargo bench -p wire --bench growth [-- part of a name]`. The table in docs/performance.md is an
+//! excerpt. The benchmark fails if a parser takes more than twelve times as long for eight
 //! times the bytes.
 
 use std::process::ExitCode;
@@ -23,9 +23,9 @@ use wire::upstream::Dialect;
 #[global_allocator]
 static ALLOCATOR: testkit::growth::Jemalloc = testkit::growth::Jemalloc;
 
-/// Makes an attack of so many bytes.
+/// Builds the input of an attack with a length in bytes.
 type MakeInput = fn(usize) -> Vec<u8>;
-/// Makes the event of a number.
+/// Builds the event with an index.
 type MakeEvent = fn(usize) -> Value;
 type Attack<T> = (&'static str, T);
 
@@ -41,8 +41,8 @@ fn main() -> ExitCode {
     growth.finish()
 }
 
-/// `piece(0)`, `piece(1)` and so on, joined, until there are `bytes` of them; between
-/// `before` and `after`.
+/// `before`, then `piece(0)`, `piece(1)` and so on joined by `between`, then `after`; at
+/// most `bytes` long.
 fn repeated(before: &str, piece: impl Fn(usize) -> String, between: &str, after: &str, bytes: usize) -> Vec<u8> {
     let mut text = String::from(before);
     for number in 0.. {
@@ -59,7 +59,7 @@ fn repeated(before: &str, piece: impl Fn(usize) -> String, between: &str, after:
     text.into_bytes()
 }
 
-/// Attacks on everything that reads JSON.
+/// Attacks on all parsers of JSON.
 fn json_attacks() -> Vec<Attack<MakeInput>> {
     vec![
         ("distinct keys", |bytes| repeated("{", |n| format!("\"k{n}\":0"), ",", "}", bytes)),
@@ -86,8 +86,8 @@ fn passthrough_request_bodies(growth: &mut GrowthTable) {
     for (attack, make) in json_attacks() {
         growth.measure("JsonFields", attack, make, |body| {
             let fields = JsonFields::scan(body).ok()?;
-            let said = (fields.text("model"), fields.value("stream"), fields.value("max_tokens"));
-            Some((fields.with_changes(&[("model", "\"other\"".into()), ("stream_options", "{}".into())]), said))
+            let values = (fields.text("model"), fields.value("stream"), fields.value("max_tokens"));
+            Some((fields.with_changes(&[("model", "\"other\"".into()), ("stream_options", "{}".into())]), values))
         });
     }
     const TYPE: &str = "multipart/form-data; boundary=b";
@@ -121,7 +121,7 @@ fn passthrough_request_bodies(growth: &mut GrowthTable) {
     }
 }
 
-/// A body of chat completions whose one field has everything.
+/// A chat completions body with many pieces in one field.
 fn chat_body(field: &str, piece: impl Fn(usize) -> String, bytes: usize) -> Vec<u8> {
     let before = match field {
         "messages" => r#"{"model":"m","messages":["#.to_owned(),
@@ -157,13 +157,13 @@ fn request_bodies(growth: &mut GrowthTable) {
             let before = r#"{"model":"m","messages":[],"logit_bias":{"#;
             repeated(before, |n| format!("\"{n}\":1"), ",", "}}", bytes)
         }),
-        ("a word nobody knows", |bytes| {
+        ("an unknown string", |bytes| {
             repeated(r#"{"model":"m","messages":[{"role":""#, |_| "x".into(), "", "\"}]}", bytes)
         }),
     ];
     for (attack, make) in chats {
         growth.measure("chat_completions::parse_request", attack, make, |body| {
-            wire::surface::chat_completions::request::parse_request(body)
+            wire::surface::chat_completions::parse_request(body)
         });
     }
     let completions: [Attack<MakeInput>; 2] = [
@@ -236,7 +236,7 @@ fn request_bodies(growth: &mut GrowthTable) {
             let responses = repeated(r#"{"parts":["#, response, ",", "]}]}", bytes / 2);
             [calls, responses].concat()
         }),
-        ("responses nobody asked for", |bytes| {
+        ("responses without calls", |bytes| {
             let response = |n| format!(r#"{{"functionResponse":{{"name":"f{n}"}}}}"#);
             repeated(r#"{"contents":[{"parts":["#, response, ",", "]}]}", bytes)
         }),
@@ -258,7 +258,7 @@ fn request_bodies(growth: &mut GrowthTable) {
     }
 }
 
-/// Answers of providers, as they arrive.
+/// Measures the parsers of responses of providers.
 fn stream_attacks() -> Vec<Attack<MakeInput>> {
     vec![
         ("small events", |bytes| repeated("", |_| "data: {}\n\n".into(), "", "", bytes)),
@@ -324,7 +324,7 @@ fn passthrough_responses(growth: &mut GrowthTable) {
         }
     }
     let reasons = |bytes| repeated("{\"choices\":[", |_| r#"{"finish_reason":1}"#.into(), ",", "]}", bytes);
-    growth.measure("usage_scanner::scan_body", "reasons that are none", reasons, |body| {
+    growth.measure("usage_scanner::scan_body", "invalid finish reasons", reasons, |body| {
         usage_scanner::scan_body(ApiEndpoint::ChatCompletions, body)
     });
 }
@@ -338,7 +338,7 @@ fn upstream_responses(growth: &mut GrowthTable) {
             |n| json!({"choices": [{"delta": {"tool_calls": [{"index": n, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}}]}),
         ),
         (
-            "calls without a place",
+            "calls without an index",
             |_| json!({"choices": [{"delta": {"tool_calls": [{"id": "c", "function": {"name": "f"}}]}}]}),
         ),
         (
@@ -368,7 +368,7 @@ fn upstream_responses(growth: &mut GrowthTable) {
             |_| json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}, "thoughtSignature": "s"}]}}]}),
         ),
     ];
-    // So many stop strings as a request may have.
+    // As many stop strings as a request may have.
     let chat = Chat { stop: (0..10_000).map(|n| n.to_string()).collect(), ..Chat::default() };
     let dialects: [(&str, Dialect, &[Attack<MakeEvent>]); 3] = [
         ("openai", Dialect::OpenAi, &openai),
@@ -414,7 +414,7 @@ fn read_response(dialect: Dialect, chat: &Chat, bytes: &[u8]) -> (Reply, bool) {
     (reply, whole)
 }
 
-/// A chat of so many turns that each call, and are answered in one.
+/// A chat of turns with one call and one result each.
 fn conversation(bytes: usize) -> Chat {
     let mut messages = Vec::new();
     for turn in 0..bytes / 128 {
@@ -435,26 +435,26 @@ fn upstream_requests(growth: &mut GrowthTable) {
     }
 }
 
-/// Ids of tasks in the place of others, in what callers and providers say.
+/// Measures the translation of task ids in requests and responses.
 fn task_ids(growth: &mut GrowthTable) {
-    let ours: Vec<String> = (0..9).map(|n| TaskKind::Video.new_public_id([n; 16])).collect();
-    let theirs: Vec<String> = (0..9).map(|n| format!("task-of-theirs-{n}")).collect();
-    let pairs: Vec<IdPair<'_>> = theirs
+    let public_ids: Vec<String> = (0..9).map(|n| TaskKind::Video.new_public_id([n; 16])).collect();
+    let provider_ids: Vec<String> = (0..9).map(|n| format!("provider-task-{n}")).collect();
+    let pairs: Vec<IdPair<'_>> = provider_ids
         .iter()
-        .zip(&ours)
-        .map(|(theirs, ours)| IdPair { provider_id: theirs.as_str(), public_id: ours.as_str() })
+        .zip(&public_ids)
+        .map(|(provider_id, public_id)| IdPair { provider_id, public_id })
         .collect();
-    let public_ids_in_json = |bytes| repeated("{\"x\":[", |n| format!("\"{}\"", ours[n % 9]), ",", "]}", bytes);
+    let public_ids_in_json = |bytes| repeated("{\"x\":[", |n| format!("\"{}\"", public_ids[n % 9]), ",", "]}", bytes);
     let provider_ids_in_json =
-        |bytes| repeated("{\"x\":[", |n| format!("{{\"id\":\"{}\"}}", theirs[n % 9]), ",", "]}", bytes);
-    let in_text = |bytes| repeated("{\"x\":\"", |n| theirs[n % 9].clone(), " ", "\"}", bytes);
-    growth.measure("tasks::id_rewriting", "ids of ours, to the provider", public_ids_in_json, |body| {
+        |bytes| repeated("{\"x\":[", |n| format!("{{\"id\":\"{}\"}}", provider_ids[n % 9]), ",", "]}", bytes);
+    let in_text = |bytes| repeated("{\"x\":\"", |n| provider_ids[n % 9].clone(), " ", "\"}", bytes);
+    growth.measure("tasks::id_rewriting", "public ids, to provider ids", public_ids_in_json, |body| {
         id_rewriting::to_provider_ids(body, &pairs)
     });
-    growth.measure("tasks::id_rewriting", "ids of ours, looked for", public_ids_in_json, |body| {
+    growth.measure("tasks::id_rewriting", "public ids, found", public_ids_in_json, |body| {
         id_rewriting::find_public_ids(TaskKind::Video, body, 8)
     });
-    growth.measure("tasks::id_rewriting", "ids of theirs, to the caller", provider_ids_in_json, |body| {
+    growth.measure("tasks::id_rewriting", "provider ids, to public ids", provider_ids_in_json, |body| {
         id_rewriting::to_public_ids(TaskKind::Video, body, &pairs)
     });
     growth.measure("tasks::id_rewriting", "one text of ids", in_text, |body| {
@@ -480,7 +480,7 @@ fn renderers(growth: &mut GrowthTable) {
         thinking: true,
         logprobs: false,
     };
-    let sign: wire::surface::anthropic::Signer = std::sync::Arc::new(|text| text.len().to_string());
+    let sign: wire::surface::Signer = std::sync::Arc::new(|text| text.len().to_string());
     let deltas = |bytes: usize| {
         let mut deltas = Vec::new();
         for index in 0..bytes / 256 {

@@ -1,15 +1,15 @@
-//! Reads typed fields out of a parsed body; every fault names the path of the field.
+//! Reads typed fields of a parsed body. Each error names the path of the field.
 
 use chat::Error;
 use serde_json::{Map, Value};
 
-/// A value and where it stands (`messages[1].role`; empty at the root).
+/// A value and its path (`messages[1].role`; empty at the root).
 pub(crate) struct Field {
     path: String,
     value: Value,
 }
 
-/// An object whose fields are taken out one by one; what nobody takes is ignored.
+/// An object whose fields are taken one by one. Fields that are not taken are ignored.
 pub(crate) struct Object {
     path: String,
     fields: Map<String, Value>,
@@ -58,27 +58,27 @@ impl Field {
 
     /// An integer, also when written as `512.0`.
     pub(crate) fn integer(self) -> Result<i64, Error> {
-        // Beyond 2^53 a float no longer says which integer it means.
+        // Beyond 2^53 a float does not represent every integer.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         let integral = |value: f64| value.fract() == 0.0 && value.abs() <= EXACT;
         let written_as_float = || self.value.as_f64().filter(|&value| integral(value)).map(|value| value as i64);
         self.value.as_i64().or_else(written_as_float).ok_or_else(|| self.type_error("i64"))
     }
 
-    /// One of a few words, with what each means.
-    pub(crate) fn variant<T: Copy>(self, words: &[(&str, T)]) -> Result<T, Error> {
-        let Value::String(word) = &self.value else { return Err(self.type_error("a string")) };
-        let known = words.iter().find(|(name, _)| name == word);
-        known.map(|&(_, meaning)| meaning).ok_or_else(|| self.unknown_variant(word, words))
+    /// The value of one of a few strings.
+    pub(crate) fn variant<T: Copy>(self, variants: &[(&str, T)]) -> Result<T, Error> {
+        let Value::String(text) = &self.value else { return Err(self.type_error("a string")) };
+        let known = variants.iter().find(|(name, _)| name == text);
+        known.map(|&(_, value)| value).ok_or_else(|| self.unknown_variant(text, variants))
     }
 
-    fn unknown_variant<T>(&self, word: &str, words: &[(&str, T)]) -> Error {
-        let names: Vec<_> = words.iter().map(|(name, _)| format!("`{name}`")).collect();
+    fn unknown_variant<T>(&self, text: &str, variants: &[(&str, T)]) -> Error {
+        let names: Vec<_> = variants.iter().map(|(name, _)| format!("`{name}`")).collect();
         let expected = match names.as_slice() {
             [only] => only.clone(),
             names => format!("one of {}", names.join(", ")),
         };
-        self.error_at(&format!("unknown variant `{}`, expected {expected}", truncated(word)))
+        self.error_at(&format!("unknown variant `{}`, expected {expected}", truncated(text)))
     }
 
     pub(crate) fn type_error(&self, expected: &str) -> Error {
@@ -100,14 +100,14 @@ impl Field {
 }
 
 impl Object {
-    /// The field, unless it is absent or null.
+    /// Takes a field; `None` when it is absent or null.
     pub(crate) fn optional(&mut self, key: &str) -> Option<Field> {
         let value = self.fields.get_mut(key)?.take();
         let field = Field { path: self.path_of(key), value };
         (!field.value.is_null()).then_some(field)
     }
 
-    /// The field, which may be null for the next reader to refuse.
+    /// Takes a field that must be present. It may be null, which its type then refuses.
     pub(crate) fn required(&mut self, key: &str) -> Result<Field, Error> {
         let Some(value) = self.fields.get_mut(key).map(Value::take) else {
             return Err(error_at_path(&self.path, &format!("missing field `{key}`")));
@@ -115,19 +115,19 @@ impl Object {
         Ok(Field { path: self.path_of(key), value })
     }
 
-    /// Puts a field back that was taken out, where it stood.
+    /// Puts back a field that was taken, in its original position.
     pub(crate) fn put_back(&mut self, key: &str, value: Value) {
         if let Some(slot) = self.fields.get_mut(key) {
             *slot = value;
         }
     }
 
-    /// The remaining fields; those that were taken out are null.
+    /// The remaining fields; those that were taken are null.
     pub(crate) fn into_fields(self) -> Map<String, Value> {
         self.fields
     }
 
-    /// The remaining fields in the caller's order, for objects whose keys are data.
+    /// The remaining fields in order, for objects whose keys are data.
     pub(crate) fn entries(self) -> impl Iterator<Item = (String, Field)> {
         let path = self.path;
         self.fields.into_iter().map(move |(key, value)| {
@@ -146,7 +146,7 @@ fn error_at_path(path: &str, reason: &str) -> Error {
     Error::invalid(format!("Failed to deserialize the JSON body into the target type: {path}{colon}{reason}"))
 }
 
-/// The caller's own words in an error, but not megabytes of them.
+/// The first 64 characters of a value, for error messages.
 fn truncated(text: &str) -> String {
     let mut short: String = text.chars().take(64).collect();
     if short.len() < text.len() {

@@ -1,5 +1,5 @@
-//! JSON as strict as the API wants it: UTF-8, no repeated keys, no lone surrogates, at most 128
-//! levels deep, and not so many values that reading them takes gigabytes.
+//! A strict JSON parser: UTF-8 without repeated keys or lone surrogates, at most 128 levels deep,
+//! and with a limit on the number of values, so that parsing does not take gigabytes.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -9,37 +9,40 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Deserializer, Map, Number, Value};
 
+/// Maximum levels of nesting.
 const MAX_DEPTH: usize = 128;
-/// A value of two bytes (`0,`) takes 72 in memory: without a bound 32 MiB of them would take more
-/// than a gigabyte. 4096 messages and 128 tools with a hundred parameters each stay far below.
+/// Maximum number of values. A value of two bytes (`0,`) takes 72 bytes in memory, so that 32 MiB
+/// of them would take more than a gigabyte. A request with 4096 messages and 128 tools of a hundred
+/// parameters each stays far below.
 const MAX_VALUES: usize = 1_000_000;
-/// Memory is asked for in pieces of at least so many bytes.
+/// Minimum number of bytes for which memory is reserved at once.
 const RESERVE_STEP_BYTES: usize = 64 << 10;
-/// Bytes of a value, and of a field of an object: its hash, name and value, and its
-/// places in the table.
+/// Bytes of a value.
 const VALUE_BYTES: usize = size_of::<Value>();
+/// Bytes of a field of an object: hash, name, value and table slots.
 const FIELD_BYTES: usize = size_of::<u64>() + size_of::<String>() + VALUE_BYTES + 2 * size_of::<usize>();
 /// Bytes that the allocator adds to each allocation.
 const ALLOCATION_OVERHEAD: usize = 16;
 
-/// Parses a whole body; a byte order mark in front is skipped.
+/// Parses a whole body. A leading byte order mark is skipped.
 ///
 /// # Errors
-/// `Invalid`: `Failed to parse the request body as JSON: ` and the place and reason.
+/// `InvalidRequest`: `Failed to parse the request body as JSON: ` with position and reason.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
     parse_with_budget(body, &mut |_| Ok(()))
 }
 
-/// The same; `reserve` is asked for the memory of the parsed tree before it is used.
+/// Parses a whole body. `reserve` is called with numbers of bytes before the parsed
+/// tree takes them.
 ///
 /// # Errors
-/// As [`parse`]; those of `reserve`.
+/// As [`parse`], and the errors of `reserve`.
 pub fn parse_with_budget(body: &[u8], reserve: &mut dyn FnMut(usize) -> Result<(), Error>) -> Result<Value, Error> {
     let parse_error = |reason: String| Error::invalid(format!("Failed to parse the request body as JSON: {reason}"));
     let text =
         std::str::from_utf8(body).map_err(|e| parse_error(format!("invalid UTF-8 at byte {}", e.valid_up_to())))?;
     let mut json = Deserializer::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
-    // Our own count replaces serde_json's, which stops one level early.
+    // `ValueSeed` counts the depth; serde_json's limit is one level lower.
     json.disable_recursion_limit();
     let budget = ParseBudget {
         values_left: Cell::new(MAX_VALUES),
@@ -57,11 +60,11 @@ pub fn parse_with_budget(body: &[u8], reserve: &mut dyn FnMut(usize) -> Result<(
     Ok(value)
 }
 
-/// The values and the memory of a tree: the bounds, and the use so far.
+/// The limits on the values and the memory of a tree, and the use so far.
 struct ParseBudget<'a> {
-    /// Values that may follow.
+    /// Number of values that may follow.
     values_left: Cell<usize>,
-    /// Bytes that were not asked for yet.
+    /// Number of bytes that are not reserved yet.
     unreserved_bytes: Cell<usize>,
     reserve: RefCell<&'a mut dyn FnMut(usize) -> Result<(), Error>>,
     refused: Cell<Option<Error>>,
@@ -86,16 +89,7 @@ impl ParseBudget<'_> {
     }
 }
 
-/// A call's arguments as an object; what is none is handed on as it came (API document 3.2).
-pub(crate) fn parse_tool_arguments(text: &str) -> Value {
-    match serde_json::from_str(text) {
-        Ok(object @ Value::Object(_)) => object,
-        _ if text.trim().is_empty() => Value::Object(Map::new()),
-        _ => Value::Object(Map::from_iter([("_raw".to_owned(), text.into())])),
-    }
-}
-
-/// Builds a value that stands inside `depth` lists and objects.
+/// Builds a value inside `depth` lists and objects.
 #[derive(Clone, Copy)]
 struct ValueSeed<'a, 'c> {
     depth: usize,
@@ -158,8 +152,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(nested)? {
             if values.len() == values.capacity() {
-                // Room for 1, 4, 8 and so on: a list of one value, as in nested lists, takes
-                // no room for four.
+                // The capacity is 1, 4, 8 and so on, so that nested lists of one value do
+                // not reserve four.
                 let more = if values.is_empty() { 1 } else { values.len().max(3) };
                 self.budget.charge(more * VALUE_BYTES + ALLOCATION_OVERHEAD)?;
                 values.reserve_exact(more);
@@ -172,7 +166,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
         let nested = self.nested()?;
         let mut values = Map::new();
-        // Its table has room for 3, 7, 14, 28 and so on.
+        // The capacity of the table is 3, 7, 14, 28 and so on.
         let mut capacity = 0;
         while let Some(key) = object.next_key::<String>()? {
             if values.len() == capacity {
@@ -207,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_json_is_refused_with_its_place() {
+    fn text_that_is_not_json_is_refused_with_its_position() {
         assert_eq!(parse_error(b"[\"\xff\xfe\"]"), "invalid UTF-8 at byte 2");
         assert!(parse_error(b"{\"messages\":[").contains("line 1 column 13"));
         assert!(parse_error(b"").starts_with("EOF"));
@@ -241,19 +235,19 @@ mod tests {
         assert!(parse_error(list(MAX_VALUES).as_bytes()).starts_with("more than 1000000 values"));
     }
 
-    /// Parses with a budget of `most` bytes, and returns the bytes that were charged.
-    fn parse_with_limit(body: &str, most: usize) -> (usize, Option<Error>) {
+    /// Parses with a budget of `limit` bytes. Returns the number of bytes charged, and the error.
+    fn parse_with_limit(body: &str, limit: usize) -> (usize, Option<Error>) {
         let mut charged = 0;
         let full = || Error::new(chat::ErrorKind::Overloaded, "full");
         let result = parse_with_budget(body.as_bytes(), &mut |bytes| {
             charged += bytes;
-            if charged > most { Err(full()) } else { Ok(()) }
+            if charged > limit { Err(full()) } else { Ok(()) }
         });
         (charged, result.err())
     }
 
     #[test]
-    fn a_tree_is_charged_at_what_it_takes() {
+    fn a_tree_is_charged_for_its_memory() {
         // An object of one field takes a table and a vector for three, and the name.
         let (objects, _) = parse_with_limit(&format!("[{}0]", r#"{"a":0},"#.repeat(100_000)), usize::MAX);
         assert!((45_000_000..70_000_000).contains(&objects), "{objects}");
@@ -264,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_beyond_the_budget_is_refused_with_the_budgets_words_before_it_is_built() {
+    fn a_tree_beyond_the_budget_is_refused_with_the_budgets_error_before_it_is_built() {
         let (charged, error) = parse_with_limit(&format!("[{}0]", r#"{"a":0},"#.repeat(400_000)), 1_000_000);
         assert_eq!(error.unwrap().message, "full");
         assert!(charged < 2_000_000, "{charged}");

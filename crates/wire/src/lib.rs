@@ -1,9 +1,8 @@
-//! API formats: request bodies to [`chat::Chat`], deltas to response bodies and events. No
-//! network, no clock.
+//! API formats: converts request bodies to [`chat::Chat`], and deltas to response bodies and
+//! events. It uses neither network nor clock.
 //!
-//! [`surface`] is the client's side, one module for each API. [`upstream`] is the provider's
-//! side, one module for each dialect. [`passthrough`] edits and observes bodies that are
-//! forwarded as they are.
+//! [`surface`] is the client side, one module for each API. [`upstream`] is the provider side, one
+//! module for each dialect. [`passthrough`] edits and observes bodies that are forwarded unchanged.
 #![forbid(unsafe_code)]
 
 mod field_reader;
@@ -14,4 +13,5 @@ pub mod sse;
 pub mod surface;
 pub mod tasks;
 mod token_count;
+mod tool_arguments;
 pub mod upstream;

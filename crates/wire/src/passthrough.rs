@@ -1,8 +1,9 @@
-//! Bodies that are forwarded as they are: which endpoints take them, the fields that policy reads
-//! and changes, and the usage that their responses report.
+//! Bodies that are forwarded without conversion: the endpoints that allow it, the fields that are
+//! read and changed, and the usage that the responses report.
 
 mod endpoint;
 pub mod json_fields;
+mod json_scanner;
 pub mod multipart_fields;
 pub mod response_validation;
 pub mod usage_scanner;

@@ -1,32 +1,34 @@
-//! How much a provider may say before it has failed, and what it is told then. What passes to the
-//! caller without being held may be of any length; everything that is held is bounded.
+//! Limits on responses of providers, and the error when one is exceeded. Bytes that are forwarded
+//! without being held may be of any length; everything that is held is limited.
 
 use std::fmt;
 
 use chat::{Error, ErrorKind};
 
-/// Most bytes of one line of a stream.
+/// Maximum number of bytes of a line of a stream.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
-/// Most bytes of one event: all of its lines.
+/// Maximum number of bytes of an event with all its lines.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
-/// Most bytes of comments and empty lines between two events: signs of life are some
+/// Maximum number of bytes of comments and empty lines between two events. Keep-alives take some
 /// twenty bytes a second.
 pub const MAX_IDLE_BYTES: usize = 4 << 20;
-/// Most events in a row that bring nothing of the answer. Some services send one for every token of
+/// Maximum number of consecutive events without content. Some services send one for every token of
 /// hidden reasoning.
 pub const MAX_EMPTY_EVENTS: u64 = 1 << 18;
-/// Most values of one event that is read: a value of two bytes takes some hundred in memory.
+/// Maximum number of values of an event that is parsed. A value of two bytes takes some hundred
+/// bytes in memory.
 pub const MAX_EVENT_VALUES: usize = 1 << 18;
-/// Most bytes of an answer that is read, and so held until its end by callers who want it whole:
-/// text of tens of millions of tokens.
+/// Maximum number of bytes of an answer that is parsed, and held until its end if it
+/// is not streamed.
+/// They are enough for tens of millions of tokens.
 pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
-/// Most bytes of an answer that passes whole: pictures and embeddings are large.
+/// Maximum number of bytes of a body that is forwarded as a whole. Images and embeddings are large.
 pub const MAX_PASSTHROUGH_BODY_BYTES: usize = 256 << 20;
 
-/// The machine word of the error that a caller gets when a provider exceeds a bound.
+/// The code of the error that a caller receives when a provider exceeds a limit.
 pub const PROVIDER_LIMIT_EXCEEDED: &str = "provider_limit_exceeded";
 
-/// The bound that a provider has exceeded.
+/// The limit that a provider has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderLimitExceeded {
     Line,
@@ -36,7 +38,7 @@ pub enum ProviderLimitExceeded {
     Values,
     Response,
     PassthroughBody,
-    /// A list or another answer of this server's own requests.
+    /// The limit of a response to one of this server's own requests, such as a list of models.
     Bytes(usize),
 }
 
@@ -46,39 +48,42 @@ impl fmt::Display for ProviderLimitExceeded {
             Self::Line => write!(f, "sent a line of more than {MAX_LINE_BYTES} bytes"),
             Self::Event => write!(f, "sent an event of more than {MAX_EVENT_BYTES} bytes"),
             Self::Idle => write!(f, "sent more than {MAX_IDLE_BYTES} bytes without an event"),
-            Self::EmptyEvents => write!(f, "sent more than {MAX_EMPTY_EVENTS} events that said nothing"),
+            Self::EmptyEvents => write!(f, "sent more than {MAX_EMPTY_EVENTS} events without content"),
             Self::Values => write!(f, "sent an event of more than {MAX_EVENT_VALUES} values"),
             Self::Response => write!(f, "sent an answer of more than {MAX_RESPONSE_BYTES} bytes"),
             Self::PassthroughBody => write!(f, "sent an answer of more than {MAX_PASSTHROUGH_BODY_BYTES} bytes"),
-            Self::Bytes(most) => write!(f, "sent more than {most} bytes"),
+            Self::Bytes(limit) => write!(f, "sent more than {limit} bytes"),
         }
     }
 }
 
 impl ProviderLimitExceeded {
-    /// The caller's error.
+    /// The error for the caller.
     pub fn to_error(self, provider: &str) -> Error {
         let error = Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {self}"));
         Error { code: Some(PROVIDER_LIMIT_EXCEEDED), ..error }
     }
 }
 
-/// Whether an event may be read: its tree may take a hundred times as much as its text.
+/// Checks the number of values of an event before it is parsed: the parsed tree may take a hundred
+/// times as much memory as the text.
 ///
 /// # Errors
-/// `Values`.
+/// `Values` when there are more than [`MAX_EVENT_VALUES`].
 pub fn check_event_values(data: &[u8]) -> Result<(), ProviderLimitExceeded> {
     if has_at_most_values(data, MAX_EVENT_VALUES) { Ok(()) } else { Err(ProviderLimitExceeded::Values) }
 }
 
-/// Whether the values of `json` are at most `most`, by the commas and brackets outside of its
-/// strings. It is not looked at further than it has to be.
-pub(crate) fn has_at_most_values(json: &[u8], most: usize) -> bool {
+/// Whether `json` has at most `limit` values, counted by the commas and brackets
+/// outside its strings.
+/// Counting stops at the limit.
+pub(crate) fn has_at_most_values(json: &[u8], limit: usize) -> bool {
     // Every value but the first has a comma or a bracket before it.
-    if json.len() <= most {
+    if json.len() <= limit {
         return true;
     }
-    let (mut values, mut rest) = (1, json);
+    let mut values = 1;
+    let mut rest = json;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match byte {
@@ -86,7 +91,7 @@ pub(crate) fn has_at_most_values(json: &[u8], most: usize) -> bool {
             b',' | b'[' | b'{' => values += 1,
             _ => {}
         }
-        if values > most {
+        if values > limit {
             return false;
         }
     }
@@ -119,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_exceeded_is_told_with_its_bound() {
+    fn the_error_names_the_exceeded_limit() {
         let error = ProviderLimitExceeded::Line.to_error("p");
         assert_eq!(error.message, "The provider `p` sent a line of more than 16777216 bytes");
         assert_eq!((error.kind, error.code), (ErrorKind::Upstream(502), Some(PROVIDER_LIMIT_EXCEEDED)));

@@ -1,11 +1,11 @@
-//! Event-stream framing, both ways. Lines end with `\n`, `\r\n` or `\r`; bytes may
+//! A writer and a parser of server-sent events. Lines end with `\n`, `\r\n` or `\r`; bytes may
 //! arrive in any chunks.
 
 use memchr::memchr2;
 
 use crate::provider_limits::{MAX_EVENT_BYTES, MAX_IDLE_BYTES, MAX_LINE_BYTES, ProviderLimitExceeded};
 
-/// Capacity of the line buffer that is kept for the next line.
+/// Capacity that the line buffer keeps for the next line.
 const RETAINED_LINE_CAPACITY: usize = 64 << 10;
 
 /// Appends one event. Line breaks inside `data` become several `data:` lines.
@@ -26,19 +26,17 @@ pub fn write_comment(text: &str, out: &mut String) {
     out.push_str("\n\n");
 }
 
-/// What a stream of events says.
+/// A frame of an event stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SseFrame {
-    /// `name` is that of an `event:` line.
-    Event {
-        name: Option<String>,
-        data: String,
-    },
+    /// An event. `name` is the value of its `event:` line.
+    Event { name: Option<String>, data: String },
+    /// A comment line.
     Comment(String),
 }
 
-/// Reads frames from bytes in any chunks. Fields `id` and `retry` are ignored; an event
-/// without data is none.
+/// Parses frames from bytes in any chunks. The fields `id` and `retry`, and events without
+/// data, are ignored.
 #[derive(Debug, Default)]
 pub struct SseParser {
     line: Vec<u8>,
@@ -54,7 +52,7 @@ impl SseParser {
     /// Appends the frames that `bytes` complete to `out`.
     ///
     /// # Errors
-    /// The bound that the stream has exceeded. Nothing may be fed after that.
+    /// The limit that the stream has exceeded. The parser must not be used after that.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<SseFrame>) -> Result<(), ProviderLimitExceeded> {
         let mut rest = bytes;
         while let Some(at) = memchr2(b'\n', b'\r', rest) {
@@ -73,7 +71,7 @@ impl SseParser {
         self.append_to_line(rest)
     }
 
-    /// Bytes that are held of the event that has not ended.
+    /// Number of bytes held of the incomplete event.
     pub fn buffered_bytes(&self) -> usize {
         self.line.len() + self.event_bytes()
     }
@@ -112,7 +110,7 @@ impl SseParser {
                 "" => out.push(SseFrame::Comment(value.into())),
                 "event" => self.name = Some(value.into()),
                 "data" => {
-                    // What belongs to an event is bounded with it.
+                    // The data of an event has a limit of its own.
                     self.idle_bytes = 0;
                     match &mut self.data {
                         Some(data) => {
@@ -126,7 +124,7 @@ impl SseParser {
             }
         }
         self.line.clear();
-        // A long line is rare, and its memory is not kept for the next.
+        // A long line is rare, so its memory is released.
         self.line.shrink_to(RETAINED_LINE_CAPACITY);
         if self.idle_bytes > MAX_IDLE_BYTES { Err(ProviderLimitExceeded::Idle) } else { Ok(()) }
     }
@@ -138,7 +136,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<SseFrame> {
-        let (mut parser, mut frames) = (SseParser::default(), Vec::new());
+        let mut parser = SseParser::default();
+        let mut frames = Vec::new();
         for chunk in chunks {
             parser.feed(chunk, &mut frames).unwrap();
         }
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn all_line_ends_names_and_comments_are_understood() {
+    fn all_line_ends_names_and_comments_are_read() {
         let text = "\u{feff}: hello\r\n\r\nevent: error\rdata: a\r\ndata:b\n\nid: 7\nretry: 1\n\ndata\n\ndata: cut";
         let error = SseFrame::Event { name: Some("error".into()), data: "a\nb".into() };
         assert_eq!(parse([text.as_bytes()]), [SseFrame::Comment("hello".into()), error, data_event("")]);
@@ -169,22 +168,22 @@ mod tests {
         );
     }
 
-    /// The bound that `piece` exceeds when it is repeated without end, and the most bytes
-    /// held until then.
+    /// The limit that `piece` exceeds when it is repeated, and the most bytes held until then.
     fn feed_until_exceeded(piece: &str) -> (ProviderLimitExceeded, usize) {
-        let (mut parser, mut most) = (SseParser::default(), 0);
+        let mut parser = SseParser::default();
+        let mut most_held = 0;
         let bytes = piece.repeat((64 << 10) / piece.len());
         for _ in 0..2000 {
             if let Err(exceeded) = parser.feed(bytes.as_bytes(), &mut Vec::new()) {
-                return (exceeded, most);
+                return (exceeded, most_held);
             }
-            most = most.max(parser.buffered_bytes());
+            most_held = most_held.max(parser.buffered_bytes());
         }
-        panic!("{piece:?} goes on for ever")
+        panic!("{piece:?} exceeds no limit")
     }
 
     #[test]
-    fn nothing_goes_on_for_ever() {
+    fn an_endless_stream_exceeds_a_limit() {
         for (piece, exceeded) in [
             ("x", ProviderLimitExceeded::Line),
             ("data: x\n", ProviderLimitExceeded::Event),
@@ -209,7 +208,8 @@ mod tests {
             text in "([:a-dé\u{feff} \r\n]|data: |event: |\r\n|\n\n){0,40}",
             cuts in prop::collection::vec(1usize..9, 0..40),
         ) {
-            let (mut rest, mut chunks) = (text.as_bytes(), Vec::new());
+            let mut rest = text.as_bytes();
+            let mut chunks = Vec::new();
             for cut in cuts {
                 let (chunk, tail) = rest.split_at(cut.min(rest.len()));
                 chunks.push(chunk);

@@ -1,5 +1,5 @@
-//! The APIs that clients speak: each reads its request into a chat and writes deltas as its
-//! response or events.
+//! The client-facing APIs. Each parses its request into a chat, and renders deltas as a response or
+//! as events.
 
 pub mod anthropic;
 pub mod chat_completions;
@@ -10,4 +10,4 @@ pub mod model_catalog;
 mod renderer;
 pub mod responses;
 
-pub use renderer::Renderer;
+pub use renderer::{Renderer, Signer};

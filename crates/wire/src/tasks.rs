@@ -1,11 +1,11 @@
-//! Tasks that run elsewhere for a while: Midjourney, Suno, video (API document 4.8 to 4.11). Their
-//! bodies pass; read is only what a task is called and how it goes.
+//! Asynchronous tasks at providers: Midjourney, Suno, video (API document 4.8 to 4.11). Their
+//! bodies are forwarded; only the id and the state of a task are read.
 
 pub mod id_rewriting;
 
 use serde_json::Value;
 
-/// A family of tasks.
+/// An API of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskKind {
     Midjourney,
@@ -13,15 +13,16 @@ pub enum TaskKind {
     Video,
 }
 
-/// A task that was taken.
+/// A task that a provider has accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskAccepted {
+    /// The id of the provider.
     pub id: String,
-    /// It is to be paid for.
+    /// Whether the task is new and is charged.
     pub is_new: bool,
 }
 
-/// How a task goes.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
     InProgress,
@@ -29,15 +30,17 @@ pub enum TaskState {
     Failed,
 }
 
-/// The models of Midjourney: what its actions are priced by.
+/// The models of Midjourney, by which its actions are priced.
 pub const MIDJOURNEY_MODELS: [&str; 8] =
     ["mj_imagine", "mj_action", "mj_blend", "mj_describe", "mj_modal", "mj_video", "mj_edits", "mj_shorten"];
+/// The models of Suno, by which its actions are priced.
 pub const SUNO_MODELS: [&str; 3] = ["suno_music", "suno_lyrics", "suno_concat"];
 
 impl TaskKind {
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Midjourney, Self::Suno, Self::Video];
 
-    /// What the store calls it.
+    /// The name in the store.
     pub fn name(self) -> &'static str {
         match self {
             Self::Midjourney => "midjourney",
@@ -46,7 +49,7 @@ impl TaskKind {
         }
     }
 
-    /// What an action of this kind is priced by; `None` when there is no such action.
+    /// The model by which an action is priced; `None` for an unknown action.
     pub fn model_of_action(self, action: &str) -> Option<String> {
         let (prefix, models): (_, &[&str]) = match self {
             Self::Midjourney => ("mj", &MIDJOURNEY_MODELS),
@@ -57,7 +60,7 @@ impl TaskKind {
         models.contains(&&*model).then_some(model)
     }
 
-    /// The path below the provider's base URL that tells how a task goes.
+    /// The path below the provider's base URL that returns the state of a task.
     pub fn fetch_path(self, id: &str) -> String {
         match self {
             Self::Midjourney => format!("mj/task/{id}/fetch"),
@@ -66,12 +69,12 @@ impl TaskKind {
         }
     }
 
-    /// The task that a provider says it has taken; `None` when it has not.
+    /// The task that a provider has accepted; `None` when it has not accepted one.
     pub fn accepted_task(self, answer: &Value) -> Option<TaskAccepted> {
-        // It is there already, or waits for more to be said.
+        // 21: the task exists already, or waits for more input.
         let is_new = self != Self::Midjourney || answer["code"] != 21;
         let id = match self {
-            // 1: taken; 22: queued.
+            // 1: accepted; 22: queued.
             Self::Midjourney => matches!(answer["code"].as_i64(), Some(1 | 21 | 22)).then_some(&answer["result"]),
             Self::Suno => (answer["code"] == "success").then_some(&answer["data"]),
             Self::Video => Some(&answer["id"]),
@@ -84,10 +87,10 @@ impl TaskKind {
         is_path_safe_id(&id).then_some(TaskAccepted { id, is_new })
     }
 
-    /// An answer to a submission: a task, or a refusal in the words of the family.
+    /// Whether `answer` is a response to a submission: a task, or an error of this API.
     pub fn is_submission_response(self, answer: &Value) -> bool {
         match self {
-            // What was taken has an id, or nobody could follow it.
+            // An accepted task needs an id, or its state cannot be requested.
             Self::Midjourney => {
                 answer["code"].is_i64()
                     && (!matches!(answer["code"].as_i64(), Some(1 | 22)) || self.accepted_task(answer).is_some())
@@ -99,7 +102,7 @@ impl TaskKind {
         }
     }
 
-    /// A description of a task.
+    /// Whether `answer` describes a task.
     pub fn is_task_response(self, answer: &Value) -> bool {
         let has = |fields: &[&str]| fields.iter().any(|field| !answer[*field].is_null());
         match self {
@@ -109,11 +112,11 @@ impl TaskKind {
         }
     }
 
-    /// How the task goes that a provider's answer describes.
+    /// The state of the task that a provider's response describes.
     pub fn state(self, task: &Value) -> TaskState {
         let status = match self {
             Self::Midjourney | Self::Video => &task["status"],
-            // The answer may be the task, or hold it.
+            // The response is the task or contains it.
             Self::Suno => {
                 [&task["status"], &task["data"]["status"]].into_iter().find(|s| s.is_string()).unwrap_or(&Value::Null)
             }
@@ -125,13 +128,13 @@ impl TaskKind {
         }
     }
 
-    /// What a task in a list of tasks is called.
+    /// The id of a task in a list of tasks.
     pub fn id_in_list(self, task: &Value) -> Option<&str> {
         task[if self == Self::Suno { "task_id" } else { "id" }].as_str()
     }
 
-    /// The task that a request goes on from, which another may own: also where its id is
-    /// written as a number.
+    /// The id of the task that a request continues, which may belong to another caller. The id may
+    /// be written as a number.
     pub fn parent_task_id(self, request: &Value) -> Option<String> {
         let field = match self {
             Self::Midjourney => &request["taskId"],
@@ -144,9 +147,39 @@ impl TaskKind {
             other => Some(other.to_string()),
         }
     }
+
+    /// Creates a public id from random bytes, in the format of this API.
+    pub fn new_public_id(self, random: [u8; 16]) -> String {
+        let number = u128::from_be_bytes(random);
+        match self {
+            // 19 digits, which fit into 63 bits.
+            Self::Midjourney => (1_000_000_000_000_000_000 + number % 8_000_000_000_000_000_000).to_string(),
+            // A UUID of version 4.
+            Self::Suno => {
+                let number = number & !(0xf000 << 64) | (0x4000 << 64);
+                let number = number & !(0xc000 << 48) | (0x8000 << 48);
+                let hex = format!("{number:032x}");
+                format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+            }
+            Self::Video => format!("video_{number:032x}"),
+        }
+    }
+
+    /// Whether `id` has the format of a public id.
+    pub fn is_public_id(self, id: &str) -> bool {
+        let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match self {
+            Self::Midjourney => id.len() == 19 && id.bytes().all(|byte| byte.is_ascii_digit()),
+            Self::Suno => {
+                let parts: Vec<_> = id.split('-').collect();
+                parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|part| hex(part))
+            }
+            Self::Video => id.strip_prefix("video_").is_some_and(|rest| rest.len() == 32 && hex(rest)),
+        }
+    }
 }
 
-/// Whether it can be a part of a path, as it is.
+/// Whether `id` can be a path segment without escapes.
 pub fn is_path_safe_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
@@ -157,7 +190,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_was_taken_has_an_id() {
+    fn an_accepted_task_has_an_id() {
         let taken = |kind: TaskKind, answer| kind.accepted_task(&answer).map(|taken| taken.id);
         let mj = |code: i64| json!({"code": code, "description": "", "result": "17733", "properties": {}});
         assert_eq!(taken(TaskKind::Midjourney, mj(1)).as_deref(), Some("17733"));
@@ -186,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn how_it_goes_is_understood() {
+    fn states_of_tasks_are_read() {
         for (kind, task, state) in [
             (TaskKind::Midjourney, json!({"status": "SUCCESS"}), TaskState::Succeeded),
             (TaskKind::Midjourney, json!({"status": "MODAL"}), TaskState::InProgress),

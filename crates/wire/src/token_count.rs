@@ -1,5 +1,5 @@
-//! Counts as providers write them. What stands there and is no count is neither cut to one nor
-//! fails the answer: it is read as [`Usage::INVALID_COUNT`], for whoever knows what can be true.
+//! Token counts of providers. A value that is not a count is neither rounded nor an error: it
+//! becomes [`Usage::INVALID_COUNT`], which the gateway treats as implausible.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use chat::Usage;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A count of tokens; `None` where there is none, or null.
+/// A token count; `None` when it is absent or null.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TokenCount(Option<u64>);
 
@@ -19,7 +19,7 @@ impl TokenCount {
         self.0
     }
 
-    /// 0 where there is none.
+    /// The count, or 0 when it is absent.
     pub(crate) fn or_zero(self) -> u64 {
         self.0.unwrap_or(0)
     }
@@ -29,23 +29,23 @@ impl TokenCount {
     }
 }
 
-/// A provider's token counts of an answer.
+/// The usage of an answer in the format of a provider.
 pub(crate) trait ProviderUsage: for<'a> Deserialize<'a> {
-    /// The value for an object that cannot be read.
+    /// The value of an object that cannot be parsed.
     const INVALID: Self;
 
-    /// Reads the value of a `usage` field; `None` for null.
+    /// Parses the value of a `usage` field; `None` for null.
     fn parse(json: &str) -> Option<Self> {
         let json = json.trim_ascii();
         if json == "null" {
             return None;
         }
-        // A list would be taken for the fields in their order.
+        // A derived `Deserialize` would accept a list of the fields in order.
         let parsed = json.starts_with('{').then(|| serde_json::from_str(json).ok());
         Some(parsed.flatten().unwrap_or(Self::INVALID))
     }
 
-    /// The same for a field that may be absent.
+    /// Parses a field that may be absent.
     fn parse_optional(field: Option<&RawValue>) -> Option<Self> {
         Self::parse(field?.get())
     }
@@ -74,9 +74,9 @@ impl<'de> Visitor<'de> for TokenCountVisitor {
         Ok(u64::try_from(count).map_or(TokenCount::INVALID, |count| TokenCount(Some(count))))
     }
 
-    /// Some write whole numbers as `12.0`.
+    /// Some providers write whole numbers as `12.0`.
     fn visit_f64<E>(self, count: f64) -> Result<TokenCount, E> {
-        // Beyond 2^53 a float no longer says which integer it means.
+        // Beyond 2^53 a float does not represent every integer.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         let whole = count.fract() == 0.0 && (0.0..=EXACT).contains(&count);
         Ok(if whole { TokenCount(Some(count as u64)) } else { TokenCount::INVALID })
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_count_is_told_from_none() {
+    fn an_invalid_count_differs_from_an_absent_one() {
         let read = |json: &str| serde_json::from_str::<TokenCount>(json).unwrap().get();
         assert_eq!((read("0"), read("12"), read("12.0"), read("1e3")), (Some(0), Some(12), Some(12), Some(1000)));
         assert_eq!((read("9223372036854775808"), read("null")), (Some(1 << 63), None));

@@ -1,5 +1,5 @@
-//! Inputs that once took minutes: what is read must take time by its bytes, not by their square.
-//! `benches/growth.rs` measures all parsers.
+//! Inputs that once took minutes: parsing takes time proportional to the bytes, not to their
+//! square. `benches/growth.rs` measures all parsers.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -9,16 +9,15 @@ use serde_json::json;
 use testkit::growth::cpu_time;
 use wire::upstream::Dialect;
 
-/// Many times what they take in a debug build, and a fraction of what comparing everything with
-/// everything does.
+/// Many times the time of a debug build, and a fraction of the time of a quadratic parser.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
 
-fn run_within_time_limit<T>(what: impl FnOnce() -> T) -> T {
+fn run_within_time_limit<T>(work: impl FnOnce() -> T) -> T {
     let began = cpu_time();
-    let done = what();
+    let result = work();
     let took = cpu_time() - began;
     assert!(took < TIME_LIMIT, "{took:?}");
-    done
+    result
 }
 
 fn comma_separated(piece: impl Fn(usize) -> String, pieces: usize) -> String {
@@ -74,16 +73,16 @@ fn results_of_many_calls_are_named_for_gemini() {
 }
 
 #[test]
-fn a_provider_may_call_at_many_places() {
+fn a_provider_may_use_many_call_indices() {
     let mut reader = Dialect::OpenAi.event_reader(&Chat::default());
     let mut deltas = Vec::new();
     run_within_time_limit(|| {
-        for place in (0..50_000u64).map(|place| u64::MAX - place) {
-            let call = json!({"index": place, "id": "c", "function": {"name": "f", "arguments": "{}"}});
+        for index in (0..50_000u64).map(|index| u64::MAX - index) {
+            let call = json!({"index": index, "id": "c", "function": {"name": "f", "arguments": "{}"}});
             let event = json!({"choices": [{"delta": {"tool_calls": [call]}}]});
             reader.read_event(&event.to_string(), &mut deltas).unwrap();
         }
-        // One that names no place follows the last, wherever that is.
+        // A call without an index follows the last one, whatever its index is.
         let call = json!({"id": "d", "function": {"name": "g", "arguments": "{}"}});
         let event = json!({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]});
         reader.read_event(&event.to_string(), &mut deltas).unwrap();

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The chat as the engine receives it: with its thinking mode, and validated.
 fn prepare_chat(body: &[u8], encoding: &Arc<Encoding>, think: bool) -> Result<Chat> {
-    let mut chat = wire::surface::chat_completions::request::parse_request(body)?.chat;
+    let mut chat = wire::surface::chat_completions::parse_request(body)?.chat;
     chat.thinking = Some(think || gateway::resolve_thinking(&chat, !encoding.supports_non_thinking()));
     let rules = engine::ValidationRules::of(encoding, usize::MAX);
     engine::check(&mut chat, &rules)?;

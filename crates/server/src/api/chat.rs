@@ -9,8 +9,7 @@ use axum::response::Response;
 use chat::{Error, MemoryGuard};
 use gateway::{MeteredStream, RawRequest};
 use wire::passthrough::ApiEndpoint;
-use wire::surface::chat_completions::request::{self, ChatCompletionRequest};
-use wire::surface::chat_completions::{ChatChunkRenderer, Envelope};
+use wire::surface::chat_completions::{self, ChatChunkRenderer, ChatCompletionRequest, Envelope};
 
 use crate::api::authed_request::{AuthedRequest, read_request};
 use crate::app::AppState;
@@ -37,7 +36,7 @@ async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Res
         drop(bytes);
         return passthrough::send(app, passthrough, Surface::OpenAi, log).await;
     }
-    let read = |tree, _: &mut _| request::request_from_json(tree);
+    let read = |tree, _: &mut _| chat_completions::request_from_json(tree);
     let (request, reservation) =
         body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let ChatCompletionRequest { mut chat, stream, include_usage } = request;

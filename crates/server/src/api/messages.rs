@@ -13,7 +13,8 @@ use gateway::{Caller, RawRequest};
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use wire::passthrough::ApiEndpoint;
-use wire::surface::anthropic::{self, MessageRenderer, Signer};
+use wire::surface::Signer;
+use wire::surface::anthropic::{self, MessageRenderer};
 
 use crate::api::authed_request::{AuthedRequest, read_request};
 use crate::app::AppState;

@@ -8,7 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use wire::surface::anthropic;
-use wire::surface::chat_completions::fields::{self, ModelObject};
+use wire::surface::chat_completions::{self, ModelObject};
 
 use crate::api::authed_request::authenticate;
 use crate::api::messages;
@@ -28,7 +28,7 @@ pub(crate) async fn list(
         Ok(models) if anthropic => {
             json_response(anthropic::model_list(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>()))
         }
-        Ok(models) => json_response(fields::model_list(&models)),
+        Ok(models) => json_response(chat_completions::model_list(&models)),
         Err(error) if anthropic => messages::error_response(&error, &log),
         Err(error) => error_response(&error),
     }

@@ -1,18 +1,18 @@
-//! The kinds of requests whose answers may pass untouched, and who takes them.
+//! The API endpoints whose requests and responses can be forwarded without conversion.
 
 use crate::provider_limits::{MAX_LINE_BYTES, MAX_PASSTHROUGH_BODY_BYTES, MAX_RESPONSE_BYTES};
 use crate::upstream::Dialect;
 
-/// What passes.
+/// An API endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ApiEndpoint {
     #[default]
     ChatCompletions,
     Completions,
     Embeddings,
-    /// Anthropic's.
+    /// Anthropic's Messages API.
     Messages,
-    /// Gemini's.
+    /// Gemini's `generateContent`.
     GenerateContent,
     ImageGenerations,
     ImageEdits,
@@ -22,6 +22,7 @@ pub enum ApiEndpoint {
 }
 
 impl ApiEndpoint {
+    /// All endpoints.
     pub const ALL: [Self; 10] = [
         Self::ChatCompletions,
         Self::Completions,
@@ -35,7 +36,7 @@ impl ApiEndpoint {
         Self::Translations,
     ];
 
-    /// The path below a provider's base URL. Gemini's goes on: [`Dialect::chat_path`].
+    /// The path below a provider's base URL. Gemini's continues: see [`Dialect::chat_path`].
     pub fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat/completions",
@@ -51,7 +52,7 @@ impl ApiEndpoint {
         }
     }
 
-    /// What is asked for, in words; `None` for text.
+    /// The name of the requested medium; `None` for text.
     pub fn media_name(self) -> Option<&'static str> {
         match self {
             Self::ImageGenerations => Some("image generation"),
@@ -63,13 +64,13 @@ impl ApiEndpoint {
         }
     }
 
-    /// The request is chat or legacy completions, whose streams end with their usage only where
-    /// it is asked for.
+    /// Whether the endpoint is chat or legacy completions, whose streams report usage
+    /// only on request.
     pub fn is_completions(self) -> bool {
         matches!(self, Self::ChatCompletions | Self::Completions)
     }
 
-    /// Providers of this dialect take it.
+    /// Whether providers of this dialect have the endpoint.
     pub fn is_supported_by(self, dialect: Dialect) -> bool {
         match self {
             Self::Messages => dialect == Dialect::Anthropic,
@@ -78,13 +79,13 @@ impl ApiEndpoint {
         }
     }
 
-    /// Most bytes of a line that are kept to be looked at; longer ones pass unseen. Gemini's
-    /// pictures are events, which say all that there is to say of the answer.
+    /// Maximum number of bytes of a line that is scanned; longer lines are forwarded without a scan.
+    /// Gemini sends an image and its usage in one event, so its limit is higher.
     pub(crate) fn max_line_bytes(self) -> usize {
         if self == Self::GenerateContent { MAX_LINE_BYTES } else { 1 << 20 }
     }
 
-    /// Most bytes of an answer that does not come as events.
+    /// Maximum number of bytes of a response that is not an event stream.
     pub fn max_body_bytes(self) -> usize {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Messages | Self::GenerateContent => MAX_RESPONSE_BYTES,

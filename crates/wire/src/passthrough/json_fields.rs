@@ -1,5 +1,5 @@
-//! The top-level fields of a JSON object where they stand, for bodies that go on as they came: a
-//! few fields are read, fewer changed, and all other bytes stay what and where they are.
+//! The top-level fields of a JSON object and their byte ranges, for bodies that are forwarded:
+//! single fields are read or replaced, and all other bytes stay unchanged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,34 +7,75 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use chat::Error;
-use memchr::memchr2;
 use serde_json::Value;
 
-/// Room for the fields of most bodies, and the most that one may have: each takes a hundred bytes.
+use crate::passthrough::json_scanner::JsonScanner;
+
+/// Initial capacity for fields, enough for most bodies.
 const TYPICAL_FIELDS: usize = 24;
+/// Maximum number of fields. Each takes about a hundred bytes.
 const MAX_FIELDS: usize = 1 << 17;
 
-/// A scanned body. What stands inside values is not checked: that is for whom the body goes to.
+/// A scanned body. The content of nested values is not validated; the provider does that.
 #[derive(Clone, Debug)]
 pub struct JsonFields<'a> {
     body: &'a [u8],
-    /// Names, and the places of their values. Hashed with random keys: names may be many, and
-    /// chosen to collide.
+    /// The ranges of the values by name. The map hashes with random keys, because an attacker may
+    /// choose names that collide.
     fields: HashMap<Cow<'a, str>, Range<usize>>,
-    /// Where the object ends: the place of its `}`.
+    /// The position of the closing `}`.
     end: usize,
 }
 
 impl<'a> JsonFields<'a> {
-    /// Finds the fields of the object that `body` is.
+    /// Scans the fields of the object `body`.
     ///
     /// # Errors
-    /// `Invalid` when it is no object, does not end, is followed by more, or names a field twice:
-    /// whoever reads it next might believe the other one.
+    /// `InvalidRequest` when the body is not one complete object, or has a field twice: the
+    /// provider might use the other one.
     pub fn scan(body: &'a [u8]) -> Result<Self, Error> {
-        let mut scan = JsonScanner { body, position: 0 };
-        scan.scan_object()
-            .ok_or_else(|| Error::invalid("Failed to parse the request body as JSON: it is no whole object"))?
+        Self::scan_object(body)
+            .ok_or_else(|| Error::invalid("Failed to parse the request body as JSON: it is not a complete object"))?
+    }
+
+    /// Scans the fields; `None` when `body` is not one complete object.
+    fn scan_object(body: &'a [u8]) -> Option<Result<Self, Error>> {
+        let byte_order_mark = "\u{feff}".as_bytes();
+        let position = if body.starts_with(byte_order_mark) { byte_order_mark.len() } else { 0 };
+        let mut scan = JsonScanner { body, position };
+        let mut fields = HashMap::with_capacity(TYPICAL_FIELDS);
+        scan.expect(b'{')?;
+        if scan.peek()? != b'}' {
+            loop {
+                let key = scan.scan_key()?;
+                if fields.len() == MAX_FIELDS {
+                    return Some(Err(Error::invalid(format!(
+                        "Failed to parse the request body as JSON: it has more than {MAX_FIELDS} fields"
+                    ))));
+                }
+                let field = match fields.entry(key) {
+                    Entry::Vacant(field) => field,
+                    Entry::Occupied(duplicate) => {
+                        return Some(Err(Error::invalid(format!(
+                            "Failed to parse the request body as JSON: duplicate field `{:.64}`",
+                            duplicate.key()
+                        ))));
+                    }
+                };
+                scan.expect(b':')?;
+                scan.peek()?;
+                let from = scan.position;
+                scan.scan_value()?;
+                field.insert(from..scan.position);
+                if scan.peek()? != b',' {
+                    break;
+                }
+                scan.position += 1;
+            }
+        }
+        let end = scan.position;
+        scan.expect(b'}')?;
+        scan.peek().is_none().then_some(Ok(Self { body, fields, end }))
     }
 
     /// The bytes of a field's value.
@@ -42,7 +83,7 @@ impl<'a> JsonFields<'a> {
         Some(&self.body[self.fields.get(key)?.clone()])
     }
 
-    /// The value of a field; `None` when it is absent, null or no JSON.
+    /// The value of a field; `None` when it is absent, null or invalid.
     pub fn value(&self, key: &str) -> Option<Value> {
         serde_json::from_slice(self.get(key)?).ok().filter(|value: &Value| !value.is_null())
     }
@@ -52,20 +93,20 @@ impl<'a> JsonFields<'a> {
         serde_json::from_slice(self.get(key)?).ok()
     }
 
-    /// The same body but for these fields: each is replaced where it stands, or added at the end.
+    /// Returns the body with changed fields. Each is replaced in place, or added at the end.
     pub fn with_changes(&self, changes: &[(&str, String)]) -> Vec<u8> {
         let added: usize = changes.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
         let mut out = Vec::with_capacity(self.body.len() + added);
         let range_of = |key: &str| self.fields.get(key);
         let mut replaced: Vec<_> = changes.iter().filter_map(|(key, value)| Some((range_of(key)?, value))).collect();
         replaced.sort_by_key(|(span, _)| span.start);
-        let mut at = 0;
+        let mut done = 0;
         for (span, value) in replaced {
-            out.extend_from_slice(&self.body[at..span.start]);
+            out.extend_from_slice(&self.body[done..span.start]);
             out.extend_from_slice(value.as_bytes());
-            at = span.end;
+            done = span.end;
         }
-        out.extend_from_slice(&self.body[at..self.end]);
+        out.extend_from_slice(&self.body[done..self.end]);
         let mut empty = self.fields.is_empty();
         for (key, value) in changes.iter().filter(|(key, _)| range_of(key).is_none()) {
             if !std::mem::take(&mut empty) {
@@ -80,10 +121,11 @@ impl<'a> JsonFields<'a> {
     }
 }
 
-/// The bytes of one field of the object that `body` is; `None` when it is no object, or names the
-/// field never or twice. Nothing is kept of the other fields.
+/// The bytes of one field of the object `body`; `None` when the body is not a complete object, or
+/// has the field never or twice. The other fields are not stored.
 pub(crate) fn find_field<'a>(body: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    let (mut scan, mut found) = (JsonScanner { body, position: 0 }, None);
+    let mut scan = JsonScanner { body, position: 0 };
+    let mut found = None;
     scan.expect(b'{')?;
     if scan.peek()? == b'}' {
         return None;
@@ -104,131 +146,6 @@ pub(crate) fn find_field<'a>(body: &'a [u8], key: &str) -> Option<&'a [u8]> {
     }
     scan.expect(b'}')?;
     found.filter(|_| scan.peek().is_none())
-}
-
-/// A place in a body. `None` where the body is not what is expected there.
-struct JsonScanner<'a> {
-    body: &'a [u8],
-    position: usize,
-}
-
-impl<'a> JsonScanner<'a> {
-    fn scan_object(&mut self) -> Option<Result<JsonFields<'a>, Error>> {
-        if self.body.starts_with("\u{feff}".as_bytes()) {
-            self.position = 3;
-        }
-        let mut fields = HashMap::with_capacity(TYPICAL_FIELDS);
-        self.expect(b'{')?;
-        if self.peek()? != b'}' {
-            loop {
-                let key = self.scan_key()?;
-                if fields.len() == MAX_FIELDS {
-                    return Some(Err(Error::invalid(format!(
-                        "Failed to parse the request body as JSON: it has more than {MAX_FIELDS} fields"
-                    ))));
-                }
-                let field = match fields.entry(key) {
-                    Entry::Vacant(field) => field,
-                    Entry::Occupied(twice) => {
-                        return Some(Err(Error::invalid(format!(
-                            "Failed to parse the request body as JSON: duplicate field `{:.64}`",
-                            twice.key()
-                        ))));
-                    }
-                };
-                self.expect(b':')?;
-                self.peek()?;
-                let from = self.position;
-                self.scan_value()?;
-                field.insert(from..self.position);
-                if self.peek()? != b',' {
-                    break;
-                }
-                self.position += 1;
-            }
-        }
-        let end = self.position;
-        self.expect(b'}')?;
-        self.peek().is_none().then_some(Ok(JsonFields { body: self.body, fields, end }))
-    }
-
-    /// The next byte that is no white space.
-    fn peek(&mut self) -> Option<u8> {
-        let whitespace =
-            self.body[self.position..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-        self.position += whitespace.count();
-        self.body.get(self.position).copied()
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.position += 1)
-    }
-
-    fn scan_key(&mut self) -> Option<Cow<'a, str>> {
-        self.peek()?;
-        let from = self.position;
-        self.scan_string()?;
-        let written = &self.body[from..self.position];
-        let plain = std::str::from_utf8(&written[1..written.len() - 1]).ok()?;
-        // An escaped name is the same name to others.
-        Some(if plain.contains('\\') {
-            Cow::Owned(serde_json::from_slice(written).ok()?)
-        } else {
-            Cow::Borrowed(plain)
-        })
-    }
-
-    fn scan_string(&mut self) -> Option<()> {
-        if *self.body.get(self.position)? != b'"' {
-            return None;
-        }
-        self.position += 1;
-        loop {
-            self.position += memchr2(b'"', b'\\', &self.body[self.position..])?;
-            if self.body[self.position] == b'"' {
-                self.position += 1;
-                return Some(());
-            }
-            self.position += 2;
-            self.body.get(self.position)?;
-        }
-    }
-
-    fn scan_value(&mut self) -> Option<()> {
-        let mut depth = 0usize;
-        loop {
-            match self.body.get(self.position)? {
-                b'"' => {
-                    self.scan_string()?;
-                    if depth == 0 {
-                        return Some(());
-                    }
-                }
-                b'{' | b'[' => {
-                    depth += 1;
-                    self.position += 1;
-                }
-                b'}' | b']' => {
-                    depth = depth.checked_sub(1)?;
-                    self.position += 1;
-                    if depth == 0 {
-                        return Some(());
-                    }
-                }
-                b',' | b':' if depth == 0 => return None,
-                _ if depth == 0 => return self.scan_literal(),
-                _ => self.position += 1,
-            }
-        }
-    }
-
-    /// A number, `true`, `false` or `null`.
-    fn scan_literal(&mut self) -> Option<()> {
-        let rest = &self.body[self.position..];
-        let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
-        self.position += length;
-        (length > 0).then_some(())
-    }
 }
 
 #[cfg(test)]
@@ -290,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_object_is_refused() {
+    fn what_is_not_a_complete_object_is_refused() {
         for bad in [
             "",
             "{",
@@ -331,10 +248,10 @@ mod tests {
     }
 
     proptest! {
-        /// A change of a field is what a change of the parsed object is, in compact
-        /// and in pretty text.
+        /// Changing a field in the text equals changing it in the parsed object, for compact and
+        /// for pretty-printed text.
         #[test]
-        fn splicing_is_changing(
+        fn a_replaced_field_equals_a_changed_value(
             object in prop::collection::btree_map("[a-e\"\\\\é]{1,3}", json(), 0..6),
             key in "[a-e]{1,2}",
             new in json(),
@@ -342,9 +259,9 @@ mod tests {
         ) {
             let mut value = Value::Object(object.into_iter().collect());
             let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
-            let spliced = JsonFields::scan(text.as_bytes()).unwrap().with_changes(&[(&key, new.to_string())]);
+            let changed = JsonFields::scan(text.as_bytes()).unwrap().with_changes(&[(&key, new.to_string())]);
             value[&key] = new;
-            prop_assert_eq!(serde_json::from_slice::<Value>(&spliced).unwrap(), value);
+            prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), value);
         }
 
         #[test]

@@ -1,14 +1,14 @@
-//! The fields of a `multipart/form-data` body (RFC 7578) where they stand, for bodies that go on as
-//! they came: see [`Fields`](crate::passthrough::json_fields::Fields) for those of JSON.
+//! The fields of a `multipart/form-data` body (RFC 7578) and their byte ranges, for bodies that are
+//! forwarded. [`JsonFields`](crate::passthrough::json_fields::JsonFields) is the same for JSON.
 
 use std::ops::Range;
 
 use chat::Error;
 use memchr::memmem;
 
-/// Most parts of a form, files among them.
+/// Maximum number of parts of a form, including files.
 const MAX_PARTS: usize = 256;
-/// Most bytes of the headers of one part.
+/// Maximum number of bytes of the headers of a part.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// A scanned form.
@@ -16,18 +16,18 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 pub struct MultipartFields<'a> {
     body: &'a [u8],
     boundary: String,
-    /// The place of the first boundary.
+    /// The position of the first boundary.
     first_boundary: usize,
-    /// Names, and the places of their contents. Files are not among them.
+    /// The names of the fields and the ranges of their contents, without files.
     fields: Vec<(String, Range<usize>)>,
 }
 
 impl<'a> MultipartFields<'a> {
-    /// Finds the fields of `body`, whose type is `content_type`.
+    /// Scans the fields of `body`, whose type is `content_type`.
     ///
     /// # Errors
-    /// `Invalid` when it is no form, does not end, or names a field twice that is no list
-    /// (`image[]`): whoever reads it next might believe the other one.
+    /// `InvalidRequest` when the body is not a complete form, or has a field twice that is not a
+    /// list (`image[]`): the provider might use the other one.
     pub fn scan(content_type: &str, body: &'a [u8]) -> Result<Self, Error> {
         let parse_error =
             |what: &str| Error::invalid(format!("Failed to parse the request body as multipart/form-data: {what}"));
@@ -35,7 +35,7 @@ impl<'a> MultipartFields<'a> {
         let boundary = boundary.ok_or_else(|| parse_error("its type names no boundary"))?;
         let (first, next) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
         let next = memmem::Finder::new(next.as_bytes());
-        // What stands before the first boundary means nothing.
+        // A preamble before the first boundary is ignored.
         let begin = match body.starts_with(first.as_bytes()) {
             true => 0,
             false => next.find(body).ok_or_else(|| parse_error("it has no parts"))? + 2,
@@ -79,18 +79,17 @@ impl<'a> MultipartFields<'a> {
         Some(&self.body[span.clone()])
     }
 
-    /// The same form with one more field in front of the others.
+    /// Returns the form with an additional field before the others.
     pub fn with_added_field(&self, name: &str, value: &str) -> Vec<u8> {
         let part = format!("--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n", self.boundary);
         [&self.body[..self.first_boundary], part.as_bytes(), &self.body[self.first_boundary..]].concat()
     }
 
-    /// The same form but for one field that it has.
+    /// Returns the form with another value of an existing field.
     pub fn with_value(&self, name: &str, value: &str) -> Vec<u8> {
         let Some((_, span)) = self.fields.iter().find(|(known, _)| known == name) else { return self.body.to_vec() };
         let (before, after) = (&self.body[..span.start], &self.body[span.end..]);
-        // Where the line break before the boundary also ends the headers, a content
-        // needs one of its own.
+        // If the line break before the boundary also ends the headers, a value needs another one.
         let line_break: &[u8] = if before.ends_with(b"\r\n\r\n") { b"" } else { b"\r\n" };
         [before, line_break, value.as_bytes(), after].concat()
     }
@@ -101,15 +100,15 @@ struct Disposition {
     is_file: bool,
 }
 
-/// What the headers of a part say of it.
+/// Parses the `Content-Disposition` header of a part.
 fn content_disposition(headers: &str) -> Option<Disposition> {
-    let is_it = |line: &&str| line.trim_start().to_ascii_lowercase().starts_with("content-disposition:");
-    let line = headers.split("\r\n").find(is_it)?;
-    let file = header_parameter(line, "filename").is_some() || header_parameter(line, "filename*").is_some();
-    Some(Disposition { name: header_parameter(line, "name")?, is_file: file })
+    let is_disposition = |line: &&str| line.trim_start().to_ascii_lowercase().starts_with("content-disposition:");
+    let line = headers.split("\r\n").find(is_disposition)?;
+    let is_file = header_parameter(line, "filename").is_some() || header_parameter(line, "filename*").is_some();
+    Some(Disposition { name: header_parameter(line, "name")?, is_file })
 }
 
-/// A parameter of a header, in quotes or not.
+/// A parameter of a header, quoted or not.
 fn header_parameter(header: &str, name: &str) -> Option<String> {
     let mut rest = header.split_once(';')?.1;
     loop {
@@ -117,7 +116,8 @@ fn header_parameter(header: &str, name: &str) -> Option<String> {
         let after = after.trim_start();
         let (value, more) = match after.strip_prefix('"') {
             Some(quoted) => {
-                let (mut value, mut letters) = (String::new(), quoted.char_indices());
+                let mut value = String::new();
+                let mut letters = quoted.char_indices();
                 let end = loop {
                     match letters.next()? {
                         (_, '\\') => value.push(letters.next()?.1),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_form_is_refused() {
+    fn what_is_not_a_form_is_refused() {
         let twice = multipart_body(&[("model", "a"), ("model", "b")]);
         for (kind, body, word) in [
             ("multipart/form-data", multipart_body(&[]), "boundary"),

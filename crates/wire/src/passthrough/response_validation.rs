@@ -1,58 +1,58 @@
-//! Whether what a provider sends with status 200 can be the answer that was asked for, judged
-//! before any of it goes on.
+//! Validation of responses with status 200: whether a body can be the requested answer, before any
+//! of it is forwarded.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::passthrough::endpoint::ApiEndpoint;
+use crate::upstream::json_error_message;
 
-/// Bytes of an event after which it is not waited for.
+/// Maximum number of bytes for which an incomplete event is buffered.
 const MAX_PENDING_EVENT_BYTES: usize = 64 << 10;
 
-/// The verdict on the first bytes of a stream.
+/// The result of validating the first bytes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamStart {
-    /// Events of the dialect.
+    /// The stream consists of events of the dialect.
     Valid,
-    /// Something else.
+    /// The stream is something else.
     Invalid,
     /// More bytes are needed.
     Incomplete,
 }
 
-/// How an answer comes.
+/// The format of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFormat {
+    /// Server-sent events.
     EventStream,
     /// One JSON object.
     Json,
     /// Text of any kind, or JSON.
     Text,
-    /// Sound, pictures, films.
+    /// Audio, images or video.
     Binary,
 }
 
-/// Whether an answer of this content type can have the form. What services leave out or call plain
-/// text is judged by its bytes.
+/// Whether a response with this content type can have the format. A missing, generic or plain-text
+/// type is accepted, because services use it for every format; the bytes are validated later.
 pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let (is_json, is_open) = (
-        essence == "application/json" || essence.ends_with("+json"),
-        essence.is_empty() || essence == "application/octet-stream",
-    );
+    let is_json = essence == "application/json" || essence.ends_with("+json");
+    let is_generic = essence.is_empty() || essence == "application/octet-stream";
     match format {
         BodyFormat::EventStream => {
-            is_open || is_json || ["text/event-stream", "text/plain", "application/x-ndjson"].contains(&&*essence)
+            is_generic || is_json || ["text/event-stream", "text/plain", "application/x-ndjson"].contains(&&*essence)
         }
-        BodyFormat::Json => is_open || is_json || essence == "text/plain",
+        BodyFormat::Json => is_generic || is_json || essence == "text/plain",
         BodyFormat::Text => {
-            is_open
+            is_generic
                 || is_json
                 || (essence.starts_with("text/") && essence != "text/html" && essence != "text/xml")
                 || ["application/x-subrip", "application/srt"].contains(&&*essence)
         }
         BodyFormat::Binary => {
-            is_open
+            is_generic
                 || ["audio/", "video/", "image/"].iter().any(|kind| essence.starts_with(kind))
                 || ["text/event-stream", "application/ogg", "application/zip", "binary/octet-stream"]
                     .contains(&&*essence)
@@ -60,8 +60,8 @@ pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     }
 }
 
-/// Whether bytes that begin an answer without a form of its own can be it: not a page for people,
-/// not a report in JSON.
+/// Whether the first bytes of text or binary data can be the response: not an HTML page, and for
+/// binary data not JSON.
 pub fn body_start_matches(format: BodyFormat, bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     let is_page = start.first() == Some(&b'<')
@@ -77,7 +77,7 @@ pub fn body_start_matches(format: BodyFormat, bytes: &[u8]) -> bool {
     }
 }
 
-/// Judges the first bytes of a stream of events, up to its first event with data.
+/// Validates the first bytes of an event stream, up to its first event with data.
 pub fn validate_stream_start(endpoint: ApiEndpoint, bytes: &[u8]) -> StreamStart {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     if BYTE_ORDER_MARK.starts_with(bytes) {
@@ -87,7 +87,7 @@ pub fn validate_stream_start(endpoint: ApiEndpoint, bytes: &[u8]) -> StreamStart
     while !rest.is_empty() {
         let Some(end) = memchr::memchr(b'\n', rest) else {
             return match rest {
-                // A large event, such as a picture, is not waited for.
+                // A large event, such as an image, is accepted before it is complete.
                 _ if rest.len() > MAX_PENDING_EVENT_BYTES && rest.starts_with(b"data:") => StreamStart::Valid,
                 _ if is_sse_field(rest) && rest.len() <= MAX_PENDING_EVENT_BYTES => StreamStart::Incomplete,
                 _ => StreamStart::Invalid,
@@ -102,11 +102,11 @@ pub fn validate_stream_start(endpoint: ApiEndpoint, bytes: &[u8]) -> StreamStart
             return StreamStart::Invalid;
         }
     }
-    // Signs of life alone are no event, however many: who reads them bounds them.
+    // Keep-alives alone are not an event; the scanner limits their number.
     StreamStart::Incomplete
 }
 
-/// A line of an event stream, or the beginning of one.
+/// Whether `line` is a line of an event stream, or the beginning of one.
 fn is_sse_field(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| {
@@ -115,8 +115,7 @@ fn is_sse_field(line: &[u8]) -> bool {
     })
 }
 
-/// The members that tell an answer of a dialect from other JSON. Those of all dialects: each
-/// looks at its own.
+/// The fields by which an event of a dialect is recognised, of all dialects together.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EventFields {
@@ -135,7 +134,7 @@ fn is_dialect_event(endpoint: ApiEndpoint, data: &[u8]) -> bool {
     if endpoint == ApiEndpoint::Speech {
         return true;
     }
-    // Deriving reads an array as well.
+    // A derived `Deserialize` also accepts an array.
     if data.trim_ascii_start().first() != Some(&b'{') {
         return false;
     }
@@ -151,7 +150,7 @@ fn is_dialect_event(endpoint: ApiEndpoint, data: &[u8]) -> bool {
         }
 }
 
-/// The members of a whole answer that have to be lists.
+/// The fields by which a whole response of a dialect is recognised.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BodyFields {
@@ -165,7 +164,7 @@ struct BodyFields {
     text: Option<IgnoredAny>,
 }
 
-/// Whether a whole answer is one of its dialect.
+/// Validates a whole response of the endpoint.
 ///
 /// # Errors
 /// The provider's own error message, where the body has one.
@@ -178,17 +177,17 @@ pub fn validate_body(endpoint: ApiEndpoint, content_type: &str, body: &[u8]) -> 
     if is_text && !content_type.contains("json") {
         return body_start_matches(BodyFormat::Text, body).then_some(()).ok_or(None);
     }
-    let read = (start[0] == b'{').then(|| serde_json::from_slice::<BodyFields>(body).ok()).flatten();
-    let is_valid = read.is_some_and(|lists| match endpoint {
-        ApiEndpoint::ChatCompletions | ApiEndpoint::Completions => lists.choices.is_some(),
-        ApiEndpoint::Messages => lists.content.is_some(),
+    let fields = (start[0] == b'{').then(|| serde_json::from_slice::<BodyFields>(body).ok()).flatten();
+    let is_valid = fields.is_some_and(|fields| match endpoint {
+        ApiEndpoint::ChatCompletions | ApiEndpoint::Completions => fields.choices.is_some(),
+        ApiEndpoint::Messages => fields.content.is_some(),
         ApiEndpoint::GenerateContent => {
-            lists.candidates.is_some() || lists.prompt_feedback.is_some() || lists.usage_metadata.is_some()
+            fields.candidates.is_some() || fields.prompt_feedback.is_some() || fields.usage_metadata.is_some()
         }
-        ApiEndpoint::Transcriptions | ApiEndpoint::Translations => lists.text.is_some(),
-        _ => lists.data.is_some() || lists.images.is_some(),
+        ApiEndpoint::Transcriptions | ApiEndpoint::Translations => fields.text.is_some(),
+        _ => fields.data.is_some() || fields.images.is_some(),
     });
-    if is_valid { Ok(()) } else { Err(crate::upstream::json_error_message(body)) }
+    if is_valid { Ok(()) } else { Err(json_error_message(body)) }
 }
 
 #[cfg(test)]
@@ -223,7 +222,7 @@ mod tests {
         ] {
             assert_eq!(validate_stream_start(endpoint, bytes.as_bytes()), want, "{endpoint:?} {bytes}");
         }
-        // A byte order mark that is not whole yet.
+        // An incomplete byte order mark.
         assert_eq!(
             (
                 validate_stream_start(chat, b"\xef"),

@@ -1,4 +1,4 @@
-//! A look at answers that pass by untouched: what they cost, why they ended, whether they failed.
+//! Scans responses that are forwarded unchanged for their usage, finish reason and errors.
 
 use chat::{FinishReason, Usage};
 
@@ -8,47 +8,47 @@ use crate::provider_limits::{
     MAX_EMPTY_EVENTS, MAX_EVENT_BYTES, MAX_IDLE_BYTES, MAX_LINE_BYTES, ProviderLimitExceeded,
 };
 use crate::token_count::ProviderUsage;
-use crate::upstream::{anthropic, openai};
-use events::{
-    MediaUsage, last_string_value, scan_anthropic_event, scan_chat_chunk, scan_gemini_event, scan_media_event,
-};
+use crate::upstream::anthropic::{AnthropicUsage, finish_reason as anthropic_finish_reason};
+use crate::upstream::openai::{OpenAiUsage, finish_reason as openai_finish_reason};
+use anthropic::scan_anthropic_event;
+use chat_completions::scan_chat_chunk;
+use gemini::scan_gemini_event;
+use media::{MediaUsage, scan_media_event};
+use search::last_string_value;
+pub use stats::ResponseStats;
 
-mod events;
+mod anthropic;
+mod chat_completions;
+mod gemini;
+mod media;
+mod search;
+mod stats;
 
-/// What has been seen of an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResponseStats {
-    pub usage: Option<Usage>,
-    pub finish_reason: Option<FinishReason>,
-    /// Events that brought a piece of the answer.
-    pub content_events: u64,
-    /// The provider reported a failure, in these words.
-    pub error_message: Option<String>,
-    /// Its last event came.
-    pub is_complete: bool,
-}
-
-/// Looks at a stream of events. With `hide_usage` an event that has nothing but usage is held back,
-/// for a caller who did not ask for it.
+/// Scans an event stream. With `hide_usage` it drops events that contain only usage, for callers
+/// that did not request it.
 #[derive(Debug, Default)]
 pub struct SseScanner {
     endpoint: ApiEndpoint,
     hide_usage: bool,
     line: Vec<u8>,
-    /// The line is longer than what is kept of it.
+    /// Whether the line is longer than the part that is kept.
     is_line_truncated: bool,
-    /// The event so far, while events are held until they are whole.
+    /// The event so far, if events are held until they are complete.
     pending_event: Vec<u8>,
+    /// Whether the event is dropped.
     suppress_event: bool,
-    /// Anthropic's counts, which come in parts.
-    anthropic_usage: anthropic::AnthropicUsage,
-    /// Bytes of the line, of the event, and since the last event, whether they are kept or not.
+    /// Anthropic's usage, which several events report.
+    anthropic_usage: AnthropicUsage,
+    /// Bytes of the line, of the event, and since the last event, including bytes
+    /// that are not kept.
     lengths: LengthCounters,
-    /// Events since the last piece of the answer.
+    /// Number of events since the last one with content.
     empty_events: u64,
+    /// Whether a `data:` line has been received.
     has_data: bool,
+    /// The result so far.
     pub stats: ResponseStats,
-    /// The provider has sent too much: the stream has to end.
+    /// The limit that the provider has exceeded; the stream must be ended.
     pub exceeded: Option<ProviderLimitExceeded>,
 }
 
@@ -59,15 +59,16 @@ struct LengthCounters {
     idle_bytes: usize,
 }
 
-/// Capacity of the line buffer that is kept for the next line.
+/// Capacity that the line buffer keeps for the next line.
 const RETAINED_LINE_CAPACITY: usize = 64 << 10;
 
 impl SseScanner {
+    /// Creates a scanner of responses of `endpoint`.
     pub fn new(endpoint: ApiEndpoint, hide_usage: bool) -> Self {
         Self { endpoint, hide_usage, ..Self::default() }
     }
 
-    /// Looks at bytes that pass. `None`: they go on as they are; else what goes on in their place.
+    /// Scans bytes. Returns the bytes to forward instead; `None` when they are forwarded unchanged.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.endpoint == ApiEndpoint::Speech {
             self.stats.content_events = self.stats.content_events.max(u64::from(!bytes.is_empty()));
@@ -101,27 +102,27 @@ impl SseScanner {
         out
     }
 
-    /// What was held when the stream ended: an event without its empty line.
+    /// Ends the stream and returns the held bytes: an event without its empty line.
     pub fn finish(&mut self) -> Vec<u8> {
         if self.endpoint == ApiEndpoint::Speech {
-            // Its end is that of the connection.
+            // The response ends with the connection.
             self.stats =
                 ResponseStats { usage: Some(Usage::default()), is_complete: true, ..std::mem::take(&mut self.stats) };
             return Vec::new();
         }
         self.scan_line();
-        // Gemini's last event says why it ended, and does not look like the last.
+        // Gemini's last event is recognised by its finish reason.
         self.stats.is_complete |= self.endpoint == ApiEndpoint::GenerateContent && self.stats.finish_reason.is_some();
         let hide = std::mem::take(&mut self.suppress_event);
         if hide { Vec::new() } else { std::mem::take(&mut self.pending_event) }
     }
 
-    /// An event has come, or its first line is on its way: not only comments.
+    /// Whether an event has been received at least in part, not only comments.
     pub fn has_started(&self) -> bool {
         self.has_data || self.line.starts_with(b"data:")
     }
 
-    /// Bytes that are held: of the line, and of the event while it may be hidden.
+    /// Number of bytes held: of the line, and of the event if it may be dropped.
     pub fn buffered_bytes(&self) -> usize {
         self.line.len() + self.pending_event.len()
     }
@@ -193,7 +194,7 @@ impl SseScanner {
     }
 }
 
-/// Looks at a whole answer.
+/// Scans a whole response.
 pub fn scan_body(endpoint: ApiEndpoint, body: &[u8]) -> ResponseStats {
     if endpoint == ApiEndpoint::GenerateContent {
         let mut stats = ResponseStats::default();
@@ -202,23 +203,23 @@ pub fn scan_body(endpoint: ApiEndpoint, body: &[u8]) -> ResponseStats {
     }
     let usage = json_fields::find_field(body, "usage").map(String::from_utf8_lossy);
     let usage = usage.as_deref();
-    let (usage, finish) = match endpoint {
+    let (usage, finish_reason) = match endpoint {
         ApiEndpoint::Messages => {
-            let usage = usage.and_then(anthropic::AnthropicUsage::parse);
-            (usage.map(Usage::from), last_string_value(body, "\"stop_reason\":").map(anthropic::finish_reason))
+            let usage = usage.and_then(AnthropicUsage::parse);
+            (usage.map(Usage::from), last_string_value(body, "\"stop_reason\":").map(anthropic_finish_reason))
         }
         _ if endpoint.media_name().is_some() => {
             let usage = usage.and_then(MediaUsage::parse);
-            // Without tokens it is paid by the piece.
+            // Without token counts the answer is billed per request.
             (Some(usage.map(Usage::from).unwrap_or_default()), Some(FinishReason::Stop))
         }
         _ => {
-            let usage = usage.and_then(openai::OpenAiUsage::parse).and_then(openai::OpenAiUsage::into_usage);
-            (usage, last_string_value(body, "\"finish_reason\":").map(openai::finish_reason))
+            let usage = usage.and_then(OpenAiUsage::parse).and_then(OpenAiUsage::into_usage);
+            (usage, last_string_value(body, "\"finish_reason\":").map(openai_finish_reason))
         }
     };
-    let finish = finish.or((endpoint == ApiEndpoint::Embeddings).then_some(FinishReason::Stop));
-    ResponseStats { usage, finish_reason: finish, content_events: 1, error_message: None, is_complete: true }
+    let finish_reason = finish_reason.or((endpoint == ApiEndpoint::Embeddings).then_some(FinishReason::Stop));
+    ResponseStats { usage, finish_reason, content_events: 1, error_message: None, is_complete: true }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! A refusal as status and body of the OpenAI-style surfaces.
+//! The HTTP status, code and body of errors on OpenAI-style surfaces. Other surfaces use the status
+//! and the code in bodies of their own.
 
 use chat::{Error, ErrorKind};
 use serde::Serialize;
@@ -8,12 +9,13 @@ pub fn http_status(error: &Error) -> u16 {
     status_type_and_code(error.kind).0
 }
 
-/// The machine word of an error.
+/// The code of an error.
 pub(crate) fn error_code(error: &Error) -> &'static str {
     error.code.unwrap_or(status_type_and_code(error.kind).2)
 }
 
-/// The body of an error: always these four keys, `param` null but where the API documents it.
+/// The body of an error. It always has these four keys; `param` is null except where the API
+/// documents it.
 pub fn error_body(error: &Error) -> String {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -31,7 +33,7 @@ pub fn error_body(error: &Error) -> String {
     serde_json::to_string(&Body { error }).expect("an error is plain data")
 }
 
-/// Status, `type` and `code`.
+/// The status, `type` and `code`.
 fn status_type_and_code(kind: ErrorKind) -> (u16, &'static str, &'static str) {
     const REQUEST: &str = "invalid_request_error";
     match kind {
@@ -47,7 +49,7 @@ fn status_type_and_code(kind: ErrorKind) -> (u16, &'static str, &'static str) {
         ErrorKind::RateLimited => (429, "rate_limit_error", "rate_limit_exceeded"),
         ErrorKind::HeadersTooLarge => (431, REQUEST, "headers_too_large"),
         ErrorKind::Internal => (500, "server_error", "server_error"),
-        // The caller's own fault keeps its status; the upstream's is a bad gateway.
+        // A client error keeps the status of the provider; other errors become 502.
         ErrorKind::Upstream(status @ 400..=499) => (status, "upstream_error", "bad_gateway"),
         ErrorKind::Upstream(_) => (502, "upstream_error", "bad_gateway"),
         ErrorKind::Overloaded => (503, "service_unavailable_error", "service_unavailable_error"),

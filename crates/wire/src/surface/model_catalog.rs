@@ -1,8 +1,8 @@
-//! The catalogue of `GET /api/models` (API document 4.4).
+//! The model catalogue of `GET /api/models` (API document 4.4).
 
 use serde::Serialize;
 
-/// One model.
+/// An entry of the catalogue.
 #[derive(Clone, Debug)]
 pub struct CatalogEntry {
     pub id: String,
@@ -10,7 +10,7 @@ pub struct CatalogEntry {
     pub pricing: Pricing,
 }
 
-/// US dollars per million tokens, per request, and per second of video. `None`: no price is known.
+/// Prices in US dollars per million tokens, per request, and per second of video. `None`: unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pricing {
     pub input: Option<f64>,
@@ -23,7 +23,7 @@ pub struct Pricing {
 #[derive(Serialize)]
 struct ModelCatalog<'a> {
     success: bool,
-    /// 0: the whole catalogue in one answer.
+    /// Always 0: the catalogue is a single page.
     page: u32,
     page_size: u32,
     total: usize,
@@ -65,7 +65,7 @@ impl<'a> ModelBody<'a> {
     }
 }
 
-/// The body.
+/// The body of the catalogue.
 pub fn render_catalog(models: &[CatalogEntry]) -> String {
     let data: Vec<_> = models.iter().map(ModelBody::new).collect();
     let catalog = ModelCatalog { success: true, page: 0, page_size: 0, total: data.len(), data };

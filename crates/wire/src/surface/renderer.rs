@@ -1,31 +1,35 @@
-//! How one surface writes an answer: whole, or event by event. Each dialect has its own; the server
-//! knows only this.
+//! The interface of a surface's renderer, which writes an answer as one body or as events.
+
+use std::sync::Arc;
 
 use chat::{Delta, Error, Reply};
 
 use crate::sse;
 
-/// Writes one answer in the shape of one surface.
+/// Signs the text of a thinking block.
+pub type Signer = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// Renders one answer in the format of one surface.
 pub trait Renderer: Send {
-    /// The body of an answer that is not streamed, of a reply for each choice.
+    /// The body of an answer that is not streamed, with one reply for each choice.
     ///
     /// # Errors
-    /// `Internal` when a reply never finished; what the surface says instead of an
-    /// answer that was cut.
+    /// `Internal` when a reply has no finish reason; the surface's error for an answer that was cut
+    /// off.
     fn body(&self, replies: &[Reply]) -> Result<String, Error>;
 
-    /// What a stream of events is called.
+    /// The content type of the stream.
     fn content_type(&self) -> &'static str {
         "text/event-stream; charset=utf-8"
     }
 
-    /// The deltas that follow are of this choice, counted from 0. Most surfaces have only one.
+    /// Sets the choice that the following deltas belong to, counted from 0. Most surfaces have one.
     fn set_choice(&mut self, _index: usize) {}
 
-    /// Appends the events of one delta; none when it must wait for the next.
+    /// Appends the events of one delta; none if it is held back until a later one.
     fn push(&mut self, delta: &Delta, out: &mut String);
 
-    /// It keeps what a delta says until the end of the stream.
+    /// Whether the renderer keeps the content of `delta` until the end of the stream.
     fn buffers(&self, _delta: &Delta) -> bool {
         false
     }
@@ -33,16 +37,19 @@ pub trait Renderer: Send {
     /// Appends the end of the stream.
     fn finish(&mut self, out: &mut String);
 
-    /// Appends a failure in the middle of the stream, and its end.
+    /// Appends an error in the middle of the stream, and the end of the stream.
     fn fail(&mut self, error: &Error, out: &mut String);
 
-    /// Appends a sign of life for a client that waits.
+    /// Appends a keep-alive.
     fn keep_alive(&self, out: &mut String) {
         sse::write_comment("keep-alive", out);
     }
 }
 
-/// The reply of a surface that has one choice.
+/// The only reply, for surfaces with one choice.
+///
+/// # Errors
+/// `Internal` when there are several.
 pub(crate) fn single_reply(replies: &[Reply]) -> Result<&Reply, Error> {
     match replies {
         [reply] => Ok(reply),

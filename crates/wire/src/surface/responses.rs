@@ -1,4 +1,4 @@
-//! OpenAI's Responses API, to the extent a server without a memory can speak it (API document 2.4).
+//! OpenAI's Responses API without its stateful parts (API document 2.4).
 
 mod request;
 mod response;

@@ -1,24 +1,24 @@
-//! Ids of tasks in bodies and paths: callers have ids of ours, providers their own, and all other
-//! bytes stay what they are.
+//! Translation of task ids in bodies and paths: callers use public ids, providers their own. All
+//! other bytes stay unchanged.
 
 use memchr::{memchr2, memmem};
 use percent_encoding::percent_decode_str;
 
-use super::{TaskKind, is_path_safe_id};
+use crate::tasks::{TaskKind, is_path_safe_id};
 
-/// A provider's id this long is looked for inside texts as well, such as the `customId` of a
-/// button. A shorter one could be any number.
+/// Minimum length of a provider's id that is also replaced inside texts, such as the `customId` of
+/// a button. A shorter id could be any number.
 const MIN_EMBEDDED_ID_BYTES: usize = 8;
 
-/// A provider's id and ours of the same task.
+/// The provider's id and the public id of the same task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdPair<'a> {
     pub provider_id: &'a str,
     pub public_id: &'a str,
 }
 
-/// Replaces the provider's ids in an answer by ours. Addresses stay unchanged, because they lead
-/// to the provider.
+/// Replaces provider ids in a response by public ids; `None` when it contains none. URLs stay
+/// unchanged, because they point to the provider.
 pub fn to_public_ids(kind: TaskKind, body: &[u8], pairs: &[IdPair<'_>]) -> Option<Vec<u8>> {
     let fields: &[&[u8]] = match kind {
         TaskKind::Midjourney => &[b"id", b"result", b"taskId", b"task_id", b"parentId"],
@@ -30,10 +30,9 @@ pub fn to_public_ids(kind: TaskKind, body: &[u8], pairs: &[IdPair<'_>]) -> Optio
         if let Some(pair) = pairs.iter().find(|pair| is_field && token.text == pair.provider_id.as_bytes()) {
             return Some(token.encode_id(pair.public_id));
         }
-        let is_address = memmem::find(token.text, b"://").is_some();
-        let long = pairs
-            .iter()
-            .filter(|pair| pair.provider_id.len() >= MIN_EMBEDDED_ID_BYTES && token.is_string && !is_address);
+        let is_url = memmem::find(token.text, b"://").is_some();
+        let long =
+            pairs.iter().filter(|pair| pair.provider_id.len() >= MIN_EMBEDDED_ID_BYTES && token.is_string && !is_url);
         let mut changed = None;
         for pair in long {
             let text = changed.as_deref().unwrap_or(token.text);
@@ -43,10 +42,10 @@ pub fn to_public_ids(kind: TaskKind, body: &[u8], pairs: &[IdPair<'_>]) -> Optio
     })
 }
 
-/// Replaces our ids in a request by the provider's, wherever they stand: nothing
-/// else looks like one.
+/// Replaces public ids anywhere in a request by provider ids; `None` when it contains none. No
+/// other value has the format of a public id.
 pub fn to_provider_ids(body: &[u8], pairs: &[IdPair<'_>]) -> Option<Vec<u8>> {
-    let json = body.trim_ascii_start().first() == Some(&b'{');
+    let is_json = body.trim_ascii_start().first() == Some(&b'{');
     let mut changed: Option<Vec<u8>> = None;
     for pair in pairs.iter().filter(|pair| pair.public_id != pair.provider_id) {
         let bytes = changed.as_deref().unwrap_or(body);
@@ -54,7 +53,7 @@ pub fn to_provider_ids(body: &[u8], pairs: &[IdPair<'_>]) -> Option<Vec<u8>> {
             continue;
         }
         let (public_id, provider_id) = (pair.public_id.as_bytes(), pair.provider_id.as_bytes());
-        changed = match json {
+        changed = match is_json {
             true => rewrite_values(bytes, |token| match token.is_string {
                 true => replace_whole_words(token.text, public_id, provider_id),
                 false => (token.text == public_id).then(|| token.encode_id(pair.provider_id)),
@@ -66,7 +65,7 @@ pub fn to_provider_ids(body: &[u8], pairs: &[IdPair<'_>]) -> Option<Vec<u8>> {
     changed
 }
 
-/// The values of a body that look like ids of ours; at most so many.
+/// The values in a body that have the format of a public id, at most `limit`.
 pub fn find_public_ids(kind: TaskKind, body: &[u8], limit: usize) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let _unchanged = rewrite_values(body, |token| {
@@ -79,7 +78,7 @@ pub fn find_public_ids(kind: TaskKind, body: &[u8], limit: usize) -> Vec<String>
     found
 }
 
-/// A path whose segment `ours` is `theirs`. The query stays, but for whole values.
+/// Replaces the id `from` by `to` in the segments of a path and in whole values of its query.
 pub fn replace_in_path(path: &str, from: &str, to: &str) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let matches_id = |segment: &str| segment == from || percent_decode_str(segment).eq(from.bytes());
@@ -96,55 +95,23 @@ pub fn replace_in_path(path: &str, from: &str, to: &str) -> String {
     path
 }
 
-impl TaskKind {
-    /// An id of ours from random bytes, in the shape of the surface.
-    pub fn new_public_id(self, random: [u8; 16]) -> String {
-        let number = u128::from_be_bytes(random);
-        match self {
-            // 19 digits, which fit into 63 bits.
-            Self::Midjourney => (1_000_000_000_000_000_000 + number % 8_000_000_000_000_000_000).to_string(),
-            // A UUID of version 4.
-            Self::Suno => {
-                let number = number & !(0xf000 << 64) | (0x4000 << 64);
-                let number = number & !(0xc000 << 48) | (0x8000 << 48);
-                let hex = format!("{number:032x}");
-                format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-            }
-            Self::Video => format!("video_{number:032x}"),
-        }
-    }
-
-    /// It has the shape of an id of ours.
-    pub fn is_public_id(self, id: &str) -> bool {
-        let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match self {
-            Self::Midjourney => id.len() == 19 && id.bytes().all(|byte| byte.is_ascii_digit()),
-            Self::Suno => {
-                let parts: Vec<_> = id.split('-').collect();
-                parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|part| hex(part))
-            }
-            Self::Video => id.strip_prefix("video_").is_some_and(|rest| rest.len() == 32 && hex(rest)),
-        }
-    }
-}
-
-/// A value that is no object and no list.
+/// A scalar value.
 struct JsonToken<'a> {
-    /// The last name before it: of members of a list, that of the list.
+    /// The last key before the value. A value in a list has the key of the list.
     key: &'a [u8],
     text: &'a [u8],
     is_string: bool,
 }
 
 impl JsonToken<'_> {
-    /// An id in the way in which the value is written.
+    /// The text of an id in place of this value.
     fn encode_id(&self, id: &str) -> Vec<u8> {
         let is_number = id.bytes().all(|byte| byte.is_ascii_digit()) && !(id.len() > 1 && id.starts_with('0'));
         if self.is_string || is_number { id.into() } else { format!("\"{id}\"").into() }
     }
 }
 
-/// The same JSON with other values where `change` gives one; `None` where nothing changes.
+/// Replaces scalar values for which `change` returns a text; `None` when it returns none.
 fn rewrite_values(body: &[u8], mut change: impl FnMut(JsonToken<'_>) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let (mut out, mut from, mut at, mut key): (Vec<u8>, _, _, &[u8]) = (Vec::new(), 0, 0, b"");
     let mut any = false;
@@ -170,7 +137,8 @@ fn rewrite_values(body: &[u8], mut change: impl FnMut(JsonToken<'_>) -> Option<V
         } else if let Some(text) = change(JsonToken { key, text: &body[range.clone()], is_string }) {
             out.extend_from_slice(&body[from..range.start]);
             out.extend_from_slice(&text);
-            (from, any) = (range.end, true);
+            from = range.end;
+            any = true;
         }
         at = next;
     }
@@ -180,12 +148,13 @@ fn rewrite_values(body: &[u8], mut change: impl FnMut(JsonToken<'_>) -> Option<V
     })
 }
 
-/// It stands between values: what ends a word must not begin one, or the word has no end.
+/// Whether `byte` separates values. A byte that ends a word must not begin one, or the scan
+/// would not advance.
 fn is_separator(byte: u8) -> bool {
     matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':') || byte.is_ascii_whitespace()
 }
 
-/// The place of the quote that ends the string which begins at `at`.
+/// The position of the closing quote of the string that begins at `at`.
 fn string_end(body: &[u8], mut at: usize) -> usize {
     while let Some(found) = body.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;
@@ -197,23 +166,26 @@ fn string_end(body: &[u8], mut at: usize) -> usize {
     body.len()
 }
 
-/// A text with every whole word `from` replaced.
+/// Replaces each whole word `from` in a text; `None` when it contains none.
 fn replace_whole_words(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
-    // A search is prepared only where there can be a find: texts may be many and short.
+    // A search has a setup cost, and there may be many short texts.
     if text.len() < from.len() {
         return None;
     }
     let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| is_path_safe_id(&char::from(*byte).to_string()));
-    let (mut out, mut done, mut any) = (Vec::new(), 0, false);
+    let mut out = Vec::new();
+    let mut done = 0;
+    let mut any = false;
     for start in memmem::find_iter(text, from) {
         let end = start + from.len();
-        let before = start.checked_sub(1).and_then(|place| text.get(place));
+        let before = start.checked_sub(1).and_then(|index| text.get(index));
         if is_word(before) || is_word(text.get(end)) || start < done {
             continue;
         }
         out.extend_from_slice(&text[done..start]);
         out.extend_from_slice(to);
-        (done, any) = (end, true);
+        done = end;
+        any = true;
     }
     any.then(|| {
         out.extend_from_slice(&text[done..]);

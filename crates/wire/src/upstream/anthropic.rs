@@ -1,5 +1,5 @@
-//! Anthropic's Messages API, asked and heard (API document 3): the mirror of
-//! `surface::anthropic::parse_request` and `surface::anthropic::MessageRenderer`.
+//! The client of Anthropic's Messages API: builds requests and reads events (API document 3). It is
+//! the counterpart of `surface::anthropic`.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{EventReader, SignedReasoning, invalid_event, provider_error};
 use crate::token_count::{ProviderUsage, TokenCount};
+use crate::upstream::error::{invalid_event, provider_error};
+use crate::upstream::event_reader::{EventReader, SignedReasoning};
 pub(super) use request::request_body;
 
 mod request;
@@ -17,21 +18,21 @@ mod request;
 /// Reads the events of one message.
 #[derive(Debug, Default)]
 pub(super) struct AnthropicEventReader {
-    /// The caller's stop strings, and the first place of each.
+    /// The first index of each of the caller's stop strings.
     stop_indices: HashMap<String, usize>,
     usage: AnthropicUsage,
-    /// The kind of each block, by its index.
+    /// The open block.
     block: Block,
-    /// Calls begun.
+    /// Number of calls that have begun.
     call_count: usize,
-    /// All of the thinking of the block that is open.
+    /// The thinking text of the open block.
     thinking: String,
     signed_reasoning: Vec<SignedReasoning>,
     finish_reason: Option<FinishReason>,
     seen_message_stop: bool,
 }
 
-/// The block that is open.
+/// The type of the open block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Block {
     #[default]
@@ -41,7 +42,8 @@ enum Block {
     },
 }
 
-/// An event, whose parts are read as its type needs them: what no type needs may be anything.
+/// An event. Its parts are parsed only where its type needs them, so that others
+/// may have any value.
 #[derive(Deserialize)]
 struct Event<'a> {
     r#type: String,
@@ -63,7 +65,7 @@ struct MessageBody<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// A part that an event of its type has to have.
+/// Parses a part that the type of the event requires.
 fn required_part<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Result<T, Error> {
     serde_json::from_str(json.map_or("null", RawValue::get)).map_err(|error| invalid_event(&error))
 }
@@ -111,7 +113,7 @@ struct ErrorBody {
     message: Option<String>,
 }
 
-/// Counts as the API gives them: those of the cache are not part of `input_tokens`.
+/// The usage of the API, whose `input_tokens` do not include those of the cache.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct AnthropicUsage {
@@ -131,7 +133,7 @@ impl ProviderUsage for AnthropicUsage {
 }
 
 impl AnthropicUsage {
-    /// What a later event says counts.
+    /// Takes over the counts of a later event.
     pub(crate) fn update(&mut self, later: Self) {
         self.input_tokens = later.input_tokens.or(self.input_tokens);
         self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
@@ -142,7 +144,8 @@ impl AnthropicUsage {
 
 impl From<AnthropicUsage> for Usage {
     fn from(body: AnthropicUsage) -> Self {
-        let (read, written) = (body.cache_read_input_tokens.or_zero(), body.cache_creation_input_tokens.or_zero());
+        let read = body.cache_read_input_tokens.or_zero();
+        let written = body.cache_creation_input_tokens.or_zero();
         Self {
             prompt_tokens: body.input_tokens.or_zero().saturating_add(read).saturating_add(written),
             cached_tokens: read,
@@ -155,8 +158,8 @@ impl From<AnthropicUsage> for Usage {
 
 impl AnthropicEventReader {
     pub(super) fn new(stops: &[String]) -> Self {
-        let stops = stops.iter().enumerate().rev().map(|(place, stop)| (stop.clone(), place)).collect();
-        Self { stop_indices: stops, ..Self::default() }
+        let stop_indices = stops.iter().enumerate().rev().map(|(index, stop)| (stop.clone(), index)).collect();
+        Self { stop_indices, ..Self::default() }
     }
 }
 
@@ -172,7 +175,7 @@ impl EventReader for AnthropicEventReader {
             "content_block_start" => self.start_block(required_part(event.content_block)?, out),
             "content_block_delta" => self.read_block_delta(required_part(event.delta)?, out),
             "content_block_stop" => {
-                // A call without arguments has none at all; others expect an object.
+                // A call without arguments has no delta, but callers expect an object.
                 if self.block == (Block::Call { any_arguments: false }) {
                     out.push(Delta::Arguments { index: self.call_count - 1, text: "{}".into() });
                 }
@@ -213,7 +216,7 @@ impl AnthropicEventReader {
             let index = self.call_count;
             self.call_count += 1;
             out.push(Delta::ToolCall { index, id, name });
-            // Whole at once, as some services do.
+            // Some services send the whole input at once.
             let complete_input = input.filter(|input| input.as_object().is_some_and(|input| !input.is_empty()));
             self.block = Block::Call { any_arguments: complete_input.is_some() };
             out.extend(complete_input.map(|input| Delta::Arguments { index, text: input.to_string() }));
@@ -228,7 +231,7 @@ impl AnthropicEventReader {
                 self.thinking.push_str(&text);
                 out.push(Delta::Reasoning { text, logprobs });
             }
-            // It ends the thinking of its block: a second one signs nothing.
+            // A signature ends the thinking of its block; a second one is ignored.
             BlockDelta::SignatureDelta { signature } if !signature.is_empty() && !self.thinking.is_empty() => {
                 self.signed_reasoning.push(SignedReasoning { text: std::mem::take(&mut self.thinking), signature });
             }
@@ -248,14 +251,14 @@ impl AnthropicEventReader {
     }
 }
 
-/// What a `stop_reason` means.
+/// The meaning of a `stop_reason`.
 pub(crate) fn finish_reason(reason: &str) -> FinishReason {
     match reason {
         "max_tokens" => FinishReason::Length,
         "model_context_window_exceeded" => FinishReason::ContextFull,
         "tool_use" => FinishReason::ToolCalls,
         "refusal" => FinishReason::ContentFilter,
-        // `end_turn`, `pause_turn`, a stop sequence that the caller did not name.
+        // `end_turn`, `pause_turn`, or an unknown stop sequence.
         _ => FinishReason::Stop,
     }
 }

@@ -1,144 +1,31 @@
-//! Chat completions, asked and heard: the mirror of `surface::chat_completions::parse_request` and
-//! `surface::chat_completions::ChatChunkRenderer`.
+//! The client of chat completions APIs: builds requests and reads events. It is the counterpart of
+//! `surface::chat_completions`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use chat::{
-    Chat, Delta, Error, FinishReason, Input, Message, Part, ResponseFormat, Role, TokenLogprob, Tool, ToolCall,
-    ToolChoice, TopLogprob, Usage,
-};
+use chat::{Delta, Error, FinishReason, TokenLogprob, ToolCall, TopLogprob, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{EventReader, invalid_event, provider_error};
 use crate::token_count::{ProviderUsage, TokenCount};
+use crate::upstream::error::{error_message, invalid_event, provider_error};
+use crate::upstream::event_reader::EventReader;
+pub(super) use request::request_body;
 
-/// The body of a streamed request. `open`: with DeepSeek's fields, which OpenAI's own
-/// service refuses.
-pub(super) fn request_body(chat: &Chat, model: &str, with_deepseek_fields: bool) -> Result<String, Error> {
-    let Input::Messages(messages) = &chat.input else {
-        return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
-    };
-    let mut body = Map::new();
-    let mut set = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(key.into(), value);
-        }
-    };
-    set("model", Some(model.into()));
-    set("messages", Some(messages.iter().map(|said| message_body(said, with_deepseek_fields)).collect()));
-    set("stream", Some(true.into()));
-    set("stream_options", Some(json!({"include_usage": true})));
-    if with_deepseek_fields {
-        set("max_tokens", chat.max_output_tokens().map(Value::from));
-        set("thinking", chat.thinking.map(|on| json!({"type": if on { "enabled" } else { "disabled" }})));
-    } else {
-        set("max_completion_tokens", chat.max_output_tokens().map(Value::from));
-    }
-    set("reasoning_effort", chat.reasoning_effort.as_deref().map(Value::from));
-    let sampling = &chat.sampling;
-    set("temperature", sampling.temperature.map(Value::from));
-    set("top_p", sampling.top_p.map(Value::from));
-    set("frequency_penalty", sampling.frequency_penalty.map(Value::from));
-    set("presence_penalty", sampling.presence_penalty.map(Value::from));
-    set("seed", sampling.seed.map(Value::from));
-    let bias = |(token, bias): &(u32, f64)| (token.to_string(), Value::from(*bias));
-    set(
-        "logit_bias",
-        non_empty(sampling.logit_bias.iter().map(bias).collect::<Map<_, _>>(), Map::is_empty).map(Value::Object),
-    );
-    set("stop", non_empty(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
-    set("tools", non_empty(chat.tools.iter().map(tool_body).collect(), Vec::is_empty).map(Value::Array));
-    set("tool_choice", chat.tool_choice.as_ref().map(tool_choice_body));
-    set("parallel_tool_calls", chat.parallel_tool_calls.map(Value::from));
-    set("response_format", response_format_body(&chat.response_format));
-    set("logprobs", chat.logprobs.map(Value::from));
-    set("top_logprobs", chat.top_logprobs.map(Value::from));
-    set("n", chat.n.map(Value::from));
-    Ok(Value::Object(body).to_string())
-}
+mod request;
 
-fn non_empty<T>(value: T, empty: impl Fn(&T) -> bool) -> Option<T> {
-    (!empty(&value)).then_some(value)
-}
-
-fn message_body(message: &Message, with_deepseek_fields: bool) -> Value {
-    let role = match message.role {
-        Role::System | Role::Developer => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-        Role::Tool => "tool",
-    };
-    let mut body = Map::from_iter([("role".to_owned(), Value::from(role))]);
-    body.insert("content".into(), message.content.as_deref().map_or(Value::Null, content_body));
-    let mut set = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(key.into(), value);
-        }
-    };
-    set("name", message.name.as_deref().map(Value::from));
-    if with_deepseek_fields {
-        set("reasoning_content", message.reasoning.as_deref().map(Value::from));
-        set("prefix", message.prefix.then_some(Value::Bool(true)));
-    }
-    set("tool_calls", non_empty(message.calls().iter().map(tool_call_body).collect(), Vec::is_empty).map(Value::Array));
-    set("tool_call_id", message.tool_call_id.as_deref().map(Value::from));
-    Value::Object(body)
-}
-
-/// A string where that says it all.
-fn content_body(parts: &[Part]) -> Value {
-    match parts {
-        [] => "".into(),
-        [Part::Text(text)] => text.as_str().into(),
-        parts => parts
-            .iter()
-            .map(|part| match part {
-                Part::Text(text) => json!({"type": "text", "text": text}),
-                Part::Other { value, .. } => value.clone(),
-            })
-            .collect(),
-    }
-}
-
-fn tool_call_body(call: &ToolCall) -> Value {
-    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
-}
-
-fn tool_body(tool: &Tool) -> Value {
-    json!({"type": "function", "function": tool.function})
-}
-
-fn tool_choice_body(choice: &ToolChoice) -> Value {
-    match choice {
-        ToolChoice::None => "none".into(),
-        ToolChoice::Auto => "auto".into(),
-        ToolChoice::Required => "required".into(),
-        ToolChoice::Named(name) => json!({"type": "function", "function": {"name": name}}),
-    }
-}
-
-fn response_format_body(format: &ResponseFormat) -> Option<Value> {
-    match format {
-        ResponseFormat::Text => None,
-        ResponseFormat::JsonObject => Some(json!({"type": "json_object"})),
-        ResponseFormat::JsonSchema(schema) => Some(json!({"type": "json_schema", "json_schema": schema})),
-        ResponseFormat::Unknown(kind) => Some(json!({"type": kind})),
-    }
-}
-
-/// Reads `chat.completion.chunk` events, with the liberties services take: usage in every chunk,
-/// calls without index or id, `reasoning` for `reasoning_content`.
+/// Reads `chat.completion.chunk` events. It tolerates deviations of services: usage in every chunk,
+/// calls without index or id, `reasoning` instead of `reasoning_content`.
 #[derive(Debug, Default)]
 pub(super) struct OpenAiEventReader {
     started: bool,
-    /// The calls in the order they began,
+    /// The calls in the order in which they began.
     calls: Vec<ToolCall>,
-    /// by the provider's index of each,
+    /// The position in `calls` of each index of the provider.
     call_positions: HashMap<usize, usize>,
-    /// and that of the last one to begin.
+    /// The provider's index of the last call that began.
     last_provider_index: Option<usize>,
     finish_reason: Option<FinishReason>,
     usage: Option<Usage>,
@@ -208,7 +95,7 @@ struct TopBody {
     bytes: Option<Vec<u8>>,
 }
 
-/// The usage of OpenAI, with DeepSeek's counts of the cache.
+/// OpenAI's usage, with DeepSeek's counts of cached tokens.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(crate) struct OpenAiUsage {
@@ -250,7 +137,7 @@ impl OpenAiUsage {
         prompt_cache_hit_tokens: TokenCount::ABSENT,
     };
 
-    /// The counts; `None` where there are none.
+    /// The usage; `None` without counts.
     pub(crate) fn into_usage(self) -> Option<Usage> {
         self.prompt_tokens.or(self.completion_tokens).get()?;
         let cached = self.prompt_tokens_details.map_or(TokenCount::ABSENT, |details| details.cached_tokens);
@@ -274,7 +161,7 @@ impl EventReader for OpenAiEventReader {
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
             let body = json!({"error": error}).to_string();
             return Err(provider_error(
-                super::error_message(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into()),
+                error_message(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into()),
             ));
         }
         if !std::mem::replace(&mut self.started, true) {
@@ -323,11 +210,11 @@ impl OpenAiEventReader {
         }
     }
 
-    /// A part of a call. One that names no place continues the last, unless it has an id and a
-    /// name of its own.
+    /// Reads a piece of a call. A piece without an index continues the last call, unless it has
+    /// an id and a name.
     ///
-    /// The first call is told as it grows, the others at the end: providers may mix their parts,
-    /// and deltas may not.
+    /// The first call is emitted as it arrives, the others at the end: providers may interleave
+    /// calls, and deltas may not.
     fn read_tool_call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
         let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
         let begins = call.id.is_some() && name.as_ref().is_some_and(|name| !name.is_empty());
@@ -359,13 +246,14 @@ impl OpenAiEventReader {
     }
 }
 
+/// The meaning of a `finish_reason`.
 pub(crate) fn finish_reason(reason: &str) -> FinishReason {
     match reason {
         "length" | "model_length" => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
         "content_filter" => FinishReason::ContentFilter,
         "insufficient_system_resource" => FinishReason::InsufficientSystemResource,
-        // `stop`, and words of single services for it: `eos`, `end_turn`.
+        // `stop`, and other names of services for it: `eos`, `end_turn`.
         _ => FinishReason::Stop,
     }
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use chat::{FinishReason, Reply, Usage, fold};
+use chat::{Chat, Delta, Error, ErrorKind, FinishReason, Reply, Usage, fold};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -8,9 +9,7 @@ use super::*;
 use crate::sse;
 use crate::surface::Renderer;
 use crate::surface::anthropic::{self, MessageRenderer};
-use crate::surface::chat_completions::ChatChunkRenderer;
-use crate::surface::chat_completions::Envelope;
-use crate::surface::chat_completions::request;
+use crate::surface::chat_completions::{self, ChatChunkRenderer, Envelope};
 
 fn read_events(events: &[Value]) -> Result<Vec<Delta>, Error> {
     let (mut reader, mut out) = (Dialect::DeepSeek.event_reader(&Chat::default()), Vec::new());
@@ -26,13 +25,13 @@ fn chunk(delta: Value, finish: Option<&str>) -> Value {
     json!({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 }
 
-/// A body of `rest` as our callers write it.
+/// The chat of a request body with the fields `rest`.
 fn parse_chat(rest: Value) -> Chat {
     let mut body = json!({"model": "alias", "messages": [{"role": "user", "content": "hi"}]});
     for (key, value) in rest.as_object().unwrap() {
         body[key] = value.clone();
     }
-    request::parse_request(body.to_string().as_bytes()).unwrap().chat
+    chat_completions::parse_request(body.to_string().as_bytes()).unwrap().chat
 }
 
 #[test]
@@ -53,7 +52,7 @@ fn what_we_render_we_read_back_the_same() {
         "top_logprobs": 3, "seed": -4, "logit_bias": {"17": -2.5}
     }));
     let body = Dialect::DeepSeek.request_body(&chat, "alias", &()).unwrap();
-    let read = request::parse_request(body.as_bytes()).unwrap();
+    let read = chat_completions::parse_request(body.as_bytes()).unwrap();
     assert!(read.stream && read.include_usage);
     assert_eq!(read.chat, chat);
 }
@@ -140,7 +139,7 @@ fn an_answer_that_breaks_off_is_no_answer() {
     assert_eq!(read_events(&[json!("nonsense")]).unwrap_err().kind, ErrorKind::Upstream(502));
 }
 
-/// Everything is signed with its own length.
+/// The signature of a text is its length.
 struct LengthSignatures;
 
 impl SignatureStore for LengthSignatures {
@@ -308,7 +307,7 @@ fn a_refusal_means_what_the_api_document_says() {
     }
 }
 
-/// Answers in the order a provider gives them.
+/// Deltas in the order of a provider.
 fn any_answer() -> impl Strategy<Value = Vec<Delta>> {
     let text = || prop::collection::vec("[a-zé\"\\\\\n]{1,6}", 0..4);
     let calls = prop::collection::vec(("[a-z]{1,4}", text()), 0..3);
@@ -353,13 +352,13 @@ fn rendered_and_read_back(deltas: &[Delta], mut render: Box<dyn Renderer>, diale
 }
 
 proptest! {
-    /// What our own surfaces say, our readers of upstreams hear, however the bytes are cut.
+    /// Event readers restore the deltas that the surfaces render, however the bytes are split.
     #[test]
     fn what_is_said_is_heard(deltas in any_answer(), include_usage: bool, cut in 1usize..20) {
         let want = fold(deltas.iter().cloned().map(Ok)).unwrap();
         let messages = MessageRenderer::new("id".into(), "m".into(), vec![], Arc::new(|text| format!("signed {}", text.len())));
         let read = rendered_and_read_back(&deltas, Box::new(messages), Dialect::Anthropic, cut);
-        // Anthropic counts no reasoning, and a call has an object or nothing.
+        // Anthropic does not count reasoning, and the arguments of a call are an object.
         let mut anthropic = want.clone();
         anthropic.usage = anthropic.usage.map(|usage| Usage { reasoning_tokens: None, ..usage });
         for call in anthropic.tool_calls.iter_mut().filter(|call| call.arguments.is_empty()) {

@@ -9,7 +9,8 @@ const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"comp
 const DONE: &str = "data: [DONE]\n\n";
 
 fn scan(text: &str, hide_usage: bool, cut: usize) -> (ResponseStats, String) {
-    let (mut scanner, mut out) = (SseScanner::new(ApiEndpoint::ChatCompletions, hide_usage), Vec::new());
+    let mut scanner = SseScanner::new(ApiEndpoint::ChatCompletions, hide_usage);
+    let mut out = Vec::new();
     for bytes in text.as_bytes().chunks(cut.max(1)) {
         out.extend(scanner.feed(bytes).unwrap_or_else(|| bytes.to_vec()));
     }
@@ -19,7 +20,7 @@ fn scan(text: &str, hide_usage: bool, cut: usize) -> (ResponseStats, String) {
 
 fn expected_stats() -> ResponseStats {
     let usage = Usage { prompt_tokens: 9, cached_tokens: 4, completion_tokens: 2, ..Usage::default() };
-    // Two words, and the end that brings none but looks like one.
+    // Two content events, and the finish event, which has an empty delta.
     ResponseStats {
         usage: Some(usage),
         finish_reason: Some(FinishReason::Length),
@@ -43,7 +44,8 @@ proptest! {
         for bytes in bytes.chunks(cut) {
             prop_assert!(scanner.feed(bytes).is_none());
         }
-        let (mut scanner, mut out) = (SseScanner::new(ApiEndpoint::ChatCompletions, true), Vec::new());
+        let mut scanner = SseScanner::new(ApiEndpoint::ChatCompletions, true);
+        let mut out = Vec::new();
         for bytes in bytes.chunks(cut) {
             out.extend(scanner.feed(bytes).unwrap());
         }
@@ -145,19 +147,19 @@ fn embeddings_have_usage_and_no_reason() {
     assert_eq!((stats.finish_reason, stats.usage.unwrap().prompt_tokens), (Some(FinishReason::Stop), 8));
 }
 
-/// The bound that `piece` exceeds when it is repeated without end, and the most bytes
-/// held until then.
+/// The limit that `piece` exceeds when it is repeated, and the most bytes held until then.
 fn feed_until_exceeded(endpoint: ApiEndpoint, hide_usage: bool, piece: &str) -> (Option<ProviderLimitExceeded>, usize) {
-    let (mut scanner, mut most) = (SseScanner::new(endpoint, hide_usage), 0);
+    let mut scanner = SseScanner::new(endpoint, hide_usage);
+    let mut most_held = 0;
     let bytes = piece.repeat((64 << 10) / piece.len());
     for _ in 0..1000 {
         scanner.feed(bytes.as_bytes());
         if scanner.exceeded.is_some() {
             break;
         }
-        most = most.max(scanner.buffered_bytes());
+        most_held = most_held.max(scanner.buffered_bytes());
     }
-    (scanner.exceeded, most)
+    (scanner.exceeded, most_held)
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn nothing_is_held_for_ever() {
             }
         }
     }
-    // What brings something of the answer may go on for ever, for it is not held.
+    // Content events are not limited, because they are not held.
     let word = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
     assert_eq!(feed_until_exceeded(ApiEndpoint::ChatCompletions, true, word), (None, 0));
     let nothing = "data: {}\n\n";

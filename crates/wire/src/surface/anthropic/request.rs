@@ -1,4 +1,4 @@
-//! The body of `POST /v1/messages`, and of its token count.
+//! The request body of `POST /v1/messages` and of its token count.
 
 use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
 use serde_json::{Map, Value, json};
@@ -6,26 +6,26 @@ use serde_json::{Map, Value, json};
 use crate::field_reader::{Field, Object};
 use crate::json;
 
-/// What a caller asked for, and how it wants the answer sent.
+/// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MessagesRequest {
     pub chat: Chat,
     pub stream: bool,
-    /// Where the chat's messages stand in the caller's.
+    /// The caller's indices of the chat's messages.
     pub message_indices: MessageIndexMap,
 }
 
-/// Where the messages of a chat stand in a body of this surface.
+/// Maps the messages of a chat to the messages of the request, for error messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageIndexMap {
-    /// For each message of the chat, the caller's message it came of.
+    /// For each message of the chat, the index of the caller's message it came from.
     source_messages: Vec<usize>,
-    /// Messages of the chat that have images, and the block that is the first.
+    /// Messages of the chat with images, and the index of the first image block.
     first_images: Vec<(usize, usize)>,
 }
 
 impl MessageIndexMap {
-    /// A refusal in the words of this surface: the place of a message is the caller's own.
+    /// Rewrites an error to the wording of this surface and to the caller's message indices.
     pub fn rewrite_error(&self, error: Error) -> Error {
         let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
         let message: usize = number(&error.message).unwrap_or_default();
@@ -47,17 +47,17 @@ fn unsupported_block(message: usize, block: usize, kind: &str) -> String {
     format!("messages.{message}.content.{block}: content type '{kind:.64}' is not supported")
 }
 
-/// Reads a body; `counts` for a token count, which needs no `max_tokens`. Unknown fields are
-/// ignored, null is absence.
+/// Parses a body. With `token_count_only` it may lack `max_tokens`. Unknown fields are ignored;
+/// null means absent.
 ///
 /// # Errors
-/// `Invalid`: bytes that are no JSON, a field of the wrong type, a block this server cannot read,
-/// each with its path.
+/// `InvalidRequest`: bytes that are not JSON, a field of the wrong type, or an unsupported
+/// block, with its path.
 pub fn parse_request(body: &[u8], token_count_only: bool) -> Result<MessagesRequest, Error> {
     request_from_json(json::parse(body)?, token_count_only)
 }
 
-/// The same of a body that is parsed.
+/// Converts a parsed body.
 ///
 /// # Errors
 /// As [`parse_request`].
@@ -75,14 +75,14 @@ pub fn request_from_json(body: Value, token_count_only: bool) -> Result<Messages
         message_indices.source_messages.push(0);
     }
     for (index, message) in object.required("messages")?.array()?.enumerate() {
-        if let Some(block) = self::parse_message(message, index, &mut messages)? {
+        if let Some(block) = parse_message(message, index, &mut messages)? {
             message_indices.first_images.push((messages.len() - 1, block));
         }
         message_indices.source_messages.resize(messages.len(), index);
     }
     if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
         last.prefix = true;
-        // A prefilled answer is part of this surface, and needs no other root.
+        // Prefilled answers are part of this surface and do not need the beta root.
         chat.beta = true;
     }
     chat.input = Input::Messages(messages);
@@ -121,7 +121,7 @@ fn parse_options(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
 fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
     if let Some(tools) = object.optional("tools") {
         for tool in tools.array()? {
-            chat.tools.extend(self::parse_tool(tool)?);
+            chat.tools.extend(parse_tool(tool)?);
         }
     }
     let Some(choice) = object.optional("tool_choice") else { return Ok(()) };
@@ -135,11 +135,11 @@ fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
             _ => ToolChoice::None,
         });
     let disable_parallel = choice.optional("disable_parallel_tool_use").map(Field::bool).transpose()?;
-    chat.parallel_tool_calls = disable_parallel.map(|alone| !alone);
+    chat.parallel_tool_calls = disable_parallel.map(|disabled| !disabled);
     Ok(())
 }
 
-/// A tool of the caller's own; `None` for those the service would run itself.
+/// Parses a tool of the caller; `None` for tools that Anthropic runs itself.
 fn parse_tool(field: Field) -> Result<Option<Tool>, Error> {
     let mut object = field.object()?;
     let kind = object.optional("type").map(Field::string).transpose()?;
@@ -162,7 +162,7 @@ fn parse_tool(field: Field) -> Result<Option<Tool>, Error> {
     Ok(Some(Tool { name, strict, function }))
 }
 
-/// A string, or text blocks.
+/// Parses a string, or text blocks.
 fn text_blocks(field: Field) -> Result<Vec<String>, Error> {
     match field.value() {
         Value::Array(_) => field.array()?.map(|block| block.object()?.required("text")?.string()).collect(),
@@ -170,8 +170,8 @@ fn text_blocks(field: Field) -> Result<Vec<String>, Error> {
     }
 }
 
-/// One message becomes one, or a tool message for each result and one for the words around them.
-/// Returns the first block that is an image; it is in the last message then.
+/// Parses a message into one message, or into a tool message for each result and one for the text
+/// around them. Returns the index of the first image block, which is in the last of these messages.
 fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> Result<Option<usize>, Error> {
     let mut object = field.object()?;
     let roles = [("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System)];
@@ -226,13 +226,14 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
     Ok(first_image)
 }
 
-/// An image as chat completions have it; `None` where its source is of another kind.
+/// Parses an image; `None` when its source is of an unknown type.
 fn parse_image(block: &mut Object) -> Result<Option<Part>, Error> {
     let mut source = block.required("source")?.object()?;
     let url = match source.optional("type").map(Field::string).transpose()?.as_deref() {
         Some("url") => source.required("url")?.string()?,
         Some("base64") => {
-            let (kind, data) = (source.required("media_type")?.string()?, source.required("data")?.string()?);
+            let kind = source.required("media_type")?.string()?;
+            let data = source.required("data")?.string()?;
             format!("data:{kind};base64,{data}")
         }
         _ => return Ok(None),

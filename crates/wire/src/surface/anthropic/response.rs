@@ -1,30 +1,26 @@
-//! An answer as one message, or as the events it grows by.
-
-use std::sync::Arc;
+//! An answer as one message, or as events.
 
 use chat::{Delta, Error, ErrorKind, FinishReason, Reply, Usage};
 use serde_json::{Value, json};
 
-use crate::json::parse_tool_arguments;
-use crate::surface::Renderer;
-
-/// Signs the text of a thinking block.
-pub type Signer = Arc<dyn Fn(&str) -> String + Send + Sync>;
+use crate::surface::anthropic::error::error_response;
+use crate::surface::renderer::{Renderer, Signer, single_reply};
+use crate::tool_arguments::parse_tool_arguments;
 
 /// Renders one message.
 pub struct MessageRenderer {
     id: String,
-    /// As the caller wrote it.
+    /// The model id of the request, as the caller wrote it.
     model: String,
     /// The caller's stop sequences.
     stop_sequences: Vec<String>,
     signer: Signer,
     started: bool,
-    /// The block that is open.
+    /// The open block.
     open_block: Option<Block>,
-    /// Blocks begun.
+    /// Number of blocks that have begun.
     block_count: usize,
-    /// All of the thinking so far, for its signature.
+    /// The thinking text so far, for its signature.
     thinking: String,
     pending_finish: Option<FinishReason>,
 }
@@ -37,12 +33,13 @@ enum Block {
 }
 
 impl MessageRenderer {
-    pub fn new(id: String, model: String, stops: Vec<String>, sign: Signer) -> Self {
+    /// Creates a renderer.
+    pub fn new(id: String, model: String, stop_sequences: Vec<String>, signer: Signer) -> Self {
         Self {
             id,
             model,
-            stop_sequences: stops,
-            signer: sign,
+            stop_sequences,
+            signer,
             started: false,
             open_block: None,
             block_count: 0,
@@ -80,7 +77,7 @@ impl MessageRenderer {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
-        let message = self.message_body(Vec::new(), None, self::usage_body(&Usage { completion_tokens: 0, ..*usage }));
+        let message = self.message_body(Vec::new(), None, usage_body(&Usage { completion_tokens: 0, ..*usage }));
         write_event("message_start", json!({ "message": message }), out);
         write_event("ping", json!({}), out);
     }
@@ -107,7 +104,7 @@ impl MessageRenderer {
     fn write_finish(&mut self, finish: FinishReason, usage: &Usage, out: &mut String) {
         let (reason, stop) = self.stop_reason_and_sequence(finish);
         let delta = json!({ "stop_reason": reason, "stop_sequence": stop });
-        write_event("message_delta", json!({ "delta": delta, "usage": self::usage_body(usage) }), out);
+        write_event("message_delta", json!({ "delta": delta, "usage": usage_body(usage) }), out);
         write_event("message_stop", json!({}), out);
     }
 }
@@ -118,7 +115,7 @@ impl Renderer for MessageRenderer {
     }
 
     fn body(&self, replies: &[Reply]) -> Result<String, Error> {
-        let reply = crate::surface::renderer::single_reply(replies)?;
+        let reply = single_reply(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         let mut content = Vec::new();
         if !reply.reasoning.is_empty() {
@@ -185,7 +182,7 @@ impl Renderer for MessageRenderer {
 
     fn finish(&mut self, out: &mut String) {
         match self.pending_finish.take() {
-            // Cut before it could be counted.
+            // The answer was cut off before its usage was known.
             Some(FinishReason::InsufficientSystemResource) => self.fail(&overloaded_error(), out),
             Some(finish) => self.write_finish(finish, &Usage::default(), out),
             None => {}
@@ -193,7 +190,7 @@ impl Renderer for MessageRenderer {
     }
 
     fn fail(&mut self, error: &Error, out: &mut String) {
-        let (_, body) = super::error_response(error, &self.id);
+        let (_, body) = error_response(error, &self.id);
         write_named_event("error", &body, out);
     }
 

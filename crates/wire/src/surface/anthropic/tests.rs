@@ -1,4 +1,4 @@
-use chat::{Chat, FinishReason, Input, Message, ResponseFormat, Role, ToolChoice};
+use chat::{Chat, Error, ErrorKind, FinishReason, Input, Message, ResponseFormat, Role, ToolChoice};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

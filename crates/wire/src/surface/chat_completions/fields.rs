@@ -1,7 +1,6 @@
-//! The shapes of OpenAI's chat completions: messages, tools, formats, model lists.
+//! Parsers of the fields of OpenAI's chat completions: messages, tools, response formats.
 
 use chat::{Error, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::field_reader::{Field, Object};
@@ -38,7 +37,7 @@ fn parse_assistant_fields(message: &mut Message, mut object: Object) -> Result<(
     Ok(())
 }
 
-/// A string, or a list of parts.
+/// Parses a string, or a list of parts.
 fn parse_content(field: Field) -> Result<Vec<Part>, Error> {
     match field.value() {
         Value::Array(_) => field.array()?.map(parse_part).collect(),
@@ -77,7 +76,7 @@ pub(crate) fn parse_tool(field: Field) -> Result<Tool, Error> {
     let mut function = object.required("function")?.object()?;
     let name = function.required("name")?.string()?;
     function.put_back("name", name.clone().into());
-    // They go on as they are: a schema is not copied.
+    // The values are moved, because a schema may be large.
     if let Some(description) = function.optional("description").map(Field::string).transpose()? {
         function.put_back("description", description.into());
     }
@@ -120,7 +119,7 @@ pub(crate) fn parse_tool_choice(field: Field) -> Result<ToolChoice, Error> {
     })
 }
 
-pub(crate) fn response_format(field: Field) -> Result<ResponseFormat, Error> {
+pub(crate) fn parse_response_format(field: Field) -> Result<ResponseFormat, Error> {
     let mut object = field.object()?;
     match object.required("type")?.string()?.as_str() {
         "text" => Ok(ResponseFormat::Text),
@@ -131,14 +130,14 @@ pub(crate) fn response_format(field: Field) -> Result<ResponseFormat, Error> {
                 Value::Object(_) => {}
                 _ => return Err(schema.type_error("a map")),
             }
-            let Value::Object(schema) = schema.into_value() else { unreachable!("just seen to be an object") };
+            let Value::Object(schema) = schema.into_value() else { unreachable!("checked above to be an object") };
             Ok(ResponseFormat::JsonSchema(schema))
         }
         other => Ok(ResponseFormat::Unknown(other.into())),
     }
 }
 
-/// A string, or a list of strings.
+/// Parses a string, or a list of strings.
 pub(crate) fn parse_stop(field: Field) -> Result<Vec<String>, Error> {
     match field.value() {
         Value::String(_) => Ok(vec![field.string()?]),
@@ -147,42 +146,11 @@ pub(crate) fn parse_stop(field: Field) -> Result<Vec<String>, Error> {
     }
 }
 
-/// An object of token ids and numbers.
+/// Parses an object of token ids and numbers.
 pub(crate) fn parse_logit_bias(field: Field) -> Result<Vec<(u32, f64)>, Error> {
     let entry = |(key, bias): (String, Field)| match key.parse::<u32>() {
         Ok(token) => Ok((token, bias.number()?)),
         Err(_) => Err(bias.error_at("invalid key, expected a token id")),
     };
     field.object()?.entries().map(entry).collect()
-}
-
-/// One line of `GET /models`.
-#[derive(Clone, Debug, Serialize)]
-pub struct ModelObject {
-    pub id: String,
-    object: &'static str,
-    created: u64,
-    pub owned_by: String,
-}
-
-impl ModelObject {
-    /// `created` is the day of the release of V3.2: OpenAI's type wants a number and no
-    /// better one is known.
-    pub fn new(id: impl Into<String>, owned_by: impl Into<String>) -> Self {
-        Self { id: id.into(), object: "model", created: 1_764_547_200, owned_by: owned_by.into() }
-    }
-
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a model is plain data")
-    }
-}
-
-/// The body of `GET /models`.
-pub fn model_list(data: &[ModelObject]) -> String {
-    #[derive(Serialize)]
-    struct List<'a> {
-        object: &'static str,
-        data: &'a [ModelObject],
-    }
-    serde_json::to_string(&List { object: "list", data }).expect("a list of models is plain data")
 }

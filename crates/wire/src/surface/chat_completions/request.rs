@@ -1,4 +1,4 @@
-//! The body of `POST /chat/completions`: OpenAI's, with DeepSeek's own fields. The default surface.
+//! The request body of `POST /chat/completions`: OpenAI's, with DeepSeek's fields.
 
 use chat::{Chat, Error, Input, Sampling};
 
@@ -8,27 +8,27 @@ use crate::field_reader::{Field, Object};
 use crate::json;
 use crate::surface::chat_completions::fields;
 
-/// What a caller asked for, and how it wants the answer sent.
+/// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatCompletionRequest {
     pub chat: Chat,
     pub stream: bool,
-    /// Only meaningful with `stream`: usage comes as one more chunk at the end.
+    /// Whether a streamed answer ends with a chunk of usage.
     pub include_usage: bool,
 }
 
-/// Reads a request body. Unknown fields are ignored at every level, null is absence.
+/// Parses a request body. Unknown fields are ignored at every level; null means absent.
 ///
-/// `chat.beta` stays false: the path of the request tells, not its body.
+/// `chat.beta` stays false: it depends on the path of the request.
 ///
 /// # Errors
-/// `Invalid`: bytes that are not strict JSON, or a field of the wrong type, named by its path.
-/// Ranges are judged later.
+/// `InvalidRequest`: bytes that are not strict JSON, or a field of the wrong type, with its path.
+/// Ranges are validated later.
 pub fn parse_request(body: &[u8]) -> Result<ChatCompletionRequest, Error> {
     request_from_json(json::parse(body)?)
 }
 
-/// The same of a body that is parsed.
+/// Converts a parsed body.
 ///
 /// # Errors
 /// As [`parse_request`].
@@ -38,11 +38,11 @@ pub fn request_from_json(body: Value) -> Result<ChatCompletionRequest, Error> {
     chat.input =
         Input::Messages(object.required("messages")?.array()?.map(fields::parse_message).collect::<Result<_, _>>()?);
 
-    chat.thinking = object.optional("thinking").map(thinking).transpose()?.flatten();
-    chat.reasoning_effort = object.optional("reasoning_effort").map(reasoning_effort).transpose()?;
+    chat.thinking = object.optional("thinking").map(parse_thinking).transpose()?.flatten();
+    chat.reasoning_effort = object.optional("reasoning_effort").map(parse_reasoning_effort).transpose()?;
     let StreamOptions { stream, include_usage } = common_fields(&mut chat, &mut object)?;
     chat.response_format =
-        object.optional("response_format").map(fields::response_format).transpose()?.unwrap_or_default();
+        object.optional("response_format").map(fields::parse_response_format).transpose()?.unwrap_or_default();
 
     if let Some(tools) = object.optional("tools") {
         chat.tools = tools.array()?.map(fields::parse_tool).collect::<Result<_, _>>()?;
@@ -56,13 +56,13 @@ pub fn request_from_json(body: Value) -> Result<ChatCompletionRequest, Error> {
     Ok(ChatCompletionRequest { chat, stream, include_usage })
 }
 
-/// How the answer is to be sent.
+/// The options of streaming.
 pub(crate) struct StreamOptions {
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
 }
 
-/// The fields chats and completions share.
+/// Parses the fields that chat completions and text completions share.
 pub(crate) fn common_fields(chat: &mut Chat, object: &mut Object) -> Result<StreamOptions, Error> {
     let mut integer = |key| object.optional(key).map(Field::integer).transpose();
     chat.n = integer("n")?;
@@ -82,13 +82,13 @@ pub(crate) fn common_fields(chat: &mut Chat, object: &mut Object) -> Result<Stre
     chat.user = object.optional("user").map(Field::string).transpose()?;
     chat.user_id = object.optional("user_id").map(Field::string).transpose()?;
     let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
-    let include_usage = object.optional("stream_options").map(include_usage).transpose()?.unwrap_or(false);
+    let include_usage = object.optional("stream_options").map(parse_include_usage).transpose()?.unwrap_or(false);
     Ok(StreamOptions { stream, include_usage })
 }
 
-/// `{"type": "enabled" | "disabled"}`; the words of other services that leave the choice to the
-/// model mean nothing here.
-fn thinking(field: Field) -> Result<Option<bool>, Error> {
+/// Parses `{"type": "enabled" | "disabled"}`. The values of other services that leave the choice to
+/// the model are `None`.
+fn parse_thinking(field: Field) -> Result<Option<bool>, Error> {
     field.object()?.required("type")?.variant(&[
         ("enabled", Some(true)),
         ("disabled", Some(false)),
@@ -97,12 +97,12 @@ fn thinking(field: Field) -> Result<Option<bool>, Error> {
     ])
 }
 
-fn reasoning_effort(field: Field) -> Result<String, Error> {
+fn parse_reasoning_effort(field: Field) -> Result<String, Error> {
     let words = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
     Ok(field.variant(&words.map(|word| (word, word)))?.to_owned())
 }
 
-fn include_usage(field: Field) -> Result<bool, Error> {
+fn parse_include_usage(field: Field) -> Result<bool, Error> {
     Ok(field.object()?.optional("include_usage").map(Field::bool).transpose()?.unwrap_or(false))
 }
 
@@ -112,7 +112,7 @@ mod tests {
     use chat::{Part, ResponseFormat, Role, ToolChoice};
     use proptest::prelude::*;
 
-    /// A body with `rest` behind the two required fields.
+    /// A body with `rest` after the two required fields.
     fn body_with(rest: &str) -> String {
         format!(r#"{{"model":"deepseek-chat","messages":[{{"role":"user","content":"Say hi"}}]{rest}}}"#)
     }
@@ -229,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_does_not_repeat_a_long_value() {
+    fn an_error_does_not_repeat_a_long_value() {
         assert!(parse_error(&body_with_messages(&format!("\"{}\"", "é".repeat(100_000)))).len() < 400);
     }
 
     #[test]
-    fn an_empty_list_of_tools_is_told_from_none() {
+    fn an_empty_list_of_tools_differs_from_an_absent_one() {
         assert!(parse(r#","tools":[]"#).empty_tools);
         assert!(!parse("").empty_tools);
     }

@@ -1,21 +1,22 @@
-//! A whole answer as one `chat.completion` object, and the pieces its chunks share with it.
+//! An answer as one `chat.completion` object, and the parts that chunks share with it.
 
 use chat::{Error, Reply, TokenLogprob, ToolCall, Usage};
 use serde::Serialize;
 
-/// What all parts of one answer repeat.
+/// The fields that all parts of one answer share.
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// A UUID v4.
     pub id: String,
-    /// Seconds since 1970.
+    /// The time of the request in seconds since 1970.
     pub created: u64,
-    /// The id of the request, exactly as it was sent.
+    /// The model id of the request, exactly as it was sent.
     pub model: String,
+    /// The version of the model and its configuration.
     pub system_fingerprint: String,
-    /// The mode the answer is given in; it decides which keys a message has.
+    /// Whether the answer is in thinking mode, which determines the keys of a message.
     pub thinking: bool,
-    /// The caller asked for log-probabilities.
+    /// Whether log-probabilities were requested.
     pub logprobs: bool,
 }
 
@@ -23,7 +24,7 @@ impl Envelope {
     /// The body of an answer that is not streamed.
     ///
     /// # Errors
-    /// `Internal` when the reply never finished.
+    /// `Internal` when the reply has no finish reason.
     pub fn body(&self, reply: &Reply) -> Result<String, Error> {
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         let calls =
@@ -62,7 +63,7 @@ struct ChatCompletionBody<'a> {
     created: u64,
     model: &'a str,
     choices: [Choice<'a>; 1],
-    /// Absent when the answer was cut before its provider could count.
+    /// Absent when the answer was cut off before the provider reported its usage.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<ChatUsage>,
     system_fingerprint: &'a str,
@@ -92,7 +93,7 @@ struct ReplyLogprobs<'a> {
     reasoning_content: Option<Vec<LogprobBody<'a>>>,
 }
 
-/// A call, or the part of it that one chunk brings.
+/// A call, or a piece of it in one chunk.
 #[derive(Serialize)]
 pub(crate) struct ToolCallBody<'a> {
     index: usize,
@@ -199,7 +200,7 @@ impl<'a> LogprobBody<'a> {
     }
 }
 
-/// JSON has no infinity; DeepSeek writes the log of nothing as -9999.
+/// Replaces infinite values, which JSON lacks: DeepSeek writes the logarithm of 0 as -9999.
 pub(crate) fn finite_logprob(logprob: f32) -> f32 {
     if logprob.is_finite() { logprob } else { -9999.0 }
 }

@@ -1,15 +1,16 @@
-//! A growing answer as `chat.completion.chunk` events.
+//! A streamed answer as `chat.completion.chunk` events.
 //!
-//! Without `include_usage` the finish chunk carries the usage, so it waits for it; with it, the
-//! usage comes alone in one more chunk and every other chunk says `"usage": null`. Usage never
-//! appears twice: clients that sum would count double.
+//! Without `include_usage` the finish chunk contains the usage, so it is held back until the usage
+//! arrives. With it, the usage follows in a chunk of its own, and all other chunks contain
+//! `"usage": null`. Usage is sent once: clients that add it up would count it twice.
 
 use chat::{Delta, Error, FinishReason, Reply, TokenLogprob, Usage};
 use serde::Serialize;
 
 use crate::sse;
-use crate::surface::Renderer;
 use crate::surface::chat_completions::response::{ChatUsage, Envelope, LogprobBody, ToolCallBody, render_logprobs};
+use crate::surface::error::error_body;
+use crate::surface::renderer::{Renderer, single_reply};
 
 /// Renders one chat completion.
 #[derive(Debug)]
@@ -17,11 +18,12 @@ pub struct ChatChunkRenderer {
     envelope: Envelope,
     include_usage: bool,
     started: bool,
-    /// The end of the answer, waiting for the usage it is sent with.
+    /// The finish reason, held back until the usage arrives.
     pending_finish: Option<FinishReason>,
 }
 
 impl ChatChunkRenderer {
+    /// Creates a renderer. With `include_usage` the stream ends with a chunk of usage.
     pub fn new(envelope: Envelope, include_usage: bool) -> Self {
         Self { envelope, include_usage, started: false, pending_finish: None }
     }
@@ -29,7 +31,7 @@ impl ChatChunkRenderer {
 
 impl Renderer for ChatChunkRenderer {
     fn body(&self, replies: &[Reply]) -> Result<String, Error> {
-        self.envelope.body(crate::surface::renderer::single_reply(replies)?)
+        self.envelope.body(single_reply(replies)?)
     }
 
     fn push(&mut self, delta: &Delta, out: &mut String) {
@@ -58,7 +60,7 @@ impl Renderer for ChatChunkRenderer {
         }
     }
 
-    /// A finish chunk whose usage never came, then `[DONE]`.
+    /// Appends a finish chunk whose usage has not arrived, then `[DONE]`.
     fn finish(&mut self, out: &mut String) {
         if let Some(reason) = self.pending_finish.take() {
             self.write_finish(reason, None, out);
@@ -67,7 +69,7 @@ impl Renderer for ChatChunkRenderer {
     }
 
     fn fail(&mut self, error: &Error, out: &mut String) {
-        sse::write_event(&crate::surface::error::error_body(error), out);
+        sse::write_event(&error_body(error), out);
         sse::write_event("[DONE]", out);
     }
 }
@@ -115,7 +117,7 @@ struct Chunk<'a> {
     model: &'a str,
     system_fingerprint: &'a str,
     choices: &'a [Choice<'a>],
-    /// Outer `None`: no such key. Inner `None`: null.
+    /// Outer `None`: the key is absent. Inner `None`: null.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<ChatUsage>>,
 }
@@ -133,7 +135,7 @@ struct ChunkLogprobs<'a> {
     content: Vec<LogprobBody<'a>>,
 }
 
-/// Outer `None`: no such key. Inner `None`: null.
+/// The delta of a chunk. Outer `None`: the key is absent. Inner `None`: null.
 #[derive(Default, Serialize)]
 struct DeltaBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,8 +166,8 @@ impl<'a> DeltaBody<'a> {
         Self { tool_calls: Some([call]), ..Self::default() }
     }
 
-    /// Without a null `reasoning_content` after tool calls: the Node helper would keep the null and
-    /// lose the reasoning.
+    /// The delta of a finish chunk. It has no null `reasoning_content` after tool calls, because
+    /// the helper of the Node SDK would replace the reasoning by the null.
     fn finish(null_reasoning: bool) -> Self {
         Self::text("", null_reasoning)
     }

@@ -1,4 +1,4 @@
-//! The body of `generateContent`, `streamGenerateContent` and `countTokens`.
+//! The request body of `generateContent`, `streamGenerateContent` and `countTokens`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,31 +8,31 @@ use serde_json::{Map, Value, json};
 use crate::field_reader::{Field, Object};
 use crate::json;
 
-/// What a caller asked for.
+/// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerateContentRequest {
     pub chat: Chat,
-    /// Send reasoning too.
+    /// Whether the answer includes reasoning.
     pub include_thoughts: bool,
 }
 
-/// Reads a body; `model` is that of the path. Names may be in camel case or in snake case. Unknown
-/// fields are ignored.
+/// Parses a body. `model` is the model of the path. Field names may be in camel case or snake case.
+/// Unknown fields are ignored.
 ///
 /// # Errors
-/// `Invalid`: bytes that are no JSON, a field of the wrong type, a part this server cannot read,
-/// each with its path.
+/// `InvalidRequest`: bytes that are not JSON, a field of the wrong type, or an unsupported
+/// part, with its path.
 pub fn parse_request(body: &[u8], model: &str) -> Result<GenerateContentRequest, Error> {
     request_from_json(json::parse(body)?, model)
 }
 
-/// The same of a body that is parsed.
+/// Converts a parsed body.
 ///
 /// # Errors
 /// As [`parse_request`].
 pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequest, Error> {
     let mut object = Field::root(body).object()?;
-    // A token count may wrap the request it asks about.
+    // The body of a token count may wrap the request.
     if let Some(inner) = camel_or_snake(&mut object, "generateContentRequest") {
         object = inner.object()?;
     }
@@ -42,12 +42,12 @@ pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequ
         conversation.push(Message::new(Role::System, system_text(system)?));
     }
     for content in object.required("contents")?.array()? {
-        self::parse_content(content, &mut conversation)?;
+        parse_content(content, &mut conversation)?;
     }
     let mut messages = conversation.messages;
     if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
         last.prefix = true;
-        // A prefilled answer is part of this surface, and needs no other root.
+        // Prefilled answers are part of this surface and do not need the beta root.
         chat.beta = true;
     }
     chat.input = Input::Messages(messages);
@@ -68,7 +68,7 @@ pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequ
     Ok(GenerateContentRequest { chat, include_thoughts })
 }
 
-/// A field by its name in camel case, or the same in snake case.
+/// The field with this name in camel case, or with the same name in snake case.
 fn camel_or_snake(object: &mut Object, camel: &str) -> Option<Field> {
     let snake = || {
         camel.chars().fold(String::new(), |mut name, letter| {
@@ -91,13 +91,13 @@ fn system_text(field: Field) -> Result<String, Error> {
     Ok(texts?.join("\n\n"))
 }
 
-/// The messages so far, and the calls that a response without an id may answer. A list of all calls
-/// would be searched again for every response.
+/// The messages so far, and the calls that a response without an id may answer. They are indexed by
+/// name, because searching a list of all calls for each response takes quadratic time.
 #[derive(Default)]
 struct Conversation {
     messages: Vec<Message>,
-    /// The ids of the calls of a name. The next one to be answered stands last: the first call of
-    /// the latest message.
+    /// The ids of the calls by name. The last id is the next to be answered: the first call of the
+    /// latest message.
     calls: HashMap<String, Vec<String>>,
     answered: HashSet<String>,
 }
@@ -111,7 +111,7 @@ impl Conversation {
         self.messages.push(message);
     }
 
-    /// The call of this name that a response without an id answers.
+    /// Takes the id of the call of this name that a response without an id answers.
     fn next_unanswered_call(&mut self, name: &str) -> Option<String> {
         let calls = self.calls.get_mut(name)?;
         while calls.last().is_some_and(|id| self.answered.contains(id)) {
@@ -121,14 +121,15 @@ impl Conversation {
     }
 }
 
-/// One content becomes one message, or a tool message for each response and one for the
-/// words around them.
+/// Parses a content into one message, or into a tool message for each response and one for the text
+/// around them.
 fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
     let mut object = field.object()?;
     let roles = [("user", Role::User), ("model", Role::Assistant), ("function", Role::User)];
     let role = object.optional("role").map(|role| role.variant(&roles)).transpose()?.unwrap_or(Role::User);
     let mut message = Message { content: None, ..Message::new(role, "") };
-    let (mut calls, mut answers) = (Vec::new(), false);
+    let mut calls = Vec::new();
+    let mut answers = false;
     for part in object.required("parts")?.array()? {
         let unsupported_part = part.error_at("a part of a kind that is not supported");
         let mut part = part.object()?;
@@ -175,8 +176,8 @@ fn parse_function_call(field: Field, index: usize) -> Result<ToolCall, Error> {
     Ok(ToolCall { id: id.unwrap_or_else(|| format!("call_00_{name}_{index}")), name, arguments })
 }
 
-/// A response without an id answers the first call of its name that has no answer yet
-/// (API document 3.2).
+/// Parses a function response. Without an id it answers the first unanswered call of its name (API
+/// document 3.2).
 fn parse_function_response(field: Field, before: &mut Conversation) -> Result<Message, Error> {
     let mut object = field.object()?;
     let name = object.required("name")?.string()?;
@@ -203,7 +204,7 @@ fn parse_inline_data(field: Field) -> Result<Part, Error> {
     Ok(Part::image(&format!("data:{kind};base64,{data}")))
 }
 
-/// Returns whether reasoning is to be sent.
+/// Parses the generation config. Returns whether the answer includes reasoning.
 fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
     let mut number = |name| camel_or_snake(&mut object, name).map(Field::number).transpose();
     chat.sampling.temperature = number("temperature")?;
@@ -268,8 +269,8 @@ fn parse_function(field: Field) -> Result<Tool, Error> {
     Ok(Tool { name, strict: false, function })
 }
 
-/// An OpenAPI schema as JSON Schema: type names in lower case, `nullable` as an alternative
-/// (API document 3.3).
+/// Converts an OpenAPI schema to JSON Schema: type names in lower case, `nullable` as an
+/// alternative (API document 3.3).
 fn openapi_to_json_schema(schema: Value) -> Value {
     let Value::Object(fields) = schema else { return schema };
     let nullable = fields.get("nullable") == Some(&Value::Bool(true));

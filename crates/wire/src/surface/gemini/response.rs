@@ -1,16 +1,16 @@
-//! An answer as one `GenerateContentResponse`, or as the events it grows by.
+//! An answer as one `GenerateContentResponse`, or as events.
 
 use chat::{Delta, Error, FinishReason, Reply, ToolCall, Usage};
 use serde_json::{Value, json};
 
-use crate::json::parse_tool_arguments;
-use crate::surface::Renderer;
-use crate::surface::anthropic::Signer;
+use crate::surface::gemini::error::error_response;
+use crate::surface::renderer::{Renderer, Signer, single_reply};
+use crate::tool_arguments::parse_tool_arguments;
 
-/// How the parts of a streamed answer are framed.
+/// The framing of a streamed answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFormat {
-    /// Events (`alt=sse`).
+    /// Server-sent events (`alt=sse`).
     Sse,
     /// One JSON array.
     JsonArray,
@@ -18,43 +18,44 @@ pub enum StreamFormat {
 
 /// Renders one answer.
 pub struct GenerateContentRenderer {
-    /// What every part of the answer repeats: the model, as the caller wrote it, and the id.
+    /// JSON fields that each response repeats: the model as the caller wrote it, and the id.
     repeated_fields: String,
     include_thoughts: bool,
     format: StreamFormat,
     signer: Signer,
-    /// All of the reasoning so far, for its signature; empty once that has been sent.
+    /// The reasoning so far, for its signature; empty once the signature has been sent.
     reasoning: String,
-    /// The call that grows: it is sent whole.
+    /// The call that is being generated; it is sent when it is complete.
     pending_call: Option<ToolCall>,
     pending_finish: Option<FinishReason>,
-    /// Parts of an array that have been sent.
+    /// Number of responses that have been sent.
     parts_sent: usize,
 }
 
 impl GenerateContentRenderer {
-    pub fn new(id: String, model: String, include_thoughts: bool, format: StreamFormat, sign: Signer) -> Self {
-        let (reasoning, call, finish, sent) = (String::new(), None, None, 0);
-        let names = format!(r#""modelVersion":{},"responseId":{}"#, Value::from(model), Value::from(id));
+    /// Creates a renderer.
+    pub fn new(id: String, model: String, include_thoughts: bool, format: StreamFormat, signer: Signer) -> Self {
+        let repeated_fields = format!(r#""modelVersion":{},"responseId":{}"#, Value::from(model), Value::from(id));
         Self {
-            repeated_fields: names,
+            repeated_fields,
             include_thoughts,
             format,
-            signer: sign,
-            reasoning,
-            pending_call: call,
-            pending_finish: finish,
-            parts_sent: sent,
+            signer,
+            reasoning: String::new(),
+            pending_call: None,
+            pending_finish: None,
+            parts_sent: 0,
         }
     }
 
-    /// Written in one go: a stream is made of these.
+    /// A response with these parts, which a stream consists of.
     fn response_body(&self, parts: Vec<Value>, finish: Option<FinishReason>, usage: Option<&Usage>) -> String {
         let finish = finish.map(|finish| format!(r#","finishReason":"{}""#, finish_reason(finish))).unwrap_or_default();
-        let usage = usage.map(|usage| format!(r#","usageMetadata":{}"#, self::usage_body(usage))).unwrap_or_default();
-        let (parts, names) = (Value::from(parts), &self.repeated_fields);
+        let usage = usage.map(|usage| format!(r#","usageMetadata":{}"#, usage_body(usage))).unwrap_or_default();
+        let parts = Value::from(parts);
+        let repeated = &self.repeated_fields;
         format!(
-            r#"{{"candidates":[{{"content":{{"role":"model","parts":{parts}}},"index":0{finish}}}],{names}{usage}}}"#
+            r#"{{"candidates":[{{"content":{{"role":"model","parts":{parts}}},"index":0{finish}}}],{repeated}{usage}}}"#
         )
     }
 
@@ -78,7 +79,7 @@ impl GenerateContentRenderer {
         self.parts_sent += 1;
     }
 
-    /// The signature of the reasoning, once.
+    /// The signature of the reasoning so far; `None` once it has been taken.
     fn take_signature(&mut self) -> Option<String> {
         let reasoning = std::mem::take(&mut self.reasoning);
         (!reasoning.is_empty()).then(|| (self.signer)(&reasoning))
@@ -141,7 +142,7 @@ impl Renderer for GenerateContentRenderer {
     }
 
     fn body(&self, replies: &[Reply]) -> Result<String, Error> {
-        let reply = crate::surface::renderer::single_reply(replies)?;
+        let reply = single_reply(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         let mut parts = Vec::new();
         if self.include_thoughts && !reply.reasoning.is_empty() {
@@ -200,14 +201,14 @@ impl Renderer for GenerateContentRenderer {
     }
 
     fn fail(&mut self, error: &Error, out: &mut String) {
-        let (_, body) = super::error_response(error);
+        let (_, body) = error_response(error);
         self.write_response(&body, out);
         if self.format == StreamFormat::JsonArray {
             out.push(']');
         }
     }
 
-    /// The SDK takes every line for data: white space is the only sign of life.
+    /// Appends white space as a keep-alive, because the SDK parses every other line as data.
     fn keep_alive(&self, out: &mut String) {
         out.push_str("\r\n");
     }

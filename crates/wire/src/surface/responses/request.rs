@@ -1,46 +1,47 @@
-//! The body of `POST /responses`.
+//! The request body of `POST /responses`.
 
 use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use super::RequestEcho;
 use crate::field_reader::{Field, Object};
 use crate::json;
+use crate::surface::responses::response::RequestEcho;
 
-/// What a caller asked for, and how it wants the answer sent.
+/// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResponsesRequest {
     pub chat: Chat,
     pub stream: bool,
-    /// What the response repeats of the request.
+    /// The fields of the request that the response repeats.
     pub echo: RequestEcho,
 }
 
 impl ResponsesRequest {
-    /// The memory it takes, about.
+    /// The approximate number of bytes that the request takes.
     pub fn memory_bytes(&self) -> usize {
         let RequestEcho { instructions, tools, tool_choice, format, user, .. } = &self.echo;
-        let words = [instructions, user].into_iter().flatten().map(String::len).sum::<usize>();
+        let texts = [instructions, user].into_iter().flatten().map(String::len).sum::<usize>();
         let values = [tools, tool_choice, format].into_iter().map(chat::json_bytes).sum::<usize>();
-        self.chat.memory_bytes() + words + values
+        self.chat.memory_bytes() + texts + values
     }
 }
 
-/// Reads a body. Unknown fields are ignored, null is absence.
+/// Parses a body. Unknown fields are ignored; null means absent.
 ///
 /// # Errors
-/// `Invalid`: bytes that are no JSON, a field of the wrong type, what needs a memory
-/// this server lacks.
+/// `InvalidRequest`: bytes that are not JSON, a field of the wrong type, or a field that needs
+/// stored responses.
 pub fn parse_request(body: &[u8]) -> Result<ResponsesRequest, Error> {
     request_from_json(json::parse(body)?)
 }
 
-/// Bytes that [`request_from_json`] copies of a body, because the response repeats them.
+/// The number of bytes of a body that [`request_from_json`] copies because the
+/// response repeats them.
 pub fn echoed_bytes(body: &Value) -> usize {
     ["instructions", "tools", "tool_choice", "text", "user"].iter().map(|key| chat::json_bytes(&body[*key])).sum()
 }
 
-/// The same of a body that is parsed.
+/// Converts a parsed body.
 ///
 /// # Errors
 /// As [`parse_request`].
@@ -65,7 +66,7 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
     match object.optional("input") {
         None if messages.is_empty() => return Err(Error::invalid("input or instructions must be set")),
         None => {}
-        Some(input) => self::parse_input(input, &mut messages)?,
+        Some(input) => parse_input(input, &mut messages)?,
     }
     chat.input = Input::Messages(messages);
     chat.max_tokens = object.optional("max_output_tokens").map(Field::integer).transpose()?;
@@ -79,7 +80,7 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
     if let Some(tools) = object.optional("tools") {
         echo.tools = tools.value().clone();
         for tool in tools.array()? {
-            chat.tools.extend(self::parse_tool(tool)?);
+            chat.tools.extend(parse_tool(tool)?);
         }
     }
     if let Some(choice) = object.optional("tool_choice") {
@@ -99,7 +100,7 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
         && let Some(format) = text.object()?.optional("format")
     {
         echo.format = format.value().clone();
-        chat.response_format = self::parse_format(format)?;
+        chat.response_format = parse_format(format)?;
     }
     chat.user = object.optional("user").map(Field::string).transpose()?;
     echo.user.clone_from(&chat.user);
@@ -107,7 +108,7 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
     Ok(ResponsesRequest { chat, stream, echo })
 }
 
-/// `json_schema` stands flat here: name and schema beside the type.
+/// Parses a response format. `json_schema` is flat here: name and schema stand beside the type.
 fn parse_format(field: Field) -> Result<ResponseFormat, Error> {
     let flat = field.value().clone();
     let mut object = field.object()?;
@@ -125,7 +126,7 @@ fn parse_format(field: Field) -> Result<ResponseFormat, Error> {
     })
 }
 
-/// A function; `None` for tools the service would run itself.
+/// Parses a function; `None` for tools that OpenAI runs itself.
 fn parse_tool(field: Field) -> Result<Option<Tool>, Error> {
     let mut object = field.object()?;
     match object.required("type")?.string()?.as_str() {
@@ -162,7 +163,8 @@ fn parse_tool_choice(field: Field) -> Result<ToolChoice, Error> {
     })
 }
 
-/// One user message, or items; what belongs to one answer of the assistant becomes one message.
+/// Parses one user message or a list of items. The items of one assistant answer
+/// become one message.
 fn parse_input(field: Field, to: &mut Vec<Message>) -> Result<(), Error> {
     if !field.value().is_array() {
         to.push(Message::new(Role::User, field.string()?));
@@ -208,7 +210,7 @@ fn parse_message(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Text, joined up to the next image, and images.
+/// Parses text and images. Adjacent texts are joined.
 fn parse_parts(field: Field) -> Result<Vec<Part>, Error> {
     let has_image = |list: &Vec<Value>| list.iter().any(|part| part["type"] == "input_image");
     if !field.value().as_array().is_some_and(has_image) {
@@ -238,7 +240,7 @@ fn parse_reasoning(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error>
     Ok(())
 }
 
-/// The assistant's message that is being put together.
+/// The last message, which is an assistant message; one is added if necessary.
 fn current_assistant_message(to: &mut Vec<Message>) -> &mut Message {
     if to.last().is_none_or(|last| last.role != Role::Assistant) {
         to.push(Message { content: None, ..Message::new(Role::Assistant, "") });
@@ -246,7 +248,7 @@ fn current_assistant_message(to: &mut Vec<Message>) -> &mut Message {
     to.last_mut().expect("just pushed")
 }
 
-/// A string, or parts of text, joined.
+/// Parses a string, or text parts, which are joined.
 fn joined_text(field: Field) -> Result<String, Error> {
     if !field.value().is_array() {
         return field.string();

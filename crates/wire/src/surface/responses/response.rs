@@ -1,13 +1,14 @@
-//! An answer as one response object, or as the events it grows by: items one after the other, each
-//! begun, filled and done.
+//! An answer as one response object, or as events: items one after the other, each added, extended
+//! by deltas, and done.
 
 use chat::{Delta, Error, FinishReason, Reply, ToolCall, Usage};
 use serde_json::{Value, json};
 
-use crate::surface::Renderer;
 use crate::surface::chat_completions::Envelope;
+use crate::surface::error::error_code;
+use crate::surface::renderer::{Renderer, single_reply};
 
-/// What a response repeats of its request.
+/// The fields of a request that its response repeats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestEcho {
     pub instructions: Option<String>,
@@ -27,13 +28,13 @@ pub struct ResponseRenderer {
     echo: RequestEcho,
     sequence_number: u64,
     started: bool,
-    /// The items that are done.
+    /// The complete items.
     output: Vec<Value>,
     open_item: Option<Item>,
     reply: Reply,
 }
 
-/// The item that grows.
+/// The item that is being streamed.
 enum Item {
     Reasoning(String),
     Message(String),
@@ -41,6 +42,7 @@ enum Item {
 }
 
 impl ResponseRenderer {
+    /// Creates a renderer.
     pub fn new(envelope: Envelope, echo: RequestEcho) -> Self {
         Self {
             envelope,
@@ -63,11 +65,11 @@ impl ResponseRenderer {
             "previous_response_id": null, "reasoning": { "effort": echo.effort, "summary": null }, "store": false,
             "temperature": echo.temperature.unwrap_or(1.0), "text": { "format": echo.format },
             "tool_choice": echo.tool_choice, "tools": echo.tools, "top_p": echo.top_p.unwrap_or(1.0),
-            "truncation": "disabled", "usage": usage.map(self::usage), "user": echo.user, "metadata": {},
+            "truncation": "disabled", "usage": usage.map(usage_body), "user": echo.user, "metadata": {},
         })
     }
 
-    /// The end of an answer: the name of its event, and the response.
+    /// The final event of an answer: its name, and the response.
     fn final_event(&self, finish: FinishReason, output: &[Value], usage: Option<&Usage>) -> (&'static str, Value) {
         let incomplete = |reason: &str| {
             let details = json!({ "reason": reason });
@@ -108,14 +110,15 @@ impl ResponseRenderer {
         }
     }
 
-    /// The id of the item that is open, or comes next.
+    /// The id of the open item, or of the next one.
     fn item_id(&self, prefix: &str) -> String {
         format!("{prefix}_{}{:02x}", &self.envelope.id.replace('-', "")[..30], self.output.len())
     }
 
     fn start_item(&mut self, item: Item, out: &mut String) {
         self.close_item(out);
-        let (index, value) = (self.output.len(), self.item_body(&item, "in_progress"));
+        let index = self.output.len();
+        let value = self.item_body(&item, "in_progress");
         self.write_event("response.output_item.added", json!({ "output_index": index, "item": value }), out);
         if let Some(part) = content_part(&item, "") {
             let id = value["id"].clone();
@@ -127,7 +130,8 @@ impl ResponseRenderer {
 
     fn close_item(&mut self, out: &mut String) {
         let Some(item) = self.open_item.take() else { return };
-        let (index, value) = (self.output.len(), self.item_body(&item, "completed"));
+        let index = self.output.len();
+        let value = self.item_body(&item, "completed");
         let at = json!({ "item_id": value["id"], "output_index": index });
         let with = |more: Value| {
             let mut fields = at.clone();
@@ -154,7 +158,7 @@ impl ResponseRenderer {
         self.output.push(value);
     }
 
-    /// The item as the response shows it; while it is in progress, still empty.
+    /// The item in the response. While it is in progress, its content is empty.
     fn item_body(&self, item: &Item, status: &str) -> Value {
         let done = status == "completed";
         let content = |text: &str| if done { json!([content_part(item, text)]) } else { json!([]) };
@@ -193,9 +197,9 @@ impl Renderer for ResponseRenderer {
     }
 
     fn body(&self, replies: &[Reply]) -> Result<String, Error> {
-        let reply = crate::surface::renderer::single_reply(replies)?;
+        let reply = single_reply(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
-        // The items are those of the stream.
+        // The items are built as for a stream.
         let mut items = Self::new(self.envelope.clone(), self.echo.clone());
         let mut discarded = String::new();
         if !reply.reasoning.is_empty() {
@@ -264,13 +268,13 @@ impl Renderer for ResponseRenderer {
 
     fn fail(&mut self, error: &Error, out: &mut String) {
         self.write_start(out);
-        let error_json = json!({ "code": crate::surface::error::error_code(error), "message": error.message });
+        let error_json = json!({ "code": error_code(error), "message": error.message });
         let response = self.response("failed", &self.output, None, error_json, Value::Null);
         self.write_event("response.failed", json!({ "response": response }), out);
     }
 }
 
-/// The one part of an item of text.
+/// The content part of a text item.
 fn content_part(item: &Item, text: &str) -> Option<Value> {
     match item {
         Item::Reasoning(_) => Some(json!({ "type": "reasoning_text", "text": text })),
@@ -279,7 +283,7 @@ fn content_part(item: &Item, text: &str) -> Option<Value> {
     }
 }
 
-fn usage(usage: &Usage) -> Value {
+fn usage_body(usage: &Usage) -> Value {
     json!({
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": { "cached_tokens": usage.cached_tokens },

@@ -3,15 +3,16 @@
 use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use crate::json::parse_tool_arguments;
-use crate::upstream::{Image, SignatureStore, image_of};
+use crate::tool_arguments::parse_tool_arguments;
+use crate::upstream::event_reader::SignatureStore;
+use crate::upstream::image::{Image, image_of};
 
-/// `max_tokens` where a request has none: the API wants one (API document 3.1).
+/// The `max_tokens` of a request without one, which the API requires (API document 3.1).
 const DEFAULT_MAX_TOKENS: i64 = 4096;
-/// The least room for thinking.
+/// The minimum number of tokens for thinking.
 const MIN_THINKING_TOKENS: i64 = 1024;
 
-/// The body of a streamed request.
+/// The body of a streamed request to `model`.
 pub(in crate::upstream) fn request_body(
     chat: &Chat,
     model: &str,
@@ -21,12 +22,11 @@ pub(in crate::upstream) fn request_body(
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
     };
     let max_tokens = match chat.max_tokens.or(chat.max_completion_tokens) {
-        // What money allows may be more than the model does.
+        // The tokens that the budget pays for may be more than the model allows.
         None => chat.affordable_tokens.map_or(DEFAULT_MAX_TOKENS, |paid| paid.min(DEFAULT_MAX_TOKENS)),
         Some(own) => chat.max_output_tokens().unwrap_or(own),
     };
-    // Thinking needs a budget below `max_tokens`; where there is no room for both, the
-    // answer goes before.
+    // Thinking needs a budget below `max_tokens`. Without enough tokens for both, thinking is off.
     let thinks = chat.thinking == Some(true) && max_tokens > MIN_THINKING_TOKENS;
     let (system, messages) = alternating_messages(messages, &chat.response_format, thinks, signatures)?;
     let mut body = Map::new();
@@ -99,7 +99,7 @@ fn message_blocks(message: &Message, thinks: bool, signatures: &dyn SignatureSto
             blocks.push(json!({"type": "tool_result", "tool_use_id": id, "content": message.text()}));
         }
         Role::User | Role::Assistant => {
-            // A thinking block is good only with the signature it came with.
+            // A thinking block is valid only with its signature.
             let reasoning = message.reasoning.as_deref().filter(|reasoning| thinks && !reasoning.is_empty());
             if let Some((reasoning, signature)) = reasoning.and_then(|text| Some((text, signatures.find(text)?))) {
                 blocks.push(json!({"type": "thinking", "thinking": reasoning, "signature": signature}));
@@ -115,7 +115,7 @@ fn message_blocks(message: &Message, thinks: bool, signatures: &dyn SignatureSto
         }
     }
     if blocks.is_empty() {
-        // A message without content is refused.
+        // The API refuses a message without content.
         blocks.push(text_block("."));
     }
     Ok(blocks)
@@ -133,13 +133,15 @@ fn content_block(part: &Part) -> Result<Option<Value>, Error> {
         Part::Other { kind, value } => (kind, value),
     };
     let source = match image_of(kind, value)? {
-        Image::Data { kind, base64 } => json!({"type": "base64", "media_type": kind, "data": base64}),
+        Image::Data { media_type, base64 } => {
+            json!({"type": "base64", "media_type": media_type, "data": base64})
+        }
         Image::Url(url) => json!({"type": "url", "url": url}),
     };
     Ok(Some(json!({"type": "image", "source": source})))
 }
 
-/// An id the API takes: the caller's own, or a stable stand-in (FNV-1a).
+/// An id that the API accepts: the caller's, or a hash of it (FNV-1a).
 fn tool_use_id(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if (1..=64).contains(&id.len()) && id.bytes().all(plain) {

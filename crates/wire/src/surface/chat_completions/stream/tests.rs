@@ -32,7 +32,7 @@ const USAGE: Usage = Usage {
     reasoning_tokens: Some(6),
 };
 
-/// The data of every event a stream of these deltas becomes.
+/// The data of each event of a stream of deltas.
 fn rendered_events(mut renderer: ChatChunkRenderer, deltas: &[Delta]) -> Vec<String> {
     let mut out = String::new();
     deltas.iter().for_each(|delta| renderer.push(delta, &mut out));
@@ -45,7 +45,7 @@ fn rendered_events(mut renderer: ChatChunkRenderer, deltas: &[Delta]) -> Vec<Str
         .collect()
 }
 
-/// The same without the envelope.
+/// The choices and usage of each event, without the envelope.
 fn events_without_envelope(renderer: ChatChunkRenderer, deltas: &[Delta]) -> Vec<String> {
     let envelope = r#"{"id":"i","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":"fp","#;
     rendered_events(renderer, deltas)
@@ -153,7 +153,7 @@ fn a_whole_answer_has_the_keys_of_its_mode_in_the_documented_order() {
         envelope(true).body(&reply).unwrap(),
         r#"{"id":"i","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"9.8","reasoning_content":"hm"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":17,"completion_tokens":12,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":6},"prompt_cache_hit_tokens":5,"prompt_cache_miss_tokens":12},"system_fingerprint":"fp"}"#
     );
-    // A provider elsewhere may reason without having been asked to: what it says is not lost.
+    // A remote provider may send reasoning that was not requested; it is not lost.
     assert!(envelope(false).body(&reply).unwrap().contains(r#""reasoning_content":"hm""#));
     reply.tool_calls.push(chat::ToolCall { id: "c".into(), name: "f".into(), arguments: "{}".into() });
     (reply.reasoning, reply.usage) = (String::new(), Some(Usage { reasoning_tokens: None, ..USAGE }));

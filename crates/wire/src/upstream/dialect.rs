@@ -1,0 +1,131 @@
+//! The API dialects of providers: paths, headers, request bodies and event readers of each.
+
+use chat::{Chat, Error};
+use serde::{Deserialize, Serialize};
+
+use crate::tasks;
+use crate::upstream::event_reader::{EventReader, SignatureStore};
+use crate::upstream::{anthropic, gemini, openai};
+
+/// The API dialect of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Chat completions of OpenAI's own service, which refuses unknown fields and hides reasoning.
+    OpenAi,
+    /// Chat completions with `reasoning_content`, `thinking` and `max_tokens`, as DeepSeek and most
+    /// other services define them.
+    DeepSeek,
+    /// Anthropic's Messages API.
+    Anthropic,
+    /// Gemini's `generateContent`.
+    Gemini,
+    /// Midjourney's tasks, in the API of its proxies. Without chats.
+    Midjourney,
+    /// Suno's tasks. Without chats.
+    Suno,
+}
+
+impl Dialect {
+    /// The path below the base URL and the query to which chats for the provider's `model` are
+    /// posted. `stream` requests events; only Gemini's path depends on it.
+    pub fn chat_path(self, model: &str, stream: bool) -> (String, Option<&'static str>) {
+        match self {
+            Self::OpenAi | Self::DeepSeek => ("chat/completions".into(), None),
+            Self::Anthropic => ("messages".into(), None),
+            Self::Gemini if stream => (format!("models/{model}:streamGenerateContent"), Some("alt=sse")),
+            Self::Gemini => (format!("models/{model}:generateContent"), None),
+            Self::Midjourney | Self::Suno => (String::new(), None),
+        }
+    }
+
+    /// The models of a provider whose API does not list them.
+    pub fn built_in_models(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Midjourney => Some(&tasks::MIDJOURNEY_MODELS),
+            Self::Suno => Some(&tasks::SUNO_MODELS),
+            _ => None,
+        }
+    }
+
+    /// Whether providers of this dialect accept tasks of this kind.
+    pub fn supports_task(self, kind: tasks::TaskKind) -> bool {
+        match kind {
+            tasks::TaskKind::Midjourney => self == Self::Midjourney,
+            tasks::TaskKind::Suno => self == Self::Suno,
+            tasks::TaskKind::Video => self.is_chat_completions(),
+        }
+    }
+
+    /// Whether requests and answers are chat completions.
+    pub fn is_chat_completions(self) -> bool {
+        matches!(self, Self::OpenAi | Self::DeepSeek)
+    }
+
+    /// The body of a request for `chat` to the provider's `model`, streamed and with usage.
+    /// `signatures` contains the signatures that the provider returned earlier.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a chat that this dialect cannot express.
+    pub fn request_body(self, chat: &Chat, model: &str, signatures: &dyn SignatureStore) -> Result<String, Error> {
+        match self {
+            Self::OpenAi | Self::DeepSeek => openai::request_body(chat, model, self == Self::DeepSeek),
+            Self::Anthropic => anthropic::request_body(chat, model, signatures),
+            Self::Gemini => gemini::request_body(chat, signatures),
+            Self::Midjourney | Self::Suno => Err(Error::invalid(format!("Model '{model:.64}' does not chat"))),
+        }
+    }
+
+    /// The parameters of a chat that this dialect does not support; they are not sent.
+    pub fn unsupported_params(self, chat: &Chat) -> Vec<&'static str> {
+        let sampling = &chat.sampling;
+        let has_several_choices = chat.n.is_some_and(|n| n > 1);
+        let dropped: &[(&'static str, bool)] = match self {
+            Self::OpenAi => &[("thinking", chat.thinking == Some(true) && chat.reasoning_effort.is_none())],
+            Self::Anthropic => &[
+                ("frequency_penalty", sampling.frequency_penalty.is_some()),
+                ("presence_penalty", sampling.presence_penalty.is_some()),
+                ("seed", sampling.seed.is_some()),
+                ("logit_bias", !sampling.logit_bias.is_empty()),
+                ("logprobs", chat.logprobs == Some(true)),
+                ("n", has_several_choices),
+            ],
+            Self::Gemini => &[
+                ("logit_bias", !sampling.logit_bias.is_empty()),
+                ("parallel_tool_calls", chat.parallel_tool_calls == Some(false)),
+                ("stop", chat.stop.len() > gemini::MAX_STOP_SEQUENCES),
+            ],
+            Self::DeepSeek | Self::Midjourney | Self::Suno => &[],
+        };
+        dropped.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
+    }
+
+    /// Creates a reader of the events of the answer to `chat`.
+    pub fn event_reader(self, chat: &Chat) -> Box<dyn EventReader> {
+        match self {
+            // The task dialects refuse chats in `request_body`.
+            Self::OpenAi | Self::DeepSeek | Self::Midjourney | Self::Suno => {
+                Box::new(openai::OpenAiEventReader::default())
+            }
+            Self::Anthropic => Box::new(anthropic::AnthropicEventReader::new(&chat.stop)),
+            Self::Gemini => Box::new(gemini::GeminiEventReader::default()),
+        }
+    }
+
+    /// The headers of every request, without the credential.
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::OpenAi | Self::DeepSeek | Self::Gemini | Self::Midjourney | Self::Suno => &[],
+            Self::Anthropic => &[("anthropic-version", "2023-06-01")],
+        }
+    }
+
+    /// The header of the credential, and the prefix of the key in it.
+    pub fn credential_header(self) -> (&'static str, &'static str) {
+        match self {
+            Self::OpenAi | Self::DeepSeek | Self::Midjourney | Self::Suno => ("authorization", "Bearer "),
+            Self::Anthropic => ("x-api-key", ""),
+            Self::Gemini => ("x-goog-api-key", ""),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Requests to chat completions APIs.
+
+use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
+use serde_json::{Map, Value, json};
+
+/// The body of a streamed request to `model`. `with_deepseek_fields` adds the fields that OpenAI's
+/// own service refuses.
+pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_fields: bool) -> Result<String, Error> {
+    let Input::Messages(messages) = &chat.input else {
+        return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
+    };
+    let mut body = Map::new();
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(key.into(), value);
+        }
+    };
+    set("model", Some(model.into()));
+    set("messages", Some(messages.iter().map(|message| message_body(message, with_deepseek_fields)).collect()));
+    set("stream", Some(true.into()));
+    set("stream_options", Some(json!({"include_usage": true})));
+    if with_deepseek_fields {
+        set("max_tokens", chat.max_output_tokens().map(Value::from));
+        set("thinking", chat.thinking.map(|on| json!({"type": if on { "enabled" } else { "disabled" }})));
+    } else {
+        set("max_completion_tokens", chat.max_output_tokens().map(Value::from));
+    }
+    set("reasoning_effort", chat.reasoning_effort.as_deref().map(Value::from));
+    let sampling = &chat.sampling;
+    set("temperature", sampling.temperature.map(Value::from));
+    set("top_p", sampling.top_p.map(Value::from));
+    set("frequency_penalty", sampling.frequency_penalty.map(Value::from));
+    set("presence_penalty", sampling.presence_penalty.map(Value::from));
+    set("seed", sampling.seed.map(Value::from));
+    let bias = |(token, bias): &(u32, f64)| (token.to_string(), Value::from(*bias));
+    set(
+        "logit_bias",
+        non_empty(sampling.logit_bias.iter().map(bias).collect::<Map<_, _>>(), Map::is_empty).map(Value::Object),
+    );
+    set("stop", non_empty(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
+    set("tools", non_empty(chat.tools.iter().map(tool_body).collect(), Vec::is_empty).map(Value::Array));
+    set("tool_choice", chat.tool_choice.as_ref().map(tool_choice_body));
+    set("parallel_tool_calls", chat.parallel_tool_calls.map(Value::from));
+    set("response_format", response_format_body(&chat.response_format));
+    set("logprobs", chat.logprobs.map(Value::from));
+    set("top_logprobs", chat.top_logprobs.map(Value::from));
+    set("n", chat.n.map(Value::from));
+    Ok(Value::Object(body).to_string())
+}
+
+fn non_empty<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {
+    (!is_empty(&value)).then_some(value)
+}
+
+fn message_body(message: &Message, with_deepseek_fields: bool) -> Value {
+    let role = match message.role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    };
+    let mut body = Map::from_iter([("role".to_owned(), Value::from(role))]);
+    body.insert("content".into(), message.content.as_deref().map_or(Value::Null, content_body));
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(key.into(), value);
+        }
+    };
+    set("name", message.name.as_deref().map(Value::from));
+    if with_deepseek_fields {
+        set("reasoning_content", message.reasoning.as_deref().map(Value::from));
+        set("prefix", message.prefix.then_some(Value::Bool(true)));
+    }
+    set("tool_calls", non_empty(message.calls().iter().map(tool_call_body).collect(), Vec::is_empty).map(Value::Array));
+    set("tool_call_id", message.tool_call_id.as_deref().map(Value::from));
+    Value::Object(body)
+}
+
+/// The content as a string if it is a single text, or else as a list of parts.
+fn content_body(parts: &[Part]) -> Value {
+    match parts {
+        [] => "".into(),
+        [Part::Text(text)] => text.as_str().into(),
+        parts => parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => json!({"type": "text", "text": text}),
+                Part::Other { value, .. } => value.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn tool_call_body(call: &ToolCall) -> Value {
+    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+}
+
+fn tool_body(tool: &Tool) -> Value {
+    json!({"type": "function", "function": tool.function})
+}
+
+fn tool_choice_body(choice: &ToolChoice) -> Value {
+    match choice {
+        ToolChoice::None => "none".into(),
+        ToolChoice::Auto => "auto".into(),
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Named(name) => json!({"type": "function", "function": {"name": name}}),
+    }
+}
+
+fn response_format_body(format: &ResponseFormat) -> Option<Value> {
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(json!({"type": "json_object"})),
+        ResponseFormat::JsonSchema(schema) => Some(json!({"type": "json_schema", "json_schema": schema})),
+        ResponseFormat::Unknown(kind) => Some(json!({"type": kind})),
+    }
+}
