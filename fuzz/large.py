@@ -1,4 +1,4 @@
-"""Writes inputs of 60 KiB that were slow once, or would be where work grows faster than the input: `large.py corpus/passing`."""
+"""Writes inputs of 60 KiB that are slow if work grows faster than the input: `large.py corpus/usage_scanner`."""
 import pathlib
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs fuzz targets with the seeds, the dictionary and the limits that they are made for.
+# Runs fuzz targets with their seeds, their dictionary and their limits.
 #
 #   fuzz/run.sh                 # every target for 60 seconds
 #   fuzz/run.sh TARGET SECONDS

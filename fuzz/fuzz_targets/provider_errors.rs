@@ -1,25 +1,27 @@
-//! Any bytes are what a provider refuses with, a list of its models, or an answer that may be
-//! another type: they are judged the same twice, and become words of bounded length.
+//! Input: an error response of a provider, a list of its models, or a response of an
+//! unexpected type.
+//! Messages have a limited length, and more bytes do not change the result for the
+//! start of a stream.
 #![no_main]
 
 use std::time::Duration;
 
 use chat::ErrorKind;
-use fuzzing::{bounded, steered};
+use fuzzing::{split_control, within_time_limit};
 use libfuzzer_sys::fuzz_target;
 use wire::passthrough::ApiEndpoint;
-use wire::passthrough::response_validation::{self, Beginning};
+use wire::passthrough::response_validation::{self, StreamStart};
 use wire::upstream;
 
 const STATUSES: [u16; 11] = [400, 401, 402, 404, 407, 413, 418, 429, 500, 503, 529];
 const TYPES: [&str; 4] = ["application/json", "text/plain", "audio/mpeg", ""];
 
 fuzz_target!(|input: &[u8]| {
-    let Some((body, [status, endpoint, content_type])) = steered(input) else { return };
+    let Some((body, [status, endpoint, content_type])) = split_control(input) else { return };
     let status = STATUSES[usize::from(status) % STATUSES.len()];
     let endpoint = ApiEndpoint::ALL[usize::from(endpoint) % ApiEndpoint::ALL.len()];
     let content_type = TYPES[usize::from(content_type) % TYPES.len()];
-    bounded(body.len(), || {
+    within_time_limit(body.len(), || {
         check_error(status, body);
         check_response(endpoint, content_type, body);
     });
@@ -36,10 +38,9 @@ fn check_error(status: u16, body: &[u8]) {
 }
 
 fn check_response(endpoint: ApiEndpoint, content_type: &str, body: &[u8]) {
-    if let Err(Some(words)) = response_validation::validate_body(endpoint, content_type, body) {
-        assert!(words.chars().count() <= 1000);
+    if let Err(Some(message)) = response_validation::validate_body(endpoint, content_type, body) {
+        assert!(message.chars().count() <= 1000);
     }
-    // More bytes do not change what a beginning is.
     let whole = response_validation::validate_stream_start(endpoint, body);
     let lengths = (0..8).chain([1, 2, 3, 4, 5, 6, 7].map(|part| body.len() * part / 8));
     for part in lengths.filter_map(|length| body.get(..length)) {

@@ -1,5 +1,5 @@
-//! Any bytes, with secrets and parts of them among them, are what a provider says: no secret comes
-//! out, however the bytes were cut, and all other bytes do.
+//! Input: bytes of a provider that contain secrets and parts of them. No secret remains, however
+//! the bytes are split, and all other bytes do.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -7,32 +7,31 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fuzzing::{bounded, pieces, steered};
+use fuzzing::{split, split_control, within_time_limit};
 use libfuzzer_sys::fuzz_target;
 use memchr::memmem;
 
-// Its tests are not found from here.
+// rustfmt does not find its test module from here.
 #[rustfmt::skip]
-#[path = "../../crates/gateway/src/secret.rs"]
-mod secret;
+#[path = "../../crates/gateway/src/redaction.rs"]
+mod redaction;
 
-use secret::{Scrubber, Secret, scrubbed};
+use redaction::{Redactor, Secret, redact_secrets};
 
-/// One begins another, two overlap with themselves, and one is written in as many
-/// ways as there are.
+/// Secrets: one is a prefix of another, two overlap with themselves, and one needs every escape.
 const SECRETS: [&str; 5] =
     ["sk-abcdefgh12345678", "sk-abcdefgh1234", "Pa/ss w\"rd+é1", "aaaaaaaaaaaaaaaaaaaa", "ab1ab1ab1ab1"];
-/// Looked for in errors alone.
-const SHORT: &str = "k3y!";
+/// A secret that is replaced only in errors.
+const SHORT_SECRET: &str = "k3y!";
 
-static IN_FORCE: LazyLock<Vec<Secret>> =
-    LazyLock::new(|| SECRETS.iter().chain([&SHORT]).map(|secret| Secret::new(*secret)).collect());
+static REGISTERED: LazyLock<Vec<Secret>> =
+    LazyLock::new(|| SECRETS.iter().chain([&SHORT_SECRET]).map(|secret| Secret::new(*secret)).collect());
 
-/// The ways in which secrets are written, and halves of them.
+/// The spellings of secrets, and halves of them.
 static FRAGMENTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let mut fragments = Vec::new();
-    for secret in SECRETS.iter().chain([&SHORT]) {
-        for form in written(secret).into_iter().chain([STANDARD.encode(format!("user:{secret}"))]) {
+    for secret in SECRETS.iter().chain([&SHORT_SECRET]) {
+        for form in spellings(secret).into_iter().chain([STANDARD.encode(format!("user:{secret}"))]) {
             let form = form.into_bytes();
             let half = form.len() / 2;
             fragments.extend([form[..half].to_vec(), form[half..].to_vec(), form[..form.len() - 1].to_vec(), form]);
@@ -41,7 +40,8 @@ static FRAGMENTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     fragments
 });
 
-fn written(secret: &str) -> Vec<String> {
+/// The spellings of a secret: raw, percent-encoded, in JSON.
+fn spellings(secret: &str) -> Vec<String> {
     let percent = |byte: u8| match byte {
         byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
@@ -55,22 +55,22 @@ fn written(secret: &str) -> Vec<String> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((bytes, [seed])) = steered(input) else { return };
-    assert_eq!(IN_FORCE.len(), 6);
-    let said = expanded(bytes);
-    bounded(said.len(), || {
-        let whole = passed(vec![&said]);
-        assert_eq!(passed(pieces(&said, seed)), whole, "cut elsewhere");
-        for secret in SECRETS.iter().flat_map(|secret| written(secret)) {
+    let Some((bytes, [seed])) = split_control(input) else { return };
+    assert_eq!(REGISTERED.len(), 6);
+    let input = expand(bytes);
+    within_time_limit(input.len(), || {
+        let whole = redact(vec![&input]);
+        assert_eq!(redact(split(&input, seed)), whole, "split differently");
+        for secret in SECRETS.iter().flat_map(|secret| spellings(secret)) {
             assert!(memmem::find(&whole, secret.as_bytes()).is_none(), "{secret}");
         }
-        only_stars_are_new(&said, &whole);
-        error(&String::from_utf8_lossy(&said));
+        only_stars_are_new(&input, &whole);
+        check_error_text(&String::from_utf8_lossy(&input));
     });
 });
 
-/// The bytes with a fragment in the place of every one beyond ASCII but the last, which stay.
-fn expanded(bytes: &[u8]) -> Vec<u8> {
+/// Replaces bytes beyond ASCII by fragments.
+fn expand(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for byte in bytes {
         match FRAGMENTS.get(usize::from(byte.wrapping_sub(0x80))) {
@@ -81,27 +81,27 @@ fn expanded(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn passed(pieces: Vec<&[u8]>) -> Vec<u8> {
-    let mut scrubber = Scrubber::new();
+fn redact(pieces: Vec<&[u8]>) -> Vec<u8> {
+    let mut redactor = Redactor::new();
     let mut out = Vec::new();
     for piece in pieces {
-        out.extend_from_slice(&scrubber.pass(Bytes::copy_from_slice(piece)));
+        out.extend_from_slice(&redactor.redact(Bytes::copy_from_slice(piece)));
     }
-    out.extend_from_slice(&scrubber.rest());
+    out.extend_from_slice(&redactor.finish());
     out
 }
 
-fn error(text: &str) {
-    let clean = scrubbed(text);
-    for secret in SECRETS.iter().flat_map(|secret| written(secret)).chain([SHORT.to_owned()]) {
+fn check_error_text(text: &str) {
+    let clean = redact_secrets(text);
+    for secret in SECRETS.iter().flat_map(|secret| spellings(secret)).chain([SHORT_SECRET.to_owned()]) {
         assert!(!clean.contains(&secret), "{secret}");
     }
     only_stars_are_new(text.as_bytes(), clean.as_bytes());
-    assert_eq!(scrubbed(&clean), clean);
+    assert_eq!(redact_secrets(&clean), clean);
 }
 
-/// The parts between stars stood there before, in this order; the first part at the beginning, the
-/// last at the end.
+/// Checks that the parts between stars occur in the input in this order, the first part at its
+/// beginning and the last at its end.
 fn only_stars_are_new(before: &[u8], after: &[u8]) {
     if before.contains(&b'*') {
         return;
@@ -113,13 +113,13 @@ fn only_stars_are_new(before: &[u8], after: &[u8]) {
     }
     parts.push(&after[from..]);
     let [first, .., last] = &parts[..] else {
-        assert!(before == after, "bytes without a secret go on as they are");
+        assert!(before == after, "bytes without a secret stay unchanged");
         return;
     };
-    let rest = before.strip_prefix(*first).expect("what stands before a secret goes on");
-    let mut rest = rest.strip_suffix(*last).expect("what stands behind a secret goes on");
+    let rest = before.strip_prefix(*first).expect("bytes before a secret stay");
+    let mut rest = rest.strip_suffix(*last).expect("bytes after a secret stay");
     for part in &parts[1..parts.len() - 1] {
-        let at = memmem::find(rest, part).expect("what stands between secrets goes on");
+        let at = memmem::find(rest, part).expect("bytes between secrets stay");
         rest = &rest[at + part.len()..];
     }
 }

@@ -1,35 +1,38 @@
-//! Any bytes are the answer of a provider of any dialect: deltas come in order or an error does,
-//! however the bytes were cut.
+//! Input: the response of a provider of each dialect. The deltas are in order or there is an error,
+//! and the frames do not depend on how the bytes are split.
 #![no_main]
 
 use chat::{Chat, Delta, ErrorKind};
-use fuzzing::{bounded, pieces, steered};
+use fuzzing::{split, split_control, within_time_limit};
 use libfuzzer_sys::fuzz_target;
 use wire::provider_limits::ProviderLimitExceeded;
 use wire::sse::{self, SseFrame, SseParser};
 use wire::upstream::Dialect;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((bytes, [seed])) = steered(input) else { return };
-    bounded(bytes.len(), || check(bytes, seed));
+    let Some((bytes, [seed])) = split_control(input) else { return };
+    within_time_limit(bytes.len(), || check(bytes, seed));
 });
 
 fn check(bytes: &[u8], seed: u8) {
-    let (frames, held) = parsed(pieces(bytes, seed)).expect("so few bytes exceed nothing");
-    assert_eq!(parsed(vec![bytes]).expect("so few bytes exceed nothing"), (frames.clone(), held), "cut elsewhere");
-    assert!(held <= 3 * bytes.len(), "a byte that is no UTF-8 becomes three");
-    written_and_read(&frames);
+    let (frames, held) = parse(split(bytes, seed)).expect("the input is below all limits");
+    let whole = parse(vec![bytes]).expect("the input is below all limits");
+    assert_eq!(whole, (frames.clone(), held), "split differently");
+    assert!(held <= 3 * bytes.len(), "an invalid byte becomes three");
+    check_round_trip(&frames);
     for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini] {
-        let (mut reader, mut deltas, mut broken) = (dialect.event_reader(&Chat::default()), Vec::new(), false);
+        let mut reader = dialect.event_reader(&Chat::default());
+        let mut deltas = Vec::new();
+        let mut failed = false;
         for frame in &frames {
             let SseFrame::Event { data, .. } = frame else { continue };
             if let Err(error) = reader.read_event(data, &mut deltas) {
                 assert!(error.message.len() <= data.len() + 1000, "{}", error.message);
-                broken = true;
+                failed = true;
                 break;
             }
         }
-        if !broken {
+        if !failed {
             match reader.finish(&mut deltas) {
                 Ok(()) => assert!(deltas.iter().any(|delta| matches!(delta, Delta::Finish(_)))),
                 Err(error) => assert_eq!(error.kind, ErrorKind::Upstream(502)),
@@ -39,8 +42,8 @@ fn check(bytes: &[u8], seed: u8) {
     }
 }
 
-/// The frames, and how many bytes are held of the next.
-fn parsed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<SseFrame>, usize), ProviderLimitExceeded> {
+/// The frames, and the number of bytes held of an incomplete one.
+fn parse<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<SseFrame>, usize), ProviderLimitExceeded> {
     let (mut parser, mut frames) = (SseParser::default(), Vec::new());
     for piece in pieces {
         parser.feed(piece, &mut frames)?;
@@ -48,8 +51,8 @@ fn parsed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<SseFram
     Ok((frames, parser.buffered_bytes()))
 }
 
-/// Writes the frames that were read, and reads them again.
-fn written_and_read(frames: &[SseFrame]) {
+/// Writes the frames and parses them again.
+fn check_round_trip(frames: &[SseFrame]) {
     let (mut text, mut written) = (String::new(), Vec::new());
     for frame in frames {
         match frame {
@@ -57,12 +60,12 @@ fn written_and_read(frames: &[SseFrame]) {
                 sse::write_event(data, &mut text);
                 written.push(SseFrame::Event { name: None, data: data.clone() });
             }
-            SseFrame::Comment(words) => {
-                sse::write_comment(words, &mut text);
+            SseFrame::Comment(text_of_comment) => {
+                sse::write_comment(text_of_comment, &mut text);
                 written.push(frame.clone());
             }
         }
     }
-    let (again, held) = parsed([text.as_bytes()]).expect("so few bytes exceed nothing");
-    assert_eq!((again, held), (written, 0));
+    let parsed = parse([text.as_bytes()]).expect("the input is below all limits");
+    assert_eq!(parsed, (written, 0));
 }

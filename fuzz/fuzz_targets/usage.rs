@@ -1,25 +1,26 @@
-//! Any JSON is what a provider says of tokens: every reader of its dialect finds the same counts,
-//! which are those that are written, or are marked as none; what is marked is not plausible.
+//! Input: JSON as the usage of a provider. The scanner, the event reader and the whole-body scan of
+//! its dialect find the same counts: those written, or a mark for invalid counts, which the gateway
+//! treats as implausible.
 #![no_main]
 
 extern crate self as store;
 
 use chat::{Chat, Delta, Usage};
-use fuzzing::bounded;
+use fuzzing::within_time_limit;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wire::passthrough::ApiEndpoint;
-use wire::passthrough::usage_scanner::{self, Events};
+use wire::passthrough::usage_scanner::{self, SseScanner};
 use wire::upstream::Dialect;
 
 #[expect(dead_code, reason = "a part of it is checked")]
-#[path = "../../crates/gateway/src/plausibility.rs"]
+#[path = "../../crates/gateway/src/billing/plausibility.rs"]
 mod plausibility;
 
-// As the store has them: it is too much to instrument.
-pub const MOST_COST: i64 = 1_000_000_000_000_000;
-pub const MOST_TOKENS: i64 = 1 << 32;
+// The store's constants: the whole store would be too much code to instrument.
+pub const MAX_COST: i64 = 1_000_000_000_000_000;
+pub const MAX_TOKENS: i64 = 1 << 32;
 
 const CHAT: &str = r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}],"usage":USAGE}"#;
 const START: &str = r#"{"type":"message_start","message":{"usage":USAGE}}"#;
@@ -29,14 +30,14 @@ const CONTENT: &str =
     r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}],"usageMetadata":USAGE}"#;
 const IMAGE: &str = r#"{"type":"image_generation.completed","usage":USAGE}"#;
 
-fuzz_target!(|input: &[u8]| bounded(input.len(), || check(input)));
+fuzz_target!(|input: &[u8]| within_time_limit(input.len(), || check(input)));
 
 fn check(input: &[u8]) {
-    // Lines end events; in JSON they are white space.
+    // Line breaks end events; in JSON they are white space.
     let text = String::from_utf8_lossy(input).replace(['\n', '\r'], " ");
     let is_json = serde_json::from_str::<&RawValue>(&text).is_ok();
-    // Events are told apart by words that stand in them.
-    let is_odd = text.contains("\"usage\"") || text.contains("\"content_block_delta\"");
+    // The scanner recognises events by text search.
+    let is_ambiguous = text.contains("\"usage\"") || text.contains("\"content_block_delta\"");
     let written = Written::of(&text);
     for (endpoint, dialect, whole, events) in [
         (ApiEndpoint::ChatCompletions, Some(Dialect::OpenAi), CHAT, &[CHAT][..]),
@@ -50,18 +51,18 @@ fn check(input: &[u8]) {
     ] {
         let whole = usage_scanner::scan_body(endpoint, whole.replace("USAGE", &text).as_bytes()).usage;
         let events: Vec<_> = events.iter().map(|event| event.replace("USAGE", &text)).collect();
-        let passed = (!events.is_empty()).then(|| passed(endpoint, &events));
-        let read = dialect.filter(|_| !events.is_empty()).map(|dialect| read(dialect, &events));
-        if is_json && !is_odd {
-            assert!(passed.is_none_or(|passed| passed == whole), "{endpoint:?}: {passed:?} {whole:?}");
-            // Readers give zeros where nothing was counted.
+        let scanned = (!events.is_empty()).then(|| scan_events(endpoint, &events));
+        let read = dialect.filter(|_| !events.is_empty()).map(|dialect| read_events(dialect, &events));
+        if is_json && !is_ambiguous {
+            assert!(scanned.is_none_or(|scanned| scanned == whole), "{endpoint:?}: {scanned:?} {whole:?}");
+            // Event readers return zeros without a count.
             let counted = whole.unwrap_or_default();
             assert!(read.is_none_or(|read| read == Some(counted)), "{endpoint:?}: {read:?} {counted:?}");
         }
-        for usage in [whole, passed.flatten(), read.flatten()].into_iter().flatten() {
-            plausible_or_not(usage);
+        for usage in [whole, scanned.flatten(), read.flatten()].into_iter().flatten() {
+            check_plausibility(usage);
             if is_json
-                && !is_odd
+                && !is_ambiguous
                 && let Some(written) = &written
             {
                 written.check(endpoint, usage);
@@ -70,8 +71,8 @@ fn check(input: &[u8]) {
     }
 }
 
-/// The usage that is found in events that pass.
-fn passed(endpoint: ApiEndpoint, events: &[String]) -> Option<Usage> {
+/// The usage that the scanner finds in events.
+fn scan_events(endpoint: ApiEndpoint, events: &[String]) -> Option<Usage> {
     let mut scanner = SseScanner::new(endpoint, false);
     for event in events {
         scanner.feed(format!("data: {event}\n\n").as_bytes());
@@ -80,8 +81,8 @@ fn passed(endpoint: ApiEndpoint, events: &[String]) -> Option<Usage> {
     scanner.stats.usage
 }
 
-/// The usage in events that become deltas; `None` where they cannot be read.
-fn read(dialect: Dialect, events: &[String]) -> Option<Usage> {
+/// The usage that the event reader finds; `None` for invalid events.
+fn read_events(dialect: Dialect, events: &[String]) -> Option<Usage> {
     let (mut reader, mut deltas) = (dialect.event_reader(&Chat::default()), Vec::new());
     for event in events {
         reader.read_event(event, &mut deltas).ok()?;
@@ -104,21 +105,20 @@ fn counts(usage: &Usage) -> [u64; 5] {
     [usage.prompt_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.completion_tokens, reasoning]
 }
 
-/// Counts beyond what any answer has are told by name; the others are, once their parts are within
-/// them, what is booked.
-fn plausible_or_not(usage: Usage) {
-    let most = plausibility::MOST_TOKENS;
-    let fault = plausibility::Bounds::new(None, None, 1).fault(&usage);
-    assert_eq!(fault.is_some(), counts(&usage).iter().any(|count| *count > most), "{usage:?}");
-    assert!(fault.is_none_or(|(name, count)| !name.is_empty() && count > most));
-    let booked = plausibility::contained(usage);
-    assert!(
-        booked.cached_tokens.checked_add(booked.cache_write_tokens).is_some_and(|parts| parts <= booked.prompt_tokens)
-    );
-    assert_eq!((booked.prompt_tokens, booked.completion_tokens), (usage.prompt_tokens, usage.completion_tokens));
+/// Checks that implausible counts are named, and that the parts of others are limited
+/// to their wholes.
+fn check_plausibility(usage: Usage) {
+    let limit = plausibility::MAX_TOKENS_UNKNOWN_CONTEXT;
+    let implausible = plausibility::UsageBounds::new(None, None, 1).implausible_count(&usage);
+    assert_eq!(implausible.is_some(), counts(&usage).iter().any(|count| *count > limit), "{usage:?}");
+    assert!(implausible.is_none_or(|(name, count)| !name.is_empty() && count > limit));
+    let clamped = plausibility::clamp_parts(usage);
+    let parts = clamped.cached_tokens.checked_add(clamped.cache_write_tokens);
+    assert!(parts.is_some_and(|parts| parts <= clamped.prompt_tokens));
+    assert_eq!((clamped.prompt_tokens, clamped.completion_tokens), (usage.prompt_tokens, usage.completion_tokens));
 }
 
-/// The written counts, read in the plainest way.
+/// The counts in the input, read in a simple way.
 struct Written(Value);
 
 impl Written {
@@ -144,7 +144,7 @@ impl Written {
     }
 
     fn check(&self, endpoint: ApiEndpoint, usage: Usage) {
-        let is_read = self.0.is_object()
+        let is_valid = self.0.is_object()
             && ["/prompt_tokens_details", "/completion_tokens_details"]
                 .iter()
                 .all(|details| self.0.pointer(details).is_none_or(|details| details.is_null() || details.is_object()));
@@ -156,16 +156,18 @@ impl Written {
             ApiEndpoint::GenerateContent => {
                 (self.sum(&["/promptTokenCount"]), self.sum(&["/candidatesTokenCount", "/thoughtsTokenCount"]))
             }
-            endpoint if endpoint.media_name().is_some() => (self.sum(&["/input_tokens"]), self.sum(&["/output_tokens"])),
+            endpoint if endpoint.media_name().is_some() => {
+                (self.sum(&["/input_tokens"]), self.sum(&["/output_tokens"]))
+            }
             _ => (self.sum(&["/prompt_tokens"]), self.sum(&["/completion_tokens"])),
         };
         let counted = (usage.prompt_tokens, usage.completion_tokens);
         if self.0.is_null() {
             assert_eq!(counted, (0, 0));
-        } else if is_read {
+        } else if is_valid {
             assert_eq!(counted, (prompt, completion), "{endpoint:?}");
         } else {
-            // Details that are no object: all of it is unreadable, or they are looked over.
+            // Details that are not an object: the usage is invalid, or the details are ignored.
             assert!(usage.prompt_tokens == Usage::INVALID_COUNT || counted == (prompt, completion), "{endpoint:?}");
         }
     }

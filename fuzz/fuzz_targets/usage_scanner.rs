@@ -1,17 +1,17 @@
-//! Any bytes are an answer that passes: what is seen of it does not depend on how it was cut,
-//! and it goes on as it came, but for whole events that have nothing but usage where the caller
-//! did not ask for it.
+//! Input: a response that is forwarded. The result of the scan does not depend on how the bytes are
+//! split. The bytes are forwarded unchanged, except for events that contain only usage if the
+//! caller did not request it.
 #![no_main]
 
-use fuzzing::{bounded, pieces, steered};
+use fuzzing::{split, split_control, within_time_limit};
 use libfuzzer_sys::fuzz_target;
 use wire::passthrough::ApiEndpoint;
-use wire::passthrough::usage_scanner::{self, Events, ResponseStats};
+use wire::passthrough::usage_scanner::{self, ResponseStats, SseScanner};
 
 fuzz_target!(|input: &[u8]| {
-    let Some((bytes, [seed, endpoint])) = steered(input) else { return };
+    let Some((bytes, [seed, endpoint])) = split_control(input) else { return };
     let endpoint = ApiEndpoint::ALL[usize::from(endpoint) % ApiEndpoint::ALL.len()];
-    bounded(bytes.len(), || {
+    within_time_limit(bytes.len(), || {
         let stats = usage_scanner::scan_body(endpoint, bytes);
         assert!(stats.is_complete && stats.content_events == 1);
         check_message_length(&stats);
@@ -20,25 +20,26 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn check(endpoint: ApiEndpoint, bytes: &[u8], seed: u8) {
-    let cut = scan(endpoint, false, pieces(bytes, seed));
+    let cut = scan(endpoint, false, split(bytes, seed));
     let whole = scan(endpoint, false, vec![bytes]);
-    assert_eq!(cut, whole, "cut elsewhere");
+    assert_eq!(cut, whole, "split differently");
     assert_eq!(whole.out, None);
     check_message_length(&whole.stats);
-    let (cut, hidden) = (scan(endpoint, true, pieces(bytes, seed)), scan(endpoint, true, vec![bytes]));
-    assert_eq!(cut, hidden, "cut elsewhere");
-    assert_eq!(hidden.stats, whole.stats, "what is hidden is seen all the same");
+    let cut = scan(endpoint, true, split(bytes, seed));
+    let hidden = scan(endpoint, true, vec![bytes]);
+    assert_eq!(cut, hidden, "split differently");
+    assert_eq!(hidden.stats, whole.stats, "hidden usage is scanned too");
     if let Some(out) = hidden.out {
         only_usage_is_missing(bytes, &out);
     }
 }
 
-/// The result of a stream.
+/// The result of scanning a stream.
 #[derive(Debug, PartialEq)]
 struct ScanResult {
     stats: ResponseStats,
     has_started: bool,
-    /// The bytes that go on; `None` where they are unchanged.
+    /// The forwarded bytes; `None` where they are unchanged.
     out: Option<Vec<u8>>,
 }
 
@@ -51,7 +52,7 @@ fn scan<'a>(endpoint: ApiEndpoint, hide_usage: bool, pieces: Vec<&'a [u8]>) -> S
             Some(other) => out.extend(other),
             None => out.extend_from_slice(piece),
         }
-        assert!(scanner.buffered_bytes() <= 2 * fed.len(), "no more is held than came, of the line and of the event");
+        assert!(scanner.buffered_bytes() <= 2 * fed.len(), "at most the line and the event are held");
     }
     let has_started = scanner.has_started();
     out.extend(scanner.finish());
@@ -59,7 +60,7 @@ fn scan<'a>(endpoint: ApiEndpoint, hide_usage: bool, pieces: Vec<&'a [u8]>) -> S
     ScanResult { stats: scanner.stats, has_started, out: (out != fed).then_some(out) }
 }
 
-/// `out` is `bytes` without some events, each of which speaks of usage.
+/// Checks that `out` is `bytes` without some events, each of which contains usage.
 fn only_usage_is_missing(bytes: &[u8], out: &[u8]) {
     let mut left = out;
     for event in events(bytes) {
@@ -68,7 +69,7 @@ fn only_usage_is_missing(bytes: &[u8], out: &[u8]) {
             None => assert!(memchr::memmem::find(event, b"\"usage\":").is_some(), "an event is missing"),
         }
     }
-    assert!(left.is_empty(), "more came out than went in");
+    assert!(left.is_empty(), "the output has additional bytes");
 }
 
 /// The events of a stream, each with its empty line.
@@ -85,7 +86,7 @@ fn events(bytes: &[u8]) -> Vec<&[u8]> {
     events
 }
 
-/// Words of a provider are not kept at any length.
+/// Checks that a long message of a provider is shortened.
 fn check_message_length(stats: &ResponseStats) {
-    assert!(stats.error_message.as_ref().is_none_or(|words| words.chars().count() <= 500));
+    assert!(stats.error_message.as_ref().is_none_or(|message| message.chars().count() <= 500));
 }
