@@ -1,7 +1,7 @@
 //! The lightning indexer: scores every visible position and selects the best.
 
 use crate::arena::{Arena, RowFormat};
-use crate::attention::{CachePosition, PAGE_ROWS, Selection};
+use crate::cache_position::{CachePosition, PAGE_ROWS, Selection};
 use crate::cpu::{Compute, Cpu};
 use crate::dtype::bf16_bits;
 use crate::pool::Disjoint;

@@ -4,6 +4,7 @@
 
 mod arena;
 mod attention;
+mod cache_position;
 mod cpu;
 mod dtype;
 mod experts;
@@ -25,7 +26,8 @@ mod topk;
 mod x86;
 
 pub use arena::{Arena, RowFormat};
-pub use attention::{Attention, CachePosition, PAGE_ROWS, Selection};
+pub use attention::Attention;
+pub use cache_position::{CachePosition, PAGE_ROWS, Selection};
 pub use cpu::{Compute, Cpu};
 pub use dtype::{DType, FP8_MAX, FP8_VALUES, fp8_from_f32, round_bf16, widen};
 pub use experts::Mlp;

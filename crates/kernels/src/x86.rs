@@ -88,6 +88,4 @@ fn with_widened_rows(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
 }
 
 #[cfg(test)]
-mod attention_tests;
-#[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use super::avx512::{first_of_16, totals};
 use super::avx512_decode::read_row;
 use super::heads_avx512::{Bf16, F32, Format, LANES, ROWS, dots, exp, pack};
 use crate::arena::Arena;
-use crate::attention::PAGE_ROWS;
+use crate::cache_position::PAGE_ROWS;
 use crate::indexer::IndexScores;
 use crate::partial_softmax::{AttentionPart, BLOCK_ROWS};
 use crate::scratch;
