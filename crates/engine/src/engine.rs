@@ -133,7 +133,8 @@ impl Engine {
         if let Some(&(name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(StartError::Zero { name });
         }
-        let (tokenizer, info) = (encoding.tokenizer().len(), model.info());
+        let tokenizer = encoding.tokenizer().len();
+        let info = model.info();
         if tokenizer > info.vocab_size {
             return Err(StartError::Vocabulary { tokenizer, model: info.vocab_size });
         }

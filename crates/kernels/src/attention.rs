@@ -198,7 +198,8 @@ impl Cpu {
                 // Row `first + j` of the matrix becomes column `head * v + j`.
                 scratch::with(n * v, |buffer| {
                     let local = Disjoint::new(buffer);
-                    let (x, w) = (activations.for_weight(layer.kv_b), Right::Mat(layer.kv_b));
+                    let x = activations.for_weight(layer.kv_b);
+                    let w = Right::Mat(layer.kv_b);
                     let task =
                         Nt { x, rows: Some(&rows), m: n, k: latent, w, first, out: &local, offset: 0, stride: v };
                     self.nt(&task, first..first + v);

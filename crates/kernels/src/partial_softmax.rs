@@ -52,7 +52,9 @@ impl Cpu {
     /// The specification: gathers the rows, then computes scores and weighted sums by
     /// the two products.
     fn partial_by_products(&self, part: &AttentionPart<'_>, out: &mut [f32]) {
-        let (latent, rounded, heads) = (part.latents.width(), part.rounded(self.compute), part.heads);
+        let heads = part.heads;
+        let latent = part.latents.width();
+        let rounded = part.rounded(self.compute);
         let width = latent + part.rope_keys.width();
         let (sums, rest) = out.split_at_mut(heads * latent);
         sums.fill(0.0);

@@ -44,7 +44,8 @@ fn kth_largest(keys: &[u32], k: usize, candidates: &mut Vec<u32>) -> u32 {
         keys.iter().zip(&mut counts).for_each(|(key, counts)| counts[(key >> SHIFT) as usize] += 1);
     }
     let count = |digit: usize| (counts[0][digit] + counts[1][digit]) as usize;
-    let (mut digit, mut wanted) = (counts[0].len() - 1, k);
+    let mut digit = counts[0].len() - 1;
+    let mut wanted = k;
     while count(digit) < wanted {
         wanted -= count(digit);
         digit -= 1;

@@ -103,7 +103,8 @@ impl TensorScan {
         if let Err(problem) = header.check_length(file, mapped.bytes().len() as u64) {
             self.problems.push(problem);
         }
-        let (shard, mut names) = (self.table.shards.len(), BTreeSet::new());
+        let shard = self.table.shards.len();
+        let mut names = BTreeSet::new();
         for tensor in header.tensors {
             names.insert(tensor.name.clone());
             if let Some((first, tensor)) = self.table.tensors.insert(tensor.name.clone(), (shard, tensor)) {

@@ -28,7 +28,7 @@ async fn preempted_answers_continue_unchanged() {
     for (chat, with_pauses) in chats.into_iter().zip(replies) {
         let alone = reply(&large_engine(), chat).await;
         assert_eq!((alone.text, alone.finish), (with_pauses.text, with_pauses.finish));
-        assert_eq!(alone.usage, with_pauses.usage, "pages found again after a pause are no hits");
+        assert_eq!(alone.usage, with_pauses.usage, "pages found again after a preemption are not hits");
     }
     wait_for_load(&engine, |load| load.pages_used == 0 && load.running == 0 && load.waiting == 0).await;
 }

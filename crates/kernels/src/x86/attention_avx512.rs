@@ -59,7 +59,8 @@ impl<'a> Reader<'a> {
 unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
     let AttentionPart { heads, queries, latents, rope_keys, scale, slots } = *part;
     let (latent, rope) = (latents.width(), rope_keys.width());
-    let (width, lanes) = (latent + rope, heads.next_multiple_of(LANES));
+    let width = latent + rope;
+    let lanes = heads.next_multiple_of(LANES);
     assert!(queries.len() == heads * width && out.len() == heads * (latent + 2), "a query and sums for every head");
     let (sums, rest) = out.split_at_mut(heads * latent);
     sums.fill(0.0);
