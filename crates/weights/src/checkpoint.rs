@@ -36,7 +36,7 @@ pub struct Checkpoint {
     name: String,
     config: serde_json::Value,
     companions: BTreeMap<&'static str, Bytes>,
-    table: TensorIndex,
+    index: TensorIndex,
 }
 
 impl Checkpoint {
@@ -64,7 +64,7 @@ impl Checkpoint {
         for file in COMPANIONS {
             companions.extend(read_companion(source, file)?.map(|bytes| (file, bytes)));
         }
-        Ok(Self { name: source.name(), config, companions, table: tensor_index::read(source)? })
+        Ok(Self { name: source.name(), config, companions, index: tensor_index::read(source)? })
     }
 
     pub(crate) fn read_config(source: &Source) -> Result<serde_json::Value, Error> {
@@ -73,8 +73,8 @@ impl Checkpoint {
         serde_json::from_slice(&bytes).map_err(|e| Error::Json { file: file.into(), reason: e.to_string() })
     }
 
-    pub(crate) fn table(&self) -> &TensorIndex {
-        &self.table
+    pub(crate) fn index(&self) -> &TensorIndex {
+        &self.index
     }
 
     /// The name of the folder.
@@ -95,22 +95,22 @@ impl Checkpoint {
 
     /// Names of all tensors, unordered.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.table.tensors.keys().map(String::as_str)
+        self.index.tensors.keys().map(String::as_str)
     }
 
     /// Whether the checkpoint has a tensor of that name.
     pub fn contains(&self, name: &str) -> bool {
-        self.table.tensors.contains_key(name)
+        self.index.tensors.contains_key(name)
     }
 
     /// The description of a tensor, and the name of its file.
     pub fn tensor(&self, name: &str) -> Option<(&TensorInfo, &str)> {
-        self.table.tensors.get(name).map(|(shard, tensor)| (tensor, self.table.shards[*shard].file.as_str()))
+        self.index.tensors.get(name).map(|(shard, tensor)| (tensor, self.index.shards[*shard].file.as_str()))
     }
 
     /// Size of all tensors in bytes.
     pub fn bytes_total(&self) -> u64 {
-        self.table.tensors.values().map(|(_, tensor)| tensor.bytes()).sum()
+        self.index.tensors.values().map(|(_, tensor)| tensor.bytes()).sum()
     }
 
     /// The weight `[rows, cols]`; its bytes stay in the mapped file. An fp8 weight includes
@@ -192,8 +192,8 @@ impl Checkpoint {
     }
 
     fn bytes(&self, name: &str) -> Bytes {
-        let (shard, tensor) = &self.table.tensors[name];
-        self.table.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
+        let (shard, tensor) = &self.index.tensors[name];
+        self.index.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
     }
 
     /// Passes the data that identifies the weights to `update`, for a hash: names, formats and
@@ -227,9 +227,9 @@ impl Checkpoint {
         const STEP: usize = 32 << 20;
         const PAGE: usize = 4096;
         let mut done = 0;
-        for (shard, file) in self.table.shards.iter().enumerate() {
+        for (shard, file) in self.index.shards.iter().enumerate() {
             let tensors =
-                || self.table.tensors.values().filter(|(at, _)| *at == shard).map(|(_, tensor)| &tensor.range);
+                || self.index.tensors.values().filter(|(at, _)| *at == shard).map(|(_, tensor)| &tensor.range);
             // A file without tensors consists of its header only.
             let Some(start) = tensors().map(|range| range.start).min() else { continue };
             let bytes = file.mapped.bytes();

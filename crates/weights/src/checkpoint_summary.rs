@@ -33,23 +33,23 @@ impl CheckpointSummary {
             scan.problems.push(problem);
         }
         scan.problems.extend(COMPANIONS.iter().filter_map(|file| read_companion(&source, file).err()));
-        let tensors = sorted_tensors(&scan.table);
-        Ok(Self { config, tensors, indexed_tensors: scan.indexed, problems: scan.problems })
+        let tensors = sorted_tensors(&scan.index);
+        Ok(Self { config, tensors, indexed_tensors: scan.indexed_tensors, problems: scan.problems })
     }
 
     /// Describes an open checkpoint, which is complete.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Self {
         Self {
             config: checkpoint.config().clone(),
-            tensors: sorted_tensors(checkpoint.table()),
+            tensors: sorted_tensors(checkpoint.index()),
             indexed_tensors: None,
             problems: Vec::new(),
         }
     }
 }
 
-fn sorted_tensors(table: &TensorIndex) -> Vec<TensorInfo> {
-    let mut tensors: Vec<TensorInfo> = table.tensors.values().map(|(_, tensor)| tensor.clone()).collect();
+fn sorted_tensors(index: &TensorIndex) -> Vec<TensorInfo> {
+    let mut tensors: Vec<TensorInfo> = index.tensors.values().map(|(_, tensor)| tensor.clone()).collect();
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     tensors
 }

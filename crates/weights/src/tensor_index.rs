@@ -36,16 +36,16 @@ pub(crate) fn read(source: &Source) -> Result<TensorIndex, Error> {
     found.scan(source)?;
     match found.problems.into_iter().next() {
         Some(problem) => Err(problem),
-        None => Ok(found.table),
+        None => Ok(found.index),
     }
 }
 
 /// The tensors found so far, and the problems on the way.
 #[derive(Default)]
 pub(crate) struct TensorScan {
-    pub(crate) table: TensorIndex,
+    pub(crate) index: TensorIndex,
     /// The number of tensors in the index; `None` without an index.
-    pub(crate) indexed: Option<usize>,
+    pub(crate) indexed_tensors: Option<usize>,
     pub(crate) problems: Vec<Error>,
 }
 
@@ -74,7 +74,7 @@ impl TensorScan {
         let bytes = source.read(index)?.ok_or_else(|| Error::NoWeights { folder: source.location() })?;
         let IndexFile { weight_map: Pairs(pairs) } =
             serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
-        self.indexed = Some(pairs.len());
+        self.indexed_tensors = Some(pairs.len());
 
         let mut files: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (tensor, file) in &pairs {
@@ -103,16 +103,16 @@ impl TensorScan {
         if let Err(problem) = header.check_length(file, mapped.bytes().len() as u64) {
             self.problems.push(problem);
         }
-        let shard = self.table.shards.len();
+        let shard = self.index.shards.len();
         let mut names = BTreeSet::new();
         for tensor in header.tensors {
             names.insert(tensor.name.clone());
-            if let Some((first, tensor)) = self.table.tensors.insert(tensor.name.clone(), (shard, tensor)) {
-                let first = self.table.shards[first].file.clone();
+            if let Some((first, tensor)) = self.index.tensors.insert(tensor.name.clone(), (shard, tensor)) {
+                let first = self.index.shards[first].file.clone();
                 self.problems.push(Error::Duplicate { tensor: tensor.name, first, second: file.into() });
             }
         }
-        self.table.shards.push(Shard { file: file.into(), mapped });
+        self.index.shards.push(Shard { file: file.into(), mapped });
         Ok(Some(names))
     }
 
