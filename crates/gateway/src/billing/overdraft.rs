@@ -24,7 +24,7 @@ pub enum Overdraft {
     /// does not cover becomes debt.
     #[default]
     LastRequest,
-    /// A request is admitted if its worst case is at most what is left and this many nano-dollars.
+    /// A request is admitted if its worst case is at most what is left plus this many nano-dollars.
     AtMost(i64),
 }
 
