@@ -70,7 +70,7 @@ impl TestApp {
         self.client.get(self.url(path)).send().await.unwrap().text().await.unwrap()
     }
 
-    /// The value of one metric, 0 while it has never been set.
+    /// The value of a metric; 0 before it is first set.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await;
         let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
@@ -81,7 +81,7 @@ impl TestApp {
         self.client.post(self.url("/v1/chat/completions")).json(body).send().await.unwrap()
     }
 
-    /// A whole reply, which must be a 200.
+    /// The JSON reply to a request. Panics unless the status is 200.
     pub(crate) async fn reply(&self, body: Value) -> Value {
         let response = self.post(&body).await;
         let (status, reply) = (response.status(), response.json::<Value>().await.unwrap());
@@ -89,7 +89,7 @@ impl TestApp {
         reply
     }
 
-    /// The data of every event of a stream, which must be a 200.
+    /// The data of every event of a stream. Panics unless the status is 200.
     pub(crate) async fn stream(&self, mut body: Value) -> Vec<String> {
         body["stream"] = json!(true);
         let response = self.post(&body).await;
