@@ -20,7 +20,7 @@ const WHOLE_BODY_TIMEOUT_FACTOR: u32 = 10;
 const SCARCE_READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The average rate below which a body is refused while memory is scarce.
 const SCARCE_MIN_BYTES_PER_SECOND: usize = 16 << 10;
-/// Only for longer bodies the memory is checked before they arrive.
+/// The length above which the memory for a body is checked before it arrives.
 const SHORT_BODY: u64 = 64 << 10;
 /// The estimate of inflated bytes for one byte of gzip. It decides only where to inflate, because
 /// inflating takes time but reserves its memory as it goes.
@@ -62,8 +62,8 @@ impl BodyReader<'_> {
     /// bytes are dropped.
     ///
     /// # Errors
-    /// `TooLarge`, `UnsupportedMediaType`; `Overloaded` without memory for it; `Invalid` when the
-    /// client stops sending, or when the body is not the gzip that its headers announce.
+    /// `TooLarge`, `UnsupportedMediaType`; `Overloaded` without memory for it; `InvalidRequest`
+    /// when the client stops sending, or when the body is not the gzip that its headers announce.
     pub(crate) async fn read(self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Error> {
         let declared = declared_length(headers);
         if declared.is_some_and(|length| length > self.limit as u64) {
@@ -77,18 +77,18 @@ impl BodyReader<'_> {
         }
         let mut buffer = BodyBuffer::new(self.memory, self.limit, declared.map(|length| length as usize));
         let started = Instant::now();
-        while let Some(frame) = self.next_frame(&mut body, started, buffer.held.bytes().len()).await? {
+        while let Some(frame) = self.next_frame(&mut body, started, buffer.reserved.bytes().len()).await? {
             let frame = frame.map_err(|_| Error::invalid("The request body could not be read to its end"))?;
             if let Ok(data) = frame.into_data() {
                 buffer.push(&data)?;
             }
         }
         if !gzip {
-            return buffer.held.finish();
+            return buffer.reserved.finish();
         }
         let (memory, limit) = (self.memory.clone(), self.limit);
-        let expected = buffer.held.bytes().len().saturating_mul(GZIP_RATIO).min(MAX_INFLATED_ESTIMATE);
-        offload(self.memory, expected, move || inflate(buffer.held.bytes(), BodyBuffer::new(&memory, limit, None)))
+        let expected = buffer.reserved.bytes().len().saturating_mul(GZIP_RATIO).min(MAX_INFLATED_ESTIMATE);
+        offload(self.memory, expected, move || inflate(buffer.reserved.bytes(), BodyBuffer::new(&memory, limit, None)))
             .await
     }
 
@@ -117,7 +117,7 @@ impl BodyReader<'_> {
 
 /// The bytes of a body so far, and their limits.
 struct BodyBuffer {
-    held: ReservedBuffer,
+    reserved: ReservedBuffer,
     /// The most bytes that may arrive.
     limit: usize,
     /// The length that the headers announce.
@@ -126,16 +126,16 @@ struct BodyBuffer {
 
 impl BodyBuffer {
     fn new(memory: &RequestMemory, limit: usize, declared: Option<usize>) -> Self {
-        Self { held: ReservedBuffer::new(memory), limit, declared }
+        Self { reserved: ReservedBuffer::new(memory), limit, declared }
     }
 
     /// # Errors
     /// `TooLarge` beyond the limit; those of [`ReservedBuffer::push`].
     fn push(&mut self, data: &[u8]) -> Result<(), Error> {
-        if self.held.bytes().len() + data.len() > self.limit {
+        if self.reserved.bytes().len() + data.len() > self.limit {
             return Err(too_large(self.limit));
         }
-        self.held.push(data, self.declared.unwrap_or(self.limit))
+        self.reserved.push(data, self.declared.unwrap_or(self.limit))
     }
 }
 
@@ -143,7 +143,8 @@ impl BodyBuffer {
 /// the memory that `size` reports for it. A large body is parsed on another thread.
 ///
 /// # Errors
-/// `Invalid` for malformed JSON; those of `read`; `TooLarge` or `Overloaded` without memory for it.
+/// `InvalidRequest` for malformed JSON; those of `read`; `TooLarge` or `Overloaded`
+/// without memory for it.
 pub(crate) async fn parse_json<T: Send + 'static>(
     memory: &RequestMemory,
     bytes: Bytes,
@@ -202,7 +203,7 @@ fn inflate(bytes: &[u8], mut plain: BodyBuffer) -> Result<Bytes, Error> {
     let mut chunk = vec![0; GZIP_CHUNK];
     loop {
         match gzip.read(&mut chunk) {
-            Ok(0) => return plain.held.finish(),
+            Ok(0) => return plain.reserved.finish(),
             Ok(read) => plain.push(&chunk[..read])?,
             Err(_) => return Err(Error::invalid("The request body is not valid gzip")),
         }

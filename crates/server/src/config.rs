@@ -145,8 +145,8 @@ impl Keyring {
     pub(crate) fn caller(&self, hash: &[u8; 32]) -> Option<Caller> {
         let mut found = None;
         let keys = self.0.load();
-        for (known, caller) in keys.iter() {
-            if bool::from(known.ct_eq(hash)) {
+        for (sha256, caller) in keys.iter() {
+            if bool::from(sha256.ct_eq(hash)) {
                 found = Some(caller);
             }
         }

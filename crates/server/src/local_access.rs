@@ -14,7 +14,8 @@ use crate::cors;
 /// by the same name.
 ///
 /// # Errors
-/// `Invalid` for several `host` headers, and for one that differs from the authority of the URL.
+/// `InvalidRequest` for several `host` headers, and for one that differs from the
+/// authority of the URL.
 pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -25,9 +26,9 @@ pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Er
         Some("https") => ":443",
         _ => ":80",
     };
-    let bare = |name: &str| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
+    let without_port = |name: &str| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
     let Some((host, authority)) = host.zip(uri.authority()) else { return Ok(()) };
-    if host.to_str().is_ok_and(|host| bare(host) == bare(authority.as_str())) {
+    if host.to_str().is_ok_and(|host| without_port(host) == without_port(authority.as_str())) {
         return Ok(());
     }
     Err(Error::invalid("The Host header names another host than the address of the request"))
@@ -101,7 +102,8 @@ pub(crate) fn check_host(parts: &Parts, app: &AppState) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that a request is not from a web page, or from one of this server or of `origins`.
+/// Checks that a request of a web page comes from a page of this server or of `origins`.
+/// Other requests pass.
 ///
 /// # Errors
 /// `Forbidden` with the code `origin_not_allowed`.
@@ -133,8 +135,8 @@ fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
 
 /// Whether `host` is a name of the configuration, with any port or none.
 fn is_allowed_host(host: &str, names: &[String]) -> bool {
-    let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(bare))
+    let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(without_port))
 }
 
 /// Whether `host` is the address that the server listens on or a name of this

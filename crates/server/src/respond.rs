@@ -215,7 +215,7 @@ pub(crate) fn json_response(body: impl Into<Body>) -> Response {
 
 /// The error for an answer that exceeds the memory. It is `Overloaded`, not the caller's fault.
 fn answer_too_large(error: Error) -> Error {
-    let message = "The answer is larger than the memory there is for it now, please try again later";
+    let message = "The answer is larger than the memory available now, please try again later";
     Error { kind: ErrorKind::Overloaded, message: message.into(), ..error }
 }
 

@@ -42,7 +42,7 @@ impl LimitsBody {
     /// Returns `current` with the changes of this body.
     ///
     /// # Errors
-    /// `Invalid` for a value out of range.
+    /// `InvalidRequest` for a value out of range.
     pub(super) fn apply_to(self, current: Limits) -> Result<Limits, Error> {
         let positive = |name: &str, limit: Option<Option<i64>>, current| match limit {
             Some(Some(limit)) if !(1..=1_000_000_000_000).contains(&limit) => {

@@ -42,7 +42,7 @@ impl AdminRequest {
     /// Parses the body. Types with `deny_unknown_fields` refuse unknown fields.
     ///
     /// # Errors
-    /// `Invalid` with the reason.
+    /// `InvalidRequest` with the reason.
     pub(super) fn parse_body<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Error::invalid(format!("The request body is not valid: {error}")))
@@ -56,7 +56,7 @@ impl AdminRequest {
     /// The value of a parameter of the query, a number from 1 to `max`.
     ///
     /// # Errors
-    /// `Invalid` for any other value.
+    /// `InvalidRequest` for any other value.
     pub(super) fn query_number(&self, key: &str, default: i64, max: i64) -> Result<i64, Error> {
         let Some(text) = self.query_param(key) else { return Ok(default) };
         let number = text.parse().ok().filter(|number| (1..=max).contains(number));

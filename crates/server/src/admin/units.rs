@@ -26,7 +26,7 @@ impl Dollars {
     /// The amount in nano-dollars.
     ///
     /// # Errors
-    /// `Invalid` for text that is not an amount.
+    /// `InvalidRequest` for text that is not an amount.
     pub(super) fn nano(&self) -> Result<i64, Error> {
         let text = match self {
             Self::Text(text) => text.clone(),
