@@ -18,8 +18,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// message, word by word:
 ///
 /// ```
-/// use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, Error, FinishReason, Input, Message, Provider};
-/// use chat::{Role, Usage, fold};
+/// use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, Error, FinishReason, Input, Message};
+/// use chat::{Provider, Role, Usage, fold};
 /// use futures_util::{FutureExt, StreamExt, stream};
 ///
 /// struct Echo;
@@ -40,10 +40,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///             let text = messages.last().map(Message::text).unwrap_or_default();
 ///             let words: Vec<String> = text.split_inclusive(' ').map(str::to_owned).collect();
 ///             let tokens = words.len() as u64;
-///             let usage = Usage { prompt_tokens: tokens, completion_tokens: tokens, ..Usage::default() };
+///             let prompt = Usage { prompt_tokens: tokens, ..Usage::default() };
+///             let usage = Usage { completion_tokens: tokens, ..prompt };
 ///             let words = words.into_iter().map(|text| Delta::Text { text, logprobs: vec![] });
 ///             // The order that callers rely on: start, text, finish reason, usage.
-///             let deltas = std::iter::once(Delta::Start(Usage { completion_tokens: 0, ..usage }))
+///             let deltas = std::iter::once(Delta::Start(prompt))
 ///                 .chain(words)
 ///                 .chain([Delta::Finish(FinishReason::Stop), Delta::Usage(usage)]);
 ///             let deltas: Vec<Result<Delta, Error>> = deltas.map(Ok).collect();
@@ -66,7 +67,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// # }
 /// ```
 ///
-/// `crates/cachalot/src/serve.rs` shows how a provider is offered under a model id and behind HTTP.
+/// `crates/cachalot/src/commands/serve.rs` shows how a provider is served under a model id.
 pub trait Provider: Send + Sync {
     /// Validates ranges and structure before the request is queued, and normalizes the cases that
     /// are accepted leniently (each adds a line to `chat.notes`). `chat.thinking` is already

@@ -93,8 +93,8 @@ pub fn parse_completion(encoding: &Arc<Encoding>, thinking: bool, text: &str, to
 }
 
 impl Decoder {
-    /// `start` is the state that the prompt left. With `is_continuation` the prompt contained the
-    /// beginning of the answer.
+    /// `start` is the part of the answer that comes first. With `is_continuation` the prompt
+    /// contained the beginning of the answer.
     pub(crate) fn new(
         encoding: Arc<Encoding>,
         call_parser: Box<dyn CallParser>,

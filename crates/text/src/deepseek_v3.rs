@@ -20,7 +20,7 @@ use crate::turns::{Turn, turns};
 
 /// V3, or R1, which always thinks and opens its reasoning itself.
 pub(crate) struct DeepSeekV3 {
-    pub(crate) r1: bool,
+    pub(crate) is_r1: bool,
 }
 
 impl PromptFormat for DeepSeekV3 {
@@ -60,7 +60,7 @@ impl PromptFormat for DeepSeekV3 {
         if generate {
             prompt.push_template(ASSISTANT);
         }
-        Ok(generate.then_some(if self.r1 { ResponseStart::Reasoning } else { ResponseStart::Content }))
+        Ok(generate.then_some(if self.is_r1 { ResponseStart::Reasoning } else { ResponseStart::Content }))
     }
 
     fn call_parser(&self, tokenizer: &Tokenizer, _tools: &[Tool]) -> Box<dyn CallParser> {
@@ -81,7 +81,7 @@ impl PromptFormat for DeepSeekV3 {
             OUTPUT_BEGIN,
             OUTPUT_END,
         ];
-        if self.r1 { MARKERS } else { &MARKERS[2..] }
+        if self.is_r1 { MARKERS } else { &MARKERS[2..] }
     }
 
     fn call_tokens(&self) -> &'static [&'static str] {
@@ -96,12 +96,12 @@ impl PromptFormat for DeepSeekV3 {
 impl DeepSeekV3 {
     /// The text of an earlier answer without its reasoning, which only R1 removes.
     fn without_reasoning<'a>(&self, text: &'a str) -> &'a str {
-        if self.r1 { text.rsplit(END_THINK).next().unwrap_or(text) } else { text }
+        if self.is_r1 { text.rsplit(END_THINK).next().unwrap_or(text) } else { text }
     }
 
     /// Writes the prefilled beginning of an answer. R1 puts line breaks around its reasoning.
     fn write_prefix(&self, turn: &Turn<'_>, prompt: &mut PromptWriter<'_>) -> ResponseStart {
-        if let (true, Some(reasoning)) = (self.r1, &turn.message.reasoning) {
+        if let (true, Some(reasoning)) = (self.is_r1, &turn.message.reasoning) {
             prompt.push_template("<think>\n");
             prompt.push_content(reasoning);
             if turn.text.is_empty() {
@@ -130,7 +130,7 @@ impl DeepSeekV3 {
 
     /// Writes the results of a turn. Returns whether there were any.
     fn write_results(&self, turn: &Turn<'_>, prompt: &mut PromptWriter<'_>) -> bool {
-        let between = if self.r1 { "" } else { "\n" };
+        let between = if self.is_r1 { "" } else { "\n" };
         for (index, result) in turn.results.iter().enumerate() {
             prompt.push_template(if index == 0 { OUTPUTS_BEGIN } else { between });
             prompt.push_template(OUTPUT_BEGIN);

@@ -9,8 +9,8 @@ use crate::prompt_format::PromptFormat;
 /// The prompt format of the encoding `name`.
 pub(crate) fn prompt_format(name: EncodingName) -> Box<dyn PromptFormat> {
     match name {
-        EncodingName::V3 => Box::new(DeepSeekV3 { r1: false }),
-        EncodingName::R1 => Box::new(DeepSeekV3 { r1: true }),
+        EncodingName::V3 => Box::new(DeepSeekV3 { is_r1: false }),
+        EncodingName::R1 => Box::new(DeepSeekV3 { is_r1: true }),
         EncodingName::V31 => Box::new(DeepSeekV31 { is_v32_exp: false }),
         EncodingName::V32Exp => Box::new(DeepSeekV31 { is_v32_exp: true }),
         EncodingName::V32 => Box::new(DeepSeekV32),

@@ -79,8 +79,8 @@ impl ApiEndpoint {
         }
     }
 
-    /// Maximum number of bytes of a line that is scanned; longer lines are forwarded without a scan.
-    /// Gemini sends an image and its usage in one event, so its limit is higher.
+    /// Maximum number of bytes of a line that is scanned. Longer lines are forwarded without a
+    /// scan. Gemini sends an image and its usage in one event, so its limit is higher.
     pub(crate) fn max_line_bytes(self) -> usize {
         if self == Self::GenerateContent { MAX_LINE_BYTES } else { 1 << 20 }
     }

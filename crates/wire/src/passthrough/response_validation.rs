@@ -102,7 +102,7 @@ pub fn validate_stream_start(endpoint: ApiEndpoint, bytes: &[u8]) -> StreamStart
             return StreamStart::Invalid;
         }
     }
-    // Keep-alives alone are not an event; the scanner limits their number.
+    // Keep-alives alone are not an event; the reader of the stream limits their number.
     StreamStart::Incomplete
 }
 
