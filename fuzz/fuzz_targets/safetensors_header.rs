@@ -34,5 +34,5 @@ fn check(bytes: &[u8]) {
     }
     assert_eq!(sum, checkpoint.bytes_total());
     assert!(sum <= bytes.len() as u64);
-    checkpoint.touch(&mut |done| assert!(done <= sum));
+    checkpoint.prefault(&mut |done| assert!(done <= sum));
 }
