@@ -1,17 +1,26 @@
-//! How busy an engine is by its own metrics (Prometheus text): with requests from everybody,
-//! not only from here.
+//! The load of an engine as its own metrics report it (Prometheus text): requests from all clients,
+//! not only from this gateway.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What vLLM, SGLang, llama.cpp and this program call the requests that run,
-const RUNNING_GAUGES: [&str; 4] = [
-    "vllm:num_requests_running",
-    "sglang:num_running_reqs",
-    "llamacpp:requests_processing",
-    "cachalot_requests_running",
+/// The gauges of an engine for its running and its waiting requests.
+struct Gauges {
+    running: &'static str,
+    waiting: Option<&'static str>,
+}
+
+/// The gauges of the known engines. The first entry that the metrics have is read alone: a cachalot
+/// server reports its engine's requests and, in `cachalot_requests_running`, the same requests once
+/// more as those of its gateway, queued ones included.
+const GAUGES: [Gauges; 6] = [
+    Gauges { running: "vllm:num_requests_running", waiting: Some("vllm:num_requests_waiting") },
+    Gauges { running: "sglang:num_running_reqs", waiting: Some("sglang:num_queue_reqs") },
+    Gauges { running: "llamacpp:requests_processing", waiting: Some("llamacpp:requests_deferred") },
+    Gauges { running: "cachalot_engine_requests_running", waiting: Some("cachalot_engine_requests_waiting") },
+    // Names of version 0.1.
+    Gauges { running: "cachalot_running", waiting: Some("cachalot_waiting") },
+    Gauges { running: "cachalot_requests_running", waiting: None },
 ];
-/// and those that wait to run.
-const WAITING_GAUGES: [&str; 3] = ["vllm:num_requests_waiting", "sglang:num_queue_reqs", "llamacpp:requests_deferred"];
 
 /// The requests of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,30 +30,27 @@ pub struct ReportedLoad {
 }
 
 impl ReportedLoad {
-    /// Reads metrics, over all models and ranks of the engine; `None` where it says nothing
-    /// of its requests.
+    /// Parses metrics, and adds up all models and ranks of the engine. `None` if they have no known
+    /// gauge, or one of them has no number.
     pub(crate) fn parse_metrics(metrics: &str) -> Option<Self> {
-        let (mut load, mut found) = (Self::default(), false);
+        let mut loads = [const { None::<Self> }; GAUGES.len()];
         for line in metrics.lines() {
             let name = line.split(['{', ' ']).next().unwrap_or_default();
-            let gauge = if RUNNING_GAUGES.contains(&name) {
-                &mut load.running
-            } else if WAITING_GAUGES.contains(&name) {
-                &mut load.waiting
-            } else {
-                continue;
-            };
-            // The value follows the labels, whose texts may hold anything; a time may follow it.
+            let has_name = |gauges: &Gauges| gauges.running == name || gauges.waiting == Some(name);
+            let Some(index) = GAUGES.iter().position(has_name) else { continue };
+            // The value follows the labels, which may contain any character. A
+            // timestamp may follow.
             let rest = line.rsplit_once('}').map_or(&line[name.len()..], |(_, rest)| rest);
             let value: f64 = rest.split_whitespace().next()?.parse().ok()?;
-            *gauge = gauge.saturating_add(value as u32);
-            found = true;
+            let load = loads[index].get_or_insert_default();
+            let count = if GAUGES[index].running == name { &mut load.running } else { &mut load.waiting };
+            *count = count.saturating_add(value as u32);
         }
-        found.then_some(load)
+        loads.into_iter().flatten().next()
     }
 }
 
-/// The latest that is known; nothing at first.
+/// The latest known load; at first it is unknown.
 #[derive(Debug, Default)]
 pub(crate) struct ReportedLoadCell(AtomicU64);
 
@@ -70,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_engines_words_are_understood() {
+    fn the_gauges_of_every_engine_are_read() {
         let vllm = "# HELP vllm:num_requests_running Number of requests in model execution batches.\n\
             # TYPE vllm:num_requests_running gauge\n\
             vllm:num_requests_running{engine=\"0\",model_name=\"a b}c\"} 8.0\n\
@@ -88,7 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_kept_whole() {
+    fn requests_of_a_cachalot_server_are_counted_once() {
+        let gateway = "cachalot_requests_running 7\ncachalot_requests_total{model=\"m\"} 90\n";
+        let load = |engine: &str| ReportedLoad::parse_metrics(&format!("{gateway}{engine}")).unwrap();
+        let new = "cachalot_engine_requests_running 4\ncachalot_engine_requests_waiting 3\n";
+        assert_eq!(load(new), ReportedLoad { running: 4, waiting: 3 });
+        let old = "cachalot_running 5\ncachalot_waiting 2\n";
+        assert_eq!(load(old), ReportedLoad { running: 5, waiting: 2 });
+        // A server without an engine.
+        assert_eq!(load(""), ReportedLoad { running: 7, waiting: 0 });
+    }
+
+    #[test]
+    fn a_stored_load_is_read_back() {
         let latest = ReportedLoadCell::default();
         assert_eq!(latest.get(), None);
         let load = ReportedLoad { running: 3, waiting: 70_000 };
