@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::rng::SeededRng;
 use crate::tokenizer_json;
 
-/// How the matrices are stored; norms and the gate are BF16 beside FP8.
+/// The storage format of the matrices. Beside FP8, norms and the gate are BF16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     F32,
@@ -14,18 +14,18 @@ pub enum Format {
     Fp8,
 }
 
-/// A tiny model: what may vary.
+/// The parameters of a tiny model.
 #[derive(Clone, Copy, Debug)]
 pub struct TinyCheckpoint {
     pub seed: u64,
     /// `deepseek_v32` with an indexer that keeps 16 positions, else `deepseek_v3`.
     pub sparse: bool,
     pub format: Format,
-    /// With a multi-token-prediction module.
+    /// Whether there is a multi-token-prediction module.
     pub mtp: bool,
-    /// Files of weights: one, or several with an index.
+    /// The number of weight files; several have an index.
     pub shards: usize,
-    /// `max_position_embeddings`
+    /// The value of `max_position_embeddings`.
     pub context: usize,
 }
 
@@ -49,7 +49,8 @@ const INDEX_HEADS: usize = 4;
 const INDEX_DIM: usize = 32;
 
 impl TinyCheckpoint {
-    /// `config.json`, the weights, `tokenizer.json` and its companions, by file name.
+    /// The files by name: `config.json`, the weights, `tokenizer.json` and
+    /// `generation_config.json`.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut files = vec![
             ("config.json".to_owned(), self.config().to_string().into_bytes()),
@@ -77,7 +78,7 @@ impl TinyCheckpoint {
         files
     }
 
-    /// The keys of a release's `config.json`.
+    /// The `config.json`, with the keys of a release.
     pub fn config(&self) -> Value {
         let mut config = json!({
             "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "vocab_size": VOCAB, "hidden_size": HIDDEN,
@@ -173,7 +174,8 @@ impl TensorList<'_> {
         self.vector(name, len, 1.0);
     }
 
-    /// Numbers within 0.1 of `mean`; stored as the releases do: F32, or BF16 for norms.
+    /// Adds a vector of numbers within 0.1 of `mean`, in the format of the releases: F32,
+    /// or BF16 for norms.
     fn vector(&mut self, name: &str, len: usize, mean: f32) {
         let mut rng = SeededRng::new(self.tiny.seed, name);
         let values: Vec<f32> = (0..len).map(|_| mean + rng.symmetric(0.1)).collect();
@@ -181,7 +183,8 @@ impl TensorList<'_> {
         self.push(name, vec![len], if plain { Format::F32 } else { Format::Bf16 }, &values);
     }
 
-    /// A matrix that keeps the variance of its input. `scaled`: fp8 where the format is.
+    /// Adds a matrix that preserves the variance of its input. `quantized`: it is FP8
+    /// if the format is.
     fn matrix(&mut self, name: &str, rows: usize, cols: usize, quantized: bool) {
         let mut rng = SeededRng::new(self.tiny.seed, name);
         if self.tiny.format == Format::Fp8 && quantized {
@@ -196,14 +199,14 @@ impl TensorList<'_> {
     fn push(&mut self, name: &str, shape: Vec<usize>, format: Format, values: &[f32]) {
         let (dtype, bytes) = match format {
             Format::F32 => ("F32", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            // Cut off, not rounded: any bf16 number is as good as its neighbour.
+            // Truncated, not rounded: the weights are random anyway.
             _ => ("BF16", values.iter().flat_map(|v| ((v.to_bits() >> 16) as u16).to_le_bytes()).collect()),
         };
         self.tensors.push(Tensor { name: name.to_owned(), dtype, shape, bytes });
     }
 
-    /// Bytes drawn evenly from the finite e4m3 numbers up to 15 (0x57); their mean square is about
-    /// 16, which the scale takes back.
+    /// Adds an FP8 matrix of bytes that are uniform over the finite e4m3 numbers up to 15 (0x57).
+    /// Their mean square is about 16, which the scale compensates.
     fn fp8(&mut self, name: &str, rows: usize, cols: usize, rng: &mut SeededRng) {
         let byte = |rng: &mut SeededRng| {
             let bits = rng.next_u64();
@@ -211,7 +214,7 @@ impl TensorList<'_> {
         };
         let bytes = (0..rows * cols).map(|_| byte(rng)).collect();
         self.tensors.push(Tensor { name: name.to_owned(), dtype: "F8_E4M3", shape: vec![rows, cols], bytes });
-        // Blocks differ by a factor of two, so that a wrong scale shows.
+        // The scales of blocks differ by a factor of two, so that a wrong scale is noticed.
         let exact = (1.0 / cols as f32).sqrt() / 4.0;
         let blocks = vec![rows.div_ceil(128), cols.div_ceil(128)];
         let scale = |rng: &mut SeededRng| exp2_floor(exact) * (1 + rng.next_u64() % 2) as f32;
@@ -220,13 +223,13 @@ impl TensorList<'_> {
     }
 }
 
-/// The power of two at or below `value`.
+/// The largest power of two that is at most `value`.
 fn exp2_floor(value: f32) -> f32 {
     f32::from_bits(value.to_bits() & 0x7f80_0000)
 }
 
-/// A safetensors file of these tensors, in this order; the header is padded so that data
-/// begins on 8 bytes.
+/// A safetensors file of these tensors, in this order. The header is padded so that the data begins
+/// at a multiple of 8 bytes.
 fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
     let mut header = Map::new();
     let mut end = 0;

@@ -1,11 +1,11 @@
-//! [`FakeUpstream`]: a provider on a loopback port that answers as it is told, with pauses, odd
-//! framing and broken lines.
+//! [`FakeUpstream`]: a provider on a loopback port with scripted answers, among them pauses,
+//! unusual framing and broken connections.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,43 +13,45 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::stream;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What was asked.
+/// A request that the provider has received.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
     pub method: String,
     pub path: String,
-    /// Names in lower case.
+    /// Names, in lower case, and values.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl ReceivedRequest {
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
+    /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// One step of an answer's body.
+/// A step of an answer's body.
 #[derive(Clone, Debug)]
 pub enum BodyStep {
     Send(Vec<u8>),
     Wait(Duration),
-    /// These bytes again and again, until nobody listens any more.
+    /// Sends these bytes repeatedly, until the client disconnects.
     Repeat(Vec<u8>),
-    /// The connection breaks here.
+    /// Breaks the connection.
     Disconnect,
 }
 
-/// What is answered.
+/// An answer of the provider.
 #[derive(Clone, Debug)]
 pub struct FakeResponse {
     pub status: u16,
@@ -58,31 +60,32 @@ pub struct FakeResponse {
 }
 
 impl FakeResponse {
-    /// A body of JSON.
+    /// A JSON body.
     pub fn json(status: u16, body: Value) -> Self {
         let headers = vec![("content-type".into(), "application/json".into())];
         Self { status, headers, steps: vec![BodyStep::Send(body.to_string().into_bytes())] }
     }
 
-    /// A stream of events, each sent by itself.
+    /// A stream of events, each sent as a chunk of its own.
     pub fn events<T: AsRef<str>>(events: impl IntoIterator<Item = T>) -> Self {
         let send = |event: T| BodyStep::Send(format!("data: {}\n\n", event.as_ref()).into_bytes());
         Self::stream(events.into_iter().map(send))
     }
 
-    /// A stream of these pieces.
+    /// An event stream of these steps.
     pub fn stream(steps: impl IntoIterator<Item = BodyStep>) -> Self {
         let headers = vec![("content-type".into(), "text/event-stream".into())];
         Self { status: 200, headers, steps: steps.into_iter().collect() }
     }
 
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Words one after the other as chat completion chunks, with their usage at the end: `prompt`
-    /// tokens, and one a word.
+    /// A stream of chat completion chunks, one for each word, and the usage at the end:
+    /// `prompt_tokens`, and a token for each word.
     pub fn chat_stream(words: &[&str], prompt_tokens: u64) -> Self {
         let chunk = |delta: Value, finish: Value| {
             let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
@@ -107,7 +110,7 @@ struct Inner {
     active_responses: AtomicUsize,
 }
 
-/// The provider. Dropping it closes its port.
+/// A fake provider. Dropping it closes its port.
 pub struct FakeUpstream {
     pub address: SocketAddr,
     inner: Arc<Inner>,
@@ -115,9 +118,10 @@ pub struct FakeUpstream {
 }
 
 impl FakeUpstream {
+    /// Starts a provider that answers each request with what `script` returns.
     pub async fn start(script: impl Fn(&ReceivedRequest) -> FakeResponse + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the listener is bound");
         let inner = Arc::new(Inner {
             script: Box::new(script),
             requests: Mutex::default(),
@@ -135,12 +139,12 @@ impl FakeUpstream {
         format!("http://{}/v1", self.address)
     }
 
-    /// Everything asked so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<ReceivedRequest> {
-        self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.requests.lock().clone()
     }
 
-    /// Answers that have neither ended nor been cancelled.
+    /// The number of answers that have neither ended nor been cancelled.
     pub fn active_responses(&self) -> usize {
         self.inner.active_responses.load(Ordering::SeqCst)
     }
@@ -152,7 +156,7 @@ impl Drop for FakeUpstream {
     }
 }
 
-/// Counts an answer as running until it is dropped.
+/// Counts an answer as active until it is dropped.
 struct ActiveResponseGuard(Arc<Inner>);
 
 impl Drop for ActiveResponseGuard {
@@ -171,20 +175,20 @@ async fn respond(State(inner): State<Arc<Inner>>, request: axum::extract::Reques
         body: to_bytes(body, 64 << 20).await.expect("a body within bounds").to_vec(),
     };
     let answer = (inner.script)(&received);
-    inner.requests.lock().unwrap_or_else(PoisonError::into_inner).push(received);
+    inner.requests.lock().push(received);
     inner.active_responses.fetch_add(1, Ordering::SeqCst);
     let state = (VecDeque::from(answer.steps), ActiveResponseGuard(inner));
-    let body = stream::unfold(state, |(mut pieces, running)| async move {
+    let body = stream::unfold(state, |(mut steps, active)| async move {
         loop {
-            match pieces.pop_front()? {
-                BodyStep::Send(bytes) => return Some((Ok(bytes), (pieces, running))),
+            match steps.pop_front()? {
+                BodyStep::Send(bytes) => return Some((Ok(bytes), (steps, active))),
                 BodyStep::Wait(time) => tokio::time::sleep(time).await,
                 BodyStep::Repeat(bytes) => {
-                    pieces.push_front(BodyStep::Repeat(bytes.clone()));
-                    return Some((Ok(bytes), (pieces, running)));
+                    steps.push_front(BodyStep::Repeat(bytes.clone()));
+                    return Some((Ok(bytes), (steps, active)));
                 }
                 BodyStep::Disconnect => {
-                    return Some((Err(std::io::Error::other("broken on purpose")), (pieces, running)));
+                    return Some((Err(std::io::Error::other("broken on purpose")), (steps, active)));
                 }
             }
         }

@@ -1,10 +1,11 @@
-//! How the time of a parser grows with its input: the same attack of 256 KiB and of 2 MiB, in CPU
-//! time of one thread. A parser whose work is proportional to its input takes eight times as long;
-//! one that compares everything with everything, sixty-four times.
+//! Measures how the time of a parser grows with its input: the same attack of 256 KiB and of 2 MiB,
+//! in CPU time of one thread. A parser with linear time takes eight times as long for the larger
+//! one; a parser with quadratic time, sixty-four times.
 //!
-//! A benchmark uses the allocator of the program, [`Jemalloc`], so set that it keeps what was
-//! freed. The first run of an input touches the memory, and the runs that count use it again: the
-//! kernel's time for the first touch of a page is none of the parser's.
+//! A benchmark uses the allocator of the program, [`Jemalloc`], with settings that
+//! keep freed memory.
+//! The first run of an input touches the memory, and the measured runs use it again, so that the
+//! kernel's time for page faults is not measured.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -23,14 +24,14 @@ const ALLOCATOR_SETTINGS: &str =
 /// Bytes of the two inputs.
 const SMALL_BYTES: usize = 256 << 10;
 const LARGE_BYTES: usize = 2 << 20;
-/// The large input may take so many times as long as the small one.
+/// The largest allowed ratio of the times of the two inputs.
 pub const MAX_RATIO: f64 = 12.0;
-/// The least time of so many runs counts.
+/// The number of runs, of which the fastest is used.
 const RUNS: usize = 7;
-/// A run repeats what is measured until it has taken so long, so that the clock's own
-/// cost does not count.
+/// The least time of a run: shorter work is repeated, so that the cost of reading the clock
+/// does not matter.
 const MIN_RUN_TIME: Duration = Duration::from_millis(4);
-/// A single pass that takes longer is not repeated.
+/// Work that takes longer than this is measured once.
 const SINGLE_RUN_TIME: Duration = Duration::from_secs(20);
 
 /// The CPU time of this thread so far.
@@ -39,7 +40,7 @@ pub fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
-/// A table of parsers and what they were fed.
+/// A table of parsers, attacks and times.
 #[derive(Default)]
 pub struct GrowthTable {
     rows: Vec<Row>,
@@ -55,8 +56,8 @@ struct Row {
 }
 
 impl Row {
-    /// A scan at the speed of memory is quick at any size of these: its ratio is
-    /// that of the caches.
+    /// Whether the ratio is meaningful. A scan at memory speed takes so little time that its ratio
+    /// depends on the processor's caches.
     fn is_measurable(&self) -> bool {
         self.large > Duration::from_millis(1)
     }
@@ -67,22 +68,22 @@ impl Row {
 }
 
 impl GrowthTable {
-    /// An empty table. The first argument that is no option selects rows by a part of
-    /// their parser's name.
+    /// An empty table. The first argument that is not an option selects rows by a part of their
+    /// parser's name.
     ///
     /// # Panics
-    /// The program cannot be started again with the allocator's settings.
+    /// When the program cannot be started again with the allocator's settings.
     pub fn from_args() -> Self {
         restart_with_allocator_settings();
         let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
         Self { rows: Vec::new(), filter }
     }
 
-    /// Feeds `parse` with what `make` makes of a number of bytes. The time to drop what
-    /// `parse` returns counts.
+    /// Measures `parse` on inputs that `make` returns for a number of bytes. The time to drop the
+    /// result of `parse` is included.
     #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
     pub fn measure<I, T>(&mut self, parser: &str, attack: &str, make: impl Fn(usize) -> I, parse: impl Fn(&I) -> T) {
-        if self.filter.as_ref().is_some_and(|only| !parser.contains(only.as_str())) {
+        if self.filter.as_ref().is_some_and(|filter| !parser.contains(filter.as_str())) {
             return;
         }
         if self.rows.is_empty() {
@@ -95,7 +96,7 @@ impl GrowthTable {
         self.rows.push(row);
     }
 
-    /// Fails when a parser grows faster than it may.
+    /// Prints the parsers whose ratio exceeds [`MAX_RATIO`], and fails if there is one.
     #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
     pub fn finish(self) -> ExitCode {
         let failed: Vec<&Row> = self.rows.iter().filter(|row| row.is_measurable() && row.ratio() > MAX_RATIO).collect();
@@ -123,11 +124,11 @@ fn restart_with_allocator_settings() {
 
 fn min_time<I, T>(input: &I, parse: &impl Fn(&I) -> T) -> Duration {
     let once = |times: u32| {
-        let began = cpu_time();
+        let start = cpu_time();
         for _ in 0..times {
             drop(std::hint::black_box(parse(std::hint::black_box(input))));
         }
-        (cpu_time() - began) / times
+        (cpu_time() - start) / times
     };
     let first = once(1);
     if first > SINGLE_RUN_TIME {
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_that_grows_with_its_square_is_told_from_work_that_does_not() {
+    fn quadratic_work_fails_and_linear_work_does_not() {
         let mut growth = GrowthTable::default();
         let sum = |bytes: &Vec<u8>| bytes.iter().fold(0u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(*byte));
         growth.measure("linear", "bytes", |bytes| vec![1; bytes], sum);

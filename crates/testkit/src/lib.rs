@@ -1,7 +1,7 @@
-//! For tests only: tiny seeded checkpoints of the DeepSeek V3 family with a tokenizer of single
-//! bytes, and a provider to be asked over HTTP; and the measure of how parsers grow.
+//! Test fixtures: tiny seeded checkpoints of the DeepSeek V3 family with a tokenizer of single
+//! bytes, a fake provider over HTTP, and a measurement of how parsers scale with their input.
 //!
-//! The weights are noise, so nothing may depend on what such a model says.
+//! The weights are noise, so no test may depend on the text that such a model generates.
 #![forbid(unsafe_code)]
 
 mod checkpoint;

@@ -1,10 +1,11 @@
-//! Seeded numbers, the same for ever.
+//! Seeded random numbers. The sequence of a seed never changes.
 
 /// A splitmix64 generator.
 pub(crate) struct SeededRng(u64);
 
 impl SeededRng {
-    /// The numbers of one tensor depend on the seed and its name, not on the tensors before it.
+    /// A generator for one tensor. Its numbers depend on the seed and the name, not
+    /// on other tensors.
     pub(crate) fn new(seed: u64, name: &str) -> Self {
         Self(name.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
     }
@@ -16,7 +17,7 @@ impl SeededRng {
         z ^ (z >> 31)
     }
 
-    /// Evenly spread over ±`bound`.
+    /// A number that is uniform over ±`bound`.
     pub(crate) fn symmetric(&mut self, bound: f32) -> f32 {
         ((self.next_u64() >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * bound
     }

@@ -1,4 +1,4 @@
-//! A `tokenizer.json` of single bytes with the added tokens of V3.2, 281 ids in all.
+//! A `tokenizer.json` of single bytes with the added tokens of V3.2: 281 ids.
 
 use serde_json::{Map, Value, json};
 
@@ -30,8 +30,8 @@ const ADDED: [&str; 22] = [
 
 const CONTROL: [&str; 3] = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"];
 
-/// The file: control tokens are ids 0 to 2, byte symbols 3 to 258 in the release's order, the added
-/// tokens follow. No merges: every byte is a token.
+/// The bytes of the file. Ids 0 to 2 are control tokens, 3 to 258 byte symbols in the release's
+/// order; the added tokens follow. There are no merges: every byte is a token.
 pub fn tokenizer_json() -> Vec<u8> {
     let token = |id: usize, content: &str, special: bool| {
         json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
@@ -59,7 +59,7 @@ pub fn tokenizer_json() -> Vec<u8> {
     .into_bytes()
 }
 
-/// The letters that stand for bytes, in the order of byte-level vocabularies: printable bytes as
+/// The characters that represent bytes, in the order of byte-level vocabularies: printable bytes as
 /// themselves, then the others from U+0100 on.
 fn symbols() -> impl Iterator<Item = char> {
     let printable = || (0x21..=0x7eu8).chain(0xa1..=0xac).chain(0xae..=0xff);

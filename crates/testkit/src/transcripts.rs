@@ -1,4 +1,5 @@
-//! What services of each dialect say, event by event: for tests of all that listens to them.
+//! Answers as services of each dialect send them, event by event, for tests of everything
+//! that parses them.
 
 use std::time::Duration;
 
@@ -6,16 +7,16 @@ use serde_json::{Value, json};
 
 use crate::fake_upstream::{BodyStep, FakeResponse};
 
-/// How an answer goes.
+/// The course of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// `Hello, whale.` in two pieces.
+    /// `Hello, whale.` in two chunks.
     Text,
-    /// `Let me think.`, then two calls of `get_weather` at once.
+    /// `Let me think.` as reasoning, then two parallel calls of `get_weather`.
     ToolCalls,
-    /// An error event after the first piece.
+    /// An error event after the first chunk.
     ErrorEvent,
-    /// The connection breaks after the first piece.
+    /// A broken connection after the first chunk.
     Disconnect,
 }
 
@@ -23,8 +24,8 @@ impl Scenario {
     pub const ALL: [Self; 4] = [Self::Text, Self::ToolCalls, Self::ErrorEvent, Self::Disconnect];
 }
 
-/// The service's own way to stream it: 11 tokens of prompt, 3 of them cached, and 7 of answer, 4 of
-/// them of reasoning.
+/// The events of an answer in the service's format. Its usage is 11 prompt tokens, of which 3 are
+/// cached, and 7 output tokens, of which 4 are reasoning.
 ///
 /// # Panics
 /// For a dialect that is not `openai`, `deepseek`, `anthropic` or `gemini`.
@@ -37,18 +38,18 @@ pub fn stream_events(dialect: &str, scenario: Scenario) -> Vec<String> {
     }
 }
 
-/// The same as an answer, each event sent by itself.
+/// The same events as a response, each sent as a chunk of its own.
 pub fn stream_response(dialect: &str, scenario: Scenario) -> FakeResponse {
-    let mut pieces: Vec<_> =
+    let mut steps: Vec<_> =
         stream_events(dialect, scenario).into_iter().map(|event| BodyStep::Send(event.into_bytes())).collect();
     if scenario == Scenario::Disconnect {
-        // What was sent before has arrived.
-        pieces.extend([BodyStep::Wait(Duration::from_millis(50)), BodyStep::Disconnect]);
+        // The events before have arrived by then.
+        steps.extend([BodyStep::Wait(Duration::from_millis(50)), BodyStep::Disconnect]);
     }
-    FakeResponse::stream(pieces)
+    FakeResponse::stream(steps)
 }
 
-/// The same answer whole, where the service is asked for it so; the plots that go wrong have none.
+/// The same answer as one JSON body, for the scenarios without a failure.
 pub fn json_body(dialect: &str, scenario: Scenario) -> Value {
     let has_tool_calls = scenario == Scenario::ToolCalls;
     match dialect {
@@ -117,7 +118,7 @@ fn gemini_response(parts: Value) -> Value {
     json!({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}], "modelVersion": "up", "responseId": "r1"})
 }
 
-/// The last of an answer, or all of it.
+/// The last chunk of an answer, or the whole answer.
 fn gemini_final_response(parts: Value, thinks: bool) -> Value {
     let thoughts = if thinks { 4 } else { 0 };
     let mut end = gemini_response(parts);
@@ -132,25 +133,26 @@ fn openai_events(scenario: Scenario, reasons: bool) -> Vec<String> {
         sse_event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up",
             "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null}))
     };
-    let piece = |delta| chunk(delta, Value::Null);
-    let mut events = vec![piece(json!({"role": "assistant", "content": ""}))];
+    let delta_chunk = |delta| chunk(delta, Value::Null);
+    let mut events = vec![delta_chunk(json!({"role": "assistant", "content": ""}))];
     match scenario {
         Scenario::ToolCalls => {
             if reasons {
-                events.extend(["Let me ", "think."].map(|text| piece(json!({"reasoning_content": text}))));
+                events.extend(["Let me ", "think."].map(|text| delta_chunk(json!({"reasoning_content": text}))));
             }
             for (index, city) in CITIES.iter().enumerate() {
                 let mut begin = openai_tool_call(index, false);
                 begin["index"] = index.into();
-                events.push(piece(json!({"tool_calls": [begin]})));
+                events.push(delta_chunk(json!({"tool_calls": [begin]})));
                 for text in ["{\"city\"".to_owned(), format!(":\"{city}\"}}")] {
-                    events.push(piece(json!({"tool_calls": [{"index": index, "function": {"arguments": text}}]})));
+                    events
+                        .push(delta_chunk(json!({"tool_calls": [{"index": index, "function": {"arguments": text}}]})));
                 }
             }
             events.push(chunk(json!({}), "tool_calls".into()));
         }
         _ => {
-            events.push(piece(json!({"content": "Hello, "})));
+            events.push(delta_chunk(json!({"content": "Hello, "})));
             match scenario {
                 Scenario::Disconnect => return events,
                 Scenario::ErrorEvent => {
@@ -161,7 +163,7 @@ fn openai_events(scenario: Scenario, reasons: bool) -> Vec<String> {
                 }
                 _ => {}
             }
-            events.push(piece(json!({"content": "whale."})));
+            events.push(delta_chunk(json!({"content": "whale."})));
             events.push(chunk(json!({}), "stop".into()));
         }
     }

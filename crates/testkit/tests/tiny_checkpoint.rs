@@ -1,4 +1,4 @@
-//! The tiny checkpoints are what the rest of the project takes for checkpoints.
+//! Tiny checkpoints load like real ones.
 
 use model::{Batch, LogitsWanted, Options, Span};
 use testkit::{Format, TinyCheckpoint, tokenizer_json};
@@ -9,7 +9,7 @@ fn open(tiny: &TinyCheckpoint) -> Checkpoint {
     Checkpoint::from_files("tiny", tiny.files().into_iter().map(|(name, bytes)| (name, bytes.into()))).unwrap()
 }
 
-/// Logits of the last of 40 tokens: more than the indexer keeps.
+/// The logits of the last of 40 tokens, which are more than the indexer keeps.
 fn logits(tiny: &TinyCheckpoint) -> Vec<f32> {
     let mut model = model::load(&open(tiny), &Options::exact(1)).unwrap();
     let mut cache = model.new_cache(1);
@@ -19,7 +19,7 @@ fn logits(tiny: &TinyCheckpoint) -> Vec<f32> {
 }
 
 #[test]
-fn every_kind_of_tiny_model_loads_and_answers_in_sound_numbers() {
+fn every_kind_of_tiny_model_loads_and_computes_finite_logits() {
     for sparse in [false, true] {
         for format in [Format::F32, Format::Bf16, Format::Fp8] {
             for (mtp, shards) in [(false, 1), (true, 3)] {
@@ -37,13 +37,12 @@ fn the_seed_alone_decides_the_weights() {
     let tiny = TinyCheckpoint::default();
     assert_eq!(tiny.files(), tiny.files());
     assert_ne!(logits(&tiny), logits(&TinyCheckpoint { seed: 2, ..tiny }));
-    // The main model does not change when there is an MTP module beside it, or when it is stored
-    // in several files.
+    // The main model does not depend on the MTP module or on the number of files.
     assert_eq!(logits(&tiny), logits(&TinyCheckpoint { mtp: false, shards: 4, ..tiny }));
 }
 
 #[test]
-fn every_byte_is_a_token_and_the_markers_of_v32_are_known() {
+fn every_byte_is_a_token_and_the_markers_of_v32_are_detected() {
     let tokenizer = Tokenizer::from_json(&tokenizer_json()).unwrap();
     let ids = tokenizer.encode("a é");
     assert_eq!(ids.len(), 4, "one token a byte: {ids:?}");
