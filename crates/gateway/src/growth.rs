@@ -7,8 +7,9 @@ use bytes::Bytes;
 use testkit::growth::GrowthTable;
 
 use crate::billing::usage_estimate::{UsageEstimate, estimate_tokens};
-use crate::redaction::{Redactor, Secret};
+use crate::redaction::Redactor;
 use crate::routing::prefix_affinity::PromptPrefix;
+use crate::secret::Secret;
 
 const SECRET: &str = "sk-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 

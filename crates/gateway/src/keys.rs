@@ -1,4 +1,6 @@
-//! API keys: their creation, and a cache of the keys of the store.
+//! API keys: their creation, a cache of the keys of the store, and the callers that use them.
 
+pub(crate) mod caller;
+pub(crate) mod ip_network;
 pub(crate) mod key_cache;
 pub(crate) mod new_key;

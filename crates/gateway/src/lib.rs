@@ -4,6 +4,7 @@
 //! [`Gateway::answer`] is the whole path of a chat request, from top to bottom.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod billing;
 mod gateway;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod passthrough;
 mod pricing;
 mod redaction;
 mod routing;
+mod secret;
 mod task_ids;
 mod tasks;
 mod telemetry;
@@ -29,7 +31,9 @@ pub use billing::journal::recovery::{is_unfinished, journal_records};
 pub use billing::metered_stream::MeteredStream;
 pub use billing::overdraft::Overdraft;
 pub use billing::quarantine::Quarantine;
-pub use gateway::{Caller, Gateway};
+pub use gateway::Gateway;
+pub use keys::caller::Caller;
+pub use keys::ip_network::IpNetwork;
 pub use keys::key_cache::{ApiKey, KeyCache, parse_sha256_hex};
 pub use keys::new_key::{DEFAULT_PROJECT, NewKey, create_key, generate_token};
 pub use limits::rate_limit::RateStatus;
@@ -38,16 +42,22 @@ pub use memory::inflight_budget::{InflightBudget, InflightLimits, MemoryOwner, M
 pub use memory::reserved_buffer::ReservedBuffer;
 pub use model_metrics::describe_metrics;
 pub use offload::{INLINE_MAX_BYTES, offload, run_in_place};
-pub use passthrough::request::{BodyKind, PassthroughRequest, PassthroughResponse, RawRequest};
+pub use passthrough::first_bytes::BodyKind;
+pub use passthrough::request::{PassthroughRequest, RawRequest};
+pub use passthrough::response::PassthroughResponse;
 pub use pricing::{LOCAL, Price, PriceError, Prices};
-pub use redaction::{Secret, redact_secrets};
-pub use routing::failover::SelectedTarget;
-pub use routing::router::{AliasError, ModelInfo, RouteInfo, Router, UpstreamModel};
+pub use redaction::redact_secrets;
+pub use routing::model_info::{ModelInfo, RouteInfo, UpstreamModel};
+pub use routing::router::{AliasError, Router};
+pub use routing::selected_target::SelectedTarget;
 pub use routing::target::{RoutingPolicy, RoutingPreference, TargetStatus};
 pub use routing::thinking_mode::resolve_thinking;
-pub use tasks::{TaskArtifact, TaskReply, TaskSubmission};
+pub use secret::Secret;
+pub use tasks::reply::TaskReply;
+pub use tasks::status::TaskArtifact;
+pub use tasks::submit::TaskSubmission;
 pub use telemetry::{Telemetry, TelemetryError};
+pub use upstream::config::{UpstreamConfig, UpstreamError};
 pub use upstream::deadline_timer::DeadlineTimer;
-pub use upstream::ip_filter::IpNetwork;
-pub use upstream::remote_provider::{Upstream, UpstreamConfig, UpstreamError};
+pub use upstream::remote_provider::Upstream;
 pub use upstream::reported_load::ReportedLoad;

@@ -25,8 +25,8 @@ pub async fn offload<T: Send + 'static>(
     if bytes <= INLINE_MAX_BYTES {
         return work();
     }
-    let permit = match memory.workspace() {
-        Some(workspace) => workspace.acquire(bytes).await,
+    let permit = match memory.offload_limiter() {
+        Some(limiter) => limiter.acquire(bytes).await,
         None => None,
     };
     // The permit is held until the work ends, even if the future is dropped.

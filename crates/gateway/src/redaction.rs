@@ -1,12 +1,8 @@
-//! Secrets in force, and the search that takes them out of what others say.
-//!
-//! A [`Secret`] is known to the search for as long as one copy of it lives, so that whoever uses a
-//! secret cannot forget to name it.
+//! Redaction: replaces registered secrets in errors, logs, and the answers of providers.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -14,76 +10,38 @@ use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// The replacement for a secret.
 const REPLACEMENT: &str = "***";
-/// Shorter secrets are looked for in error texts alone: in answers they would hit ordinary words.
+/// Shorter secrets are redacted from errors only: in answers they would match ordinary words.
 const MIN_LENGTH_IN_ANSWERS: usize = 8;
-/// Secrets of one kind of characters have to be this long: a password such as `cachalot` is a
-/// word of answers too.
+/// Secrets of a single class of characters are redacted from answers only if they are this long: a
+/// password such as `cachalot` is also an ordinary word.
 const MIN_LENGTH_OF_ONE_CLASS: usize = 16;
-/// Secrets shorter than this are not searched for at all. Secrets of one kind of characters need
+/// Shorter secrets are not redacted. Secrets of a single class of characters need
 /// [`MIN_LENGTH_IN_ANSWERS`].
 const MIN_LENGTH_IN_ERRORS: usize = 4;
 
-/// The most patterns that the vectorised search takes.
+/// Most patterns of the vectorised search.
 const MAX_PREFILTER_PREFIXES: usize = 100;
 
-/// A credential; it cannot be printed, and no provider can say it to a caller.
-#[derive(Clone)]
-pub struct Secret(Arc<RegisteredSecret>);
-
-struct RegisteredSecret(String);
-
-impl Secret {
-    pub fn new(secret: impl Into<String>) -> Self {
-        let secret = secret.into();
-        SecretRegistry::global().add(&secret);
-        Self(Arc::new(RegisteredSecret(secret)))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0.0
-    }
-}
-
-impl Drop for RegisteredSecret {
-    fn drop(&mut self) {
-        SecretRegistry::global().remove(&self.0);
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
-/// The secrets of this process: a library that asks providers serves several
-/// gateways in one process.
+/// The registered secrets. They are global to the process, which may run several gateways.
 #[derive(Default)]
-struct SecretRegistry {
-    /// How often each is held.
+pub(crate) struct SecretRegistry {
+    /// The number of holders of each secret.
     counts: Mutex<BTreeMap<String, usize>>,
     matcher: ArcSwap<SecretMatcher>,
 }
 
 impl SecretRegistry {
-    fn global() -> &'static Self {
+    pub(crate) fn global() -> &'static Self {
         static REGISTRY: LazyLock<SecretRegistry> = LazyLock::new(SecretRegistry::default);
         &REGISTRY
     }
 
-    fn add(&self, secret: &str) {
-        let mut counts = self.lock_counts();
+    pub(crate) fn add(&self, secret: &str) {
+        let mut counts = self.counts.lock();
         let count = counts.entry(secret.to_owned()).or_default();
         *count += 1;
         if *count == 1 {
@@ -91,8 +49,8 @@ impl SecretRegistry {
         }
     }
 
-    fn remove(&self, secret: &str) {
-        let mut counts = self.lock_counts();
+    pub(crate) fn remove(&self, secret: &str) {
+        let mut counts = self.counts.lock();
         let Some(count) = counts.get_mut(secret) else { return };
         *count -= 1;
         if *count == 0 {
@@ -100,19 +58,14 @@ impl SecretRegistry {
             self.matcher.store(Arc::new(SecretMatcher::new(counts.keys())));
         }
     }
-
-    fn lock_counts(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
-        // A count is changed at once.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A text without the secrets in force, for errors, logs and headers.
+/// Replaces the registered secrets in a text, for errors, logs and headers.
 pub fn redact_secrets(text: &str) -> Cow<'_, str> {
     match &SecretRegistry::global().matcher.load().in_errors {
-        Some(search) if search.is_match(text) => {
+        Some(automaton) if automaton.is_match(text) => {
             let mut out = String::with_capacity(text.len());
-            search.replace_all_with(text, &mut out, |_, _, out| {
+            automaton.replace_all_with(text, &mut out, |_, _, out| {
                 out.push_str(REPLACEMENT);
                 true
             });
@@ -122,18 +75,17 @@ pub fn redact_secrets(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Everything that is looked for: each secret as it is, and as a URL, a string of JSON
-/// and base64 have it.
+/// The patterns of the registered secrets: each as it is, and as URLs, JSON strings and
+/// base64 encode it.
 #[derive(Default)]
 struct SecretMatcher {
     in_answers: Option<AhoCorasick>,
-    /// The beginnings of its patterns: where none of them stands, which vector instructions tell,
-    /// there is no secret.
+    /// A vectorised search for the prefixes of the patterns: without a prefix there is no secret.
     prefilter: Option<Searcher>,
     in_errors: Option<AhoCorasick>,
-    /// Of `in_answers`, by first byte.
+    /// The patterns of `in_answers`, sorted.
     patterns: Vec<Vec<u8>>,
-    /// Bytes that a pattern may begin with, and those that may stand before its last.
+    /// The bytes that begin a pattern, and those that a pattern has before its last byte.
     first_bytes: ByteSet,
     inner_bytes: ByteSet,
     max_pattern_len: usize,
@@ -171,8 +123,8 @@ impl SecretMatcher {
         Self { patterns, ..matcher }
     }
 
-    /// Where the last bytes from `from` on begin that may be the beginning of a secret; the length
-    /// of `bytes` when none are.
+    /// The index, from `from` on, at which the end of `bytes` may be the beginning of a secret; the
+    /// length of `bytes` if there is none.
     fn partial_match_start(&self, bytes: &[u8], from: usize) -> usize {
         let ends_within = bytes.last().is_some_and(|last| self.inner_bytes.0[usize::from(*last)]);
         if !ends_within {
@@ -181,22 +133,22 @@ impl SecretMatcher {
         let from = from.max((bytes.len() + 1).saturating_sub(self.max_pattern_len));
         let is_partial_match = |at: &usize| {
             let rest = &bytes[*at..];
-            // Sorted: those that begin with `rest` stand together, from the first that is not less.
-            let place = self.patterns.partition_point(|pattern| pattern.as_slice() <= rest);
-            self.patterns.get(place).is_some_and(|pattern| pattern.starts_with(rest))
+            // The patterns that begin with `rest` are adjacent, after those that are less.
+            let index = self.patterns.partition_point(|pattern| pattern.as_slice() <= rest);
+            self.patterns.get(index).is_some_and(|pattern| pattern.starts_with(rest))
         };
         let candidates = (from..bytes.len()).filter(|at| self.first_bytes.0[usize::from(bytes[*at])]);
         candidates.into_iter().find(is_partial_match).unwrap_or(bytes.len())
     }
 }
 
-/// Looks for the beginnings of patterns, which are fewer: keys of one service begin alike.
+/// Builds the search for prefixes of the patterns. There are few, because the keys of a service
+/// share their prefix.
 fn prefix_prefilter(patterns: &[Vec<u8>]) -> Option<Searcher> {
     let candidates = [6, 5, 4, 3]
         .into_iter()
         .map(|length| patterns.iter().map(|pattern| &pattern[..length.min(pattern.len())]).collect::<BTreeSet<_>>());
-    let prefixes =
-        candidates.into_iter().find(|beginnings| (1..=MAX_PREFILTER_PREFIXES).contains(&beginnings.len()))?;
+    let prefixes = candidates.into_iter().find(|prefixes| (1..=MAX_PREFILTER_PREFIXES).contains(&prefixes.len()))?;
     Searcher::new(prefixes)
 }
 
@@ -205,23 +157,23 @@ fn build_automaton(patterns: &[Vec<u8>]) -> Option<AhoCorasick> {
         return None;
     }
     let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
-    // It fails beyond billions of bytes alone, which no environment holds.
-    built.inspect_err(|error| tracing::error!(%error, "secrets cannot be looked for")).ok()
+    // This fails only beyond billions of bytes.
+    built.inspect_err(|error| tracing::error!(%error, "failed to build the secret matcher")).ok()
 }
 
-/// It is no word that answers may have of themselves.
+/// Whether a secret cannot be an ordinary word of an answer.
 fn is_distinctive(secret: &str) -> bool {
     secret.len() >= MIN_LENGTH_OF_ONE_CLASS || (secret.len() >= MIN_LENGTH_IN_ANSWERS && character_classes(secret) > 1)
 }
 
-/// How many of small letters, capital letters and other characters it has.
+/// The number of character classes in a secret: lower case, upper case, and others.
 fn character_classes(secret: &str) -> usize {
     let is: [fn(u8) -> bool; 3] =
         [|byte| byte.is_ascii_lowercase(), |byte| byte.is_ascii_uppercase(), |byte| !byte.is_ascii_alphabetic()];
     is.into_iter().filter(|is| secret.bytes().any(*is)).count()
 }
 
-/// The ways in which it is written.
+/// The encodings in which a secret can appear.
 fn encodings(secret: &str) -> Vec<Vec<u8>> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let percent = |upper: bool| -> String {
@@ -235,7 +187,7 @@ fn encodings(secret: &str) -> Vec<Vec<u8>> {
     let quoted = serde_json::Value::from(secret).to_string();
     let json = quoted[1..quoted.len() - 1].to_owned();
     let mut forms = vec![secret.to_owned(), percent(true), percent(false), json.replace('/', "\\/"), json];
-    // Behind one or two other bytes, as in `user:password`, its base64 is another.
+    // Base64 depends on the number of bytes before the secret, as in `user:password`.
     for before in 0..3 {
         let bytes = [&b"\0\0"[..before], secret.as_bytes()].concat();
         let secret_digits = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
@@ -246,9 +198,8 @@ fn encodings(secret: &str) -> Vec<Vec<u8>> {
     forms.into_iter().map(String::into_bytes).collect()
 }
 
-/// Takes secrets out of bytes as they arrive, also where two pieces share one. Bytes
-/// without a secret go on as they are; held back are only those at the end of a piece that
-/// a secret may begin with.
+/// Redacts a stream of bytes, also where a secret spans two chunks. Chunks without a secret are
+/// returned without a copy. Bytes at the end of a chunk that may begin a secret are held back.
 #[derive(Default)]
 pub(crate) struct Redactor {
     matcher: Option<Arc<SecretMatcher>>,
@@ -256,16 +207,16 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    /// For the secrets that are in force now.
+    /// A redactor of the secrets that are registered now.
     pub(crate) fn new() -> Self {
-        let search = SecretRegistry::global().matcher.load_full();
-        Self { matcher: search.in_answers.is_some().then_some(search), held_back: Vec::new() }
+        let matcher = SecretRegistry::global().matcher.load_full();
+        Self { matcher: matcher.in_answers.is_some().then_some(matcher), held_back: Vec::new() }
     }
 
-    /// Removes secrets from `bytes`, and returns the bytes that may go on.
+    /// Replaces secrets in the next chunk, and returns the bytes that are not held back.
     pub(crate) fn redact(&mut self, bytes: Bytes) -> Bytes {
-        let Some((search, automaton)) =
-            self.matcher.as_ref().and_then(|search| Some((search, search.in_answers.as_ref()?)))
+        let Some((matcher, automaton)) =
+            self.matcher.as_ref().and_then(|matcher| Some((matcher, matcher.in_answers.as_ref()?)))
         else {
             return bytes;
         };
@@ -277,8 +228,8 @@ impl Redactor {
                 joined.into()
             }
         };
-        let mut keep_from = search.partial_match_start(&bytes, 0);
-        if search.prefilter.as_ref().is_some_and(|quick| quick.find(&bytes).is_none()) {
+        let mut keep_from = matcher.partial_match_start(&bytes, 0);
+        if matcher.prefilter.as_ref().is_some_and(|prefilter| prefilter.find(&bytes).is_none()) {
             self.held_back.extend_from_slice(&bytes[keep_from..]);
             return bytes.slice(..keep_from);
         }
@@ -292,7 +243,7 @@ impl Redactor {
             from = found.end();
         }
         if keep_from < from {
-            keep_from = search.partial_match_start(&bytes, from);
+            keep_from = matcher.partial_match_start(&bytes, from);
         }
         self.held_back.extend_from_slice(&bytes[keep_from..]);
         match from {
@@ -306,11 +257,12 @@ impl Redactor {
 
     /// Returns the bytes that were held back, at the end of the stream.
     pub(crate) fn finish(&mut self) -> Bytes {
-        let held = std::mem::take(&mut self.held_back);
-        let whole = self.matcher.as_ref().and_then(|search| {
-            Some(search.in_answers.as_ref()?.replace_all_bytes(&held, &vec![REPLACEMENT; search.patterns.len()]))
+        let held_back = std::mem::take(&mut self.held_back);
+        let redacted = self.matcher.as_ref().and_then(|matcher| {
+            let replacements = vec![REPLACEMENT; matcher.patterns.len()];
+            Some(matcher.in_answers.as_ref()?.replace_all_bytes(&held_back, &replacements))
         });
-        whole.unwrap_or(held).into()
+        redacted.unwrap_or(held_back).into()
     }
 }
 

@@ -1,10 +1,16 @@
-//! Remote providers: HTTP, their events as deltas, their errors, and what their metrics report.
+//! Remote providers: HTTP requests, answers as deltas, errors, and the load that metrics report.
 
+pub(crate) mod body_stream;
+pub(crate) mod config;
+pub(crate) mod connector;
 pub(crate) mod deadline_timer;
 pub(crate) mod delta_stream;
 pub(crate) mod error;
 pub(crate) mod http_client;
 pub(crate) mod ip_filter;
+mod metrics_poll;
+pub(crate) mod outgoing_chat;
 pub(crate) mod remote_provider;
 pub(crate) mod reported_load;
 pub(crate) mod signature_cache;
+pub(crate) mod transport_error;

@@ -8,7 +8,7 @@ use wire::passthrough::ApiEndpoint;
 use wire::passthrough::json_fields::JsonFields;
 
 use crate::billing::usage_estimate::{MAX_ANSWERS, UsageEstimate, out_of_range_error};
-use crate::passthrough::request::{MAX_POLICY_VALUE_BYTES, RequestFields};
+use crate::passthrough::request_fields::{MAX_POLICY_VALUE_BYTES, RequestFields};
 use crate::pricing::Quantity;
 
 /// The longest video, in seconds.

@@ -17,7 +17,7 @@ use crate::billing::worst_case_cost::WorstCaseCost;
 use crate::keys::key_cache::ApiKey;
 use crate::limits::key_limits::Permit;
 use crate::pricing::{Price, Quantity};
-use crate::routing::failover::SelectedTarget;
+use crate::routing::selected_target::SelectedTarget;
 use crate::routing::target::Target;
 
 /// The charge of one request.

@@ -9,7 +9,7 @@ use futures_core::Stream;
 
 use crate::billing::request_meter::RequestMeter;
 use crate::memory::inflight_budget::RequestMemory;
-use crate::routing::failover::SelectedTarget;
+use crate::routing::selected_target::SelectedTarget;
 
 /// The deltas of one request, metered as they pass. Dropping the stream cancels the request.
 pub struct MeteredStream {

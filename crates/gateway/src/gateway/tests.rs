@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use super::*;
 use crate::AliasError;
 
-/// Repeats the mode and the user it was asked in; refuses temperatures above 2.
+/// Returns the thinking mode and the user of each request as text; refuses temperatures above 2.
 #[derive(Default)]
 struct Echo {
     starting: AtomicBool,
@@ -41,9 +41,9 @@ impl Provider for Echo {
 }
 
 fn gateway() -> Gateway {
-    let mut routes = Router::for_local_model(Arc::new(Echo::default()), "Minnow", true);
-    routes.add_alias("gpt-fish", "DeepSeek-Reasoner").unwrap();
-    Gateway::new(routes, Arc::default())
+    let mut router = Router::for_local_model(Arc::new(Echo::default()), "Minnow", true);
+    router.add_alias("gpt-fish", "DeepSeek-Reasoner").unwrap();
+    Gateway::new(router, Arc::default())
 }
 
 fn chat_for(model: &str) -> Chat {
@@ -123,10 +123,10 @@ async fn the_stream_passes_untouched_and_its_usage_is_seen() {
 
 #[test]
 fn an_alias_leads_somewhere_and_hides_nothing() {
-    let mut routes = Router::for_local_model(Arc::new(Echo::default()), "DeepSeek-V3.2", false);
-    assert_eq!(routes.model_infos().count(), FAMILY_IDS);
-    assert!(matches!(routes.add_alias("x", "nope"), Err(AliasError::UnknownTarget { .. })));
-    assert!(matches!(routes.add_alias("deepseek-CHAT", "deepseek-v3.2"), Err(AliasError::Taken { .. })));
+    let mut router = Router::for_local_model(Arc::new(Echo::default()), "DeepSeek-V3.2", false);
+    assert_eq!(router.model_infos().count(), FAMILY_IDS);
+    assert!(matches!(router.add_alias("x", "nope"), Err(AliasError::UnknownTarget { .. })));
+    assert!(matches!(router.add_alias("deepseek-CHAT", "deepseek-v3.2"), Err(AliasError::Taken { .. })));
 }
 
 const FAMILY_IDS: usize = 8;

@@ -11,11 +11,11 @@ use chat::{Error, ErrorKind};
 use parking_lot::Mutex;
 use store::{Key, Project, REFUNDED, Role, SPENT_OVERFLOWED, SpendUpdates, Store, StoreError, UsageRecord};
 
+use crate::keys::ip_network::IpNetwork;
 use crate::limits::budget::Budget;
 use crate::limits::exceeded::RateKind;
 use crate::limits::key_limits::KeyLimits;
 use crate::limits::rate_limit::{RateLimits, RateStatus};
-use crate::upstream::ip_filter::IpNetwork;
 
 /// The time before the last refresh from which changes are read again, in microseconds. It is
 /// longer than a transaction takes and than the clocks of two machines differ.

@@ -1,27 +1,30 @@
 //! One budget of memory for everything that requests hold while they are in flight: bodies, parsed
-//! trees, prompts, bodies for providers and whole answers. Memory is reserved before it is used;
-//! nobody waits for it, so that a full budget cannot block itself.
+//! trees, prompts, bodies for providers and whole answers.
+//!
+//! Memory is reserved before it is used. A request that finds the budget full is refused instead of
+//! waiting, because requests that wait while they hold memory could block each other.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use metrics::counter;
+use parking_lot::Mutex;
 
 use crate::offload_limiter::OffloadLimiter;
 
-/// When a request that was refused for lack of memory should be sent again.
+/// The `retry-after` of a request that was refused for lack of memory.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// An owner that shares the budget with others never fills more than this part of it, and never
-/// more than is left.
+/// An owner that shares the budget with others fills it at most to this part, and never takes more
+/// than it leaves.
 const MAX_FILL: (usize, usize) = (15, 16);
-/// Others that hold less than this part of the budget do not count: an owner that is alone may use
-/// its whole share.
+/// Owners that together hold less than this part of the budget are ignored: an owner that is nearly
+/// alone may use its whole share.
 const NEGLIGIBLE_DIVISOR: usize = 16;
 /// The budget is scarce when less than this part of it is left.
 const SCARCE_DIVISOR: usize = 4;
@@ -30,11 +33,11 @@ const SCARCE_DIVISOR: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MemoryOwner {
     Key(Arc<str>),
-    /// On a server without keys.
+    /// The address of the client, on a server without keys.
     Peer(IpAddr),
 }
 
-/// How much memory requests may hold.
+/// Limits of the memory that requests hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InflightLimits {
     /// Bytes of all requests together.
@@ -43,14 +46,14 @@ pub struct InflightLimits {
     pub share: usize,
 }
 
-/// The memory that requests hold, counted. Clones are the same budget.
+/// The budget of memory for requests in flight. Clones share it.
 #[derive(Clone)]
 pub struct InflightBudget(Arc<InflightBudgetInner>);
 
 struct InflightBudgetInner {
     limits: InflightLimits,
     state: Mutex<InflightState>,
-    workspace: OffloadLimiter,
+    offload_limiter: OffloadLimiter,
 }
 
 #[derive(Default)]
@@ -64,19 +67,18 @@ impl InflightBudget {
         Self(Arc::new(InflightBudgetInner {
             limits,
             state: Mutex::default(),
-            workspace: OffloadLimiter::new(limits.bytes / 2),
+            offload_limiter: OffloadLimiter::new(limits.bytes / 2),
         }))
     }
 
-    /// The memory of a new request, which holds none yet.
+    /// The account of a new request, which holds no memory yet.
     pub fn request(&self, owner: MemoryOwner) -> RequestMemory {
-        let (budget, held) = (self.0.clone(), AtomicUsize::new(0));
-        RequestMemory(Some(Arc::new(RequestInner { budget, owner, held })))
+        RequestMemory(Some(Arc::new(RequestInner { budget: self.0.clone(), owner, held: AtomicUsize::new(0) })))
     }
 
-    /// Bytes that are reserved.
+    /// Reserved bytes of all requests.
     pub fn used(&self) -> usize {
-        self.0.state().used
+        self.0.state.lock().used
     }
 }
 
@@ -87,12 +89,7 @@ impl fmt::Debug for InflightBudget {
 }
 
 impl InflightBudgetInner {
-    fn state(&self) -> MutexGuard<'_, InflightState> {
-        // Numbers are whole even when a holder panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether an owner that holds `own` bytes may hold `more` while all hold `used`.
+    /// Whether an owner that holds `own` bytes may reserve `more` while all owners hold `used`.
     fn admits(&self, used: usize, own: usize, more: usize) -> bool {
         let InflightLimits { bytes, share } = self.limits;
         let (own, used) = (own.saturating_add(more), used.saturating_add(more));
@@ -103,8 +100,8 @@ impl InflightBudgetInner {
     }
 }
 
-/// The memory of one request. Clones are the same request's. The default belongs to no budget and
-/// is never refused.
+/// The account of one request's memory. Clones share it. The default belongs to no budget, and all
+/// its reservations succeed.
 #[derive(Clone, Default)]
 pub struct RequestMemory(Option<Arc<RequestInner>>);
 
@@ -115,23 +112,23 @@ struct RequestInner {
 }
 
 impl RequestMemory {
-    /// Reserves `bytes` until the hold is dropped.
+    /// Reserves `bytes` until the reservation is dropped.
     ///
     /// # Errors
-    /// `TooLarge` when the request alone needs more than its owner's share, `Overload` when there
-    /// is no more memory for it now.
+    /// `TooLarge` when the request alone needs more than its owner's share, `Overload` when the
+    /// budget has no more memory for it now.
     pub fn reserve(&self, bytes: usize) -> Result<MemoryReservation, Error> {
         let mut reservation = self.empty_reservation();
         reservation.grow(bytes)?;
         Ok(reservation)
     }
 
-    /// A hold on nothing yet, which can grow.
+    /// A reservation of 0 bytes, which can grow.
     pub fn empty_reservation(&self) -> MemoryReservation {
         MemoryReservation { memory: self.clone(), bytes: 0 }
     }
 
-    /// Whether so much could be reserved now. Nothing is.
+    /// Checks that `bytes` could be reserved now, without reserving them.
     ///
     /// # Errors
     /// As [`RequestMemory::reserve`].
@@ -139,11 +136,12 @@ impl RequestMemory {
         self.reserve(bytes).map(drop)
     }
 
-    /// Little is left of the budget: who holds some of it should not take his time.
+    /// Whether little is left of the budget: then requests that hold memory should not wait
+    /// for slow clients.
     pub fn is_scarce(&self) -> bool {
         let Some(request) = &self.0 else { return false };
         let InflightLimits { bytes, .. } = request.budget.limits;
-        request.budget.state().used > bytes - bytes / SCARCE_DIVISOR
+        request.budget.state.lock().used > bytes - bytes / SCARCE_DIVISOR
     }
 
     fn charge(&self, bytes: usize) -> Result<(), Error> {
@@ -153,7 +151,7 @@ impl RequestMemory {
             count_refusal("share");
             return Err(share_exceeded_error(share));
         }
-        let mut state = request.budget.state();
+        let mut state = request.budget.state.lock();
         let own = state.owners.get(&request.owner).copied().unwrap_or(0);
         if !request.budget.admits(state.used, own, bytes) {
             drop(state);
@@ -169,7 +167,7 @@ impl RequestMemory {
     fn release(&self, bytes: usize) {
         let Some(request) = self.0.as_deref().filter(|_| bytes > 0) else { return };
         request.held.fetch_sub(bytes, Ordering::Relaxed);
-        let mut state = request.budget.state();
+        let mut state = request.budget.state.lock();
         state.used -= bytes;
         if let Some(own) = state.owners.get_mut(&request.owner) {
             *own -= bytes;
@@ -179,9 +177,9 @@ impl RequestMemory {
         }
     }
 
-    /// Where its work waits for its turn.
-    pub(crate) fn workspace(&self) -> Option<&OffloadLimiter> {
-        self.0.as_ref().map(|request| &request.budget.workspace)
+    /// The limiter of the request's off-thread work.
+    pub(crate) fn offload_limiter(&self) -> Option<&OffloadLimiter> {
+        self.0.as_ref().map(|request| &request.budget.offload_limiter)
     }
 }
 
@@ -209,7 +207,7 @@ fn memory_full_error() -> Error {
     Error { code: Some("memory_full"), retry_after: Some(RETRY_AFTER), ..error }
 }
 
-/// Memory that is reserved for one thing. Dropping it gives the memory back.
+/// Reserved memory. Dropping the reservation releases it.
 #[derive(Debug, Default)]
 pub struct MemoryReservation {
     memory: RequestMemory,
@@ -217,17 +215,17 @@ pub struct MemoryReservation {
 }
 
 impl MemoryReservation {
-    /// Reserves more.
+    /// Reserves `bytes` more.
     ///
     /// # Errors
-    /// As [`RequestMemory::reserve`]; what is held stays held.
+    /// As [`RequestMemory::reserve`]; the reservation stays as it was.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         self.memory.charge(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// Reserves more, or gives back, until exactly `bytes` are held.
+    /// Reserves or releases memory until exactly `bytes` are reserved.
     ///
     /// # Errors
     /// As [`RequestMemory::reserve`].
@@ -244,13 +242,13 @@ impl MemoryReservation {
         self.bytes
     }
 
-    /// The memory of which it is a part.
+    /// The account that the reservation belongs to.
     pub fn memory(&self) -> &RequestMemory {
         &self.memory
     }
 
-    /// `bytes`, and the memory that is held for them until the last of their clones
-    /// and slices is gone.
+    /// Converts `bytes` into a buffer that holds the reservation until its last clone or slice is
+    /// dropped.
     pub fn attach_to(self, bytes: Vec<u8>) -> Bytes {
         if self.memory.0.is_none() || bytes.is_empty() {
             bytes.into()

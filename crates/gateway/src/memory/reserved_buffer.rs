@@ -1,14 +1,14 @@
-//! A buffer for bytes that arrive piece by piece, whose memory is reserved before it grows.
+//! A buffer for bytes that arrive in chunks. It reserves memory before it grows.
 
 use bytes::Bytes;
 use chat::Error;
 
 use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
 
-/// A buffer doubles up to this many bytes. A larger one grows by a quarter.
+/// Up to this many bytes a buffer doubles; a larger one grows by a quarter.
 const DOUBLING_LIMIT: usize = 1 << 20;
 
-/// Bytes that have arrived. The buffer never grows far beyond them.
+/// The bytes that have arrived. The capacity stays close to their number.
 #[derive(Debug)]
 pub struct ReservedBuffer {
     bytes: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct ReservedBuffer {
 }
 
 impl ReservedBuffer {
-    /// An empty buffer of this request.
+    /// An empty buffer, whose memory is charged to `memory`.
     pub fn new(memory: &RequestMemory) -> Self {
         Self { bytes: Vec::new(), reservation: memory.empty_reservation() }
     }
@@ -26,8 +26,8 @@ impl ReservedBuffer {
         &self.bytes
     }
 
-    /// Appends `data`. `most` is the number of bytes that can arrive in all, beyond which no room
-    /// is made in advance.
+    /// Appends `data`. At most `max_len` bytes can arrive in total, so the buffer reserves no
+    /// more in advance.
     ///
     /// # Errors
     /// As [`RequestMemory::reserve`].
@@ -43,7 +43,7 @@ impl ReservedBuffer {
         Ok(())
     }
 
-    /// All bytes, with their memory held until the last clone or slice of them is gone.
+    /// Returns all bytes. Their reservation is released with the last clone or slice of them.
     ///
     /// # Errors
     /// As [`RequestMemory::reserve`].

@@ -1,25 +1,39 @@
-//! The beginning of an answer that passes: one target is asked, and what it sends is judged before
-//! anything goes on, so that another can be asked in its place.
+//! The first bytes of an answer that is passed through. They are validated before anything is
+//! forwarded, so that another target can be tried if they are not an answer.
 
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use http::header::{HeaderMap, HeaderValue};
 use wire::passthrough::ApiEndpoint;
-use wire::passthrough::response_validation::{self, BodyFormat};
+use wire::passthrough::response_validation::{self, BodyFormat, StreamStart};
 use wire::passthrough::usage_scanner;
 use wire::provider_limits::ProviderLimitExceeded;
 
 use crate::memory::inflight_budget::RequestMemory;
 use crate::memory::reserved_buffer::ReservedBuffer;
 use crate::offload::offload;
-use crate::passthrough::request::BodyKind;
 use crate::routing::target::{Backend, Target};
-use crate::upstream::error::{check_content_type, content_type, redact_error, transport_error, upstream_error};
-use crate::upstream::http_client::BodyStream;
-use crate::upstream::remote_provider::answer_memory_error;
+use crate::upstream::body_stream::BodyStream;
+use crate::upstream::error::{
+    answer_memory_error, check_content_type, content_type, redact_error, transport_error, upstream_error,
+    wrong_dialect_error,
+};
 
-/// The body_kind of an answer to a request of this kind.
+/// The kind of body that an answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// A stream of events.
+    Sse,
+    /// One JSON object, before which keep-alives may send white space.
+    Json,
+    /// A whole body of any type.
+    Text,
+    /// Bytes that are forwarded as they arrive.
+    Audio,
+}
+
+/// The kind of body of an answer to a request of this endpoint.
 pub(crate) fn expected_body_kind(endpoint: ApiEndpoint, stream: bool) -> BodyKind {
     match endpoint {
         ApiEndpoint::Speech => BodyKind::Audio,
@@ -29,6 +43,7 @@ pub(crate) fn expected_body_kind(endpoint: ApiEndpoint, stream: bool) -> BodyKin
     }
 }
 
+/// The beginning of an answer.
 pub(crate) struct UpstreamReply {
     pub(crate) content_type: HeaderValue,
     pub(crate) first_bytes: Bytes,
@@ -38,13 +53,13 @@ pub(crate) struct UpstreamReply {
 /// The rest of an answer after its first bytes.
 pub(crate) enum RemainingBody {
     Stream(BodyStream),
-    /// Nothing: the answer is whole,
+    /// The answer is complete.
     Complete,
-    /// or was broken off after its beginning.
+    /// The answer was broken off after its first bytes.
     Interrupted(Error),
 }
 
-/// One target that is asked.
+/// One attempt at a target.
 pub(crate) struct PassthroughAttempt<'a> {
     pub(crate) target: Target,
     pub(crate) endpoint: ApiEndpoint,
@@ -54,45 +69,47 @@ pub(crate) struct PassthroughAttempt<'a> {
 }
 
 impl PassthroughAttempt<'_> {
-    /// Asks, and waits until it is sure that what comes is an answer: of a stream its first event,
-    /// of one object all of it.
+    /// Sends the request, and waits until the response is known to be an answer: until the first
+    /// event of a stream, or the end of any other text.
+    ///
+    /// # Errors
+    /// The provider's refusal, and `Upstream` for a response that is not of its dialect.
     pub(crate) async fn send_and_peek(self, body: Bytes, headers: &HeaderMap) -> Result<UpstreamReply, Error> {
         let Self { target, endpoint, stream, body_kind, memory } = self;
         let Backend::Remote(upstream) = &target.backend else {
-            return Err(Error::internal("only providers elsewhere relay"));
+            return Err(Error::internal("the local engine takes no part in passthrough"));
         };
         let response = upstream.forward(endpoint, &target.upstream_model, stream, headers, body).await?;
-        let (name, wire_form) = (upstream.name(), wire_form(body_kind));
-        check_content_type(name, wire_form, &response)?;
-        let wrong_dialect = || upstream_error(name, "sent what is no answer of its dialect");
-        let (mut content_type, mut pieces) = (content_type(&response), response.body);
+        let name = upstream.name();
+        let format = body_format(body_kind);
+        check_content_type(name, format, &response)?;
+        let wrong_dialect = || wrong_dialect_error(name);
+        let mut content_type = content_type(&response);
+        let mut chunks = response.body;
         let (first, rest) = match body_kind {
             BodyKind::Sse => {
-                let first = read_first_event(name, endpoint, &mut pieces, memory).await?;
-                (first, RemainingBody::Stream(pieces))
+                let first = read_first_event(name, endpoint, &mut chunks, memory).await?;
+                (first, RemainingBody::Stream(chunks))
             }
             BodyKind::Audio => {
-                let first = next_chunk(name, &mut pieces)
+                let first = next_chunk(name, &mut chunks)
                     .await?
-                    .filter(|first| response_validation::body_start_matches(wire_form, first));
-                (first.ok_or_else(wrong_dialect)?, RemainingBody::Stream(pieces))
+                    .filter(|first| response_validation::body_start_matches(format, first));
+                (first.ok_or_else(wrong_dialect)?, RemainingBody::Stream(chunks))
             }
             BodyKind::Json | BodyKind::Text => {
-                let (whole, interruption) = read_whole_body(name, endpoint, pieces, memory).await?;
-                if let Some(broken) = interruption {
-                    return Ok(UpstreamReply {
-                        content_type,
-                        first_bytes: whole,
-                        rest: RemainingBody::Interrupted(broken),
-                    });
+                let (whole, interruption) = read_whole_body(name, endpoint, chunks, memory).await?;
+                if let Some(error) = interruption {
+                    let rest = RemainingBody::Interrupted(error);
+                    return Ok(UpstreamReply { content_type, first_bytes: whole, rest });
                 }
                 let (kind, bytes) = (content_type.to_str().unwrap_or_default().to_owned(), whole.clone());
-                let fits = offload(memory, whole.len(), move || {
+                let validated = offload(memory, whole.len(), move || {
                     Ok(response_validation::validate_body(endpoint, &kind, &bytes))
                 })
                 .await?;
                 let provider_error = |message: String| redact_error(Error::new(ErrorKind::Upstream(502), message));
-                fits.map_err(|words| words.map_or_else(wrong_dialect, provider_error))?;
+                validated.map_err(|message| message.map_or_else(wrong_dialect, provider_error))?;
                 (whole, RemainingBody::Complete)
             }
         };
@@ -109,7 +126,8 @@ impl PassthroughAttempt<'_> {
     }
 }
 
-fn wire_form(body_kind: BodyKind) -> BodyFormat {
+/// The format that a response of this kind must have.
+fn body_format(body_kind: BodyKind) -> BodyFormat {
     match body_kind {
         BodyKind::Sse => BodyFormat::EventStream,
         BodyKind::Json => BodyFormat::Json,
@@ -118,82 +136,86 @@ fn wire_form(body_kind: BodyKind) -> BodyFormat {
     }
 }
 
-/// The next bytes; `None` when there are none any more.
-async fn next_chunk(provider: &str, pieces: &mut BodyStream) -> Result<Option<Bytes>, Error> {
-    pieces.next().await.transpose().map_err(|error| transport_error(provider, &error))
+/// The next chunk; `None` at the end of the body.
+async fn next_chunk(provider: &str, chunks: &mut BodyStream) -> Result<Option<Bytes>, Error> {
+    chunks.next().await.transpose().map_err(|error| transport_error(provider, &error))
 }
 
-/// The bytes of a stream up to its first event, or some more. Comments alone are no answer: whoever
-/// sends them for ever is not waited for longer than who sends nothing.
+/// Reads a stream up to its first event, or a little further. Comments are not an answer: a
+/// provider that sends nothing else reaches the same time limit as a silent one.
 async fn read_first_event(
     provider: &str,
     endpoint: ApiEndpoint,
-    pieces: &mut BodyStream,
+    chunks: &mut BodyStream,
     memory: &RequestMemory,
 ) -> Result<Bytes, Error> {
-    let (mut scanner, mut hold) = (usage_scanner::SseScanner::new(endpoint, false), memory.empty_reservation());
-    let (mut first, mut checked_bytes) = (Vec::new(), 0);
+    let mut scanner = usage_scanner::SseScanner::new(endpoint, false);
+    let mut reservation = memory.empty_reservation();
+    let mut first = Vec::new();
+    let mut checked_bytes = 0;
     loop {
-        let Some(more) = next_chunk(provider, pieces).await? else {
-            let what = if first.is_empty() { "sent nothing" } else { "sent what is no answer of its dialect" };
-            return Err(upstream_error(provider, what));
+        let Some(more) = next_chunk(provider, chunks).await? else {
+            let is_empty = first.is_empty();
+            return Err(if is_empty {
+                upstream_error(provider, "sent nothing")
+            } else {
+                wrong_dialect_error(provider)
+            });
         };
         scanner.feed(&more);
         if let Some(exceeded) = scanner.exceeded {
             return Err(exceeded.to_error(provider));
         }
-        // Mostly the first piece has it.
-        let is_whole = first.is_empty()
-            && response_validation::validate_stream_start(endpoint, &more) == response_validation::StreamStart::Valid;
+        // Usually the first chunk has the first event.
+        let is_whole =
+            first.is_empty() && response_validation::validate_stream_start(endpoint, &more) == StreamStart::Valid;
         if !is_whole {
-            hold.resize(first.len() + more.len()).map_err(|error| answer_memory_error(error, provider))?;
+            reservation.resize(first.len() + more.len()).map_err(|error| answer_memory_error(error, provider))?;
             first.extend_from_slice(&more);
         }
-        // What is known to be open is judged again when it has an event, or is twice as long.
+        // An incomplete start is validated again when it has an event, or has doubled.
         let ended_line = scanner.has_started() && more.contains(&b'\n');
         if !is_whole && (ended_line || first.len() >= 2 * checked_bytes) {
             checked_bytes = first.len();
             match response_validation::validate_stream_start(endpoint, &first) {
-                response_validation::StreamStart::Incomplete => continue,
-                response_validation::StreamStart::Invalid => {
-                    return Err(upstream_error(provider, "sent what is no answer of its dialect"));
-                }
-                response_validation::StreamStart::Valid => {}
+                StreamStart::Incomplete => continue,
+                StreamStart::Invalid => return Err(wrong_dialect_error(provider)),
+                StreamStart::Valid => {}
             }
         } else if !is_whole {
             continue;
         }
         return match scanner.stats.error_message {
-            Some(failure) => Err(redact_error(Error::new(ErrorKind::Upstream(502), failure))),
+            Some(message) => Err(redact_error(Error::new(ErrorKind::Upstream(502), message))),
             None if is_whole => Ok(more),
-            None => Ok(hold.attach_to(first)),
+            None => Ok(reservation.attach_to(first)),
         };
     }
 }
 
-/// All of an answer; with the failure that broke it off after its beginning.
+/// Reads a whole body. A failure after the first chunk is returned with the bytes before it.
 async fn read_whole_body(
     provider: &str,
     endpoint: ApiEndpoint,
-    mut pieces: BodyStream,
+    mut chunks: BodyStream,
     memory: &RequestMemory,
 ) -> Result<(Bytes, Option<Error>), Error> {
-    // Most come in one piece.
-    let Some(mut whole) = next_chunk(provider, &mut pieces).await? else {
+    // Usually the body is one chunk.
+    let Some(mut whole) = next_chunk(provider, &mut chunks).await? else {
         return Err(upstream_error(provider, "sent nothing"));
     };
     let mut more = ReservedBuffer::new(memory);
     loop {
-        let bytes = match next_chunk(provider, &mut pieces).await {
+        let bytes = match next_chunk(provider, &mut chunks).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => break,
-            Err(broken) => return Ok((whole, Some(broken))),
+            Err(error) => return Ok((whole, Some(error))),
         };
-        let most = endpoint.max_body_bytes();
-        if whole.len() + more.bytes().len() + bytes.len() > most {
-            return Ok((whole, Some(ProviderLimitExceeded::Bytes(most).to_error(provider))));
+        let max_bytes = endpoint.max_body_bytes();
+        if whole.len() + more.bytes().len() + bytes.len() > max_bytes {
+            return Ok((whole, Some(ProviderLimitExceeded::Bytes(max_bytes).to_error(provider))));
         }
-        let pushed = more.push(&std::mem::take(&mut whole), most).and_then(|()| more.push(&bytes, most));
+        let pushed = more.push(&std::mem::take(&mut whole), max_bytes).and_then(|()| more.push(&bytes, max_bytes));
         if let Err(error) = pushed {
             return Ok((whole, Some(answer_memory_error(error, provider))));
         }

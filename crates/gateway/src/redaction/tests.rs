@@ -1,4 +1,5 @@
 use super::*;
+use crate::secret::Secret;
 
 const KEY: &str = "sk-0perator+secret/key==";
 
@@ -10,7 +11,7 @@ fn redacted(pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn a_secret_in_force_is_not_said_in_any_of_its_forms() {
+fn a_registered_secret_is_redacted_in_every_encoding() {
     let secret = Secret::new(KEY);
     let basic = STANDARD_NO_PAD.encode(format!("user:{KEY}"));
     for said in [
@@ -25,7 +26,7 @@ fn a_secret_in_force_is_not_said_in_any_of_its_forms() {
         let text = redact_secrets(&said).into_owned();
         assert!(text.contains("***") && !text.contains("secret") && !text.contains("yZXQ"), "{said}: {text}");
         assert_eq!(redacted(&[said.as_bytes()]), text.as_bytes(), "{said}");
-        // However the bytes are cut.
+        // Split at any byte.
         for cut in 0..said.len() {
             let (a, b) = said.as_bytes().split_at(cut);
             assert_eq!(redacted(&[a, b]), text.as_bytes(), "{said} at {cut}");
@@ -34,17 +35,17 @@ fn a_secret_in_force_is_not_said_in_any_of_its_forms() {
         assert_eq!(redacted(&single), text.as_bytes(), "{said}");
     }
     drop(secret);
-    assert_eq!(redact_secrets(KEY), KEY, "it is not in force any more");
+    assert_eq!(redact_secrets(KEY), KEY, "it is not registered any more");
 }
 
 #[test]
-fn ordinary_bytes_go_on_as_they_came_and_at_once() {
+fn ordinary_bytes_are_returned_at_once_without_a_copy() {
     let _secret = Secret::new("sk-ordinary-bytes-0001");
     let mut redactor = Redactor::new();
     let event = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\"sk-ordinary risks\"}}]}\n\n");
     let passed = redactor.redact(event.clone());
     assert_eq!((passed.as_ptr(), passed.len()), (event.as_ptr(), event.len()), "not a copy");
-    // What may be the beginning of a secret waits for the next piece.
+    // Bytes that may begin a secret are held back until the next chunk.
     assert_eq!(redactor.redact(Bytes::from_static(b"it is sk-ordi")), "it is ");
     assert_eq!(redactor.redact(Bytes::from_static(b"nary")), "");
     assert_eq!(redactor.redact(Bytes::from_static(b" again")), "sk-ordinary again");
@@ -53,7 +54,7 @@ fn ordinary_bytes_go_on_as_they_came_and_at_once() {
 }
 
 #[test]
-fn of_secrets_that_begin_alike_the_longest_is_taken_out() {
+fn of_secrets_with_a_common_prefix_the_longest_is_redacted() {
     let _secrets = [Secret::new("sk-begin-alike"), Secret::new("sk-begin-alike-and-longer")];
     for (said, left) in [
         ("a sk-begin-alike-and-longer b", "a *** b"),
@@ -70,23 +71,17 @@ fn of_secrets_that_begin_alike_the_longest_is_taken_out() {
 }
 
 #[test]
-fn a_short_secret_leaves_answers_alone_but_not_errors() {
+fn a_short_secret_is_redacted_from_errors_alone() {
     let _secrets = [Secret::new("whalesong"), Secret::new("k3y-9"), Secret::new("word"), Secret::new("")];
     assert_eq!(redacted(&[b"a whalesong, k3y-9 and a word"]), b"a whalesong, k3y-9 and a word");
     assert_eq!(redact_secrets("a whalesong, k3y-9 and a word"), "a ***, *** and a word");
 }
 
-#[test]
-fn a_secret_is_not_printed() {
-    assert_eq!(format!("{:?}", Secret::new("sk-operator")), "Secret(***)");
-    assert!(Secret::new("sk-operator") == Secret::new("sk-operator"));
-}
-
-/// How long it takes, where nothing is found. Printed by
-/// `cargo test -p gateway --release redaction::tests::what_it_costs -- --ignored --nocapture`.
+/// The time of redaction without a match. Printed by
+/// `cargo test -p gateway --release redaction::tests::redaction_cost -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
-fn what_it_costs() {
+fn redaction_cost() {
     let event = Bytes::from(format!(
         "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" {}\"}},\"finish_reason\":null}}]}}\n\n",
         "word"

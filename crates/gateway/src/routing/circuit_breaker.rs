@@ -1,32 +1,32 @@
-//! Whether a provider has been answering for one model lately.
+//! A circuit breaker for each target: requests avoid a provider that has failed lately.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// After the first failure in a row, and doubled with each further one.
+/// The time that the breaker stays open after the first failure; each further one doubles it.
 const BASE_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// How long one request may try it. It may never come to that: admission or another provider
-/// may end it before.
+/// The time after which an unfinished probe is forgotten. The request that acquired it may end
+/// before it reaches the target.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of one provider and model. After failures it cools down; then one request at a time may try it
-/// (half-open), until one succeeds.
+/// The circuit breaker of one provider and model. Failures open it for a while. After that it is
+/// half-open: one request at a time may probe the target, until one succeeds and closes it.
 #[derive(Debug, Default)]
 pub(crate) struct CircuitBreaker {
-    /// In a row.
+    /// Failures since the last success.
     consecutive_failures: AtomicU32,
     /// Microseconds since 1970.
     open_until: AtomicI64,
     probe_until: AtomicI64,
-    /// Until the first word, in microseconds, averaged over about the last ten; 0 while
-    /// nothing is known.
+    /// Time to the first token, in microseconds, averaged over about the last ten answers; 0 while
+    /// it is unknown.
     average_latency_us: AtomicU64,
 }
 
 impl CircuitBreaker {
-    /// Whether to try it before others that work. A yes after failures is given to
-    /// one request alone.
+    /// Whether the target may be tried before healthy ones. If it is half-open, `true` is returned
+    /// to one request alone, which then holds the probe.
     pub(crate) fn try_acquire(&self) -> bool {
         if self.consecutive_failures.load(Ordering::Relaxed) == 0 {
             return true;
@@ -37,31 +37,32 @@ impl CircuitBreaker {
         may_probe && self.probe_until.compare_exchange(probe, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Its first word took so long.
+    /// Records the time to the first token of an answer.
     pub(crate) fn record_latency(&self, latency: Duration) {
         let now = latency.as_micros().min(u128::from(u64::MAX / 16)) as u64;
         let before = self.average_latency_us.load(Ordering::Relaxed);
         let average = if before == 0 { now } else { (9 * before + now) / 10 };
-        // Of two that end at once, one is forgotten.
+        // Of two concurrent updates, one may be lost.
         self.average_latency_us.store(average.max(1), Ordering::Relaxed);
     }
 
-    /// How long its first word takes, in microseconds; 0 while nothing is known.
+    /// The average time to the first token, in microseconds; 0 while it is unknown.
     pub(crate) fn average_latency_us(&self) -> u64 {
         self.average_latency_us.load(Ordering::Relaxed)
     }
 
-    /// It has not failed since it last answered.
+    /// Whether the target has not failed since its last success.
     pub(crate) fn is_closed(&self) -> bool {
         self.consecutive_failures.load(Ordering::Relaxed) == 0
     }
 
+    /// Closes the breaker.
     pub(crate) fn record_success(&self) {
         self.consecutive_failures.store(0, Ordering::Relaxed);
         self.release_probe();
     }
 
-    /// `retry_after` is what the provider asked for.
+    /// Opens the breaker, for `retry_after` if the provider sent it.
     pub(crate) fn record_failure(&self, retry_after: Option<Duration>) {
         let before = self.consecutive_failures.fetch_add(1, Ordering::Relaxed);
         let backoff = retry_after.unwrap_or_else(|| BASE_BACKOFF.saturating_mul(1 << before.min(10)).min(MAX_BACKOFF));
@@ -69,7 +70,7 @@ impl CircuitBreaker {
         self.release_probe();
     }
 
-    /// The request that tried it ended without telling anything of it.
+    /// Releases the probe of a request whose result says nothing about the target.
     pub(crate) fn release_probe(&self) {
         self.probe_until.store(0, Ordering::Relaxed);
     }
@@ -84,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_a_pause_one_request_tries_again() {
+    fn after_a_pause_one_request_probes() {
         let breaker = CircuitBreaker::default();
         assert!(breaker.try_acquire() && breaker.try_acquire());
         breaker.record_failure(Some(Duration::from_millis(20)));
         assert!(!breaker.try_acquire());
         std::thread::sleep(Duration::from_millis(25));
         assert!(breaker.try_acquire() && !breaker.try_acquire(), "one probe at a time");
-        // A probe that never reported back is forgotten after a minute.
+        // An unfinished probe is forgotten after a minute.
         breaker.probe_until.store(store::now_micros() - 1, Ordering::Relaxed);
         assert!(breaker.try_acquire() && !breaker.try_acquire());
         breaker.release_probe();

@@ -1,4 +1,4 @@
-//! Which providers answer a model id, in which mode, and which of them first.
+//! The router: finds the route of a model id.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,147 +7,31 @@ use std::sync::Arc;
 use chat::{Error, ErrorKind, Provider};
 use wire::passthrough::ApiEndpoint;
 
-use crate::Caller;
 use crate::billing::overdraft::Overdraft;
-use crate::model_metrics::ModelMetrics;
-use crate::pricing::{LOCAL, Price, Prices};
-use crate::routing::prefix_affinity::{self, ActiveRequests, PrefixAffinity, PromptPrefix};
-use crate::routing::target::{Backend, RoutingPolicy, RoutingPreference, Target, TargetStatus, random_unit};
+use crate::keys::caller::Caller;
+use crate::pricing::{LOCAL, Prices};
+use crate::routing::active_requests::ActiveRequests;
+use crate::routing::model_info::{ModelInfo, RouteInfo, UpstreamModel};
+use crate::routing::route::Route;
+use crate::routing::target::{Backend, RoutingPolicy, RoutingPreference, Target};
 use crate::routing::thinking_mode::{LOCAL_MODEL_IDS, ThinkingMode};
 use crate::upstream::remote_provider::Upstream;
 
-/// Where requests for one id go.
-#[derive(Clone)]
-pub(crate) struct Route {
-    pub(crate) id: Arc<str>,
-    pub(crate) model_metrics: Arc<ModelMetrics>,
-    pub(crate) thinking_mode: ThinkingMode,
-    /// At least one.
-    pub(crate) targets: Vec<Target>,
-    affinity: Arc<PrefixAffinity>,
-    owned_by: Arc<str>,
-    policy: RoutingPolicy,
-}
-
-impl Route {
-    fn new(id: &str, mode: ThinkingMode, target: Target, owned_by: Arc<str>) -> Self {
-        let id: Arc<str> = id.into();
-        let model_metrics = ModelMetrics::new(id.clone());
-        Self {
-            model_metrics,
-            id,
-            thinking_mode: mode,
-            targets: vec![target],
-            affinity: Arc::default(),
-            owned_by,
-            policy: RoutingPolicy::default(),
-        }
-    }
-
-    /// The same under another id.
-    fn with_id(&self, id: &str, mode: ThinkingMode) -> Self {
-        let id: Arc<str> = id.into();
-        Self { model_metrics: ModelMetrics::new(id.clone()), id, thinking_mode: mode, ..self.clone() }
-    }
-
-    /// The targets in the order they are to be tried: those that work first, then by priority;
-    /// among equals the one that has read the prefix of the prompt before, unless it is much busier
-    /// than another; then one at which nobody waits; then by lot. Where nobody has read it, the
-    /// prompt itself draws the first lot, so that machines which know nothing of each other agree.
-    pub(crate) fn order_targets(&self, prefix: impl FnOnce() -> PromptPrefix) -> Vec<Target> {
-        if let [only] = self.targets.as_slice() {
-            return vec![only.clone()];
-        }
-        let prefix = prefix();
-        let least = self.targets.iter().map(Target::outstanding_requests).min().unwrap_or(0);
-        let is_not_overloaded = |index: &usize| {
-            prefix_affinity::has_capacity_for_affinity(self.targets[*index].outstanding_requests(), least)
-        };
-        let known = self.affinity.find(&prefix).filter(|index| *index < self.targets.len());
-        let rendezvous = || self.rendezvous_target(&prefix).filter(|_| self.policy == RoutingPolicy::Weight);
-        let preferred = known.or_else(rendezvous).filter(is_not_overloaded);
-        // One request in twenty finds out how the others have become.
-        let policy = if self.policy == RoutingPolicy::Latency && random_unit() < 0.05 {
-            RoutingPolicy::Weight
-        } else {
-            self.policy
-        };
-        let ranked = self.targets.iter().enumerate();
-        let mut ranked: Vec<_> =
-            ranked.map(|(index, target)| (target.sort_key(preferred == Some(index), policy), index)).collect();
-        ranked.sort_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN"));
-        self.affinity.remember(&prefix, ranked[0].1);
-        ranked.into_iter().map(|(_, index)| self.targets[index].clone()).collect()
-    }
-
-    /// Of the targets that would be tried first, the one that the prefix of a prompt draws
-    /// (rendezvous hashing).
-    fn rendezvous_target(&self, prefix: &PromptPrefix) -> Option<usize> {
-        // Who has failed is tried by one request at a time, which is not decided here.
-        let healthy = self.targets.iter().enumerate().filter(|(_, target)| target.breaker.is_closed());
-        let keyed = healthy.filter_map(|(index, target)| {
-            let key = target.weighted_key(prefix.rendezvous_score(&target.provider)?);
-            Some(((target.preference.priority, key), index))
-        });
-        keyed.min_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN")).map(|(_, index)| index)
-    }
-
-    /// The same model, told to think or not to.
-    fn with_thinking_mode(&self, id: &str, mode: ThinkingMode) -> Arc<Self> {
-        Arc::new(self.with_id(id, mode))
-    }
-
-    fn is_remote(&self) -> bool {
-        self.targets.iter().all(|target| matches!(target.backend, Backend::Remote(_)))
-    }
-}
-
-/// A model of a provider elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamModel {
-    /// What callers ask for.
-    pub id: String,
-    /// What the provider calls it.
-    pub upstream_name: String,
-}
-
-impl<T: Into<String>> From<T> for UpstreamModel {
-    /// By the provider's own name.
-    fn from(id: T) -> Self {
-        let id = id.into();
-        Self { upstream_name: id.clone(), id }
-    }
-}
-
-/// One line of the list of models.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelInfo {
-    pub id: Arc<str>,
-    pub owned_by: Arc<str>,
-    pub price: Option<Arc<Price>>,
-}
-
-/// One id and who answers it.
-#[derive(Clone, Debug)]
-pub struct RouteInfo {
-    pub id: Arc<str>,
-    pub targets: Vec<TargetStatus>,
-}
-
-/// Model ids and where they lead. Those of the local model count in any case.
+/// Model ids and their routes. Ids of the local model are compared without case.
 #[derive(Clone, Default)]
 pub struct Router {
     routes: Vec<Arc<Route>>,
-    /// Local ids in lower case, and exact ids of other providers, to places in `routes`.
+    /// Indices in `routes` by id: ids of the local model in lower case, ids of remote providers as
+    /// they are.
     index_by_id: HashMap<String, usize>,
-    /// Aliases whose targets are not known yet.
+    /// Aliases of models that no provider offers yet, each with its target.
     pending_aliases: Vec<(String, String)>,
     policy: RoutingPolicy,
     pub(crate) exposes_provider: bool,
     pub(crate) overdraft: Overdraft,
 }
 
-/// An alias that leads nowhere, or stands in the way of another id.
+/// Why an alias cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AliasError {
     UnknownTarget { alias: String, target: String },
@@ -168,13 +52,14 @@ impl fmt::Display for AliasError {
 impl std::error::Error for AliasError {}
 
 impl Router {
-    /// Routes of one local model: the ids of the family, and `name` (that of its folder).
+    /// A router with one local model, under the ids of the family and under `name`, that of its
+    /// folder.
     ///
-    /// A name that is an id of the family adds nothing. Under its own name the model thinks by
-    /// default if `thinks_by_default` says so, as a model must that cannot do otherwise.
+    /// Under its own name the model thinks by default if `thinks_by_default`. A name that is an id
+    /// of the family adds no route.
     pub fn for_local_model(provider: Arc<dyn Provider>, name: &str, thinks_by_default: bool) -> Self {
         let mut router = Self::default();
-        let mut add = |id: &str, mode, owned_by: &str| {
+        let mut add = |id: &str, thinking_mode, owned_by: &str| {
             let target = Target {
                 backend: Backend::Local(provider.clone()),
                 provider: LOCAL.into(),
@@ -184,7 +69,7 @@ impl Router {
                 active: ActiveRequests::default(),
                 preference: RoutingPreference::default(),
             };
-            let route = Route::new(id, mode, target, owned_by.into());
+            let route = Route::new(id, thinking_mode, target, owned_by.into());
             router.insert(id.to_lowercase(), Arc::new(route));
         };
         LOCAL_MODEL_IDS.into_iter().for_each(|(id, mode)| add(id, mode, "deepseek"));
@@ -194,19 +79,19 @@ impl Router {
         router
     }
 
-    /// Adds models of a provider elsewhere, each under its own id and as `provider/id`. A local id
-    /// stays local; where several providers have an id, they share it.
-    pub fn add_upstream(&mut self, upstream: &Arc<Upstream>, models: &[UpstreamModel], rank: RoutingPreference) {
-        for UpstreamModel { id, upstream_name: name } in models {
+    /// Adds models of a remote provider, each under its own id and as `provider/id`. Ids of the
+    /// local model stay local. Providers that offer the same id share its route.
+    pub fn add_upstream(&mut self, upstream: &Arc<Upstream>, models: &[UpstreamModel], preference: RoutingPreference) {
+        for UpstreamModel { id, upstream_name } in models {
             let target = Target {
                 backend: Backend::Remote(upstream.clone()),
                 provider: upstream.name().clone(),
-                upstream_model: name.as_str().into(),
+                upstream_model: upstream_name.as_str().into(),
                 price: None,
-                // Under both its ids it is as well as it is.
+                // Shared by both ids, so that health is tracked once per provider.
                 breaker: Arc::default(),
                 active: ActiveRequests::default(),
-                preference: rank,
+                preference,
             };
             self.add_target(id, target.clone());
             self.add_target(&format!("{}/{id}", upstream.name()), target);
@@ -216,13 +101,13 @@ impl Router {
         }
     }
 
-    /// Lets `alias` mean what `target` means as soon as some provider offers it. An id that is
-    /// taken stays what it is.
+    /// Adds an alias of `target` as soon as a provider offers that model. An alias that is already
+    /// a model id is skipped.
     pub fn alias_when_available(&mut self, alias: &str, target: &str) {
         match self.add_alias(alias, target) {
             Ok(()) => {}
             Err(AliasError::UnknownTarget { .. }) => self.pending_aliases.push((alias.into(), target.into())),
-            Err(error @ AliasError::Taken { .. }) => tracing::warn!(%error, "an alias is not used"),
+            Err(error @ AliasError::Taken { .. }) => tracing::warn!(%error, "skipped alias"),
         }
     }
 
@@ -240,10 +125,10 @@ impl Router {
         self.insert(id.to_owned(), Arc::new(route));
     }
 
-    /// Lets `alias` mean what `target` means.
+    /// Adds `alias` as another id of `target`.
     ///
     /// # Errors
-    /// When `target` is unknown, or `alias` already means something.
+    /// `target` is unknown, or `alias` is already a model id.
     pub fn add_alias(&mut self, alias: &str, target: &str) -> Result<(), AliasError> {
         if self.index_of(alias).is_some() {
             return Err(AliasError::Taken { alias: alias.into() });
@@ -257,7 +142,7 @@ impl Router {
         Ok(())
     }
 
-    /// Chooses among providers of equal priority by `policy`.
+    /// Sets the order of providers of equal priority.
     pub fn set_policy(&mut self, policy: RoutingPolicy) {
         self.policy = policy;
         for route in &mut self.routes {
@@ -265,17 +150,18 @@ impl Router {
         }
     }
 
-    /// Tells callers which provider has answered, if `exposes`.
+    /// Sets whether callers receive the name of the provider that answered.
     pub fn expose_provider(&mut self, exposes: bool) {
         self.exposes_provider = exposes;
     }
 
-    /// Lets requests take a budget so far below nothing.
+    /// Sets how far a request may overdraw a budget.
     pub fn allow_overdraft(&mut self, overdraft: Overdraft) {
         self.overdraft = overdraft;
     }
 
-    /// What is known of routes and targets that were there before goes on to be known.
+    /// Carries metrics, health and affinity over from the previous router, for routes and targets
+    /// that still exist.
     pub(crate) fn inherit_state(&mut self, older: &Self) {
         for route in &mut self.routes {
             let Some(known) =
@@ -300,7 +186,7 @@ impl Router {
         }
     }
 
-    /// Looks up what every target costs.
+    /// Looks up the price of every target.
     pub(crate) fn apply_prices(&mut self, prices: &Prices) {
         for route in &mut self.routes {
             for target in &mut Arc::make_mut(route).targets {
@@ -314,6 +200,7 @@ impl Router {
         }
     }
 
+    /// Adds a route under a key of `index_by_id`.
     fn insert(&mut self, key: String, route: Arc<Route>) {
         self.index_by_id.insert(key, self.routes.len());
         self.routes.push(route);
@@ -324,7 +211,7 @@ impl Router {
         self.index_by_id.get(model).or_else(|| self.index_by_id.get(&model.to_lowercase()).filter(local)).copied()
     }
 
-    /// The route of an id. That of a provider elsewhere may end with `-thinking` or `-nothinking`.
+    /// The route of an id. An id of a remote provider may end with `-thinking` or `-nothinking`.
     fn resolve(&self, model: &str) -> Option<Arc<Route>> {
         if let Some(index) = self.index_of(model) {
             return Some(self.routes[index].clone());
@@ -332,7 +219,7 @@ impl Router {
         let modes = [("-nothinking", ThinkingMode::Never), ("-thinking", ThinkingMode::Always)];
         modes.into_iter().find_map(|(suffix, mode)| {
             let route = &self.routes[self.index_of(model.strip_suffix(suffix)?)?];
-            route.is_remote().then(|| route.with_thinking_mode(model, mode))
+            route.is_remote().then(|| Arc::new(route.with_id(model, mode)))
         })
     }
 
@@ -340,23 +227,28 @@ impl Router {
         self.resolve(model).is_some()
     }
 
-    /// The route of an id, if requests of this kind can go on as they came: all its targets speak
-    /// it. What an id says about thinking is told in a field that only chat completions have.
-    pub(crate) fn passthrough_route(&self, model: &str, passage: ApiEndpoint) -> Option<Arc<Route>> {
+    /// The route of an id, if requests of this endpoint can be passed through: the dialects of all
+    /// targets have the endpoint. An id that sets the thinking mode needs chat completions, the
+    /// only endpoint with a field for it.
+    pub(crate) fn passthrough_route(&self, model: &str, endpoint: ApiEndpoint) -> Option<Arc<Route>> {
         let supports = |target: &Target| match &target.backend {
             Backend::Local(_) => false,
-            Backend::Remote(upstream) => passage.is_supported_by(upstream.dialect()),
+            Backend::Remote(upstream) => endpoint.is_supported_by(upstream.dialect()),
         };
-        let is_expressible = |mode| mode == ThinkingMode::ProviderDecides || passage == ApiEndpoint::ChatCompletions;
+        let is_expressible = |mode| mode == ThinkingMode::ProviderDecides || endpoint == ApiEndpoint::ChatCompletions;
         self.resolve(model).filter(|route| is_expressible(route.thinking_mode) && route.targets.iter().all(supports))
     }
 
+    /// The route of an id that the caller may use.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown model, `Forbidden` when the caller's key may not use it.
     pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<Arc<Route>, Error> {
         let route = self.resolve(model).ok_or_else(|| Error::invalid("Model Not Exist"))?;
         check_model_access(caller, model, route)
     }
 
-    /// Every route and its targets, for who operates them.
+    /// Every route and the state of its targets, for operators.
     pub(crate) fn route_infos(&self) -> impl Iterator<Item = RouteInfo> {
         self.routes.iter().map(|route| RouteInfo {
             id: route.id.clone(),
@@ -364,6 +256,7 @@ impl Router {
         })
     }
 
+    /// The list of models, in the order in which they were added.
     pub(crate) fn model_infos(&self) -> impl Iterator<Item = ModelInfo> {
         self.routes.iter().map(|route| ModelInfo {
             id: route.id.clone(),
@@ -372,7 +265,7 @@ impl Router {
         })
     }
 
-    /// The provider elsewhere of this name.
+    /// The remote provider of this name.
     pub(crate) fn upstream(&self, name: &str) -> Option<Arc<Upstream>> {
         self.routes.iter().flat_map(|route| &route.targets).find_map(|target| match &target.backend {
             Backend::Remote(upstream) if **upstream.name() == *name => Some(upstream.clone()),
@@ -380,13 +273,16 @@ impl Router {
         })
     }
 
+    /// Whether every provider is ready to answer.
     pub(crate) fn ready(&self) -> bool {
         self.routes.iter().flat_map(|route| &route.targets).all(|target| target.backend.provider().is_ready())
     }
 }
 
+/// Returns `route` if the caller may use the model.
+///
 /// # Errors
-/// `Forbidden` when the caller's key may not use the model.
+/// `Forbidden` when the caller's key may not use it.
 pub(crate) fn check_model_access(caller: &Caller, model: &str, route: Arc<Route>) -> Result<Arc<Route>, Error> {
     if !caller.may_use(model) {
         return Err(Error::new(ErrorKind::Forbidden, format!("This key may not use the model `{model}`")));

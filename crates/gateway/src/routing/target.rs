@@ -1,15 +1,15 @@
-//! One provider of a model: where it is, how it stands, and its rank among the others.
+//! A target: one provider of a model, its state, and its preference among the others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chat::Provider;
 use serde::Deserialize;
 
 use crate::pricing::Price;
+use crate::routing::active_requests::ActiveRequests;
 use crate::routing::circuit_breaker::CircuitBreaker;
-use crate::routing::prefix_affinity::{self, ActiveRequests};
+use crate::routing::random::random_unit;
 use crate::upstream::remote_provider::Upstream;
 use crate::upstream::reported_load::ReportedLoad;
 
@@ -17,9 +17,9 @@ use crate::upstream::reported_load::ReportedLoad;
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) backend: Backend,
-    /// What records and prices call the provider.
+    /// The provider's name in records and prices.
     pub(crate) provider: Arc<str>,
-    /// What the provider calls the model.
+    /// The provider's name for the model.
     pub(crate) upstream_model: Arc<str>,
     pub(crate) price: Option<Arc<Price>>,
     pub(crate) breaker: Arc<CircuitBreaker>,
@@ -27,7 +27,7 @@ pub(crate) struct Target {
     pub(crate) preference: RoutingPreference,
 }
 
-/// Here or elsewhere.
+/// The engine of this process, or a remote provider.
 #[derive(Clone)]
 pub(crate) enum Backend {
     Local(Arc<dyn Provider>),
@@ -43,8 +43,8 @@ impl Backend {
     }
 }
 
-/// Which provider is asked first: the least `priority`; among equals by chance, in
-/// proportion to `weight`.
+/// The rank of a provider: the least `priority` is tried first; among equals the choice is random,
+/// in proportion to `weight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoutingPreference {
     pub priority: i64,
@@ -52,17 +52,17 @@ pub struct RoutingPreference {
     pub weight: u32,
 }
 
-/// Which of the providers of equal priority is asked first.
+/// The order of providers of equal priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoutingPolicy {
-    /// Each in proportion to its weight.
+    /// Random, in proportion to the weights.
     #[default]
     Weight,
-    /// The one whose first words have come soonest lately; one request in twenty asks another, to
-    /// know how that has become.
+    /// The lowest recent time to first token. 5 % of the requests are ordered by weight, to refresh
+    /// the estimates of the others.
     Latency,
-    /// The cheapest; those without a price last.
+    /// The lowest price; providers without a price come last.
     Price,
 }
 
@@ -73,19 +73,19 @@ impl Default for RoutingPreference {
 }
 
 impl Target {
-    /// Targets are tried in the order of their keys. The last part draws lots: of exponential
-    /// variables, the least is each in proportion to its rate.
+    /// The sort key: targets are tried in ascending order. Its last part is an exponentially
+    /// distributed random number, of which each target has the least in proportion to its weight.
     pub(crate) fn sort_key(&self, has_prefix: bool, policy: RoutingPolicy) -> (bool, i64, bool, bool, f64, f64) {
         let cost = match policy {
             RoutingPolicy::Weight => 0.0,
             RoutingPolicy::Latency => self.breaker.average_latency_us() as f64,
             RoutingPolicy::Price => self.price.as_ref().map_or(f64::MAX, |price| {
                 let [input, _, output, per_call, _] = price.dollars();
-                // As of a request with three times as much to read as to write.
+                // A typical request has three times as many prompt tokens as output tokens.
                 (3.0 * input + output) / 4.0 + per_call * 1000.0
             }),
         };
-        let has_queue = self.reported_load().is_some_and(|occupancy| occupancy.waiting > 0);
+        let has_queue = self.reported_load().is_some_and(|load| load.waiting > 0);
         (
             !self.breaker.try_acquire(),
             self.preference.priority,
@@ -96,19 +96,19 @@ impl Target {
         )
     }
 
-    /// The tokens of the model's context, where its price row or its provider says so.
+    /// The context length in tokens, if the price entry or the provider states it.
     pub(crate) fn context(&self) -> Option<u64> {
-        let row = self.price.as_ref().and_then(|price| price.context);
-        row.or_else(|| self.backend.provider().context_length())
+        let priced = self.price.as_ref().and_then(|price| price.context);
+        priced.or_else(|| self.backend.provider().context_length())
     }
 
-    /// Most tokens of an answer, where that is known.
+    /// Most tokens of an answer, if that is known.
     pub(crate) fn max_output_tokens(&self) -> Option<u64> {
-        let row = self.price.as_ref().and_then(|price| price.max_output);
-        row.into_iter().chain(self.context()).min()
+        let priced = self.price.as_ref().and_then(|price| price.max_output);
+        priced.into_iter().chain(self.context()).min()
     }
 
-    /// How busy it says that it is.
+    /// The load that the provider's metrics report.
     fn reported_load(&self) -> Option<ReportedLoad> {
         match &self.backend {
             Backend::Local(_) => None,
@@ -116,7 +116,7 @@ impl Target {
         }
     }
 
-    /// How long the operator lets it take to begin an answer.
+    /// The configured time limit for the first byte of an answer; zero for the local engine.
     pub(crate) fn first_byte_timeout(&self) -> Duration {
         match &self.backend {
             Backend::Local(_) => Duration::ZERO,
@@ -124,8 +124,8 @@ impl Target {
         }
     }
 
-    /// Requests that it is answering or has in its queue: those from here, or everybody's
-    /// where it says so.
+    /// Requests that run or wait at the provider: those of this gateway, or those of all clients if
+    /// the provider reports more.
     pub(crate) fn outstanding_requests(&self) -> i64 {
         let reported =
             self.reported_load().map_or(0, |ReportedLoad { running, waiting }| i64::from(running) + i64::from(waiting));
@@ -144,34 +144,25 @@ impl Target {
         }
     }
 
+    /// Maps a uniform random number to an exponential one whose rate is the weight.
     pub(crate) fn weighted_key(&self, uniform: f64) -> f64 {
         -uniform.ln() / f64::from(self.preference.weight.max(1))
     }
 }
 
-/// Above 0 and at most 1 (SplitMix64 of a counter: no request needs better luck).
-pub(crate) fn random_unit() -> f64 {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let mut z = COUNTER.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    prefix_affinity::to_unit_interval(z)
-}
-
-/// How one provider of a model stands.
+/// The state of one provider of a model.
 #[derive(Clone, Debug)]
 pub struct TargetStatus {
     pub provider: Arc<str>,
-    /// What the provider calls the model.
+    /// The provider's name for the model.
     pub upstream_model: Arc<str>,
-    /// The price that is applied; `None` where there is none.
+    /// The name of the applied price, if there is one.
     pub price: Option<Arc<str>>,
     pub preference: RoutingPreference,
-    /// It has not failed since it last answered.
+    /// Whether it has not failed since its last success.
     pub healthy: bool,
-    /// Requests from here that it is answering.
+    /// Requests of this gateway that it is answering.
     pub active_requests: i64,
-    /// Everybody's, by its own metrics.
+    /// Requests of all clients, by its own metrics.
     pub reported_load: Option<ReportedLoad>,
 }

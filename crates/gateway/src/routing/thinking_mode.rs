@@ -1,8 +1,8 @@
-//! Whether a model id thinks.
+//! Thinking modes: whether a request to a model id is answered with reasoning.
 
 use chat::Chat;
 
-/// The ids any model of the family answers to, and their modes (API document 1.1).
+/// The ids of the model family, which every local model has, and their modes (API document 1.1).
 pub(super) const LOCAL_MODEL_IDS: [(&str, ThinkingMode); 8] = [
     ("deepseek-chat", ThinkingMode::OptIn),
     ("deepseek-reasoner", ThinkingMode::Always),
@@ -19,13 +19,13 @@ pub(super) const LOCAL_MODEL_IDS: [(&str, ThinkingMode); 8] = [
 pub(crate) enum ThinkingMode {
     Always,
     Never,
-    /// Only when `thinking` asks for it.
+    /// Only if the request sets `thinking`.
     OptIn,
-    /// `thinking` decides, then `reasoning_effort`.
+    /// `thinking` decides, then `reasoning_effort`, then the default.
     PerRequest {
         default: bool,
     },
-    /// The provider decides what a request means that does not say.
+    /// `thinking` decides, then the provider.
     ProviderDecides,
 }
 
@@ -37,14 +37,14 @@ impl ThinkingMode {
             Self::Always => Some(true),
             Self::Never => Some(false),
             Self::OptIn => Some(chat.thinking.unwrap_or(false)),
-            Self::PerRequest { default: otherwise } => Some(chat.thinking.or_else(effort).unwrap_or(otherwise)),
+            Self::PerRequest { default } => Some(chat.thinking.or_else(effort).unwrap_or(default)),
             Self::ProviderDecides => chat.thinking,
         }
     }
 }
 
-/// Whether a request to the local model thinks, by its model id and its own words. An id outside
-/// the family leaves the choice to the request, and then to `otherwise`.
+/// Whether a request to the local model thinks, by its model id and its fields. An id outside the
+/// family leaves the choice to the request, and then to `default`.
 pub fn resolve_thinking(chat: &Chat, default: bool) -> bool {
     let known = LOCAL_MODEL_IDS.iter().find(|(id, _)| id.eq_ignore_ascii_case(&chat.model));
     known.map_or(ThinkingMode::PerRequest { default }, |(_, mode)| *mode).resolve(chat).unwrap_or(default)

@@ -1,33 +1,29 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use store::{Limits, NewKey, Store, TaskOwner};
+use bytes::Bytes;
+use chat::Error;
+use http::header::HeaderMap;
+use serde_json::json;
+use store::{Limits, NewKey, Store, Task, TaskId, TaskOwner};
 use testkit::FakeUpstream;
-use testkit::fake_upstream::FakeResponse;
+use testkit::fake_upstream::{BodyStep, FakeResponse};
+use wire::tasks::TaskKind;
 use wire::upstream::Dialect;
 
-use super::*;
 use crate::billing::task_cache::TaskCache;
-use crate::{Accounting, Prices, Router, RoutingPreference, UpstreamConfig, UpstreamModel};
+use crate::{
+    Accounting, Caller, Gateway, Prices, Router, RoutingPreference, TaskReply, TaskSubmission, Upstream,
+    UpstreamConfig, UpstreamModel,
+};
 
 const PRICES: &str = "[[price]]\nprovider='suno'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.5\n";
 
-#[tokio::test]
-async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
+fn suno_provider(name: &str, fake: &FakeUpstream) -> Arc<Upstream> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let status_requests = Arc::new(AtomicUsize::new(0));
-    let seen = status_requests.clone();
-    let fake = FakeUpstream::start(move |request| match request.method.as_str() {
-        "POST" => FakeResponse::json(200, json!({"code": "success", "message": "", "data": "t1"})),
-        // It goes on for a while, is not found for a moment, and fails.
-        _ => match seen.fetch_add(1, Ordering::SeqCst) {
-            0 => FakeResponse::json(200, json!({"code": "success", "data": {"status": "IN_PROGRESS"}})),
-            1 => FakeResponse::json(502, json!({})),
-            _ => FakeResponse::json(200, json!({"code": "success", "data": {"status": "FAILURE"}})),
-        },
-    })
-    .await;
     let config = UpstreamConfig {
-        name: "suno".into(),
+        name: name.into(),
         preset: None,
         base_url: format!("http://{}", fake.address),
         dialect: Dialect::Suno,
@@ -35,7 +31,63 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
         private: true,
         metrics: None,
     };
-    let upstream = Arc::new(Upstream::new(config).unwrap());
+    Arc::new(Upstream::new(config).unwrap())
+}
+
+async fn submit_song(gateway: &Gateway, caller: &Caller) -> Result<TaskReply, Error> {
+    let submission = TaskSubmission {
+        kind: TaskKind::Suno,
+        model: Some("suno_music"),
+        path: "suno/submit/music",
+        parent: None,
+        body: &Bytes::from_static(b"{}"),
+        headers: HeaderMap::new(),
+    };
+    gateway.submit_task(caller, submission).await
+}
+
+#[tokio::test]
+async fn a_submission_goes_to_another_provider_only_after_a_refusal() {
+    let accepted = || FakeResponse::json(200, json!({"code": "success", "message": "", "data": "t1"}));
+    for (answer, is_replaced, is_healthy) in [
+        (FakeResponse::json(429, json!({})), true, false),
+        (FakeResponse::json(503, json!({})), true, false),
+        (FakeResponse::json(500, json!({})), false, false),
+        (FakeResponse::json(400, json!({})), false, true),
+        // The provider may have accepted the task.
+        (FakeResponse::json(200, json!({"status": "ok"})), false, false),
+        (FakeResponse::stream([BodyStep::Disconnect]), false, false),
+    ] {
+        let name = format!("{answer:?}");
+        let failing = FakeUpstream::start(move |_| answer.clone()).await;
+        let good = FakeUpstream::start(move |_| accepted()).await;
+        let mut router = Router::default();
+        for (name, fake, priority) in [("failing", &failing, 0), ("good", &good, 1)] {
+            let preference = RoutingPreference { priority, weight: 1 };
+            router.add_upstream(&suno_provider(name, fake), &["suno_music".into()], preference);
+        }
+        let gateway = Gateway::new(router, Arc::default());
+        assert_eq!(submit_song(&gateway, &Caller::default()).await.is_ok(), is_replaced, "{name}");
+        assert_eq!((failing.requests().len(), good.requests().len()), (1, usize::from(is_replaced)), "{name}");
+        assert_eq!(gateway.route_table()[0].targets[0].healthy, is_healthy, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_task_is_polled_until_it_ends() {
+    let status_requests = Arc::new(AtomicUsize::new(0));
+    let seen = status_requests.clone();
+    let fake = FakeUpstream::start(move |request| match request.method.as_str() {
+        "POST" => FakeResponse::json(200, json!({"code": "success", "message": "", "data": "t1"})),
+        // The task is in progress, then the provider fails once, then the task has failed.
+        _ => match seen.fetch_add(1, Ordering::SeqCst) {
+            0 => FakeResponse::json(200, json!({"code": "success", "data": {"status": "IN_PROGRESS"}})),
+            1 => FakeResponse::json(502, json!({})),
+            _ => FakeResponse::json(200, json!({"code": "success", "data": {"status": "FAILURE"}})),
+        },
+    })
+    .await;
+    let upstream = suno_provider("suno", &fake);
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&format!("sqlite:{}", folder.path().join("db").display())).await.unwrap();
     let project = store.add_project("p", None).await.unwrap();
@@ -47,42 +99,33 @@ async fn a_task_nobody_asks_for_is_looked_after_until_it_ends() {
     let prices = Prices::parse(PRICES).unwrap();
     let (accounting, background_tasks) =
         Accounting::open(store.clone(), &folder.path().join("journal"), prices, None).await.unwrap();
-    let mut routes = Router::default();
+    let mut router = Router::default();
     let models: Vec<_> = upstream.models().await.unwrap().into_iter().map(UpstreamModel::from).collect();
-    routes.add_upstream(&upstream, &models, RoutingPreference::default());
-    let gateway = Gateway::new(routes, accounting);
+    router.add_upstream(&upstream, &models, RoutingPreference::default());
+    let gateway = Gateway::new(router, accounting);
     let alice = gateway.accounting().keys.find(&[0; 32], std::net::Ipv4Addr::LOCALHOST.into()).unwrap().unwrap();
-    let left = || alice.remaining_budget().unwrap();
+    let remaining = || alice.remaining_budget().unwrap();
 
-    let (kind, body) = (TaskKind::Suno, Bytes::from_static(b"{}"));
-    let submission = TaskSubmission {
-        kind,
-        model: Some("suno_music"),
-        path: "suno/submit/music",
-        parent: None,
-        body: &body,
-        headers: HeaderMap::new(),
-    };
-    gateway.submit_task(&alice.clone().into(), submission).await.unwrap();
-    assert_eq!(left(), 500_000_000);
+    submit_song(&gateway, &alice.clone().into()).await.unwrap();
+    assert_eq!(remaining(), 500_000_000);
     for _ in 0..100 {
         gateway.poll_open_tasks().await;
-        if left() == 1_000_000_000 {
+        if remaining() == 1_000_000_000 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(left(), 1_000_000_000);
+    assert_eq!(remaining(), 1_000_000_000);
     let times = status_requests.load(Ordering::SeqCst);
     gateway.poll_open_tasks().await;
-    assert_eq!(status_requests.load(Ordering::SeqCst), times, "it has ended");
+    assert_eq!(status_requests.load(Ordering::SeqCst), times, "an ended task is not polled");
     background_tasks.finish().await;
     let outcomes: Vec<_> = store.latest_records(9).await.unwrap().into_iter().map(|record| record.outcome).collect();
     assert_eq!(outcomes, ["refunded", "stop"]);
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn the_task_cache_is_bounded() {
     let recent = TaskCache::default();
     let task = |number: usize| Task {
         id: TaskId { kind: "suno".into(), id: number.to_string() },
@@ -106,8 +149,9 @@ fn what_is_remembered_is_bounded() {
         recent.find(&task(2 * TaskCache::MAX_TASKS - 1).id, owner).is_some()
             && recent.find(&task(0).id, owner).is_none()
     );
-    let theirs = |number: usize| TaskId { kind: "suno".into(), id: format!("p{number}") };
+    let provider_id = |number: usize| TaskId { kind: "suno".into(), id: format!("p{number}") };
     assert!(
-        recent.find(&theirs(2 * TaskCache::MAX_TASKS - 1), owner).is_some() && recent.find(&theirs(0), owner).is_none()
+        recent.find(&provider_id(2 * TaskCache::MAX_TASKS - 1), owner).is_some()
+            && recent.find(&provider_id(0), owner).is_none()
     );
 }

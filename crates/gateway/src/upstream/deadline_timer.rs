@@ -1,4 +1,4 @@
-//! A time that is put off again and again, as each piece of an answer puts off its silence.
+//! A timer whose deadline moves often, such as an idle timeout that every chunk postpones.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -6,13 +6,13 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Its timer stands: it is set anew when it has rung too early, not each time it is put off. None
-/// is made before it is waited for.
+/// A re-arming deadline timer. A later deadline does not touch the underlying `Sleep`, which is
+/// re-armed when it fires early. The `Sleep` is created by the first poll.
 #[derive(Default)]
 pub struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 
 impl DeadlineTimer {
-    /// Resolves at this time, or a moment later.
+    /// Resolves at `deadline`, or shortly after it.
     pub async fn wait_until(&mut self, deadline: Instant) {
         poll_fn(|context| self.poll_until(deadline, context)).await;
     }
@@ -39,23 +39,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_alarm_never_rings_before_it_was_asked_to_last() {
+    async fn the_timer_never_fires_before_the_latest_deadline() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
         let mut timer = DeadlineTimer::default();
         timer.wait_until(after(5)).await;
         assert!(Instant::now() >= after(5));
-        // Put off while it stands, beyond the time it was set to.
+        // Postponed beyond the armed time.
         assert!(tokio::time::timeout_at(after(10), timer.wait_until(after(10_000))).await.is_err());
         timer.wait_until(after(30)).await;
         assert!(Instant::now() >= after(30));
         timer.wait_until(after(60)).await;
         assert!(Instant::now() >= after(60));
-        // Sooner than it was set to: not after an hour.
+        // Earlier than the armed time, which is in an hour.
         assert!(tokio::time::timeout_at(after(70), timer.wait_until(after(3_600_000))).await.is_err());
         timer.wait_until(after(80)).await;
         assert!(Instant::now() >= after(80));
-        // It is past already.
+        // A deadline in the past.
         timer.wait_until(after(1)).await;
     }
 }

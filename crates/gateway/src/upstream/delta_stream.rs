@@ -1,4 +1,4 @@
-//! The answer of a provider elsewhere as it arrives: its events come out as deltas.
+//! The answer of a remote provider as it arrives: parses its events into deltas.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,31 +11,30 @@ use wire::upstream::{EventReader, SignedReasoning};
 
 use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
 use crate::offload::offload;
-use crate::upstream::error::{redact_error, transport_error};
-use crate::upstream::http_client::BodyStream;
-use crate::upstream::remote_provider::answer_memory_error;
+use crate::upstream::body_stream::BodyStream;
+use crate::upstream::error::{answer_memory_error, redact_error, transport_error};
 use crate::upstream::signature_cache::SignatureCache;
 
-/// Bytes of a partial event from which on it is charged to its request.
+/// A partial event is charged to its request when it has more bytes than this.
 const FREE_EVENT_BYTES: usize = 64 << 10;
-/// Bytes of a log-probability beside its text.
+/// Bytes of a log-probability in addition to its text.
 const LOGPROB_OVERHEAD_BYTES: usize = 64;
 
-/// An answer as it arrives. Dropping it closes the connection, which cancels the request.
+/// An answer as it arrives. Dropping the stream closes the connection, which cancels the request.
 pub(crate) struct DeltaStream {
     provider: Arc<str>,
     body: BodyStream,
     parser: SseParser,
-    /// `None` while it reads a large event elsewhere.
+    /// `None` while it parses a large event off thread.
     reader: Option<Box<dyn EventReader>>,
     signatures: Arc<SignatureCache>,
     pending: VecDeque<Delta>,
     memory: RequestMemory,
-    /// The memory of the event that arrives.
+    /// The memory of a partial event.
     event_reservation: MemoryReservation,
     /// Bytes of the answer so far.
     answer_bytes: usize,
-    /// Events since the last that brought something.
+    /// Events since the last with a delta.
     empty_events: u64,
     ended: bool,
 }
@@ -82,6 +81,7 @@ impl DeltaStream {
         }
     }
 
+    /// Receives one chunk, and parses the events that it completes.
     async fn receive(&mut self) -> Result<(), Error> {
         let mut frames = Vec::new();
         match self.body.next().await {
@@ -94,8 +94,8 @@ impl DeltaStream {
                 return self.push_deltas(deltas);
             }
         }
-        let held = Some(self.parser.buffered_bytes()).filter(|held| *held > FREE_EVENT_BYTES).unwrap_or(0);
-        self.event_reservation.resize(held).map_err(|error| answer_memory_error(error, &self.provider))?;
+        let charged = Some(self.parser.buffered_bytes()).filter(|bytes| *bytes > FREE_EVENT_BYTES).unwrap_or(0);
+        self.event_reservation.resize(charged).map_err(|error| answer_memory_error(error, &self.provider))?;
         let events = frames.into_iter().filter_map(|frame| match frame {
             SseFrame::Event { data, .. } => Some(data),
             SseFrame::Comment(_) => None,
@@ -112,17 +112,17 @@ impl DeltaStream {
         Ok(())
     }
 
-    /// Reads one event; aside, where it is large.
+    /// Parses one event; off thread if it is large.
     async fn parse_event(&mut self, data: String) -> Result<(Vec<Delta>, Vec<SignedReasoning>), Error> {
         check_event_values(data.as_bytes()).map_err(|exceeded| self.limit_error(exceeded))?;
-        let Some(mut reader) = self.reader.take() else { return Err(Error::internal("an answer without a reader")) };
-        let read = offload(&self.memory, data.len(), move || {
+        let Some(mut reader) = self.reader.take() else { return Err(Error::internal("the event reader is missing")) };
+        let parsed = offload(&self.memory, data.len(), move || {
             let mut deltas = Vec::new();
             reader.read_event(&data, &mut deltas)?;
             let signed = reader.take_signed();
             Ok((reader, deltas, signed))
         });
-        let (reader, deltas, signed) = read.await.map_err(redact_error)?;
+        let (reader, deltas, signed) = parsed.await.map_err(redact_error)?;
         self.reader = Some(reader);
         Ok((deltas, signed))
     }
@@ -141,7 +141,7 @@ impl DeltaStream {
     }
 }
 
-/// Bytes that a collected delta holds.
+/// Bytes that a delta holds when the answer is collected.
 fn delta_bytes(delta: &Delta) -> usize {
     let logprob = |token: &TokenLogprob| {
         let top: usize = token.top.iter().map(|top| top.token.len() + LOGPROB_OVERHEAD_BYTES).sum();

@@ -1,23 +1,31 @@
-//! Failures of providers, as errors for the caller and lines for the log.
+//! Failures of providers, as errors for the caller and as log lines.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use chat::{Error, ErrorKind};
-use http::HeaderValue;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
 use wire::passthrough::response_validation::{BodyFormat, content_type_matches};
 
 use crate::redaction::redact_secrets;
-use crate::upstream::http_client::{Response, TransportError};
+use crate::upstream::http_client::Response;
+use crate::upstream::transport_error::TransportError;
 
-/// The content type of an answer; JSON where it has none.
+/// The longest `retry-after` that is accepted.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+/// The content type of a response. JSON if the header is missing, unreadable or contains a secret.
 pub(crate) fn content_type(response: &Response) -> HeaderValue {
-    let value =
-        response.headers.get(CONTENT_TYPE).filter(|said| said.to_str().is_ok_and(|said| redact_secrets(said) == said));
+    let value = response
+        .headers
+        .get(CONTENT_TYPE)
+        .filter(|value| value.to_str().is_ok_and(|text| redact_secrets(text) == text));
     value.cloned().unwrap_or(HeaderValue::from_static("application/json"))
 }
 
-/// A provider's words may quote the request, and with it the operator's key.
+/// Redacts the message of an error: a provider may quote the request, and with it the operator's
+/// key.
 pub(crate) fn redact_error(error: Error) -> Error {
     match redact_secrets(&error.message) {
         Cow::Borrowed(_) => error,
@@ -25,18 +33,25 @@ pub(crate) fn redact_error(error: Error) -> Error {
     }
 }
 
+/// Checks the content type of a response against the expected format.
+///
 /// # Errors
-/// `Upstream` for an answer of a type that cannot be what was asked for.
+/// `Upstream` for another content type, and for a compressed body, which was not requested.
 pub(crate) fn check_content_type(provider: &str, form: BodyFormat, response: &Response) -> Result<(), Error> {
-    let value = response.headers.get(CONTENT_TYPE).map_or("", |said| said.to_str().unwrap_or("?"));
-    // Nobody has asked for a packed one.
+    let value = response.headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
     let is_plain = response.headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
     match is_plain && content_type_matches(form, value) {
         true => Ok(()),
-        false => Err(upstream_error(provider, "sent what is no answer of its dialect")),
+        false => Err(wrong_dialect_error(provider)),
     }
 }
 
+/// The error for an answer that is not of the provider's dialect.
+pub(crate) fn wrong_dialect_error(provider: &str) -> Error {
+    upstream_error(provider, "sent an answer that is not of its dialect")
+}
+
+/// An `Upstream` error (502) with a message about the provider.
 pub(crate) fn upstream_error(provider: &str, what: &str) -> Error {
     Error::new(ErrorKind::Upstream(502), format!("The provider `{provider}` {what}"))
 }
@@ -45,14 +60,28 @@ pub(crate) fn timeout_error(provider: &str) -> Error {
     Error::new(ErrorKind::Timeout, format!("The provider `{provider}` did not answer in time"))
 }
 
-/// The caller's error for a failed connection. The cause is logged only, because it may hold the
+/// The caller's error for a failed connection. The cause is logged only, because it may contain the
 /// provider's address.
 pub(crate) fn transport_error(provider: &str, error: &TransportError) -> Error {
     let cause = error.to_string();
-    tracing::warn!(provider, error = %redact_secrets(&cause), "a provider cannot be reached");
+    tracing::warn!(provider, error = %redact_secrets(&cause), "provider unreachable");
     match error {
         TransportError::Timeout => timeout_error(provider),
         TransportError::Connect(_) => upstream_error(provider, "cannot be reached"),
         TransportError::Interrupted(_) => upstream_error(provider, "broke off its answer"),
     }
+}
+
+/// The caller's error for an answer that exceeds the available memory. It is `Overloaded`, because
+/// the request itself was not too large: the same request may get a shorter answer.
+pub(crate) fn answer_memory_error(error: Error, provider: &str) -> Error {
+    let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
+    Error { kind: ErrorKind::Overloaded, message, ..error }
+}
+
+/// Parses `retry-after` in seconds. Dates are ignored: they would need the provider's clock, and no
+/// provider sends one.
+pub(super) fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= MAX_RETRY_AFTER)
 }

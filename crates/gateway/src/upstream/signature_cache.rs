@@ -1,21 +1,22 @@
-//! The signatures that came with reasoning, so that it can be given back (API document 3.4).
+//! Signatures of reasoning, which the provider requires when the reasoning is sent back (API
+//! document 3.4).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use wire::upstream::{SignatureStore, SignedReasoning};
 
-/// How long a conversation may pause.
+/// The longest pause of a conversation.
 const TTL: Duration = Duration::from_secs(24 * 3600);
-/// Most of them, and most bytes of one: 10,000 of two kilobytes are 20 MB.
+/// Most signatures, and most bytes of one: 10,000 of two kilobytes are 20 MB.
 const MAX_ENTRIES: usize = 10_000;
 const MAX_SIGNATURE_BYTES: usize = 16 << 10;
 
 type TextHash = [u8; 32];
 
-/// Of one provider. Texts are kept as hashes.
+/// The signatures of one provider, by the hash of the text that they sign.
 #[derive(Debug, Default)]
 pub(crate) struct SignatureCache(Mutex<HashMap<TextHash, (Instant, String)>>);
 
@@ -24,26 +25,25 @@ impl SignatureCache {
         if signed.signature.len() > MAX_SIGNATURE_BYTES {
             return;
         }
-        // An entry is placed whole.
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_ENTRIES {
-            kept.retain(|_, (since, _)| since.elapsed() < TTL);
+        let mut entries = self.0.lock();
+        if entries.len() >= MAX_ENTRIES {
+            entries.retain(|_, (inserted, _)| inserted.elapsed() < TTL);
         }
-        if kept.len() >= MAX_ENTRIES {
-            // The older half goes at once, so that the next ones need not look again.
-            let mut times: Vec<Instant> = kept.values().map(|(since, _)| *since).collect();
+        if entries.len() >= MAX_ENTRIES {
+            // Evicts the older half at once, so that the next insertions need no scan.
+            let mut times: Vec<Instant> = entries.values().map(|(inserted, _)| *inserted).collect();
             let (_, &mut middle, _) = times.select_nth_unstable(MAX_ENTRIES / 2);
-            kept.retain(|_, (since, _)| *since > middle);
+            entries.retain(|_, (inserted, _)| *inserted > middle);
         }
-        kept.insert(hash(&signed.text), (Instant::now(), signed.signature));
+        entries.insert(hash(&signed.text), (Instant::now(), signed.signature));
     }
 }
 
 impl SignatureStore for SignatureCache {
     fn find(&self, text: &str) -> Option<String> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, signature) = kept.get(&hash(text))?;
-        (since.elapsed() < TTL).then(|| signature.clone())
+        let entries = self.0.lock();
+        let (inserted, signature) = entries.get(&hash(text))?;
+        (inserted.elapsed() < TTL).then(|| signature.clone())
     }
 }
 
@@ -57,12 +57,12 @@ mod tests {
 
     #[test]
     fn a_signature_belongs_to_its_text_and_the_oldest_go_first() {
-        let kept = SignatureCache::default();
-        let insert = |text: &str| kept.insert(SignedReasoning { text: text.into(), signature: format!("of {text}") });
+        let cache = SignatureCache::default();
+        let insert = |text: &str| cache.insert(SignedReasoning { text: text.into(), signature: format!("of {text}") });
         insert("first");
-        assert_eq!((kept.find("first").as_deref(), kept.find("second")), (Some("of first"), None));
+        assert_eq!((cache.find("first").as_deref(), cache.find("second")), (Some("of first"), None));
         (0..MAX_ENTRIES).for_each(|number| insert(&number.to_string()));
-        assert_eq!(kept.find("first"), None);
-        assert!(kept.find(&(MAX_ENTRIES - 1).to_string()).is_some() && kept.0.lock().unwrap().len() <= MAX_ENTRIES);
+        assert_eq!(cache.find("first"), None);
+        assert!(cache.find(&(MAX_ENTRIES - 1).to_string()).is_some() && cache.0.lock().len() <= MAX_ENTRIES);
     }
 }

@@ -15,7 +15,7 @@ fn error_kind(result: Result<MemoryReservation, Error>) -> Option<ErrorKind> {
 }
 
 #[test]
-fn what_is_dropped_is_given_back() {
+fn a_dropped_reservation_is_released() {
     let budget = budget(64, 16);
     let memory = memory_of(&budget, "alice");
     let mut reservation = memory.reserve(3 * MIB).unwrap();
@@ -27,7 +27,7 @@ fn what_is_dropped_is_given_back() {
     assert_eq!((budget.used(), &slice[..]), (MIB, &b"xx"[..]), "a slice keeps the memory");
     drop(slice);
     assert_eq!(budget.used(), 0);
-    assert!(budget.0.state().owners.is_empty(), "nobody is remembered");
+    assert!(budget.0.state.lock().owners.is_empty(), "no owner is left in the table");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn four_greedy_keys_leave_room_for_others() {
     let budget = budget(256, 64);
     let mut held = Vec::new();
     for name in ["a", "b", "c", "d"] {
-        // However small the pieces they take.
+        // In small reservations.
         while let Ok(reservation) = memory_of(&budget, name).reserve(64 << 10) {
             held.push(reservation);
         }
@@ -70,16 +70,16 @@ fn an_owner_that_is_alone_may_use_all_of_a_large_share() {
 }
 
 #[test]
-fn sums_beyond_any_number_are_refused() {
+fn reservations_that_overflow_are_refused() {
     let budget = budget(64, 16);
     let memory = memory_of(&budget, "alice");
     let _some = memory.reserve(1).unwrap();
     assert_eq!(error_kind(memory.reserve(usize::MAX)), Some(ErrorKind::TooLarge));
-    assert!(RequestMemory::default().reserve(usize::MAX).is_ok(), "no budget refuses nothing");
+    assert!(RequestMemory::default().reserve(usize::MAX).is_ok(), "without a budget every reservation succeeds");
 }
 
 #[tokio::test]
-async fn work_that_nobody_waits_for_keeps_its_turn_until_it_ends() {
+async fn abandoned_work_keeps_its_permit_until_it_ends() {
     let budget = budget(64, 64);
     let memory = memory_of(&budget, "alice");
     let (go, wait) = std::sync::mpsc::channel::<()>();

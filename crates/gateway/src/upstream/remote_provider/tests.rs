@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn an_address_that_hides_where_it_leads_is_refused() {
+fn a_base_url_that_hides_its_host_is_refused() {
     let upstream = |base_url: &str, private| {
         let key = Some(Secret::new("sk-operator"));
         let config = UpstreamConfig {
@@ -27,7 +27,7 @@ fn an_address_that_hides_where_it_leads_is_refused() {
     ] {
         assert!(matches!(upstream(tricky, true), Err(UpstreamError::Url(..))), "{tricky}");
     }
-    // The parser of URLs reads all of these as addresses.
+    // The URL parser accepts all of these as IP addresses.
     for private in [
         "http://127.0.0.1",
         "http://0x7f.1",

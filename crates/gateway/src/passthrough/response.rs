@@ -1,0 +1,214 @@
+//! The response of a request that is passed through: its bytes are forwarded and scanned for usage.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use chat::{Error, Usage};
+use futures_core::Stream;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use http::header::HeaderValue;
+use wire::passthrough::ApiEndpoint;
+use wire::passthrough::usage_scanner::{self, ResponseStats, SseScanner};
+
+use crate::billing::request_meter::RequestMeter;
+use crate::billing::usage_estimate::estimate_tokens;
+use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
+use crate::offload::offload;
+use crate::passthrough::first_bytes::{RemainingBody, UpstreamReply};
+use crate::routing::active_requests::ActiveRequestGuard;
+use crate::routing::failover::record_stream_failure;
+use crate::routing::selected_target::SelectedTarget;
+use crate::upstream::error::{answer_memory_error, transport_error, upstream_error};
+
+/// A partial event is charged to its request when it has more bytes than this, and a line is
+/// scanned off thread when it has more than that.
+const UNCHARGED_EVENT_BYTES: usize = 64 << 10;
+const OFFLOAD_LINE_BYTES: usize = 256 << 10;
+
+/// A scan off thread: the scanner, the bytes it has scanned, and their replacement.
+type OffloadedScan = BoxFuture<'static, Result<(Box<SseScanner>, Bytes, Option<Vec<u8>>), Error>>;
+
+/// An answer as its provider sends it. Dropping it cancels the request. In any case it is
+/// metered once.
+pub struct PassthroughResponse {
+    first_bytes: Option<Bytes>,
+    remaining_body: RemainingBody,
+    endpoint: ApiEndpoint,
+    scanner: Box<SseScanner>,
+    meter: RequestMeter,
+    memory: RequestMemory,
+    /// The memory of a partial event.
+    event_memory: MemoryReservation,
+    /// The scan of a long line, while it runs.
+    offloaded_scan: Option<OffloadedScan>,
+    selected: SelectedTarget,
+    ended: bool,
+    _active: ActiveRequestGuard,
+    /// `text/event-stream`, or the provider's content type.
+    pub content_type: HeaderValue,
+}
+
+impl PassthroughResponse {
+    /// The response whose first bytes are `reply`. `hides_usage`: an event that has the usage alone
+    /// is not forwarded.
+    pub(super) fn new(
+        endpoint: ApiEndpoint,
+        hides_usage: bool,
+        reply: UpstreamReply,
+        meter: RequestMeter,
+        memory: RequestMemory,
+        selected: SelectedTarget,
+        active: ActiveRequestGuard,
+    ) -> Self {
+        let UpstreamReply { content_type, first_bytes, rest } = reply;
+        Self {
+            first_bytes: Some(first_bytes),
+            remaining_body: rest,
+            endpoint,
+            scanner: Box::new(SseScanner::new(endpoint, hides_usage)),
+            meter,
+            event_memory: memory.empty_reservation(),
+            memory,
+            offloaded_scan: None,
+            selected,
+            ended: false,
+            _active: active,
+            content_type,
+        }
+    }
+
+    /// Returns the whole body of an answer that is not a stream of events, and its usage.
+    ///
+    /// # Errors
+    /// `Upstream` when the provider broke off its answer.
+    pub async fn read_to_end(mut self) -> Result<(Bytes, Option<Usage>), Error> {
+        self.meter.observe_stream(&ResponseStats { content_events: 1, ..ResponseStats::default() });
+        if let RemainingBody::Interrupted(error) = std::mem::replace(&mut self.remaining_body, RemainingBody::Complete)
+        {
+            record_stream_failure(&self.selected.candidate().breaker, &error);
+            return self.meter.record_error(Err(error));
+        }
+        let whole = self.first_bytes.take().unwrap_or_default();
+        let endpoint = self.endpoint;
+        let body = whole.clone();
+        let scan = move || {
+            let mut stats = usage_scanner::scan_body(endpoint, &body);
+            if endpoint.media_name().is_none() && endpoint != ApiEndpoint::Embeddings {
+                // The estimate is used if the provider's counts are missing or implausible.
+                stats.content_events = estimate_tokens(&body).max(1);
+            }
+            Ok(stats)
+        };
+        let stats = offload(&self.memory, whole.len(), scan).await;
+        let stats = self.meter.record_error(stats)?;
+        self.meter.observe_stream(&stats);
+        Ok((whole, self.meter.usage()))
+    }
+
+    /// The provider that answers.
+    pub fn provider(&self) -> &Arc<str> {
+        self.selected.provider()
+    }
+
+    /// The usage, once the provider has reported it.
+    pub fn usage(&self) -> Option<Usage> {
+        self.meter.usage()
+    }
+
+    /// Scans a chunk, and returns the bytes to forward; `None` while it is scanned off thread.
+    ///
+    /// # Errors
+    /// `Upstream` when the provider has exceeded a limit.
+    fn scan_bytes(&mut self, bytes: Bytes) -> Option<Result<Bytes, Error>> {
+        let line_bytes = self.scanner.buffered_bytes() + bytes.len();
+        if line_bytes <= OFFLOAD_LINE_BYTES || memchr::memchr(b'\n', &bytes).is_none() {
+            let replacement = self.scanner.feed(&bytes);
+            return Some(self.scanned(bytes, replacement));
+        }
+        let (mut scanner, memory) = (std::mem::take(&mut self.scanner), self.memory.clone());
+        self.offloaded_scan = Some(Box::pin(async move {
+            let scan = move || {
+                let replacement = scanner.feed(&bytes);
+                Ok((scanner, bytes, replacement))
+            };
+            offload(&memory, line_bytes, scan).await
+        }));
+        None
+    }
+
+    /// Meters a scanned chunk, and returns the bytes to forward.
+    fn scanned(&mut self, bytes: Bytes, replacement: Option<Vec<u8>>) -> Result<Bytes, Error> {
+        self.meter.observe_stream(&self.scanner.stats);
+        if let Some(exceeded) = self.scanner.exceeded {
+            return Err(exceeded.to_error(self.provider()));
+        }
+        let charged = Some(self.scanner.buffered_bytes()).filter(|bytes| *bytes > UNCHARGED_EVENT_BYTES).unwrap_or(0);
+        self.event_memory.resize(charged).map_err(|error| answer_memory_error(error, self.selected.provider()))?;
+        Ok(replacement.map_or(bytes, Bytes::from))
+    }
+
+    /// Returns the bytes that the scanner held back.
+    ///
+    /// # Errors
+    /// `Upstream` when the stream ended without its final event.
+    fn finish_scan(&mut self) -> Result<Bytes, Error> {
+        let rest = self.scanner.finish();
+        let stats = &self.scanner.stats;
+        self.meter.observe_stream(stats);
+        if stats.is_complete || stats.finish_reason.is_some() || stats.error_message.is_some() {
+            return Ok(rest.into());
+        }
+        Err(upstream_error(self.provider(), "broke off its answer"))
+    }
+}
+
+/// The bytes of the events.
+impl Stream for PassthroughResponse {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let item = if let Some(offloaded_scan) = &mut self.offloaded_scan {
+                let scan_result = std::task::ready!(offloaded_scan.as_mut().poll(context));
+                self.offloaded_scan = None;
+                scan_result.and_then(|(scanner, bytes, replacement)| {
+                    self.scanner = scanner;
+                    self.scanned(bytes, replacement)
+                })
+            } else {
+                let next = match self.first_bytes.take() {
+                    Some(first) => Some(Ok(first)),
+                    None => match &mut self.remaining_body {
+                        RemainingBody::Stream(chunks) => std::task::ready!(chunks.poll_next_unpin(context)),
+                        RemainingBody::Complete | RemainingBody::Interrupted(_) => None,
+                    },
+                };
+                match next {
+                    Some(Ok(bytes)) => match self.scan_bytes(bytes) {
+                        Some(item) => item,
+                        None => continue,
+                    },
+                    Some(Err(error)) => Err(transport_error(self.provider(), &error)),
+                    None => {
+                        self.ended = true;
+                        self.finish_scan()
+                    }
+                }
+            };
+            if let Err(error) = &item {
+                self.ended = true;
+                record_stream_failure(&self.selected.candidate().breaker, error);
+            }
+            match self.meter.record_error(item) {
+                Ok(bytes) if bytes.is_empty() => {}
+                other => return Poll::Ready(Some(other)),
+            }
+        }
+    }
+}
