@@ -1,4 +1,4 @@
-//! Passthrough requests hold memory of the budget: for a body, its copies and the answer.
+//! Passthrough requests reserve memory for their body, its copies and the answer.
 #![forbid(unsafe_code)]
 
 #[path = "common/upstream.rs"]
@@ -24,7 +24,7 @@ use crate::upstream::upstream;
 
 const MIB: usize = 1 << 20;
 
-/// A caller whose requests may hold so many MiB.
+/// A caller whose requests may hold `share_mib` MiB.
 fn caller_with_share(share_mib: usize) -> (InflightBudget, Caller) {
     let budget = InflightBudget::new(InflightLimits { bytes: 4 * share_mib * MIB, share: share_mib * MIB });
     let owner = Caller::default().memory_owner(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -46,10 +46,10 @@ async fn admit_passthrough(
 }
 
 #[tokio::test]
-async fn a_large_body_is_changed_for_each_provider_as_a_small_one_is() {
+async fn large_and_small_bodies_are_rewritten_alike_for_each_provider() {
     let (budget, caller) = caller_with_share(16);
     for text in [10, 300_000] {
-        // New ones each time: a provider that has failed is left alone for a while.
+        // New providers each time, because a failed one is avoided for a while.
         let broken = FakeUpstream::start(|_| FakeResponse::json(500, json!({}))).await;
         let fake = FakeUpstream::start(|_| FakeResponse::chat_stream(&["Hi"], 7)).await;
         let mut router = Router::default();
@@ -79,11 +79,11 @@ async fn a_large_body_is_changed_for_each_provider_as_a_small_one_is() {
         let content = |body: &Value| body["messages"][0]["content"].as_str().map(str::len);
         assert_eq!((content(&first_body), content(&second_body)), (Some(text), Some(text)));
     }
-    assert_eq!(budget.used(), 0, "everything is given back");
+    assert_eq!(budget.used(), 0, "all memory is released");
 }
 
 #[tokio::test]
-async fn a_copy_beyond_the_share_is_refused_before_anybody_is_asked() {
+async fn a_copy_beyond_the_share_is_refused_before_a_provider_is_called() {
     let fake = FakeUpstream::start(|_| FakeResponse::chat_stream(&["Hi"], 7)).await;
     let mut router = Router::default();
     router.add_upstream(
@@ -108,13 +108,13 @@ async fn a_copy_beyond_the_share_is_refused_before_anybody_is_asked() {
     let refused = fold(answer.collect::<Vec<_>>().await).unwrap_err();
     assert_eq!((refused.kind, refused.code), (ErrorKind::TooLarge, Some("memory_share_exceeded")));
     assert!(fake.requests().is_empty());
-    assert_eq!(budget.used(), 0, "the chat is gone, and what it held");
+    assert_eq!(budget.used(), 0, "the chat is dropped, and its memory released");
 }
 
 #[tokio::test]
-async fn a_whole_answer_is_held_until_it_is_sent_and_one_that_does_not_fit_is_given_up() {
-    let fake = FakeUpstream::start(|asked| {
-        let size = if asked.json()["messages"][0]["content"].as_str().map_or(0, str::len) > 5 { 3 * MIB } else { MIB / 2 };
+async fn a_whole_answer_is_reserved_until_it_is_sent_and_one_that_does_not_fit_is_refused() {
+    let fake = FakeUpstream::start(|received| {
+        let size = if received.json()["messages"][0]["content"].as_str().map_or(0, str::len) > 5 { 3 * MIB } else { MIB / 2 };
         let message = json!({"role": "assistant", "content": "x".repeat(size)});
         let choices = json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
         let usage = json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2});

@@ -15,7 +15,7 @@ pub(crate) struct GatewayFixture {
 }
 
 impl GatewayFixture {
-    /// `key` and `team` are the budgets of the key and of its project, in nano-dollars.
+    /// Starts a gateway. The budgets are in nano-dollars.
     pub(crate) async fn start(
         router: Router,
         prices: &str,
@@ -29,8 +29,8 @@ impl GatewayFixture {
         let new = NewKey { project: &project, user: None, name: "alice", hash: &"ab".repeat(32), tail: "", limits };
         store.add_key(new).await.unwrap();
         let (journal, prices) = (folder.path().join("journal"), Prices::parse(prices).unwrap());
-        let (books, keepers) = Accounting::open(store.clone(), &journal, prices, None).await.unwrap();
-        let alice = books.keys.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
-        Self { _folder: folder, store, gateway: Gateway::new(router, books), background_tasks: keepers, alice }
+        let (accounting, background_tasks) = Accounting::open(store.clone(), &journal, prices, None).await.unwrap();
+        let alice = accounting.keys.find(&[0xab; 32], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap().unwrap().into();
+        Self { _folder: folder, store, gateway: Gateway::new(router, accounting), background_tasks, alice }
     }
 }

@@ -1,0 +1,11 @@
+//! Billing: implausible counts, prices that are known in advance, and budgets.
+#![forbid(unsafe_code)]
+
+#[path = "../common/fixture.rs"]
+mod fixture;
+mod helpers;
+mod implausible_counts;
+mod known_prices;
+mod overdraft;
+#[path = "../common/upstream.rs"]
+mod upstream;

@@ -1,0 +1,16 @@
+//! Remote providers over HTTP: requests, answers, and what happens when a provider fails.
+#![forbid(unsafe_code)]
+
+mod billing;
+mod dialects;
+mod failover;
+#[path = "../common/fixture.rs"]
+mod fixture;
+mod passthrough;
+#[path = "../common/passthrough.rs"]
+mod passthrough_helpers;
+#[path = "../common/providers.rs"]
+mod providers;
+mod routing;
+#[path = "../common/upstream.rs"]
+mod upstream;
