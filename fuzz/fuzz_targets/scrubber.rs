@@ -15,8 +15,11 @@ use memchr::memmem;
 #[rustfmt::skip]
 #[path = "../../crates/gateway/src/redaction.rs"]
 mod redaction;
+#[path = "../../crates/gateway/src/secret.rs"]
+mod secret;
 
-use redaction::{Redactor, Secret, redact_secrets};
+use redaction::{Redactor, redact_secrets};
+use secret::Secret;
 
 /// Secrets: one is a prefix of another, two overlap with themselves, and one needs every escape.
 const SECRETS: [&str; 5] =
