@@ -16,7 +16,7 @@ use crate::cors;
 /// # Errors
 /// `InvalidRequest` for several `host` headers, and for one that differs from the
 /// authority of the URL.
-pub(crate) fn check_single_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+pub(crate) fn check_host_header(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -164,7 +164,7 @@ mod tests {
             for host in hosts {
                 headers.append(header::HOST, HeaderValue::from_static(host));
             }
-            check_single_host(&headers, &uri.parse().unwrap()).is_ok()
+            check_host_header(&headers, &uri.parse().unwrap()).is_ok()
         };
         assert!(allowed(&[], "/") && allowed(&["a"], "/") && allowed(&[], "http://a/"));
         assert!(!allowed(&["a", "b"], "/") && !allowed(&["a", "a"], "/"));

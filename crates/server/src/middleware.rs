@@ -1,5 +1,5 @@
-//! Handles every request around its route: normalizes the path, assigns an id, applies CORS, writes
-//! one log line, and catches panics.
+//! The layers around the route of every request: path normalization, request id, trace span, CORS, the
+//! check of the `Host` header, panic handling and one log line.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ pub(crate) async fn handle(
 
     let mut response = match origin.preflight(&request) {
         Some(response) => response,
-        None if let Err(error) = local_access::check_single_host(request.headers(), request.uri()) => {
+        None if let Err(error) = local_access::check_host_header(request.headers(), request.uri()) => {
             fallback::surface_error(&error, &log, &request)
         }
         None => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
@@ -62,12 +62,12 @@ pub(crate) async fn handle(
     };
     origin.write_headers(response.headers_mut());
     response.headers_mut().extend(REQUEST_ID_HEADERS.iter().map(|name| (name.clone(), id.clone())));
-    log.write_headers(app.gateway.exposes_provider(), response.headers_mut());
+    log.add_response_headers(app.gateway.exposes_provider(), response.headers_mut());
     log.set_status(response.status());
     Ok(response.map(|body| log.log_when_sent(body)))
 }
 
-/// The id that the caller sent if it has only safe characters, else a new one.
+/// The id that the caller sent if it has at most 128 characters and only safe ones, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_safe = |id: &&HeaderValue| {
         (1..=128).contains(&id.len())
@@ -76,12 +76,12 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     headers.get("x-request-id").filter(is_safe).cloned().unwrap_or_else(|| {
         let mut id = *b"req_00000000000000000000000000000000";
         uuid::Uuid::now_v7().simple().encode_lower(&mut id[4..]);
-        HeaderValue::from_bytes(&id).expect("hex digits make a header")
+        HeaderValue::from_bytes(&id).expect("a generated id is a valid header value")
     })
 }
 
-/// Removes duplicate and trailing slashes, which clients cause that join a base URL with
-/// a trailing slash.
+/// Removes duplicate and trailing slashes. Clients produce them when they append a path to a base URL
+/// that ends with a slash.
 fn normalize_path(uri: &Uri) -> Uri {
     let path = uri.path();
     if !path.contains("//") && (path.len() < 2 || !path.ends_with('/')) {
@@ -97,8 +97,8 @@ fn normalize_path(uri: &Uri) -> Uri {
     }
     let mut parts = uri.clone().into_parts();
     parts.path_and_query =
-        Some(PathAndQuery::try_from(normalized).expect("a path without its empty segments is a path"));
-    Uri::from_parts(parts).expect("only the path has changed")
+        Some(PathAndQuery::try_from(normalized).expect("joined segments are a valid path"));
+    Uri::from_parts(parts).expect("scheme and authority are unchanged")
 }
 
 #[cfg(test)]

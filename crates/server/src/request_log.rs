@@ -104,7 +104,7 @@ impl RequestLog {
 
     /// Adds the headers about the limits of the caller, and about the provider if
     /// `expose_provider`.
-    pub(crate) fn write_headers(&self, expose_provider: bool, headers: &mut HeaderMap) {
+    pub(crate) fn add_response_headers(&self, expose_provider: bool, headers: &mut HeaderMap) {
         let outcome = self.outcome();
         if let Some(api_key) = &outcome.api_key {
             ratelimit_headers::write(api_key, headers);

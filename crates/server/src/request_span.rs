@@ -14,10 +14,11 @@ use opentelemetry_sdk::trace::{SdkTracer, Span};
 
 use crate::request_outcome::RequestOutcome;
 
-/// Paths without spans: monitoring requests them every few seconds.
+/// Paths without a span: health checks and Prometheus poll them every few seconds.
 const PROBE_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Suffixes of paths, and the names that the conventions give to their operations.
+/// Suffixes of paths, and the names that the conventions give to their operations. The first suffix
+/// that matches counts, so `/chat/completions` stands before `/completions`.
 const GEN_AI_OPERATIONS: [(&str, &str); 7] = [
     ("/chat/completions", "chat"),
     ("/messages", "chat"),
@@ -33,7 +34,7 @@ pub(crate) struct RequestSpan(Span);
 
 impl RequestSpan {
     /// Starts a span, as a child of the caller's if the `traceparent` header names one. `None` for
-    /// the paths of monitoring.
+    /// [`PROBE_PATHS`].
     pub(crate) fn start(tracer: &SdkTracer, headers: &HeaderMap, path: &str) -> Option<Self> {
         if PROBE_PATHS.contains(&path) {
             return None;
@@ -56,8 +57,8 @@ impl RequestSpan {
         let operation = GEN_AI_OPERATIONS.iter().find(|(end, _)| path.ends_with(end)).map(|(_, operation)| *operation);
         match (operation, &outcome.model) {
             (Some(operation), Some(model)) => span.update_name(format!("{operation} {model}")),
-            // A path may contain ids, so it is not part of the name.
             (Some(operation), None) => span.update_name(operation),
+            // The path may contain ids, so the method alone is the name.
             _ => span.update_name(method.to_owned()),
         }
         let mut set_attribute =
@@ -96,8 +97,10 @@ impl RequestSpan {
         }
         // By the conventions for HTTP, a client error (4xx) is not an error of the server's span.
         let failure = match outcome.status {
+            // The client left before the response.
             None => Some("cancelled".to_owned()),
             Some(status) if status.is_server_error() => Some(status.as_u16().to_string()),
+            // The stream failed after its headers were sent.
             Some(_) => outcome.failed.then(|| "broken_off".to_owned()),
         };
         if let Some(failure) = failure {

@@ -18,7 +18,8 @@ pub(crate) struct AuthedRequest {
     pub(crate) bytes: Bytes,
 }
 
-/// Authenticates the caller and records it in the log entry.
+/// Authenticates the caller, records it in the log entry, and attaches the trace context and the
+/// memory account of the request.
 ///
 /// # Errors
 /// As [`auth::authenticate_caller`].
@@ -30,8 +31,7 @@ pub(crate) fn authenticate(app: &AppState, log: &RequestLog, parts: &Parts) -> R
     Ok(caller)
 }
 
-/// Authenticates a request and reads its JSON body: the first of the checks in their
-/// documented order.
+/// Authenticates a request, then reads its JSON body (docs/api.md 0.5 has the order of all checks).
 ///
 /// # Errors
 /// As [`auth::authenticate_caller`] and [`body::BodyReader::read`].

@@ -46,14 +46,14 @@ pub(crate) async fn show(
     }
 }
 
-/// `POST /v1beta/models/{model}:{method}`.
+/// `POST /v1beta/models/{model}:{method}`: generates, streams or counts tokens.
 pub(crate) async fn generate(
     State(app): State<Arc<AppState>>,
     Extension(log): Extension<RequestLog>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    answer(&app, log, path, request).await.unwrap_or_else(|error| error_response(&error))
+    run_method(&app, log, path, request).await.unwrap_or_else(|error| error_response(&error))
 }
 
 /// An error in Gemini's format.
@@ -70,11 +70,11 @@ enum GeminiMethod {
     /// `streamGenerateContent`.
     Stream(StreamFormat),
     /// `countTokens`.
-    Count,
+    CountTokens,
 }
 
-/// The order of these lines is the documented order of checks.
-async fn answer(
+/// Runs the method at the end of the path. The checks are in the order of docs/api.md 0.5.
+async fn run_method(
     app: &AppState,
     log: RequestLog,
     path: Result<Path<String>, PathRejection>,
@@ -86,9 +86,9 @@ async fn answer(
     let AuthedRequest { caller, bytes, .. } = read_body(app, caller, parts, body, body::BodyType::Json).await?;
     let passthrough_stream = match method {
         GeminiMethod::Generate => Some(false),
-        // A stream that is one JSON array cannot be scanned as it passes through.
+        // Usage is read from the events of a stream while they are forwarded; one JSON array has none.
         GeminiMethod::Stream(StreamFormat::Sse) => Some(true),
-        GeminiMethod::Stream(StreamFormat::JsonArray) | GeminiMethod::Count => None,
+        GeminiMethod::Stream(StreamFormat::JsonArray) | GeminiMethod::CountTokens => None,
     };
     if let Some(stream) = passthrough_stream {
         let raw_request = RawRequest {
@@ -100,13 +100,13 @@ async fn answer(
             return passthrough::send(app, passthrough, Surface::Gemini, log).await;
         }
     }
-    let id = model.clone();
-    let read = move |tree, _: &mut _| gemini::request_from_json(tree, &model);
-    let (request, reservation) =
+    let requested_model = model.clone();
+    let read = move |json, _: &mut _| gemini::request_from_json(json, &model);
+    let (request, memory_reservation) =
         body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let gemini::GenerateContentRequest { mut chat, include_thoughts } = request;
-    chat.memory_guard = MemoryGuard::new(reservation);
-    if method == GeminiMethod::Count {
+    chat.memory_guard = MemoryGuard::new(memory_reservation);
+    if method == GeminiMethod::CountTokens {
         return Ok(json_response(gemini::token_count_body(app.gateway.count_tokens(&caller, chat).await?)));
     }
     let mut answer = app.gateway.answer(&caller, chat).await?;
@@ -118,7 +118,7 @@ async fn answer(
     };
     let response_id = uuid::Uuid::now_v7().simple().to_string();
     let signer = signer(app.signing_key);
-    let renderer = Box::new(GenerateContentRenderer::new(response_id, id, include_thoughts, format, signer));
+    let renderer = Box::new(GenerateContentRenderer::new(response_id, requested_model, include_thoughts, format, signer));
     let mut response = respond::send(app, vec![answer], renderer, stream, log).await?;
     respond::set_compat_note(&mut response, &notes);
     Ok(response)
@@ -132,12 +132,12 @@ fn parse_method(
     let Path(model_and_method) = path.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
     let unknown = || Error::new(ErrorKind::NotFound, format!("No such path: /v1beta/models/{model_and_method:.128}"));
     let (model, method) = model_and_method.rsplit_once(':').ok_or_else(unknown)?;
-    let events = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+    let wants_sse = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
     let method = match method {
         "generateContent" => GeminiMethod::Generate,
-        "streamGenerateContent" if events => GeminiMethod::Stream(StreamFormat::Sse),
+        "streamGenerateContent" if wants_sse => GeminiMethod::Stream(StreamFormat::Sse),
         "streamGenerateContent" => GeminiMethod::Stream(StreamFormat::JsonArray),
-        "countTokens" => GeminiMethod::Count,
+        "countTokens" => GeminiMethod::CountTokens,
         _ => return Err(unknown()),
     };
     Ok((model.to_owned(), method))

@@ -7,13 +7,13 @@ use serde::de::IgnoredAny;
 use crate::passthrough::endpoint::ApiEndpoint;
 use crate::upstream::json_error_message;
 
-/// Maximum number of bytes for which an incomplete event is buffered.
+/// The maximum number of bytes of an incomplete line that more bytes are waited for.
 const MAX_PENDING_EVENT_BYTES: usize = 64 << 10;
 
 /// The result of validating the first bytes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamStart {
-    /// The stream consists of events of the dialect.
+    /// The first event with data is an event of the requested API, or an error.
     Valid,
     /// The stream is something else.
     Invalid,
@@ -34,8 +34,9 @@ pub enum BodyFormat {
     Binary,
 }
 
-/// Whether a response with this content type can have the format. A missing, generic or plain-text
-/// type is accepted, because services use it for every format; the bytes are validated later.
+/// Whether a body in `format` may have this content type. A missing type and
+/// `application/octet-stream` are always accepted, and `text/plain` for all but binary bodies, because
+/// many services send wrong types. The bytes are validated later.
 pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = essence == "application/json" || essence.ends_with("+json");
@@ -60,26 +61,27 @@ pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     }
 }
 
-/// Whether the first bytes of text or binary data can be the response: not an HTML page, and for
-/// binary data not JSON.
+/// Whether the first bytes of text or binary data can be the response. Refuses HTML and XML, and for
+/// binary data also a complete JSON object, which is an error report.
 pub fn body_start_matches(format: BodyFormat, bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
-    let is_page = start.first() == Some(&b'<')
+    let is_markup = start.first() == Some(&b'<')
         && ["<!doctype", "<html", "<?xml", "<head", "<body"]
             .iter()
             .any(|tag| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes())));
     match format {
         BodyFormat::Binary => {
-            let is_report = start.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
-            !is_page && !is_report
+            let is_json_object = start.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+            !is_markup && !is_json_object
         }
-        _ => !is_page,
+        _ => !is_markup,
     }
 }
 
 /// Validates the first bytes of an event stream, up to its first event with data.
 pub fn validate_stream_start(endpoint: ApiEndpoint, bytes: &[u8]) -> StreamStart {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    // Empty, or not more than a part of a byte order mark.
     if BYTE_ORDER_MARK.starts_with(bytes) {
         return StreamStart::Incomplete;
     }
@@ -89,25 +91,25 @@ pub fn validate_stream_start(endpoint: ApiEndpoint, bytes: &[u8]) -> StreamStart
             return match rest {
                 // A large event, such as an image, is accepted before it is complete.
                 _ if rest.len() > MAX_PENDING_EVENT_BYTES && rest.starts_with(b"data:") => StreamStart::Valid,
-                _ if is_sse_field(rest) && rest.len() <= MAX_PENDING_EVENT_BYTES => StreamStart::Incomplete,
+                _ if may_be_sse_line(rest) && rest.len() <= MAX_PENDING_EVENT_BYTES => StreamStart::Incomplete,
                 _ => StreamStart::Invalid,
             };
         };
         let line = rest[..end].trim_ascii();
         rest = &rest[end + 1..];
         if let Some(data) = line.strip_prefix(b"data:") {
-            return if is_dialect_event(endpoint, data) { StreamStart::Valid } else { StreamStart::Invalid };
+            return if is_event_of(endpoint, data) { StreamStart::Valid } else { StreamStart::Invalid };
         }
-        if !line.is_empty() && !is_sse_field(line) {
+        if !line.is_empty() && !may_be_sse_line(line) {
             return StreamStart::Invalid;
         }
     }
-    // Keep-alives alone are not an event; the reader of the stream limits their number.
+    // Keep-alive lines alone are not an event; the reader of the stream limits their number.
     StreamStart::Incomplete
 }
 
 /// Whether `line` is a line of an event stream, or the beginning of one.
-fn is_sse_field(line: &[u8]) -> bool {
+fn may_be_sse_line(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| {
         let known = field.len().min(line.len());
@@ -115,7 +117,7 @@ fn is_sse_field(line: &[u8]) -> bool {
     })
 }
 
-/// The fields by which an event of a dialect is recognised, of all dialects together.
+/// The fields that identify an event in any of the API formats.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EventFields {
@@ -130,11 +132,11 @@ struct EventFields {
     error: Option<IgnoredAny>,
 }
 
-fn is_dialect_event(endpoint: ApiEndpoint, data: &[u8]) -> bool {
+fn is_event_of(endpoint: ApiEndpoint, data: &[u8]) -> bool {
     if endpoint == ApiEndpoint::Speech {
         return true;
     }
-    // A derived `Deserialize` also accepts an array.
+    // A derived `Deserialize` would also read the struct from an array.
     if data.trim_ascii_start().first() != Some(&b'{') {
         return false;
     }
@@ -150,7 +152,7 @@ fn is_dialect_event(endpoint: ApiEndpoint, data: &[u8]) -> bool {
         }
 }
 
-/// The fields by which a whole response of a dialect is recognised.
+/// The fields that identify a whole response in any of the API formats.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BodyFields {
@@ -167,7 +169,7 @@ struct BodyFields {
 /// Validates a whole response of the endpoint.
 ///
 /// # Errors
-/// The provider's own error message, where the body has one.
+/// The provider's error message; `None` if the body has none.
 pub fn validate_body(endpoint: ApiEndpoint, content_type: &str, body: &[u8]) -> Result<(), Option<String>> {
     let is_text = matches!(endpoint, ApiEndpoint::Transcriptions | ApiEndpoint::Translations);
     let start = body.trim_ascii_start();

@@ -1,4 +1,4 @@
-//! An answer as one `GenerateContentResponse`, or as events.
+//! Renders an answer in Gemini's format: as one `GenerateContentResponse`, or as a stream of them.
 
 use chat::{Delta, Error, FinishReason, Reply, ToolCall, Usage};
 use serde_json::{Value, json};
@@ -23,13 +23,13 @@ pub struct GenerateContentRenderer {
     include_thoughts: bool,
     format: StreamFormat,
     signer: Signer,
-    /// The reasoning so far, for its signature; empty once the signature has been sent.
-    reasoning: String,
+    /// The reasoning since the last signature.
+    unsigned_reasoning: String,
     /// The call that is being generated; it is sent when it is complete.
     pending_call: Option<ToolCall>,
     pending_finish: Option<FinishReason>,
-    /// Number of responses that have been sent.
-    parts_sent: usize,
+    /// The number of responses that have been written.
+    responses_sent: usize,
 }
 
 impl GenerateContentRenderer {
@@ -41,14 +41,14 @@ impl GenerateContentRenderer {
             include_thoughts,
             format,
             signer,
-            reasoning: String::new(),
+            unsigned_reasoning: String::new(),
             pending_call: None,
             pending_finish: None,
-            parts_sent: 0,
+            responses_sent: 0,
         }
     }
 
-    /// A response with these parts, which a stream consists of.
+    /// One `GenerateContentResponse` as JSON. A stream is a sequence of them.
     fn response_body(&self, parts: Vec<Value>, finish: Option<FinishReason>, usage: Option<&Usage>) -> String {
         let finish = finish.map(|finish| format!(r#","finishReason":"{}""#, finish_reason(finish))).unwrap_or_default();
         let usage = usage.map(|usage| format!(r#","usageMetadata":{}"#, usage_body(usage))).unwrap_or_default();
@@ -72,16 +72,16 @@ impl GenerateContentRenderer {
                 out.push_str("\r\n\r\n");
             }
             StreamFormat::JsonArray => {
-                out.push_str(if self.parts_sent == 0 { "[" } else { ",\r\n" });
+                out.push_str(if self.responses_sent == 0 { "[" } else { ",\r\n" });
                 out.push_str(response);
             }
         }
-        self.parts_sent += 1;
+        self.responses_sent += 1;
     }
 
-    /// The signature of the reasoning so far; `None` once it has been taken.
+    /// Signs the reasoning since the last signature; `None` if there is none.
     fn take_signature(&mut self) -> Option<String> {
-        let reasoning = std::mem::take(&mut self.reasoning);
+        let reasoning = std::mem::take(&mut self.unsigned_reasoning);
         (!reasoning.is_empty()).then(|| (self.signer)(&reasoning))
     }
 
@@ -91,11 +91,13 @@ impl GenerateContentRenderer {
         self.write_part(with_signature(function_call(&call), signature), out);
     }
 
+    /// Writes the finish reason and the usage, unless that was done already.
     fn write_final_response(&mut self, usage: Option<&Usage>, out: &mut String) {
         let Some(finish) = self.pending_finish.take() else { return };
         let signature = self.take_signature();
-        let parts = signature.map(|signature| with_signature(json!({"text": ""}), Some(signature)));
-        let response = self.response_body(parts.into_iter().collect(), Some(finish), usage);
+        // A signature needs a part that carries it: an empty text.
+        let signature_part = signature.map(|signature| with_signature(json!({"text": ""}), Some(signature)));
+        let response = self.response_body(signature_part.into_iter().collect(), Some(finish), usage);
         self.write_response(&response, out);
     }
 }
@@ -151,6 +153,7 @@ impl Renderer for GenerateContentRenderer {
         if !reply.text.is_empty() {
             parts.push(json!({"text": reply.text}));
         }
+        // Gemini signs the first call, or else the last part.
         let signed_part = if reply.tool_calls.is_empty() { parts.len().saturating_sub(1) } else { parts.len() };
         parts.extend(reply.tool_calls.iter().map(function_call));
         if let Some(part) = parts.get_mut(signed_part).filter(|_| !reply.reasoning.is_empty()) {
@@ -196,7 +199,7 @@ impl Renderer for GenerateContentRenderer {
     fn finish(&mut self, out: &mut String) {
         self.write_final_response(None, out);
         if self.format == StreamFormat::JsonArray {
-            out.push_str(if self.parts_sent == 0 { "[]" } else { "]" });
+            out.push_str(if self.responses_sent == 0 { "[]" } else { "]" });
         }
     }
 

@@ -29,8 +29,8 @@ impl ResponsesRequest {
 /// Parses a body. Unknown fields are ignored; null means absent.
 ///
 /// # Errors
-/// `InvalidRequest`: bytes that are not JSON, a field of the wrong type, or a field that needs
-/// stored responses.
+/// `InvalidRequest`: bytes that are not JSON, a field that is missing or of the wrong type or value,
+/// or a feature that needs state on the server (`previous_response_id`, `conversation`, `background`).
 pub fn parse_request(body: &[u8]) -> Result<ResponsesRequest, Error> {
     request_from_json(json::parse(body)?)
 }
@@ -89,9 +89,10 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
     }
     chat.parallel_tool_calls = object.optional("parallel_tool_calls").map(Field::bool).transpose()?;
     if let Some(reasoning) = object.optional("reasoning") {
-        let words = ["none", "minimal", "low", "medium", "high", "xhigh", "max"].map(|word| (word, word));
+        let efforts = ["none", "minimal", "low", "medium", "high", "xhigh", "max"].map(|word| (word, word));
         if let Some(effort) = reasoning.object()?.optional("effort") {
-            let effort = effort.variant(&words)?;
+            let effort = effort.variant(&efforts)?;
+            // A chat knows only whether to think; the response repeats the level.
             chat.thinking = Some(effort != "none");
             echo.effort = Some(effort.into());
         }
@@ -108,7 +109,8 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
     Ok(ResponsesRequest { chat, stream, echo })
 }
 
-/// Parses a response format. `json_schema` is flat here: name and schema stand beside the type.
+/// Parses a response format. In this API, the `name` and `schema` of a `json_schema` are fields of the
+/// same object as `type`.
 fn parse_format(field: Field) -> Result<ResponseFormat, Error> {
     let flat = field.value().clone();
     let mut object = field.object()?;
@@ -126,7 +128,7 @@ fn parse_format(field: Field) -> Result<ResponseFormat, Error> {
     })
 }
 
-/// Parses a function; `None` for tools that OpenAI runs itself.
+/// Parses a function tool. `custom` is refused; every other type is ignored (`None`).
 fn parse_tool(field: Field) -> Result<Option<Tool>, Error> {
     let mut object = field.object()?;
     match object.required("type")?.string()?.as_str() {
@@ -156,15 +158,11 @@ fn parse_tool_choice(field: Field) -> Result<ToolChoice, Error> {
         object.required("type")?.variant(&[("function", ())])?;
         return Ok(ToolChoice::Named(object.required("name")?.string()?));
     }
-    Ok(match field.variant(&[("none", 0), ("auto", 1), ("required", 2)])? {
-        0 => ToolChoice::None,
-        1 => ToolChoice::Auto,
-        _ => ToolChoice::Required,
-    })
+    field.variant(&[("none", ToolChoice::None), ("auto", ToolChoice::Auto), ("required", ToolChoice::Required)])
 }
 
-/// Parses one user message or a list of items. The items of one assistant answer
-/// become one message.
+/// Parses the `input`: a string is one user message, an array is a list of items. The items of one
+/// assistant answer become one message. Unknown items are ignored.
 fn parse_input(field: Field, to: &mut Vec<Message>) -> Result<(), Error> {
     if !field.value().is_array() {
         to.push(Message::new(Role::User, field.string()?));
@@ -186,7 +184,7 @@ fn parse_input(field: Field, to: &mut Vec<Message>) -> Result<(), Error> {
             }
             "function_call_output" => {
                 let id = item.required("call_id")?.string()?;
-                let text = joined_text(item.required("output")?)?;
+                let text = parse_text(item.required("output")?)?;
                 to.push(Message { tool_call_id: Some(id), ..Message::new(Role::Tool, text) });
             }
             _ => {}
@@ -202,10 +200,10 @@ fn parse_message(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
     let content = item.required("content")?;
     match role {
         Role::Assistant => {
-            current_assistant_message(to).content.get_or_insert_default().push(Part::Text(joined_text(content)?))
+            current_assistant_message(to).content.get_or_insert_default().push(Part::Text(parse_text(content)?))
         }
         Role::User => to.push(Message { content: Some(parse_parts(content)?), ..Message::new(role, "") }),
-        _ => to.push(Message::new(role, joined_text(content)?)),
+        _ => to.push(Message::new(role, parse_text(content)?)),
     }
     Ok(())
 }
@@ -214,7 +212,7 @@ fn parse_message(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
 fn parse_parts(field: Field) -> Result<Vec<Part>, Error> {
     let has_image = |list: &Vec<Value>| list.iter().any(|part| part["type"] == "input_image");
     if !field.value().as_array().is_some_and(has_image) {
-        return Ok(vec![Part::Text(joined_text(field)?)]);
+        return Ok(vec![Part::Text(parse_text(field)?)]);
     }
     let mut parts = Vec::new();
     for part in field.array()? {
@@ -235,12 +233,12 @@ fn parse_parts(field: Field) -> Result<Vec<Part>, Error> {
 
 fn parse_reasoning(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
     let Some(content) = item.optional("content") else { return Ok(()) };
-    let text = joined_text(content)?;
+    let text = parse_text(content)?;
     current_assistant_message(to).reasoning.get_or_insert_default().push_str(&text);
     Ok(())
 }
 
-/// The last message, which is an assistant message; one is added if necessary.
+/// The last message if it is the assistant's, else a new, empty assistant message.
 fn current_assistant_message(to: &mut Vec<Message>) -> &mut Message {
     if to.last().is_none_or(|last| last.role != Role::Assistant) {
         to.push(Message { content: None, ..Message::new(Role::Assistant, "") });
@@ -249,7 +247,7 @@ fn current_assistant_message(to: &mut Vec<Message>) -> &mut Message {
 }
 
 /// Parses a string, or text parts, which are joined.
-fn joined_text(field: Field) -> Result<String, Error> {
+fn parse_text(field: Field) -> Result<String, Error> {
     if !field.value().is_array() {
         return field.string();
     }
