@@ -18,8 +18,8 @@ use crate::system_memory;
 /// Checkpoint and arithmetic of the model
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// Checkpoint folder in the Hugging Face layout; `serve` also accepts `none`, for a gateway alone
-    /// [default: the small embedded model]
+    /// Checkpoint folder in the Hugging Face layout; `serve` also accepts `none`, for a gateway
+    /// alone [default: the small embedded model]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Number format of matrix products; sums, norms, softmax and the gate are always f32 [default:

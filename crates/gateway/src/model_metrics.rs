@@ -1,5 +1,5 @@
 //! Prometheus metrics of each model, and the descriptions of all metrics of the gateway. Handles
-//! are looked up once, because a lookup for each request would cost more than counting.
+//! are kept, because a lookup for each request would cost more than counting.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub fn describe_metrics() {
         "cachalot_request_duration_seconds",
         "time from the request to the end of its response, by model"
     );
-    metrics::describe_gauge!("cachalot_usage_records_pending", "usage records that the store does not have yet");
+    metrics::describe_gauge!("cachalot_usage_records_pending", "usage records that are not written to the store yet");
     metrics::describe_counter!(
         "cachalot_usage_records_quarantined_total",
         "usage records that the store refused and that were quarantined"
@@ -33,7 +33,7 @@ pub fn describe_metrics() {
     metrics::describe_gauge!("cachalot_inflight_bytes", "memory that is reserved for requests in flight");
     metrics::describe_counter!(
         "cachalot_inflight_rejections_total",
-        "rejected reservations of memory: by the caller's share (413), or by the budget (503)"
+        "rejected reservations of memory: above the caller's share (413), or above the total (503)"
     );
     metrics::describe_counter!(
         "cachalot_limit_check_errors_total",
@@ -44,14 +44,15 @@ pub fn describe_metrics() {
 /// The metrics of one model.
 #[derive(Debug)]
 pub(crate) struct ModelMetrics {
-    /// The id of the model, as the list of models spells it.
+    /// The id of the model, as `GET /models` lists it.
     pub(crate) model: Arc<str>,
-    /// Created with the first request: the recorder may be installed later than the routes.
+    /// Created by the first request, because the recorder may be installed later than the routes.
     handles: OnceLock<MetricHandles>,
 }
 
 struct MetricHandles {
-    in_flight: Gauge,
+    /// All models together: the gauge has no label.
+    running: Gauge,
     first_token: Histogram,
     duration: Histogram,
     prompt_tokens: Counter,
@@ -77,7 +78,7 @@ impl ModelMetrics {
             let model = || self.model.to_string();
             let tokens = |kind: &'static str| counter!("cachalot_tokens_total", "model" => model(), "kind" => kind);
             MetricHandles {
-                in_flight: gauge!("cachalot_requests_running"),
+                running: gauge!("cachalot_requests_running"),
                 first_token: histogram!("cachalot_time_to_first_token_seconds", "model" => model()),
                 duration: histogram!("cachalot_request_duration_seconds", "model" => model()),
                 prompt_tokens: tokens("prompt"),
@@ -91,19 +92,19 @@ impl ModelMetrics {
 
     /// Counts a request as running.
     pub(crate) fn record_start(&self) {
-        self.handles().in_flight.increment(1.0);
+        self.handles().running.increment(1.0);
     }
 
     /// Records the time to the first token.
-    pub(crate) fn record_first_token(&self, after: Duration) {
-        self.handles().first_token.record(after);
+    pub(crate) fn record_first_token(&self, elapsed: Duration) {
+        self.handles().first_token.record(elapsed);
     }
 
     /// Counts the end of a request: its outcome, duration and usage.
-    pub(crate) fn record_end(&self, outcome: &'static str, usage: Option<Usage>, after: Duration) {
+    pub(crate) fn record_end(&self, outcome: &'static str, usage: Option<Usage>, elapsed: Duration) {
         let handles = self.handles();
-        handles.in_flight.decrement(1.0);
-        handles.duration.record(after);
+        handles.running.decrement(1.0);
+        handles.duration.record(elapsed);
         let mut outcomes = handles.outcomes.lock();
         let index = outcomes.iter().position(|(known, _)| *known == outcome).unwrap_or_else(|| {
             let model = self.model.to_string();

@@ -1,5 +1,5 @@
-//! The layers around the route of every request: path normalization, request id, trace span, CORS, the
-//! check of the `Host` header, panic handling and one log line.
+//! The layers around the route of every request: path normalization, request id, trace span, CORS,
+//! the check of the `Host` header, panic handling and one log line.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -80,8 +80,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Removes duplicate and trailing slashes. Clients produce them when they append a path to a base URL
-/// that ends with a slash.
+/// Removes duplicate and trailing slashes. Clients produce them when they append a path to a base
+/// URL that ends with a slash.
 fn normalize_path(uri: &Uri) -> Uri {
     let path = uri.path();
     if !path.contains("//") && (path.len() < 2 || !path.ends_with('/')) {
@@ -96,8 +96,7 @@ fn normalize_path(uri: &Uri) -> Uri {
         normalized.push_str(query);
     }
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query =
-        Some(PathAndQuery::try_from(normalized).expect("joined segments are a valid path"));
+    parts.path_and_query = Some(PathAndQuery::try_from(normalized).expect("joined segments are a valid path"));
     Uri::from_parts(parts).expect("scheme and authority are unchanged")
 }
 

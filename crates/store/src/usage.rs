@@ -64,7 +64,8 @@ impl Store {
     /// ([`StoreError::is_refusal`] tells them apart).
     pub async fn insert_records(&self, records: &[UsageRecord]) -> Result<SpendUpdates, StoreError> {
         records.iter().try_for_each(UsageRecord::check_ranges)?;
-        // All records are new, except after a crash: then each is inserted by a statement of its own.
+        // All records are new, except after a crash: then each is inserted by a
+        // statement of its own.
         if let Some(updates) = self.insert_in_batches(records, MAX_ROWS).await? {
             return Ok(updates);
         }

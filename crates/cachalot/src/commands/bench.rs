@@ -22,8 +22,8 @@ pub struct Args {
 enum BenchCommand {
     /// Time per decoded token at growing depths of the cache
     ///
-    /// The model is random, with the attention shapes of DeepSeek V3.2: hidden size 1024, 4 layers, 32
-    /// heads, latent 512+64, indexer 16 x 128, top-k 2048, 64K context.
+    /// The model is random, with the attention shapes of DeepSeek V3.2: hidden size 1024, 4 layers,
+    /// 32 heads, latent 512+64, indexer 16 x 128, top-k 2048, 64K context.
     Depth {
         #[command(flatten)]
         model: ModelArgs,

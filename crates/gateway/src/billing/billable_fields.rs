@@ -1,5 +1,6 @@
-//! The fields of a request body that its price depends on: the number of answers, the length of a
-//! video, and the output limit. The billed number is the one that is sent to the provider.
+//! The fields of a request body that the price of the request depends on: the number of
+//! answers, the length of a video, and the output limit. The billed number is the one that is
+//! sent to the provider.
 
 use chat::Error;
 use serde::de::IgnoredAny;
@@ -8,10 +9,10 @@ use wire::passthrough::ApiEndpoint;
 use wire::passthrough::json_fields::JsonFields;
 
 use crate::billing::usage_estimate::{MAX_ANSWERS, UsageEstimate, out_of_range_error};
-use crate::passthrough::request_fields::{MAX_POLICY_VALUE_BYTES, RequestFields};
+use crate::passthrough::request_fields::{MAX_INSPECTED_VALUE_BYTES, RequestFields};
 use crate::pricing::Quantity;
 
-/// The longest video, in seconds.
+/// The longest accepted video, in seconds.
 const MAX_VIDEO_SECONDS: u64 = 10_000_000;
 /// The length of a video whose request has none, in seconds.
 const DEFAULT_VIDEO_SECONDS: u64 = 4;
@@ -19,15 +20,17 @@ const DEFAULT_VIDEO_SECONDS: u64 = 4;
 const DEFAULT_COMPLETION_TOKENS: u64 = 16;
 /// The same for one with a suffix (fill in the middle).
 const DEFAULT_INFILL_TOKENS: u64 = 4096;
-/// Names of the fields for the length of a video, in seconds, and for the number of videos.
+/// Names of the field for the length of a video, in seconds.
 const VIDEO_LENGTH_FIELDS: [&str; 4] = ["seconds", "duration", "duration_seconds", "n_seconds"];
+/// Names of the field for the number of videos.
 const VIDEO_COUNT_FIELDS: [&str; 2] = ["n", "n_variants"];
 
-/// A whole number, as a JSON number or in a string; `None` for anything else.
+/// A whole number that is not negative, as a JSON number or in a string; `None` for anything else.
 fn parse_whole_number(value: &Value) -> Option<u64> {
-    // Beyond 2^53 a float does not identify an integer.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let integral = |number: f64| (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64);
+    // Above 2^53 an `f64` cannot represent every integer.
+    const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
+    let integral =
+        |number: f64| (number.fract() == 0.0 && (0.0..=MAX_EXACT_INTEGER).contains(&number)).then_some(number as u64);
     match value {
         Value::Number(number) => number.as_u64().or_else(|| integral(number.as_f64()?)),
         Value::String(text) => {
@@ -39,13 +42,14 @@ fn parse_whole_number(value: &Value) -> Option<u64> {
 }
 
 impl RequestFields<'_> {
-    /// A field that is present and not null. Invalid JSON counts as text. The value of a long field
-    /// is not parsed: `true` stands for it, which is not a number.
+    /// The value of a field; `None` if it is absent or null. Invalid JSON is returned as a
+    /// string. A value that is too long is returned as `true` without parsing it, so that it is
+    /// refused as a number.
     fn field_value(&self, key: &str) -> Option<Value> {
         match self {
             Self::Json(fields) => {
                 let raw = fields.get(key)?;
-                if raw.len() > MAX_POLICY_VALUE_BYTES {
+                if raw.len() > MAX_INSPECTED_VALUE_BYTES {
                     return Some(Value::Bool(true));
                 }
                 let value = serde_json::from_slice(raw);
@@ -59,8 +63,8 @@ impl RequestFields<'_> {
     /// The largest of the numbers in these fields, each of which must be from 1 to `max`.
     ///
     /// # Errors
-    /// `InvalidRequest` that names a field with another value: the number billed would not be the
-    /// number sent.
+    /// `InvalidRequest` for a field that is not such a number: the provider could use another
+    /// number than the billed one.
     fn max_number(&self, names: &[&str], max: u64) -> Result<Option<u64>, Error> {
         let mut largest = None;
         for name in names {
@@ -92,15 +96,15 @@ impl RequestFields<'_> {
             _ if endpoint.media_name().is_some() => {
                 UsageEstimate::from_quantity(Quantity { calls: answers(&["n"])?, seconds: 0 })
             }
-            ApiEndpoint::Embeddings => UsageEstimate::from_body(body, Some(0)).with_batch(true),
+            ApiEndpoint::Embeddings => UsageEstimate::from_body(body, Some(0)).with_multiple_inputs(true),
             // Each prompt is answered, and with `best_of` all attempts are billed.
             ApiEndpoint::Completions => {
                 let prompts = self.prompt_count();
                 let answers = answers(&["n", "best_of"])?.saturating_mul(prompts);
                 UsageEstimate::from_body(body, self.max_output_tokens())
                     .with_answers(answers)
-                    .with_batch(prompts > 1)
-                    .with_default_output(if self.has_field("suffix") {
+                    .with_multiple_inputs(prompts > 1)
+                    .with_default_output(if self.has_json_field("suffix") {
                         DEFAULT_INFILL_TOKENS
                     } else {
                         DEFAULT_COMPLETION_TOKENS
@@ -123,8 +127,8 @@ impl RequestFields<'_> {
         prompts.map_or(1, |prompts| prompts.len().max(1) as u64)
     }
 
-    /// Whether a JSON body has the field, possibly as null.
-    pub(crate) fn has_field(&self, key: &str) -> bool {
+    /// Whether a JSON body has the field, even as null. Always false for forms.
+    pub(crate) fn has_json_field(&self, key: &str) -> bool {
         matches!(self, Self::Json(fields) if fields.get(key).is_some())
     }
 
@@ -149,14 +153,16 @@ impl RequestFields<'_> {
         Ok((answers, max_output_tokens))
     }
 
-    /// The quantity of a video request. `parent` is the length of the video that it continues, in
-    /// seconds.
+    /// The quantity of a video request; its `seconds` are the total of all videos. `parent_seconds`
+    /// is the length of the video that the request continues.
     ///
     /// # Errors
     /// `InvalidRequest` for a length or a number that is out of range.
-    pub(crate) fn video_quantity(&self, parent: Option<u64>) -> Result<Quantity, Error> {
-        let seconds =
-            self.max_number(&VIDEO_LENGTH_FIELDS, MAX_VIDEO_SECONDS)?.or(parent).unwrap_or(DEFAULT_VIDEO_SECONDS);
+    pub(crate) fn video_quantity(&self, parent_seconds: Option<u64>) -> Result<Quantity, Error> {
+        let seconds = self
+            .max_number(&VIDEO_LENGTH_FIELDS, MAX_VIDEO_SECONDS)?
+            .or(parent_seconds)
+            .unwrap_or(DEFAULT_VIDEO_SECONDS);
         let calls = self.max_number(&VIDEO_COUNT_FIELDS, MAX_ANSWERS)?.unwrap_or(1);
         Ok(Quantity { calls, seconds: seconds.saturating_mul(calls) })
     }
@@ -167,7 +173,7 @@ impl RequestFields<'_> {
     }
 }
 
-/// The body with the default length of a video, which is billed.
+/// A copy of the body with the default length of a video. Only for a body without a length.
 pub(crate) fn with_default_video_length(request_fields: &RequestFields<'_>) -> Vec<u8> {
     match request_fields {
         RequestFields::Json(fields) => fields.with_changes(&[("seconds", format!("\"{DEFAULT_VIDEO_SECONDS}\""))]),
@@ -175,12 +181,15 @@ pub(crate) fn with_default_video_length(request_fields: &RequestFields<'_>) -> V
     }
 }
 
-/// The name of the field of a Gemini body that has the output limit, and its new value with the
-/// limit `max_tokens`.
+/// The field to replace in a Gemini body, as its name and its new JSON value, so that the output
+/// limit is `max_tokens`.
 ///
 /// # Errors
 /// `InvalidRequest` for a generation config that is not an object.
-pub(crate) fn gemini_output_limit(fields: &JsonFields<'_>, max_tokens: u64) -> Result<(&'static str, String), Error> {
+pub(crate) fn gemini_config_with_output_limit(
+    fields: &JsonFields<'_>,
+    max_tokens: u64,
+) -> Result<(&'static str, String), Error> {
     let name = match (fields.get("generationConfig"), fields.get("generation_config")) {
         (None | Some(b"null"), Some(_)) => "generation_config",
         _ => "generationConfig",
@@ -274,7 +283,7 @@ mod tests {
     fn an_output_limit_is_set_in_a_gemini_body() {
         let limited = |body: &str| {
             let fields = JsonFields::scan(body.as_bytes()).unwrap();
-            String::from_utf8(fields.with_changes(&[gemini_output_limit(&fields, 7).unwrap()])).unwrap()
+            String::from_utf8(fields.with_changes(&[gemini_config_with_output_limit(&fields, 7).unwrap()])).unwrap()
         };
         assert_eq!(limited(r#"{"a":1}"#), r#"{"a":1,"generationConfig":{"maxOutputTokens":7}}"#);
         assert_eq!(limited(r#"{"generationConfig":null}"#), r#"{"generationConfig":{"maxOutputTokens":7}}"#);

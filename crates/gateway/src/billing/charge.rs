@@ -29,27 +29,31 @@ pub(crate) struct Charge {
     stage: ChargeStage,
     /// The usage of the prompt: an estimate until the provider reports it.
     prompt_usage: Usage,
-    /// The part that is not priced by the token.
+    /// The images or videos, and the seconds, that are billed beside tokens. Zero for a task that
+    /// was billed already.
     billed_quantity: Quantity,
-    /// Chunks of output received. An estimate counts each as one token.
+    /// Chunks of output received. If the provider reports no usage, each counts as one token.
     chunks: u64,
+    /// The estimate from before the request.
     estimate: UsageEstimate,
     /// The provider reported implausible usage.
     implausible: bool,
-    /// The most tokens of each answer that the reservation covers, for a caller without a bound of
-    /// its own.
+    /// The output tokens of each answer that the reservation covers. They are sent to the provider
+    /// as the limit, if the request has none.
     pub(crate) output_cap: Option<u64>,
 }
 
 enum ChargeStage {
     /// Admitted. No provider was called, and nothing is written.
     Admitted,
-    /// The start is in the journal, at this place; `None` on a server without a store.
+    /// The start is in the journal, where the reference locates it; `None` on a server
+    /// without a store.
     Started(Option<JournalRef>),
 }
 
 impl Charge {
-    /// Reserves what a request may cost.
+    /// Reserves what a request may cost. `targets` are in the order in which they are tried, and
+    /// there is at least one. `overdraft` says how far the request may take the budget below zero.
     ///
     /// # Errors
     /// `InvalidRequest` for a fixed cost above the maximum of one request; `InsufficientBalance` or
@@ -74,7 +78,7 @@ impl Charge {
         if worst_case.fixed > MAX_COST.into() {
             let max_cost = store::money::format(MAX_COST, 0);
             return Err(Error::invalid(format!(
-                "The request would cost more than ${max_cost}, the most that one request may"
+                "The request would cost more than ${max_cost}, the maximum of one request"
             )));
         }
         let mut output_cap = None;
@@ -84,6 +88,7 @@ impl Charge {
                 return Err(Error::new(ErrorKind::Forbidden, message));
             }
             Some(api_key) => {
+                // Without a budget there is nothing to overdraw.
                 let overdraft = if api_key.has_budget() { overdraft } else { Overdraft::LastRequest };
                 let budget_request = overdraft.budget_request(worst_case, cost(&full_usage), &estimate, targets);
                 let reservation = overdraft::reservation_request(&estimate, budget_request);
@@ -104,6 +109,7 @@ impl Charge {
             model: model.clone(),
             upstream: targets[0].provider.clone(),
             prompt_tokens: recorded_count(prompt_usage.prompt_tokens),
+            // What is booked if the server is killed before the settlement.
             cost: cost(&prompt_usage),
             price: price_name(targets[0].price.as_ref()),
             ..UsageRecord::default()
@@ -143,9 +149,9 @@ impl Charge {
     }
 
     /// Records that the provider accepted a task. Only a new task is billed.
-    pub(crate) fn record_task(&mut self, task: TaskId, provider_id: String, is_new: bool) {
+    pub(crate) fn record_task(&mut self, task: TaskId, provider_task_id: String, is_new: bool) {
         self.record.job = Some(task);
-        self.record.provider_job = Some(provider_id);
+        self.record.provider_job = Some(provider_task_id);
         if !is_new {
             self.billed_quantity = Quantity { calls: 0, seconds: 0 };
         }
@@ -162,13 +168,14 @@ impl Charge {
         }
     }
 
-    /// Returns the usage that the provider reported if it is plausible. Implausible usage counts
-    /// as a failure of the provider.
+    /// Checks the usage that the provider reported. Plausible usage is returned with its parts
+    /// clamped to the whole. The first implausible report of a request is logged and counts as a
+    /// failure of the provider; from then on the request is settled by estimate.
     ///
     /// # Errors
-    /// The estimate by which the request is settled instead.
-    pub(crate) fn validate_usage(&mut self, usage: Usage) -> Result<Usage, Usage> {
-        let target = self.selected.candidate();
+    /// The estimate, for token counts or a cost that are implausible.
+    pub(crate) fn check_reported_usage(&mut self, usage: Usage) -> Result<Usage, Usage> {
+        let target = self.selected.current();
         let implausible_count = self.usage_bounds().implausible_count(&usage);
         let usage = clamp_parts(usage);
         let excessive_cost = || {
@@ -192,9 +199,10 @@ impl Charge {
         Err(self.estimated_usage())
     }
 
-    /// The range of plausible counts of the target that answers.
+    /// The plausible token counts for the target that answers. The context bounds one input, so it
+    /// is not a bound for several.
     fn usage_bounds(&self) -> UsageBounds {
-        let context = self.selected.candidate().context_tokens.filter(|_| !self.estimate.is_batch);
+        let context = self.selected.current().context_tokens.filter(|_| !self.estimate.has_multiple_inputs);
         UsageBounds::new(context, self.estimate.max_output_tokens, self.estimate.answers)
     }
 
@@ -206,8 +214,9 @@ impl Charge {
         clamp_parts(Usage { completion_tokens: self.chunks.min(allowed), ..self.prompt_usage })
     }
 
-    /// Settles by the usage that the provider reported, else by an estimate of what was received.
-    /// A charge whose start was never written leaves no record.
+    /// Settles by the reported usage. Without a usable report it uses the estimate; if no output
+    /// arrived, the prompt is free. A charge whose start was never written leaves no record, and
+    /// dropping its permit releases the reservation.
     pub(crate) fn settle(mut self, usage: Option<Usage>, timings: Timings, outcome: &'static str) {
         let usage = usage.filter(|_| !self.implausible);
         let has_output = timings.first_token_us.is_some();
@@ -219,7 +228,7 @@ impl Charge {
         let ChargeStage::Started(start_ref) = self.stage else { return };
         let is_free = counted == Usage::default() && !has_output;
         let mut record = self.record;
-        let target = self.selected.candidate();
+        let target = self.selected.current();
         record.upstream = target.provider.clone();
         record.price = price_name(target.price.as_ref());
         record.cost = match &target.price {
@@ -242,8 +251,7 @@ impl Charge {
     }
 }
 
-/// The error of a refused admission. Without enough balance, it names the
-/// `max_tokens` that would fit.
+/// Adds to an `InsufficientBalance` error the largest `max_tokens` that the balance allows.
 fn with_affordable_max_tokens(
     mut error: Error,
     overdraft: Overdraft,
@@ -258,7 +266,7 @@ fn with_affordable_max_tokens(
     error
 }
 
-/// The count as a record keeps it: within the range of the store.
+/// Clamps a token count to the maximum of the store.
 fn recorded_count(count: u64) -> i64 {
     i64::try_from(count).map_or(store::MAX_TOKENS, |count| count.min(store::MAX_TOKENS))
 }
@@ -266,6 +274,7 @@ fn recorded_count(count: u64) -> i64 {
 /// Times since the start of the request, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timings {
+    /// `None` if no output arrived.
     pub(crate) first_token_us: Option<i64>,
     pub(crate) total_us: i64,
 }

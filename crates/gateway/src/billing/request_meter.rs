@@ -67,7 +67,7 @@ impl RequestMeter {
             charge.record_chunks(stats.content_events);
         }
         if let Some(usage) = stats.usage {
-            self.usage = Some(self.validate_usage(usage));
+            self.usage = Some(self.check_reported_usage(usage));
         }
         if let Some(reason) = stats.finish_reason {
             self.outcome = reason.as_str();
@@ -114,9 +114,9 @@ impl RequestMeter {
     }
 
     /// The usage that the provider reported if it is plausible, else an estimate.
-    fn validate_usage(&mut self, usage: Usage) -> Usage {
+    fn check_reported_usage(&mut self, usage: Usage) -> Usage {
         let validated = match &mut self.charge {
-            Some(charge) => charge.validate_usage(usage),
+            Some(charge) => charge.check_reported_usage(usage),
             None => return self.usage.unwrap_or_else(|| clamp_parts(usage)),
         };
         validated.unwrap_or_else(|estimate| {
@@ -142,7 +142,7 @@ impl RequestMeter {
     /// that the caller receives what is billed.
     pub(super) fn observe_delta(&mut self, item: &mut Result<Delta, Error>) {
         if let Ok(Delta::Start(usage) | Delta::Usage(usage)) = item {
-            *usage = self.validate_usage(*usage);
+            *usage = self.check_reported_usage(*usage);
         }
         if let (Some(charge), Ok(delta)) = (&mut self.charge, &*item) {
             charge.observe_delta(delta);

@@ -28,7 +28,7 @@ pub(crate) struct UsageEstimate {
     /// The documented output limit of the endpoint for requests without one, in tokens.
     pub(crate) default_output_tokens: Option<u64>,
     /// The request has several prompts, each of which may be as long as the model's context.
-    pub(crate) is_batch: bool,
+    pub(crate) has_multiple_inputs: bool,
     /// The answer is text, which is priced by the token.
     is_text: bool,
     /// The part that is not priced by the token.
@@ -75,8 +75,8 @@ impl UsageEstimate {
     }
 
     /// The estimate for a request that may have several prompts.
-    pub(crate) fn with_batch(self, is_batch: bool) -> Self {
-        Self { is_batch, ..self }
+    pub(crate) fn with_multiple_inputs(self, has_multiple_inputs: bool) -> Self {
+        Self { has_multiple_inputs, ..self }
     }
 
     /// The estimate for an endpoint that documents a default output limit.
@@ -91,7 +91,7 @@ impl UsageEstimate {
             max_output_tokens,
             answers: 1,
             default_output_tokens: None,
-            is_batch: false,
+            has_multiple_inputs: false,
             is_text: true,
             quantity: Quantity::default(),
         }

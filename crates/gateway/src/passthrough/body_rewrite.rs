@@ -49,7 +49,7 @@ impl OutputCap {
     /// supports.
     fn field_values(self, endpoint: ApiEndpoint, request_fields: &RequestFields<'_>) -> Vec<(&'static str, String)> {
         let present =
-            ["max_tokens", "max_completion_tokens"].into_iter().filter(|field| request_fields.has_field(field));
+            ["max_tokens", "max_completion_tokens"].into_iter().filter(|field| request_fields.has_json_field(field));
         let mut fields: Vec<_> = present.collect();
         if fields.is_empty() {
             fields.push(if endpoint == ApiEndpoint::ChatCompletions { self.field } else { "max_tokens" });
@@ -67,9 +67,9 @@ impl BodyRewrite {
         // Gemini's path has the model and whether the answer is a stream. A malformed configuration
         // was refused before.
         if self.endpoint == ApiEndpoint::GenerateContent {
-            let limit = self
-                .output_cap
-                .and_then(|output_cap| billable_fields::gemini_output_limit(fields, output_cap.tokens).ok());
+            let limit = self.output_cap.and_then(|output_cap| {
+                billable_fields::gemini_config_with_output_limit(fields, output_cap.tokens).ok()
+            });
             return BodyChanges { model: None, fields: limit.into_iter().collect() };
         }
         BodyChanges {

@@ -14,7 +14,7 @@ use crate::routing::prefix_affinity::PromptPrefix;
 use crate::routing::target::Target;
 
 /// Most bytes of a value that policy reads, and most characters of a model id.
-pub(crate) const MAX_POLICY_VALUE_BYTES: usize = 4 << 10;
+pub(crate) const MAX_INSPECTED_VALUE_BYTES: usize = 4 << 10;
 const MAX_MODEL_CHARS: usize = 512;
 
 /// The fields of a body.
@@ -108,9 +108,9 @@ impl<'a> RequestFields<'a> {
     }
 
     /// The value of a JSON field; `None` if it is absent, null, or longer than
-    /// [`MAX_POLICY_VALUE_BYTES`].
+    /// [`MAX_INSPECTED_VALUE_BYTES`].
     pub(crate) fn short_value(&self, key: &str) -> Option<Value> {
-        let raw = self.json_field(key).filter(|raw| raw.len() <= MAX_POLICY_VALUE_BYTES)?;
+        let raw = self.json_field(key).filter(|raw| raw.len() <= MAX_INSPECTED_VALUE_BYTES)?;
         serde_json::from_slice(raw).ok().filter(|value: &Value| !value.is_null())
     }
 

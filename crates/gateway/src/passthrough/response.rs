@@ -88,7 +88,7 @@ impl PassthroughResponse {
         self.meter.observe_stream(&ResponseStats { content_events: 1, ..ResponseStats::default() });
         if let RemainingBody::Interrupted(error) = std::mem::replace(&mut self.remaining_body, RemainingBody::Complete)
         {
-            record_stream_failure(&self.selected.candidate().breaker, &error);
+            record_stream_failure(&self.selected.current().breaker, &error);
             return self.meter.record_error(Err(error));
         }
         let whole = self.first_bytes.take().unwrap_or_default();
@@ -203,7 +203,7 @@ impl Stream for PassthroughResponse {
             };
             if let Err(error) = &item {
                 self.ended = true;
-                record_stream_failure(&self.selected.candidate().breaker, error);
+                record_stream_failure(&self.selected.current().breaker, error);
             }
             match self.meter.record_error(item) {
                 Ok(bytes) if bytes.is_empty() => {}

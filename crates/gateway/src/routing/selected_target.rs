@@ -43,10 +43,10 @@ impl SelectedTarget {
 
     /// The provider that the request was sent to last.
     pub fn provider(&self) -> &Arc<str> {
-        &self.candidate().provider
+        &self.current().provider
     }
 
-    pub(crate) fn candidate(&self) -> &Candidate {
+    pub(crate) fn current(&self) -> &Candidate {
         &self.0.candidates[self.index()]
     }
 

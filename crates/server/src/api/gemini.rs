@@ -86,7 +86,8 @@ async fn run_method(
     let AuthedRequest { caller, bytes, .. } = read_body(app, caller, parts, body, body::BodyType::Json).await?;
     let passthrough_stream = match method {
         GeminiMethod::Generate => Some(false),
-        // Usage is read from the events of a stream while they are forwarded; one JSON array has none.
+        // Usage is read from the events of a stream while they are forwarded; one
+        // JSON array has none.
         GeminiMethod::Stream(StreamFormat::Sse) => Some(true),
         GeminiMethod::Stream(StreamFormat::JsonArray) | GeminiMethod::CountTokens => None,
     };
@@ -118,7 +119,8 @@ async fn run_method(
     };
     let response_id = uuid::Uuid::now_v7().simple().to_string();
     let signer = signer(app.signing_key);
-    let renderer = Box::new(GenerateContentRenderer::new(response_id, requested_model, include_thoughts, format, signer));
+    let renderer =
+        Box::new(GenerateContentRenderer::new(response_id, requested_model, include_thoughts, format, signer));
     let mut response = respond::send(app, vec![answer], renderer, stream, log).await?;
     respond::set_compat_note(&mut response, &notes);
     Ok(response)

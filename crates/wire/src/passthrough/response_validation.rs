@@ -35,8 +35,8 @@ pub enum BodyFormat {
 }
 
 /// Whether a body in `format` may have this content type. A missing type and
-/// `application/octet-stream` are always accepted, and `text/plain` for all but binary bodies, because
-/// many services send wrong types. The bytes are validated later.
+/// `application/octet-stream` are always accepted, and `text/plain` for all but binary bodies,
+/// because many services send wrong types. The bytes are validated later.
 pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = essence == "application/json" || essence.ends_with("+json");
@@ -61,8 +61,8 @@ pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     }
 }
 
-/// Whether the first bytes of text or binary data can be the response. Refuses HTML and XML, and for
-/// binary data also a complete JSON object, which is an error report.
+/// Whether the first bytes of text or binary data can be the response. Refuses HTML and XML, and
+/// for binary data also a complete JSON object, which is an error report.
 pub fn body_start_matches(format: BodyFormat, bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     let is_markup = start.first() == Some(&b'<')

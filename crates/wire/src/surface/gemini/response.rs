@@ -173,7 +173,7 @@ impl Renderer for GenerateContentRenderer {
         match delta {
             Delta::Start(_) => {}
             Delta::Reasoning { text, .. } => {
-                self.reasoning.push_str(text);
+                self.unsigned_reasoning.push_str(text);
                 if self.include_thoughts {
                     self.write_part(json!({"text": text, "thought": true}), out);
                 }

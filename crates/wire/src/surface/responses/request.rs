@@ -29,8 +29,9 @@ impl ResponsesRequest {
 /// Parses a body. Unknown fields are ignored; null means absent.
 ///
 /// # Errors
-/// `InvalidRequest`: bytes that are not JSON, a field that is missing or of the wrong type or value,
-/// or a feature that needs state on the server (`previous_response_id`, `conversation`, `background`).
+/// `InvalidRequest`: bytes that are not JSON, a field that is missing or of the wrong type or
+/// value, or a feature that needs state on the server (`previous_response_id`,
+/// `conversation`, `background`).
 pub fn parse_request(body: &[u8]) -> Result<ResponsesRequest, Error> {
     request_from_json(json::parse(body)?)
 }
@@ -109,8 +110,8 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
     Ok(ResponsesRequest { chat, stream, echo })
 }
 
-/// Parses a response format. In this API, the `name` and `schema` of a `json_schema` are fields of the
-/// same object as `type`.
+/// Parses a response format. In this API, the `name` and `schema` of a `json_schema` are fields of
+/// the same object as `type`.
 fn parse_format(field: Field) -> Result<ResponseFormat, Error> {
     let flat = field.value().clone();
     let mut object = field.object()?;
@@ -158,7 +159,11 @@ fn parse_tool_choice(field: Field) -> Result<ToolChoice, Error> {
         object.required("type")?.variant(&[("function", ())])?;
         return Ok(ToolChoice::Named(object.required("name")?.string()?));
     }
-    field.variant(&[("none", ToolChoice::None), ("auto", ToolChoice::Auto), ("required", ToolChoice::Required)])
+    Ok(match field.variant(&["none", "auto", "required"].map(|choice| (choice, choice)))? {
+        "none" => ToolChoice::None,
+        "auto" => ToolChoice::Auto,
+        _ => ToolChoice::Required,
+    })
 }
 
 /// Parses the `input`: a string is one user message, an array is a list of items. The items of one
