@@ -1,26 +1,26 @@
-"""An HTTP/1.1 client of the long tests that sends whatever it is given, and notes what came and when. Standard library only."""
+"""An HTTP/1.1 client that can send any bytes, and records the response and its times. Standard library only."""
 
 import asyncio
 import json
 import re
 import time
 
-# Connections are refused or reset while a server is killed or ends an abused one.
+# Connections are refused or reset while a server is killed, and when it closes an abused one.
 BROKEN = (OSError, asyncio.IncompleteReadError)
 STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})")
 
 
 class Reply:
-    """What came on a connection: its bytes up to a bound, and when."""
+    """The response on a connection: its bytes up to a limit, and its times."""
 
     def __init__(self):
-        self.began = time.monotonic()
+        self.started = time.monotonic()
         self.bytes, self.received, self.first, self.total = bytearray(), 0, None, None
-        self.ended = "open"  # "whole", "closed" early, "reset", "late", "left" by ourselves
+        self.ended = "open"  # "complete", "closed" early, "reset", "late", "left" by this client, "refused"
 
     @property
     def status(self):
-        """0 when nothing that is an answer came."""
+        """0 without a status line."""
         found = STATUS.match(self.bytes)
         return int(found.group(1)) if found else 0
 
@@ -34,18 +34,18 @@ class Reply:
 
     @property
     def body(self):
-        """Decoded, as far as it was kept."""
+        """The decoded body, as far as it was kept."""
         head, _, rest = self.bytes.partition(b"\r\n\r\n")
         if not re.search(rb"transfer-encoding: *chunked", head, re.I):
             return bytes(rest)
-        whole, place = bytearray(), 0
+        decoded, place = bytearray(), 0
         while True:
             line = rest.find(b"\r\n", place)
             size = re.match(rb"[0-9a-fA-F]+", rest[place:line]) if line >= 0 else None
-            size = int(size.group(), 16) if size else 0  # What was not kept cannot be read.
+            size = int(size.group(), 16) if size else 0  # The rest was not kept.
             if size == 0:
-                return bytes(whole)
-            whole += rest[line + 2 : line + 2 + size]
+                return bytes(decoded)
+            decoded += rest[line + 2 : line + 2 + size]
             place = line + 2 + size + 2
 
     def json(self):
@@ -54,8 +54,8 @@ class Reply:
         except ValueError:
             return None
 
-    def is_whole(self):
-        """The message has come to its end, by its own framing."""
+    def is_complete(self):
+        """Whether the message is complete, by its own framing."""
         head, gap, rest = self.bytes.partition(b"\r\n\r\n")
         if not gap:
             return False
@@ -67,36 +67,36 @@ class Reply:
         return self.status in (204, 304)
 
     def __str__(self):
-        said = self.body[-300:].decode("utf-8", "replace")
-        return f"{self.status or 'no answer'}, {self.ended} after {self.total or 0:.1f} s, {self.received} bytes: {said!r}"
+        tail = self.body[-300:].decode("utf-8", "replace")
+        return f"{self.status or 'no response'}, {self.ended} after {self.total or 0:.1f} s, {self.received} bytes: {tail!r}"
 
 
-def request(method, path, key=None, body=b"", headers=(), kind="application/json"):
-    """The bytes of a request. `body` is bytes, or what is to be JSON."""
+def request(method, path, key=None, body=b"", headers=(), content_type="application/json"):
+    """The bytes of a request. `body` is bytes, or a value to encode as JSON."""
     if not isinstance(body, (bytes, bytearray)):
         body = json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "host: localhost", "connection: close", *headers]
     if key:
         lines.append(f"authorization: Bearer {key}")
     if body or method == "POST":
-        lines += [f"content-type: {kind}", f"content-length: {len(body)}"]
+        lines += [f"content-type: {content_type}", f"content-length: {len(body)}"]
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + bytes(body)
 
 
-async def send(port, payload, *, keep=1 << 20, patience=60, leave_after=None, pace=None):
-    """Sends bytes, or pieces of them from an iterable, and reads the answer until it ends, whatever comes first.
+async def send(port, payload, *, keep=1 << 20, timeout=60, leave_after=None, pace=None):
+    """Sends bytes, or pieces of them from an iterable, and reads the response at the same time, until it ends.
 
-    At most `keep` bytes of the answer are kept. The client leaves after `leave_after` bytes, and gives up after `patience`
-    seconds. `pace(n)` is awaited before n bytes are sent."""
+    Keeps at most `keep` bytes of the response. Disconnects after `leave_after` bytes, and gives up after `timeout` seconds.
+    `pace(n)` is awaited before n bytes are sent."""
     reply = Reply()
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, limit=1 << 17), patience)
+        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port, limit=1 << 17), timeout)
     except BROKEN + (asyncio.TimeoutError,):
-        reply.ended, reply.total = "refused", time.monotonic() - reply.began
+        reply.ended, reply.total = "refused", time.monotonic() - reply.started
         return reply
     sending = asyncio.create_task(_write(writer, payload, pace))
     try:
-        await asyncio.wait_for(_read(reader, reply, keep, leave_after), patience)
+        await asyncio.wait_for(_read(reader, reply, keep, leave_after), timeout)
     except asyncio.TimeoutError:
         reply.ended = "late"
     except BROKEN:
@@ -104,7 +104,7 @@ async def send(port, payload, *, keep=1 << 20, patience=60, leave_after=None, pa
     finally:
         sending.cancel()
         writer.close()
-    reply.total = time.monotonic() - reply.began
+    reply.total = time.monotonic() - reply.started
     return reply
 
 
@@ -118,25 +118,25 @@ async def _write(writer, payload, pace):
                 writer.write(part)
                 await writer.drain()
     except BROKEN:
-        pass  # The reader tells.
+        pass  # The reader reports it.
 
 
 async def _read(reader, reply, keep, leave_after):
     while True:
         more = await reader.read(1 << 16)
         if not more:
-            reply.ended = "whole" if reply.bytes and (reply.is_whole() or b"-length" not in reply.head.lower() and b"chunked" not in reply.head) else "closed"
+            reply.ended = "complete" if reply.bytes and (reply.is_complete() or b"-length" not in reply.head.lower() and b"chunked" not in reply.head) else "closed"
             return
         reply.received += len(more)
         if len(reply.bytes) < keep:
             reply.bytes += more
         else:
-            # Its end tells whether it is whole.
+            # The end shows whether the response is complete.
             reply.bytes[-64:] = (reply.bytes[-64:] + more)[-64:]
         if reply.first is None and b"\r\n\r\n" in reply.bytes and not reply.bytes.endswith(b"\r\n\r\n"):
-            reply.first = time.monotonic() - reply.began
-        if reply.is_whole():
-            reply.ended = "whole"
+            reply.first = time.monotonic() - reply.started
+        if reply.is_complete():
+            reply.ended = "complete"
             return
         if leave_after is not None and reply.received >= leave_after:
             reply.ended = "left"

@@ -3,8 +3,8 @@
 
     cargo build --release && python3 tests/long/kill9.py [KILLS]
 
-After every restart: answers at temperature 0 equal those of a server without the cache, the folder holds no unfinished files and no more
-bytes than allowed. Exits 1 at the first that does not hold. KILLS is 100 when not given."""
+Checks after every restart that answers at temperature 0 equal those of a server without the cache, and that the folder has no unfinished
+files and at most the allowed bytes. Exits with 1 at the first failure. KILLS is 100 by default."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import time
 import urllib.request
 
 BINARY = os.path.join(os.path.dirname(__file__), "../../target/release/cachalot")
-BOUND = 24 << 20
+MAX_BYTES = 24 << 20
 
 
 def start(*switches):
@@ -43,14 +43,14 @@ def start(*switches):
             time.sleep(0.02)
 
 
-def prompt(kind):
-    return " ".join(f"Story {kind}: on day {i} the whale went down." for i in range(20 + kind % 7 * 15))
+def prompt(seed):
+    return " ".join(f"Story {seed}: on day {i} the whale went down." for i in range(20 + seed % 7 * 15))
 
 
-def ask(url, kind):
-    """The answer and the tokens found, or None when the server died."""
+def send_chat(url, seed):
+    """The answer and the number of cached tokens, or None if the server died."""
     body = {
-        "model": "deepseek-chat", "messages": [{"role": "user", "content": prompt(kind)}], "max_tokens": 6, "temperature": 0
+        "model": "deepseek-chat", "messages": [{"role": "user", "content": prompt(seed)}], "max_tokens": 6, "temperature": 0
     }
     request = urllib.request.Request(
         url + "/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -64,12 +64,12 @@ def ask(url, kind):
     return reply["choices"][0]["message"]["content"], reply["usage"]["prompt_cache_hit_tokens"]
 
 
-def folder_is_right(folder):
+def check_folder(folder):
     names = [name for name in os.listdir(folder) if name != "lock"]
     unfinished = [name for name in names if not name.endswith(".page")]
     size = sum(os.path.getsize(os.path.join(folder, name)) for name in names)
-    if unfinished or size > BOUND:
-        sys.exit(f"not ok the folder holds {size} bytes of {BOUND} and unfinished files {unfinished}")
+    if unfinished or size > MAX_BYTES:
+        sys.exit(f"not ok the folder holds {size} bytes of {MAX_BYTES} and unfinished files {unfinished}")
     return len(names)
 
 
@@ -77,22 +77,22 @@ def main():
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     chance = random.Random(7)
     server, url = start("--disk-cache", "off")
-    right = {kind: ask(url, kind)[0] for kind in range(40)}
+    expected = {seed: send_chat(url, seed)[0] for seed in range(40)}
     server.kill()
     server.wait()
     found = checked = 0
     with tempfile.TemporaryDirectory() as folder:
         for kill in range(kills):
-            server, url = start("--disk-cache", folder, "--disk-cache-bytes", str(BOUND))
-            pages = folder_is_right(folder)
-            for kind in chance.sample(range(40), 2):
-                said, hit = ask(url, kind)
-                if said != right[kind]:
-                    sys.exit(f"not ok after kill {kill} the answer to prompt {kind} is {said!r}, not {right[kind]!r}")
+            server, url = start("--disk-cache", folder, "--disk-cache-bytes", str(MAX_BYTES))
+            pages = check_folder(folder)
+            for seed in chance.sample(range(40), 2):
+                answer, hit = send_chat(url, seed)
+                if answer != expected[seed]:
+                    sys.exit(f"not ok after kill {kill} the answer to prompt {seed} is {answer!r}, not {expected[seed]!r}")
                 checked += 1
                 found += hit > 0
             clients = [
-                threading.Thread(target=lambda seed: [ask(url, seed + i) for i in range(40 - seed)], args=(seed,))
+                threading.Thread(target=lambda seed: [send_chat(url, seed + i) for i in range(40 - seed)], args=(seed,))
                 for seed in chance.sample(range(30), 4)
             ]
             for client in clients:
@@ -104,7 +104,7 @@ def main():
                 client.join()
     print(f"ok {kills} kills, {checked} answers right, {found} of them with a hit; {pages} pages at the end")
     if kills >= 10 and found == 0:
-        sys.exit("not ok nothing was ever found on disk")
+        sys.exit("not ok no request ever hit the disk cache")
 
 
 main()

@@ -1,4 +1,4 @@
-"""A cachalot server of a long test: its folder, settings, process, memory and log. Standard library only; reads /proc."""
+"""A cachalot server for a long test: its folder, configuration, process, memory and log. Standard library only; reads /proc."""
 
 import os
 import re
@@ -12,17 +12,17 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class NotStarted(Exception):
-    """The server ended instead of listening. Holds what it wrote to its log."""
+    """The server ended instead of listening. Contains its log."""
 
 
 class Server:
-    """One replica. Everything that is its own lies in its folder."""
+    """One replica; all its files are in its folder."""
 
     def __init__(self, folder, settings, arguments=("--model", "none"), environment=None):
         os.makedirs(folder, exist_ok=True)
         self.folder, self.arguments = folder, arguments
         self.config, self.log = os.path.join(folder, "cachalot.toml"), os.path.join(folder, "log")
-        # Nothing of the user's own settings and folders takes part.
+        # Independent of the user's own configuration and folders.
         own = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_CACHE_HOME": folder}
         self.environment = {**os.environ, "CACHALOT_LOG": "warn,cachalot=info", **own, **(environment or {})}
         with open(self.config, "w") as file:
@@ -35,14 +35,14 @@ class Server:
         return subprocess.run(command, capture_output=True, text=True, env=self.environment)
 
     def run(self, *arguments):
-        """The output of a command, which has to succeed."""
+        """The output of a command, which must succeed."""
         done = self.command(*arguments)
         if done.returncode != 0:
             raise RuntimeError(f"{arguments}: {done.stderr}")
         return done.stdout.strip()
 
     def start(self):
-        """Returns when the server listens."""
+        """Starts the server and waits until it listens."""
         command = [BINARY, "serve", *self.arguments, "--listen", "127.0.0.1:0", "--config", self.config]
         log = open(self.log, "a+")
         position = log.tell()
@@ -63,22 +63,22 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, patience=60):
-        """Sends SIGTERM. Returns the exit status, and the seconds that passed; the status is None after `patience`."""
-        began = time.monotonic()
+    def stop(self, timeout=60):
+        """Sends SIGTERM. Returns the exit status and the elapsed seconds; the status is None after a timeout."""
+        started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(patience)
+            status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             status = None
             self.kill()
-        return status, time.monotonic() - began
+        return status, time.monotonic() - started
 
     def alive(self):
         return self.process.poll() is None
 
     def memory(self, field="VmRSS"):
-        """MiB of a field of /proc: VmRSS is the resident memory, VmHWM the most it ever was."""
+        """A field of /proc in MiB: VmRSS is the resident memory, VmHWM its peak."""
         with open(f"/proc/{self.process.pid}/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith(field + ":")) / 1024
 

@@ -1,9 +1,9 @@
-"""Mixed load for ten minutes; fails when the server's resident memory grows after the first minute, or an answer is wrong in form.
+"""Mixed load for ten minutes; fails if the server's resident memory grows after the first minute, or a response is malformed.
 
     python3 tests/long/soak.py --pid PID [--url http://127.0.0.1:8000] [--minutes 10] [--clients 12] [--grow-mib 24]
 
-The load: streamed and whole answers, short and long prompts, with and without thinking, faulty requests, and clients that hang up. PID is the server's
-process on this machine (Linux: /proc). Memory is sampled every five seconds.
+The load: streaming and non-streaming requests, short and long prompts, with and without thinking, invalid requests, and clients that disconnect. PID is
+the server's process on this machine (Linux: /proc). Memory is sampled every five seconds.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-import load
+import chat_requests
 
 MODELS = ["deepseek-chat", "deepseek-reasoner", "deepseek-v3.2-exp", "DeepSeek-V3.2-Exp-thinking", "DeepSeek-V3.2-Exp-nothinking"]
 FAULTS = [({"model": "no-such-model"}, "Model Not Exist"), ({"temperature": 9}, "Invalid temperature value"), ({"messages": []}, "Invalid 'messages'")]
@@ -42,34 +42,34 @@ class Client(threading.Thread):
     def run(self):
         while time.time() < self.until:
             try:
-                self.counts[self.once()] += 1
+                self.counts[self.send_request()] += 1
             except Exception as e:
                 self.faults.append(f"{type(e).__name__}: {e}")
-                time.sleep(0.5)  # a dead server must not be hammered
+                time.sleep(0.5)  # does not flood a dead server
             if self.r.random() < 0.1:
                 time.sleep(self.r.random())
 
-    def once(self):
-        """Sends one request and tells what became of it."""
+    def send_request(self):
+        """Sends one request and returns its outcome."""
         body, kind = request(self.r), self.r.random()
         if kind < 0.05:
             change, text = self.r.choice(FAULTS)
-            status, reply = load.whole(self.url, {**body, **change})
+            status, reply = chat_requests.complete(self.url, {**body, **change})
             if status != 400 or text not in reply["error"]["message"]:
                 raise ValueError(f"status {status} instead of `{text}`: {reply}")
             return "refused"
         if kind < 0.3:
-            status, reply = load.whole(self.url, body)
+            status, reply = chat_requests.complete(self.url, body)
             if status == 200 and not (reply["choices"][0]["finish_reason"] and 1 <= reply["usage"]["completion_tokens"] <= body["max_tokens"]):
-                raise ValueError(f"a strange reply: {reply}")
+                raise ValueError(f"malformed reply: {reply}")
             finished = True
         else:
-            status, reply, finished = load.stream(self.url, body, hang_up_after=self.r.randrange(20) if self.r.random() < 0.3 else None)
-        if status == 503:  # the queue is full: an honest answer
+            status, reply, finished = chat_requests.stream(self.url, body, disconnect_after=self.r.randrange(20) if self.r.random() < 0.3 else None)
+        if status == 503:  # the queue is full
             return "busy"
         if status != 200:
             raise ValueError(f"status {status}: {reply}")
-        return "answered" if finished else "hung up"
+        return "answered" if finished else "disconnected"
 
 
 def main():
@@ -98,8 +98,8 @@ def main():
     peak = max(m for t, m in samples if t >= 60) - statistics.median(second)
     checks = {
         f"resident memory: {growth:+.1f} MiB from the second minute to the last, {peak:+.1f} at the peak, allowed {a.grow_mib:g}": max(growth, peak) <= a.grow_mib,
-        f"no answer was wrong in form ({len(faults)} were; the first: {faults[:1]})": not faults,
-        f"each kind of request happened: {dict(counts)}": all(counts[k] for k in ("answered", "hung up", "refused")),
+        f"no response was malformed ({len(faults)} were; the first: {faults[:1]})": not faults,
+        f"each kind of request happened: {dict(counts)}": all(counts[k] for k in ("answered", "disconnected", "refused")),
     }
     for name, ok in checks.items():
         print("ok" if ok else "not ok", name)

@@ -1,9 +1,8 @@
-"""Attacks on a running server: small functions with a name, each of which knows what has to come of it.
+"""Attacks on a running server: small named functions, each of which checks its result.
 
-An attack is registered by the decorator `attack` under the paragraph that it tries, and raises `Wrong` where it got what it
-should not get. `run` mixes them: in shuffled rounds, at most `STARTS` begin a second, and all of them together send at most
-`BYTES` a second, so that two cores can go on. Those that last (held connections, slow readers) run beside the others, one of a
-kind at a time."""
+The decorator `attack` registers an attack under a topic; the attack raises `UnexpectedResult` if it succeeds. `run` runs all of them in
+shuffled rounds: at most `STARTS_PER_SECOND` start a second, and all together send at most `BYTES_PER_SECOND`, so that two cores keep up.
+Long attacks (held connections, slow readers) run beside the others, each only once at the same time."""
 
 import asyncio
 import collections
@@ -12,78 +11,78 @@ import time
 
 import client
 
-STARTS = 12
-BYTES = 24 << 20
-# The longest that anything but a slow attack may take while two cores are shared with it.
-PATIENCE = 30
+STARTS_PER_SECOND = 12
+BYTES_PER_SECOND = 24 << 20
+# Maximum seconds of every attack but the slow ones, on two shared cores.
+TIMEOUT = 30
 
 TABLE = []
 
 
-class Wrong(Exception):
-    """An attack got what it should not have got."""
+class UnexpectedResult(Exception):
+    """An attack succeeded, or its result is not allowed."""
 
 
 class Attack:
-    def __init__(self, paragraph, lasts, every, run):
-        self.name, self.paragraph, self.lasts, self.every, self.run = run.__name__.replace("_", " "), paragraph, lasts, every, run
+    def __init__(self, topic, lasts, every, run):
+        self.name, self.topic, self.lasts, self.every, self.run = run.__name__.replace("_", " "), topic, lasts, every, run
         self.last, self.runs, self.wrong = float("-inf"), 0, []
 
 
-def attack(paragraph, lasts=False, every=0):
-    """Registers an attack. It `lasts` when it holds something for seconds; the next begins no sooner than after `every` seconds."""
+def attack(topic, lasts=False, every=0):
+    """Registers an attack. It `lasts` if it holds something for seconds; it starts at most once in `every` seconds."""
 
     def register(run):
-        TABLE.append(Attack(paragraph, lasts, every, run))
+        TABLE.append(Attack(topic, lasts, every, run))
         return run
 
     return register
 
 
-def keep(only):
-    """Only the attacks of a paragraph, or with a word in their name."""
+def select(only):
+    """Selects the attacks of a topic, or with a word in their name."""
     if only:
-        TABLE[:] = [one for one in TABLE if only in (one.paragraph, *one.name.split(), one.name)]
+        TABLE[:] = [one for one in TABLE if only in (one.topic, *one.name.split(), one.name)]
 
 
 class Context:
-    """What attackers have: four keys, one that was revoked, and what must never be seen by them."""
+    """The attackers' four keys and one revoked key, and the secrets that no response may contain."""
 
     def __init__(self, port, keys, revoked, admin, secrets, seed):
         self.port, self.keys, self.revoked, self.admin, self.secrets = port, keys, revoked, admin, [s.encode() for s in secrets]
         self.random = random.Random(seed)
-        self.tokens, self.filled = BYTES, time.monotonic()
+        self.tokens, self.filled = BYTES_PER_SECOND, time.monotonic()
 
     @property
     def key(self):
-        """One of those that have money."""
+        """One of the keys with a large budget."""
         return self.keys[self.random.choice(["mallory", "mordred"])]
 
-    async def pace(self, n):
+    async def throttle(self, n):
         while True:
             now = time.monotonic()
-            self.tokens, self.filled = min(BYTES, self.tokens + (now - self.filled) * BYTES), now
+            self.tokens, self.filled = min(BYTES_PER_SECOND, self.tokens + (now - self.filled) * BYTES_PER_SECOND), now
             if self.tokens > 0:
                 self.tokens -= n
                 return
             await asyncio.sleep(0.01)
 
-    async def raw(self, payload, *, patience=PATIENCE, **more):
-        """Sends bytes. No answer may hold a secret, blame the server itself, or stay out."""
-        reply = await client.send(self.port, payload, patience=patience, pace=self.pace, **more)
+    async def raw(self, payload, *, timeout=TIMEOUT, **more):
+        """Sends bytes. A response must not contain a secret, be an internal error, or be missing."""
+        reply = await client.send(self.port, payload, timeout=timeout, pace=self.throttle, **more)
         for secret in self.secrets:
             if secret in reply.bytes:
-                raise Wrong(f"a secret was told: {reply}")
+                raise UnexpectedResult(f"a secret was disclosed: {reply}")
         if reply.status == 500:
-            raise Wrong(f"an internal error: {reply}")
+            raise UnexpectedResult(f"an internal error: {reply}")
         if reply.ended == "late":
-            raise Wrong(f"no end within {patience} s: {reply}")
+            raise UnexpectedResult(f"no end within {timeout} s: {reply}")
         if reply.ended == "refused":
-            raise Wrong("no connection was accepted")
+            raise UnexpectedResult("no connection was accepted")
         return reply
 
-    async def post(self, path, body, key=None, headers=(), kind="application/json", **more):
-        return await self.raw(client.request("POST", path, key or self.key, body, headers, kind), **more)
+    async def post(self, path, body, key=None, headers=(), content_type="application/json", **more):
+        return await self.raw(client.request("POST", path, key or self.key, body, headers, content_type), **more)
 
     async def get(self, path, key=None, method="GET", **more):
         return await self.raw(client.request(method, path, key or self.key), **more)
@@ -93,26 +92,26 @@ class Context:
 
 
 def expect(reply, *statuses):
-    """One of these statuses, where 2 stands for all of 200 to 299, and so on. Anthropic's surface says 529 for 503."""
+    """Checks that the status is one of `statuses`; 2 means 200 to 299, and so on. Anthropic's API returns 529 for 503."""
     status = 503 if reply.status == 529 else reply.status
     if status not in statuses and status // 100 not in statuses:
-        raise Wrong(f"{' or '.join(map(str, statuses))} was to come, not {reply}")
+        raise UnexpectedResult(f"expected {' or '.join(map(str, statuses))}, received {reply}")
     return reply
 
 
-def failed(reply):
-    """The caller was told that there is no answer: by the status, by an error in it, or by an end before its end."""
+def is_error(reply):
+    """Checks that the response is an error: by its status, by an error in its body, or by an early end."""
     body = reply.body
-    if reply.status // 100 == 2 and reply.ended == "whole" and b'"error"' not in body:
-        raise Wrong(f"a failure was to come, not {reply}")
-    # An answer that is larger than a caller's share of the memory is 413.
+    if reply.status // 100 == 2 and reply.ended == "complete" and b'"error"' not in body:
+        raise UnexpectedResult(f"expected a failure, received {reply}")
+    # A response larger than a caller's share of the memory is 413.
     if reply.status not in (0, 200, 413, 429) and reply.status // 100 == 4:
-        raise Wrong(f"the provider's failure is none of the caller's, but {reply}")
+        raise UnexpectedResult(f"a failure of the provider is reported as the caller's: {reply}")
     return reply
 
 
 async def run(context, stop):
-    """All attacks, mixed, until told to stop."""
+    """Runs all attacks, mixed, until `stop` is set."""
     running, lasting, due, rounds = set(), set(), time.monotonic(), collections.deque()
     while not stop.is_set():
         if not rounds:
@@ -127,19 +126,19 @@ async def run(context, stop):
         task.add_done_callback(running.discard)
         while len(running) - len(lasting) > 8 and not stop.is_set():
             await asyncio.sleep(0.05)
-        due = max(due + 1 / STARTS, time.monotonic() - 1)
+        due = max(due + 1 / STARTS_PER_SECOND, time.monotonic() - 1)
         await asyncio.sleep(max(0, due - time.monotonic()))
-    # What lasts goes on while the server is told to stop.
+    # Long attacks continue while the server stops.
     return running
 
 
 async def once(one, context, lasting):
-    """One attack, and what was wrong with what came of it."""
+    """Runs one attack and records an unexpected result."""
     try:
         await one.run(context)
-    except Wrong as wrong:
+    except UnexpectedResult as wrong:
         one.wrong.append(str(wrong))
-    except Exception as fault:  # An attack that cannot be read is told like one that succeeded.
+    except Exception as fault:  # A malformed response counts like a success of the attack.
         one.wrong.append(f"{type(fault).__name__}: {fault}")
     finally:
         one.runs += 1

@@ -1,16 +1,16 @@
-"""Who may what: keys, the admin API, environment variables, and requests that two readers read in two ways (paragraphs 6 and 10)."""
+"""Access without permission: keys, the admin API, environment variables, and ambiguous requests (topics 6 and 10)."""
 
 import asyncio
 import functools
 
 import client
-from attacks import Wrong, attack, expect
+from attacks import UnexpectedResult, attack, expect
 
 CHAT = "/v1/chat/completions"
 
 
 @attack("keys")
-async def a_key_that_is_none(context):
+async def an_invalid_key(context):
     key = context.random.choice([context.revoked, "sk-" + "a" * 48, "x", "\u00e4" * 20, "k" * 30_000, "null", context.keys["mallory"][:-1], context.keys["mallory"].upper()])
     expect(await context.raw(client.request("POST", CHAT, key, context.chat())), 400, 401)
     name = context.random.choice(["x-api-key", "x-goog-api-key", "mj-api-secret"])
@@ -26,7 +26,7 @@ async def no_key(context):
 
 @attack("keys")
 async def a_key_that_is_revoked_while_it_is_used(context):
-    """Routes and keys change under load; a key is good until it is revoked, and not after."""
+    """Routes and keys change under load; a key is valid until it is revoked."""
     made = expect(await context.raw(client.request("POST", "/admin/keys", context.admin, {"name": f"guest {context.random.randrange(1 << 40)}", "budget": "1"})), 201).json()
     expect(await context.post(CHAT, context.chat(), made["key"]), 200, 429, 502, 503)
     expect(await context.raw(client.request("DELETE", f"/admin/keys/{made['id']}", context.admin)), 2)
@@ -43,7 +43,7 @@ async def the_admin_api_with_a_key_of_a_caller(context):
 
 @attack("keys")
 async def the_admin_api_by_another_name(context):
-    """Only the token itself opens it from elsewhere."""
+    """From another host only the token gives access."""
     for key in (context.key, None):
         payload = client.request("GET", "/admin/keys", key, headers=["origin: https://evil.example"])
         expect(await context.raw(payload.replace(b"host: localhost", b"host: evil.example")), 401, 403)
@@ -55,7 +55,7 @@ def provider(port, **more):
 
 @attack("6")
 async def a_variable_of_the_environment(context):
-    """Whoever has the admin token cannot have a variable sent to an address of theirs."""
+    """The admin token does not allow to send an environment variable to another address."""
     name, settings = context.random.choice(
         [
             ("exfiltration", {"key_env": "AWS_SECRET_ACCESS_KEY"}),
@@ -68,24 +68,24 @@ async def a_variable_of_the_environment(context):
     )
     reply = await context.raw(client.request("PUT", f"/admin/providers/{name}", context.admin, provider(context.hostile_port, **settings)))
     if reply.status // 100 == 2:
-        asked = await context.post(CHAT, context.chat(model=f"{name}/plain"))
+        reply = await context.post(CHAT, context.chat(model=f"{name}/plain"))
         await context.raw(client.request("DELETE", f"/admin/providers/{name}", context.admin))
-        # A provider built in at another address may stand there without its key.
+        # A built-in provider may have another address, without its key.
         if settings.get("key_env"):
-            raise Wrong(f"{settings} was allowed for an address of the attacker's; asked with it: {asked.status}")
+            raise UnexpectedResult(f"{settings} was allowed for an address of the attacker; a request with it: {reply.status}")
     else:
         expect(reply, 400)
 
 
 @attack("6")
 async def an_address_behind_a_provider(context):
-    """A stored provider whose address is changed is judged again."""
+    """A stored provider is validated again when its address changes."""
     first = {**provider(context.hostile_port), "base_url": "https://api.openai.com/v1", "private": False, "key_env": "OPENAI_API_KEY"}
     reply = await context.raw(client.request("PUT", "/admin/providers/second", context.admin, {**first, "row": "openai"}))
     changed = await context.raw(client.request("PUT", "/admin/providers/second", context.admin, provider(context.hostile_port, key_env="OPENAI_API_KEY")))
     await context.raw(client.request("DELETE", "/admin/providers/second", context.admin))
     if changed.status // 100 == 2:
-        raise Wrong(f"the variable went on to another address: {reply.status}, then {changed.status}")
+        raise UnexpectedResult(f"the variable was sent to another address: {reply.status}, then {changed.status}")
 
 
 @attack("6")
@@ -94,7 +94,7 @@ async def addresses_that_lead_home(context):
     reply = await context.raw(client.request("PUT", "/admin/providers/home", context.admin, {"base_url": url, "dialect": "openai", "models": ["plain"]}))
     if reply.status // 100 == 2:
         await context.raw(client.request("DELETE", "/admin/providers/home", context.admin))
-        raise Wrong(f"{url} was taken without `private`")
+        raise UnexpectedResult(f"{url} was accepted without `private`")
     expect(reply, 400)
 
 
@@ -112,7 +112,7 @@ async def admin_bodies_of_odd_types(context):
     expect(await context.raw(client.request(method, path, context.admin, body)), 4)
 
 
-# Requests that two readers read in two ways.
+# Ambiguous requests.
 
 
 def get(*lines, path="/healthz"):
@@ -148,62 +148,62 @@ async def two_lengths(context):
             ["host: localhost", "x: y", " content-length: 2"],
         ]
     )
-    reply = await context.raw(post(context, *lines, body=b"{}" + smuggled), patience=10)
-    # Whatever it was taken for, it was one request, and none of the smuggled one's.
+    reply = await context.raw(post(context, *lines, body=b"{}" + smuggled), timeout=10)
+    # The smuggled request must not be answered.
     if reply.status not in (0, 400, 413, 501) or b'"keys"' in reply.bytes or reply.bytes.count(b"HTTP/1.1 ") > 1:
-        raise Wrong(f"{lines}: {reply}")
+        raise UnexpectedResult(f"{lines}: {reply}")
 
 
 @attack("10")
 async def chunks_of_odd_sizes(context):
     size = context.random.choice([b"FFFFFFFFFFFFFFFFF", b"-1", b"0x2", b"2 2", b"", b"g", b"2;" + b"x" * 100_000, b"80000000000000000"])
-    reply = await context.raw(post(context, "host: localhost", "transfer-encoding: chunked", "connection: close", body=size + b"\r\n{}\r\n0\r\n\r\n"), patience=10)
+    reply = await context.raw(post(context, "host: localhost", "transfer-encoding: chunked", "connection: close", body=size + b"\r\n{}\r\n0\r\n\r\n"), timeout=10)
     if reply.status not in (0, 400, 413, 431, 422):
-        raise Wrong(f"{size[:20]!r}: {reply}")
+        raise UnexpectedResult(f"{size[:20]!r}: {reply}")
 
 
 @attack("10")
 async def odd_methods_and_long_paths(context):
     method = context.random.choice(["GET", "TRACE", "CONNECT", "get", "X" * 8000, "PROPFIND", "PRI"])
     path = context.random.choice(["/" + "a" * 60_000, "/%ff%fe", "/v1/../admin/keys", "//v1//models", "/\u00e4", "/healthz%00", "*", "http://evil.example/v1/models", "/v1/models/" + "%2e%2e/" * 1000, "/\x1b[31m"])
-    reply = await context.raw(f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode("utf-8"), patience=10)
+    reply = await context.raw(f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode("utf-8"), timeout=10)
     if reply.status not in (0, 200) and reply.status // 100 != 4:
-        raise Wrong(f"{method[:20]} {path[:40]!r}: {reply}")
+        raise UnexpectedResult(f"{method[:20]} {path[:40]!r}: {reply}")
 
 
 @attack("10")
 async def large_headers(context):
     size = context.random.choice([60_000, 120_000, 400_000, 4_000_000])
     lines = context.random.choice([[f"x-large: {'x' * size}"], [f"x-{n}: y" for n in range(size // 10)], [f"cookie: {'a=b; ' * (size // 6)}"]])
-    reply = await context.raw(get("host: localhost", *lines), patience=10)
+    reply = await context.raw(get("host: localhost", *lines), timeout=10)
     if reply.status not in (0, 200, 400, 431):
-        raise Wrong(str(reply))
+        raise UnexpectedResult(str(reply))
 
 
 @attack("10")
-async def headers_that_are_no_text(context):
+async def headers_that_are_not_text(context):
     value = context.random.choice([b"\xff\xfe", b"\x00", b"a\x0bb", b"a\rb", b"\xe2\x80\xae", b"x" * 10 + b"\x7f"])
     name = context.random.choice([b"x-request-id", b"traceparent", b"content-type", b"authorization", b"origin", b"accept"])
-    reply = await context.raw(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 2\r\n" + name + b": " + value + b"\r\n\r\n{}", patience=10)
+    reply = await context.raw(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 2\r\n" + name + b": " + value + b"\r\n\r\n{}", timeout=10)
     expect(reply, 4)
 
 
 @attack("10")
 async def pipelining(context):
-    """All are answered, one after the other."""
+    """Pipelined requests are answered in order."""
     many = 100
     one = client.request("GET", "/v1/models", context.key).replace(b"connection: close\r\n", b"")
-    reply = await client.send(context.port, one * many + client.request("GET", "/healthz"), patience=20, keep=1 << 24)
+    reply = await client.send(context.port, one * many + client.request("GET", "/healthz"), timeout=20, keep=1 << 24)
     if reply.bytes.count(b"HTTP/1.1 200") > many + 1:
-        raise Wrong(f"{many + 1} requests had {reply.bytes.count(b'HTTP/1.1 200')} answers")
+        raise UnexpectedResult(f"{many + 1} requests had {reply.bytes.count(b'HTTP/1.1 200')} answers")
 
 
 @attack("10")
 async def old_and_other_protocols(context):
     words = context.random.choice([b"GET /healthz\r\n\r\n", b"GET /healthz HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500, b"SSH-2.0-x\r\n", b"\r\n" * 2000 + b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", b"GET /healthz HTTP/9.9\r\n\r\n", b"\0" * 4096])
-    reply = await context.raw(words, patience=10, leave_after=1 << 20)
+    reply = await context.raw(words, timeout=10, leave_after=1 << 20)
     if reply.status not in (0, 200, 400):
-        raise Wrong(str(reply))
+        raise UnexpectedResult(str(reply))
 
 
 @attack("10")
@@ -211,12 +211,12 @@ async def a_continuation_that_is_waited_for(context):
     payload = client.request("POST", CHAT, context.key, context.chat(), ["expect: 100-continue"])
     reply = await context.raw(payload)
     if b"HTTP/1.1 200" not in reply.bytes:
-        raise Wrong(str(reply))
+        raise UnexpectedResult(str(reply))
 
 
 @attack("10")
 async def models_by_another_name(context):
-    """The catalogue follows the check of `Host` and `Origin`: without keys it would tell a web page what there is. With keys it is public."""
+    """Without keys, the catalogue is protected by the check of `Host` and `Origin`; with keys it is public."""
     payload = client.request("GET", "/api/models").replace(b"host: localhost", b"host: evil.example")
     expect(await context.raw(payload), 200, 400, 403)
 
@@ -231,7 +231,7 @@ def frame(kind, flags, stream, payload=b""):
 
 
 def literal(name, value):
-    """A header that is put in no table (RFC 7541, 6.2.2)."""
+    """A literal header field without indexing (RFC 7541, 6.2.2)."""
 
     def text(words):
         words = words if isinstance(words, bytes) else words.encode()
@@ -259,52 +259,52 @@ SETTINGS, ACKNOWLEDGED = frame(4, 0, 0), frame(4, 1, 0)
 END_HEADERS, END_STREAM = 4, 1
 
 
-async def talk(context, payload, seconds, most=1 << 20):
-    """What the server says to frames within some seconds."""
-    return (await client.send(context.port, payload, patience=seconds, pace=context.pace, keep=most)).bytes
+async def exchange_frames(context, payload, seconds, most=1 << 20):
+    """Sends frames and returns the bytes received within some seconds."""
+    return (await client.send(context.port, payload, timeout=seconds, pace=context.throttle, keep=most)).bytes
 
 
 @attack("10")
 async def rapid_resets(context):
-    """Requests that are taken back at once."""
+    """Requests that are reset at once."""
     ask = head("POST", CHAT, "localhost", ("authorization", f"Bearer {context.key}"), ("content-type", "application/json"))
     payload = PREFACE + SETTINGS
     for stream in range(1, 2001, 2):
         payload += frame(1, END_HEADERS, stream, ask) + frame(3, 0, stream, b"\0\0\0\x08")
-    await talk(context, payload, 3)
+    await exchange_frames(context, payload, 3)
 
 
 @attack("10")
 async def continuations_without_end(context):
     payload = PREFACE + SETTINGS + frame(1, 0, 1, head("GET", "/healthz", "localhost"))
     payload += frame(9, 0, 1, literal("x-more", "y" * 4000)) * 500
-    await talk(context, payload, 3)
+    await exchange_frames(context, payload, 3)
 
 
 @attack("10")
 async def pings_and_settings(context):
     payload = PREFACE + SETTINGS + (frame(6, 0, 0, b"12345678") + SETTINGS) * 5000
-    await talk(context, payload, 3, most=4096)
+    await exchange_frames(context, payload, 3, most=4096)
 
 
 @attack("10", lasts=True)
 async def a_window_that_never_opens(context):
-    """Answers that may not be sent."""
+    """Responses that the window does not allow to send."""
     ask = head("GET", "/v1/models", "localhost", ("authorization", f"Bearer {context.key}"))
     payload = PREFACE + frame(4, 0, 0, b"\0\x04\0\0\0\0") + b"".join(frame(1, END_HEADERS | END_STREAM, stream, ask) for stream in range(1, 200, 2))
-    await talk(context, payload, 20)
+    await exchange_frames(context, payload, 20)
 
 
 @attack("10")
 async def an_authority_unlike_the_host(context):
     ask = head("GET", "/v1/models", "localhost", ("host", "evil.example"), ("authorization", f"Bearer {context.key}"))
-    said = await talk(context, PREFACE + SETTINGS + ACKNOWLEDGED + frame(1, END_HEADERS | END_STREAM, 1, ask), 2)
-    if b'"data"' in said:
-        raise Wrong(f"it was answered: {bytes(said[-200:])!r}")
+    received = await exchange_frames(context, PREFACE + SETTINGS + ACKNOWLEDGED + frame(1, END_HEADERS | END_STREAM, 1, ask), 2)
+    if b'"data"' in received:
+        raise UnexpectedResult(f"it was answered: {bytes(received[-200:])!r}")
 
 
 @attack("10", lasts=True)
 async def many_streams_of_one_connection(context):
     ask = head("POST", CHAT, "localhost", ("authorization", f"Bearer {context.key}"), ("content-type", "application/json"))
     payload = PREFACE + SETTINGS + b"".join(frame(1, END_HEADERS, stream, ask) for stream in range(1, 400, 2))
-    await asyncio.gather(*(talk(context, payload, 10) for _ in range(3)))
+    await asyncio.gather(*(exchange_frames(context, payload, 10) for _ in range(3)))

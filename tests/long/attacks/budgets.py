@@ -1,15 +1,15 @@
-"""More than was paid for: fixed prices above a budget, tasks of others (paragraphs 7 and 8)."""
+"""Spending more than a budget, and access to tasks of others (topics 7 and 8)."""
 
-from attacks import Wrong, attack, expect
+from attacks import UnexpectedResult, attack, expect
 from attacks.parsers import form
 
 HUGE = [10**9, 10**6, 2**63, 2**64, 1e9, 129, "1000000000", "1e9"]
 
 
 def refused_or_small(reply, what):
-    """Nobody takes what no budget of theirs can pay."""
+    """Checks that a request above the budget is refused."""
     if reply.status == 200:
-        raise Wrong(f"{what} was taken: {reply}")
+        raise UnexpectedResult(f"{what} was accepted: {reply}")
     return expect(reply, 4, 503)
 
 
@@ -28,17 +28,17 @@ async def a_video_of_odd_seconds(context):
 
 
 @attack("7")
-async def seconds_that_are_said_twice(context):
-    """What is billed is what the provider reads."""
+async def duplicate_seconds(context):
+    """The billed value is the value that the provider reads."""
     text = '{"model":"hostile-openai/film","prompt":"x","seconds":%s,"seconds":%s}' % tuple(context.random.sample(["4", "1000000"], 2))
     refused_or_small(await context.post("/v1/videos", text.encode(), context.keys["morgan"]), "a video of 4 and of a million seconds")
 
 
 @attack("7")
-async def a_form_that_says_seconds_twice(context):
+async def a_form_with_duplicate_seconds(context):
     parts = [("model", "hostile-openai/film"), ("prompt", "x"), ("seconds", "4"), ("seconds", "1000000")]
     context.random.shuffle(parts)
-    reply = await context.post("/v1/videos", form(parts), context.keys["morgan"], kind="multipart/form-data; boundary=whale")
+    reply = await context.post("/v1/videos", form(parts), context.keys["morgan"], content_type="multipart/form-data; boundary=whale")
     refused_or_small(reply, "a video of 4 and of a million seconds")
 
 
@@ -52,7 +52,7 @@ async def pictures_that_nobody_can_pay(context):
 @attack("7")
 async def a_form_of_pictures_that_nobody_can_pay(context):
     parts = [("model", "hostile-openai/paint"), ("prompt", "x"), ("n", str(context.random.choice(HUGE[:4]))), ("image", "x" * 1000)]
-    reply = await context.post("/v1/images/edits", form(parts), context.keys["morgan"], kind="multipart/form-data; boundary=whale")
+    reply = await context.post("/v1/images/edits", form(parts), context.keys["morgan"], content_type="multipart/form-data; boundary=whale")
     refused_or_small(reply, "pictures by the million")
 
 
@@ -71,7 +71,7 @@ async def answers_by_the_million(context):
 
 @attack("7")
 async def spending_the_last(context):
-    """Tokens may go into debt once; after that there is nothing left."""
+    """Tokens may overdraw a budget once; afterwards requests are refused."""
     reply = await context.post("/v1/chat/completions", context.chat("word " * 2000), context.keys["mime"])
     expect(reply, 200, 402, 503)
 
@@ -83,7 +83,7 @@ SUBMISSIONS = [
 ]
 
 
-async def submitted(context, key, which, fails=False):
+async def submit_task(context, key, which, fails=False):
     path, body, field, fetch = SUBMISSIONS[which]
     reply = expect(await context.post(path, {**body, "prompt": "fail" if fails else "x"}, key), 200, 402, 429, 503)
     taken = reply.json() if reply.status == 200 else {}
@@ -93,14 +93,14 @@ async def submitted(context, key, which, fails=False):
 
 @attack("8")
 async def a_task_under_the_id_of_another(context):
-    """The provider gives two tenants the same id. Each follows its own, and nobody the other's."""
+    """The provider gives two tenants the same id. Each can read only its own task."""
     which = context.random.randrange(len(SUBMISSIONS))
-    first = await submitted(context, context.keys["mallory"], which)
-    second = await submitted(context, context.keys["mordred"], which)
+    first = await submit_task(context, context.keys["mallory"], which)
+    second = await submit_task(context, context.keys["mordred"], which)
     if not first or not second:
         return
     if first == second:
-        raise Wrong(f"two tenants have the same task: {first}")
+        raise UnexpectedResult(f"two tenants have the same task: {first}")
     expect(await context.get(first, context.keys["mallory"]), 200)
     expect(await context.get(second, context.keys["mordred"]), 200)
     expect(await context.get(first, context.keys["mordred"]), 404)
@@ -109,7 +109,7 @@ async def a_task_under_the_id_of_another(context):
 
 @attack("8")
 async def a_task_that_fails(context):
-    fetch = await submitted(context, context.key, context.random.randrange(len(SUBMISSIONS)), fails=True)
+    fetch = await submit_task(context, context.key, context.random.randrange(len(SUBMISSIONS)), fails=True)
     for key in context.keys.values():
         if fetch:
             expect(await context.get(fetch, key), 200, 404)
@@ -117,7 +117,7 @@ async def a_task_that_fails(context):
 
 @attack("8")
 async def the_ids_that_the_provider_gave(context):
-    """They lead nobody to a task of another's. This key has none."""
+    """The provider's own ids give no access to tasks of others. This key has no tasks."""
     fetch = context.random.choice(["/mj/task/4711/fetch", "/mj/task/4712/fetch", "/v1/videos/video_0", "/v1/videos/video_1/content", "/mj/image/4711", "/suno/fetch/same-1", "/v1/videos/video_same"])
     expect(await context.get(fetch, context.keys["mime"]), 404)
 

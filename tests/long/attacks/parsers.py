@@ -1,4 +1,4 @@
-"""Bodies that are dearer to read than to send (paragraph 2). Each is answered or refused in time, and never with a fault of ours."""
+"""Input that is expensive to parse (topic 2). Each request is answered or refused in time, without an internal error."""
 
 import asyncio
 import functools
@@ -7,13 +7,13 @@ import json
 import client
 from attacks import Context, attack, expect
 
-# What a request of this kind may be answered: as it was meant, refused, or put off.
+# The allowed statuses: accepted, refused, or overloaded.
 ANY = (2, 4, 503)
 MANY = 100_000
 
 
 def surfaces(text="hello"):
-    """Path and body of a small request on each surface: to the local model, passed, converted."""
+    """Path and body of a small request of each API: to the local model, forwarded, converted."""
     chat = {"max_tokens": 4, "messages": [{"role": "user", "content": text}]}
     contents = {"contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 4}}
     return [
@@ -35,46 +35,46 @@ def surfaces(text="hello"):
     ]
 
 
-def with_more(body, members, last):
-    """A body with more members, before or behind its own."""
+def with_members(body, members, last):
+    """A body with more members, before or after its own."""
     text = json.dumps(body)
     return (f"{text[:-1]},{members}}}" if last else f"{{{members},{text[1:]}").encode()
 
 
 async def to_any_surface(context: Context, members, *statuses):
     path, body = context.random.choice(surfaces())
-    expect(await context.post(path, with_more(body, members, context.random.random() < 0.5)), *statuses)
+    expect(await context.post(path, with_members(body, members, context.random.random() < 0.5)), *statuses)
 
 
 @functools.cache
-def keys(count, same=False, escaped=False):
+def object_with_keys(count, same=False, escaped=False):
     name = (lambda n: "same") if same else (lambda n: f"\\u006b{n}") if escaped else (lambda n: f"k{n}")
     return ",".join(f'"{name(n)}":{n}' for n in range(count))
 
 
 @attack("2")
 async def a_hundred_thousand_keys(context):
-    await to_any_surface(context, keys(MANY), *ANY)
+    await to_any_surface(context, object_with_keys(MANY), *ANY)
 
 
 @attack("2")
 async def two_at_once_of_a_hundred_thousand_keys(context):
-    await asyncio.gather(*(to_any_surface(context, keys(MANY), *ANY) for _ in range(2)))
+    await asyncio.gather(*(to_any_surface(context, object_with_keys(MANY), *ANY) for _ in range(2)))
 
 
 @attack("2")
 async def escaped_keys(context):
-    await to_any_surface(context, keys(MANY, escaped=True), *ANY)
+    await to_any_surface(context, object_with_keys(MANY, escaped=True), *ANY)
 
 
 @attack("2")
 async def the_same_key_again_and_again(context):
-    await to_any_surface(context, keys(MANY, same=True), *ANY)
+    await to_any_surface(context, object_with_keys(MANY, same=True), *ANY)
 
 
 @attack("2")
 async def keys_below(context):
-    await to_any_surface(context, f'"metadata":{{{keys(MANY)}}}', *ANY)
+    await to_any_surface(context, f'"metadata":{{{object_with_keys(MANY)}}}', *ANY)
 
 
 @attack("2")
@@ -157,7 +157,7 @@ async def a_large_logit_bias(context):
 
 @functools.cache
 def bombs():
-    """Schemas that grow when they are understood."""
+    """Schemas that grow when they are expanded."""
     deep = {"type": "string"}
     for _ in range(100):
         deep = {"type": "object", "properties": {"a": deep, "b": deep}, "required": ["a", "b"]} if len(json.dumps(deep)) < 20_000 else {"type": "array", "items": deep}
@@ -187,8 +187,8 @@ async def a_schema_bomb(context):
     else:
         body["tools"] = [{"type": "function", "function": {"name": "f", "strict": True, "parameters": schema}}]
         body["tool_choice"] = "required"
-    # Shapes are compiled in a thread of their own, which shares two cores with all the rest.
-    expect(await context.post("/beta/chat/completions", body, patience=60), *ANY)
+    # A worker thread compiles schemas, on two shared cores.
+    expect(await context.post("/beta/chat/completions", body, timeout=60), *ANY)
 
 
 def form(parts, boundary="whale"):
@@ -201,11 +201,11 @@ async def a_form_of_many_parts(context):
     path = context.random.choice(["/v1/images/edits", "/v1/videos", "/v1/audio/transcriptions"])
     parts = [("model", "hostile-openai/plain"), *((f"p{n}", "x") for n in range(20_000)), ("prompt", "x")]
     context.random.shuffle(parts)
-    expect(await context.post(path, form(parts), kind="multipart/form-data; boundary=whale"), *ANY)
+    expect(await context.post(path, form(parts), content_type="multipart/form-data; boundary=whale"), *ANY)
 
 
 @attack("2")
-async def a_form_that_is_none(context):
+async def an_invalid_form(context):
     path = context.random.choice(["/v1/images/edits", "/v1/videos"])
     body, kind = context.random.choice(
         [
@@ -213,7 +213,7 @@ async def a_form_that_is_none(context):
             (b'--whale\r\ncontent-disposition: form-data; name="' + b"x" * 1_000_000, "whale"), (b"--whale\r\n" + b"x: y\r\n" * 100_000, "whale"), (b"x", "b" * 20_000), (b"x", '"'),
         ]
     )  # fmt: skip
-    expect(await context.post(path, body, kind=f"multipart/form-data; boundary={kind}"), 4, 503)
+    expect(await context.post(path, body, content_type=f"multipart/form-data; boundary={kind}"), 4, 503)
 
 
 @attack("2")
@@ -252,12 +252,12 @@ async def quotes_without_end(context):
 @attack("2")
 async def names_without_end(context):
     path, body = context.random.choice(surfaces()[:5])
-    # Messages take an id that is not known for that of the local model.
+    # The Messages API takes an unknown id for the local model.
     expect(await context.post(path, {**body, "model": "m" * 1_000_000}), *(ANY if "messages" in path else (4, 503)))
 
 
 @attack("2")
-async def text_that_is_no_text(context):
+async def invalid_text(context):
     path, body = context.random.choice(surfaces())
     text = json.dumps(body).encode()
     broken = context.random.choice([text.replace(b"hello", b"\xff\xfe"), text.replace(b"hello", b"\\ud800"), text[:-1], text + text, b"\xef\xbb\xbf" * 3 + text, b"NaN", b"", b"\0" * 1000])

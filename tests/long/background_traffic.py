@@ -1,16 +1,15 @@
-"""The ordinary traffic of a long test: requests of every surface at a steady rate, each of whose answers is known beforehand."""
+"""Background traffic of a long test: requests of every API at a steady rate, with known answers."""
 
 import asyncio
 import collections
 import json
 import random
-import re
 import time
 
 import client
-import fake
+import fake_provider
 
-# Nano-dollars a token, and for what has a fixed price.
+# Prices in nano-dollars: per token, and fixed prices.
 INPUT, OUTPUT = 1000, 2000
 PICTURE, TASK, SECOND = 40_000_000, 80_000_000, 100_000_000
 LOCAL_TOKENS = 12
@@ -27,22 +26,22 @@ def messages(model):
 
 
 def contents(model):
-    def ask(text, stream):
+    def build(text, stream):
         call = "streamGenerateContent?alt=sse" if stream else "generateContent"
         return f"/v1beta/models/{model}:{call}", {"contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 64}}
-    return ask
+    return build
 
 
 def responses(model):
     return lambda text, stream: ("/v1/responses", {"model": model, "max_output_tokens": 64, "stream": stream, "input": text})
 
 
-# Name, how it is asked, whether it may stream, how often. What is passed and what is converted, on every surface.
+# Name, function that builds the request, whether it may stream, weight. Forwarded and converted requests of every API.
 KINDS = [
-    ("passed: chat completions", chat("good-deepseek/chat"), True, 5),
-    ("passed: chat completions of another dialect", chat("good-openai/chat"), True, 2),
-    ("passed: messages", messages("good-anthropic/chat"), True, 3),
-    ("passed: contents", contents("good-gemini/chat"), True, 3),
+    ("forwarded: chat completions", chat("good-deepseek/chat"), True, 5),
+    ("forwarded: chat completions of another dialect", chat("good-openai/chat"), True, 2),
+    ("forwarded: messages", messages("good-anthropic/chat"), True, 3),
+    ("forwarded: contents", contents("good-gemini/chat"), True, 3),
     ("converted: chat completions to messages", chat("good-anthropic/chat"), True, 3),
     ("converted: chat completions to contents", chat("good-gemini/chat"), True, 2),
     ("converted: messages to chat completions", messages("good-deepseek/chat"), True, 3),
@@ -58,16 +57,16 @@ NAMES, WEIGHTS = [kind[0] for kind in KINDS], [kind[3] for kind in KINDS]
 
 
 class Result:
-    """One request and what came of it. `books` is the record that it has to leave: key, model's provider, tokens, cost."""
+    """A request and its result. `record` is its expected usage record: key, provider, tokens, cost."""
 
-    __slots__ = ("kind", "key", "number", "first", "total", "fault", "books")
+    __slots__ = ("kind", "key", "number", "first", "total", "fault", "record")
 
     def __init__(self, kind, key, number):
-        self.kind, self.key, self.number, self.first, self.total, self.fault, self.books = kind, key, number, None, None, None, None
+        self.kind, self.key, self.number, self.first, self.total, self.fault, self.record = kind, key, number, None, None, None, None
 
 
 class Traffic:
-    """Asks with `keys` (name to key) at `rate` requests a second, numbered from `number`, until told to stop."""
+    """Sends `rate` requests a second with `keys` (name to key), numbered from `number`, until it is stopped."""
 
     def __init__(self, port, keys, rate, number, seed, local):
         self.port, self.keys, self.rate, self.number, self.local = port, keys, rate, number, local
@@ -76,28 +75,28 @@ class Traffic:
     async def run(self, stop):
         running, due = set(), time.monotonic()
         while not stop.is_set():
-            running.add(task := asyncio.create_task(self.once()))
+            running.add(task := asyncio.create_task(self.send_random()))
             task.add_done_callback(running.discard)
-            # The next is due whether or not this one has been answered.
+            # The next request is due independent of the response to this one.
             due = max(due + 1 / self.rate, time.monotonic() - 1)
             await asyncio.sleep(max(0, due - time.monotonic()))
         await asyncio.gather(*running)
         return self.results
 
-    async def once(self):
-        kind, ask, may_stream, _ = self.random.choices(KINDS, WEIGHTS)[0]
+    async def send_random(self):
+        kind, build, may_stream, _ = self.random.choices(KINDS, WEIGHTS)[0]
         self.number += 1
         number, key = self.number, self.random.choice(list(self.keys))
         stream = may_stream and self.random.random() < 0.6
         result = Result(kind, key, number)
         try:
-            if ask is None:
+            if build is None:
                 if self.local:
-                    await self.ask_local(result, stream)
+                    await self.request_local_model(result, stream)
                     self.results.append(result)
                 return
-            await self.ask(result, ask, stream)
-        except Exception as fault:  # A fault of the answer must be told, whatever it is.
+            await self.send_request(result, build, stream)
+        except Exception as fault:  # Every error in the response is reported.
             result.fault = f"{type(fault).__name__}: {fault}"
         self.results.append(result)
 
@@ -105,44 +104,44 @@ class Traffic:
         reply = await client.send(self.port, client.request(method, path, self.keys[result.key], body))
         if result.total is None:
             result.first, result.total = reply.first, reply.total
-        if reply.status != 200 or reply.ended != "whole":
+        if reply.status != 200 or reply.ended != "complete":
             result.fault = f"{method} {path}: {reply}"
             return None
         return reply
 
-    async def ask(self, result, ask, stream):
-        number, count = result.number, fake.words(result.number)
-        path, body = ask(f"#{number}. {TEXT}", stream)
+    async def send_request(self, result, build, stream):
+        number, count = result.number, fake_provider.words(result.number)
+        path, body = build(f"#{number}. {TEXT}", stream)
         reply = await self.send(result, "POST", path, body)
         if reply is None:
             return
-        said = reply.body
+        received = reply.body
         if result.kind == "picture":
-            result.books = (result.key, "good-deepseek", 0, 0, 2 * PICTURE)
+            result.record = (result.key, "good-deepseek", 0, 0, 2 * PICTURE)
         elif result.kind in ("task of Midjourney", "video"):
             await self.follow(result, reply.json())
         elif result.kind == "embeddings":
-            result.books = (result.key, "good-deepseek", number, 0, number * INPUT)
+            result.record = (result.key, "good-deepseek", number, 0, number * INPUT)
         else:
-            # Responses repeat the whole text in the events of their end.
-            seen = said.count(b'"delta":"word "') if stream and path == "/v1/responses" else said.count(b"word ")
-            if seen != count or b'"error":{' in said:
+            # Responses repeat the complete text in their final events.
+            seen = received.count(b'"delta":"word "') if stream and path == "/v1/responses" else received.count(b"word ")
+            if seen != count or b'"error":{' in received:
                 result.fault = f"{path}: {seen} words instead of {count}: {reply}"
                 return
             provider = body.get("model", path.removeprefix("/v1beta/models/")).split("/")[0]
-            result.books = (result.key, provider, number, count, number * INPUT + count * OUTPUT)
+            result.record = (result.key, provider, number, count, number * INPUT + count * OUTPUT)
 
     async def follow(self, result, taken):
-        """The task is the caller's own, whatever else its provider has called the same."""
+        """Checks that the task belongs to the caller, even if the provider has repeated its id."""
         midjourney = result.kind == "task of Midjourney"
         name = taken.get("result") if midjourney else taken.get("id")
-        result.books = (result.key, "midjourney", 0, 0, TASK) if midjourney else (result.key, "good-deepseek", 0, 0, 4 * SECOND)
+        result.record = (result.key, "midjourney", 0, 0, TASK) if midjourney else (result.key, "good-deepseek", 0, 0, 4 * SECOND)
         task = await self.send(result, "GET", f"/mj/task/{name}/fetch" if midjourney else f"/v1/videos/{name}")
         if task is not None and task.json().get("id") != name:
-            result.fault = f"asked for {name}, told of {task}"
+            result.fault = f"requested {name}, received {task}"
         self.tasks.append((name, result.kind, result.key))
 
-    async def ask_local(self, result, stream):
+    async def request_local_model(self, result, stream):
         body = {"model": "deepseek-chat", "max_tokens": LOCAL_TOKENS, "stream": stream, "messages": [{"role": "user", "content": f"Story {result.number}: the whale went down."}]}
         if stream:
             body["stream_options"] = {"include_usage": True}
@@ -151,10 +150,10 @@ class Traffic:
             return
         counts = reply.json()["usage"] if not stream else last_usage(reply.body)
         if counts is None or (stream and b"[DONE]" not in reply.body):
-            result.fault = f"not a whole answer: {reply}"
+            result.fault = f"incomplete response: {reply}"
             return
         prompt, completion = counts["prompt_tokens"], counts["completion_tokens"]
-        result.books = (result.key, "local", prompt, completion, prompt * INPUT + completion * OUTPUT)
+        result.record = (result.key, "local", prompt, completion, prompt * INPUT + completion * OUTPUT)
 
 
 def last_usage(body):
@@ -165,17 +164,17 @@ def last_usage(body):
 
 
 def percentile(values, share):
-    """The least value that `share` of all do not exceed."""
+    """The smallest value that a share of `share` does not exceed."""
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
 
 def slowest(results, share=0.99):
-    """The percentiles of first byte and whole answer, of what providers answer and of what the local model does."""
+    """Percentiles of the time to the first byte and to the complete response, for providers and for the local model."""
     found = {}
     for name, of in (("providers", lambda kind: not kind.startswith("local")), ("the local model", lambda kind: kind.startswith("local"))):
         times = [result for result in results if of(result.kind) and result.fault is None]
         if times:
             found[name, "first byte"] = percentile([result.first for result in times if result.first is not None], share)
-            found[name, "whole"] = percentile([result.total for result in times], share)
+            found[name, "complete"] = percentile([result.total for result in times], share)
     return found

@@ -1,4 +1,4 @@
-"""What a store says of money, and whether it adds up: SQLite or PostgreSQL (by `psql`). Standard library only."""
+"""Reads records and sums of a store and checks that they balance: SQLite, or PostgreSQL by `psql`. Standard library only."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Record(NamedTuple):
 
 
 def query(store, text):
-    """The rows of a statement that only reads."""
+    """The rows of a read-only statement."""
     if store.startswith("sqlite:"):
         database = sqlite3.connect(f"file:{store.removeprefix('sqlite:')}?mode=ro", uri=True, timeout=10)
         try:
@@ -35,31 +35,31 @@ def query(store, text):
 def records(store):
     columns = "key_name, model, upstream, prompt_tokens, cached_tokens, completion_tokens, cost, estimated, outcome"
     rows = query(store, f"select {columns} from usage_records")
-    # A sum that overflowed in SQLite is a REAL, and that is a fault to be seen, not to be rounded.
-    return [Record(row[0], row[1], row[2], *(whole(n) for n in row[3:8]), row[8]) for row in rows]
+    # A sum that overflowed in SQLite is a REAL, which must be reported and not rounded.
+    return [Record(row[0], row[1], row[2], *(as_integer(n) for n in row[3:8]), row[8]) for row in rows]
 
 
-def whole(number):
+def as_integer(number):
     if isinstance(number, float):
         raise ValueError(f"the store holds {number}, which is not an integer")
     return int(number)
 
 
 def spent(store):
-    """What keys and projects have spent, by name."""
-    keys = {name: whole(n) for name, n in query(store, "select name, spent from keys")}
-    projects = {name: whole(n) for name, n in query(store, "select name, spent from projects")}
+    """The spent amounts of keys and projects, by name."""
+    keys = {name: as_integer(n) for name, n in query(store, "select name, spent from keys")}
+    projects = {name: as_integer(n) for name, n in query(store, "select name, spent from projects")}
     return keys, projects
 
 
-def differences(store):
-    """Keys and projects whose `spent` is not the sum of their records; empty when the books are right.
+def unbalanced(store):
+    """Keys and projects whose `spent` is not the sum of their records.
 
-    Sums are made here and not in SQL, where they overflow."""
+    The sums are computed here, because they can overflow in SQL."""
     sums = {}
     for key, project, cost in query(store, "select key_id, project_id, cost from usage_records"):
         for account in (("keys", key), ("projects", project)):
-            sums[account] = sums.get(account, 0) + whole(cost)
+            sums[account] = sums.get(account, 0) + as_integer(cost)
     found = []
     for table in ("keys", "projects"):
         for account, name, amount in query(store, f"select id, name, spent from {table}"):
@@ -70,7 +70,7 @@ def differences(store):
 
 
 def check(server):
-    """What `cachalot usage check` finds: (clean, its report)."""
+    """The result of `cachalot usage check`: whether it is clean, and its report."""
     done = server.command("usage", "check", "--json")
     try:
         report = json.loads(done.stdout)
@@ -79,10 +79,10 @@ def check(server):
     return done.returncode == 0, report
 
 
-def left_in_journal(server):
+def unflushed_records(server):
     """Names of files that the journal of a stopped server still holds, and of quarantined records."""
     folder = os.path.join(server.folder, "journal")
-    # The lock of a data folder that is the journal's stays where it is.
+    # If the journal is in the data folder, the lock of the server is in it too.
     names = [name for name in os.listdir(folder) if name != "server.lock"] if os.path.isdir(folder) else []
     beside = [name for name in os.listdir(server.folder) if "quarantine" in name]
     return sorted(names + beside)

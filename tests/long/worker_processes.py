@@ -1,4 +1,4 @@
-"""Processes that run beside a test: providers, traffic, attackers, a busy loop; and a thread that watches the server."""
+"""Worker processes of a test (providers, traffic, attackers, a busy loop), and a thread that monitors the server."""
 
 import asyncio
 import http.client
@@ -8,50 +8,50 @@ import threading
 import time
 
 import attacks
-import ordinary
-from attacks import access, budgets, memory, parsers, providers  # noqa: F401  Each registers its attacks.
+import background_traffic
+from attacks import access, budgets, memory, parsers, providers  # noqa: F401  The imports register the attacks.
 from server import cpu
 
-# That others leave in the middle is what these tests are about.
+# Broken connections are part of these tests.
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
-def provide(kind, arguments, pipe, stop):
+def run_provider(kind, arguments, pipe, stop):
     async def run():
         provider = kind(*arguments)
         pipe.send(await provider.start())
-        await told(stop)
+        await wait_for_stop(stop)
         pipe.send(provider.faults)
 
     asyncio.run(run())
 
 
-def ask(arguments, pipe, stop):
+def run_traffic(arguments, pipe, stop):
     async def run():
-        traffic = ordinary.Traffic(*arguments)
+        traffic = background_traffic.Traffic(*arguments)
         pipe.send(None)
-        pipe.send(await traffic.run(await event(stop)))
+        pipe.send(await traffic.run(await local_event(stop)))
 
     asyncio.run(run())
 
 
-def assault(arguments, hostile_port, only, pipe, stop):
+def run_attackers(arguments, hostile_port, only, pipe, stop):
     async def run():
-        attacks.keep(only)
+        attacks.select(only)
         context = attacks.Context(*arguments)
         context.hostile_port = hostile_port
         pipe.send(None)
-        running = await attacks.run(context, await event(stop))
+        running = await attacks.run(context, await local_event(stop))
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        pipe.send([(one.paragraph, one.name, one.runs, one.wrong) for one in attacks.TABLE])
+        pipe.send([(one.topic, one.name, one.runs, one.wrong) for one in attacks.TABLE])
 
     asyncio.run(run())
 
 
-def compute(share, pipe, stop):
-    """Computes for that share of the time."""
+def busy_loop(share, pipe, stop):
+    """Uses `share` of a core."""
     pipe.send(None)
     while not stop.is_set():
         until = time.monotonic() + 0.02 * share
@@ -61,25 +61,25 @@ def compute(share, pipe, stop):
     pipe.send(None)
 
 
-async def told(stop):
+async def wait_for_stop(stop):
     while not stop.is_set():
         await asyncio.sleep(0.05)
 
 
-async def event(stop):
-    """The same event for tasks of this process."""
-    own = asyncio.Event()
+async def local_event(stop):
+    """An asyncio event that is set with `stop`."""
+    local = asyncio.Event()
 
     async def watch():
-        await told(stop)
-        own.set()
+        await wait_for_stop(stop)
+        local.set()
 
-    own.task = asyncio.create_task(watch())
-    return own
+    local.task = asyncio.create_task(watch())
+    return local
 
 
-class Beside:
-    """A process that runs a function of the above."""
+class WorkerProcess:
+    """A process that runs one of the functions above."""
 
     SPAWN = multiprocessing.get_context("spawn")
 
@@ -88,32 +88,32 @@ class Beside:
         self.stopping = self.SPAWN.Event()
         self.process = self.SPAWN.Process(target=run, args=(*arguments, other, self.stopping), daemon=True)
         self.process.start()
-        self.first = self.pipe.recv()
+        self.first_message = self.pipe.recv()
 
     def cpu(self):
         return cpu(self.process.pid)
 
     def stop(self):
-        """What it has found."""
+        """Stops the process and returns its result."""
         self.stopping.set()
-        found = self.pipe.recv()
+        result = self.pipe.recv()
         self.process.join()
-        return found
+        return result
 
 
 def get(port, path, headers=None):
-    """Status and body, whatever proxies the environment names."""
+    """Status and body; ignores proxies of the environment."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path, headers=headers or {})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()
     finally:
         connection.close()
 
 
-class Watch:
-    """Asks /healthz four times a second, and looks at the memory."""
+class HealthMonitor:
+    """Requests /healthz four times a second, and records the time and the memory of the server."""
 
     def __init__(self, server):
         self.server, self.slowest, self.failures, self.most, self.over = server, 0.0, [], 0.0, threading.Event()
@@ -122,14 +122,14 @@ class Watch:
 
     def run(self):
         while not self.over.wait(0.25):
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 status, _ = get(self.server.port, "/healthz")
                 if status != 200:
                     self.failures.append(f"status {status}")
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(str(error))
-            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.slowest = max(self.slowest, time.monotonic() - started)
             self.most = max(self.most, self.server.memory()) if self.server.alive() else self.most
 
     def end(self):

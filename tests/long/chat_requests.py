@@ -1,4 +1,4 @@
-"""What the long tests share: one chat request over HTTP, streamed or not, and the numbers of /metrics. Standard library only."""
+"""Shared by long tests: one chat request over HTTP, streaming or not, and values of /metrics. Standard library only."""
 
 import http.client
 import json
@@ -11,8 +11,8 @@ def connect(url, timeout=300):
     return http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
 
 
-def whole(url, body):
-    """(status, reply) of a request that is not streamed."""
+def complete(url, body):
+    """(status, reply) of a non-streaming request."""
     c = connect(url)
     try:
         c.request("POST", "/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
@@ -22,11 +22,11 @@ def whole(url, body):
         c.close()
 
 
-def stream(url, body, hang_up_after=None):
-    """(status, answer, finished) of a streamed request.
+def stream(url, body, disconnect_after=None):
+    """(status, answer, finished) of a streaming request.
 
-    The answer is (content, reasoning, finish_reason); of a refused request it is the error object. After `hang_up_after` chunks with
-    text the connection is closed, and `finished` tells whether the answer had ended before that.
+    The answer is (content, reasoning, finish_reason), or the error object of a refused request. The connection is closed after
+    `disconnect_after` chunks with text; `finished` is true if the answer ended before.
     """
     c = connect(url)
     try:
@@ -49,11 +49,11 @@ def stream(url, body, hang_up_after=None):
             if "error" in event:
                 raise ValueError(f"an error in the stream: {event['error']}")
             for choice in event["choices"]:
-                said, thought = choice["delta"].get("content") or "", choice["delta"].get("reasoning_content") or ""
-                content, reasoning = content + said, reasoning + thought
-                seen += bool(said or thought)
+                text, thought = choice["delta"].get("content") or "", choice["delta"].get("reasoning_content") or ""
+                content, reasoning = content + text, reasoning + thought
+                seen += bool(text or thought)
                 finish = choice["finish_reason"] or finish
-            if hang_up_after is not None and seen >= hang_up_after and not finish:
+            if disconnect_after is not None and seen >= disconnect_after and not finish:
                 return 200, (content, reasoning, None), False
         if not done or not finish:
             raise ValueError(f"the stream ended without {'a finish reason' if done else '[DONE]'} after {seen} chunks")

@@ -1,8 +1,8 @@
-"""A provider of the long tests that answers as it should, in every dialect, and what the hostile one shares with it.
+"""A correct fake provider of every dialect, and the HTTP server that it shares with the hostile one.
 
-Below /deepseek/v1, /openai/v1, /anthropic/v1 and /gemini/v1beta it answers text, below /deepseek/v1 also embeddings, pictures
-and videos, below / Midjourney's tasks. A prompt that says `#N.` is answered with `words(N)` words, and counted as N tokens, so
-that its record can be found and its price is known. Ids of tasks repeat: they are unique for nobody."""
+/deepseek/v1, /openai/v1, /anthropic/v1 and /gemini/v1beta serve text; /deepseek/v1 also serves embeddings, images and videos, and /
+Midjourney's tasks. The answer to a prompt with `#N.` has `words(N)` words and is counted as N prompt tokens, which identifies its
+usage record and its price. Ids of tasks repeat."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ def words(number):
 
 
 def usage(dialect, prompt, completion):
-    """The counts of an answer as a dialect gives them."""
+    """The usage object of a dialect."""
     if dialect == "anthropic":
         return {"input_tokens": prompt, "output_tokens": completion}
     if dialect == "gemini":
@@ -26,8 +26,8 @@ def usage(dialect, prompt, completion):
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def whole(dialect, text, counts, model="m"):
-    """An answer in one piece. `counts` None: it has none."""
+def complete_response(dialect, text, counts, model="m"):
+    """A non-streaming response; without usage if `counts` is None."""
     if dialect == "anthropic":
         answer = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "stop_reason": "end_turn"}
         answer |= {"stop_sequence": None, "content": [{"type": "text", "text": text}]}
@@ -42,8 +42,8 @@ def whole(dialect, text, counts, model="m"):
     return {**answer, **({} if counts is None else {"usage": counts})}
 
 
-def events(dialect, pieces, counts, model="m"):
-    """The events of an answer, each as its bytes."""
+def sse_events(dialect, pieces, counts, model="m"):
+    """The SSE events of a streaming response, as bytes."""
     if dialect == "anthropic":
         start = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": []}
         start |= {"stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 1} if counts is None else counts}
@@ -78,8 +78,8 @@ def _event(value):
     return b"event: %s\n%s" % (value["type"].encode(), _data(value))
 
 
-class Asked:
-    """A request as it came."""
+class ReceivedRequest:
+    """A received request."""
 
     def __init__(self, head, body):
         self.head, self.body = head, body
@@ -99,32 +99,32 @@ class Asked:
 
 
 class HttpServer:
-    """Answers on connections that stay open. `answer` returns whether one goes on."""
+    """A server with persistent connections. `handle` returns whether the connection stays open."""
 
     def __init__(self):
         self.faults = []
 
     async def start(self):
-        # The longest request has a bound, that of the memory of this process.
-        self.server = await asyncio.start_server(self.talk, "127.0.0.1", 0, limit=1 << 20)
+        # The memory of this process limits the size of a request.
+        self.server = await asyncio.start_server(self.handle_connection, "127.0.0.1", 0, limit=1 << 20)
         return self.server.sockets[0].getsockname()[1]
 
-    async def talk(self, reader, writer):
+    async def handle_connection(self, reader, writer):
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"content-length: *(\d+)", head, re.I)
                 body = await reader.readexactly(int(length.group(1))) if length else b""
-                asked = Asked(head, body)
-                asked.reader = reader
-                if not await self.answer(asked, writer):
+                request = ReceivedRequest(head, body)
+                request.reader = reader
+                if not await self.handle(request, writer):
                     break
                 await writer.drain()
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
-            pass  # The gateway has left.
+            pass  # The gateway has disconnected.
         except asyncio.CancelledError:
             pass  # The test is over.
-        except Exception as fault:  # A fault of the test's own must not be taken for one of the gateway's.
+        except Exception as fault:  # An error of the test itself, not of the gateway.
             self.faults.append(f"{type(fault).__name__} in the provider: {fault}")
         finally:
             writer.close()
@@ -137,7 +137,7 @@ class HttpServer:
         return True
 
     @staticmethod
-    def begin(writer, kind="text/event-stream"):
+    def start_chunked(writer, kind="text/event-stream"):
         writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
 
     @staticmethod
@@ -146,47 +146,47 @@ class HttpServer:
 
 
 class Provider(HttpServer):
-    """The one that answers as it should."""
+    """The correct provider."""
 
     def __init__(self):
         super().__init__()
         self.tasks = 0
 
-    async def answer(self, asked, writer):
-        number, path = asked.number(), asked.path
+    async def handle(self, request, writer):
+        number, path = request.number(), request.path
         if path.endswith("/embeddings"):
             data = [{"object": "embedding", "index": 0, "embedding": [0.5] * 64}]
             return self.send(writer, 200, {"object": "list", "data": data, "model": "embed", "usage": {"prompt_tokens": number, "total_tokens": number}})
         if path.endswith("/images/generations"):
             picture = {"url": "https://example.org/whale.png"}
-            return self.send(writer, 200, {"created": 1, "data": [picture] * asked.json().get("n", 1)})
+            return self.send(writer, 200, {"created": 1, "data": [picture] * request.json().get("n", 1)})
         if "/videos" in path or path.startswith("/mj/"):
-            return self.task(asked, writer)
+            return self.task(request, writer)
         if not path.endswith(("/chat/completions", "/messages")) and ":" not in path:
             return self.send(writer, 404, {"error": {"message": f"no {path}"}})
         text = ["word "] * words(number)
-        counts = usage(asked.dialect, number, words(number))
-        if not asked.streams():
-            return self.send(writer, 200, whole(asked.dialect, "".join(text), counts))
-        self.begin(writer)
-        for event in events(asked.dialect, text, counts):
+        counts = usage(request.dialect, number, words(number))
+        if not request.streams():
+            return self.send(writer, 200, complete_response(request.dialect, "".join(text), counts))
+        self.start_chunked(writer)
+        for event in sse_events(request.dialect, text, counts):
             self.chunk(writer, event)
             await writer.drain()
             await asyncio.sleep(random.uniform(0.01, 0.03))
         writer.write(b"0\r\n\r\n")
         return True
 
-    def task(self, asked, writer):
-        """Takes tasks under ids that others have too, and says of each that it is done."""
-        self.tasks += asked.method == b"POST"
-        midjourney = asked.path.startswith("/mj/")
-        if asked.method == b"POST":
+    def task(self, request, writer):
+        """Accepts tasks under repeated ids, and reports each as done."""
+        self.tasks += request.method == b"POST"
+        midjourney = request.path.startswith("/mj/")
+        if request.method == b"POST":
             name = f"{4711 + self.tasks % TASK_IDS}" if midjourney else f"video_{self.tasks % TASK_IDS}"
             taken = {"code": 1, "description": "ok", "result": name, "properties": {}}
             return self.send(writer, 200, taken if midjourney else {"id": name, "object": "video", "status": "queued"})
-        name = asked.path.split("/")[3]
+        name = request.path.split("/")[3]
         if midjourney:
             done = {"id": name, "status": "SUCCESS", "progress": "100%", "imageUrl": "https://example.org/1.png", "buttons": []}
             return self.send(writer, 200, done)
-        name = asked.path.rsplit("/", 1)[1]
+        name = request.path.rsplit("/", 1)[1]
         return self.send(writer, 200, {"id": name, "object": "video", "status": "completed"})

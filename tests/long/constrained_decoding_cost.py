@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What constrained output costs: milliseconds a token with and without it, in turn, by one server.
+"""The cost of constrained decoding: milliseconds per token with and without it, in turn, by one server.
 
-    cargo build --release && python3 tests/long/mask.py [ROUNDS] [--url URL]
+    cargo build --release && python3 tests/long/constrained_decoding_cost.py [ROUNDS] [--url URL]
 
 Prints the medians and their ratio for free text, JSON mode and a schema, one stream at a time."""
 
@@ -22,25 +22,25 @@ SCHEMA = {
         "required": ["title", "kind", "size"], "additionalProperties": False}}},
     "required": ["notes"], "additionalProperties": False,
 }
-# Free text behind the same prompt: V3.2's encoding writes the schema of an answer into it.
-FREE = {"role": "system", "content": json.dumps(SCHEMA)}
-SHAPES = {
+# Free text after the same prompt: V3.2's encoding writes the schema of the answer into the prompt.
+SCHEMA_MESSAGE = {"role": "system", "content": json.dumps(SCHEMA)}
+RESPONSE_FORMATS = {
     "free text": None,
     "json_object": {"type": "json_object"},
     "json_schema": {"type": "json_schema", "json_schema": {"name": "notes", "strict": True, "schema": SCHEMA}},
 }
 
 
-def per_token(url, shape, seed):
-    """Median milliseconds between two chunks of one stream, the first few left out."""
+def per_token(url, response_format, seed):
+    """Median milliseconds between two chunks of one stream, without the first few."""
     body = {
         "model": "deepseek-chat", "messages": [{"role": "user", "content": "Write notes on the sea, as JSON. " * 20}],
         "max_tokens": 300, "temperature": 1, "seed": seed, "stream": True,
     }
-    if shape:
-        body["response_format"] = shape
+    if response_format:
+        body["response_format"] = response_format
     else:
-        body["messages"].insert(0, FREE)
+        body["messages"].insert(0, SCHEMA_MESSAGE)
     request = urllib.request.Request(url + "/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
     times = []
     for line in urllib.request.urlopen(request):
@@ -63,10 +63,10 @@ def main():
                 url = re.sub(r"\x1b\[[0-9;]*m", "", found.group(1))
                 break
         time.sleep(1)
-    gaps = {name: [] for name in SHAPES}
+    gaps = {name: [] for name in RESPONSE_FORMATS}
     for seed in range(rounds):
-        for name, shape in SHAPES.items():
-            gaps[name] += per_token(url, shape, seed)
+        for name, response_format in RESPONSE_FORMATS.items():
+            gaps[name] += per_token(url, response_format, seed)
     if server:
         server.kill()
     free = statistics.median(gaps["free text"])

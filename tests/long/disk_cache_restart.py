@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Time to first token of the longest conversation the embedded model takes: cold, again, and after a restart with the prefix cache on disk.
+"""Time to first token of the longest conversation of the embedded model: cold, from memory, and after a restart from the disk cache.
 
-    cargo build --release && python3 tests/long/restart.py
+    cargo build --release && python3 tests/long/disk_cache_restart.py
 
-Prints one line each, and the share of the cold time that the restarted server takes. Exits 1 when that is more than 5 %, or when an
-answer or a count differs."""
+Prints one line each, and the time after the restart as a share of the cold time. Exits with 1 if that is more than 5 %, or if an answer or a
+count differs."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import time
 import urllib.request
 
 BINARY = os.path.join(os.path.dirname(__file__), "../../target/release/cachalot")
-# Words the small tokenizer knows well, numbered so that no two stretches are alike.
+# Words that the small tokenizer has, numbered so that no two parts are equal.
 PROMPT = " ".join(f"On day {i} the ship went further down." for i in range(700))
 
 
@@ -45,7 +45,7 @@ def stop(server):
     server.wait()
 
 
-def ask(url, prompt):
+def send_chat(url, prompt):
     body = {
         "model": "deepseek-chat", "messages": [{"role": "user", "content": prompt}], "max_tokens": 16, "temperature": 0,
         "stream": True, "stream_options": {"include_usage": True},
@@ -73,17 +73,17 @@ def ask(url, prompt):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         server, url = start(folder)
-        ask(url, "Hello")  # what every first request pays
+        send_chat(url, "Hello")  # the one-time costs of the first request
         prompt = PROMPT
-        cold = ask(url, prompt)
+        cold = send_chat(url, prompt)
         while cold[0] is None and "maximum context length" in cold[1]:
             prompt = prompt[: len(prompt) * 15 // 16]
-            cold = ask(url, prompt)
-        warm = ask(url, prompt)
+            cold = send_chat(url, prompt)
+        warm = send_chat(url, prompt)
         stop(server)
         server, url = start(folder)
-        ask(url, "Hello")
-        again = ask(url, prompt)
+        send_chat(url, "Hello")
+        again = send_chat(url, prompt)
         stop(server)
     for name, (first, _, usage) in [("cold", cold), ("from memory", warm), ("after a restart", again)]:
         counts = f"{usage['prompt_cache_hit_tokens']} of {usage['prompt_tokens']} tokens found"

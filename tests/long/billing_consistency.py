@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""Consistency of billing: requests with random disconnects, failures and failovers, while the gateway and PostgreSQL are killed repeatedly.
+
+    cargo build --release && python3 tests/long/billing_consistency.py [REQUESTS] [KILLS] [REPLICAS]
+    tests/services.sh python3 tests/long/billing_consistency.py      # on PostgreSQL (CACHALOT_TEST_POSTGRES) and Redis (CACHALOT_TEST_REDIS), which several replicas need
+
+Two fake providers of one model send complete or streaming responses, refuse, break off, report absent or absurd usage, send HTML, and
+repeat the ids of their tasks. The prompt tokens of an answer are the number of its request, which identifies its usage record. Beside the
+keys of the model there are a key for fixed prices only, a key with known worst cases (with a random `overdraft` setting), two tenants with
+tasks under the same ids, and a canary key that must never wait for another's record.
+
+Then the store is checked: every answer that a client received completely has exactly one record, at its exact price; truncated answers
+and absurd counts cost at most their reservation; keys and projects have spent the sum of their records, and `cachalot usage check` agrees;
+budgets are used up, and overrun only as far as allowed; the journals are empty. Exits with 1 at the first failure. The defaults are 20000
+requests, 10 kills and one replica."""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+import client
+import fake_provider
+import store_audit
+from attacks.hostile_provider import ABSURD
+from server import Server
+
+INPUT, OUTPUT = 1000, 2000  # nano-dollars per token: $1 and $2 per million
+SECOND, PICTURE = 1_000_000, 3_000_000
+MAX_TOKENS = 40
+KEYS = 4
+CONCURRENCY = 48
+# Of each hundred requests, the numbers for other keys than the first ones.
+STRICT_SHARE, FIXED_PRICE_SHARE, TASK_SHARE = 4, 4, 4
+# Maximum seconds until a record of the canary is in the store, without kills.
+MAX_PENDING_S = 10
+
+
+class Provider(fake_provider.HttpServer):
+    """Chat completions, images and videos. Remembers the largest number of words sent for each request."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent, self.absurd, self.request_count, self.html_pages = {}, set(), 0, 0
+
+    async def handle(self, request, writer):
+        self.request_count += 1
+        if "/videos" in request.path or "/images" in request.path:
+            return self.image_or_video(request, writer)
+        body = request.json()
+        number, words = body["number"], random.randint(1, 12)
+        usage = json.dumps({"prompt_tokens": number, "completion_tokens": words, "total_tokens": number + words})
+        if body["model"] == "honest":
+            # Uses all of `max_tokens`; the prompt has fewer tokens than a third of its bytes.
+            usage = json.dumps({"prompt_tokens": 5, "completion_tokens": body.get("max_tokens", 5000)})
+            return self.send(writer, 200, self.complete_response(3, usage))
+        luck = random.random()
+        if luck < 0.06:
+            status, message = random.choice([(500, "broken"), (429, "slow down"), (401, "bad key"), (400, "odd")])
+            return self.send(writer, status, {"error": {"message": message}})
+        if luck < 0.08:
+            return False
+        if luck < 0.10:
+            self.html_pages += 1
+            return self.send(writer, 200, b"<html><body>Please log in</body></html>", random.choice(["text/html", "application/json", "text/event-stream"]))
+        if luck < 0.13:
+            self.absurd.add(number)
+            value = random.choice([value for name, value in ABSURD.items() if name not in ("null", "true", "twice", "5000")])
+            usage = random.choice(['{"prompt_tokens":%s,"completion_tokens":3}', '{"prompt_tokens":3,"completion_tokens":%s}']) % value
+        if not body.get("stream"):
+            self.sent[number] = max(words, self.sent.get(number, 0))
+            return self.send(writer, 200, self.complete_response(words, usage))
+        self.start_chunked(writer)
+        breaks = random.random() < 0.05
+        for word in range(words):
+            self.sent[number] = max(word + 1, self.sent.get(number, 0))
+            self.event(writer, '{"choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}')
+            await writer.drain()
+            if random.random() < 0.2:
+                await asyncio.sleep(random.random() * 0.01)
+            if breaks and random.random() < 0.3:
+                return False
+        self.event(writer, '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
+        self.event(writer, '{"choices":[],"usage":%s}' % usage)
+        self.event(writer, "[DONE]")
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    @staticmethod
+    def complete_response(words, usage):
+        message = json.dumps({"role": "assistant", "content": "word " * words})
+        return b'{"choices":[{"index":0,"message":%s,"finish_reason":"stop"}],"usage":%s}' % (message.encode(), usage.encode())
+
+    def event(self, writer, data):
+        self.chunk(writer, f"data: {data}\n\n".encode())
+
+    def image_or_video(self, request, writer):
+        """Images, and videos under repeated ids. One video in four fails."""
+        if "/images" in request.path:
+            return self.send(writer, 200, {"created": 1, "data": [{"url": "x"}] * request.json()["n"]})
+        if request.method == b"POST":
+            return self.send(writer, 200, {"id": f"video_{random.randrange(8)}", "object": "video", "status": "queued"})
+        name = request.path.rsplit("/", 1)[1]
+        return self.send(writer, 200, {"id": name, "object": "video", "status": "failed" if name in ("video_0", "video_4") else "completed"})
+
+
+def gateway(folder, ports, store, redis, overdraft):
+    """One replica with its own folder."""
+    os.makedirs(folder, exist_ok=True)
+    prices, text = f"{folder}/prices.toml", f"[store]\nurl='{store}'\njournal='{folder}/journal'\n{redis}[gateway]\nprices='{folder}/prices.toml'\n{overdraft}"
+    with open(prices, "w") as file:
+        for name in ("one", "two"):
+            for model, amounts in (("*", f"input={INPUT / 1000}\noutput={OUTPUT / 1000}"), ("film", f"per_second={SECOND / 1e9}"), ("paint", f"per_call={PICTURE / 1e9}")):
+                file.write(f"[[price]]\nprovider='{name}'\nmodel='{model}'\nsource='s'\ndate='d'\n{amounts}\n")
+    for name, port in zip(("one", "two"), ports):
+        models = "['m','honest','film','paint']"
+        text += f"[[providers]]\nname='{name}'\nbase_url='http://127.0.0.1:{port}/v1'\ndialect='deepseek'\nprivate=true\nmodels={models}\n"
+    return Server(folder, text)
+
+
+class Clients:
+    """All clients, and what they received."""
+
+    def __init__(self, gateways, keys):
+        self.gateways, self.keys = gateways, keys
+        self.complete, self.in_flight, self.html_pages, self.strangers, self.orphans, self.blocked = {}, set(), [], [], [], []
+        self.killed, self.longest_wait, self.canaries, self.finished = time.monotonic(), 0.0, 0, False
+
+    async def send(self, key, method, path, body=b"", **more):
+        payload = client.request(method, path, self.keys[key], body)
+        while True:
+            reply = await client.send(random.choice(self.gateways).port, payload, **more)
+            if reply.ended != "refused":
+                return reply
+            await asyncio.sleep(0.01)  # It was just killed.
+
+    async def send_one(self, number):
+        self.in_flight.add(number)
+        kind = number % 100
+        if kind < STRICT_SHARE:
+            most = {"max_tokens": random.randint(1, 200)} if number % 2 else {}
+            await self.send("strict", "POST", "/v1/chat/completions", {"model": "honest", "number": number, **most, "messages": [{"role": "user", "content": "x" * 60}]})
+        elif kind < STRICT_SHARE + FIXED_PRICE_SHARE:
+            path, body = random.choice([("/v1/videos", {"model": "film", "prompt": "x", "seconds": random.choice(["4", "12"])}), ("/v1/images/generations", {"model": "paint", "prompt": "x", "n": random.randint(1, 4)})])
+            await self.send("fixed", "POST", path, body)
+        elif kind < STRICT_SHARE + FIXED_PRICE_SHARE + TASK_SHARE:
+            await self.task(*random.sample(["left", "right"], 2))
+        else:
+            words = await self.send_chat(number)
+            if words is not None:
+                self.complete[number] = words
+        self.in_flight.discard(number)
+
+    async def send_chat(self, number):
+        """The number of words of a complete answer; None for an incomplete one."""
+        stream, leaves = random.random() < 0.6, random.random() < 0.1
+        body = {"model": "m", "number": number, "stream": stream, "max_tokens": MAX_TOKENS, "messages": [{"role": "user", "content": "x" * random.randint(1, 300)}]}
+        leave = random.randint(1, 900) if leaves else None
+        reply = await self.send(f"key{number % KEYS}", "POST", "/v1/chat/completions", body, leave_after=leave)
+        received = reply.bytes
+        if b"<html" in received:
+            self.html_pages.append(number)
+            return None
+        if leaves or reply.status != 200 or reply.ended != "complete" or b'"error"' in received:
+            return None
+        return received.count(b"word ") if not stream or b"[DONE]" in received else None
+
+    async def task(self, owner, stranger):
+        """Checks that only the owner can read a task, even if the provider repeats its id."""
+        reply = await self.send(owner, "POST", "/v1/videos", {"model": "film", "prompt": "x", "seconds": "4"})
+        task = reply.json() if reply.status == 200 and reply.ended == "complete" else None
+        if not task:
+            return
+        path, until = f"/v1/videos/{task['id']}", time.monotonic() + 30
+        # If a replica is killed before its record is in the store, the others know the task when it is back.
+        while (reply := await self.send(owner, "GET", path)).status == 404 and time.monotonic() < until:
+            await asyncio.sleep(0.2)
+        if reply.status == 404:
+            self.orphans.append(task["id"])
+        if (await self.send(stranger, "GET", path)).status == 200:
+            self.strangers.append(task["id"])
+
+    async def canary(self, store):
+        """Sends ten requests a second, and checks that their records reach the store."""
+        waiting, cost, looked = [], 5 * INPUT + 2 * OUTPUT, time.monotonic()
+        while not self.finished:
+            body = {"model": "honest", "number": 0, "max_tokens": 2, "messages": [{"role": "user", "content": "x" * 60}]}
+            reply = await self.send("canary", "POST", "/v1/chat/completions", body, timeout=30)
+            now, quiet = time.monotonic(), time.monotonic() - self.killed > MAX_PENDING_S + 5
+            if reply.status == 200 and reply.ended == "complete":
+                self.canaries += 1
+                waiting.append(now)
+            elif reply.status not in (0, 200) or quiet:
+                self.blocked.append(str(reply))
+            if now - looked > 2:
+                looked = now
+                try:
+                    rows = await asyncio.to_thread(store_audit.query, store, "select spent from keys where name = 'canary'")
+                except Exception:  # The database is being killed.
+                    continue
+                # A request that a kill ended is settled by its prompt alone, so the number is approximate.
+                unbooked = self.canaries - int(rows[0][0]) // cost
+                oldest = waiting[-unbooked] if 0 < unbooked <= len(waiting) else now
+                if now - self.killed > now - oldest + 5:
+                    self.longest_wait = max(self.longest_wait, now - oldest)
+                del waiting[:-1000]
+            await asyncio.sleep(0.1)
+
+
+async def main():
+    requests = int(sys.argv[1]) if len(sys.argv) > 1 else 20000
+    kills = int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    replicas = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    seed = random.randrange(1 << 32)
+    random.seed(seed)
+    folder = tempfile.mkdtemp()
+    server = os.environ.get("CACHALOT_TEST_POSTGRES")
+    name = f"cachalot_money_{seed}"
+    if server:
+        subprocess.run(["psql", "-q", server, "-c", f"create database {name}"], check=True)
+        store = server.rsplit("/", 1)[0] + "/" + name
+    else:
+        store = f"sqlite:{folder}/0/cachalot.db"
+    redis = os.environ.get("CACHALOT_TEST_REDIS")
+    if replicas > 1 and not (server and redis):
+        sys.exit("several replicas need PostgreSQL and Redis: tests/services.sh python3 tests/long/billing_consistency.py ...")
+    # The allowed overdraft of a budget in nano-dollars; None: the last request may exceed it.
+    overdraft = random.choice([None, 0, 1_000_000])
+    amount = "'last-request'" if overdraft is None else f"{overdraft / 1e9:.9f}"
+    setting = f"overdraft={amount}\n"
+    print(f"seed {seed}, {requests} requests, {kills} kills, {replicas} replicas, {store.split(':')[0]}{', redis' if redis else ''}, {setting.strip()}, in {folder}", flush=True)
+    providers = [Provider(), Provider()]
+    ports = [await provider.start() for provider in providers]
+    gateways = [gateway(f"{folder}/{replica}", ports, store, f"redis='{redis}'\n" if redis else "", setting) for replica in range(replicas)]
+    # Three keys have a third of the cost of their requests.
+    others = (100 - STRICT_SHARE - FIXED_PRICE_SHARE - TASK_SHARE) / 100
+    budgets = {
+        f"key{KEYS - 1}": int(requests * others / KEYS * (requests // 2) * INPUT / 3),
+        "strict": int(requests * STRICT_SHARE / 100 * 100 * OUTPUT / 3),
+        "fixed": int(requests * FIXED_PRICE_SHARE / 100 * 8 * SECOND / 3),
+    }
+    keys = {}
+    for key in [*(f"key{number}" for number in range(KEYS)), "strict", "fixed", "left", "right", "canary"]:
+        project = [] if key.startswith("key") else ["--project", key]
+        if project:
+            gateways[0].run("project", "add", key)
+        keys[key] = gateways[0].run("key", "add", key, *project, "--budget", f"{budgets.get(key, 10**18) / 1e9:.9f}")
+    for replica in gateways:
+        await asyncio.to_thread(replica.start)
+
+    clients, numbers, cut, current = Clients(gateways, keys), iter(range(1, requests + 1)), set(), [0]
+
+    async def caller():
+        for number in numbers:
+            current[0] = number
+            await clients.send_one(number)
+
+    crash = os.environ.get("CACHALOT_TEST_POSTGRES_CRASH") if server else None
+
+    async def killer():
+        for kill in range(1, kills + 1):
+            while current[0] < requests * kill / (kills + 1):
+                await asyncio.sleep(0.005)
+            cut.update(clients.in_flight)
+            replica = gateways[kill % replicas]
+            clients.killed = time.monotonic()
+            await asyncio.to_thread(replica.kill)
+            if crash and kill % 3 == 0:  # and the database too
+                await asyncio.to_thread(subprocess.run, crash, shell=True, check=True, stdout=subprocess.DEVNULL)
+            await asyncio.to_thread(replica.start)
+            clients.killed = time.monotonic()
+
+    began = time.time()
+
+    async def run_clients():
+        await asyncio.gather(*(caller() for _ in range(CONCURRENCY)))
+        clients.finished = True
+
+    # The run ends if a gateway does not start again.
+    async with asyncio.TaskGroup() as tasks:
+        for task in (run_clients(), killer(), clients.canary(store)):
+            tasks.create_task(task)
+    for replica in gateways:
+        status, _ = await asyncio.to_thread(replica.stop)
+        if status != 0:
+            sys.exit(f"the gateway did not end in order: see {replica.log}")
+    complete = clients.complete
+    print(f"{requests / (time.time() - began):.0f} requests a second; {len(complete)} complete, {len(cut)} cut off by kills; the providers received {sum(p.request_count for p in providers)} requests and sent {sum(p.html_pages for p in providers)} pages of HTML")
+    try:
+        verify(StoreSnapshot(store, gateways[0]), clients, providers, requests, cut, budgets, overdraft, gateways, f"seed {seed}: see {folder}")
+    finally:
+        if server:
+            subprocess.run(["psql", "-q", server, "-c", f"drop database {name}"], check=True)
+
+
+class StoreSnapshot:
+    """Everything that is read from the store."""
+
+    def __init__(self, store, server):
+        self.records, (self.spent, self.projects) = store_audit.records(store), store_audit.spent(store)
+        self.unbalanced, (self.clean, self.report) = store_audit.unbalanced(store), store_audit.check(server)
+
+
+def verify(snapshot, clients, providers, requests, cut, budgets, overdraft, gateways, where):
+    passed = 0
+
+    def check(what, true):
+        nonlocal passed
+        print("ok" if true else "NOT", what)
+        if not true:
+            print(f"{passed} passed, 1 failed")
+            sys.exit(where)
+        passed += 1
+
+    complete = clients.complete
+    tokens = [record for record in snapshot.records if record.key.startswith("key")]
+    counted = {}
+    for record in tokens:
+        if not record.estimated and record.prompt:
+            counted.setdefault(record.prompt, []).append((record.completion, record.cost))
+    absurd = set().union(*(provider.absurd for provider in providers))
+    check(f"no client received a page of HTML ({len(clients.html_pages)} did)", not clients.html_pages)
+    lost = [number for number in complete if number not in counted and number not in absurd]
+    check(f"every complete answer has a record ({len(lost)} do not: {lost[:5]})", not lost)
+    twice = [number for number, of in counted.items() if len(of) > 1]
+    check(f"no answer has two records ({twice[:5]})", not twice)
+    wrong = [number for number, [(completion, cost)] in counted.items() if cost != number * INPUT + completion * OUTPUT or (number in complete and completion != complete[number])]
+    check(f"each at its exact price ({wrong[:5]})", not wrong)
+    estimates = [record for record in tokens if record.estimated]
+    reserved = (600 // 3) * INPUT + MAX_TOKENS * OUTPUT
+    check(f"truncated answers and absurd counts cost at most their reservation ({len(estimates)} are estimated)", all(0 <= record.cost <= reserved for record in estimates))
+    of_absurd = [number for number in complete if number in absurd and number not in counted]
+    check(f"each of {len(of_absurd)} answers with absurd counts is settled by an estimate", len(of_absurd) <= len(estimates))
+    crashed = sum(record.outcome == "crashed" for record in tokens)
+    check(f"requests ended by a kill are settled ({crashed} crashed, {len(cut)} were in flight)", crashed <= len(cut))
+    check("no more records than requests", len(tokens) <= requests)
+    check(f"keys and projects have spent the sum of their records {snapshot.unbalanced[:3]}", not snapshot.unbalanced)
+    spent, small = snapshot.spent, budgets[f"key{KEYS - 1}"]
+    max_cost, over = requests * INPUT + 12 * OUTPUT, spent[f"key{KEYS - 1}"] - small
+    check(f"the small budget is used up, and overrun by what its running requests cost at most ({over / small:+.1%})", -max_cost <= over <= CONCURRENCY * max_cost)
+    check(f"fixed prices never overdraw a budget (${spent['fixed'] / 1e9:.6f} of ${budgets['fixed'] / 1e9:.6f})", 0 < spent["fixed"] <= budgets["fixed"])
+    most = CONCURRENCY * (200 * INPUT + 5000 * OUTPUT) if overdraft is None else overdraft
+    over = spent["strict"] - budgets["strict"]
+    check(f"the key with known worst cases is overdrawn by ${over / 1e9:.9f}, of ${most / 1e9:.9f} at most", over <= most)
+    refunds = sum(record.outcome == "refunded" for record in snapshot.records)
+    check(f"tasks under the same ids are visible to their owners only ({len(clients.orphans)} lost, {len(clients.strangers)} seen by others, {refunds} given back)", not clients.orphans and not clients.strangers)
+    check(f"no tenant waits for another's record: {clients.canaries} requests of the canary are answered ({clients.blocked[:2]}), and recorded within {clients.longest_wait:.1f} s", clients.canaries and not clients.blocked and clients.longest_wait <= MAX_PENDING_S)
+    check(f"the journals are empty, and nothing is in quarantine {[store_audit.unflushed_records(replica) for replica in gateways]}", not any(store_audit.unflushed_records(replica) for replica in gateways))
+    check(f"`usage check` agrees {'' if snapshot.clean else json.dumps(snapshot.report)[:500]}", snapshot.clean)
+    print(f"{passed} passed, 0 failed")
+
+
+asyncio.run(main())
