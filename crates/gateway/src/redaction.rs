@@ -101,7 +101,8 @@ impl Default for ByteSet {
 
 impl SecretMatcher {
     fn new<'a>(secrets: impl Iterator<Item = &'a String>) -> Self {
-        let (mut patterns, mut short) = (Vec::new(), Vec::new());
+        let mut patterns = Vec::new();
+        let mut short = Vec::new();
         for secret in secrets {
             match secret.len() {
                 _ if is_distinctive(secret) => patterns.extend(encodings(secret)),
@@ -113,7 +114,8 @@ impl SecretMatcher {
         patterns.sort_unstable();
         patterns.dedup();
         let all: Vec<_> = patterns.iter().chain(&short).cloned().collect();
-        let (in_answers, in_errors) = (build_automaton(&patterns), build_automaton(&all));
+        let in_answers = build_automaton(&patterns);
+        let in_errors = build_automaton(&all);
         let mut matcher = Self { in_answers, prefilter: prefix_prefilter(&patterns), in_errors, ..Self::default() };
         for pattern in &patterns {
             matcher.first_bytes.0[usize::from(pattern[0])] = true;
@@ -233,7 +235,8 @@ impl Redactor {
             self.held_back.extend_from_slice(&bytes[keep_from..]);
             return bytes.slice(..keep_from);
         }
-        let (mut out, mut from) = (Vec::new(), 0);
+        let mut out = Vec::new();
+        let mut from = 0;
         for found in automaton.find_iter(&bytes) {
             if found.start() >= keep_from {
                 break;

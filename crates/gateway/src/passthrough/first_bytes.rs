@@ -103,9 +103,10 @@ impl PassthroughAttempt<'_> {
                     let rest = RemainingBody::Interrupted(error);
                     return Ok(UpstreamReply { content_type, first_bytes: whole, rest });
                 }
-                let (kind, bytes) = (content_type.to_str().unwrap_or_default().to_owned(), whole.clone());
+                let media_type = content_type.to_str().unwrap_or_default().to_owned();
+                let bytes = whole.clone();
                 let validated = offload(memory, whole.len(), move || {
-                    Ok(response_validation::validate_body(endpoint, &kind, &bytes))
+                    Ok(response_validation::validate_body(endpoint, &media_type, &bytes))
                 })
                 .await?;
                 let provider_error = |message: String| redact_error(Error::new(ErrorKind::Upstream(502), message));

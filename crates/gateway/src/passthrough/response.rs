@@ -128,7 +128,8 @@ impl PassthroughResponse {
             let replacement = self.scanner.feed(&bytes);
             return Some(self.scanned(bytes, replacement));
         }
-        let (mut scanner, memory) = (std::mem::take(&mut self.scanner), self.memory.clone());
+        let mut scanner = std::mem::take(&mut self.scanner);
+        let memory = self.memory.clone();
         self.offloaded_scan = Some(Box::pin(async move {
             let scan = move || {
                 let replacement = scanner.feed(&bytes);

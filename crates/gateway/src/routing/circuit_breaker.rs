@@ -31,7 +31,8 @@ impl CircuitBreaker {
         if self.consecutive_failures.load(Ordering::Relaxed) == 0 {
             return true;
         }
-        let (now, probe) = (store::now_micros(), self.probe_until.load(Ordering::Relaxed));
+        let now = store::now_micros();
+        let probe = self.probe_until.load(Ordering::Relaxed);
         let may_probe = now >= probe && now >= self.open_until.load(Ordering::Relaxed);
         let until = saturating_add_micros(now, PROBE_TIMEOUT);
         may_probe && self.probe_until.compare_exchange(probe, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()

@@ -24,7 +24,9 @@ pub(crate) struct PromptPrefix(Vec<u64>);
 impl PromptPrefix {
     /// Hashes a text that comes in any number of pieces.
     pub(crate) fn hash<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let (mut hashes, mut hasher, mut filled) = (Vec::new(), DefaultHasher::new(), 0);
+        let mut hashes = Vec::new();
+        let mut hasher = DefaultHasher::new();
+        let mut filled = 0;
         for mut piece in pieces {
             if hashes.len() == MAX_BLOCKS {
                 break;

@@ -169,7 +169,8 @@ impl Router {
             else {
                 continue;
             };
-            let (route, known) = (Arc::make_mut(route), &older.routes[*known]);
+            let known = &older.routes[*known];
+            let route = Arc::make_mut(route);
             route.model_metrics = known.model_metrics.clone();
             let names = |route: &Route| route.targets.iter().map(|target| target.provider.clone()).collect::<Vec<_>>();
             if names(route) == names(known) {
