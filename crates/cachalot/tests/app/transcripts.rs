@@ -242,16 +242,16 @@ async fn every_surface_with_every_dialect_matches_its_snapshot() {
                 let received = setup.fake.requests().pop().unwrap();
                 if matches!(scenario, Scenario::Text | Scenario::ToolCalls) {
                     transcript += &format!(
-                        "## {scenario:?}: what the provider is asked\n{} {}\n",
+                        "## {scenario:?}: request to the provider\n{} {}\n",
                         received.path,
                         redact_volatile(&received.json().to_string())
                     );
                     transcript += &format!(
-                        "## {scenario:?}: the answer whole\n{}",
+                        "## {scenario:?}: JSON answer\n{}",
                         setup.transcript(surface, dialect, reply, false).await
                     );
                 }
-                transcript += &format!("## {scenario:?}: the answer streamed\n{streamed}");
+                transcript += &format!("## {scenario:?}: streamed answer\n{streamed}");
                 // Framing does not matter where the stream is converted; a passthrough keeps it.
                 let is_passthrough = matches!(
                     (surface, dialect),
