@@ -28,13 +28,15 @@ use crate::upstream::remote_provider::Upstream;
 
 /// Most bytes that are reserved for the tokens of a prompt.
 const MAX_PROMPT_TOKEN_BYTES: usize = 1 << 20;
+/// The maximum number of notes that are remembered as logged; later ones are not logged.
+const MAX_LOGGED_NOTES: usize = 4096;
 
 /// The gateway: answers each chat with a provider of its model.
 pub struct Gateway {
     pub(crate) router: ArcSwap<Router>,
     pub(crate) retry_budget: Arc<RetryBudget>,
     pub(crate) accounting: Arc<Accounting>,
-    /// Notes that were logged, by the name of the key.
+    /// Notes that were logged, by the name of the key; at most [`MAX_LOGGED_NOTES`].
     logged_notes: Mutex<HashSet<(Option<Arc<str>>, String)>>,
 }
 
@@ -178,10 +180,12 @@ impl Gateway {
         self.router.load().ready()
     }
 
-    /// Logs notes about accepted requests, each once per key.
+    /// Logs notes about accepted requests, each once per key. A note may quote the request, so their
+    /// number is limited.
     fn log_notes(&self, caller: &Caller, notes: &[String]) {
         for note in notes {
-            if self.logged_notes.lock().insert((caller.key_name.clone(), note.clone())) {
+            let mut logged = self.logged_notes.lock();
+            if logged.len() < MAX_LOGGED_NOTES && logged.insert((caller.key_name.clone(), note.clone())) {
                 tracing::info!(
                     key = caller.key_name.as_deref(),
                     note,

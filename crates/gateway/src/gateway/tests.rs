@@ -164,3 +164,11 @@ async fn users_of_different_keys_are_different_users() {
         user_seen_by_provider(Some("a/b"), Some("c")).await
     );
 }
+
+#[test]
+fn notes_that_differ_without_end_are_remembered_up_to_a_limit() {
+    let gateway = gateway();
+    let notes: Vec<String> = (0..2 * MAX_LOGGED_NOTES).map(|n| format!("note {n}")).collect();
+    gateway.log_notes(&Caller::default(), &notes);
+    assert_eq!(gateway.logged_notes.lock().len(), MAX_LOGGED_NOTES);
+}
