@@ -5,6 +5,9 @@ import json
 import re
 import time
 
+# Bytes of the end of a long response that are kept.
+END = 512
+
 # Connections are refused or reset while a server is killed, and when it closes an abused one.
 BROKEN = (OSError, asyncio.IncompleteReadError)
 STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})")
@@ -131,8 +134,8 @@ async def _read(reader, reply, keep, leave_after):
         if len(reply.bytes) < keep:
             reply.bytes += more
         else:
-            # The end shows whether the response is complete.
-            reply.bytes[-64:] = (reply.bytes[-64:] + more)[-64:]
+            # The end shows whether the response is complete, and whether it is an error.
+            reply.bytes[-END:] = (reply.bytes[-END:] + more)[-END:]
         if reply.first is None and b"\r\n\r\n" in reply.bytes and not reply.bytes.endswith(b"\r\n\r\n"):
             reply.first = time.monotonic() - reply.started
         if reply.is_complete():

@@ -59,6 +59,8 @@ class HostileProvider(fake_provider.HttpServer):
         model = found.group(1).decode() if found else "plain"
         if request.path.startswith(("/mj/", "/suno/")) or "/videos" in request.path:
             return self.task(request, writer)
+        if request.path.endswith("/audio/speech"):
+            return self.send(writer, 200, b"ID3\x04" + bytes(60), "audio/mpeg")
         if "/images/" in request.path or "/audio/" in request.path:
             return self.send(writer, 200, {"created": 1, "data": []})
         if request.path.endswith("/embeddings"):

@@ -95,9 +95,11 @@ async def invalid_gzip(context):
 async def more_than_the_limit(context):
     head = client.request("POST", context.random.choice(surfaces())[0], context.key, b"")
     sent = context.random.choice([b"", b"{" * MIB])
-    head = head.replace(b"content-length: 0", b"content-length: %d" % context.random.choice([200 * MIB, 2**40, 2**63 - 1, 2**64 - 1]))
-    reply = await context.raw(head + sent, keep=MIB)
-    expect(reply, 4)
+    length = context.random.choice([200 * MIB, 2**40, 2**63 - 1, 2**64 - 1])
+    reply = await context.raw(head.replace(b"content-length: 0", b"content-length: %d" % length) + sent, keep=MIB)
+    # The HTTP library refuses the largest length itself and closes the connection; with unread bytes that is a reset.
+    if not (length == 2**64 - 1 and sent and reply.ended == "reset"):
+        expect(reply, 4)
 
 
 def truncated_request(context, size, declared=30_000_000, key=None, path="/v1/chat/completions"):
