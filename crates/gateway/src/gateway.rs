@@ -28,7 +28,7 @@ use crate::upstream::remote_provider::Upstream;
 
 /// Most bytes that are reserved for the tokens of a prompt.
 const MAX_PROMPT_TOKEN_BYTES: usize = 1 << 20;
-/// The maximum number of notes that are remembered as logged; later ones are not logged.
+/// The number of notes after which those that were logged are forgotten, and are logged again.
 const MAX_LOGGED_NOTES: usize = 4096;
 
 /// The gateway: answers each chat with a provider of its model.
@@ -185,7 +185,10 @@ impl Gateway {
     fn log_notes(&self, caller: &Caller, notes: &[String]) {
         for note in notes {
             let mut logged = self.logged_notes.lock();
-            if logged.len() < MAX_LOGGED_NOTES && logged.insert((caller.key_name.clone(), note.clone())) {
+            if logged.len() == MAX_LOGGED_NOTES {
+                logged.clear();
+            }
+            if logged.insert((caller.key_name.clone(), note.clone())) {
                 tracing::info!(
                     key = caller.key_name.as_deref(),
                     note,

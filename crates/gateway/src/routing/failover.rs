@@ -68,7 +68,10 @@ impl Failover<'_> {
         &self,
         send: impl Fn(Target) -> A,
     ) -> Result<(T, ActiveRequestGuard), Error> {
-        self.retry_budget.record_request();
+        // Requests that are never retried earn no retries for others.
+        if self.policy == FailoverPolicy::AnyFailure {
+            self.retry_budget.record_request();
+        }
         let mut failure = None;
         for (index, target) in self.targets.iter().enumerate() {
             self.selected.select(index);
@@ -76,7 +79,7 @@ impl Failover<'_> {
                 .time_limit
                 .filter(|_| index + 1 < self.targets.len())
                 .map(|time_limit| time_limit.max(target.first_byte_timeout()));
-            match try_target(target, time_limit, send(target.clone())).await {
+            match self.try_target(target, time_limit, send(target.clone())).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if !self.policy.allows_next(&error) => return Err(error),
                 Err(error) => failure = Some(error),
@@ -88,38 +91,42 @@ impl Failover<'_> {
             Some(target) if self.policy.allows_retry(&failure) && self.retry_budget.try_spend_retry() => {
                 tokio::time::sleep(RETRY_DELAY.mul_f64(1.0 + random_unit())).await;
                 self.selected.select(0);
-                try_target(target, None, send(target.clone())).await
+                self.try_target(target, None, send(target.clone())).await
             }
             _ => Err(failure),
         }
     }
-}
 
-/// Runs one attempt, and records its result in the target's circuit breaker.
-async fn try_target<T>(
-    target: &Target,
-    time_limit: Option<Duration>,
-    attempt: impl Future<Output = Result<T, Error>>,
-) -> Result<(T, ActiveRequestGuard), Error> {
-    let guard = target.active.start();
-    let started = Instant::now();
-    let probe = ProbeGuard(target);
-    let result = match time_limit {
-        Some(time_limit) => {
-            tokio::time::timeout(time_limit, attempt).await.unwrap_or_else(|_| Err(timeout_error(&target.provider)))
+    /// Runs one attempt, and records its result in the target's circuit breaker.
+    async fn try_target<T>(
+        &self,
+        target: &Target,
+        time_limit: Option<Duration>,
+        attempt: impl Future<Output = Result<T, Error>>,
+    ) -> Result<(T, ActiveRequestGuard), Error> {
+        let guard = target.active.start();
+        let started = Instant::now();
+        let probe = ProbeGuard(target);
+        let result = match time_limit {
+            Some(time_limit) => {
+                tokio::time::timeout(time_limit, attempt).await.unwrap_or_else(|_| Err(timeout_error(&target.provider)))
+            }
+            None => attempt.await,
+        };
+        std::mem::forget(probe);
+        match &result {
+            Ok(_) => {
+                target.breaker.record_success();
+                // The time to accept a task says nothing about the time to the first token.
+                if self.policy == FailoverPolicy::AnyFailure {
+                    target.breaker.record_latency(started.elapsed());
+                }
+            }
+            Err(error) if counts_as_failure(error) => target.breaker.record_failure(error.retry_after),
+            Err(_) => target.breaker.release_probe(),
         }
-        None => attempt.await,
-    };
-    std::mem::forget(probe);
-    match &result {
-        Ok(_) => {
-            target.breaker.record_success();
-            target.breaker.record_latency(started.elapsed());
-        }
-        Err(error) if counts_as_failure(error) => target.breaker.record_failure(error.retry_after),
-        Err(_) => target.breaker.release_probe(),
+        result.map(|answer| (answer, guard))
     }
-    result.map(|answer| (answer, guard))
 }
 
 /// Releases the target's probe when the attempt is dropped before its result is known.

@@ -104,9 +104,8 @@ impl Gateway {
                 TaskKind::Midjourney | TaskKind::Suno => body.clone(),
             };
             let response = upstream.request(Method::POST, path, headers, body).await?;
-            // A failure from here on is never `RateLimited` or `Overloaded`, so that no other
-            // target is tried: the provider may have accepted the task.
-            read_task_reply(memory, upstream, response, |answer| kind.is_submission_response(answer)).await
+            let reply = read_task_reply(memory, upstream, response, |answer| kind.is_submission_response(answer));
+            reply.await.map_err(without_failover)
         };
         let failover = Failover {
             targets: &targets,
@@ -182,4 +181,13 @@ impl Gateway {
 fn paid_video_seconds(stored_task: &Task, targets: &[Target]) -> Option<u64> {
     let prices = targets.iter().filter_map(|target| target.price.as_ref());
     prices.filter_map(|price| price.paid_seconds(stored_task.cost, stored_task.created_at)).max()
+}
+
+/// Turns a failure after the response has begun into one after which no other target is tried: the
+/// provider may have accepted the task.
+fn without_failover(mut error: Error) -> Error {
+    if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded) {
+        error.kind = ErrorKind::Upstream(502);
+    }
+    error
 }
