@@ -9,9 +9,9 @@ struct Gauges {
     waiting: Option<&'static str>,
 }
 
-/// The gauges of the known engines. The first entry that the metrics have is read alone: a cachalot
-/// server reports its engine's requests and, in `cachalot_requests_running`, the same requests once
-/// more as those of its gateway, queued ones included.
+/// The gauges of the known engines, of which the first that the metrics have is read. The last entry
+/// is the gauge of a cachalot server's gateway: all its requests, those of its engine (queued ones
+/// included) and those that it forwards.
 const GAUGES: [Gauges; 6] = [
     Gauges { running: "vllm:num_requests_running", waiting: Some("vllm:num_requests_waiting") },
     Gauges { running: "sglang:num_running_reqs", waiting: Some("sglang:num_queue_reqs") },
@@ -30,8 +30,9 @@ pub struct ReportedLoad {
 }
 
 impl ReportedLoad {
-    /// Parses metrics, and adds up all models and ranks of the engine. `None` if they have no known
-    /// gauge, or one of them has no number.
+    /// Parses metrics, and adds up all models and ranks of the engine. Requests that a cachalot server
+    /// forwards count as running. `None` if the metrics have no known gauge, or one of them has no
+    /// number.
     pub(crate) fn parse_metrics(metrics: &str) -> Option<Self> {
         let mut loads = [const { None::<Self> }; GAUGES.len()];
         for line in metrics.lines() {
@@ -46,7 +47,13 @@ impl ReportedLoad {
             let count = if GAUGES[index].running == name { &mut load.running } else { &mut load.waiting };
             *count = count.saturating_add(value as u32);
         }
-        loads.into_iter().flatten().next()
+        let [engines @ .., server] = loads;
+        match (engines.into_iter().flatten().next(), server) {
+            (Some(engine), Some(server)) => {
+                Some(Self { running: engine.running.max(server.running.saturating_sub(engine.waiting)), ..engine })
+            }
+            (engine, server) => engine.or(server),
+        }
     }
 }
 
@@ -101,7 +108,9 @@ mod tests {
         assert_eq!(load(new), ReportedLoad { running: 4, waiting: 3 });
         let old = "cachalot_running 5\ncachalot_waiting 2\n";
         assert_eq!(load(old), ReportedLoad { running: 5, waiting: 2 });
-        // A server without an engine.
+        // Its engine is idle, or it has none: all requests are forwarded.
+        let idle = "cachalot_engine_requests_running 0\ncachalot_engine_requests_waiting 0\n";
+        assert_eq!(load(idle), ReportedLoad { running: 7, waiting: 0 });
         assert_eq!(load(""), ReportedLoad { running: 7, waiting: 0 });
     }
 
