@@ -93,14 +93,15 @@ pub async fn open_store(config: &Config, store_flag: Option<&str>) -> Result<Sto
     Ok(opened.with_context(|| format!("the store `{}`", redact_credentials(&url)))?.store)
 }
 
-/// Whether the store cannot contain keys: it is off, or a SQLite database that has never been
-/// created.
+/// Whether the store cannot contain keys: it is off, or a SQLite database of a data folder that no
+/// server has used.
 ///
 /// # Errors
-/// As [`store_url`].
+/// As [`store_url`] and [`DataFolder::resolve`].
 pub(crate) fn is_new(config: &Config, store_flag: Option<&str>) -> Result<bool> {
     let Some(url) = store_url(config, store_flag)? else { return Ok(true) };
     let Some(path) = url.strip_prefix("sqlite:").map(Path::new) else { return Ok(false) };
     let store_id = files::folder_of(path).join(data_folder::STORE_ID_FILE);
-    Ok([path, &store_id].iter().all(|path| path.symlink_metadata().is_err()))
+    let used = DataFolder::resolve(config, store_flag)?.is_some_and(|folder| folder.has_been_used(config));
+    Ok(!used && [path, &store_id].iter().all(|path| path.symlink_metadata().is_err()))
 }

@@ -7,6 +7,7 @@ use text::Tokenizer;
 const TOP_LOGPROBS: usize = 20;
 /// The value of the API for all other tokens.
 const OUTSIDE_TOP_LOGPROB: f32 = -9999.0;
+
 /// The log-probability of `token`, with those of the `n` likeliest tokens.
 pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
     let logits = &logits[..tokenizer.len().min(logits.len())];
