@@ -179,7 +179,9 @@ impl ConfigController for ConfigReloader {
 
     fn check(&self, kind: SettingKind, name: &str, value: &Value) -> Result<(), Error> {
         if kind == SettingKind::Provider && value.get("preset").is_some() {
-            return Err(Error::invalid("The admin API has `preset` under the name `row`"));
+            return Err(Error::invalid(
+                "The admin API has no field `preset`: it uses the former name, which /admin/openapi.json lists",
+            ));
         }
         let checked = self.active.load().check(kind, name, value, |id| self.gateway.has_model(id));
         checked.map_err(|error| invalid_setting(&error))

@@ -180,8 +180,8 @@ impl Gateway {
         self.router.load().ready()
     }
 
-    /// Logs notes about accepted requests, each once per key. A note may quote the request, so their
-    /// number is limited.
+    /// Logs notes about accepted requests, each once per key. A note may quote the request, so
+    /// their number is limited.
     fn log_notes(&self, caller: &Caller, notes: &[String]) {
         for note in notes {
             let mut logged = self.logged_notes.lock();

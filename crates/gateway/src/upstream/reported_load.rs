@@ -9,9 +9,9 @@ struct Gauges {
     waiting: Option<&'static str>,
 }
 
-/// The gauges of the known engines, of which the first that the metrics have is read. The last entry
-/// is the gauge of a cachalot server's gateway: all its requests, those of its engine (queued ones
-/// included) and those that it forwards.
+/// The gauges of the known engines, of which the first that the metrics have is read. The last
+/// entry is the gauge of a cachalot server's gateway: all its requests, those of its engine (queued
+/// ones included) and those that it forwards.
 const GAUGES: [Gauges; 6] = [
     Gauges { running: "vllm:num_requests_running", waiting: Some("vllm:num_requests_waiting") },
     Gauges { running: "sglang:num_running_reqs", waiting: Some("sglang:num_queue_reqs") },
@@ -30,9 +30,9 @@ pub struct ReportedLoad {
 }
 
 impl ReportedLoad {
-    /// Parses metrics, and adds up all models and ranks of the engine. Requests that a cachalot server
-    /// forwards count as running. `None` if the metrics have no known gauge, or one of them has no
-    /// number.
+    /// Parses metrics, and adds up all models and ranks of the engine. Requests that a cachalot
+    /// server forwards count as running. `None` if the metrics have no known gauge, or one of
+    /// them has no number.
     pub(crate) fn parse_metrics(metrics: &str) -> Option<Self> {
         let mut loads = [const { None::<Self> }; GAUGES.len()];
         for line in metrics.lines() {
