@@ -1,4 +1,7 @@
-//! Redaction: replaces registered secrets in errors, logs, and the answers of providers.
+//! Redaction: replaces registered secrets in errors and logs, and in the answers of providers.
+//!
+//! Errors and logs are redacted more strictly than answers, in which a short secret would match
+//! ordinary words.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,19 +17,20 @@ use parking_lot::Mutex;
 
 /// The replacement for a secret.
 const REPLACEMENT: &str = "***";
-/// Shorter secrets are redacted from errors only: in answers they would match ordinary words.
+/// The minimum length of a secret with several classes of characters that is redacted from answers.
 const MIN_LENGTH_IN_ANSWERS: usize = 8;
-/// Secrets of a single class of characters are redacted from answers only if they are this long: a
-/// password such as `cachalot` is also an ordinary word.
+/// The same for a secret with a single class of characters. It is larger, because a password such
+/// as `cachalot` is also an ordinary word.
 const MIN_LENGTH_OF_ONE_CLASS: usize = 16;
-/// Shorter secrets are not redacted. Secrets of a single class of characters need
-/// [`MIN_LENGTH_IN_ANSWERS`].
+/// The minimum length of a secret with several classes of characters that is redacted from errors
+/// and logs. For a single class it is [`MIN_LENGTH_IN_ANSWERS`]. Shorter ones are never redacted.
 const MIN_LENGTH_IN_ERRORS: usize = 4;
 
-/// Most patterns of the vectorised search.
+/// The maximum number of prefixes of the vectorised search.
 const MAX_PREFILTER_PREFIXES: usize = 100;
 
-/// The registered secrets. They are global to the process, which may run several gateways.
+/// The registered secrets, with a count of their holders. There is one registry in the process,
+/// which may run several gateways.
 #[derive(Default)]
 pub(crate) struct SecretRegistry {
     /// The number of holders of each secret.
@@ -60,7 +64,7 @@ impl SecretRegistry {
     }
 }
 
-/// Replaces the registered secrets in a text, for errors, logs and headers.
+/// Replaces the registered secrets in an error, a log line or a header.
 pub fn redact_secrets(text: &str) -> Cow<'_, str> {
     match &SecretRegistry::global().matcher.load().in_errors {
         Some(automaton) if automaton.is_match(text) => {
@@ -75,18 +79,20 @@ pub fn redact_secrets(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The patterns of the registered secrets: each as it is, and as URLs, JSON strings and
-/// base64 encode it.
+/// A search for the registered secrets. A secret that is redacted from answers is found as it is,
+/// and as URLs, JSON strings and base64 encode it. Any other is found only as it is.
 #[derive(Default)]
 struct SecretMatcher {
     in_answers: Option<AhoCorasick>,
-    /// A vectorised search for the prefixes of the patterns: without a prefix there is no secret.
+    /// A vectorised search for the prefixes of `patterns`: bytes without a prefix have no secret.
     prefilter: Option<Searcher>,
+    /// The patterns of `in_answers`, and the secrets that are redacted from errors only.
     in_errors: Option<AhoCorasick>,
     /// The patterns of `in_answers`, sorted.
     patterns: Vec<Vec<u8>>,
-    /// The bytes that begin a pattern, and those that a pattern has before its last byte.
+    /// The first byte of each pattern.
     first_bytes: ByteSet,
+    /// All bytes of each pattern but its last.
     inner_bytes: ByteSet,
     max_pattern_len: usize,
 }
@@ -125,8 +131,8 @@ impl SecretMatcher {
         Self { patterns, ..matcher }
     }
 
-    /// The index, from `from` on, at which the end of `bytes` may be the beginning of a secret; the
-    /// length of `bytes` if there is none.
+    /// The first index, not below `from`, from which the rest of `bytes` is an incomplete pattern;
+    /// the length of `bytes` if there is none.
     fn partial_match_start(&self, bytes: &[u8], from: usize) -> usize {
         let ends_within = bytes.last().is_some_and(|last| self.inner_bytes.0[usize::from(*last)]);
         if !ends_within {
@@ -135,7 +141,8 @@ impl SecretMatcher {
         let from = from.max((bytes.len() + 1).saturating_sub(self.max_pattern_len));
         let is_partial_match = |at: &usize| {
             let rest = &bytes[*at..];
-            // The patterns that begin with `rest` are adjacent, after those that are less.
+            // The patterns are sorted: those that are longer than `rest` and begin with it come
+            // right after those that are not greater than it.
             let index = self.patterns.partition_point(|pattern| pattern.as_slice() <= rest);
             self.patterns.get(index).is_some_and(|pattern| pattern.starts_with(rest))
         };
@@ -144,8 +151,9 @@ impl SecretMatcher {
     }
 }
 
-/// Builds the search for prefixes of the patterns. There are few, because the keys of a service
-/// share their prefix.
+/// Builds the search for the prefixes of the patterns. The prefixes are usually few, because the
+/// keys of a service begin alike. `None` without patterns, or if there are more than
+/// [`MAX_PREFILTER_PREFIXES`] even of the shortest prefixes.
 fn prefix_prefilter(patterns: &[Vec<u8>]) -> Option<Searcher> {
     let candidates = [6, 5, 4, 3]
         .into_iter()
@@ -159,11 +167,11 @@ fn build_automaton(patterns: &[Vec<u8>]) -> Option<AhoCorasick> {
         return None;
     }
     let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
-    // This fails only beyond billions of bytes.
+    // The build fails only for patterns of billions of bytes.
     built.inspect_err(|error| tracing::error!(%error, "failed to build the secret matcher")).ok()
 }
 
-/// Whether a secret cannot be an ordinary word of an answer.
+/// Whether a secret is too long or too mixed to be an ordinary word, and is redacted from answers.
 fn is_distinctive(secret: &str) -> bool {
     secret.len() >= MIN_LENGTH_OF_ONE_CLASS || (secret.len() >= MIN_LENGTH_IN_ANSWERS && character_classes(secret) > 1)
 }
@@ -175,7 +183,7 @@ fn character_classes(secret: &str) -> usize {
     is.into_iter().filter(|is| secret.bytes().any(*is)).count()
 }
 
-/// The encodings in which a secret can appear.
+/// The forms in which a secret can appear: as it is, and encoded for a URL, in JSON and in base64.
 fn encodings(secret: &str) -> Vec<Vec<u8>> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let percent = |upper: bool| -> String {
@@ -200,8 +208,9 @@ fn encodings(secret: &str) -> Vec<Vec<u8>> {
     forms.into_iter().map(String::into_bytes).collect()
 }
 
-/// Redacts a stream of bytes, also where a secret spans two chunks. Chunks without a secret are
-/// returned without a copy. Bytes at the end of a chunk that may begin a secret are held back.
+/// Redacts an answer as it arrives, also where a secret spans several chunks. Bytes at the end of a
+/// chunk that may begin a secret are held back. A chunk without a secret is returned without a
+/// copy, unless bytes were held back before it. The default redacts nothing.
 #[derive(Default)]
 pub(crate) struct Redactor {
     matcher: Option<Arc<SecretMatcher>>,
@@ -209,7 +218,7 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor of the secrets that are registered now.
+    /// A redactor of the secrets that are registered now. Secrets that are registered later pass.
     pub(crate) fn new() -> Self {
         let matcher = SecretRegistry::global().matcher.load_full();
         Self { matcher: matcher.in_answers.is_some().then_some(matcher), held_back: Vec::new() }
@@ -258,7 +267,7 @@ impl Redactor {
         }
     }
 
-    /// Returns the bytes that were held back, at the end of the stream.
+    /// Ends the stream: returns the bytes that were held back, redacted.
     pub(crate) fn finish(&mut self) -> Bytes {
         let held_back = std::mem::take(&mut self.held_back);
         let redacted = self.matcher.as_ref().and_then(|matcher| {

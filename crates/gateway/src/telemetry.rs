@@ -1,5 +1,5 @@
-//! Export of request spans to an OpenTelemetry collector: OTLP over HTTP, by the
-//! program's own client.
+//! Export of request spans to an OpenTelemetry collector, as OTLP over HTTP. It uses the HTTP
+//! client of the gateway.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,12 +20,13 @@ use url::Url;
 use crate::upstream::http_client::{PooledHttpClient, ResponseTimeout};
 use crate::upstream::remote_provider::read_prefix;
 
-/// The time limit for one export, and for the last spans when the server stops.
+/// The time limit until the collector responds to a batch, and for the last spans when the server
+/// stops.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most bytes that are read of the collector's response.
+/// The maximum number of bytes that are read of the collector's response.
 const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
-/// An error that keeps the export from being started.
+/// A reason why the export could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("`otlp` takes the address of a collector, such as http://127.0.0.1:4318")]
@@ -42,12 +43,19 @@ pub enum TelemetryError {
 pub struct Telemetry(SdkTracerProvider);
 
 impl Telemetry {
-    /// Starts the export to the collector at `otlp`, else to that of the environment
-    /// (`OTEL_EXPORTER_OTLP_ENDPOINT`); `None` without either. The other variables of OpenTelemetry
-    /// apply as well: headers, the service name, the sampler.
+    /// Starts the export to the collector at `otlp`, else to that of the environment:
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, which is the whole URL, or
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`. Other variables of OpenTelemetry set the headers, the service
+    /// name and the sampler.
+    ///
+    /// Returns `None` if no collector is configured, or if `OTEL_SDK_DISABLED` is `true`.
     ///
     /// # Errors
-    /// An address that is not an HTTP URL, or that has credentials or a query.
+    /// `otlp` is not an HTTP URL, or has credentials or a query. The system's certificates cannot
+    /// be read. An address in the environment is not a URL.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime, if a collector is configured.
     pub fn start(otlp: Option<&str>) -> Result<Option<Self>, TelemetryError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let environment = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -75,12 +83,12 @@ impl Telemetry {
         Ok(Some(Self(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())))
     }
 
-    /// The tracer whose spans are exported.
+    /// A tracer whose spans are exported.
     pub fn tracer(&self) -> SdkTracer {
         self.0.tracer("cachalot")
     }
 
-    /// Exports the last spans, within 10 s.
+    /// Exports the remaining spans, for at most 10 s. A failure is logged.
     pub async fn finish(self) {
         let finished = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(EXPORT_TIMEOUT)).await;
         match finished {
@@ -91,7 +99,7 @@ impl Telemetry {
     }
 }
 
-/// The URL for spans of the collector at `otlp`.
+/// The URL at which the collector at `otlp` receives spans.
 fn traces_endpoint(otlp: &str) -> Result<String, TelemetryError> {
     let url = Url::parse(otlp).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.ok_or(TelemetryError::Address)?;

@@ -16,14 +16,15 @@ use tokio::time::{Instant, timeout_at};
 
 /// The time limit for a whole body, as a multiple of the read timeout of one chunk.
 const WHOLE_BODY_TIMEOUT_FACTOR: u32 = 10;
-/// The read timeout of one chunk while memory is scarce.
+/// The read timeout of one chunk while memory is scarce. Like [`SCARCE_MIN_BYTES_PER_SECOND`], it
+/// applies only to a body of which bytes have arrived, and not in its first 5 s.
 const SCARCE_READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The average rate below which a body is refused while memory is scarce.
 const SCARCE_MIN_BYTES_PER_SECOND: usize = 16 << 10;
-/// The length above which the memory for a body is checked before it arrives.
+/// The `Content-Length` above which the memory for a body is checked before it arrives.
 const SHORT_BODY: u64 = 64 << 10;
-/// The estimate of inflated bytes for one byte of gzip. It decides only where to inflate, because
-/// inflating takes time but reserves its memory as it goes.
+/// The estimate of inflated bytes for one byte of gzip. It decides only whether to inflate on a
+/// blocking thread. Memory is reserved for the actual bytes.
 const GZIP_RATIO: usize = 64;
 /// The upper bound of that estimate.
 const MAX_INFLATED_ESTIMATE: usize = 4 << 20;
@@ -50,20 +51,21 @@ impl BodyType {
 #[derive(Clone, Copy)]
 pub(crate) struct BodyReader<'a> {
     pub(crate) body_type: BodyType,
-    /// The most bytes, after decoding.
+    /// The maximum number of bytes, as received and after decoding.
     pub(crate) limit: usize,
-    /// The longest silence between two chunks.
+    /// The time limit for one chunk. The whole body may take 10 times as long.
     pub(crate) read_timeout: Duration,
     pub(crate) memory: &'a RequestMemory,
 }
 
 impl BodyReader<'_> {
-    /// Returns the whole body, decoded. Its memory is reserved as it arrives and held until the
-    /// bytes are dropped.
+    /// Returns the whole body, decoded. Memory is reserved as it arrives and held until the bytes
+    /// are dropped.
     ///
     /// # Errors
-    /// `TooLarge`, `UnsupportedMediaType`; `Overloaded` without memory for it; `InvalidRequest`
-    /// when the client stops sending, or when the body is not the gzip that its headers announce.
+    /// `TooLarge` above the limit or the caller's share of memory. `Overloaded` when memory is
+    /// short. `UnsupportedMediaType` for another content type or encoding. `InvalidRequest` for a
+    /// body that is late, breaks off, or is not the gzip that its headers announce.
     pub(crate) async fn read(self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Error> {
         let declared = declared_length(headers);
         if declared.is_some_and(|length| length > self.limit as u64) {
@@ -71,7 +73,7 @@ impl BodyReader<'_> {
         }
         check_content_type(self.body_type, headers)?;
         let gzip = is_gzip(headers)?;
-        // A body for which there is no memory is refused before it is sent.
+        // A body for which there is no memory is refused before it is read.
         if let Some(length) = declared.filter(|&length| length > SHORT_BODY) {
             self.memory.check_available(length as usize)?;
         }
@@ -92,7 +94,11 @@ impl BodyReader<'_> {
             .await
     }
 
-    /// Returns the next frame of a body of which `read` bytes have arrived since `started`.
+    /// Returns the next frame of a body of which `read` bytes have arrived since `started`; `None`
+    /// at its end.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a body that is late. While memory is scarce, also for one that is slow.
     async fn next_frame(
         &self,
         body: &mut Body,
@@ -118,9 +124,9 @@ impl BodyReader<'_> {
 /// The bytes of a body so far, and their limits.
 struct BodyBuffer {
     reserved: ReservedBuffer,
-    /// The most bytes that may arrive.
+    /// The maximum number of bytes.
     limit: usize,
-    /// The length that the headers announce.
+    /// The length that the headers announce. No more memory than that is reserved in advance.
     declared: Option<usize>,
 }
 
@@ -129,8 +135,10 @@ impl BodyBuffer {
         Self { reserved: ReservedBuffer::new(memory), limit, declared }
     }
 
+    /// Appends `data`.
+    ///
     /// # Errors
-    /// `TooLarge` beyond the limit; those of [`ReservedBuffer::push`].
+    /// `TooLarge` above the limit; those of [`ReservedBuffer::push`].
     fn push(&mut self, data: &[u8]) -> Result<(), Error> {
         if self.reserved.bytes().len() + data.len() > self.limit {
             return Err(too_large(self.limit));
@@ -139,12 +147,12 @@ impl BodyBuffer {
     }
 }
 
-/// Parses a JSON body, converts the tree with `read`, and returns the result with a reservation of
-/// the memory that `size` reports for it. A large body is parsed on another thread.
+/// Parses a JSON body and converts the tree with `read`. Returns the result with a reservation of
+/// `size(&result)` bytes. A large body is parsed on a blocking thread.
 ///
 /// # Errors
-/// `InvalidRequest` for malformed JSON; those of `read`; `TooLarge` or `Overloaded`
-/// without memory for it.
+/// `InvalidRequest` for malformed JSON; those of `read`; `TooLarge` or `Overloaded` when there is
+/// no memory for the tree or the result.
 pub(crate) async fn parse_json<T: Send + 'static>(
     memory: &RequestMemory,
     bytes: Bytes,
@@ -172,6 +180,9 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Checks the content type. A missing one counts as JSON.
+///
+/// # Errors
+/// `UnsupportedMediaType` for any other.
 fn check_content_type(expected: BodyType, headers: &HeaderMap) -> Result<(), Error> {
     let content_type = headers.get(header::CONTENT_TYPE);
     if content_type.is_none() && expected == BodyType::Json {

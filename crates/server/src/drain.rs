@@ -1,4 +1,5 @@
-//! Reads the unread rest of a request body, so that the client receives the response.
+//! Reads the rest of a request body that the server has responded to early, so that the client
+//! receives the response.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,19 +10,20 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 
-/// The most bytes of an unread body that are read and discarded.
+/// The maximum number of bytes of a body that are read and discarded.
 const MAX_DRAIN_BYTES: usize = 128 << 20;
-/// The longest time spent on that.
+/// The time limit for reading them.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request body that is read to its end in the background when it is dropped early.
+/// A request body whose unread rest is discarded in the background when it is dropped, up to
+/// [`MAX_DRAIN_BYTES`] and [`DRAIN_TIMEOUT`]. It must be dropped within a Tokio runtime.
 ///
 /// A connection that is closed with unread bytes is reset. The reset can overtake the response, so
-/// the client of a refused request would not receive its status.
+/// the client of a refused request might not receive its status.
 pub(crate) struct DrainOnDrop(Option<Incoming>);
 
 impl DrainOnDrop {
-    /// `body`, as the body type of axum.
+    /// Wraps `body` in the body type of axum.
     pub(crate) fn wrap(body: Incoming) -> Body {
         Body::new(Self(Some(body)))
     }

@@ -1,5 +1,6 @@
-//! Protects a server without keys, and the admin API, from other machines, from proxies, and from
-//! web pages of other origins.
+//! Checks of where a request comes from. They protect a server without keys from other machines,
+//! from proxies, and from web pages of other origins. The admin API is protected from such pages on
+//! every server.
 
 use std::net::SocketAddr;
 
@@ -11,11 +12,11 @@ use crate::app::AppState;
 use crate::cors;
 
 /// Checks that a request names one host, so that the checks here and any proxy in front decide
-/// by the same name.
+/// by the same name. Letter case and a default port make no difference.
 ///
 /// # Errors
-/// `InvalidRequest` for several `host` headers, and for one that differs from the
-/// authority of the URL.
+/// `InvalidRequest` for several `Host` headers, and for one that differs from the authority of the
+/// URL.
 pub(crate) fn check_host_header(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -52,8 +53,8 @@ static PROXY_HEADERS: [&str; 14] = [
     "cf-connecting-ip",
 ];
 
-/// Checks that a request came from this machine and not through a proxy on it, whose own clients
-/// may be anywhere.
+/// Checks that a request came from this machine and not through a proxy on it, because the clients
+/// of a proxy may be anywhere. A proxy is recognized by the headers that it adds.
 ///
 /// # Errors
 /// `Forbidden` with the code `key_required`.
@@ -69,8 +70,8 @@ pub(crate) fn check_local_peer(headers: &HeaderMap, peer: SocketAddr) -> Result<
     forbidden("key_required", message)
 }
 
-/// Checks `Host` and `Origin`, by which a request of a web page differs from that of a program.
-/// `origins` are the web pages that may call the server beside its own.
+/// Checks both the host and the origin of a request: [`check_host`] and [`check_origin`]. Programs
+/// that send an allowed host, or none, and no origin pass.
 ///
 /// # Errors
 /// `Forbidden` with the code `host_not_allowed` or `origin_not_allowed`.
@@ -85,14 +86,15 @@ fn forbidden(code: &'static str, message: String) -> Result<(), Error> {
     Err(error)
 }
 
-/// Checks that a request names this machine or a host of the configuration.
+/// Checks that a request names this machine or a host of the configuration. This stops a web page
+/// whose host name resolves to this machine (DNS rebinding).
 ///
 /// # Errors
 /// `Forbidden` with the code `host_not_allowed`.
 pub(crate) fn check_host(parts: &Parts, app: &AppState) -> Result<(), Error> {
     let listen = app.listen;
     let host = request_host(&parts.headers, &parts.uri);
-    // A browser always names the host, so a request without one is not from a web page.
+    // A browser always sends the host, so a request without one is not from a web page.
     if host.is_some_and(|host| !is_local_host(host, listen) && !is_allowed_host(host, &app.config.allowed_hosts)) {
         return forbidden(
             "host_not_allowed",
@@ -102,8 +104,11 @@ pub(crate) fn check_host(parts: &Parts, app: &AppState) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that a request of a web page comes from a page of this server or of `origins`.
-/// Other requests pass.
+/// Checks that a request with an `Origin` comes from a page of this server or of `origins`. A
+/// request without one passes.
+///
+/// `origins` is `None` for the admin API, which only the server's own pages may call. The message
+/// of the error depends on it.
 ///
 /// # Errors
 /// `Forbidden` with the code `origin_not_allowed`.
@@ -111,7 +116,7 @@ pub(crate) fn check_origin(parts: &Parts, origins: Option<&[String]>) -> Result<
     let host = request_host(&parts.headers, &parts.uri);
     let origin = parts.headers.get(header::ORIGIN);
     let own = |origin: &HeaderValue| {
-        // A proxy in front may speak TLS.
+        // A proxy in front may terminate TLS, so the scheme is unknown here.
         host.is_some_and(|host| ["http", "https"].iter().any(|scheme| *origin == *format!("{scheme}://{host}")))
     };
     let listed = |origin: &HeaderValue| origins.is_some_and(|origins| cors::is_listed(origin, origins));
@@ -127,20 +132,21 @@ pub(crate) fn check_origin(parts: &Parts, origins: Option<&[String]>) -> Result<
 
 fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     match headers.get(header::HOST) {
-        // An unreadable name matches no host.
+        // A value that is not visible ASCII becomes the empty name, which matches no host.
         Some(host) => Some(host.to_str().unwrap_or_default()),
         None => uri.authority().map(|authority| authority.as_str()),
     }
 }
 
-/// Whether `host` is a name of the configuration, with any port or none.
+/// Whether `host` is one of the configured `names`. A name without a port allows every port; a name
+/// with a port allows only that one.
 fn is_allowed_host(host: &str, names: &[String]) -> bool {
     let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
     names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(without_port))
 }
 
-/// Whether `host` is the address that the server listens on or a name of this
-/// machine, with any port.
+/// Whether `host` is the address that the server listens on or a name of this machine, with any
+/// port or none.
 fn is_local_host(host: &str, listen: SocketAddr) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -1,5 +1,5 @@
-//! Passes a provider's response through to the client, with keep-alives while nothing arrives and
-//! an error event where it breaks.
+//! Passes a provider's response through to the client, with keep-alives while nothing arrives. An
+//! event stream that breaks ends with an error event.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::request_log::RequestLog;
 use crate::respond::body_response;
 use crate::stream_clock::{ClockEvent, Interruption, StreamClock};
 
-/// The API whose format keep-alives and errors have.
+/// The API whose format is used for keep-alives and errors.
 #[derive(Clone, Copy)]
 pub(crate) enum Surface {
     OpenAi,
@@ -27,7 +27,7 @@ pub(crate) enum Surface {
     Gemini,
 }
 
-/// The start of a provider's response.
+/// A provider's response: its start if it is streamed, else the whole.
 enum FirstResponse {
     /// An event stream or audio, whose bytes are still to come.
     Stream(Box<PassthroughResponse>),
@@ -41,10 +41,14 @@ enum FirstResponse {
 
 type FirstResponseFuture = Pin<Box<dyn Future<Output = Result<FirstResponse, Error>> + Send>>;
 
-/// Sends `request` and responds with what the provider returns.
+/// Sends `request` to its provider, and returns the provider's response for the client.
+///
+/// If the provider has not answered when the first keep-alive is due, the status 200 is sent. A
+/// later failure ends the body: see [`PassthroughBody::fail`].
 ///
 /// # Errors
-/// Any failure before the first keep-alive is due.
+/// Any failure before the first keep-alive is due. Text and audio have no keep-alives: `Overloaded`
+/// if the provider does not answer within the total time limit.
 pub(crate) async fn send(
     app: &AppState,
     request: PassthroughRequest,
@@ -57,7 +61,7 @@ pub(crate) async fn send(
     let (first_keep_alive, keep_alive_interval) = match body_kind {
         BodyKind::Sse => (times.stream_first, times.stream_every),
         BodyKind::Json => (times.json_first, times.json_every),
-        // Nothing may precede these bodies.
+        // No keep-alive may precede these bodies.
         BodyKind::Text | BodyKind::Audio => (app.config.total_timeout, app.config.total_timeout),
     };
     let mut first_response: FirstResponseFuture = Box::pin(await_first_response(request));
@@ -116,9 +120,9 @@ fn log_provider_usage(log: &RequestLog, provider: &Arc<str>, usage: Option<Usage
     }
 }
 
-/// The origin of the bytes of a body.
+/// The source of the bytes of a body.
 enum Source {
-    /// The client has received a keep-alive before the provider responded.
+    /// The provider has not responded yet. The client receives keep-alives meanwhile.
     AwaitingProvider(FirstResponseFuture),
     Streaming(Box<PassthroughResponse>),
 }
@@ -139,7 +143,7 @@ impl Source {
     }
 }
 
-/// A response body whose status has been sent.
+/// The body of a response whose status is already decided, so that failures end the body.
 struct PassthroughBody {
     /// `None` after the end.
     source: Option<Source>,
@@ -147,9 +151,10 @@ struct PassthroughBody {
     is_sse: bool,
     log: RequestLog,
     clock: StreamClock,
-    /// The bytes sent last end an event, so a keep-alive may follow them.
+    /// Whether a keep-alive may be sent: nothing has been sent of an event stream or of JSON, or
+    /// the last bytes end an event.
     at_event_boundary: bool,
-    /// The first keep-alive is due.
+    /// Whether the first keep-alive is due.
     keep_alive_due: bool,
 }
 
@@ -195,7 +200,8 @@ impl PassthroughBody {
         }
     }
 
-    /// Ends the body: an event stream with an error event, any other by breaking the connection.
+    /// Ends the body after a failure: an event stream with an error event, any other body by
+    /// breaking the connection.
     fn fail(&mut self, error: Error) -> io::Result<Bytes> {
         self.source = None;
         self.log.record_failure(&error);
@@ -207,13 +213,13 @@ impl PassthroughBody {
             _ if !self.is_sse => b"\n",
             Surface::OpenAi => b": keep-alive\n\n",
             Surface::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
-            // Its SDK reads every line that is not empty as data.
+            // Gemini's SDK parses every line that is not empty as data, comments too.
             Surface::Gemini => b"\r\n",
         })
     }
 
-    /// The error event, before the terminator of the stream where the API has one. A partially sent
-    /// event is closed first.
+    /// The error event, then the terminator of the stream if the API has one. Blank lines first
+    /// close an event that was sent in part.
     fn final_error_event(&self, error: &Error) -> Bytes {
         let mut text = String::from(if self.at_event_boundary { "" } else { "\n\n" });
         match self.surface {

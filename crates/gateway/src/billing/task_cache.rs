@@ -1,5 +1,5 @@
-//! The tasks that this process has submitted recently. They are found here before the store has
-//! them, and on a server without a store.
+//! The tasks that this process has recently submitted to providers: jobs whose result is fetched
+//! later. They are found here until the store has them, and on a server without a store.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use store::{Task, TaskId, TaskOwner};
 
-/// The time for which a task is found, in microseconds.
+/// The time for which a task is found after its submission, in microseconds.
 const RETENTION_MICROS: i64 = 7 * 86_400 * 1_000_000;
 /// Delays between lookups of a task that another replica may be submitting.
 const LOOKUP_RETRY_DELAYS: [Duration; 4] = [Duration::from_millis(100); 4];
@@ -19,15 +19,17 @@ pub(crate) struct TaskCache(Mutex<CachedTasks>);
 #[derive(Debug, Default)]
 struct CachedTasks {
     tasks: HashMap<TaskId, Task>,
-    /// Ids of tasks by the ids of their providers, which several tasks may share.
+    /// The ids of tasks by the ids that their providers gave them. Several tasks may have the same
+    /// id of a provider.
     by_provider_id: HashMap<TaskId, Vec<TaskId>>,
 }
 
 impl TaskCache {
-    /// The number of tasks above which the older half is evicted.
+    /// The maximum number of tasks. Another one evicts the older half.
     pub(crate) const MAX_TASKS: usize = 1 << 14;
 
-    /// The owner's task with this id, or the latest with this id of its provider.
+    /// The owner's task with this id, else the owner's last submitted task that has it as the id of
+    /// the provider. Tasks older than [`retained_since`] are not found.
     pub(crate) fn find(&self, id: &TaskId, owner: TaskOwner<'_>) -> Option<Task> {
         let cached = self.0.lock();
         let since = retained_since();
@@ -53,14 +55,14 @@ impl TaskCache {
         }
     }
 
-    /// The tasks that have not ended as far as is known.
+    /// The tasks of any age that have not ended as far as is known.
     pub(crate) fn open_tasks(&self) -> Vec<Task> {
         self.0.lock().tasks.values().filter(|task| task.is_open).cloned().collect()
     }
 }
 
 impl CachedTasks {
-    /// Removes the older half of the tasks.
+    /// Removes the older half of the tasks: all that are not newer than the median.
     fn evict_older_half(&mut self) {
         let mut times: Vec<_> = self.tasks.values().map(|task| task.created_at).collect();
         let middle = times.len() / 2;
@@ -74,12 +76,13 @@ impl CachedTasks {
     }
 }
 
-/// Delays between lookups of an unknown task. `is_shared`: other replicas may have submitted it.
+/// Delays before further lookups of an unknown task. With `is_shared`, other replicas use the same
+/// store and may be about to record the task.
 pub(crate) fn lookup_retry_delays(is_shared: bool) -> &'static [Duration] {
     if is_shared { &LOOKUP_RETRY_DELAYS } else { &[] }
 }
 
-/// The time since which submitted tasks are found, in microseconds since 1970.
+/// The earliest submission time of tasks that are found, in microseconds since 1970.
 pub(crate) fn retained_since() -> i64 {
     store::now_micros() - RETENTION_MICROS
 }

@@ -8,17 +8,18 @@ use store::Role;
 use crate::keys::key_cache::ApiKey;
 use crate::memory::inflight_budget::{MemoryOwner, RequestMemory};
 
-/// The caller of a request: its key, its permissions, and the memory that the request holds.
+/// The caller of one request: its key, its permissions, and the memory that the request holds. The
+/// default is the caller on a server without keys, which may use all models.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    /// The name of the key, never the key. `None` on a server without keys.
+    /// The name of the key, never the key itself. `None` on a server without keys.
     pub key_name: Option<Arc<str>>,
-    /// The only models that the key may use, compared without case. `None`: all.
+    /// The models that the key may use, in any letter case. `None` if it may use all.
     pub allowed_models: Option<Arc<[String]>>,
-    /// The key's row in the store, with its budget and rate limits. `None` for keys of the
-    /// configuration.
+    /// The key in the store, with its budget and rate limits. `None` for a key of the
+    /// configuration, which has no limits, and on a server without keys.
     pub api_key: Option<Arc<ApiKey>>,
-    /// Permissions beyond requests to models.
+    /// The permissions on the admin API.
     pub role: Role,
     /// The trace that the request belongs to: a W3C `traceparent`. It is sent only to providers
     /// with `private = true`.
@@ -50,8 +51,9 @@ impl Caller {
         }
     }
 
-    /// The scope of the prefix cache: a user within this key, so that callers with different keys
-    /// share no cache.
+    /// The scope within which requests to the local engine share cached prefixes: the key and the
+    /// request's `user`. Callers with different keys share nothing. `None`, the scope of all
+    /// requests without a user, is possible only on a server without keys.
     ///
     /// The separator is a NUL, which key names cannot contain. With a slash, key `a` with user
     /// `b/c` and key `a/b` with user `c` would share a scope.
@@ -62,8 +64,8 @@ impl Caller {
         }
     }
 
-    /// The id of the key, or its name if it is not in the store. A name can be used again after
-    /// its key was revoked, an id cannot.
+    /// The id of the key in the store, or the name of a key of the configuration. A name can be
+    /// reused after its key was revoked; an id cannot.
     fn key_id(&self) -> Option<&Arc<str>> {
         self.api_key.as_ref().map(|api_key| &api_key.id).or(self.key_name.as_ref())
     }

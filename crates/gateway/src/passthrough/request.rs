@@ -1,6 +1,6 @@
-//! A request that is passed through: caller and provider use the same dialect, so its bytes are
+//! Passthrough of requests: if caller and provider use the same dialect, the bytes of the body are
 //! forwarded, except for the few fields that policy changes. Admission, routing and metering are
-//! those of [`Gateway::answer`].
+//! as in [`Gateway::answer`].
 
 use std::sync::Arc;
 
@@ -24,15 +24,15 @@ use crate::routing::selected_target::SelectedTarget;
 use crate::routing::target::Target;
 use crate::upstream::remote_provider::traceparent_header;
 
-/// A request as it was received.
+/// A request whose body has not been parsed.
 pub struct RawRequest<'a> {
     pub endpoint: ApiEndpoint,
-    /// The model, and whether the answer is to be a stream of events, if the path says so and not
-    /// the body.
+    /// The model and whether to stream, for endpoints that have both in the path (Gemini). `None`
+    /// if they are fields of the body.
     pub model_in_path: Option<(&'a str, bool)>,
     pub body: &'a Bytes,
-    /// The headers that are forwarded: those that the provider understands, and the content type of
-    /// a body that is not JSON.
+    /// The headers to forward: those that the provider understands, and the content type of a body
+    /// that is not JSON. [`Gateway::passthrough`] adds the `traceparent`.
     pub headers: HeaderMap,
 }
 
@@ -43,15 +43,16 @@ impl<'a> RawRequest<'a> {
     }
 }
 
-/// An admitted request that is about to be forwarded. Dropping it costs nothing.
+/// An admitted request that has not been sent yet. If it is dropped instead of sent, its usage
+/// record has the outcome `cancelled` and the cost 0.
 pub struct PassthroughRequest {
     endpoint: ApiEndpoint,
     /// Whether the answer is to be a stream of events.
     stream: bool,
-    /// Whether one of the events is to be the usage.
+    /// Whether the caller requested the usage as an event of the stream.
     wants_usage: bool,
     targets: Vec<Target>,
-    /// The body for each target.
+    /// The rewritten body for each target.
     bodies: TargetBodies,
     headers: HeaderMap,
     selected: SelectedTarget,
@@ -61,11 +62,17 @@ pub struct PassthroughRequest {
 }
 
 impl Gateway {
-    /// Admits a request that can be forwarded, because all its targets have its endpoint. Returns
-    /// `None` for a request that has to be parsed and answered by [`Gateway::answer`].
+    /// Admits a request that can be forwarded, because all targets of its model support the
+    /// endpoint.
+    ///
+    /// Returns `None` for any other request: without a model or with an unknown one, with a target
+    /// that is local or has another dialect, or with a thinking mode that the endpoint cannot
+    /// express. The caller then parses it for [`Gateway::answer`]. On the media endpoints, which
+    /// have no parser, the caller returns an error.
     ///
     /// # Errors
-    /// As [`Gateway::answer`]; `Invalid` for a malformed form.
+    /// As [`Gateway::answer`], except for an unknown model. A malformed body is `InvalidRequest` on
+    /// the media endpoints, and `None` on all others.
     pub async fn passthrough(
         &self,
         caller: &Caller,
@@ -74,7 +81,7 @@ impl Gateway {
         let RawRequest { endpoint, model_in_path, body, mut headers } = request;
         let mut scanned = match ScannedBody::scan(&caller.memory, endpoint, &headers, body).await {
             Ok(scanned) => scanned,
-            // The parser of the endpoint returns the documented error.
+            // The parser that runs after `None` returns the documented error.
             Err(error) if is_malformed(&error) && endpoint.media_name().is_none() => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -115,7 +122,7 @@ impl Gateway {
 }
 
 impl PassthroughRequest {
-    /// The id the request was routed by.
+    /// The model id of the route.
     pub fn model(&self) -> &Arc<str> {
         self.meter.model()
     }
@@ -125,10 +132,13 @@ impl PassthroughRequest {
         expected_body_kind(self.endpoint, self.stream)
     }
 
-    /// Sends the request to the targets in order, until one begins to answer.
+    /// Sends the request to the targets in order, until one answers. When all targets have failed,
+    /// the first may be retried once. Resolves with the first event of a stream, the first bytes
+    /// of audio, or the whole of any other body.
     ///
     /// # Errors
-    /// The error of the last target (API document 4.5).
+    /// The last target's error, or the first that is not a failure of the provider, such as a
+    /// refused parameter (API document 4.5).
     pub async fn send(self) -> Result<PassthroughResponse, Error> {
         let Self { endpoint, stream, wants_usage, targets, bodies, headers, selected, retry_budget, memory, mut meter } =
             self;
@@ -144,7 +154,7 @@ impl PassthroughRequest {
             selected: &selected,
             retry_budget: &retry_budget,
             policy: FailoverPolicy::AnyFailure,
-            // A whole body may take minutes to generate after its head was received.
+            // Any other attempt may last as long as the answer takes to generate: minutes.
             time_limit: (body_kind == BodyKind::Sse).then_some(FIRST_TOKEN_TIMEOUT),
         };
         let (reply, active) = meter.record_error(failover.run(attempt).await)?;

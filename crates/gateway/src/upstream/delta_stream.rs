@@ -15,26 +15,27 @@ use crate::upstream::body_stream::BodyStream;
 use crate::upstream::error::{answer_memory_error, redact_error, transport_error};
 use crate::upstream::signature_cache::SignatureCache;
 
-/// A partial event is charged to its request when it has more bytes than this.
+/// The number of bytes up to which a partial event is not charged to the memory of its request. A
+/// larger event is charged in full.
 const FREE_EVENT_BYTES: usize = 64 << 10;
-/// Bytes of a log-probability in addition to its text.
+/// The estimate of bytes of a log-probability or a tool call in addition to its text.
 const LOGPROB_OVERHEAD_BYTES: usize = 64;
 
-/// An answer as it arrives. Dropping the stream closes the connection, which cancels the request.
+/// An answer as it arrives. Dropping the stream cancels the request at the provider.
 pub(crate) struct DeltaStream {
     provider: Arc<str>,
     body: BodyStream,
     parser: SseParser,
-    /// `None` while it parses a large event off thread.
+    /// `None` while it parses an event, and after it failed.
     reader: Option<Box<dyn EventReader>>,
     signatures: Arc<SignatureCache>,
     pending: VecDeque<Delta>,
     memory: RequestMemory,
     /// The memory of a partial event.
     event_reservation: MemoryReservation,
-    /// Bytes of the answer so far.
+    /// The [`delta_bytes`] of the answer so far.
     answer_bytes: usize,
-    /// Events since the last with a delta.
+    /// The number of events since the last one with a delta.
     empty_events: u64,
     ended: bool,
 }
@@ -81,7 +82,8 @@ impl DeltaStream {
         }
     }
 
-    /// Receives one chunk, and parses the events that it completes.
+    /// Receives one chunk, and parses the events that it completes. After the last chunk, ends the
+    /// answer.
     async fn receive(&mut self) -> Result<(), Error> {
         let mut frames = Vec::new();
         match self.body.next().await {
@@ -112,7 +114,7 @@ impl DeltaStream {
         Ok(())
     }
 
-    /// Parses one event; off thread if it is large.
+    /// Parses one event, on a blocking thread if it is large.
     async fn parse_event(&mut self, data: String) -> Result<(Vec<Delta>, Vec<SignedReasoning>), Error> {
         check_event_values(data.as_bytes()).map_err(|exceeded| self.limit_error(exceeded))?;
         let Some(mut reader) = self.reader.take() else { return Err(Error::internal("the event reader is missing")) };
@@ -141,7 +143,7 @@ impl DeltaStream {
     }
 }
 
-/// Bytes that a delta holds when the answer is collected.
+/// An estimate of the bytes that a delta adds to the collected answer.
 fn delta_bytes(delta: &Delta) -> usize {
     let logprob = |token: &TokenLogprob| {
         let top: usize = token.top.iter().map(|top| top.token.len() + LOGPROB_OVERHEAD_BYTES).sum();

@@ -1,7 +1,8 @@
-//! The admin API: changes users, projects, keys and the configuration while the server runs.
+//! The admin API: reads usage and health, and changes users, projects, keys and the configuration
+//! while the server runs.
 //!
 //! Routes absent from the table `ROUTES` return 404. A caller without the required role is refused
-//! before the handler runs.
+//! before the request body is read.
 
 mod accounts;
 mod key_limits;
@@ -26,7 +27,8 @@ use crate::app::AppState;
 
 pub use crate::control::{ConfigController, SettingEntry, SettingKind, SettingSource};
 
-/// Every route with its required role. Methods of one path are adjacent.
+/// Every route, with its required role, the schema of its body, and its summary in the OpenAPI
+/// document. Methods of one path are adjacent.
 pub(crate) const ROUTES: &[AdminRoute] = &[
     AdminRoute::get("/admin/me", Role::Member, "The caller and its role", |request| Box::pin(accounts::me(request))),
     AdminRoute::get("/admin/openapi.json", Role::Viewer, "This description", |request| Box::pin(show_openapi(request))),

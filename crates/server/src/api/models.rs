@@ -1,4 +1,4 @@
-//! `GET /models` and `GET /models/{id}`.
+//! `GET /models` and `GET /models/{id}`, and the lookup that Gemini's endpoints share.
 
 use std::sync::Arc;
 
@@ -17,12 +17,13 @@ use crate::error_response::error_response;
 use crate::request_log::RequestLog;
 use crate::respond::json_response;
 
+/// Responds with the caller's models: in Anthropic's format to its clients, else in OpenAI's.
 pub(crate) async fn list(
     State(app): State<Arc<AppState>>,
     Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    // Only Anthropic's clients send the version of their API.
+    // Only Anthropic's clients send this header.
     let anthropic = request.headers().contains_key("anthropic-version");
     match models(&app, &log, request) {
         Ok(models) if anthropic => {
@@ -34,7 +35,8 @@ pub(crate) async fn list(
     }
 }
 
-/// The id may contain slashes, plain or percent-encoded.
+/// Responds with one model, in OpenAI's format. The id in the path may contain slashes, plain or
+/// percent-encoded.
 pub(crate) async fn show(
     State(app): State<Arc<AppState>>,
     Extension(log): Extension<RequestLog>,
@@ -47,10 +49,11 @@ pub(crate) async fn show(
     }
 }
 
-/// The model with this id, in any case.
+/// The caller's model with this id, in any letter case.
 ///
 /// # Errors
-/// As [`models`]; `NotFound` if the caller has no such model.
+/// As [`models`]. `InvalidRequest` for an id that is not UTF-8. `NotFound` for a model that does
+/// not exist, and also for one that the caller may not use.
 pub(crate) fn find(
     app: &AppState,
     log: &RequestLog,
@@ -62,7 +65,7 @@ pub(crate) fn find(
     models.into_iter().find(|model| model.id.eq_ignore_ascii_case(&id)).ok_or_else(|| model_not_found(&id))
 }
 
-/// The models that the caller may use.
+/// Authenticates the request, and returns the models that the caller may use.
 ///
 /// # Errors
 /// As [`authenticate`].
