@@ -1,5 +1,5 @@
-//! The data folder of a server: it holds the admin token, the identity of the store and the lock of
-//! its server.
+//! The data folder of a server, which holds the admin token and the identity of the store, and the
+//! folder that the server locks. The two are the same unless the database is remote.
 
 use std::path::{Path, PathBuf};
 
@@ -13,26 +13,27 @@ use crate::store_url::store_url;
 
 const ADMIN_TOKEN_FILE: &str = "admin-token";
 pub(crate) const STORE_ID_FILE: &str = "store-id";
-/// Most bytes of the token's file.
+/// Maximum size of the admin token's file, in bytes.
 const MAX_TOKEN_BYTES: u64 = 64 << 10;
 
-/// The local folders of a store.
+/// The local folders of a server, which depend on its store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFolder {
     /// The folder of `admin-token` and `store-id`: that of the SQLite file, or the parent of the
     /// journal where the database is remote.
     pub path: PathBuf,
     /// The folder that a server locks: that of the SQLite file, or the journal where the database
-    /// is remote, because several servers share such a database.
+    /// is remote. Several servers may share a remote database, but each has its own journal.
     pub lock_folder: PathBuf,
 }
 
 impl DataFolder {
-    /// The data folder of the store that the command line or the configuration names; `None` when
-    /// the store is off.
+    /// The data folder for the store of `store_flag` (`--store`), else of the configuration, else
+    /// the default SQLite file; `None` when the store is off. Does not create the folders.
     ///
     /// # Errors
-    /// Neither XDG_DATA_HOME nor HOME is set, settings of `[store]` that contradict each other.
+    /// Neither XDG_DATA_HOME nor HOME is set, where a default folder is needed. Settings of
+    /// `[store]` that contradict each other, or a variable of theirs that is not set.
     pub fn resolve(config: &Config, store_flag: Option<&str>) -> Result<Option<Self>> {
         let Some(url) = store_url(config, store_flag)? else { return Ok(None) };
         if let Some(path) = url.strip_prefix("sqlite:") {
@@ -43,25 +44,27 @@ impl DataFolder {
         Ok(Some(Self { path: files::folder_of(&journal), lock_folder: journal }))
     }
 
-    /// Whether a server has used the folder before.
+    /// Whether a server is known to have used the folder: its `admin-token` and the journal exist.
+    /// A server with `admin_token_env` does not create that file, and is not recognized.
     pub(crate) fn has_been_used(&self, config: &Config) -> bool {
         self.path.join(ADMIN_TOKEN_FILE).exists() && journal_folder(config).is_ok_and(|journal| journal.exists())
     }
 
-    /// Whether a server uses the folder or is meant to: the configuration names its journal, or
-    /// files of a server exist.
+    /// Whether a server uses the folder or is meant to: the configuration names a journal, a file
+    /// of a server exists, or the lock folder does. Meant for remote databases, whose lock folder
+    /// is the journal.
     pub(crate) fn belongs_to_server(&self, config: &Config) -> bool {
         let exists = |name: &str| self.path.join(name).symlink_metadata().is_ok();
         config.store.journal.is_some() || exists(ADMIN_TOKEN_FILE) || exists(STORE_ID_FILE) || self.lock_folder.exists()
     }
 }
 
-/// Checks that the store that is switched off contains no keys: without its keys the server would
-/// serve every caller.
+/// Checks, where the store is off, that no `store-id` shows that there were keys: without the store
+/// the server would serve every caller.
 ///
 /// # Errors
-/// A `store-id` in the folder of the configured store, in that of its journal, or, where neither is
-/// configured, in the user's data folder.
+/// A `store-id` in the data folder of the configured store or beside the configured journal; where
+/// neither folder is known, in the user's data folder.
 pub fn check_store_off(config: &Config) -> Result<()> {
     let of_store = DataFolder::resolve(config, None).ok().flatten().map(|folder| folder.path);
     let of_journal = config.store.journal.as_ref().map(|journal| files::folder_of(journal));
@@ -76,10 +79,10 @@ pub fn check_store_off(config: &Config) -> Result<()> {
     }
 }
 
-/// The folder of the journal.
+/// The folder of the journal: that of the configuration, else `journal` in the user's data folder.
 ///
 /// # Errors
-/// As [`paths::user_data_folder`].
+/// As [`paths::user_data_folder`], where the configuration does not name a journal.
 pub fn journal_folder(config: &Config) -> Result<PathBuf> {
     match &config.store.journal {
         Some(folder) => Ok(folder.clone()),
@@ -87,11 +90,13 @@ pub fn journal_folder(config: &Config) -> Result<PathBuf> {
     }
 }
 
-/// The SHA-256 of the admin token: that of the configuration, else that of the data folder, where
-/// the first start generates one. `None` without a store, where there is nothing to administer.
+/// The SHA-256 of the admin token: that of [`named_admin_token`], else that of the file in
+/// `folder`. Generates the token and writes the file if it is missing. Without a folder the store
+/// is off, and only a named token counts.
 ///
 /// # Errors
-/// A token that is too easy to guess or that others can read, a folder that cannot be written.
+/// As [`named_admin_token`] and [`check_admin_token_file`]. A file that cannot be read or created,
+/// or whose token is shorter than 32 bytes.
 pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Option<[u8; 32]>> {
     if let Some(token) = named_admin_token(config)? {
         return Ok(Some(token));
@@ -121,8 +126,8 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
     Ok(Some(Sha256::digest(token.trim()).into()))
 }
 
-/// The SHA-256 of the admin token in the environment variable `admin_token_env`; `None` where the
-/// configuration does not name one.
+/// The SHA-256 of the admin token in the environment variable that `admin_token_env` names; `None`
+/// where the configuration does not name one.
 ///
 /// # Errors
 /// A variable that is not set, a token that is too easy to guess.
@@ -131,15 +136,16 @@ pub fn named_admin_token(config: &Config) -> Result<Option<[u8; 32]>> {
     Ok(Some(Sha256::digest(secret_from_env(variable, 32)?).into()))
 }
 
-/// The file of the generated admin token.
+/// The path of the generated admin token's file, which may be missing.
 pub fn admin_token_path(folder: &DataFolder) -> PathBuf {
     folder.path.join(ADMIN_TOKEN_FILE)
 }
 
-/// Checks that only its owner can read the file of the admin token, if there is one.
+/// Checks that only its owner can read or write the file of the admin token. Passes if the file is
+/// missing or not used, because the store is off or the configuration names another token.
 ///
 /// # Errors
-/// Others can read it.
+/// A file that others can read or write, or that is not a regular file.
 pub fn check_admin_token_file(config: &Config, folder: Option<&DataFolder>) -> Result<()> {
     let Some(folder) = folder.filter(|_| config.server.admin_token_env.is_none()) else { return Ok(()) };
     let path = admin_token_path(folder);

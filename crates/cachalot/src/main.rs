@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     cachalot::install_tls_provider();
-    // `serve` logs its events; the other commands print their results.
+    // The default level: `serve` logs its events, and the other commands only warnings and errors.
     let level = if matches!(cli.command, Command::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
     cli.log.install(level)?;
     match &cli.command {
@@ -76,6 +76,7 @@ fn run(cli: &Cli) -> Result<()> {
     }
 }
 
+/// Whether the error or one of its causes is a closed pipe.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io =
         |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);

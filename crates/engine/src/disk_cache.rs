@@ -2,9 +2,10 @@
 //! protected by a checksum.
 //!
 //! The key of a page is a hash of everything its rows depend on: the fingerprint of weights, build
-//! and number formats, the cache scope, and all tokens up to its end. A file of another model,
-//! scope or conversation is therefore never opened, and the text of a prompt is not stored. A
-//! thread each reads and writes files; the engine only copies bytes.
+//! and number formats, the cache scope, and all tokens up to its end. A sequence therefore finds
+//! only pages of its own model, scope and prefix; conversations with a common prefix share its
+//! pages. The text of a prompt is not stored. One thread reads files and another one writes them;
+//! the engine's thread only copies bytes.
 
 use std::fs::{self, File};
 use std::io;
@@ -30,19 +31,21 @@ mod page_keys;
 #[cfg(test)]
 mod tests;
 
-/// Maximum bytes of pages that wait to be written.
+/// Maximum bytes of pages that wait to be written; 8 pages may always wait.
 const WRITE_QUEUE_BYTES: usize = 256 << 20;
-/// Maximum bytes of pages that are read ahead of the engine.
+/// Maximum bytes of pages that are read ahead of the engine for one fetch; at least 2 and at most
+/// 256 pages.
 const READ_AHEAD_BYTES: usize = 64 << 20;
-/// Maximum size of a page file, far above that of any model.
+/// Maximum size of a page file that is read. The pages of all models are far smaller.
 const MAX_PAGE_BYTES: u64 = 1 << 30;
 
 /// The folder and the size of a disk cache.
 #[derive(Clone, Debug)]
 pub struct DiskCacheOptions {
-    /// Created if it is missing. Other files in it are left alone.
+    /// Created if it is missing, and locked by one process. Files with foreign names are left
+    /// alone.
     pub folder: PathBuf,
-    /// Maximum size of all files together, in bytes.
+    /// Maximum size of all page files together, in bytes.
     pub max_bytes: u64,
     /// A hash of everything that rows depend on besides tokens: weights, build, number formats,
     /// instruction set.
@@ -53,15 +56,19 @@ pub struct DiskCacheOptions {
 pub(crate) struct DiskCache {
     shared: Arc<Shared>,
     fingerprint: [u8; 32],
+    /// `None` only while the cache is dropped, as `read_queue`.
     write_queue: Option<SyncSender<PageWrite>>,
     read_queue: Option<SyncSender<PageRead>>,
     threads: Vec<JoinHandle<()>>,
-    /// Maximum number of pages that the reader is ahead of the engine.
+    /// Maximum number of pages of one fetch that the engine has not received yet. The reader then
+    /// waits, and all other fetches with it.
     read_ahead: usize,
 }
 
+/// The state that the reader and the writer thread share.
 struct Shared {
     folder: PathBuf,
+    /// Bytes of the rows of a page.
     page_bytes: usize,
     index: Mutex<PageIndex>,
     /// Whether a write failed; nothing is written afterwards.
@@ -73,19 +80,22 @@ struct Shared {
 /// A page that waits to be written.
 struct PageWrite {
     key: PageKey,
+    /// The key of the page before it.
     parent: PageKey,
     rows: Vec<u8>,
 }
 
-/// Keys of pages to read, in order. The reply ends at the first page that cannot be read.
+/// Keys of pages to read, in order. The reader sends the rows of one page after the other, and
+/// closes `reply` at the first page that cannot be read.
 struct PageRead {
     keys: Vec<PageKey>,
     reply: SyncSender<Vec<u8>>,
 }
 
 impl DiskCache {
-    /// Opens the folder and indexes its pages. Logs a warning and returns `None` when it cannot be
-    /// used; the engine then runs without a disk cache.
+    /// Opens the folder, indexes its pages and starts the threads. `page_bytes` is the size of the
+    /// rows of a page. Logs a warning and returns `None` on failure, as when another process has
+    /// locked the folder; the engine then runs without a disk cache.
     pub(crate) fn open(options: &DiskCacheOptions, page_bytes: usize) -> Option<Self> {
         match Self::try_open(options, page_bytes) {
             Ok(disk) => Some(disk),
@@ -133,7 +143,7 @@ impl DiskCache {
         })
     }
 
-    /// The key that precedes the first page of every chain in `cache_scope`.
+    /// The parent key of the first page of every prompt in `cache_scope`. It is not itself a page.
     pub(crate) fn root_key(&self, cache_scope: &CacheScope) -> PageKey {
         let mut hash = Sha256::new();
         hash.update(self.fingerprint);
@@ -142,8 +152,9 @@ impl DiskCache {
         hash.finalize().into()
     }
 
-    /// Queues a page to be written. When the queue is full because the disk is too slow, the
-    /// page is dropped.
+    /// Queues a page to be written. `parent` is the key of the page before it. `rows` copies the
+    /// rows; it is not called when the page is on disk or a write has failed before. When the queue
+    /// is full because the disk is too slow, the page is dropped.
     pub(crate) fn store(&self, key: PageKey, parent: PageKey, rows: impl FnOnce() -> Vec<u8>) {
         if self.shared.write_failed.load(Ordering::Relaxed) || self.shared.index().contains(&key) {
             return;
@@ -154,8 +165,10 @@ impl DiskCache {
         }
     }
 
-    /// Starts to read the longest prefix of `keys` that is cached; `None` when the first page is
-    /// missing.
+    /// Starts to read the longest prefix of `keys` that is cached. The receiver yields the rows of
+    /// each page in order, and closes early if a page cannot be read. `None` when the first page is
+    /// missing or the reader has too many fetches. The receiver must be dropped before the cache:
+    /// the reader may wait for it.
     pub(crate) fn fetch(&self, keys: Vec<PageKey>) -> Option<Receiver<Vec<u8>>> {
         let keys = self.shared.index().longest_prefix(keys);
         if keys.is_empty() {
@@ -169,7 +182,8 @@ impl DiskCache {
 }
 
 impl Drop for DiskCache {
-    /// Writes the queued pages, so that a restart finds them.
+    /// Waits until the queued pages are written, so that a restart finds them, and the reader has
+    /// ended.
     fn drop(&mut self) {
         self.write_queue = None;
         self.read_queue = None;
@@ -202,6 +216,8 @@ impl Shared {
         }
     }
 
+    /// Writes a page and adds it to the index; skips one that is larger than the whole cache. The
+    /// file is not flushed to disk (fsync): the checksum detects what a crash leaves.
     fn write_page(&self, page: &PageWrite) -> io::Result<()> {
         let bytes = page_file::encode(&page.key, &page.parent, &page.rows);
         let size = bytes.len() as u64;
@@ -226,8 +242,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes the least recently used pages until there is room for `size` bytes. Returns false
-    /// when `size` exceeds the whole cache.
+    /// Removes the least recently used pages that have no successor until there is room for `size`
+    /// bytes. Returns false, and removes nothing, when `size` exceeds the whole cache.
     fn evict(&self, size: u64) -> bool {
         loop {
             let key = match self.index().evict_one_if_full(size) {
@@ -253,7 +269,8 @@ impl Shared {
         }
     }
 
-    /// The rows of a page. A file that does not match its name or checksum is removed.
+    /// The rows of a page; `None` when the file is missing, unreadable or corrupt. A file of
+    /// another length, key or checksum is corrupt, and removed.
     fn read_page(&self, key: &PageKey) -> Option<Vec<u8>> {
         let path = self.path(key);
         let bytes = match files::read(&path, MAX_PAGE_BYTES) {

@@ -24,7 +24,8 @@ use crate::page_allocator::PageAllocator;
 use crate::request::Request;
 use crate::scheduler::{Scheduler, SchedulerLimits};
 
-/// Sleep time of the thread while every running sequence waits for its client to read.
+/// Maximum wait for a request while no sequence can take a step: each waits for its client to read,
+/// for pages from disk, or for admission.
 const BACKPRESSURE_POLL: Duration = Duration::from_millis(5);
 
 /// Maximum number of prompts that are encoded at the same time.
@@ -42,22 +43,24 @@ pub struct Options {
     /// Maximum number of prompt tokens prefilled in one step, besides one token per
     /// decoding sequence.
     pub batch_tokens: usize,
-    /// Maximum number of requests that are processed at the same time.
+    /// Maximum number of requests that are processed at the same time. Those whose clients do not
+    /// read their answers do not count.
     pub max_running: usize,
-    /// Maximum number of waiting requests; further ones are refused.
+    /// Maximum number of requests that wait for their first admission; further ones are refused.
     pub queue: usize,
     /// The seed of requests without one. `None`: each request gets a random seed.
     pub seed: Option<i64>,
-    /// Maximum time until a request is admitted.
+    /// Maximum time until a request is admitted; then it is refused.
     pub queue_timeout: Duration,
-    /// Maximum time from the arrival of a request to the end of its answer.
+    /// Maximum time from the arrival of a request to the end of its answer; then the answer is cut
+    /// off.
     pub total_timeout: Duration,
-    /// Number of unread deltas after which a sequence waits for its client.
+    /// Number of unread deltas after which a sequence waits for its client. 0 counts as 1.
     pub channel_capacity: usize,
     pub profile: Profile,
     /// `None`: the rules of the encoding's own release.
     pub reasoning_rules: Option<ReasoningRules>,
-    /// `None`: prefix pages are cached in memory only.
+    /// `None`: prefix pages are cached in memory only, as when the folder cannot be used.
     pub disk: Option<DiskCacheOptions>,
 }
 
@@ -93,8 +96,9 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// A handle to a running engine; cheap to clone. When the last handle is dropped, the thread
-/// finishes all answers and ends.
+/// A handle to a running engine; cheap to clone. Answers do not keep the engine alive: when the
+/// last handle is dropped, the thread cuts all unfinished answers off, refuses requests that were
+/// never admitted, and ends. Nothing waits for the thread.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
@@ -106,22 +110,24 @@ pub(crate) struct Shared {
     pub(crate) validation_rules: ValidationRules,
     pub(crate) channel_capacity: usize,
     pub(crate) seed: Option<i64>,
-    /// One permit for each request that may wait.
+    /// One permit for each request that may wait; a request returns it when it is admitted.
     pub(crate) queue_permits: Arc<Semaphore>,
     /// One permit for each prompt that may be encoded at the same time; never closed.
     pub(crate) encode_permits: Arc<Semaphore>,
     pub(crate) requests: Sender<Request>,
+    /// False while the thread recovers from a panic.
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
     thread: JoinHandle<()>,
 }
 
 impl Engine {
-    /// Starts the thread of `model`, which lives as long as the handles.
+    /// Starts the thread that owns `model`. It runs until the last handle is dropped. A disk cache
+    /// that cannot be opened is not an error.
     ///
     /// # Errors
-    /// An option that is 0, a tokenizer with more ids than the model has rows, a system that
-    /// refuses a thread.
+    /// `Zero` for a count that is 0, `Vocabulary` for a tokenizer with more ids than the model has
+    /// rows, `Thread` when the system refuses a thread.
     pub fn start(model: Box<dyn Model>, encoding: Arc<Encoding>, options: Options) -> Result<Self, StartError> {
         let counts = [
             ("cache_pages", options.cache_pages),
@@ -199,11 +205,12 @@ impl Engine {
         self.shared.validation_rules.supports_thinking
     }
 
-    /// The load after the last step.
+    /// The load after the last step, or at the start.
     pub fn load(&self) -> Load {
         *self.shared.load.lock()
     }
 
+    /// Whether the thread runs and is not recovering from a panic.
     pub(crate) fn is_ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire) && !self.shared.thread.is_finished()
     }
@@ -219,11 +226,12 @@ struct EngineThread {
     inbox: Receiver<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
-    /// Whether the last step had nothing to do.
+    /// Whether the last step had nothing to do and no request has arrived since.
     idle: bool,
 }
 
 impl EngineThread {
+    /// Takes steps until all handles are dropped, then ends all answers early.
     fn run(mut self) {
         while self.receive_requests() {
             match catch_unwind(AssertUnwindSafe(|| self.step())) {
@@ -235,8 +243,9 @@ impl EngineThread {
         self.scheduler.shut_down();
     }
 
-    /// Enqueues the requests that have arrived, and waits for one only while there is nothing else
-    /// to do. Returns false when all handles are dropped.
+    /// Enqueues the requests that have arrived. Waits for one without limit while there is no
+    /// sequence, and for [`BACKPRESSURE_POLL`] while none can take a step. Returns false when all
+    /// handles are dropped.
     fn receive_requests(&mut self) -> bool {
         loop {
             let timeout = match (self.scheduler.is_empty(), self.idle) {
@@ -258,7 +267,8 @@ impl EngineThread {
         }
     }
 
-    /// One forward pass: schedule, compute, sample, send. Returns false if no sequence was ready.
+    /// Takes one step: plans it, computes one forward pass, samples and sends tokens. Returns false
+    /// if no sequence was ready.
     fn step(&mut self) -> bool {
         self.scheduler.install_fetched_pages(&mut self.cache, &mut self.pages);
         let chunks = self.scheduler.plan_step(&mut self.pages, self.disk.as_ref());
@@ -267,6 +277,7 @@ impl EngineThread {
         }
         let start = Instant::now();
         let output = self.model.forward(&self.scheduler.batch(&chunks), &mut self.cache, &mut ());
+        // The logits have rows only for the chunks that need them.
         let mut row = 0;
         for chunk in &chunks {
             let sequence = self.scheduler.sequence(chunk);
@@ -291,7 +302,8 @@ impl EngineThread {
     }
 
     /// Recovers from a panic of a step, after which the content of the cache is unknown: fails the
-    /// running requests and replaces the cache.
+    /// running requests, or the waiting ones if none runs, and replaces the cache. The engine is
+    /// not ready meanwhile.
     fn recover_from_panic(&mut self, panic: &(dyn Any + Send)) {
         self.ready.store(false, Ordering::Release);
         metrics::record_panic();

@@ -1,9 +1,9 @@
-//! `store-id`: the identity of the database, kept outside of it. It reveals at the start that the
-//! database was lost, replaced or restored, which would make revoked keys valid again, or let
-//! requests in without a key.
+//! `store-id`: a copy of the identity of the database, kept outside of it. A start compares the
+//! two, and so notices that the database was lost, replaced or restored from a backup. Such a
+//! database could accept revoked keys again, or requests without a key.
 //!
-//! The first line is `<id> <changes>`. Each further line is a recent change:
-//! `<number> <description>`.
+//! The first line is `<id> <changes>`. Each further line is a recent change, in the order of
+//! recording: `<number> <description>`.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::StoreError;
 
 const FILE_NAME: &str = "store-id";
-/// The number of recent changes that are kept.
+/// Maximum number of recent changes in the file; older ones are dropped.
 const MAX_RECENT_CHANGES: usize = 200;
 const MAX_READ_BYTES: u64 = 1 << 20;
 
@@ -22,8 +22,8 @@ const MAX_READ_BYTES: u64 = 1 << 20;
 pub struct StoreIdentity {
     /// A random UUID.
     pub id: String,
-    /// The number of changes that affect access: keys and users added, changed,
-    /// disabled or revoked.
+    /// The number of changes of keys and users so far. A restored backup has a smaller number than
+    /// `store-id`.
     pub changes: i64,
 }
 
@@ -31,7 +31,8 @@ pub struct StoreIdentity {
 #[derive(Debug)]
 pub(crate) struct IdFile {
     path: PathBuf,
-    /// The identity that this process wrote last. The lock is held while the file is written.
+    /// The identity that this process wrote last; `None` before it has written. The lock is held
+    /// while the file is written.
     last_known: Mutex<Option<StoreIdentity>>,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct IdFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdFileContent {
     pub(crate) identity: StoreIdentity,
-    /// The number and the description of each change.
+    /// The description of each change, with the value of `changes` after it.
     pub(crate) recent_changes: VecDeque<(i64, String)>,
 }
 
@@ -52,7 +53,7 @@ impl IdFile {
         &self.path
     }
 
-    /// The identity that this process wrote last.
+    /// The identity that this process wrote last; `None` before it has written.
     pub(crate) fn last_known(&self) -> Option<StoreIdentity> {
         self.last_known.lock().clone()
     }
@@ -60,7 +61,8 @@ impl IdFile {
     /// Reads the file; `None` when it is missing.
     ///
     /// # Errors
-    /// `IdFile` for a file that cannot be read or parsed, which never counts as missing.
+    /// `IdFile` for a symbolic link, and for a file that cannot be read or parsed. None of them
+    /// counts as missing.
     pub(crate) fn read(&self) -> Result<Option<IdFileContent>, StoreError> {
         let fault = |reason: String| StoreError::IdFile(self.path.clone(), reason);
         let metadata = match std::fs::symlink_metadata(&self.path) {
@@ -75,11 +77,13 @@ impl IdFile {
         Ok(Some(content))
     }
 
-    /// Records the identity after a change, which `what` describes. Changes that other processes
-    /// have recorded meanwhile are kept.
+    /// Records the identity `now`, and creates a missing file. `what` describes the change that led
+    /// to it; with `None` only the identity is recorded. Changes that other processes have recorded
+    /// are kept, and the number of changes never decreases.
     ///
     /// # Errors
-    /// `IdFile` for a file that cannot be written or that belongs to another database.
+    /// `IdFile` for a file that cannot be read, parsed or written, or that belongs to another
+    /// database.
     pub(crate) fn record(&self, now: &StoreIdentity, what: Option<&str>) -> Result<(), StoreError> {
         let mut last_known = self.last_known.lock();
         let _folder_lock = self.lock_folder();
@@ -99,7 +103,7 @@ impl IdFile {
         Ok(())
     }
 
-    /// Replaces the content of the file.
+    /// Replaces the file, whatever it contains, by the identity `now` and the one change `what`.
     ///
     /// # Errors
     /// `IdFile` for a file that cannot be written.
@@ -111,6 +115,7 @@ impl IdFile {
         Ok(())
     }
 
+    /// Writes the file atomically, and flushes it to disk (fsync). Creates its folder.
     fn write(&self, content: &IdFileContent) -> Result<(), StoreError> {
         let StoreIdentity { id, changes } = &content.identity;
         let mut text = format!("{id} {changes}\n");
@@ -126,8 +131,9 @@ impl IdFile {
         files::replace_atomically(&self.path, text.as_bytes()).map_err(fault)
     }
 
-    /// Locks the folder against other processes that write the file. Without the lock, the
-    /// description of a change may be lost; the number of changes is read from the database again.
+    /// Locks the folder against other processes that write the file. `None` if that fails; the file
+    /// is written nevertheless. Two writers may then overwrite each other, and the description of a
+    /// change may be lost. The number of changes is corrected from the database later.
     fn lock_folder(&self) -> Option<std::fs::File> {
         let folder = std::fs::File::open(files::folder_of(&self.path)).ok()?;
         folder.lock().ok()?;

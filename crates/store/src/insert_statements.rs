@@ -1,4 +1,4 @@
-//! The statements that insert usage records.
+//! The SQL statements that insert usage records, and the binding of their parameters.
 
 use std::sync::Arc;
 
@@ -8,17 +8,20 @@ use sqlx::{Any, AssertSqlSafe};
 
 use crate::usage_record::UsageRecord;
 
-/// The most records in one statement; a power of two.
+/// Maximum number of records in one statement; a power of two.
 pub(crate) const MAX_ROWS: usize = 64;
+/// The number of columns that a statement names and [`bind_record`] binds, in the same order.
 const COLUMNS: usize = 18;
 
-/// The statements that insert 1, 2, 4, ... records. Their text has no values, only parameters.
+/// The statements that insert 1, 2, 4, ... [`MAX_ROWS`] records. They skip records whose id exists.
+/// Their text has only parameters, not values.
 #[derive(Debug)]
 pub(crate) struct InsertStatements(Vec<Arc<str>>);
 
 impl InsertStatements {
-    /// Builds the statements, with numbered parameters (`$1`) or with `?`. SQLite supports both,
-    /// but searches all parameters for each numbered one.
+    /// Builds the statements, with numbered parameters (`$1`) for PostgreSQL or with `?` for
+    /// SQLite. SQLite supports both, but is slow with numbered ones: it searches all parameters for
+    /// each.
     pub(crate) fn new(numbered: bool) -> Self {
         let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
         let row = |row: usize| {
@@ -37,13 +40,13 @@ impl InsertStatements {
         Self((0..=MAX_ROWS.ilog2()).map(|power| insert(1 << power).into()).collect())
     }
 
-    /// The statement for `rows` records, a power of two.
+    /// The statement for `rows` records. `rows` must be a power of two, at most [`MAX_ROWS`].
     pub(crate) fn for_rows(&self, rows: usize) -> AssertSqlSafe<Arc<str>> {
         AssertSqlSafe(self.0[rows.ilog2() as usize].clone())
     }
 }
 
-/// Binds the columns of a record.
+/// Binds the columns of the next record. Called once for each record of the statement.
 pub(crate) fn bind_record<'q>(
     insert: Query<'q, Any, AnyArguments>,
     record: &'q UsageRecord,

@@ -1,5 +1,5 @@
-//! Checks of an SQLite database file before SQLite opens it: SQLite treats an empty file as a new
-//! database, and creates a missing one.
+//! Checks of an SQLite database file before SQLite opens it, because SQLite treats an empty file as
+//! a new database. Also creates the file, and moves it aside.
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -11,23 +11,24 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Suffixes of the files that SQLite creates beside the database.
 const SIDECAR_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// The kind of file at the path.
+/// The state of a database file that [`inspect`] does not refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileState {
     /// The file is missing or empty.
     Missing {
-        /// There is a write-ahead log without its database.
+        /// There is a write-ahead log with content, but not its database.
         orphaned_wal: bool,
     },
     /// The file is an SQLite database.
     Database,
 }
 
-/// Checks the header and the length of the file.
+/// Checks the header and the length of the file, and that it can be read and written. Changes
+/// nothing.
 ///
 /// # Errors
-/// `Unusable` for a file that is not an SQLite database or is truncated; `File` for one that cannot
-/// be read or written.
+/// `Unusable` for a file that is not an SQLite database or is truncated. `File` for a file that
+/// cannot be read or written, and if it or a file of SQLite beside it is not a regular file.
 pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
     let fault = |error: std::io::Error| StoreError::File(path.to_owned(), error);
     for name in [path.to_owned()].into_iter().chain(SIDECAR_SUFFIXES.map(|suffix| with_suffix(path, suffix))) {
@@ -65,11 +66,13 @@ pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
     Ok(FileState::Database)
 }
 
-/// Creates an empty file in its folder, both readable by their owner only. The files that SQLite
-/// creates beside it inherit the permissions.
+/// Creates an empty file and its folder, both for their owner only, where they are missing. What
+/// exists keeps its content and permissions. The files that SQLite creates beside the database
+/// inherit its permissions.
 ///
 /// # Errors
-/// `File` for a folder that cannot be written.
+/// `Folder` for a folder that cannot be created; `File` for a file that cannot be created or
+/// written.
 pub(crate) fn create_file(path: &Path) -> Result<(), StoreError> {
     let fault = |error| StoreError::File(path.to_owned(), error);
     let folder = files::folder_of(path);
@@ -78,10 +81,11 @@ pub(crate) fn create_file(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Renames a database and the files beside it. Returns the new name; `None` when there was no file.
+/// Renames a database and the files of SQLite beside it. Returns the new name of the database, also
+/// if only files beside it existed; `None` when there was no file.
 ///
 /// # Errors
-/// `File` for a folder that cannot be written.
+/// `File` for a file that cannot be renamed.
 pub(crate) fn move_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
     let aside = unused_name(path);
     let mut moved = false;
@@ -93,6 +97,9 @@ pub(crate) fn move_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
 }
 
 /// Renames a file. Returns false when it does not exist.
+///
+/// # Errors
+/// `File` for a file that cannot be renamed.
 pub(crate) fn rename_if_exists(from: &Path, to: &Path) -> Result<bool, StoreError> {
     match std::fs::rename(from, to) {
         Ok(()) => Ok(true),
@@ -101,7 +108,7 @@ pub(crate) fn rename_if_exists(from: &Path, to: &Path) -> Result<bool, StoreErro
     }
 }
 
-/// A name beside `path` that is not in use.
+/// A name that is not in use: `path` with `.old-` and a time in seconds.
 pub(crate) fn unused_name(path: &Path) -> PathBuf {
     let mut at = now_micros() / 1_000_000;
     loop {

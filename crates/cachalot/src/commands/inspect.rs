@@ -23,13 +23,18 @@ pub struct Args {
     dir: Option<PathBuf>,
 }
 
+/// Prints the report. A checkpoint that is not complete yet is not an error.
+///
+/// # Errors
+/// A configuration that cannot be read. After the report: files that are present and damaged, or
+/// tensors that do not match the configuration.
 pub fn run(args: &Args) -> Result<()> {
     let summary = match &args.dir {
         Some(dir) => CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?,
         None => CheckpointSummary::from_checkpoint(&embedded_model::checkpoint().context("the embedded model")?),
     };
     let config = Config::from_json(&summary.config)?;
-    // Headers can be compared with the config only when none of them is missing.
+    // Tensors can be compared with the config only when all headers could be read.
     let tensor_error = match &args.dir {
         Some(dir) if summary.problems.is_empty() => tensors::verify(&config, &Checkpoint::open(dir)?).err(),
         _ => None,
@@ -38,7 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
     let unusable = tensor_error.as_ref().map(ToString::to_string);
     let report = Report { config: &config, summary: &summary, tensor_error, available }.to_string();
     std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
-    // A missing shard may still be downloading; a shard that is present and damaged is an error.
+    // A missing shard may still be downloading; a file that is present and damaged is an error.
     let is_broken = |problem: &&weights::Error| {
         !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
     };
@@ -49,12 +54,14 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The text that the command prints.
 struct Report<'a> {
     config: &'a Config,
     summary: &'a CheckpointSummary,
-    /// The first difference between the tensors and the config.
+    /// The first difference between the tensors and the config. `None` also where they were not
+    /// compared, because the checkpoint has problems or is the embedded model.
     tensor_error: Option<weights::Error>,
-    /// Free memory in bytes.
+    /// Bytes of memory that can be allocated without swapping.
     available: u64,
 }
 
@@ -101,8 +108,8 @@ impl Report<'_> {
         }
     }
 
-    /// Writes formats and sizes. Returns the bytes of the weights, estimated while
-    /// files are missing.
+    /// Writes the formats and sizes of the tensors that were found, and the problems. Returns the
+    /// bytes of the complete weights, which are estimated if there are problems.
     fn weights(&self, f: &mut Formatter<'_>) -> Result<u64, fmt::Error> {
         let mut formats: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         for tensor in &self.summary.tensors {
@@ -137,8 +144,8 @@ impl Report<'_> {
         Ok(whole)
     }
 
-    /// Bytes of all tensors in the formats of the releases: fp8 with an f32 scale per block where
-    /// the config has a quantization, else bf16.
+    /// Bytes of all tensors in the formats of the releases. If the config has a quantization,
+    /// scaled tensors are fp8 with an f32 scale per block of 128 x 128. All others count as bf16.
     fn expected_bytes(&self) -> u64 {
         let fp8 = self.config.quantization.is_some();
         let bytes = |tensor: &tensors::TensorSpec| {
@@ -148,6 +155,8 @@ impl Report<'_> {
         tensors::expected_tensors(self.config).iter().map(bytes).sum()
     }
 
+    /// Writes the size of each cache format, and the number of positions that fit into the memory
+    /// which the weights leave. Each position includes its row for the MTP module.
     fn cache(&self, f: &mut Formatter<'_>, weights_bytes: u64) -> fmt::Result {
         let (main, mtp) = (self.config.num_hidden_layers, self.config.num_nextn_predict_layers.min(1));
         writeln!(f, "cache         bytes a token  with MTP  positions that fit beside the weights")?;
@@ -167,6 +176,7 @@ impl Report<'_> {
         Ok(())
     }
 
+    /// Writes whether the weights fit into memory, and the longest context with a bf16 cache.
     fn memory_fit(&self, f: &mut Formatter<'_>, weights_bytes: u64) -> fmt::Result {
         let (needed, available) = (BinaryBytes(weights_bytes), BinaryBytes(self.available));
         if weights_bytes >= self.available {
@@ -186,7 +196,8 @@ impl Report<'_> {
     }
 }
 
-/// The cache formats and the switches that choose them; the last only where there is an indexer.
+/// The cache formats, each with the switches that choose it. The last one is only for models with
+/// an indexer.
 const FORMATS: [(&str, CacheFormat, IndexFormat); 4] = [
     ("--cache f32", CacheFormat::F32, IndexFormat::F32),
     ("--cache bf16", CacheFormat::Bf16, IndexFormat::F32),

@@ -1,5 +1,5 @@
-//! The structure of a conversation: the order of roles, results of tool calls, reasoning in the
-//! input.
+//! Checks and repairs of a conversation: content, results of tool calls, the last message, and
+//! reasoning in the input.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,11 @@ use super::rules::{Profile, ReasoningRules, ValidationRules};
 
 const MAX_MESSAGES: usize = 4096;
 
-/// Checks the rules one after the other, each over all messages.
+/// Checks the messages of a chat; a chat with another kind of input passes. Each rule is checked
+/// over all messages before the next rule, so the error is that of the first broken rule. The
+/// lenient profile repairs some messages instead and adds notes. Reasoning that the prompt does not
+/// use is removed: all except that of the current turn (V32 rules) and of a prefix, in thinking
+/// mode.
 pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let Input::Messages(messages) = &mut chat.input else { return Ok(()) };
     let lenient = rules.profile == Profile::Lenient;
@@ -42,6 +46,7 @@ pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result
     }
     check_tool_results(messages)?;
     check_last_message(messages, &chat.model, chat.beta, lenient, &mut notes)?;
+    // The current turn is everything after the last user message.
     let turn_start = messages.iter().rposition(|message| matches!(message.role, Role::User)).map_or(0, |user| user + 1);
     if keeps_reasoning {
         check_reasoning_of_calls(messages, turn_start, lenient, &mut notes)?;
@@ -54,7 +59,7 @@ pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result
     Ok(())
 }
 
-/// Notes without duplicates.
+/// Adds notes to a chat, without duplicates.
 struct Notes<'a>(&'a mut Vec<String>);
 
 impl Notes<'_> {
@@ -65,6 +70,7 @@ impl Notes<'_> {
     }
 }
 
+/// Checks that all content is text.
 fn check_text_only(messages: &[Message]) -> Result<(), Error> {
     for (index, message) in messages.iter().enumerate() {
         for part in message.content.iter().flatten() {
@@ -79,11 +85,12 @@ fn check_text_only(messages: &[Message]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that each call has one result directly behind its message, and that each result has a
-/// call. Uses hash sets, because a body can hold half a million calls.
+/// Checks that each call has one result directly behind its message, that each result has a call,
+/// and that the ids of calls and results are unique there. Uses hash sets, because a body can hold
+/// half a million calls.
 fn check_tool_results(messages: &[Message]) -> Result<(), Error> {
-    // A run is a message and the tool messages directly behind it. Tool messages at the very
-    // beginning have no calls.
+    // A run is a message and the tool messages directly behind it. Where the conversation begins
+    // with tool messages, the first of them heads the run.
     let runs = || messages.chunk_by(|_, next| next.role == Role::Tool);
     for run in runs() {
         let answered: HashSet<&str> = answered_ids(run).map(|(_, id)| id).collect();
@@ -100,6 +107,7 @@ fn check_tool_results(messages: &[Message]) -> Result<(), Error> {
             return invalid("Messages with role 'tool' must be a response to a preceding message with 'tool_calls'");
         }
     }
+    // The index of the run's first message.
     let mut first = 0;
     for run in runs() {
         let (mut called, mut answered) = (HashSet::new(), HashSet::new());
@@ -118,13 +126,15 @@ fn called_ids(run: &[Message]) -> impl Iterator<Item = &str> {
     run[0].calls().iter().map(|call| call.id.as_str())
 }
 
-/// Positions in a run and the call ids of the tool messages there.
+/// The tool messages of a run: the position of each in the run, and the call id that it answers. A
+/// missing id counts as empty.
 fn answered_ids(run: &[Message]) -> impl Iterator<Item = (usize, &str)> {
     let tools = run.iter().enumerate().filter(|(_, message)| message.role == Role::Tool);
     tools.map(|(nth, message)| (nth, message.tool_call_id.as_deref().unwrap_or_default()))
 }
 
-/// Checks the role of the last message, and that only it has a prefix.
+/// Checks the role of the last message, and that no other message is a prefix. The lenient profile
+/// makes a last assistant message a prefix, and allows prefixes outside /beta.
 fn check_last_message(
     messages: &mut [Message],
     model: &str,
@@ -163,7 +173,8 @@ fn check_last_message(
     Ok(())
 }
 
-/// Checks that calls of the current turn come with their reasoning.
+/// Checks that messages with calls in the current turn have reasoning. The lenient profile adds an
+/// empty one instead.
 fn check_reasoning_of_calls(
     messages: &mut [Message],
     turn_start: usize,

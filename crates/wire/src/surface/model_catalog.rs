@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// An entry of the catalogue.
+/// A model in the catalogue.
 #[derive(Clone, Debug)]
 pub struct CatalogEntry {
     pub id: String,
@@ -10,7 +10,8 @@ pub struct CatalogEntry {
     pub pricing: Pricing,
 }
 
-/// Prices in US dollars per million tokens, per request, and per second of video. `None`: unknown.
+/// The prices of a model in US dollars. `input`, `cached_input` and `output` are per million
+/// tokens, `per_second` is per second of video. `None`: unknown, rendered as null.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pricing {
     pub input: Option<f64>,
@@ -23,7 +24,7 @@ pub struct Pricing {
 #[derive(Serialize)]
 struct ModelCatalog<'a> {
     success: bool,
-    /// Always 0: the catalogue is a single page.
+    /// Always 0, as `page_size`: the catalogue is not divided into pages.
     page: u32,
     page_size: u32,
     total: usize,
@@ -51,6 +52,8 @@ struct PricingBody {
 }
 
 impl<'a> ModelBody<'a> {
+    /// Renders an entry. The type of the model is guessed: from the part of its id before the first
+    /// `_`, else from a price per second.
     fn new(entry: &'a CatalogEntry) -> Self {
         let Pricing { input, cached_input, output, per_request, per_second } = entry.pricing;
         let currency = "USD / M Tokens";
@@ -65,7 +68,7 @@ impl<'a> ModelBody<'a> {
     }
 }
 
-/// The body of the catalogue.
+/// The JSON body of the catalogue, with `models` in their order.
 pub fn render_catalog(models: &[CatalogEntry]) -> String {
     let data: Vec<_> = models.iter().map(ModelBody::new).collect();
     let catalog = ModelCatalog { success: true, page: 0, page_size: 0, total: data.len(), data };

@@ -1,4 +1,4 @@
-//! Events of Gemini's `generateContent`.
+//! Usage, finish reason and errors in answers of Gemini's `generateContent`, streamed or not.
 
 use std::fmt;
 
@@ -12,7 +12,9 @@ use super::stats::ResponseStats;
 use crate::token_count::ProviderUsage;
 use crate::upstream::gemini;
 
-/// Scans an event, or a whole response.
+/// Adds an event, or a whole response, to `stats`. Its usage and finish reason replace earlier
+/// ones. A blocked prompt counts as finished by the content filter. `STOP` becomes `ToolCalls` only
+/// when the call is in the same event. Data that cannot be parsed is ignored.
 pub(super) fn scan_gemini_event(data: &[u8], stats: &mut ResponseStats) {
     let Ok(event) = serde_json::from_slice::<GeminiEvent>(data) else { return };
     stats.content_events += u64::from(event.candidates.is_any);
@@ -37,8 +39,8 @@ struct GeminiEvent<'a> {
     error: Option<serde::de::IgnoredAny>,
 }
 
-/// The candidates of a response: whether there are any, and the first finish reason. They are not
-/// stored, because there may be millions.
+/// A summary of the candidates of an event: whether there are any, and the first finish reason. The
+/// candidates are not stored, because there may be millions.
 #[derive(Default)]
 struct Candidates {
     is_any: bool,

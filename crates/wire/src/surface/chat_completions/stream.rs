@@ -1,8 +1,8 @@
-//! A streamed answer as `chat.completion.chunk` events.
+//! A chat completion, streamed as `chat.completion.chunk` events or as one body.
 //!
 //! Without `include_usage` the finish chunk contains the usage, so it is held back until the usage
 //! arrives. With it, the usage follows in a chunk of its own, and all other chunks contain
-//! `"usage": null`. Usage is sent once: clients that add it up would count it twice.
+//! `"usage": null`. Usage is sent only once, because some clients add up the usage of all chunks.
 
 use chat::{Delta, Error, FinishReason, Reply, TokenLogprob, Usage};
 use serde::Serialize;
@@ -12,18 +12,18 @@ use crate::surface::chat_completions::response::{ChatUsage, Envelope, LogprobBod
 use crate::surface::error::error_body;
 use crate::surface::renderer::{Renderer, single_reply};
 
-/// Renders one chat completion.
+/// Renders one chat completion, which has a single choice.
 #[derive(Debug)]
 pub struct ChatChunkRenderer {
     envelope: Envelope,
     include_usage: bool,
     started: bool,
-    /// The finish reason, held back until the usage arrives.
+    /// The finish reason, held back until the usage arrives; only without `include_usage`.
     pending_finish: Option<FinishReason>,
 }
 
 impl ChatChunkRenderer {
-    /// Creates a renderer. With `include_usage` the stream ends with a chunk of usage.
+    /// Creates a renderer. With `include_usage` the last chunk has the usage and no choices.
     pub fn new(envelope: Envelope, include_usage: bool) -> Self {
         Self { envelope, include_usage, started: false, pending_finish: None }
     }
@@ -60,7 +60,7 @@ impl Renderer for ChatChunkRenderer {
         }
     }
 
-    /// Appends a finish chunk whose usage has not arrived, then `[DONE]`.
+    /// Appends the finish chunk without usage if it is still held back, then `[DONE]`.
     fn finish(&mut self, out: &mut String) {
         if let Some(reason) = self.pending_finish.take() {
             self.write_finish(reason, None, out);
@@ -79,6 +79,7 @@ impl ChatChunkRenderer {
         self.write_chunk(Some(Choice { index: 0, delta, logprobs: None, finish_reason: None }), None, out);
     }
 
+    /// Writes text; with `logprobs: null` unless they were requested.
     fn write_tokens(&self, delta: DeltaBody<'_>, tokens: &[TokenLogprob], out: &mut String) {
         let logprobs = self.envelope.logprobs.then(|| ChunkLogprobs { content: render_logprobs(tokens) });
         self.write_chunk(Some(Choice { index: 0, delta, logprobs, finish_reason: None }), None, out);
@@ -149,15 +150,18 @@ struct DeltaBody<'a> {
 }
 
 impl<'a> DeltaBody<'a> {
+    /// The delta of the first chunk: the role and an empty text, of reasoning if `thinking`.
     fn first(thinking: bool) -> Self {
         let delta = if thinking { Self::reasoning("") } else { Self::text("", false) };
         Self { role: Some("assistant"), ..delta }
     }
 
+    /// A delta of reasoning, with null as `content`.
     fn reasoning(text: &'a str) -> Self {
         Self { content: Some(None), reasoning_content: Some(Some(text)), ..Self::default() }
     }
 
+    /// A delta of the answer; with null as `reasoning_content` if `thinking`.
     fn text(text: &'a str, thinking: bool) -> Self {
         Self { content: Some(Some(text)), reasoning_content: thinking.then_some(None), ..Self::default() }
     }
@@ -166,8 +170,8 @@ impl<'a> DeltaBody<'a> {
         Self { tool_calls: Some([call]), ..Self::default() }
     }
 
-    /// The delta of a finish chunk. It has no null `reasoning_content` after tool calls, because
-    /// the helper of the Node SDK would replace the reasoning by the null.
+    /// The delta of a finish chunk. `null_reasoning` must be false after tool calls: the helper of
+    /// the Node SDK would replace the reasoning that it has collected by the null.
     fn finish(null_reasoning: bool) -> Self {
         Self::text("", null_reasoning)
     }
