@@ -63,6 +63,11 @@ impl<'de> Deserialize<'de> for Candidates {
                 f.write_str("a list of candidates")
             }
 
+            // Null means absent.
+            fn visit_unit<E>(self) -> Result<Candidates, E> {
+                Ok(Candidates::default())
+            }
+
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Candidates, A::Error> {
                 let mut candidates = Candidates::default();
                 while let Some(GeminiCandidate { finish_reason }) = list.next_element()? {
@@ -72,6 +77,6 @@ impl<'de> Deserialize<'de> for Candidates {
                 Ok(candidates)
             }
         }
-        json.deserialize_seq(List)
+        json.deserialize_any(List)
     }
 }

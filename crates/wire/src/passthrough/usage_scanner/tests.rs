@@ -136,6 +136,9 @@ fn geminis_events_are_seen_too() {
     cut.feed(text.split_inclusive("\r\n\r\n").next().unwrap().as_bytes());
     cut.finish();
     assert!(!cut.stats.is_complete && cut.stats.finish_reason.is_none());
+    let mut absent = SseScanner::new(ApiEndpoint::GenerateContent, false);
+    absent.feed(b"data: {\"candidates\":null,\"usageMetadata\":{\"promptTokenCount\":9}}\n\n");
+    assert_eq!((absent.stats.usage.unwrap().prompt_tokens, absent.stats.content_events), (9, 0));
     let mut failed = SseScanner::new(ApiEndpoint::GenerateContent, false);
     failed.feed(b"data: {\"error\":{\"code\":503,\"message\":\"The model is overloaded\"}}\n\n");
     assert_eq!(failed.stats.error_message.as_deref(), Some("The model is overloaded"));
