@@ -26,7 +26,7 @@ use crate::scheduler::{Scheduler, SchedulerLimits};
 
 /// Maximum wait for a request while no sequence can take a step: each waits for its client to read,
 /// for pages from disk, or for admission.
-const BACKPRESSURE_POLL: Duration = Duration::from_millis(5);
+const IDLE_POLL: Duration = Duration::from_millis(5);
 
 /// Maximum number of prompts that are encoded at the same time.
 const MAX_CONCURRENT_ENCODES: usize = 2;
@@ -220,9 +220,10 @@ impl Engine {
 struct EngineThread {
     model: Box<dyn Model>,
     cache: LatentCache,
+    /// Dropped before `disk`, whose reader may wait for a running sequence to take its pages.
+    scheduler: Scheduler,
     disk: Option<DiskCache>,
     pages: PageAllocator,
-    scheduler: Scheduler,
     inbox: Receiver<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
@@ -250,7 +251,7 @@ impl EngineThread {
         loop {
             let timeout = match (self.scheduler.is_empty(), self.idle) {
                 (true, _) => Duration::from_secs(3600),
-                (false, true) => BACKPRESSURE_POLL,
+                (false, true) => IDLE_POLL,
                 (false, false) => Duration::ZERO,
             };
             match self.inbox.recv_timeout(timeout) {
