@@ -65,7 +65,7 @@ impl DataFolder {
 /// # Errors
 /// A `store-id` in the data folder of the configured store or beside the configured journal; where
 /// neither folder is known, in the user's data folder.
-pub fn check_store_off(config: &Config) -> Result<()> {
+pub fn ensure_disabled_store_had_no_keys(config: &Config) -> Result<()> {
     let of_store = DataFolder::resolve(config, None).ok().flatten().map(|folder| folder.path);
     let of_journal = config.store.journal.as_ref().map(|journal| files::folder_of(journal));
     let configured = of_store.into_iter().chain(of_journal).collect::<Vec<_>>();
@@ -97,8 +97,8 @@ pub fn journal_folder(config: &Config) -> Result<PathBuf> {
 /// # Errors
 /// As [`named_admin_token`] and [`check_admin_token_file`]. A file that cannot be read or created,
 /// or whose token is shorter than 32 bytes.
-pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Option<[u8; 32]>> {
-    if let Some(token) = named_admin_token(config)? {
+pub fn load_or_create_admin_token_hash(config: &Config, folder: Option<&DataFolder>) -> Result<Option<[u8; 32]>> {
+    if let Some(token) = admin_token_hash_from_env(config)? {
         return Ok(Some(token));
     }
     let Some(folder) = folder else { return Ok(None) };
@@ -131,7 +131,7 @@ pub fn admin_token(config: &Config, folder: Option<&DataFolder>) -> Result<Optio
 ///
 /// # Errors
 /// A variable that is not set, a token that is too easy to guess.
-pub fn named_admin_token(config: &Config) -> Result<Option<[u8; 32]>> {
+pub fn admin_token_hash_from_env(config: &Config) -> Result<Option<[u8; 32]>> {
     let Some(variable) = &config.server.admin_token_env else { return Ok(None) };
     Ok(Some(Sha256::digest(secret_from_env(variable, 32)?).into()))
 }

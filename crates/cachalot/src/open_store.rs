@@ -23,7 +23,7 @@ pub async fn open_accounting(
 ) -> Result<(Arc<Accounting>, Option<BackgroundTasks>)> {
     let prices = Prices::default();
     let (Some(url), Some(folder)) = (store_url(config, store_flag)?, DataFolder::resolve(config, store_flag)?) else {
-        data_folder::check_store_off(config)?;
+        data_folder::ensure_disabled_store_had_no_keys(config)?;
         ensure!(
             restore_policy == RestorePolicy::Refuse,
             "the store is off: --accept-restored-store and --new-store need one"

@@ -20,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 use crate::page_allocator::CacheScope;
-use folder::{load_index, lock_folder};
+use folder::{load_index_and_clean, lock_folder};
 use index::PageIndex;
 pub(crate) use page_keys::{PageKey, PageKeyChain};
 
@@ -114,7 +114,7 @@ impl DiskCache {
             files::private_options().create(true).truncate(false).write(true).open(options.folder.join("lock"))?;
         lock_folder(&lock)?;
         let mut index = PageIndex::new(options.max_bytes);
-        load_index(&options.folder, &mut index)?;
+        load_index_and_clean(&options.folder, &mut index)?;
         index.record_gauges();
         let shared = Arc::new(Shared {
             folder: options.folder.clone(),

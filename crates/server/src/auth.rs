@@ -12,7 +12,7 @@ use store::Role;
 use subtle::ConstantTimeEq;
 
 use crate::app::AppState;
-use crate::local_access::{check_host, check_local_origin, check_local_peer, check_origin};
+use crate::local_access::{check_host, check_host_and_origin, check_local_peer, check_origin};
 use crate::operator::Operator;
 use crate::request_log::RequestLog;
 
@@ -25,7 +25,7 @@ pub(crate) fn authenticate_caller(app: &AppState, parts: &Parts) -> Result<Calle
     check_header_size(parts, app.config.header_limit)?;
     match identify(app, parts)? {
         Identity::Anonymous => {
-            check_local_origin(parts, app, Some(&app.config.cors_origins)).map(|()| Caller::default())
+            check_host_and_origin(parts, app, Some(&app.config.cors_origins)).map(|()| Caller::default())
         }
         Identity::Key(caller) => Ok(caller),
         Identity::AdminToken => {
@@ -45,7 +45,11 @@ pub(crate) fn check_public_access(app: &AppState, parts: &Parts) -> Result<(), E
     if allows_anonymous(app) {
         identify(app, parts)?;
     }
-    if app.listen.ip().is_loopback() { check_local_origin(parts, app, Some(&app.config.cors_origins)) } else { Ok(()) }
+    if app.listen.ip().is_loopback() {
+        check_host_and_origin(parts, app, Some(&app.config.cors_origins))
+    } else {
+        Ok(())
+    }
 }
 
 /// Authenticates an operator with at least `required_role`. On a server without keys, every program

@@ -75,7 +75,7 @@ pub(crate) fn check_local_peer(headers: &HeaderMap, peer: SocketAddr) -> Result<
 ///
 /// # Errors
 /// `Forbidden` with the code `host_not_allowed` or `origin_not_allowed`.
-pub(crate) fn check_local_origin(parts: &Parts, app: &AppState, origins: Option<&[String]>) -> Result<(), Error> {
+pub(crate) fn check_host_and_origin(parts: &Parts, app: &AppState, origins: Option<&[String]>) -> Result<(), Error> {
     check_host(parts, app)?;
     check_origin(parts, origins)
 }

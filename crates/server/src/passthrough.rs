@@ -76,7 +76,7 @@ pub(crate) async fn send(
             let content_type = match body_kind {
                 BodyKind::Sse => "text/event-stream; charset=utf-8",
                 BodyKind::Json => "application/json",
-                BodyKind::Text | BodyKind::Audio => return Err(Interruption::Deadline.timeout_error()),
+                BodyKind::Text | BodyKind::Audio => return Err(Interruption::Deadline.to_error()),
             };
             (HeaderValue::from_static(content_type), Source::AwaitingProvider(first_response))
         }
@@ -95,7 +95,7 @@ pub(crate) async fn send(
         is_sse,
         log,
         clock,
-        at_event_boundary: body_kind != BodyKind::Audio,
+        may_send_keep_alive: body_kind != BodyKind::Audio,
     };
     let body = stream::unfold(body, |mut body| async move { Some((body.next().await?, body)) });
     Ok(body_response(Body::from_stream(body), content_type, is_sse))
@@ -153,7 +153,7 @@ struct PassthroughBody {
     clock: StreamClock,
     /// Whether a keep-alive may be sent: nothing has been sent of an event stream or of JSON, or
     /// the last bytes end an event.
-    at_event_boundary: bool,
+    may_send_keep_alive: bool,
     /// Whether the first keep-alive is due.
     keep_alive_due: bool,
 }
@@ -164,7 +164,7 @@ impl PassthroughBody {
             return Some(Ok(self.keep_alive_bytes()));
         }
         loop {
-            if self.at_event_boundary {
+            if self.may_send_keep_alive {
                 self.clock.postpone_keep_alive();
             } else {
                 self.clock.suspend_keep_alive();
@@ -173,7 +173,7 @@ impl PassthroughBody {
                 ClockEvent::Item(Ok(part)) => part,
                 ClockEvent::Item(Err(error)) => return Some(self.fail(error)),
                 ClockEvent::KeepAlive => return Some(Ok(self.keep_alive_bytes())),
-                ClockEvent::Interrupted(interruption) => return Some(self.fail(interruption.timeout_error())),
+                ClockEvent::Interrupted(interruption) => return Some(self.fail(interruption.to_error())),
             };
             match part {
                 Part::Started(FirstResponse::Stream(response)) => {
@@ -187,7 +187,8 @@ impl PassthroughBody {
                     return Some(Ok(bytes));
                 }
                 Part::Bytes(bytes) => {
-                    self.at_event_boundary = self.is_sse && (bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n"));
+                    self.may_send_keep_alive =
+                        self.is_sse && (bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n"));
                     return Some(Ok(bytes));
                 }
                 Part::End => {
@@ -221,7 +222,7 @@ impl PassthroughBody {
     /// The error event, then the terminator of the stream if the API has one. Blank lines first
     /// close an event that was sent in part.
     fn final_error_event(&self, error: &Error) -> Bytes {
-        let mut text = String::from(if self.at_event_boundary { "" } else { "\n\n" });
+        let mut text = String::from(if self.may_send_keep_alive { "" } else { "\n\n" });
         match self.surface {
             Surface::OpenAi => {
                 wire::sse::write_event(&wire::surface::error::error_body(error), &mut text);

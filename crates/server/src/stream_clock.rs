@@ -40,7 +40,7 @@ impl Interruption {
     }
 
     /// The error for a response that is passed through.
-    pub(crate) fn timeout_error(self) -> Error {
+    pub(crate) fn to_error(self) -> Error {
         self.error(TIMEOUT_MESSAGE)
     }
 

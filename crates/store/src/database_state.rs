@@ -41,7 +41,7 @@ pub(crate) async fn inspect(url: &str, sqlite: Option<&Path>) -> Result<Database
         connection.close().await?;
         return Ok(state.map_or(DatabaseState::Missing, DatabaseState::Existing));
     };
-    if let FileState::Missing { orphaned_wal } = sqlite_file::inspect(path)? {
+    if let FileState::Missing { orphaned_wal } = sqlite_file::check_file(path)? {
         return if orphaned_wal {
             Err(StoreError::DatabaseLost(path.display().to_string()))
         } else {

@@ -29,12 +29,12 @@ pub(crate) enum FileState {
 /// # Errors
 /// `Unusable` for a file that is not an SQLite database or is truncated. `File` for a file that
 /// cannot be read or written, and if it or a file of SQLite beside it is not a regular file.
-pub(crate) fn inspect(path: &Path) -> Result<FileState, StoreError> {
+pub(crate) fn check_file(path: &Path) -> Result<FileState, StoreError> {
     let fault = |error: std::io::Error| StoreError::File(path.to_owned(), error);
-    for name in [path.to_owned()].into_iter().chain(SIDECAR_SUFFIXES.map(|suffix| with_suffix(path, suffix))) {
+    for name in [path.to_owned()].into_iter().chain(SIDECAR_SUFFIXES.map(|suffix| append_suffix(path, suffix))) {
         files::check_regular(&name).map_err(|error| StoreError::File(name.clone(), error))?;
     }
-    let has_content = |suffix| std::fs::metadata(with_suffix(path, suffix)).is_ok_and(|metadata| metadata.len() > 0);
+    let has_content = |suffix| std::fs::metadata(append_suffix(path, suffix)).is_ok_and(|metadata| metadata.len() > 0);
     let bytes = match std::fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => 0,
         metadata => metadata.map_err(fault)?.len(),
@@ -91,7 +91,7 @@ pub(crate) fn move_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
     let mut moved = false;
     // The database itself is last, so that an interrupted start finds it again.
     for suffix in SIDECAR_SUFFIXES.into_iter().chain([""]) {
-        moved |= rename_if_exists(&with_suffix(path, suffix), &with_suffix(&aside, suffix))?;
+        moved |= rename_if_exists(&append_suffix(path, suffix), &append_suffix(&aside, suffix))?;
     }
     Ok(moved.then_some(aside))
 }
@@ -112,7 +112,7 @@ pub(crate) fn rename_if_exists(from: &Path, to: &Path) -> Result<bool, StoreErro
 pub(crate) fn unused_name(path: &Path) -> PathBuf {
     let mut at = now_micros() / 1_000_000;
     loop {
-        let name = with_suffix(path, &format!(".old-{at}"));
+        let name = append_suffix(path, &format!(".old-{at}"));
         if name.symlink_metadata().is_err() {
             return name;
         }
@@ -120,7 +120,7 @@ pub(crate) fn unused_name(path: &Path) -> PathBuf {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+fn append_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -134,22 +134,22 @@ mod tests {
     fn only_a_complete_sqlite_file_is_a_database() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cachalot.db");
-        assert_eq!(inspect(&path).unwrap(), FileState::Missing { orphaned_wal: false });
+        assert_eq!(check_file(&path).unwrap(), FileState::Missing { orphaned_wal: false });
         std::fs::write(&path, "").unwrap();
-        assert_eq!(inspect(&path).unwrap(), FileState::Missing { orphaned_wal: false });
-        std::fs::write(with_suffix(&path, "-wal"), "x").unwrap();
-        assert_eq!(inspect(&path).unwrap(), FileState::Missing { orphaned_wal: true });
-        std::fs::remove_file(with_suffix(&path, "-wal")).unwrap();
+        assert_eq!(check_file(&path).unwrap(), FileState::Missing { orphaned_wal: false });
+        std::fs::write(append_suffix(&path, "-wal"), "x").unwrap();
+        assert_eq!(check_file(&path).unwrap(), FileState::Missing { orphaned_wal: true });
+        std::fs::remove_file(append_suffix(&path, "-wal")).unwrap();
         let mut whole = vec![0; 8192];
         whole[..16].copy_from_slice(MAGIC);
         whole[16..18].copy_from_slice(&4096_u16.to_be_bytes());
         std::fs::write(&path, &whole).unwrap();
-        assert_eq!(inspect(&path).unwrap(), FileState::Database);
+        assert_eq!(check_file(&path).unwrap(), FileState::Database);
         let mut bad_page_size = whole.clone();
         bad_page_size[17] = 7;
         for bad in [b"S".as_slice(), &[b'x'; 4096], &whole[..99], &whole[..5000], &bad_page_size] {
             std::fs::write(&path, bad).unwrap();
-            assert!(matches!(inspect(&path), Err(StoreError::Unusable(..))), "{} bytes", bad.len());
+            assert!(matches!(check_file(&path), Err(StoreError::Unusable(..))), "{} bytes", bad.len());
         }
     }
 
@@ -159,13 +159,13 @@ mod tests {
         let path = folder.path().join("cachalot.db");
         assert_eq!(move_aside(&path).unwrap(), None);
         std::fs::write(&path, "first").unwrap();
-        std::fs::write(with_suffix(&path, "-wal"), "log").unwrap();
+        std::fs::write(append_suffix(&path, "-wal"), "log").unwrap();
         let first = move_aside(&path).unwrap().unwrap();
         std::fs::write(&path, "second").unwrap();
         let second = move_aside(&path).unwrap().unwrap();
         assert!(first != second && !path.exists());
         assert_eq!(std::fs::read(&first).unwrap(), b"first");
-        assert_eq!(std::fs::read(with_suffix(&first, "-wal")).unwrap(), b"log");
+        assert_eq!(std::fs::read(append_suffix(&first, "-wal")).unwrap(), b"log");
         assert_eq!(std::fs::read(second).unwrap(), b"second");
     }
 }

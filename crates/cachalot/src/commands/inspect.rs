@@ -67,18 +67,18 @@ struct Report<'a> {
 
 impl Display for Report<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.architecture(f)?;
+        self.write_architecture(f)?;
         writeln!(f)?;
-        let weights_bytes = self.weights(f)?;
+        let weights_bytes = self.write_weights(f)?;
         writeln!(f)?;
-        self.cache(f, weights_bytes)?;
+        self.write_cache(f, weights_bytes)?;
         writeln!(f)?;
         self.memory_fit(f, weights_bytes)
     }
 }
 
 impl Report<'_> {
-    fn architecture(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write_architecture(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let config = self.config;
         let ParameterCounts { total, active, mtp } = tensors::count_parameters(config);
         writeln!(f, "architecture  {}", config.model_type)?;
@@ -110,7 +110,7 @@ impl Report<'_> {
 
     /// Writes the formats and sizes of the tensors that were found, and the problems. Returns the
     /// bytes of the complete weights, which are estimated if there are problems.
-    fn weights(&self, f: &mut Formatter<'_>) -> Result<u64, fmt::Error> {
+    fn write_weights(&self, f: &mut Formatter<'_>) -> Result<u64, fmt::Error> {
         let mut formats: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         for tensor in &self.summary.tensors {
             let (tensors, bytes) = formats.entry(tensor.dtype).or_default();
@@ -139,14 +139,14 @@ impl Report<'_> {
         if let Some(indexed) = self.summary.indexed_tensors {
             writeln!(f, "  the index names {} tensors", HumanCount(indexed as u64))?;
         }
-        let whole = self.expected_bytes().max(found);
+        let whole = self.estimated_weight_bytes().max(found);
         writeln!(f, "  complete, they will take about {}", BinaryBytes(whole))?;
         Ok(whole)
     }
 
     /// Bytes of all tensors in the formats of the releases. If the config has a quantization,
     /// scaled tensors are fp8 with an f32 scale per block of 128 x 128. All others count as bf16.
-    fn expected_bytes(&self) -> u64 {
+    fn estimated_weight_bytes(&self) -> u64 {
         let fp8 = self.config.quantization.is_some();
         let bytes = |tensor: &tensors::TensorSpec| {
             let sides = |block: u64| tensor.shape.iter().map(|n| (*n as u64).div_ceil(block)).product::<u64>();
@@ -157,7 +157,7 @@ impl Report<'_> {
 
     /// Writes the size of each cache format, and the number of positions that fit into the memory
     /// which the weights leave. Each position includes its row for the MTP module.
-    fn cache(&self, f: &mut Formatter<'_>, weights_bytes: u64) -> fmt::Result {
+    fn write_cache(&self, f: &mut Formatter<'_>, weights_bytes: u64) -> fmt::Result {
         let (main, mtp) = (self.config.num_hidden_layers, self.config.num_nextn_predict_layers.min(1));
         writeln!(f, "cache         bytes a token  with MTP  positions that fit beside the weights")?;
         let formats = if self.config.indexer.is_some() { &FORMATS[..] } else { &FORMATS[..3] };

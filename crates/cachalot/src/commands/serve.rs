@@ -137,7 +137,7 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     let mut lock = acquire(used).await?;
     data_folder::check_admin_token_file(config, folder.as_ref())?;
     let file_config = ActiveConfig::load(config.clone(), None, &[]).await?;
-    let named_token = data_folder::named_admin_token(config)?;
+    let named_token = data_folder::admin_token_hash_from_env(config)?;
     if open_store::is_new(config, store_flag)? && (named_token.is_none() || folder.is_none()) {
         server_config.validate_listen_address(address, &Accounting::with_prices(Prices::default()))?;
     }
@@ -152,7 +152,7 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
         has_local_model || !active.providers.is_empty() || accounting.store().is_some(),
         "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
     );
-    let token = data_folder::admin_token(config, folder.as_ref())?;
+    let token = data_folder::load_or_create_admin_token_hash(config, folder.as_ref())?;
     let secrets = secrets::collect(config, store_flag, folder.as_ref());
     // A generated token that nobody knows must not make a server on a public address count as
     // protected.

@@ -25,7 +25,7 @@ pub(super) fn lock_folder(lock: &File) -> io::Result<()> {
 
 /// Adds the pages of the folder to `index`, oldest first, and removes temporary and corrupt files.
 /// Files with other names are left alone.
-pub(super) fn load_index(folder: &Path, index: &mut PageIndex) -> io::Result<()> {
+pub(super) fn load_index_and_clean(folder: &Path, index: &mut PageIndex) -> io::Result<()> {
     let mut pages = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

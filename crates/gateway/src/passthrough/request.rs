@@ -16,7 +16,7 @@ use crate::memory::inflight_budget::RequestMemory;
 use crate::passthrough::body_rewrite::{BodyRewrite, OutputCap, TargetBodies};
 use crate::passthrough::first_bytes::{BodyKind, PassthroughAttempt, expected_body_kind};
 use crate::passthrough::response::PassthroughResponse;
-use crate::passthrough::scanned_body::{ScannedBody, is_malformed};
+use crate::passthrough::scanned_body::{ScannedBody, is_invalid_request};
 use crate::routing::failover::{FIRST_TOKEN_TIMEOUT, Failover, FailoverPolicy};
 use crate::routing::retry_budget::RetryBudget;
 use crate::routing::router::check_model_access;
@@ -82,7 +82,7 @@ impl Gateway {
         let mut scanned = match ScannedBody::scan(&caller.memory, endpoint, &headers, body).await {
             Ok(scanned) => scanned,
             // The parser that runs after `None` returns the documented error.
-            Err(error) if is_malformed(&error) && endpoint.media_name().is_none() => return Ok(None),
+            Err(error) if is_invalid_request(&error) && endpoint.media_name().is_none() => return Ok(None),
             Err(error) => return Err(error),
         };
         let model = model_in_path.map(|(model, _)| model.to_owned()).or_else(|| scanned.routing_fields.model.take());

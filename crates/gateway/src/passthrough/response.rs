@@ -56,7 +56,7 @@ impl PassthroughResponse {
     /// is not forwarded.
     pub(super) fn new(
         endpoint: ApiEndpoint,
-        hides_usage: bool,
+        hides_usage_event: bool,
         reply: UpstreamReply,
         meter: RequestMeter,
         memory: RequestMemory,
@@ -68,7 +68,7 @@ impl PassthroughResponse {
             first_bytes: Some(first_bytes),
             remaining_body: rest,
             endpoint,
-            scanner: Box::new(SseScanner::new(endpoint, hides_usage)),
+            scanner: Box::new(SseScanner::new(endpoint, hides_usage_event)),
             meter,
             event_memory: memory.empty_reservation(),
             memory,

@@ -79,6 +79,6 @@ impl<'a> ScannedBody<'a> {
 }
 
 /// Whether the body is malformed: its parser then returns the documented error.
-pub(super) fn is_malformed(error: &Error) -> bool {
+pub(super) fn is_invalid_request(error: &Error) -> bool {
     error.kind == ErrorKind::InvalidRequest
 }

@@ -19,7 +19,7 @@ use crate::upstream::signature_cache::SignatureCache;
 /// larger event is charged in full.
 const FREE_EVENT_BYTES: usize = 64 << 10;
 /// The estimate of bytes of a log-probability or a tool call in addition to its text.
-const LOGPROB_OVERHEAD_BYTES: usize = 64;
+const ITEM_OVERHEAD_BYTES: usize = 64;
 
 /// An answer as it arrives. Dropping the stream cancels the request at the provider.
 pub(crate) struct DeltaStream {
@@ -146,14 +146,14 @@ impl DeltaStream {
 /// An estimate of the bytes that a delta adds to the collected answer.
 fn delta_bytes(delta: &Delta) -> usize {
     let logprob = |token: &TokenLogprob| {
-        let top: usize = token.top.iter().map(|top| top.token.len() + LOGPROB_OVERHEAD_BYTES).sum();
-        token.token.len() + LOGPROB_OVERHEAD_BYTES + top
+        let top: usize = token.top.iter().map(|top| top.token.len() + ITEM_OVERHEAD_BYTES).sum();
+        token.token.len() + ITEM_OVERHEAD_BYTES + top
     };
     match delta {
         Delta::Reasoning { text, logprobs } | Delta::Text { text, logprobs } => {
             text.len() + logprobs.iter().map(logprob).sum::<usize>()
         }
-        Delta::ToolCall { id, name, .. } => id.len() + name.len() + LOGPROB_OVERHEAD_BYTES,
+        Delta::ToolCall { id, name, .. } => id.len() + name.len() + ITEM_OVERHEAD_BYTES,
         Delta::Arguments { text, .. } => text.len(),
         Delta::Start(_) | Delta::Finish(_) | Delta::Usage(_) => 0,
     }

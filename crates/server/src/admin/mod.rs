@@ -100,7 +100,7 @@ pub(crate) const ROUTES: &[AdminRoute] = &[
 ];
 
 /// The method, path and required role of every route.
-pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str, Role)> {
+pub fn route_table() -> impl Iterator<Item = (&'static str, &'static str, Role)> {
     ROUTES.iter().map(|route| (route.method, route.path, route.required_role))
 }
 

@@ -42,7 +42,7 @@ async fn status(app: &TestApp, method: &'static str, path: &str, key: &str) -> u
 #[tokio::test]
 async fn an_admin_route_requires_the_role_of_its_table_entry() {
     let app = app_with_roles().await;
-    let routes: Vec<_> = admin::endpoints().collect();
+    let routes: Vec<_> = admin::route_table().collect();
     assert!(routes.len() > 20);
     assert!(routes.iter().filter(|(method, ..)| *method != "GET").all(|(.., role)| *role == Role::Admin));
     for (method, path, required_role) in routes {
