@@ -90,13 +90,13 @@ pub fn journal_folder(config: &Config) -> Result<PathBuf> {
     }
 }
 
-/// The SHA-256 of the admin token: that of [`named_admin_token`], else that of the file in
+/// The SHA-256 of the admin token: that of [`admin_token_hash_from_env`], else that of the file in
 /// `folder`. Generates the token and writes the file if it is missing. Without a folder the store
 /// is off, and only a named token counts.
 ///
 /// # Errors
-/// As [`named_admin_token`] and [`check_admin_token_file`]. A file that cannot be read or created,
-/// or whose token is shorter than 32 bytes.
+/// As [`admin_token_hash_from_env`] and [`check_admin_token_file`]. A file that cannot be read or
+/// created, or whose token is shorter than 32 bytes.
 pub fn load_or_create_admin_token_hash(config: &Config, folder: Option<&DataFolder>) -> Result<Option<[u8; 32]>> {
     if let Some(token) = admin_token_hash_from_env(config)? {
         return Ok(Some(token));
