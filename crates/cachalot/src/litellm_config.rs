@@ -227,7 +227,7 @@ fn convert_deployment(
         None => None,
         Some(key) => match key.strip_prefix("os.environ/") {
             Some(variable) => Some(variable.to_owned()),
-            // Engines that need no key get a placeholder in LiteLLM's file.
+            // LiteLLM's file has a dummy key for engines that need none.
             None if builtin_providers::needs_no_key(preset) => None,
             None => {
                 let variable = format!("{}_API_KEY", preset.to_uppercase().replace('-', "_"));

@@ -88,7 +88,7 @@ impl Admitted {
     /// meter settles the charge, also when it is dropped.
     ///
     /// # Errors
-    /// `Overload` when the journal cannot be written.
+    /// `Overloaded` when the journal cannot be written.
     pub(crate) fn begin(mut self) -> Result<(RequestMeter, SelectedTarget), Error> {
         self.meter.record_error(self.charge.record_start())?;
         let selected = self.charge.selected_target();

@@ -109,7 +109,7 @@ impl Charge {
             model: model.clone(),
             upstream: targets[0].provider.clone(),
             prompt_tokens: recorded_count(prompt_usage.prompt_tokens),
-            // What is booked if the server is killed before the settlement.
+            // Booked if the server is killed before the settlement.
             cost: cost(&prompt_usage),
             price: price_name(targets[0].price.as_ref()),
             ..UsageRecord::default()
