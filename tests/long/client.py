@@ -13,6 +13,23 @@ BROKEN = (OSError, asyncio.IncompleteReadError)
 STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})")
 
 
+class Throttle:
+    """A token bucket of bytes that connections share. It fills in one second, and may go into debt."""
+
+    def __init__(self, bytes_per_second):
+        self.bytes_per_second, self.tokens, self.filled = bytes_per_second, bytes_per_second, time.monotonic()
+
+    async def __call__(self, n):
+        while True:
+            now = time.monotonic()
+            self.tokens = min(self.bytes_per_second, self.tokens + (now - self.filled) * self.bytes_per_second)
+            self.filled = now
+            if self.tokens > 0:
+                self.tokens -= n
+                return
+            await asyncio.sleep(0.01)
+
+
 class Reply:
     """The response on a connection: its bytes up to a limit, and its times."""
 

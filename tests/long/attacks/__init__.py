@@ -51,21 +51,12 @@ class Context:
     def __init__(self, port, keys, revoked, admin, secrets, seed):
         self.port, self.keys, self.revoked, self.admin, self.secrets = port, keys, revoked, admin, [s.encode() for s in secrets]
         self.random = random.Random(seed)
-        self.tokens, self.filled = BYTES_PER_SECOND, time.monotonic()
+        self.throttle = client.Throttle(BYTES_PER_SECOND)
 
     @property
     def key(self):
         """One of the keys with a large budget."""
         return self.keys[self.random.choice(["mallory", "mordred"])]
-
-    async def throttle(self, n):
-        while True:
-            now = time.monotonic()
-            self.tokens, self.filled = min(BYTES_PER_SECOND, self.tokens + (now - self.filled) * BYTES_PER_SECOND), now
-            if self.tokens > 0:
-                self.tokens -= n
-                return
-            await asyncio.sleep(0.01)
 
     async def raw(self, payload, *, timeout=TIMEOUT, **more):
         """Sends bytes. A response must not contain a secret, be an internal error, or be missing."""

@@ -9,6 +9,7 @@ import json
 import re
 import time
 
+import client
 import fake_provider
 
 BYTES_PER_SECOND = 24 << 20
@@ -48,7 +49,7 @@ class HostileProvider(fake_provider.HttpServer):
         super().__init__()
         # Environment variables that no request may contain.
         self.secrets, self.request_count, self.tasks = [secret.encode() for secret in secrets], 0, 0
-        self.tokens, self.filled = BYTES_PER_SECOND, time.monotonic()
+        self.throttle = client.Throttle(BYTES_PER_SECOND)
 
     async def handle(self, request, writer):
         self.request_count += 1
@@ -331,15 +332,6 @@ class HostileProvider(fake_provider.HttpServer):
                 return
         if fault:
             self.faults.append(f"{fault} for {seconds} s")
-
-    async def throttle(self, n):
-        while True:
-            now = time.monotonic()
-            self.tokens, self.filled = min(BYTES_PER_SECOND, self.tokens + (now - self.filled) * BYTES_PER_SECOND), now
-            if self.tokens > 0:
-                self.tokens -= n
-                return
-            await asyncio.sleep(0.01)
 
 
 # The models of each hostile provider: its behaviours.
