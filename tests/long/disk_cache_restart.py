@@ -7,37 +7,16 @@ Prints one line each, and the time after the restart as a share of the cold time
 count differs."""
 
 import json
-import os
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
-BINARY = os.path.join(os.path.dirname(__file__), "../../target/release/cachalot")
+from server import start_with_model
+
 # Words that the small tokenizer has, numbered so that no two parts are equal.
 PROMPT = " ".join(f"On day {i} the ship went further down." for i in range(700))
-
-
-def start(folder):
-    server = subprocess.Popen(
-        [BINARY, "serve", "--listen", "127.0.0.1:0", "--disk-cache", folder], stderr=subprocess.PIPE, text=True
-    )
-    for line in server.stderr:
-        found = re.search(r"listening on (http://\S+)", line)
-        if found:
-            url = re.sub(r"\x1b\[[0-9;]*m", "", found.group(1))
-            break
-    else:
-        sys.exit("the server did not start")
-    while True:
-        try:
-            urllib.request.urlopen(url + "/readyz").read()
-            return server, url
-        except OSError:
-            time.sleep(0.05)
 
 
 def stop(server):
@@ -72,7 +51,7 @@ def send_chat(url, prompt):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        server, url = start(folder)
+        server, url = start_with_model("--disk-cache", folder)
         send_chat(url, "Hello")  # the one-time costs of the first request
         prompt = PROMPT
         cold = send_chat(url, prompt)
@@ -81,7 +60,7 @@ def main():
             cold = send_chat(url, prompt)
         warm = send_chat(url, prompt)
         stop(server)
-        server, url = start(folder)
+        server, url = start_with_model("--disk-cache", folder)
         send_chat(url, "Hello")
         again = send_chat(url, prompt)
         stop(server)

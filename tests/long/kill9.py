@@ -9,38 +9,15 @@ files and at most the allowed bytes. Exits with 1 at the first failure. KILLS is
 import json
 import os
 import random
-import re
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
 
-BINARY = os.path.join(os.path.dirname(__file__), "../../target/release/cachalot")
+from server import start_with_model
+
 MAX_BYTES = 24 << 20
-
-
-def start(*switches):
-    server = subprocess.Popen(
-        [BINARY, "serve", "--listen", "127.0.0.1:0", *switches], stderr=subprocess.PIPE, text=True
-    )
-    url = None
-    for line in server.stderr:
-        line = re.sub(r"\x1b\[[0-9;]*m", "", line)
-        found = re.search(r"listening on (http://\S+)", line)
-        if found:
-            url = found.group(1)
-            break
-    if url is None:
-        sys.exit("the server did not start")
-    threading.Thread(target=server.stderr.read, daemon=True).start()
-    while True:
-        try:
-            urllib.request.urlopen(url + "/readyz").read()
-            return server, url
-        except OSError:
-            time.sleep(0.02)
 
 
 def prompt(seed):
@@ -76,14 +53,14 @@ def check_folder(folder):
 def main():
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     chance = random.Random(7)
-    server, url = start("--disk-cache", "off")
+    server, url = start_with_model("--disk-cache", "off")
     expected = {seed: send_chat(url, seed)[0] for seed in range(40)}
     server.kill()
     server.wait()
     found = checked = 0
     with tempfile.TemporaryDirectory() as folder:
         for kill in range(kills):
-            server, url = start("--disk-cache", folder, "--disk-cache-bytes", str(MAX_BYTES))
+            server, url = start_with_model("--disk-cache", folder, "--disk-cache-bytes", str(MAX_BYTES))
             pages = check_folder(folder)
             for seed in chance.sample(range(40), 2):
                 answer, hit = send_chat(url, seed)

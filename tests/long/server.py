@@ -4,7 +4,10 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import threading
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BINARY = os.environ.get("CACHALOT_BINARY", os.path.join(HERE, "../../target/release/cachalot"))
@@ -13,6 +16,25 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 class NotStarted(Exception):
     """The server ended instead of listening. Contains its log."""
+
+
+def start_with_model(*switches):
+    """Starts a server with the embedded model and waits until it is ready. Returns its process and its URL."""
+    process = subprocess.Popen([BINARY, "serve", "--listen", "127.0.0.1:0", *switches], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        found = re.search(r"listening on (http://\S+)", COLOUR.sub("", line))
+        if found:
+            url = found.group(1)
+            break
+    else:
+        sys.exit("the server did not start")
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+    while True:
+        try:
+            urllib.request.urlopen(url + "/readyz").read()
+            return process, url
+        except OSError:
+            time.sleep(0.02)
 
 
 class Server:
