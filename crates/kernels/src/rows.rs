@@ -1,5 +1,7 @@
 //! Activations: one row of f32 per position.
 
+use crate::scratch;
+
 /// `[len, width]` f32 values, row-major. Grows to the largest batch and keeps that memory.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
@@ -26,9 +28,7 @@ impl Rows {
 
     /// Sets the number of rows. Their contents are unspecified until written.
     pub fn resize(&mut self, len: usize) {
-        if self.data.len() < len * self.width {
-            self.data.resize(len * self.width, 0.0);
-        }
+        scratch::grow(&mut self.data, len * self.width);
         self.len = len;
     }
 

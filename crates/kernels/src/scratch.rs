@@ -16,10 +16,19 @@ pub(crate) struct ScratchBuffer {
 /// Borrows `len` floats of unspecified contents. Several buffers may be borrowed at the same time.
 pub(crate) fn borrow(len: usize) -> ScratchBuffer {
     let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
+    grow(&mut buffer, len);
     ScratchBuffer { buffer, len }
+}
+
+/// Makes `buffer` at least `len` floats long, of unspecified contents.
+///
+/// `Vec::resize` would double the capacity: one row more than the largest batch so far would hold
+/// twice the memory.
+pub(crate) fn grow(buffer: &mut Vec<f32>, len: usize) {
+    if buffer.len() < len {
+        *buffer = Vec::new();
+        *buffer = vec![0.0; len];
+    }
 }
 
 /// Calls `body` with `len` floats of unspecified contents.
