@@ -10,10 +10,13 @@ use std::ops::Range;
 
 use kernels::DType;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::Error;
 use crate::json::Pairs;
 
+/// The member of a header that is not a tensor, but free-form text.
+const METADATA: &str = "__metadata__";
 /// The longest header the format allows.
 const HEADER_LIMIT: u64 = 100_000_000;
 
@@ -81,14 +84,6 @@ struct Entry {
     data_offsets: [u64; 2],
 }
 
-/// A member of the header: a tensor, or the free-form `__metadata__`.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Member {
-    Tensor(Entry),
-    Other(serde::de::IgnoredAny),
-}
-
 impl Header {
     /// Reads and checks the header of the file named `file` from its first bytes (all of them, or
     /// more than the header).
@@ -98,18 +93,15 @@ impl Header {
     /// shape does not fit its bytes, that overlaps another, or that has a gap before it.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Error> {
         let start = data_start(file, bytes)?;
-        let Pairs(members) = serde_json::from_slice::<Pairs<Member>>(&bytes[8..start])
-            .map_err(|e| Error::Header { file: file.into(), reason: e.to_string() })?;
+        let header_error = |reason| Error::Header { file: file.into(), reason };
+        let Pairs(members) =
+            serde_json::from_slice::<Pairs<&RawValue>>(&bytes[8..start]).map_err(|e| header_error(e.to_string()))?;
         let mut tensors = Vec::with_capacity(members.len());
-        for (name, member) in members {
-            match member {
-                Member::Tensor(entry) => tensors.push(parse_tensor(file, name, entry, start as u64)?),
-                Member::Other(_) if name == "__metadata__" => {}
-                Member::Other(_) => {
-                    let reason = format!("`{name}` is not an object of `dtype`, `shape` and two `data_offsets`");
-                    return Err(Error::Header { file: file.into(), reason });
-                }
-            }
+        for (name, member) in members.into_iter().filter(|(name, _)| name != METADATA) {
+            let entry = serde_json::from_str::<Entry>(member.get()).map_err(|e| {
+                header_error(format!("`{name}` is not an object of `dtype`, `shape` and two `data_offsets`: {e}"))
+            })?;
+            tensors.push(parse_tensor(file, name, entry, start as u64)?);
         }
         tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
         let file_bytes = check_contiguous(file, &tensors, start as u64)?;
