@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         }),
     ];
     for (attack, make) in attacks {
-        growth.measure("engine::check", attack, make, |chat| check(&mut chat.clone(), &rules));
+        growth.measure_mut("engine::check", attack, make, |chat| check(chat, &rules));
     }
     growth.finish()
 }

@@ -7,6 +7,7 @@
 //! The first run of an input touches the memory, and the measured runs use it again, so that the
 //! kernel's time for page faults is not measured.
 
+use std::hint::black_box;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -81,18 +82,38 @@ impl GrowthTable {
 
     /// Measures `parse` on inputs that `make` returns for a number of bytes. The time to drop the
     /// result of `parse` is included.
-    #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
     pub fn measure<I, T>(&mut self, parser: &str, attack: &str, make: impl Fn(usize) -> I, parse: impl Fn(&I) -> T) {
+        self.add_row(parser, attack, |bytes| {
+            let input = make(bytes);
+            min_time(|times| cpu_time_of(|| (0..times).for_each(|_| drop(black_box(parse(black_box(&input)))))))
+        });
+    }
+
+    /// Measures `parse` where it changes its input: each run gets a fresh one. The time to make and
+    /// to drop the input is not included.
+    pub fn measure_mut<I, T>(
+        &mut self,
+        parser: &str,
+        attack: &str,
+        make: impl Fn(usize) -> I,
+        parse: impl Fn(&mut I) -> T,
+    ) {
+        let run = |mut input: I| cpu_time_of(|| drop(black_box(parse(black_box(&mut input)))));
+        self.add_row(parser, attack, |bytes| min_time(|_| run(make(bytes))));
+    }
+
+    #[expect(clippy::print_stdout, reason = "the table is what the benchmark is for")]
+    fn add_row(&mut self, parser: &str, attack: &str, time: impl Fn(usize) -> Duration) {
         if self.filter.as_ref().is_some_and(|filter| !parser.contains(filter.as_str())) {
             return;
         }
         if self.rows.is_empty() {
             println!("| parser | attack | 256 KiB, ms | 2 MiB, ms | times |\n|---|---|---:|---:|---:|");
         }
-        let (small, large) = (min_time(&make(SMALL_BYTES), &parse), min_time(&make(LARGE_BYTES), &parse));
-        let row = Row { parser: parser.into(), attack: attack.into(), small, large };
+        let row =
+            Row { parser: parser.into(), attack: attack.into(), small: time(SMALL_BYTES), large: time(LARGE_BYTES) };
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        println!("| {parser} | {attack} | {:.2} | {:.2} | {:.1} |", ms(small), ms(large), row.ratio());
+        println!("| {parser} | {attack} | {:.2} | {:.2} | {:.1} |", ms(row.small), ms(row.large), row.ratio());
         self.rows.push(row);
     }
 
@@ -122,20 +143,20 @@ fn restart_with_allocator_settings() {
     }
 }
 
-fn min_time<I, T>(input: &I, parse: &impl Fn(&I) -> T) -> Duration {
-    let once = |times: u32| {
-        let start = cpu_time();
-        for _ in 0..times {
-            drop(std::hint::black_box(parse(std::hint::black_box(input))));
-        }
-        (cpu_time() - start) / times
-    };
-    let first = once(1);
+fn cpu_time_of(work: impl FnOnce()) -> Duration {
+    let start = cpu_time();
+    work();
+    cpu_time() - start
+}
+
+/// The least time of one run. `run` runs a number of times and returns the time of all.
+fn min_time(run: impl Fn(u32) -> Duration) -> Duration {
+    let first = run(1);
     if first > SINGLE_RUN_TIME {
         return first;
     }
     let times = (MIN_RUN_TIME.as_nanos() / first.as_nanos().max(1)).clamp(1, 1000) as u32;
-    (0..RUNS).map(|_| once(times)).min().unwrap_or(first)
+    (0..RUNS).map(|_| run(times) / times).min().unwrap_or(first)
 }
 
 #[cfg(test)]
