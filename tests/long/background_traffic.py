@@ -36,6 +36,14 @@ def responses(model):
     return lambda text, stream: ("/v1/responses", {"model": model, "max_output_tokens": 64, "stream": stream, "input": text})
 
 
+def long_chat(model, turns=40_000):
+    """A conversation of many short messages, which takes more than ten times its size in memory."""
+    def build(text, stream):
+        messages = [{"role": "user", "content": text}] + [{"role": ("assistant", "user")[turn % 2], "content": "yes"} for turn in range(turns)]
+        return "/v1/chat/completions", {"model": model, "max_tokens": 64, "stream": stream, "messages": messages}
+    return build
+
+
 # Name, function that builds the request, whether it may stream, weight. Forwarded and converted requests of every API.
 KINDS = [
     ("forwarded: chat completions", chat("good-deepseek/chat"), True, 5),
@@ -53,7 +61,8 @@ KINDS = [
     ("video", lambda text, _: ("/v1/videos", {"model": "good-deepseek/film", "prompt": text, "seconds": "4"}), False, 1),
     ("local: chat completions", None, True, 3),
 ]
-NAMES, WEIGHTS = [kind[0] for kind in KINDS], [kind[3] for kind in KINDS]
+LONG_CHAT = "converted: a long conversation"
+WEIGHTS = [kind[3] for kind in KINDS]
 
 
 class Result:
@@ -83,12 +92,23 @@ class Traffic:
         await asyncio.gather(*running)
         return self.results
 
+    async def run_long_chats(self, rounds):
+        """Sends a long conversation of each key at the same time, to be converted, `rounds` times."""
+        for _ in range(rounds):
+            sends = []
+            for key in self.keys:
+                self.number += 1
+                sends.append(self.send_one(Result(LONG_CHAT, key, self.number), long_chat("good-anthropic/chat"), False))
+            await asyncio.gather(*sends)
+        return self.results
+
     async def send_random(self):
         kind, build, may_stream, _ = self.random.choices(KINDS, WEIGHTS)[0]
         self.number += 1
-        number, key = self.number, self.random.choice(list(self.keys))
-        stream = may_stream and self.random.random() < 0.6
-        result = Result(kind, key, number)
+        result = Result(kind, self.random.choice(list(self.keys)), self.number)
+        await self.send_one(result, build, may_stream and self.random.random() < 0.6)
+
+    async def send_one(self, result, build, stream):
         try:
             if build is None:
                 if self.local:
