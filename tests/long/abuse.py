@@ -96,10 +96,14 @@ class Run:
         self.filled, self.only = [], arguments.only
 
     async def warm_up(self):
-        """Brings the server to the memory of ordinary use: its caches, the buffers of the largest batch, long conversations."""
+        """Ordinary work that uses most of the memory budget, so that attacks are compared with a server that has worked.
+
+        It fills caches, the buffers of the largest batch, and the allocator's own tables, which grow with the peak of
+        allocated memory and are never returned.
+        """
         if self.local:
             await asyncio.gather(*(self.fill_cache(number) for number in range(4)))
-        self.results += await background_traffic.Traffic(*self.traffic_arguments()).run_long_chats(3)
+        self.results += await background_traffic.Traffic(*self.traffic_arguments()).run_long_chats(rounds=3, at_once=3)
         self.number = max(result.number for result in self.results) + 1
 
     async def fill_cache(self, number):

@@ -92,11 +92,11 @@ class Traffic:
         await asyncio.gather(*running)
         return self.results
 
-    async def run_long_chats(self, rounds):
-        """Sends a long conversation of each key at the same time, to be converted, `rounds` times."""
+    async def run_long_chats(self, rounds, at_once):
+        """Sends `at_once` long conversations of each key at the same time, to be converted, `rounds` times."""
         for _ in range(rounds):
             sends = []
-            for key in self.keys:
+            for key in at_once * list(self.keys):
                 self.number += 1
                 sends.append(self.send_one(Result(LONG_CHAT, key, self.number), long_chat("good-anthropic/chat"), False))
             await asyncio.gather(*sends)

@@ -15,6 +15,8 @@ const MAX_DEPTH: usize = 128;
 /// of them would take more than a gigabyte. A request with 4096 messages and 128 tools of a hundred
 /// parameters each stays far below.
 const MAX_VALUES: usize = 1_000_000;
+/// Maximum number of fields of one object: a `logit_bias` may name every token of a vocabulary.
+const MAX_FIELDS: usize = 1 << 17;
 /// Minimum number of bytes for which memory is reserved at once.
 const RESERVE_STEP_BYTES: usize = 64 << 10;
 /// Bytes of a value.
@@ -169,6 +171,9 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
         // The capacity of the table is 3, 7, 14, 28 and so on.
         let mut capacity = 0;
         while let Some(key) = object.next_key::<String>()? {
+            if values.len() == MAX_FIELDS {
+                return Err(A::Error::custom(format!("an object of more than {MAX_FIELDS} fields")));
+            }
             if values.len() == capacity {
                 let more = if capacity < 4 { 3 + capacity / 3 } else { capacity };
                 self.budget.charge(more * FIELD_BYTES + 4 * ALLOCATION_OVERHEAD)?;
@@ -233,6 +238,16 @@ mod tests {
         let list = |values: usize| format!("[{}0]", "0,".repeat(values - 1));
         parse(list(MAX_VALUES - 1).as_bytes()).unwrap();
         assert!(parse_error(list(MAX_VALUES).as_bytes()).starts_with("more than 1000000 values"));
+    }
+
+    #[test]
+    fn an_object_may_have_a_field_for_every_token_and_not_many_more() {
+        let object = |fields: usize| {
+            let fields: Vec<String> = (0..fields).map(|n| format!("\"{n}\":0")).collect();
+            format!("[{{{}}}]", fields.join(","))
+        };
+        parse(object(MAX_FIELDS).as_bytes()).unwrap();
+        assert!(parse_error(object(MAX_FIELDS + 1).as_bytes()).starts_with("an object of more than 131072 fields"));
     }
 
     /// Parses with a budget of `limit` bytes. Returns the number of bytes charged, and the error.
