@@ -36,7 +36,7 @@ pub fn check(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     completion::check_completion(chat, rules)?;
     check_thinking_mode(chat, rules)?;
     sampling::check_length(chat)?;
-    sampling::check_sampling(chat)?;
+    sampling::check_sampling(chat, rules)?;
     response_format::check_response_format(chat, rules)?;
     tools::check_tools(chat, rules)?;
     sampling::check_logprobs(chat)?;

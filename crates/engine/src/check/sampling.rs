@@ -4,7 +4,7 @@ use chat::{Chat, Error, Input};
 
 use super::completion;
 use super::errors::invalid;
-use super::rules::ValidationRules;
+use super::rules::{Profile, ValidationRules};
 
 const MAX_STOPS: usize = 16;
 
@@ -31,7 +31,8 @@ pub(super) fn check_length(chat: &mut Chat) -> Result<(), Error> {
     }
 }
 
-pub(super) fn check_sampling(chat: &mut Chat) -> Result<(), Error> {
+/// Checks the ranges. In thinking mode the service ignores the values, and so does its profile.
+pub(super) fn check_sampling(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let sampling = &mut chat.sampling;
     let within = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
         Some(value) if !(low..=high).contains(&value) => {
@@ -45,7 +46,7 @@ pub(super) fn check_sampling(chat: &mut Chat) -> Result<(), Error> {
     }
     within("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)?;
     within("presence_penalty", sampling.presence_penalty, -2.0, 2.0)?;
-    if chat.thinking == Some(true) {
+    if chat.thinking == Some(true) && rules.profile == Profile::DeepSeek {
         sampling.temperature = None;
         sampling.top_p = None;
         sampling.frequency_penalty = None;

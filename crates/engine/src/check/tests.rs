@@ -1,5 +1,5 @@
 use super::*;
-use chat::{Input, Message, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
+use chat::{Input, Message, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
 
 fn rules(profile: Profile) -> ValidationRules {
     ValidationRules {
@@ -204,12 +204,24 @@ fn a_schema_that_cannot_be_honoured_is_refused_with_keyword_and_path() {
 }
 
 #[test]
-fn thinking_widens_the_range_and_drops_sampling() {
-    let mut chat = Chat { thinking: Some(true), max_tokens: Some(65536), ..simple_chat() };
-    chat.sampling.temperature = Some(0.1);
-    chat.sampling.seed = Some(7);
-    let chat = accepted_by_lenient_profile(chat);
-    assert_eq!((chat.sampling.temperature, chat.sampling.seed), (None, Some(7)));
+fn thinking_widens_the_range_and_the_service_then_drops_sampling() {
+    let mut thinking = Chat { thinking: Some(true), max_tokens: Some(65536), ..simple_chat() };
+    thinking.sampling = Sampling {
+        temperature: Some(0.1),
+        top_p: Some(0.5),
+        frequency_penalty: Some(0.1),
+        presence_penalty: Some(0.2),
+        seed: Some(7),
+        logit_bias: vec![(5, 1.0)],
+    };
+    let lenient = accepted_by_lenient_profile(thinking.clone());
+    assert_eq!((&lenient.sampling, lenient.notes.len()), (&thinking.sampling, 0));
+    let mut service = thinking.clone();
+    check(&mut service, &rules(Profile::DeepSeek)).unwrap();
+    let kept = Sampling { seed: Some(7), logit_bias: vec![(5, 1.0)], ..Sampling::default() };
+    assert_eq!(service.sampling, kept);
+    thinking.sampling.temperature = Some(2.1);
+    assert!(check(&mut thinking, &rules(Profile::Lenient)).unwrap_err().message.starts_with("Invalid temperature"));
     let thinking_chat = Chat { thinking: Some(true), logprobs: Some(true), ..simple_chat() };
     assert_eq!(error_of_deepseek_profile(thinking_chat), "deepseek-chat does not support the parameter `logprobs`");
 }

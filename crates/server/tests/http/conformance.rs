@@ -374,10 +374,25 @@ async fn case_44_unknown_and_null_fields_are_ignored() {
 }
 
 #[tokio::test]
+async fn case_45_the_lenient_profile_keeps_sampling_fields_in_thinking_mode() {
+    let app = lenient_profile().start().await;
+    let more = json!({"thinking": {"type": "enabled"}, "temperature": 0.1, "top_p": 0.5, "frequency_penalty": -1,
+        "presence_penalty": 1});
+    let answer = app.assert_answered(chat_request(more)).await;
+    assert!(answer.json()["choices"][0]["message"]["reasoning_content"].is_string());
+    assert_eq!(answer.header("x-compat-note"), None, "the service accepts them as well");
+    let received = app.provider.received.lock().unwrap()[0].sampling.clone();
+    assert_eq!((received.temperature, received.top_p), (Some(0.1), Some(0.5)));
+    assert_eq!((received.frequency_penalty, received.presence_penalty), (Some(-1.0), Some(1.0)));
+}
+
+fn lenient_profile() -> TestAppBuilder {
+    TestAppBuilder::deepseek_profile().provider(|provider| provider.limits.profile = crate::check::Profile::Lenient)
+}
+
+#[tokio::test]
 async fn the_lenient_profile_notes_what_it_accepted() {
-    let lenient =
-        |builder: TestAppBuilder| builder.provider(|provider| provider.limits.profile = crate::check::Profile::Lenient);
-    let app = lenient(TestAppBuilder::deepseek_profile()).start().await;
+    let app = lenient_profile().start().await;
     let last = with_messages(json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]));
     let answer = app.assert_answered(last).await;
     assert_eq!(answer.header("x-compat-note"), Some("a last assistant message is treated as a prefix"));
