@@ -22,6 +22,7 @@ use crate::load::Load;
 use crate::metrics;
 use crate::page_allocator::PageAllocator;
 use crate::request::Request;
+use crate::sampling_defaults::SamplingDefaults;
 use crate::scheduler::{Scheduler, SchedulerLimits};
 
 /// Maximum wait for a request while no sequence can take a step: each waits for its client to read,
@@ -58,6 +59,9 @@ pub struct Options {
     /// Number of unread deltas after which a sequence waits for its client. 0 counts as 1.
     pub channel_capacity: usize,
     pub profile: Profile,
+    /// The sampling parameters of requests that name none, except in the profile
+    /// [`Profile::DeepSeek`], whose defaults are those of the service.
+    pub sampling_defaults: SamplingDefaults,
     /// `None`: the rules of the encoding's own release.
     pub reasoning_rules: Option<ReasoningRules>,
     /// `None`: prefix pages are cached in memory only, as when the folder cannot be used.
@@ -77,6 +81,7 @@ impl Default for Options {
             total_timeout: Duration::from_secs(1800),
             channel_capacity: 64,
             profile: Profile::default(),
+            sampling_defaults: SamplingDefaults::default(),
             reasoning_rules: None,
             disk: None,
         }
@@ -110,6 +115,7 @@ pub(crate) struct Shared {
     pub(crate) validation_rules: ValidationRules,
     pub(crate) channel_capacity: usize,
     pub(crate) seed: Option<i64>,
+    pub(crate) sampling_defaults: SamplingDefaults,
     /// One permit for each request that may wait; a request returns it when it is admitted.
     pub(crate) queue_permits: Arc<Semaphore>,
     /// One permit for each prompt that may be encoded at the same time; never closed.
@@ -180,6 +186,10 @@ impl Engine {
             validation_rules,
             channel_capacity: options.channel_capacity,
             seed: options.seed,
+            sampling_defaults: match options.profile {
+                Profile::DeepSeek => SamplingDefaults::default(),
+                Profile::Lenient => options.sampling_defaults,
+            },
             queue_permits,
             encode_permits,
             requests,

@@ -14,6 +14,7 @@ use crate::check::{ReasoningRules, ValidationRules, check, max_new_tokens, uncou
 use crate::constraint::Constraint;
 use crate::delta_sender::{DeltaSender, PrefillProgress};
 use crate::engine::Engine;
+use crate::repetition_penalty::RepetitionPenalty;
 use crate::request::Request;
 use crate::sampler::Sampler;
 use crate::scheduler::overloaded;
@@ -64,6 +65,10 @@ impl Engine {
 
         let encoding = &self.shared.encoding;
         let seed = self.shared.seed.map_or_else(random_seed, |seed| seed as u64);
+        let defaults = &self.shared.sampling_defaults;
+        let repetition_penalty = defaults
+            .repetition_penalty
+            .map(|penalty| RepetitionPenalty::new(penalty as f32, &rendered.tokens, encoding.tokenizer()));
         let (sender, deltas) = DeltaSender::channel(self.shared.channel_capacity);
         let request = Request {
             max_new_tokens,
@@ -71,7 +76,8 @@ impl Engine {
             cache_scope: chat.user.as_deref().map(Into::into),
             thinking: chat.thinking == Some(true),
             top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
-            sampler: Sampler::new(&chat.sampling, seed, encoding.tokenizer().len()),
+            sampler: Sampler::new(&chat.sampling, defaults, seed, encoding.tokenizer().len())
+                .with_repetition_penalty(repetition_penalty),
             constraint,
             bans: TokenBans { raw: !matches!(chat.input, Input::Messages(_)) },
             decoder: encoding.decoder(&chat, &rendered),

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use chat::{Chat, Delta, FinishReason, Input, Provider, Reply, Sampling, Tool, Usage};
-use engine::{Engine, PrefillProgress};
+use engine::{Engine, PrefillProgress, Profile, SamplingDefaults};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -76,6 +76,56 @@ async fn the_seed_of_the_operator_applies_to_requests_without_one() {
     assert_eq!(with(&engine, Some(6)).await, with(&free, Some(6)).await);
 }
 
+#[tokio::test]
+async fn the_defaults_of_the_model_apply_in_the_lenient_profile() {
+    let start = |profile, sampling_defaults| {
+        start_engine(engine::Options { profile, sampling_defaults, ..options_with_pages(512) }).0
+    };
+    let greedy = SamplingDefaults { temperature: Some(0.0), ..SamplingDefaults::default() };
+    let (lenient, service) = (start(Profile::Lenient, greedy), start(Profile::DeepSeek, greedy));
+    let with = |sampling, thinking| Chat { sampling, thinking: Some(thinking), ..user_chat("hi") };
+    let seeded = Sampling { seed: Some(3), ..Sampling::default() };
+    let cold = Sampling { temperature: Some(0.0), ..seeded.clone() };
+    let hot = Sampling { temperature: Some(1.0), ..seeded.clone() };
+    for thinking in [false, true] {
+        let of = async |engine: &Engine, sampling: &Sampling| {
+            let reply = reply(engine, with(sampling.clone(), thinking)).await;
+            reply.reasoning + &reply.text
+        };
+        let (greedy, sampled) = (of(&lenient, &cold).await, of(&lenient, &hot).await);
+        assert_ne!(greedy, sampled);
+        assert_eq!(of(&lenient, &seeded).await, greedy, "the default of the model");
+        assert_eq!(of(&service, &seeded).await, sampled, "the default of the service");
+        // The service ignores temperatures in thinking mode.
+        assert_eq!(of(&service, &cold).await, if thinking { sampled } else { greedy });
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_penalty_covers_prompt_and_answer() {
+    let options = |penalty| engine::Options {
+        sampling_defaults: SamplingDefaults { repetition_penalty: Some(penalty), ..SamplingDefaults::default() },
+        ..options_with_pages(512)
+    };
+    let greedy = |text: &str| {
+        let mut chat = user_chat(text);
+        chat.sampling.temperature = Some(0.0);
+        chat.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
+        chat
+    };
+    // The logits of printable letters are 4 to 8, so a penalty of 3 takes every letter but once, and
+    // those of the prompt not at all. There are 95.
+    let (engine, _) = start_engine(options(3.0));
+    let text = reply(&engine, greedy("abcdefghijklmnopqrstuvwxyz")).await.text;
+    let mut letters: Vec<char> = text.chars().collect();
+    letters.sort_unstable();
+    letters.dedup();
+    assert_eq!((text.len(), letters.len()), (40, 40), "{text}");
+    assert!(!text.contains(|letter: char| letter.is_ascii_lowercase()), "{text}");
+    let (plain, _) = start_engine(options(1.0));
+    assert_eq!(reply(&plain, greedy("abc")).await, reply(&large_engine(), greedy("abc")).await);
+}
+
 /// Prompts of many lengths, some with a common prefix; answers of many lengths.
 fn mixed_chats(n: u64) -> Vec<chat::Chat> {
     let chat = |i: u64| {
@@ -102,10 +152,14 @@ fn without_cached_tokens(mut reply: Reply) -> Reply {
 
 #[tokio::test]
 async fn thirty_two_requests_at_once_are_each_answered_as_alone() {
-    let together = large_engine();
-    let replies = join_all(mixed_chats(32).into_iter().map(|chat| reply(&together, chat))).await;
-    for (chat, reply_together) in mixed_chats(32).into_iter().zip(replies) {
-        assert_eq!(without_cached_tokens(reply(&large_engine(), chat).await), without_cached_tokens(reply_together));
+    let defaults = SamplingDefaults { top_k: Some(20), repetition_penalty: Some(1.3), ..SamplingDefaults::default() };
+    for sampling_defaults in [SamplingDefaults::default(), defaults] {
+        let start = || start_engine(engine::Options { sampling_defaults, ..options_with_pages(512) }).0;
+        let together = start();
+        let replies = join_all(mixed_chats(32).into_iter().map(|chat| reply(&together, chat))).await;
+        for (chat, reply_together) in mixed_chats(32).into_iter().zip(replies) {
+            assert_eq!(without_cached_tokens(reply(&start(), chat).await), without_cached_tokens(reply_together));
+        }
     }
 }
 
