@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::byte_size::parse_bytes;
 use crate::config::Config;
-use crate::load::Loaded;
+use crate::load::{self, Loaded};
 use crate::system_memory;
 
 /// Size of the context and of its cache
@@ -24,11 +24,12 @@ const MAX_CONTEXT: usize = 131_072;
 
 impl CacheArgs {
     /// Engine options for this model on this machine: context and pages of the cache from the
-    /// switches, the rest from the configuration.
+    /// switches, sampling defaults from the checkpoint, the rest from the configuration.
     ///
     /// # Errors
     /// A context beyond the model's; a cache larger than the free memory beside the weights, or too
-    /// small for a conversation or for the requested context.
+    /// small for a conversation or for the requested context; a `generation_config.json` with a
+    /// value out of range.
     pub fn engine_options(&self, loaded: &Loaded, config: &Config) -> Result<engine::Options> {
         let info = loaded.model.info();
         // The system counts mapped weights as memory that it can reclaim, but they must stay.
@@ -74,6 +75,7 @@ impl CacheArgs {
             max_running: config.engine.max_running,
             batch_tokens: config.engine.batch_tokens,
             profile: config.compat.profile.into(),
+            sampling_defaults: load::sampling_defaults(&loaded.checkpoint)?,
             ..engine::Options::default()
         })
     }

@@ -227,14 +227,15 @@ pub struct Compat {
     pub profile: Profile,
 }
 
-/// How closely refusals follow DeepSeek's own service.
+/// How closely refusals and sampling follow DeepSeek's own service.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Accept requests whose refusal no program depends on, and name the difference in a header.
+    /// Accept requests whose refusal no program depends on, and name the difference in a header; use
+    /// the sampling parameters that the model recommends, also in thinking mode.
     #[default]
     Lenient,
-    /// Refuse what DeepSeek's own service refuses.
+    /// Refuse what DeepSeek's own service refuses, and sample with its defaults.
     Deepseek,
 }
 

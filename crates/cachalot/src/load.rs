@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use engine::SamplingDefaults;
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use model::{AttentionPath, CacheFormat, Compute, IndexFormat, Model, Options};
 use sha2::{Digest, Sha256};
@@ -178,6 +179,15 @@ pub fn encoding(checkpoint: &Checkpoint, args: &ModelArgs) -> Result<Arc<Encodin
     let model_type = checkpoint.config()["model_type"].as_str().unwrap_or_default();
     let name = args.encoding.unwrap_or_else(|| Encoding::detect(&tokenizer, model_type));
     Ok(Arc::new(Encoding::new(tokenizer, name)?))
+}
+
+/// The sampling parameters that the checkpoint recommends; none without a `generation_config.json`.
+///
+/// # Errors
+/// A `generation_config.json` with a value out of range.
+pub fn sampling_defaults(checkpoint: &Checkpoint) -> Result<SamplingDefaults> {
+    let Some(file) = checkpoint.file("generation_config.json") else { return Ok(SamplingDefaults::default()) };
+    SamplingDefaults::from_generation_config(&file).with_context(|| format!("the checkpoint `{}`", checkpoint.name()))
 }
 
 /// Reads the mapped weights once, so that the first answer does not wait for the disk.

@@ -13,6 +13,7 @@ use model::{CacheFormat, IndexFormat, Options, position_bytes};
 use weights::{Checkpoint, CheckpointSummary};
 
 use crate::embedded_model;
+use crate::load;
 use crate::system_memory;
 
 /// Describe a checkpoint, its memory needs, and whether it fits this machine
@@ -26,8 +27,8 @@ pub struct Args {
 /// Prints the report. A checkpoint that is not complete yet is not an error.
 ///
 /// # Errors
-/// A configuration that cannot be read. After the report: files that are present and damaged, or
-/// tensors that do not match the configuration.
+/// A configuration that cannot be read, recommended sampling parameters out of range. After the
+/// report: files that are present and damaged, or tensors that do not match the configuration.
 pub fn run(args: &Args) -> Result<()> {
     let summary = match &args.dir {
         Some(dir) => CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?,
@@ -36,7 +37,11 @@ pub fn run(args: &Args) -> Result<()> {
     let config = Config::from_json(&summary.config)?;
     // Tensors can be compared with the config only when all headers could be read.
     let tensor_error = match &args.dir {
-        Some(dir) if summary.problems.is_empty() => tensors::verify(&config, &Checkpoint::open(dir)?).err(),
+        Some(dir) if summary.problems.is_empty() => {
+            let checkpoint = Checkpoint::open(dir)?;
+            load::sampling_defaults(&checkpoint)?;
+            tensors::verify(&config, &checkpoint).err()
+        }
         _ => None,
     };
     let available = system_memory::available();

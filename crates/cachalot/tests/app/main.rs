@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod chat;
 mod commands;
+mod generation_config;
 mod key_envs;
 mod keys;
 mod local_model;
