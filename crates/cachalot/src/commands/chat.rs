@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
-use chat::{Chat, Delta, FinishReason, Input, Message, Provider, Reply, Role};
+use chat::{Chat, Delta, FinishReason, Input, Message, Provider, Reply, Role, Sampling};
 use engine::{Engine, PrefillProgress};
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,6 +29,19 @@ pub struct Args {
     /// System prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// Sampling temperature, 0 to 2; at 0 the likeliest token always follows [default: the one that
+    /// the model recommends in its `generation_config.json`, else 1]
+    #[arg(long, value_name = "T", value_parser = parse_temperature, allow_negative_numbers = true)]
+    temperature: Option<f64>,
+    /// Sampling seed: the same conversation with the same seed has the same answers [default: a
+    /// random seed for each answer]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    seed: Option<i64>,
+}
+
+fn parse_temperature(text: &str) -> Result<f64, String> {
+    let temperature = text.parse().ok().filter(|temperature| (0.0..=2.0).contains(temperature));
+    temperature.ok_or_else(|| "it takes a number from 0 to 2".into())
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -47,6 +60,7 @@ async fn run_conversation(engine: &Engine, args: &Args, think: bool) -> Result<(
         eprintln!("Ctrl-C stops an answer, /new begins a new conversation, /exit or Ctrl-D ends.");
     }
     let first: Vec<Message> = args.system.iter().map(|text| Message::new(Role::System, text)).collect();
+    let sampling = Sampling { temperature: args.temperature, seed: args.seed, ..Sampling::default() };
     let mut messages = first.clone();
     let mut lines = stdin_lines();
     loop {
@@ -68,7 +82,7 @@ async fn run_conversation(engine: &Engine, args: &Args, think: bool) -> Result<(
             Some("/new") => messages.clone_from(&first),
             Some(text) => {
                 messages.push(Message::new(Role::User, text));
-                match answer(engine, &messages, think).await {
+                match answer(engine, &messages, think, &sampling).await {
                     Ok(reply) => messages.push(Message::new(Role::Assistant, reply.text)),
                     Err(error) => {
                         // Without the failed question the conversation can go on.
@@ -83,9 +97,10 @@ async fn run_conversation(engine: &Engine, args: &Args, think: bool) -> Result<(
 }
 
 /// Prints an answer as it arrives. Ctrl-C ends it early and keeps the part that was printed.
-async fn answer(engine: &Engine, messages: &[Message], think: bool) -> Result<Reply> {
+async fn answer(engine: &Engine, messages: &[Message], think: bool, sampling: &Sampling) -> Result<Reply> {
     let input = Input::Messages(messages.to_vec());
-    let mut chat = Chat { model: "chat".into(), input, thinking: Some(think), ..Chat::default() };
+    let sampling = sampling.clone();
+    let mut chat = Chat { model: "chat".into(), input, thinking: Some(think), sampling, ..Chat::default() };
     engine.validate(&mut chat)?;
     let (sender, mut progress) = watch::channel(PrefillProgress::default());
     let mut deltas = engine.chat_with_progress(chat, Some(sender)).await?;

@@ -37,6 +37,24 @@ fn a_question_that_does_not_fit_is_refused_and_the_conversation_goes_on() {
     assert!(!output.stdout.is_empty());
 }
 
+#[test]
+fn temperature_and_seed_decide_the_answer() {
+    let answer = |switches: &[&str]| {
+        let output = run_chat(&[&["--context", "256"], switches].concat(), "Tell me about the sea.\n");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(answer(&["--temperature", "0"]), answer(&["--temperature", "0", "--seed", "2"]));
+    let hot = |seed| answer(&["--temperature", "1.5", "--seed", seed]);
+    assert_eq!(hot("-1"), hot("-1"));
+    assert_ne!(hot("1"), hot("2"));
+    for bad in ["2.1", "-1", "NaN", "warm"] {
+        let refused = run_chat(&["--temperature", bad], "");
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && stderr.contains("a number from 0 to 2"), "{bad}: {stderr}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_stops_the_answer_and_not_the_program() {
