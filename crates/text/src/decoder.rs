@@ -9,6 +9,7 @@ use crate::call_id::CallIdGenerator;
 use crate::call_parser::{CallParser, ParserEvent, PlainTextParser};
 use crate::encoding::{Encoding, Rendered};
 use crate::encoding_name::EncodingName;
+use crate::line_break_trimmer::LineBreakTrimmer;
 use crate::prompt_format::ResponseStart;
 use crate::stop_matcher::StopMatcher;
 use crate::utf8_decoder::Utf8Decoder;
@@ -35,16 +36,6 @@ enum Phase {
     Opening(ResponseStart),
     Reasoning,
     Answer,
-}
-
-/// Removes the line breaks that R1 writes around its reasoning.
-struct LineBreakTrimmer {
-    /// Whether the answer follows R1's convention.
-    is_r1: bool,
-    /// Number of leading line breaks that may still be dropped.
-    leading_to_drop: usize,
-    /// Line breaks at the end of the reasoning so far, dropped if it ends here.
-    pending: String,
 }
 
 impl Encoding {
@@ -308,35 +299,5 @@ impl Decoder {
             Some(Delta::Arguments { text, .. }) => text.push_str(&more),
             _ => out.push(Delta::Arguments { index: self.call_count - 1, text: more }),
         }
-    }
-}
-
-impl LineBreakTrimmer {
-    fn strip_leading<'a>(&mut self, mut text: &'a str) -> &'a str {
-        while self.leading_to_drop > 0 && !text.is_empty() {
-            let Some(rest) = text.strip_prefix('\n') else {
-                self.leading_to_drop = 0;
-                break;
-            };
-            self.leading_to_drop -= 1;
-            text = rest;
-        }
-        text
-    }
-
-    /// Returns `text` without trailing line breaks, which are held back until more text follows.
-    fn hold_trailing(&mut self, text: &str) -> String {
-        if !self.is_r1 {
-            return text.to_owned();
-        }
-        // The held text consists of line breaks, so only the new text is examined.
-        let (sure, breaks) = text.split_at(text.trim_end_matches('\n').len());
-        if sure.is_empty() {
-            self.pending.push_str(breaks);
-            return String::new();
-        }
-        let mut out = std::mem::replace(&mut self.pending, breaks.to_owned());
-        out.push_str(sure);
-        out
     }
 }

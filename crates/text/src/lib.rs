@@ -17,6 +17,7 @@ mod encoding;
 mod encoding_name;
 mod error;
 mod grammar;
+mod line_break_trimmer;
 mod marked_calls;
 mod prompt_format;
 mod prompt_limit;
