@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use chat::{BoxDeltaStream, BoxFuture, Chat, Error, FinishReason, Input, Provider};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Error, FinishReason, Provider};
 use text::{Encoding, EncodingName, PromptLimit, RenderError, Rendered};
 use tokio::sync::watch;
 
@@ -79,7 +79,7 @@ impl Engine {
             sampler: Sampler::new(&chat.sampling, defaults, seed, encoding.tokenizer().len())
                 .with_repetition_penalty(repetition_penalty),
             constraint,
-            bans: TokenBans { raw: !matches!(chat.input, Input::Messages(_)) },
+            bans: TokenBans::of(&chat.input),
             decoder: encoding.decoder(&chat, &rendered),
             prompt: rendered.tokens,
             encoding: encoding.clone(),

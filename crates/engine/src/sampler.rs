@@ -45,8 +45,10 @@ pub(crate) struct Sampler {
 pub(crate) struct TokenFilter<'a> {
     /// Whether the request's `logit_bias` applies.
     pub(crate) apply_bias: bool,
-    /// Forbidden tokens.
+    /// Forbidden tokens, unless they are in `allowed`.
     pub(crate) banned: &'a [u32],
+    /// Exceptions from `banned`; a few.
+    pub(crate) allowed: &'a [u32],
     /// One bit per token, set if it is allowed; `None`: every token is.
     pub(crate) mask: Option<&'a [u32]>,
 }
@@ -110,7 +112,7 @@ impl Sampler {
                 *logit += bias;
             }
         }
-        for &token in filter.banned {
+        for &token in filter.banned.iter().filter(|token| !filter.allowed.contains(token)) {
             if let Some(logit) = self.scratch.get_mut(token as usize) {
                 *logit = f32::NEG_INFINITY;
             }

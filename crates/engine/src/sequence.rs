@@ -245,12 +245,19 @@ impl Sequence {
 
     fn sample(&mut self, logits: &[f32]) -> Result<Option<u32>, Error> {
         let in_answer = !self.decoder.is_reasoning();
-        let banned = self.bans.banned_tokens(in_answer, self.constraint.as_ref(), &self.tokens, &self.encoding);
+        let allowed =
+            self.bans.allowed_control_tokens(&self.decoder, self.constraint.as_ref(), &self.tokens, &self.encoding);
         let mask = match self.constraint.as_mut().filter(|_| in_answer) {
             Some(constraint) => constraint.next_mask()?,
             None => None,
         };
-        Ok(self.sampler.sample(logits, TokenFilter { apply_bias: in_answer, banned: &banned, mask }))
+        let filter = TokenFilter {
+            apply_bias: in_answer,
+            banned: if allowed.is_some() { self.encoding.control_tokens() } else { &[] },
+            allowed: allowed.as_deref().unwrap_or_default(),
+            mask,
+        };
+        Ok(self.sampler.sample(logits, filter))
     }
 
     /// Advances the constraint by the sampled token; its next mask is computed

@@ -1,44 +1,68 @@
-//! Tokens that must not be sampled where no grammar mask applies: tool call markers, and the end of
-//! an answer whose constrained part has not started.
+//! The control tokens that may be sampled next where no grammar mask applies. All others are
+//! banned, so that an answer shows none as text: a model that samples `<｜User｜>` within an answer is
+//! confused, and the next likely token is a better continuation than an end at this point.
 
-use text::Encoding;
+use chat::Input;
+use text::{Decoder, Encoding};
 
 use crate::constraint::Constraint;
 
-/// The bans of one answer.
-#[derive(Clone, Debug)]
-pub(crate) struct TokenBans {
-    /// The answer is raw text, without any bans.
-    pub(crate) raw: bool,
+/// The rules for one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenBans {
+    /// An answer may contain the markers of its format: where reasoning begins and ends, where a
+    /// call begins, and the end.
+    Chat,
+    /// The completion of a text is text up to its end.
+    Text,
+    /// The completion of tokens, which may be a conversation, may also begin and end reasoning. The
+    /// decoder does not show these markers.
+    Tokens,
 }
 
 impl TokenBans {
-    /// The tokens that must not come next. `in_answer`: the reasoning is over. `tokens` are prompt
-    /// and answer so far.
-    pub(crate) fn banned_tokens(
-        &self,
-        in_answer: bool,
+    /// The rules for an answer to `input`.
+    pub(crate) fn of(input: &Input) -> Self {
+        match input {
+            Input::Messages(_) => Self::Chat,
+            Input::Text { .. } => Self::Text,
+            Input::Tokens(_) => Self::Tokens,
+        }
+    }
+
+    /// The control tokens that may come next; `None` where a grammar mask decides. `tokens` are
+    /// prompt and answer so far, `decoder` has decoded the answer.
+    pub(crate) fn allowed_control_tokens(
+        self,
+        decoder: &Decoder,
         constraint: Option<&Constraint>,
         tokens: &[u32],
         encoding: &Encoding,
-    ) -> Vec<u32> {
-        if self.raw {
-            return Vec::new();
+    ) -> Option<Vec<u32>> {
+        let mut allowed = vec![encoding.eos()];
+        match self {
+            Self::Text => {}
+            Self::Tokens => {
+                let (think, end_think) = encoding.think_tokens();
+                allowed.extend(think.into_iter().chain(end_think));
+            }
+            Self::Chat if decoder.is_reasoning() => {
+                // An answer with a grammar must not end before its answer part.
+                if constraint.is_some_and(Constraint::awaits_answer) {
+                    allowed.clear();
+                }
+                allowed.extend(decoder.allowed_think_tokens());
+            }
+            Self::Chat => {
+                let trigger = match constraint {
+                    Some(constraint) => Some(constraint.trigger_token()?),
+                    None => None,
+                };
+                let can_call = || tokens.last().is_some_and(|&last| encoding.can_call_follow(last));
+                allowed.extend(trigger.filter(|_| can_call()));
+                allowed.extend(decoder.allowed_think_tokens());
+            }
         }
-        if !in_answer {
-            // An answer with a grammar must not end before its answer part.
-            let must_answer = constraint.is_some_and(Constraint::awaits_answer);
-            return if must_answer { vec![encoding.eos()] } else { Vec::new() };
-        }
-        let trigger = constraint.and_then(Constraint::trigger_token);
-        let allowed_trigger = trigger.filter(|_| tokens.last().is_some_and(|&last| encoding.can_call_follow(last)));
-        let is_unmasked = constraint.is_none_or(|constraint| constraint.trigger_token().is_some());
-        // A mask allows the markers of its grammar.
-        encoding
-            .call_tokens()
-            .iter()
-            .copied()
-            .filter(|&marker| is_unmasked && Some(marker) != allowed_trigger)
-            .collect()
+        Some(allowed)
     }
 }

@@ -29,7 +29,11 @@ pub(crate) trait CallParser: Send {
 }
 
 /// The parser of plain-text answers: raw and fill-in-the-middle completions.
-pub(crate) struct PlainTextParser;
+pub(crate) struct PlainTextParser {
+    /// Whether added tokens are shown as text. Those of a completion of tokens, which may reason, are
+    /// not.
+    pub(crate) shows_markers: bool,
+}
 
 impl CallParser for PlainTextParser {
     fn push_text(&mut self, text: &str, events: &mut Vec<ParserEvent>) {
@@ -37,7 +41,9 @@ impl CallParser for PlainTextParser {
     }
 
     fn push_marker(&mut self, _id: u32, token: &str, events: &mut Vec<ParserEvent>) {
-        events.push(ParserEvent::Text(token.into()));
+        if self.shows_markers {
+            events.push(ParserEvent::Text(token.into()));
+        }
     }
 
     fn finish(&mut self, _truncated: bool, _events: &mut Vec<ParserEvent>) -> bool {

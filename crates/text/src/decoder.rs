@@ -48,7 +48,8 @@ impl Encoding {
     pub fn decoder_with_seed(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
         match &chat.input {
             Input::Text { .. } | Input::Tokens(_) => {
-                Decoder::raw(self.clone(), Box::new(PlainTextParser), &chat.stop, seed)
+                let parser = PlainTextParser { shows_markers: matches!(chat.input, Input::Text { .. }) };
+                Decoder::raw(self.clone(), Box::new(parser), &chat.stop, seed)
             }
             Input::Messages(messages) => {
                 let is_continuation = messages.last().is_some_and(|message| message.prefix);
@@ -181,6 +182,17 @@ impl Decoder {
     /// Whether the next token belongs to the reasoning, as far as the tokens so far determine it.
     pub fn is_reasoning(&self) -> bool {
         matches!(self.phase, Phase::Reasoning | Phase::Opening(ResponseStart::Reasoning))
+    }
+
+    /// The reasoning markers that may come next: those that the decoder takes as markers. Elsewhere
+    /// they would be text.
+    pub fn allowed_think_tokens(&self) -> impl Iterator<Item = u32> {
+        let (think, end_think) = self.encoding.think_tokens();
+        let opens = match self.phase {
+            Phase::Opening(start) => start == ResponseStart::Reasoning || self.line_breaks.is_r1,
+            Phase::Reasoning | Phase::Answer => false,
+        };
+        think.filter(|_| opens).into_iter().chain(end_think.filter(|_| self.phase != Phase::Answer))
     }
 
     /// Number of tokens between the reasoning markers, markers excluded.

@@ -96,8 +96,13 @@ impl Encoding {
         self.eos
     }
 
-    /// The control tokens that occur only in tool calls. The engine bans them where calls are not
-    /// allowed.
+    /// The control tokens of the tokenizer: all its added tokens. Text never encodes to one, and
+    /// answers do not show them.
+    pub fn control_tokens(&self) -> &[u32] {
+        self.tokenizer.added_tokens()
+    }
+
+    /// The control tokens that occur only in tool calls.
     pub fn call_tokens(&self) -> &[u32] {
         &self.call_markers
     }
@@ -127,7 +132,7 @@ impl Encoding {
     }
 
     /// The tokens that open and close the reasoning; `None` where the format has no reasoning.
-    pub(crate) fn think_tokens(&self) -> (Option<u32>, Option<u32>) {
+    pub fn think_tokens(&self) -> (Option<u32>, Option<u32>) {
         if self.supports_thinking() { (self.think, self.end_think) } else { (None, None) }
     }
 

@@ -30,6 +30,8 @@ pub struct Tokenizer {
     /// Length of the longest token in bytes.
     longest_token_bytes: usize,
     special: Vec<bool>,
+    /// The ids of all added tokens, ascending.
+    added_ids: Vec<u32>,
     added: HashMap<String, u32>,
     /// The lengths of added tokens by their first byte, longest first.
     added_lengths: HashMap<u8, Vec<usize>>,
@@ -82,12 +84,14 @@ impl Tokenizer {
             special: vec![false; byte_offsets.len() - 1],
             bytes,
             byte_offsets,
+            added_ids: Vec::new(),
             added: HashMap::new(),
             added_lengths: HashMap::new(),
         };
         for added in file.added_tokens {
             tokenizer.insert_added_token(added)?;
         }
+        tokenizer.added_ids = (0..tokenizer.len() as u32).filter(|&id| tokenizer.is_added_token(id)).collect();
         Ok(tokenizer)
     }
 
@@ -171,6 +175,11 @@ impl Tokenizer {
     /// Whether `id` is an added token, which text of a user never encodes to.
     pub fn is_added_token(&self, id: u32) -> bool {
         self.special.get(id as usize).copied().unwrap_or(false)
+    }
+
+    /// The ids of all added tokens, ascending.
+    pub fn added_tokens(&self) -> &[u32] {
+        &self.added_ids
     }
 
     /// One more than the highest id. (A model's embedding may have more rows.)
@@ -315,6 +324,7 @@ pub(crate) mod tests {
         );
         assert_eq!((tokenizer.len(), tokenizer.is_added_token(257), tokenizer.is_added_token(98)), (258, true, false));
         assert!(tokenizer.bytes(258).is_empty() && !tokenizer.is_added_token(u32::MAX));
+        assert_eq!(tokenizer.added_tokens(), [256, 257]);
     }
 
     #[test]

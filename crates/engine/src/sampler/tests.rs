@@ -4,7 +4,7 @@ use super::*;
 
 const LOGITS: [f32; 6] = [0.0, 2.0, 1.0, 3.0, -1.0, 9.0];
 
-const UNFILTERED: TokenFilter<'static> = TokenFilter { apply_bias: true, banned: &[], mask: None };
+const UNFILTERED: TokenFilter<'static> = TokenFilter { apply_bias: true, banned: &[], allowed: &[], mask: None };
 
 /// The last of the six logits has no token.
 fn sampler(sampling: Sampling) -> Sampler {
@@ -89,7 +89,9 @@ fn bias_and_ban_move_single_tokens() {
     let biased = Sampling { logit_bias: vec![(4, 100.0), (3, -100.0)], ..greedy() };
     assert_eq!(samples(biased.clone(), 1), [4]);
     assert_eq!(sampler(biased).sample(&LOGITS, TokenFilter::default()), Some(3));
-    assert_eq!(sampler(greedy()).sample(&LOGITS, TokenFilter { banned: &[3, 99], ..UNFILTERED }), Some(1));
+    let banned = TokenFilter { banned: &[1, 3, 99], ..UNFILTERED };
+    assert_eq!(sampler(greedy()).sample(&LOGITS, banned), Some(2));
+    assert_eq!(sampler(greedy()).sample(&LOGITS, TokenFilter { allowed: &[1], ..banned }), Some(1));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) const CONTEXT: usize = 4096;
 
 /// Number of columns of the logits without a token. They always have the greatest logits.
 const PADDING: usize = 9;
-const MARKERS: [&str; 7] = [
+pub(crate) const MARKERS: [&str; 7] = [
     "<｜begin▁of▁sentence｜>",
     "<｜end▁of▁sentence｜>",
     "<｜User｜>",
@@ -58,6 +58,8 @@ pub(crate) struct TestControls {
     pub(crate) computed_tokens: AtomicU64,
     /// Forward passes so far.
     pub(crate) steps: AtomicU64,
+    /// Added to the logits of all markers but the end token: from 20 on the model is confused.
+    pub(crate) marker_bonus: AtomicU64,
 }
 
 /// A model whose logits are noise seeded by all tokens so far, which it reads only from the rows of
@@ -142,7 +144,7 @@ impl HashModel {
                         -30.0
                     }
                 }
-                _ if id < self.n_tokens => noise - 12.0,
+                _ if id < self.n_tokens => noise - 12.0 + self.controls.marker_bonus.load(Ordering::Relaxed) as f32,
                 _ => 50.0,
             }
         };

@@ -3,6 +3,7 @@
 
 mod answers;
 mod constrained;
+mod control_tokens;
 mod disk_cache;
 mod faults;
 mod golden;
