@@ -148,7 +148,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--model", action="append", required=True, help="PATH:dense or PATH:sparse")
     ap.add_argument("--corpus", default=os.path.join(HERE, "corpus"))
-    ap.add_argument("--tokenizer", default=os.path.join(HERE, "..", "models", "mini", "tokenizer.json"))
+    ap.add_argument("--tokenizer", default=os.path.join(HERE, "..", "models", "fixture", "tokenizer.json"))
     ap.add_argument("--lengths", default="2048,8192,32768")
     ap.add_argument("--needles", type=int, default=50)
     ap.add_argument("--rows", type=int, default=4, help="validation rows per length for the perplexity")

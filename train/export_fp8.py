@@ -1,6 +1,6 @@
 """Turn a bf16 checkpoint folder into the FP8 form of the released models, and say what that cost.
 
-    python export_fp8.py run/sparse ../models/mini
+    python export_fp8.py run/sparse ../models/fixture
 
 The matrices named in fp8.py become F8_E4M3 with F32 multipliers, `k_norm` and the routing bias F32, and everything else stays
 bf16. The result is read back, dequantised and compared with the source. Tokenizer and generation config are copied along.
@@ -18,7 +18,7 @@ import fp8
 
 QUANTIZATION_CONFIG = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "scale_fmt": "ue8m0", "weight_block_size": [fp8.BLOCK, fp8.BLOCK]}
 KEPT_F32 = ("e_score_correction_bias", "k_norm.weight", "k_norm.bias")
-MINI = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "mini")
+FIXTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "fixture")
 BESIDE = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 
@@ -64,7 +64,7 @@ def main():
         ap.error(f"{a.source} is quantised already")
     checkpoint.write(export(source), {**config, "quantization_config": QUANTIZATION_CONFIG}, a.out)
     for f in BESIDE:
-        found = next(p for p in (os.path.join(d, f) for d in (a.source, a.beside, MINI)) if os.path.exists(p))
+        found = next(p for p in (os.path.join(d, f) for d in (a.source, a.beside, FIXTURE)) if os.path.exists(p))
         if os.path.realpath(found) != os.path.realpath(os.path.join(a.out, f)):
             shutil.copyfile(found, os.path.join(a.out, f))
 

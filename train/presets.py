@@ -1,4 +1,4 @@
-"""Sizes and schedules of the three trainings: `gpu` for one large GPU, `cpu` for two cores (the embedded model), `toy` for tests."""
+"""Sizes and schedules of the three trainings: `gpu` for one large GPU, `cpu` for two cores (the fixture model), `toy` for tests."""
 
 # rows: [(row length, share of the steps)], tokens: tokens per optimizer step, micro: tokens per forward pass
 PRESETS = {

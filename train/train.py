@@ -251,7 +251,7 @@ def main():
     ap.add_argument("--export", default="", help="folder which always holds the newest checkpoint, in shards of less than 16 MiB")
     ap.add_argument("--init", default="", help="exported checkpoint to continue from when --dir holds no state")
     ap.add_argument("--corpus", default=os.path.join(HERE, "corpus"))
-    ap.add_argument("--tokenizer", default=os.path.join(HERE, "..", "models", "mini", "tokenizer.json"))
+    ap.add_argument("--tokenizer", default=os.path.join(HERE, "..", "models", "fixture", "tokenizer.json"))
     ap.add_argument("--minutes", type=float, default=0, help="scale all stages to this total")
     ap.add_argument("--limit", type=float, default=0, help="end this call after so many seconds")
     ap.add_argument("--until", default="", help="stop before this stage")

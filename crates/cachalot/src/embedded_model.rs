@@ -1,4 +1,4 @@
-//! The model inside the binary, `models/mini/`, which runs when no checkpoint is given.
+//! The model inside the binary, `models/fixture/`, which runs when no checkpoint is given.
 
 use weights::{Checkpoint, static_bytes};
 
@@ -9,7 +9,7 @@ struct Aligned<B: ?Sized>(B);
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
         [$(($name, {
-            static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!("../../../models/mini/", $name)));
+            static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!("../../../models/fixture/", $name)));
             &FILE.0
         })),*]
     };
@@ -18,7 +18,7 @@ macro_rules! files {
 /// Opens the embedded model.
 ///
 /// # Errors
-/// Only in a program that was built from a damaged `models/mini/`.
+/// Only in a program that was built from a damaged `models/fixture/`.
 pub(crate) fn checkpoint() -> Result<Checkpoint, weights::Error> {
     let files: [(&str, &'static [u8]); 6] = files![
         "config.json",
@@ -28,5 +28,5 @@ pub(crate) fn checkpoint() -> Result<Checkpoint, weights::Error> {
         "tokenizer.json",
         "tokenizer_config.json",
     ];
-    Checkpoint::from_files("minnow", files.map(|(name, bytes)| (name.to_owned(), static_bytes(bytes))))
+    Checkpoint::from_files("fixture", files.map(|(name, bytes)| (name.to_owned(), static_bytes(bytes))))
 }

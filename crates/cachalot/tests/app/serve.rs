@@ -47,7 +47,7 @@ async fn thinking_follows_the_model_id_and_the_field() {
         ("deepseek-reasoner", true),
         ("DeepSeek-V3.2-Exp-thinking", true),
         ("DeepSeek-V3.2-Exp-nothinking", false),
-        ("minnow", false),
+        ("fixture", false),
         ("GPT-4o-mini", false),
     ] {
         assert_eq!(thinks(&app.reply(chat_request(model, "Hello!")).await), thinking, "{model}");
