@@ -10,7 +10,7 @@ pub mod config;
 pub mod configured_provider;
 pub mod data_folder;
 pub mod data_lock;
-mod embedded_model;
+pub mod embedded_model;
 pub mod hangup_signal;
 pub mod inflight_limits;
 pub mod key_config;

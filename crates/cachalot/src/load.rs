@@ -1,7 +1,7 @@
 //! The switches for checkpoint, arithmetic and threads that several subcommands share, and the
 //! loading of a model by them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -13,15 +13,16 @@ use sha2::{Digest, Sha256};
 use text::{Encoding, EncodingName, Tokenizer};
 use weights::Checkpoint;
 
-use crate::embedded_model;
+use crate::embedded_model::EmbeddedModel;
 use crate::system_memory;
 
 /// Checkpoint and arithmetic of the model
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// Checkpoint folder in the Hugging Face layout; `serve` also accepts `none`, for a gateway
-    /// alone [default: the small embedded model]
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint folder in the Hugging Face layout, or a model inside the program: `minnow`, or
+    /// `fixture`, the small one of the tests; `serve` also accepts `none`, for a gateway alone
+    /// [default: minnow; in a build without it, fixture]
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
     /// Number format of matrix products; sums, norms, softmax and the gate are always f32 [default:
     /// bf16; f32 for `score`]
@@ -121,13 +122,30 @@ impl ModelArgs {
     /// Opens the checkpoint: its config and headers, without the weights.
     ///
     /// # Errors
-    /// A folder that is not a checkpoint.
+    /// A folder that is not a checkpoint, a model that this build does not contain.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        match &self.model {
-            Some(dir) => {
+        match ModelSource::of(self.model.as_deref()) {
+            ModelSource::Embedded(model) => model.checkpoint(),
+            ModelSource::Folder(dir) => {
                 Checkpoint::open(dir).with_context(|| format!("cannot open the checkpoint `{}`", dir.display()))
             }
-            None => embedded_model::checkpoint().context("the embedded model"),
+        }
+    }
+}
+
+/// Where a model is.
+#[derive(Clone, Copy)]
+pub(crate) enum ModelSource<'a> {
+    Embedded(EmbeddedModel),
+    Folder(&'a Path),
+}
+
+impl<'a> ModelSource<'a> {
+    /// The source that a command line names.
+    pub(crate) fn of(named: Option<&'a Path>) -> Self {
+        match named {
+            None => Self::Embedded(EmbeddedModel::default_model()),
+            Some(path) => EmbeddedModel::named(path).map_or(Self::Folder(path), Self::Embedded),
         }
     }
 }

@@ -12,6 +12,7 @@ use text::Encoding;
 use crate::byte_size::parse_bytes;
 use crate::cache_args::CacheArgs;
 use crate::config::Config;
+use crate::embedded_model::EmbeddedModel;
 use crate::load::{self, ArithmeticDefaults, Loaded, ModelArgs};
 use crate::paths::cache_folder;
 use crate::warming_engine::WarmingEngine;
@@ -51,7 +52,7 @@ pub(crate) async fn map_model(args: &EngineArgs, config: &Config) -> Result<Mapp
     let (args, config) = (args.clone(), config.clone());
     tokio::task::spawn_blocking(move || {
         if args.model.model.is_none() {
-            tracing::info!("no --model: serving the small embedded model, a demonstration and not an assistant");
+            log_default_model();
         }
         let loaded = load::map_model(&args.model, ArithmeticDefaults::Fast)?;
         let encoding = load::encoding(&loaded.checkpoint, &args.model)?;
@@ -61,6 +62,18 @@ pub(crate) async fn map_model(args: &EngineArgs, config: &Config) -> Result<Mapp
         Ok(MappedModel { loaded, encoding, options })
     })
     .await?
+}
+
+/// Logs which model is served without `--model`.
+fn log_default_model() {
+    match EmbeddedModel::default_model() {
+        EmbeddedModel::Minnow => {
+            tracing::info!("no --model: serving the embedded model Minnow, a demonstration and not an assistant");
+        }
+        EmbeddedModel::Fixture => tracing::info!(
+            "no --model, and this build does not contain the model `minnow`: serving the fixture, a small model for tests whose answers make no sense"
+        ),
+    }
 }
 
 /// Starts the engine of a mapped model. Returns its routes and its fingerprint.

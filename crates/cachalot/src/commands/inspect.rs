@@ -12,16 +12,16 @@ use model::tensors::{self, ParameterCounts};
 use model::{CacheFormat, IndexFormat, Options, position_bytes};
 use weights::{Checkpoint, CheckpointSummary};
 
-use crate::embedded_model;
-use crate::load;
+use crate::load::{self, ModelSource};
 use crate::system_memory;
 
 /// Describe a checkpoint, its memory needs, and whether it fits this machine
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint folder in the Hugging Face layout [default: the small embedded model]
-    #[arg(value_name = "DIR")]
-    dir: Option<PathBuf>,
+    /// Checkpoint folder in the Hugging Face layout, or a model inside the program: `minnow` or
+    /// `fixture` [default: minnow; in a build without it, fixture]
+    #[arg(value_name = "DIR|NAME")]
+    model: Option<PathBuf>,
 }
 
 /// Prints the report. A checkpoint that is not complete yet is not an error.
@@ -30,14 +30,17 @@ pub struct Args {
 /// A configuration that cannot be read, recommended sampling parameters out of range. After the
 /// report: files that are present and damaged, or tensors that do not match the configuration.
 pub fn run(args: &Args) -> Result<()> {
-    let summary = match &args.dir {
-        Some(dir) => CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?,
-        None => CheckpointSummary::from_checkpoint(&embedded_model::checkpoint().context("the embedded model")?),
+    let source = ModelSource::of(args.model.as_deref());
+    let summary = match source {
+        ModelSource::Folder(dir) => {
+            CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?
+        }
+        ModelSource::Embedded(model) => CheckpointSummary::from_checkpoint(&model.checkpoint()?),
     };
     let config = Config::from_json(&summary.config)?;
     // Tensors can be compared with the config only when all headers could be read.
-    let tensor_error = match &args.dir {
-        Some(dir) if summary.problems.is_empty() => {
+    let tensor_error = match source {
+        ModelSource::Folder(dir) if summary.problems.is_empty() => {
             let checkpoint = Checkpoint::open(dir)?;
             load::sampling_defaults(&checkpoint)?;
             tensors::verify(&config, &checkpoint).err()
@@ -53,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
         !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
     };
     let broken = summary.problems.iter().find(is_broken).map(ToString::to_string).or(unusable);
-    if let (Some(dir), Some(problem)) = (&args.dir, broken) {
+    if let (ModelSource::Folder(dir), Some(problem)) = (source, broken) {
         bail!("the checkpoint `{}` cannot be used: {problem}", dir.display());
     }
     Ok(())
@@ -64,7 +67,7 @@ struct Report<'a> {
     config: &'a Config,
     summary: &'a CheckpointSummary,
     /// The first difference between the tensors and the config. `None` also where they were not
-    /// compared, because the checkpoint has problems or is the embedded model.
+    /// compared, because the checkpoint has problems or is inside the program.
     tensor_error: Option<weights::Error>,
     /// Bytes of memory that can be allocated without swapping.
     available: u64,

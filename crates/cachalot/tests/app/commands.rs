@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::process::TestHome;
+
 fn golden_checkpoint(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
 }
@@ -138,7 +140,8 @@ fn names_and_sizes_that_cannot_be_are_refused() {
     }
     for size in ["99999999999999999999GiB", "0", "0GiB", "17000000TiB", "18446744073709551616"] {
         for switch in ["--cache-memory", "--disk-cache-bytes"] {
-            let error = stderr(&["serve", "--listen", "127.0.0.1:0", "--store", "off", switch, size]);
+            let error =
+                stderr(&["serve", "--model", "fixture", "--listen", "127.0.0.1:0", "--store", "off", switch, size]);
             assert!(error.contains(switch) && error.contains(size), "{error}");
         }
     }
@@ -169,7 +172,8 @@ fn names_and_sizes_that_cannot_be_are_refused() {
         ("[[providers]]\nname = 'vllm'\nweight = 99999999999", "weight"),
     ] {
         let config = write_file(&folder, "cachalot.toml", settings);
-        let error = stderr(&["serve", "--listen", "127.0.0.1:0", "--store", "off", "--config", &config]);
+        let error =
+            stderr(&["serve", "--model", "fixture", "--listen", "127.0.0.1:0", "--store", "off", "--config", &config]);
         assert!(error.contains(word), "{settings}: {error}");
     }
 }
@@ -195,13 +199,14 @@ fn render_prints_the_prompt_its_ids_and_the_parsed_answer() {
         r#"{"model": "deepseek-reasoner", "messages": [{"role": "user", "content": "hi <think>"}]}"#,
     );
     let prompt = "<｜begin▁of▁sentence｜><｜User｜>hi <think><｜Assistant｜><think>";
-    assert_eq!(stdout(&["render", &body]), prompt);
-    let ids: Vec<u32> = serde_json::from_str(&stdout(&["render", "--ids", &body])).unwrap();
+    assert_eq!(stdout(&["render", "--model", "fixture", &body]), prompt);
+    let ids: Vec<u32> = serde_json::from_str(&stdout(&["render", "--model", "fixture", "--ids", &body])).unwrap();
     let marker = *ids.last().unwrap();
     assert_eq!(ids.iter().filter(|id| **id == marker).count(), 1, "what the user writes is never a control token");
 
     let completion = write_file(&folder, "completion.txt", "Let me see.</think>It is late.");
-    let message: Value = serde_json::from_str(&stdout(&["render", "--parse", "--think", &completion])).unwrap();
+    let parse = ["render", "--model", "fixture", "--parse", "--think", &completion];
+    let message: Value = serde_json::from_str(&stdout(&parse)).unwrap();
     assert_eq!(message, json!({ "role": "assistant", "content": "It is late.", "reasoning_content": "Let me see." }));
 }
 
@@ -213,9 +218,9 @@ fn render_accepts_what_the_server_accepts() {
         write_file(&folder, "body.json", &body)
     };
     let strict = body(r#", "tools": [{"type": "function", "function": {"name": "f", "strict": true}}]"#);
-    assert!(stdout(&["render", &strict]).ends_with("</think>"));
+    assert!(stdout(&["render", "--model", "fixture", &strict]).ends_with("</think>"));
     // A model that always thinks does so under its own name.
-    assert!(stdout(&["render", "--encoding", "r1", &body("")]).contains("hi"));
+    assert!(stdout(&["render", "--model", "fixture", "--encoding", "r1", &body("")]).contains("hi"));
 }
 
 #[test]
@@ -227,7 +232,8 @@ fn settings_that_cannot_be_served_are_refused_before_the_model_is_loaded() {
         ("127.0.0.1:0", &flood, "`stream_keepalive_s` takes 1 to 86400 seconds"),
         ("0.0.0.0:0", &empty, "no keys are configured"),
     ] {
-        let output = run_cachalot(&["serve", "--listen", listen, "--store", "off", "--config", config]);
+        let output =
+            run_cachalot(&["serve", "--model", "fixture", "--listen", listen, "--store", "off", "--config", config]);
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && log.contains(complaint), "{log}");
         assert!(!log.contains("model loaded"), "{log}");
@@ -242,7 +248,8 @@ fn a_second_interrupt_does_not_wait_for_running_answers() {
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--grace", "600", "--disk-cache", "off", "--store", "off"])
+        .args(["serve", "--model", "fixture", "--listen", "127.0.0.1:0", "--grace", "600"])
+        .args(["--disk-cache", "off", "--store", "off"])
         .stderr(Stdio::piped());
     let mut server = command.spawn().unwrap();
     let mut log = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -259,6 +266,23 @@ fn a_second_interrupt_does_not_wait_for_running_answers() {
     log.find(|line| line.contains("no new connections")).unwrap();
     interrupt();
     assert_eq!(server.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn reserved_names_are_models_of_the_program_and_other_spellings_are_folders() {
+    let home = TestHome::new();
+    let embedded = home.run_ok(&["inspect", "fixture"]);
+    assert!(embedded.contains("deepseek_v32") && embedded.contains("8,192 positions"), "{embedded}");
+    // A folder of that name, with another model.
+    let folder = home.path("fixture");
+    std::fs::rename(copy_golden("v3-f32").keep(), &folder).unwrap();
+    assert_eq!(home.run_ok(&["inspect", "fixture"]), embedded);
+    for spelling in ["./fixture", "fixture/", folder.to_str().unwrap()] {
+        let other = home.run_ok(&["inspect", spelling]);
+        assert!(other.contains("deepseek_v3\n"), "{spelling}: {other}");
+    }
+    let missing = home.run_fails(&["chat", "--model", "./minnow"]);
+    assert!(missing.contains("cannot open the checkpoint `./minnow`"), "{missing}");
 }
 
 #[test]
