@@ -32,10 +32,10 @@ clients: build
     tests/clients/install.sh
     tests/clients/run.sh
 
-# Measure the kernels, the engine with the embedded model, and the gateway
+# Measure the kernels, the engine with the fixture model, and the gateway
 bench: build
     cargo bench -p kernels
-    target/release/cachalot bench speed
+    target/release/cachalot bench speed --model fixture
     cargo build --profile dist --locked
     cargo run --release --locked --manifest-path bench/gateway/Cargo.toml
 

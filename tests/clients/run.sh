@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts target/release/cachalot as in the README, but on a free port and with a seed, runs every client against it, and stops it.
-# With the seed, the small model gives the same answers in every run. Builds nothing. Prints the output of each client, the failed
+# Starts target/release/cachalot with the fixture model, on a free port and with a seed, runs every client against it, and stops it.
+# With the seed, the model gives the same answers in every run. Builds nothing. Prints the output of each client, the failed
 # checks once more, and a summary. Exits with 1 if a check failed.
 #
 #   tests/clients/run.sh                   # needs `cargo build --release`; installs missing client libraries
@@ -28,7 +28,7 @@ start() { # without the configuration and data of the user
   binary=$target/release/cachalot
   [ -x "$binary" ] || { echo "$binary is missing: run cargo build --release" >&2; exit 1; }
   mkdir "$work/cwd"
-  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache exec env -u CACHALOT_LOG "$binary" serve --listen 127.0.0.1:0 --seed 1) >"$work/out" 2>"$work/log" &
+  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache exec env -u CACHALOT_LOG "$binary" serve --model fixture --listen 127.0.0.1:0 --seed 1) >"$work/out" 2>"$work/log" &
   server=$!
   for _ in $(seq 300); do
     url=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/log" | head -n 1)

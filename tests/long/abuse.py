@@ -3,7 +3,7 @@
 
     cargo build --release && python3 tests/long/abuse.py [MINUTES]
 
-Starts a server with the embedded model, a correct provider (`fake_provider.py`) and a hostile one (`attacks/hostile_provider.py`).
+Starts a server with the fixture model, a correct provider (`fake_provider.py`) and a hostile one (`attacks/hostile_provider.py`).
 Ordinary clients (`background_traffic.py`) send requests at a steady rate to every API, streaming or not, forwarded, converted and local.
 Beside them run, one after the other:
 
@@ -78,7 +78,7 @@ class Run:
         self.secrets["CACHALOT_ADMIN_TOKEN"] = word("admin")
         self.good = WorkerProcess(run_provider, fake_provider.Provider, ())
         self.bad = WorkerProcess(run_provider, hostile_provider.HostileProvider, ([value for name, value in self.secrets.items() if name != "KEY_OF_THE_PROVIDER"],))
-        cache = ("--cache-memory", CACHE, "--disk-cache", f"{self.folder}/prefix", "--disk-cache-bytes", "64MiB")
+        cache = ("--model", "fixture", "--cache-memory", CACHE, "--disk-cache", f"{self.folder}/prefix", "--disk-cache-bytes", "64MiB")
         text = settings(self.folder, self.good.first_message, self.bad.first_message, arguments.inflight)
         self.server = Server(self.folder, text, cache, self.secrets)
         self.store = f"sqlite:{self.folder}/cachalot.db"

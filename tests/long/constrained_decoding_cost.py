@@ -56,7 +56,7 @@ def main():
     if "--url" in sys.argv:
         url = sys.argv[sys.argv.index("--url") + 1]
     else:
-        server = subprocess.Popen([BINARY, "serve", "--listen", "127.0.0.1:0", "--disk-cache", "off"], stderr=subprocess.PIPE, text=True)
+        server = subprocess.Popen([BINARY, "serve", "--model", "fixture", "--listen", "127.0.0.1:0", "--disk-cache", "off"], stderr=subprocess.PIPE, text=True)
         for line in server.stderr:
             found = re.search(r"listening on (http://\S+)", line)
             if found:

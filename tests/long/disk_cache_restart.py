@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time to first token of the longest conversation of the embedded model: cold, from memory, and after a restart from the disk cache.
+"""Time to first token of the longest conversation of the fixture model: cold, from memory, and after a restart from the disk cache.
 
     cargo build --release && python3 tests/long/disk_cache_restart.py
 

@@ -3,7 +3,7 @@
 
     cargo build --release && python3 tests/long/memory.py [SECONDS]
 
-Starts a server without a model under `prlimit --data` of 1 GiB, then one with the embedded model under 2 GiB, each with a
+Starts a server without a model under `prlimit --data` of 1 GiB, then one with the fixture model under 2 GiB, each with a
 correct provider (`fake_provider.py`) and a hostile one (`attacks/hostile_provider.py`). The in-flight budget is the default, a quarter
 of the limit. Each attack runs repeatedly for SECONDS (default 30), with four keys, while 16 streams of other keys continue. The test checks
 that the server survives, that the streams neither fail nor are refused, that /healthz answers within a second, and that memory returns
@@ -250,7 +250,7 @@ def main():
                 server = Limited(1 << 30, f"{folder}/gateway", text)
                 run(checks, "1 GiB, no model", server, [object_bombs, field_bombs, half_sent_bodies, long_prompts, endless_responses], arguments.seconds)
             if arguments.only != "gateway":
-                cache = ("--cache-memory", "64MiB", "--disk-cache", "off")
+                cache = ("--model", "fixture", "--cache-memory", "64MiB", "--disk-cache", "off")
                 server = Limited(2 << 30, f"{folder}/local", text, cache)
                 run(checks, "2 GiB, local model", server, [tokenizer_bombs, object_bombs], arguments.seconds)
     finally:

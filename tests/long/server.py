@@ -19,8 +19,8 @@ class NotStarted(Exception):
 
 
 def start_with_model(*switches):
-    """Starts a server with the embedded model and waits until it is ready. Returns its process and its URL."""
-    process = subprocess.Popen([BINARY, "serve", "--listen", "127.0.0.1:0", *switches], stderr=subprocess.PIPE, text=True)
+    """Starts a server with the fixture model and waits until it is ready. Returns its process and its URL."""
+    process = subprocess.Popen([BINARY, "serve", "--model", "fixture", "--listen", "127.0.0.1:0", *switches], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         found = re.search(r"listening on (http://\S+)", COLOUR.sub("", line))
         if found:

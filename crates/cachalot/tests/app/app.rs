@@ -1,5 +1,5 @@
-//! [`TestApp`]: `cachalot serve` on a loopback port with the embedded model, inside
-//! the test process.
+//! [`TestApp`]: `cachalot serve` on a loopback port, inside the test process. The model is the
+//! fixture unless the switches name another.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -33,7 +33,8 @@ impl TestApp {
     /// Starts a server with these switches and a configuration that `set` changes.
     pub(crate) async fn start_with_config(switches: &[&str], set: impl FnOnce(&mut cachalot::config::Config)) -> Self {
         crate::secrets::capture_log();
-        let cli = Cli::parse_from(["cachalot"].iter().chain(switches));
+        let model: &[&str] = if switches.contains(&"--model") { &[] } else { &["--model", "fixture"] };
+        let cli = Cli::parse_from(["cachalot"].iter().chain(model).chain(switches));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

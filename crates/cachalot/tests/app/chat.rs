@@ -5,7 +5,12 @@ use std::process::{Child, Command, Output, Stdio};
 
 fn spawn_chat(switches: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
-    command.arg("chat").args(switches).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["chat", "--model", "fixture"])
+        .args(switches)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! The embedded model over HTTP: forced output formats, completions, and cached prompts. The
+//! The fixture model over HTTP: forced output formats, completions, and cached prompts. The
 //! numbers of the cases are those of docs/api.md, section 5.
 
 use serde_json::{Value, json};

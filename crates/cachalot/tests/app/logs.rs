@@ -71,8 +71,10 @@ fn the_cause_of_an_error_is_printed_once() {
     let file = home.path("file");
     std::fs::write(&file, "").unwrap();
     let inside = file.join("model");
-    for arguments in [["inspect", inside.to_str().unwrap()], ["render", inside.to_str().unwrap()]] {
-        let refused = home.run_fails(&arguments);
+    for arguments in
+        [&["inspect", inside.to_str().unwrap()][..], &["render", "--model", "fixture", inside.to_str().unwrap()]]
+    {
+        let refused = home.run_fails(arguments);
         assert_eq!(refused.matches("os error").count(), 1, "{arguments:?}: {refused}");
     }
 }

@@ -1,4 +1,4 @@
-//! Output of the embedded model under generated JSON Schemas, at a high temperature. Another
+//! Output of the fixture model under generated JSON Schemas, at a high temperature. Another
 //! implementation validates every finished answer.
 //!
 //! `SCHEMAS=10000 cargo test -p cachalot --release --test app schemas -- --nocapture`
@@ -22,7 +22,7 @@ const CONCURRENCY: usize = 48;
 
 fn engine() -> Engine {
     let args = ModelArgs {
-        model: None,
+        model: Some("fixture".into()),
         compute: None,
         cache: None,
         index: None,

@@ -1,4 +1,4 @@
-//! The server with the embedded model, over HTTP. The tests do not depend on the text of answers.
+//! The server with the fixture model, over HTTP. The tests do not depend on the text of answers.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ async fn a_client_that_disconnects_releases_its_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_that_fills_the_context_is_answered_and_a_longer_one_refused() {
     let app = TestApp::start(&["--context", "1024"]).await;
-    // Every digit is a token of the embedded model.
+    // Every digit is a token of the fixture.
     let mut body = chat_request("deepseek-chat", &"7".repeat(1000));
     body["max_tokens"] = Value::Null;
     let reply = app.reply(body.clone()).await;

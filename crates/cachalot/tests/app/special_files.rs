@@ -34,8 +34,8 @@ fn a_pipe_or_a_device_in_the_place_of_a_file_is_an_error_that_names_it() {
             [&SERVE_ARGS[..], &["--store", "off", "--config", path]].concat(),
             [&SERVE_ARGS[..], &["--store", &store]].concat(),
             vec!["key", "list", "--store", &store],
-            vec!["score", "--tokens", path],
-            vec!["render", path],
+            vec!["score", "--model", "fixture", "--tokens", path],
+            vec!["render", "--model", "fixture", path],
             vec!["provider", "import", path],
             vec!["price", "import", path, "--date", "2026-11-27"],
         ] {
@@ -104,7 +104,8 @@ fn a_pipe_in_the_disk_cache_is_ignored() {
     let cache = home.path("prefix");
     for name in [format!("{}.page", "ab".repeat(32)), "lock".into()] {
         make_pipe(&cache.join(name));
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--disk-cache", cache.to_str().unwrap()];
+        let disk_cache = ["--disk-cache", cache.to_str().unwrap()];
+        let arguments = [&["serve", "--model", "fixture", "--listen", "127.0.0.1:0"][..], &disk_cache].concat();
         Server::start(home.command(&arguments)).stop();
     }
 }

@@ -79,8 +79,9 @@ fn a_signal_during_the_start_does_no_harm() {
     let home = TestHome::new();
     for (number, delay) in [0, 2, 5, 10, 20, 40, 80, 160, 320].into_iter().enumerate() {
         // With a local model in every other start, which takes longer.
-        let arguments = if number % 2 == 0 { &SERVE_ARGS[..] } else { &["serve", "--listen", "127.0.0.1:0"] };
-        let server = Server::spawn(home.command(arguments));
+        let with_model = ["serve", "--model", "fixture", "--listen", "127.0.0.1:0"];
+        let arguments = if number % 2 == 0 { SERVE_ARGS } else { with_model };
+        let server = Server::spawn(home.command(&arguments));
         std::thread::sleep(Duration::from_millis(delay));
         server.signal("TERM");
         let (status, log) = server.wait_for_exit(Duration::from_secs(10));
@@ -296,7 +297,7 @@ fn bad_starts(home: &TestHome, taken: &str) -> Vec<(Vec<String>, &'static str)> 
     let free = "127.0.0.1:0";
     [
         (["--model", "/no/such/folder", "--listen", free], "/no/such/folder"),
-        (["--context", "999999999", "--listen", free], "--context"),
+        (["--model=fixture", "--context=999999999", "--listen", free], "--context"),
         (["--model", "none", "--listen", taken], "cannot listen on"),
         (["--model", "none", "--listen", "0.0.0.0:0"], "no keys are configured"),
         (["--config", &provider, "--listen", free], "base_url"),
