@@ -8,6 +8,12 @@ use cachalot::commands::{bench, chat, inspect, key, price, project, provider, re
 use cachalot::logging::{LogArgs, LogLevel};
 use clap::{Parser, Subcommand};
 
+/// The files of `models/minnow/`, in this program alone and not in the library.
+#[cfg(has_minnow)]
+mod minnow {
+    include!(concat!(env!("OUT_DIR"), "/minnow.rs"));
+}
+
 /// jemalloc, which returns the memory of finished requests to the system within a fraction of a
 /// second. The system's own allocator keeps most of it, scattered over its arenas.
 /// `.cargo/config.toml` explains the settings; docs/performance.md has the figures.
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     cachalot::install_tls_provider();
+    #[cfg(has_minnow)]
+    cachalot::embedded_model::add_minnow(minnow::FILES);
     // The default level: `serve` logs its events, and the other commands only warnings and errors.
     let level = if matches!(cli.command, Command::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
     cli.log.install(level)?;
