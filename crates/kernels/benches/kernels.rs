@@ -127,7 +127,7 @@ fn linear(bencher: Bencher<'_, '_>, dtype: DType, compute: Compute, threads: usi
     let x = Rows::from_vec(cols, values(m * cols));
     let mut out = Rows::new(rows);
     bencher
-        .counter(BytesCount::new(copies * rows * cols * dtype.bytes()))
+        .counter(BytesCount::new(copies * dtype.row_bytes(rows * cols)))
         .counter(ItemsCount::new(copies * m * rows * cols))
         .bench_local(|| {
             for w in &mats {

@@ -12,25 +12,32 @@ pub enum DType {
     /// e4m3 "fn": 4 exponent bits (bias 7), 3 mantissa bits, without infinities; NaN
     /// is 0x7F and 0xFF.
     Fp8,
+    /// Quants of packed weights, -127 to 127; see [`crate::Packing`].
+    Int8,
+    /// Quants of packed weights, 0 to 15, two a byte; see [`crate::Packing`].
+    Int4,
 }
 
 impl DType {
-    /// Bytes of one number.
-    pub const fn bytes(self) -> usize {
+    /// Bytes of `n` numbers; `n` is even for [`DType::Int4`].
+    pub const fn row_bytes(self, n: usize) -> usize {
         match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-            Self::Fp8 => 1,
+            Self::F32 => 4 * n,
+            Self::F16 | Self::Bf16 => 2 * n,
+            Self::Fp8 | Self::Int8 => n,
+            Self::Int4 => n / 2,
         }
     }
 
-    /// The name in safetensors headers.
+    /// The name in safetensors headers; the quants of int4 are stored as bytes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
             Self::Fp8 => "F8_E4M3",
+            Self::Int8 => "I8",
+            Self::Int4 => "U8",
         }
     }
 }
@@ -98,9 +105,10 @@ pub(crate) fn bf16_value(bits: u16) -> f32 {
 /// Widens `bytes` (little-endian numbers of `dtype`, unscaled) into `out`.
 ///
 /// # Panics
-/// When the lengths do not match.
+/// When the lengths do not match, or `dtype` is one of packed weights, which mean nothing without
+/// their scales.
 pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
-    assert_eq!(bytes.len(), out.len() * dtype.bytes(), "a row of {dtype:?} has its width in bytes");
+    assert_eq!(bytes.len(), dtype.row_bytes(out.len()), "a row of {dtype:?} has its width in bytes");
     match dtype {
         DType::F32 => {
             for (out, b) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
@@ -122,6 +130,7 @@ pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
                 *out = FP8_VALUES[*b as usize];
             }
         }
+        DType::Int8 | DType::Int4 => panic!("packed weights are unpacked with their scales"),
     }
 }
 

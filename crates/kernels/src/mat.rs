@@ -1,11 +1,12 @@
-//! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and block
-//! scales if it is fp8.
+//! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and the scales of
+//! fp8 blocks or packed groups.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::dtype::{DType, round_bf16, widen};
+use crate::packing::{self, PACKED_GROUP, PackError, Packed, PackedScales, Packing, RowScales};
 
 /// Read-only bytes with a shared owner, such as a part of a mapped file.
 #[derive(Clone)]
@@ -56,9 +57,17 @@ pub struct Mat {
     cols: usize,
     dtype: DType,
     bytes: Bytes,
+    scales: Scales,
+}
+
+/// What the numbers of a matrix are multiplied with.
+#[derive(Clone, Debug)]
+enum Scales {
+    None,
     /// `[ceil(rows / 128), ceil(cols / 128)]` multipliers of an fp8 matrix, one for each block of
     /// 128x128; the last block of a row or column may be smaller.
-    scales: Option<Arc<[f32]>>,
+    Blocks(Arc<[f32]>),
+    Packed(Packing, PackedScales),
 }
 
 impl Mat {
@@ -67,14 +76,26 @@ impl Mat {
     /// # Panics
     /// When `bytes` does not hold `rows * cols` numbers; the checkpoint reader has checked it.
     pub fn new(rows: usize, cols: usize, dtype: DType, bytes: Bytes) -> Self {
-        assert_eq!(bytes.len(), rows * cols * dtype.bytes(), "a matrix holds rows x cols numbers");
-        Self { rows, cols, dtype, bytes, scales: None }
+        assert!(!matches!(dtype, DType::Int8 | DType::Int4), "packed weights come with their scales");
+        assert_eq!(bytes.len(), dtype.row_bytes(rows * cols), "a matrix holds rows x cols numbers");
+        Self { rows, cols, dtype, bytes, scales: Scales::None }
+    }
+
+    /// A matrix of packed weights.
+    ///
+    /// # Errors
+    /// A width that is not a multiple of 32, a part of another length, a factor that is not a power
+    /// of two.
+    pub fn packed(rows: usize, cols: usize, packing: Packing, parts: Packed<Bytes>) -> Result<Self, PackError> {
+        packing::check(rows, cols, packing, &parts)?;
+        let (scales, bytes) = PackedScales::new(parts);
+        Ok(Self { rows, cols, dtype: packing.dtype(), bytes, scales: Scales::Packed(packing, scales) })
     }
 
     /// Adds block scales (`weight_scale_inv`, which is multiplied).
     ///
     /// # Panics
-    /// When the number of scales is not `ceil(rows / 128) * ceil(cols / 128)`.
+    /// When the number of scales is not `ceil(rows / 128) * ceil(cols / 128)`, or the matrix is packed.
     pub fn with_scales(mut self, scales: impl Into<Arc<[f32]>>) -> Self {
         let scales = scales.into();
         assert_eq!(
@@ -82,7 +103,8 @@ impl Mat {
             self.rows.div_ceil(SCALE_BLOCK) * self.cols.div_ceil(SCALE_BLOCK),
             "a scale per block"
         );
-        self.scales = Some(scales);
+        assert!(!matches!(self.scales, Scales::Packed(..)), "packed weights have scales of their own");
+        self.scales = Scales::Blocks(scales);
         self
     }
 
@@ -106,25 +128,36 @@ impl Mat {
         self.dtype
     }
 
-    /// All bytes, row-major.
+    /// All bytes, row-major; of packed weights the quants.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The bytes of row `row`.
+    /// The bytes of row `row`; of packed weights the quants.
     pub fn row_bytes(&self, row: usize) -> &[u8] {
-        let width = self.cols * self.dtype.bytes();
+        let width = self.dtype.row_bytes(self.cols);
         &self.bytes[row * width..][..width]
     }
 
-    /// The scales of the blocks that row `row` crosses, left to right; `None` without scales.
+    /// The fp8 scales of the blocks that row `row` crosses, left to right; `None` without them.
     pub fn row_scales(&self, row: usize) -> Option<&[f32]> {
+        let Scales::Blocks(scales) = &self.scales else { return None };
         let blocks = self.cols.div_ceil(SCALE_BLOCK);
-        self.scales.as_ref().map(|scales| &scales[row / SCALE_BLOCK * blocks..][..blocks])
+        Some(&scales[row / SCALE_BLOCK * blocks..][..blocks])
+    }
+
+    /// The format of packed weights and the scales of row `row`; `None` if they are not packed.
+    pub(crate) fn packed_row(&self, row: usize) -> Option<(Packing, RowScales<'_>)> {
+        let Scales::Packed(packing, scales) = &self.scales else { return None };
+        Some((*packing, scales.row(row, self.cols / PACKED_GROUP)))
     }
 
     /// Writes row `row`, with its scales applied, to `out` in f32.
     pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.cols, "a whole row");
+        if let Some((packing, scales)) = self.packed_row(row) {
+            return packing::unpack(packing, self.row_bytes(row), scales, out);
+        }
         widen(self.dtype, self.row_bytes(row), out);
         if let Some(scales) = self.row_scales(row) {
             for (block, scale) in out.chunks_mut(SCALE_BLOCK).zip(scales) {
@@ -133,11 +166,11 @@ impl Mat {
         }
     }
 
-    /// Writes row `row` to `out` as the products of `--compute bf16` use it: scaled weights are
+    /// Writes row `row` to `out` as the products of `--compute bf16` use it: scaled fp8 weights are
     /// rounded to bf16.
     pub(crate) fn row_rounded(&self, row: usize, out: &mut [f32]) {
         self.row(row, out);
-        if self.scales.is_some() {
+        if matches!(self.scales, Scales::Blocks(_)) {
             out.iter_mut().for_each(|v| *v = round_bf16(*v));
         }
     }

@@ -54,7 +54,7 @@ impl<'a> RightBytes<'a> {
             }
             Right::Bf16(rows) => (rows, DType::Bf16),
         };
-        Self { right, bytes, dtype, row_bytes: width * dtype.bytes() }
+        Self { right, bytes, dtype, row_bytes: dtype.row_bytes(width) }
     }
 
     /// Splits `rows` at the scale blocks of an fp8 matrix; each part comes with the

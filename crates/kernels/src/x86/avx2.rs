@@ -10,7 +10,7 @@ use super::{RightBytes, with_widened_rows};
 use crate::cpu::{Isa, round_all};
 use crate::dtype::DType;
 use crate::mat::SCALE_BLOCK;
-use crate::product::{Left, Nn, Nt};
+use crate::product::{self, Left, Nn, Nt};
 
 pub(super) static ISA: Isa = Isa {
     name: "avx2",
@@ -40,6 +40,7 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>, rounded: bool) {
             DType::F32 => nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromF32 }, columns),
             DType::F16 => nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromF16 }, columns),
             DType::Bf16 => nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromBf16 }, columns),
+            DType::Int8 | DType::Int4 => product::nt(task, columns),
             DType::Fp8 => {
                 for (columns, scales) in weights.scale_parts(columns) {
                     let scales = scales.as_ptr();
@@ -66,6 +67,7 @@ unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
             DType::F32 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF32), out),
             DType::F16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF16), out),
             DType::Bf16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromBf16), out),
+            DType::Int8 | DType::Int4 => product::nn(task, out),
             DType::Fp8 => {
                 for (rows, scales) in weights.scale_parts(task.first..task.first + task.n) {
                     let p = &task.p[rows.start - task.first..];

@@ -10,7 +10,7 @@ use super::nt::{self, Lanes, Operands};
 use super::{RightBytes, attention_avx512, with_widened_rows};
 use crate::cpu::Isa;
 use crate::dtype::DType;
-use crate::product::{Left, Nn, Nt};
+use crate::product::{self, Left, Nn, Nt};
 use crate::scratch;
 
 pub(super) static ISA: Isa = Isa {
@@ -65,7 +65,10 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
                     nt::nt(&Operands::<Bf16, _> { task, x, w, row_bytes, decode }, columns);
                 }
             }
-            (Left::Bf16(x), DType::F32 | DType::F16) => with_widened_rows(x, task, |task| product_nt(task, columns)),
+            (Left::F32(_), DType::Int8 | DType::Int4) => product::nt(task, columns),
+            (Left::Bf16(x), DType::F32 | DType::F16 | DType::Int8 | DType::Int4) => {
+                with_widened_rows(x, task, |task| product_nt(task, columns));
+            }
         }
     }
 }
@@ -80,6 +83,7 @@ unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
             DType::F32 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF32), out),
             DType::F16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF16), out),
             DType::Bf16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromBf16), out),
+            DType::Int8 | DType::Int4 => product::nn(task, out),
             DType::Fp8 => {
                 for (rows, scales) in weights.scale_parts(task.first..task.first + task.n) {
                     let p = &task.p[rows.start - task.first..];

@@ -8,6 +8,8 @@ use crate::cpu::{Compute, Cpu, Isa, supported};
 use crate::dtype::{DType, bf16_bits, bf16_value};
 use crate::indexer::IndexScores;
 use crate::mat::{Bytes, Mat, SCALE_BLOCK};
+use crate::pack::pack_row;
+use crate::packing::{PACKED_GROUP, Packed, Packing};
 use crate::pool::Disjoint;
 use crate::product::{Left, Nn, Nt, Right};
 
@@ -32,8 +34,14 @@ impl TestRng {
         (0..n).map(|_| self.float()).collect()
     }
 
-    /// A matrix at an unaligned address, as in a mapped file.
+    /// A matrix at an unaligned address, as in a mapped file. Packed ones have a multiple of 32
+    /// columns.
     fn mat(&mut self, rows: usize, cols: usize, dtype: DType, scaled: bool) -> Mat {
+        match dtype {
+            DType::Int4 => return self.packed(rows, cols, Packing::Int4),
+            DType::Int8 => return self.packed(rows, cols, Packing::Int8),
+            _ => {}
+        }
         let shift = self.below(8);
         let mut bytes = vec![0; shift];
         for _ in 0..rows * cols {
@@ -43,6 +51,7 @@ impl TestRng {
                 DType::F16 => bytes.extend(half::f16::from_f32(value).to_le_bytes()),
                 DType::Bf16 => bytes.extend(bf16_bits(value).to_le_bytes()),
                 DType::Fp8 => bytes.push(crate::dtype::fp8_from_f32(value)),
+                DType::Int8 | DType::Int4 => unreachable!("packed above"),
             }
         }
         let range = shift..bytes.len();
@@ -53,6 +62,29 @@ impl TestRng {
         let scales: Vec<f32> =
             (0..rows.div_ceil(SCALE_BLOCK) * cols.div_ceil(SCALE_BLOCK)).map(|_| self.float() * 0.01).collect();
         mat.with_scales(scales)
+    }
+
+    fn packed(&mut self, rows: usize, cols: usize, packing: Packing) -> Mat {
+        let mut parts = Packed::default();
+        for _ in 0..rows {
+            let scale = [2.0f32.powi(-17), 1.0, 40.0][self.below(3)];
+            let row: Vec<f32> = self.floats(cols).iter().map(|v| v * scale).collect();
+            pack_row(packing, &row, &mut parts).expect("finite rows of whole groups");
+        }
+        let mut unaligned = |bytes: Vec<u8>| {
+            let shift = self.below(8);
+            let bytes = [vec![0; shift], bytes].concat();
+            let range = shift..bytes.len();
+            Bytes::new(Arc::new(bytes), range)
+        };
+        let Packed { quants, scales, offsets, factors } = parts;
+        let parts = Packed {
+            quants: unaligned(quants),
+            scales: unaligned(scales),
+            offsets: unaligned(offsets),
+            factors: unaligned(factors),
+        };
+        Mat::packed(rows, cols, packing, parts).expect("what was packed")
     }
 }
 
@@ -71,19 +103,22 @@ struct TestOperands {
 impl TestOperands {
     fn random(rng: &mut TestRng, kind: usize, x_rows: usize, k: usize, n: usize) -> Self {
         let bf16 = kind % 2 == 1;
+        let k = if (10..14).contains(&kind) { k.next_multiple_of(PACKED_GROUP) } else { k };
         let (dtype, scaled) = [
             (DType::F32, false),
             (DType::F16, false),
             (DType::Bf16, false),
             (DType::Fp8, true),
             (DType::Fp8, false),
+            (DType::Int4, true),
+            (DType::Int8, true),
             (DType::F32, false),
             (DType::Bf16, false),
         ][kind / 2];
         let exact = rng.floats(x_rows * k);
         let rounded = exact.iter().map(|v| bf16_bits(*v)).collect();
         let w = rng.mat(n, k, dtype, scaled);
-        let rows = (kind / 2 > 4).then(|| (w.to_f32(), w.bytes().to_vec()));
+        let rows = (kind / 2 > 6).then(|| (w.to_f32(), w.bytes().to_vec()));
         Self { exact, rounded, bf16, w, rows, k, n }
     }
 
@@ -135,7 +170,7 @@ impl TestOperands {
     }
 }
 
-const KINDS: usize = 14;
+const KINDS: usize = 18;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -179,10 +214,11 @@ proptest! {
 
     #[test]
     fn sums_of_rows_do_not_depend_on_their_tile_and_equal_the_plain_ones(
-        seed: u64, kind in 0..5usize, m in 1usize..15, n in 1usize..150, d in 1usize..200, gap in 0usize..5, first in 0usize..200,
+        seed: u64, kind in 0..7usize, m in 1usize..15, n in 1usize..150, d in 1usize..200, gap in 0usize..5, first in 0usize..200,
     ) {
         let rng = &mut TestRng(seed);
-        let dtype = [DType::F32, DType::F16, DType::Bf16, DType::Fp8, DType::Fp8][kind];
+        let dtype = [DType::F32, DType::F16, DType::Bf16, DType::Fp8, DType::Fp8, DType::Int4, DType::Int8][kind];
+        let gap = if kind < 5 { gap } else { (d + gap).next_multiple_of(PACKED_GROUP) - d };
         let (p, c) = (rng.floats(m * (n + gap)), rng.mat(first + n, d + gap, dtype, kind == 3));
         let (start, mut rows) = (rng.floats(m * (d + gap)), vec![0.0; d + gap]);
         let c = Right::Mat(&c);
