@@ -28,7 +28,14 @@ fn check(bytes: &[u8]) {
         let shape: Vec<usize> = tensor.shape.iter().map(|n| *n as usize).collect();
         match shape[..] {
             [len] => drop(checkpoint.vector(name, len)),
-            [rows, cols] => drop(checkpoint.mat(name, rows, cols)),
+            [rows, cols] => {
+                // int4 stores two weights in a byte.
+                for cols in [cols, cols.saturating_mul(2)] {
+                    if let Ok(mat) = checkpoint.mat(name, rows, cols) {
+                        assert_eq!(mat.to_f32().len(), rows * cols);
+                    }
+                }
+            }
             _ => {}
         }
     }

@@ -133,11 +133,24 @@ pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// A folder that is missing or cannot be written, a full disk.
 pub fn replace_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, private_options())
+}
+
+/// Replaces or creates the file at `path` as [`replace_atomically`] does, but with the permissions
+/// that new files of the process have.
+///
+/// # Errors
+/// As [`replace_atomically`].
+pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, OpenOptions::new())
+}
+
+fn replace_with(path: &Path, content: &[u8], options: OpenOptions) -> io::Result<()> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}-{}.new", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
     let unfinished = path.with_file_name(name);
-    let written = write_synced(&unfinished, content).and_then(|()| fs::rename(&unfinished, path));
+    let written = write_synced(&unfinished, content, options).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
         // A leftover file is harmless.
         let _ = fs::remove_file(&unfinished);
@@ -146,8 +159,8 @@ pub fn replace_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(&folder_of(path))
 }
 
-fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = private_options().write(true).create(true).truncate(true).open(path)?;
+fn write_synced(path: &Path, content: &[u8], mut options: OpenOptions) -> io::Result<()> {
+    let mut file = options.write(true).create(true).truncate(true).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }

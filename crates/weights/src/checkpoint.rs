@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use kernels::{Bytes, DType, Mat, SCALE_BLOCK};
+use kernels::{Bytes, DType, Mat, PACKED_GROUP, PackError, Packed, Packing};
 
 use crate::Error;
+use crate::manifest::{Manifest, STATE};
+use crate::matrix_parts::{
+    FACTOR_SUFFIX, GROUP_OFFSET_SUFFIX, GROUP_SCALE_SUFFIX, SCALE_SUFFIX, companions, stored_shape,
+};
 use crate::safetensors::TensorInfo;
 use crate::source::Source;
 use crate::tensor_index::{self, TensorIndex};
-
-/// The suffix of a weight's name in the name of its fp8 block scales.
-pub const SCALE_SUFFIX: &str = "_scale_inv";
 
 /// Small files beside the weights.
 pub(crate) const COMPANIONS: [&str; 4] =
@@ -37,6 +38,7 @@ pub struct Checkpoint {
     config: serde_json::Value,
     companions: BTreeMap<&'static str, Bytes>,
     index: TensorIndex,
+    manifest: Option<Manifest>,
 }
 
 impl Checkpoint {
@@ -64,17 +66,33 @@ impl Checkpoint {
         for file in COMPANIONS {
             companions.extend(read_companion(source, file)?.map(|bytes| (file, bytes)));
         }
-        Ok(Self { name: source.name(), config, companions, index: tensor_index::read(source)? })
+        let manifest = Manifest::from_config(&config)?;
+        let index = tensor_index::read(source)?;
+        if let Some(manifest) = &manifest {
+            manifest.check(&index)?;
+        }
+        Ok(Self { name: source.name(), config, companions, index, manifest })
     }
 
     pub(crate) fn read_config(source: &Source) -> Result<serde_json::Value, Error> {
         let file = "config.json";
-        let bytes = source.read(file)?.ok_or_else(|| Error::NoFile { folder: source.location(), file })?;
+        let bytes = source.read(file)?.ok_or_else(|| Error::NoFile { folder: source.location(), file });
+        let bytes = match bytes {
+            Err(_) if source.read(STATE)?.is_some() => {
+                return Err(Error::Unfinished { folder: source.location() });
+            }
+            bytes => bytes?,
+        };
         serde_json::from_slice(&bytes).map_err(|e| Error::Json { file: file.into(), reason: e.to_string() })
     }
 
     pub(crate) fn index(&self) -> &TensorIndex {
         &self.index
+    }
+
+    /// The description of a packed checkpoint; `None` for any other.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
     }
 
     /// The name of the folder.
@@ -114,19 +132,32 @@ impl Checkpoint {
     }
 
     /// The weight `[rows, cols]`; its bytes stay in the mapped file. An fp8 weight includes
-    /// its block scales.
+    /// its block scales, a packed weight its scales, offsets and factors.
     ///
     /// # Errors
-    /// As [`Checkpoint::check`].
+    /// As [`Checkpoint::check`]; packed weights with a factor that is not a power of two.
     pub fn mat(&self, name: &str, rows: usize, cols: usize) -> Result<Mat, Error> {
         let dtype = self.check(name, &[rows, cols])?;
-        let mat = Mat::new(rows, cols, dtype, self.bytes(name));
-        if dtype != DType::Fp8 {
-            return Ok(mat);
-        }
-        let scales = self.bytes(&format!("{name}{SCALE_SUFFIX}"));
-        let scales: Vec<f32> = scales.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        Ok(mat.with_scales(scales))
+        let bytes = self.bytes(name);
+        let part = |suffix: &str| self.bytes(&format!("{name}{suffix}"));
+        let packing = match dtype {
+            DType::F32 | DType::F16 | DType::Bf16 => return Ok(Mat::new(rows, cols, dtype, bytes)),
+            DType::Fp8 => {
+                let scales = part(SCALE_SUFFIX);
+                let scales: Vec<f32> = scales.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                return Ok(Mat::new(rows, cols, dtype, bytes).with_scales(scales));
+            }
+            DType::Int8 => Packing::Int8,
+            DType::Int4 => Packing::Int4,
+        };
+        let offsets = if packing.has_offsets() { part(GROUP_OFFSET_SUFFIX) } else { Vec::new().into() };
+        let parts = Packed { quants: bytes, scales: part(GROUP_SCALE_SUFFIX), offsets, factors: part(FACTOR_SUFFIX) };
+        Mat::packed(rows, cols, packing, parts).map_err(|error| self.packed_error(name, &error))
+    }
+
+    fn packed_error(&self, name: &str, error: &PackError) -> Error {
+        let file = self.tensor(name).map_or_else(String::new, |(_, file)| file.to_owned());
+        Error::Packed { tensor: name.into(), file, reason: error.to_string() }
     }
 
     /// The vector `[len]` as f32, for norms and biases.
@@ -138,48 +169,76 @@ impl Checkpoint {
         Ok(Mat::new(1, len, dtype, self.bytes(name)).to_f32())
     }
 
+    /// The ids of rows in the I32 vector `name`: strictly ascending, and less than `rows`.
+    ///
+    /// # Errors
+    /// A tensor that is missing, not a vector, of another format, or with other numbers.
+    pub fn row_ids(&self, name: &str, rows: usize) -> Result<Vec<u32>, Error> {
+        let (tensor, file) = self.tensor(name).ok_or_else(|| Error::MissingTensor { tensor: name.into() })?;
+        let refused = |reason| Error::RowIds { tensor: name.into(), file: file.into(), reason };
+        if tensor.dtype != "I32" || tensor.shape.len() != 1 {
+            return Err(refused(format!("it is {} of shape {:?}, not an I32 vector", tensor.dtype, tensor.shape)));
+        }
+        let ids: Vec<i32> = self.bytes(name).as_chunks::<4>().0.iter().map(|id| i32::from_le_bytes(*id)).collect();
+        if let Some(id) = ids.iter().find(|id| !usize::try_from(**id).is_ok_and(|id| id < rows)) {
+            return Err(refused(format!("{id} is not a row of a matrix of {rows} rows")));
+        }
+        if !ids.is_sorted_by(|a, b| a < b) {
+            return Err(refused("its ids are not in ascending order".into()));
+        }
+        Ok(ids.into_iter().map(|id| id as u32).collect())
+    }
+
     /// Checks that a weight exists, has the shape that the config implies and a format that the
     /// kernels support. Returns the format.
     ///
     /// # Errors
-    /// A tensor that is missing, misshapen or of another format; an fp8 matrix without its scales
-    /// `[ceil(rows / 128), ceil(cols / 128)]` in F32, or any other tensor with scales.
+    /// A tensor that is missing, misshapen or of another format; a matrix without the scales that
+    /// its format needs, or with fp8 scales that it does not need; packed weights whose rows are not
+    /// groups of 32.
     pub fn check(&self, name: &str, shape: &[usize]) -> Result<DType, Error> {
-        let (tensor, file) = self.expect_shape(name, shape)?;
-        let tensor_name = || name.to_string();
-        let file = || file.to_string();
-        let accepted = if shape.len() == 2 { "F32, F16, BF16, F8_E4M3" } else { "F32, F16, BF16" };
-        let dtype = match tensor.weight_dtype() {
-            Some(DType::Fp8) if shape.len() != 2 => None,
-            dtype => dtype,
-        };
+        let (tensor, file) = self.tensor(name).ok_or_else(|| Error::MissingTensor { tensor: name.into() })?;
+        let is_matrix = shape.len() == 2;
+        let dtype = tensor.weight_dtype().filter(|dtype| is_matrix || companions(*dtype).is_empty());
         let Some(dtype) = dtype else {
-            return Err(Error::DType { tensor: tensor_name(), file: file(), dtype: tensor.dtype, accepted });
+            // The shape is named first: a tensor of another model has often both.
+            self.expect_shape(name, shape)?;
+            let accepted = if is_matrix { "F32, F16, BF16, F8_E4M3, packed I8 and U8" } else { "F32, F16, BF16" };
+            return Err(Error::DType { tensor: name.into(), file: file.into(), dtype: tensor.dtype, accepted });
         };
-        let scale = format!("{name}{SCALE_SUFFIX}");
-        match (dtype, self.contains(&scale)) {
-            (DType::Fp8, true) => self.check_scale(&scale, shape)?,
-            (DType::Fp8, false) => return Err(Error::MissingScale { tensor: tensor_name(), file: file(), scale }),
-            (_, true) => {
-                return Err(Error::StrayScale { tensor: tensor_name(), file: file(), dtype: tensor.dtype, scale });
+        self.expect_shape(name, &stored_shape(dtype, shape))?;
+        for part in companions(dtype) {
+            let scale = format!("{name}{}", part.suffix);
+            if !self.contains(&scale) {
+                let (tensor, dtype, file) = (name.to_owned(), tensor.dtype, file.to_owned());
+                return Err(Error::MissingScale { tensor, file, dtype, scale });
             }
-            (_, false) => {}
+            let (found, file) = self.expect_shape(&scale, &part.shape(shape[0], shape[1]))?;
+            if found.dtype != part.dtype {
+                let (dtype, file) = (found.dtype, file.to_owned());
+                return Err(Error::DType { tensor: scale, file, dtype, accepted: part.accepted() });
+            }
         }
-        Ok(dtype)
+        let scale = format!("{name}{SCALE_SUFFIX}");
+        if dtype != DType::Fp8 && self.contains(&scale) {
+            let (tensor, dtype, file) = (name.to_owned(), tensor.dtype, file.to_owned());
+            return Err(Error::StrayScale { tensor, file, dtype, scale });
+        }
+        match (dtype, shape) {
+            (DType::Int8 | DType::Int4, [_, cols]) if !cols.is_multiple_of(PACKED_GROUP) => {
+                Err(self.packed_error(name, &PackError::Width { cols: *cols }))
+            }
+            _ => Ok(dtype),
+        }
     }
 
-    fn check_scale(&self, scale: &str, shape: &[usize]) -> Result<(), Error> {
-        let blocks: Vec<usize> = shape.iter().map(|n| n.div_ceil(SCALE_BLOCK)).collect();
-        let (tensor, file) = self.expect_shape(scale, &blocks)?;
-        if tensor.weight_dtype() != Some(DType::F32) {
-            return Err(Error::DType {
-                tensor: scale.into(),
-                file: file.into(),
-                dtype: tensor.dtype,
-                accepted: "F32 scales",
-            });
-        }
-        Ok(())
+    /// The tensors that store a weight: itself, and its scales as far as its format has them.
+    /// Empty if the weight is missing.
+    pub fn parts(&self, name: &str) -> Vec<&TensorInfo> {
+        let Some((tensor, _)) = self.tensor(name) else { return Vec::new() };
+        let companions = tensor.weight_dtype().map_or(&[][..], companions);
+        let beside = companions.iter().filter_map(|part| self.tensor(&format!("{name}{}", part.suffix)));
+        std::iter::once(tensor).chain(beside.map(|(tensor, _)| tensor)).collect()
     }
 
     fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<(&TensorInfo, &str), Error> {
@@ -191,9 +250,22 @@ impl Checkpoint {
         Ok((tensor, file))
     }
 
-    fn bytes(&self, name: &str) -> Bytes {
+    /// The bytes of a tensor as they are in its file.
+    ///
+    /// # Panics
+    /// When there is no tensor of that name.
+    pub fn bytes(&self, name: &str) -> Bytes {
         let (shard, tensor) = &self.index.tensors[name];
         self.index.shards[*shard].mapped.slice(tensor.range.start, tensor.range.end)
+    }
+
+    /// Lets the system reclaim the memory of a tensor and its scales, for a reader that needs each
+    /// weight once. They are read from the file again if they are used again.
+    pub fn forget(&self, name: &str) {
+        for part in self.parts(name) {
+            let (shard, tensor) = &self.index.tensors[&part.name];
+            self.index.shards[*shard].mapped.forget(&tensor.range);
+        }
     }
 
     /// Passes the data that identifies the weights to `update`, for a hash: names, formats and

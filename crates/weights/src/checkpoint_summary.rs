@@ -1,9 +1,14 @@
 //! A description of a checkpoint folder that may be incomplete, as `cachalot inspect` shows it.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
+
+use kernels::DType;
 
 use crate::checkpoint::{COMPANIONS, Checkpoint, read_companion};
 use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::matrix_parts::companions;
 use crate::safetensors::TensorInfo;
 use crate::source::Source;
 use crate::tensor_index::{TensorIndex, TensorScan};
@@ -16,8 +21,31 @@ pub struct CheckpointSummary {
     pub tensors: Vec<TensorInfo>,
     /// The number of tensors in the index; `None` without an index.
     pub indexed_tensors: Option<usize>,
+    /// The description of a packed checkpoint.
+    pub manifest: Option<Manifest>,
     /// The reasons why the checkpoint cannot be loaded.
     pub problems: Vec<Error>,
+}
+
+/// A weight, and the tensors that store it.
+pub struct StoredWeight<'a> {
+    pub name: &'a str,
+    /// `int8` or `int4` for packed weights, else the name of the number format.
+    pub format: &'static str,
+    /// The numbers first, then scales.
+    pub tensors: Vec<&'a TensorInfo>,
+}
+
+impl StoredWeight<'_> {
+    /// Whether it is stored as int8 or int4.
+    pub fn is_packed(&self) -> bool {
+        self.format != self.tensors[0].dtype
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.bytes()).sum()
+    }
 }
 
 impl CheckpointSummary {
@@ -32,9 +60,17 @@ impl CheckpointSummary {
         if let Err(problem) = scan.scan(&source) {
             scan.problems.push(problem);
         }
+        let manifest = Manifest::from_config(&config).unwrap_or_else(|problem| {
+            scan.problems.push(problem);
+            None
+        });
+        // Missing files are problems already, and have no length to compare.
+        if let Some(manifest) = manifest.as_ref().filter(|_| scan.problems.is_empty()) {
+            scan.problems.extend(manifest.check(&scan.index).err());
+        }
         scan.problems.extend(COMPANIONS.iter().filter_map(|file| read_companion(&source, file).err()));
         let tensors = sorted_tensors(&scan.index);
-        Ok(Self { config, tensors, indexed_tensors: scan.indexed_tensors, problems: scan.problems })
+        Ok(Self { config, tensors, indexed_tensors: scan.indexed_tensors, manifest, problems: scan.problems })
     }
 
     /// Describes an open checkpoint, which is complete.
@@ -43,8 +79,32 @@ impl CheckpointSummary {
             config: checkpoint.config().clone(),
             tensors: sorted_tensors(checkpoint.index()),
             indexed_tensors: None,
+            manifest: checkpoint.manifest().cloned(),
             problems: Vec::new(),
         }
+    }
+
+    /// The weights, each with its scales, sorted by name.
+    pub fn weights(&self) -> Vec<StoredWeight<'_>> {
+        let by_name: HashMap<&str, &TensorInfo> =
+            self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        let mut weights = Vec::new();
+        let mut scales = HashSet::new();
+        for tensor in &self.tensors {
+            let dtype = tensor.weight_dtype();
+            let names = dtype.map_or(&[][..], companions).iter().map(|part| format!("{}{}", tensor.name, part.suffix));
+            let found: Vec<&TensorInfo> = names.filter_map(|name| by_name.get(name.as_str()).copied()).collect();
+            scales.extend(found.iter().map(|scale| scale.name.as_str()));
+            let format = match dtype {
+                Some(DType::Int8) if !found.is_empty() => "int8",
+                Some(DType::Int4) if !found.is_empty() => "int4",
+                _ => tensor.dtype,
+            };
+            let tensors = std::iter::once(tensor).chain(found).collect();
+            weights.push(StoredWeight { name: &tensor.name, format, tensors });
+        }
+        weights.retain(|weight| !scales.contains(weight.name));
+        weights
     }
 }
 

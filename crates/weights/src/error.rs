@@ -80,11 +80,52 @@ pub enum Error {
     )]
     DType { tensor: String, file: String, dtype: &'static str, accepted: &'static str },
     #[error(
-        "`{tensor}` in `{file}` is F8_E4M3 and `{scale}` is missing: complete the checkpoint, or convert it to BF16"
+        "`{tensor}` in `{file}` is {dtype} and `{scale}` is missing: complete the checkpoint, or convert it to BF16"
     )]
-    MissingScale { tensor: String, file: String, scale: String },
+    MissingScale { tensor: String, file: String, dtype: &'static str, scale: String },
     #[error(
         "`{tensor}` in `{file}` is {dtype} and yet has the scale `{scale}`: the conversion to {dtype} left it behind; remove it, or convert again"
     )]
     StrayScale { tensor: String, file: String, dtype: &'static str, scale: String },
+    #[error("`{tensor}` in `{file}` is not a list of rows: {reason}; make the checkpoint again")]
+    RowIds { tensor: String, file: String, reason: String },
+
+    #[error("cannot write `{}`: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error(
+        "`{folder}` is a packed checkpoint of which a part is missing: run the same `cachalot pack` command again, it continues"
+    )]
+    Unfinished { folder: String },
+    #[error(
+        "config.json: `cachalot_packing` has version {found}, this program reads up to {supported}: use a newer cachalot"
+    )]
+    PackingVersion { found: String, supported: u64 },
+    #[error("config.json: `cachalot_packing` is broken: {reason}; pack or download the checkpoint again")]
+    Packing { reason: String },
+    #[error(
+        "`{file}` is {found} bytes long, `cachalot_packing` in config.json says {needed}: it is of another checkpoint, pack or download it again"
+    )]
+    ShardLength { file: String, found: u64, needed: u64 },
+    #[error("`{folder}` records no checksums: only folders that `cachalot pack` has written do")]
+    NoChecksums { folder: String },
+    #[error(
+        "`{file}` is damaged: its SHA-256 is {found}, `cachalot_packing` in config.json says {expected}; download it again, or remove it and pack again"
+    )]
+    Checksum { file: String, found: String, expected: String },
+    #[error("`{folder}` has the file `{file}`, which is not of a packed checkpoint: give a new or empty folder")]
+    NotEmpty { folder: String, file: String },
+    #[error(
+        "`{folder}` is a complete packed checkpoint of another source or with other options: give a new or empty folder"
+    )]
+    OtherPacking { folder: String },
+    #[error(
+        "`{folder}` holds an unfinished checkpoint of another source or with other options (`{options}`): repeat these to continue, or give a new folder"
+    )]
+    OtherOptions { folder: String, options: String },
+    #[error("`{file}` in `{folder}` is damaged ({reason}): remove the folder and pack again")]
+    PackState { folder: String, file: &'static str, reason: String },
+    #[error("another process (`cachalot pack`) writes to `{folder}`: wait for it, or end it")]
+    Locked { folder: String },
+    #[error("`{tensor}` in `{file}` is not a packed matrix: {reason}; pack or download the checkpoint again")]
+    Packed { tensor: String, file: String, reason: String },
 }

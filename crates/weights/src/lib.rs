@@ -6,15 +6,24 @@
 
 mod checkpoint;
 mod checkpoint_summary;
+mod checksum;
 mod error;
 mod json;
+mod manifest;
+mod matrix_parts;
+mod packed_folder;
 mod safetensors;
+mod shard_writer;
 mod source;
 mod tensor_index;
 
-pub use checkpoint::{Checkpoint, SCALE_SUFFIX};
-pub use checkpoint_summary::CheckpointSummary;
+pub use checkpoint::Checkpoint;
+pub use checkpoint_summary::{CheckpointSummary, StoredWeight};
 pub use error::Error;
 pub use kernels::Bytes;
+pub use manifest::{MANIFEST_KEY, MANIFEST_VERSION, Manifest, ShardRecord};
+pub use matrix_parts::{SCALE_SUFFIX, matrix_tensors};
+pub use packed_folder::{Destination, PackedFolder};
 pub use safetensors::{Header, TensorInfo};
+pub use shard_writer::{OutputTensor, ShardLayout, ShardWriter};
 pub use source::static_bytes;

@@ -45,6 +45,11 @@ const DTYPES: [(&str, u64); 20] = [
     ("C64", 64),
 ];
 
+/// The bits of a number of this format, if the file format has it.
+pub(crate) fn dtype_bits(dtype: &str) -> Option<u64> {
+    DTYPES.into_iter().find(|(name, _)| *name == dtype).map(|(_, bits)| bits)
+}
+
 /// The description of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
@@ -71,9 +76,10 @@ impl TensorInfo {
         self.range.end - self.range.start
     }
 
-    /// The number format, if the kernels support it.
+    /// The number format, if the kernels support it. I8 and U8 are those of packed weights.
     pub fn weight_dtype(&self) -> Option<DType> {
-        [DType::F32, DType::F16, DType::Bf16, DType::Fp8].into_iter().find(|dtype| dtype.name() == self.dtype)
+        let dtypes = [DType::F32, DType::F16, DType::Bf16, DType::Fp8, DType::Int8, DType::Int4];
+        dtypes.into_iter().find(|dtype| dtype.name() == self.dtype)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -127,6 +128,18 @@ impl MappedFile {
     /// When the range is not inside the file; headers are checked before.
     pub(crate) fn slice(&self, start: u64, end: u64) -> Bytes {
         Bytes::new(self.owner.clone(), start as usize..end as usize)
+    }
+
+    /// Advises the system that the range will not be needed soon. Without the advice, its memory is
+    /// merely reclaimed later.
+    pub(crate) fn forget(&self, range: &Range<u64>) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            let (start, len) = (range.start as usize, (range.end - range.start) as usize);
+            // SAFETY: the map is a private, read-only map of a file and never written, so that a
+            // page that is dropped is read from the file again with the same bytes.
+            let _advice = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        }
     }
 
     /// Advises the system that the range will be needed soon. Without the advice, reading is merely
