@@ -41,6 +41,8 @@ pub struct Config {
     pub rope_theta: f64,
     pub rope_scaling: Option<Yarn>,
     pub num_nextn_predict_layers: usize,
+    /// Whether the output head is the embedding.
+    pub tie_word_embeddings: bool,
     pub indexer: Option<IndexerConfig>,
     /// `quantization_config.scale_fmt`, where the weights are fp8.
     pub quantization: Option<Quantization>,
@@ -63,10 +65,8 @@ impl Config {
         keys.require_value("hidden_act", "silu")?;
         keys.require_value("scoring_func", "sigmoid")?;
         keys.require_value("topk_method", "noaux_tc")?;
-        for key in ["attention_bias", "tie_word_embeddings"] {
-            if keys.flag(key, false)? {
-                return unsupported(key, "true", "no released model of the family has it");
-            }
+        if keys.flag("attention_bias", false)? {
+            return unsupported("attention_bias", "true", "no released model of the family has it");
         }
         if keys.size_or("moe_layer_freq", 1)? != 1 {
             return unsupported(
@@ -100,6 +100,7 @@ impl Config {
             rope_theta: keys.number("rope_theta")?,
             rope_scaling: keys.yarn()?,
             num_nextn_predict_layers: keys.size_or("num_nextn_predict_layers", 0)?,
+            tie_word_embeddings: keys.flag("tie_word_embeddings", false)?,
             indexer: sparse.then(|| keys.indexer()).transpose()?,
             quantization: keys.quantization()?,
             model_type,

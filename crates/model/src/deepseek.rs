@@ -7,6 +7,7 @@ use weights::Checkpoint;
 use crate::cache::{LatentCache, LayerCache, RowShape};
 use crate::config::Config;
 use crate::error::Error;
+use crate::head::Head;
 use crate::mla::Mla;
 use crate::model::{Batch, Info, Model, Output};
 use crate::moe::FeedForward;
@@ -14,6 +15,7 @@ use crate::options::{AttentionPath, Options};
 use crate::rope::Rope;
 use crate::scratch::Scratch;
 use crate::tap::Tap;
+use crate::tensors::EMBEDDING;
 
 /// A loaded model of the family.
 pub struct Deepseek {
@@ -23,8 +25,7 @@ pub struct Deepseek {
     embed_tokens: Mat,
     blocks: Vec<Block>,
     norm: Vec<f32>,
-    /// `[vocab_size, hidden_size]`
-    lm_head: Mat,
+    lm_head: Head,
     mtp: Option<Mtp>,
     eps: f32,
     shape: RowShape,
@@ -76,6 +77,7 @@ impl Deepseek {
             Some(isa) => Cpu::with_isa(options.threads, options.compute, isa).ok_or(Error::Isa(isa))?,
             None => Cpu::new(options.threads, options.compute),
         };
+        let embed_tokens = checkpoint.mat(EMBEDDING, vocab, hidden)?;
         let sparse = config.indexer.is_some() && options.attention == AttentionPath::Sparse;
         let info = Info {
             model_type: config.model_type.clone(),
@@ -88,9 +90,9 @@ impl Deepseek {
             threads: cpu.threads(),
         };
         Ok(Self {
-            embed_tokens: checkpoint.mat("model.embed_tokens.weight", vocab, hidden)?,
             norm: checkpoint.vector("model.norm.weight", hidden)?,
-            lm_head: checkpoint.mat("lm_head.weight", vocab, hidden)?,
+            lm_head: Head::load(checkpoint, config, &embed_tokens)?,
+            embed_tokens,
             mtp: has_mtp.then(|| Mtp::load(checkpoint, mtp, config, options)).transpose()?,
             blocks,
             eps: config.rms_norm_eps as f32,
@@ -127,7 +129,7 @@ impl Model for Deepseek {
             &s.residual,
             &batch.output_rows(),
             (&self.norm, self.eps),
-            &self.lm_head,
+            &mut self.lm_head,
             &mut self.output,
         );
         &self.output
@@ -147,7 +149,7 @@ impl Model for Deepseek {
             &s.residual,
             &batch.output_rows(),
             (&mtp.norm, self.eps),
-            &self.lm_head,
+            &mut self.lm_head,
             &mut self.output,
         );
         Some(&self.output)
@@ -160,7 +162,7 @@ fn output_logits(
     residual: &Rows,
     rows: &[usize],
     (norm, eps): (&[f32], f32),
-    head: &Mat,
+    head: &mut Head,
     output: &mut Output,
 ) {
     let mut picked = Rows::new(residual.width());
@@ -169,7 +171,7 @@ fn output_logits(
         picked.row_mut(i).copy_from_slice(residual.row(*row));
     }
     rms_norm(&picked, norm, eps, &mut output.hidden);
-    cpu.linear_f32(&output.hidden, &mut [Linear { w: head, out: &mut output.logits }]);
+    head.logits(cpu, &output.hidden, &mut output.logits);
 }
 
 impl Block {

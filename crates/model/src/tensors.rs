@@ -1,9 +1,20 @@
 //! The tensors of a checkpoint, by name and shape (`docs/model.md` section 11), and the number of
 //! their parameters.
 
+use std::collections::HashSet;
+
 use weights::Checkpoint;
 
 use crate::config::Config;
+
+/// The embedding.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The output head.
+pub(crate) const HEAD: &str = "lm_head.weight";
+/// Rows of a tied head that differ from the embedding, `[rows, hidden_size]`; optional.
+pub(crate) const HEAD_ROWS: &str = "lm_head.rows";
+/// The tokens of [`HEAD_ROWS`], `[rows]` in I32.
+pub(crate) const HEAD_ROW_IDS: &str = "lm_head.row_ids";
 
 /// A tensor that a config implies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +24,48 @@ pub struct TensorSpec {
     pub shape: Vec<usize>,
     /// Whether the releases store it as fp8 with block scales.
     pub scaled: bool,
-    /// Whether it may be missing: the routing bias, and the MTP module's copies of
-    /// embedding and head.
+    /// Whether it may be missing: the routing bias, the MTP module's copies of embedding and head,
+    /// and a head that is tied to the embedding.
     pub optional: bool,
     /// Whether it belongs to the MTP module.
     pub mtp: bool,
-    /// Whether it belongs to a routed expert; a token uses only some of these.
-    pub routed: bool,
+    pub kind: TensorKind,
+}
+
+/// The part of the model that a tensor belongs to. Packed weights have a format for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TensorKind {
+    Embedding,
+    Head,
+    /// Projections of queries, keys, values and the output.
+    Attention,
+    /// `wq_b` and `wk` of the lightning indexer.
+    Indexer,
+    /// Dense MLPs, shared experts, and `eh_proj` of the MTP module.
+    Mlp,
+    /// Routed experts, of which a token uses only some.
+    Experts,
+    /// Norms, biases, gates and the weights of index heads, which are never packed.
+    Kept,
+}
+
+impl TensorKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::Embedding, Self::Head, Self::Attention, Self::Indexer, Self::Mlp, Self::Experts, Self::Kept];
+
+    /// The name in reports and in `config.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Head => "head",
+            Self::Attention => "attention",
+            Self::Indexer => "indexer",
+            Self::Mlp => "mlp",
+            Self::Experts => "experts",
+            Self::Kept => "kept",
+        }
+    }
 }
 
 /// Parameter counts.
@@ -37,22 +83,24 @@ pub struct ParameterCounts {
 pub fn expected_tensors(config: &Config) -> Vec<TensorSpec> {
     let mut list = TensorList { config, tensors: Vec::new(), mtp: false };
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-    list.plain("model.embed_tokens.weight", &[vocab, hidden]);
+    list.push(EMBEDDING, &[vocab, hidden], TensorKind::Embedding);
     for layer in 0..config.num_hidden_layers {
         list.layer(layer, config.is_moe(layer));
     }
     list.plain("model.norm.weight", &[hidden]);
-    list.plain("lm_head.weight", &[vocab, hidden]);
+    list.push(HEAD, &[vocab, hidden], TensorKind::Head).optional = config.tie_word_embeddings;
     list.mtp = true;
     for layer in config.num_hidden_layers..config.num_hidden_layers + config.num_nextn_predict_layers {
         let prefix = format!("model.layers.{layer}");
         list.layer(layer, true);
         list.plain(&format!("{prefix}.enorm.weight"), &[hidden]);
         list.plain(&format!("{prefix}.hnorm.weight"), &[hidden]);
-        list.plain(&format!("{prefix}.eh_proj.weight"), &[hidden, 2 * hidden]);
+        list.push(&format!("{prefix}.eh_proj.weight"), &[hidden, 2 * hidden], TensorKind::Mlp);
         list.plain(&format!("{prefix}.shared_head.norm.weight"), &[hidden]);
-        list.optional(&format!("{prefix}.embed_tokens.weight"), &[vocab, hidden]);
-        list.optional(&format!("{prefix}.shared_head.head.weight"), &[vocab, hidden]);
+        let copies = [("embed_tokens", TensorKind::Embedding), ("shared_head.head", TensorKind::Head)];
+        for (copy, kind) in copies {
+            list.push(&format!("{prefix}.{copy}.weight"), &[vocab, hidden], kind).optional = true;
+        }
     }
     list.tensors
 }
@@ -65,22 +113,18 @@ struct TensorList<'a> {
 }
 
 impl TensorList<'_> {
-    fn push(&mut self, name: &str, shape: &[usize]) -> &mut TensorSpec {
+    fn push(&mut self, name: &str, shape: &[usize], kind: TensorKind) -> &mut TensorSpec {
         let (name, shape) = (name.to_owned(), shape.to_vec());
-        self.tensors.push(TensorSpec { name, shape, scaled: false, optional: false, mtp: self.mtp, routed: false });
+        self.tensors.push(TensorSpec { name, shape, scaled: false, optional: false, mtp: self.mtp, kind });
         self.tensors.last_mut().expect("one was just pushed")
     }
 
     fn plain(&mut self, name: &str, shape: &[usize]) {
-        self.push(name, shape);
+        self.push(name, shape, TensorKind::Kept);
     }
 
-    fn optional(&mut self, name: &str, shape: &[usize]) {
-        self.push(name, shape).optional = true;
-    }
-
-    fn scaled(&mut self, name: &str, shape: &[usize]) {
-        self.push(name, shape).scaled = true;
+    fn scaled(&mut self, name: &str, shape: &[usize], kind: TensorKind) {
+        self.push(name, shape, kind).scaled = true;
     }
 
     fn layer(&mut self, layer: usize, moe: bool) {
@@ -92,61 +136,63 @@ impl TensorList<'_> {
         if moe {
             self.moe(&format!("{prefix}.mlp"));
         } else {
-            self.mlp(&format!("{prefix}.mlp"), self.config.intermediate_size, false);
+            self.mlp(&format!("{prefix}.mlp"), self.config.intermediate_size, TensorKind::Mlp);
         }
     }
 
     fn attention(&mut self, prefix: &str) {
+        use TensorKind::{Attention, Indexer};
         let config = self.config;
         let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
         let q_width = heads * config.qk_head_dim();
         if let Some(rank) = config.q_lora_rank {
-            self.scaled(&format!("{prefix}.q_a_proj.weight"), &[rank, hidden]);
+            self.scaled(&format!("{prefix}.q_a_proj.weight"), &[rank, hidden], Attention);
             self.plain(&format!("{prefix}.q_a_layernorm.weight"), &[rank]);
-            self.scaled(&format!("{prefix}.q_b_proj.weight"), &[q_width, rank]);
+            self.scaled(&format!("{prefix}.q_b_proj.weight"), &[q_width, rank], Attention);
             if let Some(index) = &config.indexer {
-                self.scaled(&format!("{prefix}.indexer.wq_b.weight"), &[index.n_heads * index.head_dim, rank]);
-                self.scaled(&format!("{prefix}.indexer.wk.weight"), &[index.head_dim, hidden]);
+                self.scaled(&format!("{prefix}.indexer.wq_b.weight"), &[index.n_heads * index.head_dim, rank], Indexer);
+                self.scaled(&format!("{prefix}.indexer.wk.weight"), &[index.head_dim, hidden], Indexer);
                 self.plain(&format!("{prefix}.indexer.k_norm.weight"), &[index.head_dim]);
                 self.plain(&format!("{prefix}.indexer.k_norm.bias"), &[index.head_dim]);
                 self.plain(&format!("{prefix}.indexer.weights_proj.weight"), &[index.n_heads, hidden]);
             }
         } else {
-            self.scaled(&format!("{prefix}.q_proj.weight"), &[q_width, hidden]);
+            self.scaled(&format!("{prefix}.q_proj.weight"), &[q_width, hidden], Attention);
         }
         self.scaled(
             &format!("{prefix}.kv_a_proj_with_mqa.weight"),
             &[config.kv_lora_rank + config.qk_rope_head_dim, hidden],
+            Attention,
         );
         self.plain(&format!("{prefix}.kv_a_layernorm.weight"), &[config.kv_lora_rank]);
         let kv_width = heads * (config.qk_nope_head_dim + config.v_head_dim);
-        self.scaled(&format!("{prefix}.kv_b_proj.weight"), &[kv_width, config.kv_lora_rank]);
-        self.scaled(&format!("{prefix}.o_proj.weight"), &[hidden, heads * config.v_head_dim]);
+        self.scaled(&format!("{prefix}.kv_b_proj.weight"), &[kv_width, config.kv_lora_rank], Attention);
+        self.scaled(&format!("{prefix}.o_proj.weight"), &[hidden, heads * config.v_head_dim], Attention);
     }
 
     fn moe(&mut self, prefix: &str) {
         let config = self.config;
         self.plain(&format!("{prefix}.gate.weight"), &[config.n_routed_experts, config.hidden_size]);
-        self.optional(&format!("{prefix}.gate.e_score_correction_bias"), &[config.n_routed_experts]);
+        let bias = format!("{prefix}.gate.e_score_correction_bias");
+        self.push(&bias, &[config.n_routed_experts], TensorKind::Kept).optional = true;
         for expert in 0..config.n_routed_experts {
-            self.mlp(&format!("{prefix}.experts.{expert}"), config.moe_intermediate_size, true);
+            self.mlp(&format!("{prefix}.experts.{expert}"), config.moe_intermediate_size, TensorKind::Experts);
         }
         if config.n_shared_experts > 0 {
             self.mlp(
                 &format!("{prefix}.shared_experts"),
                 config.n_shared_experts * config.moe_intermediate_size,
-                false,
+                TensorKind::Mlp,
             );
         }
     }
 
-    fn mlp(&mut self, prefix: &str, width: usize, routed: bool) {
+    fn mlp(&mut self, prefix: &str, width: usize, kind: TensorKind) {
         let hidden = self.config.hidden_size;
         for (name, shape) in
             [("gate_proj", [width, hidden]), ("up_proj", [width, hidden]), ("down_proj", [hidden, width])]
         {
-            let tensor = self.push(&format!("{prefix}.{name}.weight"), &shape);
-            (tensor.scaled, tensor.routed) = (true, routed);
+            self.scaled(&format!("{prefix}.{name}.weight"), &shape, kind);
         }
     }
 }
@@ -157,11 +203,11 @@ pub fn count_parameters(config: &Config) -> ParameterCounts {
     let mut routed = 0;
     for tensor in expected_tensors(config) {
         let n = tensor.shape.iter().map(|n| *n as u64).product::<u64>();
-        let copy = tensor.mtp && tensor.optional && tensor.shape.len() == 2;
+        let copy = tensor.optional && tensor.shape.len() == 2;
         match tensor {
             _ if copy => {}
             TensorSpec { mtp: true, .. } => counts.mtp += n,
-            TensorSpec { routed: true, .. } => routed += n,
+            TensorSpec { kind: TensorKind::Experts, .. } => routed += n,
             _ => counts.total += n,
         }
     }
@@ -170,9 +216,26 @@ pub fn count_parameters(config: &Config) -> ParameterCounts {
     counts
 }
 
+/// The bytes of weights that the main model reads for one token, where `bytes` is the size of a
+/// tensor: all but the MTP module, the experts that the gate does not choose, and the other rows of
+/// the embedding.
+pub fn bytes_per_token(config: &Config, bytes: impl Fn(&TensorSpec) -> u64) -> u64 {
+    let mut experts = 0;
+    let mut others = 0;
+    for tensor in expected_tensors(config).iter().filter(|tensor| !tensor.mtp) {
+        match tensor.kind {
+            TensorKind::Experts => experts += bytes(tensor),
+            TensorKind::Embedding if !config.tie_word_embeddings => others += bytes(tensor) / config.vocab_size as u64,
+            TensorKind::Head if config.tie_word_embeddings => {}
+            _ => others += bytes(tensor),
+        }
+    }
+    others + experts / config.n_routed_experts as u64 * config.num_experts_per_tok as u64
+}
+
 /// Checks that the checkpoint has exactly the tensors of `config`, in their shapes and in supported
-/// formats. The MTP module may be missing as a whole. If the config has none, the MTP tensors of
-/// the checkpoint are ignored.
+/// formats. A head of its own beside `tie_word_embeddings` is ignored. The MTP module may be
+/// missing as a whole. If the config has none, the MTP tensors of the checkpoint are ignored.
 ///
 /// # Errors
 /// The first tensor that is missing, misshapen or unexpected.
@@ -185,15 +248,20 @@ pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::E
             checkpoint.check(&tensor.name, &tensor.shape)?;
         }
     }
-    let known: std::collections::HashSet<&str> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
+    let parts = expected.iter().flat_map(|tensor| checkpoint.parts(&tensor.name));
+    let mut known: HashSet<&str> = parts.map(|part| part.name.as_str()).collect();
+    if config.tie_word_embeddings && (checkpoint.contains(HEAD_ROWS) || checkpoint.contains(HEAD_ROW_IDS)) {
+        let ids = checkpoint.row_ids(HEAD_ROW_IDS, config.vocab_size)?;
+        checkpoint.check(HEAD_ROWS, &[ids.len(), config.hidden_size])?;
+        known.extend([HEAD_ROWS, HEAD_ROW_IDS]);
+    }
     let module = format!("model.layers.{}.", config.num_hidden_layers);
     let ignores_mtp = config.num_nextn_predict_layers == 0 && checkpoint.contains(&format!("{module}eh_proj.weight"));
     for name in checkpoint.names() {
-        let weight = name.strip_suffix(weights::SCALE_SUFFIX).unwrap_or(name);
         let (_, file) = checkpoint.tensor(name).expect("a name of the checkpoint");
         // Older conversions contain the rotary table.
         let is_ignored = name.ends_with("rotary_emb.inv_freq") || (ignores_mtp && name.starts_with(&module));
-        if !known.contains(weight) && !is_ignored {
+        if !known.contains(name) && !is_ignored {
             return Err(weights::Error::UnexpectedTensor { tensor: name.to_owned(), file: file.to_owned() });
         }
     }

@@ -14,6 +14,17 @@ pub enum Format {
     Fp8,
 }
 
+/// The output head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// A matrix of its own.
+    Own,
+    /// Stored, and equal to the embedding except for the first `own_rows` rows.
+    Copied { own_rows: usize },
+    /// `tie_word_embeddings`, without a matrix.
+    Tied,
+}
+
 /// The parameters of a tiny model.
 #[derive(Clone, Copy, Debug)]
 pub struct TinyCheckpoint {
@@ -27,11 +38,12 @@ pub struct TinyCheckpoint {
     pub shards: usize,
     /// The value of `max_position_embeddings`.
     pub context: usize,
+    pub head: Head,
 }
 
 impl Default for TinyCheckpoint {
     fn default() -> Self {
-        Self { seed: 1, sparse: true, format: Format::Bf16, mtp: true, shards: 1, context: 4096 }
+        Self { seed: 1, sparse: true, format: Format::Bf16, mtp: true, shards: 1, context: 4096, head: Head::Own }
     }
 }
 
@@ -87,7 +99,7 @@ impl TinyCheckpoint {
             "num_experts_per_tok": 2, "n_group": 2, "topk_group": 1, "q_lora_rank": Q_LORA, "kv_lora_rank": KV_LORA,
             "qk_nope_head_dim": NOPE, "qk_rope_head_dim": ROPE, "v_head_dim": V, "routed_scaling_factor": 2.5, "norm_topk_prob": true,
             "scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1, "hidden_act": "silu", "rms_norm_eps": 1e-6,
-            "attention_bias": false, "tie_word_embeddings": false, "rope_theta": 10000, "max_position_embeddings": self.context,
+            "attention_bias": false, "tie_word_embeddings": self.head == Head::Tied, "rope_theta": 10000, "max_position_embeddings": self.context,
             "rope_scaling": { "type": "yarn", "factor": 40, "original_max_position_embeddings": 256, "beta_fast": 32, "beta_slow": 1,
                 "mscale": 1.0, "mscale_all_dim": 1.0 },
             "num_nextn_predict_layers": usize::from(self.mtp), "bos_token_id": 0, "eos_token_id": 1,
@@ -111,7 +123,7 @@ impl TinyCheckpoint {
         list.matrix("model.embed_tokens.weight", VOCAB, HIDDEN, false);
         (0..LAYERS).for_each(|layer| list.layer(layer, layer > 0));
         list.norm("model.norm.weight", HIDDEN);
-        list.matrix("lm_head.weight", VOCAB, HIDDEN, false);
+        list.head();
         if self.mtp {
             let prefix = format!("model.layers.{LAYERS}");
             list.layer(LAYERS, true);
@@ -162,6 +174,22 @@ impl TensorList<'_> {
         self.vector(&name("mlp.gate.e_score_correction_bias"), EXPERTS, 0.0);
         (0..EXPERTS).for_each(|expert| self.mlp(&name(&format!("mlp.experts.{expert}")), 32));
         self.mlp(&name("mlp.shared_experts"), 32);
+    }
+
+    /// Adds the output head.
+    fn head(&mut self) {
+        const NAME: &str = "lm_head.weight";
+        match self.tiny.head {
+            Head::Own => self.matrix(NAME, VOCAB, HIDDEN, false),
+            Head::Tied => {}
+            Head::Copied { own_rows } => {
+                self.matrix(NAME, VOCAB, HIDDEN, false);
+                let row = self.tensors[0].bytes.len() / VOCAB;
+                let (embedding, others) = self.tensors.split_at_mut(1);
+                let head = others.last_mut().expect("the head was just added");
+                head.bytes[own_rows * row..].copy_from_slice(&embedding[0].bytes[own_rows * row..]);
+            }
+        }
     }
 
     fn mlp(&mut self, prefix: &str, width: usize) {

@@ -11,6 +11,6 @@ mod rng;
 mod tokenizer;
 pub mod transcripts;
 
-pub use checkpoint::{Format, TinyCheckpoint};
+pub use checkpoint::{Format, Head, TinyCheckpoint};
 pub use fake_upstream::FakeUpstream;
 pub use tokenizer::tokenizer_json;

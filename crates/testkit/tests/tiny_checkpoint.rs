@@ -1,7 +1,7 @@
 //! Tiny checkpoints load like real ones.
 
 use model::{Batch, LogitsWanted, Options, Span};
-use testkit::{Format, TinyCheckpoint, tokenizer_json};
+use testkit::{Format, Head, TinyCheckpoint, tokenizer_json};
 use text::{Encoding, EncodingName, Tokenizer};
 use weights::Checkpoint;
 
@@ -39,6 +39,18 @@ fn the_seed_alone_decides_the_weights() {
     assert_ne!(logits(&tiny), logits(&TinyCheckpoint { seed: 2, ..tiny }));
     // The main model does not depend on the MTP module or on the number of files.
     assert_eq!(logits(&tiny), logits(&TinyCheckpoint { mtp: false, shards: 4, ..tiny }));
+}
+
+#[test]
+fn a_tied_head_is_the_embedding() {
+    for format in [Format::F32, Format::Bf16, Format::Fp8] {
+        let tiny = TinyCheckpoint { format, head: Head::Tied, ..TinyCheckpoint::default() };
+        let copied = |own_rows| logits(&TinyCheckpoint { head: Head::Copied { own_rows }, ..tiny });
+        assert_eq!(logits(&tiny), copied(0));
+        let (tied, others) = (logits(&tiny), copied(3));
+        assert_ne!(tied[..3], others[..3]);
+        assert_eq!(tied[3..], others[3..]);
+    }
 }
 
 #[test]

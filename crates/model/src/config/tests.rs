@@ -42,7 +42,7 @@ fn every_missing_or_contradictory_key_is_named() {
         ("hidden_act", json!("gelu"), "`hidden_act`"),
         ("scoring_func", json!("softmax"), "`scoring_func`"),
         ("attention_bias", json!(true), "`attention_bias`"),
-        ("tie_word_embeddings", json!(true), "`tie_word_embeddings`"),
+        ("tie_word_embeddings", json!("yes"), "`tie_word_embeddings`"),
         ("moe_layer_freq", json!(2), "`moe_layer_freq`"),
         ("rms_norm_eps", json!(-1), "`rms_norm_eps`"),
         ("rope_theta", json!(1), "`rope_theta`"),
