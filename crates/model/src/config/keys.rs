@@ -128,6 +128,10 @@ impl<'a> ConfigKeys<'a> {
     }
 
     pub(super) fn quantization(&self) -> Result<Option<Quantization>, ConfigError> {
+        if let Some(packing) = self.get(weights::MANIFEST_KEY) {
+            let scale_fmt = ConfigKeys(packing).read("scale_fmt", "a string", Value::as_str)?;
+            return Ok(Some(Quantization { ue8m0: scale_fmt == Some("ue8m0") }));
+        }
         let Some(block) = self.get("quantization_config") else { return Ok(None) };
         let keys = ConfigKeys(block);
         let method = keys.text("quant_method")?;

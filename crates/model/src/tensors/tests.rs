@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use weights::{Bytes, Checkpoint, Error};
 
 use super::*;
+use crate::pack::{HeadPlan, PackFormat, PackFormats, PackPlan};
 
 const V32: &str = include_str!("../../../../reference/configs/deepseek-v3.2.json");
 const R1: &str = include_str!("../../../../reference/configs/deepseek-r1.json");
@@ -158,6 +159,31 @@ fn the_real_layout_of_163_shards_is_what_the_config_implies() {
     fs::remove_file(dir.path().join(shard_name(77))).unwrap();
     let error = Checkpoint::open(dir.path()).err().unwrap().to_string();
     assert!(error.contains("`model-00078-of-000163.safetensors` is missing"), "{error}");
+}
+
+#[test]
+fn the_real_layout_is_planned_without_reading_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    write_release(dir.path());
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let config = Config::from_json(checkpoint.config()).unwrap();
+    let formats = PackFormats { attention: PackFormat::Int8, ..PackFormats::all(PackFormat::Int4) };
+    let head = HeadPlan::from_config(&checkpoint, &config, &formats).unwrap();
+    let plan = PackPlan::new(&checkpoint, formats, head, None).unwrap();
+    let sizes = plan.sizes();
+    // int4 takes 20 bytes for 32 weights and 4 bytes for a row, int8 34 bytes and 4 bytes.
+    let experts: u64 = 59 * 256 * (3 * 2048 * 7168 / 32 * 20 + 4 * (2048 + 2048 + 7168));
+    assert_eq!((sizes[&TensorKind::Experts].tensors, sizes[&TensorKind::Experts].bytes), (59 * 256 * 3, experts));
+    assert_eq!(sizes[&TensorKind::Embedding].bytes, 129_280 * (7168 / 32 * 20 + 4));
+    assert_eq!(sizes[&TensorKind::Head].bytes, 129_280 * (7168 / 32 * 20 + 4));
+    let projections: [(u64, u64); 5] = [(1536, 7168), (24576, 1536), (576, 7168), (32768, 512), (7168, 16384)];
+    let attention: u64 = projections.iter().map(|(rows, cols)| rows * (cols / 32 * 34 + 4)).sum();
+    assert_eq!(sizes[&TensorKind::Attention].bytes, 62 * attention);
+    assert!(plan.shards.iter().all(|shard| shard.bytes <= 4 << 30), "files are bounded");
+    assert_eq!(plan.fallbacks().count(), 0);
+    // Norms, gates and index head weights are copied.
+    let kept = &sizes[&TensorKind::Kept];
+    assert_eq!(kept.source_bytes, kept.bytes);
 }
 
 /// A golden checkpoint's files with one change.
