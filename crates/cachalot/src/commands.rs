@@ -4,6 +4,7 @@ pub mod bench;
 pub mod chat;
 pub mod inspect;
 pub mod key;
+pub mod pack;
 pub mod price;
 pub mod project;
 pub mod provider;

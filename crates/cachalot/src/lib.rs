@@ -21,6 +21,7 @@ pub mod live_config;
 pub mod load;
 pub mod local_engine;
 pub mod logging;
+pub mod memory_bandwidth;
 pub mod open_store;
 pub mod paths;
 pub mod prices;

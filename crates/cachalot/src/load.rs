@@ -124,12 +124,7 @@ impl ModelArgs {
     /// # Errors
     /// A folder that is not a checkpoint, a model that this build does not contain.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        match ModelSource::of(self.model.as_deref()) {
-            ModelSource::Embedded(model) => model.checkpoint(),
-            ModelSource::Folder(dir) => {
-                Checkpoint::open(dir).with_context(|| format!("cannot open the checkpoint `{}`", dir.display()))
-            }
-        }
+        ModelSource::of(self.model.as_deref()).checkpoint()
     }
 }
 
@@ -148,9 +143,23 @@ impl<'a> ModelSource<'a> {
             Some(path) => EmbeddedModel::named(path).map_or(Self::Folder(path), Self::Embedded),
         }
     }
+
+    /// Opens the checkpoint.
+    ///
+    /// # Errors
+    /// As [`ModelArgs::checkpoint`].
+    pub(crate) fn checkpoint(self) -> Result<Checkpoint> {
+        match self {
+            Self::Embedded(model) => model.checkpoint(),
+            Self::Folder(dir) => {
+                Checkpoint::open(dir).with_context(|| format!("cannot open the checkpoint `{}`", dir.display()))
+            }
+        }
+    }
 }
 
-fn available_threads() -> usize {
+/// The CPUs that this process may use.
+pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -210,11 +219,15 @@ pub fn sampling_defaults(checkpoint: &Checkpoint) -> Result<SamplingDefaults> {
 
 /// Reads the mapped weights once, so that the first answer does not wait for the disk.
 pub fn preload_weights(checkpoint: &Checkpoint) {
-    let bar = ProgressBar::new(checkpoint.bytes_total());
-    let template = "loading weights {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
-    bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
+    let bar = byte_bar("loading weights", checkpoint.bytes_total());
     checkpoint.prefault(&mut |done| bar.set_position(done));
     bar.finish_and_clear();
+}
+
+/// A progress bar of `bytes` bytes that shows the rate.
+pub fn byte_bar(action: &str, bytes: u64) -> ProgressBar {
+    let template = format!("{action} {{bar:40}} {{bytes}}/{{total_bytes}} {{binary_bytes_per_sec}} {{eta}}");
+    ProgressBar::new(bytes).with_style(ProgressStyle::with_template(&template).expect("a valid template"))
 }
 
 /// A hash of everything besides tokens that the rows of the cache depend on: weights, build, number

@@ -4,7 +4,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cachalot::commands::{bench, chat, inspect, key, price, project, provider, render, score, serve, usage, user};
+use cachalot::commands::{
+    bench, chat, inspect, key, pack, price, project, provider, render, score, serve, usage, user,
+};
 use cachalot::logging::{LogArgs, LogLevel};
 use clap::{Parser, Subcommand};
 
@@ -43,6 +45,7 @@ enum Command {
     User(user::Args),
     Chat(chat::Args),
     Inspect(inspect::Args),
+    Pack(pack::Args),
     Score(score::Args),
     Render(render::Args),
     Bench(bench::Args),
@@ -78,6 +81,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::User(args) => user::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Pack(args) => pack::run(args),
         Command::Score(args) => score::run(args),
         Command::Render(args) => render::run(args),
         Command::Bench(args) => bench::run(args),

@@ -1,19 +1,20 @@
 //! `cachalot inspect`: describes a checkpoint, its memory needs, and whether it fits this machine.
 //! Reads `config.json`, the index and file headers; the weights themselves may still be missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display, Formatter};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{BinaryBytes, HumanCount};
 use model::config::Config;
-use model::tensors::{self, ParameterCounts};
+use model::tensors::{self, ParameterCounts, TensorKind, TensorSpec};
 use model::{CacheFormat, IndexFormat, Options, position_bytes};
 use weights::{Checkpoint, CheckpointSummary};
 
-use crate::load::{self, ModelSource};
-use crate::system_memory;
+use crate::load::{self, ModelSource, available_threads, byte_bar};
+use crate::{memory_bandwidth, system_memory};
 
 /// Describe a checkpoint, its memory needs, and whether it fits this machine
 #[derive(clap::Args)]
@@ -22,6 +23,9 @@ pub struct Args {
     /// `fixture` [default: minnow; in a build without it, fixture]
     #[arg(value_name = "DIR|NAME")]
     model: Option<PathBuf>,
+    /// Read all weights of a packed checkpoint and compare them with their checksums
+    #[arg(long)]
+    verify: bool,
 }
 
 /// Prints the report. A checkpoint that is not complete yet is not an error.
@@ -48,9 +52,11 @@ pub fn run(args: &Args) -> Result<()> {
         _ => None,
     };
     let available = system_memory::available();
+    let threads = available_threads();
+    let memory_rate = MemoryRate { threads, bytes_per_second: memory_bandwidth::measure(threads) };
     let unusable = tensor_error.as_ref().map(ToString::to_string);
-    let report = Report { config: &config, summary: &summary, tensor_error, available }.to_string();
-    std::io::Write::write_all(&mut std::io::stdout(), report.as_bytes())?;
+    let report = Report { config: &config, summary: &summary, tensor_error, available, memory_rate }.to_string();
+    std::io::stdout().write_all(report.as_bytes())?;
     // A missing shard may still be downloading; a file that is present and damaged is an error.
     let is_broken = |problem: &&weights::Error| {
         !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
@@ -59,7 +65,23 @@ pub fn run(args: &Args) -> Result<()> {
     if let (ModelSource::Folder(dir), Some(problem)) = (source, broken) {
         bail!("the checkpoint `{}` cannot be used: {problem}", dir.display());
     }
-    Ok(())
+    if args.verify { verify(&source.checkpoint()?) } else { Ok(()) }
+}
+
+/// Compares the weights with their checksums.
+fn verify(checkpoint: &Checkpoint) -> Result<()> {
+    let bar = byte_bar("verifying", checkpoint.bytes_total());
+    checkpoint.verify_checksums(&mut |bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let files = checkpoint.manifest().map_or(0, |manifest| manifest.shards.len());
+    Ok(writeln!(std::io::stdout(), "verified      all checksums are right (files: {files})")?)
+}
+
+/// The rate at which a machine reads memory.
+#[derive(Clone, Copy)]
+struct MemoryRate {
+    threads: usize,
+    bytes_per_second: f64,
 }
 
 /// The text that the command prints.
@@ -71,6 +93,7 @@ struct Report<'a> {
     tensor_error: Option<weights::Error>,
     /// Bytes of memory that can be allocated without swapping.
     available: u64,
+    memory_rate: MemoryRate,
 }
 
 impl Display for Report<'_> {
@@ -81,7 +104,8 @@ impl Display for Report<'_> {
         writeln!(f)?;
         self.write_cache(f, weights_bytes)?;
         writeln!(f)?;
-        self.memory_fit(f, weights_bytes)
+        self.memory_fit(f, weights_bytes)?;
+        self.write_rate(f)
     }
 }
 
@@ -120,9 +144,12 @@ impl Report<'_> {
     /// bytes of the complete weights, which are estimated if there are problems.
     fn write_weights(&self, f: &mut Formatter<'_>) -> Result<u64, fmt::Error> {
         let mut formats: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for tensor in &self.summary.tensors {
-            let (tensors, bytes) = formats.entry(tensor.dtype).or_default();
-            (*tensors, *bytes) = (*tensors + 1, *bytes + tensor.bytes());
+        for weight in self.summary.weights() {
+            for tensor in &weight.tensors {
+                let format = if weight.is_packed() { weight.format } else { tensor.dtype };
+                let (tensors, bytes) = formats.entry(format).or_default();
+                (*tensors, *bytes) = (*tensors + 1, *bytes + tensor.bytes());
+            }
         }
         let found: u64 = formats.values().map(|(_, bytes)| bytes).sum();
         writeln!(
@@ -134,6 +161,11 @@ impl Report<'_> {
         for (dtype, (tensors, bytes)) in &formats {
             let (tensors, exact) = (HumanCount(*tensors).to_string(), HumanCount(*bytes).to_string());
             writeln!(f, "  {dtype:<12}{tensors:>9}         {exact:>20}        {}", BinaryBytes(*bytes))?;
+        }
+        if let Some(manifest) = &self.summary.manifest {
+            let formats: Vec<String> =
+                manifest.formats.iter().map(|(kind, format)| format!("{kind} {format}")).collect();
+            writeln!(f, "  packed      {}", formats.join(", "))?;
         }
         if let Some(fault) = &self.tensor_error {
             writeln!(f, "  not usable: {fault}")?;
@@ -152,15 +184,45 @@ impl Report<'_> {
         Ok(whole)
     }
 
-    /// Bytes of all tensors in the formats of the releases. If the config has a quantization,
-    /// scaled tensors are fp8 with an f32 scale per block of 128 x 128. All others count as bf16.
+    /// Bytes of all tensors: those of a packed checkpoint as recorded, others in the formats of the
+    /// releases.
     fn estimated_weight_bytes(&self) -> u64 {
-        let fp8 = self.config.quantization.is_some();
-        let bytes = |tensor: &tensors::TensorSpec| {
-            let sides = |block: u64| tensor.shape.iter().map(|n| (*n as u64).div_ceil(block)).product::<u64>();
-            if fp8 && tensor.scaled { sides(1) + 4 * sides(128) } else { 2 * sides(1) }
+        match &self.summary.manifest {
+            Some(manifest) => manifest.shards.values().map(|shard| shard.bytes).sum(),
+            None => tensors::expected_tensors(self.config).iter().map(|tensor| self.estimated_bytes(tensor)).sum(),
+        }
+    }
+
+    /// Bytes of a tensor in the formats of the releases. If the config has a quantization, scaled
+    /// tensors are fp8 with an f32 scale per block of 128 x 128. All others count as bf16.
+    fn estimated_bytes(&self, tensor: &TensorSpec) -> u64 {
+        let sides = |block: u64| tensor.shape.iter().map(|n| (*n as u64).div_ceil(block)).product::<u64>();
+        let is_tied_head = self.config.tie_word_embeddings && tensor.kind == TensorKind::Head;
+        match self.config.quantization.is_some() && tensor.scaled {
+            _ if is_tied_head => 0,
+            true => sides(1) + 4 * sides(128),
+            false => 2 * sides(1),
+        }
+    }
+
+    /// Writes the bytes of weights that a token reads, and the rate of tokens that memory allows.
+    /// Where weights are missing, they are estimated.
+    fn write_rate(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let stored: HashMap<&str, u64> =
+            self.summary.weights().iter().map(|weight| (weight.name, weight.bytes())).collect();
+        let bytes = |tensor: &TensorSpec| {
+            stored.get(tensor.name.as_str()).copied().unwrap_or_else(|| self.estimated_bytes(tensor))
         };
-        tensors::expected_tensors(self.config).iter().map(bytes).sum()
+        let read = tensors::bytes_per_token(self.config, bytes);
+        let MemoryRate { threads, bytes_per_second } = self.memory_rate;
+        let rate = bytes_per_second / read.max(1) as f64;
+        let rate = if rate < 10.0 { format!("{rate:.1}") } else { HumanCount(rate as u64).to_string() };
+        writeln!(
+            f,
+            "decoding      reads {} of weights a token: at most {rate} tokens/s at {:.1} GB/s ({threads} threads)",
+            BinaryBytes(read),
+            bytes_per_second / 1e9
+        )
     }
 
     /// Writes the size of each cache format, and the number of positions that fit into the memory
@@ -226,7 +288,8 @@ mod tests {
     fn report(dir: &Path, available: u64) -> String {
         let summary = CheckpointSummary::open(dir).unwrap();
         let config = Config::from_json(&summary.config).unwrap();
-        Report { config: &config, summary: &summary, tensor_error: None, available }.to_string()
+        let memory_rate = MemoryRate { threads: 2, bytes_per_second: 24.6e9 };
+        Report { config: &config, summary: &summary, tensor_error: None, available, memory_rate }.to_string()
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod local_model;
 mod logs;
 mod lost_store;
 mod media;
+mod pack;
 mod process;
 mod provider_answers;
 mod providers;
