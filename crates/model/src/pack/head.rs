@@ -8,8 +8,8 @@ use super::format::PackFormats;
 use crate::config::Config;
 use crate::tensors::{EMBEDDING, HEAD, HEAD_ROW_IDS, HEAD_ROWS};
 
-/// Up to this share of its rows may differ for a head to be stored as the embedding.
-const MAX_OWN_ROWS: usize = 16;
+/// One row of this many may differ for a head to be stored as the embedding.
+const MAX_OWN_ROWS: usize = 8;
 /// Rows that are compared before their memory is returned.
 const FORGET_ROWS: usize = 4096;
 
@@ -39,7 +39,7 @@ impl HeadPlan {
         Ok(Self::Tied { own_rows })
     }
 
-    /// The plan after a comparison of embedding and head: if they are equal up to one row of 16,
+    /// The plan after a comparison of embedding and head: if they are equal up to one row of 8,
     /// the head is stored as the embedding. `progress` is called after each row.
     ///
     /// # Errors

@@ -25,6 +25,18 @@ fn the_released_models_have_the_published_sizes() {
     assert!((37e9..39e9).contains(&(v32.active as f64)), "{}", v32.active);
 }
 
+#[test]
+fn a_token_reads_the_active_parameters_and_one_row_of_the_embedding() {
+    let numbers = |tensor: &TensorSpec| tensor.shape.iter().map(|n| *n as u64).product::<u64>();
+    let mut config = config(V32);
+    let active = count_parameters(&config).active;
+    assert_eq!(bytes_per_token(&config, numbers), active - 129_280 * 7168 + 7168);
+    // A tied head reads the whole embedding.
+    config.tie_word_embeddings = true;
+    assert_eq!(count_parameters(&config).active, active - 129_280 * 7168);
+    assert_eq!(bytes_per_token(&config, numbers), active - 129_280 * 7168);
+}
+
 /// The tensors of DeepSeek-V3.2 in its release, written by hand: name, format, shape.
 fn released() -> Vec<(String, &'static str, Vec<usize>)> {
     let mut list = Vec::new();
