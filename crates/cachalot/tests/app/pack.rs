@@ -71,6 +71,10 @@ fn a_killed_run_continues_and_keeps_what_was_finished() {
         let arguments = pack(&destination);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let Some(finished) = start_and_kill(&home, &arguments, &folder) else { continue };
+        if folder.join("config.json").exists() {
+            // Killed between the last file and the end: nothing is missing.
+            continue;
+        }
         kills += 1;
         let error = home.run_fails(&["inspect", &destination]);
         assert!(error.contains("run the same `cachalot pack` command again"), "{error}");
