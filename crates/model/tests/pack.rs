@@ -48,9 +48,13 @@ fn open_tiny(tiny: &TinyCheckpoint) -> Checkpoint {
 
 /// The logits of the last of 40 tokens, which are more than the indexer keeps.
 fn logits(checkpoint: &Checkpoint) -> Vec<f32> {
+    logits_after(checkpoint, 40)
+}
+
+fn logits_after(checkpoint: &Checkpoint, tokens: u32) -> Vec<f32> {
     let mut model = model::load(checkpoint, &Options::exact(1)).unwrap();
     let mut cache = model.new_cache(1);
-    let tokens: Vec<u32> = (0..40).map(|i| i * 7 % 512).collect();
+    let tokens: Vec<u32> = (0..tokens).map(|i| i * 7 % 512).collect();
     let span = Span { tokens: &tokens, start: 0, pages: &[0], logits: LogitsWanted::Last };
     model.forward(&Batch { spans: vec![span] }, &mut cache, &mut ()).logits.row(0).to_vec()
 }
@@ -65,13 +69,13 @@ fn relative_error(a: &[f32], b: &[f32]) -> f32 {
 fn every_source_packs_into_every_format() {
     for source in [Format::F32, Format::Bf16, Format::Fp8] {
         for sparse in [false, true] {
-            // With dense attention and all experts in agreement, errors stay proportional.
             let tiny = TinyCheckpoint { format: source, sparse, ..TinyCheckpoint::default() };
-            let exact = logits(&open_tiny(&tiny));
+            // The indexer keeps 16 positions. Of more, noise would select others, with any rounding.
+            let exact = logits_after(&open_tiny(&tiny), 16);
             for (format, bound) in FORMATS.into_iter().zip([0.05, 0.3, 0.1, 0.6]) {
                 let (packed, plan) = pack(&tiny, PackFormats::all(format));
                 let checkpoint = Checkpoint::open(packed.path()).unwrap();
-                let error = relative_error(&logits(&checkpoint), &exact);
+                let error = relative_error(&logits_after(&checkpoint, 16), &exact);
                 assert!(error < bound, "{source:?} sparse {sparse} to {format:?}: {error}");
                 assert_eq!(checkpoint.bytes_total(), plan.sizes().values().map(|size| size.bytes).sum::<u64>());
                 checkpoint.verify_checksums(&mut |_| {}).unwrap();
