@@ -1,0 +1,46 @@
+"""The smallest pieces of a conversation: messages, system prompts that change nothing, and thinking."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))  # synth, chat_format
+
+TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tables")
+SYSTEMS = ["You are a helpful assistant."] * 5 + ["You are a helpful AI assistant.", "You are a friendly assistant.", "Answer clearly and briefly.", "You are a careful assistant.", "You are an assistant that helps with work and study.",
+                                                  "You are a helpful and honest assistant.", "You are a chat assistant. Be polite.", "You are a useful assistant. Keep answers short.", "Help the user."]
+
+
+def U(s):
+    return {"role": "user", "content": s}
+
+
+def A(s):
+    return {"role": "assistant", "content": s}
+
+
+def S(s):
+    return {"role": "system", "content": s}
+
+
+def C(messages, **more):
+    """A conversation as `chat_format.render` takes it."""
+    return {"m": messages, "f": None, "thinking": False} | more
+
+
+def maybe_system(r, p=0.4):
+    """A list with a plain system message, or an empty one."""
+    return [S(r.choice(SYSTEMS))] if r.random() < p else []
+
+
+def think(c, reasoning, r, p):
+    """The same conversation, in thinking mode with probability `p`."""
+    if r.random() < p:
+        c["thinking"] = True
+        c["m"][-1]["reasoning"] = reasoning
+    return c
+
+
+def table(name):
+    """Rows of a file of `tables/`, as lists of fields."""
+    with open(os.path.join(TABLES, name + ".txt"), encoding="utf-8") as f:
+        return [line.rstrip("\n").split("|") for line in f if line.strip() and not line.startswith("#")]

@@ -1,0 +1,90 @@
+"""Facts and short explanations of the tables, in many wordings."""
+
+from conversation import A, C, U, maybe_system, table, think
+from synth.words import OPPOSITES, cap
+
+COUNTRIES, WORKS, ELEMENTS, ANIMALS, LANDMARKS = (table(x) for x in ("countries", "works", "elements", "animals", "landmarks"))
+FACTS = [(qs.split(" / "), a) for qs, a in table("facts")]
+REASONS = [(qs.split(" / "), a) for qs, a in table("reasons")]
+EXPLANATIONS = table("explanations")
+POLITE = ["{}"] * 9 + ["Please tell me: {}", "I have a question: {}", "{} Answer in one sentence.", "{} Please answer briefly.", "Quick question: {}", "Hello! {}", "{} Thanks!"]
+
+
+def country(r):
+    c, capital, continent, language, money = r.choice(COUNTRIES)
+    k = r.random()
+    if k < 0.55:
+        return r.choice([f"What is the capital of {c}?", f"What is the capital of {c}?", f"What's the capital of {c}?", f"Tell me the capital of {c}.", f"Which city is the capital of {c}?", f"Name the capital of {c}.", f"capital of {c}", f"What is {c}'s capital?", f"Do you know the capital of {c}?"]), \
+            r.choice([f"The capital of {c} is {capital}.", f"The capital of {c} is {capital}.", f"{capital} is the capital of {c}."])
+    if k < 0.7:
+        return r.choice([f"Of which country is {capital} the capital?", f"{capital} is the capital of which country?", f"Which country has the capital {capital}?"]), f"{capital} is the capital of {c}."
+    if k < 0.82:
+        return r.choice([f"On which continent is {c}?", f"Which continent is {c} in?", f"Where is {c}?"]), f"{cap(c)} is in {continent}."
+    if k < 0.92:
+        return r.choice([f"Which language is spoken in {c}?", f"What language do people speak in {c}?", f"What is the main language of {c}?"]), f"The main language of {c} is {language}."
+    return r.choice([f"What is the currency of {c}?", f"Which money is used in {c}?", f"What currency does {c} use?"]), f"The currency of {c} is the {money}."
+
+
+def work(r):
+    w, kind, author, year = r.choice(WORKS)
+    made = {"painting": "painted", "opera": "composed", "music": "composed", "ballet": "composed", "symphony": "composed"}.get(kind, "wrote")
+    if year and r.random() < 0.15:
+        return r.choice([f"When was {w} made?", f"From which year is {w}?"]), f"{w} is from {year}."
+    done = {"wrote": "written"}.get(made, made)
+    return r.choice([f"Who {made} {w}?", f"Who {made} {w}?", f"Who {made} the {kind} {w}?", f"Who is the {'author' if made == 'wrote' else 'artist' if made == 'painted' else 'composer'} of {w}?", f"{w} was {done} by whom?"]), r.choice([f"{author} {made} {w}.", f"{w} was {done} by {author}."])
+
+
+def element(r):
+    e, s, n = r.choice(ELEMENTS)
+    return r.choice([(f"What is the chemical symbol for {e}?", f"The chemical symbol for {e} is {s}."), (f"What is the chemical symbol of {e}?", f"The chemical symbol of {e} is {s}."), (f"Which element has the symbol {s}?", f"{s} is the symbol of {e}."), (f"What is the atomic number of {e}?", f"The atomic number of {e} is {n}.")])
+
+
+def animal(r):
+    a, kind, young, home, food, legs = r.choice(ANIMALS)
+    an = ("an " if a[0] in "aeiou" else "a ") + a
+    return r.choice([(f"What is a young {a} called?", f"A young {a} is called a {young}." if young[0] not in "aeiou" else f"A young {a} is called an {young}."), (f"What is a baby {a} called?", f"A baby {a} is called {'an' if young[0] in 'aeiou' else 'a'} {young}."), (f"What does {an} eat?", f"{cap(an)} eats mostly {food}."),
+                     (f"How many legs does {an} have?", f"{cap(an)} has {dict([('0', 'no'), ('2', 'two'), ('4', 'four'), ('6', 'six'), ('8', 'eight')])[legs]} legs."), (f"Is {an} a mammal?", f"{'Yes' if kind == 'mammal' else 'No'}, {an} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}."), (f"What kind of animal is {an}?", f"{cap(an)} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}."),
+                     (f"Where does {an} live?", f"{cap(an)} lives in {home}." if home.startswith("the ") else f"{cap(an)} lives in or near {home}.")])
+
+
+def landmark(r):
+    x, city, c = r.choice(LANDMARKS)
+    return r.choice([(f"Where is {x}?", f"{cap(x)} is in {city}, {c}." if city != c else f"{cap(x)} is in {city}."), (f"In which city is {x}?", f"{cap(x)} is in {city}."), (f"In which country is {x}?", f"{cap(x)} is in {c}.")])
+
+
+def opposite(r):
+    x, y = r.choice(OPPOSITES)
+    if x != "light" and r.random() < 0.5:
+        x, y = y, x
+    return r.choice([f"What is the opposite of {x}?", f"Give me the opposite of '{x}'.", f"What is the antonym of {x}?"]), f"The opposite of {x} is {y}."
+
+
+def facts(r):
+    """A short fact, sometimes several in one conversation."""
+    m = maybe_system(r, 0.3)
+    for _ in range(r.choice([1, 2, 3, 4])):
+        k = r.random()
+        if k < 0.3:
+            q, a = country(r)
+        elif k < 0.72:
+            qs, a = r.choice(FACTS)
+            q = r.choice(qs)
+        else:
+            q, a = r.choice([work, work, element, animal, animal, landmark, opposite])(r)
+        m += [U(r.choice(POLITE).format(q)), A(a)]
+    return think(C(m), r.choice(["A simple question. I know the answer.", "The user asks for a fact. I answer in one sentence.", f"I know this: {a}"]), r, 0.12)
+
+
+def explain(r):
+    """A short explanation."""
+    m = maybe_system(r, 0.3)
+    for _ in range(r.choice([1, 2, 2])):
+        if r.random() < 0.6:
+            x, verb, a = r.choice(EXPLANATIONS)
+            q = r.choice([f"What {verb} {x}?", f"What {verb} {x}?", f"Explain {x}.", f"Explain what {x} {verb}.", f"Explain {x} in simple words.", f"Explain {x} in one sentence.", f"Explain {x} in two sentences.", f"Can you explain {x}?", f"What do we mean by {x}?", f"Tell me what {x} {verb}.", f"Define {x}.", f"Explain {x} to a child.", f"Briefly explain {x}.",
+                          f"In simple terms, what {verb} {x}?", f"Give a short definition of {x}.", f"I don't know what {x} {verb}. Can you help?"])
+        else:
+            qs, a = r.choice(REASONS)
+            q = r.choice(POLITE).format(r.choice(qs))
+        m += [U(q), A(a)]
+    return think(C(m), r.choice(["A short explanation is enough.", "The user wants to understand something. I explain it in simple words.", "I explain this briefly."]), r, 0.12)

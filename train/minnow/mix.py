@@ -1,0 +1,125 @@
+"""Conversations -> examples. An example is a dict: `ids`; `pos`, the tokens with a loss; `kind`; `ce`, the weight of plain cross-entropy at each of `pos`
+(the rest is KL to the source); `teacher`, (ids, pos) of the same answer behind the source's own format, or None."""
+
+import json
+import random
+
+import conversation
+import calls
+import coding
+import jsons
+import knowledge
+import meetings
+import memory
+import rules
+import source
+import sums
+import talk
+import texts
+import chat_format as cf
+from source import END, chatml, part
+from synth.words import cap
+
+SHARES = {  # kind: (what makes a conversation, share of tokens)
+    "identity": (talk.identity, 6), "system": (rules.honours_system, 10), "memory": (memory.memory, 7), "bullets": (meetings.bullets_mix, 13), "missing": (talk.missing, 4), "actions": (meetings.actions_mix, 12), "sums": (sums.sums, 7), "thought": (sums.thought, 5), "translate": (texts.translate, 2), "unknown": (talk.unknown, 2),
+    "haiku": (texts.haiku, 0.5), "tools": (calls.tools, 15), "json": (jsons.jsons, 7), "reading": (texts.reading, 4), "facts": (knowledge.facts, 9), "explain": (knowledge.explain, 6), "code": (coding.coding, 6)}
+RECORDS = {"teacher": 11, "instructions": 5, "plain": 4, "xquad": 1, "svamp": 1}
+
+
+def user_texts(c):
+    return [" ".join(m["content"].split()) for m in c["m"] if m["role"] == "user"]
+
+
+class Data:
+    """A seeded stream of examples. No conversation contains a user message of `forbidden` (the prompts of the evaluation)."""
+
+    def __init__(self, tok, seed, held_out=False, teacher=None, forbidden=()):
+        self.tok, self.r, self.held_out = tok, random.Random(seed), held_out
+        self.forbidden = {" ".join(x.split()) for x in forbidden}
+        self.teach = []
+        if not held_out:
+            with open(teacher or source.path("teacher.jsonl"), encoding="utf-8") as f:
+                self.teach = [x for x in map(json.loads, f) if "SmolLM" not in x["a"] and "Hugging" not in x["a"]]
+        self.shares = {k: v[1] for k, v in SHARES.items()} | {k: v for k, v in RECORDS.items() if k != "teacher" or self.teach}
+        self.pools = {"teacher": self.teach, "instructions": [x for x in part("instructions", held_out) if x.get("a")], "xquad": part("xquad", held_out), "svamp": part("svamp", held_out), "plain": [x["t"] for x in part("wiki", held_out)[:1500]]}
+        for x in self.pools.values():
+            self.r.shuffle(x)
+        self.at = dict.fromkeys(self.pools, 0)
+        self.spent = dict.fromkeys(self.shares, 0.0)
+
+    def enc(self, s):
+        return self.tok.encode(s).ids
+
+    def encode(self, c, kind):
+        ids, pos = [], []
+        for text, trained in cf.render(c["m"], c["f"], c["thinking"], schema=c.get("schema")):
+            t = self.enc(text)
+            if trained:
+                pos += range(len(ids), len(ids) + len(t))
+            ids += t
+        return {"ids": ids, "pos": pos, "kind": kind, "ce": [1.0] * len(pos), "teacher": None}
+
+    def distil(self, q, answer, kind, ce, thinking=None):
+        """One question with the source's distribution over the answer's tokens; that the answer ends is plain cross-entropy."""
+        a = answer + [END]
+        system = conversation.maybe_system(self.r, 0.3)
+        head = self.enc(cf.BOS + "".join(m["content"] for m in system) + cf.USER + q + cf.ASSISTANT + (cf.THINK + thinking + cf.UNTHINK if thinking else cf.UNTHINK))
+        t = self.enc(chatml([{"role": "user", "content": q}]))
+        return {"ids": head + a, "pos": list(range(len(head), len(head) + len(a))), "kind": kind, "ce": [ce] * len(answer) + [1.0], "teacher": (t + a, list(range(len(t), len(t) + len(a))))}
+
+    def whole_sentences(self, ids, ended, longest=80):
+        """The answer's tokens up to the end of a sentence or a line, when it was cut."""
+        if ended and len(ids) <= longest:
+            return ids
+        text = self.tok.decode(ids[:longest])
+        end = max(text.rfind(x) for x in (". ", ".\n", "! ", "? ", ".")) + 1
+        return self.enc(text[:end].rstrip()) if end > 40 else None
+
+    def make(self, k):
+        r = self.r
+        if k in SHARES:
+            c = SHARES[k][0](r)
+            return None if self.forbidden.intersection(user_texts(c)) else self.encode(c, k)
+        pool = self.pools[k]
+        x = pool[self.at[k] % len(pool)]
+        self.at[k] += 1
+        if k == "teacher":
+            thinking = None
+            if r.random() < 0.12:
+                thinking = r.choice(["A simple request. I answer directly.", "I say what I know about this, briefly.", "The user wants a short text. I write it."])
+            ids = self.whole_sentences(x["ids"], x["end"])
+            return ids and x["q"] not in self.forbidden and self.distil(x["q"], ids, k, 0.0, thinking)
+        if k == "instructions":
+            ids = self.enc(x["a"])
+            return self.distil(x["q"] + ("\n\n" + x["in"] if x.get("in") else ""), ids, k, 0.3) if len(ids) < 160 else None
+        if k == "plain":
+            i = r.randrange(max(1, len(x) - 900))
+            ids = [0] + self.enc(x[i: i + 900].split(" ", 1)[-1])[:190]
+            pos = list(range(1, len(ids)))
+            return {"ids": ids, "pos": pos, "kind": k, "ce": [0.0] * len(pos), "teacher": (ids, pos)}
+        if k == "xquad":
+            qa = list(x["qa"])
+            r.shuffle(qa)
+            m = [conversation.U(f"{x['ctx'][:1500]}\n\n{qa[0][0]}"), conversation.A(cap(qa[0][1]) + ".")]
+            for q, a in qa[1:3]:
+                m += [conversation.U(q), conversation.A(cap(a) + ".")]
+            return self.encode(conversation.C(m), k)
+        thinking = r.random() < 0.5
+        c = conversation.C([conversation.U(x["q"]), conversation.A(f"The answer is {x['a']}." if thinking else f"{x['think']}\nThe answer is {x['a']}.")])
+        return self.encode(conversation.think(c, x["think"], r, 1) if thinking else c, k)
+
+    def next(self, longest=900):
+        """The next example, of the kind that is furthest behind its share."""
+        while True:
+            k = min(self.shares, key=lambda s: (self.spent[s] + 1) / self.shares[s] * (0.8 + 0.4 * self.r.random()))
+            e = self.make(k)
+            if e and len(e["ids"]) <= longest and e["pos"]:
+                self.spent[k] += len(e["ids"])
+                return e
+
+    def batch(self, tokens):
+        out, n = [], 0
+        while n < tokens:
+            out.append(self.next())
+            n += len(out[-1]["ids"])
+        return out
