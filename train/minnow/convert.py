@@ -1,6 +1,6 @@
 """The source with its adapter -> a checkpoint of exactly the DeepSeek-V3.2 architecture, without training.
 
-    python convert.py OUT [--adapter A.safetensors] [--soft SOFT.pt] [--rope 128] [--nope 64] [--theta 1e5] [--dtype bf16]
+    python convert.py OUT [--adapter A.safetensors] [--soft SOFT.pt] [--rope 192] [--nope 2] [--index-heads 2] [--dtype bf16]
 
 Keys: the 3 KV heads x 32 rotary pairs of the source are 96 complex numbers. MLA has one shared rope key whose frequencies are a geometric series, and a per-head
 key without position that comes out of the latent. Per frequency the 3 heads are mixed by a unitary matrix (it commutes with the rotation), so that as much as
@@ -8,7 +8,9 @@ possible of the score lies in the first component. Then every component gets one
 the assignment that costs least (measured energy x mean squared phase error over distances, log-uniform up to 4096).
 
 Values: the latent holds W_V x (192 numbers) and the nope components. kv_a_layernorm must not normalise it: the rows of kv_a_proj are scaled by 2^-17,
-far below sqrt(eps), so that the norm is a multiplication by eps^-0.5, which its weight takes back. The query latent does the same."""
+far below sqrt(eps), so that the norm is a multiplication by eps^-0.5, which its weight takes back. The query latent does the same, and it is the layer's
+input itself: q_a is 2^-17 times the identity and q_b the whole map, because one dense matrix survives rounding to 4 bits better than two factors, of which one
+is mostly zeros."""
 
 import argparse
 import json
@@ -82,7 +84,7 @@ def pair_rows(c):
 
 
 def attention_maps(t, h, layer, mix, slot, rope, nope):
-    """(q_b [heads * (nope + rope), heads * hd], keys [rope/2 + nope/2, 2, d]) of one layer."""
+    """(queries [heads * (nope + rope), d], keys [rope/2 + nope/2, 2, d]) of one layer, as maps of its input."""
     pairs, groups, heads, d, hd = h["hd"] // 2, h["kv"], h["heads"], h["d"], h["hd"]
     wk = t[f"blk.{layer}.attn_k.weight"].double().numpy().reshape(groups, pairs, 2, d)
     key = np.zeros(((rope + nope) // 2, 2, d))
@@ -96,18 +98,18 @@ def attention_maps(t, h, layer, mix, slot, rope, nope):
                 query[q, i, :, q, j] = pair_rows(back[k, q // (heads // groups)])
     query = query.reshape(heads, (rope + nope) // 2, 2, heads * hd) * math.sqrt((nope + rope) / hd)
     parts = query[:, rope // 2:].reshape(heads, nope, -1), query[:, : rope // 2].reshape(heads, rope, -1)
-    return np.concatenate(parts, 1).reshape(heads * (nope + rope), -1), key
+    return np.concatenate(parts, 1).reshape(heads * (nope + rope), -1) @ t[f"blk.{layer}.attn_q.weight"].double().numpy(), key
 
 
-def convert(t, h, stats, rope=128, nope=64, theta=1e5, rank=None, index_heads=4, index_topk=512):
+def convert(t, h, stats, rope=192, nope=2, theta=1e5, rank=None, index_heads=2, index_topk=512):
     """(tensors by Hugging Face names, config)."""
     groups, heads, d, hd, eps = h["kv"], h["heads"], h["d"], h["hd"], h["eps"]
     values = groups * hd
-    rank, q_rank, index_dim = rank or values + nope, heads * hd, 1 << (rope - 1).bit_length()
+    rank, index_dim = rank or -(-(values + nope) // 32) * 32, 1 << (rope - 1).bit_length()
     more = -h["vocab"] % 128 or 128  # 21 bytes that the vocabulary lacks, then padding to blocks of 128
     config = dict(architectures=["DeepseekV32ForCausalLM"], model_type="deepseek_v32", vocab_size=h["vocab"] + more, hidden_size=d, intermediate_size=h["ff"], moe_intermediate_size=256, num_hidden_layers=h["layers"],
                   first_k_dense_replace=h["layers"], num_attention_heads=heads, num_key_value_heads=heads, n_routed_experts=4, n_shared_experts=2, num_experts_per_tok=2, n_group=1, topk_group=1, norm_topk_prob=True,
-                  routed_scaling_factor=1.0, moe_layer_freq=1, scoring_func="sigmoid", topk_method="noaux_tc", q_lora_rank=q_rank, kv_lora_rank=rank, qk_nope_head_dim=nope, qk_rope_head_dim=rope, v_head_dim=hd,
+                  routed_scaling_factor=1.0, moe_layer_freq=1, scoring_func="sigmoid", topk_method="noaux_tc", q_lora_rank=d, kv_lora_rank=rank, qk_nope_head_dim=nope, qk_rope_head_dim=rope, v_head_dim=hd,
                   index_n_heads=index_heads, index_head_dim=index_dim, index_topk=index_topk, num_nextn_predict_layers=0, rms_norm_eps=eps, rope_theta=theta, rope_scaling=None, max_position_embeddings=h["context"],
                   hidden_act="silu", attention_bias=False, tie_word_embeddings=False, bos_token_id=0, eos_token_id=source.END, pad_token_id=source.END, torch_dtype="bfloat16")
     # new tokens: the mean embedding, and the logits of a control token that is never written
@@ -126,12 +128,12 @@ def convert(t, h, stats, rope=128, nope=64, theta=1e5, rank=None, index_heads=4,
             up[q, nope:, g * hd: (g + 1) * hd] = np.eye(hd)
         back = math.sqrt(eps) / TINY
         out |= {p + "input_layernorm.weight": t[b + "attn_norm.weight"], p + "post_attention_layernorm.weight": t[b + "ffn_norm.weight"],
-                s + "q_a_proj.weight": t[b + "attn_q.weight"] * TINY, s + "q_a_layernorm.weight": torch.full((q_rank,), back), s + "q_b_proj.weight": f(query),
+                s + "q_a_proj.weight": torch.eye(d) * TINY, s + "q_a_layernorm.weight": torch.full((d,), back), s + "q_b_proj.weight": f(query),
                 s + "kv_a_proj_with_mqa.weight": f(np.concatenate((latent * TINY, key[: rope // 2].reshape(rope, d)))), s + "kv_a_layernorm.weight": torch.full((rank,), back),
                 s + "kv_b_proj.weight": f(up.reshape(heads * (nope + hd), rank)), s + "o_proj.weight": t[b + "attn_output.weight"],
                 p + "mlp.gate_proj.weight": t[b + "ffn_gate.weight"], p + "mlp.up_proj.weight": t[b + "ffn_up.weight"], p + "mlp.down_proj.weight": t[b + "ffn_down.weight"],
                 # the indexer is random until indexer.py trains it
-                s + "indexer.wq_b.weight": torch.randn(index_heads * index_dim, q_rank, generator=gen) * q_rank ** -0.5, s + "indexer.wk.weight": torch.randn(index_dim, d, generator=gen) * d ** -0.5,
+                s + "indexer.wq_b.weight": torch.randn(index_heads * index_dim, d, generator=gen) * d ** -0.5, s + "indexer.wk.weight": torch.randn(index_dim, d, generator=gen) * d ** -0.5,
                 s + "indexer.k_norm.weight": torch.ones(index_dim), s + "indexer.k_norm.bias": torch.zeros(index_dim), s + "indexer.weights_proj.weight": torch.randn(index_heads, d, generator=gen) * d ** -0.5}
     return out, config
 
@@ -164,9 +166,10 @@ def main():
     ap.add_argument("out")
     ap.add_argument("--adapter", help="what finetune.py wrote")
     ap.add_argument("--soft", help="what control.py wrote: input embeddings of the control tokens, without an adapter")
-    ap.add_argument("--rope", type=int, default=128)
-    ap.add_argument("--nope", type=int, default=64)
+    ap.add_argument("--rope", type=int, default=192)
+    ap.add_argument("--nope", type=int, default=2)
     ap.add_argument("--theta", type=float, default=1e5)
+    ap.add_argument("--index-heads", type=int, default=2)
     ap.add_argument("--topk", type=int, default=512)
     ap.add_argument("--dtype", default="f32", choices=["f32", "bf16", "fp8"])
     a = ap.parse_args()
@@ -177,7 +180,7 @@ def main():
         m = adapter.Model()
         m.load(a.adapter)
         t = m.merged()
-    out, config = convert(t, h, stats, a.rope, a.nope, a.theta, index_topk=a.topk)
+    out, config = convert(t, h, stats, a.rope, a.nope, a.theta, index_heads=a.index_heads, index_topk=a.topk)
     if m:
         out["model.embed_tokens.weight"][: source.CONTROL] = m.inp.detach()
         out["lm_head.weight"][: source.CONTROL] = m.out.detach()

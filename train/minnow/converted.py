@@ -36,7 +36,7 @@ def index_scores(q, k, w):
     return (F.relu(torch.einsum("chd,td->cht", q, k)) * w[..., None]).sum(1)
 
 
-def attention(t, c, layer, a, ang, topk=0, tap=None):
+def attention(t, c, layer, a, ang, topk=0, tap=None, lengths=None):
     n, h = a.shape[0], c["num_attention_heads"]
     nope, rope, dv, rank, eps = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["rms_norm_eps"]
     p = f"model.layers.{layer}.self_attn."
@@ -60,11 +60,11 @@ def attention(t, c, layer, a, ang, topk=0, tap=None):
             if e > topk:
                 score = index_scores(iq[s:e], ik[:e], iw[s:e]).float().masked_fill(~allowed, float("-inf"))
                 allowed &= torch.zeros_like(allowed).scatter_(1, score.topk(topk, -1)[1], True)
-            o[:, s:e] = F.scaled_dot_product_attention(q[None, :, s:e].to(v.dtype), k[None, :, :e].to(v.dtype), v[None, :, :e], attn_mask=allowed, scale=scale)[0]
-        o = o.to(v.dtype)
+            o[:, s:e] = F.scaled_dot_product_attention(q[None, :, s:e], k[None, :, :e], v[None, :, :e], attn_mask=allowed, scale=scale)[0]
     else:
         v = F.pad(v, (0, nope + rope - dv))  # equal widths: the fused kernel wants them
-        o = F.scaled_dot_product_attention(q[None].to(v.dtype), k[None].to(v.dtype), v[None], is_causal=True, scale=scale)[0][..., :dv]
+        parts = zip(*(y[None].split(lengths or [n], 2) for y in (q, k, v)))
+        o = torch.cat([F.scaled_dot_product_attention(*z, is_causal=True, scale=scale)[0] for z in parts], 1)[..., :dv]
     o = o.transpose(0, 1).flatten(1)
     if tap:
         tap(layer, o=o)
@@ -75,9 +75,9 @@ def mlp(t, p, a):
     return F.silu(a @ t[p + "gate_proj.weight"].t()) * (a @ t[p + "up_proj.weight"].t())
 
 
-def block(t, c, layer, x, ang, topk=0, tap=None):
+def block(t, c, layer, x, ang, topk=0, tap=None, lengths=None):
     b = f"model.layers.{layer}."
-    x = x + attention(t, c, layer, rms(x, t[b + "input_layernorm.weight"], c["rms_norm_eps"]), ang, topk, tap)
+    x = x + attention(t, c, layer, rms(x, t[b + "input_layernorm.weight"], c["rms_norm_eps"]), ang, topk, tap, lengths)
     a = rms(x, t[b + "post_attention_layernorm.weight"], c["rms_norm_eps"])
     m = mlp(t, b + "mlp.", a)
     if tap:
@@ -85,10 +85,28 @@ def block(t, c, layer, x, ang, topk=0, tap=None):
     return x + m @ t[b + "mlp.down_proj.weight"].t()
 
 
-def forward(t, c, ids, topk=0, tap=None):
-    """Hidden states of one row after the final norm. topk > 0: sparse attention with the indexer."""
+def forward(t, c, ids, topk=0, tap=None, lengths=None):
+    """Hidden states after the final norm of one row, or of documents of these lengths laid end to end. topk > 0: sparse attention with the indexer, of one row."""
     x = t["model.embed_tokens.weight"][ids]
-    ang = angles(c, len(ids))
+    ang = torch.cat([angles(c, n) for n in lengths or [len(ids)]])
     for layer in range(c["num_hidden_layers"]):
-        x = block(t, c, layer, x, ang, topk, tap)
+        x = block(t, c, layer, x, ang, topk, tap, lengths)
     return rms(x, t["model.norm.weight"], c["rms_norm_eps"])
+
+
+def main():
+    """python converted.py DIR [LENGTH[:TOPK]]...: loss of held-out text (two rows of 2048 unless said), dense or with the indexer's best TOPK."""
+    import sys
+    import source
+    torch.set_num_threads(1)
+    t, c = load(sys.argv[1])
+    for spec in sys.argv[2:] or ["2048"]:
+        length, topk = ([int(x) for x in spec.split(":")] + [0])[:2]
+        rows = source.test_rows()[[3, 15]] if length == 2048 else torch.cat((source.rows("wiki", 1, length), source.rows("books", 1, length)))
+        with torch.no_grad():
+            ls = torch.stack([source.losses(forward(t, c, r, topk), t["lm_head.weight"], r) for r in rows])
+        print(f"{sys.argv[1]} {spec}: loss {ls.mean():.4f}, second half {ls[:, length // 2:].mean():.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

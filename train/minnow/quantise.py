@@ -1,0 +1,151 @@
+"""Weights moved onto the 4-bit grid of the packed format, with the error of every column passed on to the columns that are still free (GPTQ).
+
+    python quantise.py IN OUT [--tokens 16384] [--plain]    # OUT: an f32 folder whose matrices lie on the grid, for `cachalot pack --weights int4`
+
+The grid: groups of 32 along k, w = scale * q + offset with q in 0..15, both f16 times a power of two of the row. The smallest and the largest weight of every group
+are kept at q = 0 and q = 15, so that anybody who takes the minimum and the maximum of a group finds the same grid again. `--plain` rounds to nearest instead."""
+
+import argparse
+import time
+
+import torch
+
+import convert
+import converted
+import mix
+import source
+from source import rms
+
+GROUP = 32
+
+
+def row_factor(w):
+    """A power of two of every row that brings its largest weight near 1, so that scale and offset are normal f16 numbers."""
+    return torch.exp2(torch.floor(torch.log2(w.abs().amax(-1, keepdim=True).clamp_min(2.0 ** -60))))
+
+
+SHRINK = (1.0, 0.94, 0.88, 0.82)
+
+
+def grid(w, weight=None):
+    """(scale, offset) [..., 1] of groups, rounded to f16: minimum and maximum, or with `weight` the cut of the two that has the least weighted error."""
+    lo, hi = w.amin(-1, keepdim=True), w.amax(-1, keepdim=True)
+    best = ((hi - lo) / 15).half().float(), lo.half().float()
+    if weight is None:
+        return best
+    least, mid = None, (lo + hi) / 2
+    for a in SHRINK:
+        for b in SHRINK:
+            o = (mid + (lo - mid) * a).half().float()
+            s = ((mid + (hi - mid) * b - o) / 15).half().float()
+            e = (((w - o) / s.clamp_min(1e-30)).round().clamp(0, 15) * s + o - w).pow(2).mul(weight).sum(-1, keepdim=True)
+            if least is None:
+                least, best = e, (s, o)
+            better = e < least
+            least, best = torch.where(better, e, least), (torch.where(better, s, best[0]), torch.where(better, o, best[1]))
+    return best
+
+
+def nearest(w):
+    """Every group rounded to its own grid."""
+    f = row_factor(w)
+    x = (w / f).unflatten(-1, (-1, GROUP))
+    s, o = grid(x)
+    q = ((x - o) / s.clamp_min(1e-30)).round().clamp(0, 15)
+    return (torch.where(s > 0, q * s, 0) + o).flatten(-2) * f
+
+
+def gptq(w, hessian, damp=0.01):
+    """The weights [rows, k] on the grid, with the least error under `hessian` [k, k] = the sum of x x^T of the inputs."""
+    f = row_factor(w)
+    w = (w / f).double()
+    h = hessian.double().clone()
+    dead = h.diagonal() == 0
+    h[dead, dead] = 1
+    h += damp * h.diagonal().mean() * torch.eye(len(h), dtype=h.dtype)
+    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True).float()
+    w = w.float()
+    out = torch.empty_like(w)
+    for at in range(0, w.shape[1], GROUP):
+        x = w[:, at: at + GROUP].clone()
+        s, o = grid(x, inverse.diagonal()[at: at + GROUP].pow(-2))
+        low, high = x.argmin(-1), x.argmax(-1)
+        step, err = s.clamp_min(1e-30), torch.empty_like(x)
+        u = inverse[at: at + GROUP, at: at + GROUP]
+        for i in range(x.shape[1]):
+            q = ((x[:, i: i + 1] - o) / step).round().clamp(0, 15)[:, 0]
+            q = torch.where(low == i, 0.0, torch.where(high == i, 15.0, q))
+            y = torch.where(s > 0, q[:, None] * s, 0)[:, 0] + o[:, 0]
+            e = (x[:, i] - y) / u[i, i]
+            x[:, i:] -= e[:, None] * u[i, i:][None]
+            out[:, at + i], err[:, i] = y, e
+        w[:, at + GROUP:] -= err @ inverse[at: at + GROUP, at + GROUP:]
+    return out * f
+
+
+def calibration(n):
+    """Token lists, half conversations and half text."""
+    d = mix.Data(source.tokenizer(), 31)
+    out, used = [], 0
+    while used < n // 2:
+        out.append(d.next()["ids"])
+        used += len(out[-1])
+    rows = torch.cat((source.rows("wiki", 4, 1024, False), source.rows("books", 4, 1024, False)))
+    return [torch.tensor(x) for x in out] + list(rows[torch.arange(len(rows)).view(2, -1).t().flatten()][: max(1, (n - n // 2) // 1024)])
+
+
+INPUTS = {"a": ["self_attn.kv_a_proj_with_mqa", "self_attn.indexer.wk"], "qr": ["self_attn.q_b_proj", "self_attn.indexer.wq_b"], "o": ["self_attn.o_proj"], "m": ["mlp.gate_proj", "mlp.up_proj"], "down": ["mlp.down_proj"]}
+
+
+def quantise(t, c, docs, report=print):
+    """All matrices of the layers, the embedding and the head, in place."""
+    x = [t["model.embed_tokens.weight"][i] for i in docs]
+    angles = converted.angles(c, max(map(len, docs)))
+    for layer in range(c["num_hidden_layers"]):
+        began, b = time.time(), f"model.layers.{layer}."
+        sums = {}
+
+        def tap(_, **taps):
+            for k, v in taps.items():
+                if k in INPUTS:
+                    sums[k] = sums.get(k, 0) + v.t() @ v
+        for z in x:
+            converted.block(t, c, layer, z, angles[: len(z)], tap=tap)
+        for k, names in INPUTS.items():
+            for n in names:
+                t[b + n + ".weight"] = gptq(t[b + n + ".weight"], sums[k])
+        for n in ("self_attn.q_a_proj", "self_attn.kv_b_proj"):  # zeros and one other value: exact
+            t[b + n + ".weight"] = nearest(t[b + n + ".weight"])
+        x = [converted.block(t, c, layer, z, angles[: len(z)]) for z in x]
+        report(f"layer {layer}: {time.time() - began:.0f} s")
+    h = sum((y := rms(z, t["model.norm.weight"], c["rms_norm_eps"])).t() @ y for z in x)
+    # embedding and head share one packed matrix, but for the rows of the control tokens
+    shared = gptq(t["lm_head.weight"], h)
+    for n in ("model.embed_tokens.weight", "lm_head.weight"):
+        differs = (t["model.embed_tokens.weight"] != t["lm_head.weight"]).any(-1) if n.startswith("model") else differs
+        t[n] = torch.where(differs[:, None], t[n].bfloat16().float(), shared)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("dir")
+    ap.add_argument("out")
+    ap.add_argument("--tokens", type=int, default=16384)
+    ap.add_argument("--plain", action="store_true")
+    ap.add_argument("--threads", type=int, default=1)
+    a = ap.parse_args()
+    torch.set_num_threads(a.threads)
+    t, c = converted.load(a.dir)
+    if a.plain:
+        differs = (t["model.embed_tokens.weight"] != t["lm_head.weight"]).any(-1)
+        for n, w in t.items():
+            if w.dim() == 2 and not n.endswith(("weights_proj.weight", "gate.weight")):
+                t[n] = nearest(w) if "embed" not in n and "lm_head" not in n else torch.where(differs[:, None], w, nearest(w))
+    else:
+        with torch.no_grad():
+            quantise(t, c, calibration(a.tokens), lambda s: print(s, flush=True))
+    convert.write(t, c, a.out, "f32")
+
+
+if __name__ == "__main__":
+    main()
