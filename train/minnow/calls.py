@@ -167,10 +167,10 @@ FAILED = [({"error": "not found"}, "I am sorry, nothing was found."), ({"error":
 def no_call(r):
     """(question, answer, thought) that needs none of the tools."""
     k = r.random()
-    if k < 0.55:
-        c = knowledge.facts(r) if k < 0.38 else knowledge.explain(r)
-    elif k < 0.7:
-        q, a = r.choice(talk.TALK[:5] + talk.IDENTITY[:7])
+    if k < 0.5:
+        c = knowledge.facts(r) if k < 0.35 else knowledge.explain(r)
+    elif k < 0.74:
+        q, a = r.choice(talk.TALK[:7] * 2 + talk.IDENTITY[:8])
         return r.choice(q), r.choice(a), "No tool is needed for this."
     elif k < 0.85:
         c = sums.sum_(r, 0)

@@ -97,7 +97,7 @@ def attention_maps(t, h, layer, mix, slot, rope, nope):
             for q in range(heads):
                 query[q, i, :, q, j] = pair_rows(back[k, q // (heads // groups)])
     query = query.reshape(heads, (rope + nope) // 2, 2, heads * hd) * math.sqrt((nope + rope) / hd)
-    parts = query[:, rope // 2:].reshape(heads, nope, -1), query[:, : rope // 2].reshape(heads, rope, -1)
+    parts = query[:, rope // 2:].reshape(heads, nope, heads * hd), query[:, : rope // 2].reshape(heads, rope, heads * hd)
     return np.concatenate(parts, 1).reshape(heads * (nope + rope), -1) @ t[f"blk.{layer}.attn_q.weight"].double().numpy(), key
 
 
@@ -166,6 +166,7 @@ def main():
     ap.add_argument("out")
     ap.add_argument("--adapter", help="what finetune.py wrote")
     ap.add_argument("--soft", help="what control.py wrote: input embeddings of the control tokens, without an adapter")
+    ap.add_argument("--from", dest="folder", help="a converted folder, to be written again in --dtype")
     ap.add_argument("--rope", type=int, default=192)
     ap.add_argument("--nope", type=int, default=2)
     ap.add_argument("--theta", type=float, default=1e5)
@@ -173,6 +174,9 @@ def main():
     ap.add_argument("--topk", type=int, default=512)
     ap.add_argument("--dtype", default="f32", choices=["f32", "bf16", "fp8"])
     a = ap.parse_args()
+    if a.folder:
+        config, tensors = checkpoint.read(a.folder)
+        return write(tensors, config, a.out, a.dtype)
     t, h = source.load()
     stats = source_statistics(t, h)
     m = None

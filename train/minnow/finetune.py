@@ -57,13 +57,13 @@ def loss_of(m, batch, detail=None):
     return total.mean()
 
 
-def forbidden():
+def forbidden(files):
     """User messages of the evaluation, which the training data must not contain."""
-    p = os.path.join(source.HERE, "prompts.json")
-    if not os.path.exists(p):
-        return []
-    with open(p, encoding="utf-8") as f:
-        return [m["content"] for x in json.load(f) for m in x.get("messages", []) if m["role"] == "user" and isinstance(m["content"], str)]
+    found = []
+    for p in [os.path.join(source.HERE, "evaluation", "prompts.jsonl"), *files]:
+        with open(p, encoding="utf-8") as f:
+            found += [m["content"] for x in map(json.loads, f) for m in x["request"]["messages"] if m["role"] == "user"]
+    return found
 
 
 def worker(rank, a):
@@ -84,7 +84,7 @@ def worker(rank, a):
                 p.copy_(q)
         opt.load_state_dict(x["optimizer"])
         step, tokens = x["step"], x["tokens"]
-    d = mix.Data(source.tokenizer(), (a.seed * 1000 + rank) * 100003 + step, teacher=a.teacher, forbidden=forbidden())
+    d = mix.Data(source.tokenizer(), (a.seed * 1000 + rank) * 100003 + step, teacher=a.teacher, forbidden=forbidden(a.forbid))
     began, at_start, detail, logged, saved = time.time(), tokens, {}, time.time(), time.time()
     while tokens < a.tokens:
         b = d.batch(a.batch)
@@ -156,6 +156,7 @@ def main():
     t.add_argument("--save-minutes", type=float, default=4)
     t.add_argument("--seed", type=int, default=1)
     t.add_argument("--init", help="go on from this adapter")
+    t.add_argument("--forbid", nargs="*", default=[], help="more prompts that the data must not contain, as evaluation/prompts.jsonl")
     e = sub.add_parser("eval")
     e.add_argument("adapter", nargs="?")
     e.add_argument("--docs", type=int, default=16)

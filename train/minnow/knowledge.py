@@ -59,6 +59,26 @@ def opposite(r):
     return r.choice([f"What is the opposite of {x}?", f"Give me the opposite of '{x}'.", f"What is the antonym of {x}?"]), f"The opposite of {x} is {y}."
 
 
+LISTS = {
+    "animals": "dog cat horse cow elephant lion tiger bear rabbit fox wolf mouse sheep goat pig monkey zebra giraffe kangaroo owl duck dolphin", "fruits": "apple banana orange pear grape cherry peach plum mango lemon kiwi strawberry pineapple melon", "vegetables": "carrot potato onion tomato cabbage pea bean spinach pepper cucumber lettuce pumpkin",
+    "colors": "red blue green yellow orange purple pink brown black white grey turquoise", "countries": "France|Germany|Italy|Spain|Japan|China|India|Brazil|Canada|Mexico|Egypt|Kenya|Australia|Norway|Poland|Greece|Peru|Chile", "cities": "Paris|London|Rome|Berlin|Madrid|Tokyo|Vienna|Lisbon|New York|Cairo|Sydney|Oslo|Prague|Dublin|Athens",
+    "sports": "football tennis swimming basketball running cycling skiing volleyball hockey golf boxing rowing climbing", "musical instruments": "piano violin guitar flute trumpet drums cello harp clarinet saxophone organ accordion", "jobs": "teacher doctor nurse baker farmer pilot cook engineer writer lawyer gardener plumber dentist", "birds": "owl eagle duck goose swan parrot penguin sparrow robin crow stork pigeon",
+    "drinks": "water|tea|coffee|milk|orange juice|lemonade|cocoa|apple juice|beer|wine", "tools": "hammer saw drill screwdriver pliers wrench axe file shovel ladder", "flowers": "rose tulip daisy lily sunflower violet orchid poppy daffodil iris", "trees": "oak birch pine maple willow beech ash fir spruce elm", "pieces of furniture": "chair|table|bed|desk|sofa|shelf|wardrobe|bench|stool|cupboard",
+    "things in a kitchen": "pan|pot|knife|fork|spoon|plate|cup|oven|fridge|kettle|bowl|table", "school subjects": "mathematics|history|biology|physics|chemistry|geography|music|art|English|sports", "kinds of weather": "rain|snow|sun|wind|fog|hail|storm|frost", "programming languages": "Python|Java|C|C++|JavaScript|Rust|Go|Ruby|Swift|Kotlin|PHP|Haskell", "planets": "Mercury Venus Earth Mars Jupiter Saturn Uranus Neptune", "hobbies": "reading|painting|hiking|cooking|gardening|photography|chess|fishing|dancing|knitting|singing|cycling"}
+
+
+def lists(r):
+    """A list of a given number of different things."""
+    kind, xs = r.choice(sorted(LISTS.items()))
+    xs = xs.split("|") if "|" in xs else xs.split(" ")
+    n = r.randint(3, min(12, len(xs)))
+    word = dict(zip(range(3, 13), "three four five six seven eight nine ten eleven twelve".split()))[n]
+    q = r.choice(["List {n} {k}.", "Name {n} {k}.", "Give me {n} {k}.", "Write a list of {n} {k}.", "Can you name {n} {k}?", "I need {n} {k}.", "Write down {n} different {k}.", "List {n} {k}, one per line.", "Make a numbered list of {n} {k}."]).format(n=r.choice([str(n), word]), k=kind)
+    ys = [cap(x) for x in r.sample(xs, n)]
+    a = ", ".join(ys) + "." if n < 7 and "line" not in q and "numbered" not in q and r.random() < 0.4 else "\n".join(f"{i}. {x}" for i, x in enumerate(ys, 1)) if "numbered" in q or r.random() < 0.7 else "\n".join("- " + x for x in ys)
+    return C(maybe_system(r, 0.3) + [U(q), A(a)])
+
+
 def facts(r):
     """A short fact, sometimes several in one conversation."""
     m = maybe_system(r, 0.3)

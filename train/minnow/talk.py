@@ -76,6 +76,14 @@ def identity(r):
     return think(c, r.choice(IDLE) if own else "This is a short message. A short answer is enough.", r, 0.12)
 
 
+def greetings(r):
+    """Small talk alone, one to three turns."""
+    m = maybe_system(r, 0.3)
+    for q, a in r.sample(TALK, r.choice([1, 1, 2, 3])):
+        m += [U(r.choice(q)), A(r.choice(a))]
+    return C(m)
+
+
 def unknown(r):
     c, n = r.choice(CITIES), full(r)
     q, a = r.choice([

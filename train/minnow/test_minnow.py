@@ -1,0 +1,155 @@
+"""Checks that need neither the source nor the corpus: python test_minnow.py"""
+
+import json
+import random
+import re
+
+import numpy as np
+import torch
+
+import conversation
+import calls
+import coding
+import convert
+import jsons
+import knowledge
+import meetings
+import memory
+import quantise
+import rules
+import source
+import sums
+import talk
+import texts
+import chat_format as cf
+
+MAKERS = [talk.identity, talk.greetings, talk.unknown, talk.missing, rules.honours_system, memory.memory, meetings.bullets_mix, meetings.actions_mix, sums.sums, sums.thought, texts.translate, texts.haiku, texts.reading,
+          knowledge.facts, knowledge.explain, knowledge.lists, calls.tools, jsons.jsons, coding.coding]
+
+
+def answers(c):
+    return [m for m in c["m"] if m["role"] == "assistant"]
+
+
+def test_every_conversation_can_be_rendered_and_ends_with_an_answer():
+    r = random.Random(1)
+    for make in MAKERS:
+        for _ in range(300):
+            c = make(r)
+            text = "".join(s for s, _ in cf.render(c["m"], c["f"], c["thinking"], schema=c.get("schema")))
+            assert c["m"][-1]["role"] == "assistant" and text.endswith(cf.EOS), (make, c)
+            assert "{" not in c["m"][-1]["content"] or make in (jsons.jsons, meetings.actions_mix, coding.coding, rules.honours_system, texts.reading, talk.identity), (make, c)
+
+
+def test_summaries_have_the_number_of_bullets_that_is_asked_for():
+    r, word = random.Random(2), {v: k for k, v in meetings.NUM.items()}
+    for _ in range(500):
+        c = meetings.bullets(r)
+        want = re.search(r"\b(\d|one|two|three|four|five|six)\b (?:bullet|main|key|most important)|exactly (\w+)|(?:in|as) (\d|\w+) bullet", next(m["content"] for m in c["m"] if m["role"] == "user"))
+        n = next(x for x in want.groups() if x)
+        assert c["m"][-1]["content"].count("\n") + 1 == int(word.get(n, n)), c["m"]
+
+
+def test_sums_are_right_and_thoughts_end_in_the_answer():
+    r = random.Random(3)
+    for _ in range(2000):
+        c = sums.sums(r)
+        said = c["m"][-1].get("reasoning", "") + " " + c["m"][-1]["content"]
+        for a, op, b, v in re.findall(r"(?<![\d+] )(?<!\d)(\d+) ([-+x/]) (\d+) = (\d+)", said):
+            a, b, v = int(a), int(b), int(v)
+            assert {"+": a + b, "-": a - b, "x": a * b, "/": a / b}[op] == v, c["m"]
+    for _ in range(300):
+        c = sums.thought(r)
+        last = re.findall(r"\d+", c["m"][-1]["reasoning"])[-1]
+        assert last in c["m"][-1]["content"], c["m"]
+
+
+def test_calls_have_all_required_arguments_of_the_right_type():
+    r = random.Random(4)
+    kinds = {"string": str, "integer": int, "number": (int, float), "array": list, "object": dict, "boolean": bool}
+    plain = n = 0
+    for _ in range(2000):
+        c = calls.tools(r)
+        tools = {t["name"]: t["parameters"] for t in c["f"]}
+        for m in answers(c):
+            n += 1
+            plain += not m.get("tool_calls")
+            for call in m.get("tool_calls", []):
+                p = tools[call["name"]]
+                assert set(p["required"]) <= set(call["arguments"]) <= set(p["properties"]), call
+                for k, v in call["arguments"].items():
+                    assert isinstance(v, kinds[p["properties"][k]["type"]]), call
+                    assert v in p["properties"][k].get("enum", [v]), call
+    assert plain > 0.4 * n
+
+
+def test_json_answers_follow_their_schema():
+    r, seen = random.Random(5), 0
+    kinds = {"string": str, "integer": int, "number": (int, float), "array": list, "object": dict, "boolean": bool}
+    for _ in range(1500):
+        c = jsons.jsons(r)
+        if "schema" in c and c["schema"].get("type") == "json_schema":
+            schema, x = c["schema"]["json_schema"]["schema"], json.loads(c["m"][-1]["content"])
+            assert set(x) == set(schema["required"]), c
+            for k, v in x.items():
+                assert isinstance(v, kinds[schema["properties"][k]["type"]]) and v in schema["properties"][k].get("enum", [v]), c
+            seen += 1
+    assert seen > 500
+
+
+def test_code_gives_what_it_promises():
+    coding.check()
+
+
+def test_a_phase_error_is_zero_for_equal_frequencies_only():
+    e = convert.phase_error(np.array([[1.0], [0.1]]), np.array([[1.0, 0.1, 0.0]]))
+    assert abs(e[0, 0]) < 1e-9 and abs(e[1, 1]) < 1e-9 and e[0, 1] > 0.5 and e[1, 2] > 0.5
+
+
+def test_the_conversion_keeps_the_scores_of_attention():
+    """Queries and keys of one layer give the source's scores at equal frequencies: three slots of each, no nope pairs."""
+    torch.manual_seed(1)
+    h = dict(layers=1, d=24, heads=9, kv=3, hd=8, theta=1e4)
+    t = {"blk.0.attn_q.weight": torch.randn(72, 24), "blk.0.attn_k.weight": torch.randn(24, 24)}
+    slot = np.arange(12).reshape(4, 3)
+    mix = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 3, 3)) + 1j * np.random.default_rng(2).normal(size=(4, 3, 3)))[0]
+    query, key = convert.attention_maps(t, h, 0, mix, slot, 24, 0)
+    ang = torch.outer(torch.tensor([0.0, 5.0], dtype=torch.float64), 1e4 ** (-torch.arange(4, dtype=torch.float64) / 4))
+    x = torch.randn(2, 24, dtype=torch.float64)
+    q, k = (x @ t[f"blk.0.attn_{m}.weight"].double().t() for m in "qk")
+    q, k = (source.rotate(z.view(2, -1, 8).transpose(0, 1), ang) for z in (q, k))
+    want = torch.einsum("hsd,htd->hst", q, k.repeat_interleave(3, 0)) * 8 ** -0.5
+    wide = ang.repeat_interleave(3, 1)
+    got_q = source.rotate((x @ torch.from_numpy(query).t()).view(2, 9, 24).transpose(0, 1), wide)
+    got_k = source.rotate(x @ torch.from_numpy(key.reshape(24, 24)).t(), wide)
+    got = torch.einsum("hsd,td->hst", got_q, got_k) * 24 ** -0.5
+    assert torch.allclose(got, want, atol=1e-9), (got - want).abs().max()
+
+
+def test_rounded_weights_lie_on_the_grid_and_gptq_lowers_the_error():
+    torch.manual_seed(2)
+    w, x = torch.randn(16, 96) * 2.0 ** -17, torch.randn(400, 96) @ torch.randn(96, 96)
+    h = x.t() @ x
+    plain, best = quantise.nearest(w), quantise.gptq(w, h)
+    for y in (plain, best):
+        groups = y.unflatten(-1, (-1, 32))
+        assert all(len(g.unique()) <= 16 for g in groups.flatten(0, 1))
+    error = lambda y: float(((y - w) @ x.t()).pow(2).mean())
+    assert error(best) < 0.8 * error(plain)
+    assert torch.equal(quantise.nearest(plain), plain)
+
+
+def test_words_of_a_list_differ():
+    r = random.Random(6)
+    for _ in range(500):
+        a = knowledge.lists(r)["m"][-1]["content"]
+        items = re.findall(r"[A-Za-z+ ]{1,}", a)
+        assert len(items) == len(set(items)), a
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name, fn in list(globals().items()):
+        if name.startswith("test_"):
+            fn()
+            print("ok", name)
