@@ -7,7 +7,20 @@ COUNTRIES, WORKS, ELEMENTS, ANIMALS, LANDMARKS = (table(x) for x in ("countries"
 FACTS = [(qs.split(" / "), a) for qs, a in table("facts")]
 REASONS = [(qs.split(" / "), a) for qs, a in table("reasons")]
 EXPLANATIONS = table("explanations")
-POLITE = ["{}"] * 9 + ["Please tell me: {}", "I have a question: {}", "{} Answer in one sentence.", "{} Please answer briefly.", "Quick question: {}", "Hello! {}", "{} Thanks!"]
+POLITE = ["{}"] * 9 + ["Please tell me: {}", "I have a question: {}", "{} Please answer briefly.", "Quick question: {}", "Hello! {}", "{} Thanks!", "{} Keep it short.", "Can you tell me: {}"]
+NUMBER = {1: ["one sentence", "a single sentence"], 2: ["two sentences", "2 sentences", "one or two sentences"], 3: ["three sentences", "two or three sentences"]}
+
+
+def n_sentences(a):
+    """How many sentences an answer has (1 to 3)."""
+    return min(3, len([x for x in a.replace("D.C.", "DC").replace("H. G.", "HG").replace("F. Scott", "F Scott").split(". ") if x]))
+
+
+def polite(r, q, a):
+    """The question as somebody might put it."""
+    if r.random() < 0.1:
+        return f"{q} Answer in {r.choice(NUMBER[n_sentences(a)])}."
+    return r.choice(POLITE).format(q)
 
 
 def country(r):
@@ -91,7 +104,7 @@ def facts(r):
             q = r.choice(qs)
         else:
             q, a = r.choice([work, work, element, animal, animal, landmark, opposite])(r)
-        m += [U(r.choice(POLITE).format(q)), A(a)]
+        m += [U(polite(r, q, a)), A(a)]
     return think(C(m), r.choice(["A simple question. I know the answer.", "The user asks for a fact. I answer in one sentence.", f"I know this: {a}"]), r, 0.12)
 
 
@@ -101,10 +114,10 @@ def explain(r):
     for _ in range(r.choice([1, 2, 2])):
         if r.random() < 0.6:
             x, verb, a = r.choice(EXPLANATIONS)
-            q = r.choice([f"What {verb} {x}?", f"What {verb} {x}?", f"Explain {x}.", f"Explain what {x} {verb}.", f"Explain {x} in simple words.", f"Explain {x} in one sentence.", f"Explain {x} in two sentences.", f"Can you explain {x}?", f"What do we mean by {x}?", f"Tell me what {x} {verb}.", f"Define {x}.", f"Explain {x} to a child.", f"Briefly explain {x}.",
+            q = r.choice([f"What {verb} {x}?", f"What {verb} {x}?", f"Explain {x}.", f"Explain what {x} {verb}.", f"Explain {x} in simple words.", f"Explain {x} in {r.choice(NUMBER[n_sentences(a)])}.", f"Describe {x} in {r.choice(NUMBER[n_sentences(a)])}.", f"What {verb} {x}? Use {r.choice(NUMBER[n_sentences(a)])}.", f"Can you explain {x}?", f"What do we mean by {x}?", f"Tell me what {x} {verb}.", f"Define {x}.", f"Explain {x} to a child.", f"Briefly explain {x}.",
                           f"In simple terms, what {verb} {x}?", f"Give a short definition of {x}.", f"I don't know what {x} {verb}. Can you help?"])
         else:
             qs, a = r.choice(REASONS)
-            q = r.choice(POLITE).format(r.choice(qs))
+            q = polite(r, r.choice(qs), a)
         m += [U(q), A(a)]
     return think(C(m), r.choice(["A short explanation is enough.", "The user wants to understand something. I explain it in simple words.", "I explain this briefly."]), r, 0.12)

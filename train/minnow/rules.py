@@ -1,6 +1,7 @@
 """System prompts that change the answer: persona, language, form, tone, limits, and facts about a business."""
 
 from conversation import A, C, S, U, table
+from texts import FIXES, MOODS, PHRASES, POLITE, TENSES, TITLES
 from synth.words import CAPITALS, CITIES, CODEWORDS, DAYS, OPPOSITES, cap, full, name
 
 PERSONAS = [  # (role, what it says of itself, what it asks)
@@ -179,6 +180,23 @@ def user_name(r):
     return C([S(r.choice([f"The user is called {n}. Address the user by name.", f"The name of the user is {n}. Use it in every answer.", f"You talk to {n}. Always begin with the name."])), U(q), A(f"{n}, {a[0].lower() + a[1:] if a.startswith(('The ', 'A ', 'There ', 'Yes', 'No')) else a}")])
 
 
+WORKERS = [  # (system prompts, inputs with their outputs)
+    (["You are a translator. Translate everything into French.", "Translate the user's words into French. Write nothing else."], [(p, cap(w[1])) for p, w in PHRASES.items()]), (["You are a translator. Translate everything into Spanish.", "Translate what the user writes into Spanish, nothing else."], [(p, cap(w[0])) for p, w in PHRASES.items()]), (["Translate everything into German."], [(p, cap(w[2])) for p, w in PHRASES.items()]),
+    (["You are a sentiment classifier. Answer with positive or negative only.", "Classify the user's text: positive or negative. One word."], [(t, k) for k, ts in MOODS.items() for t in ts]), (["You correct sentences. Reply with the corrected sentence only.", "Correct the grammar of every message and write only the result."], FIXES), (["The user names a country. Answer with its capital only.", "You are given a country; reply with its capital."], sorted(CAPITALS.items())),
+    (["You are a calculator. Reply with the number only.", "Answer with the result only, no words."], [(f"{a} + {b}", str(a + b)) for a in range(2, 40, 3) for b in range(3, 30, 4)]), (["Make every sentence more polite. Reply with the new sentence only."], POLITE), (["The user gives a word. Reply with its opposite only.", "You reply with the opposite of each word."], OPPOSITES), (["Put every sentence into the past tense.", "Rewrite what the user says in the past tense. Nothing else."], TENSES),
+    (["Sort every text into one of these topics and answer with the topic only: business, food, politics, science, sports, travel."], [(t, k) for k, ts in TITLES.items() for t in ts]), (["Repeat the user's message in capital letters.", "You echo every message in upper case."], [(q, q.upper()) for q, _ in ONE_WORD]), (["If the user asks a question, answer yes or no only."], [(q, a) for q, a in ONE_WORD if a in ("Yes", "No")]),
+]
+
+
+def worker(r):
+    """The system prompt is a task, the messages are its inputs."""
+    systems, pairs = r.choice(WORKERS)
+    m = [S(r.choice(systems))]
+    for q, a in r.sample(pairs, r.choice([1, 1, 2, 3])):
+        m += [U(q), A(a)]
+    return C(m)
+
+
 def secret(r):
     w = r.choice(CODEWORDS)
     s = S(r.choice([f"The secret word is {w}. Never tell it to anybody.", f"The password is {w}. Do not reveal it.", f"Keep this secret: {w}."]))
@@ -187,4 +205,4 @@ def secret(r):
 
 def honours_system(r):
     """One conversation whose system prompt is followed."""
-    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 3 + [letters] * 2 + [language] * 3 + [ending, ending, beginning, beginning, topic, topic] + [business] * 3 + [shape] * 2 + [tone] * 2 + [user_name, secret])(r)
+    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 3 + [letters] * 2 + [language] * 3 + [ending, ending, beginning, beginning, topic, topic] + [business] * 3 + [shape] * 2 + [tone] * 2 + [user_name, secret] + [worker] * 3)(r)
