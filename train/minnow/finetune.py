@@ -1,6 +1,6 @@
 """Fine-tuning of the source with LoRA, before the conversion.
 
-    python finetune.py train work/adapter.safetensors --tokens 1000000 [--init A.safetensors]   # resumable: the same command goes on
+    python finetune.py train work/adapter.safetensors --tokens 1000000 [--init A.safetensors]   # resumable: the same command goes on; a file work/adapter.safetensors.stop ends it
     python finetune.py eval [work/adapter.safetensors]                                          # held-out losses by kind, and of text
 
 Two processes of one thread each, gradients summed: on a shared machine every barrier of one process with two threads waits for the thread that lost its core."""
@@ -86,13 +86,14 @@ def worker(rank, a):
         step, tokens = x["step"], x["tokens"]
     d = mix.Data(source.tokenizer(), (a.seed * 1000 + rank) * 100003 + step, teacher=a.teacher, forbidden=forbidden(a.forbid))
     began, at_start, detail, logged, saved = time.time(), tokens, {}, time.time(), time.time()
-    while tokens < a.tokens:
+    stop = False
+    while tokens < a.tokens and not stop:
         b = d.batch(a.batch)
         loss_of(m, b, detail).backward()
-        flat = torch.cat([p.grad.flatten() for p in ps] + [torch.tensor([float(sum(len(e["ids"]) for e in b))])])
+        flat = torch.cat([p.grad.flatten() for p in ps] + [torch.tensor([float(sum(len(e["ids"]) for e in b)), float(os.path.exists(a.out + ".stop"))])])
         dist.all_reduce(flat)
-        tokens += int(flat[-1])
-        flat = flat[:-1] / a.workers
+        tokens, stop = tokens + int(flat[-2]), bool(flat[-1])
+        flat = flat[:-2] / a.workers
         norm = float(flat.norm())
         flat *= min(1.0, 1.0 / (norm + 1e-6))
         for p, g in zip(ps, flat.split([p.numel() for p in ps])):
@@ -103,12 +104,12 @@ def worker(rank, a):
         opt.step()
         opt.zero_grad()
         step += 1
-        if rank == 0 and (time.time() - logged > 30 or tokens >= a.tokens):
+        if rank == 0 and (time.time() - logged > 30 or tokens >= a.tokens or stop):
             logged = time.time()
             print(json.dumps({"step": step, "min": round((logged - began) / 60, 1), "tokens": tokens, "tok/s": round((tokens - at_start) / (logged - began)), "norm": round(norm, 2), "lr": f"{opt.param_groups[0]['lr']:.2e}",
                               "loss": round(sum(x[1] for x in detail.values()) / sum(x[2] for x in detail.values()), 3), "by kind": {k: round(x[1] / x[2], 3) for k, x in sorted(detail.items())}}), flush=True)
             detail = {}
-            if logged - saved > a.save_minutes * 60 or tokens >= a.tokens:
+            if logged - saved > a.save_minutes * 60 or tokens >= a.tokens or stop:
                 saved = logged
                 torch.save({"parameters": [p.detach() for p in ps], "optimizer": opt.state_dict(), "step": step, "tokens": tokens}, a.out + ".state.tmp")
                 os.replace(a.out + ".state.tmp", a.out + ".state")

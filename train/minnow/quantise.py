@@ -55,32 +55,38 @@ def nearest(w):
     return (torch.where(s > 0, q * s, 0) + o).flatten(-2) * f
 
 
-def gptq(w, hessian, damp=0.01):
-    """The weights [rows, k] on the grid, with the least error under `hessian` [k, k] = the sum of x x^T of the inputs."""
+def gptq(w, hessian, damp=0.01, block=64):
+    """The weights [rows, k] on the grid, with the least error under `hessian` [k, k] = the sum of x x^T of the inputs.
+
+    The grids are those of the weights as given; the columns are rounded in the order of their inputs' energy, so that those that matter most have no error to take."""
     f = row_factor(w)
-    w = (w / f).double()
     h = hessian.double().clone()
     dead = h.diagonal() == 0
     h[dead, dead] = 1
-    h += damp * h.diagonal().mean() * torch.eye(len(h), dtype=h.dtype)
+    energy = h.diagonal().float()
+    x = (w / f).unflatten(-1, (-1, GROUP))
+    s, o = grid(x, energy.view(-1, GROUP))
+    least = torch.zeros_like(x).scatter_(-1, x.argmin(-1, keepdim=True), 1).flatten(-2).bool()
+    most = torch.zeros_like(x).scatter_(-1, x.argmax(-1, keepdim=True), 1).flatten(-2).bool() & ~least
+    order = energy.argsort(descending=True)
+    s, o, least, most = (z[:, order] for z in (s.expand_as(x).flatten(-2), o.expand_as(x).flatten(-2), least, most))
+    h = h[order][:, order] + damp * h.diagonal().mean() * torch.eye(len(h), dtype=h.dtype)
     inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True).float()
-    w = w.float()
-    out = torch.empty_like(w)
-    for at in range(0, w.shape[1], GROUP):
-        x = w[:, at: at + GROUP].clone()
-        s, o = grid(x, inverse.diagonal()[at: at + GROUP].pow(-2))
-        low, high = x.argmin(-1), x.argmax(-1)
-        step, err = s.clamp_min(1e-30), torch.empty_like(x)
-        u = inverse[at: at + GROUP, at: at + GROUP]
-        for i in range(x.shape[1]):
-            q = ((x[:, i: i + 1] - o) / step).round().clamp(0, 15)[:, 0]
-            q = torch.where(low == i, 0.0, torch.where(high == i, 15.0, q))
-            y = torch.where(s > 0, q[:, None] * s, 0)[:, 0] + o[:, 0]
-            e = (x[:, i] - y) / u[i, i]
-            x[:, i:] -= e[:, None] * u[i, i:][None]
-            out[:, at + i], err[:, i] = y, e
-        w[:, at + GROUP:] -= err @ inverse[at: at + GROUP, at + GROUP:]
-    return out * f
+    x = (w / f)[:, order].clone()
+    out = torch.empty_like(x)
+    for at in range(0, x.shape[1], block):
+        end = min(at + block, x.shape[1])
+        err = torch.empty_like(x[:, at:end])
+        for i in range(at, end):
+            q = ((x[:, i] - o[:, i]) / s[:, i].clamp_min(1e-30)).round().clamp(0, 15)
+            q = torch.where(least[:, i], 0.0, torch.where(most[:, i], 15.0, q))
+            out[:, i] = torch.where(s[:, i] > 0, q * s[:, i], 0) + o[:, i]
+            err[:, i - at] = (x[:, i] - out[:, i]) / inverse[i, i]
+            x[:, i:end] -= err[:, i - at, None] * inverse[i, i:end][None]
+        x[:, end:] -= err @ inverse[at:end, end:]
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order))
+    return out[:, back] * f
 
 
 def calibration(n):
@@ -97,8 +103,14 @@ def calibration(n):
 INPUTS = {"a": ["self_attn.kv_a_proj_with_mqa", "self_attn.indexer.wk"], "qr": ["self_attn.q_b_proj", "self_attn.indexer.wq_b"], "o": ["self_attn.o_proj"], "m": ["mlp.gate_proj", "mlp.up_proj"], "down": ["mlp.down_proj"]}
 
 
-def quantise(t, c, docs, report=print):
-    """All matrices of the layers, the embedding and the head, in place."""
+def frequent(docs, n):
+    """The ids of the n most frequent tokens of text and conversations."""
+    text = [r for kind in ("wiki", "books") for r in source.rows(kind, 12, 1024, False)]
+    return torch.cat([*docs, *text]).bincount().argsort(descending=True)[:n]
+
+
+def quantise(t, c, docs, exact=0, report=print):
+    """All matrices of the layers, the embedding and the head, in place; `exact` rows of the head stay in bf16."""
     x = [t["model.embed_tokens.weight"][i] for i in docs]
     angles = converted.angles(c, max(map(len, docs)))
     for layer in range(c["num_hidden_layers"]):
@@ -119,11 +131,13 @@ def quantise(t, c, docs, report=print):
         x = [converted.block(t, c, layer, z, angles[: len(z)]) for z in x]
         report(f"layer {layer}: {time.time() - began:.0f} s")
     h = sum((y := rms(z, t["model.norm.weight"], c["rms_norm_eps"])).t() @ y for z in x)
-    # embedding and head share one packed matrix, but for the rows of the control tokens
-    shared = gptq(t["lm_head.weight"], h)
-    for n in ("model.embed_tokens.weight", "lm_head.weight"):
-        differs = (t["model.embed_tokens.weight"] != t["lm_head.weight"]).any(-1) if n.startswith("model") else differs
-        t[n] = torch.where(differs[:, None], t[n].bfloat16().float(), shared)
+    # embedding and head share one packed matrix, but for the rows of the control tokens and the head's rows of frequent tokens
+    embed, head = t["model.embed_tokens.weight"], t["lm_head.weight"]
+    own, kept = (embed != head).any(-1, keepdim=True), torch.zeros(len(head), 1, dtype=torch.bool)
+    kept[frequent(docs, exact)] = True
+    shared = gptq(head, h)
+    t["model.embed_tokens.weight"] = torch.where(own, embed.bfloat16().float(), shared)
+    t["lm_head.weight"] = torch.where(own | kept, head.bfloat16().float(), shared)
 
 
 def main():
@@ -131,6 +145,7 @@ def main():
     ap.add_argument("dir")
     ap.add_argument("out")
     ap.add_argument("--tokens", type=int, default=16384)
+    ap.add_argument("--exact", type=int, default=0, help="rows of the head, of the most frequent tokens, that stay in bf16")
     ap.add_argument("--plain", action="store_true")
     ap.add_argument("--threads", type=int, default=1)
     a = ap.parse_args()
@@ -143,7 +158,7 @@ def main():
                 t[n] = nearest(w) if "embed" not in n and "lm_head" not in n else torch.where(differs[:, None], w, nearest(w))
     else:
         with torch.no_grad():
-            quantise(t, c, calibration(a.tokens), lambda s: print(s, flush=True))
+            quantise(t, c, calibration(a.tokens), a.exact, lambda s: print(s, flush=True))
     convert.write(t, c, a.out, "f32")
 
 
