@@ -1,13 +1,13 @@
 """Tests of the checks: for every prompt, correct answers of several wordings pass, and answers with one mistake fail.
 
-    python -m unittest test_checks
+    python -m unittest evaluation.test_checks
 """
 
 import json
 import os
 import unittest
 
-import checks
+from . import checks
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -162,7 +162,7 @@ class Checks(unittest.TestCase):
             self.assertNotEqual(checks.failures(p, answer("62", reasoning)), [], reasoning)
 
     def test_repetition(self):
-        for text in ("a lone moon\n" * 3, "no no no no no no no no no no no", "it is good and " * 4, "aaaaaaaaaaaaaaaaaaaaaaaa"):
+        for text in ("a lone moon\n" * 3, "no no no no no no no no no no no", "it is good and " * 4, "aaaaaaaaaaaaaaaaaaaaaaaa", "a DeepSeek" + "-1.1.1" * 8):
             self.assertTrue(checks.repeats(text), text)
         for text in ("- Tom: send the logo\n- Anna: send the file", "x = 1\nx = 2\nx = 3", "| a | b |\n|------------------|---|", "ha ha ha"):
             self.assertFalse(checks.repeats(text), text)

@@ -11,7 +11,7 @@ A list of alternatives in place of a word accepts any of them.
 import json
 import re
 
-import code_check
+from . import code_check
 
 CONTROL = re.compile(r"<｜|｜>|｜DSML｜|</?think>|<\|im_|<\|endoftext")
 BULLET = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+")
@@ -69,9 +69,9 @@ def said_to(prompt):
 
 def repeats(text):
     """Whether a text has fallen into repetition: a line of three words three times, a sequence of one to twelve words four
-    times in a row (ten times for one word), or less than half of its sequences of four words being different ones."""
+    times in a row (ten times for one word), letters eight times in a row, or less than half of its sequences of four words being different ones."""
     lines = [x.strip().lower() for x in text.splitlines() if len(x.split()) >= 3]
-    if any(lines.count(x) >= 3 for x in set(lines)) or re.search(r"([^\s\-=_.#*|])\1{15}", text):
+    if any(lines.count(x) >= 3 for x in set(lines)) or re.search(r"([^\s\-=_.#*|])\1{15}|(?=\S*\w)(\S{2,20}?)\2{7}", text):
         return True
     words = text.lower().split()
     for size in range(1, 13):
