@@ -18,7 +18,7 @@ the last packed form, else by the model; --answers LABEL chooses another. --tabl
 import argparse
 import json
 
-from evaluation import checks, held_out, needles, prompts, report, requests, score
+from evaluation import chatml, checks, held_out, needles, prompts, report, requests, score
 from evaluation.results import Results
 from evaluation.server import Server
 
@@ -95,9 +95,8 @@ class Evaluation:
         with Server(a.cachalot, a.folders[label], a.threads) as server:
             prompts.answer_all(self.results, label, self.prompts, a.seeds, lambda body, _: server.ask(body), more)
         if source := self.source():
-            from evaluation.source import renamed
             tok = self.tokenizer()
-            prompts.answer_all(self.results, "source", [renamed(p) for p in self.prompts], a.seeds, lambda body, p: source.answer(tok, body, p), {})
+            prompts.answer_all(self.results, "source", [chatml.renamed(p) for p in self.prompts], a.seeds, lambda body, p: source.answer(tok, body, p), {})
 
     def measure_loss(self):
         a, tok = self.a, self.tokenizer()

@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 import chat_format as cf  # noqa: E402
 
-from . import source  # noqa: E402
+from . import chatml  # noqa: E402
 
 HELD_OUT_EVERY = 50
 
@@ -70,7 +70,7 @@ def chat_rows(tok, corpus, length, n):
     """`n` rows of whole conversations: ((ids, mask) in the V3.2 format, (ids, mask) of the same ones in ChatML)."""
     out, row, source_row = [], ([], []), ([], [])
     for c in conversations(corpus):
-        a, b = encode_v32(tok, c), source.chatml(tok, c, answer=False)
+        a, b = encode_v32(tok, c), chatml.encode(tok, c, answer=False)
         if max(len(row[0]) + len(a[0]), len(source_row[0]) + len(b[0])) > length:
             if row[0]:
                 out.append((row, source_row))

@@ -13,7 +13,7 @@ import chat_format as cf  # noqa: E402
 from synth.long import SUBJECTS  # noqa: E402
 from synth.words import FIRST, LAST, code  # noqa: E402
 
-from . import held_out, source  # noqa: E402
+from . import chatml, held_out  # noqa: E402
 
 
 def paragraphs(corpus, r):
@@ -48,7 +48,7 @@ def items(tok, corpus, length, n):
         question = [{"role": "user", "content": form.format(t="\n".join(blocks), q=f"What is the {subject} of {owner}?")}]
         lead, ending = tok.encode(f"The {subject} of {owner} is").ids, tok.encode(f" {value}").ids
         prompt = [t for s, _ in cf.render(question) for t in tok.encode(s).ids]
-        out.append((prompt + lead + ending, source.chatml(tok, question)[0] + lead + ending, len(ending)))
+        out.append((prompt + lead + ending, chatml.encode(tok, question)[0] + lead + ending, len(ending)))
     return out
 
 

