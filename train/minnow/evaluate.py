@@ -93,10 +93,10 @@ class Evaluation:
         a, label = self.a, self.a.answers
         more = json.loads(a.request)
         with Server(a.cachalot, a.folders[label], a.threads) as server:
-            prompts.answer_all(self.results, label, self.prompts, a.seeds, lambda body, _: server.ask(body), more)
+            prompts.answer_all(self.results, label, self.prompts, a.seeds, lambda group: map(server.ask, [body for body, _ in group]), more)
         if source := self.source():
             tok = self.tokenizer()
-            prompts.answer_all(self.results, "source", [chatml.renamed(p) for p in self.prompts], a.seeds, lambda body, p: source.answer(tok, body, p), {})
+            prompts.answer_all(self.results, "source", [chatml.renamed(p) for p in self.prompts], a.seeds, lambda group: source.answers(tok, group), {}, at_once=20)
 
     def measure_loss(self):
         a, tok = self.a, self.tokenizer()

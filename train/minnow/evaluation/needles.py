@@ -25,11 +25,16 @@ def paragraphs(corpus, r):
 
 
 def filling(tok, text, size):
-    """Paragraphs of at most `size` tokens together."""
-    out = []
-    while (n := len(tok.encode((p := next(text)) + "\n").ids)) <= size:
-        out.append(p)
-        size -= n
+    """Paragraphs of nearly `size` tokens together."""
+    out, too_long = [], 0
+    while too_long < 8:
+        p = next(text)
+        n = len(tok.encode(p + "\n").ids)
+        if n <= size:
+            out.append(p)
+            size -= n
+        else:
+            too_long += 1
     return out
 
 
@@ -40,7 +45,7 @@ def items(tok, corpus, length, n):
     while len(out) < n:
         owners = r.sample([f"{a} {b}" for a in FIRST for b in LAST], r.choice([1, 2, 4]))
         facts = [(owner, r.choice(SUBJECTS), code(r)) for owner in owners]
-        blocks = filling(tok, text, length - 160 - 30 * len(facts))
+        blocks = filling(tok, text, length - 120 - 30 * len(facts))
         for owner, subject, value in facts:
             blocks.insert(r.randint(0, len(blocks)), f"The {subject} of {owner} is {value}.")
         owner, subject, value = facts[0]

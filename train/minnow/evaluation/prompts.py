@@ -27,21 +27,17 @@ def request(prompt, seed, more):
     return DEFAULTS | more | prompt["request"] | {"seed": seed}
 
 
-def answer_all(results, label, prompts, seeds, answer, more):
-    """Asks what is not answered yet; `answer(body, prompt)` returns an answer."""
+def answer_all(results, label, prompts, seeds, answers, more, at_once=1):
+    """Asks what is not answered yet. `answers` yields an answer for each of a list of (body, prompt), `at_once` of them."""
     stored = results.part("answers", label)
-    for seed in seeds:
-        for p in prompts:
-            if seed not in runs(p, seeds):
-                continue
-            body = request(p, seed, more)
-            mark, mine = short_hash(body), stored.setdefault(p["id"], {})
-            if mine.get(str(seed), {}).get("request") == mark:
-                continue
-            mine[str(seed)] = answer(body, p) | {"request": mark}
+    asked = [(request(p, s, more), p) for s in seeds for p in prompts if s in runs(p, seeds)]
+    todo = [(body, p) for body, p in asked if stored.get(p["id"], {}).get(str(body["seed"]), {}).get("request") != short_hash(body)]
+    for i in range(0, len(todo), at_once):
+        group = todo[i: i + at_once]
+        for (body, p), answer in zip(group, answers(group)):
+            stored.setdefault(p["id"], {})[str(body["seed"])] = answer | {"request": short_hash(body)}
             results.save()
-            reasons = checks.failures(p, mine[str(seed)])
-            print(f"{label} {p['id']} seed {seed}: {'; '.join(reasons) or 'ok'}", flush=True)
+            print(f"{label} {p['id']} seed {body['seed']}: {'; '.join(checks.failures(p, answer)) or 'ok'}", flush=True)
 
 
 def outcomes(stored, prompts, seeds):

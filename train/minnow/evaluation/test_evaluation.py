@@ -38,7 +38,7 @@ class Prompts(unittest.TestCase):
 
     def test_a_stopped_run_continues_and_a_changed_prompt_is_asked_again(self):
         asked = []
-        answer = lambda body, p: asked.append((p["id"], body["seed"])) or said("Lisbon")
+        answer = lambda group: [asked.append((p["id"], body["seed"])) or said("Lisbon") for body, p in group]
         prompts.answer_all(self.results, "x", self.prompts, [1, 2], answer, {})
         self.assertEqual(asked, [("facts-1", 1), ("repetition-2", 1), ("facts-1", 2)])
         again = Results(self.results.path)
