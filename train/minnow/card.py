@@ -2,7 +2,8 @@
 
     python card.py RESULTS.json MODEL_DIR --label int4 --training training.md --data data.md > ../../models/minnow/README.md
 
-A field {{name}} without a figure is an error: the card states what was measured, or the sentence goes.
+A field {{name}} without a figure is an error: the card states what was measured, or the sentence
+goes.
 """
 
 import argparse

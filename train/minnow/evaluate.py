@@ -11,8 +11,9 @@ Parts, of which --parts chooses some (all by default):
     requests   the first request of README.md, and the requests of a service's guide, with their seed
     speed      start, first token of a prompt of 1K tokens, tokens a second
 
-Each measurement is stored in RESULTS.json as soon as it is made; the same command continues a stopped run. The prompts are answered by
-the last packed form, else by the model; --answers LABEL chooses another. --table prints what is stored, --format markdown for the card.
+Each measurement is stored in RESULTS.json as soon as it is made; the same command continues a
+stopped run. The prompts are answered by the last packed form, else by the model; --answers LABEL
+chooses another. --table prints what is stored, --format markdown for the card.
 """
 
 import argparse

@@ -1,1 +1,2 @@
-"""Measures a checkpoint of Minnow through the program that serves it, and its source in its own format."""
+"""Measures a checkpoint of Minnow through the program that serves it, and its source in its own
+format."""

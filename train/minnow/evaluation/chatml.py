@@ -1,8 +1,9 @@
 """The source's own ChatML format, and what becomes of the prompts in it.
 
-Tools and tool results have no form in it, so the kinds `tools` and `result` count as failed and are not asked. The kind `no-tool` asks
-the question without its tools. For `json`, the system prompt contains the words and the schema that the V3.2 prompt has, and nothing
-constrains the answer. For `thinking`, only the answer is checked. Its own name replaces Minnow's in the checks.
+Tools and tool results have no form in it, so the kinds `tools` and `result` count as failed and are
+not asked. The kind `no-tool` asks the question without its tools. For `json`, the system prompt
+contains the words and the schema that the V3.2 prompt has, and nothing constrains the answer. For
+`thinking`, only the answer is checked. Its own name replaces Minnow's in the checks.
 """
 
 import json
@@ -14,7 +15,8 @@ SCHEMA = "## Response Format:\n\nYou MUST strictly adhere to the following schem
 
 
 def encode(tok, messages, answer=True):
-    """Token ids of messages, opened for an answer, and whether each belongs to an answer of the assistant."""
+    """Token ids of messages, opened for an answer, and whether each belongs to an answer of the
+    assistant."""
     messages = messages if messages[0]["role"] == "system" else [{"role": "system", "content": SYSTEM}, *messages]
     text = lambda s: tok.encode(s).ids
     ids, of_answer = [], []

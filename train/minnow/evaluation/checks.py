@@ -1,11 +1,12 @@
 """Checks of answers: what a correct answer of any wording has, and an unrelated one has not.
 
-An answer is {"content", "reasoning", "calls": [{"name", "arguments"}], "finish"}. A prompt of prompts.jsonl is
-{"id", "kind", "request", "checks"}; each check is an object with one of the names of CHECKS as its only key.
-`failures(prompt, answer)` returns the reasons why an answer does not pass, and an empty list if it passes.
+An answer is {"content", "reasoning", "calls": [{"name", "arguments"}], "finish"}. A prompt of
+prompts.jsonl is {"id", "kind", "request", "checks"}; each check is an object with one of the names
+of CHECKS as its only key. `failures(prompt, answer)` returns the reasons why an answer does not
+pass, and an empty list if it passes.
 
-Words are compared without case, and as whole words; `stem*` also accepts any ending. Number words count as digits.
-A list of alternatives in place of a word accepts any of them.
+Words are compared without case, and as whole words; `stem*` also accepts any ending. Number words
+count as digits. A list of alternatives in place of a word accepts any of them.
 """
 
 import json
@@ -27,7 +28,8 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 # ------------------------------------------------------------------ text
 
 def plain(text):
-    """Text in a form in which wordings can be compared: digits for numbers, plain quotes, no emphasis, no 1,000s commas."""
+    """Text in a form in which wordings can be compared: digits for numbers, plain quotes, no
+    emphasis, no 1,000s commas."""
     text = str(text).translate(str.maketrans("’‘“”\u00a0\u202f", "''\"\"  "))
     text = re.sub(r"\*\*|__|`", "", text)
     text = NUMBER_WORD.sub(lambda m: str(VALUE[m["small"].lower()] if m["small"] else VALUE[m["tens"].lower()] + VALUE[(m["unit"] or "zero").lower()]), text)
@@ -50,7 +52,8 @@ def numbers(text):
 
 
 def bullets(text):
-    """The list items of an answer, and its other lines; indented lines belong to the item above them."""
+    """The list items of an answer, and its other lines; indented lines belong to the item above
+    them."""
     items, others = [], []
     for line in text.splitlines():
         if BULLET.match(line):
@@ -68,8 +71,9 @@ def said_to(prompt):
 
 
 def repeats(text):
-    """Whether a text has fallen into repetition: a line of three words three times, a sequence of one to twelve words four
-    times in a row (ten times for one word), letters eight times in a row, or less than half of its sequences of four words being different ones."""
+    """Whether a text has fallen into repetition: a line of three words three times, a sequence of
+    one to twelve words four times in a row (ten times for one word), letters eight times in a row,
+    or less than half of its sequences of four words being different ones."""
     lines = [x.strip().lower() for x in text.splitlines() if len(x.split()) >= 3]
     if any(lines.count(x) >= 3 for x in set(lines)) or re.search(r"([^\s\-=_.#*|])\1{15}|(?=\S*\w)(\S{2,20}?)\2{7}", text):
         return True
@@ -138,8 +142,9 @@ def check_grounded(_, a, prompt):
 
 
 def check_bullets(spec, a, _):
-    """Exactly `n` items, with at most a line before and after them. Each is about one of the `points` (lists of words that a
-    point needs), at least `n` points are covered, and words that stand `apart` in the source do not meet in one item."""
+    """Exactly `n` items, with at most a line before and after them. Each is about one of the
+    `points` (lists of words that a point needs), at least `n` points are covered, and words that
+    stand `apart` in the source do not meet in one item."""
     items, others = bullets(a["content"])
     if len(items) != spec["n"]:
         return f"has {len(items)} list items, wanted {spec['n']}"
@@ -161,7 +166,8 @@ def check_bullets(spec, a, _):
 
 
 def action_lines(text):
-    """Lines of an answer with tasks. A line that ends with a colon is put before the lines that follow it."""
+    """Lines of an answer with tasks. A line that ends with a colon is put before the lines that
+    follow it."""
     heading, out = "", []
     for line in text.splitlines():
         line = line.strip()
@@ -174,29 +180,25 @@ def action_lines(text):
 
 
 def check_actions(tasks, a, _):
-    """One line for each task with its owner and its day. A task without a day gets none, and no task is added."""
-    owners = [t["owner"] for t in tasks]
-    left = []
-    for line in action_lines(a["content"]):
-        text = plain(line)
-        found = next((t for t in tasks if all(occurs_any(g, text) for g in t["task"])), None)
-        left.append((text, found))
+    """One line for each task with its day, on which its owner is the first one named. A task without a
+    day gets none, and no task is added."""
+    about = lambda task, line: all(occurs_any(g, line) for g in task["task"])
+    lines = [plain(x) for x in action_lines(a["content"])]
     for t in tasks:
-        lines = [text for text, found in left if found is t]
-        if len(lines) != 1:
-            return f"has {len(lines)} lines for the task of {t['owner']}"
-        text = lines[0]
-        named = [o for o in owners if occurs(o, text)]
-        if t["owner"] not in named or (named[0] != t["owner"] and min(named, key=lambda o: text.lower().find(o.lower())) != t["owner"]):
-            return f"gives the task of {t['owner']} to {named}"
-        if t["due"] and not occurs_any(t["due"], text):
+        mine = [x for x in lines if about(t, x)]
+        if len(mine) != 1:
+            return f"has {len(mine)} lines for the task of {t['owner']}"
+        owners = sorted((o["owner"] for o in tasks if occurs(o["owner"], mine[0])), key=lambda o: mine[0].lower().index(o.lower()))
+        if owners[:1] != [t["owner"]]:
+            return f"gives the task of {t['owner']} to {owners}"
+        if t["due"] and not occurs_any(t["due"], mine[0]):
             return f"lacks the day {t['due'][0]} of {t['owner']}"
-        days = [d for d in re.findall(DATE, text, re.I) if not t["due"] or not occurs_any(t["due"], d)]
+        days = [d for d in re.findall(DATE, mine[0], re.I) if not t["due"] or not occurs_any(t["due"], d)]
         if days:
             return f"gives {t['owner']} the day {days}"
-    items, _ = bullets(a["content"])
-    extra = [i for i in items if not any(all(occurs_any(g, plain(i)) for g in t["task"]) for t in tasks) and not any(occurs(o, plain(i)) and len(i.split()) <= 3 for o in owners)]
-    return f"adds {extra}" if len(extra) > 0 else None
+    heading = lambda item: len(item.split()) <= 3 and any(occurs(t["owner"], item) for t in tasks)
+    added = [i for i in map(plain, bullets(a["content"])[0]) if not heading(i) and not any(about(t, i) for t in tasks)]
+    return f"adds {added}" if added else None
 
 
 def fits(value, wanted):
@@ -246,7 +248,8 @@ def check_no_call(_, a, __):
 
 
 def check_reasoning(limits, a, prompt):
-    """The thinking before the answer; sources without thinking have `reasoning` None, and it is not asked of them."""
+    """The thinking before the answer; sources without thinking have `reasoning` None, and it is not
+    asked of them."""
     if a["reasoning"] is None and a.get("no_thinking"):
         return None
     text = a["reasoning"] or ""
@@ -257,7 +260,8 @@ def check_reasoning(limits, a, prompt):
 
 
 def check_number(wanted, a, prompt):
-    """The result is the last number of the answer, or its only number that is not in the question."""
+    """The result is the last number of the answer, or its only number that is not in the
+    question."""
     found, given = numbers(a["content"]), set(numbers(said_to(prompt)))
     if not found:
         return "has no number"
@@ -289,8 +293,8 @@ def run(check, answer, prompt):
 
 
 def failures(prompt, answer):
-    """Reasons why an answer does not pass. Every answer has to end by itself, to be free of control tokens, and not to repeat
-    itself."""
+    """Reasons why an answer does not pass. Every answer has to end by itself, to be free of control
+    tokens, and not to repeat itself."""
     if answer.get("error"):
         return [f"error: {answer['error']}"]
     answer = answer | {"content": answer["content"] or ""}

@@ -1,7 +1,8 @@
-"""Runs the code of an answer: Python in a subprocess with limits of time and memory, SQL in an SQLite database in memory.
+"""Runs the code of an answer: Python in a subprocess with limits of time and memory, SQL in an
+SQLite database in memory.
 
-The subprocess refuses files, processes and sockets by an audit hook. This protects against the accidents of a small model and is
-not a sandbox against an attacker.
+The subprocess refuses files, processes and sockets by an audit hook. This protects against the
+accidents of a small model and is not a sandbox against an attacker.
 """
 
 import re
@@ -38,7 +39,8 @@ exec(tests, {"f": f})
 
 
 def blocks(text, language, start):
-    """Code of an answer: its fenced blocks, or the text from the first line on that looks like code."""
+    """Code of an answer: its fenced blocks, or the text from the first line on that looks like
+    code."""
     fenced = re.findall(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", text, re.S)
     if fenced:
         return [code for tag, code in fenced if tag.lower() in (language, "", "py", "python3", "sqlite", "mysql", "postgresql") and re.search(start, code, re.M | re.I)]

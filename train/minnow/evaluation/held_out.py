@@ -1,7 +1,8 @@
-"""Held-out loss of plain text and of the answers in conversations, for a checkpoint in the V3.2 format and for its source in ChatML.
+"""Held-out loss of plain text and of the answers in conversations, for a checkpoint in the V3.2
+format and for its source in ChatML.
 
-The rows hold the same texts and the same conversations in both formats. Of each part of the corpus, the records with an index
-divisible by 50 are held out, as in the training (`train/CORPUS.md`).
+The rows hold the same texts and the same conversations in both formats. Of each part of the corpus,
+the records with an index divisible by 50 are held out, as in the training (`train/CORPUS.md`).
 """
 
 import json
@@ -25,7 +26,8 @@ def part(corpus, name):
 
 
 def conversations(corpus):
-    """Held-out conversations: instructions, arithmetic word problems, questions about a paragraph, small talk."""
+    """Held-out conversations: instructions, arithmetic word problems, questions about a paragraph,
+    small talk."""
     user = lambda s: {"role": "user", "content": s}
     said = lambda s: {"role": "assistant", "content": s}
     out = [[user(x["q"] + ("\n\n" + x["in"] if x.get("in") else "")), said(x["a"])] for x in part(corpus, "instructions") if x.get("a")]
@@ -67,7 +69,8 @@ def text_rows(tok, corpus, length, n):
 
 
 def chat_rows(tok, corpus, length, n):
-    """`n` rows of whole conversations: ((ids, mask) in the V3.2 format, (ids, mask) of the same ones in ChatML)."""
+    """`n` rows of whole conversations: ((ids, mask) in the V3.2 format, (ids, mask) of the same
+    ones in ChatML)."""
     out, row, source_row = [], ([], []), ([], [])
     for c in conversations(corpus):
         a, b = encode_v32(tok, c), chatml.encode(tok, c, answer=False)

@@ -1,7 +1,8 @@
-"""Needles: a sentence with a value, somewhere in a text of a given length, and the question for the value at its end.
+"""Needles: a sentence with a value, somewhere in a text of a given length, and the question for the
+value at its end.
 
-A needle is found if every token of the value is the most likely one when the words before it are given. Texts are held-out ones, the
-questions of all models are the same.
+A needle is found if every token of the value is the most likely one when the words before it are
+given. Texts are held-out ones, the questions of all models are the same.
 """
 
 import os
@@ -39,7 +40,8 @@ def filling(tok, text, size):
 
 
 def items(tok, corpus, length, n):
-    """`n` of (ids in the V3.2 format, ids in ChatML, number of tokens of the value, the last ones), all of at most `length`."""
+    """`n` of (ids in the V3.2 format, ids in ChatML, number of tokens of the value, the last ones),
+    all of at most `length`."""
     r, out = random.Random(4242 + length), []
     text = paragraphs(corpus, r)
     while len(out) < n:

@@ -1,6 +1,7 @@
 """Answers to a set of prompts, and their score.
 
-A prompt is run once for each seed at the server's default settings. A prompt that names a temperature (kind `repetition`) is run once.
+A prompt is run once for each seed at the server's default settings. A prompt that names a
+temperature (kind `repetition`) is run once.
 """
 
 import json
@@ -23,12 +24,14 @@ def runs(prompt, seeds):
 
 
 def request(prompt, seed, more):
-    """The body of a request. `more` overrides what no prompt names, such as a temperature to compare."""
+    """The body of a request. `more` overrides what no prompt names, such as a temperature to
+    compare."""
     return DEFAULTS | more | prompt["request"] | {"seed": seed}
 
 
 def answer_all(results, label, prompts, seeds, answers, more, at_once=1):
-    """Asks what is not answered yet. `answers` yields an answer for each of a list of (body, prompt), `at_once` of them."""
+    """Asks what is not answered yet. `answers` yields an answer for each of a list of (body,
+    prompt), `at_once` of them."""
     stored = results.part("answers", label)
     asked = [(request(p, s, more), p) for s in seeds for p in prompts if s in runs(p, seeds)]
     todo = [(body, p) for body, p in asked if stored.get(p["id"], {}).get(str(body["seed"]), {}).get("request") != short_hash(body)]
@@ -41,7 +44,8 @@ def answer_all(results, label, prompts, seeds, answers, more, at_once=1):
 
 
 def outcomes(stored, prompts, seeds):
-    """{prompt: {seed: reasons}} of the stored answers; the only run of a prompt stands for all seeds."""
+    """{prompt: {seed: reasons}} of the stored answers; the only run of a prompt stands for all
+    seeds."""
     out = {}
     for p in prompts:
         of = {int(s): checks.failures(p, a) for s, a in stored.get(p["id"], {}).items()}

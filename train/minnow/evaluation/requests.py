@@ -24,8 +24,8 @@ def send(server, path, body):
 
 
 def speed(binary, model):
-    """Seconds from the start to the first answer's end; to the first token of a prompt of about 1,000 tokens on two threads; tokens
-    a second of one request on one thread."""
+    """Seconds from the start to the first answer's end; to the first token of a prompt of about
+    1,000 tokens on two threads; tokens a second of one request on one thread."""
     with Server(binary, model, 2) as server:
         server.ask({"model": "deepseek-chat", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 16, "seed": 1})
         first_answer = time.time() - server.started

@@ -1,9 +1,11 @@
-"""The file of results: one JSON object, written again after each measurement, so that a stopped run continues.
+"""The file of results: one JSON object, written again after each measurement, so that a stopped run
+continues.
 
     {"models": {LABEL: {"sha256", "bytes", "program"}}, "answers": {LABEL: {PROMPT: {RUN: answer}}}, "loss": {LABEL: {SET: {ROW: [sum, tokens]}}},
      "needles": {LABEL: {SET: {ITEM: hit}}}, "requests": {LABEL: [...]}, "speed": {LABEL: {...}}}
 
-LABEL names a checkpoint, or is `source`. What was measured with other weights under the same label is forgotten.
+LABEL names a checkpoint, or is `source`. What was measured with other weights under the same label
+is forgotten.
 """
 
 import hashlib
@@ -14,7 +16,8 @@ PARTS = ("answers", "loss", "needles", "requests", "speed")
 
 
 def digest(path):
-    """sha256 of a file, or of the files of a checkpoint folder in alphabetical order, and their bytes."""
+    """sha256 of a file, or of the files of a checkpoint folder in alphabetical order, and their
+    bytes."""
     whole, size = hashlib.sha256(), 0
     names = sorted(os.listdir(path)) if os.path.isdir(path) else [""]
     for name in names:

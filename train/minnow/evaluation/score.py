@@ -1,4 +1,5 @@
-"""`cachalot score` on token rows: the program's own arithmetic measures checkpoints of every weight format, dense and sparse."""
+"""`cachalot score` on token rows: the program's own arithmetic measures checkpoints of every weight
+format, dense and sparse."""
 
 import json
 import os
@@ -10,7 +11,8 @@ AS_SERVED = ["--compute", "bf16", "--cache", "bf16"]
 
 
 def score(binary, model, rows, attention, more=(), threads=None):
-    """Yields, for each row, [(most likely next token, log-probability of the row's own next token)] of all positions but the last."""
+    """Yields, for each row, [(most likely next token, log-probability of the row's own next token)]
+    of all positions but the last."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
         json.dump([list(map(int, r)) for r in rows], f)
         f.flush()

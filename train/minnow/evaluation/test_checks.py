@@ -1,4 +1,5 @@
-"""Tests of the checks: for every prompt, correct answers of several wordings pass, and answers with one mistake fail.
+"""Tests of the checks: for every prompt, correct answers of several wordings pass, and answers with
+one mistake fail.
 
     python -m unittest evaluation.test_checks
 """
