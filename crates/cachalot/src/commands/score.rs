@@ -21,7 +21,8 @@ pub struct Args {
     /// JSON file of token ids: [[0, 17, 4], ...]
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,
-    /// Print the N most likely next tokens of every position
+    /// Print the N most likely next tokens of every position, beside the log-probability of the
+    /// token that follows in the sequence
     #[arg(long, value_name = "N", default_value_t = 64)]
     top: usize,
     /// Print all logits of every position instead
@@ -64,12 +65,15 @@ pub fn run(args: &Args) -> Result<()> {
             let mut row = |position: usize, token: u32, logits: &[f32]| -> Result<()> {
                 ensure_finite(logits, seq, position)?;
                 let mut line = json!({ "seq": seq, "position": position, "token": token });
-                let (name, value) = if args.logits {
-                    ("logits", json!(logits))
+                if args.logits {
+                    line["logits"] = json!(logits);
                 } else {
-                    ("top", json!(top_logprobs(logits, args.top)))
-                };
-                line[name] = value;
+                    let logprobs = Logprobs::new(logits);
+                    line["top"] = json!(logprobs.top(args.top));
+                    if let Some(next) = tokens.get(position + if args.mtp { 2 } else { 1 }) {
+                        line["next"] = json!(logprobs.of(*next));
+                    }
+                }
                 serde_json::to_writer(&mut out, &line)?;
                 Ok(writeln!(out)?)
             };
@@ -164,7 +168,7 @@ fn continue_greedily(model: &mut dyn Model, seq: usize, prompt: &[u32], n: usize
         done = end;
         if done == tokens.len() {
             ensure_finite(output.logits.row(0), seq, done - 1)?;
-            tokens.push(top_logprobs(output.logits.row(0), 1)[0].0);
+            tokens.push(Logprobs::new(output.logits.row(0)).top(1)[0].0);
         }
     }
     Ok(tokens.split_off(prompt.len()))
@@ -181,19 +185,37 @@ fn ensure_finite(logits: &[f32], seq: usize, position: usize) -> Result<()> {
     Ok(())
 }
 
-/// The `n` best ids with their natural-log probabilities, best first; ties go to the lower id.
-fn top_logprobs(logits: &[f32], n: usize) -> Vec<(u32, f64)> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-    let total = logits.iter().map(|v| (*v as f64 - max).exp()).sum::<f64>().ln() + max;
-    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    let better = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-    let n = n.min(order.len());
-    if n < order.len() {
-        order.select_nth_unstable_by(n, better);
-        order.truncate(n);
+/// Natural-log probabilities of one position.
+struct Logprobs<'a> {
+    logits: &'a [f32],
+    /// Logarithm of the sum of the exponentials of all logits.
+    total: f64,
+}
+
+impl<'a> Logprobs<'a> {
+    fn new(logits: &'a [f32]) -> Self {
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+        let total = logits.iter().map(|v| (*v as f64 - max).exp()).sum::<f64>().ln() + max;
+        Self { logits, total }
     }
-    order.sort_by(better);
-    order.into_iter().map(|id| (id, logits[id as usize] as f64 - total)).collect()
+
+    fn of(&self, id: u32) -> f64 {
+        self.logits[id as usize] as f64 - self.total
+    }
+
+    /// The `n` best ids with their log-probabilities, best first; ties go to the lower id.
+    fn top(&self, n: usize) -> Vec<(u32, f64)> {
+        let mut order: Vec<u32> = (0..self.logits.len() as u32).collect();
+        let logit = |id: &u32| self.logits[*id as usize];
+        let better = |a: &u32, b: &u32| logit(b).total_cmp(&logit(a)).then(a.cmp(b));
+        let n = n.min(order.len());
+        if n < order.len() {
+            order.select_nth_unstable_by(n, better);
+            order.truncate(n);
+        }
+        order.sort_by(better);
+        order.into_iter().map(|id| (id, self.of(id))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -202,9 +224,11 @@ mod tests {
 
     #[test]
     fn the_best_come_first_and_ties_by_id() {
-        let best = top_logprobs(&[0.0, 1.0, 1.0, -1.0], 3);
+        let logprobs = Logprobs::new(&[0.0, 1.0, 1.0, -1.0]);
+        let best = logprobs.top(3);
         assert_eq!(best.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 0]);
-        let all: f64 = top_logprobs(&[0.0, 1.0, 1.0, -1.0], 9).iter().map(|(_, p)| p.exp()).sum();
+        let all: f64 = logprobs.top(9).iter().map(|(_, p)| p.exp()).sum();
         assert!((all - 1.0).abs() < 1e-9);
+        assert_eq!(logprobs.of(1), best[0].1);
     }
 }

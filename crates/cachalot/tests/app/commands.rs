@@ -51,7 +51,14 @@ fn score_prints_the_exchange_format_whatever_the_chunk() {
     let top: Vec<f64> = second["top"].as_array().unwrap().iter().map(|pair| pair[1].as_f64().unwrap()).collect();
     assert!(top.len() == 3 && top[0] >= top[1] && top[1] >= top[2] && top[0] <= 0.0, "{top:?}");
 
-    assert_eq!(score(&["--logits"]), score(&["--logits", "--chunk", "1"]));
+    let logits = score(&["--logits"]);
+    assert_eq!(logits, score(&["--logits", "--chunk", "1"]));
+    let row: Value = serde_json::from_str(logits.lines().nth(1).unwrap()).unwrap();
+    let row: Vec<f64> = row["logits"].as_array().unwrap().iter().map(|logit| logit.as_f64().unwrap()).collect();
+    let of_4 = row[4] - row.iter().map(|logit| logit.exp()).sum::<f64>().ln();
+    assert!((second["next"].as_f64().unwrap() - of_4).abs() < 1e-9, "the token after position 1 is 4");
+    assert!(lines[3].get("next").is_none() && lines[4].get("next").is_none(), "nothing follows the last token");
+
     assert_eq!(score(&["--mtp"]).lines().count(), 3);
     let greedy: Value = serde_json::from_str(&score(&["--greedy", "5"])).unwrap();
     assert_eq!(greedy[0]["continuation"].as_array().unwrap().len(), 5);
