@@ -20,7 +20,7 @@ import argparse
 import json
 
 from evaluation import chatml, checks, held_out, needles, prompts, report, requests, score
-from evaluation.results import Results
+from evaluation.results import Results, short_hash
 from evaluation.server import Server
 
 PARTS = ("prompts", "loss", "needles", "requests", "speed")
@@ -106,30 +106,39 @@ class Evaluation:
             chat = held_out.chat_rows(tok, a.corpus, length, max(2, n // 2))
             sets = {"text": (text, text), "chat": ([x for x, _ in chat], [y for _, y in chat])}
             for kind, (rows, source_rows) in sets.items():
-                for label, folder in a.folders.items():
+                for label in a.folders:
                     if label == "bf16" or length == min(a.lengths):
                         for attention in ("dense", "sparse"):
-                            self.score_rows(label, f"{kind}/{length}/{attention}", rows, folder, attention)
+                            self.score_rows(label, f"{kind}/{length}/{attention}", rows, attention)
                 if a.source:
                     self.score_source(f"{kind}/{length}/dense", source_rows)
 
     def missing(self, part, label, name, rows):
-        """The stored object of a set, and the rows which are not in it yet."""
+        """The stored object of a set, and the rows which are not in it yet, by their keys. Rows that the
+        set no longer has are removed, so that all forms are compared on the same ones."""
+        keys = {short_hash(ids): i for i, (ids, *_) in enumerate(rows)}
         stored = self.results.part(part, label, name)
-        return stored, [i for i in range(len(rows)) if str(i) not in stored]
+        for key in set(stored) - set(keys):
+            del stored[key]
+        return stored, {key: i for key, i in keys.items() if key not in stored}
 
-    def score_rows(self, label, name, rows, folder, attention):
+    def scored(self, label, rows, todo, attention):
+        """(key, row, scores by the program) of the rows `todo`."""
+        a = self.a
+        got = score.score(a.cachalot, a.folders[label], [rows[i][0] for i in todo.values()], attention, a.score_args, a.threads) if todo else ()
+        return ((key, rows[i], x) for (key, i), x in zip(todo.items(), got))
+
+    def score_rows(self, label, name, rows, attention):
         stored, todo = self.missing("loss", label, name, rows)
-        scored = score.score(self.a.cachalot, folder, [rows[i][0] for i in todo], attention, self.a.score_args, self.a.threads)
-        for i, got in zip(todo, scored if todo else ()):
-            stored[str(i)] = held_out.sums([p for _, p in got], rows[i][1])
+        for key, (_, mask), got in self.scored(label, rows, todo, attention):
+            stored[key] = held_out.sums([p for _, p in got], mask)
             self.results.save()
         print(f"loss {label} {name}: {held_out.mean(stored)[0]:.4f}", flush=True)
 
     def score_source(self, name, rows):
         stored, todo = self.missing("loss", "source", name, rows)
-        for i in todo:
-            stored[str(i)] = held_out.sums([p for _, p in self.source().score(rows[i][0])], rows[i][1])
+        for key, i in todo.items():
+            stored[key] = held_out.sums([p for _, p in self.source().score(rows[i][0])], rows[i][1])
             self.results.save()
         print(f"loss source {name}: {held_out.mean(stored)[0]:.4f}", flush=True)
 
@@ -140,15 +149,15 @@ class Evaluation:
             items = needles.items(tok, a.corpus, length, n)
             for attention in ("dense", "sparse"):
                 stored, todo = self.missing("needles", label, f"{length}/{attention}", items)
-                scored = score.score(a.cachalot, a.folders[label], [items[i][0] for i in todo], attention, a.score_args, a.threads)
-                for i, got in zip(todo, scored if todo else ()):
-                    stored[str(i)] = needles.found(items[i][0], items[i][2], got)
+                for key, (ids, _, value), got in self.scored(label, items, todo, attention):
+                    stored[key] = needles.found(ids, value, got)
                     self.results.save()
                 print(f"needles {label} {length}/{attention}: {sum(stored.values())} of {len(stored)}", flush=True)
             if a.source and length == min(a.needles):
                 stored, todo = self.missing("needles", "source", f"{length}/dense", items)
-                for i in todo:
-                    stored[str(i)] = needles.found(items[i][1], items[i][2], self.source().score(items[i][1]))
+                for key, i in todo.items():
+                    _, ids, value = items[i]
+                    stored[key] = needles.found(ids, value, self.source().score(ids))
                     self.results.save()
                 print(f"needles source {length}/dense: {sum(stored.values())} of {len(stored)}", flush=True)
 
