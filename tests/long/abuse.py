@@ -103,7 +103,7 @@ class Run:
         """
         if self.local:
             await asyncio.gather(*(self.fill_cache(number) for number in range(4)))
-        self.results += await background_traffic.Traffic(*self.traffic_arguments()).run_long_chats(rounds=3, at_once=3)
+        self.results += await background_traffic.Traffic(*self.traffic_arguments()).run_long_chats(rounds=6, at_once=4)
         self.number = max(result.number for result in self.results) + 1
 
     async def fill_cache(self, number):

@@ -35,8 +35,7 @@ pub fn pack_row(packing: Packing, row: &[f32], out: &mut Packed<Vec<u8>>) -> Res
     if !row.len().is_multiple_of(PACKED_GROUP) {
         return Err(PackError::Width { cols: row.len() });
     }
-    // The comparison is false for NaN.
-    if let Some(column) = row.iter().position(|v| !(v.abs() < FACTORS.1)) {
+    if let Some(column) = row.iter().position(|v| v.is_nan() || v.abs() >= FACTORS.1) {
         return Err(PackError::Weight { column, value: row[column] });
     }
     let factor = row_factor(row);
