@@ -34,6 +34,7 @@ fn mat(rows: usize, cols: usize, dtype: DType) -> Mat {
         DType::F16 => values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
         DType::Bf16 => values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
         DType::Fp8 => values.iter().map(|v| kernels::fp8_from_f32(*v * 400.0)).collect(),
+        DType::Int8 | DType::Int4 => unreachable!("packed weights have a bench of their own"),
     };
     let mat = Mat::new(rows, cols, dtype, bytes.into());
     match dtype {

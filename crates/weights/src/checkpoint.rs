@@ -194,8 +194,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A tensor that is missing, misshapen or of another format; a matrix without the scales that
-    /// its format needs, or with fp8 scales that it does not need; packed weights whose rows are not
-    /// groups of 32.
+    /// its format needs, or with fp8 scales that it does not need; packed weights whose rows are
+    /// not groups of 32.
     pub fn check(&self, name: &str, shape: &[usize]) -> Result<DType, Error> {
         let (tensor, file) = self.tensor(name).ok_or_else(|| Error::MissingTensor { tensor: name.into() })?;
         let is_matrix = shape.len() == 2;

@@ -1,4 +1,5 @@
-//! The block `cachalot_packing` in the `config.json` of a packed checkpoint (`docs/packed-weights.md`).
+//! The block `cachalot_packing` in the `config.json` of a packed checkpoint
+//! (`docs/packed-weights.md`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The tensors that store one matrix: its numbers, and the scales that its format needs beside them.
+//! The tensors that store one matrix: its numbers, and the scales that its format needs beside
+//! them.
 
 use kernels::{DType, PACKED_GROUP, SCALE_BLOCK};
 

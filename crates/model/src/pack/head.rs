@@ -23,8 +23,8 @@ pub enum HeadPlan {
 }
 
 impl HeadPlan {
-    /// The plan as far as the config decides it, without reading weights: a head that has a format of
-    /// its own is a matrix, and so is one that is not tied.
+    /// The plan as far as the config decides it, without reading weights: a head that has a format
+    /// of its own is a matrix, and so is one that is not tied.
     ///
     /// # Errors
     /// Ids of a tied head's own rows that are not valid.

@@ -22,7 +22,7 @@ const LARGE_SHARD: u64 = 4 << 30;
 /// A larger checkpoint is large.
 const SMALL_CHECKPOINT: u64 = 1_000_000_000;
 
-/// What is packed, and how.
+/// The plan of a packing.
 #[derive(Clone, Debug)]
 pub struct PackPlan {
     pub formats: PackFormats,
@@ -80,8 +80,8 @@ pub struct KindSize {
 }
 
 impl PackPlan {
-    /// Plans the packing of a checkpoint. `shard_bytes` is the largest size of a file; `None`: 45 MB
-    /// for a small checkpoint, 4 GiB for a large one, and more if a single matrix needs it.
+    /// Plans the packing of a checkpoint. `shard_bytes` is the largest size of a file; `None`: 45
+    /// MB for a small checkpoint, 4 GiB for a large one, and more if a single matrix needs it.
     ///
     /// # Errors
     /// A checkpoint that does not match its config, a matrix that does not fit into a shard.

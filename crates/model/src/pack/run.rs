@@ -165,7 +165,7 @@ enum RowSource<'a> {
 }
 
 impl<'a> RowSource<'a> {
-    /// Opens a source; `None` for the ids of rows, which are no weights.
+    /// Opens a source; `None` for the ids of rows, which are not weights.
     fn open(checkpoint: &Checkpoint, config: &Config, source: &'a PlannedSource) -> Result<Option<Self>, Error> {
         Ok(Some(match source {
             PlannedSource::Tensor { name, shape } => match shape[..] {
