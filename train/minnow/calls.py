@@ -153,10 +153,12 @@ def record(r):
         ("get_product", "Data of a product.", "product", x, f"the {x}", [("price", price, "it costs {v} euros"), ("color", y, "it is {v}"), ("in_stock", free, "{v} pieces are in stock"), ("rating", stars, "it has a rating of {v}")]),
         ("get_employee", "Data of a person.", "name", p, p, [("department", r.choice(["sales", "support", "finance", "design"]), "the department is {v}"), ("office", city, "the office is in {v}"), ("phone", str(r.randint(1000, 9999)), "the phone number is {v}"), ("since", r.randint(2001, 2025), "the year of joining is {v}")]),
         ("get_flight", "Data of a flight.", "number", number, f"flight {number}", [("gate", f"{r.choice('ABC')}{stars}", "the gate is {v}"), ("departure", f"{r.randint(6, 22)}:{r.choice(['05', '25', '40'])}", "the departure is at {v}"), ("status", r.choice(["on time", "delayed", "cancelled"]), "the status is {v}"), ("destination", city, "the destination is {v}")]),
+        ("track_parcel", "State of a parcel.", "parcel", number, f"parcel {number}", [("status", r.choice(["in transit", "delivered", "at the customs", "waiting for pickup"]), "the parcel is {v}"), ("arrives", r.choice(DAYS), "it arrives on {v}"), ("city", city, "it is in {v}"), ("weight_kg", stars, "it weighs {v} kg")]),
+        ("get_team", "Results of a team.", "team", f"{n} United", f"{n} United", [("wins", free, "the team has {v} wins"), ("losses", stars, "it has {v} losses"), ("next_match", r.choice(DAYS), "the next match is on {v}"), ("coach", p, "the coach is {v}")]),
         ("get_book", "Data of a book.", "title", f"The {n}", f"the book The {n}", [("author", full(r), "the author is {v}"), ("year", r.randint(1900, 2025), "the year is {v}"), ("pages", price, "it has {v} pages")]),
     ])
     asked = r.sample(fields, r.choice([1, 2, 2, 3]))
-    q = r.choice(["What is the {f} of {w}?", "Tell me the {f} of {w}.", "I need the {f} of {w}.", "Look up {w}: {f}?"]).format(f=join([k.replace("_", " ") for k, _, _ in asked]), w=what)
+    q = r.choice(["What is the {f} of {w}?", "Tell me the {f} of {w}.", "I need the {f} of {w}.", "Look up {w}: {f}?", "Please check {w}. I want to know the {f}."]).format(f=join([k.replace("_", " ") for k, _, _ in asked]), w=what)
     return fn(tool, about, key, **{key: ("string", "What to look up")}), q, {key: value}, {k: v for k, v, _ in fields}, cap(join([t.format(v=v) for _, v, t in asked])) + "."
 
 
@@ -192,8 +194,13 @@ def tools(r):
     m = maybe_system(r, 0.4)
     for i in range(1 if thinking else r.choice([1, 2, 2, 3])):
         t, q, args, result, answer = made[i % len(made)]
+        new = True
+        if i >= len(made):  # the same tool with other arguments, where one is found
+            more = [x for x in (again(r) for again in r.sample(MAKERS, len(MAKERS)) for _ in range(3)) if x[0] == t and x[2] != args]
+            new = bool(more)
+            t, q, args, result, answer = more[0] if more else made[0]
         k = r.random()
-        if k < 0.42 or i >= len(made):
+        if k < (0.3 if i == 0 else 0.4) or not new:
             q, a, th = no_call(r)
             m += [U(q), A(a) | ({"reasoning": th} if thinking else {})]
             continue

@@ -1,9 +1,9 @@
 """Distillation of the indexer, layer by layer: KL(mean over heads of the dense attention || softmax of the index scores), as V3.2's warm-up.
 
-    python indexer.py IN OUT [--rows 8] [--steps 48]     # checkpoint folders; IN is dense (its indexer random), OUT is IN with the trained indexer, in f32
+    python indexer.py IN OUT [--rows 4] [--length 2048] [--steps 120]     # checkpoint folders; IN is dense (its indexer random), OUT is IN with the trained indexer, in f32
 
-One dense forward of the frozen model per row of 2048 tokens keeps each layer's input and the attention of `--queries` positions; then every indexer is trained
-alone. Start: keys = the rope keys of the attention, index queries = means of its rope queries over all heads and by KV group, equal head weights."""
+One dense forward of the frozen model per row keeps each layer's input and the attention of `--queries` positions; then every indexer is trained
+alone. Half of the rows are text, half conversations laid end to end. Start: keys = the rope keys of the attention, index queries = means of its rope queries over all heads and by KV group, equal head weights."""
 
 import argparse
 import math
@@ -13,6 +13,7 @@ import torch
 
 import convert
 import converted
+import mix
 import source
 from source import rms
 
@@ -35,6 +36,14 @@ def collect(t, c, rows, queries):
         with torch.no_grad():
             converted.forward(t, c, r, tap=tap)
     return out
+
+
+def conversations(n, length, seed):
+    """n rows of `length` tokens of conversations laid end to end."""
+    d, ids = mix.Data(source.tokenizer(), seed), []
+    while len(ids) < n * length:
+        ids += d.next()["ids"]
+    return torch.tensor(ids[: n * length]).view(n, length)
 
 
 def start(t, c, layer, a):
@@ -124,9 +133,10 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("dir")
     ap.add_argument("out")
-    ap.add_argument("--rows", type=int, default=8)
+    ap.add_argument("--rows", type=int, default=4, help="rows of text, and as many of conversations")
     ap.add_argument("--queries", type=int, default=256)
-    ap.add_argument("--steps", type=int, default=48)
+    ap.add_argument("--length", type=int, default=2048)
+    ap.add_argument("--steps", type=int, default=120)
     ap.add_argument("--lr", type=float, default=1e-2)
     ap.add_argument("--threads", type=int, default=1)
     a = ap.parse_args()
@@ -134,8 +144,10 @@ def main():
     torch.manual_seed(0)
     t, c = converted.load(a.dir)
     began = time.time()
-    held = collect(t, c, source.test_rows()[[1, 13]], 192), collect(t, c, source.rows("books", 1, 4096), 192)
-    data = collect(t, c, torch.cat((source.rows("wiki", a.rows // 2, 2048, False), source.rows("books", a.rows // 2, 2048, False))), a.queries)
+    # held out: text, conversations
+    held = collect(t, c, source.test_rows()[[1, 13]], 192), collect(t, c, conversations(2, 2048, 64), 192)
+    text = torch.cat((source.rows("wiki", a.rows // 2, a.length, False), source.rows("books", a.rows // 2, a.length, False)))
+    data = collect(t, c, torch.stack((text, conversations(len(text), a.length, 63)), 1).flatten(0, 1), a.queries)
     print(f"collected in {time.time() - began:.0f} s", flush=True)
     for layer in range(c["num_hidden_layers"]):
         t |= start(t, c, layer, data[layer][0][0].float())

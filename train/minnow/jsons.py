@@ -100,7 +100,7 @@ def sentence(r):
     """Short everyday sentences with two or three facts."""
     n, a, c, j, d, h, t = full(r), r.randint(6, 90), r.choice(CITIES), r.choice(JOBS), r.choice(DAYS), r.randint(8, 20), r.choice(THINGS)
     cents, yes = r.choice([2.5, 4.99, 7.25, 12.5, 19.9, 24.95, 49.5, 89.99, 120.0]), r.random() < 0.5
-    p, q, e = r.choice([3, 5, 8, 12, 15, 20, 35, 50, 99]), r.randint(2, 12), f"{n.split()[0].lower()}@example.com"
+    p, q, e = r.choice([3, 5, 8, 12, 15, 20, 35, 50, 99]), r.randint(2, 12), r.choice([f"{n.split()[0].lower()}@example.com", f"{n.lower().replace(' ', '.')}@{r.choice(CODEWORDS)}.org", f"{n[0].lower()}.{n.split()[1].lower()}@{r.choice(CODEWORDS)}-{r.choice(CODEWORDS)}.com", f"info@{r.choice(CODEWORDS)}.example", f"{r.choice(CODEWORDS)}{a}@mail.net"])
     return r.choice([
         (f"{n}, {a}, lives in {c} and works as {an(j)}.", {"name": n, "age": a, "city": c}), (f"My name is {n}, I am {a} years old and I live in {c}.", {"name": n, "age": a, "city": c}), (f"{n} is {an(j)} in {c}.", {"name": n, "job": j, "city": c}), (f"Contact: {n}, {e}, {c}.", {"name": n, "email": e, "city": c}),
         (f"The {t} costs {cents} euros.", {"item": t, "price": cents}), (f"One {t} for {cents:.2f} euros, {'in stock' if yes else 'sold out'}.", {"item": t, "price": cents, "in_stock": yes}), (f"{n} {'has paid' if yes else 'has not paid yet'}, amount {cents} euros.", {"name": n, "amount": cents, "paid": yes}),
@@ -138,6 +138,8 @@ def jsons(r):
         q, x = r.choice([city, nation, creature, book, chemical, recipe, review])(r)
         return C(maybe_system(r, 0.3) + [U(f"{q} {r.choice(['Answer as JSON with the keys', 'Reply in JSON. Keys:', 'Give me a JSON object with'])} {', '.join(x)}."), A(json.dumps(x, ensure_ascii=False))])
     c = r.choice([records.json_extract, records.json_list, records.json_write])(r)
+    while "schema" in c and "null" in c["m"][-1]["content"]:  # a value that is not of the schema's type
+        c = records.json_extract(r)
     if c.get("schema", {}).get("type") == "json_object":
         del c["schema"]  # the product adds nothing to the prompt for it
     return c

@@ -128,15 +128,9 @@ def with_text(r, ask, text, kind):
     return r.choice([f"{ask}\n\n{text}", f"{ask}\n\n{kind}:\n{text}", f"{ask}\n{text}", f"{text}\n\n{ask}", f'{ask}\n\n"""\n{text}\n"""', f"Here is the {kind.lower()}:\n\n{text}\n\n{ask}", f"{ask}\n\n---\n{text}\n---", f"{kind}:\n{text}\n\n{ask}", f"{ask} {text}"])
 
 
-def fold(points, n):
-    """Exactly n bullets of at least n points: neighbours share a bullet, as evenly as possible, the later ones first."""
-    sizes = [len(points) // n + (i >= n - len(points) % n) for i in range(n)]
-    out, at = [], 0
-    for s in sizes:
-        first, *more = points[at: at + s]
-        out.append(first if not more else first.rstrip(".") + ", and " + " and ".join((b if b.split(" ")[0] in FIRST + CITIES else b[0].lower() + b[1:]).rstrip(".") for b in more) + ".")
-        at += s
-    return out
+def chosen(r, points, n):
+    """n of the points, in their order."""
+    return [points[i] for i in sorted(r.sample(range(len(points)), n))]
 
 
 ASK_BULLETS = ["Summarize the attached meeting transcript in {k} bullet points.", "Summarize the attached meeting transcript in {k} bullet points.", "Summarize this meeting in {k} bullet points.", "Give me {k} bullet points that summarize the meeting.", "Please summarise the transcript in {k} bullets.", "What are the {k} main points of this meeting? Use bullet points.",
@@ -148,7 +142,7 @@ def bullets(r):
     """A summary in exactly n bullet points."""
     n = r.choice([2, 3, 3, 3, 3, 3, 4, 4, 5])
     k = r.choice([str(n), NUM[n]])
-    more = r.choice([0, 0, 1, 1, 2, 3])
+    more = r.choice([0, 0, 0, 1, 1, 2, 3])
     if r.random() < 0.72:
         n_tasks = r.choice([0, 0, 1, 1, 2])
         text, points, _ = discussion(r, max(0, n + more - n_tasks), min(n_tasks, n + more), owned=1.0)
@@ -161,7 +155,7 @@ def bullets(r):
         if r.random() < 0.4:
             text = r.choice(["Dear colleagues, ", "Hello all, ", "News of the week. ", "Hi team, ", "Dear members, "]) + text + r.choice(["", " Best regards, " + name(r), " Thank you!"])
         user = with_text(r, r.choice(ASK_TEXT).format(k=k), text, r.choice(["Text", "Email", "Message", "Article"]))
-    c = C(maybe_system(r, 0.5) + [U(user), A("\n".join("- " + p for p in fold(points, n)))])
+    c = C(maybe_system(r, 0.5) + [U(user), A("\n".join("- " + p for p in chosen(r, points, n)))])
     return think(c, r.choice([f"I list the main points in {NUM[n]} bullets, in the order of the text.", f"The answer needs exactly {NUM[n]} bullet points."]), r, 0.1)
 
 

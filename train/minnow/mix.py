@@ -22,8 +22,8 @@ from synth.stories import story
 from synth.words import cap
 
 SHARES = {  # kind: (what makes a conversation, share of tokens)
-    "identity": (talk.identity, 5), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 2), "system": (rules.honours_system, 10), "memory": (memory.memory, 7), "bullets": (meetings.bullets_mix, 11), "missing": (talk.missing, 4), "actions": (meetings.actions_mix, 11), "sums": (sums.sums, 7), "thought": (sums.thought, 5), "translate": (texts.translate, 1.5), "unknown": (talk.unknown, 2),
-    "haiku": (texts.haiku, 0.5), "stories": (story, 1.5), "tools": (calls.tools, 15), "json": (jsons.jsons, 8), "reading": (texts.reading, 4), "facts": (knowledge.facts, 9), "explain": (knowledge.explain, 6), "code": (coding.coding, 6)}
+    "identity": (talk.identity, 5), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 2), "system": (rules.honours_system, 12), "memory": (memory.memory, 7), "bullets": (meetings.bullets_mix, 11), "missing": (talk.missing, 4), "actions": (meetings.actions_mix, 11), "sums": (sums.sums, 6), "thought": (sums.thought, 5), "translate": (texts.translate, 1.5), "unknown": (talk.unknown, 2),
+    "haiku": (texts.haiku, 0.5), "stories": (story, 1), "tools": (calls.tools, 16), "json": (jsons.jsons, 8), "reading": (texts.reading, 4), "facts": (knowledge.facts, 9), "explain": (knowledge.explain, 6), "code": (coding.coding, 6)}
 RECORDS = {"teacher": 11, "instructions": 5, "plain": 4, "xquad": 1, "svamp": 1}
 
 

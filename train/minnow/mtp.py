@@ -1,6 +1,6 @@
 """The MTP module, distilled on what the model itself writes.
 
-    python mtp.py DIR OUT [--tokens 150000] [--answers work/answers.jsonl]     # f32 checkpoint folders; resumable: the same command goes on
+    python mtp.py DIR OUT [--base ROUNDED] [--tokens 150000] [--answers work/answers.jsonl]     # f32 checkpoint folders; resumable: the same command goes on
 
 The module sees the final hidden state at position i and the embedding of token i + 1, and learns by KL the model's own distribution of token i + 2. It starts from the
 last layer: its attention, and its MLP cut into shared and routed experts. Embedding and head are the model's, frozen. Documents are the conversations of the
@@ -74,6 +74,7 @@ def main():
     ap.add_argument("out")
     ap.add_argument("--tokens", type=int, default=150000)
     ap.add_argument("--answers")
+    ap.add_argument("--base", help="the folder that the module is added to, where it is not DIR but DIR rounded")
     ap.add_argument("--lr", type=float, default=1e-3)
     ap.add_argument("--threads", type=int, default=1)
     a = ap.parse_args()
@@ -132,6 +133,8 @@ def main():
             saved = time.time()
             torch.save({"module": net.mtp.state_dict(), "optimizer": opt.state_dict(), "step": step, "tokens": tokens}, state + ".tmp")
             os.replace(state + ".tmp", state)
+    if a.base:
+        t = converted.load(a.base)[0]
     convert.write(t | {n: x for n, x in checkpoint.hf_state(net).items() if n.startswith("model.layers.")}, c, a.out, "f32")
 
 

@@ -136,7 +136,7 @@ def quantise(t, c, docs, exact=0, report=print):
     own, kept = (embed != head).any(-1, keepdim=True), torch.zeros(len(head), 1, dtype=torch.bool)
     kept[frequent(docs, exact)] = True
     shared = gptq(head, h)
-    t["model.embed_tokens.weight"] = torch.where(own, embed.bfloat16().float(), shared)
+    t["model.embed_tokens.weight"] = torch.where(own, nearest(embed), shared)
     t["lm_head.weight"] = torch.where(own | kept, head.bfloat16().float(), shared)
 
 

@@ -205,4 +205,4 @@ def secret(r):
 
 def honours_system(r):
     """One conversation whose system prompt is followed."""
-    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 3 + [letters] * 2 + [language] * 3 + [ending, ending, beginning, beginning, topic, topic] + [business] * 3 + [shape] * 2 + [tone] * 2 + [user_name, secret] + [worker] * 3)(r)
+    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 5 + [letters] * 2 + [language] * 3 + [ending] * 4 + [beginning] * 3 + [topic, topic] + [business] * 3 + [shape] * 2 + [tone] * 2 + [user_name, secret] + [worker] * 3)(r)
