@@ -231,8 +231,8 @@ pub struct Compat {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Accept requests whose refusal no program depends on, and name the difference in a header; use
-    /// the sampling parameters that the model recommends, also in thinking mode.
+    /// Accept requests whose refusal no program depends on, and name the difference in a header;
+    /// use the sampling parameters that the model recommends, also in thinking mode.
     #[default]
     Lenient,
     /// Refuse what DeepSeek's own service refuses, and sample with its defaults.

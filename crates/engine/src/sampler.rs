@@ -54,8 +54,8 @@ pub(crate) struct TokenFilter<'a> {
 }
 
 impl Sampler {
-    /// `defaults` and `seed` apply where the request names no value. `vocab` is the number of ids of
-    /// the tokenizer.
+    /// `defaults` and `seed` apply where the request names no value. `vocab` is the number of ids
+    /// of the tokenizer.
     pub(crate) fn new(sampling: &Sampling, defaults: &SamplingDefaults, seed: u64, vocab: usize) -> Self {
         Self {
             temperature: sampling.temperature.or(defaults.temperature).unwrap_or(1.0) as f32,

@@ -1,6 +1,6 @@
 //! The control tokens that may be sampled next where no grammar mask applies. All others are
-//! banned, so that an answer shows none as text: a model that samples `<｜User｜>` within an answer is
-//! confused, and the next likely token is a better continuation than an end at this point.
+//! banned, so that an answer shows none as text: a model that samples `<｜User｜>` within an answer
+//! is confused, and the next likely token is a better continuation than an end at this point.
 
 use chat::Input;
 use text::{Decoder, Encoding};

@@ -4,6 +4,7 @@
 
 mod arena;
 mod attention;
+mod bytes;
 mod cache_position;
 mod cpu;
 mod dtype;
@@ -29,6 +30,7 @@ mod x86;
 
 pub use arena::{Arena, RowFormat};
 pub use attention::Attention;
+pub use bytes::Bytes;
 pub use cache_position::{CachePosition, PAGE_ROWS, Selection};
 pub use cpu::{Compute, Cpu};
 pub use dtype::{DType, FP8_MAX, FP8_VALUES, fp8_from_f32, round_bf16, widen};
@@ -36,7 +38,7 @@ pub use experts::Mlp;
 pub use gate::{ExpertRoutes, GateRule};
 pub use indexer::IndexerShape;
 pub use linear::Linear;
-pub use mat::{Bytes, Mat, SCALE_BLOCK};
+pub use mat::{Mat, SCALE_BLOCK};
 pub use norm::{layer_norm, rms_norm};
 pub use pack::pack_row;
 pub use packing::{PACKED_GROUP, PackError, Packed, Packing};

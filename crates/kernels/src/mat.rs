@@ -1,51 +1,11 @@
 //! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and the scales of
 //! fp8 blocks or packed groups.
 
-use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
+use crate::bytes::Bytes;
 use crate::dtype::{DType, round_bf16, widen};
 use crate::packing::{self, PACKED_GROUP, PackError, Packed, PackedScales, Packing, RowScales};
-
-/// Read-only bytes with a shared owner, such as a part of a mapped file.
-#[derive(Clone)]
-pub struct Bytes {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
-    range: Range<usize>,
-}
-
-impl Bytes {
-    /// The bytes `range` of `owner`.
-    ///
-    /// # Panics
-    /// When `range` does not lie inside the owner's bytes.
-    pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= (*owner).as_ref().len(), "a range inside its owner");
-        Self { owner, range }
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        let range = 0..bytes.len();
-        Self { owner: Arc::new(bytes), range }
-    }
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
-    }
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bytes({})", self.range.len())
-    }
-}
 
 /// Rows and columns of the blocks that share one fp8 scale.
 pub const SCALE_BLOCK: usize = 128;
@@ -60,7 +20,7 @@ pub struct Mat {
     scales: Scales,
 }
 
-/// What the numbers of a matrix are multiplied with.
+/// Multipliers of a matrix's numbers.
 #[derive(Clone, Debug)]
 enum Scales {
     None,
@@ -95,7 +55,8 @@ impl Mat {
     /// Adds block scales (`weight_scale_inv`, which is multiplied).
     ///
     /// # Panics
-    /// When the number of scales is not `ceil(rows / 128) * ceil(cols / 128)`, or the matrix is packed.
+    /// When the number of scales is not `ceil(rows / 128) * ceil(cols / 128)`, or the matrix is
+    /// packed.
     pub fn with_scales(mut self, scales: impl Into<Arc<[f32]>>) -> Self {
         let scales = scales.into();
         assert_eq!(

@@ -11,8 +11,8 @@
 
 use half::f16;
 
+use crate::bytes::Bytes;
 use crate::dtype::DType;
-use crate::mat::Bytes;
 
 /// Weights that share a scale and an offset.
 pub const PACKED_GROUP: usize = 32;
@@ -127,8 +127,8 @@ impl PackedScales {
         (Self { scales, offsets, factors }, quants)
     }
 
-    /// Scales and offsets of row `row` as f16, and its factor; offsets are empty for int8. A row has
-    /// `groups` groups.
+    /// Scales and offsets of row `row` as f16, and its factor; offsets are empty for int8. A row
+    /// has `groups` groups.
     pub(crate) fn row(&self, row: usize, groups: usize) -> RowScales<'_> {
         let part = |bytes| -> &[[u8; 2]] { <[u8]>::as_chunks::<2>(bytes).0 };
         let scales = &part(&self.scales)[row * groups..][..groups];

@@ -30,8 +30,8 @@ pub(crate) trait CallParser: Send {
 
 /// The parser of plain-text answers: raw and fill-in-the-middle completions.
 pub(crate) struct PlainTextParser {
-    /// Whether added tokens are shown as text. Those of a completion of tokens, which may reason, are
-    /// not.
+    /// Whether added tokens are shown as text. Those of a completion of tokens, which may
+    /// reason, are not.
     pub(crate) shows_markers: bool,
 }
 

@@ -113,8 +113,8 @@ async fn a_repetition_penalty_covers_prompt_and_answer() {
         chat.sampling.logit_bias = vec![(encoding().eos(), -100.0)];
         chat
     };
-    // The logits of printable letters are 4 to 8, so a penalty of 3 takes every letter but once, and
-    // those of the prompt not at all. There are 95.
+    // The logits of printable letters are 4 to 8, so a penalty of 3 takes every letter but once,
+    // and those of the prompt not at all. There are 95.
     let (engine, _) = start_engine(options(3.0));
     let text = reply(&engine, greedy("abcdefghijklmnopqrstuvwxyz")).await.text;
     let mut letters: Vec<char> = text.chars().collect();

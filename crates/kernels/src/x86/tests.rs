@@ -3,11 +3,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::arena::{Arena, RowFormat};
+use crate::bytes::Bytes;
 use crate::cache_position::{CachePosition, PAGE_ROWS};
 use crate::cpu::{Compute, Cpu, Isa, supported};
 use crate::dtype::{DType, bf16_bits, bf16_value};
 use crate::indexer::IndexScores;
-use crate::mat::{Bytes, Mat, SCALE_BLOCK};
+use crate::mat::{Mat, SCALE_BLOCK};
 use crate::pack::pack_row;
 use crate::packing::{PACKED_GROUP, Packed, Packing};
 use crate::pool::Disjoint;
