@@ -10,8 +10,8 @@ use crate::tap::Tap;
 
 /// The feed-forward part of one layer.
 pub(crate) enum FeedForward {
-    Dense(Mlp),
-    Moe(Moe),
+    Dense(Box<Mlp>),
+    Moe(Box<Moe>),
 }
 
 /// A mixture of experts.
@@ -33,14 +33,14 @@ impl FeedForward {
     ) -> Result<Self, weights::Error> {
         let mlp = |prefix: &str, width| load_mlp(checkpoint, prefix, config.hidden_size, width);
         if !moe {
-            return Ok(Self::Dense(mlp(prefix, config.intermediate_size)?));
+            return Ok(Self::Dense(Box::new(mlp(prefix, config.intermediate_size)?)));
         }
         // The bias is used if the checkpoint has it, independent of the config.
         let bias = format!("{prefix}.gate.e_score_correction_bias");
         let bias = checkpoint.contains(&bias).then(|| checkpoint.vector(&bias, config.n_routed_experts)).transpose()?;
         let expert = |i| mlp(&format!("{prefix}.experts.{i}"), config.moe_intermediate_size);
         let shared = config.n_shared_experts * config.moe_intermediate_size;
-        Ok(Self::Moe(Moe {
+        Ok(Self::Moe(Box::new(Moe {
             gate: checkpoint.mat(&format!("{prefix}.gate.weight"), config.n_routed_experts, config.hidden_size)?,
             rule: GateRule {
                 n_group: config.n_group,
@@ -52,7 +52,7 @@ impl FeedForward {
             },
             experts: (0..config.n_routed_experts).map(expert).collect::<Result<_, _>>()?,
             shared: (shared > 0).then(|| mlp(&format!("{prefix}.shared_experts"), shared)).transpose()?,
-        }))
+        })))
     }
 
     /// `out = mlp(x)` or `out = moe(x)`.

@@ -161,7 +161,7 @@ impl Packer<'_> {
 enum RowSource<'a> {
     Mat(Mat),
     Vector(Vec<f32>),
-    Head { head: HeadSource, rows: Option<&'a [u32]>, shape: (usize, usize) },
+    Head { head: Box<HeadSource>, rows: Option<&'a [u32]>, shape: (usize, usize) },
 }
 
 impl<'a> RowSource<'a> {
@@ -174,7 +174,7 @@ impl<'a> RowSource<'a> {
             },
             PlannedSource::Head { rows } => {
                 let n = rows.as_ref().map_or(config.vocab_size, Vec::len);
-                let head = HeadSource::open(checkpoint, config)?;
+                let head = Box::new(HeadSource::open(checkpoint, config)?);
                 Self::Head { head, rows: rows.as_deref(), shape: (n, config.hidden_size) }
             }
             PlannedSource::RowIds => return Ok(None),
