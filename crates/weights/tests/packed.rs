@@ -15,6 +15,9 @@ const INDEX: &str = "model.safetensors.index.json";
 const ROWS: usize = 3;
 const COLS: usize = 64;
 
+/// Tensors of a shard, with their bytes.
+type Shard = Vec<(OutputTensor, Vec<u8>)>;
+
 fn values() -> Vec<f32> {
     (0..ROWS * COLS).map(|i| ((37 * i) % 101) as f32 / 64.0 - 0.5).collect()
 }
@@ -35,9 +38,9 @@ fn begin(dir: &Path, plan: &str) -> PackedFolder {
 }
 
 /// Writes the weights file of one matrix `w`, after a change of the tensors.
-fn write_shard(folder: &mut PackedFolder, packing: Packing, change: impl Fn(&mut Vec<(OutputTensor, Vec<u8>)>)) {
+fn write_shard(folder: &mut PackedFolder, packing: Packing, change: impl Fn(&mut Shard)) {
     let tensors = matrix_tensors("w", packing.dtype(), ROWS, COLS);
-    let mut tensors: Vec<(OutputTensor, Vec<u8>)> = tensors.into_iter().zip(parts(packing)).collect();
+    let mut tensors: Shard = tensors.into_iter().zip(parts(packing)).collect();
     change(&mut tensors);
     let outputs: Vec<OutputTensor> = tensors.iter().map(|(tensor, _)| tensor.clone()).collect();
     let mut writer = folder.begin_shard(FILE, ShardLayout::new(&outputs)).unwrap();
@@ -65,7 +68,7 @@ fn complete(folder: PackedFolder, plan: &str, names: &[String]) {
 }
 
 /// Packs and opens the matrix `w`, after a change of its tensors.
-fn open_changed(packing: Packing, change: impl Fn(&mut Vec<(OutputTensor, Vec<u8>)>)) -> Checkpoint {
+fn open_changed(packing: Packing, change: impl Fn(&mut Shard)) -> Checkpoint {
     let dir = tempfile::tempdir().unwrap();
     let mut folder = begin(dir.path(), "plan");
     let names = std::cell::RefCell::new(Vec::new());
@@ -99,9 +102,7 @@ fn packed_matrices_are_read_and_their_numbers_are_aligned() {
 
 #[test]
 fn a_packed_matrix_without_a_part_or_with_a_wrong_one_is_refused() {
-    let fault = |change: &dyn Fn(&mut Vec<(OutputTensor, Vec<u8>)>)| {
-        open_changed(Packing::Int4, change).mat("w", ROWS, COLS).unwrap_err()
-    };
+    let fault = |change: &dyn Fn(&mut Shard)| open_changed(Packing::Int4, change).mat("w", ROWS, COLS).unwrap_err();
     for part in ["w_scale", "w_offset", "w_factor"] {
         let error = fault(&|tensors| tensors.retain(|(tensor, _)| tensor.name != part));
         assert!(
