@@ -68,7 +68,7 @@ impl Charge {
         overdraft: Overdraft,
     ) -> Result<Self, Error> {
         let at = store::now_micros();
-        let prompt_usage = Usage { prompt_tokens: estimate.prompt_tokens, ..Usage::default() };
+        let prompt_usage = estimate.prompt_usage();
         let full_usage = Usage { completion_tokens: estimate.output_tokens(), ..prompt_usage };
         // Any of the targets may answer, so the most expensive one counts.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
@@ -160,7 +160,7 @@ impl Charge {
     /// Counts the output of a delta, and keeps the usage of the prompt that it reports.
     pub(crate) fn observe_delta(&mut self, delta: &Delta) {
         match delta {
-            Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt_usage = *usage,
+            Delta::Start(usage) if usage.prompt_tokens > 0 && !self.implausible => self.prompt_usage = *usage,
             Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => {
                 self.chunks = self.chunks.saturating_add(1);
             }
@@ -170,11 +170,15 @@ impl Charge {
 
     /// Checks the usage that the provider reported. Plausible usage is returned with its parts
     /// clamped to the whole. The first implausible report of a request is logged and counts as a
-    /// failure of the provider; from then on the request is settled by estimate.
+    /// failure of the provider. From then on the request is settled by estimate, and no count of the
+    /// provider is used.
     ///
     /// # Errors
     /// The estimate, for token counts or a cost that are implausible.
     pub(crate) fn check_reported_usage(&mut self, usage: Usage) -> Result<Usage, Usage> {
+        if self.implausible {
+            return Err(self.estimated_usage());
+        }
         let target = self.selected.current();
         let implausible_count = self.usage_bounds().implausible_count(&usage);
         let usage = clamp_parts(usage);
@@ -183,19 +187,18 @@ impl Charge {
             (cost > MAX_COST.into()).then(|| ("cost", u64::try_from(cost).unwrap_or(u64::MAX)))
         };
         let Some((count, value)) = implausible_count.or_else(excessive_cost) else { return Ok(usage) };
-        if !std::mem::replace(&mut self.implausible, true) {
-            target.breaker.record_failure(None);
-            counter!("cachalot_usage_reports_implausible_total", "provider" => target.provider.to_string())
-                .increment(1);
-            tracing::warn!(
-                provider = &*target.provider,
-                model = &*self.record.model,
-                id = self.record.id,
-                count,
-                value = format_count(value),
-                "provider reported implausible usage: the request is settled by estimate"
-            );
-        }
+        self.implausible = true;
+        self.prompt_usage = self.estimate.prompt_usage();
+        target.breaker.record_failure(None);
+        counter!("cachalot_usage_reports_implausible_total", "provider" => target.provider.to_string()).increment(1);
+        tracing::warn!(
+            provider = &*target.provider,
+            model = &*self.record.model,
+            id = self.record.id,
+            count,
+            value = format_count(value),
+            "provider reported implausible usage: the request is settled by estimate"
+        );
         Err(self.estimated_usage())
     }
 

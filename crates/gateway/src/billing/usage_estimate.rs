@@ -1,6 +1,6 @@
 //! The estimated usage of a request, before a provider has counted.
 
-use chat::{Chat, Error, Input, Part};
+use chat::{Chat, Error, Input, Part, Usage};
 
 use crate::pricing::Quantity;
 
@@ -95,6 +95,11 @@ impl UsageEstimate {
             is_text: true,
             quantity: Quantity::default(),
         }
+    }
+
+    /// The estimated usage of the prompt.
+    pub(crate) fn prompt_usage(&self) -> Usage {
+        Usage { prompt_tokens: self.prompt_tokens, ..Usage::default() }
     }
 
     /// The estimated tokens of all answers.

@@ -170,3 +170,15 @@ async fn counts_are_bounded_by_the_context_the_request_and_the_cost() {
         assert!(record.cost <= 1_000_000 * DOLLAR, "{record:?}");
     }
 }
+
+#[tokio::test]
+async fn no_count_of_a_report_that_became_implausible_is_billed() {
+    let mut events = answer_events(Dialect::Anthropic, r#"{"input_tokens":15000,"output_tokens":1}"#);
+    events[5] = events[5].replace(r#""output_tokens":1"#, r#""output_tokens":9007199254740993"#);
+    let fake = FakeUpstream::start(move |_| FakeResponse::events(events.clone())).await;
+    let fixture = fixture_of(&fake, Dialect::Anthropic, DOLLAR, Overdraft::LastRequest).await;
+    let usage = fixture.send_chat(chat("m", None)).await.unwrap().usage.expect("an estimate");
+    let record = fixture.records().await.remove(0);
+    assert_eq!((&*record.outcome, record.estimated), (IMPLAUSIBLE, true));
+    assert!(usage.prompt_tokens < 100 && record.prompt_tokens < 100, "{usage:?} {record:?}");
+}
