@@ -9,12 +9,13 @@ use std::time::Duration;
 use axum::Router;
 use gateway::{Accounting, Gateway, InflightBudget};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{AppState, ServeError};
 use crate::config::ServerConfig;
@@ -27,6 +28,8 @@ use crate::routes::routes;
 const MAX_HEADER_BUFFER: usize = 128 << 10;
 /// The time for sending final events after the grace period has ended.
 const FINAL_EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time in which the tasks of aborted connections end. They end when they are polled next.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ServerConfig {
     /// Checks that these settings are safe at the address `listen`. [`serve`] checks it too; a
@@ -87,7 +90,7 @@ pub async fn serve_with(
         stopping,
         config,
     });
-    let server = Server { router: routes().with_state(app.clone()), app };
+    let server = Server { router: routes().with_state(app.clone()), app, streams: TaskTracker::new() };
 
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -121,6 +124,16 @@ pub async fn serve_with(
             tracing::warn!("shutdown: some clients did not read the final event within 5 s");
         }
     }
+    // A response that is dropped settles its charge, so all are dropped before the caller of this
+    // function commits the last usage records.
+    server.streams.close();
+    let aborted = async {
+        connections.shutdown().await;
+        server.streams.wait().await;
+    };
+    if tokio::time::timeout(ABORT_TIMEOUT, aborted).await.is_err() {
+        tracing::warn!("shutdown: some connections did not end: the journal keeps their usage records");
+    }
     Ok(())
 }
 
@@ -128,6 +141,21 @@ pub async fn serve_with(
 struct Server {
     router: Router,
     app: Arc<AppState>,
+    /// The tasks of HTTP/2 streams. Unlike an HTTP/1 response they outlive their connection's task.
+    streams: TaskTracker,
+}
+
+/// Spawns the tasks of HTTP/2 streams so that the end of all can be awaited.
+#[derive(Clone)]
+struct StreamExecutor(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for StreamExecutor
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
 }
 
 impl Server {
@@ -145,7 +173,7 @@ impl Server {
             let server = self.clone();
             async move { middleware::handle(server.router, &server.app, request, peer).await }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(StreamExecutor(self.streams.clone()));
         builder
             .http1()
             .timer(TokioTimer::new())

@@ -1,12 +1,14 @@
 //! Shutdown: open responses have a grace period, then they are ended properly.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chat::{Delta, FinishReason, Usage};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::app::{TestAppBuilder, chat_request};
+use crate::app::{KEY, TestAppBuilder, chat_request};
 use crate::scripted_provider::{ScriptStep, finish_and_usage, text_delta};
 
 const GRACE: Duration = Duration::from_millis(1000);
@@ -42,7 +44,7 @@ async fn an_answer_beyond_the_grace_period_is_ended_properly() {
     let mut stream = app.post(chat_request(json!({"stream": true}))).connect().await;
     stream.head().await;
     let mut whole = app.post(chat_request(json!({}))).connect().await;
-    while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) < 2 {
+    while app.provider.running.load(Ordering::SeqCst) < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     app.stop();
@@ -67,7 +69,7 @@ async fn a_request_without_an_answer_may_be_retried() {
         .start()
         .await;
     let mut connection = app.post(chat_request(json!({"stream": true}))).connect().await;
-    while app.provider.running.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+    while app.provider.running.load(Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     app.stop();
@@ -75,4 +77,29 @@ async fn a_request_without_an_answer_may_be_retried() {
     assert_eq!(answer.status, 503);
     assert!(answer.message().contains("shutting down"));
     app.join().await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_have_ended_when_the_server_has() {
+    // More than the buffers of a socket hold.
+    let steps = std::iter::repeat_n(text_delta(&"unread ".repeat(10_000)), 1000);
+    let mut app =
+        TestAppBuilder::deepseek_profile().script(steps).config(|config| config.shutdown_grace = GRACE).start().await;
+    let mut http1 = app.post(chat_request(json!({"stream": true}))).connect().await;
+    http1.head().await;
+    let socket = TokioIo::new(TcpStream::connect(app.addr).await.unwrap());
+    let (mut http2, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), socket).await.unwrap();
+    tokio::spawn(connection);
+    let request = hyper::Request::post(format!("http://{}/chat/completions", app.addr))
+        .header("authorization", format!("Bearer {KEY}"))
+        .header("content-type", "application/json")
+        .body(chat_request(json!({"stream": true})).to_string())
+        .unwrap();
+    let unread = http2.send_request(request).await.unwrap();
+    assert_eq!(unread.status(), 200);
+    assert_eq!(app.provider.running.load(Ordering::SeqCst), 2);
+    let running = app.provider.running.clone();
+    app.stop();
+    app.join().await;
+    assert_eq!(running.load(Ordering::SeqCst), 0, "their charges are settled");
 }
