@@ -24,7 +24,8 @@ pub(crate) struct TestApp {
     pub(crate) addr: SocketAddr,
     pub(crate) provider: Arc<ScriptedProvider>,
     stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<Result<(), ServeError>>,
+    /// The number of answers that still run when the server has ended.
+    serving: JoinHandle<Result<usize, ServeError>>,
 }
 
 /// The provider and the configuration of a server to be started.
@@ -74,7 +75,11 @@ impl TestAppBuilder {
             // A test that ends without stopping its server drops the sender, which stops it too.
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(server::serve(listener, gateway, self.config, shutdown));
+        let running = provider.running.clone();
+        let serving = tokio::spawn(async move {
+            server::serve(listener, gateway, self.config, shutdown).await?;
+            Ok(running.load(Ordering::SeqCst))
+        });
         TestApp { addr, provider, stop: Some(stop), serving }
     }
 }
@@ -127,11 +132,12 @@ impl TestApp {
         self.stop.take().expect("stopped once").send(()).expect("the server runs");
     }
 
-    /// Waits for `serve` to return.
+    /// Waits for `serve` to return, and asserts that no answer outlives it.
     pub(crate) async fn join(self) {
         let Self { serving, stop, .. } = self;
         drop(stop);
-        tokio::time::timeout(Duration::from_secs(10), serving).await.expect("the server ends").unwrap().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(10), serving).await.expect("the server ends");
+        assert_eq!(ended.unwrap().unwrap(), 0, "answers still run");
     }
 }
 
