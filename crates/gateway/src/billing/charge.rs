@@ -170,8 +170,8 @@ impl Charge {
 
     /// Checks the usage that the provider reported. Plausible usage is returned with its parts
     /// clamped to the whole. The first implausible report of a request is logged and counts as a
-    /// failure of the provider. From then on the request is settled by estimate, and no count of the
-    /// provider is used.
+    /// failure of the provider. From then on the request is settled by estimate, and no count of
+    /// the provider is used.
     ///
     /// # Errors
     /// The estimate, for token counts or a cost that are implausible.
