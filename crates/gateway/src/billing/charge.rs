@@ -160,7 +160,7 @@ impl Charge {
     /// Counts the output of a delta, and keeps the usage of the prompt that it reports.
     pub(crate) fn observe_delta(&mut self, delta: &Delta) {
         match delta {
-            Delta::Start(usage) if usage.prompt_tokens > 0 && !self.implausible => self.prompt_usage = *usage,
+            Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt_usage = *usage,
             Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => {
                 self.chunks = self.chunks.saturating_add(1);
             }
