@@ -102,9 +102,8 @@ fn logits_error(tiny: &TinyCheckpoint, format: PackFormat) -> f32 {
 #[test]
 fn packed_logits_are_near_those_of_the_source() {
     for (format, bound) in FORMATS.into_iter().zip([0.02, 0.3, 0.05, 0.6]) {
-        // With random weights, a small error may choose another expert, and then
-        // the logits are far.
-        // It does not in every model.
+        // With random weights, a small error may choose another expert, and then the logits are
+        // far. It does not in every model.
         let tiny = |seed| TinyCheckpoint { seed, format: Format::F32, ..TinyCheckpoint::default() };
         let mut errors: Vec<f32> = (1..=9).map(|seed| logits_error(&tiny(seed), format)).collect();
         errors.sort_by(f32::total_cmp);

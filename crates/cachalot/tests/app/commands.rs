@@ -283,7 +283,7 @@ fn reserved_names_are_models_of_the_program_and_other_spellings_are_folders() {
     // A folder of that name, with another model.
     let folder = home.path("fixture");
     std::fs::rename(copy_golden("v3-f32").keep(), &folder).unwrap();
-    // What follows depends on the memory that is free at the moment.
+    // The rest of a report depends on the memory that is free at the moment.
     let model = |report: &str| report.split_once("\ncache ").unwrap().0.to_owned();
     assert_eq!(model(&home.run_ok(&["inspect", "fixture"])), model(&embedded));
     for spelling in ["./fixture", "fixture/", folder.to_str().unwrap()] {

@@ -99,8 +99,8 @@ async fn an_answer_goes_on_where_a_confused_model_would_begin_the_next_turn() {
 async fn reasoning_is_opened_once_at_most_and_closed_once() {
     let chat = Chat { thinking: Some(true), max_tokens: Some(40), ..user_chat("hello") };
     let answer = reply(&confused_engine(60), chat).await;
-    // Beside 38 letters at least, the model says `<think>` at most at the
-    // beginning, and `</think>`.
+    // Beside 38 letters at least, the model says `<think>` at most at the beginning, and
+    // `</think>`.
     assert!(answer.text.len() >= 38 && answer.reasoning.is_empty(), "{answer:?}");
 }
 
