@@ -4,6 +4,9 @@
 //! Matrix benches count bytes of weights (decode is bound by memory) and multiply-adds (prefill is
 //! bound by the product units); `yardstick` measures both limits with loops that do nothing else.
 
+mod common;
+
+use common::values;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use kernels::{
@@ -16,16 +19,6 @@ fn main() {
 }
 
 const THREADS: [usize; 2] = [1, 2];
-
-/// Deterministic values in about -1..1.
-fn values(n: usize) -> Vec<f32> {
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
 
 fn mat(rows: usize, cols: usize, dtype: DType) -> Mat {
     let values = values(rows * cols);

@@ -191,23 +191,21 @@ impl Cpu {
         let Attention { heads, nope, v, latent, .. } = *layer;
         let width = heads * v;
         let out = Disjoint::new(&mut out.all_mut()[start * width..]);
-        self.with_activations(&values[..n * heads * latent], |activations| {
-            self.pool.run(heads, n * width * latent, |head| {
-                let rows: Vec<u32> = (0..n).map(|i| (i * heads + head) as u32).collect();
-                let first = head * (nope + v) + nope;
-                // Row `first + j` of the matrix becomes column `head * v + j`.
-                scratch::with(n * v, |buffer| {
-                    let local = Disjoint::new(buffer);
-                    let x = activations.for_weight(layer.kv_b);
-                    let w = Right::Mat(layer.kv_b);
-                    let task =
-                        Nt { x, rows: Some(&rows), m: n, k: latent, w, first, out: &local, offset: 0, stride: v };
-                    self.nt(&task, first..first + v);
-                    for i in 0..n {
-                        // SAFETY: an item owns its head's columns.
-                        unsafe { out.piece(i * width + head * v, v) }.copy_from_slice(&buffer[i * v..][..v]);
-                    }
-                });
+        let activations = self.activations(&values[..n * heads * latent], latent, [layer.kv_b]);
+        self.pool.run(heads, n * width * latent, |head| {
+            let rows: Vec<u32> = (0..n).map(|i| (i * heads + head) as u32).collect();
+            let first = head * (nope + v) + nope;
+            // Row `first + j` of the matrix becomes column `head * v + j`.
+            scratch::with(n * v, |buffer| {
+                let local = Disjoint::new(buffer);
+                let x = activations.for_weight(layer.kv_b);
+                let w = Right::Mat(layer.kv_b);
+                let task = Nt { x, rows: Some(&rows), m: n, k: latent, w, first, out: &local, offset: 0, stride: v };
+                self.nt(&task, first..first + v);
+                for i in 0..n {
+                    // SAFETY: an item owns its head's columns.
+                    unsafe { out.piece(i * width + head * v, v) }.copy_from_slice(&buffer[i * v..][..v]);
+                }
             });
         });
     }

@@ -4,8 +4,10 @@
 use std::ops::Range;
 
 use crate::dtype::{DType, bf16_bits};
+use crate::fixed::{FixedOrder, FixedRows};
 use crate::indexer::IndexScores;
 use crate::mat::Mat;
+use crate::packing::Packing;
 use crate::partial_softmax::AttentionPart;
 use crate::pool::Pool;
 use crate::product::{self, Left, Nn, Nt};
@@ -15,7 +17,8 @@ use crate::product::{self, Left, Nn, Nt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compute {
     F32,
-    /// Activations are rounded to bf16 before products with weights of 16 or 8 bits; sums stay f32.
+    /// Activations are rounded before products: to bf16 for weights in bf16 and fp8, to 16-bit
+    /// fixed point for packed ones. Sums stay f32.
     Bf16,
 }
 
@@ -38,10 +41,21 @@ pub(crate) struct Isa {
     pub(crate) index_scores: Option<fn(&IndexScores<'_>, bool, &mut [f32])>,
     /// Rounds to bf16.
     pub(crate) round: fn(&[f32], &mut [u16]),
+    /// `(x, k, packing)`: rounds rows of `k` values to fixed point, for weights of this packing.
+    pub(crate) fixed: fn(&[f32], usize, Packing) -> FixedRows,
 }
 
-static PLAIN: Isa =
-    Isa { name: "plain", nt: product::nt, nn: product::nn, partial: None, index_scores: None, round: round_all };
+static PLAIN: Isa = Isa {
+    name: "plain",
+    nt: product::nt,
+    nn: product::nn,
+    partial: None,
+    index_scores: None,
+    round: round_all,
+    fixed: |x, k, _| FixedRows::new(x, k, &PLAIN_ORDER),
+};
+
+static PLAIN_ORDER: FixedOrder = FixedOrder::new(Packing::Int8, 32);
 
 /// Rounds to bf16.
 pub(crate) fn round_all(values: &[f32], out: &mut [u16]) {
@@ -94,35 +108,68 @@ impl Cpu {
         (self.isa.nn)(task, out);
     }
 
-    /// Calls `body` with `x` as the left side of products, rounded to bf16 if the processor
-    /// computes in bf16.
-    pub(crate) fn with_activations<R>(&self, x: &[f32], body: impl FnOnce(Activations<'_>) -> R) -> R {
-        match self.compute {
-            Compute::F32 => body(Activations { exact: x, rounded: None }),
-            Compute::Bf16 => {
-                let mut rounded = vec![0; x.len()];
-                (self.isa.round)(x, &mut rounded);
-                body(Activations { exact: x, rounded: Some(&rounded) })
+    /// Rows `x` of `k` values as the left side of products with `weights`.
+    pub(crate) fn activations<'a, 'w>(
+        &self,
+        x: &'a [f32],
+        k: usize,
+        weights: impl IntoIterator<Item = &'w Mat>,
+    ) -> Activations<'a> {
+        let mut activations = self.exact_activations(x, k, []);
+        for w in weights {
+            activations.add_packed(self, k, w);
+            if self.compute == Compute::Bf16 && matches!(w.dtype(), DType::Bf16 | DType::Fp8) {
+                activations.bf16.get_or_insert_with(|| {
+                    let mut rounded = vec![0; x.len()];
+                    (self.isa.round)(x, &mut rounded);
+                    rounded
+                });
             }
         }
+        activations
+    }
+
+    /// [`Cpu::activations`], which stay f32 for weights that are not packed.
+    pub(crate) fn exact_activations<'a, 'w>(
+        &self,
+        x: &'a [f32],
+        k: usize,
+        weights: impl IntoIterator<Item = &'w Mat>,
+    ) -> Activations<'a> {
+        let mut activations = Activations { exact: x, bf16: None, int4: None, int8: None };
+        weights.into_iter().for_each(|w| activations.add_packed(self, k, w));
+        activations
     }
 }
 
 /// The left side of products, in each format that a weight may require.
-#[derive(Clone, Copy)]
 pub(crate) struct Activations<'a> {
-    pub(crate) exact: &'a [f32],
-    pub(crate) rounded: Option<&'a [u16]>,
+    exact: &'a [f32],
+    bf16: Option<Vec<u16>>,
+    int4: Option<FixedRows>,
+    int8: Option<FixedRows>,
 }
 
-impl<'a> Activations<'a> {
-    /// bf16 if the processor computes in it and the weight has at most 8 bits of
-    /// mantissa, else f32.
-    pub(crate) fn for_weight(&self, w: &Mat) -> Left<'a> {
-        match (self.rounded, w.dtype()) {
-            (Some(rounded), DType::Bf16 | DType::Fp8) => Left::Bf16(rounded),
-            _ => Left::F32(self.exact),
-        }
+impl Activations<'_> {
+    /// Adds fixed point if the processor computes in it and `w` is packed.
+    fn add_packed(&mut self, cpu: &Cpu, k: usize, w: &Mat) {
+        let (packing, fixed) = match (cpu.compute, w.dtype()) {
+            (Compute::Bf16, DType::Int4) => (Packing::Int4, &mut self.int4),
+            (Compute::Bf16, DType::Int8) => (Packing::Int8, &mut self.int8),
+            _ => return,
+        };
+        fixed.get_or_insert_with(|| (cpu.isa.fixed)(self.exact, k, packing));
+    }
+
+    /// The left side for `w`, one of the weights these were made for.
+    pub(crate) fn for_weight(&self, w: &Mat) -> Left<'_> {
+        let rounded = match w.dtype() {
+            DType::Bf16 | DType::Fp8 => self.bf16.as_deref().map(Left::Bf16),
+            DType::Int4 => self.int4.as_ref().map(Left::Fixed),
+            DType::Int8 => self.int8.as_ref().map(Left::Fixed),
+            DType::F32 | DType::F16 => None,
+        };
+        rounded.unwrap_or(Left::F32(self.exact))
     }
 }
 

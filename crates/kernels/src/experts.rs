@@ -63,6 +63,11 @@ impl ExpertPairs {
     fn len(&self) -> usize {
         self.positions.len()
     }
+
+    /// One matrix of each chosen expert.
+    fn weights_of<'e>(&self, experts: &'e [Mlp], of: impl Fn(&'e Mlp) -> &'e Mat) -> impl Iterator<Item = &'e Mat> {
+        self.groups.iter().map(move |group| of(&experts[group.expert]))
+    }
 }
 
 impl Cpu {
@@ -78,12 +83,11 @@ impl Cpu {
             out.all_mut().fill(0.0);
             let width = out.width();
             let sums = Disjoint::new(out.all_mut());
-            self.with_activations(gates, |hidden| {
-                let products = DownProducts { experts, pairs: &pairs, hidden, sums: &sums, width };
-                self.pool.run(width.div_ceil(COLUMNS), numbers * width, |item| {
-                    let start = item * COLUMNS;
-                    products.add_columns(self, start..(start + COLUMNS).min(width));
-                });
+            let hidden = self.activations(gates, experts[0].down.cols(), pairs.weights_of(experts, |mlp| &mlp.down));
+            let products = DownProducts { experts, pairs: &pairs, hidden, sums: &sums, width };
+            self.pool.run(width.div_ceil(COLUMNS), numbers * width, |item| {
+                let start = item * COLUMNS;
+                products.add_columns(self, start..(start + COLUMNS).min(width));
             });
         });
     }
@@ -95,32 +99,32 @@ impl Cpu {
         let blocks = inter.div_ceil(COLUMNS);
         let cost = 2 * gates.len() * x.width();
         let (gates, ups) = (Disjoint::new(gates), Disjoint::new(ups));
-        self.with_activations(x.all(), |activations| {
-            self.pool.run(pairs.groups.len() * blocks, cost, |item| {
-                let ExpertGroup { expert, pairs: group } = &pairs.groups[item / blocks];
-                let start = item % blocks * COLUMNS;
-                let columns = start..(start + COLUMNS).min(inter);
-                for (w, out) in [(&experts[*expert].gate, &gates), (&experts[*expert].up, &ups)] {
-                    let nt = Nt {
-                        x: activations.for_weight(w),
-                        rows: Some(&pairs.positions[group.clone()]),
-                        m: group.len(),
-                        k: x.width(),
-                        w: Right::Mat(w),
-                        first: 0,
-                        out,
-                        offset: group.start * inter,
-                        stride: inter,
-                    };
-                    self.nt(&nt, columns.clone());
-                }
-                for pair in group.clone() {
-                    let at = pair * inter + start;
-                    // SAFETY: an item owns its columns of its expert's pairs.
-                    let (gate, up) = unsafe { (gates.piece(at, columns.len()), ups.piece(at, columns.len())) };
-                    silu_mul(gate, up);
-                }
-            });
+        let weights = pairs.weights_of(experts, |mlp| &mlp.gate).chain(pairs.weights_of(experts, |mlp| &mlp.up));
+        let activations = self.activations(x.all(), x.width(), weights);
+        self.pool.run(pairs.groups.len() * blocks, cost, |item| {
+            let ExpertGroup { expert, pairs: group } = &pairs.groups[item / blocks];
+            let start = item % blocks * COLUMNS;
+            let columns = start..(start + COLUMNS).min(inter);
+            for (w, out) in [(&experts[*expert].gate, &gates), (&experts[*expert].up, &ups)] {
+                let nt = Nt {
+                    x: activations.for_weight(w),
+                    rows: Some(&pairs.positions[group.clone()]),
+                    m: group.len(),
+                    k: x.width(),
+                    w: Right::Mat(w),
+                    first: 0,
+                    out,
+                    offset: group.start * inter,
+                    stride: inter,
+                };
+                self.nt(&nt, columns.clone());
+            }
+            for pair in group.clone() {
+                let at = pair * inter + start;
+                // SAFETY: an item owns its columns of its expert's pairs.
+                let (gate, up) = unsafe { (gates.piece(at, columns.len()), ups.piece(at, columns.len())) };
+                silu_mul(gate, up);
+            }
         });
     }
 

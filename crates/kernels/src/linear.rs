@@ -28,16 +28,18 @@ impl Cpu {
     /// Multiplies several matrices with one input, in one parallel region. `x` is `[n, in]`, each
     /// `w` `[out, in]`, each `out` becomes `[n, out]`.
     pub fn linear(&self, x: &Rows, layers: &mut [Linear<'_>]) {
-        self.with_activations(x.all(), |activations| self.products(activations, x.len(), x.width(), layers));
+        let activations = self.activations(x.all(), x.width(), layers.iter().map(|layer| layer.w));
+        self.products(&activations, x.len(), x.width(), layers);
     }
 
     /// [`Cpu::linear`] with f32 products regardless of the processor's setting, for the gate, the
-    /// index head weights and the output head.
+    /// index head weights and the output head. Packed weights follow the setting.
     pub fn linear_f32(&self, x: &Rows, layers: &mut [Linear<'_>]) {
-        self.products(Activations { exact: x.all(), rounded: None }, x.len(), x.width(), layers);
+        let activations = self.exact_activations(x.all(), x.width(), layers.iter().map(|layer| layer.w));
+        self.products(&activations, x.len(), x.width(), layers);
     }
 
-    fn products(&self, x: Activations<'_>, m: usize, k: usize, layers: &mut [Linear<'_>]) {
+    fn products(&self, x: &Activations<'_>, m: usize, k: usize, layers: &mut [Linear<'_>]) {
         let mut items = Vec::new();
         let mut tasks = Vec::with_capacity(layers.len());
         let mut cost = 0;

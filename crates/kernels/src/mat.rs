@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bytes::Bytes;
 use crate::dtype::{DType, round_bf16, widen};
-use crate::packing::{self, PACKED_GROUP, PackError, Packed, PackedScales, Packing, RowScales};
+use crate::packing::{self, PACKED_GROUP, PackError, Packed, PackedScales, Packing, RowScales, ScaleParts};
 
 /// Rows and columns of the blocks that share one fp8 scale.
 pub const SCALE_BLOCK: usize = 128;
@@ -44,8 +44,8 @@ impl Mat {
     /// A matrix of packed weights.
     ///
     /// # Errors
-    /// A width that is not a multiple of 32, a part of another length, a factor that is not a power
-    /// of two.
+    /// A width that is not a multiple of 32 or over 65,536, a part of another length, a factor that
+    /// is not a power of two.
     pub fn packed(rows: usize, cols: usize, packing: Packing, parts: Packed<Bytes>) -> Result<Self, PackError> {
         packing::check(rows, cols, packing, &parts)?;
         let (scales, bytes) = PackedScales::new(parts);
@@ -111,6 +111,12 @@ impl Mat {
     pub(crate) fn packed_row(&self, row: usize) -> Option<(Packing, RowScales<'_>)> {
         let Scales::Packed(packing, scales) = &self.scales else { return None };
         Some((*packing, scales.row(row, self.cols / PACKED_GROUP)))
+    }
+
+    /// The scales of packed weights; `None` if they are not packed.
+    pub(crate) fn packed_scales(&self) -> Option<ScaleParts<'_>> {
+        let Scales::Packed(_, scales) = &self.scales else { return None };
+        Some(scales.parts())
     }
 
     /// Writes row `row`, with its scales applied, to `out` in f32.

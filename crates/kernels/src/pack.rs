@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::packing::{FACTORS, PACKED_GROUP, PackError, Packed, Packing};
+use crate::packing::{FACTORS, PACKED_GROUP, PackError, Packed, Packing, check_width};
 
 /// The largest quant of int4.
 const INT4_MAX: usize = 15;
@@ -29,12 +29,10 @@ type Group = [f32; PACKED_GROUP];
 /// magnitude to 127.
 ///
 /// # Errors
-/// A row whose length is not a multiple of 32; a weight that is not finite, or 2^100 or more. `out`
-/// is unchanged then.
+/// A row whose length is not a multiple of 32, or more than 65,536; a weight that is not finite, or
+/// 2^100 or more. `out` is unchanged then.
 pub fn pack_row(packing: Packing, row: &[f32], out: &mut Packed<Vec<u8>>) -> Result<(), PackError> {
-    if !row.len().is_multiple_of(PACKED_GROUP) {
-        return Err(PackError::Width { cols: row.len() });
-    }
+    check_width(row.len())?;
     if let Some(column) = row.iter().position(|v| v.is_nan() || v.abs() >= FACTORS.1) {
         return Err(PackError::Weight { column, value: row[column] });
     }

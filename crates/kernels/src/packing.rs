@@ -17,6 +17,9 @@ use crate::dtype::DType;
 /// Weights that share a scale and an offset.
 pub const PACKED_GROUP: usize = 32;
 
+/// The widest packed matrix.
+pub const MAX_PACKED_COLS: usize = 65_536;
+
 /// Smallest and largest factor of a row.
 pub(crate) const FACTORS: (f32, f32) = (f32::from_bits((127 - 100) << 23), f32::from_bits((127 + 100) << 23));
 
@@ -39,6 +42,17 @@ impl Packing {
     /// Whether groups have offsets.
     pub const fn has_offsets(self) -> bool {
         matches!(self, Self::Int4)
+    }
+
+    /// Quant `k` of a row.
+    pub(crate) fn quant(self, row: &[u8], k: usize) -> i32 {
+        match self {
+            Self::Int4 => {
+                let byte = row[k / PACKED_GROUP * 16 + k % 16];
+                (if k % PACKED_GROUP < 16 { byte & 15 } else { byte >> 4 }).into()
+            }
+            Self::Int8 => row[k].cast_signed().into(),
+        }
     }
 
     /// Bytes of `cols` weights with their scales, offsets and factor.
@@ -72,7 +86,7 @@ impl From<Packed<Vec<u8>>> for Packed<Bytes> {
 /// Why a matrix cannot be packed, or packed parts are not a matrix.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PackError {
-    #[error("{cols} columns are not groups of 32 weights; keep this matrix in bf16")]
+    #[error("{cols} columns: packed rows are groups of 32 weights, at most 65,536; keep this matrix in bf16")]
     Width { cols: usize },
     #[error("`{part}` has {found} bytes, a packed matrix of this shape has {expected}")]
     Length { part: &'static str, found: usize, expected: usize },
@@ -82,15 +96,19 @@ pub enum PackError {
     Weight { column: usize, value: f32 },
 }
 
+/// Checks that rows of `cols` weights can be packed.
+pub(crate) fn check_width(cols: usize) -> Result<(), PackError> {
+    let fits = cols.is_multiple_of(PACKED_GROUP) && cols <= MAX_PACKED_COLS;
+    if fits { Ok(()) } else { Err(PackError::Width { cols }) }
+}
+
 /// Checks that `parts` are a matrix `[rows, cols]`.
 ///
 /// # Errors
-/// A width that is not a multiple of 32, a part of another length, a factor that is not a power of
-/// two.
+/// A width that is not a multiple of 32 or too large, a part of another length, a factor that is
+/// not a power of two.
 pub(crate) fn check(rows: usize, cols: usize, packing: Packing, parts: &Packed<Bytes>) -> Result<(), PackError> {
-    if !cols.is_multiple_of(PACKED_GROUP) {
-        return Err(PackError::Width { cols });
-    }
+    check_width(cols)?;
     let scales = 2 * rows * (cols / PACKED_GROUP);
     for (part, bytes, expected) in [
         ("quants", &parts.quants, rows * packing.dtype().row_bytes(cols)),
@@ -127,15 +145,32 @@ impl PackedScales {
         (Self { scales, offsets, factors }, quants)
     }
 
+    /// All scales, offsets and factors as they are stored.
+    pub(crate) fn parts(&self) -> ScaleParts<'_> {
+        ScaleParts {
+            scales: self.scales.as_chunks().0,
+            offsets: self.offsets.as_chunks().0,
+            factors: self.factors.as_chunks().0,
+        }
+    }
+
     /// Scales and offsets of row `row` as f16, and its factor; offsets are empty for int8. A row
     /// has `groups` groups.
     pub(crate) fn row(&self, row: usize, groups: usize) -> RowScales<'_> {
-        let part = |bytes| -> &[[u8; 2]] { <[u8]>::as_chunks::<2>(bytes).0 };
-        let scales = &part(&self.scales)[row * groups..][..groups];
-        let offsets = part(&self.offsets);
+        let ScaleParts { scales, offsets, factors } = self.parts();
         let offsets = if offsets.is_empty() { offsets } else { &offsets[row * groups..][..groups] };
-        RowScales { scales, offsets, factor: f32::from_le_bytes(self.factors.as_chunks::<4>().0[row]) }
+        RowScales { scales: &scales[row * groups..][..groups], offsets, factor: f32::from_le_bytes(factors[row]) }
     }
+}
+
+/// Scales and offsets of a matrix in f16, `[rows, groups]`, and the factors of its rows in f32,
+/// little-endian.
+#[derive(Clone, Copy)]
+pub(crate) struct ScaleParts<'a> {
+    pub(crate) scales: &'a [[u8; 2]],
+    /// Empty for int8.
+    pub(crate) offsets: &'a [[u8; 2]],
+    pub(crate) factors: &'a [[u8; 4]],
 }
 
 /// Scales and offsets of one row in f16, little-endian, and its factor.

@@ -13,6 +13,7 @@
 use std::ops::Range;
 
 use crate::dtype::{DType, bf16_value};
+use crate::fixed::FixedRows;
 use crate::mat::Mat;
 use crate::pool::Disjoint;
 use crate::scratch;
@@ -23,6 +24,8 @@ use crate::scratch;
 pub(crate) enum Left<'a> {
     F32(&'a [f32]),
     Bf16(&'a [u16]),
+    /// For packed weights.
+    Fixed(&'a FixedRows),
 }
 
 /// The right side of [`Nt`].
@@ -78,6 +81,15 @@ impl Nt<'_> {
 /// The plain version of [`Nt`] for the columns `columns`.
 pub(crate) fn nt(task: &Nt<'_>, columns: Range<usize>) {
     let k = task.k;
+    if let (Left::Fixed(x), Right::Mat(w)) = (task.x, task.w) {
+        for n in columns {
+            for i in 0..task.m {
+                // SAFETY: the items of a region compute disjoint columns.
+                unsafe { task.out.piece(task.at(i, n), 1)[0] = x.dot(task.x_row(i), w, n) };
+            }
+        }
+        return;
+    }
     scratch::with(k, |w| {
         for n in columns {
             task.w.row(n, matches!(task.x, Left::Bf16(_)), w);
@@ -86,6 +98,7 @@ pub(crate) fn nt(task: &Nt<'_>, columns: Range<usize>) {
                 let sum = match task.x {
                     Left::F32(x) => dot(&x[row..][..k], w),
                     Left::Bf16(x) => dot_bf16(&x[row..][..k], w),
+                    Left::Fixed(_) => unreachable!("cache rows are not packed"),
                 };
                 // SAFETY: the items of a region compute disjoint columns.
                 unsafe { task.out.piece(task.at(i, n), 1)[0] = sum };

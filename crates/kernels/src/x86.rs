@@ -3,18 +3,28 @@
 
 mod attention_avx512;
 mod avx2;
+mod avx2_decode;
 mod avx512;
 mod avx512_decode;
+mod few_heads_avx512;
+mod fixed;
+mod fixed_avx2;
+mod fixed_avx512;
 mod heads_avx512;
+mod lanes;
 mod nn;
 mod nt;
+mod packed;
+mod packed_avx2;
+mod packed_avx512;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use self::lanes::PlainRows;
 use crate::cpu::Isa;
 use crate::dtype::{DType, bf16_value};
-use crate::mat::SCALE_BLOCK;
+use crate::mat::{Mat, SCALE_BLOCK};
 use crate::product::{Left, Nt, Right};
 use crate::scratch;
 
@@ -23,7 +33,7 @@ pub(crate) fn supported() -> Vec<&'static Isa> {
     macro_rules! all {
         ($first:tt $($feature:tt)*) => { is_x86_feature_detected!($first) $(&& is_x86_feature_detected!($feature))* };
     }
-    let avx512 = all!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512bf16" "avx512vbmi" "fma" "f16c");
+    let avx512 = all!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512bf16" "avx512vbmi" "avx512vnni" "fma" "f16c");
     let avx2 = all!("avx2" "fma" "f16c");
     [(avx512, &avx512::ISA), (avx2, &avx2::ISA)]
         .into_iter()
@@ -57,6 +67,17 @@ impl<'a> RightBytes<'a> {
         Self { right, bytes, dtype, row_bytes: dtype.row_bytes(width) }
     }
 
+    /// The packed matrix.
+    fn packed(&self) -> &'a Mat {
+        let Right::Mat(mat) = self.right else { unreachable!("cache rows are not packed") };
+        mat
+    }
+
+    /// The rows, for decoders of plain numbers and of fp8.
+    fn rows(&self) -> PlainRows<'a> {
+        PlainRows { bytes: self.bytes, row_bytes: self.row_bytes }
+    }
+
     /// Splits `rows` at the scale blocks of an fp8 matrix; each part comes with the
     /// scales of its rows.
     fn scale_parts(&self, rows: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
@@ -87,5 +108,7 @@ fn with_widened_rows(x: &[u16], task: &Nt<'_>, product: impl FnOnce(&Nt<'_>)) {
     product(&Nt { x: Left::F32(&wide), rows: None, ..*task });
 }
 
+#[cfg(test)]
+mod format_tests;
 #[cfg(test)]
 mod tests;

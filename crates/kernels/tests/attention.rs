@@ -77,7 +77,8 @@ fn shape() -> impl Strategy<Value = [usize; 3]> {
         Just([16, 16, 8]),
         Just([50, 33, 5]),
         Just([1, 96, 2]),
-        Just([9, 512, 64])
+        Just([9, 512, 64]),
+        Just([29, 48, 16])
     ]
 }
 
@@ -106,9 +107,10 @@ proptest! {
         let case = Case::new(seed, shape, context, n, FORMATS[format]);
         let compute = if bf16 { Compute::Bf16 } else { Compute::F32 };
         let (fast, plain) = (case.attend(&Cpu::new(2, compute), 0..n), case.attend(&Cpu::plain(2, compute), 0..n));
-        // Values are sums of `latent` numbers below 1. In bf16 a weight on the border may
-        // round to either side.
-        let bound = (case.latent as f32).sqrt() * if bf16 { 4e-3 } else { 1e-5 };
+        // Values are sums of `latent` numbers below 1. The softmax turns the rounding error of a
+        // score, a sum in another order, into a relative error of its weight. In bf16 a weight on
+        // the border may round to either side.
+        let bound = (case.latent as f32).sqrt() * if bf16 { 4e-3 } else { 4e-5 };
         for (fast, plain) in fast.iter().zip(&plain) {
             prop_assert!((fast - plain).abs() <= bound, "{fast} is not {plain} (bound {bound})");
         }

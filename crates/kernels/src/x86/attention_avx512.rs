@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::avx512::{first_of_16, totals};
 use super::avx512_decode::read_row;
+use super::few_heads_avx512::{self, FewHeads, heads_in_vectors};
 use super::heads_avx512::{Bf16, F32, Format, LANES, ROWS, dots, exp, pack};
 use crate::arena::Arena;
 use crate::cache_position::PAGE_ROWS;
@@ -11,8 +12,8 @@ use crate::indexer::IndexScores;
 use crate::partial_softmax::{AttentionPart, BLOCK_ROWS};
 use crate::scratch;
 
-/// Heads whose sums are kept in registers.
-const HEADS: usize = 8;
+/// The most heads whose sums are kept in registers.
+const HEADS: usize = 12;
 
 /// Columns of a latent that are summed together: two vectors.
 const COLUMNS: usize = 2 * LANES;
@@ -61,6 +62,8 @@ unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
     let (latent, rope) = (latents.width(), rope_keys.width());
     let width = latent + rope;
     let lanes = heads.next_multiple_of(LANES);
+    let in_vectors = heads_in_vectors(heads);
+    let q_lanes = in_vectors.next_multiple_of(LANES);
     assert!(queries.len() == heads * width && out.len() == heads * (latent + 2), "a query and sums for every head");
     let (sums, rest) = out.split_at_mut(heads * latent);
     sums.fill(0.0);
@@ -77,7 +80,9 @@ unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
     // are `latent` and `rope` numbers.
     unsafe {
         let q = q.as_mut_ptr().cast::<i32>();
-        pack::<F>(queries, width, q, lanes);
+        let few = q.add(width.div_ceil(F::NUMBERS) * q_lanes);
+        pack::<F>(&queries[..in_vectors * width], width, q, q_lanes);
+        few_heads_avx512::pack::<F>(&queries[in_vectors * width..], width, few);
         for slots in slots.chunks(BLOCK_ROWS) {
             let n = slots.len();
             let mut rows = [[std::ptr::null(); BLOCK_ROWS]; 2];
@@ -92,24 +97,32 @@ unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
                 let units = [latent / F::NUMBERS, rope / F::NUMBERS];
                 let to = weights.as_mut_ptr().add(group * ROWS * lanes);
                 let mut first = 0;
-                while lanes - first >= 2 * LANES {
-                    score::<F, 2>((q.add(first), lanes), [rows.0, rows.1], units, scale, to.add(first));
+                while q_lanes - first >= 2 * LANES {
+                    score::<F, 2>((q.add(first), q_lanes), [rows.0, rows.1], units, scale, (to.add(first), lanes));
                     first += 2 * LANES;
                 }
-                if first < lanes {
-                    score::<F, 1>((q.add(first), lanes), [rows.0, rows.1], units, scale, to.add(first));
+                if first < q_lanes {
+                    score::<F, 1>((q.add(first), q_lanes), [rows.0, rows.1], units, scale, (to.add(first), lanes));
                 }
+                let few = FewHeads { q: few, heads: heads - in_vectors, rows: [rows.0, rows.1], units };
+                few.products::<F>(|head, products| {
+                    for (j, product) in products.into_iter().enumerate() {
+                        *to.add(j * lanes + in_vectors + head) = product * scale;
+                    }
+                });
             }
             for first in (0..lanes).step_by(LANES) {
                 let state = [&mut *maxima, &mut *totals, &mut *factors].map(|state| state.as_mut_ptr().add(first));
                 softmax_step::<F>(weights.as_mut_ptr().add(first), lanes, n, state);
             }
             let units = (weights.as_ptr().cast::<i32>(), lanes);
-            for head in (0..heads).step_by(HEADS) {
+            // Blocks of about the same size.
+            let block = heads.div_ceil(heads.div_ceil(HEADS));
+            for head in (0..heads).step_by(block) {
                 for column in (0..latent).step_by(COLUMNS) {
                     let tile = Tile { units, factors: factors.as_ptr(), head, rows: latent_rows, n, column, latent };
                     let sums = sums.as_mut_ptr();
-                    match heads - head {
+                    match block.min(heads - head) {
                         1 => tile.add_values::<F, 1>(sums),
                         2 => tile.add_values::<F, 2>(sums),
                         3 => tile.add_values::<F, 3>(sums),
@@ -117,6 +130,10 @@ unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
                         5 => tile.add_values::<F, 5>(sums),
                         6 => tile.add_values::<F, 6>(sums),
                         7 => tile.add_values::<F, 7>(sums),
+                        8 => tile.add_values::<F, 8>(sums),
+                        9 => tile.add_values::<F, 9>(sums),
+                        10 => tile.add_values::<F, 10>(sums),
+                        11 => tile.add_values::<F, 11>(sums),
                         _ => tile.add_values::<F, HEADS>(sums),
                     }
                 }
@@ -128,14 +145,14 @@ unsafe fn partial_in<F: Format>(part: &AttentionPart<'_>, out: &mut [f32]) {
     out_totals.copy_from_slice(&totals[..heads]);
 }
 
-/// Scaled scores of `B` vectors of heads for [`ROWS`] rows, into `to`, `[rows, lanes]`.
+/// Scaled scores of `B` vectors of heads for [`ROWS`] rows, into `to`, rows of `to_lanes`.
 #[inline(always)]
 unsafe fn score<F: Format, const B: usize>(
     (q, lanes): (*const i32, usize),
     [latents, rope_keys]: [&[*const u8; ROWS]; 2],
     [latent, rope]: [usize; 2],
     scale: f32,
-    to: *mut f32,
+    (to, to_lanes): (*mut f32, usize),
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -144,7 +161,7 @@ unsafe fn score<F: Format, const B: usize>(
         dots::<F, B>((q.add(latent * lanes), lanes), rope_keys, rope, &mut sums);
         for (j, sums) in sums.iter().enumerate() {
             for (b, sum) in sums.iter().enumerate() {
-                _mm512_storeu_ps(to.add(j * lanes + b * LANES), _mm512_mul_ps(*sum, _mm512_set1_ps(scale)));
+                _mm512_storeu_ps(to.add(j * to_lanes + b * LANES), _mm512_mul_ps(*sum, _mm512_set1_ps(scale)));
             }
         }
     }
@@ -238,17 +255,21 @@ impl Tile<'_> {
 unsafe fn scores_in<F: Format>(task: &IndexScores<'_>, out: &mut [f32]) {
     let IndexScores { q, weights, query, keys, start } = *task;
     let (heads, head_dim) = (weights.len(), keys.width());
-    let lanes = heads.next_multiple_of(LANES);
+    let in_vectors = heads_in_vectors(heads);
+    let lanes = in_vectors.next_multiple_of(LANES);
     assert_eq!(q.len(), heads * head_dim, "a query for every head");
-    let mut units = scratch::borrow(head_dim * lanes);
+    let mut units = scratch::borrow(head_dim * heads.next_multiple_of(LANES));
     let mut padded = scratch::borrow(lanes);
-    padded[..heads].copy_from_slice(weights);
-    padded[heads..].fill(0.0);
+    let (weights, few_weights) = weights.split_at(in_vectors);
+    padded[..in_vectors].copy_from_slice(weights);
+    padded[in_vectors..].fill(0.0);
     let mut keys = Reader::new::<F>(keys);
     // SAFETY: `units` has units for every lane, keys are rows of `head_dim` numbers.
     unsafe {
         let q = units.as_mut_ptr().cast::<i32>();
-        pack::<F>(task.q, head_dim, q, lanes);
+        let few = q.add(head_dim.div_ceil(F::NUMBERS) * lanes);
+        pack::<F>(&task.q[..in_vectors * head_dim], head_dim, q, lanes);
+        few_heads_avx512::pack::<F>(&task.q[in_vectors * head_dim..], head_dim, few);
         for (page, out) in out.chunks_mut(PAGE_ROWS).enumerate() {
             let slot = query.slot(start + page * PAGE_ROWS);
             for (group, out) in out.chunks_mut(ROWS).enumerate() {
@@ -278,7 +299,14 @@ unsafe fn scores_in<F: Format>(task: &IndexScores<'_>, out: &mut [f32]) {
                     );
                 }
                 let [a, b, c, d, e, f, g, h] = weighed;
-                let sums = [totals([a, b, c, d]), totals([e, f, g, h])];
+                let mut sums = [totals([a, b, c, d]), totals([e, f, g, h])];
+                let few = FewHeads { q: few, heads: heads - in_vectors, rows: [&rows], units: [units] };
+                few.products::<F>(|head, products| {
+                    for (sum, product) in sums.as_flattened_mut().iter_mut().zip(products) {
+                        // NaN counts as 0.
+                        *sum += few_weights[head] * product.max(0.0);
+                    }
+                });
                 out.copy_from_slice(&sums.as_flattened()[..out.len()]);
             }
         }

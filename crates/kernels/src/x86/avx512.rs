@@ -5,12 +5,16 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::avx512_decode::{self, Bits, FromBf16, FromF16, FromF32, FromFp8, Lookup, Table, scaled_table};
+use super::fixed_avx512::{Fixed, Int4, Int8};
+use super::lanes::Lanes;
 use super::nn::{self, Terms, Wide};
-use super::nt::{self, Lanes, Operands};
-use super::{RightBytes, attention_avx512, with_widened_rows};
+use super::nt::{self, Operands};
+use super::{RightBytes, attention_avx512, fixed, fixed_avx512, packed, with_widened_rows};
 use crate::cpu::Isa;
 use crate::dtype::DType;
-use crate::product::{self, Left, Nn, Nt};
+use crate::fixed::FixedRows;
+use crate::packing::Packing;
+use crate::product::{Left, Nn, Nt};
 use crate::scratch;
 
 pub(super) static ISA: Isa = Isa {
@@ -25,33 +29,44 @@ pub(super) static ISA: Isa = Isa {
     index_scores: Some(|task, rounded, out| unsafe { attention_avx512::scores(task, rounded, out) }),
     // SAFETY: as above.
     round: |values, out| unsafe { avx512_decode::round(values, out) },
+    // SAFETY: as above.
+    fixed: |x, k, packing| unsafe { fixed_rows(x, k, packing) },
 };
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+fn fixed_rows(x: &[f32], k: usize, packing: Packing) -> FixedRows {
+    let order = match packing {
+        Packing::Int4 => &fixed_avx512::INT4_ORDER,
+        Packing::Int8 => &fixed_avx512::INT8_ORDER,
+    };
+    FixedRows::new(x, k, order)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
     let weights = RightBytes::new(task.w, task.k);
-    let RightBytes { bytes: w, dtype, row_bytes, .. } = weights;
+    let (w, dtype) = (weights.rows(), weights.dtype);
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block
     // their columns cross.
     unsafe {
         match (task.x, dtype) {
             (Left::F32(x), DType::F32) => {
-                nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromF32 }, columns);
+                nt::nt(&Operands::<F32, _, _> { task, x, w, decode: FromF32 }, columns);
             }
             (Left::F32(x), DType::F16) => {
-                nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromF16 }, columns);
+                nt::nt(&Operands::<F32, _, _> { task, x, w, decode: FromF16 }, columns);
             }
             (Left::F32(x), DType::Bf16) => {
-                nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode: FromBf16 }, columns);
+                nt::nt(&Operands::<F32, _, _> { task, x, w, decode: FromBf16 }, columns);
             }
             (Left::F32(x), DType::Fp8) => {
                 for (columns, scales) in weights.scale_parts(columns) {
                     let decode = FromFp8 { scales: scales.as_ptr() };
-                    nt::nt(&Operands::<F32, _> { task, x, w, row_bytes, decode }, columns);
+                    nt::nt(&Operands::<F32, _, _> { task, x, w, decode }, columns);
                 }
             }
             (Left::Bf16(x), DType::Bf16) => {
-                nt::nt(&Operands::<Bf16, _> { task, x, w, row_bytes, decode: Bits }, columns);
+                nt::nt(&Operands::<Bf16, _, _> { task, x, w, decode: Bits }, columns);
             }
             (Left::Bf16(x), DType::Fp8) => {
                 for (columns, scales) in weights.scale_parts(columns) {
@@ -62,10 +77,19 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
                         scaled_table(*scale, &mut *tables.add(block));
                     }
                     let decode = Lookup { tables };
-                    nt::nt(&Operands::<Bf16, _> { task, x, w, row_bytes, decode }, columns);
+                    nt::nt(&Operands::<Bf16, _, _> { task, x, w, decode }, columns);
                 }
             }
-            (Left::F32(_), DType::Int8 | DType::Int4) => product::nt(task, columns),
+            (Left::F32(x), DType::Int8 | DType::Int4) => {
+                packed::product_nt::<F32>(task, x, weights.packed(), columns);
+            }
+            (Left::Fixed(x), DType::Int4) => {
+                fixed::nt::<Fixed, Int4, 4>(task, x, weights.packed(), columns);
+            }
+            (Left::Fixed(x), DType::Int8) => {
+                fixed::nt::<Fixed, Int8, 2>(task, x, weights.packed(), columns);
+            }
+            (Left::Fixed(_), _) => unreachable!("fixed point is for packed weights"),
             (Left::Bf16(x), DType::F32 | DType::F16 | DType::Int8 | DType::Int4) => {
                 with_widened_rows(x, task, |task| product_nt(task, columns));
             }
@@ -76,20 +100,21 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx2,fma,f16c")]
 unsafe fn product_nn(task: &Nn<'_>, out: &mut [f32]) {
     let weights = RightBytes::new(task.c, task.width);
+    let c = weights.rows();
     // SAFETY: the features are the caller's promise; fp8 decoders get the scales of every block
     // their rows cross.
     unsafe {
         match weights.dtype {
-            DType::F32 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF32), out),
-            DType::F16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromF16), out),
-            DType::Bf16 => nn::nn(&Terms::<F32, _>::new(task, &weights, FromBf16), out),
-            DType::Int8 | DType::Int4 => product::nn(task, out),
+            DType::F32 => nn::nn(&Terms::<F32, _, _>::new(task, c, FromF32), out),
+            DType::F16 => nn::nn(&Terms::<F32, _, _>::new(task, c, FromF16), out),
+            DType::Bf16 => nn::nn(&Terms::<F32, _, _>::new(task, c, FromBf16), out),
+            DType::Int8 | DType::Int4 => packed::product_nn::<F32>(task, weights.packed(), out),
             DType::Fp8 => {
                 for (rows, scales) in weights.scale_parts(task.first..task.first + task.n) {
                     let p = &task.p[rows.start - task.first..];
                     let task = Nn { p, n: rows.len(), first: rows.start, ..*task };
                     let decode = FromFp8 { scales: scales.as_ptr() };
-                    nn::nn(&Terms::<F32, _>::new(&task, &weights, decode), out);
+                    nn::nn(&Terms::<F32, _, _>::new(&task, c, decode), out);
                 }
             }
         }

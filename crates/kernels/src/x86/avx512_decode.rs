@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{Bf16, F32, first_of_16, first_of_32};
-use super::nt::Decode;
+use super::lanes::Decode;
 use crate::arena::{Arena, RowFormat};
 use crate::dtype::{FP8_VALUES, fp8_values};
 use crate::mat::SCALE_BLOCK;
@@ -13,7 +13,8 @@ use crate::quant::GROUP;
 pub(super) struct FromF32;
 
 impl Decode<F32> for FromF32 {
-    const BYTES: usize = 4;
+    type Row = *const u8;
+    const BITS: usize = 32;
 
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m512 {
@@ -31,7 +32,8 @@ impl Decode<F32> for FromF32 {
 pub(super) struct FromF16;
 
 impl Decode<F32> for FromF16 {
-    const BYTES: usize = 2;
+    type Row = *const u8;
+    const BITS: usize = 16;
 
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m512 {
@@ -57,7 +59,8 @@ impl FromBf16 {
 }
 
 impl Decode<F32> for FromBf16 {
-    const BYTES: usize = 2;
+    type Row = *const u8;
+    const BITS: usize = 16;
 
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m512 {
@@ -98,7 +101,8 @@ impl FromFp8 {
 }
 
 impl Decode<F32> for FromFp8 {
-    const BYTES: usize = 1;
+    type Row = *const u8;
+    const BITS: usize = 8;
 
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m512 {
@@ -145,7 +149,8 @@ impl Decode<F32> for FromFp8 {
 pub(super) struct Bits;
 
 impl Decode<Bf16> for Bits {
-    const BYTES: usize = 2;
+    type Row = *const u8;
+    const BITS: usize = 16;
 
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m512i {
@@ -183,7 +188,8 @@ impl Lookup {
 }
 
 impl Decode<Bf16> for Lookup {
-    const BYTES: usize = 1;
+    type Row = *const u8;
+    const BITS: usize = 8;
 
     #[inline(always)]
     unsafe fn step(&self, row: *const u8, k: usize) -> __m512i {
@@ -295,7 +301,7 @@ pub(super) unsafe fn read_row(arena: &Arena, slot: usize, out: &mut [f32]) {
 }
 
 #[inline(always)]
-unsafe fn widen(decode: &impl Decode<F32>, row: *const u8, out: &mut [f32]) {
+unsafe fn widen(decode: &impl Decode<F32, Row = *const u8>, row: *const u8, out: &mut [f32]) {
     let (whole, rest) = out.as_chunks_mut::<16>();
     // SAFETY: the caller's row is as long as `out`.
     unsafe {

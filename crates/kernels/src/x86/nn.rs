@@ -4,8 +4,7 @@
 
 use std::marker::PhantomData;
 
-use super::RightBytes;
-use super::nt::{Decode, Lanes};
+use super::lanes::{Decode, Lanes, WeightRows};
 use crate::product::Nn;
 
 /// Vectors of f32 that can also be stored.
@@ -19,17 +18,16 @@ pub(super) trait Wide: Lanes<X = f32, Sum = <Self as Lanes>::V> {
 }
 
 /// The operands of a product.
-pub(super) struct Terms<'a, W, D> {
+pub(super) struct Terms<'a, W, C, D> {
     task: &'a Nn<'a>,
-    c: &'a [u8],
-    row_bytes: usize,
+    c: C,
     decode: D,
     wide: PhantomData<W>,
 }
 
-impl<'a, W, D> Terms<'a, W, D> {
-    pub(super) fn new(task: &'a Nn<'a>, weights: &RightBytes<'a>, decode: D) -> Self {
-        Self { task, c: weights.bytes, row_bytes: weights.row_bytes, decode, wide: PhantomData }
+impl<'a, W, C, D> Terms<'a, W, C, D> {
+    pub(super) fn new(task: &'a Nn<'a>, c: C, decode: D) -> Self {
+        Self { task, c, decode, wide: PhantomData }
     }
 }
 
@@ -43,12 +41,17 @@ const VECTORS: usize = 4;
 /// # Panics
 /// When the operands are shorter than the task says.
 #[inline(always)]
-pub(super) unsafe fn nn<W: Wide, D: Decode<W>>(of: &Terms<'_, W, D>, out: &mut [f32]) {
+pub(super) unsafe fn nn<W, C, D>(of: &Terms<'_, W, C, D>, out: &mut [f32])
+where
+    W: Wide,
+    C: WeightRows,
+    D: Decode<W, Row = C::Row>,
+{
     let Nn { p, p_stride, m, n, width, first, d, out_stride, .. } = *of.task;
     if m == 0 || n == 0 || d == 0 {
         return;
     }
-    assert!(d <= width && of.c.len() >= (first + n) * of.row_bytes, "every row of the right side");
+    assert!(d <= width && of.c.len() >= first + n, "every row of the right side");
     assert!(p.len() >= (m - 1) * p_stride + n, "a factor for every term");
     assert!(out.len() >= (m - 1) * out_stride + d, "every output row");
     let block = VECTORS * W::STEP;
@@ -59,15 +62,15 @@ pub(super) unsafe fn nn<W: Wide, D: Decode<W>>(of: &Terms<'_, W, D>, out: &mut [
             unsafe {
                 let out = out.as_mut_ptr().add(row * out_stride + column);
                 match (W::ROWS.min(m - row), d - column >= block) {
-                    (1, true) => tile::<W, D, 1, true>(of, row, column, out),
-                    (2, true) => tile::<W, D, 2, true>(of, row, column, out),
-                    (3, true) => tile::<W, D, 3, true>(of, row, column, out),
-                    (4, true) => tile::<W, D, 4, true>(of, row, column, out),
-                    (5, true) => tile::<W, D, 5, true>(of, row, column, out),
-                    (_, true) => tile::<W, D, 6, true>(of, row, column, out),
+                    (1, true) => tile::<W, C, D, 1, true>(of, row, column, out),
+                    (2, true) => tile::<W, C, D, 2, true>(of, row, column, out),
+                    (3, true) => tile::<W, C, D, 3, true>(of, row, column, out),
+                    (4, true) => tile::<W, C, D, 4, true>(of, row, column, out),
+                    (5, true) => tile::<W, C, D, 5, true>(of, row, column, out),
+                    (_, true) => tile::<W, C, D, 6, true>(of, row, column, out),
                     (rows, false) => {
                         for i in 0..rows {
-                            tile::<W, D, 1, false>(of, row + i, column, out.add(i * out_stride));
+                            tile::<W, C, D, 1, false>(of, row + i, column, out.add(i * out_stride));
                         }
                     }
                 }
@@ -79,12 +82,16 @@ pub(super) unsafe fn nn<W: Wide, D: Decode<W>>(of: &Terms<'_, W, D>, out: &mut [
 /// Multiplies `M` rows of `p` with [`VECTORS`] vectors of every row of `c`; the last vectors may be
 /// partial unless `FULL`.
 #[inline(always)]
-unsafe fn tile<W: Wide, D: Decode<W>, const M: usize, const FULL: bool>(
-    of: &Terms<'_, W, D>,
+unsafe fn tile<W, C, D, const M: usize, const FULL: bool>(
+    of: &Terms<'_, W, C, D>,
     row: usize,
     column: usize,
     out: *mut f32,
-) {
+) where
+    W: Wide,
+    C: WeightRows,
+    D: Decode<W, Row = C::Row>,
+{
     let task = of.task;
     let mut width = [W::STEP; VECTORS];
     if !FULL {
@@ -96,7 +103,6 @@ unsafe fn tile<W: Wide, D: Decode<W>, const M: usize, const FULL: bool>(
     // numbers touches no memory.
     unsafe {
         let p = task.p.as_ptr().add(row * task.p_stride);
-        let c = of.c.as_ptr().add(task.first * of.row_bytes);
         let mut sums = [[W::zero(); VECTORS]; M];
         for i in 0..M {
             for v in 0..VECTORS {
@@ -105,13 +111,19 @@ unsafe fn tile<W: Wide, D: Decode<W>, const M: usize, const FULL: bool>(
             }
         }
         for j in 0..task.n {
-            let (c, mut terms) = (c.add(j * of.row_bytes), [W::zero(); VECTORS]);
-            for v in 0..VECTORS {
-                let column = column + v * W::STEP;
-                if width[v] == W::STEP {
-                    terms[v] = of.decode.step(c, column);
-                } else if width[v] > 0 {
-                    terms[v] = of.decode.part(c, column, width[v]);
+            let (c, mut terms) = (of.c.row(task.first + j), [W::zero(); VECTORS]);
+            if FULL {
+                let [a, b] = of.decode.pair(c, column);
+                let [c, d] = of.decode.pair(c, column + 2 * W::STEP);
+                terms = [a, b, c, d];
+            } else {
+                for v in 0..VECTORS {
+                    let column = column + v * W::STEP;
+                    if width[v] == W::STEP {
+                        terms[v] = of.decode.step(c, column);
+                    } else if width[v] > 0 {
+                        terms[v] = of.decode.part(c, column, width[v]);
+                    }
                 }
             }
             for i in 0..M {

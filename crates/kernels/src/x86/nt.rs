@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::lanes::{Decode, Lanes, Row, WeightRows};
 use crate::product::Nt;
 use crate::scratch;
 
@@ -17,80 +18,11 @@ const PANEL_BYTES: usize = 512 * 1024;
 /// Steps of the sum between which a tile's operands stay in the L1 cache.
 const CHUNK: usize = 48;
 
-/// Vectors of one instruction set and one format of products. All methods need the features of
-/// their instruction set.
-pub(super) trait Lanes {
-    /// Number format of the left side.
-    type X;
-    /// [`Lanes::STEP`] numbers of one operand.
-    type V: Copy;
-    /// The accumulators of one output element.
-    type Sum: Copy;
-    const STEP: usize;
-    /// Rows of `x` whose accumulators for four columns fit into registers; at most 6.
-    const ROWS: usize;
-
-    /// # Safety
-    /// `x` points to [`Lanes::STEP`] numbers.
-    unsafe fn x(x: *const Self::X) -> Self::V;
-    /// The first `n < STEP` numbers, then zeros.
-    ///
-    /// # Safety
-    /// `x` points to `n` numbers.
-    unsafe fn x_part(x: *const Self::X, n: usize) -> Self::V;
-    /// Brings the line of `at` into the L2 cache.
-    #[inline(always)]
-    fn prefetch(at: *const u8) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: every x86-64 has the instruction, which may be given any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-    }
-    /// # Safety
-    /// The features are there.
-    unsafe fn zero() -> Self::Sum;
-    /// # Safety
-    /// The features are there.
-    unsafe fn mul_add(x: Self::V, w: Self::V, sum: Self::Sum) -> Self::Sum;
-    /// The four sums of four accumulators, each added up in the same order.
-    ///
-    /// # Safety
-    /// The features are there.
-    unsafe fn totals(sums: [Self::Sum; 4]) -> [f32; 4];
-}
-
-/// A decoder of the bytes of a weight row into vectors.
-pub(super) trait Decode<L: Lanes> {
-    /// Bytes of one number.
-    const BYTES: usize;
-
-    /// Numbers `k..k + STEP` of the row, `k` a multiple of `STEP`.
-    ///
-    /// # Safety
-    /// `row` points to a row of at least `k + STEP` numbers.
-    unsafe fn step(&self, row: *const u8, k: usize) -> L::V;
-    /// Two steps at once, where that is cheaper.
-    ///
-    /// # Safety
-    /// `row` points to a row of at least `k + 2 * STEP` numbers.
-    #[inline(always)]
-    unsafe fn pair(&self, row: *const u8, k: usize) -> [L::V; 2] {
-        // SAFETY: both steps lie inside the row.
-        unsafe { [self.step(row, k), self.step(row, k + L::STEP)] }
-    }
-    /// Numbers `k..k + n`, then zeros; `n < STEP`.
-    ///
-    /// # Safety
-    /// `row` points to a row of at least `k + n` numbers.
-    unsafe fn part(&self, row: *const u8, k: usize, n: usize) -> L::V;
-}
-
-/// The operands of a product: `x` is the left side's first row, `w` the right side's first row of
-/// `row_bytes` bytes.
-pub(super) struct Operands<'a, L: Lanes, D> {
+/// The operands of a product: the rows of the left side, from the first on, and of the right side.
+pub(super) struct Operands<'a, L: Lanes, W, D> {
     pub(super) task: &'a Nt<'a>,
     pub(super) x: &'a [L::X],
-    pub(super) w: &'a [u8],
-    pub(super) row_bytes: usize,
+    pub(super) w: W,
     pub(super) decode: D,
 }
 
@@ -103,27 +35,33 @@ pub(super) struct Operands<'a, L: Lanes, D> {
 /// # Panics
 /// When the operands are shorter than the task says.
 #[inline(always)]
-pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
+pub(super) unsafe fn nt<L, W, D>(of: &Operands<'_, L, W, D>, columns: Range<usize>)
+where
+    L: Lanes,
+    W: WeightRows,
+    D: Decode<L, Row = W::Row>,
+{
     let Nt { m, k, rows, .. } = *of.task;
     let last = rows.map_or(m, |rows| rows[..m].iter().max().map_or(0, |row| *row as usize + 1));
     assert!(of.x.len() >= last * k, "the left side has every row asked for");
-    assert!(of.w.len() >= columns.end * of.row_bytes, "the right side has every column asked for");
+    assert!(of.w.len() >= columns.end, "the right side has every column asked for");
     // SAFETY: the rows and columns lie inside the operands by the assertions above; the features
     // are the caller's promise.
     unsafe {
         match m {
-            1 => few_rows::<L, D, 1, 2>(of, 0, columns),
+            1 if W::EIGHT => few_rows::<L, W, D, 1, 2>(of, 0, columns),
+            1 => few_rows::<L, W, D, 1, 1>(of, 0, columns),
             _ if m <= 2 * L::ROWS => {
                 for start in columns.clone().step_by(4) {
                     let columns = start..columns.end.min(start + 4);
                     for row in (0..m).step_by(L::ROWS) {
                         match L::ROWS.min(m - row) {
-                            1 => few_rows::<L, D, 1, 1>(of, row, columns.clone()),
-                            2 => few_rows::<L, D, 2, 1>(of, row, columns.clone()),
-                            3 => few_rows::<L, D, 3, 1>(of, row, columns.clone()),
-                            4 => few_rows::<L, D, 4, 1>(of, row, columns.clone()),
-                            5 => few_rows::<L, D, 5, 1>(of, row, columns.clone()),
-                            _ => few_rows::<L, D, 6, 1>(of, row, columns.clone()),
+                            1 => few_rows::<L, W, D, 1, 1>(of, row, columns.clone()),
+                            2 => few_rows::<L, W, D, 2, 1>(of, row, columns.clone()),
+                            3 => few_rows::<L, W, D, 3, 1>(of, row, columns.clone()),
+                            4 => few_rows::<L, W, D, 4, 1>(of, row, columns.clone()),
+                            5 => few_rows::<L, W, D, 5, 1>(of, row, columns.clone()),
+                            _ => few_rows::<L, W, D, 6, 1>(of, row, columns.clone()),
                         }
                     }
                 }
@@ -136,11 +74,15 @@ pub(super) unsafe fn nt<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns
 /// Multiplies rows `row..row + M` of `x` with `4 * G` columns at a time, decoding weights as they
 /// are used, so that memory access overlaps with products.
 #[inline(always)]
-unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
-    of: &Operands<'_, L, D>,
+unsafe fn few_rows<L, W, D, const M: usize, const G: usize>(
+    of: &Operands<'_, L, W, D>,
     row: usize,
     columns: Range<usize>,
-) {
+) where
+    L: Lanes,
+    W: WeightRows,
+    D: Decode<L, Row = W::Row>,
+{
     let k = of.task.k;
     let pairs = k - k % (2 * L::STEP);
     // SAFETY: `nt` has checked that rows and columns lie inside the operands; columns beyond the
@@ -151,18 +93,15 @@ unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
             *x = x.add(of.task.x_row(row + i) * k);
         }
         for start in columns.clone().step_by(4 * G) {
-            let mut w = [[of.w.as_ptr(); 4]; G];
-            for (j, w) in w.as_flattened_mut().iter_mut().enumerate() {
-                *w = w.add((start + j).min(columns.end - 1) * of.row_bytes);
-            }
-            // Rows are too short for the hardware prefetcher, so the next ones are prefetched here.
-            let ahead = if M == 1 && start + 4 * G < columns.end { 4 * G * of.row_bytes } else { 0 };
+            let w: [_; G] = std::array::from_fn(|g| of.w.four(start + 4 * g, columns.end));
+            // Rows may be too short for the hardware prefetcher: the next ones are prefetched here.
+            let ahead = 4 * G * of.w.row_bytes();
             let mut sums = [[[L::zero(); 4]; M]; G];
             for k in (0..pairs).step_by(2 * L::STEP) {
                 for (w, sums) in w.iter().zip(&mut sums) {
                     for (j, w) in w.iter().enumerate() {
-                        if M == 1 {
-                            L::prefetch(w.wrapping_add(ahead + k * D::BYTES));
+                        if row == 0 {
+                            L::prefetch(w.numbers().wrapping_add(ahead + k * D::BITS / 8));
                         }
                         let [first, second] = of.decode.pair(*w, k);
                         for (x, sums) in x.iter().zip(&mut *sums) {
@@ -193,7 +132,12 @@ unsafe fn few_rows<L: Lanes, D: Decode<L>, const M: usize, const G: usize>(
 
 /// Decodes a block of columns once and multiplies it with all rows of `x`.
 #[inline(always)]
-unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Range<usize>) {
+unsafe fn many_rows<L, W, D>(of: &Operands<'_, L, W, D>, columns: Range<usize>)
+where
+    L: Lanes,
+    W: WeightRows,
+    D: Decode<L, Row = W::Row>,
+{
     let Nt { m, k, .. } = *of.task;
     let (steps, rest) = (k / L::STEP, k % L::STEP);
     let group_vectors = 4 * k.div_ceil(L::STEP);
@@ -210,10 +154,7 @@ unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Ra
         for start in columns.clone().step_by(block) {
             let columns = start..columns.end.min(start + block);
             for group in 0..columns.len().div_ceil(4) {
-                let mut w = [of.w.as_ptr(); 4];
-                for (j, w) in w.iter_mut().enumerate() {
-                    *w = w.add((start + 4 * group + j).min(columns.end - 1) * of.row_bytes);
-                }
+                let w = of.w.four(start + 4 * group, columns.end);
                 let to = panel.add(group * group_vectors);
                 for (j, w) in w.iter().enumerate() {
                     for step in (0..steps - steps % 2).step_by(2) {
@@ -231,12 +172,12 @@ unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Ra
             }
             for row in (0..m).step_by(L::ROWS) {
                 match L::ROWS.min(m - row) {
-                    1 => row_band::<L, D, 1>(of, row, panel, columns.clone()),
-                    2 => row_band::<L, D, 2>(of, row, panel, columns.clone()),
-                    3 => row_band::<L, D, 3>(of, row, panel, columns.clone()),
-                    4 => row_band::<L, D, 4>(of, row, panel, columns.clone()),
-                    5 => row_band::<L, D, 5>(of, row, panel, columns.clone()),
-                    _ => row_band::<L, D, 6>(of, row, panel, columns.clone()),
+                    1 => row_band::<L, W, D, 1>(of, row, panel, columns.clone()),
+                    2 => row_band::<L, W, D, 2>(of, row, panel, columns.clone()),
+                    3 => row_band::<L, W, D, 3>(of, row, panel, columns.clone()),
+                    4 => row_band::<L, W, D, 4>(of, row, panel, columns.clone()),
+                    5 => row_band::<L, W, D, 5>(of, row, panel, columns.clone()),
+                    _ => row_band::<L, W, D, 6>(of, row, panel, columns.clone()),
                 }
             }
         }
@@ -245,8 +186,8 @@ unsafe fn many_rows<L: Lanes, D: Decode<L>>(of: &Operands<'_, L, D>, columns: Ra
 
 /// Multiplies rows `row..row + M` of `x` with the decoded columns, a chunk of the sum at a time.
 #[inline(always)]
-unsafe fn row_band<L: Lanes, D, const M: usize>(
-    of: &Operands<'_, L, D>,
+unsafe fn row_band<L: Lanes, W, D, const M: usize>(
+    of: &Operands<'_, L, W, D>,
     row: usize,
     panel: *const L::V,
     columns: Range<usize>,

@@ -2,12 +2,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::arena::{Arena, RowFormat};
 use crate::bytes::Bytes;
-use crate::cache_position::{CachePosition, PAGE_ROWS};
-use crate::cpu::{Compute, Cpu, Isa, supported};
-use crate::dtype::{DType, bf16_bits, bf16_value};
-use crate::indexer::IndexScores;
+use crate::cpu::{Isa, supported};
+use crate::dtype::{DType, bf16_bits};
+use crate::fixed::FixedRows;
 use crate::mat::{Mat, SCALE_BLOCK};
 use crate::pack::pack_row;
 use crate::packing::{PACKED_GROUP, Packed, Packing};
@@ -93,6 +91,7 @@ impl TestRng {
 struct TestOperands {
     exact: Vec<f32>,
     rounded: Vec<u16>,
+    /// bf16, or fixed point for packed weights.
     bf16: bool,
     w: Mat,
     /// Stored like cache rows instead of a matrix.
@@ -123,8 +122,18 @@ impl TestOperands {
         Self { exact, rounded, bf16, w, rows, k, n }
     }
 
-    fn left(&self) -> Left<'_> {
-        if self.bf16 { Left::Bf16(&self.rounded) } else { Left::F32(&self.exact) }
+    /// The left side in fixed point, if the product uses it.
+    fn fixed(&self, isa: &Isa) -> Option<FixedRows> {
+        let (packing, _) = self.w.packed_row(0)?;
+        self.bf16.then(|| (isa.fixed)(&self.exact, self.k, packing))
+    }
+
+    fn left<'a>(&'a self, fixed: Option<&'a FixedRows>) -> Left<'a> {
+        match fixed {
+            Some(fixed) => Left::Fixed(fixed),
+            None if self.bf16 => Left::Bf16(&self.rounded),
+            None => Left::F32(&self.exact),
+        }
     }
 
     fn right(&self) -> Right<'_> {
@@ -140,8 +149,9 @@ impl TestOperands {
     fn product(&self, isa: &Isa, rows: &[u32], cuts: &[usize]) -> Vec<f32> {
         let mut out = vec![f32::NAN; rows.len() * self.n];
         let to = Disjoint::new(&mut out);
+        let fixed = self.fixed(isa);
         let task = Nt {
-            x: self.left(),
+            x: self.left(fixed.as_ref()),
             rows: Some(rows),
             m: rows.len(),
             k: self.k,
@@ -155,7 +165,7 @@ impl TestOperands {
         out
     }
 
-    /// `sum |x * w|` of one element.
+    /// `sum |x * w|` of one element; with fixed point, quants and offsets count separately.
     fn magnitude(&self, row: usize, column: usize) -> f32 {
         let mut w = vec![0.0; self.k];
         if self.bf16 {
@@ -163,11 +173,10 @@ impl TestOperands {
         } else {
             self.w.row(column, &mut w)
         }
-        let x = (0..self.k).map(|k| match self.left() {
-            Left::F32(x) => x[row * self.k + k],
-            Left::Bf16(x) => bf16_value(x[row * self.k + k]),
-        });
-        x.zip(w).map(|(x, w)| (x * w).abs()).sum()
+        if let (true, Some((_, scales))) = (self.bf16, self.w.packed_row(column)) {
+            w.iter_mut().enumerate().for_each(|(k, w)| *w = w.abs() + 2.0 * scales.group(k / PACKED_GROUP).1.abs());
+        }
+        self.exact[row * self.k..].iter().zip(w).map(|(x, w)| (x * w).abs()).sum()
     }
 }
 
@@ -257,74 +266,35 @@ proptest! {
 }
 
 #[test]
-fn every_fp8_byte_decodes_to_its_scaled_value() {
-    let bytes: Vec<u8> = (0..=255).collect();
-    for scale in [1.0, 0.001_234_5, -3.7] {
-        let w = Mat::new(256, 1, DType::Fp8, bytes.clone().into()).with_scales(vec![scale; 2]);
+fn fixed_point_costs_about_half_a_step_of_each_activation() {
+    for kind in [11, 13] {
+        let sides = TestOperands::random(&mut TestRng(7), kind, 3, 1000, 40);
         for isa in supported() {
-            for (m, rounded) in [(1, false), (1, true), (5, false), (5, true)] {
-                let (exact, bf16) = (vec![1.0; m], vec![bf16_bits(1.0); m]);
-                let mut out = vec![0.0; m * 256];
-                let to = Disjoint::new(&mut out);
-                let x = if rounded { Left::Bf16(&bf16) } else { Left::F32(&exact) };
-                let task = Nt { x, rows: None, m, k: 1, w: Right::Mat(&w), first: 0, out: &to, offset: 0, stride: 256 };
-                (isa.nt)(&task, 0..256);
-                for (at, got) in out.iter().enumerate() {
-                    let mut want = [0.0];
-                    if rounded {
-                        w.row_rounded(at % 256, &mut want)
-                    } else {
-                        w.row(at % 256, &mut want)
-                    }
-                    let same = *got == want[0] || got.is_nan() && want[0].is_nan();
-                    assert!(same, "{}: byte {} times {scale} is {got}, not {}", isa.name, at % 256, want[0]);
-                }
+            let fixed = sides.fixed(isa).expect("packed weights");
+            let got = sides.product(isa, &[0, 1, 2], &[0, 40]);
+            let exact = TestOperands { bf16: false, ..TestOperands::random(&mut TestRng(7), kind, 3, 1000, 40) };
+            let want = exact.product(isa, &[0, 1, 2], &[0, 40]);
+            for (at, (got, want)) in got.iter().zip(want).enumerate() {
+                let (row, column) = (at / 40, at % 40);
+                let mut w = vec![0.0; sides.k];
+                sides.w.row(column, &mut w);
+                let steps: f32 = w.iter().enumerate().map(|(k, w)| w.abs() * fixed.value(row, k).1 * 0.51).sum();
+                let bound = steps + 4e-6 * sides.magnitude(row, column);
+                assert!((got - want).abs() <= bound, "{}: {got} is not {want} (bound {bound})", isa.name);
             }
         }
     }
 }
 
 #[test]
-fn rounding_is_the_same_for_every_kind_of_number() {
-    let mut bits: Vec<u32> = (0..1u32 << 16).map(|i| i << 16 | (i.wrapping_mul(40_503) & 0xffff)).collect();
-    bits.extend((0..1 << 10).flat_map(|i| [i << 22 | 0x8000, i << 22 | 0x1_8000, i << 22 | 0x7fff, i << 22 | 0xffff]));
-    let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
-    let want: Vec<u16> = values.iter().map(|v| bf16_bits(*v)).collect();
-    for isa in supported() {
-        let mut got = vec![0; values.len() - 3];
-        (isa.round)(&values[3..], &mut got);
-        let differ = got.iter().zip(&want[3..]).position(|(got, want)| got != want);
-        assert_eq!(differ.map(|at| values[3 + at].to_bits()), None, "{}", isa.name);
-    }
-}
-
-#[test]
-fn index_scores_equal_the_plain_ones_and_do_not_depend_on_where_a_chunk_begins() {
-    let wave = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
-    for (heads, head_dim) in [(1, 8), (16, 128), (33, 40), (64, 31)] {
-        let (q, weights, rows) = (wave(heads * head_dim, 0.7), wave(heads, 0.3), wave(300 + head_dim, 1.3));
-        for format in [RowFormat::F32, RowFormat::Bf16, RowFormat::Fp8 { ue8m0: true }] {
-            let mut keys = Arena::new(5 * PAGE_ROWS, head_dim, format);
-            (0..300).for_each(|slot| keys.write(slot, &rows[slot..][..head_dim]));
-            let query = CachePosition { pages: &[3, 1, 0, 4, 2], position: 299 };
-            let scores = |cpu: &Cpu, start: usize, n: usize| {
-                let mut out = vec![f32::NAN; n];
-                cpu.index_scores(
-                    &IndexScores { q: &q, weights: &weights, query: &query, keys: &keys, start },
-                    &mut out,
-                );
-                out
-            };
-            for compute in [Compute::F32, Compute::Bf16] {
-                let (fast, plain) = (Cpu::new(1, compute), Cpu::plain(1, compute));
-                let whole = scores(&fast, 0, 300);
-                for (got, want) in whole.iter().zip(scores(&plain, 0, 300)) {
-                    let bound = 1e-6 * (heads * head_dim) as f32;
-                    assert!((got - want).abs() <= bound, "{heads} x {head_dim}, {format:?}: {got} is not {want}");
-                }
-                assert_eq!(scores(&fast, PAGE_ROWS, 100), whole[PAGE_ROWS..][..100]);
-                assert_eq!(scores(&fast, 4 * PAGE_ROWS, 1), whole[4 * PAGE_ROWS..][..1]);
-            }
+fn an_activation_that_is_not_finite_is_not_hidden() {
+    for kind in [11, 13] {
+        let mut sides = TestOperands::random(&mut TestRng(7), kind, 2, 320, 9);
+        sides.exact[300] = f32::NAN;
+        for isa in supported() {
+            let got = sides.product(isa, &[0, 1], &[0, 9]);
+            assert!(got[..9].iter().all(|v| v.is_nan()), "{}: {got:?}", isa.name);
+            assert!(got[9..].iter().all(|v| v.is_finite()), "{}: {got:?}", isa.name);
         }
     }
 }
