@@ -7,6 +7,7 @@ use std::path::Path;
 use kernels::{Bytes, DType, Mat, PACKED_GROUP, PackError, Packed, Packing};
 
 use crate::Error;
+use crate::foreign_format::{check_folder, is_lfs_pointer, no_config};
 use crate::manifest::{Manifest, STATE};
 use crate::matrix_parts::{
     FACTOR_SUFFIX, GROUP_OFFSET_SUFFIX, GROUP_SCALE_SUFFIX, SCALE_SUFFIX, companions, stored_shape,
@@ -25,6 +26,9 @@ pub(crate) const COMPANIONS: [&str; 4] =
 /// A `.json` file that is not a JSON object.
 pub(crate) fn read_companion(source: &Source, file: &'static str) -> Result<Option<Bytes>, Error> {
     let Some(bytes) = source.read(file)? else { return Ok(None) };
+    if is_lfs_pointer(&bytes) {
+        return Err(Error::LfsPointer { file: file.into() });
+    }
     if file.ends_with(".json") {
         let object = serde_json::from_slice::<HashMap<String, serde::de::IgnoredAny>>(&bytes);
         object.map_err(|error| Error::Json { file: file.into(), reason: error.to_string() })?;
@@ -76,13 +80,19 @@ impl Checkpoint {
 
     pub(crate) fn read_config(source: &Source) -> Result<serde_json::Value, Error> {
         let file = "config.json";
-        let bytes = source.read(file)?.ok_or_else(|| Error::NoFile { folder: source.location(), file });
+        if let Source::Folder(dir) = source {
+            check_folder(dir)?;
+        }
+        let bytes = source.read(file)?.ok_or_else(|| no_config(source));
         let bytes = match bytes {
             Err(_) if source.read(STATE)?.is_some() => {
                 return Err(Error::Unfinished { folder: source.location() });
             }
             bytes => bytes?,
         };
+        if is_lfs_pointer(&bytes) {
+            return Err(Error::LfsPointer { file: file.into() });
+        }
         serde_json::from_slice(&bytes).map_err(|e| Error::Json { file: file.into(), reason: e.to_string() })
     }
 

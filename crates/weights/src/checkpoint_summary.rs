@@ -1,9 +1,9 @@
 //! A description of a checkpoint folder that may be incomplete, as `cachalot inspect` shows it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use kernels::DType;
+use kernels::{Bytes, DType};
 
 use crate::checkpoint::{COMPANIONS, Checkpoint, read_companion};
 use crate::error::Error;
@@ -54,10 +54,27 @@ impl CheckpointSummary {
     /// # Errors
     /// A `config.json` that is missing or not valid JSON.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let source = Source::Folder(dir.to_path_buf());
-        let config = Checkpoint::read_config(&source)?;
+        Self::from_source(&Source::Folder(dir.to_path_buf()))
+    }
+
+    /// Describes a checkpoint whose large files are not here: `files` are the small ones, and
+    /// `headers` the beginnings of safetensors files, each at least with its header, and their
+    /// lengths. A header that is missing is a problem of the checkpoint.
+    ///
+    /// # Errors
+    /// As [`CheckpointSummary::open`].
+    pub fn from_headers(
+        name: &str,
+        files: BTreeMap<String, Bytes>,
+        headers: BTreeMap<String, (Bytes, u64)>,
+    ) -> Result<Self, Error> {
+        Self::from_source(&Source::Headers { name: name.into(), files, headers })
+    }
+
+    fn from_source(source: &Source) -> Result<Self, Error> {
+        let config = Checkpoint::read_config(source)?;
         let mut scan = TensorScan::default();
-        if let Err(problem) = scan.scan(&source) {
+        if let Err(problem) = scan.scan(source) {
             scan.problems.push(problem);
         }
         let manifest = Manifest::from_config(&config).unwrap_or_else(|problem| {
@@ -68,7 +85,7 @@ impl CheckpointSummary {
         if let Some(manifest) = manifest.as_ref().filter(|_| scan.problems.is_empty()) {
             scan.problems.extend(manifest.check(&scan.index).err());
         }
-        scan.problems.extend(COMPANIONS.iter().filter_map(|file| read_companion(&source, file).err()));
+        scan.problems.extend(COMPANIONS.iter().filter_map(|file| read_companion(source, file).err()));
         let tensors = sorted_tensors(&scan.index);
         Ok(Self { config, tensors, indexed_tensors: scan.indexed_tensors, manifest, problems: scan.problems })
     }

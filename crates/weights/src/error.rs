@@ -9,9 +9,32 @@ pub enum Error {
     #[error("`{folder}` has no `{file}`: give the folder of a Hugging Face checkpoint, with all its files")]
     NoFile { folder: String, file: &'static str },
     #[error(
-        "`{folder}` has neither `model.safetensors` nor `model.safetensors.index.json`: copy the weights there (other formats must be converted to safetensors)"
+        "`{folder}` has neither `model.safetensors` nor `model.safetensors.index.json`, so that the weights are missing: copy them there, or download the model with `cachalot pull ORG/NAME`"
     )]
     NoWeights { folder: String },
+    #[error(
+        "`{}` is a GGUF file, which is for llama.cpp and Ollama: this program reads checkpoints of safetensors files, such as those of `cachalot pull deepseek-ai/DeepSeek-V3.2`",
+        path.display()
+    )]
+    Gguf { path: PathBuf },
+    #[error("`{}` is a file: give the folder that contains `config.json` and the weights", path.display())]
+    NotAFolder { path: PathBuf },
+    #[error(
+        "`{folder}` has its weights as GGUF (`{file}`), which is for llama.cpp and Ollama: download the safetensors of the same model, for example with `cachalot pull ORG/NAME`"
+    )]
+    GgufWeights { folder: String, file: String },
+    #[error(
+        "`{folder}` has its weights as PyTorch pickles (`{file}`): download the safetensors of the same model, or convert them"
+    )]
+    PickledWeights { folder: String, file: String },
+    #[error(
+        "`{folder}` is a model's folder in the Hugging Face cache: give the model's name, `ORG/NAME`, or one of the folders in `{folder}/snapshots`"
+    )]
+    HubFolder { folder: String },
+    #[error(
+        "`{file}` is a Git LFS pointer and not the file itself: run `git lfs install` and `git lfs pull` in its folder, or download the model again with `cachalot pull ORG/NAME`"
+    )]
+    LfsPointer { file: String },
     #[error("`{folder}` has several weight indices ({}): keep one, or name it `model.safetensors.index.json`", files.join(", "))]
     SeveralIndices { folder: String, files: Vec<String> },
     #[error("`{file}` is not valid JSON ({reason}): download it again")]

@@ -8,6 +8,7 @@ mod checkpoint;
 mod checkpoint_summary;
 mod checksum;
 mod error;
+mod foreign_format;
 mod json;
 mod manifest;
 mod matrix_parts;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::Error;
+use crate::foreign_format::is_lfs_pointer;
 use crate::json::Pairs;
 
 /// The member of a header that is not a tensor, but free-form text.
@@ -98,6 +99,9 @@ impl Header {
     /// A header that is truncated, over 100 MB long or not JSON; a tensor of unknown format, whose
     /// shape does not fit its bytes, that overlaps another, or that has a gap before it.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Error> {
+        if is_lfs_pointer(bytes) {
+            return Err(Error::LfsPointer { file: file.into() });
+        }
         let start = data_start(file, bytes)?;
         let header_error = |reason| Error::Header { file: file.into(), reason };
         let Pairs(members) =

@@ -19,13 +19,24 @@ const MAX_READ_BYTES: u64 = 1 << 30;
 /// The files of a checkpoint by name.
 pub(crate) enum Source {
     Folder(PathBuf),
-    Memory { name: String, files: BTreeMap<String, Bytes> },
+    Memory {
+        name: String,
+        files: BTreeMap<String, Bytes>,
+    },
+    /// Small files, and of large ones the beginning and the length.
+    Headers {
+        name: String,
+        files: BTreeMap<String, Bytes>,
+        headers: BTreeMap<String, (Bytes, u64)>,
+    },
 }
 
 /// The bytes of a file, mapped or in memory.
 pub(crate) struct MappedFile {
     owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
     map: Option<Arc<Mmap>>,
+    /// The length of the file, which is more than the bytes if only its beginning is known.
+    file_bytes: u64,
 }
 
 /// [`Bytes`] as the owner of other [`Bytes`].
@@ -47,18 +58,20 @@ impl Source {
     pub(crate) fn location(&self) -> String {
         match self {
             Self::Folder(dir) => dir.display().to_string(),
-            Self::Memory { name, .. } => name.clone(),
+            Self::Memory { name, .. } | Self::Headers { name, .. } => name.clone(),
         }
     }
 
-    /// The name of the model, which is that of its folder.
+    /// The name of the model, which is that of its folder, or of the model in the Hugging Face
+    /// cache.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Folder(dir) => {
                 let full = fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
-                full.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned())
+                let name = hub_name(&full).or_else(|| full.file_name().map(|name| name.to_string_lossy().into_owned()));
+                name.unwrap_or_else(|| "model".into())
             }
-            Self::Memory { name, .. } => name.clone(),
+            Self::Memory { name, .. } | Self::Headers { name, .. } => name.clone(),
         }
     }
 
@@ -71,6 +84,7 @@ impl Source {
                 entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
             }
             Self::Memory { files, .. } => files.keys().cloned().collect(),
+            Self::Headers { files, headers, .. } => files.keys().chain(headers.keys()).cloned().collect(),
         };
         names.retain(|name| name.ends_with(ending));
         names.sort();
@@ -88,7 +102,7 @@ impl Source {
                     Err(source) => Err(Error::Io { path, source }),
                 }
             }
-            Self::Memory { files, .. } => Ok(files.get(file).cloned()),
+            Self::Memory { files, .. } | Self::Headers { files, .. } => Ok(files.get(file).cloned()),
         }
     }
 
@@ -97,10 +111,21 @@ impl Source {
         match self {
             Self::Folder(dir) => map(&dir.join(file)),
             Self::Memory { files, .. } => {
-                Ok(files.get(file).map(|bytes| MappedFile { owner: Arc::new(BytesOwner(bytes.clone())), map: None }))
+                Ok(files.get(file).map(|bytes| MappedFile::in_memory(bytes, bytes.len() as u64)))
+            }
+            Self::Headers { headers, .. } => {
+                Ok(headers.get(file).map(|(bytes, file_bytes)| MappedFile::in_memory(bytes, *file_bytes)))
             }
         }
     }
+}
+
+/// The name of the model whose snapshot in the Hugging Face cache the folder is:
+/// `models--ORG--NAME/snapshots/COMMIT`.
+fn hub_name(folder: &Path) -> Option<String> {
+    let snapshots = folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "snapshots"))?;
+    let model = snapshots.parent()?.file_name()?.to_str()?;
+    Some(model.strip_prefix("models--")?.rsplit_once("--")?.1.to_owned())
 }
 
 fn map(path: &Path) -> Result<Option<MappedFile>, Error> {
@@ -114,10 +139,20 @@ fn map(path: &Path) -> Result<Option<MappedFile>, Error> {
     // rewritten while it is open; checkpoints are written once, and every engine that maps
     // them relies on that.
     let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io)?);
-    Ok(Some(MappedFile { owner: map.clone(), map: Some(map) }))
+    let file_bytes = map.len() as u64;
+    Ok(Some(MappedFile { owner: map.clone(), map: Some(map), file_bytes }))
 }
 
 impl MappedFile {
+    fn in_memory(bytes: &Bytes, file_bytes: u64) -> Self {
+        Self { owner: Arc::new(BytesOwner(bytes.clone())), map: None, file_bytes }
+    }
+
+    /// The length of the file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         (*self.owner).as_ref()
     }

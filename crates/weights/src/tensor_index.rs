@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Deserialize;
 
 use crate::Error;
+use crate::foreign_format::no_weights;
 use crate::json::Pairs;
 use crate::safetensors::{Header, TensorInfo};
 use crate::source::{MappedFile, Source};
@@ -65,7 +66,7 @@ impl TensorScan {
         match find_index(source)? {
             Some(index) => self.scan_shards(source, &index),
             None if source.list(SINGLE)?.iter().any(|file| file == SINGLE) => self.add_file(source, SINGLE).map(|_| ()),
-            None => Err(Error::NoWeights { folder: source.location() }),
+            None => Err(no_weights(source)),
         }
     }
 
@@ -100,7 +101,7 @@ impl TensorScan {
     fn add_file(&mut self, source: &Source, file: &str) -> Result<Option<BTreeSet<String>>, Error> {
         let Some(mapped) = source.map(file)? else { return Ok(None) };
         let header = Header::parse(file, mapped.bytes())?;
-        if let Err(problem) = header.check_length(file, mapped.bytes().len() as u64) {
+        if let Err(problem) = header.check_length(file, mapped.file_bytes()) {
             self.problems.push(problem);
         }
         let shard = self.index.shards.len();

@@ -227,7 +227,7 @@ fn a_folder_without_config_or_weights_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     refused!(Checkpoint::open(dir.path()).err().unwrap(), Error::NoFile { .. }, "config.json", "Hugging Face");
     refused!(Checkpoint::open(&dir.path().join("nowhere")).err().unwrap(), Error::NoFile { .. }, "nowhere");
-    refused!(open(&[]).err().unwrap(), Error::NoWeights { .. }, FILE, "converted to safetensors");
+    refused!(open(&[]).err().unwrap(), Error::NoWeights { .. }, FILE, "the weights are missing");
     let files = [("a.safetensors.index.json", index(&[])), ("b.safetensors.index.json", index(&[]))];
     refused!(
         open(&files).err().unwrap(),
@@ -423,4 +423,85 @@ fn no_change_of_a_single_header_byte_panics() {
             }
         }
     }
+}
+
+#[test]
+fn files_and_folders_of_other_formats_are_recognized() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let error = |name: &str| Checkpoint::open(&folder.path().join(name)).err().expect("it is not a checkpoint");
+    write("named.gguf", b"");
+    write("by-its-bytes", b"GGUF\x03\0\0\0rest");
+    write("text", b"x");
+    refused!(error("named.gguf"), Error::Gguf { .. }, "GGUF file", "safetensors");
+    refused!(error("by-its-bytes"), Error::Gguf { .. }, "GGUF");
+    refused!(error("text"), Error::NotAFolder { .. }, "`config.json`");
+
+    write("gguf/q4.gguf", b"GGUF");
+    refused!(error("gguf"), Error::GgufWeights { .. }, "`q4.gguf`", "cachalot pull");
+    write("gguf/config.json", b"{}");
+    refused!(error("gguf"), Error::GgufWeights { .. }, "`q4.gguf`");
+    let summary = CheckpointSummary::open(&folder.path().join("gguf")).unwrap();
+    refused!(&summary.problems[0], Error::GgufWeights { .. }, "GGUF");
+
+    write("pickle/config.json", b"{}");
+    write("pickle/pytorch_model.bin", b"x");
+    refused!(error("pickle"), Error::PickledWeights { .. }, "`pytorch_model.bin`");
+    write("empty/config.json", b"{}");
+    refused!(error("empty"), Error::NoWeights { .. }, "the weights are missing", "cachalot pull");
+    write("models--a--b/refs/main", b"x");
+    std::fs::create_dir(folder.path().join("models--a--b/snapshots")).unwrap();
+    refused!(error("models--a--b"), Error::HubFolder { .. }, "`ORG/NAME`", "/snapshots`");
+}
+
+#[test]
+fn pointers_of_git_lfs_are_recognized() {
+    let pointer =
+        || format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9\n", "a".repeat(64)).into_bytes();
+    refused!(open_single_error(pointer()), Error::LfsPointer { .. }, "`model.safetensors`", "git lfs pull");
+    let found = open(&[(FILE, vectors(&["a"])), ("tokenizer.json", pointer())]).err().unwrap();
+    refused!(found, Error::LfsPointer { .. }, "`tokenizer.json`");
+    let shard = "model-00001-of-00001.safetensors";
+    let found = open(&[(INDEX, index(&[("a", shard)])), (shard, pointer())]).err().unwrap();
+    refused!(found, Error::LfsPointer { .. }, "`model-00001-of-00001.safetensors`");
+    let files = [("config.json".to_owned(), pointer().into())];
+    refused!(Checkpoint::from_files("test", files).err().unwrap(), Error::LfsPointer { .. }, "`config.json`");
+}
+
+#[test]
+fn a_snapshot_of_the_hub_cache_is_named_after_its_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("models--deepseek-ai--DeepSeek-V3.2/snapshots/0123");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::write(snapshot.join("config.json"), "{}").unwrap();
+    std::fs::write(snapshot.join(FILE), vectors(&["a"])).unwrap();
+    assert_eq!(Checkpoint::open(&snapshot).unwrap().name(), "DeepSeek-V3.2");
+}
+
+#[test]
+fn a_checkpoint_is_described_by_its_headers() {
+    let shard = |number: usize| format!("model-0000{number}-of-00002.safetensors");
+    let small = |name: &str, bytes: Vec<u8>| (name.to_owned(), bytes.into());
+    let weights = [vectors(&["a", "b"]), vectors(&["c"])];
+    let map = [("a", shard(1)), ("b", shard(1)), ("c", shard(2))];
+    let index = index(&map.each_ref().map(|(tensor, file)| (*tensor, file.as_str())));
+    let files = [small("config.json", b"{}".to_vec()), small(INDEX, index)];
+    let start = |bytes: &[u8]| {
+        let length = 8 + usize::from(bytes[0]);
+        (bytes[..length].to_vec().into(), bytes.len() as u64)
+    };
+    let describe = |headers: Vec<(String, (weights::Bytes, u64))>| {
+        CheckpointSummary::from_headers("test", files.clone().into(), headers.into_iter().collect()).unwrap()
+    };
+    let summary = describe(vec![(shard(1), start(&weights[0])), (shard(2), start(&weights[1]))]);
+    let names: Vec<&str> = summary.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!((names, summary.problems.len()), (vec!["a", "b", "c"], 0));
+    let (header, length) = start(&weights[1]);
+    let summary = describe(vec![(shard(1), start(&weights[0])), (shard(2), (header, length - 1))]);
+    refused!(&summary.problems[0], Error::Truncated { .. }, "00002");
+    refused!(&describe(vec![(shard(1), start(&weights[0]))]).problems[0], Error::MissingShard { .. }, "00002");
 }
