@@ -4,6 +4,8 @@
 mod blocks;
 mod error;
 mod keys;
+mod known_keys;
+mod rope_keys;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +14,8 @@ use serde_json::Value;
 pub use blocks::{IndexerConfig, Quantization, Yarn};
 pub use error::ConfigError;
 use keys::{ConfigKeys, unsupported};
+use known_keys::check_config;
+use rope_keys::read_rope;
 
 /// The keys that the model needs, by their names in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,18 +59,31 @@ impl Config {
     /// A key that is missing, of the wrong type, unsupported, or at odds with another.
     pub fn from_json(json: &Value) -> Result<Self, ConfigError> {
         let keys = ConfigKeys(json);
+        if keys.get("text_config").is_some() {
+            return unsupported(
+                "text_config",
+                "there",
+                "the model reads more than text, which no release of the family does",
+            );
+        }
         let model_type = keys.text("model_type")?;
         let sparse = match model_type.as_str() {
             "deepseek_v3" => false,
             "deepseek_v32" => true,
+            "qwen2" | "qwen3" | "llama" => {
+                let reason = "only deepseek_v3 and deepseek_v32 are; DeepSeek's distillations of R1 are Qwen and Llama models, which other engines run";
+                return unsupported("model_type", &model_type, reason);
+            }
             _ => return unsupported("model_type", &model_type, "only deepseek_v3 and deepseek_v32 are"),
         };
         keys.check_architecture(sparse)?;
         keys.require_value("hidden_act", "silu")?;
         keys.require_value("scoring_func", "sigmoid")?;
         keys.require_value("topk_method", "noaux_tc")?;
-        if keys.flag("attention_bias", false)? {
-            return unsupported("attention_bias", "true", "no released model of the family has it");
+        for key in ["attention_bias", "mlp_bias"] {
+            if keys.flag(key, false)? {
+                return unsupported(key, "true", "no released model of the family has it");
+            }
         }
         if keys.size_or("moe_layer_freq", 1)? != 1 {
             return unsupported(
@@ -75,6 +92,7 @@ impl Config {
                 "every layer from `first_k_dense_replace` on must be a mixture of experts",
             );
         }
+        let (rope_theta, rope_scaling) = read_rope(&keys)?;
         let config = Self {
             vocab_size: keys.size("vocab_size")?,
             hidden_size: keys.size("hidden_size")?,
@@ -97,8 +115,8 @@ impl Config {
             routed_scaling_factor: keys.number("routed_scaling_factor")?,
             rms_norm_eps: keys.number("rms_norm_eps")?,
             max_position_embeddings: keys.size("max_position_embeddings")?,
-            rope_theta: keys.number("rope_theta")?,
-            rope_scaling: keys.yarn()?,
+            rope_theta,
+            rope_scaling,
             num_nextn_predict_layers: keys.size_or("num_nextn_predict_layers", 0)?,
             tie_word_embeddings: keys.flag("tie_word_embeddings", false)?,
             indexer: sparse.then(|| keys.indexer()).transpose()?,
@@ -106,6 +124,8 @@ impl Config {
             model_type,
         };
         config.validate()?;
+        config.check_layer_types(&keys)?;
+        check_config(json)?;
         Ok(config)
     }
 
@@ -229,6 +249,23 @@ impl Config {
                 "{layers} layers of {} `n_routed_experts` are more than any model of the family has (2^16 in all)",
                 self.n_routed_experts
             ));
+        }
+        Ok(())
+    }
+
+    /// Checks the lists in which transformers 5 names the kind of every layer.
+    fn check_layer_types(&self, keys: &ConfigKeys<'_>) -> Result<(), ConfigError> {
+        let attention = if self.indexer.is_some() { "deepseek_sparse_attention" } else { "full_attention" };
+        let mlp = |layer| if self.is_moe(layer) { "sparse" } else { "dense" };
+        let layers = 0..self.num_hidden_layers;
+        for (key, kinds) in [
+            ("layer_types", layers.clone().map(|_| attention).collect::<Vec<_>>()),
+            ("mlp_layer_types", layers.map(mlp).collect()),
+        ] {
+            let Some(list) = keys.read(key, "a list of strings", Value::as_array)? else { continue };
+            if !list.iter().map(Value::as_str).eq(kinds.into_iter().map(Some)) {
+                return contradiction(format!("`{key}` does not list the layers that the other keys describe"));
+            }
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct Deepseek {
     scratch: Scratch,
     output: Output,
     info: Info,
+    /// The attention path of spans without one.
+    attention: AttentionPath,
 }
 
 /// One decoder layer: pre-norm attention and feed-forward, each added to the residual stream.
@@ -85,6 +87,7 @@ impl Deepseek {
             context: config.max_position_embeddings,
             page_bytes: shape.bytes() * kernels::PAGE_ROWS * (blocks.len() + usize::from(has_mtp)),
             attention: if sparse { "sparse" } else { "dense" },
+            has_indexer: config.indexer.is_some(),
             compute: options.compute,
             isa: cpu.isa(),
             threads: cpu.threads(),
@@ -102,6 +105,7 @@ impl Deepseek {
             rope,
             cpu,
             info,
+            attention: options.attention,
         })
     }
 }
@@ -118,6 +122,8 @@ impl Model for Deepseek {
     fn forward(&mut self, batch: &Batch<'_>, cache: &mut LatentCache, tap: &mut dyn Tap) -> &Output {
         let positions = batch.positions();
         let s = &mut self.scratch;
+        s.attention.paths.clear();
+        s.attention.paths.extend(batch.paths(self.attention));
         self.rope.angles(&positions, &mut s.angles);
         self.cpu.embed(&self.embed_tokens, &batch.tokens(), &mut s.residual);
         tap.residual(0, &s.residual);
@@ -139,6 +145,8 @@ impl Model for Deepseek {
         let mtp = self.mtp.as_mut()?;
         let positions = batch.positions();
         let s = &mut self.scratch;
+        s.attention.paths.clear();
+        s.attention.paths.extend(batch.paths(self.attention));
         self.rope.angles(&positions, &mut s.angles);
         self.cpu.embed(&self.embed_tokens, &batch.tokens(), &mut s.residual);
         mtp.join(&self.cpu, &mut s.residual, hidden, self.eps, &mut s.input);

@@ -32,7 +32,6 @@ pub(crate) struct Mla {
     v: usize,
     scale: f32,
     eps: f32,
-    path: AttentionPath,
 }
 
 /// The projection of queries.
@@ -80,7 +79,6 @@ impl Mla {
             v: config.v_head_dim,
             scale: config.softmax_scale() as f32,
             eps: config.rms_norm_eps as f32,
-            path: options.attention,
         })
     }
 
@@ -122,8 +120,15 @@ impl Mla {
             cpu.linear(&s.q_normed, &mut [Linear { w: q_b_proj, out: &mut s.q }]);
         }
         rope(&mut s.q, self.heads, self.nope + self.rope, self.nope, angles, Pairing::Interleaved);
-        match (&self.indexer, &cache.index_keys, self.path) {
-            (Some(indexer), Some(keys), AttentionPath::Sparse) => indexer.select(cpu, a, angles, positions, keys, s),
+        match (&self.indexer, &cache.index_keys) {
+            (Some(indexer), Some(keys)) if s.paths.contains(&AttentionPath::Sparse) => {
+                indexer.select(cpu, a, angles, positions, keys, s);
+                for (picked, path) in s.selection.picked.iter_mut().zip(&s.paths) {
+                    if *path == AttentionPath::Dense {
+                        *picked = None;
+                    }
+                }
+            }
             _ => s.selection.dense(positions.len()),
         }
         tap.selection(layer, &s.selection);

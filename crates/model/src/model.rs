@@ -1,8 +1,11 @@
 //! The interface between the engine and an architecture: batches in, logits out.
 
+use std::iter::repeat_n;
+
 use kernels::{CachePosition, Compute, Rows};
 
 use crate::cache::LatentCache;
+use crate::options::AttentionPath;
 use crate::tap::Tap;
 
 /// The tokens of one forward pass: positions of several sequences, for prefill and decode.
@@ -22,6 +25,8 @@ pub struct Span<'a> {
     /// `start + tokens.len()` positions.
     pub pages: &'a [u32],
     pub logits: LogitsWanted,
+    /// The positions that its attention reads; `None`: those of the model's options.
+    pub attention: Option<AttentionPath>,
 }
 
 /// The outputs that are computed for a span.
@@ -48,6 +53,11 @@ impl Batch<'_> {
 
     pub(crate) fn tokens(&self) -> Vec<u32> {
         self.spans.iter().flat_map(|span| span.tokens).copied().collect()
+    }
+
+    /// The attention path of every position, where `usual` is that of the model.
+    pub(crate) fn paths(&self, usual: AttentionPath) -> impl Iterator<Item = AttentionPath> {
+        self.spans.iter().flat_map(move |span| repeat_n(span.attention.unwrap_or(usual), span.tokens.len()))
     }
 
     pub(crate) fn positions(&self) -> Vec<CachePosition<'_>> {
@@ -116,6 +126,8 @@ pub struct Info {
     pub page_bytes: usize,
     /// The path of attention, for logs and metrics: `dense` or `sparse`.
     pub attention: &'static str,
+    /// Whether it can attend to selected positions only.
+    pub has_indexer: bool,
     /// The number format of products.
     pub compute: Compute,
     /// The instruction set of the kernels.

@@ -3,6 +3,7 @@
 use kernels::{Angles, ExpertRoutes, Rows, Selection};
 
 use crate::config::Config;
+use crate::options::AttentionPath;
 use crate::rope::Rope;
 
 /// All buffers.
@@ -39,6 +40,8 @@ pub(crate) struct AttentionScratch {
     /// `[n, index_n_heads]`
     pub(crate) index_weights: Rows,
     pub(crate) selection: Selection,
+    /// The attention path of every position of the batch.
+    pub(crate) paths: Vec<AttentionPath>,
 }
 
 /// The buffers of feed-forward parts.
@@ -76,6 +79,7 @@ impl Scratch {
                 index_q: Rows::new(index_heads * index_dim),
                 index_weights: Rows::new(index_heads),
                 selection: Selection::default(),
+                paths: Vec::new(),
             },
             feed_forward: FeedForwardScratch {
                 scores: Rows::new(config.n_routed_experts),

@@ -76,6 +76,8 @@ struct BatchedRun {
     cache: LatentCache,
     sequences: Vec<Vec<u32>>,
     pages: Vec<Vec<u32>>,
+    /// The attention path of each sequence.
+    attention: Vec<Option<AttentionPath>>,
 }
 
 impl BatchedRun {
@@ -93,7 +95,8 @@ impl BatchedRun {
         let total = next;
         pages.iter_mut().flatten().for_each(|page| *page = total - 1 - *page);
         let cache = model.new_cache(total as usize);
-        Self { model, cache, sequences, pages }
+        let attention = vec![None; sequences.len()];
+        Self { model, cache, sequences, pages, attention }
     }
 
     /// Logits of every position. Each step is one batch of `chunk(step, sequence)` tokens of every
@@ -113,7 +116,13 @@ impl BatchedRun {
                 let end = (done[seq] + chunk(step, seq)).min(tokens.len());
                 if done[seq] < end {
                     let (start, pages) = (done[seq], self.pages[seq].as_slice());
-                    batch.spans.push(Span { tokens: &tokens[start..end], start, pages, logits: LogitsWanted::All });
+                    batch.spans.push(Span {
+                        tokens: &tokens[start..end],
+                        start,
+                        pages,
+                        logits: LogitsWanted::All,
+                        attention: self.attention[seq],
+                    });
                     taken.push((seq, end - start));
                     done[seq] = end;
                 }
@@ -226,6 +235,28 @@ fn v32_dense() {
     every_way_of_batching_gives_the_golden_logits("v32-bf16", "logits_dense", options);
 }
 
+/// Sequences with another path than that of the options, beside one without.
+#[test]
+fn each_sequence_may_have_a_path_of_its_own() {
+    let golden = Golden::open("v32-bf16");
+    let paths = [AttentionPath::Sparse, AttentionPath::Dense];
+    let logits_of = |attention| {
+        let options = Options { attention, ..Options::exact(2) };
+        BatchedRun::new(golden.model(&options), golden.sequences()).logits(|_, _| 100)
+    };
+    let alone = paths.map(logits_of);
+    assert_ne!(alone[0][3].all(), alone[1][3].all(), "the sequences are longer than the indexer selects");
+    for (usual, other) in [(0, 1), (1, 0)] {
+        let options = Options { attention: paths[usual], ..Options::exact(2) };
+        let mut run = BatchedRun::new(golden.model(&options), golden.sequences());
+        run.attention = vec![Some(paths[other]), Some(paths[usual]), None, Some(paths[other])];
+        let mixed = run.logits(|_, _| 100);
+        for (seq, path) in [other, usual, usual, other].into_iter().enumerate() {
+            assert_eq!(mixed[seq].all(), alone[path][seq].all(), "sequence {seq}");
+        }
+    }
+}
+
 #[test]
 fn v32_fp8_indexer() {
     let options = Options { index: IndexFormat::Fp8, ..Options::exact(2) };
@@ -276,7 +307,8 @@ fn mtp_logits() {
             let mut before = Rows::new(hidden.width());
             before.resize(shifted.len());
             before.all_mut().copy_from_slice(&hidden.all()[..shifted.len() * hidden.width()]);
-            let span = Span { tokens: shifted, start: 0, pages: &run.pages[seq], logits: LogitsWanted::All };
+            let span =
+                Span { tokens: shifted, start: 0, pages: &run.pages[seq], logits: LogitsWanted::All, attention: None };
             let output = run
                 .model
                 .draft(&Batch { spans: vec![span] }, &before, &mut run.cache)
@@ -289,7 +321,7 @@ fn mtp_logits() {
         }
     }
     let mut run = BatchedRun::new(Golden::open("v3-f32").model(&Options::exact(1)), vec![vec![0]]);
-    let span = Span { tokens: &[1], start: 0, pages: &run.pages[0], logits: LogitsWanted::All };
+    let span = Span { tokens: &[1], start: 0, pages: &run.pages[0], logits: LogitsWanted::All, attention: None };
     assert!(
         run.model.draft(&Batch { spans: vec![span] }, &Rows::from_vec(160, vec![0.0; 160]), &mut run.cache).is_none()
     );
@@ -383,7 +415,13 @@ fn greedy_continuations_equal_the_reference() {
             let mut cache = model.new_cache(pages.len());
             let mut done = 0;
             while tokens.len() < prompt + want.len() {
-                let span = Span { tokens: &tokens[done..], start: done, pages: &pages, logits: LogitsWanted::Last };
+                let span = Span {
+                    tokens: &tokens[done..],
+                    start: done,
+                    pages: &pages,
+                    logits: LogitsWanted::Last,
+                    attention: None,
+                };
                 let output = model.forward(&Batch { spans: vec![span] }, &mut cache, &mut ());
                 let logits = output.logits.row(0);
                 let best = (0..logits.len()).reduce(|a, b| if logits[b] > logits[a] { b } else { a }).unwrap();

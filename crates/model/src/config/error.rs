@@ -9,6 +9,14 @@ pub enum ConfigError {
     Type { key: &'static str, found: String, expected: &'static str },
     #[error("config.json: `{key}` is {found}, which is not supported: {reason}")]
     Unsupported { key: &'static str, found: String, reason: &'static str },
+    #[error(
+        "config.json: the weights are {format} (`{key}`), a format of other engines: download the release of the model, or a bf16 conversion"
+    )]
+    ForeignFormat { key: &'static str, format: String },
+    #[error(
+        "config.json: the key `{key}` is not known here and may change what the model computes: use an engine that knows it, or remove the key if the model is the same without it"
+    )]
+    Unknown { key: String },
     #[error("config.json contradicts itself: {0}")]
     Contradiction(String),
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::blocks::{IndexerConfig, Quantization, Yarn};
+use super::blocks::{IndexerConfig, Quantization};
 use super::error::ConfigError;
 
 pub(super) fn unsupported<T>(key: &'static str, found: &str, reason: &'static str) -> Result<T, ConfigError> {
@@ -41,8 +41,17 @@ impl<'a> ConfigKeys<'a> {
         Ok(self.optional_size(key)?.unwrap_or(default))
     }
 
+    /// A block of keys.
+    pub(super) fn block(&self, key: &'static str) -> Result<Option<ConfigKeys<'a>>, ConfigError> {
+        self.read(key, "an object", |value| value.is_object().then_some(ConfigKeys(value)))
+    }
+
+    pub(super) fn optional_number(&self, key: &'static str) -> Result<Option<f64>, ConfigError> {
+        self.read(key, "a number", Value::as_f64)
+    }
+
     pub(super) fn number(&self, key: &'static str) -> Result<f64, ConfigError> {
-        self.read(key, "a number", Value::as_f64)?.ok_or(ConfigError::Missing(key))
+        self.optional_number(key)?.ok_or(ConfigError::Missing(key))
     }
 
     pub(super) fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
@@ -77,47 +86,6 @@ impl<'a> ConfigKeys<'a> {
         )
     }
 
-    pub(super) fn yarn(&self) -> Result<Option<Yarn>, ConfigError> {
-        let Some(block) = self.get("rope_scaling") else { return Ok(None) };
-        let keys = ConfigKeys(block);
-        let kind = match keys.get("type") {
-            Some(_) => keys.text("type")?,
-            None => keys.text("rope_type")?,
-        };
-        match kind.as_str() {
-            "default" => return Ok(None),
-            "yarn" => {}
-            _ => return unsupported("rope_scaling.type", &kind, "only yarn is"),
-        }
-        let number = |key, default| Ok(keys.read(key, "a number", Value::as_f64)?.unwrap_or(default));
-        let yarn = Yarn {
-            factor: keys.number("factor")?,
-            original_max_position_embeddings: keys.size("original_max_position_embeddings")?,
-            beta_fast: number("beta_fast", 32.0)?,
-            beta_slow: number("beta_slow", 1.0)?,
-            mscale: number("mscale", 1.0)?,
-            mscale_all_dim: number("mscale_all_dim", 0.0)?,
-        };
-        if yarn.factor < 1.0 || yarn.original_max_position_embeddings == 0 {
-            return Err(ConfigError::Contradiction(
-                "`rope_scaling` needs a factor of at least 1 and an original length".into(),
-            ));
-        }
-        if !(yarn.beta_slow > 0.0 && yarn.beta_fast > yarn.beta_slow) {
-            return Err(ConfigError::Contradiction(
-                "`rope_scaling` needs `beta_fast` above `beta_slow`, and both positive".into(),
-            ));
-        }
-        if yarn.mscale != yarn.mscale_all_dim {
-            return unsupported(
-                "rope_scaling.mscale",
-                &yarn.mscale.to_string(),
-                "it must equal `mscale_all_dim`, as in every release",
-            );
-        }
-        Ok(Some(yarn))
-    }
-
     pub(super) fn indexer(&self) -> Result<IndexerConfig, ConfigError> {
         Ok(IndexerConfig {
             n_heads: self.size("index_n_heads")?,
@@ -132,18 +100,30 @@ impl<'a> ConfigKeys<'a> {
             let scale_fmt = ConfigKeys(packing).read("scale_fmt", "a string", Value::as_str)?;
             return Ok(Some(Quantization { ue8m0: scale_fmt == Some("ue8m0") }));
         }
+        // MLX writes its bits and group size under both names.
+        if let Some(block) = self.get("quantization").filter(|block| block["bits"].is_number()) {
+            let format = format!("an MLX conversion of {} bits", block["bits"]);
+            return Err(ConfigError::ForeignFormat { key: "quantization", format });
+        }
         let Some(block) = self.get("quantization_config") else { return Ok(None) };
         let keys = ConfigKeys(block);
         let method = keys.text("quant_method")?;
         if method != "fp8" {
-            return unsupported(
-                "quantization_config.quant_method",
-                &method,
-                "use the released fp8 weights, or a bf16 conversion",
-            );
+            let format = match method.as_str() {
+                "awq" => "an AWQ conversion".to_owned(),
+                "gptq" => "a GPTQ conversion".to_owned(),
+                other => format!("quantized as `{other}`"),
+            };
+            return Err(ConfigError::ForeignFormat { key: "quantization_config.quant_method", format });
         }
         keys.require_value("fmt", "e4m3")?;
-        let blocks = keys.get("weight_block_size").map(Value::to_string).unwrap_or_default();
+        let Some(blocks) = keys.get("weight_block_size").map(Value::to_string) else {
+            return unsupported(
+                "quantization_config.weight_block_size",
+                "not there: fp8 with one scale for a tensor or channel",
+                "use the released fp8 weights with scales for blocks of [128, 128], or a bf16 conversion",
+            );
+        };
         if blocks != "[128,128]" {
             return unsupported("quantization_config.weight_block_size", &blocks, "only blocks of [128, 128] are");
         }

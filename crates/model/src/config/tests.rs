@@ -70,7 +70,23 @@ fn every_missing_or_contradictory_key_is_named() {
             "`quantization_config.scale_fmt`",
         ),
         ("rope_scaling", json!({ "type": "linear", "factor": 2 }), "`rope_scaling.type`"),
-        ("quantization_config", json!({ "quant_method": "gptq" }), "`quantization_config.quant_method`"),
+        ("rope_interleave", json!(false), "`rope_interleave` is false"),
+        ("partial_rotary_factor", json!(0.5), "`partial_rotary_factor` is 0.5"),
+        ("llama_4_scaling", json!({ "beta": 0.1 }), "`llama_4_scaling` is not known"),
+        ("mlp_bias", json!(true), "`mlp_bias`"),
+        ("text_config", json!({ "model_type": "deepseek_v3" }), "`text_config`"),
+        ("layer_types", json!(["full_attention"]), "`layer_types` does not list"),
+        ("mlp_layer_types", json!(["sparse"]), "`mlp_layer_types` does not list"),
+        (
+            "quantization_config",
+            json!({ "quant_method": "gptq" }),
+            "a GPTQ conversion (`quantization_config.quant_method`)",
+        ),
+        ("quantization_config", json!({ "quant_method": "awq", "bits": 4 }), "an AWQ conversion"),
+        ("quantization_config", json!({ "quant_method": "compressed-tensors" }), "quantized as `compressed-tensors`"),
+        ("quantization", json!({ "group_size": 64, "bits": 4 }), "an MLX conversion of 4 bits"),
+        ("quantization_config", json!({ "quant_method": "fp8", "fmt": "e4m3" }), "one scale for a tensor or channel"),
+        ("model_type", json!("qwen2"), "distillations of R1"),
         (
             "quantization_config",
             json!({ "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [64, 64] }),
@@ -82,4 +98,92 @@ fn every_missing_or_contradictory_key_is_named() {
         let error = Config::from_json(&json).unwrap_err().to_string();
         assert!(error.contains(complaint), "{key}: {error}");
     }
+}
+
+/// The config with the rotary keys as transformers 5 writes them.
+fn saved_by_transformers_5(mut json: Value) -> Value {
+    let keys = json.as_object_mut().unwrap();
+    let mut parameters = keys.remove("rope_scaling").unwrap();
+    parameters["rope_theta"] = keys.remove("rope_theta").unwrap();
+    parameters["rope_type"] = json!("yarn");
+    keys.insert("rope_parameters".into(), parameters);
+    json
+}
+
+#[test]
+fn both_spellings_of_the_rotary_embedding_mean_the_same() {
+    for name in ["v3.2", "r1"] {
+        let expected = Config::from_json(&released(name)).unwrap();
+        let mut saved = saved_by_transformers_5(released(name));
+        for (key, value) in [
+            ("head_dim", json!(64)),
+            ("qk_head_dim", json!(192)),
+            ("rope_interleave", json!(true)),
+            ("partial_rotary_factor", json!(1.0)),
+            ("dtype", json!("bfloat16")),
+            ("output_router_logits", json!(false)),
+            ("pad_token_id", Value::Null),
+            ("llama_4_scaling", Value::Null),
+            (
+                "mlp_layer_types",
+                json!((0..61).map(|layer| if layer < 3 { "dense" } else { "sparse" }).collect::<Vec<_>>()),
+            ),
+        ] {
+            saved[key] = value;
+        }
+        assert_eq!(Config::from_json(&saved).unwrap(), expected);
+        // Both spellings of a value must agree.
+        saved["rope_theta"] = json!(10000.0);
+        saved["rope_scaling"] = released(name)["rope_scaling"].clone();
+        assert_eq!(Config::from_json(&saved).unwrap(), expected);
+    }
+}
+
+#[test]
+fn rotary_keys_that_are_not_computed_are_refused() {
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut json = saved_by_transformers_5(released("r1"));
+        change(&mut json);
+        Config::from_json(&json).unwrap_err().to_string()
+    };
+    for (key, value, complaint) in [
+        ("rope_theta", Value::Null, "lacks `rope_theta`"),
+        ("rope_type", json!("llama3"), "has both the type yarn and the type llama3"),
+        ("attention_factor", json!(0.5), "`rope_scaling.attention_factor` is 0.5"),
+        ("truncate", json!(false), "`rope_scaling.truncate` is false"),
+        ("partial_rotary_factor", json!(0.25), "`partial_rotary_factor` is 0.25"),
+        ("llama_4_scaling_beta", json!(0.1), "`rope_parameters.llama_4_scaling_beta` is not known"),
+        ("full_attention", json!({}), "`rope_parameters.full_attention` is not known"),
+        ("beta_fast", json!(0.5), "`beta_fast` of at least `beta_slow`"),
+    ] {
+        let error = refused(&|json| json["rope_parameters"][key] = value.clone());
+        assert!(error.contains(complaint), "{key}: {error}");
+    }
+    for (key, value) in [
+        ("rope_theta", json!(50000)),
+        (
+            "rope_scaling",
+            json!({ "type": "yarn", "factor": 8, "original_max_position_embeddings": 4096, "mscale_all_dim": 1 }),
+        ),
+        ("rope_scaling", json!({ "type": "default" })),
+    ] {
+        let error = refused(&|json| json[key] = value.clone());
+        assert!(error.contains(&format!("`{key}` and `rope_parameters` differ")), "{error}");
+    }
+    let error = refused(&|json| json["rope_parameters"] = json!(5));
+    assert!(error.contains("`rope_parameters` is 5, but must be an object"), "{error}");
+}
+
+#[test]
+fn rare_rotary_keys_of_the_same_meaning_are_read() {
+    let mut json = saved_by_transformers_5(released("r1"));
+    json["head_dim"] = json!(192);
+    json["rope_parameters"]["partial_rotary_factor"] = json!(1.0 / 3.0);
+    json["rope_parameters"]["attention_factor"] = json!(1.0);
+    json["rope_parameters"]["beta_slow"] = json!(32);
+    let config = Config::from_json(&json).unwrap();
+    assert_eq!(config.rope_scaling.unwrap().beta_slow, 32.0);
+    json["rope_parameters"] = json!({ "rope_theta": 50000 });
+    let config = Config::from_json(&json).unwrap();
+    assert_eq!((config.rope_theta, config.rope_scaling), (50000.0, None));
 }
