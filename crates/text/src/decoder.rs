@@ -9,8 +9,8 @@ use crate::call_id::CallIdGenerator;
 use crate::call_parser::{CallParser, ParserEvent, PlainTextParser};
 use crate::encoding::{Encoding, Rendered};
 use crate::encoding_name::EncodingName;
-use crate::line_break_trimmer::LineBreakTrimmer;
 use crate::prompt_format::ResponseStart;
+use crate::reasoning_trimmer::ReasoningTrimmer;
 use crate::stop_matcher::StopMatcher;
 use crate::utf8_decoder::Utf8Decoder;
 
@@ -26,7 +26,11 @@ pub struct Decoder {
     /// The log-probabilities of tokens whose text has not been emitted yet.
     logprobs: Vec<TokenLogprob>,
     reasoning_tokens: u64,
-    line_breaks: LineBreakTrimmer,
+    trimmer: ReasoningTrimmer,
+    /// Tokens that end the answer besides the end-of-sentence token.
+    more_end_tokens: Vec<u32>,
+    /// The marker of a call that ends open reasoning; `None` for an answer without tools.
+    call_start: Option<u32>,
     finish_reason: Option<FinishReason>,
 }
 
@@ -46,23 +50,18 @@ impl Encoding {
 
     /// Like [`Encoding::decoder`], with ids of tool calls that depend on `seed` alone.
     pub fn decoder_with_seed(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
-        match &chat.input {
+        let mut decoder = match &chat.input {
             Input::Text { .. } | Input::Tokens(_) => {
                 let parser = PlainTextParser { shows_markers: matches!(chat.input, Input::Text { .. }) };
                 Decoder::raw(self.clone(), Box::new(parser), &chat.stop, seed)
             }
             Input::Messages(messages) => {
                 let is_continuation = messages.last().is_some_and(|message| message.prefix);
-                Decoder::new(
-                    self.clone(),
-                    self.call_parser(&chat.tools),
-                    rendered.start,
-                    is_continuation,
-                    &chat.stop,
-                    seed,
-                )
+                Decoder::new(self.clone(), &chat.tools, rendered.start, is_continuation, &chat.stop, seed)
             }
-        }
+        };
+        decoder.more_end_tokens.extend(&chat.end_tokens);
+        decoder
     }
 }
 
@@ -74,7 +73,7 @@ impl Encoding {
 pub fn parse_completion(encoding: &Arc<Encoding>, thinking: bool, text: &str, tools: &[Tool]) -> Result<Reply, Error> {
     let start = if thinking { ResponseStart::Reasoning } else { ResponseStart::Content };
     let seed = encoding.next_seed();
-    let mut decoder = Decoder::new(encoding.clone(), encoding.call_parser(tools), start, false, &[], seed);
+    let mut decoder = Decoder::new(encoding.clone(), tools, start, false, &[], seed);
     let mut deltas = Vec::new();
     let tokens = encoding.tokenizer().encode_with_added_tokens(text);
     let ended = tokens.into_iter().find_map(|token| decoder.push(token, None, &mut deltas));
@@ -89,7 +88,7 @@ impl Decoder {
     /// contained the beginning of the answer.
     pub(crate) fn new(
         encoding: Arc<Encoding>,
-        call_parser: Box<dyn CallParser>,
+        tools: &[Tool],
         start: ResponseStart,
         is_continuation: bool,
         stop: &[String],
@@ -99,24 +98,31 @@ impl Decoder {
         let leading_to_drop =
             if is_r1 && start == ResponseStart::Reasoning && !is_continuation { usize::MAX } else { 0 };
         Self {
-            encoding,
             phase: Phase::Opening(start),
             utf8: Utf8Decoder::default(),
-            call_parser,
+            call_parser: encoding.call_parser(tools),
             stop_matcher: StopMatcher::new(stop),
             call_ids: CallIdGenerator::new(seed),
             call_count: 0,
             logprobs: Vec::new(),
             reasoning_tokens: 0,
-            line_breaks: LineBreakTrimmer { is_r1, leading_to_drop, pending: String::new() },
+            trimmer: ReasoningTrimmer {
+                is_r1,
+                holds_tag_start: encoding.name() == EncodingName::V32 && !tools.is_empty(),
+                leading_to_drop,
+                pending: String::new(),
+            },
+            more_end_tokens: encoding.more_end_tokens().to_vec(),
+            call_start: encoding.call_start().filter(|_| !tools.is_empty()),
             finish_reason: None,
+            encoding,
         }
     }
 
     /// Creates a decoder of answers that are plain text.
     pub(crate) fn raw(encoding: Arc<Encoding>, call_parser: Box<dyn CallParser>, stop: &[String], seed: u64) -> Self {
-        let decoder = Self::new(encoding, call_parser, ResponseStart::Content, true, stop, seed);
-        Self { phase: Phase::Answer, ..decoder }
+        let decoder = Self::new(encoding, &[], ResponseStart::Content, true, stop, seed);
+        Self { phase: Phase::Answer, call_parser, ..decoder }
     }
 
     /// Decodes one generated token and appends the deltas that it makes certain: `Reasoning`,
@@ -128,7 +134,7 @@ impl Decoder {
         if self.finish_reason.is_some() {
             return self.finish_reason;
         }
-        if token == self.encoding.eos() {
+        if token == self.encoding.eos() || self.more_end_tokens.contains(&token) {
             return Some(self.finish(FinishReason::Stop, out));
         }
         self.logprobs.extend(logprob);
@@ -161,6 +167,8 @@ impl Decoder {
         if let Some(ended) = self.finish_reason {
             return ended;
         }
+        let rest = self.trimmer.end();
+        self.emit_reasoning(rest, out);
         let mut events = Vec::new();
         let ended_by_model = reason == FinishReason::Stop;
         let complete = self.call_parser.finish(!ended_by_model, &mut events);
@@ -179,6 +187,11 @@ impl Decoder {
         reason
     }
 
+    /// The tokens that end the answer besides the end-of-sentence token.
+    pub fn more_end_tokens(&self) -> &[u32] {
+        &self.more_end_tokens
+    }
+
     /// Whether the next token belongs to the reasoning, as far as the tokens so far determine it.
     pub fn is_reasoning(&self) -> bool {
         matches!(self.phase, Phase::Reasoning | Phase::Opening(ResponseStart::Reasoning))
@@ -189,10 +202,15 @@ impl Decoder {
     pub fn allowed_think_tokens(&self) -> impl Iterator<Item = u32> {
         let (think, end_think) = self.encoding.think_tokens();
         let opens = match self.phase {
-            Phase::Opening(start) => start == ResponseStart::Reasoning || self.line_breaks.is_r1,
+            Phase::Opening(start) => start == ResponseStart::Reasoning || self.trimmer.is_r1,
             Phase::Reasoning | Phase::Answer => false,
         };
         think.filter(|_| opens).into_iter().chain(end_think.filter(|_| self.phase != Phase::Answer))
+    }
+
+    /// Whether a call may begin here, within the reasoning, and end it.
+    pub fn can_call_end_reasoning(&self) -> bool {
+        self.is_reasoning() && self.call_start.is_some() && self.trimmer.may_begin_call()
     }
 
     /// Number of tokens between the reasoning markers, markers excluded.
@@ -207,9 +225,9 @@ impl Decoder {
         let (think, end_think) = self.encoding.think_tokens();
         let is = |known: Option<u32>| known.is_some() && known == marker;
         self.phase = if start == ResponseStart::Reasoning { Phase::Reasoning } else { Phase::Answer };
-        if is(think) && (start == ResponseStart::Reasoning || self.line_breaks.is_r1) {
+        if is(think) && (start == ResponseStart::Reasoning || self.trimmer.is_r1) {
             self.phase = Phase::Reasoning;
-            self.line_breaks.leading_to_drop = if self.line_breaks.is_r1 { usize::MAX } else { 1 };
+            self.trimmer.leading_to_drop = if self.trimmer.is_r1 { usize::MAX } else { 1 };
             return true;
         }
         is(end_think) && start == ResponseStart::Content
@@ -223,23 +241,37 @@ impl Decoder {
             self.call_parser.push_marker(token, text, &mut events);
             self.emit_events(events, out);
         } else if Some(token) == self.encoding.think_tokens().1 {
+            let rest = self.trimmer.end();
+            self.emit_reasoning(rest, out);
             self.phase = Phase::Answer;
             self.logprobs.clear();
-            self.line_breaks.pending.clear();
-            self.line_breaks.leading_to_drop = if self.line_breaks.is_r1 { 2 } else { 0 };
+            self.trimmer.leading_to_drop = if self.trimmer.is_r1 { 2 } else { 0 };
+        } else if let Some(lead) = self.call_lead(token) {
+            self.phase = Phase::Answer;
+            self.logprobs.clear();
+            let mut events = Vec::new();
+            self.call_parser.push_text(lead, &mut events);
+            self.call_parser.push_marker(token, text, &mut events);
+            self.emit_events(events, out);
         } else {
             self.reasoning_tokens += 1;
             self.push_text(text, out);
         }
     }
 
+    /// Ends the reasoning if `token` begins a call in it, as models write that do not close it
+    /// first. Returns the text of the call before the token.
+    fn call_lead(&mut self, token: u32) -> Option<&'static str> {
+        self.call_start.filter(|start| *start == token).and_then(|_| self.trimmer.end_with_call())
+    }
+
     fn push_text(&mut self, text: &str, out: &mut Vec<Delta>) {
-        let text = self.line_breaks.strip_leading(text);
+        let text = self.trimmer.strip_leading(text);
         if text.is_empty() {
             return;
         }
         if self.phase == Phase::Reasoning {
-            let text = self.line_breaks.hold_trailing(text);
+            let text = self.trimmer.hold_trailing(text);
             self.emit_reasoning(text, out);
         } else {
             let mut events = Vec::new();

@@ -23,6 +23,9 @@ pub struct Encoding {
     name: EncodingName,
     format: Box<dyn PromptFormat>,
     eos: u32,
+    /// Tokens that end an answer besides `eos`.
+    more_end_tokens: Vec<u32>,
+    call_start: Option<u32>,
     call_markers: Vec<u32>,
     think: Option<u32>,
     end_think: Option<u32>,
@@ -57,6 +60,8 @@ impl Encoding {
         let seed = getrandom::u64().map_err(|error| TextError::Random { reason: error.to_string() })?;
         Ok(Self {
             eos,
+            more_end_tokens: Vec::new(),
+            call_start: tokenizer.added_token_id(format.call_tokens()[0]),
             call_markers: format.call_tokens().iter().filter_map(|token| tokenizer.added_token_id(token)).collect(),
             think: tokenizer.added_token_id(THINK),
             end_think: tokenizer.added_token_id(END_THINK),
@@ -66,6 +71,18 @@ impl Encoding {
             name,
             format,
         })
+    }
+
+    /// Adds tokens that end an answer, besides the end-of-sentence token.
+    ///
+    /// # Errors
+    /// `UnknownEndToken` for an id that the tokenizer does not have.
+    pub fn with_end_tokens(self, tokens: Vec<u32>) -> Result<Self, TextError> {
+        let ids = self.tokenizer.len();
+        match tokens.iter().find(|&&token| token as usize >= ids) {
+            Some(&token) => Err(TextError::UnknownEndToken { token, ids }),
+            None => Ok(Self { more_end_tokens: tokens, ..self }),
+        }
     }
 
     /// Detects the encoding of a checkpoint from its added tokens and the `model_type` of its
@@ -96,10 +113,20 @@ impl Encoding {
         self.eos
     }
 
+    /// The tokens that end an answer besides the end-of-sentence token.
+    pub fn more_end_tokens(&self) -> &[u32] {
+        &self.more_end_tokens
+    }
+
     /// The control tokens of the tokenizer: all its added tokens. Text never encodes to one, and
     /// answers do not show them.
     pub fn control_tokens(&self) -> &[u32] {
         self.tokenizer.added_tokens()
+    }
+
+    /// The control token that begins a block of calls.
+    pub(crate) fn call_start(&self) -> Option<u32> {
+        self.call_start
     }
 
     /// The control tokens that occur only in tool calls.

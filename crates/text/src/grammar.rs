@@ -6,7 +6,7 @@
 use chat::{Chat, Error, Input, ResponseFormat, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Parameter, Schema};
+use crate::schema::{Parameter, Schema, SchemaError};
 
 /// Maximum size in bytes of the schemas of all tools in a grammar. Beyond it the schemas of tools
 /// that are not strict are dropped.
@@ -19,8 +19,19 @@ pub struct Grammar {
     pub lark: String,
     /// Where the constrained part begins.
     pub start: GrammarStart,
+    /// How a block of calls begins; `None` for an answer without calls.
+    pub call_start: Option<CallStart>,
     /// The source of the grammar for errors: `function 'f'`, `response_format 'p'`.
     pub subject: String,
+}
+
+/// The beginning of a block of calls, which also ends open reasoning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallStart {
+    /// The text before the marker.
+    pub lead: &'static str,
+    /// The token that begins the block.
+    pub marker: u32,
 }
 
 /// Where the constrained part of an answer begins.
@@ -34,10 +45,7 @@ pub enum GrammarStart {
 
 /// The grammar rules of the calls of a prompt format.
 pub(crate) struct CallRules {
-    /// The text before the marker, as Lark.
-    pub(crate) lead: String,
-    /// The token that begins a block of calls.
-    pub(crate) marker: u32,
+    pub(crate) start: CallStart,
     /// The rule `calls`, which matches a block after its marker, and the rules it uses.
     pub(crate) rules: String,
 }
@@ -63,7 +71,7 @@ pub(crate) fn answer_grammar(
     if !matches!(chat.input, Input::Messages(_)) {
         return Ok(None);
     }
-    let answer = answer_schema(&chat.response_format)?;
+    let answer = answer_schema(&chat.response_format, chat.lenient_schemas)?;
     let tools = callable_tools(chat)?;
     let calls = (!tools.is_empty()).then(|| rules(&tools, chat.parallel_tool_calls != Some(false)));
     let forced = matches!(chat.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
@@ -71,15 +79,17 @@ pub(crate) fn answer_grammar(
         (None, None) => None,
         (Some((schema, subject)), None) => {
             let lark = format!("start: {lead} answer\nanswer: %json {}\n", grammar_schema(&schema));
-            Some(Grammar { lark, start: GrammarStart::Answer, subject })
+            Some(Grammar { lark, start: GrammarStart::Answer, call_start: None, subject })
         }
         (None, Some(calls)) if !forced => {
             let lark = format!("start: calls\n{}", calls.rules);
-            Some(Grammar { lark, start: GrammarStart::AfterToken(calls.marker), subject: tools_subject(&tools) })
+            let start = GrammarStart::AfterToken(calls.start.marker);
+            Some(Grammar { lark, start, call_start: Some(calls.start), subject: tools_subject(&tools) })
         }
         (answer, Some(calls)) => {
-            let CallRules { lead: before, marker, rules } = calls;
-            let block = format!("{before} <[{marker}]> calls");
+            let CallRules { start, rules } = calls;
+            let before = if start.lead.is_empty() { String::new() } else { lark_string(start.lead) };
+            let block = format!("{before} <[{}]> calls", start.marker);
             let lark = match answer.filter(|_| !forced) {
                 Some((schema, _)) => {
                     let schema = grammar_schema(&schema);
@@ -87,7 +97,8 @@ pub(crate) fn answer_grammar(
                 }
                 None => format!("start: {block}\n{rules}"),
             };
-            Some(Grammar { lark, start: GrammarStart::Answer, subject: tools_subject(&tools) })
+            let subject = tools_subject(&tools);
+            Some(Grammar { lark, start: GrammarStart::Answer, call_start: Some(start), subject })
         }
     })
 }
@@ -100,23 +111,24 @@ fn tools_subject(tools: &[ToolSignature]) -> String {
 }
 
 /// The schema of an answer that must be JSON, and its subject.
-fn answer_schema(format: &ResponseFormat) -> Result<Option<(Value, String)>, Error> {
+fn answer_schema(format: &ResponseFormat, lenient: bool) -> Result<Option<(Value, String)>, Error> {
     match format {
         ResponseFormat::Text | ResponseFormat::Unknown(_) => Ok(None),
         ResponseFormat::JsonObject => Ok(Some((json!({ "type": "object" }), "response_format".into()))),
         ResponseFormat::JsonSchema(format) => {
-            Ok(Some((format_schema(format)?.value().clone(), format_subject(format))))
+            Ok(Some((format_schema(format, lenient)?.value().clone(), format_subject(format))))
         }
     }
 }
 
-/// The schema of a `json_schema` object. With `strict` it must be in the strict subset.
+/// The schema of a `json_schema` object. With its `strict` it must be in the strict subset, unless
+/// `lenient`: then it is enforced as far as a grammar can.
 ///
 /// # Errors
 /// `InvalidRequest`, with the path and the reason.
-pub fn format_schema(format: &Map<String, Value>) -> Result<Schema, Error> {
+pub fn format_schema(format: &Map<String, Value>, lenient: bool) -> Result<Schema, Error> {
     let schema = format.get("schema").unwrap_or(&Value::Bool(true));
-    let strict = format.get("strict").and_then(Value::as_bool).unwrap_or(false);
+    let strict = !lenient && format.get("strict").and_then(Value::as_bool).unwrap_or(false);
     let schema = if strict { Schema::strict(schema) } else { Schema::lenient(schema) };
     schema.map_err(|error| Error::invalid(format!("Invalid schema for {}: {error}", format_subject(format))))
 }
@@ -155,7 +167,7 @@ fn callable_tools(chat: &Chat) -> Result<Vec<ToolSignature>, Error> {
     let callable = |tool: &Tool| {
         let schema = match tool.strict {
             true => strict_schema(tool)?,
-            false => lenient_arguments(tool),
+            false => enforced_arguments(tool).unwrap_or_else(|_| any_object_schema()),
         };
         let schema = match (fits(&schema), tool.strict) {
             (true, _) => schema,
@@ -171,13 +183,14 @@ fn callable_tools(chat: &Chat) -> Result<Vec<ToolSignature>, Error> {
     chat.tools.iter().filter(may).map(callable).collect()
 }
 
-/// The schema of the arguments of a tool that is not strict: its own if it can be enforced, else
-/// that of any object.
-fn lenient_arguments(tool: &Tool) -> Schema {
-    let schema = Schema::lenient(&parameters_schema(tool)).ok();
-    schema
-        .filter(|schema| schema.value().get("type").is_some_and(|kind| kind == "object"))
-        .unwrap_or_else(any_object_schema)
+/// The schema of the arguments of a tool that is not strict, as far as it can be enforced.
+///
+/// # Errors
+/// Why nothing of it is enforced; the arguments are then any object.
+pub fn enforced_arguments(tool: &Tool) -> Result<Schema, SchemaError> {
+    let schema = Schema::lenient(&parameters_schema(tool))?;
+    let no_object = || SchemaError { path: "type".into(), reason: "arguments are an object".into() };
+    schema.into_object().ok_or_else(no_object)
 }
 
 fn any_object_schema() -> Schema {
@@ -207,7 +220,8 @@ mod tests {
 
     fn rules(tools: &[ToolSignature], allow_parallel: bool) -> CallRules {
         let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-        CallRules { lead: "LEAD".into(), marker: 7, rules: format!("calls: {} {allow_parallel}\n", names.join(" ")) }
+        let start = CallStart { lead: "LEAD", marker: 7 };
+        CallRules { start, rules: format!("calls: {} {allow_parallel}\n", names.join(" ")) }
     }
 
     fn tool(name: &str, parameters: Value) -> Tool {
@@ -237,16 +251,16 @@ mod tests {
         let free = grammar_of(&chat(ResponseFormat::Text, None)).unwrap();
         assert_eq!((free.lark.as_str(), free.start), ("start: calls\ncalls: f g true\n", GrammarStart::AfterToken(7)));
         let forced = grammar_of(&chat(ResponseFormat::Text, Some(ToolChoice::Named("g".into())))).unwrap();
-        assert_eq!(forced.lark, "start: LEAD <[7]> calls\ncalls: g true\n");
+        assert_eq!(forced.lark, "start: \"LEAD\" <[7]> calls\ncalls: g true\n");
         assert_eq!((forced.start, forced.subject.as_str()), (GrammarStart::Answer, "function 'g'"));
         let one = Chat { parallel_tool_calls: Some(false), ..chat(ResponseFormat::Text, Some(ToolChoice::Required)) };
-        assert_eq!(grammar_of(&one).unwrap().lark, "start: LEAD <[7]> calls\ncalls: f g false\n");
+        assert_eq!(grammar_of(&one).unwrap().lark, "start: \"LEAD\" <[7]> calls\ncalls: f g false\n");
     }
 
     #[test]
     fn a_promised_shape_stands_beside_calls_and_yields_to_forced_ones() {
         let both = grammar_of(&chat(ResponseFormat::JsonObject, None)).unwrap();
-        assert!(both.lark.starts_with("start: lead answer | LEAD <[7]> calls\nanswer: %json {"), "{}", both.lark);
+        assert!(both.lark.starts_with("start: lead answer | \"LEAD\" <[7]> calls\nanswer: %json {"), "{}", both.lark);
         assert_eq!(both.start, GrammarStart::Answer);
         let forced = grammar_of(&chat(ResponseFormat::JsonObject, Some(ToolChoice::Required))).unwrap();
         assert!(!forced.lark.contains("answer"), "{}", forced.lark);
@@ -259,14 +273,32 @@ mod tests {
             "required": ["a"], "additionalProperties": false
         }});
         let format = ResponseFormat::JsonSchema(format.as_object().unwrap().clone());
+        let lenient = Chat { lenient_schemas: true, ..chat(format.clone(), Some(ToolChoice::None)) };
+        assert!(answer_grammar(&lenient, "", rules).unwrap().unwrap().lark.contains("minLength"));
         let refused = answer_grammar(&chat(format, Some(ToolChoice::None)), "", rules).unwrap_err().message;
         assert!(refused.starts_with("Invalid schema for response_format 'p': properties.a.minLength: "), "{refused}");
     }
 
     #[test]
     fn a_lenient_tool_of_no_object_takes_any_object() {
-        for parameters in [json!({ "type": "string" }), json!({ "anyOf": [{ "type": "object" }] }), json!(3)] {
-            assert_eq!(lenient_arguments(&tool("f", parameters)).value()["type"], "object");
+        for parameters in [json!({ "type": "string" }), json!(3)] {
+            assert!(enforced_arguments(&tool("f", parameters.clone())).is_err());
+            let chat = Chat { tools: vec![tool("f", parameters)], ..Chat::default() };
+            assert_eq!(callable_tools(&chat).unwrap()[0].schema, any_object_schema());
         }
+    }
+
+    #[test]
+    fn a_tool_whose_schema_refers_to_its_object_keeps_its_parameters() {
+        let city = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+        let inner = json!({ "$ref": "#/$defs/city", "$defs": { "city": city } });
+        let schema = enforced_arguments(&tool("f", inner)).unwrap();
+        assert_eq!(schema.parameters().unwrap()[0].name, "city");
+        let either = json!({ "anyOf": [city, { "type": "object", "properties": {} }] });
+        let schema = enforced_arguments(&tool("f", either)).unwrap();
+        assert_eq!(
+            (schema.value()["type"].as_str(), schema.value()["anyOf"].as_array().unwrap().len()),
+            (Some("object"), 2)
+        );
     }
 }

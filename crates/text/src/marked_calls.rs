@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 
 use crate::call_parser::{CallParser, ParserEvent};
 use crate::control_tokens::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, SEP};
-use crate::grammar::{CallRules, ToolSignature, grammar_schema, lark_string};
+use crate::grammar::{CallRules, CallStart, ToolSignature, grammar_schema, lark_string};
 use crate::tokenizer::Tokenizer;
 
 /// Maximum length of a function name. A longer text is not a name.
@@ -265,7 +265,7 @@ pub(crate) fn call_rules(
             CallStyle::Fenced => format!("call_{index}: \"function\" {sep} {fenced} %json {schema} \"\\n```\"\n"),
         };
     }
-    CallRules { lead: String::new(), marker: id(CALLS_BEGIN), rules }
+    CallRules { start: CallStart { lead: "", marker: id(CALLS_BEGIN) }, rules }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(crate) trait PromptFormat: Send + Sync {
     /// The control tokens that the format needs besides those that every format needs.
     fn required_tokens(&self) -> &'static [&'static str];
 
-    /// The control tokens that occur only in tool calls.
+    /// The control tokens that occur only in tool calls. The first one begins a block of calls.
     fn call_tokens(&self) -> &'static [&'static str];
 
     /// The grammar rules of calls of `tools`; with `allow_parallel` a block may have several calls.

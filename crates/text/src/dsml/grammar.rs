@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::grammar::{CallRules, ToolSignature, grammar_schema, lark_string};
+use crate::grammar::{CallRules, CallStart, ToolSignature, grammar_schema, lark_string};
 use crate::schema::{Parameter, Schema};
 
 /// The rules of a block of calls of `tools`; with `allow_parallel` it may have several calls.
@@ -44,7 +44,7 @@ pub(crate) fn call_rules(marker: u32, tools: &[ToolSignature], allow_parallel: b
              any: %json {any}\n"
         );
     }
-    CallRules { lead: "\"\\n\\n<\"".into(), marker, rules }
+    CallRules { start: CallStart { lead: "\n\n<", marker }, rules }
 }
 
 fn parameter_rule(dsml: &str, parameter: &Parameter) -> String {

@@ -1,5 +1,7 @@
 //! The keywords of a schema, by its type and by the strictness of validation (API document 1.10).
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::path::{SchemaError, SchemaPath, Strictness};
@@ -27,6 +29,28 @@ const ARRAY_KEYWORDS: [&str; 1] = ["items"];
 const ANY_TYPE_KEYWORDS: [&str; 4] = ["type", "enum", "const", "anyOf"];
 /// Keywords that are enforced, but not part of the strict subset.
 const LENGTH_KEYWORDS: [&str; 4] = ["minLength", "maxLength", "minItems", "maxItems"];
+/// Keywords that are enforced for objects without named properties.
+const PROPERTY_COUNT_KEYWORDS: [&str; 2] = ["minProperties", "maxProperties"];
+/// Keywords that constrain values and that a grammar cannot enforce.
+const UNENFORCED_KEYWORDS: [&str; 17] = [
+    "not",
+    "if",
+    "then",
+    "else",
+    "patternProperties",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "contains",
+    "minContains",
+    "maxContains",
+    "uniqueItems",
+    "propertyNames",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "contentSchema",
+    "additionalItems",
+];
 const STRICT_FORMATS: [&str; 5] = ["email", "hostname", "ipv4", "ipv6", "uuid"];
 const LENIENT_FORMATS: [&str; 5] = ["date-time", "date", "time", "duration", "uri"];
 /// Bound of integers without bounds, so that they fit into 64 bits.
@@ -65,15 +89,26 @@ pub(super) fn validate_keywords(
         validate_strict(schema, kind, at)?;
     }
     if let Some(pattern) = schema.get("pattern") {
-        let pattern = pattern.as_str().unwrap_or("(");
+        let pattern = match (pattern.as_str(), strictness) {
+            (Some(pattern), _) => pattern,
+            (None, Strictness::Strict) => "(",
+            // Dropped later.
+            (None, Strictness::Lenient) => "",
+        };
         if pattern.len() > MAX_PATTERN_BYTES {
             return at.child("pattern").fail(format!("longer than {MAX_PATTERN_BYTES} bytes"));
         }
-        if regex_syntax::parse(pattern).is_err() {
+        if strictness == Strictness::Strict && !is_supported_pattern(pattern) {
             return at.child("pattern").fail("a regular expression without look-around and back-references");
         }
     }
     Ok(())
+}
+
+/// Whether a grammar can enforce the pattern: it is not too long, and has no look-around and no
+/// back-references.
+pub(super) fn is_supported_pattern(pattern: &str) -> bool {
+    pattern.len() <= MAX_PATTERN_BYTES && regex_syntax::parse(pattern).is_ok()
 }
 
 fn validate_strict(schema: &Map<String, Value>, kind: Option<&str>, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
@@ -106,11 +141,31 @@ fn validate_strict(schema: &Map<String, Value>, kind: Option<&str>, at: &SchemaP
 
 /// Whether a keyword is kept unchanged.
 pub(super) fn is_kept(key: &str, value: &Value, strictness: Strictness) -> bool {
+    if key == "pattern" {
+        return value.as_str().is_some_and(is_supported_pattern);
+    }
     let known = ANY_TYPE_KEYWORDS.contains(&key)
         || OBJECT_KEYWORDS.contains(&key)
         || STRING_KEYWORDS.contains(&key)
         || NUMBER_KEYWORDS.contains(&key);
-    known || (strictness == Strictness::Lenient && LENGTH_KEYWORDS.contains(&key) && value.is_u64())
+    let counts = LENGTH_KEYWORDS.contains(&key) || PROPERTY_COUNT_KEYWORDS.contains(&key);
+    known || (strictness == Strictness::Lenient && counts && value.is_u64())
+}
+
+/// Whether a keyword that is not kept constrains values. Unknown keywords do not.
+pub(super) fn is_constraint(key: &str, value: &Value) -> bool {
+    let counts = LENGTH_KEYWORDS.contains(&key) || PROPERTY_COUNT_KEYWORDS.contains(&key) || key == "pattern";
+    (UNENFORCED_KEYWORDS.contains(&key) && !matches!(value, Value::Bool(false) | Value::Null)) || counts
+}
+
+/// Whether alternatives exclude each other by their types or by a discriminating property, so that
+/// `oneOf` means the same as `anyOf`.
+pub(super) fn are_exclusive(schema: &Map<String, Value>, alternatives: &[Value]) -> bool {
+    if schema.contains_key("discriminator") {
+        return true;
+    }
+    let mut kinds = HashSet::new();
+    alternatives.iter().all(|of| of.get("type").and_then(Value::as_str).is_some_and(|kind| kinds.insert(kind)))
 }
 
 /// Whether a keyword applies to values of this type.
@@ -122,6 +177,8 @@ pub(super) fn applies_to(key: &str, kind: &str) -> bool {
         && only(&NUMBER_KEYWORDS, &["number", "integer"])
         && only(&ARRAY_KEYWORDS, &["array"])
         && only(&["minItems", "maxItems", "prefixItems"], &["array"])
+        && only(&PROPERTY_COUNT_KEYWORDS, &["object"])
+        && only(&["patternProperties"], &["object"])
 }
 
 /// Removes values of other types from `enum`. Returns whether `enum` and `const` allow any value of
@@ -155,6 +212,29 @@ fn is_of_type(value: &Value, kind: &str) -> bool {
     }
 }
 
+/// Removes bounds that a grammar cannot enforce beside the other keywords. Calls `removed` with the
+/// name of each. Exclusive bounds in the form of draft 4, which are booleans, become numbers.
+pub(super) fn remove_unsupported_bounds(plain: &mut Map<String, Value>, mut removed: impl FnMut(&'static str)) {
+    for (exclusive, inclusive) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+        let Some(&Value::Bool(is_exclusive)) = plain.get(exclusive) else { continue };
+        plain.shift_remove(exclusive);
+        if let Some(bound) = is_exclusive.then(|| plain.shift_remove(inclusive)).flatten() {
+            plain.insert(exclusive.into(), bound);
+        }
+    }
+    let is_map = plain.get("type").is_some_and(|kind| kind == "object") && !plain.contains_key("properties");
+    for key in PROPERTY_COUNT_KEYWORDS.into_iter().filter(|_| !is_map) {
+        if plain.shift_remove(key).is_some() {
+            removed(key);
+        }
+    }
+    let format = plain.get("format");
+    if format.is_some_and(|format| !STRICT_FORMATS.iter().chain(&LENIENT_FORMATS).any(|known| format == known)) {
+        plain.shift_remove("format");
+        removed("format");
+    }
+}
+
 /// Completes and validates the constraints on values of one schema.
 pub(super) fn normalize_bounds(plain: &mut Map<String, Value>, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
     let kind = plain.get("type").and_then(Value::as_str).map(str::to_owned);
@@ -163,11 +243,6 @@ pub(super) fn normalize_bounds(plain: &mut Map<String, Value>, at: &SchemaPath<'
     {
         let key = if plain.contains_key("enum") { "enum" } else { "const" };
         return at.child(key).fail(format!("no value is of type {kind}"));
-    }
-    if let Some(format) = plain.get("format")
-        && !STRICT_FORMATS.iter().chain(&LENIENT_FORMATS).any(|known| format == known)
-    {
-        plain.shift_remove("format");
     }
     // The grammar's own expressions for formats have no length limits: the name of a mailbox has at
     // most 64 characters, a host name 253.

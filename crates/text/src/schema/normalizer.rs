@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Map, Value, json};
 
 use super::keywords;
-use super::path::{SchemaError, SchemaPath, Strictness};
+use super::path::{MAX_UNENFORCED, SchemaError, SchemaPath, Strictness};
 use super::refs::{RefTarget, Refs, check_references_end};
 
 /// Maximum levels of nesting (API document 1.10).
@@ -22,12 +22,20 @@ const KEY_BYTES: usize = 8;
 /// Factor by which the length of a pattern counts.
 const PATTERN_COST: usize = 4;
 
-/// Normalizes a schema and puts the targets of its references into `$defs`.
+/// Normalizes a schema and puts the targets of its references into `$defs`. Returns it with the
+/// paths of constraints that are not enforced.
 ///
 /// # Errors
 /// The path and the reason why the schema is refused.
-pub(super) fn normalize(schema: &Value, strictness: Strictness) -> Result<Value, SchemaError> {
-    let mut normalizer = SchemaNormalizer { strictness, refs: Refs::new(schema), properties: 0, schemas: 0, bytes: 0 };
+pub(super) fn normalize(schema: &Value, strictness: Strictness) -> Result<(Value, Vec<String>), SchemaError> {
+    let mut normalizer = SchemaNormalizer {
+        strictness,
+        refs: Refs::new(schema),
+        properties: 0,
+        schemas: 0,
+        bytes: 0,
+        unenforced: Vec::new(),
+    };
     let mut normalized = normalizer.normalize_schema(schema, &SchemaPath::ROOT, 0)?;
     let mut definitions = BTreeMap::new();
     while let Some(RefTarget { name, schema, path }) = normalizer.refs.next() {
@@ -43,7 +51,7 @@ pub(super) fn normalize(schema: &Value, strictness: Strictness) -> Result<Value,
         let definitions: Map<String, Value> = definitions.into_iter().collect();
         normalized.as_object_mut().expect("checked above to be an object").insert("$defs".into(), definitions.into());
     }
-    Ok(normalized)
+    Ok((normalized, normalizer.unenforced))
 }
 
 struct SchemaNormalizer<'a> {
@@ -53,6 +61,8 @@ struct SchemaNormalizer<'a> {
     properties: usize,
     schemas: usize,
     bytes: usize,
+    /// The paths of dropped constraints.
+    unenforced: Vec<String>,
 }
 
 impl<'a> SchemaNormalizer<'a> {
@@ -74,6 +84,11 @@ impl<'a> SchemaNormalizer<'a> {
         };
         if let Some(target) = schema.get("$ref") {
             let Some(target) = target.as_str() else { return at.child("$ref").fail("a reference is a string") };
+            for (key, value) in schema {
+                if keywords::is_constraint(key, value) || keywords::is_kept(key, value, self.strictness) {
+                    self.note_unenforced(&at.child(key));
+                }
+            }
             return match self.refs.resolve(target) {
                 Some(name) => Ok(json!({ "$ref": format!("#/$defs/{name}") })),
                 None => at.child("$ref").fail(format!("`{target:.80}` is not in this schema")),
@@ -82,11 +97,24 @@ impl<'a> SchemaNormalizer<'a> {
         // A key that is dropped takes time too.
         self.charge_bytes(schema.len() * KEY_BYTES, at)?;
         keywords::validate_keywords(schema, self.strictness, at)?;
+        if let Some(Value::Array(alternatives)) = schema.get("oneOf")
+            && !keywords::are_exclusive(schema, alternatives)
+        {
+            self.note_unenforced(&at.child("oneOf"));
+        }
         if let Some(Value::Array(kinds)) = schema.get("type") {
             return self.expand_type_list(schema, kinds, at, depth);
         }
         let fields = schema.iter().map(|(key, value)| (key.as_str(), value));
         self.normalize_fields(fields, at, depth)
+    }
+
+    fn note_unenforced(&mut self, at: &SchemaPath<'_>) {
+        let path = at.to_string();
+        // Each type of a list of types has the same keywords.
+        if self.unenforced.len() < MAX_UNENFORCED && !self.unenforced.contains(&path) {
+            self.unenforced.push(path);
+        }
     }
 
     /// Normalizes a schema with these fields, which has at most one type.
@@ -111,11 +139,21 @@ impl<'a> SchemaNormalizer<'a> {
                     let key = if key == "oneOf" { "anyOf" } else { key };
                     plain.insert(key.into(), each.collect::<Result<Vec<_>, _>>()?.into());
                 }
+                // The form of a tuple before the draft of 2020.
+                "items" if value.is_array() && self.strictness == Strictness::Lenient => {
+                    let each = value.as_array().into_iter().flatten().enumerate();
+                    let each =
+                        each.map(|(index, of)| self.normalize_schema(of, &at.child(&index.to_string()), depth + 1));
+                    plain.insert("prefixItems".into(), each.collect::<Result<Vec<_>, _>>()?.into());
+                }
                 "items" | "additionalProperties" if value.is_boolean() => {
                     plain.insert(key.into(), value.clone());
                 }
                 "items" | "additionalProperties" => {
                     plain.insert(key.into(), self.normalize_schema(value, &at, depth + 1)?);
+                }
+                "patternProperties" if self.is_enforced_pattern_map(value) => {
+                    plain.insert(key.into(), self.normalize_properties(value, &at, depth)?);
                 }
                 "properties" => {
                     plain.insert(key.into(), self.normalize_properties(value, &at, depth)?);
@@ -125,10 +163,12 @@ impl<'a> SchemaNormalizer<'a> {
                     self.charge_bytes(value.to_string().len() * times, &at)?;
                     plain.insert(key.into(), value.clone());
                 }
+                _ if keywords::is_constraint(key, value) => self.note_unenforced(&at),
                 _ => {}
             }
         }
         self.normalize_object(&mut plain, at)?;
+        keywords::remove_unsupported_bounds(&mut plain, |key| self.note_unenforced(&at.child(key)));
         keywords::normalize_bounds(&mut plain, at)?;
         Ok(plain.into())
     }
@@ -161,9 +201,19 @@ impl<'a> SchemaNormalizer<'a> {
         Ok(Value::Object(each.collect::<Result<Map<_, _>, _>>()?))
     }
 
+    /// Whether a grammar can enforce `patternProperties`: one supported pattern, because several
+    /// must not match the same name.
+    fn is_enforced_pattern_map(&self, value: &Value) -> bool {
+        let mut patterns = value.as_object().into_iter().flat_map(Map::keys);
+        let only = (patterns.next(), patterns.next());
+        self.strictness == Strictness::Lenient
+            && matches!(only, (Some(pattern), None) if keywords::is_supported_pattern(pattern))
+    }
+
     /// Normalizes `required` and `additionalProperties` of an object schema.
     fn normalize_object(&self, plain: &mut Map<String, Value>, at: &SchemaPath<'_>) -> Result<(), SchemaError> {
-        if plain.get("type").is_none_or(|kind| kind != "object") && !plain.contains_key("properties") {
+        let names = ["properties", "patternProperties"].iter().any(|key| plain.contains_key(*key));
+        if plain.get("type").is_none_or(|kind| kind != "object") && !names {
             return Ok(());
         }
         let declared = |plain: &Map<String, Value>, name: &str| {
@@ -199,11 +249,11 @@ impl<'a> SchemaNormalizer<'a> {
                 properties.as_object_mut().expect("properties were read as an object").insert(name, json!({}));
             }
             // A model writes undeclared keys where it may.
-            if plain.contains_key("properties") && !plain.contains_key("allOf") {
+            if names && !plain.contains_key("allOf") {
                 plain.entry("additionalProperties").or_insert(Value::Bool(false));
             }
         }
-        if plain.contains_key("properties") {
+        if names {
             plain.entry("type").or_insert_with(|| "object".into());
         }
         Ok(())

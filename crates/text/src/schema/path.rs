@@ -17,6 +17,9 @@ impl fmt::Display for SchemaError {
     }
 }
 
+/// Maximum number of constraints that are named as not enforced.
+pub(super) const MAX_UNENFORCED: usize = 8;
+
 /// The strictness of validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strictness {
@@ -41,6 +44,12 @@ impl<'a> SchemaPath<'a> {
     }
 
     pub(super) fn fail<T>(&self, reason: impl Into<String>) -> Result<T, SchemaError> {
+        Err(SchemaError { path: self.to_string(), reason: reason.into() })
+    }
+}
+
+impl fmt::Display for SchemaPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut keys: Vec<String> = Vec::new();
         let mut path = self;
         while let Some(parent) = path.parent {
@@ -48,7 +57,7 @@ impl<'a> SchemaPath<'a> {
             path = parent;
         }
         keys.reverse();
-        let path = if keys.is_empty() { "$".into() } else { keys.join(".") };
-        Err(SchemaError { path, reason: reason.into() })
+        f.write_str(if keys.is_empty() { "$" } else { "" })?;
+        f.write_str(&keys.join("."))
     }
 }

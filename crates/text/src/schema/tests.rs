@@ -111,6 +111,42 @@ fn the_lenient_form_drops_what_cannot_be_kept() {
 }
 
 #[test]
+fn what_is_not_enforced_is_named_and_the_rest_is_kept() {
+    let unenforced = |schema: Value| Schema::lenient(&schema).unwrap().unenforced().to_vec();
+    let property = |property: Value| json!({ "type": "object", "properties": { "a": property } });
+    for (schema, path) in [
+        (json!({ "type": "string", "not": { "const": "x" } }), "properties.a.not"),
+        (json!({ "type": "string", "pattern": "^(?!x)" }), "properties.a.pattern"),
+        (json!({ "type": "string", "format": "made-up" }), "properties.a.format"),
+        (json!({ "type": "array", "uniqueItems": true }), "properties.a.uniqueItems"),
+        (json!({ "type": "object", "properties": {}, "minProperties": 1 }), "properties.a.minProperties"),
+        (json!({ "type": "object", "patternProperties": { "^a": {}, "^b": {} } }), "properties.a.patternProperties"),
+        (json!({ "oneOf": [{ "minimum": 1 }, { "maximum": 2 }] }), "properties.a.oneOf"),
+        (json!({ "$ref": "#/properties/a/$defs/b", "minLength": 1, "$defs": { "b": {} } }), "properties.a.minLength"),
+    ] {
+        assert_eq!(unenforced(property(schema.clone())), [path], "{schema}");
+    }
+    for schema in [
+        json!({ "type": "string", "minLength": 1, "maxLength": 2, "pattern": "^a", "format": "date", "description": "d" }),
+        json!({ "type": "array", "minItems": 1, "maxItems": 2, "uniqueItems": false, "items": [{ "type": "null" }] }),
+        json!({ "type": "object", "additionalProperties": { "type": "string" }, "minProperties": 1 }),
+        json!({ "type": "object", "patternProperties": { "^a": { "type": "string" } } }),
+        json!({ "oneOf": [{ "type": "string" }, { "type": "null" }] }),
+        json!({ "oneOf": [{}, {}], "discriminator": { "propertyName": "kind" } }),
+        json!({ "$ref": "#/properties/a/$defs/b", "description": "d", "$defs": { "b": {} } }),
+        json!({ "type": "number", "minimum": 0, "exclusiveMinimum": true, "x-order": 1 }),
+    ] {
+        assert_eq!(unenforced(property(schema.clone())), [""; 0], "{schema}");
+    }
+    let exclusive = lenient_value(json!({ "type": "number", "minimum": 0, "exclusiveMinimum": true, "maximum": 1 }));
+    assert_eq!(exclusive, json!({ "type": "number", "maximum": 1, "exclusiveMinimum": 0 }));
+    let tuple = lenient_value(json!({ "type": "array", "items": [{ "type": "null" }] }));
+    assert_eq!(tuple, json!({ "type": "array", "prefixItems": [{ "type": "null" }] }));
+    let many: Vec<Value> = (0..100).map(|_| json!({ "not": {} })).collect();
+    assert_eq!(unenforced(json!({ "anyOf": many })).len(), 8);
+}
+
+#[test]
 fn a_list_of_types_is_one_of_several_schemas() {
     let plain = lenient_value(
         json!({ "type": ["string", "integer", "null"], "minLength": 1, "maximum": 5, "enum": ["a", 7, 3] }),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat::{Chat, Delta, FinishReason, Input, Message, Reply, Role, TokenLogprob, fold};
+use chat::{Chat, Delta, FinishReason, Input, Message, Reply, Role, TokenLogprob, Tool, fold};
 use text::{Encoding, EncodingName, ResponseStart, parse_completion};
 
 use crate::data::{self, encoding, text};
@@ -290,4 +290,31 @@ fn after_the_end_nothing_is_taken() {
     assert_eq!(decoder.push(19923, None, &mut deltas), Some(FinishReason::Stop));
     assert_eq!(decoder.finish(FinishReason::Length, &mut deltas), FinishReason::Stop);
     assert!(deltas.is_empty());
+}
+
+#[test]
+fn a_call_in_open_reasoning_ends_it() {
+    let tools = [Tool { name: "get_weather".into(), strict: false, function: serde_json::Map::new() }];
+    let answered = |name, tools: &[Tool], completion: &str| {
+        answer(parse_completion(encoding(name), true, completion, tools).unwrap())
+    };
+    let marked =
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+    let fenced = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+    let dsml = WEATHER.replace("</think>", "");
+    for (name, completion, arguments) in [
+        (EncodingName::V32, dsml.as_str(), "{\"city\": \"Paris\"}"),
+        (EncodingName::V31, &format!("I need the weather.{marked}"), "{}"),
+        (EncodingName::R1, &format!("I need the weather.\n{fenced}"), "{}"),
+    ] {
+        let call = format!("get_weather {arguments}");
+        let expected = expected_answer("I need the weather.", "", &[&call], FinishReason::ToolCalls);
+        assert_eq!(answered(name, &tools, completion), expected);
+        // Where there is nothing to call, the marker is text of the reasoning.
+        assert!(answered(name, &[], completion).0.contains("｜"));
+    }
+    // A marker without the rest of a tag begins nothing, and what might begin a call is not lost.
+    let lone = "r｜DSML｜ a < b\n\n";
+    assert_eq!(answered(EncodingName::V32, &tools, lone).0, lone);
+    assert_eq!(answered(EncodingName::V32, &tools, "r\n\n</think>a").0, "r\n\n");
 }

@@ -128,5 +128,6 @@ fn message(message: &Value) -> Message {
         tool_call_id: message["tool_call_id"].as_str().map(Into::into),
         prefix: message["prefix"].as_bool().unwrap_or(false),
         name: None,
+        cache_control: None,
     }
 }
