@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::MemoryGuard;
+use crate::{EngineFields, MemoryGuard, ResponseFormat};
 
 /// One request for an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,9 +17,14 @@ pub struct Chat {
     /// `tools: []` was sent. DeepSeek refuses it, others read it as absent.
     pub empty_tools: bool,
     pub tool_choice: Option<ToolChoice>,
+    /// Anthropic's mark that the tools are to be cached.
+    pub tools_cache_control: Option<Value>,
     /// `Some(false)`: at most one call per answer.
     pub parallel_tool_calls: Option<bool>,
     pub response_format: ResponseFormat,
+    /// Schemas are enforced as far as a grammar can, also where `strict` asks for a subset that
+    /// excludes them. Set by `Provider::validate`.
+    pub lenient_schemas: bool,
     /// Whether to think before answering. `None`: unspecified; the route fills in the mode of the
     /// model id.
     pub thinking: Option<bool>,
@@ -27,6 +32,11 @@ pub struct Chat {
     /// leave the mode open.
     pub reasoning_effort: Option<String>,
     pub sampling: Sampling,
+    /// Fields of the APIs of other engines. [`Chat::adopt_engine_fields`] moves them to where they
+    /// have an effect.
+    pub engine_fields: EngineFields,
+    /// Tokens that end the answer, besides those of the model.
+    pub end_tokens: Vec<u32>,
     pub stop: Vec<String>,
     /// Maximum number of tokens to generate, reasoning included.
     pub max_tokens: Option<i64>,
@@ -39,6 +49,9 @@ pub struct Chat {
     /// surfaces send tens of thousands.
     pub clamp_max_tokens: bool,
     pub n: Option<i64>,
+    /// The index of this choice among the `n` of a request, each of which is a chat of its own.
+    /// `None`: the provider returns all of them.
+    pub choice: Option<u32>,
     pub logprobs: Option<bool>,
     pub top_logprobs: Option<i64>,
     /// The caller's end user, for cache isolation and logs.
@@ -47,16 +60,49 @@ pub struct Chat {
     pub user_id: Option<String>,
     /// The W3C `traceparent` of the request, for the provider that answers it.
     pub traceparent: Option<String>,
+    /// The caller takes the answer as a whole, so a provider may send it so.
+    pub takes_whole: bool,
     /// Sent under the `/beta` root, which enables prefix completion and strict tools.
     pub beta: bool,
     /// Deviations that `Provider::validate` accepted although DeepSeek's own service refuses them
     /// (header `x-compat-note`).
     pub notes: Vec<String>,
+    /// The positions that attention reads, for comparison. Only the local engine has a choice;
+    /// `None`: that of its options.
+    pub attention: Option<Attention>,
+    /// The request has the object `cachalot`, which no other provider understands.
+    pub is_local_only: bool,
     /// Keeps the memory reservation of this request alive.
     pub memory_guard: MemoryGuard,
 }
 
 impl Chat {
+    /// Makes what the fields of other engines ask for a part of the request, with notes. Fields of
+    /// the request's own API win.
+    pub fn adopt_engine_fields(&mut self) {
+        let EngineFields { thinking, response_format, top_k, min_p, repetition_penalty, end_tokens, names, ignored } =
+            std::mem::take(&mut self.engine_fields);
+        if matches!(self.input, Input::Messages(_)) {
+            self.thinking = self.thinking.or(thinking);
+            if self.response_format == ResponseFormat::Text {
+                self.response_format = response_format.unwrap_or_default();
+            }
+        }
+        self.sampling.top_k = top_k;
+        self.sampling.min_p = min_p;
+        self.sampling.repetition_penalty = repetition_penalty;
+        self.end_tokens = end_tokens;
+        let list = |what: &str, names: Vec<&str>| (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")));
+        self.notes.extend(list("fields of other APIs", names));
+        self.notes.extend(list("ignored", ignored));
+    }
+
+    /// Whether a provider is asked for a stream. Log-probabilities always come as one: a whole
+    /// answer with them may have more values than are parsed at once.
+    pub fn wants_stream(&self) -> bool {
+        !self.takes_whole || self.logprobs == Some(true)
+    }
+
     /// The output limit that is sent to a provider: the caller's own, or the tokens that the
     /// caller's budget pays for if those are fewer.
     pub fn max_output_tokens(&self) -> Option<i64> {
@@ -66,6 +112,15 @@ impl Chat {
             None => requested,
         }
     }
+}
+
+/// The positions that attention reads in a model with an indexer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// All.
+    Dense,
+    /// Those that the indexer selects.
+    Sparse,
 }
 
 /// The text that the answer continues.
@@ -112,6 +167,8 @@ pub struct Message {
     /// The answer continues this message, which is the last one and an assistant message.
     pub prefix: bool,
     pub name: Option<String>,
+    /// Anthropic's mark that the prompt up to the end of this message is to be cached.
+    pub cache_control: Option<Value>,
 }
 
 impl Message {
@@ -125,6 +182,7 @@ impl Message {
             tool_call_id: None,
             prefix: false,
             name: None,
+            cache_control: None,
         }
     }
 
@@ -157,6 +215,30 @@ impl Part {
         let value = serde_json::json!({"type": "image_url", "image_url": {"url": url}});
         Self::Other { kind: "image_url".into(), value }
     }
+
+    /// A file part of chat completions. `url` is a `data:` URL, or the address of the file.
+    pub fn file(name: Option<&str>, url: &str) -> Self {
+        let key = if url.starts_with("data:") { "file_data" } else { "file_url" };
+        let mut file = serde_json::json!({ key: url });
+        if let Some(name) = name {
+            file["filename"] = name.into();
+        }
+        Self::Other { kind: "file".into(), value: serde_json::json!({"type": "file", "file": file}) }
+    }
+
+    /// The part of chat completions for data of this media type: an image, audio, or a file.
+    pub fn of_data(media_type: &str, base64: &str) -> Self {
+        let url = || format!("data:{media_type};base64,{base64}");
+        match media_type.split_once('/') {
+            Some(("image", _)) => Self::image(&url()),
+            Some(("audio", format)) => {
+                let value =
+                    serde_json::json!({"type": "input_audio", "input_audio": {"data": base64, "format": format}});
+                Self::Other { kind: "input_audio".into(), value }
+            }
+            _ => Self::file(None, &url()),
+        }
+    }
 }
 
 /// A tool call of an assistant message.
@@ -187,23 +269,17 @@ pub enum ToolChoice {
     Named(String),
 }
 
-/// The format of the answer (`response_format`).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum ResponseFormat {
-    #[default]
-    Text,
-    JsonObject,
-    /// The `json_schema` object: `name`, `schema`, `strict`.
-    JsonSchema(Map<String, Value>),
-    /// A `response_format.type` that is not known here; the provider refuses it.
-    Unknown(String),
-}
-
 /// Sampling parameters. `None`: the provider's default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
+    /// Number of likeliest tokens to draw from; 0 and -1 mean all.
+    pub top_k: Option<i64>,
+    /// Least probability of a token to draw, as a share of that of the likeliest one.
+    pub min_p: Option<f64>,
+    /// Factor by which tokens of prompt and answer are penalized; 1 has no effect.
+    pub repetition_penalty: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
     pub seed: Option<i64>,

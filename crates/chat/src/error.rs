@@ -11,6 +11,9 @@ pub struct Error {
     pub message: String,
     /// A more specific error code than that of the kind, where an API documents one.
     pub code: Option<&'static str>,
+    /// The code that the provider of the answer gave, which programs of its API know. It wins over
+    /// `code`.
+    pub provider_code: Option<String>,
     /// The invalid field, where an API documents it.
     pub param: Option<String>,
     /// The value of the `Retry-After` header.
@@ -52,15 +55,39 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// The message of a request for a model that does not exist, or its beginning.
+const UNKNOWN_MODEL: &str = "Model Not Exist";
+
 impl Error {
     /// Creates an error of `kind` without code, field or retry time.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), code: None, param: None, retry_after: None }
+        Self { kind, message: message.into(), code: None, provider_code: None, param: None, retry_after: None }
     }
 
     /// Creates an [`ErrorKind::InvalidRequest`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
+    }
+
+    /// The error for a model that does not exist (docs/api.md 1.1).
+    pub fn unknown_model() -> Self {
+        Self::invalid(UNKNOWN_MODEL)
+    }
+
+    /// [`Error::unknown_model`] for an id `provider/model` of a provider that is not among `known`.
+    pub fn unknown_provider<'a>(provider: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
+        Self::invalid(format!("{UNKNOWN_MODEL}: there is no provider `{provider:.64}` here, only {}", known.join(", ")))
+    }
+
+    /// [`Error::unknown_model`] of a provider.
+    pub fn unknown_model_at(provider: &str) -> Self {
+        Self::invalid(format!("{UNKNOWN_MODEL}: the provider `{provider}` does not have it"))
+    }
+
+    /// Whether the model does not exist, here or at a provider.
+    pub fn is_unknown_model(&self) -> bool {
+        self.kind == ErrorKind::InvalidRequest && self.message.starts_with(UNKNOWN_MODEL)
     }
 
     /// Creates an [`ErrorKind::Internal`].

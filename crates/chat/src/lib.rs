@@ -6,16 +6,22 @@
 
 mod chat;
 mod delta;
+mod engine_fields;
+mod engine_status;
 mod error;
 mod memory_guard;
 mod memory_size;
 mod provider;
+mod response_format;
 mod usage;
 
-pub use chat::{Chat, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
+pub use chat::{Attention, Chat, Input, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
 pub use delta::{Delta, FinishReason, Reply, TokenLogprob, TopLogprob, fold};
+pub use engine_fields::EngineFields;
+pub use engine_status::{CacheStatus, EngineStatus, MemoryStatus, Throughput};
 pub use error::{Error, ErrorKind};
 pub use memory_guard::MemoryGuard;
 pub use memory_size::json_bytes;
-pub use provider::{BoxDeltaStream, BoxFuture, Provider};
+pub use provider::{BoxDeltaStream, BoxFuture, Provider, StartedAnswer};
+pub use response_format::ResponseFormat;
 pub use usage::Usage;

@@ -102,11 +102,15 @@ impl SizeCounter {
             }
             Input::Tokens(tokens) => self.add(tokens.capacity() * size_of::<u32>())?,
         }
-        match &chat.response_format {
-            ResponseFormat::JsonSchema(schema) => self.add_object(schema)?,
-            ResponseFormat::Unknown(kind) => self.add_string(kind)?,
-            ResponseFormat::Text | ResponseFormat::JsonObject => {}
+        chat.tools_cache_control.iter().try_for_each(|mark| self.add_json(mark))?;
+        for format in [Some(&chat.response_format), chat.engine_fields.response_format.as_ref()].into_iter().flatten() {
+            match format {
+                ResponseFormat::JsonSchema(schema) => self.add_object(schema)?,
+                ResponseFormat::Unknown(kind) => self.add_string(kind)?,
+                ResponseFormat::Text | ResponseFormat::JsonObject => {}
+            }
         }
+        self.add((chat.end_tokens.capacity() + chat.engine_fields.end_tokens.capacity()) * size_of::<u32>())?;
         if let Some(ToolChoice::Named(name)) = &chat.tool_choice {
             self.add_string(name)?;
         }
@@ -131,6 +135,7 @@ impl SizeCounter {
                 }
             })?;
         }
+        message.cache_control.iter().try_for_each(|mark| self.add_json(mark))?;
         self.add_optional_strings([&message.reasoning, &message.tool_call_id, &message.name])?;
         let Some(calls) = &message.tool_calls else { return Some(()) };
         self.add_list(calls, |count, call| {

@@ -4,10 +4,24 @@ use std::pin::Pin;
 
 use futures_core::Stream;
 
-use crate::{Chat, Delta, Error};
+use crate::{Chat, Delta, EngineStatus, Error};
 
 /// A streamed answer. Dropping it cancels the request.
 pub type BoxDeltaStream = Pin<Box<dyn Stream<Item = Result<Delta, Error>> + Send>>;
+
+/// An answer that has been started.
+pub struct StartedAnswer {
+    pub deltas: BoxDeltaStream,
+    /// Deviations from the request that are known only now (see `Chat::notes`).
+    pub notes: Vec<String>,
+}
+
+impl From<BoxDeltaStream> for StartedAnswer {
+    /// An answer without notes.
+    fn from(deltas: BoxDeltaStream) -> Self {
+        Self { deltas, notes: Vec::new() }
+    }
+}
 
 /// A boxed future, as an object-safe trait needs it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -19,7 +33,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// ```
 /// use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, Error, FinishReason, Input, Message};
-/// use chat::{Provider, Role, Usage, fold};
+/// use chat::{Provider, Role, StartedAnswer, Usage, fold};
 /// use futures_util::{FutureExt, StreamExt, stream};
 ///
 /// struct Echo;
@@ -32,7 +46,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///         }
 ///     }
 ///
-///     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
+///     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>> {
 ///         Box::pin(async move {
 ///             let Input::Messages(messages) = &chat.input else {
 ///                 return Err(Error::invalid("there is no message to repeat"));
@@ -49,7 +63,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///                 .chain([Delta::Finish(FinishReason::Stop), Delta::Usage(usage)]);
 ///             let deltas: Vec<Result<Delta, Error>> = deltas.map(Ok).collect();
 ///             // Dropping the stream cancels the answer: here there is nothing to stop.
-///             Ok(Box::pin(stream::iter(deltas)) as BoxDeltaStream)
+///             Ok(StartedAnswer::from(Box::pin(stream::iter(deltas)) as BoxDeltaStream))
 ///         })
 ///     }
 /// }
@@ -59,8 +73,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// let mut chat = Chat { model: "echo".into(), input, ..Chat::default() };
 /// Echo.validate(&mut chat)?;
 /// // Nothing here waits, so the example needs no async runtime.
-/// let deltas = Echo.chat(chat).now_or_never().expect("an answer that is ready")?;
-/// let reply = fold(deltas.collect::<Vec<_>>().now_or_never().expect("a stream that is ready"))?;
+/// let answer = Echo.chat(chat).now_or_never().expect("an answer that is ready")?;
+/// let deltas = answer.deltas.collect::<Vec<_>>().now_or_never().expect("a stream that is ready");
+/// let reply = fold(deltas)?;
 /// assert_eq!(reply.text, "hello, whale");
 /// assert_eq!(reply.usage.map(|usage| usage.completion_tokens), Some(2));
 /// # Ok(())
@@ -86,7 +101,7 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// `InvalidRequest` when the prompt does not fit, `Overloaded` when the queue is full,
     /// `Internal` when the engine is down.
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>>;
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>>;
 
     /// Counts the tokens of the chat's prompt, as [`Provider::chat`] would render it.
     ///
@@ -102,8 +117,18 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Whether fields of other engines' APIs have an effect (see [`Chat::adopt_engine_fields`]).
+    fn takes_engine_fields(&self) -> bool {
+        true
+    }
+
     /// Whether the provider can answer now. `/readyz` returns 503 while this is false.
     fn is_ready(&self) -> bool {
         true
+    }
+
+    /// The state of the engine of a local model; `None` for every other provider.
+    fn engine_status(&self) -> Option<EngineStatus> {
+        None
     }
 }
