@@ -307,8 +307,8 @@ fn passthrough_responses(growth: &mut GrowthTable) {
                     for piece in bytes.chunks(size) {
                         events.feed(piece);
                     }
-                    events.finish();
-                    stats.push(events.stats);
+                    let _ = events.finish();
+                    stats.push(events.progress().clone());
                 }
                 stats
             });
@@ -524,6 +524,6 @@ fn renderers(growth: &mut GrowthTable) {
     });
     growth.measure("responses::ResponseRenderer", "pieces of all kinds", deltas, |deltas| {
         let echo = wire::surface::responses::parse_request(br#"{"model":"m","input":"x"}"#).expect("a request").echo;
-        render(Box::new(wire::surface::responses::ResponseRenderer::new(envelope(), echo)), deltas)
+        render(Box::new(wire::surface::responses::ResponseRenderer::new(envelope(), echo, || 1)), deltas)
     });
 }

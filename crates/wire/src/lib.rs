@@ -3,11 +3,13 @@
 //!
 //! [`surface`] is the client side, one module for each API. [`upstream`] is the provider side, one
 //! module for each dialect. [`passthrough`] edits and observes bodies that are forwarded unchanged.
+//! [`progress`] defines when an answer has begun, failed or ended, and what of it is billed.
 #![forbid(unsafe_code)]
 
 mod field_reader;
 pub mod json;
 pub mod passthrough;
+pub mod progress;
 pub mod provider_limits;
 pub mod sse;
 pub mod surface;

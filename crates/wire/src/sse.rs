@@ -71,6 +71,18 @@ impl SseParser {
         self.append_to_line(rest)
     }
 
+    /// Ends the stream. Returns the data of a last event without its empty line, which may be cut
+    /// off.
+    pub fn finish(&mut self) -> Option<String> {
+        let mut frames = Vec::new();
+        // A limit cannot be exceeded by the end of a line.
+        self.feed(b"\n\n", &mut frames).ok()?;
+        frames.into_iter().find_map(|frame| match frame {
+            SseFrame::Event { data, .. } => Some(data),
+            SseFrame::Comment(_) => None,
+        })
+    }
+
     /// Number of bytes held of the incomplete event.
     pub fn buffered_bytes(&self) -> usize {
         self.line.len() + self.event_bytes()

@@ -2,6 +2,7 @@
 //! as events.
 
 pub mod anthropic;
+mod cache_control;
 pub mod chat_completions;
 pub mod completions;
 pub mod error;

@@ -2,18 +2,23 @@
 //! its error responses to errors.
 
 pub(crate) mod anthropic;
+mod attachment;
+#[cfg(test)]
+mod conversion_tests;
 mod dialect;
-mod error;
+pub(crate) mod error;
 mod event_reader;
 pub(crate) mod gemini;
-mod image;
 mod model_list;
-pub(crate) mod openai;
+mod openai;
+mod retry_delay;
 #[cfg(test)]
 mod tests;
+mod token_counting;
 
 pub use dialect::Dialect;
-pub(crate) use error::json_error_message;
-pub use error::map_error;
+pub use error::{map_error, reported_error};
 pub use event_reader::{EventReader, SignatureStore, SignedReasoning};
 pub use model_list::parse_model_list;
+pub use retry_delay::parse_delay;
+pub use token_counting::{CountRequest, parse_token_count};

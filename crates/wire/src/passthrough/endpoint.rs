@@ -1,6 +1,6 @@
 //! The API endpoints whose requests and responses can be forwarded without conversion.
 
-use crate::provider_limits::{MAX_LINE_BYTES, MAX_PASSTHROUGH_BODY_BYTES, MAX_RESPONSE_BYTES};
+use crate::provider_limits::{MAX_PASSTHROUGH_BODY_BYTES, MAX_RESPONSE_BYTES};
 use crate::upstream::Dialect;
 
 /// An API endpoint.
@@ -10,6 +10,10 @@ pub enum ApiEndpoint {
     ChatCompletions,
     Completions,
     Embeddings,
+    /// OpenAI's moderation of texts and images.
+    Moderations,
+    /// Documents ordered by a query, as of Cohere, Jina and vLLM.
+    Rerank,
     /// Anthropic's Messages API.
     Messages,
     /// Gemini's `generateContent`.
@@ -23,10 +27,12 @@ pub enum ApiEndpoint {
 
 impl ApiEndpoint {
     /// All endpoints.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
+        Self::Moderations,
+        Self::Rerank,
         Self::Messages,
         Self::GenerateContent,
         Self::ImageGenerations,
@@ -42,6 +48,8 @@ impl ApiEndpoint {
             Self::ChatCompletions => "chat/completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Moderations => "moderations",
+            Self::Rerank => "rerank",
             Self::Messages => "messages",
             Self::GenerateContent => "models",
             Self::ImageGenerations => "images/generations",
@@ -52,9 +60,11 @@ impl ApiEndpoint {
         }
     }
 
-    /// The name of the requested medium; `None` for text.
+    /// The name of what is requested, where it is billed by the call; `None` for text.
     pub fn media_name(self) -> Option<&'static str> {
         match self {
+            Self::Moderations => Some("moderation"),
+            Self::Rerank => Some("reranking"),
             Self::ImageGenerations => Some("image generation"),
             Self::ImageEdits => Some("image edits"),
             Self::Speech => Some("speech"),
@@ -77,12 +87,6 @@ impl ApiEndpoint {
             Self::GenerateContent => dialect == Dialect::Gemini,
             _ => dialect.is_chat_completions(),
         }
-    }
-
-    /// Maximum number of bytes of a line that is scanned. Longer lines are forwarded without a
-    /// scan. Gemini sends an image and its usage in one event, so its limit is higher.
-    pub(crate) fn max_line_bytes(self) -> usize {
-        if self == Self::GenerateContent { MAX_LINE_BYTES } else { 1 << 20 }
     }
 
     /// Maximum number of bytes of a response that is not an event stream.

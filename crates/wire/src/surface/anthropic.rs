@@ -1,5 +1,6 @@
 //! Anthropic's Messages API: requests, messages, events and errors (API document 1.16 and 3).
 
+mod blocks;
 mod error;
 mod request;
 mod response;

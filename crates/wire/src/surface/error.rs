@@ -10,8 +10,8 @@ pub fn http_status(error: &Error) -> u16 {
 }
 
 /// The code of an error.
-pub(crate) fn error_code(error: &Error) -> &'static str {
-    error.code.unwrap_or(status_type_and_code(error.kind).2)
+pub(crate) fn error_code(error: &Error) -> &str {
+    error.provider_code.as_deref().or(error.code).unwrap_or(status_type_and_code(error.kind).2)
 }
 
 /// The body of an error. It always has these four keys; `param` is null except where the API
@@ -26,7 +26,7 @@ pub fn error_body(error: &Error) -> String {
         message: &'a str,
         r#type: &'static str,
         param: Option<&'a str>,
-        code: &'static str,
+        code: &'a str,
     }
     let (_, kind, _) = status_type_and_code(error.kind);
     let error = Inner { message: &error.message, r#type: kind, param: error.param.as_deref(), code: error_code(error) };

@@ -8,6 +8,8 @@ pub struct CatalogEntry {
     pub id: String,
     pub provider: String,
     pub pricing: Pricing,
+    /// Tokens; `None`: unknown, rendered as null.
+    pub context_length: Option<u64>,
 }
 
 /// The prices of a model in US dollars. `input`, `cached_input` and `output` are per million
@@ -38,6 +40,7 @@ struct ModelBody<'a> {
     model_type: &'static str,
     features: [&'static str; 1],
     pricing: PricingBody,
+    context_length: Option<u64>,
     api_doc_url: Option<&'static str>,
 }
 
@@ -64,7 +67,15 @@ impl<'a> ModelBody<'a> {
             _ if per_second.is_some() => ("video", "text-to-video"),
             _ => ("text", "text-to-text"),
         };
-        Self { id: &entry.id, provider: &entry.provider, model_type, features: [feature], pricing, api_doc_url: None }
+        Self {
+            id: &entry.id,
+            provider: &entry.provider,
+            model_type,
+            features: [feature],
+            pricing,
+            context_length: entry.context_length,
+            api_doc_url: None,
+        }
     }
 }
 

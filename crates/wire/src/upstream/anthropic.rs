@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 
-use chat::{Delta, Error, ErrorKind, FinishReason, Usage};
+use chat::{Delta, Error, FinishReason, Usage};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::token_count::{ProviderUsage, TokenCount};
-use crate::upstream::error::{invalid_event, provider_error};
+use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
+use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
-pub(super) use request::request_body;
+pub(super) use request::{drops_thinking, request_body};
 
 mod request;
 
@@ -20,7 +20,9 @@ mod request;
 pub(super) struct AnthropicEventReader {
     /// The first index of each of the caller's stop strings.
     stop_indices: HashMap<String, usize>,
-    usage: AnthropicUsage,
+    progress: ProgressReader,
+    /// The stop string that ended the message.
+    stop_sequence: Option<String>,
     /// The open block.
     block: Block,
     /// Number of calls that have begun.
@@ -28,8 +30,6 @@ pub(super) struct AnthropicEventReader {
     /// The thinking text of the open block.
     thinking: String,
     signed_reasoning: Vec<SignedReasoning>,
-    finish_reason: Option<FinishReason>,
-    seen_message_stop: bool,
 }
 
 /// The type of the open block.
@@ -48,21 +48,17 @@ enum Block {
 struct Event<'a> {
     r#type: String,
     #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
     content_block: Option<&'a RawValue>,
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
 }
 
+/// A whole message.
 #[derive(Deserialize)]
-struct MessageBody<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
+struct WholeMessage {
+    #[serde(default)]
+    content: Vec<ContentBlock>,
+    stop_sequence: Option<String>,
 }
 
 /// Parses a part that the type of the event requires.
@@ -77,6 +73,18 @@ enum ContentBlock {
         id: String,
         name: String,
         input: Option<Value>,
+    },
+    /// Its text is empty at the start of a block, and whole in a whole message.
+    Text {
+        #[serde(default)]
+        text: String,
+    },
+    /// As `Text`.
+    Thinking {
+        #[serde(default)]
+        thinking: String,
+        #[serde(default)]
+        signature: String,
     },
     #[serde(other)]
     Other,
@@ -103,104 +111,58 @@ enum BlockDelta {
 
 #[derive(Deserialize)]
 struct MessageEnd {
-    stop_reason: Option<String>,
     stop_sequence: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    r#type: Option<String>,
-    message: Option<String>,
-}
-
-/// The usage of the API, whose `input_tokens` do not include those of the cache.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct AnthropicUsage {
-    input_tokens: TokenCount,
-    cache_read_input_tokens: TokenCount,
-    cache_creation_input_tokens: TokenCount,
-    output_tokens: TokenCount,
-}
-
-impl ProviderUsage for AnthropicUsage {
-    const INVALID: Self = Self {
-        input_tokens: TokenCount::INVALID,
-        cache_read_input_tokens: TokenCount::ABSENT,
-        cache_creation_input_tokens: TokenCount::ABSENT,
-        output_tokens: TokenCount::ABSENT,
-    };
-}
-
-impl AnthropicUsage {
-    /// Takes over the counts of a later event.
-    pub(crate) fn update(&mut self, later: Self) {
-        self.input_tokens = later.input_tokens.or(self.input_tokens);
-        self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.output_tokens = later.output_tokens.or(self.output_tokens);
-    }
-}
-
-impl From<AnthropicUsage> for Usage {
-    fn from(body: AnthropicUsage) -> Self {
-        let read = body.cache_read_input_tokens.or_zero();
-        let written = body.cache_creation_input_tokens.or_zero();
-        Self {
-            prompt_tokens: body.input_tokens.or_zero().saturating_add(read).saturating_add(written),
-            cached_tokens: read,
-            cache_write_tokens: written,
-            completion_tokens: body.output_tokens.or_zero(),
-            reasoning_tokens: None,
-        }
-    }
 }
 
 impl AnthropicEventReader {
     pub(super) fn new(stops: &[String]) -> Self {
         let stop_indices = stops.iter().enumerate().rev().map(|(index, stop)| (stop.clone(), index)).collect();
-        Self { stop_indices, ..Self::default() }
+        Self { stop_indices, progress: ProgressReader::new(AnswerFormat::Messages), ..Self::default() }
     }
 }
 
 impl EventReader for AnthropicEventReader {
     fn read_event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        self.progress.read_event(data.as_bytes());
+        self.progress.check()?;
         let event: Event = serde_json::from_str(data).map_err(|error| invalid_event(&error))?;
         match event.r#type.as_str() {
-            "message_start" => {
-                let message: MessageBody = required_part(event.message)?;
-                self.usage.update(AnthropicUsage::parse_optional(message.usage).unwrap_or_default());
-                out.push(Delta::Start(Usage { completion_tokens: 0, ..self.usage.into() }));
-            }
+            "message_start" => out.push(self.start()),
             "content_block_start" => self.start_block(required_part(event.content_block)?, out),
             "content_block_delta" => self.read_block_delta(required_part(event.delta)?, out),
-            "content_block_stop" => {
-                // A call without arguments has no delta, but callers expect an object.
-                if self.block == (Block::Call { any_arguments: false }) {
-                    out.push(Delta::Arguments { index: self.call_count - 1, text: "{}".into() });
-                }
-                self.block = Block::Other;
-            }
-            "message_delta" => {
-                let delta: MessageEnd = required_part(event.delta)?;
-                self.usage.update(AnthropicUsage::parse_optional(event.usage).unwrap_or_default());
-                if let Some(reason) = delta.stop_reason {
-                    self.finish_reason = Some(self.finish_reason(&reason, delta.stop_sequence.as_deref()));
-                }
-            }
-            "message_stop" => self.seen_message_stop = true,
-            "error" => return Err(error_event(required_part(event.error)?)),
+            "content_block_stop" => self.stop_block(out),
+            "message_delta" => self.stop_sequence = required_part::<MessageEnd>(event.delta)?.stop_sequence,
             _ => {}
         }
         Ok(())
     }
 
-    fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
-        let finish = self.finish_reason.take().filter(|_| self.seen_message_stop);
-        let finish = finish.ok_or_else(|| provider_error("The provider's answer broke off before its end"))?;
-        out.push(Delta::Finish(finish));
-        out.push(Delta::Usage(self.usage.into()));
+    fn read_body(&mut self, body: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        self.progress.read_body(body.as_bytes());
+        self.progress.check()?;
+        let message: WholeMessage = serde_json::from_str(body).map_err(|error| invalid_event(&error))?;
+        out.push(self.start());
+        for block in message.content {
+            self.start_block(block, out);
+            self.stop_block(out);
+        }
+        self.stop_sequence = message.stop_sequence;
         Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
+        let finish = self.progress.finish()?;
+        let stop_index = self.stop_sequence.as_ref().and_then(|text| self.stop_indices.get(text).copied());
+        out.push(Delta::Finish(match (finish, stop_index) {
+            (FinishReason::Stop, Some(index)) => FinishReason::StopString(index),
+            _ => finish,
+        }));
+        out.extend(self.progress().usage.map(Delta::Usage));
+        Ok(())
+    }
+
+    fn progress(&self) -> &AnswerProgress {
+        self.progress.progress()
     }
 
     fn take_signed(&mut self) -> Vec<SignedReasoning> {
@@ -209,17 +171,38 @@ impl EventReader for AnthropicEventReader {
 }
 
 impl AnthropicEventReader {
+    /// The start, with what is known of the prompt.
+    fn start(&self) -> Delta {
+        Delta::Start(Usage { completion_tokens: 0, ..self.progress().usage.unwrap_or_default() })
+    }
+
+    fn stop_block(&mut self, out: &mut Vec<Delta>) {
+        // A call without arguments has no delta, but callers expect an object.
+        if self.block == (Block::Call { any_arguments: false }) {
+            out.push(Delta::Arguments { index: self.call_count - 1, text: "{}".into() });
+        }
+        self.block = Block::Other;
+    }
+
     fn start_block(&mut self, block: ContentBlock, out: &mut Vec<Delta>) {
         self.thinking.clear();
         self.block = Block::Other;
-        if let ContentBlock::ToolUse { id, name, input } = block {
-            let index = self.call_count;
-            self.call_count += 1;
-            out.push(Delta::ToolCall { index, id, name });
-            // Some services send the whole input at once.
-            let complete_input = input.filter(|input| input.as_object().is_some_and(|input| !input.is_empty()));
-            self.block = Block::Call { any_arguments: complete_input.is_some() };
-            out.extend(complete_input.map(|input| Delta::Arguments { index, text: input.to_string() }));
+        match block {
+            ContentBlock::ToolUse { id, name, input } => {
+                let index = self.call_count;
+                self.call_count += 1;
+                out.push(Delta::ToolCall { index, id, name });
+                // Some services send the whole input at once.
+                let complete_input = input.filter(|input| input.as_object().is_some_and(|input| !input.is_empty()));
+                self.block = Block::Call { any_arguments: complete_input.is_some() };
+                out.extend(complete_input.map(|input| Delta::Arguments { index, text: input.to_string() }));
+            }
+            ContentBlock::Text { text } => self.read_block_delta(BlockDelta::TextDelta { text }, out),
+            ContentBlock::Thinking { thinking, signature } => {
+                self.read_block_delta(BlockDelta::ThinkingDelta { thinking }, out);
+                self.read_block_delta(BlockDelta::SignatureDelta { signature }, out);
+            }
+            ContentBlock::Other => {}
         }
     }
 
@@ -242,33 +225,4 @@ impl AnthropicEventReader {
             _ => {}
         }
     }
-
-    fn finish_reason(&self, reason: &str, sequence: Option<&str>) -> FinishReason {
-        let stop_index = sequence.and_then(|text| self.stop_indices.get(text).copied());
-        stop_index
-            .filter(|_| reason == "stop_sequence")
-            .map_or_else(|| self::finish_reason(reason), FinishReason::StopString)
-    }
-}
-
-/// The meaning of a `stop_reason`.
-pub(crate) fn finish_reason(reason: &str) -> FinishReason {
-    match reason {
-        "max_tokens" => FinishReason::Length,
-        "model_context_window_exceeded" => FinishReason::ContextFull,
-        "tool_use" => FinishReason::ToolCalls,
-        "refusal" => FinishReason::ContentFilter,
-        // `end_turn`, `pause_turn`, or an unknown stop sequence.
-        _ => FinishReason::Stop,
-    }
-}
-
-fn error_event(error: ErrorBody) -> Error {
-    let kind = match error.r#type.as_deref() {
-        Some("overloaded_error") => ErrorKind::Overloaded,
-        Some("rate_limit_error") => ErrorKind::RateLimited,
-        Some("timeout_error") => ErrorKind::Timeout,
-        _ => ErrorKind::Upstream(502),
-    };
-    Error::new(kind, error.message.unwrap_or_else(|| "The provider broke off".into()))
 }

@@ -62,8 +62,8 @@ impl Dialect {
         matches!(self, Self::OpenAi | Self::DeepSeek)
     }
 
-    /// The body of a request for `chat` to the provider's `model`, streamed and with usage.
-    /// `signatures` contains the signatures that the provider returned earlier.
+    /// The body of a request for `chat` to the provider's `model`, with usage, and streamed if the
+    /// chat wants that. `signatures` contains the signatures that the provider returned earlier.
     ///
     /// # Errors
     /// `InvalidRequest` for a chat that this dialect cannot express.
@@ -80,8 +80,16 @@ impl Dialect {
     pub fn unsupported_params(self, chat: &Chat) -> Vec<&'static str> {
         let sampling = &chat.sampling;
         let has_several_choices = chat.n.is_some_and(|n| n > 1);
+        let engine_fields = [
+            ("min_p", sampling.min_p.is_some()),
+            ("repetition_penalty", sampling.repetition_penalty.is_some()),
+            ("stop_token_ids", !chat.end_tokens.is_empty()),
+        ];
         let dropped: &[(&'static str, bool)] = match self {
-            Self::OpenAi => &[("thinking", chat.thinking == Some(true) && chat.reasoning_effort.is_none())],
+            Self::OpenAi => &[
+                ("thinking", chat.thinking == Some(true) && chat.reasoning_effort.is_none()),
+                ("top_k", sampling.top_k.is_some()),
+            ],
             Self::Anthropic => &[
                 ("frequency_penalty", sampling.frequency_penalty.is_some()),
                 ("presence_penalty", sampling.presence_penalty.is_some()),
@@ -89,6 +97,7 @@ impl Dialect {
                 ("logit_bias", !sampling.logit_bias.is_empty()),
                 ("logprobs", chat.logprobs == Some(true)),
                 ("n", has_several_choices),
+                ("thinking", anthropic::drops_thinking(chat)),
             ],
             Self::Gemini => &[
                 ("logit_bias", !sampling.logit_bias.is_empty()),
@@ -97,7 +106,8 @@ impl Dialect {
             ],
             Self::DeepSeek | Self::Midjourney | Self::Suno => &[],
         };
-        dropped.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
+        let engine_fields = engine_fields.iter().filter(|_| self != Self::DeepSeek);
+        dropped.iter().chain(engine_fields).filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
     }
 
     /// Creates a reader of the events of the answer to `chat`.

@@ -2,6 +2,8 @@
 
 use chat::{Delta, Error};
 
+use crate::progress::AnswerProgress;
+
 /// Reasoning, or the key of a call that followed it, and the provider's signature of it. The
 /// provider accepts the reasoning in later requests only with this signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +34,16 @@ pub trait EventReader: Send {
     /// valid in its dialect.
     fn read_event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error>;
 
-    /// Ends the stream.
+    /// Parses a whole answer, instead of events. [`EventReader::finish`] follows.
+    ///
+    /// # Errors
+    /// As [`EventReader::read_event`].
+    fn read_body(&mut self, body: &str, out: &mut Vec<Delta>) -> Result<(), Error>;
+
+    /// How far the answer has come.
+    fn progress(&self) -> &AnswerProgress;
+
+    /// Ends the answer.
     ///
     /// # Errors
     /// `Upstream` when the answer is not complete.

@@ -4,22 +4,23 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use chat::{Delta, Error, FinishReason, TokenLogprob, ToolCall, TopLogprob, Usage};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use chat::{Delta, Error, TokenLogprob, ToolCall, TopLogprob, Usage};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use crate::token_count::{ProviderUsage, TokenCount};
-use crate::upstream::error::{error_message, invalid_event, provider_error};
+use crate::progress::{AnswerProgress, ProgressReader};
+use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::EventReader;
 pub(super) use request::request_body;
 
 mod request;
 
-/// Reads `chat.completion.chunk` events. It tolerates deviations of services: usage in every chunk,
-/// calls without index or id, `reasoning` instead of `reasoning_content`.
+/// Reads `chat.completion.chunk` events. It tolerates deviations of services: calls without index
+/// or id, `reasoning` instead of `reasoning_content`.
 #[derive(Debug, Default)]
 pub(super) struct OpenAiEventReader {
+    progress: ProgressReader,
     started: bool,
     /// The calls in the order in which they began.
     calls: Vec<ToolCall>,
@@ -27,50 +28,53 @@ pub(super) struct OpenAiEventReader {
     call_positions: HashMap<usize, usize>,
     /// The provider's index of the last call that began.
     last_provider_index: Option<usize>,
-    finish_reason: Option<FinishReason>,
-    usage: Option<Usage>,
-    done: bool,
 }
 
 #[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(default)]
-    choices: Vec<Choice>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    error: Option<Value>,
+struct Chunk {
+    choices: Option<Vec<Choice>>,
 }
 
 #[derive(Deserialize)]
 struct Choice {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "forgiving")]
     index: u64,
     delta: Option<DeltaBody>,
-    finish_reason: Option<String>,
+    /// The delta of a whole answer.
+    message: Option<DeltaBody>,
+    #[serde(default, deserialize_with = "forgiving")]
     logprobs: Option<Logprobs>,
 }
 
 #[derive(Deserialize)]
 struct DeltaBody {
-    content: Option<String>,
+    #[serde(default)]
+    content: ContentBody,
+    #[serde(default, deserialize_with = "forgiving")]
     reasoning_content: Option<String>,
+    #[serde(default, deserialize_with = "forgiving")]
     reasoning: Option<String>,
     tool_calls: Option<Vec<CallBody>>,
+    #[serde(default, deserialize_with = "forgiving")]
     refusal: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct CallBody {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "forgiving")]
     index: Option<usize>,
+    #[serde(default, deserialize_with = "forgiving")]
     id: Option<String>,
     function: Option<FunctionBody>,
 }
 
 #[derive(Deserialize)]
 struct FunctionBody {
+    #[serde(default, deserialize_with = "forgiving")]
     name: Option<String>,
-    arguments: Option<String>,
+    /// Text, or with some services the object itself.
+    #[serde(default)]
+    arguments: Value,
 }
 
 #[derive(Deserialize)]
@@ -82,102 +86,80 @@ struct Logprobs {
 #[derive(Deserialize)]
 struct LogprobBody {
     token: String,
-    logprob: f32,
+    /// Null for a probability of 0.
+    logprob: Option<f32>,
     bytes: Option<Vec<u8>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "forgiving")]
     top_logprobs: Vec<TopBody>,
 }
 
 #[derive(Deserialize)]
 struct TopBody {
     token: String,
-    logprob: f32,
+    logprob: Option<f32>,
     bytes: Option<Vec<u8>>,
 }
 
-/// OpenAI's usage, with DeepSeek's counts of cached tokens.
-#[derive(Deserialize)]
-#[serde(default)]
-pub(crate) struct OpenAiUsage {
-    prompt_tokens: TokenCount,
-    completion_tokens: TokenCount,
-    prompt_tokens_details: Option<PromptDetails>,
-    completion_tokens_details: Option<CompletionDetails>,
-    prompt_cache_hit_tokens: TokenCount,
+/// Reads a field, or its default if its value is of another type: one odd field must not fail an
+/// answer that is paid for.
+fn forgiving<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(json: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(json)?).unwrap_or_default())
 }
 
-impl ProviderUsage for OpenAiUsage {
-    const INVALID: Self = Self { prompt_tokens: TokenCount::INVALID, ..Self::ABSENT };
+/// The content of a delta: text, or with some services a list of parts, of which those of Mistral's
+/// reasoning models are thoughts.
+#[derive(Default)]
+struct ContentBody {
+    text: String,
+    reasoning: String,
 }
 
-impl Default for OpenAiUsage {
-    fn default() -> Self {
-        Self::ABSENT
+impl<'de> Deserialize<'de> for ContentBody {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let mut content = Self::default();
+        match Value::deserialize(json)? {
+            Value::String(text) => content.text = text,
+            Value::Array(parts) => {
+                for part in &parts {
+                    match part["type"].as_str() {
+                        Some("thinking" | "reasoning") => append_text(&part["thinking"], &mut content.reasoning),
+                        _ => append_text(part, &mut content.text),
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(content)
     }
 }
 
-#[derive(Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
-    cached_tokens: TokenCount,
-}
-
-#[derive(Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
-    reasoning_tokens: TokenCount,
-}
-
-impl OpenAiUsage {
-    const ABSENT: Self = Self {
-        prompt_tokens: TokenCount::ABSENT,
-        completion_tokens: TokenCount::ABSENT,
-        prompt_tokens_details: None,
-        completion_tokens_details: None,
-        prompt_cache_hit_tokens: TokenCount::ABSENT,
-    };
-
-    /// The usage; `None` without counts.
-    pub(crate) fn into_usage(self) -> Option<Usage> {
-        self.prompt_tokens.or(self.completion_tokens).get()?;
-        let cached = self.prompt_tokens_details.map_or(TokenCount::ABSENT, |details| details.cached_tokens);
-        Some(Usage {
-            prompt_tokens: self.prompt_tokens.or_zero(),
-            cached_tokens: cached.or(self.prompt_cache_hit_tokens).or_zero(),
-            cache_write_tokens: 0,
-            completion_tokens: self.completion_tokens.or_zero(),
-            reasoning_tokens: self.completion_tokens_details.and_then(|details| details.reasoning_tokens.get()),
-        })
+/// Appends a text, the text of a part, or those of a list of parts.
+fn append_text(value: &Value, to: &mut String) {
+    match value {
+        Value::String(text) => to.push_str(text),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).for_each(|text| to.push_str(text)),
+        part => to.push_str(part["text"].as_str().unwrap_or_default()),
     }
 }
 
 impl EventReader for OpenAiEventReader {
     fn read_event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        self.progress.read_event(data.as_bytes());
+        self.progress.check()?;
         if data.trim() == "[DONE]" {
-            self.done = true;
             return Ok(());
         }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|error| invalid_event(&error))?;
-        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            let body = json!({"error": error}).to_string();
-            return Err(provider_error(
-                error_message(body.as_bytes()).unwrap_or_else(|| "The provider broke off".into()),
-            ));
-        }
-        if !std::mem::replace(&mut self.started, true) {
-            out.push(Delta::Start(Usage::default()));
-        }
-        self.usage = OpenAiUsage::parse_optional(chunk.usage).and_then(OpenAiUsage::into_usage).or(self.usage);
-        for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
-            self.read_choice(choice, out);
-        }
-        Ok(())
+        self.read_chunk(data, out)
+    }
+
+    fn read_body(&mut self, body: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        self.progress.read_body(body.as_bytes());
+        self.progress.check()?;
+        self.read_chunk(body, out)
     }
 
     fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
-        let Some(finish) = self.finish_reason.take() else {
-            return Err(provider_error("The provider's answer broke off before its end"));
-        };
+        let finish = self.progress.finish()?;
         for (index, call) in self.calls.drain(..).enumerate().skip(1) {
             out.push(Delta::ToolCall { index, id: call.id, name: call.name });
             if !call.arguments.is_empty() {
@@ -185,28 +167,44 @@ impl EventReader for OpenAiEventReader {
             }
         }
         out.push(Delta::Finish(finish));
-        out.extend(self.usage.take().map(Delta::Usage));
+        out.extend(self.progress().usage.map(Delta::Usage));
         Ok(())
+    }
+
+    fn progress(&self) -> &AnswerProgress {
+        self.progress.progress()
     }
 }
 
 impl OpenAiEventReader {
+    fn read_chunk(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        let chunk: Chunk = serde_json::from_str(data).map_err(|error| invalid_event(&error))?;
+        if !std::mem::replace(&mut self.started, true) {
+            out.push(Delta::Start(Usage::default()));
+        }
+        for choice in chunk.choices.into_iter().flatten().filter(|choice| choice.index == 0) {
+            self.read_choice(choice, out);
+        }
+        Ok(())
+    }
+
     fn read_choice(&mut self, choice: Choice, out: &mut Vec<Delta>) {
         let logprobs = choice.logprobs.unwrap_or(Logprobs { content: None, reasoning_content: None });
-        if let Some(delta) = choice.delta {
+        if let Some(delta) = choice.delta.or(choice.message) {
             let non_empty_text = |text: Option<String>| text.filter(|text| !text.is_empty());
-            if let Some(text) = non_empty_text(delta.reasoning_content).or(non_empty_text(delta.reasoning)) {
+            let ContentBody { text, reasoning } = delta.content;
+            let reasoning = non_empty_text(delta.reasoning_content)
+                .or(non_empty_text(delta.reasoning))
+                .or(non_empty_text(Some(reasoning)));
+            if let Some(text) = reasoning {
                 out.push(Delta::Reasoning { text, logprobs: read_logprobs(logprobs.reasoning_content) });
             }
-            if let Some(text) = non_empty_text(delta.content).or(non_empty_text(delta.refusal)) {
+            if let Some(text) = non_empty_text(Some(text)).or(non_empty_text(delta.refusal)) {
                 out.push(Delta::Text { text, logprobs: read_logprobs(logprobs.content) });
             }
             for call in delta.tool_calls.into_iter().flatten() {
                 self.read_tool_call(call, out);
             }
-        }
-        if let Some(reason) = choice.finish_reason {
-            self.finish_reason = Some(finish_reason(&reason));
         }
     }
 
@@ -216,7 +214,13 @@ impl OpenAiEventReader {
     /// The first call is emitted as it arrives, the others at the end: providers may interleave
     /// calls, and deltas may not.
     fn read_tool_call(&mut self, call: CallBody, out: &mut Vec<Delta>) {
-        let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
+        let (name, arguments) =
+            call.function.map_or((None, Value::Null), |function| (function.name, function.arguments));
+        let arguments = match arguments {
+            Value::String(text) => Some(text),
+            Value::Null => None,
+            object => Some(object.to_string()),
+        };
         let begins = call.id.is_some() && name.as_ref().is_some_and(|name| !name.is_empty());
         let next = if begins {
             self.last_provider_index.map_or(0, |last| last.saturating_add(1))
@@ -246,23 +250,12 @@ impl OpenAiEventReader {
     }
 }
 
-/// The meaning of a `finish_reason`.
-pub(crate) fn finish_reason(reason: &str) -> FinishReason {
-    match reason {
-        "length" | "model_length" => FinishReason::Length,
-        "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        "content_filter" => FinishReason::ContentFilter,
-        "insufficient_system_resource" => FinishReason::InsufficientSystemResource,
-        // `stop`, and other names of services for it: `eos`, `end_turn`.
-        _ => FinishReason::Stop,
-    }
-}
-
 fn read_logprobs(body: Option<Vec<LogprobBody>>) -> Vec<TokenLogprob> {
-    let top = |top: TopBody| TopLogprob { token: top.token, logprob: top.logprob, bytes: top.bytes };
+    let finite = |logprob: Option<f32>| logprob.unwrap_or(f32::NEG_INFINITY);
+    let top = |top: TopBody| TopLogprob { token: top.token, logprob: finite(top.logprob), bytes: top.bytes };
     let token = |token: LogprobBody| TokenLogprob {
         token: token.token,
-        logprob: token.logprob,
+        logprob: finite(token.logprob),
         bytes: token.bytes,
         top: token.top_logprobs.into_iter().map(top).collect(),
     };

@@ -133,7 +133,9 @@ fn usage_in_every_chunk_is_said_once() {
 
 #[test]
 fn an_answer_that_breaks_off_is_no_answer() {
-    assert!(read_events(&[chunk(json!({"content": "a"}), None)]).unwrap_err().message.contains("broke off"));
+    let (mut reader, mut out) = (Dialect::DeepSeek.event_reader(&Chat::default()), Vec::new());
+    reader.read_event(&chunk(json!({"content": "a"}), None).to_string(), &mut out).unwrap();
+    assert!(reader.finish(&mut out).unwrap_err().message.contains("broke off"));
     let error = read_events(&[chunk(json!({"content": "a"}), None), json!({"error": {"message": "out of memory"}})]);
     assert_eq!(error.unwrap_err().message, "out of memory");
     assert_eq!(read_events(&[json!("nonsense")]).unwrap_err().kind, ErrorKind::Upstream(502));
@@ -162,7 +164,7 @@ fn a_chat_is_asked_as_messages() {
             {"role": "assistant", "content": "pre", "prefix": true, "reasoning_content": "unsigned"}],
         "thinking": {"type": "enabled"}, "max_tokens": 5000, "temperature": 1.5, "stop": ["a", " "], "user": "u",
         "tools": [{"type": "function", "function": {"name": "f", "description": "d", "strict": true}}],
-        "tool_choice": "required", "parallel_tool_calls": false
+        "tool_choice": "auto", "parallel_tool_calls": false
     }));
     let body: Value =
         serde_json::from_str(&Dialect::Anthropic.request_body(&chat, "claude", &LengthSignatures).unwrap()).unwrap();
@@ -186,7 +188,7 @@ fn a_chat_is_asked_as_messages() {
                 {"role": "assistant", "content": [{"type": "text", "text": "pre"}]}],
             "thinking": {"type": "enabled", "budget_tokens": 3976}, "stop_sequences": ["a"], "metadata": {"user_id": "u"},
             "tools": [{"name": "f", "description": "d", "strict": true, "input_schema": {"type": "object", "properties": {}}}],
-            "tool_choice": {"type": "any", "disable_parallel_tool_use": true}
+            "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}
         })
     );
 }
@@ -250,8 +252,9 @@ fn what_anthropic_counts_and_signs_is_heard() {
     read_event(
         json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": {"output_tokens": 9}}),
     );
-    let mut cut = Vec::new();
-    assert!(reader.finish(&mut cut).unwrap_err().message.contains("broke off"), "no message_stop");
+    let mut uncut = Vec::new();
+    reader.finish(&mut uncut).unwrap();
+    assert_eq!(uncut[0], Delta::Finish(FinishReason::StopString(1)), "the end is the reason, without message_stop");
     let (mut reader, mut out) = (Dialect::Anthropic.event_reader(&chat), Vec::new());
     for event in [
         json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}}}),
@@ -349,6 +352,28 @@ fn rendered_and_read_back(deltas: &[Delta], mut render: Box<dyn Renderer>, diale
     }
     reader.finish(&mut read).unwrap();
     fold(read.into_iter().map(Ok)).unwrap()
+}
+
+#[test]
+fn odd_fields_of_an_event_do_not_fail_the_answer() {
+    let read = |events: &[&str]| {
+        let (mut reader, mut out) = (Dialect::OpenAi.event_reader(&Chat::default()), Vec::new());
+        events.iter().for_each(|event| reader.read_event(event, &mut out).unwrap());
+        reader.finish(&mut out).unwrap();
+        fold(out.into_iter().map(Ok)).unwrap()
+    };
+    let thought = r#"{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Let me see."}]}]}}]}"#;
+    let text =
+        r#"{"choices":[{"index":null,"delta":{"content":[{"type":"text","text":"Four"},{"type":"reference"},"."]}}]}"#;
+    let odd = r#"{"choices":[{"delta":{"reasoning":{},"refusal":5},"logprobs":{"content":[{"token":"a","logprob":"x"}]},"finish_reason":false}],"usage":{"prompt_tokens":9,"completion_tokens":null}}"#;
+    let end = r#"{"choices":[{"delta":{"content":""},"finish_reason":"stop"}]}"#;
+    let reply = read(&[thought, text, odd, r#"{"choices":null}"#, end]);
+    assert_eq!((reply.reasoning.as_str(), reply.text.as_str()), ("Let me see.", "Four."));
+    assert_eq!(reply.usage.unwrap().prompt_tokens, 9);
+    let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":"0","id":"c","function":{"name":"f","arguments":{"x":1}}}]},"finish_reason":"tool_calls"}]}"#;
+    assert_eq!(read(&[call]).tool_calls[0].arguments, r#"{"x":1}"#);
+    let null = r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"a","logprob":null}]},"finish_reason":"stop"}]}"#;
+    assert_eq!(read(&[null]).logprobs[0].logprob, f32::NEG_INFINITY);
 }
 
 proptest! {

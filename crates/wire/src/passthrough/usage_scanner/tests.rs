@@ -1,5 +1,8 @@
-use super::*;
+use chat::FinishReason;
 use proptest::prelude::*;
+
+use super::*;
+use crate::provider_limits::MAX_LINE_BYTES;
 
 const STREAM: &str = ": keep-alive\n\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}\n\n\
     data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\":{}\"},\"finish_reason\":null}]}\r\n\r\n\
@@ -8,34 +11,38 @@ const STREAM: &str = ": keep-alive\n\ndata: {\"choices\":[{\"delta\":{\"role\":\
 const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-fn scan(text: &str, hide_usage: bool, cut: usize) -> (ResponseStats, String) {
+fn scan(text: &str, hide_usage: bool, cut: usize) -> (AnswerProgress, String) {
     let mut scanner = SseScanner::new(ApiEndpoint::ChatCompletions, hide_usage);
     let mut out = Vec::new();
     for bytes in text.as_bytes().chunks(cut.max(1)) {
         out.extend(scanner.feed(bytes).unwrap_or_else(|| bytes.to_vec()));
     }
-    out.extend(scanner.finish());
-    (scanner.stats, String::from_utf8(out).unwrap())
+    out.extend(scanner.finish().0);
+    (scanner.progress().clone(), String::from_utf8(out).unwrap())
 }
 
-fn expected_stats() -> ResponseStats {
+/// Usage, finish reason, pieces, and whether the answer is complete.
+type Facts = (Option<Usage>, Option<FinishReason>, u64, bool);
+
+fn facts(progress: &AnswerProgress) -> Facts {
+    assert_eq!(progress.failure, None);
+    (progress.usage, progress.finish_reason, progress.pieces, progress.is_complete)
+}
+
+fn expected_facts() -> Facts {
     let usage = Usage { prompt_tokens: 9, cached_tokens: 4, completion_tokens: 2, ..Usage::default() };
-    // Two content events, and the finish event, which has an empty delta.
-    ResponseStats {
-        usage: Some(usage),
-        finish_reason: Some(FinishReason::Length),
-        content_events: 3,
-        error_message: None,
-        is_complete: true,
-    }
+    // The first event has only the role, the last one an empty delta.
+    (Some(usage), Some(FinishReason::Length), 2, true)
 }
 
 proptest! {
     #[test]
     fn all_is_seen_however_the_bytes_are_cut(cut in 1usize..80) {
         let text = [STREAM, USAGE, DONE].concat();
-        prop_assert_eq!(scan(&text, false, cut), (expected_stats(), text.clone()));
-        prop_assert_eq!(scan(&text, true, cut), (expected_stats(), [STREAM, DONE].concat()));
+        let (progress, out) = scan(&text, false, cut);
+        prop_assert_eq!((facts(&progress), out), (expected_facts(), text.clone()));
+        let (progress, out) = scan(&text, true, cut);
+        prop_assert_eq!((facts(&progress), out), (expected_facts(), [STREAM, DONE].concat()));
     }
 
     #[test]
@@ -49,7 +56,7 @@ proptest! {
         for bytes in bytes.chunks(cut) {
             out.extend(scanner.feed(bytes).unwrap());
         }
-        out.extend(scanner.finish());
+        out.extend(scanner.finish().0);
         prop_assert_eq!(out, bytes);
     }
 }
@@ -64,26 +71,33 @@ fn a_last_event_without_its_empty_line_counts() {
 #[test]
 fn usage_beside_choices_is_not_hidden() {
     let text = "data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
-    let (stats, out) = scan(text, true, 1000);
-    assert!(stats.usage.is_some() && out == text);
+    let (progress, out) = scan(text, true, 1000);
+    assert!(progress.usage.is_some() && out == text);
 }
 
 #[test]
-fn a_failure_is_seen() {
-    let (stats, _) = scan("data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n", false, 1000);
-    assert_eq!(stats.error_message.as_deref(), Some("out of memory"));
+fn content_is_what_a_delta_has_beside_its_role() {
+    let count = |delta: &str| scan(&format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n"), false, 1000).0.pieces;
+    for delta in [
+        r#"{"role":"assistant","content":"word "}"#,
+        r#"{"role": "", "content": [{"type": "text", "text": "a"}]}"#,
+        r#"{"role":"assistant","content":"","reasoning_content":"hm"}"#,
+        r#"{"reasoning":"hm"}"#,
+        r#"{"role":"assistant","content":null,"tool_calls":[{"index":0,"function":{"arguments":""}}]}"#,
+    ] {
+        assert_eq!(count(delta), 1, "{delta}");
+    }
+    for delta in
+        [r#"{"role":"assistant","content":""}"#, r#"{"role":"assistant"}"#, r#"{"content":null}"#, "{}", "null"]
+    {
+        assert_eq!(count(delta), 0, "{delta}");
+    }
+    let words = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"role\\\":\"}}]}\n\n";
+    assert_eq!(scan(words, false, 1000).0.pieces, 1);
 }
 
 #[test]
-fn a_whole_answer_is_seen() {
-    let body = br#"{"choices":[{"message":{"content":"\"finish_reason\":\"stop\""},"finish_reason": "tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
-    let stats = scan_body(ApiEndpoint::ChatCompletions, body);
-    assert_eq!((stats.finish_reason, stats.usage.unwrap().prompt_tokens), (Some(FinishReason::ToolCalls), 3));
-    assert_eq!(scan_body(ApiEndpoint::ChatCompletions, b"nonsense").usage, None);
-}
-
-#[test]
-fn anthropics_events_are_seen_too() {
+fn events_of_other_apis_are_read_too() {
     let text = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5,\"cache_read_input_tokens\":4,\"output_tokens\":1}}}\n\n\
         event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"}}\n\n\
         event: ping\ndata: {\"type\":\"ping\"}\n\n\
@@ -92,62 +106,35 @@ fn anthropics_events_are_seen_too() {
     let mut scanner = SseScanner::new(ApiEndpoint::Messages, false);
     assert!(scanner.feed(text.as_bytes()).is_none());
     let usage = Usage { prompt_tokens: 9, cached_tokens: 4, completion_tokens: 7, ..Usage::default() };
-    let finish = Some(FinishReason::ToolCalls);
-    assert_eq!(
-        scanner.stats,
-        ResponseStats {
-            usage: Some(usage),
-            finish_reason: finish,
-            content_events: 1,
-            error_message: None,
-            is_complete: true
-        }
-    );
-    let mut scanner = SseScanner::new(ApiEndpoint::Messages, false);
-    scanner
-        .feed(b"data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n");
-    assert_eq!(scanner.stats.error_message.as_deref(), Some("Overloaded"));
-    let body = br#"{"content":[],"stop_reason":"max_tokens","usage":{"input_tokens":3,"output_tokens":1}}"#;
-    let stats = scan_body(ApiEndpoint::Messages, body);
-    assert_eq!((stats.finish_reason, stats.usage.unwrap().prompt_tokens), (Some(FinishReason::Length), 3));
+    assert_eq!(facts(scanner.progress()), (Some(usage), Some(FinishReason::ToolCalls), 1, true));
+
+    let text = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}],\"usageMetadata\":{\"promptTokenCount\":9}}\r\n\r\n\
+        data: {\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":3}}";
+    let mut scanner = SseScanner::new(ApiEndpoint::GenerateContent, false);
+    assert!(scanner.feed(text.as_bytes()).is_none() && !scanner.progress().has_ended());
+    assert_eq!(scanner.finish(), (vec![], Ok(())), "the last event has no empty line");
+    let usage = Usage { prompt_tokens: 9, completion_tokens: 5, reasoning_tokens: Some(3), ..Usage::default() };
+    assert_eq!(facts(scanner.progress()), (Some(usage), Some(FinishReason::Length), 1, true));
 }
 
 #[test]
-fn geminis_events_are_seen_too() {
-    let text = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}],\"usageMetadata\":{\"promptTokenCount\":9}}\r\n\r\n\
-        data: {\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":3}}\r\n\r\n";
-    let mut scanner = SseScanner::new(ApiEndpoint::GenerateContent, false);
-    assert!(scanner.feed(text.as_bytes()).is_none() && !scanner.stats.is_complete);
-    assert!(scanner.finish().is_empty());
-    let usage = Usage { prompt_tokens: 9, completion_tokens: 5, reasoning_tokens: Some(3), ..Usage::default() };
-    let finish = Some(FinishReason::Length);
-    let stats = ResponseStats {
-        usage: Some(usage),
-        finish_reason: finish,
-        content_events: 2,
-        error_message: None,
-        is_complete: true,
-    };
-    assert_eq!(scanner.stats, stats);
-    let last = text.rsplit("data: ").next().unwrap().trim_end();
-    assert_eq!(scan_body(ApiEndpoint::GenerateContent, last.as_bytes()), ResponseStats { content_events: 1, ..stats });
-
-    let mut cut = SseScanner::new(ApiEndpoint::GenerateContent, false);
-    cut.feed(text.split_inclusive("\r\n\r\n").next().unwrap().as_bytes());
-    cut.finish();
-    assert!(!cut.stats.is_complete && cut.stats.finish_reason.is_none());
-    let mut absent = SseScanner::new(ApiEndpoint::GenerateContent, false);
-    absent.feed(b"data: {\"candidates\":null,\"usageMetadata\":{\"promptTokenCount\":9}}\n\n");
-    assert_eq!((absent.stats.usage.unwrap().prompt_tokens, absent.stats.content_events), (9, 0));
-    let mut failed = SseScanner::new(ApiEndpoint::GenerateContent, false);
-    failed.feed(b"data: {\"error\":{\"code\":503,\"message\":\"The model is overloaded\"}}\n\n");
-    assert_eq!(failed.stats.error_message.as_deref(), Some("The model is overloaded"));
+fn a_reranking_may_have_only_a_total() {
+    for (usage, prompt_tokens, completion_tokens) in [
+        (r#"{"total_tokens":9}"#, 9, 0),
+        (r#"{"input_tokens":4,"total_tokens":9}"#, 4, 0),
+        (r#"{"output_tokens":5,"total_tokens":9}"#, 0, 5),
+        (r#"{"search_units":1}"#, 0, 0),
+    ] {
+        let body = format!(r#"{{"results":[],"usage":{usage}}}"#);
+        let counted = scan_body(ApiEndpoint::Rerank, body.as_bytes()).usage.unwrap();
+        assert_eq!((counted.prompt_tokens, counted.completion_tokens), (prompt_tokens, completion_tokens), "{usage}");
+    }
 }
 
 #[test]
 fn embeddings_have_usage_and_no_reason() {
-    let stats = scan_body(ApiEndpoint::Embeddings, br#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#);
-    assert_eq!((stats.finish_reason, stats.usage.unwrap().prompt_tokens), (Some(FinishReason::Stop), 8));
+    let progress = scan_body(ApiEndpoint::Embeddings, br#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#);
+    assert_eq!((progress.finish_reason, progress.usage.unwrap().prompt_tokens), (Some(FinishReason::Stop), 8));
 }
 
 /// The limit that `piece` exceeds when it is repeated, and the most bytes held until then.

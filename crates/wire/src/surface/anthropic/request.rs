@@ -1,10 +1,15 @@
 //! The request body of `POST /v1/messages` and of its token count.
 
-use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
-use serde_json::{Map, Value, json};
+use chat::{
+    Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice,
+};
+use serde_json::{Map, Value};
 
 use crate::field_reader::{Field, Object};
 use crate::json;
+use crate::surface::anthropic::blocks::{parse_document, parse_image, parse_tool_result, text_blocks};
+use crate::surface::cache_control::last_cache_control;
+use crate::surface::chat_completions::parse_reasoning_effort;
 
 /// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +76,9 @@ pub fn request_from_json(body: Value, token_count_only: bool) -> Result<Messages
     let mut messages = Vec::new();
     let mut message_indices = MessageIndexMap::default();
     if let Some(system) = object.optional("system") {
-        messages.push(Message::new(Role::System, text_blocks(system)?.join("\n\n")));
+        let mark = last_cache_control(system.value());
+        let text = text_blocks(system)?.join("\n\n");
+        messages.push(Message { cache_control: mark, ..Message::new(Role::System, text) });
         message_indices.source_messages.push(0);
     }
     for (index, message) in object.required("messages")?.array()?.enumerate() {
@@ -95,34 +102,47 @@ pub fn request_from_json(body: Value, token_count_only: bool) -> Result<Messages
 fn parse_options(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
     if let Some(thinking) = object.optional("thinking") {
         let kinds = [("enabled", Some(true)), ("disabled", Some(false)), ("adaptive", None), ("auto", None)];
-        chat.thinking = thinking.object()?.required("type")?.variant(&kinds)?;
+        let mut thinking = thinking.object()?;
+        chat.thinking = thinking.required("type")?.variant(&kinds)?;
+        let budget = thinking.optional("budget_tokens").map(Field::integer).transpose()?;
+        chat.reasoning_effort = budget.map(|budget| effort_of_budget(budget).to_owned());
     }
     let mut number = |key| object.optional(key).map(Field::number).transpose();
     chat.sampling = Sampling { temperature: number("temperature")?, top_p: number("top_p")?, ..Sampling::default() };
+    if let Some(top_k) = object.optional("top_k").map(Field::integer).transpose()? {
+        chat.engine_fields = EngineFields { top_k: Some(top_k), names: vec!["top_k"], ..EngineFields::default() };
+    }
     if let Some(stops) = object.optional("stop_sequences") {
         chat.stop = stops.array()?.map(Field::string).collect::<Result<_, _>>()?;
     }
     if let Some(metadata) = object.optional("metadata") {
         chat.user = metadata.object()?.optional("user_id").map(Field::string).transpose()?;
     }
-    if let Some(output) = object.optional("output_config")
-        && let Some(format) = output.object()?.optional("format")
-    {
+    let mut output = object.optional("output_config").map(Field::object).transpose()?;
+    if let Some(effort) = output.as_mut().and_then(|output| output.optional("effort")) {
+        chat.reasoning_effort = Some(parse_reasoning_effort(effort)?);
+    }
+    if let Some(format) = output.as_mut().and_then(|output| output.optional("format")) {
         let mut format = format.object()?;
         format.required("type")?.variant(&[("json_schema", ())])?;
-        let schema = format.required("schema")?.into_value();
-        let format: Map<String, Value> =
-            [("name".into(), json!("output")), ("schema".into(), schema)].into_iter().collect();
-        chat.response_format = ResponseFormat::JsonSchema(format);
+        chat.response_format = ResponseFormat::of_schema(format.required("schema")?.into_value());
     }
     Ok(())
 }
 
 fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
+    let mut dropped = Vec::new();
     if let Some(tools) = object.optional("tools") {
+        chat.tools_cache_control = last_cache_control(tools.value());
         for tool in tools.array()? {
-            chat.tools.extend(parse_tool(tool)?);
+            match parse_tool(tool)? {
+                ParsedTool::Function(tool) => chat.tools.push(tool),
+                ParsedTool::RunByService { name } => dropped.push(name),
+            }
         }
+    }
+    if !dropped.is_empty() {
+        chat.notes.push(format!("dropped: the tools {}, which Anthropic's service runs", dropped.join(", ")));
     }
     let Some(choice) = object.optional("tool_choice") else { return Ok(()) };
     let mut choice = choice.object()?;
@@ -134,17 +154,35 @@ fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
             2 => named(&mut choice)?,
             _ => ToolChoice::None,
         });
+    // A choice among tools that were dropped has no meaning.
+    let is_possible = match &chat.tool_choice {
+        Some(ToolChoice::Named(name)) => !dropped.contains(name),
+        Some(ToolChoice::Required) => dropped.is_empty() || !chat.tools.is_empty(),
+        _ => true,
+    };
+    if !is_possible {
+        chat.tool_choice = None;
+    }
     let disable_parallel = choice.optional("disable_parallel_tool_use").map(Field::bool).transpose()?;
     chat.parallel_tool_calls = disable_parallel.map(|disabled| !disabled);
     Ok(())
 }
 
-/// Parses a tool of the caller; `None` for tools that Anthropic runs itself.
-fn parse_tool(field: Field) -> Result<Option<Tool>, Error> {
+/// A tool of a request.
+enum ParsedTool {
+    Function(Tool),
+    /// A tool that Anthropic's service runs itself, such as `web_search`.
+    RunByService {
+        name: String,
+    },
+}
+
+fn parse_tool(field: Field) -> Result<ParsedTool, Error> {
     let mut object = field.object()?;
     let kind = object.optional("type").map(Field::string).transpose()?;
-    if kind.is_some_and(|kind| kind != "custom") {
-        return Ok(None);
+    if let Some(kind) = kind.filter(|kind| kind != "custom") {
+        let name = object.optional("name").map(Field::string).transpose()?.unwrap_or(kind);
+        return Ok(ParsedTool::RunByService { name: format!("{name:.64}") });
     }
     let name = object.required("name")?.string()?;
     let mut function = Map::new();
@@ -159,14 +197,15 @@ fn parse_tool(field: Field) -> Result<Option<Tool>, Error> {
         function.insert("parameters".into(), schema.into_value());
     }
     let strict = object.optional("strict").map(Field::bool).transpose()?.unwrap_or(false);
-    Ok(Some(Tool { name, strict, function }))
+    Ok(ParsedTool::Function(Tool { name, strict, function }))
 }
 
-/// Parses a string, or text blocks.
-fn text_blocks(field: Field) -> Result<Vec<String>, Error> {
-    match field.value() {
-        Value::Array(_) => field.array()?.map(|block| block.object()?.required("text")?.string()).collect(),
-        _ => Ok(vec![field.string()?]),
+/// The effort that stands for a number of tokens of thinking.
+fn effort_of_budget(tokens: i64) -> &'static str {
+    match tokens {
+        ..=4096 => "low",
+        4097..=16384 => "medium",
+        _ => "high",
     }
 }
 
@@ -183,6 +222,7 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
     }
     let mut first_image = None;
     let mut message = Message { content: None, ..Message::new(role, "") };
+    message.cache_control = last_cache_control(content.value());
     for (index, block) in content.array()?.enumerate() {
         let mut block = block.object()?;
         let kind = block.required("type")?.string()?;
@@ -208,6 +248,7 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
                 arguments: block.required("input")?.into_value().to_string(),
             }),
             ("tool_result", Role::User) => to.push(parse_tool_result(block)?),
+            ("document", Role::User) => message.content.get_or_insert_default().push(parse_document(&mut block)?),
             ("image", Role::User) if let Some(image) = parse_image(&mut block)? => {
                 message.content.get_or_insert_default().push(image);
                 first_image.get_or_insert(index);
@@ -217,39 +258,12 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
     }
     let answers = role == Role::User && to.last().is_some_and(|last| last.role == Role::Tool);
     if message.content.is_none() && message.tool_calls.is_none() {
-        if answers {
+        if let Some(last) = to.last_mut().filter(|_| answers) {
+            last.cache_control = message.cache_control;
             return Ok(None);
         }
         message.content = Some(vec![Part::Text(String::new())]);
     }
     to.push(message);
     Ok(first_image)
-}
-
-/// Parses an image; `None` when its source is of an unknown type.
-fn parse_image(block: &mut Object) -> Result<Option<Part>, Error> {
-    let mut source = block.required("source")?.object()?;
-    let url = match source.optional("type").map(Field::string).transpose()?.as_deref() {
-        Some("url") => source.required("url")?.string()?,
-        Some("base64") => {
-            let kind = source.required("media_type")?.string()?;
-            let data = source.required("data")?.string()?;
-            format!("data:{kind};base64,{data}")
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(Part::image(&url)))
-}
-
-fn parse_tool_result(mut block: Object) -> Result<Message, Error> {
-    let id = block.required("tool_use_id")?.string()?;
-    let mut text = match block.optional("content") {
-        None => String::new(),
-        Some(content) => text_blocks(content)?.join("\n"),
-    };
-    let failed = block.optional("is_error").map(Field::bool).transpose()?.unwrap_or(false);
-    if failed && !text.starts_with("Error: ") {
-        text.insert_str(0, "Error: ");
-    }
-    Ok(Message { tool_call_id: Some(id), ..Message::new(Role::Tool, text) })
 }

@@ -1,9 +1,10 @@
 //! Parsers of the fields of OpenAI's chat completions: messages, tools, response formats.
 
-use chat::{Error, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
+use chat::{Error, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice};
 use serde_json::Value;
 
 use crate::field_reader::{Field, Object};
+use crate::surface::cache_control::last_cache_control;
 
 pub(crate) fn parse_message(field: Field) -> Result<Message, Error> {
     let mut object = field.object()?;
@@ -15,10 +16,14 @@ pub(crate) fn parse_message(field: Field) -> Result<Message, Error> {
         ("developer", Role::System),
     ])?;
     let mut message = Message { content: None, ..Message::new(role, "") };
-    message.content = match role {
-        Role::Assistant => object.optional("content").map(parse_content).transpose()?,
-        _ => Some(parse_content(object.required("content")?)?),
+    let mark = object.optional("cache_control").map(Field::into_value);
+    let content = match role {
+        Role::Assistant => object.optional("content"),
+        _ => Some(object.required("content")?),
     };
+    let mark_of_content = content.as_ref().and_then(|content| last_cache_control(content.value()));
+    message.cache_control = mark_of_content.or(mark);
+    message.content = content.map(parse_content).transpose()?;
     message.name = object.optional("name").map(Field::string).transpose()?;
     match role {
         Role::Assistant => parse_assistant_fields(&mut message, object)?,
@@ -48,7 +53,12 @@ fn parse_content(field: Field) -> Result<Vec<Part>, Error> {
 fn parse_part(field: Field) -> Result<Part, Error> {
     match field.value().get("type") {
         Some(Value::String(kind)) if kind != "text" => {
-            Ok(Part::Other { kind: kind.clone(), value: field.into_value() })
+            let kind = kind.clone();
+            let mut value = field.into_value();
+            if let Some(fields) = value.as_object_mut() {
+                fields.shift_remove("cache_control");
+            }
+            Ok(Part::Other { kind, value })
         }
         _ => {
             let mut object = field.object()?;
@@ -144,6 +154,18 @@ pub(crate) fn parse_stop(field: Field) -> Result<Vec<String>, Error> {
         Value::Array(_) => field.array()?.map(Field::string).collect(),
         _ => Err(field.type_error("a string or a sequence of strings")),
     }
+}
+
+/// The temperature, nucleus and penalties of a request.
+pub(crate) fn parse_sampling(object: &mut Object) -> Result<Sampling, Error> {
+    let mut number = |key| object.optional(key).map(Field::number).transpose();
+    Ok(Sampling {
+        temperature: number("temperature")?,
+        top_p: number("top_p")?,
+        frequency_penalty: number("frequency_penalty")?,
+        presence_penalty: number("presence_penalty")?,
+        ..Sampling::default()
+    })
 }
 
 /// Parses an object of token ids and numbers.

@@ -1,11 +1,13 @@
 //! The request body of `POST /chat/completions`: OpenAI's, with DeepSeek's fields.
 
-use chat::{Chat, Error, Input, Sampling};
+use chat::{Attention, Chat, Error, Input, Sampling};
 
 use serde_json::Value;
 
 use crate::field_reader::{Field, Object};
 use crate::json;
+use crate::surface::cache_control::last_cache_control;
+use crate::surface::chat_completions::engine_fields::take_engine_fields;
 use crate::surface::chat_completions::fields;
 
 /// A parsed request.
@@ -15,6 +17,30 @@ pub struct ChatCompletionRequest {
     pub stream: bool,
     /// Whether a streamed answer ends with a chunk of usage.
     pub include_usage: bool,
+}
+
+/// Maximum number of choices that are answered as chats of their own.
+const MAX_CHOICES: i64 = 8;
+
+impl ChatCompletionRequest {
+    /// The number of choices. An invalid `n` is left to the provider.
+    fn choices(&self) -> usize {
+        let n = self.chat.n.filter(|n| (2..=MAX_CHOICES).contains(n));
+        n.and_then(|n| usize::try_from(n).ok()).unwrap_or(1)
+    }
+
+    /// The approximate number of bytes that the chats of all choices take.
+    pub fn memory_bytes(&self) -> usize {
+        self.chat.memory_bytes().saturating_mul(self.choices())
+    }
+
+    /// One chat for each choice.
+    pub fn into_chats(self) -> Vec<Chat> {
+        match self.choices() {
+            1 => vec![self.chat],
+            count => (0..count as u32).map(|choice| Chat { choice: Some(choice), ..self.chat.clone() }).collect(),
+        }
+    }
 }
 
 /// Parses a request body. Unknown fields are ignored at every level; null means absent.
@@ -45,6 +71,7 @@ pub fn request_from_json(body: Value) -> Result<ChatCompletionRequest, Error> {
         object.optional("response_format").map(fields::parse_response_format).transpose()?.unwrap_or_default();
 
     if let Some(tools) = object.optional("tools") {
+        chat.tools_cache_control = last_cache_control(tools.value());
         chat.tools = tools.array()?.map(fields::parse_tool).collect::<Result<_, _>>()?;
         chat.empty_tools = chat.tools.is_empty();
     }
@@ -69,18 +96,20 @@ pub(crate) fn common_fields(chat: &mut Chat, object: &mut Object) -> Result<Stre
     chat.max_tokens = integer("max_tokens")?;
     chat.max_completion_tokens = integer("max_completion_tokens")?;
     let seed = integer("seed")?;
-    let mut number = |key| object.optional(key).map(Field::number).transpose();
+    let sampling = fields::parse_sampling(object)?;
     chat.sampling = Sampling {
-        temperature: number("temperature")?,
-        top_p: number("top_p")?,
-        frequency_penalty: number("frequency_penalty")?,
-        presence_penalty: number("presence_penalty")?,
         seed,
         logit_bias: object.optional("logit_bias").map(fields::parse_logit_bias).transpose()?.unwrap_or_default(),
+        ..sampling
     };
+    chat.engine_fields = take_engine_fields(object);
     chat.stop = object.optional("stop").map(fields::parse_stop).transpose()?.unwrap_or_default();
     chat.user = object.optional("user").map(Field::string).transpose()?;
     chat.user_id = object.optional("user_id").map(Field::string).transpose()?;
+    if let Some(own) = object.optional("cachalot") {
+        chat.is_local_only = true;
+        chat.attention = parse_attention(own)?;
+    }
     let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
     let include_usage = object.optional("stream_options").map(parse_include_usage).transpose()?.unwrap_or(false);
     Ok(StreamOptions { stream, include_usage })
@@ -97,7 +126,21 @@ fn parse_thinking(field: Field) -> Result<Option<bool>, Error> {
     ])
 }
 
-fn parse_reasoning_effort(field: Field) -> Result<String, Error> {
+/// Parses `{"attention": "dense" | "sparse"}`. Fields that this version does not know are refused.
+fn parse_attention(field: Field) -> Result<Option<Attention>, Error> {
+    let mut own = field.object()?;
+    let attention = own
+        .optional("attention")
+        .map(|field| field.variant(&[("dense", Attention::Dense), ("sparse", Attention::Sparse)]));
+    let attention = attention.transpose()?;
+    match own.entries().find(|(key, _)| key != "attention") {
+        Some((key, field)) => Err(field.error_at(&format!("unknown field `{key:.64}`, expected `attention`"))),
+        None => Ok(attention),
+    }
+}
+
+/// Parses how much to think.
+pub(crate) fn parse_reasoning_effort(field: Field) -> Result<String, Error> {
     let words = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
     Ok(field.variant(&words.map(|word| (word, word)))?.to_owned())
 }
@@ -151,6 +194,29 @@ mod tests {
         assert_eq!((chat.tool_choice, chat.parallel_tool_calls), (Some(ToolChoice::Named("f".into())), Some(false)));
         assert_eq!((chat.logprobs, chat.top_logprobs), (Some(true), Some(3)));
         assert_eq!((chat.user.as_deref(), chat.user_id.as_deref()), (Some("u"), Some("v")));
+    }
+
+    #[test]
+    fn the_object_of_this_server_has_known_fields_only() {
+        let own = |value: &str| parse(&format!(r#","cachalot":{value}"#));
+        for (value, attention) in [
+            (r#"{"attention":"dense"}"#, Some(Attention::Dense)),
+            (r#"{"attention":"sparse"}"#, Some(Attention::Sparse)),
+            (r#"{"attention":null}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!((own(value).attention, own(value).is_local_only), (attention, true), "{value}");
+        }
+        assert!(!own("null").is_local_only);
+        for (value, error) in [
+            (r#"{"attention":"all"}"#, "cachalot.attention: unknown variant `all`, expected one of `dense`, `sparse`"),
+            (r#"{"attention":1}"#, "cachalot.attention: invalid type: integer `1`, expected a string"),
+            (r#"{"atention":"dense"}"#, "cachalot.atention: unknown field `atention`, expected `attention`"),
+            (r#"{"attention":"dense","trace":true}"#, "cachalot.trace: unknown field `trace`, expected `attention`"),
+            ("[]", "cachalot: invalid type: sequence, expected a map"),
+        ] {
+            assert_eq!(parse_error(&body_with(&format!(r#","cachalot":{value}"#))), error);
+        }
     }
 
     #[test]

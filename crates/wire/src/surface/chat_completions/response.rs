@@ -21,16 +21,31 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The body of an answer that is not streamed.
+    /// The body of an answer that is not streamed, with a reply for each choice. The first reply
+    /// has the usage of all.
     ///
     /// # Errors
-    /// `Internal` when the reply has no finish reason.
-    pub fn body(&self, reply: &Reply) -> Result<String, Error> {
+    /// `Internal` when a reply has no finish reason.
+    pub fn body(&self, replies: &[Reply]) -> Result<String, Error> {
+        let choices = replies.iter().enumerate().map(|(index, reply)| self.choice(index, reply));
+        let completion = ChatCompletionBody {
+            id: &self.id,
+            object: "chat.completion",
+            created: self.created,
+            model: &self.model,
+            choices: choices.collect::<Result<_, _>>()?,
+            usage: replies.iter().find_map(|reply| reply.usage).map(|usage| ChatUsage::new(&usage, self.thinking)),
+            system_fingerprint: &self.system_fingerprint,
+        };
+        Ok(serde_json::to_string(&completion).expect("a completion is plain data"))
+    }
+
+    fn choice<'a>(&self, index: usize, reply: &'a Reply) -> Result<Choice<'a>, Error> {
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         let calls =
             reply.tool_calls.iter().enumerate().map(|(index, call)| ToolCallBody::complete(index, call)).collect();
-        let choice = Choice {
-            index: 0,
+        Ok(Choice {
+            index,
             message: Message {
                 role: "assistant",
                 content: &reply.text,
@@ -42,17 +57,7 @@ impl Envelope {
                 reasoning_content: self.thinking.then(|| render_logprobs(&reply.reasoning_logprobs)),
             }),
             finish_reason: finish.as_str(),
-        };
-        let completion = ChatCompletionBody {
-            id: &self.id,
-            object: "chat.completion",
-            created: self.created,
-            model: &self.model,
-            choices: [choice],
-            usage: reply.usage.as_ref().map(|usage| ChatUsage::new(usage, self.thinking)),
-            system_fingerprint: &self.system_fingerprint,
-        };
-        Ok(serde_json::to_string(&completion).expect("a completion is plain data"))
+        })
     }
 }
 
@@ -62,7 +67,7 @@ struct ChatCompletionBody<'a> {
     object: &'static str,
     created: u64,
     model: &'a str,
-    choices: [Choice<'a>; 1],
+    choices: Vec<Choice<'a>>,
     /// Absent when the answer was cut off before the provider reported its usage.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<ChatUsage>,
@@ -71,7 +76,7 @@ struct ChatCompletionBody<'a> {
 
 #[derive(Serialize)]
 struct Choice<'a> {
-    index: u32,
+    index: usize,
     message: Message<'a>,
     logprobs: Option<ReplyLogprobs<'a>>,
     finish_reason: &'static str,

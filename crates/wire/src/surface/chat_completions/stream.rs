@@ -4,38 +4,49 @@
 //! arrives. With it, the usage follows in a chunk of its own, and all other chunks contain
 //! `"usage": null`. Usage is sent only once, because some clients add up the usage of all chunks.
 
+use std::collections::HashSet;
+
 use chat::{Delta, Error, FinishReason, Reply, TokenLogprob, Usage};
 use serde::Serialize;
 
 use crate::sse;
 use crate::surface::chat_completions::response::{ChatUsage, Envelope, LogprobBody, ToolCallBody, render_logprobs};
 use crate::surface::error::error_body;
-use crate::surface::renderer::{Renderer, single_reply};
+use crate::surface::renderer::Renderer;
 
-/// Renders one chat completion, which has a single choice.
+/// Renders one chat completion.
 #[derive(Debug)]
 pub struct ChatChunkRenderer {
     envelope: Envelope,
     include_usage: bool,
-    started: bool,
-    /// The finish reason, held back until the usage arrives; only without `include_usage`.
-    pending_finish: Option<FinishReason>,
+    /// The choice that the following deltas belong to.
+    choice: usize,
+    /// The choices that have begun.
+    started: HashSet<usize>,
+    /// A choice and its finish reason, held back until the usage arrives; only without
+    /// `include_usage`.
+    pending_finish: Option<(usize, FinishReason)>,
 }
 
 impl ChatChunkRenderer {
     /// Creates a renderer. With `include_usage` the last chunk has the usage and no choices.
     pub fn new(envelope: Envelope, include_usage: bool) -> Self {
-        Self { envelope, include_usage, started: false, pending_finish: None }
+        Self { envelope, include_usage, choice: 0, started: HashSet::new(), pending_finish: None }
     }
 }
 
 impl Renderer for ChatChunkRenderer {
     fn body(&self, replies: &[Reply]) -> Result<String, Error> {
-        self.envelope.body(single_reply(replies)?)
+        self.envelope.body(replies)
+    }
+
+    fn set_choice(&mut self, index: usize) {
+        self.choice = index;
     }
 
     fn push(&mut self, delta: &Delta, out: &mut String) {
-        if !std::mem::replace(&mut self.started, true) {
+        // The usage belongs to no choice.
+        if !matches!(delta, Delta::Usage(_)) && self.started.insert(self.choice) {
             self.write_delta(DeltaBody::first(self.envelope.thinking), out);
         }
         let thinking = self.envelope.thinking;
@@ -49,12 +60,16 @@ impl Renderer for ChatChunkRenderer {
             Delta::Arguments { index, text } => {
                 self.write_delta(DeltaBody::call(ToolCallBody::continuation(*index, text)), out)
             }
-            Delta::Finish(reason) if self.include_usage => self.write_finish(*reason, None, out),
-            Delta::Finish(reason) => self.pending_finish = Some(*reason),
+            Delta::Finish(reason) if self.include_usage => self.write_finish(self.choice, *reason, None, out),
+            Delta::Finish(reason) => {
+                if let Some((choice, reason)) = self.pending_finish.replace((self.choice, *reason)) {
+                    self.write_finish(choice, reason, None, out);
+                }
+            }
             Delta::Usage(usage) if self.include_usage => self.write_usage(usage, out),
             Delta::Usage(usage) => {
-                if let Some(reason) = self.pending_finish.take() {
-                    self.write_finish(reason, Some(usage), out);
+                if let Some((choice, reason)) = self.pending_finish.take() {
+                    self.write_finish(choice, reason, Some(usage), out);
                 }
             }
         }
@@ -62,8 +77,8 @@ impl Renderer for ChatChunkRenderer {
 
     /// Appends the finish chunk without usage if it is still held back, then `[DONE]`.
     fn finish(&mut self, out: &mut String) {
-        if let Some(reason) = self.pending_finish.take() {
-            self.write_finish(reason, None, out);
+        if let Some((choice, reason)) = self.pending_finish.take() {
+            self.write_finish(choice, reason, None, out);
         }
         sse::write_event("[DONE]", out);
     }
@@ -76,18 +91,20 @@ impl Renderer for ChatChunkRenderer {
 
 impl ChatChunkRenderer {
     fn write_delta(&self, delta: DeltaBody<'_>, out: &mut String) {
-        self.write_chunk(Some(Choice { index: 0, delta, logprobs: None, finish_reason: None }), None, out);
+        let choice = Choice { index: self.choice, delta, logprobs: None, finish_reason: None };
+        self.write_chunk(Some(choice), None, out);
     }
 
     /// Writes text; with `logprobs: null` unless they were requested.
     fn write_tokens(&self, delta: DeltaBody<'_>, tokens: &[TokenLogprob], out: &mut String) {
         let logprobs = self.envelope.logprobs.then(|| ChunkLogprobs { content: render_logprobs(tokens) });
-        self.write_chunk(Some(Choice { index: 0, delta, logprobs, finish_reason: None }), None, out);
+        let choice = Choice { index: self.choice, delta, logprobs, finish_reason: None };
+        self.write_chunk(Some(choice), None, out);
     }
 
-    fn write_finish(&self, reason: FinishReason, usage: Option<&Usage>, out: &mut String) {
+    fn write_finish(&self, index: usize, reason: FinishReason, usage: Option<&Usage>, out: &mut String) {
         let delta = DeltaBody::finish(self.envelope.thinking && reason != FinishReason::ToolCalls);
-        let choice = Choice { index: 0, delta, logprobs: None, finish_reason: Some(reason.as_str()) };
+        let choice = Choice { index, delta, logprobs: None, finish_reason: Some(reason.as_str()) };
         self.write_chunk(Some(choice), usage, out);
     }
 
@@ -125,7 +142,7 @@ struct Chunk<'a> {
 
 #[derive(Serialize)]
 struct Choice<'a> {
-    index: u32,
+    index: usize,
     delta: DeltaBody<'a>,
     logprobs: Option<ChunkLogprobs<'a>>,
     finish_reason: Option<&'static str>,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
+use chat::{Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use crate::field_reader::{Field, Object};
@@ -142,8 +142,12 @@ fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
         } else if let Some(data) = camel_or_snake(&mut part, "inlineData") {
             message.content.get_or_insert_default().push(parse_inline_data(data)?);
         } else if let Some(data) = camel_or_snake(&mut part, "fileData") {
-            let url = camel_or_snake(&mut data.object()?, "fileUri").ok_or(unsupported_part)?.string()?;
-            message.content.get_or_insert_default().push(Part::image(&url));
+            let mut data = data.object()?;
+            let mime_type = camel_or_snake(&mut data, "mimeType").map(Field::string).transpose()?;
+            let url = camel_or_snake(&mut data, "fileUri").ok_or(unsupported_part)?.string()?;
+            let is_image = mime_type.is_none_or(|kind| kind.starts_with("image/"));
+            let part = if is_image { Part::image(&url) } else { Part::file(None, &url) };
+            message.content.get_or_insert_default().push(part);
         } else if let Some(text) = part.optional("text") {
             let thought = part.optional("thought").map(Field::bool).transpose()?.unwrap_or(false);
             let text = text.string()?;
@@ -184,7 +188,16 @@ fn parse_function_response(field: Field, before: &mut Conversation) -> Result<Me
     let id = object.optional("id").map(Field::string).transpose()?;
     let value = object.optional("response").map_or_else(|| json!({}), Field::into_value);
     let id = id.or_else(|| before.next_unanswered_call(&name)).unwrap_or_else(|| format!("call_00_{name}_0"));
-    Ok(Message { tool_call_id: Some(id), name: Some(name), ..Message::new(Role::Tool, response_text(&value)) })
+    let mut message =
+        Message { tool_call_id: Some(id), name: Some(name), ..Message::new(Role::Tool, response_text(&value)) };
+    if let Some(parts) = object.optional("parts") {
+        for part in parts.array()? {
+            let unsupported_part = part.error_at("a part of a kind that is not supported");
+            let data = camel_or_snake(&mut part.object()?, "inlineData").ok_or(unsupported_part)?;
+            message.content.get_or_insert_default().push(parse_inline_data(data)?);
+        }
+    }
+    Ok(message)
 }
 
 fn response_text(value: &Value) -> String {
@@ -201,7 +214,7 @@ fn parse_inline_data(field: Field) -> Result<Part, Error> {
     let mut object = field.object()?;
     let kind = camel_or_snake(&mut object, "mimeType").ok_or(missing_mime_type)?.string()?;
     let data = object.required("data")?.string()?;
-    Ok(Part::image(&format!("data:{kind};base64,{data}")))
+    Ok(Part::of_data(&kind, &data))
 }
 
 /// Parses the generation config. Returns whether the answer includes reasoning.
@@ -212,6 +225,9 @@ fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
     chat.sampling.presence_penalty = number("presencePenalty")?;
     chat.sampling.frequency_penalty = number("frequencyPenalty")?;
     let mut integer = |name| camel_or_snake(&mut object, name).map(Field::integer).transpose();
+    if let Some(top_k) = integer("topK")? {
+        chat.engine_fields = EngineFields { top_k: Some(top_k), names: vec!["topK"], ..EngineFields::default() };
+    }
     chat.sampling.seed = integer("seed")?;
     chat.max_tokens = integer("maxOutputTokens")?;
     chat.n = integer("candidateCount")?;
@@ -226,7 +242,14 @@ fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
     let include = camel_or_snake(&mut thinking, "includeThoughts").map(Field::bool).transpose()?;
     let budget = camel_or_snake(&mut thinking, "thinkingBudget").map(Field::integer).transpose()?;
     let level = camel_or_snake(&mut thinking, "thinkingLevel").map(Field::string).transpose()?;
-    let minimal = level.is_some_and(|level| level.eq_ignore_ascii_case("minimal"));
+    let minimal = level.as_ref().is_some_and(|level| level.eq_ignore_ascii_case("minimal"));
+    chat.reasoning_effort = match (level, budget) {
+        (Some(level), _) => Some(level.to_ascii_lowercase()).filter(|level| level != "thinking_level_unspecified"),
+        (None, Some(1..=1024)) => Some("low".into()),
+        (None, Some(1025..=8192)) => Some("medium".into()),
+        (None, Some(8193..)) => Some("high".into()),
+        _ => None,
+    };
     chat.thinking = match (budget, include) {
         (Some(0), _) => Some(false),
         _ if minimal => Some(false),
@@ -243,9 +266,7 @@ fn parse_format(object: &mut Object) -> Result<ResponseFormat, Error> {
         None => camel_or_snake(object, "responseSchema").map(|schema| openapi_to_json_schema(schema.into_value())),
     };
     Ok(match (kind.as_deref(), schema) {
-        (_, Some(schema)) => {
-            ResponseFormat::JsonSchema(Map::from_iter([("name".into(), "output".into()), ("schema".into(), schema)]))
-        }
+        (_, Some(schema)) => ResponseFormat::of_schema(schema),
         (None | Some("text/plain"), None) => ResponseFormat::Text,
         (Some("application/json"), None) => ResponseFormat::JsonObject,
         (Some(other), None) => ResponseFormat::Unknown(other.into()),

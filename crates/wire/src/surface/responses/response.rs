@@ -7,46 +7,45 @@ use serde_json::{Value, json};
 use crate::surface::chat_completions::Envelope;
 use crate::surface::error::error_code;
 use crate::surface::renderer::{Renderer, single_reply};
+use crate::surface::responses::echo::RequestEcho;
+use crate::surface::responses::output_item::{ItemStatus, OutputItem, logprobs_body, usage_body};
+use crate::surface::responses::tools::custom_input;
 
-/// The fields of a request that its response repeats.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RequestEcho {
-    pub instructions: Option<String>,
-    pub max_output_tokens: Option<i64>,
-    pub temperature: Option<f64>,
-    pub top_p: Option<f64>,
-    pub tools: Value,
-    pub tool_choice: Value,
-    pub format: Value,
-    pub effort: Option<String>,
-    pub user: Option<String>,
-}
+/// The current time in seconds since 1970.
+pub type Clock = fn() -> u64;
 
 /// Renders one response.
 pub struct ResponseRenderer {
     envelope: Envelope,
     echo: RequestEcho,
+    clock: Clock,
     sequence_number: u64,
     started: bool,
     /// The complete items.
     output: Vec<Value>,
-    open_item: Option<Item>,
+    open_item: Option<OutputItem>,
     reply: Reply,
 }
 
-/// The item that is being streamed.
-enum Item {
-    Reasoning(String),
-    Message(String),
-    Call(ToolCall),
+/// How a response ends, or that it has not ended.
+enum Outcome {
+    InProgress,
+    Completed,
+    /// Cut, for this reason.
+    Incomplete(&'static str),
+    Failed {
+        code: String,
+        message: String,
+    },
 }
 
 impl ResponseRenderer {
-    /// Creates a renderer.
-    pub fn new(envelope: Envelope, echo: RequestEcho) -> Self {
+    /// Creates a renderer. `clock` tells when the response was completed.
+    pub fn new(envelope: Envelope, echo: RequestEcho, clock: Clock) -> Self {
         Self {
             envelope,
             echo,
+            clock,
             sequence_number: 0,
             started: false,
             output: Vec::new(),
@@ -55,45 +54,48 @@ impl ResponseRenderer {
         }
     }
 
-    fn response(&self, status: &str, output: &[Value], usage: Option<&Usage>, error: Value, details: Value) -> Value {
-        let echo = &self.echo;
-        json!({
+    /// The response object, with every field of the specification.
+    fn response(&self, outcome: &Outcome, output: &[Value], usage: Option<&Usage>) -> Value {
+        let (status, completed_at, error, incomplete) = match outcome {
+            Outcome::InProgress => ("in_progress", Value::Null, Value::Null, Value::Null),
+            Outcome::Completed => ("completed", (self.clock)().into(), Value::Null, Value::Null),
+            Outcome::Incomplete(reason) => ("incomplete", Value::Null, Value::Null, json!({ "reason": reason })),
+            Outcome::Failed { code, message } => {
+                ("failed", Value::Null, json!({ "code": code, "message": message }), Value::Null)
+            }
+        };
+        let mut response = json!({
             "id": format!("resp_{}", self.envelope.id.replace('-', "")), "object": "response",
-            "created_at": self.envelope.created, "status": status, "error": error, "incomplete_details": details,
-            "instructions": echo.instructions, "max_output_tokens": echo.max_output_tokens,
-            "model": self.envelope.model, "output": output, "parallel_tool_calls": true,
-            "previous_response_id": null, "reasoning": { "effort": echo.effort, "summary": null }, "store": false,
-            "temperature": echo.temperature.unwrap_or(1.0), "text": { "format": echo.format },
-            "tool_choice": echo.tool_choice, "tools": echo.tools, "top_p": echo.top_p.unwrap_or(1.0),
-            "truncation": "disabled", "usage": usage.map(usage_body), "user": echo.user, "metadata": {},
-        })
+            "created_at": self.envelope.created, "completed_at": completed_at, "status": status, "error": error,
+            "incomplete_details": incomplete, "model": self.envelope.model, "output": output,
+            "usage": usage.map(usage_body),
+        });
+        extend(&mut response, self.echo.fields.clone());
+        response
     }
 
     /// The final event of an answer: its name, and the response.
     fn final_event(&self, finish: FinishReason, output: &[Value], usage: Option<&Usage>) -> (&'static str, Value) {
-        let incomplete = |reason: &str| {
-            let details = json!({ "reason": reason });
-            ("response.incomplete", self.response("incomplete", output, usage, Value::Null, details))
-        };
-        match finish {
-            FinishReason::Length | FinishReason::ContextFull => incomplete("max_output_tokens"),
-            FinishReason::ContentFilter => incomplete("content_filter"),
+        let (name, outcome) = match finish {
+            FinishReason::Length | FinishReason::ContextFull => {
+                ("response.incomplete", Outcome::Incomplete("max_output_tokens"))
+            }
+            FinishReason::ContentFilter => ("response.incomplete", Outcome::Incomplete("content_filter")),
             FinishReason::InsufficientSystemResource => {
-                let error = json!({ "code": "server_error", "message": "The server had to end this answer" });
-                ("response.failed", self.response("failed", output, usage, error, Value::Null))
+                let message = "The server had to end this answer".into();
+                ("response.failed", Outcome::Failed { code: "server_error".into(), message })
             }
             FinishReason::Stop | FinishReason::StopString(_) | FinishReason::ToolCalls => {
-                ("response.completed", self.response("completed", output, usage, Value::Null, Value::Null))
+                ("response.completed", Outcome::Completed)
             }
-        }
+        };
+        (name, self.response(&outcome, output, usage))
     }
 
     fn write_event(&mut self, name: &str, fields: Value, out: &mut String) {
         let mut data = json!({ "type": name, "sequence_number": self.sequence_number });
         self.sequence_number += 1;
-        if let (Some(data), Value::Object(fields)) = (data.as_object_mut(), fields) {
-            data.extend(fields);
-        }
+        extend(&mut data, fields);
         out.push_str("event: ");
         out.push_str(name);
         out.push('\n');
@@ -105,22 +107,23 @@ impl ResponseRenderer {
             return;
         }
         for name in ["response.created", "response.in_progress"] {
-            let response = self.response("in_progress", &[], None, Value::Null, Value::Null);
+            let response = self.response(&Outcome::InProgress, &[], None);
             self.write_event(name, json!({ "response": response }), out);
         }
     }
 
     /// The id of the open item, or of the next one.
-    fn item_id(&self, prefix: &str) -> String {
-        format!("{prefix}_{}{:02x}", &self.envelope.id.replace('-', "")[..30], self.output.len())
+    fn item_id(&self, item: &OutputItem) -> String {
+        let digits = self.envelope.id.replace('-', "");
+        format!("{}_{}{:02x}", item.id_prefix(), &digits[..30], self.output.len())
     }
 
-    fn start_item(&mut self, item: Item, out: &mut String) {
-        self.close_item(out);
+    fn start_item(&mut self, item: OutputItem, out: &mut String) {
+        self.close_item(ItemStatus::Completed, out);
         let index = self.output.len();
-        let value = self.item_body(&item, "in_progress");
+        let value = item.body(self.item_id(&item), ItemStatus::InProgress, &self.echo.tool_names);
         self.write_event("response.output_item.added", json!({ "output_index": index, "item": value }), out);
-        if let Some(part) = content_part(&item, "") {
+        if let Some(part) = item.content_part(false) {
             let id = value["id"].clone();
             let fields = json!({ "item_id": id, "output_index": index, "content_index": 0, "part": part });
             self.write_event("response.content_part.added", fields, out);
@@ -128,66 +131,37 @@ impl ResponseRenderer {
         self.open_item = Some(item);
     }
 
-    fn close_item(&mut self, out: &mut String) {
+    fn close_item(&mut self, status: ItemStatus, out: &mut String) {
         let Some(item) = self.open_item.take() else { return };
         let index = self.output.len();
-        let value = self.item_body(&item, "completed");
-        let at = json!({ "item_id": value["id"], "output_index": index });
+        let value = item.body(self.item_id(&item), status, &self.echo.tool_names);
         let with = |more: Value| {
-            let mut fields = at.clone();
-            if let (Some(fields), Value::Object(more)) = (fields.as_object_mut(), more) {
-                fields.extend(more);
-            }
+            let mut fields = json!({ "item_id": value["id"], "output_index": index });
+            extend(&mut fields, more);
             fields
         };
-        let (name, done) = match &item {
-            Item::Reasoning(text) => ("response.reasoning_text.done", json!({ "content_index": 0, "text": text })),
-            Item::Message(text) => {
-                ("response.output_text.done", json!({ "content_index": 0, "text": text, "logprobs": [] }))
-            }
-            Item::Call(call) => {
-                ("response.function_call_arguments.done", json!({ "arguments": call.arguments, "name": call.name }))
-            }
-        };
+        if let OutputItem::CustomCall(call) = &item {
+            let delta = with(json!({ "delta": custom_input(&call.arguments) }));
+            self.write_event("response.custom_tool_call_input.delta", delta, out);
+        }
+        let (name, done) = item.done_event(&self.echo.tool_names);
         self.write_event(name, with(done), out);
-        if let Item::Reasoning(text) | Item::Message(text) = &item {
-            let part = content_part(&item, text);
+        if let Some(part) = item.content_part(true) {
             self.write_event("response.content_part.done", with(json!({ "content_index": 0, "part": part })), out);
         }
         self.write_event("response.output_item.done", json!({ "output_index": index, "item": value }), out);
         self.output.push(value);
     }
 
-    /// The item in the response. While it is in progress, its content is empty.
-    fn item_body(&self, item: &Item, status: &str) -> Value {
-        let done = status == "completed";
-        let content = |text: &str| if done { json!([content_part(item, text)]) } else { json!([]) };
-        match item {
-            Item::Reasoning(text) => json!({
-                "type": "reasoning", "id": self.item_id("rs"), "status": status, "summary": [], "content": content(text),
-            }),
-            Item::Message(text) => json!({
-                "type": "message", "id": self.item_id("msg"), "status": status, "role": "assistant",
-                "content": content(text),
-            }),
-            Item::Call(call) => json!({
-                "type": "function_call", "id": self.item_id("fc"), "call_id": call.id, "name": call.name,
-                "arguments": call.arguments, "status": status,
-            }),
-        }
+    fn write_item_delta(&mut self, name: &str, delta: &str, more: Value, out: &mut String) {
+        let Some(item) = &self.open_item else { return };
+        let mut fields = json!({ "item_id": self.item_id(item), "output_index": self.output.len(), "delta": delta });
+        extend(&mut fields, more);
+        self.write_event(name, fields, out);
     }
 
-    fn write_item_delta(&mut self, name: &str, delta: &str, more: Value, out: &mut String) {
-        let prefix = match &self.open_item {
-            Some(Item::Reasoning(_)) => "rs",
-            Some(Item::Message(_)) => "msg",
-            _ => "fc",
-        };
-        let mut fields = json!({ "item_id": self.item_id(prefix), "output_index": self.output.len(), "delta": delta });
-        if let (Some(fields), Value::Object(more)) = (fields.as_object_mut(), more) {
-            fields.extend(more);
-        }
-        self.write_event(name, fields, out);
+    fn call_item(&self, call: ToolCall) -> OutputItem {
+        if self.echo.tool_names.is_custom(&call.name) { OutputItem::CustomCall(call) } else { OutputItem::Call(call) }
     }
 }
 
@@ -200,18 +174,19 @@ impl Renderer for ResponseRenderer {
         let reply = single_reply(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         // The items are built as for a stream.
-        let mut items = Self::new(self.envelope.clone(), self.echo.clone());
+        let mut items = Self::new(self.envelope.clone(), self.echo.clone(), self.clock);
         let mut discarded = String::new();
         if !reply.reasoning.is_empty() {
-            items.start_item(Item::Reasoning(reply.reasoning.clone()), &mut discarded);
+            items.start_item(OutputItem::Reasoning(reply.reasoning.clone()), &mut discarded);
         }
         if !reply.text.is_empty() {
-            items.start_item(Item::Message(reply.text.clone()), &mut discarded);
+            let message = OutputItem::Message { text: reply.text.clone(), logprobs: reply.logprobs.clone() };
+            items.start_item(message, &mut discarded);
         }
         for call in &reply.tool_calls {
-            items.start_item(Item::Call(call.clone()), &mut discarded);
+            items.start_item(self.call_item(call.clone()), &mut discarded);
         }
-        items.close_item(&mut discarded);
+        items.close_item(last_item_status(finish), &mut discarded);
         Ok(self.final_event(finish, &items.output, reply.usage.as_ref()).1.to_string())
     }
 
@@ -220,40 +195,40 @@ impl Renderer for ResponseRenderer {
         match delta {
             Delta::Start(_) => {}
             Delta::Reasoning { text, .. } => {
-                if !matches!(self.open_item, Some(Item::Reasoning(_))) {
-                    self.start_item(Item::Reasoning(String::new()), out);
+                if !matches!(self.open_item, Some(OutputItem::Reasoning(_))) {
+                    self.start_item(OutputItem::Reasoning(String::new()), out);
                 }
-                if let Some(Item::Reasoning(all)) = &mut self.open_item {
+                if let Some(OutputItem::Reasoning(all)) = &mut self.open_item {
                     all.push_str(text);
                 }
                 self.write_item_delta("response.reasoning_text.delta", text, json!({ "content_index": 0 }), out);
             }
-            Delta::Text { text, .. } => {
-                if !matches!(self.open_item, Some(Item::Message(_))) {
-                    self.start_item(Item::Message(String::new()), out);
+            Delta::Text { text, logprobs } => {
+                if !matches!(self.open_item, Some(OutputItem::Message { .. })) {
+                    self.start_item(OutputItem::Message { text: String::new(), logprobs: Vec::new() }, out);
                 }
-                if let Some(Item::Message(all)) = &mut self.open_item {
+                if let Some(OutputItem::Message { text: all, logprobs: all_logprobs }) = &mut self.open_item {
                     all.push_str(text);
+                    all_logprobs.extend_from_slice(logprobs);
                 }
-                self.write_item_delta(
-                    "response.output_text.delta",
-                    text,
-                    json!({ "content_index": 0, "logprobs": [] }),
-                    out,
-                );
+                let more = json!({ "content_index": 0, "logprobs": logprobs_body(logprobs) });
+                self.write_item_delta("response.output_text.delta", text, more, out);
             }
             Delta::ToolCall { id, name, .. } => {
                 let call = ToolCall { id: id.clone(), name: name.clone(), arguments: String::new() };
-                self.start_item(Item::Call(call), out);
+                self.start_item(self.call_item(call), out);
             }
-            Delta::Arguments { text, .. } => {
-                if let Some(Item::Call(call)) = &mut self.open_item {
+            Delta::Arguments { text, .. } => match &mut self.open_item {
+                // Its text is known when the arguments are complete.
+                Some(OutputItem::CustomCall(call)) => call.arguments.push_str(text),
+                Some(OutputItem::Call(call)) => {
                     call.arguments.push_str(text);
+                    self.write_item_delta("response.function_call_arguments.delta", text, json!({}), out);
                 }
-                self.write_item_delta("response.function_call_arguments.delta", text, json!({}), out);
-            }
+                _ => {}
+            },
             Delta::Finish(finish) => {
-                self.close_item(out);
+                self.close_item(last_item_status(*finish), out);
                 self.reply.finish = Some(*finish);
             }
             Delta::Usage(usage) => self.reply.usage = Some(*usage),
@@ -268,27 +243,23 @@ impl Renderer for ResponseRenderer {
 
     fn fail(&mut self, error: &Error, out: &mut String) {
         self.write_start(out);
-        let error_json = json!({ "code": error_code(error), "message": error.message });
-        let response = self.response("failed", &self.output, None, error_json, Value::Null);
+        let outcome = Outcome::Failed { code: error_code(error).into(), message: error.message.clone() };
+        let response = self.response(&outcome, &self.output, None);
         self.write_event("response.failed", json!({ "response": response }), out);
     }
 }
 
-/// The content part of a text item.
-fn content_part(item: &Item, text: &str) -> Option<Value> {
-    match item {
-        Item::Reasoning(_) => Some(json!({ "type": "reasoning_text", "text": text })),
-        Item::Message(_) => Some(json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": [] })),
-        Item::Call(_) => None,
+/// The status of the last item of an answer that ends so.
+fn last_item_status(finish: FinishReason) -> ItemStatus {
+    match finish {
+        FinishReason::Stop | FinishReason::StopString(_) | FinishReason::ToolCalls => ItemStatus::Completed,
+        _ => ItemStatus::Incomplete,
     }
 }
 
-fn usage_body(usage: &Usage) -> Value {
-    json!({
-        "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": { "cached_tokens": usage.cached_tokens },
-        "output_tokens": usage.completion_tokens,
-        "output_tokens_details": { "reasoning_tokens": usage.reasoning_tokens.unwrap_or(0) },
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-    })
+/// Adds the fields of one object to another.
+fn extend(object: &mut Value, more: Value) {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
 }

@@ -6,8 +6,8 @@ use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use crate::tool_arguments::parse_tool_arguments;
+use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments};
 use crate::upstream::event_reader::SignatureStore;
-use crate::upstream::image::{Image, image_of};
 
 /// Maximum number of stop sequences that the API accepts.
 pub(in crate::upstream) const MAX_STOP_SEQUENCES: usize = 5;
@@ -86,6 +86,9 @@ fn message_parts(
                 _ => json!({ "result": text }),
             };
             parts.push(json!({"functionResponse": {"id": id, "name": name, "response": response}}));
+            for part in attachments(message.content.as_deref().unwrap_or_default()) {
+                parts.push(part_body(part)?);
+            }
         }
         Role::User | Role::Assistant => {
             // The API refuses empty text beside other parts.
@@ -114,9 +117,14 @@ fn part_body(part: &Part) -> Result<Value, Error> {
         Part::Text(text) => return Ok(json!({ "text": text })),
         Part::Other { kind, value } => (kind, value),
     };
-    Ok(match image_of(kind, value)? {
-        Image::Data { media_type, base64 } => json!({"inlineData": {"mimeType": media_type, "data": base64}}),
-        Image::Url(url) => json!({"fileData": {"fileUri": url, "mimeType": image_mime_type(url)}}),
+    let inline_data = |mime_type: &str, data: &str| json!({"inlineData": {"mimeType": mime_type, "data": data}});
+    let file_data = |mime_type: &str, url: &str| json!({"fileData": {"fileUri": url, "mimeType": mime_type}});
+    Ok(match attachment_of(kind, value)? {
+        Attachment::Image(Source::Data { media_type, base64 })
+        | Attachment::File { source: Source::Data { media_type, base64 }, .. } => inline_data(media_type, base64),
+        Attachment::Image(Source::Url(url)) => file_data(image_mime_type(url), url),
+        Attachment::File { source: Source::Url(url), .. } => file_data("application/pdf", url),
+        Attachment::Audio { format, base64 } => inline_data(&format!("audio/{format}"), base64),
     })
 }
 
@@ -138,6 +146,7 @@ fn generation_config(chat: &Chat) -> Map<String, Value> {
     set("maxOutputTokens", chat.max_output_tokens().map(Value::from));
     set("temperature", sampling.temperature.map(Value::from));
     set("topP", sampling.top_p.map(Value::from));
+    set("topK", sampling.top_k.filter(|top_k| *top_k > 0).map(Value::from));
     set("seed", sampling.seed.map(Value::from));
     set("presencePenalty", sampling.presence_penalty.map(Value::from));
     set("frequencyPenalty", sampling.frequency_penalty.map(Value::from));
@@ -156,13 +165,26 @@ fn generation_config(chat: &Chat) -> Map<String, Value> {
     }
     set(
         "thinkingConfig",
-        match chat.thinking {
-            Some(true) => Some(json!({"includeThoughts": true})),
-            Some(false) => Some(json!({"thinkingBudget": 0})),
-            None => None,
+        match (chat.thinking, thinking_budget(chat.reasoning_effort.as_deref())) {
+            (Some(false), _) => Some(json!({"thinkingBudget": 0})),
+            (_, Some(0)) => Some(json!({"thinkingBudget": 0})),
+            (_, Some(budget)) => Some(json!({"includeThoughts": true, "thinkingBudget": budget})),
+            (Some(true), None) => Some(json!({"includeThoughts": true})),
+            (None, None) => None,
         },
     );
     config
+}
+
+/// The tokens of the thinking, by effort, as Google's own translation of `reasoning_effort` has
+/// them.
+fn thinking_budget(effort: Option<&str>) -> Option<u32> {
+    match effort? {
+        "none" => Some(0),
+        "minimal" | "low" => Some(1024),
+        "medium" => Some(8192),
+        _ => Some(24576),
+    }
 }
 
 fn function_declaration(tool: &chat::Tool) -> Value {

@@ -3,7 +3,9 @@
 use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
 use serde_json::{Map, Value, json};
 
-/// The body of a streamed request to `model`. `with_deepseek_fields` adds the fields that OpenAI's
+use crate::upstream::attachment::attachments;
+
+/// The body of a request to `model`. `with_deepseek_fields` adds the fields that OpenAI's
 /// own service refuses.
 pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_fields: bool) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
@@ -16,11 +18,17 @@ pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_
         }
     };
     set("model", Some(model.into()));
-    set("messages", Some(messages.iter().map(|message| message_body(message, with_deepseek_fields)).collect()));
-    set("stream", Some(true.into()));
-    set("stream_options", Some(json!({"include_usage": true})));
+    set("messages", Some(message_bodies(messages, with_deepseek_fields)?.into()));
+    if chat.wants_stream() {
+        set("stream", Some(true.into()));
+        set("stream_options", Some(json!({"include_usage": true})));
+    }
     if with_deepseek_fields {
         set("max_tokens", chat.max_output_tokens().map(Value::from));
+        set("top_k", chat.sampling.top_k.map(Value::from));
+        set("min_p", chat.sampling.min_p.map(Value::from));
+        set("repetition_penalty", chat.sampling.repetition_penalty.map(Value::from));
+        set("stop_token_ids", non_empty(&chat.end_tokens, |tokens| tokens.is_empty()).map(|tokens| json!(tokens)));
         set("thinking", chat.thinking.map(|on| json!({"type": if on { "enabled" } else { "disabled" }})));
     } else {
         set("max_completion_tokens", chat.max_output_tokens().map(Value::from));
@@ -40,7 +48,8 @@ pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_
     set("stop", non_empty(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
     set("tools", non_empty(chat.tools.iter().map(tool_body).collect(), Vec::is_empty).map(Value::Array));
     set("tool_choice", chat.tool_choice.as_ref().map(tool_choice_body));
-    set("parallel_tool_calls", chat.parallel_tool_calls.map(Value::from));
+    // OpenAI's service refuses it in a request without tools.
+    set("parallel_tool_calls", chat.parallel_tool_calls.filter(|_| !chat.tools.is_empty()).map(Value::from));
     set("response_format", response_format_body(&chat.response_format));
     set("logprobs", chat.logprobs.map(Value::from));
     set("top_logprobs", chat.top_logprobs.map(Value::from));
@@ -50,6 +59,44 @@ pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_
 
 fn non_empty<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {
     (!is_empty(&value)).then_some(value)
+}
+
+/// The messages. The result of a tool is text in this API: what else a run of results has follows
+/// it as a message of the user.
+fn message_bodies(messages: &[Message], with_deepseek_fields: bool) -> Result<Vec<Value>, Error> {
+    let mut bodies = Vec::with_capacity(messages.len());
+    for run in messages.chunk_by(|left, right| left.role == Role::Tool && right.role == Role::Tool) {
+        let mut of_results = Vec::new();
+        for message in run {
+            let mut body = message_body(message, with_deepseek_fields);
+            let parts = message.content.as_deref().unwrap_or_default();
+            for part in attachments(parts) {
+                check_file(part)?;
+            }
+            if message.role == Role::Tool && attachments(parts).next().is_some() {
+                let text = message.text();
+                body["content"] = if text.is_empty() { "The result follows.".into() } else { text.into() };
+                let id = message.tool_call_id.as_deref().unwrap_or_default();
+                of_results.push(Part::Text(format!("The result of the call {id}:")));
+                of_results.extend(attachments(parts).cloned());
+            }
+            bodies.push(body);
+        }
+        if !of_results.is_empty() {
+            bodies.push(json!({"role": "user", "content": content_body(&of_results)}));
+        }
+    }
+    Ok(bodies)
+}
+
+/// Refuses a file that is only an address, which this API does not have.
+fn check_file(part: &Part) -> Result<(), Error> {
+    match part {
+        Part::Other { kind, value } if kind == "file" && value["file"]["file_url"].is_string() => {
+            Err(Error::invalid("This model's provider takes files as data, not by their address"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn message_body(message: &Message, with_deepseek_fields: bool) -> Value {

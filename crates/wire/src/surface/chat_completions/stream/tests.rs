@@ -1,3 +1,5 @@
+use std::slice;
+
 use chat::{Reply, TopLogprob, fold};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -140,7 +142,7 @@ fn log_probabilities_stand_beside_their_tokens() {
             .unwrap();
     assert_eq!(chunk["choices"][0]["logprobs"], json!({ "content": expected }));
     let reply = fold(deltas.into_iter().map(Ok)).unwrap();
-    let whole: Value = serde_json::from_str(&with_logprobs.body(&reply).unwrap()).unwrap();
+    let whole: Value = serde_json::from_str(&with_logprobs.body(slice::from_ref(&reply)).unwrap()).unwrap();
     assert_eq!(whole["choices"][0]["logprobs"], json!({ "content": expected, "reasoning_content": null }));
 }
 
@@ -150,19 +152,19 @@ fn a_whole_answer_has_the_keys_of_its_mode_in_the_documented_order() {
         Reply { text: "9.8".into(), reasoning: "hm".into(), finish: Some(FinishReason::Stop), ..Reply::default() };
     reply.usage = Some(USAGE);
     assert_eq!(
-        envelope(true).body(&reply).unwrap(),
+        envelope(true).body(slice::from_ref(&reply)).unwrap(),
         r#"{"id":"i","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"9.8","reasoning_content":"hm"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":17,"completion_tokens":12,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":6},"prompt_cache_hit_tokens":5,"prompt_cache_miss_tokens":12},"system_fingerprint":"fp"}"#
     );
     // A remote provider may send reasoning that was not requested; it is not lost.
-    assert!(envelope(false).body(&reply).unwrap().contains(r#""reasoning_content":"hm""#));
+    assert!(envelope(false).body(slice::from_ref(&reply)).unwrap().contains(r#""reasoning_content":"hm""#));
     reply.tool_calls.push(chat::ToolCall { id: "c".into(), name: "f".into(), arguments: "{}".into() });
     (reply.reasoning, reply.usage) = (String::new(), Some(Usage { reasoning_tokens: None, ..USAGE }));
-    let whole = envelope(false).body(&reply).unwrap();
+    let whole = envelope(false).body(slice::from_ref(&reply)).unwrap();
     assert!(whole.contains(
         r#""message":{"role":"assistant","content":"9.8","tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}"#
     ));
     assert!(!whole.contains("completion_tokens_details"));
-    assert!(envelope(false).body(&Reply::default()).is_err());
+    assert!(envelope(false).body(&[Reply::default()]).is_err());
 }
 
 #[test]
@@ -193,7 +195,7 @@ proptest! {
         deltas.retain(|delta| thinking || !matches!(delta, Delta::Reasoning { .. }));
         deltas.extend([Delta::Finish(FinishReason::Length), Delta::Usage(USAGE)]);
         let reply = fold(deltas.iter().cloned().map(Ok)).unwrap();
-        let whole: Value = serde_json::from_str(&envelope(thinking).body(&reply).unwrap()).unwrap();
+        let whole: Value = serde_json::from_str(&envelope(thinking).body(slice::from_ref(&reply)).unwrap()).unwrap();
 
         let mut events = rendered_events(ChatChunkRenderer::new(envelope(thinking), include_usage), &deltas);
         prop_assert_eq!(events.pop().unwrap(), "[DONE]");
@@ -213,4 +215,60 @@ proptest! {
         prop_assert_eq!(usages.len(), 1);
         prop_assert_eq!(&whole["usage"], &Value::Object(usages.remove(0)));
     }
+}
+
+#[test]
+fn choices_are_interleaved_and_the_last_to_finish_has_the_usage() {
+    let mut renderer = ChatChunkRenderer::new(envelope(false), false);
+    let mut out = String::new();
+    let mut push = |choice, delta: Delta| {
+        renderer.set_choice(choice);
+        renderer.push(&delta, &mut out);
+    };
+    push(1, text("b"));
+    push(0, text("a"));
+    push(1, Delta::Finish(FinishReason::Length));
+    push(0, Delta::Finish(FinishReason::Stop));
+    push(0, Delta::Usage(USAGE));
+    renderer.finish(&mut out);
+    let chunks: Vec<Value> = out
+        .split("\n\n")
+        .filter_map(|event| event.strip_prefix("data: "))
+        .filter(|data| *data != "[DONE]")
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    let seen: Vec<_> = chunks
+        .iter()
+        .map(|chunk| {
+            let choice = &chunk["choices"][0];
+            let has_role = choice["delta"]["role"] == "assistant";
+            (
+                choice["index"].as_u64().unwrap(),
+                has_role,
+                choice["finish_reason"].as_str(),
+                chunk.get("usage").is_some(),
+            )
+        })
+        .collect();
+    let expected = [
+        (1, true, None, false),
+        (1, false, None, false),
+        (0, true, None, false),
+        (0, false, None, false),
+        (1, false, Some("length"), false),
+        (0, false, Some("stop"), true),
+    ];
+    assert_eq!(seen, expected);
+    let replies = [("a", Some(USAGE)), ("b", None)].map(|(text, usage)| Reply {
+        text: text.into(),
+        usage,
+        finish: Some(FinishReason::Stop),
+        ..Reply::default()
+    });
+    let whole: Value = serde_json::from_str(&envelope(false).body(&replies).unwrap()).unwrap();
+    assert_eq!(
+        (whole["choices"][1]["index"].as_u64(), &whole["choices"][1]["message"]["content"]),
+        (Some(1), &json!("b"))
+    );
+    assert_eq!(whole["usage"]["prompt_tokens"], 17);
 }
