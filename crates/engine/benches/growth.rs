@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         supports_non_thinking: true,
         profile: Profile::Lenient,
         reasoning_rules: ReasoningRules::V32,
+        has_sparse_attention: true,
         vocab_size: 1 << 17,
     };
     let user = || Message::new(Role::User, "x");

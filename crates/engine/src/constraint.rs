@@ -18,6 +18,8 @@ const INLINE_MASK_LIMIT: Duration = Duration::from_micros(25);
 pub(crate) struct Constraint {
     state: ConstraintState,
     starts_at: GrammarStart,
+    /// The tokens with which a block of calls begins; empty for an answer without calls.
+    call_start: Vec<u32>,
     jobs: Sender<MaskJob>,
     /// Compute time of the last mask, an estimate for the next one.
     last_mask_time: Duration,
@@ -35,9 +37,9 @@ enum ConstraintState {
 }
 
 impl Constraint {
-    pub(crate) fn new(matcher: Matcher, starts_at: GrammarStart, jobs: Sender<MaskJob>) -> Self {
+    pub(crate) fn new(matcher: Matcher, starts_at: GrammarStart, call_start: Vec<u32>, jobs: Sender<MaskJob>) -> Self {
         let state = ConstraintState::Waiting(Box::new(matcher));
-        Self { state, starts_at, jobs, last_mask_time: Duration::MAX }
+        Self { state, starts_at, call_start, jobs, last_mask_time: Duration::MAX }
     }
 
     /// Whether the constrained part has not started, and starts with the answer itself.
@@ -50,6 +52,29 @@ impl Constraint {
         match (&self.state, self.starts_at) {
             (ConstraintState::Waiting(_), GrammarStart::AfterToken(token)) => Some(token),
             _ => None,
+        }
+    }
+
+    /// The token with which a block of calls begins.
+    pub(crate) fn call_marker(&self) -> Option<u32> {
+        self.call_start.last().copied()
+    }
+
+    /// Called when `token` ends the reasoning: as its marker, or because it begins a block of
+    /// calls.
+    pub(crate) fn end_reasoning(&mut self, token: u32) {
+        if self.call_marker() != Some(token) {
+            return self.start_answer();
+        }
+        match std::mem::replace(&mut self.state, ConstraintState::Failed(String::new())) {
+            ConstraintState::Waiting(mut matcher) => {
+                let lead = if self.starts_at == GrammarStart::Answer { self.call_start.as_slice() } else { &[] };
+                match matcher.consume_tokens(lead) {
+                    Ok(()) => self.compute_mask(*matcher),
+                    Err(error) => self.state = ConstraintState::Failed(first_line(&error)),
+                }
+            }
+            other => self.state = other,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use chat::Error;
+use chat::{EngineStatus, Error};
 use model::{LatentCache, Model};
 use parking_lot::Mutex;
 use text::Encoding;
@@ -18,12 +18,14 @@ use tokio::sync::Semaphore;
 use crate::check::{Profile, ReasoningRules, ValidationRules};
 use crate::disk_cache::{DiskCache, DiskCacheOptions, PageKeyChain};
 use crate::grammar_compiler::GrammarCompiler;
+use crate::idle_status::idle_status;
 use crate::load::Load;
 use crate::metrics;
 use crate::page_allocator::PageAllocator;
 use crate::request::Request;
 use crate::sampling_defaults::SamplingDefaults;
-use crate::scheduler::{Scheduler, SchedulerLimits};
+use crate::scheduler::{Scheduler, SchedulerLimits, prefill_tokens};
+use crate::token_counter::TokenCounter;
 
 /// Maximum wait for a request while no sequence can take a step: each waits for its client to read,
 /// for pages from disk, or for admission.
@@ -124,6 +126,8 @@ pub(crate) struct Shared {
     /// False while the thread recovers from a panic.
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
+    pub(crate) token_counter: Arc<Mutex<TokenCounter>>,
+    pub(crate) idle_status: EngineStatus,
     thread: JoinHandle<()>,
 }
 
@@ -153,7 +157,10 @@ impl Engine {
         metrics::describe(info.attention);
         let mut validation_rules = ValidationRules::of(&encoding, options.context.min(info.context));
         validation_rules.profile = options.profile;
+        validation_rules.has_sparse_attention = info.has_indexer;
         validation_rules.reasoning_rules = options.reasoning_rules.unwrap_or(validation_rules.reasoning_rules);
+        let context = validation_rules.context;
+        let idle_status = idle_status(info, context, options.max_running, options.queue, options.cache_pages);
         let limits = SchedulerLimits {
             batch_tokens: options.batch_tokens,
             max_running: options.max_running,
@@ -163,6 +170,7 @@ impl Engine {
         let (requests, inbox) = channel();
         let ready = Arc::new(AtomicBool::new(true));
         let load = Arc::default();
+        let token_counter = Arc::new(Mutex::new(TokenCounter::new(Instant::now())));
         let cache = model.new_cache(options.cache_pages);
         let disk = options.disk.as_ref().and_then(|disk| DiskCache::open(disk, cache.page_bytes()));
         let mut engine_thread = EngineThread {
@@ -174,6 +182,7 @@ impl Engine {
             inbox,
             ready: ready.clone(),
             load: Arc::clone(&load),
+            token_counter: token_counter.clone(),
             idle: true,
         };
         engine_thread.publish_load();
@@ -195,6 +204,8 @@ impl Engine {
             requests,
             ready,
             load,
+            token_counter,
+            idle_status,
             thread,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -237,6 +248,7 @@ struct EngineThread {
     inbox: Receiver<Request>,
     ready: Arc<AtomicBool>,
     load: Arc<Mutex<Load>>,
+    token_counter: Arc<Mutex<TokenCounter>>,
     /// Whether the last step had nothing to do and no request has arrived since.
     idle: bool,
 }
@@ -297,10 +309,12 @@ impl EngineThread {
                 sequence.store_pages(disk, &self.cache);
             }
             if chunk.needs_logits {
+                self.token_counter.lock().record_sample(Instant::now(), &sequence.usage());
                 sequence.sample_next(output.logits.row(row));
                 row += 1;
             }
         }
+        self.token_counter.lock().record_prefill(Instant::now(), prefill_tokens(&chunks));
         self.scheduler.retire(&mut self.pages);
         metrics::record_step(start.elapsed().as_secs_f64());
         true

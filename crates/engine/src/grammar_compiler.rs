@@ -8,7 +8,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
 use parking_lot::Mutex;
-use text::{Encoding, Grammar, ResponseStart};
+use text::{CallStart, Encoding, Grammar, ResponseStart};
 
 use crate::constraint::{ComputedMask, Constraint, MaskJob, first_line};
 
@@ -18,6 +18,7 @@ const MASK_WORKERS: usize = 2;
 /// Compiles grammars for one tokenizer, and owns the workers that compute their masks.
 pub(crate) struct GrammarCompiler {
     factory: ParserFactory,
+    encoding: Arc<Encoding>,
     jobs: Sender<MaskJob>,
 }
 
@@ -42,7 +43,7 @@ impl GrammarCompiler {
             let inbox = inbox.clone();
             std::thread::Builder::new().name(format!("grammar-{worker}")).spawn(move || run_worker(&inbox))?;
         }
-        Ok(Self { factory, jobs })
+        Ok(Self { factory, encoding: encoding.clone(), jobs })
     }
 
     /// Compiles the constraint of one answer. `prefix` is the beginning of the
@@ -52,7 +53,7 @@ impl GrammarCompiler {
     /// `Invalid` when the grammar is too large or uses unsupported features, or when `prefix`
     /// does not match it.
     pub(crate) fn compile(&self, grammar: Grammar, prefix: &[u32], start: ResponseStart) -> Result<Constraint, Error> {
-        let Grammar { lark, start: starts_at, subject } = grammar;
+        let Grammar { lark, start: starts_at, call_start, subject } = grammar;
         let parser = self.factory.create_parser(TopLevelGrammar::from_lark(lark));
         let parser = parser.map_err(|error| {
             Error::invalid(format!("Invalid schema for {subject}: it cannot be enforced: {}", first_line(&error)))
@@ -61,7 +62,10 @@ impl GrammarCompiler {
         if matcher.consume_tokens(prefix).is_err() {
             return Err(Error::invalid(format!("The prefix does not begin an answer that fits {subject}")));
         }
-        let mut constraint = Constraint::new(matcher, starts_at, self.jobs.clone());
+        let call_start = call_start.map_or_else(Vec::new, |CallStart { lead, marker }| {
+            self.encoding.tokenizer().encode(lead).into_iter().chain([marker]).collect()
+        });
+        let mut constraint = Constraint::new(matcher, starts_at, call_start, self.jobs.clone());
         if start == ResponseStart::Content {
             constraint.start_answer();
         }

@@ -4,12 +4,14 @@
 //! deltas. Works on chats and tokens, without HTTP.
 #![forbid(unsafe_code)]
 
+mod answer_constraint;
 mod check;
 mod constraint;
 mod delta_sender;
 mod disk_cache;
 mod engine;
 mod grammar_compiler;
+mod idle_status;
 mod load;
 mod logprobs;
 mod metrics;
@@ -21,11 +23,13 @@ mod sampler;
 mod sampling_defaults;
 mod scheduler;
 mod sequence;
+mod status;
 mod token_bans;
+mod token_counter;
 
 pub use check::{Profile, ReasoningRules, ValidationRules, check};
 pub use delta_sender::PrefillProgress;
 pub use disk_cache::DiskCacheOptions;
 pub use engine::{Engine, Options, StartError};
 pub use load::Load;
-pub use sampling_defaults::{GenerationConfigError, SamplingDefaults};
+pub use sampling_defaults::{GenerationConfigError, SamplingDefaults, end_tokens};

@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use chat::{BoxDeltaStream, BoxFuture, Chat, Error, FinishReason, Provider};
+use chat::{Attention, BoxFuture, Chat, EngineStatus, Error, FinishReason, Provider, StartedAnswer};
+use model::AttentionPath;
 use text::{Encoding, EncodingName, PromptLimit, RenderError, Rendered};
 use tokio::sync::watch;
 
-use crate::check::{ReasoningRules, ValidationRules, check, max_new_tokens, uncounted_context_length_error};
+use crate::answer_constraint::answer_constraint;
+use crate::check::{
+    OutputLimit, Profile, ReasoningRules, ValidationRules, check, output_limit, uncounted_context_length_error,
+};
 use crate::constraint::Constraint;
 use crate::delta_sender::{DeltaSender, PrefillProgress};
 use crate::engine::Engine;
+use crate::page_allocator::CacheScope;
 use crate::repetition_penalty::RepetitionPenalty;
 use crate::request::Request;
 use crate::sampler::Sampler;
@@ -25,7 +30,7 @@ impl Provider for Engine {
         check(chat, self.validation_rules())
     }
 
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>> {
         Box::pin(self.chat_with_progress(chat, None))
     }
 
@@ -40,8 +45,16 @@ impl Provider for Engine {
         Some(self.validation_rules().context.into())
     }
 
+    fn takes_engine_fields(&self) -> bool {
+        self.validation_rules().profile == Profile::Lenient
+    }
+
     fn is_ready(&self) -> bool {
         self.is_ready()
+    }
+
+    fn engine_status(&self) -> Option<EngineStatus> {
+        Some(self.status())
     }
 }
 
@@ -56,24 +69,32 @@ impl Engine {
         &self,
         chat: Chat,
         progress: Option<watch::Sender<PrefillProgress>>,
-    ) -> Result<BoxDeltaStream, Error> {
-        let (chat, rendered, constraint) = self.prepare(chat, self.validation_rules().context as usize).await?;
-        let max_new_tokens = max_new_tokens(&chat, self.validation_rules(), rendered.tokens.len())?;
+    ) -> Result<StartedAnswer, Error> {
+        let (mut chat, rendered, constraint) = self.prepare(chat, self.validation_rules().context as usize).await?;
+        let OutputLimit { max_new_tokens, note } = output_limit(&chat, self.validation_rules(), rendered.tokens.len())?;
         let fills_context = chat.max_tokens.is_none()
             && rendered.tokens.len() + max_new_tokens >= self.validation_rules().context as usize;
         let queue_permit = self.shared.queue_permits.clone().try_acquire_owned().map_err(|_| overloaded())?;
 
         let encoding = &self.shared.encoding;
-        let seed = self.shared.seed.map_or_else(random_seed, |seed| seed as u64);
+        // Choices of one request differ, also with a seed.
+        let choice = chat.choice.unwrap_or(0);
+        let seed = self.shared.seed.map_or_else(random_seed, |seed| (seed as u64).wrapping_add(choice.into()));
+        chat.sampling.seed = chat.sampling.seed.map(|seed| seed.wrapping_add(choice.into()));
         let defaults = &self.shared.sampling_defaults;
-        let repetition_penalty = defaults
-            .repetition_penalty
+        let repetition_penalty = chat.sampling.repetition_penalty.or(defaults.repetition_penalty);
+        let repetition_penalty = repetition_penalty
+            .filter(|&penalty| penalty != 1.0)
             .map(|penalty| RepetitionPenalty::new(penalty as f32, &rendered.tokens, encoding.tokenizer()));
         let (sender, deltas) = DeltaSender::channel(self.shared.channel_capacity);
         let request = Request {
             max_new_tokens,
             length_reason: if fills_context { FinishReason::ContextFull } else { FinishReason::Length },
-            cache_scope: chat.user.as_deref().map(Into::into),
+            cache_scope: cache_scope(&chat),
+            attention: chat.attention.map(|attention| match attention {
+                Attention::Dense => AttentionPath::Dense,
+                Attention::Sparse => AttentionPath::Sparse,
+            }),
             thinking: chat.thinking == Some(true),
             top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
             sampler: Sampler::new(&chat.sampling, defaults, seed, encoding.tokenizer().len())
@@ -89,7 +110,8 @@ impl Engine {
         };
         let engine_down = |_| Error::internal("the engine is down, the server must be restarted");
         self.shared.requests.send(request).map_err(engine_down)?;
-        Ok(deltas)
+        chat.notes.extend(note);
+        Ok(StartedAnswer { deltas, notes: chat.notes })
     }
 
     /// Renders the prompt, of at most `max_prompt_tokens` tokens, and compiles the constraint. A
@@ -107,18 +129,12 @@ impl Engine {
         let _cancelled = CancelOnDrop(limit.cancelled.clone());
         let prepare = tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            let mut chat = chat;
             let rendered = shared
                 .encoding
                 .render_within(&chat, &limit)
-                .map_err(|error| render_error(error, &chat, shared.validation_rules.context as usize))?;
-            let constraint = match shared.encoding.grammar(&chat)? {
-                Some(grammar) => Some(shared.grammar_compiler.compile(
-                    grammar,
-                    &shared.encoding.prefilled_tokens(&chat, &rendered),
-                    rendered.start,
-                )?),
-                None => None,
-            };
+                .map_err(|error| render_error(error, &chat, &shared.validation_rules))?;
+            let constraint = answer_constraint(&shared, &mut chat, &rendered)?;
             Ok((chat, rendered, constraint))
         });
         prepare.await.map_err(|error| {
@@ -126,6 +142,20 @@ impl Engine {
             Error::internal("the prompt could not be rendered")
         })?
     }
+}
+
+/// The prompts that may share cache pages with this one. What a layer caches depends on the
+/// positions that the layers below attended to, so a path of its own makes a scope of its own.
+fn cache_scope(chat: &Chat) -> CacheScope {
+    // The scope of a path begins with NUL and its name. The scope of a user whose name begins with
+    // NUL begins with two.
+    let user = |user: &str| if user.starts_with('\0') { format!("\0{user}").into() } else { user.into() };
+    let Some(attention) = chat.attention else { return chat.user.as_deref().map(user) };
+    let path = match attention {
+        Attention::Dense => "dense",
+        Attention::Sparse => "sparse",
+    };
+    Some(format!("\0{path}\0{}", chat.user.as_deref().unwrap_or_default()).into())
 }
 
 /// Cancels the work on a blocking thread when its caller is dropped.
@@ -137,10 +167,10 @@ impl Drop for CancelOnDrop {
     }
 }
 
-fn render_error(error: RenderError, chat: &Chat, context: usize) -> Error {
+fn render_error(error: RenderError, chat: &Chat, rules: &ValidationRules) -> Error {
     match error {
         RenderError::Refused(error) => error,
-        RenderError::TooLong { at_least } => uncounted_context_length_error(chat, context, at_least),
+        RenderError::TooLong { at_least } => uncounted_context_length_error(chat, rules, at_least),
         RenderError::Cancelled => Error::internal("the request was cancelled"),
     }
 }
@@ -159,6 +189,7 @@ impl ValidationRules {
                 EncodingName::V32 => ReasoningRules::V32,
             },
             vocab_size: encoding.tokenizer().len() as u32,
+            has_sparse_attention: true,
         }
     }
 }

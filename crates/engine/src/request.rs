@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chat::FinishReason;
+use model::AttentionPath;
 use text::{Decoder, Encoding};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -21,6 +22,8 @@ pub(crate) struct Request {
     /// limits the answer.
     pub(crate) length_reason: FinishReason,
     pub(crate) cache_scope: CacheScope,
+    /// The positions that attention reads; `None`: those of the model's options.
+    pub(crate) attention: Option<AttentionPath>,
     pub(crate) thinking: bool,
     /// Number of alternatives returned with every token; `None`: without log-probabilities.
     pub(crate) top_logprobs: Option<usize>,

@@ -1,5 +1,5 @@
-//! Sampling: penalties, bias, temperature, top-k, top-p, and a draw whose randomness is a function
-//! of seed and position, so that other requests in the batch never change an answer.
+//! Sampling: penalties, bias, temperature, min-p, top-k, top-p, and a draw whose randomness is a
+//! function of seed and position, so that other requests in the batch never change an answer.
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +22,8 @@ pub(crate) struct Sampler {
     top_p: f64,
     /// Number of likeliest tokens to draw from; `None`: all.
     top_k: Option<usize>,
+    /// Least weight of a token to draw, relative to that of the likeliest one.
+    min_p: f32,
     presence_penalty: f32,
     frequency_penalty: f32,
     repetition_penalty: Option<RepetitionPenalty>,
@@ -45,6 +47,8 @@ pub(crate) struct Sampler {
 pub(crate) struct TokenFilter<'a> {
     /// Whether the request's `logit_bias` applies.
     pub(crate) apply_bias: bool,
+    /// A token whose weight is added to that of the second one.
+    pub(crate) redirect: Option<(u32, u32)>,
     /// Forbidden tokens, unless they are in `allowed`.
     pub(crate) banned: &'a [u32],
     /// Exceptions from `banned`; a few.
@@ -60,7 +64,11 @@ impl Sampler {
         Self {
             temperature: sampling.temperature.or(defaults.temperature).unwrap_or(1.0) as f32,
             top_p: sampling.top_p.or(defaults.top_p).unwrap_or(1.0),
-            top_k: defaults.top_k,
+            top_k: match sampling.top_k {
+                Some(top_k) => usize::try_from(top_k).ok().filter(|&top_k| top_k > 0),
+                None => defaults.top_k,
+            },
+            min_p: sampling.min_p.unwrap_or(0.0) as f32,
             presence_penalty: sampling.presence_penalty.unwrap_or(0.0) as f32,
             frequency_penalty: sampling.frequency_penalty.unwrap_or(0.0) as f32,
             repetition_penalty: None,
@@ -110,6 +118,12 @@ impl Sampler {
         for &(token, bias) in self.bias.iter().filter(|_| filter.apply_bias) {
             if let Some(logit) = self.scratch.get_mut(token as usize) {
                 *logit += bias;
+            }
+        }
+        if let Some((from, to)) = filter.redirect {
+            let taken = self.scratch.get(from as usize).copied().unwrap_or(f32::NEG_INFINITY);
+            if let Some(logit) = self.scratch.get_mut(to as usize) {
+                *logit = log_add_exp(*logit, taken);
             }
         }
         for &token in filter.banned.iter().filter(|token| !filter.allowed.contains(token)) {
@@ -170,11 +184,17 @@ impl Sampler {
                 continue;
             }
             let weight = ((*logit - max) / temperature).exp();
-            *logit = if weight.is_finite() { weight } else { 0.0 };
+            *logit = if weight.is_finite() && weight >= self.min_p { weight } else { 0.0 };
             sum += f64::from(*logit);
         }
         sum
     }
+}
+
+/// The logarithm of the sum of the exponentials.
+fn log_add_exp(a: f32, b: f32) -> f32 {
+    let greater = a.max(b);
+    if greater.is_finite() { greater + ((a - greater).exp() + (b - greater).exp()).ln() } else { greater }
 }
 
 /// The order of likelihood; the lower id comes first among equals.

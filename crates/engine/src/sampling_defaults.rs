@@ -52,6 +52,22 @@ impl SamplingDefaults {
     }
 }
 
+/// The tokens that end an answer, from the bytes of a `generation_config.json`: its `eos_token_id`,
+/// which is a token or a list of tokens. Empty if it has none.
+///
+/// # Errors
+/// As [`SamplingDefaults::from_generation_config`].
+pub fn end_tokens(bytes: &[u8]) -> Result<Vec<u32>, GenerationConfigError> {
+    let config: Map<String, Value> =
+        serde_json::from_slice(bytes).map_err(|error| GenerationConfigError::Json { reason: error.to_string() })?;
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let tokens = read(&config, "eos_token_id", "a token id, or a list of token ids", |value| match value {
+        Value::Array(ids) => ids.iter().map(id).collect(),
+        value => id(value).map(|id| vec![id]),
+    });
+    Ok(tokens?.unwrap_or_default())
+}
+
 fn read<T>(
     config: &Map<String, Value>,
     field: &'static str,
@@ -87,6 +103,19 @@ mod tests {
         assert_eq!(parse(none), Ok(SamplingDefaults::default()));
         let zero = SamplingDefaults { temperature: Some(0.0), top_p: Some(1.0), ..SamplingDefaults::default() };
         assert_eq!(parse(r#"{"temperature": 0, "top_p": 1}"#), Ok(zero));
+    }
+
+    #[test]
+    fn end_tokens_are_one_or_several() {
+        let parse = |json: &str| end_tokens(json.as_bytes()).map_err(|error| error.to_string());
+        assert_eq!(parse("{}"), Ok(vec![]));
+        assert_eq!(parse(r#"{"eos_token_id": null}"#), Ok(vec![]));
+        assert_eq!(parse(r#"{"eos_token_id": 1}"#), Ok(vec![1]));
+        assert_eq!(parse(r#"{"eos_token_id": [1, 128798]}"#), Ok(vec![1, 128798]));
+        for value in ["-1", "\"1\"", "[1, null]", "4294967296"] {
+            let refused = parse(&format!("{{\"eos_token_id\": {value}}}")).unwrap_err();
+            assert!(refused.starts_with("`generation_config.json`: `eos_token_id` is "), "{refused}");
+        }
     }
 
     #[test]

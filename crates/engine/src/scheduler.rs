@@ -51,6 +51,13 @@ pub(crate) struct Chunk {
     pub(crate) needs_logits: bool,
 }
 
+/// The number of tokens that these chunks compute beside those that were generated last.
+pub(crate) fn prefill_tokens(chunks: &[Chunk]) -> usize {
+    let is_decode = |chunk: &&Chunk| chunk.tokens == 1 && chunk.needs_logits;
+    let decodes = chunks.iter().filter(is_decode).count();
+    chunks.iter().map(|chunk| chunk.tokens).sum::<usize>() - decodes
+}
+
 /// The error of the API when the queue is full or the wait was too long.
 pub(crate) fn overloaded() -> Error {
     let text = "Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.";
@@ -116,6 +123,7 @@ impl Scheduler {
                 start,
                 pages: sequence.pages(),
                 logits: if chunk.needs_logits { LogitsWanted::Last } else { LogitsWanted::None },
+                attention: sequence.attention(),
             }
         };
         Batch { spans: chunks.iter().map(span).collect() }

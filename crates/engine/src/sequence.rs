@@ -1,23 +1,25 @@
 //! The state of one request: its tokens, its pages, its sampler and the channel to its client.
 
+mod prefix_pages;
+
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use chat::{Delta, Error, FinishReason, Usage};
-use model::LatentCache;
+use model::AttentionPath;
 use text::{Decoder, Encoding};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::constraint::Constraint;
 use crate::delta_sender::{DeltaSender, PrefillProgress};
-use crate::disk_cache::{DiskCache, PageKeyChain};
+use crate::disk_cache::PageKeyChain;
 use crate::logprobs::token_logprob;
 use crate::metrics;
-use crate::page_allocator::{PAGE_ROWS, PageAllocator, PageTable};
+use crate::page_allocator::{PageAllocator, PageTable};
 use crate::request::Request;
 use crate::sampler::{Sampler, TokenFilter};
-use crate::token_bans::TokenBans;
+use crate::token_bans::{TokenBans, end_redirect};
 
 /// A request that waits, runs or drains.
 pub(crate) struct Sequence {
@@ -40,6 +42,7 @@ pub(crate) struct Sequence {
     cached_tokens: usize,
     /// True until the first preemption; what is found afterwards was computed for this sequence.
     count_cache_hits: bool,
+    attention: Option<AttentionPath>,
     thinking: bool,
     top_logprobs: Option<usize>,
     sampler: Sampler,
@@ -80,6 +83,7 @@ impl Sequence {
             unstored_pages: Vec::new(),
             cached_tokens: 0,
             count_cache_hits: true,
+            attention: request.attention,
             thinking: request.thinking,
             top_logprobs: request.top_logprobs,
             sampler: request.sampler,
@@ -97,13 +101,6 @@ impl Sequence {
         }
     }
 
-    /// Takes published pages for the next tokens. Returns the number of pages that are
-    /// missing for all tokens.
-    pub(crate) fn match_prefix(&mut self, pages: &mut PageAllocator) -> usize {
-        self.computed_tokens = pages.match_prefix(&mut self.table, &self.tokens, self.computed_tokens);
-        self.tokens.len().div_ceil(PAGE_ROWS).saturating_sub(self.table.pages().len())
-    }
-
     /// Leaves the queue; called after [`Sequence::match_prefix`].
     pub(crate) fn admit(&mut self) {
         if self.queue_permit.take().is_some() {
@@ -111,65 +108,6 @@ impl Sequence {
         }
         self.record_cache_hit(self.computed_tokens);
         self.report_progress();
-    }
-
-    /// Takes pages of its prompt that other sequences have published since the last step.
-    pub(crate) fn adopt_shared_prefix(&mut self, pages: &mut PageAllocator) {
-        let computed = self.computed_tokens;
-        self.match_prefix(pages);
-        self.record_cache_hit(self.computed_tokens - computed);
-    }
-
-    /// Requests the pages of the next tokens from disk, except for the last token.
-    pub(crate) fn start_disk_fetch(&mut self, disk: &DiskCache) {
-        let Some(page_keys) = &mut self.page_keys else { return };
-        let next = self.computed_tokens / PAGE_ROWS;
-        let end = ((self.tokens.len() - 1) / PAGE_ROWS).min(self.table.pages().len());
-        let keys = (next..end).map(|index| page_keys.key(index, &self.tokens).0).collect();
-        self.disk_fetch = disk.fetch(keys).map(|receiver| DiskFetch { receiver, next_page: next });
-    }
-
-    /// Installs the pages that have arrived from disk. The tokens after them are computed.
-    pub(crate) fn install_fetched_pages(&mut self, cache: &mut LatentCache, pages: &mut PageAllocator) {
-        if self.disk_fetch.is_none() {
-            return;
-        }
-        while let Some(fetch) = &mut self.disk_fetch {
-            match fetch.receiver.try_recv() {
-                Ok(rows) => {
-                    let index = fetch.next_page;
-                    fetch.next_page += 1;
-                    // Another sequence may have published the page in the meantime.
-                    if index * PAGE_ROWS == self.computed_tokens {
-                        cache.write_page(self.table.pages()[index], &rows);
-                        self.computed_tokens += PAGE_ROWS;
-                        pages.publish(&mut self.table, &self.tokens, self.computed_tokens);
-                        self.record_cache_hit(PAGE_ROWS);
-                        metrics::record_disk_hit(PAGE_ROWS);
-                    }
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => self.disk_fetch = None,
-            }
-        }
-        self.report_progress();
-    }
-
-    /// Hands the newly computed pages to the disk cache.
-    pub(crate) fn store_pages(&mut self, disk: &DiskCache, cache: &LatentCache) {
-        let Some(page_keys) = &mut self.page_keys else { return };
-        for index in self.unstored_pages.drain(..) {
-            let (key, parent) = page_keys.key(index, &self.tokens);
-            let page = self.table.pages()[index];
-            disk.store(key, parent, || cache.read_page(page));
-        }
-    }
-
-    fn record_cache_hit(&mut self, tokens: usize) {
-        if self.count_cache_hits {
-            self.cached_tokens += tokens;
-            metrics::record_prefix_hit(tokens);
-        }
     }
 
     /// Frees all pages; the sequence returns to the queue.
@@ -195,6 +133,10 @@ impl Sequence {
     /// The next `n` tokens to compute, and the position of the first.
     pub(crate) fn chunk(&self, n: usize) -> (&[u32], usize) {
         (&self.tokens[self.computed_tokens..][..n], self.computed_tokens)
+    }
+
+    pub(crate) fn attention(&self) -> Option<AttentionPath> {
+        self.attention
     }
 
     pub(crate) fn pages(&self) -> &[u32] {
@@ -247,11 +189,13 @@ impl Sequence {
         let in_answer = !self.decoder.is_reasoning();
         let allowed =
             self.bans.allowed_control_tokens(&self.decoder, self.constraint.as_ref(), &self.tokens, &self.encoding);
+        let redirect = end_redirect(&self.decoder, self.constraint.as_ref(), &self.encoding);
         let mask = match self.constraint.as_mut().filter(|_| in_answer) {
             Some(constraint) => constraint.next_mask()?,
             None => None,
         };
         let filter = TokenFilter {
+            redirect,
             apply_bias: in_answer,
             banned: if allowed.is_some() { self.encoding.control_tokens() } else { &[] },
             allowed: allowed.as_deref().unwrap_or_default(),
@@ -268,7 +212,7 @@ impl Sequence {
         if in_answer {
             constraint.accept_token(token);
         } else if !self.decoder.is_reasoning() {
-            constraint.start_answer();
+            constraint.end_reasoning(token);
         }
     }
 
@@ -286,7 +230,7 @@ impl Sequence {
     }
 
     /// The usage so far.
-    fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         Usage {
             prompt_tokens: self.prompt_tokens as u64,
             cached_tokens: self.cached_tokens as u64,

@@ -7,11 +7,23 @@ use text::{Decoder, Encoding};
 
 use crate::constraint::Constraint;
 
+/// The end token and `</think>`, within the reasoning of an answer that must not end before its
+/// grammar matches: a model that would end the answer ends its reasoning instead.
+pub(crate) fn end_redirect(
+    decoder: &Decoder,
+    constraint: Option<&Constraint>,
+    encoding: &Encoding,
+) -> Option<(u32, u32)> {
+    let owes_answer = decoder.is_reasoning() && constraint.is_some_and(Constraint::awaits_answer);
+    let end_think = encoding.think_tokens().1.filter(|_| owes_answer)?;
+    Some((encoding.eos(), end_think))
+}
+
 /// The rules for one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenBans {
     /// An answer may contain the markers of its format: where reasoning begins and ends, where a
-    /// call begins, and the end.
+    /// call begins, also one that ends the reasoning, and the end.
     Chat,
     /// The completion of a text is text up to its end.
     Text,
@@ -39,7 +51,7 @@ impl TokenBans {
         tokens: &[u32],
         encoding: &Encoding,
     ) -> Option<Vec<u32>> {
-        let mut allowed = vec![encoding.eos()];
+        let mut allowed = [&[encoding.eos()], decoder.more_end_tokens()].concat();
         match self {
             Self::Text => {}
             Self::Tokens => {
@@ -52,6 +64,8 @@ impl TokenBans {
                     allowed.clear();
                 }
                 allowed.extend(decoder.allowed_think_tokens());
+                let call_marker = constraint.and_then(Constraint::call_marker);
+                allowed.extend(call_marker.filter(|_| decoder.can_call_end_reasoning()));
             }
             Self::Chat => {
                 let trigger = match constraint {

@@ -16,6 +16,10 @@ pub(super) fn check_completion(chat: &mut Chat, rules: &ValidationRules) -> Resu
         Input::Text { suffix, .. } => suffix.is_some(),
         Input::Tokens(_) => false,
     };
+    if chat.thinking == Some(true) && rules.profile == Profile::Lenient && !rules.supports_non_thinking {
+        // The name of a model that always thinks stands for its completions of text as well.
+        chat.thinking = Some(false);
+    }
     if chat.thinking == Some(true) {
         return invalid(format!("{} does not support FIM", chat.model));
     }

@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use chat::{Chat, Error, Input, Message, Part, Role};
 
 use super::errors::{array_too_long_error, empty_array_error, invalid};
+use super::notes::Notes;
 use super::rules::{Profile, ReasoningRules, ValidationRules};
+use super::system_messages::place_system_messages;
 
 const MAX_MESSAGES: usize = 4096;
 
@@ -27,12 +29,16 @@ pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result
     if messages.len() > MAX_MESSAGES {
         return invalid(array_too_long_error("messages", MAX_MESSAGES, messages.len()));
     }
+    if lenient {
+        leave_out_attachments_of_results(messages, &mut notes);
+    }
     check_text_only(messages)?;
     if lenient {
         for message in messages.iter_mut().filter(|message| message.tool_calls.as_ref().is_some_and(Vec::is_empty)) {
             message.tool_calls = None;
             notes.add("an empty `tool_calls` is treated as absent");
         }
+        place_system_messages(messages, &mut notes);
     }
     for message in messages.iter().filter(|message| message.role == Role::Assistant) {
         if message.content.is_none() && message.tool_calls.is_none() {
@@ -59,14 +65,13 @@ pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result
     Ok(())
 }
 
-/// Adds notes to a chat, without duplicates.
-struct Notes<'a>(&'a mut Vec<String>);
-
-impl Notes<'_> {
-    fn add(&mut self, note: &str) {
-        if !self.0.iter().any(|other| other == note) {
-            self.0.push(note.into());
-        }
+/// Replaces what is not text in results of tools: a conversation that has one goes on.
+fn leave_out_attachments_of_results(messages: &mut [Message], notes: &mut Notes<'_>) {
+    let results = messages.iter_mut().filter(|message| message.role == Role::Tool);
+    let parts = results.flat_map(|message| message.content.iter_mut().flatten());
+    for part in parts.filter(|part| matches!(part, Part::Other { .. })) {
+        *part = Part::Text("[This model reads text only, and this part of the result is none.]".into());
+        notes.add("images and files in results of tools are left out");
     }
 }
 

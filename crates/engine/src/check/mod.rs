@@ -9,16 +9,18 @@ mod completion;
 mod context_length;
 mod errors;
 mod messages;
+mod notes;
 mod response_format;
 mod rules;
 mod sampling;
+mod system_messages;
 #[cfg(test)]
 mod tests;
 mod tools;
 
-use chat::{Chat, Error};
+use chat::{Attention, Chat, Error, Input};
 
-pub(crate) use context_length::{max_new_tokens, uncounted_context_length_error};
+pub(crate) use context_length::{OutputLimit, output_limit, uncounted_context_length_error};
 use errors::{invalid, matches_name_pattern, pattern_error};
 pub use rules::{Profile, ReasoningRules, ValidationRules};
 
@@ -26,7 +28,7 @@ pub use rules::{Profile, ReasoningRules, ValidationRules};
 ///
 /// Afterwards `thinking` is set and final (tools may have switched it off), sampling fields without
 /// effect are removed, an alias is moved to its proper field, and reasoning that the prompt must
-/// not contain is removed. `max_tokens` stays `None` when the caller gave none: `max_new_tokens`
+/// not contain is removed. `max_tokens` stays `None` when the caller gave none: `output_limit`
 /// applies the default once the prompt's length is known.
 ///
 /// # Errors
@@ -35,25 +37,51 @@ pub use rules::{Profile, ReasoningRules, ValidationRules};
 pub fn check(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     completion::check_completion(chat, rules)?;
     check_thinking_mode(chat, rules)?;
-    sampling::check_length(chat)?;
+    sampling::check_length(chat, rules)?;
     sampling::check_sampling(chat, rules)?;
     response_format::check_response_format(chat, rules)?;
     tools::check_tools(chat, rules)?;
     sampling::check_logprobs(chat)?;
     sampling::check_logit_bias(chat, rules)?;
     check_user_id(chat)?;
+    check_attention(chat, rules)?;
     messages::check_messages(chat, rules)
 }
 
+/// Checks that the model has the mode that the request asks for. The lenient profile answers in the
+/// mode that the model has.
 fn check_thinking_mode(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     let mut thinking = chat.thinking.unwrap_or(false);
+    if rules.profile == Profile::Lenient && matches!(chat.input, Input::Messages(_)) {
+        if !thinking && !rules.supports_non_thinking {
+            chat.notes.push("this model always thinks".into());
+            thinking = true;
+        } else if thinking && !rules.supports_thinking {
+            chat.notes.push("this model does not think".into());
+            thinking = false;
+        }
+    }
     if rules.reasoning_rules == ReasoningRules::V32Exp && !chat.tools.is_empty() {
         thinking = false;
     }
     chat.thinking = Some(thinking);
+    if rules.profile == Profile::Lenient && !matches!(chat.input, Input::Messages(_)) {
+        // A completion of text has no modes.
+        return Ok(());
+    }
     match thinking {
         true if !rules.supports_thinking => invalid(format!("{} does not support thinking", chat.model)),
         false if !rules.supports_non_thinking => invalid(format!("{} does not support non-thinking", chat.model)),
+        _ => Ok(()),
+    }
+}
+
+fn check_attention(chat: &Chat, rules: &ValidationRules) -> Result<(), Error> {
+    match chat.attention {
+        Some(Attention::Sparse) if !rules.has_sparse_attention => invalid(format!(
+            "{} has no sparse attention: leave `cachalot.attention` out, or set it to `dense`",
+            chat.model
+        )),
         _ => Ok(()),
     }
 }

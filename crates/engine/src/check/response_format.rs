@@ -5,6 +5,7 @@ use serde_json::Value;
 use text::format_schema;
 
 use super::errors::{invalid, matches_name_pattern};
+use super::notes::unenforced_note;
 use super::rules::{Profile, ValidationRules};
 
 /// Checks the format. A prompt for JSON output must contain the word "json": without an instruction
@@ -21,7 +22,13 @@ pub(super) fn check_response_format(chat: &mut Chat, rules: &ValidationRules) ->
                      '^[a-zA-Z0-9_-]{1,64}$'.",
                 );
             }
-            format_schema(format).map(|_| ())
+            let lenient = rules.profile == Profile::Lenient;
+            let schema = format_schema(format, lenient)?;
+            chat.lenient_schemas = lenient;
+            if lenient {
+                chat.notes.extend(unenforced_note("response_format", schema.unenforced()));
+            }
+            Ok(())
         }
         ResponseFormat::JsonObject => {
             let Input::Messages(messages) = &mut chat.input else { return Ok(()) };

@@ -11,6 +11,8 @@ pub struct ValidationRules {
     pub supports_non_thinking: bool,
     pub profile: Profile,
     pub reasoning_rules: ReasoningRules,
+    /// The model can attend to selected positions only.
+    pub has_sparse_attention: bool,
     /// The number of token ids; each id is smaller.
     pub vocab_size: u32,
 }

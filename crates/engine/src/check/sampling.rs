@@ -6,12 +6,13 @@ use super::completion;
 use super::errors::invalid;
 use super::rules::{Profile, ValidationRules};
 
+const MAX_CHOICES: i64 = 8;
 const MAX_STOPS: usize = 16;
 
-pub(super) fn check_length(chat: &mut Chat) -> Result<(), Error> {
-    if chat.n.is_some_and(|n| n != 1) {
-        return invalid("Invalid n value (currently only n = 1 is supported)");
-    }
+/// Checks the number of choices and `max_tokens`. The lenient profile has no upper limit: what is
+/// left of the context is known with the prompt ([`super::output_limit`]).
+pub(super) fn check_length(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
+    check_choice_count(chat, rules)?;
     let name = if chat.max_tokens.is_some() { "max_tokens" } else { "max_completion_tokens" };
     let alias = chat.max_completion_tokens.take();
     chat.max_tokens = chat.max_tokens.or(alias);
@@ -20,14 +21,32 @@ pub(super) fn check_length(chat: &mut Chat) -> Result<(), Error> {
         (Input::Messages(_), _) => 8192,
         _ => completion::MAX_TOKENS,
     };
-    if chat.clamp_max_tokens {
+    let lenient = rules.profile == Profile::Lenient;
+    if chat.clamp_max_tokens && !lenient {
         chat.max_tokens = chat.max_tokens.map(|tokens| tokens.min(most));
     }
+    let most = if lenient { rules.context.into() } else { most };
     match chat.max_tokens {
+        Some(tokens) if lenient && tokens > most => Ok(()),
         Some(tokens) if !(1..=most).contains(&tokens) => {
             invalid(format!("Invalid {name} value, the valid range of {name} is [1, {most}]"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks `n`. In the lenient profile each of several choices is a chat of its own.
+fn check_choice_count(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
+    match chat.n {
+        None | Some(1) => Ok(()),
+        Some(n) if rules.profile == Profile::Lenient && !(1..=MAX_CHOICES).contains(&n) => {
+            invalid(format!("Invalid n value, the valid range of n is [1, {MAX_CHOICES}]"))
+        }
+        Some(_) if rules.profile == Profile::Lenient && chat.choice.is_some() => {
+            chat.notes.push("`n` choices are answered as requests of their own".into());
+            Ok(())
+        }
+        Some(_) => invalid("Invalid n value (currently only n = 1 is supported)"),
     }
 }
 
@@ -44,6 +63,12 @@ pub(super) fn check_sampling(chat: &mut Chat, rules: &ValidationRules) -> Result
     if sampling.top_p.is_some_and(|top_p| !(top_p > 0.0 && top_p <= 1.0)) {
         return invalid("Invalid top_p value, the valid range of top_p is (0, 1.0]");
     }
+    let most = i64::from(u32::MAX);
+    if sampling.top_k.is_some_and(|top_k| !(-1..=most).contains(&top_k)) {
+        return invalid(format!("Invalid top_k value, the valid range of top_k is [-1, {most}]"));
+    }
+    within("min_p", sampling.min_p, 0.0, 1.0)?;
+    within("repetition_penalty", sampling.repetition_penalty, 0.1, 10.0)?;
     within("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)?;
     within("presence_penalty", sampling.presence_penalty, -2.0, 2.0)?;
     if chat.thinking == Some(true) && rules.profile == Profile::DeepSeek {

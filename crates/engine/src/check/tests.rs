@@ -8,6 +8,7 @@ fn rules(profile: Profile) -> ValidationRules {
         supports_non_thinking: true,
         profile,
         reasoning_rules: ReasoningRules::V32,
+        has_sparse_attention: true,
         vocab_size: 129_280,
     }
 }
@@ -196,7 +197,7 @@ fn a_schema_that_cannot_be_honoured_is_refused_with_keyword_and_path() {
     let calls = |beta, tools: &[Tool]| Chat { beta, tools: tools.to_vec(), ..simple_chat() };
     assert!(error_of_deepseek_profile(calls(true, &[strict.clone()])).starts_with("Invalid schema for function 'f': "));
     let wish = accepted_by_lenient_profile(calls(false, &[strict.clone()]));
-    assert_eq!((wish.tools[0].strict, wish.notes.len()), (false, 1));
+    assert_eq!((wish.tools[0].strict, wish.notes.len()), (false, 0));
     assert_eq!(
         error_of_deepseek_profile(calls(true, &[strict, tool("g")])),
         "All tools must set strict to true in strict mode"
@@ -213,6 +214,7 @@ fn thinking_widens_the_range_and_the_service_then_drops_sampling() {
         presence_penalty: Some(0.2),
         seed: Some(7),
         logit_bias: vec![(5, 1.0)],
+        ..Sampling::default()
     };
     let lenient = accepted_by_lenient_profile(thinking.clone());
     assert_eq!((&lenient.sampling, lenient.notes.len()), (&thinking.sampling, 0));
@@ -228,10 +230,10 @@ fn thinking_widens_the_range_and_the_service_then_drops_sampling() {
 
 #[test]
 fn a_mode_the_encoding_lacks_is_refused() {
-    let plain = ValidationRules { supports_thinking: false, ..rules(Profile::Lenient) };
+    let plain = ValidationRules { supports_thinking: false, ..rules(Profile::DeepSeek) };
     let error = check(&mut Chat { thinking: Some(true), ..simple_chat() }, &plain).unwrap_err();
     assert_eq!(error.message, "deepseek-chat does not support thinking");
-    let thinker = ValidationRules { supports_non_thinking: false, ..rules(Profile::Lenient) };
+    let thinker = ValidationRules { supports_non_thinking: false, ..rules(Profile::DeepSeek) };
     assert_eq!(check(&mut simple_chat(), &thinker).unwrap_err().message, "deepseek-chat does not support non-thinking");
 }
 
@@ -243,6 +245,38 @@ fn older_rules_switch_thinking_off_or_refuse_tools() {
     assert_eq!(exp.thinking, Some(false));
     let r1 = ValidationRules { reasoning_rules: ReasoningRules::R1, ..rules(Profile::DeepSeek) };
     assert_eq!(check(&mut chat.clone(), &r1).unwrap_err().message, "deepseek-chat does not support Function Calling");
+}
+
+#[test]
+fn the_lenient_profile_answers_in_the_mode_that_the_model_has() {
+    let r1 = |profile| ValidationRules {
+        reasoning_rules: ReasoningRules::R1,
+        supports_non_thinking: false,
+        ..rules(profile)
+    };
+    let v3 = |profile| ValidationRules { supports_thinking: false, ..rules(profile) };
+    for (rules, asked, error, note) in [
+        (
+            &r1 as &dyn Fn(Profile) -> ValidationRules,
+            false,
+            "does not support non-thinking",
+            "this model always thinks",
+        ),
+        (&v3, true, "does not support thinking", "this model does not think"),
+    ] {
+        let chat = Chat { thinking: Some(asked), ..simple_chat() };
+        assert!(check(&mut chat.clone(), &rules(Profile::DeepSeek)).unwrap_err().message.ends_with(error));
+        let mut accepted = chat;
+        check(&mut accepted, &rules(Profile::Lenient)).unwrap();
+        assert_eq!((accepted.thinking, accepted.notes), (Some(!asked), vec![note.to_owned()]));
+    }
+    let mut calling = Chat { thinking: Some(true), tools: vec![tool("f")], ..simple_chat() };
+    check(&mut calling, &r1(Profile::Lenient)).unwrap();
+    assert_eq!((calling.thinking, calling.notes.len()), (Some(true), 1));
+    let text = Input::Text { prefix: "Once".into(), suffix: None };
+    let mut completion = Chat { thinking: Some(true), input: text, ..simple_chat() };
+    check(&mut completion, &r1(Profile::Lenient)).unwrap();
+    assert_eq!(completion.thinking, Some(false));
 }
 
 #[test]
@@ -386,20 +420,80 @@ fn reasoning_the_prompt_must_not_see_is_dropped() {
 fn only_an_explicit_budget_can_be_too_large_for_the_context() {
     let rules = rules(Profile::DeepSeek);
     let chat_with = |max_tokens| Chat { max_tokens, thinking: Some(false), ..simple_chat() };
-    assert_eq!(max_new_tokens(&chat_with(None), &rules, 130_000).unwrap(), 1_072);
-    assert_eq!(max_new_tokens(&chat_with(None), &rules, 10).unwrap(), 4_096);
-    assert_eq!(max_new_tokens(&chat_with(Some(8)), &rules, 131_064).unwrap(), 8);
+    let limit = |chat: &Chat, rules: &_, prompt| output_limit(chat, rules, prompt).map(|limit| limit.max_new_tokens);
+    let refused = |chat: &Chat, rules: &_, prompt| limit(chat, rules, prompt).unwrap_err().message;
+    assert_eq!(limit(&chat_with(None), &rules, 130_000).unwrap(), 1_072);
+    assert_eq!(limit(&chat_with(None), &rules, 10).unwrap(), 4_096);
+    assert_eq!(limit(&chat_with(Some(8)), &rules, 131_064).unwrap(), 8);
     assert_eq!(
-        max_new_tokens(&chat_with(Some(4096)), &rules, 130_000).unwrap_err().message,
+        refused(&chat_with(Some(4096)), &rules, 130_000),
         "This model's maximum context length is 131072 tokens. However, you requested 134096 tokens (130000 in the \
          messages, 4096 in the completion). Please reduce the length of the messages or completion."
     );
-    assert!(
-        max_new_tokens(&chat_with(None), &rules, 131_072)
-            .unwrap_err()
-            .message
-            .contains("(131072 in the messages, 0 in the")
-    );
+    assert!(refused(&chat_with(None), &rules, 131_072).contains("(131072 in the messages, 0 in the"));
     let small = ValidationRules { context: 512, ..rules };
-    assert_eq!(max_new_tokens(&chat_with(None), &small, 100).unwrap(), 412);
+    assert_eq!(limit(&chat_with(None), &small, 100).unwrap(), 412);
+}
+
+#[test]
+fn the_lenient_profile_cuts_an_explicit_budget_to_what_the_prompt_leaves() {
+    let rules = ValidationRules { context: 8192, ..rules(Profile::Lenient) };
+    let limited = |max_tokens: i64, thinking, input: Input, prompt| {
+        let mut chat = Chat { max_tokens: Some(max_tokens), thinking: Some(thinking), input, ..simple_chat() };
+        check(&mut chat, &rules).unwrap();
+        output_limit(&chat, &rules, prompt).map(|limit| (limit.max_new_tokens, limit.note.is_some()))
+    };
+    let messages = || simple_chat().input;
+    let text = || Input::Text { prefix: "a".into(), suffix: None };
+    for (max_tokens, thinking, input) in
+        [(32_000, false, messages()), (8192, false, messages()), (64_000, true, messages()), (i64::MAX, false, text())]
+    {
+        assert_eq!(limited(max_tokens, thinking, input, 200).unwrap(), (7992, true), "{max_tokens}");
+    }
+    assert_eq!(limited(7992, false, messages(), 200).unwrap(), (7992, false));
+    // Only a prompt that leaves nothing is refused.
+    assert!(limited(32_000, false, messages(), 8192).unwrap_err().message.starts_with("This model's maximum context"));
+    for max_tokens in [0, -1] {
+        let mut chat = Chat { max_tokens: Some(max_tokens), ..simple_chat() };
+        let refused = check(&mut chat, &rules).unwrap_err().message;
+        assert_eq!(refused, "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]");
+    }
+}
+
+#[test]
+fn the_lenient_profile_places_system_messages_where_an_answer_can_follow() {
+    let system = |text: &str| Message::new(Role::System, text);
+    let placed = |messages: Vec<Message>| {
+        let chat = accepted_by_lenient_profile(chat_of(messages));
+        let Input::Messages(messages) = chat.input else { unreachable!() };
+        let texts = messages.iter().map(|message| (message.role, message.text())).collect::<Vec<_>>();
+        (texts, chat.notes.len())
+    };
+    let at_the_end = placed(vec![system("s"), user_message("a"), system("b"), system("c")]);
+    assert_eq!(at_the_end, (vec![(Role::System, "s".into()), (Role::User, "a\n\nb\n\nc".into())], 1));
+    let behind_results = placed(vec![user_message("a"), calling_message(&["x"]), tool_result("x"), system("b")]);
+    assert_eq!(behind_results.0.last(), Some(&(Role::Tool, "24\n\nb".to_owned())));
+    let after_an_answer = placed(vec![user_message("a"), Message::new(Role::Assistant, "b"), system("c"), system("d")]);
+    assert_eq!(after_an_answer.0.last(), Some(&(Role::User, "c\n\nd".to_owned())));
+    assert_eq!(placed(vec![system("a"), system("b")]).0, [(Role::System, "a".into()), (Role::User, "b".into())]);
+    let calls = calling_message(&["x", "y"]);
+    let amid = vec![user_message("a"), calls, tool_result("x"), system("b"), tool_result("y"), user_message("c")];
+    let roles: Vec<_> = placed(amid.clone()).0.into_iter().map(|(role, _)| role).collect();
+    assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Tool, Role::System, Role::User]);
+    assert!(error_of_deepseek_profile(chat_of(amid)).starts_with("An assistant message with 'tool_calls'"));
+    // Elsewhere they keep their place.
+    let between = vec![user_message("a"), system("b"), user_message("c")];
+    assert_eq!((placed(between.clone()).0.len(), placed(between).1), (3, 0));
+}
+
+#[test]
+fn sparse_attention_needs_an_indexer() {
+    let dense_model = ValidationRules { has_sparse_attention: false, ..rules(Profile::Lenient) };
+    let with = |attention| Chat { attention, ..simple_chat() };
+    let error = check(&mut with(Some(Attention::Sparse)), &dense_model).unwrap_err();
+    assert!(error.message.starts_with("deepseek-chat has no sparse attention"), "{error}");
+    for attention in [None, Some(Attention::Dense)] {
+        check(&mut with(attention), &dense_model).unwrap();
+    }
+    check(&mut with(Some(Attention::Sparse)), &rules(Profile::DeepSeek)).unwrap();
 }

@@ -1,9 +1,10 @@
 //! `tools` and `tool_choice`.
 
 use chat::{Chat, Error, Tool, ToolChoice};
-use text::strict_schema;
+use text::{Schema, enforced_arguments, strict_schema};
 
 use super::errors::{array_too_long_error, empty_array_error, invalid, matches_name_pattern, pattern_error};
+use super::notes::unenforced_note;
 use super::rules::{Profile, ReasoningRules, ValidationRules};
 
 const MAX_TOOLS: usize = 128;
@@ -22,9 +23,15 @@ pub(super) fn check_tools(chat: &mut Chat, rules: &ValidationRules) -> Result<()
         check_tool_name(index, tool, &chat.tools[..index])?;
     }
     if rules.reasoning_rules == ReasoningRules::R1 && chat.thinking == Some(true) && !chat.tools.is_empty() {
-        return invalid(format!("{} does not support Function Calling", chat.model));
+        if rules.profile == Profile::DeepSeek {
+            return invalid(format!("{} does not support Function Calling", chat.model));
+        }
+        chat.notes.push("tools of R1 are those of R1-0528".into());
     }
-    check_strict(chat, rules)?;
+    match rules.profile {
+        Profile::DeepSeek => check_strict(chat)?,
+        Profile::Lenient => relax_schemas(chat, rules),
+    }
     check_tool_choice(chat, rules)
 }
 
@@ -46,9 +53,33 @@ fn check_tool_name(index: usize, tool: &Tool, earlier: &[Tool]) -> Result<(), Er
     Ok(())
 }
 
+/// Enforces each schema as far as a grammar can, and notes the rest. Under the beta root, which
+/// promises the subset of `strict`, too: nothing in it is lost.
+fn relax_schemas(chat: &mut Chat, rules: &ValidationRules) {
+    let Chat { tools, notes, .. } = chat;
+    for tool in tools {
+        tool.strict = false;
+        let subject = format!("the tool {}", tool.name);
+        match enforced_arguments(tool) {
+            // DSML writes each parameter by itself, so the schema must name them.
+            Ok(schema) if rules.reasoning_rules == ReasoningRules::V32 && has_hidden_parameters(&schema) => {
+                notes.extend(unenforced_note(&subject, &["$".into()]));
+            }
+            Ok(schema) => notes.extend(unenforced_note(&subject, schema.unenforced())),
+            Err(error) => notes.push(format!("the schema of {subject} is not enforced: {error}")),
+        }
+    }
+}
+
+/// Whether a schema constrains the parameters without naming all of them.
+fn has_hidden_parameters(schema: &Schema) -> bool {
+    let constraints = ["anyOf", "allOf", "patternProperties", "minProperties", "enum", "const"];
+    schema.parameters().is_none() && constraints.iter().any(|key| schema.value().get(*key).is_some())
+}
+
 /// Checks `strict`. The beta root promises arguments that match their schema and refuses schemas
 /// that it cannot enforce; outside it such a tool loses its flag.
-fn check_strict(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
+fn check_strict(chat: &mut Chat) -> Result<(), Error> {
     if !chat.tools.iter().any(|tool| tool.strict) {
         return Ok(());
     }
@@ -59,15 +90,7 @@ fn check_strict(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
         match strict_schema(tool) {
             Ok(_) => {}
             Err(error) if chat.beta => return Err(error),
-            Err(_) => {
-                tool.strict = false;
-                if rules.profile == Profile::Lenient {
-                    chat.notes.push(format!(
-                        "`strict` of the tool {} is not honoured: its schema is not supported",
-                        tool.name
-                    ));
-                }
-            }
+            Err(_) => tool.strict = false,
         }
     }
     Ok(())

@@ -4,7 +4,8 @@ use super::*;
 
 const LOGITS: [f32; 6] = [0.0, 2.0, 1.0, 3.0, -1.0, 9.0];
 
-const UNFILTERED: TokenFilter<'static> = TokenFilter { apply_bias: true, banned: &[], allowed: &[], mask: None };
+const UNFILTERED: TokenFilter<'static> =
+    TokenFilter { apply_bias: true, redirect: None, banned: &[], allowed: &[], mask: None };
 
 /// The last of the six logits has no token.
 fn sampler(sampling: Sampling) -> Sampler {
@@ -24,6 +25,19 @@ fn greedy() -> Sampling {
 fn greedy_takes_the_likeliest_token_that_exists_and_the_lowest_of_equals() {
     assert_eq!(samples(greedy(), 2), [3, 3]);
     assert_eq!(sampler(greedy()).sample(&[1.0; 6], UNFILTERED), Some(0));
+}
+
+#[test]
+fn a_redirected_token_gives_its_weight_to_another() {
+    let filter = TokenFilter { redirect: Some((3, 0)), banned: &[3], ..UNFILTERED };
+    // 0 has the weight of 3 besides its own, so that it wins over 1.
+    assert_eq!(sampler(greedy()).sample(&LOGITS, filter), Some(0));
+    let mut sampler = sampler(Sampling::default());
+    let n = 20_000;
+    let share = (0..n).filter(|_| sampler.sample(&LOGITS, filter) == Some(0)).count() as f64 / f64::from(n);
+    assert!((share - (0.634 + 0.032)).abs() < 0.02, "{share}");
+    assert_eq!(log_add_exp(f32::NEG_INFINITY, f32::NEG_INFINITY), f32::NEG_INFINITY);
+    assert_eq!(log_add_exp(f32::NEG_INFINITY, 2.0), 2.0);
 }
 
 #[test]
@@ -53,6 +67,31 @@ fn top_p_keeps_the_smallest_set_that_is_likely_enough() {
     assert_eq!(drawn(0.7), [1, 3]);
     assert_eq!(drawn(0.9), [1, 2, 3]);
     assert_eq!(drawn(1.0), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn min_p_keeps_what_is_likely_beside_the_best_and_top_k_may_be_named() {
+    let drawn = |sampling| {
+        let mut ids = samples(sampling, 2000);
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    // Relative to the likeliest one: 3 has 1, 1 has 0.368, 2 has 0.135, 0 has 0.0498, 4 has 0.018.
+    let min_p = |min_p| drawn(Sampling { min_p: Some(min_p), ..Sampling::default() });
+    assert_eq!(min_p(0.0), [0, 1, 2, 3, 4]);
+    assert_eq!(min_p(0.04), [0, 1, 2, 3]);
+    assert_eq!(min_p(0.3), [1, 3]);
+    assert_eq!(min_p(1.0), [3]);
+    let top_k = |top_k| drawn(Sampling { top_k: Some(top_k), ..Sampling::default() });
+    assert_eq!(top_k(2), [1, 3]);
+    assert_eq!((top_k(0), top_k(-1)), (vec![0, 1, 2, 3, 4], vec![0, 1, 2, 3, 4]));
+    let mut defaults = SamplingDefaults { top_k: Some(1), ..SamplingDefaults::default() };
+    let mut all = Sampler::new(&Sampling { top_k: Some(0), ..Sampling::default() }, &defaults, 7, 5);
+    assert!((0..100).any(|_| all.sample(&LOGITS, UNFILTERED) != Some(3)));
+    defaults.top_k = None;
+    let mut one = Sampler::new(&Sampling { top_k: Some(1), ..Sampling::default() }, &defaults, 7, 5);
+    assert!((0..100).all(|_| one.sample(&LOGITS, UNFILTERED) == Some(3)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use chat::{Chat, Delta, FinishReason, Input, Provider, Reply, Sampling, Tool, Usage};
+use chat::{Attention, Chat, Delta, FinishReason, Input, Provider, Reply, Sampling, Tool, Usage};
 use engine::{Engine, PrefillProgress, Profile, SamplingDefaults};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -341,9 +341,25 @@ async fn progress_is_reported_while_a_prompt_is_read() {
         }
         seen
     });
-    let deltas = engine.chat_with_progress(user_chat(random_letters(1, 500)), Some(sender)).await.unwrap();
+    let deltas = engine.chat_with_progress(user_chat(random_letters(1, 500)), Some(sender)).await.unwrap().deltas;
     let total = collect_reply(deltas).await.unwrap().usage.unwrap().prompt_tokens as usize;
     let seen = watched.await.unwrap();
     assert!(seen.len() > 5 && seen.is_sorted_by(|a, b| a.processed < b.processed), "{seen:?}");
     assert_eq!(seen.last(), Some(&PrefillProgress { processed: total, total }));
+}
+
+#[tokio::test]
+async fn prompts_with_a_path_of_their_own_share_no_pages_with_others() {
+    let engine = large_engine();
+    let cached = async |attention, user: Option<&str>| {
+        let chat = Chat { attention, user: user.map(Into::into), ..user_chat(random_letters(7, 300)) };
+        reply(&engine, chat).await.usage.unwrap().cached_tokens
+    };
+    for attention in [None, Some(Attention::Dense), Some(Attention::Sparse)] {
+        assert_eq!(cached(attention, None).await, 0, "{attention:?}");
+        assert!(cached(attention, None).await > 200, "{attention:?}");
+        assert_eq!(cached(attention, Some("a")).await, 0, "{attention:?} of a user");
+    }
+    // A user with the name of a path.
+    assert_eq!(cached(None, Some("\0dense\0")).await, 0);
 }

@@ -4,7 +4,7 @@ use chat::{Chat, FinishReason, Message, Reply, ResponseFormat, Role, Tool, ToolC
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use crate::harness::{encoding, large_engine, reply, submit, user_chat};
+use crate::harness::{encoding, large_engine, options_with_pages, reply, start_engine, submit, user_chat};
 
 fn tool(name: &str, parameters: Value, strict: bool) -> Tool {
     let function = json!({ "name": name, "parameters": parameters });
@@ -126,10 +126,61 @@ async fn the_constraint_begins_after_the_reasoning() {
         serde_json::from_str::<Value>(&format!("{{\"a\":{}", answer.text))
             .expect("JSON goes on where the prefix ended");
     }
-    let open = Chat { max_tokens: Some(50), ..json_chat(4) };
-    let open = reply(&engine, Chat { thinking: Some(true), ..open }).await;
-    assert_eq!((open.finish, open.text.as_str()), (Some(FinishReason::Length), ""));
-    assert!(!open.reasoning.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_would_end_its_reasoning_without_the_promised_answer_answers() {
+    let engine = large_engine();
+    let mut answered = 0;
+    for seed in 0..8 {
+        let forced =
+            Chat { tools: vec![weather_tool(true)], tool_choice: Some(ToolChoice::Required), ..user_chat("?") };
+        for chat in [json_chat(seed), with_seed_and_600_tokens(forced, seed)] {
+            let is_json = chat.tools.is_empty();
+            let answer = reply(&engine, Chat { thinking: Some(true), ..chat }).await;
+            // The model wants to end after one token in 60.
+            let has_begun = if is_json { answer.text.starts_with('{') } else { !answer.tool_calls.is_empty() };
+            answered += usize::from(has_begun);
+            assert!(has_begun || answer.finish == Some(FinishReason::Length), "{answer:?}");
+            assert!(!answer.reasoning.is_empty());
+        }
+    }
+    assert!(answered > 12, "{answered} of 16");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_begins_in_open_reasoning_ends_it() {
+    let (engine, controls) = start_engine(options_with_pages(512));
+    let marker = encoding().call_tokens()[0];
+    // Every vowel leads to an `e`, and that to a call.
+    let vowels = b"aiou".map(|vowel| (u32::from(vowel), u32::from(b'e')));
+    let call = [(u32::from(b'e'), u32::from(b'<')), (u32::from(b'<'), marker)];
+    controls.followed_by.lock().unwrap().extend(vowels.into_iter().chain(call));
+    let chat = Chat { tools: vec![weather_tool(true)], thinking: Some(true), ..user_chat("weather?") };
+    let mut called = 0;
+    for seed in 0..6 {
+        for choice in [ToolChoice::Auto, ToolChoice::Required, ToolChoice::Named("get_weather".into())] {
+            let chat = Chat { tool_choice: Some(choice), parallel_tool_calls: Some(false), ..chat.clone() };
+            let mut chat = with_seed_and_600_tokens(chat, seed);
+            // Random text hardly ever closes a tag.
+            chat.sampling.logit_bias = vec![(marker, 60.0), (60, 8.0), (47, 8.0)];
+            let answer = reply(&engine, chat).await;
+            // The model may also want to end before its first `e`.
+            let Some(first) = answer.reasoning.find('e') else { continue };
+            assert_eq!(first + 1, answer.reasoning.len(), "{answer:?}");
+            assert_eq!((answer.tool_calls[0].name.as_str(), answer.text.as_str()), ("get_weather", ""));
+            called += 1;
+            if answer.finish == Some(FinishReason::ToolCalls) {
+                assert!(call_arguments(&answer, 0)["city"].is_string());
+            }
+        }
+    }
+    assert!(called > 5, "{called} of 18");
+    // Without tools the marker cannot be sampled.
+    for more in [Chat { tools: Vec::new(), ..chat.clone() }, Chat { tool_choice: Some(ToolChoice::None), ..chat }] {
+        let answer = reply(&engine, with_seed_and_600_tokens(more, 1)).await;
+        assert!(!answer.reasoning.contains("DSML") && answer.tool_calls.is_empty(), "{answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

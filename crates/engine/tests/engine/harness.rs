@@ -1,8 +1,8 @@
 //! A test model whose logits are hashes of the prefix, with a tokenizer of bytes, and helpers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chat::{BoxDeltaStream, Chat, Error, Input, Message, Provider, Reply, Role, Sampling, fold};
@@ -60,6 +60,8 @@ pub(crate) struct TestControls {
     pub(crate) steps: AtomicU64,
     /// Added to the logits of all markers but the end token: from 20 on the model is confused.
     pub(crate) marker_bonus: AtomicU64,
+    /// Tokens that are followed by another whenever that is allowed.
+    pub(crate) followed_by: Mutex<HashMap<u32, u32>>,
 }
 
 /// A model whose logits are noise seeded by all tokens so far, which it reads only from the rows of
@@ -113,6 +115,7 @@ impl HashModel {
         let n_tokens = encoding.tokenizer().len();
         let vocab_size = n_tokens + PADDING;
         let info = Info {
+            has_indexer: true,
             model_type: "hash".into(),
             vocab_size,
             context: CONTEXT,
@@ -131,10 +134,12 @@ impl HashModel {
     }
 
     /// Logits that favour printable letters, and the end token for one hash in 60.
-    fn logits(&self, hash: u64) -> Vec<f32> {
+    fn logits(&self, hash: u64, last: u32) -> Vec<f32> {
+        let next = self.controls.followed_by.lock().unwrap().get(&last).map(|&next| next as usize);
         let logit = |id: usize| {
             let noise = (mix(hash, id as u64) >> 40) as f32 / (1u64 << 22) as f32;
             match id {
+                _ if next == Some(id) => 45.0,
                 32..=126 => noise + 4.0,
                 0..=255 => noise - 6.0,
                 _ if id == self.eos as usize => {
@@ -186,7 +191,7 @@ impl Model for HashModel {
             match span.logits {
                 LogitsWanted::None => {}
                 LogitsWanted::Last if hash == u64::MAX => logits.extend(vec![f32::NAN; self.info.vocab_size]),
-                LogitsWanted::Last => logits.extend(self.logits(hash)),
+                LogitsWanted::Last => logits.extend(self.logits(hash, span.tokens[span.tokens.len() - 1])),
                 LogitsWanted::All => panic!("nobody needs all"),
             }
         }
@@ -247,7 +252,7 @@ pub(crate) fn random_letters(seed: u64, n: usize) -> String {
 /// Validates and starts a chat, as the gateway does.
 pub(crate) async fn submit(engine: &Engine, mut chat: Chat) -> Result<BoxDeltaStream, Error> {
     engine.validate(&mut chat)?;
-    engine.chat(chat).await
+    Ok(engine.chat(chat).await?.deltas)
 }
 
 pub(crate) async fn collect_reply(deltas: BoxDeltaStream) -> Result<Reply, Error> {
