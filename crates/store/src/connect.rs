@@ -10,16 +10,20 @@ use sqlx::{AnyConnection, Connection, Executor, SqlSafeStr};
 
 use crate::id_file::IdFile;
 use crate::insert_statements::InsertStatements;
+use crate::usage_sums::SumStatements;
 use crate::{Store, StoreError, identity, sqlite_file};
 
 /// The migrations. A change of the tables adds a line here and a file in `migrations/`; released
 /// migrations never change.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "accounts", include_str!("../migrations/0001_accounts.sql")),
     (2, "jobs", include_str!("../migrations/0002_jobs.sql")),
     (3, "operating", include_str!("../migrations/0003_operating.sql")),
     (4, "identity", include_str!("../migrations/0004_identity.sql")),
     (5, "task_ids", include_str!("../migrations/0005_task_ids.sql")),
+    (6, "sign_in", include_str!("../migrations/0006_sign_in.sql")),
+    (7, "usage_sums", include_str!("../migrations/0007_usage_sums.sql")),
+    (8, "budgets", include_str!("../migrations/0008_budgets.sql")),
 ];
 
 /// The time that a statement waits for another process that writes.
@@ -77,7 +81,13 @@ impl Store {
         } else {
             return Err(StoreError::invalid_url(url));
         };
-        Ok(Self { pool, insert_statements: Arc::new(InsertStatements::new(is_postgres)), is_postgres, id_file })
+        Ok(Self {
+            pool,
+            insert_statements: Arc::new(InsertStatements::new(is_postgres)),
+            sum_statements: Arc::new(SumStatements::new(is_postgres)),
+            is_postgres,
+            id_file,
+        })
     }
 
     /// Closes the connections after their running statements.

@@ -54,6 +54,8 @@ pub enum StoreError {
     Conflict(String),
     #[error("{0}")]
     NotFound(String),
+    #[error("the link is used up, expired or wrong")]
+    LinkNotValid,
 }
 
 impl StoreError {

@@ -8,7 +8,7 @@ impl StoreError {
     /// unreachable, locked, full or read-only.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Conflict(_) | Self::NotFound(_) => true,
+            Self::Refused(_) | Self::Conflict(_) | Self::NotFound(_) | Self::LinkNotValid => true,
             Self::Database(sqlx::Error::Database(error)) => !error.code().is_some_and(|code| is_unavailable(&code)),
             Self::Database(error) => matches!(
                 error,

@@ -1,5 +1,5 @@
-//! The identity of the database: its id, and the number of changes of its keys and users. The copy
-//! in `store-id` is updated before a change is reported as done.
+//! The identity of the database: its id, and the number of changes of its keys, users and
+//! passwords. The copy in `store-id` is updated before a change is reported as done.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ impl Store {
         Ok(identity_from_row(&row)?)
     }
 
-    /// Whether a key ever existed, in this database or, according to `store-id`, in an earlier one.
-    /// Then requests without a key are refused.
+    /// Whether a key or a password ever existed, in this database or, according to `store-id`, in
+    /// an earlier one. Then requests without a key are refused.
     ///
     /// # Errors
     /// A database or a `store-id` that cannot be read.
@@ -113,9 +113,12 @@ pub(crate) async fn accept_restored(
     Ok(identity_from_row(&update.bind(recorded_changes).fetch_one(connection).await?)?)
 }
 
-/// Whether the database has a key, revoked or not.
+/// Whether the database has a key, revoked or not, or a password.
 pub(crate) async fn has_keys(connection: &mut AnyConnection) -> Result<bool, StoreError> {
-    let row = sqlx::query("select cast(count(*) as bigint) as keys from (select id from keys limit 1) k");
+    let row = sqlx::query(
+        "select cast(count(*) as bigint) as keys from (select id from keys where id = (select min(id) from keys)
+             union all select user_id from passwords where user_id = (select min(user_id) from passwords)) k",
+    );
     Ok(row.fetch_one(connection).await?.try_get::<i64, _>("keys")? > 0)
 }
 

@@ -11,7 +11,13 @@ use crate::usage_record::UsageRecord;
 /// Maximum number of records in one statement; a power of two.
 pub(crate) const MAX_ROWS: usize = 64;
 /// The number of columns that a statement names and [`bind_record`] binds, in the same order.
-const COLUMNS: usize = 18;
+const COLUMNS: usize = 21;
+
+/// The parameter with a number from 1: numbered (`$1`) for PostgreSQL, `?` for SQLite. SQLite
+/// supports both, but is slow with numbered ones: it searches all parameters for each.
+pub(crate) fn parameter(number: usize, is_postgres: bool) -> String {
+    if is_postgres { format!("${number}") } else { "?".into() }
+}
 
 /// The statements that insert 1, 2, 4, ... [`MAX_ROWS`] records. They skip records whose id exists.
 /// Their text has only parameters, not values.
@@ -19,20 +25,19 @@ const COLUMNS: usize = 18;
 pub(crate) struct InsertStatements(Vec<Arc<str>>);
 
 impl InsertStatements {
-    /// Builds the statements, with numbered parameters (`$1`) for PostgreSQL or with `?` for
-    /// SQLite. SQLite supports both, but is slow with numbered ones: it searches all parameters for
-    /// each.
-    pub(crate) fn new(numbered: bool) -> Self {
-        let parameter = |number: usize| if numbered { format!("${number}") } else { "?".into() };
+    /// Builds the statements.
+    pub(crate) fn new(is_postgres: bool) -> Self {
         let row = |row: usize| {
-            let parameters: Vec<_> = (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect();
+            let parameters: Vec<_> =
+                (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column, is_postgres)).collect();
             format!("({})", parameters.join(", "))
         };
         let insert = |rows: usize| {
             let rows: Vec<_> = (0..rows).map(row).collect();
             format!(
                 "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
-                     cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome)
+                     cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome,
+                     request_id, further_requests, end_user)
                  values {} on conflict (id) do nothing",
                 rows.join(", ")
             )
@@ -70,4 +75,7 @@ pub(crate) fn bind_record<'q>(
         .bind(record.first_token_us)
         .bind(record.total_us)
         .bind(&*record.outcome)
+        .bind(record.request_id.as_deref())
+        .bind(record.further_requests)
+        .bind(record.end_user.as_deref())
 }

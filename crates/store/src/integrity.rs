@@ -1,5 +1,6 @@
-//! The integrity check: the spent amount of each key and project is the sum of its records, and
-//! every count and amount is an integer within its range. Mismatches can be repaired.
+//! The integrity check: the spent amount of each key and project, and the sums of each hour and
+//! day, are those of their records, and every count and amount is an integer within its range.
+//! Mismatches can be repaired.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +8,20 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use crate::amounts::{MAX_COST, MAX_SPENT, MAX_TOKENS, display_value, read_split_sum, saturating_i64};
+use crate::outcome_class::IMPLAUSIBLE;
+use crate::sum_table::SumTable;
+use crate::sums_check::{WrongSums, find_wrong_sums};
+use crate::usage_rebuild::mark_pending;
 use crate::{Store, StoreError, now_micros};
-
-/// The outcome of a record with implausible usage.
-pub const IMPLAUSIBLE: &str = "implausible_usage";
 
 /// A value that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// `key`, `project`, `record` or `task`.
+    /// `key`, `project`, `record`, `task`, `hour` or `day`.
     pub table: &'static str,
     pub id: String,
-    /// The name of the key or the project; for a record or a task, the name of its key.
+    /// The name of the key or the project; for a record or a task, the name of its key; for an hour
+    /// or a day, its beginning.
     pub name: String,
     pub column: &'static str,
     /// The value in the database, as text.
@@ -41,8 +44,9 @@ pub struct IntegrityReport {
 }
 
 impl Store {
-    /// Compares the sums of records with the spent amounts of keys and projects, and finds values
-    /// out of range, in one transaction. `ids` are ids of records that may be missing.
+    /// Compares the sums of records with the spent amounts of keys and projects and with the tables
+    /// of hours and days, and finds values out of range, in one transaction. `ids` are ids of
+    /// records that may be missing.
     ///
     /// # Errors
     /// A database that cannot be read.
@@ -54,7 +58,8 @@ impl Store {
     }
 
     /// Checks as [`Store::check_integrity`], and sets each wrong value to the expected one, in one
-    /// transaction. A record out of range gets the outcome `implausible_usage`. `save` receives all
+    /// transaction. A record out of range gets the outcome `implausible_usage`. Sums of hours and
+    /// days are marked as not filled in, for [`Store::fill_usage_sums`]. `save` receives all
     /// mismatches before anything is changed.
     ///
     /// # Errors
@@ -69,8 +74,11 @@ impl Store {
             return Ok(found);
         }
         save(&found.mismatches)?;
-        for mismatch in &found.mismatches {
+        for mismatch in found.mismatches.iter().filter(|mismatch| !is_sum(mismatch)) {
             repair_value(&mut transaction, mismatch).await?;
+        }
+        if found.mismatches.iter().any(|mismatch| mismatch.table == "record" || is_sum(mismatch)) {
+            mark_pending(&mut transaction).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(found)
@@ -81,6 +89,11 @@ impl Store {
         let begin = if self.is_postgres { "begin isolation level repeatable read" } else { sqlite_begin };
         Ok(self.pool.begin_with(begin).await?)
     }
+}
+
+/// Whether a mismatch is one of the tables of hours and days.
+fn is_sum(mismatch: &Mismatch) -> bool {
+    [SumTable::Hours, SumTable::Days].iter().any(|table| table.period() == mismatch.table)
 }
 
 async fn find_mismatches(
@@ -125,6 +138,11 @@ async fn find_mismatches(
                 found.mismatches.push(Mismatch { table, id, name, column: "spent", actual, expected });
             }
         }
+    }
+    for WrongSums { table, at, rows } in find_wrong_sums(transaction).await? {
+        let name = jiff::Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |at| at.to_string());
+        let (table, id, actual) = (table.period(), at.to_string(), rows.to_string());
+        found.mismatches.push(Mismatch { table, id, name, column: "wrong sums", actual, expected: 0 });
     }
     for (index, id) in ids.iter().enumerate() {
         let record = sqlx::query("select id from usage_records where id = $1").bind(id);

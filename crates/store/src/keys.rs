@@ -143,11 +143,8 @@ impl Store {
     pub async fn key_overview(&self, id: &str) -> Result<KeyOverview, StoreError> {
         let key = self.key(id).await?;
         let project = self.project_of_key(&key).await?;
-        let count = sqlx::query(
-            "select cast(count(*) as bigint) as requests from usage_records where project_id = $1 and outcome <> 'refunded'",
-        );
-        let row = count.bind(&project.id).fetch_one(&self.pool).await?;
-        Ok(KeyOverview { key, project, requests: row.try_get("requests")? })
+        let requests = self.requests_of_project(&project.name).await?;
+        Ok(KeyOverview { key, project, requests })
     }
 
     /// The project that pays for a key.
@@ -215,7 +212,7 @@ fn key_not_found(name: &str) -> StoreError {
     StoreError::NotFound(format!("no key in use is called `{name}`"))
 }
 
-fn key_from_row(row: &AnyRow) -> Result<Key, sqlx::Error> {
+pub(crate) fn key_from_row(row: &AnyRow) -> Result<Key, sqlx::Error> {
     let list = |column| {
         let text: Option<String> = row.try_get(column)?;
         Ok::<_, sqlx::Error>(text.map(|text| text.lines().map(str::to_owned).collect()))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::StoreError;
 use crate::amounts::{MAX_COST, MAX_TOKENS};
+use crate::{OutcomeClass, StoreError};
 
 /// The usage and the cost of one request. Lines of the journal have the same keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,12 +43,47 @@ pub struct UsageRecord {
     pub total_us: i64,
     /// A finish reason, or how else the request ended.
     pub outcome: Cow<'static, str>,
+    /// The id that the caller got, if it is not the id of this record: the caller chose it, or its
+    /// request has several records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Arc<str>>,
+    /// The refused requests beside this one that the record stands for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub further_requests: i64,
+    /// The end user whom the request is for, if the key has budgets of end users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_user: Option<Arc<str>>,
+    /// The requests to providers, if one of them failed: without failures there was one, whose
+    /// times are those of this record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
     /// The task that the request submitted. The store keeps it in the table of tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<TaskId>,
     /// The provider's id of that task; the same id when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_job: Option<String>,
+}
+
+/// One request to a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub provider: Arc<str>,
+    /// The provider's name for the model; empty where it is not known.
+    pub model: Arc<str>,
+    /// Microseconds since 1970.
+    pub started_at: i64,
+    pub first_byte_at: Option<i64>,
+    /// `None`: the caller left before.
+    pub ended_at: Option<i64>,
+    /// 200 for an answer, else the status that callers get for the failure; `None` without one.
+    pub status: Option<u16>,
+    /// The reason of a failure, at most [`Attempt::MAX_FAULT_CHARS`], without secrets.
+    pub fault: Option<String>,
+}
+
+impl Attempt {
+    pub const MAX_FAULT_CHARS: usize = 200;
 }
 
 /// The id of a task that callers use.
@@ -59,7 +94,19 @@ pub struct TaskId {
     pub id: String,
 }
 
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
 impl UsageRecord {
+    /// The number of requests that the record stands for. A refund is not a request.
+    pub fn requests(&self) -> i64 {
+        match OutcomeClass::of(&self.outcome) {
+            OutcomeClass::Refunded => 0,
+            _ => self.further_requests.saturating_add(1),
+        }
+    }
+
     /// The name and the value of the first count or amount that is out of range.
     pub(crate) fn out_of_range(&self) -> Option<(&'static str, i64)> {
         let tokens = [
@@ -68,6 +115,7 @@ impl UsageRecord {
             ("cache_write_tokens", self.cache_write_tokens),
             ("completion_tokens", self.completion_tokens),
             ("reasoning_tokens", self.reasoning_tokens),
+            ("further_requests", self.further_requests),
         ];
         let bad_count = tokens.into_iter().find(|(_, tokens)| !(0..=MAX_TOKENS).contains(tokens));
         bad_count.or((!(-MAX_COST..=MAX_COST).contains(&self.cost)).then_some(("cost", self.cost)))

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use store::Store;
 
 /// The URL of a new database in a folder that may be missing.
 pub(crate) fn sqlite_url(folder: &Path) -> String {
@@ -37,4 +38,17 @@ impl Postgres {
         let remove = format!("drop database {} with (force)", self.name);
         self.admin.execute(AssertSqlSafe(remove)).await.unwrap();
     }
+}
+
+/// Runs `test` on a new database of each kind, with its URL.
+pub(crate) async fn on_each_database(test: impl AsyncFn(Store, &str)) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = sqlite_url(folder.path());
+    test(Store::open(&url).await.unwrap(), &url).await;
+
+    let Some(postgres) = Postgres::create().await else { return };
+    let store = Store::open(&postgres.url).await.unwrap();
+    test(store.clone(), &postgres.url).await;
+    store.close().await;
+    postgres.remove().await;
 }

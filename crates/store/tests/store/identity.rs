@@ -67,6 +67,7 @@ fn change_count(id_file: &str) -> i64 {
 
 async fn every_change_is_counted_and_recorded(test_store: TestStore) {
     let store = test_store.open().await.unwrap();
+    store.add_user("ada", Role::Admin).await.unwrap();
     store.add_user("olga", Role::Admin).await.unwrap();
     assert!(!test_store.file("store-id").exists(), "nothing is recorded before the first key");
     let before = store.identity().await.unwrap();

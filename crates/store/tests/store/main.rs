@@ -3,6 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod amounts;
+mod budgets;
 mod databases;
 mod identity;
+mod million_records;
+mod sign_in;
 mod statements;
+mod usage_series;
+mod usage_sums;

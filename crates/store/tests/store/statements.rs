@@ -2,7 +2,8 @@
 //! server on which databases may be created.
 
 use store::{
-    Limits, NewKey, REFUNDED, Role, Setting, Store, StoreError, Task, TaskId, TaskOwner, UsageGroupBy, UsageRecord,
+    Limits, NewKey, REFUNDED, RecordOwner, RecordQuery, Role, Setting, Store, StoreError, Task, TaskId, TaskOwner,
+    UsageGroupBy, UsageRecord,
 };
 
 use crate::databases::{self, Postgres};
@@ -50,8 +51,7 @@ fn record(id: &str, key: &store::Key, cost: i64) -> UsageRecord {
         first_token_us: Some(7),
         total_us: 9,
         outcome: "stop".into(),
-        job: None,
-        provider_job: None,
+        ..UsageRecord::default()
     }
 }
 
@@ -224,6 +224,58 @@ async fn usage_is_summed_by_the_requested_group() {
         assert_eq!(sums(86_400_000_000 * 4, UsageGroupBy::Day).await, [("4".into(), 1, 1)]);
         let all = &store.usage(0, UsageGroupBy::Upstream).await.unwrap()[0];
         assert_eq!((all.prompt_tokens, all.cached_tokens, all.completion_tokens), (30, 12, 15));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn usage_is_summed_by_user_within_a_range() {
+    on_each_database(async |store| {
+        let olga = store.add_user("olga", Role::Member).await.unwrap();
+        let project = store.add_project("team", None).await.unwrap();
+        let limits = Limits::default();
+        let new = NewKey { project: &project, user: Some(&olga), name: "o", hash: "h1", tail: "t", limits };
+        let of_olga = store.add_key(new).await.unwrap();
+        let day = |number: i64| 86_400_000_000 * number;
+        let records = [(1, 10), (2, 5), (3, 1)]
+            .map(|(number, cost)| UsageRecord { at: day(number), ..record(&number.to_string(), &of_olga, cost) });
+        let without_key = UsageRecord { key_id: None, at: day(2), ..record("4", &of_olga, 7) };
+        store.insert_records(&records).await.unwrap();
+        store.insert_records(&[without_key]).await.unwrap();
+        let sums = async |since, until| {
+            let totals = store.usage_between(since, until, UsageGroupBy::User).await.unwrap();
+            totals.into_iter().map(|total| (total.group, total.cost)).collect::<Vec<_>>()
+        };
+        assert_eq!(sums(0, i64::MAX).await, [("olga".into(), 16), (String::new(), 7)]);
+        assert_eq!(sums(day(1), day(2)).await, [("olga".into(), 10)]);
+        assert_eq!(sums(day(2), day(3)).await, [(String::new(), 7), ("olga".into(), 5)]);
+        assert!(sums(day(4), i64::MAX).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn usage_and_records_are_those_of_their_owner() {
+    on_each_database(async |store| {
+        let olga = store.add_user("olga", Role::Member).await.unwrap();
+        let project = store.add_project("team", None).await.unwrap();
+        let limits = Limits::default();
+        let new = NewKey { project: &project, user: Some(&olga), name: "o", hash: "h1", tail: "t", limits };
+        let of_olga = store.add_key(new).await.unwrap();
+        let bob = add_key(&store, "bob", "h2", Limits::default()).await.unwrap();
+        let nobody = UsageRecord { key_id: None, ..record("3", &bob, 100) };
+        store.insert_records(&[record("1", &of_olga, 1), record("2", &bob, 10), nobody]).await.unwrap();
+        for (owner, ids, cost) in [
+            (RecordOwner::Everyone, &["3", "2", "1"][..], 111),
+            (RecordOwner::User(olga.id), &["1"], 1),
+            (RecordOwner::Key(bob.id), &["2"], 10),
+        ] {
+            let page = RecordQuery { from: 0, until: i64::MAX, filter: owner.clone().into(), before: None, limit: 9 };
+            let records = store.records(&page).await.unwrap();
+            assert_eq!(records.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ids, "{owner:?}");
+            assert_eq!(store.usage_of(owner.clone(), 0, UsageGroupBy::Model).await.unwrap()[0].cost, cost, "{owner:?}");
+        }
+        assert!(store.usage_of(RecordOwner::User("x".into()), 0, UsageGroupBy::Model).await.unwrap().is_empty());
     })
     .await;
 }
