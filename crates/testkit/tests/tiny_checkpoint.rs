@@ -14,7 +14,7 @@ fn logits(tiny: &TinyCheckpoint) -> Vec<f32> {
     let mut model = model::load(&open(tiny), &Options::exact(1)).unwrap();
     let mut cache = model.new_cache(1);
     let tokens: Vec<u32> = (0..40).map(|i| i * 7 % 512).collect();
-    let span = Span { tokens: &tokens, start: 0, pages: &[0], logits: LogitsWanted::Last };
+    let span = Span { tokens: &tokens, start: 0, pages: &[0], logits: LogitsWanted::Last, attention: None };
     model.forward(&Batch { spans: vec![span] }, &mut cache, &mut ()).logits.row(0).to_vec()
 }
 
