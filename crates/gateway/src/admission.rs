@@ -21,6 +21,7 @@ use crate::billing::overdraft::Overdraft;
 use crate::billing::request_meter::RequestMeter;
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::keys::caller::Caller;
+use crate::request_id::RequestId;
 use crate::routing::route::Route;
 use crate::routing::selected_target::SelectedTarget;
 use crate::routing::target::Target;
@@ -36,6 +37,7 @@ pub(crate) struct Admission {
 /// A request with a reservation, which no provider has received. Dropping it releases the
 /// reservation.
 pub(crate) struct Admitted {
+    request_id: Option<Arc<RequestId>>,
     charge: Charge,
     meter: RequestMeter,
 }
@@ -57,7 +59,8 @@ impl Admission {
     }
 
     /// Checks the limits of the caller's key, and reserves what the request may cost at the most
-    /// expensive of `targets`, which are in the order in which they will be tried.
+    /// expensive of `targets`, which are in the order in which they will be tried. `end_user` is
+    /// the name of the end user in the request.
     ///
     /// # Errors
     /// As [`Charge::admit`].
@@ -66,10 +69,12 @@ impl Admission {
         caller: &Caller,
         targets: &[Target],
         estimate: UsageEstimate,
+        end_user: Option<&str>,
     ) -> Result<Admitted, Error> {
-        let charge = Charge::admit(&self.accounting, caller, &self.model, targets, estimate, self.overdraft).await;
+        let charge = Charge::admit(&self.accounting, caller, &self.model, targets, estimate, self.overdraft, end_user);
+        let charge = charge.await;
         let charge = self.meter.record_error(charge)?;
-        Ok(Admitted { charge, meter: self.meter })
+        Ok(Admitted { request_id: caller.request_id.clone(), charge, meter: self.meter })
     }
 }
 
@@ -91,6 +96,9 @@ impl Admitted {
     /// `Overloaded` when the journal cannot be written.
     pub(crate) fn begin(mut self) -> Result<(RequestMeter, SelectedTarget), Error> {
         self.meter.record_error(self.charge.record_start())?;
+        if let Some(request) = &self.request_id {
+            request.mark_recorded();
+        }
         let selected = self.charge.selected_target();
         self.meter.attach_charge(self.charge);
         Ok((self.meter, selected))

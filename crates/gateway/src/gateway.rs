@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chat::{BoxDeltaStream, Chat, Error, Input, Part};
+use chat::{BoxDeltaStream, Chat, EngineStatus, Error, ErrorKind, Input, Part};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 
 use crate::admission::Admission;
 use crate::billing::accounting::Accounting;
-use crate::billing::metered_stream::MeteredStream;
+use crate::billing::metered_stream::{MeteredDeltas, MeteredStream};
+use crate::billing::refusals::refusal_outcome;
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::keys::caller::Caller;
 use crate::memory::inflight_budget::RequestMemory;
@@ -25,11 +26,20 @@ use crate::routing::router::Router;
 use crate::routing::target::{Backend, RoutingPreference, Target};
 use crate::upstream::outgoing_chat::OutgoingChat;
 use crate::upstream::remote_provider::Upstream;
+use crate::upstream::shared_progress::SharedProgress;
 
 /// Most bytes that are reserved for the tokens of a prompt.
 const MAX_PROMPT_TOKEN_BYTES: usize = 1 << 20;
 /// The number of notes after which those that were logged are forgotten, and are logged again.
 const MAX_LOGGED_NOTES: usize = 4096;
+
+/// The tokens of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptTokens {
+    pub tokens: u64,
+    /// Whether the number is estimated, not counted.
+    pub is_estimate: bool,
+}
 
 /// The gateway: answers each chat with a provider of its model.
 pub struct Gateway {
@@ -43,6 +53,7 @@ pub struct Gateway {
 impl Gateway {
     pub fn new(mut router: Router, accounting: Arc<Accounting>) -> Self {
         router.apply_prices(&accounting.prices.load());
+        router.log_missing_prices(None);
         Self {
             router: ArcSwap::from_pointee(router),
             retry_budget: RetryBudget::new(),
@@ -59,6 +70,7 @@ impl Gateway {
             router.apply_prices(&self.accounting.prices.load());
             router
         });
+        self.router.load().log_missing_prices(Some(upstream.name()));
     }
 
     /// Replaces routes and prices. Running answers are not affected, and the state of providers
@@ -66,6 +78,7 @@ impl Gateway {
     pub fn reload(&self, mut router: Router, prices: Prices) {
         self.accounting.prices.store(Arc::new(prices));
         router.apply_prices(&self.accounting.prices.load());
+        router.log_missing_prices(None);
         router.inherit_state(&self.router.load());
         self.router.store(Arc::new(router));
     }
@@ -80,6 +93,16 @@ impl Gateway {
         &self.accounting
     }
 
+    /// Records a request that was answered with an error of this kind, if it was refused before a
+    /// provider received it.
+    pub fn record_refusal(&self, caller: &Caller, kind: ErrorKind) {
+        let Some(request) = caller.request_id.as_ref().filter(|request| !request.is_recorded()) else { return };
+        let is_model_unknown = request.model() == Some(None);
+        if let Some(outcome) = refusal_outcome(kind, is_model_unknown) {
+            self.accounting.record_refusal(caller, request, outcome);
+        }
+    }
+
     /// Starts an answer.
     ///
     /// Resolves when the request is admitted, for the local model by its engine, too. Dropping the
@@ -87,49 +110,63 @@ impl Gateway {
     ///
     /// # Errors
     /// In the order of the API document (0.5): `Invalid` for an unknown model (`Model Not Exist`),
-    /// `Forbidden` when the key may not use it, `Balance` and `Rate` when the key has reached a
-    /// limit, `Invalid` for a value or a structure that the provider refuses, `Overload` when the
-    /// request cannot be recorded; and the errors of the local engine's admission.
+    /// `Forbidden` when the key may not use it, `Invalid` (`not_local`) for the object `cachalot`
+    /// to a remote model, `Balance` and `Rate` when the key has reached a limit, `Invalid` for a
+    /// value or a structure that the provider refuses, `Overload` when the request cannot be
+    /// recorded; and the errors of the local engine's admission.
     pub async fn answer(&self, caller: &Caller, mut chat: Chat) -> Result<MeteredStream, Error> {
-        let route = self.router.load().find(caller, &chat.model)?;
+        let mut route = self.router.load().find(caller, &chat.model)?;
+        if chat.is_local_only {
+            route = route.only_local()?;
+        }
+        adopt_engine_fields(&route, &mut chat);
         chat.thinking = route.thinking_mode.resolve(&chat);
         let mut admission = self.open_admission(&route);
         let memory = &caller.memory;
         let is_local = matches!(route.targets[0].backend, Backend::Local(_));
+        let text_bytes = caller.text_bytes;
         let measure = move |chat: &mut Chat| {
-            Ok((UsageEstimate::from_chat(chat, is_local)?, prompt_prefix(chat), chat.memory_bytes()))
+            Ok((UsageEstimate::from_chat(chat, is_local, text_bytes)?, prompt_prefix(chat), chat.memory_bytes()))
         };
         let measured = process_chat(memory, chat, measure).await;
         let (mut chat, (estimate, prompt_prefix, chat_bytes)) = admission.record_error(measured)?;
-        let targets = route.order_targets(|| prompt_prefix);
-        let mut admitted = admission.reserve(caller, &targets, estimate).await?;
+        let targets = admission.record_error(route.targets_for(caller, || prompt_prefix))?;
+        let mut admitted =
+            admission.reserve(caller, &targets, estimate, chat.user_id.as_deref().or(chat.user.as_deref())).await?;
         chat.affordable_tokens = admitted.output_cap().map(|cap| i64::try_from(cap).unwrap_or(i64::MAX));
         if let Backend::Local(provider) = &targets[0].backend {
             let provider = provider.clone();
             let validated = process_chat(memory, chat, move |chat| provider.validate(chat)).await;
             (chat, ()) = admitted.record_error(validated)?;
         }
+        // The other choices are requests of their own.
+        chat.n = chat.n.filter(|_| chat.choice.is_none());
         let thinking = chat.thinking == Some(true);
         let mut notes = std::mem::take(&mut chat.notes);
         notes.extend(unsupported_params(&targets, &chat));
-        self.log_notes(caller, &notes);
         let (mut meter, selected) = admitted.begin()?;
+        let mut remote_progress = None;
         let deltas = match &targets[0].backend {
             Backend::Local(provider) => {
                 chat.user = caller.cache_scope(chat.user);
                 // The tokens of the prompt are in memory until the answer ends.
                 let token_bytes = chat_bytes.saturating_mul(size_of::<u32>()).min(MAX_PROMPT_TOKEN_BYTES);
                 let tokens = meter.record_error(memory.reserve(token_bytes))?;
-                let deltas = meter.record_error(provider.chat(chat).await)?;
-                Box::pin(deltas.inspect(move |_| _ = &tokens)) as BoxDeltaStream
+                let answer = meter.record_error(provider.chat(chat).await)?;
+                notes.extend(answer.notes);
+                Box::pin(answer.deltas.inspect(move |_| _ = &tokens)) as BoxDeltaStream
             }
             Backend::Remote(_) => {
                 chat.traceparent.clone_from(&caller.traceparent);
                 let outgoing = OutgoingChat { chat: Arc::new(chat), chat_bytes, memory: memory.clone() };
-                failover::answer_with_failover(targets, outgoing, selected.clone(), self.retry_budget.clone())
+                let progress = remote_progress.insert(SharedProgress::default()).clone();
+                let retry_budget = self.retry_budget.clone();
+                failover::answer_with_failover(targets, outgoing, selected.clone(), retry_budget, progress)
             }
         };
-        Ok(MeteredStream::new(deltas, meter, selected, thinking, notes, memory.clone()))
+        self.log_notes(caller, &notes);
+        let deltas = MeteredDeltas { deltas, remote_progress, meter };
+        Ok(MeteredStream::new(deltas, selected, thinking, notes, memory.clone()))
     }
 
     /// Opens the admission of a request to the model of `route`.
@@ -137,22 +174,43 @@ impl Gateway {
         Admission::open(&self.accounting, self.router.load().overdraft, route)
     }
 
-    /// The number of tokens of a chat's prompt, validated as in [`Gateway::answer`].
+    /// The number of tokens of a chat's prompt, validated as in [`Gateway::answer`]. A provider
+    /// counts them if its API has that; otherwise, or if it fails, they are estimated.
     ///
     /// # Errors
     /// As [`Gateway::answer`].
-    pub async fn count_tokens(&self, caller: &Caller, mut chat: Chat) -> Result<u64, Error> {
+    pub async fn count_tokens(&self, caller: &Caller, mut chat: Chat) -> Result<PromptTokens, Error> {
         let route = self.router.load().find(caller, &chat.model)?;
+        adopt_engine_fields(&route, &mut chat);
         chat.thinking = route.thinking_mode.resolve(&chat);
-        let backend = route.targets[0].backend.clone();
-        let (chat, ()) = match &backend {
+        let target = route.targets[0].clone();
+        match target.backend {
             Backend::Local(provider) => {
-                let provider = provider.clone();
-                process_chat(&caller.memory, chat, move |chat| provider.validate(chat)).await?
+                let validating = provider.clone();
+                let (chat, ()) = process_chat(&caller.memory, chat, move |chat| validating.validate(chat)).await?;
+                Ok(PromptTokens { tokens: provider.count_tokens(chat).await?, is_estimate: false })
             }
-            Backend::Remote(_) => (chat, ()),
-        };
-        backend.provider().count_tokens(chat).await
+            Backend::Remote(upstream) => {
+                let (counting, model) = (upstream.clone(), target.upstream_model.clone());
+                let build = move |chat: &mut Chat| Ok(counting.count_request(chat, &model));
+                let (chat, request) = process_chat(&caller.memory, chat, build).await?;
+                let counted = match request {
+                    Ok(Some(request)) => upstream.count_tokens(request).await,
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                match counted {
+                    Ok(Some(tokens)) => Ok(PromptTokens { tokens, is_estimate: false }),
+                    // The error for an unknown model may come from a server without the endpoint.
+                    Err(error) if error.kind == ErrorKind::InvalidRequest && !error.is_unknown_model() => Err(error),
+                    counted => {
+                        tracing::debug!(provider = &*target.provider, error = ?counted.err(), "tokens are estimated");
+                        let tokens = UsageEstimate::from_chat(&chat, false, None)?.prompt_tokens;
+                        Ok(PromptTokens { tokens, is_estimate: true })
+                    }
+                }
+            }
+        }
     }
 
     /// The models this caller may use, in the order of the API document.
@@ -180,6 +238,11 @@ impl Gateway {
         self.router.load().ready()
     }
 
+    /// The state of the engine of the local model; `None` without one.
+    pub fn engine_status(&self) -> Option<EngineStatus> {
+        self.router.load().engine_status()
+    }
+
     /// Logs notes about accepted requests, each once per key. A note may quote the request, so
     /// their number is limited.
     fn log_notes(&self, caller: &Caller, notes: &[String]) {
@@ -196,6 +259,13 @@ impl Gateway {
                 );
             }
         }
+    }
+}
+
+/// Gives the fields of other engines' APIs their effect, if the providers of the model take them.
+fn adopt_engine_fields(route: &Route, chat: &mut Chat) {
+    if route.targets[0].backend.provider().takes_engine_fields() {
+        chat.adopt_engine_fields();
     }
 }
 

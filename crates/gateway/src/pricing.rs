@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use self::file::{PriceFile, PriceRow};
 
+mod cost_lines;
 mod file;
 mod price;
 
 pub use file::PriceError;
-pub use price::Price;
 pub(crate) use price::Quantity;
+pub use price::{CostLine, Price};
 
 /// The provider name of the local engine.
 pub const LOCAL: &str = "local";
@@ -59,6 +60,16 @@ impl Prices {
     /// Adds the prices of `newer`, which replace those of the same provider and model.
     pub fn extend(&mut self, newer: Self) {
         self.0.extend(newer.0);
+    }
+
+    /// Whether a model of this provider has a price.
+    pub fn has_provider(&self, provider: &str) -> bool {
+        self.0.keys().any(|(name, _)| name == provider)
+    }
+
+    /// The price with this name, as records have it.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Price>> {
+        self.0.values().find(|price| &*price.name == name).cloned()
     }
 
     /// The price of a model, in any case of its letters, else that of all models of the

@@ -1,6 +1,7 @@
 //! From a model id to the provider that answers: routes, target order, health and failover.
 
 pub(crate) mod active_requests;
+pub(crate) mod attempt_log;
 pub(crate) mod circuit_breaker;
 pub(crate) mod failover;
 pub(crate) mod model_info;
@@ -12,3 +13,4 @@ pub(crate) mod router;
 pub(crate) mod selected_target;
 pub(crate) mod target;
 pub(crate) mod thinking_mode;
+mod unknown_model;

@@ -39,6 +39,11 @@ pub enum TelemetryError {
     Exporter(#[from] ExporterBuildError),
 }
 
+/// An environment variable that is neither absent nor blank.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
 /// The exporter of spans, which sends them in batches.
 pub struct Telemetry(SdkTracerProvider);
 
@@ -57,9 +62,7 @@ impl Telemetry {
     /// # Panics
     /// Outside a Tokio runtime, if a collector is configured.
     pub fn start(otlp: Option<&str>) -> Result<Option<Self>, TelemetryError> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let environment = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-        let is_named = otlp.is_some() || environment.iter().any(|name| variable(name).is_some());
+        let is_named = otlp.is_some() || Self::is_in_environment();
         if !is_named || variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
@@ -81,6 +84,12 @@ impl Telemetry {
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let resource = resource.with_attribute(version).build();
         Ok(Some(Self(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())))
+    }
+
+    /// Whether the environment names a collector.
+    pub fn is_in_environment() -> bool {
+        let names = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        names.into_iter().any(|name| variable(name).is_some())
     }
 
     /// A tracer whose spans are exported.

@@ -48,10 +48,7 @@ async fn pass_through(gateway: &Gateway, endpoint: ApiEndpoint, stream: bool) ->
         Err(error) => return (0, Some(error)),
     };
     if !stream {
-        return match response.read_to_end().await {
-            Ok((bytes, _)) => (bytes.len(), None),
-            Err(error) => (0, Some(error)),
-        };
+        return (response.into_whole().0.len(), None);
     }
     let (mut forwarded, mut failure) = (0, None);
     while let Some(item) = response.next().await {

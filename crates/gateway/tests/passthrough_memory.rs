@@ -131,7 +131,8 @@ async fn a_whole_answer_is_reserved_until_it_is_sent_and_one_that_does_not_fit_i
     let (budget, caller) = caller_with_share(2);
     let whole = async |text| {
         let body = chat_body(text, false);
-        admit_passthrough(&gateway, &caller, &body).await.unwrap().unwrap().send().await?.read_to_end().await
+        let request = admit_passthrough(&gateway, &caller, &body).await.unwrap().unwrap();
+        Ok::<_, Error>(request.send().await?.into_whole())
     };
     let (answer, usage) = whole(3).await.unwrap();
     assert_eq!(usage.unwrap().completion_tokens, 1);

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use chat::{Error, ErrorKind};
@@ -18,11 +19,16 @@ use crate::billing::journal::{Journal, JournalRef};
 use crate::billing::ledger::{Ledger, MAX_BATCH_RECORDS};
 use crate::billing::quarantine::Quarantine;
 use crate::billing::record_writer::RecordWriter;
+use crate::billing::request_events::{RequestEvent, RequestEvents};
 use crate::billing::task_cache::TaskCache;
+use crate::keys::caller::Caller;
 use crate::keys::key_cache::{ApiKey, KeyCache};
-use crate::limits::key_limits::{Permit, ReservationRequest};
+use crate::keys::key_search::KeySearch;
+use crate::limits::budget::Budget;
+use crate::limits::key_limits::{Permit, ReservationRequest, limit_error};
 use crate::limits::redis_leases::{RedisLeases, RedisLeasesError};
 use crate::pricing::Prices;
+use crate::request_id::RequestId;
 
 /// The part of the names of journals that stands for a server without replicas.
 const SINGLE_SERVER: &str = "alone";
@@ -33,9 +39,11 @@ pub struct Accounting {
     pub keys: Arc<KeyCache>,
     pub prices: ArcSwap<Prices>,
     pub(super) ledger: Option<Arc<Ledger>>,
+    key_search: KeySearch,
     /// Limits that are shared with other replicas.
     pub(crate) leases: Option<Arc<RedisLeases>>,
     pub(super) task_cache: TaskCache,
+    pub request_events: RequestEvents,
 }
 
 /// An error that keeps the accounting from being opened.
@@ -91,18 +99,24 @@ impl Accounting {
         let ledger = Arc::new(Ledger::new(store, journal, pending));
         let background_tasks = BackgroundTasks::start(ledger.clone(), keys.clone(), leases.clone(), writer, records);
         let prices = ArcSwap::from_pointee(prices);
-        let accounting = Self { keys, prices, ledger: Some(ledger), leases, task_cache: TaskCache::default() };
+        let accounting = Self { keys, prices, ledger: Some(ledger), leases, ..Self::default() };
         Ok((Arc::new(accounting), background_tasks))
     }
 
-    /// Reserves what a request may cost.
+    /// Reserves what a request may cost. `budgets` are those of the key that count it.
     ///
     /// # Errors
     /// `InsufficientBalance` or `RateLimited`; `Overloaded` when shared limits cannot be checked.
-    pub(crate) async fn admit(&self, api_key: &ApiKey, request: ReservationRequest) -> Result<Permit, Error> {
+    pub(crate) async fn admit(
+        &self,
+        api_key: &ApiKey,
+        budgets: &[Arc<Budget>],
+        request: ReservationRequest,
+    ) -> Result<Permit, Error> {
         match &self.leases {
-            Some(leases) => leases.admit(&api_key.limits, api_key.rate_limits, request).await,
-            None => Ok(Permit::acquire(&api_key.limits, api_key.rate_limits, request)?),
+            Some(leases) => leases.admit(&api_key.limits, budgets, api_key.rate_limits, request).await,
+            None => Permit::acquire(&api_key.limits, budgets, api_key.rate_limits, request)
+                .map_err(|exceeded| limit_error(exceeded, request)),
         }
     }
 
@@ -112,11 +126,13 @@ impl Accounting {
     /// `Overloaded` when the journal cannot be written: a request that cannot be billed is
     /// not served.
     pub(crate) fn record_start(&self, record: &UsageRecord) -> Result<Option<JournalRef>, Error> {
-        let Some(ledger) = &self.ledger else { return Ok(None) };
-        ledger.journal.write_start(record).map(Some).map_err(|error| {
+        let written = self.ledger.as_ref().map(|ledger| ledger.journal.write_start(record)).transpose();
+        let start_ref = written.map_err(|error| {
             tracing::error!(%error, "failed to write the journal: requests are refused");
             Error::new(ErrorKind::Overloaded, "Requests cannot be recorded right now, please try again later")
-        })
+        })?;
+        self.request_events.publish(RequestEvent::Started, record);
+        Ok(start_ref)
     }
 
     /// Writes the settled record of a request to the journal, and passes it on to the store.
@@ -124,14 +140,43 @@ impl Accounting {
         if let Some(task) = Task::from_record(&record) {
             self.task_cache.insert(task);
         }
+        self.request_events.publish(RequestEvent::Ended, &record);
         if let Some(ledger) = &self.ledger {
             ledger.record_end(record, start_ref);
+        }
+    }
+
+    /// Records a request that was refused before a provider received it.
+    pub(crate) fn record_refusal(&self, caller: &Caller, request: &RequestId, outcome: &'static str) {
+        request.mark_recorded();
+        let record = UsageRecord {
+            model: request.model().flatten().cloned().unwrap_or_default(),
+            outcome: outcome.into(),
+            ..caller.new_record(store::now_micros())
+        };
+        self.request_events.publish(RequestEvent::Ended, &record);
+        if let Some(ledger) = &self.ledger {
+            ledger.record_refusal(record);
+        }
+    }
+
+    /// Sets the number of days for which attempts are kept.
+    pub fn keep_attempts(&self, days: u32) {
+        if let Some(ledger) = &self.ledger {
+            ledger.attempts_days.store(days, Ordering::Relaxed);
         }
     }
 
     /// The store of keys and usage; `None` when the server runs without one.
     pub fn store(&self) -> Option<&Store> {
         Some(&self.ledger.as_ref()?.store)
+    }
+
+    /// Looks for a key with this SHA-256 in the store, where it is not known already.
+    pub async fn search_key(&self, hash: &[u8; 32]) {
+        if let Some(ledger) = &self.ledger {
+            self.key_search.search(&self.keys, hash, &ledger.store).await;
+        }
     }
 
     /// Reads changed keys from the store now, not only at the next interval.

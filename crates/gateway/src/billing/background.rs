@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::billing::ledger::{Ledger, PendingRecord};
 use crate::billing::record_writer::RecordWriter;
+use crate::billing::usage_maintenance;
 use crate::keys::key_cache::KeyCache;
 use crate::limits::redis_leases::RedisLeases;
 
@@ -38,6 +39,10 @@ impl BackgroundTasks {
             let stopping = stopping.clone();
             tasks.push(tokio::spawn(async move { leases.run_maintenance(stopping).await }));
         }
+        tasks.push(tokio::spawn({
+            let (ledger, stopping) = (ledger.clone(), stopping.clone());
+            async move { usage_maintenance::run(&ledger, stopping).await }
+        }));
         tasks.push(tokio::spawn(async move { ledger.flush_records(&keys, writer, pending, stopping).await }));
         Self { stop, tasks }
     }
@@ -55,14 +60,15 @@ impl BackgroundTasks {
     }
 }
 
-/// Reads changed keys, and flushes the journal to disk.
+/// Reads changed keys, records counted refusals, and flushes the journal to disk.
 async fn refresh_loop(ledger: Arc<Ledger>, keys: Arc<KeyCache>, mut stopping: watch::Receiver<bool>) {
     let mut logged = false;
     loop {
         tokio::select! {
             () = tokio::time::sleep(REFRESH_INTERVAL) => {}
-            _ = stopping.wait_for(|&stop| stop) => return,
+            _ = stopping.wait_for(|&stop| stop) => return ledger.flush_refusals(i64::MAX),
         }
+        ledger.flush_refusals(store::now_micros());
         match keys.refresh(&ledger.store).await {
             Ok(()) if std::mem::take(&mut logged) => tracing::info!("the store is available again"),
             Ok(()) => {}

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use chat::{Delta, Error, ErrorKind, Usage};
+use chat::{Error, ErrorKind, Usage};
 use metrics::counter;
-use store::{IMPLAUSIBLE, TaskId, UsageRecord};
+use store::{TaskId, UsageRecord};
 
 use crate::Caller;
 use crate::billing::accounting::Accounting;
@@ -14,7 +14,7 @@ use crate::billing::overdraft::{self, Overdraft};
 use crate::billing::plausibility::{MAX_COST, UsageBounds, clamp_parts, format_count};
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::billing::worst_case_cost::WorstCaseCost;
-use crate::keys::key_cache::ApiKey;
+use crate::limits::budget::Budget;
 use crate::limits::key_limits::Permit;
 use crate::pricing::{Price, Quantity};
 use crate::routing::selected_target::SelectedTarget;
@@ -27,13 +27,13 @@ pub(crate) struct Charge {
     selected: SelectedTarget,
     record: UsageRecord,
     stage: ChargeStage,
-    /// The usage of the prompt: an estimate until the provider reports it.
-    prompt_usage: Usage,
     /// The images or videos, and the seconds, that are billed beside tokens. Zero for a task that
     /// was billed already.
     billed_quantity: Quantity,
-    /// Chunks of output received. If the provider reports no usage, each counts as one token.
-    chunks: u64,
+    /// Billable pieces received. Without a final report of usage, each counts as one token.
+    pieces: u64,
+    /// The reported usage counts the whole answer.
+    is_usage_final: bool,
     /// The estimate from before the request.
     estimate: UsageEstimate,
     /// The provider reported implausible usage.
@@ -54,11 +54,11 @@ enum ChargeStage {
 impl Charge {
     /// Reserves what a request may cost. `targets` are in the order in which they are tried, and
     /// there is at least one. `overdraft` says how far the request may take the budget below zero.
+    /// `end_user` is the name of the end user in the request.
     ///
     /// # Errors
     /// `InvalidRequest` for a fixed cost above the maximum of one request; `InsufficientBalance` or
-    /// `RateLimited`; `Forbidden` when the caller has a budget and a target has no price;
-    /// `Overloaded` when shared limits cannot be checked.
+    /// `RateLimited`; `Overloaded` when shared limits cannot be checked.
     pub(crate) async fn admit(
         accounting: &Arc<Accounting>,
         caller: &Caller,
@@ -66,6 +66,7 @@ impl Charge {
         targets: &[Target],
         estimate: UsageEstimate,
         overdraft: Overdraft,
+        end_user: Option<&str>,
     ) -> Result<Self, Error> {
         let at = store::now_micros();
         let prompt_usage = estimate.prompt_usage();
@@ -81,38 +82,32 @@ impl Charge {
                 "The request would cost more than ${max_cost}, the maximum of one request"
             )));
         }
+        let end_user = caller.api_key.as_ref().and_then(|api_key| api_key.counted_end_user(end_user));
         let mut output_cap = None;
         let permit = match &caller.api_key {
-            Some(api_key) if prices().count() < targets.len() && api_key.has_budget() => {
-                let message = format!("The model `{model}` has no price, and this key has a budget");
-                return Err(Error::new(ErrorKind::Forbidden, message));
-            }
             Some(api_key) => {
                 // Without a budget there is nothing to overdraw.
-                let overdraft = if api_key.has_budget() { overdraft } else { Overdraft::LastRequest };
+                let overdraft = if api_key.limits.has_budget() { overdraft } else { Overdraft::LastRequest };
                 let budget_request = overdraft.budget_request(worst_case, cost(&full_usage), &estimate, targets);
-                let reservation = overdraft::reservation_request(&estimate, budget_request);
-                let admitted = accounting.admit(api_key, reservation).await;
+                let reservation = overdraft::reservation_request(&estimate, budget_request, at);
+                let budgets = api_key.limits.budgets(at, end_user.as_deref());
+                let admitted = accounting.admit(api_key, &budgets, reservation).await;
                 let permit = admitted
-                    .map_err(|error| with_affordable_max_tokens(error, overdraft, worst_case, api_key, &estimate))?;
+                    .map_err(|error| with_affordable_max_tokens(error, overdraft, worst_case, &budgets, &estimate))?;
                 output_cap = overdraft.output_cap(worst_case, permit.reserved_amount(), &estimate, targets);
                 Some(permit)
             }
             None => None,
         };
         let record = UsageRecord {
-            id: uuid::Uuid::now_v7().to_string(),
-            at,
-            key_id: caller.api_key.as_ref().map(|api_key| api_key.id.clone()),
-            key_name: caller.key_name.clone().unwrap_or_default(),
-            project_id: caller.api_key.as_ref().map(|api_key| api_key.project_id.clone()),
             model: model.clone(),
             upstream: targets[0].provider.clone(),
             prompt_tokens: recorded_count(prompt_usage.prompt_tokens),
             // Booked if the server is killed before the settlement.
             cost: cost(&prompt_usage),
             price: price_name(targets[0].price.as_ref()),
-            ..UsageRecord::default()
+            end_user,
+            ..caller.new_record(at)
         };
         Ok(Self {
             accounting: accounting.clone(),
@@ -120,9 +115,9 @@ impl Charge {
             selected: SelectedTarget::new(targets),
             record,
             stage: ChargeStage::Admitted,
-            prompt_usage,
             billed_quantity: estimate.quantity,
-            chunks: 0,
+            pieces: 0,
+            is_usage_final: false,
             estimate,
             implausible: false,
             output_cap,
@@ -143,9 +138,15 @@ impl Charge {
         self.selected.clone()
     }
 
-    /// Sets the number of chunks of output received so far.
-    pub(crate) fn record_chunks(&mut self, chunks: u64) {
-        self.chunks = chunks;
+    /// Records that the target that answers has failed.
+    pub(crate) fn record_fault(&self, error: &Error) {
+        self.selected.attempts().record_fault(error);
+    }
+
+    /// Sets the billable pieces received so far, and whether the reported usage counts the whole
+    /// answer.
+    pub(crate) fn record_pieces(&mut self, pieces: u64, is_usage_final: bool) {
+        (self.pieces, self.is_usage_final) = (pieces, is_usage_final);
     }
 
     /// Records that the provider accepted a task. Only a new task is billed.
@@ -154,17 +155,6 @@ impl Charge {
         self.record.provider_job = Some(provider_task_id);
         if !is_new {
             self.billed_quantity = Quantity { calls: 0, seconds: 0 };
-        }
-    }
-
-    /// Counts the output of a delta, and keeps the usage of the prompt that it reports.
-    pub(crate) fn observe_delta(&mut self, delta: &Delta) {
-        match delta {
-            Delta::Start(usage) if usage.prompt_tokens > 0 => self.prompt_usage = *usage,
-            Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => {
-                self.chunks = self.chunks.saturating_add(1);
-            }
-            _ => {}
         }
     }
 
@@ -188,8 +178,7 @@ impl Charge {
         };
         let Some((count, value)) = implausible_count.or_else(excessive_cost) else { return Ok(usage) };
         self.implausible = true;
-        self.prompt_usage = self.estimate.prompt_usage();
-        target.breaker.record_failure(None);
+        target.breaker.record_failure(None, format!("implausible usage: {count}"));
         counter!("cachalot_usage_reports_implausible_total", "provider" => target.provider.to_string()).increment(1);
         tracing::warn!(
             provider = &*target.provider,
@@ -209,25 +198,34 @@ impl Charge {
         UsageBounds::new(context, self.estimate.max_output_tokens, self.estimate.answers)
     }
 
-    /// The usage estimated from the chunks received.
+    /// The usage estimated from the request and the pieces received.
     fn estimated_usage(&self) -> Usage {
         let allowed =
             self.estimate.max_output_tokens.map_or(u64::MAX, |tokens| tokens.saturating_mul(self.estimate.answers));
         let allowed = allowed.min(self.usage_bounds().max_output());
-        clamp_parts(Usage { completion_tokens: self.chunks.min(allowed), ..self.prompt_usage })
+        Usage { completion_tokens: self.pieces.min(allowed), ..self.estimate.prompt_usage() }
+    }
+
+    /// The usage to bill. A report from before the end counts the prompt, but not
+    /// all of the output.
+    fn billed_usage(&self, reported: Option<Usage>, has_output: bool) -> Usage {
+        match reported.filter(|_| !self.implausible) {
+            Some(usage) if self.is_usage_final => usage,
+            _ if !has_output => Usage::default(),
+            Some(usage) => {
+                let received = self.estimated_usage().completion_tokens;
+                Usage { completion_tokens: usage.completion_tokens.max(received), ..usage }
+            }
+            None => self.estimated_usage(),
+        }
     }
 
     /// Settles by the reported usage. Without a usable report it uses the estimate; if no output
     /// arrived, the prompt is free. A charge whose start was never written leaves no record, and
     /// dropping its permit releases the reservation.
     pub(crate) fn settle(mut self, usage: Option<Usage>, timings: Timings, outcome: &'static str) {
-        let usage = usage.filter(|_| !self.implausible);
         let has_output = timings.first_token_us.is_some();
-        let counted = usage.unwrap_or(if has_output {
-            self.estimated_usage()
-        } else {
-            Usage { completion_tokens: self.chunks, ..Usage::default() }
-        });
+        let counted = self.billed_usage(usage, has_output);
         let ChargeStage::Started(start_ref) = self.stage else { return };
         let is_free = counted == Usage::default() && !has_output;
         let mut record = self.record;
@@ -246,10 +244,12 @@ impl Charge {
         record.cache_write_tokens = recorded_count(counted.cache_write_tokens);
         record.completion_tokens = recorded_count(counted.completion_tokens);
         record.reasoning_tokens = recorded_count(counted.reasoning_tokens.unwrap_or(0));
-        record.estimated = self.implausible || (usage.is_none() && !is_free);
+        let is_reported = usage.is_some() && self.is_usage_final;
+        record.estimated = self.implausible || !(is_reported || is_free);
         record.first_token_us = timings.first_token_us;
         record.total_us = timings.total_us;
-        record.outcome = if self.implausible { IMPLAUSIBLE } else { outcome }.into();
+        record.outcome = outcome.into();
+        record.attempts = self.selected.attempts().take();
         self.accounting.record_end(record, start_ref);
     }
 }
@@ -259,10 +259,10 @@ fn with_affordable_max_tokens(
     mut error: Error,
     overdraft: Overdraft,
     worst_case: WorstCaseCost,
-    api_key: &ApiKey,
+    budgets: &[Arc<Budget>],
     estimate: &UsageEstimate,
 ) -> Error {
-    let affordable_tokens = overdraft.affordable_max_tokens(worst_case, &api_key.limits, estimate);
+    let affordable_tokens = overdraft.affordable_max_tokens(worst_case, budgets, estimate);
     if let Some(tokens) = affordable_tokens.filter(|_| error.kind == ErrorKind::InsufficientBalance) {
         error.message = format!("{}: a `max_tokens` of at most {tokens} would fit", error.message);
     }

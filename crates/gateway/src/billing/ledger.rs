@@ -1,6 +1,7 @@
 //! The way of a record into the store: the journal first, then, in batches, the store.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use metrics::{Gauge, gauge};
@@ -9,18 +10,26 @@ use tokio::sync::{mpsc, watch};
 
 use crate::billing::journal::{Journal, JournalRef};
 use crate::billing::record_writer::RecordWriter;
+use crate::billing::refusals::RefusalLimiter;
 use crate::keys::key_cache::KeyCache;
 
 /// Most records in one transaction.
 pub(super) const MAX_BATCH_RECORDS: usize = 512;
-/// The time that a record waits for others of its batch.
-const FLUSH_DELAY: Duration = Duration::from_millis(20);
+/// The time that a record waits for others of its batch. Each batch writes the sums of an hour and
+/// a day, and the spend of a key, once. With few requests a second, these are most of its cost.
+const FLUSH_DELAY: Duration = Duration::from_millis(50);
+
+/// The days for which attempts are kept, unless the configuration says otherwise.
+pub const ATTEMPTS_DAYS: u32 = 7;
 
 /// The journal of this process, and the queue of records that the store does not have yet.
 pub(crate) struct Ledger {
     pub(super) store: Store,
     pub(super) journal: Journal,
     pending: mpsc::UnboundedSender<PendingRecord>,
+    refusals: RefusalLimiter,
+    /// The days for which attempts are kept.
+    pub(super) attempts_days: AtomicU32,
     /// Created with the first record: the metrics recorder may be installed later than the ledger.
     pending_gauge: OnceLock<Gauge>,
 }
@@ -41,7 +50,14 @@ impl std::fmt::Debug for Ledger {
 impl Ledger {
     /// A ledger whose records are sent to `pending`, for [`Ledger::flush_records`].
     pub(super) fn new(store: Store, journal: Journal, pending: mpsc::UnboundedSender<PendingRecord>) -> Self {
-        Self { store, journal, pending, pending_gauge: OnceLock::new() }
+        Self {
+            store,
+            journal,
+            pending,
+            refusals: RefusalLimiter::default(),
+            attempts_days: AtomicU32::new(ATTEMPTS_DAYS),
+            pending_gauge: OnceLock::new(),
+        }
     }
 
     fn pending_gauge(&self) -> &Gauge {
@@ -57,6 +73,20 @@ impl Ledger {
         self.pending_gauge().increment(1.0);
         // Without a receiver the server is stopping, and the journal keeps the record.
         let _ = self.pending.send(PendingRecord { record, journal_refs: [start_ref, end_ref.ok()] });
+    }
+
+    /// Records a refused request, unless its key is refused too often: then it is counted.
+    pub(super) fn record_refusal(&self, record: UsageRecord) {
+        for record in self.refusals.admit(record) {
+            self.record_end(record, None);
+        }
+    }
+
+    /// Records the refused requests that were only counted, of the seconds before `at`.
+    pub(super) fn flush_refusals(&self, at: i64) {
+        for record in self.refusals.take_before(at) {
+            self.record_end(record, None);
+        }
     }
 
     /// Commits queued records to the store until `stopping` is set and the queue is empty.

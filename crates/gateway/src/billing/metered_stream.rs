@@ -6,15 +6,26 @@ use std::task::{Context, Poll};
 
 use chat::{BoxDeltaStream, Delta, Error, Usage};
 use futures_core::Stream;
+use wire::progress::AnswerProgress;
 
 use crate::billing::request_meter::RequestMeter;
 use crate::memory::inflight_budget::RequestMemory;
 use crate::routing::selected_target::SelectedTarget;
+use crate::upstream::shared_progress::SharedProgress;
+
+/// Deltas, their progress, and the meter that observes it.
+pub(crate) struct MeteredDeltas {
+    pub(crate) deltas: BoxDeltaStream,
+    /// The progress that the events of a remote provider show; `None` for the local engine.
+    pub(crate) remote_progress: Option<SharedProgress>,
+    pub(crate) meter: RequestMeter,
+}
 
 /// The deltas of one request, metered as they pass. Dropping the stream cancels the request.
 pub struct MeteredStream {
-    deltas: BoxDeltaStream,
-    meter: RequestMeter,
+    metered: MeteredDeltas,
+    /// The progress of the local engine.
+    local_progress: AnswerProgress,
     selected: SelectedTarget,
     /// Whether the model thinks before it answers.
     pub thinking: bool,
@@ -25,14 +36,13 @@ pub struct MeteredStream {
 
 impl MeteredStream {
     pub(crate) fn new(
-        deltas: BoxDeltaStream,
-        meter: RequestMeter,
+        metered: MeteredDeltas,
         selected: SelectedTarget,
         thinking: bool,
         notes: Vec<String>,
         memory: RequestMemory,
     ) -> Self {
-        Self { deltas, meter, selected, thinking, notes, memory }
+        Self { metered, local_progress: AnswerProgress::default(), selected, thinking, notes, memory }
     }
 
     /// The memory reservation of the request. A buffer that collects the response grows it.
@@ -47,12 +57,12 @@ impl MeteredStream {
 
     /// The model id of the route, as the list of models spells it.
     pub fn model(&self) -> &Arc<str> {
-        self.meter.model()
+        self.metered.meter.model()
     }
 
     /// The usage; `None` until the provider has reported it.
     pub fn usage(&self) -> Option<Usage> {
-        self.meter.usage()
+        self.metered.meter.usage()
     }
 }
 
@@ -60,9 +70,18 @@ impl Stream for MeteredStream {
     type Item = Result<Delta, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut polled = self.deltas.as_mut().poll_next(context);
+        let Self { metered: MeteredDeltas { deltas, remote_progress, meter }, local_progress, .. } = &mut *self;
+        let mut polled = deltas.as_mut().poll_next(context);
         if let Poll::Ready(Some(item)) = &mut polled {
-            self.meter.observe_delta(item);
+            match (remote_progress, &*item) {
+                (Some(progress), _) => progress.read(|progress| meter.observe(progress)),
+                (None, Ok(delta)) => {
+                    local_progress.add_delta(delta);
+                    meter.observe(local_progress);
+                }
+                (None, Err(_)) => {}
+            }
+            meter.observe_item(item);
         }
         polled
     }

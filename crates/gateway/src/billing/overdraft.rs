@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::billing::plausibility::MAX_COST;
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::billing::worst_case_cost::WorstCaseCost;
-use crate::limits::budget::BudgetRequest;
-use crate::limits::key_limits::{KeyLimits, ReservationRequest};
+use crate::limits::budget::{Budget, BudgetRequest};
+use crate::limits::key_limits::{ReservationRequest, available_budget};
 use crate::routing::target::Target;
 
 /// The most tokens of an answer whose request has no output limit and whose model has no known one.
@@ -52,6 +53,12 @@ impl fmt::Display for Overdraft {
             Self::LastRequest => f.write_str("last-request"),
             Self::AtMost(amount) => f.write_str(&store::money::format(*amount, 9)),
         }
+    }
+}
+
+impl Serialize for Overdraft {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -144,13 +151,13 @@ impl Overdraft {
     pub(crate) fn affordable_max_tokens(
         self,
         worst_case: WorstCaseCost,
-        key_limits: &KeyLimits,
+        budgets: &[Arc<Budget>],
         estimate: &UsageEstimate,
     ) -> Option<u64> {
         if self == Self::LastRequest || estimate.is_unbounded() {
             return None;
         }
-        let tokens = worst_case.affordable_tokens(key_limits.available_budget()?)? / estimate.answers.max(1);
+        let tokens = worst_case.affordable_tokens(available_budget(budgets)?)? / estimate.answers.max(1);
         (tokens > 0 && tokens < estimate.max_output_tokens?).then_some(tokens)
     }
 }
@@ -160,9 +167,9 @@ fn max_answer_tokens(targets: &[Target]) -> Option<u64> {
     targets.iter().map(Target::max_output_tokens).collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
-/// The tokens and the amounts that a request reserves.
-pub(crate) fn reservation_request(estimate: &UsageEstimate, budget: BudgetRequest) -> ReservationRequest {
-    ReservationRequest { tokens: estimate.rate_limited_tokens(), budget }
+/// The tokens and the amounts that a request at `at` reserves.
+pub(crate) fn reservation_request(estimate: &UsageEstimate, budget: BudgetRequest, at: i64) -> ReservationRequest {
+    ReservationRequest { tokens: estimate.rate_limited_tokens(), budget, at }
 }
 
 #[cfg(test)]

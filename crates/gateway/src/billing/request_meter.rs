@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use chat::{Delta, Error, ErrorKind, FinishReason, Usage};
+use chat::{Delta, Error, ErrorKind, Usage};
 use store::{IMPLAUSIBLE, TaskId};
-use wire::passthrough::usage_scanner::ResponseStats;
+use wire::progress::AnswerProgress;
 
 use crate::billing::charge::{Charge, Timings};
 use crate::billing::plausibility::clamp_parts;
@@ -16,6 +16,9 @@ use crate::model_metrics::ModelMetrics;
 pub(crate) struct RequestMeter {
     model_metrics: Arc<ModelMetrics>,
     started: Instant,
+    /// The usage as the provider reported it last.
+    reported: Option<Usage>,
+    /// The same, if it is plausible, else an estimate.
     usage: Option<Usage>,
     /// A finish reason, or how else the request ended. A stream dropped before its
     /// end was cancelled.
@@ -35,6 +38,7 @@ impl RequestMeter {
         Self {
             model_metrics,
             started: Instant::now(),
+            reported: None,
             usage: None,
             outcome: "cancelled",
             first_token_us: None,
@@ -58,25 +62,34 @@ impl RequestMeter {
         self.usage
     }
 
-    /// Observes a response that is forwarded as bytes, as far as it was received.
-    pub(crate) fn observe_stream(&mut self, stats: &ResponseStats) {
-        if stats.content_events > 0 {
+    /// Observes an answer, as far as it was received.
+    pub(crate) fn observe(&mut self, progress: &AnswerProgress) {
+        if progress.has_started() {
             self.record_first_output();
         }
         if let Some(charge) = &mut self.charge {
-            charge.record_chunks(stats.content_events);
+            charge.record_pieces(progress.pieces, progress.is_usage_final());
         }
-        if let Some(usage) = stats.usage {
+        // An estimate grows with the pieces.
+        if let Some(usage) = progress.usage.filter(|usage| self.implausible || self.reported != Some(*usage)) {
+            self.reported = Some(usage);
             self.usage = Some(self.check_reported_usage(usage));
         }
-        if let Some(reason) = stats.finish_reason {
+        if let Some(reason) = progress.finish_reason {
             self.outcome = reason.as_str();
         }
-        if stats.error_message.is_some() {
-            self.outcome = "error";
+        if let Some(failure) = &progress.failure {
+            self.record_failure(failure);
         }
-        if stats.is_complete {
+        if progress.is_complete {
             self.settle();
+        }
+    }
+
+    fn record_failure(&mut self, failure: &Error) {
+        self.outcome = outcome_of_error(failure.kind);
+        if let Some(charge) = &self.charge {
+            charge.record_fault(failure);
         }
     }
 
@@ -86,13 +99,7 @@ impl RequestMeter {
         if let Some(charge) = &mut self.charge {
             charge.record_task(task, provider_id, is_new);
         }
-        self.observe_stream(&ResponseStats {
-            usage: Some(Usage::default()),
-            finish_reason: Some(FinishReason::Stop),
-            content_events: 1,
-            error_message: None,
-            is_complete: true,
-        });
+        self.observe(&AnswerProgress::completed(Some(Usage::default())));
     }
 
     /// Records that the provider refused a task.
@@ -138,25 +145,16 @@ impl RequestMeter {
         self.charge = Some(charge);
     }
 
-    /// Observes a delta on its way to the caller. Implausible usage is replaced by an estimate, so
-    /// that the caller receives what is billed.
-    pub(super) fn observe_delta(&mut self, item: &mut Result<Delta, Error>) {
-        if let Ok(Delta::Start(usage) | Delta::Usage(usage)) = item {
-            *usage = self.check_reported_usage(*usage);
-        }
-        if let (Some(charge), Ok(delta)) = (&mut self.charge, &*item) {
-            charge.observe_delta(delta);
-        }
+    /// Observes a delta on its way to the caller, after the progress of its answer. Implausible
+    /// usage is replaced by an estimate, so that the caller receives what is billed.
+    pub(super) fn observe_item(&mut self, item: &mut Result<Delta, Error>) {
         match item {
-            Ok(Delta::Start(_)) => {}
-            Ok(Delta::Finish(reason)) => self.outcome = reason.as_str(),
-            Ok(Delta::Usage(usage)) => {
-                self.usage = Some(*usage);
-                // Usage is the last delta.
-                self.settle();
+            Ok(Delta::Start(usage)) => {
+                *usage = Usage { completion_tokens: 0, reasoning_tokens: None, ..self.check_reported_usage(*usage) };
             }
-            Ok(_) => self.record_first_output(),
-            Err(error) => self.outcome = outcome_of_error(error.kind),
+            Ok(Delta::Usage(usage)) => *usage = self.check_reported_usage(*usage),
+            Ok(_) => {}
+            Err(error) => self.record_failure(error),
         }
     }
 }

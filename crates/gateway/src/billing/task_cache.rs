@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use store::{Task, TaskId, TaskOwner};
 
 /// The time for which a task is found after its submission, in microseconds.
-const RETENTION_MICROS: i64 = 7 * 86_400 * 1_000_000;
+const RETENTION_MICROS: i64 = 7 * store::DAY_MICROS;
 /// Delays between lookups of a task that another replica may be submitting.
 const LOOKUP_RETRY_DELAYS: [Duration; 4] = [Duration::from_millis(100); 4];
 

@@ -36,31 +36,35 @@ pub(crate) struct UsageEstimate {
 }
 
 impl UsageEstimate {
-    /// The estimate of a chat.
+    /// The estimate of a chat. For a remote provider it is made of the `text_bytes` of the
+    /// request's body, as if the body were forwarded.
     ///
     /// # Errors
     /// `InvalidRequest` for a number of answers that is out of range. The local engine checks this
     /// number itself.
-    pub(crate) fn from_chat(chat: &Chat, is_local: bool) -> Result<Self, Error> {
+    pub(crate) fn from_chat(chat: &Chat, is_local: bool, text_bytes: Option<u64>) -> Result<Self, Error> {
         // An invalid limit is left to the provider.
         let max_output_tokens = chat.max_tokens.or(chat.max_completion_tokens);
         let max_output_tokens =
             max_output_tokens.and_then(|tokens| u64::try_from(tokens).ok()).filter(|tokens| *tokens > 0);
         let answers = match chat.n {
             None => 1,
-            Some(_) if is_local => 1,
+            Some(_) if is_local || chat.choice.is_some() => 1,
             Some(n) => u64::try_from(n)
                 .ok()
                 .filter(|n| (1..=MAX_ANSWERS).contains(n))
                 .ok_or_else(|| out_of_range_error("n", MAX_ANSWERS))?,
         };
-        let (bytes, tokens) = prompt_size(chat);
-        Ok(Self::new(tokens, bytes as u64, max_output_tokens).with_answers(answers))
+        let (bytes, tokens) = match text_bytes.filter(|_| !is_local) {
+            Some(bytes) => (bytes, bytes.div_ceil(BYTES_PER_TOKEN)),
+            None => prompt_size(chat),
+        };
+        Ok(Self::new(tokens, bytes, max_output_tokens).with_answers(answers))
     }
 
     /// The estimate of a body that is not parsed further, with an output limit for each answer.
     pub(crate) fn from_body(body: &[u8], max_output_tokens: Option<u64>) -> Self {
-        let bytes = count_text_bytes(body) as u64;
+        let bytes = text_bytes(body);
         Self::new(bytes.div_ceil(BYTES_PER_TOKEN), bytes, max_output_tokens)
     }
 
@@ -131,11 +135,11 @@ pub(crate) fn out_of_range_error(field: &str, max: u64) -> Error {
 
 /// The estimated tokens of an answer.
 pub(crate) fn estimate_tokens(answer: &[u8]) -> u64 {
-    (count_text_bytes(answer) as u64).div_ceil(BYTES_PER_TOKEN)
+    text_bytes(answer).div_ceil(BYTES_PER_TOKEN)
 }
 
 /// The estimated bytes of text in a JSON body. Long base64 strings are images and files.
-fn count_text_bytes(body: &[u8]) -> usize {
+pub fn text_bytes(body: &[u8]) -> u64 {
     // Other text of this length has spaces or is not ASCII.
     const MIN_BASE64_BYTES: usize = 4096;
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=:;,.".contains(byte);
@@ -148,7 +152,7 @@ fn count_text_bytes(body: &[u8]) -> usize {
         }
         from = to + 1;
     }
-    text
+    text as u64
 }
 
 fn part_bytes(part: &Part) -> usize {
@@ -159,7 +163,7 @@ fn part_bytes(part: &Part) -> usize {
 }
 
 /// The bytes of text in the prompt, and its estimated tokens.
-fn prompt_size(chat: &Chat) -> (usize, u64) {
+fn prompt_size(chat: &Chat) -> (u64, u64) {
     let bytes: usize = match &chat.input {
         Input::Messages(messages) => {
             let calls = messages.iter().flat_map(|message| message.calls());
@@ -168,11 +172,12 @@ fn prompt_size(chat: &Chat) -> (usize, u64) {
             calls + parts.map(part_bytes).sum::<usize>() + 12 * messages.len()
         }
         Input::Text { prefix, suffix } => prefix.len() + suffix.as_ref().map_or(0, String::len),
-        Input::Tokens(tokens) => return (tokens.len(), tokens.len() as u64),
+        Input::Tokens(tokens) => return (tokens.len() as u64, tokens.len() as u64),
     };
     let tools: usize =
         chat.tools.iter().map(|tool| serde_json::to_string(&tool.function).map_or(0, |text| text.len())).sum();
-    (bytes + tools, ((bytes + tools) as u64).div_ceil(BYTES_PER_TOKEN))
+    let bytes = (bytes + tools) as u64;
+    (bytes, bytes.div_ceil(BYTES_PER_TOKEN))
 }
 
 #[cfg(test)]
@@ -183,12 +188,12 @@ mod tests {
     fn an_image_in_a_body_is_not_text() {
         let body =
             |url: &str| format!(r#"{{"messages":[{{"content":[{{"image_url":{{"url":"{url}"}}}},"What is it?"]}}]}}"#);
-        let around = body("").len();
+        let around = body("").len() as u64;
         let image = body(&format!("data:image/png;base64,{}", "iVBORw0KGgo+/".repeat(50_000)));
-        assert_eq!(count_text_bytes(image.as_bytes()), around + ATTACHMENT_BYTES);
+        assert_eq!(text_bytes(image.as_bytes()), around + ATTACHMENT_BYTES as u64);
         for text in ["word ".repeat(5000), "\u{6587}".repeat(5000), "x".repeat(4000)] {
-            assert_eq!(count_text_bytes(body(&text).as_bytes()), around + text.len());
+            assert_eq!(text_bytes(body(&text).as_bytes()), around + text.len() as u64);
         }
-        assert_eq!(count_text_bytes(b"cut \"AAAA"), 9);
+        assert_eq!(text_bytes(b"cut \"AAAA"), 9);
     }
 }

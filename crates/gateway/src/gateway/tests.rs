@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use chat::{BoxDeltaStream, BoxFuture, Delta, ErrorKind, FinishReason, Provider, Usage};
+use chat::{BoxDeltaStream, BoxFuture, Delta, ErrorKind, FinishReason, Provider, StartedAnswer, Usage};
 use futures_util::{StreamExt, stream};
 
 use super::*;
@@ -22,7 +22,7 @@ impl Provider for Echo {
         Ok(())
     }
 
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let text = format!("thinking: {:?}, user: {:?}", chat.thinking, chat.user);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
@@ -32,7 +32,7 @@ impl Provider for Echo {
             Delta::Finish(FinishReason::Stop),
             Delta::Usage(usage),
         ];
-        Box::pin(async move { Ok(Box::pin(stream::iter(deltas.map(Ok))) as BoxDeltaStream) })
+        Box::pin(async move { Ok((Box::pin(stream::iter(deltas.map(Ok))) as BoxDeltaStream).into()) })
     }
 
     fn is_ready(&self) -> bool {

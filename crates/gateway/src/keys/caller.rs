@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use store::Role;
+use store::{Role, UsageRecord};
 
-use crate::keys::key_cache::ApiKey;
+use crate::keys::key_cache::{ApiKey, allows};
 use crate::memory::inflight_budget::{MemoryOwner, RequestMemory};
+use crate::request_id::RequestId;
 
 /// The caller of one request: its key, its permissions, and the memory that the request holds. The
 /// default is the caller on a server without keys, which may use all models.
@@ -24,8 +25,13 @@ pub struct Caller {
     /// The trace that the request belongs to: a W3C `traceparent`. It is sent only to providers
     /// with `private = true`.
     pub traceparent: Option<String>,
+    /// The id of the HTTP request; `None` for calls of this process itself.
+    pub request_id: Option<Arc<RequestId>>,
     /// The memory that the request holds.
     pub memory: RequestMemory,
+    /// The [`text_bytes`](crate::text_bytes) of the request's body, of which its prompt is
+    /// estimated for remote providers; `None` without a JSON body.
+    pub text_bytes: Option<u64>,
 }
 
 impl From<Arc<ApiKey>> for Caller {
@@ -36,7 +42,9 @@ impl From<Arc<ApiKey>> for Caller {
             role: api_key.role(),
             api_key: Some(api_key),
             traceparent: None,
+            request_id: None,
             memory: RequestMemory::default(),
+            text_bytes: None,
         }
     }
 }
@@ -70,10 +78,32 @@ impl Caller {
         self.api_key.as_ref().map(|api_key| &api_key.id).or(self.key_name.as_ref())
     }
 
+    /// A new usage record of a request at `at`, in microseconds since 1970.
+    pub(crate) fn new_record(&self, at: i64) -> UsageRecord {
+        let (id, request_id) = match &self.request_id {
+            Some(request) => request.next_record(),
+            None => (uuid::Uuid::now_v7().to_string(), None),
+        };
+        UsageRecord {
+            id,
+            request_id,
+            at,
+            key_id: self.api_key.as_ref().map(|api_key| api_key.id.clone()),
+            key_name: self.key_name.clone().unwrap_or_default(),
+            project_id: self.api_key.as_ref().map(|api_key| api_key.project_id.clone()),
+            ..UsageRecord::default()
+        }
+    }
+
+    /// Sets the model that the request names; `None` for an unknown one.
+    pub(crate) fn set_model(&self, model: Option<&Arc<str>>) {
+        if let Some(request) = &self.request_id {
+            request.set_model(model);
+        }
+    }
+
     /// Whether the key may use `model`.
     pub(crate) fn may_use(&self, model: &str) -> bool {
-        self.allowed_models
-            .as_ref()
-            .is_none_or(|models| models.iter().any(|allowed| allowed.eq_ignore_ascii_case(model)))
+        allows(self.allowed_models.as_deref(), model)
     }
 }

@@ -24,7 +24,7 @@ impl IpNetwork {
     }
 
     /// Whether `address` is in the range. An IPv4 address is in no IPv6 range.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         let width = if self.v4 { 32 } else { 128 };
         let host_bits = width - self.prefix_len;
         let prefix = |number: u128| number.checked_shr(host_bits).unwrap_or(0);

@@ -29,7 +29,7 @@ pub async fn create_key(store: &Store, new: NewKey<'_>) -> Result<(Key, String),
         None => None,
     };
     let plaintext = generate_token("sk-");
-    let hash: String = Sha256::digest(&plaintext).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = token_hash(&plaintext);
     let tail = &plaintext[plaintext.len() - 4..];
     let NewKey { name, limits, .. } = new;
     let key = store::NewKey { project: &project, user: user.as_ref(), name, hash: &hash, tail, limits };
@@ -37,7 +37,10 @@ pub async fn create_key(store: &Store, new: NewKey<'_>) -> Result<(Key, String),
 }
 
 /// The project of this name. The default project is created when it is first needed.
-async fn find_or_create_project(store: &Store, name: &str) -> Result<Project, StoreError> {
+///
+/// # Errors
+/// `NotFound` for an unknown project; a store that cannot be used.
+pub async fn find_or_create_project(store: &Store, name: &str) -> Result<Project, StoreError> {
     match store.project(name).await {
         Err(StoreError::NotFound(_)) if name == DEFAULT_PROJECT => match store.add_project(DEFAULT_PROJECT, None).await
         {
@@ -47,6 +50,23 @@ async fn find_or_create_project(store: &Store, name: &str) -> Result<Project, St
         },
         found => found,
     }
+}
+
+/// The SHA-256 of a secret, as 64 hex digits: the form in which the store has it.
+pub fn token_hash(token: &str) -> String {
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Parses a SHA-256 of 64 hex digits.
+pub fn parse_sha256_hex(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// A secret of 258 random bits: 43 characters after a prefix that names its kind.

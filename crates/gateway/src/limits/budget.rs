@@ -1,22 +1,42 @@
-//! Spend budgets of keys and projects. A budget belongs to one server, or is shared by replicas:
-//! then each replica spends within a lease.
+//! Spend budgets. A budget belongs to one server, or is shared by replicas: then each replica
+//! spends within a lease.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use chat::{Error, ErrorKind};
 use parking_lot::Mutex;
+use store::{BudgetPeriod, BudgetZone};
 
-/// The budget of a key or a project, in nano-dollars.
+/// The budget of a key or a project, or one window of a budget with a period, in nano-dollars.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     /// Its name in Redis.
     pub(crate) name: String,
+    /// Its owner by name, for the caller. It does not change.
+    owner: OnceLock<String>,
+    /// For a window: when the next one begins.
+    renewal: Option<Renewal>,
     state: Mutex<BudgetState>,
     /// Held while a lease is requested, so that one request at a time does so.
     pub(crate) refill_lock: tokio::sync::Mutex<()>,
+}
+
+/// The end of a window.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    pub(crate) period: BudgetPeriod,
+    pub(crate) zone: BudgetZone,
+    /// Microseconds since 1970.
+    pub(crate) ends_at: i64,
 }
 
 #[derive(Debug, Default)]
 struct BudgetState {
     /// `None`: unlimited.
     limit: Option<i64>,
+    /// The amount from which the log warns, until it has.
+    warn_at: Option<i64>,
     /// The amount spent according to the store.
     committed: i64,
     /// The time of `committed`, in microseconds since 1970.
@@ -106,6 +126,46 @@ impl BudgetState {
 }
 
 impl Budget {
+    /// Sets the owner for errors, such as "project `team`". A second call has no effect.
+    pub(crate) fn set_owner(&self, owner: impl FnOnce() -> String) {
+        self.owner.get_or_init(owner);
+    }
+
+    /// The error for a request at `at` that this budget does not cover. It has a time to wait where
+    /// the next window will cover the request.
+    pub(crate) fn insufficient_error(&self, request: BudgetRequest, at: i64) -> Error {
+        let mut error = Error::new(ErrorKind::InsufficientBalance, "Insufficient Balance");
+        let Some(owner) = self.owner.get() else { return error };
+        let limit = self.state.lock().limit.unwrap_or_default();
+        let Some((renewal, adjective)) = self.renewal.as_ref().zip(self.adjective()) else {
+            error.message += &format!(": the budget of the {owner} does not cover this request");
+            return error;
+        };
+        let (dollars, renews_at) = (format_dollars(limit), renewal.zone.format_time(renewal.ends_at));
+        error.message += &format!(
+            ": the {adjective} budget of the {owner}, ${dollars}, does not cover this request; it renews at {renews_at}"
+        );
+        let micros = u64::try_from(renewal.ends_at.saturating_sub(at)).unwrap_or(0);
+        let fits = request.minimum <= limit.saturating_add(request.overdraft);
+        error.retry_after = fits.then(|| Duration::from_micros(micros));
+        error
+    }
+
+    /// The period of a window that ends.
+    fn adjective(&self) -> Option<&'static str> {
+        match self.renewal.as_ref()?.period {
+            BudgetPeriod::Day => Some("daily"),
+            BudgetPeriod::Week => Some("weekly"),
+            BudgetPeriod::Month => Some("monthly"),
+            BudgetPeriod::Total => None,
+        }
+    }
+
+    /// When the budget is full again, in microseconds since 1970; `i64::MAX`: never.
+    pub(crate) fn renews_at(&self) -> i64 {
+        self.renewal.as_ref().map_or(i64::MAX, |renewal| renewal.ends_at)
+    }
+
     /// A budget without a limit. `leased`: other replicas have the same budget.
     pub(crate) fn new(name: String, leased: bool) -> Self {
         let lease = if leased {
@@ -114,6 +174,23 @@ impl Budget {
             BudgetLease::Exclusive
         };
         Self { name, state: Mutex::new(BudgetState { lease, ..BudgetState::default() }), ..Self::default() }
+    }
+
+    /// A window of a budget with a period, without a limit. `owner` is its owner by name.
+    pub(crate) fn of_window(name: String, leased: bool, owner: String, renewal: Renewal) -> Self {
+        Self { owner: owner.into(), renewal: Some(renewal), ..Self::new(name, leased) }
+    }
+
+    /// Sets the limit, and the amount from which the log warns.
+    pub(crate) fn set_amounts(&self, limit: Option<i64>, warn_at: Option<i64>) {
+        let mut state = self.state.lock();
+        (state.limit, state.warn_at) = (limit, warn_at);
+    }
+
+    /// Whether nothing is spent, and no request runs.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let state = self.state.lock();
+        state.committed == 0 && state.uncommitted == 0 && state.reserved == 0
     }
 
     /// Sets the limit and the committed amount that the store had at `as_of`.
@@ -140,6 +217,16 @@ impl Budget {
         let mut state = self.state.lock();
         state.reserved = state.reserved.saturating_sub(reserved);
         state.uncommitted = state.uncommitted.saturating_add(cost);
+        let spent = state.committed.saturating_add(state.uncommitted);
+        let Some(warn_at) = state.warn_at.take_if(|warn_at| spent >= *warn_at) else { return };
+        drop(state);
+        tracing::warn!(
+            owner = self.owner.get(),
+            budget = self.adjective().unwrap_or("total"),
+            spent_usd = format_dollars(spent),
+            warn_at_usd = format_dollars(warn_at),
+            "a budget reached the amount from which it warns"
+        );
     }
 
     /// Records that the store has committed a cost that was settled here. That part of a lease is
@@ -147,7 +234,8 @@ impl Budget {
     /// lease in addition to the committed amount.
     pub(crate) fn record_committed(&self, cost: i64) {
         let mut state = self.state.lock();
-        state.uncommitted = state.uncommitted.saturating_sub(cost);
+        // A request from before the budget was made has not settled in it.
+        state.uncommitted = state.uncommitted.saturating_sub(cost).max(0);
         state.committed_since_report = state.committed_since_report.saturating_add(cost);
         if let BudgetLease::Granted { limit, pool_limit, .. } = &mut state.lease {
             *limit = limit.saturating_sub(cost);
@@ -201,91 +289,10 @@ impl Budget {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Amounts of all sizes, including extreme ones.
-    fn amount() -> impl Strategy<Value = i64> {
-        prop_oneof![
-            0..1000i64,
-            0..=store::MAX_COST,
-            Just(i64::MAX),
-            any::<i64>().prop_map(|amount| amount.saturating_abs())
-        ]
-    }
-
-    #[test]
-    fn what_is_committed_of_a_lease_is_not_free_again() {
-        let key_budget = Budget::new("key:a".into(), true);
-        key_budget.update(Some(100), 0, 1);
-        key_budget.set_lease(30, false, 30);
-        let request = BudgetRequest { amount: 15, minimum: 15, overdraft: 0 };
-        for committed in [15, 30] {
-            let reserved = key_budget.reserve(request).unwrap();
-            key_budget.settle(reserved, 15);
-            key_budget.set_committed(committed, 1 + committed);
-            key_budget.record_committed(15);
-        }
-        // 70 are left of the budget, but other replicas may have leased them meanwhile.
-        assert_eq!((key_budget.remaining(), key_budget.reserve(request)), (Some(70), None));
-        key_budget.start_report();
-        key_budget.set_lease(15, false, 15);
-        let reserved = key_budget.reserve(request).unwrap();
-        key_budget.settle(reserved, 15);
-        // An amount that is committed while a lease is requested counts as used in the response.
-        key_budget.start_report();
-        key_budget.record_committed(15);
-        key_budget.set_lease(15, false, 15);
-        assert_eq!(key_budget.reserve(request), None);
-    }
-
-    proptest! {
-        /// Reservations never exceed the budget with its overdraft, and all of them are released.
-        #[test]
-        fn what_is_reserved_fits_and_comes_back(
-            limit in amount(), committed in amount(), overdraft in 0..=store::MAX_COST,
-            requests in prop::collection::vec((amount(), amount(), any::<bool>()), 0..30),
-        ) {
-            let key_budget = Budget::default();
-            key_budget.update(Some(limit), committed, 1);
-            let room = limit.saturating_sub(committed).saturating_add(overdraft);
-            let mut reservations = Vec::new();
-            for (amount, minimum, settles) in requests {
-                let request = BudgetRequest { amount, minimum: minimum.min(amount), overdraft };
-                if let Some(reserved) = key_budget.reserve(request) {
-                    prop_assert!(reserved >= request.minimum && reserved <= amount);
-                    reservations.push(reserved);
-                }
-                let sum: i128 = reservations.iter().copied().map(i128::from).sum();
-                prop_assert!(sum <= i128::from(room.max(0)), "{sum} of {room}");
-                if settles && let Some(reserved) = reservations.pop() {
-                    key_budget.settle(reserved, 0);
-                }
-            }
-            for reserved in reservations {
-                key_budget.settle(reserved, 0);
-            }
-            prop_assert_eq!(key_budget.remaining(), Some(limit.saturating_sub(committed)));
-        }
-
-        /// Extreme amounts never make a sum wrap around.
-        #[test]
-        fn nothing_wraps(steps in prop::collection::vec((0..5u8, any::<i64>()), 0..50)) {
-            let key_budget = Budget::default();
-            key_budget.update(Some(100), 0, 0);
-            for (step, amount) in steps {
-                match step {
-                    0 => _ = key_budget.reserve(BudgetRequest { amount, minimum: amount.min(1), overdraft: 0 }),
-                    1 => key_budget.settle(amount, amount),
-                    2 => key_budget.record_committed(amount),
-                    3 => key_budget.set_committed(amount, i64::MAX),
-                    _ => key_budget.set_lease(amount, amount % 2 == 0, amount),
-                }
-                let _ = (key_budget.remaining(), key_budget.available(), key_budget.start_report());
-            }
-        }
-    }
+/// US dollars without zeros at the end.
+fn format_dollars(nano: i64) -> String {
+    store::money::format(nano, 9).trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,9 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{RedisError, RedisResult, Script};
 use tokio::sync::mpsc;
 
-use crate::limits::budget::{Budget, BudgetRequest};
+use crate::limits::budget::Budget;
 use crate::limits::exceeded::{LimitExceeded, RateKind};
-use crate::limits::key_limits::{KeyLimits, Permit, ReservationRequest};
+use crate::limits::key_limits::{KeyLimits, Permit, ReservationRequest, concurrency_error, rate_limit_error};
 use crate::limits::rate_limit::RateLimits;
 use crate::limits::slot::{ConcurrencySlot, ConcurrencySlots};
 
@@ -106,6 +106,7 @@ impl RedisLeases {
     pub(crate) async fn admit(
         &self,
         key_limits: &Arc<KeyLimits>,
+        budgets: &[Arc<Budget>],
         rate_limits: RateLimits,
         request: ReservationRequest,
     ) -> Result<Permit, Error> {
@@ -113,15 +114,15 @@ impl RedisLeases {
             self.leased_keys.lock().push(key_limits.clone());
         }
         let mut permit = loop {
-            match Permit::acquire(key_limits, rate_limits, request) {
+            match Permit::acquire(key_limits, budgets, rate_limits, request) {
                 Ok(permit) => break permit,
-                Err(exceeded @ LimitExceeded::Budget(owner)) => {
-                    self.lease_budget_if_needed(key_limits.budget(owner), request.budget, exceeded).await?;
+                Err(LimitExceeded::Budget(budget)) => {
+                    self.lease_budget_if_needed(&budget, request).await?;
                 }
                 Err(LimitExceeded::Rate(kind, _)) => {
                     self.lease_rate_if_needed(key_limits, kind, request.tokens).await?;
                 }
-                Err(LimitExceeded::Concurrency) => return Err(LimitExceeded::Concurrency.into()),
+                Err(LimitExceeded::Concurrency) => return Err(concurrency_error()),
             }
         };
         if let Some(limit) = rate_limits.concurrency {
@@ -130,12 +131,8 @@ impl RedisLeases {
         Ok(permit)
     }
 
-    async fn lease_budget_if_needed(
-        &self,
-        budget: &Budget,
-        request: BudgetRequest,
-        exceeded: LimitExceeded,
-    ) -> Result<(), Error> {
+    async fn lease_budget_if_needed(&self, budget: &Budget, reservation: ReservationRequest) -> Result<(), Error> {
+        let request = reservation.budget;
         let _refilling = budget.refill_lock.lock().await;
         // Another request may have leased meanwhile.
         if budget.can_reserve(request) {
@@ -146,7 +143,7 @@ impl RedisLeases {
         self.lease_budget(budget, wanted, wanted.saturating_mul(LEASE_MULTIPLE), minimum)
             .await
             .map_err(unavailable_error)?;
-        if budget.can_reserve(request) { Ok(()) } else { Err(exceeded.into()) }
+        if budget.can_reserve(request) { Ok(()) } else { Err(budget.insufficient_error(request, reservation.at)) }
     }
 
     /// Reports the amount in use, and leases `wanted` nano-dollars in addition and up to `spare`
@@ -174,7 +171,7 @@ impl RedisLeases {
         }
         let wanted = if kind == RateKind::Tokens { tokens.max(1) } else { 1 };
         let wait = self.lease_rate(key_limits, kind, wanted).await.map_err(unavailable_error)?;
-        wait.map_or(Ok(()), |wait| Err(LimitExceeded::Rate(kind, wait).into()))
+        wait.map_or(Ok(()), |wait| Err(rate_limit_error(wait)))
     }
 
     /// Returns what is left of the last lease, and leases `wanted` and half a second's refill in
@@ -201,7 +198,7 @@ impl RedisLeases {
         self.slots.held.lock().insert(number, key);
         let slot = ConcurrencySlot { number, slots: self.slots.clone() };
         let acquired: bool = invocation.invoke_async(&mut self.redis.clone()).await.map_err(unavailable_error)?;
-        if acquired { Ok(slot) } else { Err(LimitExceeded::Concurrency.into()) }
+        if acquired { Ok(slot) } else { Err(concurrency_error()) }
     }
 
     /// The member of a sorted set in Redis that stands for a slot of this replica.

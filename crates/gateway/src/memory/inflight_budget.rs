@@ -18,6 +18,9 @@ use parking_lot::Mutex;
 
 use crate::offload_limiter::OffloadLimiter;
 
+/// The codes of requests that were refused for lack of memory.
+const SHARE_EXCEEDED: &str = "memory_share_exceeded";
+const MEMORY_FULL: &str = "memory_full";
 /// The `retry-after` of a request that was refused for lack of memory.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// An owner that shares the budget with others fills it at most to this part, and never takes more
@@ -198,13 +201,18 @@ fn share_exceeded_error(share: usize) -> Error {
     let message = format!(
         "The request needs more memory than one caller may use: the limit is {share} bytes (`inflight_bytes` and `inflight_share`)"
     );
-    Error { code: Some("memory_share_exceeded"), ..Error::new(ErrorKind::TooLarge, message) }
+    Error { code: Some(SHARE_EXCEEDED), ..Error::new(ErrorKind::TooLarge, message) }
+}
+
+/// Whether an error is a shortage of this server's memory.
+pub(crate) fn is_memory_error(error: &Error) -> bool {
+    [Some(SHARE_EXCEEDED), Some(MEMORY_FULL)].contains(&error.code)
 }
 
 fn memory_full_error() -> Error {
     let message = "The server holds as much of requests in flight as its memory allows, please try again later";
     let error = Error::new(ErrorKind::Overloaded, message);
-    Error { code: Some("memory_full"), retry_after: Some(RETRY_AFTER), ..error }
+    Error { code: Some(MEMORY_FULL), retry_after: Some(RETRY_AFTER), ..error }
 }
 
 /// Reserved memory. Dropping the reservation releases it.

@@ -1,14 +1,15 @@
-//! The first bytes of an answer that is passed through. They are validated before anything is
-//! forwarded, so that another target can be tried if they are not an answer.
+//! The first bytes of an answer that is passed through. Nothing is forwarded before the answer has
+//! begun, so that another target can be tried if it fails before.
 
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use http::header::{HeaderMap, HeaderValue};
 use wire::passthrough::ApiEndpoint;
-use wire::passthrough::response_validation::{self, BodyFormat, StreamStart};
-use wire::passthrough::usage_scanner;
-use wire::provider_limits::ProviderLimitExceeded;
+use wire::passthrough::response_validation::{self, BodyFormat};
+use wire::passthrough::usage_scanner::{self, SseScanner};
+use wire::progress::AnswerProgress;
+use wire::provider_limits::{MAX_RESPONSE_BYTES, ProviderLimitExceeded};
 
 use crate::memory::inflight_budget::RequestMemory;
 use crate::memory::reserved_buffer::ReservedBuffer;
@@ -16,9 +17,10 @@ use crate::offload::offload;
 use crate::routing::target::{Backend, Target};
 use crate::upstream::body_stream::BodyStream;
 use crate::upstream::error::{
-    answer_memory_error, check_content_type, content_type, redact_error, transport_error, upstream_error,
-    wrong_dialect_error,
+    answer_memory_error, check_content_type, content_type, redact_error, transport_error, wrong_dialect_error,
 };
+use crate::upstream::unexpected_body::UnexpectedBody;
+use crate::upstream::whole_answer::{count_pieces, read_whole_body};
 
 /// The kind of body that an answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +48,17 @@ pub(crate) fn expected_body_kind(endpoint: ApiEndpoint, stream: bool) -> BodyKin
 /// The beginning of an answer.
 pub(crate) struct UpstreamReply {
     pub(crate) content_type: HeaderValue,
+    /// The bytes to forward first.
     pub(crate) first_bytes: Bytes,
     pub(crate) rest: RemainingBody,
 }
 
 /// The rest of an answer after its first bytes.
 pub(crate) enum RemainingBody {
-    Stream(BodyStream),
-    /// The answer is complete.
-    Complete,
-    /// The answer was broken off after its first bytes.
-    Interrupted(Error),
+    /// Further bytes, and the scanner of all of them, which has read the first ones.
+    Stream(BodyStream, Box<SseScanner>),
+    /// The answer is complete, with this progress.
+    Complete(AnswerProgress),
 }
 
 /// One attempt at a target.
@@ -65,17 +67,20 @@ pub(crate) struct PassthroughAttempt<'a> {
     pub(crate) endpoint: ApiEndpoint,
     pub(crate) stream: bool,
     pub(crate) body_kind: BodyKind,
+    /// An event that has the usage alone is not forwarded.
+    pub(crate) hides_usage_event: bool,
     pub(crate) memory: &'a RequestMemory,
 }
 
 impl PassthroughAttempt<'_> {
-    /// Sends the request, and waits until the response is known to be an answer: until the first
-    /// event of a stream, or the end of any other text.
+    /// Sends the request, and waits until the answer has begun: until the first content of a stream
+    /// or its end, or the end of any other text.
     ///
     /// # Errors
-    /// The provider's refusal, and `Upstream` for a response that is not of its dialect.
+    /// The provider's refusal, the failure of an answer that has not begun, and `Upstream` for a
+    /// response that is not of its dialect.
     pub(crate) async fn send_and_peek(self, body: Bytes, headers: &HeaderMap) -> Result<UpstreamReply, Error> {
-        let Self { target, endpoint, stream, body_kind, memory } = self;
+        let Self { target, endpoint, stream, body_kind, hides_usage_event, memory } = self;
         let Backend::Remote(upstream) = &target.backend else {
             return Err(Error::internal("the local engine takes no part in passthrough"));
         };
@@ -83,35 +88,26 @@ impl PassthroughAttempt<'_> {
         let name = upstream.name();
         let format = body_format(body_kind);
         check_content_type(name, format, &response)?;
-        let wrong_dialect = || wrong_dialect_error(name);
         let mut content_type = content_type(&response);
         let mut chunks = response.body;
-        let (first, rest) = match body_kind {
+        let mut scanner = Box::new(SseScanner::new(endpoint, hides_usage_event));
+        let (first_bytes, rest) = match body_kind {
             BodyKind::Sse => {
-                let first = read_first_event(name, endpoint, &mut chunks, memory).await?;
-                (first, RemainingBody::Stream(chunks))
+                let first = read_first_content(name, &mut scanner, &mut chunks, memory).await?;
+                (first, RemainingBody::Stream(chunks, scanner))
             }
             BodyKind::Audio => {
                 let first = next_chunk(name, &mut chunks)
                     .await?
                     .filter(|first| response_validation::body_start_matches(format, first));
-                (first.ok_or_else(wrong_dialect)?, RemainingBody::Stream(chunks))
+                let first = first.ok_or_else(|| wrong_dialect_error(name))?;
+                scanner.feed(&first);
+                (first, RemainingBody::Stream(chunks, scanner))
             }
             BodyKind::Json | BodyKind::Text => {
-                let (whole, interruption) = read_whole_body(name, endpoint, chunks, memory).await?;
-                if let Some(error) = interruption {
-                    let rest = RemainingBody::Interrupted(error);
-                    return Ok(UpstreamReply { content_type, first_bytes: whole, rest });
-                }
-                let media_type = content_type.to_str().unwrap_or_default().to_owned();
-                let bytes = whole.clone();
-                let validated = offload(memory, whole.len(), move || {
-                    Ok(response_validation::validate_body(endpoint, &media_type, &bytes))
-                })
-                .await?;
-                let provider_error = |message: String| redact_error(Error::new(ErrorKind::Upstream(502), message));
-                validated.map_err(|message| message.map_or_else(wrong_dialect, provider_error))?;
-                (whole, RemainingBody::Complete)
+                let whole = read_whole_body(name, endpoint.max_body_bytes(), chunks, memory).await?;
+                let progress = scan_whole_body(name, endpoint, &content_type, &whole, memory).await?;
+                (whole, RemainingBody::Complete(progress))
             }
         };
         match body_kind {
@@ -123,7 +119,7 @@ impl PassthroughAttempt<'_> {
             }
             _ => {}
         }
-        Ok(UpstreamReply { content_type, first_bytes: first, rest })
+        Ok(UpstreamReply { content_type, first_bytes, rest })
     }
 }
 
@@ -142,87 +138,78 @@ async fn next_chunk(provider: &str, chunks: &mut BodyStream) -> Result<Option<By
     chunks.next().await.transpose().map_err(|error| transport_error(provider, &error))
 }
 
-/// Reads a stream up to its first event, or a little further. Comments are not an answer: a
-/// provider that sends nothing else reaches the same time limit as a silent one.
-async fn read_first_event(
+/// Reads a stream up to its first content, or up to its end if it has none. Comments and events
+/// without content are not an answer: a provider that sends nothing else reaches the same time
+/// limit as a silent one. Returns the bytes to forward.
+async fn read_first_content(
     provider: &str,
-    endpoint: ApiEndpoint,
+    scanner: &mut SseScanner,
     chunks: &mut BodyStream,
     memory: &RequestMemory,
 ) -> Result<Bytes, Error> {
-    let mut scanner = usage_scanner::SseScanner::new(endpoint, false);
-    let mut reservation = memory.empty_reservation();
-    let mut first = Vec::new();
-    let mut checked_bytes = 0;
+    let mut held = ReservedBuffer::new(memory);
+    let mut unexpected_body = UnexpectedBody::default();
     loop {
-        let Some(more) = next_chunk(provider, chunks).await? else {
-            let is_empty = first.is_empty();
-            return Err(if is_empty {
-                upstream_error(provider, "sent nothing")
-            } else {
-                wrong_dialect_error(provider)
-            });
+        let Some(bytes) = next_chunk(provider, chunks).await? else {
+            let (rest, ended) = scanner.finish();
+            ended.map_err(|error| redact_error(unexpected_body.error().unwrap_or(error)))?;
+            push_held(provider, &mut held, &rest)?;
+            return held.finish();
         };
-        scanner.feed(&more);
+        let replacement = scanner.feed(&bytes);
         if let Some(exceeded) = scanner.exceeded {
             return Err(exceeded.to_error(provider));
         }
-        // Usually the first chunk has the first event.
-        let is_whole =
-            first.is_empty() && response_validation::validate_stream_start(endpoint, &more) == StreamStart::Valid;
-        if !is_whole {
-            reservation.resize(first.len() + more.len()).map_err(|error| answer_memory_error(error, provider))?;
-            first.extend_from_slice(&more);
+        unexpected_body.add(&bytes, scanner.has_frames());
+        let progress = scanner.progress();
+        let is_decided = progress.has_started() || progress.has_ended() || progress.failure.is_some();
+        if is_decided && !progress.has_started() {
+            progress.end().map_err(redact_error)?;
         }
-        // An incomplete start is validated again when it has an event, or has doubled.
-        let ended_line = scanner.has_started() && more.contains(&b'\n');
-        if !is_whole && (ended_line || first.len() >= 2 * checked_bytes) {
-            checked_bytes = first.len();
-            match response_validation::validate_stream_start(endpoint, &first) {
-                StreamStart::Incomplete => continue,
-                StreamStart::Invalid => return Err(wrong_dialect_error(provider)),
-                StreamStart::Valid => {}
-            }
-        } else if !is_whole {
-            continue;
+        let bytes = replacement.map_or(bytes, Bytes::from);
+        // Usually the first chunk has the first content.
+        if is_decided && held.bytes().is_empty() {
+            return Ok(bytes);
         }
-        return match scanner.stats.error_message {
-            Some(message) => Err(redact_error(Error::new(ErrorKind::Upstream(502), message))),
-            None if is_whole => Ok(more),
-            None => Ok(reservation.attach_to(first)),
-        };
+        push_held(provider, &mut held, &bytes)?;
+        if is_decided {
+            return held.finish();
+        }
     }
 }
 
-/// Reads a whole body. A failure after the first chunk is returned with the bytes before it.
-async fn read_whole_body(
+fn push_held(provider: &str, held: &mut ReservedBuffer, bytes: &[u8]) -> Result<(), Error> {
+    if held.bytes().len() + bytes.len() > MAX_RESPONSE_BYTES {
+        return Err(ProviderLimitExceeded::Response.to_error(provider));
+    }
+    held.push(bytes, MAX_RESPONSE_BYTES).map_err(|error| answer_memory_error(error, provider))
+}
+
+/// The progress of a whole answer, scanned on a blocking thread if it is large.
+///
+/// # Errors
+/// The failure that it reports, and `Upstream` for one that is not of its dialect.
+async fn scan_whole_body(
     provider: &str,
     endpoint: ApiEndpoint,
-    mut chunks: BodyStream,
+    content_type: &HeaderValue,
+    body: &Bytes,
     memory: &RequestMemory,
-) -> Result<(Bytes, Option<Error>), Error> {
-    // Usually the body is one chunk.
-    let Some(mut whole) = next_chunk(provider, &mut chunks).await? else {
-        return Err(upstream_error(provider, "sent nothing"));
+) -> Result<AnswerProgress, Error> {
+    let media_type = content_type.to_str().unwrap_or_default().to_owned();
+    let (bytes, name) = (body.clone(), provider.to_owned());
+    let scan = move || {
+        if endpoint.media_name().is_some() || endpoint == ApiEndpoint::Embeddings {
+            let validated = response_validation::validate_media(endpoint, &media_type, &bytes);
+            let provider_error = |message| Error::new(ErrorKind::Upstream(502), message);
+            validated.map_err(|message| message.map_or_else(|| wrong_dialect_error(&name), provider_error))?;
+            return Ok(usage_scanner::scan_body(endpoint, &bytes));
+        }
+        let progress = usage_scanner::scan_body(endpoint, &bytes);
+        match progress.failure {
+            Some(failure) => Err(failure),
+            None => Ok(count_pieces(progress, &bytes)),
+        }
     };
-    let mut more = ReservedBuffer::new(memory);
-    loop {
-        let bytes = match next_chunk(provider, &mut chunks).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => break,
-            Err(error) => return Ok((whole, Some(error))),
-        };
-        let max_bytes = endpoint.max_body_bytes();
-        if whole.len() + more.bytes().len() + bytes.len() > max_bytes {
-            return Ok((whole, Some(ProviderLimitExceeded::Bytes(max_bytes).to_error(provider))));
-        }
-        let pushed = more.push(&std::mem::take(&mut whole), max_bytes).and_then(|()| more.push(&bytes, max_bytes));
-        if let Err(error) = pushed {
-            return Ok((whole, Some(answer_memory_error(error, provider))));
-        }
-    }
-    if whole.is_empty() {
-        whole = more.finish()?;
-    }
-    Ok((whole, None))
+    offload(memory, body.len(), scan).await.map_err(redact_error)
 }

@@ -19,10 +19,11 @@ use crate::passthrough::response::PassthroughResponse;
 use crate::passthrough::scanned_body::{ScannedBody, is_invalid_request};
 use crate::routing::failover::{FIRST_TOKEN_TIMEOUT, Failover, FailoverPolicy};
 use crate::routing::retry_budget::RetryBudget;
+use crate::routing::route::not_local;
 use crate::routing::router::check_model_access;
 use crate::routing::selected_target::SelectedTarget;
 use crate::routing::target::Target;
-use crate::upstream::remote_provider::traceparent_header;
+use crate::upstream::request_headers::traceparent_header;
 
 /// A request whose body has not been parsed.
 pub struct RawRequest<'a> {
@@ -71,8 +72,9 @@ impl Gateway {
     /// have no parser, the caller returns an error.
     ///
     /// # Errors
-    /// As [`Gateway::answer`], except for an unknown model. A malformed body is `InvalidRequest` on
-    /// the media endpoints, and `None` on all others.
+    /// As [`Gateway::answer`], except for an unknown model; `InvalidRequest` (`not_local`) for a
+    /// body with the object `cachalot`. A malformed body is `InvalidRequest` on the media
+    /// endpoints, and `None` on all others.
     pub async fn passthrough(
         &self,
         caller: &Caller,
@@ -87,16 +89,25 @@ impl Gateway {
         };
         let model = model_in_path.map(|(model, _)| model.to_owned()).or_else(|| scanned.routing_fields.model.take());
         let Some(model) = model else { return Ok(None) };
-        let Some(route) = self.router.load().passthrough_route(&model, endpoint) else { return Ok(None) };
+        let Some(route) = self.router.load().passthrough_route(&model, endpoint) else {
+            if !self.has_model(&model) {
+                caller.set_model(None);
+            }
+            return Ok(None);
+        };
         let route = check_model_access(caller, &model, route)?;
 
+        if scanned.routing_fields.is_local_only {
+            return Err(not_local(&model));
+        }
         let stream = model_in_path.map_or(scanned.routing_fields.wants_stream, |(_, stream)| stream);
         let wants_usage = scanned.routing_fields.wants_usage;
         let estimate = scanned.routing_fields.estimate.clone();
+        let end_user = scanned.routing_fields.end_user.take();
         let mut admission = self.open_admission(&route);
-        let targets = route.order_targets(|| scanned.take_prompt_prefix());
-        let estimate = admission.record_error(estimate)?;
-        let mut admitted = admission.reserve(caller, &targets, estimate).await?;
+        let targets = route.targets_for(caller, || scanned.take_prompt_prefix());
+        let (targets, estimate) = (admission.record_error(targets)?, admission.record_error(estimate)?);
+        let mut admitted = admission.reserve(caller, &targets, estimate, end_user.as_deref()).await?;
         let rewrite = BodyRewrite {
             endpoint,
             thinking_mode: route.thinking_mode,
@@ -133,8 +144,8 @@ impl PassthroughRequest {
     }
 
     /// Sends the request to the targets in order, until one answers. When all targets have failed,
-    /// the first may be retried once. Resolves with the first event of a stream, the first bytes
-    /// of audio, or the whole of any other body.
+    /// the first may be retried once. Resolves with the first content of a stream, the first
+    /// bytes of audio, or the whole of any other body.
     ///
     /// # Errors
     /// The last target's error, or the first that is not a failure of the provider, such as a
@@ -143,10 +154,12 @@ impl PassthroughRequest {
         let Self { endpoint, stream, wants_usage, targets, bodies, headers, selected, retry_budget, memory, mut meter } =
             self;
         let body_kind = expected_body_kind(endpoint, stream);
+        let hides_usage_event = stream && endpoint.is_completions() && !wants_usage;
         let (bodies, headers, memory_ref) = (&bodies, &headers, &memory);
-        let attempt = |target: Target| async move {
+        let attempt = |target: Target, _| async move {
             let body = bodies.for_target(&target).await?;
-            let attempt = PassthroughAttempt { target, endpoint, stream, body_kind, memory: memory_ref };
+            let attempt =
+                PassthroughAttempt { target, endpoint, stream, body_kind, hides_usage_event, memory: memory_ref };
             attempt.send_and_peek(body, headers).await
         };
         let failover = Failover {
@@ -158,7 +171,6 @@ impl PassthroughRequest {
             time_limit: (body_kind == BodyKind::Sse).then_some(FIRST_TOKEN_TIMEOUT),
         };
         let (reply, active) = meter.record_error(failover.run(attempt).await)?;
-        let hides_usage = stream && endpoint.is_completions() && !wants_usage;
-        Ok(PassthroughResponse::new(endpoint, hides_usage, reply, meter, memory, selected, active))
+        Ok(PassthroughResponse::new(reply, meter, memory, selected, active))
     }
 }

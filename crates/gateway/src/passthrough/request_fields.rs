@@ -28,11 +28,14 @@ pub(crate) struct RoutingFields {
     pub(crate) model: Option<String>,
     /// Whether the answer is to be a stream of events.
     pub(crate) wants_stream: bool,
+    /// Whether there is an object `cachalot`, which no provider may see.
+    pub(crate) is_local_only: bool,
     /// Whether one of the events is to be the usage.
     pub(crate) wants_usage: bool,
     /// The estimate, or why there is none. The error is returned after the checks of model and key.
     pub(crate) estimate: Result<UsageEstimate, Error>,
     pub(crate) prompt_prefix: Option<PromptPrefix>,
+    pub(crate) end_user: Option<String>,
 }
 
 /// The changes of a body for one target.
@@ -120,10 +123,18 @@ impl<'a> RequestFields<'a> {
             // No model has a longer id.
             model: self.text("model").map(|name| name.chars().take(MAX_MODEL_CHARS).collect()),
             wants_stream: self.wants_stream(),
+            is_local_only: self.has_json_field("cachalot"),
             wants_usage: self.short_value("stream_options").is_some_and(|options| options["include_usage"] == true),
             estimate: self.usage_estimate(endpoint, body),
             prompt_prefix: None,
+            end_user: self.end_user(),
         }
+    }
+
+    /// The name of the caller's end user, in the field of any dialect.
+    pub(crate) fn end_user(&self) -> Option<String> {
+        let in_metadata = || Some(self.short_value("metadata")?.get("user_id")?.as_str()?.to_owned());
+        self.text("user_id").or_else(|| self.text("user")).or_else(in_metadata)
     }
 
     /// The prefix of the prompt, for prefix affinity.

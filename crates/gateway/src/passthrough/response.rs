@@ -10,18 +10,17 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::HeaderValue;
-use wire::passthrough::ApiEndpoint;
-use wire::passthrough::usage_scanner::{self, ResponseStats, SseScanner};
+use wire::passthrough::usage_scanner::SseScanner;
 
 use crate::billing::request_meter::RequestMeter;
-use crate::billing::usage_estimate::estimate_tokens;
 use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
 use crate::offload::offload;
 use crate::passthrough::first_bytes::{RemainingBody, UpstreamReply};
 use crate::routing::active_requests::ActiveRequestGuard;
 use crate::routing::failover::record_stream_failure;
 use crate::routing::selected_target::SelectedTarget;
-use crate::upstream::error::{answer_memory_error, transport_error, upstream_error};
+use crate::upstream::body_stream::BodyStream;
+use crate::upstream::error::{answer_memory_error, redact_error, transport_error};
 
 /// A partial event is charged to its request when it has more bytes than this, and a line is
 /// scanned off thread when it has more than that.
@@ -34,10 +33,13 @@ type OffloadedScan = BoxFuture<'static, Result<(Box<SseScanner>, Bytes, Option<V
 /// An answer as its provider sends it. Dropping it cancels the request. In any case it is
 /// metered once.
 pub struct PassthroughResponse {
+    /// The first bytes, which are scanned.
     first_bytes: Option<Bytes>,
-    remaining_body: RemainingBody,
-    endpoint: ApiEndpoint,
+    /// Further bytes; `None` for a whole answer.
+    chunks: Option<BodyStream>,
     scanner: Box<SseScanner>,
+    /// The failure that follows the bytes before it.
+    failure: Option<Error>,
     meter: RequestMeter,
     memory: RequestMemory,
     /// The memory of a partial event.
@@ -52,23 +54,30 @@ pub struct PassthroughResponse {
 }
 
 impl PassthroughResponse {
-    /// The response whose first bytes are `reply`. `hides_usage`: an event that has the usage alone
-    /// is not forwarded.
+    /// The response whose first bytes are `reply`.
     pub(super) fn new(
-        endpoint: ApiEndpoint,
-        hides_usage_event: bool,
         reply: UpstreamReply,
-        meter: RequestMeter,
+        mut meter: RequestMeter,
         memory: RequestMemory,
         selected: SelectedTarget,
         active: ActiveRequestGuard,
     ) -> Self {
         let UpstreamReply { content_type, first_bytes, rest } = reply;
+        let (chunks, scanner) = match rest {
+            RemainingBody::Stream(chunks, scanner) => {
+                meter.observe(scanner.progress());
+                (Some(chunks), scanner)
+            }
+            RemainingBody::Complete(progress) => {
+                meter.observe(&progress);
+                (None, Box::default())
+            }
+        };
         Self {
             first_bytes: Some(first_bytes),
-            remaining_body: rest,
-            endpoint,
-            scanner: Box::new(SseScanner::new(endpoint, hides_usage_event)),
+            chunks,
+            failure: failure_to_report(&scanner),
+            scanner,
             meter,
             event_memory: memory.empty_reservation(),
             memory,
@@ -81,31 +90,8 @@ impl PassthroughResponse {
     }
 
     /// Returns the whole body of an answer that is not a stream of events, and its usage.
-    ///
-    /// # Errors
-    /// `Upstream` when the provider broke off its answer.
-    pub async fn read_to_end(mut self) -> Result<(Bytes, Option<Usage>), Error> {
-        self.meter.observe_stream(&ResponseStats { content_events: 1, ..ResponseStats::default() });
-        if let RemainingBody::Interrupted(error) = std::mem::replace(&mut self.remaining_body, RemainingBody::Complete)
-        {
-            record_stream_failure(&self.selected.current().breaker, &error);
-            return self.meter.record_error(Err(error));
-        }
-        let whole = self.first_bytes.take().unwrap_or_default();
-        let endpoint = self.endpoint;
-        let body = whole.clone();
-        let scan = move || {
-            let mut stats = usage_scanner::scan_body(endpoint, &body);
-            if endpoint.media_name().is_none() && endpoint != ApiEndpoint::Embeddings {
-                // The estimate is used if the provider's counts are missing or implausible.
-                stats.content_events = estimate_tokens(&body).max(1);
-            }
-            Ok(stats)
-        };
-        let stats = offload(&self.memory, whole.len(), scan).await;
-        let stats = self.meter.record_error(stats)?;
-        self.meter.observe_stream(&stats);
-        Ok((whole, self.meter.usage()))
+    pub fn into_whole(mut self) -> (Bytes, Option<Usage>) {
+        (self.first_bytes.take().unwrap_or_default(), self.meter.usage())
     }
 
     /// The provider that answers.
@@ -142,28 +128,30 @@ impl PassthroughResponse {
 
     /// Meters a scanned chunk, and returns the bytes to forward.
     fn scanned(&mut self, bytes: Bytes, replacement: Option<Vec<u8>>) -> Result<Bytes, Error> {
-        self.meter.observe_stream(&self.scanner.stats);
+        self.meter.observe(self.scanner.progress());
         if let Some(exceeded) = self.scanner.exceeded {
             return Err(exceeded.to_error(self.provider()));
         }
         let charged = Some(self.scanner.buffered_bytes()).filter(|bytes| *bytes > UNCHARGED_EVENT_BYTES).unwrap_or(0);
         self.event_memory.resize(charged).map_err(|error| answer_memory_error(error, self.selected.provider()))?;
+        self.failure = failure_to_report(&self.scanner);
         Ok(replacement.map_or(bytes, Bytes::from))
     }
 
     /// Returns the bytes that the scanner held back.
-    ///
-    /// # Errors
-    /// `Upstream` when the stream ended without its final event.
-    fn finish_scan(&mut self) -> Result<Bytes, Error> {
-        let rest = self.scanner.finish();
-        let stats = &self.scanner.stats;
-        self.meter.observe_stream(stats);
-        if stats.is_complete || stats.finish_reason.is_some() || stats.error_message.is_some() {
-            return Ok(rest.into());
-        }
-        Err(upstream_error(self.provider(), "broke off its answer"))
+    fn finish_scan(&mut self) -> Bytes {
+        let (rest, ended) = self.scanner.finish();
+        self.meter.observe(self.scanner.progress());
+        // The caller has received a failure that an event reports.
+        self.failure = ended.err().filter(|_| self.scanner.progress().failure.is_none());
+        rest.into()
     }
+}
+
+/// The failure that ends a stream and that none of its events reports: the caller cannot read an
+/// event that the scanner could not.
+fn failure_to_report(scanner: &SseScanner) -> Option<Error> {
+    scanner.progress().failure.clone().filter(|_| !scanner.progress().is_failure_reported()).map(redact_error)
 }
 
 /// The bytes of the events.
@@ -182,13 +170,14 @@ impl Stream for PassthroughResponse {
                     self.scanner = scanner;
                     self.scanned(bytes, replacement)
                 })
+            } else if let Some(first) = self.first_bytes.take() {
+                Ok(first)
+            } else if let Some(failure) = self.failure.take() {
+                Err(failure)
             } else {
-                let next = match self.first_bytes.take() {
-                    Some(first) => Some(Ok(first)),
-                    None => match &mut self.remaining_body {
-                        RemainingBody::Stream(chunks) => std::task::ready!(chunks.poll_next_unpin(context)),
-                        RemainingBody::Complete | RemainingBody::Interrupted(_) => None,
-                    },
+                let next = match &mut self.chunks {
+                    Some(chunks) => std::task::ready!(chunks.poll_next_unpin(context)),
+                    None => None,
                 };
                 match next {
                     Some(Ok(bytes)) => match self.scan_bytes(bytes) {
@@ -197,8 +186,10 @@ impl Stream for PassthroughResponse {
                     },
                     Some(Err(error)) => Err(transport_error(self.provider(), &error)),
                     None => {
-                        self.ended = true;
-                        self.finish_scan()
+                        self.chunks = None;
+                        let rest = self.finish_scan();
+                        self.ended = self.failure.is_none();
+                        Ok(rest)
                     }
                 }
             };

@@ -8,7 +8,6 @@ use crate::billing::plausibility::MAX_COST;
 use crate::billing::worst_case_cost::WorstCaseCost;
 
 const MILLION: i128 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * 1_000_000;
 
 /// The price of one model of one provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +36,19 @@ impl Default for Quantity {
     fn default() -> Self {
         Self { calls: 1, seconds: 0 }
     }
+}
+
+/// One part of a cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostLine {
+    /// The thing that is counted: the field of the usage, `calls`, `seconds` or `rounding`.
+    pub of: &'static str,
+    pub quantity: u64,
+    /// Nano-dollars for `per` of them.
+    pub price: i64,
+    pub per: u64,
+    /// Nano-dollars.
+    pub cost: i64,
 }
 
 /// Prices in nano-dollars per million tokens, per call, and per second.
@@ -81,17 +93,8 @@ impl Price {
     /// half a nano-dollar up.
     pub(crate) fn unclamped_cost(&self, usage: &Usage, quantity: Quantity, at: i64) -> i128 {
         let prices = self.unit_prices(usage, at);
-        let cached = usage.cached_tokens.min(usage.prompt_tokens);
-        let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
-        let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
-        let parts = [
-            (usage.prompt_tokens - cached - written, prices.input),
-            (cached, prices.cached),
-            (written, prices.cache_write),
-            (usage.completion_tokens - reasoning, prices.output),
-            (reasoning, prices.reasoning),
-        ];
-        let sum: i128 = parts.iter().map(|&(tokens, price)| i128::from(tokens) * i128::from(price)).sum();
+        let parts = prices.token_parts(usage);
+        let sum: i128 = parts.iter().map(|&(_, tokens, price)| i128::from(tokens) * i128::from(price)).sum();
         (sum + MILLION / 2) / MILLION + prices.fixed_cost(quantity)
     }
 
@@ -126,6 +129,29 @@ impl Price {
         u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)
     }
 
+    /// The calls that `cost` pays for at `at`; `None` if calls have no price.
+    pub(super) fn paid_calls(&self, cost: i64, at: i64) -> Option<u64> {
+        let calls = cost.checked_div(self.unit_prices(&Usage::default(), at).per_call)?;
+        u64::try_from(calls).ok().filter(|calls| *calls > 0)
+    }
+
+    /// The parts of a cost that are not 0, each rounded down to a nano-dollar. `None` for one that
+    /// is out of range.
+    pub(super) fn cost_lines(&self, usage: &Usage, quantity: Quantity, at: i64) -> Option<Vec<CostLine>> {
+        let prices = self.unit_prices(usage, at);
+        let tokens = prices.token_parts(usage).map(|(of, count, price)| (of, count, price, MILLION as u64));
+        let fixed =
+            [("calls", quantity.calls, prices.per_call, 1), ("seconds", quantity.seconds, prices.per_second, 1)];
+        let mut lines = Vec::new();
+        for (of, quantity, price, per) in tokens.into_iter().chain(fixed) {
+            let cost = i64::try_from(i128::from(quantity) * i128::from(price) / i128::from(per)).ok()?;
+            if cost != 0 {
+                lines.push(CostLine { of, quantity, price, per, cost });
+            }
+        }
+        Some(lines)
+    }
+
     /// The base prices in US dollars: input, cached input and output per million tokens, per call,
     /// and per second.
     pub fn dollars(&self) -> [f64; 5] {
@@ -141,6 +167,20 @@ impl Price {
 }
 
 impl UnitPrices {
+    /// The fields of the usage that are priced, each without the others: their tokens and prices.
+    fn token_parts(&self, usage: &Usage) -> [(&'static str, u64, i64); 5] {
+        let cached = usage.cached_tokens.min(usage.prompt_tokens);
+        let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
+        let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
+        [
+            ("prompt_tokens", usage.prompt_tokens - cached - written, self.input),
+            ("cached_tokens", cached, self.cached),
+            ("cache_write_tokens", written, self.cache_write),
+            ("completion_tokens", usage.completion_tokens - reasoning, self.output),
+            ("reasoning_tokens", reasoning, self.reasoning),
+        ]
+    }
+
     /// The part of the cost that does not depend on tokens.
     fn fixed_cost(&self, quantity: Quantity) -> i128 {
         i128::from(quantity.calls) * i128::from(self.per_call)
@@ -156,5 +196,5 @@ impl UnitPrices {
 
 /// The minute of the UTC day of a time in microseconds since 1970.
 fn minute_of_day(at: i64) -> u32 {
-    (at.rem_euclid(MICROS_PER_DAY) / 60_000_000) as u32
+    (at.rem_euclid(store::DAY_MICROS) / 60_000_000) as u32
 }

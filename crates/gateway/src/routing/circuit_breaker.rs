@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 /// The time that the breaker stays open after the first failure; each further one doubles it.
 const BASE_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -22,6 +24,7 @@ pub(crate) struct CircuitBreaker {
     /// Time to the first token, in microseconds, averaged over about the last ten answers; 0 while
     /// it is unknown.
     average_latency_us: AtomicU64,
+    last_failure: Mutex<Option<String>>,
 }
 
 impl CircuitBreaker {
@@ -63,8 +66,21 @@ impl CircuitBreaker {
         self.release_probe();
     }
 
-    /// Opens the breaker, for `retry_after` if the provider sent it.
-    pub(crate) fn record_failure(&self, retry_after: Option<Duration>) {
+    /// The reason of the last failure; `None` before the first failure.
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        self.last_failure.lock().clone()
+    }
+
+    /// The time until which the target is avoided, in microseconds since 1970; `None` when it may
+    /// be tried.
+    pub(crate) fn retry_at(&self) -> Option<i64> {
+        let open_until = self.open_until.load(Ordering::Relaxed);
+        (!self.is_closed() && open_until > store::now_micros()).then_some(open_until)
+    }
+
+    /// Opens the breaker, for `retry_after` if the provider sent it. `reason` has no secrets.
+    pub(crate) fn record_failure(&self, retry_after: Option<Duration>, reason: String) {
+        *self.last_failure.lock() = Some(reason);
         let before = self.consecutive_failures.fetch_add(1, Ordering::Relaxed);
         let backoff = retry_after.unwrap_or_else(|| BASE_BACKOFF.saturating_mul(1 << before.min(10)).min(MAX_BACKOFF));
         self.open_until.store(saturating_add_micros(store::now_micros(), backoff), Ordering::Relaxed);
@@ -89,7 +105,7 @@ mod tests {
     fn after_a_pause_one_request_probes() {
         let breaker = CircuitBreaker::default();
         assert!(breaker.try_acquire() && breaker.try_acquire());
-        breaker.record_failure(Some(Duration::from_millis(20)));
+        breaker.record_failure(Some(Duration::from_millis(20)), "slow down".into());
         assert!(!breaker.try_acquire());
         std::thread::sleep(Duration::from_millis(25));
         assert!(breaker.try_acquire() && !breaker.try_acquire(), "one probe at a time");
@@ -106,7 +122,7 @@ mod tests {
     fn pauses_grow_to_a_minute() {
         let breaker = CircuitBreaker::default();
         for _ in 0..40 {
-            breaker.record_failure(None);
+            breaker.record_failure(None, "broken".into());
         }
         let pause = breaker.open_until.load(Ordering::Relaxed) - store::now_micros();
         assert!((59_000_000..=60_000_000).contains(&pause), "{pause}");

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat::{BoxDeltaStream, Delta, Error, ErrorKind};
+use chat::{BoxDeltaStream, Error, ErrorKind};
 use futures_util::{StreamExt, stream};
 
+use crate::memory::inflight_budget::is_memory_error;
 use crate::routing::active_requests::ActiveRequestGuard;
+use crate::routing::attempt_log::failure_reason;
 use crate::routing::circuit_breaker::CircuitBreaker;
 use crate::routing::random::random_unit;
 use crate::routing::retry_budget::RetryBudget;
@@ -15,8 +17,9 @@ use crate::routing::selected_target::SelectedTarget;
 use crate::routing::target::{Backend, Target};
 use crate::upstream::error::timeout_error;
 use crate::upstream::outgoing_chat::OutgoingChat;
+use crate::upstream::shared_progress::SharedProgress;
 
-/// The time limit for the first token while other targets are left. The last target is limited by
+/// The time limit for the first content while other targets are left. The last target is limited by
 /// the HTTP client alone, which closes silent connections.
 pub(crate) const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_secs(60);
 /// The delay before the retry of a failed target, to which up to the same again is added at random.
@@ -35,7 +38,7 @@ pub(crate) enum FailoverPolicy {
 impl FailoverPolicy {
     fn allows_next(self, error: &Error) -> bool {
         match self {
-            Self::AnyFailure => counts_as_failure(error) || error.message == "Model Not Exist",
+            Self::AnyFailure => counts_as_failure(error) || error.is_unknown_model(),
             Self::RefusalsOnly => matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded),
         }
     }
@@ -60,13 +63,14 @@ pub(crate) struct Failover<'a> {
 
 impl Failover<'_> {
     /// Returns the first answer. `send` sends the request to a target, and resolves when the target
-    /// has begun to answer. The guard counts the request as active at its target.
+    /// has begun to answer; its second argument says whether this is the retry. The guard counts the
+    /// request as active at its target.
     ///
     /// # Errors
     /// The last target's error, or the first after which the policy allows no other target.
     pub(crate) async fn run<T, A: Future<Output = Result<T, Error>>>(
         &self,
-        send: impl Fn(Target) -> A,
+        send: impl Fn(Target, bool) -> A,
     ) -> Result<(T, ActiveRequestGuard), Error> {
         // Requests that are never retried earn no retries for others.
         if self.policy == FailoverPolicy::AnyFailure {
@@ -79,7 +83,7 @@ impl Failover<'_> {
                 .time_limit
                 .filter(|_| index + 1 < self.targets.len())
                 .map(|time_limit| time_limit.max(target.first_byte_timeout()));
-            match self.try_target(target, time_limit, send(target.clone())).await {
+            match self.try_target(target, time_limit, send(target.clone(), false)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if !self.policy.allows_next(&error) => return Err(error),
                 Err(error) => failure = Some(error),
@@ -91,7 +95,7 @@ impl Failover<'_> {
             Some(target) if self.policy.allows_retry(&failure) && self.retry_budget.try_spend_retry() => {
                 tokio::time::sleep(RETRY_DELAY.mul_f64(1.0 + random_unit())).await;
                 self.selected.select(0);
-                self.try_target(target, None, send(target.clone())).await
+                self.try_target(target, None, send(target.clone(), true)).await
             }
             _ => Err(failure),
         }
@@ -105,6 +109,8 @@ impl Failover<'_> {
         attempt: impl Future<Output = Result<T, Error>>,
     ) -> Result<(T, ActiveRequestGuard), Error> {
         let guard = target.active.start();
+        let attempts = self.selected.attempts();
+        attempts.start(target);
         let started = Instant::now();
         let probe = ProbeGuard(target);
         let result = match time_limit {
@@ -116,14 +122,20 @@ impl Failover<'_> {
         std::mem::forget(probe);
         match &result {
             Ok(_) => {
+                attempts.record_first_byte();
                 target.breaker.record_success();
                 // The time to accept a task says nothing about the time to the first token.
                 if self.policy == FailoverPolicy::AnyFailure {
                     target.breaker.record_latency(started.elapsed());
                 }
             }
-            Err(error) if counts_as_failure(error) => target.breaker.record_failure(error.retry_after),
+            Err(error) if counts_as_failure(error) => {
+                target.breaker.record_failure(error.retry_after, failure_reason(error))
+            }
             Err(_) => target.breaker.release_probe(),
+        }
+        if let Err(error) = &result {
+            attempts.record_fault(error);
         }
         result.map(|answer| (answer, guard))
     }
@@ -138,13 +150,14 @@ impl Drop for ProbeGuard<'_> {
     }
 }
 
-/// Answers a chat with the first target that begins to. Nothing is sent before the stream is
-/// polled, so that keep-alives can be sent to the client meanwhile.
+/// Answers a chat with the first target that begins to, whose progress `progress` then has. Nothing
+/// is sent before the stream is polled, so that keep-alives can be sent to the client meanwhile.
 pub(crate) fn answer_with_failover(
     targets: Vec<Target>,
     outgoing: OutgoingChat,
     selected: SelectedTarget,
     retry_budget: Arc<RetryBudget>,
+    progress: SharedProgress,
 ) -> BoxDeltaStream {
     let first_answer = async move {
         let failover = Failover {
@@ -152,9 +165,11 @@ pub(crate) fn answer_with_failover(
             selected: &selected,
             retry_budget: &retry_budget,
             policy: FailoverPolicy::AnyFailure,
-            time_limit: Some(FIRST_TOKEN_TIMEOUT),
+            // A whole answer may take as long as it takes to generate: minutes.
+            time_limit: outgoing.chat.wants_stream().then_some(FIRST_TOKEN_TIMEOUT),
         };
-        match failover.run(|target| first_content_delta(target, &outgoing)).await {
+        let attempt = |target, is_retry| begin_answer(target, &outgoing, is_retry, progress.clone());
+        match failover.run(attempt).await {
             Ok((deltas, active)) => {
                 let breaker = targets[selected.index()].breaker.clone();
                 let observed = deltas.inspect(move |delta| {
@@ -172,35 +187,49 @@ pub(crate) fn answer_with_failover(
     Box::pin(stream::once(first_answer).flatten())
 }
 
-/// Requests an answer of one target. Resolves with its first content delta.
-async fn first_content_delta(target: Target, outgoing: &OutgoingChat) -> Result<BoxDeltaStream, Error> {
-    let mut rest = match &target.backend {
-        Backend::Remote(upstream) => upstream.stream_chat(outgoing, &target.upstream_model).await?,
-        Backend::Local(_) => return Err(Error::internal("the local engine takes no part in failover")),
+/// Requests an answer of one target. Resolves when the answer has begun. Some models have no whole
+/// answers: a provider that says so, and one that is retried, is asked for a stream.
+async fn begin_answer(
+    target: Target,
+    outgoing: &OutgoingChat,
+    is_retry: bool,
+    progress: SharedProgress,
+) -> Result<BoxDeltaStream, Error> {
+    let Backend::Remote(upstream) = &target.backend else {
+        return Err(Error::internal("the local engine takes no part in failover"));
     };
-    let mut first_deltas = Vec::new();
-    while let Some(delta) = rest.next().await {
-        let is_content = !matches!(delta, Ok(Delta::Start(_)));
-        first_deltas.push(Ok(delta?));
-        if is_content {
-            break;
+    let model = &target.upstream_model;
+    if outgoing.chat.wants_stream() {
+        return upstream.answer_chat(outgoing, model, progress).await;
+    }
+    if !is_retry {
+        let answer = upstream.answer_chat(outgoing, model, progress.clone()).await;
+        if !answer.as_ref().is_err_and(requires_stream) {
+            return answer;
         }
     }
-    Ok(Box::pin(stream::iter(first_deltas).chain(rest)))
+    upstream.answer_chat(&outgoing.streamed()?, model, progress).await
+}
+
+/// Whether a provider refuses a request because it is not for a stream.
+fn requires_stream(error: &Error) -> bool {
+    error.kind == ErrorKind::InvalidRequest && error.message.to_ascii_lowercase().contains("stream")
 }
 
 /// Records an error that ended an answer after its beginning. A provider that exceeds a limit has
 /// failed then, too.
 pub(crate) fn record_stream_failure(breaker: &CircuitBreaker, error: &Error) {
     if error.code == Some(wire::provider_limits::PROVIDER_LIMIT_EXCEEDED) {
-        breaker.record_failure(None);
+        breaker.record_failure(None, failure_reason(error));
     }
 }
 
-/// Whether the error opens the target's circuit breaker.
+/// Whether the error opens the target's circuit breaker. A shortage of this server's memory does
+/// not.
 fn counts_as_failure(error: &Error) -> bool {
-    matches!(
+    let is_failure = matches!(
         error.kind,
         ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Upstream(500..)
-    )
+    );
+    is_failure && !is_memory_error(error)
 }

@@ -28,6 +28,8 @@ pub struct ModelInfo {
     pub id: Arc<str>,
     pub owned_by: Arc<str>,
     pub price: Option<Arc<Price>>,
+    /// The context length in tokens, if it is known.
+    pub context: Option<u64>,
 }
 
 /// A model id and its targets.

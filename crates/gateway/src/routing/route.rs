@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use chat::{Error, ErrorKind};
+
+use crate::keys::caller::Caller;
 use crate::model_metrics::ModelMetrics;
 use crate::routing::active_requests::has_capacity_for_affinity;
 use crate::routing::prefix_affinity::{PrefixAffinity, PromptPrefix};
@@ -11,6 +14,15 @@ use crate::routing::thinking_mode::ThinkingMode;
 
 /// The share of requests that the policy `latency` orders by weight, to refresh its estimates.
 const EXPLORATION_SHARE: f64 = 0.05;
+
+/// The error for a request with the object `cachalot` to a model of another provider.
+pub(crate) fn not_local(model: &str) -> Error {
+    let message = format!("`cachalot` is for models of this server, and `{model:.128}` runs elsewhere: leave it out");
+    let mut error = Error::invalid(message);
+    error.code = Some("not_local");
+    error.param = Some("cachalot".into());
+    error
+}
 
 /// The targets of one model id.
 #[derive(Clone)]
@@ -23,6 +35,8 @@ pub(crate) struct Route {
     pub(super) affinity: Arc<PrefixAffinity>,
     pub(super) owned_by: Arc<str>,
     pub(super) policy: RoutingPolicy,
+    /// Whether it is in the list of models.
+    pub(super) is_listed: bool,
 }
 
 impl Route {
@@ -36,13 +50,31 @@ impl Route {
             affinity: Arc::default(),
             owned_by,
             policy: RoutingPolicy::default(),
+            is_listed: true,
         }
     }
 
     /// The same targets under another id.
     pub(super) fn with_id(&self, id: &str, thinking_mode: ThinkingMode) -> Self {
         let id: Arc<str> = id.into();
-        Self { model_metrics: ModelMetrics::new(id.clone()), id, thinking_mode, ..self.clone() }
+        Self { model_metrics: ModelMetrics::new(id.clone()), id, thinking_mode, is_listed: true, ..self.clone() }
+    }
+
+    /// The route without its remote targets, for a request that only the local engine understands.
+    ///
+    /// # Errors
+    /// [`not_local`] if it has no other.
+    pub(crate) fn only_local(self: Arc<Self>) -> Result<Arc<Self>, Error> {
+        let mut route = Arc::unwrap_or_clone(self);
+        route.targets.retain(|target| matches!(target.backend, Backend::Local(_)));
+        if route.targets.is_empty() { Err(not_local(&route.id)) } else { Ok(Arc::new(route)) }
+    }
+
+    /// The provider that the id names, for an id such as `provider/model`.
+    pub(super) fn named_provider(&self) -> Option<&str> {
+        let (provider, _) = self.id.split_once('/')?;
+        let is_target = self.is_remote() && self.targets.iter().any(|target| &*target.provider == provider);
+        is_target.then_some(provider)
     }
 
     pub(super) fn is_remote(&self) -> bool {
@@ -59,7 +91,7 @@ impl Route {
     ///
     /// If no target has served the prefix, rendezvous hashing of the prefix picks the target of
     /// step 3, so that replicas agree on it without communication.
-    pub(crate) fn order_targets(&self, prefix: impl FnOnce() -> PromptPrefix) -> Vec<Target> {
+    fn order_targets(&self, prefix: impl FnOnce() -> PromptPrefix) -> Vec<Target> {
         if let [only] = self.targets.as_slice() {
             return vec![only.clone()];
         }
@@ -81,6 +113,30 @@ impl Route {
         ranked.sort_by(|(a, _), (b, _)| a.partial_cmp(b).expect("no key is NaN"));
         self.affinity.remember(&prefix, ranked[0].1);
         ranked.into_iter().map(|(_, index)| self.targets[index].clone()).collect()
+    }
+
+    /// The targets for a request of `caller`, in the order of [`Route::order_targets`]. One without
+    /// a price answers no caller with a budget, as long as another has one.
+    ///
+    /// # Errors
+    /// `Forbidden` when the caller has a budget and no target has a price.
+    pub(crate) fn targets_for(
+        &self,
+        caller: &Caller,
+        prefix: impl FnOnce() -> PromptPrefix,
+    ) -> Result<Vec<Target>, Error> {
+        let mut targets = self.order_targets(prefix);
+        if caller.api_key.as_ref().is_some_and(|api_key| api_key.limits.has_budget()) {
+            targets.retain(|target| target.price.is_some());
+        }
+        if targets.is_empty() {
+            let message = format!(
+                "The model `{0}` has no price, and this key has a budget: an administrator sets one with `cachalot price set {0} --input USD --output USD`",
+                self.id
+            );
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
+        Ok(targets)
     }
 
     /// The target that rendezvous hashing picks for a prefix, among healthy targets of the least

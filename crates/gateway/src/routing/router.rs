@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use chat::{Error, ErrorKind, Provider};
+use chat::{EngineStatus, Error, ErrorKind, Provider};
 use wire::passthrough::ApiEndpoint;
 
 use crate::billing::overdraft::Overdraft;
@@ -15,6 +15,7 @@ use crate::routing::model_info::{ModelInfo, RouteInfo, UpstreamModel};
 use crate::routing::route::Route;
 use crate::routing::target::{Backend, RoutingPolicy, RoutingPreference, Target};
 use crate::routing::thinking_mode::{LOCAL_MODEL_IDS, ThinkingMode};
+use crate::routing::unknown_model::unknown_model;
 use crate::upstream::remote_provider::Upstream;
 
 /// Model ids and their routes. Ids of the local model are compared without case.
@@ -26,6 +27,8 @@ pub struct Router {
     index_by_id: HashMap<String, usize>,
     /// Aliases of models that no provider offers yet, each with its target.
     pending_aliases: Vec<(String, String)>,
+    /// Providers whose models are not known yet, because their list cannot be read.
+    undiscovered: Vec<Arc<str>>,
     policy: RoutingPolicy,
     pub(crate) exposes_provider: bool,
     pub(crate) overdraft: Overdraft,
@@ -79,9 +82,23 @@ impl Router {
         router
     }
 
+    /// Leaves models out of the list of models. Requests may still name them.
+    pub fn unlist(&mut self, is_unlisted: impl Fn(&str) -> bool) {
+        for route in self.routes.iter_mut().filter(|route| is_unlisted(&route.id)) {
+            Arc::make_mut(route).is_listed = false;
+        }
+    }
+
+    /// Notes a provider whose list of models has not been read. Until [`Router::add_upstream`] adds
+    /// them, a request for an unknown model may be for one of them.
+    pub fn await_models(&mut self, provider: &Arc<str>) {
+        self.undiscovered.push(provider.clone());
+    }
+
     /// Adds models of a remote provider, each under its own id and as `provider/id`. Ids of the
     /// local model stay local. Providers that offer the same id share its route.
     pub fn add_upstream(&mut self, upstream: &Arc<Upstream>, models: &[UpstreamModel], preference: RoutingPreference) {
+        self.undiscovered.retain(|provider| provider != upstream.name());
         for UpstreamModel { id, upstream_name } in models {
             let target = Target {
                 backend: Backend::Remote(upstream.clone()),
@@ -201,6 +218,24 @@ impl Router {
         }
     }
 
+    /// Logs the providers that keys with budgets do not get, because they have no price for a model
+    /// that has one elsewhere. With `added`, only for models that this provider offers.
+    pub(crate) fn log_missing_prices(&self, added: Option<&str>) {
+        let is_meant = |target: &Target| added.is_none_or(|name| *target.provider == *name);
+        for route in self.routes.iter().filter(|route| route.targets.iter().any(is_meant)) {
+            if route.targets.iter().all(|target| target.price.is_none()) {
+                continue;
+            }
+            for target in route.targets.iter().filter(|target| target.price.is_none()) {
+                tracing::warn!(
+                    provider = &*target.provider,
+                    model = &*route.id,
+                    "no price: keys with a budget are answered by the other providers of the model"
+                );
+            }
+        }
+    }
+
     /// Adds a route under a key of `index_by_id`.
     fn insert(&mut self, key: String, route: Arc<Route>) {
         self.index_by_id.insert(key, self.routes.len());
@@ -243,9 +278,13 @@ impl Router {
     /// The route of an id that the caller may use.
     ///
     /// # Errors
-    /// `Invalid` for an unknown model, `Forbidden` when the caller's key may not use it.
+    /// `Invalid` for an unknown model, `Overloaded` for one that may be of a provider whose models
+    /// are not known yet, `Forbidden` when the caller's key may not use it.
     pub(crate) fn find(&self, caller: &Caller, model: &str) -> Result<Arc<Route>, Error> {
-        let route = self.resolve(model).ok_or_else(|| Error::invalid("Model Not Exist"))?;
+        let route = self.resolve(model).ok_or_else(|| {
+            caller.set_model(None);
+            unknown_model(&self.routes, &self.undiscovered, caller, model)
+        })?;
         check_model_access(caller, model, route)
     }
 
@@ -259,10 +298,11 @@ impl Router {
 
     /// The list of models, in the order in which they were added.
     pub(crate) fn model_infos(&self) -> impl Iterator<Item = ModelInfo> {
-        self.routes.iter().map(|route| ModelInfo {
+        self.routes.iter().filter(|route| route.is_listed).map(|route| ModelInfo {
             id: route.id.clone(),
             owned_by: route.owned_by.clone(),
             price: route.targets.first().and_then(|target| target.price.clone()),
+            context: route.targets.first().and_then(Target::context),
         })
     }
 
@@ -272,6 +312,12 @@ impl Router {
             Backend::Remote(upstream) if **upstream.name() == *name => Some(upstream.clone()),
             _ => None,
         })
+    }
+
+    /// The state of the engine of the local model; `None` without one.
+    pub(crate) fn engine_status(&self) -> Option<EngineStatus> {
+        let mut targets = self.routes.iter().flat_map(|route| &route.targets);
+        targets.find_map(|target| target.backend.provider().engine_status())
     }
 
     /// Whether every provider is ready to answer.
@@ -285,6 +331,7 @@ impl Router {
 /// # Errors
 /// `Forbidden` when the caller's key may not use it.
 pub(crate) fn check_model_access(caller: &Caller, model: &str, route: Arc<Route>) -> Result<Arc<Route>, Error> {
+    caller.set_model(Some(&route.id));
     if !caller.may_use(model) {
         return Err(Error::new(ErrorKind::Forbidden, format!("This key may not use the model `{model}`")));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::pricing::Price;
+use crate::routing::attempt_log::AttemptLog;
 use crate::routing::circuit_breaker::CircuitBreaker;
 use crate::routing::target::Target;
 
@@ -16,6 +17,7 @@ struct Candidates {
     /// In the order in which they are tried.
     candidates: Vec<Candidate>,
     selected: AtomicUsize,
+    attempts: AttemptLog,
 }
 
 /// The facts about a target that settle its answer.
@@ -38,7 +40,7 @@ impl SelectedTarget {
             context_tokens: target.context(),
         };
         let candidates = targets.iter().map(candidate).collect();
-        Self(Arc::new(Candidates { candidates, selected: AtomicUsize::new(0) }))
+        Self(Arc::new(Candidates { candidates, selected: AtomicUsize::new(0), attempts: AttemptLog::default() }))
     }
 
     /// The provider that the request was sent to last.
@@ -48,6 +50,11 @@ impl SelectedTarget {
 
     pub(crate) fn current(&self) -> &Candidate {
         &self.0.candidates[self.index()]
+    }
+
+    /// The requests that were sent to targets.
+    pub(crate) fn attempts(&self) -> &AttemptLog {
+        &self.0.attempts
     }
 
     /// The index of the selected target.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat::Provider;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::pricing::Price;
 use crate::routing::active_requests::ActiveRequests;
@@ -53,7 +53,7 @@ pub struct RoutingPreference {
 }
 
 /// The order of providers of equal priority.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoutingPolicy {
     /// Random, in proportion to the weights.
@@ -139,6 +139,8 @@ impl Target {
             price: self.price.as_ref().map(|price| price.name.clone()),
             preference: self.preference,
             healthy: self.breaker.is_closed(),
+            retry_at: self.breaker.retry_at(),
+            last_failure: self.breaker.last_failure(),
             active_requests: self.active.count(),
             reported_load: self.reported_load(),
         }
@@ -161,6 +163,10 @@ pub struct TargetStatus {
     pub preference: RoutingPreference,
     /// Whether it has not failed since its last success.
     pub healthy: bool,
+    /// The time until which it is avoided, in microseconds since 1970; `None` when it may be tried.
+    pub retry_at: Option<i64>,
+    /// The reason of the last failure, without secrets; `None` before the first failure.
+    pub last_failure: Option<String>,
     /// Requests of this gateway that it is answering.
     pub active_requests: i64,
     /// Requests of all clients, by its own metrics.

@@ -64,7 +64,7 @@ impl Gateway {
             }
         };
         let route = self.router.load().find(caller, &model)?;
-        let mut targets = route.order_targets(PromptPrefix::default);
+        let mut targets = route.targets_for(caller, PromptPrefix::default)?;
         targets.retain(|target| {
             let is_supported =
                 matches!(&target.backend, Backend::Remote(upstream) if upstream.dialect().supports_task(kind));
@@ -81,7 +81,9 @@ impl Gateway {
             }
             TaskKind::Midjourney | TaskKind::Suno => Quantity { calls: 1, seconds: 0 },
         };
-        let admitted = admission.reserve(caller, &targets, UsageEstimate::from_quantity(quantity)).await?;
+        let end_user = request_fields.end_user();
+        let admitted =
+            admission.reserve(caller, &targets, UsageEstimate::from_quantity(quantity), end_user.as_deref()).await?;
         let (mut meter, selected) = admitted.begin()?;
         // If the length has a price, the body states the length that is billed. A remix has the
         // length of its parent.
@@ -95,7 +97,7 @@ impl Gateway {
                 (request_fields, body)
             };
         let (request_fields, headers) = (&request_fields, &headers);
-        let submit = |target: Target| async move {
+        let submit = |target: Target, _| async move {
             let Backend::Remote(upstream) = &target.backend else {
                 return Err(Error::internal("the local engine runs no tasks"));
             };

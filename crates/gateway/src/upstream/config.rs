@@ -29,16 +29,16 @@ pub struct UpstreamConfig {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    #[error("provider `{0}`: `base_url` must be an http(s) URL without credentials, query or fragment: `{1}`")]
-    Url(String, String),
-    #[error("provider `{0}`: its address {1} is private; `private = true` allows that")]
-    Private(String, String),
-    #[error("provider `{0}`: `metrics` is a path such as `/metrics`, not `{1}`")]
-    Metrics(String, String),
-    #[error("provider `{0}`: its API key contains characters that are not allowed in an HTTP header")]
-    Key(String),
-    #[error("provider `{0}`: {1}")]
-    Client(String, io::Error),
+    #[error("`base_url` must be an http(s) URL without credentials, query or fragment: `{0}`")]
+    Url(String),
+    #[error("its address {0} is private: `--private`, or in a file `private = true`, allows that")]
+    Private(String),
+    #[error("`metrics` is a path such as `/metrics`, not `{0}`")]
+    Metrics(String),
+    #[error("its API key contains characters that are not allowed in an HTTP header")]
+    Key,
+    #[error(transparent)]
+    Client(#[from] io::Error),
 }
 
 /// Parses `base_url`. `None` for what [`UpstreamError::Url`] describes.

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use chat::{BoxDeltaStream, Delta, Error, TokenLogprob};
 use futures_util::{StreamExt, stream};
+use wire::progress::{AnswerProgress, is_whole_event};
 use wire::provider_limits::{MAX_EMPTY_EVENTS, MAX_RESPONSE_BYTES, ProviderLimitExceeded, check_event_values};
 use wire::sse::{SseFrame, SseParser};
-use wire::upstream::{EventReader, SignedReasoning};
+use wire::upstream::EventReader;
 
 use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
 use crate::offload::offload;
 use crate::upstream::body_stream::BodyStream;
 use crate::upstream::error::{answer_memory_error, redact_error, transport_error};
+use crate::upstream::shared_progress::SharedProgress;
 use crate::upstream::signature_cache::SignatureCache;
+use crate::upstream::unexpected_body::UnexpectedBody;
 
 /// The number of bytes up to which a partial event is not charged to the memory of its request. A
 /// larger event is charged in full.
@@ -26,17 +29,24 @@ pub(crate) struct DeltaStream {
     provider: Arc<str>,
     body: BodyStream,
     parser: SseParser,
-    /// `None` while it parses an event, and after it failed.
+    /// `None` while it parses an event.
     reader: Option<Box<dyn EventReader>>,
+    progress: AnswerProgress,
+    /// The progress for the meter, once the answer has begun.
+    shared_progress: Option<SharedProgress>,
     signatures: Arc<SignatureCache>,
     pending: VecDeque<Delta>,
+    /// The failure that follows the pending deltas.
+    failure: Option<Error>,
     memory: RequestMemory,
     /// The memory of a partial event.
     event_reservation: MemoryReservation,
     /// The [`delta_bytes`] of the answer so far.
     answer_bytes: usize,
-    /// The number of events since the last one with a delta.
+    /// The number of events since the last one with content.
     empty_events: u64,
+    /// The beginning of a body without events.
+    unexpected_body: UnexpectedBody,
     ended: bool,
 }
 
@@ -52,19 +62,40 @@ impl DeltaStream {
             provider,
             body,
             parser: SseParser::default(),
+            progress: reader.progress().clone(),
             reader: Some(reader),
+            shared_progress: None,
             signatures,
             pending: VecDeque::new(),
+            failure: None,
             event_reservation: memory.empty_reservation(),
             memory,
             answer_bytes: 0,
             empty_events: 0,
+            unexpected_body: UnexpectedBody::default(),
             ended: false,
         }
     }
 
-    pub(crate) fn into_deltas(self) -> BoxDeltaStream {
-        Box::pin(stream::unfold(self, |mut stream| async move { Some((stream.next().await?, stream)) }))
+    /// Waits until the answer has begun, or has ended without content. From then on, `progress` has
+    /// its progress.
+    ///
+    /// # Errors
+    /// The failure of an answer that has not begun.
+    pub(crate) async fn begin(mut self, progress: SharedProgress) -> Result<BoxDeltaStream, Error> {
+        while !self.progress.has_started() {
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
+            if self.progress.has_ended() {
+                self.progress.end()?;
+                break;
+            }
+            self.receive().await;
+        }
+        progress.store(&self.progress);
+        self.shared_progress = Some(progress);
+        Ok(Box::pin(stream::unfold(self, |mut stream| async move { Some((stream.next().await?, stream)) })))
     }
 
     async fn next(&mut self) -> Option<Result<Delta, Error>> {
@@ -72,61 +103,81 @@ impl DeltaStream {
             if let Some(delta) = self.pending.pop_front() {
                 return Some(Ok(delta));
             }
+            if let Some(failure) = self.failure.take() {
+                return Some(Err(failure));
+            }
             if self.ended {
                 return None;
             }
-            if let Err(error) = self.receive().await {
-                self.ended = true;
-                return Some(Err(error));
-            }
+            self.receive().await;
         }
     }
 
     /// Receives one chunk, and parses the events that it completes. After the last chunk, ends the
-    /// answer.
-    async fn receive(&mut self) -> Result<(), Error> {
-        let mut frames = Vec::new();
-        match self.body.next().await {
-            Some(Ok(bytes)) => self.parser.feed(&bytes, &mut frames).map_err(|exceeded| self.limit_error(exceeded))?,
-            Some(Err(error)) => return Err(transport_error(&self.provider, &error)),
-            None => {
-                self.ended = true;
-                let mut deltas = Vec::new();
-                self.reader.as_mut().map_or(Ok(()), |reader| reader.finish(&mut deltas)).map_err(redact_error)?;
-                return self.push_deltas(deltas);
-            }
+    /// answer. A failure ends it, too.
+    async fn receive(&mut self) {
+        let received = match self.body.next().await {
+            Some(Ok(bytes)) => self.read_bytes(&bytes).await,
+            Some(Err(error)) => Err(transport_error(&self.provider, &error)),
+            None => self.finish().await,
+        };
+        if let Err(error) = received {
+            self.failure = Some(error);
+            self.ended = true;
         }
+        if let Some(shared) = &self.shared_progress {
+            shared.store(&self.progress);
+        }
+    }
+
+    async fn read_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut frames = Vec::new();
+        self.parser.feed(bytes, &mut frames).map_err(|exceeded| self.limit_error(exceeded))?;
+        self.unexpected_body.add(bytes, !frames.is_empty());
         let charged = Some(self.parser.buffered_bytes()).filter(|bytes| *bytes > FREE_EVENT_BYTES).unwrap_or(0);
         self.event_reservation.resize(charged).map_err(|error| answer_memory_error(error, &self.provider))?;
-        let events = frames.into_iter().filter_map(|frame| match frame {
-            SseFrame::Event { data, .. } => Some(data),
-            SseFrame::Comment(_) => None,
-        });
-        for data in events {
-            let (deltas, signed) = self.parse_event(data).await?;
-            signed.into_iter().for_each(|signed| self.signatures.insert(signed));
-            self.empty_events = if deltas.is_empty() { self.empty_events + 1 } else { 0 };
-            if self.empty_events > MAX_EMPTY_EVENTS {
-                return Err(self.limit_error(ProviderLimitExceeded::EmptyEvents));
+        for frame in frames {
+            if let SseFrame::Event { data, .. } = frame {
+                self.read_event(data).await?;
             }
-            self.push_deltas(deltas)?;
         }
         Ok(())
     }
 
+    async fn finish(&mut self) -> Result<(), Error> {
+        self.ended = true;
+        if let Some(data) = self.parser.finish().filter(|data| is_whole_event(data.as_bytes())) {
+            self.read_event(data).await?;
+        }
+        let Some(reader) = &mut self.reader else { return Err(reader_is_missing()) };
+        let mut deltas = Vec::new();
+        let finished = reader.finish(&mut deltas);
+        self.progress = reader.progress().clone();
+        finished.map_err(|error| redact_error(self.unexpected_body.error().unwrap_or(error)))?;
+        self.push_deltas(deltas)
+    }
+
     /// Parses one event, on a blocking thread if it is large.
-    async fn parse_event(&mut self, data: String) -> Result<(Vec<Delta>, Vec<SignedReasoning>), Error> {
+    async fn read_event(&mut self, data: String) -> Result<(), Error> {
         check_event_values(data.as_bytes()).map_err(|exceeded| self.limit_error(exceeded))?;
-        let Some(mut reader) = self.reader.take() else { return Err(Error::internal("the event reader is missing")) };
+        let Some(mut reader) = self.reader.take() else { return Err(reader_is_missing()) };
+        let pieces = self.progress.pieces;
         let parsed = offload(&self.memory, data.len(), move || {
             let mut deltas = Vec::new();
-            reader.read_event(&data, &mut deltas)?;
-            let signed = reader.take_signed();
-            Ok((reader, deltas, signed))
+            let read = reader.read_event(&data, &mut deltas);
+            Ok((reader, deltas, read))
         });
-        let (reader, deltas, signed) = parsed.await.map_err(redact_error)?;
+        let (mut reader, deltas, read) = parsed.await?;
+        let signed = reader.take_signed();
+        self.progress = reader.progress().clone();
         self.reader = Some(reader);
-        Ok((deltas, signed))
+        read.map_err(redact_error)?;
+        signed.into_iter().for_each(|signed| self.signatures.insert(signed));
+        self.empty_events = if self.progress.pieces > pieces { 0 } else { self.empty_events + 1 };
+        if self.empty_events > MAX_EMPTY_EVENTS {
+            return Err(self.limit_error(ProviderLimitExceeded::EmptyEvents));
+        }
+        self.push_deltas(deltas)
     }
 
     fn push_deltas(&mut self, deltas: Vec<Delta>) -> Result<(), Error> {
@@ -141,6 +192,10 @@ impl DeltaStream {
     fn limit_error(&self, exceeded: ProviderLimitExceeded) -> Error {
         exceeded.to_error(&self.provider)
     }
+}
+
+fn reader_is_missing() -> Error {
+    Error::internal("the event reader is missing")
 }
 
 /// An estimate of the bytes that a delta adds to the collected answer.

@@ -1,19 +1,15 @@
 //! Failures of providers, as errors for the caller and as log lines.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use chat::{Error, ErrorKind};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use wire::passthrough::response_validation::{BodyFormat, content_type_matches};
 
 use crate::redaction::redact_secrets;
 use crate::upstream::http_client::Response;
 use crate::upstream::transport_error::TransportError;
-
-/// The longest `retry-after` that is accepted.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
 /// The content type of a response. JSON if the header is missing, unreadable or contains a secret.
 pub(crate) fn content_type(response: &Response) -> HeaderValue {
@@ -67,7 +63,7 @@ pub(crate) fn transport_error(provider: &str, error: &TransportError) -> Error {
     tracing::warn!(provider, error = %redact_secrets(&cause), "provider unreachable");
     match error {
         TransportError::Timeout => timeout_error(provider),
-        TransportError::Connect(_) => upstream_error(provider, "cannot be reached"),
+        TransportError::Connect(_) | TransportError::Tls(_) => upstream_error(provider, "cannot be reached"),
         TransportError::Interrupted(_) => upstream_error(provider, "broke off its answer"),
     }
 }
@@ -77,11 +73,4 @@ pub(crate) fn transport_error(provider: &str, error: &TransportError) -> Error {
 pub(crate) fn answer_memory_error(error: Error, provider: &str) -> Error {
     let message = format!("The answer of the provider `{provider}` is larger than the memory there is for it now");
     Error { kind: ErrorKind::Overloaded, message, ..error }
-}
-
-/// Parses `retry-after` in seconds. Dates are ignored: they would need the provider's clock, and no
-/// provider sends one.
-pub(super) fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= MAX_RETRY_AFTER)
 }

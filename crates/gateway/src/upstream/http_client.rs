@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::upstream::body_stream::{BodyStream, READ_TIMEOUT};
 use crate::upstream::connector::{ConnectTimedOut, ConnectTimeout, Connector};
-use crate::upstream::transport_error::{TransportError, causes, error_chain};
+use crate::upstream::transport_error::{TransportError, causes, error_chain, is_tls_failure};
 
 /// The default time limit for the first byte of an answer.
 pub(crate) const DEFAULT_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -125,6 +125,7 @@ impl PooledHttpClient {
                 Ok(Response { status: head.status, headers: head.headers, body })
             }
             Err(error) if causes(&error).any(|cause| cause.is::<ConnectTimedOut>()) => Err(TransportError::Timeout),
+            Err(error) if is_tls_failure(&error) => Err(TransportError::Tls(error_chain(&error))),
             Err(error) if error.is_connect() => Err(TransportError::Connect(error_chain(&error))),
             Err(error) => Err(TransportError::Interrupted(error_chain(&error))),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat::Chat;
+use chat::{Chat, Error, MemoryGuard};
 
 use crate::memory::inflight_budget::RequestMemory;
 
@@ -12,4 +12,16 @@ pub(crate) struct OutgoingChat {
     /// Bytes of memory that the chat holds.
     pub(crate) chat_bytes: usize,
     pub(crate) memory: RequestMemory,
+}
+
+impl OutgoingChat {
+    /// The same chat for a provider that is asked for a stream.
+    ///
+    /// # Errors
+    /// As [`RequestMemory::reserve`].
+    pub(crate) fn streamed(&self) -> Result<Self, Error> {
+        let memory_guard = MemoryGuard::new(self.memory.reserve(self.chat_bytes)?);
+        let chat = Chat { takes_whole: false, memory_guard, ..Chat::clone(&self.chat) };
+        Ok(Self { chat: Arc::new(chat), chat_bytes: self.chat_bytes, memory: self.memory.clone() })
+    }
 }

@@ -1,20 +1,21 @@
 //! A remote provider: sends requests in its dialect, and maps refusals to errors for the caller.
 
+mod token_counting;
+
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use chat::{BoxDeltaStream, BoxFuture, Chat, Error, Provider};
-use futures_util::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Error, Provider, StartedAnswer};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use wire::passthrough::ApiEndpoint;
 use wire::passthrough::response_validation::BodyFormat;
-use wire::provider_limits::ProviderLimitExceeded;
+use wire::provider_limits::{MAX_RESPONSE_BYTES, ProviderLimitExceeded};
 use wire::upstream::{Dialect, map_error};
 
 use crate::memory::inflight_budget::RequestMemory;
@@ -24,22 +25,21 @@ use crate::upstream::body_stream::READ_TIMEOUT;
 use crate::upstream::config::{UpstreamConfig, UpstreamError, join_path, parse_base_url, to_uri};
 use crate::upstream::connector::CONNECT_TIMEOUT;
 use crate::upstream::delta_stream::DeltaStream;
-use crate::upstream::error::{
-    check_content_type, parse_retry_after, redact_error, timeout_error, transport_error, upstream_error,
-};
+use crate::upstream::error::{check_content_type, redact_error, timeout_error, transport_error};
 use crate::upstream::http_client::{DEFAULT_FIRST_BYTE_TIMEOUT, PooledHttpClient, Response, ResponseTimeout};
 use crate::upstream::ip_filter::is_private_literal;
 use crate::upstream::outgoing_chat::OutgoingChat;
 use crate::upstream::reported_load::ReportedLoadCell;
+use crate::upstream::request_headers::{TRACEPARENT, request_headers, traceparent_header};
+use crate::upstream::retry_headers::parse_retry_after;
+use crate::upstream::shared_progress::SharedProgress;
 use crate::upstream::signature_cache::SignatureCache;
+use crate::upstream::whole_answer::{parse_whole_answer, read_whole_body};
 
-/// Most bytes of a list of models.
-const MAX_MODEL_LIST_BYTES: usize = 16 << 20;
+/// The default time limit for the head of a whole answer. Clients wait as long by default.
+const WHOLE_ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 /// Most bytes that are read of a refusal.
-const MAX_ERROR_BODY_BYTES: usize = 16 << 10;
-
-/// The header that identifies the trace of a request (W3C Trace Context).
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const MAX_ERROR_BODY_BYTES: usize = 16 << 10;
 
 /// A remote provider.
 pub struct Upstream {
@@ -50,14 +50,16 @@ pub struct Upstream {
     /// The address of each [`ApiEndpoint`], parsed once.
     passthrough_uris: [Uri; ApiEndpoint::ALL.len()],
     dialect: Dialect,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     /// Keeps the credential registered, so that it is redacted from the provider's answers.
-    _key: Option<Secret>,
-    client: PooledHttpClient,
+    key: Option<Secret>,
+    pub(super) client: PooledHttpClient,
     signatures: Arc<SignatureCache>,
     pub(super) metrics_uri: Option<Uri>,
     pub(super) reported_load: ReportedLoadCell,
-    first_byte_timeout: Duration,
+    first_byte_timeout: Option<Duration>,
+    /// Held while the provider is tested.
+    pub(super) test_lock: tokio::sync::Mutex<()>,
 }
 
 impl Upstream {
@@ -67,26 +69,25 @@ impl Upstream {
     /// An address or key that cannot be used.
     pub fn new(config: UpstreamConfig) -> Result<Self, UpstreamError> {
         let UpstreamConfig { name, preset, base_url: base_text, dialect, key, private, metrics } = config;
-        let base_url = parse_base_url(&base_text).ok_or_else(|| UpstreamError::Url(name.clone(), base_text.clone()))?;
+        let base_url = parse_base_url(&base_text).ok_or_else(|| UpstreamError::Url(base_text.clone()))?;
         if !private && base_url.host_str().is_some_and(is_private_literal) {
-            return Err(UpstreamError::Private(name, base_url.host_str().unwrap_or_default().to_owned()));
+            return Err(UpstreamError::Private(base_url.host_str().unwrap_or_default().to_owned()));
         }
         let metrics_uri = match metrics {
             Some(path) if path.starts_with('/') => {
                 let mut url = base_url.clone();
                 url.set_path(&path);
-                Some(to_uri(&url).ok_or_else(|| UpstreamError::Metrics(name.clone(), path))?)
+                Some(to_uri(&url).ok_or(UpstreamError::Metrics(path))?)
             }
-            Some(path) => return Err(UpstreamError::Metrics(name, path)),
+            Some(path) => return Err(UpstreamError::Metrics(path)),
             None => None,
         };
-        let headers = request_headers(&name, dialect, key.as_ref())?;
-        let client = PooledHttpClient::new(private).map_err(|error| UpstreamError::Client(name.clone(), error))?;
+        let headers = request_headers(dialect, key.as_ref())?;
+        let client = PooledHttpClient::new(private)?;
         let mut passthrough_uris = ApiEndpoint::ALL.map(|_| Uri::default());
         for endpoint in ApiEndpoint::ALL {
             let uri = to_uri(&join_path(&base_url, endpoint.path()));
-            passthrough_uris[endpoint as usize] =
-                uri.ok_or_else(|| UpstreamError::Url(name.clone(), base_text.clone()))?;
+            passthrough_uris[endpoint as usize] = uri.ok_or_else(|| UpstreamError::Url(base_text.clone()))?;
         }
         Ok(Self {
             name: name.into(),
@@ -96,23 +97,24 @@ impl Upstream {
             passthrough_uris,
             dialect,
             headers,
-            _key: key,
+            key,
             client,
             signatures: Arc::default(),
             metrics_uri,
             reported_load: ReportedLoadCell::default(),
-            first_byte_timeout: DEFAULT_FIRST_BYTE_TIMEOUT,
+            first_byte_timeout: None,
+            test_lock: tokio::sync::Mutex::default(),
         })
     }
 
     /// The time limit for the first byte of an answer.
     pub(crate) fn first_byte_timeout(&self) -> Duration {
-        self.first_byte_timeout
+        self.first_byte_timeout.unwrap_or(DEFAULT_FIRST_BYTE_TIMEOUT)
     }
 
     /// Replaces the time limit for the first byte of an answer.
     pub fn with_first_byte_timeout(self, timeout: Duration) -> Self {
-        Self { first_byte_timeout: timeout, ..self }
+        Self { first_byte_timeout: Some(timeout), ..self }
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -123,29 +125,14 @@ impl Upstream {
         &self.name
     }
 
+    /// Whether requests have a credential.
+    pub(super) fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// The built-in provider that this one is, if any.
     pub(crate) fn preset(&self) -> Option<&str> {
         self.preset.as_deref()
-    }
-
-    /// The ids of the models in the provider's own list.
-    ///
-    /// # Errors
-    /// `Upstream` or `Timeout` when the provider is unreachable, or its answer is not a list.
-    pub async fn models(&self) -> Result<Vec<String>, Error> {
-        if let Some(models) = self.dialect.built_in_models() {
-            return Ok(models.iter().map(|&model| model.to_owned()).collect());
-        }
-        let list = self.fetch(self.endpoint_uri("models", None)?, MAX_MODEL_LIST_BYTES, CONNECT_TIMEOUT).await?;
-        let ids =
-            offload(&RequestMemory::default(), list.len(), move || Ok(wire::upstream::parse_model_list(&list))).await?;
-        let mut ids = ids.ok_or_else(|| upstream_error(&self.name, "sent no list of models"))?;
-        let listed = ids.len();
-        ids.retain(|id| store::is_model_id(id));
-        if ids.len() < listed {
-            tracing::warn!(provider = &*self.name, skipped = listed - ids.len(), "skipped models with unprintable ids");
-        }
-        Ok(ids)
     }
 
     /// Forwards a body for `model`. The returned response is a success; it is a stream of events if
@@ -169,12 +156,12 @@ impl Upstream {
             }
             _ => self.passthrough_uris[endpoint as usize].clone(),
         };
-        let head = match endpoint.media_name() {
+        let timeouts = match endpoint.media_name() {
             // Images and audio are generated before the head is sent.
-            Some(_) => self.first_byte_timeout.max(READ_TIMEOUT),
-            None => self.first_byte_timeout,
+            Some(_) => ResponseTimeout { head: self.first_byte_timeout().max(READ_TIMEOUT), covers_first_byte: stream },
+            None => self.answer_timeout(stream),
         };
-        self.send(Method::POST, uri, headers, body, ResponseTimeout { head, covers_first_byte: stream }).await
+        self.send(Method::POST, uri, headers, body, timeouts).await
     }
 
     /// Sends any other request. `path` is below the base URL, and may have a query. The returned
@@ -209,7 +196,15 @@ impl Upstream {
     }
 
     fn response_timeout(&self, covers_first_byte: bool) -> ResponseTimeout {
-        ResponseTimeout { head: self.first_byte_timeout, covers_first_byte }
+        ResponseTimeout { head: self.first_byte_timeout(), covers_first_byte }
+    }
+
+    /// The time limit of an answer of text.
+    fn answer_timeout(&self, stream: bool) -> ResponseTimeout {
+        if stream {
+            return self.response_timeout(true);
+        }
+        ResponseTimeout { head: self.first_byte_timeout.unwrap_or(WHOLE_ANSWER_TIMEOUT), covers_first_byte: false }
     }
 
     async fn send(
@@ -237,24 +232,30 @@ impl Upstream {
             return Ok(response);
         }
         let status = response.status.as_u16();
-        let retry_after = parse_retry_after(&response.headers);
+        let retry_after = parse_retry_after(&response.headers, SystemTime::now());
         tracing::warn!(provider = &*self.name, status, "provider refused request");
         let body = read_prefix(response, MAX_ERROR_BODY_BYTES).await;
         Err(redact_error(map_error(&self.name, status, retry_after, &body)))
     }
 
-    fn endpoint_uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Error> {
+    pub(super) fn endpoint_uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Error> {
         let mut url = join_path(&self.base_url, path);
         url.set_query(query);
         to_uri(&url).ok_or_else(|| Error::invalid("The path is too long to be passed on"))
     }
 
-    /// Requests an answer of `model`. The body of a large chat is built off thread.
+    /// Requests an answer of `model`. Resolves when the answer has begun, or is there as a whole;
+    /// from then on `progress` has its progress. The body of a large chat is built off thread.
     ///
     /// # Errors
-    /// A chat that the dialect cannot express, and the provider's refusal; `TooLarge` or `Overload`
-    /// when there is no memory for the body.
-    pub(crate) async fn stream_chat(&self, outgoing: &OutgoingChat, model: &Arc<str>) -> Result<BoxDeltaStream, Error> {
+    /// A chat that the dialect cannot express, the provider's refusal, and the failure of an answer
+    /// that has not begun; `TooLarge` or `Overload` when there is no memory for the body.
+    pub(crate) async fn answer_chat(
+        &self,
+        outgoing: &OutgoingChat,
+        model: &Arc<str>,
+        progress: SharedProgress,
+    ) -> Result<BoxDeltaStream, Error> {
         let dialect = self.dialect;
         let mut reservation = outgoing.memory.reserve(outgoing.chat_bytes)?;
         let (chat, name, signatures) = (outgoing.chat.clone(), model.clone(), self.signatures.clone());
@@ -266,26 +267,34 @@ impl Upstream {
         });
         let body = body.await?;
         let chat = &outgoing.chat;
-        let (path, query) = self.dialect.chat_path(model, true);
+        let streams = chat.wants_stream();
+        let (path, query) = self.dialect.chat_path(model, streams);
         let extra_headers = HeaderMap::from_iter(traceparent_header(chat.traceparent.as_deref()));
         let response = self
-            .send(Method::POST, self.endpoint_uri(&path, query)?, &extra_headers, body, self.response_timeout(true))
+            .send(Method::POST, self.endpoint_uri(&path, query)?, &extra_headers, body, self.answer_timeout(streams))
             .await?;
-        check_content_type(&self.name, BodyFormat::EventStream, &response)?;
-        let reader = self.dialect.event_reader(chat);
-        let signatures = self.signatures.clone();
-        Ok(DeltaStream::new(self.name.clone(), response.body, reader, signatures, outgoing.memory.clone())
-            .into_deltas())
+        let format = if streams { BodyFormat::EventStream } else { BodyFormat::Json };
+        check_content_type(&self.name, format, &response)?;
+        let (reader, signatures, memory) = (self.dialect.event_reader(chat), self.signatures.clone(), &outgoing.memory);
+        if streams {
+            let deltas = DeltaStream::new(self.name.clone(), response.body, reader, signatures, memory.clone());
+            return deltas.begin(progress).await;
+        }
+        let body = read_whole_body(&self.name, MAX_RESPONSE_BYTES, response.body, memory).await?;
+        let answer = parse_whole_answer(&self.name, body, reader, memory).await?;
+        answer.signed.into_iter().for_each(|signed| signatures.insert(signed));
+        progress.store(&answer.progress);
+        Ok(Box::pin(stream::iter(answer.deltas.into_iter().map(Ok))))
     }
 }
 
 impl Provider for Upstream {
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>> {
         Box::pin(async move {
             let model = chat.model.as_str().into();
             let chat_bytes = chat.memory_bytes();
             let outgoing = OutgoingChat { chat: Arc::new(chat), chat_bytes, memory: RequestMemory::default() };
-            self.stream_chat(&outgoing, &model).await
+            self.answer_chat(&outgoing, &model, SharedProgress::default()).await.map(StartedAnswer::from)
         })
     }
 }
@@ -297,30 +306,6 @@ impl fmt::Debug for Upstream {
             .field("base_url", &self.base_url.as_str())
             .finish_non_exhaustive()
     }
-}
-
-/// The headers of every request to a provider, its credential among them.
-fn request_headers(provider: &str, dialect: Dialect, key: Option<&Secret>) -> Result<HeaderMap, UpstreamError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("cachalot/", env!("CARGO_PKG_VERSION"))));
-    for &(name, value) in dialect.headers() {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    if let Some(key) = key.map(Secret::expose) {
-        let (header, prefix) = dialect.credential_header();
-        let mut value =
-            HeaderValue::try_from(format!("{prefix}{key}")).map_err(|_| UpstreamError::Key(provider.to_owned()))?;
-        value.set_sensitive(true);
-        headers.insert(header, value);
-    }
-    Ok(headers)
-}
-
-/// The header that identifies the trace of a request.
-pub(crate) fn traceparent_header(trace: Option<&str>) -> Option<(HeaderName, HeaderValue)> {
-    Some((TRACEPARENT, HeaderValue::try_from(trace?).ok()?))
 }
 
 /// Reads at most `max_bytes` of a body, and only those that arrive within [`CONNECT_TIMEOUT`].

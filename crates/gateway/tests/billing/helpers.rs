@@ -74,7 +74,7 @@ impl GatewayFixture {
         let streams = path.map_or(body.windows(13).any(|bytes| bytes == b"\"stream\":true"), |(_, stream)| stream);
         let mut response = request.send().await?;
         if !streams {
-            return Ok(response.read_to_end().await?.0);
+            return Ok(response.into_whole().0);
         }
         let mut all = Vec::new();
         while let Some(bytes) = response.next().await {

@@ -7,5 +7,6 @@ mod helpers;
 mod implausible_counts;
 mod known_prices;
 mod overdraft;
+mod period_budgets;
 #[path = "../common/upstream.rs"]
 mod upstream;

@@ -30,7 +30,7 @@ pub(crate) async fn read_response(request: PassthroughRequest) -> Result<(String
     let streams = request.body_kind() == BodyKind::Sse;
     let mut response = request.send().await?;
     if !streams {
-        let (bytes, _) = response.read_to_end().await?;
+        let (bytes, _) = response.into_whole();
         return Ok((String::from_utf8(bytes.to_vec()).unwrap(), None));
     }
     let (mut text, mut failure) = (Vec::new(), None);

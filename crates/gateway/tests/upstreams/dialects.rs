@@ -138,3 +138,34 @@ async fn the_models_of_a_providers_own_list_are_offered() {
     assert_eq!(listed, ["a", "p/a", "b", "p/b"]);
     assert!(collect_reply(gateway.answer(&Caller::default(), chat("b")).await.unwrap()).await.is_ok());
 }
+
+#[tokio::test]
+async fn tokens_are_counted_by_the_provider_or_estimated() {
+    let count = async |dialect, answer: FakeResponse| {
+        let fake = FakeUpstream::start(move |_| answer.clone()).await;
+        let mut router = Router::default();
+        router.add_upstream(
+            &upstream_with_dialect("p", &fake, dialect),
+            &[UpstreamModel { id: "m".into(), upstream_name: "theirs".into() }],
+            primary(),
+        );
+        let counted = Gateway::new(router, Arc::default()).count_tokens(&Caller::default(), chat("m")).await;
+        (counted, fake.requests().first().map(|request| request.path.clone()))
+    };
+    let exact = |tokens| Ok(gateway::PromptTokens { tokens, is_estimate: false });
+    let anthropic = FakeResponse::json(200, json!({"input_tokens": 14}));
+    assert_eq!(count(Dialect::Anthropic, anthropic).await, (exact(14), Some("/v1/messages/count_tokens".into())));
+    let gemini = FakeResponse::json(200, json!({"totalTokens": 31}));
+    assert_eq!(count(Dialect::Gemini, gemini).await, (exact(31), Some("/v1/models/theirs:countTokens".into())));
+    // No count, no endpoint, no provider: a message counts as 12 bytes beside its text, and three
+    // bytes as a token.
+    let estimate = Ok(gateway::PromptTokens { tokens: 5, is_estimate: true });
+    for answer in
+        [FakeResponse::json(200, json!({})), FakeResponse::json(404, json!({})), FakeResponse::json(500, json!({}))]
+    {
+        assert_eq!(count(Dialect::Anthropic, answer).await.0, estimate);
+    }
+    assert_eq!(count(Dialect::OpenAi, FakeResponse::json(200, json!({}))).await, (estimate, None));
+    let refused = FakeResponse::json(400, json!({"error": {"type": "invalid_request_error", "message": "no"}}));
+    assert_eq!(count(Dialect::Anthropic, refused).await.0.unwrap_err().kind, ErrorKind::InvalidRequest);
+}

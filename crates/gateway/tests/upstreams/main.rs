@@ -9,6 +9,7 @@ mod fixture;
 mod passthrough;
 #[path = "../common/passthrough.rs"]
 mod passthrough_helpers;
+mod provider_test;
 #[path = "../common/providers.rs"]
 mod providers;
 mod routing;

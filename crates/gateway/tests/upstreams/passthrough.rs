@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::ErrorKind;
+use chat::{Chat, ErrorKind};
 use gateway::{Caller, Gateway, RawRequest, Router};
 use http::{HeaderName, HeaderValue};
 use serde_json::json;
@@ -14,7 +14,7 @@ use wire::upstream::Dialect;
 
 use crate::passthrough_helpers::{pass_chat_completions, pass_through, read_response, sent_text};
 use crate::providers::{
-    anthropic_answer, chat_provider, fallback, fixture, fixture_of, gateway_of, primary, upstream_with_dialect,
+    anthropic_answer, chat, chat_provider, fallback, fixture, fixture_of, gateway_of, primary, upstream_with_dialect,
     word_event,
 };
 
@@ -200,4 +200,29 @@ async fn bodies_of_a_providers_endpoints_are_forwarded_and_metered() {
             .unwrap()
             .is_none()
     );
+}
+
+/// Only the local engine understands the object `cachalot`, whichever way the body takes.
+#[tokio::test]
+async fn no_provider_sees_what_is_for_this_server() {
+    let fake = FakeUpstream::start(|_| anthropic_answer()).await;
+    for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic] {
+        let fixture = fixture_of(upstream_with_dialect("p", &fake, dialect)).await;
+        for own in [r#"{"attention":"dense"}"#, "{}", r#"{"unknown":1}"#] {
+            let body = format!(r#"{{"model":"m","messages":[],"cachalot":{own}}}"#);
+            let passed = pass_chat_completions(&fixture.gateway, &fixture.alice, &body).await;
+            // A body of another dialect is parsed instead.
+            let error = match passed {
+                Ok(passed) => {
+                    assert!(passed.is_none() && dialect == Dialect::Anthropic, "{dialect:?}");
+                    let chat = Chat { is_local_only: true, ..chat("m") };
+                    fixture.gateway.answer(&fixture.alice, chat).await.err().unwrap()
+                }
+                Err(error) => error,
+            };
+            assert_eq!((error.kind, error.code), (ErrorKind::InvalidRequest, Some("not_local")), "{error}");
+            assert_eq!(error.param.as_deref(), Some("cachalot"));
+        }
+    }
+    assert!(fake.requests().is_empty());
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::{Chat, Input, Message, Role};
+use chat::{Chat, ErrorKind, Input, Message, Role};
 use gateway::{Accounting, Caller, Gateway, Prices, Router, RoutingPolicy, RoutingPreference};
 use serde_json::json;
 use testkit::FakeUpstream;
@@ -32,9 +32,16 @@ async fn a_model_is_found_by_its_id_its_provider_or_a_suffix() {
         assert_eq!((&body["model"], &body["thinking"]["type"]), (&json!("m"), &json!(thinking)));
     }
     // Ids of remote providers are compared exactly.
-    for unknown in ["M", "three/m", "m-", "-thinking", ""] {
+    for unknown in ["M", "one/n", "m-", "-thinking", ""] {
         assert_eq!(answer(unknown).await.unwrap_err().message, "Model Not Exist");
     }
+    let unknown = answer("three/m").await.unwrap_err();
+    assert_eq!(unknown.message, "Model Not Exist: there is no provider `three` here, only `one`, `two`");
+    assert!(unknown.is_unknown_model());
+    // A key sees the providers of the models that it may use.
+    let limited = Caller { allowed_models: Some(["m".into(), "two/m".into()].into()), ..Caller::default() };
+    let unknown = gateway.answer(&limited, chat("three/m")).await.err().unwrap();
+    assert_eq!(unknown.message, "Model Not Exist: there is no provider `three` here, only `two`");
 }
 
 #[tokio::test]
@@ -163,4 +170,19 @@ async fn gateways_agree_without_communication_where_a_prompt_goes() {
     // Prompts are still shared by weight.
     let share = fakes[2].requests().len() / 2;
     assert!((20..=40).contains(&share), "{share} of 60, expected about 30");
+}
+
+#[tokio::test]
+async fn a_model_of_a_provider_that_cannot_be_reached_is_unavailable_and_not_unknown() {
+    let fake = chat_provider(&["x"]).await;
+    let provider = upstream("p", &fake);
+    let mut router = Router::default();
+    router.await_models(provider.name());
+    let gateway = Gateway::new(router, Arc::default());
+    let refused = gateway.answer(&Caller::default(), chat("m")).await.err().unwrap();
+    assert_eq!((refused.kind, refused.message.contains("`m`")), (ErrorKind::Overloaded, true), "{refused:?}");
+    gateway.add_upstream(&provider, &["m".into()], primary());
+    assert!(gateway.answer(&Caller::default(), chat("m")).await.is_ok());
+    let unknown = gateway.answer(&Caller::default(), chat("n")).await.err().unwrap();
+    assert_eq!(unknown.message, "Model Not Exist");
 }

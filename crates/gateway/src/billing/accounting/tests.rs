@@ -1,8 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, FinishReason, Message, Provider, Role, Usage};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, FinishReason, Message, Provider, Role, StartedAnswer, Usage};
 use futures_util::{StreamExt, stream};
-use store::{Limits, NewKey};
+use store::{BudgetOwner, BudgetPeriod, BudgetScope, BudgetTerms, BudgetZone, Limits, NewKey};
 use tempfile::TempDir;
 
 use super::*;
@@ -15,7 +15,7 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 struct FakeProvider;
 
 impl Provider for FakeProvider {
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>> {
         let command = chat.stop.first().cloned().unwrap_or_default();
         Box::pin(async move {
             if command == "refuse" {
@@ -27,7 +27,7 @@ impl Provider for FakeProvider {
             if command != "silent" {
                 deltas.push(Delta::Usage(Usage { prompt_tokens: 10, completion_tokens: 5, ..Usage::default() }));
             }
-            Ok(Box::pin(stream::iter(deltas.into_iter().map(Ok))) as BoxDeltaStream)
+            Ok((Box::pin(stream::iter(deltas.into_iter().map(Ok))) as BoxDeltaStream).into())
         })
     }
 }
@@ -126,6 +126,49 @@ async fn every_way_a_request_ends_is_recorded_once() {
 }
 
 #[tokio::test]
+async fn a_crash_and_a_second_server_leave_what_is_spent_of_a_window() {
+    let fixture = Fixture::new().await;
+    fixture.add_key("alice", Limits::default()).await;
+    let key = fixture.store.key("alice").await.unwrap();
+    let (scope, period, zone) = (BudgetScope::Owner, BudgetPeriod::Total, BudgetZone::default());
+    let terms = BudgetTerms { scope, period, zone, amount: Some(40 * DOLLAR), warn_at: None };
+    let (gateway, background_tasks) = fixture.open().await;
+    let alice = caller(&gateway, "alice");
+    // A budget that is made while a request runs counts it.
+    let running = send_chat(&gateway, &alice, "").await.unwrap();
+    fixture.store.set_budgets(BudgetOwner::Key(&key), &[terms]).await.unwrap();
+    gateway.accounting().refresh_keys().await.unwrap();
+    running.count().await;
+    background_tasks.finish().await;
+    assert_eq!(alice.api_key.as_ref().unwrap().remaining_budget(), Some(25 * DOLLAR));
+    drop((gateway, alice));
+
+    // The process crashes while a request runs: its prompt is booked.
+    let (gateway, background_tasks) = fixture.open().await;
+    let alice = caller(&gateway, "alice");
+    let interrupted = send_chat(&gateway, &alice, "").await.unwrap();
+    for task in background_tasks.tasks {
+        task.abort();
+        let _ = task.await;
+    }
+    let journal = fixture.folder.path().join("journal");
+    let copy = std::fs::read_dir(&journal).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(&copy, copy.with_file_name("1.journal")).unwrap();
+    let (second, background_tasks) = fixture.open().await;
+    let again = caller(&second, "alice");
+    assert_eq!(again.api_key.as_ref().unwrap().remaining_budget(), Some(15 * DOLLAR));
+    drop(interrupted);
+    send_chat(&second, &again, "").await.unwrap().count().await;
+    let error = send_chat(&second, &again, "").await.err().unwrap();
+    let message = "Insufficient Balance: the budget of the key `alice` does not cover this request";
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InsufficientBalance, message));
+    background_tasks.finish().await;
+    // The first server, which lives on, reads what the second one has spent.
+    gateway.accounting().refresh_keys().await.unwrap();
+    assert!(send_chat(&gateway, &alice, "").await.is_err());
+}
+
+#[tokio::test]
 async fn a_budget_ends_and_can_be_raised() {
     let fixture = Fixture::new().await;
     fixture.add_key("alice", Limits { budget: Some(20 * DOLLAR), ..Limits::default() }).await;
@@ -139,7 +182,8 @@ async fn a_budget_ends_and_can_be_raised() {
     running.count().await;
     assert_eq!(alice.api_key.as_ref().unwrap().remaining_budget(), Some(-10 * DOLLAR));
     let error = send_chat(&gateway, &alice, "").await.err().unwrap();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InsufficientBalance, "Insufficient Balance"));
+    let message = "Insufficient Balance: the budget of the key `alice` does not cover this request";
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InsufficientBalance, message));
     background_tasks.finish().await;
     // The next process reads the spent amount from the store.
     let (gateway, background_tasks) = fixture.open().await;

@@ -94,9 +94,9 @@ impl RedisLeases {
     async fn renew_key(&self, key_limits: &KeyLimits) -> RedisResult<bool> {
         key_limits.has_lease.store(false, Ordering::Relaxed);
         let mut used = false;
-        for budget in [&key_limits.key_budget, &*key_limits.project_budget] {
+        for budget in key_limits.all_budgets() {
             let _refilling = budget.refill_lock.lock().await;
-            self.lease_budget(budget, 0, 0, 0).await?;
+            self.lease_budget(&budget, 0, 0, 0).await?;
             used |= budget.start_report().is_some_and(|report| report.used != 0);
         }
         let _refilling = key_limits.rate_limiter.refill_lock.lock().await;

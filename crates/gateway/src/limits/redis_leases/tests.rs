@@ -2,6 +2,8 @@ use tokio::sync::watch;
 
 use super::maintenance::wait_for_stop;
 use super::*;
+use crate::limits::budget::BudgetRequest;
+use crate::limits::owner_budgets::OwnerBudgets;
 
 const DOLLAR: i64 = 1_000_000_000;
 
@@ -15,7 +17,7 @@ async fn replicas<const N: usize>(budget: Option<i64>) -> Option<[(RedisLeases, 
     let mut replicas = Vec::new();
     for _ in 0..N {
         let project = Arc::new(Budget::new(format!("project:{name}"), true));
-        let key_limits = KeyLimits::new(&name, project, true);
+        let key_limits = KeyLimits::new(&name, project, Vec::new(), true);
         key_limits.key_budget.update(budget, 0, 1);
         replicas.push((RedisLeases::connect(&url).await.unwrap(), Arc::new(key_limits)));
     }
@@ -23,7 +25,7 @@ async fn replicas<const N: usize>(budget: Option<i64>) -> Option<[(RedisLeases, 
 }
 
 fn reservation(cost: i64) -> ReservationRequest {
-    ReservationRequest { tokens: 10, budget: BudgetRequest { amount: cost, minimum: 1, overdraft: 0 } }
+    ReservationRequest { tokens: 10, budget: BudgetRequest { amount: cost, minimum: 1, overdraft: 0 }, at: 0 }
 }
 
 async fn admit(
@@ -31,7 +33,8 @@ async fn admit(
     rate_limits: RateLimits,
     request: ReservationRequest,
 ) -> Result<Permit, ErrorKind> {
-    replica.0.admit(&replica.1, rate_limits, request).await.map_err(|error| error.kind)
+    let budgets = replica.1.budgets(request.at, None);
+    replica.0.admit(&replica.1, &budgets, rate_limits, request).await.map_err(|error| error.kind)
 }
 
 #[tokio::test]
@@ -130,7 +133,7 @@ async fn replicas_together_stay_within_a_rate_limit() {
     for (leases, _) in &replicas {
         leases.renew(false).await.unwrap();
     }
-    let error = replicas[1].0.admit(&replicas[1].1, rate_limits, reservation(0)).await.unwrap_err();
+    let error = replicas[1].0.admit(&replicas[1].1, &[], rate_limits, reservation(0)).await.unwrap_err();
     let wait = error.retry_after.unwrap().as_secs();
     assert!(error.kind == ErrorKind::RateLimited && (35..=60).contains(&wait), "{wait}");
 }
@@ -170,7 +173,7 @@ async fn without_redis_only_keys_with_limits_are_refused() {
     let Some(proxy) = Proxy::start().await else { return };
     let leases = RedisLeases::connect(&format!("redis://{}", proxy.address)).await.unwrap();
     let name = uuid::Uuid::now_v7().to_string();
-    let key_limits = KeyLimits::new(&name, Arc::new(Budget::new(format!("project:{name}"), true)), true);
+    let key_limits = KeyLimits::new(&name, Arc::new(Budget::new(format!("project:{name}"), true)), Vec::new(), true);
     let replica = (leases, Arc::new(key_limits));
     let limited = RateLimits { requests: Some(1_000_000), ..RateLimits::default() };
     admit(&replica, limited, reservation(0)).await.unwrap();
@@ -230,8 +233,11 @@ impl Proxy {
 #[tokio::test]
 async fn a_fixed_price_and_an_overdraft_hold_on_all_replicas() {
     let Some([one, two]) = replicas::<2>(Some(10 * DOLLAR)).await else { return };
-    let fixed =
-        |cost| ReservationRequest { tokens: 10, budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 0 } };
+    let fixed = |cost| ReservationRequest {
+        tokens: 10,
+        budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 0 },
+        at: 0,
+    };
     assert_eq!(
         admit(&one, RateLimits::default(), fixed(11 * DOLLAR)).await.unwrap_err(),
         ErrorKind::InsufficientBalance
@@ -251,6 +257,7 @@ async fn a_fixed_price_and_an_overdraft_hold_on_all_replicas() {
     let bounded = |cost| ReservationRequest {
         tokens: 10,
         budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 2 * DOLLAR },
+        at: 0,
     };
     let first = admit(&one, RateLimits::default(), bounded(7 * DOLLAR)).await.unwrap();
     let second = admit(&two, RateLimits::default(), bounded(5 * DOLLAR)).await.unwrap();
@@ -271,8 +278,11 @@ async fn amounts_that_a_float_cannot_tell_apart_are_exact() {
     for replica in [&one, &two] {
         replica.1.key_budget.update(Some(budget), budget - 1_000_000_001, 2);
     }
-    let exact =
-        |cost| ReservationRequest { tokens: 10, budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 0 } };
+    let exact = |cost| ReservationRequest {
+        tokens: 10,
+        budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 0 },
+        at: 0,
+    };
     assert_eq!(
         admit(&one, RateLimits::default(), exact(1_000_000_002)).await.unwrap_err(),
         ErrorKind::InsufficientBalance
@@ -294,4 +304,39 @@ async fn amounts_that_a_float_cannot_tell_apart_are_exact() {
         drop(permit);
         one.0.renew(false).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn replicas_share_each_window_of_a_budget() {
+    let Some([mut one, mut two]) = replicas::<2>(None).await else { return };
+    let zone = store::BudgetZone::default();
+    let scope = store::BudgetScope::Owner;
+    let terms =
+        store::BudgetTerms { scope, period: store::BudgetPeriod::Day, zone, amount: Some(10 * DOLLAR), warn_at: None };
+    let id = uuid::Uuid::now_v7().to_string();
+    let budget = store::Budget { id, owner_id: "k".into(), terms, is_removed: false, changed_at: 1 };
+    for replica in [&mut one, &mut two] {
+        let owner = Arc::new(OwnerBudgets::new(true));
+        owner.update(&budget);
+        let key_limits = KeyLimits::new("k", Arc::new(Budget::new("project:k".into(), true)), vec![owner], true);
+        replica.1 = Arc::new(key_limits);
+    }
+    let at = |at, cost| ReservationRequest {
+        tokens: 0,
+        budget: BudgetRequest { amount: cost, minimum: cost, overdraft: 0 },
+        at,
+    };
+    let rate_limits = RateLimits::default();
+    let first = admit(&one, rate_limits, at(0, 6 * DOLLAR)).await.unwrap();
+    let refused = admit(&two, rate_limits, at(0, 5 * DOLLAR)).await.unwrap_err();
+    assert_eq!(refused, ErrorKind::InsufficientBalance);
+    let second = admit(&two, rate_limits, at(0, 4 * DOLLAR)).await.unwrap();
+    // The next day is another budget.
+    let next_day = admit(&two, rate_limits, at(store::DAY_MICROS, 10 * DOLLAR)).await.unwrap();
+    assert!(admit(&one, rate_limits, at(store::DAY_MICROS, 1)).await.is_err());
+    drop((first, second, next_day));
+    for replica in [&one, &two] {
+        replica.0.renew(false).await.unwrap();
+    }
+    admit(&one, rate_limits, at(0, 10 * DOLLAR)).await.unwrap();
 }

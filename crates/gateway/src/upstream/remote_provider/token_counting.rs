@@ -1,0 +1,30 @@
+//! Counts of the tokens of prompts, by providers whose API has them.
+
+use chat::{Chat, Error};
+use http::Method;
+use http::header::HeaderMap;
+use wire::upstream::{CountRequest, parse_token_count};
+
+use super::{Upstream, read_prefix};
+
+/// Most bytes that are read of an answer.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+impl Upstream {
+    /// The request that counts the tokens of `chat`; `None` if the API has none.
+    ///
+    /// # Errors
+    /// A chat that the dialect cannot express.
+    pub(crate) fn count_request(&self, chat: &Chat, model: &str) -> Result<Option<CountRequest>, Error> {
+        self.dialect.count_request(chat, model, self.signatures.as_ref())
+    }
+
+    /// Counts tokens at the provider; `None` if it does not say how many.
+    ///
+    /// # Errors
+    /// As [`Upstream::forward`].
+    pub(crate) async fn count_tokens(&self, CountRequest { path, body }: CountRequest) -> Result<Option<u64>, Error> {
+        let response = self.request(Method::POST, &path, &HeaderMap::new(), body.into()).await?;
+        Ok(parse_token_count(&read_prefix(response, MAX_ANSWER_BYTES).await))
+    }
+}
