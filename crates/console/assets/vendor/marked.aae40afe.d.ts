@@ -1,0 +1,1 @@
+export declare const lex: (text: string) => import("marked").Token[];
