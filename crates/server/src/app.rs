@@ -7,9 +7,12 @@ use std::sync::Arc;
 use gateway::{Gateway, InflightBudget};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
 use crate::control::ConfigController;
+use crate::sign_in::SignIn;
+use crate::tail_slots::TailSlots;
 
 /// The state of the server, shared by all handlers.
 pub(crate) struct AppState {
@@ -22,8 +25,13 @@ pub(crate) struct AppState {
     pub(crate) metrics: PrometheusHandle,
     /// The memory budget of requests in flight.
     pub(crate) memory: InflightBudget,
+    pub(crate) sign_in: SignIn,
     /// The secret for signatures of thinking blocks, new at each start.
     pub(crate) signing_key: [u8; 32],
+    /// The places for tails of requests.
+    pub(crate) tails: Arc<TailSlots>,
+    /// Cancelled when a shutdown starts, and open responses may still end by themselves.
+    pub(crate) shutdown_started: CancellationToken,
     /// Turns true when open responses must end.
     pub(crate) stopping: watch::Receiver<bool>,
 }

@@ -3,18 +3,24 @@
 //! Keys are compared as hashes, in constant time. Errors and logs show at most the last four
 //! characters of a key.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use chat::{Error, ErrorKind};
 use gateway::Caller;
 use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use sha2::{Digest, Sha256};
-use store::Role;
+use store::{Role, Session};
 use subtle::ConstantTimeEq;
 
+use crate::api::gemini_request::is_gemini_path;
 use crate::app::AppState;
 use crate::local_access::{check_host, check_host_and_origin, check_local_peer, check_origin};
 use crate::operator::Operator;
 use crate::request_log::RequestLog;
+use crate::sign_in::cookie::{check_console_header, check_same_site, session_token};
+use crate::sign_in::sessions::{CookieSession, name_and_role};
 
 /// Authenticates the caller of a model.
 ///
@@ -28,6 +34,7 @@ pub(crate) fn authenticate_caller(app: &AppState, parts: &Parts) -> Result<Calle
             check_host_and_origin(parts, app, Some(&app.config.cors_origins)).map(|()| Caller::default())
         }
         Identity::Key(caller) => Ok(caller),
+        Identity::Session(session) => caller_of_session(app, parts, &session),
         Identity::AdminToken => {
             let message = "The admin token cannot call models: create a key with it";
             Err(Error::new(ErrorKind::Forbidden, message))
@@ -63,9 +70,15 @@ pub(crate) fn authenticate_operator(app: &AppState, parts: &Parts, required_role
     // Web pages do not know the token, so it is valid under any host name.
     let any_host = matches!(identity, Identity::AdminToken);
     let operator = match identity {
-        Identity::Anonymous => Operator { name: "this machine".into(), role: Role::Admin },
-        Identity::AdminToken => Operator { name: "admin token".into(), role: Role::Admin },
-        Identity::Key(caller) => Operator { name: caller.key_name.unwrap_or_default(), role: caller.role },
+        Identity::Anonymous => Operator::new("this machine", Role::Admin),
+        Identity::AdminToken => Operator::new("admin token", Role::Admin),
+        Identity::Session(session) => operator_of_session(session),
+        Identity::Key(caller) => {
+            let key = caller.api_key;
+            let key_id = key.as_ref().map(|key| Arc::from(key.id()));
+            let user_id = key.and_then(|key| key.user_id().cloned());
+            Operator { user_id, key_id, ..Operator::new(caller.key_name.unwrap_or_default(), caller.role) }
+        }
     };
     if !any_host {
         check_host(parts, app)?;
@@ -73,7 +86,7 @@ pub(crate) fn authenticate_operator(app: &AppState, parts: &Parts, required_role
     check_origin(parts, None)?;
     if operator.role < required_role {
         let message =
-            format!("This needs the role `{}`, and this key has `{}`", required_role.as_str(), operator.role.as_str());
+            format!("This needs the role `{}`, and you have `{}`", required_role.as_str(), operator.role.as_str());
         let mut error = Error::new(ErrorKind::Forbidden, message);
         error.code = Some("role_not_sufficient");
         return Err(error);
@@ -88,6 +101,83 @@ enum Identity {
     /// The holder of the admin token.
     AdminToken,
     Key(Caller),
+    /// A person who is signed in to the console.
+    Session(Arc<Session>),
+}
+
+/// The session that the cookie of a request names; `None` without the cookie, and for a request
+/// with another credential, which wins over it.
+pub(crate) async fn find_cookie_session(app: &AppState, headers: &HeaderMap, peer: IpAddr) -> Option<CookieSession> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let token = session_token(headers)?;
+    let (accounting, admin_token) = (app.gateway.accounting(), app.config.admin_token.as_ref());
+    Some(CookieSession(app.sign_in.sessions.find(accounting, admin_token, token, peer).await))
+}
+
+/// Looks for a key in the store where this server does not know it.
+pub(crate) async fn search_key(app: &AppState, Credential { hash, .. }: &Credential) {
+    if !allows_anonymous(app) && !is_admin_token(app, hash) && app.config.keys.caller(hash).is_none() {
+        app.gateway.accounting().search_key(hash).await;
+    }
+}
+
+/// The session of a request to a route that anybody may call; `None` without one.
+///
+/// # Errors
+/// `HeadersTooLarge`; `Forbidden` for a request that a page of another site may have sent;
+/// `Overloaded` when sessions cannot be checked.
+pub(crate) fn find_session(app: &AppState, parts: &Parts) -> Result<Option<Arc<Session>>, Error> {
+    check_header_size(parts, app.config.header_limit)?;
+    check_host(parts, app)?;
+    let session = session_of_cookie(parts)?;
+    if session.is_none() {
+        check_same_site(parts)?;
+    }
+    Ok(session)
+}
+
+/// The session that the cookie of the request names.
+fn session_of_cookie(parts: &Parts) -> Result<Option<Arc<Session>>, Error> {
+    let Some(CookieSession(session)) = parts.extensions.get() else { return Ok(None) };
+    let session = session.clone()?;
+    if session.is_some() {
+        check_console_header(parts)?;
+    }
+    Ok(session)
+}
+
+pub(crate) fn operator_of_session(session: Arc<Session>) -> Operator {
+    let (name, role) = name_and_role(&session);
+    let user_id = session.user.as_ref().map(|user| Arc::from(user.id.as_str()));
+    Operator { user_id, session: Some(session.clone()), ..Operator::new(name, role) }
+}
+
+/// The caller of a model by a session: the key that the header `x-cachalot-key` names by its id.
+fn caller_of_session(app: &AppState, parts: &Parts, session: &Session) -> Result<Caller, Error> {
+    let Some(id) = parts.headers.get("x-cachalot-key") else {
+        let mut error = Error::invalid("A session needs the header `x-cachalot-key` with the id of one of its keys");
+        error.param = Some("x-cachalot-key".into());
+        return Err(error);
+    };
+    let log: &RequestLog =
+        parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
+    let id = id.to_str().unwrap_or_default();
+    let user_id = session.user.as_ref().map(|user| user.id.as_str());
+    let found = app.gateway.accounting().keys.find_by_id(id, log.client_addr().ip());
+    // A key of somebody else does not exist, whatever its state. The admin token has the keys
+    // without a user.
+    match app.gateway.accounting().keys.belongs_to(id, user_id).then_some(found) {
+        Some(found) => found?.map(Caller::from).ok_or_else(|| key_not_found(id)),
+        None => Err(key_not_found(id)),
+    }
+}
+
+fn key_not_found(id: &str) -> Error {
+    let mut error = Error::new(ErrorKind::NotFound, format!("You have no key with the id `{id:.64}`"));
+    error.code = Some("key_not_found");
+    error
 }
 
 /// Whether the server has no keys and only its own machine can reach it.
@@ -98,25 +188,30 @@ fn allows_anonymous(app: &AppState) -> bool {
 fn identify(app: &AppState, parts: &Parts) -> Result<Identity, Error> {
     let log: &RequestLog =
         parts.extensions.get().ok_or_else(|| Error::internal("the address of the client is unknown"))?;
-    let key = header_credential(&parts.headers)
-        .or_else(|| query_credential(&parts.uri))
-        .or_else(|| midjourney_credential(parts));
-    let hash: Option<[u8; 32]> = key.as_ref().map(|key| Sha256::digest(key).into());
-    if let (Some(hash), Some(token)) = (&hash, &app.config.admin_token)
-        && bool::from(token.ct_eq(hash))
+    let credential = parts.extensions.get::<Credential>();
+    if credential.is_none()
+        && let Some(session) = session_of_cookie(parts)?
     {
+        return Ok(Identity::Session(session));
+    }
+    if credential.is_some_and(|credential| is_admin_token(app, &credential.hash)) {
         return Ok(Identity::AdminToken);
     }
     if allows_anonymous(app) {
         return check_local_peer(&parts.headers, log.client_addr()).map(|()| Identity::Anonymous);
     }
-    let (Some(key), Some(hash)) = (key, hash) else {
+    let Some(Credential { key, hash }) = credential else {
+        if parts.extensions.get::<CookieSession>().is_some() {
+            let mut error = unauthorized("(your session has ended: sign in again)");
+            error.code = Some("session_ended");
+            return Err(error);
+        }
         return Err(unauthorized("(auth header format should be Bearer sk-...)"));
     };
-    if let Some(caller) = app.config.keys.caller(&hash) {
+    if let Some(caller) = app.config.keys.caller(hash) {
         return Ok(Identity::Key(caller));
     }
-    let api_key = app.gateway.accounting().keys.find(&hash, log.client_addr().ip())?;
+    let api_key = app.gateway.accounting().keys.find(hash, log.client_addr().ip())?;
     api_key.map(|api_key| Identity::Key(api_key.into())).ok_or_else(|| {
         let tail = if key.chars().count() < 12 { 0 } else { 4 };
         let shown: String = key.chars().skip(key.chars().count() - tail).collect();
@@ -140,6 +235,29 @@ fn check_header_size(parts: &Parts, limit: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// The credential of a request, which the middleware finds once and puts among the extensions.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    key: Arc<str>,
+    /// SHA-256 of the key.
+    hash: [u8; 32],
+}
+
+impl Credential {
+    /// The credential, wherever the API of the request has it.
+    pub(crate) fn of(parts: &Parts) -> Option<Self> {
+        let key = header_credential(&parts.headers)
+            .or_else(|| query_credential(&parts.uri))
+            .or_else(|| midjourney_credential(parts))?;
+        Some(Self { hash: Sha256::digest(&key).into(), key: key.into() })
+    }
+}
+
+/// Whether a key with this SHA-256 is the admin token.
+fn is_admin_token(app: &AppState, hash: &[u8; 32]) -> bool {
+    app.config.admin_token.as_ref().is_some_and(|token| bool::from(token.ct_eq(hash)))
+}
+
 /// The first credential present; `None` if the request has none or its first one
 /// has the wrong form.
 fn header_credential(headers: &HeaderMap) -> Option<String> {
@@ -156,7 +274,7 @@ fn header_credential(headers: &HeaderMap) -> Option<String> {
 
 /// The `key` of the query, which Gemini's clients send, and clients that request their quota.
 fn query_credential(uri: &Uri) -> Option<String> {
-    let query = uri.query().filter(|_| uri.path().starts_with("/v1beta/") || uri.path() == "/user/quota")?;
+    let query = uri.query().filter(|_| is_gemini_path(uri.path()) || uri.path() == "/user/quota")?;
     let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
     (!key.is_empty()).then(|| key.to_owned())
 }

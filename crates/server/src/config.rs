@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use gateway::{Caller, InflightLimits};
+use gateway::{Caller, InflightLimits, IpNetwork};
 use opentelemetry_sdk::trace::SdkTracer;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::Role;
 use subtle::ConstantTimeEq;
@@ -24,6 +25,9 @@ pub struct ServerConfig {
     /// Origins (`https://example.org`) of web pages that may call this server. An empty list
     /// switches CORS off.
     pub cors_origins: Vec<String>,
+    /// The proxies whose `x-forwarded-for` and `x-forwarded-proto` are believed.
+    pub proxies: Vec<IpNetwork>,
+    pub console: ConsoleConfig,
     /// `fp_` and ten hex digits that identify weights, build and number formats.
     pub system_fingerprint: String,
     pub keep_alive: KeepAlive,
@@ -55,6 +59,8 @@ impl Default for ServerConfig {
             admin_token: None,
             allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),
+            proxies: Vec::new(),
+            console: ConsoleConfig::default(),
             system_fingerprint: "fp_0000000000".into(),
             keep_alive: KeepAlive::default(),
             queue_timeout: Duration::from_secs(10 * 60),
@@ -68,6 +74,44 @@ impl Default for ServerConfig {
             tracer: None,
         }
     }
+}
+
+/// The settings of the web console.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsoleConfig {
+    /// Whether it is served.
+    pub enabled: bool,
+    pub guide: GuideAccess,
+    pub signup: SignupAccess,
+    /// The amount that the keys made by a member may spend together, in nano-dollars, where the
+    /// user has no budget of its own. `None`: unlimited.
+    pub member_budget: Option<i64>,
+}
+
+impl Default for ConsoleConfig {
+    fn default() -> Self {
+        Self { enabled: true, guide: GuideAccess::Login, signup: SignupAccess::Closed, member_budget: None }
+    }
+}
+
+/// The readers of the console's API guide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuideAccess {
+    /// Users who are signed in.
+    Login,
+    /// Everybody.
+    Public,
+}
+
+/// The people who may sign up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignupAccess {
+    /// Holders of an invitation.
+    Closed,
+    /// Everybody.
+    Open,
 }
 
 /// The silence after which a client receives a keep-alive.
@@ -128,8 +172,10 @@ impl Keyring {
             key_name: Some(Arc::from(key.name.as_str())),
             allowed_models: key.models.as_deref().map(Arc::from),
             api_key: None,
+            request_id: None,
             role: key.role,
             traceparent: None,
+            text_bytes: None,
             memory: Default::default(),
         };
         self.0.store(Arc::new(keys.iter().map(|key| (key.sha256, caller(key))).collect()));

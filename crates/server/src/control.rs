@@ -1,6 +1,7 @@
 //! The interface through which the admin API reads and changes the configuration.
 
 use chat::{BoxFuture, Error};
+use gateway::ProviderTest;
 use serde_json::Value;
 
 /// The kinds of settings that the admin API changes.
@@ -40,12 +41,18 @@ pub struct SettingEntry {
     pub source: SettingSource,
     /// The reason why it is not active; `None` when it is.
     pub disabled_reason: Option<String>,
+    /// The reason why the models of a provider could not be listed; `None` since they could, and
+    /// for other settings.
+    pub last_error: Option<String>,
 }
 
 /// Reads and reloads the configuration.
 pub trait ConfigController: Send + Sync {
-    /// The active configuration, without secrets.
-    fn config(&self) -> Value;
+    /// The settings in force, by their sections, each with its origin. Without secrets.
+    ///
+    /// # Errors
+    /// `Internal` for a setting that cannot be written.
+    fn config(&self) -> Result<Value, Error>;
 
     /// The settings of a kind, active and disabled.
     fn settings(&self, kind: SettingKind) -> Vec<SettingEntry>;
@@ -61,4 +68,10 @@ pub trait ConfigController: Send + Sync {
     /// # Errors
     /// The error that the API returns for an unusable configuration.
     fn reload(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Tests a provider.
+    ///
+    /// # Errors
+    /// `NotFound`; `RateLimited` while another test of it runs.
+    fn test_provider(&self, name: String) -> BoxFuture<'_, Result<ProviderTest, Error>>;
 }

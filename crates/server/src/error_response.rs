@@ -26,6 +26,8 @@ pub(crate) fn error_response_with_body(error: &Error, status: u16, body: String)
     let mut response = json_response(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     set_retry_headers(error, response.headers_mut());
+    // The kind of the error, for the record of a refused request.
+    response.extensions_mut().insert(error.kind);
     if response.status().is_server_error() {
         tracing::warn!(status = response.status().as_u16(), error = error.message, "request failed");
     }

@@ -4,12 +4,15 @@
 //! server on a listener until a future resolves.
 #![forbid(unsafe_code)]
 
+mod accept;
 pub mod admin;
 mod api;
 mod app;
 mod auth;
 mod body;
 mod config;
+mod connection;
+mod console;
 mod control;
 mod cors;
 mod drain;
@@ -27,10 +30,12 @@ mod request_span;
 mod respond;
 mod routes;
 mod server;
+mod sign_in;
 mod stream_clock;
+mod tail_slots;
 mod timed_deltas;
 
 pub use app::ServeError;
-pub use config::{KeepAlive, KeyConfig, Keyring, ServerConfig};
+pub use config::{ConsoleConfig, GuideAccess, KeepAlive, KeyConfig, Keyring, ServerConfig, SignupAccess};
 pub use metrics::install_metrics_recorder;
 pub use server::{serve, serve_with};

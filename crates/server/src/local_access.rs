@@ -130,7 +130,8 @@ pub(crate) fn check_origin(parts: &Parts, origins: Option<&[String]>) -> Result<
     Ok(())
 }
 
-fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+/// The host that a request names.
+pub(crate) fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     match headers.get(header::HOST) {
         // A value that is not visible ASCII becomes the empty name, which matches no host.
         Some(host) => Some(host.to_str().unwrap_or_default()),
@@ -143,6 +144,11 @@ fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
 fn is_allowed_host(host: &str, names: &[String]) -> bool {
     let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
     names.iter().any(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(without_port))
+}
+
+/// Whether `host` is a name of the client's own machine, with any port or none.
+pub(crate) fn is_loopback_name(host: &str) -> bool {
+    is_local_host(host, SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
 /// Whether `host` is the address that the server listens on or a name of this machine, with any

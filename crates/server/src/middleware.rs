@@ -4,19 +4,23 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use chat::Error;
+use chat::{Error, ErrorKind};
 use futures_util::FutureExt;
+use gateway::RequestId;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::api::fallback;
 use crate::app::AppState;
+use crate::auth::{self, Credential};
+use crate::console;
 use crate::cors;
 use crate::drain::DrainOnDrop;
 use crate::error_response::error_response;
@@ -39,14 +43,14 @@ pub(crate) async fn handle(
     peer: SocketAddr,
 ) -> Result<Response, Infallible> {
     let mut request: Request = request.map(DrainOnDrop::wrap);
-    let id = request_id(request.headers());
+    let (request_id, id) = request_id(request.headers());
     *request.uri_mut() = normalize_path(request.uri());
     let span = app
         .config
         .tracer
         .as_ref()
         .and_then(|tracer| RequestSpan::start(tracer, request.headers(), request.uri().path()));
-    let log = RequestLog::start(id.clone(), peer, request.method(), request.uri().path(), span);
+    let log = RequestLog::start(request_id, peer, request.method(), request.uri().path(), span);
     request.extensions_mut().insert(log.clone());
     let origin = cors::CorsOrigin::from_request(&request, &app.config.cors_origins);
 
@@ -55,11 +59,16 @@ pub(crate) async fn handle(
         None if let Err(error) = local_access::check_host_header(request.headers(), request.uri()) => {
             fallback::surface_error(&error, &log, &request)
         }
-        None => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+        None => match AssertUnwindSafe(route(router, app, request, peer)).catch_unwind().await {
             Ok(response) => response?,
             Err(_) => error_response(&Error::internal("Internal server error")),
         },
     };
+    if let (&Method::POST, Some(kind), Some(caller)) =
+        (log.method(), response.extensions().get::<ErrorKind>(), log.caller())
+    {
+        app.gateway.record_refusal(&caller, *kind);
+    }
     origin.write_headers(response.headers_mut());
     response.headers_mut().extend(REQUEST_ID_HEADERS.iter().map(|name| (name.clone(), id.clone())));
     log.add_response_headers(app.gateway.exposes_provider(), response.headers_mut());
@@ -67,17 +76,38 @@ pub(crate) async fn handle(
     Ok(response.map(|body| log.log_when_sent(body)))
 }
 
-/// The id that the caller sent if it has at most 128 characters and only safe ones, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+/// Finds the credential of a request and the session that its cookie names, and calls its route.
+async fn route(router: Router, app: &AppState, request: Request, peer: SocketAddr) -> Result<Response, Infallible> {
+    let (mut parts, body) = request.into_parts();
+    // The files of the console are for everybody.
+    let is_file = console::is_file(parts.uri.path());
+    if let Some(credential) = Credential::of(&parts) {
+        if !is_file {
+            auth::search_key(app, &credential).await;
+        }
+        parts.extensions.insert(credential);
+    }
+    if !is_file && let Some(session) = auth::find_cookie_session(app, &parts.headers, peer.ip()).await {
+        parts.extensions.insert(session);
+    }
+    router.oneshot(Request::from_parts(parts, body)).await
+}
+
+/// The id that the caller sent if it has at most 128 characters and only safe ones, else a new one;
+/// and the same as the value of a header.
+fn request_id(headers: &HeaderMap) -> (Arc<RequestId>, HeaderValue) {
     let is_safe = |id: &&HeaderValue| {
         (1..=128).contains(&id.len())
             && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    headers.get("x-request-id").filter(is_safe).cloned().unwrap_or_else(|| {
-        let mut id = *b"req_00000000000000000000000000000000";
-        uuid::Uuid::now_v7().simple().encode_lower(&mut id[4..]);
-        HeaderValue::from_bytes(&id).expect("a generated id is a valid header value")
-    })
+    match headers.get("x-request-id").filter(is_safe) {
+        Some(id) => (RequestId::from_caller(id.to_str().unwrap_or_default()), id.clone()),
+        None => {
+            let id = RequestId::generate();
+            let value = HeaderValue::from_str(id.as_str()).expect("a generated id is a valid header value");
+            (id, value)
+        }
+    }
 }
 
 /// Removes duplicate and trailing slashes. Clients produce them when they append a path to a base

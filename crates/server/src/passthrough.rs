@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chat::{Error, Usage};
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use gateway::{BodyKind, PassthroughRequest, PassthroughResponse};
 use http::HeaderValue;
 use tokio::time::timeout;
 
 use crate::app::AppState;
 use crate::request_log::RequestLog;
-use crate::respond::body_response;
+use crate::respond::{MAX_BATCH_BYTES, body_response};
 use crate::stream_clock::{ClockEvent, Interruption, StreamClock};
 
 /// The API whose format is used for keep-alives and errors.
@@ -91,6 +91,7 @@ pub(crate) async fn send(
     let body = PassthroughBody {
         keep_alive_due: matches!(source, Source::AwaitingProvider(_)),
         source: Some(source),
+        next_part: None,
         surface,
         is_sse,
         log,
@@ -109,7 +110,7 @@ async fn await_first_response(request: PassthroughRequest) -> Result<FirstRespon
     }
     let content_type = response.content_type.clone();
     let provider = response.provider().clone();
-    let (bytes, usage) = response.read_to_end().await?;
+    let (bytes, usage) = response.into_whole();
     Ok(FirstResponse::Complete { content_type, bytes, usage, provider })
 }
 
@@ -147,6 +148,8 @@ impl Source {
 struct PassthroughBody {
     /// `None` after the end.
     source: Option<Source>,
+    /// The part after the bytes that were sent last, if it is there already.
+    next_part: Option<Result<Part, Error>>,
     surface: Surface,
     is_sse: bool,
     log: RequestLog,
@@ -169,7 +172,11 @@ impl PassthroughBody {
             } else {
                 self.clock.suspend_keep_alive();
             }
-            let part = match self.clock.race(self.source.as_mut()?.next()).await {
+            let next = match self.next_part.take() {
+                Some(part) => ClockEvent::Item(part),
+                None => self.clock.race(self.source.as_mut()?.next()).await,
+            };
+            let part = match next {
                 ClockEvent::Item(Ok(part)) => part,
                 ClockEvent::Item(Err(error)) => return Some(self.fail(error)),
                 ClockEvent::KeepAlive => return Some(Ok(self.keep_alive_bytes())),
@@ -187,6 +194,7 @@ impl PassthroughBody {
                     return Some(Ok(bytes));
                 }
                 Part::Bytes(bytes) => {
+                    let bytes = self.add_ready_bytes(bytes);
                     self.may_send_keep_alive =
                         self.is_sse && (bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n"));
                     return Some(Ok(bytes));
@@ -199,6 +207,26 @@ impl PassthroughBody {
                 }
             }
         }
+    }
+
+    /// Adds the bytes that are there already, so that they are sent together.
+    fn add_ready_bytes(&mut self, first: Bytes) -> Bytes {
+        let mut batch = BytesMut::new();
+        while first.len() + batch.len() < MAX_BATCH_BYTES {
+            match self.source.as_mut().and_then(|source| source.next().now_or_never()) {
+                Some(Ok(Part::Bytes(more))) => {
+                    if batch.is_empty() {
+                        batch.extend_from_slice(&first);
+                    }
+                    batch.extend_from_slice(&more);
+                }
+                other => {
+                    self.next_part = other;
+                    break;
+                }
+            }
+        }
+        if batch.is_empty() { first } else { batch.freeze() }
     }
 
     /// Ends the body after a failure: an event stream with an error event, any other body by

@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use chat::{Error, Usage};
-use gateway::Caller;
+use gateway::{Caller, RequestId};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use parking_lot::{Mutex, MutexGuard};
@@ -26,7 +26,7 @@ pub(crate) struct RequestLog(Arc<RequestContext>);
 /// The request, its span, and its outcome so far.
 struct RequestContext {
     /// The request id, which the client receives too.
-    id: HeaderValue,
+    id: Arc<RequestId>,
     client_addr: SocketAddr,
     method: Method,
     path: String,
@@ -38,7 +38,7 @@ struct RequestContext {
 impl RequestLog {
     /// Starts the entry of a request. Long paths are shortened.
     pub(crate) fn start(
-        id: HeaderValue,
+        id: Arc<RequestId>,
         client_addr: SocketAddr,
         method: &Method,
         path: &str,
@@ -58,7 +58,21 @@ impl RequestLog {
 
     /// The request id.
     pub(crate) fn id(&self) -> &str {
-        self.0.id()
+        self.0.id.as_str()
+    }
+
+    /// The request id, for usage records.
+    pub(crate) fn request_id(&self) -> Arc<RequestId> {
+        self.0.id.clone()
+    }
+
+    /// The caller of a model; `None` for other requests.
+    pub(crate) fn caller(&self) -> Option<Caller> {
+        self.outcome().caller.clone()
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.0.method
     }
 
     pub(crate) fn client_addr(&self) -> SocketAddr {
@@ -77,7 +91,7 @@ impl RequestLog {
     pub(crate) fn set_caller(&self, caller: &Caller) {
         let mut outcome = self.outcome();
         outcome.key.clone_from(&caller.key_name);
-        outcome.api_key.clone_from(&caller.api_key);
+        outcome.caller = Some(caller.clone());
     }
 
     pub(crate) fn set_operator(&self, operator: &Operator) {
@@ -106,7 +120,7 @@ impl RequestLog {
     /// `expose_provider`.
     pub(crate) fn add_response_headers(&self, expose_provider: bool, headers: &mut HeaderMap) {
         let outcome = self.outcome();
-        if let Some(api_key) = &outcome.api_key {
+        if let Some(api_key) = outcome.caller.as_ref().and_then(|caller| caller.api_key.as_ref()) {
             ratelimit_headers::write(api_key, headers);
         }
         // A name that is not a valid header value is left out.
@@ -119,7 +133,7 @@ impl RequestLog {
     /// Records that the response broke after its headers were sent.
     pub(crate) fn record_failure(&self, error: &Error) {
         self.outcome().failed = true;
-        tracing::warn!(id = self.0.id(), error = error.message, "response failed after its headers were sent");
+        tracing::warn!(id = self.id(), error = error.message, "response failed after its headers were sent");
     }
 
     /// Keeps the entry open until `body` is sent or dropped.
@@ -139,17 +153,11 @@ pub(crate) fn method_name(method: &Method) -> &str {
     name.get(..MAX_LEN).unwrap_or(name)
 }
 
-impl RequestContext {
-    fn id(&self) -> &str {
-        self.id.to_str().unwrap_or_default()
-    }
-}
-
 impl Drop for RequestContext {
     fn drop(&mut self) {
         let outcome = std::mem::take(self.outcome.get_mut());
         tracing::info!(
-            id = self.id(),
+            id = self.id.as_str(),
             method = method_name(&self.method),
             path = self.path,
             status = outcome.status.map(|status| status.as_u16()),
@@ -163,7 +171,7 @@ impl Drop for RequestContext {
             "request"
         );
         if let Some(span) = self.span.take() {
-            span.end(method_name(&self.method), &self.path, self.id(), self.client_addr, &outcome);
+            span.end(method_name(&self.method), &self.path, self.id.as_str(), self.client_addr, &outcome);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat::Usage;
-use gateway::ApiKey;
+use gateway::Caller;
 use http::StatusCode;
 
 /// The outcome of a request, for its log line and its span.
@@ -14,7 +14,8 @@ pub(crate) struct RequestOutcome {
     pub(crate) status: Option<StatusCode>,
     /// The name of the caller's key.
     pub(crate) key: Option<Arc<str>>,
-    pub(crate) api_key: Option<Arc<ApiKey>>,
+    /// The caller of a model.
+    pub(crate) caller: Option<Caller>,
     pub(crate) model: Option<Arc<str>>,
     pub(crate) provider: Option<Arc<str>>,
     pub(crate) usage: Option<Usage>,

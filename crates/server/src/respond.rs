@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use chat::{Error, ErrorKind, Reply};
 use futures_util::{StreamExt, stream};
-use gateway::{MemoryReservation, MeteredStream, offload};
+use gateway::{MemoryReservation, MeteredStream, PromptTokens, offload};
 use http::{HeaderValue, header};
 use wire::surface::Renderer;
 
@@ -16,28 +16,37 @@ use crate::app::AppState;
 use crate::request_log::RequestLog;
 use crate::timed_deltas::{DeltaEvent, KeepAliveSchedule, TimedDeltas};
 
-/// Responds in the format of one API, with an event stream if `stream`. Each of
-/// `answers` is a choice.
+/// The number of bytes after which events are sent although more are there.
+pub(crate) const MAX_BATCH_BYTES: usize = 16 << 10;
+/// Maximum length of the notes in a header.
+const MAX_NOTE_CHARS: usize = 4096;
+
+/// Responds in the format of one API, with an event stream if `stream`. Each of `answers` is a
+/// choice. The header `x-compat-note` has the notes of the first.
 ///
 /// # Errors
 /// Any failure before the first keep-alive is due.
 pub(crate) async fn send(
     app: &AppState,
-    answers: Vec<MeteredStream>,
+    mut answers: Vec<MeteredStream>,
     renderer: Box<dyn Renderer>,
     stream: bool,
     log: RequestLog,
 ) -> Result<Response, Error> {
+    log.set_model(answers[0].model());
+    let notes = std::mem::take(&mut answers[0].notes);
     let times = &app.config.keep_alive;
     let reservation = answers[0].memory().empty_reservation();
-    if stream {
+    let mut response = if stream {
         let schedule =
             KeepAliveSchedule { first: times.stream_first, every: times.stream_every, reset_by_deltas: true };
         send_sse(TimedDeltas::new(app, answers, schedule, log), renderer, reservation).await
     } else {
         let schedule = KeepAliveSchedule { first: times.json_first, every: times.json_every, reset_by_deltas: false };
         send_json(TimedDeltas::new(app, answers, schedule, log), renderer, reservation).await
-    }
+    }?;
+    set_compat_note(&mut response, &notes);
+    Ok(response)
 }
 
 /// Responds with an event stream.
@@ -50,7 +59,7 @@ async fn send_sse(
     reservation: MemoryReservation,
 ) -> Result<Response, Error> {
     let content_type = renderer.content_type();
-    let mut events = SseBody { deltas, renderer, reservation, ended: false };
+    let mut events = SseBody { deltas, renderer, reservation, ended: false, failure: None };
     let first = match events.next().await {
         Some(first) => first?,
         None => return Err(Error::internal("the answer ended before it started")),
@@ -73,39 +82,54 @@ struct SseBody {
     /// The memory that the renderer buffers.
     reservation: MemoryReservation,
     ended: bool,
+    /// The failure that follows the bytes before it.
+    failure: Option<Error>,
 }
 
 impl SseBody {
-    /// The next bytes to send; `None` after a failure or the end.
+    /// The next bytes to send; `None` after a failure or the end. Events that are there together
+    /// are sent together, and the first one waits for no other.
     async fn next(&mut self) -> Option<Result<String, Error>> {
-        while !self.ended {
-            let mut out = String::new();
-            match self.deltas.next().await {
-                DeltaEvent::Delta(choice, delta) => {
-                    self.renderer.set_choice(choice);
-                    if self.renderer.buffers(&delta)
-                        && let Err(error) = self.reservation.grow(delta.memory_bytes())
-                    {
-                        self.ended = true;
-                        return Some(Err(answer_too_large(error)));
-                    }
-                    self.renderer.push(&delta, &mut out);
+        let mut out = String::new();
+        while !self.ended && out.is_empty() {
+            let event = self.deltas.next().await;
+            self.write(event, &mut out);
+        }
+        while !self.ended && out.len() < MAX_BATCH_BYTES {
+            let Some(event) = self.deltas.next_ready() else { break };
+            self.write(event, &mut out);
+        }
+        if !out.is_empty() {
+            return Some(Ok(out));
+        }
+        self.failure.take().map(Err)
+    }
+
+    /// Writes an event. A failure is kept for the next call.
+    fn write(&mut self, event: DeltaEvent, out: &mut String) {
+        match event {
+            DeltaEvent::Delta(choice, delta) => {
+                self.renderer.set_choice(choice);
+                if self.renderer.buffers(&delta)
+                    && let Err(error) = self.reservation.grow(delta.memory_bytes())
+                {
+                    self.fail(answer_too_large(error));
+                    return;
                 }
-                DeltaEvent::KeepAlive => self.renderer.keep_alive(&mut out),
-                DeltaEvent::Failed(error) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
-                DeltaEvent::Ended => {
-                    self.ended = true;
-                    self.renderer.finish(&mut out);
-                }
+                self.renderer.push(&delta, out);
             }
-            if !out.is_empty() {
-                return Some(Ok(out));
+            DeltaEvent::KeepAlive => self.renderer.keep_alive(out),
+            DeltaEvent::Failed(error) => self.fail(error),
+            DeltaEvent::Ended => {
+                self.ended = true;
+                self.renderer.finish(out);
             }
         }
-        None
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.ended = true;
+        self.failure = Some(error);
     }
 
     fn final_error_event(&mut self, error: &Error) -> String {
@@ -213,6 +237,15 @@ pub(crate) fn json_response(body: impl Into<Body>) -> Response {
     response
 }
 
+/// The response to a request for the number of tokens, with a note if it is an estimate.
+pub(crate) fn token_count_response(count: PromptTokens, body: impl FnOnce(u64) -> String) -> Response {
+    let mut response = json_response(body(count.tokens));
+    if count.is_estimate {
+        set_compat_note(&mut response, &["the number of tokens is an estimate".to_owned()]);
+    }
+    response
+}
+
 /// The error for an answer that exceeds the memory. It is `Overloaded`, not the caller's fault.
 fn answer_too_large(error: Error) -> Error {
     let message = "The answer is larger than the memory available now, please try again later";
@@ -221,12 +254,14 @@ fn answer_too_large(error: Error) -> Error {
 
 /// Adds the header with the parameters that were accepted although DeepSeek's service
 /// would refuse them.
-pub(crate) fn set_compat_note(response: &mut Response, notes: &[String]) {
+fn set_compat_note(response: &mut Response, notes: &[String]) {
     if notes.is_empty() {
         return;
     }
-    // A note that is not a valid header value is only logged.
-    if let Ok(notes) = HeaderValue::try_from(notes.join("; ")) {
-        response.headers_mut().insert("x-compat-note", notes);
-    }
+    // Notes may quote names of the request; headers are ASCII and have a length.
+    let visible = |char: char| if (' '..='~').contains(&char) { char } else { '?' };
+    let notes: String = notes.join("; ").chars().map(visible).take(MAX_NOTE_CHARS).collect();
+    response
+        .headers_mut()
+        .insert("x-compat-note", HeaderValue::try_from(notes).expect("printable ASCII is a header value"));
 }

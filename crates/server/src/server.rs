@@ -15,10 +15,12 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{AppState, ServeError};
 use crate::config::ServerConfig;
+use crate::connection::ConnectionHandle;
 use crate::control::ConfigController;
 use crate::metrics;
 use crate::middleware;
@@ -86,7 +88,10 @@ pub async fn serve_with(
         controller,
         listen,
         metrics: metrics::recorder()?,
+        sign_in: Default::default(),
         signing_key,
+        tails: Arc::default(),
+        shutdown_started: CancellationToken::new(),
         stopping,
         config,
     });
@@ -113,6 +118,7 @@ pub async fn serve_with(
         }
     }
     drop(listener);
+    server.app.shutdown_started.cancel();
     tracing::info!(running = graceful.count(), "shutdown started: no new connections");
 
     upkeep.abort();
@@ -168,8 +174,10 @@ impl Server {
             tracing::debug!(%error, "failed to set TCP_NODELAY");
         }
         let received_request = AtomicBool::new(false);
-        let service = service_fn(|request| {
+        let handle = ConnectionHandle::default();
+        let service = service_fn(|mut request| {
             received_request.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(handle.clone());
             let server = self.clone();
             async move { middleware::handle(server.router, &server.app, request, peer).await }
         });
@@ -195,6 +203,7 @@ impl Server {
             result = connection => if let Err(error) = result {
                 tracing::debug!(%peer, %error, "connection failed");
             },
+            () = handle.closed() => tracing::debug!(%peer, "connection closed: its client does not read"),
             () = first_request_timeout => tracing::debug!(%peer, "connection closed without a request"),
         }
     }

@@ -83,6 +83,11 @@ impl TimedDeltas {
         }
     }
 
+    /// Returns the next event if it is there already. Not called after `Failed` and `Ended`.
+    pub(crate) fn next_ready(&mut self) -> Option<DeltaEvent> {
+        self.next().now_or_never()
+    }
+
     fn on_delta(&mut self, delta: Option<Result<(usize, Delta), Error>>) -> DeltaEvent {
         let (choice, delta) = match delta {
             Some(Ok(delta)) => delta,

@@ -1,17 +1,19 @@
 //! The limits of a key as the body of a request.
 
 use chat::Error;
-use gateway::IpNetwork;
+use gateway::{Gateway, IpNetwork};
 use serde::Deserialize;
-use store::Limits;
+use store::{Limits, now_micros};
 
-use super::units::Dollars;
+use super::budgets::BudgetBody;
+use super::errors::invalid_field;
+use super::units::{Dollars, unix_seconds};
 
 /// The end of the year 9999, in seconds since 1970.
 const MAX_TIMESTAMP: i64 = 253_402_300_799;
 
 /// Distinguishes a field that is null, which removes a limit, from an absent one, which keeps it.
-fn double_option<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn double_option<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
@@ -36,38 +38,48 @@ pub(super) struct LimitsBody {
     /// Seconds since 1970.
     #[serde(deserialize_with = "double_option")]
     expires_at: Option<Option<i64>>,
+    /// The budgets with a period, which replace those of the key. They are not a
+    /// part of [`Limits`].
+    pub(super) budgets: Option<Vec<BudgetBody>>,
 }
 
 impl LimitsBody {
-    /// Returns `current` with the changes of this body.
+    /// Returns `current` with the changes of this body. A model or a time that `current` has
+    /// already stays valid.
     ///
     /// # Errors
-    /// `InvalidRequest` for a value out of range.
-    pub(super) fn apply_to(self, current: Limits) -> Result<Limits, Error> {
+    /// `InvalidRequest` that names the field, for a value out of range, a model that `gateway` does
+    /// not have, a time in the past.
+    pub(super) fn apply_to(self, current: Limits, gateway: &Gateway) -> Result<Limits, Error> {
+        let invalid = |field: &str, reason: String| invalid_field(field, format!("Invalid '{field}': {reason}"));
         let positive = |name: &str, limit: Option<Option<i64>>, current| match limit {
             Some(Some(limit)) if !(1..=1_000_000_000_000).contains(&limit) => {
-                Err(Error::invalid(format!("Invalid '{name}': expected a number from 1 to 1000000000000")))
+                Err(invalid(name, "expected a number from 1 to 1000000000000".into()))
             }
             limit => Ok(limit.unwrap_or(current)),
         };
-        if let Some(Some(models)) = &self.models
-            && let Some(invalid) = models.iter().find(|model| !store::is_model_id(model))
-        {
-            return Err(Error::invalid(format!("Invalid 'models': {invalid:.64?} is not a model id")));
+        for model in self.models.iter().flatten().flatten() {
+            if !store::is_model_id(model) {
+                return Err(invalid("models", format!("{model:.64?} is not a model id")));
+            }
+            let is_kept = current.models.as_ref().is_some_and(|models| models.contains(model));
+            if !is_kept && !gateway.has_model(model) {
+                return Err(invalid("models", format!("`{model:.64}` is not a model of this server")));
+            }
         }
-        if let Some(Some(at)) = self.expires_at
-            && !(1..=MAX_TIMESTAMP).contains(&at)
-        {
-            return Err(Error::invalid(format!(
-                "Invalid 'expires_at': expected seconds since 1970, from 1 to {MAX_TIMESTAMP}"
-            )));
+        if let Some(Some(at)) = self.expires_at {
+            if !(1..=MAX_TIMESTAMP).contains(&at) {
+                return Err(invalid("expires_at", format!("expected seconds since 1970, from 1 to {MAX_TIMESTAMP}")));
+            }
+            if at <= unix_seconds(now_micros()) && Some(at) != current.expires_at.map(unix_seconds) {
+                return Err(invalid("expires_at", "the time is in the past".into()));
+            }
         }
-        if let Some(Some(networks)) = &self.networks
-            && let Some(invalid) = networks.iter().find(|network| IpNetwork::parse(network).is_none())
-        {
-            return Err(Error::invalid(format!(
-                "Invalid 'networks': `{invalid:.64}` is not an address or a range such as 10.0.0.0/8"
-            )));
+        for network in self.networks.iter().flatten().flatten() {
+            if IpNetwork::parse(network).is_none() {
+                let reason = format!("`{network:.64}` is not an address or a range such as 10.0.0.0/8");
+                return Err(invalid("networks", reason));
+            }
         }
         let budget = match self.budget {
             Some(budget) => budget.map(|budget| budget.nano()).transpose()?,

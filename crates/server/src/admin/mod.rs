@@ -5,14 +5,27 @@
 //! before the request body is read.
 
 mod accounts;
+mod budgets;
+mod csv;
+mod engine;
+mod errors;
+mod health;
 mod key_limits;
+mod keys;
 mod models;
+mod one_time_links;
 mod openapi;
+mod query;
+mod records;
 mod request;
 mod route;
+mod series;
 mod settings;
+mod sign_in;
+mod tail;
 mod units;
 mod usage;
+mod usage_filters;
 
 use std::sync::Arc;
 
@@ -25,47 +38,155 @@ use self::request::{AdminRequest, AdminResponse};
 use self::route::AdminRoute;
 use crate::app::AppState;
 
+pub use self::budgets::budgets_json;
+pub use self::keys::key_json;
+pub use self::route::Access;
 pub use crate::control::{ConfigController, SettingEntry, SettingKind, SettingSource};
 
 /// Every route, with its required role, the schema of its body, and its summary in the OpenAPI
 /// document. Methods of one path are adjacent.
 pub(crate) const ROUTES: &[AdminRoute] = &[
-    AdminRoute::get("/admin/me", Role::Member, "The caller and its role", |request| Box::pin(accounts::me(request))),
+    AdminRoute::post("/admin/setup", "Setup", "Make the first admin with the link of the first start", |request| {
+        Box::pin(one_time_links::set_up(request))
+    })
+    .with_access(Access::Public),
+    AdminRoute::post("/admin/session", "SignIn", "Sign in with a password or a key", |request| {
+        Box::pin(sign_in::sign_in(request))
+    })
+    .with_access(Access::Public),
+    AdminRoute::delete("/admin/session", "Sign out; with `all=true` everywhere", |request| {
+        Box::pin(sign_in::sign_out(request))
+    })
+    .with_access(Access::Public)
+    .with_query(&["all"])
+    .with_success(204),
+    AdminRoute::post("/admin/signup", "SignUp", "Make a user with an invitation", |request| {
+        Box::pin(one_time_links::sign_up(request))
+    })
+    .with_access(Access::Public),
+    AdminRoute::post("/admin/password", "NewPassword", "Set a password with a link, and sign in", |request| {
+        Box::pin(one_time_links::set_password(request))
+    })
+    .with_access(Access::Public),
+    AdminRoute::get("/admin/me", Role::Member, "The caller, its role, projects and keys", |request| {
+        Box::pin(accounts::me(request))
+    }),
+    AdminRoute::post("/admin/me/password", "PasswordChange", "Change one's own password", |request| {
+        Box::pin(sign_in::change_password(request))
+    })
+    .with_access(Access::Own)
+    .with_success(204),
+    AdminRoute::get("/admin/sessions", Role::Member, "List the sessions", |request| {
+        Box::pin(sign_in::sessions(request))
+    })
+    .with_access(Access::Own),
+    AdminRoute::delete("/admin/sessions/{id}", "End a session", |request| Box::pin(sign_in::end_session(request)))
+        .with_access(Access::Own)
+        .with_success(204),
+    AdminRoute::post("/admin/invitations", "NewInvitation", "Make a link to sign up with, shown once", |request| {
+        Box::pin(one_time_links::invite(request))
+    }),
     AdminRoute::get("/admin/openapi.json", Role::Viewer, "This description", |request| Box::pin(show_openapi(request))),
     AdminRoute::get("/admin/users", Role::Viewer, "List the users", |request| Box::pin(accounts::users(request))),
     AdminRoute::post("/admin/users", "NewUser", "Create a user", |request| Box::pin(accounts::add_user(request))),
     AdminRoute::patch("/admin/users/{name}", "UserChange", "Change a user's role, or disable its keys", |request| {
         Box::pin(accounts::change_user(request))
     }),
+    AdminRoute::post(
+        "/admin/users/{name}/link",
+        "",
+        "Make a link to set a password, valid for 15 minutes",
+        |request| Box::pin(one_time_links::add_password_link(request)),
+    )
+    .with_success(201),
     AdminRoute::get("/admin/projects", Role::Viewer, "List the projects", |request| {
         Box::pin(accounts::projects(request))
     }),
     AdminRoute::post("/admin/projects", "NewProject", "Create a project", |request| {
         Box::pin(accounts::add_project(request))
     }),
-    AdminRoute::patch("/admin/projects/{name}", "ProjectChange", "Change a project's budget", |request| {
+    AdminRoute::patch("/admin/projects/{name}", "ProjectChange", "Change a project's budgets", |request| {
         Box::pin(accounts::change_project(request))
     }),
-    AdminRoute::get("/admin/keys", Role::Viewer, "List the keys", |request| Box::pin(accounts::keys(request))),
+    AdminRoute::put("/admin/projects/{name}/members", "Members", "Replace the members of a project", |request| {
+        Box::pin(accounts::set_members(request))
+    }),
+    AdminRoute::get("/admin/keys", Role::Viewer, "List the keys", |request| Box::pin(keys::keys(request)))
+        .with_access(Access::Own),
     AdminRoute::post("/admin/keys", "NewKey", "Create a key, which only this response shows", |request| {
-        Box::pin(accounts::add_key(request))
-    }),
+        Box::pin(keys::add_key(request))
+    })
+    .with_access(Access::Own),
     AdminRoute::patch("/admin/keys/{id}", "Limits", "Change the limits of a key; absent fields stay", |request| {
-        Box::pin(accounts::change_key(request))
-    }),
-    AdminRoute::delete("/admin/keys/{id}", "Revoke a key", |request| Box::pin(accounts::revoke_key(request))),
-    AdminRoute::get("/admin/usage", Role::Viewer, "Sum usage by key, project, model, provider or day", |request| {
-        Box::pin(usage::usage(request))
-    }),
-    AdminRoute::get("/admin/records", Role::Viewer, "List the latest requests", |request| {
-        Box::pin(usage::records(request))
-    }),
+        Box::pin(keys::change_key(request))
+    })
+    .with_access(Access::Own),
+    AdminRoute::get(
+        "/admin/keys/{id}/end-users",
+        Role::Viewer,
+        "List what end users have spent of their budgets now, the most first",
+        |request| Box::pin(keys::end_users(request)),
+    )
+    .with_access(Access::Own),
+    AdminRoute::delete("/admin/keys/{id}", "Revoke a key", |request| Box::pin(keys::revoke_key(request)))
+        .with_access(Access::Own),
+    AdminRoute::get(
+        "/admin/usage",
+        Role::Viewer,
+        "Sum usage by key, project, user, model, provider or day",
+        |request| Box::pin(usage::usage(request)),
+    )
+    .with_access(Access::Own)
+    .with_query(&["by", "days"]),
+    AdminRoute::get("/admin/series", Role::Viewer, "Sum usage over time; as CSV where it is accepted", |request| {
+        Box::pin(series::series(request))
+    })
+    .with_access(Access::Own)
+    .with_query(series::PARAMETERS)
+    .with_answer("Series"),
+    AdminRoute::get(
+        "/admin/records",
+        Role::Viewer,
+        "List requests, the newest first; as CSV where it is accepted",
+        |request| Box::pin(records::records(request)),
+    )
+    .with_access(Access::Own)
+    .with_query(records::PARAMETERS)
+    .with_answer("RecordPage"),
+    AdminRoute::get(
+        "/admin/records/{id}",
+        Role::Viewer,
+        "Show a request by its id, its attempts and its cost",
+        |request| Box::pin(records::record(request)),
+    )
+    .with_access(Access::Own)
+    .with_answer("RecordDetail"),
+    AdminRoute::get(
+        "/admin/health",
+        Role::Viewer,
+        "Show the requests and failures of each provider by hours",
+        |request| Box::pin(health::health(request)),
+    )
+    .with_query(&["hours"])
+    .with_answer("Health"),
     AdminRoute::get("/admin/models", Role::Viewer, "List the models, their targets and their health", |request| {
         Box::pin(models::models(request))
-    }),
+    })
+    .with_access(Access::Own),
+    AdminRoute::get("/admin/tail", Role::Viewer, "Follow the requests as they start and end", |request| {
+        Box::pin(tail::tail(request))
+    })
+    .with_access(Access::Own)
+    .with_query(usage_filters::FILTERS)
+    .with_events(),
+    AdminRoute::get("/admin/engine", Role::Viewer, "Show the state of the local model", |request| {
+        Box::pin(engine::engine(request))
+    })
+    .with_answer("Engine"),
     AdminRoute::get("/admin/config", Role::Viewer, "Show the active configuration", |request| {
         Box::pin(settings::config(request))
-    }),
+    })
+    .with_answer("Config"),
     AdminRoute::post("/admin/reload", "", "Reload the configuration", |request| Box::pin(settings::reload(request))),
     AdminRoute::get("/admin/providers", Role::Viewer, "List the providers", |request| {
         Box::pin(settings::list(request, SettingKind::Provider))
@@ -76,6 +197,13 @@ pub(crate) const ROUTES: &[AdminRoute] = &[
     AdminRoute::delete("/admin/providers/{name}", "Remove a provider", |request| {
         Box::pin(settings::remove(request, SettingKind::Provider))
     }),
+    AdminRoute::post(
+        "/admin/providers/{name}/test",
+        "",
+        "Test a provider: its address, its key and its models",
+        |request| Box::pin(settings::test_provider(request)),
+    )
+    .with_answer("ProviderTest"),
     AdminRoute::get("/admin/aliases", Role::Viewer, "List the aliases", |request| {
         Box::pin(settings::list(request, SettingKind::Alias))
     }),
@@ -99,9 +227,9 @@ pub(crate) const ROUTES: &[AdminRoute] = &[
     }),
 ];
 
-/// The method, path and required role of every route.
-pub fn route_table() -> impl Iterator<Item = (&'static str, &'static str, Role)> {
-    ROUTES.iter().map(|route| (route.method, route.path, route.required_role))
+/// The method, path and callers of every route.
+pub fn route_table() -> impl Iterator<Item = (&'static str, &'static str, Access)> {
+    ROUTES.iter().map(|route| (route.method, route.path, route.access))
 }
 
 pub(crate) fn routes() -> Router<Arc<AppState>> {

@@ -3,15 +3,21 @@
 use chat::Error;
 use gateway::TargetStatus;
 use serde_json::{Value, json};
+use store::Role;
 
 use super::request::{AdminRequest, AdminResponse};
 
 pub(super) async fn models(request: AdminRequest) -> Result<AdminResponse, Error> {
-    let models: Vec<_> = request
-        .app
-        .gateway
-        .route_table()
-        .iter()
+    let is_member = request.operator.role == Role::Member;
+    let mut keys = request.app.gateway.accounting().keys.of_user(request.operator.user_id.as_deref());
+    if request.operator.user_id.is_none() {
+        // A key of a program sees itself.
+        keys.retain(|key| request.operator.key_id.as_deref() == Some(key.id()));
+    }
+    let routes = request.app.gateway.route_table();
+    // A member sees the models that one of its keys may use.
+    let routes = routes.iter().filter(|routed| !is_member || keys.iter().any(|key| key.may_use(&routed.id)));
+    let models: Vec<_> = routes
         .map(|routed| json!({"id": &*routed.id, "targets": routed.targets.iter().map(target_json).collect::<Vec<_>>()}))
         .collect();
     Ok(json!({"data": models}).into())

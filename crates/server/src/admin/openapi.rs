@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::route::AdminRoute;
+use super::route::{Access, AdminRoute};
+use super::usage_filters::FILTERS;
 
 const SCHEMAS: &str = include_str!("schemas.json");
 
@@ -17,9 +18,12 @@ pub(super) fn document(routes: &[AdminRoute]) -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {"title": "cachalot admin API", "version": env!("CARGO_PKG_VERSION")},
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"session": []}],
         "paths": paths,
-        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}, "schemas": schemas},
+        "components": {"securitySchemes": {
+            "key": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": "cachalot"},
+        }, "schemas": schemas},
     })
 }
 
@@ -32,34 +36,61 @@ fn operation(route: &AdminRoute) -> Value {
     let mut operation = json!({
         "operationId": id,
         "summary": route.summary,
-        "description": format!("Needs the role `{}`.", route.required_role.as_str()),
+        "description": access_text(route.access),
         "responses": {
             "default": {"description": "An error", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
         },
     });
-    let success = if route.method == "POST" && !route.body.is_empty() { "201" } else { "200" };
-    operation["responses"][success] =
-        json!({"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}});
+    operation["responses"][route.success.to_string()] = match route.success {
+        204 => json!({"description": "Done"}),
+        _ => {
+            let schema = match route.answer {
+                "" if route.sends_events => json!({"type": "string"}),
+                "" => json!({"type": "object"}),
+                name => schema_reference(name),
+            };
+            let media_type = if route.sends_events { "text/event-stream" } else { "application/json" };
+            json!({"description": "Done", "content": {media_type: {"schema": schema}}})
+        }
+    };
+    if route.access == Access::Public {
+        operation["security"] = json!([]);
+    }
     let mut parameters = Vec::new();
     if let Some((_, rest)) = route.path.split_once('{') {
-        let name = rest.trim_end_matches('}');
+        let name = rest.split('}').next().unwrap_or_default();
         parameters.push(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     }
-    let query = match route.path {
-        "/admin/usage" => &["by", "days"][..],
-        "/admin/records" => &["limit"],
-        _ => &[],
-    };
-    parameters.extend(query.iter().map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}})));
+    parameters.extend(route.query.iter().map(|name| query_parameter(name)));
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
     if !route.body.is_empty() {
-        let schema = format!("#/components/schemas/{}", route.body);
-        operation["requestBody"] =
-            json!({"required": true, "content": {"application/json": {"schema": {"$ref": schema}}}});
+        let schema = schema_reference(route.body);
+        operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
     }
     operation
+}
+
+fn schema_reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A parameter of a query. Filters may be repeated.
+fn query_parameter(name: &str) -> Value {
+    let mut schema = json!({"type": "string"});
+    if FILTERS.contains(&name) {
+        schema = json!({"type": "array", "items": schema});
+    }
+    json!({"name": name, "in": "query", "schema": schema})
+}
+
+fn access_text(access: Access) -> String {
+    match access {
+        Access::Public => "Needs no role: the body has the credential.".into(),
+        Access::Own => "For every role. Members read and change what belongs to their own keys.".into(),
+        Access::Role(role) => format!("Needs the role `{}`.", role.as_str()),
+    }
 }
 
 #[cfg(test)]
@@ -75,8 +106,8 @@ mod tests {
         let ids: std::collections::BTreeSet<_> =
             operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), ROUTES.len(), "{ids:?}");
-        for route in ROUTES.iter().filter(|route| !route.body.is_empty()) {
-            assert!(document["components"]["schemas"][route.body].is_object(), "{}", route.body);
+        for schema in ROUTES.iter().flat_map(|route| [route.body, route.answer]).filter(|schema| !schema.is_empty()) {
+            assert!(document["components"]["schemas"][schema].is_object(), "{schema}");
         }
     }
 }

@@ -2,39 +2,80 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
-use http::StatusCode;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use store::{Store, StoreError};
+use store::Store;
 
+use super::errors::store_error;
+use super::query::Query;
+use crate::accept;
 use crate::app::AppState;
 use crate::operator::Operator;
+use crate::sign_in::client::Client;
 
 /// A request of an authenticated operator with the required role.
 pub(crate) struct AdminRequest {
     pub(crate) app: Arc<AppState>,
     pub(crate) operator: Operator,
+    pub(super) client: Client,
+    pub(super) parts: Parts,
     /// The value of the parameter in the path; empty if the path has none.
     pub(super) path_param: String,
-    pub(super) query: Vec<(String, String)>,
+    pub(super) query: Query,
     pub(super) body: Bytes,
 }
 
-/// The status and the JSON body of a response.
-pub(crate) struct AdminResponse(pub(super) StatusCode, pub(super) Value);
+/// The status, the body and the cookie of a response.
+pub(crate) struct AdminResponse {
+    pub(super) status: StatusCode,
+    pub(super) body: AdminBody,
+    pub(super) cookie: Option<HeaderValue>,
+}
+
+/// The body of a response.
+pub(super) enum AdminBody {
+    Empty,
+    Json(Value),
+    Csv(String),
+    /// Server-sent events.
+    Events(Body),
+}
 
 impl From<Value> for AdminResponse {
     fn from(value: Value) -> Self {
-        Self(StatusCode::OK, value)
+        Self { status: StatusCode::OK, body: AdminBody::Json(value), cookie: None }
     }
 }
 
 impl AdminResponse {
     /// A response with status 201.
     pub(super) fn created(value: Value) -> Self {
-        Self(StatusCode::CREATED, value)
+        Self { status: StatusCode::CREATED, ..value.into() }
+    }
+
+    /// A response with status 204, without a body.
+    pub(super) fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: AdminBody::Empty, cookie: None }
+    }
+
+    /// A table of comma-separated values.
+    pub(super) fn csv(table: String) -> Self {
+        Self { status: StatusCode::OK, body: AdminBody::Csv(table), cookie: None }
+    }
+
+    /// A stream of server-sent events.
+    pub(super) fn events(events: Body) -> Self {
+        Self { status: StatusCode::OK, body: AdminBody::Events(events), cookie: None }
+    }
+
+    /// The same response with a cookie.
+    pub(super) fn with_cookie(self, cookie: HeaderValue) -> Self {
+        Self { cookie: Some(cookie), ..self }
     }
 }
 
@@ -48,19 +89,9 @@ impl AdminRequest {
             .map_err(|error| Error::invalid(format!("The request body is not valid: {error}")))
     }
 
-    /// The value of a parameter of the query.
-    pub(super) fn query_param(&self, key: &str) -> Option<&str> {
-        self.query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
-    }
-
-    /// The value of a parameter of the query, a number from 1 to `max`.
-    ///
-    /// # Errors
-    /// `InvalidRequest` for any other value.
-    pub(super) fn query_number(&self, key: &str, default: i64, max: i64) -> Result<i64, Error> {
-        let Some(text) = self.query_param(key) else { return Ok(default) };
-        let number = text.parse().ok().filter(|number| (1..=max).contains(number));
-        number.ok_or_else(|| Error::invalid(format!("Invalid '{key}': expected a number from 1 to {max}")))
+    /// Whether the caller accepts `text/csv`.
+    pub(super) fn wants_csv(&self) -> bool {
+        accept::names(&self.parts.headers, header::ACCEPT, "text/csv")
     }
 
     /// # Errors
@@ -74,23 +105,7 @@ impl AdminRequest {
     /// Applies changes of the store in this process at once. Other replicas apply them
     /// within a second.
     pub(super) async fn refresh_accounts(&self) -> Result<(), Error> {
+        self.app.sign_in.sessions.forget();
         self.app.gateway.accounting().refresh_keys().await.map_err(store_error)
-    }
-}
-
-/// The error of the API for an error of the store.
-pub(super) fn store_error(error: StoreError) -> Error {
-    match error {
-        StoreError::Conflict(message) => Error::new(ErrorKind::Conflict, message),
-        StoreError::NotFound(message) => Error::new(ErrorKind::NotFound, message),
-        StoreError::IdFileNotUpdated(..) => {
-            tracing::error!(%error, "failed to update the identity file beside the database");
-            let message = "The change was made, but the identity file beside the database could not be updated: the server's log has the reason";
-            Error::new(ErrorKind::Overloaded, message)
-        }
-        error => {
-            tracing::error!(%error, "the store failed");
-            Error::new(ErrorKind::Overloaded, "The store cannot be used right now, please try again later")
-        }
     }
 }

@@ -3,58 +3,130 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
 use chat::{BoxFuture, Error};
 use gateway::MemoryOwner;
+use http::{HeaderValue, header};
 use store::Role;
 
-use super::request::{AdminRequest, AdminResponse};
+use super::query::Query;
+use super::request::{AdminBody, AdminRequest, AdminResponse};
 use crate::app::AppState;
 use crate::auth;
 use crate::body;
 use crate::error_response::error_response_with_id;
+use crate::operator::Operator;
 use crate::request_log::RequestLog;
-use crate::respond::json_response;
+use crate::respond::{body_response, json_response};
+use crate::sign_in::client::Client;
 
 /// The most bytes of a body. It is parsed on the async runtime, which takes at most
 /// half a millisecond.
 const MAX_BODY: usize = 256 << 10;
 
-/// A route. `POST`, `PUT`, `PATCH` and `DELETE` require the role `admin`.
+/// The most bytes of a body that anybody may send.
+const MAX_PUBLIC_BODY: usize = 4 << 10;
+
+/// The callers of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody: the body has the credential.
+    Public,
+    /// Every role. Members read and change what belongs to their own keys only.
+    Own,
+    /// A role, and those above it.
+    Role(Role),
+}
+
+/// A route. `POST`, `PUT`, `PATCH` and `DELETE` require the role `admin`, unless their access says
+/// otherwise.
 pub(crate) struct AdminRoute {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
-    pub(crate) required_role: Role,
+    pub(crate) access: Access,
+    /// The status of a success.
+    pub(crate) success: u16,
     /// The name of the schema of its body; empty if it has none.
     pub(crate) body: &'static str,
+    /// The name of the schema of a success; empty if it is not described.
+    pub(crate) answer: &'static str,
+    /// Whether a success is a stream of server-sent events.
+    pub(crate) sends_events: bool,
+    /// The parameters of its query. A route that has some refuses others.
+    pub(crate) query: &'static [&'static str],
     pub(crate) summary: &'static str,
     handler: Handler,
 }
 
+const ADMIN: Access = Access::Role(Role::Admin);
+
 type Handler = fn(AdminRequest) -> BoxFuture<'static, Result<AdminResponse, Error>>;
 
 impl AdminRoute {
+    /// A route without body, parameters and a described answer.
+    const fn new(method: &'static str, path: &'static str, summary: &'static str, handler: Handler) -> Self {
+        Self {
+            method,
+            path,
+            access: ADMIN,
+            success: 200,
+            body: "",
+            answer: "",
+            sends_events: false,
+            query: &[],
+            summary,
+            handler,
+        }
+    }
+
     pub(super) const fn get(path: &'static str, required_role: Role, summary: &'static str, handler: Handler) -> Self {
-        Self { method: "GET", path, required_role, body: "", summary, handler }
+        Self { access: Access::Role(required_role), ..Self::new("GET", path, summary, handler) }
+    }
+
+    /// The same route with another access.
+    pub(super) const fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// The same route with another status of a success.
+    pub(super) const fn with_success(self, success: u16) -> Self {
+        Self { success, ..self }
+    }
+
+    /// The same route with these parameters of its query.
+    pub(super) const fn with_query(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    /// The same route with the schema of a success.
+    pub(super) const fn with_answer(self, answer: &'static str) -> Self {
+        Self { answer, ..self }
+    }
+
+    /// The same route, whose success is a stream of server-sent events.
+    pub(super) const fn with_events(self) -> Self {
+        Self { sends_events: true, ..self }
     }
 
     pub(super) const fn post(path: &'static str, body: &'static str, summary: &'static str, handler: Handler) -> Self {
-        Self { method: "POST", path, required_role: Role::Admin, body, summary, handler }
+        let success = if body.is_empty() { 200 } else { 201 };
+        Self { success, body, ..Self::new("POST", path, summary, handler) }
     }
 
     pub(super) const fn put(path: &'static str, body: &'static str, summary: &'static str, handler: Handler) -> Self {
-        Self { method: "PUT", path, required_role: Role::Admin, body, summary, handler }
+        Self { body, ..Self::new("PUT", path, summary, handler) }
     }
 
     pub(super) const fn patch(path: &'static str, body: &'static str, summary: &'static str, handler: Handler) -> Self {
-        Self { method: "PATCH", path, required_role: Role::Admin, body, summary, handler }
+        Self { body, ..Self::new("PATCH", path, summary, handler) }
     }
 
     pub(super) const fn delete(path: &'static str, summary: &'static str, handler: Handler) -> Self {
-        Self { method: "DELETE", path, required_role: Role::Admin, body: "", summary, handler }
+        Self::new("DELETE", path, summary, handler)
     }
 
     /// The handler for the router: authenticates the operator, reads the body, calls the
@@ -82,21 +154,35 @@ async fn handle_request(
     request: Request,
 ) -> Result<Response, Error> {
     let (parts, request_body) = request.into_parts();
-    let operator = auth::authenticate_operator(&app, &parts, route.required_role)?;
+    let operator = match route.access {
+        Access::Public => match auth::find_session(&app, &parts)? {
+            Some(session) => auth::operator_of_session(session),
+            None => Operator::new("anybody", Role::Member),
+        },
+        Access::Own => auth::authenticate_operator(&app, &parts, Role::Member)?,
+        Access::Role(role) => auth::authenticate_operator(&app, &parts, role)?,
+    };
     log.set_operator(&operator);
+    let client = Client::from_request(&parts, log.client_addr(), &app.config.proxies);
     let body = match route.body {
         "" => Bytes::new(),
         _ => {
-            let memory = app.memory.request(MemoryOwner::Key(operator.name.clone()));
-            let limit = MAX_BODY.min(app.config.body_limit);
+            let is_public = route.access == Access::Public;
+            let owner = match is_public {
+                true => MemoryOwner::Peer(client.address),
+                false => MemoryOwner::Key(operator.name.clone()),
+            };
+            let memory = app.memory.request(owner);
+            let limit = if is_public { MAX_PUBLIC_BODY } else { MAX_BODY.min(app.config.body_limit) };
             let read_timeout = app.config.read_timeout;
             let reader = body::BodyReader { body_type: body::BodyType::Json, limit, read_timeout, memory: &memory };
             reader.read(&parts.headers, request_body).await?
         }
     };
-    let query = parts.uri.query().unwrap_or_default();
-    let query = query.split('&').filter_map(|pair| pair.split_once('='));
-    let query = query.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    if !route.query.is_empty() {
+        query.check_names(route.query)?;
+    }
     let path_param = params.into_iter().next().unwrap_or_default();
     if route.method != "GET" {
         tracing::info!(
@@ -106,10 +192,23 @@ async fn handle_request(
             "admin change requested"
         );
     }
-    let AdminResponse(status, value) = (route.handler)(AdminRequest { app, operator, path_param, query, body }).await?;
-    let mut response = json_response(value.to_string());
+    let request = AdminRequest { app, operator, client, parts, path_param, query, body };
+    let AdminResponse { status, body, cookie } = (route.handler)(request).await?;
+    let mut response = match body {
+        AdminBody::Empty => Response::new(Body::empty()),
+        AdminBody::Json(value) => json_response(value.to_string()),
+        AdminBody::Csv(text) => {
+            body_response(Body::from(text), HeaderValue::from_static("text/csv; charset=utf-8"), false)
+        }
+        AdminBody::Events(events) => {
+            body_response(events, HeaderValue::from_static("text/event-stream; charset=utf-8"), true)
+        }
+    };
     *response.status_mut() = status;
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
     // It may contain a key.
-    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

@@ -7,7 +7,8 @@ use chat::{Error, ErrorKind};
 use serde_json::{Value, json};
 use store::Setting;
 
-use super::request::{AdminRequest, AdminResponse, store_error};
+use super::errors::store_error;
+use super::request::{AdminRequest, AdminResponse};
 use crate::control::{ConfigController, SettingEntry, SettingKind, SettingSource};
 
 /// The most characters of the name of a setting.
@@ -19,12 +20,17 @@ fn controller(request: &AdminRequest) -> Result<Arc<dyn ConfigController>, Error
 }
 
 pub(super) async fn config(request: AdminRequest) -> Result<AdminResponse, Error> {
-    Ok(controller(&request)?.config().into())
+    Ok(controller(&request)?.config()?.into())
 }
 
 pub(super) async fn reload(request: AdminRequest) -> Result<AdminResponse, Error> {
     controller(&request)?.reload().await?;
     Ok(json!({"reloaded": true}).into())
+}
+
+pub(super) async fn test_provider(request: AdminRequest) -> Result<AdminResponse, Error> {
+    let test = controller(&request)?.test_provider(request.path_param.clone()).await?;
+    Ok(json!(test).into())
 }
 
 pub(super) async fn list(request: AdminRequest, kind: SettingKind) -> Result<AdminResponse, Error> {
@@ -40,6 +46,9 @@ fn entry_json(entry: SettingEntry) -> Value {
     let mut json = json!({"name": entry.name, "source": source, "value": entry.value});
     if let Some(reason) = entry.disabled_reason {
         json["disabled"] = reason.into();
+    }
+    if let Some(error) = entry.last_error {
+        json["last_error"] = error.into();
     }
     json
 }

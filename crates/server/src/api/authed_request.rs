@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use chat::Error;
-use gateway::Caller;
+use gateway::{Caller, run_in_place, text_bytes};
 use http::request::Parts;
 
 use crate::app::AppState;
@@ -25,6 +25,7 @@ pub(crate) struct AuthedRequest {
 /// As [`auth::authenticate_caller`].
 pub(crate) fn authenticate(app: &AppState, log: &RequestLog, parts: &Parts) -> Result<Caller, Error> {
     let mut caller = auth::authenticate_caller(app, parts)?;
+    caller.request_id = Some(log.request_id());
     log.set_caller(&caller);
     caller.traceparent = log.traceparent();
     caller.memory = app.memory.request(caller.memory_owner(log.client_addr().ip()));
@@ -54,7 +55,7 @@ pub(crate) async fn read_request_as(
 /// Reads the body of an authenticated request.
 pub(crate) async fn read_body(
     app: &AppState,
-    caller: Caller,
+    mut caller: Caller,
     parts: Parts,
     body: Body,
     body_type: body::BodyType,
@@ -62,5 +63,7 @@ pub(crate) async fn read_body(
     let limit = if body_type == body::BodyType::Multipart { app.config.multipart_limit } else { app.config.body_limit };
     let reader = body::BodyReader { body_type, limit, read_timeout: app.config.read_timeout, memory: &caller.memory };
     let bytes = reader.read(&parts.headers, body).await?;
+    let is_json = body_type == body::BodyType::Json;
+    caller.text_bytes = is_json.then(|| run_in_place(bytes.len(), || text_bytes(&bytes)));
     Ok(AuthedRequest { caller, parts, bytes })
 }

@@ -28,9 +28,28 @@ pub(crate) async fn show(
 /// The body for a remaining budget in nano-dollars; `None`: unlimited (docs/api.md 1.14).
 fn balance_json(remaining: Option<i64>) -> String {
     let Some(remaining) = remaining else { return r#"{"is_available":true,"balance_infos":[]}"#.into() };
-    let amount = store::money::format(remaining, 2);
+    let mut amount = store::money::format(remaining, 2);
+    // Rounded down, a debt of a fraction of a cent would be a whole one.
+    if remaining < 0 && remaining % 10_000_000 != 0 {
+        amount = store::money::format(remaining, 9).trim_end_matches('0').to_owned();
+    }
     format!(
         r#"{{"is_available":{},"balance_infos":[{{"currency":"USD","total_balance":"{amount}","granted_balance":"0.00","topped_up_balance":"{amount}"}}]}}"#,
         remaining > 0
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debt_below_a_cent_is_exact() {
+        for (remaining, amount) in
+            [(12_345_678_901, "12.34"), (9_999_999, "0.00"), (-1000, "-0.000001"), (-50_000_000, "-0.05"), (0, "0.00")]
+        {
+            let body = balance_json(Some(remaining));
+            assert!(body.contains(&format!("\"total_balance\":\"{amount}\"")), "{remaining}: {body}");
+        }
+    }
 }

@@ -6,8 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use chat::{Error, MemoryGuard};
-use gateway::{MeteredStream, RawRequest};
+use chat::{Chat, Error, MemoryGuard};
+use futures_util::future::try_join_all;
+use gateway::{Caller, MemoryReservation, MeteredStream, RawRequest};
+use http::request::Parts;
 use wire::passthrough::ApiEndpoint;
 use wire::surface::chat_completions::{self, ChatChunkRenderer, ChatCompletionRequest, Envelope};
 
@@ -38,32 +40,51 @@ async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Res
     }
     let read = |tree, _: &mut _| chat_completions::request_from_json(tree);
     let (request, reservation) =
-        body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
-    let ChatCompletionRequest { mut chat, stream, include_usage } = request;
-    chat.memory_guard = MemoryGuard::new(reservation);
-    chat.beta = parts.uri.path().starts_with("/beta/");
-
-    let model = chat.model.clone();
-    let logprobs = chat.logprobs == Some(true);
-    let mut answer = app.gateway.answer(&caller, chat).await?;
-    log.set_model(answer.model());
-    let notes = std::mem::take(&mut answer.notes);
-
-    let envelope = envelope(app, &answer, model, logprobs);
+        body::parse_json(&caller.memory, bytes, read, ChatCompletionRequest::memory_bytes).await?;
+    let (stream, include_usage) = (request.stream, request.include_usage);
+    let (answers, envelope) = start_answers(app, &caller, &parts, request.into_chats(), stream, reservation).await?;
     let renderer = Box::new(ChatChunkRenderer::new(envelope, include_usage));
-    let mut response = respond::send(app, vec![answer], renderer, stream, log).await?;
-    respond::set_compat_note(&mut response, &notes);
-    Ok(response)
+    respond::send(app, answers, renderer, stream, log).await
+}
+
+/// Starts an answer for each choice of a request, whose body `reservation` holds, streamed or
+/// whole. Returns them with the fields that every part of their response repeats.
+///
+/// # Errors
+/// As [`gateway::Gateway::answer`], of any choice.
+pub(crate) async fn start_answers(
+    app: &AppState,
+    caller: &Caller,
+    parts: &Parts,
+    mut chats: Vec<Chat>,
+    stream: bool,
+    reservation: MemoryReservation,
+) -> Result<(Vec<MeteredStream>, Envelope), Error> {
+    let memory_guard = MemoryGuard::new(reservation);
+    let beta = parts.uri.path().starts_with("/beta/");
+    for chat in &mut chats {
+        (chat.beta, chat.takes_whole, chat.memory_guard) = (beta, !stream, memory_guard.clone());
+    }
+    let model = chats[0].model.clone();
+    let logprobs = chats[0].logprobs == Some(true);
+    let answers = try_join_all(chats.into_iter().map(|chat| app.gateway.answer(caller, chat))).await?;
+    let envelope = envelope(app, &answers[0], model, logprobs);
+    Ok((answers, envelope))
 }
 
 /// The fields that every part of an answer to `model` repeats.
 pub(crate) fn envelope(app: &AppState, answer: &MeteredStream, model: String, logprobs: bool) -> Envelope {
     Envelope {
         id: uuid::Uuid::new_v4().to_string(),
-        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        created: current_unix_time(),
         model,
         system_fingerprint: app.config.system_fingerprint.clone(),
         thinking: answer.thinking,
         logprobs,
     }
+}
+
+/// The current time in seconds since 1970.
+pub(crate) fn current_unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use chat::{Error, ErrorKind};
 
+use crate::api::gemini_request::is_gemini_path;
 use crate::api::{gemini, messages};
 use crate::error_response::error_response;
 use crate::request_log::{self, RequestLog};
@@ -21,13 +22,21 @@ pub(crate) async fn method_not_allowed(Extension(log): Extension<RequestLog>, re
     surface_error(&Error::new(ErrorKind::MethodNotAllowed, message), &log, &request)
 }
 
+/// The response for OpenAI's realtime API, whose sessions are WebSockets.
+pub(crate) async fn no_realtime() -> Response {
+    let message = "Realtime sessions (WebSockets, WebRTC) are not supported: use chat completions or responses with `stream`, and /audio/speech and /audio/transcriptions for audio";
+    let mut error = Error::invalid(message);
+    error.code = Some("realtime_not_supported");
+    error_response(&error)
+}
+
 /// An error in the format of the API that the path belongs to.
 pub(crate) fn surface_error(error: &Error, log: &RequestLog, request: &Request) -> Response {
     let path = request.uri().path();
     let anthropic = path.starts_with("/anthropic") || path.starts_with("/v1/messages");
     if anthropic {
         messages::error_response(error, log)
-    } else if path.starts_with("/v1beta/") {
+    } else if is_gemini_path(path) {
         gemini::error_response(error)
     } else {
         error_response(error)

@@ -1,4 +1,4 @@
-//! `/v1beta/models`: Gemini's API.
+//! `/v1beta/models`, `/v1alpha/models` and the methods below `/v1/models`: Gemini's API.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use wire::surface::gemini::{self, GenerateContentRenderer, StreamFormat};
 
 use crate::api::authed_request::{AuthedRequest, authenticate, read_body};
 use crate::api::messages::signer;
-use crate::api::models;
+use crate::api::model_lookup;
 use crate::app::AppState;
 use crate::body;
 use crate::error_response::error_response_with_body;
@@ -26,7 +26,7 @@ pub(crate) async fn list(
     Extension(log): Extension<RequestLog>,
     request: Request,
 ) -> Response {
-    match models::models(&app, &log, request) {
+    match model_lookup::models(&app, &log, request) {
         Ok(models) => {
             json_response(gemini::model_list(&models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>()))
         }
@@ -40,7 +40,7 @@ pub(crate) async fn show(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    match models::find(&app, &log, id, request) {
+    match model_lookup::find(&app, &log, id, request) {
         Ok(model) => json_response(gemini::model_object(&model.id).to_string()),
         Err(error) => error_response(&error),
     }
@@ -108,11 +108,11 @@ async fn run_method(
     let gemini::GenerateContentRequest { mut chat, include_thoughts } = request;
     chat.memory_guard = MemoryGuard::new(memory_reservation);
     if method == GeminiMethod::CountTokens {
-        return Ok(json_response(gemini::token_count_body(app.gateway.count_tokens(&caller, chat).await?)));
+        let count = app.gateway.count_tokens(&caller, chat).await?;
+        return Ok(respond::token_count_response(count, gemini::token_count_body));
     }
-    let mut answer = app.gateway.answer(&caller, chat).await?;
-    log.set_model(answer.model());
-    let notes = std::mem::take(&mut answer.notes);
+    chat.takes_whole = method == GeminiMethod::Generate;
+    let answer = app.gateway.answer(&caller, chat).await?;
     let (stream, format) = match method {
         GeminiMethod::Stream(format) => (true, format),
         _ => (false, StreamFormat::Sse),
@@ -121,9 +121,7 @@ async fn run_method(
     let signer = signer(app.signing_key);
     let renderer =
         Box::new(GenerateContentRenderer::new(response_id, requested_model, include_thoughts, format, signer));
-    let mut response = respond::send(app, vec![answer], renderer, stream, log).await?;
-    respond::set_compat_note(&mut response, &notes);
-    Ok(response)
+    respond::send(app, vec![answer], renderer, stream, log).await
 }
 
 /// Splits `{model}:{method}`. The query decides the format of a stream.
@@ -132,7 +130,12 @@ fn parse_method(
     query: Option<&str>,
 ) -> Result<(String, GeminiMethod), Error> {
     let Path(model_and_method) = path.map_err(|_| Error::invalid("The model id in the path is not valid UTF-8"))?;
-    let unknown = || Error::new(ErrorKind::NotFound, format!("No such path: /v1beta/models/{model_and_method:.128}"));
+    let unknown = || {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("No such path: {model_and_method:.128}, which is not a method of a model"),
+        )
+    };
     let (model, method) = model_and_method.rsplit_once(':').ok_or_else(unknown)?;
     let wants_sse = query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
     let method = match method {

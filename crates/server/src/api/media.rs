@@ -1,4 +1,5 @@
-//! Embeddings, images and audio, which are passed through to providers (docs/api.md 2.2, 2.5, 2.6).
+//! Embeddings, moderations, rerankings, images and audio, which are passed through to providers
+//! (docs/api.md 2.2, 2.5, 2.6).
 
 use std::sync::Arc;
 
@@ -81,6 +82,6 @@ fn no_provider_error(
         (Ok(Some(model)), Some(media)) if app.gateway.has_model(&model) => {
             Error::invalid(format!("Model '{model:.64}' does not support {media}"))
         }
-        (Ok(Some(_)), _) => Error::invalid("Model Not Exist"),
+        (Ok(Some(_)), _) => Error::unknown_model(),
     }
 }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use gateway::{Caller, RawRequest};
+use gateway::{Caller, PromptTokens, RawRequest};
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use wire::passthrough::ApiEndpoint;
@@ -22,7 +22,7 @@ use crate::body;
 use crate::error_response::error_response_with_body;
 use crate::passthrough::{self, Surface};
 use crate::request_log::RequestLog;
-use crate::respond::{self, json_response};
+use crate::respond;
 
 /// The model for unknown model ids: programs written for Anthropic's service send
 /// Anthropic's model ids.
@@ -42,7 +42,7 @@ pub(crate) async fn count_tokens(
     request: Request,
 ) -> Response {
     match answer_count(&app, &log, request).await {
-        Ok(tokens) => json_response(anthropic::token_count_body(tokens)),
+        Ok(count) => respond::token_count_response(count, anthropic::token_count_body),
         Err(error) => error_response(&error, &log),
     }
 }
@@ -67,17 +67,13 @@ async fn answer(app: &AppState, log: &RequestLog, request: Request) -> Result<Re
     let ParsedRequest { chat, model, stream, message_indices } = parse_request(app, &caller, bytes, false).await?;
     let stops = chat.stop.clone();
     let answer = app.gateway.answer(&caller, chat).await;
-    let mut answer = answer.map_err(|error| message_indices.rewrite_error(error))?;
-    log.set_model(answer.model());
-    let notes = std::mem::take(&mut answer.notes);
+    let answer = answer.map_err(|error| message_indices.rewrite_error(error))?;
     let id = format!("msg_{}", uuid::Uuid::now_v7().simple());
     let renderer = Box::new(MessageRenderer::new(id, model, stops, signer(app.signing_key)));
-    let mut response = respond::send(app, vec![answer], renderer, stream, log.clone()).await?;
-    respond::set_compat_note(&mut response, &notes);
-    Ok(response)
+    respond::send(app, vec![answer], renderer, stream, log.clone()).await
 }
 
-async fn answer_count(app: &AppState, log: &RequestLog, request: Request) -> Result<u64, Error> {
+async fn answer_count(app: &AppState, log: &RequestLog, request: Request) -> Result<PromptTokens, Error> {
     let AuthedRequest { caller, bytes, .. } = read_request(app, log, request).await?;
     let ParsedRequest { chat, message_indices, .. } = parse_request(app, &caller, bytes, true).await?;
     let count = app.gateway.count_tokens(&caller, chat).await;
@@ -111,7 +107,7 @@ async fn parse_request(
     let (request, reservation) =
         body::parse_json(&caller.memory, bytes, read, |request| request.chat.memory_bytes()).await?;
     let anthropic::MessagesRequest { mut chat, stream, message_indices } = request;
-    chat.memory_guard = MemoryGuard::new(reservation);
+    (chat.takes_whole, chat.memory_guard) = (!stream, MemoryGuard::new(reservation));
     let model = chat.model.clone();
     if !app.gateway.has_model(&chat.model) {
         chat.model = FALLBACK_MODEL.into();

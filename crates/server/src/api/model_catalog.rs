@@ -28,5 +28,6 @@ fn catalog_entry(model: ModelInfo) -> CatalogEntry {
         let (per_request, per_second) = (positive(per_request), positive(per_second));
         Pricing { input: Some(input), cached_input: Some(cached_input), output: Some(output), per_request, per_second }
     });
-    CatalogEntry { id: model.id.to_string(), provider: model.owned_by.to_string(), pricing }
+    let (id, provider) = (model.id.to_string(), model.owned_by.to_string());
+    CatalogEntry { id, provider, pricing, context_length: model.context }
 }

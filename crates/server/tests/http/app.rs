@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use gateway::{Gateway, Router};
+use gateway::{Accounting, Gateway, Prices, Router};
 use serde_json::{Value, json};
 use server::{KeyConfig, ServeError, ServerConfig};
+use store::Store;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,6 +25,9 @@ pub(crate) const KEY: &str = "sk-test-0000000000000001";
 pub(crate) struct TestApp {
     pub(crate) addr: SocketAddr,
     pub(crate) provider: Arc<ScriptedProvider>,
+    /// The store of a server that was started with one.
+    pub(crate) store: Option<Store>,
+    _folder: Option<TempDir>,
     stop: Option<oneshot::Sender<()>>,
     /// The number of answers that still run when the server has ended.
     serving: JoinHandle<Result<usize, ServeError>>,
@@ -41,6 +46,11 @@ impl TestAppBuilder {
         let keys = vec![KeyConfig::new("alice", KEY)].into();
         let config = ServerConfig { keys, system_fingerprint: "fp_0123456789".into(), ..ServerConfig::default() };
         Self { provider: ScriptedProvider::new(Profile::DeepSeek), config }
+    }
+
+    /// The same, with requests validated leniently.
+    pub(crate) fn lenient_profile() -> Self {
+        Self::deepseek_profile().provider(|provider| provider.limits.profile = Profile::Lenient)
     }
 
     /// The same on a server without keys.
@@ -63,13 +73,37 @@ impl TestAppBuilder {
         self
     }
 
+    /// Starts the server with a store in a new folder.
+    pub(crate) async fn start_with_store(self) -> TestApp {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", folder.path().join("cachalot.db").display())).await.unwrap();
+        let mut app = self.start_on(store).await;
+        app._folder = Some(folder);
+        app
+    }
+
+    /// Starts the server with this store, which another server may use too.
+    pub(crate) async fn start_on(self, store: Store) -> TestApp {
+        let journal = tempfile::tempdir().unwrap();
+        let opened = Accounting::open(store.clone(), journal.path(), Prices::default(), None).await.unwrap();
+        // The tasks run until the test ends.
+        std::mem::forget(opened.1);
+        let mut app = self.start_with(opened.0).await;
+        app.store = Some(store);
+        app
+    }
+
     pub(crate) async fn start(self) -> TestApp {
+        self.start_with(Arc::default()).await
+    }
+
+    async fn start_with(self, accounting: Arc<Accounting>) -> TestApp {
         captured_logs();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let provider = Arc::new(self.provider);
         let gateway =
-            Arc::new(Gateway::new(Router::for_local_model(provider.clone(), "org/Minnow", false), Arc::default()));
+            Arc::new(Gateway::new(Router::for_local_model(provider.clone(), "org/Minnow", false), accounting));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             // A test that ends without stopping its server drops the sender, which stops it too.
@@ -80,7 +114,7 @@ impl TestAppBuilder {
             server::serve(listener, gateway, self.config, shutdown).await?;
             Ok(running.load(Ordering::SeqCst))
         });
-        TestApp { addr, provider, stop: Some(stop), serving }
+        TestApp { addr, provider, store: None, _folder: None, stop: Some(stop), serving }
     }
 }
 

@@ -42,8 +42,12 @@ impl Request {
 
     /// Sends it and reads the whole response.
     pub(crate) async fn send(self) -> Response {
-        let mut connection = self.connect().await;
-        connection.read_response().await
+        // Boxed, so that the future of a test with many requests fits on the stack of its thread.
+        Box::pin(async {
+            let mut connection = self.connect().await;
+            connection.read_response().await
+        })
+        .await
     }
 
     /// Sends it with its body in chunks of 64 KiB and reads the whole response.

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod api_types;
 mod app;
+mod budgets;
 #[path = "../../../engine/src/check/mod.rs"]
 #[allow(
     dead_code,
@@ -14,15 +16,25 @@ mod check;
 mod client;
 mod completions;
 mod conformance;
+mod console;
+mod faults;
 mod gemini;
+mod guide;
+mod lenient;
 mod limits;
+mod members;
 mod memory;
 mod messages;
 mod observability;
+mod records;
 mod responses;
 mod roles;
 mod scripted_provider;
 mod shutdown;
+mod sign_in;
+mod sign_in_timing;
 mod streams;
+mod tail;
+mod usage;
 mod waiting;
 mod web_pages;

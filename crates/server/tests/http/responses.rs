@@ -36,12 +36,13 @@ fn redacted(answer: &Response) -> String {
             }
         }
     }
-    let created = "\"created_at\":";
-    let mut at = 0;
-    while let Some(found) = text[at..].find(created) {
-        at += found + created.len();
-        let digits = text[at..].bytes().take_while(u8::is_ascii_digit).count();
-        text.replace_range(at..at + digits, "0");
+    for time in ["\"created_at\":", "\"completed_at\":"] {
+        let mut at = 0;
+        while let Some(found) = text[at..].find(time) {
+            at += found + time.len();
+            let digits = text[at..].bytes().take_while(u8::is_ascii_digit).count();
+            text.replace_range(at..at + digits, if digits == 0 { "" } else { "0" });
+        }
     }
     text
 }

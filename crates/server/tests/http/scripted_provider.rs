@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, Error, FinishReason, Input, Provider, Usage};
+use chat::{BoxDeltaStream, BoxFuture, Chat, Delta, Error, FinishReason, Input, Provider, StartedAnswer, Usage};
 use futures_util::stream;
 
 use crate::check::{self, Profile, ReasoningRules, ValidationRules};
@@ -45,6 +45,7 @@ impl ScriptedProvider {
                 supports_non_thinking: true,
                 profile,
                 reasoning_rules: rules,
+                has_sparse_attention: true,
                 vocab_size: 129_280,
             },
             script: Vec::new(),
@@ -98,21 +99,26 @@ impl Provider for ScriptedProvider {
         check::check(chat, &self.limits)
     }
 
-    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<BoxDeltaStream, Error>> {
+    fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>> {
         Box::pin(async move {
             let prompt_tokens = prompt_tokens(&chat);
-            check::max_new_tokens(&chat, &self.limits, prompt_tokens)?;
+            let limit = check::output_limit(&chat, &self.limits, prompt_tokens)?;
             if let Some(error) = &self.queue_error {
                 return Err(error.clone());
             }
             let steps = if self.script.is_empty() { default_script(&chat, prompt_tokens) } else { self.script.clone() };
             self.received.lock().unwrap().push(chat);
-            Ok(run_script(steps.into(), InFlightGuard::new(&self.running)))
+            let deltas = run_script(steps.into(), InFlightGuard::new(&self.running));
+            Ok(StartedAnswer { deltas, notes: limit.note.into_iter().collect() })
         })
     }
 
     fn count_tokens(&self, chat: Chat) -> BoxFuture<'_, Result<u64, Error>> {
         Box::pin(async move { Ok(prompt_tokens(&chat) as u64) })
+    }
+
+    fn takes_engine_fields(&self) -> bool {
+        self.limits.profile == Profile::Lenient
     }
 
     fn is_ready(&self) -> bool {

@@ -96,21 +96,22 @@ async fn a_waiting_request_ends_when_its_client_disconnects() {
 }
 
 #[tokio::test]
-async fn deltas_are_sent_one_by_one_and_at_once() {
+async fn deltas_that_are_there_together_are_sent_together_and_at_once() {
     let pause = ScriptStep::Sleep(Duration::from_millis(800));
-    let steps =
-        [ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("a"), pause, text_delta("b"), ScriptStep::Hang];
+    let start = ScriptStep::Delta(Delta::Start(Usage::default()));
+    let steps = [start, text_delta("a"), pause, text_delta("b"), text_delta("c"), ScriptStep::Hang];
     let app = TestAppBuilder::deepseek_profile().script(steps).start().await;
     let mut connection = app.post(chat_request(json!({"stream": true}))).connect().await;
     connection.head().await;
     let next_chunk = async |connection: &mut crate::client::Connection| {
         String::from_utf8(connection.chunk().await.unwrap()).unwrap()
     };
-    assert!(next_chunk(&mut connection).await.contains("\"role\":\"assistant\""));
     let first = tokio::time::Instant::now();
-    assert!(next_chunk(&mut connection).await.contains("{\"content\":\"a\"}"));
+    let chunk = next_chunk(&mut connection).await;
+    assert!(chunk.contains("\"role\":\"assistant\"") && chunk.contains("{\"content\":\"a\"}"), "{chunk}");
     assert!(first.elapsed() < Duration::from_millis(400));
-    assert!(next_chunk(&mut connection).await.contains("{\"content\":\"b\"}"));
+    let chunk = next_chunk(&mut connection).await;
+    assert!(chunk.contains("{\"content\":\"b\"}") && chunk.contains("{\"content\":\"c\"}"), "{chunk}");
     assert!(first.elapsed() > Duration::from_millis(400));
 }
 

@@ -1,0 +1,275 @@
+//! The answers of a provider that the table describes, in each dialect.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use testkit::fake_upstream::{BodyStep, FakeResponse, ReceivedRequest};
+use wire::upstream::Dialect;
+
+/// The usage that a provider reports.
+pub(super) const PROMPT_TOKENS: u64 = 20;
+pub(super) const COMPLETION_TOKENS: u64 = 9;
+
+/// A step of a stream, or the kind of a body.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Step {
+    Named(String),
+    Error { error: u16 },
+    Raw { raw: String },
+}
+
+/// The model that a request names, in its body or its path.
+pub(super) fn model(request: &ReceivedRequest) -> String {
+    match request.json()["model"].as_str() {
+        Some(model) => model.into(),
+        None => request.path.split("/models/").nth(1).unwrap().split(':').next().unwrap().into(),
+    }
+}
+
+/// A short answer of the dialect of the request.
+pub(super) fn good_answer(request: &ReceivedRequest) -> FakeResponse {
+    let dialect = match request.path.split('/').nth(1) {
+        Some("Anthropic") => Dialect::Anthropic,
+        Some("Gemini") => Dialect::Gemini,
+        _ => Dialect::OpenAi,
+    };
+    let usage = (7, 1);
+    if request.json()["stream"] == true || request.path.contains(":stream") {
+        let events = [start(dialect, Some(usage)), vec![word(dialect, "good ", false)], end(dialect, Some(usage))];
+        return FakeResponse::events(events.concat());
+    }
+    FakeResponse::json(200, whole(dialect, "good", json!("stop"), Some(usage)))
+}
+
+/// A stream of these steps, each in a chunk of its own unless they are `joined`.
+pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
+    let counts = Some((PROMPT_TOKENS, COMPLETION_TOKENS));
+    let reports_nothing = steps
+        .iter()
+        .any(|step| matches!(step, Step::Named(name) if name == "end with null usage" || name == "last event"));
+    let counts = counts.filter(|_| !reports_nothing);
+    let mut sent = Vec::new();
+    let mut joined = false;
+    for step in steps {
+        let events = match step {
+            Step::Raw { raw } => {
+                sent.push(BodyStep::Send(raw.clone().into_bytes()));
+                continue;
+            }
+            Step::Error { error } => vec![error_body(dialect, *error).to_string()],
+            Step::Named(name) => match name.as_str() {
+                "joined" => {
+                    joined = true;
+                    continue;
+                }
+                "comment" => {
+                    sent.push(BodyStep::Send(b": keep-alive\n\n".to_vec()));
+                    continue;
+                }
+                "disconnect" => {
+                    sent.extend([BodyStep::Wait(Duration::from_millis(20)), BodyStep::Disconnect]);
+                    continue;
+                }
+                "hang" => {
+                    sent.push(BodyStep::Wait(Duration::from_secs(60)));
+                    continue;
+                }
+                "end without empty line" => {
+                    let events = end(dialect, counts);
+                    let text: Vec<_> = events.iter().map(|event| format!("data: {event}")).collect();
+                    sent.push(BodyStep::Send(text.join("\n\n").into_bytes()));
+                    continue;
+                }
+                "start" => start(dialect, counts),
+                "empty" => vec![empty(dialect)],
+                "word" => vec![word(dialect, "whale ", false)],
+                "word with role" => vec![word(dialect, "whale ", true)],
+                "end" => end(dialect, counts),
+                "end with null usage" => end(dialect, None),
+                "end without last event" => {
+                    let mut events = end(dialect, counts);
+                    if dialect != Dialect::Gemini {
+                        events.pop();
+                    }
+                    events
+                }
+                "last event" => end(dialect, None).pop().into_iter().collect(),
+                "failing reason" => vec![failing_reason(dialect).to_string()],
+                other => panic!("no such step: {other}"),
+            },
+        };
+        sent.extend(events.iter().map(|event| BodyStep::Send(format!("data: {event}\n\n").into_bytes())));
+    }
+    if joined {
+        let bytes = sent.into_iter().flat_map(|step| if let BodyStep::Send(bytes) = step { bytes } else { vec![] });
+        sent = vec![BodyStep::Send(bytes.collect())];
+    }
+    FakeResponse::stream(sent)
+}
+
+/// A whole body of this kind.
+pub(super) fn body(kind: &Step, dialect: Dialect) -> FakeResponse {
+    let headers = vec![("content-type".into(), "application/json".into())];
+    let mut steps = vec![BodyStep::Send(body_text(kind, dialect).into_bytes())];
+    if matches!(kind, Step::Named(name) if name == "disconnect") {
+        steps.extend([BodyStep::Wait(Duration::from_millis(20)), BodyStep::Disconnect]);
+    }
+    FakeResponse { status: 200, headers, steps }
+}
+
+/// The number of bytes of a whole body that are text.
+pub(super) fn body_bytes(kind: &Step, dialect: Dialect) -> u64 {
+    gateway::text_bytes(body_text(kind, dialect).as_bytes())
+}
+
+fn body_text(kind: &Step, dialect: Dialect) -> String {
+    let counts = Some((PROMPT_TOKENS, COMPLETION_TOKENS));
+    let answer = || whole(dialect, "whale whale", json!("stop"), counts).to_string();
+    let name = match kind {
+        Step::Raw { raw } => return raw.clone(),
+        Step::Error { error } => return error_body(dialect, *error).to_string(),
+        Step::Named(name) => name.as_str(),
+    };
+    match name {
+        "answer" => answer(),
+        "answer after white space" => format!("\n\n  {}", answer()),
+        "answer with null usage" => whole(dialect, "whale whale", json!("stop"), None).to_string(),
+        "answer without reason" => whole(dialect, "whale whale", Value::Null, counts).to_string(),
+        "failing reason" => whole(dialect, "", json!("error"), None).to_string(),
+        "nothing" => match dialect {
+            Dialect::Anthropic => json!({"type": "message", "role": "assistant", "content": []}).to_string(),
+            Dialect::Gemini => json!({"candidates": []}).to_string(),
+            _ => json!({"object": "chat.completion", "choices": []}).to_string(),
+        },
+        "cut" | "disconnect" => answer()[..40].to_owned(),
+        other => panic!("no such body: {other}"),
+    }
+}
+
+/// The usage object of a dialect; null without counts.
+fn usage(dialect: Dialect, counts: Option<(u64, u64)>) -> Value {
+    let Some((prompt, completion)) = counts else { return Value::Null };
+    match dialect {
+        Dialect::Anthropic => json!({"input_tokens": prompt, "output_tokens": completion}),
+        Dialect::Gemini => json!({"promptTokenCount": prompt, "candidatesTokenCount": completion}),
+        _ => json!({"prompt_tokens": prompt, "completion_tokens": completion}),
+    }
+}
+
+/// The name of a finish reason. `error` means a failure.
+fn reason(dialect: Dialect, reason: &Value) -> Value {
+    match (dialect, reason.as_str()) {
+        (Dialect::Anthropic, Some("stop")) => "end_turn".into(),
+        (Dialect::Gemini, Some("stop")) => "STOP".into(),
+        (Dialect::Gemini, Some("error")) => "MALFORMED_FUNCTION_CALL".into(),
+        _ => reason.clone(),
+    }
+}
+
+fn chunk(delta: Value, reason: Value) -> Value {
+    json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+           "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+}
+
+/// The events before the first content.
+fn start(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
+    match dialect {
+        Dialect::Anthropic => {
+            // The first event counts the prompt, and one token of the answer.
+            let usage = usage(dialect, counts.map(|(prompt, _)| (prompt, 1)));
+            let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [],
+                                 "stop_reason": null, "stop_sequence": null, "usage": usage});
+            let block = json!({"type": "text", "text": ""});
+            vec![
+                json!({"type": "message_start", "message": message}).to_string(),
+                json!({"type": "content_block_start", "index": 0, "content_block": block}).to_string(),
+            ]
+        }
+        Dialect::Gemini => vec![],
+        _ => vec![chunk(json!({"role": "assistant", "content": ""}), Value::Null).to_string()],
+    }
+}
+
+/// An event without content.
+fn empty(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Anthropic => json!({"type": "ping"}).to_string(),
+        Dialect::Gemini => json!({"candidates": []}).to_string(),
+        _ => json!({"object": "chat.completion.chunk", "choices": []}).to_string(),
+    }
+}
+
+fn word(dialect: Dialect, text: &str, with_role: bool) -> String {
+    match dialect {
+        Dialect::Anthropic => {
+            let delta = json!({"type": "text_delta", "text": text});
+            json!({"type": "content_block_delta", "index": 0, "delta": delta}).to_string()
+        }
+        Dialect::Gemini => {
+            let content = json!({"role": "model", "parts": [{"text": text}]});
+            json!({"candidates": [{"index": 0, "content": content}]}).to_string()
+        }
+        _ if with_role => chunk(json!({"role": "assistant", "content": text}), Value::Null).to_string(),
+        _ => chunk(json!({"content": text}), Value::Null).to_string(),
+    }
+}
+
+/// The events after the last content. The last one is that which the API sends last.
+fn end(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
+    let usage = usage(dialect, counts);
+    match dialect {
+        Dialect::Anthropic => vec![
+            json!({"type": "content_block_stop", "index": 0}).to_string(),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}, "usage": usage})
+                .to_string(),
+            json!({"type": "message_stop"}).to_string(),
+        ],
+        Dialect::Gemini => {
+            let candidate = json!({"index": 0, "content": {"role": "model", "parts": []}, "finishReason": "STOP"});
+            vec![json!({"candidates": [candidate], "usageMetadata": usage}).to_string()]
+        }
+        _ => vec![
+            chunk(json!({}), "stop".into()).to_string(),
+            json!({"object": "chat.completion.chunk", "choices": [], "usage": usage}).to_string(),
+            "[DONE]".into(),
+        ],
+    }
+}
+
+fn failing_reason(dialect: Dialect) -> Value {
+    match dialect {
+        Dialect::Gemini => json!({"candidates": [{"index": 0, "finishReason": "MALFORMED_FUNCTION_CALL"}]}),
+        _ => chunk(json!({}), "error".into()),
+    }
+}
+
+/// The report of an error that would have this status.
+fn error_body(dialect: Dialect, status: u16) -> Value {
+    match dialect {
+        Dialect::Anthropic => {
+            let kind = match status {
+                400 => "invalid_request_error",
+                429 => "rate_limit_error",
+                503 => "overloaded_error",
+                _ => "api_error",
+            };
+            json!({"type": "error", "error": {"type": kind, "message": "so it is"}})
+        }
+        _ => json!({"error": {"code": status, "message": "so it is"}}),
+    }
+}
+
+/// A whole answer.
+fn whole(dialect: Dialect, text: &str, finish: Value, counts: Option<(u64, u64)>) -> Value {
+    let (usage, finish) = (usage(dialect, counts), reason(dialect, &finish));
+    match dialect {
+        Dialect::Anthropic => json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m",
+            "content": [{"type": "text", "text": text}], "stop_reason": finish, "stop_sequence": null, "usage": usage}),
+        Dialect::Gemini => json!({"usageMetadata": usage, "candidates": [
+            {"index": 0, "content": {"role": "model", "parts": [{"text": text}]}, "finishReason": finish}]}),
+        _ => json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage, "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}]}),
+    }
+}
