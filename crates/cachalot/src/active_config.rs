@@ -2,13 +2,14 @@
 //! store. Where both have a name, the file wins.
 
 use anyhow::{Context, Result, ensure};
-use gateway::{Prices, Router};
+use chat::{Error, ErrorKind};
+use gateway::{Prices, ProviderTest, Router};
 use serde_json::{Value, json};
 use server::admin::{SettingEntry, SettingKind, SettingSource};
 use store::{Setting, Store};
 
 use crate::config::{Config, ProviderSettings};
-use crate::configured_provider::{self, ConfiguredProvider};
+use crate::configured_provider::{self, ConfiguredProvider, MissingKeyError};
 use crate::key_env_rules::KeyEnvRules;
 use crate::prices;
 
@@ -26,38 +27,64 @@ pub struct ActiveConfig {
 }
 
 impl ActiveConfig {
-    /// Reads the settings of the store and combines them with `file`. A provider that is unchanged
-    /// since `previous` stays the same, with its connections. A setting of the store that is not
-    /// valid is logged and disabled.
+    /// Combines the settings of the store with those of `file`. A provider that is unchanged since
+    /// `previous` stays the same, with its connections.
     ///
     /// # Errors
-    /// A setting of the file that is not valid, a store that cannot be read.
+    /// A setting that is not valid; a store that cannot be read.
     pub async fn load(file: Config, store: Option<&Store>, previous: &[ConfiguredProvider]) -> Result<Self> {
-        let (settings_version, stored) = match store {
-            Some(store) => store.settings().await?,
-            None => (0, Vec::new()),
-        };
+        let mut active = Self::from_file(file, previous)?;
+        active.add_settings_of(store, previous).await?;
+        Ok(active)
+    }
+
+    /// The settings of `file`. A provider whose key is not set is logged and disabled.
+    ///
+    /// # Errors
+    /// A setting that is not valid.
+    pub(crate) fn from_file(file: Config, previous: &[ConfiguredProvider]) -> Result<Self> {
         let key_env_rules = configured_provider::key_env_rules(&file)?;
         let prices = prices::load_prices(&file)?;
-        let mut active = Self { settings_version, key_env_rules, prices, ..Self::default() };
+        let mut active = Self { key_env_rules, prices, ..Self::default() };
         for settings in &file.providers {
-            configured_provider::add_provider(&mut active.providers, settings, &active.key_env_rules, previous)?;
+            let added =
+                configured_provider::add_provider(&mut active.providers, settings, &active.key_env_rules, previous);
             active.list_setting(SettingKind::Provider, &settings.name, json!(settings), SettingSource::File);
+            match added {
+                // The other providers, and the local model, do not need this key.
+                Err(error) if error.is::<MissingKeyError>() => active.disable_last(crate::with_causes(&error)),
+                added => added?,
+            }
         }
         for (alias, target) in &file.aliases {
             validate_alias_name(alias).context("[aliases]")?;
             active.aliases.push((alias.clone(), target.clone()));
             active.list_setting(SettingKind::Alias, alias, json!(target), SettingSource::File);
         }
-        for setting in stored {
-            if let Err(error) = active.add_stored(&setting, previous) {
-                let error = crate::with_causes(&error);
-                tracing::error!(kind = setting.kind, name = setting.name, error, "stored setting disabled");
-                active.list_disabled(setting, error);
-            }
-        }
         active.file = file;
         Ok(active)
+    }
+
+    /// Adds the settings of the store. One that is not valid is logged and disabled.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) async fn add_settings_of(
+        &mut self,
+        store: Option<&Store>,
+        previous: &[ConfiguredProvider],
+    ) -> Result<()> {
+        let Some(store) = store else { return Ok(()) };
+        let (version, stored) = store.settings().await?;
+        self.settings_version = version;
+        for setting in stored {
+            if let Err(error) = self.add_stored(&setting, previous) {
+                let error = crate::with_causes(&error);
+                tracing::error!(kind = setting.kind, name = setting.name, error, "stored setting disabled");
+                self.list_disabled(setting, error);
+            }
+        }
+        Ok(())
     }
 
     fn add_stored(&mut self, setting: &Setting, previous: &[ConfiguredProvider]) -> Result<()> {
@@ -85,7 +112,18 @@ impl ActiveConfig {
     }
 
     fn list_setting(&mut self, kind: SettingKind, name: &str, value: Value, source: SettingSource) {
-        self.settings.push((kind, SettingEntry { name: name.to_owned(), value, source, disabled_reason: None }));
+        self.settings.push((
+            kind,
+            SettingEntry { name: name.to_owned(), value, source, disabled_reason: None, last_error: None },
+        ));
+    }
+
+    /// Disables the setting of the file that was listed last.
+    fn disable_last(&mut self, reason: String) {
+        tracing::warn!(reason, "provider disabled until its key is set and the server is restarted");
+        if let Some((_, entry)) = self.settings.last_mut() {
+            entry.disabled_reason = Some(reason);
+        }
     }
 
     /// Lists a setting of the store that is disabled, so that an operator sees and removes it.
@@ -97,13 +135,45 @@ impl ActiveConfig {
         let value = serde_json::from_str(&setting.value).unwrap_or(Value::String(setting.value));
         self.settings.push((
             kind,
-            SettingEntry { name: setting.name, value, source: SettingSource::Store, disabled_reason: Some(reason) },
+            SettingEntry {
+                name: setting.name,
+                value,
+                source: SettingSource::Store,
+                disabled_reason: Some(reason),
+                last_error: None,
+            },
         ));
     }
 
     /// All settings of a kind, in the order of file and store.
     pub(crate) fn settings(&self, kind: SettingKind) -> Vec<SettingEntry> {
-        self.settings.iter().filter(|(known, _)| *known == kind).map(|(_, entry)| entry.clone()).collect()
+        let of_kind = self.settings.iter().filter(|(known, _)| *known == kind).map(|(_, entry)| entry.clone());
+        let is_provider = kind == SettingKind::Provider;
+        of_kind
+            .map(|entry| {
+                let provider = self.providers.iter().find(|provider| **provider.upstream.name() == *entry.name);
+                let last_error = provider.filter(|_| is_provider).and_then(ConfiguredProvider::last_error);
+                SettingEntry { last_error, ..entry }
+            })
+            .collect()
+    }
+
+    /// Tests a provider. A disabled one is not called.
+    ///
+    /// # Errors
+    /// `NotFound`; `RateLimited` while another test of it runs.
+    pub(crate) async fn test_provider(&self, name: &str) -> Result<ProviderTest, Error> {
+        let mut known = self.settings.iter().filter(|(kind, _)| *kind == SettingKind::Provider);
+        let Some((_, entry)) = known.find(|(_, entry)| entry.name == name) else {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no provider `{name:.64}`")));
+        };
+        let provider = self.providers.iter().find(|provider| **provider.upstream.name() == *name);
+        match (provider, &entry.disabled_reason) {
+            (Some(provider), None) => provider.upstream.test().await,
+            (_, reason) => {
+                Ok(ProviderTest::not_tested(name, reason.clone().unwrap_or_else(|| "it is disabled".into())))
+            }
+        }
     }
 
     /// The routes to the local model and to all providers whose models are known.
@@ -118,7 +188,8 @@ impl ActiveConfig {
         for provider in &self.providers {
             provider.add_to_router(&mut router);
         }
-        let all_known = self.providers.iter().all(|provider| provider.models.is_some());
+        let all_known = self.providers.iter().all(|provider| provider.models.is_some())
+            && self.settings.iter().all(|(_, entry)| entry.disabled_reason.is_none());
         for (alias, target) in &self.aliases {
             let from_file = self.file.aliases.contains_key(alias);
             if all_known && from_file {

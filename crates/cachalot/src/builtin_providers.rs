@@ -26,6 +26,13 @@ pub(crate) struct BuiltinProvider {
     pub(crate) status: String,
 }
 
+impl BuiltinProvider {
+    /// The status in words.
+    pub(crate) fn status_text(&self) -> &'static str {
+        if self.status == "fake" { "tested with a simulated server" } else { "not verified against the service" }
+    }
+}
+
 /// All built-in providers, in the order of the file.
 pub(crate) fn builtin_providers() -> &'static [BuiltinProvider] {
     #[derive(Deserialize)]

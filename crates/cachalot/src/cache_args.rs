@@ -9,6 +9,7 @@ use crate::system_memory;
 
 /// Size of the context and of its cache
 #[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Model options")]
 pub struct CacheArgs {
     /// Most tokens of prompt and answer together [default: the model's context, at most 131072 and
     /// at most what the cache holds]
@@ -33,7 +34,9 @@ impl CacheArgs {
     pub fn engine_options(&self, loaded: &Loaded, config: &Config) -> Result<engine::Options> {
         let info = loaded.model.info();
         // The system counts mapped weights as memory that it can reclaim, but they must stay.
-        let free = system_memory::available().saturating_sub(loaded.checkpoint.bytes_total());
+        // Weights that do not fit are read from disk, through the memory that the cache leaves.
+        let resident = if load::fits_memory(&loaded.checkpoint) { loaded.checkpoint.bytes_total() } else { 0 };
+        let free = system_memory::available().saturating_sub(resident);
         let bytes = self.cache_memory.unwrap_or(free / 4);
         ensure!(
             bytes <= free,

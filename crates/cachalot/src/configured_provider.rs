@@ -1,16 +1,19 @@
 //! A provider of the configuration: its upstream, and the polling of its models and metrics.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use gateway::{Gateway, Router, RoutingPreference, Secret, Upstream, UpstreamConfig, UpstreamModel};
 use parking_lot::Mutex;
+use url::{Host, Url};
 
 use crate::builtin_providers::{BuiltinProvider, builtin_providers};
 use crate::config::{Config, ProviderSettings};
 use crate::key_env_rules::KeyEnvRules;
+use crate::suggestion::nearest;
 
 /// Time between two requests for a provider's list of models, and the time after a failed one.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(600);
@@ -28,9 +31,16 @@ pub struct ConfiguredProvider {
     pub models: Option<Vec<String>>,
     /// The provider's own list, as it was received last.
     discovered_models: Arc<Mutex<Vec<String>>>,
+    /// The reason why the last request for that list failed.
+    discovery_error: Arc<Mutex<Option<String>>>,
     settings: ProviderSettings,
     key: Option<Secret>,
 }
+
+/// An environment variable with the API key of a provider that is not set.
+#[derive(Debug, thiserror::Error)]
+#[error("the environment variable `{0}` is not set")]
+pub struct MissingKeyError(String);
 
 /// The providers of the configuration file.
 ///
@@ -85,7 +95,12 @@ fn build_provider(
     let preset = settings.preset.as_ref().unwrap_or(&settings.name);
     let preset = builtin_providers().iter().find(|builtin| builtin.name == *preset);
     let Some(base_url) = settings.base_url.as_ref().or(preset.map(|builtin| &builtin.base_url)) else {
-        bail!("no such provider is built in (`cachalot provider list` shows them): give its `base_url` and `dialect`");
+        let name = settings.preset.as_ref().unwrap_or(&settings.name);
+        let near = nearest(name, builtin_providers().iter().map(|builtin| builtin.name.as_str()));
+        let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? Otherwise "));
+        bail!(
+            "no such provider is built in (`cachalot provider list` shows them): {near}give its `base_url` and `dialect`"
+        );
     };
     let dialect = settings.dialect.or(preset.map(|builtin| builtin.dialect)).context("its `dialect` is missing")?;
     let key = match settings.key_env.as_ref().or(preset.and_then(|builtin| builtin.key_env.as_ref())) {
@@ -93,7 +108,7 @@ fn build_provider(
             // Checked before the variable is read: the error must not reveal whether it is set.
             rules.check(variable, base_url)?;
             let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
-            Some(Secret::new(key.with_context(|| format!("the environment variable `{variable}` is not set"))?.trim()))
+            Some(Secret::new(key.ok_or_else(|| MissingKeyError(variable.clone()))?.trim()))
         }
         None => None,
     };
@@ -124,6 +139,7 @@ fn build_provider(
         preference,
         models: settings.models.clone(),
         discovered_models: Arc::default(),
+        discovery_error: Arc::default(),
         settings: settings.clone(),
         key,
     })
@@ -148,10 +164,35 @@ fn validate_names(settings: &ProviderSettings) -> Result<()> {
 }
 
 impl ConfiguredProvider {
+    /// Whether requests to the provider would come back to a server that listens on `address`, as
+    /// those to an engine on the usual port do when this server has it.
+    pub(crate) fn is_served_at(&self, address: SocketAddr) -> bool {
+        let preset = self.settings.preset.as_ref().unwrap_or(&self.settings.name);
+        let preset = builtin_providers().iter().find(|builtin| builtin.name == *preset);
+        let base_url = self.settings.base_url.as_ref().or(preset.map(|builtin| &builtin.base_url));
+        let Some(url) = base_url.and_then(|url| Url::parse(url).ok()) else { return false };
+        let is_own_host = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(ip)) => ip.is_loopback() || ip == address.ip(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback() || ip == address.ip(),
+            None => false,
+        };
+        is_own_host && url.port_or_known_default() == Some(address.port())
+    }
+
     /// Adds the models that the configuration names, else those that were discovered last.
     pub fn add_to_router(&self, router: &mut Router) {
         let models = self.models.clone().unwrap_or_else(|| self.discovered_models.lock().clone());
+        let is_undiscovered = self.models.is_none() && models.is_empty();
         router.add_upstream(&self.upstream, &upstream_models(models, &self.settings.rename), self.preference);
+        if is_undiscovered {
+            router.await_models(self.upstream.name());
+        }
+    }
+
+    /// The reason why its models could not be listed; `None` since they could.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.discovery_error.lock().clone()
     }
 
     /// Polls its models and metrics for as long as the provider is part of the configuration.
@@ -171,7 +212,7 @@ impl ConfiguredProvider {
         let provider = self.clone();
         let upstream = Arc::downgrade(&provider.upstream);
         let gateway = Arc::downgrade(gateway);
-        let ConfiguredProvider { preference, discovered_models, settings, .. } = provider;
+        let ConfiguredProvider { preference, discovered_models, discovery_error, settings, .. } = provider;
         tokio::spawn(async move {
             loop {
                 let Some(polled) = upstream.upgrade() else { return };
@@ -182,6 +223,7 @@ impl ConfiguredProvider {
                 let pause = match models {
                     Ok(models) => {
                         tracing::info!(provider = &**upstream.name(), models = models.len(), "models discovered");
+                        *discovery_error.lock() = None;
                         // Stored first: a router that is built meanwhile has them too.
                         discovered_models.lock().clone_from(&models);
                         gateway.add_upstream(&upstream, &upstream_models(models, &settings.rename), preference);
@@ -189,6 +231,7 @@ impl ConfiguredProvider {
                     }
                     Err(error) => {
                         tracing::warn!(provider = &**upstream.name(), %error, "failed to list the provider's models");
+                        *discovery_error.lock() = Some(error.to_string());
                         DISCOVERY_RETRY_INTERVAL
                     }
                 };

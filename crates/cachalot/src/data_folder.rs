@@ -28,14 +28,14 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// The data folder for the store of `store_flag` (`--store`), else of the configuration, else
-    /// the default SQLite file; `None` when the store is off. Does not create the folders.
+    /// The data folder for the store of the configuration, else the default SQLite file; `None`
+    /// when the store is off. Does not create the folders.
     ///
     /// # Errors
     /// Neither XDG_DATA_HOME nor HOME is set, where a default folder is needed. Settings of
     /// `[store]` that contradict each other, or a variable of theirs that is not set.
-    pub fn resolve(config: &Config, store_flag: Option<&str>) -> Result<Option<Self>> {
-        let Some(url) = store_url(config, store_flag)? else { return Ok(None) };
+    pub fn resolve(config: &Config) -> Result<Option<Self>> {
+        let Some(url) = store_url(config)? else { return Ok(None) };
         if let Some(path) = url.strip_prefix("sqlite:") {
             let folder = files::folder_of(Path::new(path));
             return Ok(Some(Self { lock_folder: folder.clone(), path: folder }));
@@ -59,20 +59,20 @@ impl DataFolder {
     }
 }
 
-/// Checks, where the store is off, that no `store-id` shows that there were keys: without the store
-/// the server would serve every caller.
+/// Checks, where the store is off, that no `store-id` shows that there were accounts or keys:
+/// without the store the server would serve every caller.
 ///
 /// # Errors
 /// A `store-id` in the data folder of the configured store or beside the configured journal; where
 /// neither folder is known, in the user's data folder.
 pub fn ensure_disabled_store_had_no_keys(config: &Config) -> Result<()> {
-    let of_store = DataFolder::resolve(config, None).ok().flatten().map(|folder| folder.path);
+    let of_store = DataFolder::resolve(&config.with_store_of_file()).ok().flatten().map(|folder| folder.path);
     let of_journal = config.store.journal.as_ref().map(|journal| files::folder_of(journal));
     let configured = of_store.into_iter().chain(of_journal).collect::<Vec<_>>();
     let folders = if configured.is_empty() { paths::data_folder().into_iter().collect() } else { configured };
     match folders.iter().map(|folder| folder.join(STORE_ID_FILE)).find(|path| path.symlink_metadata().is_ok()) {
         Some(path) => bail!(
-            "the store is off, but `{}` records keys that were made in it: without them every caller on this machine would be served. Start with the store, or move that file away if its keys are no longer wanted",
+            "the store is off, but `{}` shows that accounts or keys were made in it: without them every caller on this machine would be served. Start with the store, give this server one of its own (`--store sqlite:/PATH/cachalot.db`), or move that file away if the accounts and keys are no longer wanted",
             path.display()
         ),
         None => Ok(()),

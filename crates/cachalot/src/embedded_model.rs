@@ -41,6 +41,12 @@ pub fn add_minnow(files: &'static [EmbeddedFile]) {
     MINNOW.get_or_init(|| files);
 }
 
+/// The names of the models that this program contains.
+pub(crate) fn embedded_model_names() -> Vec<String> {
+    let contained = [Some(EmbeddedModel::Fixture), MINNOW.get().map(|_| EmbeddedModel::Minnow)];
+    contained.into_iter().flatten().map(|model| model.name().to_owned()).collect()
+}
+
 /// A model inside the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EmbeddedModel {
@@ -59,6 +65,11 @@ impl EmbeddedModel {
     /// The model that runs when none is named.
     pub(crate) fn default_model() -> Self {
         if MINNOW.get().is_some() { Self::Minnow } else { Self::Fixture }
+    }
+
+    /// The names of the models of this build, for a sentence.
+    pub(crate) fn names() -> &'static str {
+        if MINNOW.get().is_some() { "`minnow` and `fixture`" } else { "`fixture`" }
     }
 
     pub(crate) fn name(self) -> &'static str {

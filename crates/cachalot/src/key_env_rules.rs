@@ -58,8 +58,8 @@ impl KeyEnvRules {
     /// # Errors
     /// An entry of `key_envs` whose host is not valid, or whose variable is never allowed.
     pub fn from_config<'a>(config: &Config, built_in: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let file = config.source.as_ref();
-        let file = file.map_or("the configuration file".into(), |path| format!("`{}`", path.display()));
+        let file = config.file.as_ref();
+        let file = file.map_or("the configuration file".into(), |file| format!("`{}`", file.path.display()));
         let mut rules = Self { file, reserved: reserved_variables(config), ..Self::default() };
         for (variable, address) in built_in {
             rules.allow_address(variable, address);

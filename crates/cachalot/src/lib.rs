@@ -2,16 +2,21 @@
 #![forbid(unsafe_code)]
 
 pub mod active_config;
+mod banner;
 pub mod builtin_providers;
 pub mod byte_size;
 pub mod cache_args;
+pub mod cli;
 pub mod commands;
 pub mod config;
+mod config_report;
 pub mod configured_provider;
 pub mod data_folder;
 pub mod data_lock;
 pub mod embedded_model;
+pub mod env_file;
 pub mod hangup_signal;
+mod hub_model;
 pub mod inflight_limits;
 pub mod key_config;
 pub mod key_env_rules;
@@ -20,18 +25,28 @@ pub mod litellm_config;
 pub mod live_config;
 pub mod load;
 pub mod local_engine;
+mod log_line;
 pub mod logging;
 pub mod memory_bandwidth;
+mod model_fit;
+mod model_names;
+mod model_source;
+mod one_time_link;
 pub mod open_store;
 pub mod paths;
+pub mod period_args;
 pub mod prices;
+mod pull_progress;
 mod renamed_settings;
+mod report;
 mod secrets;
 mod server_settings;
 pub mod shutdown;
 pub mod store_args;
 mod store_url;
+mod suggestion;
 pub mod system_memory;
+mod terminal;
 mod warming_engine;
 
 /// Most bytes of a file that a command reads into memory: a list of prices, a request body, token

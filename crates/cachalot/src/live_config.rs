@@ -7,15 +7,16 @@ use std::time::Duration;
 use anyhow::Result;
 use arc_swap::ArcSwap;
 use chat::{BoxFuture, Error};
-use gateway::{Gateway, Router, Secret};
+use gateway::{Gateway, ProviderTest, Router, Secret};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 use server::Keyring;
 use server::admin::{ConfigController, SettingEntry, SettingKind};
 use store::{Store, StoreError};
 
 use crate::active_config::ActiveConfig;
 use crate::config::Config;
+use crate::config_report;
 use crate::configured_provider::ConfiguredProvider;
 use crate::hangup_signal::HangupSignal;
 use crate::key_config::key_configs;
@@ -30,6 +31,9 @@ pub struct ConfigReloader {
     gateway: Arc<Gateway>,
     local: Router,
     keys: Keyring,
+    /// The configuration at the start, whose settings of the engine and the like are in force until
+    /// the end.
+    started_with: Config,
     active: ArcSwap<ActiveConfig>,
     /// Secrets that are redacted in the messages of providers for as long as the server runs.
     secrets: Mutex<Vec<Secret>>,
@@ -51,6 +55,7 @@ impl ConfigReloader {
             gateway,
             local,
             keys,
+            started_with: active.file.clone(),
             active: ArcSwap::from_pointee(active),
             secrets: Mutex::default(),
             reload_lock: tokio::sync::Mutex::default(),
@@ -72,14 +77,14 @@ impl ConfigReloader {
     async fn reload_now(&self) -> Result<()> {
         let _reload_lock = self.reload_lock.lock().await;
         let now = self.active.load_full();
-        let file = match &now.file.source {
-            Some(path) => Config::load(Some(path))?,
+        let file = match &now.file.file {
+            Some(file) => Config::load(Some(&file.path))?.with_switches(now.file.switches.clone()),
             None => now.file.clone(),
         };
         let keys = key_configs(&file)?;
         // The keys of the file may have changed. The other secrets stay the same while the server
         // runs, and are kept already.
-        let secrets = secrets::collect(&file, None, None);
+        let secrets = secrets::collect(&file, None);
         let next = ActiveConfig::load(file, self.gateway.accounting().store(), &now.providers).await?;
         self.gateway.reload(next.routes(&self.local)?, next.prices.clone());
         self.keys.replace(&keys);
@@ -149,28 +154,9 @@ impl StoreIdentityWatch {
 }
 
 impl ConfigController for ConfigReloader {
-    fn config(&self) -> Value {
-        let now = self.active.load();
-        let Config { server, engine, cache, compat, store, gateway, .. } = &now.file;
-        let keys: Vec<_> =
-            server.keys.iter().map(|key| json!({"name": key.name, "models": key.models, "role": key.role})).collect();
-        json!({
-            "file": now.file.source,
-            "server": {
-                "listen": server.listen, "keys": keys, "hosts": server.hosts, "cors_origins": server.cors_origins,
-                "grace_s": server.shutdown_grace_s, "stream_keepalive_s": server.stream_keepalive_s,
-                "reply_keepalive_s": server.reply_keepalive_s,
-            },
-            "engine": {"queue": engine.queue, "max_running": engine.max_running, "batch_tokens": engine.batch_tokens, "seed": engine.seed},
-            "cache": {"disk": cache.disk, "folder": cache.folder, "disk_bytes": cache.disk_bytes},
-            "compat": {"profile": format!("{:?}", compat.profile).to_lowercase()},
-            // The URLs may hold passwords.
-            "store": {"journal": store.journal, "shared_limits": store.redis.is_some() || store.redis_env.is_some()},
-            "gateway": {
-                "prices": gateway.prices, "routing": format!("{:?}", gateway.routing).to_lowercase(),
-                "expose_provider": gateway.expose_provider, "overdraft": gateway.overdraft.to_string(), "key_envs": gateway.key_envs,
-            },
-        })
+    fn config(&self) -> Result<Value, Error> {
+        config_report::report(&self.started_with, &self.active.load())
+            .map_err(|error| Error::internal(format!("the configuration cannot be shown: {error}")))
     }
 
     fn settings(&self, kind: SettingKind) -> Vec<SettingEntry> {
@@ -189,6 +175,11 @@ impl ConfigController for ConfigReloader {
 
     fn reload(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async { self.reload_now().await.map_err(|error| invalid_setting(&error)) })
+    }
+
+    fn test_provider(&self, name: String) -> BoxFuture<'_, Result<ProviderTest, Error>> {
+        let active = self.active.load_full();
+        Box::pin(async move { active.test_provider(&name).await })
     }
 }
 

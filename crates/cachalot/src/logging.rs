@@ -1,6 +1,7 @@
 //! The log on standard error: which events are written, and in which format.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -8,6 +9,9 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
+
+use crate::log_line::LogLine;
+use crate::terminal;
 
 /// The environment variable that holds filter directives.
 const VARIABLE: &str = "CACHALOT_LOG";
@@ -41,6 +45,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether the log is text on a terminal.
+static FOR_PEOPLE: AtomicBool = AtomicBool::new(false);
+
+/// Whether a person reads the log on a terminal.
+pub(crate) fn is_for_people() -> bool {
+    FOR_PEOPLE.load(Ordering::Relaxed)
+}
+
 impl LogArgs {
     /// Installs the log of this process. `default` is the level where neither the switch nor the
     /// environment sets one.
@@ -55,9 +67,17 @@ impl LogArgs {
                 format!("the environment variable `{VARIABLE}` is `{directives}`, which is not a filter for the log")
             })?,
         };
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // A line that cannot be written, because the terminal was closed or the disk is full, fails
+        // no request: the subscriber would report it on standard error, and panic there.
+        let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+        let log = log.with_writer(|| terminal::Stderr);
         match self.log_format {
-            LogFormat::Text => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Text => {
+                let is_terminal = std::io::stderr().is_terminal();
+                let is_colored = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+                FOR_PEOPLE.store(is_terminal, Ordering::Relaxed);
+                log.with_ansi(is_colored).event_format(LogLine { is_terminal }).init();
+            }
             LogFormat::Json => {
                 log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
                 std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));

@@ -4,11 +4,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use cachalot::cli::{Cli, Command};
 use cachalot::commands::{
-    bench, chat, inspect, key, pack, price, project, provider, render, score, serve, usage, user,
+    bench, chat, completions, inspect, key, man, models, pack, price, project, provider, pull, render, score, serve,
+    usage, user,
 };
-use cachalot::logging::{LogArgs, LogLevel};
-use clap::{Parser, Subcommand};
+use cachalot::logging::LogLevel;
+use clap::CommandFactory;
 
 /// The files of `models/minnow/`, in this program alone and not in the library.
 #[cfg(has_minnow)]
@@ -18,41 +20,13 @@ mod minnow {
 
 /// jemalloc, which returns the memory of finished requests to the system within a fraction of a
 /// second. The system's own allocator keeps most of it, scattered over its arenas.
-/// `.cargo/config.toml` explains the settings; docs/performance.md has the figures.
+/// `malloc_conf.c` has the settings, docs/performance.md the figures.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// An inference engine for the DeepSeek V3 family and a gateway to other providers' models, behind
-/// the APIs of DeepSeek, OpenAI, Anthropic and Gemini
-#[derive(Parser)]
-#[command(version, max_term_width = 110)]
-struct Cli {
-    #[command(flatten)]
-    log: LogArgs,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Serve(serve::Args),
-    Key(key::Args),
-    Price(price::Args),
-    Project(project::Args),
-    Provider(provider::Args),
-    Usage(usage::Args),
-    User(user::Args),
-    Chat(chat::Args),
-    Inspect(inspect::Args),
-    Pack(pack::Args),
-    Score(score::Args),
-    Render(render::Args),
-    Bench(bench::Args),
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         // A reader that closed its end (`cachalot score | head`) is not an error.
@@ -65,6 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    if let Some(path) = &cli.env_file {
+        cachalot::env_file::load(path)?;
+    }
     cachalot::install_tls_provider();
     #[cfg(has_minnow)]
     cachalot::embedded_model::add_minnow(minnow::FILES);
@@ -80,11 +57,15 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Usage(args) => usage::run(args),
         Command::User(args) => user::run(args),
         Command::Chat(args) => chat::run(args),
+        Command::Pull(args) => pull::run(args),
+        Command::Models(args) => models::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Pack(args) => pack::run(args),
         Command::Score(args) => score::run(args),
         Command::Render(args) => render::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => completions::run(args, Cli::command()),
+        Command::Man(args) => man::run(args, Cli::command()),
     }
 }
 

@@ -18,11 +18,10 @@ use crate::store_url::{redact_credentials, redis_url, store_url};
 /// A store or a Redis that cannot be used, a database other than the one that was used last.
 pub async fn open_accounting(
     config: &Config,
-    store_flag: Option<&str>,
     restore_policy: RestorePolicy,
 ) -> Result<(Arc<Accounting>, Option<BackgroundTasks>)> {
     let prices = Prices::default();
-    let (Some(url), Some(folder)) = (store_url(config, store_flag)?, DataFolder::resolve(config, store_flag)?) else {
+    let (Some(url), Some(folder)) = (store_url(config)?, DataFolder::resolve(config)?) else {
         data_folder::ensure_disabled_store_had_no_keys(config)?;
         ensure!(
             restore_policy == RestorePolicy::Refuse,
@@ -54,6 +53,7 @@ pub async fn open_accounting(
             opened => break opened?,
         }
     };
+    accounting.keep_attempts(config.store.attempts_days);
     // Also where the rows of all keys were removed by hand.
     if store.ever_had_keys().await? {
         accounting.keys.require_key();
@@ -65,13 +65,11 @@ pub async fn open_accounting(
 ///
 /// # Errors
 /// As [`open_accounting`]; also when the store is off.
-pub async fn open_store(config: &Config, store_flag: Option<&str>) -> Result<Store> {
-    let Some(url) = store_url(config, store_flag)? else {
-        bail!("the store is off: give --store, or set `url` in [store]")
-    };
+pub async fn open_store(config: &Config) -> Result<Store> {
+    let Some(url) = store_url(config)? else { bail!("the store is off: give --store, or set `url` in [store]") };
     let is_local = url.starts_with("sqlite:");
     // A machine that only administers a remote database keeps no identity of it.
-    let folder = match DataFolder::resolve(config, store_flag) {
+    let folder = match DataFolder::resolve(config) {
         Ok(folder) => folder.filter(|folder| is_local || folder.belongs_to_server(config)),
         Err(_) if !is_local => None,
         Err(error) => return Err(error),
@@ -98,10 +96,10 @@ pub async fn open_store(config: &Config, store_flag: Option<&str>) -> Result<Sto
 ///
 /// # Errors
 /// As [`store_url`] and [`DataFolder::resolve`].
-pub(crate) fn is_new(config: &Config, store_flag: Option<&str>) -> Result<bool> {
-    let Some(url) = store_url(config, store_flag)? else { return Ok(true) };
+pub(crate) fn is_new(config: &Config) -> Result<bool> {
+    let Some(url) = store_url(config)? else { return Ok(true) };
     let Some(path) = url.strip_prefix("sqlite:").map(Path::new) else { return Ok(false) };
     let store_id = files::folder_of(path).join(data_folder::STORE_ID_FILE);
-    let used = DataFolder::resolve(config, store_flag)?.is_some_and(|folder| folder.has_been_used(config));
+    let used = DataFolder::resolve(config)?.is_some_and(|folder| folder.has_been_used(config));
     Ok(!used && [path, &store_id].iter().all(|path| path.symlink_metadata().is_err()))
 }

@@ -1,4 +1,4 @@
-//! The folders of the user: cache, data and configuration, by the XDG base directory rules.
+//! The folders of the user: cache, data, state and configuration, by the XDG base directory rules.
 
 use std::path::PathBuf;
 
@@ -21,6 +21,12 @@ pub fn data_folder() -> Option<PathBuf> {
 /// Neither XDG_DATA_HOME nor HOME is set.
 pub fn user_data_folder() -> Result<PathBuf> {
     data_folder().context("neither XDG_DATA_HOME nor HOME is set: say where keys and usage are kept with --store sqlite:PATH, or --store off")
+}
+
+/// The lines that were typed in `cachalot chat`: `$XDG_STATE_HOME/cachalot/chat-history`, else
+/// `~/.local/state/cachalot/chat-history`.
+pub(crate) fn chat_history_file() -> Option<PathBuf> {
+    Some(base_folder("XDG_STATE_HOME", ".local/state")?.join("cachalot/chat-history"))
 }
 
 /// `$XDG_CONFIG_HOME/cachalot/cachalot.toml`, else `~/.config/cachalot/cachalot.toml`.

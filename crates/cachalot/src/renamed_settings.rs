@@ -18,6 +18,12 @@ pub(crate) fn warn_of_former_names(path: &Path, file: &Table) {
     }
 }
 
+/// The present name of a setting.
+pub(crate) fn present_name<'a>(section: &str, name: &'a str) -> &'a str {
+    let renamed = RENAMED.iter().find(|(of, former, _)| *of == section && *former == name);
+    renamed.map_or(name, |(.., present)| present)
+}
+
 /// The entries of [`RENAMED`] that the file uses.
 fn former_names(file: &Table) -> Vec<(&'static str, &'static str, &'static str)> {
     let uses = |(section, former, _): &(&str, &str, &str)| match file.get(*section) {

@@ -18,13 +18,13 @@ const OTLP_HEADER_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EX
 
 /// The secrets of the configuration and the environment. They are redacted until the returned
 /// values are dropped.
-pub(crate) fn collect(config: &Config, store_flag: Option<&str>, folder: Option<&DataFolder>) -> Vec<Secret> {
+pub(crate) fn collect(config: &Config, folder: Option<&DataFolder>) -> Vec<Secret> {
     let mut found: Vec<String> = Vec::new();
     let variables = config.server.keys.iter().map(|key| &key.key_env).chain([&config.server.admin_token_env]);
     found.extend(variables.flatten().filter_map(|variable| std::env::var(variable).ok()));
     found.extend(folder.and_then(|folder| read_token(&admin_token_path(folder))));
     // A setting that cannot be read is reported where it is used.
-    for url in [store_url(config, store_flag), redis_url(config)] {
+    for url in [store_url(config), redis_url(config)] {
         found.extend(url.ok().flatten().iter().flat_map(|url| url_passwords(url)));
     }
     found.extend(std::env::var("PGPASSWORD"));
@@ -80,7 +80,8 @@ mod tests {
     fn the_secrets_of_a_server_are_redacted_while_it_runs() {
         let mut config = Config::default();
         config.store.redis = Some("redis://:cache-password-7@127.0.0.1".into());
-        let secrets = collect(&config, Some("postgres://me:db-password-7@127.0.0.1/x"), None);
+        config.store.url = Some("postgres://me:db-password-7@127.0.0.1/x".into());
+        let secrets = collect(&config, None);
         let redacted = gateway::redact_secrets("cache-password-7 db-password-7").into_owned();
         assert_eq!(redacted, "*** ***");
         drop(secrets);

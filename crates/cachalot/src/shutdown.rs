@@ -2,6 +2,7 @@
 //! other threads are all stuck still ends.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,8 +22,9 @@ pub struct ShutdownSignals {
 
 impl ShutdownSignals {
     /// Registers SIGINT and SIGTERM. The first one requests a shutdown. A second one ends the
-    /// process, and so does the end of the grace period with its margin. From now on SIGHUP and
-    /// SIGXFSZ do not end the process.
+    /// process, and so does the end of the grace period with its margin. A SIGHUP counts as one of
+    /// them if the terminal of standard error was closed. From now on other SIGHUPs and SIGXFSZ do
+    /// not end the process.
     ///
     /// # Errors
     /// The system refuses a thread or a signal.
@@ -95,11 +97,14 @@ pub fn ignore_file_size_signal() {
 #[cfg(target_os = "linux")]
 const SIGXFSZ: std::ffi::c_int = 25;
 
-/// SIGINT and SIGTERM.
+/// SIGINT, SIGTERM, and the SIGHUP of a terminal that was closed.
 #[cfg(unix)]
 struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+    /// Whether standard error was a terminal at the start.
+    had_terminal: bool,
 }
 
 #[cfg(unix)]
@@ -107,15 +112,26 @@ impl StopSignals {
     fn register() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         ignore_file_size_signal();
-        // A registered SIGHUP does not end the process. `HangupSignal` waits for it.
-        drop(signal(SignalKind::hangup())?);
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            had_terminal: std::io::stderr().is_terminal(),
+        })
     }
 
     async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                // `HangupSignal` handles the others.
+                _ = self.hangup.recv() => {
+                    if self.had_terminal && !std::io::stderr().is_terminal() {
+                        return;
+                    }
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use store::Store;
 
-use crate::config::Config;
+use crate::config::{Config, Switches};
 use crate::open_store;
 
 /// Which store
@@ -21,18 +21,48 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// The configuration, with the store of `--store`.
+    ///
+    /// # Errors
+    /// A configuration that cannot be read.
+    pub(crate) fn load_config(&self) -> Result<Config> {
+        let mut switches = Switches::default();
+        add_store_switch(&mut switches, self.store.clone());
+        Ok(Config::load(self.config.as_deref())?.with_switches(switches))
+    }
+
     /// Opens the store, runs `action` on it and closes it.
     ///
     /// # Errors
     /// A configuration or a store that cannot be used, and the errors of `action`.
-    pub fn run_with_store<T>(&self, action: impl AsyncFnOnce(&Store) -> Result<T>) -> Result<T> {
+    pub fn run_with_store<T>(&self, action: impl AsyncFnOnce(&Store, &Config) -> Result<T>) -> Result<T> {
+        self.run_with_config(&self.load_config()?, action)
+    }
+
+    /// [`StoreArgs::run_with_store`] with a configuration that has been read.
+    ///
+    /// # Errors
+    /// A store that cannot be used, and the errors of `action`.
+    pub fn run_with_config<T>(
+        &self,
+        config: &Config,
+        action: impl AsyncFnOnce(&Store, &Config) -> Result<T>,
+    ) -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             crate::shutdown::ignore_file_size_signal();
-            let store = open_store::open_store(&Config::load(self.config.as_deref())?, self.store.as_deref()).await?;
-            let done = action(&store).await;
+            let store = open_store::open_store(config).await?;
+            let done = action(&store, config).await;
             store.close().await;
             done
         })
     }
+}
+
+/// Adds the switch `--store`, which also replaces a URL in the environment.
+pub(crate) fn add_store_switch(switches: &mut Switches<Config>, store: Option<String>) {
+    switches.add("store.url", store, |config, url| {
+        config.store.url = Some(url.into());
+        config.store.url_env = None;
+    });
 }

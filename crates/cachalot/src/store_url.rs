@@ -1,22 +1,16 @@
-//! The URLs of the store and of Redis, as the command line, the configuration and the environment
-//! name them.
+//! The URLs of the store and of Redis, as the configuration and the environment name them.
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::Config;
+use crate::config::{Config, SecretText};
 use crate::paths::user_data_folder;
 
 /// The URL of the store; `None` when it is off.
 ///
 /// # Errors
 /// Settings that contradict each other, a variable or a folder that is not set.
-pub(crate) fn store_url(config: &Config, store_flag: Option<&str>) -> Result<Option<String>> {
-    let settings = &config.store;
-    let url = match store_flag {
-        Some(url) => Some(url.to_owned()),
-        None => value_or_env("url", &settings.url, &settings.url_env)?,
-    };
-    let url = match url {
+pub(crate) fn store_url(config: &Config) -> Result<Option<String>> {
+    let url = match value_or_env("url", &config.store.url, &config.store.url_env)? {
         Some(url) => url,
         None => format!("sqlite:{}", user_data_folder()?.join("cachalot.db").display()),
     };
@@ -33,13 +27,13 @@ pub(crate) fn redis_url(config: &Config) -> Result<Option<String>> {
 }
 
 /// The value of a setting of `[store]`, or of the environment variable that `{setting}_env` names.
-fn value_or_env(setting: &str, value: &Option<String>, variable: &Option<String>) -> Result<Option<String>> {
+fn value_or_env(setting: &str, value: &Option<SecretText>, variable: &Option<String>) -> Result<Option<String>> {
     match (value, variable) {
         (Some(_), Some(_)) => bail!("[store] takes either `{setting}` or `{setting}_env`"),
         (None, Some(variable)) => std::env::var(variable)
             .map(Some)
             .with_context(|| format!("[store] {setting}_env: the environment variable `{variable}` is not set")),
-        (value, None) => Ok(value.clone()),
+        (value, None) => Ok(value.as_ref().map(|value| value.expose().to_owned())),
     }
 }
 

@@ -13,10 +13,16 @@ use crate::load::{self, ArithmeticDefaults, ModelArgs};
 
 /// Measure speed on this machine
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     command: BenchCommand,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cachalot bench depth
+  cachalot bench speed --model fixture --prompt 4096";
 
 #[derive(clap::Subcommand)]
 enum BenchCommand {
@@ -91,6 +97,7 @@ fn depth(args: &ModelArgs, depths: &[usize], tokens: usize) -> Result<()> {
                 start: depth + i.min(tokens - 1),
                 pages: &pages,
                 logits: LogitsWanted::Last,
+                attention: None,
             };
             let start = Instant::now();
             model.forward(&Batch { spans: vec![span] }, &mut cache, &mut ());
@@ -123,7 +130,9 @@ fn speed(args: &ModelArgs, prompt: usize, tokens: usize, batch: usize) -> Result
         let ids: Vec<u32> = (0..prompt).map(|i| token(seq, i)).collect();
         for (i, tokens) in ids.chunks(256).enumerate() {
             model.forward(
-                &Batch { spans: vec![Span { tokens, start: i * 256, pages, logits: LogitsWanted::Last }] },
+                &Batch {
+                    spans: vec![Span { tokens, start: i * 256, pages, logits: LogitsWanted::Last, attention: None }],
+                },
                 &mut cache,
                 &mut (),
             );
@@ -138,7 +147,7 @@ fn speed(args: &ModelArgs, prompt: usize, tokens: usize, batch: usize) -> Result
         let spans = ids
             .iter()
             .zip(&pages)
-            .map(|(tokens, pages)| Span { tokens, start: i, pages, logits: LogitsWanted::Last })
+            .map(|(tokens, pages)| Span { tokens, start: i, pages, logits: LogitsWanted::Last, attention: None })
             .collect();
         let start = Instant::now();
         model.forward(&Batch { spans }, &mut cache, &mut ());

@@ -1,31 +1,60 @@
-//! `cachalot chat`: a conversation in the terminal.
+//! `cachalot chat`: a conversation with a model, in the terminal or through a pipe.
 
-use std::io::{IsTerminal, Write};
+mod answer_printer;
+mod answer_speed;
+mod connection;
+mod conversation;
+mod interrupts;
+mod line_editor;
+mod line_source;
+mod markdown;
+mod message_input;
+mod piped_lines;
+mod reasoning_display;
+mod saved_conversation;
+mod session;
+mod slash_command;
 
-use anyhow::Result;
-use chat::{Chat, Delta, FinishReason, Input, Message, Provider, Reply, Role, Sampling};
-use engine::{Engine, PrefillProgress};
-use futures_util::StreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::{mpsc, watch};
+use std::io::IsTerminal;
 
+use anyhow::{Result, ensure};
+
+use self::connection::{Connection, LocalArgs, ServerArgs};
+use self::conversation::Conversation;
+use self::interrupts::Interrupts;
+use self::line_editor::LineEditor;
+use self::line_source::LineSource;
+use self::piped_lines::PipedLines;
+use self::reasoning_display::ReasoningDisplay;
+use self::session::{Output, Session};
 use crate::cache_args::CacheArgs;
-use crate::config::Config;
-use crate::load::{self, ArithmeticDefaults, ModelArgs};
+use crate::load::ModelArgs;
 
-/// Least number of prompt tokens for which a progress bar is shown.
-const LONG_PROMPT: usize = 256;
-
-/// Talk to the model in the terminal
+/// Talk to a model in the terminal
+///
+/// The model is the embedded one, a checkpoint, or one of any server with the chat completions API
+/// (`--url`).
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     cache_args: CacheArgs,
+    /// Base URL of a server with OpenAI's chat completions API, such as `http://127.0.0.1:8000`;
+    /// `--model` is then the id of one of its models [default: no server]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["compute", "cache", "index", "attention", "threads", "allow_mmap_larger_than_memory", "encoding", "context", "cache_memory"])]
+    url: Option<String>,
+    /// API key of that server [default: the environment variable CACHALOT_KEY, which does not
+    /// show it in the list of processes]
+    #[arg(long, value_name = "KEY", requires = "url")]
+    key: Option<String>,
     /// Let the model think before it answers
     #[arg(long)]
     think: bool,
+    /// Show reasoning dimmed, or fold it into one line
+    #[arg(long, value_enum, value_name = "show|fold", default_value = "show")]
+    reasoning: ReasoningDisplay,
     /// System prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -37,7 +66,30 @@ pub struct Args {
     /// random seed for each answer]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<i64>,
+    /// Print the speed of each answer
+    #[arg(long)]
+    verbose: bool,
+    /// Do not keep the typed lines for the next conversation
+    #[arg(long)]
+    no_history: bool,
+    /// Message that is answered; then the program ends [default: messages are read from standard
+    /// input]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    message: Option<String>,
 }
+
+/// The environment variable of the server's API key.
+const KEY_VARIABLE: &str = "CACHALOT_KEY";
+
+const EXAMPLES: &str = "\
+Examples:
+  cachalot chat
+  cachalot chat --model ./DeepSeek-V3.2 --think --verbose
+  cachalot chat --url http://127.0.0.1:8000 --model deepseek-chat
+  cachalot chat 'Why is the sky blue?'
+  echo 'Why is the sky blue?' | cachalot chat
+
+A piped conversation has one message in each line; \"\"\" before and after makes one of several lines.";
 
 fn parse_temperature(text: &str) -> Result<f64, String> {
     let temperature = text.parse().ok().filter(|temperature| (0.0..=2.0).contains(temperature));
@@ -45,167 +97,37 @@ fn parse_temperature(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let loaded = load::model(&args.model, ArithmeticDefaults::Fast)?;
-    let encoding = load::encoding(&loaded.checkpoint, &args.model)?;
-    let options = args.cache_args.engine_options(&loaded, &Config::default())?;
-    let think = args.think || !encoding.supports_non_thinking();
-    let engine = Engine::start(loaded.model, encoding, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(run_conversation(&engine, args, think))
-}
-
-async fn run_conversation(engine: &Engine, args: &Args, think: bool) -> Result<()> {
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if terminal {
-        eprintln!("Ctrl-C stops an answer, /new begins a new conversation, /exit or Ctrl-D ends.");
-    }
-    let first: Vec<Message> = args.system.iter().map(|text| Message::new(Role::System, text)).collect();
-    let sampling = Sampling { temperature: args.temperature, seed: args.seed, ..Sampling::default() };
-    let mut messages = first.clone();
-    let mut lines = stdin_lines();
-    loop {
-        if terminal {
-            print!("> ");
-            std::io::stdout().flush()?;
+    let connection = match &args.url {
+        Some(url) => {
+            let key = args.key.clone().or_else(|| std::env::var(KEY_VARIABLE).ok());
+            let server = ServerArgs::new(url, key.as_deref(), args.think)?;
+            runtime.block_on(Connection::to_server(server, args.model.model.as_deref()))?
         }
-        let line = tokio::select! {
-            line = lines.recv() => line,
-            interrupt = tokio::signal::ctrl_c() => {
-                interrupt?;
-                println!();
-                continue;
-            }
-        };
-        match line.as_deref().map(str::trim) {
-            None | Some("/exit") => break,
-            Some("") => {}
-            Some("/new") => messages.clone_from(&first),
-            Some(text) => {
-                messages.push(Message::new(Role::User, text));
-                match answer(engine, &messages, think, &sampling).await {
-                    Ok(reply) => messages.push(Message::new(Role::Assistant, reply.text)),
-                    Err(error) => {
-                        // Without the failed question the conversation can go on.
-                        messages.pop();
-                        eprintln!("error: {}", crate::with_causes(&error));
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Prints an answer as it arrives. Ctrl-C ends it early and keeps the part that was printed.
-async fn answer(engine: &Engine, messages: &[Message], think: bool, sampling: &Sampling) -> Result<Reply> {
-    let input = Input::Messages(messages.to_vec());
-    let sampling = sampling.clone();
-    let mut chat = Chat { model: "chat".into(), input, thinking: Some(think), sampling, ..Chat::default() };
-    engine.validate(&mut chat)?;
-    let (sender, mut progress) = watch::channel(PrefillProgress::default());
-    let mut deltas = engine.chat_with_progress(chat, Some(sender)).await?;
-    let mut reply = Reply::default();
-    let mut printer = AnswerPrinter::new();
-    let bar = prefill_progress_bar();
-    let outcome = loop {
-        tokio::select! {
-            delta = deltas.next() => {
-                bar.finish_and_clear();
-                match delta {
-                    Some(Ok(delta)) => {
-                        printer.print_delta(&delta)?;
-                        reply.push(delta)?;
-                    }
-                    Some(Err(error)) => break Err(error.into()),
-                    None => break Ok(()),
-                }
-            }
-            Ok(()) = progress.changed() => {
-                let PrefillProgress { processed, total } = *progress.borrow_and_update();
-                if total >= LONG_PROMPT {
-                    bar.set_length(total as u64);
-                    bar.set_position(processed as u64);
-                }
-            }
-            interrupt = tokio::signal::ctrl_c() => {
-                bar.finish_and_clear();
-                break interrupt.map_err(Into::into);
-            }
+        None => {
+            let local = LocalArgs { model: args.model.clone(), cache: args.cache_args, think: args.think };
+            Connection::to_local_model(local)?
         }
     };
-    printer.finish()?;
-    if let Some(
-        reason @ (FinishReason::Length | FinishReason::ContextFull | FinishReason::InsufficientSystemResource),
-    ) = reply.finish
-    {
-        eprintln!("[ended early: {}]", reason.as_str());
+    let mut conversation = Conversation::new(args.system.clone());
+    conversation.settings.sampling.temperature = args.temperature;
+    conversation.settings.sampling.seed = args.seed;
+    let interrupts = Interrupts::listen(&runtime);
+    let is_terminal = args.message.is_none() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let lines: Box<dyn LineSource> =
+        if is_terminal { Box::new(LineEditor::new(!args.no_history)?) } else { Box::new(PipedLines) };
+    let mut session = Session {
+        connection,
+        conversation,
+        reasoning: args.reasoning,
+        verbose: args.verbose,
+        output: Output::standard(is_terminal),
+        interrupts,
+    };
+    if let Some(message) = &args.message {
+        return runtime.block_on(session.answer(message.trim()));
     }
-    outcome.map(|()| reply)
-}
-
-fn prefill_progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("reading {bar:40} {pos}/{len} tokens").expect("a valid template");
-    ProgressBar::new(0).with_style(style)
-}
-
-/// Prints the deltas of an answer: reasoning dimmed on a terminal, else between `<think>` tags.
-struct AnswerPrinter {
-    /// Whether standard output is a terminal.
-    styled: bool,
-    /// Whether the last delta was reasoning.
-    dimmed: bool,
-}
-
-impl AnswerPrinter {
-    fn new() -> Self {
-        Self { styled: std::io::stdout().is_terminal(), dimmed: false }
-    }
-
-    fn print_delta(&mut self, delta: &Delta) -> Result<()> {
-        match delta {
-            Delta::Reasoning { text, .. } => self.write(text, true),
-            Delta::Text { text, .. } => self.write(text, false),
-            Delta::ToolCall { name, .. } => self.write(&format!("\n[call {name}] "), false),
-            Delta::Arguments { text, .. } => self.write(text, false),
-            Delta::Start(_) | Delta::Finish(_) | Delta::Usage(_) => Ok(()),
-        }
-    }
-
-    fn write(&mut self, text: &str, dimmed: bool) -> Result<()> {
-        let mut out = std::io::stdout().lock();
-        if dimmed != self.dimmed {
-            match (self.styled, dimmed) {
-                (true, true) => write!(out, "\x1b[2m")?,
-                (true, false) => write!(out, "\x1b[0m\n\n")?,
-                (false, true) => writeln!(out, "<think>")?,
-                (false, false) => writeln!(out, "\n</think>")?,
-            }
-            self.dimmed = dimmed;
-        }
-        write!(out, "{text}")?;
-        Ok(out.flush()?)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        let reset = if self.styled && self.dimmed { "\x1b[0m" } else { "" };
-        println!("{reset}");
-        Ok(())
-    }
-}
-
-/// Lines of standard input, read by a thread of their own; the channel closes at the end of input.
-fn stdin_lines() -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lines() {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => return eprintln!("error: standard input: {error}"),
-            };
-            if sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+    let failures = session.run(&runtime, lines)?;
+    ensure!(is_terminal || failures == 0, "{failures} of the lines had no answer");
+    Ok(())
 }

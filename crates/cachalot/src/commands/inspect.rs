@@ -4,29 +4,40 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use hub::{DownloadPlan, ModelRef, select};
 use indicatif::{BinaryBytes, HumanCount};
 use model::config::Config;
 use model::tensors::{self, ParameterCounts, TensorKind, TensorSpec};
 use model::{CacheFormat, IndexFormat, Options, position_bytes};
 use weights::{Checkpoint, CheckpointSummary};
 
-use crate::load::{self, ModelSource, available_threads, byte_bar};
+use crate::hub_model::{self, RemoteModel, client_and_cache};
+use crate::load::{self, available_threads, byte_bar};
+use crate::model_source::ModelSource;
 use crate::{memory_bandwidth, system_memory};
 
 /// Describe a checkpoint, its memory needs, and whether it fits this machine
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Checkpoint folder in the Hugging Face layout, or a model inside the program: `minnow` or
-    /// `fixture` [default: minnow; in a build without it, fixture]
-    #[arg(value_name = "DIR|NAME")]
+    /// Checkpoint folder in the Hugging Face layout; a model on a hub, which need not be
+    /// downloaded; or one inside the program: `minnow` or `fixture` [default: minnow; in a build
+    /// without it, fixture]
+    #[arg(value_name = "DIR|ORG/NAME[@REVISION]|NAME")]
     model: Option<PathBuf>,
     /// Read all weights of a packed checkpoint and compare them with their checksums
     #[arg(long)]
     verify: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cachalot inspect
+  cachalot inspect ./DeepSeek-V3.2
+  cachalot inspect deepseek-ai/DeepSeek-V3.2";
 
 /// Prints the report. A checkpoint that is not complete yet is not an error.
 ///
@@ -34,38 +45,67 @@ pub struct Args {
 /// A configuration that cannot be read, recommended sampling parameters out of range. After the
 /// report: files that are present and damaged, or tensors that do not match the configuration.
 pub fn run(args: &Args) -> Result<()> {
-    let source = ModelSource::of(args.model.as_deref());
-    let summary = match source {
-        ModelSource::Folder(dir) => {
-            CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?
+    match ModelSource::of(args.model.as_deref())? {
+        ModelSource::Embedded(model) => {
+            let checkpoint = model.checkpoint()?;
+            print_report(&CheckpointSummary::from_checkpoint(&checkpoint), None)?;
+            if args.verify { verify(&checkpoint) } else { Ok(()) }
         }
-        ModelSource::Embedded(model) => CheckpointSummary::from_checkpoint(&model.checkpoint()?),
-    };
+        ModelSource::Folder(dir) => inspect_folder(&dir, args.verify),
+        ModelSource::Hub(model) => inspect_hub(&model, args.verify),
+    }
+}
+
+fn inspect_folder(dir: &Path, verify_checksums: bool) -> Result<()> {
+    let summary = CheckpointSummary::open(dir).with_context(|| format!("cannot inspect `{}`", dir.display()))?;
     let config = Config::from_json(&summary.config)?;
     // Tensors can be compared with the config only when all headers could be read.
-    let tensor_error = match source {
-        ModelSource::Folder(dir) if summary.problems.is_empty() => {
-            let checkpoint = Checkpoint::open(dir)?;
-            load::sampling_defaults(&checkpoint)?;
-            tensors::verify(&config, &checkpoint).err()
-        }
-        _ => None,
+    let tensor_error = if summary.problems.is_empty() {
+        let checkpoint = Checkpoint::open(dir)?;
+        load::sampling_defaults(&checkpoint)?;
+        tensors::verify(&config, &checkpoint).err()
+    } else {
+        None
     };
-    let available = system_memory::available();
-    let threads = available_threads();
-    let memory_rate = MemoryRate { threads, bytes_per_second: memory_bandwidth::measure(threads) };
-    let unusable = tensor_error.as_ref().map(ToString::to_string);
-    let report = Report { config: &config, summary: &summary, tensor_error, available, memory_rate }.to_string();
-    std::io::stdout().write_all(report.as_bytes())?;
     // A missing shard may still be downloading; a file that is present and damaged is an error.
     let is_broken = |problem: &&weights::Error| {
         !matches!(problem, weights::Error::MissingShard { .. } | weights::Error::NoWeights { .. })
     };
+    let unusable = tensor_error.as_ref().map(ToString::to_string);
     let broken = summary.problems.iter().find(is_broken).map(ToString::to_string).or(unusable);
-    if let (ModelSource::Folder(dir), Some(problem)) = (source, broken) {
+    print_report(&summary, tensor_error)?;
+    if let Some(problem) = broken {
         bail!("the checkpoint `{}` cannot be used: {problem}", dir.display());
     }
-    if args.verify { verify(&source.checkpoint()?) } else { Ok(()) }
+    if verify_checksums { verify(&Checkpoint::open(dir)?) } else { Ok(()) }
+}
+
+/// Describes a model of the cache; if it is not there, by what the hub says about it.
+fn inspect_hub(model: &ModelRef, verify_checksums: bool) -> Result<()> {
+    match hub_model::cache()?.snapshot(model) {
+        Ok(snapshot) => return inspect_folder(&snapshot, verify_checksums),
+        Err(hub::Error::NotCached { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (client, cache) = client_and_cache()?;
+    ensure!(!verify_checksums, "--verify reads weights, and `{model}` is not in the cache");
+    let RemoteModel { repository, summary } = hub_model::describe(&client, model)?;
+    print_report(&summary, None)?;
+    let selection = select(&repository, &[], "")?;
+    let plan = DownloadPlan::new(&cache, model, &repository, &selection.files)?;
+    let size = BinaryBytes(plan.bytes_missing());
+    let room = plan.check_space(&cache).err().map_or_else(|| "the disk has room for it".to_owned(), |e| e.to_string());
+    writeln!(std::io::stdout(), "download      {size}, by `cachalot pull {model}`: {room}")?;
+    Ok(())
+}
+
+fn print_report(summary: &CheckpointSummary, tensor_error: Option<weights::Error>) -> Result<()> {
+    let config = Config::from_json(&summary.config)?;
+    let available = system_memory::available();
+    let threads = available_threads();
+    let memory_rate = MemoryRate { threads, bytes_per_second: memory_bandwidth::measure(threads) };
+    let report = Report { config: &config, summary, tensor_error, available, memory_rate }.to_string();
+    Ok(std::io::stdout().write_all(report.as_bytes())?)
 }
 
 /// Compares the weights with their checksums.
@@ -259,9 +299,10 @@ impl Report<'_> {
         let with_mtp = one * (self.config.num_hidden_layers + self.config.num_nextn_predict_layers.min(1));
         let positions_that_fit = (self.available - weights_bytes) / with_mtp as u64;
         let context = HumanCount(positions_that_fit.min(self.config.max_position_embeddings as u64));
+        let fits = if self.summary.problems.is_empty() { "it fits" } else { "once complete it will fit" };
         writeln!(
             f,
-            "this machine  has {available} of memory free: it fits, with a bf16 cache up to a context of {context} positions"
+            "this machine  has {available} of memory free: {fits}, with a bf16 cache up to a context of {context} positions"
         )
     }
 }
@@ -277,8 +318,6 @@ const FORMATS: [(&str, CacheFormat, IndexFormat); 4] = [
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn folder(name: &str) -> PathBuf {

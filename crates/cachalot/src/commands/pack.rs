@@ -12,12 +12,16 @@ use model::tensors::TensorKind;
 use weights::{Checkpoint, Destination, PackedFolder};
 
 use crate::byte_size::parse_bytes;
+use crate::hub_model;
 use crate::load::{available_threads, byte_bar};
+use crate::model_source::ModelSource;
 
 /// Store a checkpoint in smaller number formats. An interrupted run continues where it ended
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Checkpoint folder to read: any that cachalot can serve
+    /// Checkpoint folder to read, any that cachalot can serve, or a model that `cachalot pull` has
+    /// downloaded
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// Folder to write: new, empty, or left by an interrupted run with the same options
@@ -55,6 +59,11 @@ pub struct Args {
     dry_run: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  cachalot pack ./DeepSeek-V3.2 --weights int4 --dry-run
+  cachalot pack ./DeepSeek-V3.2 ./packed --weights int4 --attention int8";
+
 /// Number formats of packed matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -87,8 +96,11 @@ pub fn run(args: &Args) -> Result<()> {
     let threads = args.threads.unwrap_or_else(available_threads);
     ensure!((1..=1024).contains(&threads), "--threads takes 1 to 1024");
     let source = &args.source;
-    let checkpoint =
-        Checkpoint::open(source).with_context(|| format!("cannot open the checkpoint `{}`", source.display()))?;
+    let checkpoint = match ModelSource::of(Some(source))? {
+        ModelSource::Hub(model) => hub_model::open_cached(&model)?,
+        // Models inside the program are not packed: the name is that of a folder.
+        _ => Checkpoint::open(source).with_context(|| format!("cannot open the checkpoint `{}`", source.display()))?,
+    };
     let config = Config::from_json(checkpoint.config())?;
     let formats = args.formats();
     let plan = |head| PackPlan::new(&checkpoint, formats, head, args.shard_size);

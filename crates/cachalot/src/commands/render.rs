@@ -14,6 +14,7 @@ use crate::load::{self, ModelArgs};
 
 /// Print the prompt of a request, or parse a raw completion
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -31,6 +32,11 @@ pub struct Args {
     /// standard input
     file: PathBuf,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cachalot render --model ./DeepSeek-V3.2 body.json
+  cachalot render --ids body.json";
 
 pub fn run(args: &Args) -> Result<()> {
     let encoding = load::encoding(&args.model.checkpoint()?, &args.model)?;

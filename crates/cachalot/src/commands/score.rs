@@ -15,6 +15,7 @@ use crate::load::{self, ModelArgs};
 
 /// Print log-probabilities of next tokens for given token ids
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -40,6 +41,10 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with_all = ["top", "logits", "mtp"])]
     greedy: Option<usize>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cachalot score --model ./DeepSeek-V3.2 --tokens tokens.json --top 5";
 
 pub fn run(args: &Args) -> Result<()> {
     ensure!((1..=1 << 20).contains(&args.chunk), "--chunk takes 1 to 1048576");
@@ -128,7 +133,9 @@ fn score(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut RowWrite
     for (i, part) in tokens.chunks(chunk).enumerate() {
         let pages = sequence.pages.clone();
         let start = i * chunk;
-        let batch = Batch { spans: vec![Span { tokens: part, start, pages: &pages, logits: LogitsWanted::All }] };
+        let batch = Batch {
+            spans: vec![Span { tokens: part, start, pages: &pages, logits: LogitsWanted::All, attention: None }],
+        };
         let output = model.forward(&batch, &mut sequence.cache, &mut ());
         for (j, token) in part.iter().enumerate() {
             row(start + j, *token, output.logits.row(j))?;
@@ -143,8 +150,9 @@ fn score_mtp(model: &mut dyn Model, tokens: &[u32], chunk: usize, row: &mut RowW
     let last = tokens.len() - 1;
     for start in (0..last).step_by(chunk) {
         let end = (start + chunk).min(last);
-        let span =
-            |tokens, start| Batch { spans: vec![Span { tokens, start, pages: &pages, logits: LogitsWanted::All }] };
+        let span = |tokens, start| Batch {
+            spans: vec![Span { tokens, start, pages: &pages, logits: LogitsWanted::All, attention: None }],
+        };
         let hidden: Rows =
             model.forward(&span(&tokens[start..end], start), &mut sequence.cache, &mut ()).hidden.clone();
         let output = model.draft(&span(&tokens[start + 1..end + 1], start), &hidden, &mut sequence.cache);
@@ -163,7 +171,13 @@ fn continue_greedily(model: &mut dyn Model, seq: usize, prompt: &[u32], n: usize
     let mut done = 0;
     while tokens.len() < prompt.len() + n {
         let end = (done + chunk).min(tokens.len());
-        let span = Span { tokens: &tokens[done..end], start: done, pages: &pages, logits: LogitsWanted::Last };
+        let span = Span {
+            tokens: &tokens[done..end],
+            start: done,
+            pages: &pages,
+            logits: LogitsWanted::Last,
+            attention: None,
+        };
         let output = model.forward(&Batch { spans: vec![span] }, &mut sequence.cache, &mut ());
         done = end;
         if done == tokens.len() {

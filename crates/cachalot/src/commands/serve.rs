@@ -1,30 +1,37 @@
 //! `cachalot serve`: the local model and the gateway behind the HTTP APIs.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gateway::{Accounting, BackgroundTasks, Gateway, Prices, Router, Telemetry};
 use server::ServerConfig;
 use store::RestorePolicy;
 use tokio::net::TcpListener;
 
 use crate::active_config::ActiveConfig;
-use crate::config::Config;
+use crate::banner::Banner;
+use crate::config::{Config, Profile, Switches};
 use crate::data_folder::{self, DataFolder};
 use crate::data_lock::DataLock;
 use crate::hangup_signal::HangupSignal;
 use crate::live_config::ConfigReloader;
-use crate::local_engine::{EngineArgs, map_model, start_engine};
+use crate::local_engine::{EngineArgs, MappedModel, map_model, start_engine};
+use crate::logging;
+use crate::one_time_link;
 use crate::open_store;
 use crate::secrets;
 use crate::server_settings::{server_config, shutdown_grace};
 use crate::shutdown::ShutdownSignals;
+use crate::store_args::add_store_switch;
+use crate::terminal;
 
 /// Serve the local model and remote providers over HTTP
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = EXAMPLES, next_help_heading = "Server options")]
 pub struct Args {
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -38,6 +45,12 @@ pub struct Args {
     /// Configuration file [default: ./cachalot.toml, else $XDG_CONFIG_HOME/cachalot/cachalot.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// How closely refusals and sampling follow DeepSeek's own service [default: lenient]
+    #[arg(long, value_name = "PROFILE")]
+    pub compat: Option<Profile>,
+    /// Serve no web console
+    #[arg(long)]
+    pub no_console: bool,
     /// Seconds that open responses get after Ctrl-C or SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<u64>,
@@ -48,6 +61,16 @@ pub struct Args {
     #[arg(long)]
     pub new_store: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cachalot serve
+  cachalot serve --model ./DeepSeek-V3.2 --context 32768 --threads 32
+  cachalot serve --model none --config gateway.toml --env-file keys.env
+  cachalot serve --listen 0.0.0.0:8000
+
+Every switch of the model and the server has a setting in cachalot.toml, which
+cachalot.example.toml lists.";
 
 /// Threads for blocking work. Each one needs memory for its stack and its work.
 const BLOCKING_THREADS: usize = 64;
@@ -64,10 +87,10 @@ pub fn run(args: &Args) -> Result<()> {
         .enable_all()
         .build()?;
     let served = runtime.block_on(async {
-        let config = Config::load(args.config.as_deref())?;
-        signals.set_grace(shutdown_grace(args.grace, &config));
-        let listen = args.listen.clone().unwrap_or_else(|| config.server.listen.clone());
-        let listener = TcpListener::bind(&listen).await.with_context(|| format!("cannot listen on `{listen}`"))?;
+        let config = Config::load(args.config.as_deref())?.with_switches(args.switches());
+        signals.set_grace(shutdown_grace(&config));
+        let listen = &config.server.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|error| bind_error(listen, error))?;
         serve(args, &config, listener, signals.requested()).await
     });
     // A stuck task does not keep the process alive.
@@ -76,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Serves on `listener` until `shutdown` resolves. `/readyz` reports that the server is ready once
-/// the weights are in memory.
+/// the weights are in memory. `config` has the switches of `args`.
 ///
 /// # Errors
 /// Settings, a store or a model that cannot be used.
@@ -96,8 +119,14 @@ pub async fn serve(
         }
         prepared = prepare(args, config, address) => prepared?,
     };
-    let Prepared { gateway, background_tasks, config, reloader, telemetry, _data_lock } = prepared;
+    let Prepared { gateway, background_tasks, config, reloader, telemetry, banner, _data_lock } = prepared;
+    if let Some(store) = gateway.accounting().store().filter(|_| config.console.enabled) {
+        one_time_link::print_setup_link(store, address).await?;
+    }
     tracing::info!("listening on http://{address}");
+    if logging::is_for_people() {
+        terminal::write_lines(|| eprintln!("{banner}"));
+    }
     let served = server::serve_with(listener, gateway, config, Some(reloader), shutdown).await;
     if let Some(tasks) = background_tasks {
         tasks.finish().await;
@@ -117,6 +146,7 @@ struct Prepared {
     config: ServerConfig,
     reloader: Arc<ConfigReloader>,
     telemetry: Option<Telemetry>,
+    banner: Banner,
     /// Released when the server has ended.
     _data_lock: Option<DataLock>,
 }
@@ -127,33 +157,38 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     // A SIGHUP during the start is handled after it.
     let hangup = HangupSignal::register();
     crate::check_certificates()?;
-    let has_local_model = args.engine.model.model.as_deref() != Some(Path::new("none"));
-    let store_flag = args.store.as_deref();
-    let server_config = server_config(args.grace, config)?;
-    let folder = DataFolder::resolve(config, store_flag)?;
+    let has_local_model = config.engine.model.as_deref() != Some(Path::new("none"));
+    let server_config = server_config(config)?;
+    let folder = DataFolder::resolve(config)?;
     // A folder that a server has used is locked before a large model is loaded in vain. A new one
     // is created after the checks.
     let used = folder.as_ref().filter(|folder| DataLock::is_known(&folder.lock_folder));
     let mut lock = acquire(used).await?;
     data_folder::check_admin_token_file(config, folder.as_ref())?;
-    let file_config = ActiveConfig::load(config.clone(), None, &[]).await?;
+    let mut active = ActiveConfig::from_file(config.clone(), &[])?;
     let named_token = data_folder::admin_token_hash_from_env(config)?;
-    if open_store::is_new(config, store_flag)? && (named_token.is_none() || folder.is_none()) {
+    if open_store::is_new(config)? && (named_token.is_none() || folder.is_none()) {
         server_config.validate_listen_address(address, &Accounting::with_prices(Prices::default()))?;
     }
     let telemetry = Telemetry::start(config.telemetry.otlp.as_deref()).context("`[telemetry]`")?;
-    let model = if has_local_model { Some(map_model(&args.engine, config).await?) } else { None };
+    let model = if has_local_model { Some(map_model(config).await?) } else { None };
     if lock.is_none() {
         lock = acquire(folder.as_ref()).await?;
     }
-    let (accounting, background_tasks) = open_store::open_accounting(config, store_flag, args.restore_policy()).await?;
-    let active = ActiveConfig::load(config.clone(), accounting.store(), &file_config.providers).await?;
+    let (accounting, background_tasks) = open_store::open_accounting(config, args.restore_policy()).await?;
+    active.add_settings_of(accounting.store(), &[]).await?;
     ensure!(
         has_local_model || !active.providers.is_empty() || accounting.store().is_some(),
         "`--model none` serves no local model, and no provider is configured: add one to `[[providers]]`, give a checkpoint folder, or leave --model out"
     );
+    if let Some(own) = active.providers.iter().find(|provider| provider.is_served_at(address)) {
+        let name = own.upstream.name();
+        bail!(
+            "provider `{name}`: its base URL is the address of this server, {address}: give this server another port (--listen 127.0.0.1:8001), or the provider another `base_url`"
+        );
+    }
     let token = data_folder::load_or_create_admin_token_hash(config, folder.as_ref())?;
-    let secrets = secrets::collect(config, store_flag, folder.as_ref());
+    let secrets = secrets::collect(config, folder.as_ref());
     // A generated token that nobody knows must not make a server on a public address count as
     // protected.
     ServerConfig { admin_token: named_token, ..server_config.clone() }.validate_listen_address(address, &accounting)?;
@@ -163,6 +198,13 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
         );
     }
     server::install_metrics_recorder()?;
+    let banner = Banner {
+        address,
+        has_console: server_config.console.enabled,
+        model: model.as_ref().map(MappedModel::name),
+        providers: active.providers.len(),
+        data: folder.as_ref().map(|folder| folder.path.clone()),
+    };
     let (local, system_fingerprint) = match model {
         Some(model) => start_engine(model).await?,
         None => (Router::default(), server_config.system_fingerprint.clone()),
@@ -174,10 +216,23 @@ async fn prepare(args: &Args, config: &Config, address: SocketAddr) -> Result<Pr
     gateway.spawn_task_poller();
     let tracer = telemetry.as_ref().map(Telemetry::tracer);
     let config = ServerConfig { admin_token: token, system_fingerprint, tracer, ..server_config };
-    Ok(Prepared { gateway, background_tasks, config, reloader, telemetry, _data_lock: lock })
+    Ok(Prepared { gateway, background_tasks, config, reloader, telemetry, banner, _data_lock: lock })
 }
 
 impl Args {
+    /// The settings that the switches set.
+    pub fn switches(&self) -> Switches<Config> {
+        let mut switches = Switches::default();
+        self.engine.add_switches(&mut switches);
+        add_store_switch(&mut switches, self.store.clone());
+        switches.add("server.listen", self.listen.clone(), |config, listen| config.server.listen = listen);
+        switches.add("server.shutdown_grace_s", self.grace, |config, seconds| config.server.shutdown_grace_s = seconds);
+        switches.add("compat.profile", self.compat, |config, profile| config.compat.profile = profile);
+        let console = self.no_console.then_some(false);
+        switches.add("console.enabled", console, |config, enabled| config.console.enabled = enabled);
+        switches
+    }
+
     /// The operator's decision about a database other than the one that was used last.
     fn restore_policy(&self) -> RestorePolicy {
         match (self.accept_restored_store, self.new_store) {
@@ -186,6 +241,14 @@ impl Args {
             _ => RestorePolicy::Refuse,
         }
     }
+}
+
+fn bind_error(listen: &str, error: io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => ", where another program listens; `--listen 127.0.0.1:8001` takes another port",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on `{listen}`{hint}"))
 }
 
 /// Locks the data folder, if there is one.

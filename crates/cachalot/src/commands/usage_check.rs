@@ -1,4 +1,4 @@
-//! `cachalot usage check`: compares spending with usage records, and repairs differences.
+//! `cachalot usage check`: compares spending and sums with usage records, and repairs differences.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::data_lock::DataLock;
 use crate::open_store;
 use crate::store_args::StoreArgs;
 
-/// Compare the spending of keys and projects with the sums of their usage records
+/// Compare spending, and the sums of hours and days, with the usage records
 ///
 /// The exit status is 1 where they differ.
 #[derive(clap::Args, Clone, Debug)]
@@ -53,12 +53,11 @@ struct RepairReport {
 pub(crate) fn run(store_args: &StoreArgs, args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let config = Config::load(store_args.config.as_deref())?;
-        let store_flag = store_args.store.as_deref();
+        let config = store_args.load_config()?;
         if args.repair {
-            refuse_while_served(&config, store_flag)?;
+            refuse_while_served(&config)?;
         }
-        let store = open_store::open_store(&config, store_flag).await?;
+        let store = open_store::open_store(&config).await?;
         let journal = data_folder::journal_folder(&config)?;
         let done = check(&store, &journal, args).await;
         store.close().await;
@@ -70,8 +69,8 @@ pub(crate) fn run(store_args: &StoreArgs, args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// A server uses it.
-fn refuse_while_served(config: &Config, store_flag: Option<&str>) -> Result<()> {
-    let Some(folder) = DataFolder::resolve(config, store_flag)? else { return Ok(()) };
+fn refuse_while_served(config: &Config) -> Result<()> {
+    let Some(folder) = DataFolder::resolve(config)? else { return Ok(()) };
     let context = || format!("the data folder `{}`", folder.lock_folder.display());
     match DataLock::holder_pid(&folder.lock_folder).with_context(context)? {
         Some(process) => bail!(
@@ -125,6 +124,8 @@ async fn repair(store: &Store, journal: &Path) -> Result<RepairReport> {
         written.with_context(|| format!("the old values cannot be written to `{}`", copy.display()))
     };
     let differences = store.repair_integrity(save).await?.mismatches;
+    // The repair has marked the sums as not filled in.
+    while store.fill_usage_sums().await? {}
     let quarantine = Quarantine::in_folder(journal);
     let committed =
         quarantine.retry_inserts(store).await.with_context(|| format!("`{}`", quarantine.path().display()))?;

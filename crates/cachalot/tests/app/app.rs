@@ -44,6 +44,7 @@ impl TestApp {
         config.store.url = Some("off".into());
         config.aliases.insert("gpt-4o-mini".into(), "deepseek-chat".into());
         set(&mut config);
+        let config = config.with_switches(cli.args.switches());
         cachalot::install_tls_provider();
         let served = tokio::spawn(async move {
             cachalot::commands::serve::serve(&cli.args, &config, listener, async {

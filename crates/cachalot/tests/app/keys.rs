@@ -49,21 +49,36 @@ async fn a_key_spends_its_budget_and_is_revoked() {
     wait_for_status(&app, None, 401).await;
     wait_for_status(&app, Some(&key), 200).await;
     let refused = wait_for_status(&app, Some(&key), 402).await;
-    assert_eq!(refused["error"]["message"], "Insufficient Balance");
+    let message = "Insufficient Balance: the budget of the key `alice` does not cover this request";
+    assert_eq!(refused["error"]["message"], message);
     let balance = app.client.get(app.url("/user/balance")).bearer_auth(&key).send().await.unwrap();
     assert_eq!(balance.json::<Value>().await.unwrap()["is_available"], false);
+
+    // So does one of a month, until it is removed.
+    run("key set alice --budget none");
+    wait_for_status(&app, Some(&key), 200).await;
+    run("key set alice --budget 0.000001 --every month --time-zone asia/kathmandu");
+    let refused = wait_for_status(&app, Some(&key), 402).await;
+    let message = refused["error"]["message"].as_str().unwrap();
+    let start = "Insufficient Balance: the monthly budget of the key `alice`, $0.000001, does not cover this request; it renews at ";
+    assert!(message.starts_with(start) && message.ends_with("-01T00:00:00+05:45"), "{message}");
+    run("key set alice --budget none --every month");
+    wait_for_status(&app, Some(&key), 200).await;
 
     // A project's budget limits all its keys together.
     run("project add team --budget 0.000001");
     let poor = run("key add bob --project team").trim().to_owned();
     crate::secrets::register_secret(&poor);
-    wait_for_status(&app, Some(&poor), 402).await;
+    let (status, answer) = post_chat(&app, Some(&poor)).await;
+    assert_eq!(status, 200, "a new key is known at once: {answer}");
+    let refused = wait_for_status(&app, Some(&poor), 402).await;
+    assert!(refused["error"]["message"].as_str().unwrap().contains("the project `team`"), "{refused}");
     run("project budget team none");
     wait_for_status(&app, Some(&poor), 200).await;
     run("key revoke bob");
     wait_for_status(&app, Some(&poor), 401).await;
 
-    let listed = run("key list");
+    let listed = run("key list --all");
     assert!(listed.contains("alice") && listed.contains("revoked") && !listed.contains(&key), "{listed}");
     app.stop().await;
     let usage = run("usage --by key");

@@ -46,8 +46,23 @@ async fn images_and_audio_are_passed_through_and_charged_per_call() {
         server.request(alice, app.client.post(app.url("/v1/audio/transcriptions")).multipart(form)).await;
     assert_eq!((status, content_type.as_str(), bytes), (200, "text/plain", b"1\n00:00 whale song\n".to_vec()));
 
+    server.wait_for_balance(alice, "0.82").await;
+    let judged = server.post(alice, "/v1/moderations", json!({"model": "own/voice", "input": "a whale"})).await;
+    assert_eq!((judged.0, &judged.1["results"][0]["flagged"]), (200, &json!(false)));
+    assert_eq!(service.requests().last().unwrap().json()["model"], "voice");
+    let documents = json!({"model": "voice", "query": "whale", "documents": ["cat", "cachalot"], "top_n": 1});
+    let ranked = server.post(alice, "/v1/rerank", documents).await;
+    assert_eq!((ranked.0, &ranked.1["results"][0]["index"]), (200, &json!(1)));
+    server.wait_for_balance(alice, "0.80").await;
+    for path in ["/v1/realtime?model=voice", "/realtime/sessions"] {
+        let (status, refused) = server.get(alice, path).await;
+        assert_eq!((status, &refused["error"]["code"]), (400, &json!("realtime_not_supported")), "{path}");
+    }
+
     for (path, body, word) in [
         ("/v1/images/generations", json!({"prompt": "x"}), "missing field `model`"),
+        ("/v1/rerank", json!({"query": "x"}), "missing field `model`"),
+        ("/v1/moderations", json!({"model": "deepseek-chat", "input": "x"}), "does not support moderation"),
         ("/v1/images/generations", json!({"model": "nobody", "prompt": "x"}), "Model Not Exist"),
         (
             "/images/generations",

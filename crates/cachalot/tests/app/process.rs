@@ -54,7 +54,8 @@ impl TestHome {
     fn set_environment(&self, command: &mut Command) {
         command.current_dir(self.folder.path()).env("HOME", self.folder.path()).stdin(Stdio::null());
         command.env("XDG_DATA_HOME", self.path("data")).env("XDG_CACHE_HOME", self.path("cache"));
-        command.env("XDG_CONFIG_HOME", self.path("config")).env_remove("CACHALOT_LOG");
+        command.env("XDG_CONFIG_HOME", self.path("config")).env("XDG_STATE_HOME", self.path("state"));
+        command.env_remove("CACHALOT_LOG");
     }
 
     /// Runs a command to its end.
@@ -106,6 +107,20 @@ fn read_in_thread(mut from: impl Read + Send + 'static) -> std::thread::JoinHand
     })
 }
 
+/// Collects the lines of a stream of a process.
+fn keep_lines(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let lines = Arc::new(Mutex::new(String::new()));
+    let kept = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut kept = kept.lock().unwrap();
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    });
+    lines
+}
+
 /// Waits for the end of a process, which is killed after `timeout`.
 fn wait_with_timeout(child: &mut Child, timeout: Duration) -> ExitStatus {
     let deadline = Instant::now() + timeout;
@@ -126,7 +141,10 @@ fn wait_with_timeout(child: &mut Child, timeout: Duration) -> ExitStatus {
 pub(crate) struct Server {
     child: Child,
     address: String,
+    /// Its standard error.
     log: Arc<Mutex<String>>,
+    /// Its standard output.
+    output: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -140,37 +158,42 @@ impl Server {
 
     /// Starts a server without waiting until it listens.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = log.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Self { child, address: String::new(), log }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = keep_lines(child.stderr.take().unwrap());
+        let output = keep_lines(child.stdout.take().unwrap());
+        Self { child, address: String::new(), log, output }
     }
 
     /// Waits for the first line of the log with these words. Panics after [`TIMEOUT`].
     pub(crate) fn wait_for_log(&mut self, words: &str) -> String {
+        self.wait_for_line(&self.log.clone(), words)
+    }
+
+    /// Waits for the first line of the standard output with these words. Panics after [`TIMEOUT`].
+    pub(crate) fn wait_for_output(&mut self, words: &str) -> String {
+        self.wait_for_line(&self.output.clone(), words)
+    }
+
+    fn wait_for_line(&mut self, lines: &Mutex<String>, words: &str) -> String {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            let log = self.log();
-            if let Some(line) = log.lines().find(|line| line.contains(words)) {
+            let ended = self.child.try_wait().unwrap();
+            if let Some(line) = lines.lock().unwrap().lines().find(|line| line.contains(words)) {
                 return line.to_owned();
             }
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() || self.log().contains(words), "the server has ended: {log}");
-            assert!(Instant::now() < deadline, "`{words}` was not logged: {log}");
+            assert!(ended.is_none(), "the server has ended: {}", self.log());
+            assert!(Instant::now() < deadline, "`{words}` did not appear: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Its standard output so far.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -233,6 +256,18 @@ impl Server {
 
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Waits until the server lists this number of models of providers. Returns false where it does
+    /// not within ten seconds.
+    pub(crate) fn wait_for_models(&self, number: usize) -> bool {
+        for _ in 0..200 {
+            if self.get("/v1/models", &[]).1.matches("\"id\":").count() >= number {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        false
     }
 
     pub(crate) fn get(&self, path: &str, headers: &[&str]) -> (u16, String) {

@@ -16,7 +16,7 @@ async fn fake_provider() -> FakeUpstream {
         match (request.path.as_str(), last["content"].as_str()) {
             ("/v1/models", _) => FakeResponse::json(200, json!({"data": [{"id": "gpt-x"}, {"id": "org/y"}]})),
             (path @ ("/v1/completions" | "/v1/embeddings"), _) => {
-                FakeResponse::json(200, json!({"id": format!("echo of {path}"), "choices": [], "data": []}))
+                FakeResponse::json(200, json!({"id": format!("echo of {path}"), "choices": [{"index": 0, "text": "a", "finish_reason": "stop"}], "data": []}))
             }
             (_, Some("refuse")) => {
                 FakeResponse::json(401, json!({"error": {"message": "Incorrect API key: sk-operator"}}))
@@ -194,7 +194,12 @@ async fn a_client_of_a_slow_provider_gets_keep_alives() {
         let quick = match request.json()["stream"] == true {
             true => FakeResponse::chat_stream(&["late"], 1),
             false => {
-                FakeResponse::json(200, json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}))
+                let choice =
+                    json!({"index": 0, "message": {"role": "assistant", "content": "late"}, "finish_reason": "stop"});
+                FakeResponse::json(
+                    200,
+                    json!({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}),
+                )
             }
         };
         FakeResponse {

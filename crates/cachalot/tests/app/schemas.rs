@@ -26,8 +26,9 @@ fn engine() -> Engine {
         compute: None,
         cache: None,
         index: None,
-        attention: load::AttentionArg::Sparse,
+        attention: None,
         threads: None,
+        allow_mmap_larger_than_memory: false,
         encoding: None,
     };
     let loaded = load::model(&args, ArithmeticDefaults::Fast).unwrap();
@@ -128,8 +129,8 @@ fn into_object(value: Value) -> Map<String, Value> {
 
 async fn answer(engine: Engine, mut chat: Chat) -> Reply {
     engine.validate(&mut chat).unwrap_or_else(|error| panic!("{error}: {chat:?}"));
-    let deltas = engine.chat(chat.clone()).await.unwrap_or_else(|error| panic!("{error}: {chat:?}"));
-    fold(deltas.collect::<Vec<_>>().await).unwrap_or_else(|error| panic!("{error}: {chat:?}"))
+    let started = engine.chat(chat.clone()).await.unwrap_or_else(|error| panic!("{error}: {chat:?}"));
+    fold(started.deltas.collect::<Vec<_>>().await).unwrap_or_else(|error| panic!("{error}: {chat:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,6 +107,45 @@ fn a_server_handles_signals_before_it_says_that_it_is_ready() {
     }
 }
 
+/// The address in a line of a server.
+#[cfg(target_os = "linux")]
+fn address_in(line: &str) -> String {
+    let (_, rest) = line.split_once("http://").unwrap();
+    rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_fails_no_request() {
+    let home = TestHome::new();
+    let mut server =
+        Server::spawn(home.shell("exec \"$CACHALOT\" serve --model none --listen 127.0.0.1:0 2>/dev/full"));
+    let address = address_in(&server.wait_for_output("Set up the console"));
+    server.set_address(&address);
+    for _ in 0..3 {
+        assert_eq!(server.get("/healthz", &[]).0, 200);
+        assert_eq!(server.get("/v1/models", &[]).0, 200);
+    }
+    server.stop();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_ends_with_its_terminal() {
+    let home = TestHome::new();
+    let serve = "exec script -qec \"'$CACHALOT' serve --model none --listen 127.0.0.1:0\" /dev/null";
+    let mut server = Server::spawn(home.shell(serve));
+    let address = address_in(&server.wait_for_output("listening on http://"));
+    server.set_address(&address);
+    assert_eq!(server.get("/healthz", &[]).0, 200);
+    server.kill(); // the terminal
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < deadline, "the server outlives its terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_limit_of_file_sizes_is_an_error_and_not_the_end() {
@@ -225,11 +264,22 @@ fn a_database_that_cannot_be_written_is_named() {
             set(&path, if path.is_dir() { of_folder } else { of_file });
         }
         for command in [&SERVE_ARGS[..], &["key", "list"], &["key", "add", "alice"]] {
+            let reads_only = command == ["key", "list"];
             let Some(command) = as_unprivileged_user(home.command(command)) else {
                 eprintln!("skipped: this system has no unprivileged user for the test");
                 return;
             };
             let ended = run_to_end(command);
+            // SQLite reads a write-protected file if its index is beside it or can be made there.
+            if reads_only && ended.status.success() {
+                assert!(
+                    ended.stdout.starts_with("name") && ended.stderr.is_empty(),
+                    "{}{}",
+                    ended.stdout,
+                    ended.stderr
+                );
+                continue;
+            }
             assert!(!ended.status.success(), "{}{}", ended.stdout, ended.stderr);
             assert!(ended.stderr.contains("data/cachalot") && !ended.stderr.contains("panicked"), "{}", ended.stderr);
             assert!(

@@ -20,6 +20,8 @@ pub(crate) async fn fake_task_provider(fails: Arc<AtomicBool>) -> FakeUpstream {
         let song = |id: &str| json!({"task_id": id, "action": "MUSIC", "status": status("SUCCESS", "FAILURE"), "data": []});
         match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/v1/images/generations") => FakeResponse::json(200, json!({"created": 1, "data": [{"url": "https://x/1.png"}]})),
+            ("POST", "/v1/moderations") => FakeResponse::json(200, json!({"id": "modr-1", "model": "guard", "results": [{"flagged": false}]})),
+            ("POST", "/v1/rerank") => FakeResponse::json(200, json!({"results": [{"index": 1, "relevance_score": 0.9}], "usage": {"total_tokens": 9}})),
             ("POST", "/v1/images/edits") => FakeResponse::json(200, json!({"created": 1, "data": [], "usage": {"input_tokens": 7, "output_tokens": 5}})),
             ("POST", "/v1/audio/speech") => FakeResponse {
                 status: 200,
