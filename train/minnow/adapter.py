@@ -9,10 +9,16 @@ import os
 import torch
 import torch.nn.functional as F
 
+import conversation  # noqa: F401  (the path of train/)
+import checkpoint
 import source
+from rounding import FORMATS, Grid, straight_through
 from source import CONTROL
 
 MATRICES = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+TINY = 2.0 ** -17  # the factor of the latents' rows in the conversion
+ROUNDED = {  # matrices whose rows the conversion takes over as they are, but for that factor
+    "attn_v": "self_attn.kv_a_proj_with_mqa", "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 
 
 class Model:
@@ -32,12 +38,15 @@ class Model:
                 o, i = t[f"blk.{layer}.{m}.weight"].shape
                 self.lora[f"blk.{layer}.{m}.a"] = ((torch.rand(rank, i, generator=g) * 2 - 1) * math.sqrt(3 / i)).requires_grad_(True)
                 self.lora[f"blk.{layer}.{m}.b"] = torch.zeros(o, rank).requires_grad_(True)
+        self.rounded = {}  # matrices on the 4-bit grid, see `round`
+        self.grids = {}  # matrices of which scales and offsets are trained and not an adapter
         self.inp = self.E[:CONTROL].clone().requires_grad_(True)   # input rows of the control tokens
         self.out = self.E[:CONTROL].clone().requires_grad_(True)   # output rows
         self.theta = self.h["theta"] ** (-torch.arange(self.h["hd"] // 2, dtype=torch.float64) * 2 / self.h["hd"])
 
     def parameters(self):
-        return [*self.lora.values(), self.inp, self.out]
+        """The trained tensors: those of grids first, the two of control rows last."""
+        return [*(g.moved for g in self.grids.values()), *(x for k, x in self.lora.items() if k[:-2] not in self.grids), self.inp, self.out]
 
     def start(self, soft):
         """Control rows from the embeddings that `control.py` found; <think> begins as </think>."""
@@ -47,14 +56,24 @@ class Model:
             self.inp[5] = self.inp[6]
 
     def load(self, path):
-        from safetensors.torch import load_file
-        with torch.no_grad():
-            for k, v in load_file(path).items():
-                (self.inp if k == "control.in" else self.out if k == "control.out" else self.lora[k]).copy_(v.float())
+        from safetensors import safe_open
+        with torch.no_grad(), safe_open(path, "pt") as f:
+            for k in f.keys():
+                if k.endswith(".quants"):
+                    k = k.removesuffix(".quants")
+                    self.rounded[k] = Grid(*(f.get_tensor(f"{k}.{x}") for x in ("quants", "scale", "offset"))).weights()
+                elif not k.endswith((".scale", ".offset")):
+                    (self.inp if k == "control.in" else self.out if k == "control.out" else self.lora[k]).copy_(f.get_tensor(k).float())
+            if "round" in (f.metadata() or {}):
+                self.round(f.metadata()["round"])
 
     def save(self, path, **meta):
+        """The adapter in bf16, or in f32 where its sum with the weights is rounded; of grids, the quants and the trained scales and offsets."""
         from safetensors.torch import save_file
-        x = {k: v.detach().bfloat16() for k, v in self.lora.items()} | {"control.in": self.inp.detach().float(), "control.out": self.out.detach().float()}
+        x = {k: v.detach() if self.rounded else v.detach().bfloat16() for k, v in self.lora.items() if k[:-2] not in self.grids} | {"control.in": self.inp.detach().float(), "control.out": self.out.detach().float()}
+        for k, g in self.grids.items():
+            s, o = g.numbers()
+            x |= {k + ".quants": g.quants.byte(), k + ".scale": s.detach().half(), k + ".offset": o.detach().half()}
         save_file(x, path + ".tmp", metadata={"rank": str(self.rank)} | {k: str(v) for k, v in meta.items()})
         os.replace(path + ".tmp", path)
 
@@ -65,12 +84,35 @@ class Model:
             for layer in range(self.h["layers"]):
                 for m in MATRICES:
                     k = f"blk.{layer}.{m}"
-                    t[k + ".weight"] += self.lora[k + ".b"] @ self.lora[k + ".a"]
+                    t[k + ".weight"] = self.rounded[k] if k in self.rounded else t[k + ".weight"] + self.lora[k + ".b"] @ self.lora[k + ".a"]
         return t
 
+    @torch.no_grad()
+    def round(self, name):
+        """Rounds the sums of weight and adapter of the matrices `ROUNDED` to a format. `linear` multiplies by them from then on; training calls this before every step."""
+        for layer in range(self.h["layers"]):
+            for m in ROUNDED:
+                k = f"blk.{layer}.{m}"
+                self.rounded[k] = FORMATS[name](self.w[k + ".weight"] + self.lora[k + ".b"] @ self.lora[k + ".a"])
+
+    def train_grids(self, folder):
+        """Takes the matrices `ROUNDED` from a folder of quantise.py, in the place of weights and adapter, to train their scales and offsets."""
+        _, t = checkpoint.read(folder)
+        for layer in range(self.h["layers"]):
+            for m, n in ROUNDED.items():
+                w = t[f"model.layers.{layer}.{n}.weight"].float()
+                if m == "attn_v":  # the first rows of the latent, times 2^-17
+                    w = w[: self.h["kv"] * self.h["hd"]] / TINY
+                self.grids[f"blk.{layer}.{m}"] = Grid.of(w)
+
     def linear(self, a, k, adapt):
-        y = F.linear(a, self.w[k + ".weight"])
-        return y + F.linear(F.linear(a, self.lora[k + ".a"]), self.lora[k + ".b"]) if adapt else y
+        if not adapt:
+            return F.linear(a, self.w[k + ".weight"])
+        if k in self.grids:
+            return F.linear(a, self.grids[k].weights())
+        if k in self.rounded:
+            return straight_through(a, self.rounded[k], self.lora[k + ".a"], self.lora[k + ".b"])
+        return F.linear(a, self.w[k + ".weight"]) + F.linear(F.linear(a, self.lora[k + ".a"]), self.lora[k + ".b"])
 
     def norm(self, x, k):
         return source.rms(x, self.w[k + ".weight"], self.h["eps"])

@@ -20,9 +20,12 @@ def questions(n):
     d, out = mix.Data(source.tokenizer(), 203), []
     kinds = sorted(k for k in mix.SHARES if k != "tools")
     for q in prompts.prompts()[: n // 2]:
-        out.append(cf.BOS + cf.USER + q + cf.ASSISTANT + cf.UNTHINK)
+        if mix.bare(q) not in d.forbidden:
+            out.append(cf.BOS + cf.USER + q + cf.ASSISTANT + cf.UNTHINK)
     while len(out) < n:
         c = mix.SHARES[d.r.choice(kinds)][0](d.r)
+        if d.forbidden.intersection(mix.user_texts(c)):
+            continue
         first = next(i for i, m in enumerate(c["m"]) if m["role"] == "assistant")
         out.append("".join(s for s, trained in cf.render(c["m"][: first + 1], c["f"], c["thinking"], schema=c.get("schema")) if not trained))
     return out

@@ -25,7 +25,13 @@ def weather(r):
     n = r.choice(["get_weather", "weather", "get_current_weather", "weather_lookup", "fetch_weather"])
     if k < 2:
         tool = fn(n, r.choice(["Get the current weather for a city.", "Get the weather.", "Current weather at a place."]), key, **{key: ("string", "Name of the city")})
-        return tool, r.choice([f"What is the weather in {c}?", f"How is the weather in {c} today?", f"Is it warm in {c}?", f"What's the weather like in {c}?", f"Weather in {c}?", f"Do I need an umbrella in {c}?", f"How cold is it in {c} right now?", f"Is it raining in {c}?"]), {key: c}, r.choice([{"temperature": t, "condition": sky}, {"temperature_c": t, "sky": sky}, {"temp": t, "description": sky}]), f"It is {sky} in {c}, with {t} degrees."
+        if r.random() < 0.5:  # the day may be left out, and is given only as the user says it
+            tool["parameters"]["properties"]["day"] = {"type": "string", "description": r.choice(["Day of the forecast", "Which day, such as tomorrow or Friday", "Day, today if left out"])}
+            when = r.choice(["today", "today", "tomorrow", r.choice(DAYS)])
+            on = f"on {when}" if when in DAYS else when
+            q = r.choice([f"How is the weather in {c} {on}?", f"Will it rain in {c} {on}?", f"Is it going to be warm in {c} {on}?", f"weather in {c} {on}?", f"Should I take a coat in {c} {on}?", f"I am in {c} {on}. Do I need sunglasses?", f"What will it be like in {c} {on}?"])
+            return tool, q, {key: c, "day": when}, {"condition": sky, "temperature": t}, f"It will be {sky} in {c} {on}, with {t} degrees."
+        return tool, r.choice([f"What is the weather in {c}?", f"How is the weather in {c} right now?", f"Is it warm in {c}?", f"What's the weather like in {c}?", f"Weather in {c}?", f"Do I need an umbrella in {c}?", f"How cold is it in {c} right now?", f"Is it raining in {c}?"]), {key: c}, r.choice([{"temperature": t, "condition": sky}, {"temperature_c": t, "sky": sky}, {"temp": t, "description": sky}]), f"It is {sky} in {c}, with {t} degrees."
     if k == 2:
         tool = fn(n, "Get the weather forecast for a city and a day.", f"{key} day", **{key: ("string", "Name of the city")}, day=("string", "Day of the forecast"))
         return tool, r.choice([f"What will the weather be in {c} {'on ' if d in DAYS else ''}{d}?", f"Will it rain in {c} {'on ' if d in DAYS else ''}{d}?", f"Weather for {c}, {d}, please."]), {key: c, "day": d}, {"condition": sky, "max": t}, f"In {c} it will be {sky} {'on ' if d in DAYS else ''}{d}, with up to {t} degrees."
@@ -158,30 +164,47 @@ def record(r):
         ("get_book", "Data of a book.", "title", f"The {n}", f"the book The {n}", [("author", full(r), "the author is {v}"), ("year", r.randint(1900, 2025), "the year is {v}"), ("pages", price, "it has {v} pages")]),
     ])
     asked = r.sample(fields, r.choice([1, 2, 2, 3]))
+    wh = {"price": "how much does it cost", "city": "where is it", "color": "which color does it have", "departure": "when does it leave", "gate": "from which gate", "arrives": "when does it arrive", "author": "who wrote it", "year": "from which year is it", "pages": "how many pages does it have", "next_match": "when is the next match", "coach": "who is the coach",
+          "stars": "how many stars does it have", "free_rooms": "how many rooms are free", "in_stock": "how many are in stock", "rating": "how is it rated", "status": "what is its status", "wins": "how many wins are there", "losses": "how many losses are there", "weight_kg": "how heavy is it", "office": "where is the office", "phone": "what is the phone number"}
+    if r.random() < 0.5 and all(k in wh for k, _, _ in asked):
+        return fn(tool, about, key, **{key: ("string", "What to look up")}), r.choice(["About {w}: {f}?", "I have a question about {w}: {f}?", "{w}: {f}?"]).format(w=what, f=", and ".join(wh[k] for k, _, _ in asked)), {key: value}, {k: v for k, v, _ in fields}, cap(join([t.format(v=v) for _, v, t in asked])) + "."
     q = r.choice(["What is the {f} of {w}?", "Tell me the {f} of {w}.", "I need the {f} of {w}.", "Look up {w}: {f}?", "Please check {w}. I want to know the {f}."]).format(f=join([k.replace("_", " ") for k, _, _ in asked]), w=what)
     return fn(tool, about, key, **{key: ("string", "What to look up")}), q, {key: value}, {k: v for k, v, _ in fields}, cap(join([t.format(v=v) for _, v, t in asked])) + "."
 
 
-MAKERS = [record] * 4 + [weather] * 4 + [clock, search, search, calculate, email, event, event, currency, transport, transport, transport, light, light, alarm, order, contact, stock, stock, translate_tool, note, note]
+def next_of(r):
+    """When something comes next and where: two values of the result in one answer."""
+    c, place, t = r.choice(CITIES), r.choice([r.randint(1, 24), f"{r.choice('ABCD')}{r.randint(1, 9)}"]), f"{r.randint(5, 23):02}:{r.choice(['08', '12', '27', '35', '49', '50'])}"
+    kind, spot, says = r.choice([("bus", "stop", "from stop"), ("ferry", "pier", "from pier"), ("tram", "track", "from track"), ("flight", "gate", "from gate"), ("coach", "bay", "from bay")])
+    key = r.choice(["destination", "to", "city"])
+    tool = fn(f"next_{kind}", f"Find the next {kind} to a city.", key, **{key: ("string", "Where it goes")})
+    result = {r.choice(["departure", "time", "leaves_at"]): t, spot: place} | r.choice([{}, {"minutes": r.randint(20, 300)}, {"price": r.randint(3, 90)}])
+    return tool, r.choice([f"When does the next {kind} to {c} leave, and from which {spot}?", f"Next {kind} to {c}: time and {spot}?", f"I want to go to {c}. When is the next {kind} and which {spot} is it?", f"When is the next {kind} to {c}? And where does it leave?", f"which {kind} to {c} is next, and at what {spot}"]), {key: c}, result, r.choice([f"The next {kind} to {c} leaves at {t} {says} {place}.", f"It leaves at {t} {says} {place}."])
+
+
+MAKERS = [record] * 4 + [next_of] * 2 + [weather] * 4 + [clock, search, search, calculate, email, event, event, currency, transport, transport, transport, light, light, alarm, order, contact, stock, stock, translate_tool, note, note]
 FAILED = [({"error": "not found"}, "I am sorry, nothing was found."), ({"error": "timeout"}, "I am sorry, the tool did not answer in time. Please try again later."), ({"status": "error", "message": "service unavailable"}, "I am sorry, the service is not available at the moment.")]
 
 
 def no_call(r):
     """(question, answer, thought) that needs none of the tools."""
     k = r.random()
-    if k < 0.5:
-        c = knowledge.facts(r) if k < 0.35 else knowledge.explain(r)
-    elif k < 0.74:
+    if k < 0.6:
+        c = knowledge.facts(r) if k < 0.5 else knowledge.explain(r)
+    elif k < 0.8:
         q, a = r.choice(talk.TALK[:7] * 2 + talk.IDENTITY[:8])
         return r.choice(q), r.choice(a), "No tool is needed for this."
-    elif k < 0.85:
+    elif k < 0.88:
         c = sums.sum_(r, 0)
     else:
         x, y = r.choice([("Write a short greeting for a birthday card.", "Happy birthday! I wish you a wonderful day."), ("Give me a word that rhymes with cat.", "Hat rhymes with cat."), ("Give me a word that rhymes with house.", "Mouse rhymes with house."), ("Is this sentence positive or negative: I love this place.", "It is positive."), ("Say thank you in French.", "Merci!"),
                          ("Correct this: He go home.", "He goes home."), ("What can you do with these tools?", "I can call the tools that are listed when you ask for something they can do."), ("Write the word 'river' backwards.", "revir"), ("Say thank you in German.", "Danke!"), ("Name three colors.", "Red, green and blue."), ("Give me a synonym for quick.", "Fast."), ("Tell me something nice.", "You are doing well, and I am glad that you are here.")])
         return x, y, "No tool is needed for this."
     m = [x for x in c["m"] if x["role"] != "system"]
-    return m[0]["content"], m[1]["content"], "No tool is needed for this question. I can answer it directly."
+    q = m[0]["content"]
+    if "\n" not in q and r.random() < 0.35:
+        q = q.lower().rstrip(".?!")
+    return q, m[1]["content"], "No tool is needed for this question. I can answer it directly."
 
 
 def tools(r):
@@ -200,11 +223,11 @@ def tools(r):
             new = bool(more)
             t, q, args, result, answer = more[0] if more else made[0]
         k = r.random()
-        if k < (0.3 if i == 0 else 0.4) or not new:
+        if k < (0.5 if i == 0 else 0.4) or not new:
             q, a, th = no_call(r)
             m += [U(q), A(a) | ({"reasoning": th} if thinking else {})]
             continue
-        if k < 0.47:
+        if 0.5 <= k < 0.53:
             miss = t["parameters"]["required"][0]
             m += [U(f"I need the tool {t['name']}."), A(f"What should I use for {miss}?") | ({"reasoning": f"The user did not give {miss}."} if thinking else {})]
             continue
@@ -213,11 +236,13 @@ def tools(r):
             call["reasoning"] = r.choice([f"I need {t['name']} for this.", f"The tool {t['name']} can do this."])
         m += [U(q), call]
         if r.random() < 0.7 or i < 1 and not thinking:
-            if r.random() < 0.08:
+            if r.random() < 0.03:
                 result, answer = r.choice(FAILED)
+            elif r.random() < 0.4:
+                result = args | result  # many tools repeat what they were asked
             m += [{"role": "tool", "content": json.dumps(result)}, A(answer) | ({"reasoning": "The tool has answered."} if thinking else {})]
         else:
             break
     schemas = [x[0] for x in made]
     r.shuffle(schemas)
-    return C(m, f=schemas, thinking=thinking)
+    return C(m, f=schemas, thinking=thinking, short=r.random() < 0.4)

@@ -1,6 +1,7 @@
 """Fills card.md with the figures of a file of results.
 
-    python card.py RESULTS.json MODEL_DIR --label int4 --training training.md --data data.md > ../../models/minnow/README.md
+    python card.py RESULTS.json MODEL_DIR --label int4 --training training.md --data data.md \\
+        --limits limits.md --hidden hidden.md > ../../models/minnow/README.md
 
 A field {{name}} without a figure is an error: the card states what was measured, or the sentence
 goes.
@@ -65,9 +66,11 @@ def main():
     ap.add_argument("--parameters", required=True, help="as `cachalot inspect` prints it")
     ap.add_argument("--training", required=True, help="Markdown file: how it was trained")
     ap.add_argument("--data", required=True, help="Markdown file: table of the data and its licences")
+    ap.add_argument("--limits", required=True, help="Markdown file: what is not reached, and what was tried")
+    ap.add_argument("--hidden", required=True, help="Markdown file: score of a second set of prompts")
     a = ap.parse_args()
     read = lambda path: open(path, encoding="utf-8").read().strip()
-    files = {"training": read(a.training), "data": read(a.data), "parameters": a.parameters}
+    files = {"training": read(a.training), "data": read(a.data), "limits": read(a.limits), "hidden": read(a.hidden), "parameters": a.parameters}
     values = fields(json.loads(read(a.results)), json.loads(read(os.path.join(a.model, "config.json"))), a.label, files)
     print(fill(read(os.path.join(HERE, "card.md")), values))
 

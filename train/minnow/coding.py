@@ -66,12 +66,42 @@ ASK = ["Write a Python function that {w}.", "Write a Python function that {w}.",
        "Write a Python function called {n} that {w}.", "Write a Python function {n}({p}) that {w}.", "Define a function {n} in Python that {w}."]
 
 
+TABLES = {"books": ("title", "author", "pages", "price"), "products": ("name", "category", "price", "stock"), "students": ("name", "city", "age", "grade"), "orders": ("customer", "country", "amount", "quantity"), "movies": ("title", "director", "year", "length"), "cities": ("name", "country", "population", "area"), "workers": ("name", "department", "age", "wage"), "hotels": ("name", "city", "stars", "rooms"), "cars": ("model", "color", "price", "year")}
+
+
+def sql(r):
+    """A query over one table: columns, a condition, an order or a count."""
+    t = r.choice(sorted(TABLES))
+    label, group, x, y = TABLES[t]
+    n, col = r.choice([3, 10, 18, 50, 100, 500, 1000, 2000, 20000]), r.choice([x, y])
+    cols = r.choice([label, label, label, f"{label}, {group}", f"{label}, {col}", "*"])
+    what = {label: f"the {label}s", "*": "everything"}.get(cols, "the " + cols.replace(", ", " and the "))
+    word, sign = r.choice([("above", ">"), ("over", ">"), ("greater than", ">"), ("of more than", ">"), ("below", "<"), ("under", "<"), ("less than", "<"), ("of at least", ">="), ("of at most", "<=")])
+    value = r.choice(["Oslo", "red", "Kenya", "Smith", "science"])
+    k = r.random()
+    if k < 0.5:
+        want, q = f"returns {what} of all {t} with {'an' if col[0] in 'aeiou' else 'a'} {col} {word} {n}", f"SELECT {cols} FROM {t} WHERE {col} {sign} {n};"
+    elif k < 0.65:
+        want, q = f"returns {what} of all {t} where the {group} is {value}", f"SELECT {cols} FROM {t} WHERE {group} = '{value}';"
+    elif k < 0.75:
+        want, q = f"lists {what} of all {t}, sorted by {col}{(d := r.choice(['', ' in descending order']))}", f"SELECT {cols} FROM {t} ORDER BY {col}{' DESC' if d else ''};"
+    elif k < 0.85:
+        want, q = f"counts the {t} with {'an' if col[0] in 'aeiou' else 'a'} {col} {word} {n}", f"SELECT COUNT(*) FROM {t} WHERE {col} {sign} {n};"
+    else:
+        f, name = r.choice([("AVG", "average"), ("MAX", "highest"), ("MIN", "lowest"), ("SUM", "total")])
+        want, q = f"returns the {name} {col} of the {t}", f"SELECT {f}({col}) FROM {t};"
+    ask = r.choice(["Write an SQL query that {w}.", "Write a SQL query that {w}.", "SQL query that {w}", "I need an SQL query which {w}.", "Give me a SQL statement that {w}.", "How do I write a query in SQL that {w}?"]).format(w=want)
+    if r.random() < 0.5:
+        ask += r.choice([f" The table {t} has the columns id, {label}, {group}, {x} and {y}.", f" Columns: {label}, {group}, {x}, {y}.", f" The table is called {t}.", f" My table is called {t}, its columns are {label}, {x} and {y}."])
+    return ask, q
+
+
 def coding(r):
     """One or two requests for code."""
     m = maybe_system(r, 0.3)
     for _ in range(r.choice([1, 1, 2])):
         k = r.random()
-        if k < 0.62:
+        if k < 0.55:
             e = r.choice(FUNCTIONS)
             ask = r.choice(ASK)
             name = r.choice([e[1], e[1], e[1], "my_function", "f", "compute", "helper", "solve"]) if "{n}" in ask else e[1]
@@ -80,11 +110,14 @@ def coding(r):
             if r.random() < 0.25:
                 more = f"\n\nThe function {e[0]}."
             m += [U(ask.format(w=e[0], n=name, p=e[2])), A(f"```python\n{code}\n```{more}")]
-        elif k < 0.78:
+        elif k < 0.67:
             asks, code, _ = r.choice(SNIPPETS)
             n = str(r.choice([3, 5, 8, 10, 12, 20, 50, 100]))
             m += [U(r.choice(["Write Python code to {}.", "How do I {} in Python?", "Python: {}", "Show me how to {} in Python.", "Write a short Python program to {}."]).format(r.choice(asks).replace("{n}", n))), A(f"```python\n{code.replace('{n}', n)}\n```")]
-        elif k < 0.87:
+        elif k < 0.86:
+            q, a = sql(r)
+            m += [U(q), A(f"```sql\n{a}\n```")]
+        elif k < 0.91:
             what, code = r.choice(ONE_LINE)
             m += [U(r.choice(["Write a Python expression to {}.", "How do I {} in Python in one line?", "Python one-liner to {}.", "Give me one line of Python to {}."]).format(what)), A(r.choice([f"`{code}`", f"```python\n{code}\n```"]))]
         else:

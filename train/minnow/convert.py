@@ -25,8 +25,7 @@ import conversation  # noqa: F401  (the path of train/)
 import source
 import checkpoint
 import fp8
-
-TINY = 2.0 ** -17
+from adapter import TINY
 
 
 def statistics(t, h, ids):
@@ -107,7 +106,7 @@ def convert(t, h, stats, rope=192, nope=2, theta=1e5, rank=None, index_heads=2, 
     values = groups * hd
     rank, index_dim = rank or -(-(values + nope) // 32) * 32, 1 << (rope - 1).bit_length()
     more = -h["vocab"] % 128 or 128  # 21 bytes that the vocabulary lacks, then padding to blocks of 128
-    config = dict(architectures=["DeepseekV32ForCausalLM"], model_type="deepseek_v32", vocab_size=h["vocab"] + more, hidden_size=d, intermediate_size=h["ff"], moe_intermediate_size=256, num_hidden_layers=h["layers"],
+    config = dict(architectures=["DeepseekV32ForCausalLM"], model_type="deepseek_v32", vocab_size=h["vocab"] + more, hidden_size=d, intermediate_size=h["ff"], moe_intermediate_size=128, num_hidden_layers=h["layers"],
                   first_k_dense_replace=h["layers"], num_attention_heads=heads, num_key_value_heads=heads, n_routed_experts=4, n_shared_experts=2, num_experts_per_tok=2, n_group=1, topk_group=1, norm_topk_prob=True,
                   routed_scaling_factor=1.0, moe_layer_freq=1, scoring_func="sigmoid", topk_method="noaux_tc", q_lora_rank=d, kv_lora_rank=rank, qk_nope_head_dim=nope, qk_rope_head_dim=rope, v_head_dim=hd,
                   index_n_heads=index_heads, index_head_dim=index_dim, index_topk=index_topk, num_nextn_predict_layers=0, rms_norm_eps=eps, rope_theta=theta, rope_scaling=None, max_position_embeddings=h["context"],
@@ -138,7 +137,7 @@ def convert(t, h, stats, rope=192, nope=2, theta=1e5, rank=None, index_heads=2, 
     return out, config
 
 
-GENERATION = {"bos_token_id": 0, "eos_token_id": source.END, "do_sample": True, "temperature": 0.3, "top_p": 0.95, "repetition_penalty": 1.05}
+GENERATION = {"bos_token_id": 0, "eos_token_id": source.END, "do_sample": True, "temperature": 0.3, "top_p": 0.95}
 
 
 def write(tensors, config, folder, dtype="bf16"):
@@ -158,7 +157,7 @@ def write(tensors, config, folder, dtype="bf16"):
     for name, content in (("generation_config.json", GENERATION), ("tokenizer.json", json.load(open(source.path("tokenizer.json"), encoding="utf-8"))),
                           ("tokenizer_config.json", json.load(open(os.path.join(source.HERE, "..", "tokenizer_config.json"), encoding="utf-8")))):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
-            json.dump(content, f, ensure_ascii=False)
+            json.dump(content, f, ensure_ascii=False, separators=(",", ":"))
 
 
 def main():

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 import adapter
 import mix
 import source
+from rounding import FORMATS
+
 
 
 def loss_of(m, batch, detail=None):
@@ -57,15 +59,6 @@ def loss_of(m, batch, detail=None):
     return total.mean()
 
 
-def forbidden(files):
-    """User messages of the evaluation, which the training data must not contain."""
-    found = []
-    for p in [os.path.join(source.HERE, "evaluation", "prompts.jsonl"), *files]:
-        with open(p, encoding="utf-8") as f:
-            found += [m["content"] for x in map(json.loads, f) for m in x["request"]["messages"] if m["role"] == "user"]
-    return found
-
-
 def worker(rank, a):
     import torch.distributed as dist
     torch.set_num_threads(1)
@@ -74,8 +67,11 @@ def worker(rank, a):
     m.start(a.soft)
     if a.init:
         m.load(a.init)
-    ps = m.parameters()
-    opt = torch.optim.Adam([{"params": ps[:-2], "peak": a.lr}, {"params": ps[-2:], "peak": 2 * a.lr}], lr=0, betas=(0.9, 0.95), eps=1e-8)
+    if a.grid:
+        m.train_grids(a.grid)
+    ps, g = m.parameters(), len(m.grids)
+    peaks = [(ps[g:-2], a.lr), (ps[-2:], 2 * a.lr)] + ([(ps[:g], a.grid_lr)] if g else [])
+    opt = torch.optim.Adam([{"params": p, "peak": lr} for p, lr in peaks], lr=0, betas=(0.9, 0.95), eps=1e-8)
     step = tokens = 0
     if os.path.exists(a.out + ".state"):
         x = torch.load(a.out + ".state")
@@ -83,12 +79,17 @@ def worker(rank, a):
             for p, q in zip(ps, x["parameters"]):
                 p.copy_(q)
         opt.load_state_dict(x["optimizer"])
+        for g, (_, lr) in zip(opt.param_groups, peaks):  # the rate is the command's
+            g["peak"] = lr
         step, tokens = x["step"], x["tokens"]
-    d = mix.Data(source.tokenizer(), (a.seed * 1000 + rank) * 100003 + step, teacher=a.teacher, forbidden=forbidden(a.forbid))
+    d = mix.Data(source.tokenizer(), (a.seed * 1000 + rank) * 100003 + step, teacher=a.teacher, forbidden=a.forbid)
     began, at_start, detail, logged, saved = time.time(), tokens, {}, time.time(), time.time()
     stop = False
-    while tokens < a.tokens and not stop:
+    done = 0.0
+    while tokens < a.tokens and done < 1 and not stop:
         b = d.batch(a.batch)
+        if a.round:
+            m.round(a.round)
         loss_of(m, b, detail).backward()
         flat = torch.cat([p.grad.flatten() for p in ps] + [torch.tensor([float(sum(len(e["ids"]) for e in b)), float(os.path.exists(a.out + ".stop"))])])
         dist.all_reduce(flat)
@@ -98,22 +99,24 @@ def worker(rank, a):
         flat *= min(1.0, 1.0 / (norm + 1e-6))
         for p, g in zip(ps, flat.split([p.numel() for p in ps])):
             p.grad.copy_(g.view_as(p))
-        done = min(1.0, tokens / a.tokens)
+        spent = torch.tensor((time.time() - began) / 60 / a.minutes)
+        dist.broadcast(spent, 0)
+        done = min(1.0, max(tokens / a.tokens, float(spent)))
         for g in opt.param_groups:
             g["lr"] = g["peak"] * min(1, (step - a.warm_from + 1) / a.warmup if step >= a.warm_from else 1) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         opt.step()
         opt.zero_grad()
         step += 1
-        if rank == 0 and (time.time() - logged > 30 or tokens >= a.tokens or stop):
+        if rank == 0 and (time.time() - logged > 30 or tokens >= a.tokens or done >= 1 or stop):
             logged = time.time()
             print(json.dumps({"step": step, "min": round((logged - began) / 60, 1), "tokens": tokens, "tok/s": round((tokens - at_start) / (logged - began)), "norm": round(norm, 2), "lr": f"{opt.param_groups[0]['lr']:.2e}",
                               "loss": round(sum(x[1] for x in detail.values()) / sum(x[2] for x in detail.values()), 3), "by kind": {k: round(x[1] / x[2], 3) for k, x in sorted(detail.items())}}), flush=True)
             detail = {}
-            if logged - saved > a.save_minutes * 60 or tokens >= a.tokens or stop:
+            if logged - saved > a.save_minutes * 60 or tokens >= a.tokens or done >= 1 or stop:
                 saved = logged
                 torch.save({"parameters": [p.detach() for p in ps], "optimizer": opt.state_dict(), "step": step, "tokens": tokens}, a.out + ".state.tmp")
                 os.replace(a.out + ".state.tmp", a.out + ".state")
-                m.save(a.out, step=step, tokens=tokens)
+                m.save(a.out, step=step, tokens=tokens, **({"round": a.round} if a.round else {}))
 
 
 def evaluate(a):
@@ -122,6 +125,8 @@ def evaluate(a):
     m.start(a.soft)
     if a.adapter:
         m.load(a.adapter)
+    if a.round:
+        m.round(a.round)
     d = mix.Data(source.tokenizer(), 77, held_out=True)
     detail = {}
     with torch.no_grad():
@@ -149,6 +154,7 @@ def main():
     t = sub.add_parser("train")
     t.add_argument("out")
     t.add_argument("--tokens", type=int, default=1_000_000)
+    t.add_argument("--minutes", type=float, default=math.inf, help="ends, with the learning rate at its least, after this time too")
     t.add_argument("--workers", type=int, default=2)
     t.add_argument("--batch", type=int, default=1024, help="tokens a step and worker")
     t.add_argument("--lr", type=float, default=1e-3)
@@ -157,6 +163,8 @@ def main():
     t.add_argument("--save-minutes", type=float, default=4)
     t.add_argument("--seed", type=int, default=1)
     t.add_argument("--init", help="go on from this adapter")
+    t.add_argument("--grid", help="a folder of quantise.py: its quants stay, scales and offsets are trained in place of the adapter of these matrices")
+    t.add_argument("--grid-lr", type=float, default=2e-3, help="in steps of the grid")
     t.add_argument("--forbid", nargs="*", default=[], help="more prompts that the data must not contain, as evaluation/prompts.jsonl")
     e = sub.add_parser("eval")
     e.add_argument("adapter", nargs="?")
@@ -166,6 +174,7 @@ def main():
         p.add_argument("--rank", type=int, default=32)
         p.add_argument("--soft", default=source.path("soft.pt"))
         p.add_argument("--teacher")
+        p.add_argument("--round", choices=sorted(FORMATS), help="round the sums of weights and adapter in the forward, of the matrices that the conversion takes over as they are")
     a = ap.parse_args()
     if a.cmd == "eval":
         return evaluate(a)

@@ -138,11 +138,15 @@ def main():
     ap.add_argument("--length", type=int, default=2048)
     ap.add_argument("--steps", type=int, default=120)
     ap.add_argument("--lr", type=float, default=1e-2)
+    ap.add_argument("--take", metavar="DIR", help="the indexer of this folder as it is, where queries and keys have hardly changed since")
     ap.add_argument("--threads", type=int, default=1)
     a = ap.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     t, c = converted.load(a.dir)
+    if a.take:
+        t |= {n: x for n, x in converted.load(a.take)[0].items() if ".indexer." in n}
+        return convert.write(t, c, a.out, "f32")
     began = time.time()
     # held out: text, conversations
     held = collect(t, c, source.test_rows()[[1, 13]], 192), collect(t, c, conversations(2, 2048, 64), 192)

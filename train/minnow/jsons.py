@@ -16,6 +16,15 @@ RECIPES = [("pancakes", ["flour", "milk", "eggs", "salt"], 20), ("tomato soup", 
            ("lemonade", ["lemons", "water", "sugar"], 5), ("mashed potatoes", ["potatoes", "milk", "butter"], 30), ("green salad", ["lettuce", "cucumber", "oil", "vinegar"], 10), ("banana bread", ["bananas", "flour", "eggs", "sugar"], 70), ("spaghetti with tomato sauce", ["spaghetti", "tomatoes", "garlic"], 25)]
 GOOD = ["I love this {t}, it works perfectly.", "Great {t}! Fast delivery and good quality.", "Best {t} I ever had.", "The {t} is wonderful and I use it every day.", "Very happy with the {t}.", "Excellent {t}, highly recommended."]
 BAD = ["The {t} broke after two days.", "Terrible {t}, I want my money back.", "I am very disappointed with the {t}.", "The {t} is too expensive and does not work.", "Bad quality. The {t} arrived damaged.", "Never again. The {t} is useless."]
+WHERE = {  # places and works, with what people say of them
+    "hotel": (["The bed was comfortable and the breakfast was great.", "Friendly people at the reception, and a quiet room.", "Wonderful view, we will come back.", "Everything was clean and the service was perfect."], ["The room smelled and nobody answered the phone.", "It was noisy all night and the shower was broken.", "The staff was unfriendly and the bathroom was filthy.", "We found hair in the bed and left after one night."]),
+    "restaurant": (["The soup was delicious and the waiter was very kind.", "Best pasta in town!", "Fresh food, fair prices, quick service."], ["The food was cold and we waited an hour.", "Rude waiter and a dirty table.", "The fish was old and far too expensive."]),
+    "film": (["A touching story with great actors.", "I laughed from start to end.", "The best film of the year."], ["Boring, I fell asleep.", "A stupid story and bad actors.", "Two hours of my life wasted."]),
+    "book": (["I could not put it down.", "Beautifully written and full of ideas.", "A great book, I will read it again."], ["Dull and far too long.", "The plot makes no sense at all.", "I gave up after fifty pages."]),
+    "app": (["Easy to use and really fast.", "It saves me an hour every day.", "Great update, everything works."], ["It crashes all the time.", "Full of ads and very slow.", "I lost all my data. Terrible."]),
+    "course": (["The teacher explained everything well.", "I learned a lot and had fun."], ["The teacher was late and unprepared.", "A waste of money, I learned nothing."]),
+    "shop": (["Helpful staff and a big choice.", "Fast delivery and honest advice."], ["The staff ignored me and the line was endless.", "They sent the wrong size twice and were rude."]),
+}
 SOSO = ["The {t} is okay.", "The {t} does what it should, nothing more.", "An average {t}.", "The {t} is neither good nor bad."]
 
 
@@ -43,6 +52,8 @@ def nation(r):
     c, capital, continent, language, money = r.choice(COUNTRIES)
     x = {"country": c.removeprefix("the "), "capital": capital, "continent": continent, "language": language, "currency": money}
     keep = ["country", *r.sample(["capital", "continent", "language", "currency"], r.randint(1, 4))]
+    if "capital" not in keep and r.random() < 0.8:
+        keep.insert(1, "capital")
     return r.choice([f"Describe {c}.", f"Give me information about {c}.", f"Tell me about {c}.", f"Facts about {c}."]), {k: x[k] for k in keep}
 
 
@@ -88,6 +99,24 @@ def review(r):
     return r.choice([f"Classify this review: {text}", f"What is the sentiment of this text?\n\n{text}", f"Rate this review.\n{text}", f"Analyze: {text}"]), x
 
 
+def opinion(r):
+    """A review of a place or a work: label and booleans that follow from it."""
+    what = r.choice(sorted(WHERE))
+    good, bad = WHERE[what]
+    label, text = r.choice([("positive", r.choice(good)), ("negative", r.choice(bad))])
+    yes = label == "positive"
+    who = {"hotel": "guest", "restaurant": "guest", "film": "viewer", "book": "reader"}.get(what, "customer")
+    x = {r.choice(["sentiment", "sentiment", "label", "mood"]): label}
+    k = r.random()
+    if k < 0.6:
+        x[r.choice(["recommend", "would_recommend", "happy", "satisfied", "liked_it", "come_back"])] = yes
+    elif k < 0.8:
+        x[r.choice(["angry", "complaint", "problem", "disappointed"])] = not yes
+    else:
+        x[r.choice(["stars", "rating"])] = r.randint(4, 5) if yes else r.randint(1, 2)
+    return r.choice([f"Classify this {what} review: '{text}'", f"Classify this review of a {what}: {text}", f"A {who} writes: {text}", f"Is this {what} review good or bad? \"{text}\"", f"Analyze what the {who} says.\n\n{text}", f"{what.capitalize()} review: {text}"]), x
+
+
 def person(r):
     make, say = r.choice(records.RECORDS)
     x = make(r)
@@ -111,17 +140,22 @@ def sentence(r):
     ])
 
 
-ENUMS = {"sentiment": ["positive", "negative", "neutral"], "class": ["mammal", "bird", "reptile", "amphibian", "fish", "insect", "arachnid", "mollusc"], "continent": ["Europe", "Asia", "Africa", "Oceania", "North America", "South America"]}
+WHETHER = {"recommend": "Whether the writer recommends it", "would_recommend": "True if others should go there", "happy": "Whether the customer is happy", "satisfied": "Whether the customer is satisfied", "liked_it": "Whether the writer liked it", "come_back": "Whether the customer will come back", "angry": "Whether the customer is angry", "complaint": "Whether this is a complaint",
+           "problem": "Whether there was a problem", "disappointed": "Whether the writer is disappointed", "in_stock": "Whether it can be bought now", "paid": "Whether the bill is paid", "coming": "Whether the person comes", "open": "Whether it is open", "can_fly": "Whether the animal can fly"}
+ENUMS = {"sentiment": ["positive", "negative", "neutral"], "label": ["negative", "positive"], "mood": ["positive", "neutral", "negative"], "class": ["mammal", "bird", "reptile", "amphibian", "fish", "insect", "arachnid", "mollusc"], "continent": ["Europe", "Asia", "Africa", "Oceania", "North America", "South America"]}
 
 
 def jsons(r):
     k = r.random()
     if k < 0.5:  # by a schema, which the product puts behind the system prompt
-        q, x = r.choice([city, city, nation, creature, book, chemical, sight, recipe, review, review, person, person, sentence, sentence, sentence])(r)
+        q, x = r.choice([city, nation, nation, nation, nation, nation, creature, book, chemical, sight, recipe, review, opinion, opinion, opinion, person, person, sentence, sentence, sentence])(r)
         schema = schema_of(x)
         for key, values in ENUMS.items():
             if key in x and r.random() < 0.6:
                 schema["properties"][key]["enum"] = values
+        for key in x:
+            if key in WHETHER and r.random() < 0.5:
+                schema["properties"][key]["description"] = WHETHER[key]
         if r.random() < 0.4:
             schema["additionalProperties"] = False
         c = C(maybe_system(r, 0.3) + [U(q), A(json.dumps(x, ensure_ascii=False))])
@@ -135,7 +169,7 @@ def jsons(r):
             ks = ", ".join(keys[:-1]) + " and " + keys[-1] if len(keys) > 1 else keys[0]
             ask = r.choice(["Extract {k} as JSON: ", "Extract {k} as JSON.\n\n", "Return a JSON object with {k}.\n\n", "Answer with JSON only. Keys: {k}.\n", "Give me {k} from this sentence as JSON: ", "Turn this into JSON with the keys {k}: ", "JSON with {k}, please. Text: "]).format(k=ks)
             return C(maybe_system(r, 0.3) + [U(ask + s), A(json.dumps(x, ensure_ascii=False))])
-        q, x = r.choice([city, nation, creature, book, chemical, recipe, review])(r)
+        q, x = r.choice([city, nation, nation, creature, book, chemical, recipe, review, opinion])(r)
         return C(maybe_system(r, 0.3) + [U(f"{q} {r.choice(['Answer as JSON with the keys', 'Reply in JSON. Keys:', 'Give me a JSON object with'])} {', '.join(x)}."), A(json.dumps(x, ensure_ascii=False))])
     c = r.choice([records.json_extract, records.json_list, records.json_write])(r)
     while "schema" in c and "null" in c["m"][-1]["content"]:  # a value that is not of the schema's type

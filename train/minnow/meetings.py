@@ -83,7 +83,7 @@ def task_lines(r, t, people):
     return [(boss, r.choice([f"{who}, could you {what}{w}?", f"{who}, please {what}{w}.", f"can you {what}{w}, {who}?", f"{who}, will you {what}{w}?", f"I would like {who} to {what}{w}.", f"who can {what}{w}?"])), (who, r.choice(["yes, I will.", "sure.", "okay.", "no problem.", "I will do it.", "yes.", "of course."]))]
 
 
-STYLES = ["{p}: {t}"] * 6 + ["[{h}:{m:02}] {p}: {t}", "{p} ({role}): {t}", "**{p}**: {t}", "{p} - {t}", "- {p}: {t}", '{p} said: "{t}"', "{h}:{m:02} {p}: {t}"]
+STYLES = ["{p}: {t}"] * 6 + ["[{h}:{m:02}] {p}: {t}", "[{h}:{m:02}] {p}: {t}", "{p} ({h}:{m:02}): {t}", "{p} ({role}): {t}", "**{p}**: {t}", "{p} - {t}", "- {p}: {t}", '{p} said: "{t}"', "{h}:{m:02} {p}: {t}"]
 
 
 def discussion(r, n_points, n_tasks, dated=0.65, owned=0.9, chatter=0.3):
@@ -134,8 +134,9 @@ def chosen(r, points, n):
 
 
 ASK_BULLETS = ["Summarize the attached meeting transcript in {k} bullet points.", "Summarize the attached meeting transcript in {k} bullet points.", "Summarize this meeting in {k} bullet points.", "Give me {k} bullet points that summarize the meeting.", "Please summarise the transcript in {k} bullets.", "What are the {k} main points of this meeting? Use bullet points.",
+               "tldr in {k} bullets pls", "{k} bullets please, what was said?", "Can you condense our chat to {k} bullet points?", "bullet summary of this call, {k} points", "Only {k} bullet points: what happened here?", "The {k} most important things of this meeting as bullet points and nothing more.", "sum this up for me in {k} bullets", "What did we talk about? {k} bullets.",
                "Write exactly {k} bullet points about this meeting.", "Sum up the discussion in {k} bullet points.", "Summarize in {k} bullet points:", "I missed this meeting. Give me the {k} most important points as bullets.", "Turn this transcript into {k} bullet points."]
-ASK_TEXT = ["Summarize this text in {k} bullet points.", "Summarize the following text in {k} bullets.", "Give me the main points as {k} bullet points.", "Write {k} bullet points about the text below.", "Shorten this to {k} bullet points:", "What are the {k} key points of this text? Answer with bullets."]
+ASK_TEXT = ["Summarize this text in {k} bullet points.", "{k} bullets about this, please.", "Put this into {k} bullet points.", "make {k} bullet points out of this", "Reduce this to {k} bullet points:", "Summarize the following text in {k} bullets.", "Give me the main points as {k} bullet points.", "Write {k} bullet points about the text below.", "Shorten this to {k} bullet points:", "What are the {k} key points of this text? Answer with bullets."]
 
 
 def bullets(r):
@@ -168,7 +169,7 @@ def sentence(r):
 
 
 ASK_ACTIONS = ["Extract action items from the following notes:", "Extract action items from the following notes.", "Extract the action items from these notes.", "List the action items in these notes.", "What are the action items in the following notes?", "Give me the action items.", "Which tasks come out of this?", "Make a to-do list from this text.",
-               "List all tasks with owner and date.", "Who has to do what, and by when?", "Pull the action items out of this."]
+               "List all tasks with owner and date.", "tasks from my notes pls", "what do we have to do? list it", "todo list please", "Find the tasks in this text and list them with owner and deadline.", "Who does what until when?", "Who has to do what, and by when?", "Pull the action items out of this."]
 NOTE = ["{w} will {t}", "{w} to {t}", "{w} has to {t}", "{w}: {t}", "ask {w} to {t}", "{w} needs to {t}", "{w} should {t}", "{w} promised to {t}", "{w} is going to {t}", "TODO {w}: {t}", "{w} must {t}", "{w} agreed to {t}"]
 
 

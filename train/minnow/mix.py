@@ -2,6 +2,7 @@
 (the rest is KL to the source); `teacher`, (ids, pos) of the same answer behind the source's own format, or None."""
 
 import json
+import os
 import random
 
 import conversation
@@ -11,9 +12,12 @@ import jsons
 import knowledge
 import meetings
 import memory
+import minutes
+import results
 import rules
 import source
 import sums
+import tales
 import talk
 import texts
 import chat_format as cf
@@ -22,21 +26,45 @@ from synth.stories import story
 from synth.words import cap
 
 SHARES = {  # kind: (what makes a conversation, share of tokens)
-    "identity": (talk.identity, 5), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 2), "system": (rules.honours_system, 12), "memory": (memory.memory, 7), "bullets": (meetings.bullets_mix, 11), "missing": (talk.missing, 4), "actions": (meetings.actions_mix, 11), "sums": (sums.sums, 6), "thought": (sums.thought, 5), "translate": (texts.translate, 1.5), "unknown": (talk.unknown, 2),
-    "haiku": (texts.haiku, 0.5), "stories": (story, 1), "tools": (calls.tools, 16), "json": (jsons.jsons, 8), "reading": (texts.reading, 4), "facts": (knowledge.facts, 9), "explain": (knowledge.explain, 6), "code": (coding.coding, 6)}
-RECORDS = {"teacher": 11, "instructions": 5, "plain": 4, "xquad": 1, "svamp": 1}
+    "identity": (talk.identity, 6), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 5), "system": (rules.honours_system, 15), "memory": (memory.memory, 4), "bullets": (meetings.bullets_mix, 5), "minutes": (minutes.minutes, 10), "missing": (talk.missing, 3), "actions": (meetings.actions_mix, 11), "sums": (sums.sums, 5), "thought": (sums.thought, 10),
+    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1.5), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 2), "tools": (calls.tools, 18), "results": (results.results, 16), "json": (jsons.jsons, 12), "reading": (texts.reading, 2), "facts": (knowledge.facts, 8), "explain": (knowledge.explain, 6), "code": (coding.coding, 3)}
+RECORDS = {"teacher": 4, "instructions": 2.5, "plain": 2, "xquad": 0.3, "svamp": 0.3}
+CASUAL = ("identity", "greetings", "lists", "memory", "sums", "thought", "unknown", "tales", "tools", "facts", "explain", "missing")  # kinds whose questions may come in small letters
+
+
+def bare(text):
+    """A text without case, punctuation and spaces, for comparison with the prompts of the evaluation."""
+    return "".join(x for x in text.lower() if x.isalnum())
 
 
 def user_texts(c):
-    return [" ".join(m["content"].split()) for m in c["m"] if m["role"] == "user"]
+    return [bare(m["content"]) for m in c["m"] if m["role"] == "user"]
+
+
+def casual(r, c):
+    """The same conversation with one question as people type it: in small letters, often without a mark at its end."""
+    users = [m for m in c["m"] if m["role"] == "user" and "\n" not in m["content"]]
+    if users:
+        m = r.choice(users)
+        m["content"] = m["content"].lower().rstrip(".?!" if r.random() < 0.6 else "")
+    return c
+
+
+def user_messages(files):
+    """User messages of files of prompts, without case and punctuation."""
+    found = set()
+    for p in files:
+        with open(p, encoding="utf-8") as f:
+            found |= {bare(m["content"]) for x in map(json.loads, f) for m in x["request"]["messages"] if m["role"] == "user"}
+    return found
 
 
 class Data:
-    """A seeded stream of examples. No conversation contains a user message of `forbidden` (the prompts of the evaluation)."""
+    """A seeded stream of examples. No conversation contains a user message of the evaluation, or of the files `forbidden`."""
 
     def __init__(self, tok, seed, held_out=False, teacher=None, forbidden=()):
         self.tok, self.r, self.held_out = tok, random.Random(seed), held_out
-        self.forbidden = {" ".join(x.split()) for x in forbidden}
+        self.forbidden = user_messages([os.path.join(source.HERE, "evaluation", "prompts.jsonl"), *forbidden])
         self.teach = []
         if not held_out:
             with open(teacher or source.path("teacher.jsonl"), encoding="utf-8") as f:
@@ -53,7 +81,7 @@ class Data:
 
     def encode(self, c, kind):
         ids, pos = [], []
-        for text, trained in cf.render(c["m"], c["f"], c["thinking"], schema=c.get("schema")):
+        for text, trained in cf.render(c["m"], c["f"], c["thinking"], c.get("short", False), c.get("schema")):
             t = self.enc(text)
             if trained:
                 pos += range(len(ids), len(ids) + len(t))
@@ -80,6 +108,8 @@ class Data:
         r = self.r
         if k in SHARES:
             c = SHARES[k][0](r)
+            if k in CASUAL and not any("tool_calls" in m for m in c["m"]) and r.random() < 0.2:
+                c = casual(r, c)
             return None if self.forbidden.intersection(user_texts(c)) else self.encode(c, k)
         pool = self.pools[k]
         x = pool[self.at[k] % len(pool)]
@@ -89,7 +119,7 @@ class Data:
             if r.random() < 0.12:
                 thinking = r.choice(["A simple request. I answer directly.", "I say what I know about this, briefly.", "The user wants a short text. I write it."])
             ids = self.whole_sentences(x["ids"], x["end"])
-            return ids and x["q"] not in self.forbidden and self.distil(x["q"], ids, k, 0.0, thinking)
+            return ids and bare(x["q"]) not in self.forbidden and self.distil(x["q"], ids, k, 0.0, thinking)
         if k == "instructions":
             ids = self.enc(x["a"])
             return self.distil(x["q"] + ("\n\n" + x["in"] if x.get("in") else ""), ids, k, 0.3) if len(ids) < 160 else None

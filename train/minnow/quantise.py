@@ -1,9 +1,10 @@
 """Weights moved onto the 4-bit grid of the packed format, with the error of every column passed on to the columns that are still free (GPTQ).
 
-    python quantise.py IN OUT [--tokens 16384] [--plain]    # OUT: an f32 folder whose matrices lie on the grid, for `cachalot pack --weights int4`
+    python quantise.py IN OUT [--tokens 16384] [--plain] [--take ROUNDED]    # OUT: an f32 folder whose matrices lie on the grid, for `cachalot pack --weights int4`
 
 The grid: groups of 32 along k, w = scale * q + offset with q in 0..15, both f16 times a power of two of the row. The smallest and the largest weight of every group
-are kept at q = 0 and q = 15, so that anybody who takes the minimum and the maximum of a group finds the same grid again. `--plain` rounds to nearest instead."""
+are kept at q = 0 and q = 15, so that anybody who takes the minimum and the maximum of a group finds the same grid again.
+Rows that lie on their grid already stay as they are. `--plain` rounds to nearest instead; `--take` rounds nothing, but puts the rows that were trained on the grid into a folder that is rounded already."""
 
 import argparse
 import time
@@ -14,45 +15,8 @@ import convert
 import converted
 import mix
 import source
+from rounding import GROUP, grid, nearest, row_factor
 from source import rms
-
-GROUP = 32
-
-
-def row_factor(w):
-    """A power of two of every row that brings its largest weight near 1, so that scale and offset are normal f16 numbers."""
-    return torch.exp2(torch.floor(torch.log2(w.abs().amax(-1, keepdim=True).clamp_min(2.0 ** -60))))
-
-
-SHRINK = (1.0, 0.94, 0.88, 0.82)
-
-
-def grid(w, weight=None):
-    """(scale, offset) [..., 1] of groups, rounded to f16: minimum and maximum, or with `weight` the cut of the two that has the least weighted error."""
-    lo, hi = w.amin(-1, keepdim=True), w.amax(-1, keepdim=True)
-    best = ((hi - lo) / 15).half().float(), lo.half().float()
-    if weight is None:
-        return best
-    least, mid = None, (lo + hi) / 2
-    for a in SHRINK:
-        for b in SHRINK:
-            o = (mid + (lo - mid) * a).half().float()
-            s = ((mid + (hi - mid) * b - o) / 15).half().float()
-            e = (((w - o) / s.clamp_min(1e-30)).round().clamp(0, 15) * s + o - w).pow(2).mul(weight).sum(-1, keepdim=True)
-            if least is None:
-                least, best = e, (s, o)
-            better = e < least
-            least, best = torch.where(better, e, least), (torch.where(better, s, best[0]), torch.where(better, o, best[1]))
-    return best
-
-
-def nearest(w):
-    """Every group rounded to its own grid."""
-    f = row_factor(w)
-    x = (w / f).unflatten(-1, (-1, GROUP))
-    s, o = grid(x)
-    q = ((x - o) / s.clamp_min(1e-30)).round().clamp(0, 15)
-    return (torch.where(s > 0, q * s, 0) + o).flatten(-2) * f
 
 
 def gptq(w, hessian, damp=0.01, block=64):
@@ -89,15 +53,15 @@ def gptq(w, hessian, damp=0.01, block=64):
     return out[:, back] * f
 
 
-def calibration(n):
-    """Token lists, half conversations and half text."""
+def calibration(n, share=0.5):
+    """Token lists, `share` of them conversations and the others text."""
     d = mix.Data(source.tokenizer(), 31)
     out, used = [], 0
-    while used < n // 2:
+    while used < share * n:
         out.append(d.next()["ids"])
         used += len(out[-1])
     rows = torch.cat((source.rows("wiki", 4, 1024, False), source.rows("books", 4, 1024, False)))
-    return [torch.tensor(x) for x in out] + list(rows[torch.arange(len(rows)).view(2, -1).t().flatten()][: max(1, (n - n // 2) // 1024)])
+    return [torch.tensor(x) for x in out] + list(rows[torch.arange(len(rows)).view(2, -1).t().flatten()][: max(1, int((1 - share) * n) // 1024)])
 
 
 INPUTS = {"a": ["self_attn.kv_a_proj_with_mqa", "self_attn.indexer.wk"], "qr": ["self_attn.q_b_proj", "self_attn.indexer.wq_b"], "o": ["self_attn.o_proj"], "m": ["mlp.gate_proj", "mlp.up_proj"], "down": ["mlp.down_proj"]}
@@ -125,7 +89,10 @@ def quantise(t, c, docs, exact=0, report=print):
             converted.block(t, c, layer, z, angles[: len(z)], tap=tap)
         for k, names in INPUTS.items():
             for n in names:
-                t[b + n + ".weight"] = gptq(t[b + n + ".weight"], sums[k])
+                w = t[b + n + ".weight"]
+                done = (nearest(w) == w).all(-1, keepdim=True)  # rows that were trained on the grid
+                if not done.all():
+                    t[b + n + ".weight"] = torch.where(done, w, gptq(w, sums[k]))
         for n in ("self_attn.q_a_proj", "self_attn.kv_b_proj"):  # zeros and one other value: exact
             t[b + n + ".weight"] = nearest(t[b + n + ".weight"])
         x = [converted.block(t, c, layer, z, angles[: len(z)]) for z in x]
@@ -140,25 +107,51 @@ def quantise(t, c, docs, exact=0, report=print):
     t["lm_head.weight"] = torch.where(own | kept, head.bfloat16().float(), shared)
 
 
+TRAINED = ("self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+
+
+def take(t, d, c, docs, exact):
+    """Puts into the rounded tensors `t` what was trained on the grid since, of the converted tensors `d`: four matrices and the value rows of each layer, and the
+    control rows; and `exact` rows of the head in bf16."""
+    for layer in range(c["num_hidden_layers"]):
+        b = f"model.layers.{layer}."
+        for n in TRAINED:
+            t[b + n + ".weight"] = d[b + n + ".weight"]
+        k = b + "self_attn.kv_a_proj_with_mqa.weight"
+        trained = (nearest(d[k]) == d[k]).all(-1, keepdim=True)
+        t[k] = torch.where(trained, d[k], t[k])
+    embed, head = d["model.embed_tokens.weight"], d["lm_head.weight"]
+    own, kept = (embed != head).any(-1), frequent(docs, exact)
+    t["model.embed_tokens.weight"][own] = nearest(embed[own])
+    for rows in (own, kept):
+        t["lm_head.weight"][rows] = head[rows].bfloat16().float()
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("dir")
     ap.add_argument("out")
     ap.add_argument("--tokens", type=int, default=16384)
+    ap.add_argument("--conversations", type=float, default=0.5, help="share of conversations in the calibration")
     ap.add_argument("--exact", type=int, default=0, help="rows of the head, of the most frequent tokens, that stay in bf16")
     ap.add_argument("--plain", action="store_true")
+    ap.add_argument("--take", metavar="ROUNDED", help="a folder that is rounded already, of an adapter whose queries, keys and embedding are nearly the same")
     ap.add_argument("--threads", type=int, default=1)
     a = ap.parse_args()
     torch.set_num_threads(a.threads)
     t, c = converted.load(a.dir)
-    if a.plain:
+    if a.take:
+        d, (t, _) = t, converted.load(a.take)
+        with torch.no_grad():
+            take(t, d, c, calibration(a.tokens, a.conversations), a.exact)
+    elif a.plain:
         differs = (t["model.embed_tokens.weight"] != t["lm_head.weight"]).any(-1)
         for n, w in t.items():
             if w.dim() == 2 and not n.endswith(("weights_proj.weight", "gate.weight")):
                 t[n] = nearest(w) if "embed" not in n and "lm_head" not in n else torch.where(differs[:, None], w, nearest(w))
     else:
         with torch.no_grad():
-            quantise(t, c, calibration(a.tokens), a.exact, lambda s: print(s, flush=True))
+            quantise(t, c, calibration(a.tokens, a.conversations), a.exact, lambda s: print(s, flush=True))
     convert.write(t, c, a.out, "f32")
 
 

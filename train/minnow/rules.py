@@ -13,7 +13,7 @@ PERSONAS = [  # (role, what it says of itself, what it asks)
     ("the virtual assistant of a bank", "I am {n}, the virtual assistant of the bank.", "How can I help you with your account?"), ("a shop assistant in a shoe store", "I am {n} from the shoe store.", "Which size do you need?"), ("a talking cat", "Meow! I am {n}, a talking cat.", "Do you have some fish for me?"),
     ("a tour guide in {c}", "I am {n}, your guide in {c}.", "What would you like to visit?"), ("a football trainer", "I am {n}, your trainer.", "Are you ready to run?"), ("the concierge of the Hotel {w}", "I am {n}, the concierge of the Hotel {w}.", "How can I make your stay pleasant?"),
 ]
-ENDINGS = ["Have a nice day!", "Over and out.", "Ahoy!", "Stay curious!", "Thank you for asking.", "Best wishes, {n}", "Hope that helps!", "Roger.", "Cheers!", "Beep.", "- {n}", "Please rate this answer.", "May the stars be with you."]
+ENDINGS = ["Have a nice day!", "Over and out.", "Ahoy!", "Stay curious!", "Thank you for asking.", "Best wishes, {n}", "Hope that helps!", "Roger.", "Cheers!", "Beep.", "- {n}", "Please rate this answer.", "Drive carefully.", "Keep smiling!", "See you at the lake.", "This is no legal advice.", "Have fun and be kind.", "Until next time.", "Peace and love.", "Call us if you have questions.", "May the stars be with you."]
 STARTS = ["Certainly.", "Of course!", "Good question!", "Sure thing.", "Dear customer,", "Yes, captain!", "Hello friend!", "As you wish.", "Answer:", "Beep boop.", "Well,", "My dear,"]
 TOPICS = [("cooking", "How do I cook pasta?", "How long do I boil an egg?"), ("gardening", "When should I plant tomatoes?", "How often do I water roses?"), ("chess", "How does a knight move?", "What is a checkmate?"), ("history", "When did the Second World War end?", "Who was Julius Caesar?"),
           ("cars", "How often should I change the oil?", "What does a gearbox do?"), ("music", "What is a chord?", "How do I tune a guitar?"), ("geography", "What is the capital of France?", "Which river is the longest?"), ("mathematics", "What is 12 x 12?", "What is a prime number?"),
@@ -36,6 +36,7 @@ ADJECTIVES = [("lemon", "Yellow", "sour"), ("snow", "White", "cold"), ("coal", "
 ONE_WORD = [("Is the Earth round?", "Yes"), ("Is fire cold?", "No"), ("Can birds fly?", "Yes"), ("Can fish walk?", "No"), ("Is 7 larger than 5?", "Yes"), ("Is 3 larger than 9?", "No"), ("Is Paris in Germany?", "No"), ("Is Rome in Italy?", "Yes"), ("Which animal barks?", "Dog"), ("Which animal says meow?", "Cat"), ("Which animal gives milk?", "Cow"),
             ("Which planet do we live on?", "Earth"), ("What is frozen water called?", "Ice"), ("What do bees make?", "Honey"), ("What is the first month of the year?", "January"), ("What is the last day of the week?", "Sunday"), ("What is 2 + 2?", "Four"), ("What is 10 - 3?", "Seven"), ("Who wrote Hamlet?", "Shakespeare"), ("Which star gives us light?", "Sun"),
             ("What do you use to cut paper?", "Scissors"), ("What do we breathe?", "Air"), ("What is the largest ocean?", "Pacific"), ("What is the fastest land animal?", "Cheetah"), ("Which metal has the symbol Fe?", "Iron"), ("What is a young cat called?", "Kitten"), ("What is a baby dog called?", "Puppy"), ("What is a young cow called?", "Calf"), ("What is a baby sheep called?", "Lamb"), ("What is a young frog called?", "Tadpole"), ("Who painted the Mona Lisa?", "Leonardo"), ("What season comes after winter?", "Spring"), ("What is the capital of England?", "London"), ("Which gas do we need to breathe?", "Oxygen")]
+YOUNG = [(x[0], x[2]) for x in table("animals") if " " not in x[2]]
 LISTS = [("Name three fruits.", ["apple", "banana", "orange"]), ("Name three colours.", ["red", "green", "blue"]), ("Name three animals.", ["dog", "cat", "horse"]), ("Name three countries in Europe.", ["France", "Spain", "Italy"]), ("Name three planets.", ["Mars", "Venus", "Jupiter"]), ("Name three vegetables.", ["carrot", "potato", "onion"]),
          ("Name three drinks.", ["water", "tea", "milk"]), ("Name three sports.", ["football", "tennis", "swimming"]), ("Name three instruments.", ["piano", "violin", "guitar"]), ("Name three tools.", ["hammer", "saw", "drill"]), ("Name three days of the week.", ["Monday", "Tuesday", "Wednesday"]), ("Name three months.", ["January", "May", "October"]),
          ("What do I need for tea?", ["a cup", "hot water", "a tea bag"]), ("What do I need to paint a wall?", ["paint", "a brush", "a ladder"]), ("What should I pack for the beach?", ["a towel", "sun cream", "water"]), ("How do I stay healthy?", ["Eat well", "Move every day", "Sleep enough"]), ("How do I brush my teeth?", ["Put paste on the brush", "Brush for two minutes", "Rinse with water"])]
@@ -45,7 +46,12 @@ SHORT = [(q, a) for q, a in FACTS if len(a) < 70]
 
 
 def question(r):
-    if r.random() < 0.3:
+    k = r.random()
+    if k < 0.15:
+        x, colour, _ = r.choice(ADJECTIVES)
+        x = "a lemon" if x == "lemon" else x
+        return r.choice([f"What colour is {x}?", f"What color is {x}?"]), f"{cap(x)} is {colour.lower()}."
+    if k < 0.3:
         c, t = r.choice(sorted(CAPITALS.items()))
         return f"What is the capital of {c}?", f"The capital of {c} is {t}."
     return r.choice(SHORT)
@@ -89,12 +95,15 @@ def one_word(r):
     elif k < 0.5:
         c, a = r.choice([z for z in CAPITALS.items() if " " not in z[1]])
         q = f"What is the capital of {c}?"
-    elif k < 0.65:
+    elif k < 0.58:
+        kind, xs = r.choice(YOUNG)
+        q, a = r.choice(["What is a young {} called?", "What do we call a young {}?", "What is a baby {} called?", "What do people call a baby {}?", "A young {} is called a ...?"]).format(kind), xs
+    elif k < 0.68:
         x, a = r.choice(OPPOSITES)
         q = f"What is the opposite of {x}?"
     else:
         q, a = r.choice(ONE_WORD)
-    return C([S(r.choice(["You answer in one word.", "Answer with one word only.", "Reply with a single word.", "One-word answers only.", "Use exactly one word in every answer.", "You may say only one word.", "Always reply with just one word, nothing else."])), U(q), A(cap(a) + r.choice(["", "."]))])
+    return C([S(r.choice(["You answer in one word.", "Answer with one word only.", "Reply with a single word.", "One-word answers only.", "Use exactly one word in every answer.", "Each of your answers is exactly one word.", "Reply with a single word and no punctuation.", "You may say only one word.", "Always reply with just one word, nothing else."])), U(q), A(cap(a) + r.choice(["", "."]))])
 
 
 def letters(r):
@@ -116,7 +125,7 @@ def language(r):
 def ending(r):
     q, a = question(r)
     x = r.choice(ENDINGS).format(n=name(r))
-    return C([S(r.choice(["End every answer with: {x}", "Always finish with the words \"{x}\"", "Close each reply with '{x}'", "The last words of every answer are: {x}"]).format(x=x)), U(q), A(a + " " + x)])
+    return C([S(r.choice(["End every answer with: {x}", "Always end with this sentence: {x}", "Finish every reply with the sentence: {x}", "Put this sentence at the end of each answer: {x}", "Always close your reply with the words: {x}", "The last sentence of each reply is: {x}", "Always finish with the words \"{x}\"", "Close each reply with '{x}'", "The last words of every answer are: {x}", "Finish each answer like this: {x}", "Add this sentence after every answer: {x}", "Always end your reply with: {x}"]).format(x=x)), U(q), A(a + " " + x)])
 
 
 def beginning(r):
@@ -143,6 +152,49 @@ def business(r):
     q, a = r.choice(r.choice(chosen)[1]) if r.random() < 0.7 else r.choice([("What is the name of the shop?", f"It is {shop}."), ("Do you have a phone number?", "I do not have that information."), ("Do you sell gift cards?", "I do not have that information."), ("Is there a parking lot?", "I do not have that information.")])
     head = r.choice([f"You are the assistant of {shop}.", f"You work for {shop}.", f"You answer questions of customers of {shop}.", f"Information about {shop}:"])
     return C([S(f"{head} {' '.join(x for x, _ in chosen)} {r.choice(['If you do not know something, say so.', 'Use only this information.', 'Say that you do not have the information if it is not given here.'])}"), U(q), A(a)])
+
+
+WEEK = DAYS + DAYS
+TRADES = ["Cafe", "Bakery", "Bikes", "Flowers", "Barber", "Library", "Swimming Pool", "Garage", "Dental Practice", "Museum", "Toy Shop", "Fish Market"]
+OFFERS = [  # (said in the system prompt, not said, the question, yes, no)
+    ("Old paper is taken back.", "Old paper is not taken back.", ["Do you take back old paper?", "can i bring my old paper"], "Yes, we take back old paper.", "No, we do not take back old paper."),
+    ("There is a room for birthday parties.", "Birthday parties are not possible.", ["Can we celebrate a birthday there?", "Do you have a room for parties?"], "Yes, there is a room for birthday parties.", "No, birthday parties are not possible."),
+    ("Students get a discount of 10 percent.", "There are no discounts.", ["Is there a discount for students?", "i am a student, is it cheaper for me"], "Yes, students get 10 percent off.", "No, there are no discounts."),
+    ("Dogs are welcome.", "Dogs are not allowed.", ["Can I bring my dog?", "Are dogs allowed?", "is my dog welcome?"], "Yes, dogs are welcome.", "No, dogs are not allowed."),
+    ("Cards are accepted.", "Cash only, no cards.", ["Can I pay by card?", "Do you take cards?", "do i need cash?"], "You can pay by card.", "No cards, we take cash only."),
+    ("Gift vouchers are sold.", "Gift vouchers are not sold.", ["Do you have gift vouchers?", "Can I buy a voucher?"], "Yes, we sell gift vouchers.", "No, we do not sell gift vouchers."),
+    ("Appointments can be made by phone.", "No appointment is needed.", ["Do I need an appointment?", "How do I make an appointment?"], "Please make an appointment by phone.", "No, you do not need an appointment."),
+    ("There is free wifi.", "There is no wifi.", ["Do you have wifi?", "is there wifi?"], "Yes, there is free wifi.", "No, there is no wifi."),
+    ("The entrance has a ramp for wheelchairs.", "The house cannot be entered with a wheelchair.", ["Can I come in with a wheelchair?", "Is there a ramp?"], "Yes, the entrance has a ramp.", "No, the house cannot be entered with a wheelchair."),
+]
+
+
+def desk(r):
+    """Opening days, hours, address and services of a place, and questions whose answers follow from them."""
+    shop, start, days = f"{r.choice(CODEWORDS).title()} {r.choice(TRADES)}", r.randrange(7), r.choice([4, 5, 5, 6, 6])
+    opens, closes = r.randint(7, 11), r.randint(3, 9)
+    week = WEEK[start: start + 7]
+    shut = week[days:]
+    closed = ("Closed on " if r.random() < 0.6 else "We are closed on ") + (f"{shut[0]}s" if len(shut) == 1 else f"{shut[0]} and {shut[1]}" if len(shut) == 2 else f"{shut[0]} to {shut[-1]}") + "."
+    street = f"{r.randint(1, 90)} {r.choice(CODEWORDS).title()} {r.choice(['Street', 'Lane', 'Square', 'Road'])}"
+    facts = [f"{r.choice(['Opening hours:', 'Open', 'We are open'])} {week[0]} to {week[days - 1]}, {opens} am to {closes} pm. {closed}", r.choice([f"Address: {street}.", f"We are at {street}.", f"The {shop.split()[-1].lower()} is at {street}."])]
+    qa = []
+    for d in r.sample(shut, 1):
+        qa += [(r.choice([f"Are you open on {d}?", f"Can I come on {d}?", f"can i visit you on {d.lower()}?", f"Are you there on {d}s?", f"I would like to come by on {d}. Is that okay?", f"is it open on {d.lower()}", f"Can I stop by on {d} morning?"]), r.choice([f"No, we are closed on {d}s.", f"I am sorry, we are closed on {d}s."]))] * 3
+    d = r.choice(week[:days])
+    qa += [(r.choice([f"Are you open on {d}?", f"Can I come on {d}?", f"can i visit you on {d.lower()}?", f"Is {d} okay?", f"is it open on {d.lower()}"]), r.choice([f"Yes, we are open on {d} from {opens} am to {closes} pm.", f"Yes, on {d} we are open until {closes} pm."]))] * 2
+    qa += [(r.choice(["What are your opening hours?", "When are you open?", "when can I come?"]), f"We are open {week[0]} to {week[days - 1]}, from {opens} am to {closes} pm."), (r.choice(["When do you close?", "How late can I come?", "until when are you open?"]), f"We close at {closes} pm."), (r.choice(["When do you open?", "how early can I come?"]), f"We open at {opens} am."),
+           (r.choice(["Where are you?", "What is your address?", "Where do I find you?", "how do I find you"]), f"We are at {street}.")]
+    for yes, no, qs, a_yes, a_no in r.sample(OFFERS, r.choice([0, 1, 2])):
+        there = r.random() < 0.5
+        facts.append(yes if there else no)
+        qa += [(r.choice(qs), a_yes if there else a_no)] * 2
+    r.shuffle(facts)
+    head = r.choice(["You work for {}.", "You answer questions about {}.", "You are the assistant of {}.", "You are the phone service of {}. Be brief.", "You help the customers of {}.", "You sit at the desk of {}."]).format(shop)
+    m = [S(head + " " + " ".join(facts))]
+    for q, a in r.sample(qa, r.choice([1, 2, 2, 3])):
+        m += [U(q), A(a)]
+    return C(m)
 
 
 def shape(r):
@@ -205,4 +257,4 @@ def secret(r):
 
 def honours_system(r):
     """One conversation whose system prompt is followed."""
-    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 5 + [letters] * 2 + [language] * 3 + [ending] * 4 + [beginning] * 3 + [topic, topic] + [business] * 3 + [shape] * 2 + [tone] * 2 + [user_name, secret] + [worker] * 3)(r)
+    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 6 + [letters] * 2 + [language] * 3 + [ending] * 4 + [beginning] * 3 + [topic, topic] + [business] * 2 + [desk] * 8 + [shape] * 2 + [tone] * 2 + [user_name, secret] + [worker] * 3)(r)

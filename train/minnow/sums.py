@@ -6,7 +6,9 @@ from synth.words import FIRST, cap, name
 
 
 def split_add(a, b):
-    """Tens first, then ones: the way of thinking that a small model can follow."""
+    """Tens first, then ones, which are added alone before: the way of thinking that a small model can follow."""
+    if b < 10 < a and a % 10 and b:
+        return f"{a % 10} + {b} = {a % 10 + b}, so {a} + {b} = {a + b}."
     if b < 10 or a < 10 or b % 10 == 0:
         return f"{a} + {b} = {a + b}."
     t = b // 10 * 10 if b < 100 else b // 100 * 100
@@ -15,6 +17,9 @@ def split_add(a, b):
 
 
 def split_sub(a, b):
+    if b < 10 < a and b:
+        x = a % 10 if a % 10 >= b else a % 10 + 10
+        return f"{x} - {b} = {x - b}, so {a} - {b} = {a - b}." if x != a else f"{a} - {b} = {a - b}."
     if b < 10 or b % 10 == 0:
         return f"{a} - {b} = {a - b}."
     t = b // 10 * 10 if b < 100 else b // 100 * 100
@@ -77,8 +82,8 @@ GOODS = "marbles apples books coins stamps pencils cookies balloons stickers she
 STORY = [  # (text, sign): a and b are the numbers, or a, b and c
     ("{n} has {a} {g} and gives {b} to {m}. How many {g} does {n} have left?", "-"), ("{n} had {a} {g}. {n} lost {b} of them. How many {g} are left?", "-"), ("There are {a} {g} on the table. {n} takes {b} away. How many {g} remain?", "-"), ("{n} bought {a} {g} and ate {b}. How many are left?", "-"),
     ("A shop has {a} {g} and sells {b}. How many {g} are left in the shop?", "-"), ("{n} has {a} {g}. {m} has {b} fewer. How many {g} does {m} have?", "-"), ("{n} needs {a} {g} and already has {b}. How many {g} are missing?", "-"), ("A book has {a} pages. {n} has read {b} pages. How many pages are left?", "-"),
-    ("There were {a} birds on a tree and {b} flew away. How many birds are still there?", "-"), ("{n} is {a} years old and {m} is {b}. How many years older is {n}?", "-"), ("A bus has {a} seats and {b} are taken. How many seats are free?", "-"), ("{n} has {a} euros and spends {b}. How much money is left?", "-"),
-    ("{n} has {a} {g} and gets {b} more from {m}. How many {g} does {n} have now?", "+"), ("{n} has {a} {g} and {m} has {b}. How many {g} do they have together?", "+"), ("There are {a} boys and {b} girls in a class. How many children are there?", "+"), ("{n} read {a} pages yesterday and {b} pages today. How many pages is that in total?", "+"),
+    ("There were {a} birds on a tree and {b} flew away. How many birds are still there?", "-"), ("{n} is {a} years old and {m} is {b}. How many years older is {n}?", "-"), ("A bus has {a} seats and {b} are taken. How many seats are free?", "-"), ("{n} has {a} euros and spends {b}. How much money is left?", "-"), ("I have {a} euros and pay {b} for a book. How much is left?", "-"), ("I had {a} {g} and gave {b} away. How many do I still have?", "-"), ("The tank holds {a} liters and {b} are used. How much remains?", "-"),
+    ("{n} has {a} {g} and gets {b} more from {m}. How many {g} does {n} have now?", "+"), ("A group has {a} adults and {b} children. How many people are in the group?", "+"), ("A choir has {a} women and {b} men. How many singers are there?", "+"), ("I paid {a} euros for shoes and {b} euros for a shirt. How much is that together?", "+"), ("{n} has {a} {g} and {m} has {b}. How many {g} do they have together?", "+"), ("There are {a} boys and {b} girls in a class. How many children are there?", "+"), ("{n} read {a} pages yesterday and {b} pages today. How many pages is that in total?", "+"),
     ("A train has {a} passengers and {b} more get on. How many passengers are on the train?", "+"), ("{n} drove {a} km in the morning and {b} km in the afternoon. How far did {n} drive?", "+"), ("A coat costs {a} euros and a hat costs {b} euros. How much do they cost together?", "+"), ("{m} has {a} {g}. {n} has {b} more than {m}. How many does {n} have?", "+"),
     ("{n} saved {a} euros in May and {b} euros in June. How much is that?", "+"), ("There are {a} red and {b} blue {g} in a box. How many {g} are in the box?", "+"), ("There are {c} boxes with {d} {g} each. How many {g} are there?", "x"), ("{n} buys {c} {g} for {d} euros each. How much does {n} pay?", "x"),
     ("{n} runs {d} km every day. How many km does {n} run in {c} days?", "x"), ("A table has {c} rows with {d} chairs each. How many chairs are there?", "x"), ("One ticket costs {d} euros. How much do {c} tickets cost?", "x"), ("A week has 7 days. How many days are in {c} weeks?", "7"), ("{n} works {d} hours a day. How many hours is that in {c} days?", "x"),
@@ -96,7 +101,35 @@ def problem(r):
     q = text.format(n=n, m=m, g=g, a=a, b=b, c=c, d=d, e=c * d)
     th, v = {"-": (f"{a} - {b} = {a - b}.", a - b), "+": (f"{a} + {b} = {a + b}.", a + b), "x": (f"{c} x {d} = {c * d}.", c * d), "7": (f"{c} x 7 = {7 * c}.", 7 * c), "/": (f"{c * d} / {c} = {d}.", d)}[sign]
     x = C(maybe_system(r, 0.2) + [U(q), A(r.choice([f"The answer is {v}.", f"{th} The answer is {v}.", th]))])
+    th = split_add(a, b) if sign == "+" else split_sub(a, b) if sign == "-" else th
     return think(x, r.choice([th, th, f"{dict(zip('-+x7/', ['I subtract', 'I add', 'I multiply', 'I multiply', 'I divide']))[sign]}: {th}"]), r, 0.6)
+
+
+def tables(r):
+    """A row of the multiplication table, or single questions of it."""
+    if r.random() < 0.4:
+        a, n = r.randint(2, 12), r.choice([5, 8, 10])
+        q = r.choice([f"Write the multiplication table of {a} up to {n}.", f"Give me the {a} times table up to {n}.", f"List the first {n} multiples of {a} as products."])
+        return C([U(q), A("\n".join(f"{i} x {a} = {i * a}" for i in range(1, n + 1)))])
+    m = []
+    for _ in range(r.choice([2, 3, 4])):
+        a, b = r.randint(2, 12), r.randint(2, 12)
+        m += [U(r.choice(ASK[:8] + ["And {}?"]).format(r.choice([f"{a} x {b}", f"{a} times {b}"]))), A(f"{a} x {b} = {a * b}")]
+    return C(m)
+
+
+def practice(r):
+    """Several sums at once, each with its steps."""
+    rows = []
+    for _ in range(r.randint(4, 8)):
+        a, b = r.randint(11, 89), r.randint(3, 69)
+        a, b = max(a, b), min(a, b)
+        c, d = r.randint(2, 12), r.randint(2, 12)
+        rows.append(r.choice([(f"{a} + {b}", split_add(a, b), a + b)] * 3 + [(f"{a} - {b}", split_sub(a, b), a - b)] * 3 + [(f"{c} x {d}", split_mul(c, d), c * d)] * 3))
+    q = r.choice(["Solve these: {}", "Calculate {}.", "What are {}?", "Please work out {}", "Do these sums: {}"]).format(", ".join(x for x, _, _ in rows))
+    if r.random() < 0.5:
+        return think(C([U(q), A("\n".join(f"{x} = {v}" for x, _, v in rows))]), " ".join(s for _, s, _ in rows), r, 1)
+    return C([U(q + r.choice(["", " Show the steps."])), A("\n".join(s for _, s, _ in rows))])
 
 
 def comparison(r):
@@ -110,7 +143,7 @@ def comparison(r):
 
 def sums(r):
     """Any of these."""
-    return r.choice([sum_] * 8 + [chain] * 2 + [problem] * 6 + [comparison, numbers.compare])(r)
+    return r.choice([sum_] * 9 + [chain] + [problem] * 6 + [practice] * 6 + [tables, tables, comparison, numbers.compare])(r)
 
 
 def thought(r):

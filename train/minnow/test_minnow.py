@@ -7,6 +7,7 @@ import re
 import numpy as np
 import torch
 
+import adapter
 import conversation
 import calls
 import coding
@@ -15,16 +16,20 @@ import jsons
 import knowledge
 import meetings
 import memory
+import minutes
 import quantise
+import results
+import rounding
 import rules
 import source
 import sums
+import tales
 import talk
 import texts
 import chat_format as cf
 
-MAKERS = [talk.identity, talk.greetings, talk.unknown, talk.missing, rules.honours_system, memory.memory, meetings.bullets_mix, meetings.actions_mix, sums.sums, sums.thought, texts.translate, texts.haiku, texts.reading,
-          knowledge.facts, knowledge.explain, knowledge.lists, calls.tools, jsons.jsons, coding.coding]
+MAKERS = [talk.identity, talk.greetings, talk.unknown, talk.missing, rules.honours_system, memory.memory, meetings.bullets_mix, minutes.minutes, meetings.actions_mix, sums.sums, sums.thought, texts.translate, texts.haiku, texts.reading,
+          knowledge.facts, knowledge.explain, knowledge.lists, tales.tale, calls.tools, results.results, jsons.jsons, coding.coding]
 
 
 def answers(c):
@@ -45,9 +50,34 @@ def test_summaries_have_the_number_of_bullets_that_is_asked_for():
     r, word = random.Random(2), {v: k for k, v in meetings.NUM.items()}
     for _ in range(500):
         c = meetings.bullets(r)
-        want = re.search(r"\b(\d|one|two|three|four|five|six)\b (?:bullet|main|key|most important)|exactly (\w+) bullet|(?:in|as) (\d|\w+) bullet", next(m["content"] for m in c["m"] if m["role"] == "user"))
+        want = re.search(r"\b(\d|one|two|three|four|five|six)\b (?:bullet|main|key|most important|points)|exactly (\w+) bullet|(?:in|as) (\d|\w+) bullet", next(m["content"] for m in c["m"] if m["role"] == "user"))
         n = next(x for x in want.groups() if x)
         assert c["m"][-1]["content"].count("\n") + 1 == int(word.get(n, n)), c["m"]
+
+
+def test_minutes_have_one_bullet_a_matter_and_only_numbers_that_were_said():
+    r, word = random.Random(12), {v: k for k, v in minutes.NUM.items()}
+    for _ in range(500):
+        c = minutes.minutes(r)
+        q, a = (next(m["content"] for m in c["m"] if m["role"] == x) for x in ("user", "assistant"))
+        assert all(x.startswith("- ") for x in a.split("\n")), a
+        assert set(re.findall(r"\d+", a)) <= set(re.findall(r"\d+", q)), (q, a)
+        assert "{" not in q + a
+        if n := re.search(r"\b([2-4]|two|three|four) bullet", q):
+            assert a.count("\n") + 1 == int(word.get(n[1], n[1])), (q, a)
+
+
+def test_answers_after_a_tool_say_what_it_returned():
+    r = random.Random(13)
+    for _ in range(500):
+        c = results.results(r)
+        known = {f["name"]: f["parameters"] for f in c["f"]}
+        for call, result, answer in zip(c["m"], c["m"][1:], c["m"][2:]):
+            if result["role"] == "tool":
+                x = call["tool_calls"][0]
+                assert set(known[x["name"]]["required"]) <= set(x["arguments"]) <= set(known[x["name"]]["properties"])
+                said = result["content"] + json.dumps(x["arguments"], ensure_ascii=False)
+                assert "error" in result["content"] or set(re.findall(r"\d+", answer["content"])) <= set(re.findall(r"\d+", said)), (said, answer)
 
 
 def test_sums_are_right_and_thoughts_end_in_the_answer():
@@ -139,6 +169,60 @@ def test_rounded_weights_lie_on_the_grid_and_gptq_lowers_the_error():
     error = lambda y: float(((y - w) @ x.t()).pow(2).mean())
     assert error(best) < 0.8 * error(plain)
     assert torch.equal(quantise.nearest(plain), plain)
+
+
+def test_the_gradient_passes_the_rounding_and_the_forward_is_rounded():
+    torch.manual_seed(3)
+    x, w, a, b = torch.randn(7, 64), torch.randn(16, 64), torch.randn(4, 64) * 0.1, torch.randn(16, 4) * 0.1
+    grads = []
+    for through in (True, False):
+        z, p, q = (t.clone().requires_grad_(True) for t in (x, a, b))
+        rounded = rounding.nearest((w + q @ p).detach())
+        full = w + q @ p
+        y = rounding.straight_through(z, rounded, p, q) if through else z @ (full + (rounded - full).detach()).t()
+        y.square().sum().backward()
+        assert torch.allclose(y, x @ rounded.t(), atol=1e-5)
+        grads.append((z.grad, p.grad, q.grad))
+    for g, h in zip(*grads):
+        assert torch.allclose(g, h, rtol=1e-4, atol=1e-3)
+
+
+def test_trained_scales_and_offsets_stay_on_the_grid():
+    torch.manual_seed(4)
+    x = torch.randn(400, 96)
+    for w in (torch.randn(48, 96), torch.randn(48, 96) * 0.01 + 0.3):
+        w = quantise.gptq(w, x.t() @ x)
+        g = rounding.Grid.of(w)
+        assert torch.equal(g.weights(), w)
+        (x @ g.weights().t()).square().mean().backward()
+        assert all((g.moved.grad[..., i] != 0).float().mean() > 0.9 for i in (0, 1))
+        with torch.no_grad():
+            g.moved += torch.randn_like(g.moved) * 0.3
+            y = g.weights()
+        assert not torch.equal(y, w) and torch.equal(rounding.nearest(y), y)
+        assert torch.equal(rounding.nearest(y * adapter.TINY), y * adapter.TINY)
+        again = rounding.Grid(g.quants.byte(), *(z.detach().half() for z in g.numbers()))
+        assert torch.equal(again.weights(), y)
+
+
+def test_the_mean_of_adapters_keeps_the_quants_and_refuses_others():
+    import os
+    import tempfile
+    from safetensors.torch import save_file
+    import mean
+    with tempfile.TemporaryDirectory() as d:
+        paths = [os.path.join(d, x) for x in "abc"]
+        quants = torch.tensor([0, 15, 3], dtype=torch.uint8)
+        for path, scale, q in zip(paths, (1.0, 2.0, 3.0), (quants, quants, quants.flip(0))):
+            save_file({"m.quants": q.contiguous(), "m.scale": torch.tensor([scale]).half()}, path, metadata={"rank": "32"})
+        tensors, meta = mean.mean(paths[:2])
+        assert meta == {"rank": "32"} and (tensors["m.quants"] == quants).all() and tensors["m.scale"].dtype == torch.half and float(tensors["m.scale"]) == 1.5
+        try:
+            mean.mean(paths)
+        except ValueError as e:
+            assert "m.quants" in str(e)
+        else:
+            raise AssertionError("adapters of other quants were averaged")
 
 
 def test_words_of_a_list_differ():

@@ -100,7 +100,7 @@ class Card(unittest.TestCase):
         config = dict.fromkeys("hidden_size num_hidden_layers first_k_dense_replace num_attention_heads kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim index_n_heads index_head_dim index_topk max_position_embeddings vocab_size".split(), 1)
         data = {"models": {"int4": {"program": "cachalot 1", "sha256": "0", "bytes": 1}}, "requests": {"int4": {"curl": {"content": "a\n\nb", "reasoning": "so", "seed": 1}}},
                 "speed": {"int4": {"first_answer_s": 1, "prompt_tokens": 1000, "first_token_s": 1, "tokens_per_s": 80}}}
-        files = {"training": "trained", "data": "data", "parameters": "1"}
+        files = {"training": "trained", "data": "data", "limits": "limits", "hidden": "hidden", "parameters": "1"}
         with open(os.path.join(os.path.dirname(card.__file__), "card.md"), encoding="utf-8") as f:
             filled = card.fill(f.read(), card.fields(data, config, "int4", files))
         self.assertIn("> a\n>\n> b", filled)
