@@ -6,15 +6,16 @@
 use fuzzing::{split, split_control, within_time_limit};
 use libfuzzer_sys::fuzz_target;
 use wire::passthrough::ApiEndpoint;
-use wire::passthrough::usage_scanner::{self, ResponseStats, SseScanner};
+use wire::passthrough::usage_scanner::{self, SseScanner};
+use wire::progress::AnswerProgress;
 
 fuzz_target!(|input: &[u8]| {
     let Some((bytes, [seed, endpoint])) = split_control(input) else { return };
     let endpoint = ApiEndpoint::ALL[usize::from(endpoint) % ApiEndpoint::ALL.len()];
     within_time_limit(bytes.len(), || {
-        let stats = usage_scanner::scan_body(endpoint, bytes);
-        assert!(stats.is_complete && stats.content_events == 1);
-        check_message_length(&stats);
+        let progress = usage_scanner::scan_body(endpoint, bytes);
+        assert!(progress.is_complete && progress.pieces <= 1);
+        check_message_length(&progress);
         check(endpoint, bytes, seed);
     });
 });
@@ -24,11 +25,11 @@ fn check(endpoint: ApiEndpoint, bytes: &[u8], seed: u8) {
     let whole = scan(endpoint, false, vec![bytes]);
     assert_eq!(cut, whole, "split differently");
     assert_eq!(whole.out, None);
-    check_message_length(&whole.stats);
+    check_message_length(&whole.progress);
     let cut = scan(endpoint, true, split(bytes, seed));
     let hidden = scan(endpoint, true, vec![bytes]);
     assert_eq!(cut, hidden, "split differently");
-    assert_eq!(hidden.stats, whole.stats, "hidden usage is scanned too");
+    assert_eq!(hidden.progress, whole.progress, "hidden usage is scanned too");
     if let Some(out) = hidden.out {
         only_usage_is_missing(bytes, &out);
     }
@@ -37,8 +38,8 @@ fn check(endpoint: ApiEndpoint, bytes: &[u8], seed: u8) {
 /// The result of scanning a stream.
 #[derive(Debug, PartialEq)]
 struct ScanResult {
-    stats: ResponseStats,
-    has_started: bool,
+    progress: AnswerProgress,
+    has_frames: bool,
     /// The forwarded bytes; `None` where they are unchanged.
     out: Option<Vec<u8>>,
 }
@@ -54,10 +55,10 @@ fn scan<'a>(endpoint: ApiEndpoint, hide_usage: bool, pieces: Vec<&'a [u8]>) -> S
         }
         assert!(scanner.buffered_bytes() <= 2 * fed.len(), "at most the line and the event are held");
     }
-    let has_started = scanner.has_started();
-    out.extend(scanner.finish());
+    let has_frames = scanner.has_frames();
+    out.extend(scanner.finish().0);
     assert_eq!(scanner.exceeded, None);
-    ScanResult { stats: scanner.stats, has_started, out: (out != fed).then_some(out) }
+    ScanResult { progress: scanner.progress().clone(), has_frames, out: (out != fed).then_some(out) }
 }
 
 /// Checks that `out` is `bytes` without some events, each of which contains usage.
@@ -87,6 +88,6 @@ fn events(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Checks that a long message of a provider is shortened.
-fn check_message_length(stats: &ResponseStats) {
-    assert!(stats.error_message.as_ref().is_none_or(|message| message.chars().count() <= 500));
+fn check_message_length(progress: &AnswerProgress) {
+    assert!(progress.failure.as_ref().is_none_or(|failure| failure.message.chars().count() <= 1000));
 }

@@ -1,9 +1,11 @@
 //! The cost of a request through cachalot, compared with a direct connection and a minimal
 //! pass-through of the same stack.
 
+mod compare;
 mod load_generator;
 mod processes;
 mod servers;
+mod tail;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use load_generator::{LoadGenerator, Target, chat_body, gemini_request};
-use processes::{cachalot, cpu_seconds, resident_mib, start};
+use processes::{binary, cachalot, cpu_seconds, resident_mib, start};
 
 const ROUNDS: usize = 7;
 
@@ -24,8 +26,12 @@ async fn main() {
         (Some("baseline"), Some(upstream)) => servers::baseline(upstream).await,
         (Some("baseline-hyper"), Some(upstream)) => servers::baseline_hyper(upstream).await,
         (Some("soak"), minutes) => soak(minutes.map_or(60, |minutes| minutes.parse().expect("minutes"))).await,
+        (Some("tail"), _) => tail::bench().await,
+        (Some("compare"), Some(other)) => compare::bench(other.as_ref()).await,
         (None, _) => bench().await,
-        _ => eprintln!("bench-gateway, or bench-gateway soak [MINUTES]"),
+        _ => eprintln!(
+            "bench-gateway, bench-gateway soak [MINUTES], bench-gateway tail or bench-gateway compare PROGRAM"
+        ),
     }
 }
 
@@ -36,7 +42,7 @@ async fn main() {
 async fn soak(minutes: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let provider = start(&["provider"]).await;
-    let (cachalot, key) = cachalot(folder.path(), provider.address).await;
+    let (cachalot, key) = cachalot(&binary(), folder.path(), provider.address).await;
     let target = |path: &str| {
         Arc::new(Target {
             name: "cachalot",
@@ -80,6 +86,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// The smallest and the largest value.
+fn spread(values: &[f64]) -> (f64, f64) {
+    (values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max))
+}
+
 /// Measures every target in turn, `ROUNDS` times; returns the median of each.
 async fn median_of_rounds(targets: &[Arc<Target>], measure: impl AsyncFn(&Arc<Target>) -> f64) -> Vec<f64> {
     let mut values = vec![Vec::new(); targets.len()];
@@ -95,7 +106,7 @@ async fn bench() {
     let folder = tempfile::tempdir().expect("a folder");
     let provider = start(&["provider"]).await;
     let baseline = start(&["baseline", &provider.address.to_string()]).await;
-    let (cachalot, key) = cachalot(folder.path(), provider.address).await;
+    let (cachalot, key) = cachalot(&binary(), folder.path(), provider.address).await;
     let idle = resident_mib(cachalot.pid);
     let target = |name, address: SocketAddr, pid| {
         Arc::new(Target { name, url: format!("http://{address}/v1/chat/completions"), pid })

@@ -27,10 +27,14 @@ pub async fn start(arguments: &[&str]) -> Process {
     Process { pid: child.id().expect("it runs"), _child: child, address }
 }
 
-/// Starts cachalot with a store, prices and limits. Returns the process and a key.
-pub async fn cachalot(folder: &Path, upstream: SocketAddr) -> (Process, String) {
+/// The program that `CACHALOT` names, else that of the profile `dist`.
+pub fn binary() -> PathBuf {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/dist/cachalot");
-    let binary = std::env::var_os("CACHALOT").map_or(default, PathBuf::from);
+    std::env::var_os("CACHALOT").map_or(default, PathBuf::from)
+}
+
+/// Starts cachalot with a store, prices and limits. Returns the process and a key.
+pub async fn cachalot(binary: &Path, folder: &Path, upstream: SocketAddr) -> (Process, String) {
     assert!(binary.exists(), "{} is missing: run cargo build --profile dist in the root", binary.display());
     let store = format!("sqlite:{}", folder.join("cachalot.db").display());
     let journal = folder.join("journal");
@@ -47,7 +51,7 @@ pub async fn cachalot(folder: &Path, upstream: SocketAddr) -> (Process, String) 
     let config = folder.join("cachalot.toml");
     let config = config.to_str().expect("a plain path");
     let limits = ["--budget", "1000000", "--rpm", "1000000000", "--tpm", "1000000000000", "--concurrency", "100000"];
-    let added = Command::new(&binary)
+    let added = Command::new(binary)
         .args(["key", "add", "bench", "--config", config])
         .args(limits)
         .output()
@@ -55,7 +59,7 @@ pub async fn cachalot(folder: &Path, upstream: SocketAddr) -> (Process, String) 
         .expect("it runs");
     let key = String::from_utf8(added.stdout).expect("text").trim().to_owned();
     assert!(key.starts_with("sk-"), "{}", String::from_utf8_lossy(&added.stderr));
-    let mut serve = Command::new(&binary);
+    let mut serve = Command::new(binary);
     serve.args(["serve", "--model", "none", "--config", config, "--listen", &port.to_string()]);
     let child = serve.env("CACHALOT_LOG", "warn").kill_on_drop(true).spawn().expect("it starts");
     let process = Process { pid: child.id().expect("it runs"), _child: child, address: port };
@@ -75,6 +79,16 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a stat line").1.split_whitespace().collect();
     // Fields 14 and 15 of the line, in ticks of 10 ms.
     (fields[11].parse::<f64>().expect("ticks") + fields[12].parse::<f64>().expect("ticks")) / 100.0
+}
+
+/// CPU seconds of the threads that a process has now, in steps of nanoseconds.
+pub fn thread_cpu_seconds(pid: u32) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let nanoseconds = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 /// Resident memory of a process in MiB.
