@@ -6,13 +6,15 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 from checks import run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-NODE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "ci-node/node_modules/.bin"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+NODE = TARGET / "ci-node/node_modules/.bin"
 TOOLS = pathlib.Path(sys.executable).parent
-RECIPES = {"build", "test", "lint", "clients", "services", "bench", "fuzz", "docs", "release"}
+RECIPES = {"build", "test", "lint", "clients", "services", "bench", "fuzz", "docs", "book", "release"}
 
 
 def output(*command):
@@ -37,9 +39,9 @@ def recipes():
 
 def scripts():
     """every script that the justfile calls exists and is executable"""
-    called = re.findall(r"(?:^|\s)((?:\.ci|tests)/[\w./-]+)", (ROOT / "justfile").read_text(), re.MULTILINE)
+    called = re.findall(r"(?:^|\s)((?:\.ci|tests|bench)/[\w./-]+)", (ROOT / "justfile").read_text(), re.MULTILINE)
     assert len(called) > 4, called
-    for script in called:
+    for script in (path for path in called if not path.endswith(".toml")):
         assert os.access(ROOT / script, os.X_OK), script
 
 
@@ -51,4 +53,17 @@ def changelog():
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", output(".ci/version"))
 
 
-run("repository", [workflows, recipes, scripts, changelog])
+def archive():
+    """an archive has the program, its manual pages, completions and licences, and its checksum is right"""
+    with tempfile.TemporaryDirectory() as folder:
+        program = TARGET / "release/cachalot"
+        made = pathlib.Path(output("env", f"PACKAGES={folder}", ".ci/archive", program, "some-target").strip())
+        output("env", "-C", folder, "sha256sum", "--check", f"{made.name}.sha256")
+        output("tar", "-C", folder, "-xzf", made)
+        unpacked = made.with_name(made.name.removesuffix(".tar.gz"))
+        assert output(unpacked / "cachalot", "-V") == f"cachalot {output('.ci/version')}"
+        for name in ("LICENSE", "NOTICE-minnow", "README.md", "man/man1/cachalot-key-add.1", "completions/_cachalot", "completions/cachalot.fish"):
+            assert (unpacked / name).stat().st_size > 0, name
+
+
+run("repository", [workflows, recipes, scripts, changelog, archive])

@@ -28,7 +28,8 @@ start() { # without the configuration and data of the user
   binary=$target/release/cachalot
   [ -x "$binary" ] || { echo "$binary is missing: run cargo build --release" >&2; exit 1; }
   mkdir "$work/cwd"
-  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache exec env -u CACHALOT_LOG "$binary" serve --model fixture --listen 127.0.0.1:0 --seed 1) >"$work/out" 2>"$work/log" &
+  : >"$work/log" # it is read before the server's process may have opened it
+  (cd "$work/cwd" && XDG_CONFIG_HOME=$work/config XDG_DATA_HOME=$work/data XDG_CACHE_HOME=$work/cache exec env -u CACHALOT_LOG "$binary" serve --model fixture --listen 127.0.0.1:0 --seed 1) >"$work/out" 2>>"$work/log" &
   server=$!
   for _ in $(seq 300); do
     url=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/log" | head -n 1)
@@ -70,12 +71,13 @@ client() { # NAME COMMAND...: counts the `ok` and `not ok` lines of a client
 matrix() { # a gateway to fake providers of every dialect, for every client with every dialect
   python3 "$here/fake_providers.py" >"$work/provider_url" &
   background_pids=$!
-  for _ in $(seq 100); do [ -s "$work/provider_url" ] && break; sleep 0.1; done
+  : >"$work/matrix.log"
+  for _ in $(seq 300); do [ -s "$work/provider_url" ] && break; sleep 0.1; done
   for dialect in openai deepseek anthropic gemini; do
     printf '[[providers]]\nname = "fake-%s"\nbase_url = "%s/%s/v1"\ndialect = "%s"\nprivate = true\nmodels = ["%s"]\n' \
       $dialect "$(cat "$work/provider_url")" $dialect $dialect $dialect
   done >"$work/matrix.toml"
-  "$target/release/cachalot" serve --model none --store off --listen 127.0.0.1:0 --config "$work/matrix.toml" 2>"$work/matrix.log" &
+  "$target/release/cachalot" serve --model none --store off --listen 127.0.0.1:0 --config "$work/matrix.toml" 2>>"$work/matrix.log" &
   background_pids="$background_pids $!"
   for _ in $(seq 100); do
     CACHALOT_MATRIX_URL=$(sed -n 's|.*listening on \(http://127\.0\.0\.1:[0-9]*\).*|\1|p' "$work/matrix.log")
@@ -111,6 +113,8 @@ expect_success "examples/curl.sh" "$here/../../examples/curl.sh"
 expect_success "examples/python/chat.py" "$python" "$here/../../examples/python/chat.py"
 expect_success "examples/node/chat.mjs" node "$target/ci-node/example_chat.mjs"
 client "frameworks" "$python" "$here/frameworks.py"
+[ -n "$external_url" ] || client "API guide" env PYTHON="$python" CACHALOT="$target/release/cachalot" \
+  node --experimental-detect-module "$here/../console/guide_snippets.mjs" "$CACHALOT_URL" "$target/ci-node/node_modules"
 [ -n "$external_url" ] || matrix
 [ -n "$external_url" ] || client "deploy" "$python" "$here/deploy.py"
 [ -n "$external_url" ] || client "repository" "$python" "$here/repository.py"

@@ -42,6 +42,9 @@ SHUTDOWN_GRACE_S = 5
 # Cache of the local model. The system assigns its memory page by page, so it is filled before memory is measured.
 CACHE = "16MiB"
 REQUESTS_PER_SECOND = 12  # ordinary requests a second
+BURST = 200  # ordinary requests at once while the server warms up
+MAX_WARM_UP_ROUNDS = 12
+IDLE_CONNECTIONS_END_S = 90  # idle connections to providers are closed after this time
 MAX_MEMORY_GROWTH = 0.10  # of the resident memory
 
 
@@ -96,15 +99,24 @@ class Run:
         self.filled, self.only = [], arguments.only
 
     async def warm_up(self):
-        """Ordinary work that uses most of the memory budget, so that attacks are compared with a server that has worked.
+        """Ordinary work that uses most of the memory budget, until resident memory no longer grows.
 
-        It fills caches, the buffers of the largest batch, and the allocator's own tables, which grow with the peak of
-        allocated memory and are never returned.
+        So attacks are compared with a server that has worked. The work fills caches, the buffers of the largest batch, and the
+        allocator's own tables, which grow with the peak of allocated memory and of connections and are never returned.
         """
         if self.local:
             await asyncio.gather(*(self.fill_cache(number) for number in range(4)))
-        self.results += await background_traffic.Traffic(*self.traffic_arguments()).run_long_chats(rounds=6, at_once=4)
-        self.number = max(result.number for result in self.results) + 1
+        most = 0
+        for _ in range(MAX_WARM_UP_ROUNDS):
+            traffic = background_traffic.Traffic(*self.traffic_arguments())
+            await traffic.run_long_chats(rounds=2)
+            self.results += await traffic.run_burst(BURST)
+            self.number = max(result.number for result in self.results) + 1
+            await asyncio.sleep(3)  # The allocator returns memory within a fraction of a second.
+            memory = self.server.memory()
+            if memory < 1.01 * most:
+                break
+            most = memory
 
     async def fill_cache(self, number):
         text = " ".join(f"On day {day} the whale went down {number}." for day in range(500))
@@ -155,7 +167,7 @@ class Run:
         return self.stop_traffic(traffic), table, cores
 
 
-def wait_for_memory(server, before, timeout_s=60):
+def wait_for_memory(server, before, timeout_s=IDLE_CONNECTIONS_END_S + 60):
     """Waits until resident memory is near `before`, for at most `timeout_s` seconds, and returns it."""
     end = time.monotonic() + timeout_s
     while server.memory() > before * (1 + MAX_MEMORY_GROWTH) and time.monotonic() < end:

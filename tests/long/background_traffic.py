@@ -36,8 +36,10 @@ def responses(model):
     return lambda text, stream: ("/v1/responses", {"model": model, "max_output_tokens": 64, "stream": stream, "input": text})
 
 
-def long_chat(model, turns=40_000):
-    """A conversation of many short messages, which takes more than ten times its size in memory."""
+def long_chat(model, turns=60_000):
+    """A conversation of many short messages, which takes more than ten times its size in memory.
+
+    The default takes nine tenths of what a key may have in flight (a quarter of 256 MiB)."""
     def build(text, stream):
         messages = [{"role": "user", "content": text}] + [{"role": ("assistant", "user")[turn % 2], "content": "yes"} for turn in range(turns)]
         return "/v1/chat/completions", {"model": model, "max_tokens": 64, "stream": stream, "messages": messages}
@@ -92,14 +94,22 @@ class Traffic:
         await asyncio.gather(*running)
         return self.results
 
-    async def run_long_chats(self, rounds, at_once):
-        """Sends `at_once` long conversations of each key at the same time, to be converted, `rounds` times."""
+    async def run_long_chats(self, rounds):
+        """Sends a long conversation of each key, to be converted, `rounds` times.
+
+        The last piece of each waits until all the others are sent, so that the server parses them at the same time.
+        """
         for _ in range(rounds):
-            sends = []
-            for key in at_once * list(self.keys):
+            sends, last_pieces = [], asyncio.Barrier(len(self.keys))
+            for key in self.keys:
                 self.number += 1
-                sends.append(self.send_one(Result(LONG_CHAT, key, self.number), long_chat("good-anthropic/chat"), False))
+                sends.append(self.send_one(Result(LONG_CHAT, key, self.number), long_chat("good-anthropic/chat"), False, last_pieces))
             await asyncio.gather(*sends)
+        return self.results
+
+    async def run_burst(self, count):
+        """Sends `count` ordinary requests at the same time."""
+        await asyncio.gather(*(self.send_random() for _ in range(count)))
         return self.results
 
     async def send_random(self):
@@ -108,20 +118,22 @@ class Traffic:
         result = Result(kind, self.random.choice(list(self.keys)), self.number)
         await self.send_one(result, build, may_stream and self.random.random() < 0.6)
 
-    async def send_one(self, result, build, stream):
+    async def send_one(self, result, build, stream, last_pieces=None):
         try:
             if build is None:
                 if self.local:
                     await self.request_local_model(result, stream)
                     self.results.append(result)
                 return
-            await self.send_request(result, build, stream)
+            await self.send_request(result, build, stream, last_pieces)
         except Exception as fault:  # Every error in the response is reported.
             result.fault = f"{type(fault).__name__}: {fault}"
         self.results.append(result)
 
-    async def send(self, result, method, path, body=b""):
-        reply = await client.send(self.port, client.request(method, path, self.keys[result.key], body))
+    async def send(self, result, method, path, body=b"", last_pieces=None):
+        payload = client.request(method, path, self.keys[result.key], body)
+        pace = client.hold_last_piece(len(payload), last_pieces) if last_pieces else None
+        reply = await client.send(self.port, payload, pace=pace)
         if result.total is None:
             result.first, result.total = reply.first, reply.total
         if reply.status != 200 or reply.ended != "complete":
@@ -129,10 +141,10 @@ class Traffic:
             return None
         return reply
 
-    async def send_request(self, result, build, stream):
+    async def send_request(self, result, build, stream, last_pieces=None):
         number, count = result.number, fake_provider.words(result.number)
         path, body = build(f"#{number}. {TEXT}", stream)
-        reply = await self.send(result, "POST", path, body)
+        reply = await self.send(result, "POST", path, body, last_pieces)
         if reply is None:
             return
         received = reply.body

@@ -4,8 +4,10 @@
     cargo build --release && python3 tests/long/billing_consistency.py [REQUESTS] [KILLS] [REPLICAS]
     tests/services.sh python3 tests/long/billing_consistency.py      # on PostgreSQL (CACHALOT_TEST_POSTGRES) and Redis (CACHALOT_TEST_REDIS), which several replicas need
 
-Two fake providers of one model send complete or streaming responses, refuse, break off, report absent or absurd usage, send HTML, and
-repeat the ids of their tasks. The prompt tokens of an answer are the number of its request, which identifies its usage record. Beside the
+Two fake providers of three models, each of another dialect, send complete or streaming responses, refuse, break off at any event or in
+the middle of one, report absent or absurd usage, send HTML, and repeat the ids of their tasks. Clients ask in the dialect of the model and
+in others, and disconnect at any byte. The prompt tokens of an answer are the number of its request, which identifies its usage record; the
+other counts (cached tokens, those written to the cache for five minutes or an hour, reasoning) are random. Beside the
 keys of the model there are a key for fixed prices only, a key with known worst cases (with a random `overdraft` setting), two tenants with
 tasks under the same ids, and a canary key that must never wait for another's record.
 
@@ -26,12 +28,19 @@ import time
 import client
 import fake_provider
 import store_audit
-from attacks.hostile_provider import ABSURD
+from attacks.hostile_provider import ABSURD, absurd_usage
 from server import Server
 
-INPUT, OUTPUT = 1000, 2000  # nano-dollars per token: $1 and $2 per million
+# Nano-dollars per token: $1 and $2 per million for input and output.
+INPUT, CACHED, WRITTEN, OUTPUT, REASONING = 1000, 100, 1250, 2000, 3000
 SECOND, PICTURE = 1_000_000, 3_000_000
 MAX_TOKENS = 40
+# The models, their dialects, and the paths of requests to them: in their own dialect, then in others.
+MODELS = {
+    "m": ("deepseek", ["/v1/chat/completions", "/v1/messages"]),
+    "claude": ("anthropic", ["/v1/messages", "/v1/chat/completions"]),
+    "gem": ("gemini", ["/v1beta/models/gem:", "/v1/chat/completions"]),
+}
 KEYS = 4
 CONCURRENCY = 48
 # Of each hundred requests, the numbers for other keys than the first ones.
@@ -41,23 +50,22 @@ MAX_PENDING_S = 10
 
 
 class Provider(fake_provider.HttpServer):
-    """Chat completions, images and videos. Remembers the largest number of words sent for each request."""
+    """Chat completions, images and videos. Remembers the counts that it reported for each request."""
 
     def __init__(self):
         super().__init__()
-        self.sent, self.absurd, self.request_count, self.html_pages = {}, set(), 0, 0
+        self.counts, self.absurd, self.request_count, self.html_pages = {}, set(), 0, 0
 
     async def handle(self, request, writer):
         self.request_count += 1
         if "/videos" in request.path or "/images" in request.path:
             return self.image_or_video(request, writer)
         body = request.json()
-        number, words = body["number"], random.randint(1, 12)
-        usage = json.dumps({"prompt_tokens": number, "completion_tokens": words, "total_tokens": number + words})
-        if body["model"] == "honest":
+        dialect, number, words = request.dialect, request.number(), random.randint(1, 12)
+        if body.get("model") == "honest":
             # Uses all of `max_tokens`; the prompt has fewer tokens than a third of its bytes.
-            usage = json.dumps({"prompt_tokens": 5, "completion_tokens": body.get("max_tokens", 5000)})
-            return self.send(writer, 200, self.complete_response(3, usage))
+            usage = {"prompt_tokens": 5, "completion_tokens": body.get("max_tokens", 5000)}
+            return self.send(writer, 200, fake_provider.complete_response(dialect, "word " * 3, usage))
         luck = random.random()
         if luck < 0.06:
             status, message = random.choice([(500, "broken"), (429, "slow down"), (401, "bad key"), (400, "odd")])
@@ -70,34 +78,37 @@ class Provider(fake_provider.HttpServer):
         if luck < 0.13:
             self.absurd.add(number)
             value = random.choice([value for name, value in ABSURD.items() if name not in ("null", "true", "twice", "5000")])
-            usage = random.choice(['{"prompt_tokens":%s,"completion_tokens":3}', '{"prompt_tokens":3,"completion_tokens":%s}']) % value
-        if not body.get("stream"):
-            self.sent[number] = max(words, self.sent.get(number, 0))
-            return self.send(writer, 200, self.complete_response(words, usage))
+            usage = absurd_usage(dialect, random.choice(["prompt", "completion"]), value).encode()
+        else:
+            usage = json.dumps(self.draw_usage(dialect, number, words)).encode()
+        if not request.streams():
+            whole = json.dumps(fake_provider.complete_response(dialect, "word " * words, "@")).encode()
+            return self.send(writer, 200, whole.replace(b'"@"', usage))
         self.start_chunked(writer)
-        breaks = random.random() < 0.05
-        for word in range(words):
-            self.sent[number] = max(word + 1, self.sent.get(number, 0))
-            self.event(writer, '{"choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}')
+        events = [event.replace(b'"@"', usage) for event in fake_provider.sse_events(dialect, ["word "] * words, "@")]
+        breaks = random.randrange(len(events)) if random.random() < 0.1 else None
+        for index, event in enumerate(events):
+            if index == breaks:
+                # Between two events, or in the middle of one.
+                self.chunk(writer, event[: random.choice([1, len(event) // 2, len(event)])])
+                await writer.drain()
+                return False
+            self.chunk(writer, event)
             await writer.drain()
             if random.random() < 0.2:
                 await asyncio.sleep(random.random() * 0.01)
-            if breaks and random.random() < 0.3:
-                return False
-        self.event(writer, '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
-        self.event(writer, '{"choices":[],"usage":%s}' % usage)
-        self.event(writer, "[DONE]")
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
 
-    @staticmethod
-    def complete_response(words, usage):
-        message = json.dumps({"role": "assistant", "content": "word " * words})
-        return b'{"choices":[{"index":0,"message":%s,"finish_reason":"stop"}],"usage":%s}' % (message.encode(), usage.encode())
-
-    def event(self, writer, data):
-        self.chunk(writer, f"data: {data}\n\n".encode())
+    def draw_usage(self, dialect, number, words):
+        """A usage object with random parts of the prompt and of the words."""
+        cached = random.choice([0, random.randint(0, number)])
+        left = number - cached
+        written = (random.randint(0, left // 2), random.randint(0, left // 2)) if dialect == "anthropic" else (0, 0)
+        reasoning = 0 if dialect == "anthropic" else random.choice([0, random.randint(0, words)])
+        self.counts.setdefault(number, set()).add((cached, sum(written), words, reasoning))
+        return fake_provider.usage(dialect, number, words, cached, written, reasoning)
 
     def image_or_video(self, request, writer):
         """Images, and videos under repeated ids. One video in four fails."""
@@ -115,11 +126,17 @@ def gateway(folder, ports, store, redis, overdraft):
     prices, text = f"{folder}/prices.toml", f"[store]\nurl='{store}'\njournal='{folder}/journal'\n{redis}[gateway]\nprices='{folder}/prices.toml'\n{overdraft}"
     with open(prices, "w") as file:
         for name in ("one", "two"):
-            for model, amounts in (("*", f"input={INPUT / 1000}\noutput={OUTPUT / 1000}"), ("film", f"per_second={SECOND / 1e9}"), ("paint", f"per_call={PICTURE / 1e9}")):
-                file.write(f"[[price]]\nprovider='{name}'\nmodel='{model}'\nsource='s'\ndate='d'\n{amounts}\n")
+            tokens = {"input": INPUT, "cached": CACHED, "cache_write": WRITTEN, "output": OUTPUT, "reasoning": REASONING}
+            tokens = "\n".join(f"{field}={price / 1000}" for field, price in tokens.items())
+            for dialect, _ in MODELS.values():
+                file.write(f"[[price]]\nprovider='{name}-{dialect}'\nmodel='*'\nsource='s'\ndate='d'\n{tokens}\n")
+            for model, amounts in (("film", f"per_second={SECOND / 1e9}"), ("paint", f"per_call={PICTURE / 1e9}")):
+                file.write(f"[[price]]\nprovider='{name}-deepseek'\nmodel='{model}'\nsource='s'\ndate='d'\n{amounts}\n")
     for name, port in zip(("one", "two"), ports):
-        models = "['m','honest','film','paint']"
-        text += f"[[providers]]\nname='{name}'\nbase_url='http://127.0.0.1:{port}/v1'\ndialect='deepseek'\nprivate=true\nmodels={models}\n"
+        for model, (dialect, _) in MODELS.items():
+            models = ["m", "honest", "film", "paint"] if model == "m" else [model]
+            root = f"http://127.0.0.1:{port}/{dialect}/v1"
+            text += f"[[providers]]\nname='{name}-{dialect}'\nbase_url='{root}'\ndialect='{dialect}'\nprivate=true\nmodels={models}\n"
     return Server(folder, text)
 
 
@@ -144,7 +161,7 @@ class Clients:
         kind = number % 100
         if kind < STRICT_SHARE:
             most = {"max_tokens": random.randint(1, 200)} if number % 2 else {}
-            await self.send("strict", "POST", "/v1/chat/completions", {"model": "honest", "number": number, **most, "messages": [{"role": "user", "content": "x" * 60}]})
+            await self.send("strict", "POST", "/v1/chat/completions", {"model": "honest", **most, "messages": [{"role": "user", "content": "x" * 60}]})
         elif kind < STRICT_SHARE + FIXED_PRICE_SHARE:
             path, body = random.choice([("/v1/videos", {"model": "film", "prompt": "x", "seconds": random.choice(["4", "12"])}), ("/v1/images/generations", {"model": "paint", "prompt": "x", "n": random.randint(1, 4)})])
             await self.send("fixed", "POST", path, body)
@@ -159,16 +176,23 @@ class Clients:
     async def send_chat(self, number):
         """The number of words of a complete answer; None for an incomplete one."""
         stream, leaves = random.random() < 0.6, random.random() < 0.1
-        body = {"model": "m", "number": number, "stream": stream, "max_tokens": MAX_TOKENS, "messages": [{"role": "user", "content": "x" * random.randint(1, 300)}]}
-        leave = random.randint(1, 900) if leaves else None
-        reply = await self.send(f"key{number % KEYS}", "POST", "/v1/chat/completions", body, leave_after=leave)
+        model, (_, paths) = random.choice(list(MODELS.items()))
+        path, text = random.choice(paths), f"#{number}. " + "x" * random.randint(1, 300)
+        if path.endswith(":"):
+            path += "streamGenerateContent?alt=sse" if stream else "generateContent"
+            body = {"contents": [{"parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": MAX_TOKENS}}
+        else:
+            body = {"model": model, "stream": stream, "max_tokens": MAX_TOKENS, "messages": [{"role": "user", "content": text}]}
+        leave = random.randint(1, 4000) if leaves else None
+        reply = await self.send(f"key{number % KEYS}", "POST", path, body, leave_after=leave)
         received = reply.bytes
         if b"<html" in received:
             self.html_pages.append(number)
             return None
         if leaves or reply.status != 200 or reply.ended != "complete" or b'"error"' in received:
             return None
-        return received.count(b"word ") if not stream or b"[DONE]" in received else None
+        ends = [b"[DONE]", b"message_stop", b'"finishReason":"STOP"']
+        return received.count(b"word ") if not stream or any(end in received for end in ends) else None
 
     async def task(self, owner, stranger):
         """Checks that only the owner can read a task, even if the provider repeats its id."""
@@ -189,7 +213,7 @@ class Clients:
         """Sends ten requests a second, and checks that their records reach the store."""
         waiting, cost, looked = [], 5 * INPUT + 2 * OUTPUT, time.monotonic()
         while not self.finished:
-            body = {"model": "honest", "number": 0, "max_tokens": 2, "messages": [{"role": "user", "content": "x" * 60}]}
+            body = {"model": "honest", "max_tokens": 2, "messages": [{"role": "user", "content": "x" * 60}]}
             reply = await self.send("canary", "POST", "/v1/chat/completions", body, timeout=30)
             now, quiet = time.monotonic(), time.monotonic() - self.killed > MAX_PENDING_S + 5
             if reply.status == 200 and reply.ended == "complete":
@@ -298,6 +322,12 @@ async def main():
             subprocess.run(["psql", "-q", server, "-c", f"drop database {name}"], check=True)
 
 
+def price(record):
+    """The price of the counts of a record, rounded once."""
+    prompt = (record.prompt - record.cached - record.written) * INPUT + record.cached * CACHED + record.written * WRITTEN
+    return prompt + (record.completion - record.reasoning) * OUTPUT + record.reasoning * REASONING
+
+
 class StoreSnapshot:
     """Everything that is read from the store."""
 
@@ -322,17 +352,26 @@ def verify(snapshot, clients, providers, requests, cut, budgets, overdraft, gate
     counted = {}
     for record in tokens:
         if not record.estimated and record.prompt:
-            counted.setdefault(record.prompt, []).append((record.completion, record.cost))
+            counted.setdefault(record.prompt, []).append(record)
     absurd = set().union(*(provider.absurd for provider in providers))
     check(f"no client received a page of HTML ({len(clients.html_pages)} did)", not clients.html_pages)
     lost = [number for number in complete if number not in counted and number not in absurd]
     check(f"every complete answer has a record ({len(lost)} do not: {lost[:5]})", not lost)
     twice = [number for number, of in counted.items() if len(of) > 1]
     check(f"no answer has two records ({twice[:5]})", not twice)
-    wrong = [number for number, [(completion, cost)] in counted.items() if cost != number * INPUT + completion * OUTPUT or (number in complete and completion != complete[number])]
+    reported = {}
+    for provider in providers:
+        for number, counts in provider.counts.items():
+            reported.setdefault(number, set()).update(counts)
+    wrong = [number for number, [record] in counted.items() if record.cost != price(record) or (number in complete and record.completion != complete[number])]
     check(f"each at its exact price ({wrong[:5]})", not wrong)
+    other = [number for number, [record] in counted.items() if (record.cached, record.written, record.completion, record.reasoning) not in reported.get(number, ())]
+    check(f"each with the counts that a provider reported ({other[:5]})", not other)
+    parts = [sum(getattr(record, part) > 0 for [record] in counted.values()) for part in ("cached", "written", "reasoning")]
+    check(f"every part of a usage was drawn {parts}", all(parts))
     estimates = [record for record in tokens if record.estimated]
-    reserved = (600 // 3) * INPUT + MAX_TOKENS * OUTPUT
+    # A provider may have counted the prompt before it broke off.
+    reserved = max(600 // 3, requests) * WRITTEN + MAX_TOKENS * REASONING
     check(f"truncated answers and absurd counts cost at most their reservation ({len(estimates)} are estimated)", all(0 <= record.cost <= reserved for record in estimates))
     of_absurd = [number for number in complete if number in absurd and number not in counted]
     check(f"each of {len(of_absurd)} answers with absurd counts is settled by an estimate", len(of_absurd) <= len(estimates))
@@ -341,7 +380,7 @@ def verify(snapshot, clients, providers, requests, cut, budgets, overdraft, gate
     check("no more records than requests", len(tokens) <= requests)
     check(f"keys and projects have spent the sum of their records {snapshot.unbalanced[:3]}", not snapshot.unbalanced)
     spent, small = snapshot.spent, budgets[f"key{KEYS - 1}"]
-    max_cost, over = requests * INPUT + 12 * OUTPUT, spent[f"key{KEYS - 1}"] - small
+    max_cost, over = requests * WRITTEN + 12 * REASONING, spent[f"key{KEYS - 1}"] - small
     check(f"the small budget is used up, and overrun by what its running requests cost at most ({over / small:+.1%})", -max_cost <= over <= CONCURRENCY * max_cost)
     check(f"fixed prices never overdraw a budget (${spent['fixed'] / 1e9:.6f} of ${budgets['fixed'] / 1e9:.6f})", 0 < spent["fixed"] <= budgets["fixed"])
     most = CONCURRENCY * (200 * INPUT + 5000 * OUTPUT) if overdraft is None else overdraft

@@ -128,6 +128,19 @@ async def send(port, payload, *, keep=1 << 20, timeout=60, leave_after=None, pac
     return reply
 
 
+def hold_last_piece(length, barrier):
+    """A `pace` for `send` that waits at `barrier` before the last piece of `length` bytes is sent."""
+    left = length
+
+    async def pace(n):
+        nonlocal left
+        left -= n
+        if left == 0:
+            await barrier.wait()
+
+    return pace
+
+
 async def _write(writer, payload, pace):
     try:
         for piece in [payload] if isinstance(payload, (bytes, bytearray)) else payload:

@@ -17,13 +17,19 @@ def words(number):
     return 1 + number % 12
 
 
-def usage(dialect, prompt, completion):
-    """The usage object of a dialect."""
+def usage(dialect, prompt, completion, cached=0, written=(0, 0), reasoning=0):
+    """The usage object of a dialect. The prompt includes cached tokens and those written to the cache for five minutes and for an hour,
+    the completion the reasoning. Only Anthropic's counts writes and no reasoning."""
     if dialect == "anthropic":
-        return {"input_tokens": prompt, "output_tokens": completion}
+        counts = {"input_tokens": prompt - cached - sum(written), "cache_read_input_tokens": cached, "cache_creation_input_tokens": sum(written)}
+        lifetimes = {"ephemeral_5m_input_tokens": written[0], "ephemeral_1h_input_tokens": written[1]}
+        return {**counts, "cache_creation": lifetimes, "output_tokens": completion}
     if dialect == "gemini":
-        return {"promptTokenCount": prompt, "candidatesTokenCount": completion, "totalTokenCount": prompt + completion}
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        counts = {"promptTokenCount": prompt, "cachedContentTokenCount": cached, "candidatesTokenCount": completion - reasoning}
+        return {**counts, "thoughtsTokenCount": reasoning, "totalTokenCount": prompt + completion}
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    details = {"prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens_details": {"reasoning_tokens": reasoning}}
+    return {**counts, **details}
 
 
 def complete_response(dialect, text, counts, model="m"):
@@ -46,7 +52,9 @@ def sse_events(dialect, pieces, counts, model="m"):
     """The SSE events of a streaming response, as bytes."""
     if dialect == "anthropic":
         start = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": []}
-        start |= {"stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 1} if counts is None else counts}
+        # The first event counts the prompt, and one token of the answer.
+        first = {"input_tokens": 0, "output_tokens": 1} if counts is None else counts
+        start |= {"stop_reason": None, "stop_sequence": None, "usage": {**first, "output_tokens": 1} if isinstance(first, dict) else first}
         yield _event({"type": "message_start", "message": start})
         yield _event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
         for piece in pieces:

@@ -13,7 +13,9 @@ class Record(NamedTuple):
     provider: str
     prompt: int
     cached: int
+    written: int
     completion: int
+    reasoning: int
     cost: int
     estimated: int
     outcome: str
@@ -33,10 +35,10 @@ def query(store, text):
 
 
 def records(store):
-    columns = "key_name, model, upstream, prompt_tokens, cached_tokens, completion_tokens, cost, estimated, outcome"
+    columns = "key_name, model, upstream, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, estimated, outcome"
     rows = query(store, f"select {columns} from usage_records")
     # A sum that overflowed in SQLite is a REAL, which must be reported and not rounded.
-    return [Record(row[0], row[1], row[2], *(as_integer(n) for n in row[3:8]), row[8]) for row in rows]
+    return [Record(row[0], row[1], row[2], *(as_integer(n) for n in row[3:10]), row[10]) for row in rows]
 
 
 def as_integer(number):
@@ -53,7 +55,7 @@ def spent(store):
 
 
 def unbalanced(store):
-    """Keys and projects whose `spent` is not the sum of their records.
+    """Keys and projects whose `spent` is not the sum of their records, and tables of sums that differ from them.
 
     The sums are computed here, because they can overflow in SQL."""
     sums = {}
@@ -66,6 +68,12 @@ def unbalanced(store):
             total = sums.get((table, account), 0)
             if isinstance(amount, float) or int(amount) != total:
                 found.append(f"{table}: `{name}` has spent {amount}, its records are {total}")
+    counted = "case when outcome = 'refunded' then 0 else 1 + further_requests end"
+    expected = query(store, f"select coalesce(sum({counted}), 0), coalesce(sum(cost), 0) from usage_records")
+    for table in ("usage_hours", "usage_days"):
+        sums = query(store, f"select coalesce(sum(requests), 0), coalesce(sum(cost), 0) from {table}")
+        if sums != expected:
+            found.append(f"{table}: the requests and costs are {sums}, of the records {expected}")
     return found
 
 

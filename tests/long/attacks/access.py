@@ -36,9 +36,21 @@ async def a_key_that_is_revoked_while_it_is_used(context):
 
 @attack("keys")
 async def the_admin_api_with_a_key_of_a_caller(context):
-    calls = [("GET", "/admin/keys"), ("GET", "/admin/usage"), ("GET", "/metrics"), ("PUT", "/admin/providers/x"), ("POST", "/admin/keys"), ("POST", "/admin/reload"), ("DELETE", "/admin/keys/x"), ("GET", "/admin/config")]
+    calls = [("GET", "/metrics"), ("PUT", "/admin/providers/x"), ("POST", "/admin/keys"), ("POST", "/admin/reload"), ("DELETE", "/admin/keys/x"), ("GET", "/admin/config")]
     method, path = context.random.choice(calls)
-    expect(await context.raw(client.request(method, path, context.key, b"{}")), 401, 403)
+    expect(await context.raw(client.request(method, path, context.key, b"{}")), 401, 403, *([404] if method == "DELETE" else []))
+
+
+@attack("keys")
+async def the_keys_of_others_with_a_key_of_a_caller(context):
+    """A key sees itself, its usage and its records, and nothing of others."""
+    path = context.random.choice(["/admin/keys", "/admin/usage?by=key", "/admin/records"])
+    own = context.random.choice(["mallory", "mordred"])
+    reply = await context.raw(client.request("GET", path, context.keys[own]))
+    expect(reply, 200)
+    seen = [name for name in {*context.keys, "revoked"} - {own} if f'"{name}"'.encode() in reply.body]
+    if seen:
+        raise UnexpectedResult(f"{path} shows {seen}")
 
 
 @attack("keys")
