@@ -47,15 +47,24 @@ fuzz target="all" seconds="60":
 docs:
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --release --locked
 
+# Check the links of the documents and build docs/ as a book: target/book/index.html; builds mdbook first
+book:
+    .ci/tools mdbook
+    .ci/book
+
+# Measure what README.md shows in its section "The first minute"; builds the program first
+first-minute: build
+    bench/first_minute.sh
+
 # Check licences and sources of the dependencies; builds cargo-deny first
 deny:
-    PATH="$(.ci/tools):$PATH" cargo deny --locked check licenses bans sources
+    PATH="$(.ci/tools cargo-deny):$PATH" cargo deny --locked check licenses bans sources
 
 # Run everything that CI runs
 ci:
     .ci/run
 
-# Check everything, then pack the archive of this machine; a tag v* makes the release
-release: deny ci
-    .ci/changelog "$(.ci/version)"
+# Check everything, pack the archive of this machine with its checksum, print the release notes; a tag v* makes the release
+release: deny book ci
     .ci/package
+    .ci/changelog "$(.ci/version)" || .ci/changelog Unreleased
