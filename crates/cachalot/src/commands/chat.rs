@@ -14,6 +14,7 @@ mod reasoning_display;
 mod saved_conversation;
 mod session;
 mod slash_command;
+mod word_wrap;
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,5 @@
-//! Prints an answer as it arrives: Markdown drawn lightly, reasoning dimmed or folded into a line.
+//! Prints an answer as it arrives: Markdown drawn lightly, lines broken between words, reasoning
+//! dimmed or folded into a line.
 
 use std::io::{Result, Write};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use chat::Delta;
 
 use super::markdown::Markdown;
 use super::reasoning_display::ReasoningDisplay;
+use super::word_wrap::WordWrap;
 
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
@@ -23,6 +25,8 @@ pub(super) struct AnswerPrinter<'a> {
     /// The seconds that the folded line shows.
     shown_seconds: Option<u64>,
     markdown: Markdown,
+    /// Breaks the lines of a terminal whose width is known.
+    wrap: Option<WordWrap>,
     /// Whether the last character was the end of a line.
     at_line_start: bool,
 }
@@ -35,9 +39,23 @@ enum State {
 }
 
 impl<'a> AnswerPrinter<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, is_styled: bool, reasoning: ReasoningDisplay) -> Self {
-        let markdown = Markdown::default();
-        Self { out, is_styled, reasoning, state: State::Waiting, shown_seconds: None, markdown, at_line_start: true }
+    /// A printer of styled text for a terminal of `columns`, or of plain text.
+    pub(super) fn new(
+        out: &'a mut dyn Write,
+        is_styled: bool,
+        columns: Option<usize>,
+        reasoning: ReasoningDisplay,
+    ) -> Self {
+        Self {
+            out,
+            is_styled,
+            reasoning,
+            state: State::Waiting,
+            shown_seconds: None,
+            markdown: Markdown::default(),
+            wrap: columns.filter(|_| is_styled).map(WordWrap::new),
+            at_line_start: true,
+        }
     }
 
     /// Prints a delta that arrived `elapsed` after the question.
@@ -67,7 +85,7 @@ impl<'a> AnswerPrinter<'a> {
             let mut rest = String::new();
             self.markdown.finish(&mut rest);
             self.at_line_start &= rest.is_empty() || rest == RESET;
-            self.out.write_all(rest.as_bytes())?;
+            self.write_wrapped(&rest)?;
         }
         if !self.at_line_start || !self.is_styled {
             writeln!(self.out)?;
@@ -79,7 +97,7 @@ impl<'a> AnswerPrinter<'a> {
         if self.state == State::Waiting {
             self.state = State::Reasoning;
             match (self.reasoning, self.is_styled) {
-                (ReasoningDisplay::Show, true) => write!(self.out, "{DIM}")?,
+                (ReasoningDisplay::Show, true) => self.write_wrapped(DIM)?,
                 (ReasoningDisplay::Show, false) => writeln!(self.out, "<think>")?,
                 (ReasoningDisplay::Fold, _) => {}
             }
@@ -97,7 +115,7 @@ impl<'a> AnswerPrinter<'a> {
     fn end_reasoning(&mut self, elapsed: Duration) -> Result<()> {
         self.state = State::Text;
         match (self.reasoning, self.is_styled) {
-            (ReasoningDisplay::Show, true) => write!(self.out, "{RESET}\n\n")?,
+            (ReasoningDisplay::Show, true) => self.write_wrapped(&format!("{RESET}\n\n"))?,
             (ReasoningDisplay::Show, false) => writeln!(self.out, "\n</think>")?,
             (ReasoningDisplay::Fold, true) => {
                 writeln!(self.out, "{ERASE_LINE}{DIM}thought for {} s; /reasoning prints it{RESET}", elapsed.as_secs())?
@@ -119,13 +137,20 @@ impl<'a> AnswerPrinter<'a> {
         let mut drawn = String::new();
         self.markdown.push(&printable(text), &mut drawn);
         self.at_line_start = text.ends_with('\n');
-        self.out.write_all(drawn.as_bytes())
+        self.write_wrapped(&drawn)
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
         self.at_line_start = text.ends_with('\n');
-        let safe = if self.is_styled { printable(text) } else { text.to_owned() };
-        self.out.write_all(safe.as_bytes())
+        if self.is_styled { self.write_wrapped(&printable(text)) } else { self.out.write_all(text.as_bytes()) }
+    }
+
+    /// Writes text that controls nothing but styles.
+    fn write_wrapped(&mut self, text: &str) -> Result<()> {
+        let Some(wrap) = &mut self.wrap else { return self.out.write_all(text.as_bytes()) };
+        let mut wrapped = String::new();
+        wrap.push(text, &mut wrapped);
+        self.out.write_all(wrapped.as_bytes())
     }
 }
 
@@ -143,7 +168,7 @@ mod tests {
     /// The output for some reasoning and a text, each a second later.
     fn print(is_styled: bool, reasoning: ReasoningDisplay, text: &str) -> String {
         let mut out = Vec::new();
-        let mut printer = AnswerPrinter::new(&mut out, is_styled, reasoning);
+        let mut printer = AnswerPrinter::new(&mut out, is_styled, Some(80), reasoning);
         let thought = |text: &str| Delta::Reasoning { text: text.into(), logprobs: vec![] };
         let deltas = [thought("let me "), thought("see"), Delta::Text { text: text.into(), logprobs: vec![] }];
         for (second, delta) in deltas.iter().enumerate() {
@@ -168,6 +193,14 @@ mod tests {
         let printed = print(true, ReasoningDisplay::Show, "a\x1b]0;title\x07b\u{9b}2Jc\rd\te\n");
         assert!(printed.ends_with("a\u{fffd}]0;title\u{fffd}b\u{fffd}2Jc\u{fffd}d\te\n"), "{printed:?}");
         assert!(print(false, ReasoningDisplay::Show, "a\x1bb").contains("a\x1bb"), "a pipe gets every byte");
+    }
+
+    #[test]
+    fn lines_break_between_words_in_a_terminal_only() {
+        let words = "whale ".repeat(20);
+        // Thirteen words of six columns, and two columns of the next one.
+        assert!(print(true, ReasoningDisplay::Fold, &words).contains("wh\x1b[79G\x1b[K\nwhale"));
+        assert!(print(false, ReasoningDisplay::Fold, &words).contains(&words));
     }
 
     #[test]

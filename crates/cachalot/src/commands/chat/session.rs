@@ -207,7 +207,9 @@ impl Session {
             () = &mut interrupt => return self.confirm("[stopped]"),
         };
         let output = &mut self.output;
-        let mut printer = AnswerPrinter::new(&mut output.answers, output.is_styled, self.reasoning);
+        // Asked anew for each answer: the window may have another size by now.
+        let columns = terminal_size::terminal_size().map(|(columns, _)| columns.0.into());
+        let mut printer = AnswerPrinter::new(&mut output.answers, output.is_styled, columns, self.reasoning);
         let mut reply = Reply::default();
         let bar = prefill_progress_bar();
         let outcome = loop {
