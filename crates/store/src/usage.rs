@@ -108,11 +108,56 @@ pub type SeriesPoint = (i64, String);
 /// The usage in the steps and groups of a series; those without records are missing.
 #[derive(Clone, Debug, Default)]
 pub struct UsageSeries {
-    pub sums: BTreeMap<SeriesPoint, UsageSums>,
+    /// The sums of each step by the name of the group; `None`: the sum of the groups that are not
+    /// among the most expensive, or of all without groups.
+    pub sums: BTreeMap<(i64, Option<String>), UsageSums>,
     /// The times of all groups by the beginning of the step.
     pub times_of_steps: BTreeMap<i64, UsageTimes>,
     /// The times of the whole span by the name of the group.
     pub times_of_groups: BTreeMap<String, UsageTimes>,
+}
+
+/// The groups of rows that are summed.
+#[derive(Debug)]
+enum Grouping {
+    /// All rows are one group without a name.
+    Together,
+    By(UsageGroupBy),
+    /// The groups of these names; the rows of all others are one group without a name.
+    Listed(UsageGroupBy, Vec<String>),
+}
+
+impl Grouping {
+    /// The expression of a group's name, or null.
+    fn to_sql(&self, parameters: &mut Parameters) -> String {
+        match self {
+            Self::Together => "cast(null as text)".to_owned(),
+            Self::By(by) => by.to_sql().to_owned(),
+            Self::Listed(by, names) => {
+                let names: Vec<_> = names.iter().map(|name| parameters.push(name)).collect();
+                format!("case when {0} in ({1}) then {0} end", by.to_sql(), names.join(", "))
+            }
+        }
+    }
+
+    fn joins(&self) -> &'static str {
+        match self {
+            Self::Together => "",
+            Self::By(by) | Self::Listed(by, _) => by.joins(),
+        }
+    }
+
+    /// The positions of the columns that rows of a group share: the step, and the name.
+    fn columns(&self) -> &'static str {
+        if matches!(self, Self::Together) { "1" } else { "1, 2" }
+    }
+}
+
+/// The names of the `top` groups with the highest cost, and with the most requests if it is equal.
+fn most_expensive(totals: &BTreeMap<(i64, Option<String>), UsageSums>, top: usize) -> Vec<String> {
+    let mut ranked: Vec<_> = totals.iter().map(|((_, name), sums)| (-sums.cost, -sums.requests, name)).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().take(top).filter_map(|(.., name)| name.clone()).collect()
 }
 
 /// The sums of a group of records. A sum beyond the range of `i64` is clamped.
@@ -166,9 +211,9 @@ impl Store {
         by: UsageGroupBy,
     ) -> Result<Vec<UsageTotal>, StoreError> {
         let parts = self.segments(since, until, SumSource::Table(SumTable::Days)).await?;
-        let sums: BTreeMap<SeriesPoint, UsageSums> = self.sum_segments(&parts, None, Some(by), filter).await?;
-        let total = |((_, group), sums): (SeriesPoint, UsageSums)| UsageTotal {
-            group,
+        let sums = self.sum_segments::<UsageSums>(&parts, None, &Grouping::By(by), filter).await?;
+        let total = |((_, group), sums): ((i64, Option<String>), UsageSums)| UsageTotal {
+            group: group.unwrap_or_default(),
             requests: sums.requests,
             prompt_tokens: sums.prompt_tokens,
             cached_tokens: sums.cached_tokens,
@@ -190,25 +235,31 @@ impl Store {
         Ok(totals.iter().map(|total| total.requests).sum())
     }
 
-    /// The sums of each step and group, and the times of each step and of each group.
+    /// The sums of each step for the `top` most expensive groups and for the rest, and the times of
+    /// each step and of each group.
     ///
     /// Times have six times as many columns as sums. They are not read for each group of each step,
     /// because a database sorts what it groups.
     ///
     /// # Errors
     /// A database that cannot be used.
-    pub async fn usage_series(&self, query: &SeriesQuery) -> Result<UsageSeries, StoreError> {
-        let parts_of_steps = self.segments(query.from, query.until, query.step.source()).await?;
-        let of_steps = self.sum_segments(&parts_of_steps, Some(query.step), None, &query.filter).await?;
-        let mut of_groups = BTreeMap::<SeriesPoint, _>::new();
-        if query.by.is_some() {
-            let parts = self.segments(query.from, query.until, SumSource::Table(SumTable::Days)).await?;
-            of_groups = self.sum_segments(&parts, None, query.by, &query.filter).await?;
+    pub async fn usage_series(&self, query: &SeriesQuery, top: usize) -> Result<UsageSeries, StoreError> {
+        let SeriesQuery { from, until, step, by, ref filter } = *query;
+        let mut grouping = Grouping::Together;
+        let mut of_groups = BTreeMap::new();
+        if let Some(by) = by {
+            let parts = self.segments(from, until, SumSource::Table(SumTable::Days)).await?;
+            of_groups = self.sum_segments(&parts, None, &Grouping::By(by), filter).await?;
+            let totals = self.sum_segments(&parts, None, &Grouping::By(by), filter).await?;
+            grouping =
+                if totals.len() > top { Grouping::Listed(by, most_expensive(&totals, top)) } else { Grouping::By(by) };
         }
+        let parts = self.segments(from, until, step.source()).await?;
+        let of_steps = self.sum_segments(&parts, Some(step), &Grouping::Together, filter).await?;
         Ok(UsageSeries {
-            sums: self.sum_segments(&parts_of_steps, Some(query.step), query.by, &query.filter).await?,
+            sums: self.sum_segments(&parts, Some(step), &grouping, filter).await?,
             times_of_steps: of_steps.into_iter().map(|((at, _), times)| (at, times)).collect(),
-            times_of_groups: of_groups.into_iter().map(|((_, group), times)| (group, times)).collect(),
+            times_of_groups: of_groups.into_iter().filter_map(|((_, group), times)| Some((group?, times))).collect(),
         })
     }
 
@@ -230,7 +281,9 @@ impl Store {
 
     async fn sum_points<T: Summed>(&self, query: &SeriesQuery) -> Result<BTreeMap<SeriesPoint, T>, StoreError> {
         let parts = self.segments(query.from, query.until, query.step.source()).await?;
-        self.sum_segments(&parts, Some(query.step), query.by, &query.filter).await
+        let grouping = query.by.map_or(Grouping::Together, Grouping::By);
+        let sums = self.sum_segments(&parts, Some(query.step), &grouping, &query.filter).await?;
+        Ok(sums.into_iter().map(|((at, group), sums)| ((at, group.unwrap_or_default()), sums)).collect())
     }
 
     async fn segments(&self, from: i64, until: i64, coarsest: SumSource) -> Result<Vec<Segment>, StoreError> {
@@ -242,9 +295,9 @@ impl Store {
         &self,
         parts: &[Segment],
         step: Option<SeriesStep>,
-        by: Option<UsageGroupBy>,
+        grouping: &Grouping,
         filter: &UsageFilter,
-    ) -> Result<BTreeMap<SeriesPoint, T>, StoreError> {
+    ) -> Result<BTreeMap<(i64, Option<String>), T>, StoreError> {
         let mut sums = BTreeMap::<_, T>::new();
         for part in parts {
             let mut parameters = Parameters::default();
@@ -258,12 +311,12 @@ impl Store {
             };
             let select = format!(
                 "select {at} as step, {} as shared, {} from {} {} where 1 = 1{} group by {}",
-                by.map_or("cast('' as text)", UsageGroupBy::to_sql),
+                grouping.to_sql(&mut parameters),
                 T::columns(),
                 part.rows_sql(&from, &until),
-                by.map_or("", UsageGroupBy::joins),
+                grouping.joins(),
                 filter.conditions("u.outcome_class", &mut parameters),
-                if by.is_some() { "1, 2" } else { "1" },
+                grouping.columns(),
             );
             let rows = parameters.bind_to(sqlx::query(AssertSqlSafe(select))).fetch_all(&self.pool).await?;
             for row in rows {

@@ -64,14 +64,14 @@ pub(super) async fn series(request: AdminRequest) -> Result<AdminResponse, Error
     let found = match request.operator.readable_keys() {
         Some(owner) => {
             let filter = read_filter(query, owner)?;
-            store.usage_series(&SeriesQuery { from, until, step, by, filter }).await.map_err(store_error)?
+            store.usage_series(&SeriesQuery { from, until, step, by, filter }, top).await.map_err(store_error)?
         }
         None => UsageSeries::default(),
     };
     // A number takes about 8 bytes.
     let bytes = 8 * times.len() * COUNTS.len() * (top + 2);
     Ok(run_in_place(bytes, || {
-        let (all, groups) = group_sums(times, &found, by.is_some(), top);
+        let (all, groups) = group_sums(times, &found, by.is_some());
         if request.wants_csv() {
             let title = query.value("by").unwrap_or("of");
             return AdminResponse::csv(series_csv(
@@ -118,8 +118,9 @@ impl Group {
     }
 }
 
-/// The sum of all groups, and the `top` most expensive ones with the sum of the others at the end.
-fn group_sums(times: &[i64], found: &UsageSeries, by_group: bool, top: usize) -> (Group, Vec<Group>) {
+/// The sum of all groups, and each of them, the most expensive first and the sum of those that are
+/// not listed at the end.
+fn group_sums(times: &[i64], found: &UsageSeries, by_group: bool) -> (Group, Vec<Group>) {
     let mut all = Group::new(None, times.len());
     found.sums.iter().for_each(|((at, _), sums)| all.add(step_of(times, *at), sums));
     found.times_of_steps.values().for_each(|more| all.times += more);
@@ -128,19 +129,21 @@ fn group_sums(times: &[i64], found: &UsageSeries, by_group: bool, top: usize) ->
     }
     let mut totals = HashMap::<&str, UsageSums>::new();
     for ((_, name), sums) in &found.sums {
-        *totals.entry(name).or_default() += sums;
+        if let Some(name) = name {
+            *totals.entry(name).or_default() += sums;
+        }
     }
     let mut ranked: Vec<_> = totals.iter().map(|(name, sums)| (-sums.cost, -sums.requests, *name)).collect();
     ranked.sort_unstable();
-    let places: HashMap<_, _> = ranked.iter().take(top).enumerate().map(|(place, (.., name))| (*name, place)).collect();
-    let place_of = |name: &str| places.get(name).copied().unwrap_or(top);
+    let places: HashMap<_, _> = ranked.iter().enumerate().map(|(place, (.., name))| (*name, place)).collect();
+    let place_of = |name: &str| places.get(name).copied().unwrap_or(ranked.len());
     let mut groups: Vec<_> =
-        ranked.iter().take(top).map(|(.., name)| Group::new(Some((*name).to_owned()), times.len())).collect();
-    if ranked.len() > top {
+        ranked.iter().map(|(.., name)| Group::new(Some((*name).to_owned()), times.len())).collect();
+    if found.sums.keys().any(|(_, name)| name.is_none()) {
         groups.push(Group::new(None, times.len()));
     }
     for ((at, name), sums) in &found.sums {
-        groups[place_of(name)].add(step_of(times, *at), sums);
+        groups[name.as_deref().map_or(ranked.len(), place_of)].add(step_of(times, *at), sums);
     }
     for (name, more) in &found.times_of_groups {
         // A group can be new since the sums were read.

@@ -57,7 +57,7 @@ async fn a_million_records_are_summed_and_queried() {
     let everyone = UsageFilter::from(RecordOwner::Everyone);
     let series = async |from, step, by, filter: &UsageFilter| {
         let query = SeriesQuery { from, until: UNTIL, step, by, filter: filter.clone() };
-        store.usage_series(&query).await.unwrap().sums.len()
+        store.usage_series(&query, 5).await.unwrap().sums.len()
     };
     let one_key = UsageFilter { keys: vec!["key-3".into()], ..everyone.clone() };
     let by_model = Some(UsageGroupBy::Model);

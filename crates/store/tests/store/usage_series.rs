@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use store::{
-    Attempt, OutcomeClass, RecordCursor, RecordOwner, RecordQuery, SeriesPoint, SeriesQuery, SeriesStep, UsageFilter,
-    UsageGroupBy, UsageRecord, UsageSums, UsageTimes,
+    Attempt, OutcomeClass, RecordCursor, RecordOwner, RecordQuery, SeriesPoint, SeriesQuery, SeriesStep, Store,
+    UsageFilter, UsageGroupBy, UsageRecord, UsageSums, UsageTimes,
 };
 
 use crate::databases::on_each_database;
@@ -29,6 +29,21 @@ fn expected_series(
     sums
 }
 
+/// Asserts that a series of the most expensive group has it by name, and the others in one sum.
+async fn assert_top_groups_and_the_rest(store: &Store, query: &SeriesQuery, all: &BTreeMap<SeriesPoint, UsageSums>) {
+    let mut totals = BTreeMap::<&str, UsageSums>::new();
+    for ((_, name), sums) in all {
+        *totals.entry(name).or_default() += sums;
+    }
+    let first = totals.iter().min_by_key(|(name, sums)| (-sums.cost, -sums.requests, **name)).map(|(name, _)| *name);
+    let mut expected = BTreeMap::<_, UsageSums>::new();
+    for ((at, name), sums) in all {
+        let listed = Some(name.clone()).filter(|name| query.by.is_some() && Some(&**name) == first);
+        *expected.entry((*at, listed)).or_default() += sums;
+    }
+    assert_eq!(store.usage_series(query, 1).await.unwrap().sums, expected);
+}
+
 #[tokio::test]
 async fn a_series_is_the_sum_of_the_records_of_each_step_and_group() {
     on_each_database(async |store, _| {
@@ -39,9 +54,13 @@ async fn a_series_is_the_sum_of_the_records_of_each_step_and_group() {
         let inside = |record: &UsageRecord| (from..until).contains(&record.at);
         let read = async |step, by, filter: &UsageFilter| {
             let query = SeriesQuery { from, until, step, by, filter: filter.clone() };
-            let series = store.usage_series(&query).await.unwrap();
+            let series = store.usage_series(&query, 100).await.unwrap();
             let times = store.usage_times(&query).await.unwrap();
-            assert_eq!(series.sums.keys().collect::<Vec<_>>(), times.keys().collect::<Vec<_>>());
+            let sums = store.usage_sums(&query).await.unwrap();
+            assert_eq!(sums.keys().collect::<Vec<_>>(), times.keys().collect::<Vec<_>>());
+            let named = sums.iter().map(|((at, name), sums)| ((*at, by.map(|_| name.clone())), sums.clone()));
+            assert_eq!(series.sums, named.collect());
+            assert_top_groups_and_the_rest(&store, &query, &sums).await;
             let mut of_steps = BTreeMap::<i64, UsageTimes>::new();
             let mut of_groups = BTreeMap::<String, UsageTimes>::new();
             for ((at, group), times) in times {
@@ -51,7 +70,7 @@ async fn a_series_is_the_sum_of_the_records_of_each_step_and_group() {
             assert_eq!(series.times_of_steps, of_steps);
             assert_eq!(series.times_of_groups, if by.is_some() { of_groups } else { BTreeMap::new() });
             let numbers = |(group, sums): (SeriesPoint, UsageSums)| (group, (sums.requests, sums.cost));
-            series.sums.into_iter().map(numbers).collect::<BTreeMap<_, _>>()
+            sums.into_iter().map(numbers).collect::<BTreeMap<_, _>>()
         };
         let everyone = UsageFilter::from(RecordOwner::Everyone);
         for step in [SeriesStep::Minute, SeriesStep::Hour, SeriesStep::Day] {
@@ -84,7 +103,7 @@ async fn a_series_is_the_sum_of_the_records_of_each_step_and_group() {
 
         // Percentiles come from all requests of a group.
         let query = SeriesQuery { from, until, step: SeriesStep::Day, by: None, filter: everyone };
-        let series = store.usage_series(&query).await.unwrap();
+        let series = store.usage_series(&query, 5).await.unwrap();
         let (mut all, mut all_times) = (UsageSums::default(), UsageTimes::default());
         series.sums.values().for_each(|sums| all += sums);
         series.times_of_steps.values().for_each(|times| all_times += times);
