@@ -62,9 +62,10 @@ pub(crate) struct Failover<'a> {
 }
 
 impl Failover<'_> {
-    /// Returns the first answer. `send` sends the request to a target, and resolves when the target
-    /// has begun to answer; its second argument says whether this is the retry. The guard counts the
-    /// request as active at its target.
+    /// Returns the first answer. The guard counts the request as active at its target.
+    ///
+    /// `send` sends the request to a target, and resolves when the target has begun to answer. Its
+    /// second argument says whether this is the retry.
     ///
     /// # Errors
     /// The last target's error, or the first after which the policy allows no other target.

@@ -49,7 +49,11 @@ impl WordWrap {
                 _ => c.len_utf8(),
             };
             let (piece, after) = rest.split_at(length);
-            if c == '\x1b' { self.set_style(piece, out) } else { self.push_char(c, out) }
+            if c == '\x1b' {
+                self.set_style(piece, out)
+            } else {
+                self.push_char(c, out)
+            }
             rest = after;
         }
     }
@@ -98,7 +102,7 @@ impl WordWrap {
     fn push_letter(&mut self, c: char, width: usize, out: &mut String) {
         if self.is_measured && self.column + width > self.width {
             if self.word_start > 0 {
-                // To the word's first column, which terminals count from 1, and erase the line from there.
+                // Terminals count columns from 1. From the word's first one on, the line is erased.
                 let first = self.word_start + 1;
                 out.push_str(&format!("\x1b[{first}G\x1b[K\n{}{}", self.style_before_word, self.word));
                 self.column -= self.word_start;
@@ -127,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// What a terminal of `width` columns shows: its lines, without styles.
+    /// The lines that a terminal of `width` columns shows, without styles.
     fn shown(text: &str, width: usize) -> Vec<String> {
         let mut wrap = WordWrap::new(width);
         let mut out = String::new();
