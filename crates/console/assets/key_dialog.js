@@ -53,10 +53,10 @@ console.log(answer.choices[0].message.content);`,
 ];
 
 /** The fields at which an error of the server can be shown. */
-const FIELDS = ["name", "budget", "models", "requests_per_minute", "tokens_per_minute", "concurrency", "networks", "expires_at"];
+const FIELDS = ["name", "budget", "budgets", "models", "requests_per_minute", "tokens_per_minute", "concurrency", "networks", "expires_at"];
 
 /** Those of them behind the fold. */
-const LIMITS = FIELDS.slice(3);
+const LIMITS = FIELDS.slice(4);
 
 /** The server's words for a value that is not valid, which stand beside its field. @param {unknown} fault */
 function reasonOf(fault) {
@@ -67,7 +67,14 @@ function reasonOf(fault) {
 const DAY = 86400;
 
 /** An amount as the server reads it: digits, and a point with up to nine more. */
-export const isAmount = (/** @type {string} */ value) => /^\d{1,9}(\.\d{1,9})?$/.test(value.trim());
+const isAmount = (/** @type {string} */ value) => /^\d{1,9}(\.\d{1,9})?$/.test(value.trim());
+
+/** Whether a budget is neither empty nor an amount. @param {string} value */
+export const isNoBudget = (value) => value.trim() !== "" && !isAmount(value);
+
+/** The field of a budget. @param {{ value: string, hint?: string } & Record<string, any>} props */
+export const BudgetField = ({ value, hint = text.budgetHint, ...props }) => html`
+  <${TextField} label=${text.budget} value=${value} hint=${hint} unit="$" inputmode="decimal" autocomplete="off" error=${isNoBudget(value) ? text.budgetRule : null} ...${props} />`;
 
 /** @param {string} value */
 const isCount = (value) => /^[1-9]\d{0,11}$/.test(value.trim());
@@ -77,7 +84,7 @@ function check(form) {
   /** @type {Record<string, string>} */
   const wrong = {};
   if (![...form.name.trim()].length || [...form.name.trim()].length > 64) wrong.name = text.nameRule;
-  if (form.budget.trim() && !isAmount(form.budget)) wrong.budget = text.budgetRule;
+  if ((form.budget.trim() || form.every) && !isAmount(form.budget)) wrong.budget = text.budgetRule;
   for (const limit of ["requests_per_minute", "tokens_per_minute", "concurrency"]) {
     if (form[limit].trim() && !isCount(form[limit])) wrong[limit] = text.numberRule;
   }
@@ -98,12 +105,19 @@ function limitsOf(form) {
   return {
     models: form.some ? form.models : null,
     networks: networks.length ? networks : null,
-    budget: form.budget.trim() || null,
+    ...budgetOf(form),
     requests_per_minute: number(form.requests_per_minute),
     tokens_per_minute: number(form.tokens_per_minute),
     concurrency: number(form.concurrency),
     expires_at: expires,
   };
+}
+
+/** The budget, one of a whole life or of every period; budgets of other kinds are left as they are. @param {any} form */
+function budgetOf({ every, renewing, only, ...form }) {
+  const budget = form.budget.trim() || null;
+  const budgets = every ? [{ time_zone: renewing?.time_zone, warn_at: renewing?.warn_at, every, amount: budget }] : [];
+  return { budget: every ? null : budget, ...(only && (every || renewing) && { budgets }) };
 }
 
 /** @param {any} form @returns {import("../types/api.d.ts").NewKey} */
@@ -112,8 +126,14 @@ const newKey = (form) => ({ name: form.name.trim(), project: form.project, ...(f
 /** @param {string[]} projects those to choose from @param {any} [key] the key to change */
 function formOf(projects, key) {
   const number = (/** @type {any} */ value) => (value == null ? "" : String(value));
+  /** @type {any[]} */
+  const budgets = key?.budgets ?? [];
+  // The form has one budget. Where there are others, it does not touch those that renew.
+  const renewing = key?.budget == null && budgets.length === 1 && budgets[0].every && budgets[0].amount && !budgets[0].end_user && !budgets[0].each_end_user ? budgets[0] : null;
+  const budget = (renewing?.amount ?? key?.budget) == null ? "" : String(Number(renewing?.amount ?? key.budget));
   return {
-    name: key?.name ?? "", project: key?.project ?? (projects.includes("default") ? "default" : (projects[0] ?? "")), user: "", budget: key?.budget == null ? "" : String(Number(key.budget)),
+    name: key?.name ?? "", project: key?.project ?? (projects.includes("default") ? "default" : (projects[0] ?? "")), user: "", budget,
+    every: renewing?.every ?? "", renewing, only: !!renewing || budgets.length === 0,
     some: key?.models != null, models: key?.models ?? [], requests_per_minute: number(key?.requests_per_minute),
     tokens_per_minute: number(key?.tokens_per_minute), concurrency: number(key?.concurrency), networks: (key?.networks ?? []).join(", "),
     expires: key?.expires_at ? "keep" : "never", kept: key?.expires_at ?? null, day: "",
@@ -169,7 +189,7 @@ export function KeyDialog({ projects, existing, onClose, onDone }) {
       onDone(done);
     } catch (error) {
       const { param, status } = /** @type {any} */ (error);
-      if (FIELDS.includes(param)) refuse({ [param]: reasonOf(error) });
+      if (FIELDS.includes(param)) refuse({ [param === "budgets" ? "budget" : param]: reasonOf(error) });
       // After 401 the login is shown, and the form waits behind it.
       else if (status !== 401) setFault(error);
       setBusy(false);
@@ -194,8 +214,12 @@ export function KeyDialog({ projects, existing, onClose, onDone }) {
           : html`<${SelectField} label=${text.project} value=${form.project} choices=${names.map((name) => [name, name])} onChange=${set("project")} hint=${left} />`}
         ${field("budget", text.budget, { hint: me.value?.role === "admin" ? text.budgetHint : text.ownBudgetHint, unit: "$", inputmode: "decimal" })}
       </div>
-      ${owners.length > 0 && html`<${SelectField} label=${words.keys.owner} value=${form.user} onChange=${set("user")}
-        choices=${[["", text.noOwner], ...owners.map((name) => [name, name])]} />`}
+      <div class="cols-2">
+        ${owners.length > 0 && html`<${SelectField} label=${words.keys.owner} value=${form.user} onChange=${set("user")}
+          choices=${[["", text.noOwner], ...owners.map((name) => [name, name])]} />`}
+        ${me.value?.role === "admin" && form.only && html`<${SelectField} label=${text.renews} value=${form.every} onChange=${set("every")}
+          choices=${Object.entries(text.every)} hint=${form.every && text.renewsHint(form.renewing?.time_zone ?? "UTC")} />`}
+      </div>
       <div class="field">
         <span class="label">${text.models}</span>
         <${Segments} label=${text.models} value=${form.some ? "some" : "all"} onChange=${(/** @type {string} */ value) => set("some")(value === "some")}

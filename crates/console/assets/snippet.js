@@ -9,6 +9,8 @@ import { me, tabKey } from "./session.js";
 import { Button, Copy, Note, Tabs, faultText } from "./ui.js";
 import { words } from "./words.js";
 
+const own = words.snippet;
+
 /** @typedef {{ code: string, info: string }} Block A code block of the guide: `info` is its language, and the client if it is not openai. */
 
 /** The language that was chosen last, everywhere. */
@@ -56,7 +58,7 @@ export const languageOf = (info) => ({ sh: "bash", js: "javascript" })[info.spli
 /** @param {Block} block */
 function label({ info }) {
   const [, client] = info.split(" ");
-  const language = words.snippet.languages[languageOf(info)] ?? info;
+  const language = own.languages[languageOf(info)] ?? info;
   return client ? `${language}, ${client}` : language;
 }
 
@@ -168,16 +170,16 @@ export function Run({ request, children, onDone }) {
     <div class="run">
       <div class="row wrap">
         ${answer?.busy
-          ? html`<${Button} class="small" onClick=${() => running.current?.abort()}>${words.snippet.stop}<//>`
-          : html`<${Button} class="small" icon="play" onClick=${run}>${words.snippet.run}<//>`}
+          ? html`<${Button} class="small" onClick=${() => running.current?.abort()}>${own.stop}<//>`
+          : html`<${Button} class="small" icon="play" onClick=${run}>${own.run}<//>`}
         ${children}
         ${answer && !answer.busy && !answer.fault && !answer.needsKey && html`<${Measures} answer=${answer} />`}
       </div>
       <div aria-live="polite">
-        ${answer?.needsKey && html`<${Note} icon="key">${words.snippet.needsKey} <a href=${href("keys")}>${words.nav.keys}</a><//>`}
+        ${answer?.needsKey && html`<${Note} icon="key">${own.needsKey} <a href=${href("keys")}>${words.nav.keys}</a><//>`}
         ${answer?.fault && html`
           <${Note} kind="bad">${faultText(answer.fault)}${answer.fault.requestId && html`<div class="tiny mono">${answer.fault.requestId}</div>`}<//>`}
-        ${answer?.text && html`<div class="code answer"><header><span class="grow">${words.snippet.answer}</span><${Copy} text=${answer.text} /></header>
+        ${answer?.text && html`<div class="code answer"><header><span class="grow">${own.answer}</span><${Copy} text=${answer.text} /></header>
           <pre tabindex="0"><code>${answer.busy ? answer.text : highlight(answer.text, "json")}</code></pre></div>`}
       </div>
     </div>`;
@@ -186,9 +188,9 @@ export function Run({ request, children, onDone }) {
 /** @param {{ answer: any }} props */
 const Measures = ({ answer: { usage, cost, id, took } }) => html`
   <span class="measure">
-    ${usage && html`<span>${words.snippet.tokens(count(usage.input), count(usage.output))}</span>`}
-    <span>${words.snippet.took(seconds(took))}</span>
-    ${usage && html`<span>${cost === null ? words.snippet.noPrice : words.snippet.cost(dollars(cost))}</span>`}
+    ${usage && html`<span>${own.tokens(count(usage.input), count(usage.output))}</span>`}
+    <span>${own.took(seconds(took))}</span>
+    ${usage && html`<span>${cost === null ? own.noPrice : own.cost(dollars(cost))}</span>`}
     ${id && html`<span class="mono">${id}</span>`}
   </span>`;
 

@@ -9,15 +9,17 @@ import { Button, Card, FormFault, Head, Submit, TextField, attempt, faultText, t
 import { words } from "../words.js";
 import { PasswordField, isLongEnough } from "./gate.js";
 
+const text = words.account;
+
 export default function Account() {
   return html`
     <main id="main">
-      <${Head} title=${words.nav.account} text=${words.account.text} />
+      <${Head} title=${words.nav.account} text=${text.text} />
       ${me.value?.session ? html`<${OwnAccount} />` : html`<${NoPassword} />`}
     </main>`;
 }
 
-const NoPassword = () => html`<section class="card"><div class="body soft">${words.account.unavailable}</div></section>`;
+const NoPassword = () => html`<section class="card"><div class="body soft">${text.unavailable}</div></section>`;
 
 function OwnAccount() {
   const read = useRead(["/admin/sessions"]);
@@ -46,17 +48,17 @@ function Password() {
       await call("POST", "/admin/me/password", { old, new: password });
       setOld("");
       setPassword("");
-      toast(words.account.changed);
+      toast(text.changed);
     });
   };
   const wrong = fault?.status === 401;
   return html`
-    <${Card} title=${words.account.password}>
+    <${Card} title=${text.password}>
       <form class="body stack-3" novalidate onSubmit=${submit}>
-        <${TextField} label=${words.account.old} value=${old} onInput=${setOld} type="password" autocomplete="current-password" error=${wrong ? words.account.wrong : null} />
-        <${PasswordField} label=${words.account.new} value=${password} onInput=${setPassword} />
+        <${TextField} label=${text.old} value=${old} onInput=${setOld} type="password" autocomplete="current-password" error=${wrong ? text.wrong : null} />
+        <${PasswordField} label=${text.new} value=${password} onInput=${setPassword} />
         <${FormFault} text=${fault && !wrong && (fault.status === 429 ? words.login.wait(fault.retryAfter ?? 900) : faultText(fault))} />
-        <div><${Submit} busy=${busy} disabled=${!old || !isLongEnough(password)} text=${words.account.submit} busyText=${words.account.submitting} /></div>
+        <div><${Submit} busy=${busy} disabled=${!old || !isLongEnough(password)} text=${text.submit} busyText=${text.submitting} /></div>
       </form>
     <//>`;
 }
@@ -80,7 +82,7 @@ export function Sessions({ sessions, reload, everywhere }) {
       <div class="body"><ul class="list small">
         ${sessions.map((session) => html`
           <li key=${session.id}>
-            <span class="grow"><span class="medium name">${session.user ?? words.account.adminToken}</span> <span class="muted">${details(session)}</span></span>
+            <span class="grow"><span class="medium name">${session.user ?? text.adminToken}</span> <span class="muted">${details(session)}</span></span>
             ${session.current
               ? html`<span class="tag abyss">${words.users.thisOne}</span>`
               : html`<${Button} class="ghost small" onClick=${() => end(session)}>${words.users.end}<//>`}
@@ -99,5 +101,5 @@ function browserOf(agent) {
   const system = /Windows|Android|iPhone|iPad|Mac OS X|Linux/.exec(agent)?.[0];
   const names = /** @type {Record<string, string>} */ ({ Edg: "Edge", OPR: "Opera", "Mac OS X": "macOS" });
   if (!browser || !system) return agent.slice(0, 40);
-  return words.account.browser(names[browser] ?? browser, names[system] ?? system);
+  return text.browser(names[browser] ?? browser, names[system] ?? system);
 }

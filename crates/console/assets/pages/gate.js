@@ -8,7 +8,7 @@ import { identify, oneTimeLink, site } from "../session.js";
 import { Button, FormFault, Note, Submit, TextField, faultText, withCode, useSubmit } from "../ui.js";
 import { words } from "../words.js";
 
-const { login, welcome } = words;
+const { login, signup, welcome } = words;
 
 /** The frame of these pages. @param {{ title: string, first?: string, onSubmit: () => void, children: any }} props first: names the first field, if it changes */
 function Gate({ title, first, onSubmit, children }) {
@@ -94,7 +94,7 @@ export function Login({ again }) {
       <p class="small soft">${login.noAccount} ${site.value.signup === "open"
         ? html`<button class="link" type="button" onClick=${() => {
           oneTimeLink.value = { kind: "invitation" };
-        }}>${words.signup.submit}</button>`
+        }}>${signup.submit}</button>`
         : site.value.has_owner === false ? login.noOwner : login.askInvitation}</p>
       ${site.value.guide === "public" && html`<p class="small"><a href=${href("guide")}>${login.readGuide}</a></p>`}
     <//>`;
@@ -132,7 +132,7 @@ export function Welcome({ token }) {
       <${AccountFields} account=${account} set=${setAccount} fault=${fault} />
       <${Note}>${welcome.note}<//>
       <${FormFault} text=${refusal(fault, token ? welcome.used : welcome.owned)} />
-      <${Submit} busy=${busy} disabled=${!account.name || !isLongEnough(account.password)} text=${welcome.submit} busyText=${welcome.submitting} />
+      <${Submit} busy=${busy} disabled=${!account.name || !isLongEnough(account.password)} text=${welcome.submit} busyText=${signup.submitting} />
       <p class="small soft">
         <button class="link" type="button" onClick=${leave}>${welcome.skip}</button>${welcome.skipText}
       </p>
@@ -143,14 +143,14 @@ export function Welcome({ token }) {
 export function SignUp({ token }) {
   const [account, setAccount] = useState({ name: "", password: "" });
   const { busy, fault, submit } = useEntry("/admin/signup", { ...(token && { token }), ...account });
-  const text = fault?.code === "signup_closed" ? words.signup.closed : refusal(fault, words.signup.used);
+  const text = fault?.code === "signup_closed" ? signup.closed : refusal(fault, signup.used);
   return html`
-    <${Gate} title=${words.signup.title(location.host)} onSubmit=${submit}>
-      ${token && html`<p class="soft">${words.signup.text}</p>`}
+    <${Gate} title=${signup.title(location.host)} onSubmit=${submit}>
+      ${token && html`<p class="soft">${signup.text}</p>`}
       <${AccountFields} account=${account} set=${setAccount} fault=${fault} />
       <${FormFault} text=${text} />
-      <${Submit} busy=${busy} disabled=${!account.name || !isLongEnough(account.password)} text=${words.signup.submit} busyText=${words.signup.submitting} />
-      <p class="small soft">${words.signup.haveAccount} <button class="link" type="button" onClick=${leave}>${login.submit}</button></p>
+      <${Submit} busy=${busy} disabled=${!account.name || !isLongEnough(account.password)} text=${signup.submit} busyText=${signup.submitting} />
+      <p class="small soft">${signup.haveAccount} <button class="link" type="button" onClick=${leave}>${login.submit}</button></p>
     <//>`;
 }
 

@@ -2,7 +2,7 @@
 import { html, useEffect, useMaybe, useState } from "../lib.js";
 import { call } from "../calls.js";
 import { count, day, dollars } from "../format.js";
-import { CreateKey, KeyDialog, isAmount } from "../key_dialog.js";
+import { BudgetField, CreateKey, KeyDialog, isNoBudget } from "../key_dialog.js";
 import { Loaded, useRead } from "../read.js";
 import { href, query, setQuery } from "../router.js";
 import { me, tabKey } from "../session.js";
@@ -125,9 +125,9 @@ function KeyRow({ of: key, onOpen }) {
       <td data-label=${text.project}><span class="name">${key.project}</span></td>
       <td class="end-phone" data-label=${text.owner}><span class="name">${key.user ?? "–"}</span></td>
       <td class="full spent">
-        <div class="row between"><span>${dollars(key.spent)}</span><span class="muted">${key.budget == null ? text.noBudget : text.of(dollars(key.budget))}</span></div>
+        <div class="row between"><span>${dollars(key.spent)}</span><span class="muted">${key.budget != null ? text.of(dollars(key.budget)) : !key.budgets?.length && text.noBudget}</span></div>
         ${key.budget != null && html`<${Meter} full share=${share} warn=${share > 0.9} />`}
-        ${key.budgets?.map((/** @type {any} */ of) => of.amount && html`<span class="sub">${of.spent && dollars(of.spent)} ${words.keys.of(dollars(of.amount))} / ${of.every ?? "∞"}</span>`)}
+        ${key.budgets?.map((/** @type {any} */ of) => of.amount && html`<span class="sub">${of.spent && dollars(of.spent)} ${text.of(dollars(of.amount))} / ${of.every ?? "∞"}</span>`)}
       </td>
       <td data-label=${text.limits} class="soft">${limitsText(key)}</td>
       <td data-label=${text.created} class="muted nowrap end-phone hide-narrow">${day(key.created_at)}</td>
@@ -173,8 +173,7 @@ function ProjectDialog({ existing, onClose, onDone }) {
   const [name, setName] = useState("");
   const [budget, setBudget] = useState(existing?.budget == null ? "" : String(Number(existing.budget)));
   const { busy, fault, run } = useSubmit();
-  const wrong = budget.trim() !== "" && !isAmount(budget);
-  const submit = () => wrong || (!existing && !name.trim()) || run(async () => {
+  const submit = () => isNoBudget(budget) || (!existing && !name.trim()) || run(async () => {
     const amount = budget.trim() || null;
     if (existing) await call("PATCH", `/admin/projects/${encodeURIComponent(existing.name)}`, { budget: amount });
     else await call("POST", "/admin/projects", { name: name.trim(), budget: amount });
@@ -187,8 +186,7 @@ function ProjectDialog({ existing, onClose, onDone }) {
       submit=${{ busy, text: existing ? words.project.save : words.project.submit, busyText: existing ? words.project.saving : words.project.submitting }}>
       ${!existing && html`<${TextField} label=${words.project.name} value=${name} onInput=${setName} autofocus autocomplete="off"
         error=${fault?.param === "name" ? faultText(fault) : null} />`}
-      <${TextField} label=${text.budget} value=${budget} onInput=${setBudget} unit="$" inputmode="decimal" autocomplete="off"
-        hint=${words.keyDialog.budgetHint} error=${wrong ? words.keyDialog.budgetRule : null} />
+      <${BudgetField} value=${budget} onInput=${setBudget} />
       <${FormFault} text=${fault && fault.param !== "name" && faultText(fault)} />
     <//>`;
 }

@@ -19,7 +19,7 @@ export default function Models() {
     <main id="main">
       <${Head} title=${words.nav.models} text=${text.text} />
       <${Loaded} read=${read} what=${words.nav.models}>
-        ${(/** @type {any} */ catalog, /** @type {any} */ health, /** @type {any} */ aliases, /** @type {any} */ prices) => html`
+        ${(/** @type {any[]} */ ...[catalog, health, aliases, prices]) => html`
           <${Table} models=${catalog.data} health=${health?.data ?? []} aliases=${aliases?.data ?? []} />
           ${aliases?.data.length > 0 && html`<${SetHere} title=${text.aliases} columns=${[text.alias, text.standsFor]} entries=${aliases.data} show=${String} />`}
           ${prices?.data.length > 0 && html`<${SetHere} title=${text.prices} columns=${[text.model, text.price]} entries=${prices.data} show=${priceText} />`}`}

@@ -90,7 +90,7 @@ function First({ noStore, reload }) {
         <//>
         <div class="stack">
           ${!noStore && html`<${LocalModel} />`}
-          <${EmptyCard} title=${first.emptyTitle} text=${first.emptyText} />
+          <${EmptyCard} title=${words.requests.emptyTitle} text=${first.emptyText} />
         </div>
       </div>
       ${creating && html`<${CreateKey} projects=${keys.data?.[1]?.data ?? []} onClose=${() => setCreating(false)} onMade=${keys.reload} />`}
@@ -112,7 +112,7 @@ function Dashboard({ records }) {
   return html`
     ${keys && !keys.missing && !config.server?.keys.value.length && html`<${KeyHint} keys=${keys.data} onMade=${more.reload} />`}
     <${Loaded} read=${sums} what=${nav.usage}>
-      ${(/** @type {any} */ day, /** @type {any} */ month) => html`
+      ${(/** @type {any[]} */ ...[day, month]) => html`
         <div class="stack">
           ${!day.missing && html`<${Figures} day=${day} month=${month} />`}
           <div class="split">
@@ -274,7 +274,7 @@ function MemberOverview() {
         <${Button} class="main" icon="plus" onClick=${() => setCreating(true)}>${first.makeKey}<//>
       <//>
       <${Loaded} read=${latest} what=${nav.requests}>
-        ${(/** @type {any} */ records, /** @type {any} */ keys) => html`
+        ${(/** @type {any[]} */ ...[records, keys]) => html`
           <div class="stack">
             ${records.data.length > 0 && sums.data && !sums.data[0].missing && html`<${Figures} day=${sums.data[0]} month=${sums.data[1]} />`}
             <div class="split">

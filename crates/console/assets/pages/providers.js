@@ -60,7 +60,7 @@ export default function Providers() {
     <main id="main">
       <${Head} title=${words.nav.providers} text=${text.text} />
       <${Loaded} read=${read} what=${words.nav.providers}>
-        ${(/** @type {any} */ models, /** @type {any} */ settings, /** @type {any} */ health) => html`
+        ${(/** @type {any[]} */ ...[models, settings, health]) => html`
           <${List} models=${models.data} providers=${providersOf(models.data, settings.data, health.providers ?? [])} times=${health.times ?? []} missing=${health.missing} />`}
       <//>
     </main>`;

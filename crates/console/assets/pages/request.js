@@ -9,6 +9,8 @@ import { Card, Copy, EmptyCard, Figure, Head, State } from "../ui.js";
 import { words } from "../words.js";
 import { outcomeOf } from "./requests.js";
 
+const shared = words.requests;
+
 /** @typedef {import("../../types/api.d.ts").RecordDetail} RecordDetail */
 
 const text = words.request;
@@ -45,22 +47,22 @@ function Whole({ record }) {
   const lost = attempts.slice(0, -1).reduce((sum, attempt) => sum + ((attempt.ended_us ?? attempt.started_us) - attempt.started_us), 0);
   const failed = attempts.slice(0, -1).map((attempt) => attempt.provider);
   const isRefused = attempts.length === 0 && ["refused", "rate_limited"].includes(record.outcome_class);
-  const model = record.model || words.requests.noModel;
+  const model = record.model || shared.noModel;
   return html`
     <${Head} title=${record.provider ? text.heading(model, record.provider) : model}
-      text=${html`<${State} kind=${kind}>${word}<//> · ${dateTime(record.at)} UTC · ${record.key ? text.byKey(record.key) : words.requests.noKey}`}>
+      text=${html`<${State} kind=${kind}>${word}<//> · ${dateTime(record.at)} UTC · ${record.key ? text.byKey(record.key) : shared.noKey}`}>
       <${Copy} class="btn-copy" text=${id} />
       ${me.value?.role !== "viewer" && record.model && html`<a class="btn" href=${href(`playground?model=${encodeURIComponent(record.model)}`)}><${Icon} name="chat" />${words.nav.playground}</a>`}
     <//>
     <div class="stack">
       <dl class="figures">
-        <${Figure} label=${words.requests.total} value=${isRefused ? "–" : html`${seconds(record.total_us)} <small>s</small>`}
+        <${Figure} label=${shared.total} value=${isRefused ? "–" : html`${seconds(record.total_us)} <small>s</small>`}
           note=${isRefused ? text.refused : lost > 0 ? text.lost(time(lost), failed.join(", ")) : record.outcome_class === "answered" ? text.noneLost : word} />
-        <${Figure} label=${words.requests.firstToken} value=${record.first_token_us ? html`${seconds(record.first_token_us)} <small>s</small>` : "–"}
+        <${Figure} label=${shared.firstToken} value=${record.first_token_us ? html`${seconds(record.first_token_us)} <small>s</small>` : "–"}
           note=${isRefused ? words.none : speedOf(record)} />
         <${Figure} label=${text.tokens} value=${html`${count(record.prompt_tokens)} <small>${text.inOut(count(record.completion_tokens))}</small>`}
           note=${text.cachedThought(count(record.cached_tokens), count(record.reasoning_tokens))} />
-        <${Figure} label=${words.requests.cost} value=${exactDollars(record.cost)} note=${record.estimated ? text.estimated : isRefused ? words.none : record.price ? priceName(record.price) : text.noPrice} />
+        <${Figure} label=${shared.cost} value=${exactDollars(record.cost)} note=${record.estimated ? text.estimated : isRefused ? words.none : record.price ? priceName(record.price) : text.noPrice} />
       </dl>
       <${Card} title=${text.attempts} aside=${!isRefused && html`<span class="small muted">${text.span(seconds(record.total_us))}</span>`}>
         <div class="body">
@@ -71,10 +73,10 @@ function Whole({ record }) {
         <${Card} title=${text.details}>
           <div class="body"><dl class="facts">
             <dt>${words.fault.requestId}</dt><dd class="mono">${id}</dd>
-            <dt>${words.requests.key}</dt><dd class="name">${record.key || words.requests.noKey}</dd>
+            <dt>${shared.key}</dt><dd class="name">${record.key || shared.noKey}</dd>
             ${record.project && html`<dt>${words.keys.project}</dt><dd class="name">${record.project}</dd>`}
-            <dt>${words.requests.model}</dt><dd class="mono">${model}</dd>
-            <dt>${words.requests.outcome}</dt><dd>${word}${isRefused && `, ${text.refused}`}</dd>
+            <dt>${shared.model}</dt><dd class="mono">${model}</dd>
+            <dt>${shared.outcome}</dt><dd>${word}${isRefused && `, ${text.refused}`}</dd>
             ${record.requests > 1 && html`<dt>${words.nav.requests}</dt><dd>${count(record.requests)}</dd>`}
           </dl></div>
         <//>

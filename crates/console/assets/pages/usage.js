@@ -45,7 +45,7 @@ export default function Usage() {
         <span class="tiny muted">${spanText(span)}</span>
       </div>
       <${Loaded} read=${read} what=${words.nav.usage}>
-        ${(/** @type {any} */ series, /** @type {any} */ outcomes, /** @type {any} */ earlier) => (series.missing
+        ${(/** @type {any[]} */ ...[series, outcomes, earlier]) => (series.missing
           ? html`<${EmptyCard} title=${text.missing} text=${series.missing} />`
           : html`<${Sums} series=${series} outcomes=${outcomes} earlier=${earlier} />`)}
       <//>

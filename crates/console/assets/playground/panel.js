@@ -103,7 +103,7 @@ export function KeyChooser({ sources, onChoose, onCreate }) {
       ${sources.keys.length > 0 && html`
         <${Select} id=${id} value=${sources.key} onChange=${onChoose}
           choices=${sources.keys.map(({ id, name, project, isUsable }) => [id, `${name} (${project})${isUsable ? "" : text.notUsable}`])} />`}
-      ${key?.budget != null && html`<span class="hint">${text.budgetLeft(dollars(Number(key.budget) - Number(key.spent)), dollars(key.budget))}</span>`}
+      ${key?.budget != null && html`<span class="hint">${words.keyDialog.projectLeft(dollars(Number(key.budget) - Number(key.spent)), dollars(key.budget))}</span>`}
       ${sources.keys.length === 0 && html`<${Button} class="small" onClick=${onCreate}>${words.keys.create}<//>`}
     </div></div>`;
 }

@@ -36,7 +36,7 @@ const isWhole = (value, least, most) => /^-?\d{1,16}$/.test(value.trim()) && Num
 export function problems(settings) {
   /** @type {Record<string, string>} */
   const wrong = {};
-  if (settings.maxTokens.trim() && !isWhole(settings.maxTokens, 1, 1e9)) wrong.maxTokens = text.wholeRule;
+  if (settings.maxTokens.trim() && !isWhole(settings.maxTokens, 1, 1e9)) wrong.maxTokens = words.keyDialog.numberRule;
   if (settings.seed.trim() && !isWhole(settings.seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)) wrong.seed = text.seedRule;
   if (settings.topLogprobs.trim() && !isWhole(settings.topLogprobs, 0, 20)) wrong.topLogprobs = text.logprobsRule;
   if (stopsOf(settings).length > MAX_STOPS) wrong.stop = text.stopRule(MAX_STOPS);
