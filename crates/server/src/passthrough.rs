@@ -23,6 +23,7 @@ use crate::stream_clock::{ClockEvent, Interruption, StreamClock};
 #[derive(Clone, Copy)]
 pub(crate) enum Surface {
     OpenAi,
+    Responses,
     Anthropic,
     Gemini,
 }
@@ -240,7 +241,7 @@ impl PassthroughBody {
     fn keep_alive_bytes(&self) -> Bytes {
         Bytes::from_static(match self.surface {
             _ if !self.is_sse => b"\n",
-            Surface::OpenAi => b": keep-alive\n\n",
+            Surface::OpenAi | Surface::Responses => b": keep-alive\n\n",
             Surface::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
             // Gemini's SDK parses every line that is not empty as data, comments too.
             Surface::Gemini => b"\r\n",
@@ -256,6 +257,7 @@ impl PassthroughBody {
                 wire::sse::write_event(&wire::surface::error::error_body(error), &mut text);
                 wire::sse::write_event("[DONE]", &mut text);
             }
+            Surface::Responses => wire::surface::responses::write_error_event(error, &mut text),
             Surface::Anthropic => {
                 text.push_str("event: error\n");
                 wire::sse::write_event(&wire::surface::anthropic::error_response(error, self.log.id()).1, &mut text);

@@ -28,10 +28,11 @@ impl Scenario {
 /// cached, and 7 output tokens, of which 4 are reasoning.
 ///
 /// # Panics
-/// For a dialect that is not `openai`, `deepseek`, `anthropic` or `gemini`.
+/// For a dialect that is not `openai`, `deepseek`, `responses`, `anthropic` or `gemini`.
 pub fn stream_events(dialect: &str, scenario: Scenario) -> Vec<String> {
     match dialect {
         "openai" | "deepseek" => openai_events(scenario, dialect == "deepseek"),
+        "responses" => responses_events(scenario),
         "anthropic" => anthropic_events(scenario),
         "gemini" => gemini_events(scenario),
         other => panic!("no dialect {other}"),
@@ -65,6 +66,7 @@ pub fn json_body(dialect: &str, scenario: Scenario) -> Value {
             json!({"id": "up_1", "object": "chat.completion", "created": 1, "model": "up",
                 "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": openai_usage()})
         }
+        "responses" => whole_response("completed", responses_items(scenario)),
         "gemini" => {
             let parts = if has_tool_calls {
                 json!([{"text": "Let me think.", "thought": true}, gemini_function_call(0), gemini_function_call(1)])
@@ -170,6 +172,96 @@ fn openai_events(scenario: Scenario, reasons: bool) -> Vec<String> {
     events.push(sse_event(&json!({"id": "up_1", "object": "chat.completion.chunk", "created": 1, "model": "up", "choices": [], "usage": openai_usage()})));
     events.push("data: [DONE]\n\n".into());
     events
+}
+
+/// The items of a response.
+fn responses_items(scenario: Scenario) -> Vec<Value> {
+    if scenario != Scenario::ToolCalls {
+        let content = json!([{"type": "output_text", "text": "Hello, whale.", "annotations": [], "logprobs": []}]);
+        return vec![
+            json!({"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": content}),
+        ];
+    }
+    let summary = json!([{"type": "summary_text", "text": "Let me think."}]);
+    let reasoning = json!({"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": "c2lnbmVk"});
+    let call = |index: usize| {
+        json!({"type": "function_call", "id": format!("fc_{index}"), "call_id": format!("call_{index}"), "name": "get_weather",
+            "arguments": json!({"city": CITIES[index]}).to_string(), "status": "completed"})
+    };
+    vec![reasoning, call(0), call(1)]
+}
+
+fn whole_response(status: &str, output: Vec<Value>) -> Value {
+    let reasoning_tokens = output.len().saturating_sub(1) * 2;
+    let usage = json!({"input_tokens": 11, "input_tokens_details": {"cached_tokens": 3}, "output_tokens": 7,
+        "output_tokens_details": {"reasoning_tokens": reasoning_tokens}, "total_tokens": 18});
+    json!({"id": "up_1", "object": "response", "created_at": 1, "status": status, "error": null, "incomplete_details": null,
+        "model": "up", "output": output, "usage": if status == "completed" { usage } else { Value::Null }})
+}
+
+fn responses_events(scenario: Scenario) -> Vec<String> {
+    let mut events: Vec<Value> = ["response.created", "response.in_progress"]
+        .map(|kind| json!({"type": kind, "response": whole_response("in_progress", vec![])}))
+        .to_vec();
+    let items = responses_items(scenario);
+    for (index, item) in items.iter().enumerate() {
+        let event = |kind: &str, more: Value| {
+            let mut event = json!({"type": kind, "output_index": index});
+            event.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            event
+        };
+        let mut empty = item.clone();
+        let (key, kind, pieces): (&str, &str, [&str; 2]) = match item["type"].as_str() {
+            Some("message") => ("content", "response.output_text", ["Hello, ", "whale."]),
+            Some("reasoning") => ("summary", "response.reasoning_summary_text", ["Let me ", "think."]),
+            _ => {
+                let arguments = item["arguments"].as_str().expect("a text");
+                ("arguments", "response.function_call_arguments", arguments.split_at(7).into())
+            }
+        };
+        empty[key] = if key == "arguments" { "".into() } else { json!([]) };
+        if key == "summary" {
+            empty["encrypted_content"] = "".into();
+        }
+        events.push(event("response.output_item.added", json!({ "item": empty })));
+        match key {
+            "content" => events.push(event(
+                "response.content_part.added",
+                json!({"content_index": 0, "part": {"type": "output_text", "text": ""}}),
+            )),
+            "summary" => events.push(event(
+                "response.reasoning_summary_part.added",
+                json!({"summary_index": 0, "part": {"type": "summary_text", "text": ""}}),
+            )),
+            _ => {}
+        }
+        let delta = |text: &str| event(&format!("{kind}.delta"), json!({ "item_id": item["id"], "delta": text }));
+        events.push(delta(pieces[0]));
+        match scenario {
+            Scenario::Disconnect => return numbered(events),
+            Scenario::ErrorEvent => {
+                let mut failed = whole_response("failed", vec![]);
+                failed["error"] = json!({"code": "server_error", "message": "The engine has stopped"});
+                events.push(json!({"type": "response.failed", "response": failed}));
+                return numbered(events);
+            }
+            _ => events.push(delta(pieces[1])),
+        }
+        let whole = if key == "arguments" { "arguments" } else { "text" };
+        events.push(event(&format!("{kind}.done"), json!({ "item_id": item["id"], whole: pieces.concat() })));
+        events.push(event("response.output_item.done", json!({ "item": item })));
+    }
+    events.push(json!({"type": "response.completed", "response": whole_response("completed", items)}));
+    numbered(events)
+}
+
+/// The events of a response as text, with their numbers.
+fn numbered(events: Vec<Value>) -> Vec<String> {
+    let event = |(number, mut event): (usize, Value)| {
+        event["sequence_number"] = number.into();
+        format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
+    };
+    events.into_iter().enumerate().map(event).collect()
 }
 
 fn anthropic_events(scenario: Scenario) -> Vec<String> {

@@ -14,6 +14,7 @@ pub(crate) mod chat_completions;
 mod content;
 pub(crate) mod generate_content;
 pub(crate) mod messages;
+mod responses;
 
 use chat::{Error, FinishReason};
 use serde::de::IgnoredAny;
@@ -33,6 +34,8 @@ pub enum AnswerFormat {
     Messages,
     /// Gemini's `generateContent`.
     GenerateContent,
+    /// OpenAI's Responses API.
+    Responses,
 }
 
 /// Reads the progress of an answer from its events, or from the whole answer.
@@ -41,6 +44,8 @@ pub struct ProgressReader {
     format: AnswerFormat,
     /// Anthropic's usage, which several events report.
     messages_usage: MessagesUsage,
+    /// The item of a response that is being streamed.
+    last_item: responses::LastItem,
     progress: AnswerProgress,
 }
 
@@ -76,6 +81,9 @@ impl ProgressReader {
                 messages::read_event(data, &mut self.messages_usage, &mut self.progress).map(|()| false)
             }
             AnswerFormat::GenerateContent => generate_content::read_event(data, &mut self.progress).map(|()| false),
+            AnswerFormat::Responses => {
+                responses::read_event(data, &mut self.last_item, &mut self.progress).map(|()| false)
+            }
         };
         match read {
             Ok(is_only_usage) => {
@@ -96,6 +104,7 @@ impl ProgressReader {
             AnswerFormat::ChatCompletions => chat_completions::read_chunk(body, &mut self.progress).map(|_| ()),
             AnswerFormat::Messages => messages::read_body(body, &mut self.progress),
             AnswerFormat::GenerateContent => generate_content::read_event(body, &mut self.progress),
+            AnswerFormat::Responses => responses::read_body(body, &mut self.progress),
         };
         let progress = &mut self.progress;
         (progress.is_complete, progress.is_usage_final) = (true, progress.usage.is_some());

@@ -11,6 +11,7 @@ mod event_reader;
 pub(crate) mod gemini;
 mod model_list;
 mod openai;
+mod responses;
 mod retry_delay;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use testkit::transcripts::{self, Scenario};
 
 use crate::app::TestApp;
 
-const DIALECTS: [&str; 4] = ["openai", "deepseek", "anthropic", "gemini"];
+const DIALECTS: [&str; 5] = ["openai", "deepseek", "responses", "anthropic", "gemini"];
 const SURFACES: [Surface; 4] = [Surface::Chat, Surface::Responses, Surface::Messages, Surface::Gemini];
 
 /// An API for clients.
@@ -256,6 +256,7 @@ async fn every_surface_with_every_dialect_matches_its_snapshot() {
                 let is_passthrough = matches!(
                     (surface, dialect),
                     (Surface::Chat, "openai" | "deepseek")
+                        | (Surface::Responses, "responses")
                         | (Surface::Messages, "anthropic")
                         | (Surface::Gemini, "gemini")
                 );

@@ -79,7 +79,7 @@ impl RequestFields<'_> {
     /// to the provider.
     fn max_output_tokens(&self) -> Option<u64> {
         let limit = |key: &&str| parse_whole_number(&self.field_value(key)?).filter(|tokens| *tokens > 0);
-        ["max_tokens", "max_completion_tokens"].iter().filter_map(limit).max()
+        ["max_tokens", "max_completion_tokens", "max_output_tokens"].iter().filter_map(limit).max()
     }
 
     /// The estimated usage of a request to `endpoint` with this body.

@@ -48,6 +48,9 @@ impl OutputCap {
     /// The fields that carry the cap: those that the body has, else the one that the provider
     /// supports.
     fn field_values(self, endpoint: ApiEndpoint, request_fields: &RequestFields<'_>) -> Vec<(&'static str, String)> {
+        if endpoint == ApiEndpoint::Responses {
+            return vec![("max_output_tokens", self.tokens.to_string())];
+        }
         let present =
             ["max_tokens", "max_completion_tokens"].into_iter().filter(|field| request_fields.has_json_field(field));
         let mut fields: Vec<_> = present.collect();

@@ -67,9 +67,9 @@ impl Gateway {
     /// endpoint.
     ///
     /// Returns `None` for any other request: without a model or with an unknown one, with a target
-    /// that is local or has another dialect, or with a thinking mode that the endpoint cannot
-    /// express. The caller then parses it for [`Gateway::answer`]. On the media endpoints, which
-    /// have no parser, the caller returns an error.
+    /// that is local or has another dialect, with a thinking mode that the endpoint cannot express,
+    /// or a response that needs state. The caller then parses it for [`Gateway::answer`]. On the
+    /// media endpoints, which have no parser, the caller returns an error.
     ///
     /// # Errors
     /// As [`Gateway::answer`], except for an unknown model; `InvalidRequest` (`not_local`) for a
@@ -88,7 +88,7 @@ impl Gateway {
             Err(error) => return Err(error),
         };
         let model = model_in_path.map(|(model, _)| model.to_owned()).or_else(|| scanned.routing_fields.model.take());
-        let Some(model) = model else { return Ok(None) };
+        let Some(model) = model.filter(|_| !scanned.routing_fields.needs_parser) else { return Ok(None) };
         let Some(route) = self.router.load().passthrough_route(&model, endpoint) else {
             if !self.has_model(&model) {
                 caller.set_model(None);

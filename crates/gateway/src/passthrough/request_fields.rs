@@ -8,6 +8,7 @@ use serde_json::Value;
 use wire::passthrough::ApiEndpoint;
 use wire::passthrough::json_fields::JsonFields;
 use wire::passthrough::multipart_fields::MultipartFields;
+use wire::surface::responses::has_own_summary;
 
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::routing::prefix_affinity::PromptPrefix;
@@ -32,6 +33,8 @@ pub(crate) struct RoutingFields {
     pub(crate) is_local_only: bool,
     /// Whether one of the events is to be the usage.
     pub(crate) wants_usage: bool,
+    /// Whether the body must be parsed, although the providers have the endpoint.
+    pub(crate) needs_parser: bool,
     /// The estimate, or why there is none. The error is returned after the checks of model and key.
     pub(crate) estimate: Result<UsageEstimate, Error>,
     pub(crate) prompt_prefix: Option<PromptPrefix>,
@@ -125,10 +128,19 @@ impl<'a> RequestFields<'a> {
             wants_stream: self.wants_stream(),
             is_local_only: self.has_json_field("cachalot"),
             wants_usage: self.short_value("stream_options").is_some_and(|options| options["include_usage"] == true),
+            needs_parser: endpoint == ApiEndpoint::Responses && self.needs_responses_parser(),
             estimate: self.usage_estimate(endpoint, body),
             prompt_prefix: None,
             end_user: self.end_user(),
         }
+    }
+
+    /// Whether a response needs state of the provider, which belongs to no caller and is not
+    /// billed, or continues a compaction of this server, which no provider can read.
+    fn needs_responses_parser(&self) -> bool {
+        let is_set = |key: &&str| self.json_field(key).is_some_and(|value| value != b"null" && value != b"false");
+        ["previous_response_id", "conversation", "background"].iter().any(|key| is_set(key))
+            || self.json_field("input").is_some_and(has_own_summary)
     }
 
     /// The name of the caller's end user, in the field of any dialect.
@@ -139,7 +151,16 @@ impl<'a> RequestFields<'a> {
 
     /// The prefix of the prompt, for prefix affinity.
     pub(super) fn prompt_prefix(&self) -> PromptPrefix {
-        let prompt_fields = ["systemInstruction", "system_instruction", "system", "contents", "messages", "prompt"];
+        let prompt_fields = [
+            "systemInstruction",
+            "system_instruction",
+            "system",
+            "instructions",
+            "contents",
+            "messages",
+            "prompt",
+            "input",
+        ];
         PromptPrefix::hash(prompt_fields.iter().filter_map(|key| self.json_field(key)))
     }
 

@@ -5,6 +5,7 @@ use gateway::Overdraft;
 use serde_json::{Value, json};
 use testkit::FakeUpstream;
 use testkit::fake_upstream::FakeResponse;
+use testkit::transcripts::{Scenario, stream_response};
 use wire::passthrough::ApiEndpoint;
 use wire::upstream::Dialect;
 
@@ -101,6 +102,12 @@ async fn forwarded_bodies_receive_the_output_cap() {
     fixture.pass_through(ApiEndpoint::ChatCompletions, None, &body).await.unwrap();
     assert_eq!(sent_body()["max_tokens"], Value::Null);
 
+    let responses = FakeUpstream::start(|_| stream_response("responses", Scenario::Text)).await;
+    let fixture = fixture_of(&responses, Dialect::Responses, 1000, Overdraft::AtMost(0)).await;
+    let body = json!({"model": "m", "input": "hi", "stream": true});
+    fixture.pass_through(ApiEndpoint::Responses, None, &body).await.unwrap();
+    let worst = 1000 - body.to_string().len() as i64;
+    assert_eq!(responses.requests().last().unwrap().json()["max_output_tokens"], worst / 2);
     let content = FakeUpstream::start(|_| {
         FakeResponse::events(answer_events(Dialect::Gemini, r#"{"promptTokenCount":3,"candidatesTokenCount":2}"#))
     })

@@ -12,6 +12,7 @@ mod passthrough_helpers;
 mod provider_test;
 #[path = "../common/providers.rs"]
 mod providers;
+mod responses;
 mod routing;
 #[path = "../common/upstream.rs"]
 mod upstream;

@@ -8,7 +8,8 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use gateway::{Caller, MemoryReservation, PromptTokens};
+use gateway::{Caller, MemoryReservation, PromptTokens, RawRequest};
+use wire::passthrough::ApiEndpoint;
 use wire::surface::responses::{self, CompactionRenderer, ResponseRenderer};
 
 use crate::api::authed_request::{AuthedRequest, authenticate, read_request};
@@ -16,6 +17,7 @@ use crate::api::chat::{current_unix_time, envelope};
 use crate::app::AppState;
 use crate::body;
 use crate::error_response::{error_response, error_response_with_id};
+use crate::passthrough::{self, Surface};
 use crate::request_log::RequestLog;
 use crate::respond;
 
@@ -61,6 +63,11 @@ pub(crate) async fn not_stored(
 /// The order of these lines is the documented order of checks.
 async fn answer(app: &AppState, log: RequestLog, request: Request) -> Result<Response, Error> {
     let AuthedRequest { caller, parts, bytes } = read_request(app, &log, request).await?;
+    let raw = RawRequest::new(ApiEndpoint::Responses, &bytes);
+    if let Some(passthrough) = app.gateway.passthrough(&caller, raw).await? {
+        drop(bytes);
+        return passthrough::send(app, passthrough, Surface::Responses, log).await;
+    }
     let responses::ResponsesRequest { mut chat, stream, echo } = parse_request(&caller, bytes).await?;
     (chat.beta, chat.takes_whole) = (parts.uri.path().starts_with("/beta/"), !stream);
 

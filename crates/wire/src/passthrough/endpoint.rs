@@ -14,6 +14,8 @@ pub enum ApiEndpoint {
     Moderations,
     /// Documents ordered by a query, as of Cohere, Jina and vLLM.
     Rerank,
+    /// OpenAI's Responses API.
+    Responses,
     /// Anthropic's Messages API.
     Messages,
     /// Gemini's `generateContent`.
@@ -27,12 +29,13 @@ pub enum ApiEndpoint {
 
 impl ApiEndpoint {
     /// All endpoints.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
         Self::Moderations,
         Self::Rerank,
+        Self::Responses,
         Self::Messages,
         Self::GenerateContent,
         Self::ImageGenerations,
@@ -50,6 +53,7 @@ impl ApiEndpoint {
             Self::Embeddings => "embeddings",
             Self::Moderations => "moderations",
             Self::Rerank => "rerank",
+            Self::Responses => "responses",
             Self::Messages => "messages",
             Self::GenerateContent => "models",
             Self::ImageGenerations => "images/generations",
@@ -83,16 +87,20 @@ impl ApiEndpoint {
     /// Whether providers of this dialect have the endpoint.
     pub fn is_supported_by(self, dialect: Dialect) -> bool {
         match self {
+            Self::ChatCompletions | Self::Completions => dialect.is_chat_completions(),
+            Self::Responses => dialect == Dialect::Responses,
             Self::Messages => dialect == Dialect::Anthropic,
             Self::GenerateContent => dialect == Dialect::Gemini,
-            _ => dialect.is_chat_completions(),
+            _ => dialect.has_openai_endpoints(),
         }
     }
 
     /// Maximum number of bytes of a response that is not an event stream.
     pub fn max_body_bytes(self) -> usize {
         match self {
-            Self::ChatCompletions | Self::Completions | Self::Messages | Self::GenerateContent => MAX_RESPONSE_BYTES,
+            Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages | Self::GenerateContent => {
+                MAX_RESPONSE_BYTES
+            }
             _ => MAX_PASSTHROUGH_BODY_BYTES,
         }
     }

@@ -175,6 +175,7 @@ impl SseScanner {
 /// The format of answers of text.
 fn answer_format(endpoint: ApiEndpoint) -> AnswerFormat {
     match endpoint {
+        ApiEndpoint::Responses => AnswerFormat::Responses,
         ApiEndpoint::Messages => AnswerFormat::Messages,
         ApiEndpoint::GenerateContent => AnswerFormat::GenerateContent,
         _ => AnswerFormat::ChatCompletions,

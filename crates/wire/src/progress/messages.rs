@@ -103,7 +103,7 @@ struct BlockType<'a> {
 }
 
 /// Parses a part of an event; one that is absent has nothing.
-fn part<'a, T: Default + Deserialize<'a>>(json: Option<&'a RawValue>) -> Result<T, Error> {
+pub(super) fn part<'a, T: Default + Deserialize<'a>>(json: Option<&'a RawValue>) -> Result<T, Error> {
     json.map_or(Ok(T::default()), |json| serde_json::from_str(json.get()).map_err(|error| invalid_event(&error)))
 }
 

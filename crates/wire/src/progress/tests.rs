@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::upstream::Dialect;
 
-const FORMATS: [AnswerFormat; 3] =
-    [AnswerFormat::ChatCompletions, AnswerFormat::Messages, AnswerFormat::GenerateContent];
+const FORMATS: [AnswerFormat; 4] =
+    [AnswerFormat::ChatCompletions, AnswerFormat::Messages, AnswerFormat::GenerateContent, AnswerFormat::Responses];
 
 fn read(format: AnswerFormat, events: &[Value]) -> AnswerProgress {
     let mut reader = ProgressReader::new(format);
@@ -84,6 +84,32 @@ fn content_is_what_a_caller_reads() {
     for part in [json!({"text": ""}), json!({"thought": true, "thoughtSignature": "x"}), json!({})] {
         assert!(!has_content(part.clone()), "{part}");
     }
+}
+
+#[test]
+fn content_of_a_response_is_counted_once() {
+    let pieces = |events: &[Value]| read(AnswerFormat::Responses, events).pieces;
+    let item = |event: &str, index: u64, item: Value| json!({"type": format!("response.output_item.{event}"), "output_index": index, "item": item});
+    let delta = |kind: &str| json!({"type": format!("response.{kind}.delta"), "output_index": 0, "delta": "a"});
+    for kind in ["output_text", "refusal", "reasoning_text", "reasoning_summary_text", "function_call_arguments"] {
+        assert_eq!(pieces(&[delta(kind)]), 1, "{kind}");
+    }
+    let message = json!({"type": "message", "content": [{"type": "output_text", "text": "a"}]});
+    for event in [
+        json!({"type": "response.created", "response": {"output": [message]}}),
+        json!({"type": "response.output_text.delta", "output_index": 0, "delta": ""}),
+        json!({"type": "response.output_text.done", "output_index": 0, "text": "a"}),
+        item("added", 0, json!({"type": "message", "content": []})),
+        item("done", 0, json!({"type": "reasoning", "summary": [], "encrypted_content": "x"})),
+        item("done", 0, json!({"type": "a_later_kind", "content": {"odd": 1}})),
+    ] {
+        assert_eq!(pieces(std::slice::from_ref(&event)), 0, "{event}");
+    }
+    assert_eq!(pieces(&[item("added", 0, json!({"type": "web_search_call"}))]), 1);
+    let streamed = [delta("output_text"), delta("output_text"), item("done", 0, message.clone())];
+    assert_eq!((pieces(&streamed), pieces(&[item("done", 0, message.clone())])), (2, 1));
+    let end = json!({"type": "response.completed", "response": {"status": "completed", "output": [message]}});
+    assert_eq!((pieces(std::slice::from_ref(&end)), pieces(&[delta("output_text"), end])), (1, 1));
 }
 
 #[test]
@@ -233,7 +259,19 @@ fn a_whole_answer_is_read_as_its_stream() {
     let content = json!({"candidates": [{"content": {"parts": [{"text": "hm", "thought": true}, {"text": "a"},
         {"functionCall": {"id": "x", "name": "f"}}, {"functionCall": {"id": "y", "name": "g"}}]}, "finishReason": "STOP"}],
         "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4}});
-    for (dialect, body) in [(Dialect::OpenAi, chat), (Dialect::Anthropic, message), (Dialect::Gemini, content)] {
+    let response = json!({"object": "response", "status": "completed", "error": null, "incomplete_details": null, "output": [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": "s"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+        {"type": "function_call", "call_id": "x", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "y", "name": "g", "arguments": "{}"}],
+        "usage": {"input_tokens": 9, "output_tokens": 4}});
+    let bodies = [
+        (Dialect::OpenAi, chat),
+        (Dialect::Anthropic, message),
+        (Dialect::Gemini, content),
+        (Dialect::Responses, response),
+    ];
+    for (dialect, body) in bodies {
         let (mut reader, mut deltas) = (dialect.event_reader(&Chat::default()), Vec::new());
         reader.read_body(&body.to_string(), &mut deltas).unwrap();
         reader.finish(&mut deltas).unwrap();
@@ -243,7 +281,13 @@ fn a_whole_answer_is_read_as_its_stream() {
         assert_eq!(calls, [("x", "f", "{}"), ("y", "g", "{}")], "{dialect:?}");
         assert_eq!(reply.finish, Some(FinishReason::ToolCalls), "{dialect:?}");
         assert_eq!(reply.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens)), Some((9, 4)));
-        assert_eq!(reader.take_signed().len(), usize::from(dialect == Dialect::Anthropic));
+        let signed = match dialect {
+            Dialect::Anthropic => 1,
+            // By the text and by the first call.
+            Dialect::Responses => 2,
+            _ => 0,
+        };
+        assert_eq!(reader.take_signed().len(), signed);
     }
 }
 

@@ -14,4 +14,5 @@ mod tools;
 pub use compaction::{CompactionRenderer, CompactionRequest, compaction_from_json, parse_compaction, token_count_body};
 pub use echo::{RequestEcho, echoed_bytes};
 pub use request::{ResponsesRequest, parse_request, request_from_json};
-pub use response::{Clock, ResponseRenderer};
+pub use response::{Clock, ResponseRenderer, write_error_event};
+pub use summary::has_own_summary;

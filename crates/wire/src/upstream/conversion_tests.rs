@@ -79,6 +79,12 @@ fn an_image_in_a_tool_result_reaches_every_dialect_from_every_api() {
             json!([{"functionResponse": {"id": "call_1", "name": "read", "response": {"result": "a.png"}}},
                 {"inlineData": {"mimeType": "image/png", "data": "iVBOR"}}])
         );
+        let body = converted(Dialect::Responses, &chat);
+        assert_eq!(
+            body["input"][2],
+            json!({"type": "function_call_output", "call_id": "call_1",
+                "output": [{"type": "input_text", "text": "a.png"}, {"type": "input_image", "image_url": PNG}]})
+        );
         for dialect in [Dialect::OpenAi, Dialect::DeepSeek] {
             let body = converted(dialect, &chat);
             assert_eq!(body["messages"][2]["content"], "a.png");
@@ -123,7 +129,7 @@ fn marks_for_the_cache_reach_anthropic_and_nobody_else() {
         assert_eq!(body["system"], json!([text("s")]));
         assert_eq!(body["messages"][0]["content"], json!([text("u")]));
         assert_eq!(body["tools"][0]["cache_control"], mark);
-        for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Gemini] {
+        for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Responses, Dialect::Gemini] {
             assert!(!converted(dialect, &chat).to_string().contains("cache_control"));
         }
     }
@@ -154,6 +160,8 @@ fn effort_is_translated_between_all_spellings() {
         for chat in chats(effort, budget) {
             assert_eq!(converted(Dialect::OpenAi, &chat)["reasoning_effort"], effort);
             assert!(Dialect::OpenAi.unsupported_params(&chat).is_empty());
+            let reasoning = json!({"effort": effort, "summary": "auto"});
+            assert_eq!(converted(Dialect::Responses, &chat)["reasoning"], reasoning);
             let thinking = json!({"type": "enabled", "budget_tokens": anthropic});
             assert_eq!(converted(Dialect::Anthropic, &chat)["thinking"], thinking);
             let config = &converted(Dialect::Gemini, &chat)["generationConfig"]["thinkingConfig"];
@@ -208,6 +216,8 @@ fn documents_are_files_in_every_dialect_that_has_them() {
         );
         let file = json!({"file_data": PDF, "filename": "a.pdf"});
         assert_eq!(converted(Dialect::OpenAi, &chat)["messages"][0]["content"][0]["file"], file);
+        let part = json!({"type": "input_file", "filename": "a.pdf", "file_data": PDF});
+        assert_eq!(converted(Dialect::Responses, &chat)["input"][0]["content"], json!([part]));
     }
     let address = "https://example.com/a.pdf";
     let by_address = of_messages(json!({"messages": [{"role": "user", "content": [
@@ -216,6 +226,8 @@ fn documents_are_files_in_every_dialect_that_has_them() {
     assert!(refused.contains("not by their address"), "{refused}");
     let part = &converted(Dialect::Gemini, &by_address)["contents"][0]["parts"][0];
     assert_eq!(*part, json!({"fileData": {"fileUri": address, "mimeType": "application/pdf"}}));
+    let part = &converted(Dialect::Responses, &by_address)["input"][0]["content"][0];
+    assert_eq!(*part, json!({"type": "input_file", "file_url": address}));
     let text = of_messages(json!({"messages": [{"role": "user", "content": [
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a text"}}]}]}));
     assert_eq!(converted(Dialect::OpenAi, &text)["messages"][0]["content"], "a text");

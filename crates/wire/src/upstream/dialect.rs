@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tasks;
 use crate::upstream::event_reader::{EventReader, SignatureStore};
-use crate::upstream::{anthropic, gemini, openai};
+use crate::upstream::{anthropic, gemini, openai, responses};
 
 /// The API dialect of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -16,6 +16,8 @@ pub enum Dialect {
     /// Chat completions with `reasoning_content`, `thinking` and `max_tokens`, as DeepSeek and most
     /// other services define them.
     DeepSeek,
+    /// OpenAI's Responses API, which its newest models require for tools beside reasoning.
+    Responses,
     /// Anthropic's Messages API.
     Anthropic,
     /// Gemini's `generateContent`.
@@ -32,6 +34,7 @@ impl Dialect {
     pub fn chat_path(self, model: &str, stream: bool) -> (String, Option<&'static str>) {
         match self {
             Self::OpenAi | Self::DeepSeek => ("chat/completions".into(), None),
+            Self::Responses => ("responses".into(), None),
             Self::Anthropic => ("messages".into(), None),
             Self::Gemini if stream => (format!("models/{model}:streamGenerateContent"), Some("alt=sse")),
             Self::Gemini => (format!("models/{model}:generateContent"), None),
@@ -53,13 +56,19 @@ impl Dialect {
         match kind {
             tasks::TaskKind::Midjourney => self == Self::Midjourney,
             tasks::TaskKind::Suno => self == Self::Suno,
-            tasks::TaskKind::Video => self.is_chat_completions(),
+            tasks::TaskKind::Video => self.has_openai_endpoints(),
         }
     }
 
     /// Whether requests and answers are chat completions.
     pub fn is_chat_completions(self) -> bool {
         matches!(self, Self::OpenAi | Self::DeepSeek)
+    }
+
+    /// Whether providers of this dialect may have OpenAI's endpoints for embeddings, images, audio
+    /// and video.
+    pub fn has_openai_endpoints(self) -> bool {
+        self.is_chat_completions() || self == Self::Responses
     }
 
     /// The body of a request for `chat` to the provider's `model`, with usage, and streamed if the
@@ -70,6 +79,7 @@ impl Dialect {
     pub fn request_body(self, chat: &Chat, model: &str, signatures: &dyn SignatureStore) -> Result<String, Error> {
         match self {
             Self::OpenAi | Self::DeepSeek => openai::request_body(chat, model, self == Self::DeepSeek),
+            Self::Responses => responses::request_body(chat, model, signatures),
             Self::Anthropic => anthropic::request_body(chat, model, signatures),
             Self::Gemini => gemini::request_body(chat, signatures),
             Self::Midjourney | Self::Suno => Err(Error::invalid(format!("Model '{model:.64}' does not chat"))),
@@ -88,6 +98,15 @@ impl Dialect {
         let dropped: &[(&'static str, bool)] = match self {
             Self::OpenAi => &[
                 ("thinking", chat.thinking == Some(true) && chat.reasoning_effort.is_none()),
+                ("top_k", sampling.top_k.is_some()),
+            ],
+            Self::Responses => &[
+                ("frequency_penalty", sampling.frequency_penalty.is_some()),
+                ("presence_penalty", sampling.presence_penalty.is_some()),
+                ("seed", sampling.seed.is_some()),
+                ("logit_bias", !sampling.logit_bias.is_empty()),
+                ("stop", !chat.stop.is_empty()),
+                ("n", has_several_choices),
                 ("top_k", sampling.top_k.is_some()),
             ],
             Self::Anthropic => &[
@@ -117,6 +136,7 @@ impl Dialect {
             Self::OpenAi | Self::DeepSeek | Self::Midjourney | Self::Suno => {
                 Box::new(openai::OpenAiEventReader::default())
             }
+            Self::Responses => Box::new(responses::ResponsesEventReader::default()),
             Self::Anthropic => Box::new(anthropic::AnthropicEventReader::new(&chat.stop)),
             Self::Gemini => Box::new(gemini::GeminiEventReader::default()),
         }
@@ -125,7 +145,7 @@ impl Dialect {
     /// The headers of every request, without the credential.
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::OpenAi | Self::DeepSeek | Self::Gemini | Self::Midjourney | Self::Suno => &[],
+            Self::OpenAi | Self::DeepSeek | Self::Responses | Self::Gemini | Self::Midjourney | Self::Suno => &[],
             Self::Anthropic => &[("anthropic-version", "2023-06-01")],
         }
     }
@@ -133,7 +153,9 @@ impl Dialect {
     /// The header of the credential, and the prefix of the key in it.
     pub fn credential_header(self) -> (&'static str, &'static str) {
         match self {
-            Self::OpenAi | Self::DeepSeek | Self::Midjourney | Self::Suno => ("authorization", "Bearer "),
+            Self::OpenAi | Self::DeepSeek | Self::Responses | Self::Midjourney | Self::Suno => {
+                ("authorization", "Bearer ")
+            }
             Self::Anthropic => ("x-api-key", ""),
             Self::Gemini => ("x-goog-api-key", ""),
         }

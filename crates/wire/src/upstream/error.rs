@@ -70,11 +70,13 @@ fn is_error(status: u16) -> bool {
 }
 
 /// The statuses of the words by which providers name errors, in lower case.
-const STATUS_OF_WORD: [(&str, u16); 27] = [
+const STATUS_OF_WORD: [(&str, u16); 30] = [
     ("invalid_request_error", 400),
     ("context_length_exceeded", 400),
     ("invalid_argument", 400),
     ("failed_precondition", 400),
+    ("invalid_prompt", 400),
+    ("invalid_image", 400),
     ("authentication_error", 401),
     ("invalid_api_key", 401),
     ("unauthenticated", 401),
@@ -94,6 +96,7 @@ const STATUS_OF_WORD: [(&str, u16); 27] = [
     ("internal_error", 500),
     ("internal", 500),
     ("overloaded_error", 503),
+    ("server_is_overloaded", 503),
     ("service_unavailable", 503),
     ("unavailable", 503),
     ("timeout_error", 504),

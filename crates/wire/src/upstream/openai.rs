@@ -84,7 +84,7 @@ struct Logprobs {
 }
 
 #[derive(Deserialize)]
-struct LogprobBody {
+pub(super) struct LogprobBody {
     token: String,
     /// Null for a probability of 0.
     logprob: Option<f32>,
@@ -102,7 +102,7 @@ struct TopBody {
 
 /// Reads a field, or its default if its value is of another type: one odd field must not fail an
 /// answer that is paid for.
-fn forgiving<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(json: D) -> Result<T, D::Error> {
+pub(super) fn forgiving<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(json: D) -> Result<T, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(json)?).unwrap_or_default())
 }
 
@@ -250,7 +250,7 @@ impl OpenAiEventReader {
     }
 }
 
-fn read_logprobs(body: Option<Vec<LogprobBody>>) -> Vec<TokenLogprob> {
+pub(super) fn read_logprobs(body: Option<Vec<LogprobBody>>) -> Vec<TokenLogprob> {
     let finite = |logprob: Option<f32>| logprob.unwrap_or(f32::NEG_INFINITY);
     let top = |top: TopBody| TopLogprob { token: top.token, logprob: finite(top.logprob), bytes: top.bytes };
     let token = |token: LogprobBody| TokenLogprob {

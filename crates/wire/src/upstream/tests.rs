@@ -10,6 +10,7 @@ use crate::sse;
 use crate::surface::Renderer;
 use crate::surface::anthropic::{self, MessageRenderer};
 use crate::surface::chat_completions::{self, ChatChunkRenderer, Envelope};
+use crate::surface::responses::{RequestEcho, ResponseRenderer};
 
 fn read_events(events: &[Value]) -> Result<Vec<Delta>, Error> {
     let (mut reader, mut out) = (Dialect::DeepSeek.event_reader(&Chat::default()), Vec::new());
@@ -391,8 +392,10 @@ proptest! {
         }
         prop_assert_eq!(read, anthropic);
         let envelope = Envelope {
-            id: "id".into(), created: 0, model: "m".into(), system_fingerprint: "fp".into(), thinking: true, logprobs: false,
+            id: "01234567-89ab-4def-8000-0123456789ab".into(), created: 0, model: "m".into(), system_fingerprint: "fp".into(), thinking: true, logprobs: false,
         };
+        let events = Box::new(ResponseRenderer::new(envelope.clone(), RequestEcho::default(), || 0));
+        prop_assert_eq!(rendered_and_read_back(&deltas, events, Dialect::Responses, cut), want.clone());
         let chunks = Box::new(ChatChunkRenderer::new(envelope, include_usage));
         prop_assert_eq!(rendered_and_read_back(&deltas, chunks, Dialect::DeepSeek, cut), want);
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::upstream::dialect::Dialect;
 use crate::upstream::event_reader::SignatureStore;
+use crate::upstream::responses;
 
 /// The fields of a message that Anthropic counts.
 const COUNTED: [&str; 6] = ["model", "messages", "system", "thinking", "tools", "tool_choice"];
@@ -36,13 +37,17 @@ impl Dialect {
         model: &str,
         signatures: &dyn SignatureStore,
     ) -> Result<Option<CountRequest>, Error> {
-        if !matches!(self, Self::Anthropic | Self::Gemini) {
+        if !matches!(self, Self::Responses | Self::Anthropic | Self::Gemini) {
             return Ok(None);
         }
         let body = self.request_body(chat, model, signatures)?;
         let mut fields: Map<String, Value> = serde_json::from_str(&body)
             .map_err(|error| Error::internal(format!("a request is not an object: {error}")))?;
         Ok(Some(match self {
+            Self::Responses => {
+                responses::counted_fields(&mut fields);
+                CountRequest { path: "responses/input_tokens".into(), body: Value::Object(fields).to_string() }
+            }
             Self::Anthropic => {
                 fields.retain(|name, _| COUNTED.contains(&name.as_str()));
                 CountRequest { path: "messages/count_tokens".into(), body: Value::Object(fields).to_string() }
@@ -83,6 +88,10 @@ mod tests {
             (inner["model"].as_str(), &inner["contents"][0]["parts"]),
             (Some("models/claude"), &json!([{"text": "hi"}]))
         );
+        let responses = request(Dialect::Responses).unwrap();
+        assert_eq!(responses.path, "responses/input_tokens");
+        let user = json!({"type": "message", "role": "user", "content": "hi"});
+        assert_eq!(body(&responses), json!({"model": "claude", "instructions": "s", "input": [user]}));
         assert_eq!((request(Dialect::OpenAi), request(Dialect::DeepSeek)), (None, None));
     }
 

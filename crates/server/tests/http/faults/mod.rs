@@ -83,7 +83,8 @@ enum Api {
 }
 
 const APIS: [Api; 4] = [Api::Chat, Api::Messages, Api::Responses, Api::Gemini];
-const DIALECTS: [Dialect; 4] = [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini];
+const DIALECTS: [Dialect; 5] =
+    [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Responses, Dialect::Anthropic, Dialect::Gemini];
 
 impl Api {
     /// The path and the body of a request.

@@ -32,6 +32,7 @@ pub(super) fn model(request: &ReceivedRequest) -> String {
 pub(super) fn good_answer(request: &ReceivedRequest) -> FakeResponse {
     let dialect = match request.path.split('/').nth(1) {
         Some("Anthropic") => Dialect::Anthropic,
+        Some("Responses") => Dialect::Responses,
         Some("Gemini") => Dialect::Gemini,
         _ => Dialect::OpenAi,
     };
@@ -58,7 +59,7 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                 sent.push(BodyStep::Send(raw.clone().into_bytes()));
                 continue;
             }
-            Step::Error { error } => vec![error_body(dialect, *error).to_string()],
+            Step::Error { error } => vec![error_event(dialect, *error).to_string()],
             Step::Named(name) => match name.as_str() {
                 "joined" => {
                     joined = true;
@@ -90,7 +91,8 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                 "end with null usage" => end(dialect, None),
                 "end without last event" => {
                     let mut events = end(dialect, counts);
-                    if dialect != Dialect::Gemini {
+                    // The end of these is their last event.
+                    if !matches!(dialect, Dialect::Gemini | Dialect::Responses) {
                         events.pop();
                     }
                     events
@@ -139,6 +141,7 @@ fn body_text(kind: &Step, dialect: Dialect) -> String {
         "answer without reason" => whole(dialect, "whale whale", Value::Null, counts).to_string(),
         "failing reason" => whole(dialect, "", json!("error"), None).to_string(),
         "nothing" => match dialect {
+            Dialect::Responses => json!({"object": "response", "output": []}).to_string(),
             Dialect::Anthropic => json!({"type": "message", "role": "assistant", "content": []}).to_string(),
             Dialect::Gemini => json!({"candidates": []}).to_string(),
             _ => json!({"object": "chat.completion", "choices": []}).to_string(),
@@ -152,7 +155,7 @@ fn body_text(kind: &Step, dialect: Dialect) -> String {
 fn usage(dialect: Dialect, counts: Option<(u64, u64)>) -> Value {
     let Some((prompt, completion)) = counts else { return Value::Null };
     match dialect {
-        Dialect::Anthropic => json!({"input_tokens": prompt, "output_tokens": completion}),
+        Dialect::Anthropic | Dialect::Responses => json!({"input_tokens": prompt, "output_tokens": completion}),
         Dialect::Gemini => json!({"promptTokenCount": prompt, "candidatesTokenCount": completion}),
         _ => json!({"prompt_tokens": prompt, "completion_tokens": completion}),
     }
@@ -164,6 +167,8 @@ fn reason(dialect: Dialect, reason: &Value) -> Value {
         (Dialect::Anthropic, Some("stop")) => "end_turn".into(),
         (Dialect::Gemini, Some("stop")) => "STOP".into(),
         (Dialect::Gemini, Some("error")) => "MALFORMED_FUNCTION_CALL".into(),
+        (Dialect::Responses, Some("stop")) => "completed".into(),
+        (Dialect::Responses, Some("error")) => "failed".into(),
         _ => reason.clone(),
     }
 }
@@ -188,6 +193,15 @@ fn start(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
             ]
         }
         Dialect::Gemini => vec![],
+        Dialect::Responses => {
+            let response =
+                json!({"id": "resp_1", "object": "response", "status": "in_progress", "output": [], "usage": null});
+            let item = json!({"type": "message", "id": "msg_1", "role": "assistant", "content": []});
+            vec![
+                json!({"type": "response.created", "response": response}).to_string(),
+                json!({"type": "response.output_item.added", "output_index": 0, "item": item}).to_string(),
+            ]
+        }
         _ => vec![chunk(json!({"role": "assistant", "content": ""}), Value::Null).to_string()],
     }
 }
@@ -197,6 +211,9 @@ fn empty(dialect: Dialect) -> String {
     match dialect {
         Dialect::Anthropic => json!({"type": "ping"}).to_string(),
         Dialect::Gemini => json!({"candidates": []}).to_string(),
+        Dialect::Responses => {
+            json!({"type": "response.in_progress", "response": {"status": "in_progress", "output": []}}).to_string()
+        }
         _ => json!({"object": "chat.completion.chunk", "choices": []}).to_string(),
     }
 }
@@ -210,6 +227,10 @@ fn word(dialect: Dialect, text: &str, with_role: bool) -> String {
         Dialect::Gemini => {
             let content = json!({"role": "model", "parts": [{"text": text}]});
             json!({"candidates": [{"index": 0, "content": content}]}).to_string()
+        }
+        Dialect::Responses => {
+            json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text})
+                .to_string()
         }
         _ if with_role => chunk(json!({"role": "assistant", "content": text}), Value::Null).to_string(),
         _ => chunk(json!({"content": text}), Value::Null).to_string(),
@@ -230,6 +251,13 @@ fn end(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
             let candidate = json!({"index": 0, "content": {"role": "model", "parts": []}, "finishReason": "STOP"});
             vec![json!({"candidates": [candidate], "usageMetadata": usage}).to_string()]
         }
+        Dialect::Responses => {
+            let response = json!({"id": "resp_1", "object": "response", "status": "completed", "output": [], "usage": usage});
+            vec![
+                json!({"type": "response.content_part.done", "output_index": 0}).to_string(),
+                json!({"type": "response.completed", "response": response}).to_string(),
+            ]
+        }
         _ => vec![
             chunk(json!({}), "stop".into()).to_string(),
             json!({"object": "chat.completion.chunk", "choices": [], "usage": usage}).to_string(),
@@ -241,7 +269,21 @@ fn end(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
 fn failing_reason(dialect: Dialect) -> Value {
     match dialect {
         Dialect::Gemini => json!({"candidates": [{"index": 0, "finishReason": "MALFORMED_FUNCTION_CALL"}]}),
+        Dialect::Responses => {
+            json!({"type": "response.failed", "response": {"status": "failed", "error": null, "output": []}})
+        }
         _ => chunk(json!({}), "error".into()),
+    }
+}
+
+/// The event that reports an error.
+fn error_event(dialect: Dialect, status: u16) -> Value {
+    let body = error_body(dialect, status);
+    match dialect {
+        Dialect::Responses => {
+            json!({"type": "response.failed", "response": {"status": "failed", "error": body["error"], "output": []}})
+        }
+        _ => body,
     }
 }
 
@@ -257,6 +299,15 @@ fn error_body(dialect: Dialect, status: u16) -> Value {
             };
             json!({"type": "error", "error": {"type": kind, "message": "so it is"}})
         }
+        Dialect::Responses => {
+            let code = match status {
+                400 => "invalid_prompt",
+                429 => "rate_limit_exceeded",
+                503 => "server_is_overloaded",
+                _ => "server_error",
+            };
+            json!({"object": "response", "status": "failed", "error": {"code": code, "message": "so it is"}})
+        }
         _ => json!({"error": {"code": status, "message": "so it is"}}),
     }
 }
@@ -269,6 +320,10 @@ fn whole(dialect: Dialect, text: &str, finish: Value, counts: Option<(u64, u64)>
             "content": [{"type": "text", "text": text}], "stop_reason": finish, "stop_sequence": null, "usage": usage}),
         Dialect::Gemini => json!({"usageMetadata": usage, "candidates": [
             {"index": 0, "content": {"role": "model", "parts": [{"text": text}]}, "finishReason": finish}]}),
+        Dialect::Responses => {
+            json!({"id": "resp_1", "object": "response", "status": finish, "error": null, "usage": usage,
+            "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]})
+        }
         _ => json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage, "choices": [
             {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}]}),
     }

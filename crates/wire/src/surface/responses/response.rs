@@ -249,6 +249,16 @@ impl Renderer for ResponseRenderer {
     }
 }
 
+/// Writes the event that ends a stream of another service, whose numbers and items are not known.
+pub fn write_error_event(error: &Error, out: &mut String) {
+    let response = json!({
+        "object": "response", "status": "failed", "error": { "code": error_code(error), "message": error.message },
+        "incomplete_details": null, "output": [], "usage": null,
+    });
+    out.push_str("event: response.failed\n");
+    crate::sse::write_event(&json!({ "type": "response.failed", "response": response }).to_string(), out);
+}
+
 /// The status of the last item of an answer that ends so.
 fn last_item_status(finish: FinishReason) -> ItemStatus {
     match finish {

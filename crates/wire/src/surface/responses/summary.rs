@@ -14,6 +14,12 @@ pub(super) fn encode_summary(summary: &str) -> String {
     format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(summary))
 }
 
+/// Whether the JSON of an input may have a summary that this server wrote: the beginning of one
+/// stands in a string.
+pub fn has_own_summary(input: &[u8]) -> bool {
+    memchr::memmem::find(input, PREFIX.as_bytes()).is_some()
+}
+
 /// The summary in an item of the input; `None` if another service wrote it.
 ///
 /// # Errors
