@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+pub mod event_stream;
 pub mod fake_hub;
 pub mod fake_upstream;
 pub mod growth;

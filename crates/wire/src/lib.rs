@@ -6,6 +6,7 @@
 //! [`progress`] defines when an answer has begun, failed or ended, and what of it is billed.
 #![forbid(unsafe_code)]
 
+pub mod event_stream;
 mod field_reader;
 pub mod json;
 pub mod passthrough;

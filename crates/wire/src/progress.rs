@@ -12,6 +12,7 @@
 mod answer_progress;
 pub(crate) mod chat_completions;
 mod content;
+mod converse;
 pub(crate) mod generate_content;
 pub(crate) mod messages;
 mod responses;
@@ -36,6 +37,8 @@ pub enum AnswerFormat {
     GenerateContent,
     /// OpenAI's Responses API.
     Responses,
+    /// Amazon Bedrock's Converse API.
+    Converse,
 }
 
 /// Reads the progress of an answer from its events, or from the whole answer.
@@ -84,6 +87,7 @@ impl ProgressReader {
             AnswerFormat::Responses => {
                 responses::read_event(data, &mut self.last_item, &mut self.progress).map(|()| false)
             }
+            AnswerFormat::Converse => converse::read_event(data, &mut self.progress).map(|()| false),
         };
         match read {
             Ok(is_only_usage) => {
@@ -105,6 +109,7 @@ impl ProgressReader {
             AnswerFormat::Messages => messages::read_body(body, &mut self.progress),
             AnswerFormat::GenerateContent => generate_content::read_event(body, &mut self.progress),
             AnswerFormat::Responses => responses::read_body(body, &mut self.progress),
+            AnswerFormat::Converse => converse::read_body(body, &mut self.progress),
         };
         let progress = &mut self.progress;
         (progress.is_complete, progress.is_usage_final) = (true, progress.usage.is_some());

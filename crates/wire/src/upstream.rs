@@ -3,6 +3,7 @@
 
 pub(crate) mod anthropic;
 mod attachment;
+mod bedrock;
 #[cfg(test)]
 mod conversion_tests;
 mod dialect;

@@ -29,7 +29,10 @@ pub fn content_type_matches(format: BodyFormat, content_type: &str) -> bool {
     let is_generic = essence.is_empty() || essence == "application/octet-stream";
     match format {
         BodyFormat::EventStream => {
-            is_generic || is_json || ["text/event-stream", "text/plain", "application/x-ndjson"].contains(&&*essence)
+            is_generic
+                || is_json
+                || ["text/event-stream", "text/plain", "application/x-ndjson", "application/vnd.amazon.eventstream"]
+                    .contains(&&*essence)
         }
         BodyFormat::Json => is_generic || is_json || essence == "text/plain",
         BodyFormat::Text => {

@@ -1,11 +1,13 @@
 //! The API dialects of providers: paths, headers, request bodies and event readers of each.
 
-use chat::{Chat, Error};
+use chat::{Chat, Error, ResponseFormat};
 use serde::{Deserialize, Serialize};
 
+use crate::event_stream::{EventStreamParser, FrameParser};
+use crate::sse::SseParser;
 use crate::tasks;
 use crate::upstream::event_reader::{EventReader, SignatureStore};
-use crate::upstream::{anthropic, gemini, openai, responses};
+use crate::upstream::{anthropic, bedrock, gemini, openai, responses};
 
 /// The API dialect of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -22,6 +24,8 @@ pub enum Dialect {
     Anthropic,
     /// Gemini's `generateContent`.
     Gemini,
+    /// Amazon Bedrock's Converse API.
+    Bedrock,
     /// Midjourney's tasks, in the API of its proxies. Without chats.
     Midjourney,
     /// Suno's tasks. Without chats.
@@ -30,7 +34,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// The path below the base URL and the query to which chats for the provider's `model` are
-    /// posted. `stream` requests events; only Gemini's path depends on it.
+    /// posted. `stream` requests events; only the paths of Gemini and Bedrock depend on it.
     pub fn chat_path(self, model: &str, stream: bool) -> (String, Option<&'static str>) {
         match self {
             Self::OpenAi | Self::DeepSeek => ("chat/completions".into(), None),
@@ -38,6 +42,7 @@ impl Dialect {
             Self::Anthropic => ("messages".into(), None),
             Self::Gemini if stream => (format!("models/{model}:streamGenerateContent"), Some("alt=sse")),
             Self::Gemini => (format!("models/{model}:generateContent"), None),
+            Self::Bedrock => (bedrock::chat_path(model, stream), None),
             Self::Midjourney | Self::Suno => (String::new(), None),
         }
     }
@@ -82,6 +87,7 @@ impl Dialect {
             Self::Responses => responses::request_body(chat, model, signatures),
             Self::Anthropic => anthropic::request_body(chat, model, signatures),
             Self::Gemini => gemini::request_body(chat, signatures),
+            Self::Bedrock => bedrock::request_body(chat, model, signatures),
             Self::Midjourney | Self::Suno => Err(Error::invalid(format!("Model '{model:.64}' does not chat"))),
         }
     }
@@ -109,7 +115,12 @@ impl Dialect {
                 ("n", has_several_choices),
                 ("top_k", sampling.top_k.is_some()),
             ],
-            Self::Anthropic => &[
+            Self::Anthropic | Self::Bedrock => &[
+                ("parallel_tool_calls", self == Self::Bedrock && chat.parallel_tool_calls == Some(false)),
+                (
+                    "response_format",
+                    self == Self::Bedrock && matches!(chat.response_format, ResponseFormat::JsonSchema(_)),
+                ),
                 ("frequency_penalty", sampling.frequency_penalty.is_some()),
                 ("presence_penalty", sampling.presence_penalty.is_some()),
                 ("seed", sampling.seed.is_some()),
@@ -139,13 +150,28 @@ impl Dialect {
             Self::Responses => Box::new(responses::ResponsesEventReader::default()),
             Self::Anthropic => Box::new(anthropic::AnthropicEventReader::new(&chat.stop)),
             Self::Gemini => Box::new(gemini::GeminiEventReader::default()),
+            Self::Bedrock => Box::new(bedrock::ConverseEventReader::default()),
+        }
+    }
+
+    /// Creates a parser of the stream that the events arrive in.
+    pub fn frame_parser(self) -> FrameParser {
+        match self {
+            Self::Bedrock => FrameParser::EventStream(EventStreamParser::default()),
+            _ => FrameParser::Sse(SseParser::default()),
         }
     }
 
     /// The headers of every request, without the credential.
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::OpenAi | Self::DeepSeek | Self::Responses | Self::Gemini | Self::Midjourney | Self::Suno => &[],
+            Self::OpenAi
+            | Self::DeepSeek
+            | Self::Responses
+            | Self::Gemini
+            | Self::Bedrock
+            | Self::Midjourney
+            | Self::Suno => &[],
             Self::Anthropic => &[("anthropic-version", "2023-06-01")],
         }
     }
@@ -153,7 +179,7 @@ impl Dialect {
     /// The header of the credential, and the prefix of the key in it.
     pub fn credential_header(self) -> (&'static str, &'static str) {
         match self {
-            Self::OpenAi | Self::DeepSeek | Self::Responses | Self::Midjourney | Self::Suno => {
+            Self::OpenAi | Self::DeepSeek | Self::Responses | Self::Bedrock | Self::Midjourney | Self::Suno => {
                 ("authorization", "Bearer ")
             }
             Self::Anthropic => ("x-api-key", ""),

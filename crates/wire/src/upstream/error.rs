@@ -70,13 +70,14 @@ fn is_error(status: u16) -> bool {
 }
 
 /// The statuses of the words by which providers name errors, in lower case.
-const STATUS_OF_WORD: [(&str, u16); 30] = [
+const STATUS_OF_WORD: [(&str, u16); 36] = [
     ("invalid_request_error", 400),
     ("context_length_exceeded", 400),
     ("invalid_argument", 400),
     ("failed_precondition", 400),
     ("invalid_prompt", 400),
     ("invalid_image", 400),
+    ("validationexception", 400),
     ("authentication_error", 401),
     ("invalid_api_key", 401),
     ("unauthenticated", 401),
@@ -90,17 +91,22 @@ const STATUS_OF_WORD: [(&str, u16); 30] = [
     ("rate_limit_error", 429),
     ("rate_limit_exceeded", 429),
     ("insufficient_quota", 429),
+    ("throttlingexception", 429),
     ("resource_exhausted", 429),
     ("api_error", 500),
     ("server_error", 500),
     ("internal_error", 500),
     ("internal", 500),
+    ("internalserverexception", 500),
+    ("modelstreamerrorexception", 500),
     ("overloaded_error", 503),
     ("server_is_overloaded", 503),
+    ("serviceunavailableexception", 503),
     ("service_unavailable", 503),
     ("unavailable", 503),
     ("timeout_error", 504),
     ("deadline_exceeded", 504),
+    ("modeltimeoutexception", 504),
 ];
 
 /// The error for a response or an event with this status. `subject` names the provider.

@@ -1,0 +1,218 @@
+//! The client of Amazon Bedrock's Converse API: builds requests and reads events. The events are
+//! those of `event_stream`.
+
+use chat::{Delta, Error, Usage};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
+use crate::upstream::error::invalid_event;
+use crate::upstream::event_reader::{EventReader, SignedReasoning};
+pub(super) use request::{chat_path, request_body};
+
+mod request;
+#[cfg(test)]
+mod tests;
+
+/// Reads the events of one answer.
+#[derive(Debug)]
+pub(super) struct ConverseEventReader {
+    progress: ProgressReader,
+    started: bool,
+    /// The open block is a call; whether any of its arguments has arrived.
+    open_call: Option<bool>,
+    call_count: usize,
+    /// The reasoning of the open block.
+    reasoning: String,
+    signed_reasoning: Vec<SignedReasoning>,
+}
+
+impl Default for ConverseEventReader {
+    fn default() -> Self {
+        Self {
+            progress: ProgressReader::new(AnswerFormat::Converse),
+            started: false,
+            open_call: None,
+            call_count: 0,
+            reasoning: String::new(),
+            signed_reasoning: Vec::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    content_block_start: Option<BlockStart>,
+    content_block_delta: Option<BlockDelta>,
+    content_block_stop: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct BlockStart {
+    #[serde(default)]
+    start: Block,
+}
+
+#[derive(Deserialize)]
+struct BlockDelta {
+    #[serde(default)]
+    delta: DeltaBody,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeltaBody {
+    text: Option<String>,
+    tool_use: Option<ToolInput>,
+    reasoning_content: Option<ReasoningText>,
+}
+
+#[derive(Deserialize)]
+struct ToolInput {
+    #[serde(default)]
+    input: String,
+}
+
+/// A whole block, or the start of one.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Block {
+    text: Option<String>,
+    tool_use: Option<ToolUse>,
+    reasoning_content: Option<ReasoningBlock>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolUse {
+    tool_use_id: String,
+    name: String,
+    input: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReasoningBlock {
+    reasoning_text: Option<ReasoningText>,
+}
+
+#[derive(Default, Deserialize)]
+struct ReasoningText {
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    signature: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    output: Output,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    message: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    content: Vec<Block>,
+}
+
+impl EventReader for ConverseEventReader {
+    fn read_event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        self.progress.read_event(data.as_bytes());
+        self.progress.check()?;
+        self.start(out);
+        let event: Event = serde_json::from_str(data).map_err(|error| invalid_event(&error))?;
+        if let Some(BlockStart { start }) = event.content_block_start {
+            self.start_block(start, out);
+        }
+        if let Some(BlockDelta { delta }) = event.content_block_delta {
+            self.read_delta(delta, out);
+        }
+        if event.content_block_stop.is_some() {
+            self.stop_block(out);
+        }
+        Ok(())
+    }
+
+    fn read_body(&mut self, body: &str, out: &mut Vec<Delta>) -> Result<(), Error> {
+        self.progress.read_body(body.as_bytes());
+        self.progress.check()?;
+        self.start(out);
+        let answer: Answer = serde_json::from_str(body).map_err(|error| invalid_event(&error))?;
+        for block in answer.output.message.content {
+            self.start_block(block, out);
+            self.stop_block(out);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
+        let finish = self.progress.finish()?;
+        out.push(Delta::Finish(finish));
+        out.extend(self.progress().usage.map(Delta::Usage));
+        Ok(())
+    }
+
+    fn progress(&self) -> &AnswerProgress {
+        self.progress.progress()
+    }
+
+    fn take_signed(&mut self) -> Vec<SignedReasoning> {
+        std::mem::take(&mut self.signed_reasoning)
+    }
+}
+
+impl ConverseEventReader {
+    fn start(&mut self, out: &mut Vec<Delta>) {
+        if !std::mem::replace(&mut self.started, true) {
+            out.push(Delta::Start(Usage::default()));
+        }
+    }
+
+    fn start_block(&mut self, block: Block, out: &mut Vec<Delta>) {
+        if let Some(ToolUse { tool_use_id, name, input }) = block.tool_use {
+            out.push(Delta::ToolCall { index: self.call_count, id: tool_use_id, name });
+            self.call_count += 1;
+            let input = input.filter(|input| input.as_object().is_some_and(|fields| !fields.is_empty()));
+            self.open_call = Some(input.is_some());
+            let index = self.call_count - 1;
+            out.extend(input.map(|input| Delta::Arguments { index, text: input.to_string() }));
+        }
+        let reasoning = block.reasoning_content.and_then(|block| block.reasoning_text);
+        self.read_delta(DeltaBody { text: block.text, tool_use: None, reasoning_content: reasoning }, out);
+    }
+
+    fn read_delta(&mut self, delta: DeltaBody, out: &mut Vec<Delta>) {
+        let logprobs = Vec::new;
+        if let Some(ReasoningText { text, signature }) = delta.reasoning_content {
+            if !text.is_empty() {
+                self.reasoning.push_str(&text);
+                out.push(Delta::Reasoning { text, logprobs: logprobs() });
+            }
+            if !signature.is_empty() && !self.reasoning.is_empty() {
+                self.signed_reasoning.push(SignedReasoning { text: std::mem::take(&mut self.reasoning), signature });
+            }
+        }
+        if let Some(text) = delta.text.filter(|text| !text.is_empty()) {
+            out.push(Delta::Text { text, logprobs: logprobs() });
+        }
+        let input = delta.tool_use.map(|tool| tool.input).filter(|input| !input.is_empty());
+        if let (Some(text), Some(has_arguments)) = (input, &mut self.open_call) {
+            *has_arguments = true;
+            out.push(Delta::Arguments { index: self.call_count - 1, text });
+        }
+    }
+
+    fn stop_block(&mut self, out: &mut Vec<Delta>) {
+        // A call without arguments has no delta, but callers expect an object.
+        if self.open_call.take() == Some(false) {
+            out.push(Delta::Arguments { index: self.call_count - 1, text: "{}".into() });
+        }
+        self.reasoning.clear();
+    }
+}
