@@ -3,10 +3,22 @@
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wire::upstream::Dialect;
 
 const BUILTIN_PROVIDERS_TOML: &str = include_str!("../../../providers.toml");
+
+/// A cloud that serves the models of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloudService {
+    /// Azure OpenAI.
+    Azure,
+    /// Vertex AI of Google Cloud.
+    Vertex,
+    /// Amazon Bedrock.
+    Bedrock,
+}
 
 /// A built-in provider.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,6 +27,8 @@ pub(crate) struct BuiltinProvider {
     pub(crate) name: String,
     pub(crate) base_url: String,
     pub(crate) dialect: Dialect,
+    /// The cloud that it is one of. Its `base_url` is an example then, and has names in capitals.
+    pub(crate) service: Option<CloudService>,
     /// `None` for engines, which need no key.
     pub(crate) key_env: Option<String>,
     /// Whether its address may be private: an engine in the operator's own network.
@@ -49,6 +63,11 @@ pub(crate) fn builtin_providers() -> &'static [BuiltinProvider] {
 /// Whether a provider of this name is built in.
 pub fn is_builtin(name: &str) -> bool {
     builtin_providers().iter().any(|builtin| builtin.name == name)
+}
+
+/// Whether the built-in provider of this name is one of a cloud, whose address is the operator's.
+pub fn is_cloud(name: &str) -> bool {
+    builtin_providers().iter().any(|builtin| builtin.name == name && builtin.service.is_some())
 }
 
 /// Whether the built-in provider of this name needs no API key.

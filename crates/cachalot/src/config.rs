@@ -1,5 +1,7 @@
 //! The configuration file: one struct for the whole TOML file. Command line switches win over it;
 //! `cachalot.example.toml` shows every setting with its default.
+//!
+//! Over 350 lines because it is the table of all settings.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use server::{GuideAccess, SignupAccess};
 use wire::upstream::Dialect;
 
+use crate::builtin_providers::CloudService;
 use crate::paths::user_config_file;
 use crate::renamed_settings::warn_of_former_names;
 use crate::suggestion::nearest;
@@ -204,6 +207,22 @@ pub struct ProviderSettings {
     pub preset: Option<String>,
     pub base_url: Option<String>,
     pub dialect: Option<Dialect>,
+    /// The cloud that it is one of: `azure`, `vertex` or `bedrock`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<CloudService>,
+    /// The version of Azure's API, whose paths then have deployments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// Bedrock's region; that of `base_url` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The environment variable that holds the id of Bedrock's access key, whose secret `key_env`
+    /// has; `AWS_ACCESS_KEY_ID` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_env: Option<String>,
+    /// The environment variable that holds the token of a temporary key of Bedrock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token_env: Option<String>,
     /// The environment variable that holds the API key.
     pub key_env: Option<String>,
     /// Whether its address may be private.

@@ -10,7 +10,8 @@ use gateway::{Gateway, Router, RoutingPreference, Secret, Upstream, UpstreamConf
 use parking_lot::Mutex;
 use url::{Host, Url};
 
-use crate::builtin_providers::{BuiltinProvider, builtin_providers};
+use crate::builtin_providers::{BuiltinProvider, CloudService, builtin_providers};
+use crate::cloud_service::{ACCESS_KEY_ENV, read_key, service_of};
 use crate::config::{Config, ProviderSettings};
 use crate::key_env_rules::KeyEnvRules;
 use crate::suggestion::nearest;
@@ -61,7 +62,18 @@ pub fn configured(config: &Config) -> Result<Vec<ConfiguredProvider>> {
 /// An entry of `key_envs` that cannot be used.
 pub fn key_env_rules(config: &Config) -> Result<KeyEnvRules> {
     let allowed = |builtin: &'static BuiltinProvider| Some((builtin.key_env.as_deref()?, builtin.base_url.as_str()));
-    KeyEnvRules::from_config(config, builtin_providers().iter().filter_map(allowed))
+    // The addresses of clouds are those of this file.
+    let of_cloud = config.providers.iter().flat_map(|settings| {
+        let builtin = preset_of(settings).filter(|builtin| builtin.service.is_some());
+        let service = settings.service.or(builtin.and_then(|builtin| builtin.service));
+        let variables = [
+            builtin.and_then(|builtin| builtin.key_env.as_deref()),
+            settings.access_key_env.as_deref().or((service == Some(CloudService::Bedrock)).then_some(ACCESS_KEY_ENV)),
+            settings.session_token_env.as_deref(),
+        ];
+        variables.into_iter().flatten().filter_map(|variable| Some((variable, settings.base_url.as_deref()?)))
+    });
+    KeyEnvRules::from_config(config, builtin_providers().iter().filter_map(allowed).chain(of_cloud))
 }
 
 /// Adds a provider: the one of `previous` with the same settings and the same key, which keeps its
@@ -92,8 +104,7 @@ fn build_provider(
     previous: &[ConfiguredProvider],
 ) -> Result<ConfiguredProvider> {
     validate_names(settings)?;
-    let preset = settings.preset.as_ref().unwrap_or(&settings.name);
-    let preset = builtin_providers().iter().find(|builtin| builtin.name == *preset);
+    let preset = preset_of(settings);
     let Some(base_url) = settings.base_url.as_ref().or(preset.map(|builtin| &builtin.base_url)) else {
         let name = settings.preset.as_ref().unwrap_or(&settings.name);
         let near = nearest(name, builtin_providers().iter().map(|builtin| builtin.name.as_str()));
@@ -102,13 +113,18 @@ fn build_provider(
             "no such provider is built in (`cachalot provider list` shows them): {near}give its `base_url` and `dialect`"
         );
     };
+    if let Some(builtin) = preset.filter(|builtin| builtin.service.is_some() && settings.base_url.is_none()) {
+        bail!("give its `base_url`: `{}`, with your names for those in capitals", builtin.base_url);
+    }
+    let service = settings.service.or(preset.and_then(|builtin| builtin.service));
     let dialect = settings.dialect.or(preset.map(|builtin| builtin.dialect)).context("its `dialect` is missing")?;
     let key = match settings.key_env.as_ref().or(preset.and_then(|builtin| builtin.key_env.as_ref())) {
         Some(variable) => {
             // Checked before the variable is read: the error must not reveal whether it is set.
             rules.check(variable, base_url)?;
             let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
-            Some(Secret::new(key.ok_or_else(|| MissingKeyError(variable.clone()))?.trim()))
+            let key = key.ok_or_else(|| MissingKeyError(variable.clone()))?;
+            Some(Secret::new(read_key(service, key.trim())?.trim()))
         }
         None => None,
     };
@@ -117,18 +133,29 @@ fn build_provider(
     }
     let private = settings.private.unwrap_or_else(|| preset.is_some_and(|builtin| builtin.private));
     let metrics = settings.metrics.as_ref().or(preset.and_then(|builtin| builtin.metrics.as_ref()));
+    let read_variable = |variable: &str| {
+        rules.check(variable, base_url)?;
+        let value = std::env::var(variable).ok().filter(|value| !value.trim().is_empty());
+        Ok(Secret::new(value.ok_or_else(|| MissingKeyError(variable.to_owned()))?.trim()))
+    };
+    let cloud = service_of(settings, service, key.as_ref(), private, base_url, read_variable)?;
     let config = UpstreamConfig {
         name: settings.name.clone(),
         preset: preset.map(|builtin| builtin.name.clone()),
         base_url: base_url.clone(),
         dialect,
-        key: key.clone(),
+        // The keys of the other clouds sign, and are never sent.
+        key: key.clone().filter(|_| matches!(service, None | Some(CloudService::Azure))),
         private,
         metrics: metrics.filter(|path| !path.is_empty()).cloned(),
     };
     let preference = RoutingPreference { priority: settings.priority, weight: settings.weight };
     ensure!(preference.weight > 0, "`weight` is at least 1");
     let upstream = Upstream::new(config)?;
+    let upstream = match cloud {
+        Some(service) => upstream.with_service(service)?,
+        None => upstream,
+    };
     let upstream = match settings.timeout_s {
         Some(seconds @ 1..=3600) => upstream.with_first_byte_timeout(Duration::from_secs(seconds)),
         Some(seconds) => bail!("`timeout_s` takes 1 to 3600 seconds, not {seconds}"),
@@ -143,6 +170,12 @@ fn build_provider(
         settings: settings.clone(),
         key,
     })
+}
+
+/// The built-in provider that a block names.
+fn preset_of(settings: &ProviderSettings) -> Option<&'static BuiltinProvider> {
+    let name = settings.preset.as_ref().unwrap_or(&settings.name);
+    builtin_providers().iter().find(|builtin| builtin.name == *name)
 }
 
 /// Checks the name of a provider and the ids of its models.
@@ -167,8 +200,7 @@ impl ConfiguredProvider {
     /// Whether requests to the provider would come back to a server that listens on `address`, as
     /// those to an engine on the usual port do when this server has it.
     pub(crate) fn is_served_at(&self, address: SocketAddr) -> bool {
-        let preset = self.settings.preset.as_ref().unwrap_or(&self.settings.name);
-        let preset = builtin_providers().iter().find(|builtin| builtin.name == *preset);
+        let preset = preset_of(&self.settings);
         let base_url = self.settings.base_url.as_ref().or(preset.map(|builtin| &builtin.base_url));
         let Some(url) = base_url.and_then(|url| Url::parse(url).ok()) else { return false };
         let is_own_host = match url.host() {

@@ -7,6 +7,7 @@ pub mod builtin_providers;
 pub mod byte_size;
 pub mod cache_args;
 pub mod cli;
+mod cloud_service;
 pub mod commands;
 pub mod config;
 mod config_report;

@@ -223,6 +223,11 @@ fn convert_deployment(
             "the provider `{prefix}` is not built in; if it supports chat completions, add it by its `base_url` and `dialect`"
         ));
     }
+    if builtin_providers::is_cloud(preset) {
+        return Err(format!(
+            "the provider `{prefix}` is a cloud: its block needs an address of your own (docs/gateway.md)"
+        ));
+    }
     let key_env = match parameters.api_key.as_deref() {
         None => None,
         Some(key) => match key.strip_prefix("os.environ/") {

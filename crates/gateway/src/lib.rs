@@ -69,3 +69,6 @@ pub use upstream::deadline_timer::DeadlineTimer;
 pub use upstream::provider_test::ProviderTest;
 pub use upstream::remote_provider::Upstream;
 pub use upstream::reported_load::ReportedLoad;
+pub use upstream::service::Service;
+pub use upstream::service::google_token::{ServiceAccount, ServiceAccountError};
+pub use upstream::service::sigv4::AwsCredentials;

@@ -1,5 +1,6 @@
 //! Remote providers: HTTP requests, answers as deltas, errors, and the load that metrics report.
 
+pub(crate) mod body_prefix;
 pub(crate) mod body_stream;
 pub(crate) mod config;
 pub(crate) mod connector;
@@ -16,6 +17,7 @@ pub(crate) mod remote_provider;
 pub(crate) mod reported_load;
 pub(crate) mod request_headers;
 mod retry_headers;
+pub(crate) mod service;
 pub(crate) mod shared_progress;
 pub(crate) mod signature_cache;
 pub(crate) mod transport_error;

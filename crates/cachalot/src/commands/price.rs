@@ -117,7 +117,11 @@ pub fn import(text: &str, providers: Option<&[String]>, date: &str) -> Result<St
     let list: BTreeMap<String, Value> = serde_json::from_str(text).context("it is not LiteLLM's price list")?;
     let known = |name: &str| match providers {
         Some(names) => names.iter().any(|other| other == name),
-        None => builtin_providers::is_builtin(name) && !builtin_providers::needs_no_key(name),
+        // The prices of clouds differ by region.
+        None => {
+            let is_priced = !builtin_providers::needs_no_key(name) && !builtin_providers::is_cloud(name);
+            builtin_providers::is_builtin(name) && is_priced
+        }
     };
     let mut entries = BTreeMap::new();
     for (id, model) in &list {

@@ -269,7 +269,7 @@ impl Router {
     pub(crate) fn passthrough_route(&self, model: &str, endpoint: ApiEndpoint) -> Option<Arc<Route>> {
         let supports = |target: &Target| match &target.backend {
             Backend::Local(_) => false,
-            Backend::Remote(upstream) => endpoint.is_supported_by(upstream.dialect()),
+            Backend::Remote(upstream) => upstream.forwards(endpoint),
         };
         let is_expressible = |mode| mode == ThinkingMode::ProviderDecides || endpoint == ApiEndpoint::ChatCompletions;
         self.resolve(model).filter(|route| is_expressible(route.thinking_mode) && route.targets.iter().all(supports))

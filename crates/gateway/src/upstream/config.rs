@@ -35,6 +35,8 @@ pub enum UpstreamError {
     Private(String),
     #[error("`metrics` is a path such as `/metrics`, not `{0}`")]
     Metrics(String),
+    #[error("`service = \"{0}\"` does not have its dialect")]
+    Service(&'static str),
     #[error("its API key contains characters that are not allowed in an HTTP header")]
     Key,
     #[error(transparent)]

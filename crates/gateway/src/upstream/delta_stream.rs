@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use chat::{BoxDeltaStream, Delta, Error, TokenLogprob};
 use futures_util::{StreamExt, stream};
+use wire::event_stream::FrameParser;
 use wire::progress::{AnswerProgress, is_whole_event};
 use wire::provider_limits::{MAX_EMPTY_EVENTS, MAX_RESPONSE_BYTES, ProviderLimitExceeded, check_event_values};
-use wire::sse::{SseFrame, SseParser};
+use wire::sse::SseFrame;
 use wire::upstream::EventReader;
 
 use crate::memory::inflight_budget::{MemoryReservation, RequestMemory};
@@ -28,7 +29,7 @@ const ITEM_OVERHEAD_BYTES: usize = 64;
 pub(crate) struct DeltaStream {
     provider: Arc<str>,
     body: BodyStream,
-    parser: SseParser,
+    parser: FrameParser,
     /// `None` while it parses an event.
     reader: Option<Box<dyn EventReader>>,
     progress: AnswerProgress,
@@ -54,6 +55,7 @@ impl DeltaStream {
     pub(crate) fn new(
         provider: Arc<str>,
         body: BodyStream,
+        parser: FrameParser,
         reader: Box<dyn EventReader>,
         signatures: Arc<SignatureCache>,
         memory: RequestMemory,
@@ -61,7 +63,7 @@ impl DeltaStream {
         Self {
             provider,
             body,
-            parser: SseParser::default(),
+            parser,
             progress: reader.progress().clone(),
             reader: Some(reader),
             shared_progress: None,

@@ -27,6 +27,10 @@ impl Upstream {
 
     /// The models of a provider whose API does not list them.
     pub(super) fn built_in_models(&self) -> Option<Vec<String>> {
+        // A cloud lists others than those that are deployed: the configuration names them.
+        if self.service.is_some() {
+            return Some(Vec::new());
+        }
         Some(self.dialect().built_in_models()?.iter().map(|&model| model.to_owned()).collect())
     }
 

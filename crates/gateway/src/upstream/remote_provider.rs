@@ -1,5 +1,6 @@
 //! A remote provider: sends requests in its dialect, and maps refusals to errors for the caller.
 
+mod cloud;
 mod token_counting;
 
 use std::fmt;
@@ -8,10 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use chat::{BoxDeltaStream, BoxFuture, Chat, Error, Provider, StartedAnswer};
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use url::Url;
 use wire::passthrough::ApiEndpoint;
 use wire::passthrough::response_validation::BodyFormat;
@@ -21,9 +22,9 @@ use wire::upstream::{Dialect, map_error};
 use crate::memory::inflight_budget::RequestMemory;
 use crate::offload::offload;
 use crate::secret::Secret;
+pub(crate) use crate::upstream::body_prefix::read_prefix;
 use crate::upstream::body_stream::READ_TIMEOUT;
 use crate::upstream::config::{UpstreamConfig, UpstreamError, join_path, parse_base_url, to_uri};
-use crate::upstream::connector::CONNECT_TIMEOUT;
 use crate::upstream::delta_stream::DeltaStream;
 use crate::upstream::error::{check_content_type, redact_error, timeout_error, transport_error};
 use crate::upstream::http_client::{DEFAULT_FIRST_BYTE_TIMEOUT, PooledHttpClient, Response, ResponseTimeout};
@@ -32,6 +33,7 @@ use crate::upstream::outgoing_chat::OutgoingChat;
 use crate::upstream::reported_load::ReportedLoadCell;
 use crate::upstream::request_headers::{TRACEPARENT, request_headers, traceparent_header};
 use crate::upstream::retry_headers::parse_retry_after;
+use crate::upstream::service::{Service, adapt_body};
 use crate::upstream::shared_progress::SharedProgress;
 use crate::upstream::signature_cache::SignatureCache;
 use crate::upstream::whole_answer::{parse_whole_answer, read_whole_body};
@@ -57,6 +59,8 @@ pub struct Upstream {
     signatures: Arc<SignatureCache>,
     pub(super) metrics_uri: Option<Uri>,
     pub(super) reported_load: ReportedLoadCell,
+    /// The cloud that the provider is one of.
+    pub(super) service: Option<Service>,
     first_byte_timeout: Option<Duration>,
     /// Held while the provider is tested.
     pub(super) test_lock: tokio::sync::Mutex<()>,
@@ -102,6 +106,7 @@ impl Upstream {
             signatures: Arc::default(),
             metrics_uri,
             reported_load: ReportedLoadCell::default(),
+            service: None,
             first_byte_timeout: None,
             test_lock: tokio::sync::Mutex::default(),
         })
@@ -150,9 +155,9 @@ impl Upstream {
         body: Bytes,
     ) -> Result<Response, Error> {
         let uri = match endpoint {
-            ApiEndpoint::GenerateContent => {
-                let (path, query) = self.dialect.chat_path(model, stream);
-                self.endpoint_uri(&path, query)?
+            _ if self.service.is_some() || endpoint == ApiEndpoint::GenerateContent => {
+                let (path, query) = self.request_path(endpoint, model, stream);
+                self.endpoint_uri(&path, query.as_deref())?
             }
             _ => self.passthrough_uris[endpoint as usize].clone(),
         };
@@ -215,7 +220,7 @@ impl Upstream {
         body: Bytes,
         timeouts: ResponseTimeout,
     ) -> Result<Response, Error> {
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -226,6 +231,11 @@ impl Upstream {
                 headers.insert(name, value.clone());
             }
         }
+        if let Some(service) = &self.service {
+            service.authorize(&self.client, &self.name, &mut request, &body).await?;
+        }
+        // Its memory is free as soon as it is sent.
+        drop(body);
         let response =
             self.client.send(request, timeouts).await.map_err(|failure| transport_error(&self.name, &failure))?;
         if response.status.is_success() {
@@ -259,8 +269,10 @@ impl Upstream {
         let dialect = self.dialect;
         let mut reservation = outgoing.memory.reserve(outgoing.chat_bytes)?;
         let (chat, name, signatures) = (outgoing.chat.clone(), model.clone(), self.signatures.clone());
+        let service = self.service.clone();
         let body = offload(&outgoing.memory, outgoing.chat_bytes, move || {
-            let mut body = dialect.request_body(&chat, &name, signatures.as_ref())?.into_bytes();
+            let body = dialect.request_body(&chat, &name, signatures.as_ref())?;
+            let mut body = adapt_body(service.as_ref(), dialect, body)?.into_bytes();
             body.shrink_to_fit();
             reservation.resize(body.len())?;
             Ok(reservation.attach_to(body))
@@ -268,16 +280,23 @@ impl Upstream {
         let body = body.await?;
         let chat = &outgoing.chat;
         let streams = chat.wants_stream();
-        let (path, query) = self.dialect.chat_path(model, streams);
+        let (path, query) = self.chat_path(model, streams);
         let extra_headers = HeaderMap::from_iter(traceparent_header(chat.traceparent.as_deref()));
         let response = self
-            .send(Method::POST, self.endpoint_uri(&path, query)?, &extra_headers, body, self.answer_timeout(streams))
+            .send(
+                Method::POST,
+                self.endpoint_uri(&path, query.as_deref())?,
+                &extra_headers,
+                body,
+                self.answer_timeout(streams),
+            )
             .await?;
         let format = if streams { BodyFormat::EventStream } else { BodyFormat::Json };
         check_content_type(&self.name, format, &response)?;
         let (reader, signatures, memory) = (self.dialect.event_reader(chat), self.signatures.clone(), &outgoing.memory);
         if streams {
-            let deltas = DeltaStream::new(self.name.clone(), response.body, reader, signatures, memory.clone());
+            let parser = dialect.frame_parser();
+            let deltas = DeltaStream::new(self.name.clone(), response.body, parser, reader, signatures, memory.clone());
             return deltas.begin(progress).await;
         }
         let body = read_whole_body(&self.name, MAX_RESPONSE_BYTES, response.body, memory).await?;
@@ -306,19 +325,6 @@ impl fmt::Debug for Upstream {
             .field("base_url", &self.base_url.as_str())
             .finish_non_exhaustive()
     }
-}
-
-/// Reads at most `max_bytes` of a body, and only those that arrive within [`CONNECT_TIMEOUT`].
-pub(crate) async fn read_prefix(response: Response, max_bytes: usize) -> Vec<u8> {
-    let mut chunks = response.body;
-    let mut bytes = Vec::new();
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
-    while bytes.len() < max_bytes {
-        // A failure ends the prefix.
-        let Ok(Some(Ok(chunk))) = timeout_at(deadline, chunks.next()).await else { break };
-        bytes.extend_from_slice(&chunk[..chunk.len().min(max_bytes - bytes.len())]);
-    }
-    bytes
 }
 
 #[cfg(test)]

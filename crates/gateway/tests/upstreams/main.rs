@@ -1,7 +1,9 @@
 //! Remote providers over HTTP: requests, answers, and what happens when a provider fails.
 #![forbid(unsafe_code)]
 
+mod bedrock;
 mod billing;
+mod clouds;
 mod dialects;
 mod failover;
 #[path = "../common/fixture.rs"]

@@ -16,6 +16,10 @@ impl Upstream {
     /// # Errors
     /// A chat that the dialect cannot express.
     pub(crate) fn count_request(&self, chat: &Chat, model: &str) -> Result<Option<CountRequest>, Error> {
+        // The clouds count at other addresses.
+        if self.service.is_some() {
+            return Ok(None);
+        }
         self.dialect.count_request(chat, model, self.signatures.as_ref())
     }
 
