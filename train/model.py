@@ -20,6 +20,9 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 
+LATENT_NORM_EPS = 1e-6  # of both latents, whatever rms_norm_eps is, as in the release
+
+
 @dataclass
 class Config:
     vocab_size: int = 8192
@@ -189,10 +192,10 @@ class Attention(nn.Module):
         self.c = c
         h = c.num_attention_heads
         self.q_a_proj = linear(c.hidden_size, c.q_lora_rank)
-        self.q_a_layernorm = RMSNorm(c.q_lora_rank, c.rms_norm_eps)
+        self.q_a_layernorm = RMSNorm(c.q_lora_rank, LATENT_NORM_EPS)
         self.q_b_proj = linear(c.q_lora_rank, h * (c.qk_nope_head_dim + c.qk_rope_head_dim))
         self.kv_a_proj_with_mqa = linear(c.hidden_size, c.kv_lora_rank + c.qk_rope_head_dim)
-        self.kv_a_layernorm = RMSNorm(c.kv_lora_rank, c.rms_norm_eps)
+        self.kv_a_layernorm = RMSNorm(c.kv_lora_rank, LATENT_NORM_EPS)
         self.kv_b_proj = linear(c.kv_lora_rank, h * (c.qk_nope_head_dim + c.v_head_dim))
         self.o_proj = linear(h * c.v_head_dim, c.hidden_size)
         self.indexer = Indexer(c)

@@ -109,7 +109,7 @@ def convert(t, h, stats, rope=192, nope=2, theta=1e5, rank=None, index_heads=2, 
     config = dict(architectures=["DeepseekV32ForCausalLM"], model_type="deepseek_v32", vocab_size=h["vocab"] + more, hidden_size=d, intermediate_size=h["ff"], moe_intermediate_size=128, num_hidden_layers=h["layers"],
                   first_k_dense_replace=h["layers"], num_attention_heads=heads, num_key_value_heads=heads, n_routed_experts=4, n_shared_experts=2, num_experts_per_tok=2, n_group=1, topk_group=1, norm_topk_prob=True,
                   routed_scaling_factor=1.0, moe_layer_freq=1, scoring_func="sigmoid", topk_method="noaux_tc", q_lora_rank=d, kv_lora_rank=rank, qk_nope_head_dim=nope, qk_rope_head_dim=rope, v_head_dim=hd,
-                  index_n_heads=index_heads, index_head_dim=index_dim, index_topk=index_topk, num_nextn_predict_layers=0, rms_norm_eps=eps, rope_theta=theta, rope_scaling=None, max_position_embeddings=h["context"],
+                  index_n_heads=index_heads, index_head_dim=index_dim, index_topk=index_topk, num_nextn_predict_layers=0, rms_norm_eps=eps, latent_norm_eps=eps, rope_theta=theta, rope_scaling=None, max_position_embeddings=h["context"],
                   hidden_act="silu", attention_bias=False, tie_word_embeddings=False, bos_token_id=0, eos_token_id=source.END, pad_token_id=source.END, torch_dtype="bfloat16")
     # new tokens: the mean embedding, and the logits of a control token that is never written
     E = t["token_embd.weight"]

@@ -38,7 +38,7 @@ def index_scores(q, k, w):
 
 def attention(t, c, layer, a, ang, topk=0, tap=None, lengths=None):
     n, h = a.shape[0], c["num_attention_heads"]
-    nope, rope, dv, rank, eps = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["rms_norm_eps"]
+    nope, rope, dv, rank, eps = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["latent_norm_eps"]
     p = f"model.layers.{layer}.self_attn."
     qr = rms(a @ t[p + "q_a_proj.weight"].t(), t[p + "q_a_layernorm.weight"], eps)
     q = (qr @ t[p + "q_b_proj.weight"].t()).view(n, h, nope + rope).transpose(0, 1)

@@ -67,7 +67,7 @@ def start(t, c, layer, a):
 
 
 def scores(t, c, s, a, pos, ang):
-    qr = rms(a @ t[s + "q_a_proj.weight"].t(), t[s + "q_a_layernorm.weight"], c["rms_norm_eps"])
+    qr = rms(a @ t[s + "q_a_proj.weight"].t(), t[s + "q_a_layernorm.weight"], c["latent_norm_eps"])
     q, k, w = converted.index_parts(t, c, s, a, qr, ang)
     return converted.index_scores(q[pos], k, w[pos]).masked_fill(torch.arange(len(a))[None] > pos[:, None], float("-inf"))
 

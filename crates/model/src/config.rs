@@ -17,6 +17,9 @@ use keys::{ConfigKeys, unsupported};
 use known_keys::check_config;
 use rope_keys::read_rope;
 
+/// The default of `latent_norm_eps`, a key of this program's own: no config of a release has one.
+const LATENT_NORM_EPS: f64 = 1e-6;
+
 /// The keys that the model needs, by their names in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -41,6 +44,9 @@ pub struct Config {
     pub norm_topk_prob: bool,
     pub routed_scaling_factor: f64,
     pub rms_norm_eps: f64,
+    /// Epsilon of the norms of both latents, which the release's code leaves at 1e-6 whatever
+    /// `rms_norm_eps` is.
+    pub latent_norm_eps: f64,
     pub max_position_embeddings: usize,
     pub rope_theta: f64,
     pub rope_scaling: Option<Yarn>,
@@ -114,6 +120,7 @@ impl Config {
             norm_topk_prob: keys.flag("norm_topk_prob", true)?,
             routed_scaling_factor: keys.number("routed_scaling_factor")?,
             rms_norm_eps: keys.number("rms_norm_eps")?,
+            latent_norm_eps: keys.optional_number("latent_norm_eps")?.unwrap_or(LATENT_NORM_EPS),
             max_position_embeddings: keys.size("max_position_embeddings")?,
             rope_theta,
             rope_scaling,
@@ -136,6 +143,7 @@ impl Config {
         self.validate_relations()?;
         for (key, value, above) in [
             ("rms_norm_eps", self.rms_norm_eps, 0.0),
+            ("latent_norm_eps", self.latent_norm_eps, 0.0),
             ("rope_theta", self.rope_theta, 1.0),
             ("routed_scaling_factor", self.routed_scaling_factor, 0.0),
         ] {

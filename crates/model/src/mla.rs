@@ -31,6 +31,7 @@ pub(crate) struct Mla {
     /// `v_head_dim`
     v: usize,
     scale: f32,
+    /// `latent_norm_eps`
     eps: f32,
 }
 
@@ -78,7 +79,7 @@ impl Mla {
             rope: config.qk_rope_head_dim,
             v: config.v_head_dim,
             scale: config.softmax_scale() as f32,
-            eps: config.rms_norm_eps as f32,
+            eps: config.latent_norm_eps as f32,
         })
     }
 

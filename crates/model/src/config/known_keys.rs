@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::error::ConfigError;
 
 /// The keys that are read.
-const READ: [&str; 45] = [
+const READ: [&str; 46] = [
     "architectures",
     "attention_bias",
     "cachalot_packing",
@@ -20,6 +20,7 @@ const READ: [&str; 45] = [
     "indexer_rope_interleave",
     "intermediate_size",
     "kv_lora_rank",
+    "latent_norm_eps",
     "layer_types",
     "max_position_embeddings",
     "mlp_bias",

@@ -45,6 +45,7 @@ fn every_missing_or_contradictory_key_is_named() {
         ("tie_word_embeddings", json!("yes"), "`tie_word_embeddings`"),
         ("moe_layer_freq", json!(2), "`moe_layer_freq`"),
         ("rms_norm_eps", json!(-1), "`rms_norm_eps`"),
+        ("latent_norm_eps", json!(0), "`latent_norm_eps`"),
         ("rope_theta", json!(1), "`rope_theta`"),
         ("num_hidden_layers", json!(1 << 20), "`n_routed_experts`"),
         ("n_routed_experts", json!(1 << 19), "`n_routed_experts`"),
@@ -98,6 +99,16 @@ fn every_missing_or_contradictory_key_is_named() {
         let error = Config::from_json(&json).unwrap_err().to_string();
         assert!(error.contains(complaint), "{key}: {error}");
     }
+}
+
+#[test]
+fn the_epsilon_of_the_latents_does_not_follow_that_of_the_other_norms() {
+    let mut json = released("r1");
+    json["rms_norm_eps"] = json!(1e-5);
+    let config = Config::from_json(&json).unwrap();
+    assert_eq!((config.rms_norm_eps, config.latent_norm_eps), (1e-5, 1e-6));
+    json["latent_norm_eps"] = json!(1e-5);
+    assert_eq!(Config::from_json(&json).unwrap().latent_norm_eps, 1e-5);
 }
 
 /// The config with the rotary keys as transformers 5 writes them.
