@@ -173,8 +173,18 @@ pub fn map_model(args: &ModelArgs, defaults: ArithmeticDefaults) -> Result<Loade
         check_larger_than_memory(args, &checkpoint)?;
     }
     let model = model::load(&checkpoint, &options)?;
+    log_unneeded_tensors(&checkpoint)?;
     let fingerprint = fingerprint(&checkpoint, &options);
     Ok(Loaded { model, fingerprint, checkpoint })
+}
+
+/// Names in the log the tensors that the model does not need.
+fn log_unneeded_tensors(checkpoint: &Checkpoint) -> Result<()> {
+    let skipped = tensors::unneeded_tensors(&Config::from_json(checkpoint.config())?, checkpoint);
+    if let Some(first) = skipped.first() {
+        tracing::info!(tensors = skipped.len(), first, "skipped tensors that the model does not need");
+    }
+    Ok(())
 }
 
 /// Whether all weights can be in memory at the same time.

@@ -1,6 +1,7 @@
 //! A weight matrix as the checkpoint stores it: bytes, a number format, a shape, and the scales of
 //! fp8 blocks or packed groups.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
@@ -27,6 +28,8 @@ enum Scales {
     /// `[ceil(rows / 128), ceil(cols / 128)]` multipliers of an fp8 matrix, one for each block of
     /// 128x128; the last block of a row or column may be smaller.
     Blocks(Arc<[f32]>),
+    /// One multiplier for each row of an fp8 matrix.
+    Rows(Arc<[f32]>),
     Packed(Packing, PackedScales),
 }
 
@@ -69,6 +72,19 @@ impl Mat {
         self
     }
 
+    /// Adds scales of rows, where a tool has quantised each output channel by itself. The products
+    /// take such a matrix row by row, which is slower than with scales of blocks.
+    ///
+    /// # Panics
+    /// When the number of scales is not that of the rows, or the matrix is packed.
+    pub fn with_row_scales(mut self, scales: impl Into<Arc<[f32]>>) -> Self {
+        let scales = scales.into();
+        assert_eq!(scales.len(), self.rows, "a scale per row");
+        assert!(!matches!(self.scales, Scales::Packed(..)), "packed weights have scales of their own");
+        self.scales = Scales::Rows(scales);
+        self
+    }
+
     /// A matrix of f32 values in memory.
     pub fn from_f32(rows: usize, cols: usize, values: &[f32]) -> Self {
         Self::new(rows, cols, DType::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into())
@@ -101,10 +117,18 @@ impl Mat {
     }
 
     /// The fp8 scales of the blocks that row `row` crosses, left to right; `None` without them.
-    pub fn row_scales(&self, row: usize) -> Option<&[f32]> {
-        let Scales::Blocks(scales) = &self.scales else { return None };
+    pub fn row_scales(&self, row: usize) -> Option<Cow<'_, [f32]>> {
         let blocks = self.cols.div_ceil(SCALE_BLOCK);
-        Some(&scales[row / SCALE_BLOCK * blocks..][..blocks])
+        match &self.scales {
+            Scales::Blocks(scales) => Some(scales[row / SCALE_BLOCK * blocks..][..blocks].into()),
+            Scales::Rows(scales) => Some(vec![scales[row]; blocks].into()),
+            Scales::None | Scales::Packed(..) => None,
+        }
+    }
+
+    /// The number of rows, counted from the first, that share their fp8 scales.
+    pub(crate) fn rows_per_scale(&self) -> usize {
+        if matches!(self.scales, Scales::Rows(_)) { 1 } else { SCALE_BLOCK }
     }
 
     /// The format of packed weights and the scales of row `row`; `None` if they are not packed.
@@ -127,7 +151,7 @@ impl Mat {
         }
         widen(self.dtype, self.row_bytes(row), out);
         if let Some(scales) = self.row_scales(row) {
-            for (block, scale) in out.chunks_mut(SCALE_BLOCK).zip(scales) {
+            for (block, scale) in out.chunks_mut(SCALE_BLOCK).zip(scales.iter()) {
                 block.iter_mut().for_each(|v| *v *= scale);
             }
         }
@@ -137,7 +161,7 @@ impl Mat {
     /// rounded to bf16.
     pub(crate) fn row_rounded(&self, row: usize, out: &mut [f32]) {
         self.row(row, out);
-        if matches!(self.scales, Scales::Blocks(_)) {
+        if matches!(self.scales, Scales::Blocks(_) | Scales::Rows(_)) {
             out.iter_mut().for_each(|v| *v = round_bf16(*v));
         }
     }
@@ -165,5 +189,16 @@ mod tests {
         assert_eq!((row[0], row[127], row[128]), (1.0, 1.0, 2.0));
         mat.row(128, &mut row);
         assert_eq!((row[0], row[129]), (4.0, 8.0));
+    }
+
+    #[test]
+    fn fp8_rows_may_have_scales_of_their_own() {
+        let scales: Vec<f32> = (0..3).map(|row| row as f32).collect();
+        let mat = Mat::new(3, 130, DType::Fp8, vec![0x38; 3 * 130].into()).with_row_scales(scales);
+        for row in 0..3 {
+            let mut out = vec![0.0; 130];
+            mat.row(row, &mut out);
+            assert_eq!(out, vec![row as f32; 130]);
+        }
     }
 }

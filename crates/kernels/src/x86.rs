@@ -78,17 +78,21 @@ impl<'a> RightBytes<'a> {
         PlainRows { bytes: self.bytes, row_bytes: self.row_bytes }
     }
 
-    /// Splits `rows` at the scale blocks of an fp8 matrix; each part comes with the
+    /// Splits `rows` where other scales of an fp8 matrix begin; each part comes with the
     /// scales of its rows.
     fn scale_parts(&self, rows: Range<usize>) -> impl Iterator<Item = (Range<usize>, Cow<'a, [f32]>)> {
         let (right, width) = (self.right, self.row_bytes);
+        let step = match right {
+            Right::Mat(mat) => mat.rows_per_scale(),
+            Right::F32(_) | Right::Bf16(_) => SCALE_BLOCK,
+        };
         let mut start = rows.start;
         std::iter::from_fn(move || {
-            let part = start..rows.end.min((start / SCALE_BLOCK + 1) * SCALE_BLOCK);
+            let part = start..rows.end.min((start / step + 1) * step);
             start = part.end;
             let scales = match right {
                 _ if part.is_empty() => return None,
-                Right::Mat(mat) => mat.row_scales(part.start).map(Cow::Borrowed),
+                Right::Mat(mat) => mat.row_scales(part.start),
                 Right::F32(_) | Right::Bf16(_) => None,
             };
             Some((part, scales.unwrap_or_else(|| vec![1.0; width.div_ceil(SCALE_BLOCK)].into())))

@@ -5,6 +5,7 @@ mod blocks;
 mod error;
 mod keys;
 mod known_keys;
+mod quantization_keys;
 mod rope_keys;
 #[cfg(test)]
 mod tests;
@@ -54,7 +55,7 @@ pub struct Config {
     /// Whether the output head is the embedding.
     pub tie_word_embeddings: bool,
     pub indexer: Option<IndexerConfig>,
-    /// `quantization_config.scale_fmt`, where the weights are fp8.
+    /// What `quantization_config` says, where the weights are fp8.
     pub quantization: Option<Quantization>,
 }
 
@@ -127,7 +128,7 @@ impl Config {
             num_nextn_predict_layers: keys.size_or("num_nextn_predict_layers", 0)?,
             tie_word_embeddings: keys.flag("tie_word_embeddings", false)?,
             indexer: sparse.then(|| keys.indexer()).transpose()?,
-            quantization: keys.quantization()?,
+            quantization: keys.quantization(sparse)?,
             model_type,
         };
         config.validate()?;

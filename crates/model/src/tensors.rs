@@ -235,7 +235,7 @@ pub fn bytes_per_token(config: &Config, bytes: impl Fn(&TensorSpec) -> u64) -> u
 
 /// Checks that the checkpoint has exactly the tensors of `config`, in their shapes and in supported
 /// formats. A head of its own beside `tie_word_embeddings` is ignored. The MTP module may be
-/// missing as a whole. If the config has none, the MTP tensors of the checkpoint are ignored.
+/// missing as a whole. Tensors that the model does not need are skipped ([`unneeded_tensors`]).
 ///
 /// # Errors
 /// The first tensor that is missing, misshapen or unexpected.
@@ -255,17 +255,46 @@ pub fn verify(config: &Config, checkpoint: &Checkpoint) -> Result<(), weights::E
         checkpoint.check(HEAD_ROWS, &[ids.len(), config.hidden_size])?;
         known.extend([HEAD_ROWS, HEAD_ROW_IDS]);
     }
-    let module = format!("model.layers.{}.", config.num_hidden_layers);
-    let ignores_mtp = config.num_nextn_predict_layers == 0 && checkpoint.contains(&format!("{module}eh_proj.weight"));
     for name in checkpoint.names() {
         let (_, file) = checkpoint.tensor(name).expect("a name of the checkpoint");
-        // Older conversions contain the rotary table.
-        let is_ignored = name.ends_with("rotary_emb.inv_freq") || (ignores_mtp && name.starts_with(&module));
-        if !known.contains(name) && !is_ignored {
+        if !known.contains(name) && !is_unneeded(config, checkpoint, name) {
             return Err(weights::Error::UnexpectedTensor { tensor: name.to_owned(), file: file.to_owned() });
         }
     }
     Ok(())
+}
+
+/// The tensors that are skipped because the model does not need them, sorted.
+pub fn unneeded_tensors<'a>(config: &Config, checkpoint: &'a Checkpoint) -> Vec<&'a str> {
+    let mut names: Vec<&str> = checkpoint.names().filter(|name| is_unneeded(config, checkpoint, name)).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The last parts of names of tensors that do not change what the model computes: the rotary table
+/// of older conversions, and the scales with which other engines round activations and their cache.
+const UNNEEDED: [&str; 10] = [
+    "rotary_emb.inv_freq",
+    ".input_scale",
+    ".input_scale_ub",
+    ".output_scale",
+    ".k_scale",
+    ".v_scale",
+    ".q_scale",
+    ".kv_scale",
+    ".prob_scale",
+    ".attn_output_scale",
+];
+
+/// Whether a tensor that no config describes may be skipped: one of [`UNNEEDED`], and those of MTP
+/// modules behind the ones that the config counts.
+fn is_unneeded(config: &Config, checkpoint: &Checkpoint, name: &str) -> bool {
+    let layers = config.num_hidden_layers + config.num_nextn_predict_layers;
+    let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'));
+    let layer = layer.and_then(|(layer, _)| layer.parse::<usize>().ok());
+    let is_of_module =
+        |layer: usize| layer >= layers && checkpoint.contains(&format!("model.layers.{layer}.eh_proj.weight"));
+    UNNEEDED.iter().any(|suffix| name.ends_with(suffix)) || layer.is_some_and(is_of_module)
 }
 
 #[cfg(test)]

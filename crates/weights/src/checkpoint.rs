@@ -8,9 +8,10 @@ use kernels::{Bytes, DType, Mat, PACKED_GROUP, PackError, Packed, Packing};
 
 use crate::Error;
 use crate::foreign_format::{check_folder, is_lfs_pointer, no_config};
+use crate::fp8_scales::Fp8Scales;
 use crate::manifest::{Manifest, STATE};
 use crate::matrix_parts::{
-    FACTOR_SUFFIX, GROUP_OFFSET_SUFFIX, GROUP_SCALE_SUFFIX, SCALE_SUFFIX, companions, stored_shape,
+    FACTOR_SUFFIX, FP8_SCALE_SUFFIXES, GROUP_OFFSET_SUFFIX, GROUP_SCALE_SUFFIX, companions, part_suffixes, stored_shape,
 };
 use crate::safetensors::TensorInfo;
 use crate::source::Source;
@@ -142,10 +143,11 @@ impl Checkpoint {
     }
 
     /// The weight `[rows, cols]`; its bytes stay in the mapped file. An fp8 weight includes
-    /// its block scales, a packed weight its scales, offsets and factors.
+    /// its scales, a packed weight its scales, offsets and factors.
     ///
     /// # Errors
-    /// As [`Checkpoint::check`]; packed weights with a factor that is not a power of two.
+    /// As [`Checkpoint::check`]; an fp8 scale that is not a finite number; packed weights with a
+    /// factor that is not a power of two.
     pub fn mat(&self, name: &str, rows: usize, cols: usize) -> Result<Mat, Error> {
         let dtype = self.check(name, &[rows, cols])?;
         let bytes = self.bytes(name);
@@ -153,9 +155,8 @@ impl Checkpoint {
         let packing = match dtype {
             DType::F32 | DType::F16 | DType::Bf16 => return Ok(Mat::new(rows, cols, dtype, bytes)),
             DType::Fp8 => {
-                let scales = part(SCALE_SUFFIX);
-                let scales: Vec<f32> = scales.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-                return Ok(Mat::new(rows, cols, dtype, bytes).with_scales(scales));
+                let scales = self.fp8_scales(name, rows, cols)?;
+                return scales.add_to(Mat::new(rows, cols, dtype, bytes), &self.bytes(&scales.tensor.name));
             }
             DType::Int8 => Packing::Int8,
             DType::Int4 => Packing::Int4,
@@ -217,7 +218,10 @@ impl Checkpoint {
             return Err(Error::DType { tensor: name.into(), file: file.into(), dtype: tensor.dtype, accepted });
         };
         self.expect_shape(name, &stored_shape(dtype, shape))?;
-        for part in companions(dtype) {
+        if let (DType::Fp8, [rows, cols]) = (dtype, shape) {
+            self.fp8_scales(name, *rows, *cols)?;
+        }
+        for part in companions(dtype).iter().filter(|_| dtype != DType::Fp8) {
             let scale = format!("{name}{}", part.suffix);
             if !self.contains(&scale) {
                 let (tensor, dtype, file) = (name.to_owned(), tensor.dtype, file.to_owned());
@@ -229,8 +233,8 @@ impl Checkpoint {
                 return Err(Error::DType { tensor: scale, file, dtype, accepted: part.accepted() });
             }
         }
-        let scale = format!("{name}{SCALE_SUFFIX}");
-        if dtype != DType::Fp8 && self.contains(&scale) {
+        let stray = FP8_SCALE_SUFFIXES.into_iter().filter(|suffix| !part_suffixes(dtype).contains(suffix));
+        if let Some(scale) = stray.map(|suffix| format!("{name}{suffix}")).find(|scale| self.contains(scale)) {
             let (tensor, dtype, file) = (name.to_owned(), tensor.dtype, file.to_owned());
             return Err(Error::StrayScale { tensor, file, dtype, scale });
         }
@@ -242,12 +246,19 @@ impl Checkpoint {
         }
     }
 
+    /// The scales of an fp8 weight.
+    fn fp8_scales(&self, name: &str, rows: usize, cols: usize) -> Result<Fp8Scales<'_>, Error> {
+        let file = self.tensor(name).map_or("", |(_, file)| file);
+        let only_blocks = self.config["quantization_config"]["weight_block_size"].is_array();
+        Fp8Scales::find(&self.index, (name, file), [rows, cols], only_blocks)
+    }
+
     /// The tensors that store a weight: itself, and its scales as far as its format has them.
     /// Empty if the weight is missing.
     pub fn parts(&self, name: &str) -> Vec<&TensorInfo> {
         let Some((tensor, _)) = self.tensor(name) else { return Vec::new() };
-        let companions = tensor.weight_dtype().map_or(&[][..], companions);
-        let beside = companions.iter().filter_map(|part| self.tensor(&format!("{name}{}", part.suffix)));
+        let suffixes = tensor.weight_dtype().map_or_else(Vec::new, part_suffixes);
+        let beside = suffixes.into_iter().filter_map(|suffix| self.tensor(&format!("{name}{suffix}")));
         std::iter::once(tensor).chain(beside.map(|(tensor, _)| tensor)).collect()
     }
 

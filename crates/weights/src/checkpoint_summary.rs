@@ -8,7 +8,7 @@ use kernels::{Bytes, DType};
 use crate::checkpoint::{COMPANIONS, Checkpoint, read_companion};
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::matrix_parts::companions;
+use crate::matrix_parts::part_suffixes;
 use crate::safetensors::TensorInfo;
 use crate::source::Source;
 use crate::tensor_index::{TensorIndex, TensorScan};
@@ -109,7 +109,8 @@ impl CheckpointSummary {
         let mut scales = HashSet::new();
         for tensor in &self.tensors {
             let dtype = tensor.weight_dtype();
-            let names = dtype.map_or(&[][..], companions).iter().map(|part| format!("{}{}", tensor.name, part.suffix));
+            let suffixes = dtype.map_or_else(Vec::new, part_suffixes).into_iter();
+            let names = suffixes.map(|suffix| format!("{}{suffix}", tensor.name));
             let found: Vec<&TensorInfo> = names.filter_map(|name| by_name.get(name.as_str()).copied()).collect();
             scales.extend(found.iter().map(|scale| scale.name.as_str()));
             let format = match dtype {

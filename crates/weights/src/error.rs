@@ -110,6 +110,13 @@ pub enum Error {
         "`{tensor}` in `{file}` is {dtype} and yet has the scale `{scale}`: the conversion to {dtype} left it behind; remove it, or convert again"
     )]
     StrayScale { tensor: String, file: String, dtype: &'static str, scale: String },
+    #[error(
+        "`{tensor}` in `{file}` has scales under two names (`{}`, `{}`): remove those that are not of its conversion",
+        scales[0], scales[1]
+    )]
+    TwoScales { tensor: String, file: String, scales: [String; 2] },
+    #[error("`{tensor}` in `{file}` has a scale of {value}: the file is damaged, download or convert it again")]
+    ScaleValue { tensor: String, file: String, value: f32 },
     #[error("`{tensor}` in `{file}` is not a list of rows: {reason}; make the checkpoint again")]
     RowIds { tensor: String, file: String, reason: String },
 

@@ -9,6 +9,7 @@ mod checkpoint_summary;
 mod checksum;
 mod error;
 mod foreign_format;
+mod fp8_scales;
 mod json;
 mod manifest;
 mod matrix_parts;

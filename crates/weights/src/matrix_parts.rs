@@ -7,6 +7,9 @@ use crate::shard_writer::OutputTensor;
 
 /// The suffix of a weight's name in the name of its fp8 block scales.
 pub const SCALE_SUFFIX: &str = "_scale_inv";
+/// The suffixes of fp8 scales: DeepSeek's, and that of compressed-tensors, FBGEMM and ModelOpt. Both
+/// are multipliers.
+pub(crate) const FP8_SCALE_SUFFIXES: [&str; 2] = [SCALE_SUFFIX, "_scale"];
 /// The suffixes of the scales, offsets and factors of packed weights.
 pub(crate) const GROUP_SCALE_SUFFIX: &str = "_scale";
 pub(crate) const GROUP_OFFSET_SUFFIX: &str = "_offset";
@@ -35,13 +38,21 @@ const GROUP_SCALES: Part = Part { suffix: GROUP_SCALE_SUFFIX, dtype: "F16", kind
 const GROUP_OFFSETS: Part = Part { suffix: GROUP_OFFSET_SUFFIX, dtype: "F16", kind: PartKind::Groups };
 const FACTORS: Part = Part { suffix: FACTOR_SUFFIX, dtype: "F32", kind: PartKind::Rows };
 
-/// The tensors that a matrix of this format has beside its numbers.
+/// The tensors that a matrix of this format has beside its numbers, as this program writes it.
 pub(crate) fn companions(dtype: DType) -> &'static [Part] {
     match dtype {
         DType::F32 | DType::F16 | DType::Bf16 => &[],
         DType::Fp8 => &[BLOCK_SCALES],
         DType::Int8 => &[GROUP_SCALES, FACTORS],
         DType::Int4 => &[GROUP_SCALES, GROUP_OFFSETS, FACTORS],
+    }
+}
+
+/// The suffixes of the tensors that a stored matrix of this format may have beside its numbers.
+pub(crate) fn part_suffixes(dtype: DType) -> Vec<&'static str> {
+    match dtype {
+        DType::Fp8 => FP8_SCALE_SUFFIXES.to_vec(),
+        _ => companions(dtype).iter().map(|part| part.suffix).collect(),
     }
 }
 

@@ -306,10 +306,19 @@ fn weight(dtype: &str, shape: &[u64], bytes: u64, scale: Option<(&str, &[u64])>)
     let mut header = json!({ "w": tensor(dtype, shape, 0, bytes) });
     let mut end = bytes;
     if let Some((dtype, shape)) = scale {
-        end += shape.iter().product::<u64>() * if dtype == "F32" { 4 } else { 2 };
+        end += shape.iter().product::<u64>() * bytes_of(dtype);
         header["w_scale_inv"] = tensor(dtype, shape, bytes, end);
     }
     open(&[(FILE, file(&header, end as usize))]).unwrap()
+}
+
+/// The bytes of a number of a format of scales.
+fn bytes_of(dtype: &str) -> u64 {
+    match dtype {
+        "F32" => 4,
+        "F8_E8M0" | "U8" => 1,
+        _ => 2,
+    }
 }
 
 #[test]
@@ -334,11 +343,88 @@ fn formats_that_are_no_weights_are_refused() {
 fn fp8_weights_need_their_scales_and_others_must_have_none() {
     let fp8 = |scale| weight("F8_E4M3", &[130, 5], 650, scale);
     refused!(fp8(None).mat("w", 130, 5).unwrap_err(), Error::MissingScale { .. }, "`w`", "`w_scale_inv`", FILE);
-    refused!(fp8(Some(("F32", &[1, 1]))).mat("w", 130, 5).unwrap_err(), Error::Shape { .. }, "`w_scale_inv`", "[2, 1]");
-    refused!(fp8(Some(("BF16", &[2, 1]))).mat("w", 130, 5).unwrap_err(), Error::DType { .. }, "`w_scale_inv`", "BF16");
+    for shape in [&[1, 2][..], &[2], &[5], &[1, 5], &[130, 2], &[2, 1, 1]] {
+        refused!(
+            fp8(Some(("F32", shape))).mat("w", 130, 5).unwrap_err(),
+            Error::Shape { .. },
+            "`w_scale_inv`",
+            "[2, 1]"
+        );
+    }
+    for dtype in ["U8", "I16"] {
+        let error = fp8(Some((dtype, &[2, 1]))).mat("w", 130, 5).unwrap_err();
+        refused!(error, Error::DType { .. }, "`w_scale_inv`", dtype, "F8_E8M0");
+    }
     let stray = weight("BF16", &[130, 5], 1300, Some(("F32", &[2, 1])));
     refused!(stray.mat("w", 130, 5).unwrap_err(), Error::StrayScale { .. }, "`w`", "`w_scale_inv`", "BF16");
     assert!(fp8(Some(("F32", &[2, 1]))).mat("w", 130, 5).unwrap().row_scales(129).is_some());
+}
+
+/// A checkpoint of the fp8 weight `w` of shape `[130, 2]`, all ones, with scales of this name,
+/// format, shape and bytes, and this `config.json`.
+fn scaled(config: Value, name: &str, dtype: &str, shape: &[u64], scales: &[u8]) -> Checkpoint {
+    let end = 260 + scales.len() as u64;
+    let header = json!({ "w": tensor("F8_E4M3", &[130, 2], 0, 260), name: tensor(dtype, shape, 260, end) });
+    let mut bytes = file(&header, 0);
+    bytes.extend([0x38; 260]);
+    bytes.extend(scales);
+    let files = [("config.json".to_owned(), config.to_string().into_bytes().into()), (FILE.to_owned(), bytes.into())];
+    Checkpoint::from_files("scaled", files).unwrap()
+}
+
+/// The first number of rows 0, 127, 128 and 129.
+fn rows_of(checkpoint: &Checkpoint) -> Vec<f32> {
+    let values = checkpoint.mat("w", 130, 2).unwrap().to_f32();
+    [0, 127, 128, 129].map(|row| values[2 * row]).to_vec()
+}
+
+#[test]
+fn fp8_scales_of_every_tool_are_multiplied() {
+    let f32s = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let channels: Vec<f32> = (0..130).map(|row| row as f32).collect();
+    let by_block = [0.5, 0.5, 2.0, 2.0];
+    for (name, dtype, shape, scales, expected) in [
+        ("w_scale_inv", "F32", &[2, 1][..], f32s(&[0.5, 2.0]), by_block),
+        ("w_scale_inv", "BF16", &[2, 1], vec![0x00, 0x3f, 0x00, 0x40], by_block),
+        ("w_scale", "F16", &[2, 1], vec![0x00, 0x38, 0x00, 0x40], by_block),
+        ("w_scale_inv", "F8_E8M0", &[2, 1], vec![126, 128], by_block),
+        ("w_scale", "F32", &[], f32s(&[0.5]), [0.5; 4]),
+        ("w_scale", "F32", &[1], f32s(&[0.5]), [0.5; 4]),
+        ("w_scale_inv", "BF16", &[1, 1], vec![0x00, 0x3f], [0.5; 4]),
+        ("w_scale", "F32", &[130, 1], f32s(&channels), [0.0, 127.0, 128.0, 129.0]),
+        ("w_scale", "F32", &[130], f32s(&channels), [0.0, 127.0, 128.0, 129.0]),
+    ] {
+        let checkpoint = scaled(json!({}), name, dtype, shape, &scales);
+        assert_eq!(rows_of(&checkpoint), expected, "{name} {dtype} {shape:?}");
+        assert_eq!(checkpoint.parts("w").len(), 2);
+        let summary = CheckpointSummary::from_checkpoint(&checkpoint);
+        assert_eq!(summary.weights().len(), 1, "the scales belong to their weight");
+    }
+}
+
+#[test]
+fn fp8_scales_that_may_be_misread_are_refused() {
+    let bytes = [0.5f32, 2.0].map(f32::to_le_bytes).concat();
+    // Where the config names blocks, one scale for all of a matrix is of another conversion.
+    let blocks = json!({ "quantization_config": { "weight_block_size": [128, 128] } });
+    assert_eq!(rows_of(&scaled(blocks.clone(), "w_scale_inv", "F32", &[2, 1], &bytes)), [0.5, 0.5, 2.0, 2.0]);
+    let error = scaled(blocks, "w_scale_inv", "F32", &[1], &bytes[..4]).mat("w", 130, 2).unwrap_err();
+    refused!(error, Error::Shape { .. }, "`w_scale_inv`", "[2, 1]");
+    for (dtype, scales) in [
+        ("F8_E8M0", vec![127, 255]),
+        ("F32", [0.5, f32::INFINITY].map(f32::to_le_bytes).concat()),
+        ("BF16", vec![0, 0, 0xc0, 0x7f]),
+    ] {
+        let error = scaled(json!({}), "w_scale_inv", dtype, &[2, 1], &scales).mat("w", 130, 2).unwrap_err();
+        refused!(error, Error::ScaleValue { .. }, "`w_scale_inv`", FILE);
+    }
+    let header = json!({ "w": tensor("F8_E4M3", &[1, 1], 0, 1), "w_scale": tensor("F32", &[1], 1, 5),
+        "w_scale_inv": tensor("F32", &[1, 1], 5, 9) });
+    let twice = open(&[(FILE, file(&header, 9))]).unwrap();
+    refused!(twice.mat("w", 1, 1).unwrap_err(), Error::TwoScales { .. }, "`w_scale`", "`w_scale_inv`");
+    let header = json!({ "w": tensor("BF16", &[1, 1], 0, 2), "w_scale": tensor("F32", &[1], 2, 6) });
+    let stray = open(&[(FILE, file(&header, 6))]).unwrap();
+    refused!(stray.mat("w", 1, 1).unwrap_err(), Error::StrayScale { .. }, "`w`", "`w_scale`", "BF16");
 }
 
 #[test]

@@ -58,6 +58,10 @@ impl TestRng {
         if !scaled {
             return mat;
         }
+        if self.below(3) == 0 {
+            let scales: Vec<f32> = (0..rows).map(|_| self.float() * 0.01).collect();
+            return mat.with_row_scales(scales);
+        }
         let scales: Vec<f32> =
             (0..rows.div_ceil(SCALE_BLOCK) * cols.div_ceil(SCALE_BLOCK)).map(|_| self.float() * 0.01).collect();
         mat.with_scales(scales)

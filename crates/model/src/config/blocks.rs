@@ -24,10 +24,10 @@ pub struct IndexerConfig {
     pub rope_interleave: bool,
 }
 
-/// The block scales of an fp8 checkpoint, from `quantization_config`, or of the source of a packed
-/// one, from `cachalot_packing`.
+/// The scales of an fp8 checkpoint, from `quantization_config`, or of the source of a packed one,
+/// from `cachalot_packing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quantization {
-    /// `scale_fmt` is `ue8m0`: every scale is a power of two.
+    /// `scale_fmt` is `ue8m0`: every scale of the release is a power of two.
     pub ue8m0: bool,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::blocks::{IndexerConfig, Quantization};
+use super::blocks::IndexerConfig;
 use super::error::ConfigError;
 
 pub(super) fn unsupported<T>(key: &'static str, found: &str, reason: &'static str) -> Result<T, ConfigError> {
@@ -93,44 +93,5 @@ impl<'a> ConfigKeys<'a> {
             topk: self.size("index_topk")?,
             rope_interleave: self.flag("indexer_rope_interleave", false)?,
         })
-    }
-
-    pub(super) fn quantization(&self) -> Result<Option<Quantization>, ConfigError> {
-        if let Some(packing) = self.get(weights::MANIFEST_KEY) {
-            let scale_fmt = ConfigKeys(packing).read("scale_fmt", "a string", Value::as_str)?;
-            return Ok(Some(Quantization { ue8m0: scale_fmt == Some("ue8m0") }));
-        }
-        // MLX writes its bits and group size under both names.
-        if let Some(block) = self.get("quantization").filter(|block| block["bits"].is_number()) {
-            let format = format!("an MLX conversion of {} bits", block["bits"]);
-            return Err(ConfigError::ForeignFormat { key: "quantization", format });
-        }
-        let Some(block) = self.get("quantization_config") else { return Ok(None) };
-        let keys = ConfigKeys(block);
-        let method = keys.text("quant_method")?;
-        if method != "fp8" {
-            let format = match method.as_str() {
-                "awq" => "an AWQ conversion".to_owned(),
-                "gptq" => "a GPTQ conversion".to_owned(),
-                other => format!("quantized as `{other}`"),
-            };
-            return Err(ConfigError::ForeignFormat { key: "quantization_config.quant_method", format });
-        }
-        keys.require_value("fmt", "e4m3")?;
-        let Some(blocks) = keys.get("weight_block_size").map(Value::to_string) else {
-            return unsupported(
-                "quantization_config.weight_block_size",
-                "not there: fp8 with one scale for a tensor or channel",
-                "use the released fp8 weights with scales for blocks of [128, 128], or a bf16 conversion",
-            );
-        };
-        if blocks != "[128,128]" {
-            return unsupported("quantization_config.weight_block_size", &blocks, "only blocks of [128, 128] are");
-        }
-        match keys.read("scale_fmt", "a string", Value::as_str)? {
-            None => Ok(Some(Quantization { ue8m0: false })),
-            Some("ue8m0") => Ok(Some(Quantization { ue8m0: true })),
-            Some(other) => unsupported("quantization_config.scale_fmt", other, "only ue8m0 is, or none"),
-        }
     }
 }

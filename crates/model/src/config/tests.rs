@@ -86,7 +86,21 @@ fn every_missing_or_contradictory_key_is_named() {
         ("quantization_config", json!({ "quant_method": "awq", "bits": 4 }), "an AWQ conversion"),
         ("quantization_config", json!({ "quant_method": "compressed-tensors" }), "quantized as `compressed-tensors`"),
         ("quantization", json!({ "group_size": 64, "bits": 4 }), "an MLX conversion of 4 bits"),
-        ("quantization_config", json!({ "quant_method": "fp8", "fmt": "e4m3" }), "one scale for a tensor or channel"),
+        ("quantization_config", json!({ "quant_method": "modelopt", "quant_algo": "NVFP4" }), "`modelopt` (NVFP4)"),
+        (
+            "quantization_config",
+            json!({ "quant_method": "compressed-tensors", "format": "pack-quantized" }),
+            "quantized as `compressed-tensors` (pack-quantized)",
+        ),
+        ("quantization_config", compressed_tensors("weights", json!({ "num_bits": 4 })), "config_groups"),
+        ("quantization_config", compressed_tensors("weights", json!({ "symmetric": false })), "config_groups"),
+        ("quantization_config", compressed_tensors("weights", json!({ "strategy": "group" })), "config_groups"),
+        (
+            "quantization_config",
+            compressed_tensors("transform_config", json!({ "config_groups": { "u": {} } })),
+            "`transform_config`",
+        ),
+        ("quantization_config", compressed_tensors("sparsity_config", json!({ "format": "2:4" })), "`sparsity_config`"),
         ("model_type", json!("qwen2"), "distillations of R1"),
         (
             "quantization_config",
@@ -109,6 +123,41 @@ fn the_epsilon_of_the_latents_does_not_follow_that_of_the_other_norms() {
     assert_eq!((config.rms_norm_eps, config.latent_norm_eps), (1e-5, 1e-6));
     json["latent_norm_eps"] = json!(1e-5);
     assert_eq!(Config::from_json(&json).unwrap().latent_norm_eps, 1e-5);
+}
+
+/// A `quantization_config` of llm-compressor with scales for channels, and the values of `changes` in
+/// the object `at`.
+fn compressed_tensors(at: &str, changes: Value) -> Value {
+    let mut weights = json!({ "num_bits": 8, "type": "float", "symmetric": true, "dynamic": false, "strategy": "channel",
+        "block_structure": null, "group_size": null });
+    let mut config = json!({ "quant_method": "compressed-tensors", "format": "float-quantized", "kv_cache_scheme": null,
+        "sparsity_config": {}, "transform_config": {}, "ignore": ["lm_head"] });
+    let changed = if at == "weights" { &mut weights } else { &mut config[at] };
+    for (key, value) in changes.as_object().unwrap() {
+        changed[key] = value.clone();
+    }
+    config["config_groups"] = json!({ "group_0": { "targets": ["Linear"], "weights": weights,
+        "input_activations": { "num_bits": 8, "type": "float", "dynamic": true, "strategy": "token" } } });
+    config
+}
+
+#[test]
+fn fp8_weights_of_every_tool_are_read() {
+    let blocks = json!({ "strategy": "block", "block_structure": [128, 128] });
+    for (quantization, ue8m0) in [
+        (json!({ "quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "static" }), false),
+        (json!({ "quant_method": "fp8", "weight_block_size": [128, 128] }), false),
+        (json!({ "quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0 }), true),
+        (json!({ "quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8" }), true),
+        (compressed_tensors("weights", json!({})), true),
+        (compressed_tensors("weights", json!({ "strategy": "tensor" })), true),
+        (compressed_tensors("weights", blocks), true),
+    ] {
+        let mut json = released("v3.2");
+        json["quantization_config"] = quantization.clone();
+        let config = Config::from_json(&json).unwrap_or_else(|error| panic!("{quantization}: {error}"));
+        assert_eq!(config.quantization, Some(Quantization { ue8m0 }), "{quantization}");
+    }
 }
 
 /// The config with the rotary keys as transformers 5 writes them.

@@ -199,7 +199,7 @@ fn the_real_layout_is_planned_without_reading_weights() {
 }
 
 /// A golden checkpoint's files with one change.
-fn verify_changed_header(change: impl Fn(&mut Map<String, Value>)) -> Result<(), Error> {
+fn changed_header(change: impl Fn(&mut Map<String, Value>)) -> Result<(Config, Checkpoint), Error> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/v3-f32");
     let bytes = fs::read(dir.join("model.safetensors")).unwrap();
     let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
@@ -213,7 +213,12 @@ fn verify_changed_header(change: impl Fn(&mut Map<String, Value>)) -> Result<(),
         ("model.safetensors".into(), file.into()),
     ];
     let checkpoint = Checkpoint::from_files("changed", files)?;
-    verify(&Config::from_json(checkpoint.config()).unwrap(), &checkpoint)
+    Ok((Config::from_json(checkpoint.config()).unwrap(), checkpoint))
+}
+
+fn verify_changed_header(change: impl Fn(&mut Map<String, Value>)) -> Result<(), Error> {
+    let (config, checkpoint) = changed_header(change)?;
+    verify(&config, &checkpoint)
 }
 
 /// Gives `tensor` another name.
@@ -244,8 +249,28 @@ fn a_checkpoint_that_is_not_of_its_config_is_refused_before_loading() {
     let error = verify_changed_header(|header| rename_tensor(header, bias, "model.layers.1.self_attn.o_proj.bias"))
         .unwrap_err();
     assert!(matches!(&error, Error::UnexpectedTensor { tensor, .. } if tensor.ends_with("o_proj.bias")), "{error}");
-    verify_changed_header(|header| rename_tensor(header, bias, "model.layers.1.self_attn.rotary_emb.inv_freq"))
-        .unwrap();
+    for needed in ["model.layers.1.mlp.gate.k_scale.bias", "model.layers.2.mlp.gate.bias", "vision_tower.patch.weight"]
+    {
+        let error = verify_changed_header(|header| rename_tensor(header, bias, needed)).unwrap_err();
+        assert!(matches!(&error, Error::UnexpectedTensor { tensor, .. } if tensor == needed), "{error}");
+    }
+}
+
+#[test]
+fn tensors_that_nobody_needs_are_skipped() {
+    let bias = "model.layers.1.mlp.gate.e_score_correction_bias";
+    for name in [
+        "model.layers.1.self_attn.rotary_emb.inv_freq",
+        "model.layers.1.self_attn.k_scale",
+        "model.layers.1.self_attn.attn.v_scale",
+        "model.layers.0.self_attn.o_proj.input_scale",
+    ] {
+        let (config, checkpoint) = changed_header(|header| rename_tensor(header, bias, name)).unwrap();
+        verify(&config, &checkpoint).unwrap();
+        assert_eq!(unneeded_tensors(&config, &checkpoint), [name]);
+    }
+    let (config, checkpoint) = changed_header(|_| {}).unwrap();
+    assert!(unneeded_tensors(&config, &checkpoint).is_empty());
 }
 
 #[test]
@@ -262,6 +287,9 @@ fn an_mtp_module_that_the_config_does_not_count_is_ignored() {
     let mut config = Config::from_json(checkpoint.config()).unwrap();
     config.num_nextn_predict_layers = 0;
     verify(&config, &checkpoint).unwrap();
+    let skipped = unneeded_tensors(&config, &checkpoint);
+    let module = format!("model.layers.{}.", config.num_hidden_layers);
+    assert!(skipped.len() > 20 && skipped.iter().all(|name| name.starts_with(&module)), "{skipped:?}");
     config.num_hidden_layers -= 1;
     let error = verify(&config, &checkpoint).unwrap_err();
     assert!(matches!(&error, Error::UnexpectedTensor { .. }), "other layers too many are still noticed: {error}");
