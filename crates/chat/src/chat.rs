@@ -60,6 +60,11 @@ pub struct Chat {
     pub user_id: Option<String>,
     /// The W3C `traceparent` of the request, for the provider that answers it.
     pub traceparent: Option<String>,
+    /// The answer to a raw completion begins with its prompt ([`crate::Delta::Prompt`]), with the
+    /// log-probabilities of its tokens if `logprobs` is set.
+    pub echo_prompt: bool,
+    /// Control tokens are recognised in the text of a raw completion.
+    pub parse_special: bool,
     /// The caller takes the answer as a whole, so a provider may send it so.
     pub takes_whole: bool,
     /// Sent under the `/beta` root, which enables prefix completion and strict tools.
@@ -80,8 +85,17 @@ impl Chat {
     /// Makes what the fields of other engines ask for a part of the request, with notes. Fields of
     /// the request's own API win.
     pub fn adopt_engine_fields(&mut self) {
-        let EngineFields { thinking, response_format, top_k, min_p, repetition_penalty, end_tokens, names, ignored } =
-            std::mem::take(&mut self.engine_fields);
+        let EngineFields {
+            thinking,
+            response_format,
+            top_k,
+            min_p,
+            repetition_penalty,
+            end_tokens,
+            parse_special,
+            names,
+            ignored,
+        } = std::mem::take(&mut self.engine_fields);
         if matches!(self.input, Input::Messages(_)) {
             self.thinking = self.thinking.or(thinking);
             if self.response_format == ResponseFormat::Text {
@@ -92,6 +106,7 @@ impl Chat {
         self.sampling.min_p = min_p;
         self.sampling.repetition_penalty = repetition_penalty;
         self.end_tokens = end_tokens;
+        self.parse_special = parse_special;
         let list = |what: &str, names: Vec<&str>| (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")));
         self.notes.extend(list("fields of other APIs", names));
         self.notes.extend(list("ignored", ignored));

@@ -2,12 +2,18 @@
 
 use crate::{Error, ToolCall, Usage};
 
-/// One step of a streamed answer. Order: `Start`, all reasoning, all text, tool calls one after the
+/// One step of a streamed answer. Order: `Start`, the prompt, all reasoning, all text, tool calls one after the
 /// other, `Finish`, `Usage`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delta {
     /// The prompt has been processed and generation begins. The usage counts the prompt alone.
     Start(Usage),
+    /// The prompt of a raw completion that was asked to repeat it ([`crate::Chat::echo_prompt`]). The
+    /// log-probability of a token that nothing precedes is NaN.
+    Prompt {
+        text: String,
+        logprobs: Vec<TokenLogprob>,
+    },
     /// A piece of the reasoning. Never empty; consists of whole characters.
     Reasoning {
         text: String,
@@ -85,6 +91,8 @@ pub struct TopLogprob {
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
+    pub prompt: String,
+    pub prompt_logprobs: Vec<TokenLogprob>,
     pub reasoning: String,
     pub text: String,
     pub tool_calls: Vec<ToolCall>,
@@ -103,6 +111,10 @@ impl Reply {
     pub fn push(&mut self, delta: Delta) -> Result<(), Error> {
         match delta {
             Delta::Start(_) => {}
+            Delta::Prompt { text, logprobs } => {
+                self.prompt.push_str(&text);
+                self.prompt_logprobs.extend(logprobs);
+            }
             Delta::Reasoning { text, logprobs } => {
                 self.reasoning.push_str(&text);
                 self.reasoning_logprobs.extend(logprobs);

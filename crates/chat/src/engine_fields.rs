@@ -15,6 +15,8 @@ pub struct EngineFields {
     pub repetition_penalty: Option<f64>,
     /// `stop_token_ids`
     pub end_tokens: Vec<u32>,
+    /// `parse_special`, or `add_special_tokens: false`: a raw completion's text has control tokens.
+    pub parse_special: bool,
     /// The names of the fields above that the request has.
     pub names: Vec<&'static str>,
     /// The names of fields that would change the answer and cannot be honoured.

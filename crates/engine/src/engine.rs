@@ -300,18 +300,18 @@ impl EngineThread {
         }
         let start = Instant::now();
         let output = self.model.forward(&self.scheduler.batch(&chunks), &mut self.cache, &mut ());
-        // The logits have rows only for the chunks that need them.
-        let mut row = 0;
+        // The logits have rows only for the positions that need them.
+        let mut rows = (0..output.logits.len()).map(|row| output.logits.row(row));
         for chunk in &chunks {
             let sequence = self.scheduler.sequence(chunk);
+            let last = sequence.take_outputs(chunk.tokens, chunk.needs_logits, &mut rows);
             sequence.advance(chunk.tokens, &mut self.pages);
             if let Some(disk) = &self.disk {
                 sequence.store_pages(disk, &self.cache);
             }
-            if chunk.needs_logits {
+            if let Some(logits) = last.filter(|_| chunk.needs_logits) {
                 self.token_counter.lock().record_sample(Instant::now(), &sequence.usage());
-                sequence.sample_next(output.logits.row(row));
-                row += 1;
+                sequence.sample_next(logits);
             }
         }
         self.token_counter.lock().record_prefill(Instant::now(), prefill_tokens(&chunks));

@@ -16,6 +16,7 @@ mod load;
 mod logprobs;
 mod metrics;
 mod page_allocator;
+mod prompt_echo;
 mod provider;
 mod repetition_penalty;
 mod request;

@@ -1,4 +1,4 @@
-//! Log-probabilities of sampled tokens, at temperature 1 and before penalties.
+//! Log-probabilities of sampled tokens and of prompts, at temperature 1 and before penalties.
 
 use chat::{TokenLogprob, TopLogprob};
 use text::Tokenizer;
@@ -8,8 +8,23 @@ const TOP_LOGPROBS: usize = 20;
 /// The value of the API for all other tokens.
 const OUTSIDE_TOP_LOGPROB: f32 = -9999.0;
 
-/// The log-probability of `token`, with those of the `n` likeliest tokens.
+/// The log-probability of the sampled `token`, with those of the `n` likeliest tokens.
 pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
+    let (mut logprob, is_likely) = exact_logprob(logits, token, n, tokenizer);
+    if !is_likely {
+        logprob.logprob = OUTSIDE_TOP_LOGPROB;
+    }
+    logprob
+}
+
+/// The log-probability of the prompt's `token`, exact also for an unlikely one, with those of the `n`
+/// likeliest tokens.
+pub(crate) fn prompt_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
+    exact_logprob(logits, token, n, tokenizer).0
+}
+
+/// The log-probability of `token`, and whether it is among the likeliest tokens.
+fn exact_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> (TokenLogprob, bool) {
     let logits = &logits[..tokenizer.len().min(logits.len())];
     let max = logits.iter().copied().filter(|logit| logit.is_finite()).fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from((logit - max).exp())).filter(|weight| weight.is_finite()).sum();
@@ -18,16 +33,14 @@ pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &To
     let top = top_tokens(logits, TOP_LOGPROBS);
     let name = |id: u32| String::from_utf8_lossy(tokenizer.bytes(id)).into_owned();
     let bytes = |id: u32| (!tokenizer.is_added_token(id)).then(|| tokenizer.bytes(id).to_vec());
-    TokenLogprob {
+    let others = top.iter().take(n);
+    let token_logprob = TokenLogprob {
         token: name(token),
-        logprob: if top.contains(&token) { logprob(token) } else { OUTSIDE_TOP_LOGPROB },
+        logprob: logprob(token),
         bytes: bytes(token),
-        top: top
-            .iter()
-            .take(n)
-            .map(|&id| TopLogprob { token: name(id), logprob: logprob(id), bytes: bytes(id) })
-            .collect(),
-    }
+        top: others.map(|&id| TopLogprob { token: name(id), logprob: logprob(id), bytes: bytes(id) }).collect(),
+    };
+    (token_logprob, top.contains(&token))
 }
 
 /// The ids of the `n` greatest logits in order, lower ids first among equals.

@@ -19,6 +19,7 @@ use crate::constraint::Constraint;
 use crate::delta_sender::{DeltaSender, PrefillProgress};
 use crate::engine::Engine;
 use crate::page_allocator::CacheScope;
+use crate::prompt_echo::PromptEcho;
 use crate::repetition_penalty::RepetitionPenalty;
 use crate::request::Request;
 use crate::sampler::Sampler;
@@ -86,6 +87,7 @@ impl Engine {
         let repetition_penalty = repetition_penalty
             .filter(|&penalty| penalty != 1.0)
             .map(|penalty| RepetitionPenalty::new(penalty as f32, &rendered.tokens, encoding.tokenizer()));
+        let top_logprobs = (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize);
         let (sender, deltas) = DeltaSender::channel(self.shared.channel_capacity);
         let request = Request {
             max_new_tokens,
@@ -96,11 +98,12 @@ impl Engine {
                 Attention::Sparse => AttentionPath::Sparse,
             }),
             thinking: chat.thinking == Some(true),
-            top_logprobs: (chat.logprobs == Some(true)).then(|| chat.top_logprobs.unwrap_or(0).clamp(0, 20) as usize),
+            top_logprobs,
+            echo: PromptEcho::of(&chat, &rendered, top_logprobs, encoding.tokenizer()),
             sampler: Sampler::new(&chat.sampling, defaults, seed, encoding.tokenizer().len())
                 .with_repetition_penalty(repetition_penalty),
             constraint,
-            bans: TokenBans::of(&chat.input),
+            bans: TokenBans::of(&chat),
             decoder: encoding.decoder(&chat, &rendered),
             prompt: rendered.tokens,
             encoding: encoding.clone(),

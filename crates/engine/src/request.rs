@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use crate::constraint::Constraint;
 use crate::delta_sender::{DeltaSender, PrefillProgress};
 use crate::page_allocator::CacheScope;
+use crate::prompt_echo::PromptEcho;
 use crate::sampler::Sampler;
 use crate::token_bans::TokenBans;
 
@@ -27,6 +28,8 @@ pub(crate) struct Request {
     pub(crate) thinking: bool,
     /// Number of alternatives returned with every token; `None`: without log-probabilities.
     pub(crate) top_logprobs: Option<usize>,
+    /// The prompt, if the answer repeats it.
+    pub(crate) echo: Option<PromptEcho>,
     pub(crate) sampler: Sampler,
     /// The grammar that the answer must match.
     pub(crate) constraint: Option<Constraint>,

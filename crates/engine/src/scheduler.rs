@@ -13,6 +13,10 @@ use crate::page_allocator::PageAllocator;
 use crate::request::Request;
 use crate::sequence::Sequence;
 
+/// Most tokens of a chunk whose outputs are all needed: each has a number for every token of the
+/// vocabulary.
+const PROMPT_LOGITS_CHUNK: usize = 64;
+
 /// The sequences of the engine in their states.
 pub(crate) struct Scheduler {
     /// Oldest first.
@@ -122,7 +126,11 @@ impl Scheduler {
                 tokens,
                 start,
                 pages: sequence.pages(),
-                logits: if chunk.needs_logits { LogitsWanted::Last } else { LogitsWanted::None },
+                logits: match chunk.needs_logits {
+                    _ if sequence.needs_prompt_logits() => LogitsWanted::All,
+                    true => LogitsWanted::Last,
+                    false => LogitsWanted::None,
+                },
                 attention: sequence.attention(),
             }
         };
@@ -275,7 +283,8 @@ impl Scheduler {
         let mut token_budget = self.limits.batch_tokens;
         let mut last_prefilled = self.last_prefilled;
         for (index, sequence) in after.chain(up_to) {
-            let tokens = sequence.pending_tokens().min(token_budget);
+            let most = if sequence.needs_prompt_logits() { PROMPT_LOGITS_CHUNK } else { usize::MAX };
+            let tokens = sequence.pending_tokens().min(token_budget).min(most);
             if tokens == 0 {
                 break;
             }

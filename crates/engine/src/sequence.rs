@@ -17,6 +17,7 @@ use crate::disk_cache::PageKeyChain;
 use crate::logprobs::token_logprob;
 use crate::metrics;
 use crate::page_allocator::{PageAllocator, PageTable};
+use crate::prompt_echo::PromptEcho;
 use crate::request::Request;
 use crate::sampler::{Sampler, TokenFilter};
 use crate::token_bans::{TokenBans, end_redirect};
@@ -45,6 +46,8 @@ pub(crate) struct Sequence {
     attention: Option<AttentionPath>,
     thinking: bool,
     top_logprobs: Option<usize>,
+    /// The prompt that the answer repeats, until it has been sent.
+    echo: Option<PromptEcho>,
     sampler: Sampler,
     constraint: Option<Constraint>,
     bans: TokenBans,
@@ -86,6 +89,7 @@ impl Sequence {
             attention: request.attention,
             thinking: request.thinking,
             top_logprobs: request.top_logprobs,
+            echo: request.echo,
             sampler: request.sampler,
             constraint: request.constraint,
             bans: request.bans,
@@ -149,6 +153,30 @@ impl Sequence {
         self.tokens.len() - self.computed_tokens
     }
 
+    /// Whether the outputs of the prompt's positions are needed, which must therefore be computed.
+    pub(crate) fn needs_prompt_logits(&self) -> bool {
+        self.echo.as_ref().is_some_and(PromptEcho::needs_logits)
+    }
+
+    /// Takes the outputs of its next `tokens` positions from `rows`, as far as they were computed, and
+    /// records those of the prompt that the answer repeats. Returns the last one.
+    pub(crate) fn take_outputs<'a>(
+        &mut self,
+        tokens: usize,
+        needs_logits: bool,
+        rows: &mut impl Iterator<Item = &'a [f32]>,
+    ) -> Option<&'a [f32]> {
+        let wanted = if self.needs_prompt_logits() { tokens } else { usize::from(needs_logits) };
+        let mut last = None;
+        for (position, logits) in (self.computed_tokens..).zip(rows.take(wanted)) {
+            if let Some(echo) = &mut self.echo {
+                echo.record(position, &self.tokens, logits, self.encoding.tokenizer());
+            }
+            last = Some(logits);
+        }
+        last
+    }
+
     /// Records that the next `n` tokens have been computed, and publishes full pages.
     pub(crate) fn advance(&mut self, n: usize, pages: &mut PageAllocator) {
         self.computed_tokens += n;
@@ -161,6 +189,10 @@ impl Sequence {
         if !self.started {
             self.started = true;
             self.sender.send([Delta::Start(self.usage())]);
+            self.sender.send(self.echo.take().map(PromptEcho::into_delta));
+        }
+        if self.max_new_tokens == 0 {
+            return self.finish(self.length_reason);
         }
         let token = match self.sample(logits) {
             Ok(Some(token)) => token,

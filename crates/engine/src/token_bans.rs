@@ -2,7 +2,7 @@
 //! banned, so that an answer shows none as text: a model that samples `<｜User｜>` within an answer
 //! is confused, and the next likely token is a better continuation than an end at this point.
 
-use chat::Input;
+use chat::{Chat, Input};
 use text::{Decoder, Encoding};
 
 use crate::constraint::Constraint;
@@ -33,10 +33,12 @@ pub(crate) enum TokenBans {
 }
 
 impl TokenBans {
-    /// The rules for an answer to `input`.
-    pub(crate) fn of(input: &Input) -> Self {
-        match input {
+    /// The rules for an answer to `chat`.
+    pub(crate) fn of(chat: &Chat) -> Self {
+        match chat.input {
             Input::Messages(_) => Self::Chat,
+            // A text with control tokens may be a conversation as well.
+            Input::Text { .. } if chat.parse_special => Self::Tokens,
             Input::Text { .. } => Self::Text,
             Input::Tokens(_) => Self::Tokens,
         }

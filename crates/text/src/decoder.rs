@@ -52,7 +52,8 @@ impl Encoding {
     pub fn decoder_with_seed(self: &Arc<Self>, chat: &Chat, rendered: &Rendered, seed: u64) -> Decoder {
         let mut decoder = match &chat.input {
             Input::Text { .. } | Input::Tokens(_) => {
-                let parser = PlainTextParser { shows_markers: matches!(chat.input, Input::Text { .. }) };
+                let shows_markers = matches!(chat.input, Input::Text { .. }) && !chat.parse_special;
+                let parser = PlainTextParser { shows_markers };
                 Decoder::raw(self.clone(), Box::new(parser), &chat.stop, seed)
             }
             Input::Messages(messages) => {

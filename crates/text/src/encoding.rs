@@ -199,8 +199,15 @@ impl Encoding {
     /// a short text is always returned, whatever its number of tokens. `Cancelled`.
     pub fn render_within(&self, chat: &Chat, limit: &PromptLimit) -> Result<Rendered, RenderError> {
         let mut prompt = PromptWriter::new(&self.tokenizer);
-        prompt.push_template(BOS);
+        // A text whose control tokens count may have this one itself.
+        if !matches!(&chat.input, Input::Text { prefix, .. } if chat.parse_special && prefix.starts_with(BOS)) {
+            prompt.push_template(BOS);
+        }
         let start = match &chat.input {
+            Input::Text { prefix, suffix: None } if chat.parse_special => {
+                prompt.push_template(prefix);
+                Some(ResponseStart::Content)
+            }
             Input::Messages(messages) => self.write_conversation(chat, messages, true, &mut prompt)?,
             Input::Text { prefix, suffix } => {
                 Some(self.write_completion(chat, prefix, suffix.as_deref(), &mut prompt)?)

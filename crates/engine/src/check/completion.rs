@@ -20,6 +20,8 @@ pub(super) fn check_completion(chat: &mut Chat, rules: &ValidationRules) -> Resu
         // The name of a model that always thinks stands for its completions of text as well.
         chat.thinking = Some(false);
     }
+    // A middle is filled between texts.
+    chat.parse_special &= !suffix;
     if chat.thinking == Some(true) {
         return invalid(format!("{} does not support FIM", chat.model));
     }

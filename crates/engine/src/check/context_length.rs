@@ -24,7 +24,8 @@ pub(crate) fn output_limit(chat: &Chat, rules: &ValidationRules, prompt_tokens: 
     let explicit = explicit_max_tokens(chat);
     let left = context.saturating_sub(prompt_tokens);
     let exceeds = explicit.is_some_and(|tokens| tokens > left);
-    if left == 0 || (exceeds && rules.profile == Profile::DeepSeek) {
+    let has_no_room = prompt_tokens > context || (left == 0 && explicit != Some(0));
+    if has_no_room || (exceeds && rules.profile == Profile::DeepSeek) {
         return Err(context_length_error(rules, prompt_tokens, refusable_max_tokens(chat, rules)));
     }
     let default = match (&chat.input, chat.thinking) {

@@ -26,10 +26,15 @@ pub(super) fn check_length(chat: &mut Chat, rules: &ValidationRules) -> Result<(
         chat.max_tokens = chat.max_tokens.map(|tokens| tokens.min(most));
     }
     let most = if lenient { rules.context.into() } else { most };
+    // A completion of text may be asked for the numbers of its prompt alone.
+    let least = i64::from(!lenient || matches!(chat.input, Input::Messages(_)));
+    if least == 0 && chat.max_tokens == Some(0) {
+        chat.notes.push("`max_tokens` of 0 computes the prompt alone".into());
+    }
     match chat.max_tokens {
         Some(tokens) if lenient && tokens > most => Ok(()),
-        Some(tokens) if !(1..=most).contains(&tokens) => {
-            invalid(format!("Invalid {name} value, the valid range of {name} is [1, {most}]"))
+        Some(tokens) if !(least..=most).contains(&tokens) => {
+            invalid(format!("Invalid {name} value, the valid range of {name} is [{least}, {most}]"))
         }
         _ => Ok(()),
     }

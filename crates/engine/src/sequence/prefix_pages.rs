@@ -14,7 +14,9 @@ impl Sequence {
     /// Takes published pages for the next tokens. Returns the number of pages that are
     /// missing for all tokens.
     pub(crate) fn match_prefix(&mut self, pages: &mut PageAllocator) -> usize {
-        self.computed_tokens = pages.match_prefix(&mut self.table, &self.tokens, self.computed_tokens);
+        if !self.needs_prompt_logits() {
+            self.computed_tokens = pages.match_prefix(&mut self.table, &self.tokens, self.computed_tokens);
+        }
         self.tokens.len().div_ceil(PAGE_ROWS).saturating_sub(self.table.pages().len())
     }
 
@@ -27,6 +29,9 @@ impl Sequence {
 
     /// Requests the pages of the next tokens from disk, except for the last token.
     pub(crate) fn start_disk_fetch(&mut self, disk: &DiskCache) {
+        if self.needs_prompt_logits() {
+            return;
+        }
         let Some(page_keys) = &mut self.page_keys else { return };
         let next = self.computed_tokens / PAGE_ROWS;
         let end = ((self.tokens.len() - 1) / PAGE_ROWS).min(self.table.pages().len());

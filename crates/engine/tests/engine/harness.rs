@@ -177,6 +177,7 @@ impl Model for HashModel {
             assert!(!span.tokens.is_empty(), "a span without tokens");
             let slot = |position: usize| span.pages[position / PAGE_ROWS] as usize * PAGE_ROWS + position % PAGE_ROWS;
             let mut hash = 0;
+            let all = span.logits == LogitsWanted::All;
             for position in 0..span.start {
                 let row = Row::read(rows, slot(position));
                 hash = extend_hash(hash, row.token);
@@ -187,12 +188,14 @@ impl Model for HashModel {
                 hash = extend_hash(hash, token);
                 Row { token, hash }.write(rows, slot(position));
                 writers.insert(span.pages[position / PAGE_ROWS], index);
+                if all {
+                    logits.extend(self.logits(hash, token));
+                }
             }
             match span.logits {
-                LogitsWanted::None => {}
+                LogitsWanted::None | LogitsWanted::All => {}
                 LogitsWanted::Last if hash == u64::MAX => logits.extend(vec![f32::NAN; self.info.vocab_size]),
                 LogitsWanted::Last => logits.extend(self.logits(hash, span.tokens[span.tokens.len() - 1])),
-                LogitsWanted::All => panic!("nobody needs all"),
             }
         }
         for (index, span) in batch.spans.iter().enumerate() {

@@ -9,3 +9,4 @@ mod faults;
 mod golden;
 mod harness;
 mod pressure;
+mod prompt_echo;

@@ -207,7 +207,7 @@ fn delta_bytes(delta: &Delta) -> usize {
         token.token.len() + ITEM_OVERHEAD_BYTES + top
     };
     match delta {
-        Delta::Reasoning { text, logprobs } | Delta::Text { text, logprobs } => {
+        Delta::Prompt { text, logprobs } | Delta::Reasoning { text, logprobs } | Delta::Text { text, logprobs } => {
             text.len() + logprobs.iter().map(logprob).sum::<usize>()
         }
         Delta::ToolCall { id, name, .. } => id.len() + name.len() + ITEM_OVERHEAD_BYTES,

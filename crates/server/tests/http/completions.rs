@@ -52,8 +52,8 @@ async fn a_suffix_outside_the_beta_root_is_noted_by_the_lenient_profile() {
     assert_eq!((plain.status, plain.header("x-compat-note")), (200, None));
 }
 
-/// An answer of two tokens with log probabilities.
-fn logprobs_script() -> Vec<ScriptStep> {
+/// An answer of two tokens with log probabilities, behind the prompt if it is repeated.
+fn logprobs_script(repeats_prompt: bool) -> Vec<ScriptStep> {
     let token = |token: &str| TokenLogprob {
         token: token.into(),
         logprob: -0.5,
@@ -62,13 +62,17 @@ fn logprobs_script() -> Vec<ScriptStep> {
     };
     let token_delta = |text: &str| ScriptStep::Delta(Delta::Text { text: text.into(), logprobs: vec![token(text)] });
     let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
-    let steps = [ScriptStep::Delta(Delta::Start(usage)), token_delta("é"), token_delta("b")];
-    steps.into_iter().chain(finish_and_usage(FinishReason::Length, usage)).collect()
+    let nothing_precedes = TokenLogprob { logprob: f32::NAN, top: Vec::new(), ..token("s") };
+    let prompt = Delta::Prompt { text: "say".into(), logprobs: vec![nothing_precedes, token("ay")] };
+    let prompt = Some(ScriptStep::Delta(prompt)).filter(|_| repeats_prompt);
+    let steps = [ScriptStep::Delta(Delta::Start(usage))].into_iter().chain(prompt);
+    let steps = steps.chain([token_delta("é"), token_delta("b")]);
+    steps.chain(finish_and_usage(FinishReason::Length, usage)).collect()
 }
 
 #[tokio::test]
 async fn whole_completions_and_streams_have_the_documented_shape() {
-    let app = TestAppBuilder::deepseek_profile().script(logprobs_script()).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(logprobs_script(true)).start().await;
     let body = json!({"model": "deepseek-chat", "prompt": "say", "echo": true, "logprobs": 1});
     let whole = post(&app, "/completions", body.clone()).await;
     insta::assert_snapshot!("completion_whole", whole.redacted());
@@ -83,7 +87,7 @@ async fn whole_completions_and_streams_have_the_documented_shape() {
 
 #[tokio::test]
 async fn each_prompt_of_a_list_gets_a_choice_and_the_usage_is_summed() {
-    let app = TestAppBuilder::deepseek_profile().script(logprobs_script()).start().await;
+    let app = TestAppBuilder::deepseek_profile().script(logprobs_script(false)).start().await;
     let body = json!({"model": "deepseek-chat", "prompt": ["one", "two"], "echo": true});
     let whole = post(&app, "/completions", body.clone()).await;
     insta::assert_snapshot!("completion_whole_of_two", whole.redacted());

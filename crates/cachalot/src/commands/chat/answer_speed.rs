@@ -31,7 +31,7 @@ impl AnswerSpeed {
 
     fn push_at(&mut self, delta: &Delta, elapsed: Duration) {
         match delta {
-            Delta::Start(_) | Delta::Finish(_) => return,
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Finish(_) => return,
             Delta::Usage(usage) => self.usage = Some(*usage),
             _ => {
                 self.first.get_or_insert(elapsed);

@@ -148,7 +148,7 @@ impl Renderer for MessageRenderer {
             _ => self.write_start(&Usage::default(), out),
         }
         match delta {
-            Delta::Start(_) | Delta::Usage(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Usage(_) => {}
             Delta::Reasoning { text, .. } => {
                 if self.open_block != Some(Block::Thinking) {
                     self.start_block(

@@ -51,7 +51,7 @@ impl Renderer for ChatChunkRenderer {
         }
         let thinking = self.envelope.thinking;
         match delta {
-            Delta::Start(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } => {}
             Delta::Reasoning { text, logprobs } => self.write_tokens(DeltaBody::reasoning(text), logprobs, out),
             Delta::Text { text, logprobs } => self.write_tokens(DeltaBody::text(text, thinking), logprobs, out),
             Delta::ToolCall { index, id, name } => {

@@ -3,7 +3,7 @@
 use chat::{Chat, Error, Input};
 use serde_json::Value;
 
-use crate::field_reader::Field;
+use crate::field_reader::{Field, Object};
 use crate::json;
 use crate::surface::chat_completions::common_fields;
 
@@ -20,7 +20,8 @@ pub struct CompletionRequest {
     pub chats: Vec<Chat>,
     pub stream: bool,
     pub include_usage: bool,
-    /// The prompts, if the answers are to repeat them (`echo`); otherwise empty.
+    /// The prompts, if the answers are to repeat them (`echo`) and the provider does not do it
+    /// ([`Chat::echo_prompt`]); otherwise empty.
     pub echo: Vec<String>,
 }
 
@@ -56,12 +57,8 @@ pub fn request_from_json(body: Value) -> Result<CompletionRequest, Error> {
         None => vec![Input::Text { prefix: "Once upon a time,".into(), suffix }],
         Some(prompt) => parse_prompts(prompt, suffix.as_deref())?,
     };
-    let prompt_text = |input: &Input| match input {
-        Input::Text { prefix, .. } => Ok(prefix.clone()),
-        _ => Err(Error::invalid("echo is not supported with a prompt of tokens")),
-    };
-    let echo = if echo { inputs.iter().map(prompt_text).collect::<Result<_, _>>()? } else { Vec::new() };
     let stream_options = common_fields(&mut chat, &mut object)?;
+    take_special_tokens(&mut chat, &mut object);
     let best_of = object.optional("best_of").map(Field::integer).transpose()?;
     if best_of.is_some_and(|n| n != 1) {
         return Err(Error::invalid("Invalid best_of value (currently only best_of = 1 is supported)"));
@@ -72,6 +69,14 @@ pub fn request_from_json(body: Value) -> Result<CompletionRequest, Error> {
         }
         (chat.logprobs, chat.top_logprobs) = (Some(true), Some(top));
     }
+    // Only the provider knows the text of tokens and the log-probabilities of a prompt.
+    let texts = inputs.iter().map(|input| match input {
+        Input::Text { prefix, .. } if chat.logprobs != Some(true) => Some(prefix.clone()),
+        _ => None,
+    });
+    let texts: Option<Vec<String>> = if echo { texts.collect() } else { Some(Vec::new()) };
+    chat.echo_prompt = texts.is_none();
+    let echo = texts.unwrap_or_default();
     if inputs.len() > 1 && chat.memory_bytes() > MAX_COPIED_BYTES {
         return Err(Error::invalid(format!(
             "Invalid prompt: beside several prompts the request may hold {MAX_COPIED_BYTES} bytes"
@@ -79,6 +84,18 @@ pub fn request_from_json(body: Value) -> Result<CompletionRequest, Error> {
     }
     let chats = inputs.into_iter().map(|input| Chat { input, ..chat.clone() }).collect();
     Ok(CompletionRequest { chats, stream: stream_options.stream, include_usage: stream_options.include_usage, echo })
+}
+
+/// Takes the switches of other engines for control tokens in a prompt's text: llama.cpp's
+/// `parse_special`, and `add_special_tokens: false`, with which the clients of vLLM say that a text
+/// already has those of its template.
+fn take_special_tokens(chat: &mut Chat, object: &mut Object) {
+    for (name, value) in [("parse_special", true), ("add_special_tokens", false)] {
+        if object.optional(name).is_some_and(|field| field.value().as_bool() == Some(value)) {
+            chat.engine_fields.parse_special = true;
+            chat.engine_fields.names.push(name);
+        }
+    }
 }
 
 /// Parses one prompt, which is a string or a list of token ids, or a list of such prompts.
@@ -148,7 +165,6 @@ mod tests {
             (json!({ "prompt": [[]] }), "Failed to deserialize the JSON body into the target type: prompt[0]: "),
             (json!({ "prompt": [-1] }), "Failed to deserialize the JSON body into the target type: prompt[0]: "),
             (json!({ "prompt": "a", "suffix": "b", "echo": true }), "echo is not supported with suffix"),
-            (json!({ "prompt": [1], "echo": true }), "echo is not supported with a prompt of tokens"),
             (json!({ "prompt": [1], "suffix": "b" }), "suffix is not supported with a prompt of tokens"),
             (json!({ "best_of": 2 }), "Invalid best_of value"),
             (json!({ "logprobs": 21 }), "Invalid logprobs value"),
@@ -163,13 +179,44 @@ mod tests {
     #[test]
     fn options_are_read() {
         let body = json!({
-            "model": "m", "prompt": "a", "echo": true, "max_tokens": 5, "stop": "x", "stream": true, "seed": 3,
+            "model": "m", "prompt": "a", "max_tokens": 5, "stop": "x", "stream": true, "seed": 3,
             "stream_options": { "include_usage": true }, "logprobs": 2, "temperature": 0
         });
         let request = parse(body).unwrap();
-        assert_eq!((request.stream, request.include_usage, request.echo), (true, true, vec!["a".to_owned()]));
+        assert_eq!((request.stream, request.include_usage, request.echo), (true, true, vec![]));
         let chat = &request.chats[0];
         assert_eq!((chat.max_tokens, &chat.stop, chat.sampling.seed), (Some(5), &vec!["x".to_owned()], Some(3)));
         assert_eq!((chat.logprobs, chat.top_logprobs), (Some(true), Some(2)));
+    }
+
+    #[test]
+    fn the_provider_repeats_what_only_it_knows() {
+        for (body, by_provider, texts) in [
+            (json!({ "prompt": "a" }), false, vec![]),
+            (json!({ "prompt": ["a", "b"], "echo": true }), false, vec!["a".to_owned(), "b".to_owned()]),
+            (json!({ "prompt": "a", "echo": true, "logprobs": 0 }), true, vec![]),
+            (json!({ "prompt": [[1, 2]], "echo": true, "max_tokens": 0 }), true, vec![]),
+            (json!({ "prompt": "a", "logprobs": 1 }), false, vec![]),
+        ] {
+            let mut body = body;
+            body["model"] = "m".into();
+            let request = parse(body).unwrap();
+            assert_eq!((request.chats[0].echo_prompt, request.echo), (by_provider, texts));
+        }
+    }
+
+    #[test]
+    fn control_tokens_in_text_are_asked_for() {
+        for (body, names) in [
+            (json!({ "parse_special": true }), vec!["parse_special"]),
+            (json!({ "add_special_tokens": false }), vec!["add_special_tokens"]),
+            (json!({ "parse_special": false, "add_special_tokens": true }), vec![]),
+            (json!({ "parse_special": "yes", "add_special_tokens": null }), vec![]),
+        ] {
+            let mut body = body;
+            body["model"] = "m".into();
+            let fields = parse(body).unwrap().chats[0].engine_fields.clone();
+            assert_eq!((fields.parse_special, &fields.names), (!names.is_empty(), &names));
+        }
     }
 }

@@ -58,19 +58,19 @@ impl CompletionRenderer {
             offsets.push(offset);
             offset += token.token.chars().count();
         }
-        let top = |token: &TokenLogprob| -> Map<String, Value> {
+        let top = |token: &TokenLogprob| -> Option<Map<String, Value>> {
+            // Nothing precedes the first token of a prompt.
+            if token.logprob.is_nan() {
+                return None;
+            }
             // The chosen token is included, so there may be one more than requested.
-            let chosen = (token.token.clone(), json!(finite_logprob(token.logprob)));
-            token
-                .top
-                .iter()
-                .map(|top| (top.token.clone(), json!(finite_logprob(top.logprob))))
-                .chain([chosen])
-                .collect()
+            let chosen = (token.token.clone(), logprob_body(token.logprob));
+            let others = token.top.iter().map(|top| (top.token.clone(), logprob_body(top.logprob)));
+            Some(others.chain([chosen]).collect())
         };
         Some(json!({
             "tokens": tokens.iter().map(|token| &token.token).collect::<Vec<_>>(),
-            "token_logprobs": tokens.iter().map(|token| finite_logprob(token.logprob)).collect::<Vec<_>>(),
+            "token_logprobs": tokens.iter().map(|token| logprob_body(token.logprob)).collect::<Vec<_>>(),
             "top_logprobs": tokens.iter().map(top).collect::<Vec<_>>(),
             "text_offset": offsets,
         }))
@@ -93,6 +93,11 @@ impl CompletionRenderer {
     }
 }
 
+/// The value of a log-probability; null for a token that nothing precedes.
+fn logprob_body(logprob: f32) -> Value {
+    if logprob.is_nan() { Value::Null } else { json!(finite_logprob(logprob)) }
+}
+
 fn choice_body(index: usize, text: &str, logprobs: Option<Value>, finish: Option<FinishReason>) -> Value {
     json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish.map(FinishReason::as_str) })
 }
@@ -102,8 +107,10 @@ impl Renderer for CompletionRenderer {
         let mut choices = Vec::new();
         for (index, (reply, Choice { echo, .. })) in replies.iter().zip(&self.choices).enumerate() {
             let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
-            let logprobs = self.logprobs_body(&reply.logprobs, echo.chars().count());
-            choices.push(choice_body(index, &format!("{echo}{}", reply.text), logprobs, Some(finish)));
+            let tokens = [&reply.prompt_logprobs[..], &reply.logprobs].concat();
+            let logprobs = self.logprobs_body(&tokens, echo.chars().count());
+            let text = format!("{echo}{}{}", reply.prompt, reply.text);
+            choices.push(choice_body(index, &text, logprobs, Some(finish)));
         }
         let usage = replies.iter().find_map(|reply| reply.usage.as_ref());
         Ok(self.completion_body(choices, usage.map(Some)).to_string())
@@ -119,7 +126,7 @@ impl Renderer for CompletionRenderer {
             self.write_text(&echo, &[], out);
         }
         match delta {
-            Delta::Text { text, logprobs } => self.write_text(text, logprobs, out),
+            Delta::Prompt { text, logprobs } | Delta::Text { text, logprobs } => self.write_text(text, logprobs, out),
             Delta::Finish(finish) => {
                 self.choices[self.current_choice].ended = true;
                 if self.include_usage || self.choices.iter().any(|choice| !choice.ended) {

@@ -171,7 +171,7 @@ impl Renderer for GenerateContentRenderer {
 
     fn push(&mut self, delta: &Delta, out: &mut String) {
         match delta {
-            Delta::Start(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } => {}
             Delta::Reasoning { text, .. } => {
                 self.unsigned_reasoning.push_str(text);
                 if self.include_thoughts {

@@ -193,7 +193,7 @@ impl Renderer for ResponseRenderer {
     fn push(&mut self, delta: &Delta, out: &mut String) {
         self.write_start(out);
         match delta {
-            Delta::Start(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } => {}
             Delta::Reasoning { text, .. } => {
                 if !matches!(self.open_item, Some(OutputItem::Reasoning(_))) {
                     self.start_item(OutputItem::Reasoning(String::new()), out);
