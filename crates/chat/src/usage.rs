@@ -9,6 +9,9 @@ pub struct Usage {
     /// The part of `prompt_tokens` that was written to the cache of a provider that
     /// charges for writes.
     pub cache_write_tokens: u64,
+    /// The part of `cache_write_tokens` that the cache keeps for an hour, which costs more than the
+    /// usual five minutes.
+    pub cache_write_1h_tokens: u64,
     /// All generated tokens, reasoning and the end token included.
     pub completion_tokens: u64,
     /// The part of `completion_tokens` between the think markers; `None` outside thinking mode.
@@ -32,6 +35,7 @@ impl std::ops::Add for Usage {
         Self {
             prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
             cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
+            cache_write_1h_tokens: self.cache_write_1h_tokens.saturating_add(other.cache_write_1h_tokens),
             cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
             completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
             reasoning_tokens,

@@ -86,9 +86,9 @@ impl RequestSpan {
             set_attribute("gen_ai.response.time_to_first_chunk", first.as_secs_f64().into());
         }
         let number = |tokens: u64| opentelemetry::Value::from(i64::try_from(tokens).unwrap_or(i64::MAX));
-        if let Some(Usage { prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens }) =
-            outcome.usage
-        {
+        if let Some(usage) = outcome.usage {
+            let Usage { prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, .. } =
+                usage;
             set_attribute("gen_ai.usage.input_tokens", number(prompt_tokens));
             set_attribute("gen_ai.usage.cache_read.input_tokens", number(cached_tokens));
             set_attribute("gen_ai.usage.cache_creation.input_tokens", number(cache_write_tokens));

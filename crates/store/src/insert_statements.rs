@@ -11,7 +11,7 @@ use crate::usage_record::UsageRecord;
 /// Maximum number of records in one statement; a power of two.
 pub(crate) const MAX_ROWS: usize = 64;
 /// The number of columns that a statement names and [`bind_record`] binds, in the same order.
-const COLUMNS: usize = 21;
+const COLUMNS: usize = 22;
 
 /// The parameter with a number from 1: numbered (`$1`) for PostgreSQL, `?` for SQLite. SQLite
 /// supports both, but is slow with numbered ones: it searches all parameters for each.
@@ -37,7 +37,7 @@ impl InsertStatements {
             format!(
                 "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
                      cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome,
-                     request_id, further_requests, end_user)
+                     request_id, further_requests, end_user, cache_write_1h_tokens)
                  values {} on conflict (id) do nothing",
                 rows.join(", ")
             )
@@ -78,4 +78,5 @@ pub(crate) fn bind_record<'q>(
         .bind(record.request_id.as_deref())
         .bind(record.further_requests)
         .bind(record.end_user.as_deref())
+        .bind(record.cache_write_1h_tokens)
 }

@@ -154,8 +154,14 @@ async fn find_mismatches(
 }
 
 /// The columns of a record that count tokens.
-const TOKEN_COLUMNS: [&str; 5] =
-    ["prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"];
+const TOKEN_COLUMNS: [&str; 6] = [
+    "prompt_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+];
 
 /// Finds values of records that are not integers or out of range. The right value is not known, so
 /// the expected one is 0.

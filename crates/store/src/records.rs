@@ -155,6 +155,7 @@ fn record_from_row(row: &AnyRow) -> Result<UsageRecord, sqlx::Error> {
         prompt_tokens: read_integer(row, "prompt_tokens")?,
         cached_tokens: read_integer(row, "cached_tokens")?,
         cache_write_tokens: read_integer(row, "cache_write_tokens")?,
+        cache_write_1h_tokens: read_integer(row, "cache_write_1h_tokens")?,
         completion_tokens: read_integer(row, "completion_tokens")?,
         reasoning_tokens: read_integer(row, "reasoning_tokens")?,
         estimated: row.try_get::<i64, _>("estimated")? != 0,

@@ -28,6 +28,9 @@ pub struct UsageRecord {
     pub cached_tokens: i64,
     /// A part of `prompt_tokens`.
     pub cache_write_tokens: i64,
+    /// A part of `cache_write_tokens`: what the cache keeps for an hour.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_1h_tokens: i64,
     pub completion_tokens: i64,
     /// A part of `completion_tokens`.
     pub reasoning_tokens: i64,
@@ -113,6 +116,7 @@ impl UsageRecord {
             ("prompt_tokens", self.prompt_tokens),
             ("cached_tokens", self.cached_tokens),
             ("cache_write_tokens", self.cache_write_tokens),
+            ("cache_write_1h_tokens", self.cache_write_1h_tokens),
             ("completion_tokens", self.completion_tokens),
             ("reasoning_tokens", self.reasoning_tokens),
             ("further_requests", self.further_requests),

@@ -10,6 +10,7 @@
 //! - The *end* is a finish reason, or the event that the API sends last.
 
 mod answer_progress;
+mod cache_creation;
 pub(crate) mod chat_completions;
 mod content;
 mod converse;

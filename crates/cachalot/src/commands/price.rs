@@ -157,10 +157,11 @@ struct ModelPrices {
 }
 
 /// Our name of a price per token, and LiteLLM's names of it, the older one last.
-const PER_TOKEN: [(&str, &[&str]); 5] = [
+const PER_TOKEN: [(&str, &[&str]); 6] = [
     ("input", &["input_cost_per_token"]),
     ("cached", &["cache_read_input_token_cost", "input_cost_per_token_cache_hit"]),
     ("cache_write", &["cache_creation_input_token_cost"]),
+    ("cache_write_1h", &["cache_creation_input_token_cost_above_1hr"]),
     ("output", &["output_cost_per_token"]),
     ("reasoning", &["output_cost_per_reasoning_token"]),
 ];
@@ -266,7 +267,8 @@ mod tests {
         "deepseek/deepseek-chat": {"litellm_provider": "deepseek", "mode": "chat", "input_cost_per_token": 2.8e-07,
             "max_input_tokens": 131072, "max_output_tokens": 8192.0, "max_tokens": 1, "output_cost_per_token": 4.2e-07, "input_cost_per_token_cache_hit": 2.8e-08},
         "claude-x": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05,
-            "cache_read_input_token_cost": 3e-07, "cache_creation_input_token_cost": 3.75e-06},
+            "cache_read_input_token_cost": 3e-07, "cache_creation_input_token_cost": 3.75e-06,
+            "cache_creation_input_token_cost_above_1hr": 6e-06},
         "together_ai/org/m": {"litellm_provider": "together_ai", "mode": "chat", "input_cost_per_token": 1e-07},
         "embed": {"litellm_provider": "openai", "mode": "embedding", "input_cost_per_token": 1e-07},
         "gemini/pro": {"litellm_provider": "gemini", "mode": "chat", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05,
@@ -300,7 +302,10 @@ mod tests {
             assert_eq!(dollars("openai", none), None);
         }
         assert_eq!(dollars("bedrock", "x"), None);
-        assert!(file.contains("cache_write = 3.75") && file.contains("date = \"2026-01-01\""), "{file}");
+        assert!(
+            file.contains("cache_write = 3.75\ncache_write_1h = 6\n") && file.contains("date = \"2026-01-01\""),
+            "{file}"
+        );
         let only = import(LIST, Some(&["anthropic".into()]), "d").unwrap();
         assert!(only.contains("claude-x") && !only.contains("deepseek"));
     }

@@ -242,6 +242,7 @@ impl Charge {
         record.prompt_tokens = recorded_count(counted.prompt_tokens);
         record.cached_tokens = recorded_count(counted.cached_tokens);
         record.cache_write_tokens = recorded_count(counted.cache_write_tokens);
+        record.cache_write_1h_tokens = recorded_count(counted.cache_write_1h_tokens);
         record.completion_tokens = recorded_count(counted.completion_tokens);
         record.reasoning_tokens = recorded_count(counted.reasoning_tokens.unwrap_or(0));
         let is_reported = usage.is_some() && self.is_usage_final;

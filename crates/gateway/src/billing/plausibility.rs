@@ -54,6 +54,7 @@ impl UsageBounds {
             ("prompt_tokens", usage.prompt_tokens, self.max_input),
             ("cached_tokens", usage.cached_tokens, self.max_input),
             ("cache_write_tokens", usage.cache_write_tokens, self.max_input),
+            ("cache_write_1h_tokens", usage.cache_write_1h_tokens, self.max_input),
             ("completion_tokens", usage.completion_tokens, self.max_output),
             ("reasoning_tokens", usage.reasoning_tokens.unwrap_or(0), self.max_output),
         ];
@@ -65,7 +66,8 @@ impl UsageBounds {
 pub(crate) fn clamp_parts(usage: Usage) -> Usage {
     let cached_tokens = usage.cached_tokens.min(usage.prompt_tokens);
     let cache_write_tokens = usage.cache_write_tokens.min(usage.prompt_tokens - cached_tokens);
-    Usage { cached_tokens, cache_write_tokens, ..usage }
+    let cache_write_1h_tokens = usage.cache_write_1h_tokens.min(cache_write_tokens);
+    Usage { cached_tokens, cache_write_tokens, cache_write_1h_tokens, ..usage }
 }
 
 /// A count for logs.
@@ -118,6 +120,7 @@ mod tests {
         for usage in [
             Usage { cached_tokens: 1 << 63, ..usage(1, 1) },
             Usage { cache_write_tokens: Usage::INVALID_COUNT, ..usage(1, 1) },
+            Usage { cache_write_1h_tokens: Usage::INVALID_COUNT, ..usage(1, 1) },
             Usage { reasoning_tokens: Some(1 << 40), ..usage(1, 1) },
         ] {
             assert!(bounds.implausible_count(&usage).is_some(), "{usage:?}");

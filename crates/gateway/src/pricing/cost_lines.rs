@@ -31,6 +31,7 @@ fn usage_of(record: &UsageRecord) -> Option<Usage> {
         prompt_tokens: count(record.prompt_tokens)?,
         cached_tokens: count(record.cached_tokens)?,
         cache_write_tokens: count(record.cache_write_tokens)?,
+        cache_write_1h_tokens: count(record.cache_write_1h_tokens)?,
         completion_tokens: count(record.completion_tokens)?,
         reasoning_tokens: Some(count(record.reasoning_tokens)?),
     })
@@ -57,6 +58,7 @@ mod tests {
     use super::*;
 
     const PRICES: &str = "[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='2026-11-27'\ninput=1.25\ncached=0.125\noutput=10\nreasoning=10\n\
+        [[price]]\nprovider='p'\nmodel='writes'\nsource='s'\ndate='d'\ninput=3\ncache_write=3.75\ncache_write_1h=6\n\
         [[price]]\nprovider='p'\nmodel='image'\nsource='s'\ndate='d'\nper_call=0.04\n\
         [[price]]\nprovider='p'\nmodel='video'\nsource='s'\ndate='d'\nper_call=0.01\nper_second=0.1\n";
 
@@ -89,6 +91,14 @@ mod tests {
         // Each line is rounded down, and the cost once.
         let odd = UsageRecord { prompt_tokens: 6, cached_tokens: 3, ..record("p/m@2026-11-27", 4125) };
         assert_eq!(lines(&odd).unwrap(), [("prompt_tokens", 3, 3750), ("cached_tokens", 3, 375)]);
+        let written = UsageRecord {
+            prompt_tokens: 5,
+            cache_write_tokens: 5,
+            cache_write_1h_tokens: 2,
+            ..record("p/writes@d", 3 * 3750 + 2 * 6000)
+        };
+        let expected = [("cache_write_tokens", 3, 11_250), ("cache_write_1h_tokens", 2, 12_000)];
+        assert_eq!(lines(&written).unwrap(), expected);
         assert_eq!(lines(&record("p/image@d", 120_000_000)).unwrap(), [("calls", 3, 120_000_000)]);
         let video = lines(&record("p/video@d", 810_000_000)).unwrap();
         assert_eq!(video, [("calls", 1, 10_000_000), ("seconds", 8, 800_000_000)]);

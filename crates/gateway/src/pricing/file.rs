@@ -71,6 +71,8 @@ struct DollarPrices {
     cached: Option<f64>,
     /// Absent: as `input`.
     cache_write: Option<f64>,
+    /// Absent: as `cache_write`.
+    cache_write_1h: Option<f64>,
     #[serde(default)]
     output: f64,
     /// Absent: as `output`.
@@ -121,10 +123,12 @@ impl DollarPrices {
             true => Ok((dollars * 1e9).round() as i64),
             false => Err(format!("`{name}` takes 0 to 1000000 dollars, not {dollars}")),
         };
+        let cache_write = self.cache_write.unwrap_or(self.input);
         Ok(UnitPrices {
             input: nano("input", self.input)?,
             cached: nano("cached", self.cached.unwrap_or(self.input))?,
-            cache_write: nano("cache_write", self.cache_write.unwrap_or(self.input))?,
+            cache_write: nano("cache_write", cache_write)?,
+            cache_write_1h: nano("cache_write_1h", self.cache_write_1h.unwrap_or(cache_write))?,
             output: nano("output", self.output)?,
             reasoning: nano("reasoning", self.reasoning.unwrap_or(self.output))?,
             per_call: nano("per_call", self.per_call)?,

@@ -57,6 +57,7 @@ pub(super) struct UnitPrices {
     pub(super) input: i64,
     pub(super) cached: i64,
     pub(super) cache_write: i64,
+    pub(super) cache_write_1h: i64,
     pub(super) output: i64,
     pub(super) reasoning: i64,
     pub(super) per_call: i64,
@@ -168,14 +169,16 @@ impl Price {
 
 impl UnitPrices {
     /// The fields of the usage that are priced, each without the others: their tokens and prices.
-    fn token_parts(&self, usage: &Usage) -> [(&'static str, u64, i64); 5] {
+    fn token_parts(&self, usage: &Usage) -> [(&'static str, u64, i64); 6] {
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
+        let written_1h = usage.cache_write_1h_tokens.min(written);
         let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
         [
             ("prompt_tokens", usage.prompt_tokens - cached - written, self.input),
             ("cached_tokens", cached, self.cached),
-            ("cache_write_tokens", written, self.cache_write),
+            ("cache_write_tokens", written - written_1h, self.cache_write),
+            ("cache_write_1h_tokens", written_1h, self.cache_write_1h),
             ("completion_tokens", usage.completion_tokens - reasoning, self.output),
             ("reasoning_tokens", reasoning, self.reasoning),
         ]
@@ -188,7 +191,7 @@ impl UnitPrices {
     }
 
     fn worst_case(&self, prompt_tokens: u64, quantity: Quantity) -> WorstCaseCost {
-        let input = self.input.max(self.cached).max(self.cache_write);
+        let input = self.input.max(self.cached).max(self.cache_write).max(self.cache_write_1h);
         let prompt = (i128::from(prompt_tokens) * i128::from(input) + MILLION - 1) / MILLION;
         WorstCaseCost { fixed: self.fixed_cost(quantity), prompt, output_per_million: self.output.max(self.reasoning) }
     }

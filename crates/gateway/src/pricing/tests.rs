@@ -73,6 +73,7 @@ fn counts_that_contradict_each_other_never_have_a_negative_cost() {
         prompt_tokens: 1,
         cached_tokens: 9,
         cache_write_tokens: 9,
+        cache_write_1h_tokens: 99,
         completion_tokens: 1,
         reasoning_tokens: Some(9),
     };
@@ -82,6 +83,36 @@ fn counts_that_contradict_each_other_never_have_a_negative_cost() {
     let most = Usage { completion_tokens: u64::MAX, reasoning_tokens: Some(u64::MAX), ..most };
     let quantity = Quantity { calls: u64::MAX, seconds: u64::MAX };
     assert!(price.unclamped_cost(&most, quantity, 0) > i128::from(i64::MAX));
+}
+
+#[test]
+fn writes_to_the_cache_cost_what_they_are_kept_for() {
+    let row = |more: &str| {
+        format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=3\ncached=0.3\noutput=15\n{more}")
+    };
+    let usage = Usage {
+        prompt_tokens: 1_000_000,
+        cached_tokens: 100_000,
+        cache_write_tokens: 600_000,
+        cache_write_1h_tokens: 200_000,
+        ..Usage::default()
+    };
+    let rest = 300_000 * 3_000 + 100_000 * 300;
+    for (more, cost) in [
+        ("cache_write=3.75\ncache_write_1h=6", 400_000 * 3_750 + 200_000 * 6_000),
+        ("cache_write=3.75", 600_000 * 3_750),
+        ("cache_write_1h=6", 400_000 * 3_000 + 200_000 * 6_000),
+        ("", 600_000 * 3_000),
+    ] {
+        let price = Prices::parse(&row(more)).unwrap().find("p", "m").unwrap();
+        assert_eq!(price.cost(&usage, Quantity::default(), 0), rest + cost, "{more}");
+        // A reservation covers the dearest kind of input.
+        assert!(price.worst_case(1_000_000, Quantity::default(), 0).prompt >= i128::from(rest + cost));
+    }
+    // No more is kept for an hour than was written.
+    let price = Prices::parse(&row("cache_write=1\ncache_write_1h=2")).unwrap().find("p", "m").unwrap();
+    let all = Usage { cache_write_1h_tokens: 9, cache_write_tokens: 5, prompt_tokens: 5, ..Usage::default() };
+    assert_eq!(price.cost(&all, Quantity::default(), 0), 5 * 2_000);
 }
 
 #[test]

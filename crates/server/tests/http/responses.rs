@@ -11,6 +11,7 @@ const USAGE: Usage = Usage {
     prompt_tokens: 17,
     cached_tokens: 4,
     cache_write_tokens: 0,
+    cache_write_1h_tokens: 0,
     completion_tokens: 9,
     reasoning_tokens: Some(3),
 };

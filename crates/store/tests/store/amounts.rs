@@ -63,6 +63,7 @@ async fn a_record_out_of_range_is_refused_and_nothing_of_its_batch_is_written() 
             changed(|record| record.completion_tokens = MAX_TOKENS + 1),
             changed(|record| record.cached_tokens = i64::MIN),
             changed(|record| record.cache_write_tokens = -1),
+            changed(|record| record.cache_write_1h_tokens = MAX_TOKENS + 1),
             changed(|record| record.reasoning_tokens = i64::MAX),
         ] {
             let error = store.insert_records(&[record("good", &alice, 1), bad]).await.unwrap_err();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::answer_progress::AnswerProgress;
+use super::cache_creation::CacheCreation;
 use super::content::{Content, NonEmpty, Word, fold_list};
 use crate::token_count::{ProviderUsage, TokenCount};
 use crate::upstream::error::{failed_finish, invalid_event, reported_error};
@@ -104,6 +105,9 @@ pub(crate) struct OpenAiUsage {
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
     prompt_cache_hit_tokens: TokenCount,
+    /// LiteLLM's name for the tokens that Anthropic wrote to its cache.
+    cache_creation_input_tokens: TokenCount,
+    cache_creation: CacheCreation,
 }
 
 impl ProviderUsage for OpenAiUsage {
@@ -116,10 +120,18 @@ impl Default for OpenAiUsage {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: TokenCount,
+    /// OpenRouter's name of the tokens that were written to a cache.
+    #[serde(default)]
+    cache_write_tokens: TokenCount,
+    /// LiteLLM's name of them.
+    #[serde(default)]
+    cache_creation_tokens: TokenCount,
+    #[serde(default)]
+    cache_creation_token_details: CacheCreation,
 }
 
 #[derive(Deserialize)]
@@ -135,16 +147,21 @@ impl OpenAiUsage {
         prompt_tokens_details: None,
         completion_tokens_details: None,
         prompt_cache_hit_tokens: TokenCount::ABSENT,
+        cache_creation_input_tokens: TokenCount::ABSENT,
+        cache_creation: CacheCreation::ABSENT,
     };
 
     /// The usage; `None` without counts.
     pub(crate) fn into_usage(self) -> Option<Usage> {
         self.prompt_tokens.or(self.completion_tokens).get()?;
-        let cached = self.prompt_tokens_details.map_or(TokenCount::ABSENT, |details| details.cached_tokens);
+        let details = self.prompt_tokens_details.unwrap_or_default();
+        let creation = self.cache_creation.updated_by(details.cache_creation_token_details);
+        let written = details.cache_write_tokens.or(details.cache_creation_tokens).or(self.cache_creation_input_tokens);
         Some(Usage {
             prompt_tokens: self.prompt_tokens.or_zero(),
-            cached_tokens: cached.or(self.prompt_cache_hit_tokens).or_zero(),
-            cache_write_tokens: 0,
+            cached_tokens: details.cached_tokens.or(self.prompt_cache_hit_tokens).or_zero(),
+            cache_write_tokens: written.get().unwrap_or_else(|| creation.total()),
+            cache_write_1h_tokens: creation.hour(),
             completion_tokens: self.completion_tokens.or_zero(),
             reasoning_tokens: self.completion_tokens_details.and_then(|details| details.reasoning_tokens.get()),
         })

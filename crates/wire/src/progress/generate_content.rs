@@ -138,6 +138,7 @@ impl GeminiUsage {
             prompt_tokens: self.prompt_token_count.or_zero(),
             cached_tokens: self.cached_content_token_count.or_zero(),
             cache_write_tokens: 0,
+            cache_write_1h_tokens: 0,
             completion_tokens: self.candidates_token_count.or_zero().saturating_add(thoughts),
             reasoning_tokens: (thoughts > 0).then_some(thoughts),
         })

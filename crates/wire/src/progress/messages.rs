@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::answer_progress::AnswerProgress;
+use super::cache_creation::CacheCreation;
 use super::content::{Content, NonEmpty, Word, fold_list};
 use crate::token_count::{ProviderUsage, TokenCount};
 use crate::upstream::error::{invalid_event, provider_error, reported_error};
@@ -141,6 +142,7 @@ pub(crate) struct MessagesUsage {
     input_tokens: TokenCount,
     cache_read_input_tokens: TokenCount,
     cache_creation_input_tokens: TokenCount,
+    cache_creation: CacheCreation,
     output_tokens: TokenCount,
 }
 
@@ -149,6 +151,7 @@ impl ProviderUsage for MessagesUsage {
         input_tokens: TokenCount::INVALID,
         cache_read_input_tokens: TokenCount::ABSENT,
         cache_creation_input_tokens: TokenCount::ABSENT,
+        cache_creation: CacheCreation::ABSENT,
         output_tokens: TokenCount::ABSENT,
     };
 }
@@ -159,6 +162,7 @@ impl MessagesUsage {
         self.input_tokens = later.input_tokens.or(self.input_tokens);
         self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
         self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.cache_creation = self.cache_creation.updated_by(later.cache_creation);
         self.output_tokens = later.output_tokens.or(self.output_tokens);
     }
 
@@ -167,11 +171,12 @@ impl MessagesUsage {
         let cached = self.cache_read_input_tokens.or(self.cache_creation_input_tokens);
         self.input_tokens.or(cached).or(self.output_tokens).get()?;
         let read = self.cache_read_input_tokens.or_zero();
-        let written = self.cache_creation_input_tokens.or_zero();
+        let written = self.cache_creation_input_tokens.get().unwrap_or_else(|| self.cache_creation.total());
         Some(Usage {
             prompt_tokens: self.input_tokens.or_zero().saturating_add(read).saturating_add(written),
             cached_tokens: read,
             cache_write_tokens: written,
+            cache_write_1h_tokens: self.cache_creation.hour(),
             completion_tokens: self.output_tokens.or_zero(),
             reasoning_tokens: None,
         })

@@ -258,7 +258,8 @@ fn what_anthropic_counts_and_signs_is_heard() {
     assert_eq!(uncut[0], Delta::Finish(FinishReason::StopString(1)), "the end is the reason, without message_stop");
     let (mut reader, mut out) = (Dialect::Anthropic.event_reader(&chat), Vec::new());
     for event in [
-        json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}}}),
+        json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3,
+               "cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 2}}}}),
         json!({"type": "message_delta", "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"}, "usage": {"output_tokens": 9}}),
         json!({"type": "message_stop"}),
     ] {
@@ -269,6 +270,7 @@ fn what_anthropic_counts_and_signs_is_heard() {
         prompt_tokens: 18,
         cached_tokens: 5,
         cache_write_tokens: 3,
+        cache_write_1h_tokens: 2,
         completion_tokens: 9,
         reasoning_tokens: None,
     };

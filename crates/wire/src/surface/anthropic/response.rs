@@ -204,12 +204,20 @@ fn overloaded_error() -> Error {
 }
 
 fn usage_body(usage: &Usage) -> Value {
-    json!({
+    let mut body = json!({
         "input_tokens": usage.prompt_tokens.saturating_sub(usage.cached_tokens).saturating_sub(usage.cache_write_tokens),
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.completion_tokens,
-    })
+    });
+    if usage.cache_write_tokens > 0 {
+        let hour = usage.cache_write_1h_tokens.min(usage.cache_write_tokens);
+        body["cache_creation"] = json!({
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - hour,
+            "ephemeral_1h_input_tokens": hour,
+        });
+    }
+    body
 }
 
 /// An event whose data repeats its name as `type`.

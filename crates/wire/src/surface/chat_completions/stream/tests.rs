@@ -30,6 +30,7 @@ const USAGE: Usage = Usage {
     prompt_tokens: 17,
     cached_tokens: 5,
     cache_write_tokens: 0,
+    cache_write_1h_tokens: 0,
     completion_tokens: 12,
     reasoning_tokens: Some(6),
 };
