@@ -12,6 +12,7 @@ pub mod json;
 pub mod passthrough;
 pub mod progress;
 pub mod provider_limits;
+mod reasoning_details;
 pub mod sse;
 pub mod surface;
 pub mod tasks;

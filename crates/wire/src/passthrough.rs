@@ -5,7 +5,9 @@ mod endpoint;
 pub mod json_fields;
 mod json_scanner;
 pub mod multipart_fields;
+mod reasoning_name;
 pub mod response_validation;
 pub mod usage_scanner;
 
 pub use endpoint::ApiEndpoint;
+pub use reasoning_name::add_reasoning_content;

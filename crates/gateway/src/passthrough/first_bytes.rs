@@ -5,9 +5,9 @@ use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use futures_util::StreamExt;
 use http::header::{HeaderMap, HeaderValue};
-use wire::passthrough::ApiEndpoint;
 use wire::passthrough::response_validation::{self, BodyFormat};
 use wire::passthrough::usage_scanner::{self, SseScanner};
+use wire::passthrough::{ApiEndpoint, add_reasoning_content};
 use wire::progress::AnswerProgress;
 use wire::provider_limits::{MAX_RESPONSE_BYTES, ProviderLimitExceeded};
 
@@ -106,8 +106,15 @@ impl PassthroughAttempt<'_> {
             }
             BodyKind::Json | BodyKind::Text => {
                 let whole = read_whole_body(name, endpoint.max_body_bytes(), chunks, memory).await?;
-                let progress = scan_whole_body(name, endpoint, &content_type, &whole, memory).await?;
-                (whole, RemainingBody::Complete(progress))
+                let (progress, renamed) = scan_whole_body(name, endpoint, &content_type, &whole, memory).await?;
+                let body = match renamed {
+                    Some(renamed) => {
+                        let reservation = memory.reserve(renamed.len());
+                        reservation.map_err(|error| answer_memory_error(error, name))?.attach_to(renamed)
+                    }
+                    None => whole,
+                };
+                (body, RemainingBody::Complete(progress))
             }
         };
         match body_kind {
@@ -185,7 +192,8 @@ fn push_held(provider: &str, held: &mut ReservedBuffer, bytes: &[u8]) -> Result<
     held.push(bytes, MAX_RESPONSE_BYTES).map_err(|error| answer_memory_error(error, provider))
 }
 
-/// The progress of a whole answer, scanned on a blocking thread if it is large.
+/// The progress of a whole answer, scanned on a blocking thread if it is large, and the answer with
+/// the other name of its reasoning, if it needs that.
 ///
 /// # Errors
 /// The failure that it reports, and `Upstream` for one that is not of its dialect.
@@ -195,7 +203,7 @@ async fn scan_whole_body(
     content_type: &HeaderValue,
     body: &Bytes,
     memory: &RequestMemory,
-) -> Result<AnswerProgress, Error> {
+) -> Result<(AnswerProgress, Option<Vec<u8>>), Error> {
     let media_type = content_type.to_str().unwrap_or_default().to_owned();
     let (bytes, name) = (body.clone(), provider.to_owned());
     let scan = move || {
@@ -203,12 +211,16 @@ async fn scan_whole_body(
             let validated = response_validation::validate_media(endpoint, &media_type, &bytes);
             let provider_error = |message| Error::new(ErrorKind::Upstream(502), message);
             validated.map_err(|message| message.map_or_else(|| wrong_dialect_error(&name), provider_error))?;
-            return Ok(usage_scanner::scan_body(endpoint, &bytes));
+            return Ok((usage_scanner::scan_body(endpoint, &bytes), None));
         }
         let progress = usage_scanner::scan_body(endpoint, &bytes);
         match progress.failure {
             Some(failure) => Err(failure),
-            None => Ok(count_pieces(progress, &bytes)),
+            None => {
+                let is_chat = endpoint == ApiEndpoint::ChatCompletions;
+                let renamed = is_chat.then(|| add_reasoning_content(&bytes)).flatten();
+                Ok((count_pieces(progress, &bytes), renamed))
+            }
         }
     };
     offload(memory, body.len(), scan).await.map_err(redact_error)

@@ -60,6 +60,34 @@ async fn a_body_of_the_same_dialect_is_forwarded_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn reasoning_under_its_new_name_is_forwarded_under_both() {
+    const CHUNK: &str = "data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\"}}]}\n\n";
+    const LAST: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let fake = FakeUpstream::start(|received| match received.json()["stream"] == true {
+        // The event arrives in two pieces.
+        true => FakeResponse::stream([&CHUNK[..20], &CHUNK[20..], LAST].map(|text| BodyStep::Send(text.into()))),
+        false => FakeResponse::json(
+            200,
+            json!({"choices": [{"message": {"reasoning": "hm", "content": "a"}, "finish_reason": "stop"}],
+                   "usage": {"prompt_tokens": 5, "completion_tokens": 1}}),
+        ),
+    })
+    .await;
+    let fixture = fixture(&fake).await;
+    let pass =
+        async |body: &str| pass_chat_completions(&fixture.gateway, &fixture.alice, body).await.unwrap().unwrap().0;
+    let both = "{\"reasoning\":\"hm\",\"reasoning_content\":\"hm\"}";
+    let stream = format!("data: {{\"choices\":[{{\"delta\":{both}}}]}}\n\n{LAST}");
+    for options in ["", r#","stream_options":{"include_usage":true}"#] {
+        assert_eq!(pass(&format!(r#"{{"model":"m","stream":true,"messages":[]{options}}}"#)).await, stream);
+    }
+    let whole = pass(r#"{"model":"m","messages":[]}"#).await;
+    let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    let expected = json!({"reasoning": "hm", "reasoning_content": "hm", "content": "a"});
+    assert_eq!(whole["choices"][0]["message"], expected);
+}
+
+#[tokio::test]
 async fn a_gemini_body_is_forwarded_byte_for_byte() {
     let event = |text: &str, end: &str| {
         let usage = r#""usageMetadata":{"promptTokenCount":100,"candidatesTokenCount":2}"#;

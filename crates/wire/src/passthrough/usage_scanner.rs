@@ -1,9 +1,10 @@
-//! Scans responses that are forwarded unchanged for the progress of the answer.
+//! Scans responses that are forwarded for the progress of the answer. Their bytes stay as they are,
+//! but for the name of reasoning.
 
 use chat::{Error, Usage};
 
 use crate::passthrough::endpoint::ApiEndpoint;
-use crate::passthrough::json_fields;
+use crate::passthrough::{json_fields, reasoning_name};
 use crate::progress::chat_completions::OpenAiUsage;
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader, is_whole_event};
 use crate::provider_limits::{MAX_EMPTY_EVENTS, MAX_EVENT_BYTES, ProviderLimitExceeded};
@@ -14,11 +15,13 @@ use media::MediaUsage;
 mod media;
 
 /// Scans an event stream. With `hide_usage` it drops events that contain only usage, for callers
-/// that did not request it.
+/// that did not request it. Reasoning of chat completions gets the name `reasoning_content`, too.
 #[derive(Debug, Default)]
 pub struct SseScanner {
     endpoint: ApiEndpoint,
     hide_usage: bool,
+    /// Whether reasoning gets the name that DeepSeek's clients read.
+    renames_reasoning: bool,
     parser: SseParser,
     frames: Vec<SseFrame>,
     reader: AnswerReader,
@@ -62,7 +65,8 @@ impl SseScanner {
             Some(_) => AnswerReader::Media(AnswerProgress::default()),
             None => AnswerReader::Text(ProgressReader::new(answer_format(endpoint))),
         };
-        Self { endpoint, hide_usage, reader, ..Self::default() }
+        let renames_reasoning = endpoint == ApiEndpoint::ChatCompletions;
+        Self { endpoint, hide_usage, renames_reasoning, reader, ..Self::default() }
     }
 
     /// The progress so far.
@@ -81,7 +85,7 @@ impl SseScanner {
             progress.pieces = progress.pieces.max(u64::from(!bytes.is_empty()));
             return None;
         }
-        if !self.hide_usage {
+        if !self.hide_usage && !self.renames_reasoning {
             self.parse(bytes);
             return None;
         }
@@ -97,8 +101,10 @@ impl SseScanner {
             }
             // The event, or the lines between two events.
             if line.ends_with(b"\n") && self.parser.buffered_bytes() == 0 {
-                if !is_only_usage {
-                    out.extend_from_slice(&self.pending_event);
+                match reasoning_name::add_to_event(&self.pending_event).filter(|_| self.renames_reasoning) {
+                    _ if is_only_usage && self.hide_usage => {}
+                    Some(renamed) => out.extend(renamed),
+                    None => out.extend_from_slice(&self.pending_event),
                 }
                 self.pending_event.clear();
             }
@@ -129,7 +135,7 @@ impl SseScanner {
                 progress.end().map(|_| ())
             }
         };
-        (if hides { Vec::new() } else { rest }, ended)
+        (if hides && self.hide_usage { Vec::new() } else { rest }, ended)
     }
 
     /// Number of bytes held: of the line, and of the event if it may be dropped.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::progress::{AnswerProgress, ProgressReader};
+use crate::reasoning_details::ReasoningDetails;
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::EventReader;
 pub(super) use request::request_body;
@@ -54,6 +55,8 @@ struct DeltaBody {
     reasoning_content: Option<String>,
     #[serde(default, deserialize_with = "forgiving")]
     reasoning: Option<String>,
+    #[serde(default)]
+    reasoning_details: ReasoningDetails,
     tool_calls: Option<Vec<CallBody>>,
     #[serde(default, deserialize_with = "forgiving")]
     refusal: Option<String>,
@@ -195,7 +198,8 @@ impl OpenAiEventReader {
             let ContentBody { text, reasoning } = delta.content;
             let reasoning = non_empty_text(delta.reasoning_content)
                 .or(non_empty_text(delta.reasoning))
-                .or(non_empty_text(Some(reasoning)));
+                .or(non_empty_text(Some(reasoning)))
+                .or(non_empty_text(Some(delta.reasoning_details.0)));
             if let Some(text) = reasoning {
                 out.push(Delta::Reasoning { text, logprobs: read_logprobs(logprobs.reasoning_content) });
             }

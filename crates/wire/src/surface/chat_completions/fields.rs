@@ -4,6 +4,7 @@ use chat::{Error, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall,
 use serde_json::Value;
 
 use crate::field_reader::{Field, Object};
+use crate::reasoning_details::reasoning_of_details;
 use crate::surface::cache_control::last_cache_control;
 
 pub(crate) fn parse_message(field: Field) -> Result<Message, Error> {
@@ -35,6 +36,12 @@ pub(crate) fn parse_message(field: Field) -> Result<Message, Error> {
 
 fn parse_assistant_fields(message: &mut Message, mut object: Object) -> Result<(), Error> {
     message.reasoning = object.optional("reasoning_content").map(Field::string).transpose()?;
+    // Other services' names, under which clients send back what they got elsewhere.
+    for name in ["reasoning", "reasoning_details"] {
+        let other = object.optional(name).map(Field::into_value);
+        let text = other.and_then(|value| value.as_str().map(str::to_owned).or_else(|| reasoning_of_details(&value)));
+        message.reasoning = message.reasoning.take().or(text);
+    }
     message.prefix = object.optional("prefix").map(Field::bool).transpose()?.unwrap_or(false);
     if let Some(calls) = object.optional("tool_calls") {
         message.tool_calls = Some(calls.array()?.map(parse_tool_call).collect::<Result<_, _>>()?);

@@ -253,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn reasoning_of_other_services_is_read() {
+        for (fields, reasoning) in [
+            (r#""reasoning":"r""#, Some("r")),
+            (r#""reasoning":"r","reasoning_content":"c""#, Some("c")),
+            (
+                r#""reasoning_details":[{"type":"reasoning.text","text":"a"},{"type":"reasoning.encrypted","data":"x"},{"type":"reasoning.summary","summary":"b"}]"#,
+                Some("ab"),
+            ),
+            (r#""reasoning":null,"reasoning_details":[]"#, None),
+            (r#""reasoning":{"effort":"low"}"#, None),
+        ] {
+            let messages = format!(r#"[{{"role":"assistant","content":"a",{fields}}}]"#);
+            let chat = parse_request(body_with_messages(&messages).as_bytes()).unwrap().chat;
+            let Input::Messages(messages) = chat.input else { unreachable!() };
+            assert_eq!(messages[0].reasoning.as_deref(), reasoning, "{fields}");
+        }
+    }
+
+    #[test]
     fn a_field_of_the_wrong_type_is_named_by_its_path() {
         assert_eq!(parse_error(r#"{"messages":[]}"#), "missing field `model`");
         assert_eq!(parse_error("null"), "invalid type: null, expected a map");
