@@ -14,6 +14,7 @@ mod memory_size;
 mod provider;
 mod response_format;
 mod usage;
+mod volatile_lines;
 
 pub use chat::{Attention, Chat, Input, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
 pub use delta::{Delta, FinishReason, Reply, TokenLogprob, TopLogprob, fold};
@@ -25,3 +26,4 @@ pub use memory_size::json_bytes;
 pub use provider::{BoxDeltaStream, BoxFuture, Provider, StartedAnswer};
 pub use response_format::ResponseFormat;
 pub use usage::Usage;
+pub use volatile_lines::volatile_line;

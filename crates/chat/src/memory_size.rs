@@ -34,7 +34,7 @@ impl Delta {
                 + token.top.iter().map(top).sum::<usize>()
         };
         match self {
-            Self::Reasoning { text, logprobs } | Self::Text { text, logprobs } => {
+            Self::Prompt { text, logprobs } | Self::Reasoning { text, logprobs } | Self::Text { text, logprobs } => {
                 text.len() + logprobs.iter().map(token).sum::<usize>()
             }
             Self::ToolCall { id, name, .. } => size_of::<ToolCall>() + id.len() + name.len() + 3 * ALLOCATION_OVERHEAD,

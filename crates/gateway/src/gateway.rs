@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use chat::{BoxDeltaStream, Chat, EngineStatus, Error, ErrorKind, Input, Part};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
+use wire::upstream::Dialect;
 
 use crate::admission::Admission;
 use crate::billing::accounting::Accounting;
@@ -120,6 +121,9 @@ impl Gateway {
             route = route.only_local()?;
         }
         adopt_engine_fields(&route, &mut chat);
+        if route.targets.iter().all(|target| target.backend.dialect().is_some_and(|of| of != Dialect::Anthropic)) {
+            chat.leave_out_volatile_line();
+        }
         chat.thinking = route.thinking_mode.resolve(&chat);
         let mut admission = self.open_admission(&route);
         let memory = &caller.memory;

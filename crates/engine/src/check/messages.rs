@@ -18,8 +18,11 @@ const MAX_MESSAGES: usize = 4096;
 /// use is removed: all except that of the current turn (V32 rules) and of a prefix, in thinking
 /// mode.
 pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
-    let Input::Messages(messages) = &mut chat.input else { return Ok(()) };
     let lenient = rules.profile == Profile::Lenient;
+    if lenient {
+        chat.leave_out_volatile_line();
+    }
+    let Input::Messages(messages) = &mut chat.input else { return Ok(()) };
     let keeps_reasoning = chat.thinking == Some(true) && rules.reasoning_rules == ReasoningRules::V32;
     let mut notes = Notes(&mut chat.notes);
 

@@ -22,8 +22,16 @@ const MAX_REMEMBERED_BLOCKS: usize = 1 << 16;
 pub(crate) struct PromptPrefix(Vec<u64>);
 
 impl PromptPrefix {
-    /// Hashes a text that comes in any number of pieces.
+    /// Hashes a text that comes in any number of pieces. A line of the first piece that agents change
+    /// with every request is left out: providers leave it out, or read the rest from their cache.
     pub(crate) fn hash<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut pieces = pieces.into_iter();
+        let first = pieces.next().unwrap_or_default();
+        let line = chat::volatile_line(first).unwrap_or(0..0);
+        Self::hash_all([&first[..line.start], &first[line.end..]].into_iter().chain(pieces))
+    }
+
+    fn hash_all<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hashes = Vec::new();
         let mut hasher = DefaultHasher::new();
         let mut filled = 0;
@@ -110,6 +118,17 @@ mod tests {
         let pieces = PromptPrefix::hash(text.as_bytes().chunks(7));
         assert_eq!((&pieces, pieces.0.len()), (&prefix(&text), text.len() / BLOCK_BYTES));
         assert_eq!(prefix(&"x".repeat(BLOCK_BYTES * (MAX_BLOCKS + 9))).0.len(), MAX_BLOCKS);
+    }
+
+    #[test]
+    fn a_line_that_changes_with_every_request_does_not_count() {
+        let prompt =
+            |cch: &str| format!("x-anthropic-billing-header: cch={cch};\n\n{}", "You are an agent. ".repeat(60));
+        assert_eq!(prefix(&prompt("1f2e3")), prefix(&prompt("9")));
+        assert_ne!(prefix(&prompt("1")), prefix(&format!("a {}", prompt("1"))));
+        let json =
+            |cch: &str| format!(r#"[{{"text":"x-anthropic-billing-header: cch={cch};"}},{{"text":"{:0>900}"}}]"#, 1);
+        assert_eq!(prefix(&json("1f2e3")), prefix(&json("9")));
     }
 
     #[test]

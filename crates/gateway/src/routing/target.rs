@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chat::Provider;
 use serde::{Deserialize, Serialize};
+use wire::upstream::Dialect;
 
 use crate::pricing::Price;
 use crate::routing::active_requests::ActiveRequests;
@@ -39,6 +40,14 @@ impl Backend {
         match self {
             Self::Local(provider) => provider.as_ref(),
             Self::Remote(upstream) => upstream.as_ref(),
+        }
+    }
+
+    /// The dialect of a remote provider.
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(upstream) => Some(upstream.dialect()),
         }
     }
 }

@@ -160,10 +160,11 @@ async fn tokens_are_counted_by_the_provider_or_estimated() {
     // No count, no endpoint, no provider: a message counts as 12 bytes beside its text, and three
     // bytes as a token.
     let estimate = Ok(gateway::PromptTokens { tokens: 5, is_estimate: true });
-    for answer in
-        [FakeResponse::json(200, json!({})), FakeResponse::json(404, json!({})), FakeResponse::json(500, json!({}))]
-    {
-        assert_eq!(count(Dialect::Anthropic, answer).await.0, estimate);
+    for status in [200, 404, 405, 500, 501] {
+        for dialect in [Dialect::Anthropic, Dialect::Gemini] {
+            let answer = FakeResponse::json(status, json!({}));
+            assert_eq!(count(dialect, answer).await.0, estimate, "{status}");
+        }
     }
     assert_eq!(count(Dialect::OpenAi, FakeResponse::json(200, json!({}))).await, (estimate, None));
     let refused = FakeResponse::json(400, json!({"error": {"type": "invalid_request_error", "message": "no"}}));

@@ -326,3 +326,42 @@ async fn case_58_a_model_that_always_thinks_answers_every_id_and_takes_tools() {
     let service = TestAppBuilder::deepseek_profile().provider(r1).start().await;
     assert_eq!(service.request("POST", "/v1/messages").json(body).send().await.status, 400);
 }
+
+#[tokio::test]
+async fn case_59_a_completion_may_be_asked_for_its_prompt_alone() {
+    let body = json!({"model": "deepseek-chat", "prompt": "<think>", "max_tokens": 0, "echo": true, "logprobs": 1,
+        "add_special_tokens": false});
+    let app = TestAppBuilder::lenient_profile().start().await;
+    let answer = app.request("POST", "/v1/completions").json(body.clone()).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for named in ["fields of other APIs: add_special_tokens", "`max_tokens` of 0"] {
+        assert!(note(&answer).contains(named), "{}", note(&answer));
+    }
+    let seen = received(&app);
+    assert_eq!((seen.max_tokens, seen.echo_prompt, seen.parse_special), (Some(0), true, true));
+    let service = TestAppBuilder::deepseek_profile().start().await;
+    let refused = service.request("POST", "/v1/completions").json(body).send().await;
+    let text = "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]";
+    assert_eq!((refused.status, refused.message().as_str()), (400, text));
+}
+
+#[tokio::test]
+async fn case_60_a_line_that_changes_with_every_request_is_left_out_of_the_prompt() {
+    let line = "x-anthropic-billing-header: cc_version=2.1.37.0d9; cch=1f2e3;";
+    let system = json!([{"type": "text", "text": line}, {"type": "text", "text": "You are an agent."}]);
+    let body = json!({"model": "claude-sonnet-4-5", "max_tokens": 10, "system": system,
+        "messages": [{"role": "user", "content": "hi"}]});
+    for (app, prompt, notes) in [
+        (
+            TestAppBuilder::lenient_profile().start().await,
+            "You are an agent.".to_owned(),
+            "`x-anthropic-billing-header` is left out of the prompt",
+        ),
+        (TestAppBuilder::deepseek_profile().start().await, format!("{line}\n\nYou are an agent."), ""),
+    ] {
+        let answer = app.request("POST", "/v1/messages").json(body.clone()).send().await;
+        assert_eq!((answer.status, answer.header("x-compat-note").unwrap_or_default()), (200, notes));
+        let Input::Messages(seen) = received(&app).input else { unreachable!() };
+        assert_eq!(seen[0].text(), prompt);
+    }
+}
