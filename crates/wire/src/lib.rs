@@ -3,16 +3,19 @@
 //!
 //! [`surface`] is the client side, one module for each API. [`upstream`] is the provider side, one
 //! module for each dialect. [`passthrough`] edits and observes bodies that are forwarded unchanged.
+//! [`model_rules`] changes request bodies to what a model takes.
 //! [`progress`] defines when an answer has begun, failed or ended, and what of it is billed.
 #![forbid(unsafe_code)]
 
 pub mod event_stream;
 mod field_reader;
 pub mod json;
+pub mod model_rules;
 pub mod passthrough;
 pub mod progress;
 pub mod provider_limits;
 mod reasoning_details;
+mod reasoning_effort;
 pub mod sse;
 pub mod surface;
 pub mod tasks;

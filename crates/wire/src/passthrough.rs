@@ -1,7 +1,9 @@
 //! Bodies that are forwarded without conversion: the endpoints that allow it, the fields that are
 //! read and changed, and the usage that the responses report.
 
+pub mod body_editor;
 mod endpoint;
+pub(crate) mod json_elements;
 pub mod json_fields;
 mod json_scanner;
 pub mod multipart_fields;

@@ -20,11 +20,18 @@ const MAX_FIELDS: usize = 1 << 17;
 #[derive(Clone, Debug)]
 pub struct JsonFields<'a> {
     body: &'a [u8],
-    /// The ranges of the values by name. The map hashes with random keys, because an attacker may
-    /// choose names that collide.
-    fields: HashMap<Cow<'a, str>, Range<usize>>,
+    /// The fields by name. The map hashes with random keys, because an attacker may choose names
+    /// that collide.
+    fields: HashMap<Cow<'a, str>, FieldSpan>,
     /// The position of the closing `}`.
     end: usize,
+}
+
+/// The position of a field.
+#[derive(Clone, Debug)]
+struct FieldSpan {
+    name_start: usize,
+    value: Range<usize>,
 }
 
 impl<'a> JsonFields<'a> {
@@ -47,6 +54,8 @@ impl<'a> JsonFields<'a> {
         scan.expect(b'{')?;
         if scan.peek()? != b'}' {
             loop {
+                scan.peek()?;
+                let name_start = scan.position;
                 let key = scan.scan_key()?;
                 if fields.len() == MAX_FIELDS {
                     return Some(Err(Error::invalid(format!(
@@ -66,7 +75,7 @@ impl<'a> JsonFields<'a> {
                 scan.peek()?;
                 let from = scan.position;
                 scan.scan_value()?;
-                field.insert(from..scan.position);
+                field.insert(FieldSpan { name_start, value: from..scan.position });
                 if scan.peek()? != b',' {
                     break;
                 }
@@ -80,7 +89,7 @@ impl<'a> JsonFields<'a> {
 
     /// The bytes of a field's value.
     pub fn get(&self, key: &str) -> Option<&'a [u8]> {
-        Some(&self.body[self.fields.get(key)?.clone()])
+        Some(&self.body[self.fields.get(key)?.value.clone()])
     }
 
     /// The value of a field; `None` when it is absent, null or invalid.
@@ -95,10 +104,44 @@ impl<'a> JsonFields<'a> {
 
     /// Returns the body with changed fields. Each is replaced in place, or added at the end.
     pub fn with_changes(&self, changes: &[(&str, String)]) -> Vec<u8> {
-        let added: usize = changes.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+        let changes: Vec<_> = changes.iter().map(|(name, value)| (*name, Some(value.as_str()))).collect();
+        self.edited(&changes)
+    }
+
+    /// Returns the body with changed fields. Each is replaced in place, added at the end, or, where
+    /// its new value is `None`, removed.
+    pub fn with_edits(&self, edits: &[(String, Option<String>)]) -> Vec<u8> {
+        let edits: Vec<_> = edits.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        self.edited(&edits)
+    }
+
+    fn edited(&self, edits: &[(&str, Option<&str>)]) -> Vec<u8> {
+        let added: usize = edits.iter().map(|(name, value)| name.len() + value.map_or(0, str::len) + 4).sum();
         let mut out = Vec::with_capacity(self.body.len() + added);
-        let range_of = |key: &str| self.fields.get(key);
-        let mut replaced: Vec<_> = changes.iter().filter_map(|(key, value)| Some((range_of(key)?, value))).collect();
+        let is_removal = |(name, value): &(&str, Option<&str>)| value.is_none() && self.fields.contains_key(*name);
+        let mut has_fields = if edits.iter().any(is_removal) {
+            self.write_kept(edits, &mut out)
+        } else {
+            self.write_replaced(edits, &mut out);
+            !self.fields.is_empty()
+        };
+        for (name, value) in edits.iter().filter(|(name, _)| !self.fields.contains_key(*name)) {
+            let Some(value) = value else { continue };
+            if std::mem::replace(&mut has_fields, true) {
+                out.push(b',');
+            }
+            out.extend_from_slice(Value::from(*name).to_string().as_bytes());
+            out.push(b':');
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.extend_from_slice(&self.body[self.end..]);
+        out
+    }
+
+    /// Writes the body up to its end with replaced values.
+    fn write_replaced(&self, edits: &[(&str, Option<&str>)], out: &mut Vec<u8>) {
+        let replaced = edits.iter().filter_map(|(name, value)| Some((&self.fields.get(*name)?.value, (*value)?)));
+        let mut replaced: Vec<_> = replaced.collect();
         replaced.sort_by_key(|(span, _)| span.start);
         let mut done = 0;
         for (span, value) in replaced {
@@ -107,17 +150,29 @@ impl<'a> JsonFields<'a> {
             done = span.end;
         }
         out.extend_from_slice(&self.body[done..self.end]);
-        let mut empty = self.fields.is_empty();
-        for (key, value) in changes.iter().filter(|(key, _)| range_of(key).is_none()) {
-            if !std::mem::take(&mut empty) {
-                out.push(b',');
+    }
+
+    /// Writes the body up to its end without removed fields and with replaced values. Returns
+    /// whether a field is left.
+    fn write_kept(&self, edits: &[(&str, Option<&str>)], out: &mut Vec<u8>) -> bool {
+        let edits: HashMap<_, _> = edits.iter().copied().collect();
+        let mut fields: Vec<_> = self.fields.iter().collect();
+        fields.sort_by_key(|(_, span)| span.name_start);
+        let mut done = fields.first().map_or(self.end, |(_, span)| span.name_start);
+        out.extend_from_slice(&self.body[..done]);
+        let mut has_fields = false;
+        for (name, FieldSpan { name_start, value }) in fields {
+            let edit = edits.get(name.as_ref());
+            if edit != Some(&None) {
+                // What is before the name separates it from the field before.
+                let from = if std::mem::replace(&mut has_fields, true) { done } else { *name_start };
+                out.extend_from_slice(&self.body[from..value.start]);
+                out.extend_from_slice(edit.copied().flatten().map_or(&self.body[value.clone()], str::as_bytes));
             }
-            out.extend_from_slice(Value::from(*key).to_string().as_bytes());
-            out.push(b':');
-            out.extend_from_slice(value.as_bytes());
+            done = value.end;
         }
-        out.extend_from_slice(&self.body[self.end..]);
-        out
+        out.extend_from_slice(&self.body[done..self.end]);
+        has_fields
     }
 }
 
@@ -165,6 +220,27 @@ mod tests {
         assert_eq!(String::from_utf8(changed).unwrap(), want);
         assert_eq!(fields.with_changes(&[]), body.as_bytes());
         assert_eq!(JsonFields::scan(b"{ }").unwrap().with_changes(&[("a", "1".into())]), b"{ \"a\":1}");
+    }
+
+    #[test]
+    fn fields_are_removed_with_their_separators() {
+        let edited = |body: &str, edits: &[(&str, Option<&str>)]| {
+            let edits: Vec<_> = edits.iter().map(|(name, value)| ((*name).into(), value.map(str::to_owned))).collect();
+            String::from_utf8(JsonFields::scan(body.as_bytes()).unwrap().with_edits(&edits)).unwrap()
+        };
+        let body = r#" { "a": 1 , "b":[2], "c" :3 } "#;
+        for (edits, want) in [
+            (&[("a", None)][..], r#" { "b":[2], "c" :3 } "#),
+            (&[("b", None)], r#" { "a": 1, "c" :3 } "#),
+            (&[("c", None)], r#" { "a": 1 , "b":[2] } "#),
+            (&[("a", None), ("b", None), ("c", None)], r#" {  } "#),
+            (&[("a", None), ("c", Some("4")), ("d", Some("5"))], r#" { "b":[2], "c" :4 ,"d":5} "#),
+            (&[("a", None), ("b", None), ("c", None), ("d", Some("5"))], r#" {  "d":5} "#),
+            (&[("x", None)], body),
+        ] {
+            assert_eq!(edited(body, edits), want, "{edits:?}");
+        }
+        assert_eq!(edited("{}", &[("x", None), ("y", Some("1"))]), r#"{"y":1}"#);
     }
 
     #[test]
@@ -262,6 +338,21 @@ mod tests {
             let changed = JsonFields::scan(text.as_bytes()).unwrap().with_changes(&[(&key, new.to_string())]);
             value[&key] = new;
             prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), value);
+        }
+
+        #[test]
+        fn a_removed_field_is_the_only_one_that_is_missing(
+            names in prop::collection::btree_set("[a-e]", 1..5), removed in "[a-e]", value in "[0-9]{1,3}",
+        ) {
+            let body: Vec<String> = names.iter().map(|name| format!(" \"{name}\" : {{\"x\":1}} ")).collect();
+            let body = format!("{{{}}}", body.join(","));
+            let edits = [(removed.clone(), None), ("new".to_owned(), Some(format!("1{value}")))];
+            let edited = JsonFields::scan(body.as_bytes()).unwrap().with_edits(&edits);
+            let edited: Value = serde_json::from_slice(&edited).unwrap();
+            let mut want: Value = serde_json::from_str(&body).unwrap();
+            want.as_object_mut().unwrap().remove(&removed);
+            want["new"] = serde_json::from_str(&format!("1{value}")).unwrap();
+            prop_assert_eq!(edited, want);
         }
 
         #[test]

@@ -1,10 +1,12 @@
 //! Gemini's `generateContent`: requests, responses, events and errors (API document 3 and 4.6).
 
 mod error;
+mod fields;
 mod request;
 mod response;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 pub use error::error_response;
 pub use request::{GenerateContentRequest, parse_request, request_from_json};

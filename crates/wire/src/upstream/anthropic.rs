@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
+pub(crate) use request::{MIN_THINKING_TOKENS, thinking_budget};
 pub(super) use request::{drops_thinking, request_body};
 
 mod request;

@@ -9,6 +9,7 @@ use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
 use request::signature_key;
+pub(crate) use request::thinking_budget;
 pub(super) use request::{MAX_STOP_SEQUENCES, request_body};
 
 mod request;

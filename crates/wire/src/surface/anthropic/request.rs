@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::field_reader::{Field, Object};
 use crate::json;
+use crate::reasoning_effort::effort_of_budget;
 use crate::surface::anthropic::blocks::{parse_document, parse_image, parse_tool_result, text_blocks};
 use crate::surface::cache_control::last_cache_control;
 use crate::surface::chat_completions::parse_reasoning_effort;
@@ -198,15 +199,6 @@ fn parse_tool(field: Field) -> Result<ParsedTool, Error> {
     }
     let strict = object.optional("strict").map(Field::bool).transpose()?.unwrap_or(false);
     Ok(ParsedTool::Function(Tool { name, strict, function }))
-}
-
-/// The effort that stands for a number of tokens of thinking.
-fn effort_of_budget(tokens: i64) -> &'static str {
-    match tokens {
-        ..=4096 => "low",
-        4097..=16384 => "medium",
-        _ => "high",
-    }
 }
 
 /// Parses a message into one message, or into a tool message for each result and one for the text

@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chat::{Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice};
-use serde_json::{Map, Value, json};
+use chat::{Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, ToolCall};
+use serde_json::{Value, json};
 
 use crate::field_reader::{Field, Object};
 use crate::json;
+use crate::surface::gemini::fields::{camel_or_snake, openapi_to_json_schema};
+use crate::surface::gemini::tools::parse_tools;
 
 /// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,31 +57,8 @@ pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequ
     if let Some(config) = camel_or_snake(&mut object, "generationConfig") {
         include_thoughts = parse_options(&mut chat, config.object()?)?;
     }
-    if let Some(tools) = object.optional("tools") {
-        for tool in tools.array()? {
-            if let Some(functions) = camel_or_snake(&mut tool.object()?, "functionDeclarations") {
-                chat.tools.extend(functions.array()?.map(parse_function).collect::<Result<Vec<_>, _>>()?);
-            }
-        }
-    }
-    if let Some(config) = camel_or_snake(&mut object, "toolConfig") {
-        parse_tool_choice(&mut chat, config.object()?)?;
-    }
+    parse_tools(&mut chat, &mut object)?;
     Ok(GenerateContentRequest { chat, include_thoughts })
-}
-
-/// The field with this name in camel case, or with the same name in snake case.
-fn camel_or_snake(object: &mut Object, camel: &str) -> Option<Field> {
-    let snake = || {
-        camel.chars().fold(String::new(), |mut name, letter| {
-            if letter.is_ascii_uppercase() {
-                name.push('_');
-            }
-            name.push(letter.to_ascii_lowercase());
-            name
-        })
-    };
-    object.optional(camel).or_else(|| object.optional(&snake()))
 }
 
 fn system_text(field: Field) -> Result<String, Error> {
@@ -271,69 +250,4 @@ fn parse_format(object: &mut Object) -> Result<ResponseFormat, Error> {
         (Some("application/json"), None) => ResponseFormat::JsonObject,
         (Some(other), None) => ResponseFormat::Unknown(other.into()),
     })
-}
-
-fn parse_function(field: Field) -> Result<Tool, Error> {
-    let mut object = field.object()?;
-    let name = object.required("name")?.string()?;
-    let mut function = Map::from_iter([("name".to_owned(), Value::from(name.clone()))]);
-    if let Some(description) = object.optional("description") {
-        function.insert("description".into(), description.string()?.into());
-    }
-    let schema = match camel_or_snake(&mut object, "parametersJsonSchema") {
-        Some(schema) => Some(schema.into_value()),
-        None => object.optional("parameters").map(|schema| openapi_to_json_schema(schema.into_value())),
-    };
-    if let Some(schema) = schema {
-        function.insert("parameters".into(), schema);
-    }
-    Ok(Tool { name, strict: false, function })
-}
-
-/// Converts an OpenAPI schema to JSON Schema: type names in lower case, `nullable` as an
-/// alternative (API document 3.3).
-fn openapi_to_json_schema(schema: Value) -> Value {
-    let Value::Object(fields) = schema else { return schema };
-    let nullable = fields.get("nullable") == Some(&Value::Bool(true));
-    let mut plain = Map::new();
-    for (key, value) in fields {
-        let value = match (key.as_str(), value) {
-            ("nullable", _) => continue,
-            ("type", Value::String(kind)) => Value::from(kind.to_ascii_lowercase()),
-            ("properties", Value::Object(properties)) => {
-                properties.into_iter().map(|(name, schema)| (name, openapi_to_json_schema(schema))).collect()
-            }
-            ("items" | "additionalProperties", schema) => openapi_to_json_schema(schema),
-            ("anyOf" | "any_of", Value::Array(schemas)) => schemas.into_iter().map(openapi_to_json_schema).collect(),
-            (_, value) => value,
-        };
-        let known = [("any_of", "anyOf"), ("min_items", "minItems"), ("max_items", "maxItems")];
-        let key = known.iter().find(|(snake, _)| *snake == key).map_or(key, |(_, camel)| (*camel).to_owned());
-        plain.insert(key, value);
-    }
-    let plain = Value::Object(plain);
-    if nullable { json!({"anyOf": [plain, {"type": "null"}]}) } else { plain }
-}
-
-fn parse_tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {
-    let Some(config) = camel_or_snake(&mut object, "functionCallingConfig") else { return Ok(()) };
-    let mut config = config.object()?;
-    let names =
-        camel_or_snake(&mut config, "allowedFunctionNames").map(|names| names.array()?.map(Field::string).collect());
-    let names: Vec<String> = names.transpose()?.unwrap_or_default();
-    let modes = [("MODE_UNSPECIFIED", 0), ("AUTO", 0), ("VALIDATED", 0), ("ANY", 1), ("NONE", 2)];
-    let mode = config.optional("mode").map(|mode| mode.variant(&modes)).transpose()?.unwrap_or(0);
-    chat.tool_choice = Some(match (mode, names.as_slice()) {
-        (0, _) => ToolChoice::Auto,
-        (1, [name]) => ToolChoice::Named(name.clone()),
-        (1, names) => {
-            if !names.is_empty() {
-                let names: HashSet<&str> = names.iter().map(String::as_str).collect();
-                chat.tools.retain(|tool| names.contains(&*tool.name));
-            }
-            ToolChoice::Required
-        }
-        _ => ToolChoice::None,
-    });
-    Ok(())
 }

@@ -240,3 +240,16 @@ proptest! {
         prop_assert_eq!(read, written);
     }
 }
+
+#[test]
+fn a_choice_among_tools_of_googles_service_is_dropped_with_them() {
+    let ask = |tools: Value, mode: &str| {
+        let choice = json!({"functionCallingConfig": {"mode": mode}});
+        parse(json!({"contents": [{"parts": [{"text": "hi"}]}], "tools": tools, "toolConfig": choice})).chat
+    };
+    let chat = ask(json!([{"googleSearch": {}}, {"codeExecution": {}}]), "ANY");
+    assert_eq!((chat.tools.len(), chat.tool_choice), (0, None));
+    assert_eq!(chat.notes, ["dropped: the tools codeExecution, googleSearch, which Google's service runs"]);
+    let kept = ask(json!([{"googleSearch": {}}, {"functionDeclarations": [{"name": "f"}]}]), "ANY");
+    assert_eq!((kept.tools.len(), kept.tool_choice, kept.notes.len()), (1, Some(ToolChoice::Required), 1));
+}

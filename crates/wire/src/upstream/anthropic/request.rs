@@ -10,7 +10,7 @@ use crate::upstream::event_reader::SignatureStore;
 /// The `max_tokens` of a request without one, which the API requires (API document 3.1).
 const DEFAULT_MAX_TOKENS: i64 = 4096;
 /// The minimum number of tokens for thinking.
-const MIN_THINKING_TOKENS: i64 = 1024;
+pub(crate) const MIN_THINKING_TOKENS: i64 = 1024;
 
 /// The body of a request to `model`.
 pub(in crate::upstream) fn request_body(
@@ -45,7 +45,8 @@ pub(in crate::upstream) fn request_body(
     set("messages", Some(messages.into()));
     set("stream", chat.wants_stream().then(|| true.into()));
     if thinks {
-        set("thinking", Some(json!({"type": "enabled", "budget_tokens": thinking_budget(chat, max_tokens)})));
+        let budget = thinking_budget(chat.reasoning_effort.as_deref(), max_tokens);
+        set("thinking", Some(json!({"type": "enabled", "budget_tokens": budget})));
     } else {
         // Thinking and temperature exclude each other.
         set("temperature", chat.sampling.temperature.map(|value| value.min(1.0).into()));
@@ -101,9 +102,9 @@ fn signed_thinking<'a>(message: &'a Message, signatures: &dyn SignatureStore) ->
 }
 
 /// The tokens of the thinking: a share of `max_tokens` that follows the effort.
-fn thinking_budget(chat: &Chat, max_tokens: i64) -> i64 {
+pub(crate) fn thinking_budget(effort: Option<&str>, max_tokens: i64) -> i64 {
     let share = |percent: i64| max_tokens.saturating_mul(percent) / 100;
-    let budget = match chat.reasoning_effort.as_deref() {
+    let budget = match effort {
         Some("minimal") => share(10),
         Some("low") => share(20),
         Some("medium") => share(50),
@@ -277,6 +278,8 @@ fn tool_choice(chat: &Chat) -> Option<Value> {
     let mut choice = match &chat.tool_choice {
         None if disable_parallel => json!({"type": "auto"}),
         None => return None,
+        // The API refuses a choice without tools.
+        Some(ToolChoice::Auto | ToolChoice::None) if chat.tools.is_empty() => return None,
         Some(ToolChoice::Auto) => json!({"type": "auto"}),
         Some(ToolChoice::None) => return Some(json!({"type": "none"})),
         Some(ToolChoice::Required) => json!({"type": "any"}),

@@ -178,7 +178,7 @@ fn generation_config(chat: &Chat) -> Map<String, Value> {
 
 /// The tokens of the thinking, by effort, as Google's own translation of `reasoning_effort` has
 /// them.
-fn thinking_budget(effort: Option<&str>) -> Option<u32> {
+pub(crate) fn thinking_budget(effort: Option<&str>) -> Option<u32> {
     match effort? {
         "none" => Some(0),
         "minimal" | "low" => Some(1024),

@@ -47,8 +47,10 @@ pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_
     );
     set("stop", non_empty(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
     set("tools", non_empty(chat.tools.iter().map(tool_body).collect(), Vec::is_empty).map(Value::Array));
-    set("tool_choice", chat.tool_choice.as_ref().map(tool_choice_body));
-    // OpenAI's service refuses it in a request without tools.
+    // OpenAI's service refuses both in a request without tools.
+    let has_meaning =
+        |choice: &&ToolChoice| !chat.tools.is_empty() || !matches!(choice, ToolChoice::None | ToolChoice::Auto);
+    set("tool_choice", chat.tool_choice.as_ref().filter(has_meaning).map(tool_choice_body));
     set("parallel_tool_calls", chat.parallel_tool_calls.filter(|_| !chat.tools.is_empty()).map(Value::from));
     set("response_format", response_format_body(&chat.response_format));
     set("logprobs", chat.logprobs.map(Value::from));

@@ -1,0 +1,29 @@
+//! Notes on what was changed in a request.
+
+/// The parameters that were left out, and other changes in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeNotes {
+    dropped: Vec<String>,
+    changed: Vec<String>,
+}
+
+impl ChangeNotes {
+    pub(super) fn drop(&mut self, name: &str) {
+        if !self.dropped.iter().any(|known| known == name) {
+            self.dropped.push(name.to_owned());
+        }
+    }
+
+    pub(super) fn change(&mut self, what: String) {
+        if !self.changed.contains(&what) {
+            self.changed.push(what);
+        }
+    }
+
+    /// The notes for the caller, such as `dropped: temperature, top_p`.
+    pub fn into_notes(self) -> Vec<String> {
+        let list =
+            |what: &str, names: Vec<String>| (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")));
+        list("dropped", self.dropped).into_iter().chain(list("changed", self.changed)).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! The rules for one model of a provider, and their application to a request body.
+
+use chat::Error;
+
+use crate::model_rules::change_notes::ChangeNotes;
+use crate::model_rules::origin::RequestOrigin;
+use crate::model_rules::parameters::{drop_parameter, rename_parameter};
+use crate::model_rules::row::ModelRow;
+use crate::model_rules::{combinations, messages, thinking};
+use crate::passthrough::body_editor::BodyEditor;
+use crate::passthrough::json_fields::JsonFields;
+use crate::upstream::Dialect;
+
+/// The rules for one model of a provider: all rows for it, combined.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestRules(ModelRow);
+
+impl RequestRules {
+    /// Combines rows, of which later ones win.
+    pub fn combine<'r>(rows: impl IntoIterator<Item = &'r ModelRow>) -> Self {
+        let mut rules = Self::default();
+        rows.into_iter().for_each(|row| rules.0.add(row));
+        rules
+    }
+
+    /// Whether there is nothing to change in any body.
+    pub fn is_empty(&self) -> bool {
+        self.0 == ModelRow::default()
+    }
+
+    /// Most bytes of the name of a tool.
+    pub fn max_tool_name_bytes(&self) -> Option<usize> {
+        self.0.tool_name_length
+    }
+
+    /// Whether the messages may change, so that memory for a copy of them is needed.
+    pub fn may_change_messages(&self) -> bool {
+        self.0.developer_role == Some(false) || self.0.blank_text == Some(false)
+    }
+
+    /// Applies the rules to a body of this dialect.
+    pub fn apply(&self, dialect: Dialect, origin: RequestOrigin<'_>, editor: &mut BodyEditor<'_>) -> ChangeNotes {
+        let mut notes = ChangeNotes::default();
+        let row = &self.0;
+        if row.developer_role == Some(false) && messages::rename_developer(editor) {
+            notes.change("the role `developer` to `system`".into());
+        }
+        if row.blank_text == Some(false) && dialect == Dialect::Anthropic && messages::drop_blank_text(editor) {
+            notes.drop("text of white space only");
+        }
+        thinking::apply(row, dialect, origin, editor, &mut notes);
+        combinations::apply(row, dialect, editor, &mut notes);
+        for (from, to) in &row.rename {
+            rename_parameter(from, to, editor, &mut notes);
+        }
+        for name in &row.drop {
+            drop_parameter(name, editor, &mut notes);
+        }
+        for (name, value) in &row.default {
+            if editor.get_path(name).is_none() {
+                editor.set_path(name, value.to_string());
+            }
+        }
+        for (name, value) in &row.set {
+            editor.set_path(name, value.to_string());
+        }
+        notes
+    }
+
+    /// Applies the rules to a whole body, which was written for `chat`. Returns it and the notes.
+    ///
+    /// # Errors
+    /// `Internal` for a body that is not an object.
+    pub fn apply_to_body(
+        &self,
+        dialect: Dialect,
+        origin: RequestOrigin<'_>,
+        body: String,
+    ) -> Result<(Vec<u8>, ChangeNotes), Error> {
+        if self.is_empty() {
+            return Ok((body.into_bytes(), ChangeNotes::default()));
+        }
+        let (edited, notes) = {
+            let fields = JsonFields::scan(body.as_bytes())
+                .map_err(|error| Error::internal(format!("a request is not an object: {}", error.message)))?;
+            let mut editor = BodyEditor::new(&fields);
+            let notes = self.apply(dialect, origin, &mut editor);
+            (editor.finish(), notes)
+        };
+        Ok((edited.unwrap_or_else(|| body.into_bytes()), notes))
+    }
+}

@@ -1,0 +1,78 @@
+//! The tools of a request, and which of them the model may call.
+
+use std::collections::HashSet;
+
+use chat::{Chat, Error, Tool, ToolChoice};
+use serde_json::{Map, Value};
+
+use crate::field_reader::{Field, Object};
+use crate::surface::gemini::fields::{camel_or_snake, openapi_to_json_schema};
+
+/// Parses tools and choice. Tools that Google runs itself are dropped with a note.
+pub(super) fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
+    let mut dropped = Vec::new();
+    if let Some(tools) = object.optional("tools") {
+        for tool in tools.array()? {
+            let mut tool = tool.object()?;
+            if let Some(functions) = camel_or_snake(&mut tool, "functionDeclarations") {
+                chat.tools.extend(functions.array()?.map(parse_function).collect::<Result<Vec<_>, _>>()?);
+            }
+            let others = tool.entries().filter(|(_, tool)| !tool.value().is_null());
+            dropped.extend(others.map(|(name, _)| format!("{name:.64}")));
+        }
+    }
+    if let Some(config) = camel_or_snake(object, "toolConfig") {
+        parse_tool_choice(chat, config.object()?)?;
+    }
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    dropped.sort_unstable();
+    dropped.dedup();
+    chat.notes.push(format!("dropped: the tools {}, which Google's service runs", dropped.join(", ")));
+    if chat.tools.is_empty() && matches!(chat.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_))) {
+        // The tools that it demands were dropped.
+        chat.tool_choice = None;
+    }
+    Ok(())
+}
+
+fn parse_function(field: Field) -> Result<Tool, Error> {
+    let mut object = field.object()?;
+    let name = object.required("name")?.string()?;
+    let mut function = Map::from_iter([("name".to_owned(), Value::from(name.clone()))]);
+    if let Some(description) = object.optional("description") {
+        function.insert("description".into(), description.string()?.into());
+    }
+    let schema = match camel_or_snake(&mut object, "parametersJsonSchema") {
+        Some(schema) => Some(schema.into_value()),
+        None => object.optional("parameters").map(|schema| openapi_to_json_schema(schema.into_value())),
+    };
+    if let Some(schema) = schema {
+        function.insert("parameters".into(), schema);
+    }
+    Ok(Tool { name, strict: false, function })
+}
+
+fn parse_tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {
+    let Some(config) = camel_or_snake(&mut object, "functionCallingConfig") else { return Ok(()) };
+    let mut config = config.object()?;
+    let names =
+        camel_or_snake(&mut config, "allowedFunctionNames").map(|names| names.array()?.map(Field::string).collect());
+    let names: Vec<String> = names.transpose()?.unwrap_or_default();
+    let modes = [("MODE_UNSPECIFIED", 0), ("AUTO", 0), ("VALIDATED", 0), ("ANY", 1), ("NONE", 2)];
+    let mode = config.optional("mode").map(|mode| mode.variant(&modes)).transpose()?.unwrap_or(0);
+    chat.tool_choice = Some(match (mode, names.as_slice()) {
+        (0, _) => ToolChoice::Auto,
+        (1, [name]) => ToolChoice::Named(name.clone()),
+        (1, names) => {
+            if !names.is_empty() {
+                let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+                chat.tools.retain(|tool| names.contains(&*tool.name));
+            }
+            ToolChoice::Required
+        }
+        _ => ToolChoice::None,
+    });
+    Ok(())
+}
