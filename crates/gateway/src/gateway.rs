@@ -1,21 +1,20 @@
 //! The path of a chat: routing, admission, answer, metering.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chat::{BoxDeltaStream, Chat, EngineStatus, Error, ErrorKind, Input, Part};
 use futures_util::StreamExt;
-use parking_lot::Mutex;
 use wire::upstream::Dialect;
 
 use crate::admission::Admission;
 use crate::billing::accounting::Accounting;
-use crate::billing::metered_stream::{MeteredDeltas, MeteredStream};
+use crate::billing::metered_stream::{AnswerNotes, MeteredDeltas, MeteredStream};
 use crate::billing::refusals::refusal_outcome;
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::keys::caller::Caller;
 use crate::memory::inflight_budget::RequestMemory;
+use crate::note_log::NoteLog;
 use crate::offload::{INLINE_MAX_BYTES, offload};
 use crate::pricing::Prices;
 use crate::routing::failover;
@@ -27,12 +26,11 @@ use crate::routing::router::Router;
 use crate::routing::target::{Backend, RoutingPreference, Target};
 use crate::upstream::outgoing_chat::OutgoingChat;
 use crate::upstream::remote_provider::Upstream;
+use crate::upstream::shared_notes::SharedNotes;
 use crate::upstream::shared_progress::SharedProgress;
 
 /// Most bytes that are reserved for the tokens of a prompt.
 const MAX_PROMPT_TOKEN_BYTES: usize = 1 << 20;
-/// The number of notes after which those that were logged are forgotten, and are logged again.
-const MAX_LOGGED_NOTES: usize = 4096;
 
 /// The tokens of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +45,7 @@ pub struct Gateway {
     pub(crate) router: ArcSwap<Router>,
     pub(crate) retry_budget: Arc<RetryBudget>,
     pub(crate) accounting: Arc<Accounting>,
-    /// Notes that were logged, by the name of the key; at most [`MAX_LOGGED_NOTES`].
-    logged_notes: Mutex<HashSet<(Option<Arc<str>>, String)>>,
+    pub(crate) note_log: Arc<NoteLog>,
 }
 
 impl Gateway {
@@ -59,7 +56,7 @@ impl Gateway {
             router: ArcSwap::from_pointee(router),
             retry_budget: RetryBudget::new(),
             accounting,
-            logged_notes: Mutex::default(),
+            note_log: Arc::default(),
         }
     }
 
@@ -150,6 +147,7 @@ impl Gateway {
         notes.extend(unsupported_params(&targets, &chat));
         let (mut meter, selected) = admitted.begin()?;
         let mut remote_progress = None;
+        let body_notes = SharedNotes::new(&self.note_log, caller.key_name.as_ref());
         let deltas = match &targets[0].backend {
             Backend::Local(provider) => {
                 chat.user = caller.cache_scope(chat.user);
@@ -162,15 +160,16 @@ impl Gateway {
             }
             Backend::Remote(_) => {
                 chat.traceparent.clone_from(&caller.traceparent);
-                let outgoing = OutgoingChat { chat: Arc::new(chat), chat_bytes, memory: memory.clone() };
+                let (memory, notes) = (memory.clone(), body_notes.clone());
+                let outgoing = OutgoingChat { chat: Arc::new(chat), chat_bytes, memory, notes };
                 let progress = remote_progress.insert(SharedProgress::default()).clone();
                 let retry_budget = self.retry_budget.clone();
                 failover::answer_with_failover(targets, outgoing, selected.clone(), retry_budget, progress)
             }
         };
-        self.log_notes(caller, &notes);
+        self.note_log.log(caller.key_name.as_ref(), &notes);
         let deltas = MeteredDeltas { deltas, remote_progress, meter };
-        Ok(MeteredStream::new(deltas, selected, thinking, notes, memory.clone()))
+        Ok(MeteredStream::new(deltas, selected, thinking, AnswerNotes { notes, body_notes }, memory.clone()))
     }
 
     /// Opens the admission of a request to the model of `route`.
@@ -196,7 +195,8 @@ impl Gateway {
             }
             Backend::Remote(upstream) => {
                 let (counting, model) = (upstream.clone(), target.upstream_model.clone());
-                let build = move |chat: &mut Chat| Ok(counting.count_request(chat, &model));
+                let rules = target.rules.clone();
+                let build = move |chat: &mut Chat| Ok(counting.count_request(chat, &model, &rules));
                 let (chat, request) = process_chat(&caller.memory, chat, build).await?;
                 let counted = match request {
                     Ok(Some(request)) => upstream.count_tokens(request).await,
@@ -245,24 +245,6 @@ impl Gateway {
     /// The state of the engine of the local model; `None` without one.
     pub fn engine_status(&self) -> Option<EngineStatus> {
         self.router.load().engine_status()
-    }
-
-    /// Logs notes about accepted requests, each once per key. A note may quote the request, so
-    /// their number is limited.
-    fn log_notes(&self, caller: &Caller, notes: &[String]) {
-        for note in notes {
-            let mut logged = self.logged_notes.lock();
-            if logged.len() == MAX_LOGGED_NOTES {
-                logged.clear();
-            }
-            if logged.insert((caller.key_name.clone(), note.clone())) {
-                tracing::info!(
-                    key = caller.key_name.as_deref(),
-                    note,
-                    "accepted a request with unsupported or non-DeepSeek parameters"
-                );
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a model id to the provider that answers: routes, target order, health and failover.
 
 pub(crate) mod active_requests;
+pub(crate) mod alias_error;
 pub(crate) mod attempt_log;
 pub(crate) mod circuit_breaker;
 pub(crate) mod failover;

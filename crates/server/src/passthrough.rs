@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::app::AppState;
 use crate::request_log::RequestLog;
-use crate::respond::{MAX_BATCH_BYTES, body_response};
+use crate::respond::{MAX_BATCH_BYTES, body_response, set_compat_note};
 use crate::stream_clock::{ClockEvent, Interruption, StreamClock};
 
 /// The API whose format is used for keep-alives and errors.
@@ -51,6 +51,18 @@ type FirstResponseFuture = Pin<Box<dyn Future<Output = Result<FirstResponse, Err
 /// Any failure before the first keep-alive is due. Text and audio have no keep-alives: `Overloaded`
 /// if the provider does not answer within the total time limit.
 pub(crate) async fn send(
+    app: &AppState,
+    request: PassthroughRequest,
+    surface: Surface,
+    log: RequestLog,
+) -> Result<Response, Error> {
+    let notes = request.note_source();
+    let mut response = send_without_notes(app, request, surface, log).await?;
+    set_compat_note(&mut response, &notes.notes());
+    Ok(response)
+}
+
+async fn send_without_notes(
     app: &AppState,
     request: PassthroughRequest,
     surface: Surface,

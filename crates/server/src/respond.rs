@@ -28,13 +28,14 @@ const MAX_NOTE_CHARS: usize = 4096;
 /// Any failure before the first keep-alive is due.
 pub(crate) async fn send(
     app: &AppState,
-    mut answers: Vec<MeteredStream>,
+    answers: Vec<MeteredStream>,
     renderer: Box<dyn Renderer>,
     stream: bool,
     log: RequestLog,
 ) -> Result<Response, Error> {
     log.set_model(answers[0].model());
-    let notes = std::mem::take(&mut answers[0].notes);
+    // Some are known when the provider has got the request.
+    let notes = answers[0].note_source();
     let times = &app.config.keep_alive;
     let reservation = answers[0].memory().empty_reservation();
     let mut response = if stream {
@@ -45,7 +46,7 @@ pub(crate) async fn send(
         let schedule = KeepAliveSchedule { first: times.json_first, every: times.json_every, reset_by_deltas: false };
         send_json(TimedDeltas::new(app, answers, schedule, log), renderer, reservation).await
     }?;
-    set_compat_note(&mut response, &notes);
+    set_compat_note(&mut response, &notes.notes());
     Ok(response)
 }
 
@@ -254,7 +255,7 @@ fn answer_too_large(error: Error) -> Error {
 
 /// Adds the header with the parameters that were accepted although DeepSeek's service
 /// would refuse them.
-fn set_compat_note(response: &mut Response, notes: &[String]) {
+pub(crate) fn set_compat_note(response: &mut Response, notes: &[String]) {
     if notes.is_empty() {
         return;
     }

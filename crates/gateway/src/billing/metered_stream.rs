@@ -11,6 +11,7 @@ use wire::progress::AnswerProgress;
 use crate::billing::request_meter::RequestMeter;
 use crate::memory::inflight_budget::RequestMemory;
 use crate::routing::selected_target::SelectedTarget;
+use crate::upstream::shared_notes::SharedNotes;
 use crate::upstream::shared_progress::SharedProgress;
 
 /// Deltas, their progress, and the meter that observes it.
@@ -21,6 +22,15 @@ pub(crate) struct MeteredDeltas {
     pub(crate) meter: RequestMeter,
 }
 
+/// The notes for the caller, of which some are known when the request has been sent.
+#[derive(Clone)]
+pub struct AnswerNotes {
+    /// The notes on the request.
+    pub(crate) notes: Vec<String>,
+    /// Those on the body that the provider gets.
+    pub(crate) body_notes: SharedNotes,
+}
+
 /// The deltas of one request, metered as they pass. Dropping the stream cancels the request.
 pub struct MeteredStream {
     metered: MeteredDeltas,
@@ -29,9 +39,18 @@ pub struct MeteredStream {
     selected: SelectedTarget,
     /// Whether the model thinks before it answers.
     pub thinking: bool,
-    /// Warnings: what was accepted although DeepSeek's service would refuse it.
-    pub notes: Vec<String>,
+    notes: AnswerNotes,
     memory: RequestMemory,
+}
+
+impl AnswerNotes {
+    /// The notes so far: what was accepted although DeepSeek's service would refuse it, what was
+    /// left out, and, once the request has been sent, what was changed for the model.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        notes.extend(self.body_notes.notes());
+        notes
+    }
 }
 
 impl MeteredStream {
@@ -39,7 +58,7 @@ impl MeteredStream {
         metered: MeteredDeltas,
         selected: SelectedTarget,
         thinking: bool,
-        notes: Vec<String>,
+        notes: AnswerNotes,
         memory: RequestMemory,
     ) -> Self {
         Self { metered, local_progress: AnswerProgress::default(), selected, thinking, notes, memory }
@@ -53,6 +72,16 @@ impl MeteredStream {
     /// The target that answers, known after the first delta.
     pub fn selected_target(&self) -> &SelectedTarget {
         &self.selected
+    }
+
+    /// The notes so far.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.notes()
+    }
+
+    /// The notes, to be read again when the answer has begun.
+    pub fn note_source(&self) -> AnswerNotes {
+        self.notes.clone()
     }
 
     /// The model id of the route, as the list of models spells it.

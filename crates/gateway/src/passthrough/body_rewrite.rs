@@ -6,7 +6,9 @@ use bytes::Bytes;
 use chat::Error;
 use http::header::HeaderMap;
 use serde_json::json;
+use wire::model_rules::{RequestOrigin, RequestRules};
 use wire::passthrough::ApiEndpoint;
+use wire::passthrough::body_editor::BodyEditor;
 use wire::upstream::Dialect;
 
 use crate::billing::billable_fields;
@@ -15,12 +17,13 @@ use crate::offload::offload;
 use crate::passthrough::request_fields::{BodyChanges, RequestFields, content_type_only};
 use crate::routing::target::{Backend, Target};
 use crate::routing::thinking_mode::ThinkingMode;
+use crate::upstream::shared_notes::SharedNotes;
 
 /// Most bytes that changed fields add to a body.
 const MAX_ADDED_BYTES: usize = 8 << 10;
 
-/// The fields of a body that policy changes: the model, the thinking mode of its id, the request
-/// for usage, and the output cap that the budget sets.
+/// The fields of a body that change: the model, the thinking mode of its id, the request for usage,
+/// the output cap that the budget sets, and what the model does not take.
 #[derive(Clone)]
 pub(super) struct BodyRewrite {
     pub(super) endpoint: ApiEndpoint,
@@ -61,24 +64,74 @@ impl OutputCap {
     }
 }
 
-impl BodyRewrite {
-    /// The changes for a target whose name for the model is `model`.
-    fn changes<'a>(&self, request_fields: &RequestFields<'_>, model: &'a str) -> BodyChanges<'a> {
-        let RequestFields::Json(fields) = request_fields else {
-            return BodyChanges { model: request_fields.model_change(model), ..BodyChanges::default() };
+/// The properties of a target on which the body depends.
+#[derive(Clone, PartialEq)]
+pub(super) struct TargetModel {
+    /// The target's name for the model.
+    name: Arc<str>,
+    dialect: Dialect,
+    rules: Arc<RequestRules>,
+}
+
+impl TargetModel {
+    /// The model of a target, which is remote.
+    ///
+    /// # Errors
+    /// `Internal` for the local engine.
+    pub(super) fn of(target: &Target) -> Result<Self, Error> {
+        let Backend::Remote(upstream) = &target.backend else {
+            return Err(Error::internal("the local engine takes no part in passthrough"));
         };
+        let (name, rules) = (target.upstream_model.clone(), target.rules.clone());
+        Ok(Self { name, dialect: upstream.dialect(), rules })
+    }
+}
+
+impl BodyRewrite {
+    /// The changes for a target, and the notes on them.
+    fn changes<'a>(
+        &self,
+        request_fields: &RequestFields<'_>,
+        target: &'a TargetModel,
+    ) -> (BodyChanges<'a>, Vec<String>) {
+        let RequestFields::Json(fields) = request_fields else {
+            return (
+                BodyChanges { model: request_fields.model_change(&target.name), ..BodyChanges::default() },
+                vec![],
+            );
+        };
+        let mut editor = BodyEditor::new(fields);
         // Gemini's path has the model and whether the answer is a stream. A malformed configuration
         // was refused before.
-        if self.endpoint == ApiEndpoint::GenerateContent {
+        let is_gemini = self.endpoint == ApiEndpoint::GenerateContent;
+        let changes = if is_gemini {
             let limit = self.output_cap.and_then(|output_cap| {
                 billable_fields::gemini_config_with_output_limit(fields, output_cap.tokens).ok()
             });
-            return BodyChanges { model: None, fields: limit.into_iter().collect() };
-        }
-        BodyChanges {
-            model: request_fields.model_change(model),
-            fields: self.target_independent_changes(request_fields),
-        }
+            limit.into_iter().collect()
+        } else {
+            self.target_independent_changes(request_fields)
+        };
+        changes.into_iter().for_each(|(name, value)| editor.set(name, value));
+        let notes = if self.is_for_chat() {
+            target.rules.apply(target.dialect, RequestOrigin::Forwarded, &mut editor).into_notes()
+        } else {
+            Vec::new()
+        };
+        let model = if is_gemini { None } else { request_fields.model_change(&target.name) };
+        (BodyChanges { model, fields: editor.into_changes() }, notes)
+    }
+
+    /// Whether the rows of models are about this endpoint.
+    fn is_for_chat(&self) -> bool {
+        matches!(self.endpoint, ApiEndpoint::ChatCompletions | ApiEndpoint::Messages | ApiEndpoint::GenerateContent)
+    }
+
+    /// The bytes that changes add to a body of this length.
+    fn max_added_bytes(&self, length: usize, target: &TargetModel) -> usize {
+        // Changed messages are in memory beside the body.
+        let messages = if self.is_for_chat() && target.rules.may_change_messages() { length } else { 0 };
+        messages + MAX_ADDED_BYTES
     }
 
     /// The changes that are the same for every target.
@@ -103,8 +156,8 @@ impl BodyRewrite {
     }
 }
 
-/// Rewrites `body`, whose fields are `request_fields`. Memory is reserved before
-/// the body is copied.
+/// Rewrites `body`, whose fields are `request_fields`, and returns the notes on it. Memory is
+/// reserved before the body is copied.
 ///
 /// # Errors
 /// As [`RequestMemory::reserve`].
@@ -112,17 +165,18 @@ pub(super) fn rewrite_body(
     rewrite: &BodyRewrite,
     request_fields: &RequestFields<'_>,
     body: Bytes,
-    model: &str,
+    target: &TargetModel,
     mut reservation: MemoryReservation,
-) -> Result<Bytes, Error> {
-    let changes = rewrite.changes(request_fields, model);
+) -> Result<(Bytes, Vec<String>), Error> {
+    reservation.grow(rewrite.max_added_bytes(body.len(), target))?;
+    let (changes, notes) = rewrite.changes(request_fields, target);
     if changes.is_empty() {
-        return Ok(body);
+        return Ok((body, notes));
     }
-    reservation.grow(body.len() + MAX_ADDED_BYTES)?;
+    reservation.grow(body.len())?;
     let rewritten = request_fields.apply(changes);
     reservation.resize(rewritten.len())?;
-    Ok(reservation.attach_to(rewritten))
+    Ok((reservation.attach_to(rewritten), notes))
 }
 
 /// Scans and rewrites a body off thread.
@@ -134,13 +188,13 @@ pub(super) async fn rewrite_offloaded(
     rewrite: &BodyRewrite,
     headers: &HeaderMap,
     body: &Bytes,
-    model: &Arc<str>,
-) -> Result<Bytes, Error> {
+    target: &TargetModel,
+) -> Result<(Bytes, Vec<String>), Error> {
     let reservation = memory.empty_reservation();
-    let (headers, bytes, rewrite, model) = (content_type_only(headers), body.clone(), rewrite.clone(), model.clone());
+    let (headers, bytes, rewrite, target) = (content_type_only(headers), body.clone(), rewrite.clone(), target.clone());
     offload(memory, body.len(), move || {
         let request_fields = RequestFields::scan(&headers, &bytes)?;
-        rewrite_body(&rewrite, &request_fields, bytes.clone(), &model, reservation)
+        rewrite_body(&rewrite, &request_fields, bytes.clone(), &target, reservation)
     })
     .await
 }
@@ -148,11 +202,12 @@ pub(super) async fn rewrite_offloaded(
 /// The body for each target: rewritten in advance for the first, on demand for others.
 pub(super) struct TargetBodies {
     pub(super) first: Bytes,
-    /// The first target's name for the model.
-    pub(super) model: Arc<str>,
-    /// The original body, its headers and the rewrite, if a target has another name for the model.
+    pub(super) first_target: TargetModel,
+    /// The original body, its headers and the rewrite, if a target needs another body.
     pub(super) original: Option<(Bytes, HeaderMap, BodyRewrite)>,
     pub(super) memory: RequestMemory,
+    /// The notes on the body that was returned last.
+    pub(super) notes: SharedNotes,
 }
 
 impl TargetBodies {
@@ -161,9 +216,12 @@ impl TargetBodies {
     /// # Errors
     /// As [`RequestMemory::reserve`].
     pub(super) async fn for_target(&self, target: &Target) -> Result<Bytes, Error> {
+        let target = TargetModel::of(target)?;
         match &self.original {
-            Some((body, headers, rewrite)) if target.upstream_model != self.model => {
-                rewrite_offloaded(&self.memory, rewrite, headers, body, &target.upstream_model).await
+            Some((body, headers, rewrite)) if target != self.first_target => {
+                let (body, notes) = rewrite_offloaded(&self.memory, rewrite, headers, body, &target).await?;
+                self.notes.store(notes);
+                Ok(body)
             }
             _ => Ok(self.first.clone()),
         }

@@ -10,6 +10,7 @@ use http::header::HeaderMap;
 use wire::passthrough::ApiEndpoint;
 
 use crate::Gateway;
+use crate::billing::metered_stream::AnswerNotes;
 use crate::billing::request_meter::RequestMeter;
 use crate::keys::caller::Caller;
 use crate::memory::inflight_budget::RequestMemory;
@@ -24,6 +25,7 @@ use crate::routing::router::check_model_access;
 use crate::routing::selected_target::SelectedTarget;
 use crate::routing::target::Target;
 use crate::upstream::request_headers::traceparent_header;
+use crate::upstream::shared_notes::SharedNotes;
 
 /// A request whose body has not been parsed.
 pub struct RawRequest<'a> {
@@ -114,7 +116,8 @@ impl Gateway {
             stream,
             output_cap: OutputCap::new(admitted.output_cap(), &targets),
         };
-        let bodies = admitted.record_error(scanned.rewrite_for(rewrite, &headers, &targets).await)?;
+        let notes = SharedNotes::new(&self.note_log, caller.key_name.as_ref());
+        let bodies = admitted.record_error(scanned.rewrite_for(rewrite, &headers, &targets, notes).await)?;
         let (meter, selected) = admitted.begin()?;
         headers.extend(traceparent_header(caller.traceparent.as_deref()));
         Ok(Some(PassthroughRequest {
@@ -136,6 +139,12 @@ impl PassthroughRequest {
     /// The model id of the route.
     pub fn model(&self) -> &Arc<str> {
         self.meter.model()
+    }
+
+    /// The notes for the caller, to be read when the answer has begun: what was changed for the
+    /// model.
+    pub fn note_source(&self) -> AnswerNotes {
+        AnswerNotes { notes: Vec::new(), body_notes: self.bodies.notes.clone() }
     }
 
     /// The kind of body that the answer will have.

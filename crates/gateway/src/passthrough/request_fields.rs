@@ -46,8 +46,8 @@ pub(crate) struct RoutingFields {
 pub(crate) struct BodyChanges<'a> {
     /// The target's name for the model, if the body has another.
     pub(crate) model: Option<&'a str>,
-    /// JSON fields, and their new values as JSON text.
-    pub(crate) fields: Vec<(&'static str, String)>,
+    /// JSON fields, and their new values as JSON text; `None` for one that is removed.
+    pub(crate) fields: Vec<(String, Option<String>)>,
 }
 
 impl BodyChanges<'_> {
@@ -97,9 +97,9 @@ impl<'a> RequestFields<'a> {
         match self {
             Self::Json(json) => {
                 if let Some(model) = model {
-                    fields.insert(0, ("model", Value::from(model).to_string()));
+                    fields.insert(0, ("model".into(), Some(Value::from(model).to_string())));
                 }
-                json.with_changes(&fields)
+                json.with_edits(&fields)
             }
             Self::Form(form) => form.with_value("model", model.unwrap_or_default()),
         }

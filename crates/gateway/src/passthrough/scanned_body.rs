@@ -8,10 +8,11 @@ use wire::passthrough::ApiEndpoint;
 
 use crate::memory::inflight_budget::RequestMemory;
 use crate::offload::{INLINE_MAX_BYTES, offload};
-use crate::passthrough::body_rewrite::{BodyRewrite, TargetBodies, rewrite_body, rewrite_offloaded};
+use crate::passthrough::body_rewrite::{BodyRewrite, TargetBodies, TargetModel, rewrite_body, rewrite_offloaded};
 use crate::passthrough::request_fields::{RequestFields, RoutingFields, content_type_only};
 use crate::routing::prefix_affinity::PromptPrefix;
 use crate::routing::target::Target;
+use crate::upstream::shared_notes::SharedNotes;
 
 /// A body and its routing fields. Of a small body all fields are kept, so that it is scanned once.
 pub(super) struct ScannedBody<'a> {
@@ -63,18 +64,22 @@ impl<'a> ScannedBody<'a> {
         rewrite: BodyRewrite,
         headers: &HeaderMap,
         targets: &[Target],
+        notes: SharedNotes,
     ) -> Result<TargetBodies, Error> {
-        let model = targets[0].upstream_model.clone();
-        let first = match &self.fields {
+        let models = targets.iter().map(TargetModel::of).collect::<Result<Vec<_>, _>>()?;
+        let first_target = models[0].clone();
+        let (first, first_notes) = match &self.fields {
             Some(request_fields) => {
-                rewrite_body(&rewrite, request_fields, self.body.clone(), &model, self.memory.empty_reservation())?
+                let reservation = self.memory.empty_reservation();
+                rewrite_body(&rewrite, request_fields, self.body.clone(), &first_target, reservation)?
             }
-            None => rewrite_offloaded(&self.memory, &rewrite, headers, self.body, &model).await?,
+            None => rewrite_offloaded(&self.memory, &rewrite, headers, self.body, &first_target).await?,
         };
-        // Usually all targets have the same name for the model.
-        let others = targets.iter().any(|target| target.upstream_model != model);
+        // Usually all targets take the same body.
+        let others = models.iter().any(|model| *model != first_target);
         let original = others.then(|| (self.body.clone(), content_type_only(headers), rewrite));
-        Ok(TargetBodies { first, model, original, memory: self.memory })
+        notes.store(first_notes);
+        Ok(TargetBodies { first, first_target, original, memory: self.memory, notes })
     }
 }
 

@@ -199,17 +199,17 @@ async fn begin_answer(
     let Backend::Remote(upstream) = &target.backend else {
         return Err(Error::internal("the local engine takes no part in failover"));
     };
-    let model = &target.upstream_model;
+    let (model, rules) = (&target.upstream_model, &target.rules);
     if outgoing.chat.wants_stream() {
-        return upstream.answer_chat(outgoing, model, progress).await;
+        return upstream.answer_chat(outgoing, model, rules, progress).await;
     }
     if !is_retry {
-        let answer = upstream.answer_chat(outgoing, model, progress.clone()).await;
+        let answer = upstream.answer_chat(outgoing, model, rules, progress.clone()).await;
         if !answer.as_ref().is_err_and(requires_stream) {
             return answer;
         }
     }
-    upstream.answer_chat(&outgoing.streamed()?, model, progress).await
+    upstream.answer_chat(&outgoing.streamed()?, model, rules, progress).await
 }
 
 /// Whether a provider refuses a request because it is not for a stream.

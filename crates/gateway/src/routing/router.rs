@@ -9,8 +9,10 @@ use wire::passthrough::ApiEndpoint;
 
 use crate::billing::overdraft::Overdraft;
 use crate::keys::caller::Caller;
+use crate::model_rows::ModelRows;
 use crate::pricing::{LOCAL, Prices};
 use crate::routing::active_requests::ActiveRequests;
+use crate::routing::alias_error::AliasError;
 use crate::routing::model_info::{ModelInfo, RouteInfo, UpstreamModel};
 use crate::routing::route::Route;
 use crate::routing::target::{Backend, RoutingPolicy, RoutingPreference, Target};
@@ -30,29 +32,10 @@ pub struct Router {
     /// Providers whose models are not known yet, because their list cannot be read.
     undiscovered: Vec<Arc<str>>,
     policy: RoutingPolicy,
+    model_rows: ModelRows,
     pub(crate) exposes_provider: bool,
     pub(crate) overdraft: Overdraft,
 }
-
-/// Why an alias cannot be added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AliasError {
-    UnknownTarget { alias: String, target: String },
-    Taken { alias: String },
-}
-
-impl fmt::Display for AliasError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownTarget { alias, target } => {
-                write!(f, "the alias `{alias}` leads to `{target}`, an unknown model")
-            }
-            Self::Taken { alias } => write!(f, "the alias `{alias}` is already the id of a model"),
-        }
-    }
-}
-
-impl std::error::Error for AliasError {}
 
 impl Router {
     /// A router with one local model, under the ids of the family and under `name`, that of its
@@ -67,6 +50,7 @@ impl Router {
                 backend: Backend::Local(provider.clone()),
                 provider: LOCAL.into(),
                 upstream_model: id.into(),
+                rules: Arc::default(),
                 price: None,
                 breaker: Arc::default(),
                 active: ActiveRequests::default(),
@@ -104,6 +88,7 @@ impl Router {
                 backend: Backend::Remote(upstream.clone()),
                 provider: upstream.name().clone(),
                 upstream_model: upstream_name.as_str().into(),
+                rules: Arc::new(upstream.request_rules(&self.model_rows, upstream_name)),
                 price: None,
                 // Shared by both ids, so that health is tracked once per provider.
                 breaker: Arc::default(),
@@ -165,6 +150,11 @@ impl Router {
         for route in &mut self.routes {
             Arc::make_mut(route).policy = policy;
         }
+    }
+
+    /// Sets what models take, for the models that are added later.
+    pub fn set_model_rows(&mut self, rows: ModelRows) {
+        self.model_rows = rows;
     }
 
     /// Sets whether callers receive the name of the provider that answered.

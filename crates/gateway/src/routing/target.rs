@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chat::Provider;
 use serde::{Deserialize, Serialize};
+use wire::model_rules::RequestRules;
 use wire::upstream::Dialect;
 
 use crate::pricing::Price;
@@ -22,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) provider: Arc<str>,
     /// The provider's name for the model.
     pub(crate) upstream_model: Arc<str>,
+    /// The rules for the model. The local engine takes everything.
+    pub(crate) rules: Arc<RequestRules>,
     pub(crate) price: Option<Arc<Price>>,
     pub(crate) breaker: Arc<CircuitBreaker>,
     pub(crate) active: ActiveRequests,

@@ -37,6 +37,15 @@ pub enum UpstreamError {
     Metrics(String),
     #[error("`service = \"{0}\"` does not have its dialect")]
     Service(&'static str),
+    #[error("`headers`: `{name}` cannot be sent: {reason}")]
+    Header { name: String, reason: String },
+    #[error("`query`: `{0}` cannot be sent: the credential comes from `key_env`")]
+    QueryCredential(String),
+    #[error("`query` is longer than {0} bytes")]
+    Query(usize),
+    /// A change of the body that is not possible.
+    #[error("{0}")]
+    Body(String),
     #[error("its API key contains characters that are not allowed in an HTTP header")]
     Key,
     #[error(transparent)]

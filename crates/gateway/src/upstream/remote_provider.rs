@@ -14,12 +14,14 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
 use url::Url;
+use wire::model_rules::{ModelRow, RequestOrigin, RequestRules};
 use wire::passthrough::ApiEndpoint;
 use wire::passthrough::response_validation::BodyFormat;
 use wire::provider_limits::{MAX_RESPONSE_BYTES, ProviderLimitExceeded};
 use wire::upstream::{Dialect, map_error};
 
 use crate::memory::inflight_budget::RequestMemory;
+use crate::model_rows::ModelRows;
 use crate::offload::offload;
 use crate::secret::Secret;
 pub(crate) use crate::upstream::body_prefix::read_prefix;
@@ -30,10 +32,12 @@ use crate::upstream::error::{check_content_type, redact_error, timeout_error, tr
 use crate::upstream::http_client::{DEFAULT_FIRST_BYTE_TIMEOUT, PooledHttpClient, Response, ResponseTimeout};
 use crate::upstream::ip_filter::is_private_literal;
 use crate::upstream::outgoing_chat::OutgoingChat;
+use crate::upstream::renamed_tools::RenamedTools;
 use crate::upstream::reported_load::ReportedLoadCell;
 use crate::upstream::request_headers::{TRACEPARENT, request_headers, traceparent_header};
 use crate::upstream::retry_headers::parse_retry_after;
 use crate::upstream::service::{Service, adapt_body};
+use crate::upstream::shared_notes::SharedNotes;
 use crate::upstream::shared_progress::SharedProgress;
 use crate::upstream::signature_cache::SignatureCache;
 use crate::upstream::whole_answer::{parse_whole_answer, read_whole_body};
@@ -50,7 +54,7 @@ pub struct Upstream {
     private: bool,
     base_url: Url,
     /// The address of each [`ApiEndpoint`], parsed once.
-    passthrough_uris: [Uri; ApiEndpoint::ALL.len()],
+    pub(super) passthrough_uris: [Uri; ApiEndpoint::ALL.len()],
     dialect: Dialect,
     pub(super) headers: HeaderMap,
     /// Keeps the credential registered, so that it is redacted from the provider's answers.
@@ -62,6 +66,10 @@ pub struct Upstream {
     /// The cloud that the provider is one of.
     pub(super) service: Option<Service>,
     first_byte_timeout: Option<Duration>,
+    /// The query of every request, without `?`.
+    pub(super) query: Option<String>,
+    /// The changes of every body.
+    pub(super) body_row: ModelRow,
     /// Held while the provider is tested.
     pub(super) test_lock: tokio::sync::Mutex<()>,
 }
@@ -108,6 +116,8 @@ impl Upstream {
             reported_load: ReportedLoadCell::default(),
             service: None,
             first_byte_timeout: None,
+            query: None,
+            body_row: ModelRow::default(),
             test_lock: tokio::sync::Mutex::default(),
         })
     }
@@ -250,7 +260,8 @@ impl Upstream {
 
     pub(super) fn endpoint_uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Error> {
         let mut url = join_path(&self.base_url, path);
-        url.set_query(query);
+        let query: Vec<&str> = query.into_iter().chain(self.query.as_deref()).collect();
+        url.set_query((!query.is_empty()).then(|| query.join("&")).as_deref());
         to_uri(&url).ok_or_else(|| Error::invalid("The path is too long to be passed on"))
     }
 
@@ -264,20 +275,24 @@ impl Upstream {
         &self,
         outgoing: &OutgoingChat,
         model: &Arc<str>,
+        rules: &Arc<RequestRules>,
         progress: SharedProgress,
     ) -> Result<BoxDeltaStream, Error> {
         let dialect = self.dialect;
         let mut reservation = outgoing.memory.reserve(outgoing.chat_bytes)?;
-        let (chat, name, signatures) = (outgoing.chat.clone(), model.clone(), self.signatures.clone());
-        let service = self.service.clone();
+        let renamed = RenamedTools::new(outgoing, rules)?;
+        let (chat, name, signatures) = (renamed.chat.clone(), model.clone(), self.signatures.clone());
+        let (rules, service) = (rules.clone(), self.service.clone());
         let body = offload(&outgoing.memory, outgoing.chat_bytes, move || {
             let body = dialect.request_body(&chat, &name, signatures.as_ref())?;
-            let mut body = adapt_body(service.as_ref(), dialect, body)?.into_bytes();
+            let body = adapt_body(service.as_ref(), dialect, body)?;
+            let (mut body, notes) = rules.apply_to_body(dialect, RequestOrigin::of_chat(&chat), body)?;
             body.shrink_to_fit();
             reservation.resize(body.len())?;
-            Ok(reservation.attach_to(body))
+            Ok((reservation.attach_to(body), notes.into_notes()))
         });
-        let body = body.await?;
+        let (body, notes) = body.await?;
+        outgoing.notes.store(notes);
         let chat = &outgoing.chat;
         let streams = chat.wants_stream();
         let (path, query) = self.chat_path(model, streams);
@@ -293,7 +308,8 @@ impl Upstream {
             .await?;
         let format = if streams { BodyFormat::EventStream } else { BodyFormat::Json };
         check_content_type(&self.name, format, &response)?;
-        let (reader, signatures, memory) = (self.dialect.event_reader(chat), self.signatures.clone(), &outgoing.memory);
+        let reader = renamed.reader(self.dialect.event_reader(chat));
+        let (signatures, memory) = (self.signatures.clone(), &outgoing.memory);
         if streams {
             let parser = dialect.frame_parser();
             let deltas = DeltaStream::new(self.name.clone(), response.body, parser, reader, signatures, memory.clone());
@@ -310,10 +326,13 @@ impl Upstream {
 impl Provider for Upstream {
     fn chat(&self, chat: Chat) -> BoxFuture<'_, Result<StartedAnswer, Error>> {
         Box::pin(async move {
-            let model = chat.model.as_str().into();
+            let model: Arc<str> = chat.model.as_str().into();
             let chat_bytes = chat.memory_bytes();
-            let outgoing = OutgoingChat { chat: Arc::new(chat), chat_bytes, memory: RequestMemory::default() };
-            self.answer_chat(&outgoing, &model, SharedProgress::default()).await.map(StartedAnswer::from)
+            let rules = Arc::new(self.request_rules(&ModelRows::default(), &model));
+            let (memory, notes) = (RequestMemory::default(), SharedNotes::default());
+            let outgoing = OutgoingChat { chat: Arc::new(chat), chat_bytes, memory, notes: notes.clone() };
+            let deltas = self.answer_chat(&outgoing, &model, &rules, SharedProgress::default()).await?;
+            Ok(StartedAnswer { deltas, notes: notes.notes() })
         })
     }
 }

@@ -38,7 +38,7 @@ async fn unsupported_parameters_are_noted() {
     let mut request = chat("m");
     (request.sampling.seed, request.n) = (Some(1), Some(2));
     let answer = gateway.answer(&Caller::default(), request).await.unwrap();
-    assert_eq!(answer.notes, ["dropped: n, seed"]);
+    assert_eq!(answer.notes(), ["dropped: n, seed"]);
 }
 
 #[tokio::test]

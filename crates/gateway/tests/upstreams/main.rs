@@ -8,6 +8,7 @@ mod dialects;
 mod failover;
 #[path = "../common/fixture.rs"]
 mod fixture;
+mod model_rows;
 mod passthrough;
 #[path = "../common/passthrough.rs"]
 mod passthrough_helpers;

@@ -25,6 +25,7 @@ mod limits;
 mod members;
 mod memory;
 mod messages;
+mod model_rows;
 mod observability;
 mod records;
 mod responses;

@@ -27,7 +27,8 @@ struct CountBody {
 }
 
 impl Dialect {
-    /// The request that counts the tokens of `chat`; `None` for a dialect that cannot.
+    /// The request that counts the tokens of `chat`; `None` for a dialect that cannot. `change`
+    /// changes the body of the chat to what the model takes.
     ///
     /// # Errors
     /// As [`Dialect::request_body`].
@@ -36,12 +37,13 @@ impl Dialect {
         chat: &Chat,
         model: &str,
         signatures: &dyn SignatureStore,
+        change: impl FnOnce(String) -> Result<Vec<u8>, Error>,
     ) -> Result<Option<CountRequest>, Error> {
         if !matches!(self, Self::Responses | Self::Anthropic | Self::Gemini) {
             return Ok(None);
         }
-        let body = self.request_body(chat, model, signatures)?;
-        let mut fields: Map<String, Value> = serde_json::from_str(&body)
+        let body = change(self.request_body(chat, model, signatures)?)?;
+        let mut fields: Map<String, Value> = serde_json::from_slice(&body)
             .map_err(|error| Error::internal(format!("a request is not an object: {error}")))?;
         Ok(Some(match self {
             Self::Responses => {
@@ -75,7 +77,8 @@ mod tests {
         let body = json!({"model": "m", "max_tokens": 9, "temperature": 0.5, "system": "s", "stream": true,
             "messages": [{"role": "user", "content": "hi"}]});
         let chat = crate::surface::anthropic::parse_request(body.to_string().as_bytes(), false).unwrap().chat;
-        let request = |dialect: Dialect| dialect.count_request(&chat, "claude", &()).unwrap();
+        let request =
+            |dialect: Dialect| dialect.count_request(&chat, "claude", &(), |body| Ok(body.into_bytes())).unwrap();
         let body = |request: &CountRequest| serde_json::from_str::<Value>(&request.body).unwrap();
         let anthropic = request(Dialect::Anthropic).unwrap();
         assert_eq!(anthropic.path, "messages/count_tokens");

@@ -3,6 +3,7 @@
 use chat::{Chat, Error};
 use http::Method;
 use http::header::HeaderMap;
+use wire::model_rules::{RequestOrigin, RequestRules};
 use wire::upstream::{CountRequest, parse_token_count};
 
 use super::{Upstream, read_prefix};
@@ -15,12 +16,18 @@ impl Upstream {
     ///
     /// # Errors
     /// A chat that the dialect cannot express.
-    pub(crate) fn count_request(&self, chat: &Chat, model: &str) -> Result<Option<CountRequest>, Error> {
+    pub(crate) fn count_request(
+        &self,
+        chat: &Chat,
+        model: &str,
+        rules: &RequestRules,
+    ) -> Result<Option<CountRequest>, Error> {
         // The clouds count at other addresses.
         if self.service.is_some() {
             return Ok(None);
         }
-        self.dialect.count_request(chat, model, self.signatures.as_ref())
+        let change = |body| rules.apply_to_body(self.dialect, RequestOrigin::of_chat(chat), body).map(|(body, _)| body);
+        self.dialect.count_request(chat, model, self.signatures.as_ref(), change)
     }
 
     /// Counts tokens at the provider; `None` if it does not say how many.
