@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use chat::{Error, ErrorKind};
-use gateway::{Prices, ProviderTest, Router};
+use gateway::{ModelRows, Prices, ProviderTest, Router};
 use serde_json::{Value, json};
 use server::admin::{SettingEntry, SettingKind, SettingSource};
 use store::{Setting, Store};
@@ -22,6 +22,7 @@ pub struct ActiveConfig {
     pub providers: Vec<ConfiguredProvider>,
     aliases: Vec<(String, String)>,
     pub prices: Prices,
+    model_rows: ModelRows,
     /// The version of the store's settings.
     pub(crate) settings_version: i64,
 }
@@ -45,7 +46,8 @@ impl ActiveConfig {
     pub(crate) fn from_file(file: Config, previous: &[ConfiguredProvider]) -> Result<Self> {
         let key_env_rules = configured_provider::key_env_rules(&file)?;
         let prices = prices::load_prices(&file)?;
-        let mut active = Self { key_env_rules, prices, ..Self::default() };
+        let model_rows = ModelRows::with_configured(&file.models).context("[[models]]")?;
+        let mut active = Self { key_env_rules, prices, model_rows, ..Self::default() };
         for settings in &file.providers {
             let added =
                 configured_provider::add_provider(&mut active.providers, settings, &active.key_env_rules, previous);
@@ -183,6 +185,7 @@ impl ActiveConfig {
     pub fn routes(&self, local: &Router) -> Result<Router> {
         let mut router = local.clone();
         router.set_policy(self.file.gateway.routing);
+        router.set_model_rows(self.model_rows.clone());
         router.expose_provider(self.file.gateway.expose_provider);
         router.allow_overdraft(self.file.gateway.overdraft);
         for provider in &self.providers {

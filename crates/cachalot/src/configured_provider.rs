@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gateway::{Gateway, Router, RoutingPreference, Secret, Upstream, UpstreamConfig, UpstreamModel};
 use parking_lot::Mutex;
 use url::{Host, Url};
+use wire::model_rules::ModelRow;
 
 use crate::builtin_providers::{BuiltinProvider, CloudService, builtin_providers};
 use crate::cloud_service::{ACCESS_KEY_ENV, read_key, service_of};
@@ -151,7 +152,9 @@ fn build_provider(
     };
     let preference = RoutingPreference { priority: settings.priority, weight: settings.weight };
     ensure!(preference.weight > 0, "`weight` is at least 1");
-    let upstream = Upstream::new(config)?;
+    let body_row = ModelRow { set: settings.set.clone(), drop: settings.drop.clone(), ..ModelRow::default() };
+    let upstream =
+        Upstream::new(config)?.with_headers(&settings.headers)?.with_query(&settings.query)?.with_body_row(body_row)?;
     let upstream = match cloud {
         Some(service) => upstream.with_service(service)?,
         None => upstream,

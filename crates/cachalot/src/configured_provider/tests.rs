@@ -81,6 +81,12 @@ fn a_provider_that_cannot_be_used_is_named() {
         ("[[providers]]\nname='bedrock'\nmodels=['m']", "https://bedrock-runtime.REGION.amazonaws.com"),
         ("[[providers]]\nname='vllm'\nservice='bedrock'\ndialect='bedrock'\nmodels=['m']", "secret access key"),
         ("[[providers]]\nname='vllm'\nservice='azure'\ndialect='gemini'\nmodels=['m']", "does not have its dialect"),
+        ("[[providers]]\nname='vllm'\nheaders={Authorization='Bearer x'}", "`Authorization`"),
+        ("[[providers]]\nname='vllm'\nheaders={'a b'='x'}", "`a b`"),
+        ("[[providers]]\nname='vllm'\nheaders={a=\"x\\n\"}", "`a`"),
+        ("[[providers]]\nname='vllm'\nquery={Key='x'}", "`Key`"),
+        ("[[providers]]\nname='vllm'\ndrop=['messages']", "`messages`"),
+        ("[[providers]]\nname='vllm'\nset={max_tokens=5}", "budgets"),
     ] {
         let error = format!("{:#}", configure(text).expect_err(text));
         assert!(error.contains(word), "{text}: {error}");

@@ -46,9 +46,15 @@ fn retired_words_do_not_come_back() {
             texts.extend(found.into_iter().map(|(name, text)| (format!("{folder}/{name}"), text)));
         }
     }
-    for name in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "cachalot.example.toml", "providers.toml"]
-    {
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "cachalot.example.toml",
+        "models.toml",
+        "providers.toml",
+    ] {
         texts.insert(name.to_owned(), std::fs::read_to_string(source::root().join(name)).unwrap());
     }
     // The glossary may mention former names.
