@@ -3,13 +3,17 @@
     python3 fake_providers.py        # prints its address
 
 Each answers "Hello, whale." in two pieces, after the reasoning "Let me think." if thinking is enabled. With the tool get_weather and without results it calls the
-tool for Paris and Rome; after both results it answers "It is sunny.". It reports 11 prompt tokens (3 of them cached) and 7 completion tokens. Like the real service
+tool for Paris and Rome; after both results it calls the tool get_forecast if there is one, and at last answers "It is sunny.". Asked for JSON, it answers
+{"sky": "clear", "rain": false}, or calls the tool json or one whose name ends with Weather. It reports 11 prompt tokens (3 of them cached) and 7 completion tokens. Like the real service
 it refuses unknown fields, results without their calls, and reasoning without its signature."""
 
+import itertools
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CITIES = ("Paris", "Rome")
+WEATHER = {"sky": "clear", "rain": False}
+RESPONSE_NUMBERS = itertools.count()
 SIGNATURE = "c2lnbmVk"
 
 
@@ -22,20 +26,42 @@ def require(condition, what):
         raise BadRequest(what)
 
 
-def choose_reply(tools, results, thinks):
-    """Reasoning, text and calls of the reply."""
-    calls = [(f"call_{i}", {"city": city}) for i, city in enumerate(CITIES)] if tools and not results else []
-    text = [] if calls else ["It is ", "sunny."] if results else ["Hello, ", "whale."]
-    return (["Let me ", "think."] if thinks else []), text, calls
+def choose_reply(asked):
+    """Text and calls of the reply to what was asked."""
+    calls = []
+    if "get_weather" in asked.tools and not asked.results:
+        calls = [(f"call_{i}", "get_weather", {"city": city}) for i, city in enumerate(CITIES)]
+    elif "get_forecast" in asked.tools and len(asked.results) == len(CITIES):
+        calls = [("call_2", "get_forecast", {"city": CITIES[-1]})]
+    elif shaped := [name for name in asked.tools if name == "json" or name.endswith("Weather")]:
+        calls = [("call_0", shaped[0], WEATHER)]
+    object_text = json.dumps(WEATHER)
+    text = [] if calls else [object_text[:9], object_text[9:]] if asked.wants_json else ["It is ", "sunny."] if asked.results else ["Hello, ", "whale."]
+    return text, calls
+
+
+class Asked:
+    """What a request asks for: the names of its tools, the texts of the results in it, and whether the answer must be JSON."""
+
+    def __init__(self, tools, results, wants_json):
+        self.tools, self.results, self.wants_json = tools, results, wants_json
+
+
+def text_of(content):
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or [])
+
+
+def thoughts_of(thinks):
+    return ["Let me ", "think."] if thinks else []
 
 
 class Completions:
     """Chat completions; strict like OpenAI's, or with reasoning like DeepSeek's."""
 
-    KNOWN = {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "parallel_tool_calls", "user", "reasoning_effort", "stop"}
+    KNOWN = {"model", "messages", "stream", "stream_options", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "parallel_tool_calls", "user", "reasoning_effort", "stop", "response_format", "seed", "n"}
 
-    def __init__(self, strict):
-        self.strict = strict
+    def __init__(self, strict, choose=choose_reply):
+        self.strict, self.choose = strict, choose
 
     def answer(self, path, body):
         require(path.endswith("/chat/completions"), path)
@@ -48,10 +74,15 @@ class Completions:
         thinks = (body.get("thinking") or {}).get("type") == "enabled" and not self.strict
         if thinks and results:
             require(any(message.get("reasoning_content") for message in messages), "the reasoning of the turn comes back")
-        thoughts, text, calls = choose_reply(body.get("tools"), results, thinks)
+        names = [tool["function"]["name"] for tool in body.get("tools") or []]
+        wants_json = (body.get("response_format") or {}).get("type") in ("json_object", "json_schema")
+        texts = [text_of(message["content"]) for message in messages if message["role"] == "tool"]
+        thoughts, (text, calls) = thoughts_of(thinks), self.choose(Asked(names, texts, wants_json))
         finish = "tool_calls" if calls else "stop"
         usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "prompt_tokens_details": {"cached_tokens": 3}}
-        calls = [{"id": name, "type": "function", "function": {"name": "get_weather", "arguments": json.dumps(arguments)}} for name, arguments in calls]
+        if not self.strict:
+            usage.update(prompt_cache_hit_tokens=3, prompt_cache_miss_tokens=8)
+        calls = [{"id": name, "type": "function", "function": {"name": function, "arguments": json.dumps(arguments)}} for name, function, arguments in calls]
         head = {"id": "chatcmpl-1", "created": 1, "model": body["model"]}
         if not body.get("stream"):
             message = {"role": "assistant", "content": "".join(text) or None, **({"reasoning_content": "".join(thoughts)} if thinks else {}), **({"tool_calls": calls} if calls else {})}
@@ -72,6 +103,9 @@ class Completions:
 class Messages:
     """Anthropic's Messages API."""
 
+    def __init__(self, choose=choose_reply):
+        self.choose = choose
+
     def answer(self, path, body):
         require(path.endswith("/messages") and body["max_tokens"] > 0, path)
         blocks = [block for message in body["messages"] if isinstance(message["content"], list) for block in message["content"]]
@@ -81,14 +115,18 @@ class Messages:
         thinks = (body.get("thinking") or {}).get("type") == "enabled"
         if thinks and results:
             require(any(block["type"] == "thinking" and block["signature"] == SIGNATURE for block in blocks), "the thought comes back signed")
-        thoughts, text, calls = choose_reply(body.get("tools"), results, thinks)
+        names = [tool["name"] for tool in body.get("tools") or []]
+        # The words of cachalot's translation of `json_object`, which this API does not have.
+        wants_json = "format" in (body.get("output_config") or {}) or "Respond with one JSON object." in text_of(body.get("system"))
+        texts = [text_of(block.get("content")) for block in blocks if block["type"] == "tool_result"]
+        thoughts, (text, calls) = thoughts_of(thinks), self.choose(Asked(names, texts, wants_json))
         usage = {"input_tokens": 8, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 0, "output_tokens": 7}
         content = []
         if thoughts:
             content.append({"type": "thinking", "thinking": "".join(thoughts), "signature": SIGNATURE})
         if text:
             content.append({"type": "text", "text": "".join(text)})
-        content += [{"type": "tool_use", "id": name, "name": "get_weather", "input": arguments} for name, arguments in calls]
+        content += [{"type": "tool_use", "id": name, "name": function, "input": arguments} for name, function, arguments in calls]
         reason = "tool_use" if calls else "end_turn"
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": content, "stop_reason": reason, "stop_sequence": None, "usage": usage}
         if not body.get("stream"):
@@ -114,6 +152,9 @@ class Messages:
 class Contents:
     """Gemini's API."""
 
+    def __init__(self, choose=choose_reply):
+        self.choose = choose
+
     def answer(self, path, body):
         parts = [part for content in body["contents"] for part in content["parts"]]
         calls = [part for part in parts if "functionCall" in part]
@@ -124,15 +165,21 @@ class Contents:
         thinks = thinking.get("includeThoughts", thinking.get("include_thoughts", False))
         if thinks and calls:
             require(calls[0].get("thoughtSignature") == SIGNATURE, "the first call comes back signed")
-        thoughts, text, calls = choose_reply(body.get("tools"), results, thinks)
+        names = [function["name"] for tool in body.get("tools") or [] for function in tool.get("functionDeclarations", [])]
+        wants_json = body.get("generationConfig", {}).get("responseMimeType") == "application/json"
+        responses = [part["functionResponse"]["response"] for part in results]
+        texts = [response.get("result") or json.dumps(response) for response in responses]
+        thoughts, (text, calls) = thoughts_of(thinks), self.choose(Asked(names, texts, wants_json))
         pieces = [{"text": piece, "thought": True} for piece in thoughts] + [{"text": piece} for piece in text]
-        for index, (_, arguments) in enumerate(calls):
+        for index, (_, function, arguments) in enumerate(calls):
             signature = {"thoughtSignature": SIGNATURE} if thinks and index == 0 else {}
-            pieces.append({"functionCall": {"name": "get_weather", "args": arguments}, **signature})
+            pieces.append({"functionCall": {"name": function, "args": arguments}, **signature})
         counts = {"promptTokenCount": 11, "cachedContentTokenCount": 3, "candidatesTokenCount": 3 if thinks else 7, "totalTokenCount": 18, **({"thoughtsTokenCount": 4} if thinks else {})}
 
+        response_id = f"r{next(RESPONSE_NUMBERS)}"
+
         def response(parts, **more):
-            return {"candidates": [{"index": 0, "content": {"role": "model", "parts": parts}, **more}], "modelVersion": "m", "responseId": "r"}
+            return {"candidates": [{"index": 0, "content": {"role": "model", "parts": parts}, **more}], "modelVersion": "m", "responseId": response_id}
 
         if ":generateContent" in path:
             return {**response(pieces, finishReason="STOP"), "usageMetadata": counts}
@@ -145,13 +192,14 @@ DIALECTS = {"openai": Completions(True), "deepseek": Completions(False), "anthro
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    dialects = DIALECTS
 
     def log_message(self, *_):
         pass
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        dialect = DIALECTS[self.path.split("/")[1]]
+        dialect = self.dialects[self.path.split("/")[1]]
         try:
             answer = dialect.answer(self.path, body)
         except (BadRequest, KeyError) as refused:

