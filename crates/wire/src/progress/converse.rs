@@ -195,6 +195,29 @@ struct ConverseUsage {
     output_tokens: TokenCount,
     cache_read_input_tokens: TokenCount,
     cache_write_input_tokens: TokenCount,
+    cache_details: CacheDetails,
+}
+
+/// The tokens of `cacheDetails` that are kept for an hour.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(from = "Vec<CacheDetail>")]
+struct CacheDetails {
+    hour: TokenCount,
+}
+
+/// Tokens that were written with one time to live.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CacheDetail {
+    ttl: String,
+    input_tokens: TokenCount,
+}
+
+impl From<Vec<CacheDetail>> for CacheDetails {
+    fn from(details: Vec<CacheDetail>) -> Self {
+        let hour = details.iter().find(|detail| detail.ttl == "1h");
+        Self { hour: hour.map_or(TokenCount::ABSENT, |detail| detail.input_tokens) }
+    }
 }
 
 impl ProviderUsage for ConverseUsage {
@@ -203,6 +226,7 @@ impl ProviderUsage for ConverseUsage {
         output_tokens: TokenCount::ABSENT,
         cache_read_input_tokens: TokenCount::ABSENT,
         cache_write_input_tokens: TokenCount::ABSENT,
+        cache_details: CacheDetails { hour: TokenCount::ABSENT },
     };
 }
 
@@ -215,6 +239,7 @@ impl ConverseUsage {
             prompt_tokens: self.input_tokens.or_zero().saturating_add(read).saturating_add(written),
             cached_tokens: read,
             cache_write_tokens: written,
+            cache_write_1h_tokens: self.cache_details.hour.or_zero(),
             completion_tokens: self.output_tokens.or_zero(),
             reasoning_tokens: None,
         })

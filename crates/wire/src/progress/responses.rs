@@ -230,6 +230,7 @@ impl ResponsesUsage {
             prompt_tokens: self.input_tokens.or_zero(),
             cached_tokens: cached.or_zero(),
             cache_write_tokens: 0,
+            cache_write_1h_tokens: 0,
             completion_tokens: self.output_tokens.or_zero(),
             reasoning_tokens: self.output_tokens_details.and_then(|details| details.reasoning_tokens.get()),
         })

@@ -122,7 +122,8 @@ fn events_become_deltas_with_signatures_calls_and_usage() {
         json!({"a_later_kind": {"x": 1}}),
         json!({"messageStop": {"stopReason": "tool_use"}}),
         json!({"metadata": {"usage": {"inputTokens": 10, "outputTokens": 7, "totalTokens": 25, "cacheReadInputTokens": 5,
-            "cacheWriteInputTokens": 3}, "metrics": {"latencyMs": 1}}}),
+            "cacheWriteInputTokens": 3,
+            "cacheDetails": [{"ttl": "5m", "inputTokens": 1}, {"ttl": "1h", "inputTokens": 2}]}, "metrics": {"latencyMs": 1}}}),
     ])
     .unwrap();
     assert_eq!((reply.reasoning.as_str(), reply.text.as_str()), ("hm", "so"));
@@ -133,6 +134,7 @@ fn events_become_deltas_with_signatures_calls_and_usage() {
         prompt_tokens: 18,
         cached_tokens: 5,
         cache_write_tokens: 3,
+        cache_write_1h_tokens: 2,
         completion_tokens: 7,
         reasoning_tokens: None,
     };
