@@ -201,20 +201,24 @@ impl Store {
     /// A database that cannot be read.
     pub async fn budget_states(&self) -> Result<BTreeMap<String, Vec<BudgetState>>, StoreError> {
         let now = now_micros();
-        let rows = sqlx::query(
-            "select b.*, s.spent from budgets b left join budget_spend s
-                 on s.budget_id = b.id and b.scope <> 'each' and s.starts_at <= $1 and s.ends_at > $1
-             where b.removed_at is null order by b.owner_id, b.id",
-        );
+        let rows = sqlx::query(AssertSqlSafe(states_sql("true"))).bind(now).fetch_all(&self.pool).await?;
         let mut states = BTreeMap::<String, Vec<BudgetState>>::new();
-        for row in rows.bind(now).fetch_all(&self.pool).await? {
-            let budget = budget_from_row(&row)?;
-            let window = budget.terms.period.window(&budget.terms.zone, now);
-            let spent = row.try_get::<Option<i64>, _>("spent")?.unwrap_or(0);
-            let spent = (budget.terms.scope != BudgetScope::EachEndUser).then_some(spent);
-            states.entry(budget.owner_id.clone()).or_default().push(BudgetState { budget, window, spent });
+        for row in rows {
+            let state = state_from_row(&row, now)?;
+            states.entry(state.budget.owner_id.clone()).or_default().push(state);
         }
         Ok(states)
+    }
+
+    /// The budgets of one owner, and what is spent of the windows of now.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
+    pub async fn budget_states_of(&self, owner_id: &str) -> Result<Vec<BudgetState>, StoreError> {
+        let now = now_micros();
+        let rows = sqlx::query(AssertSqlSafe(states_sql("b.owner_id = $2"))).bind(now).bind(owner_id);
+        let rows = rows.fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(|row| state_from_row(row, now)).collect::<Result<_, _>>()?)
     }
 
     /// The amounts that end users have spent of the budgets of a key that count each of them alone,
@@ -240,6 +244,23 @@ impl Store {
         sqlx::query("delete from budget_spend where ends_at < $1").bind(before).execute(&self.pool).await?;
         Ok(())
     }
+}
+
+/// The budgets that meet the condition, with what is spent of their windows at the time `$1`.
+fn states_sql(condition: &str) -> String {
+    format!(
+        "select b.*, s.spent from budgets b left join budget_spend s
+             on s.budget_id = b.id and b.scope <> 'each' and s.starts_at <= $1 and s.ends_at > $1
+         where b.removed_at is null and {condition} order by b.owner_id, b.id"
+    )
+}
+
+fn state_from_row(row: &AnyRow, now: i64) -> Result<BudgetState, sqlx::Error> {
+    let budget = budget_from_row(row)?;
+    let window = budget.terms.period.window(&budget.terms.zone, now);
+    let spent = row.try_get::<Option<i64>, _>("spent")?.unwrap_or(0);
+    let spent = (budget.terms.scope != BudgetScope::EachEndUser).then_some(spent);
+    Ok(BudgetState { budget, window, spent })
 }
 
 fn spend_from_row(row: &AnyRow) -> Result<BudgetSpend, sqlx::Error> {

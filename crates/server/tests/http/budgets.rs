@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use store::UsageRecord;
 
-use crate::sign_in::{admin, invite, start, with_cookie};
+use crate::sign_in::{admin, bare, invite, start, with_cookie};
 
 #[tokio::test]
 async fn budgets_that_renew_are_set_and_listed() {
@@ -43,6 +43,14 @@ async fn budgets_that_renew_are_set_and_listed() {
     let spent: Vec<_> =
         end_users["data"].as_array().unwrap().iter().map(|of| (&of["end_user"], &of["spent"])).collect();
     assert_eq!(spent, [(&json!("bob"), &json!("3.000000000")), (&json!(""), &json!("0.000000020"))]);
+
+    // A caller sees them in its quota: 2.5 a day for the key, of which more is spent.
+    let path_of_quota = format!("/user/quota?key={}", made["key"].as_str().unwrap());
+    let quota = bare(&app, "GET", &path_of_quota).send().await.json();
+    assert_eq!((&quota["total_quota"], &quota["budgets"]), (&json!(-1), &json!([])), "{quota}");
+    assert_eq!(quota["keys"][0]["remain_quota"], json!(-0.500000021), "{quota}");
+    let listed = &quota["keys"][0]["budgets"];
+    assert_eq!((&listed[0]["every"], &listed[0]["spent"]), (&json!("day"), &json!("3.000000021")));
 
     // The spend of the window stays when the amount changes.
     let more = json!({"budgets": [{"every": "day", "time_zone": "Europe/Berlin", "amount": "9"}]});
