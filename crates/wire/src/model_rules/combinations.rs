@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::model_rules::change_notes::ChangeNotes;
 use crate::model_rules::parameters::drop_parameter;
 use crate::model_rules::row::{ForcedTool, ModelRow, ThinkingOff, ToolsEndpoint};
+use crate::model_rules::thinking::RESPONSES_EFFORT;
 use crate::passthrough::body_editor::BodyEditor;
 use crate::upstream::Dialect;
 
@@ -87,6 +88,7 @@ fn stop_thinking(row: &ModelRow, dialect: Dialect, editor: &mut BodyEditor<'_>, 
         }
         (Dialect::Anthropic, _) => editor.remove("thinking"),
         (Dialect::Gemini, _) => return,
+        (Dialect::Responses, _) => editor.set_path(RESPONSES_EFFORT, "\"none\"".into()),
         _ => editor.set("reasoning_effort", "\"none\"".into()),
     }
     notes.drop("thinking");
@@ -119,9 +121,9 @@ fn thinks(row: &ModelRow, dialect: Dialect, editor: &BodyEditor<'_>) -> bool {
         },
         Dialect::Gemini => false,
         _ => {
-            let effort = editor.value("reasoning_effort");
-            let effort = effort.as_ref().and_then(Value::as_str).or(row.default_effort.as_deref());
-            effort.is_some_and(|effort| effort != "none")
+            let path = if dialect == Dialect::Responses { RESPONSES_EFFORT } else { "reasoning_effort" };
+            let effort = editor.get_path(path).and_then(|effort| serde_json::from_slice::<String>(&effort).ok());
+            effort.or_else(|| row.default_effort.clone()).is_some_and(|effort| effort != "none")
         }
     }
 }

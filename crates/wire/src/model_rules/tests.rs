@@ -209,6 +209,34 @@ fn an_effort_becomes_one_that_the_model_has() {
 }
 
 #[test]
+fn responses_name_the_effort_in_their_own_way() {
+    let fields = json!({"efforts": ["none", "low"], "default_effort": "none", "drop_with_thinking": ["temperature"],
+        "tools_with_reasoning": "responses"});
+    let ask = |fields: &Value, body: Value| forwarded(Dialect::Responses, fields.clone(), body);
+    let body = json!({"reasoning": {"effort": "high", "summary": "auto"}, "tools": [{"type": "function"}], "temperature": 0.5});
+    let (body, notes) = ask(&fields, body);
+    let want = json!({"reasoning": {"effort": "low", "summary": "auto"}, "tools": [{"type": "function"}]});
+    assert_eq!((body, notes.as_str()), (want, "dropped: temperature; changed: `reasoning.effort` high to low"));
+    let cool = json!({"temperature": 0.5});
+    assert_eq!(ask(&fields, cool.clone()), (cool, String::new()));
+    let plain = ask(&json!({"thinking": "none"}), json!({"reasoning": {"summary": "auto"}}));
+    assert_eq!(plain, (json!({}), "dropped: reasoning".into()));
+}
+
+#[test]
+fn a_response_has_its_effort_inside_an_object() {
+    let fields =
+        json!({"drop_with_thinking": ["temperature"], "default_effort": "none", "forced_tool": "without-thinking"});
+    let ask = |body: Value| forwarded(Dialect::Responses, fields.clone(), body);
+    let (body, notes) = ask(json!({"reasoning": {"effort": "low", "summary": "auto"}, "temperature": 0.5}));
+    assert_eq!((body.get("temperature"), notes.as_str()), (None, "dropped: temperature"));
+    let plain = json!({"input": "hi", "temperature": 0.5});
+    assert_eq!(ask(plain.clone()).0, plain);
+    let forced = json!({"reasoning": {"effort": "low"}, "tool_choice": "required"});
+    assert_eq!(ask(forced).0["reasoning"]["effort"], "none");
+}
+
+#[test]
 fn gemini_gets_levels_or_budgets() {
     let level = json!({"thinking": "level", "thinking_off": "never", "efforts": ["low", "high"]});
     let budget = json!({"thinking": "budget", "thinking_off": "never", "thinking_budget": [128, 1000]});

@@ -11,6 +11,8 @@ use crate::upstream::{Dialect, anthropic, gemini};
 
 /// Anthropic's field for the effort.
 const ANTHROPIC_EFFORT: &str = "output_config.effort";
+/// The field of OpenAI's Responses API for the effort.
+pub(super) const RESPONSES_EFFORT: &str = "reasoning.effort";
 /// Gemini's object for thinking.
 const GEMINI_THINKING: &str = "generationConfig.thinkingConfig";
 /// The `max_tokens` of a request without one.
@@ -28,7 +30,8 @@ pub(super) fn apply(
     match dialect {
         Dialect::Anthropic => request.change_anthropic(),
         Dialect::Gemini => request.change_gemini(),
-        dialect if dialect.is_chat_completions() => request.change_chat_completions(),
+        Dialect::Responses => request.change_effort(RESPONSES_EFFORT, "reasoning"),
+        dialect if dialect.is_chat_completions() => request.change_effort("reasoning_effort", "reasoning_effort"),
         _ => {}
     }
 }
@@ -49,19 +52,21 @@ impl Request<'_, '_> {
         self.row.efforts.as_deref().unwrap_or_default()
     }
 
-    fn change_chat_completions(&mut self) {
-        let Some(Value::String(effort)) = self.editor.value("reasoning_effort") else { return };
+    /// Changes the effort at `path` of OpenAI's APIs. `parameter` has all that is about reasoning.
+    fn change_effort(&mut self, path: &str, parameter: &str) {
         if self.row.thinking == Some(ThinkingShape::None) {
-            self.editor.remove("reasoning_effort");
-            if effort != "none" {
-                self.notes.drop("reasoning_effort");
+            let effort = self.text(path);
+            if self.editor.get(parameter).is_some() && effort.is_none_or(|effort| effort != "none") {
+                self.notes.drop(parameter);
             }
+            self.editor.remove(parameter);
             return;
         }
+        let Some(effort) = self.text(path) else { return };
         let nearest = nearest_effort(&effort, self.efforts()).to_owned();
         if nearest != effort {
-            self.editor.set("reasoning_effort", Value::from(nearest.as_str()).to_string());
-            self.notes.change(format!("`reasoning_effort` {effort} to {nearest}"));
+            self.editor.set_path(path, Value::from(nearest.as_str()).to_string());
+            self.notes.change(format!("`{path}` {effort} to {nearest}"));
         }
     }
 
