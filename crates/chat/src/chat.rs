@@ -72,6 +72,9 @@ pub struct Chat {
     /// Deviations that `Provider::validate` accepted although DeepSeek's own service refuses them
     /// (header `x-compat-note`).
     pub notes: Vec<String>,
+    /// Documented fields of the caller's API that have no place here. Remote providers do not get
+    /// them; to the local engine they mean nothing.
+    pub uncarried: Vec<&'static str>,
     /// The positions that attention reads, for comparison. Only the local engine has a choice;
     /// `None`: that of its options.
     pub attention: Option<Attention>,

@@ -122,6 +122,7 @@ impl SizeCounter {
         })?;
         self.add_list(&chat.stop, Self::add_string)?;
         self.add_list(&chat.notes, Self::add_string)?;
+        self.add(chat.uncarried.capacity() * size_of::<&str>())?;
         self.add(chat.sampling.logit_bias.capacity() * size_of::<(u32, f64)>())
     }
 

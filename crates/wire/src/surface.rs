@@ -10,5 +10,6 @@ pub mod gemini;
 pub mod model_catalog;
 mod renderer;
 pub mod responses;
+mod uncarried;
 
 pub use renderer::{Renderer, Signer};

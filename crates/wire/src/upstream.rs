@@ -4,6 +4,7 @@
 pub(crate) mod anthropic;
 mod attachment;
 mod bedrock;
+mod chat_part;
 #[cfg(test)]
 mod conversion_tests;
 mod dialect;

@@ -37,8 +37,9 @@ async fn unsupported_parameters_are_noted() {
     let gateway = Gateway::new(router, Arc::default());
     let mut request = chat("m");
     (request.sampling.seed, request.n) = (Some(1), Some(2));
+    request.uncarried = vec!["metadata"];
     let answer = gateway.answer(&Caller::default(), request).await.unwrap();
-    assert_eq!(answer.notes(), ["dropped: n, seed"]);
+    assert_eq!(answer.notes(), ["dropped: metadata, n, seed"]);
 }
 
 #[tokio::test]

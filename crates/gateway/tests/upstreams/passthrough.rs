@@ -62,7 +62,8 @@ async fn a_body_of_the_same_dialect_is_forwarded_byte_for_byte() {
 #[tokio::test]
 async fn reasoning_under_its_new_name_is_forwarded_under_both() {
     const CHUNK: &str = "data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\"}}]}\n\n";
-    const LAST: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    const LAST: &str =
+        "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     let fake = FakeUpstream::start(|received| match received.json()["stream"] == true {
         // The event arrives in two pieces.
         true => FakeResponse::stream([&CHUNK[..20], &CHUNK[20..], LAST].map(|text| BodyStep::Send(text.into()))),

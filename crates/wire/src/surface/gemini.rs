@@ -1,7 +1,7 @@
 //! Gemini's `generateContent`: requests, responses, events and errors (API document 3 and 4.6).
 
 mod error;
-mod fields;
+mod field_names;
 mod request;
 mod response;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::event_stream::{EventStreamParser, FrameParser};
 use crate::sse::SseParser;
 use crate::tasks;
+use crate::upstream::chat_part::ChatPart;
 use crate::upstream::event_reader::{EventReader, SignatureStore};
 use crate::upstream::{anthropic, bedrock, gemini, openai, responses};
 
@@ -92,10 +93,10 @@ impl Dialect {
         }
     }
 
-    /// The parameters of a chat that this dialect does not support; they are not sent.
-    pub fn unsupported_params(self, chat: &Chat) -> Vec<&'static str> {
+    /// The parameters and parts of a chat that this dialect does not support for the provider's
+    /// `model`; they are not sent.
+    pub fn unsupported_params(self, chat: &Chat, model: &str) -> Vec<&'static str> {
         let sampling = &chat.sampling;
-        let has_several_choices = chat.n.is_some_and(|n| n > 1);
         let engine_fields = [
             ("min_p", sampling.min_p.is_some()),
             ("repetition_penalty", sampling.repetition_penalty.is_some()),
@@ -103,16 +104,16 @@ impl Dialect {
         ];
         let dropped: &[(&'static str, bool)] = match self {
             Self::OpenAi => &[
-                ("thinking", chat.thinking == Some(true) && chat.reasoning_effort.is_none()),
+                ("thinking", chat.thinking.is_some() && chat.reasoning_effort.is_none()),
                 ("top_k", sampling.top_k.is_some()),
             ],
             Self::Responses => &[
+                ("thinking", chat.thinking == Some(false) && chat.reasoning_effort.is_none()),
                 ("frequency_penalty", sampling.frequency_penalty.is_some()),
                 ("presence_penalty", sampling.presence_penalty.is_some()),
                 ("seed", sampling.seed.is_some()),
                 ("logit_bias", !sampling.logit_bias.is_empty()),
                 ("stop", !chat.stop.is_empty()),
-                ("n", has_several_choices),
                 ("top_k", sampling.top_k.is_some()),
             ],
             Self::Anthropic | Self::Bedrock => &[
@@ -126,8 +127,10 @@ impl Dialect {
                 ("seed", sampling.seed.is_some()),
                 ("logit_bias", !sampling.logit_bias.is_empty()),
                 ("logprobs", chat.logprobs == Some(true)),
-                ("n", has_several_choices),
-                ("thinking", anthropic::drops_thinking(chat)),
+                (
+                    "thinking",
+                    anthropic::drops_thinking(chat) || (self == Self::Bedrock && bedrock::drops_thinking(chat, model)),
+                ),
             ],
             Self::Gemini => &[
                 ("logit_bias", !sampling.logit_bias.is_empty()),
@@ -137,7 +140,24 @@ impl Dialect {
             Self::DeepSeek | Self::Midjourney | Self::Suno => &[],
         };
         let engine_fields = engine_fields.iter().filter(|_| self != Self::DeepSeek);
-        dropped.iter().chain(engine_fields).filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
+        let params = dropped.iter().chain(engine_fields).filter(|(_, is_set)| *is_set).map(|(name, _)| *name);
+        let parts = ChatPart::all_of(chat).filter(|part| self.lacks(*part)).map(ChatPart::name);
+        params.chain(parts).chain(chat.uncarried.iter().copied()).collect()
+    }
+
+    /// Whether a request has no place for this part of a chat.
+    fn lacks(self, part: ChatPart) -> bool {
+        match part {
+            ChatPart::CacheControl => !matches!(self, Self::Anthropic | Self::Bedrock),
+            ChatPart::EndUser | ChatPart::StrictTool => matches!(self, Self::Gemini | Self::Bedrock),
+            ChatPart::FileName => self == Self::Gemini,
+            ChatPart::ImageDetail => !self.is_chat_completions() && self != Self::Responses,
+            ChatPart::Name => !self.is_chat_completions(),
+            ChatPart::Prefix => matches!(self, Self::OpenAi | Self::Responses),
+            ChatPart::Reasoning => matches!(self, Self::OpenAi | Self::Gemini),
+            // A converted answer has one choice.
+            ChatPart::SeveralChoices => true,
+        }
     }
 
     /// Creates a reader of the events of the answer to `chat`.

@@ -1,17 +1,19 @@
 //! The client of Gemini's `generateContent`: builds requests and reads events (API document 3). It
 //! is the counterpart of `surface::gemini`.
 
-use chat::{Delta, Error, Usage};
+use chat::{Delta, Error, TokenLogprob, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use logprobs::parse_logprobs;
 use request::signature_key;
 pub(crate) use request::thinking_budget;
 pub(super) use request::{MAX_STOP_SEQUENCES, request_body};
 
+mod logprobs;
 mod request;
 
 /// Reads the events of one answer.
@@ -38,8 +40,10 @@ struct Event {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Candidate {
     content: Option<Content>,
+    logprobs_result: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -101,19 +105,20 @@ impl GeminiEventReader {
         if !std::mem::replace(&mut self.started, true) {
             out.push(Delta::Start(Usage::default()));
         }
-        let candidate = event.candidates.into_iter().flatten().next();
-        for part in candidate.and_then(|candidate| candidate.content?.parts).into_iter().flatten() {
-            self.read_part(part, event.response_id.as_deref().unwrap_or("0"), out);
+        let Some(candidate) = event.candidates.into_iter().flatten().next() else { return Ok(()) };
+        // Those of all tokens of the event, which go with its first text.
+        let mut logprobs = candidate.logprobs_result.map(parse_logprobs).unwrap_or_default();
+        for part in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
+            self.read_part(part, event.response_id.as_deref().unwrap_or("0"), &mut logprobs, out);
         }
         Ok(())
     }
 
-    fn read_part(&mut self, part: PartBody, response: &str, out: &mut Vec<Delta>) {
-        let logprobs = Vec::new();
+    fn read_part(&mut self, part: PartBody, response: &str, logprobs: &mut Vec<TokenLogprob>, out: &mut Vec<Delta>) {
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             out.push(match part.thought == Some(true) {
-                true => Delta::Reasoning { text, logprobs },
-                false => Delta::Text { text, logprobs },
+                true => Delta::Reasoning { text, logprobs: Vec::new() },
+                false => Delta::Text { text, logprobs: std::mem::take(logprobs) },
             });
         }
         let Some(call) = part.function_call else { return };

@@ -13,7 +13,7 @@ use crate::progress::{AnswerProgress, ProgressReader};
 use crate::reasoning_details::ReasoningDetails;
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::EventReader;
-pub(super) use request::request_body;
+pub(super) use request::{end_user, request_body};
 
 mod request;
 

@@ -5,6 +5,24 @@ use serde_json::Value;
 
 use crate::field_reader::{Field, Object};
 
+/// The names of the parts of these messages that have no place in a chat.
+pub(super) fn uncarried_in_blocks(messages: &Value) -> Vec<&'static str> {
+    let contents = messages.as_array().into_iter().flatten().filter_map(|message| message.get("content"));
+    let mut names: Vec<&str> = contents.filter_map(Value::as_array).flatten().filter_map(uncarried_in_block).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn uncarried_in_block(block: &Value) -> Option<&'static str> {
+    match block.get("type")?.as_str()? {
+        "redacted_thinking" => Some("redacted_thinking"),
+        "document" if block["citations"]["enabled"] == true => Some("citations"),
+        "document" if block["context"].is_string() => Some("context"),
+        _ => None,
+    }
+}
+
 /// Parses a string, or text blocks.
 pub(super) fn text_blocks(field: Field) -> Result<Vec<String>, Error> {
     match field.value() {

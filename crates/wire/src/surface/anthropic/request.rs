@@ -8,9 +8,15 @@ use serde_json::{Map, Value};
 use crate::field_reader::{Field, Object};
 use crate::json;
 use crate::reasoning_effort::effort_of_budget;
-use crate::surface::anthropic::blocks::{parse_document, parse_image, parse_tool_result, text_blocks};
+use crate::surface::anthropic::blocks::{
+    parse_document, parse_image, parse_tool_result, text_blocks, uncarried_in_blocks,
+};
 use crate::surface::cache_control::last_cache_control;
 use crate::surface::chat_completions::parse_reasoning_effort;
+use crate::surface::uncarried::take_uncarried;
+
+/// The fields that have no place in a chat.
+const UNCARRIED: [&str; 5] = ["container", "context_management", "inference_geo", "mcp_servers", "service_tier"];
 
 /// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +88,9 @@ pub fn request_from_json(body: Value, token_count_only: bool) -> Result<Messages
         messages.push(Message { cache_control: mark, ..Message::new(Role::System, text) });
         message_indices.source_messages.push(0);
     }
-    for (index, message) in object.required("messages")?.array()?.enumerate() {
+    let list = object.required("messages")?;
+    chat.uncarried = uncarried_in_blocks(list.value());
+    for (index, message) in list.array()?.enumerate() {
         if let Some(block) = parse_message(message, index, &mut messages)? {
             message_indices.first_images.push((messages.len() - 1, block));
         }
@@ -96,6 +104,7 @@ pub fn request_from_json(body: Value, token_count_only: bool) -> Result<Messages
     chat.input = Input::Messages(messages);
     parse_options(&mut chat, &mut object)?;
     parse_tools(&mut chat, &mut object)?;
+    chat.uncarried.extend(take_uncarried(&mut object, &UNCARRIED));
     let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
     Ok(MessagesRequest { chat, stream, message_indices })
 }

@@ -9,6 +9,7 @@ use crate::json;
 use crate::surface::cache_control::last_cache_control;
 use crate::surface::chat_completions::engine_fields::take_engine_fields;
 use crate::surface::chat_completions::fields;
+use crate::surface::uncarried::take_uncarried;
 
 /// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,22 @@ pub struct ChatCompletionRequest {
     pub include_usage: bool,
 }
 
+/// The fields of OpenAI's API that have no place in a chat.
+const UNCARRIED: [&str; 13] = [
+    "audio",
+    "function_call",
+    "functions",
+    "metadata",
+    "modalities",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "verbosity",
+    "web_search_options",
+];
 /// Maximum number of choices that are answered as chats of their own.
 const MAX_CHOICES: i64 = 8;
 
@@ -80,6 +97,7 @@ pub fn request_from_json(body: Value) -> Result<ChatCompletionRequest, Error> {
 
     chat.logprobs = object.optional("logprobs").map(Field::bool).transpose()?;
     chat.top_logprobs = object.optional("top_logprobs").map(Field::integer).transpose()?;
+    chat.uncarried = take_uncarried(&mut object, &UNCARRIED);
     Ok(ChatCompletionRequest { chat, stream, include_usage })
 }
 
@@ -221,12 +239,18 @@ mod tests {
 
     #[test]
     fn unknown_and_null_fields_are_as_good_as_absent() {
-        let rest = r#","foo":1,"store":true,"metadata":{"a":"b"},"functions":[1],"tools":null,"stop":null,"stream":null,
+        let rest = r#","foo":1,"store":false,"metadata":{},"bar":{"a":"b"},"functions":[],"tools":null,"stop":null,"stream":null,
             "logprobs":null,"thinking":null,"response_format":null,"stream_options":null,"logit_bias":null"#;
         assert_eq!(
             parse_request(body_with(rest).as_bytes()).unwrap(),
             parse_request(body_with("").as_bytes()).unwrap()
         );
+    }
+
+    #[test]
+    fn fields_without_a_place_are_named() {
+        let chat = parse(r#","store":true,"metadata":{"a":"b"},"functions":[1],"service_tier":"flex""#);
+        assert_eq!(chat.uncarried, ["functions", "metadata", "service_tier", "store"]);
     }
 
     #[test]

@@ -7,8 +7,24 @@ use serde_json::{Value, json};
 
 use crate::field_reader::{Field, Object};
 use crate::json;
-use crate::surface::gemini::fields::{camel_or_snake, openapi_to_json_schema};
-use crate::surface::gemini::tools::parse_tools;
+use crate::surface::gemini::field_names::camel_or_snake;
+use crate::surface::gemini::tools::{openapi_to_json_schema, parse_tools};
+use crate::surface::uncarried::take_uncarried;
+
+/// The fields that have no place in a chat.
+const UNCARRIED: [&str; 6] =
+    ["cachedContent", "cached_content", "labels", "safetySettings", "safety_settings", "serviceTier"];
+/// As [`UNCARRIED`], in the generation config.
+const UNCARRIED_IN_CONFIG: [&str; 8] = [
+    "imageConfig",
+    "image_config",
+    "mediaResolution",
+    "media_resolution",
+    "responseModalities",
+    "response_modalities",
+    "speechConfig",
+    "speech_config",
+];
 
 /// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +74,7 @@ pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequ
         include_thoughts = parse_options(&mut chat, config.object()?)?;
     }
     parse_tools(&mut chat, &mut object)?;
+    chat.uncarried.extend(take_uncarried(&mut object, &UNCARRIED));
     Ok(GenerateContentRequest { chat, include_thoughts })
 }
 
@@ -216,6 +233,7 @@ fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
         chat.stop = stops.array()?.map(Field::string).collect::<Result<_, _>>()?;
     }
     chat.response_format = parse_format(&mut object)?;
+    chat.uncarried = take_uncarried(&mut object, &UNCARRIED_IN_CONFIG);
     let Some(thinking) = camel_or_snake(&mut object, "thinkingConfig") else { return Ok(false) };
     let mut thinking = thinking.object()?;
     let include = camel_or_snake(&mut thinking, "includeThoughts").map(Field::bool).transpose()?;

@@ -1,14 +1,14 @@
-//! The tools of a request, and which of them the model may call.
+//! The tools of a request, which of them the model may call, and their schemas.
 
 use std::collections::HashSet;
 
 use chat::{Chat, Error, Tool, ToolChoice};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::field_reader::{Field, Object};
-use crate::surface::gemini::fields::{camel_or_snake, openapi_to_json_schema};
+use crate::surface::gemini::field_names::camel_or_snake;
 
-/// Parses tools and choice. Tools that Google runs itself are dropped with a note.
+/// Parses tools and choice. Tools that Google's service runs are dropped with a note.
 pub(super) fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
     let mut dropped = Vec::new();
     if let Some(tools) = object.optional("tools") {
@@ -17,7 +17,7 @@ pub(super) fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Er
             if let Some(functions) = camel_or_snake(&mut tool, "functionDeclarations") {
                 chat.tools.extend(functions.array()?.map(parse_function).collect::<Result<Vec<_>, _>>()?);
             }
-            let others = tool.entries().filter(|(_, tool)| !tool.value().is_null());
+            let others = tool.into_fields().into_iter().filter(|(_, value)| !value.is_null());
             dropped.extend(others.map(|(name, _)| format!("{name:.64}")));
         }
     }
@@ -52,6 +52,31 @@ fn parse_function(field: Field) -> Result<Tool, Error> {
         function.insert("parameters".into(), schema);
     }
     Ok(Tool { name, strict: false, function })
+}
+
+/// Converts an OpenAPI schema to JSON Schema: type names in lower case, `nullable` as an
+/// alternative (API document 3.3).
+pub(super) fn openapi_to_json_schema(schema: Value) -> Value {
+    let Value::Object(fields) = schema else { return schema };
+    let nullable = fields.get("nullable") == Some(&Value::Bool(true));
+    let mut plain = Map::new();
+    for (key, value) in fields {
+        let value = match (key.as_str(), value) {
+            ("nullable", _) => continue,
+            ("type", Value::String(kind)) => Value::from(kind.to_ascii_lowercase()),
+            ("properties", Value::Object(properties)) => {
+                properties.into_iter().map(|(name, schema)| (name, openapi_to_json_schema(schema))).collect()
+            }
+            ("items" | "additionalProperties", schema) => openapi_to_json_schema(schema),
+            ("anyOf" | "any_of", Value::Array(schemas)) => schemas.into_iter().map(openapi_to_json_schema).collect(),
+            (_, value) => value,
+        };
+        let known = [("any_of", "anyOf"), ("min_items", "minItems"), ("max_items", "maxItems")];
+        let key = known.iter().find(|(snake, _)| *snake == key).map_or(key, |(_, camel)| (*camel).to_owned());
+        plain.insert(key, value);
+    }
+    let plain = Value::Object(plain);
+    if nullable { json!({"anyOf": [plain, {"type": "null"}]}) } else { plain }
 }
 
 fn parse_tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {

@@ -21,7 +21,8 @@ pub(super) fn parse_input(field: Field, to: &mut Vec<Message>, notes: &mut Vec<S
         let kind = kind.as_deref().unwrap_or("message");
         match kind {
             "message" => parse_message(item, to)?,
-            "reasoning" => parse_reasoning(item, to)?,
+            "reasoning" if !parse_reasoning(&mut item, to)? => dropped.push("reasoning that is encrypted".to_owned()),
+            "reasoning" => {}
             "function_call" => {
                 let arguments = item.required("arguments")?.string()?;
                 push_call(item, arguments, to)?;
@@ -107,7 +108,7 @@ fn parse_parts(field: Field) -> Result<Vec<Part>, Error> {
         let kinds = [("input_image", 0), ("input_file", 1), ("input_text", 2), ("output_text", 2), ("text", 2)];
         match part.required("type")?.variant(&kinds)? {
             0 => {
-                parts.push(Part::image(&part.required("image_url")?.string()?));
+                parts.push(parse_image(part)?);
                 continue;
             }
             1 => {
@@ -125,6 +126,14 @@ fn parse_parts(field: Field) -> Result<Vec<Part>, Error> {
     Ok(parts)
 }
 
+fn parse_image(mut part: Object) -> Result<Part, Error> {
+    let mut image = Part::image(&part.required("image_url")?.string()?);
+    if let (Part::Other { value, .. }, Some(detail)) = (&mut image, part.optional("detail")) {
+        value["image_url"]["detail"] = detail.string()?.into();
+    }
+    Ok(image)
+}
+
 /// Parses a file by its data or its address. An id names a file that OpenAI's service keeps.
 fn parse_file(mut part: Object) -> Result<Part, Error> {
     let name = part.optional("filename").map(Field::string).transpose()?;
@@ -135,11 +144,12 @@ fn parse_file(mut part: Object) -> Result<Part, Error> {
     Ok(Part::file(name.as_deref(), &url.string()?))
 }
 
-fn parse_reasoning(mut item: Object, to: &mut Vec<Message>) -> Result<(), Error> {
-    let Some(content) = item.optional("content") else { return Ok(()) };
+/// Adds the text of reasoning. Returns false if it is encrypted and has none.
+fn parse_reasoning(item: &mut Object, to: &mut Vec<Message>) -> Result<bool, Error> {
+    let Some(content) = item.optional("content") else { return Ok(item.optional("encrypted_content").is_none()) };
     let text = parse_text(content)?;
     current_assistant_message(to).reasoning.get_or_insert_default().push_str(&text);
-    Ok(())
+    Ok(true)
 }
 
 /// The last message if it is the assistant's, else a new, empty assistant message.

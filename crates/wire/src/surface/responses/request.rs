@@ -9,6 +9,21 @@ use crate::surface::chat_completions::{parse_reasoning_effort, parse_sampling};
 use crate::surface::responses::echo::RequestEcho;
 use crate::surface::responses::items::parse_input;
 use crate::surface::responses::tools::{parse_tool_choice, parse_tools};
+use crate::surface::uncarried::take_uncarried;
+
+/// The fields that have no place in a chat.
+const UNCARRIED: [&str; 10] = [
+    "context_management",
+    "max_tool_calls",
+    "metadata",
+    "prompt",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "truncation",
+];
 
 /// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,11 +91,12 @@ pub fn request_from_json(body: Value) -> Result<ResponsesRequest, Error> {
         chat.tool_choice = chat.tool_choice.filter(|choice| matches!(choice, ToolChoice::None | ToolChoice::Auto));
     }
     chat.parallel_tool_calls = object.optional("parallel_tool_calls").map(Field::bool).transpose()?;
-    if let Some(text) = object.optional("text")
-        && let Some(format) = text.object()?.optional("format")
-    {
-        chat.response_format = parse_format(format)?;
+    if let Some(text) = object.optional("text") {
+        let mut text = text.object()?;
+        chat.response_format = text.optional("format").map(parse_format).transpose()?.unwrap_or_default();
+        chat.uncarried.extend(take_uncarried(&mut text, &["verbosity"]));
     }
+    chat.uncarried.extend(take_uncarried(&mut object, &UNCARRIED));
     chat.user = object.optional("user").map(Field::string).transpose()?;
     let stream = object.optional("stream").map(Field::bool).transpose()?.unwrap_or(false);
     Ok(ResponsesRequest { chat, stream, echo })
@@ -94,6 +110,9 @@ fn parse_options(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
         None => false,
         Some(include) => {
             let names: Vec<String> = include.array()?.map(Field::string).collect::<Result<_, _>>()?;
+            if names.iter().any(|name| name != "message.output_text.logprobs") {
+                chat.uncarried.push("include");
+            }
             names.iter().any(|name| name == "message.output_text.logprobs")
         }
     };
@@ -101,12 +120,14 @@ fn parse_options(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
     if includes_logprobs || top.is_some_and(|top| top != 0) {
         (chat.logprobs, chat.top_logprobs) = (Some(true), top);
     }
-    if let Some(reasoning) = object.optional("reasoning")
-        && let Some(effort) = reasoning.object()?.optional("effort")
-    {
-        let effort = parse_reasoning_effort(effort)?;
-        chat.thinking = Some(effort != "none");
-        chat.reasoning_effort = Some(effort);
+    if let Some(reasoning) = object.optional("reasoning") {
+        let mut reasoning = reasoning.object()?;
+        if let Some(effort) = reasoning.optional("effort") {
+            let effort = parse_reasoning_effort(effort)?;
+            chat.thinking = Some(effort != "none");
+            chat.reasoning_effort = Some(effort);
+        }
+        chat.uncarried.extend(take_uncarried(&mut reasoning, &["summary"]));
     }
     Ok(())
 }

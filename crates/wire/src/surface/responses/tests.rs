@@ -65,7 +65,9 @@ fn images_stand_between_the_words_around_them() {
     let chat = parse(json!({ "model": "m", "input": [{ "role": "user", "content": content }] })).unwrap().chat;
     let chat::Input::Messages(messages) = chat.input else { panic!("messages") };
     let text = |text: &str| chat::Part::Text(text.into());
-    assert_eq!(messages[0].content, Some(vec![text("ab"), chat::Part::image("https://x/y.png"), text("c")]));
+    let image = json!({ "type": "image_url", "image_url": { "url": "https://x/y.png", "detail": "low" } });
+    let image = chat::Part::Other { kind: "image_url".into(), value: image };
+    assert_eq!(messages[0].content, Some(vec![text("ab"), image, text("c")]));
 }
 
 #[test]

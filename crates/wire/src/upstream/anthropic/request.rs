@@ -55,7 +55,7 @@ pub(in crate::upstream) fn request_body(
     }
     let stops: Vec<&str> = chat.stop.iter().map(String::as_str).filter(|stop| !stop.trim().is_empty()).collect();
     set("stop_sequences", (!stops.is_empty()).then(|| json!(stops)));
-    set("metadata", chat.user.as_ref().map(|user| json!({"user_id": user})));
+    set("metadata", chat.user_id.as_ref().or(chat.user.as_ref()).map(|user| json!({"user_id": user})));
     set("tools", (!chat.tools.is_empty()).then(|| tools(chat).into()));
     set("tool_choice", tool_choice(chat));
     if let ResponseFormat::JsonSchema(format) = &chat.response_format {

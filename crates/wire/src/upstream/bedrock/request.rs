@@ -60,7 +60,7 @@ pub(in crate::upstream) fn request_body(
         body.insert("toolConfig".into(), config);
     }
     // These are parameters of Claude.
-    if model.contains("claude") {
+    if is_claude(model) {
         let own: Map<String, Value> =
             ["thinking", "top_k"].iter().filter_map(|name| Some(((*name).to_owned(), sent.remove(*name)?))).collect();
         if !own.is_empty() {
@@ -68,6 +68,16 @@ pub(in crate::upstream) fn request_body(
         }
     }
     Ok(Value::Object(body).to_string())
+}
+
+/// Whether the reasoning that a chat asks for is not requested: the models of each vendor have
+/// parameters of their own for it.
+pub(in crate::upstream) fn drops_thinking(chat: &Chat, model: &str) -> bool {
+    !is_claude(model) && (chat.thinking.is_some() || chat.reasoning_effort.is_some())
+}
+
+fn is_claude(model: &str) -> bool {
+    model.contains("claude")
 }
 
 /// Whether a message has calls or results, which require the tools.

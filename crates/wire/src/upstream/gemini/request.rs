@@ -150,7 +150,8 @@ fn generation_config(chat: &Chat) -> Map<String, Value> {
     set("seed", sampling.seed.map(Value::from));
     set("presencePenalty", sampling.presence_penalty.map(Value::from));
     set("frequencyPenalty", sampling.frequency_penalty.map(Value::from));
-    set("candidateCount", chat.n.map(Value::from));
+    // A converted answer has one choice.
+    set("candidateCount", chat.n.filter(|n| *n <= 1).map(Value::from));
     set("responseLogprobs", chat.logprobs.map(Value::from));
     set("logprobs", chat.top_logprobs.map(Value::from));
     let stops: Vec<&String> = chat.stop.iter().take(MAX_STOP_SEQUENCES).collect();

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::upstream::attachment::attachments;
 
+/// Maximum length of `user`.
+const MAX_USER_BYTES: usize = 64;
+
 /// The body of a request to `model`. `with_deepseek_fields` adds the fields that OpenAI's
 /// own service refuses.
 pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_fields: bool) -> Result<String, Error> {
@@ -55,8 +58,25 @@ pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_
     set("response_format", response_format_body(&chat.response_format));
     set("logprobs", chat.logprobs.map(Value::from));
     set("top_logprobs", chat.top_logprobs.map(Value::from));
-    set("n", chat.n.map(Value::from));
+    // A converted answer has one choice.
+    set("n", chat.n.filter(|n| *n <= 1).map(Value::from));
+    if with_deepseek_fields {
+        set("user", chat.user.as_deref().map(|user| end_user(user).into()));
+        set("user_id", chat.user_id.as_deref().map(Value::from));
+    } else {
+        set("user", chat.user_id.as_deref().or(chat.user.as_deref()).map(|user| end_user(user).into()));
+    }
     Ok(Value::Object(body).to_string())
+}
+
+/// The end user by a name that OpenAI's service accepts: the caller's, or a hash of it (FNV-1a).
+/// Agents send longer ones.
+pub(in crate::upstream) fn end_user(name: &str) -> String {
+    if name.len() <= MAX_USER_BYTES {
+        return name.to_owned();
+    }
+    let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("user_{:016x}", name.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
 }
 
 fn non_empty<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {
@@ -145,7 +165,11 @@ fn tool_call_body(call: &ToolCall) -> Value {
 }
 
 fn tool_body(tool: &Tool) -> Value {
-    json!({"type": "function", "function": tool.function})
+    let mut function = tool.function.clone();
+    if tool.strict {
+        function.insert("strict".into(), true.into());
+    }
+    json!({"type": "function", "function": function})
 }
 
 fn tool_choice_body(choice: &ToolChoice) -> Value {

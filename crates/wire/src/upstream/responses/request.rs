@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::signature_key;
 use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments, unsupported_content};
 use crate::upstream::event_reader::SignatureStore;
+use crate::upstream::openai::end_user;
 
 /// The fewest output tokens that the API accepts as a limit.
 const MIN_OUTPUT_TOKENS: i64 = 16;
@@ -59,7 +60,7 @@ pub(in crate::upstream) fn request_body(
     set("temperature", chat.sampling.temperature.map(Value::from));
     set("top_p", chat.sampling.top_p.map(Value::from));
     set("top_logprobs", chat.top_logprobs.filter(|_| chat.logprobs == Some(true)).map(Value::from));
-    set("user", chat.user.as_deref().map(Value::from));
+    set("user", chat.user_id.as_deref().or(chat.user.as_deref()).map(|user| end_user(user).into()));
     set("stream", chat.wants_stream().then(|| true.into()));
     Ok(Value::Object(body).to_string())
 }

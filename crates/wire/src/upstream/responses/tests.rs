@@ -100,7 +100,7 @@ fn every_part_of_a_chat_is_sent() {
 fn what_the_api_lacks_is_noted_or_refused() {
     let chat = parse_chat(json!({"stop": ["a"], "seed": 1, "n": 2, "logit_bias": {"1": 2}, "frequency_penalty": 1,
         "presence_penalty": 1, "top_k": 5}));
-    let mut dropped = Dialect::Responses.unsupported_params(&chat);
+    let mut dropped = Dialect::Responses.unsupported_params(&chat, "m");
     dropped.sort_unstable();
     assert!(
         ["frequency_penalty", "logit_bias", "n", "presence_penalty", "seed", "stop"]
@@ -169,7 +169,9 @@ fn a_request_of_the_surface_is_read_back_the_same() {
     let sent = Dialect::Responses.request_body(&chat, "gpt-5.6", &()).unwrap();
     let read = responses::parse_request(sent.as_bytes()).unwrap();
     assert!(read.stream);
-    assert_eq!(read.chat, chat);
+    // What the dialect asks for by itself is not read into a chat.
+    assert_eq!(read.chat.uncarried, ["include", "summary"]);
+    assert_eq!(Chat { uncarried: Vec::new(), ..read.chat }, chat);
 }
 
 #[test]
@@ -267,7 +269,7 @@ fn items_whose_deltas_a_service_does_not_send_are_read_whole() {
 #[test]
 fn ends_failures_and_usage_are_those_of_the_api() {
     let text = || delta("output_text", 0, "a");
-    let usage = json!({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 7,
+    let usage = json!({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2}, "output_tokens": 7,
         "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 16});
     let incomplete = |reason: &str| {
         json!({"type": "response.incomplete", "response": {"status": "incomplete", "usage": usage, "output": [],
@@ -277,9 +279,10 @@ fn ends_failures_and_usage_are_those_of_the_api() {
     let counts = Usage {
         prompt_tokens: 9,
         cached_tokens: 4,
+        cache_write_tokens: 2,
+        cache_write_1h_tokens: 0,
         completion_tokens: 7,
         reasoning_tokens: Some(5),
-        ..Usage::default()
     };
     assert_eq!((cut.finish, cut.usage), (Some(FinishReason::Length), Some(counts)));
     assert_eq!(reply(&[text(), incomplete("content_filter")]).finish, Some(FinishReason::ContentFilter));
