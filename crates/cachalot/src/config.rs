@@ -1,7 +1,5 @@
 //! The configuration file: one struct for the whole TOML file. Command line switches win over it;
 //! `cachalot.example.toml` shows every setting with its default.
-//!
-//! Over 350 lines because it is the table of all settings.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

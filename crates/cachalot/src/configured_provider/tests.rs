@@ -73,6 +73,12 @@ fn a_provider_that_cannot_be_used_is_named() {
         ("[[providers]]\nname='vllm'\ntimeout_s=99999999999", "timeout_s"),
         ("[[providers]]\nname='deepseek'\nbase_url='https://other.example'", "key_envs"),
         ("[[providers]]\nname='deepseek'\nkey_env='HTTPS_PROXY'", "never sent"),
+        ("[[providers]]\nname='vllm'\nheaders={Authorization='Bearer x'}", "`Authorization`"),
+        ("[[providers]]\nname='vllm'\nheaders={'a b'='x'}", "`a b`"),
+        ("[[providers]]\nname='vllm'\nheaders={a=\"x\\n\"}", "`a`"),
+        ("[[providers]]\nname='vllm'\nquery={Key='x'}", "`Key`"),
+        ("[[providers]]\nname='vllm'\ndrop=['messages']", "`messages`"),
+        ("[[providers]]\nname='vllm'\nset={max_tokens=5}", "budgets"),
         ("[[providers]]\nname='azure'\nmodels=['m']", "https://RESOURCE.openai.azure.com"),
         ("[[providers]]\nname='vllm'\napi_version='2024-10-21'", "service = \"azure\""),
         ("[[providers]]\nname='vllm'\nservice='azure'", "name its models"),
@@ -81,12 +87,6 @@ fn a_provider_that_cannot_be_used_is_named() {
         ("[[providers]]\nname='bedrock'\nmodels=['m']", "https://bedrock-runtime.REGION.amazonaws.com"),
         ("[[providers]]\nname='vllm'\nservice='bedrock'\ndialect='bedrock'\nmodels=['m']", "secret access key"),
         ("[[providers]]\nname='vllm'\nservice='azure'\ndialect='gemini'\nmodels=['m']", "does not have its dialect"),
-        ("[[providers]]\nname='vllm'\nheaders={Authorization='Bearer x'}", "`Authorization`"),
-        ("[[providers]]\nname='vllm'\nheaders={'a b'='x'}", "`a b`"),
-        ("[[providers]]\nname='vllm'\nheaders={a=\"x\\n\"}", "`a`"),
-        ("[[providers]]\nname='vllm'\nquery={Key='x'}", "`Key`"),
-        ("[[providers]]\nname='vllm'\ndrop=['messages']", "`messages`"),
-        ("[[providers]]\nname='vllm'\nset={max_tokens=5}", "budgets"),
     ] {
         let error = format!("{:#}", configure(text).expect_err(text));
         assert!(error.contains(word), "{text}: {error}");

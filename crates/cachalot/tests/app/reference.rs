@@ -121,17 +121,27 @@ fn as_markdown(text: &str) -> String {
     parts.collect::<Vec<_>>().join("`")
 }
 
+/// The name of a field in the file: its own, or what `#[serde(rename = "...")]` says.
+fn setting_name(field: &syn::Field) -> Option<String> {
+    let renamed = field.attrs.iter().find_map(|attribute| {
+        let tokens = attribute.meta.require_list().ok()?.tokens.to_string();
+        let (_, name) = tokens.split_once("rename = \"")?;
+        Some(name.split('"').next()?.to_owned())
+    });
+    renamed.or_else(|| Some(field.ident.as_ref()?.to_string()))
+}
+
 #[test]
 fn the_example_file_has_every_setting_and_no_other() {
     let mut settings = BTreeSet::new();
-    for file in ["config.rs", "config/engine_settings.rs"] {
-        let text = std::fs::read_to_string(format!("{ROOT}/crates/cachalot/src/{file}")).unwrap();
+    let files = ["cachalot/src/config.rs", "cachalot/src/config/engine_settings.rs"];
+    for file in files.into_iter().chain(["cachalot/src/config/provider_settings.rs", "wire/src/model_rules/row.rs"]) {
+        let text = std::fs::read_to_string(format!("{ROOT}/crates/{file}")).unwrap();
         for item in syn::parse_file(&text).unwrap().items {
             let syn::Item::Struct(section) = item else { continue };
             // The whole file: its fields are sections.
             if section.ident != "Config" {
-                settings
-                    .extend(section.fields.iter().filter_map(|field| field.ident.as_ref()).map(ToString::to_string));
+                settings.extend(section.fields.iter().filter_map(setting_name));
             }
         }
     }

@@ -139,7 +139,7 @@ impl<'a> RequestFields<'a> {
     /// billed, or continues a compaction of this server, which no provider can read.
     fn needs_responses_parser(&self) -> bool {
         let is_set = |key: &&str| self.json_field(key).is_some_and(|value| value != b"null" && value != b"false");
-        ["previous_response_id", "conversation", "background"].iter().any(|key| is_set(key))
+        ["previous_response_id", "conversation", "background"].iter().any(is_set)
             || self.json_field("input").is_some_and(has_own_summary)
     }
 

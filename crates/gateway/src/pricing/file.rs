@@ -71,7 +71,8 @@ struct DollarPrices {
     cached: Option<f64>,
     /// Absent: as `input`.
     cache_write: Option<f64>,
-    /// Absent: as `cache_write`.
+    /// Absent: twice `input` where `cache_write` costs more than `input`, as Anthropic has it, else
+    /// as `cache_write`.
     cache_write_1h: Option<f64>,
     #[serde(default)]
     output: f64,
@@ -124,11 +125,12 @@ impl DollarPrices {
             false => Err(format!("`{name}` takes 0 to 1000000 dollars, not {dollars}")),
         };
         let cache_write = self.cache_write.unwrap_or(self.input);
+        let cache_write_1h = if cache_write > self.input { 2.0 * self.input } else { cache_write };
         Ok(UnitPrices {
             input: nano("input", self.input)?,
             cached: nano("cached", self.cached.unwrap_or(self.input))?,
             cache_write: nano("cache_write", cache_write)?,
-            cache_write_1h: nano("cache_write_1h", self.cache_write_1h.unwrap_or(cache_write))?,
+            cache_write_1h: nano("cache_write_1h", self.cache_write_1h.unwrap_or(cache_write_1h))?,
             output: nano("output", self.output)?,
             reasoning: nano("reasoning", self.reasoning.unwrap_or(self.output))?,
             per_call: nano("per_call", self.per_call)?,

@@ -100,7 +100,8 @@ fn writes_to_the_cache_cost_what_they_are_kept_for() {
     let rest = 300_000 * 3_000 + 100_000 * 300;
     for (more, cost) in [
         ("cache_write=3.75\ncache_write_1h=6", 400_000 * 3_750 + 200_000 * 6_000),
-        ("cache_write=3.75", 600_000 * 3_750),
+        ("cache_write=3.75", 400_000 * 3_750 + 200_000 * 6_000),
+        ("cache_write=1", 600_000 * 1_000),
         ("cache_write_1h=6", 400_000 * 3_000 + 200_000 * 6_000),
         ("", 600_000 * 3_000),
     ] {

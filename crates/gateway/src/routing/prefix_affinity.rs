@@ -22,8 +22,8 @@ const MAX_REMEMBERED_BLOCKS: usize = 1 << 16;
 pub(crate) struct PromptPrefix(Vec<u64>);
 
 impl PromptPrefix {
-    /// Hashes a text that comes in any number of pieces. A line of the first piece that agents change
-    /// with every request is left out: providers leave it out, or read the rest from their cache.
+    /// Hashes a text that comes in any number of pieces. A line of the first piece that agents
+    /// change with every request does not count.
     pub(crate) fn hash<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut pieces = pieces.into_iter();
         let first = pieces.next().unwrap_or_default();

@@ -35,8 +35,6 @@ pub enum UpstreamError {
     Private(String),
     #[error("`metrics` is a path such as `/metrics`, not `{0}`")]
     Metrics(String),
-    #[error("`service = \"{0}\"` does not have its dialect")]
-    Service(&'static str),
     #[error("`headers`: `{name}` cannot be sent: {reason}")]
     Header { name: String, reason: String },
     #[error("`query`: `{0}` cannot be sent: the credential comes from `key_env`")]
@@ -46,6 +44,8 @@ pub enum UpstreamError {
     /// A change of the body that is not possible.
     #[error("{0}")]
     Body(String),
+    #[error("`service = \"{0}\"` does not have its dialect")]
+    Service(&'static str),
     #[error("its API key contains characters that are not allowed in an HTTP header")]
     Key,
     #[error(transparent)]

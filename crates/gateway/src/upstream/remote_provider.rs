@@ -285,8 +285,8 @@ impl Upstream {
         let (rules, service) = (rules.clone(), self.service.clone());
         let body = offload(&outgoing.memory, outgoing.chat_bytes, move || {
             let body = dialect.request_body(&chat, &name, signatures.as_ref())?;
-            let body = adapt_body(service.as_ref(), dialect, body)?;
-            let (mut body, notes) = rules.apply_to_body(dialect, RequestOrigin::of_chat(&chat), body)?;
+            let (body, notes) = rules.apply_to_body(dialect, RequestOrigin::of_chat(&chat), body)?;
+            let mut body = adapt_body(service.as_ref(), dialect, body)?;
             body.shrink_to_fit();
             reservation.resize(body.len())?;
             Ok((reservation.attach_to(body), notes.into_notes()))

@@ -122,12 +122,12 @@ fn sign<B>(signer: &RequestSigner, request: &mut Request<B>, body: &Bytes) -> Re
 ///
 /// # Errors
 /// `Internal` for a body that is not an object.
-pub(super) fn adapt_body(service: Option<&Service>, dialect: Dialect, body: String) -> Result<String, Error> {
+pub(super) fn adapt_body(service: Option<&Service>, dialect: Dialect, body: Vec<u8>) -> Result<Vec<u8>, Error> {
     let (Some(Service::Vertex(_)), Dialect::Anthropic) = (service, dialect) else { return Ok(body) };
-    let mut fields: Map<String, Value> =
-        serde_json::from_str(&body).map_err(|error| Error::internal(format!("a request is not an object: {error}")))?;
+    let mut fields: Map<String, Value> = serde_json::from_slice(&body)
+        .map_err(|error| Error::internal(format!("a request is not an object: {error}")))?;
     // The path has the model.
     fields.shift_remove("model");
     fields.insert("anthropic_version".into(), VERTEX_ANTHROPIC_VERSION.into());
-    Ok(Value::Object(fields).to_string())
+    Ok(Value::Object(fields).to_string().into_bytes())
 }

@@ -74,11 +74,12 @@ async fn forwarded_bodies_receive_the_output_cap() {
     let fixture = fixture_of(&fake, Dialect::DeepSeek, 1000, Overdraft::AtMost(0)).await;
     fixture.pass_through(ApiEndpoint::ChatCompletions, None, &two).await.unwrap();
     assert_eq!(sent_body()["max_tokens"], (1000 - two.to_string().len() as i64) / 4);
-    // A request with a limit is not changed, or is refused.
+    // A request with a limit gets no other, or is refused. DeepSeek's name of the limit is
+    // `max_tokens`.
     let mut bounded = body.clone();
     bounded["max_completion_tokens"] = json!(5);
     fixture.pass_through(ApiEndpoint::ChatCompletions, None, &bounded).await.unwrap();
-    assert_eq!((&sent_body()["max_tokens"], &sent_body()["max_completion_tokens"]), (&Value::Null, &json!(5)));
+    assert_eq!((&sent_body()["max_tokens"], &sent_body()["max_completion_tokens"]), (&json!(5), &Value::Null));
     bounded["max_tokens"] = json!(100_000);
     let error = fixture.pass_through(ApiEndpoint::ChatCompletions, None, &bounded).await.unwrap_err();
     assert!(

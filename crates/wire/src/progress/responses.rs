@@ -192,10 +192,12 @@ struct ResponsesUsage {
     output_tokens_details: Option<OutputDetails>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 struct InputDetails {
-    #[serde(default)]
     cached_tokens: TokenCount,
+    /// The tokens whose writing to the cache newer models charge for.
+    cache_write_tokens: TokenCount,
 }
 
 #[derive(Deserialize)]
@@ -225,11 +227,11 @@ impl ResponsesUsage {
     /// The usage; `None` without counts.
     fn into_usage(self) -> Option<Usage> {
         self.input_tokens.or(self.output_tokens).get()?;
-        let cached = self.input_tokens_details.map_or(TokenCount::ABSENT, |details| details.cached_tokens);
+        let details = self.input_tokens_details.unwrap_or_default();
         Some(Usage {
             prompt_tokens: self.input_tokens.or_zero(),
-            cached_tokens: cached.or_zero(),
-            cache_write_tokens: 0,
+            cached_tokens: details.cached_tokens.or_zero(),
+            cache_write_tokens: details.cache_write_tokens.or_zero(),
             cache_write_1h_tokens: 0,
             completion_tokens: self.output_tokens.or_zero(),
             reasoning_tokens: self.output_tokens_details.and_then(|details| details.reasoning_tokens.get()),
