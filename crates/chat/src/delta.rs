@@ -2,14 +2,14 @@
 
 use crate::{Error, ToolCall, Usage};
 
-/// One step of a streamed answer. Order: `Start`, the prompt, all reasoning, all text, tool calls one after the
-/// other, `Finish`, `Usage`.
+/// One step of a streamed answer. Order: `Start`, the prompt, all reasoning, all text, tool calls
+/// one after the other, `Finish`, `Usage`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delta {
     /// The prompt has been processed and generation begins. The usage counts the prompt alone.
     Start(Usage),
-    /// The prompt of a raw completion that was asked to repeat it ([`crate::Chat::echo_prompt`]). The
-    /// log-probability of a token that nothing precedes is NaN.
+    /// The prompt of a raw completion that was asked to repeat it ([`crate::Chat::echo_prompt`]).
+    /// The log-probability of a token that nothing precedes is NaN.
     Prompt {
         text: String,
         logprobs: Vec<TokenLogprob>,

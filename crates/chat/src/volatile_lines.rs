@@ -1,6 +1,6 @@
 //! Lines at the beginning of a system prompt that agents change with every request or conversation,
-//! for the service that they were made for. In front of a prompt, such a line makes all of it new to
-//! prefix caches.
+//! for the service that they were made for. In front of a prompt, such a line makes all of it new
+//! to prefix caches.
 
 use std::ops::Range;
 

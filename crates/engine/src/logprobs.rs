@@ -17,8 +17,8 @@ pub(crate) fn token_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &To
     logprob
 }
 
-/// The log-probability of the prompt's `token`, exact also for an unlikely one, with those of the `n`
-/// likeliest tokens.
+/// The log-probability of the prompt's `token`, exact also for an unlikely one, with those of the
+/// `n` likeliest tokens.
 pub(crate) fn prompt_logprob(logits: &[f32], token: u32, n: usize, tokenizer: &Tokenizer) -> TokenLogprob {
     exact_logprob(logits, token, n, tokenizer).0
 }

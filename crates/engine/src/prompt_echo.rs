@@ -1,4 +1,5 @@
-//! The prompt of a raw completion that the answer repeats, with the log-probabilities of its tokens.
+//! The prompt of a raw completion that the answer repeats, with the log-probabilities of its
+//! tokens.
 
 use chat::{Chat, Delta, Input, TokenLogprob};
 use text::{Rendered, Tokenizer};

@@ -158,8 +158,8 @@ impl Sequence {
         self.echo.as_ref().is_some_and(PromptEcho::needs_logits)
     }
 
-    /// Takes the outputs of its next `tokens` positions from `rows`, as far as they were computed, and
-    /// records those of the prompt that the answer repeats. Returns the last one.
+    /// Takes the outputs of its next `tokens` positions from `rows`, as far as they were computed,
+    /// and records those of the prompt that the answer repeats. Returns the last one.
     pub(crate) fn take_outputs<'a>(
         &mut self,
         tokens: usize,

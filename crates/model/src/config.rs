@@ -55,7 +55,7 @@ pub struct Config {
     /// Whether the output head is the embedding.
     pub tie_word_embeddings: bool,
     pub indexer: Option<IndexerConfig>,
-    /// What `quantization_config` says, where the weights are fp8.
+    /// The scales that `quantization_config` describes, where the weights are fp8.
     pub quantization: Option<Quantization>,
 }
 

@@ -7,8 +7,8 @@ use crate::shard_writer::OutputTensor;
 
 /// The suffix of a weight's name in the name of its fp8 block scales.
 pub const SCALE_SUFFIX: &str = "_scale_inv";
-/// The suffixes of fp8 scales: DeepSeek's, and that of compressed-tensors, FBGEMM and ModelOpt. Both
-/// are multipliers.
+/// The suffixes of fp8 scales: DeepSeek's, and that of compressed-tensors, FBGEMM and ModelOpt.
+/// Both are multipliers.
 pub(crate) const FP8_SCALE_SUFFIXES: [&str; 2] = [SCALE_SUFFIX, "_scale"];
 /// The suffixes of the scales, offsets and factors of packed weights.
 pub(crate) const GROUP_SCALE_SUFFIX: &str = "_scale";

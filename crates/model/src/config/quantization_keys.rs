@@ -10,8 +10,8 @@ use super::keys::{ConfigKeys, unsupported};
 const CONFIG_GROUPS: &str = "quantization_config.config_groups";
 
 impl ConfigKeys<'_> {
-    /// The quantization of the weights; `None` if they are plain numbers. `sparse`: the model has an
-    /// indexer, whose release has scales that are powers of two.
+    /// The quantization of the weights; `None` if they are plain numbers. `sparse`: the model has
+    /// an indexer, and its release has scales that are powers of two.
     ///
     /// # Errors
     /// A method, a number format or a layout of scales that is not read.

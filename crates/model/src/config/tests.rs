@@ -125,8 +125,8 @@ fn the_epsilon_of_the_latents_does_not_follow_that_of_the_other_norms() {
     assert_eq!(Config::from_json(&json).unwrap().latent_norm_eps, 1e-5);
 }
 
-/// A `quantization_config` of llm-compressor with scales for channels, and the values of `changes` in
-/// the object `at`.
+/// A `quantization_config` of llm-compressor with scales for channels, and the values of `changes`
+/// in the object `at`.
 fn compressed_tensors(at: &str, changes: Value) -> Value {
     let mut weights = json!({ "num_bits": 8, "type": "float", "symmetric": true, "dynamic": false, "strategy": "channel",
         "block_structure": null, "group_size": null });

@@ -1,5 +1,5 @@
-//! The names of reasoning in answers that are forwarded: vLLM, OpenRouter and Ollama say `reasoning`,
-//! and the clients of DeepSeek's API read `reasoning_content`.
+//! The names of reasoning in answers that are forwarded: vLLM, OpenRouter and Ollama say
+//! `reasoning`, and the clients of DeepSeek's API read `reasoning_content`.
 
 use memchr::memmem;
 use serde_json::value::RawValue;
