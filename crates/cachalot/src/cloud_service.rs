@@ -19,13 +19,18 @@ pub(crate) const ACCESS_KEY_ENV: &str = "AWS_ACCESS_KEY_ID";
 /// key file of a service account, or its path, as in `GOOGLE_APPLICATION_CREDENTIALS`.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// A value that is neither, and a file that cannot be read. A value that may be a secret is not
+/// part of the error.
 pub(crate) fn read_key(service: Option<CloudService>, value: &str) -> Result<String> {
     if service != Some(CloudService::Vertex) || value.trim_start().starts_with('{') {
         return Ok(value.to_owned());
     }
-    files::read_text(Path::new(value), MAX_KEY_FILE_BYTES)
-        .with_context(|| format!("the key file of the service account, `{value}`, cannot be read"))
+    let path = Path::new(value);
+    ensure!(
+        path.is_file(),
+        "the variable of `key_env` has neither the JSON of a service account's key file nor the path of one"
+    );
+    files::read_text(path, MAX_KEY_FILE_BYTES).context("the key file of the service account cannot be read")
 }
 
 /// The cloud of a provider with these settings. `read_variable` reads an environment variable that
@@ -80,4 +85,18 @@ fn region_of(base_url: &str) -> Option<String> {
     let (service, rest) = url.host_str()?.split_once('.')?;
     let (region, domain) = rest.split_once('.')?;
     (service.starts_with("bedrock-runtime") && domain.starts_with("amazonaws.com")).then(|| region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_no_key_file_is_not_part_of_the_error() {
+        let error = read_key(Some(CloudService::Vertex), "sk-0123456789abcdef").unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("`key_env`") && !text.contains("sk-"), "{text}");
+        assert_eq!(read_key(Some(CloudService::Vertex), " {}").unwrap(), " {}");
+        assert_eq!(read_key(None, "sk-0").unwrap(), "sk-0");
+    }
 }
