@@ -42,7 +42,7 @@ export type Limits = { models?: string[] | null; networks?: string[] | null; bud
 export type NewKey = Limits & { name: string; project?: string; user?: string };
 
 /** As a [[providers]] block of the configuration file. The key itself stays in an environment variable of the server. */
-export type Provider = { row?: string; base_url?: string; dialect?: "openai" | "deepseek" | "anthropic" | "gemini" | "midjourney" | "suno"; key_env?: string; private?: boolean; models?: string[]; timeout_s?: number; set?: Record<string, unknown>; drop?: string[]; headers?: Record<string, string>; query?: Record<string, string>; priority?: number; weight?: number };
+export type Provider = { row?: string; base_url?: string; dialect?: "openai" | "deepseek" | "responses" | "anthropic" | "gemini" | "bedrock" | "midjourney" | "suno"; service?: "azure" | "vertex" | "bedrock"; api_version?: string; region?: string; access_key_env?: string; session_token_env?: string; key_env?: string; private?: boolean; models?: string[]; rename?: Record<string, string>; metrics?: string; timeout_s?: number; set?: Record<string, unknown>; drop?: string[]; headers?: Record<string, string>; query?: Record<string, string>; priority?: number; weight?: number };
 
 /** The model id that it stands for. */
 export type Alias = string;
