@@ -278,7 +278,7 @@ export const words = {
     budgetHint: "Empty: no budget",
     ownBudgetHint: "Up to what is left of your own budget",
     budgetRule: "Dollars with a point, such as 1.5",
-    renews: "Budget renews",
+    renews: "Renews",
     every: { "": "Never", day: "Every day", week: "Every week", month: "Every month" },
     renewsHint: t`Begins at midnight, ${0}`,
     noProject: "You are not a member of a project yet. An administrator adds you to one.",
