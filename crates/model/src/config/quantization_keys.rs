@@ -1,5 +1,5 @@
 //! The number formats of fp8 weights, as the tools in use describe them in `quantization_config`.
-//! What shape a weight's scales have is read from the scales themselves.
+//! The shape of a weight's scales is read from the scales themselves.
 
 use serde_json::Value;
 

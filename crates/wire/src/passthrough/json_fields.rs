@@ -164,7 +164,7 @@ impl<'a> JsonFields<'a> {
         for (name, FieldSpan { name_start, value }) in fields {
             let edit = edits.get(name.as_ref());
             if edit != Some(&None) {
-                // What is before the name separates it from the field before.
+                // The separator from the field before stands in front of the name.
                 let from = if std::mem::replace(&mut has_fields, true) { done } else { *name_start };
                 out.extend_from_slice(&self.body[from..value.start]);
                 out.extend_from_slice(edit.copied().flatten().map_or(&self.body[value.clone()], str::as_bytes));

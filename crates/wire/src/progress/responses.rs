@@ -128,7 +128,7 @@ impl Item<'_> {
     fn content(&self) -> Content {
         let mut content = self.call();
         for parts in [self.content, self.summary] {
-            // What is not a list of parts has none.
+            // A value that is not a list has no parts.
             content.add(part::<Parts>(parts).unwrap_or_default().0);
         }
         content

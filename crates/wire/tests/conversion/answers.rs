@@ -61,7 +61,7 @@ fn content(parts: Value, finish: &str, usage: Value) -> Value {
 pub(crate) fn nouns() -> Vec<AnswerNoun> {
     use Dropped::{By, Everywhere, Nowhere};
     let text = json!({"type": "text", "text": "a"});
-    // What an answer of each dialect has without the noun: a text, its end, and two counts.
+    // An answer of each dialect without the noun: a text, its end, and two counts.
     let counts = [
         json!({"prompt_tokens": 11, "completion_tokens": 7}),
         json!({"input_tokens": 11, "output_tokens": 7}),

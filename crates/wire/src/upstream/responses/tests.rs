@@ -169,7 +169,7 @@ fn a_request_of_the_surface_is_read_back_the_same() {
     let sent = Dialect::Responses.request_body(&chat, "gpt-5.6", &()).unwrap();
     let read = responses::parse_request(sent.as_bytes()).unwrap();
     assert!(read.stream);
-    // What the dialect asks for by itself is not read into a chat.
+    // A chat has no place for the fields that the dialect adds by itself.
     assert_eq!(read.chat.uncarried, ["include", "summary"]);
     assert_eq!(Chat { uncarried: Vec::new(), ..read.chat }, chat);
 }
