@@ -15,6 +15,7 @@ mod model_list;
 mod openai;
 mod responses;
 mod retry_delay;
+mod short_id;
 #[cfg(test)]
 mod tests;
 mod token_counting;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::tool_arguments::parse_tool_arguments;
 use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments, unsupported_content};
 use crate::upstream::event_reader::SignatureStore;
+use crate::upstream::short_id::short_id;
 
 /// The `max_tokens` of a request without one, which the API requires (API document 3.1).
 const DEFAULT_MAX_TOKENS: i64 = 4096;
@@ -239,16 +240,13 @@ fn content_block(part: &Part) -> Result<Option<Value>, Error> {
     }))
 }
 
-/// An id that the API accepts: the caller's, or a hash of it (FNV-1a).
+/// An id that the API accepts: the caller's, or a hash of it.
 fn tool_use_id(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if (1..=64).contains(&id.len()) && id.bytes().all(plain) {
         return id.into();
     }
-    let hash = id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("call_{hash:016x}")
+    short_id("call", id)
 }
 
 /// The tools; the last one has the mark that caches them.

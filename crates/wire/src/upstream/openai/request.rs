@@ -4,6 +4,7 @@ use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCa
 use serde_json::{Map, Value, json};
 
 use crate::upstream::attachment::attachments;
+use crate::upstream::short_id::short_id;
 
 /// Maximum length of `user`.
 const MAX_USER_BYTES: usize = 64;
@@ -69,14 +70,13 @@ pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_
     Ok(Value::Object(body).to_string())
 }
 
-/// The end user by a name that OpenAI's service accepts: the caller's, or a hash of it (FNV-1a).
+/// The end user by a name that OpenAI's service accepts: the caller's, or a hash of it.
 /// Agents send longer ones.
 pub(in crate::upstream) fn end_user(name: &str) -> String {
     if name.len() <= MAX_USER_BYTES {
         return name.to_owned();
     }
-    let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("user_{:016x}", name.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
+    short_id("user", name)
 }
 
 fn non_empty<T>(value: T, is_empty: impl Fn(&T) -> bool) -> Option<T> {

@@ -7,6 +7,7 @@ use super::signature_key;
 use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments, unsupported_content};
 use crate::upstream::event_reader::SignatureStore;
 use crate::upstream::openai::end_user;
+use crate::upstream::short_id::short_id;
 
 /// The fewest output tokens that the API accepts as a limit.
 const MIN_OUTPUT_TOKENS: i64 = 16;
@@ -159,15 +160,12 @@ fn reasoning_item(summary: Vec<Value>, encrypted: &str) -> Value {
     json!({ "type": "reasoning", "summary": summary, "encrypted_content": encrypted })
 }
 
-/// An id that the API accepts: the caller's, or a hash of it (FNV-1a).
+/// An id that the API accepts: the caller's, or a hash of it.
 fn call_id(id: &str) -> String {
     if id.len() <= MAX_CALL_ID_BYTES {
         return id.into();
     }
-    let hash = id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("call_{hash:016x}")
+    short_id("call", id)
 }
 
 /// The content as a string if it is text alone, or else as a list of parts.
