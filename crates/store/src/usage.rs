@@ -108,6 +108,8 @@ pub type SeriesPoint = (i64, String);
 /// The usage in the steps and groups of a series; those without records are missing.
 #[derive(Clone, Debug, Default)]
 pub struct UsageSeries {
+    /// The names of the most expensive groups, in this order.
+    pub groups: Vec<String>,
     /// The sums of each step by the name of the group; `None`: the sum of the groups that are not
     /// among the most expensive, or of all without groups.
     pub sums: BTreeMap<(i64, Option<String>), UsageSums>,
@@ -246,20 +248,25 @@ impl Store {
     pub async fn usage_series(&self, query: &SeriesQuery, top: usize) -> Result<UsageSeries, StoreError> {
         let SeriesQuery { from, until, step, by, ref filter } = *query;
         let mut grouping = Grouping::Together;
-        let mut of_groups = BTreeMap::new();
+        let mut groups = Vec::new();
+        let mut times_of_groups = BTreeMap::new();
         if let Some(by) = by {
             let parts = self.segments(from, until, SumSource::Table(SumTable::Days)).await?;
-            of_groups = self.sum_segments(&parts, None, &Grouping::By(by), filter).await?;
+            times_of_groups = self.sum_segments(&parts, None, &Grouping::By(by), filter).await?;
             let totals = self.sum_segments(&parts, None, &Grouping::By(by), filter).await?;
-            grouping =
-                if totals.len() > top { Grouping::Listed(by, most_expensive(&totals, top)) } else { Grouping::By(by) };
+            groups = most_expensive(&totals, top);
+            if !groups.is_empty() {
+                grouping = Grouping::Listed(by, groups.clone());
+            }
         }
         let parts = self.segments(from, until, step.source()).await?;
         let of_steps = self.sum_segments(&parts, Some(step), &Grouping::Together, filter).await?;
+        let named = |((_, group), times): ((i64, Option<String>), UsageTimes)| Some((group?, times));
         Ok(UsageSeries {
+            groups,
             sums: self.sum_segments(&parts, Some(step), &grouping, filter).await?,
             times_of_steps: of_steps.into_iter().map(|((at, _), times)| (at, times)).collect(),
-            times_of_groups: of_groups.into_iter().filter_map(|((_, group), times)| Some((group?, times))).collect(),
+            times_of_groups: times_of_groups.into_iter().filter_map(named).collect(),
         })
     }
 

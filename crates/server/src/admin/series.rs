@@ -127,23 +127,14 @@ fn group_sums(times: &[i64], found: &UsageSeries, by_group: bool) -> (Group, Vec
     if !by_group {
         return (all, Vec::new());
     }
-    let mut totals = HashMap::<&str, UsageSums>::new();
-    for ((_, name), sums) in &found.sums {
-        if let Some(name) = name {
-            *totals.entry(name).or_default() += sums;
-        }
-    }
-    let mut ranked: Vec<_> = totals.iter().map(|(name, sums)| (-sums.cost, -sums.requests, *name)).collect();
-    ranked.sort_unstable();
-    let places: HashMap<_, _> = ranked.iter().enumerate().map(|(place, (.., name))| (*name, place)).collect();
-    let place_of = |name: &str| places.get(name).copied().unwrap_or(ranked.len());
-    let mut groups: Vec<_> =
-        ranked.iter().map(|(.., name)| Group::new(Some((*name).to_owned()), times.len())).collect();
+    let places: HashMap<_, _> = found.groups.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let place_of = |name: &str| places.get(name).copied().unwrap_or(found.groups.len());
+    let mut groups: Vec<_> = found.groups.iter().map(|name| Group::new(Some(name.clone()), times.len())).collect();
     if found.sums.keys().any(|(_, name)| name.is_none()) {
         groups.push(Group::new(None, times.len()));
     }
     for ((at, name), sums) in &found.sums {
-        groups[name.as_deref().map_or(ranked.len(), place_of)].add(step_of(times, *at), sums);
+        groups[name.as_deref().map_or(found.groups.len(), place_of)].add(step_of(times, *at), sums);
     }
     for (name, more) in &found.times_of_groups {
         // A group can be new since the sums were read.
