@@ -17,8 +17,8 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::upstream::body_prefix::read_prefix;
 use crate::upstream::http_client::{PooledHttpClient, ResponseTimeout};
-use crate::upstream::remote_provider::read_prefix;
 
 /// The time limit until the collector responds to a batch, and for the last spans when the server
 /// stops.

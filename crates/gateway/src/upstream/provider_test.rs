@@ -13,9 +13,10 @@ use tokio::time::timeout;
 use wire::upstream::map_error;
 
 use crate::redaction::redact_secrets;
+use crate::upstream::body_prefix::read_prefix;
 use crate::upstream::http_client::{Response, ResponseTimeout};
 use crate::upstream::model_list::MAX_MODEL_LIST_BYTES;
-use crate::upstream::remote_provider::{MAX_ERROR_BODY_BYTES, Upstream, read_prefix};
+use crate::upstream::remote_provider::{MAX_ERROR_BODY_BYTES, Upstream};
 use crate::upstream::retry_headers::parse_retry_after;
 use crate::upstream::transport_error::TransportError;
 

@@ -24,7 +24,7 @@ use crate::memory::inflight_budget::RequestMemory;
 use crate::model_rows::ModelRows;
 use crate::offload::offload;
 use crate::secret::Secret;
-pub(crate) use crate::upstream::body_prefix::read_prefix;
+use crate::upstream::body_prefix::read_prefix;
 use crate::upstream::body_stream::READ_TIMEOUT;
 use crate::upstream::config::{UpstreamConfig, UpstreamError, join_path, parse_base_url, to_uri};
 use crate::upstream::delta_stream::DeltaStream;

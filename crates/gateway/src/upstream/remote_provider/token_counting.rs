@@ -6,7 +6,8 @@ use http::header::HeaderMap;
 use wire::model_rules::{RequestOrigin, RequestRules};
 use wire::upstream::{CountRequest, parse_token_count};
 
-use super::{Upstream, read_prefix};
+use super::Upstream;
+use crate::upstream::body_prefix::read_prefix;
 
 /// Most bytes that are read of an answer.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
