@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chat::Error;
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
-use serde_json::{Map, Value};
+use wire::passthrough::json_fields::JsonFields;
 use wire::upstream::Dialect;
 
 use crate::offload::run_in_place;
@@ -124,10 +124,11 @@ fn sign<B>(signer: &RequestSigner, request: &mut Request<B>, body: &Bytes) -> Re
 /// `Internal` for a body that is not an object.
 pub(super) fn adapt_body(service: Option<&Service>, dialect: Dialect, body: Vec<u8>) -> Result<Vec<u8>, Error> {
     let (Some(Service::Vertex(_)), Dialect::Anthropic) = (service, dialect) else { return Ok(body) };
-    let mut fields: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|error| Error::internal(format!("a request is not an object: {error}")))?;
+    let fields = JsonFields::scan(&body)
+        .map_err(|error| Error::internal(format!("a request is not an object: {}", error.message)))?;
     // The path has the model.
-    fields.shift_remove("model");
-    fields.insert("anthropic_version".into(), VERTEX_ANTHROPIC_VERSION.into());
-    Ok(Value::Object(fields).to_string().into_bytes())
+    Ok(fields.with_edits(&[
+        ("model".into(), None),
+        ("anthropic_version".into(), Some(format!("\"{VERTEX_ANTHROPIC_VERSION}\""))),
+    ]))
 }

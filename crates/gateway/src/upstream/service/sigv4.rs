@@ -2,15 +2,18 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::hmac::{self, HMAC_SHA256};
 use sha2::{Digest, Sha256};
 
 use crate::secret::Secret;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const SECONDS_A_DAY: u64 = 86_400;
+/// The characters that are encoded in a path: all but the unreserved ones (RFC 3986) and slashes.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// A key of Amazon's services.
 #[derive(Clone, Debug)]
@@ -91,22 +94,9 @@ fn canonical_value(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Encodes everything but unreserved characters (RFC 3986).
-pub(crate) fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            other => _ = write!(out, "%{other:02X}"),
-        }
-    }
-    out
-}
-
 /// The path of a canonical request: that which is sent, encoded once more.
 fn encoded_path(path: &str) -> String {
-    let encoded = path.split('/').map(percent_encoded).collect::<Vec<_>>().join("/");
-    if encoded.is_empty() { "/".into() } else { encoded }
+    if path.is_empty() { "/".into() } else { utf8_percent_encode(path, RESERVED).to_string() }
 }
 
 /// The parameters of a query, which are encoded as they are sent, by their names.
@@ -122,24 +112,7 @@ fn canonical_query(query: &str) -> String {
 
 /// The time as `20150830T123600Z`.
 fn format_date(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let (year, month, day) = civil_date(seconds / SECONDS_A_DAY);
-    let rest = seconds % SECONDS_A_DAY;
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-/// Year, month and day of a day since 1970, in eras of 400 years that begin in March.
-fn civil_date(days: u64) -> (u64, u64, u64) {
-    const DAYS_FROM_MARCH_0: u64 = 719_468;
-    const DAYS_AN_ERA: u64 = 146_097;
-    let days = days + DAYS_FROM_MARCH_0;
-    let (era, day_of_era) = (days / DAYS_AN_ERA, days % DAYS_AN_ERA);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    Timestamp::try_from(time).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -151,6 +124,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     /// 30 August 2015, 12:36:00, the time of the vendor's examples.
@@ -251,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_path_is_encoded_once_more_than_it_is_sent() {
-        assert_eq!(percent_encoded("anthropic.claude-v2:1"), "anthropic.claude-v2%3A1");
+        assert_eq!(encoded_path("anthropic.claude-v2:1"), "anthropic.claude-v2%3A1");
         assert_eq!(
             encoded_path("/model/anthropic.claude-v2%3A1/converse"),
             "/model/anthropic.claude-v2%253A1/converse"

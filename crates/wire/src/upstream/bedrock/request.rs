@@ -1,27 +1,21 @@
 //! Requests to Bedrock's Converse API: those to Anthropic's API in other words.
 
-use std::fmt::Write as _;
-
 use chat::{Chat, Error};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use crate::upstream::anthropic;
 use crate::upstream::event_reader::SignatureStore;
 
+/// The characters that are encoded in a path: all but the unreserved ones (RFC 3986).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Maximum length of the name of a document.
 const MAX_NAME_CHARS: usize = 200;
 
 /// The path of a chat of `model`, which may be an ARN.
 pub(in crate::upstream) fn chat_path(model: &str, stream: bool) -> String {
     let method = if stream { "converse-stream" } else { "converse" };
-    let mut encoded = String::new();
-    for byte in model.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            other => _ = write!(encoded, "%{other:02X}"),
-        }
-    }
-    format!("model/{encoded}/{method}")
+    format!("model/{}/{method}", utf8_percent_encode(model, RESERVED))
 }
 
 /// The body of a request. The path has the model and whether the answer is a stream.
