@@ -114,10 +114,10 @@ function limitsOf(form) {
 }
 
 /** The budget, one of a whole life or of every period; budgets of other kinds are left as they are. @param {any} form */
-function budgetOf({ every, renewing, only, ...form }) {
+function budgetOf({ every, renewing, ...form }) {
   const budget = form.budget.trim() || null;
   const budgets = every ? [{ time_zone: renewing?.time_zone, warn_at: renewing?.warn_at, every, amount: budget }] : [];
-  return { budget: every ? null : budget, ...(only && (every || renewing) && { budgets }) };
+  return { budget: every ? null : budget, ...((every || renewing) && { budgets }) };
 }
 
 /** @param {any} form @returns {import("../types/api.d.ts").NewKey} */
@@ -128,12 +128,15 @@ function formOf(projects, key) {
   const number = (/** @type {any} */ value) => (value == null ? "" : String(value));
   /** @type {any[]} */
   const budgets = key?.budgets ?? [];
-  // The form has one budget. Where there are others, it does not touch those that renew.
-  const renewing = key?.budget == null && budgets.length === 1 && budgets[0].every && budgets[0].amount && !budgets[0].end_user && !budgets[0].each_end_user ? budgets[0] : null;
+  const [one] = budgets;
+  // The form has one budget. It leaves others as they are, and only admins have budgets renew.
+  const isAlone = key?.budget == null && budgets.length === 1 && one.every && one.amount && !one.end_user && !one.each_end_user;
+  const mayRenew = me.value?.role === "admin" && (isAlone || !one);
+  const renewing = mayRenew && one;
   const budget = (renewing?.amount ?? key?.budget) == null ? "" : String(Number(renewing?.amount ?? key.budget));
   return {
     name: key?.name ?? "", project: key?.project ?? (projects.includes("default") ? "default" : (projects[0] ?? "")), user: "", budget,
-    every: renewing?.every ?? "", renewing, only: !!renewing || budgets.length === 0,
+    every: renewing?.every ?? "", renewing, mayRenew,
     some: key?.models != null, models: key?.models ?? [], requests_per_minute: number(key?.requests_per_minute),
     tokens_per_minute: number(key?.tokens_per_minute), concurrency: number(key?.concurrency), networks: (key?.networks ?? []).join(", "),
     expires: key?.expires_at ? "keep" : "never", kept: key?.expires_at ?? null, day: "",
@@ -217,7 +220,7 @@ export function KeyDialog({ projects, existing, onClose, onDone }) {
       <div class="cols-2">
         ${owners.length > 0 && html`<${SelectField} label=${words.keys.owner} value=${form.user} onChange=${set("user")}
           choices=${[["", text.noOwner], ...owners.map((name) => [name, name])]} />`}
-        ${me.value?.role === "admin" && form.only && html`<${SelectField} label=${text.renews} value=${form.every} onChange=${set("every")}
+        ${form.mayRenew && html`<${SelectField} label=${text.renews} value=${form.every} onChange=${set("every")}
           choices=${Object.entries(text.every)} hint=${form.every && text.renewsHint(form.renewing?.time_zone ?? "UTC")} />`}
       </div>
       <div class="field">
