@@ -124,7 +124,8 @@ impl BodyRewrite {
 
     /// Whether the rows of models are about this endpoint.
     fn is_for_chat(&self) -> bool {
-        matches!(self.endpoint, ApiEndpoint::ChatCompletions | ApiEndpoint::Messages | ApiEndpoint::GenerateContent)
+        use ApiEndpoint::{ChatCompletions, GenerateContent, Messages, Responses};
+        matches!(self.endpoint, ChatCompletions | Responses | Messages | GenerateContent)
     }
 
     /// The bytes that changes add to a body of this length.

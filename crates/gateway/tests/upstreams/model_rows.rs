@@ -8,6 +8,7 @@ use gateway::{Caller, Gateway, ModelRows, RawRequest, Router, Secret, Upstream, 
 use serde_json::{Map, Value, json};
 use testkit::FakeUpstream;
 use testkit::fake_upstream::FakeResponse;
+use testkit::transcripts::{Scenario, stream_response};
 use wire::model_rules::ModelRow;
 use wire::passthrough::ApiEndpoint;
 use wire::upstream::Dialect;
@@ -154,6 +155,17 @@ async fn tools_turn_reasoning_off_where_the_endpoint_excludes_both() {
     for received in fake.requests() {
         assert_eq!(received.json()["reasoning_effort"], "none");
     }
+}
+
+#[tokio::test]
+async fn a_forwarded_response_is_changed_as_a_chat_is() {
+    let fake = FakeUpstream::start(|_| stream_response("responses", Scenario::Text)).await;
+    let gateway = gateway_to(&fake, Dialect::Responses, "gpt-5.6");
+    let body = r#"{"model":"gpt-5.6","input":"hi","stream":true,"temperature":0.5,"reasoning":{"effort":"minimal"},"tools":[{"type":"web_search"}]}"#;
+    let notes = forward(&gateway, ApiEndpoint::Responses, body).await;
+    assert_eq!(notes, "dropped: temperature; changed: `reasoning.effort` minimal to low");
+    let want = r#"{"model":"gpt-5.6","input":"hi","stream":true,"reasoning":{"effort":"low"},"tools":[{"type":"web_search"}]}"#;
+    assert_eq!(String::from_utf8_lossy(&fake.requests()[0].body), want);
 }
 
 #[tokio::test]
