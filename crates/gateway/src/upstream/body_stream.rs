@@ -49,6 +49,12 @@ impl BodyStream {
         }
     }
 
+    /// The same body without redaction, for a response that is itself a credential: a token service
+    /// may return the token that it returned before, which is a registered secret.
+    pub(super) fn without_redaction(self) -> Self {
+        Self { redactor: Redactor::default(), ..self }
+    }
+
     /// The next chunk before redaction.
     fn poll_raw(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransportError>>> {
         loop {

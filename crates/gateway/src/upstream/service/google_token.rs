@@ -153,7 +153,9 @@ impl ServiceAccount {
         let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert(CONTENT_TYPE, content_type);
         let timeouts = ResponseTimeout { head: CONNECT_TIMEOUT, covers_first_byte: true };
-        let response = client.send(request, timeouts).await.map_err(|failure| transport_error(provider, &failure))?;
+        let mut response =
+            client.send(request, timeouts).await.map_err(|failure| transport_error(provider, &failure))?;
+        response.body = response.body.without_redaction();
         let status = response.status;
         let body = read_prefix(response, MAX_RESPONSE_BYTES).await;
         if !status.is_success() {

@@ -65,7 +65,8 @@ async fn a_token_is_obtained_once_for_many_requests_and_again_before_it_ends() {
 
     let short = ServiceAccount::parse(&key_file(&address("/short")), true).unwrap();
     for _ in 0..2 {
-        short.authorization(&client, "vertex").await.unwrap();
+        let header = short.authorization(&client, "vertex").await.unwrap();
+        assert_eq!(header.to_str().unwrap(), "Bearer ya29.of-the-account", "the same token again");
     }
     assert_eq!(fake.requests().len(), 3, "it ends within five minutes");
 }
