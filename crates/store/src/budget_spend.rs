@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
-use crate::amounts::{MAX_COST, MAX_SPENT, read_split_sum, saturating_i64};
+use crate::amounts::{MAX_COST, MAX_SPENT};
 use crate::budgets::{budget_from_row, budgets_of};
 use crate::sum_table::SumTable;
-use crate::usage_rebuild::sums_pending;
-use crate::usage_source::{SumSource, segments};
+use crate::usage_source::SumSource;
+use crate::window_records::WindowRecords;
 use crate::{
     Budget, BudgetOwner, BudgetScope, BudgetState, BudgetTerms, BudgetWindow, REFUNDED, Store, StoreError, UsageRecord,
     now_micros,
@@ -146,39 +146,20 @@ pub(crate) async fn insert_past_spend(
     now: i64,
 ) -> Result<(), StoreError> {
     let window = terms.period.window(&terms.zone, now);
-    let pending = sums_pending(&mut **transaction).await?;
-    let (owner_id, condition) = match owner {
-        BudgetOwner::Key(key) => (&key.id, "u.key_id = $3"),
-        BudgetOwner::Project(project) => (&project.id, "u.project_id = $3"),
-        BudgetOwner::User(user) => (&user.id, "u.key_id in (select k.id from keys k where k.user_id = $3)"),
-    };
     // Sums of hours and days do not tell end users apart.
-    let (source, end_user) = match &terms.scope {
-        BudgetScope::Owner => (SumSource::Table(SumTable::Days), "cast('' as text)"),
-        BudgetScope::EachEndUser | BudgetScope::EndUser(_) => (SumSource::Records, "u.end_user"),
+    let (source, by_end_user) = match &terms.scope {
+        BudgetScope::Owner => (SumSource::Table(SumTable::Days), false),
+        BudgetScope::EachEndUser | BudgetScope::EndUser(_) => (SumSource::Records, true),
     };
-    let mut spent = BTreeMap::<String, i128>::new();
-    for segment in segments(window.starts_at, window.ends_at, pending, source) {
-        let rows = match &terms.scope {
-            BudgetScope::Owner => segment.rows_sql("$1", "$2"),
-            _ => "(select * from usage_records where at >= $1 and at < $2 and end_user is not null) u".to_owned(),
-        };
-        let select = format!(
-            "select {end_user} as end_user, cast(sum(u.cost / 4294967296) as bigint) as high,
-                 cast(sum(u.cost % 4294967296) as bigint) as low from {rows} where {condition} group by 1"
-        );
-        let select = sqlx::query(AssertSqlSafe(select)).bind(segment.from).bind(segment.until).bind(owner_id);
-        for row in select.fetch_all(&mut **transaction).await? {
-            *spent.entry(row.try_get("end_user")?).or_default() += read_split_sum(&row, "high", "low")?;
-        }
-    }
+    let costs = WindowRecords { owner_kind: owner.kind(), owner_id: Some(owner.id()), by_end_user, window, source };
+    let mut spent = costs.sum(transaction).await?;
     if let BudgetScope::EndUser(name) = &terms.scope {
-        let own = spent.remove(name).unwrap_or_default();
-        spent = BTreeMap::from([(String::new(), own)]);
+        let own = spent.remove(&(owner.id().to_owned(), name.clone())).unwrap_or_default();
+        spent = BTreeMap::from([((owner.id().to_owned(), String::new()), own)]);
     }
-    for (end_user, cost) in spent.into_iter().filter(|(_, cost)| *cost != 0) {
+    for ((_, end_user), cost) in spent.into_iter().filter(|(_, cost)| *cost != 0) {
         let cost = cost.clamp(i128::from(-MAX_SPENT), i128::from(MAX_SPENT));
-        add_spend(transaction, budget_id, &end_user, window, i128::from(saturating_i64(cost)), now).await?;
+        add_spend(transaction, budget_id, &end_user, window, cost, now).await?;
     }
     Ok(())
 }

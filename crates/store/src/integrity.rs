@@ -1,5 +1,5 @@
-//! The integrity check: the spent amount of each key and project, and the sums of each hour and
-//! day, are those of their records, and every count and amount is an integer within its range.
+//! The integrity check: the spent amount of each key, project and budget, and the sums of each hour
+//! and day, are those of their records, and every count and amount is an integer within its range.
 //! Mismatches can be repaired.
 
 use std::collections::BTreeMap;
@@ -8,20 +8,24 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use crate::amounts::{MAX_COST, MAX_SPENT, MAX_TOKENS, display_value, read_split_sum, saturating_i64};
+use crate::budget_check::{WrongSpend, find_wrong_spend, repair_spend};
 use crate::outcome_class::IMPLAUSIBLE;
 use crate::sum_table::SumTable;
 use crate::sums_check::{WrongSums, find_wrong_sums};
 use crate::usage_rebuild::mark_pending;
 use crate::{Store, StoreError, now_micros};
 
+/// The `table` of a mismatch of a budget.
+const BUDGET: &str = "budget";
+
 /// A value that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// `key`, `project`, `record`, `task`, `hour` or `day`.
+    /// `key`, `project`, `budget`, `record`, `task`, `hour` or `day`.
     pub table: &'static str,
     pub id: String,
-    /// The name of the key or the project; for a record or a task, the name of its key; for an hour
-    /// or a day, its beginning.
+    /// The name of the key or the project; for a budget its period, owner and end user; for a record
+    /// or a task, the name of its key; for an hour or a day, its beginning.
     pub name: String,
     pub column: &'static str,
     /// The value in the database, as text.
@@ -36,6 +40,8 @@ pub struct IntegrityReport {
     pub keys: usize,
     /// The number of projects.
     pub projects: usize,
+    /// The number of budgets that renew.
+    pub budgets: usize,
     /// The number of records.
     pub records: i64,
     pub mismatches: Vec<Mismatch>,
@@ -74,8 +80,12 @@ impl Store {
             return Ok(found);
         }
         save(&found.mismatches)?;
-        for mismatch in found.mismatches.iter().filter(|mismatch| !is_sum(mismatch)) {
+        for mismatch in found.mismatches.iter().filter(|mismatch| !is_sum(mismatch) && mismatch.table != BUDGET) {
             repair_value(&mut transaction, mismatch).await?;
+        }
+        let now = now_micros();
+        for wrong in find_wrong_spend(&mut transaction, now).await?.1 {
+            repair_spend(&mut transaction, &wrong, now).await?;
         }
         if found.mismatches.iter().any(|mismatch| mismatch.table == "record" || is_sum(mismatch)) {
             mark_pending(&mut transaction).await?;
@@ -138,6 +148,11 @@ async fn find_mismatches(
                 found.mismatches.push(Mismatch { table, id, name, column: "spent", actual, expected });
             }
         }
+    }
+    let (budgets, wrong_spend) = find_wrong_spend(transaction, now_micros()).await?;
+    found.budgets = budgets;
+    for WrongSpend { budget_id, name, actual, expected, .. } in wrong_spend {
+        found.mismatches.push(Mismatch { table: BUDGET, id: budget_id, name, column: "spent", actual, expected });
     }
     for WrongSums { table, at, rows } in find_wrong_sums(transaction).await? {
         let name = jiff::Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |at| at.to_string());

@@ -9,6 +9,7 @@
 
 mod amounts;
 mod attempts;
+mod budget_check;
 mod budget_spend;
 mod budget_window;
 mod budgets;
@@ -48,6 +49,7 @@ mod usage_record;
 mod usage_source;
 mod usage_sums;
 mod users;
+mod window_records;
 
 pub use amounts::{MAX_COST, MAX_SPENT, MAX_TOKENS, SPENT_OVERFLOWED};
 pub use budget_spend::BudgetSpend;

@@ -14,7 +14,7 @@ use crate::data_lock::DataLock;
 use crate::open_store;
 use crate::store_args::StoreArgs;
 
-/// Compare spending, and the sums of hours and days, with the usage records
+/// Compare spending, budgets, and the sums of hours and days with the usage records
 ///
 /// The exit status is 1 where they differ.
 #[derive(clap::Args, Clone, Debug)]
@@ -152,6 +152,7 @@ fn json_report(findings: &Findings, repaired: Option<&RepairReport>) -> Value {
         "records": findings.integrity.records,
         "keys": findings.integrity.keys,
         "projects": findings.integrity.projects,
+        "budgets": findings.integrity.budgets,
         "differences": list(&findings.integrity.mismatches),
         "journal": {"ended": findings.ended.len(), "open": findings.open.len(), "cost": total_cost(&findings.ended)},
         "quarantined": quarantined,
@@ -182,9 +183,9 @@ fn text_report(findings: &Findings, repaired: Option<&RepairReport>) -> String {
     for (record, error) in &findings.quarantined {
         lines.push(format!("quarantined: record `{}` of `{}`: {error}", record.id, record.key_name));
     }
-    let IntegrityReport { records, keys, projects, mismatches: differences, .. } = &findings.integrity;
+    let IntegrityReport { records, keys, projects, budgets, mismatches: differences, .. } = &findings.integrity;
     lines.push(format!(
-        "{records} records, {keys} keys and {projects} projects; {} differences, {} records in quarantine; the journal holds {} ended (${}) and {} open requests that are not committed",
+        "{records} records, {keys} keys, {projects} projects and {budgets} budgets that renew; {} differences, {} records in quarantine; the journal holds {} ended (${}) and {} open requests that are not committed",
         differences.len(),
         findings.quarantined.len(),
         findings.ended.len(),

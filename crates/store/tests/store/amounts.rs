@@ -11,7 +11,7 @@ use store::{
 use crate::databases::on_each_database;
 
 /// Executes SQL without the checks of the store, as an older version could.
-async fn execute_sql(url: &str, sql: &str) {
+pub(crate) async fn execute_sql(url: &str, sql: &str) {
     let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
     connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
     connection.close().await.unwrap();

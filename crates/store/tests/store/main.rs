@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod amounts;
+mod budget_check;
 mod budgets;
 mod databases;
 mod identity;
