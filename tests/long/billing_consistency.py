@@ -7,8 +7,8 @@
 Two fake providers of three models, each of another dialect, send complete or streaming responses, refuse, break off at any event or in
 the middle of one, report absent or absurd usage, send HTML, and repeat the ids of their tasks. Clients ask in the dialect of the model and
 in others, and disconnect at any byte. The prompt tokens of an answer are the number of its request, which identifies its usage record; the
-other counts (cached tokens, those written to the cache for five minutes or an hour, reasoning) are random. Beside the
-keys of the model there are a key for fixed prices only, a key with known worst cases (with a random `overdraft` setting), two tenants with
+other counts (cached tokens, those written to the cache for five minutes or an hour, reasoning, audio, pictures, searches) and the
+service tier are random. Beside the keys of the model, which have budgets that renew, there are a key for fixed prices only, a key with known worst cases (with a random `overdraft` setting), two tenants with
 tasks under the same ids, and a canary key that must never wait for another's record.
 
 Then the store is checked: every answer that a client received completely has exactly one record, at its exact price; truncated answers
@@ -32,7 +32,10 @@ from attacks.hostile_provider import ABSURD, absurd_usage
 from server import Server
 
 # Nano-dollars per token: $1 and $2 per million for input and output.
-INPUT, CACHED, WRITTEN, OUTPUT, REASONING = 1000, 100, 1250, 2000, 3000
+INPUT, CACHED, WRITTEN, WRITTEN_1H, OUTPUT, REASONING = 1000, 100, 1250, 2000, 2000, 3000
+# The same for tokens of audio in a prompt and of pictures in an answer; for a search; and the factor of the tier `priority`.
+AUDIO, DRAWN, SEARCH, PRIORITY = 5000, 7000, 100_000, 2
+MAX_SEARCHES = 3
 SECOND, PICTURE = 1_000_000, 3_000_000
 MAX_TOKENS = 40
 # The models, their dialects, and the paths of requests to them: in their own dialect, then in others.
@@ -107,8 +110,13 @@ class Provider(fake_provider.HttpServer):
         left = number - cached
         written = (random.randint(0, left // 2), random.randint(0, left // 2)) if dialect == "anthropic" else (0, 0)
         reasoning = 0 if dialect == "anthropic" else random.choice([0, random.randint(0, words)])
-        self.counts.setdefault(number, set()).add((cached, sum(written), words, reasoning))
-        return fake_provider.usage(dialect, number, words, cached, written, reasoning)
+        audio = 0 if dialect == "anthropic" else random.choice([0, random.randint(0, number)])
+        pictures = 0 if dialect == "anthropic" else random.choice([0, random.randint(0, words - reasoning)])
+        searches = 0 if dialect == "gemini" else random.choice([0, random.randint(0, MAX_SEARCHES)])
+        tier = random.choice(["", "priority"]) if dialect == "anthropic" else ""
+        counts = (cached, *written, words, reasoning, audio, pictures, searches, tier)
+        self.counts.setdefault(number, set()).add(counts)
+        return fake_provider.usage(dialect, number, words, cached, written, reasoning, audio, pictures, searches, tier)
 
     def image_or_video(self, request, writer):
         """Images, and videos under repeated ids. One video in four fails."""
@@ -126,8 +134,11 @@ def gateway(folder, ports, store, redis, overdraft):
     prices, text = f"{folder}/prices.toml", f"[store]\nurl='{store}'\njournal='{folder}/journal'\n{redis}[gateway]\nprices='{folder}/prices.toml'\n{overdraft}"
     with open(prices, "w") as file:
         for name in ("one", "two"):
-            tokens = {"input": INPUT, "cached": CACHED, "cache_write": WRITTEN, "output": OUTPUT, "reasoning": REASONING}
-            tokens = "\n".join(f"{field}={price / 1000}" for field, price in tokens.items())
+            tokens = {"input": INPUT, "cached": CACHED, "cache_write": WRITTEN, "cache_write_1h": WRITTEN_1H, "output": OUTPUT}
+            tokens |= {"reasoning": REASONING, "audio_input": AUDIO, "image_output": DRAWN, "per_search": SEARCH / 1e6}
+            priority = ",".join(f"{field}={PRIORITY * price / 1000:.9f}" for field, price in tokens.items())
+            tokens = "\n".join(f"{field}={price / 1000:.9f}" for field, price in tokens.items())
+            tokens += f"\nservice=[{{tier='priority',{priority}}}]"
             for dialect, _ in MODELS.values():
                 file.write(f"[[price]]\nprovider='{name}-{dialect}'\nmodel='*'\nsource='s'\ndate='d'\n{tokens}\n")
             for model, amounts in (("film", f"per_second={SECOND / 1e9}"), ("paint", f"per_call={PICTURE / 1e9}")):
@@ -274,6 +285,8 @@ async def main():
         if project:
             gateways[0].run("project", "add", key)
         keys[key] = gateways[0].run("key", "add", key, *project, "--budget", f"{budgets.get(key, 10**18) / 1e9:.9f}")
+        for every in ("day", "month"):
+            gateways[0].run("key", "set", key, "--budget", "1000000000", "--every", every)
     for replica in gateways:
         await asyncio.to_thread(replica.start)
 
@@ -324,8 +337,18 @@ async def main():
 
 def price(record):
     """The price of the counts of a record, rounded once."""
-    prompt = (record.prompt - record.cached - record.written) * INPUT + record.cached * CACHED + record.written * WRITTEN
-    return prompt + (record.completion - record.reasoning) * OUTPUT + record.reasoning * REASONING
+    heard, drawn, searches = (record.extra.get(name, 0) for name in ("audio_prompt_tokens", "image_completion_tokens", "searches"))
+    rest = record.prompt - record.cached - record.written
+    audio, written = min(heard, rest), (record.written - record.written_1h) * WRITTEN + record.written_1h * WRITTEN_1H
+    prompt = (rest - audio) * INPUT + audio * AUDIO + record.cached * CACHED + written
+    answer = (record.completion - record.reasoning - drawn) * OUTPUT + drawn * DRAWN + record.reasoning * REASONING
+    return (prompt + answer + searches * SEARCH) * (PRIORITY if record.tier == "priority" else 1)
+
+
+def counts_of(record):
+    """The counts of a record beside its prompt, as `Provider.draw_usage` remembers them."""
+    extra = (record.extra.get(name, 0) for name in ("audio_prompt_tokens", "image_completion_tokens", "searches"))
+    return (record.cached, record.written - record.written_1h, record.written_1h, record.completion, record.reasoning, *extra, record.tier)
 
 
 class StoreSnapshot:
@@ -365,13 +388,14 @@ def verify(snapshot, clients, providers, requests, cut, budgets, overdraft, gate
             reported.setdefault(number, set()).update(counts)
     wrong = [number for number, [record] in counted.items() if record.cost != price(record) or (number in complete and record.completion != complete[number])]
     check(f"each at its exact price ({wrong[:5]})", not wrong)
-    other = [number for number, [record] in counted.items() if (record.cached, record.written, record.completion, record.reasoning) not in reported.get(number, ())]
+    other = [number for number, [record] in counted.items() if counts_of(record) not in reported.get(number, ())]
     check(f"each with the counts that a provider reported ({other[:5]})", not other)
-    parts = [sum(getattr(record, part) > 0 for [record] in counted.values()) for part in ("cached", "written", "reasoning")]
+    drawn = [counts_of(record) for [record] in counted.values()]
+    parts = [sum(bool(counts[part]) for counts in drawn) for part in range(len(drawn[0]))]
     check(f"every part of a usage was drawn {parts}", all(parts))
     estimates = [record for record in tokens if record.estimated]
     # A provider may have counted the prompt before it broke off.
-    reserved = max(600 // 3, requests) * WRITTEN + MAX_TOKENS * REASONING
+    reserved = (max(600 // 3, requests) * AUDIO + MAX_TOKENS * DRAWN + MAX_SEARCHES * SEARCH) * PRIORITY
     check(f"truncated answers and absurd counts cost at most their reservation ({len(estimates)} are estimated)", all(0 <= record.cost <= reserved for record in estimates))
     of_absurd = [number for number in complete if number in absurd and number not in counted]
     check(f"each of {len(of_absurd)} answers with absurd counts is settled by an estimate", len(of_absurd) <= len(estimates))
@@ -380,7 +404,7 @@ def verify(snapshot, clients, providers, requests, cut, budgets, overdraft, gate
     check("no more records than requests", len(tokens) <= requests)
     check(f"keys and projects have spent the sum of their records {snapshot.unbalanced[:3]}", not snapshot.unbalanced)
     spent, small = snapshot.spent, budgets[f"key{KEYS - 1}"]
-    max_cost, over = requests * WRITTEN + 12 * REASONING, spent[f"key{KEYS - 1}"] - small
+    max_cost, over = (requests * AUDIO + 12 * DRAWN + MAX_SEARCHES * SEARCH) * PRIORITY, spent[f"key{KEYS - 1}"] - small
     check(f"the small budget is used up, and overrun by what its running requests cost at most ({over / small:+.1%})", -max_cost <= over <= CONCURRENCY * max_cost)
     check(f"fixed prices never overdraw a budget (${spent['fixed'] / 1e9:.6f} of ${budgets['fixed'] / 1e9:.6f})", 0 < spent["fixed"] <= budgets["fixed"])
     most = CONCURRENCY * (200 * INPUT + 5000 * OUTPUT) if overdraft is None else overdraft

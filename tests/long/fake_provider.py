@@ -17,19 +17,26 @@ def words(number):
     return 1 + number % 12
 
 
-def usage(dialect, prompt, completion, cached=0, written=(0, 0), reasoning=0):
-    """The usage object of a dialect. The prompt includes cached tokens and those written to the cache for five minutes and for an hour,
-    the completion the reasoning. Only Anthropic's counts writes and no reasoning."""
+def usage(dialect, prompt, completion, cached=0, written=(0, 0), reasoning=0, audio=0, pictures=0, searches=0, tier=None):
+    """The usage object of a dialect. The prompt includes cached tokens, those written to the cache for five minutes and for an hour, and
+    those of audio; the completion the reasoning and the tokens of pictures. Only Anthropic's counts writes and names the service tier,
+    but has no reasoning, audio or pictures; Gemini's has no searches."""
     if dialect == "anthropic":
         counts = {"input_tokens": prompt - cached - sum(written), "cache_read_input_tokens": cached, "cache_creation_input_tokens": sum(written)}
         lifetimes = {"ephemeral_5m_input_tokens": written[0], "ephemeral_1h_input_tokens": written[1]}
-        return {**counts, "cache_creation": lifetimes, "output_tokens": completion}
+        more = {"server_tool_use": {"web_search_requests": searches}, "service_tier": tier or "standard"}
+        return {**counts, "cache_creation": lifetimes, "output_tokens": completion, **more}
     if dialect == "gemini":
         counts = {"promptTokenCount": prompt, "cachedContentTokenCount": cached, "candidatesTokenCount": completion - reasoning}
+        heard = [{"modality": "TEXT", "tokenCount": prompt - audio}, {"modality": "AUDIO", "tokenCount": audio}]
+        drawn = [{"modality": "IMAGE", "tokenCount": pictures}]
+        counts |= {"promptTokensDetails": heard, "candidatesTokensDetails": drawn}
         return {**counts, "thoughtsTokenCount": reasoning, "totalTokenCount": prompt + completion}
     counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    details = {"prompt_tokens_details": {"cached_tokens": cached}, "completion_tokens_details": {"reasoning_tokens": reasoning}}
-    return {**counts, **details}
+    prompt_details = {"cached_tokens": cached, "audio_tokens": audio}
+    completion_details = {"reasoning_tokens": reasoning, "image_tokens": pictures}
+    details = {"prompt_tokens_details": prompt_details, "completion_tokens_details": completion_details}
+    return {**counts, **details, "server_tool_use": {"web_search_requests": searches}}
 
 
 def complete_response(dialect, text, counts, model="m"):

@@ -14,11 +14,14 @@ class Record(NamedTuple):
     prompt: int
     cached: int
     written: int
+    written_1h: int
     completion: int
     reasoning: int
     cost: int
     estimated: int
     outcome: str
+    extra: dict
+    tier: str
 
 
 def query(store, text):
@@ -35,10 +38,10 @@ def query(store, text):
 
 
 def records(store):
-    columns = "key_name, model, upstream, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, cost, estimated, outcome"
-    rows = query(store, f"select {columns} from usage_records")
+    columns = "key_name, model, upstream, prompt_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, completion_tokens, reasoning_tokens, cost, estimated, outcome"
+    rows = query(store, f"select {columns}, coalesce(extra_counts, '{{}}'), coalesce(service_tier, '') from usage_records")
     # A sum that overflowed in SQLite is a REAL, which must be reported and not rounded.
-    return [Record(row[0], row[1], row[2], *(as_integer(n) for n in row[3:10]), row[10]) for row in rows]
+    return [Record(row[0], row[1], row[2], *(as_integer(n) for n in row[3:11]), row[11], json.loads(row[12]), row[13]) for row in rows]
 
 
 def as_integer(number):
