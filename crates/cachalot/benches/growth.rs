@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         let steps = (0..bytes / 64).map(step).collect::<Vec<_>>().join(",");
         format!(r#"{{"m":{{"litellm_provider":"openai","mode":"chat","input_cost_per_token":1e-6,{steps}}}}}"#)
     };
-    growth.measure("price::import", "models", prices, |text| price::import(text, None, "2026-01-01"));
-    growth.measure("price::import", "steps of one price", steps, |text| price::import(text, None, "2026-01-01"));
+    growth.measure("price::import", "models", prices, |text| price_import::import(text, None, "2026-01-01"));
+    growth.measure("price::import", "steps of one price", steps, |text| price_import::import(text, None, "2026-01-01"));
     growth.finish()
 }

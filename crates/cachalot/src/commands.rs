@@ -9,6 +9,7 @@ pub mod man;
 pub mod models;
 pub mod pack;
 pub mod price;
+pub mod price_import;
 pub mod project;
 pub mod provider;
 pub mod pull;

@@ -25,5 +25,5 @@ pub use memory_guard::MemoryGuard;
 pub use memory_size::json_bytes;
 pub use provider::{BoxDeltaStream, BoxFuture, Provider, StartedAnswer};
 pub use response_format::ResponseFormat;
-pub use usage::Usage;
+pub use usage::{ExtraCount, ExtraCounts, ServiceTier, Total, Usage};
 pub use volatile_lines::volatile_line;

@@ -700,9 +700,9 @@ export const words = {
     details: "Details",
     cost: "How the cost comes about",
     costOf: /** @type {Record<string, (n: string) => string>} */ ({
-      prompt_tokens: (n) => `${n} in`, cached_tokens: (n) => `${n} cached`, cache_write_tokens: (n) => `${n} written to the cache`,
+      prompt_tokens: (n) => `${n} in`, cache_write_tokens: (n) => `${n} written to the cache`,
       cache_write_1h_tokens: (n) => `${n} written to the cache for an hour`, completion_tokens: (n) => `${n} out`,
-      reasoning_tokens: (n) => `${n} for reasoning`, calls: (n) => `${n} ${n === "1" ? "call" : "calls"}`, seconds: (n) => `${n} s`, rounding: () => "rounding",
+      calls: (n) => `${n} ${n === "1" ? "call" : "calls"}`, seconds: (n) => `${n} s`, rounding: () => "rounding",
     }),
     atPrice: (/** @type {string} */ price, /** @type {string} */ per) => (per ? `at ${price} for ${per}` : `at ${price} a million`),
     noLines: "The price that was applied is not known any more.",

@@ -266,10 +266,9 @@ impl Sequence {
         Usage {
             prompt_tokens: self.prompt_tokens as u64,
             cached_tokens: self.cached_tokens as u64,
-            cache_write_tokens: 0,
-            cache_write_1h_tokens: 0,
             completion_tokens: self.generated_tokens() as u64,
             reasoning_tokens: self.thinking.then(|| self.decoder.reasoning_tokens()),
+            ..Usage::ZERO
         }
     }
 

@@ -11,7 +11,7 @@ use crate::usage_record::UsageRecord;
 /// Maximum number of records in one statement; a power of two.
 pub(crate) const MAX_ROWS: usize = 64;
 /// The number of columns that a statement names and [`bind_record`] binds, in the same order.
-const COLUMNS: usize = 22;
+const COLUMNS: usize = 24;
 
 /// The parameter with a number from 1: numbered (`$1`) for PostgreSQL, `?` for SQLite. SQLite
 /// supports both, but is slow with numbered ones: it searches all parameters for each.
@@ -37,7 +37,8 @@ impl InsertStatements {
             format!(
                 "insert into usage_records (id, at, key_id, key_name, project_id, model, upstream, prompt_tokens, cached_tokens,
                      cache_write_tokens, completion_tokens, reasoning_tokens, estimated, cost, price, first_token_us, total_us, outcome,
-                     request_id, further_requests, end_user, cache_write_1h_tokens)
+                     request_id, further_requests, end_user, cache_write_1h_tokens,
+                     extra_counts, service_tier)
                  values {} on conflict (id) do nothing",
                 rows.join(", ")
             )
@@ -79,4 +80,13 @@ pub(crate) fn bind_record<'q>(
         .bind(record.further_requests)
         .bind(record.end_user.as_deref())
         .bind(record.cache_write_1h_tokens)
+        .bind(extra_counts_json(record))
+        .bind(record.service_tier.as_deref())
+}
+
+/// The counts as a JSON object; `None` without any.
+fn extra_counts_json(record: &UsageRecord) -> Option<String> {
+    let counts = &record.extra_counts;
+    // Names and integers always have a JSON form.
+    if counts.is_empty() { None } else { serde_json::to_string(counts).ok() }
 }

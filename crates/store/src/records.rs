@@ -1,5 +1,7 @@
 //! Usage records, read one by one or in pages.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::any::AnyRow;
@@ -158,6 +160,8 @@ fn record_from_row(row: &AnyRow) -> Result<UsageRecord, sqlx::Error> {
         cache_write_1h_tokens: read_integer(row, "cache_write_1h_tokens")?,
         completion_tokens: read_integer(row, "completion_tokens")?,
         reasoning_tokens: read_integer(row, "reasoning_tokens")?,
+        extra_counts: read_extra_counts(row)?,
+        service_tier: row.try_get::<Option<String>, _>("service_tier")?.map(Into::into),
         estimated: row.try_get::<i64, _>("estimated")? != 0,
         cost: read_integer(row, "cost")?,
         price: text("price")?.into(),
@@ -171,4 +175,9 @@ fn record_from_row(row: &AnyRow) -> Result<UsageRecord, sqlx::Error> {
         job: None,
         provider_job: None,
     })
+}
+
+fn read_extra_counts(row: &AnyRow) -> Result<BTreeMap<Cow<'static, str>, i64>, sqlx::Error> {
+    let Some(json) = row.try_get::<Option<String>, _>("extra_counts")? else { return Ok(BTreeMap::new()) };
+    serde_json::from_str(&json).map_err(|error| sqlx::Error::Decode(format!("`extra_counts`: {error}").into()))
 }

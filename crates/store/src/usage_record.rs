@@ -1,6 +1,7 @@
 //! The usage record of one request.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,12 @@ pub struct UsageRecord {
     pub completion_tokens: i64,
     /// A part of `completion_tokens`.
     pub reasoning_tokens: i64,
+    /// Counts that few requests have, by name, such as `audio_prompt_tokens` and `searches`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_counts: BTreeMap<Cow<'static, str>, i64>,
+    /// The service tier that answered; `None` for the standard one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<Cow<'static, str>>,
     /// The provider did not report plausible usage, so the counts are estimates.
     pub estimated: bool,
     /// Nano-dollars.
@@ -121,7 +128,8 @@ impl UsageRecord {
             ("reasoning_tokens", self.reasoning_tokens),
             ("further_requests", self.further_requests),
         ];
-        let bad_count = tokens.into_iter().find(|(_, tokens)| !(0..=MAX_TOKENS).contains(tokens));
+        let extra = self.extra_counts.values().map(|count| ("extra_counts", *count));
+        let bad_count = tokens.into_iter().chain(extra).find(|(_, tokens)| !(0..=MAX_TOKENS).contains(tokens));
         bad_count.or((!(-MAX_COST..=MAX_COST).contains(&self.cost)).then_some(("cost", self.cost)))
     }
 

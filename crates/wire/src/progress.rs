@@ -14,6 +14,7 @@ mod cache_creation;
 pub(crate) mod chat_completions;
 mod content;
 mod converse;
+pub(crate) mod extra_counts;
 pub(crate) mod generate_content;
 pub(crate) mod messages;
 mod responses;

@@ -113,7 +113,7 @@ const Cost = ({ record }) => html`
     <div class="table-wrap"><table><tbody>
       ${record.cost_lines === null && html`<tr><td class="muted" colspan="2">${text.noLines}</td></tr>`}
       ${record.cost_lines?.map((line) => html`
-        <tr key=${line.of}><td>${text.costOf[line.of](count(line.quantity))}${line.of !== "rounding" && html` <span class="muted">${text.atPrice(exactDollars(line.price), line.per === 1e6 ? "" : count(line.per))}</span>`}</td><td class="right">${exactDollars(line.cost)}</td></tr>`)}
+        <tr key=${line.of}><td>${(text.costOf[line.of] ?? ((n) => `${n} ${line.of.replaceAll("_", " ")}`))(count(line.quantity))}${line.of !== "rounding" && html` <span class="muted">${text.atPrice(exactDollars(line.price), line.per === 1e6 ? "" : count(line.per))}</span>`}</td><td class="right">${exactDollars(line.cost)}</td></tr>`)}
       <tr><td class="medium">${record.key ? text.billedTo(record.key) : text.billed}</td><td class="right medium">${exactDollars(record.cost)}</td></tr>
     </tbody></table></div>
   <//>`;

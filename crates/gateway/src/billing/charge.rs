@@ -245,6 +245,9 @@ impl Charge {
         record.cache_write_1h_tokens = recorded_count(counted.cache_write_1h_tokens);
         record.completion_tokens = recorded_count(counted.completion_tokens);
         record.reasoning_tokens = recorded_count(counted.reasoning_tokens.unwrap_or(0));
+        record.extra_counts =
+            counted.extra.iter().map(|(count, value)| (count.name.into(), recorded_count(value))).collect();
+        record.service_tier = counted.service_tier.map(|tier| tier.as_str().into());
         let is_reported = usage.is_some() && self.is_usage_final;
         record.estimated = self.implausible || !(is_reported || is_free);
         record.first_token_us = timings.first_token_us;

@@ -1,7 +1,7 @@
 //! The plausible range of the usage that a provider reports. Implausible usage is not billed: the
 //! request is settled by estimate.
 
-use chat::Usage;
+use chat::{ExtraCount, Total, Usage};
 
 /// The most input and the most output tokens, as multiples of the model's context. They exceed 1
 /// because tokenizers differ, and some providers count the text that they search and read.
@@ -15,6 +15,8 @@ pub(crate) const OUTPUT_TOLERANCE_FACTOR: u64 = 2;
 pub(crate) const OUTPUT_TOLERANCE_TOKENS: u64 = 4096;
 /// The most that one request may cost, in nano-dollars: $1,000,000.
 pub(crate) const MAX_COST: i64 = store::MAX_COST;
+/// The most searches of one request.
+pub(crate) const MAX_SEARCHES: u64 = 10_000;
 /// The longest context that a price row may have, in tokens.
 pub(crate) const MAX_CONTEXT_TOKENS: u64 = 1 << 30;
 
@@ -58,7 +60,12 @@ impl UsageBounds {
             ("completion_tokens", usage.completion_tokens, self.max_output),
             ("reasoning_tokens", usage.reasoning_tokens.unwrap_or(0), self.max_output),
         ];
-        counts.into_iter().find(|(_, tokens, max)| tokens > max).map(|(name, tokens, _)| (name, tokens))
+        let extra = ExtraCount::ALL.iter().zip(usage.extra.0).map(|(count, value)| match count.part_of {
+            Some(Total::Prompt) => (count.name, value, self.max_input),
+            Some(Total::Completion) => (count.name, value, self.max_output),
+            None => (count.name, value, MAX_SEARCHES),
+        });
+        counts.into_iter().chain(extra).find(|(_, tokens, max)| tokens > max).map(|(name, tokens, _)| (name, tokens))
     }
 }
 
@@ -67,7 +74,15 @@ pub(crate) fn clamp_parts(usage: Usage) -> Usage {
     let cached_tokens = usage.cached_tokens.min(usage.prompt_tokens);
     let cache_write_tokens = usage.cache_write_tokens.min(usage.prompt_tokens - cached_tokens);
     let cache_write_1h_tokens = usage.cache_write_1h_tokens.min(cache_write_tokens);
-    Usage { cached_tokens, cache_write_tokens, cache_write_1h_tokens, ..usage }
+    let mut extra = usage.extra;
+    for (count, value) in ExtraCount::ALL.iter().zip(&mut extra.0) {
+        match count.part_of {
+            Some(Total::Prompt) => *value = (*value).min(usage.prompt_tokens),
+            Some(Total::Completion) => *value = (*value).min(usage.completion_tokens),
+            None => {}
+        }
+    }
+    Usage { cached_tokens, cache_write_tokens, cache_write_1h_tokens, extra, ..usage }
 }
 
 /// A count for logs.
@@ -77,6 +92,8 @@ pub(crate) fn format_count(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chat::ExtraCounts;
+
     use super::*;
 
     fn usage(prompt: u64, completion: u64) -> Usage {
@@ -122,6 +139,8 @@ mod tests {
             Usage { cache_write_tokens: Usage::INVALID_COUNT, ..usage(1, 1) },
             Usage { cache_write_1h_tokens: Usage::INVALID_COUNT, ..usage(1, 1) },
             Usage { reasoning_tokens: Some(1 << 40), ..usage(1, 1) },
+            Usage { extra: ExtraCounts([0, 0, 1 << 40, 0, 0]), ..usage(1, 1) },
+            Usage { extra: ExtraCounts([0, 0, 0, 0, MAX_SEARCHES + 1]), ..usage(1, 1) },
         ] {
             assert!(bounds.implausible_count(&usage).is_some(), "{usage:?}");
         }

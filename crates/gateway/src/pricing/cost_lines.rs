@@ -1,6 +1,6 @@
 //! How the cost of a record comes about: a line for each part of it.
 
-use chat::Usage;
+use chat::{ExtraCount, ExtraCounts, ServiceTier, Usage};
 use store::UsageRecord;
 
 use crate::pricing::{CostLine, Price, Prices, Quantity};
@@ -27,6 +27,11 @@ impl Prices {
 /// The counts of a record.
 fn usage_of(record: &UsageRecord) -> Option<Usage> {
     let count = |tokens: i64| u64::try_from(tokens).ok();
+    let mut extra = ExtraCounts::default();
+    for (name, value) in &record.extra_counts {
+        // A count that only another version knows was billed by a price that is not known here.
+        extra.0[ExtraCount::ALL.iter().position(|count| count.name == name)?] = count(*value)?;
+    }
     Some(Usage {
         prompt_tokens: count(record.prompt_tokens)?,
         cached_tokens: count(record.cached_tokens)?,
@@ -34,6 +39,8 @@ fn usage_of(record: &UsageRecord) -> Option<Usage> {
         cache_write_1h_tokens: count(record.cache_write_1h_tokens)?,
         completion_tokens: count(record.completion_tokens)?,
         reasoning_tokens: Some(count(record.reasoning_tokens)?),
+        extra,
+        service_tier: record.service_tier.as_deref().and_then(ServiceTier::parse),
     })
 }
 
@@ -60,7 +67,9 @@ mod tests {
     const PRICES: &str = "[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='2026-11-27'\ninput=1.25\ncached=0.125\noutput=10\nreasoning=10\n\
         [[price]]\nprovider='p'\nmodel='writes'\nsource='s'\ndate='d'\ninput=3\ncache_write=3.75\ncache_write_1h=6\n\
         [[price]]\nprovider='p'\nmodel='image'\nsource='s'\ndate='d'\nper_call=0.04\n\
-        [[price]]\nprovider='p'\nmodel='video'\nsource='s'\ndate='d'\nper_call=0.01\nper_second=0.1\n";
+        [[price]]\nprovider='p'\nmodel='video'\nsource='s'\ndate='d'\nper_call=0.01\nper_second=0.1\n\
+        [[price]]\nprovider='p'\nmodel='sound'\nsource='s'\ndate='d'\ninput=1\noutput=2\naudio_input=30\nimage_output=50\nper_search=0.01\n\
+        service=[{tier='priority', input=2, output=4}]\n";
 
     fn record(price: &str, cost: i64) -> UsageRecord {
         UsageRecord { price: price.into(), cost, ..UsageRecord::default() }
@@ -99,6 +108,24 @@ mod tests {
         };
         let expected = [("cache_write_tokens", 3, 11_250), ("cache_write_1h_tokens", 2, 12_000)];
         assert_eq!(lines(&written).unwrap(), expected);
+        let heard = UsageRecord {
+            prompt_tokens: 100,
+            completion_tokens: 10,
+            extra_counts: [("audio_prompt_tokens".into(), 60), ("searches".into(), 2)].into(),
+            ..record("p/sound@d", 60 * 30_000 + 40 * 1000 + 10 * 2000 + 20_000_000)
+        };
+        let expected = [
+            ("prompt_tokens", 40, 40_000),
+            ("completion_tokens", 10, 20_000),
+            ("audio_prompt_tokens", 60, 1_800_000),
+            ("searches", 2, 20_000_000),
+        ];
+        assert_eq!(lines(&heard).unwrap(), expected);
+        // A tier without a price of audio or of searches bills tokens alone.
+        let fast = UsageRecord { service_tier: Some("priority".into()), cost: 100 * 2000 + 10 * 4000, ..heard };
+        let expected =
+            [("prompt_tokens", 40, 80_000), ("completion_tokens", 10, 40_000), ("audio_prompt_tokens", 60, 120_000)];
+        assert_eq!(lines(&fast).unwrap(), expected);
         assert_eq!(lines(&record("p/image@d", 120_000_000)).unwrap(), [("calls", 3, 120_000_000)]);
         let video = lines(&record("p/video@d", 810_000_000)).unwrap();
         assert_eq!(video, [("calls", 1, 10_000_000), ("seconds", 8, 800_000_000)]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat::Usage;
+use chat::{ExtraCount, ServiceTier, Total, Usage};
 
 use crate::billing::plausibility::MAX_COST;
 use crate::billing::worst_case_cost::WorstCaseCost;
@@ -62,6 +62,9 @@ pub(super) struct UnitPrices {
     pub(super) reasoning: i64,
     pub(super) per_call: i64,
     pub(super) per_second: i64,
+    /// The prices of [`ExtraCount::ALL`]: per million tokens, or for each where it is no part of
+    /// the tokens.
+    pub(super) extra: [i64; ExtraCount::ALL.len()],
 }
 
 /// The condition of other prices.
@@ -71,6 +74,8 @@ pub(super) enum PriceTier {
     Period { from: u32, until: u32 },
     /// The prompt has more tokens than this. The tier applies to the whole request.
     PromptAbove(u64),
+    /// The answer is of this service tier, and the prompt has at least so many tokens.
+    Service { tier: ServiceTier, prompt_tokens: u64 },
 }
 
 impl PriceTier {
@@ -79,6 +84,9 @@ impl PriceTier {
             Self::Period { from, until } if from <= until => (from..until).contains(&minute),
             Self::Period { from, until } => minute >= from || minute < until,
             Self::PromptAbove(tokens) => usage.prompt_tokens > tokens,
+            Self::Service { tier, prompt_tokens } => {
+                usage.service_tier == Some(tier) && usage.prompt_tokens >= prompt_tokens
+            }
         }
     }
 }
@@ -96,18 +104,24 @@ impl Price {
         let prices = self.unit_prices(usage, at);
         let parts = prices.token_parts(usage);
         let sum: i128 = parts.iter().map(|&(_, tokens, price)| i128::from(tokens) * i128::from(price)).sum();
-        (sum + MILLION / 2) / MILLION + prices.fixed_cost(quantity)
+        let counted: i128 =
+            prices.counted_parts(usage).map(|(_, count, price)| i128::from(count) * i128::from(price)).sum();
+        (sum + MILLION / 2) / MILLION + counted + prices.fixed_cost(quantity)
     }
 
-    /// The most that a request at `at` can cost whose prompt has at most `prompt_tokens`.
+    /// The most that a request at `at` can cost whose prompt has at most `prompt_tokens`, in any
+    /// service tier. The searches of a provider have no maximum, and are not part of it.
     pub(crate) fn worst_case(&self, prompt_tokens: u64, quantity: Quantity, at: i64) -> WorstCaseCost {
         let minute = minute_of_day(at);
         let mut worst_case = WorstCaseCost::default();
         for (tier, prices) in &self.tiers {
             match tier {
                 PriceTier::PromptAbove(tokens) if prompt_tokens <= *tokens => continue,
+                PriceTier::Service { prompt_tokens: least, .. } if prompt_tokens < *least => continue,
                 // The prompt may be shorter than that, so the following tiers count as well.
-                PriceTier::PromptAbove(_) => worst_case = worst_case.max(prices.worst_case(prompt_tokens, quantity)),
+                PriceTier::PromptAbove(_) | PriceTier::Service { .. } => {
+                    worst_case = worst_case.max(prices.worst_case(prompt_tokens, quantity));
+                }
                 period if period.matches(&Usage::default(), minute) => {
                     return worst_case.max(prices.worst_case(prompt_tokens, quantity));
                 }
@@ -144,7 +158,8 @@ impl Price {
         let fixed =
             [("calls", quantity.calls, prices.per_call, 1), ("seconds", quantity.seconds, prices.per_second, 1)];
         let mut lines = Vec::new();
-        for (of, quantity, price, per) in tokens.into_iter().chain(fixed) {
+        let counted = prices.counted_parts(usage).map(|(of, count, price)| (of, count, price, 1));
+        for (of, quantity, price, per) in tokens.into_iter().chain(counted).chain(fixed) {
             let cost = i64::try_from(i128::from(quantity) * i128::from(price) / i128::from(per)).ok()?;
             if cost != 0 {
                 lines.push(CostLine { of, quantity, price, per, cost });
@@ -168,20 +183,42 @@ impl Price {
 }
 
 impl UnitPrices {
-    /// The fields of the usage that are priced, each without the others: their tokens and prices.
-    fn token_parts(&self, usage: &Usage) -> [(&'static str, u64, i64); 6] {
+    /// The tokens of the usage that are priced, each without the others, and their prices.
+    fn token_parts(&self, usage: &Usage) -> [(&'static str, u64, i64); 6 + ExtraCount::ALL.len()] {
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
         let written_1h = usage.cache_write_1h_tokens.min(written);
         let reasoning = usage.reasoning_tokens.unwrap_or(0).min(usage.completion_tokens);
-        [
-            ("prompt_tokens", usage.prompt_tokens - cached - written, self.input),
+        let (mut prompt, mut completion) =
+            (usage.prompt_tokens - cached - written, usage.completion_tokens - reasoning);
+        let mut parts = [("", 0, 0); 6 + ExtraCount::ALL.len()];
+        for (part, (index, count)) in parts[6..].iter_mut().zip(ExtraCount::ALL.iter().enumerate()) {
+            let rest = match count.part_of {
+                Some(Total::Prompt) => &mut prompt,
+                Some(Total::Completion) => &mut completion,
+                None => continue,
+            };
+            let tokens = usage.extra.0[index].min(*rest);
+            *rest -= tokens;
+            *part = (count.name, tokens, self.extra[index]);
+        }
+        parts[..6].copy_from_slice(&[
+            ("prompt_tokens", prompt, self.input),
             ("cached_tokens", cached, self.cached),
             ("cache_write_tokens", written - written_1h, self.cache_write),
             ("cache_write_1h_tokens", written_1h, self.cache_write_1h),
-            ("completion_tokens", usage.completion_tokens - reasoning, self.output),
+            ("completion_tokens", completion, self.output),
             ("reasoning_tokens", reasoning, self.reasoning),
-        ]
+        ]);
+        parts
+    }
+
+    /// The counts of the usage that are not tokens, and the price of each.
+    fn counted_parts(&self, usage: &Usage) -> impl Iterator<Item = (&'static str, u64, i64)> {
+        let counts = ExtraCount::ALL.iter().zip(usage.extra.0).zip(self.extra);
+        counts
+            .filter(|((count, _), _)| count.part_of.is_none())
+            .map(|((count, value), price)| (count.name, value, price))
     }
 
     /// The part of the cost that does not depend on tokens.
@@ -191,9 +228,14 @@ impl UnitPrices {
     }
 
     fn worst_case(&self, prompt_tokens: u64, quantity: Quantity) -> WorstCaseCost {
-        let input = self.input.max(self.cached).max(self.cache_write).max(self.cache_write_1h);
+        let highest = |base: i64, total| {
+            let extra = ExtraCount::ALL.iter().zip(self.extra).filter(|(count, _)| count.part_of == Some(total));
+            extra.fold(base, |highest, (_, price)| highest.max(price))
+        };
+        let input = highest(self.input, Total::Prompt).max(self.cached).max(self.cache_write).max(self.cache_write_1h);
+        let output = highest(self.output, Total::Completion).max(self.reasoning);
         let prompt = (i128::from(prompt_tokens) * i128::from(input) + MILLION - 1) / MILLION;
-        WorstCaseCost { fixed: self.fixed_cost(quantity), prompt, output_per_million: self.output.max(self.reasoning) }
+        WorstCaseCost { fixed: self.fixed_cost(quantity), prompt, output_per_million: output }
     }
 }
 

@@ -1,4 +1,4 @@
-use chat::Usage;
+use chat::{ExtraCount, ExtraCounts, ServiceTier, Usage};
 
 use super::*;
 use crate::billing::plausibility::MAX_COST;
@@ -76,6 +76,8 @@ fn counts_that_contradict_each_other_never_have_a_negative_cost() {
         cache_write_1h_tokens: 99,
         completion_tokens: 1,
         reasoning_tokens: Some(9),
+        extra: ExtraCounts([99; ExtraCount::ALL.len()]),
+        service_tier: None,
     };
     assert!(price.cost(&contradictory, Quantity::default(), 0) > 0);
     let most = Usage { prompt_tokens: u64::MAX, ..Usage::default() };
@@ -133,5 +135,61 @@ fn an_invalid_row_is_refused() {
     ] {
         let error = Prices::parse(&row(bad)).expect_err(bad).to_string();
         assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn audio_images_and_searches_have_prices_of_their_own() {
+    let row = "[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=1\ncached=0.5\noutput=2\n";
+    let cost = |prices: &str, usage: Usage| {
+        let price = Prices::parse(&format!("{row}{prices}")).unwrap().find("p", "m").unwrap();
+        price.cost(&usage, Quantity::default(), 0)
+    };
+    let counts = |extra| Usage {
+        prompt_tokens: 100,
+        cached_tokens: 30,
+        completion_tokens: 20,
+        extra: ExtraCounts(extra),
+        ..Usage::default()
+    };
+    let text = 70 * 1000 + 30 * 500 + 20 * 2000;
+    assert_eq!(cost("", counts([50, 10, 20, 0, 3])), text, "without a price they are text");
+    let prices = "audio_input=10\nimage_input=4\naudio_output=60\nimage_output=30\nper_search=0.01\n";
+    let expected = 10 * 1000 + 30 * 500 + 50 * 10_000 + 10 * 4000 + 5 * 2000 + 15 * 60_000 + 3 * 10_000_000;
+    assert_eq!(cost(prices, counts([50, 10, 15, 0, 3])), expected);
+    // Parts have room in what the cache did not have.
+    assert_eq!(cost(prices, counts([100, 100, 0, 0, 0])), 30 * 500 + 70 * 10_000 + 20 * 2000);
+    let worst = |prompt_tokens| {
+        let price = Prices::parse(&format!("{row}{prices}")).unwrap().find("p", "m").unwrap();
+        price.worst_case(prompt_tokens, Quantity::default(), 0)
+    };
+    assert_eq!((worst(100).prompt, worst(100).output_per_million), (1_000_000, 60_000_000_000));
+}
+
+#[test]
+fn a_service_tier_has_its_prices() {
+    let row = "[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=1\noutput=2\n\
+        above=[{prompt_tokens=1000, input=2}]\nperiod=[{from='00:00', until='12:00', input=0.5}]\n\
+        service=[{tier='flex', input=0.5}, {tier='priority', input=3, output=6}, {tier='priority', prompt_tokens=1000, input=7}]";
+    let price = Prices::parse(row).unwrap().find("p", "m").unwrap();
+    let cost = |service_tier, prompt_tokens| {
+        price.cost(&Usage { prompt_tokens, service_tier, ..Usage::default() }, Quantity::default(), at(13, 0))
+    };
+    assert_eq!((cost(None, 1000), cost(None, 1001)), (1_000_000, 2_002_000));
+    assert_eq!(cost(Some(ServiceTier::Flex), 1001), 500_500);
+    assert_eq!(
+        (cost(Some(ServiceTier::Priority), 1000), cost(Some(ServiceTier::Priority), 1001)),
+        (3_000_000, 7_007_000)
+    );
+    let worst = |tokens| price.worst_case(tokens, Quantity::default(), at(13, 0)).prompt;
+    assert_eq!((worst(1000), worst(1001)), (3_000_000, 7_007_000));
+    for (odd, message) in [
+        ("service=[{tier='turbo', input=1}]", "`turbo`"),
+        ("audio_inputs=1", "audio_inputs"),
+        ("per_search=-1", "per_search"),
+    ] {
+        let row = format!("[[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\n{odd}");
+        let error = Prices::parse(&row).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! Usage records: pages of them, and one with all that is known about its request.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use chat::{Error, ErrorKind};
 use gateway::{CostLine, RequestId};
@@ -134,6 +135,8 @@ impl ProjectNames {
             cache_write_1h_tokens: record.cache_write_1h_tokens,
             completion_tokens: record.completion_tokens,
             reasoning_tokens: record.reasoning_tokens,
+            extra_counts: &record.extra_counts,
+            service_tier: record.service_tier.as_deref(),
             estimated: record.estimated,
             cost: format_dollars(record.cost),
             price: &record.price,
@@ -171,6 +174,10 @@ pub(super) struct RecordJson<'a> {
     cache_write_1h_tokens: i64,
     completion_tokens: i64,
     reasoning_tokens: i64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra_counts: &'a BTreeMap<Cow<'static, str>, i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
     estimated: bool,
     cost: String,
     price: &'a str,

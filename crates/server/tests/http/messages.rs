@@ -8,14 +8,8 @@ use crate::check::Profile;
 use crate::client::{Request, Response};
 use crate::scripted_provider::{ScriptStep, finish_and_usage, reasoning_delta, text_delta};
 
-const USAGE: Usage = Usage {
-    prompt_tokens: 17,
-    cached_tokens: 4,
-    cache_write_tokens: 0,
-    cache_write_1h_tokens: 0,
-    completion_tokens: 9,
-    reasoning_tokens: Some(3),
-};
+const USAGE: Usage =
+    Usage { prompt_tokens: 17, cached_tokens: 4, completion_tokens: 9, reasoning_tokens: Some(3), ..Usage::ZERO };
 
 fn messages_request(more: Value) -> Value {
     let mut body = json!({

@@ -7,14 +7,8 @@ use crate::app::{TestApp, TestAppBuilder};
 use crate::client::Response;
 use crate::scripted_provider::{ScriptStep, finish_and_usage, reasoning_delta, text_delta};
 
-const USAGE: Usage = Usage {
-    prompt_tokens: 17,
-    cached_tokens: 4,
-    cache_write_tokens: 0,
-    cache_write_1h_tokens: 0,
-    completion_tokens: 9,
-    reasoning_tokens: Some(3),
-};
+const USAGE: Usage =
+    Usage { prompt_tokens: 17, cached_tokens: 4, completion_tokens: 9, reasoning_tokens: Some(3), ..Usage::ZERO };
 
 async fn post(app: &TestApp, more: Value) -> Response {
     let mut body = json!({"model": "deepseek-v3.2", "input": "hi"});

@@ -81,10 +81,9 @@ fn default_script(chat: &Chat, prompt_tokens: usize) -> Vec<ScriptStep> {
     let usage = Usage {
         prompt_tokens: prompt_tokens as u64,
         cached_tokens: 0,
-        cache_write_tokens: 0,
-        cache_write_1h_tokens: 0,
         completion_tokens: if thinking { 5 } else { 3 },
         reasoning_tokens: thinking.then_some(2),
+        ..Usage::ZERO
     };
     let mut steps = vec![ScriptStep::Delta(Delta::Start(Usage::default()))];
     if thinking {

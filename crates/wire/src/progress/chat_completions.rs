@@ -1,13 +1,14 @@
 //! Chunks of chat completions and of text completions, and whole answers, whose choices have a
 //! `message` instead of a `delta`.
 
-use chat::{Error, FinishReason, Usage};
+use chat::{Error, ExtraCount, FinishReason, ServiceTier, Usage};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::answer_progress::AnswerProgress;
 use super::cache_creation::CacheCreation;
 use super::content::{Content, NonEmpty, Word, fold_list};
+use super::extra_counts::{ModalityTokens, ServerToolUse, lenient, modality_counts};
 use crate::token_count::{ProviderUsage, TokenCount};
 use crate::upstream::error::{failed_finish, invalid_event, reported_error};
 
@@ -27,7 +28,9 @@ pub(super) fn read_chunk(data: &[u8], progress: &mut AnswerProgress) -> Result<b
         let meaning = finish_reason(&reason).ok_or_else(|| progress.reported(failed_finish(&reason, data)))?;
         progress.finish_reason = Some(meaning);
     }
-    progress.record_usage(OpenAiUsage::parse_optional(chunk.usage).and_then(OpenAiUsage::into_usage));
+    let service_tier = chunk.service_tier.as_deref().and_then(ServiceTier::parse);
+    let usage = OpenAiUsage::parse_optional(chunk.usage).and_then(OpenAiUsage::into_usage);
+    progress.record_usage(usage.map(|usage| Usage { service_tier, ..usage }));
     Ok(chunk.usage.is_some() && count == 0)
 }
 
@@ -44,6 +47,8 @@ struct Chunk<'a> {
     object: Word<'a>,
     #[serde(default, borrow, rename = "type")]
     kind: Word<'a>,
+    #[serde(default, borrow)]
+    service_tier: Word<'a>,
 }
 
 /// A summary of the choices, which are not stored, because there may be millions.
@@ -108,6 +113,11 @@ pub(crate) struct OpenAiUsage {
     /// LiteLLM's name for the tokens that Anthropic wrote to its cache.
     cache_creation_input_tokens: TokenCount,
     cache_creation: CacheCreation,
+    /// OpenRouter's place of the searches of a model.
+    #[serde(deserialize_with = "lenient")]
+    server_tool_use: ServerToolUse,
+    /// Perplexity's count of them.
+    num_search_queries: TokenCount,
 }
 
 impl ProviderUsage for OpenAiUsage {
@@ -132,12 +142,30 @@ struct PromptDetails {
     cache_creation_tokens: TokenCount,
     #[serde(default)]
     cache_creation_token_details: CacheCreation,
+    #[serde(default)]
+    audio_tokens: TokenCount,
+    #[serde(default)]
+    image_tokens: TokenCount,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct CompletionDetails {
-    #[serde(default)]
     reasoning_tokens: TokenCount,
+    audio_tokens: TokenCount,
+    image_tokens: TokenCount,
+}
+
+impl PromptDetails {
+    fn modality_tokens(&self) -> ModalityTokens {
+        ModalityTokens { audio_tokens: self.audio_tokens, image_tokens: self.image_tokens }
+    }
+}
+
+impl CompletionDetails {
+    fn modality_tokens(&self) -> ModalityTokens {
+        ModalityTokens { audio_tokens: self.audio_tokens, image_tokens: self.image_tokens }
+    }
 }
 
 impl OpenAiUsage {
@@ -149,12 +177,19 @@ impl OpenAiUsage {
         prompt_cache_hit_tokens: TokenCount::ABSENT,
         cache_creation_input_tokens: TokenCount::ABSENT,
         cache_creation: CacheCreation::ABSENT,
+        server_tool_use: ServerToolUse::ABSENT,
+        num_search_queries: TokenCount::ABSENT,
     };
 
     /// The usage; `None` without counts.
     pub(crate) fn into_usage(self) -> Option<Usage> {
         self.prompt_tokens.or(self.completion_tokens).get()?;
         let details = self.prompt_tokens_details.unwrap_or_default();
+        let completion_details = self.completion_tokens_details.unwrap_or_default();
+        let (prompt, answer) = (details.modality_tokens(), completion_details.modality_tokens());
+        let mut extra = modality_counts(prompt, answer);
+        let searches = self.server_tool_use.web_search_requests.or(self.num_search_queries);
+        extra.0[ExtraCount::SEARCHES] = searches.or_zero();
         let creation = self.cache_creation.updated_by(details.cache_creation_token_details);
         let written = details.cache_write_tokens.or(details.cache_creation_tokens).or(self.cache_creation_input_tokens);
         Some(Usage {
@@ -163,7 +198,9 @@ impl OpenAiUsage {
             cache_write_tokens: written.get().unwrap_or_else(|| creation.total()),
             cache_write_1h_tokens: creation.hour(),
             completion_tokens: self.completion_tokens.or_zero(),
-            reasoning_tokens: self.completion_tokens_details.and_then(|details| details.reasoning_tokens.get()),
+            reasoning_tokens: completion_details.reasoning_tokens.get(),
+            extra,
+            service_tier: None,
         })
     }
 }

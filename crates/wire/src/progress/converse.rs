@@ -241,7 +241,7 @@ impl ConverseUsage {
             cache_write_tokens: written,
             cache_write_1h_tokens: self.cache_details.hour.or_zero(),
             completion_tokens: self.output_tokens.or_zero(),
-            reasoning_tokens: None,
+            ..Usage::default()
         })
     }
 }

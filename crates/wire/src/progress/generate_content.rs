@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::answer_progress::AnswerProgress;
 use super::content::{Content, NonEmpty, Word, fold_list};
+use super::extra_counts::{ModalityList, ModalityTokens, lenient, modality_counts};
 use crate::token_count::{ProviderUsage, TokenCount};
 use crate::upstream::error::{failed_finish, invalid_event, reported_error};
 
@@ -118,6 +119,10 @@ pub(crate) struct GeminiUsage {
     cached_content_token_count: TokenCount,
     candidates_token_count: TokenCount,
     thoughts_token_count: TokenCount,
+    #[serde(deserialize_with = "lenient")]
+    prompt_tokens_details: ModalityList,
+    #[serde(deserialize_with = "lenient")]
+    candidates_tokens_details: ModalityList,
 }
 
 impl ProviderUsage for GeminiUsage {
@@ -126,6 +131,8 @@ impl ProviderUsage for GeminiUsage {
         cached_content_token_count: TokenCount::ABSENT,
         candidates_token_count: TokenCount::ABSENT,
         thoughts_token_count: TokenCount::ABSENT,
+        prompt_tokens_details: ModalityList(ModalityTokens::ABSENT),
+        candidates_tokens_details: ModalityList(ModalityTokens::ABSENT),
     };
 }
 
@@ -137,10 +144,10 @@ impl GeminiUsage {
         Some(Usage {
             prompt_tokens: self.prompt_token_count.or_zero(),
             cached_tokens: self.cached_content_token_count.or_zero(),
-            cache_write_tokens: 0,
-            cache_write_1h_tokens: 0,
             completion_tokens: self.candidates_token_count.or_zero().saturating_add(thoughts),
             reasoning_tokens: (thoughts > 0).then_some(thoughts),
+            extra: modality_counts(self.prompt_tokens_details.0, self.candidates_tokens_details.0),
+            ..Usage::default()
         })
     }
 }

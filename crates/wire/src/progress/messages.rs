@@ -1,12 +1,13 @@
 //! Events of Anthropic's Messages API, and whole messages.
 
-use chat::{Error, FinishReason, Usage};
+use chat::{Error, ExtraCount, FinishReason, Usage};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::answer_progress::AnswerProgress;
 use super::cache_creation::CacheCreation;
 use super::content::{Content, NonEmpty, Word, fold_list};
+use super::extra_counts::{ServerToolUse, Tier, extra_counts, lenient};
 use crate::token_count::{ProviderUsage, TokenCount};
 use crate::upstream::error::{invalid_event, provider_error, reported_error};
 
@@ -144,6 +145,10 @@ pub(crate) struct MessagesUsage {
     cache_creation_input_tokens: TokenCount,
     cache_creation: CacheCreation,
     output_tokens: TokenCount,
+    #[serde(deserialize_with = "lenient")]
+    server_tool_use: ServerToolUse,
+    #[serde(deserialize_with = "lenient")]
+    service_tier: Tier,
 }
 
 impl ProviderUsage for MessagesUsage {
@@ -153,6 +158,8 @@ impl ProviderUsage for MessagesUsage {
         cache_creation_input_tokens: TokenCount::ABSENT,
         cache_creation: CacheCreation::ABSENT,
         output_tokens: TokenCount::ABSENT,
+        server_tool_use: ServerToolUse::ABSENT,
+        service_tier: Tier(None),
     };
 }
 
@@ -164,6 +171,8 @@ impl MessagesUsage {
         self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
         self.cache_creation = self.cache_creation.updated_by(later.cache_creation);
         self.output_tokens = later.output_tokens.or(self.output_tokens);
+        self.server_tool_use = self.server_tool_use.updated_by(later.server_tool_use);
+        self.service_tier = Tier(later.service_tier.0.or(self.service_tier.0));
     }
 
     /// The usage; `None` without counts.
@@ -179,6 +188,8 @@ impl MessagesUsage {
             cache_write_1h_tokens: self.cache_creation.hour(),
             completion_tokens: self.output_tokens.or_zero(),
             reasoning_tokens: None,
+            extra: extra_counts(&[(ExtraCount::SEARCHES, self.server_tool_use.web_search_requests)]),
+            service_tier: self.service_tier.0,
         })
     }
 }

@@ -1,11 +1,12 @@
 //! Events of OpenAI's Responses API, and whole responses.
 
-use chat::{Error, FinishReason, Usage};
+use chat::{Error, ExtraCount, FinishReason, ServiceTier, Usage};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::answer_progress::AnswerProgress;
 use super::content::{Content, NonEmpty, Word, fold_list};
+use super::extra_counts::{ModalityTokens, modality_counts};
 use super::messages::part;
 use crate::token_count::{ProviderUsage, TokenCount};
 use crate::upstream::error::{failed_finish, invalid_event, provider_error, reported_error};
@@ -72,7 +73,8 @@ fn end_response(
     data: &[u8],
     progress: &mut AnswerProgress,
 ) -> Result<(), Error> {
-    let content = Content { is_any: response.output.is_any && !progress.has_started(), ..response.output };
+    let content = response.output.content;
+    let content = Content { is_any: content.is_any && !progress.has_started(), ..content };
     progress.add_content(content);
     if let Some(error) = response.error.filter(|error| part::<NonEmpty>(Some(error)).is_ok_and(|error| error.0)) {
         let report = format!("{{\"error\":{}}}", error.get());
@@ -85,7 +87,12 @@ fn end_response(
         "incomplete" => Some(response.incomplete_details.finish_reason()),
         failed => return Err(progress.reported(failed_finish(failed, data))),
     };
-    progress.record_usage(ResponsesUsage::parse_optional(response.usage).and_then(ResponsesUsage::into_usage));
+    let usage = ResponsesUsage::parse_optional(response.usage).and_then(ResponsesUsage::into_usage);
+    progress.record_usage(usage.map(|mut usage| {
+        usage.extra.0[ExtraCount::SEARCHES] = response.output.searches;
+        usage.service_tier = response.service_tier.as_deref().and_then(ServiceTier::parse);
+        usage
+    }));
     Ok(())
 }
 
@@ -147,7 +154,9 @@ struct Response<'a> {
     #[serde(default, borrow)]
     status: Word<'a>,
     #[serde(default, deserialize_with = "read_output")]
-    output: Content,
+    output: Output,
+    #[serde(default, borrow)]
+    service_tier: Word<'a>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -156,9 +165,19 @@ struct Response<'a> {
     incomplete_details: IncompleteDetails<'a>,
 }
 
-fn read_output<'de, D: Deserializer<'de>>(json: D) -> Result<Content, D::Error> {
-    fold_list(json, |content: &mut Content, item: &RawValue| {
-        content.add(part::<Item>(Some(item)).unwrap_or_default().content());
+/// A summary of the items.
+#[derive(Default)]
+struct Output {
+    content: Content,
+    /// The searches that the service has made.
+    searches: u64,
+}
+
+fn read_output<'de, D: Deserializer<'de>>(json: D) -> Result<Output, D::Error> {
+    fold_list(json, |output: &mut Output, item: &RawValue| {
+        let item = part::<Item>(Some(item)).unwrap_or_default();
+        output.content.add(item.content());
+        output.searches += u64::from(item.kind.as_deref() == Some("web_search_call"));
     })
 }
 
@@ -198,12 +217,16 @@ struct InputDetails {
     cached_tokens: TokenCount,
     /// The tokens whose writing to the cache newer models charge for.
     cache_write_tokens: TokenCount,
+    audio_tokens: TokenCount,
+    image_tokens: TokenCount,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 struct OutputDetails {
-    #[serde(default)]
     reasoning_tokens: TokenCount,
+    audio_tokens: TokenCount,
+    image_tokens: TokenCount,
 }
 
 impl ProviderUsage for ResponsesUsage {
@@ -228,13 +251,19 @@ impl ResponsesUsage {
     fn into_usage(self) -> Option<Usage> {
         self.input_tokens.or(self.output_tokens).get()?;
         let details = self.input_tokens_details.unwrap_or_default();
+        let answer = self.output_tokens_details.unwrap_or_default();
         Some(Usage {
             prompt_tokens: self.input_tokens.or_zero(),
             cached_tokens: details.cached_tokens.or_zero(),
             cache_write_tokens: details.cache_write_tokens.or_zero(),
             cache_write_1h_tokens: 0,
             completion_tokens: self.output_tokens.or_zero(),
-            reasoning_tokens: self.output_tokens_details.and_then(|details| details.reasoning_tokens.get()),
+            reasoning_tokens: answer.reasoning_tokens.get(),
+            extra: modality_counts(
+                ModalityTokens { audio_tokens: details.audio_tokens, image_tokens: details.image_tokens },
+                ModalityTokens { audio_tokens: answer.audio_tokens, image_tokens: answer.image_tokens },
+            ),
+            service_tier: None,
         })
     }
 }

@@ -273,6 +273,7 @@ fn what_anthropic_counts_and_signs_is_heard() {
         cache_write_1h_tokens: 2,
         completion_tokens: 9,
         reasoning_tokens: None,
+        ..Usage::ZERO
     };
     assert_eq!(out[1..], [Delta::Finish(FinishReason::StopString(1)), Delta::Usage(usage)]);
     let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});

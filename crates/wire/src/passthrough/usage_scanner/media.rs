@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::progress::AnswerProgress;
+use crate::progress::extra_counts::{ModalityTokens, lenient, modality_counts};
 use crate::token_count::{ProviderUsage, TokenCount};
 use crate::upstream::error::{invalid_event, not_of_its_dialect, reported_error};
 
@@ -48,11 +49,21 @@ pub(super) struct MediaUsage {
     input_tokens: TokenCount,
     output_tokens: TokenCount,
     total_tokens: TokenCount,
+    /// Images are counted in `input_tokens_details`, transcripts in `input_token_details`.
+    #[serde(deserialize_with = "lenient", alias = "input_token_details")]
+    input_tokens_details: ModalityTokens,
+    #[serde(deserialize_with = "lenient")]
+    output_tokens_details: ModalityTokens,
 }
 
 impl ProviderUsage for MediaUsage {
-    const INVALID: Self =
-        Self { input_tokens: TokenCount::INVALID, output_tokens: TokenCount::ABSENT, total_tokens: TokenCount::ABSENT };
+    const INVALID: Self = Self {
+        input_tokens: TokenCount::INVALID,
+        output_tokens: TokenCount::ABSENT,
+        total_tokens: TokenCount::ABSENT,
+        input_tokens_details: ModalityTokens::ABSENT,
+        output_tokens_details: ModalityTokens::ABSENT,
+    };
 }
 
 impl From<MediaUsage> for Usage {
@@ -62,6 +73,7 @@ impl From<MediaUsage> for Usage {
         Self {
             prompt_tokens: usage.input_tokens.or(total).or_zero(),
             completion_tokens: usage.output_tokens.or_zero(),
+            extra: modality_counts(usage.input_tokens_details, usage.output_tokens_details),
             ..Self::default()
         }
     }

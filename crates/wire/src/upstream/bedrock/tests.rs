@@ -137,6 +137,7 @@ fn events_become_deltas_with_signatures_calls_and_usage() {
         cache_write_1h_tokens: 2,
         completion_tokens: 7,
         reasoning_tokens: None,
+        ..Usage::ZERO
     };
     assert_eq!((reply.finish, reply.usage), (Some(FinishReason::ToolCalls), Some(usage)));
 }

@@ -280,9 +280,9 @@ fn ends_failures_and_usage_are_those_of_the_api() {
         prompt_tokens: 9,
         cached_tokens: 4,
         cache_write_tokens: 2,
-        cache_write_1h_tokens: 0,
         completion_tokens: 7,
         reasoning_tokens: Some(5),
+        ..Usage::ZERO
     };
     assert_eq!((cut.finish, cut.usage), (Some(FinishReason::Length), Some(counts)));
     assert_eq!(reply(&[text(), incomplete("content_filter")]).finish, Some(FinishReason::ContentFilter));

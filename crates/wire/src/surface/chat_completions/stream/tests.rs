@@ -26,14 +26,8 @@ fn reasoning(text: &str) -> Delta {
     Delta::Reasoning { text: text.into(), logprobs: vec![] }
 }
 
-const USAGE: Usage = Usage {
-    prompt_tokens: 17,
-    cached_tokens: 5,
-    cache_write_tokens: 0,
-    cache_write_1h_tokens: 0,
-    completion_tokens: 12,
-    reasoning_tokens: Some(6),
-};
+const USAGE: Usage =
+    Usage { prompt_tokens: 17, cached_tokens: 5, completion_tokens: 12, reasoning_tokens: Some(6), ..Usage::ZERO };
 
 /// The data of each event of a stream of deltas.
 fn rendered_events(mut renderer: ChatChunkRenderer, deltas: &[Delta]) -> Vec<String> {
