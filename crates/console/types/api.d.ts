@@ -48,7 +48,7 @@ export type Provider = { row?: string; base_url?: string; dialect?: "openai" | "
 export type Alias = string;
 
 /** As a [[price]] row of a price file: US dollars per million tokens, per call, per second of video. */
-export type Price = { source: string; date: string; context?: number; max_output?: number; input?: number; cached?: number; cache_write?: number; cache_write_1h?: number; output?: number; reasoning?: number; per_call?: number; per_second?: number; period?: Record<string, unknown>[]; above?: Record<string, unknown>[] };
+export type Price = { source: string; date: string; context?: number; max_output?: number; input?: number; cached?: number; cache_write?: number; cache_write_1h?: number; output?: number; reasoning?: number; audio_input?: number; image_input?: number; audio_output?: number; image_output?: number; per_search?: number; per_call?: number; per_second?: number; period?: Record<string, unknown>[]; above?: Record<string, unknown>[]; service?: Record<string, unknown>[] };
 
 /** How requests ended. `answered`: with an answer. `cancelled`: the caller left. `invalid`: the provider refused the request. `refused`: no budget (402), no right (403), an unknown model (404) or too large (413). `rate_limited`: 429. `failed`: every other error. `refunded`: the refund of a failed task, which counts as no request. */
 export type OutcomeClass = "answered" | "cancelled" | "invalid" | "refused" | "rate_limited" | "failed" | "refunded";
@@ -71,7 +71,7 @@ export type SeriesGroup = SeriesColumns & { of: string | null };
 export type Series = { from: number; to: number; step: "minute" | "hour" | "day"; by: "key" | "project" | "model" | "provider" | "outcome" | null; times: number[]; all: SeriesColumns; ttft_ms: PercentileColumns; total_ms: PercentileColumns; groups: SeriesGroup[] };
 
 /** The usage and the cost of one request. `request_id` is the id that its caller got. `requests` is more than 1 where one record stands for several refused requests, and 0 for a refund. `cost` is in US dollars, exact; `at` in seconds since 1970. */
-export type UsageRecord = { id: string; request_id: string; at: number; at_ms: number; key: string; project: string | null; model: string; provider: string; requests: number; prompt_tokens: number; cached_tokens: number; cache_write_tokens: number; cache_write_1h_tokens: number; completion_tokens: number; reasoning_tokens: number; estimated: boolean; cost: string; price: string; first_token_us: number | null; total_us: number; outcome: string; outcome_class: OutcomeClass };
+export type UsageRecord = { id: string; request_id: string; at: number; at_ms: number; key: string; project: string | null; model: string; provider: string; requests: number; prompt_tokens: number; cached_tokens: number; cache_write_tokens: number; cache_write_1h_tokens: number; completion_tokens: number; reasoning_tokens: number; extra_counts?: Record<string, number>; service_tier?: string; estimated: boolean; cost: string; price: string; first_token_us: number | null; total_us: number; outcome: string; outcome_class: OutcomeClass };
 
 /** Records, the newest first. `next` is the cursor of the older ones; null at the end. */
 export type RecordPage = { data: UsageRecord[]; next: string | null };
@@ -80,7 +80,7 @@ export type RecordPage = { data: UsageRecord[]; next: string | null };
 export type Attempt = { number: number; provider: string; model: string; started_us: number; first_byte_us: number | null; ended_us: number | null; status: number | null; fault: string | null };
 
 /** One part of a cost: `quantity` at `price` US dollars for `per` of them. The lines add up to the cost of the record. */
-export type CostLine = { of: "prompt_tokens" | "cached_tokens" | "cache_write_tokens" | "cache_write_1h_tokens" | "completion_tokens" | "reasoning_tokens" | "calls" | "seconds" | "rounding"; quantity: number; price: string; per: number; cost: string };
+export type CostLine = { of: "prompt_tokens" | "cached_tokens" | "cache_write_tokens" | "cache_write_1h_tokens" | "completion_tokens" | "reasoning_tokens" | "audio_prompt_tokens" | "image_prompt_tokens" | "audio_completion_tokens" | "image_completion_tokens" | "searches" | "calls" | "seconds" | "rounding"; quantity: number; price: string; per: number; cost: string };
 
 export type RecordDetail = UsageRecord & { attempts: Attempt[]; cost_lines: CostLine[] | null };
 

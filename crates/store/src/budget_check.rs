@@ -34,8 +34,8 @@ struct OwnedBudget {
 
 /// Compares all budgets in their windows at `now`. Returns the number of budgets, and what differs.
 ///
-/// An end user with a budget of its own, now or before, is not compared in the budget for each: that
-/// one does not count its requests as long as its own exists.
+/// An end user with a budget of its own, now or before, is not compared in the budget for each:
+/// that one does not count its requests as long as its own exists.
 pub(crate) async fn find_wrong_spend(
     transaction: &mut Transaction<'_, Any>,
     now: i64,

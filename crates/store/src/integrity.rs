@@ -24,8 +24,8 @@ pub struct Mismatch {
     /// `key`, `project`, `budget`, `record`, `task`, `hour` or `day`.
     pub table: &'static str,
     pub id: String,
-    /// The name of the key or the project; for a budget its period, owner and end user; for a record
-    /// or a task, the name of its key; for an hour or a day, its beginning.
+    /// The name of the key or the project; for a budget its period, owner and end user; for a
+    /// record or a task, the name of its key; for an hour or a day, its beginning.
     pub name: String,
     pub column: &'static str,
     /// The value in the database, as text.

@@ -61,8 +61,8 @@ impl WindowRecords<'_> {
         Ok(costs)
     }
 
-    /// Selects the sums of `cost` by owner, end user and class. `$1` and `$2` are the span, `$3` the
-    /// owner.
+    /// Selects the sums of `cost` by owner, end user and class. `$1` and `$2` are the span, `$3`
+    /// the owner.
     fn select_sql(&self, end_user: &str, cost: &str, class: &str, rows: &str, condition: &str) -> String {
         let (owner, join) = match self.owner_kind {
             "key" => ("u.key_id", ""),

@@ -127,8 +127,8 @@ fn parse_prices(model: &Value) -> Option<ModelPrices> {
     paid.then(|| ModelPrices { base: always, above, service, sizes: parse_sizes(model) })
 }
 
-/// The prices with others in place of some of them. Reasoning that costs what the answer costs still
-/// does.
+/// The prices with others in place of some of them. Reasoning that costs what the answer costs
+/// still does.
 fn replace_prices(base: &Dollars, own: Dollars) -> Dollars {
     let mut prices = base.clone();
     if base.get("reasoning") == base.get("output") {

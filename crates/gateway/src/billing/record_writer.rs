@@ -38,9 +38,12 @@ impl RecordWriter {
         let mut batches = vec![records];
         let mut attempts = 0;
         let mut logged = false;
+        // Whether the store accepts other records since the last failure.
+        let mut accepts_others = false;
         while let Some(batch) = batches.pop() {
             let error = match self.store.insert_records(batch).await {
                 Ok(updates) => {
+                    accepts_others = false;
                     if std::mem::take(&mut logged) {
                         tracing::info!("usage records are committed again");
                     }
@@ -48,6 +51,7 @@ impl RecordWriter {
                     continue;
                 }
                 Err(error) if !error.is_refusal() => {
+                    accepts_others = false;
                     self.retry_or_fail(error, &mut logged).await?;
                     batches.push(batch);
                     continue;
@@ -61,9 +65,13 @@ impl RecordWriter {
             } else if batch.len() > 1 {
                 let (first, second) = batch.split_at(batch.len() / 2);
                 batches.extend([second, first]);
-            } else if let Err(error) = self.store.check_accepts_records().await {
-                // The store refuses every record, so this one is not the cause.
-                self.retry_or_fail(error, &mut logged).await?;
+            } else if !std::mem::take(&mut accepts_others) {
+                // A store that refuses every record is away. One that accepts others may have been
+                // away a moment ago, so the record is tried once more.
+                match self.store.check_accepts_records().await {
+                    Ok(()) => accepts_others = true,
+                    Err(error) => self.retry_or_fail(error, &mut logged).await?,
+                }
                 batches.push(batch);
             } else {
                 self.quarantine_record(&batch[0], &error).await;
