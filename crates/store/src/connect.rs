@@ -15,7 +15,7 @@ use crate::{Store, StoreError, identity, sqlite_file};
 
 /// The migrations. A change of the tables adds a line here and a file in `migrations/`; released
 /// migrations never change.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "accounts", include_str!("../migrations/0001_accounts.sql")),
     (2, "jobs", include_str!("../migrations/0002_jobs.sql")),
     (3, "operating", include_str!("../migrations/0003_operating.sql")),
@@ -26,6 +26,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "budgets", include_str!("../migrations/0008_budgets.sql")),
     (9, "cache_writes", include_str!("../migrations/0009_cache_writes.sql")),
     (10, "extra_counts", include_str!("../migrations/0010_extra_counts.sql")),
+    (11, "files", include_str!("../migrations/0011_files.sql")),
 ];
 
 /// The time that a statement waits for another process that writes.

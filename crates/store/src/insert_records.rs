@@ -101,7 +101,8 @@ impl Store {
                 .bind(task.key_id.as_deref())
                 .bind(&*task.key_name)
                 .bind(task.record_id);
-            insert.bind(task.cost).bind(task.created_at).bind(task.provider_id).execute(&mut *transaction).await?;
+            let insert = insert.bind(task.cost).bind(task.created_at).bind(task.provider_id);
+            insert.bind(task.end_user.as_deref()).execute(&mut *transaction).await?;
         }
         let now = now_micros();
         let mut updates = SpendUpdates::default();

@@ -1,5 +1,5 @@
 //! Persistent data in SQLite or PostgreSQL: users, their passwords and sessions, projects, keys,
-//! usage records, tasks and settings.
+//! usage records, tasks, files and settings.
 //! A file outside of the database (`store-id`) has its identity, so that a lost or restored
 //! database is detected.
 //!
@@ -18,6 +18,7 @@ mod connect;
 mod database_state;
 mod error;
 mod error_class;
+mod files;
 mod id_file;
 mod identity;
 mod insert_records;
@@ -60,6 +61,7 @@ pub use budgets::{
 };
 pub use clock::{DAY_MICROS, HOUR_MICROS, now_micros};
 pub use error::StoreError;
+pub use files::{FilePage, StoredFile};
 pub use id_file::StoreIdentity;
 pub use insert_records::{SpendUpdate, SpendUpdates};
 pub use integrity::{IntegrityReport, Mismatch};

@@ -20,6 +20,8 @@ pub struct Task {
     pub project_id: Option<Arc<str>>,
     pub key_id: Option<Arc<str>>,
     pub key_name: Arc<str>,
+    /// The end user whom the submission was for, if the key has budgets of end users.
+    pub end_user: Option<Arc<str>>,
     /// The id of the usage record of the submission.
     pub record_id: String,
     /// The cost of the submission, in nano-dollars.
@@ -43,6 +45,7 @@ impl Task {
             project_id: record.project_id.clone(),
             key_id: record.key_id.clone(),
             key_name: record.key_name.clone(),
+            end_user: record.end_user.clone(),
             record_id: record.id.clone(),
             cost: record.cost,
             created_at: record.at,
@@ -58,7 +61,20 @@ pub struct TaskOwner<'a> {
     pub key_name: &'a str,
 }
 
-impl TaskOwner<'_> {
+impl<'a> TaskOwner<'a> {
+    /// The owner of a task.
+    pub fn of(task: &'a Task) -> Self {
+        Self { project_id: task.project_id.as_deref(), key_name: &task.key_name }
+    }
+
+    /// The owner in the column of a table. No project and no key have the same text.
+    pub fn to_text(&self) -> String {
+        match self.project_id {
+            Some(project) => format!("project:{project}"),
+            None => format!("key:{}", self.key_name),
+        }
+    }
+
     /// Whether the task belongs to this owner.
     pub fn owns(&self, task: &Task) -> bool {
         match (self.project_id, task.project_id.as_deref()) {
@@ -83,6 +99,29 @@ impl Store {
         );
         let found = found.bind(&id.kind).bind(since).bind(&id.id).bind(owner.project_id).bind(owner.key_name);
         Ok(found.fetch_optional(&self.pool).await?.as_ref().map(task_from_row).transpose()?)
+    }
+
+    /// At most `limit` tasks of an owner, the newest first, submitted at `since` or later and
+    /// before the task with this time and id.
+    ///
+    /// # Errors
+    /// A database that cannot be used.
+    pub async fn tasks_of(
+        &self,
+        kind: &str,
+        owner: TaskOwner<'_>,
+        since: i64,
+        before: (i64, &str),
+        limit: i64,
+    ) -> Result<Vec<Task>, StoreError> {
+        let found = sqlx::query(
+            "select * from jobs where kind = $1 and created_at >= $2
+                 and (project_id = $3 or (project_id is null and cast($3 as text) is null and key_name = $4))
+                 and (created_at < $5 or (created_at = $5 and id < $6)) order by created_at desc, id desc limit $7",
+        );
+        let found = found.bind(kind).bind(since).bind(owner.project_id).bind(owner.key_name);
+        let rows = found.bind(before.0).bind(before.1).bind(limit).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(task_from_row).collect::<Result<_, _>>()?)
     }
 
     /// At most `limit` tasks that have not ended as far as is known, submitted from `since` to
@@ -120,8 +159,8 @@ impl Store {
 
 /// The statement that inserts a task. A task whose id exists is ignored.
 pub(crate) const INSERT_TASK: &str =
-    "insert into jobs (kind, id, upstream, model, project_id, key_id, key_name, record_id, cost, state, created_at, provider_id)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11) on conflict do nothing";
+    "insert into jobs (kind, id, upstream, model, project_id, key_id, key_name, record_id, cost, state, created_at, provider_id, end_user)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11, $12) on conflict do nothing";
 
 fn task_from_row(row: &AnyRow) -> Result<Task, sqlx::Error> {
     let text = |column| row.try_get::<String, _>(column);
@@ -135,6 +174,7 @@ fn task_from_row(row: &AnyRow) -> Result<Task, sqlx::Error> {
         project_id: row.try_get::<Option<String>, _>("project_id")?.map(Arc::from),
         key_id: row.try_get::<Option<String>, _>("key_id")?.map(Arc::from),
         key_name: text("key_name")?.into(),
+        end_user: row.try_get::<Option<String>, _>("end_user")?.map(Arc::from),
         record_id: row.try_get("record_id")?,
         cost: read_integer(row, "cost")?,
         created_at: row.try_get("created_at")?,

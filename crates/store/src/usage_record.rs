@@ -99,7 +99,7 @@ impl Attempt {
 /// The id of a task that callers use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskId {
-    /// `midjourney`, `suno` or `video`.
+    /// `midjourney`, `suno`, `video` or `batch`.
     pub kind: String,
     pub id: String,
 }

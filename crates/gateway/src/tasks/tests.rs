@@ -135,6 +135,7 @@ fn the_task_cache_is_bounded() {
         project_id: None,
         key_id: None,
         key_name: "".into(),
+        end_user: None,
         record_id: String::new(),
         cost: 0,
         created_at: store::now_micros() + number as i64,

@@ -6,6 +6,7 @@ mod amounts;
 mod budget_check;
 mod budgets;
 mod databases;
+mod files;
 mod identity;
 mod million_records;
 mod sign_in;

@@ -9,7 +9,7 @@ use store::{
 use crate::databases::{self, Postgres};
 
 /// Runs `test` on a new database of each kind.
-async fn on_each_database(test: impl AsyncFn(Store)) {
+pub(crate) async fn on_each_database(test: impl AsyncFn(Store)) {
     let folder = tempfile::tempdir().unwrap();
     let url = databases::sqlite_url(&folder.path().join("deep/er"));
     test(Store::open(&url).await.unwrap()).await;
@@ -23,7 +23,7 @@ async fn on_each_database(test: impl AsyncFn(Store)) {
     postgres.remove().await;
 }
 
-async fn add_key(store: &Store, name: &str, hash: &str, limits: Limits) -> Result<store::Key, StoreError> {
+pub(crate) async fn add_key(store: &Store, name: &str, hash: &str, limits: Limits) -> Result<store::Key, StoreError> {
     let project = match store.project("team").await {
         Ok(project) => project,
         Err(_) => store.add_project("team", None).await.unwrap(),
@@ -31,7 +31,7 @@ async fn add_key(store: &Store, name: &str, hash: &str, limits: Limits) -> Resul
     store.add_key(NewKey { project: &project, user: None, name, hash, tail: "last", limits }).await
 }
 
-fn record(id: &str, key: &store::Key, cost: i64) -> UsageRecord {
+pub(crate) fn record(id: &str, key: &store::Key, cost: i64) -> UsageRecord {
     UsageRecord {
         id: id.into(),
         at: 86_400_000_000 * 3 + 5,
