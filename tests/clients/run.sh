@@ -105,6 +105,7 @@ expect_success "requests sample of CometAPI's guide" "$python" "$here/cometapi_g
 expect_success "requests sample of CometAPI's guide, in an environment of 56 KiB" env -i CACHALOT_URL="$CACHALOT_URL" PADDING="$(head -c 57344 /dev/zero | tr '\0' x)" "$python" "$here/cometapi_guide.py"
 client "openai for Python" "$python" "$here/openai_python.py"
 client "openai for Python, shapes" "$python" "$here/openai_tools.py"
+[ -n "$external_url" ] || client "openai for Python, files" env CACHALOT="$target/release/cachalot" "$python" "$here/openai_files.py"
 client "openai for Node" node "$target/ci-node/openai_node.mjs"
 client "anthropic for Python" "$python" "$here/anthropic_python.py"
 client "anthropic for Node" node "$target/ci-node/anthropic_node.mjs"

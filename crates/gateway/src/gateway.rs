@@ -1,6 +1,7 @@
 //! The path of a chat: routing, admission, answer, metering.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use arc_swap::ArcSwap;
 use chat::{BoxDeltaStream, Chat, EngineStatus, Error, ErrorKind, Input, Part};
@@ -46,6 +47,8 @@ pub struct Gateway {
     pub(crate) retry_budget: Arc<RetryBudget>,
     pub(crate) accounting: Arc<Accounting>,
     pub(crate) note_log: Arc<NoteLog>,
+    /// The time from which the next open tasks are polled, in microseconds since 1970.
+    pub(crate) polled_until: AtomicI64,
 }
 
 impl Gateway {
@@ -57,6 +60,7 @@ impl Gateway {
             retry_budget: RetryBudget::new(),
             accounting,
             note_log: Arc::default(),
+            polled_until: AtomicI64::new(0),
         }
     }
 

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod batches;
 mod billing;
+mod files;
 mod gateway;
 #[cfg(test)]
 mod growth;
@@ -28,6 +30,7 @@ mod tasks;
 mod telemetry;
 mod upstream;
 
+pub use batches::list::BatchPage;
 pub use billing::accounting::{Accounting, AccountingError};
 pub use billing::background::BackgroundTasks;
 pub use billing::journal::recovery::{is_unfinished, journal_records};
@@ -37,6 +40,8 @@ pub use billing::overdraft::Overdraft;
 pub use billing::quarantine::Quarantine;
 pub use billing::request_events::{RequestEvent, RequestEvents};
 pub use billing::usage_estimate::text_bytes;
+pub use files::access::FileList;
+pub use files::upload::{FileReply, FileUpload};
 pub use gateway::{Gateway, PromptTokens};
 pub use keys::caller::Caller;
 pub use keys::ip_network::IpNetwork;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use self::file::{PriceFile, PriceRow};
 
+mod batch;
 mod cost_lines;
 mod file;
 mod price;
 
+pub(crate) use batch::BatchTotals;
 pub use file::PriceError;
 pub(crate) use price::Quantity;
 pub use price::{CostLine, Price};

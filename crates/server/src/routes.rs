@@ -57,6 +57,8 @@ pub(crate) fn routes() -> Router<Arc<AppState>> {
     }
     router = router
         .merge(api::tasks::routes())
+        .merge(api::files::routes())
+        .merge(api::batches::routes())
         .merge(admin::routes())
         .merge(gemini_routes("/v1alpha"))
         .merge(gemini_routes("/v1beta"));

@@ -5,8 +5,10 @@
 //! module for each dialect. [`passthrough`] edits and observes bodies that are forwarded unchanged.
 //! [`model_rules`] changes request bodies to what a model takes.
 //! [`progress`] defines when an answer has begun, failed or ended, and what of it is billed.
+//! [`batches`] reads the files of batches of requests.
 #![forbid(unsafe_code)]
 
+pub mod batches;
 pub mod event_stream;
 mod field_reader;
 pub mod json;

@@ -17,7 +17,7 @@ mod converse;
 pub(crate) mod extra_counts;
 pub(crate) mod generate_content;
 pub(crate) mod messages;
-mod responses;
+pub(crate) mod responses;
 
 use chat::{Error, FinishReason};
 use serde::de::IgnoredAny;

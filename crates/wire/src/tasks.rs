@@ -1,5 +1,5 @@
-//! Asynchronous tasks at providers: Midjourney, Suno, video (API document 4.8 to 4.11). Their
-//! bodies are forwarded; only the id and the state of a task are read.
+//! Asynchronous tasks at providers: Midjourney, Suno, video (API document 4.8 to 4.11), and batches
+//! of requests (2.10). Their bodies are forwarded; only the id and the state of a task are read.
 
 pub mod id_rewriting;
 
@@ -11,6 +11,8 @@ pub enum TaskKind {
     Midjourney,
     Suno,
     Video,
+    /// OpenAI's batches of requests.
+    Batch,
 }
 
 /// A task that a provider has accepted.
@@ -38,7 +40,7 @@ pub const SUNO_MODELS: [&str; 3] = ["suno_music", "suno_lyrics", "suno_concat"];
 
 impl TaskKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Midjourney, Self::Suno, Self::Video];
+    pub const ALL: [Self; 4] = [Self::Midjourney, Self::Suno, Self::Video, Self::Batch];
 
     /// The name in the store.
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl TaskKind {
             Self::Midjourney => "midjourney",
             Self::Suno => "suno",
             Self::Video => "video",
+            Self::Batch => "batch",
         }
     }
 
@@ -54,7 +57,7 @@ impl TaskKind {
         let (prefix, models): (_, &[&str]) = match self {
             Self::Midjourney => ("mj", &MIDJOURNEY_MODELS),
             Self::Suno => ("suno", &SUNO_MODELS),
-            Self::Video => return None,
+            Self::Video | Self::Batch => return None,
         };
         let model = format!("{prefix}_{action}");
         models.contains(&&*model).then_some(model)
@@ -66,6 +69,7 @@ impl TaskKind {
             Self::Midjourney => format!("mj/task/{id}/fetch"),
             Self::Suno => format!("suno/fetch/{id}"),
             Self::Video => format!("videos/{id}"),
+            Self::Batch => format!("batches/{id}"),
         }
     }
 
@@ -77,7 +81,7 @@ impl TaskKind {
             // 1: accepted; 22: queued.
             Self::Midjourney => matches!(answer["code"].as_i64(), Some(1 | 21 | 22)).then_some(&answer["result"]),
             Self::Suno => (answer["code"] == "success").then_some(&answer["data"]),
-            Self::Video => Some(&answer["id"]),
+            Self::Video | Self::Batch => Some(&answer["id"]),
         };
         let id = match id? {
             Value::String(id) => id.clone(),
@@ -98,7 +102,7 @@ impl TaskKind {
             Self::Suno => {
                 answer["code"].is_string() && (answer["code"] != "success" || self.accepted_task(answer).is_some())
             }
-            Self::Video => self.accepted_task(answer).is_some(),
+            Self::Video | Self::Batch => self.accepted_task(answer).is_some(),
         }
     }
 
@@ -109,13 +113,14 @@ impl TaskKind {
             Self::Midjourney => has(&["id", "status", "code"]),
             Self::Suno => has(&["code", "status", "task_id"]),
             Self::Video => has(&["id", "status"]),
+            Self::Batch => answer["status"].is_string(),
         }
     }
 
     /// The state of the task that a provider's response describes.
     pub fn state(self, task: &Value) -> TaskState {
         let status = match self {
-            Self::Midjourney | Self::Video => &task["status"],
+            Self::Midjourney | Self::Video | Self::Batch => &task["status"],
             // The response is the task or contains it.
             Self::Suno => {
                 [&task["status"], &task["data"]["status"]].into_iter().find(|s| s.is_string()).unwrap_or(&Value::Null)
@@ -124,6 +129,8 @@ impl TaskKind {
         match status.as_str().unwrap_or_default() {
             "SUCCESS" | "completed" => TaskState::Succeeded,
             "FAILURE" | "failed" => TaskState::Failed,
+            // Parts of these batches may have been answered.
+            "cancelled" | "expired" if self == Self::Batch => TaskState::Failed,
             _ => TaskState::InProgress,
         }
     }
@@ -139,7 +146,7 @@ impl TaskKind {
         let field = match self {
             Self::Midjourney => &request["taskId"],
             Self::Suno => &request["task_id"],
-            Self::Video => return None,
+            Self::Video | Self::Batch => return None,
         };
         match field {
             Value::Null => None,
@@ -162,6 +169,7 @@ impl TaskKind {
                 format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
             }
             Self::Video => format!("video_{number:032x}"),
+            Self::Batch => format!("batch_{number:032x}"),
         }
     }
 
@@ -174,7 +182,10 @@ impl TaskKind {
                 let parts: Vec<_> = id.split('-').collect();
                 parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|part| hex(part))
             }
-            Self::Video => id.strip_prefix("video_").is_some_and(|rest| rest.len() == 32 && hex(rest)),
+            Self::Video | Self::Batch => {
+                let prefix = if self == Self::Video { "video_" } else { "batch_" };
+                id.strip_prefix(prefix).is_some_and(|rest| rest.len() == 32 && hex(rest))
+            }
         }
     }
 }
@@ -229,6 +240,11 @@ mod tests {
             (TaskKind::Video, json!({"status": "in_progress"}), TaskState::InProgress),
             (TaskKind::Video, json!({"status": "failed"}), TaskState::Failed),
             (TaskKind::Video, json!("odd"), TaskState::InProgress),
+            (TaskKind::Video, json!({"status": "cancelled"}), TaskState::InProgress),
+            (TaskKind::Batch, json!({"status": "cancelling"}), TaskState::InProgress),
+            (TaskKind::Batch, json!({"status": "cancelled"}), TaskState::Failed),
+            (TaskKind::Batch, json!({"status": "expired"}), TaskState::Failed),
+            (TaskKind::Batch, json!({"status": "completed"}), TaskState::Succeeded),
         ] {
             assert_eq!(kind.state(&task), state, "{task}");
         }

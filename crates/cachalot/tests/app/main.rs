@@ -6,6 +6,7 @@ mod chat;
 mod chat_terminal;
 mod commands;
 mod examples;
+mod files;
 mod generation_config;
 mod help;
 mod key_envs;

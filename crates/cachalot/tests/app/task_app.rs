@@ -66,6 +66,7 @@ const PRICES: &str = "
     [[price]]\nprovider='own'\nmodel='paint'\nsource='s'\ndate='d'\nper_call=0.04\n
     [[price]]\nprovider='own'\nmodel='voice'\nsource='s'\ndate='d'\nper_call=0.01\n
     [[price]]\nprovider='own'\nmodel='sora-2'\nsource='s'\ndate='d'\nper_second=0.1\n
+    [[price]]\nprovider='own'\nmodel='writer'\nsource='s'\ndate='d'\noutput=10000\n
     [[price]]\nprovider='midjourney'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.08\n
     [[price]]\nprovider='suno'\nmodel='*'\nsource='s'\ndate='d'\nper_call=0.02\n";
 
@@ -77,7 +78,7 @@ impl TaskApp {
         std::fs::write(&prices, PRICES).unwrap();
         let root = format!("http://{}", service.address);
         let providers = format!(
-            "[[providers]]\nname='own'\nbase_url='{root}/v1'\ndialect='openai'\nprivate=true\nmodels=['paint','voice','sora-2']\n
+            "[[providers]]\nname='own'\nbase_url='{root}/v1'\ndialect='openai'\nprivate=true\nmodels=['paint','voice','sora-2','writer']\n
              [[providers]]\nname='midjourney'\nbase_url='{root}'\nprivate=true\nkey_env='PATH'\n
              [[providers]]\nname='suno'\nbase_url='{root}'\nprivate=true\nkey_env='PATH'\n"
         );

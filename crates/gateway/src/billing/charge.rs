@@ -73,9 +73,15 @@ impl Charge {
         let full_usage = Usage { completion_tokens: estimate.output_tokens(), ..prompt_usage };
         // Any of the targets may answer, so the most expensive one counts.
         let prices = || targets.iter().filter_map(|target| target.price.as_ref());
-        let cost = |usage| prices().map(|price| price.cost(usage, estimate.quantity, at)).max().unwrap_or(0);
+        let cost = |usage| {
+            let cost = prices().map(|price| price.cost(usage, estimate.quantity, at)).max().unwrap_or(0);
+            estimate.batch_cost.unwrap_or(cost)
+        };
         let worst_case = prices().map(|price| price.worst_case(estimate.max_prompt_tokens, estimate.quantity, at));
-        let worst_case = worst_case.reduce(WorstCaseCost::max).unwrap_or_default();
+        let worst_case = match estimate.batch_cost {
+            Some(cost) => WorstCaseCost { fixed: cost.into(), ..WorstCaseCost::default() },
+            None => worst_case.reduce(WorstCaseCost::max).unwrap_or_default(),
+        };
         if worst_case.fixed > MAX_COST.into() {
             let max_cost = store::money::format(MAX_COST, 0);
             return Err(Error::invalid(format!(
@@ -233,7 +239,10 @@ impl Charge {
         record.upstream = target.provider.clone();
         record.price = price_name(target.price.as_ref());
         record.cost = match &target.price {
-            Some(price) if !is_free => price.cost(&counted, self.billed_quantity, record.at),
+            Some(price) if !is_free => {
+                let cost = || price.cost(&counted, self.billed_quantity, record.at);
+                self.estimate.batch_cost.unwrap_or_else(cost)
+            }
             _ => 0,
         };
         if let Some(permit) = &mut self.permit {
@@ -274,7 +283,7 @@ fn with_affordable_max_tokens(
 }
 
 /// Clamps a token count to the maximum of the store.
-fn recorded_count(count: u64) -> i64 {
+pub(crate) fn recorded_count(count: u64) -> i64 {
     i64::try_from(count).map_or(store::MAX_TOKENS, |count| count.min(store::MAX_TOKENS))
 }
 

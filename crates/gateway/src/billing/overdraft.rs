@@ -15,7 +15,7 @@ use crate::limits::key_limits::{ReservationRequest, available_budget};
 use crate::routing::target::Target;
 
 /// The most tokens of an answer whose request has no output limit and whose model has no known one.
-const DEFAULT_MAX_OUTPUT_TOKENS: u64 = 1 << 17;
+pub(crate) const DEFAULT_MAX_OUTPUT_TOKENS: u64 = 1 << 17;
 
 /// The setting `[gateway] overdraft`. A fixed price, which is known beforehand, is never paid by an
 /// overdraft.

@@ -55,6 +55,13 @@ impl TaskCache {
         }
     }
 
+    /// The owner's tasks of a kind, in any order.
+    pub(crate) fn tasks_of(&self, kind: &str, owner: TaskOwner<'_>) -> Vec<Task> {
+        let cached = self.0.lock();
+        let own = cached.tasks.values().filter(|task| task.id.kind == kind && owner.owns(task));
+        own.cloned().collect()
+    }
+
     /// The tasks of any age that have not ended as far as is known.
     pub(crate) fn open_tasks(&self) -> Vec<Task> {
         self.0.lock().tasks.values().filter(|task| task.is_open).cloned().collect()

@@ -33,6 +33,8 @@ pub(crate) struct UsageEstimate {
     is_text: bool,
     /// The part that is not priced by the token.
     pub(crate) quantity: Quantity,
+    /// The nano-dollars that the request costs as a whole: the most that its batch can cost.
+    pub(crate) batch_cost: Option<i64>,
 }
 
 impl UsageEstimate {
@@ -73,6 +75,11 @@ impl UsageEstimate {
         Self { quantity, is_text: false, ..Self::new(0, 0, None) }
     }
 
+    /// The estimate of a batch, which can cost at most `cost` nano-dollars.
+    pub(crate) fn of_batch(cost: i64) -> Self {
+        Self { batch_cost: Some(cost), ..Self::from_quantity(Quantity::default()) }
+    }
+
     /// The estimate for `answers` answers.
     pub(crate) fn with_answers(self, answers: u64) -> Self {
         Self { answers, ..self }
@@ -98,6 +105,7 @@ impl UsageEstimate {
             has_multiple_inputs: false,
             is_text: true,
             quantity: Quantity::default(),
+            batch_cost: None,
         }
     }
 

@@ -290,7 +290,7 @@ impl Budget {
 }
 
 /// US dollars without zeros at the end.
-fn format_dollars(nano: i64) -> String {
+pub(crate) fn format_dollars(nano: i64) -> String {
     store::money::format(nano, 9).trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 

@@ -25,16 +25,16 @@ const MAX_ADDED_BYTES: usize = 8 << 10;
 /// The fields of a body that change: the model, the thinking mode of its id, the request for usage,
 /// the output cap that the budget sets, and what the model does not take.
 #[derive(Clone)]
-pub(super) struct BodyRewrite {
-    pub(super) endpoint: ApiEndpoint,
-    pub(super) thinking_mode: ThinkingMode,
-    pub(super) stream: bool,
-    pub(super) output_cap: Option<OutputCap>,
+pub(crate) struct BodyRewrite {
+    pub(crate) endpoint: ApiEndpoint,
+    pub(crate) thinking_mode: ThinkingMode,
+    pub(crate) stream: bool,
+    pub(crate) output_cap: Option<OutputCap>,
 }
 
 /// The limit of an answer that the budget sets if the caller sets none.
 #[derive(Clone, Copy)]
-pub(super) struct OutputCap {
+pub(crate) struct OutputCap {
     tokens: u64,
     /// The name of the field in chat completions.
     field: &'static str,
@@ -66,9 +66,9 @@ impl OutputCap {
 
 /// The properties of a target on which the body depends.
 #[derive(Clone, PartialEq)]
-pub(super) struct TargetModel {
+pub(crate) struct TargetModel {
     /// The target's name for the model.
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     dialect: Dialect,
     rules: Arc<RequestRules>,
 }
@@ -78,18 +78,24 @@ impl TargetModel {
     ///
     /// # Errors
     /// `Internal` for the local engine.
-    pub(super) fn of(target: &Target) -> Result<Self, Error> {
+    pub(crate) fn of(target: &Target) -> Result<Self, Error> {
         let Backend::Remote(upstream) = &target.backend else {
             return Err(Error::internal("the local engine takes no part in passthrough"));
         };
         let (name, rules) = (target.upstream_model.clone(), target.rules.clone());
         Ok(Self { name, dialect: upstream.dialect(), rules })
     }
+
+    /// A model of OpenAI's dialect without rules.
+    #[cfg(test)]
+    pub(crate) fn for_tests(name: &str) -> Self {
+        Self { name: name.into(), dialect: Dialect::OpenAi, rules: Arc::default() }
+    }
 }
 
 impl BodyRewrite {
     /// The changes for a target, and the notes on them.
-    fn changes<'a>(
+    pub(crate) fn changes<'a>(
         &self,
         request_fields: &RequestFields<'_>,
         target: &'a TargetModel,

@@ -51,7 +51,7 @@ pub(crate) struct BodyChanges<'a> {
 }
 
 impl BodyChanges<'_> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.model.is_none() && self.fields.is_empty()
     }
 }
@@ -92,7 +92,7 @@ impl<'a> RequestFields<'a> {
     }
 
     /// Returns the body with these changes. In a form, only the model can change.
-    pub(super) fn apply(&self, changes: BodyChanges<'_>) -> Vec<u8> {
+    pub(crate) fn apply(&self, changes: BodyChanges<'_>) -> Vec<u8> {
         let BodyChanges { model, mut fields } = changes;
         match self {
             Self::Json(json) => {
@@ -121,7 +121,7 @@ impl<'a> RequestFields<'a> {
     }
 
     /// Reads the fields by which the request is admitted and routed, without the prompt prefix.
-    pub(super) fn routing_fields(&self, endpoint: ApiEndpoint, body: &[u8]) -> RoutingFields {
+    pub(crate) fn routing_fields(&self, endpoint: ApiEndpoint, body: &[u8]) -> RoutingFields {
         RoutingFields {
             // No model has a longer id.
             model: self.text("model").map(|name| name.chars().take(MAX_MODEL_CHARS).collect()),

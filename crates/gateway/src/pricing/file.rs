@@ -38,6 +38,8 @@ pub(super) struct PriceRow {
     context: Option<u64>,
     /// The longest answer of the model, in tokens.
     max_output: Option<u64>,
+    /// The part of these prices that requests of a batch cost, such as 0.5. Absent: all of it.
+    batch: Option<f64>,
     #[serde(flatten)]
     prices: DollarPrices,
     #[serde(flatten)]
@@ -120,7 +122,14 @@ impl PriceRow {
             }
             tokens => Ok(tokens),
         };
+        let batch = self.batch.unwrap_or(1.0);
+        if !(0.0..=1.0).contains(&batch) {
+            return Err(row_error(format!(
+                "`batch` takes 0 to 1, the part of the price that batches cost, not {batch}"
+            )));
+        }
         Ok(Price {
+            batch_millionths: (batch * 1e6).round() as i64,
             context: tokens("context", self.context)?,
             max_output: tokens("max_output", self.max_output)?,
             name: format!("{}/{}@{}", self.provider, self.model, self.date).into(),

@@ -19,6 +19,8 @@ pub struct Price {
     /// The longest answer of the model in tokens, if the row has it.
     pub(crate) max_output: Option<u64>,
     pub(super) base: UnitPrices,
+    /// The part of these prices that requests of a batch cost, in millionths.
+    pub(super) batch_millionths: i64,
     /// Prices that replace `base`. The first tier that matches applies.
     pub(super) tiers: Vec<(PriceTier, UnitPrices)>,
 }
@@ -112,12 +114,24 @@ impl Price {
     /// The most that a request at `at` can cost whose prompt has at most `prompt_tokens`, in any
     /// service tier. The searches of a provider have no maximum, and are not part of it.
     pub(crate) fn worst_case(&self, prompt_tokens: u64, quantity: Quantity, at: i64) -> WorstCaseCost {
+        self.worst_case_of_prompts(prompt_tokens, prompt_tokens, quantity, at)
+    }
+
+    /// The same for several requests, whose longest prompt has at most `longest_prompt` tokens, and
+    /// all prompts together `prompt_tokens`.
+    pub(super) fn worst_case_of_prompts(
+        &self,
+        longest_prompt: u64,
+        prompt_tokens: u64,
+        quantity: Quantity,
+        at: i64,
+    ) -> WorstCaseCost {
         let minute = minute_of_day(at);
         let mut worst_case = WorstCaseCost::default();
         for (tier, prices) in &self.tiers {
             match tier {
-                PriceTier::PromptAbove(tokens) if prompt_tokens <= *tokens => continue,
-                PriceTier::Service { prompt_tokens: least, .. } if prompt_tokens < *least => continue,
+                PriceTier::PromptAbove(tokens) if longest_prompt <= *tokens => continue,
+                PriceTier::Service { prompt_tokens: least, .. } if longest_prompt < *least => continue,
                 // The prompt may be shorter than that, so the following tiers count as well.
                 PriceTier::PromptAbove(_) | PriceTier::Service { .. } => {
                     worst_case = worst_case.max(prices.worst_case(prompt_tokens, quantity));

@@ -24,6 +24,14 @@ pub(crate) fn not_local(model: &str) -> Error {
     error
 }
 
+/// The error for a model without a price, and a caller with a budget.
+pub(crate) fn missing_price_error(model: &str) -> Error {
+    let message = format!(
+        "The model `{model}` has no price, and this key has a budget: an administrator sets one with `cachalot price set {model} --input USD --output USD`"
+    );
+    Error::new(ErrorKind::Forbidden, message)
+}
+
 /// The targets of one model id.
 #[derive(Clone)]
 pub(crate) struct Route {
@@ -130,11 +138,7 @@ impl Route {
             targets.retain(|target| target.price.is_some());
         }
         if targets.is_empty() {
-            let message = format!(
-                "The model `{0}` has no price, and this key has a budget: an administrator sets one with `cachalot price set {0} --input USD --output USD`",
-                self.id
-            );
-            return Err(Error::new(ErrorKind::Forbidden, message));
+            return Err(missing_price_error(&self.id));
         }
         Ok(targets)
     }

@@ -1,6 +1,6 @@
 //! The router: finds the route of a model id.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -302,6 +302,16 @@ impl Router {
             Backend::Remote(upstream) if **upstream.name() == *name => Some(upstream.clone()),
             _ => None,
         })
+    }
+
+    /// The remote providers of the models that the caller may use.
+    pub(crate) fn upstreams_for(&self, caller: &Caller) -> BTreeMap<Arc<str>, Arc<Upstream>> {
+        let usable = self.routes.iter().filter(|route| caller.may_use(&route.id)).flat_map(|route| &route.targets);
+        let remote = usable.filter_map(|target| match &target.backend {
+            Backend::Remote(upstream) => Some((upstream.name().clone(), upstream.clone())),
+            Backend::Local(_) => None,
+        });
+        remote.collect()
     }
 
     /// The state of the engine of the local model; `None` without one.

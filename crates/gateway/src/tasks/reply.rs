@@ -29,7 +29,7 @@ pub struct TaskReply {
 /// # Errors
 /// `Upstream` or `Timeout` when the answer is broken off, too long, not JSON, or does not satisfy
 /// `is_valid`.
-pub(super) async fn read_task_reply(
+pub(crate) async fn read_task_reply(
     memory: &RequestMemory,
     upstream: &Upstream,
     response: Response,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -147,13 +148,17 @@ impl Gateway {
         });
     }
 
-    /// Polls the open tasks of the last week once.
+    /// Polls open tasks of the last week once: the oldest, then those that follow the last poll.
     pub(crate) async fn poll_open_tasks(&self) {
         let since = retained_since();
-        let open = match self.accounting.open_tasks(since, MAX_POLLED_TASKS).await {
+        let from = self.polled_until.load(Ordering::Relaxed).max(since);
+        let open = match self.accounting.open_tasks(since, from, MAX_POLLED_TASKS).await {
             Ok(open) => open,
             Err(error) => return tracing::warn!(%error, "failed to read open tasks"),
         };
+        let is_last_page = i64::try_from(open.len()).is_ok_and(|tasks| tasks < MAX_POLLED_TASKS);
+        let next = open.last().filter(|_| !is_last_page).map_or(0, |last| last.created_at.max(from + 1));
+        self.polled_until.store(next, Ordering::Relaxed);
         let memory = RequestMemory::default();
         for stored_task in open {
             let Some(kind) = TaskKind::ALL.into_iter().find(|kind| kind.name() == stored_task.id.kind) else {
@@ -168,7 +173,7 @@ impl Gateway {
     }
 
     /// Fetches the status of a task, and records it.
-    async fn fetch_task(
+    pub(crate) async fn fetch_task(
         &self,
         memory: &RequestMemory,
         kind: TaskKind,
@@ -178,14 +183,25 @@ impl Gateway {
         let upstream = self.upstream_of(stored_task)?;
         let response = upstream.request(Method::GET, path, &HeaderMap::new(), Bytes::new()).await?;
         let (reply, task) = read_task_reply(memory, &upstream, response, |task| kind.is_task_response(task)).await?;
-        self.record_task_state(stored_task, kind.state(&task)).await;
+        match kind {
+            TaskKind::Batch => self.record_batch_state(memory, stored_task, &task).await,
+            _ => self.record_task_state(stored_task, kind.state(&task)).await,
+        }
         Ok((reply, task))
     }
 
     /// The provider that runs a task.
-    fn upstream_of(&self, stored_task: &Task) -> Result<Arc<Upstream>, Error> {
-        self.router.load().upstream(&stored_task.upstream).ok_or_else(|| {
-            let message = format!("The provider `{}` of this task is not configured any more", stored_task.upstream);
+    pub(crate) fn upstream_of(&self, stored_task: &Task) -> Result<Arc<Upstream>, Error> {
+        self.configured_upstream(&stored_task.upstream, "task")
+    }
+
+    /// The provider of this name, which has a task or a file.
+    ///
+    /// # Errors
+    /// `Overloaded` when it is not configured any more.
+    pub(crate) fn configured_upstream(&self, name: &str, of: &str) -> Result<Arc<Upstream>, Error> {
+        self.router.load().upstream(name).ok_or_else(|| {
+            let message = format!("The provider `{name}` of this {of} is not configured any more");
             Error::new(ErrorKind::Overloaded, message)
         })
     }

@@ -79,7 +79,7 @@ impl Gateway {
                 let parent_seconds = parent.and_then(|stored_task| paid_video_seconds(stored_task, &targets));
                 admission.record_error(request_fields.video_quantity(parent_seconds))?
             }
-            TaskKind::Midjourney | TaskKind::Suno => Quantity { calls: 1, seconds: 0 },
+            TaskKind::Midjourney | TaskKind::Suno | TaskKind::Batch => Quantity { calls: 1, seconds: 0 },
         };
         let end_user = request_fields.end_user();
         let admitted =
@@ -103,7 +103,7 @@ impl Gateway {
             };
             let body = match kind {
                 TaskKind::Video => request_fields.with_target_model(body, &target),
-                TaskKind::Midjourney | TaskKind::Suno => body.clone(),
+                TaskKind::Midjourney | TaskKind::Suno | TaskKind::Batch => body.clone(),
             };
             let response = upstream.request(Method::POST, path, headers, body).await?;
             let reply = read_task_reply(memory, upstream, response, |answer| kind.is_submission_response(answer));
@@ -163,7 +163,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `NotFound` when the caller has no such task.
-    pub(super) async fn find_task(&self, caller: &Caller, kind: TaskKind, id: &str) -> Result<Task, Error> {
+    pub(crate) async fn find_task(&self, caller: &Caller, kind: TaskKind, id: &str) -> Result<Task, Error> {
         let stored_task = match is_path_safe_id(id) {
             true => {
                 let id = TaskId { kind: kind.name().into(), id: id.into() };
@@ -187,7 +187,7 @@ fn paid_video_seconds(stored_task: &Task, targets: &[Target]) -> Option<u64> {
 
 /// Turns a failure after the response has begun into one after which no other target is tried: the
 /// provider may have accepted the task.
-fn without_failover(mut error: Error) -> Error {
+pub(crate) fn without_failover(mut error: Error) -> Error {
     if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded) {
         error.kind = ErrorKind::Upstream(502);
     }

@@ -1,6 +1,7 @@
 //! A remote provider: sends requests in its dialect, and maps refusals to errors for the caller.
 
 mod cloud;
+mod other_requests;
 mod token_counting;
 
 use std::fmt;
@@ -177,22 +178,6 @@ impl Upstream {
             None => self.answer_timeout(stream),
         };
         self.send(Method::POST, uri, headers, body, timeouts).await
-    }
-
-    /// Sends any other request. `path` is below the base URL, and may have a query. The returned
-    /// response is a success.
-    ///
-    /// # Errors
-    /// As [`Upstream::forward`].
-    pub(crate) async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        extra_headers: &HeaderMap,
-        body: Bytes,
-    ) -> Result<Response, Error> {
-        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        self.send(method, self.endpoint_uri(path, query)?, extra_headers, body, self.response_timeout(false)).await
     }
 
     /// Fetches a document of at most `max_bytes` within `time_limit`.

@@ -21,6 +21,7 @@ pub(crate) const DOLLAR: i64 = 1_000_000_000;
 /// One nano-dollar per prompt token and two per output token; dollars per call and per second.
 pub(crate) const PRICES: &str = "
     [[price]]\nprovider='p'\nmodel='m'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\n
+    [[price]]\nprovider='p'\nmodel='half'\nsource='s'\ndate='d'\nbatch=0.5\ninput=0.001\noutput=0.002\n
     [[price]]\nprovider='p'\nmodel='small'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\ncontext=1000\n
     [[price]]\nprovider='p'\nmodel='limited'\nsource='s'\ndate='d'\ninput=0.001\noutput=0.002\ncontext=100000\nmax_output=500\n
     [[price]]\nprovider='p'\nmodel='dear'\nsource='s'\ndate='d'\ninput=1000000\noutput=1000000\n
@@ -28,7 +29,8 @@ pub(crate) const PRICES: &str = "
     [[price]]\nprovider='p'\nmodel='film'\nsource='s'\ndate='d'\nper_call=1\nper_second=0.1\n
     [[price]]\nprovider='p'\nmodel='palace'\nsource='s'\ndate='d'\nper_call=600000\n
     [[price]]\nprovider='p'\nmodel='called'\nsource='s'\ndate='d'\nper_call=1\noutput=1000\n";
-pub(crate) const MODELS: [&str; 8] = ["m", "small", "limited", "dear", "picture", "film", "palace", "called"];
+pub(crate) const MODELS: [&str; 10] =
+    ["m", "half", "unpriced", "small", "limited", "dear", "picture", "film", "palace", "called"];
 
 pub(crate) async fn fixture_of(
     fake: &FakeUpstream,

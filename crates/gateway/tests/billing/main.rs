@@ -1,6 +1,8 @@
 //! Billing: implausible counts, prices that are known in advance, and budgets.
 #![forbid(unsafe_code)]
 
+mod batch_provider;
+mod batches;
 #[path = "../common/fixture.rs"]
 mod fixture;
 mod helpers;

@@ -2,9 +2,11 @@
 
 pub(crate) mod authed_request;
 pub(crate) mod balance;
+pub(crate) mod batches;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod fallback;
+pub(crate) mod files;
 pub(crate) mod gemini;
 pub(crate) mod gemini_request;
 pub(crate) mod media;
@@ -14,4 +16,5 @@ pub(crate) mod model_lookup;
 pub(crate) mod models;
 pub(crate) mod quota;
 pub(crate) mod responses;
+pub(crate) mod run_to_end;
 pub(crate) mod tasks;

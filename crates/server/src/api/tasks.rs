@@ -16,6 +16,7 @@ use wire::tasks::TaskKind;
 
 use crate::api::authed_request::{AuthedRequest, authenticate, read_request, read_request_as};
 use crate::api::media::multipart_headers;
+use crate::api::run_to_end::run_to_end;
 use crate::app::AppState;
 use crate::body;
 use crate::error_response::error_response_with_id;
@@ -76,16 +77,19 @@ fn submit_route(kind: TaskKind) -> MethodRouter<Arc<AppState>> {
         let read = move |tree, _: &mut _| Ok(kind.parent_task_id(&tree));
         let size = |parent: &Option<String>| parent.as_ref().map_or(0, String::len);
         let (parent, _) = body::parse_json(&caller.memory, bytes.clone(), read, size).await?;
-        let path = upstream_path(path);
-        let submission = TaskSubmission {
-            kind,
-            model: Some(model.as_str()),
-            path: &path,
-            parent: parent.as_deref(),
-            body: &bytes,
-            headers: HeaderMap::new(),
+        let (gateway, path) = (app.gateway.clone(), upstream_path(path));
+        let submit = async move {
+            let submission = TaskSubmission {
+                kind,
+                model: Some(model.as_str()),
+                path: &path,
+                parent: parent.as_deref(),
+                body: &bytes,
+                headers: HeaderMap::new(),
+            };
+            gateway.submit_task(&caller, submission).await
         };
-        app.gateway.submit_task(&caller, submission).await.map(task_response)
+        run_to_end(submit).await.map(task_response)
     };
     post(
         move |State(app): SharedState, Extension(log): Extension<RequestLog>, Path(action), request: Request| async move {
@@ -102,9 +106,13 @@ async fn submit_video(State(app): SharedState, Extension(log): Extension<Request
         let body_type = if is_multipart { body::BodyType::Multipart } else { body::BodyType::Json };
         let AuthedRequest { caller, parts, bytes } = read_request_as(&app, &log, request, body_type).await?;
         let headers = multipart_headers(body_type, &parts.headers);
-        let submission =
-            TaskSubmission { kind: TaskKind::Video, model: None, path: "videos", parent: None, body: &bytes, headers };
-        app.gateway.submit_task(&caller, submission).await.map(task_response)
+        let gateway = app.gateway.clone();
+        let submit = async move {
+            let (kind, body) = (TaskKind::Video, &bytes);
+            let submission = TaskSubmission { kind, model: None, path: "videos", parent: None, body, headers };
+            gateway.submit_task(&caller, submission).await
+        };
+        run_to_end(submit).await.map(task_response)
     };
     or_error_response(submit.await, &log)
 }
@@ -118,16 +126,19 @@ async fn remix(
 ) -> Response {
     let submit = async {
         let AuthedRequest { caller, parts, bytes } = read_request(&app, &log, request).await?;
-        let path = upstream_path(parts.uri.path());
-        let submission = TaskSubmission {
-            kind: TaskKind::Video,
-            model: None,
-            path: &path,
-            parent: Some(id.as_str()),
-            body: &bytes,
-            headers: HeaderMap::new(),
+        let (gateway, path) = (app.gateway.clone(), upstream_path(parts.uri.path()));
+        let submit = async move {
+            let submission = TaskSubmission {
+                kind: TaskKind::Video,
+                model: None,
+                path: &path,
+                parent: Some(id.as_str()),
+                body: &bytes,
+                headers: HeaderMap::new(),
+            };
+            gateway.submit_task(&caller, submission).await
         };
-        app.gateway.submit_task(&caller, submission).await.map(task_response)
+        run_to_end(submit).await.map(task_response)
     };
     or_error_response(submit.await, &log)
 }

@@ -134,6 +134,15 @@ async fn every_other_route_requires_a_key_of_any_role() {
         ("GET", "/v1/videos/x"),
         ("GET", "/v1/videos/x/content"),
         ("POST", "/v1/videos/x/remix"),
+        ("POST", "/v1/files"),
+        ("GET", "/v1/files"),
+        ("GET", "/v1/files/x"),
+        ("DELETE", "/files/x"),
+        ("GET", "/files/x/content"),
+        ("POST", "/v1/batches"),
+        ("GET", "/v1/batches"),
+        ("GET", "/batches/x"),
+        ("POST", "/v1/batches/x/cancel"),
     ];
     let others = others.map(|(method, path)| (method, path.to_owned()));
     for (method, path) in prefixed.chain(others) {

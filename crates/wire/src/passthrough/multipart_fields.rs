@@ -20,6 +20,16 @@ pub struct MultipartFields<'a> {
     first_boundary: usize,
     /// The names of the fields and the ranges of their contents, without files.
     fields: Vec<(String, Range<usize>)>,
+    files: Vec<(Disposition, Range<usize>)>,
+}
+
+/// A file of a form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormFile {
+    /// The name that the client gave it.
+    pub filename: String,
+    /// The position of its bytes in the form.
+    pub range: Range<usize>,
 }
 
 impl<'a> MultipartFields<'a> {
@@ -41,7 +51,7 @@ impl<'a> MultipartFields<'a> {
             false => next.find(body).ok_or_else(|| parse_error("it has no parts"))? + 2,
         };
         let mut at = begin + first.len();
-        let mut fields = Vec::new();
+        let (mut fields, mut files) = (Vec::new(), Vec::new());
         for part in 0.. {
             let rest = &body[at..];
             if rest.starts_with(b"--") {
@@ -56,8 +66,11 @@ impl<'a> MultipartFields<'a> {
             // A part without content ends with the line break that ends its headers.
             let until = next.find(&body[from - 2..]).ok_or_else(|| parse_error("it does not end"))? + from - 2;
             let text = String::from_utf8_lossy(&rest[..headers]);
-            let name = content_disposition(&text).ok_or_else(|| parse_error("a part has no name"))?;
-            if let Disposition { name, is_file: false } = name {
+            let disposition = content_disposition(&text).ok_or_else(|| parse_error("a part has no name"))?;
+            if disposition.filename.is_some() {
+                files.push((disposition, from.min(until)..until));
+            } else {
+                let name = disposition.name;
                 if !name.ends_with("[]") && fields.iter().any(|(known, _)| *known == name) {
                     return Err(parse_error(&format!("the field `{name:.64}` is there twice")));
                 }
@@ -65,7 +78,26 @@ impl<'a> MultipartFields<'a> {
             }
             at = until + first.len() + 2;
         }
-        Ok(Self { body, boundary, first_boundary: begin, fields })
+        Ok(Self { body, boundary, first_boundary: begin, fields, files })
+    }
+
+    /// The file of a name; `None` without one.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for several: the provider might use another one.
+    pub fn file(&self, name: &str) -> Result<Option<FormFile>, Error> {
+        let mut found = self.files.iter().filter(|(disposition, _)| disposition.name == name);
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(Error::invalid(format!(
+                "The form has several files `{name}`: send each in a request of its own"
+            )));
+        }
+        let file = |(disposition, range): &(Disposition, Range<usize>)| FormFile {
+            filename: disposition.filename.clone().unwrap_or_default(),
+            range: range.clone(),
+        };
+        Ok(first.map(file))
     }
 
     /// The text of a field.
@@ -95,17 +127,19 @@ impl<'a> MultipartFields<'a> {
     }
 }
 
+#[derive(Clone, Debug)]
 struct Disposition {
     name: String,
-    is_file: bool,
+    /// The name of a file; `None` for a field.
+    filename: Option<String>,
 }
 
 /// Parses the `Content-Disposition` header of a part.
 fn content_disposition(headers: &str) -> Option<Disposition> {
     let is_disposition = |line: &&str| line.trim_start().to_ascii_lowercase().starts_with("content-disposition:");
     let line = headers.split("\r\n").find(is_disposition)?;
-    let is_file = header_parameter(line, "filename").is_some() || header_parameter(line, "filename*").is_some();
-    Some(Disposition { name: header_parameter(line, "name")?, is_file })
+    let filename = header_parameter(line, "filename").or_else(|| header_parameter(line, "filename*"));
+    Some(Disposition { name: header_parameter(line, "name")?, filename })
 }
 
 /// A parameter of a header, quoted or not.
@@ -165,6 +199,11 @@ mod tests {
         let scanned = MultipartFields::scan(TYPE, &body).unwrap();
         assert_eq!(scanned.text("model").as_deref(), Some("whisper-1"));
         assert_eq!((scanned.text("prompt").as_deref(), scanned.text("file")), (Some(""), None));
+        let file = scanned.file("file").unwrap().unwrap();
+        assert_eq!((file.filename.as_str(), &body[file.range]), ("a.mp3", b"\r\n--x\r\n\0".as_slice()));
+        assert_eq!(scanned.file("model").unwrap(), None);
+        let two = multipart_body(&[("file; filename=a", "1"), ("file; filename=b", "2")]);
+        assert!(MultipartFields::scan(TYPE, &two).unwrap().file("file").is_err());
         let added = scanned.with_added_field("seconds", "4");
         assert_eq!(MultipartFields::scan(TYPE, &added).unwrap().text("seconds").as_deref(), Some("4"));
         assert_eq!(&added[added.len() - body.len()..], body);

@@ -204,7 +204,7 @@ impl IncompleteDetails<'_> {
 
 #[derive(Deserialize)]
 #[serde(default)]
-struct ResponsesUsage {
+pub(crate) struct ResponsesUsage {
     input_tokens: TokenCount,
     output_tokens: TokenCount,
     input_tokens_details: Option<InputDetails>,
@@ -248,7 +248,7 @@ impl ResponsesUsage {
     };
 
     /// The usage; `None` without counts.
-    fn into_usage(self) -> Option<Usage> {
+    pub(crate) fn into_usage(self) -> Option<Usage> {
         self.input_tokens.or(self.output_tokens).get()?;
         let details = self.input_tokens_details.unwrap_or_default();
         let answer = self.output_tokens_details.unwrap_or_default();

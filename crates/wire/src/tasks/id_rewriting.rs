@@ -24,6 +24,7 @@ pub fn to_public_ids(kind: TaskKind, body: &[u8], pairs: &[IdPair<'_>]) -> Optio
         TaskKind::Midjourney => &[b"id", b"result", b"taskId", b"task_id", b"parentId"],
         TaskKind::Suno => &[b"task_id", b"data", b"id", b"taskId"],
         TaskKind::Video => &[b"id", b"remixed_from_video_id", b"video_id"],
+        TaskKind::Batch => &[b"id", b"input_file_id", b"output_file_id", b"error_file_id"],
     };
     rewrite_values(body, |token| {
         let is_field = fields.contains(&token.key);

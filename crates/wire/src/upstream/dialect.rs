@@ -62,7 +62,7 @@ impl Dialect {
         match kind {
             tasks::TaskKind::Midjourney => self == Self::Midjourney,
             tasks::TaskKind::Suno => self == Self::Suno,
-            tasks::TaskKind::Video => self.has_openai_endpoints(),
+            tasks::TaskKind::Video | tasks::TaskKind::Batch => self.has_openai_endpoints(),
         }
     }
 
@@ -71,8 +71,8 @@ impl Dialect {
         matches!(self, Self::OpenAi | Self::DeepSeek)
     }
 
-    /// Whether providers of this dialect may have OpenAI's endpoints for embeddings, images, audio
-    /// and video.
+    /// Whether providers of this dialect may have OpenAI's endpoints for embeddings, images, audio,
+    /// video, files and batches.
     pub fn has_openai_endpoints(self) -> bool {
         self.is_chat_completions() || self == Self::Responses
     }
