@@ -111,6 +111,9 @@ fn parse_prices(model: &Value) -> Option<ModelPrices> {
                 }
                 above.insert(thousands * 1000, larger);
             }
+            if let Some(part) = batch_part(model) {
+                always.insert("batch", part);
+            }
         }
         "image_generation" => match dollars("output_cost_per_image_token") {
             // Images that are billed by their tokens.
@@ -136,6 +139,20 @@ fn replace_prices(base: &Dollars, own: Dollars) -> Dollars {
     }
     prices.extend(own);
     prices
+}
+
+/// The part of its prices that a model costs in a batch, for input or output, whichever is more;
+/// `None` for all of it.
+fn batch_part(model: &Value) -> Option<f64> {
+    let price = |name: &str| model[name].as_f64().filter(|dollars| *dollars > 0.0);
+    let parts = ["input", "output"].map(|kind| {
+        let full = price(&format!("{kind}_cost_per_token"))?;
+        Some(model[format!("{kind}_cost_per_token_batches")].as_f64().map_or(1.0, |batch| batch / full))
+    });
+    let part = parts.into_iter().flatten().reduce(f64::max)?;
+    // Four digits, rounded up.
+    let part = ((part * 1e4 * 1e6).round() / 1e6).ceil() / 1e4;
+    (0.0..1.0).contains(&part).then_some(part)
 }
 
 /// The context and the longest answer of a text model, where the list has them.
@@ -210,6 +227,7 @@ mod tests {
         "deepseek/deepseek-chat": {"litellm_provider": "deepseek", "mode": "chat", "input_cost_per_token": 2.8e-07,
             "max_input_tokens": 131072, "max_output_tokens": 8192.0, "max_tokens": 1, "output_cost_per_token": 4.2e-07, "input_cost_per_token_cache_hit": 2.8e-08},
         "claude-x": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05,
+            "input_cost_per_token_batches": 1.5e-06, "output_cost_per_token_batches": 7.8e-06,
             "cache_read_input_token_cost": 3e-07, "cache_creation_input_token_cost": 3.75e-06,
             "cache_creation_input_token_cost_above_1hr": 6e-06},
         "together_ai/org/m": {"litellm_provider": "together_ai", "mode": "chat", "input_cost_per_token": 1e-07},
@@ -260,7 +278,8 @@ mod tests {
         }
         assert_eq!(dollars("bedrock", "x"), None);
         assert!(
-            file.contains("cache_write = 3.75\ncache_write_1h = 6\n") && file.contains("date = \"2026-01-01\""),
+            file.contains("batch = 0.52\ncache_write = 3.75\ncache_write_1h = 6\n")
+                && file.contains("date = \"2026-01-01\""),
             "{file}"
         );
         let only = import(LIST, Some(&["anthropic".into()]), "d").unwrap();
