@@ -64,7 +64,9 @@ impl Gateway {
         };
         let before = after.as_ref().map_or((i64::MAX, ""), |task| (task.created_at, task.id.id.as_str()));
         let owner = task_owner(caller);
-        let tasks = self.accounting.tasks_of(TaskKind::Batch.name(), owner, before, page.limit + 1).await?;
+        let mut tasks = self.accounting.tasks_of(TaskKind::Batch.name(), owner, before, page.limit + 1).await?;
+        let has_more = tasks.len() > page.limit;
+        tasks.truncate(page.limit);
         let fetch = |task: Task| async move {
             match self.fetch_batch(caller, &task).await {
                 Ok(reply) => Ok(serde_json::from_slice::<Value>(&reply.bytes).ok()),
@@ -75,7 +77,9 @@ impl Gateway {
         };
         let fetched = stream::iter(tasks).map(fetch).buffered(CONCURRENT_FETCHES);
         let fetched: Vec<Option<Value>> = fetched.try_collect().await?;
-        Ok(list_object(fetched.into_iter().flatten().collect(), page.limit))
+        let mut list = list_object(fetched.into_iter().flatten().collect(), page.limit);
+        list["has_more"] = has_more.into();
+        Ok(list)
     }
 
     async fn fetch_batch(&self, caller: &Caller, task: &Task) -> Result<TaskReply, Error> {

@@ -1,5 +1,7 @@
 //! The requests of a file for batches: its model, its endpoint, and the most that it can cost.
 
+use std::ops::Range;
+
 use chat::Error;
 use serde::{Deserialize, Serialize};
 use wire::batches::{BatchRequest, endpoint_of, lines};
@@ -43,7 +45,7 @@ pub(crate) struct BatchInput {
 /// A file that was read.
 pub(super) struct ScannedFile {
     pub(super) input: BatchInput,
-    /// The file for the provider, if it differs.
+    /// The form with the file for the provider, if it differs.
     pub(super) changed: Option<Vec<u8>>,
     /// The changes that were made for the model.
     pub(super) notes: Vec<String>,
@@ -99,14 +101,15 @@ pub(super) fn first_model(file: &[u8]) -> Result<String, Error> {
     model.map_err(|error| in_line(number, error))
 }
 
-/// Reads the requests of a file, all of which name `model`, and rewrites them for its target as
-/// requests that are forwarded. Memory is reserved for what changes.
+/// Reads the requests of the file at `range` of a form, all of which name `model`, and rewrites
+/// them for its target as requests that are forwarded. Memory is reserved for the new form.
 ///
 /// # Errors
 /// `InvalidRequest` for a line that is not a request to the model, with its number; those of
 /// [`MemoryReservation::grow`].
 pub(super) fn scan_file(
-    file: &[u8],
+    form: &[u8],
+    range: Range<usize>,
     model: &str,
     target: &TargetModel,
     thinking_mode: ThinkingMode,
@@ -114,10 +117,12 @@ pub(super) fn scan_file(
 ) -> Result<ScannedFile, Error> {
     let mut input =
         BatchInput { model: model.into(), upstream_model: target.name.to_string(), ..BatchInput::default() };
-    let mut changed = Vec::new();
+    reservation.grow(form.len())?;
+    let mut changed = Vec::with_capacity(form.len());
+    changed.extend_from_slice(&form[..range.start]);
     let mut is_changed = false;
     let mut notes = Vec::<String>::new();
-    for (number, line) in lines(file) {
+    for (number, line) in lines(&form[range.clone()]) {
         let mut add_line = || {
             let request = BatchRequest::read(line)?;
             let endpoint = endpoint_of(&request.url)?;
@@ -157,11 +162,12 @@ pub(super) fn scan_file(
         };
         let new_line = add_line().map_err(|error| in_line(number, error))?;
         is_changed |= new_line.is_some();
-        let line = new_line.as_deref().unwrap_or(line);
-        reservation.grow(line.len() + 1)?;
-        changed.extend_from_slice(line);
+        let new_line = new_line.as_deref().unwrap_or(line);
+        reservation.grow(new_line.len().saturating_sub(line.len()))?;
+        changed.extend_from_slice(new_line);
         changed.push(b'\n');
     }
+    changed.extend_from_slice(&form[range.end..]);
     Ok(ScannedFile { input, changed: is_changed.then_some(changed), notes })
 }
 
@@ -197,7 +203,15 @@ mod tests {
         let target = TargetModel::for_tests("theirs");
         let file = lines.join("\n");
         let model = first_model(file.as_bytes())?;
-        scan_file(file.as_bytes(), &model, &target, ThinkingMode::ProviderDecides, &mut MemoryReservation::default())
+        let range = 0..file.len();
+        scan_file(
+            file.as_bytes(),
+            range,
+            &model,
+            &target,
+            ThinkingMode::ProviderDecides,
+            &mut MemoryReservation::default(),
+        )
     }
 
     fn line(number: usize, body: &str) -> String {

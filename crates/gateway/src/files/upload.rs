@@ -100,7 +100,7 @@ impl Gateway {
             upstream: upstream.name().clone(),
             owner: task_owner(caller).to_text(),
             purpose: form.purpose,
-            filename: form.filename,
+            filename: answer["filename"].as_str().map_or(form.filename, str::to_owned),
             bytes: answer["bytes"].as_i64().unwrap_or_else(|| form.range.len().try_into().unwrap_or(i64::MAX)),
             batch_input: batch_input.map(|input| serde_json::to_string(&input).expect("an input is JSON")),
             created_at: store::now_micros(),
@@ -121,15 +121,10 @@ impl Gateway {
         let mut reservation = caller.memory.empty_reservation();
         let (body, range) = (upload.body.clone(), form.range.clone());
         let scanned = offload(&caller.memory, range.len(), move || {
-            let scanned = scan_file(&body[range.clone()], &model, &target, thinking_mode, &mut reservation)?;
+            let scanned = scan_file(&body, range, &model, &target, thinking_mode, &mut reservation)?;
             let Some(changed) = scanned.changed else { return Ok((body, scanned.input, scanned.notes)) };
-            let form = [&body[..range.start], &changed, &body[range.end..]];
-            let length = form.iter().map(|part| part.len()).sum::<usize>();
-            reservation.grow(length)?;
-            let form = form.concat();
-            drop(changed);
-            reservation.resize(length)?;
-            Ok((reservation.attach_to(form), scanned.input, scanned.notes))
+            reservation.resize(changed.len())?;
+            Ok((reservation.attach_to(changed), scanned.input, scanned.notes))
         });
         let (body, input, notes) = scanned.await?;
         Ok(OutgoingForm { upstream: upstream.clone(), body, batch_input: Some(input), notes })
