@@ -114,11 +114,15 @@ impl Price {
     /// The most that a request at `at` can cost whose prompt has at most `prompt_tokens`, in any
     /// service tier. The searches of a provider have no maximum, and are not part of it.
     pub(crate) fn worst_case(&self, prompt_tokens: u64, quantity: Quantity, at: i64) -> WorstCaseCost {
-        self.worst_case_of_prompts(prompt_tokens, prompt_tokens, quantity, at)
+        let services = self.tiers.iter().filter(
+            |(tier, _)| matches!(tier, PriceTier::Service { prompt_tokens: least, .. } if prompt_tokens >= *least),
+        );
+        let worst_case = self.worst_case_of_prompts(prompt_tokens, prompt_tokens, quantity, at);
+        services.fold(worst_case, |most, (_, prices)| most.max(prices.worst_case(prompt_tokens, quantity)))
     }
 
-    /// The same for several requests, whose longest prompt has at most `longest_prompt` tokens, and
-    /// all prompts together `prompt_tokens`.
+    /// The same for several requests in the standard tier, whose longest prompt has at most
+    /// `longest_prompt` tokens, and all prompts together `prompt_tokens`.
     pub(super) fn worst_case_of_prompts(
         &self,
         longest_prompt: u64,
@@ -131,15 +135,12 @@ impl Price {
         for (tier, prices) in &self.tiers {
             match tier {
                 PriceTier::PromptAbove(tokens) if longest_prompt <= *tokens => continue,
-                PriceTier::Service { prompt_tokens: least, .. } if longest_prompt < *least => continue,
                 // The prompt may be shorter than that, so the following tiers count as well.
-                PriceTier::PromptAbove(_) | PriceTier::Service { .. } => {
-                    worst_case = worst_case.max(prices.worst_case(prompt_tokens, quantity));
-                }
+                PriceTier::PromptAbove(_) => worst_case = worst_case.max(prices.worst_case(prompt_tokens, quantity)),
                 period if period.matches(&Usage::default(), minute) => {
                     return worst_case.max(prices.worst_case(prompt_tokens, quantity));
                 }
-                PriceTier::Period { .. } => {}
+                PriceTier::Period { .. } | PriceTier::Service { .. } => {}
             }
         }
         worst_case.max(self.base.worst_case(prompt_tokens, quantity))
