@@ -274,7 +274,7 @@ fn unsupported_params(targets: &[Target], chat: &Chat) -> Option<String> {
     let mut unsupported = Vec::new();
     for target in targets {
         if let Backend::Remote(upstream) = &target.backend {
-            unsupported.extend(upstream.dialect().unsupported_params(chat, &target.upstream_model));
+            unsupported.extend(upstream.dialect().unsupported_params(chat));
         }
     }
     unsupported.sort_unstable();

@@ -66,7 +66,9 @@ impl ModelRows {
         model: &str,
         own: &ModelRow,
     ) -> RequestRules {
-        let rows = self.0.iter().filter(|row| row.matches(provider, preset, dialect, model));
+        let is_for = |row: &ModelRow, name: &str| row.matches(provider, preset, dialect, name);
+        let like = self.0.iter().filter(|row| is_for(row, model)).filter_map(|row| row.like.as_deref()).next_back();
+        let rows = self.0.iter().filter(|row| is_for(row, model) || like.is_some_and(|like| is_for(row, like)));
         RequestRules::combine(rows.chain([own]))
     }
 }

@@ -85,6 +85,97 @@ fn a_forced_call_and_thinking_off_follow_the_model() {
     }
 }
 
+/// The names of a Claude model at Anthropic and at Bedrock.
+const CLAUDE_NAMES: [(&str, &str); 7] = [
+    ("claude-3-haiku-20240307", "anthropic.claude-3-haiku-20240307-v1:0"),
+    ("claude-3-7-sonnet-20250219", "us.anthropic.claude-3-7-sonnet-20250219-v1:0"),
+    ("claude-opus-4-1-20250805", "us.anthropic.claude-opus-4-1-20250805-v1:0"),
+    (
+        "claude-sonnet-4-5-20250929",
+        "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ),
+    ("claude-sonnet-4-6", "global.anthropic.claude-sonnet-4-6"),
+    ("claude-opus-4-8", "anthropic.claude-opus-4-8"),
+    ("claude-sonnet-5-5", "apac.anthropic.claude-sonnet-5-5-v1"),
+];
+
+#[test]
+fn claude_on_bedrock_gets_what_claude_at_anthropic_gets() {
+    let ask = |thinking: &Value, forced: bool| {
+        let plain = json!({"thinking": thinking, "temperature": 0.5, "top_p": 0.5, "top_k": 5, "max_tokens": 9000});
+        let mut converse = json!({
+            "inferenceConfig": {"maxTokens": 9000, "temperature": 0.5, "topP": 0.5},
+            "additionalModelRequestFields": {"thinking": thinking, "top_k": 5},
+        });
+        let mut own = plain;
+        if forced {
+            own["tool_choice"] = json!({"type": "any"});
+            converse["toolConfig"] = json!({"toolChoice": {"any": {}}});
+        }
+        (own, converse)
+    };
+    for (at_anthropic, at_bedrock) in CLAUDE_NAMES {
+        for thinking in [json!(null), json!({"type": "enabled", "budget_tokens": 2000}), json!({"type": "disabled"})] {
+            for forced in [false, true] {
+                let (own, converse) = ask(&thinking, forced);
+                let rows = ModelRows::default();
+                let (own, own_notes) = forwarded(&rows, "p", Dialect::Anthropic, at_anthropic, &own);
+                let (converse, notes) = forwarded(&rows, "p", Dialect::Bedrock, at_bedrock, &converse);
+                let of = |body: &Value, name: &str| body.get(name).cloned().unwrap_or_default();
+                let (inference, extra) =
+                    (of(&converse, "inferenceConfig"), of(&converse, "additionalModelRequestFields"));
+                for (name, found) in [
+                    ("temperature", of(&inference, "temperature")),
+                    ("top_p", of(&inference, "topP")),
+                    ("max_tokens", of(&inference, "maxTokens")),
+                    ("top_k", of(&extra, "top_k")),
+                    ("thinking", of(&extra, "thinking")),
+                    ("output_config", of(&extra, "output_config")),
+                ] {
+                    assert_eq!(found, of(&own, name), "{name} of {at_bedrock} with {thinking}, forced: {forced}");
+                }
+                let is_forced = |choice: Value| choice.get("any").is_some() || choice["type"] == "any";
+                let choice = of(&of(&converse, "toolConfig"), "toolChoice");
+                assert_eq!(is_forced(choice), is_forced(of(&own, "tool_choice")), "{at_bedrock} with {thinking}");
+                assert_eq!(notes, own_notes, "{at_bedrock}");
+            }
+        }
+    }
+}
+
+#[test]
+fn other_models_of_bedrock_have_their_own_parameters() {
+    let body = json!({"inferenceConfig": {"temperature": 0.5, "topP": 0.5}, "toolConfig": {"toolChoice": {"any": {}}},
+        "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 2000}, "top_k": 5}});
+    for (model, own, choice) in [
+        ("amazon.nova-pro-v1:0", json!({"inferenceConfig": {"topK": 5}}), json!({"any": {}})),
+        ("us.meta.llama3-3-70b-instruct-v1:0", json!(null), json!(null)),
+        ("mistral.mistral-large-2407-v1:0", json!(null), json!({"any": {}})),
+    ] {
+        let sent = sent("p", Dialect::Bedrock, model, &body);
+        assert_eq!(sent.get("additionalModelRequestFields").cloned().unwrap_or_default(), own, "{model}");
+        assert_eq!(sent["toolConfig"].get("toolChoice").cloned().unwrap_or_default(), choice, "{model}");
+        assert_eq!(sent["inferenceConfig"], body["inferenceConfig"], "{model}");
+    }
+}
+
+#[test]
+fn a_row_names_the_model_that_a_profile_hides() {
+    let row = |text: &str| toml::from_str::<ModelRow>(text).unwrap();
+    let profile = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3";
+    let rows = ModelRows::with_configured(&[
+        row("match = '*/a1b2c3'\nlike = 'claude-opus-4-8'\nkeep = ['top_k']"),
+        row("match = 'our-chat'\nlike = 'gpt-5.1'"),
+    ])
+    .unwrap();
+    let body = json!({"inferenceConfig": {"temperature": 0.5}, "additionalModelRequestFields": {"top_k": 5}});
+    let (sent, notes) = forwarded(&rows, "p", Dialect::Bedrock, profile, &body);
+    assert_eq!(sent, json!({"inferenceConfig": {}, "additionalModelRequestFields": {"top_k": 5}}));
+    assert_eq!(notes, "dropped: temperature");
+    let (sent, _) = forwarded(&rows, "azure", Dialect::OpenAi, "our-chat", &json!({"max_tokens": 5}));
+    assert_eq!(sent, json!({"max_completion_tokens": 5}));
+}
+
 #[test]
 fn openai_models_get_the_parameters_of_their_series() {
     let ask = |model: &str, body: Value| sent("oa", Dialect::OpenAi, model, &body);

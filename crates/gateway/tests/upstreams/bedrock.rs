@@ -15,6 +15,10 @@ use crate::providers::{chat, collect_reply, primary};
 const MODEL: &str = "anthropic.claude-sonnet-4-5-v1:0";
 
 fn gateway_to(fake: &FakeUpstream) -> Gateway {
+    gateway_with(fake, MODEL)
+}
+
+fn gateway_with(fake: &FakeUpstream, model: &str) -> Gateway {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = UpstreamConfig {
         name: "bedrock".into(),
@@ -33,7 +37,7 @@ fn gateway_to(fake: &FakeUpstream) -> Gateway {
     let service = Service::bedrock(credentials, "us-east-1".into());
     let upstream = Arc::new(Upstream::new(config).unwrap().with_service(service).unwrap());
     let mut router = Router::default();
-    router.add_upstream(&upstream, &[MODEL.into()], primary());
+    router.add_upstream(&upstream, &[model.into()], primary());
     Gateway::new(router, Arc::default())
 }
 
@@ -114,6 +118,79 @@ async fn a_chat_is_signed_and_its_binary_events_are_read() {
         fake.requests()[1].json()["messages"][1]["content"][0],
         json!({"reasoningContent": {"reasoningText": {"text": "hm", "signature": "sig"}}})
     );
+}
+
+/// The body that a model gets, and the notes on it.
+async fn sent(model: &str, change: impl FnOnce(&mut Chat)) -> (Value, String) {
+    let fake = FakeUpstream::start(|_| events(&call_with_reasoning())).await;
+    let mut chat = Chat { max_tokens: Some(8000), ..chat(model) };
+    change(&mut chat);
+    let answer = gateway_with(&fake, model).answer(&Caller::default(), chat).await.unwrap();
+    let notes = answer.note_source();
+    collect_reply(answer).await.unwrap();
+    (fake.requests()[0].json(), notes.notes().join("; "))
+}
+
+#[tokio::test]
+async fn rows_of_what_models_take_hold_here_too() {
+    let (body, notes) = sent(MODEL, |chat| {
+        chat.sampling.temperature = Some(0.5);
+        chat.sampling.top_p = Some(0.5);
+        chat.engine_fields.top_k = Some(5);
+    })
+    .await;
+    assert_eq!(body["inferenceConfig"], json!({"maxTokens": 8000, "temperature": 0.5}));
+    assert_eq!(body["additionalModelRequestFields"], json!({"top_k": 5}));
+    assert_eq!(notes, "dropped: top_p");
+
+    let (body, notes) = sent(MODEL, |chat| {
+        chat.thinking = Some(true);
+        chat.sampling.temperature = Some(0.5);
+    })
+    .await;
+    assert_eq!(body["inferenceConfig"], json!({"maxTokens": 8000}));
+    assert_eq!(notes, "dropped: temperature");
+
+    let newer = "us.anthropic.claude-opus-4-8-v1:0";
+    let (body, _) = sent(newer, |chat| chat.reasoning_effort = Some("low".into())).await;
+    let thinking = json!({"type": "adaptive", "display": "summarized"});
+    let own = json!({"thinking": thinking, "output_config": {"effort": "low"}});
+    assert_eq!(body["additionalModelRequestFields"], own);
+
+    let (body, notes) = sent("amazon.nova-pro-v1:0", |chat| {
+        chat.thinking = Some(true);
+        chat.sampling.temperature = Some(0.5);
+        chat.engine_fields.top_k = Some(5);
+    })
+    .await;
+    assert_eq!(body["inferenceConfig"]["temperature"], 0.5);
+    assert_eq!(body["additionalModelRequestFields"], json!({"inferenceConfig": {"topK": 5}}));
+    assert!(notes.starts_with("dropped: thinking"), "{notes}");
+}
+
+#[tokio::test]
+async fn long_names_of_tools_are_whole_in_the_answer() {
+    let long = format!("mcp__server__{}", "x".repeat(70));
+    let fake = FakeUpstream::start(|request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let name = &body["toolConfig"]["tools"][0]["toolSpec"]["name"];
+        let start = json!({"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "t", "name": name}}});
+        events(&[
+            event("messageStart", json!({"role": "assistant"})),
+            event("contentBlockStart", start),
+            event("contentBlockStop", json!({"contentBlockIndex": 0})),
+            event("messageStop", json!({"stopReason": "tool_use"})),
+            event("metadata", json!({"usage": {"inputTokens": 1, "outputTokens": 1}})),
+        ])
+    })
+    .await;
+    let function = serde_json::Map::from_iter([("name".to_owned(), Value::from(long.as_str()))]);
+    let tool = chat::Tool { name: long.clone(), strict: false, function };
+    let chat = Chat { tools: vec![tool], ..chat(MODEL) };
+    let reply = collect_reply(gateway_to(&fake).answer(&Caller::default(), chat).await.unwrap()).await.unwrap();
+    assert_eq!(reply.tool_calls[0].name, long);
+    let sent = fake.requests()[0].json()["toolConfig"]["tools"][0]["toolSpec"]["name"].as_str().unwrap().len();
+    assert_eq!(sent, 64);
 }
 
 #[tokio::test]

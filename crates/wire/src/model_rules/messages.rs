@@ -26,13 +26,20 @@ pub(super) fn rename_developer(editor: &mut BodyEditor<'_>) -> bool {
     set_list(editor, "messages", renamed)
 }
 
-/// Leaves out text of white space only, in the API of Anthropic. Returns whether there is any.
+/// Leaves out text of white space only, in the APIs of Anthropic and Bedrock. Returns whether there
+/// is any.
 pub(super) fn drop_blank_text(editor: &mut BodyEditor<'_>) -> bool {
     let messages = editor.get("messages").and_then(|messages| {
         change_elements(messages, |message| {
             let Ok(fields) = JsonFields::scan(message) else { return ElementChange::Keep };
             let Some(content) = fields.get("content").and_then(without_blank_text) else { return ElementChange::Keep };
-            let content = content.unwrap_or_else(|| format!(r#"[{{"type":"text","text":"{PLACEHOLDER}"}}]"#));
+            let content = content.unwrap_or_else(|| match fields.get("content") {
+                // Bedrock's blocks have no type.
+                Some(old) if old.starts_with(b"[") && memmem::find(old, b"\"type\"").is_none() => {
+                    format!(r#"[{{"text":"{PLACEHOLDER}"}}]"#)
+                }
+                _ => format!(r#"[{{"type":"text","text":"{PLACEHOLDER}"}}]"#),
+            });
             ElementChange::Replace(fields.with_changes(&[("content", content)]))
         })
     });
@@ -58,7 +65,7 @@ fn without_blank_text(content: &[u8]) -> Option<Option<String>> {
     let rest = change_elements(content, |block| {
         // Every other block is longer or of another type.
         let is_blank = JsonFields::scan(block).is_ok_and(|fields| {
-            fields.get("type") == Some(b"\"text\"") && fields.get("text").is_some_and(is_blank_string)
+            matches!(fields.get("type"), None | Some(b"\"text\"")) && fields.get("text").is_some_and(is_blank_string)
         });
         if is_blank { ElementChange::Remove } else { ElementChange::Keep }
     })?;

@@ -4,7 +4,7 @@ use chat::Error;
 
 use crate::model_rules::change_notes::ChangeNotes;
 use crate::model_rules::origin::RequestOrigin;
-use crate::model_rules::parameters::{drop_parameter, rename_parameter};
+use crate::model_rules::parameters::Parameters;
 use crate::model_rules::row::ModelRow;
 use crate::model_rules::{combinations, messages, thinking};
 use crate::passthrough::body_editor::BodyEditor;
@@ -45,24 +45,26 @@ impl RequestRules {
         if row.developer_role == Some(false) && messages::rename_developer(editor) {
             notes.change("the role `developer` to `system`".into());
         }
-        if row.blank_text == Some(false) && dialect == Dialect::Anthropic && messages::drop_blank_text(editor) {
+        let has_blocks = matches!(dialect, Dialect::Anthropic | Dialect::Bedrock);
+        if row.blank_text == Some(false) && has_blocks && messages::drop_blank_text(editor) {
             notes.drop("text of white space only");
         }
-        thinking::apply(row, dialect, origin, editor, &mut notes);
-        combinations::apply(row, dialect, editor, &mut notes);
+        let body = &mut Parameters::new(dialect, editor);
+        thinking::apply(row, dialect, origin, body, &mut notes);
+        combinations::apply(row, dialect, body, &mut notes);
         for (from, to) in &row.rename {
-            rename_parameter(from, to, editor, &mut notes);
+            body.rename(from, to, &mut notes);
         }
         for name in &row.drop {
-            drop_parameter(name, editor, &mut notes);
+            body.drop(name, &mut notes);
         }
         for (name, value) in &row.default {
-            if editor.get_path(name).is_none() {
-                editor.set_path(name, value.to_string());
+            if body.get(name).is_none() {
+                body.set(name, value.to_string());
             }
         }
         for (name, value) in &row.set {
-            editor.set_path(name, value.to_string());
+            body.set(name, value.to_string());
         }
         notes
     }

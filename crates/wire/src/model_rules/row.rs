@@ -28,6 +28,9 @@ pub struct ModelRow {
     /// The dialects; all when empty.
     #[serde(deserialize_with = "one_or_many")]
     pub dialect: Vec<Dialect>,
+    /// Another name of the models, such as the one that a deployment or an inference profile hides.
+    /// The rows for that name apply as well.
+    pub like: Option<String>,
     /// Parameters that are not sent.
     pub drop: Vec<String>,
     /// Parameters that are sent as they are, although an earlier row drops or renames them.
@@ -148,6 +151,7 @@ impl ModelRow {
         }
         self.default.extend(later.default.clone());
         self.set.extend(later.set.clone());
+        replace(&mut self.like, &later.like);
         replace(&mut self.exclusive, &later.exclusive);
         replace(&mut self.thinking, &later.thinking);
         replace(&mut self.thinking_off, &later.thinking_off);

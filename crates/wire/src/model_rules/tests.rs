@@ -299,6 +299,34 @@ fn blank_text_is_left_out() {
 }
 
 #[test]
+fn parameters_of_converse_have_their_own_places() {
+    let converse = |fields: Value, body: Value| forwarded(Dialect::Bedrock, fields, body);
+    let body =
+        json!({"inferenceConfig": {"temperature": 0.5, "topP": 0.5}, "additionalModelRequestFields": {"top_k": 5}});
+    let (edited, notes) = converse(json!({"exclusive": [["temperature", "top_p"]], "drop": ["top_k"]}), body.clone());
+    assert_eq!((edited, notes.as_str()), (json!({"inferenceConfig": {"temperature": 0.5}}), "dropped: top_p, top_k"));
+    let fields = json!({"drop": ["inferenceConfig.topP"], "rename": {"top_k": "additionalModelRequestFields.a.topK"},
+        "set": {"additionalModelRequestFields.b": 1, "temperature": 0.1}, "default": {"c": 2}});
+    let own = json!({"a": {"topK": 5}, "c": 2, "b": 1});
+    let want = json!({"inferenceConfig": {"temperature": 0.1}, "additionalModelRequestFields": own});
+    assert_eq!(converse(fields, body).0, want);
+    let forced = json!({"toolConfig": {"tools": [], "toolChoice": {"any": {}}},
+        "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 2000}}});
+    let (edited, notes) = converse(json!({"forced_tool": "without-thinking"}), forced.clone());
+    assert_eq!((edited, notes.as_str()), (json!({"toolConfig": forced["toolConfig"]}), "dropped: thinking"));
+    let (edited, notes) = converse(json!({"forced_tool": "never"}), forced);
+    assert_eq!(edited["toolConfig"], json!({"tools": []}));
+    assert!(notes.contains("`tool_choice` to auto"), "{notes}");
+    let blank = json!({"system": [{"text": " "}], "messages": [
+        {"role": "user", "content": [{"text": "\n"}]},
+        {"role": "user", "content": [{"text": " "}, {"image": {"format": "png"}}]}]});
+    let want = json!({"messages": [
+        {"role": "user", "content": [{"text": "."}]},
+        {"role": "user", "content": [{"image": {"format": "png"}}]}]});
+    assert_eq!(converse(json!({"blank_text": false}), blank).0, want);
+}
+
+#[test]
 fn a_later_row_wins_field_by_field() {
     let first = row(
         json!({"drop": ["a", "b"], "rename": {"c": "d"}, "efforts": ["low"], "set": {"x": 1, "y": 1}, "developer_role": false}),
@@ -328,6 +356,8 @@ fn a_row_that_cannot_be_used_is_refused_by_name() {
         (json!({"match": "a", "drop": ["generationConfig.maxOutputTokens"]}), "budgets"),
         (json!({"match": "a", "rename": {"user": "max_tokens"}}), "`rename`"),
         (json!({"match": "a", "drop": ["a..b"]}), "\"a..b\""),
+        (json!({"match": "a", "drop": ["inferenceConfig.maxTokens"]}), "budgets"),
+        (json!({"match": "a", "like": ""}), "`like`"),
         (json!({"match": "a", "efforts": ["lots"]}), "`lots`"),
         (json!({"match": "a", "efforts": []}), "`efforts`"),
         (json!({"match": "a", "tool_name_length": 3}), "`tool_name_length`"),
@@ -348,10 +378,10 @@ proptest! {
     fn other_fields_stay_as_they_are(
         thinking in prop::sample::select(vec!["none", "budget", "adaptive", "level"]),
         off in prop::sample::select(vec!["omit", "disabled", "between_tools", "never"]),
-        dialect in prop::sample::select(vec![Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini]),
+        dialect in prop::sample::select(vec![Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini, Dialect::Bedrock]),
         odd in prop::sample::select(vec!["null", "7", "\"x\"", "[]", "{}", "[{}]", "{\"type\":\"enabled\"}", "{\"type\":5}"]),
         name in prop::sample::select(vec!["thinking", "messages", "system", "output_config", "generationConfig", "tool_choice",
-            "tools", "reasoning_effort", "toolConfig", "max_tokens"]),
+            "tools", "reasoning_effort", "toolConfig", "max_tokens", "inferenceConfig", "additionalModelRequestFields"]),
     ) {
         let fields = json!({"thinking": thinking, "thinking_off": off, "efforts": ["low"], "blank_text": false, "developer_role": false,
             "forced_tool": "without-thinking", "exclusive": [["temperature", "top_p"]], "tools_with_reasoning": "responses"});

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::model_rules::change_notes::ChangeNotes;
 use crate::model_rules::origin::RequestOrigin;
+use crate::model_rules::parameters::Parameters;
 use crate::model_rules::row::{ModelRow, ThinkingOff, ThinkingShape};
-use crate::passthrough::body_editor::BodyEditor;
 use crate::reasoning_effort::{effort_of_budget, nearest_effort};
 use crate::upstream::{Dialect, anthropic, gemini};
 
@@ -23,12 +23,12 @@ pub(super) fn apply(
     row: &ModelRow,
     dialect: Dialect,
     origin: RequestOrigin<'_>,
-    editor: &mut BodyEditor<'_>,
+    body: &mut Parameters<'_, '_>,
     notes: &mut ChangeNotes,
 ) {
-    let mut request = Request { row, origin, editor, notes };
+    let mut request = Request { row, origin, body, notes };
     match dialect {
-        Dialect::Anthropic => request.change_anthropic(),
+        Dialect::Anthropic | Dialect::Bedrock => request.change_anthropic(),
         Dialect::Gemini => request.change_gemini(),
         Dialect::Responses => request.change_effort(RESPONSES_EFFORT, "reasoning"),
         dialect if dialect.is_chat_completions() => request.change_effort("reasoning_effort", "reasoning_effort"),
@@ -36,14 +36,14 @@ pub(super) fn apply(
     }
 }
 
-struct Request<'e, 'a> {
+struct Request<'e, 'b, 'a> {
     row: &'e ModelRow,
     origin: RequestOrigin<'e>,
-    editor: &'e mut BodyEditor<'a>,
+    body: &'e mut Parameters<'b, 'a>,
     notes: &'e mut ChangeNotes,
 }
 
-impl Request<'_, '_> {
+impl Request<'_, '_, '_> {
     fn is_forwarded(&self) -> bool {
         self.origin == RequestOrigin::Forwarded
     }
@@ -55,27 +55,27 @@ impl Request<'_, '_> {
     /// Changes the effort at `path` of OpenAI's APIs. `parameter` has all that is about reasoning.
     fn change_effort(&mut self, path: &str, parameter: &str) {
         if self.row.thinking == Some(ThinkingShape::None) {
-            let effort = self.text(path);
-            if self.editor.get(parameter).is_some() && effort.is_none_or(|effort| effort != "none") {
+            let effort = self.body.text(path);
+            if self.body.get(parameter).is_some() && effort.is_none_or(|effort| effort != "none") {
                 self.notes.drop(parameter);
             }
-            self.editor.remove(parameter);
+            self.body.remove(parameter);
             return;
         }
-        let Some(effort) = self.text(path) else { return };
+        let Some(effort) = self.body.text(path) else { return };
         let nearest = nearest_effort(&effort, self.efforts()).to_owned();
         if nearest != effort {
-            self.editor.set_path(path, Value::from(nearest.as_str()).to_string());
+            self.body.set(path, Value::from(nearest.as_str()).to_string());
             self.notes.change(format!("`{path}` {effort} to {nearest}"));
         }
     }
 
     fn change_anthropic(&mut self) {
-        let thinking = self.editor.value("thinking").unwrap_or_default();
+        let thinking = self.body.value("thinking").unwrap_or_default();
         let kind = thinking["type"].as_str().unwrap_or_default().to_owned();
         match (self.row.thinking, kind.as_str()) {
             (Some(ThinkingShape::None), "enabled" | "adaptive") => {
-                self.editor.remove("thinking");
+                self.body.remove("thinking");
                 self.notes.drop("thinking");
             }
             (Some(ThinkingShape::Adaptive), "enabled") => self.make_adaptive(&thinking),
@@ -84,12 +84,12 @@ impl Request<'_, '_> {
             _ => {}
         }
         if matches!(self.row.thinking, Some(ThinkingShape::Adaptive | ThinkingShape::AdaptiveOrBudget))
-            && self.editor.get_path(ANTHROPIC_EFFORT).is_none()
+            && self.body.get(ANTHROPIC_EFFORT).is_none()
             && let Some(effort) = self.origin.effort()
         {
             let nearest = nearest_effort(effort, self.efforts());
             let nearest = Value::from(nearest).to_string();
-            self.editor.set_path(ANTHROPIC_EFFORT, nearest);
+            self.body.set(ANTHROPIC_EFFORT, nearest);
         }
         self.change_anthropic_effort();
         if kind == "disabled" || self.origin.turns_thinking_off() {
@@ -104,15 +104,15 @@ impl Request<'_, '_> {
         if let Some(display) = display {
             thinking["display"] = display.into();
         }
-        self.editor.set("thinking", thinking.to_string());
+        self.body.set("thinking", thinking.to_string());
         if !self.is_forwarded() {
             return;
         }
-        if self.editor.get_path(ANTHROPIC_EFFORT).is_none()
+        if self.body.get(ANTHROPIC_EFFORT).is_none()
             && let Some(budget) = old["budget_tokens"].as_i64()
         {
             let effort = nearest_effort(effort_of_budget(budget), self.efforts()).to_owned();
-            self.editor.set_path(ANTHROPIC_EFFORT, Value::from(effort.as_str()).to_string());
+            self.body.set(ANTHROPIC_EFFORT, Value::from(effort.as_str()).to_string());
             self.notes.change(format!("`thinking.budget_tokens` to adaptive thinking with the effort {effort}"));
         } else {
             self.notes.change("`thinking` to adaptive".into());
@@ -121,30 +121,30 @@ impl Request<'_, '_> {
 
     /// Replaces adaptive thinking by a budget for the effort, whose default is high.
     fn make_budget(&mut self) {
-        let max_tokens = self.editor.value("max_tokens").and_then(|max| max.as_i64()).unwrap_or(DEFAULT_MAX_TOKENS);
+        let max_tokens = self.body.value("max_tokens").and_then(|max| max.as_i64()).unwrap_or(DEFAULT_MAX_TOKENS);
         if max_tokens <= anthropic::MIN_THINKING_TOKENS {
-            self.editor.remove("thinking");
+            self.body.remove("thinking");
             self.notes.drop("thinking");
             return;
         }
-        let effort = self.text(ANTHROPIC_EFFORT);
+        let effort = self.body.text(ANTHROPIC_EFFORT);
         let budget = anthropic::thinking_budget(Some(effort.as_deref().unwrap_or("high")), max_tokens);
-        self.editor.set("thinking", json!({"type": "enabled", "budget_tokens": budget}).to_string());
+        self.body.set("thinking", json!({"type": "enabled", "budget_tokens": budget}).to_string());
         self.notes.change(format!("adaptive thinking to `budget_tokens` {budget}"));
     }
 
     fn change_anthropic_effort(&mut self) {
-        let Some(effort) = self.text(ANTHROPIC_EFFORT) else { return };
+        let Some(effort) = self.body.text(ANTHROPIC_EFFORT) else { return };
         let nearest = nearest_effort(&effort, self.efforts()).to_owned();
         if nearest != effort {
-            self.editor.set_path(ANTHROPIC_EFFORT, Value::from(nearest.as_str()).to_string());
+            self.body.set(ANTHROPIC_EFFORT, Value::from(nearest.as_str()).to_string());
             self.notes.change(format!("`{ANTHROPIC_EFFORT}` {effort} to {nearest}"));
         } else if self.row.efforts.is_none()
             && matches!(self.row.thinking, Some(ThinkingShape::None | ThinkingShape::Budget))
         {
-            self.editor.remove_path(ANTHROPIC_EFFORT);
-            if self.editor.get("output_config").is_some_and(|config| config.iter().all(|byte| b"{} ".contains(byte))) {
-                self.editor.remove("output_config");
+            self.body.remove(ANTHROPIC_EFFORT);
+            if self.body.get("output_config").is_some_and(|config| config.iter().all(|byte| b"{} ".contains(byte))) {
+                self.body.remove("output_config");
             }
             self.notes.drop(ANTHROPIC_EFFORT);
         }
@@ -153,24 +153,25 @@ impl Request<'_, '_> {
     fn turn_anthropic_off(&mut self) {
         match self.row.thinking_off {
             // Without `thinking` the model does not think.
-            Some(ThinkingOff::Omit) => self.editor.remove("thinking"),
+            Some(ThinkingOff::Omit) => self.body.remove("thinking"),
             Some(ThinkingOff::Disabled) => {
-                self.editor.set("thinking", r#"{"type":"disabled"}"#.into());
+                self.body.set("thinking", r#"{"type":"disabled"}"#.into());
                 // More effort is refused without thinking.
-                if let Some(effort) = self.text(ANTHROPIC_EFFORT).filter(|effort| ["xhigh", "max"].contains(&&**effort))
+                if let Some(effort) =
+                    self.body.text(ANTHROPIC_EFFORT).filter(|effort| ["xhigh", "max"].contains(&&**effort))
                 {
-                    self.editor.set_path(ANTHROPIC_EFFORT, "\"high\"".into());
+                    self.body.set(ANTHROPIC_EFFORT, "\"high\"".into());
                     self.notes.change(format!("`{ANTHROPIC_EFFORT}` {effort} to high, because thinking is off"));
                 }
             }
             Some(ThinkingOff::BetweenTools) => {
-                self.editor.set("thinking", r#"{"type":"between_tools"}"#.into());
+                self.body.set("thinking", r#"{"type":"between_tools"}"#.into());
                 self.notes.change("`thinking` to between_tools, the least of this model".into());
             }
             Some(ThinkingOff::Never) => {
-                self.editor.remove("thinking");
+                self.body.remove("thinking");
                 if let Some(least) = self.row.efforts.as_ref().and_then(|efforts| efforts.first()) {
-                    self.editor.set_path(ANTHROPIC_EFFORT, Value::from(least.as_str()).to_string());
+                    self.body.set(ANTHROPIC_EFFORT, Value::from(least.as_str()).to_string());
                     self.notes.change(format!("`thinking` to the effort {least}, because this model always thinks"));
                 }
             }
@@ -179,7 +180,7 @@ impl Request<'_, '_> {
     }
 
     fn change_gemini(&mut self) {
-        let Some(config) = self.editor.get_path(GEMINI_THINKING) else { return };
+        let Some(config) = self.body.get(GEMINI_THINKING) else { return };
         let Ok(mut config) = serde_json::from_slice::<serde_json::Map<String, Value>>(&config) else { return };
         let mut take = |camel: &str, snake: &str| config.remove(camel).or_else(|| config.remove(snake));
         let budget = take("thinkingBudget", "thinking_budget").and_then(|budget| budget.as_i64());
@@ -187,7 +188,7 @@ impl Request<'_, '_> {
         let always_thinks = self.row.thinking_off == Some(ThinkingOff::Never);
         match self.row.thinking {
             Some(ThinkingShape::None) => {
-                self.editor.remove_path(GEMINI_THINKING);
+                self.body.remove(GEMINI_THINKING);
                 if budget != Some(0) {
                     self.notes.drop(GEMINI_THINKING);
                 }
@@ -245,14 +246,9 @@ impl Request<'_, '_> {
 
     fn set_gemini(&mut self, config: serde_json::Map<String, Value>) {
         if config.is_empty() {
-            self.editor.remove_path(GEMINI_THINKING);
+            self.body.remove(GEMINI_THINKING);
         } else {
-            self.editor.set_path(GEMINI_THINKING, Value::Object(config).to_string());
+            self.body.set(GEMINI_THINKING, Value::Object(config).to_string());
         }
-    }
-
-    /// The text at a path.
-    fn text(&self, path: &str) -> Option<String> {
-        serde_json::from_slice(&self.editor.get_path(path)?).ok()
     }
 }

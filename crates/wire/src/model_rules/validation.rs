@@ -6,8 +6,9 @@ use crate::reasoning_effort::EFFORTS;
 /// Fields that make the request what it is.
 const RESERVED: [&str; 5] = ["model", "messages", "contents", "input", "stream"];
 /// Fields of which a budget is computed before the body is changed.
-const BILLED: [&str; 6] = [
+const BILLED: [&str; 7] = [
     "n",
+    "inferenceConfig.maxTokens",
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",
@@ -27,6 +28,9 @@ impl ModelRow {
             return Err("`match` is missing: the pattern of the names of the models, such as \"gpt-5*\"".into());
         }
         self.validate_parameters()?;
+        if self.like.as_ref().is_some_and(String::is_empty) {
+            return Err("`like` is empty: it is the name of a model, such as \"claude-sonnet-4-5\"".into());
+        }
         let efforts = self.efforts.iter().flatten().chain(&self.default_effort);
         for effort in efforts {
             if !EFFORTS.contains(&effort.as_str()) {
@@ -74,10 +78,7 @@ impl ModelRow {
             }
         }
         for (from, to) in &self.rename {
-            if from.contains('.')
-                || to.contains('.')
-                || BILLED.contains(&from.as_str()) != BILLED.contains(&to.as_str())
-            {
+            if from.contains('.') || BILLED.contains(&from.as_str()) != BILLED.contains(&to.as_str()) {
                 return Err(format!("`rename`: `{from:.64}` cannot be sent as `{to:.64}`"));
             }
         }

@@ -12,7 +12,7 @@ use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
 pub(crate) use request::{MIN_THINKING_TOKENS, thinking_budget};
-pub(super) use request::{drops_thinking, request_body};
+pub(super) use request::{drops_thinking, drops_top_p, request_body};
 
 mod request;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
-pub(super) use request::{chat_path, drops_thinking, request_body};
+pub(super) use request::{chat_path, request_body};
 
 mod request;
 #[cfg(test)]

@@ -159,7 +159,7 @@ fn effort_is_translated_between_all_spellings() {
     {
         for chat in chats(effort, budget) {
             assert_eq!(converted(Dialect::OpenAi, &chat)["reasoning_effort"], effort);
-            assert!(Dialect::OpenAi.unsupported_params(&chat, "m").is_empty());
+            assert!(Dialect::OpenAi.unsupported_params(&chat).is_empty());
             let reasoning = json!({"effort": effort, "summary": "auto"});
             assert_eq!(converted(Dialect::Responses, &chat)["reasoning"], reasoning);
             let thinking = json!({"type": "enabled", "budget_tokens": anthropic});
@@ -186,14 +186,14 @@ fn thinking_that_anthropic_refuses_is_left_out_with_a_note() {
             {"role": "tool", "tool_call_id": "1", "content": "ok"}]}));
     for chat in [forced, unsigned] {
         assert_eq!(converted(Dialect::Anthropic, &chat).get("thinking"), None);
-        assert_eq!(Dialect::Anthropic.unsupported_params(&chat, "m"), ["thinking"]);
+        assert_eq!(Dialect::Anthropic.unsupported_params(&chat), ["thinking"]);
     }
     // The calls of earlier turns do not matter.
     let earlier = of_chat_completions(json!({"tools": tools, "thinking": {"type": "enabled"}, "max_tokens": 8000,
         "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": null, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "1", "content": "ok"}, {"role": "user", "content": "go on"}]}));
     assert_eq!(converted(Dialect::Anthropic, &earlier)["thinking"]["type"], "enabled");
-    assert!(Dialect::Anthropic.unsupported_params(&earlier, "m").is_empty());
+    assert!(Dialect::Anthropic.unsupported_params(&earlier).is_empty());
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn the_end_user_reaches_every_dialect_that_has_a_field_for_it() {
     let deepseek = converted(Dialect::DeepSeek, &both);
     assert_eq!((&deepseek["user"], &deepseek["user_id"]), (&json!("ann"), &json!("bob")));
     assert_eq!(converted(Dialect::Anthropic, &both)["metadata"]["user_id"], "bob");
-    assert_eq!(Dialect::Gemini.unsupported_params(&both, "m"), ["user"]);
+    assert_eq!(Dialect::Gemini.unsupported_params(&both), ["user"]);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn an_answer_of_a_converted_request_has_one_choice() {
     for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini] {
         let body = converted(dialect, &chat).to_string();
         assert!(!body.contains("\"n\"") && !body.contains("candidateCount"), "{body}");
-        assert_eq!(dialect.unsupported_params(&chat, "m"), ["n"]);
+        assert_eq!(dialect.unsupported_params(&chat), ["n"]);
     }
 }
 

@@ -93,9 +93,8 @@ impl Dialect {
         }
     }
 
-    /// The parameters and parts of a chat that this dialect does not support for the provider's
-    /// `model`; they are not sent.
-    pub fn unsupported_params(self, chat: &Chat, model: &str) -> Vec<&'static str> {
+    /// The parameters and parts of a chat that this dialect does not support; they are not sent.
+    pub fn unsupported_params(self, chat: &Chat) -> Vec<&'static str> {
         let sampling = &chat.sampling;
         let engine_fields = [
             ("min_p", sampling.min_p.is_some()),
@@ -127,10 +126,8 @@ impl Dialect {
                 ("seed", sampling.seed.is_some()),
                 ("logit_bias", !sampling.logit_bias.is_empty()),
                 ("logprobs", chat.logprobs == Some(true)),
-                (
-                    "thinking",
-                    anthropic::drops_thinking(chat) || (self == Self::Bedrock && bedrock::drops_thinking(chat, model)),
-                ),
+                ("thinking", anthropic::drops_thinking(chat)),
+                ("top_p", anthropic::drops_top_p(chat)),
             ],
             Self::Gemini => &[
                 ("logit_bias", !sampling.logit_bias.is_empty()),

@@ -187,7 +187,7 @@ fn a_chat_is_asked_as_messages() {
                     {"type": "tool_result", "tool_use_id": other, "content": "2"},
                     {"type": "text", "text": "<system>later</system>"}, {"type": "text", "text": "go on"}]},
                 {"role": "assistant", "content": [{"type": "text", "text": "pre"}]}],
-            "thinking": {"type": "enabled", "budget_tokens": 3976}, "stop_sequences": ["a"], "metadata": {"user_id": "u"},
+            "thinking": {"type": "enabled", "budget_tokens": 3976}, "temperature": 1.0, "stop_sequences": ["a"], "metadata": {"user_id": "u"},
             "tools": [{"name": "f", "description": "d", "strict": true, "input_schema": {"type": "object", "properties": {}}}],
             "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}
         })

@@ -49,7 +49,7 @@ struct Sent {
 fn send(chat: &Chat, dialect: Dialect) -> Result<Sent, Error> {
     let model = dialect::model(dialect);
     let body = serde_json::from_str(&dialect.request_body(chat, model, &Signatures)?).unwrap();
-    let unsupported = dialect.unsupported_params(chat, model).into_iter().map(str::to_owned);
+    let unsupported = dialect.unsupported_params(chat).into_iter().map(str::to_owned);
     Ok(Sent { body, notes: chat.notes.iter().cloned().chain(unsupported).collect() })
 }
 

@@ -12,6 +12,8 @@ use crate::upstream::short_id::short_id;
 const DEFAULT_MAX_TOKENS: i64 = 4096;
 /// The minimum number of tokens for thinking.
 pub(crate) const MIN_THINKING_TOKENS: i64 = 1024;
+/// The least `top_p` that the API takes beside thinking.
+const MIN_THINKING_TOP_P: f64 = 0.95;
 
 /// The body of a request to `model`.
 pub(in crate::upstream) fn request_body(
@@ -22,11 +24,7 @@ pub(in crate::upstream) fn request_body(
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
     };
-    let max_tokens = match chat.max_tokens.or(chat.max_completion_tokens) {
-        // The tokens that the budget pays for may be more than the model allows.
-        None => chat.affordable_tokens.map_or(DEFAULT_MAX_TOKENS, |paid| paid.min(DEFAULT_MAX_TOKENS)),
-        Some(own) => chat.max_output_tokens().unwrap_or(own),
-    };
+    let max_tokens = max_tokens(chat);
     // Thinking needs a budget below `max_tokens`, excludes a forced call, and within a turn must be
     // in every message with calls. Otherwise it is off.
     let thinks = wants_thinking(chat)
@@ -48,12 +46,12 @@ pub(in crate::upstream) fn request_body(
     if thinks {
         let budget = thinking_budget(chat.reasoning_effort.as_deref(), max_tokens);
         set("thinking", Some(json!({"type": "enabled", "budget_tokens": budget})));
-    } else {
-        // Thinking and temperature exclude each other.
-        set("temperature", chat.sampling.temperature.map(|value| value.min(1.0).into()));
-        set("top_p", chat.sampling.top_p.map(Value::from));
-        set("top_k", chat.sampling.top_k.filter(|top_k| *top_k > 0).map(Value::from));
     }
+    // What a model does not take beside thinking is a matter of rows, with a note.
+    set("temperature", chat.sampling.temperature.map(|value| value.min(1.0).into()));
+    let top_p = chat.sampling.top_p.filter(|top_p| !thinks || *top_p >= MIN_THINKING_TOP_P);
+    set("top_p", top_p.map(Value::from));
+    set("top_k", chat.sampling.top_k.filter(|top_k| *top_k > 0).map(Value::from));
     let stops: Vec<&str> = chat.stop.iter().map(String::as_str).filter(|stop| !stop.trim().is_empty()).collect();
     set("stop_sequences", (!stops.is_empty()).then(|| json!(stops)));
     set("metadata", chat.user_id.as_ref().or(chat.user.as_ref()).map(|user| json!({"user_id": user})));
@@ -64,6 +62,20 @@ pub(in crate::upstream) fn request_body(
         set("output_config", Some(json!({"format": {"type": "json_schema", "schema": schema}})));
     }
     Ok(Value::Object(body).to_string())
+}
+
+fn max_tokens(chat: &Chat) -> i64 {
+    match chat.max_tokens.or(chat.max_completion_tokens) {
+        // The tokens that the budget pays for may be more than the model allows.
+        None => chat.affordable_tokens.map_or(DEFAULT_MAX_TOKENS, |paid| paid.min(DEFAULT_MAX_TOKENS)),
+        Some(own) => chat.max_output_tokens().unwrap_or(own),
+    }
+}
+
+/// Whether the request has a `top_p` that the API refuses beside the thinking that it asks for.
+pub(in crate::upstream) fn drops_top_p(chat: &Chat) -> bool {
+    let is_low = chat.sampling.top_p.is_some_and(|top_p| top_p < MIN_THINKING_TOP_P);
+    is_low && wants_thinking(chat) && max_tokens(chat) > MIN_THINKING_TOKENS && !drops_thinking(chat)
 }
 
 /// Whether the request asks for thinking, by itself or by its effort.

@@ -53,25 +53,13 @@ pub(in crate::upstream) fn request_body(
         }
         body.insert("toolConfig".into(), config);
     }
-    // These are parameters of Claude.
-    if is_claude(model) {
-        let own: Map<String, Value> =
-            ["thinking", "top_k"].iter().filter_map(|name| Some(((*name).to_owned(), sent.remove(*name)?))).collect();
-        if !own.is_empty() {
-            body.insert("additionalModelRequestFields".into(), own.into());
-        }
+    // The parameters of a model's own API. Those of other models than Claude are a matter of rows.
+    let own: Map<String, Value> =
+        ["thinking", "top_k"].iter().filter_map(|name| Some(((*name).to_owned(), sent.remove(*name)?))).collect();
+    if !own.is_empty() {
+        body.insert("additionalModelRequestFields".into(), own.into());
     }
     Ok(Value::Object(body).to_string())
-}
-
-/// Whether the reasoning that a chat asks for is not requested: the models of each vendor have
-/// parameters of their own for it.
-pub(in crate::upstream) fn drops_thinking(chat: &Chat, model: &str) -> bool {
-    !is_claude(model) && (chat.thinking.is_some() || chat.reasoning_effort.is_some())
-}
-
-fn is_claude(model: &str) -> bool {
-    model.contains("claude")
 }
 
 /// Whether a message has calls or results, which require the tools.
@@ -87,7 +75,8 @@ fn messages(messages: Value) -> Result<Value, Error> {
     let message = |mut message: Value| {
         let mut blocks = Vec::new();
         let Value::Array(content) = message["content"].take() else { return Ok(message) };
-        let has_text = content.iter().any(|block| block["type"] == "text");
+        // Rows leave out text of white space.
+        let has_text = content.iter().any(|block| block["text"].as_str().is_some_and(|text| !text.trim().is_empty()));
         let has_document = content.iter().any(|block| block["type"] == "document");
         for block in content {
             push_block(block, &mut document_count, &mut blocks)?;

@@ -100,7 +100,7 @@ fn every_part_of_a_chat_is_sent() {
 fn what_the_api_lacks_is_noted_or_refused() {
     let chat = parse_chat(json!({"stop": ["a"], "seed": 1, "n": 2, "logit_bias": {"1": 2}, "frequency_penalty": 1,
         "presence_penalty": 1, "top_k": 5}));
-    let mut dropped = Dialect::Responses.unsupported_params(&chat, "m");
+    let mut dropped = Dialect::Responses.unsupported_params(&chat);
     dropped.sort_unstable();
     assert!(
         ["frequency_penalty", "logit_bias", "n", "presence_penalty", "seed", "stop"]
