@@ -101,14 +101,14 @@ impl Stream for MeteredStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { metered: MeteredDeltas { deltas, remote_progress, meter }, local_progress, .. } = &mut *self;
         let mut polled = deltas.as_mut().poll_next(context);
+        // An event may end the answer without a delta.
+        if let Some(progress) = &*remote_progress {
+            progress.read(|progress| meter.observe(progress));
+        }
         if let Poll::Ready(Some(item)) = &mut polled {
-            match (remote_progress, &*item) {
-                (Some(progress), _) => progress.read(|progress| meter.observe(progress)),
-                (None, Ok(delta)) => {
-                    local_progress.add_delta(delta);
-                    meter.observe(local_progress);
-                }
-                (None, Err(_)) => {}
+            if let (None, Ok(delta)) = (remote_progress, &*item) {
+                local_progress.add_delta(delta);
+                meter.observe(local_progress);
             }
             meter.observe_item(item);
         }

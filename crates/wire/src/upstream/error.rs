@@ -54,10 +54,11 @@ fn parse_small(data: &[u8]) -> Option<Value> {
 
 /// The status that the body of an error names, as a number or by a word of one of the APIs.
 fn reported_status(body: &Value) -> Option<u16> {
-    let fields = ["/error/code", "/error/status", "/error/type", "/code", "/status"];
+    let fields = ["/error/code", "/error/status", "/error/type", "/code", "/status", "/__type"];
     let status_of = |value: &Value| match value {
         Value::String(word) => {
-            let word = word.to_ascii_lowercase();
+            // Amazon's services may put a namespace in front.
+            let word = word.rsplit('#').next().unwrap_or_default().to_ascii_lowercase();
             STATUS_OF_WORD.iter().find(|(known, _)| *known == word).map(|(_, status)| *status)
         }
         number => number.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| is_error(*status)),
@@ -70,7 +71,7 @@ fn is_error(status: u16) -> bool {
 }
 
 /// The statuses of the words by which providers name errors, in lower case.
-const STATUS_OF_WORD: [(&str, u16); 36] = [
+const STATUS_OF_WORD: [(&str, u16); 40] = [
     ("invalid_request_error", 400),
     ("context_length_exceeded", 400),
     ("invalid_argument", 400),
@@ -79,6 +80,8 @@ const STATUS_OF_WORD: [(&str, u16); 36] = [
     ("invalid_image", 400),
     ("validationexception", 400),
     ("authentication_error", 401),
+    ("accessdeniedexception", 403),
+    ("resourcenotfoundexception", 404),
     ("invalid_api_key", 401),
     ("unauthenticated", 401),
     ("billing_error", 402),
@@ -91,6 +94,7 @@ const STATUS_OF_WORD: [(&str, u16); 36] = [
     ("rate_limit_error", 429),
     ("rate_limit_exceeded", 429),
     ("insufficient_quota", 429),
+    ("servicequotaexceededexception", 429),
     ("throttlingexception", 429),
     ("resource_exhausted", 429),
     ("api_error", 500),
@@ -101,6 +105,7 @@ const STATUS_OF_WORD: [(&str, u16); 36] = [
     ("modelstreamerrorexception", 500),
     ("overloaded_error", 503),
     ("server_is_overloaded", 503),
+    ("modelnotreadyexception", 503),
     ("serviceunavailableexception", 503),
     ("service_unavailable", 503),
     ("unavailable", 503),

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use testkit::fake_upstream::{BodyStep, FakeResponse, ReceivedRequest};
 use wire::upstream::Dialect;
 
+use super::converse;
+
 /// The usage that a provider reports.
 pub(super) const PROMPT_TOKENS: u64 = 20;
 pub(super) const COMPLETION_TOKENS: u64 = 9;
@@ -24,7 +26,10 @@ pub(super) enum Step {
 pub(super) fn model(request: &ReceivedRequest) -> String {
     match request.json()["model"].as_str() {
         Some(model) => model.into(),
-        None => request.path.split("/models/").nth(1).unwrap().split(':').next().unwrap().into(),
+        None => {
+            let path = request.path.replace("/models/", "/model/");
+            path.split("/model/").nth(1).unwrap().split([':', '/']).next().unwrap().into()
+        }
     }
 }
 
@@ -34,14 +39,25 @@ pub(super) fn good_answer(request: &ReceivedRequest) -> FakeResponse {
         Some("Anthropic") => Dialect::Anthropic,
         Some("Responses") => Dialect::Responses,
         Some("Gemini") => Dialect::Gemini,
+        Some("Bedrock") => Dialect::Bedrock,
         _ => Dialect::OpenAi,
     };
     let usage = (7, 1);
-    if request.json()["stream"] == true || request.path.contains(":stream") {
+    let is_stream_path = request.path.contains(":stream") || request.path.ends_with("converse-stream");
+    if request.json()["stream"] == true || is_stream_path {
         let events = [start(dialect, Some(usage)), vec![word(dialect, "good ", false)], end(dialect, Some(usage))];
-        return FakeResponse::events(events.concat());
+        return response(dialect, events.concat().iter().map(|event| BodyStep::Send(encode(dialect, event))).collect());
     }
     FakeResponse::json(200, whole(dialect, "good", json!("stop"), Some(usage)))
+}
+
+/// The bytes of an event.
+fn encode(dialect: Dialect, event: &str) -> Vec<u8> {
+    if dialect == Dialect::Bedrock { converse::encode(event) } else { format!("data: {event}\n\n").into_bytes() }
+}
+
+fn response(dialect: Dialect, steps: Vec<BodyStep>) -> FakeResponse {
+    if dialect == Dialect::Bedrock { converse::stream(steps) } else { FakeResponse::stream(steps) }
 }
 
 /// A stream of these steps, each in a chunk of its own unless they are `joined`.
@@ -65,6 +81,8 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                     joined = true;
                     continue;
                 }
+                // Binary streams have none.
+                "comment" if dialect == Dialect::Bedrock => continue,
                 "comment" => {
                     sent.push(BodyStep::Send(b": keep-alive\n\n".to_vec()));
                     continue;
@@ -83,6 +101,19 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                     sent.push(BodyStep::Send(text.join("\n\n").into_bytes()));
                     continue;
                 }
+                "cut word" => {
+                    let mut bytes = encode(dialect, &word(dialect, "whale ", false));
+                    bytes.truncate(bytes.len() / 2);
+                    sent.push(BodyStep::Send(bytes));
+                    continue;
+                }
+                "damaged word" => {
+                    let mut bytes = encode(dialect, &word(dialect, "whale ", false));
+                    // The last bytes of a binary message are its checksum.
+                    *bytes.last_mut().unwrap() ^= 1;
+                    sent.push(BodyStep::Send(bytes));
+                    continue;
+                }
                 "start" => start(dialect, counts),
                 "empty" => vec![empty(dialect)],
                 "word" => vec![word(dialect, "whale ", false)],
@@ -92,9 +123,15 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                 "end without last event" => {
                     let mut events = end(dialect, counts);
                     // The end of these is their last event.
-                    if !matches!(dialect, Dialect::Gemini | Dialect::Responses) {
+                    if !matches!(dialect, Dialect::Gemini | Dialect::Responses | Dialect::Bedrock) {
                         events.pop();
                     }
+                    events
+                }
+                "end without usage" => {
+                    let mut events = end(dialect, counts);
+                    // At OpenAI, `[DONE]` follows it.
+                    events.truncate(if dialect == Dialect::Bedrock { 2 } else { 1 });
                     events
                 }
                 "last event" => end(dialect, None).pop().into_iter().collect(),
@@ -102,13 +139,13 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                 other => panic!("no such step: {other}"),
             },
         };
-        sent.extend(events.iter().map(|event| BodyStep::Send(format!("data: {event}\n\n").into_bytes())));
+        sent.extend(events.iter().map(|event| BodyStep::Send(encode(dialect, event))));
     }
     if joined {
         let bytes = sent.into_iter().flat_map(|step| if let BodyStep::Send(bytes) = step { bytes } else { vec![] });
         sent = vec![BodyStep::Send(bytes.collect())];
     }
-    FakeResponse::stream(sent)
+    response(dialect, sent)
 }
 
 /// A whole body of this kind.
@@ -144,6 +181,7 @@ fn body_text(kind: &Step, dialect: Dialect) -> String {
             Dialect::Responses => json!({"object": "response", "output": []}).to_string(),
             Dialect::Anthropic => json!({"type": "message", "role": "assistant", "content": []}).to_string(),
             Dialect::Gemini => json!({"candidates": []}).to_string(),
+            Dialect::Bedrock => json!({"output": {"message": {"role": "assistant", "content": []}}}).to_string(),
             _ => json!({"object": "chat.completion", "choices": []}).to_string(),
         },
         "cut" | "disconnect" => answer()[..40].to_owned(),
@@ -157,6 +195,7 @@ fn usage(dialect: Dialect, counts: Option<(u64, u64)>) -> Value {
     match dialect {
         Dialect::Anthropic | Dialect::Responses => json!({"input_tokens": prompt, "output_tokens": completion}),
         Dialect::Gemini => json!({"promptTokenCount": prompt, "candidatesTokenCount": completion}),
+        Dialect::Bedrock => converse::usage(prompt, completion),
         _ => json!({"prompt_tokens": prompt, "completion_tokens": completion}),
     }
 }
@@ -164,7 +203,8 @@ fn usage(dialect: Dialect, counts: Option<(u64, u64)>) -> Value {
 /// The name of a finish reason. `error` means a failure.
 fn reason(dialect: Dialect, reason: &Value) -> Value {
     match (dialect, reason.as_str()) {
-        (Dialect::Anthropic, Some("stop")) => "end_turn".into(),
+        (Dialect::Anthropic | Dialect::Bedrock, Some("stop")) => "end_turn".into(),
+        (Dialect::Bedrock, Some("error")) => "malformed_model_output".into(),
         (Dialect::Gemini, Some("stop")) => "STOP".into(),
         (Dialect::Gemini, Some("error")) => "MALFORMED_FUNCTION_CALL".into(),
         (Dialect::Responses, Some("stop")) => "completed".into(),
@@ -193,6 +233,7 @@ fn start(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
             ]
         }
         Dialect::Gemini => vec![],
+        Dialect::Bedrock => converse::start(),
         Dialect::Responses => {
             let response =
                 json!({"id": "resp_1", "object": "response", "status": "in_progress", "output": [], "usage": null});
@@ -210,6 +251,8 @@ fn start(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
 fn empty(dialect: Dialect) -> String {
     match dialect {
         Dialect::Anthropic => json!({"type": "ping"}).to_string(),
+        // One that a later version of the service may add.
+        Dialect::Bedrock => json!({"newEvent": {}}).to_string(),
         Dialect::Gemini => json!({"candidates": []}).to_string(),
         Dialect::Responses => {
             json!({"type": "response.in_progress", "response": {"status": "in_progress", "output": []}}).to_string()
@@ -232,6 +275,7 @@ fn word(dialect: Dialect, text: &str, with_role: bool) -> String {
             json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text})
                 .to_string()
         }
+        Dialect::Bedrock => converse::word(text),
         _ if with_role => chunk(json!({"role": "assistant", "content": text}), Value::Null).to_string(),
         _ => chunk(json!({"content": text}), Value::Null).to_string(),
     }
@@ -251,6 +295,7 @@ fn end(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
             let candidate = json!({"index": 0, "content": {"role": "model", "parts": []}, "finishReason": "STOP"});
             vec![json!({"candidates": [candidate], "usageMetadata": usage}).to_string()]
         }
+        Dialect::Bedrock => converse::end(&usage),
         Dialect::Responses => {
             let response = json!({"id": "resp_1", "object": "response", "status": "completed", "output": [], "usage": usage});
             vec![
@@ -269,6 +314,7 @@ fn end(dialect: Dialect, counts: Option<(u64, u64)>) -> Vec<String> {
 fn failing_reason(dialect: Dialect) -> Value {
     match dialect {
         Dialect::Gemini => json!({"candidates": [{"index": 0, "finishReason": "MALFORMED_FUNCTION_CALL"}]}),
+        Dialect::Bedrock => json!({"messageStop": {"stopReason": "malformed_model_output"}}),
         Dialect::Responses => {
             json!({"type": "response.failed", "response": {"status": "failed", "error": null, "output": []}})
         }
@@ -283,6 +329,7 @@ fn error_event(dialect: Dialect, status: u16) -> Value {
         Dialect::Responses => {
             json!({"type": "response.failed", "response": {"status": "failed", "error": body["error"], "output": []}})
         }
+        Dialect::Bedrock => converse::error_event(status),
         _ => body,
     }
 }
@@ -308,6 +355,7 @@ fn error_body(dialect: Dialect, status: u16) -> Value {
             };
             json!({"object": "response", "status": "failed", "error": {"code": code, "message": "so it is"}})
         }
+        Dialect::Bedrock => converse::error_body(status),
         _ => json!({"error": {"code": status, "message": "so it is"}}),
     }
 }
@@ -320,6 +368,7 @@ fn whole(dialect: Dialect, text: &str, finish: Value, counts: Option<(u64, u64)>
             "content": [{"type": "text", "text": text}], "stop_reason": finish, "stop_sequence": null, "usage": usage}),
         Dialect::Gemini => json!({"usageMetadata": usage, "candidates": [
             {"index": 0, "content": {"role": "model", "parts": [{"text": text}]}, "finishReason": finish}]}),
+        Dialect::Bedrock => converse::whole(text, &finish, &usage),
         Dialect::Responses => {
             json!({"id": "resp_1", "object": "response", "status": finish, "error": null, "usage": usage,
             "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]})
