@@ -1,9 +1,9 @@
 //! The deltas of a streamed answer, and the whole answer they fold into.
 
-use crate::{Error, ToolCall, Usage};
+use crate::{Citation, Error, ToolCall, Usage};
 
 /// One step of a streamed answer. Order: `Start`, the prompt, all reasoning, all text, tool calls
-/// one after the other, `Finish`, `Usage`.
+/// one after the other, `Finish`, `Usage`. A citation comes after the text that has it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delta {
     /// The prompt has been processed and generation begins. The usage counts the prompt alone.
@@ -24,6 +24,10 @@ pub enum Delta {
         text: String,
         logprobs: Vec<TokenLogprob>,
     },
+    /// A source of the text so far.
+    Citation(Citation),
+    /// A part of the provider's answer that has no form here; its name for the caller.
+    Dropped(&'static str),
     /// The beginning of a tool call; `index` counts from 0.
     ToolCall {
         index: usize,
@@ -95,6 +99,8 @@ pub struct Reply {
     pub prompt_logprobs: Vec<TokenLogprob>,
     pub reasoning: String,
     pub text: String,
+    /// The sources of the text.
+    pub citations: Vec<Citation>,
     pub tool_calls: Vec<ToolCall>,
     pub reasoning_logprobs: Vec<TokenLogprob>,
     pub logprobs: Vec<TokenLogprob>,
@@ -110,7 +116,8 @@ impl Reply {
     /// order of deltas.
     pub fn push(&mut self, delta: Delta) -> Result<(), Error> {
         match delta {
-            Delta::Start(_) => {}
+            Delta::Start(_) | Delta::Dropped(_) => {}
+            Delta::Citation(citation) => self.citations.push(citation),
             Delta::Prompt { text, logprobs } => {
                 self.prompt.push_str(&text);
                 self.prompt_logprobs.extend(logprobs);

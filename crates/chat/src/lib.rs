@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod chat;
+mod citation;
 mod delta;
 mod engine_fields;
 mod engine_status;
@@ -17,6 +18,7 @@ mod usage;
 mod volatile_lines;
 
 pub use chat::{Attention, Chat, Input, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+pub use citation::Citation;
 pub use delta::{Delta, FinishReason, Reply, TokenLogprob, TopLogprob, fold};
 pub use engine_fields::EngineFields;
 pub use engine_status::{CacheStatus, EngineStatus, MemoryStatus, Throughput};

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Chat, Delta, Input, Message, Part, ResponseFormat, TokenLogprob, ToolCall, ToolChoice, TopLogprob};
+use crate::{
+    Chat, Citation, Delta, Input, Message, Part, ResponseFormat, TokenLogprob, ToolCall, ToolChoice, TopLogprob,
+};
 
 /// Bytes that the allocator adds to each allocation.
 const ALLOCATION_OVERHEAD: usize = 16;
@@ -39,8 +41,19 @@ impl Delta {
             }
             Self::ToolCall { id, name, .. } => size_of::<ToolCall>() + id.len() + name.len() + 3 * ALLOCATION_OVERHEAD,
             Self::Arguments { text, .. } => text.len(),
-            Self::Start(_) | Self::Finish(_) | Self::Usage(_) => 0,
+            Self::Citation(citation) => citation.memory_bytes(),
+            Self::Start(_) | Self::Dropped(_) | Self::Finish(_) | Self::Usage(_) => 0,
         }
+    }
+}
+
+impl Citation {
+    /// The approximate number of bytes that this citation holds on the heap.
+    pub fn memory_bytes(&self) -> usize {
+        let texts = self.url.as_ref().map_or(0, String::len) + self.title.len() + self.quote.len();
+        let mut count = SizeCounter { remaining: usize::MAX };
+        let own = count.add_object(&self.anthropic).map_or(usize::MAX, |()| usize::MAX - count.remaining);
+        own.saturating_add(size_of::<Self>() + texts + 3 * ALLOCATION_OVERHEAD)
     }
 }
 

@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use chat::{Error, ErrorKind, Reply};
 use futures_util::{StreamExt, stream};
-use gateway::{MemoryReservation, MeteredStream, PromptTokens, offload};
+use gateway::{AnswerNotes, MemoryReservation, MeteredStream, PromptTokens, offload};
 use http::{HeaderValue, header};
 use wire::surface::Renderer;
 
@@ -41,10 +41,10 @@ pub(crate) async fn send(
     let mut response = if stream {
         let schedule =
             KeepAliveSchedule { first: times.stream_first, every: times.stream_every, reset_by_deltas: true };
-        send_sse(TimedDeltas::new(app, answers, schedule, log), renderer, reservation).await
+        send_sse(TimedDeltas::new(app, answers, schedule, log), renderer, notes.clone(), reservation).await
     } else {
         let schedule = KeepAliveSchedule { first: times.json_first, every: times.json_every, reset_by_deltas: false };
-        send_json(TimedDeltas::new(app, answers, schedule, log), renderer, reservation).await
+        send_json(TimedDeltas::new(app, answers, schedule, log), renderer, notes.clone(), reservation).await
     }?;
     set_compat_note(&mut response, &notes.notes());
     Ok(response)
@@ -57,10 +57,11 @@ pub(crate) async fn send(
 async fn send_sse(
     deltas: TimedDeltas,
     renderer: Box<dyn Renderer>,
+    notes: AnswerNotes,
     reservation: MemoryReservation,
 ) -> Result<Response, Error> {
     let content_type = renderer.content_type();
-    let mut events = SseBody { deltas, renderer, reservation, ended: false, failure: None };
+    let mut events = SseBody { deltas, renderer, notes, reservation, ended: false, failure: None };
     let first = match events.next().await {
         Some(first) => first?,
         None => return Err(Error::internal("the answer ended before it started")),
@@ -80,6 +81,7 @@ async fn send_sse(
 struct SseBody {
     deltas: TimedDeltas,
     renderer: Box<dyn Renderer>,
+    notes: AnswerNotes,
     /// The memory that the renderer buffers.
     reservation: MemoryReservation,
     ended: bool,
@@ -117,12 +119,19 @@ impl SseBody {
                     self.fail(answer_too_large(error));
                     return;
                 }
+                if let Some(name) = self.renderer.dropped(&delta) {
+                    self.notes.add_missing(name);
+                }
                 self.renderer.push(&delta, out);
             }
             DeltaEvent::KeepAlive => self.renderer.keep_alive(out),
             DeltaEvent::Failed(error) => self.fail(error),
             DeltaEvent::Ended => {
                 self.ended = true;
+                // The header may have been sent before it was known.
+                if let Some(note) = self.notes.missing() {
+                    self.renderer.note(&note, out);
+                }
                 self.renderer.finish(out);
             }
         }
@@ -149,10 +158,11 @@ impl SseBody {
 async fn send_json(
     deltas: TimedDeltas,
     renderer: Box<dyn Renderer>,
+    notes: AnswerNotes,
     reservation: MemoryReservation,
 ) -> Result<Response, Error> {
     let replies = vec![Reply::default(); deltas.choice_count()];
-    let mut body = JsonBody { deltas, pending: Some((renderer, replies)), reservation };
+    let mut body = JsonBody { deltas, pending: Some((renderer, replies)), notes, reservation };
     let first = body.next().await?;
     if body.pending.is_none() {
         return Ok(json_response(first));
@@ -174,6 +184,7 @@ struct JsonBody {
     deltas: TimedDeltas,
     /// The renderer, and a reply for each choice; `None` after the end.
     pending: Option<(Box<dyn Renderer>, Vec<Reply>)>,
+    notes: AnswerNotes,
     /// The memory that the replies hold.
     reservation: MemoryReservation,
 }
@@ -185,7 +196,10 @@ impl JsonBody {
             match self.deltas.next().await {
                 DeltaEvent::Delta(choice, delta) => {
                     self.reservation.grow(delta.memory_bytes()).map_err(answer_too_large)?;
-                    if let Some((_, replies)) = &mut self.pending {
+                    if let Some((renderer, replies)) = &mut self.pending {
+                        if let Some(name) = renderer.dropped(&delta) {
+                            self.notes.add_missing(name);
+                        }
                         replies[choice].push(delta)?;
                     }
                 }

@@ -14,6 +14,7 @@ mod field_reader;
 pub mod json;
 pub mod model_rules;
 pub mod passthrough;
+mod positioned_text;
 pub mod progress;
 pub mod provider_limits;
 mod reasoning_details;

@@ -4,6 +4,7 @@
 pub(crate) mod anthropic;
 mod attachment;
 mod bedrock;
+mod block_citations;
 mod chat_part;
 #[cfg(test)]
 mod conversion_tests;

@@ -51,6 +51,16 @@ impl AnswerNotes {
         notes.extend(self.body_notes.notes());
         notes
     }
+
+    /// Notes that the caller's API has no place for a part of the answer.
+    pub fn add_missing(&self, name: &'static str) {
+        self.body_notes.add_missing(name);
+    }
+
+    /// The note on what the caller does not get of the answer so far.
+    pub fn missing(&self) -> Option<String> {
+        self.body_notes.missing()
+    }
 }
 
 impl MeteredStream {

@@ -212,6 +212,7 @@ fn delta_bytes(delta: &Delta) -> usize {
         }
         Delta::ToolCall { id, name, .. } => id.len() + name.len() + ITEM_OVERHEAD_BYTES,
         Delta::Arguments { text, .. } => text.len(),
-        Delta::Start(_) | Delta::Finish(_) | Delta::Usage(_) => 0,
+        Delta::Citation(citation) => citation.memory_bytes(),
+        Delta::Start(_) | Delta::Dropped(_) | Delta::Finish(_) | Delta::Usage(_) => 0,
     }
 }

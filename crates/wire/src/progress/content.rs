@@ -7,7 +7,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The fields of a delta, a block or a part that describe content and are none.
-const DESCRIPTIONS: [&str; 12] = [
+const DESCRIPTIONS: [&str; 13] = [
     "role",
     "name",
     "id",
@@ -18,6 +18,7 @@ const DESCRIPTIONS: [&str; 12] = [
     "thoughtSignature",
     "citation",
     "citations",
+    "annotations",
     "provider_specific_fields",
     "partMetadata",
 ];

@@ -1,6 +1,7 @@
 //! Anthropic's Messages API: requests, messages, events and errors (API document 1.16 and 3).
 
 mod blocks;
+mod citations;
 mod error;
 mod request;
 mod response;

@@ -1,5 +1,6 @@
 //! Chat completions, as DeepSeek and OpenAI define them: the default surface.
 
+mod annotations;
 mod engine_fields;
 mod fields;
 mod model_list;

@@ -2,6 +2,7 @@
 
 mod error;
 mod field_names;
+mod grounding;
 mod request;
 mod response;
 #[cfg(test)]

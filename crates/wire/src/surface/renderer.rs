@@ -34,6 +34,20 @@ pub trait Renderer: Send {
         false
     }
 
+    /// The name of what the API has no place for in this delta.
+    fn dropped(&self, delta: &Delta) -> Option<&'static str> {
+        match delta {
+            Delta::Dropped(name) => Some(name),
+            Delta::Citation(_) => Some("citations"),
+            _ => None,
+        }
+    }
+
+    /// Appends a note on the answer, for a stream whose headers are sent.
+    fn note(&self, note: &str, out: &mut String) {
+        sse::write_comment(&format!("x-compat-note: {note}"), out);
+    }
+
     /// Appends the end of the stream.
     fn finish(&mut self, out: &mut String);
 

@@ -5,15 +5,19 @@ use std::collections::HashMap;
 
 use chat::{Delta, Error, FinishReason, Usage};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
+use crate::upstream::block_citations::BlockCitations;
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use crate::upstream::openai::forgiving;
+use citation::read_citation;
 pub(crate) use request::{MIN_THINKING_TOKENS, thinking_budget};
 pub(super) use request::{drops_thinking, drops_top_p, request_body};
 
+mod citation;
 mod request;
 
 /// Reads the events of one message.
@@ -31,6 +35,7 @@ pub(super) struct AnthropicEventReader {
     /// The thinking text of the open block.
     thinking: String,
     signed_reasoning: Vec<SignedReasoning>,
+    citations: BlockCitations,
 }
 
 /// The type of the open block.
@@ -79,6 +84,8 @@ enum ContentBlock {
     Text {
         #[serde(default)]
         text: String,
+        #[serde(default, deserialize_with = "forgiving")]
+        citations: Vec<Map<String, Value>>,
     },
     /// As `Text`.
     Thinking {
@@ -87,6 +94,9 @@ enum ContentBlock {
         #[serde(default)]
         signature: String,
     },
+    RedactedThinking,
+    /// The use of a tool that the service runs.
+    ServerToolUse,
     #[serde(other)]
     Other,
 }
@@ -105,6 +115,10 @@ enum BlockDelta {
     },
     InputJsonDelta {
         partial_json: String,
+    },
+    CitationsDelta {
+        #[serde(default, deserialize_with = "forgiving")]
+        citation: Map<String, Value>,
     },
     #[serde(other)]
     Other,
@@ -153,6 +167,7 @@ impl EventReader for AnthropicEventReader {
 
     fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
         let finish = self.progress.finish()?;
+        self.citations.finish(out);
         let stop_index = self.stop_sequence.as_ref().and_then(|text| self.stop_indices.get(text).copied());
         out.push(Delta::Finish(match (finish, stop_index) {
             (FinishReason::Stop, Some(index)) => FinishReason::StopString(index),
@@ -183,6 +198,7 @@ impl AnthropicEventReader {
             out.push(Delta::Arguments { index: self.call_count - 1, text: "{}".into() });
         }
         self.block = Block::Other;
+        self.citations.finish(out);
     }
 
     fn start_block(&mut self, block: ContentBlock, out: &mut Vec<Delta>) {
@@ -198,11 +214,16 @@ impl AnthropicEventReader {
                 self.block = Block::Call { any_arguments: complete_input.is_some() };
                 out.extend(complete_input.map(|input| Delta::Arguments { index, text: input.to_string() }));
             }
-            ContentBlock::Text { text } => self.read_block_delta(BlockDelta::TextDelta { text }, out),
+            ContentBlock::Text { text, citations } => {
+                self.read_block_delta(BlockDelta::TextDelta { text }, out);
+                citations.into_iter().for_each(|citation| self.citations.add(read_citation(citation)));
+            }
             ContentBlock::Thinking { thinking, signature } => {
                 self.read_block_delta(BlockDelta::ThinkingDelta { thinking }, out);
                 self.read_block_delta(BlockDelta::SignatureDelta { signature }, out);
             }
+            ContentBlock::RedactedThinking => out.push(Delta::Dropped("redacted_thinking")),
+            ContentBlock::ServerToolUse => out.push(Delta::Dropped("server_tool_use")),
             ContentBlock::Other => {}
         }
     }
@@ -210,7 +231,11 @@ impl AnthropicEventReader {
     fn read_block_delta(&mut self, delta: BlockDelta, out: &mut Vec<Delta>) {
         let logprobs = Vec::new();
         match delta {
-            BlockDelta::TextDelta { text } if !text.is_empty() => out.push(Delta::Text { text, logprobs }),
+            BlockDelta::TextDelta { text } if !text.is_empty() => {
+                self.citations.add_text(&text);
+                out.push(Delta::Text { text, logprobs });
+            }
+            BlockDelta::CitationsDelta { citation } => self.citations.add(read_citation(citation)),
             BlockDelta::ThinkingDelta { thinking: text } if !text.is_empty() => {
                 self.thinking.push_str(&text);
                 out.push(Delta::Reasoning { text, logprobs });

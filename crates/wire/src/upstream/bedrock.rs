@@ -6,10 +6,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
+use crate::upstream::block_citations::BlockCitations;
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use crate::upstream::openai::forgiving;
+use citation::read_citation;
 pub(super) use request::{chat_path, request_body};
 
+mod citation;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,7 @@ pub(super) struct ConverseEventReader {
     /// The reasoning of the open block.
     reasoning: String,
     signed_reasoning: Vec<SignedReasoning>,
+    citations: BlockCitations,
 }
 
 impl Default for ConverseEventReader {
@@ -36,6 +41,7 @@ impl Default for ConverseEventReader {
             call_count: 0,
             reasoning: String::new(),
             signed_reasoning: Vec::new(),
+            citations: BlockCitations::default(),
         }
     }
 }
@@ -66,6 +72,7 @@ struct DeltaBody {
     text: Option<String>,
     tool_use: Option<ToolInput>,
     reasoning_content: Option<ReasoningText>,
+    citation: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +88,17 @@ struct Block {
     text: Option<String>,
     tool_use: Option<ToolUse>,
     reasoning_content: Option<ReasoningBlock>,
+    #[serde(default, deserialize_with = "forgiving")]
+    citations_content: CitedText,
+    image: Option<Value>,
+}
+
+/// A text with citations.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CitedText {
+    content: Vec<Value>,
+    citations: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -95,14 +113,16 @@ struct ToolUse {
 #[serde(rename_all = "camelCase")]
 struct ReasoningBlock {
     reasoning_text: Option<ReasoningText>,
+    redacted_content: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct ReasoningText {
-    #[serde(default)]
     text: String,
-    #[serde(default)]
     signature: String,
+    /// The redacted reasoning of a delta.
+    redacted_content: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +173,7 @@ impl EventReader for ConverseEventReader {
 
     fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
         let finish = self.progress.finish()?;
+        self.citations.finish(out);
         out.push(Delta::Finish(finish));
         out.extend(self.progress().usage.map(Delta::Usage));
         Ok(())
@@ -183,13 +204,25 @@ impl ConverseEventReader {
             let index = self.call_count - 1;
             out.extend(input.map(|input| Delta::Arguments { index, text: input.to_string() }));
         }
-        let reasoning = block.reasoning_content.and_then(|block| block.reasoning_text);
-        self.read_delta(DeltaBody { text: block.text, tool_use: None, reasoning_content: reasoning }, out);
+        let reasoning_content = block.reasoning_content.map(|block| {
+            let text = block.reasoning_text.unwrap_or_default();
+            ReasoningText { redacted_content: block.redacted_content, ..text }
+        });
+        out.extend(block.image.map(|_| Delta::Dropped("images")));
+        self.read_delta(DeltaBody { text: block.text, reasoning_content, ..DeltaBody::default() }, out);
+        for text in block.citations_content.content {
+            let text = text["text"].as_str().map(str::to_owned);
+            self.read_delta(DeltaBody { text, ..DeltaBody::default() }, out);
+        }
+        for citation in block.citations_content.citations {
+            read_citation(&citation, &mut self.citations, out);
+        }
     }
 
     fn read_delta(&mut self, delta: DeltaBody, out: &mut Vec<Delta>) {
         let logprobs = Vec::new;
-        if let Some(ReasoningText { text, signature }) = delta.reasoning_content {
+        if let Some(ReasoningText { text, signature, redacted_content }) = delta.reasoning_content {
+            out.extend(redacted_content.map(|_| Delta::Dropped("redacted_thinking")));
             if !text.is_empty() {
                 self.reasoning.push_str(&text);
                 out.push(Delta::Reasoning { text, logprobs: logprobs() });
@@ -198,7 +231,11 @@ impl ConverseEventReader {
                 self.signed_reasoning.push(SignedReasoning { text: std::mem::take(&mut self.reasoning), signature });
             }
         }
+        if let Some(citation) = delta.citation {
+            read_citation(&citation, &mut self.citations, out);
+        }
         if let Some(text) = delta.text.filter(|text| !text.is_empty()) {
+            self.citations.add_text(&text);
             out.push(Delta::Text { text, logprobs: logprobs() });
         }
         let input = delta.tool_use.map(|tool| tool.input).filter(|input| !input.is_empty());
@@ -214,5 +251,6 @@ impl ConverseEventReader {
             out.push(Delta::Arguments { index: self.call_count - 1, text: "{}".into() });
         }
         self.reasoning.clear();
+        self.citations.finish(out);
     }
 }

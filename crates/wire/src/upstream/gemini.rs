@@ -5,14 +5,18 @@ use chat::{Delta, Error, TokenLogprob, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::positioned_text::PositionedText;
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use crate::upstream::openai::forgiving;
+use grounding::{Grounding, Repeated};
 use logprobs::parse_logprobs;
 use request::signature_key;
 pub(crate) use request::thinking_budget;
 pub(super) use request::{MAX_STOP_SEQUENCES, request_body};
 
+mod grounding;
 mod logprobs;
 mod request;
 
@@ -23,12 +27,14 @@ pub(super) struct GeminiEventReader {
     started: bool,
     call_count: usize,
     signed_reasoning: Vec<SignedReasoning>,
+    /// The text so far, in which the places of citations are counted in bytes.
+    text: PositionedText,
 }
 
 impl Default for GeminiEventReader {
     fn default() -> Self {
         let progress = ProgressReader::new(AnswerFormat::GenerateContent);
-        Self { progress, started: false, call_count: 0, signed_reasoning: Vec::new() }
+        Self { progress, started: false, call_count: 0, signed_reasoning: Vec::new(), text: PositionedText::default() }
     }
 }
 
@@ -44,6 +50,10 @@ struct Event {
 struct Candidate {
     content: Option<Content>,
     logprobs_result: Option<Value>,
+    #[serde(default, deserialize_with = "forgiving")]
+    grounding_metadata: Grounding,
+    #[serde(default, deserialize_with = "forgiving")]
+    citation_metadata: Repeated,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +68,10 @@ struct PartBody {
     thought: Option<bool>,
     thought_signature: Option<String>,
     function_call: Option<CallBody>,
+    #[serde(default, deserialize_with = "forgiving")]
+    inline_data: Value,
+    #[serde(default, deserialize_with = "forgiving")]
+    executable_code: Value,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +125,8 @@ impl GeminiEventReader {
         for part in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
             self.read_part(part, event.response_id.as_deref().unwrap_or("0"), &mut logprobs, out);
         }
+        candidate.grounding_metadata.read(&self.text, out);
+        candidate.citation_metadata.read(&self.text, out);
         Ok(())
     }
 
@@ -118,8 +134,18 @@ impl GeminiEventReader {
         if let Some(text) = part.text.filter(|text| !text.is_empty()) {
             out.push(match part.thought == Some(true) {
                 true => Delta::Reasoning { text, logprobs: Vec::new() },
-                false => Delta::Text { text, logprobs: std::mem::take(logprobs) },
+                false => {
+                    self.text.push(&text);
+                    Delta::Text { text, logprobs: std::mem::take(logprobs) }
+                }
             });
+        }
+        if !part.inline_data.is_null() {
+            let is_audio = part.inline_data["mimeType"].as_str().is_some_and(|kind| kind.starts_with("audio/"));
+            out.push(Delta::Dropped(if is_audio { "audio" } else { "images" }));
+        }
+        if !part.executable_code.is_null() {
+            out.push(Delta::Dropped("executableCode"));
         }
         let Some(call) = part.function_call else { return };
         let index = self.call_count;

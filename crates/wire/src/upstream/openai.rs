@@ -13,8 +13,10 @@ use crate::progress::{AnswerProgress, ProgressReader};
 use crate::reasoning_details::ReasoningDetails;
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::EventReader;
+pub(super) use annotations::read_annotations;
 pub(super) use request::{end_user, request_body};
 
+mod annotations;
 mod request;
 
 /// Reads `chat.completion.chunk` events. It tolerates deviations of services: calls without index
@@ -29,6 +31,8 @@ pub(super) struct OpenAiEventReader {
     call_positions: HashMap<usize, usize>,
     /// The provider's index of the last call that began.
     last_provider_index: Option<usize>,
+    /// The characters of the text so far.
+    text_chars: usize,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +64,12 @@ struct DeltaBody {
     tool_calls: Option<Vec<CallBody>>,
     #[serde(default, deserialize_with = "forgiving")]
     refusal: Option<String>,
+    #[serde(default, deserialize_with = "forgiving")]
+    annotations: Vec<Value>,
+    #[serde(default, deserialize_with = "forgiving")]
+    images: Vec<Value>,
+    #[serde(default, deserialize_with = "forgiving")]
+    audio: Value,
 }
 
 #[derive(Deserialize)]
@@ -204,8 +214,12 @@ impl OpenAiEventReader {
                 out.push(Delta::Reasoning { text, logprobs: read_logprobs(logprobs.reasoning_content) });
             }
             if let Some(text) = non_empty_text(Some(text)).or(non_empty_text(delta.refusal)) {
+                self.text_chars += text.chars().count();
                 out.push(Delta::Text { text, logprobs: read_logprobs(logprobs.content) });
             }
+            read_annotations(&delta.annotations, 0, self.text_chars, out);
+            out.extend((!delta.images.is_empty()).then_some(Delta::Dropped("images")));
+            out.extend((!delta.audio.is_null()).then_some(Delta::Dropped("audio")));
             for call in delta.tool_calls.into_iter().flatten() {
                 self.read_tool_call(call, out);
             }

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use chat::{Delta, Error, Usage};
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
 use crate::upstream::event_reader::{EventReader, SignedReasoning};
-use crate::upstream::openai::{forgiving, read_logprobs};
-use items::{Item, joined_texts, reasoning_text};
+use crate::upstream::openai::{forgiving, read_annotations, read_logprobs};
+use items::{Item, joined_texts, read_citations, reasoning_text};
 pub(super) use request::{counted_fields, request_body};
 
 mod items;
@@ -40,6 +40,8 @@ pub(super) struct ResponsesEventReader {
     /// The encrypted reasoning that belongs to the next call.
     encrypted_reasoning: Option<String>,
     signed_reasoning: Vec<SignedReasoning>,
+    /// The characters of the text so far.
+    text_chars: usize,
 }
 
 /// The part of an item that has arrived.
@@ -48,6 +50,9 @@ struct StreamedItem {
     /// Its reasoning.
     reasoning: String,
     has_content: bool,
+    /// The characters of the answer's text before it.
+    text_start: usize,
+    has_citations: bool,
 }
 
 impl Default for ResponsesEventReader {
@@ -61,6 +66,7 @@ impl Default for ResponsesEventReader {
             call_count: 0,
             encrypted_reasoning: None,
             signed_reasoning: Vec::new(),
+            text_chars: 0,
         }
     }
 }
@@ -78,6 +84,8 @@ struct Event<'a> {
     delta: Option<&'a RawValue>,
     #[serde(borrow)]
     logprobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    annotation: Option<&'a RawValue>,
     #[serde(borrow)]
     item: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -123,8 +131,15 @@ impl EventReader for ResponsesEventReader {
                 if let Some(text) = event.text() {
                     let logprobs = event.logprobs.and_then(|list| serde_json::from_str(list.get()).ok());
                     self.items.entry(index).or_default().has_content = true;
+                    self.text_chars += text.chars().count();
                     out.push(Delta::Text { text, logprobs: read_logprobs(logprobs) });
                 }
+            }
+            "response.output_text.annotation.added" => {
+                let item = self.items.entry(index).or_default();
+                item.has_citations = true;
+                let annotation = event.annotation.and_then(|json| serde_json::from_str::<Value>(json.get()).ok());
+                read_annotations(annotation.as_slice(), item.text_start, self.text_chars, out);
             }
             "response.reasoning_summary_part.added" if event.summary_index > 0 => {
                 self.push_reasoning(index, "\n\n".into(), out);
@@ -196,7 +211,7 @@ impl ResponsesEventReader {
     }
 
     fn begin_item(&mut self, index: u64, item: Item, out: &mut Vec<Delta>) {
-        self.items.insert(index, StreamedItem::default());
+        self.items.insert(index, StreamedItem { text_start: self.text_chars, ..StreamedItem::default() });
         if item.kind == "function_call" && self.open_call.is_none() {
             self.begin_call(item.call_id, item.name, out);
             self.open_call = Some(index);
@@ -205,12 +220,17 @@ impl ResponsesEventReader {
 
     /// Reads an item that is complete: what has not arrived before.
     fn end_item(&mut self, index: u64, item: Item, out: &mut Vec<Delta>) {
-        let streamed = self.items.remove(&index).unwrap_or_default();
+        let is_new = || StreamedItem { text_start: self.text_chars, ..StreamedItem::default() };
+        let streamed = self.items.remove(&index).unwrap_or_else(is_new);
         match item.kind.as_str() {
             "message" => {
                 let text = joined_texts(&item.content);
                 if !streamed.has_content && !text.is_empty() {
+                    self.text_chars += text.chars().count();
                     out.push(Delta::Text { text, logprobs: Vec::new() });
+                }
+                if !streamed.has_citations {
+                    read_citations(&item.content, streamed.text_start, out);
                 }
             }
             "reasoning" => {
@@ -233,6 +253,8 @@ impl ResponsesEventReader {
             }
             "function_call" | "custom_tool_call" if self.open_call.is_some() => self.waiting_calls.push(item),
             "function_call" | "custom_tool_call" => self.push_call(item, out),
+            "image_generation_call" => out.push(Delta::Dropped("images")),
+            kind if kind.ends_with("_call") => out.push(Delta::Dropped("calls of built-in tools")),
             _ => {}
         }
     }

@@ -39,7 +39,8 @@ pub(crate) fn page() -> String {
     page.push_str(
         "\n## Answers\n\nRows are parts of a provider's answer, columns the APIs in which it is returned, as paths of a whole answer.\n\
          The same is true of streams.\n\
-         **-**: it is not returned, because the API has no place for it, or because it is not read from the provider's answer yet.\n",
+         **note**: it is not returned, and `x-compat-note` says so, for a stream in a comment at its end where the API's clients read comments.\n\
+         **-**: it is not content, and the API has no place for it.\n",
     );
     for dialect in DIALECTS {
         write!(page, "\n### Answers of {}\n\n", title(dialect)).unwrap();
@@ -96,8 +97,10 @@ fn add_answers(dialect: wire::upstream::Dialect, page: &mut String) {
     for noun in answers::nouns() {
         for (_, answer) in noun.answers().filter(|(of, _)| *of == dialect) {
             let cells = SURFACES.map(|surface| match outcome::of_answer(surface, dialect, &answer) {
-                paths if paths.is_empty() => "-".to_owned(),
-                paths => code(&paths),
+                (paths, false) if paths.is_empty() => "-".to_owned(),
+                (paths, true) if paths.is_empty() => "note".to_owned(),
+                (paths, true) => format!("{} + note", code(&paths)),
+                (paths, false) => code(&paths),
             });
             writeln!(page, "| {} | {} |", noun.name, cells.join(" | ")).unwrap();
         }

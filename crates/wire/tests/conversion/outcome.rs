@@ -87,16 +87,20 @@ pub(crate) fn of_request(surface: Surface, noun: &Noun, dialect: Dialect) -> Out
     }
 }
 
-/// The paths at which a noun of a provider's answer is returned.
-pub(crate) fn of_answer(surface: Surface, dialect: Dialect, (without, with): &(Value, Value)) -> Vec<String> {
+/// The fate of a noun of a provider's answer: the paths at which it is returned, and whether a note
+/// says that it or a part of it is missing.
+pub(crate) fn of_answer(surface: Surface, dialect: Dialect, (without, with): &(Value, Value)) -> (Vec<String>, bool) {
     let rendered = |answer: &Value| {
         let chat = Chat { stop: vec!["END".into()], ..Chat::default() };
         let (mut reader, mut deltas) = (dialect.event_reader(&chat), Vec::new());
         reader.read_body(&answer.to_string(), &mut deltas).unwrap();
         reader.finish(&mut deltas).unwrap();
-        surface.answer(&fold(deltas.into_iter().map(Ok)).unwrap())
+        let renderer = surface.renderer();
+        let is_noted = deltas.iter().any(|delta| renderer.dropped(delta).is_some());
+        (surface.answer(&fold(deltas.into_iter().map(Ok)).unwrap()), is_noted)
     };
-    summary(&added(&rendered(without), &rendered(with)))
+    let ((without, _), (with, is_noted)) = (rendered(without), rendered(with));
+    (summary(&added(&without, &with)), is_noted)
 }
 
 /// The leaves of `with` that are not in `without`.

@@ -64,6 +64,11 @@ impl Surface {
 
     /// The body of an answer.
     pub(crate) fn answer(self, reply: &Reply) -> Value {
+        serde_json::from_str(&self.renderer().body(std::slice::from_ref(reply)).unwrap()).unwrap()
+    }
+
+    /// The renderer of an answer.
+    pub(crate) fn renderer(self) -> Box<dyn Renderer> {
         let (id, model) = ("0123456789abcdef0123456789abcdef".to_owned(), "m".to_owned());
         let signer: wire::surface::Signer = Arc::new(|_| "signature of this server".into());
         let envelope = |id, model| Envelope {
@@ -74,7 +79,7 @@ impl Surface {
             thinking: true,
             logprobs: true,
         };
-        let renderer: Box<dyn Renderer> = match self {
+        match self {
             Self::ChatCompletions => Box::new(ChatChunkRenderer::new(envelope(id, model), true)),
             Self::Responses => {
                 let body =
@@ -84,7 +89,6 @@ impl Surface {
             }
             Self::Messages => Box::new(anthropic::MessageRenderer::new(id, model, vec!["END".into()], signer)),
             Self::GenerateContent => Box::new(GenerateContentRenderer::new(id, model, true, StreamFormat::Sse, signer)),
-        };
-        serde_json::from_str(&renderer.body(std::slice::from_ref(reply)).unwrap()).unwrap()
+        }
     }
 }

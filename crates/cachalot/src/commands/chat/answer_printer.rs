@@ -68,7 +68,12 @@ impl<'a> AnswerPrinter<'a> {
             Delta::Text { text, .. } => self.push_text(text, elapsed)?,
             Delta::ToolCall { name, .. } => self.push_text(&format!("\n[call {name}] "), elapsed)?,
             Delta::Arguments { text, .. } => self.push_text(text, elapsed)?,
-            Delta::Start(_) | Delta::Prompt { .. } | Delta::Finish(_) | Delta::Usage(_) => return Ok(()),
+            Delta::Start(_)
+            | Delta::Prompt { .. }
+            | Delta::Citation(_)
+            | Delta::Dropped(_)
+            | Delta::Finish(_)
+            | Delta::Usage(_) => return Ok(()),
         }
         self.out.flush()
     }

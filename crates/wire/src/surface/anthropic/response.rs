@@ -3,6 +3,7 @@
 use chat::{Delta, Error, ErrorKind, FinishReason, Reply, Usage};
 use serde_json::{Value, json};
 
+use crate::surface::anthropic::citations::{citation_body, text_blocks};
 use crate::surface::anthropic::error::error_response;
 use crate::surface::renderer::{Renderer, Signer, single_reply};
 use crate::tool_arguments::parse_tool_arguments;
@@ -22,6 +23,8 @@ pub struct MessageRenderer {
     block_count: usize,
     /// The thinking text so far, for its signature.
     thinking: String,
+    /// The open block has a citation.
+    is_cited: bool,
     pending_finish: Option<FinishReason>,
 }
 
@@ -44,6 +47,7 @@ impl MessageRenderer {
             open_block: None,
             block_count: 0,
             thinking: String::new(),
+            is_cited: false,
             pending_finish: None,
         }
     }
@@ -85,6 +89,7 @@ impl MessageRenderer {
     fn start_block(&mut self, block: Block, content: Value, out: &mut String) {
         self.close_block(out);
         self.open_block = Some(block);
+        self.is_cited = false;
         self.block_count += 1;
         write_event("content_block_start", json!({ "index": self.block_count - 1, "content_block": content }), out);
     }
@@ -123,7 +128,7 @@ impl Renderer for MessageRenderer {
             content.push(json!({ "type": "thinking", "thinking": reply.reasoning, "signature": signature }));
         }
         if !reply.text.is_empty() {
-            content.push(json!({ "type": "text", "text": reply.text }));
+            content.extend(text_blocks(&reply.text, &reply.citations));
         }
         for call in &reply.tool_calls {
             let input = parse_tool_arguments(&call.arguments);
@@ -148,7 +153,16 @@ impl Renderer for MessageRenderer {
             _ => self.write_start(&Usage::default(), out),
         }
         match delta {
-            Delta::Start(_) | Delta::Prompt { .. } | Delta::Usage(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) | Delta::Usage(_) => {}
+            Delta::Citation(citation) => {
+                if let Some(body) = citation_body(citation) {
+                    if self.open_block != Some(Block::Text) {
+                        self.start_block(Block::Text, json!({ "type": "text", "text": "" }), out);
+                    }
+                    self.write_delta(json!({ "type": "citations_delta", "citation": body }), out);
+                    self.is_cited = true;
+                }
+            }
             Delta::Reasoning { text, .. } => {
                 if self.open_block != Some(Block::Thinking) {
                     self.start_block(
@@ -161,7 +175,8 @@ impl Renderer for MessageRenderer {
                 self.write_delta(json!({ "type": "thinking_delta", "thinking": text }), out);
             }
             Delta::Text { text, .. } => {
-                if self.open_block != Some(Block::Text) {
+                // Text behind a citation does not have it.
+                if self.open_block != Some(Block::Text) || self.is_cited {
                     self.start_block(Block::Text, json!({ "type": "text", "text": "" }), out);
                 }
                 self.write_delta(json!({ "type": "text_delta", "text": text }), out);
@@ -177,6 +192,14 @@ impl Renderer for MessageRenderer {
                 self.close_block(out);
                 self.pending_finish = Some(*finish);
             }
+        }
+    }
+
+    fn dropped(&self, delta: &Delta) -> Option<&'static str> {
+        match delta {
+            Delta::Dropped(name) => Some(name),
+            Delta::Citation(citation) => citation_body(citation).is_none().then_some("citations of documents"),
+            _ => None,
         }
     }
 

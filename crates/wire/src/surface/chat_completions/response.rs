@@ -3,6 +3,8 @@
 use chat::{Error, Reply, TokenLogprob, ToolCall, Usage};
 use serde::Serialize;
 
+use crate::surface::chat_completions::annotations::Annotation;
+
 /// The fields that all parts of one answer share.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -50,6 +52,7 @@ impl Envelope {
                 role: "assistant",
                 content: &reply.text,
                 reasoning_content: (self.thinking || !reply.reasoning.is_empty()).then_some(reply.reasoning.as_str()),
+                annotations: reply.citations.iter().filter_map(Annotation::new).collect(),
                 tool_calls: calls,
             },
             logprobs: self.logprobs.then(|| ReplyLogprobs {
@@ -88,6 +91,8 @@ struct Message<'a> {
     content: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    annotations: Vec<Annotation<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCallBody<'a>>,
 }

@@ -10,6 +10,7 @@ use chat::{Delta, Error, FinishReason, Reply, TokenLogprob, Usage};
 use serde::Serialize;
 
 use crate::sse;
+use crate::surface::chat_completions::annotations::Annotation;
 use crate::surface::chat_completions::response::{ChatUsage, Envelope, LogprobBody, ToolCallBody, render_logprobs};
 use crate::surface::error::error_body;
 use crate::surface::renderer::Renderer;
@@ -51,7 +52,12 @@ impl Renderer for ChatChunkRenderer {
         }
         let thinking = self.envelope.thinking;
         match delta {
-            Delta::Start(_) | Delta::Prompt { .. } => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) => {}
+            Delta::Citation(citation) => {
+                if let Some(annotation) = Annotation::new(citation) {
+                    self.write_delta(DeltaBody { annotations: Some([annotation]), ..DeltaBody::default() }, out);
+                }
+            }
             Delta::Reasoning { text, logprobs } => self.write_tokens(DeltaBody::reasoning(text), logprobs, out),
             Delta::Text { text, logprobs } => self.write_tokens(DeltaBody::text(text, thinking), logprobs, out),
             Delta::ToolCall { index, id, name } => {
@@ -72,6 +78,14 @@ impl Renderer for ChatChunkRenderer {
                     self.write_finish(choice, reason, Some(usage), out);
                 }
             }
+        }
+    }
+
+    fn dropped(&self, delta: &Delta) -> Option<&'static str> {
+        match delta {
+            Delta::Dropped(name) => Some(name),
+            Delta::Citation(citation) if citation.url.is_none() => Some("citations of documents"),
+            _ => None,
         }
     }
 
@@ -164,6 +178,8 @@ struct DeltaBody<'a> {
     reasoning_content: Option<Option<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[ToolCallBody<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<[Annotation<'a>; 1]>,
 }
 
 impl<'a> DeltaBody<'a> {

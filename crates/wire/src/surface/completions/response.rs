@@ -142,7 +142,12 @@ impl Renderer for CompletionRenderer {
                 }
             }
             // A completion of raw text has neither reasoning nor tool calls.
-            Delta::Start(_) | Delta::Reasoning { .. } | Delta::ToolCall { .. } | Delta::Arguments { .. } => {}
+            Delta::Start(_)
+            | Delta::Reasoning { .. }
+            | Delta::Citation(_)
+            | Delta::Dropped(_)
+            | Delta::ToolCall { .. }
+            | Delta::Arguments { .. } => {}
         }
     }
 

@@ -1,9 +1,11 @@
 //! Renders an answer in Gemini's format: as one `GenerateContentResponse`, or as a stream of them.
 
-use chat::{Delta, Error, FinishReason, Reply, ToolCall, Usage};
+use chat::{Citation, Delta, Error, FinishReason, Reply, ToolCall, Usage};
 use serde_json::{Value, json};
 
+use crate::positioned_text::PositionedText;
 use crate::surface::gemini::error::error_response;
+use crate::surface::gemini::grounding::grounding_metadata;
 use crate::surface::renderer::{Renderer, Signer, single_reply};
 use crate::tool_arguments::parse_tool_arguments;
 
@@ -28,6 +30,9 @@ pub struct GenerateContentRenderer {
     /// The call that is being generated; it is sent when it is complete.
     pending_call: Option<ToolCall>,
     pending_finish: Option<FinishReason>,
+    /// The text so far, in which the places of citations are counted in bytes.
+    text: PositionedText,
+    citations: Vec<Citation>,
     /// The number of responses that have been written.
     responses_sent: usize,
 }
@@ -44,23 +49,24 @@ impl GenerateContentRenderer {
             unsigned_reasoning: String::new(),
             pending_call: None,
             pending_finish: None,
+            text: PositionedText::default(),
+            citations: Vec::new(),
             responses_sent: 0,
         }
     }
 
     /// One `GenerateContentResponse` as JSON. A stream is a sequence of them.
-    fn response_body(&self, parts: Vec<Value>, finish: Option<FinishReason>, usage: Option<&Usage>) -> String {
-        let finish = finish.map(|finish| format!(r#","finishReason":"{}""#, finish_reason(finish))).unwrap_or_default();
+    fn response_body(&self, parts: Vec<Value>, end: String, usage: Option<&Usage>) -> String {
         let usage = usage.map(|usage| format!(r#","usageMetadata":{}"#, usage_body(usage))).unwrap_or_default();
         let parts = Value::from(parts);
         let repeated = &self.repeated_fields;
         format!(
-            r#"{{"candidates":[{{"content":{{"role":"model","parts":{parts}}},"index":0{finish}}}],{repeated}{usage}}}"#
+            r#"{{"candidates":[{{"content":{{"role":"model","parts":{parts}}},"index":0{end}}}],{repeated}{usage}}}"#
         )
     }
 
     fn write_part(&mut self, part: Value, out: &mut String) {
-        let response = self.response_body(vec![part], None, None);
+        let response = self.response_body(vec![part], String::new(), None);
         self.write_response(&response, out);
     }
 
@@ -97,7 +103,8 @@ impl GenerateContentRenderer {
         let signature = self.take_signature();
         // A signature needs a part that carries it: an empty text.
         let signature_part = signature.map(|signature| with_signature(json!({"text": ""}), Some(signature)));
-        let response = self.response_body(signature_part.into_iter().collect(), Some(finish), usage);
+        let end = end_fields(finish, grounding_metadata(&self.text, &self.citations));
+        let response = self.response_body(signature_part.into_iter().collect(), end, usage);
         self.write_response(&response, out);
     }
 }
@@ -111,6 +118,12 @@ fn with_signature(mut part: Value, signature: Option<String>) -> Value {
 
 fn function_call(call: &ToolCall) -> Value {
     json!({"functionCall": {"id": call.id, "name": call.name, "args": parse_tool_arguments(&call.arguments)}})
+}
+
+/// The fields of the last candidate.
+fn end_fields(finish: FinishReason, grounding: Option<Value>) -> String {
+    let grounding = grounding.map(|grounding| format!(r#","groundingMetadata":{grounding}"#)).unwrap_or_default();
+    format!(r#","finishReason":"{}"{grounding}"#, finish_reason(finish))
 }
 
 fn finish_reason(finish: FinishReason) -> &'static str {
@@ -140,7 +153,7 @@ fn usage_body(usage: &Usage) -> Value {
 
 impl Renderer for GenerateContentRenderer {
     fn buffers(&self, delta: &Delta) -> bool {
-        matches!(delta, Delta::Reasoning { .. } | Delta::Arguments { .. })
+        matches!(delta, Delta::Reasoning { .. } | Delta::Text { .. } | Delta::Citation(_) | Delta::Arguments { .. })
     }
 
     fn body(&self, replies: &[Reply]) -> Result<String, Error> {
@@ -159,7 +172,10 @@ impl Renderer for GenerateContentRenderer {
         if let Some(part) = parts.get_mut(signed_part).filter(|_| !reply.reasoning.is_empty()) {
             part["thoughtSignature"] = (self.signer)(&reply.reasoning).into();
         }
-        Ok(self.response_body(parts, Some(finish), Some(&reply.usage.unwrap_or_default())))
+        let mut text = PositionedText::default();
+        text.push(&reply.text);
+        let end = end_fields(finish, grounding_metadata(&text, &reply.citations));
+        Ok(self.response_body(parts, end, Some(&reply.usage.unwrap_or_default())))
     }
 
     fn content_type(&self) -> &'static str {
@@ -171,14 +187,18 @@ impl Renderer for GenerateContentRenderer {
 
     fn push(&mut self, delta: &Delta, out: &mut String) {
         match delta {
-            Delta::Start(_) | Delta::Prompt { .. } => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) => {}
+            Delta::Citation(citation) => self.citations.push(citation.clone()),
             Delta::Reasoning { text, .. } => {
                 self.unsigned_reasoning.push_str(text);
                 if self.include_thoughts {
                     self.write_part(json!({"text": text, "thought": true}), out);
                 }
             }
-            Delta::Text { text, .. } => self.write_part(json!({ "text": text }), out),
+            Delta::Text { text, .. } => {
+                self.text.push(text);
+                self.write_part(json!({ "text": text }), out);
+            }
             Delta::ToolCall { id, name, .. } => {
                 self.write_pending_call(out);
                 self.pending_call = Some(ToolCall { id: id.clone(), name: name.clone(), arguments: String::new() });
@@ -195,6 +215,13 @@ impl Renderer for GenerateContentRenderer {
             Delta::Usage(usage) => self.write_final_response(Some(usage), out),
         }
     }
+
+    fn dropped(&self, delta: &Delta) -> Option<&'static str> {
+        if let Delta::Dropped(name) = delta { Some(name) } else { None }
+    }
+
+    /// Appends nothing: the SDK parses every line as data.
+    fn note(&self, _note: &str, _out: &mut String) {}
 
     fn finish(&mut self, out: &mut String) {
         self.write_final_response(None, out);

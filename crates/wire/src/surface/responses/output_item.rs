@@ -1,6 +1,6 @@
 //! The items of a response, and the counts of its tokens.
 
-use chat::{TokenLogprob, ToolCall, Usage};
+use chat::{Citation, TokenLogprob, ToolCall, Usage};
 use serde_json::{Value, json};
 
 use crate::surface::chat_completions::render_logprobs;
@@ -12,6 +12,7 @@ pub(super) enum OutputItem {
     Message {
         text: String,
         logprobs: Vec<TokenLogprob>,
+        annotations: Vec<Value>,
     },
     Call(ToolCall),
     /// A call of a tool that takes free text. Its arguments are those of the function that stands
@@ -81,10 +82,12 @@ impl OutputItem {
         let text = |text: &str| if whole { text.to_owned() } else { String::new() };
         match self {
             Self::Reasoning(reasoning) => Some(json!({ "type": "reasoning_text", "text": text(reasoning) })),
-            Self::Message { text: answer, logprobs } => {
-                let logprobs = if whole { logprobs.as_slice() } else { &[] };
+            Self::Message { text: answer, logprobs, annotations } => {
+                let (logprobs, annotations) =
+                    if whole { (&logprobs[..], &annotations[..]) } else { (&[][..], &[][..]) };
                 Some(json!({
-                    "type": "output_text", "text": text(answer), "annotations": [], "logprobs": logprobs_body(logprobs),
+                    "type": "output_text", "text": text(answer), "annotations": annotations,
+                    "logprobs": logprobs_body(logprobs),
                 }))
             }
             Self::Call(_) | Self::CustomCall(_) => None,
@@ -95,7 +98,7 @@ impl OutputItem {
     pub(super) fn done_event(&self, names: &ToolNames) -> (&'static str, Value) {
         match self {
             Self::Reasoning(text) => ("response.reasoning_text.done", json!({ "content_index": 0, "text": text })),
-            Self::Message { text, logprobs } => (
+            Self::Message { text, logprobs, .. } => (
                 "response.output_text.done",
                 json!({ "content_index": 0, "text": text, "logprobs": logprobs_body(logprobs) }),
             ),
@@ -107,6 +110,21 @@ impl OutputItem {
                 ("response.custom_tool_call_input.done", json!({ "input": custom_input(&call.arguments) }))
             }
         }
+    }
+}
+
+/// The annotation of a message whose text begins at the character `start` of the answer.
+pub(super) fn annotation_body(citation: &Citation, start: usize) -> Value {
+    let in_message = |at: usize| at.saturating_sub(start);
+    match &citation.url {
+        Some(url) => json!({
+            "type": "url_citation", "url": url, "title": citation.title,
+            "start_index": in_message(citation.start), "end_index": in_message(citation.end),
+        }),
+        // The document is part of the request, and not a file with an id.
+        None => json!({
+            "type": "file_citation", "file_id": "", "filename": citation.title, "index": in_message(citation.end),
+        }),
     }
 }
 

@@ -1,14 +1,14 @@
 //! An answer as one response object, or as events: items one after the other, each added, extended
 //! by deltas, and done.
 
-use chat::{Delta, Error, FinishReason, Reply, ToolCall, Usage};
+use chat::{Citation, Delta, Error, FinishReason, Reply, ToolCall, Usage};
 use serde_json::{Value, json};
 
 use crate::surface::chat_completions::Envelope;
 use crate::surface::error::error_code;
 use crate::surface::renderer::{Renderer, single_reply};
 use crate::surface::responses::echo::RequestEcho;
-use crate::surface::responses::output_item::{ItemStatus, OutputItem, logprobs_body, usage_body};
+use crate::surface::responses::output_item::{ItemStatus, OutputItem, annotation_body, logprobs_body, usage_body};
 use crate::surface::responses::tools::custom_input;
 
 /// The current time in seconds since 1970.
@@ -24,6 +24,9 @@ pub struct ResponseRenderer {
     /// The complete items.
     output: Vec<Value>,
     open_item: Option<OutputItem>,
+    /// The characters of the answer's text, and of that before the last message.
+    text_chars: usize,
+    message_start: usize,
     reply: Reply,
 }
 
@@ -50,6 +53,8 @@ impl ResponseRenderer {
             started: false,
             output: Vec::new(),
             open_item: None,
+            text_chars: 0,
+            message_start: 0,
             reply: Reply::default(),
         }
     }
@@ -160,6 +165,47 @@ impl ResponseRenderer {
         self.write_event(name, fields, out);
     }
 
+    /// Starts a message, unless one is open.
+    fn start_message(&mut self, out: &mut String) {
+        if !matches!(self.open_item, Some(OutputItem::Message { .. })) {
+            self.message_start = self.text_chars;
+            self.start_item(
+                OutputItem::Message { text: String::new(), logprobs: Vec::new(), annotations: Vec::new() },
+                out,
+            );
+        }
+    }
+
+    /// Adds a citation to the open message, or to the last one.
+    fn write_citation(&mut self, citation: &Citation, out: &mut String) {
+        let is_message = |item: &Value| item["type"] == "message";
+        let last = self.output.iter().rposition(is_message);
+        if last.is_none() {
+            self.start_message(out);
+        }
+        let annotation = annotation_body(citation, self.message_start);
+        let (id, index, number) = match (&mut self.open_item, last) {
+            (Some(OutputItem::Message { annotations, .. }), _) => {
+                annotations.push(annotation.clone());
+                (None, self.output.len(), annotations.len() - 1)
+            }
+            (_, Some(last)) => {
+                let item = &mut self.output[last];
+                let id = item["id"].clone();
+                let Some(annotations) = item["content"][0]["annotations"].as_array_mut() else { return };
+                annotations.push(annotation.clone());
+                (Some(id), last, annotations.len() - 1)
+            }
+            _ => return,
+        };
+        let id = id.or_else(|| self.open_item.as_ref().map(|item| self.item_id(item).into()));
+        let fields = json!({
+            "item_id": id, "output_index": index, "content_index": 0, "annotation_index": number,
+            "annotation": annotation,
+        });
+        self.write_event("response.output_text.annotation.added", fields, out);
+    }
+
     fn call_item(&self, call: ToolCall) -> OutputItem {
         if self.echo.tool_names.is_custom(&call.name) { OutputItem::CustomCall(call) } else { OutputItem::Call(call) }
     }
@@ -180,7 +226,11 @@ impl Renderer for ResponseRenderer {
             items.start_item(OutputItem::Reasoning(reply.reasoning.clone()), &mut discarded);
         }
         if !reply.text.is_empty() {
-            let message = OutputItem::Message { text: reply.text.clone(), logprobs: reply.logprobs.clone() };
+            let message = OutputItem::Message {
+                text: reply.text.clone(),
+                logprobs: reply.logprobs.clone(),
+                annotations: reply.citations.iter().map(|citation| annotation_body(citation, 0)).collect(),
+            };
             items.start_item(message, &mut discarded);
         }
         for call in &reply.tool_calls {
@@ -193,7 +243,8 @@ impl Renderer for ResponseRenderer {
     fn push(&mut self, delta: &Delta, out: &mut String) {
         self.write_start(out);
         match delta {
-            Delta::Start(_) | Delta::Prompt { .. } => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) => {}
+            Delta::Citation(citation) => self.write_citation(citation, out),
             Delta::Reasoning { text, .. } => {
                 if !matches!(self.open_item, Some(OutputItem::Reasoning(_))) {
                     self.start_item(OutputItem::Reasoning(String::new()), out);
@@ -204,10 +255,9 @@ impl Renderer for ResponseRenderer {
                 self.write_item_delta("response.reasoning_text.delta", text, json!({ "content_index": 0 }), out);
             }
             Delta::Text { text, logprobs } => {
-                if !matches!(self.open_item, Some(OutputItem::Message { .. })) {
-                    self.start_item(OutputItem::Message { text: String::new(), logprobs: Vec::new() }, out);
-                }
-                if let Some(OutputItem::Message { text: all, logprobs: all_logprobs }) = &mut self.open_item {
+                self.start_message(out);
+                self.text_chars += text.chars().count();
+                if let Some(OutputItem::Message { text: all, logprobs: all_logprobs, .. }) = &mut self.open_item {
                     all.push_str(text);
                     all_logprobs.extend_from_slice(logprobs);
                 }
@@ -233,6 +283,10 @@ impl Renderer for ResponseRenderer {
             }
             Delta::Usage(usage) => self.reply.usage = Some(*usage),
         }
+    }
+
+    fn dropped(&self, delta: &Delta) -> Option<&'static str> {
+        if let Delta::Dropped(name) = delta { Some(name) } else { None }
     }
 
     fn finish(&mut self, out: &mut String) {

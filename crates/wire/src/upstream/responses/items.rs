@@ -1,9 +1,10 @@
 //! The items of a response's output.
 
+use chat::Delta;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::upstream::openai::forgiving;
+use crate::upstream::openai::{forgiving, read_annotations};
 
 /// An item, with the fields of all types. Fields of other types than expected are as absent.
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +36,8 @@ pub(super) struct ContentPart {
     text: Option<String>,
     #[serde(default, deserialize_with = "forgiving")]
     refusal: Option<String>,
+    #[serde(default, deserialize_with = "forgiving")]
+    annotations: Vec<Value>,
 }
 
 impl Item {
@@ -51,6 +54,16 @@ impl Item {
 /// The text of these parts.
 pub(super) fn joined_texts(parts: &[ContentPart]) -> String {
     parts.iter().filter_map(|part| part.text.as_deref().or(part.refusal.as_deref())).collect()
+}
+
+/// Appends the citations of a message, whose text begins at the character `base` of the answer.
+pub(super) fn read_citations(parts: &[ContentPart], base: usize, out: &mut Vec<Delta>) {
+    let mut start = base;
+    for part in parts {
+        let end = start + part.text.as_ref().or(part.refusal.as_ref()).map_or(0, |text| text.chars().count());
+        read_annotations(&part.annotations, start, end, out);
+        start = end;
+    }
 }
 
 /// The reasoning of an item: its own text, where the service returns that, else its summary.
