@@ -1,6 +1,6 @@
 //! The deltas of a streamed answer, and the whole answer they fold into.
 
-use crate::{Citation, Error, ToolCall, Usage};
+use crate::{Citation, Error, Media, ToolCall, Usage};
 
 /// One step of a streamed answer. Order: `Start`, the prompt, all reasoning, all text, tool calls
 /// one after the other, `Finish`, `Usage`. A citation comes after the text that has it.
@@ -26,6 +26,8 @@ pub enum Delta {
     },
     /// A source of the text so far.
     Citation(Citation),
+    /// An image or a sound, whole.
+    Media(Media),
     /// A part of the provider's answer that has no form here; its name for the caller.
     Dropped(&'static str),
     /// The beginning of a tool call; `index` counts from 0.
@@ -101,6 +103,7 @@ pub struct Reply {
     pub text: String,
     /// The sources of the text.
     pub citations: Vec<Citation>,
+    pub media: Vec<Media>,
     pub tool_calls: Vec<ToolCall>,
     pub reasoning_logprobs: Vec<TokenLogprob>,
     pub logprobs: Vec<TokenLogprob>,
@@ -118,6 +121,7 @@ impl Reply {
         match delta {
             Delta::Start(_) | Delta::Dropped(_) => {}
             Delta::Citation(citation) => self.citations.push(citation),
+            Delta::Media(media) => self.media.push(media),
             Delta::Prompt { text, logprobs } => {
                 self.prompt.push_str(&text);
                 self.prompt_logprobs.extend(logprobs);

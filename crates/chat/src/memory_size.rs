@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    Chat, Citation, Delta, Input, Message, Part, ResponseFormat, TokenLogprob, ToolCall, ToolChoice, TopLogprob,
+    Chat, Citation, Delta, Input, Media, Message, Part, ResponseFormat, TokenLogprob, ToolCall, ToolChoice, TopLogprob,
 };
 
 /// Bytes that the allocator adds to each allocation.
@@ -42,6 +42,7 @@ impl Delta {
             Self::ToolCall { id, name, .. } => size_of::<ToolCall>() + id.len() + name.len() + 3 * ALLOCATION_OVERHEAD,
             Self::Arguments { text, .. } => text.len(),
             Self::Citation(citation) => citation.memory_bytes(),
+            Self::Media(media) => size_of::<Media>() + media.url.len(),
             Self::Start(_) | Self::Dropped(_) | Self::Finish(_) | Self::Usage(_) => 0,
         }
     }

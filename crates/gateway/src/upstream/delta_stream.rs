@@ -213,6 +213,7 @@ fn delta_bytes(delta: &Delta) -> usize {
         Delta::ToolCall { id, name, .. } => id.len() + name.len() + ITEM_OVERHEAD_BYTES,
         Delta::Arguments { text, .. } => text.len(),
         Delta::Citation(citation) => citation.memory_bytes(),
+        Delta::Media(media) => media.url.len(),
         Delta::Start(_) | Delta::Dropped(_) | Delta::Finish(_) | Delta::Usage(_) => 0,
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod answer_parts;
 mod api_types;
 mod app;
 mod budgets;

@@ -3,6 +3,7 @@
 mod annotations;
 mod engine_fields;
 mod fields;
+mod media;
 mod model_list;
 mod request;
 pub(crate) mod response;

@@ -39,6 +39,7 @@ pub trait Renderer: Send {
         match delta {
             Delta::Dropped(name) => Some(name),
             Delta::Citation(_) => Some("citations"),
+            Delta::Media(media) => Some(media.name()),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The client of Amazon Bedrock's Converse API: builds requests and reads events. The events are
 //! those of `event_stream`.
 
-use chat::{Delta, Error, Usage};
+use chat::{Delta, Error, Media, Usage};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -208,7 +208,12 @@ impl ConverseEventReader {
             let text = block.reasoning_text.unwrap_or_default();
             ReasoningText { redacted_content: block.redacted_content, ..text }
         });
-        out.extend(block.image.map(|_| Delta::Dropped("images")));
+        out.extend(block.image.map(|image| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (format, data) = (text(&image["format"]), text(&image["source"]["bytes"]));
+            let media = Media::from_data(&format!("image/{format}"), &data).filter(|_| !data.is_empty());
+            media.map_or(Delta::Dropped("images"), Delta::Media)
+        }));
         self.read_delta(DeltaBody { text: block.text, reasoning_content, ..DeltaBody::default() }, out);
         for text in block.citations_content.content {
             let text = text["text"].as_str().map(str::to_owned);

@@ -1,7 +1,7 @@
 //! The client of Gemini's `generateContent`: builds requests and reads events (API document 3). It
 //! is the counterpart of `surface::gemini`.
 
-use chat::{Delta, Error, TokenLogprob, Usage};
+use chat::{Delta, Error, Media, MediaKind, TokenLogprob, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -69,9 +69,20 @@ struct PartBody {
     thought_signature: Option<String>,
     function_call: Option<CallBody>,
     #[serde(default, deserialize_with = "forgiving")]
-    inline_data: Value,
+    inline_data: Option<DataBody>,
+    #[serde(default, deserialize_with = "forgiving")]
+    file_data: Option<DataBody>,
     #[serde(default, deserialize_with = "forgiving")]
     executable_code: Value,
+}
+
+/// An image or a sound: its data, or its address.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DataBody {
+    mime_type: String,
+    #[serde(alias = "fileUri")]
+    data: String,
 }
 
 #[derive(Deserialize)]
@@ -140,9 +151,15 @@ impl GeminiEventReader {
                 }
             });
         }
-        if !part.inline_data.is_null() {
-            let is_audio = part.inline_data["mimeType"].as_str().is_some_and(|kind| kind.starts_with("audio/"));
-            out.push(Delta::Dropped(if is_audio { "audio" } else { "images" }));
+        let is_thought = part.thought == Some(true);
+        if let Some(DataBody { mime_type, data }) = part.inline_data {
+            // Sketches of the reasoning are not part of the answer.
+            let media = Media::from_data(&mime_type, &data).filter(|_| !is_thought);
+            out.push(media.map_or(Delta::Dropped("inlineData"), Delta::Media));
+        }
+        if let Some(DataBody { mime_type, data: url }) = part.file_data {
+            let kind = MediaKind::of(&mime_type).filter(|_| !is_thought);
+            out.push(kind.map_or(Delta::Dropped("fileData"), |kind| Delta::Media(Media { kind, url })));
         }
         if !part.executable_code.is_null() {
             out.push(Delta::Dropped("executableCode"));

@@ -17,6 +17,7 @@ pub(super) use annotations::read_annotations;
 pub(super) use request::{end_user, request_body};
 
 mod annotations;
+mod media;
 mod request;
 
 /// Reads `chat.completion.chunk` events. It tolerates deviations of services: calls without index
@@ -203,6 +204,7 @@ impl OpenAiEventReader {
 
     fn read_choice(&mut self, choice: Choice, out: &mut Vec<Delta>) {
         let logprobs = choice.logprobs.unwrap_or(Logprobs { content: None, reasoning_content: None });
+        let is_whole = choice.message.is_some();
         if let Some(delta) = choice.delta.or(choice.message) {
             let non_empty_text = |text: Option<String>| text.filter(|text| !text.is_empty());
             let ContentBody { text, reasoning } = delta.content;
@@ -213,13 +215,20 @@ impl OpenAiEventReader {
             if let Some(text) = reasoning {
                 out.push(Delta::Reasoning { text, logprobs: read_logprobs(logprobs.reasoning_content) });
             }
-            if let Some(text) = non_empty_text(Some(text)).or(non_empty_text(delta.refusal)) {
+            let transcript = delta.audio["transcript"].as_str().map(str::to_owned);
+            if let Some(text) =
+                non_empty_text(Some(text)).or(non_empty_text(delta.refusal)).or(non_empty_text(transcript))
+            {
                 self.text_chars += text.chars().count();
                 out.push(Delta::Text { text, logprobs: read_logprobs(logprobs.content) });
             }
             read_annotations(&delta.annotations, 0, self.text_chars, out);
-            out.extend((!delta.images.is_empty()).then_some(Delta::Dropped("images")));
-            out.extend((!delta.audio.is_null()).then_some(Delta::Dropped("audio")));
+            media::read_images(&delta.images, out);
+            match media::read_audio(&delta.audio) {
+                // A stream has it in pieces of samples without a header.
+                Some(_) if !is_whole => out.push(Delta::Dropped("audio")),
+                audio => out.extend(audio),
+            }
             for call in delta.tool_calls.into_iter().flatten() {
                 self.read_tool_call(call, out);
             }

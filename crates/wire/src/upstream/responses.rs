@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use chat::{Delta, Error, Usage};
+use chat::{Delta, Error, Media, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -253,7 +253,11 @@ impl ResponsesEventReader {
             }
             "function_call" | "custom_tool_call" if self.open_call.is_some() => self.waiting_calls.push(item),
             "function_call" | "custom_tool_call" => self.push_call(item, out),
-            "image_generation_call" => out.push(Delta::Dropped("images")),
+            "image_generation_call" => {
+                let media = Media::from_data(&format!("image/{}", item.image_format()), &item.result);
+                let media = media.filter(|_| !item.result.is_empty());
+                out.push(media.map_or(Delta::Dropped("images"), Delta::Media));
+            }
             kind if kind.ends_with("_call") => out.push(Delta::Dropped("calls of built-in tools")),
             _ => {}
         }

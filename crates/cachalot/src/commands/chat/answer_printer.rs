@@ -71,6 +71,7 @@ impl<'a> AnswerPrinter<'a> {
             Delta::Start(_)
             | Delta::Prompt { .. }
             | Delta::Citation(_)
+            | Delta::Media(_)
             | Delta::Dropped(_)
             | Delta::Finish(_)
             | Delta::Usage(_) => return Ok(()),

@@ -153,7 +153,7 @@ impl Renderer for MessageRenderer {
             _ => self.write_start(&Usage::default(), out),
         }
         match delta {
-            Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) | Delta::Usage(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Media(_) | Delta::Dropped(_) | Delta::Usage(_) => {}
             Delta::Citation(citation) => {
                 if let Some(body) = citation_body(citation) {
                     if self.open_block != Some(Block::Text) {
@@ -199,6 +199,8 @@ impl Renderer for MessageRenderer {
         match delta {
             Delta::Dropped(name) => Some(name),
             Delta::Citation(citation) => citation_body(citation).is_none().then_some("citations of documents"),
+            // The API has none in answers.
+            Delta::Media(media) => Some(media.name()),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use chat::{Error, Reply, TokenLogprob, ToolCall, Usage};
 use serde::Serialize;
 
 use crate::surface::chat_completions::annotations::Annotation;
+use crate::surface::chat_completions::media::{Audio, Image};
 
 /// The fields that all parts of one answer share.
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ impl Envelope {
                 content: &reply.text,
                 reasoning_content: (self.thinking || !reply.reasoning.is_empty()).then_some(reply.reasoning.as_str()),
                 annotations: reply.citations.iter().filter_map(Annotation::new).collect(),
+                images: Image::all_of(&reply.media),
+                audio: reply.media.iter().find_map(|media| Audio::new(&self.id, self.created, &reply.text, media)),
                 tool_calls: calls,
             },
             logprobs: self.logprobs.then(|| ReplyLogprobs {
@@ -93,6 +96,10 @@ struct Message<'a> {
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     annotations: Vec<Annotation<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<Image<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<Audio<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCallBody<'a>>,
 }

@@ -6,11 +6,12 @@
 
 use std::collections::HashSet;
 
-use chat::{Delta, Error, FinishReason, Reply, TokenLogprob, Usage};
+use chat::{Delta, Error, FinishReason, Media, Reply, TokenLogprob, Usage};
 use serde::Serialize;
 
 use crate::sse;
 use crate::surface::chat_completions::annotations::Annotation;
+use crate::surface::chat_completions::media::{Audio, Image, is_dropped};
 use crate::surface::chat_completions::response::{ChatUsage, Envelope, LogprobBody, ToolCallBody, render_logprobs};
 use crate::surface::error::error_body;
 use crate::surface::renderer::Renderer;
@@ -27,12 +28,22 @@ pub struct ChatChunkRenderer {
     /// A choice and its finish reason, held back until the usage arrives; only without
     /// `include_usage`.
     pending_finish: Option<(usize, FinishReason)>,
+    image_count: usize,
+    has_audio: bool,
 }
 
 impl ChatChunkRenderer {
     /// Creates a renderer. With `include_usage` the last chunk has the usage and no choices.
     pub fn new(envelope: Envelope, include_usage: bool) -> Self {
-        Self { envelope, include_usage, choice: 0, started: HashSet::new(), pending_finish: None }
+        Self {
+            envelope,
+            include_usage,
+            choice: 0,
+            started: HashSet::new(),
+            pending_finish: None,
+            image_count: 0,
+            has_audio: false,
+        }
     }
 }
 
@@ -66,6 +77,7 @@ impl Renderer for ChatChunkRenderer {
             Delta::Arguments { index, text } => {
                 self.write_delta(DeltaBody::call(ToolCallBody::continuation(*index, text)), out)
             }
+            Delta::Media(media) => self.write_media(media, out),
             Delta::Finish(reason) if self.include_usage => self.write_finish(self.choice, *reason, None, out),
             Delta::Finish(reason) => {
                 if let Some((choice, reason)) = self.pending_finish.replace((self.choice, *reason)) {
@@ -85,6 +97,7 @@ impl Renderer for ChatChunkRenderer {
         match delta {
             Delta::Dropped(name) => Some(name),
             Delta::Citation(citation) if citation.url.is_none() => Some("citations of documents"),
+            Delta::Media(media) if is_dropped(media, self.has_audio) => Some(media.name()),
             _ => None,
         }
     }
@@ -107,6 +120,16 @@ impl ChatChunkRenderer {
     fn write_delta(&self, delta: DeltaBody<'_>, out: &mut String) {
         let choice = Choice { index: self.choice, delta, logprobs: None, finish_reason: None };
         self.write_chunk(Some(choice), None, out);
+    }
+
+    fn write_media(&mut self, media: &Media, out: &mut String) {
+        let images = Image::new(self.image_count, media).map(|image| [image]);
+        let audio = Audio::new(&self.envelope.id, self.envelope.created, "", media).filter(|_| !self.has_audio);
+        self.image_count += usize::from(images.is_some());
+        self.has_audio |= audio.is_some();
+        if images.is_some() || audio.is_some() {
+            self.write_delta(DeltaBody { images, audio, ..DeltaBody::default() }, out);
+        }
     }
 
     /// Writes text; with `logprobs: null` unless they were requested.
@@ -180,6 +203,10 @@ struct DeltaBody<'a> {
     tool_calls: Option<[ToolCallBody<'a>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<[Annotation<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<[Image<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<Audio<'a>>,
 }
 
 impl<'a> DeltaBody<'a> {

@@ -145,6 +145,7 @@ impl Renderer for CompletionRenderer {
             Delta::Start(_)
             | Delta::Reasoning { .. }
             | Delta::Citation(_)
+            | Delta::Media(_)
             | Delta::Dropped(_)
             | Delta::ToolCall { .. }
             | Delta::Arguments { .. } => {}

@@ -1,6 +1,6 @@
 //! Renders an answer in Gemini's format: as one `GenerateContentResponse`, or as a stream of them.
 
-use chat::{Citation, Delta, Error, FinishReason, Reply, ToolCall, Usage};
+use chat::{Citation, Delta, Error, FinishReason, Media, Reply, ToolCall, Usage};
 use serde_json::{Value, json};
 
 use crate::positioned_text::PositionedText;
@@ -120,6 +120,13 @@ fn function_call(call: &ToolCall) -> Value {
     json!({"functionCall": {"id": call.id, "name": call.name, "args": parse_tool_arguments(&call.arguments)}})
 }
 
+fn media_part(media: &Media) -> Value {
+    match media.data() {
+        Some((media_type, data)) => json!({"inlineData": {"mimeType": media_type, "data": data}}),
+        None => json!({"fileData": {"mimeType": format!("{}/*", media.kind_name()), "fileUri": media.url}}),
+    }
+}
+
 /// The fields of the last candidate.
 fn end_fields(finish: FinishReason, grounding: Option<Value>) -> String {
     let grounding = grounding.map(|grounding| format!(r#","groundingMetadata":{grounding}"#)).unwrap_or_default();
@@ -166,6 +173,7 @@ impl Renderer for GenerateContentRenderer {
         if !reply.text.is_empty() {
             parts.push(json!({"text": reply.text}));
         }
+        parts.extend(reply.media.iter().map(media_part));
         // Gemini signs the first call, or else the last part.
         let signed_part = if reply.tool_calls.is_empty() { parts.len().saturating_sub(1) } else { parts.len() };
         parts.extend(reply.tool_calls.iter().map(function_call));
@@ -189,6 +197,7 @@ impl Renderer for GenerateContentRenderer {
         match delta {
             Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) => {}
             Delta::Citation(citation) => self.citations.push(citation.clone()),
+            Delta::Media(media) => self.write_part(media_part(media), out),
             Delta::Reasoning { text, .. } => {
                 self.unsigned_reasoning.push_str(text);
                 if self.include_thoughts {

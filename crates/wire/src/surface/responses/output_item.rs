@@ -1,6 +1,6 @@
 //! The items of a response, and the counts of its tokens.
 
-use chat::{Citation, TokenLogprob, ToolCall, Usage};
+use chat::{Citation, Media, MediaKind, TokenLogprob, ToolCall, Usage};
 use serde_json::{Value, json};
 
 use crate::surface::chat_completions::render_logprobs;
@@ -14,6 +14,8 @@ pub(super) enum OutputItem {
         logprobs: Vec<TokenLogprob>,
         annotations: Vec<Value>,
     },
+    /// A generated image, as data in base64.
+    Image(String),
     Call(ToolCall),
     /// A call of a tool that takes free text. Its arguments are those of the function that stands
     /// for it; the text is known when they are complete.
@@ -43,6 +45,7 @@ impl OutputItem {
         match self {
             Self::Reasoning(_) => "rs",
             Self::Message { .. } => "msg",
+            Self::Image(_) => "ig",
             Self::Call(_) => "fc",
             Self::CustomCall(_) => "ctc",
         }
@@ -60,6 +63,10 @@ impl OutputItem {
             Self::Message { .. } => {
                 json!({ "type": "message", "id": id, "status": status, "role": "assistant", "content": content() })
             }
+            Self::Image(data) => json!({
+                "type": "image_generation_call", "id": id, "status": status,
+                "result": (!in_progress).then_some(data),
+            }),
             Self::Call(call) => json!({
                 "type": "function_call", "id": id, "call_id": call.id, "name": names.original(&call.name).1,
                 "arguments": call.arguments, "status": status,
@@ -90,7 +97,7 @@ impl OutputItem {
                     "logprobs": logprobs_body(logprobs),
                 }))
             }
-            Self::Call(_) | Self::CustomCall(_) => None,
+            Self::Image(_) | Self::Call(_) | Self::CustomCall(_) => None,
         }
     }
 
@@ -102,6 +109,7 @@ impl OutputItem {
                 "response.output_text.done",
                 json!({ "content_index": 0, "text": text, "logprobs": logprobs_body(logprobs) }),
             ),
+            Self::Image(_) => ("response.image_generation_call.completed", json!({})),
             Self::Call(call) => (
                 "response.function_call_arguments.done",
                 json!({ "arguments": call.arguments, "name": names.original(&call.name).1 }),
@@ -111,6 +119,11 @@ impl OutputItem {
             }
         }
     }
+}
+
+/// The data of an image that the API has a place for: it has none for addresses and for audio.
+pub(super) fn image_data(media: &Media) -> Option<&str> {
+    media.data().filter(|_| media.kind == MediaKind::Image).map(|(_, data)| data)
 }
 
 /// The annotation of a message whose text begins at the character `start` of the answer.

@@ -8,7 +8,9 @@ use crate::surface::chat_completions::Envelope;
 use crate::surface::error::error_code;
 use crate::surface::renderer::{Renderer, single_reply};
 use crate::surface::responses::echo::RequestEcho;
-use crate::surface::responses::output_item::{ItemStatus, OutputItem, annotation_body, logprobs_body, usage_body};
+use crate::surface::responses::output_item::{
+    ItemStatus, OutputItem, annotation_body, image_data, logprobs_body, usage_body,
+};
 use crate::surface::responses::tools::custom_input;
 
 /// The current time in seconds since 1970.
@@ -233,6 +235,9 @@ impl Renderer for ResponseRenderer {
             };
             items.start_item(message, &mut discarded);
         }
+        for data in reply.media.iter().filter_map(image_data) {
+            items.start_item(OutputItem::Image(data.to_owned()), &mut discarded);
+        }
         for call in &reply.tool_calls {
             items.start_item(self.call_item(call.clone()), &mut discarded);
         }
@@ -245,6 +250,12 @@ impl Renderer for ResponseRenderer {
         match delta {
             Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) => {}
             Delta::Citation(citation) => self.write_citation(citation, out),
+            Delta::Media(media) => {
+                if let Some(data) = image_data(media) {
+                    self.start_item(OutputItem::Image(data.to_owned()), out);
+                    self.close_item(ItemStatus::Completed, out);
+                }
+            }
             Delta::Reasoning { text, .. } => {
                 if !matches!(self.open_item, Some(OutputItem::Reasoning(_))) {
                     self.start_item(OutputItem::Reasoning(String::new()), out);
@@ -286,7 +297,11 @@ impl Renderer for ResponseRenderer {
     }
 
     fn dropped(&self, delta: &Delta) -> Option<&'static str> {
-        if let Delta::Dropped(name) = delta { Some(name) } else { None }
+        match delta {
+            Delta::Dropped(name) => Some(name),
+            Delta::Media(media) => image_data(media).is_none().then_some(media.name()),
+            _ => None,
+        }
     }
 
     fn finish(&mut self, out: &mut String) {

@@ -27,6 +27,11 @@ pub(super) struct Item {
     /// The text of a call of a custom tool.
     #[serde(default, deserialize_with = "forgiving")]
     pub(super) input: String,
+    /// The data of a generated image.
+    #[serde(default, deserialize_with = "forgiving")]
+    pub(super) result: String,
+    #[serde(default, deserialize_with = "forgiving")]
+    output_format: String,
 }
 
 /// A part of a message or of reasoning.
@@ -41,6 +46,11 @@ pub(super) struct ContentPart {
 }
 
 impl Item {
+    /// The format of a generated image, as in its media type.
+    pub(super) fn image_format(&self) -> &str {
+        if self.output_format.is_empty() { "png" } else { &self.output_format }
+    }
+
     /// The arguments of a call of a function.
     pub(super) fn arguments_text(&self) -> String {
         match &self.arguments {
