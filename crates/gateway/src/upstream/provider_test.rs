@@ -121,6 +121,9 @@ impl Upstream {
         }
         if !response.status.is_success() {
             let (status, delay) = (response.status, parse_retry_after(&response.headers, SystemTime::now()));
+            if let Some(reason) = self.missing_key(status) {
+                return Err(reason);
+            }
             let body = read_prefix(response, MAX_ERROR_BODY_BYTES).await;
             // Gemini refuses a key with status 400.
             let is_refused = is_refused(status) || memmem::find(&body, b"API_KEY_INVALID").is_some();

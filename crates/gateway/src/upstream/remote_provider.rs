@@ -2,11 +2,12 @@
 
 mod cloud;
 mod other_requests;
+mod refusal;
 mod token_counting;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chat::{BoxDeltaStream, BoxFuture, Chat, Error, Provider, StartedAnswer};
@@ -19,7 +20,7 @@ use wire::model_rules::{ModelRow, RequestOrigin, RequestRules};
 use wire::passthrough::ApiEndpoint;
 use wire::passthrough::response_validation::BodyFormat;
 use wire::provider_limits::{MAX_RESPONSE_BYTES, ProviderLimitExceeded};
-use wire::upstream::{Dialect, map_error};
+use wire::upstream::Dialect;
 
 use crate::memory::inflight_budget::RequestMemory;
 use crate::model_rows::ModelRows;
@@ -29,14 +30,13 @@ use crate::upstream::body_prefix::read_prefix;
 use crate::upstream::body_stream::READ_TIMEOUT;
 use crate::upstream::config::{UpstreamConfig, UpstreamError, join_path, parse_base_url, to_uri};
 use crate::upstream::delta_stream::DeltaStream;
-use crate::upstream::error::{check_content_type, redact_error, timeout_error, transport_error};
+use crate::upstream::error::{check_content_type, timeout_error, transport_error};
 use crate::upstream::http_client::{DEFAULT_FIRST_BYTE_TIMEOUT, PooledHttpClient, Response, ResponseTimeout};
 use crate::upstream::ip_filter::is_private_literal;
 use crate::upstream::outgoing_chat::OutgoingChat;
 use crate::upstream::renamed_tools::RenamedTools;
 use crate::upstream::reported_load::ReportedLoadCell;
 use crate::upstream::request_headers::{TRACEPARENT, request_headers, traceparent_header};
-use crate::upstream::retry_headers::parse_retry_after;
 use crate::upstream::service::{Service, adapt_body};
 use crate::upstream::shared_notes::SharedNotes;
 use crate::upstream::shared_progress::SharedProgress;
@@ -45,8 +45,7 @@ use crate::upstream::whole_answer::{parse_whole_answer, read_whole_body};
 
 /// The default time limit for the head of a whole answer. Clients wait as long by default.
 const WHOLE_ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
-/// Most bytes that are read of a refusal.
-pub(super) const MAX_ERROR_BODY_BYTES: usize = 16 << 10;
+pub(super) use refusal::MAX_ERROR_BODY_BYTES;
 
 /// A remote provider.
 pub struct Upstream {
@@ -141,11 +140,6 @@ impl Upstream {
         &self.name
     }
 
-    /// Whether requests have a credential.
-    pub(super) fn has_key(&self) -> bool {
-        self.key.is_some()
-    }
-
     /// The built-in provider that this one is, if any.
     pub(crate) fn preset(&self) -> Option<&str> {
         self.preset.as_deref()
@@ -236,11 +230,7 @@ impl Upstream {
         if response.status.is_success() {
             return Ok(response);
         }
-        let status = response.status.as_u16();
-        let retry_after = parse_retry_after(&response.headers, SystemTime::now());
-        tracing::warn!(provider = &*self.name, status, "provider refused request");
-        let body = read_prefix(response, MAX_ERROR_BODY_BYTES).await;
-        Err(redact_error(map_error(&self.name, status, retry_after, &body)))
+        Err(self.refusal(response).await)
     }
 
     pub(super) fn endpoint_uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Error> {

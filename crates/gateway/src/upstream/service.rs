@@ -39,6 +39,11 @@ impl Service {
         Self::Bedrock(Arc::new(RequestSigner { credentials, region, service: "bedrock" }))
     }
 
+    /// Whether it signs requests, or obtains tokens for them.
+    pub(super) fn has_credential(&self) -> bool {
+        matches!(self, Self::Vertex(_) | Self::Bedrock(_))
+    }
+
     /// The path and the query of a chat of `model`, where they are not those of the dialect.
     pub(super) fn chat_path(&self, dialect: Dialect, model: &str, stream: bool) -> (String, Option<String>) {
         let (path, query) = dialect.chat_path(model, stream);

@@ -8,6 +8,7 @@ mod dialects;
 mod failover;
 #[path = "../common/fixture.rs"]
 mod fixture;
+mod missing_key;
 mod model_rows;
 mod passthrough;
 #[path = "../common/passthrough.rs"]

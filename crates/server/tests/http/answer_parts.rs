@@ -12,8 +12,13 @@ const MODEL: &str = "deepseek-chat";
 const IMAGE: &str = "data:image/png;base64,iVBORw0KGgo=";
 
 async fn start() -> TestApp {
-    let citation =
-        Citation { start: 0, end: 4, url: Some("https://rome.example".into()), title: "Rome".into(), ..Citation::default() };
+    let citation = Citation {
+        start: 0,
+        end: 4,
+        url: Some("https://rome.example".into()),
+        title: "Rome".into(),
+        ..Citation::default()
+    };
     let mut steps = vec![ScriptStep::Delta(Delta::Start(Usage::default())), text_delta("Rome")];
     steps.extend(
         [
@@ -23,7 +28,10 @@ async fn start() -> TestApp {
         ]
         .map(ScriptStep::Delta),
     );
-    steps.extend(finish_and_usage(FinishReason::Stop, Usage { prompt_tokens: 5, completion_tokens: 2, ..Usage::default() }));
+    steps.extend(finish_and_usage(
+        FinishReason::Stop,
+        Usage { prompt_tokens: 5, completion_tokens: 2, ..Usage::default() },
+    ));
     TestAppBuilder::lenient_profile().script(steps).start().await
 }
 

@@ -42,6 +42,7 @@ enum Source {
 /// A server, and the models that it lists.
 struct Server {
     host: String,
+    has_key: bool,
     upstream: Upstream,
     models: Vec<String>,
 }
@@ -102,6 +103,7 @@ impl Connection {
     /// A server that cannot be reached or refuses the key, and a model that it does not list.
     pub(super) async fn to_server(args: ServerArgs, model: Option<&Path>) -> Result<Self> {
         let host = args.base_url.authority().to_owned();
+        let has_key = args.key.is_some();
         // OpenAI's own service refuses the fields that other servers understand.
         let dialect =
             if args.base_url.host_str() == Some("api.openai.com") { Dialect::OpenAi } else { Dialect::DeepSeek };
@@ -117,7 +119,7 @@ impl Connection {
         let upstream = Upstream::new(config)
             .with_context(|| format!("`--url {}`", args.base_url))?
             .with_first_byte_timeout(FIRST_BYTE_TIMEOUT);
-        let mut server = Server { host, upstream, models: Vec::new() };
+        let mut server = Server { host, has_key, upstream, models: Vec::new() };
         match (server.upstream.models().await, model) {
             (Ok(models), _) => server.models = models,
             // A server need not have a list.
@@ -223,10 +225,13 @@ impl Server {
     /// The error for a person who gave the key of this server. A provider's error is for the
     /// callers of a gateway.
     fn explain(&self, error: Error) -> Error {
-        if !error.message.ends_with("refused this server's credentials") {
+        let is_refused = error.message.ends_with("refused this server's credentials");
+        let lacks_key = !self.has_key && error.message.ends_with("is not available right now");
+        if !is_refused && !lacks_key {
             return error;
         }
-        let message = format!("`{}` refuses the key: name one with --key or in CACHALOT_KEY", self.host);
+        let what = if lacks_key { "requires a key" } else { "refuses the key" };
+        let message = format!("`{}` {what}: name one with --key or in CACHALOT_KEY", self.host);
         Error { message, ..error }
     }
 
