@@ -9,6 +9,16 @@ use wire::provider_limits::ProviderLimitExceeded;
 use wire::sse::{self, SseFrame, SseParser};
 use wire::upstream::Dialect;
 
+/// Bedrock's events arrive as binary messages, and are read in the same form.
+const DIALECTS: [Dialect; 6] = [
+    Dialect::OpenAi,
+    Dialect::DeepSeek,
+    Dialect::Responses,
+    Dialect::Anthropic,
+    Dialect::Gemini,
+    Dialect::Bedrock,
+];
+
 fuzz_target!(|input: &[u8]| {
     let Some((bytes, [seed])) = split_control(input) else { return };
     within_time_limit(bytes.len(), || check(bytes, seed));
@@ -20,7 +30,7 @@ fn check(bytes: &[u8], seed: u8) {
     assert_eq!(whole, (frames.clone(), held), "split differently");
     assert!(held <= 3 * bytes.len(), "an invalid byte becomes three");
     check_round_trip(&frames);
-    for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini] {
+    for dialect in DIALECTS {
         let mut reader = dialect.event_reader(&Chat::default());
         let mut deltas = Vec::new();
         let mut failed = false;
