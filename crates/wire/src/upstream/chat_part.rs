@@ -11,6 +11,8 @@ pub(super) enum ChatPart {
     FileName,
     /// The resolution at which an image is read.
     ImageDetail,
+    /// An image of an earlier answer.
+    ImageOfAnswer,
     /// The name of a message's author.
     Name,
     /// The last message is the beginning of the answer.
@@ -29,6 +31,7 @@ impl ChatPart {
             Self::EndUser => "user",
             Self::FileName => "filename",
             Self::ImageDetail => "detail",
+            Self::ImageOfAnswer => "images of earlier answers",
             Self::Name => "name",
             Self::Prefix => "prefix",
             Self::Reasoning => "reasoning_content",
@@ -50,6 +53,10 @@ impl ChatPart {
             (Self::EndUser, chat.user.is_some() || chat.user_id.is_some()),
             (Self::FileName, any(|message| has_field(message, "file", "filename"))),
             (Self::ImageDetail, any(|message| has_field(message, "image_url", "detail"))),
+            (
+                Self::ImageOfAnswer,
+                any(|message| message.content.iter().flatten().any(|part| is_image_of_answer(message, part))),
+            ),
             (Self::Name, any(|message| message.role != Role::Tool && message.name.is_some())),
             (Self::Prefix, any(|message| message.prefix)),
             (Self::Reasoning, any(has_reasoning)),
@@ -66,6 +73,11 @@ fn has_field(message: &Message, kind: &str, field: &str) -> bool {
         Part::Other { kind: of, value } => of == kind && value[kind].get(field).is_some_and(|value| !value.is_null()),
         Part::Text(_) => false,
     })
+}
+
+/// Whether a part of a message is an image that the model has made.
+pub(super) fn is_image_of_answer(message: &Message, part: &Part) -> bool {
+    message.role == Role::Assistant && matches!(part, Part::Other { kind, .. } if kind == "image_url")
 }
 
 fn has_reasoning(message: &Message) -> bool {

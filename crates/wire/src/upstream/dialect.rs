@@ -148,6 +148,7 @@ impl Dialect {
             ChatPart::CacheControl => !matches!(self, Self::Anthropic | Self::Bedrock),
             ChatPart::EndUser | ChatPart::StrictTool => matches!(self, Self::Gemini | Self::Bedrock),
             ChatPart::FileName => self == Self::Gemini,
+            ChatPart::ImageOfAnswer => self != Self::Gemini,
             ChatPart::ImageDetail => !self.is_chat_completions() && self != Self::Responses,
             ChatPart::Name => !self.is_chat_completions(),
             ChatPart::Prefix => matches!(self, Self::OpenAi | Self::Responses),

@@ -42,6 +42,13 @@ fn parse_assistant_fields(message: &mut Message, mut object: Object) -> Result<(
         let text = other.and_then(|value| value.as_str().map(str::to_owned).or_else(|| reasoning_of_details(&value)));
         message.reasoning = message.reasoning.take().or(text);
     }
+    // Those that another service has made, as OpenRouter has them.
+    let images = object.optional("images").map(Field::into_value).unwrap_or_default();
+    let urls = images.as_array().into_iter().flatten().filter_map(|image| image["image_url"]["url"].as_str());
+    let images: Vec<Part> = urls.map(Part::image).collect();
+    if !images.is_empty() {
+        message.content.get_or_insert_default().extend(images);
+    }
     message.prefix = object.optional("prefix").map(Field::bool).transpose()?.unwrap_or(false);
     if let Some(calls) = object.optional("tool_calls") {
         message.tool_calls = Some(calls.array()?.map(parse_tool_call).collect::<Result<_, _>>()?);

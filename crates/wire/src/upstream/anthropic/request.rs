@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::tool_arguments::parse_tool_arguments;
 use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments, unsupported_content};
+use crate::upstream::chat_part::is_image_of_answer;
 use crate::upstream::event_reader::SignatureStore;
 use crate::upstream::short_id::short_id;
 
@@ -193,7 +194,7 @@ fn message_blocks(message: &Message, thinks: bool, signatures: &dyn SignatureSto
             if let Some((reasoning, signature)) = signed_thinking(message, signatures).filter(|_| thinks) {
                 blocks.push(json!({"type": "thinking", "thinking": reasoning, "signature": signature}));
             }
-            for part in message.content.iter().flatten() {
+            for part in message.content.iter().flatten().filter(|part| !is_image_of_answer(message, part)) {
                 blocks.extend(content_block(part)?);
             }
             for call in message.calls() {

@@ -4,6 +4,7 @@ use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolCa
 use serde_json::{Map, Value, json};
 
 use crate::upstream::attachment::attachments;
+use crate::upstream::chat_part::is_image_of_answer;
 use crate::upstream::short_id::short_id;
 
 /// Maximum length of `user`.
@@ -129,7 +130,14 @@ fn message_body(message: &Message, with_deepseek_fields: bool) -> Value {
         Role::Tool => "tool",
     };
     let mut body = Map::from_iter([("role".to_owned(), Value::from(role))]);
-    body.insert("content".into(), message.content.as_deref().map_or(Value::Null, content_body));
+    let content = message.content.as_deref().map_or(Value::Null, |parts| {
+        if parts.iter().any(|part| is_image_of_answer(message, part)) {
+            let others = parts.iter().filter(|part| !is_image_of_answer(message, part));
+            return content_body(&others.cloned().collect::<Vec<_>>());
+        }
+        content_body(parts)
+    });
+    body.insert("content".into(), content);
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             body.insert(key.into(), value);

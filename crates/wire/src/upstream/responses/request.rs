@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::signature_key;
 use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments, unsupported_content};
+use crate::upstream::chat_part::is_image_of_answer;
 use crate::upstream::event_reader::SignatureStore;
 use crate::upstream::openai::end_user;
 use crate::upstream::short_id::short_id;
@@ -129,7 +130,8 @@ fn push_items(message: &Message, signatures: &dyn SignatureStore, to: &mut Vec<V
 /// Adds an answer of the model: its reasoning where the service can decrypt it, its text, its
 /// calls.
 fn push_assistant_items(message: &Message, signatures: &dyn SignatureStore, to: &mut Vec<Value>) -> Result<(), Error> {
-    if let Some(Part::Other { kind, .. }) = attachments(message.content.as_deref().unwrap_or_default()).next() {
+    let mut attached = attachments(message.content.as_deref().unwrap_or_default());
+    if let Some(Part::Other { kind, .. }) = attached.find(|part| !is_image_of_answer(message, part)) {
         return Err(unsupported_content(kind));
     }
     let reasoning = message.reasoning.as_deref().filter(|reasoning| !reasoning.is_empty());

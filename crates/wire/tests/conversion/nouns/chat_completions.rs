@@ -45,6 +45,14 @@ pub(crate) fn nouns() -> Vec<Noun> {
     );
     nouns.add("`reasoning_content` of an earlier answer", json!({"messages": [user,
         {"role": "assistant", "content": "a", "reasoning_content": "a signed thought"}, user], "thinking": {"type": "enabled"}}));
+    let answered = |answer: Value| json!({"messages": [user, answer, user]});
+    nouns.add_beside(
+        "`images` of an earlier answer",
+        answered(json!({"role": "assistant", "content": "a"})),
+        answered(
+            json!({"role": "assistant", "content": "a", "images": [{"type": "image_url", "image_url": {"url": PNG}}]}),
+        ),
+    );
     nouns.add(
         "`refusal` of an earlier answer",
         json!({"messages": [user, {"role": "assistant", "refusal": "no"}, user]}),
