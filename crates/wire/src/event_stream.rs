@@ -88,7 +88,12 @@ impl EventStreamParser {
                 break;
             }
         }
-        self.buffer.drain(..at);
+        if self.is_broken {
+            // The rest is never read.
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.drain(..at);
+        }
         Ok(())
     }
 
@@ -307,6 +312,12 @@ mod tests {
         }
         assert_eq!(parse(b"HTTP is not this protocol", 1000).unwrap(), ["not a message"]);
         assert!(parse(&good[..good.len() - 1], 3).unwrap().is_empty());
+        // Nothing is held of what is not read.
+        let (mut parser, mut frames) = (EventStreamParser::default(), Vec::new());
+        for bytes in [&b"HTTP is not this protocol"[..], &good] {
+            parser.feed(bytes, &mut frames).unwrap();
+            assert_eq!((frames.len(), parser.buffered_bytes()), (1, 0));
+        }
         // A long message is refused before it is held.
         let mut prelude = ((MAX_EVENT_BYTES + 1) as u32).to_be_bytes().to_vec();
         prelude.extend_from_slice(&[0; 4]);
