@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use cachalot::commands::price;
+use cachalot::commands::price_import;
 use cachalot::litellm_config;
 use testkit::growth::GrowthTable;
 

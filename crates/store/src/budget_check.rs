@@ -113,7 +113,7 @@ async fn read_budgets(transaction: &mut Transaction<'_, Any>) -> Result<Vec<Owne
     Ok(owned.collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// What is spent of a window by end user: as a number, if it is one, and as text.
+/// The amounts that are spent of a window by end user: as numbers, if they are, and as text.
 async fn spent_of(
     transaction: &mut Transaction<'_, Any>,
     budget_id: &str,

@@ -1,5 +1,5 @@
-//! What the records in the window of a budget cost: for a budget that is new, and for the check of
-//! one that is not.
+//! The cost of the records in the window of a budget: for a budget that is new, and for the check
+//! of one that is not.
 
 use std::collections::BTreeMap;
 

@@ -64,8 +64,8 @@ pub(super) struct UnitPrices {
     pub(super) reasoning: i64,
     pub(super) per_call: i64,
     pub(super) per_second: i64,
-    /// The prices of [`ExtraCount::ALL`]: per million tokens, or for each where it is no part of
-    /// the tokens.
+    /// The prices of [`ExtraCount::ALL`]: per million tokens, or for each where it is not a
+    /// part of the tokens.
     pub(super) extra: [i64; ExtraCount::ALL.len()],
 }
 
@@ -76,7 +76,7 @@ pub(super) enum PriceTier {
     Period { from: u32, until: u32 },
     /// The prompt has more tokens than this. The tier applies to the whole request.
     PromptAbove(u64),
-    /// The answer is of this service tier, and the prompt has at least so many tokens.
+    /// The answer is of this service tier, and the prompt has at least this number of tokens.
     Service { tier: ServiceTier, prompt_tokens: u64 },
 }
 

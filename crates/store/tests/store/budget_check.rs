@@ -31,7 +31,7 @@ fn refund(id: &str, key: &Key, at: i64, cost: i64) -> UsageRecord {
     UsageRecord { outcome: REFUNDED.into(), ..record(id, key, at, None, cost) }
 }
 
-/// What differs: its name, its value and the expected one.
+/// The mismatches: the name, the value and the expected one.
 async fn differences(store: &Store) -> Vec<(String, String, i64)> {
     let found = store.check_integrity(&[]).await.unwrap().mismatches.into_iter();
     found.map(|mismatch| (mismatch.name, mismatch.actual, mismatch.expected)).collect()
