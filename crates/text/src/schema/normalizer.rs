@@ -139,12 +139,15 @@ impl<'a> SchemaNormalizer<'a> {
                     let key = if key == "oneOf" { "anyOf" } else { key };
                     plain.insert(key.into(), each.collect::<Result<Vec<_>, _>>()?.into());
                 }
-                // The form of a tuple before the draft of 2020.
+                // The form of a tuple before the draft of 2020. An empty list demands nothing.
                 "items" if value.is_array() && self.strictness == Strictness::Lenient => {
                     let each = value.as_array().into_iter().flatten().enumerate();
                     let each =
                         each.map(|(index, of)| self.normalize_schema(of, &at.child(&index.to_string()), depth + 1));
-                    plain.insert("prefixItems".into(), each.collect::<Result<Vec<_>, _>>()?.into());
+                    let each = each.collect::<Result<Vec<_>, _>>()?;
+                    if !each.is_empty() {
+                        plain.insert("prefixItems".into(), each.into());
+                    }
                 }
                 "items" | "additionalProperties" if value.is_boolean() => {
                     plain.insert(key.into(), value.clone());

@@ -142,6 +142,8 @@ fn what_is_not_enforced_is_named_and_the_rest_is_kept() {
     assert_eq!(exclusive, json!({ "type": "number", "maximum": 1, "exclusiveMinimum": 0 }));
     let tuple = lenient_value(json!({ "type": "array", "items": [{ "type": "null" }] }));
     assert_eq!(tuple, json!({ "type": "array", "prefixItems": [{ "type": "null" }] }));
+    let empty = lenient_value(json!({ "type": "array", "items": [] }));
+    assert_eq!(empty, json!({ "type": "array" }));
     let many: Vec<Value> = (0..100).map(|_| json!({ "not": {} })).collect();
     assert_eq!(unenforced(json!({ "anyOf": many })).len(), 8);
 }
