@@ -142,7 +142,8 @@ async fn provider_and_remaining_requests_are_in_the_headers_where_allowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstreams_refusal_is_returned_without_the_operators_secrets() {
     let service = fake_provider().await;
-    let app = app_with_provider(&service, &["--model", "none"], "models = ['gpt-x']").await;
+    // Any variable that exists is a key.
+    let app = app_with_provider(&service, &["--model", "none"], "models = ['gpt-x']\nkey_env = 'PATH'").await;
     for (word, stream) in [("refuse", false), ("refuse", true), ("busy", false), ("busy", true)] {
         let body = json!({"model": "gpt-x", "stream": stream, "messages": [{"role": "user", "content": word}]});
         let response = app.post(&body).await;

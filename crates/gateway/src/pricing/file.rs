@@ -192,8 +192,8 @@ impl DollarPrices {
     }
 }
 
-/// The prices of [`ExtraCount::ALL`]. An absent price is that of text, and 0 for a count that is not
-/// a part of the tokens.
+/// The prices of [`ExtraCount::ALL`]. An absent price is that of text, and 0 for a count that is
+/// not a part of the tokens.
 struct ExtraPrices([Option<f64>; ExtraCount::ALL.len()]);
 
 impl<'de> Deserialize<'de> for ExtraPrices {
