@@ -48,7 +48,7 @@ export type Provider = { row?: string; base_url?: string; dialect?: "openai" | "
 export type Alias = string;
 
 /** As a [[price]] row of a price file: US dollars per million tokens, per call, per second of video. */
-export type Price = { source: string; date: string; context?: number; max_output?: number; input?: number; cached?: number; cache_write?: number; cache_write_1h?: number; output?: number; reasoning?: number; audio_input?: number; image_input?: number; audio_output?: number; image_output?: number; per_search?: number; per_call?: number; per_second?: number; period?: Record<string, unknown>[]; above?: Record<string, unknown>[]; service?: Record<string, unknown>[] };
+export type Price = { source: string; date: string; context?: number; max_output?: number; batch?: number; input?: number; cached?: number; cache_write?: number; cache_write_1h?: number; output?: number; reasoning?: number; audio_input?: number; image_input?: number; audio_output?: number; image_output?: number; per_search?: number; per_call?: number; per_second?: number; period?: Record<string, unknown>[]; above?: Record<string, unknown>[]; service?: Record<string, unknown>[] };
 
 /** How requests ended. `answered`: with an answer. `cancelled`: the caller left. `invalid`: the provider refused the request. `refused`: no budget (402), no right (403), an unknown model (404) or too large (413). `rate_limited`: 429. `failed`: every other error. `refunded`: the refund of a failed task, which counts as no request. */
 export type OutcomeClass = "answered" | "cancelled" | "invalid" | "refused" | "rate_limited" | "failed" | "refunded";
