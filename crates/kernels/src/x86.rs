@@ -1,6 +1,9 @@
-//! The kernels for x86-64. [`nt`] and [`nn`] cut products into tiles; [`avx512`] and [`avx2`]
-//! provide the instructions. The features of the processor decide at the start which of them run.
+//! The kernels for x86-64. [`nt`] and [`nn`] cut products into tiles; [`amx`], [`avx512`] and
+//! [`avx2`] provide the instructions. The features of the processor decide at the start which of
+//! them run.
 
+mod amx;
+mod attention_amx;
 mod attention_avx512;
 mod avx2;
 mod avx2_decode;
@@ -17,6 +20,7 @@ mod nt;
 mod packed;
 mod packed_avx2;
 mod packed_avx512;
+mod tiles;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -35,7 +39,7 @@ pub(crate) fn supported() -> Vec<&'static Isa> {
     }
     let avx512 = all!("avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512bf16" "avx512vbmi" "avx512vnni" "fma" "f16c");
     let avx2 = all!("avx2" "fma" "f16c");
-    [(avx512, &avx512::ISA), (avx2, &avx2::ISA)]
+    [(avx512 && tiles::available(), &amx::ISA), (avx512, &avx512::ISA), (avx2, &avx2::ISA)]
         .into_iter()
         .filter_map(|(supported, isa)| supported.then_some(isa))
         .collect()

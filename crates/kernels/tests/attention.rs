@@ -78,7 +78,9 @@ fn shape() -> impl Strategy<Value = [usize; 3]> {
         Just([50, 33, 5]),
         Just([1, 96, 2]),
         Just([9, 512, 64]),
-        Just([29, 48, 16])
+        Just([29, 48, 16]),
+        Just([9, 224, 192]),
+        Just([20, 64, 32])
     ]
 }
 

@@ -171,7 +171,12 @@ unsafe fn score<F: Format, const B: usize>(
 /// `state` has the maximum, the sum of weights, and the factor that rescales earlier sums to
 /// the new maximum.
 #[inline(always)]
-unsafe fn softmax_step<F: Format>(scores: *mut f32, lanes: usize, n: usize, [max, total, factor]: [*mut f32; 3]) {
+pub(super) unsafe fn softmax_step<F: Format>(
+    scores: *mut f32,
+    lanes: usize,
+    n: usize,
+    [max, total, factor]: [*mut f32; 3],
+) {
     // SAFETY: the caller's scores are `n` rows of `lanes`.
     unsafe {
         let row = |j: usize| scores.add(j * lanes);
