@@ -23,11 +23,26 @@ const ROUND: f32 = 12_582_912.0;
 #[repr(C, align(64))]
 pub(crate) struct FixedBlock([i16; FIXED_BLOCK]);
 
+#[cfg(target_arch = "x86_64")]
+impl FixedBlock {
+    pub(crate) const ZERO: Self = Self([0; FIXED_BLOCK]);
+
+    pub(crate) fn as_ptr(&self) -> *const i16 {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut i16 {
+        self.0.as_mut_ptr()
+    }
+}
+
 /// Rows of activations in fixed point.
 pub(crate) struct FixedRows {
     order: &'static FixedOrder,
     /// `[m, ceil(k / 128)]`; zeros follow the last value of a row.
     blocks: Vec<FixedBlock>,
+    /// The same blocks as kernels split them into bytes; empty if they do not.
+    bytes: Vec<FixedBlock>,
     /// `[m, ceil(k / 128)]` powers of two.
     scales: Vec<f32>,
     /// `[m, row_sums]`: the sum of each group of 32 values, then zeros.
@@ -80,14 +95,34 @@ impl FixedOrder {
         }
         Self { places }
     }
+
+    /// The values of a block in this order.
+    #[inline(always)]
+    pub(crate) fn arrange(&self, block: &[i16; FIXED_BLOCK]) -> FixedBlock {
+        let mut ordered = FixedBlock([0; FIXED_BLOCK]);
+        for (value, place) in block.iter().zip(&self.places) {
+            ordered.0[usize::from(*place)] = *value;
+        }
+        ordered
+    }
 }
 
 impl FixedRows {
     /// Rounds rows of `k` values. A block with a value that is not finite has the scale NaN.
+    pub(crate) fn new(x: &[f32], k: usize, order: &'static FixedOrder) -> Self {
+        Self::arranged(x, k, order, |block| order.arrange(block))
+    }
+
+    /// [`FixedRows::new`], where `arrange` brings blocks to `order`.
     ///
     /// It is inlined into functions that enable the features of an instruction set.
     #[inline(always)]
-    pub(crate) fn new(x: &[f32], k: usize, order: &'static FixedOrder) -> Self {
+    pub(crate) fn arranged(
+        x: &[f32],
+        k: usize,
+        order: &'static FixedOrder,
+        arrange: impl Fn(&[i16; FIXED_BLOCK]) -> FixedBlock,
+    ) -> Self {
         let (rows, width) = (x.len().checked_div(k).unwrap_or(0), k.div_ceil(FIXED_BLOCK));
         let mut blocks = Vec::with_capacity(rows * width);
         let mut scales = Vec::with_capacity(rows * width);
@@ -97,11 +132,7 @@ impl FixedRows {
                 let mut block = [0.0; FIXED_BLOCK];
                 block[..values.len()].copy_from_slice(values);
                 let (block, scale) = round(&block);
-                let mut ordered = FixedBlock([0; FIXED_BLOCK]);
-                for (value, place) in block.iter().zip(&order.places) {
-                    ordered.0[usize::from(*place)] = *value;
-                }
-                blocks.push(ordered);
+                blocks.push(arrange(&block));
                 scales.push(scale);
                 for group in block.as_chunks::<PACKED_GROUP>().0 {
                     sums.push(group.iter().map(|v| i32::from(*v)).sum::<i32>() as f32 * scale);
@@ -109,7 +140,7 @@ impl FixedRows {
             }
             sums.resize((row + 1) * row_sums(width), 0.0);
         }
-        Self { order, blocks, scales, sums, width }
+        Self { order, blocks, bytes: Vec::new(), scales, sums, width }
     }
 
     /// Blocks of a row.
@@ -117,7 +148,28 @@ impl FixedRows {
         self.width
     }
 
+    /// Keeps `split` of every block beside it.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn split_blocks(&mut self, split: impl FnMut(&FixedBlock) -> FixedBlock) {
+        self.bytes = self.blocks.iter().map(split).collect();
+    }
+
+    /// Whether blocks were split.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn are_split(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// The blocks of row `row` as they were split.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn bytes(&self, row: usize) -> &[FixedBlock] {
+        &self.bytes[row * self.width..][..self.width]
+    }
+
     /// Row `row`.
+    ///
+    /// It is inlined, because a result in memory is read before it has been written.
+    #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> FixedRow<'_> {
         let sums = row_sums(self.width);
         FixedRow {

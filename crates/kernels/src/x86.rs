@@ -14,6 +14,8 @@ mod fixed;
 mod fixed_avx2;
 mod fixed_avx512;
 mod heads_avx512;
+mod int4_amx;
+mod int4_avx512;
 mod lanes;
 mod nn;
 mod nt;

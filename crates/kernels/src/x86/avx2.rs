@@ -40,7 +40,7 @@ fn fixed_rows(x: &[f32], k: usize, packing: Packing) -> FixedRows {
         Packing::Int4 => &fixed_avx2::INT4_ORDER,
         Packing::Int8 => &fixed_avx2::INT8_ORDER,
     };
-    FixedRows::new(x, k, order)
+    FixedRows::arranged(x, k, order, |block| order.arrange(block))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

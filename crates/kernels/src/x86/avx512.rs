@@ -5,11 +5,11 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::avx512_decode::{self, Bits, FromBf16, FromF16, FromF32, FromFp8, Lookup, Table, scaled_table};
-use super::fixed_avx512::{Fixed, Int4, Int8};
+use super::fixed_avx512::{Fixed, Int8};
 use super::lanes::Lanes;
 use super::nn::{self, Terms, Wide};
 use super::nt::{self, Operands};
-use super::{RightBytes, attention_avx512, fixed, fixed_avx512, packed, with_widened_rows};
+use super::{RightBytes, attention_avx512, fixed, fixed_avx512, int4_avx512, packed, with_widened_rows};
 use crate::cpu::Isa;
 use crate::dtype::DType;
 use crate::fixed::FixedRows;
@@ -35,11 +35,17 @@ pub(super) static ISA: Isa = Isa {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
 fn fixed_rows(x: &[f32], k: usize, packing: Packing) -> FixedRows {
-    let order = match packing {
-        Packing::Int4 => &fixed_avx512::INT4_ORDER,
-        Packing::Int8 => &fixed_avx512::INT8_ORDER,
-    };
-    FixedRows::new(x, k, order)
+    match packing {
+        Packing::Int4 => {
+            // SAFETY: the features are there.
+            let arrange = |block: &_| unsafe { int4_avx512::arrange(block) };
+            FixedRows::arranged(x, k, &fixed_avx512::INT4_ORDER, arrange)
+        }
+        Packing::Int8 => {
+            let order = &fixed_avx512::INT8_ORDER;
+            FixedRows::arranged(x, k, order, |block| order.arrange(block))
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vbmi,avx512vnni,avx2,fma,f16c")]
@@ -84,7 +90,7 @@ unsafe fn product_nt(task: &Nt<'_>, columns: Range<usize>) {
                 packed::product_nt::<F32>(task, x, weights.packed(), columns);
             }
             (Left::Fixed(x), DType::Int4) => {
-                fixed::nt::<Fixed, Int4, 4>(task, x, weights.packed(), columns);
+                int4_avx512::nt(task, x, weights.packed(), columns);
             }
             (Left::Fixed(x), DType::Int8) => {
                 fixed::nt::<Fixed, Int8, 2>(task, x, weights.packed(), columns);

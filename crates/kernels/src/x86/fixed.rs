@@ -12,18 +12,18 @@ use crate::packing::{PACKED_GROUP, ScaleParts};
 use crate::product::Nt;
 
 /// Groups whose scales are converted together.
-const CHUNK: usize = 16;
+pub(super) const CHUNK: usize = 16;
 
 /// Least distance in bytes at which weights are prefetched: rows may be too short for the hardware
 /// prefetcher.
-const AHEAD: usize = 8192;
+pub(super) const AHEAD: usize = 8192;
 
 /// Bytes of activations that are multiplied with all columns before the next ones: they stay in the
 /// L1 cache, beside the weights.
-const L1_BYTES: usize = 24 << 10;
+pub(super) const L1_BYTES: usize = 24 << 10;
 
 /// Groups of weights in a block of activations.
-const BLOCK_GROUPS: usize = FIXED_BLOCK / PACKED_GROUP;
+pub(super) const BLOCK_GROUPS: usize = FIXED_BLOCK / PACKED_GROUP;
 
 /// Scales of one row for a chunk of groups.
 #[derive(Clone, Copy)]

@@ -151,13 +151,18 @@ impl TestOperands {
     /// The product of the rows `rows` and the columns between neighbouring `cuts`, `[rows, n]`; NaN
     /// where nothing was computed.
     fn product(&self, isa: &Isa, rows: &[u32], cuts: &[usize]) -> Vec<f32> {
-        let mut out = vec![f32::NAN; rows.len() * self.n];
+        self.product_of(isa, Some(rows), rows.len(), cuts)
+    }
+
+    /// [`TestOperands::product`] of `m` rows: of the first ones, or those that are listed.
+    fn product_of(&self, isa: &Isa, rows: Option<&[u32]>, m: usize, cuts: &[usize]) -> Vec<f32> {
+        let mut out = vec![f32::NAN; m * self.n];
         let to = Disjoint::new(&mut out);
         let fixed = self.fixed(isa);
         let task = Nt {
             x: self.left(fixed.as_ref()),
-            rows: Some(rows),
-            m: rows.len(),
+            rows,
+            m,
             k: self.k,
             w: self.right(),
             first: 0,
@@ -204,6 +209,23 @@ proptest! {
                 let (i, column) = (rng.below(m), rng.below(n));
                 let alone = sides.product(isa, &rows[i..=i], &[column, column + 1])[column];
                 prop_assert_eq!(whole[i * n + column].to_bits(), alone.to_bits(), "{} [{}, {}]", isa.name, i, column);
+            }
+        }
+    }
+
+    #[test]
+    fn many_rows_of_a_packed_product_have_the_bits_of_one(
+        seed: u64, int8: bool, m in 14usize..70, k in 1usize..700, n in 1usize..70,
+    ) {
+        let rng = &mut TestRng(seed);
+        let sides = TestOperands::random(rng, if int8 { 13 } else { 11 }, m, k, n);
+        for isa in supported() {
+            let whole = sides.product_of(isa, None, m, &[0, n / 2, n]);
+            for row in (0..m).step_by(5) {
+                let alone = sides.product(isa, &[row as u32], &[0, n]);
+                for (whole, alone) in whole[row * n..][..n].iter().zip(alone) {
+                    prop_assert_eq!(whole.to_bits(), alone.to_bits(), "{} row {}", isa.name, row);
+                }
             }
         }
     }
