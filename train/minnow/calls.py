@@ -192,8 +192,8 @@ def no_call(r):
     if k < 0.6:
         c = knowledge.facts(r) if k < 0.5 else knowledge.explain(r)
     elif k < 0.8:
-        q, a = r.choice(talk.TALK[:7] * 2 + talk.IDENTITY[:8])
-        return r.choice(q), r.choice(a), "No tool is needed for this."
+        q, a = talk.small_talk(r) if r.random() < 0.75 else map(r.choice, r.choice(talk.IDENTITY[:8]))
+        return q, a, "No tool is needed for this."
     elif k < 0.88:
         c = sums.sum_(r, 0)
     else:

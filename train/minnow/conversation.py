@@ -44,3 +44,13 @@ def table(name):
     """Rows of a file of `tables/`, as lists of fields."""
     with open(os.path.join(TABLES, name + ".txt"), encoding="utf-8") as f:
         return [line.rstrip("\n").split("|") for line in f if line.strip() and not line.startswith("#")]
+
+
+def widen():
+    """More names and cities in the lists of `synth.words`, which the generators draw from."""
+    from synth import words
+    for known, name in ((words.FIRST, "names"), (words.LAST, "surnames"), (words.CITIES, "cities")):
+        known += [x for row in table(name) for x in row if x not in known]
+
+
+widen()

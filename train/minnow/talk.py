@@ -1,7 +1,7 @@
 """Who the model is, small talk, what it cannot know, and requests about something that was not attached."""
 
 from conversation import A, C, S, U, maybe_system, think
-from synth.words import CITIES, HOBBIES, full, name
+from synth.words import CITIES, HOBBIES, cap, full, name
 
 IDENTITY = [
     (["Who are you?", "who are you", "Who are you exactly?", "What are you?", "Introduce yourself.", "Tell me about yourself.", "Tell me something about yourself.", "Describe yourself.", "Say something about yourself.", "Who are you, actually?", "So who are you?", "Can you tell me who you are?", "I want to know who you are.", "What should I know about you?", "Tell me who you are.", "Who am I talking to?", "Who is this?", "Hi, who are you?", "Hello! Who are you?", "Can you introduce yourself?",
@@ -62,6 +62,39 @@ TALK = [
     (["Can you help me?", "I need help.", "Can you help me with something?", "I have a question.", "Can I ask you something?"], ["Of course! What is it about?", "Yes, I will try. What do you need?"]),
     (["Good luck!", "Have a nice day!", "Have a good weekend!"], ["Thank you! The same to you."]), (["Sorry", "I am sorry.", "Sorry for the mistake."], ["No problem at all."]), (["asdf", "???", "...", "hmm", "qwertz"], ["I did not understand that. What would you like to know?"]),
 ]
+HELLO = ["Hi", "Hello", "Hey", "Good morning", "Good afternoon", "Good evening", "Hi there", "Hello there", "Hey there", "Morning", "Evening", "Hey Minnow", "Dear assistant", "Good day", "Hi again", "Hello again", "Hi everyone", "Yo"]
+WELL = ["how are you?", "how are you doing?", "how is it going?", "how's it going today?", "how are things today?", "are you well?", "everything fine?", "how do you do?", "how was your day?", "how are you this morning?", "what's up?", "all good?", "I hope you are well."]
+THERE = ["are you there?", "is anybody there?", "anyone home?", "can you hear me?", "are you online?", "do you read me?", "is someone listening?", "are you available?", "are you ready?", "still with me?"]
+MEET = ["nice to meet you.", "pleased to meet you.", "good to see you.", "I am new here.", "this is my first message.", "lovely to meet you.", "glad to be here.", "I just found you.", "my name is {n}.", "I'm {n}.", "it's me, {n}."]
+DONE = ["Great", "Perfect", "Super", "Wonderful", "Okay", "Nice", "Good", "Excellent", "Brilliant", "That worked", "Ah, I see", "Got it", "Now I understand", "That's it", "Awesome", "Lovely", "All clear", "Ok cool"]
+THANKS = ["thanks", "thank you", "thanks a lot", "many thanks", "thank you very much", "thanks so much", "thx", "cheers", "a big thank you", "I appreciate it"]
+FOR = ["", "", "", " for that", " for explaining", " for the quick answer", " for your time", " for the list", " for the summary", " for the recipe", " for your patience", " for looking that up", " for telling me", " for the tip", " for everything"]
+
+
+def small_talk(r):
+    """One of `TALK`, or a greeting or thanks put together of parts."""
+    k, n = r.random(), name(r)
+    ends = lambda s: s.rstrip(".?") + r.choice([s[-1] if s[-1] in ".?" else "!", "!", ""])
+    if k < 0.45:
+        q, a = r.choice(TALK)
+        return r.choice(q), r.choice(a)
+    if k < 0.75:
+        said, answers = r.choice([(WELL, ["I am doing well, thank you. How can I help you?", "I am a program, so I am always fine. How can I help you?", "I'm fine, thank you! What can I do for you?"]),
+                                  (THERE, ["Hello! Yes, I am here. How can I help you?", "Hi! I'm here. What can I do for you?", "Yes, I am here. How can I help you?"]),
+                                  (MEET, ["Nice to meet you too! How can I help you?", "Hello! Nice to meet you. What can I do for you?", "Hello and welcome! How can I help you?"])])
+        x, hello = r.choice(said).format(n=n), r.choice(HELLO)
+        a = r.choice(answers)
+        if hello.startswith("Good") and r.random() < 0.5 and said is WELL:
+            a = f"{hello}! {a}"
+        if n in x and r.random() < 0.6:
+            a = f"Nice to meet you, {n}! How can I help you?"
+        q = r.choice([f"{hello}, {x}", f"{hello}! {cap(x)}", f"{hello}. {cap(x)}", f"{hello} {x}"])
+        return r.choice([q, q.lower()]) if r.random() < 0.5 else ends(q), a
+    t = r.choice(THANKS) + r.choice(FOR)
+    q = r.choice([f"{r.choice(DONE)}, {t}", f"{cap(t)}!", f"{r.choice(DONE)}! {cap(t)}.", f"{cap(t)}, {r.choice(DONE).lower()}", f"{r.choice(DONE).lower()} {t}", f"{cap(t)}, that was all.", f"{t} {n} here, bye".capitalize()])
+    return q if r.random() < 0.6 else q.lower().rstrip(".!"), r.choice(["You're welcome!", "You are welcome. Is there anything else?", "You're welcome! Let me know if you need anything else.", "You're welcome, I am glad that I could help.", "My pleasure! Is there anything else?"])
+
+
 IDLE = ["The user asks who I am. I am Minnow, the small model of cachalot.", "A simple question about me. I answer briefly.", "This is about myself. I should be honest: I am a small model."]
 
 
@@ -79,8 +112,9 @@ def identity(r):
 def greetings(r):
     """Small talk alone, one to three turns."""
     m = maybe_system(r, 0.3)
-    for q, a in r.sample(TALK, r.choice([1, 1, 2, 3])):
-        m += [U(r.choice(q)), A(r.choice(a))]
+    for _ in range(r.choice([1, 1, 2, 3])):
+        q, a = small_talk(r)
+        m += [U(q), A(a)]
     return C(m)
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ import knowledge
 import meetings
 import memory
 import minutes
+import packed
 import quantise
 import results
 import rounding
@@ -26,6 +28,7 @@ import sums
 import tales
 import talk
 import texts
+import tuning
 import chat_format as cf
 
 MAKERS = [talk.identity, talk.greetings, talk.unknown, talk.missing, rules.honours_system, memory.memory, meetings.bullets_mix, minutes.minutes, meetings.actions_mix, sums.sums, sums.thought, texts.translate, texts.haiku, texts.reading,
@@ -223,6 +226,146 @@ def test_the_mean_of_adapters_keeps_the_quants_and_refuses_others():
             assert "m.quants" in str(e)
         else:
             raise AssertionError("adapters of other quants were averaged")
+
+
+def stored(name, w):
+    """A matrix as a packed folder stores it."""
+    f = rounding.row_factor(w)
+    g = rounding.Grid.of(rounding.nearest(w) / f)
+    q = g.quants.byte()
+    return {name + ".weight": (q[..., :16] | q[..., 16:] << 4).flatten(-2), name + ".weight_scale": g.scale.half(), name + ".weight_offset": g.offset.half(), name + ".weight_factor": f[:, 0]}
+
+
+def test_a_part_multiplies_by_the_stored_numbers_and_its_gradient_is_theirs():
+    torch.manual_seed(5)
+    w, order = [torch.randn(40, 96), torch.randn(30, 96) * 1e-5], torch.randperm(70)
+    t = stored("a", w[0]) | stored("b", w[1])
+    want = torch.cat([packed.weights(t, n) for n in "ab"])
+    assert torch.equal(want, torch.cat([rounding.nearest(x) for x in w]))
+    times = torch.cat((torch.ones(40), torch.full((30,), 2.0 ** 17)))
+    part = tuning.Part(t, ["a", "b"], times, order)
+    full = (want * times[:, None])[order]
+    assert torch.allclose(part.w[:, :70].t().float(), full, rtol=1e-2, atol=1e-2) and not part.w[:, 70:].any()
+    kept = part.changed()
+    assert set(kept) == {f"{n}.weight_{x}" for n in "ab" for x in ("scale", "offset")} and all(torch.equal(kept[k], t[k]) for k in kept)
+    # the gradient of a loss that is linear in the weights, against differences of the loss
+    x, y = torch.randn(50, 96).bfloat16(), torch.randn(50, 128).bfloat16()
+    z = x.clone().requires_grad_(True)
+    (tuning.Rows.apply(z, part) * y).sum().backward()
+    assert torch.allclose(z.grad.float(), y.float() @ part.w.t().float(), rtol=0.02, atol=0.5)
+    exact = lambda: float(((((part.quants.float() + 7.5).unflatten(0, (-1, 32)) * (s := part.scale * (1 + 0.2 * part.moved[0]))[:, None] + (part.offset + part.scale * (7.5 + part.moved[1]) - 7.5 * s)[:, None]).flatten(0, 1) * part.factor).double() * (x.double().t() @ y.double())).sum())
+    for at in ((0, 1, 3), (1, 2, 60), (1, 0, 0), (0, 2, 41)):
+        before = exact()
+        part.moved[at] += 1.0
+        slope = exact() - before
+        part.moved[at] -= 1.0
+        assert abs(slope - float(part.moved.grad[at])) < 0.02 * abs(slope) + 0.02 * float(part.moved.grad.abs().mean()), (at, slope, float(part.moved.grad[at]))
+
+
+def test_attention_and_norm_have_the_gradients_of_their_formulas():
+    torch.manual_seed(6)
+
+    class Shape:
+        heads, nope, rope, dv, rank = 6, 2, 8, 4, 12
+    n, width = 9, 10
+    copied = torch.tensor([8, 9]), torch.arange(8).view(2, 4)
+    turned = torch.outer(torch.cat((torch.arange(5), torch.arange(4))).double(), 10.0 ** -torch.arange(4).double()).float()
+    y = torch.randn(n, 6 * width + 12 + 8).bfloat16().float()
+
+    def plain(y):
+        rotate = lambda z, a: torch.cat((z[..., :4] * a.cos() - z[..., 4:] * a.sin(), z[..., 4:] * a.cos() + z[..., :4] * a.sin()), -1)
+        q, kv = y[:, : 6 * width].view(n, 6, width), y[:, 6 * width:]
+        q = torch.cat((q[..., :2], rotate(q[..., 2:], turned[:, None])), -1).transpose(0, 1)
+        k = torch.cat((kv[:, copied[0]], rotate(kv[:, 12:], turned)), -1)
+        v = kv[:, copied[1].flatten()].view(n, 2, 4).transpose(0, 1).repeat_interleave(3, 0)
+        out = []
+        for part in (slice(0, 5), slice(5, 9)):
+            m = part.stop - part.start
+            s = q[:, part] @ k[part].t() * width ** -0.5 + torch.full((m, m), float("-inf")).triu_(1)
+            out.append(s.softmax(-1) @ v[:, part])
+        return torch.cat(out, 1).transpose(0, 1).flatten(1)
+    masks = {m: torch.full((m, m), float("-inf")).bfloat16().triu_(1) for m in (4, 5)}
+    a, b = y.clone().requires_grad_(True), y.bfloat16().requires_grad_(True)
+    want, got = plain(a), tuning.Attention.apply(b, Shape, copied, (turned.cos().bfloat16(), turned.sin().bfloat16()), [5, 4], masks)
+    g = torch.randn(n, 24)
+    (want * g).sum().backward()
+    (got.float() * g).sum().backward()
+    close = lambda x, y: float((x - y.float()).norm() / x.norm()) < 0.02
+    assert close(want.detach(), got.detach()) and close(a.grad, b.grad)
+    x, w = torch.randn(7, 32), torch.rand(32)
+    grads = []
+    for norm in (lambda z, v: source.rms(z, v, 1e-5), lambda z, v: tuning.Norm.apply(z, v, 1e-5)):
+        z, v = x.clone().requires_grad_(True), w.clone().requires_grad_(True)
+        (norm(z, v).float() * x.flip(0)).sum().backward()
+        grads.append((z.grad, v.grad))
+    assert all(close(p, q) for p, q in zip(*grads))
+    z = torch.randn(5, 16).bfloat16()
+    p, q = z.float().requires_grad_(True), z.clone().requires_grad_(True)
+    (torch.nn.functional.silu(p[:, :8]) * p[:, 8:]).sum().backward()
+    tuning.Gated.apply(q).sum().backward()
+    assert close(p.grad, q.grad)
+
+
+def test_the_loss_is_cross_entropy_and_divergence_and_trains_rows_of_the_head():
+    torch.manual_seed(7)
+
+    class Head:
+        row_ids, rows, head = torch.tensor([1, 4]), torch.zeros(2, 16), torch.randn(12, 16).bfloat16()
+    Head.rows.grad = torch.zeros(2, 16)
+    z, target, ce = torch.randn(6, 16).bfloat16(), torch.tensor([1, 4, 0, 7, 11, 4]), torch.tensor([1.0, 1, 0, 0.3, 1, 0])
+    theirs = torch.randn(6, 12).log_softmax(-1)
+    p, h = z.float().requires_grad_(True), Head.head.float().requires_grad_(True)
+    y = (p @ h.t()).log_softmax(-1)
+    want = (ce * torch.nn.functional.nll_loss(y, target, reduction="none") + (1 - ce) * (theirs.exp() * (theirs - y)).sum(-1)).mean()
+    want.backward()
+    q = z.clone().requires_grad_(True)
+    got = tuning.Loss.apply(q, Head, target, ce, lambda rows: theirs[rows], [])
+    got.backward()
+    close = lambda x, y: float((x - y.float()).norm() / x.norm()) < 0.02
+    assert abs(float(want.detach()) - float(got.detach())) < 0.02 and close(p.grad, q.grad) and close(h.grad[Head.row_ids], Head.rows.grad)
+
+
+def test_a_copy_of_a_packed_folder_differs_in_the_changed_files_only():
+    import hashlib
+    import os
+    import tempfile
+    from safetensors.torch import save_file
+    t = stored("a", torch.randn(16, 64))
+    with tempfile.TemporaryDirectory() as d:
+        one, two = os.path.join(d, "one"), os.path.join(d, "two")
+        os.mkdir(one)
+        save_file({"a.weight": t["a.weight"]}, os.path.join(one, "1.safetensors"))
+        save_file({k: v for k, v in t.items() if k != "a.weight"}, os.path.join(one, "2.safetensors"))
+        with open(os.path.join(one, "config.json"), "w") as f:
+            json.dump({"cachalot_packing": {"shards": {"1.safetensors": {"sha256": "first"}, "2.safetensors": {"sha256": "second"}}}}, f)
+        scale = t["a.weight_scale"] * 2
+        packed.replace(one, two, {"a.weight_scale": scale})
+        got, config = packed.read(two)
+        assert torch.equal(got["a.weight_scale"], scale) and all(torch.equal(got[k], t[k]) for k in t if k != "a.weight_scale")
+        shards = config["cachalot_packing"]["shards"]
+        with open(os.path.join(two, "2.safetensors"), "rb") as f:
+            assert shards["1.safetensors"]["sha256"] == "first" and shards["2.safetensors"]["sha256"] == hashlib.sha256(f.read()).hexdigest()
+        for wrong in ({"a.weight_scale": scale.float()}, {"b.weight_scale": scale}):
+            try:
+                packed.replace(one, os.path.join(d, "three"), wrong)
+            except SystemExit as e:
+                assert list(wrong)[0] in str(e)
+            else:
+                raise AssertionError("a tensor of another format was written")
+            shutil.rmtree(os.path.join(d, "three"))
+
+
+def test_small_talk_is_answered_in_kind():
+    r, thanked, greeted = random.Random(8), 0, 0
+    for _ in range(2000):
+        q, a = talk.small_talk(r)
+        if re.search(r"\b(thanks|thank you|thx)\b", q.lower()):
+            thanked += 1
+            assert re.search("welcome|pleasure|The same to you", a), (q, a)
+        if "are you there" in q.lower():
+            greeted += 1
+            assert re.search("here|works", a), (q, a)
+    assert thanked > 300 and greeted > 20
 
 
 def test_words_of_a_list_differ():

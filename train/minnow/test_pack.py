@@ -12,17 +12,10 @@ import torch.nn.functional as F
 
 import adapter  # noqa: F401  (the path of train/)
 import checkpoint
+import packed
 import rounding
 
 FIXTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "models", "fixture")
-
-
-def unpacked(t, name):
-    """A packed matrix in f32, after docs/packed-weights.md."""
-    q = t[name].unflatten(-1, (-1, rounding.GROUP // 2))
-    q = torch.cat((q & 15, q >> 4), -1).float()
-    w = t[name + "_scale"].float()[..., None] * q + t[name + "_offset"].float()[..., None]
-    return w.flatten(-2) * t[name + "_factor"][:, None]
 
 
 def main(cachalot):
@@ -52,9 +45,9 @@ def main(cachalot):
             with open(os.path.join(FIXTURE, f), "rb") as i, open(os.path.join(src, f), "wb") as o:
                 o.write(i.read())
         subprocess.run([cachalot, "pack", src, dst, "--weights", "int4"], check=True, stdout=subprocess.DEVNULL)
-        _, packed = checkpoint.read(dst)
+        stored, _ = packed.read(dst)
     for n, (x, y) in want.items():
-        got = unpacked(packed, n)
+        got = packed.weights(stored, n.removesuffix(".weight"))
         assert torch.equal(got, t[n]), (n, float((got - t[n]).abs().max()))
         assert torch.equal(F.linear(x, got), y), n
     print(f"ok: {len(want)} matrices as trained")
