@@ -26,9 +26,9 @@ from synth.stories import story
 from synth.words import cap
 
 SHARES = {  # kind: (what makes a conversation, share of tokens)
-    "identity": (talk.identity, 3), "greetings": (talk.greetings, 6), "lists": (knowledge.lists, 5), "system": (rules.honours_system, 15), "memory": (memory.memory, 4), "bullets": (meetings.bullets_mix, 5), "minutes": (minutes.minutes, 10), "missing": (talk.missing, 3), "actions": (meetings.actions_mix, 11), "sums": (sums.sums, 5), "thought": (sums.thought, 10),
-    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1.5), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 2), "tools": (calls.tools, 18), "results": (results.results, 16), "json": (jsons.jsons, 12), "reading": (texts.reading, 2), "facts": (knowledge.facts, 8), "explain": (knowledge.explain, 9), "code": (coding.coding, 3)}
-RECORDS = {"teacher": 4, "instructions": 2.5, "plain": 7, "xquad": 0.3, "svamp": 0.3}
+    "identity": (talk.identity, 2), "greetings": (talk.greetings, 4), "lists": (knowledge.lists, 3), "system": (rules.honours_system, 16), "memory": (memory.memory, 4), "bullets": (meetings.bullets_mix, 6), "minutes": (minutes.minutes, 8), "missing": (talk.missing, 3), "actions": (meetings.actions_mix, 14), "sums": (sums.sums, 3), "thought": (sums.thought, 8),
+    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1.5), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 1.5), "tools": (calls.tools, 16), "results": (results.results, 12), "json": (jsons.jsons, 5), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 10), "code": (coding.coding, 1.5)}
+RECORDS = {"teacher": 4, "instructions": 2.5, "plain": 6, "xquad": 0.3, "svamp": 0.3}
 CASUAL = ("identity", "greetings", "lists", "memory", "sums", "thought", "unknown", "tales", "tools", "facts", "explain", "missing")  # kinds whose questions may come in small letters
 
 

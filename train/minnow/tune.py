@@ -129,7 +129,7 @@ def worker(rank, a):
         for p, g in zip(ps, flat.split([p.numel() for p in ps])):
             p.grad.copy_(g.view_as(p))
         for g in opt.param_groups:
-            g["lr"] = g["peak"] * min(1, (step + 1) / a.warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1, done))))
+            g["lr"] = g["peak"] * min(1, (step + 1) / a.warmup, max(0.0, 1 - done) / a.decay + 0.02)
         opt.step()
         opt.zero_grad(set_to_none=False)
         m.make()
@@ -197,6 +197,7 @@ def main():
     t.add_argument("--rows-lr", type=float, default=1e-4)
     t.add_argument("--clip", type=float, default=1.0)
     t.add_argument("--warmup", type=int, default=10)
+    t.add_argument("--decay", type=float, default=0.25, help="the last part of the training, in which the rate falls")
     t.add_argument("--save-minutes", type=float, default=4)
     t.add_argument("--seed", type=int, default=1)
     t.add_argument("--forbid", nargs="*", default=[], help="more prompts that the data must not contain, as evaluation/prompts.jsonl")
