@@ -58,7 +58,7 @@ impl Store {
     /// A database that cannot be read.
     pub async fn check_integrity(&self, ids: &[String]) -> Result<IntegrityReport, StoreError> {
         let mut transaction = self.snapshot("begin").await?;
-        let found = find_mismatches(&mut transaction, ids).await?;
+        let (found, _) = find_mismatches(&mut transaction, ids, now_micros()).await?;
         transaction.rollback().await?;
         Ok(found)
     }
@@ -75,7 +75,8 @@ impl Store {
         save: impl FnOnce(&[Mismatch]) -> Result<(), E>,
     ) -> Result<IntegrityReport, E> {
         let mut transaction = self.snapshot("begin immediate").await?;
-        let found = find_mismatches(&mut transaction, &[]).await?;
+        let now = now_micros();
+        let (found, wrong_spend) = find_mismatches(&mut transaction, &[], now).await?;
         if found.mismatches.is_empty() {
             return Ok(found);
         }
@@ -83,9 +84,8 @@ impl Store {
         for mismatch in found.mismatches.iter().filter(|mismatch| !is_sum(mismatch) && mismatch.table != BUDGET) {
             repair_value(&mut transaction, mismatch).await?;
         }
-        let now = now_micros();
-        for wrong in find_wrong_spend(&mut transaction, now).await?.1 {
-            repair_spend(&mut transaction, &wrong, now).await?;
+        for wrong in &wrong_spend {
+            repair_spend(&mut transaction, wrong, now).await?;
         }
         if found.mismatches.iter().any(|mismatch| mismatch.table == "record" || is_sum(mismatch)) {
             mark_pending(&mut transaction).await?;
@@ -106,10 +106,13 @@ fn is_sum(mismatch: &Mismatch) -> bool {
     [SumTable::Hours, SumTable::Days].iter().any(|table| table.period() == mismatch.table)
 }
 
+/// Finds all mismatches. Those of budgets, in their windows at `now`, are returned as they are
+/// repaired, too.
 async fn find_mismatches(
     transaction: &mut Transaction<'_, Any>,
     ids: &[String],
-) -> Result<IntegrityReport, StoreError> {
+    now: i64,
+) -> Result<(IntegrityReport, Vec<WrongSpend>), StoreError> {
     let mut found = IntegrityReport::default();
     let row =
         sqlx::query("select cast(count(*) as bigint) as records from usage_records").fetch_one(&mut **transaction);
@@ -149,10 +152,11 @@ async fn find_mismatches(
             }
         }
     }
-    let (budgets, wrong_spend) = find_wrong_spend(transaction, now_micros()).await?;
+    let (budgets, wrong_spend) = find_wrong_spend(transaction, now).await?;
     found.budgets = budgets;
-    for WrongSpend { budget_id, name, actual, expected, .. } in wrong_spend {
-        found.mismatches.push(Mismatch { table: BUDGET, id: budget_id, name, column: "spent", actual, expected });
+    for WrongSpend { budget_id, name, actual, expected, .. } in &wrong_spend {
+        let (id, name, actual) = (budget_id.clone(), name.clone(), actual.clone());
+        found.mismatches.push(Mismatch { table: BUDGET, id, name, column: "spent", actual, expected: *expected });
     }
     for WrongSums { table, at, rows } in find_wrong_sums(transaction).await? {
         let name = jiff::Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |at| at.to_string());
@@ -165,7 +169,7 @@ async fn find_mismatches(
             found.missing_records.push(index);
         }
     }
-    Ok(found)
+    Ok((found, wrong_spend))
 }
 
 /// The columns of a record that count tokens.
