@@ -21,6 +21,11 @@ pub(crate) fn error_response_with_id(error: Error, log: &RequestLog) -> Response
     error_response(&Error { message, ..error })
 }
 
+/// The response, or the error as one.
+pub(crate) fn or_error_response(result: Result<Response, Error>, log: &RequestLog) -> Response {
+    result.unwrap_or_else(|error| error_response_with_id(error, log))
+}
+
 /// An error whose status and body are in the format of some API. Server errors are logged.
 pub(crate) fn error_response_with_body(error: &Error, status: u16, body: String) -> Response {
     let mut response = json_response(body);

@@ -11,9 +11,10 @@ use axum::{Extension, Router};
 use gateway::{BatchPage, TaskReply};
 
 use crate::api::authed_request::{AuthedRequest, authenticate, read_request};
-use crate::api::files::{PageQuery, or_error_response};
+use crate::api::files::PageQuery;
 use crate::api::run_to_end::run_to_end;
 use crate::app::AppState;
+use crate::error_response::or_error_response;
 use crate::request_log::RequestLog;
 use crate::respond::{body_response, json_response};
 

@@ -16,7 +16,7 @@ use crate::api::media::multipart_headers;
 use crate::api::run_to_end::run_to_end;
 use crate::app::AppState;
 use crate::body::BodyType;
-use crate::error_response::error_response_with_id;
+use crate::error_response::or_error_response;
 use crate::request_log::RequestLog;
 use crate::respond::{body_response, json_response, set_compat_note};
 
@@ -121,11 +121,6 @@ async fn delete(
 /// The provider that a request names.
 fn provider_of(headers: &HeaderMap) -> Option<String> {
     headers.get(PROVIDER_HEADER).map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned())
-}
-
-/// The response, or the error as one.
-pub(crate) fn or_error_response(result: Result<Response, Error>, log: &RequestLog) -> Response {
-    result.unwrap_or_else(|error| error_response_with_id(error, log))
 }
 
 /// The query of a list.

@@ -19,7 +19,7 @@ use crate::api::media::multipart_headers;
 use crate::api::run_to_end::run_to_end;
 use crate::app::AppState;
 use crate::body;
-use crate::error_response::error_response_with_id;
+use crate::error_response::or_error_response;
 use crate::request_log::RequestLog;
 use crate::respond::{body_response, json_response};
 
@@ -46,11 +46,6 @@ pub(crate) fn routes() -> Router<Arc<AppState>> {
         .route("/suno/submit/{action}", submit_route(TaskKind::Suno))
         .route("/suno/fetch/{id}", status_route(TaskKind::Suno))
         .route("/suno/fetch", list_route(TaskKind::Suno))
-}
-
-/// The response, or the error as one.
-fn or_error_response(result: Result<Response, Error>, log: &RequestLog) -> Response {
-    result.unwrap_or_else(|error| error_response_with_id(error, log))
 }
 
 /// The path below a provider's base URL, which contains the version.
