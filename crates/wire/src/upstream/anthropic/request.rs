@@ -48,7 +48,7 @@ pub(in crate::upstream) fn request_body(
         let budget = thinking_budget(chat.reasoning_effort.as_deref(), max_tokens);
         set("thinking", Some(json!({"type": "enabled", "budget_tokens": budget})));
     }
-    // What a model does not take beside thinking is a matter of rows, with a note.
+    // The rows of models drop what a model does not take beside thinking, with a note.
     set("temperature", chat.sampling.temperature.map(|value| value.min(1.0).into()));
     let top_p = chat.sampling.top_p.filter(|top_p| !thinks || *top_p >= MIN_THINKING_TOP_P);
     set("top_p", top_p.map(Value::from));
