@@ -22,9 +22,14 @@ pub(crate) fn task_owner(caller: &Caller) -> TaskOwner<'_> {
 
 /// A new id, which cannot be guessed.
 pub(crate) fn new_task_id(kind: TaskKind) -> String {
+    kind.new_public_id(random_bytes())
+}
+
+/// Random bytes for an id.
+pub(crate) fn random_bytes() -> [u8; 16] {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the system provides random numbers");
-    kind.new_public_id(random)
+    random
 }
 
 /// Pairs of ids: the provider's and the gateway's.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::{Error, ErrorKind};
-use http::Method;
 use http::header::HeaderMap;
 use store::TaskId;
 use wire::passthrough::json_fields::JsonFields;
@@ -17,12 +16,11 @@ use crate::files::batch_input::BatchInput;
 use crate::keys::caller::Caller;
 use crate::limits::budget::format_dollars;
 use crate::offload::offload;
-use crate::routing::failover::{Failover, FailoverPolicy};
 use crate::routing::route::{Route, missing_price_error};
-use crate::routing::target::{Backend, Target};
+use crate::routing::target::Target;
 use crate::task_ids::new_task_id;
-use crate::tasks::reply::{TaskReply, read_task_reply};
-use crate::tasks::submit::without_failover;
+use crate::tasks::reply::TaskReply;
+use crate::tasks::submit::TaskRequest;
 
 impl Gateway {
     /// Submits a batch of the caller's file.
@@ -61,23 +59,9 @@ impl Gateway {
             Ok(Bytes::from(JsonFields::scan(&bytes)?.with_changes(&[("input_file_id", id)])))
         });
         let body = &meter.record_error(with_file.await)?;
-        let submit = |target: Target, _| async move {
-            let Backend::Remote(upstream) = &target.backend else {
-                return Err(Error::internal("the local engine runs no batches"));
-            };
-            let response = upstream.request(Method::POST, "batches", &HeaderMap::new(), body.clone()).await?;
-            let reply =
-                read_task_reply(memory, upstream, response, |answer| TaskKind::Batch.is_submission_response(answer));
-            reply.await.map_err(without_failover)
-        };
-        let failover = Failover {
-            targets: &targets,
-            selected: &selected,
-            retry_budget: &self.retry_budget,
-            policy: FailoverPolicy::RefusalsOnly,
-            time_limit: None,
-        };
-        let ((reply, answer), _active) = meter.record_error(failover.run(submit).await)?;
+        let request = TaskRequest { kind: TaskKind::Batch, memory, path: "batches", headers: &HeaderMap::new() };
+        let submitted = self.submit_to(&targets, &selected, request, |_| body.clone()).await;
+        let ((reply, answer), _active) = meter.record_error(submitted)?;
         let accepted = TaskKind::Batch.accepted_task(&answer).ok_or_else(|| Error::internal("a batch has no id"))?;
         let id = TaskId { kind: TaskKind::Batch.name().into(), id: new_task_id(TaskKind::Batch) };
         // The batch is recorded first: it runs even if the answer cannot be rewritten.

@@ -12,7 +12,7 @@ use wire::tasks::is_path_safe_id;
 
 use crate::Gateway;
 use crate::keys::caller::Caller;
-use crate::task_ids::task_owner;
+use crate::task_ids::{random_bytes, task_owner};
 use crate::tasks::reply::{TaskReply, read_task_reply};
 use crate::tasks::status::TaskArtifact;
 use crate::upstream::error::transport_error;
@@ -129,9 +129,7 @@ impl Gateway {
 
 /// A new id of a file, which cannot be guessed.
 pub(crate) fn new_file_id() -> String {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).expect("the system provides random numbers");
-    format!("file-{:032x}", u128::from_be_bytes(random))
+    format!("file-{:032x}", u128::from_be_bytes(random_bytes()))
 }
 
 /// The reply with other ids in these fields, which are written as JSON.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chat::{Error, ErrorKind};
 use http::Method;
 use http::header::HeaderMap;
+use serde_json::Value;
 use store::{Task, TaskId};
 use wire::tasks::id_rewriting;
 use wire::tasks::{TaskKind, is_path_safe_id};
@@ -14,10 +15,13 @@ use crate::Gateway;
 use crate::billing::billable_fields;
 use crate::billing::usage_estimate::UsageEstimate;
 use crate::keys::caller::Caller;
+use crate::memory::inflight_budget::RequestMemory;
 use crate::passthrough::request_fields::RequestFields;
 use crate::pricing::Quantity;
+use crate::routing::active_requests::ActiveRequestGuard;
 use crate::routing::failover::{Failover, FailoverPolicy};
 use crate::routing::prefix_affinity::PromptPrefix;
+use crate::routing::selected_target::SelectedTarget;
 use crate::routing::target::{Backend, Target};
 use crate::task_ids::{id_pairs, new_task_id, referenced_ids, task_owner, with_gateway_ids, with_provider_ids};
 use crate::tasks::reply::{TaskReply, read_task_reply};
@@ -35,6 +39,15 @@ pub struct TaskSubmission<'a> {
     pub body: &'a Bytes,
     /// The content type of the body.
     pub headers: HeaderMap,
+}
+
+/// The request of a submission, without its body.
+pub(crate) struct TaskRequest<'a> {
+    pub(crate) kind: TaskKind,
+    pub(crate) memory: &'a RequestMemory,
+    /// The path below a provider's base URL.
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a HeaderMap,
 }
 
 impl Gateway {
@@ -96,27 +109,13 @@ impl Gateway {
             } else {
                 (request_fields, body)
             };
-        let (request_fields, headers) = (&request_fields, &headers);
-        let submit = |target: Target, _| async move {
-            let Backend::Remote(upstream) = &target.backend else {
-                return Err(Error::internal("the local engine runs no tasks"));
-            };
-            let body = match kind {
-                TaskKind::Video => request_fields.with_target_model(body, &target),
-                TaskKind::Midjourney | TaskKind::Suno | TaskKind::Batch => body.clone(),
-            };
-            let response = upstream.request(Method::POST, path, headers, body).await?;
-            let reply = read_task_reply(memory, upstream, response, |answer| kind.is_submission_response(answer));
-            reply.await.map_err(without_failover)
+        let body_for = |target: &Target| match kind {
+            TaskKind::Video => request_fields.with_target_model(body, target),
+            TaskKind::Midjourney | TaskKind::Suno | TaskKind::Batch => body.clone(),
         };
-        let failover = Failover {
-            targets: &targets,
-            selected: &selected,
-            retry_budget: &self.retry_budget,
-            policy: FailoverPolicy::RefusalsOnly,
-            time_limit: None,
-        };
-        let ((reply, answer), _active) = meter.record_error(failover.run(submit).await)?;
+        let request = TaskRequest { kind, memory, path, headers: &headers };
+        let submitted = self.submit_to(&targets, &selected, request, body_for).await;
+        let ((reply, answer), _active) = meter.record_error(submitted)?;
         let Some(accepted) = kind.accepted_task(&answer) else {
             meter.record_refusal();
             return with_gateway_ids(memory, kind, reply, id_pairs(&stored_tasks)).await;
@@ -126,6 +125,38 @@ impl Gateway {
         // The task is recorded first: it runs even if the answer cannot be rewritten.
         meter.record_task(id, accepted.id, accepted.is_new);
         with_gateway_ids(memory, kind, reply, ids).await
+    }
+
+    /// Submits a task to the first target that does not refuse it. `body_for` is its body for a
+    /// target.
+    ///
+    /// # Errors
+    /// Those of [`Failover::run`]; `Upstream` for an answer that is not one to a submission.
+    pub(crate) async fn submit_to(
+        &self,
+        targets: &[Target],
+        selected: &SelectedTarget,
+        request: TaskRequest<'_>,
+        body_for: impl Fn(&Target) -> Bytes,
+    ) -> Result<((TaskReply, Value), ActiveRequestGuard), Error> {
+        let TaskRequest { kind, memory, path, headers } = request;
+        let body_for = &body_for;
+        let submit = |target: Target, _| async move {
+            let Backend::Remote(upstream) = &target.backend else {
+                return Err(Error::internal("the local engine runs no tasks"));
+            };
+            let response = upstream.request(Method::POST, path, headers, body_for(&target)).await?;
+            let reply = read_task_reply(memory, upstream, response, |answer| kind.is_submission_response(answer));
+            reply.await.map_err(without_failover)
+        };
+        let failover = Failover {
+            targets,
+            selected,
+            retry_budget: &self.retry_budget,
+            policy: FailoverPolicy::RefusalsOnly,
+            time_limit: None,
+        };
+        failover.run(submit).await
     }
 
     /// The caller's tasks that a request continues or mentions. The first determines the provider;
@@ -187,7 +218,7 @@ fn paid_video_seconds(stored_task: &Task, targets: &[Target]) -> Option<u64> {
 
 /// Turns a failure after the response has begun into one after which no other target is tried: the
 /// provider may have accepted the task.
-pub(crate) fn without_failover(mut error: Error) -> Error {
+fn without_failover(mut error: Error) -> Error {
     if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded) {
         error.kind = ErrorKind::Upstream(502);
     }
