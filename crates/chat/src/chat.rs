@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{EngineFields, MemoryGuard, ResponseFormat};
+use crate::{EngineFields, MemoryGuard, ResponseFormat, SignedReasoning};
 
 /// One request for an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Chat {
     pub tool_choice: Option<ToolChoice>,
     /// Anthropic's mark that the tools are to be cached.
     pub tools_cache_control: Option<Value>,
+    /// Anthropic's mark of a whole request: the provider caches as much of the prompt as it can.
+    pub cache_control: Option<Value>,
     /// `Some(false)`: at most one call per answer.
     pub parallel_tool_calls: Option<bool>,
     pub response_format: ResponseFormat,
@@ -178,6 +180,8 @@ pub struct Message {
     /// `None` when absent or null. An empty list equals an empty string.
     pub content: Option<Vec<Part>>,
     pub reasoning: Option<String>,
+    /// The signatures of the reasoning that the client has returned.
+    pub signatures: Vec<SignedReasoning>,
     /// `None` when absent. `Some(vec![])` is refused by DeepSeek and accepted by others.
     pub tool_calls: Option<Vec<ToolCall>>,
     /// In a `Tool` message: the id of the call that it answers.
@@ -196,6 +200,7 @@ impl Message {
             role,
             content: Some(vec![Part::Text(content.into())]),
             reasoning: None,
+            signatures: Vec::new(),
             tool_calls: None,
             tool_call_id: None,
             prefix: false,

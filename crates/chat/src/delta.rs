@@ -1,6 +1,6 @@
 //! The deltas of a streamed answer, and the whole answer they fold into.
 
-use crate::{Citation, Error, Media, ToolCall, Usage};
+use crate::{Citation, Error, Media, SignedReasoning, ToolCall, Usage};
 
 /// One step of a streamed answer. Order: `Start`, the prompt, all reasoning, all text, tool calls
 /// one after the other, `Finish`, `Usage`. A citation comes after the text that has it.
@@ -19,6 +19,8 @@ pub enum Delta {
         text: String,
         logprobs: Vec<TokenLogprob>,
     },
+    /// The signature of reasoning so far, or of the call that has begun last.
+    Signature(SignedReasoning),
     /// A piece of the answer. Never empty; consists of whole characters.
     Text {
         text: String,
@@ -100,6 +102,8 @@ pub struct Reply {
     pub prompt: String,
     pub prompt_logprobs: Vec<TokenLogprob>,
     pub reasoning: String,
+    /// The signatures of the reasoning, in its order.
+    pub signatures: Vec<SignedReasoning>,
     pub text: String,
     /// The sources of the text.
     pub citations: Vec<Citation>,
@@ -130,6 +134,7 @@ impl Reply {
                 self.reasoning.push_str(&text);
                 self.reasoning_logprobs.extend(logprobs);
             }
+            Delta::Signature(signed) => self.signatures.push(signed),
             Delta::Text { text, logprobs } => {
                 self.text.push_str(&text);
                 self.logprobs.extend(logprobs);

@@ -15,6 +15,7 @@ mod memory_guard;
 mod memory_size;
 mod provider;
 mod response_format;
+mod signed_reasoning;
 mod usage;
 mod volatile_lines;
 
@@ -29,5 +30,6 @@ pub use memory_guard::MemoryGuard;
 pub use memory_size::json_bytes;
 pub use provider::{BoxDeltaStream, BoxFuture, Provider, StartedAnswer};
 pub use response_format::ResponseFormat;
+pub use signed_reasoning::{SignatureFormat, SignedReasoning};
 pub use usage::{ExtraCount, ExtraCounts, ServiceTier, Total, Usage};
 pub use volatile_lines::volatile_line;

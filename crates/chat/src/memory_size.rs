@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    Chat, Citation, Delta, Input, Media, Message, Part, ResponseFormat, TokenLogprob, ToolCall, ToolChoice, TopLogprob,
+    Chat, Citation, Delta, Input, Media, Message, Part, ResponseFormat, SignedReasoning, TokenLogprob, ToolCall,
+    ToolChoice, TopLogprob,
 };
 
 /// Bytes that the allocator adds to each allocation.
@@ -42,6 +43,7 @@ impl Delta {
             Self::ToolCall { id, name, .. } => size_of::<ToolCall>() + id.len() + name.len() + 3 * ALLOCATION_OVERHEAD,
             Self::Arguments { text, .. } => text.len(),
             Self::Citation(citation) => citation.memory_bytes(),
+            Self::Signature(signed) => size_of::<SignedReasoning>() + signed.memory_bytes() + 4 * ALLOCATION_OVERHEAD,
             Self::Media(media) => size_of::<Media>() + media.url.len(),
             Self::Start(_) | Self::Dropped(_) | Self::Finish(_) | Self::Usage(_) => 0,
         }
@@ -116,7 +118,8 @@ impl SizeCounter {
             }
             Input::Tokens(tokens) => self.add(tokens.capacity() * size_of::<u32>())?,
         }
-        chat.tools_cache_control.iter().try_for_each(|mark| self.add_json(mark))?;
+        let marks = [&chat.tools_cache_control, &chat.cache_control];
+        marks.into_iter().flatten().try_for_each(|mark| self.add_json(mark))?;
         for format in [Some(&chat.response_format), chat.engine_fields.response_format.as_ref()].into_iter().flatten() {
             match format {
                 ResponseFormat::JsonSchema(schema) => self.add_object(schema)?,
@@ -152,6 +155,7 @@ impl SizeCounter {
         }
         message.cache_control.iter().try_for_each(|mark| self.add_json(mark))?;
         self.add_optional_strings([&message.reasoning, &message.tool_call_id, &message.name])?;
+        self.add_list(&message.signatures, |count, signed| count.add(signed.memory_bytes() + 4 * ALLOCATION_OVERHEAD))?;
         let Some(calls) = &message.tool_calls else { return Some(()) };
         self.add_list(calls, |count, call| {
             [&call.id, &call.name, &call.arguments].into_iter().try_for_each(|text| count.add_string(text))

@@ -24,7 +24,7 @@ use crate::routing::prefix_affinity::PromptPrefix;
 use crate::routing::retry_budget::RetryBudget;
 use crate::routing::route::Route;
 use crate::routing::router::Router;
-use crate::routing::target::{Backend, RoutingPreference, Target};
+use crate::routing::target::{Backend, RoutingPreference};
 use crate::upstream::outgoing_chat::OutgoingChat;
 use crate::upstream::remote_provider::Upstream;
 use crate::upstream::shared_notes::SharedNotes;
@@ -148,7 +148,6 @@ impl Gateway {
         chat.n = chat.n.filter(|_| chat.choice.is_none());
         let thinking = chat.thinking == Some(true);
         let mut notes = std::mem::take(&mut chat.notes);
-        notes.extend(unsupported_params(&targets, &chat));
         let (mut meter, selected) = admitted.begin()?;
         let mut remote_progress = None;
         let body_notes = SharedNotes::new(&self.note_log, caller.key_name.as_ref());
@@ -267,19 +266,6 @@ async fn process_chat<T: Send + 'static>(
 ) -> Result<(Chat, T), Error> {
     let bytes = if chat.exceeds_bytes(INLINE_MAX_BYTES) { INLINE_MAX_BYTES + 1 } else { 0 };
     offload(memory, bytes, move || work(&mut chat).map(|output| (chat, output))).await
-}
-
-/// The note on parameters that at least one of these providers does not support.
-fn unsupported_params(targets: &[Target], chat: &Chat) -> Option<String> {
-    let mut unsupported = Vec::new();
-    for target in targets {
-        if let Backend::Remote(upstream) = &target.backend {
-            unsupported.extend(upstream.dialect().unsupported_params(chat));
-        }
-    }
-    unsupported.sort_unstable();
-    unsupported.dedup();
-    (!unsupported.is_empty()).then(|| format!("dropped: {}", unsupported.join(", ")))
 }
 
 /// The prefix that providers cache: the texts of all messages.

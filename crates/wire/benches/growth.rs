@@ -405,7 +405,6 @@ fn read_response(dialect: Dialect, chat: &Chat, bytes: &[u8]) -> (Reply, bool) {
     for frame in frames {
         if let SseFrame::Event { data, .. } = frame {
             whole &= reader.read_event(&data, &mut deltas).is_ok();
-            reader.take_signed();
         }
     }
     let _ = reader.finish(&mut deltas);
@@ -430,7 +429,7 @@ fn upstream_requests(growth: &mut GrowthTable) {
     for (name, dialect) in [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)]
     {
         growth.measure(&format!("upstream::{name} request"), "calls and results", conversation, |chat| {
-            dialect.request_body(chat, "m", &()).map(|body| body.len())
+            dialect.write_request(chat, "m", &()).map(|request| request.body.len())
         });
     }
 }

@@ -9,6 +9,7 @@ mod chat_part;
 #[cfg(test)]
 mod conversion_tests;
 mod dialect;
+mod dropped_parts;
 pub(crate) mod error;
 mod event_reader;
 pub(crate) mod gemini;
@@ -17,13 +18,16 @@ mod openai;
 mod responses;
 mod retry_delay;
 mod short_id;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod token_counting;
+mod unsupported;
 
-pub use dialect::Dialect;
+pub use dialect::{Dialect, DialectRequest};
 pub use error::{map_error, reported_error};
-pub use event_reader::{EventReader, SignatureStore, SignedReasoning};
+pub use event_reader::EventReader;
 pub use model_list::parse_model_list;
 pub use retry_delay::parse_delay;
+pub use signatures::{SignatureStore, signature_keys};
 pub use token_counting::{CountRequest, parse_token_count};

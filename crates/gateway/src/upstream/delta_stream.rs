@@ -169,12 +169,10 @@ impl DeltaStream {
             let read = reader.read_event(&data, &mut deltas);
             Ok((reader, deltas, read))
         });
-        let (mut reader, deltas, read) = parsed.await?;
-        let signed = reader.take_signed();
+        let (reader, deltas, read) = parsed.await?;
         self.progress = reader.progress().clone();
         self.reader = Some(reader);
         read.map_err(redact_error)?;
-        signed.into_iter().for_each(|signed| self.signatures.insert(signed));
         self.empty_events = if self.progress.pieces > pieces { 0 } else { self.empty_events + 1 };
         if self.empty_events > MAX_EMPTY_EVENTS {
             return Err(self.limit_error(ProviderLimitExceeded::EmptyEvents));
@@ -182,7 +180,8 @@ impl DeltaStream {
         self.push_deltas(deltas)
     }
 
-    fn push_deltas(&mut self, deltas: Vec<Delta>) -> Result<(), Error> {
+    fn push_deltas(&mut self, mut deltas: Vec<Delta>) -> Result<(), Error> {
+        self.signatures.keep(&mut deltas);
         self.answer_bytes += deltas.iter().map(delta_bytes).sum::<usize>();
         if self.answer_bytes > MAX_RESPONSE_BYTES {
             return Err(self.limit_error(ProviderLimitExceeded::Response));
@@ -214,6 +213,7 @@ fn delta_bytes(delta: &Delta) -> usize {
         Delta::Arguments { text, .. } => text.len(),
         Delta::Citation(citation) => citation.memory_bytes(),
         Delta::Media(media) => media.url.len(),
+        Delta::Signature(signed) => signed.memory_bytes(),
         Delta::Start(_) | Delta::Dropped(_) | Delta::Finish(_) | Delta::Usage(_) => 0,
     }
 }

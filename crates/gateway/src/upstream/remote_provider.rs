@@ -101,6 +101,7 @@ impl Upstream {
             let uri = to_uri(&join_path(&base_url, endpoint.path()));
             passthrough_uris[endpoint as usize] = uri.ok_or_else(|| UpstreamError::Url(base_text.clone()))?;
         }
+        let signatures = Arc::new(SignatureCache::new(&name, &base_text));
         Ok(Self {
             name: name.into(),
             preset,
@@ -111,7 +112,7 @@ impl Upstream {
             headers,
             key,
             client,
-            signatures: Arc::default(),
+            signatures,
             metrics_uri,
             reported_load: ReportedLoadCell::default(),
             service: None,
@@ -259,8 +260,9 @@ impl Upstream {
         let (chat, name, signatures) = (renamed.chat.clone(), model.clone(), self.signatures.clone());
         let (rules, service) = (rules.clone(), self.service.clone());
         let body = offload(&outgoing.memory, outgoing.chat_bytes, move || {
-            let body = dialect.request_body(&chat, &name, signatures.as_ref())?;
-            let (body, notes) = rules.apply_to_body(dialect, RequestOrigin::of_chat(&chat), body)?;
+            let request = dialect.write_request(&chat, &name, signatures.as_ref())?;
+            let (body, mut notes) = rules.apply_to_body(dialect, RequestOrigin::of_chat(&chat), request.body)?;
+            notes.add_dropped(&request.dropped);
             let mut body = adapt_body(service.as_ref(), dialect, body)?;
             body.shrink_to_fit();
             reservation.resize(body.len())?;
@@ -291,8 +293,8 @@ impl Upstream {
             return deltas.begin(progress).await;
         }
         let body = read_whole_body(&self.name, MAX_RESPONSE_BYTES, response.body, memory).await?;
-        let answer = parse_whole_answer(&self.name, body, reader, memory).await?;
-        answer.signed.into_iter().for_each(|signed| signatures.insert(signed));
+        let mut answer = parse_whole_answer(&self.name, body, reader, memory).await?;
+        signatures.keep(&mut answer.deltas);
         progress.store(&answer.progress);
         Ok(Box::pin(stream::iter(answer.deltas.into_iter().map(Ok))))
     }

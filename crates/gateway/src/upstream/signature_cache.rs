@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use chat::{Delta, SignedReasoning};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use wire::upstream::{SignatureStore, SignedReasoning};
+use wire::upstream::{SignatureStore, signature_keys};
 
 /// The longest pause of a conversation.
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -18,9 +19,16 @@ const MAX_BYTES: usize = 32 << 20;
 
 type TextHash = [u8; 32];
 
-/// The signatures of one provider, by the hash of the text that they sign.
-#[derive(Debug, Default)]
-pub(crate) struct SignatureCache(Mutex<Entries>);
+/// The bytes of a hash that are enough to tell the providers of a server apart.
+const TAG_BYTES: usize = 4;
+
+/// The signatures of one provider, by the hash of the text or of the call that they sign.
+#[derive(Debug)]
+pub(crate) struct SignatureCache {
+    /// The tag of the provider. Every server with the same configuration has the same.
+    provider: String,
+    entries: Mutex<Entries>,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -30,23 +38,43 @@ struct Entries {
 }
 
 impl SignatureCache {
-    pub(crate) fn insert(&self, signed: SignedReasoning) {
-        if signed.signature.len() > MAX_SIGNATURE_BYTES {
-            return;
+    /// The empty cache of the provider with this name and this address.
+    pub(crate) fn new(name: &str, base_url: &str) -> Self {
+        let hash = hash(&format!("{name} {base_url}"));
+        let provider = hash[..TAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { provider, entries: Mutex::default() }
+    }
+
+    /// Keeps the signatures among the provider's deltas, and marks them as the provider's own.
+    pub(crate) fn keep(&self, deltas: &mut [Delta]) {
+        for delta in deltas {
+            if let Delta::Signature(signed) = delta {
+                signed.provider.clone_from(&self.provider);
+                self.insert(signed);
+            }
         }
-        let mut entries = self.0.lock();
-        if !entries.can_hold(&signed.signature) {
+    }
+
+    fn insert(&self, signed: &SignedReasoning) {
+        if signed.signature.len() <= MAX_SIGNATURE_BYTES {
+            signature_keys(signed).for_each(|key| self.insert_key(&key, signed.signature.clone()));
+        }
+    }
+
+    fn insert_key(&self, key: &str, signature: String) {
+        let mut entries = self.entries.lock();
+        if !entries.can_hold(&signature) {
             entries.retain(|inserted| inserted.elapsed() < TTL);
         }
-        while !entries.can_hold(&signed.signature) {
+        while !entries.can_hold(&signature) {
             // Evicts the older half at once, so that the next insertions need no scan.
             let mut times: Vec<Instant> = entries.signatures.values().map(|(inserted, _)| *inserted).collect();
             let middle = times.len() / 2;
             let (_, &mut middle, _) = times.select_nth_unstable(middle);
             entries.retain(|inserted| inserted > middle);
         }
-        entries.bytes += signed.signature.len();
-        let replaced = entries.signatures.insert(hash(&signed.text), (Instant::now(), signed.signature));
+        entries.bytes += signature.len();
+        let replaced = entries.signatures.insert(hash(key), (Instant::now(), signature));
         entries.bytes -= replaced.map_or(0, |(_, signature)| signature.len());
     }
 }
@@ -65,10 +93,14 @@ impl Entries {
 }
 
 impl SignatureStore for SignatureCache {
-    fn find(&self, text: &str) -> Option<String> {
-        let entries = self.0.lock();
-        let (inserted, signature) = entries.signatures.get(&hash(text))?;
+    fn find(&self, key: &str) -> Option<String> {
+        let entries = self.entries.lock();
+        let (inserted, signature) = entries.signatures.get(&hash(key))?;
         (inserted.elapsed() < TTL).then(|| signature.clone())
+    }
+
+    fn provider(&self) -> &str {
+        &self.provider
     }
 }
 
@@ -78,30 +110,56 @@ fn hash(text: &str) -> TextHash {
 
 #[cfg(test)]
 mod tests {
+    use chat::SignatureFormat;
+
     use super::*;
+
+    fn signed(text: &str, signature: String) -> Delta {
+        let (provider, text) = (String::new(), text.to_owned());
+        Delta::Signature(SignedReasoning { format: SignatureFormat::Anthropic, provider, text, call: None, signature })
+    }
+
+    fn empty_cache() -> SignatureCache {
+        SignatureCache::new("p", "https://p.example")
+    }
+
+    #[test]
+    fn a_signature_is_found_by_its_text_and_by_its_call_and_names_its_provider() {
+        let cache = empty_cache();
+        let mut deltas = [signed("hm", "s".into())];
+        if let Delta::Signature(signed) = &mut deltas[0] {
+            signed.call = Some("call_1".into());
+        }
+        cache.keep(&mut deltas);
+        assert_eq!((cache.find("hm").as_deref(), cache.find("call call_1").as_deref()), (Some("s"), Some("s")));
+        let [Delta::Signature(kept)] = deltas else { panic!("one signature") };
+        assert_eq!((kept.provider.as_str(), kept.provider.len()), (cache.provider(), 8));
+        assert_ne!(SignatureCache::new("q", "https://p.example").provider(), cache.provider());
+    }
 
     #[test]
     fn a_signature_belongs_to_its_text_and_the_oldest_go_first() {
-        let cache = SignatureCache::default();
-        let insert = |text: &str| cache.insert(SignedReasoning { text: text.into(), signature: format!("of {text}") });
+        let cache = empty_cache();
+        let insert = |text: &str| cache.keep(&mut [signed(text, format!("of {text}"))]);
         insert("first");
         assert_eq!((cache.find("first").as_deref(), cache.find("second")), (Some("of first"), None));
         (0..MAX_ENTRIES).for_each(|number| insert(&number.to_string()));
         assert_eq!(cache.find("first"), None);
-        assert!(cache.find(&(MAX_ENTRIES - 1).to_string()).is_some() && cache.0.lock().signatures.len() <= MAX_ENTRIES);
+        assert!(
+            cache.find(&(MAX_ENTRIES - 1).to_string()).is_some()
+                && cache.entries.lock().signatures.len() <= MAX_ENTRIES
+        );
     }
 
     #[test]
     fn long_signatures_are_bounded_by_their_bytes() {
-        let cache = SignatureCache::default();
-        let insert = |text: &str, bytes: usize| {
-            cache.insert(SignedReasoning { text: text.into(), signature: "x".repeat(bytes) });
-        };
+        let cache = empty_cache();
+        let insert = |text: &str, bytes: usize| cache.keep(&mut [signed(text, "x".repeat(bytes))]);
         insert("too long", MAX_SIGNATURE_BYTES + 1);
         assert_eq!(cache.find("too long"), None);
         (0..200).for_each(|number| insert(&number.to_string(), MAX_SIGNATURE_BYTES));
         insert("199", 1);
-        let entries = cache.0.lock();
+        let entries = cache.entries.lock();
         let bytes: usize = entries.signatures.values().map(|(_, signature)| signature.len()).sum();
         assert!(entries.bytes == bytes && (MAX_BYTES / 4..=MAX_BYTES).contains(&bytes), "{bytes}");
         drop(entries);

@@ -5,7 +5,7 @@ use chat::{Delta, Error};
 use futures_util::StreamExt;
 use wire::progress::AnswerProgress;
 use wire::provider_limits::{ProviderLimitExceeded, check_event_values};
-use wire::upstream::{EventReader, SignedReasoning};
+use wire::upstream::EventReader;
 
 use crate::billing::usage_estimate::estimate_tokens;
 use crate::memory::inflight_budget::RequestMemory;
@@ -57,7 +57,6 @@ pub(crate) fn count_pieces(mut progress: AnswerProgress, body: &[u8]) -> AnswerP
 /// A whole answer in the internal form.
 pub(crate) struct WholeAnswer {
     pub(crate) deltas: Vec<Delta>,
-    pub(crate) signed: Vec<SignedReasoning>,
     pub(crate) progress: AnswerProgress,
 }
 
@@ -78,7 +77,7 @@ pub(crate) async fn parse_whole_answer(
         reader.read_body(&String::from_utf8_lossy(&body), &mut deltas)?;
         reader.finish(&mut deltas)?;
         let progress = count_pieces(reader.progress().clone(), &body);
-        Ok(WholeAnswer { deltas, signed: reader.take_signed(), progress })
+        Ok(WholeAnswer { deltas, progress })
     });
     parsed.await.map_err(redact_error)
 }

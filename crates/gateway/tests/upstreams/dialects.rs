@@ -39,7 +39,10 @@ async fn unsupported_parameters_are_noted() {
     (request.sampling.seed, request.n) = (Some(1), Some(2));
     request.uncarried = vec!["metadata"];
     let answer = gateway.answer(&Caller::default(), request).await.unwrap();
-    assert_eq!(answer.notes(), ["dropped: metadata, n, seed"]);
+    // They are known when the request has been sent, also if its answer is a failure.
+    let notes = answer.note_source();
+    assert!(collect_reply(answer).await.is_err());
+    assert_eq!(notes.notes(), ["dropped: metadata, n, seed"]);
 }
 
 #[tokio::test]
@@ -99,6 +102,44 @@ async fn thinking_is_sent_back_to_anthropic_with_its_signature() {
                                               {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "42"}]}])
     );
+}
+
+#[tokio::test]
+async fn a_signature_that_the_client_returns_is_valid_at_another_server() {
+    let fake = FakeUpstream::start(|_| anthropic_answer()).await;
+    let server = || {
+        let mut router = Router::default();
+        router.add_upstream(&upstream_with_dialect("claude", &fake, Dialect::Anthropic), &["m".into()], primary());
+        Gateway::new(router, Arc::default())
+    };
+    let mut chat = Chat { thinking: Some(true), ..chat("m") };
+    let reply = collect_reply(server().answer(&Caller::default(), chat.clone()).await.unwrap()).await.unwrap();
+    let Input::Messages(messages) = &mut chat.input else { unreachable!() };
+    let returned = |signatures| Message {
+        content: None,
+        reasoning: Some(reply.reasoning.clone()),
+        signatures,
+        tool_calls: Some(reply.tool_calls.clone()),
+        ..Message::new(Role::Assistant, "")
+    };
+    messages.push(returned(reply.signatures.clone()));
+    messages.push(Message { tool_call_id: Some("toolu_1".into()), ..Message::new(Role::Tool, "42") });
+    let answer = server().answer(&Caller::default(), chat.clone()).await.unwrap();
+    let notes = answer.note_source();
+    collect_reply(answer).await.unwrap();
+    assert!(notes.notes().is_empty(), "{:?}", notes.notes());
+    let sent = fake.requests()[1].json();
+    let thinking = json!({"type": "thinking", "thinking": "hm", "signature": "sig"});
+    assert_eq!((&sent["messages"][1]["content"][0], &sent["thinking"]["type"]), (&thinking, &json!("enabled")));
+
+    // Without it the other server sends no thinking, and says so.
+    let Input::Messages(messages) = &mut chat.input else { unreachable!() };
+    messages[1] = returned(Vec::new());
+    let answer = server().answer(&Caller::default(), chat).await.unwrap();
+    let notes = answer.note_source();
+    collect_reply(answer).await.unwrap();
+    assert_eq!(notes.notes(), ["dropped: reasoning_content, thinking"]);
+    assert_eq!(fake.requests()[2].json().get("thinking"), None);
 }
 
 #[tokio::test]

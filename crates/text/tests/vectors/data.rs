@@ -124,6 +124,7 @@ fn message(message: &Value) -> Message {
         role,
         content: message["content"].as_str().map(|text| vec![Part::Text(text.into())]),
         reasoning: message["reasoning_content"].as_str().map(Into::into),
+        signatures: Vec::new(),
         tool_calls: message["tool_calls"].as_array().map(|calls| calls.iter().map(call).collect()),
         tool_call_id: message["tool_call_id"].as_str().map(Into::into),
         prefix: message["prefix"].as_bool().unwrap_or(false),

@@ -20,6 +20,13 @@ impl ChangeNotes {
         }
     }
 
+    /// Adds what was left out before, in front.
+    pub fn add_dropped(&mut self, names: &[&str]) {
+        let later = std::mem::take(&mut self.dropped);
+        let earlier = names.iter().map(|name| (*name).to_owned());
+        earlier.chain(later).for_each(|name| self.drop(&name));
+    }
+
     /// The notes for the caller, such as `dropped: temperature, top_p`.
     pub fn into_notes(self) -> Vec<String> {
         let list =

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use chat::{Chat, Delta, Error, Input, ToolChoice};
 
 use crate::progress::AnswerProgress;
-use crate::upstream::{EventReader, SignedReasoning};
+use crate::upstream::EventReader;
 
 /// The bytes of a hash at the end of a short name, with what separates it.
 const HASH_BYTES: usize = 9;
@@ -122,10 +122,6 @@ impl EventReader for ToolNameReader {
 
     fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
         self.restored(out, |reader, out| reader.finish(out))
-    }
-
-    fn take_signed(&mut self) -> Vec<SignedReasoning> {
-        self.reader.take_signed()
     }
 }
 

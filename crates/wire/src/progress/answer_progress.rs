@@ -83,7 +83,7 @@ impl AnswerProgress {
         match delta {
             Delta::Start(usage) => self.usage = Some(*usage).filter(|usage| usage.prompt_tokens > 0),
             Delta::Text { .. } | Delta::Reasoning { .. } | Delta::Arguments { .. } => self.add_piece(),
-            Delta::Prompt { .. } | Delta::Citation(_) | Delta::Media(_) | Delta::Dropped(_) => {}
+            Delta::Prompt { .. } | Delta::Signature(_) | Delta::Citation(_) | Delta::Media(_) | Delta::Dropped(_) => {}
             Delta::ToolCall { .. } => self.has_calls = true,
             Delta::Finish(reason) => self.finish_reason = Some(*reason),
             Delta::Usage(usage) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat::{Delta, Error, Reply};
+use chat::{Delta, Error, Reply, SignedReasoning};
 
 use crate::sse;
 
@@ -40,6 +40,7 @@ pub trait Renderer: Send {
             Delta::Dropped(name) => Some(name),
             Delta::Citation(_) => Some("citations"),
             Delta::Media(media) => Some(media.name()),
+            Delta::Signature(signed) => dropped_reasoning(signed),
             _ => None,
         }
     }
@@ -59,6 +60,11 @@ pub trait Renderer: Send {
     fn keep_alive(&self, out: &mut String) {
         sse::write_comment("keep-alive", out);
     }
+}
+
+/// The name of reasoning that only its provider can read, for APIs that do not return it.
+pub(crate) fn dropped_reasoning(signed: &SignedReasoning) -> Option<&'static str> {
+    signed.is_redacted().then_some("redacted_thinking")
 }
 
 /// The only reply, for surfaces with one choice.

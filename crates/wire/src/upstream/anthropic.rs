@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use chat::{Delta, Error, FinishReason, Usage};
+use chat::{Delta, Error, FinishReason, SignatureFormat, SignedReasoning, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -11,13 +11,14 @@ use serde_json::{Map, Value};
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::block_citations::BlockCitations;
 use crate::upstream::error::invalid_event;
-use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use crate::upstream::event_reader::EventReader;
 use crate::upstream::openai::forgiving;
 use citation::read_citation;
+pub(super) use request::request_body;
 pub(crate) use request::{MIN_THINKING_TOKENS, thinking_budget};
-pub(super) use request::{drops_thinking, drops_top_p, request_body};
 
 mod citation;
+mod history;
 mod request;
 
 /// Reads the events of one message.
@@ -34,7 +35,6 @@ pub(super) struct AnthropicEventReader {
     call_count: usize,
     /// The thinking text of the open block.
     thinking: String,
-    signed_reasoning: Vec<SignedReasoning>,
     citations: BlockCitations,
 }
 
@@ -94,7 +94,10 @@ enum ContentBlock {
         #[serde(default)]
         signature: String,
     },
-    RedactedThinking,
+    RedactedThinking {
+        #[serde(default)]
+        data: String,
+    },
     /// The use of a tool that the service runs.
     ServerToolUse,
     #[serde(other)]
@@ -180,10 +183,12 @@ impl EventReader for AnthropicEventReader {
     fn progress(&self) -> &AnswerProgress {
         self.progress.progress()
     }
+}
 
-    fn take_signed(&mut self) -> Vec<SignedReasoning> {
-        std::mem::take(&mut self.signed_reasoning)
-    }
+/// The signature of a text, or redacted reasoning without one.
+pub(super) fn signature(text: String, signature: String) -> Delta {
+    let format = SignatureFormat::Anthropic;
+    Delta::Signature(SignedReasoning { format, provider: String::new(), text, call: None, signature })
 }
 
 impl AnthropicEventReader {
@@ -222,7 +227,7 @@ impl AnthropicEventReader {
                 self.read_block_delta(BlockDelta::ThinkingDelta { thinking }, out);
                 self.read_block_delta(BlockDelta::SignatureDelta { signature }, out);
             }
-            ContentBlock::RedactedThinking => out.push(Delta::Dropped("redacted_thinking")),
+            ContentBlock::RedactedThinking { data } => out.push(signature(String::new(), data)),
             ContentBlock::ServerToolUse => out.push(Delta::Dropped("server_tool_use")),
             ContentBlock::Other => {}
         }
@@ -242,7 +247,7 @@ impl AnthropicEventReader {
             }
             // A signature ends the thinking of its block; a second one is ignored.
             BlockDelta::SignatureDelta { signature } if !signature.is_empty() && !self.thinking.is_empty() => {
-                self.signed_reasoning.push(SignedReasoning { text: std::mem::take(&mut self.thinking), signature });
+                out.push(self::signature(std::mem::take(&mut self.thinking), signature));
             }
             BlockDelta::InputJsonDelta { partial_json: text } if !text.is_empty() && self.call_count > 0 => {
                 self.block = Block::Call { any_arguments: true };

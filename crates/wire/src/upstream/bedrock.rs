@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
+use crate::upstream::anthropic::signature;
 use crate::upstream::block_citations::BlockCitations;
 use crate::upstream::error::invalid_event;
-use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use crate::upstream::event_reader::EventReader;
 use crate::upstream::openai::forgiving;
 use citation::read_citation;
 pub(super) use request::{chat_path, request_body};
@@ -28,7 +29,6 @@ pub(super) struct ConverseEventReader {
     call_count: usize,
     /// The reasoning of the open block.
     reasoning: String,
-    signed_reasoning: Vec<SignedReasoning>,
     citations: BlockCitations,
 }
 
@@ -40,7 +40,6 @@ impl Default for ConverseEventReader {
             open_call: None,
             call_count: 0,
             reasoning: String::new(),
-            signed_reasoning: Vec::new(),
             citations: BlockCitations::default(),
         }
     }
@@ -182,10 +181,6 @@ impl EventReader for ConverseEventReader {
     fn progress(&self) -> &AnswerProgress {
         self.progress.progress()
     }
-
-    fn take_signed(&mut self) -> Vec<SignedReasoning> {
-        std::mem::take(&mut self.signed_reasoning)
-    }
 }
 
 impl ConverseEventReader {
@@ -226,14 +221,14 @@ impl ConverseEventReader {
 
     fn read_delta(&mut self, delta: DeltaBody, out: &mut Vec<Delta>) {
         let logprobs = Vec::new;
-        if let Some(ReasoningText { text, signature, redacted_content }) = delta.reasoning_content {
-            out.extend(redacted_content.map(|_| Delta::Dropped("redacted_thinking")));
+        if let Some(ReasoningText { text, signature: proof, redacted_content }) = delta.reasoning_content {
+            out.extend(redacted_content.map(|data| signature(String::new(), data)));
             if !text.is_empty() {
                 self.reasoning.push_str(&text);
                 out.push(Delta::Reasoning { text, logprobs: logprobs() });
             }
-            if !signature.is_empty() && !self.reasoning.is_empty() {
-                self.signed_reasoning.push(SignedReasoning { text: std::mem::take(&mut self.reasoning), signature });
+            if !proof.is_empty() && !self.reasoning.is_empty() {
+                out.push(signature(std::mem::take(&mut self.reasoning), proof));
             }
         }
         if let Some(citation) = delta.citation {

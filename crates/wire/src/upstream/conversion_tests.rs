@@ -3,7 +3,7 @@
 use chat::Chat;
 use serde_json::{Value, json};
 
-use super::Dialect;
+use super::{Dialect, SignatureStore};
 use crate::surface::{anthropic, chat_completions, gemini, responses};
 
 const PNG: &str = "data:image/png;base64,iVBOR";
@@ -33,7 +33,11 @@ fn with_model(mut body: Value) -> Value {
 }
 
 fn converted(dialect: Dialect, chat: &Chat) -> Value {
-    serde_json::from_str(&dialect.request_body(chat, "m", &()).unwrap()).unwrap()
+    serde_json::from_str(&dialect.write_request(chat, "m", &()).unwrap().body).unwrap()
+}
+
+fn dropped(dialect: Dialect, chat: &Chat) -> Vec<&'static str> {
+    dialect.write_request(chat, "m", &()).unwrap().dropped
 }
 
 /// The same tool result, a text and an image, in every API.
@@ -159,7 +163,7 @@ fn effort_is_translated_between_all_spellings() {
     {
         for chat in chats(effort, budget) {
             assert_eq!(converted(Dialect::OpenAi, &chat)["reasoning_effort"], effort);
-            assert!(Dialect::OpenAi.unsupported_params(&chat).is_empty());
+            assert!(dropped(Dialect::OpenAi, &chat).is_empty());
             let reasoning = json!({"effort": effort, "summary": "auto"});
             assert_eq!(converted(Dialect::Responses, &chat)["reasoning"], reasoning);
             let thinking = json!({"type": "enabled", "budget_tokens": anthropic});
@@ -186,14 +190,86 @@ fn thinking_that_anthropic_refuses_is_left_out_with_a_note() {
             {"role": "tool", "tool_call_id": "1", "content": "ok"}]}));
     for chat in [forced, unsigned] {
         assert_eq!(converted(Dialect::Anthropic, &chat).get("thinking"), None);
-        assert_eq!(Dialect::Anthropic.unsupported_params(&chat), ["thinking"]);
+        assert_eq!(dropped(Dialect::Anthropic, &chat), ["thinking"]);
     }
     // The calls of earlier turns do not matter.
     let earlier = of_chat_completions(json!({"tools": tools, "thinking": {"type": "enabled"}, "max_tokens": 8000,
         "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": null, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "1", "content": "ok"}, {"role": "user", "content": "go on"}]}));
     assert_eq!(converted(Dialect::Anthropic, &earlier)["thinking"]["type"], "enabled");
-    assert!(Dialect::Anthropic.unsupported_params(&earlier).is_empty());
+    assert!(dropped(Dialect::Anthropic, &earlier).is_empty());
+}
+
+#[test]
+fn notes_say_what_was_sent_whatever_signatures_are_known() {
+    struct Known;
+    impl SignatureStore for Known {
+        fn find(&self, key: &str) -> Option<String> {
+            (key == "known").then(|| "kept".into())
+        }
+    }
+    let turn = |more: Value| {
+        let mut called = json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+        called.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        of_chat_completions(json!({"tools": [{"type": "function", "function": {"name": "f"}}],
+            "thinking": {"type": "enabled"}, "max_tokens": 8000, "messages": [{"role": "user", "content": "hi"}, called,
+                {"role": "tool", "tool_call_id": "1", "content": "ok"}]}))
+    };
+    let detail =
+        |format: &str| json!([{"type": "reasoning.text", "text": "unknown", "signature": "own", "format": format}]);
+    for (more, thinks, signature, notes) in [
+        (json!({"reasoning_content": "known"}), true, json!("kept"), vec![]),
+        (json!({"reasoning_content": "unknown"}), false, Value::Null, vec!["reasoning_content", "thinking"]),
+        // A signature that the client returns needs no store.
+        (json!({"reasoning_details": detail("anthropic-claude-v1")}), true, json!("own"), vec![]),
+        (
+            json!({"reasoning_details": detail("another-v1")}),
+            false,
+            Value::Null,
+            vec!["reasoning_content", "signatures of reasoning", "thinking"],
+        ),
+    ] {
+        for dialect in [Dialect::Anthropic, Dialect::Bedrock] {
+            let request = dialect.write_request(&turn(more.clone()), "claude", &Known).unwrap();
+            let body: Value = serde_json::from_str(&request.body).unwrap();
+            let (thinking, first) = match dialect {
+                Dialect::Anthropic => (&body["thinking"], body["messages"][1]["content"][0]["signature"].clone()),
+                _ => (
+                    &body["additionalModelRequestFields"]["thinking"],
+                    body["messages"][1]["content"][0]["reasoningContent"]["reasoningText"]["signature"].clone(),
+                ),
+            };
+            assert_eq!((thinking.is_object(), &first), (thinks, &signature), "{more}: {body}");
+            assert_eq!(request.dropped, notes, "{more}");
+        }
+    }
+}
+
+#[test]
+fn encrypted_reasoning_is_for_its_provider_alone() {
+    struct Of(&'static str);
+    impl SignatureStore for Of {
+        fn find(&self, _key: &str) -> Option<String> {
+            None
+        }
+
+        fn provider(&self) -> &str {
+            self.0
+        }
+    }
+    for (dialect, format) in [(Dialect::Gemini, "google-gemini-v1"), (Dialect::Responses, "openai-responses-v1")] {
+        let chat = of_chat_completions(json!({"messages": [{"role": "user", "content": "hi"},
+            {"role": "assistant", "content": null,
+             "reasoning_details": [{"type": "reasoning.encrypted", "data": "aa.secret", "id": "1", "format": format}],
+             "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "1", "content": "ok"}]}));
+        let own = dialect.write_request(&chat, "m", &Of("aa")).unwrap();
+        assert!(own.body.contains("\"secret\"") && own.dropped.is_empty(), "{own:?}");
+        let other = dialect.write_request(&chat, "m", &Of("bb")).unwrap();
+        assert!(!other.body.contains("secret"), "{other:?}");
+        assert_eq!(other.dropped, ["signatures of reasoning"]);
+    }
 }
 
 #[test]
@@ -222,7 +298,7 @@ fn documents_are_files_in_every_dialect_that_has_them() {
     let address = "https://example.com/a.pdf";
     let by_address = of_messages(json!({"messages": [{"role": "user", "content": [
         {"type": "document", "source": {"type": "url", "url": address}}]}]}));
-    let refused = Dialect::OpenAi.request_body(&by_address, "m", &()).unwrap_err().message;
+    let refused = Dialect::OpenAi.write_request(&by_address, "m", &()).unwrap_err().message;
     assert!(refused.contains("not by their address"), "{refused}");
     let part = &converted(Dialect::Gemini, &by_address)["contents"][0]["parts"][0];
     assert_eq!(*part, json!({"fileData": {"fileUri": address, "mimeType": "application/pdf"}}));
@@ -249,7 +325,7 @@ fn the_end_user_reaches_every_dialect_that_has_a_field_for_it() {
     let deepseek = converted(Dialect::DeepSeek, &both);
     assert_eq!((&deepseek["user"], &deepseek["user_id"]), (&json!("ann"), &json!("bob")));
     assert_eq!(converted(Dialect::Anthropic, &both)["metadata"]["user_id"], "bob");
-    assert_eq!(Dialect::Gemini.unsupported_params(&both), ["user"]);
+    assert_eq!(dropped(Dialect::Gemini, &both), ["user"]);
 }
 
 #[test]
@@ -258,7 +334,7 @@ fn an_answer_of_a_converted_request_has_one_choice() {
     for dialect in [Dialect::OpenAi, Dialect::DeepSeek, Dialect::Anthropic, Dialect::Gemini] {
         let body = converted(dialect, &chat).to_string();
         assert!(!body.contains("\"n\"") && !body.contains("candidateCount"), "{body}");
-        assert_eq!(dialect.unsupported_params(&chat), ["n"]);
+        assert_eq!(dropped(dialect, &chat), ["n"]);
     }
 }
 
@@ -270,7 +346,7 @@ fn audio_reaches_gemini_and_is_refused_elsewhere_by_name() {
     assert_eq!(*part, json!({"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}}));
     let part = &converted(Dialect::OpenAi, &audio)["messages"][0]["content"][0];
     assert_eq!(part["input_audio"], json!({"data": "UklGRg==", "format": "wav"}));
-    let refused = Dialect::Anthropic.request_body(&audio, "m", &()).unwrap_err().message;
+    let refused = Dialect::Anthropic.write_request(&audio, "m", &()).unwrap_err().message;
     assert_eq!(refused, "This model's provider takes no content of type `input_audio`");
 }
 

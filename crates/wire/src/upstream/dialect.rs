@@ -1,13 +1,15 @@
 //! The API dialects of providers: paths, headers, request bodies and event readers of each.
 
-use chat::{Chat, Error, ResponseFormat};
+use chat::{Chat, Error};
 use serde::{Deserialize, Serialize};
 
 use crate::event_stream::{EventStreamParser, FrameParser};
 use crate::sse::SseParser;
 use crate::tasks;
-use crate::upstream::chat_part::ChatPart;
-use crate::upstream::event_reader::{EventReader, SignatureStore};
+use crate::upstream::dropped_parts::DroppedParts;
+use crate::upstream::event_reader::EventReader;
+use crate::upstream::signatures::SignatureStore;
+use crate::upstream::unsupported::add_unsupported;
 use crate::upstream::{anthropic, bedrock, gemini, openai, responses};
 
 /// The API dialect of a provider.
@@ -31,6 +33,15 @@ pub enum Dialect {
     Midjourney,
     /// Suno's tasks. Without chats.
     Suno,
+}
+
+/// A request for a chat in a dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialectRequest {
+    pub body: String,
+    /// The names of the parts of the chat that the body does not have, in the order of the
+    /// alphabet.
+    pub dropped: Vec<&'static str>,
 }
 
 impl Dialect {
@@ -78,84 +89,28 @@ impl Dialect {
     }
 
     /// The body of a request for `chat` to the provider's `model`, with usage, and streamed if the
-    /// chat wants that. `signatures` contains the signatures that the provider returned earlier.
+    /// chat wants that; with the parts of the chat that it leaves out. `signatures` contains the
+    /// signatures that the provider returned earlier.
     ///
     /// # Errors
     /// `InvalidRequest` for a chat that this dialect cannot express.
-    pub fn request_body(self, chat: &Chat, model: &str, signatures: &dyn SignatureStore) -> Result<String, Error> {
-        match self {
-            Self::OpenAi | Self::DeepSeek => openai::request_body(chat, model, self == Self::DeepSeek),
-            Self::Responses => responses::request_body(chat, model, signatures),
-            Self::Anthropic => anthropic::request_body(chat, model, signatures),
-            Self::Gemini => gemini::request_body(chat, signatures),
-            Self::Bedrock => bedrock::request_body(chat, model, signatures),
+    pub fn write_request(
+        self,
+        chat: &Chat,
+        model: &str,
+        signatures: &dyn SignatureStore,
+    ) -> Result<DialectRequest, Error> {
+        let mut dropped = DroppedParts::default();
+        add_unsupported(self, chat, &mut dropped);
+        let body = match self {
+            Self::OpenAi | Self::DeepSeek => openai::request_body(chat, model, self == Self::DeepSeek, &mut dropped),
+            Self::Responses => responses::request_body(chat, model, signatures, &mut dropped),
+            Self::Anthropic => anthropic::request_body(chat, model, signatures, &mut dropped),
+            Self::Gemini => gemini::request_body(chat, signatures, &mut dropped),
+            Self::Bedrock => bedrock::request_body(chat, model, signatures, &mut dropped),
             Self::Midjourney | Self::Suno => Err(Error::invalid(format!("Model '{model:.64}' does not chat"))),
-        }
-    }
-
-    /// The parameters and parts of a chat that this dialect does not support; they are not sent.
-    pub fn unsupported_params(self, chat: &Chat) -> Vec<&'static str> {
-        let sampling = &chat.sampling;
-        let engine_fields = [
-            ("min_p", sampling.min_p.is_some()),
-            ("repetition_penalty", sampling.repetition_penalty.is_some()),
-            ("stop_token_ids", !chat.end_tokens.is_empty()),
-        ];
-        let dropped: &[(&'static str, bool)] = match self {
-            Self::OpenAi => &[
-                ("thinking", chat.thinking.is_some() && chat.reasoning_effort.is_none()),
-                ("top_k", sampling.top_k.is_some()),
-            ],
-            Self::Responses => &[
-                ("thinking", chat.thinking == Some(false) && chat.reasoning_effort.is_none()),
-                ("frequency_penalty", sampling.frequency_penalty.is_some()),
-                ("presence_penalty", sampling.presence_penalty.is_some()),
-                ("seed", sampling.seed.is_some()),
-                ("logit_bias", !sampling.logit_bias.is_empty()),
-                ("stop", !chat.stop.is_empty()),
-                ("top_k", sampling.top_k.is_some()),
-            ],
-            Self::Anthropic | Self::Bedrock => &[
-                ("parallel_tool_calls", self == Self::Bedrock && chat.parallel_tool_calls == Some(false)),
-                (
-                    "response_format",
-                    self == Self::Bedrock && matches!(chat.response_format, ResponseFormat::JsonSchema(_)),
-                ),
-                ("frequency_penalty", sampling.frequency_penalty.is_some()),
-                ("presence_penalty", sampling.presence_penalty.is_some()),
-                ("seed", sampling.seed.is_some()),
-                ("logit_bias", !sampling.logit_bias.is_empty()),
-                ("logprobs", chat.logprobs == Some(true)),
-                ("thinking", anthropic::drops_thinking(chat)),
-                ("top_p", anthropic::drops_top_p(chat)),
-            ],
-            Self::Gemini => &[
-                ("logit_bias", !sampling.logit_bias.is_empty()),
-                ("parallel_tool_calls", chat.parallel_tool_calls == Some(false)),
-                ("stop", chat.stop.len() > gemini::MAX_STOP_SEQUENCES),
-            ],
-            Self::DeepSeek | Self::Midjourney | Self::Suno => &[],
-        };
-        let engine_fields = engine_fields.iter().filter(|_| self != Self::DeepSeek);
-        let params = dropped.iter().chain(engine_fields).filter(|(_, is_set)| *is_set).map(|(name, _)| *name);
-        let parts = ChatPart::all_of(chat).filter(|part| self.lacks(*part)).map(ChatPart::name);
-        params.chain(parts).chain(chat.uncarried.iter().copied()).collect()
-    }
-
-    /// Whether a request has no place for this part of a chat.
-    fn lacks(self, part: ChatPart) -> bool {
-        match part {
-            ChatPart::CacheControl => !matches!(self, Self::Anthropic | Self::Bedrock),
-            ChatPart::EndUser | ChatPart::StrictTool => matches!(self, Self::Gemini | Self::Bedrock),
-            ChatPart::FileName => self == Self::Gemini,
-            ChatPart::ImageOfAnswer => self != Self::Gemini,
-            ChatPart::ImageDetail => !self.is_chat_completions() && self != Self::Responses,
-            ChatPart::Name => !self.is_chat_completions(),
-            ChatPart::Prefix => matches!(self, Self::OpenAi | Self::Responses),
-            ChatPart::Reasoning => matches!(self, Self::OpenAi | Self::Gemini),
-            // A converted answer has one choice.
-            ChatPart::SeveralChoices => true,
-        }
+        }?;
+        Ok(DialectRequest { body, dropped: dropped.into_names() })
     }
 
     /// Creates a reader of the events of the answer to `chat`.

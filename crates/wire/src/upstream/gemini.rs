@@ -1,20 +1,19 @@
 //! The client of Gemini's `generateContent`: builds requests and reads events (API document 3). It
 //! is the counterpart of `surface::gemini`.
 
-use chat::{Delta, Error, Media, MediaKind, TokenLogprob, Usage};
+use chat::{Delta, Error, Media, MediaKind, SignatureFormat, SignedReasoning, TokenLogprob, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::positioned_text::PositionedText;
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
-use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use crate::upstream::event_reader::EventReader;
 use crate::upstream::openai::forgiving;
 use grounding::{Grounding, Repeated};
 use logprobs::parse_logprobs;
-use request::signature_key;
+pub(super) use request::request_body;
 pub(crate) use request::thinking_budget;
-pub(super) use request::{MAX_STOP_SEQUENCES, request_body};
 
 mod grounding;
 mod logprobs;
@@ -26,7 +25,6 @@ pub(super) struct GeminiEventReader {
     progress: ProgressReader,
     started: bool,
     call_count: usize,
-    signed_reasoning: Vec<SignedReasoning>,
     /// The text so far, in which the places of citations are counted in bytes.
     text: PositionedText,
 }
@@ -34,7 +32,7 @@ pub(super) struct GeminiEventReader {
 impl Default for GeminiEventReader {
     fn default() -> Self {
         let progress = ProgressReader::new(AnswerFormat::GenerateContent);
-        Self { progress, started: false, call_count: 0, signed_reasoning: Vec::new(), text: PositionedText::default() }
+        Self { progress, started: false, call_count: 0, text: PositionedText::default() }
     }
 }
 
@@ -115,10 +113,6 @@ impl EventReader for GeminiEventReader {
     fn progress(&self) -> &AnswerProgress {
         self.progress.progress()
     }
-
-    fn take_signed(&mut self) -> Vec<SignedReasoning> {
-        std::mem::take(&mut self.signed_reasoning)
-    }
 }
 
 impl GeminiEventReader {
@@ -169,10 +163,16 @@ impl GeminiEventReader {
         self.call_count += 1;
         // The id of the response makes the ids of calls of different turns distinct.
         let id = call.id.unwrap_or_else(|| format!("call_{index:02}_{response}"));
-        self.signed_reasoning
-            .extend(part.thought_signature.map(|signature| SignedReasoning { text: signature_key(&id), signature }));
+        let signed = part.thought_signature.map(|signature| SignedReasoning {
+            format: SignatureFormat::Gemini,
+            provider: String::new(),
+            text: String::new(),
+            call: Some(id.clone()),
+            signature,
+        });
         out.push(Delta::ToolCall { index, id, name: call.name });
         let text = call.args.filter(|args| !args.is_null()).unwrap_or_else(|| json!({})).to_string();
         out.push(Delta::Arguments { index, text });
+        out.extend(signed.map(Delta::Signature));
     }
 }

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use chat::{Delta, Error, Media, Usage};
+use chat::{Delta, Error, Media, SignatureFormat, SignedReasoning, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::progress::{AnswerFormat, AnswerProgress, ProgressReader};
 use crate::upstream::error::invalid_event;
-use crate::upstream::event_reader::{EventReader, SignedReasoning};
+use crate::upstream::event_reader::EventReader;
 use crate::upstream::openai::{forgiving, read_annotations, read_logprobs};
 use items::{Item, joined_texts, read_citations, reasoning_text};
 pub(super) use request::{counted_fields, request_body};
@@ -19,11 +19,6 @@ mod items;
 mod request;
 #[cfg(test)]
 mod tests;
-
-/// The key under which the encrypted reasoning before a call is kept.
-fn signature_key(call_id: &str) -> String {
-    format!("reasoning before {call_id}")
-}
 
 /// Reads the events of one response.
 #[derive(Debug)]
@@ -37,9 +32,8 @@ pub(super) struct ResponsesEventReader {
     /// Calls that ended while another one was open: deltas of calls do not alternate.
     waiting_calls: Vec<Item>,
     call_count: usize,
-    /// The encrypted reasoning that belongs to the next call.
-    encrypted_reasoning: Option<String>,
-    signed_reasoning: Vec<SignedReasoning>,
+    /// The encrypted reasoning that belongs to the next call, if there is one.
+    encrypted_reasoning: Option<SignedReasoning>,
     /// The characters of the text so far.
     text_chars: usize,
 }
@@ -65,7 +59,6 @@ impl Default for ResponsesEventReader {
             waiting_calls: Vec::new(),
             call_count: 0,
             encrypted_reasoning: None,
-            signed_reasoning: Vec::new(),
             text_chars: 0,
         }
     }
@@ -178,6 +171,7 @@ impl EventReader for ResponsesEventReader {
     fn finish(&mut self, out: &mut Vec<Delta>) -> Result<(), Error> {
         let finish = self.progress.finish()?;
         self.push_waiting_calls(out);
+        out.extend(self.encrypted_reasoning.take().map(Delta::Signature));
         out.push(Delta::Finish(finish));
         out.extend(self.progress().usage.map(Delta::Usage));
         Ok(())
@@ -185,10 +179,6 @@ impl EventReader for ResponsesEventReader {
 
     fn progress(&self) -> &AnswerProgress {
         self.progress.progress()
-    }
-
-    fn take_signed(&mut self) -> Vec<SignedReasoning> {
-        std::mem::take(&mut self.signed_reasoning)
     }
 }
 
@@ -241,7 +231,7 @@ impl ResponsesEventReader {
                         out.push(Delta::Reasoning { text: text.clone(), logprobs: Vec::new() });
                     }
                 }
-                self.keep_signature(text, item.encrypted_content);
+                self.keep_signature(text, item.encrypted_content, out);
             }
             "function_call" if self.open_call == Some(index) => {
                 let arguments = item.arguments_text();
@@ -263,20 +253,19 @@ impl ResponsesEventReader {
         }
     }
 
-    /// Keeps the encrypted reasoning by its text, and for the call that may follow it.
-    fn keep_signature(&mut self, text: String, signature: Option<String>) {
+    /// Keeps the encrypted reasoning for the call that may follow it.
+    fn keep_signature(&mut self, text: String, signature: Option<String>, out: &mut Vec<Delta>) {
         let Some(signature) = signature.filter(|signature| !signature.is_empty()) else { return };
-        self.encrypted_reasoning = Some(signature.clone());
-        if !text.is_empty() {
-            self.signed_reasoning.push(SignedReasoning { text, signature });
-        }
+        let format = SignatureFormat::Responses;
+        let signed = SignedReasoning { format, provider: String::new(), text, call: None, signature };
+        out.extend(self.encrypted_reasoning.replace(signed).map(Delta::Signature));
     }
 
     fn begin_call(&mut self, id: String, name: String, out: &mut Vec<Delta>) {
-        if let Some(signature) = self.encrypted_reasoning.take() {
-            self.signed_reasoning.push(SignedReasoning { text: signature_key(&id), signature });
-        }
+        let signed = self.encrypted_reasoning.take();
+        let signed = signed.map(|signed| SignedReasoning { call: Some(id.clone()), ..signed });
         out.push(Delta::ToolCall { index: self.call_count, id, name });
+        out.extend(signed.map(Delta::Signature));
         self.call_count += 1;
     }
 

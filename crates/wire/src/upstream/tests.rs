@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::{Chat, Delta, Error, ErrorKind, FinishReason, Reply, Usage, fold};
+use chat::{Chat, Delta, Error, ErrorKind, FinishReason, Reply, SignatureFormat, SignedReasoning, Usage, fold};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn what_we_render_we_read_back_the_same() {
         "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false, "logprobs": true,
         "top_logprobs": 3, "seed": -4, "logit_bias": {"17": -2.5}
     }));
-    let body = Dialect::DeepSeek.request_body(&chat, "alias", &()).unwrap();
+    let body = Dialect::DeepSeek.write_request(&chat, "alias", &()).unwrap().body;
     let read = chat_completions::parse_request(body.as_bytes()).unwrap();
     assert!(read.stream && read.include_usage);
     assert_eq!(read.chat, chat);
@@ -62,7 +62,7 @@ fn what_we_render_we_read_back_the_same() {
 fn openai_gets_no_field_that_it_refuses() {
     let chat = parse_chat(json!({"thinking": {"type": "enabled"}, "max_tokens": 5, "messages": [
         {"role": "assistant", "content": "x", "reasoning_content": "r", "prefix": true}, {"role": "user", "content": "y"}]}));
-    let body: Value = serde_json::from_str(&Dialect::OpenAi.request_body(&chat, "gpt", &()).unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&Dialect::OpenAi.write_request(&chat, "gpt", &()).unwrap().body).unwrap();
     assert_eq!(
         body,
         json!({"model": "gpt", "messages": [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}],
@@ -168,7 +168,8 @@ fn a_chat_is_asked_as_messages() {
         "tool_choice": "auto", "parallel_tool_calls": false
     }));
     let body: Value =
-        serde_json::from_str(&Dialect::Anthropic.request_body(&chat, "claude", &LengthSignatures).unwrap()).unwrap();
+        serde_json::from_str(&Dialect::Anthropic.write_request(&chat, "claude", &LengthSignatures).unwrap().body)
+            .unwrap();
     let other = body["messages"][1]["content"][2]["id"].as_str().unwrap();
     assert!(other.starts_with("call_") && other.len() == 21, "{other}");
     assert_eq!(
@@ -203,7 +204,7 @@ fn messages_we_render_are_read_back_the_same() {
         "tools":[{"name":"f","description":"d","input_schema":{"type":"object"}}],"tool_choice":{"type":"tool","name":"f"},
         "metadata":{"user_id":"u"},"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}}"#;
     let chat = anthropic::parse_request(text.as_bytes(), false).unwrap().chat;
-    let body = Dialect::Anthropic.request_body(&chat, "claude", &()).unwrap();
+    let body = Dialect::Anthropic.write_request(&chat, "claude", &()).unwrap().body;
     let read = anthropic::parse_request(body.as_bytes(), false).unwrap();
     assert!(read.stream);
     assert_eq!(read.chat, chat);
@@ -212,14 +213,14 @@ fn messages_we_render_are_read_back_the_same() {
 #[test]
 fn without_room_for_thinking_the_answer_goes_before() {
     let chat = parse_chat(json!({"thinking": {"type": "enabled"}, "max_tokens": 800, "temperature": 1.5}));
-    let body: Value = serde_json::from_str(&Dialect::Anthropic.request_body(&chat, "c", &()).unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&Dialect::Anthropic.write_request(&chat, "c", &()).unwrap().body).unwrap();
     assert_eq!(
         (&body["thinking"], &body["temperature"], &body["max_tokens"]),
         (&Value::Null, &json!(1.0), &json!(800))
     );
     let chat =
         parse_chat(json!({"thinking": {"type": "enabled"}, "messages": [{"role": "assistant", "content": null}]}));
-    let body: Value = serde_json::from_str(&Dialect::Anthropic.request_body(&chat, "c", &()).unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&Dialect::Anthropic.write_request(&chat, "c", &()).unwrap().body).unwrap();
     assert_eq!((&body["thinking"]["budget_tokens"], &body["max_tokens"]), (&json!(3072), &json!(4096)));
     let turn = |role: &str| json!({"role": role, "content": [{"type": "text", "text": "."}]});
     assert_eq!(body["messages"], json!([turn("user"), turn("assistant")]));
@@ -231,7 +232,7 @@ fn what_anthropic_counts_and_signs_is_heard() {
     let (mut reader, mut out) = (Dialect::Anthropic.event_reader(&chat), Vec::new());
     let mut read_event = |event: Value| {
         reader.read_event(&event.to_string(), &mut out).unwrap();
-        reader.take_signed()
+        out.last().cloned()
     };
     read_event(json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5,
         "cache_creation_input_tokens": 3, "output_tokens": 1}}}));
@@ -247,7 +248,14 @@ fn what_anthropic_counts_and_signs_is_heard() {
     let signed = read_event(
         json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}}),
     );
-    assert_eq!(signed, vec![SignedReasoning { text: "hm".into(), signature: "sig".into() }]);
+    let expected = SignedReasoning {
+        format: SignatureFormat::Anthropic,
+        provider: String::new(),
+        text: "hm".into(),
+        call: None,
+        signature: "sig".into(),
+    };
+    assert_eq!(signed, Some(Delta::Signature(expected)));
     read_event(json!({"type": "content_block_stop", "index": 0}));
     read_event(json!({"type": "a_later_kind_of_event"}));
     read_event(
@@ -386,7 +394,9 @@ proptest! {
     fn what_is_said_is_heard(deltas in any_answer(), include_usage: bool, cut in 1usize..20) {
         let want = fold(deltas.iter().cloned().map(Ok)).unwrap();
         let messages = MessageRenderer::new("id".into(), "m".into(), vec![], Arc::new(|text| format!("signed {}", text.len())));
-        let read = rendered_and_read_back(&deltas, Box::new(messages), Dialect::Anthropic, cut);
+        let mut read = rendered_and_read_back(&deltas, Box::new(messages), Dialect::Anthropic, cut);
+        // What the provider has not signed is signed here.
+        read.signatures.clear();
         // Anthropic does not count reasoning, and the arguments of a call are an object.
         let mut anthropic = want.clone();
         anthropic.usage = anthropic.usage.map(|usage| Usage { reasoning_tokens: None, ..usage });

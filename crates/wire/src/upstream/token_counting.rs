@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::upstream::dialect::Dialect;
-use crate::upstream::event_reader::SignatureStore;
 use crate::upstream::responses;
+use crate::upstream::signatures::SignatureStore;
 
 /// The fields of a message that Anthropic counts.
 const COUNTED: [&str; 6] = ["model", "messages", "system", "thinking", "tools", "tool_choice"];
@@ -31,7 +31,7 @@ impl Dialect {
     /// changes the body of the chat to what the model takes.
     ///
     /// # Errors
-    /// As [`Dialect::request_body`].
+    /// As [`Dialect::write_request`].
     pub fn count_request(
         self,
         chat: &Chat,
@@ -42,7 +42,7 @@ impl Dialect {
         if !matches!(self, Self::Responses | Self::Anthropic | Self::Gemini) {
             return Ok(None);
         }
-        let body = change(self.request_body(chat, model, signatures)?)?;
+        let body = change(self.write_request(chat, model, signatures)?.body)?;
         let mut fields: Map<String, Value> = serde_json::from_slice(&body)
             .map_err(|error| Error::internal(format!("a request is not an object: {error}")))?;
         Ok(Some(match self {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use wire::upstream::Dialect;
 
+use crate::nouns::merged;
 use crate::surface::Surface;
 
 /// A part of an answer.
@@ -120,6 +121,11 @@ pub(crate) fn nouns() -> Vec<AnswerNoun> {
         let answers = with.map(|with| base.next().zip(with));
         AnswerNoun { name, answers, dropped }
     };
+    let signed = |name, answers, dropped| AnswerNoun { name, answers, dropped };
+    let thought = json!({"type": "thinking", "thinking": "hm", "signature": ""});
+    let called = json!({"functionCall": {"id": "c", "name": "f", "args": {}}});
+    let encrypted = json!({"type": "reasoning", "id": "r", "summary": []});
+    let function_call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
     let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"city\":\"Rome\"}"}});
     let ended = |finish: [&str; 3], incomplete: &str| {
         let mut cut = response(json!([output_text(json!({}))]), "incomplete", counts[3].clone());
@@ -358,6 +364,33 @@ pub(crate) fn nouns() -> Vec<AnswerNoun> {
                 None,
             ],
             Nowhere,
+        ),
+        signed(
+            "signature of thinking",
+            [
+                None,
+                blocks(json!([thought, text])).zip(blocks(json!([merged(&thought, &json!({"signature": "s"})), text]))),
+                None,
+                None,
+                blocks_of_converse(json!([{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "a"}])).zip(
+                    blocks_of_converse(
+                        json!([{"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}}, {"text": "a"}]),
+                    ),
+                ),
+            ],
+            By(&[Surface::Responses, Surface::GenerateContent]),
+        ),
+        signed(
+            "encrypted reasoning before a call",
+            [
+                None,
+                None,
+                parts(json!([called])).zip(parts(json!([merged(&called, &json!({"thoughtSignature": "s"}))]))),
+                items(json!([encrypted, function_call]))
+                    .zip(items(json!([merged(&encrypted, &json!({"encrypted_content": "s"})), function_call]))),
+                None,
+            ],
+            By(&[Surface::Responses, Surface::Messages, Surface::GenerateContent]),
         ),
         noun(
             "redacted reasoning",

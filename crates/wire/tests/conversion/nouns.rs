@@ -47,7 +47,7 @@ impl Nouns {
 }
 
 /// `base` with `fields`; objects in both are merged.
-fn merged(base: &Value, fields: &Value) -> Value {
+pub(crate) fn merged(base: &Value, fields: &Value) -> Value {
     match (base, fields) {
         (Value::Object(base), Value::Object(fields)) => {
             let mut all: Map<String, Value> = base.clone();

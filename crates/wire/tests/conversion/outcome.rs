@@ -48,9 +48,10 @@ struct Sent {
 
 fn send(chat: &Chat, dialect: Dialect) -> Result<Sent, Error> {
     let model = dialect::model(dialect);
-    let body = serde_json::from_str(&dialect.request_body(chat, model, &Signatures)?).unwrap();
-    let unsupported = dialect.unsupported_params(chat).into_iter().map(str::to_owned);
-    Ok(Sent { body, notes: chat.notes.iter().cloned().chain(unsupported).collect() })
+    let request = dialect.write_request(chat, model, &Signatures)?;
+    let body = serde_json::from_str(&request.body).unwrap();
+    let dropped = request.dropped.into_iter().map(str::to_owned);
+    Ok(Sent { body, notes: chat.notes.iter().cloned().chain(dropped).collect() })
 }
 
 /// The outcome of a noun between an API and a dialect.
@@ -67,7 +68,7 @@ pub(crate) fn of_request(surface: Surface, noun: &Noun, dialect: Dialect) -> Out
         Err(error) => return Outcome::Refused(error.message),
     };
     let arrived = added(&without.body, &with.body);
-    let is_noted = with.notes != without.notes;
+    let is_noted = with.notes.iter().any(|note| !without.notes.contains(note));
     if arrived.is_empty() {
         // Where no tool may be called, there may be none.
         let left_out = added(&with.body, &without.body);

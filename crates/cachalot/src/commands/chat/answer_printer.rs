@@ -72,6 +72,7 @@ impl<'a> AnswerPrinter<'a> {
             | Delta::Prompt { .. }
             | Delta::Citation(_)
             | Delta::Media(_)
+            | Delta::Signature(_)
             | Delta::Dropped(_)
             | Delta::Finish(_)
             | Delta::Usage(_) => return Ok(()),

@@ -16,7 +16,6 @@ pub(super) fn uncarried_in_blocks(messages: &Value) -> Vec<&'static str> {
 
 fn uncarried_in_block(block: &Value) -> Option<&'static str> {
     match block.get("type")?.as_str()? {
-        "redacted_thinking" => Some("redacted_thinking"),
         "document" if block["citations"]["enabled"] == true => Some("citations"),
         "document" if block["context"].is_string() => Some("context"),
         _ => None,

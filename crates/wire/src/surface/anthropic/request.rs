@@ -1,7 +1,8 @@
 //! The request body of `POST /v1/messages` and of its token count.
 
 use chat::{
-    Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice,
+    Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, Sampling, SignatureFormat, SignedReasoning,
+    Tool, ToolCall, ToolChoice,
 };
 use serde_json::{Map, Value};
 
@@ -17,6 +18,10 @@ use crate::surface::uncarried::take_uncarried;
 
 /// The fields that have no place in a chat.
 const UNCARRIED: [&str; 5] = ["container", "context_management", "inference_geo", "mcp_servers", "service_tier"];
+
+/// The least length of a signature of Anthropic's, which has hundreds of characters. Those of this
+/// server and of other services are shorter, and mean nothing to Anthropic.
+const MIN_SIGNATURE_BYTES: usize = 100;
 
 /// A parsed request.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +107,7 @@ pub fn request_from_json(body: Value, token_count_only: bool) -> Result<Messages
         chat.beta = true;
     }
     chat.input = Input::Messages(messages);
+    chat.cache_control = object.optional("cache_control").map(Field::into_value);
     parse_options(&mut chat, &mut object)?;
     parse_tools(&mut chat, &mut object)?;
     chat.uncarried.extend(take_uncarried(&mut object, &UNCARRIED));
@@ -210,6 +216,11 @@ fn parse_tool(field: Field) -> Result<ParsedTool, Error> {
     Ok(ParsedTool::Function(Tool { name, strict, function }))
 }
 
+fn signed(text: String, signature: String) -> SignedReasoning {
+    let format = SignatureFormat::Anthropic;
+    SignedReasoning { format, provider: String::new(), text, call: None, signature }
+}
+
 /// Parses a message into one message, or into a tool message for each result and one for the text
 /// around them. Returns the index of the first image block, which is in the last of these messages.
 fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> Result<Option<usize>, Error> {
@@ -234,6 +245,10 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
             }
             ("thinking", Role::Assistant) => {
                 let text = block.required("thinking")?.string()?;
+                let signature = block.optional("signature").map(Field::string).transpose()?;
+                if let Some(signature) = signature.filter(|signature| signature.len() >= MIN_SIGNATURE_BYTES) {
+                    message.signatures.push(signed(text.clone(), signature));
+                }
                 match &mut message.reasoning {
                     None => message.reasoning = Some(text),
                     Some(earlier) => {
@@ -242,7 +257,9 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
                     }
                 }
             }
-            ("redacted_thinking", _) => {}
+            ("redacted_thinking", Role::Assistant) => {
+                message.signatures.push(signed(String::new(), block.required("data")?.string()?));
+            }
             ("tool_use", Role::Assistant) => message.tool_calls.get_or_insert_default().push(ToolCall {
                 id: block.required("id")?.string()?,
                 name: block.required("name")?.string()?,

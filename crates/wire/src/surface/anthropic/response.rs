@@ -1,6 +1,6 @@
 //! An answer as one message, or as events.
 
-use chat::{Delta, Error, ErrorKind, FinishReason, Reply, Usage};
+use chat::{Delta, Error, ErrorKind, FinishReason, Reply, SignatureFormat, SignedReasoning, Usage};
 use serde_json::{Value, json};
 
 use crate::surface::anthropic::citations::{citation_body, text_blocks};
@@ -23,6 +23,8 @@ pub struct MessageRenderer {
     block_count: usize,
     /// The thinking text so far, for its signature.
     thinking: String,
+    /// The provider's signature of the open block.
+    signature: Option<String>,
     /// The open block has a citation.
     is_cited: bool,
     pending_finish: Option<FinishReason>,
@@ -31,6 +33,7 @@ pub struct MessageRenderer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Block {
     Thinking,
+    RedactedThinking,
     Text,
     ToolUse,
 }
@@ -47,6 +50,7 @@ impl MessageRenderer {
             open_block: None,
             block_count: 0,
             thinking: String::new(),
+            signature: None,
             is_cited: false,
             pending_finish: None,
         }
@@ -101,9 +105,40 @@ impl MessageRenderer {
     fn close_block(&mut self, out: &mut String) {
         let Some(block) = self.open_block.take() else { return };
         if block == Block::Thinking {
-            self.write_delta(json!({ "type": "signature_delta", "signature": (self.signer)(&self.thinking) }), out);
+            let signature = self.signature.take().unwrap_or_else(|| (self.signer)(&self.thinking));
+            self.write_delta(json!({ "type": "signature_delta", "signature": signature }), out);
         }
         write_event("content_block_stop", json!({ "index": self.block_count - 1 }), out);
+    }
+
+    /// The thinking of a whole answer, in the blocks that the provider has signed. What it has not
+    /// signed is signed here.
+    fn thinking_blocks(&self, reply: &Reply) -> Vec<Value> {
+        let block =
+            |text: &str, signature: &str| json!({ "type": "thinking", "thinking": text, "signature": signature });
+        let signed: Vec<&SignedReasoning> = reply.signatures.iter().filter(|signed| is_own(signed)).collect();
+        let texts: String = signed.iter().map(|signed| signed.text.as_str()).collect();
+        let (signed, unsigned) = match reply.reasoning.strip_prefix(&texts) {
+            Some(rest) => (signed, rest),
+            None => (Vec::new(), reply.reasoning.as_str()),
+        };
+        let mut blocks: Vec<Value> = Vec::new();
+        blocks.extend(signed.into_iter().map(|signed| match signed.is_redacted() {
+            true => redacted_block(signed),
+            false => block(&signed.text, &signed.signature),
+        }));
+        blocks.extend((!unsigned.is_empty()).then(|| block(unsigned, &(self.signer)(unsigned))));
+        blocks
+    }
+
+    fn write_signature(&mut self, signed: &SignedReasoning, out: &mut String) {
+        if signed.is_redacted() {
+            self.start_block(Block::RedactedThinking, redacted_block(signed), out);
+            self.close_block(out);
+        } else if self.open_block == Some(Block::Thinking) {
+            self.signature = Some(signed.signature.clone());
+            self.close_block(out);
+        }
     }
 
     fn write_finish(&mut self, finish: FinishReason, usage: &Usage, out: &mut String) {
@@ -123,10 +158,7 @@ impl Renderer for MessageRenderer {
         let reply = single_reply(replies)?;
         let finish = reply.finish.ok_or_else(|| Error::internal("the answer ended without a finish reason"))?;
         let mut content = Vec::new();
-        if !reply.reasoning.is_empty() {
-            let signature = (self.signer)(&reply.reasoning);
-            content.push(json!({ "type": "thinking", "thinking": reply.reasoning, "signature": signature }));
-        }
+        content.extend(self.thinking_blocks(reply));
         if !reply.text.is_empty() {
             content.extend(text_blocks(&reply.text, &reply.citations));
         }
@@ -154,6 +186,8 @@ impl Renderer for MessageRenderer {
         }
         match delta {
             Delta::Start(_) | Delta::Prompt { .. } | Delta::Media(_) | Delta::Dropped(_) | Delta::Usage(_) => {}
+            Delta::Signature(signed) if is_own(signed) => self.write_signature(signed, out),
+            Delta::Signature(_) => {}
             Delta::Citation(citation) => {
                 if let Some(body) = citation_body(citation) {
                     if self.open_block != Some(Block::Text) {
@@ -222,6 +256,15 @@ impl Renderer for MessageRenderer {
     fn keep_alive(&self, out: &mut String) {
         write_event("ping", json!({}), out);
     }
+}
+
+/// Whether a signature is one of this API.
+fn is_own(signed: &SignedReasoning) -> bool {
+    signed.format == SignatureFormat::Anthropic
+}
+
+fn redacted_block(signed: &SignedReasoning) -> Value {
+    json!({ "type": "redacted_thinking", "data": signed.signature })
 }
 
 fn overloaded_error() -> Error {

@@ -4,7 +4,7 @@ use chat::{Error, Message, Part, ResponseFormat, Role, Sampling, Tool, ToolCall,
 use serde_json::Value;
 
 use crate::field_reader::{Field, Object};
-use crate::reasoning_details::reasoning_of_details;
+use crate::reasoning_details::{reasoning_of_details, signatures_of_details};
 use crate::surface::cache_control::last_cache_control;
 
 pub(crate) fn parse_message(field: Field) -> Result<Message, Error> {
@@ -37,10 +37,12 @@ pub(crate) fn parse_message(field: Field) -> Result<Message, Error> {
 fn parse_assistant_fields(message: &mut Message, mut object: Object) -> Result<(), Error> {
     message.reasoning = object.optional("reasoning_content").map(Field::string).transpose()?;
     // Other services' names, under which clients send back what they got elsewhere.
-    for name in ["reasoning", "reasoning_details"] {
-        let other = object.optional(name).map(Field::into_value);
-        let text = other.and_then(|value| value.as_str().map(str::to_owned).or_else(|| reasoning_of_details(&value)));
-        message.reasoning = message.reasoning.take().or(text);
+    let text_of = |value: &Value| value.as_str().map(str::to_owned).or_else(|| reasoning_of_details(value));
+    let other = object.optional("reasoning").map(Field::into_value);
+    message.reasoning = message.reasoning.take().or_else(|| text_of(other.as_ref()?));
+    if let Some(details) = object.optional("reasoning_details").map(Field::into_value) {
+        message.reasoning = message.reasoning.take().or_else(|| text_of(&details));
+        message.signatures = signatures_of_details(&details, message.reasoning.as_deref());
     }
     // Those that another service has made, as OpenRouter has them.
     let images = object.optional("images").map(Field::into_value).unwrap_or_default();
@@ -113,6 +115,8 @@ pub(crate) fn parse_tool(field: Field) -> Result<Tool, Error> {
     }
     let strict = strict.unwrap_or(false);
     let mut function = function.into_fields();
+    // It is a mark of the request, and not for the model.
+    function.shift_remove("cache_control");
     for key in ["description", "parameters", "strict"] {
         if function.get(key).is_some_and(Value::is_null) {
             function.shift_remove(key);

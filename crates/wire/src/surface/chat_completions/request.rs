@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::field_reader::{Field, Object};
 use crate::json;
-use crate::surface::cache_control::last_cache_control;
+use crate::surface::cache_control::cache_control_of_tools;
 use crate::surface::chat_completions::engine_fields::take_engine_fields;
 use crate::surface::chat_completions::fields;
 use crate::surface::uncarried::take_uncarried;
@@ -88,10 +88,11 @@ pub fn request_from_json(body: Value) -> Result<ChatCompletionRequest, Error> {
         object.optional("response_format").map(fields::parse_response_format).transpose()?.unwrap_or_default();
 
     if let Some(tools) = object.optional("tools") {
-        chat.tools_cache_control = last_cache_control(tools.value());
+        chat.tools_cache_control = cache_control_of_tools(tools.value());
         chat.tools = tools.array()?.map(fields::parse_tool).collect::<Result<_, _>>()?;
         chat.empty_tools = chat.tools.is_empty();
     }
+    chat.cache_control = object.optional("cache_control").map(Field::into_value);
     chat.tool_choice = object.optional("tool_choice").map(fields::parse_tool_choice).transpose()?;
     chat.parallel_tool_calls = object.optional("parallel_tool_calls").map(Field::bool).transpose()?;
 

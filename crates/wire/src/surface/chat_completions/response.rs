@@ -3,6 +3,7 @@
 use chat::{Error, Reply, TokenLogprob, ToolCall, Usage};
 use serde::Serialize;
 
+use crate::reasoning_details::ReasoningDetail;
 use crate::surface::chat_completions::annotations::Annotation;
 use crate::surface::chat_completions::media::{Audio, Image};
 
@@ -53,6 +54,7 @@ impl Envelope {
                 role: "assistant",
                 content: &reply.text,
                 reasoning_content: (self.thinking || !reply.reasoning.is_empty()).then_some(reply.reasoning.as_str()),
+                reasoning_details: ReasoningDetail::all_of(&reply.signatures),
                 annotations: reply.citations.iter().filter_map(Annotation::new).collect(),
                 images: Image::all_of(&reply.media),
                 audio: reply.media.iter().find_map(|media| Audio::new(&self.id, self.created, &reply.text, media)),
@@ -94,6 +96,8 @@ struct Message<'a> {
     content: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasoning_details: Vec<ReasoningDetail<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     annotations: Vec<Annotation<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

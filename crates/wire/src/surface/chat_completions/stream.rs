@@ -4,11 +4,12 @@
 //! arrives. With it, the usage follows in a chunk of its own, and all other chunks contain
 //! `"usage": null`. Usage is sent only once, because some clients add up the usage of all chunks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chat::{Delta, Error, FinishReason, Media, Reply, TokenLogprob, Usage};
 use serde::Serialize;
 
+use crate::reasoning_details::ReasoningDetail;
 use crate::sse;
 use crate::surface::chat_completions::annotations::Annotation;
 use crate::surface::chat_completions::media::{Audio, Image, is_dropped};
@@ -28,6 +29,8 @@ pub struct ChatChunkRenderer {
     /// A choice and its finish reason, held back until the usage arrives; only without
     /// `include_usage`.
     pending_finish: Option<(usize, FinishReason)>,
+    /// The signatures of each choice so far.
+    signature_counts: HashMap<usize, usize>,
     image_count: usize,
     has_audio: bool,
 }
@@ -41,6 +44,7 @@ impl ChatChunkRenderer {
             choice: 0,
             started: HashSet::new(),
             pending_finish: None,
+            signature_counts: HashMap::new(),
             image_count: 0,
             has_audio: false,
         }
@@ -70,6 +74,12 @@ impl Renderer for ChatChunkRenderer {
                 }
             }
             Delta::Reasoning { text, logprobs } => self.write_tokens(DeltaBody::reasoning(text), logprobs, out),
+            Delta::Signature(signed) => {
+                let count = self.signature_counts.entry(self.choice).or_default();
+                let reasoning_details = Some([ReasoningDetail::new(*count, signed)]);
+                *count += 1;
+                self.write_delta(DeltaBody { reasoning_details, ..DeltaBody::default() }, out);
+            }
             Delta::Text { text, logprobs } => self.write_tokens(DeltaBody::text(text, thinking), logprobs, out),
             Delta::ToolCall { index, id, name } => {
                 self.write_delta(DeltaBody::call(ToolCallBody::start(*index, id, name)), out);
@@ -199,6 +209,8 @@ struct DeltaBody<'a> {
     content: Option<Option<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_details: Option<[ReasoningDetail<'a>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[ToolCallBody<'a>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -146,6 +146,7 @@ impl Renderer for CompletionRenderer {
             | Delta::Reasoning { .. }
             | Delta::Citation(_)
             | Delta::Media(_)
+            | Delta::Signature(_)
             | Delta::Dropped(_)
             | Delta::ToolCall { .. }
             | Delta::Arguments { .. } => {}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::positioned_text::PositionedText;
 use crate::surface::gemini::error::error_response;
 use crate::surface::gemini::grounding::grounding_metadata;
-use crate::surface::renderer::{Renderer, Signer, single_reply};
+use crate::surface::renderer::{Renderer, Signer, dropped_reasoning, single_reply};
 use crate::tool_arguments::parse_tool_arguments;
 
 /// The framing of a streamed answer.
@@ -195,7 +195,7 @@ impl Renderer for GenerateContentRenderer {
 
     fn push(&mut self, delta: &Delta, out: &mut String) {
         match delta {
-            Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Signature(_) | Delta::Dropped(_) => {}
             Delta::Citation(citation) => self.citations.push(citation.clone()),
             Delta::Media(media) => self.write_part(media_part(media), out),
             Delta::Reasoning { text, .. } => {
@@ -226,7 +226,11 @@ impl Renderer for GenerateContentRenderer {
     }
 
     fn dropped(&self, delta: &Delta) -> Option<&'static str> {
-        if let Delta::Dropped(name) = delta { Some(name) } else { None }
+        match delta {
+            Delta::Dropped(name) => Some(name),
+            Delta::Signature(signed) => dropped_reasoning(signed),
+            _ => None,
+        }
     }
 
     /// Appends nothing: the SDK parses every line as data.

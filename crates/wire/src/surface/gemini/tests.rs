@@ -205,7 +205,7 @@ fn what_goes_out_is_read_back_the_same() {
         Message::new(Role::User, "so?"),
     ];
     let chat = Chat { input: Input::Messages(messages), ..request.chat };
-    let body = Dialect::Gemini.request_body(&chat, "m", &()).unwrap();
+    let body = Dialect::Gemini.write_request(&chat, "m", &()).unwrap().body;
     assert_eq!(parse_request(body.as_bytes(), "m").unwrap().chat, chat);
 }
 
@@ -236,7 +236,9 @@ proptest! {
             }
         }
         reader.finish(&mut read).unwrap();
-        let (read, written) = (fold(read.into_iter().map(Ok)).unwrap(), fold(deltas.into_iter().map(Ok)).unwrap());
+        let (mut read, written) = (fold(read.into_iter().map(Ok)).unwrap(), fold(deltas.into_iter().map(Ok)).unwrap());
+        // What the provider has not signed is signed here.
+        read.signatures.clear();
         prop_assert_eq!(read, written);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::surface::chat_completions::Envelope;
 use crate::surface::error::error_code;
-use crate::surface::renderer::{Renderer, single_reply};
+use crate::surface::renderer::{Renderer, dropped_reasoning, single_reply};
 use crate::surface::responses::echo::RequestEcho;
 use crate::surface::responses::output_item::{
     ItemStatus, OutputItem, annotation_body, image_data, logprobs_body, usage_body,
@@ -248,7 +248,7 @@ impl Renderer for ResponseRenderer {
     fn push(&mut self, delta: &Delta, out: &mut String) {
         self.write_start(out);
         match delta {
-            Delta::Start(_) | Delta::Prompt { .. } | Delta::Dropped(_) => {}
+            Delta::Start(_) | Delta::Prompt { .. } | Delta::Signature(_) | Delta::Dropped(_) => {}
             Delta::Citation(citation) => self.write_citation(citation, out),
             Delta::Media(media) => {
                 if let Some(data) = image_data(media) {
@@ -300,6 +300,7 @@ impl Renderer for ResponseRenderer {
         match delta {
             Delta::Dropped(name) => Some(name),
             Delta::Media(media) => image_data(media).is_none().then_some(media.name()),
+            Delta::Signature(signed) => dropped_reasoning(signed),
             _ => None,
         }
     }

@@ -1,18 +1,18 @@
 //! Requests to Anthropic's Messages API.
 
-use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
+use chat::{Chat, Error, Input, ResponseFormat, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use crate::tool_arguments::parse_tool_arguments;
-use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments, unsupported_content};
-use crate::upstream::chat_part::is_image_of_answer;
-use crate::upstream::event_reader::SignatureStore;
-use crate::upstream::short_id::short_id;
+use crate::upstream::anthropic::history::{HistoryWriter, has_call_without_thinking, set_cache_control};
+use crate::upstream::dropped_parts::DroppedParts;
+use crate::upstream::signatures::SignatureStore;
 
 /// The `max_tokens` of a request without one, which the API requires (API document 3.1).
 const DEFAULT_MAX_TOKENS: i64 = 4096;
 /// The minimum number of tokens for thinking.
 pub(crate) const MIN_THINKING_TOKENS: i64 = 1024;
+/// The greatest temperature that the API takes.
+const MAX_TEMPERATURE: f64 = 1.0;
 /// The least `top_p` that the API takes beside thinking.
 const MIN_THINKING_TOP_P: f64 = 0.95;
 
@@ -21,6 +21,7 @@ pub(in crate::upstream) fn request_body(
     chat: &Chat,
     model: &str,
     signatures: &dyn SignatureStore,
+    dropped: &mut DroppedParts,
 ) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
@@ -28,11 +29,14 @@ pub(in crate::upstream) fn request_body(
     let max_tokens = max_tokens(chat);
     // Thinking needs a budget below `max_tokens`, excludes a forced call, and within a turn must be
     // in every message with calls. Otherwise it is off.
-    let thinks = wants_thinking(chat)
+    let wants_thinking = wants_thinking(chat);
+    let thinks = wants_thinking
         && max_tokens > MIN_THINKING_TOKENS
         && !forces_call(chat)
-        && calls_without_thinking(messages, signatures).next().is_none();
-    let (system, messages) = alternating_messages(messages, &chat.response_format, thinks, signatures)?;
+        && !has_call_without_thinking(messages, signatures);
+    dropped.add_if(wants_thinking && !thinks, "thinking");
+    let mut history = HistoryWriter { thinks, signatures, dropped };
+    let (system, messages) = history.alternating_messages(messages, &chat.response_format)?;
     let mut body = Map::new();
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -43,17 +47,21 @@ pub(in crate::upstream) fn request_body(
     set("max_tokens", Some(max_tokens.into()));
     set("system", system);
     set("messages", Some(messages.into()));
+    set("cache_control", chat.cache_control.clone());
     set("stream", chat.wants_stream().then(|| true.into()));
     if thinks {
         let budget = thinking_budget(chat.reasoning_effort.as_deref(), max_tokens);
         set("thinking", Some(json!({"type": "enabled", "budget_tokens": budget})));
     }
     // The rows of models drop what a model does not take beside thinking, with a note.
-    set("temperature", chat.sampling.temperature.map(|value| value.min(1.0).into()));
+    set("temperature", chat.sampling.temperature.map(|value| value.min(MAX_TEMPERATURE).into()));
+    dropped.add_if(chat.sampling.temperature.is_some_and(|value| value > MAX_TEMPERATURE), "temperature above 1");
     let top_p = chat.sampling.top_p.filter(|top_p| !thinks || *top_p >= MIN_THINKING_TOP_P);
+    dropped.add_if(top_p != chat.sampling.top_p, "top_p");
     set("top_p", top_p.map(Value::from));
     set("top_k", chat.sampling.top_k.filter(|top_k| *top_k > 0).map(Value::from));
     let stops: Vec<&str> = chat.stop.iter().map(String::as_str).filter(|stop| !stop.trim().is_empty()).collect();
+    dropped.add_if(stops.len() < chat.stop.len(), "stop");
     set("stop_sequences", (!stops.is_empty()).then(|| json!(stops)));
     set("metadata", chat.user_id.as_ref().or(chat.user.as_ref()).map(|user| json!({"user_id": user})));
     set("tools", (!chat.tools.is_empty()).then(|| tools(chat).into()));
@@ -73,46 +81,14 @@ fn max_tokens(chat: &Chat) -> i64 {
     }
 }
 
-/// Whether the request has a `top_p` that the API refuses beside the thinking that it asks for.
-pub(in crate::upstream) fn drops_top_p(chat: &Chat) -> bool {
-    let is_low = chat.sampling.top_p.is_some_and(|top_p| top_p < MIN_THINKING_TOP_P);
-    is_low && wants_thinking(chat) && max_tokens(chat) > MIN_THINKING_TOKENS && !drops_thinking(chat)
-}
-
 /// Whether the request asks for thinking, by itself or by its effort.
 fn wants_thinking(chat: &Chat) -> bool {
     chat.thinking.unwrap_or_else(|| chat.reasoning_effort.as_deref().is_some_and(|effort| effort != "none"))
 }
 
-/// Whether the request asks for thinking that the API refuses beside its other parts, as far as the
-/// request alone tells.
-pub(in crate::upstream) fn drops_thinking(chat: &Chat) -> bool {
-    let Input::Messages(messages) = &chat.input else { return false };
-    let lacks_reasoning = |message: &&Message| message.reasoning.as_deref().unwrap_or_default().is_empty();
-    let mut unsigned = calls_without_thinking(messages, &()).filter(lacks_reasoning);
-    wants_thinking(chat) && (forces_call(chat) || unsigned.next().is_some())
-}
-
 /// Whether the answer must be a call.
 fn forces_call(chat: &Chat) -> bool {
     matches!(chat.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)))
-}
-
-/// The messages with calls in the current turn whose thinking cannot be sent back, because the
-/// caller does not return it or its signature is unknown.
-fn calls_without_thinking<'a>(
-    messages: &'a [Message],
-    signatures: &dyn SignatureStore,
-) -> impl Iterator<Item = &'a Message> {
-    let turn = messages.iter().rposition(|message| message.role == Role::User).map_or(0, |user| user + 1);
-    let has_thinking = |message: &Message| signed_thinking(message, signatures).is_some();
-    messages[turn..].iter().filter(move |message| !message.calls().is_empty() && !has_thinking(message))
-}
-
-/// The reasoning of a message and its signature.
-fn signed_thinking<'a>(message: &'a Message, signatures: &dyn SignatureStore) -> Option<(&'a str, String)> {
-    let reasoning = message.reasoning.as_deref().filter(|reasoning| !reasoning.is_empty())?;
-    Some((reasoning, signatures.find(reasoning)?))
 }
 
 /// The tokens of the thinking: a share of `max_tokens` that follows the effort.
@@ -127,139 +103,6 @@ pub(crate) fn thinking_budget(effort: Option<&str>, max_tokens: i64) -> i64 {
         _ => (max_tokens - MIN_THINKING_TOKENS).max(max_tokens / 2),
     };
     budget.clamp(MIN_THINKING_TOKENS, max_tokens - 1)
-}
-
-/// The system prompt, and messages in which the roles alternate.
-fn alternating_messages(
-    messages: &[Message],
-    format: &ResponseFormat,
-    thinks: bool,
-    signatures: &dyn SignatureStore,
-) -> Result<(Option<Value>, Vec<Value>), Error> {
-    let first = messages.iter().position(|message| !is_system(message)).unwrap_or(messages.len());
-    let mut system: Vec<Value> = messages[..first].iter().map(system_block).collect();
-    if *format == ResponseFormat::JsonObject {
-        system.push(text_block("Respond with one JSON object."));
-    }
-    let mut turns = Vec::<(&str, Vec<Value>)>::new();
-    for message in &messages[first..] {
-        let role = if message.role == Role::Assistant { "assistant" } else { "user" };
-        let blocks = message_blocks(message, thinks, signatures)?;
-        match turns.last_mut() {
-            None if role == "assistant" => turns.extend([("user", vec![text_block(".")]), (role, blocks)]),
-            Some((last, earlier)) if *last == role => earlier.extend(blocks),
-            _ => turns.push((role, blocks)),
-        }
-    }
-    let turns = turns.into_iter().map(|(role, blocks)| json!({"role": role, "content": blocks}));
-    Ok((system_body(system), turns.collect()))
-}
-
-fn system_block(message: &Message) -> Value {
-    let mut block = text_block(&message.text());
-    set_cache_control(&mut block, message.cache_control.as_ref());
-    block
-}
-
-/// One text, or where a block has a mark a list of blocks.
-fn system_body(blocks: Vec<Value>) -> Option<Value> {
-    if blocks.iter().any(|block| block.get("cache_control").is_some()) {
-        return Some(blocks.into());
-    }
-    let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
-    Some(texts.join("\n\n")).filter(|text| !text.is_empty()).map(Value::from)
-}
-
-fn set_cache_control(block: &mut Value, mark: Option<&Value>) {
-    if let Some(mark) = mark {
-        block["cache_control"] = mark.clone();
-    }
-}
-
-fn is_system(message: &Message) -> bool {
-    matches!(message.role, Role::System | Role::Developer)
-}
-
-fn message_blocks(message: &Message, thinks: bool, signatures: &dyn SignatureStore) -> Result<Vec<Value>, Error> {
-    let mut blocks = Vec::new();
-    match message.role {
-        Role::System | Role::Developer => blocks.push(text_block(&format!("<system>{}</system>", message.text()))),
-        Role::Tool => {
-            let id = tool_use_id(message.tool_call_id.as_deref().unwrap_or_default());
-            let content = tool_result_content(message)?;
-            blocks.push(json!({"type": "tool_result", "tool_use_id": id, "content": content}));
-        }
-        Role::User | Role::Assistant => {
-            // A thinking block is valid only with its signature.
-            if let Some((reasoning, signature)) = signed_thinking(message, signatures).filter(|_| thinks) {
-                blocks.push(json!({"type": "thinking", "thinking": reasoning, "signature": signature}));
-            }
-            for part in message.content.iter().flatten().filter(|part| !is_image_of_answer(message, part)) {
-                blocks.extend(content_block(part)?);
-            }
-            for call in message.calls() {
-                let input = parse_tool_arguments(&call.arguments);
-                blocks
-                    .push(json!({"type": "tool_use", "id": tool_use_id(&call.id), "name": call.name, "input": input}));
-            }
-        }
-    }
-    if blocks.is_empty() {
-        // The API refuses a message without content.
-        blocks.push(text_block("."));
-    }
-    // A thinking block takes no mark.
-    if let Some(last) = blocks.last_mut().filter(|last| last["type"] != "thinking") {
-        set_cache_control(last, message.cache_control.as_ref());
-    }
-    Ok(blocks)
-}
-
-/// The content of a result: text, or blocks if there is more than text.
-fn tool_result_content(message: &Message) -> Result<Value, Error> {
-    let parts = message.content.as_deref().unwrap_or_default();
-    if attachments(parts).next().is_none() {
-        return Ok(message.text().into());
-    }
-    let blocks = parts.iter().map(content_block).collect::<Result<Vec<_>, _>>()?;
-    Ok(blocks.into_iter().flatten().collect())
-}
-
-fn text_block(text: &str) -> Value {
-    json!({"type": "text", "text": text})
-}
-
-/// `None` for empty text, which the API refuses.
-fn content_block(part: &Part) -> Result<Option<Value>, Error> {
-    let (kind, value) = match part {
-        Part::Text(text) if text.is_empty() => return Ok(None),
-        Part::Text(text) => return Ok(Some(text_block(text))),
-        Part::Other { kind, value } => (kind, value),
-    };
-    let source_body = |source| match source {
-        Source::Data { media_type, base64 } => json!({"type": "base64", "media_type": media_type, "data": base64}),
-        Source::Url(url) => json!({"type": "url", "url": url}),
-    };
-    Ok(Some(match attachment_of(kind, value)? {
-        Attachment::Image(source) => json!({"type": "image", "source": source_body(source)}),
-        Attachment::File { name, source } => {
-            let mut block = json!({"type": "document", "source": source_body(source)});
-            if let Some(name) = name {
-                block["title"] = name.into();
-            }
-            block
-        }
-        Attachment::Audio { .. } => return Err(unsupported_content(kind)),
-    }))
-}
-
-/// An id that the API accepts: the caller's, or a hash of it.
-fn tool_use_id(id: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if (1..=64).contains(&id.len()) && id.bytes().all(plain) {
-        return id.into();
-    }
-    short_id("call", id)
 }
 
 /// The tools; the last one has the mark that caches them.

@@ -5,7 +5,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use crate::upstream::anthropic;
-use crate::upstream::event_reader::SignatureStore;
+use crate::upstream::dropped_parts::DroppedParts;
+use crate::upstream::signatures::SignatureStore;
 
 /// The characters that are encoded in a path: all but the unreserved ones (RFC 3986).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -23,12 +24,17 @@ pub(in crate::upstream) fn request_body(
     chat: &Chat,
     model: &str,
     signatures: &dyn SignatureStore,
+    dropped: &mut DroppedParts,
 ) -> Result<String, Error> {
-    let text = anthropic::request_body(chat, model, signatures)?;
+    let text = anthropic::request_body(chat, model, signatures, dropped)?;
     let mut sent: Map<String, Value> =
         serde_json::from_str(&text).map_err(|error| Error::internal(format!("a request is not an object: {error}")))?;
     let mut body = Map::new();
-    body.insert("messages".into(), messages(sent.remove("messages").unwrap_or_default())?);
+    let mut messages = messages(sent.remove("messages").unwrap_or_default())?;
+    if let Some(mark) = sent.remove("cache_control") {
+        add_last_cache_point(&mut messages, &mark);
+    }
+    body.insert("messages".into(), messages);
     if let Some(system) = sent.remove("system") {
         body.insert("system".into(), system_blocks(system)?);
     }
@@ -112,6 +118,7 @@ fn push_block(mut block: Value, document_count: &mut usize, to: &mut Vec<Value>)
             let text = json!({ "text": block["thinking"], "signature": block["signature"] });
             json!({ "reasoningContent": { "reasoningText": text } })
         }
+        "redacted_thinking" => json!({ "reasoningContent": { "redactedContent": block["data"] } }),
         "tool_use" => {
             json!({ "toolUse": { "toolUseId": block["id"], "name": block["name"], "input": block["input"] } })
         }
@@ -121,14 +128,26 @@ fn push_block(mut block: Value, document_count: &mut usize, to: &mut Vec<Value>)
         }
         _ => return Err(Error::internal(format!("a block of type `{kind:.64}` has no counterpart"))),
     });
-    if mark.is_some() {
-        to.push(cache_point());
-    }
+    to.extend(mark.as_ref().map(cache_point));
     Ok(())
 }
 
-fn cache_point() -> Value {
-    json!({ "cachePoint": { "type": "default" } })
+/// The cache point that stands for a mark of Anthropic's. Five minutes are the default.
+fn cache_point(mark: &Value) -> Value {
+    let mut point = json!({ "type": "default" });
+    if let Some(ttl) = mark["ttl"].as_str().filter(|ttl| *ttl != "5m") {
+        point["ttl"] = ttl.into();
+    }
+    json!({ "cachePoint": point })
+}
+
+/// Adds a cache point at the end of the last message, which stands for a mark of the whole request.
+fn add_last_cache_point(messages: &mut Value, mark: &Value) {
+    let last = messages.as_array_mut().and_then(|messages| messages.last_mut());
+    let Some(content) = last.and_then(|message| message["content"].as_array_mut()) else { return };
+    if content.last().is_some_and(|block| block.get("cachePoint").is_none()) {
+        content.push(cache_point(mark));
+    }
 }
 
 /// The content of a result. The API refuses empty texts.
@@ -193,9 +212,7 @@ fn tool_specs(tools: Value) -> Vec<Value> {
             spec["description"] = text.into();
         }
         specs.push(json!({ "toolSpec": spec }));
-        if tool.get("cache_control").is_some() {
-            specs.push(cache_point());
-        }
+        specs.extend(tool.get("cache_control").map(cache_point));
     }
     specs
 }

@@ -2,7 +2,7 @@ use chat::{Chat, Delta, Error, ErrorKind, FinishReason, Reply, Usage, fold};
 use serde_json::{Value, json};
 
 use crate::surface::chat_completions;
-use crate::upstream::{Dialect, SignatureStore, SignedReasoning};
+use crate::upstream::{Dialect, SignatureStore};
 
 const MODEL: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 
@@ -21,16 +21,16 @@ impl SignatureStore for AllSigned {
 }
 
 fn body(chat: &Chat, model: &str) -> Value {
-    serde_json::from_str(&Dialect::Bedrock.request_body(chat, model, &AllSigned).unwrap()).unwrap()
+    serde_json::from_str(&Dialect::Bedrock.write_request(chat, model, &AllSigned).unwrap().body).unwrap()
 }
 
-fn read(events: &[Value]) -> Result<(Reply, Vec<SignedReasoning>), Error> {
+fn read(events: &[Value]) -> Result<Reply, Error> {
     let (mut reader, mut out) = (Dialect::Bedrock.event_reader(&Chat::default()), Vec::<Delta>::new());
     for event in events {
         reader.read_event(&event.to_string(), &mut out)?;
     }
     reader.finish(&mut out)?;
-    Ok((fold(out.into_iter().map(Ok))?, reader.take_signed()))
+    fold(out.into_iter().map(Ok))
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn every_part_of_a_chat_is_sent() {
 fn what_the_service_does_not_fetch_is_refused() {
     let chat = parse_chat(json!({"messages": [{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]}]}));
-    let refused = Dialect::Bedrock.request_body(&chat, MODEL, &()).unwrap_err();
+    let refused = Dialect::Bedrock.write_request(&chat, MODEL, &()).unwrap_err();
     assert_eq!(refused.message, "This model's provider takes images as data, not by their address");
 }
 
@@ -105,7 +105,7 @@ fn events_become_deltas_with_signatures_calls_and_usage() {
     let delta = |index: u64, delta: Value| json!({"contentBlockDelta": {"contentBlockIndex": index, "delta": delta}});
     let stop = |index: u64| json!({"contentBlockStop": {"contentBlockIndex": index}});
     let start = |index: u64, id: &str| json!({"contentBlockStart": {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": id, "name": "f"}}}});
-    let (reply, signed) = read(&[
+    let reply = read(&[
         json!({"messageStart": {"role": "assistant"}}),
         delta(0, json!({"reasoningContent": {"text": "h"}})),
         delta(0, json!({"reasoningContent": {"text": "m"}})),
@@ -129,7 +129,8 @@ fn events_become_deltas_with_signatures_calls_and_usage() {
     assert_eq!((reply.reasoning.as_str(), reply.text.as_str()), ("hm", "so"));
     let calls: Vec<_> = reply.tool_calls.iter().map(|call| (&*call.id, &*call.arguments)).collect();
     assert_eq!(calls, [("a", "{\"x\":1}"), ("b", "{}")]);
-    assert_eq!(signed, [SignedReasoning { text: "hm".into(), signature: "sig".into() }]);
+    let signed: Vec<_> = reply.signatures.iter().map(|signed| (&*signed.text, &*signed.signature)).collect();
+    assert_eq!(signed, [("hm", "sig")]);
     let usage = Usage {
         prompt_tokens: 18,
         cached_tokens: 5,
@@ -153,7 +154,7 @@ fn reasons_and_exceptions_have_their_meaning() {
         ("guardrail_intervened", FinishReason::ContentFilter),
         ("model_context_window_exceeded", FinishReason::ContextFull),
     ] {
-        assert_eq!(end(reason).unwrap().0.finish, Some(meaning));
+        assert_eq!(end(reason).unwrap().finish, Some(meaning));
     }
     assert!(end("malformed_tool_use").unwrap_err().message.contains("malformed_tool_use"));
     for (kind, expected) in [

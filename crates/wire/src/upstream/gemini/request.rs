@@ -2,23 +2,34 @@
 
 use std::collections::HashMap;
 
-use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, ToolChoice};
+use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, SignatureFormat, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use crate::tool_arguments::parse_tool_arguments;
 use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments};
-use crate::upstream::event_reader::SignatureStore;
+use crate::upstream::chat_part::{ATTACHMENT_OF_SYSTEM, SIGNATURES, has_attachment};
+use crate::upstream::dropped_parts::DroppedParts;
+use crate::upstream::signatures::{MessageSignatures, SignatureStore};
 
 /// Maximum number of stop sequences that the API accepts.
-pub(in crate::upstream) const MAX_STOP_SEQUENCES: usize = 5;
+const MAX_STOP_SEQUENCES: usize = 5;
 
 /// The body of a request. The model is part of the path.
-pub(in crate::upstream) fn request_body(chat: &Chat, signatures: &dyn SignatureStore) -> Result<String, Error> {
+pub(in crate::upstream) fn request_body(
+    chat: &Chat,
+    signatures: &dyn SignatureStore,
+    dropped: &mut DroppedParts,
+) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
     };
     let first = messages.iter().position(|message| !is_system(message)).unwrap_or(messages.len());
     let (system, rest) = messages.split_at(first);
+    let is_system_with_attachment = |message: &Message| is_system(message) && has_attachment(message);
+    dropped.add_if(messages.iter().any(is_system_with_attachment), ATTACHMENT_OF_SYSTEM);
+    let has_foreign = |message| MessageSignatures::new(message, SignatureFormat::Gemini, signatures).has_foreign;
+    dropped.add_if(messages.iter().any(has_foreign), SIGNATURES);
+    dropped.add_if(chat.stop.len() > MAX_STOP_SEQUENCES, "stop");
     let mut body = Map::from_iter([("contents".to_owned(), Value::from(alternating_contents(rest, signatures)?))]);
     if !system.is_empty() {
         let text = system.iter().map(Message::text).collect::<Vec<_>>().join("\n\n");
@@ -97,9 +108,10 @@ fn message_parts(
             for part in non_empty_parts {
                 parts.push(part_body(part)?);
             }
+            let signatures = MessageSignatures::new(message, SignatureFormat::Gemini, signatures);
             for call in message.calls() {
                 let mut part = json!({"functionCall": {"id": call.id, "name": call.name, "args": parse_tool_arguments(&call.arguments)}});
-                if let Some(signature) = signatures.find(&signature_key(&call.id)) {
+                if let Some(signature) = signatures.of_call(&call.id) {
                     part["thoughtSignature"] = signature.into();
                 }
                 parts.push(part);
@@ -197,9 +209,4 @@ fn function_declaration(tool: &chat::Tool) -> Value {
         function["parametersJsonSchema"] = schema.clone();
     }
     function
-}
-
-/// The key under which the signature of a call is stored, because calls have no reasoning text.
-pub(super) fn signature_key(id: &str) -> String {
-    format!("call {id}")
 }

@@ -5,14 +5,22 @@ use serde_json::{Map, Value, json};
 
 use crate::upstream::attachment::attachments;
 use crate::upstream::chat_part::is_image_of_answer;
+use crate::upstream::dropped_parts::DroppedParts;
 use crate::upstream::short_id::short_id;
 
+/// Maximum number of stop sequences that OpenAI's own service accepts.
+const MAX_STOP_SEQUENCES: usize = 4;
 /// Maximum length of `user`.
 const MAX_USER_BYTES: usize = 64;
 
 /// The body of a request to `model`. `with_deepseek_fields` adds the fields that OpenAI's
 /// own service refuses.
-pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_fields: bool) -> Result<String, Error> {
+pub(in crate::upstream) fn request_body(
+    chat: &Chat,
+    model: &str,
+    with_deepseek_fields: bool,
+    dropped: &mut DroppedParts,
+) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
     };
@@ -50,7 +58,11 @@ pub(in crate::upstream) fn request_body(chat: &Chat, model: &str, with_deepseek_
         "logit_bias",
         non_empty(sampling.logit_bias.iter().map(bias).collect::<Map<_, _>>(), Map::is_empty).map(Value::Object),
     );
-    set("stop", non_empty(&chat.stop, |stop| stop.is_empty()).map(|stop| json!(stop)));
+    // Services with other fields have other limits, which are rows of data.
+    let max_stops = if with_deepseek_fields { usize::MAX } else { MAX_STOP_SEQUENCES };
+    dropped.add_if(chat.stop.len() > max_stops, "stop");
+    let stops: Vec<&String> = chat.stop.iter().take(max_stops).collect();
+    set("stop", non_empty(stops, Vec::is_empty).map(|stops| json!(stops)));
     set("tools", non_empty(chat.tools.iter().map(tool_body).collect(), Vec::is_empty).map(Value::Array));
     // OpenAI's service refuses both in a request without tools.
     let has_meaning =

@@ -1,14 +1,14 @@
 //! Requests to OpenAI's Responses API.
 
-use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, Tool, ToolChoice};
+use chat::{Chat, Error, Input, Message, Part, ResponseFormat, Role, SignatureFormat, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use super::signature_key;
 use crate::upstream::attachment::{Attachment, Source, attachment_of, attachments, unsupported_content};
-use crate::upstream::chat_part::is_image_of_answer;
-use crate::upstream::event_reader::SignatureStore;
+use crate::upstream::chat_part::{ATTACHMENT_OF_SYSTEM, SIGNATURES, has_attachment, is_image_of_answer};
+use crate::upstream::dropped_parts::DroppedParts;
 use crate::upstream::openai::end_user;
 use crate::upstream::short_id::short_id;
+use crate::upstream::signatures::{MessageSignatures, SignatureStore};
 
 /// The fewest output tokens that the API accepts as a limit.
 const MIN_OUTPUT_TOKENS: i64 = 16;
@@ -27,6 +27,7 @@ pub(in crate::upstream) fn request_body(
     chat: &Chat,
     model: &str,
     signatures: &dyn SignatureStore,
+    dropped: &mut DroppedParts,
 ) -> Result<String, Error> {
     let Input::Messages(messages) = &chat.input else {
         return Err(Error::invalid(format!("The model `{}` answers chats, not text completions", chat.model)));
@@ -36,9 +37,11 @@ pub(in crate::upstream) fn request_body(
         Some((first, rest)) if is_system(first) && !rest.is_empty() => (Some(first.text()), rest),
         _ => (None, messages.as_slice()),
     };
+    let is_system_with_attachment = |message: &Message| is_system(message) && has_attachment(message);
+    dropped.add_if(messages.iter().any(is_system_with_attachment), ATTACHMENT_OF_SYSTEM);
     let mut input = Vec::with_capacity(rest.len());
     for message in rest {
-        push_items(message, signatures, &mut input)?;
+        push_items(message, signatures, dropped, &mut input)?;
     }
     let mut body = Map::new();
     let mut set = |key: &str, value: Option<Value>| {
@@ -109,7 +112,12 @@ fn reasoning_body(chat: &Chat) -> Option<Value> {
 }
 
 /// Adds the items of a message.
-fn push_items(message: &Message, signatures: &dyn SignatureStore, to: &mut Vec<Value>) -> Result<(), Error> {
+fn push_items(
+    message: &Message,
+    signatures: &dyn SignatureStore,
+    dropped: &mut DroppedParts,
+    to: &mut Vec<Value>,
+) -> Result<(), Error> {
     let parts = message.content.as_deref().unwrap_or_default();
     match message.role {
         Role::System | Role::Developer => {
@@ -122,22 +130,30 @@ fn push_items(message: &Message, signatures: &dyn SignatureStore, to: &mut Vec<V
             let id = call_id(message.tool_call_id.as_deref().unwrap_or_default());
             to.push(json!({ "type": "function_call_output", "call_id": id, "output": content_body(parts)? }));
         }
-        Role::Assistant => push_assistant_items(message, signatures, to)?,
+        Role::Assistant => push_assistant_items(message, signatures, dropped, to)?,
     }
     Ok(())
 }
 
 /// Adds an answer of the model: its reasoning where the service can decrypt it, its text, its
 /// calls.
-fn push_assistant_items(message: &Message, signatures: &dyn SignatureStore, to: &mut Vec<Value>) -> Result<(), Error> {
+fn push_assistant_items(
+    message: &Message,
+    signatures: &dyn SignatureStore,
+    dropped: &mut DroppedParts,
+    to: &mut Vec<Value>,
+) -> Result<(), Error> {
     let mut attached = attachments(message.content.as_deref().unwrap_or_default());
     if let Some(Part::Other { kind, .. }) = attached.find(|part| !is_image_of_answer(message, part)) {
         return Err(unsupported_content(kind));
     }
     let reasoning = message.reasoning.as_deref().filter(|reasoning| !reasoning.is_empty());
-    let of_call = |id: &str| signatures.find(&signature_key(id));
-    let of_text = || signatures.find(reasoning?);
+    let signatures = MessageSignatures::new(message, SignatureFormat::Responses, signatures);
+    let of_call = |id: &str| signatures.of_call(id);
+    let of_text = || signatures.of_text(reasoning?);
     let first = of_text().or_else(|| of_call(&message.calls().first()?.id));
+    dropped.add_if(reasoning.is_some() && first.is_none(), "reasoning_content");
+    dropped.add_if(signatures.has_foreign, SIGNATURES);
     if let Some(encrypted) = &first {
         let summary = reasoning.map(|text| json!({ "type": "summary_text", "text": text }));
         to.push(reasoning_item(summary.into_iter().collect(), encrypted));

@@ -1,8 +1,8 @@
-use chat::{Chat, Delta, ErrorKind, FinishReason, Input, Message, Reply, Role, Usage, fold};
+use chat::{Chat, Delta, ErrorKind, FinishReason, Input, Message, Reply, Role, SignedReasoning, Usage, fold};
 use serde_json::{Value, json};
 
 use crate::surface::{chat_completions, responses};
-use crate::upstream::{Dialect, SignatureStore, SignedReasoning};
+use crate::upstream::{Dialect, SignatureStore, signature_keys};
 
 fn parse_chat(rest: Value) -> Chat {
     let mut body = json!({"model": "alias", "messages": [{"role": "user", "content": "hi"}]});
@@ -11,21 +11,21 @@ fn parse_chat(rest: Value) -> Chat {
 }
 
 fn body(chat: &Chat, signatures: &dyn SignatureStore) -> Value {
-    serde_json::from_str(&Dialect::Responses.request_body(chat, "gpt-5.6", signatures).unwrap()).unwrap()
+    serde_json::from_str(&Dialect::Responses.write_request(chat, "gpt-5.6", signatures).unwrap().body).unwrap()
 }
 
-/// The deltas of these events, and the signatures that they have.
-fn read(events: &[Value]) -> (Vec<Delta>, Vec<SignedReasoning>) {
+/// The deltas of these events.
+fn read(events: &[Value]) -> Vec<Delta> {
     let (mut reader, mut out) = (Dialect::Responses.event_reader(&Chat::default()), Vec::new());
     for event in events {
         reader.read_event(&event.to_string(), &mut out).unwrap();
     }
     reader.finish(&mut out).unwrap();
-    (out, reader.take_signed())
+    out
 }
 
 fn reply(events: &[Value]) -> Reply {
-    fold(read(events).0.into_iter().map(Ok)).unwrap()
+    fold(read(events).into_iter().map(Ok)).unwrap()
 }
 
 fn added(index: u64, item: Value) -> Value {
@@ -100,8 +100,7 @@ fn every_part_of_a_chat_is_sent() {
 fn what_the_api_lacks_is_noted_or_refused() {
     let chat = parse_chat(json!({"stop": ["a"], "seed": 1, "n": 2, "logit_bias": {"1": 2}, "frequency_penalty": 1,
         "presence_penalty": 1, "top_k": 5}));
-    let mut dropped = Dialect::Responses.unsupported_params(&chat);
-    dropped.sort_unstable();
+    let dropped = Dialect::Responses.write_request(&chat, "m", &()).unwrap().dropped;
     assert!(
         ["frequency_penalty", "logit_bias", "n", "presence_penalty", "seed", "stop"]
             .iter()
@@ -113,7 +112,7 @@ fn what_the_api_lacks_is_noted_or_refused() {
     assert_eq!(keys, ["include", "input", "model", "store", "stream"]);
     let audio = parse_chat(json!({"messages": [{"role": "user", "content": [
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}]}));
-    let refused = Dialect::Responses.request_body(&audio, "m", &()).unwrap_err();
+    let refused = Dialect::Responses.write_request(&audio, "m", &()).unwrap_err();
     assert_eq!(refused.message, "This model's provider takes no content of type `input_audio`");
 }
 
@@ -126,7 +125,7 @@ fn models_that_do_not_reason_are_not_asked_for_reasoning() {
         ("openai/gpt-4o", false),
         ("gpt-5-chat-latest", false),
     ] {
-        let sent = Dialect::Responses.request_body(&parse_chat(json!({})), model, &()).unwrap();
+        let sent = Dialect::Responses.write_request(&parse_chat(json!({})), model, &()).unwrap().body;
         assert_eq!(sent.contains("reasoning.encrypted_content"), includes, "{model}");
         assert!(!sent.contains("\"reasoning\":"), "{model}");
     }
@@ -166,7 +165,7 @@ fn a_request_of_the_surface_is_read_back_the_same() {
         "include": ["message.output_text.logprobs"], "top_logprobs": 3,
     });
     let chat = responses::parse_request(text.to_string().as_bytes()).unwrap().chat;
-    let sent = Dialect::Responses.request_body(&chat, "gpt-5.6", &()).unwrap();
+    let sent = Dialect::Responses.write_request(&chat, "gpt-5.6", &()).unwrap().body;
     let read = responses::parse_request(sent.as_bytes()).unwrap();
     assert!(read.stream);
     // A chat has no place for the fields that the dialect adds by itself.
@@ -179,7 +178,7 @@ fn encrypted_reasoning_returns_with_its_text_or_its_call() {
     let summary = |text: &str| json!([{"type": "summary_text", "text": text}]);
     let reasoning = |text: &str, encrypted: &str| json!({"type": "reasoning", "id": "rs", "summary": if text.is_empty() { json!([]) } else { summary(text) }, "encrypted_content": encrypted});
     let part = |index: u64| json!({"type": "response.reasoning_summary_part.added", "output_index": 0, "summary_index": index});
-    let (deltas, signed) = read(&[
+    let deltas = read(&[
         json!({"type": "response.created", "response": {"status": "in_progress"}}),
         added(0, reasoning("", "")),
         part(0),
@@ -198,15 +197,18 @@ fn encrypted_reasoning_returns_with_its_text_or_its_call() {
     assert_eq!((reply.reasoning.as_str(), reply.finish), ("hm\n\nso", Some(FinishReason::ToolCalls)));
     let calls: Vec<_> = reply.tool_calls.iter().map(|call| (&*call.id, &*call.arguments)).collect();
     assert_eq!(calls, [("a", "{}"), ("b", "{\"x\":1}")]);
-    assert_eq!(signed.len(), 3);
+    // By the text and by the first call, and by the second.
+    let keys: Vec<String> = reply.signatures.iter().flat_map(signature_keys).collect();
+    assert_eq!(keys, ["hm\n\nso", "call a", "call b"]);
 
     struct Known(Vec<SignedReasoning>);
     impl SignatureStore for Known {
         fn find(&self, text: &str) -> Option<String> {
-            self.0.iter().find(|signed| signed.text == text).map(|signed| signed.signature.clone())
+            let is_of = |signed: &&SignedReasoning| signature_keys(signed).any(|key| key == text);
+            self.0.iter().find(is_of).map(|signed| signed.signature.clone())
         }
     }
-    let known = Known(signed);
+    let known = Known(reply.signatures.clone());
     let turn = |reasoning: Option<String>| {
         let answer = Message {
             content: None,
@@ -229,7 +231,7 @@ fn encrypted_reasoning_returns_with_its_text_or_its_call() {
 
 #[test]
 fn calls_that_alternate_come_one_after_the_other() {
-    let (deltas, _) = read(&[
+    let deltas = read(&[
         added(0, call("a", "")),
         delta("function_call_arguments", 0, "{\"x\""),
         added(1, call("b", "")),

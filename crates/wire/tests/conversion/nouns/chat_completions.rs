@@ -45,7 +45,51 @@ pub(crate) fn nouns() -> Vec<Noun> {
     );
     nouns.add("`reasoning_content` of an earlier answer", json!({"messages": [user,
         {"role": "assistant", "content": "a", "reasoning_content": "a signed thought"}, user], "thinking": {"type": "enabled"}}));
+    let thinking = json!({"thinking": {"type": "enabled"}, "max_tokens": 8000});
     let answered = |answer: Value| json!({"messages": [user, answer, user]});
+    let thought = |more: Value| {
+        let answer = merged(&json!({"role": "assistant", "content": "a"}), &more);
+        merged(&thinking, &json!({"messages": [user, answer, user]}))
+    };
+    nouns.add_beside(
+        "`reasoning_content` without a known signature",
+        thought(json!({})),
+        thought(json!({"reasoning_content": "another thought"})),
+    );
+    let mut unsigned = called.clone();
+    unsigned["reasoning_content"] = "another thought".into();
+    nouns.add_beside(
+        "`thinking` in a turn with such reasoning",
+        json!({"messages": [user, unsigned, result(json!("sunny"))], "max_tokens": 8000}),
+        json!({"thinking": {"type": "enabled"}}),
+    );
+    let details =
+        |details: Value| thought(json!({"reasoning_content": "another thought", "reasoning_details": [details]}));
+    let plain = json!({"type": "reasoning.text", "text": "another thought", "format": "anthropic-claude-v1"});
+    nouns.add_beside(
+        "signature in `reasoning_details`",
+        details(plain.clone()),
+        details(merged(&plain, &json!({"signature": "s"}))),
+    );
+    nouns.add_beside(
+        "redacted reasoning in `reasoning_details`",
+        thought(json!({})),
+        thought(json!({"reasoning_details": [{"type": "reasoning.encrypted", "data": "d", "format": "anthropic-claude-v1"}]})),
+    );
+    for (name, format) in [
+        ("encrypted reasoning of Gemini in `reasoning_details`", "google-gemini-v1"),
+        ("encrypted reasoning of Responses in `reasoning_details`", "openai-responses-v1"),
+        ("encrypted reasoning of others in `reasoning_details`", "xai-responses-v1"),
+    ] {
+        let detail = json!({"type": "reasoning.encrypted", "data": ".ZW5j", "id": "call_1", "format": format});
+        let mut with = called.clone();
+        with["reasoning_details"] = json!([detail]);
+        nouns.add_beside(
+            name,
+            json!({"messages": [user, called, result(json!("sunny"))]}),
+            json!({"messages": [user, with, result(json!("sunny"))]}),
+        );
+    }
     nouns.add_beside(
         "`images` of an earlier answer",
         answered(json!({"role": "assistant", "content": "a"})),
@@ -65,6 +109,17 @@ pub(crate) fn nouns() -> Vec<Noun> {
         "`cache_control` of a part",
         said(json!([text])),
         said(json!([{"type": "text", "text": "look", "cache_control": mark}])),
+    );
+    nouns.add_beside(
+        "`cache_control` of a message",
+        said(json!("hi")),
+        json!({"messages": [{"role": "user", "content": "hi", "cache_control": mark}]}),
+    );
+    nouns.add("`cache_control` of the request", json!({"cache_control": mark}));
+    nouns.add_beside(
+        "`cache_control` of a function",
+        tools.clone(),
+        json!({"tools": [tool(json!({"function": {"cache_control": mark}}))]}),
     );
     nouns.add_beside(
         "`cache_control` of a tool",
@@ -107,6 +162,7 @@ pub(crate) fn nouns() -> Vec<Noun> {
         ("`presence_penalty`", json!({"presence_penalty": 0.5})),
         ("`seed`", json!({"seed": 7})),
         ("`stop`", json!({"stop": ["END"]})),
+        ("more than four `stop`", json!({"stop": ["a", "b", "c", "d", "e"]})),
         ("more than five `stop`", json!({"stop": ["a", "b", "c", "d", "e", "f"]})),
         ("`logit_bias`", json!({"logit_bias": {"17": 5}})),
         ("`logprobs`, `top_logprobs`", json!({"logprobs": true, "top_logprobs": 2})),

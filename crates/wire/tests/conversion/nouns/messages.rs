@@ -29,6 +29,7 @@ pub(crate) fn nouns() -> Vec<Noun> {
         json!({"system": [{"type": "text", "text": "s"}]}),
         json!({"system": [marked(&json!({"type": "text", "text": "s"}))]}),
     );
+    nouns.add("`cache_control` of the request", json!({"cache_control": mark}));
     nouns.add_beside("`cache_control` of a block", said(json!([text])), said(json!([marked(&text)])));
     nouns.add_beside("`cache_control` of a tool", tools.clone(), json!({"tools": [marked(&tool)]}));
     nouns.add_beside("`cache_control` of a result", result(json!({})), result(json!({"cache_control": mark})));
@@ -71,6 +72,12 @@ pub(crate) fn nouns() -> Vec<Noun> {
         "`thinking` block of an earlier answer",
         plain.clone(),
         answered(json!({"type": "thinking", "thinking": "a signed thought", "signature": "s"})),
+    );
+    let unknown = json!({"type": "thinking", "thinking": "another thought"});
+    nouns.add_beside(
+        "`signature` of a thinking block that another server has relayed",
+        merged(&thinking, &answered(unknown.clone())),
+        merged(&thinking, &answered(merged(&unknown, &json!({"signature": "c2ln".repeat(40)})))),
     );
     nouns.add_beside("`redacted_thinking` block", plain, answered(json!({"type": "redacted_thinking", "data": "d"})));
     nouns.add("beginning of the answer", json!({"messages": [user, {"role": "assistant", "content": "a"}]}));
