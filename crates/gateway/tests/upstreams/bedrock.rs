@@ -166,6 +166,20 @@ async fn rows_of_what_models_take_hold_here_too() {
     assert_eq!(body["inferenceConfig"]["temperature"], 0.5);
     assert_eq!(body["additionalModelRequestFields"], json!({"inferenceConfig": {"topK": 5}}));
     assert!(notes.starts_with("dropped: thinking"), "{notes}");
+
+    // Nova reasons from its second generation on, also behind calls whose reasoning it has not signed.
+    let (body, notes) = sent("us.amazon.nova-2-lite-v1:0", |chat| {
+        chat.reasoning_effort = Some("low".into());
+        let call = chat::ToolCall { id: "1".into(), name: "f".into(), arguments: "{}".into() };
+        let called = Message { tool_calls: Some(vec![call]), ..Message::new(Role::Assistant, "") };
+        let result = Message { tool_call_id: Some("1".into()), ..Message::new(Role::Tool, "ok") };
+        if let Input::Messages(messages) = &mut chat.input {
+            messages.extend([called, result]);
+        }
+    })
+    .await;
+    let config = json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}});
+    assert_eq!((&body["additionalModelRequestFields"], notes.as_str()), (&config, ""));
 }
 
 #[tokio::test]

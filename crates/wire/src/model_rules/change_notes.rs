@@ -4,6 +4,8 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeNotes {
     dropped: Vec<String>,
+    /// What was left out before, and is in the request again.
+    restored: Vec<&'static str>,
     changed: Vec<String>,
 }
 
@@ -12,6 +14,11 @@ impl ChangeNotes {
         if !self.dropped.iter().any(|known| known == name) {
             self.dropped.push(name.to_owned());
         }
+    }
+
+    /// Says that the request has again what was left out before.
+    pub(super) fn restore(&mut self, name: &'static str) {
+        self.restored.push(name);
     }
 
     pub(super) fn change(&mut self, what: String) {
@@ -23,7 +30,8 @@ impl ChangeNotes {
     /// Adds what was left out before, in front.
     pub fn add_dropped(&mut self, names: &[&str]) {
         let later = std::mem::take(&mut self.dropped);
-        let earlier = names.iter().map(|name| (*name).to_owned());
+        let restored = std::mem::take(&mut self.restored);
+        let earlier = names.iter().filter(|name| !restored.contains(name)).map(|name| (*name).to_owned());
         earlier.chain(later).for_each(|name| self.drop(&name));
     }
 

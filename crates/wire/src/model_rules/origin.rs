@@ -30,6 +30,14 @@ impl<'a> RequestOrigin<'a> {
         }
     }
 
+    /// Whether a chat asks for thinking.
+    pub(super) fn asks_for_thinking(self) -> bool {
+        match self {
+            Self::Forwarded => false,
+            Self::Converted { thinking, effort } => thinking.unwrap_or(effort.is_some_and(|effort| effort != "none")),
+        }
+    }
+
     /// Whether a chat turns thinking off.
     pub(super) fn turns_thinking_off(self) -> bool {
         match self {

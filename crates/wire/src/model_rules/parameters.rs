@@ -117,6 +117,17 @@ impl<'e, 'a> Parameters<'e, 'a> {
         }
     }
 
+    /// Leaves out what a list has beyond its first `most` elements.
+    pub(super) fn truncate(&mut self, name: &str, most: usize, notes: &mut ChangeNotes) {
+        if let Some(Value::Array(mut list)) = self.value(name)
+            && list.len() > most
+        {
+            list.truncate(most);
+            self.set(name, Value::from(list).to_string());
+            notes.drop(name);
+        }
+    }
+
     /// The place of a parameter in the body.
     fn path<'n>(&self, name: &'n str) -> Cow<'n, str> {
         if self.dialect != Dialect::Bedrock {

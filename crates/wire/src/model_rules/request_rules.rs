@@ -52,6 +52,9 @@ impl RequestRules {
         let body = &mut Parameters::new(dialect, editor);
         thinking::apply(row, dialect, origin, body, &mut notes);
         combinations::apply(row, dialect, body, &mut notes);
+        if let (Some(most), Some(name)) = (row.max_stop_sequences, stop_parameter(dialect)) {
+            body.truncate(name, most, &mut notes);
+        }
         for (from, to) in &row.rename {
             body.rename(from, to, &mut notes);
         }
@@ -90,5 +93,15 @@ impl RequestRules {
             (editor.finish(), notes)
         };
         Ok((edited.unwrap_or_else(|| body.into_bytes()), notes))
+    }
+}
+
+/// The name of the stop sequences; `None` for an API without any.
+fn stop_parameter(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::OpenAi | Dialect::DeepSeek => Some("stop"),
+        Dialect::Anthropic | Dialect::Bedrock => Some("stop_sequences"),
+        Dialect::Gemini => Some("generationConfig.stopSequences"),
+        Dialect::Responses | Dialect::Midjourney | Dialect::Suno => None,
     }
 }

@@ -65,6 +65,8 @@ pub struct ModelRow {
     pub blank_text: Option<bool>,
     /// Most bytes of the name of a tool. In converted requests longer ones are shortened.
     pub tool_name_length: Option<usize>,
+    /// Most stop sequences. Further ones are left out.
+    pub max_stop_sequences: Option<usize>,
     /// The endpoint that takes tools beside reasoning.
     pub tools_with_reasoning: Option<ToolsEndpoint>,
 }
@@ -83,6 +85,8 @@ pub enum ThinkingShape {
     AdaptiveOrBudget,
     /// Gemini's `thinkingLevel`.
     Level,
+    /// Nova's `reasoningConfig` with an effort.
+    ReasoningConfig,
 }
 
 /// The way in which a request turns thinking off.
@@ -164,6 +168,7 @@ impl ModelRow {
         replace(&mut self.developer_role, &later.developer_role);
         replace(&mut self.blank_text, &later.blank_text);
         replace(&mut self.tool_name_length, &later.tool_name_length);
+        replace(&mut self.max_stop_sequences, &later.max_stop_sequences);
         replace(&mut self.tools_with_reasoning, &later.tools_with_reasoning);
     }
 }

@@ -327,6 +327,60 @@ fn parameters_of_converse_have_their_own_places() {
 }
 
 #[test]
+fn surplus_stop_sequences_are_left_out() {
+    for (dialect, body, want, note) in [
+        (Dialect::OpenAi, json!({"stop": ["a", "b", "c"]}), json!({"stop": ["a", "b"]}), "dropped: stop"),
+        (Dialect::DeepSeek, json!({"stop": "abc"}), json!({"stop": "abc"}), ""),
+        (Dialect::Anthropic, json!({"stop_sequences": ["a", "b"]}), json!({"stop_sequences": ["a", "b"]}), ""),
+        (
+            Dialect::Bedrock,
+            json!({"inferenceConfig": {"stopSequences": ["a", "b", "c"]}}),
+            json!({"inferenceConfig": {"stopSequences": ["a", "b"]}}),
+            "dropped: stop_sequences",
+        ),
+        (
+            Dialect::Gemini,
+            json!({"generationConfig": {"stopSequences": ["a", "b", "c"]}}),
+            json!({"generationConfig": {"stopSequences": ["a", "b"]}}),
+            "dropped: generationConfig.stopSequences",
+        ),
+        (Dialect::Responses, json!({"stop": ["a", "b", "c"]}), json!({"stop": ["a", "b", "c"]}), ""),
+    ] {
+        let (edited, notes) = forwarded(dialect, json!({"max_stop_sequences": 2}), body);
+        assert_eq!((edited, notes.as_str()), (want, note), "{dialect:?}");
+    }
+}
+
+#[test]
+fn nova_is_asked_to_reason_with_an_effort() {
+    let rules = RequestRules::combine([&row(
+        json!({"thinking": "reasoning-config", "efforts": ["low", "medium"], "default_effort": "medium"}),
+    )]);
+    let sent = |thinking, effort, body: Value| {
+        apply(&rules, Dialect::Bedrock, RequestOrigin::Converted { thinking, effort }, &body)
+    };
+    let reasons = |effort: &str| {
+        let config = json!({"type": "enabled", "maxReasoningEffort": effort});
+        json!({"additionalModelRequestFields": {"reasoningConfig": config}})
+    };
+    let budget = json!({"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 2000}}});
+    assert_eq!(sent(Some(true), Some("low"), budget.clone()), (reasons("low"), String::new()));
+    // Without signed thinking there is none in the body.
+    assert_eq!(sent(None, Some("low"), json!({})), (reasons("low"), String::new()));
+    assert_eq!(sent(Some(true), None, budget.clone()), (reasons("medium"), String::new()));
+    let (body, note) = sent(None, Some("high"), budget);
+    assert_eq!((body, note.as_str()), (reasons("medium"), "changed: `reasoning_effort` high to medium"));
+    for (thinking, effort) in [(Some(false), Some("low")), (None, None), (None, Some("none"))] {
+        assert_eq!(sent(thinking, effort, json!({})), (json!({}), String::new()));
+    }
+    let (_, mut notes) = rules
+        .apply_to_body(Dialect::Bedrock, RequestOrigin::Converted { thinking: Some(true), effort: None }, "{}".into())
+        .unwrap();
+    notes.add_dropped(&["seed", "thinking"]);
+    assert_eq!(notes.into_notes(), ["dropped: seed"]);
+}
+
+#[test]
 fn a_later_row_wins_field_by_field() {
     let first = row(
         json!({"drop": ["a", "b"], "rename": {"c": "d"}, "efforts": ["low"], "set": {"x": 1, "y": 1}, "developer_role": false}),
@@ -362,6 +416,7 @@ fn a_row_that_cannot_be_used_is_refused_by_name() {
         (json!({"match": "a", "efforts": []}), "`efforts`"),
         (json!({"match": "a", "tool_name_length": 3}), "`tool_name_length`"),
         (json!({"match": "a", "thinking_budget": [9, 1]}), "`thinking_budget`"),
+        (json!({"match": "a", "max_stop_sequences": 0}), "`max_stop_sequences`"),
         (json!({"match": "a", "thinking": "hard"}), "hard"),
     ] {
         let error = match serde_json::from_value::<ModelRow>(fields.clone()) {

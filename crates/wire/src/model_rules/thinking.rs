@@ -13,6 +13,8 @@ use crate::upstream::{Dialect, anthropic, gemini};
 const ANTHROPIC_EFFORT: &str = "output_config.effort";
 /// The field of OpenAI's Responses API for the effort.
 pub(super) const RESPONSES_EFFORT: &str = "reasoning.effort";
+/// The object for reasoning of Amazon's Nova.
+const NOVA_REASONING: &str = "additionalModelRequestFields.reasoningConfig";
 /// Gemini's object for thinking.
 const GEMINI_THINKING: &str = "generationConfig.thinkingConfig";
 /// The `max_tokens` of a request without one.
@@ -73,6 +75,9 @@ impl Request<'_, '_, '_> {
     fn change_anthropic(&mut self) {
         let thinking = self.body.value("thinking").unwrap_or_default();
         let kind = thinking["type"].as_str().unwrap_or_default().to_owned();
+        if self.row.thinking == Some(ThinkingShape::ReasoningConfig) {
+            return self.change_nova(&kind);
+        }
         match (self.row.thinking, kind.as_str()) {
             (Some(ThinkingShape::None), "enabled" | "adaptive") => {
                 self.body.remove("thinking");
@@ -95,6 +100,23 @@ impl Request<'_, '_, '_> {
         if kind == "disabled" || self.origin.turns_thinking_off() {
             self.turn_anthropic_off();
         }
+    }
+
+    /// Replaces thinking by Nova's `reasoningConfig`, which does not depend on the thinking of earlier
+    /// messages.
+    fn change_nova(&mut self, kind: &str) {
+        self.body.remove("thinking");
+        if !self.origin.asks_for_thinking() && !matches!(kind, "enabled" | "adaptive") {
+            return;
+        }
+        let wanted = self.origin.effort().or(self.row.default_effort.as_deref()).unwrap_or("medium");
+        let nearest = nearest_effort(wanted, self.efforts()).to_owned();
+        if nearest != wanted {
+            self.notes.change(format!("`reasoning_effort` {wanted} to {nearest}"));
+        }
+        let config = json!({"type": "enabled", "maxReasoningEffort": nearest});
+        self.body.set(NOVA_REASONING, config.to_string());
+        self.notes.restore("thinking");
     }
 
     /// Replaces a budget by adaptive thinking with the effort that the budget stands for.

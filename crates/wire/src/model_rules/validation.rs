@@ -43,6 +43,9 @@ impl ModelRow {
         if self.tool_name_length.is_some_and(|length| length < MIN_TOOL_NAME_LENGTH) {
             return Err(format!("`tool_name_length` is at least {MIN_TOOL_NAME_LENGTH}"));
         }
+        if self.max_stop_sequences == Some(0) {
+            return Err("`max_stop_sequences` is at least 1: leave out all with `drop`".into());
+        }
         match self.thinking_budget {
             Some([least, most]) if least < 1 || least > most => {
                 Err("`thinking_budget` is a list of the least and the most tokens".into())
