@@ -25,6 +25,13 @@ impl Media {
         self.url.strip_prefix("data:")?.split_once(";base64,")
     }
 
+    /// The media type and the data of samples without a header, which may be cut and joined anywhere.
+    pub fn samples(&self) -> Option<(&str, &str)> {
+        let (media_type, data) = self.data()?;
+        let name = media_type.split(';').next()?;
+        (name.eq_ignore_ascii_case("audio/pcm") || name.eq_ignore_ascii_case("audio/l16")).then_some((media_type, data))
+    }
+
     /// The media type without its format.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
@@ -62,6 +69,9 @@ mod tests {
         let image = Media::from_data("image/png", "iVBOR").unwrap();
         assert_eq!((image.url.as_str(), image.data()), ("data:image/png;base64,iVBOR", Some(("image/png", "iVBOR"))));
         assert_eq!(Media::from_data("audio/wav", "UklG").unwrap().kind, MediaKind::Audio);
+        let samples = Media::from_data("audio/L16;codec=pcm;rate=24000", "AAAA").unwrap();
+        assert_eq!(samples.samples(), Some(("audio/L16;codec=pcm;rate=24000", "AAAA")));
+        assert_eq!(Media::from_data("audio/wav", "UklG").unwrap().samples(), None);
         assert_eq!(Media::from_data("video/mp4", "AAAA"), None);
         assert_eq!(Media { kind: MediaKind::Image, url: "https://a.example/b.png".into() }.data(), None);
     }

@@ -208,6 +208,7 @@ impl JsonBody {
                 DeltaEvent::Ended => {
                     let ended = || Error::internal("the answer ended twice");
                     let (renderer, replies) = self.pending.take().ok_or_else(ended)?;
+                    renderer.missing(&replies).into_iter().for_each(|name| self.notes.add_missing(name));
                     return self.render_reply(renderer, replies).await;
                 }
             }

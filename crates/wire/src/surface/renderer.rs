@@ -45,6 +45,12 @@ pub trait Renderer: Send {
         }
     }
 
+    /// The names of what [`Renderer::body`] leaves out of these replies, beside what
+    /// [`Renderer::dropped`] names.
+    fn missing(&self, _replies: &[Reply]) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Appends a note on the answer, for a stream whose headers are sent.
     fn note(&self, note: &str, out: &mut String) {
         sse::write_comment(&format!("x-compat-note: {note}"), out);

@@ -224,11 +224,7 @@ impl OpenAiEventReader {
             }
             read_annotations(&delta.annotations, 0, self.text_chars, out);
             media::read_images(&delta.images, out);
-            match media::read_audio(&delta.audio) {
-                // A stream has it in pieces of samples without a header.
-                Some(_) if !is_whole => out.push(Delta::Dropped("audio")),
-                audio => out.extend(audio),
-            }
+            out.extend(media::read_audio(&delta.audio, is_whole));
             for call in delta.tool_calls.into_iter().flatten() {
                 self.read_tool_call(call, out);
             }

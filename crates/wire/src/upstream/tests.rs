@@ -102,6 +102,23 @@ fn reasoning_text_calls_and_usage_are_heard_in_order() {
 }
 
 #[test]
+fn audio_of_a_stream_is_samples_and_its_transcript_text() {
+    let audio = |audio: Value| chunk(json!({ "audio": audio }), None);
+    let deltas = read_events(&[
+        audio(json!({"id": "audio_1"})),
+        audio(json!({"transcript": "Hi"})),
+        audio(json!({"data": "AAE="})),
+        audio(json!({"data": "AgM="})),
+        audio(json!({"expires_at": 5})),
+        chunk(json!({}), Some("stop")),
+    ]);
+    let reply = fold(deltas.unwrap().into_iter().map(Ok)).unwrap();
+    let media: Vec<_> = reply.media.iter().filter_map(chat::Media::samples).collect();
+    assert_eq!(media, [("audio/pcm;rate=24000", "AAE="), ("audio/pcm;rate=24000", "AgM=")]);
+    assert_eq!(reply.text, "Hi");
+}
+
+#[test]
 fn calls_without_a_place_are_told_apart_by_their_ids() {
     let call = |body: Value| chunk(json!({"tool_calls": [body]}), None);
     let reply = fold(

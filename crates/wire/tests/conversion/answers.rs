@@ -121,6 +121,9 @@ pub(crate) fn nouns() -> Vec<AnswerNoun> {
         let answers = with.map(|with| base.next().zip(with));
         AnswerNoun { name, answers, dropped }
     };
+    let wav = json!({"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}});
+    let other_wav = json!({"inlineData": {"mimeType": "audio/wav", "data": "UklGRgAA"}});
+    let pcm = json!({"inlineData": {"mimeType": "audio/L16;codec=pcm;rate=24000", "data": "AAE="}});
     let signed = |name, answers, dropped| AnswerNoun { name, answers, dropped };
     let thought = json!({"type": "thinking", "thinking": "hm", "signature": ""});
     let called = json!({"functionCall": {"id": "c", "name": "f", "args": {}}});
@@ -351,6 +354,22 @@ pub(crate) fn nouns() -> Vec<AnswerNoun> {
                 None,
                 None,
             ],
+            Nowhere,
+        ),
+        signed(
+            "further pieces of audio",
+            [
+                None,
+                None,
+                parts(json!([{"text": "a"}, wav])).zip(parts(json!([{"text": "a"}, wav, other_wav]))),
+                None,
+                None,
+            ],
+            Nowhere,
+        ),
+        signed(
+            "further samples of audio",
+            [None, None, parts(json!([{"text": "a"}, pcm])).zip(parts(json!([{"text": "a"}, pcm, pcm]))), None, None],
             Nowhere,
         ),
         noun(

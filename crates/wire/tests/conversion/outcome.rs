@@ -97,8 +97,10 @@ pub(crate) fn of_answer(surface: Surface, dialect: Dialect, (without, with): &(V
         reader.read_body(&answer.to_string(), &mut deltas).unwrap();
         reader.finish(&mut deltas).unwrap();
         let renderer = surface.renderer();
-        let is_noted = deltas.iter().any(|delta| renderer.dropped(delta).is_some());
-        (surface.answer(&fold(deltas.into_iter().map(Ok)).unwrap()), is_noted)
+        let is_dropped = deltas.iter().any(|delta| renderer.dropped(delta).is_some());
+        let reply = fold(deltas.into_iter().map(Ok)).unwrap();
+        let is_noted = is_dropped || !renderer.missing(std::slice::from_ref(&reply)).is_empty();
+        (surface.answer(&reply), is_noted)
     };
     let ((without, _), (with, is_noted)) = (rendered(without), rendered(with));
     (summary(&added(&without, &with)), is_noted)

@@ -57,7 +57,7 @@ impl Envelope {
                 reasoning_details: ReasoningDetail::all_of(&reply.signatures),
                 annotations: reply.citations.iter().filter_map(Annotation::new).collect(),
                 images: Image::all_of(&reply.media),
-                audio: reply.media.iter().find_map(|media| Audio::new(&self.id, self.created, &reply.text, media)),
+                audio: Audio::of_reply(&self.id, self.created, reply),
                 tool_calls: calls,
             },
             logprobs: self.logprobs.then(|| ReplyLogprobs {

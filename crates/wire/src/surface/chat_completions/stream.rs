@@ -6,13 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chat::{Delta, Error, FinishReason, Media, Reply, TokenLogprob, Usage};
+use chat::{Delta, Error, FinishReason, Media, MediaKind, Reply, TokenLogprob, Usage};
 use serde::Serialize;
 
 use crate::reasoning_details::ReasoningDetail;
 use crate::sse;
 use crate::surface::chat_completions::annotations::Annotation;
-use crate::surface::chat_completions::media::{Audio, Image, is_dropped};
+use crate::surface::chat_completions::media::{Audio, AudioPieces, Image, is_taken};
 use crate::surface::chat_completions::response::{ChatUsage, Envelope, LogprobBody, ToolCallBody, render_logprobs};
 use crate::surface::error::error_body;
 use crate::surface::renderer::Renderer;
@@ -32,7 +32,8 @@ pub struct ChatChunkRenderer {
     /// The signatures of each choice so far.
     signature_counts: HashMap<usize, usize>,
     image_count: usize,
-    has_audio: bool,
+    /// The media type of the audio of each choice.
+    audio_types: HashMap<usize, String>,
 }
 
 impl ChatChunkRenderer {
@@ -46,7 +47,7 @@ impl ChatChunkRenderer {
             pending_finish: None,
             signature_counts: HashMap::new(),
             image_count: 0,
-            has_audio: false,
+            audio_types: HashMap::new(),
         }
     }
 }
@@ -107,9 +108,14 @@ impl Renderer for ChatChunkRenderer {
         match delta {
             Delta::Dropped(name) => Some(name),
             Delta::Citation(citation) if citation.url.is_none() => Some("citations of documents"),
-            Delta::Media(media) if is_dropped(media, self.has_audio) => Some(media.name()),
+            Delta::Media(media) if !self.takes(media) => Some(media.name()),
             _ => None,
         }
+    }
+
+    fn missing(&self, replies: &[Reply]) -> Vec<&'static str> {
+        let is_left_out = replies.iter().any(|reply| AudioPieces::of(&reply.media).is_any_left_out());
+        is_left_out.then_some("audio").into_iter().collect()
     }
 
     /// Appends the finish chunk without usage if it is still held back, then `[DONE]`.
@@ -132,11 +138,19 @@ impl ChatChunkRenderer {
         self.write_chunk(Some(choice), None, out);
     }
 
+    /// Whether the choice has a place for this media.
+    fn takes(&self, media: &Media) -> bool {
+        let audio_type = self.audio_types.get(&self.choice).map(String::as_str);
+        media.kind == MediaKind::Image || is_taken(audio_type, media)
+    }
+
     fn write_media(&mut self, media: &Media, out: &mut String) {
         let images = Image::new(self.image_count, media).map(|image| [image]);
-        let audio = Audio::new(&self.envelope.id, self.envelope.created, "", media).filter(|_| !self.has_audio);
+        let audio = Audio::new(&self.envelope.id, self.envelope.created, media).filter(|_| self.takes(media));
         self.image_count += usize::from(images.is_some());
-        self.has_audio |= audio.is_some();
+        if let (Some((media_type, _)), true) = (media.data(), audio.is_some()) {
+            self.audio_types.entry(self.choice).or_insert_with(|| media_type.to_owned());
+        }
         if images.is_some() || audio.is_some() {
             self.write_delta(DeltaBody { images, audio, ..DeltaBody::default() }, out);
         }

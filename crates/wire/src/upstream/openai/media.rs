@@ -15,9 +15,13 @@ pub(super) fn read_images(images: &[Value], out: &mut Vec<Delta>) {
     }));
 }
 
-/// The audio of a whole message, whose format only the request has named.
-pub(super) fn read_audio(audio: &Value) -> Option<Delta> {
+/// The audio of a whole message, whose format only the request has named. A stream has it in pieces
+/// of samples, the only format that it may have (OpenAI's `pcm16`).
+pub(super) fn read_audio(audio: &Value, is_whole: bool) -> Option<Delta> {
     let data = audio["data"].as_str().filter(|data| !data.is_empty())?;
+    if !is_whole {
+        return Media::from_data("audio/pcm;rate=24000", data).map(Delta::Media);
+    }
     let known = SOUNDS.iter().find(|(beginning, _)| data.starts_with(beginning));
     let media_type = known.map_or("audio/mpeg", |(_, media_type)| media_type);
     Media::from_data(media_type, data).map(Delta::Media)

@@ -51,6 +51,34 @@ fn events_without_envelope(renderer: ChatChunkRenderer, deltas: &[Delta]) -> Vec
         .collect()
 }
 
+/// The first delta of each event that has this field.
+fn fields_of_deltas(events: &[String], name: &str) -> Vec<Value> {
+    let deltas = events.iter().filter_map(|event| serde_json::from_str::<Value>(event).ok());
+    deltas.filter_map(|event| event["choices"][0]["delta"].get(name).cloned()).collect()
+}
+
+#[test]
+fn samples_of_audio_are_passed_on_in_pieces_and_every_choice_has_one_sound() {
+    let media = |media_type: &str, data: &str| Delta::Media(Media::from_data(media_type, data).unwrap());
+    let mut renderer = ChatChunkRenderer::new(envelope(false), true);
+    let mut out = String::new();
+    for (choice, delta, is_dropped) in [
+        (0, media("audio/pcm;rate=24000", "AAE="), false),
+        (0, media("audio/pcm;rate=24000", "AgM="), false),
+        (0, media("audio/wav", "UklGRg=="), true),
+        (1, media("audio/wav", "UklGRg=="), false),
+        (1, media("audio/wav", "UklGRg=="), true),
+        (1, media("image/png", "iVBOR"), false),
+    ] {
+        renderer.set_choice(choice);
+        assert_eq!(renderer.dropped(&delta).is_some(), is_dropped, "{choice} {delta:?}");
+        renderer.push(&delta, &mut out);
+    }
+    let events: Vec<String> = out.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect();
+    let data: Vec<_> = fields_of_deltas(&events, "audio").into_iter().map(|audio| audio["data"].clone()).collect();
+    assert_eq!(data, ["AAE=", "AgM=", "UklGRg=="]);
+}
+
 #[test]
 fn a_plain_answer_with_usage_asked_for_ends_with_a_chunk_of_its_own() {
     let usage = Usage { prompt_tokens: 9, completion_tokens: 3, ..Usage::default() };
