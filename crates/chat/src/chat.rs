@@ -92,6 +92,7 @@ impl Chat {
     pub fn adopt_engine_fields(&mut self) {
         let EngineFields {
             thinking,
+            reasoning_effort,
             response_format,
             top_k,
             min_p,
@@ -103,6 +104,7 @@ impl Chat {
         } = std::mem::take(&mut self.engine_fields);
         if matches!(self.input, Input::Messages(_)) {
             self.thinking = self.thinking.or(thinking);
+            self.reasoning_effort = self.reasoning_effort.take().or(reasoning_effort);
             if self.response_format == ResponseFormat::Text {
                 self.response_format = response_format.unwrap_or_default();
             }
@@ -247,6 +249,17 @@ impl Part {
             file["filename"] = name.into();
         }
         Self::Other { kind: "file".into(), value: serde_json::json!({"type": "file", "file": file}) }
+    }
+
+    /// A file part for the address of a file of this media type. Without a type it is a PDF.
+    pub fn file_of_type(media_type: &str, url: &str) -> Self {
+        let mut part = Self::file(None, url);
+        if let Self::Other { value, .. } = &mut part
+            && media_type != "application/pdf"
+        {
+            value["file"]["media_type"] = media_type.into();
+        }
+        part
     }
 
     /// The part of chat completions for data of this media type: an image, audio, or a file.

@@ -1,5 +1,5 @@
 //! Fields that neither OpenAI's nor DeepSeek's API has, and that the clients of other engines send:
-//! those of vLLM, SGLang and llama.cpp, and `top_k` of Anthropic's and Gemini's APIs.
+//! those of vLLM, SGLang, llama.cpp and OpenRouter, and `top_k` of Anthropic's and Gemini's APIs.
 
 use crate::ResponseFormat;
 
@@ -8,6 +8,8 @@ use crate::ResponseFormat;
 pub struct EngineFields {
     /// `thinking` or `enable_thinking` of `chat_template_kwargs`, or `enable_thinking`.
     pub thinking: Option<bool>,
+    /// The effort of OpenRouter's `reasoning`.
+    pub reasoning_effort: Option<String>,
     /// `guided_json`, or `structured_outputs`.
     pub response_format: Option<ResponseFormat>,
     pub top_k: Option<i64>,

@@ -8,6 +8,8 @@ pub(super) enum Attachment<'a> {
     Image(Source<'a>),
     File {
         name: Option<&'a str>,
+        /// The media type of an address. A PDF has none.
+        media_type: Option<&'a str>,
         source: Source<'a>,
     },
     Audio {
@@ -40,7 +42,11 @@ pub(super) fn attachment_of<'a>(kind: &str, value: &'a Value) -> Result<Attachme
         "file" => {
             let file = &value["file"];
             let url = file["file_data"].as_str().or_else(|| file["file_url"].as_str());
-            url.map(|url| Attachment::File { name: file["filename"].as_str(), source: Source::of(url) })
+            url.map(|url| Attachment::File {
+                name: file["filename"].as_str(),
+                media_type: file["media_type"].as_str(),
+                source: Source::of(url),
+            })
         }
         "input_audio" => {
             let audio = &value["input_audio"];

@@ -39,6 +39,10 @@ impl SignatureStore for Signatures {
     fn find(&self, text: &str) -> Option<String> {
         ["a signed thought", "call signed_call"].contains(&text).then(|| "c2lnbmVk".into())
     }
+
+    fn provider(&self) -> &str {
+        "0a1b2c3d"
+    }
 }
 
 struct Sent {

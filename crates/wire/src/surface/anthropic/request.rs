@@ -17,7 +17,10 @@ use crate::surface::chat_completions::parse_reasoning_effort;
 use crate::surface::uncarried::take_uncarried;
 
 /// The fields that have no place in a chat.
-const UNCARRIED: [&str; 5] = ["container", "context_management", "inference_geo", "mcp_servers", "service_tier"];
+const UNCARRIED: [&str; 6] =
+    ["container", "context_management", "inference_geo", "mcp_servers", "service_tier", "speed"];
+/// As [`UNCARRIED`], of a tool.
+const UNCARRIED_OF_TOOL: [&str; 4] = ["allowed_callers", "defer_loading", "eager_input_streaming", "input_examples"];
 
 /// The least length of a signature of Anthropic's, which has hundreds of characters. Those of this
 /// server and of other services are shorter, and mean nothing to Anthropic.
@@ -120,6 +123,7 @@ fn parse_options(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
         let kinds = [("enabled", Some(true)), ("disabled", Some(false)), ("adaptive", None), ("auto", None)];
         let mut thinking = thinking.object()?;
         chat.thinking = thinking.required("type")?.variant(&kinds)?;
+        chat.uncarried.extend(take_uncarried(&mut thinking, &["display"]));
         let budget = thinking.optional("budget_tokens").map(Field::integer).transpose()?;
         chat.reasoning_effort = budget.map(|budget| effort_of_budget(budget).to_owned());
     }
@@ -138,7 +142,12 @@ fn parse_options(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
     if let Some(effort) = output.as_mut().and_then(|output| output.optional("effort")) {
         chat.reasoning_effort = Some(parse_reasoning_effort(effort)?);
     }
-    if let Some(format) = output.as_mut().and_then(|output| output.optional("format")) {
+    if let Some(output) = &mut output {
+        chat.uncarried.extend(take_uncarried(output, &["task_budget"]));
+    }
+    // The beta of structured outputs has it at the top.
+    let beta_format = object.optional("output_format");
+    if let Some(format) = output.as_mut().and_then(|output| output.optional("format")).or(beta_format) {
         let mut format = format.object()?;
         format.required("type")?.variant(&[("json_schema", ())])?;
         chat.response_format = ResponseFormat::of_schema(format.required("schema")?.into_value());
@@ -151,7 +160,7 @@ fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
     if let Some(tools) = object.optional("tools") {
         chat.tools_cache_control = last_cache_control(tools.value());
         for tool in tools.array()? {
-            match parse_tool(tool)? {
+            match parse_tool(tool, &mut chat.uncarried)? {
                 ParsedTool::Function(tool) => chat.tools.push(tool),
                 ParsedTool::RunByService { name } => dropped.push(name),
             }
@@ -193,7 +202,7 @@ enum ParsedTool {
     },
 }
 
-fn parse_tool(field: Field) -> Result<ParsedTool, Error> {
+fn parse_tool(field: Field, uncarried: &mut Vec<&'static str>) -> Result<ParsedTool, Error> {
     let mut object = field.object()?;
     let kind = object.optional("type").map(Field::string).transpose()?;
     if let Some(kind) = kind.filter(|kind| kind != "custom") {
@@ -213,6 +222,7 @@ fn parse_tool(field: Field) -> Result<ParsedTool, Error> {
         function.insert("parameters".into(), schema.into_value());
     }
     let strict = object.optional("strict").map(Field::bool).transpose()?.unwrap_or(false);
+    uncarried.extend(take_uncarried(&mut object, &UNCARRIED_OF_TOOL));
     Ok(ParsedTool::Function(Tool { name, strict, function }))
 }
 

@@ -4,6 +4,7 @@ use chat::{EngineFields, ResponseFormat};
 use serde_json::{Value, json};
 
 use crate::field_reader::Object;
+use crate::surface::chat_completions::reasoning::openrouter_effort;
 
 /// Most `stop_token_ids` of a request.
 const MAX_END_TOKENS: usize = 64;
@@ -35,6 +36,7 @@ pub(crate) fn take_engine_fields(object: &mut Object) -> EngineFields {
     let penalty = taker.take("repeat_penalty", Value::as_f64);
     let fields = EngineFields {
         thinking,
+        reasoning_effort: taker.take("reasoning", openrouter_effort),
         response_format,
         top_k: taker.take("top_k", Value::as_i64),
         min_p: taker.take("min_p", Value::as_f64),
@@ -114,6 +116,14 @@ mod tests {
             let fields = take(body);
             assert_eq!((fields.thinking, fields.names.len(), fields.ignored.len()), (Some(true), 1, 0));
         }
+        for (reasoning, effort) in [
+            (json!({ "effort": "low" }), "low"),
+            (json!({ "max_tokens": 9000, "exclude": true }), "medium"),
+            (json!({ "enabled": false }), "none"),
+        ] {
+            let fields = take(json!({ "reasoning": reasoning }));
+            assert_eq!((fields.reasoning_effort.as_deref(), fields.names), (Some(effort), vec!["reasoning"]));
+        }
         let schema = json!({ "type": "object" });
         let format = json_format(&schema);
         for body in [
@@ -135,6 +145,7 @@ mod tests {
         for (name, value) in [
             ("chat_template_kwargs", json!({ "custom": 1 })),
             ("enable_thinking", json!("yes")),
+            ("reasoning", json!({ "effort": "much" })),
             ("guided_json", json!("{")),
             ("structured_outputs", json!({ "regex": "a+" })),
             ("guided_regex", json!("a+")),

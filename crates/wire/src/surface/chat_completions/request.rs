@@ -9,6 +9,7 @@ use crate::json;
 use crate::surface::cache_control::cache_control_of_tools;
 use crate::surface::chat_completions::engine_fields::take_engine_fields;
 use crate::surface::chat_completions::fields;
+use crate::surface::chat_completions::reasoning::{parse_reasoning_effort, parse_thinking};
 use crate::surface::uncarried::take_uncarried;
 
 /// A parsed request.
@@ -78,11 +79,16 @@ pub fn parse_request(body: &[u8]) -> Result<ChatCompletionRequest, Error> {
 pub fn request_from_json(body: Value) -> Result<ChatCompletionRequest, Error> {
     let mut object = Field::root(body).object()?;
     let mut chat = Chat { model: object.required("model")?.string()?, ..Chat::default() };
-    chat.input =
-        Input::Messages(object.required("messages")?.array()?.map(fields::parse_message).collect::<Result<_, _>>()?);
+    let messages = object.required("messages")?;
+    let uncarried = uncarried_in_messages(messages.value());
+    chat.input = Input::Messages(messages.array()?.map(fields::parse_message).collect::<Result<_, _>>()?);
 
-    chat.thinking = object.optional("thinking").map(parse_thinking).transpose()?.flatten();
-    chat.reasoning_effort = object.optional("reasoning_effort").map(parse_reasoning_effort).transpose()?;
+    if let Some(thinking) = object.optional("thinking") {
+        (chat.thinking, chat.reasoning_effort) = parse_thinking(thinking)?;
+    }
+    if let Some(effort) = object.optional("reasoning_effort") {
+        chat.reasoning_effort = Some(parse_reasoning_effort(effort)?);
+    }
     let StreamOptions { stream, include_usage } = common_fields(&mut chat, &mut object)?;
     chat.response_format =
         object.optional("response_format").map(fields::parse_response_format).transpose()?.unwrap_or_default();
@@ -99,7 +105,18 @@ pub fn request_from_json(body: Value) -> Result<ChatCompletionRequest, Error> {
     chat.logprobs = object.optional("logprobs").map(Field::bool).transpose()?;
     chat.top_logprobs = object.optional("top_logprobs").map(Field::integer).transpose()?;
     chat.uncarried = take_uncarried(&mut object, &UNCARRIED);
+    chat.uncarried.extend(uncarried);
     Ok(ChatCompletionRequest { chat, stream, include_usage })
+}
+
+/// The names of the parts of earlier answers that have no place in a chat.
+fn uncarried_in_messages(messages: &Value) -> Vec<&'static str> {
+    let has = |name: &str| {
+        let of_message = |message: &Value| message.get(name).is_some_and(|value| !value.is_null());
+        messages.as_array().is_some_and(|messages| messages.iter().any(of_message))
+    };
+    let names = [("audio", "audio of earlier answers"), ("function_call", "function_call of earlier answers")];
+    names.into_iter().filter(|(name, _)| has(name)).map(|(_, note)| note).collect()
 }
 
 /// The options of streaming.
@@ -134,17 +151,6 @@ pub(crate) fn common_fields(chat: &mut Chat, object: &mut Object) -> Result<Stre
     Ok(StreamOptions { stream, include_usage })
 }
 
-/// Parses `{"type": "enabled" | "disabled"}`. The values of other services that leave the choice to
-/// the model are `None`.
-fn parse_thinking(field: Field) -> Result<Option<bool>, Error> {
-    field.object()?.required("type")?.variant(&[
-        ("enabled", Some(true)),
-        ("disabled", Some(false)),
-        ("auto", None),
-        ("adaptive", None),
-    ])
-}
-
 /// Parses `{"attention": "dense" | "sparse"}`. Fields that this version does not know are refused.
 fn parse_attention(field: Field) -> Result<Option<Attention>, Error> {
     let mut own = field.object()?;
@@ -156,12 +162,6 @@ fn parse_attention(field: Field) -> Result<Option<Attention>, Error> {
         Some((key, field)) => Err(field.error_at(&format!("unknown field `{key:.64}`, expected `attention`"))),
         None => Ok(attention),
     }
-}
-
-/// Parses how much to think.
-pub(crate) fn parse_reasoning_effort(field: Field) -> Result<String, Error> {
-    let words = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
-    Ok(field.variant(&words.map(|word| (word, word)))?.to_owned())
 }
 
 fn parse_include_usage(field: Field) -> Result<bool, Error> {

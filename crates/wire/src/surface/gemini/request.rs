@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chat::{Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, ToolCall};
+use chat::{
+    Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, SignatureFormat, SignedReasoning, ToolCall,
+};
 use serde_json::{Value, json};
 
 use crate::field_reader::{Field, Object};
@@ -12,10 +14,26 @@ use crate::surface::gemini::tools::{openapi_to_json_schema, parse_tools};
 use crate::surface::uncarried::take_uncarried;
 
 /// The fields that have no place in a chat.
-const UNCARRIED: [&str; 6] =
-    ["cachedContent", "cached_content", "labels", "safetySettings", "safety_settings", "serviceTier"];
+const UNCARRIED: [&str; 8] = [
+    "cachedContent",
+    "cached_content",
+    "labels",
+    "modelArmorConfig",
+    "safetySettings",
+    "safety_settings",
+    "serviceTier",
+    "service_tier",
+];
+/// As [`UNCARRIED`], of a part.
+const UNCARRIED_OF_PART: [&str; 4] = ["mediaResolution", "media_resolution", "videoMetadata", "video_metadata"];
+/// As [`UNCARRIED`], of the response of a function.
+const UNCARRIED_OF_RESPONSE: [&str; 3] = ["scheduling", "willContinue", "will_continue"];
+/// The least length of a signature of Google's. This server's own are shorter.
+const MIN_SIGNATURE_BYTES: usize = 100;
 /// As [`UNCARRIED`], in the generation config.
-const UNCARRIED_IN_CONFIG: [&str; 8] = [
+const UNCARRIED_IN_CONFIG: [&str; 10] = [
+    "audioTimestamp",
+    "audio_timestamp",
     "imageConfig",
     "image_config",
     "mediaResolution",
@@ -62,7 +80,8 @@ pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequ
     for content in object.required("contents")?.array()? {
         parse_content(content, &mut conversation)?;
     }
-    let mut messages = conversation.messages;
+    let Conversation { mut messages, uncarried, .. } = conversation;
+    chat.uncarried = uncarried;
     if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant && last.tool_calls.is_none()) {
         last.prefix = true;
         // Prefilled answers are part of this surface and do not need the beta root.
@@ -96,6 +115,8 @@ struct Conversation {
     /// latest message.
     calls: HashMap<String, Vec<String>>,
     answered: HashSet<String>,
+    /// The names of what has no place in a chat.
+    uncarried: Vec<&'static str>,
 }
 
 impl Conversation {
@@ -129,8 +150,11 @@ fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
     for part in object.required("parts")?.array()? {
         let unsupported_part = part.error_at("a part of a kind that is not supported");
         let mut part = part.object()?;
+        to.uncarried.extend(take_uncarried(&mut part, &UNCARRIED_OF_PART));
         if let Some(call) = camel_or_snake(&mut part, "functionCall") {
-            calls.push(parse_function_call(call, calls.len())?);
+            let call = parse_function_call(call, calls.len())?;
+            message.signatures.extend(parse_signature(&mut part, &call.id)?);
+            calls.push(call);
         } else if let Some(response) = camel_or_snake(&mut part, "functionResponse") {
             answers = true;
             let response = parse_function_response(response, to)?;
@@ -141,8 +165,10 @@ fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
             let mut data = data.object()?;
             let mime_type = camel_or_snake(&mut data, "mimeType").map(Field::string).transpose()?;
             let url = camel_or_snake(&mut data, "fileUri").ok_or(unsupported_part)?.string()?;
-            let is_image = mime_type.is_none_or(|kind| kind.starts_with("image/"));
-            let part = if is_image { Part::image(&url) } else { Part::file(None, &url) };
+            let part = match mime_type {
+                Some(kind) if !kind.starts_with("image/") => Part::file_of_type(&kind, &url),
+                _ => Part::image(&url),
+            };
             message.content.get_or_insert_default().push(part);
         } else if let Some(text) = part.optional("text") {
             let thought = part.optional("thought").map(Field::bool).transpose()?.unwrap_or(false);
@@ -168,6 +194,19 @@ fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
     Ok(())
 }
 
+/// Parses the signature of a call. Only a provider of Gemini can verify it, and only its own.
+fn parse_signature(part: &mut Object, call: &str) -> Result<Option<SignedReasoning>, Error> {
+    let signature = camel_or_snake(part, "thoughtSignature").map(Field::string).transpose()?;
+    let signed = |signature| SignedReasoning {
+        format: SignatureFormat::Gemini,
+        provider: String::new(),
+        text: String::new(),
+        call: Some(call.to_owned()),
+        signature,
+    };
+    Ok(signature.filter(|signature| signature.len() >= MIN_SIGNATURE_BYTES).map(signed))
+}
+
 fn parse_function_call(field: Field, index: usize) -> Result<ToolCall, Error> {
     let mut object = field.object()?;
     let name = object.required("name")?.string()?;
@@ -182,6 +221,7 @@ fn parse_function_response(field: Field, before: &mut Conversation) -> Result<Me
     let mut object = field.object()?;
     let name = object.required("name")?.string()?;
     let id = object.optional("id").map(Field::string).transpose()?;
+    before.uncarried.extend(take_uncarried(&mut object, &UNCARRIED_OF_RESPONSE));
     let value = object.optional("response").map_or_else(|| json!({}), Field::into_value);
     let id = id.or_else(|| before.next_unanswered_call(&name)).unwrap_or_else(|| format!("call_00_{name}_0"));
     let mut message =
@@ -233,7 +273,7 @@ fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
         chat.stop = stops.array()?.map(Field::string).collect::<Result<_, _>>()?;
     }
     chat.response_format = parse_format(&mut object)?;
-    chat.uncarried = take_uncarried(&mut object, &UNCARRIED_IN_CONFIG);
+    chat.uncarried.extend(take_uncarried(&mut object, &UNCARRIED_IN_CONFIG));
     let Some(thinking) = camel_or_snake(&mut object, "thinkingConfig") else { return Ok(false) };
     let mut thinking = thinking.object()?;
     let include = camel_or_snake(&mut thinking, "includeThoughts").map(Field::bool).transpose()?;

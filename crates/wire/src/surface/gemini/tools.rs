@@ -7,6 +7,12 @@ use serde_json::{Map, Value, json};
 
 use crate::field_reader::{Field, Object};
 use crate::surface::gemini::field_names::camel_or_snake;
+use crate::surface::uncarried::take_uncarried;
+
+/// The fields of a function that have no place in a chat.
+const UNCARRIED_OF_FUNCTION: [&str; 4] = ["behavior", "response", "responseJsonSchema", "response_json_schema"];
+/// The mode in which arguments match their schemas.
+const VALIDATED: u8 = 3;
 
 /// Parses tools and choice. Tools that Google's service runs are dropped with a note.
 pub(super) fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
@@ -15,14 +21,18 @@ pub(super) fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Er
         for tool in tools.array()? {
             let mut tool = tool.object()?;
             if let Some(functions) = camel_or_snake(&mut tool, "functionDeclarations") {
-                chat.tools.extend(functions.array()?.map(parse_function).collect::<Result<Vec<_>, _>>()?);
+                for function in functions.array()? {
+                    chat.tools.push(parse_function(function, &mut chat.uncarried)?);
+                }
             }
             let others = tool.into_fields().into_iter().filter(|(_, value)| !value.is_null());
             dropped.extend(others.map(|(name, _)| format!("{name:.64}")));
         }
     }
     if let Some(config) = camel_or_snake(object, "toolConfig") {
-        parse_tool_choice(chat, config.object()?)?;
+        let mut config = config.object()?;
+        chat.uncarried.extend(take_uncarried(&mut config, &["retrievalConfig", "retrieval_config"]));
+        parse_tool_choice(chat, config)?;
     }
     if dropped.is_empty() {
         return Ok(());
@@ -37,7 +47,7 @@ pub(super) fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Er
     Ok(())
 }
 
-fn parse_function(field: Field) -> Result<Tool, Error> {
+fn parse_function(field: Field, uncarried: &mut Vec<&'static str>) -> Result<Tool, Error> {
     let mut object = field.object()?;
     let name = object.required("name")?.string()?;
     let mut function = Map::from_iter([("name".to_owned(), Value::from(name.clone()))]);
@@ -51,6 +61,7 @@ fn parse_function(field: Field) -> Result<Tool, Error> {
     if let Some(schema) = schema {
         function.insert("parameters".into(), schema);
     }
+    uncarried.extend(take_uncarried(&mut object, &UNCARRIED_OF_FUNCTION));
     Ok(Tool { name, strict: false, function })
 }
 
@@ -85,10 +96,13 @@ fn parse_tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {
     let names =
         camel_or_snake(&mut config, "allowedFunctionNames").map(|names| names.array()?.map(Field::string).collect());
     let names: Vec<String> = names.transpose()?.unwrap_or_default();
-    let modes = [("MODE_UNSPECIFIED", 0), ("AUTO", 0), ("VALIDATED", 0), ("ANY", 1), ("NONE", 2)];
+    let modes = [("MODE_UNSPECIFIED", 0), ("AUTO", 0), ("VALIDATED", VALIDATED), ("ANY", 1), ("NONE", 2)];
     let mode = config.optional("mode").map(|mode| mode.variant(&modes)).transpose()?.unwrap_or(0);
+    if mode == VALIDATED {
+        chat.uncarried.push("functionCallingConfig.mode VALIDATED");
+    }
     chat.tool_choice = Some(match (mode, names.as_slice()) {
-        (0, _) => ToolChoice::Auto,
+        (0 | VALIDATED, _) => ToolChoice::Auto,
         (1, [name]) => ToolChoice::Named(name.clone()),
         (1, names) => {
             if !names.is_empty() {

@@ -144,10 +144,19 @@ fn parse_file(mut part: Object) -> Result<Part, Error> {
     Ok(Part::file(name.as_deref(), &url.string()?))
 }
 
-/// Adds the text of reasoning. Returns false if it is encrypted and has none.
+/// Adds the text of reasoning, or its summary. Returns false if it is encrypted and has neither.
 fn parse_reasoning(item: &mut Object, to: &mut Vec<Message>) -> Result<bool, Error> {
-    let Some(content) = item.optional("content") else { return Ok(item.optional("encrypted_content").is_none()) };
-    let text = parse_text(content)?;
+    let mut text = item.optional("content").map(parse_text).transpose()?.unwrap_or_default();
+    if let Some(summary) = item.optional("summary").filter(|_| text.is_empty()) {
+        let parts: Vec<String> = match summary.value().is_array() {
+            true => summary.array()?.map(|part| part.object()?.required("text")?.string()).collect::<Result<_, _>>()?,
+            false => vec![summary.string()?],
+        };
+        text = parts.join("\n\n");
+    }
+    if text.is_empty() {
+        return Ok(item.optional("encrypted_content").is_none());
+    }
     current_assistant_message(to).reasoning.get_or_insert_default().push_str(&text);
     Ok(true)
 }

@@ -163,7 +163,11 @@ fn content_block(part: &Part) -> Result<Option<Value>, Error> {
     };
     Ok(Some(match attachment_of(kind, value)? {
         Attachment::Image(source) => json!({"type": "image", "source": source_body(source)}),
-        Attachment::File { name, source } => {
+        // The API takes no other files by their address.
+        Attachment::File { media_type: Some(media_type), source: Source::Url(_), .. } => {
+            return Err(unsupported_content(media_type));
+        }
+        Attachment::File { name, source, .. } => {
             let mut block = json!({"type": "document", "source": source_body(source)});
             if let Some(name) = name {
                 block["title"] = name.into();

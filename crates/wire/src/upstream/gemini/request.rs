@@ -135,7 +135,9 @@ fn part_body(part: &Part) -> Result<Value, Error> {
         Attachment::Image(Source::Data { media_type, base64 })
         | Attachment::File { source: Source::Data { media_type, base64 }, .. } => inline_data(media_type, base64),
         Attachment::Image(Source::Url(url)) => file_data(image_mime_type(url), url),
-        Attachment::File { source: Source::Url(url), .. } => file_data("application/pdf", url),
+        Attachment::File { media_type, source: Source::Url(url), .. } => {
+            file_data(media_type.unwrap_or("application/pdf"), url)
+        }
         Attachment::Audio { format, base64 } => inline_data(&format!("audio/{format}"), base64),
     })
 }

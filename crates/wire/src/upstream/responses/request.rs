@@ -208,9 +208,12 @@ fn part_body(part: &Part) -> Result<Value, Error> {
             }
             body
         }
+        Attachment::File { media_type: Some(media_type), source: Source::Url(_), .. } => {
+            return Err(unsupported_content(media_type));
+        }
         Attachment::File { source: Source::Url(url), .. } => json!({ "type": "input_file", "file_url": url }),
         // The API requires a name beside data.
-        Attachment::File { name, source } => {
+        Attachment::File { name, source, .. } => {
             json!({ "type": "input_file", "filename": name.unwrap_or("document.pdf"), "file_data": url(&source) })
         }
         Attachment::Audio { .. } => return Err(unsupported_content(kind)),

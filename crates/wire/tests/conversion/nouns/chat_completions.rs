@@ -34,6 +34,12 @@ pub(crate) fn nouns() -> Vec<Noun> {
     nouns.add("image by address", image(json!({"url": "https://example.com/a.png"})));
     nouns.add_beside("`detail` of an image", image(json!({"url": PNG})), image(json!({"url": PNG, "detail": "low"})));
     nouns.add("audio", said(json!([{"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}])));
+    let system = |parts: Value| json!({"messages": [{"role": "system", "content": parts}, user]});
+    nouns.add_beside(
+        "image in a system message",
+        system(json!([text])),
+        system(json!([text, {"type": "image_url", "image_url": {"url": PNG}}])),
+    );
     let file = |file: Value| said(json!([{"type": "file", "file": file}]));
     nouns.add("PDF as data", file(json!({"filename": "a.pdf", "file_data": PDF})));
     nouns.add("file by its id", file(json!({"file_id": "file-1"})));
@@ -81,7 +87,7 @@ pub(crate) fn nouns() -> Vec<Noun> {
         ("encrypted reasoning of Responses in `reasoning_details`", "openai-responses-v1"),
         ("encrypted reasoning of others in `reasoning_details`", "xai-responses-v1"),
     ] {
-        let detail = json!({"type": "reasoning.encrypted", "data": ".ZW5j", "id": "call_1", "format": format});
+        let detail = json!({"type": "reasoning.encrypted", "data": "0a1b2c3d.ZW5j", "id": "call_1", "format": format});
         let mut with = called.clone();
         with["reasoning_details"] = json!([detail]);
         nouns.add_beside(
@@ -101,6 +107,13 @@ pub(crate) fn nouns() -> Vec<Noun> {
         "`refusal` of an earlier answer",
         json!({"messages": [user, {"role": "assistant", "refusal": "no"}, user]}),
     );
+    for (name, more) in [
+        ("`audio` of an earlier answer", json!({"audio": {"id": "audio_1"}})),
+        ("`function_call` of an earlier answer", json!({"function_call": {"name": "f", "arguments": "{}"}})),
+    ] {
+        let plain = json!({"role": "assistant", "content": "a"});
+        nouns.add_beside(name, answered(plain.clone()), answered(merged(&plain, &more)));
+    }
     nouns.add(
         "beginning of the answer (`prefix`)",
         json!({"messages": [user, {"role": "assistant", "content": "a", "prefix": true}]}),
@@ -146,7 +159,20 @@ pub(crate) fn nouns() -> Vec<Noun> {
         "`response_format: json_schema`",
         json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema(), "strict": true}}}),
     );
+    nouns.add("`response_format` of another type", json!({"response_format": {"type": "grammar"}}));
     let room = json!({"max_tokens": 8000});
+    nouns.add_beside(
+        "`thinking.budget_tokens`",
+        merged(&room, &json!({"thinking": {"type": "enabled"}})),
+        json!({"thinking": {"budget_tokens": 2000}}),
+    );
+    for (name, reasoning) in [
+        ("`reasoning.effort`", json!({"effort": "low"})),
+        ("`reasoning.max_tokens`", json!({"max_tokens": 2000})),
+        ("`reasoning.enabled`", json!({"enabled": true})),
+    ] {
+        nouns.add_beside(name, room.clone(), json!({ "reasoning": reasoning }));
+    }
     nouns.add_beside("`reasoning_effort`", room.clone(), json!({"reasoning_effort": "low"}));
     nouns.add_beside("`reasoning_effort: none`", room.clone(), json!({"reasoning_effort": "none"}));
     nouns.is_default_of(&[Dialect::Anthropic, Dialect::Bedrock]);
@@ -157,11 +183,13 @@ pub(crate) fn nouns() -> Vec<Noun> {
         ("`max_tokens`", json!({"max_tokens": 50})),
         ("`max_completion_tokens`", json!({"max_completion_tokens": 50})),
         ("`temperature`", json!({"temperature": 0.5})),
+        ("`temperature` above 1", json!({"temperature": 1.5})),
         ("`top_p`", json!({"top_p": 0.5})),
         ("`frequency_penalty`", json!({"frequency_penalty": 0.5})),
         ("`presence_penalty`", json!({"presence_penalty": 0.5})),
         ("`seed`", json!({"seed": 7})),
         ("`stop`", json!({"stop": ["END"]})),
+        ("`stop` of white space", json!({"stop": [" "]})),
         ("more than four `stop`", json!({"stop": ["a", "b", "c", "d", "e"]})),
         ("more than five `stop`", json!({"stop": ["a", "b", "c", "d", "e", "f"]})),
         ("`logit_bias`", json!({"logit_bias": {"17": 5}})),

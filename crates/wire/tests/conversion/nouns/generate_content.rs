@@ -36,6 +36,7 @@ pub(crate) fn nouns() -> Vec<Noun> {
             "`fileData` of a PDF",
             json!({"fileData": {"mimeType": "application/pdf", "fileUri": "https://example.com/a.pdf"}}),
         ),
+        ("`fileData` of audio", json!({"fileData": {"mimeType": "audio/mp3", "fileUri": "https://example.com/a.mp3"}})),
         ("`executableCode`", json!({"executableCode": {"language": "PYTHON", "code": "1"}})),
     ] {
         nouns.add(name, said(json!([{"text": "hi"}, part])));
@@ -44,6 +45,29 @@ pub(crate) fn nouns() -> Vec<Noun> {
         "`functionCall` and `functionResponse`",
         json!({"contents": [user, called(json!({})), response(json!({}))]}),
     );
+    let unknown = |more: Value| {
+        let call = json!({"functionCall": {"id": "another_call", "name": "f", "args": {}}});
+        json!({"contents": [user, {"role": "model", "parts": [merged(&call, &more)]}, response(json!({"id": "another_call"}))]})
+    };
+    nouns.add_beside(
+        "`thoughtSignature` that another server has relayed",
+        unknown(json!({})),
+        unknown(json!({"thoughtSignature": "c2ln".repeat(40)})),
+    );
+    for (name, more) in [
+        ("`willContinue` of a response", json!({"willContinue": true})),
+        ("`scheduling` of a response", json!({"scheduling": "SILENT"})),
+    ] {
+        let answered = |more: Value| json!({"contents": [user, called(json!({})), response(more)]});
+        nouns.add_beside(name, answered(json!({})), answered(more));
+    }
+    for (name, more) in [
+        ("`videoMetadata` of a part", json!({"videoMetadata": {"fps": 2}})),
+        ("`mediaResolution` of a part", json!({"mediaResolution": {"level": "MEDIA_RESOLUTION_LOW"}})),
+    ] {
+        let image = json!({"inlineData": {"mimeType": "image/png", "data": "iVBOR"}});
+        nouns.add_beside(name, said(json!([image])), said(json!([merged(&image, &more)])));
+    }
     nouns.add_beside(
         "image in a `functionResponse`",
         json!({"contents": [user, called(json!({})), response(json!({}))]}),
@@ -60,10 +84,19 @@ pub(crate) fn nouns() -> Vec<Noun> {
         "`parameters` of a function, as an OpenAPI schema",
         json!({"tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING", "nullable": true}}}}]}]}),
     );
+    for (name, more) in [
+        ("`response` of a function", json!({"response": {"type": "STRING"}})),
+        ("`behavior` of a function", json!({"behavior": "NON_BLOCKING"})),
+    ] {
+        let function = json!({"name": "f", "description": "d", "parametersJsonSchema": schema()});
+        nouns.add_beside(name, tools.clone(), json!({"tools": [{"functionDeclarations": [merged(&function, &more)]}]}));
+    }
+    nouns.add("`toolConfig.retrievalConfig`", json!({"toolConfig": {"retrievalConfig": {"languageCode": "it"}}}));
     nouns.add("tools that Google runs", json!({"tools": [{"googleSearch": {}}, {"codeExecution": {}}]}));
     for (name, mode) in [
         ("`functionCallingConfig.mode: NONE`", json!({"mode": "NONE"})),
         ("`functionCallingConfig.mode: AUTO`", json!({"mode": "AUTO"})),
+        ("`functionCallingConfig.mode: VALIDATED`", json!({"mode": "VALIDATED"})),
         ("`functionCallingConfig.mode: ANY`", json!({"mode": "ANY"})),
         ("`allowedFunctionNames`", json!({"mode": "ANY", "allowedFunctionNames": ["f"]})),
     ] {
@@ -103,6 +136,7 @@ pub(crate) fn nouns() -> Vec<Noun> {
         ("`responseLogprobs`, `logprobs`", json!({"responseLogprobs": true, "logprobs": 2})),
         ("`responseModalities`", json!({"responseModalities": ["TEXT", "IMAGE"]})),
         ("`speechConfig`", json!({"speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}})),
+        ("`audioTimestamp`", json!({"audioTimestamp": true})),
         ("`mediaResolution`", json!({"mediaResolution": "MEDIA_RESOLUTION_LOW"})),
         ("`imageConfig`", json!({"imageConfig": {"aspectRatio": "16:9"}})),
     ] {
@@ -113,6 +147,7 @@ pub(crate) fn nouns() -> Vec<Noun> {
         json!({"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]}),
     );
     nouns.add("`cachedContent`", json!({"cachedContent": "cachedContents/1"}));
+    nouns.add("`modelArmorConfig`", json!({"modelArmorConfig": {"promptTemplateName": "t"}}));
     nouns.add("`labels`", json!({"labels": {"k": "v"}}));
     nouns.list
 }

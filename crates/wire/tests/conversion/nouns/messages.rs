@@ -83,6 +83,14 @@ pub(crate) fn nouns() -> Vec<Noun> {
     nouns.add("beginning of the answer", json!({"messages": [user, {"role": "assistant", "content": "a"}]}));
     nouns.add("`tools`", tools.clone());
     nouns.add_beside("`strict` of a tool", tools.clone(), json!({"tools": [merged(&tool, &json!({"strict": true}))]}));
+    for (name, more) in [
+        ("`input_examples` of a tool", json!({"input_examples": [{"city": "Rome"}]})),
+        ("`defer_loading` of a tool", json!({"defer_loading": true})),
+        ("`allowed_callers` of a tool", json!({"allowed_callers": ["code_execution_20250825"]})),
+        ("`eager_input_streaming` of a tool", json!({"eager_input_streaming": true})),
+    ] {
+        nouns.add_beside(name, tools.clone(), json!({"tools": [merged(&tool, &more)]}));
+    }
     nouns.add("`tools` that Anthropic runs", json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}));
     nouns.add("`mcp_servers`", json!({"mcp_servers": [{"type": "url", "url": "https://example.com", "name": "n"}]}));
     for (name, choice) in [
@@ -94,7 +102,8 @@ pub(crate) fn nouns() -> Vec<Noun> {
     ] {
         nouns.add_beside(name, tools.clone(), json!({"tool_choice": choice}));
     }
-    nouns.add("`thinking: enabled`", thinking);
+    nouns.add("`thinking: enabled`", thinking.clone());
+    nouns.add_beside("`thinking.display`", thinking, json!({"thinking": {"display": "omitted"}}));
     nouns.add("`thinking: disabled`", json!({"thinking": {"type": "disabled"}}));
     nouns.is_default_of(&[Dialect::Anthropic, Dialect::Bedrock]);
     nouns.add("`output_config.effort`", json!({"output_config": {"effort": "low"}, "thinking": {"type": "adaptive"}}));
@@ -102,7 +111,10 @@ pub(crate) fn nouns() -> Vec<Noun> {
         "`output_config.format`",
         json!({"output_config": {"format": {"type": "json_schema", "schema": schema()}}}),
     );
+    nouns.add("`output_format` of the beta", json!({"output_format": {"type": "json_schema", "schema": schema()}}));
+    nouns.add("`output_config.task_budget`", json!({"output_config": {"task_budget": {"type": "tokens", "total": 9}}}));
     for (name, fields) in [
+        ("`speed`", json!({"speed": "fast"})),
         ("`max_tokens`", json!({"max_tokens": 50})),
         ("`temperature`", json!({"temperature": 0.5})),
         ("`top_p`", json!({"top_p": 0.5})),

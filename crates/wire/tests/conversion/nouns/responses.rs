@@ -48,6 +48,11 @@ pub(crate) fn nouns() -> Vec<Noun> {
         with_reasoning(json!({"type": "reasoning", "summary": [], "content": content})),
     );
     nouns.add_beside(
+        "`summary` of a reasoning item",
+        plain.clone(),
+        with_reasoning(json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "a signed thought"}]})),
+    );
+    nouns.add_beside(
         "`encrypted_content` of a reasoning item",
         plain,
         with_reasoning(json!({"type": "reasoning", "summary": [], "encrypted_content": "e"})),

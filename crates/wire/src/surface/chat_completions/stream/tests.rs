@@ -58,6 +58,38 @@ fn fields_of_deltas(events: &[String], name: &str) -> Vec<Value> {
 }
 
 #[test]
+fn a_signature_is_a_detail_of_the_reasoning_that_comes_back_in_histories() {
+    let signed = |text: &str, signature: &str| {
+        let (format, provider) = (chat::SignatureFormat::Anthropic, String::new());
+        chat::SignedReasoning { format, provider, text: text.into(), call: None, signature: signature.into() }
+    };
+    let signatures = [signed("hm", "s1"), signed("", "hidden")];
+    let deltas = [
+        reasoning("hm"),
+        Delta::Signature(signatures[0].clone()),
+        Delta::Signature(signatures[1].clone()),
+        text("a"),
+        Delta::Finish(FinishReason::Stop),
+        Delta::Usage(USAGE),
+    ];
+    let events = rendered_events(ChatChunkRenderer::new(envelope(true), true), &deltas);
+    let details: Vec<Value> = fields_of_deltas(&events, "reasoning_details")
+        .into_iter()
+        .flat_map(|list| list.as_array().unwrap().clone())
+        .collect();
+    let reply = fold(deltas.into_iter().map(Ok)).unwrap();
+    let body: Value = serde_json::from_str(&envelope(true).body(slice::from_ref(&reply)).unwrap()).unwrap();
+    let message = &body["choices"][0]["message"];
+    assert_eq!(message["reasoning_details"], Value::from(details));
+    let history = json!({"model": "m", "messages": [message]});
+    let chat = crate::surface::chat_completions::request_from_json(history).unwrap().chat;
+    let chat::Input::Messages(messages) = chat.input else { unreachable!() };
+    assert_eq!((messages[0].reasoning.as_deref(), messages[0].signatures.as_slice()), (Some("hm"), &signatures[..]));
+    let plain = fold([Ok(reasoning("hm")), Ok(Delta::Finish(FinishReason::Stop))]).unwrap();
+    assert!(!envelope(true).body(slice::from_ref(&plain)).unwrap().contains("reasoning_details"));
+}
+
+#[test]
 fn samples_of_audio_are_passed_on_in_pieces_and_every_choice_has_one_sound() {
     let media = |media_type: &str, data: &str| Delta::Media(Media::from_data(media_type, data).unwrap());
     let mut renderer = ChatChunkRenderer::new(envelope(false), true);
