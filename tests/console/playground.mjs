@@ -719,11 +719,20 @@ async function keyboard() {
   check("and returns it", await page.evaluate(() => document.activeElement.getAttribute("aria-label") === "View code"));
   await page.evaluate(() => document.querySelector("h1").focus());
   await tabTo(page.getByRole("link", { name: "Compare" }));
+  // Frames come late: the heading of the new page must not take the focus while somebody types.
+  await page.evaluate(() => {
+    const frame = requestAnimationFrame;
+    globalThis.requestAnimationFrame = (act) => frame(() => setTimeout(act, 1_000));
+    globalThis.usualFrame = frame;
+  });
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: "Add a column" }).waitFor();
   await page.evaluate(() => document.querySelector("h1").focus());
   await tabTo(page.getByLabel("Message"));
-  await page.keyboard.type("say: by keys");
+  await page.keyboard.type("say: by keys", { delay: 120 });
+  await page.evaluate(() => {
+    globalThis.requestAnimationFrame = globalThis.usualFrame;
+  });
   await page.keyboard.press("Enter");
   await shown("by keys").waitFor();
   await ended();

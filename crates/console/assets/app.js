@@ -140,8 +140,10 @@ function Frame() {
   const first = useRef(true);
   useEffect(() => {
     setDrawer(false);
-    if (first.current) first.current = false;
-    else requestAnimationFrame(() => /** @type {HTMLElement | null | undefined} */ (content.current?.querySelector("h1"))?.focus());
+    const before = document.activeElement;
+    // What has got the focus when the frame comes keeps it.
+    if (!first.current) requestAnimationFrame(() => document.activeElement === before && content.current?.querySelector("h1")?.focus());
+    first.current = false;
   }, [path]);
   return html`
     <a class="skip" href="#main">${words.skip}</a>

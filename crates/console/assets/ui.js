@@ -253,7 +253,7 @@ export function Dialog({ title, onClose, onSubmit = onClose, holds, broad, submi
       if (holds) holdsSecret.value = false;
       if (before instanceof HTMLElement && before.isConnected) before.focus();
       // What opened it is gone, such as the row of what was removed.
-      else /** @type {HTMLElement | null} */ (document.querySelector("h1"))?.focus();
+      else document.querySelector("h1")?.focus();
     };
   }, []);
   useLayoutEffect(() => {
