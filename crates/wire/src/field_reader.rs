@@ -41,6 +41,14 @@ impl Field {
         Ok(values.into_iter().enumerate().map(move |(i, value)| Field { path: format!("{path}[{i}]"), value }))
     }
 
+    /// The elements of an array, or the value itself where it stands alone.
+    pub(crate) fn array_or_one(self) -> Result<Box<dyn Iterator<Item = Field>>, Error> {
+        match self.value {
+            Value::Array(_) => Ok(Box::new(self.array()?)),
+            _ => Ok(Box::new(std::iter::once(self))),
+        }
+    }
+
     pub(crate) fn string(self) -> Result<String, Error> {
         match self.value {
             Value::String(text) => Ok(text),
@@ -54,6 +62,18 @@ impl Field {
 
     pub(crate) fn number(self) -> Result<f64, Error> {
         self.value.as_f64().ok_or_else(|| self.type_error("a number"))
+    }
+
+    /// A number, also as text: the JSON of Protocol Buffers has both.
+    pub(crate) fn number_or_text(self) -> Result<f64, Error> {
+        let number = self.value.as_str().and_then(|text| text.parse::<f64>().ok()).filter(|number| number.is_finite());
+        number.map_or_else(|| self.number(), Ok)
+    }
+
+    /// An integer, also as text: the JSON of Protocol Buffers writes 64-bit integers so.
+    pub(crate) fn integer_or_text(self) -> Result<i64, Error> {
+        let integer = self.value.as_str().and_then(|text| text.parse().ok());
+        integer.map_or_else(|| self.integer(), Ok)
     }
 
     /// An integer, also when written as `512.0`.

@@ -52,8 +52,9 @@ pub struct GenerateContentRequest {
     pub include_thoughts: bool,
 }
 
-/// Parses a body. `model` is the model of the path. Field names may be in camel case or snake case.
-/// Unknown fields are ignored.
+/// Parses a body. `model` is the model of the path. Field names may be in camel case or snake case,
+/// a list of one element may be this element, and numbers may be text, as Google's service takes
+/// them. Unknown fields are ignored.
 ///
 /// # Errors
 /// `InvalidRequest`: bytes that are not JSON, a field of the wrong type, or an unsupported
@@ -77,7 +78,7 @@ pub fn request_from_json(body: Value, model: &str) -> Result<GenerateContentRequ
     if let Some(system) = camel_or_snake(&mut object, "systemInstruction") {
         conversation.push(Message::new(Role::System, system_text(system)?));
     }
-    for content in object.required("contents")?.array()? {
+    for content in object.required("contents")?.array_or_one()? {
         parse_content(content, &mut conversation)?;
     }
     let Conversation { mut messages, uncarried, .. } = conversation;
@@ -101,7 +102,7 @@ fn system_text(field: Field) -> Result<String, Error> {
     if field.value().is_string() {
         return field.string();
     }
-    let parts = field.object()?.required("parts")?.array()?;
+    let parts = field.object()?.required("parts")?.array_or_one()?;
     let texts: Result<Vec<_>, _> = parts.map(|part| part.object()?.required("text")?.string()).collect();
     Ok(texts?.join("\n\n"))
 }
@@ -147,7 +148,7 @@ fn parse_content(field: Field, to: &mut Conversation) -> Result<(), Error> {
     let mut message = Message { content: None, ..Message::new(role, "") };
     let mut calls = Vec::new();
     let mut answers = false;
-    for part in object.required("parts")?.array()? {
+    for part in object.required("parts")?.array_or_one()? {
         let unsupported_part = part.error_at("a part of a kind that is not supported");
         let mut part = part.object()?;
         to.uncarried.extend(take_uncarried(&mut part, &UNCARRIED_OF_PART));
@@ -227,7 +228,7 @@ fn parse_function_response(field: Field, before: &mut Conversation) -> Result<Me
     let mut message =
         Message { tool_call_id: Some(id), name: Some(name), ..Message::new(Role::Tool, response_text(&value)) };
     if let Some(parts) = object.optional("parts") {
-        for part in parts.array()? {
+        for part in parts.array_or_one()? {
             let unsupported_part = part.error_at("a part of a kind that is not supported");
             let data = camel_or_snake(&mut part.object()?, "inlineData").ok_or(unsupported_part)?;
             message.content.get_or_insert_default().push(parse_inline_data(data)?);
@@ -255,12 +256,12 @@ fn parse_inline_data(field: Field) -> Result<Part, Error> {
 
 /// Parses the generation config. Returns whether the answer includes reasoning.
 fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
-    let mut number = |name| camel_or_snake(&mut object, name).map(Field::number).transpose();
+    let mut number = |name| camel_or_snake(&mut object, name).map(Field::number_or_text).transpose();
     chat.sampling.temperature = number("temperature")?;
     chat.sampling.top_p = number("topP")?;
     chat.sampling.presence_penalty = number("presencePenalty")?;
     chat.sampling.frequency_penalty = number("frequencyPenalty")?;
-    let mut integer = |name| camel_or_snake(&mut object, name).map(Field::integer).transpose();
+    let mut integer = |name| camel_or_snake(&mut object, name).map(Field::integer_or_text).transpose();
     if let Some(top_k) = integer("topK")? {
         chat.engine_fields = EngineFields { top_k: Some(top_k), names: vec!["topK"], ..EngineFields::default() };
     }
@@ -270,14 +271,14 @@ fn parse_options(chat: &mut Chat, mut object: Object) -> Result<bool, Error> {
     chat.top_logprobs = integer("logprobs")?;
     chat.logprobs = camel_or_snake(&mut object, "responseLogprobs").map(Field::bool).transpose()?;
     if let Some(stops) = camel_or_snake(&mut object, "stopSequences") {
-        chat.stop = stops.array()?.map(Field::string).collect::<Result<_, _>>()?;
+        chat.stop = stops.array_or_one()?.map(Field::string).collect::<Result<_, _>>()?;
     }
     chat.response_format = parse_format(&mut object)?;
     chat.uncarried.extend(take_uncarried(&mut object, &UNCARRIED_IN_CONFIG));
     let Some(thinking) = camel_or_snake(&mut object, "thinkingConfig") else { return Ok(false) };
     let mut thinking = thinking.object()?;
     let include = camel_or_snake(&mut thinking, "includeThoughts").map(Field::bool).transpose()?;
-    let budget = camel_or_snake(&mut thinking, "thinkingBudget").map(Field::integer).transpose()?;
+    let budget = camel_or_snake(&mut thinking, "thinkingBudget").map(Field::integer_or_text).transpose()?;
     let level = camel_or_snake(&mut thinking, "thinkingLevel").map(Field::string).transpose()?;
     let minimal = level.as_ref().is_some_and(|level| level.eq_ignore_ascii_case("minimal"));
     chat.reasoning_effort = match (level, budget) {

@@ -78,6 +78,34 @@ fn thinking_is_asked_for_or_switched_off() {
 }
 
 #[test]
+fn one_element_stands_for_its_list_and_text_for_a_number() {
+    let lists = json!({
+        "systemInstruction": {"parts": [{"text": "s"}]},
+        "contents": [{"role": "user", "parts": [{"text": "a"}]}],
+        "tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT", "properties": {
+            "min_items": {"type": "ARRAY", "minItems": 1, "maxItems": 3, "items": {"type": "STRING", "maxLength": 5}}}}}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
+        "generationConfig": {"stopSequences": ["x"], "temperature": 0.5, "topK": 4, "maxOutputTokens": 16, "seed": 7},
+    });
+    let elements = json!({
+        "system_instruction": {"parts": {"text": "s"}},
+        "contents": {"role": "user", "parts": {"text": "a"}},
+        "tools": {"function_declarations": {"name": "f", "parameters": {"type": "object", "properties": {
+            "min_items": {"type": "array", "min_items": "1", "maxItems": "3", "items": {"type": "string", "max_length": "5"}}}}}},
+        "tool_config": {"function_calling_config": {"mode": "ANY", "allowed_function_names": "f"}},
+        "generation_config": {"stop_sequences": "x", "temperature": "0.5", "top_k": "4", "max_output_tokens": "16", "seed": "7"},
+    });
+    assert_eq!(parse(elements), parse(lists));
+    let refused = |config: Value| {
+        let body = json!({"contents": [], "generationConfig": config}).to_string();
+        parse_request(body.as_bytes(), "m").unwrap_err().message
+    };
+    assert!(refused(json!({"temperature": "NaN"})).contains("expected a number"));
+    assert!(refused(json!({"maxOutputTokens": "1e9"})).contains("expected i64"));
+    assert!(refused(json!({"stopSequences": 5})).contains("stopSequences: invalid type"));
+}
+
+#[test]
 fn a_fault_names_its_place() {
     for (body, text) in [
         (json!({}), "missing field `contents`"),

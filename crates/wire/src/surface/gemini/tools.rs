@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use chat::{Chat, Error, Tool, ToolChoice};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::field_reader::{Field, Object};
-use crate::surface::gemini::field_names::camel_or_snake;
+use crate::surface::gemini::field_names::{camel_or_snake, snake_case};
 use crate::surface::uncarried::take_uncarried;
 
 /// The fields of a function that have no place in a chat.
@@ -18,10 +18,10 @@ const VALIDATED: u8 = 3;
 pub(super) fn parse_tools(chat: &mut Chat, object: &mut Object) -> Result<(), Error> {
     let mut dropped = Vec::new();
     if let Some(tools) = object.optional("tools") {
-        for tool in tools.array()? {
+        for tool in tools.array_or_one()? {
             let mut tool = tool.object()?;
             if let Some(functions) = camel_or_snake(&mut tool, "functionDeclarations") {
-                for function in functions.array()? {
+                for function in functions.array_or_one()? {
                     chat.tools.push(parse_function(function, &mut chat.uncarried)?);
                 }
             }
@@ -65,25 +65,32 @@ fn parse_function(field: Field, uncarried: &mut Vec<&'static str>) -> Result<Too
     Ok(Tool { name, strict: false, function })
 }
 
-/// Converts an OpenAPI schema to JSON Schema: type names in lower case, `nullable` as an
-/// alternative (API document 3.3).
+/// The keywords of a schema whose names have two words, in camel case.
+const KEYWORDS: [&str; 8] =
+    ["anyOf", "minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "propertyOrdering"];
+
+/// Converts an OpenAPI schema to JSON Schema: type names in lower case, keywords in camel case,
+/// limits as numbers, `nullable` as an alternative (API document 3.3).
 pub(super) fn openapi_to_json_schema(schema: Value) -> Value {
     let Value::Object(fields) = schema else { return schema };
     let nullable = fields.get("nullable") == Some(&Value::Bool(true));
     let mut plain = Map::new();
     for (key, value) in fields {
+        let key = KEYWORDS.iter().find(|camel| snake_case(camel) == key).map_or(key, |camel| (*camel).to_owned());
         let value = match (key.as_str(), value) {
             ("nullable", _) => continue,
+            // Google's clients write 64-bit integers as text.
+            (key, Value::String(limit)) if key.starts_with("min") || key.starts_with("max") => {
+                limit.parse::<Number>().map_or(Value::String(limit), Value::Number)
+            }
             ("type", Value::String(kind)) => Value::from(kind.to_ascii_lowercase()),
             ("properties", Value::Object(properties)) => {
                 properties.into_iter().map(|(name, schema)| (name, openapi_to_json_schema(schema))).collect()
             }
             ("items" | "additionalProperties", schema) => openapi_to_json_schema(schema),
-            ("anyOf" | "any_of", Value::Array(schemas)) => schemas.into_iter().map(openapi_to_json_schema).collect(),
+            ("anyOf", Value::Array(schemas)) => schemas.into_iter().map(openapi_to_json_schema).collect(),
             (_, value) => value,
         };
-        let known = [("any_of", "anyOf"), ("min_items", "minItems"), ("max_items", "maxItems")];
-        let key = known.iter().find(|(snake, _)| *snake == key).map_or(key, |(_, camel)| (*camel).to_owned());
         plain.insert(key, value);
     }
     let plain = Value::Object(plain);
@@ -93,8 +100,8 @@ pub(super) fn openapi_to_json_schema(schema: Value) -> Value {
 fn parse_tool_choice(chat: &mut Chat, mut object: Object) -> Result<(), Error> {
     let Some(config) = camel_or_snake(&mut object, "functionCallingConfig") else { return Ok(()) };
     let mut config = config.object()?;
-    let names =
-        camel_or_snake(&mut config, "allowedFunctionNames").map(|names| names.array()?.map(Field::string).collect());
+    let names = camel_or_snake(&mut config, "allowedFunctionNames")
+        .map(|names| names.array_or_one()?.map(Field::string).collect());
     let names: Vec<String> = names.transpose()?.unwrap_or_default();
     let modes = [("MODE_UNSPECIFIED", 0), ("AUTO", 0), ("VALIDATED", VALIDATED), ("ANY", 1), ("NONE", 2)];
     let mode = config.optional("mode").map(|mode| mode.variant(&modes)).transpose()?.unwrap_or(0);
