@@ -41,6 +41,11 @@ pub(super) fn check_messages(chat: &mut Chat, rules: &ValidationRules) -> Result
             message.tool_calls = None;
             notes.add("an empty `tool_calls` is treated as absent");
         }
+        let answers = messages.iter_mut().filter(|message| message.role == Role::Assistant);
+        for message in answers.filter(|message| message.content.is_none() && message.tool_calls.is_none()) {
+            message.content = Some(Vec::new());
+            notes.add("an assistant message without content is empty");
+        }
         place_system_messages(messages, &mut notes);
     }
     for message in messages.iter().filter(|message| message.role == Role::Assistant) {

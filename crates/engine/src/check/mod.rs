@@ -45,6 +45,9 @@ pub fn check(chat: &mut Chat, rules: &ValidationRules) -> Result<(), Error> {
     sampling::check_logit_bias(chat, rules)?;
     check_user_id(chat)?;
     check_attention(chat, rules)?;
+    if rules.profile == Profile::Lenient && !chat.uncarried.is_empty() {
+        chat.notes.push(format!("ignored: {}", chat.uncarried.join(", ")));
+    }
     messages::check_messages(chat, rules)
 }
 

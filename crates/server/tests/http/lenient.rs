@@ -210,11 +210,34 @@ async fn case_53_a_custom_tool_is_called_with_text() {
             {"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": "*** Begin"},
             {"type": "custom_tool_call_output", "call_id": "c", "output": "done"}]});
     let answer = app.request("POST", "/v1/responses").json(body).send().await;
-    assert_eq!((answer.status, note(&answer)), (200, "dropped: tools of type web_search"), "{}", answer.text());
+    assert_eq!((answer.status, note(&answer)), (200, "dropped: tools of type web_search; ignored: include"));
     let item = &answer.json()["output"][0];
     assert_eq!((item["type"].as_str(), item["input"].as_str()), (Some("custom_tool_call"), Some("*** End")));
     let Input::Messages(seen) = received(&app).input else { unreachable!() };
     assert_eq!(seen[2].calls()[0].arguments, "{\"input\":\"*** Begin\"}");
+}
+
+#[tokio::test]
+async fn what_the_model_has_no_place_for_is_named() {
+    let app = TestAppBuilder::lenient_profile().start().await;
+    let fields = json!({"functions": [{"name": "f"}], "web_search_options": {}, "modalities": ["text", "audio"],
+        "store": false});
+    let answer = app.post(chat_request(fields.clone())).send().await;
+    assert_eq!(
+        (answer.status, note(&answer)),
+        (200, "ignored: functions, modalities, web_search_options"),
+        "{}",
+        answer.text()
+    );
+    let body = json!({"contents": {"parts": {"text": "Hi"}}, "generationConfig": {"responseModalities": ["AUDIO"]}});
+    let answer = app.request("POST", "/v1beta/models/deepseek-chat:generateContent").json(body).send().await;
+    assert_eq!((answer.status, note(&answer)), (200, "ignored: responseModalities"), "{}", answer.text());
+    let silent = json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": null},
+        {"role": "user", "content": "b"}]});
+    let answer = app.post(chat_request(silent)).send().await;
+    assert_eq!((answer.status, note(&answer)), (200, "an assistant message without content is empty"));
+    let strict = TestAppBuilder::deepseek_profile().start().await;
+    assert_eq!(note(&strict.post(chat_request(fields)).send().await), "");
 }
 
 #[tokio::test]

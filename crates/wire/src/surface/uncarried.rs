@@ -15,7 +15,8 @@ fn is_default(name: &str, value: &Value) -> bool {
     match value {
         Value::Bool(value) => !value,
         Value::Array(values) => values.is_empty() || name == "modalities" && *value == json!(["text"]),
-        Value::Object(fields) => fields.is_empty(),
+        // Its presence alone asks for searches.
+        Value::Object(fields) => fields.is_empty() && name != "web_search_options",
         Value::String(word) => match name {
             "service_tier" => word == "auto" || word == "default",
             "truncation" => word == "disabled",
@@ -33,13 +34,22 @@ mod tests {
 
     #[test]
     fn a_field_with_its_default_asks_for_nothing() {
-        let names = ["modalities", "service_tier", "store", "truncation", "metadata", "prompt_cache_key", "absent"];
+        let names = [
+            "modalities",
+            "service_tier",
+            "store",
+            "truncation",
+            "metadata",
+            "prompt_cache_key",
+            "web_search_options",
+            "absent",
+        ];
         let uncarried = |body: Value| take_uncarried(&mut Field::root(body).object().ok().unwrap(), &names);
         let defaults = json!({"modalities": ["text"], "service_tier": "auto", "store": false, "truncation": "disabled",
-            "metadata": {}, "prompt_cache_key": null});
+            "metadata": {}, "prompt_cache_key": null, "web_search_options": null});
         assert!(uncarried(defaults).is_empty());
         let set = json!({"modalities": ["text", "audio"], "service_tier": "flex", "store": true, "truncation": "auto",
-            "metadata": {"k": "v"}, "prompt_cache_key": "k"});
-        assert_eq!(uncarried(set), names[..6]);
+            "metadata": {"k": "v"}, "prompt_cache_key": "k", "web_search_options": {}});
+        assert_eq!(uncarried(set), names[..7]);
     }
 }
