@@ -25,7 +25,7 @@ impl Media {
         self.url.strip_prefix("data:")?.split_once(";base64,")
     }
 
-    /// The media type and the data of samples without a header, which may be cut and joined anywhere.
+    /// The media type and the data of samples without a header, which may be joined.
     pub fn samples(&self) -> Option<(&str, &str)> {
         let (media_type, data) = self.data()?;
         let name = media_type.split(';').next()?;

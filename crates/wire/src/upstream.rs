@@ -9,6 +9,7 @@ mod chat_part;
 #[cfg(test)]
 mod conversion_tests;
 mod dialect;
+mod dialect_request;
 mod dropped_parts;
 pub(crate) mod error;
 mod event_reader;
@@ -24,7 +25,8 @@ mod tests;
 mod token_counting;
 mod unsupported;
 
-pub use dialect::{Dialect, DialectRequest};
+pub use dialect::Dialect;
+pub use dialect_request::DialectRequest;
 pub use error::{map_error, reported_error};
 pub use event_reader::EventReader;
 pub use model_list::parse_model_list;

@@ -101,7 +101,7 @@ impl Upstream {
             let uri = to_uri(&join_path(&base_url, endpoint.path()));
             passthrough_uris[endpoint as usize] = uri.ok_or_else(|| UpstreamError::Url(base_text.clone()))?;
         }
-        let signatures = Arc::new(SignatureCache::new(&name, &base_text));
+        let signatures = Arc::new(SignatureCache::new(&name));
         Ok(Self {
             name: name.into(),
             preset,

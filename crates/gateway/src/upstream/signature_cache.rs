@@ -38,9 +38,9 @@ struct Entries {
 }
 
 impl SignatureCache {
-    /// The empty cache of the provider with this name and this address.
-    pub(crate) fn new(name: &str, base_url: &str) -> Self {
-        let hash = hash(&format!("{name} {base_url}"));
+    /// The empty cache of the provider with this name.
+    pub(crate) fn new(name: &str) -> Self {
+        let hash = hash(name);
         let provider = hash[..TAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
         Self { provider, entries: Mutex::default() }
     }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn empty_cache() -> SignatureCache {
-        SignatureCache::new("p", "https://p.example")
+        SignatureCache::new("p")
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!((cache.find("hm").as_deref(), cache.find("call call_1").as_deref()), (Some("s"), Some("s")));
         let [Delta::Signature(kept)] = deltas else { panic!("one signature") };
         assert_eq!((kept.provider.as_str(), kept.provider.len()), (cache.provider(), 8));
-        assert_ne!(SignatureCache::new("q", "https://p.example").provider(), cache.provider());
+        assert_ne!(SignatureCache::new("q").provider(), cache.provider());
     }
 
     #[test]

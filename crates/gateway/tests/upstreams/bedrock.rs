@@ -167,7 +167,7 @@ async fn rows_of_what_models_take_hold_here_too() {
     assert_eq!(body["additionalModelRequestFields"], json!({"inferenceConfig": {"topK": 5}}));
     assert!(notes.starts_with("dropped: thinking"), "{notes}");
 
-    // Nova reasons from its second generation on, also behind calls whose reasoning it has not signed.
+    // Nova 2 reasons, also behind calls whose reasoning it has not signed.
     let (body, notes) = sent("us.amazon.nova-2-lite-v1:0", |chat| {
         chat.reasoning_effort = Some("low".into());
         let call = chat::ToolCall { id: "1".into(), name: "f".into(), arguments: "{}".into() };

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeNotes {
     dropped: Vec<String>,
-    /// What was left out before, and is in the request again.
+    /// The names of parts that were left out before, and are in the request again.
     restored: Vec<&'static str>,
     changed: Vec<String>,
 }

@@ -102,8 +102,7 @@ impl Request<'_, '_, '_> {
         }
     }
 
-    /// Replaces thinking by Nova's `reasoningConfig`, which does not depend on the thinking of earlier
-    /// messages.
+    /// Replaces thinking by Nova's `reasoningConfig`, which does not depend on earlier messages.
     fn change_nova(&mut self, kind: &str) {
         self.body.remove("thinking");
         if !self.origin.asks_for_thinking() && !matches!(kind, "enabled" | "adaptive") {

@@ -1,15 +1,12 @@
 //! The API dialects of providers: paths, headers, request bodies and event readers of each.
 
-use chat::{Chat, Error};
+use chat::Chat;
 use serde::{Deserialize, Serialize};
 
 use crate::event_stream::{EventStreamParser, FrameParser};
 use crate::sse::SseParser;
 use crate::tasks;
-use crate::upstream::dropped_parts::DroppedParts;
 use crate::upstream::event_reader::EventReader;
-use crate::upstream::signatures::SignatureStore;
-use crate::upstream::unsupported::add_unsupported;
 use crate::upstream::{anthropic, bedrock, gemini, openai, responses};
 
 /// The API dialect of a provider.
@@ -33,15 +30,6 @@ pub enum Dialect {
     Midjourney,
     /// Suno's tasks. Without chats.
     Suno,
-}
-
-/// A request for a chat in a dialect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DialectRequest {
-    pub body: String,
-    /// The names of the parts of the chat that the body does not have, in the order of the
-    /// alphabet.
-    pub dropped: Vec<&'static str>,
 }
 
 impl Dialect {
@@ -86,31 +74,6 @@ impl Dialect {
     /// video, files and batches.
     pub fn has_openai_endpoints(self) -> bool {
         self.is_chat_completions() || self == Self::Responses
-    }
-
-    /// The body of a request for `chat` to the provider's `model`, with usage, and streamed if the
-    /// chat wants that; with the parts of the chat that it leaves out. `signatures` contains the
-    /// signatures that the provider returned earlier.
-    ///
-    /// # Errors
-    /// `InvalidRequest` for a chat that this dialect cannot express.
-    pub fn write_request(
-        self,
-        chat: &Chat,
-        model: &str,
-        signatures: &dyn SignatureStore,
-    ) -> Result<DialectRequest, Error> {
-        let mut dropped = DroppedParts::default();
-        add_unsupported(self, chat, &mut dropped);
-        let body = match self {
-            Self::OpenAi | Self::DeepSeek => openai::request_body(chat, model, self == Self::DeepSeek, &mut dropped),
-            Self::Responses => responses::request_body(chat, model, signatures, &mut dropped),
-            Self::Anthropic => anthropic::request_body(chat, model, signatures, &mut dropped),
-            Self::Gemini => gemini::request_body(chat, signatures, &mut dropped),
-            Self::Bedrock => bedrock::request_body(chat, model, signatures, &mut dropped),
-            Self::Midjourney | Self::Suno => Err(Error::invalid(format!("Model '{model:.64}' does not chat"))),
-        }?;
-        Ok(DialectRequest { body, dropped: dropped.into_names() })
     }
 
     /// Creates a reader of the events of the answer to `chat`.

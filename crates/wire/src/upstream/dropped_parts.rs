@@ -1,7 +1,7 @@
 //! The parts of a chat that a request leaves out.
 
-/// The names of parts that are left out, each once. Whatever leaves a part out of a request adds its
-/// name here, so that a note cannot say anything else than what was sent.
+/// The names of parts that are left out, each once. Whatever leaves a part out of a request adds
+/// its name here, so that a note cannot say anything else than what was sent.
 #[derive(Debug, Default)]
 pub(super) struct DroppedParts(Vec<&'static str>);
 

@@ -1,5 +1,5 @@
-//! The signatures of reasoning in a history: those that this server keeps, and those that the client
-//! returns.
+//! The signatures of reasoning in a history: those that this server keeps, and those that the
+//! client returns.
 
 use std::collections::HashMap;
 
@@ -66,12 +66,12 @@ impl<'a> MessageSignatures<'a> {
     }
 
     /// The signature that belongs to a call.
-    pub(super) fn of_call(&self, id: &str) -> Option<String> {
+    pub(super) fn call_signature(&self, id: &str) -> Option<String> {
         self.store.find(&call_key(id)).or_else(|| self.of_calls.get(id).map(|signature| (*signature).to_owned()))
     }
 
     /// The signature of the whole reasoning. Encrypted reasoning comes back without its text.
-    pub(super) fn of_text(&self, text: &str) -> Option<String> {
+    pub(super) fn text_signature(&self, text: &str) -> Option<String> {
         let is_of = |signed: &&&SignedReasoning| signed.text == text || signed.text.is_empty() && signed.call.is_none();
         let returned = || self.returned.iter().find(is_of).map(|signed| signed.signature.clone());
         self.store.find(text).or_else(returned)

@@ -1,5 +1,5 @@
-//! The parts of a chat that a dialect has no place for, whatever else the chat says. Those that only
-//! some requests leave out are noted where that is decided.
+//! The parts of a chat that a dialect has no place for, whatever else the chat says. Those that
+//! only some requests leave out are noted where that is decided.
 
 use chat::{Chat, ResponseFormat};
 

@@ -68,8 +68,8 @@ impl<'a> Audio<'a> {
     }
 }
 
-/// The pieces of the audio of one answer, for which the API has one place: a piece with a header, or
-/// any number of samples of one kind.
+/// The pieces of the audio of one answer, for which the API has one place: one sound with a header,
+/// or samples of one kind.
 #[derive(Debug, Default)]
 pub(crate) struct AudioPieces<'a> {
     /// Media types and data.

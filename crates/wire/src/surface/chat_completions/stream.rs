@@ -108,7 +108,7 @@ impl Renderer for ChatChunkRenderer {
         match delta {
             Delta::Dropped(name) => Some(name),
             Delta::Citation(citation) if citation.url.is_none() => Some("citations of documents"),
-            Delta::Media(media) if !self.takes(media) => Some(media.name()),
+            Delta::Media(media) if !self.has_place_for(media) => Some(media.name()),
             _ => None,
         }
     }
@@ -139,14 +139,14 @@ impl ChatChunkRenderer {
     }
 
     /// Whether the choice has a place for this media.
-    fn takes(&self, media: &Media) -> bool {
+    fn has_place_for(&self, media: &Media) -> bool {
         let audio_type = self.audio_types.get(&self.choice).map(String::as_str);
         media.kind == MediaKind::Image || is_taken(audio_type, media)
     }
 
     fn write_media(&mut self, media: &Media, out: &mut String) {
         let images = Image::new(self.image_count, media).map(|image| [image]);
-        let audio = Audio::new(&self.envelope.id, self.envelope.created, media).filter(|_| self.takes(media));
+        let audio = Audio::new(&self.envelope.id, self.envelope.created, media).filter(|_| self.has_place_for(media));
         self.image_count += usize::from(images.is_some());
         if let (Some((media_type, _)), true) = (media.data(), audio.is_some()) {
             self.audio_types.entry(self.choice).or_insert_with(|| media_type.to_owned());

@@ -111,7 +111,7 @@ fn message_parts(
             let signatures = MessageSignatures::new(message, SignatureFormat::Gemini, signatures);
             for call in message.calls() {
                 let mut part = json!({"functionCall": {"id": call.id, "name": call.name, "args": parse_tool_arguments(&call.arguments)}});
-                if let Some(signature) = signatures.of_call(&call.id) {
+                if let Some(signature) = signatures.call_signature(&call.id) {
                     part["thoughtSignature"] = signature.into();
                 }
                 parts.push(part);

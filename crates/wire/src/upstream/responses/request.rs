@@ -149,8 +149,8 @@ fn push_assistant_items(
     }
     let reasoning = message.reasoning.as_deref().filter(|reasoning| !reasoning.is_empty());
     let signatures = MessageSignatures::new(message, SignatureFormat::Responses, signatures);
-    let of_call = |id: &str| signatures.of_call(id);
-    let of_text = || signatures.of_text(reasoning?);
+    let of_call = |id: &str| signatures.call_signature(id);
+    let of_text = || signatures.text_signature(reasoning?);
     let first = of_text().or_else(|| of_call(&message.calls().first()?.id));
     dropped.add_if(reasoning.is_some() && first.is_none(), "reasoning_content");
     dropped.add_if(signatures.has_foreign, SIGNATURES);
