@@ -67,11 +67,15 @@ def event(r):
     return fn(r.choice(["create_event", "add_event", "calendar_add"]), "Add an event to the calendar.", "title day hour", title=("string", "Title"), day=("string", "Day of the week"), hour=("integer", "Hour from 0 to 23")), r.choice([f"Put '{t}' in my calendar for {d} at {h}.", f"Add {t} on {d} at {h} to the calendar.", f"Create an event called {t} on {d}, {h} o'clock.", f"I have {t} on {d} at {h}. Please add it."]), {"title": t, "day": d, "hour": h}, {"status": "ok"}, f"I added {t} on {d} at {h}."
 
 
+CURRENCIES = {"EUR": "euros", "USD": "dollars", "GBP": "pounds", "JPY": "yen", "CHF": "francs", "SEK": "Swedish crowns", "INR": "rupees", "PLN": "zloty"}
+
+
 def currency(r):
-    a, (x, y) = r.randint(5, 500), r.sample(["EUR", "USD", "GBP", "JPY", "CHF", "SEK"], 2)
+    a, (x, y) = r.randint(5, 500), r.sample(sorted(CURRENCIES), 2)
     v = round(a * r.choice([0.8, 1.1, 1.3, 12.5]), 2)
     f, t = r.choice([("source", "target"), ("from", "to"), ("from_currency", "to_currency")])
-    return fn(r.choice(["convert_currency", "exchange", "currency_converter"]), "Convert an amount of money.", f"amount {f} {t}", amount=("number", "Amount"), **{f: ("string", "Currency code"), t: ("string", "Currency code")}), r.choice([f"How much is {a} {x} in {y}?", f"Convert {a} {x} to {y}.", f"What are {a} {x} worth in {y}?"]), {"amount": a, f: x, t: y}, {"amount": v, "currency": y}, f"{a} {x} is {v} {y}."
+    p, q = (CURRENCIES[x], CURRENCIES[y]) if r.random() < 0.5 and (x, y) != ("USD", "EUR") else (x, y)  # by name or by code
+    return fn(r.choice(["convert_currency", "exchange", "currency_converter"]), "Convert an amount of money.", f"amount {f} {t}", amount=("number", "Amount"), **{f: ("string", r.choice(["Currency code", "Code of the currency, such as NOK"])), t: ("string", r.choice(["Currency code", "Code of the currency, such as NOK"]))}), r.choice([f"How much is {a} {p} in {q}?", f"Convert {a} {p} to {q}.", f"What are {a} {p} worth in {q}?", f"How many {q} do I get for {a} {p}?", f"I have {a} {p}. What is that in {q}?", f"change {a} {p} into {q} please"]), {"amount": a, f: x, t: y}, {"amount": v, "currency": y}, f"{a} {x} is {v} {y}."
 
 
 def transport(r):
@@ -186,11 +190,25 @@ MAKERS = [record] * 4 + [next_of] * 2 + [weather] * 4 + [clock, search, search, 
 FAILED = [({"error": "not found"}, "I am sorry, nothing was found."), ({"error": "timeout"}, "I am sorry, the tool did not answer in time. Please try again later."), ({"status": "error", "message": "service unavailable"}, "I am sorry, the service is not available at the moment.")]
 
 
+NEAR = [  # questions with a word of a tool's field that need no tool
+    ("What does a thermometer measure?", "A thermometer measures temperature."), ("What is the difference between weather and climate?", "Weather is what the air does now. Climate is the typical weather of a place over many years."), ("Which month comes after March?", "April comes after March."), ("How many hours are in three days?", "There are 72 hours in three days."),
+    ("How many minutes are in two hours?", "There are 120 minutes in two hours."), ("How many cents are in a dollar?", "There are 100 cents in a dollar."), ("How many months have 31 days?", "Seven months have 31 days."), ("What is the currency of Japan?", "The currency of Japan is the yen."), ("Which countries use the euro?", "The euro is used in many countries of Europe, such as Germany, France, Italy and Spain."),
+    ("What is an umbrella for?", "An umbrella protects you from rain."), ("Why do clouds form?", "Clouds form when damp air rises and cools, so that tiny drops of water appear."), ("What is a hotel?", "A hotel is a house in which travelers pay for a room and sleep."), ("Which is faster, a train or a bicycle?", "A train is faster than a bicycle."), ("Where do planes land?", "Planes land at airports."),
+    ("What is the plural of child?", "The plural of child is children."), ("What is the plural of foot?", "The plural of foot is feet."), ("What is the plural of city?", "The plural of city is cities."), ("What is the plural of leaf?", "The plural of leaf is leaves."), ("What is the past tense of go?", "The past tense of go is went."), ("What is the past tense of write?", "The past tense of write is wrote."),
+    ("How do you spell the number 8?", "The number 8 is spelled eight."), ("How many days are in two weeks?", "There are 14 days in two weeks."), ("How many weeks are in half a year?", "There are 26 weeks in half a year."), ("How many meters are in two kilometers?", "There are 2000 meters in two kilometers."), ("how many grams are in half a kilogram", "There are 500 grams in half a kilogram."), ("how many eggs are in a dozen", "There are 12 eggs in a dozen."),
+    ("What day comes after Friday?", "Saturday comes after Friday."), ("what is the shortest month", "February is the shortest month."), ("Do I sleep better with a timer?", "A timer will not make you sleep better, but going to bed at the same time every day helps."), ("What is an email?", "An email is a letter that is sent from one computer to another."), ("What is a stock?", "A stock is a small part of the ownership of a company."),
+    ("What is bigger, a kilometer or a mile?", "A mile is bigger than a kilometer."), ("At how many degrees does water boil?", "Water boils at 100 degrees Celsius."), ("How long does it take to boil an egg?", "A soft egg takes about 6 minutes and a hard one about 10."), ("What is the opposite of early?", "The opposite of early is late."), ("Who uses a calendar?", "People use a calendar to plan their days and appointments."),
+    ("hello, good to see you", "Hello! How can I help you?"), ("Good morning, assistant!", "Good morning! How can I help you?"), ("hi there, how are you doing", "Hello! I am fine, thank you. How can I help you?"), ("Pleased to meet you.", "Nice to meet you too! What can I do for you?"), ("Hello! I am new here.", "Hello and welcome! How can I help you?"), ("thank you, that was all", "You are welcome!"), ("I just wanted to say hi.", "Hi! It is nice to hear from you. Can I help you with anything?"),
+]
+
+
 def no_call(r):
     """(question, answer, thought) that needs none of the tools."""
+    if r.random() < 0.25:
+        return *r.choice(NEAR), "No tool is needed for this."
     k = r.random()
     if k < 0.6:
-        c = knowledge.facts(r) if k < 0.5 else knowledge.explain(r)
+        c = knowledge.facts(r) if k < 0.55 else knowledge.explain(r)
     elif k < 0.8:
         q, a = talk.small_talk(r) if r.random() < 0.75 else map(r.choice, r.choice(talk.IDENTITY[:8]))
         return q, a, "No tool is needed for this."

@@ -7,6 +7,13 @@ COUNTRIES, WORKS, ELEMENTS, ANIMALS, LANDMARKS = (table(x) for x in ("countries"
 FACTS = [(qs.split(" / "), a) for qs, a in table("facts")]
 REASONS = [(qs.split(" / "), a) for qs, a in table("reasons")]
 EXPLANATIONS = table("explanations")
+LONGER = [(qs.split(" / "), a) for qs, a in table("longer")]
+PAIRS = [x.split("|") for x in (  # subjects of EXPLANATIONS that people confuse or compare
+    "an array|a linked list", "a stack|a queue", "a stack|an array", "a binary tree|a linked list", "a hash table|an array", "a CPU|a GPU", "HTML|CSS", "CSS|JavaScript", "HTML|JSON", "Python|JavaScript", "JSON|SQL", "a compiler|an interpreter", "an algorithm|a program", "a loop|recursion",
+    "a variable|a function in programming", "a web server|a web browser", "DNS|an IP address", "a computer virus|phishing", "encryption|a hash function", "Linux|Git", "machine learning|artificial intelligence", "a neural network|a language model", "a chatbot|a language model", "a cache|a database", "unit testing|debugging",
+    "a bacterium|a virus", "an atom|a molecule", "an earthquake|a tsunami", "a comet|the Moon", "a galaxy|the solar system", "friction|gravity", "electricity|magnetism", "a vitamin|a calorie", "blood|the heart", "an allergy|the immune system", "a fossil|an ecosystem", "hibernation|migration of birds", "a microscope|a telescope", "an engine|a battery",
+    "a loan|a tax", "a tax|insurance", "a budget|a loan", "the stock market|a share of a company", "inflation|compound interest", "a contract|a constitution", "democracy|a constitution", "a noun|a verb", "a verb|an adjective", "a noun|an adjective", "a synonym|a metaphor", "a novel|a fable", "a fable|a haiku", "the median|the average", "a fraction|a percentage",
+    "a prime number|an even number", "the Renaissance|the Industrial Revolution", "recycling|renewable energy", "solar power|renewable energy", "meditation|yoga", "jazz|an orchestra", "sleep|meditation")]
 POLITE = ["{}"] * 9 + ["Please tell me: {}", "I have a question: {}", "{} Please answer briefly.", "Quick question: {}", "Hello! {}", "{} Thanks!", "{} Keep it short.", "Can you tell me: {}"]
 NUMBER = {1: ["one sentence", "a single sentence"], 2: ["two sentences", "2 sentences", "one or two sentences"], 3: ["three sentences", "two or three sentences"]}
 
@@ -112,16 +119,44 @@ def facts(r):
     return think(C(m), r.choice(["A simple question. I know the answer.", "The user asks for a fact. I answer in one sentence.", f"I know this: {a}"]), r, 0.12)
 
 
+def described(r):
+    """(question, answer) of one subject in a sentence or two; a short answer is asked for."""
+    x, verb, a = r.choice(EXPLANATIONS)
+    n = r.choice(NUMBER[n_sentences(a)])
+    return r.choice([f"What {verb} {x}?", f"Explain {x} in {n}.", f"Describe {x} in {n}.", f"What {verb} {x}? Use {n}.", f"What do we mean by {x}?", f"Define {x}.", f"Explain {x} to a child.", f"Briefly explain {x}.", f"Briefly, what {verb} {x}?",
+                     f"In simple terms, what {verb} {x}?", f"Give a short definition of {x}.", f"I don't know what {x} {verb}. Can you help?"]), a
+
+
+def compared(r):
+    """(question, answer): two subjects, each with its own explanation."""
+    pair = r.choice(PAIRS)
+    (x, _, a), (y, _, b) = (next(e for e in EXPLANATIONS if e[0] == p) for p in (pair if r.random() < 0.5 else pair[::-1]))
+    return r.choice([f"What is the difference between {x} and {y}?", f"What is the difference between {x} and {y}?", f"How does {x} differ from {y}?", f"Explain the difference between {x} and {y}.", f"{x} and {y}: what is the difference?", f"What is {x}, and what is {y}?", f"Can you explain {x} and {y} to me?"]), f"{a} {b}"
+
+
+def at_length(r):
+    """(question, answer) in two to four sentences."""
+    qs, a = r.choice(LONGER)
+    q = r.choice(qs)
+    n = len(a.split(". "))
+    some = r.choice(["a few sentences", "some sentences", "a short paragraph", f"{'one two three four five'.split()[n - 1]} sentences"])
+    how = q[0].lower() + q[1:] if not q.startswith("I ") else q
+    return r.choice([q] * 9 + [f"{q} Answer in {some}.", f"{q} Use {some}.", f"{q} Please explain it in {some}.", f"Can you explain this to me: {how}", f"Please explain: {how}", f"{q} I would like to understand it.", f"My daughter asks: {how} What can I tell her?", f"For a school project: {how}", f"{q} Explain it in simple words."]), a
+
+
 def explain(r):
     """A short explanation."""
     m = maybe_system(r, 0.3)
-    for _ in range(r.choice([1, 2, 2])):
-        if r.random() < 0.6:
-            x, verb, a = r.choice(EXPLANATIONS)
-            q = r.choice([f"What {verb} {x}?", f"What {verb} {x}?", f"Explain {x}.", f"Explain what {x} {verb}.", f"Explain {x} in simple words.", f"Explain {x} in {r.choice(NUMBER[n_sentences(a)])}.", f"Describe {x} in {r.choice(NUMBER[n_sentences(a)])}.", f"What {verb} {x}? Use {r.choice(NUMBER[n_sentences(a)])}.", f"Can you explain {x}?", f"What do we mean by {x}?", f"Tell me what {x} {verb}.", f"Define {x}.", f"Explain {x} to a child.", f"Briefly explain {x}.",
-                          f"In simple terms, what {verb} {x}?", f"Give a short definition of {x}.", f"I don't know what {x} {verb}. Can you help?"])
+    for _ in range(r.choice([1, 1, 2])):
+        k = r.random()
+        if k < 0.45:
+            q, a = at_length(r)
+        elif k < 0.6:
+            q, a = compared(r)
+        elif k < 0.82:
+            q, a = described(r)
         else:
             qs, a = r.choice(REASONS)
             q = polite(r, r.choice(qs), a)
-        m += [U(q), A(a)]
-    return think(C(m), r.choice(["A short explanation is enough.", "The user wants to understand something. I explain it in simple words.", "I explain this briefly."]), r, 0.12)
+        m += [U(cap(q)), A(a)]
+    return think(C(m), r.choice(["A short explanation is enough.", "The user wants to understand something. I explain it in simple words.", "I explain this in a few sentences."]), r, 0.12)

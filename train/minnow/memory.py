@@ -61,10 +61,53 @@ def said(r, item):
     return {"text": r.choice(says).format(v=v), "ask": asks, "answer": answer.format(v=v), "name": v if item is ABOUT[0] else None, "item": item}
 
 
+def hour(r):
+    return r.choice([f"{r.randint(1, 12)} {r.choice(['am', 'pm'])}", f"{r.randint(6, 22)}:{r.choice(['00', '10', '15', '30', '45'])}", f"{r.randint(1, 12)} o'clock", "noon"])
+
+
+PLANS = [  # (how it is said, how the assistant repeats it, how a correction names it, questions, value)
+    ("the meeting starts at {v}", "the meeting starts at {v}", "it starts at {v}", ["when does the meeting start?", "at what time is the meeting?"], hour), ("my dentist appointment is on {v}", "your dentist appointment is on {v}", "it is on {v}", ["when is my dentist appointment?", "on which day do I see the dentist?"], lambda r: r.choice(DAYS)),
+    ("the party is on {v}", "the party is on {v}", "it's on {v}", ["when is the party?", "which day is the party?"], lambda r: r.choice(DAYS)), ("we are {v} people for dinner", "you are {v} people for dinner", "we are {v}", ["how many people are we for dinner?", "for how many do I cook dinner?"], lambda r: r.choice("three four five six seven eight nine ten twelve".split())),
+    ("my budget is {v} euros", "your budget is {v} euros", "it is {v} euros", ["what is my budget?", "how much can I spend?"], lambda r: r.randint(2, 90) * 10), ("the code of the door is {v}", "the code of the door is {v}", "the code is {v}", ["what is the code of the door?", "which code do I need?"], lambda r: r.randint(1000, 9999)),
+    ("our hotel is in {v}", "your hotel is in {v}", "it is in {v}", ["where is our hotel?", "in which city is the hotel?"], lambda r: r.choice(CITIES)), ("I need {v} chairs", "you need {v} chairs", "I need {v}", ["how many chairs do I need?"], lambda r: r.randint(3, 60)), ("my flight goes from gate {v}", "your flight goes from gate {v}", "it is gate {v}", ["from which gate does my flight go?", "which gate do I need?"], lambda r: f"{r.choice('ABCD')}{r.randint(1, 40)}"),
+    ("my boss is called {v}", "your boss is called {v}", "the name is {v}", ["what is my boss called?", "what is the name of my boss?"], name), ("the shop opens at {v}", "the shop opens at {v}", "it opens at {v}", ["when does the shop open?"], hour), ("my bus goes at {v}", "your bus goes at {v}", "it goes at {v}", ["when does my bus go?", "when is my bus?"], hour), ("the wall should be {v}", "the wall should be {v}", "make it {v}", ["what colour should the wall be?"], lambda r: r.choice(COLORS)),
+    ("the cake is for {v}", "the cake is for {v}", "it is for {v}", ["for whom is the cake?", "who is the cake for?"], name), ("the exam is in room {v}", "the exam is in room {v}", "it is in room {v}", ["in which room is the exam?"], lambda r: r.randint(1, 300)), ("I take the course in {v}", "you take the course in {v}", "I take it in {v}", ["when do I take the course?", "in which month is my course?"], lambda r: r.choice(MONTHS)), ("the password hint is {v}", "the password hint is {v}", "the hint is {v}", ["what is the password hint?"], lambda r: r.choice(CODEWORDS)),
+]
+
+
+def corrected(r):
+    """Plans, of which some are corrected once or twice; the last value counts."""
+    m = maybe_system(r, 0.3)
+    plans = [[*x, x[4](r)] for x in r.sample(PLANS, r.choice([1, 1, 2, 3]))]
+    m += [U(r.choice(["", "", "Please note: ", "FYI: "]) + ". ".join(cap(x[0].format(v=x[5])) for x in plans) + r.choice([".", ".", ". Please keep that in mind."])), A(r.choice([f"All right, {' and '.join(x[1].format(v=x[5]) for x in plans)}.", f"Okay, {plans[-1][1].format(v=plans[-1][5])}.", "Okay, noted.", "I will remember that."]))]
+    for _ in range(r.choice([0, 1, 1, 1, 2])):
+        if r.random() < 0.3:
+            q, a = r.choice(FACTS)
+            m += [U(q), A(a)]
+        x = r.choice(plans)
+        new = x[4](r)
+        while new == x[5]:
+            new = x[4](r)
+        said_again = x[0].format(v=new) if len(plans) > 1 or r.random() < 0.5 else x[2].format(v=new)
+        m += [U(r.choice(["Sorry, {s}.", "Oh, I was wrong: {s}.", "Correction: {s}.", "No wait, {s}, not {o}.", "There is a change: {s}.", "I mixed it up, {s}", "actually {s}", "Change of plan: {s}.", "Not {o}! {c}.", "That changed. Now {s}."]).format(s=said_again, c=cap(said_again), o=x[5])),
+              A(r.choice(["Thank you, I changed that.", "No problem, I have changed it.", f"Okay, so {x[1].format(v=new)}.", f"Got it: {x[1].format(v=new)}.", f"All right, {x[1].format(v=new)}, not {x[5]}."]))]
+        x[5] = new
+    if r.random() < 0.3:
+        q, a = r.choice(FACTS)
+        m += [U(q), A(a)]
+    for x in r.sample(plans, min(2, len(plans))):
+        q = r.choice(x[3])
+        m += [U(r.choice(["{c}", "{c}", "So {q}", "Remind me, {q}", "And {q}"]).format(q=q, c=cap(q))), A(cap(x[1].format(v=x[5])) + ".")]
+    return C(m)
+
+
 def memory(r):
     """Told facts, some turns of something else, then questions about what was told or not told."""
-    if r.random() < 0.2:
+    k = r.random()
+    if k < 0.2:
         return about_others(r)
+    if k < 0.55:
+        return corrected(r)
     fs = [said(r, x) for x in r.sample(ABOUT, r.choice([1, 1, 2, 2, 3, 4]))]
     m = maybe_system(r, 0.3)
     groups = [fs] if r.random() < 0.6 or len(fs) == 1 else [fs[:1], fs[1:]]
@@ -89,6 +132,8 @@ def memory(r):
     elif r.random() < 0.3:
         f = r.choice(fs)
         new = said(r, f["item"])
+        while new["answer"] == f["answer"]:
+            new = said(r, f["item"])
         m += [U(r.choice(["Sorry, I made a mistake. ", "Sorry, I meant: ", "Correction: ", "Wait, that was wrong. ", "Actually, ", "No, I was wrong: "]) + new["text"].replace("Hi, I", "I")), A(r.choice(["Okay, I have noted that.", "Thank you, I will remember that."])), U(r.choice(f["ask"])), A(new["answer"])]
     elif r.random() < 0.15:
         firsts = [x["content"] for x in m if x["role"] == "user"]

@@ -26,8 +26,8 @@ from synth.stories import story
 from synth.words import cap
 
 SHARES = {  # kind: (what makes a conversation, share of tokens)
-    "identity": (talk.identity, 2), "greetings": (talk.greetings, 4), "lists": (knowledge.lists, 3), "system": (rules.honours_system, 16), "memory": (memory.memory, 4), "bullets": (meetings.bullets_mix, 6), "minutes": (minutes.minutes, 8), "missing": (talk.missing, 3), "actions": (meetings.actions_mix, 14), "sums": (sums.sums, 3), "thought": (sums.thought, 8),
-    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1.5), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 1.5), "tools": (calls.tools, 16), "results": (results.results, 12), "json": (jsons.jsons, 5), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 10), "code": (coding.coding, 1.5)}
+    "identity": (talk.identity, 2), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 4), "system": (rules.honours_system, 12), "memory": (memory.memory, 6), "bullets": (meetings.bullets_mix, 6), "minutes": (minutes.minutes, 8), "missing": (talk.missing, 2.5), "actions": (meetings.actions_mix, 16), "sums": (sums.sums, 4), "thought": (sums.thought, 11),
+    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1.5), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 1.5), "tools": (calls.tools, 19), "results": (results.results, 15), "json": (jsons.jsons, 8), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 12), "code": (coding.coding, 2.5)}
 RECORDS = {"teacher": 4, "instructions": 2.5, "plain": 6, "xquad": 0.3, "svamp": 0.3}
 CASUAL = ("identity", "greetings", "lists", "memory", "sums", "thought", "unknown", "tales", "tools", "facts", "explain", "missing")  # kinds whose questions may come in small letters
 

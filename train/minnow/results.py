@@ -2,7 +2,7 @@
 
 import json
 
-from calls import fn, no_call
+from calls import fn, next_of, no_call
 from conversation import A, C, U, maybe_system
 from synth.words import CITIES, CODEWORDS, COLORS, DAYS, FOODS, MONTHS, THINGS, cap, code, full, join, name
 
@@ -130,14 +130,14 @@ def lookup(r):
     def turn(r):
         s = subject(r)
         w = what.format(s=s)
-        asked = r.sample(fields, 2 if len(fields) > 1 and r.random() < 0.35 else 1)
+        asked = r.sample(fields, 2 if len(fields) > 1 and r.random() < 0.45 else 1)
         values = {f[0]: f[1](r) for f in fields if f in asked or r.random() < 0.6}
         q = r.choice(asked[0][2]).format(w=w)
         if len(asked) > 1:
             q = r.choice(["{a}, and {b}?", "{a}? And {b}?", "{a} and {b}?"]).format(a=q.rstrip("?. "), b=asked[1][3])
         if r.random() < 0.3:
             q = q.lower().rstrip("?") if s.lower() == s or s.isdigit() else q[0].lower() + q[1:].rstrip("?")
-        a = " ".join(cap(f[4].format(v=values[f[0]] if isinstance(f[4], B) else say(values[f[0]]), w=w, W=cap(w)).replace("on tomorrow", "tomorrow")) for f in asked)
+        a = " ".join(cap(f[4].format(v=values[f[0]] if isinstance(f[4], B) else say(values[f[0]]), w=w, W=cap(w)).replace("on tomorrow", "tomorrow").replace("next tomorrow", "again tomorrow")) for f in asked)
         result = list(values.items())
         r.shuffle(result)
         return cap(q) if r.random() < 0.5 else q, {key: s}, ({key: s} if r.random() < 0.5 else {}) | dict(result), a
@@ -184,12 +184,54 @@ def search(r):
     return tool, turn
 
 
+def several(r):
+    """A tool whose result has two values of different keys that belong together, as `calls.next_of`."""
+    tool, *_ = first = next_of(r)
+    made = [first]
+
+    def turn(r):
+        x = made.pop() if made else next_of(r)
+        while x[0]["name"] != tool["name"] or x[0]["parameters"] != tool["parameters"]:
+            x = next_of(r)
+        return x[1:]
+    return tool, turn
+
+
+SUMMARIES = [  # (names, description, parameter, subject, questions, [(keys, value)], answer); every value is said
+    (["repair_status", "get_repair"], "State of a repair.", ["ticket", "repair_id"], number, ["How far is the repair {s}?", "What about my repair {s}?", "any news on repair {s}", "Is the repair {s} done?"], [(["state", "status"], lambda r: r.choice(["waiting for parts", "in progress", "being tested"])), (["ready", "ready_on"], date)], "The repair {s} is {0} and planned for {1}."),
+    (["delivery_status", "where_is_delivery"], "Follow a delivery.", ["delivery", "delivery_id"], code, ["Where is delivery {s}?", "When does my delivery {s} come?", "delivery {s}?", "What is happening with delivery {s}?"], [(["state", "status"], lambda r: r.choice(["packed", "loaded", "on the road", "at the depot", "held at customs"])), (["day", "planned_for"], lambda r: r.choice(DAYS))], "The delivery {s} is {0} and should come on {1}."),
+    (["library_loan", "get_loan"], "A loan of the library.", ["book", "title"], title, ["What about my loan of {s}?", "When do I have to return {s}?", "Do I still have {s}?"], [(["due", "due_date"], date), (["renewals_left", "renewals"], lambda r: r.randint(0, 5))], "{s} is due {on1}, and {1} renewals are left."),
+    (["parking", "find_parking"], "Free places of a car park.", ["car_park", "name"], lambda r: f"{r.choice(CODEWORDS).title()} Park", ["Can I park at {s}?", "Is there space at {s}?", "How is the parking at {s}?"], [(["free", "free_places"], lambda r: r.randint(2, 300)), (["price_per_hour", "eur_per_hour"], cents)], "{s} has {0} free places; an hour costs {1} euros."),
+    (["table_booking", "get_booking"], "Look up a booking.", ["booking", "booking_number"], number, ["What is booking {s}?", "Please check booking {s}.", "details of booking {s}?"], [(["date", "day"], date), (["time"], clock), (["guests", "people"], lambda r: r.randint(2, 14))], "Booking {s} is for {2} people {on1} at {1}."),
+    (["tide_times", "get_tides"], "Tides of a harbour.", ["harbour", "place"], lambda r: r.choice(TOWNS), ["When is high tide in {s}, and how high is it?", "tides in {s}?", "When does the water rise in {s}?"], [(["high_tide", "time"], clock), (["height_m", "height"], lambda r: r.randint(10, 79) / 10)], "High tide in {s} is at {0}, with {1} meters."),
+    (["meter_reading", "read_meter"], "Reading of a meter.", ["meter", "meter_id"], code, ["What does meter {s} say?", "How much did meter {s} count?", "reading of meter {s}, please"], [(["kwh", "energy_kwh"], lambda r: r.randint(40, 9000)), (["cost", "cost_eur"], cents)], "Meter {s} shows {0} kWh, which costs {1} euros."),
+    (["job_status", "get_job"], "State of a batch job.", ["job", "job_id"], code, ["How is job {s} going?", "Is job {s} finished?", "status of job {s}"], [(["state"], lambda r: r.choice(["running", "queued", "finished", "paused"])), (["percent", "progress"], lambda r: r.randint(0, 100))], "Job {s} is {0}, at {1} percent."),
+]
+
+
+def summary(r):
+    """A short result of which every value is said."""
+    names, about, keys, subject, asks, fields, answer = r.choice(SUMMARIES)
+    key = r.choice(keys)
+    tool = fn(r.choice(names), about, key, **{key: ("string", r.choice(["What to look up", about.rstrip(".")]))})
+    fields = [(r.choice(k), make) for k, make in fields]
+
+    def turn(r):
+        s = subject(r)
+        values = [make(r) for _, make in fields]
+        first = str(values[0])
+        on = first if first == "tomorrow" else f"on {first}"
+        a = answer.replace("{on1}", on).format(*values, s=s)
+        return cap(r.choice(asks).format(s=s)), {key: s}, ({key: s} if r.random() < 0.5 else {}) | dict(zip((k for k, _ in fields), values)), a
+    return tool, turn
+
+
 FAILED = [({"error": "not found"}, "I am sorry, nothing was found."), ({"error": "timeout"}, "I am sorry, the tool did not answer in time. Please try again later."), ({"error": "service unavailable"}, "I am sorry, the service is not available at the moment."), ({"error": "access denied"}, "I am sorry, the tool gave no access.")]
 
 
 def results(r):
     """Turns of question, call, result and answer with one or two tools."""
-    made = [r.choice([lookup] * 6 + [forecast] * 3 + [search])(r) for _ in range(r.choice([1, 1, 2]))]
+    made = [r.choice([lookup] * 6 + [forecast] * 3 + [summary] * 3 + [several] * 2 + [search])(r) for _ in range(r.choice([1, 1, 2]))]
     made = list({t["name"]: (t, turn) for t, turn in made}.values())
     m = maybe_system(r, 0.3)
     for i in range(r.choice([1, 3, 4, 5])):

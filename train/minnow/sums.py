@@ -8,7 +8,8 @@ from synth.words import FIRST, cap, name
 def split_add(a, b):
     """Tens first, then ones, which are added alone before: the way of thinking that a small model can follow."""
     if b < 10 < a and a % 10 and b:
-        return f"{a % 10} + {b} = {a % 10 + b}, so {a} + {b} = {a + b}."
+        carried = f" {a - a % 10} + {a % 10 + b} = {a + b}," if a % 10 + b > 9 else ""
+        return f"{a % 10} + {b} = {a % 10 + b},{carried} so {a} + {b} = {a + b}."
     if b < 10 or a < 10 or b % 10 == 0:
         return f"{a} + {b} = {a + b}."
     t = b // 10 * 10 if b < 100 else b // 100 * 100
@@ -19,7 +20,8 @@ def split_add(a, b):
 def split_sub(a, b):
     if b < 10 < a and b:
         x = a % 10 if a % 10 >= b else a % 10 + 10
-        return f"{x} - {b} = {x - b}, so {a} - {b} = {a - b}." if x != a else f"{a} - {b} = {a - b}."
+        borrowed = f" {a - x} + {x - b} = {a - b}," if a % 10 < b else ""
+        return f"{x} - {b} = {x - b},{borrowed} so {a} - {b} = {a - b}." if x != a else f"{a} - {b} = {a - b}."
     if b < 10 or b % 10 == 0:
         return f"{a} - {b} = {a - b}."
     t = b // 10 * 10 if b < 100 else b // 100 * 100
@@ -36,7 +38,7 @@ ASK = ["What is {}?", "What is {}?", "What is {}?", "{}", "{} =", "{} = ?", "Cal
 
 def sum_(r, p=0.5):
     """One sum of two numbers."""
-    op = r.choice("++++--xx/")
+    op = r.choice("++++---xxx/")
     big = r.random() < 0.2
     if op == "x":
         a, b = (r.randint(2, 12), r.randint(2, 12)) if not big else (r.randint(11, 99), r.randint(2, 9))
@@ -143,7 +145,7 @@ def comparison(r):
 
 def sums(r):
     """Any of these."""
-    return r.choice([sum_] * 9 + [chain] + [problem] * 6 + [practice] * 6 + [tables, tables, comparison, numbers.compare])(r)
+    return r.choice([sum_] * 9 + [chain] + [problem] * 6 + [practice] * 6 + [tables] * 4 + [comparison, numbers.compare])(r)
 
 
 def thought(r):
