@@ -5,7 +5,8 @@ from google.genai import types
 
 import checks
 
-client = genai.Client(api_key="sk-any", http_options={"base_url": checks.URL, "api_version": "v1beta", "timeout": 300_000})
+# The version in the path is the default of the client; `versions` names others.
+client = genai.Client(api_key="sk-any", http_options={"base_url": checks.URL, "timeout": 300_000})
 MODEL = "deepseek-chat"
 
 
@@ -78,6 +79,18 @@ def models():
     assert client.models.get(model=MODEL).name == "models/deepseek-chat"
 
 
+def versions():
+    """every version of the API is served: answers, streams, counts and models"""
+    config = {"max_output_tokens": 8, "temperature": 0}
+    for version in ("v1", "v1beta", "v1alpha"):
+        other = genai.Client(api_key="sk-any", http_options={"base_url": checks.URL, "api_version": version, "timeout": 300_000})
+        r = other.models.generate_content(model=MODEL, contents="Who are you?", config=config)
+        assert r.candidates[0].finish_reason and r.usage_metadata.prompt_token_count > 0, (version, r)
+        assert list(other.models.generate_content_stream(model=MODEL, contents="Who are you?", config=config))[-1].candidates[0].finish_reason, version
+        assert other.models.count_tokens(model=MODEL, contents="Who are you?").total_tokens == r.usage_metadata.prompt_token_count, version
+        assert other.models.get(model=MODEL).name == "models/deepseek-chat", version
+
+
 def refusal():
     """a refusal raises the exception of the client"""
     try:
@@ -88,4 +101,4 @@ def refusal():
         raise AssertionError("no error")
 
 
-checks.run("google-genai for Python", [whole, stream, thoughts, tools, schema, count, models, refusal])
+checks.run("google-genai for Python", [whole, stream, thoughts, tools, schema, count, models, versions, refusal])

@@ -13,7 +13,7 @@ const reasoningOf = { openai: "", deepseek: "Let me think.", anthropic: "Let me 
 
 const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: "sk-any", maxRetries: 0 });
 const anthropic = new Anthropic({ baseURL: url, apiKey: "sk-any", maxRetries: 0 });
-const gemini = new GoogleGenAI({ apiKey: "sk-any", httpOptions: { baseUrl: url, apiVersion: "v1beta" } });
+const gemini = new GoogleGenAI({ apiKey: "sk-any", httpOptions: { baseUrl: url } });
 
 const surfaces = {
   OpenAi: {

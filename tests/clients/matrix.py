@@ -111,7 +111,7 @@ class Anthropic:
 
 
 class Gemini:
-    client = genai.Client(api_key="sk-any", http_options={"base_url": URL, "api_version": "v1beta"})
+    client = genai.Client(api_key="sk-any", http_options={"base_url": URL})
     tools = [types.Tool(function_declarations=[types.FunctionDeclaration(name="get_weather", description="d", parameters_json_schema=SCHEMA)])]
 
     def complete_response(self, dialect):
