@@ -57,6 +57,8 @@ pub enum ErrorKind {
 
 /// The message of a request for a model that does not exist, or its beginning.
 const UNKNOWN_MODEL: &str = "Model Not Exist";
+/// The code of OpenAI's API for a model that does not exist.
+pub const MODEL_NOT_FOUND: &str = "model_not_found";
 
 impl Error {
     /// Creates an error of `kind` without code, field or retry time.
@@ -80,14 +82,16 @@ impl Error {
         Self::invalid(format!("{UNKNOWN_MODEL}: there is no provider `{provider:.64}` here, only {}", known.join(", ")))
     }
 
-    /// [`Error::unknown_model`] of a provider.
-    pub fn unknown_model_at(provider: &str) -> Self {
-        Self::invalid(format!("{UNKNOWN_MODEL}: the provider `{provider}` does not have it"))
-    }
-
-    /// Whether the model does not exist, here or at a provider.
-    pub fn is_unknown_model(&self) -> bool {
-        self.kind == ErrorKind::InvalidRequest && self.message.starts_with(UNKNOWN_MODEL)
+    /// Whether a provider does not have what it was asked for, such as the model. Some services
+    /// refuse that as an invalid request: DeepSeek's with these words, OpenAI's with this code.
+    pub fn is_missing_at_provider(&self) -> bool {
+        match self.kind {
+            ErrorKind::NotFound => true,
+            ErrorKind::InvalidRequest => {
+                self.message.starts_with(UNKNOWN_MODEL) || self.provider_code.as_deref() == Some(MODEL_NOT_FOUND)
+            }
+            _ => false,
+        }
     }
 
     /// Creates an [`ErrorKind::Internal`].

@@ -24,7 +24,7 @@ pub use citation::Citation;
 pub use delta::{Delta, FinishReason, Reply, TokenLogprob, TopLogprob, fold};
 pub use engine_fields::EngineFields;
 pub use engine_status::{CacheStatus, EngineStatus, MemoryStatus, Throughput};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, MODEL_NOT_FOUND};
 pub use media::{Media, MediaKind};
 pub use memory_guard::MemoryGuard;
 pub use memory_size::json_bytes;

@@ -208,8 +208,10 @@ impl Gateway {
                 };
                 match counted {
                     Ok(Some(tokens)) => Ok(PromptTokens { tokens, is_estimate: false }),
-                    // The error for an unknown model may come from a server without the endpoint.
-                    Err(error) if error.kind == ErrorKind::InvalidRequest && !error.is_unknown_model() => Err(error),
+                    // One that lacks it may be a server without the endpoint.
+                    Err(error) if error.kind == ErrorKind::InvalidRequest && !error.is_missing_at_provider() => {
+                        Err(error)
+                    }
                     counted => {
                         tracing::debug!(provider = &*target.provider, error = ?counted.err(), "tokens are estimated");
                         let tokens = UsageEstimate::from_chat(&chat, false, None)?.prompt_tokens;

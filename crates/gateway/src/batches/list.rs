@@ -71,7 +71,7 @@ impl Gateway {
             match self.fetch_batch(caller, &task).await {
                 Ok(reply) => Ok(serde_json::from_slice::<Value>(&reply.bytes).ok()),
                 // The provider has forgotten it, or is not configured any more.
-                Err(error) if error.is_unknown_model() || self.upstream_of(&task).is_err() => Ok(None),
+                Err(error) if error.is_missing_at_provider() || self.upstream_of(&task).is_err() => Ok(None),
                 Err(error) => Err(error),
             }
         };

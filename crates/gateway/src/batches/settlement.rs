@@ -157,7 +157,7 @@ impl Gateway {
                     (totals.usage, totals.cost.saturating_add(share), totals.answers_without_usage > 0)
                 }
                 // The owner has deleted it before it was counted.
-                Err(error) if error.is_unknown_model() => return Ok(paid(true)),
+                Err(error) if error.is_missing_at_provider() => return Ok(paid(true)),
                 Err(error) => return Err(error),
             },
             (None, None) if completed.unwrap_or(0) > 0 => return Ok(paid(true)),

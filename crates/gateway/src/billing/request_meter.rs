@@ -172,7 +172,7 @@ fn elapsed_micros(since: Instant) -> i64 {
 
 fn outcome_of_error(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::InvalidRequest => "invalid",
+        ErrorKind::InvalidRequest | ErrorKind::NotFound => "invalid",
         ErrorKind::Overloaded => "overload",
         ErrorKind::Timeout => "timeout",
         _ => "error",

@@ -96,7 +96,7 @@ impl Gateway {
             match upstream.request(Method::DELETE, &path, &HeaderMap::new(), Bytes::new()).await {
                 Ok(_) => {}
                 // It was deleted there before, or has expired.
-                Err(error) if error.is_unknown_model() => {}
+                Err(error) if error.is_missing_at_provider() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -162,7 +162,7 @@ pub(crate) fn store_error(error: &StoreError) -> Error {
 
 /// The error of a provider, or [`missing_file`] if it says that there is no such file.
 fn or_missing(error: Error, id: &str) -> Error {
-    if error.is_unknown_model() { missing_file(id) } else { error }
+    if error.is_missing_at_provider() { missing_file(id) } else { error }
 }
 
 fn missing_file(id: &str) -> Error {

@@ -88,7 +88,7 @@ impl Gateway {
         let OutgoingForm { upstream, body, batch_input, notes } = outgoing;
         self.note_log.log(caller.key_name.as_ref(), &notes);
         let response = upstream.request(Method::POST, "files", &upload.headers, body).await;
-        let response = response.map_err(|error| match error.is_unknown_model() {
+        let response = response.map_err(|error| match error.is_missing_at_provider() {
             true => Error::invalid(format!("The provider `{}` does not take files", upstream.name())),
             false => error,
         })?;

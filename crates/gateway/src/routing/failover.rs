@@ -38,7 +38,7 @@ pub(crate) enum FailoverPolicy {
 impl FailoverPolicy {
     fn allows_next(self, error: &Error) -> bool {
         match self {
-            Self::AnyFailure => counts_as_failure(error) || error.is_unknown_model(),
+            Self::AnyFailure => counts_as_failure(error) || error.is_missing_at_provider(),
             Self::RefusalsOnly => matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded),
         }
     }
@@ -68,7 +68,8 @@ impl Failover<'_> {
     /// second argument says whether this is the retry.
     ///
     /// # Errors
-    /// The last target's error, or the first after which the policy allows no other target.
+    /// The last target's error, or the first after which the policy allows no other target. That a
+    /// target does not have the model is the error only if no target has it.
     pub(crate) async fn run<T, A: Future<Output = Result<T, Error>>>(
         &self,
         send: impl Fn(Target, bool) -> A,
@@ -78,6 +79,8 @@ impl Failover<'_> {
             self.retry_budget.record_request();
         }
         let mut failure = None;
+        // The first target that may have the model.
+        let mut retried = None;
         for (index, target) in self.targets.iter().enumerate() {
             self.selected.select(index);
             let time_limit = self
@@ -87,15 +90,22 @@ impl Failover<'_> {
             match self.try_target(target, time_limit, send(target.clone(), false)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if !self.policy.allows_next(&error) => return Err(error),
-                Err(error) => failure = Some(error),
+                Err(error) if error.is_missing_at_provider() && failure.is_some() => {}
+                Err(error) => {
+                    if !error.is_missing_at_provider() {
+                        retried.get_or_insert(index);
+                    }
+                    failure = Some(error);
+                }
             }
         }
         let failure = failure.unwrap_or_else(|| Error::internal("the route has no targets"));
-        // All targets have failed: the first is retried once.
-        match self.targets.first() {
-            Some(target) if self.policy.allows_retry(&failure) && self.retry_budget.try_spend_retry() => {
+        // All targets have failed: the first that may have the model is retried once.
+        match retried {
+            Some(index) if self.policy.allows_retry(&failure) && self.retry_budget.try_spend_retry() => {
                 tokio::time::sleep(RETRY_DELAY.mul_f64(1.0 + random_unit())).await;
-                self.selected.select(0);
+                self.selected.select(index);
+                let target = &self.targets[index];
                 self.try_target(target, None, send(target.clone(), true)).await
             }
             _ => Err(failure),

@@ -68,6 +68,31 @@ async fn a_callers_error_is_sent_once_and_returned_in_the_providers_words() {
 }
 
 #[tokio::test]
+async fn a_model_that_one_provider_lacks_is_missing_only_if_all_lack_it() {
+    let answers = |status, error: serde_json::Value| async move {
+        FakeUpstream::start(move |_| FakeResponse::json(status, json!({ "error": error }))).await
+    };
+    let unknown = || answers(404, json!({"message": "The model `m` does not exist", "code": "model_not_found"}));
+    let down = || answers(500, json!({"message": "broken"}));
+    let ask = async |first: &FakeUpstream, second: &FakeUpstream| {
+        let gateway = gateway_of(&[("one", first, primary()), ("two", second, fallback())]);
+        let error = send_chat(&gateway).await.unwrap_err();
+        (error.kind, first.requests().len(), second.requests().len())
+    };
+    // One that lacks the model is not retried, and does not hide that the other is down.
+    assert_eq!(ask(&unknown().await, &unknown().await).await, (ErrorKind::NotFound, 1, 1));
+    assert_eq!(ask(&unknown().await, &down().await).await, (ErrorKind::Upstream(502), 1, 2));
+    assert_eq!(ask(&down().await, &unknown().await).await, (ErrorKind::Upstream(502), 2, 1));
+    // The ways in which DeepSeek and OpenAI's `/responses` say it.
+    for error in [json!({"message": "Model Not Exist"}), json!({"message": "no", "code": "model_not_found"})] {
+        let (lacking, good) = (answers(400, error).await, chat_provider(&["ok"]).await);
+        let gateway = gateway_of(&[("one", &lacking, primary()), ("two", &good, fallback())]);
+        assert_eq!(send_chat(&gateway).await.unwrap().text, "ok");
+        assert_eq!(ask(&lacking, &lacking).await.0, ErrorKind::InvalidRequest);
+    }
+}
+
+#[tokio::test]
 async fn a_429_of_the_only_provider_is_returned_with_its_message_and_retry_after() {
     let busy =
         |_: &_| FakeResponse::json(429, json!({"error": {"message": "TPM exceeded"}})).header("retry-after", "17");

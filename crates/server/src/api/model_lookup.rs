@@ -37,7 +37,7 @@ pub(crate) fn models(app: &AppState, log: &RequestLog, request: Request) -> Resu
 
 fn model_not_found(id: &str) -> Error {
     let mut error = Error::new(ErrorKind::NotFound, format!("The model '{id:.128}' does not exist"));
-    error.code = Some("model_not_found");
+    error.code = Some(chat::MODEL_NOT_FOUND);
     error.param = Some("model".into());
     error
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat::{Error, ErrorKind};
+use chat::{Error, ErrorKind, MODEL_NOT_FOUND};
 use serde_json::{Value, json};
 
 use crate::provider_limits::has_at_most_values;
@@ -14,9 +14,6 @@ const MAX_CODE_BYTES: usize = 64;
 /// Converts an error response of a provider to the caller's error (API document 4.5). `body` is the
 /// beginning of its body. A delay that only the body has is read from there.
 pub fn map_error(provider: &str, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
-    if status == 404 {
-        return Error { retry_after, ..Error::unknown_model_at(provider) };
-    }
     error_of_status(&format!("The provider `{provider}`"), status, retry_after, body)
 }
 
@@ -30,7 +27,6 @@ pub fn reported_error(data: &[u8]) -> Error {
     }
     let data = body.to_string();
     match reported_status(&body) {
-        Some(404) => Error::unknown_model(),
         Some(status) => error_of_status("The provider", status, None, data.as_bytes()),
         None => provider_error(error_message(data.as_bytes()).unwrap_or_else(|| "The provider broke off".into())),
     }
@@ -130,6 +126,10 @@ fn error_of_status(subject: &str, status: u16, retry_after: Option<Duration>, bo
             (ErrorKind::Upstream(502), format!("{subject} answered with status {status}"))
         }
         402 => (ErrorKind::Overloaded, format!("{subject} is not available right now")),
+        404 => {
+            let message = || format!("{subject} does not have the model, or the path that it was asked at");
+            (ErrorKind::NotFound, provider_message.clone().unwrap_or_else(message))
+        }
         408 | 504 => (ErrorKind::Timeout, quoted()),
         413 => (ErrorKind::TooLarge, quoted()),
         429 => (ErrorKind::RateLimited, quoted()),
@@ -142,9 +142,16 @@ fn error_of_status(subject: &str, status: u16, retry_after: Option<Duration>, bo
     let tree = parse_small(body);
     let retry_after = retry_after.or_else(|| retry_delay(tree.as_ref(), provider_message.as_deref()));
     let mut error = Error { retry_after, ..Error::new(kind, message) };
+    let code = tree.as_ref().and_then(error_code);
+    if status == 404 {
+        let concerns_model = provider_message.is_none_or(|message| names_model(&message));
+        error.code = concerns_model.then_some(MODEL_NOT_FOUND);
+        error.provider_code = code.filter(|_| !concerns_model);
+        error.param = tree.as_ref().and_then(error_param);
+        return error;
+    }
     // The other statuses concern the operator.
     if matches!(status, 400 | 413 | 422 | 429) {
-        let code = tree.as_ref().and_then(error_code);
         // A quota may count input tokens too, and does not concern the context.
         let message = provider_message.as_deref().filter(|_| status != 429).unwrap_or_default();
         error.provider_code = code.or_else(|| context_length_code(message));
@@ -161,6 +168,12 @@ fn error_code(body: &Value) -> Option<String> {
     };
     let is_generic = |code: &&str| code.is_empty() || *code == "invalid_request_error";
     code.filter(is_word).filter(|code| !is_generic(code)).map(str::to_owned)
+}
+
+/// Whether the message of a 404 is about the model, which at Azure is a deployment.
+fn names_model(message: &str) -> bool {
+    let lower = message.to_ascii_lowercase();
+    ["model", "deployment", "endpoints found"].iter().any(|word| lower.contains(word))
 }
 
 /// The code for the message of a prompt that exceeds the context, whatever the provider calls it.
@@ -220,7 +233,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::surface::error::error_body;
+    use crate::surface::error::{error_body, http_status};
 
     fn mapped(status: u16, body: Value) -> (Option<String>, Option<String>) {
         let error = map_error("p", status, None, body.to_string().as_bytes());
@@ -244,6 +257,23 @@ mod tests {
         assert_eq!(mapped(400, anthropic).0, code("context_length_exceeded"));
         let quota = json!({ "error": { "message": "Quota exceeded for input token count, limit: 15000 a minute" } });
         assert_eq!(mapped(429, quota).0, code("rate_limit_exceeded"));
+        let missing = [
+            openai("model_not_found"),
+            json!({ "type": "error", "error": { "type": "not_found_error", "message": "model: claude-9" } }),
+            json!({ "error": { "code": 404, "message": "models/x is not found for v1beta", "status": "NOT_FOUND" } }),
+            json!({ "error": { "code": "DeploymentNotFound", "message": "The API deployment does not exist" } }),
+            json!({ "object": "error", "message": "The model `x` does not exist.", "code": 404 }),
+            json!({}),
+        ];
+        for mut body in missing {
+            if body["error"]["message"] == "no" {
+                body["error"]["message"] = "The model `x` does not exist".into();
+            }
+            let error = map_error("p", 404, None, body.to_string().as_bytes());
+            assert_eq!((error.kind, http_status(&error)), (ErrorKind::NotFound, 404), "{body}");
+            assert_eq!(mapped(404, body).0, code("model_not_found"));
+        }
+        assert_eq!(mapped(404, json!({ "error": { "message": "No such File" } })).0, code("not_found"));
         // A code that is not a word is not repeated, nor is a code that concerns the operator.
         assert_eq!(mapped(400, openai("a b\n")).0, code("invalid_request_error"));
         assert_eq!(mapped(401, openai("invalid_api_key")).0, code("bad_gateway"));

@@ -314,7 +314,7 @@ fn a_refusal_means_what_the_api_document_says() {
         (401, ErrorKind::Upstream(502), true),
         (402, ErrorKind::Overloaded, true),
         (403, ErrorKind::Upstream(502), true),
-        (404, ErrorKind::InvalidRequest, true),
+        (404, ErrorKind::NotFound, false),
         (408, ErrorKind::Timeout, false),
         (413, ErrorKind::TooLarge, false),
         (422, ErrorKind::Upstream(422), false),

@@ -48,18 +48,19 @@ pub(super) fn stop(reason: &str) -> String {
 fn exception(status: u16) -> &'static str {
     match status {
         400 => "validationException",
+        404 => "resourceNotFoundException",
         429 => "throttlingException",
         503 => "serviceUnavailableException",
         _ => "internalServerException",
     }
 }
 
-pub(super) fn error_event(status: u16) -> Value {
-    json!({exception(status): {"message": "so it is"}})
+pub(super) fn error_event(status: u16, message: &str) -> Value {
+    json!({exception(status): {"message": message}})
 }
 
-pub(super) fn error_body(status: u16) -> Value {
-    json!({"__type": exception(status), "message": "so it is"})
+pub(super) fn error_body(status: u16, message: &str) -> Value {
+    json!({"__type": exception(status), "message": message})
 }
 
 pub(super) fn usage(prompt: u64, completion: u64) -> Value {

@@ -50,6 +50,8 @@ enum Outcome {
     Replaced,
     /// The error, and no other provider is asked.
     Refused,
+    /// The answer of the next provider, else 404 in the words of the caller's API.
+    Missing,
     /// The words so far, then an error.
     Broken,
     /// The caller disconnects.
@@ -113,6 +115,20 @@ impl Api {
             Self::Responses => text.contains("response.failed"),
             Self::Gemini if text.contains("MALFORMED_FUNCTION_CALL") => true,
             _ => text.contains("\"error\""),
+        }
+    }
+}
+
+impl Api {
+    /// Whether an error says that there is no such model, as programs of this API know it.
+    fn says_missing_model(self, text: &str) -> bool {
+        let error = &serde_json::from_str::<Value>(text).unwrap_or_default()["error"];
+        match self {
+            Self::Chat | Self::Responses => {
+                error["code"] == "model_not_found" && error["type"] == "invalid_request_error"
+            }
+            Self::Messages => error["type"] == "not_found_error",
+            Self::Gemini => error["status"] == "NOT_FOUND" && error["code"] == 404,
         }
     }
 }
@@ -255,9 +271,9 @@ fn expected_record(case: &Case<'_>) -> (Usage, &'static str) {
             }
             (None, Counted::Body) => panic!("a stream has no body"),
         },
-        Outcome::Replaced if case.has_fallback => (usage(7, 1), "stop"),
+        Outcome::Replaced | Outcome::Missing if case.has_fallback => (usage(7, 1), "stop"),
         Outcome::Replaced => (Usage::default(), "failed"),
-        Outcome::Refused => (Usage::default(), "invalid"),
+        Outcome::Refused | Outcome::Missing => (Usage::default(), "invalid"),
         Outcome::Broken => (received, "error"),
         Outcome::Left => (received, "cancelled"),
     }
@@ -276,11 +292,12 @@ async fn check(rows: &[Row]) {
             Outcome::Answered => {
                 status == 200 && words == (case.row.words != Some(0)) && !failed && (bad, good) == (1, 0)
             }
-            Outcome::Replaced if case.has_fallback => {
+            Outcome::Replaced | Outcome::Missing if case.has_fallback => {
                 status == 200 && text.contains("good") && !words && (bad, good) == (1, 1)
             }
             // A provider without another is tried twice at most.
             Outcome::Replaced => status >= 400 && !words && (1..=2).contains(&bad) && good == 0,
+            Outcome::Missing => status == 404 && case.api.says_missing_model(&text) && (bad, good) == (1, 0),
             Outcome::Refused => status == 400 && (bad, good) == (1, 0),
             Outcome::Broken => status == 200 && words && failed && (bad, good) == (1, 0),
             Outcome::Left => status == 200 && words && (bad, good) == (1, 0),

@@ -18,8 +18,16 @@ pub(super) const COMPLETION_TOKENS: u64 = 9;
 #[serde(untagged)]
 pub(super) enum Step {
     Named(String),
-    Error { error: u16 },
-    Raw { raw: String },
+    Error {
+        error: u16,
+    },
+    /// A response with this status.
+    Refusal {
+        refusal: u16,
+    },
+    Raw {
+        raw: String,
+    },
 }
 
 /// The model that a request names, in its body or its path.
@@ -45,7 +53,7 @@ pub(super) fn good_answer(request: &ReceivedRequest) -> FakeResponse {
     let usage = (7, 1);
     let is_stream_path = request.path.contains(":stream") || request.path.ends_with("converse-stream");
     if request.json()["stream"] == true || is_stream_path {
-        let events = [start(dialect, Some(usage)), vec![word(dialect, "good ", false)], end(dialect, Some(usage))];
+        let events = [start(dialect, Some(usage)), vec![word(dialect, "good ", None)], end(dialect, Some(usage))];
         return response(dialect, events.concat().iter().map(|event| BodyStep::Send(encode(dialect, event))).collect());
     }
     FakeResponse::json(200, whole(dialect, "good", json!("stop"), Some(usage)))
@@ -62,6 +70,9 @@ fn response(dialect: Dialect, steps: Vec<BodyStep>) -> FakeResponse {
 
 /// A stream of these steps, each in a chunk of its own unless they are `joined`.
 pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
+    if let [Step::Refusal { refusal }] = steps {
+        return FakeResponse::json(*refusal, error_body(dialect, *refusal));
+    }
     let counts = Some((PROMPT_TOKENS, COMPLETION_TOKENS));
     let reports_nothing = steps
         .iter()
@@ -76,6 +87,7 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                 continue;
             }
             Step::Error { error } => vec![error_event(dialect, *error).to_string()],
+            Step::Refusal { .. } => panic!("a refusal is the whole answer"),
             Step::Named(name) => match name.as_str() {
                 "joined" => {
                     joined = true;
@@ -102,13 +114,13 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                     continue;
                 }
                 "cut word" => {
-                    let mut bytes = encode(dialect, &word(dialect, "whale ", false));
+                    let mut bytes = encode(dialect, &word(dialect, "whale ", None));
                     bytes.truncate(bytes.len() / 2);
                     sent.push(BodyStep::Send(bytes));
                     continue;
                 }
                 "damaged word" => {
-                    let mut bytes = encode(dialect, &word(dialect, "whale ", false));
+                    let mut bytes = encode(dialect, &word(dialect, "whale ", None));
                     // The last bytes of a binary message are its checksum.
                     *bytes.last_mut().unwrap() ^= 1;
                     sent.push(BodyStep::Send(bytes));
@@ -116,8 +128,9 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
                 }
                 "start" => start(dialect, counts),
                 "empty" => vec![empty(dialect)],
-                "word" => vec![word(dialect, "whale ", false)],
-                "word with role" => vec![word(dialect, "whale ", true)],
+                "word" => vec![word(dialect, "whale ", None)],
+                "word with empty role" => vec![word(dialect, "whale ", Some(""))],
+                "word with role" => vec![word(dialect, "whale ", Some("assistant"))],
                 "end" => end(dialect, counts),
                 "end with null usage" => end(dialect, None),
                 "end without last event" => {
@@ -150,6 +163,9 @@ pub(super) fn stream(steps: &[Step], dialect: Dialect) -> FakeResponse {
 
 /// A whole body of this kind.
 pub(super) fn body(kind: &Step, dialect: Dialect) -> FakeResponse {
+    if let Step::Refusal { refusal } = kind {
+        return FakeResponse::json(*refusal, error_body(dialect, *refusal));
+    }
     let headers = vec![("content-type".into(), "application/json".into())];
     let mut steps = vec![BodyStep::Send(body_text(kind, dialect).into_bytes())];
     if matches!(kind, Step::Named(name) if name == "disconnect") {
@@ -168,7 +184,9 @@ fn body_text(kind: &Step, dialect: Dialect) -> String {
     let answer = || whole(dialect, "whale whale", json!("stop"), counts).to_string();
     let name = match kind {
         Step::Raw { raw } => return raw.clone(),
-        Step::Error { error } => return error_body(dialect, *error).to_string(),
+        Step::Error { error: status } | Step::Refusal { refusal: status } => {
+            return error_body(dialect, *status).to_string();
+        }
         Step::Named(name) => name.as_str(),
     };
     match name {
@@ -261,7 +279,7 @@ fn empty(dialect: Dialect) -> String {
     }
 }
 
-fn word(dialect: Dialect, text: &str, with_role: bool) -> String {
+fn word(dialect: Dialect, text: &str, role: Option<&str>) -> String {
     match dialect {
         Dialect::Anthropic => {
             let delta = json!({"type": "text_delta", "text": text});
@@ -276,8 +294,10 @@ fn word(dialect: Dialect, text: &str, with_role: bool) -> String {
                 .to_string()
         }
         Dialect::Bedrock => converse::word(text),
-        _ if with_role => chunk(json!({"role": "assistant", "content": text}), Value::Null).to_string(),
-        _ => chunk(json!({"content": text}), Value::Null).to_string(),
+        _ => match role {
+            Some(role) => chunk(json!({"role": role, "content": text}), Value::Null).to_string(),
+            None => chunk(json!({"content": text}), Value::Null).to_string(),
+        },
     }
 }
 
@@ -329,34 +349,37 @@ fn error_event(dialect: Dialect, status: u16) -> Value {
         Dialect::Responses => {
             json!({"type": "response.failed", "response": {"status": "failed", "error": body["error"], "output": []}})
         }
-        Dialect::Bedrock => converse::error_event(status),
+        Dialect::Bedrock => converse::error_event(status, body["message"].as_str().unwrap()),
         _ => body,
     }
 }
 
 /// The report of an error that would have this status.
 fn error_body(dialect: Dialect, status: u16) -> Value {
+    let message = if status == 404 { "there is no such model" } else { "so it is" };
     match dialect {
         Dialect::Anthropic => {
             let kind = match status {
                 400 => "invalid_request_error",
+                404 => "not_found_error",
                 429 => "rate_limit_error",
                 503 => "overloaded_error",
                 _ => "api_error",
             };
-            json!({"type": "error", "error": {"type": kind, "message": "so it is"}})
+            json!({"type": "error", "error": {"type": kind, "message": message}})
         }
         Dialect::Responses => {
             let code = match status {
                 400 => "invalid_prompt",
+                404 => "model_not_found",
                 429 => "rate_limit_exceeded",
                 503 => "server_is_overloaded",
                 _ => "server_error",
             };
-            json!({"object": "response", "status": "failed", "error": {"code": code, "message": "so it is"}})
+            json!({"object": "response", "status": "failed", "error": {"code": code, "message": message}})
         }
-        Dialect::Bedrock => converse::error_body(status),
-        _ => json!({"error": {"code": status, "message": "so it is"}}),
+        Dialect::Bedrock => converse::error_body(status, message),
+        _ => json!({"error": {"code": status, "message": message}}),
     }
 }
 
