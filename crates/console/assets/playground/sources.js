@@ -1,4 +1,4 @@
-// What a chat can be had with: the keys of the user, and the models that each of them may use.
+// The keys of the user, and the models that each may use.
 import { useEffect, useRef, useState } from "../lib.js";
 import { catalog } from "../answers.js";
 import { call, faultOf, send } from "../calls.js";
@@ -9,7 +9,7 @@ import { words } from "../words.js";
 import { headersOf } from "./stream.js";
 
 /**
- * A key of the user. `isUsable` is false for one that is revoked, has expired or has spent its budget.
+ * A key of the user. `isUsable`: neither revoked nor expired, and its budget is not spent.
  * @typedef {{ id: string, name: string, project: string, budget: string | null, spent: string, isUsable: boolean }} KeyChoice
  *
  * A model. `local`: this machine answers; `provider` is who does otherwise.
@@ -26,7 +26,7 @@ async function readKeys() {
   ));
 }
 
-/** The models that answer chats and that a key may use. @param {string} key @returns {Promise<ModelChoice[]>} */
+/** The chat models that a key may use. @param {string} key @returns {Promise<ModelChoice[]>} */
 async function readModels(key) {
   const [response, entries, routes] = await Promise.all([
     send("GET", "/v1/models", { headers: headersOf(key) }), catalog().catch(() => []), call("GET", "/admin/models").catch(() => ({ data: [] })),
@@ -51,9 +51,8 @@ export function modelChoices(models, chosen) {
 /** @typedef {{ keys: KeyChoice[], key: string, models: ModelChoice[], needsKey: boolean }} Sources */
 
 /**
- * Keys and models. While the page is looked at, one request each 10 s asks how the keys are and whether the server answers; what was read stays
- * when it does not.
- * @param {string} wanted the id of the key that is chosen; empty: the first that can be used
+ * Keys and models, and every 10 s how the keys are. What was read stays when the server does not answer.
+ * @param {string} wanted id of the chosen key; empty: the first usable
  * @returns {{ sources: Sources | null, fault: any, at: number, reload: () => Promise<boolean> }}
  */
 export function useSources(wanted) {
@@ -80,9 +79,13 @@ export function useSources(wanted) {
   }, [wanted, me.value?.name, me.value?.keys?.length]);
   usePolling(() => {
     const { sources, fault } = current.current;
-    if (!sources || fault) return reload();
+    if (!sources || fault || (sources.needsKey && !sources.key)) return reload();
     return guarded(async () => {
-      if (sources.needsKey) return { ...sources, keys: await readKeys() };
+      if (sources.needsKey) {
+        const keys = await readKeys();
+        // All may have been read again.
+        return { ...(current.current.sources ?? sources), keys };
+      }
       const response = await send("GET", "/readyz");
       if (!response.ok) throw await faultOf(response);
       return sources;
