@@ -56,7 +56,7 @@ impl<'a> MessageSignatures<'a> {
         let (returned, foreign): (Vec<_>, Vec<_>) = message.signatures.iter().partition(is_own);
         let call = |signed: &&'a SignedReasoning| Some((signed.call.as_deref()?, signed.signature.as_str()));
         let of_calls = returned.iter().filter_map(call).collect();
-        // What nobody else can read has a note of its own.
+        // Redacted reasoning has the note `redacted_thinking` instead.
         let has_foreign = foreign.iter().any(|signed| !signed.is_redacted());
         Self { store, returned, of_calls, has_foreign }
     }

@@ -412,7 +412,7 @@ proptest! {
         let want = fold(deltas.iter().cloned().map(Ok)).unwrap();
         let messages = MessageRenderer::new("id".into(), "m".into(), vec![], Arc::new(|text| format!("signed {}", text.len())));
         let mut read = rendered_and_read_back(&deltas, Box::new(messages), Dialect::Anthropic, cut);
-        // What the provider has not signed is signed here.
+        // The renderer adds signatures of its own, which the written answer lacks.
         read.signatures.clear();
         // Anthropic does not count reasoning, and the arguments of a call are an object.
         let mut anthropic = want.clone();

@@ -265,7 +265,7 @@ proptest! {
         }
         reader.finish(&mut read).unwrap();
         let (mut read, written) = (fold(read.into_iter().map(Ok)).unwrap(), fold(deltas.into_iter().map(Ok)).unwrap());
-        // What the provider has not signed is signed here.
+        // The renderer adds signatures of its own, which the written answer lacks.
         read.signatures.clear();
         prop_assert_eq!(read, written);
     }
