@@ -29,6 +29,11 @@ pub enum SignatureFormat {
 }
 
 impl SignedReasoning {
+    /// Claude's signature of a text, or with an empty text the data of its `redacted_thinking`.
+    pub fn of_claude(text: String, signature: String) -> Self {
+        Self { format: SignatureFormat::Anthropic, provider: String::new(), text, call: None, signature }
+    }
+
     /// Whether the provider keeps the reasoning from its callers (Anthropic's `redacted_thinking`).
     pub fn is_redacted(&self) -> bool {
         self.format == SignatureFormat::Anthropic && self.text.is_empty()

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use chat::{Delta, Error, FinishReason, SignatureFormat, SignedReasoning, Usage};
+use chat::{Delta, Error, FinishReason, SignedReasoning, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -187,8 +187,7 @@ impl EventReader for AnthropicEventReader {
 
 /// The signature of a text, or redacted reasoning without one.
 pub(super) fn signature(text: String, signature: String) -> Delta {
-    let format = SignatureFormat::Anthropic;
-    Delta::Signature(SignedReasoning { format, provider: String::new(), text, call: None, signature })
+    Delta::Signature(SignedReasoning::of_claude(text, signature))
 }
 
 impl AnthropicEventReader {

@@ -1,8 +1,8 @@
 //! The request body of `POST /v1/messages` and of its token count.
 
 use chat::{
-    Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, Sampling, SignatureFormat, SignedReasoning,
-    Tool, ToolCall, ToolChoice,
+    Chat, EngineFields, Error, Input, Message, Part, ResponseFormat, Role, Sampling, SignedReasoning, Tool, ToolCall,
+    ToolChoice,
 };
 use serde_json::{Map, Value};
 
@@ -226,11 +226,6 @@ fn parse_tool(field: Field, uncarried: &mut Vec<&'static str>) -> Result<ParsedT
     Ok(ParsedTool::Function(Tool { name, strict, function }))
 }
 
-fn signed(text: String, signature: String) -> SignedReasoning {
-    let format = SignatureFormat::Anthropic;
-    SignedReasoning { format, provider: String::new(), text, call: None, signature }
-}
-
 /// Parses a message into one message, or into a tool message for each result and one for the text
 /// around them. Returns the index of the first image block, which is in the last of these messages.
 fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> Result<Option<usize>, Error> {
@@ -257,7 +252,7 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
                 let text = block.required("thinking")?.string()?;
                 let signature = block.optional("signature").map(Field::string).transpose()?;
                 if let Some(signature) = signature.filter(|signature| signature.len() >= MIN_SIGNATURE_BYTES) {
-                    message.signatures.push(signed(text.clone(), signature));
+                    message.signatures.push(SignedReasoning::of_claude(text.clone(), signature));
                 }
                 match &mut message.reasoning {
                     None => message.reasoning = Some(text),
@@ -268,7 +263,7 @@ fn parse_message(field: Field, message_index: usize, to: &mut Vec<Message>) -> R
                 }
             }
             ("redacted_thinking", Role::Assistant) => {
-                message.signatures.push(signed(String::new(), block.required("data")?.string()?));
+                message.signatures.push(SignedReasoning::of_claude(String::new(), block.required("data")?.string()?));
             }
             ("tool_use", Role::Assistant) => message.tool_calls.get_or_insert_default().push(ToolCall {
                 id: block.required("id")?.string()?,
