@@ -89,49 +89,6 @@ fn vpdpwssd(a: __m512i, b: __m512i, mut sum: __m512i) -> __m512i {
     sum
 }
 
-/// Four groups a step, 16 bytes each.
-pub(super) struct Int4;
-
-impl Quants<Fixed, 4> for Int4 {
-    const GROUP_BYTES: usize = 16;
-    const OFFSETS: bool = true;
-
-    #[inline(always)]
-    unsafe fn step(bytes: *const u8) -> [__m512i; 4] {
-        // SAFETY: 64 bytes by the caller's promise.
-        unsafe { unpack_int4(_mm512_loadu_epi8(bytes.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn part(bytes: *const u8, groups: usize) -> [__m512i; 4] {
-        // SAFETY: only the groups are read, four doublewords each.
-        unsafe { unpack_int4(_mm512_maskz_loadu_epi32(first_of_16(4 * groups), bytes.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(scales: *const f32) -> __m512 {
-        // SAFETY: four numbers by the caller's promise.
-        unsafe {
-            let quarter = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-            _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(scales)), quarter)
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn unpack_int4(bytes: __m512i) -> [__m512i; 4] {
-    // SAFETY: needs nothing but the features.
-    unsafe {
-        let low = _mm512_set1_epi16(15);
-        [
-            _mm512_and_si512(bytes, low),
-            _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low),
-            _mm512_and_si512(_mm512_srli_epi16::<8>(bytes), low),
-            _mm512_srli_epi16::<12>(bytes),
-        ]
-    }
-}
-
 /// Two groups a step, 32 bytes each.
 pub(super) struct Int8;
 
