@@ -37,7 +37,8 @@ pub(super) trait FixedLanes {
     type Floats: Copy;
     /// Words of a vector.
     const WORDS: usize;
-    /// Rows of activations whose accumulators for four columns fit into registers; at most 6.
+    /// Rows of a tile, at most 6: they share the unpacked weights. Accumulators for four columns
+    /// that do not fit into registers lie in the L1 cache.
     const ROWS: usize;
 
     /// # Safety

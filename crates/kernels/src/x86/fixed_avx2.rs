@@ -18,7 +18,7 @@ impl FixedLanes for Fixed {
     type Integers = __m256i;
     type Floats = __m256;
     const WORDS: usize = 16;
-    const ROWS: usize = 2;
+    const ROWS: usize = 4;
 
     #[inline(always)]
     unsafe fn words(x: *const i16) -> __m256i {
@@ -55,10 +55,15 @@ impl FixedLanes for Fixed {
         let mut padded = [[0u8; 2]; 16];
         // SAFETY: the caller's numbers are as many; two vectors of eight numbers each.
         unsafe {
-            let halves = std::slice::from_raw_parts(halves, n);
-            padded[..n].copy_from_slice(halves);
-            let low = _mm256_cvtph_ps(_mm_loadu_si128(padded.as_ptr().cast()));
-            let high = _mm256_cvtph_ps(_mm_loadu_si128(padded.as_ptr().add(8).cast()));
+            let mut from = halves;
+            if n < 16 {
+                for (i, to) in padded.iter_mut().enumerate().take(n) {
+                    *to = *halves.add(i);
+                }
+                from = padded.as_ptr();
+            }
+            let low = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+            let high = _mm256_cvtph_ps(_mm_loadu_si128(from.add(8).cast()));
             _mm256_store_ps(to.0.as_mut_ptr(), low);
             _mm256_store_ps(to.0.as_mut_ptr().add(8), high);
         }
