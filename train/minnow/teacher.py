@@ -1,4 +1,4 @@
-"""The source's own answers to prompts.py, for distillation -> work/teacher.jsonl.   python teacher.py [--tokens 100]"""
+"""The source's own answers to prompts.py, for distillation -> work/teacher.jsonl.   python teacher.py [--tokens 110]"""
 
 import argparse
 import json
@@ -13,8 +13,9 @@ import source
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--tokens", type=int, default=100)
-    ap.add_argument("--batch", type=int, default=32)
+    ap.add_argument("--tokens", type=int, default=110)
+    ap.add_argument("--batch", type=int, default=48)
+    ap.add_argument("--temperature", type=float, default=0.5)
     ap.add_argument("--bf16", action="store_true", help="products in bfloat16: faster on CPUs with AMX")
     ap.add_argument("--threads", type=int, default=1)
     a = ap.parse_args()
@@ -25,7 +26,7 @@ def main():
         for i in range(0, len(asked), a.batch):
             q = asked[i: i + a.batch]
             ids = [tok.encode(source.chatml([{"role": "user", "content": x}])).ids for x in q]
-            for x, (y, ended) in zip(q, m.sample(ids, a.tokens, seed=i)):
+            for x, (y, ended) in zip(q, m.sample(ids, a.tokens, a.temperature, seed=i)):
                 f.write(json.dumps({"q": x, "a": tok.decode(y), "ids": y, "end": ended}) + "\n")
             print(f"{min(i + a.batch, len(asked))} of {len(asked)}", flush=True)
     os.replace(out + ".tmp", out)
