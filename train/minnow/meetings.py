@@ -8,6 +8,7 @@ from synth.words import CITIES, CODEWORDS, DAYS, DEPTS, FIRST, MONTHS, cap, full
 
 PRODUCTS = ["phone app", "website", "lamp", "remote control", "coffee machine", "backpack", "newsletter", "search page", "camera", "e-bike", "online shop", "headset", "game", "dashboard", "tent", "printer", "toaster", "garden hose", "water bottle", "jacket", "vacuum cleaner", "smart watch", "desk", "speaker", "cookbook"]
 PLACES = ["kitchen", "lobby", "parking lot", "warehouse", "meeting room", "library", "canteen", "gym", "server room", "showroom", "playground", "garden", "main hall", "workshop"]
+OTHER_PLACES = ["town hall", "church", "school", "club house", "tent", "station", "market hall", "barn"]
 CAUSES = ["a supplier was late", "two people are ill", "the tests are not finished", "the permit is missing", "the weather was bad", "the parts did not arrive", "the contract is not signed", "of a strike", "the budget is used up", "a machine broke"]
 POINTS = [  # (what somebody says, the point of a summary)
     ("the new {p} sold {n} units last month, more than we expected", "The new {p} sold {n} units last month, more than expected."), ("sales of the {p} fell by {n} percent this quarter", "Sales of the {p} fell by {n} percent this quarter."), ("sales of the {p} rose by {n} percent, mostly in {c}", "Sales of the {p} rose by {n} percent, mostly in {c}."),
@@ -26,6 +27,10 @@ POINTS = [  # (what somebody says, the point of a summary)
     ("the bridge on the way to {c} is closed until {m}", "The bridge on the way to {c} is closed until {m}."), ("the experiment gave the same result {s} times", "The experiment gave the same result {s} times."), ("the paper was accepted at the conference in {c}", "The paper was accepted at the conference in {c}."), ("our team won the match in {c} by {s} goals", "The team won the match in {c} by {s} goals."), ("the website had {n} thousand visitors in {m}", "The website had {n} thousand visitors in {m}."),
     ("two thirds of the users never open the {p}", "Two thirds of the users never open the {p}."), ("the backup of the {t} team failed again", "The backup of the {t} team failed again."), ("we are moving the data to a new server on {d}", "The data will be moved to a new server on {d}."), ("support answered {n} tickets this week", "Support answered {n} tickets this week."), ("the audit found no problems", "The audit found no problems."),
     ("we will test the {p} with {n} users in {m}", "The {p} will be tested with {n} users in {m}."), ("the lift in the {l} is broken again", "The lift in the {l} is broken again."), ("the exhibition in {c} was a great success", "The exhibition in {c} was a great success."), ("the insurance pays for the damage in the {l}", "The insurance pays for the damage in the {l}."), ("the {p} now works without the internet", "The {p} now works without the internet."),
+    ("we ordered the {q} from {c}, and they will be here by {d}", "The team ordered the {q} from {c}."), ("we sold the {q} for {n} euros", "The team sold the {q} for {n} euros."), ("somebody took the {q}, so we will lock the {l} from now on", "Somebody took the {q}, so the {l} will be locked from now on."), ("{x} looks after the {q} now", "{x} looks after the {q} now."), ("we had to throw away the {q} because {w}", "The team threw away the {q} because {w}."),
+    ("we got the {q} back after {s} weeks", "The team got the {q} back after {s} weeks."), ("the club will pay for the {q}, at most {n} euros", "The club will pay up to {n} euros for the {q}."), ("nobody could find the {q}, so the {l} stays shut on {d}", "Nobody could find the {q}, so the {l} stays shut on {d}."), ("we moved the {q} from the {l} to {c}", "The team moved the {q} from the {l} to {c}."), ("the fee goes up from {n} to {n2} euros in {m}", "The fee goes up from {n} to {n2} euros in {m}."),
+    ("we have {n} members now, {s} more than in {m}", "There are {n} members now, {s} more than in {m}."), ("{x} ran the shop alone for {s} weeks and did well", "{x} ran the shop alone for {s} weeks."), ("we cannot use the {l} on {d}, so we meet in the {l2}", "The {l} cannot be used on {d}, so the meeting is in the {l2}."), ("the first {n} visitors get the {q} for free", "The first {n} visitors get the {q} for free."), ("the bus to {c} leaves at {h} from now on", "The bus to {c} leaves at {h} from now on."),
+    ("we repaired the {q}, which cost {n} euros", "The team repaired the {q} for {n} euros."), ("the class in {c} is full, and {s} people are on the waiting list", "The class in {c} is full, with {s} people on the waiting list."), ("parking at the {l} costs {s} euros a day from {m} on", "Parking at the {l} costs {s} euros a day from {m} on."), ("the council gave us {n} euros for the {q}", "The council gave {n} euros for the {q}."), ("{x} found the {q} in the {l}", "{x} found the {q} in the {l}."),
 ]
 DIALOGUES = [  # a point that takes several turns
     (["how many {p}s did we sell in {m}?", "exactly {n}"], "{n} {p}s were sold in {m}."), (["should we choose the red or the blue {p}?", "I prefer the blue one", "okay, then we take the blue one"], "The team chose the blue {p}."), (["can we launch on {d}?", "no, {w}", "then we wait until {m}"], "The launch waits until {m} because {w}."),
@@ -40,7 +45,7 @@ LEAD = ["{}."] * 6 + ["Just to let you know, {}.", "As you know, {}.", "First of
 def slots(r):
     d, e = r.sample(DAYS, 2)
     return dict(p=r.choice(PRODUCTS), n=r.choice([8, 12, 15, 18, 20, 25, 30, 40, 45, 60, 75, 90, 120, 250, 300]), d=r.choice([d, d, f"{r.randint(1, 28)} {r.choice(MONTHS)}"]), e=e, s=r.choice(["two", "three", "four", "five", "six"]), t=r.choice(DEPTS), c=r.choice(CITIES), h=f"{r.randint(8, 11)} am",
-                m=r.choice(MONTHS), l=r.choice(PLACES), w=r.choice(CAUSES), x=full(r))
+                m=r.choice(MONTHS), l=r.choice(PLACES), w=r.choice(CAUSES), x=full(r), q=r.choice(WHAT), n2=r.randint(301, 900), l2=r.choice(OTHER_PLACES))
 
 
 def fact_point(r):
@@ -59,13 +64,27 @@ TASKS = ["send the report to {x}", "call the {t} team", "book a room for the wor
          "sharpen the knives", "feed the fish in the {l}", "collect the parcels", "repaint the fence", "invite the speakers", "copy the keys of the {l}", "proofread the brochure", "rent a van", "pick up {x} at the airport", "record the podcast", "renew the insurance", "hang up the posters in the {l}",
          "sort the photos", "write to the mayor", "clean the windows of the {l}", "check the fire doors", "bake two cakes", "order the flowers", "wrap the presents", "look for a new supplier", "apply for the grant", "tune the piano", "mow the lawn", "reserve a table for {n}", "sign the lease", "phone the plumber",
          "pay the electrician", "test the microphones", "unpack the boxes", "count the votes", "deliver the {p} to {c}", "scan the receipts", "draw the map", "choose the music", "install the updates", "walk the dog of {x}", "replace the lamps in the {l}", "tell {x} about the delay", "talk to the neighbours"]
-DATES = ["by {d}", "by {d}", "by {d}", "before {d}", "until {d}", "on {d}", "by the end of {m}", "by tomorrow", "next week", "by the end of the week", "by {k} {m}", "before the launch", "this afternoon"]
+DOES = "check,order,pick up,look for,bring,return,buy,sort,collect,measure,count,describe,pack,label,inspect,paint,clean,move,hand over,ask about,read about,take care of,decide on,write about,pay for,look after,get rid of,hide,unload,repair,wash,weigh,mend,borrow,find,sell,replace,carry in,deliver,store,test".split(",")
+WHAT = """banner,agenda,radio,ladder,tablecloths,tickets,wristbands,name badges,spare tyre,gas bottle,water tank,beehive,costumes,stage lights,raffle prizes,score sheets,trophies,lost property,first-aid kit,extension cords,trailer,canoe,paddles,hymn books,piano stool,curtains,carpet,sofa,dishwasher,fuse box,boiler,gutter,hedge,compost,seeds,seedlings,wheelbarrow,tarpaulin,tent pegs,sleeping bags,route,
+visitor list,guest book,menu,wine,sandwiches,birthday card,certificates,exam papers,attendance list,permission slips,bus passes,microscope,samples,lab coats,freezer,pallets,forklift,invoices,tax forms,receipts,expense claims,pay slips,sales figures,survey,questionnaire,spreadsheet,mailing list,sign-up form,contact form,logo files,business cards,leaflets,shop window,price tags,cash register,gift cards,coupons,loyalty cards,
+test data,release notes,login screen,error log,firewall rules,wifi password,domain name,certificate,monitor,keyboards,cables,projector,whiteboard,markers,flip chart,chairs,desk lamps,badge reader,fire extinguisher,emergency exit,parking spaces,bicycle racks,lockers,uniforms,helmets,safety vests,radios,map,timetable,sculpture,frames,catalogue,loan agreement,visa forms,passport copies,hotel list,taxi,suitcases,medicine,bandages,
+wheelchair,patient files,dog food,cat litter,aquarium,saddle,hay,eggs,apples,flour,oven,recipes""".replace("\n", "").split(",")
+RELAXED = ["no rush", "no hurry", "whenever there is time", "when possible", "not urgent", "no date yet"]  # said where there is no date
+DATES = ["by {d}", "by {d}", "by {d}", "by {d}", "before {d}", "until {d}", "on {d}", "on {d}", "by the end of {m}", "by tomorrow", "next week", "by the end of the week", "by {k} {m}", "by {k} {m}", "by {m} {k}", "on {k} {m}", "before the launch", "this afternoon", "tomorrow", "today", "by noon", "by next {d}", "before the weekend", "in two weeks", "by the end of the month", "as soon as possible", "on {d} morning"]
 
 
 def task_of(r, people, dated=0.65, owned=0.9):
     v = slots(r)
     when = r.choice(DATES).format(d=v["d"].split(" ")[0] if v["d"][0].isdigit() is False else v["e"], m=v["m"], k=r.randint(1, 28)) if r.random() < dated else None
-    return (r.choice(people) if r.random() < owned else None, r.choice(TASKS).format(**v), when)
+    what = r.choice(TASKS).format(**v) if r.random() < 0.55 else f"{r.choice(DOES)} the {r.choice(WHAT)}"
+    return (r.choice(people) if r.random() < owned else None, what, when)
+
+
+def does(task):
+    """The task as something that a person does: "send the report" -> "sends the report"."""
+    verb, _, rest = task.partition(" ")
+    verb = verb[:-1] + "ies" if verb.endswith("y") and verb[-2] not in "aeiou" else verb + "es" if verb.endswith(("s", "x", "z", "ch", "sh", "o")) else verb + "s"
+    return f"{verb} {rest}"
 
 
 def item(t):
@@ -173,7 +192,28 @@ def sentence(r):
 
 ASK_ACTIONS = ["Extract action items from the following notes:", "Extract action items from the following notes.", "Extract the action items from these notes.", "List the action items in these notes.", "What are the action items in the following notes?", "Give me the action items.", "Which tasks come out of this?", "Make a to-do list from this text.",
                "List all tasks with owner and date.", "tasks from my notes pls", "what do we have to do? list it", "todo list please", "Find the tasks in this text and list them with owner and deadline.", "Who does what until when?", "Who has to do what, and by when?", "Pull the action items out of this."]
-NOTE = ["{w} will {t}", "{w} to {t}", "{w} has to {t}", "{w}: {t}", "ask {w} to {t}", "{w} needs to {t}", "{w} should {t}", "{w} promised to {t}", "{w} is going to {t}", "TODO {w}: {t}", "{w} must {t}", "{w} agreed to {t}"]
+NOTE = ["{w} will {t}{d}", "{w} will {t}{d}", "{w} to {t}{d}", "{w} has to {t}{d}", "{w}: {t}{d}", "ask {w} to {t}{d}", "{w} needs to {t}{d}", "{w} should {t}{d}", "{w} promised to {t}{d}", "{w} is going to {t}{d}", "TODO {w}: {t}{d}", "{w} must {t}{d}", "{w} agreed to {t}{d}", "{w} {does}{d}", "{w} {does}{d}", "{w} will take over: {t}{d}", "{w} said that the team can count on it: {t}{d}",
+        "it is {w}'s job to {t}{d}", "{w} offered to {t}{d}", "{w} volunteered to {t}{d}", "@{w} {t}{d}", "{t}{d} ({w})", "{t} - {w}{dash}", "{t}{d}: {w}", "[{w}] {t}{d}", "waiting for {w} to {t}{d}", "we decided that {w} will {t}{d}", "{w} is responsible for this: {t}{d}", "next step for {w}: {t}{d}", "{w} wants to {t}{d}", "please remind {w} to {t}{d}"]
+OPEN = ["somebody has to {t}{d}", "we still need to {t}{d}", "TODO: {t}{d}", "open: {t}{d}", "{t}{d} (who?)", "nobody has said yet who will {t}{d}"]
+NO_TASKS = ["{w} is on holiday until {d}", "{w} was ill last week", "{w} liked the idea", "{w} thanked everybody", "{w} joined the team in {m}", "nobody liked the new {p}", "the coffee was good", "it rained all day", "{w} has already finished the {what}", "the {what} arrived on {d}", "{w} sent the {what} last week", "the {what} is fine", "the {l} was too cold", "{w} was happy with the {p}", "we talked about the {what} for an hour", "the last meeting was in {m}",
+            "{w} told us about a trip to {c}", "the {p} had {n} visitors", "the new {what} looks good", "{w} and the {t} team had a good week", "the next meeting is on {d}"]
+
+
+def no_task(r, people):
+    """A sentence of notes, often with a name or a day, from which nothing follows."""
+    return fact_point(r)[0] if r.random() < 0.4 else r.choice(NO_TASKS).format(w=r.choice(people), what=r.choice(WHAT), **{k: v for k, v in slots(r).items() if k not in "wq"})
+
+
+def note(r, t, form=None):
+    """One task as notes say it."""
+    who, what, when = t
+    when = when or (r.choice(RELAXED) if r.random() < 0.2 else "")
+    relaxed = when in RELAXED
+    d = (", " if relaxed else " ") + when if when else ""
+    if who and when and not relaxed and form is None and r.random() < 0.12:
+        return f"{when} {who} {r.choice(['will', 'should', 'has to'])} {what}"
+    form = (form or r.choice(NOTE)) if who else r.choice(OPEN)
+    return form.format(w=who, t=what, does=does(what), d=d, dash=f" - {when}" if when else "")
 
 
 def actions(r):
@@ -187,8 +227,8 @@ def actions(r):
             if all(t[1] != x[1] for x in ts):
                 ts.append(t)
         one = r.choice(NOTE) if r.random() < 0.3 else None
-        say = [((one or r.choice(NOTE)).format(w=w, t=t) if w else r.choice(["somebody has to {t}", "we still need to {t}", "TODO: {t}", "open: {t}"]).format(t=t)) + (f" {d}" if d else "") for w, t, d in ts]
-        rows = [(i, cap(s)) for i, s in enumerate(say)] + [(r.uniform(-1, len(say)), cap(fact_point(r)[0])) for _ in range(r.choice([0, 0, 1, 2]))]
+        say = [note(r, t, one) for t in ts]
+        rows = [(i, x if x[0] in "@[" else cap(x)) for i, x in enumerate(say)] + [(r.uniform(-1, len(say)), cap(no_task(r, people))) for _ in range(r.choice([0, 0, 1, 2, 2, 3]))]
         rows = [x for _, x in sorted(rows, key=lambda z: z[0])]
         text = r.choice([". ".join(rows) + ".", ". ".join(rows) + ".", "\n".join("- " + x for x in rows), "\n".join(rows), "\n".join(f"{i}. {x}" for i, x in enumerate(rows, 1)), "; ".join(rows) + "."])
         text = r.choice(["", "", f"Met with the {r.choice(DEPTS)} team on {r.choice(DAYS)}. ", "Meeting notes. ", "Call with the customer. "]) + text
