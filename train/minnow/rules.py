@@ -37,6 +37,7 @@ ONE_WORD = [("Is the Earth round?", "Yes"), ("Is fire cold?", "No"), ("Can birds
             ("Which planet do we live on?", "Earth"), ("What is frozen water called?", "Ice"), ("What do bees make?", "Honey"), ("What is the first month of the year?", "January"), ("What is the last day of the week?", "Sunday"), ("What is 2 + 2?", "Four"), ("What is 10 - 3?", "Seven"), ("Who wrote Hamlet?", "Shakespeare"), ("Which star gives us light?", "Sun"),
             ("What do you use to cut paper?", "Scissors"), ("What do we breathe?", "Air"), ("What is the largest ocean?", "Pacific"), ("What is the fastest land animal?", "Cheetah"), ("Which metal has the symbol Fe?", "Iron"), ("What is a young cat called?", "Kitten"), ("What is a baby dog called?", "Puppy"), ("What is a young cow called?", "Calf"), ("What is a baby sheep called?", "Lamb"), ("What is a young frog called?", "Tadpole"), ("Who painted the Mona Lisa?", "Leonardo"), ("What season comes after winter?", "Spring"), ("What is the capital of England?", "London"), ("Which gas do we need to breathe?", "Oxygen")]
 YOUNG = [(x[0], x[2]) for x in table("animals") if " " not in x[2]]
+YOUNG_QUESTIONS = [(f"What is a young {a} called?", y) for a, y in YOUNG]
 LISTS = [("Name three fruits.", ["apple", "banana", "orange"]), ("Name three colours.", ["red", "green", "blue"]), ("Name three animals.", ["dog", "cat", "horse"]), ("Name three countries in Europe.", ["France", "Spain", "Italy"]), ("Name three planets.", ["Mars", "Venus", "Jupiter"]), ("Name three vegetables.", ["carrot", "potato", "onion"]),
          ("Name three drinks.", ["water", "tea", "milk"]), ("Name three sports.", ["football", "tennis", "swimming"]), ("Name three instruments.", ["piano", "violin", "guitar"]), ("Name three tools.", ["hammer", "saw", "drill"]), ("Name three days of the week.", ["Monday", "Tuesday", "Wednesday"]), ("Name three months.", ["January", "May", "October"]),
          ("What do I need for tea?", ["a cup", "hot water", "a tea bag"]), ("What do I need to paint a wall?", ["paint", "a brush", "a ladder"]), ("What should I pack for the beach?", ["a towel", "sun cream", "water"]), ("How do I stay healthy?", ["Eat well", "Move every day", "Sleep enough"]), ("How do I brush my teeth?", ["Put paste on the brush", "Brush for two minutes", "Rinse with water"])]
@@ -226,6 +227,24 @@ def tone(r):
     return C([S(r.choice(asks)), U(q), A(form.format(a=a))])
 
 
+def address(r):
+    """A title by which the user is addressed."""
+    x = r.choice(["Captain", "boss", "Your Majesty", "Doctor", "Madam", "chief", "my friend", "Professor", "my lord", "comrade", "Sir", "partner", "neighbour", "champion"])
+    q, a = question(r)
+    return C([S(r.choice([f"Call the user {x}.", f"Always address the user as {x}.", f"Address the user as \"{x}\" in every reply.", f"You call everybody {x}.", f"Say {x} to the user."])), U(q), A(f"{a[:-1]}, {x}." if a[-1] == "." else f"{a} {x}.")])
+
+
+def limited(r):
+    """An answer in few words, or a number alone."""
+    if r.random() < 0.35:
+        a, b = r.randint(2, 20), r.randint(2, 20)
+        q, n = r.choice([(f"What is {a} + {b}?", a + b), (f"What is {a + b} - {b}?", a), ("How many days are in a week?", 7), ("How many legs does a spider have?", 8), ("How many months are in a year?", 12), ("How many hours does a day have?", 24), ("How many wheels does a car have?", 4), ("How many sides does a triangle have?", 3), ("How many letters are in the word 'tree'?", 4), ("How many players are in a football team?", 11)])
+        return C([S(r.choice(["Answer with a number only.", "Reply only with a number.", "Your answer is a single number, nothing else.", "Write the number and no words."])), U(q), A(str(n))])
+    q, a = r.choice(ONE_WORD + SMALL + YOUNG_QUESTIONS)
+    n = r.choice(["two", "three", "four", "five", "3", "4", "5"])
+    return C([S(r.choice([f"Use at most {n} words.", f"Answer in no more than {n} words.", f"Never write more than {n} words.", f"Your answers have at most {n} words."])), U(q), A(cap(a) + ".")])
+
+
 def user_name(r):
     n = name(r)
     q, a = question(r)
@@ -257,4 +276,4 @@ def secret(r):
 
 def honours_system(r):
     """One conversation whose system prompt is followed."""
-    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 6 + [letters] * 2 + [language] * 3 + [ending] * 4 + [beginning] * 3 + [topic, topic] + [business] * 2 + [desk] * 8 + [shape] * 2 + [tone] * 2 + [user_name, secret] + [worker] * 3)(r)
+    return r.choice([persona, persona, long_persona, long_persona, long_persona] + [one_word] * 6 + [letters] * 2 + [language] * 3 + [ending] * 4 + [beginning] * 3 + [topic, topic] + [business] * 2 + [desk] * 8 + [shape] * 2 + [tone] * 2 + [limited] * 3 + [address] * 2 + [user_name, secret] + [worker] * 3)(r)
