@@ -7,7 +7,7 @@ import knowledge
 import sums
 import talk
 from synth import tools as synth_tools
-from synth.words import CITIES, CODEWORDS, COLORS, DAYS, FIRST, THINGS, cap, code, full, join, name
+from synth.words import CITIES, CODEWORDS, COLORS, DAYS, FIRST, MONTHS, THINGS, cap, code, full, join, name
 
 
 def fn(name_, description, required="", **props):
@@ -31,7 +31,7 @@ def weather(r):
             on = f"on {when}" if when in DAYS else when
             q = r.choice([f"How is the weather in {c} {on}?", f"Will it rain in {c} {on}?", f"Is it going to be warm in {c} {on}?", f"weather in {c} {on}?", f"Should I take a coat in {c} {on}?", f"I am in {c} {on}. Do I need sunglasses?", f"What will it be like in {c} {on}?"])
             return tool, q, {key: c, "day": when}, {"condition": sky, "temperature": t}, f"It will be {sky} in {c} {on}, with {t} degrees."
-        return tool, r.choice([f"What is the weather in {c}?", f"How is the weather in {c} right now?", f"Is it warm in {c}?", f"What's the weather like in {c}?", f"Weather in {c}?", f"Do I need an umbrella in {c}?", f"How cold is it in {c} right now?", f"Is it raining in {c}?"]), {key: c}, r.choice([{"temperature": t, "condition": sky}, {"temperature_c": t, "sky": sky}, {"temp": t, "description": sky}]), f"It is {sky} in {c}, with {t} degrees."
+        return tool, r.choice([f"What is the weather in {c}?", f"How is the weather in {c} right now?", f"Is it warm in {c}?", f"What's the weather like in {c}?", f"Weather in {c}?", f"Do I need an umbrella in {c}?", f"How cold is it in {c} right now?", f"Is it raining in {c}?", f"Do I need a jacket in {c} today?", f"what is the weather like in {c}", f"Can I have a picnic in {c} this afternoon?", f"I am going to {c}. Do I need warm clothes?", f"Should we meet outside in {c}?"]), {key: c}, r.choice([{"temperature": t, "condition": sky}, {"temperature_c": t, "sky": sky}, {"temp": t, "description": sky}]), f"It is {sky} in {c}, with {t} degrees."
     if k == 2:
         tool = fn(n, "Get the weather forecast for a city and a day.", f"{key} day", **{key: ("string", "Name of the city")}, day=("string", "Day of the forecast"))
         return tool, r.choice([f"What will the weather be in {c} {'on ' if d in DAYS else ''}{d}?", f"Will it rain in {c} {'on ' if d in DAYS else ''}{d}?", f"Weather for {c}, {d}, please."]), {key: c, "day": d}, {"condition": sky, "max": t}, f"In {c} it will be {sky} {'on ' if d in DAYS else ''}{d}, with up to {t} degrees."
@@ -80,7 +80,7 @@ def currency(r):
 
 def transport(r):
     x, y = r.sample(CITIES, 2)
-    n, d, kind = r.randint(1, 6), r.choice(["tomorrow", *DAYS]), r.choice(["train", "flight", "bus"])
+    n, d, kind = r.randint(1, 6), r.choice(["tomorrow", r.choice(DAYS), f"{r.randint(1, 28)} {r.choice(MONTHS)}", f"{r.choice(MONTHS)} {r.randint(1, 28)}"]), r.choice(["train", "flight", "bus", "ferry"])
     a, b = r.choice([("origin", "destination"), ("from", "to"), ("departure", "arrival")])
     k, price = r.random(), r.randint(20, 300)
     props, args = {a: ("string", "City of departure"), b: ("string", "City of arrival")}, {a: x, b: y}
@@ -88,10 +88,10 @@ def transport(r):
     if k < 0.35:
         key = r.choice(["seats", "passengers", "people"])
         props[key], args[key], tail = ("integer", "Number of people"), n, f" for {n} {'person' if n == 1 else 'people'}"
-    elif k < 0.65:
-        key = r.choice(["day", "date"])
-        props[key], args[key], tail = ("string", "Day of travel"), d, f" {'on ' if d in DAYS else ''}{d}"
-    return fn(r.choice([f"find_{kind}s", f"search_{kind}s", f"{kind}_search", f"find_{kind}"]), f"Find a {kind} between two cities.", " ".join(props), **props), r.choice([f"Find a {kind} from {x} to {y}{tail}.", f"Search a {kind} from {x} to {y}{tail}, please.", f"I need a {kind} from {x} to {y}{tail}.", f"Which {kind} goes from {x} to {y}{tail}?"]), args, {"departure": f"{r.randint(6, 21)}:{r.choice(['05', '20', '45'])}", "price": price}, f"I found a {kind} from {x} to {y} for {price} euros."
+    elif k < 0.8:
+        key = r.choice(["day", "date", "when"])
+        props[key], args[key], tail = ("string", r.choice(["Day of travel", "When to travel, such as tomorrow or 17 May"])), d, f" {'on ' if d != 'tomorrow' else ''}{d}"
+    return fn(r.choice([f"find_{kind}s", f"search_{kind}s", f"{kind}_search", f"find_{kind}"]), r.choice([f"Find a {kind} between two cities.", f"Search for {kind} tickets.", f"Search {kind} connections."]), " ".join(list(props)[: r.choice([2, 3])]), **props), r.choice([f"find me a {kind} from {x} to {y}{tail}", f"{x} to {y} by {kind}{tail}, what is there?", f"I have to get from {x} to {y}{tail}. Is there a {kind}?", f"Is there a {kind} from {x} to {y}{tail}?", f"Find a {kind} from {x} to {y}{tail}.", f"Search a {kind} from {x} to {y}{tail}, please.", f"I need a {kind} from {x} to {y}{tail}.", f"Which {kind} goes from {x} to {y}{tail}?"]), args, {"departure": f"{r.randint(6, 21)}:{r.choice(['05', '20', '45'])}", "price": price}, f"I found a {kind} from {x} to {y} for {price} euros."
 
 
 def light(r):

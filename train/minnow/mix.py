@@ -26,9 +26,9 @@ from synth.stories import story
 from synth.words import cap
 
 SHARES = {  # kind: (what makes a conversation, share of tokens)
-    "identity": (talk.identity, 2), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 4), "system": (rules.honours_system, 12), "memory": (memory.memory, 6), "bullets": (meetings.bullets_mix, 6), "minutes": (minutes.minutes, 8), "missing": (talk.missing, 2.5), "actions": (meetings.actions_mix, 16), "sums": (sums.sums, 4), "thought": (sums.thought, 11),
-    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1.5), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 1.5), "tools": (calls.tools, 19), "results": (results.results, 15), "json": (jsons.jsons, 8), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 12), "code": (coding.coding, 2.5)}
-RECORDS = {"teacher": 4, "instructions": 2.5, "plain": 6, "xquad": 0.3, "svamp": 0.3}
+    "identity": (talk.identity, 2), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 5), "system": (rules.honours_system, 15), "memory": (memory.memory, 5), "bullets": (meetings.bullets_mix, 9), "minutes": (minutes.minutes, 7), "missing": (talk.missing, 2.5), "actions": (meetings.actions_mix, 19), "sums": (sums.sums, 3), "thought": (sums.thought, 7.5),
+    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 2.5), "tools": (calls.tools, 17), "results": (results.results, 10), "json": (jsons.jsons, 5), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 6), "code": (coding.coding, 3)}
+RECORDS = {"bfcl": 4, "teacher": 14, "instructions": 3, "plain": 18, "xquad": 0.3, "svamp": 0.3}
 CASUAL = ("identity", "greetings", "lists", "memory", "sums", "thought", "unknown", "tales", "tools", "facts", "explain", "missing")  # kinds whose questions may come in small letters
 
 
@@ -70,7 +70,7 @@ class Data:
             with open(teacher or source.path("teacher.jsonl"), encoding="utf-8") as f:
                 self.teach = [x for x in map(json.loads, f) if "SmolLM" not in x["a"] and "Hugging" not in x["a"]]
         self.shares = {k: v[1] for k, v in SHARES.items()} | {k: v for k, v in RECORDS.items() if k != "teacher" or self.teach}
-        self.pools = {"teacher": self.teach, "instructions": [x for x in part("instructions", held_out) if x.get("a")], "xquad": part("xquad", held_out), "svamp": part("svamp", held_out), "plain": [x["t"] for x in part("wiki", held_out)[:1500]]}
+        self.pools = {"teacher": self.teach, "instructions": [x for x in part("instructions", held_out) if x.get("a")], "xquad": part("xquad", held_out), "bfcl": [x for x in part("bfcl", held_out) if len(x["f"]) < 4 and len(x["m"]) == 2 and len(x["m"][1].get("tool_calls", [])) == 1], "svamp": part("svamp", held_out), "plain": [x["t"] for x in part("wiki", held_out)[:3000] + part("books", held_out)]}
         for x in self.pools.values():
             self.r.shuffle(x)
         self.at = dict.fromkeys(self.pools, 0)
@@ -124,8 +124,9 @@ class Data:
             ids = self.enc(x["a"])
             return self.distil(x["q"] + ("\n\n" + x["in"] if x.get("in") else ""), ids, k, 0.3) if len(ids) < 160 else None
         if k == "plain":
-            i = r.randrange(max(1, len(x) - 900))
-            ids = [0] + self.enc(x[i: i + 900].split(" ", 1)[-1])[:190]
+            n = r.choice([900, 900, 3000])  # letters
+            i = r.randrange(max(1, len(x) - n))
+            ids = [0] + self.enc(x[i: i + n].split(" ", 1)[-1])[: n * 2 // 9]
             pos = list(range(1, len(ids)))
             return {"ids": ids, "pos": pos, "kind": k, "ce": [0.0] * len(pos), "teacher": (ids, pos)}
         if k == "xquad":
@@ -135,6 +136,8 @@ class Data:
             for q, a in qa[1:3]:
                 m += [conversation.U(q), conversation.A(cap(a) + ".")]
             return self.encode(conversation.C(m), k)
+        if k == "bfcl":
+            return self.encode(conversation.C(conversation.maybe_system(r, 0.3) + x["m"], f=x["f"], short=r.random() < 0.5), k)
         thinking = r.random() < 0.5
         c = conversation.C([conversation.U(x["q"]), conversation.A(f"The answer is {x['a']}." if thinking else f"{x['think']}\nThe answer is {x['a']}.")])
         return self.encode(conversation.think(c, x["think"], r, 1) if thinking else c, k)
