@@ -26,9 +26,9 @@ from synth.stories import story
 from synth.words import cap
 
 SHARES = {  # kind: (what makes a conversation, share of tokens)
-    "identity": (talk.identity, 2), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 5), "system": (rules.honours_system, 15), "memory": (memory.memory, 5), "bullets": (meetings.bullets_mix, 9), "minutes": (minutes.minutes, 7), "missing": (talk.missing, 2.5), "actions": (meetings.actions_mix, 19), "sums": (sums.sums, 3), "thought": (sums.thought, 7.5),
-    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 2.5), "tools": (calls.tools, 17), "results": (results.results, 10), "json": (jsons.jsons, 5), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 6), "code": (coding.coding, 3)}
-RECORDS = {"bfcl": 4, "teacher": 14, "instructions": 3, "plain": 18, "xquad": 0.3, "svamp": 0.3}
+    "identity": (talk.identity, 2), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 6), "system": (rules.honours_system, 18), "memory": (memory.memory, 5), "bullets": (meetings.bullets_mix, 9), "minutes": (minutes.minutes, 6), "missing": (talk.missing, 2.5), "actions": (meetings.actions_mix, 24), "sums": (sums.sums, 4), "thought": (sums.thought, 10),
+    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 2), "tools": (calls.tools, 15), "results": (results.results, 10), "json": (jsons.jsons, 4.5), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 5), "code": (coding.coding, 3)}
+RECORDS = {"bfcl": 3, "teacher": 14, "instructions": 3, "plain": 22, "xquad": 0.3, "svamp": 0.3}
 CASUAL = ("identity", "greetings", "lists", "memory", "sums", "thought", "unknown", "tales", "tools", "facts", "explain", "missing")  # kinds whose questions may come in small letters
 
 
@@ -64,7 +64,7 @@ class Data:
 
     def __init__(self, tok, seed, held_out=False, teacher=None, forbidden=()):
         self.tok, self.r, self.held_out = tok, random.Random(seed), held_out
-        self.forbidden = user_messages([os.path.join(source.HERE, "evaluation", "prompts.jsonl"), *forbidden])
+        self.forbidden = user_messages([os.path.join(source.HERE, "evaluation", x) for x in ("prompts.jsonl", "second.jsonl")] + list(forbidden))
         self.teach = []
         if not held_out:
             with open(teacher or source.path("teacher.jsonl"), encoding="utf-8") as f:
