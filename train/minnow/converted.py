@@ -59,7 +59,8 @@ def attention(t, c, layer, a, ang, topk=0, tap=None, lengths=None):
             allowed = torch.arange(e)[None] <= torch.arange(s, e)[:, None]
             if e > topk:
                 score = index_scores(iq[s:e], ik[:e], iw[s:e]).float().masked_fill(~allowed, float("-inf"))
-                allowed &= torch.zeros_like(allowed).scatter_(1, score.topk(topk, -1)[1], True)
+                best = score.sort(dim=-1, descending=True, stable=True)[1][:, :topk]  # of equal scores the lower position, as docs/model.md has it
+                allowed &= torch.zeros_like(allowed).scatter_(1, best, True)
             o[:, s:e] = F.scaled_dot_product_attention(q[None, :, s:e], k[None, :, :e], v[None, :, :e], attn_mask=allowed, scale=scale)[0]
     else:
         v = F.pad(v, (0, nope + rope - dv))  # equal widths: the fused kernel wants them
