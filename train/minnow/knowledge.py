@@ -141,7 +141,7 @@ def at_length(r):
     n = len(a.split(". "))
     some = r.choice(["a few sentences", "some sentences", "a short paragraph", f"{'one two three four five'.split()[n - 1]} sentences"])
     how = q[0].lower() + q[1:] if not q.startswith("I ") else q
-    return r.choice([q] * 9 + [f"{q} Answer in {some}.", f"{q} Use {some}.", f"{q} Please explain it in {some}.", f"Can you explain this to me: {how}", f"Please explain: {how}", f"{q} I would like to understand it.", f"My daughter asks: {how} What can I tell her?", f"For a school project: {how}", f"{q} Explain it in simple words."]), a
+    return r.choice([q] * 9 + [f"{q} Answer in {some}.", f"{q} Use {some}.", f"{q} Please explain it in {some}.", f"Can you explain this to me: {how}", f"Please explain: {how}", f"{q} I would like to understand it.", f"My daughter asks: {how} What can I tell her?", f"In {some}, {how}", f"In {some}: {how}", f"For a school project: {how}", f"{q} Explain it in simple words."]), a
 
 
 def explain(r):
@@ -149,11 +149,11 @@ def explain(r):
     m = maybe_system(r, 0.3)
     for _ in range(r.choice([1, 1, 2])):
         k = r.random()
-        if k < 0.45:
+        if k < 0.6:
             q, a = at_length(r)
-        elif k < 0.6:
+        elif k < 0.75:
             q, a = compared(r)
-        elif k < 0.82:
+        elif k < 0.88:
             q, a = described(r)
         else:
             qs, a = r.choice(REASONS)

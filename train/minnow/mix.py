@@ -26,9 +26,9 @@ from synth.stories import story
 from synth.words import cap
 
 SHARES = {  # kind: (what makes a conversation, share of tokens)
-    "identity": (talk.identity, 2), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 6), "system": (rules.honours_system, 18), "memory": (memory.memory, 5), "bullets": (meetings.bullets_mix, 9), "minutes": (minutes.minutes, 6), "missing": (talk.missing, 2.5), "actions": (meetings.actions_mix, 24), "sums": (sums.sums, 4), "thought": (sums.thought, 10),
-    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 2), "tools": (calls.tools, 15), "results": (results.results, 10), "json": (jsons.jsons, 4.5), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 5), "code": (coding.coding, 3)}
-RECORDS = {"bfcl": 3, "teacher": 14, "instructions": 3, "plain": 22, "xquad": 0.3, "svamp": 0.3}
+    "identity": (talk.identity, 3), "greetings": (talk.greetings, 3), "lists": (knowledge.lists, 8), "system": (rules.honours_system, 22), "memory": (memory.memory, 5), "bullets": (meetings.bullets_mix, 12), "minutes": (minutes.minutes, 8), "missing": (talk.missing, 2.5), "actions": (meetings.actions_mix, 24), "sums": (sums.sums, 4), "thought": (sums.thought, 8),
+    "translate": (texts.translate, 0.4), "unknown": (talk.unknown, 1), "haiku": (texts.haiku, 0.2), "stories": (story, 0.4), "tales": (tales.tale, 2), "tools": (calls.tools, 11), "results": (results.results, 9), "json": (jsons.jsons, 5), "reading": (texts.reading, 2), "facts": (knowledge.facts, 6), "explain": (knowledge.explain, 9), "code": (coding.coding, 3)}
+RECORDS = {"bfcl": 3, "teacher": 14, "instructions": 3, "plain": 20, "xquad": 0.3, "svamp": 0.3}
 CASUAL = ("identity", "greetings", "lists", "memory", "sums", "thought", "unknown", "tales", "tools", "facts", "explain", "missing")  # kinds whose questions may come in small letters
 
 
