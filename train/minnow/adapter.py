@@ -9,7 +9,7 @@ import os
 import torch
 import torch.nn.functional as F
 
-import conversation  # noqa: F401  (the path of train/)
+import paths  # noqa: F401  (before checkpoint)
 import checkpoint
 import source
 from rounding import FORMATS, Grid, straight_through

@@ -25,9 +25,7 @@ def unpacked(folder):
         if name.endswith(".weight_factor"):
             base = name.removesuffix(".weight_factor")
             t[base + ".weight"] = packed.weights(stored, base)
-        elif name.endswith(".weight") and x.dtype != torch.uint8:
-            t[name] = x.float()
-        elif name.endswith(".bias"):
+        elif name.endswith((".weight", ".bias")) and x.is_floating_point():
             t[name] = x.float()
     head = t["model.embed_tokens.weight"].clone()
     head[stored["lm_head.row_ids"].long()] = stored["lm_head.rows"].float()

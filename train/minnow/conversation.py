@@ -1,9 +1,8 @@
 """The smallest pieces of a conversation: messages, system prompts that change nothing, and thinking."""
 
 import os
-import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))  # synth, chat_format
+import paths  # noqa: F401  (before synth)
 
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tables")
 SYSTEMS = ["You are a helpful assistant."] * 5 + ["You are a helpful AI assistant.", "You are a friendly assistant.", "Answer clearly and briefly.", "You are a careful assistant.", "You are an assistant that helps with work and study.",

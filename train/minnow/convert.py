@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import adapter
-import conversation  # noqa: F401  (the path of train/)
+import paths  # noqa: F401  (before checkpoint)
 import source
 import checkpoint
 import fp8

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-import conversation  # noqa: F401  (the path of train/)
+import paths  # noqa: F401  (before checkpoint)
 import checkpoint
 from source import rms, rotate
 
