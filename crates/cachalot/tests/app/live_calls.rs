@@ -110,19 +110,25 @@ fn switches_and_variables_are_named_as_such() {
     server.stop();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_engine_says_what_it_runs_and_how_much() {
-    let server = AdminApp::start("").await;
-    assert_eq!(server.chat("", "deepseek-chat").await.0, 200);
+/// The engine's state once it is as `expected`, or after four seconds as it is then.
+async fn engine_when(server: &AdminApp, expected: impl Fn(&Value) -> bool) -> Value {
     let mut engine = server.get("/admin/engine").await;
-    // The answer is sent a moment before its sequence ends.
     for _ in 0..40 {
-        if engine["running"] == 0 {
+        if expected(&engine) {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         engine = server.get("/admin/engine").await;
     }
+    engine
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_says_what_it_runs_and_how_much() {
+    let server = AdminApp::start("").await;
+    assert_eq!(server.chat("", "deepseek-chat").await.0, 200);
+    // The answer is sent a moment before its sequence ends.
+    let engine = engine_when(&server, |engine| engine["running"] == 0).await;
     assert_eq!((&engine["model"], &engine["attention"]), (&json!("fixture"), &json!("sparse")), "{engine}");
     assert_eq!((&engine["running"], &engine["waiting"], &engine["queue"]), (&json!(0), &json!(0), &json!(256)));
     let number =
@@ -132,15 +138,9 @@ async fn the_engine_says_what_it_runs_and_how_much() {
     assert!(number("/memory/weights") > 1e6 && number("/memory/cache") > 0.0, "{engine}");
     assert!(number("/memory/available") <= number("/memory/total"), "{engine}");
     // Rates are those of whole seconds.
-    let mut rate = 0.0;
-    for _ in 0..40 {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        rate = server.get("/admin/engine").await["generated_tokens_per_second"].as_f64().unwrap();
-        if rate > 0.0 {
-            break;
-        }
-    }
-    assert!(rate > 0.0);
+    let rate = |engine: &Value| engine["generated_tokens_per_second"].as_f64().unwrap();
+    let engine = engine_when(&server, |engine| rate(engine) > 0.0).await;
+    assert!(rate(&engine) > 0.0);
     server.app.stop().await;
 }
 
